@@ -1,0 +1,63 @@
+import { ErrorCode, type ErrorSpec, errorSpec } from "./table.ts";
+
+/** Who leads instead; see `millrace.common.v1.LeaderHint`. */
+export interface LeaderHint {
+  readonly brokerId: number;
+  readonly leaderEpoch: number;
+  readonly endpoint: string;
+  readonly metadataRevision: bigint;
+}
+
+/** What goes with an error besides its text. */
+export interface ErrorDetails {
+  readonly leaderHint?: LeaderHint;
+  /** Floor for the pause before a retry, milliseconds. */
+  readonly retryAfterMs?: number;
+  /** Facts for machines, sent as `ErrorInfo.metadata`. No secrets. */
+  readonly facts?: Readonly<Record<string, string>>;
+  /** Kept for the log, never sent. */
+  readonly cause?: unknown;
+}
+
+/**
+ * The one error type of the system. `message` says what happened and what to do, for people.
+ * Anything else that is thrown is a bug and becomes INTERNAL in `MillraceError.from`.
+ */
+export class MillraceError extends Error {
+  override readonly name = "MillraceError";
+  readonly code: ErrorCode;
+  readonly leaderHint: LeaderHint | undefined;
+  readonly retryAfterMs: number | undefined;
+  readonly facts: Readonly<Record<string, string>> | undefined;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.leaderHint = details.leaderHint;
+    this.retryAfterMs = details.retryAfterMs;
+    this.facts = details.facts;
+  }
+
+  get spec(): ErrorSpec {
+    return errorSpec(this.code);
+  }
+
+  /** Name of the code, as in `error: CODE: …`. */
+  get codeName(): string {
+    return this.spec.name;
+  }
+
+  /** The single funnel for what `catch` caught. */
+  static from(thrown: unknown): MillraceError {
+    if (thrown instanceof MillraceError) return thrown;
+    if (thrown instanceof Error && thrown.name === "AbortError") {
+      return new MillraceError(ErrorCode.CANCELLED, "cancelled", { cause: thrown });
+    }
+    const text = thrown instanceof Error ? thrown.message : String(thrown);
+    return new MillraceError(ErrorCode.INTERNAL, `unexpected: ${text}`, { cause: thrown });
+  }
+}
+
+/** True for an error of this code. */
+export const hasCode = (thrown: unknown, code: ErrorCode): thrown is MillraceError =>
+  thrown instanceof MillraceError && thrown.code === code;

@@ -1,0 +1,3 @@
+export * from "./assert.ts";
+export * from "./error.ts";
+export * from "./table.ts";

@@ -1,0 +1,129 @@
+/**
+ * `MetadataStore`: etcd's model (revisions, compare transactions, watches, leases), as small as the
+ * system needs it. Two implementations pass one contract suite (`@millrace/metadata/contract`): the
+ * embedded store here, and etcd. Keys are UTF-8 strings in byte order, relative to the cluster's root;
+ * values are bytes.
+ *
+ * Limits, checked by every implementation so that nothing works embedded and fails on etcd: 128
+ * operations a transaction (compares, then-branch and else-branch each), 1.5 MiB a request.
+ *
+ * Errors are MillraceError: UNAVAILABLE (outcome of a write unknown), INVALID_REQUEST (limits),
+ * CANCELLED.
+ */
+
+/** A key with its value. Revisions as in etcd. */
+export interface KeyValue {
+  readonly key: string;
+  readonly value: Uint8Array;
+  /** Revision at which the key was created (since its last deletion). */
+  readonly createRevision: number;
+  /** Revision of the last change. */
+  readonly modRevision: number;
+  /** 1 at creation, +1 per change. */
+  readonly version: number;
+  /** Lease that the key is attached to, or undefined. */
+  readonly lease: string | undefined;
+}
+
+/** Keys: one, or all with a prefix. */
+export type KeyRange = { readonly key: string } | { readonly prefix: string };
+
+/** A condition of a transaction. A missing key has modRevision, createRevision and version 0. */
+export type Compare =
+  | {
+      readonly key: string;
+      readonly target: "modRevision" | "createRevision" | "version";
+      readonly equals: number;
+    }
+  | { readonly key: string; readonly target: "value"; readonly equals: Uint8Array };
+
+/** An operation of a transaction. A key may be put at most once in one transaction. */
+export type Operation =
+  | {
+      readonly type: "put";
+      readonly key: string;
+      readonly value: Uint8Array;
+      readonly lease?: string;
+    }
+  | { readonly type: "delete"; readonly range: KeyRange }
+  | { readonly type: "range"; readonly range: KeyRange };
+
+/** Result of one operation, in order. */
+export type OperationResult =
+  | { readonly type: "put" }
+  | { readonly type: "delete"; readonly deleted: number }
+  | { readonly type: "range"; readonly kvs: readonly KeyValue[] };
+
+export interface TxnResult {
+  /** True: every compare held and `then` was applied; false: `otherwise` was. Atomic either way. */
+  readonly succeeded: boolean;
+  /** Revision after the transaction; unchanged when it wrote nothing. */
+  readonly revision: number;
+  readonly results: readonly OperationResult[];
+}
+
+/** A change. Events of one revision stay together and keep the order of their transaction. */
+export interface WatchEvent {
+  readonly type: "put" | "delete";
+  /** For a delete: the key, an empty value and the revision of the delete as modRevision. */
+  readonly kv: KeyValue;
+}
+
+/** What a watch delivers. */
+export interface WatchBatch {
+  /** Empty in a progress notification. */
+  readonly events: readonly WatchEvent[];
+  /** All changes up to this revision have been delivered. */
+  readonly revision: number;
+}
+
+/** How a watch ends: `compacted` (start again by listing), `cancelled` (by the caller), or `lost` (the
+ * connection broke: watch again from the last event's revision + 1). */
+export type WatchEnd =
+  | { readonly reason: "compacted"; readonly compactRevision: number }
+  | { readonly reason: "cancelled" }
+  | { readonly reason: "lost"; readonly error: Error };
+
+export interface WatchHandlers {
+  /** In revision order; never concurrently. Must not throw. */
+  onBatch(batch: WatchBatch): void;
+  /** Once, last. */
+  onEnd(end: WatchEnd): void;
+}
+
+/** A lease. Only a hint: safety comes from revisions in compares, never from a lease. */
+export interface Lease {
+  readonly id: string;
+  /** As granted, which may be more than was asked for. Whole seconds. */
+  readonly ttlSeconds: number;
+}
+
+export interface MetadataStore {
+  /** Reads keys in order, as of `revision` or now. */
+  range(
+    range: KeyRange,
+    options?: { readonly revision?: number; readonly limit?: number; readonly startAfter?: string },
+  ): Promise<{
+    readonly kvs: readonly KeyValue[];
+    readonly revision: number;
+    readonly more: boolean;
+  }>;
+  /** One atomic transaction. UNAVAILABLE means unknown outcome: read back before trying again. */
+  txn(
+    compares: readonly Compare[],
+    then: readonly Operation[],
+    otherwise?: readonly Operation[],
+  ): Promise<TxnResult>;
+  /** Delivers every change with revision ≥ `fromRevision`, and progress from time to time. Returns how
+   * to cancel. */
+  watch(range: KeyRange, fromRevision: number, handlers: WatchHandlers): () => void;
+  /** TTL in whole seconds, at least 1. */
+  grantLease(ttlSeconds: number): Promise<Lease>;
+  /** Resets the lease's TTL; rejects with UNAVAILABLE, or resolves false when the lease is gone. */
+  keepAlive(leaseId: string): Promise<boolean>;
+  /** Ends the lease and deletes its keys in one revision. Unknown leases are no error. */
+  revokeLease(leaseId: string): Promise<void>;
+  /** Forgets history below `revision`. */
+  compact(revision: number): Promise<void>;
+  close(): Promise<void>;
+}

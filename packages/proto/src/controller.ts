@@ -1,0 +1,2 @@
+/** Generated messages and service descriptors of `millrace.controller.v1`. */
+export * from "../gen/millrace/controller/v1/admin_pb.js";

@@ -1,0 +1,146 @@
+/** Parsing of BatchBody: everything but the records themselves. */
+
+import type { CompressionName } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+
+/** Compression of a batch; `none` needs no work. */
+export type BatchCompression = "none" | CompressionName;
+
+/** A parsed BatchBody. Numbers that were absent have the value that the proto says absence means. */
+export interface BodyInfo {
+  readonly compression: BatchCompression;
+  readonly recordCount: number;
+  readonly baseTimestampMs: number;
+  readonly maxTimestampMs: number;
+  /** -1 when the producer is not idempotent. */
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly baseSequence: number;
+  readonly transactional: boolean;
+  /** 0 for data, else the ControlKind number. */
+  readonly control: number;
+  /** Offset of the last record relative to the base offset. */
+  readonly lastOffsetDelta: number;
+  /** View of the (maybe compressed) RecordSet. */
+  readonly records: Uint8Array;
+}
+
+const compressions: readonly (BatchCompression | undefined)[] = [
+  "none",
+  "none",
+  "gzip",
+  "zstd",
+  "lz4",
+];
+
+const corrupt = (what: string): MillraceError =>
+  new MillraceError(
+    ErrorCode.CORRUPT_MESSAGE,
+    `the batch body is not a BatchBody message (${what}): send a serialized millrace.storage.v1.BatchBody`,
+  );
+
+/** Cursor over protobuf bytes; throws CORRUPT_MESSAGE at the end of the bytes. */
+class Reader {
+  readonly bytes: Uint8Array;
+  at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+
+  /** Unsigned varint below 2^53; larger ones (negative int64 included) become NaN. */
+  varint(): number {
+    let value = 0;
+    let scale = 1;
+    for (let i = 0; i < 10; i += 1) {
+      const byte = this.bytes[this.at++];
+      if (byte === undefined) throw corrupt("it ends inside a number");
+      value += (byte & 0x7f) * scale;
+      scale *= 128;
+      if (byte < 0x80) return value <= Number.MAX_SAFE_INTEGER ? value : Number.NaN;
+    }
+    throw corrupt("a number is longer than 10 bytes");
+  }
+
+  view(): Uint8Array {
+    const length = this.varint();
+    const end = this.at + length;
+    if (!(end <= this.bytes.length)) throw corrupt("it ends inside a field");
+    const view = this.bytes.subarray(this.at, end);
+    this.at = end;
+    return view;
+  }
+
+  skip(wireType: number): void {
+    if (wireType === 0) this.varint();
+    else if (wireType === 1) this.at += 8;
+    else if (wireType === 2) this.view();
+    else if (wireType === 5) this.at += 4;
+    else throw corrupt(`wire type ${wireType}`);
+    if (this.at > this.bytes.length) throw corrupt("it ends inside a field");
+  }
+}
+
+/**
+ * Parses a body. Unknown fields are skipped; of a repeated field the last wins, as protobuf says.
+ * Throws CORRUPT_MESSAGE when it is not a BatchBody, INVALID_RECORD when a number is out of range,
+ * UNSUPPORTED_COMPRESSION. Looks at no record.
+ */
+export const parseBody = (body: Uint8Array): BodyInfo => {
+  const reader = new Reader(body);
+  const numbers: (number | undefined)[] = [];
+  let records: Uint8Array = body.subarray(0, 0);
+  while (reader.at < body.length) {
+    const tag = reader.varint();
+    const field = tag >>> 3;
+    const wireType = tag & 7;
+    if (!(field > 0)) throw corrupt("field number 0");
+    if (field === 15 && wireType === 2) records = reader.view();
+    else if (field <= 10 && wireType === 0) numbers[field] = reader.varint();
+    else reader.skip(wireType);
+  }
+  return toInfo(numbers, records);
+};
+
+const toInfo = (numbers: readonly (number | undefined)[], records: Uint8Array): BodyInfo => {
+  const recordCount = inRange(numbers[2] ?? 0, 0xffff_ffff, "record_count");
+  const compressionNumber = numbers[1] ?? 0;
+  const compression = compressions[compressionNumber];
+  if (compression === undefined) {
+    throw new MillraceError(
+      ErrorCode.UNSUPPORTED_COMPRESSION,
+      `compression ${compressionNumber} is unknown: use none, gzip, zstd or lz4`,
+    );
+  }
+  const idempotent = numbers[5] !== undefined;
+  if ((numbers[6] !== undefined) !== idempotent || (numbers[7] !== undefined) !== idempotent) {
+    throw invalid(
+      "producer_id, producer_epoch and base_sequence must be set together or not at all",
+    );
+  }
+  return {
+    compression,
+    recordCount,
+    baseTimestampMs: inRange(numbers[3] ?? 0, Number.MAX_SAFE_INTEGER, "base_timestamp_ms"),
+    maxTimestampMs: inRange(numbers[4] ?? 0, Number.MAX_SAFE_INTEGER, "max_timestamp_ms"),
+    producerId: idempotent ? inRange(numbers[5] ?? 0, Number.MAX_SAFE_INTEGER, "producer_id") : -1,
+    producerEpoch: idempotent ? inRange(numbers[6] ?? 0, 32_767, "producer_epoch") : -1,
+    baseSequence: idempotent ? inRange(numbers[7] ?? 0, 0x7fff_ffff, "base_sequence") : -1,
+    transactional: (numbers[8] ?? 0) !== 0,
+    control: inRange(numbers[9] ?? 0, 0x7fff_ffff, "control"),
+    lastOffsetDelta: inRange(
+      numbers[10] ?? Math.max(0, recordCount - 1),
+      0x7fff_ffff,
+      "last_offset_delta",
+    ),
+    records,
+  };
+};
+
+const invalid = (what: string): MillraceError =>
+  new MillraceError(ErrorCode.INVALID_RECORD, `${what}: see millrace.storage.v1.BatchBody`);
+
+const inRange = (value: number, max: number, field: string): number => {
+  if (!(value >= 0 && value <= max)) throw invalid(`${field} is out of range (0 to ${max})`);
+  return value;
+};

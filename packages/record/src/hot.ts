@@ -1,0 +1,106 @@
+/**
+ * The hot messages as plain objects: what the hand codecs of this package read and write, byte for
+ * byte as the generated code would. 64-bit fields are safe integers; a larger value on the wire is
+ * refused as INVALID_REQUEST. Absent optional fields are `undefined`; default-valued plain fields are
+ * 0, "" or empty.
+ */
+import type { StoredBatch } from "./batch.ts";
+
+/** `millrace.common.v1.PartitionError`. */
+export interface HotPartitionError {
+  readonly code: number;
+  readonly message: string;
+  readonly leaderHint: HotLeaderHint | undefined;
+  readonly retryAfterMs: number | undefined;
+}
+
+/** `millrace.common.v1.LeaderHint`. */
+export interface HotLeaderHint {
+  readonly brokerId: number;
+  readonly leaderEpoch: number;
+  readonly endpoint: string;
+  readonly metadataRevision: number;
+}
+
+/** `millrace.common.v1.Drain`. */
+export interface HotDrain {
+  readonly graceMs: number;
+  readonly reason: string;
+}
+
+/** `millrace.broker.v1.ProduceOpen`. */
+export interface HotProduceOpen {
+  readonly clientId: string;
+  readonly acks: number;
+  readonly windowBytes: number;
+  readonly clusterId: string;
+}
+
+/** `millrace.broker.v1.ProduceRequest`. Of the batch only what a producer may set. */
+export interface HotProduceRequest {
+  readonly open: HotProduceOpen | undefined;
+  readonly requestId: number;
+  /** Empty or 16 bytes (other lengths are decoded as they are; the broker refuses them). */
+  readonly topicId: Uint8Array;
+  readonly topic: string;
+  readonly partition: number;
+  readonly leaderEpoch: number | undefined;
+  /** Undefined: no batch in the message. A view when decoded. Empty when the batch has no body. */
+  readonly body: Uint8Array | undefined;
+  readonly bodyCrc: number | undefined;
+}
+
+/** `millrace.broker.v1.ProduceOpened`. */
+export interface HotProduceOpened {
+  readonly windowBytes: number;
+  readonly messageBytesMax: number;
+  readonly clusterId: string;
+  readonly brokerId: number;
+}
+
+/** `millrace.broker.v1.ProduceResult`. */
+export interface HotProduceResult {
+  readonly requestId: number;
+  readonly baseOffset: number | undefined;
+  readonly appendTimeMs: number | undefined;
+  readonly logStartOffset: number | undefined;
+  readonly guarantee: number;
+  readonly duplicate: boolean;
+  readonly error: HotPartitionError | undefined;
+  readonly windowBytes: number;
+}
+
+/** `millrace.broker.v1.ProduceResponse`. */
+export interface HotProduceResponse {
+  readonly opened: HotProduceOpened | undefined;
+  readonly results: readonly HotProduceResult[];
+  readonly drain: HotDrain | undefined;
+}
+
+/** `millrace.broker.v1.FetchOpened`. */
+export interface HotFetchOpened {
+  readonly heartbeatIntervalMs: number;
+  readonly clusterId: string;
+  readonly brokerId: number;
+  readonly cursorsMax: number;
+}
+
+/** `millrace.broker.v1.FetchResponse`. */
+export interface HotFetchResponse {
+  readonly opened: HotFetchOpened | undefined;
+  readonly cursorId: number | undefined;
+  readonly highWatermark: number | undefined;
+  readonly logStartOffset: number | undefined;
+  readonly lastStableOffset: number | undefined;
+  readonly leaderEpoch: number | undefined;
+  readonly nextOffset: number | undefined;
+  readonly error: HotPartitionError | undefined;
+  readonly drain: HotDrain | undefined;
+  /** To encode: chunks of whole stored batches, spliced in as they are. Decoded: one view per message
+   * that spans all batches when they are contiguous (they always are from our servers), to be walked
+   * with `readStored`; several otherwise. */
+  readonly batches: readonly Uint8Array[];
+}
+
+/** Batches of a decoded response, each with the buffer that it lies in. */
+export type FetchedBatch = { readonly buffer: Buffer; readonly batch: StoredBatch };

@@ -1,0 +1,4 @@
+export * from "./batch.ts";
+export * from "./body.ts";
+export * from "./topic-id.ts";
+export * from "./varint.ts";
