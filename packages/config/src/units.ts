@@ -1,0 +1,41 @@
+/** Sizes and durations as people write them. */
+
+const byteUnits: ReadonlyMap<string, number> = new Map([
+  ["", 1],
+  ["b", 1],
+  ["k", 1024],
+  ["kib", 1024],
+  ["kb", 1000],
+  ["m", 1024 ** 2],
+  ["mib", 1024 ** 2],
+  ["mb", 1000 ** 2],
+  ["g", 1024 ** 3],
+  ["gib", 1024 ** 3],
+  ["gb", 1000 ** 3],
+  ["t", 1024 ** 4],
+  ["tib", 1024 ** 4],
+  ["tb", 1000 ** 4],
+]);
+
+const durationUnits: ReadonlyMap<string, number> = new Map([
+  ["", 1],
+  ["ms", 1],
+  ["s", 1000],
+  ["m", 60_000],
+  ["h", 3_600_000],
+  ["d", 86_400_000],
+]);
+
+const parse = (text: string, units: ReadonlyMap<string, number>): number | undefined => {
+  const match = /^(-?\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text.trim());
+  const unit = units.get(match?.[2]?.toLowerCase() ?? "?");
+  if (match?.[1] === undefined || unit === undefined) return undefined;
+  const value = Number(match[1]) * unit;
+  return Number.isSafeInteger(value) ? value : undefined;
+};
+
+/** Bytes of `4096`, `64KiB`, `1.5 GiB`, `10MB`; undefined when it is no size. */
+export const parseBytes = (text: string): number | undefined => parse(text, byteUnits);
+
+/** Milliseconds of `500`, `500ms`, `10s`, `7d`; undefined when it is no duration. */
+export const parseDurationMs = (text: string): number | undefined => parse(text, durationUnits);
