@@ -2,6 +2,7 @@
 
 import type { CompressionName } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
+import { WireReader } from "./reader.ts";
 
 /** Compression of a batch; `none` needs no work. */
 export type BatchCompression = "none" | CompressionName;
@@ -33,68 +34,19 @@ const compressions: readonly (BatchCompression | undefined)[] = [
   "lz4",
 ];
 
-const corrupt = (what: string): MillraceError =>
-  new MillraceError(
-    ErrorCode.CORRUPT_MESSAGE,
-    `the batch body is not a BatchBody message (${what}): send a serialized millrace.storage.v1.BatchBody`,
-  );
-
-/** Cursor over protobuf bytes; throws CORRUPT_MESSAGE at the end of the bytes. */
-class Reader {
-  readonly bytes: Uint8Array;
-  at = 0;
-
-  constructor(bytes: Uint8Array) {
-    this.bytes = bytes;
-  }
-
-  /** Unsigned varint below 2^53; larger ones (negative int64 included) become NaN. */
-  varint(): number {
-    let value = 0;
-    let scale = 1;
-    for (let i = 0; i < 10; i += 1) {
-      const byte = this.bytes[this.at++];
-      if (byte === undefined) throw corrupt("it ends inside a number");
-      value += (byte & 0x7f) * scale;
-      scale *= 128;
-      if (byte < 0x80) return value <= Number.MAX_SAFE_INTEGER ? value : Number.NaN;
-    }
-    throw corrupt("a number is longer than 10 bytes");
-  }
-
-  view(): Uint8Array {
-    const length = this.varint();
-    const end = this.at + length;
-    if (!(end <= this.bytes.length)) throw corrupt("it ends inside a field");
-    const view = this.bytes.subarray(this.at, end);
-    this.at = end;
-    return view;
-  }
-
-  skip(wireType: number): void {
-    if (wireType === 0) this.varint();
-    else if (wireType === 1) this.at += 8;
-    else if (wireType === 2) this.view();
-    else if (wireType === 5) this.at += 4;
-    else throw corrupt(`wire type ${wireType}`);
-    if (this.at > this.bytes.length) throw corrupt("it ends inside a field");
-  }
-}
-
 /**
  * Parses a body. Unknown fields are skipped; of a repeated field the last wins, as protobuf says.
  * Throws CORRUPT_MESSAGE when it is not a BatchBody, INVALID_RECORD when a number is out of range,
  * UNSUPPORTED_COMPRESSION. Looks at no record.
  */
 export const parseBody = (body: Uint8Array): BodyInfo => {
-  const reader = new Reader(body);
+  const reader = new WireReader(body, "BatchBody", ErrorCode.CORRUPT_MESSAGE);
   const numbers: (number | undefined)[] = [];
   let records: Uint8Array = body.subarray(0, 0);
-  while (reader.at < body.length) {
-    const tag = reader.varint();
-    const field = tag >>> 3;
+  while (!reader.done) {
+    const tag = reader.tag();
+    const field = Math.floor(tag / 8);
     const wireType = tag & 7;
-    if (!(field > 0)) throw corrupt("field number 0");
     if (field === 15 && wireType === 2) records = reader.view();
     else if (field <= 10 && wireType === 0) numbers[field] = reader.varint();
     else reader.skip(wireType);

@@ -4,7 +4,6 @@
  * refused as INVALID_REQUEST. Absent optional fields are `undefined`; default-valued plain fields are
  * 0, "" or empty.
  */
-import type { StoredBatch } from "./batch.ts";
 
 /** `millrace.common.v1.PartitionError`. */
 export interface HotPartitionError {
@@ -77,6 +76,41 @@ export interface HotProduceResponse {
   readonly drain: HotDrain | undefined;
 }
 
+/** `millrace.broker.v1.FetchOpen`. */
+export interface HotFetchOpen {
+  readonly clientId: string;
+  readonly messageBytesMax: number;
+  readonly clusterId: string;
+  readonly isolation: number;
+}
+
+/** `millrace.broker.v1.FetchCursor`. */
+export interface HotFetchCursor {
+  readonly cursorId: number;
+  /** Empty or 16 bytes (other lengths are decoded as they are; the broker refuses them). */
+  readonly topicId: Uint8Array;
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+  readonly leaderEpoch: number | undefined;
+  readonly lastFetchedEpoch: number | undefined;
+  readonly grantBytes: number;
+}
+
+/** `millrace.broker.v1.FetchGrant`. */
+export interface HotFetchGrant {
+  readonly cursorId: number;
+  readonly bytes: number;
+}
+
+/** `millrace.broker.v1.FetchRequest`. */
+export interface HotFetchRequest {
+  readonly open: HotFetchOpen | undefined;
+  readonly remove: readonly number[];
+  readonly add: readonly HotFetchCursor[];
+  readonly grants: readonly HotFetchGrant[];
+}
+
 /** `millrace.broker.v1.FetchOpened`. */
 export interface HotFetchOpened {
   readonly heartbeatIntervalMs: number;
@@ -101,6 +135,3 @@ export interface HotFetchResponse {
    * with `readStored`; several otherwise. */
   readonly batches: readonly Uint8Array[];
 }
-
-/** Batches of a decoded response, each with the buffer that it lies in. */
-export type FetchedBatch = { readonly buffer: Buffer; readonly batch: StoredBatch };

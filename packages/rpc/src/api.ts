@@ -30,6 +30,9 @@ export interface CallContext {
   /** Aborted when the peer cancels, the connection breaks or the deadline passes. Its reason is a
    * MillraceError. */
   readonly signal: AbortSignal;
+  /** Aborted when the server begins to shut down: streams tell their clients (in-band Drain), finish
+   * what is in flight and end. One signal per server. */
+  readonly draining: AbortSignal;
   /** Milliseconds left until the caller's deadline when the call arrived; Infinity without one. */
   readonly timeoutMs: number;
   /** Address of the peer, for logs. */

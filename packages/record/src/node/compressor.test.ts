@@ -1,0 +1,86 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { CompressionName, Compressor } from "@millrace/env";
+import { nodeCompressor, syncCompressor } from "./compressor.ts";
+
+const kinds: readonly CompressionName[] = ["gzip", "zstd", "lz4"];
+const variants: readonly [string, Compressor][] = [
+  ["threads", nodeCompressor],
+  ["sync", syncCompressor],
+];
+
+const noise = (length: number): Buffer => {
+  const bytes = Buffer.alloc(length);
+  let state = 0x9e3779b9;
+  for (let i = 0; i < length; i += 1) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    bytes[i] = state;
+  }
+  return bytes;
+};
+
+const samples: readonly Buffer[] = [
+  Buffer.alloc(0),
+  Buffer.from("a"),
+  Buffer.from("mill ".repeat(50)),
+  Buffer.alloc(300_000, 7),
+  noise(200_000),
+  Buffer.concat([noise(70_000), Buffer.alloc(5_000_000)]),
+];
+
+for (const [name, compressor] of variants) {
+  for (const kind of kinds) {
+    test(`${kind} (${name}) round-trips, and the cap is exact`, async () => {
+      for (const sample of samples) {
+        const packed = await compressor.compress(kind, sample);
+        const back = await compressor.decompress(kind, packed, sample.length);
+        assert.deepEqual(Buffer.from(back), sample);
+        if (sample.length > 1) {
+          await assert.rejects(
+            compressor.decompress(kind, packed, sample.length - 1),
+            (thrown) => thrown instanceof RangeError,
+          );
+        }
+      }
+    });
+
+    test(`${kind} (${name}) refuses damaged, cut and trailing bytes`, async () => {
+      const packed = Buffer.from(await compressor.compress(kind, noise(5_000)));
+      const refuse = async (bytes: Uint8Array): Promise<void> => {
+        await assert.rejects(
+          compressor.decompress(kind, bytes, 1_000_000),
+          (thrown) => thrown instanceof Error,
+        );
+      };
+      await refuse(packed.subarray(0, 0));
+      for (const cut of [1, 4, 7, 12, 100, packed.length - 1])
+        await refuse(packed.subarray(0, cut));
+      await refuse(Buffer.concat([packed, Buffer.of(1)]));
+      await refuse(Buffer.concat([packed, Buffer.alloc(5)]));
+      await refuse(Buffer.concat([packed, packed]));
+      await refuse(Buffer.from("not compressed at all"));
+    });
+  }
+}
+
+test("a bomb is stopped at the cap", async () => {
+  for (const kind of kinds) {
+    const bomb = await nodeCompressor.compress(kind, Buffer.alloc(32 * 1024 * 1024));
+    const before = process.memoryUsage().rss;
+    await assert.rejects(nodeCompressor.decompress(kind, bomb, 1_000_000), RangeError);
+    assert.ok(process.memoryUsage().rss - before < 16 * 1024 * 1024, kind);
+  }
+});
+
+test("an LZ4 frame that lies about its content size is refused", async () => {
+  const packed = Buffer.from(await nodeCompressor.compress("lz4", Buffer.alloc(100, 1)));
+  const flags = packed[4] ?? 0;
+  const lying = Buffer.concat([
+    packed.subarray(0, 4),
+    Buffer.of(flags | 0x08, packed[5] ?? 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0, 0),
+    packed.subarray(7),
+  ]);
+  await assert.rejects(nodeCompressor.decompress("lz4", lying, 1_000_000), Error);
+});

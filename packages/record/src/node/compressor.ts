@@ -1,0 +1,130 @@
+/** Compression on Node: gzip and zstd from `node:zlib`, LZ4 frames from `lz4-napi`; in threads. */
+import {
+  constants,
+  gunzip,
+  gunzipSync,
+  gzip,
+  gzipSync,
+  type ZlibOptions,
+  type ZstdOptions,
+  zstdCompress,
+  zstdCompressSync,
+  zstdDecompress,
+  zstdDecompressSync,
+} from "node:zlib";
+import type { CompressionName, Compressor } from "@millrace/env";
+import { compressFrame, compressFrameSync, decompressFrame, decompressFrameSync } from "lz4-napi";
+import { lz4FrameBoundBytes } from "../lz4-frame.ts";
+import { checkZstdFrame } from "../zstd-frame.ts";
+
+type Done = (error: Error | null, result: Buffer) => void;
+
+const promised = (start: (done: Done) => void): Promise<Buffer> =>
+  new Promise((resolve, reject) => {
+    start((error, result) => {
+      if (error === null) resolve(result);
+      else reject(error);
+    });
+  });
+
+const asBuffer = (bytes: Uint8Array): Buffer =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+const gzipOptions = (level: number | undefined): ZlibOptions =>
+  level === undefined ? {} : { level };
+
+const zstdOptions = (level: number | undefined): ZstdOptions =>
+  level === undefined ? {} : { params: { [constants.ZSTD_c_compressionLevel]: level } };
+
+const gunzipOptions = (maxBytes: number): ZlibOptions => ({
+  maxOutputLength: Math.max(1, maxBytes),
+});
+
+/** RFC 8878 asks decoders to take windows of 8 MiB; more only where the output may be larger. */
+const unzstdOptions = (maxBytes: number): ZstdOptions => ({
+  maxOutputLength: Math.max(1, maxBytes),
+  params: {
+    [constants.ZSTD_d_windowLogMax]: Math.min(
+      27,
+      Math.max(23, Math.ceil(Math.log2(Math.max(1, maxBytes)))),
+    ),
+  },
+});
+
+const tooLarge = (maxBytes: number): RangeError =>
+  new RangeError(`inflates past ${maxBytes} bytes`);
+
+/** What Node says of `maxOutputLength` becomes the RangeError of the contract. */
+const translated = (thrown: unknown, maxBytes: number): unknown =>
+  thrown instanceof Error && "code" in thrown && thrown.code === "ERR_BUFFER_TOO_LARGE"
+    ? tooLarge(maxBytes)
+    : thrown;
+
+const checkInput = (kind: CompressionName, bytes: Uint8Array, maxBytes: number): void => {
+  if (kind === "zstd") checkZstdFrame(bytes);
+  else if (kind === "lz4" && lz4FrameBoundBytes(bytes, maxBytes) > maxBytes) {
+    throw tooLarge(maxBytes);
+  }
+};
+
+/**
+ * Zlib reads on over several members and over zeros behind them. The last four bytes of one member
+ * are the length of what it inflates to, so anything behind it that matters shows there.
+ */
+const checkOutput = (kind: CompressionName, bytes: Uint8Array, result: Buffer): void => {
+  if (kind !== "gzip") return;
+  const statedBytes = asBuffer(bytes).readUInt32LE(bytes.length - 4);
+  if (statedBytes !== result.length % 0x1_0000_0000)
+    throw new Error("bytes follow the gzip member");
+};
+
+const inflate = (kind: CompressionName, bytes: Uint8Array, maxBytes: number): Promise<Buffer> => {
+  if (kind === "gzip") return promised((done) => gunzip(bytes, gunzipOptions(maxBytes), done));
+  if (kind === "zstd") {
+    return promised((done) => zstdDecompress(bytes, unzstdOptions(maxBytes), done));
+  }
+  return decompressFrame(bytes);
+};
+
+const inflateSync = (kind: CompressionName, bytes: Uint8Array, maxBytes: number): Buffer => {
+  if (kind === "gzip") return gunzipSync(bytes, gunzipOptions(maxBytes));
+  if (kind === "zstd") return zstdDecompressSync(bytes, unzstdOptions(maxBytes));
+  return decompressFrameSync(asBuffer(bytes));
+};
+
+const decompressWith = async (
+  run: (kind: CompressionName, bytes: Uint8Array, maxBytes: number) => Buffer | Promise<Buffer>,
+  kind: CompressionName,
+  bytes: Uint8Array,
+  maxBytes: number,
+): Promise<Uint8Array> => {
+  checkInput(kind, bytes, maxBytes);
+  try {
+    const result = await run(kind, bytes, maxBytes);
+    if (result.length > maxBytes) throw tooLarge(maxBytes);
+    checkOutput(kind, bytes, result);
+    return result;
+  } catch (thrown) {
+    throw translated(thrown, maxBytes);
+  }
+};
+
+/** Compression in libuv's threads; results come in any order. */
+export const nodeCompressor: Compressor = {
+  async compress(kind: CompressionName, bytes: Uint8Array, level?: number): Promise<Uint8Array> {
+    if (kind === "gzip") return promised((done) => gzip(bytes, gzipOptions(level), done));
+    if (kind === "zstd") return promised((done) => zstdCompress(bytes, zstdOptions(level), done));
+    return compressFrame(bytes);
+  },
+  decompress: (kind, bytes, maxBytes) => decompressWith(inflate, kind, bytes, maxBytes),
+};
+
+/** The same results within one microtask, for the simulator: no thread decides the order of events. */
+export const syncCompressor: Compressor = {
+  async compress(kind: CompressionName, bytes: Uint8Array, level?: number): Promise<Uint8Array> {
+    if (kind === "gzip") return gzipSync(bytes, gzipOptions(level));
+    if (kind === "zstd") return zstdCompressSync(bytes, zstdOptions(level));
+    return compressFrameSync(asBuffer(bytes));
+  },
+  decompress: (kind, bytes, maxBytes) => decompressWith(inflateSync, kind, bytes, maxBytes),
+};

@@ -1,0 +1,1 @@
+export { nodeCompressor, syncCompressor } from "./compressor.ts";

@@ -1,0 +1,210 @@
+/** From a request's bytes to an acknowledged append. Shared by Produce and ProduceOnce. */
+import type { Clock, Compressor } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { AppendBatch, LogManager } from "@millrace/log";
+import { Acks, Guarantee } from "@millrace/proto/common";
+import { type HotPartitionError, validateBatch } from "@millrace/record";
+import type { CallContext } from "@millrace/rpc";
+import { limits } from "./limits.ts";
+import type { BrokerMetrics } from "./metrics.ts";
+import type { Replica } from "./replica.ts";
+import type { PartitionAddress, ReplicaManager } from "./replica-manager.ts";
+
+/** What an acknowledged append says. */
+export interface AppendOutcome {
+  readonly baseOffset: number;
+  readonly appendTimeMs: number;
+  readonly logStartOffset: number;
+  readonly guarantee: Guarantee;
+  readonly duplicate: boolean;
+}
+
+/** Called once per append, in append order per partition. */
+export type AppendCallback = (outcome: AppendOutcome | { readonly error: MillraceError }) => void;
+
+/** Where a batch goes. */
+export interface AppendTarget extends PartitionAddress {
+  readonly leaderEpoch: number | undefined;
+  readonly bodyCrc: number | undefined;
+}
+
+export interface AppenderContext {
+  readonly clock: Clock;
+  readonly compressor: Compressor;
+  readonly logs: LogManager;
+  readonly replicas: ReplicaManager;
+  readonly metrics: BrokerMetrics;
+  readonly identity: { readonly clusterId: string; readonly brokerId: number };
+}
+
+/** In-band form of an error. */
+export const wirePartitionError = (error: MillraceError): HotPartitionError => ({
+  code: error.code,
+  message: error.message,
+  leaderHint:
+    error.leaderHint === undefined
+      ? undefined
+      : { ...error.leaderHint, metadataRevision: Number(error.leaderHint.metadataRevision) },
+  retryAfterMs: error.retryAfterMs,
+});
+
+const guaranteeOf = (replica: Replica, acks: Acks): Guarantee => {
+  if (acks === Acks.NONE) return Guarantee.RECEIVED;
+  const synced = replica.config["flush.policy"] === "commit";
+  if (acks === Acks.LEADER) return synced ? Guarantee.FSYNCED_LEADER : Guarantee.WRITTEN_LEADER;
+  return synced ? Guarantee.FSYNCED_QUORUM : Guarantee.WRITTEN_QUORUM;
+};
+
+/** Validates, appends, waits for what the acks ask for. */
+export class Appender {
+  readonly clock: Clock;
+  readonly identity: AppenderContext["identity"];
+  readonly #context: AppenderContext;
+  /** Per partition: validations that are still running, so that appends keep the order of requests. */
+  readonly #pendingValidation = new Map<Replica, Promise<void>>();
+  #validatingBytes = 0;
+
+  constructor(context: AppenderContext) {
+    this.#context = context;
+    this.clock = context.clock;
+    this.identity = context.identity;
+  }
+
+  /** Checks what an opening says of the client. */
+  checkClient(clientId: string, clusterId: string): void {
+    if (Buffer.byteLength(clientId) > limits.clientIdBytesMax) {
+      throw new MillraceError(
+        ErrorCode.INVALID_REQUEST,
+        `client_id is longer than ${limits.clientIdBytesMax} bytes: send a shorter one`,
+      );
+    }
+    if (clusterId !== "" && clusterId !== this.identity.clusterId) {
+      throw new MillraceError(
+        ErrorCode.CLUSTER_ID_MISMATCH,
+        `this is cluster ${this.identity.clusterId}, not ${JSON.stringify(clusterId.slice(0, 64))}: ` +
+          "check the bootstrap address",
+      );
+    }
+  }
+
+  /** Tells a stream once that the server is about to stop. */
+  onDrain(context: CallContext, tell: (graceMs: number) => void): () => void {
+    const listener = (): void => tell(limits.drainGraceMs);
+    context.draining.addEventListener("abort", listener, { once: true });
+    return () => context.draining.removeEventListener("abort", listener);
+  }
+
+  /** Back-pressure: resolves at once unless the log is over its bound. */
+  admission(): Promise<void> | undefined {
+    const { pendingBytes, pendingBytesMax } = this.#context.logs.gauges();
+    const over = pendingBytes + this.#validatingBytes > pendingBytesMax * 0.75;
+    return over ? this.#context.logs.belowPendingBound() : undefined;
+  }
+
+  /** Takes a batch. `done` is never called synchronously. Never throws. */
+  append(target: AppendTarget, body: Uint8Array, acks: Acks, done: AppendCallback): void {
+    const started = this.clock.monoMs();
+    const finish: AppendCallback = (outcome) => {
+      const error = "error" in outcome ? outcome.error : undefined;
+      this.#context.metrics.onProduce(this.clock.monoMs() - started, error);
+      done(outcome);
+    };
+    try {
+      const replica = this.#context.replicas.find(target);
+      replica.requireLeader(target.leaderEpoch);
+      const waiting = this.#pendingValidation.get(replica);
+      const validated = this.#validate(replica, body, target.bodyCrc);
+      if (waiting === undefined && !(validated instanceof Promise)) {
+        this.#appendNow(replica, target, validated, acks, finish);
+        return;
+      }
+      this.#appendLater(replica, waiting, validated, body.length, target, acks, finish);
+    } catch (thrown) {
+      const error = MillraceError.from(thrown);
+      this.clock.defer(() => finish({ error }));
+    }
+  }
+
+  #validate(
+    replica: Replica,
+    body: Uint8Array,
+    bodyCrc: number | undefined,
+  ): AppendBatch | Promise<AppendBatch> {
+    const { config } = replica;
+    return validateBatch(
+      body,
+      bodyCrc,
+      {
+        bodyBytesMax: Math.min(config["max.message.bytes"], limits.messageBytesMax),
+        recordCountMax: 1_000_000,
+        inflatedBytesMax: limits.inflatedBytesMax,
+        timestampAfterMaxMs: config["message.timestamp.after.max.ms"],
+        timestampBeforeMaxMs: config["message.timestamp.before.max.ms"],
+        nowMs: this.clock.wallMs(),
+      },
+      this.#context.compressor,
+    );
+  }
+
+  #appendLater(
+    replica: Replica,
+    waiting: Promise<void> | undefined,
+    validated: AppendBatch | Promise<AppendBatch>,
+    bytes: number,
+    target: AppendTarget,
+    acks: Acks,
+    finish: AppendCallback,
+  ): void {
+    this.#validatingBytes += bytes;
+    const run = async (): Promise<void> => {
+      const settled = await Promise.resolve(validated).then(
+        (batch) => ({ batch }),
+        (error: unknown) => ({ error: MillraceError.from(error) }),
+      );
+      await waiting;
+      this.#validatingBytes -= bytes;
+      if ("error" in settled) finish(settled);
+      else this.#appendNow(replica, target, settled.batch, acks, finish);
+    };
+    const mine = run().finally(() => {
+      if (this.#pendingValidation.get(replica) === mine) this.#pendingValidation.delete(replica);
+    });
+    this.#pendingValidation.set(replica, mine);
+  }
+
+  /** One synchronous section: the epoch is checked, and the log takes the batch under it. */
+  #appendNow(
+    replica: Replica,
+    target: AppendTarget,
+    batch: AppendBatch,
+    acks: Acks,
+    finish: AppendCallback,
+  ): void {
+    try {
+      const epoch = replica.requireLeader(target.leaderEpoch);
+      if (acks === Acks.ALL && replica.view.isr.length < replica.minInsyncReplicas) {
+        throw new MillraceError(
+          ErrorCode.NOT_ENOUGH_REPLICAS,
+          `${replica.name} has ${replica.view.isr.length} in-sync replicas, ` +
+            `min.insync.replicas is ${replica.minInsyncReplicas}: retry when brokers are back`,
+        );
+      }
+      const outcome = (): AppendOutcome => ({
+        baseOffset: appended.baseOffset,
+        appendTimeMs: appended.appendTimeMs,
+        logStartOffset: replica.log.logStartOffset,
+        guarantee: guaranteeOf(replica, acks),
+        duplicate: appended.duplicate,
+      });
+      const appended = replica.log.append(batch, epoch, (error) => {
+        if (acks === Acks.NONE) return;
+        finish(error === undefined ? outcome() : { error: MillraceError.from(error) });
+      });
+      this.#context.metrics.onAppend(batch.info.recordCount, batch.body.length);
+      if (acks === Acks.NONE) this.clock.defer(() => finish(outcome()));
+    } catch (thrown) {
+      const error = MillraceError.from(thrown);
+      this.clock.defer(() => finish({ error }));
+    }
+  }
+}

@@ -1,0 +1,253 @@
+/** A fetch stream: cursors that read forward, as fast as the client grants bytes. */
+import type { Random } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { ReadResult } from "@millrace/log";
+import type { HotFetchCursor, HotFetchRequest, HotFetchResponse } from "@millrace/record";
+import type { ServerStream } from "@millrace/rpc";
+import { type Appender, wirePartitionError } from "./appender.ts";
+import { limits } from "./limits.ts";
+import type { BrokerMetrics } from "./metrics.ts";
+import { readOpening } from "./opening.ts";
+import type { Replica } from "./replica.ts";
+import type { ReplicaManager } from "./replica-manager.ts";
+
+type FetchStream = ServerStream<HotFetchRequest, HotFetchResponse>;
+
+const blank: HotFetchResponse = {
+  opened: undefined,
+  cursorId: undefined,
+  highWatermark: undefined,
+  logStartOffset: undefined,
+  lastStableOffset: undefined,
+  leaderEpoch: undefined,
+  nextOffset: undefined,
+  error: undefined,
+  drain: undefined,
+  batches: [],
+};
+
+interface Cursor {
+  readonly id: number;
+  readonly replica: Replica;
+  readonly leaderEpoch: number;
+  offset: number;
+  grantBytes: number;
+  /** High watermark that the client was told last. */
+  toldHighWatermark: number;
+  stopWaiting: (() => void) | undefined;
+  queued: boolean;
+}
+
+/** What a session takes from the broker. */
+export interface FetchContext {
+  readonly replicas: ReplicaManager;
+  readonly appender: Appender;
+  readonly random: Random;
+  readonly metrics: BrokerMetrics;
+}
+
+const violation = (what: string): MillraceError =>
+  new MillraceError(ErrorCode.STREAM_PROTOCOL_VIOLATION, `${what}: see FetchService.Fetch`);
+
+/**
+ * One stream. Cursors with a grant and something to read stand in a queue and are served in turn, one
+ * message each, while the stream's write queue is below its bound.
+ */
+export class FetchSession {
+  readonly #stream: FetchStream;
+  readonly #context: FetchContext;
+  readonly #cursors = new Map<number, Cursor>();
+  readonly #ready: Cursor[] = [];
+  #messageBytesMax: number = limits.fetchMessageBytesDefault;
+  #pumping = false;
+  #over = false;
+  #cancelHeartbeat: () => void = () => {};
+
+  constructor(stream: FetchStream, context: FetchContext) {
+    this.#stream = stream;
+    this.#context = context;
+  }
+
+  /** Resolves when the client ends its side; rejects on a broken protocol. */
+  async run(): Promise<void> {
+    const stopDrain = this.#context.appender.onDrain(this.#stream.context, (graceMs) => {
+      this.#stream.write({ ...blank, drain: { graceMs, reason: "the server is stopping" } });
+    });
+    try {
+      await this.#open();
+      this.#heartbeat();
+      for (;;) {
+        const request = this.#stream.tryRead() ?? (await this.#stream.read());
+        if (request === undefined) return;
+        if (request.open !== undefined) throw violation("a second open");
+        this.#apply(request);
+      }
+    } finally {
+      this.#over = true;
+      this.#cancelHeartbeat();
+      stopDrain();
+      for (const cursor of this.#cursors.values()) cursor.stopWaiting?.();
+    }
+  }
+
+  async #open(): Promise<void> {
+    const first = await readOpening(this.#stream, this.#context.appender.clock);
+    const open = first.open;
+    if (open === undefined) throw violation("the first message has no open");
+    this.#context.appender.checkClient(open.clientId, open.clusterId);
+    if (open.messageBytesMax > 0) {
+      this.#messageBytesMax = Math.min(open.messageBytesMax, limits.fetchMessageBytesMax);
+    }
+    const { clusterId, brokerId } = this.#context.appender.identity;
+    const opened = {
+      heartbeatIntervalMs: limits.heartbeatIntervalMs,
+      clusterId,
+      brokerId,
+      cursorsMax: limits.cursorsMax,
+    };
+    this.#stream.write({ ...blank, opened });
+    this.#apply(first);
+  }
+
+  #heartbeat(): void {
+    const ms = limits.heartbeatIntervalMs * (0.5 + this.#context.random.float());
+    this.#cancelHeartbeat = this.#context.appender.clock.timer(ms, () => {
+      this.#stream.write(blank);
+      this.#heartbeat();
+    });
+  }
+
+  #apply(request: HotFetchRequest): void {
+    for (const id of request.remove) this.#drop(id);
+    for (const wanted of request.add) this.#add(wanted);
+    for (const grant of request.grants) {
+      const cursor = this.#cursors.get(grant.cursorId);
+      if (cursor === undefined) continue;
+      cursor.grantBytes = Math.min(cursor.grantBytes + grant.bytes, Number.MAX_SAFE_INTEGER);
+      this.#enqueue(cursor);
+    }
+  }
+
+  #add(wanted: HotFetchCursor): void {
+    if (this.#cursors.has(wanted.cursorId)) throw violation(`cursor ${wanted.cursorId} is in use`);
+    if (this.#cursors.size >= limits.cursorsMax)
+      throw violation(`more than ${limits.cursorsMax} cursors`);
+    try {
+      const replica = this.#context.replicas.find(wanted);
+      const leaderEpoch = replica.requireLeader(wanted.leaderEpoch);
+      const cursor: Cursor = {
+        id: wanted.cursorId,
+        replica,
+        leaderEpoch,
+        offset: wanted.offset,
+        grantBytes: wanted.grantBytes,
+        toldHighWatermark: -1,
+        stopWaiting: undefined,
+        queued: false,
+      };
+      this.#cursors.set(cursor.id, cursor);
+      this.#enqueue(cursor);
+    } catch (thrown) {
+      this.#fail(wanted.cursorId, MillraceError.from(thrown), undefined);
+    }
+  }
+
+  #drop(id: number): void {
+    const cursor = this.#cursors.get(id);
+    cursor?.stopWaiting?.();
+    this.#cursors.delete(id);
+  }
+
+  #fail(id: number, error: MillraceError, replica: Replica | undefined): void {
+    this.#drop(id);
+    this.#context.metrics.onError(error);
+    this.#stream.write({
+      ...blank,
+      cursorId: id,
+      highWatermark: replica?.log.highWatermark,
+      logStartOffset: replica?.log.logStartOffset,
+      error: wirePartitionError(error),
+    });
+  }
+
+  #enqueue(cursor: Cursor): void {
+    cursor.stopWaiting?.();
+    cursor.stopWaiting = undefined;
+    if (cursor.queued || this.#cursors.get(cursor.id) !== cursor) return;
+    cursor.queued = true;
+    this.#ready.push(cursor);
+    if (this.#pumping) return;
+    this.#pumping = true;
+    this.#context.appender.clock.defer(() => void this.#pump());
+  }
+
+  /** Serves ready cursors in turn. The only writer of batches on this stream. Never rejects. */
+  async #pump(): Promise<void> {
+    for (;;) {
+      const cursor = this.#over ? undefined : this.#ready.shift();
+      if (cursor === undefined) break;
+      cursor.queued = false;
+      if (this.#cursors.get(cursor.id) !== cursor) continue;
+      try {
+        if (!(await this.#serve(cursor))) await this.#stream.drained();
+      } catch (thrown) {
+        this.#fail(cursor.id, MillraceError.from(thrown), cursor.replica);
+      }
+    }
+    this.#pumping = false;
+  }
+
+  /** One message of one cursor. False when the write queue is full. */
+  async #serve(cursor: Cursor): Promise<boolean> {
+    const { replica } = cursor;
+    const { log } = replica;
+    replica.requireLeader(cursor.leaderEpoch);
+    const bytes = Math.min(this.#messageBytesMax, cursor.grantBytes);
+    let result: ReadResult | undefined;
+    if (bytes > 0) {
+      result =
+        log.tryReadTail(cursor.offset, bytes, "high_watermark") ??
+        (await log.read(cursor.offset, bytes, "high_watermark"));
+      if (this.#over || this.#cursors.get(cursor.id) !== cursor) return true;
+      replica.requireLeader(cursor.leaderEpoch);
+    }
+    if (result === undefined || result.bytes === 0) return this.#park(cursor);
+    cursor.offset = result.nextOffset;
+    cursor.grantBytes = Math.max(0, cursor.grantBytes - result.bytes);
+    cursor.toldHighWatermark = result.highWatermark;
+    this.#context.metrics.onFetch(result.bytes);
+    const more = this.#stream.write({
+      ...blank,
+      cursorId: cursor.id,
+      highWatermark: result.highWatermark,
+      logStartOffset: result.logStartOffset,
+      lastStableOffset: result.highWatermark,
+      leaderEpoch: cursor.leaderEpoch,
+      nextOffset: result.nextOffset,
+      batches: result.chunks,
+    });
+    this.#enqueue(cursor);
+    return more;
+  }
+
+  /** Nothing to send now: wait for progress (or for a grant), and tell a high watermark that moved. */
+  #park(cursor: Cursor): boolean {
+    const { log } = cursor.replica;
+    if (cursor.offset < log.highWatermark && cursor.grantBytes > 0) {
+      this.#enqueue(cursor);
+      return true;
+    }
+    cursor.stopWaiting = cursor.replica.onceProgress(() => this.#enqueue(cursor));
+    if (cursor.toldHighWatermark === log.highWatermark) return true;
+    cursor.toldHighWatermark = log.highWatermark;
+    return this.#stream.write({
+      ...blank,
+      cursorId: cursor.id,
+      highWatermark: log.highWatermark,
+      logStartOffset: log.logStartOffset,
+      lastStableOffset: log.highWatermark,
+      leaderEpoch: cursor.leaderEpoch,
+      nextOffset: cursor.offset,
+    });
+  }
+}

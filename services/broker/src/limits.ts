@@ -1,0 +1,29 @@
+/** Every limit of the broker's data plane that is not a setting. */
+export const limits = {
+  /** Window of a produce stream, body bytes. */
+  produceWindowBytesMax: 16 * 1024 * 1024,
+  /** Most body bytes a request may carry, and what `message_bytes_max` states. */
+  messageBytesMax: 8 * 1024 * 1024,
+  /** Longest client id, bytes. */
+  clientIdBytesMax: 249,
+  /** Records after inflation, bytes per batch. */
+  inflatedBytesMax: 64 * 1024 * 1024,
+  /** Grace that a drain announces. */
+  drainGraceMs: 5_000,
+  /** A stream without its opening message is cut after this. */
+  openTimeoutMs: 10_000,
+  /** Mean interval of heartbeats on a fetch stream. */
+  heartbeatIntervalMs: 5_000,
+  /** Cursors of one fetch stream. */
+  cursorsMax: 10_000,
+  /** Batch bytes of one fetch message when the client does not say. */
+  fetchMessageBytesDefault: 512 * 1024,
+  /** Most batch bytes that a client may ask for in one fetch message. */
+  fetchMessageBytesMax: 4 * 1024 * 1024,
+  /** Longest wait of FetchOnce. */
+  fetchWaitMsMax: 60_000,
+  /** Longest wait of GetMetadata for a revision. */
+  metadataWaitMsMax: 5_000,
+  /** Partitions in one ListOffsets or DeleteRecords. */
+  partitionsPerCallMax: 10_000,
+} as const;

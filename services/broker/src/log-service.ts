@@ -1,0 +1,164 @@
+/** ListOffsets, DeleteRecords, DescribeLogs. */
+import { create } from "@bufbuild/protobuf";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import {
+  type DeleteRecordsPartition,
+  type DeleteRecordsRequest,
+  type DeleteRecordsResponse,
+  DeleteRecordsResponseSchema,
+  type DescribeLogsRequest,
+  type DescribeLogsResponse,
+  DescribeLogsResponseSchema,
+  type ListOffsetsQuery,
+  type ListOffsetsRequest,
+  type ListOffsetsResponse,
+  ListOffsetsResponseSchema,
+  OffsetSpec,
+} from "@millrace/proto/broker";
+import { type PartitionError, PartitionErrorSchema } from "@millrace/proto/common";
+import { topicIdBytes } from "@millrace/record";
+import { limits } from "./limits.ts";
+import type { Replica } from "./replica.ts";
+import type { ReplicaManager } from "./replica-manager.ts";
+
+/** In-band error as the generated message. */
+export const partitionError = (thrown: unknown): PartitionError => {
+  const error = MillraceError.from(thrown);
+  return create(PartitionErrorSchema, {
+    code: error.code,
+    message: error.message,
+    ...(error.leaderHint === undefined ? {} : { leaderHint: error.leaderHint }),
+    ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+  });
+};
+
+const capPartitions = (count: number): void => {
+  if (count <= limits.partitionsPerCallMax) return;
+  throw new MillraceError(
+    ErrorCode.INVALID_REQUEST,
+    `${count} partitions in one call: send at most ${limits.partitionsPerCallMax}`,
+  );
+};
+
+/** A 64-bit offset of a request as a number; what no log can reach is out of range. */
+export const requestOffset = (value: bigint): number => {
+  if (value <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(value);
+  throw new MillraceError(
+    ErrorCode.OFFSET_OUT_OF_RANGE,
+    `offset ${value} is past the end of any log`,
+  );
+};
+
+const found = (result: { offset: number; timestampMs: number; leaderEpoch: number } | undefined) =>
+  result === undefined
+    ? {}
+    : {
+        offset: BigInt(result.offset),
+        timestampMs: BigInt(result.timestampMs),
+        leaderEpoch: result.leaderEpoch,
+      };
+
+/** The three calls; each reads one synchronous picture of a log, or waits for its I/O. */
+export class LogServiceHandlers {
+  readonly #replicas: ReplicaManager;
+
+  constructor(replicas: ReplicaManager) {
+    this.#replicas = replicas;
+  }
+
+  async listOffsets(request: ListOffsetsRequest): Promise<ListOffsetsResponse> {
+    capPartitions(request.queries.length);
+    const results: Array<Record<string, unknown>> = [];
+    for (const query of request.queries) {
+      try {
+        results.push(await this.#listOne(query));
+      } catch (thrown) {
+        results.push({ error: partitionError(thrown) });
+      }
+    }
+    return create(ListOffsetsResponseSchema, { results });
+  }
+
+  async #listOne(query: ListOffsetsQuery): Promise<Record<string, unknown>> {
+    const replica = this.#replicas.find(query);
+    const leaderEpoch = replica.requireLeader(query.leaderEpoch);
+    const { log } = replica;
+    switch (query.spec) {
+      case OffsetSpec.UNSPECIFIED:
+      case OffsetSpec.LATEST:
+        return { offset: BigInt(log.highWatermark), leaderEpoch };
+      case OffsetSpec.EARLIEST:
+        return { offset: BigInt(log.logStartOffset), leaderEpoch };
+      case OffsetSpec.MAX_TIMESTAMP:
+        return found(await log.maxTimestamp());
+      case OffsetSpec.TIMESTAMP:
+        return found(await log.offsetForTimestamp(Math.max(0, Number(query.timestampMs))));
+      default:
+        throw new MillraceError(
+          ErrorCode.INVALID_REQUEST,
+          `offset spec ${query.spec} is unknown: see OffsetSpec`,
+        );
+    }
+  }
+
+  async deleteRecords(request: DeleteRecordsRequest): Promise<DeleteRecordsResponse> {
+    capPartitions(request.partitions.length);
+    const results: Array<Record<string, unknown>> = [];
+    for (const partition of request.partitions) {
+      try {
+        results.push({ lowWatermark: BigInt(await this.#deleteOne(partition)) });
+      } catch (thrown) {
+        results.push({ error: partitionError(thrown) });
+      }
+    }
+    return create(DeleteRecordsResponseSchema, { results });
+  }
+
+  async #deleteOne(partition: DeleteRecordsPartition): Promise<number> {
+    const replica = this.#replicas.find(partition);
+    replica.requireLeader(undefined);
+    const { log } = replica;
+    const before =
+      partition.beforeOffset === undefined
+        ? log.highWatermark
+        : requestOffset(partition.beforeOffset);
+    await log.advanceLogStart(before);
+    return log.logStartOffset;
+  }
+
+  async describeLogs(request: DescribeLogsRequest): Promise<DescribeLogsResponse> {
+    const wanted = new Set(request.topics);
+    const logs = [];
+    for (const replica of this.#replicas.replicas()) {
+      if (wanted.size === 0 || wanted.has(replica.topic.name)) logs.push(describe(replica));
+    }
+    return create(DescribeLogsResponseSchema, { logs });
+  }
+}
+
+const describe = (replica: Replica) => {
+  const { log, topic, view } = replica;
+  const offline =
+    log.state.kind === "online"
+      ? {}
+      : {
+          error: partitionError(
+            new MillraceError(
+              log.state.kind === "offline" ? ErrorCode.PARTITION_OFFLINE : ErrorCode.STORAGE_ERROR,
+              log.state.reason,
+            ),
+          ),
+        };
+  return {
+    topic: topic.name,
+    topicId: topicIdBytes(topic.id),
+    partition: view.partition,
+    logStartOffset: BigInt(log.logStartOffset),
+    highWatermark: BigInt(log.highWatermark),
+    logEndOffset: BigInt(log.logEndOffset),
+    sizeBytes: BigInt(log.sizeBytes),
+    segmentCount: log.segmentCount,
+    leaderEpoch: view.leaderEpoch,
+    ...offline,
+  };
+};

@@ -1,0 +1,31 @@
+/** The first message of a stream, which must come in time. */
+import type { Clock } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { ServerStream } from "@millrace/rpc";
+import { limits } from "./limits.ts";
+
+/** Reads the opening message. Throws STREAM_PROTOCOL_VIOLATION on silence and on an early end. */
+export const readOpening = async <In, Out>(
+  stream: ServerStream<In, Out>,
+  clock: Clock,
+): Promise<In> => {
+  const timeout = Promise.withResolvers<never>();
+  const cancel = clock.timer(limits.openTimeoutMs, () => {
+    timeout.reject(
+      new MillraceError(
+        ErrorCode.STREAM_PROTOCOL_VIOLATION,
+        `no opening message within ${limits.openTimeoutMs} ms: send one with open first`,
+      ),
+    );
+  });
+  try {
+    const first = await Promise.race([stream.read(), timeout.promise]);
+    if (first !== undefined) return first;
+    throw new MillraceError(
+      ErrorCode.STREAM_PROTOCOL_VIOLATION,
+      "the stream ended before its opening message: send one with open first",
+    );
+  } finally {
+    cancel();
+  }
+};

@@ -1,0 +1,132 @@
+/** A produce stream: requests in, results out, in order per partition, within a byte window. */
+
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import { Acks, Guarantee } from "@millrace/proto/common";
+import type { HotProduceRequest, HotProduceResponse, HotProduceResult } from "@millrace/record";
+import type { ServerStream } from "@millrace/rpc";
+import { type Appender, wirePartitionError } from "./appender.ts";
+import { limits } from "./limits.ts";
+import { readOpening } from "./opening.ts";
+
+type ProduceStream = ServerStream<HotProduceRequest, HotProduceResponse>;
+
+const empty: HotProduceResponse = { opened: undefined, results: [], drain: undefined };
+
+const violation = (what: string): MillraceError =>
+  new MillraceError(ErrorCode.STREAM_PROTOCOL_VIOLATION, `${what}: see ProduceService.Produce`);
+
+/** One stream. `run` resolves when the client has ended its side and every request was answered. */
+export class ProduceSession {
+  readonly #stream: ProduceStream;
+  readonly #appender: Appender;
+  #acks: Acks = Acks.ALL;
+  #windowBytes: number = limits.produceWindowBytesMax;
+  #inFlightBytes = 0;
+  #inFlight = 0;
+  #results: HotProduceResult[] = [];
+  #flushing = false;
+  #idle: (() => void) | undefined;
+
+  constructor(stream: ProduceStream, appender: Appender) {
+    this.#stream = stream;
+    this.#appender = appender;
+  }
+
+  async run(): Promise<void> {
+    const stopDrain = this.#appender.onDrain(stream(this.#stream), (graceMs) => {
+      this.#stream.write({ ...empty, drain: { graceMs, reason: "the server is stopping" } });
+    });
+    try {
+      await this.#open();
+      for (;;) {
+        const request = this.#stream.tryRead() ?? (await this.#stream.read());
+        if (request === undefined) break;
+        this.#accept(request);
+        await this.#appender.admission();
+      }
+      while (this.#inFlight > 0) {
+        await new Promise<void>((resolve) => {
+          this.#idle = resolve;
+        });
+      }
+      this.#flush();
+    } finally {
+      stopDrain();
+    }
+  }
+
+  async #open(): Promise<void> {
+    const first = await readOpening(this.#stream, this.#appender.clock);
+    const open = first.open;
+    if (open === undefined) throw violation("the first message has no open");
+    if (first.body !== undefined) throw violation("the first message carries a batch");
+    this.#appender.checkClient(open.clientId, open.clusterId);
+    this.#acks = open.acks === Acks.UNSPECIFIED ? Acks.ALL : open.acks;
+    if (Acks[this.#acks] === undefined) {
+      throw new MillraceError(
+        ErrorCode.INVALID_REQUEST,
+        `acks ${open.acks} is unknown: use all, leader or none`,
+      );
+    }
+    if (open.windowBytes > 0) {
+      this.#windowBytes = Math.min(open.windowBytes, limits.produceWindowBytesMax);
+    }
+    const { clusterId, brokerId } = this.#appender.identity;
+    const opened = {
+      windowBytes: this.#windowBytes,
+      messageBytesMax: limits.messageBytesMax,
+      clusterId,
+      brokerId,
+    };
+    this.#stream.write({ ...empty, opened });
+  }
+
+  #accept(request: HotProduceRequest): void {
+    if (request.open !== undefined) throw violation("a second open");
+    if (request.body === undefined) throw violation(`request ${request.requestId} has no batch`);
+    const bytes = request.body.length;
+    if (this.#inFlightBytes > 0 && this.#inFlightBytes + bytes > this.#windowBytes) {
+      throw violation(`more than the window of ${this.#windowBytes} bytes in flight`);
+    }
+    this.#inFlightBytes += bytes;
+    this.#inFlight += 1;
+    const { requestId } = request;
+    this.#appender.append(request, request.body, this.#acks, (outcome) => {
+      this.#inFlightBytes -= bytes;
+      this.#inFlight -= 1;
+      this.#answer(
+        "error" in outcome
+          ? {
+              requestId,
+              baseOffset: undefined,
+              appendTimeMs: undefined,
+              logStartOffset: undefined,
+              guarantee: Guarantee.UNSPECIFIED,
+              duplicate: false,
+              error: wirePartitionError(outcome.error),
+              windowBytes: bytes,
+            }
+          : { requestId, ...outcome, error: undefined, windowBytes: bytes },
+      );
+      if (this.#inFlight === 0) this.#idle?.();
+    });
+  }
+
+  /** Results of one event-loop turn (one commit) go out in one message. */
+  #answer(result: HotProduceResult): void {
+    this.#results.push(result);
+    if (this.#flushing) return;
+    this.#flushing = true;
+    this.#appender.clock.defer(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#flushing = false;
+    if (this.#results.length === 0) return;
+    const results = this.#results;
+    this.#results = [];
+    this.#stream.write({ opened: undefined, results, drain: undefined });
+  }
+}
+
+const stream = (of: ProduceStream) => of.context;
