@@ -1,0 +1,127 @@
+/** `Disk` on a directory of the real file system. */
+import { constants } from "node:fs";
+import * as fs from "node:fs/promises";
+import { join } from "node:path";
+import type { Disk, DiskFile, OpenMode } from "../env.ts";
+
+/** Most buffers in one `writev` (IOV_MAX of Linux). */
+const chunksPerCallMax = 1024;
+
+const flagsOf = (mode: OpenMode): number => {
+  if (mode === "read") return constants.O_RDONLY;
+  if (mode === "write") return constants.O_RDWR;
+  return constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
+};
+
+/** What is left of `chunks` after their first `bytes` bytes. */
+const after = (chunks: readonly Uint8Array[], bytes: number): Uint8Array[] => {
+  const rest: Uint8Array[] = [];
+  let skip = bytes;
+  for (const chunk of chunks) {
+    if (skip >= chunk.length) {
+      skip -= chunk.length;
+    } else {
+      rest.push(skip === 0 ? chunk : chunk.subarray(skip));
+      skip = 0;
+    }
+  }
+  return rest;
+};
+
+class NodeFile implements DiskFile {
+  readonly path: string;
+  readonly #handle: fs.FileHandle;
+
+  constructor(path: string, handle: fs.FileHandle) {
+    this.path = path;
+    this.#handle = handle;
+  }
+
+  async read(
+    target: Uint8Array,
+    targetOffset: number,
+    length: number,
+    position: number,
+  ): Promise<number> {
+    let done = 0;
+    while (done < length) {
+      const { bytesRead } = await this.#handle.read(
+        target,
+        targetOffset + done,
+        length - done,
+        position + done,
+      );
+      if (bytesRead === 0) break;
+      done += bytesRead;
+    }
+    return done;
+  }
+
+  async write(chunks: readonly Uint8Array[], position: number): Promise<void> {
+    let at = position;
+    let rest = chunks;
+    while (rest.length > 0) {
+      const now = rest.slice(0, chunksPerCallMax);
+      const bytes = now.reduce((sum, chunk) => sum + chunk.length, 0);
+      const { bytesWritten } = await this.#handle.writev(now, at);
+      at += bytesWritten;
+      rest =
+        bytesWritten === bytes
+          ? rest.slice(now.length)
+          : [...after(now, bytesWritten), ...rest.slice(now.length)];
+    }
+  }
+
+  sync(): Promise<void> {
+    return this.#handle.datasync();
+  }
+
+  truncate(sizeBytes: number): Promise<void> {
+    return this.#handle.truncate(sizeBytes);
+  }
+
+  async size(): Promise<number> {
+    return (await this.#handle.stat()).size;
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close();
+  }
+}
+
+const isMissing = (thrown: unknown): boolean =>
+  thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT";
+
+/** The directory `root`, which must exist, as a disk. Every failure is Node's own with its `code`. */
+export const nodeDisk = (root: string): Disk => ({
+  open: async (path, mode) =>
+    new NodeFile(path, await fs.open(join(root, path), flagsOf(mode), 0o640)),
+  rename: (from, to) => fs.rename(join(root, from), join(root, to)),
+  unlink: (path) => fs.unlink(join(root, path)),
+  makeDirectory: async (path) => {
+    await fs.mkdir(join(root, path), { mode: 0o750 });
+  },
+  removeDirectory: (path) => fs.rmdir(join(root, path)),
+  list: (path) => fs.readdir(join(root, path)),
+  fileSize: async (path) => {
+    try {
+      const stat = await fs.stat(join(root, path));
+      return stat.isFile() ? stat.size : undefined;
+    } catch (thrown) {
+      if (isMissing(thrown)) return undefined;
+      throw thrown;
+    }
+  },
+  syncDirectory: async (path) => {
+    const handle = await fs.open(join(root, path), constants.O_RDONLY);
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  },
+  space: async () => {
+    const stat = await fs.statfs(join(root, "."));
+    return { freeBytes: stat.bavail * stat.bsize, totalBytes: stat.blocks * stat.bsize };
+  },
+});

@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { nodeClock, nodeDisk, nodeRandom } from "./index.ts";
+
+const withDisk = async (run: (disk: ReturnType<typeof nodeDisk>) => Promise<void>) => {
+  const root = mkdtempSync(join(tmpdir(), "millrace-disk-"));
+  try {
+    await run(nodeDisk(root));
+  } finally {
+    rmSync(root, { recursive: true });
+  }
+};
+
+test("files are written in chunks, read back, truncated, renamed", async () => {
+  await withDisk(async (disk) => {
+    await disk.makeDirectory("d");
+    const file = await disk.open("d/a", "create");
+    const chunks = Array.from({ length: 3000 }, (_, i) => Buffer.alloc(3, i % 251));
+    await file.write(chunks, 5);
+    await file.sync();
+    assert.equal(await file.size(), 9005);
+    const target = Buffer.alloc(10_000);
+    assert.equal(await file.read(target, 100, 9_900, 5), 9000);
+    assert.deepEqual(target.subarray(100, 9100), Buffer.concat(chunks));
+    await file.truncate(7);
+    assert.equal(await disk.fileSize("d/a"), 7);
+    await file.close();
+    await disk.rename("d/a", "d/b");
+    await disk.syncDirectory("d");
+    assert.deepEqual(await disk.list("d"), ["b"]);
+    assert.equal(await disk.fileSize("d/a"), undefined);
+    assert.equal(await disk.fileSize("d"), undefined);
+    await assert.rejects(disk.open("d/b", "create"), { code: "EEXIST" });
+    await assert.rejects(disk.open("d/c", "read"), { code: "ENOENT" });
+    await assert.rejects(disk.removeDirectory("d"), { code: "ENOTEMPTY" });
+    await disk.unlink("d/b");
+    await disk.removeDirectory("d");
+    const { freeBytes, totalBytes } = await disk.space();
+    assert.ok(freeBytes > 0 && freeBytes <= totalBytes);
+  });
+});
+
+test("clock: timers are cancelled, sleeps end with their signal", async () => {
+  const clock = nodeClock();
+  let fired = false;
+  clock.timer(1, () => {
+    fired = true;
+  })();
+  await clock.sleep(10);
+  assert.equal(fired, false);
+  await assert.rejects(clock.sleep(10_000, AbortSignal.timeout(5)), { name: "TimeoutError" });
+  await assert.rejects(clock.sleep(1, AbortSignal.abort(new Error("gone"))), { message: "gone" });
+  const cancel = clock.timer(2 ** 40, () => assert.fail("fired 34 years early"));
+  await new Promise<void>((resolve) => clock.defer(resolve));
+  cancel();
+  assert.ok(clock.monoMs() > 0 && clock.wallMs() > 1.7e12);
+});
+
+test("random: in range", () => {
+  const random = nodeRandom();
+  for (let i = 0; i < 1000; i += 1) {
+    assert.ok(random.float() < 1);
+    assert.ok(random.below(7) < 7);
+  }
+  assert.equal(random.below(1), 0);
+  assert.equal(random.bytes(5).length, 5);
+});
