@@ -193,6 +193,13 @@ export declare type RecoveryPoint = Message<"millrace.storage.v1.RecoveryPoint">
    * @generated from field: uint64 high_watermark = 8;
    */
   highWatermark: bigint;
+
+  /**
+   * A `producers.<offset>` file of exactly `offset` exists. False: the partition remembered no producer.
+   *
+   * @generated from field: bool producer_snapshot = 9;
+   */
+  producerSnapshot: boolean;
 };
 
 /**

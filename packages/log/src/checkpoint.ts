@@ -1,0 +1,211 @@
+/**
+ * Checkpoints: what has completed is fsynced where it lies, the recovery points say so, and the journal space
+ * behind them is free again. In that order.
+ */
+import { create } from "@bufbuild/protobuf";
+import type { Disk } from "@millrace/env";
+import {
+  LeaderEpochsSchema,
+  type ProducerSnapshot,
+  ProducerSnapshotSchema,
+  type RecoveryPoint,
+  RecoveryPointSchema,
+  RecoveryPointsSchema,
+} from "@millrace/proto/storage";
+import { topicIdBytes } from "@millrace/record";
+import { bugs } from "./bugs.ts";
+import type { SegmentContext } from "./context.ts";
+import type { EpochEntry } from "./epochs.ts";
+import type { Partition } from "./partition.ts";
+import { paths } from "./paths.ts";
+import { producersPath } from "./producer-rebuild.ts";
+import type { Segment } from "./segment.ts";
+import { persistIndex, syncIndex, unlinkIfThere } from "./segment-files.ts";
+import { magics, writeSideFile } from "./side-file.ts";
+
+/** State of one partition at one moment. */
+interface Captured {
+  readonly partition: Partition;
+  readonly point: RecoveryPoint;
+  readonly segments: readonly Segment[];
+  readonly indexesCut: readonly Segment[];
+  readonly snapshot: ProducerSnapshot | undefined;
+  readonly epochs: readonly EpochEntry[] | undefined;
+}
+
+export interface CheckpointOptions {
+  readonly context: SegmentContext;
+  readonly partitions: () => Iterable<Partition>;
+  /** Last round that has completed. */
+  readonly completedRound: () => number;
+  /** The recovery points cover everything up to the round. */
+  readonly onCovered: (round: number) => void;
+}
+
+/** Partitions worked on at once. */
+const parallel = 4;
+
+export class Checkpointer {
+  readonly #options: CheckpointOptions;
+  #running: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
+
+  constructor(options: CheckpointOptions) {
+    this.#options = options;
+  }
+
+  /** Covers everything that has completed by the time of the call. Rejects when the disk fails. */
+  run(): Promise<void> {
+    if (this.#running === undefined) return this.#start();
+    this.#next ??= this.#running
+      .catch(() => {})
+      .then(() => {
+        this.#next = undefined;
+        return this.#start();
+      });
+    return this.#next;
+  }
+
+  /** Resolves once no checkpoint is under way. Never rejects. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running.catch(() => {});
+  }
+
+  #start(): Promise<void> {
+    const running = this.#checkpoint().finally(() => {
+      if (this.#running === running) this.#running = undefined;
+    });
+    this.#running = running;
+    return running;
+  }
+
+  async #checkpoint(): Promise<void> {
+    const { context } = this.#options;
+    const round = this.#options.completedRound();
+    const captured: Captured[] = [];
+    for (const partition of this.#options.partitions()) captured.push(capture(partition, round));
+    if (bugs.journalReleasedBeforeSegmentSync) await this.#cover(captured, round);
+    const queue = captured.filter(hasWork);
+    const worker = async (): Promise<void> => {
+      for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
+        await secure(context, next);
+      }
+    };
+    await Promise.all(Array.from({ length: parallel }, worker));
+    if (!bugs.journalReleasedBeforeSegmentSync) await this.#cover(captured, round);
+    for (const { partition, snapshot, point } of captured) {
+      const old = partition.snapshotOffset;
+      partition.snapshotOffset = point.producerSnapshot ? Number(point.offset) : undefined;
+      if (old === undefined || old === partition.snapshotOffset || snapshot === undefined) continue;
+      await unlinkIfThere(context.env.disk, producersPath(partition.directory, old));
+    }
+  }
+
+  async #cover(captured: readonly Captured[], round: number): Promise<void> {
+    const points = captured.filter(({ partition }) => !partition.deleted).map(({ point }) => point);
+    await writeRecoveryPoints(this.#options.context.env.disk, points);
+    this.#options.onCovered(round);
+  }
+}
+
+export const writeRecoveryPoints = (disk: Disk, points: RecoveryPoint[]): Promise<void> =>
+  writeSideFile(
+    disk,
+    paths.recoveryPoints,
+    magics.recoveryPoints,
+    RecoveryPointsSchema,
+    create(RecoveryPointsSchema, { points }),
+  );
+
+/** One synchronous picture: everything in it completed in rounds up to `round`. */
+const capture = (partition: Partition, round: number): Captured => {
+  const idle = partition.state.kind === "offline" && partition.lastPoint !== undefined;
+  if (idle && partition.lastPoint !== undefined) {
+    const { lastPoint: point } = partition;
+    const nothing = { segments: [], indexesCut: [], snapshot: undefined, epochs: undefined };
+    return { partition, point, ...nothing };
+  }
+  const offset = partition.ackedEndOffset;
+  const producers = partition.completedProducers;
+  const moved = partition.snapshotOffset !== offset;
+  const snapshot = producers.size > 0 && moved ? producers.snapshot(offset) : undefined;
+  const epochs = partition.epochs.dirty
+    ? partition.epochs.entries.filter(({ startOffset }) => startOffset <= offset)
+    : undefined;
+  partition.epochs.dirty = false;
+  const point = create(RecoveryPointSchema, {
+    topicId: topicIdBytes(partition.topicId),
+    partition: partition.partition,
+    offset: BigInt(offset),
+    segmentBaseOffset: BigInt(partition.ackedSegment.baseOffset),
+    positionBytes: BigInt(partition.ackedPosition),
+    journalRound: BigInt(round),
+    logStartOffset: BigInt(partition.logStartOffset),
+    highWatermark: BigInt(partition.highWatermark),
+    producerSnapshot: producers.size > 0,
+  });
+  partition.lastPoint = point;
+  const segments = partition.segments.filter(
+    (segment) =>
+      segment.dirty ||
+      segment.fresh.length > 0 ||
+      (segment !== partition.active && !segment.finished && segment.maxComplete),
+  );
+  const indexesCut = partition.indexesCut;
+  partition.indexesCut = [];
+  return { partition, point, segments, indexesCut, snapshot, epochs };
+};
+
+const hasWork = (captured: Captured): boolean =>
+  captured.segments.length > 0 ||
+  captured.indexesCut.length > 0 ||
+  captured.snapshot !== undefined ||
+  captured.epochs !== undefined ||
+  captured.partition.directoryDirty;
+
+/** Everything of a partition that its recovery point will claim. */
+const secure = async (context: SegmentContext, captured: Captured): Promise<void> => {
+  const { partition, snapshot, epochs } = captured;
+  const { disk } = context.env;
+  if (partition.deleted) return;
+  for (const segment of captured.segments) {
+    if (!partition.segments.includes(segment)) continue;
+    await partition.exclusively(() => secureSegment(context, partition, segment));
+  }
+  for (const segment of captured.indexesCut) await syncIndex(disk, segment);
+  if (snapshot !== undefined) {
+    const path = producersPath(partition.directory, Number(snapshot.offset));
+    await writeSideFile(disk, path, magics.producers, ProducerSnapshotSchema, snapshot, false);
+    partition.directoryDirty = true;
+  }
+  if (epochs !== undefined) {
+    const message = create(LeaderEpochsSchema, {
+      entries: epochs.map(({ leaderEpoch, startOffset }) => ({
+        leaderEpoch,
+        startOffset: BigInt(startOffset),
+      })),
+    });
+    const path = `${partition.directory}/leader-epochs`;
+    await writeSideFile(disk, path, magics.leaderEpochs, LeaderEpochsSchema, message, false);
+    partition.directoryDirty = true;
+  }
+  if (!partition.directoryDirty || bugs.noDirectoryFsync) return;
+  partition.directoryDirty = false;
+  await disk.syncDirectory(partition.directory);
+};
+
+const secureSegment = async (
+  context: SegmentContext,
+  partition: Partition,
+  segment: Segment,
+): Promise<void> => {
+  if (segment.created && segment.dirty) {
+    segment.dirty = false;
+    await context.files.with(segment.path, false, (file) => file.sync());
+  }
+  if (!segment.maxComplete && segment.fresh.length > 0) {
+    await context.indexes.rows(segment, partition.config.indexIntervalBytes);
+  }
+  const sealed = segment !== partition.active && segment.writtenBytes === segment.sizeBytes;
+  await persistIndex(context, partition, segment, sealed);
+};

@@ -1,0 +1,341 @@
+/**
+ * The commit loop. What arrives while a round is being written and fsynced gathers in the next one. A round writes
+ * segments through the page cache and the journal at the same time; when both are done its batches count,
+ * in the order of their appends.
+ */
+import type { Clock, Disk, Logger } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { LogObserver } from "./api.ts";
+import { bugs } from "./bugs.ts";
+import { isFull, storageError } from "./disk-errors.ts";
+import type { FileCache } from "./file-cache.ts";
+import type { Journal } from "./journal.ts";
+import type { JournalEntry } from "./journal-format.ts";
+import type { Segment } from "./segment.ts";
+
+/** What the loop needs of a partition. */
+export interface CommitTarget {
+  /** After each round that touched it: listeners may run. */
+  notify(): void;
+  /** Its segments must be fsynced with every round (its recovery point is older than unjournalled data). */
+  readonly syncDirectly: boolean;
+  readonly directory: string;
+  /** Set when a segment file was made: its name is not durable yet. */
+  directoryDirty: boolean;
+}
+
+/** One unit of work. `complete` runs once the unit counts, `fail` when it never will. */
+export interface CommitItem {
+  readonly target: CommitTarget;
+  /** Bytes for a segment, or none. */
+  readonly write?: {
+    readonly segment: Segment;
+    readonly position: number;
+    readonly chunks: readonly Uint8Array[];
+    readonly bytes: number;
+  };
+  /** What the journal keeps of it; absent where the flush policy does not ask for it. */
+  readonly entry?: JournalEntry;
+  /** A change of files that must come after the journal is durable, before later writes of the partition. */
+  readonly effect?: () => Promise<void>;
+  readonly complete: () => void;
+  readonly fail: (error: Error) => void;
+}
+
+interface Round {
+  readonly items: CommitItem[];
+  entries: number;
+  payloadBytes: number;
+  bytes: number;
+}
+
+export interface CommitterOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly disk: Disk;
+  readonly files: FileCache;
+  readonly journal: Journal;
+  readonly observer: LogObserver;
+  readonly nextRound: number;
+  /** Asked for when the journal is full. */
+  readonly requestCheckpoint: () => void;
+  /** ENOSPC was met: make room if there is a reserve. */
+  readonly onFull: () => Promise<void>;
+  /** The disk failed: nothing more is acknowledged. */
+  readonly onFailure: (error: MillraceError) => void;
+}
+
+const roundPayloadBytesMax = 16 * 1024 * 1024;
+const fullRetryMs = 200;
+
+export class Committer {
+  readonly #options: CommitterOptions;
+  readonly #queue: Round[] = [];
+  #running = false;
+  #nextRound: number;
+  #pendingBytes = 0;
+  #failure: MillraceError | undefined;
+  #closing = false;
+  #roomWaiters: (() => void)[] = [];
+  #pendingWaiters: { readonly below: number; readonly resolve: () => void }[] = [];
+  #idleWaiters: (() => void)[] = [];
+  /** Number of the last journalled round all of whose items have completed. */
+  completedRound: number;
+
+  constructor(options: CommitterOptions) {
+    this.#options = options;
+    this.#nextRound = options.nextRound;
+    this.completedRound = options.nextRound - 1;
+  }
+
+  get pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
+  get nextRound(): number {
+    return this.#nextRound;
+  }
+
+  get failure(): MillraceError | undefined {
+    return this.#failure;
+  }
+
+  /** Largest payload that one item may have. */
+  get payloadBytesMax(): number {
+    return this.#options.journal.payloadBytesMax(1);
+  }
+
+  /** Queues an item. Its callbacks run later, never within the call. */
+  add(item: CommitItem): void {
+    const payloadBytes = item.entry?.payloadBytes ?? 0;
+    const bytes = item.write?.bytes ?? 0;
+    const round = this.#roundFor(payloadBytes);
+    round.items.push(item);
+    round.bytes += bytes;
+    if (item.entry !== undefined) {
+      round.entries += 1;
+      round.payloadBytes += payloadBytes;
+    }
+    this.#pendingBytes += bytes;
+    if (this.#running) return;
+    this.#running = true;
+    this.#options.clock.defer(() => void this.#loop());
+  }
+
+  /** Resolves once fewer than `bytes` are pending. */
+  below(bytes: number): Promise<void> {
+    if (this.#pendingBytes < bytes) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#pendingWaiters.push({ below: bytes, resolve });
+    });
+  }
+
+  /** Resolves once nothing is queued or under way. */
+  idle(): Promise<void> {
+    if (!this.#running) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#idleWaiters.push(resolve);
+    });
+  }
+
+  /** The journal has room again. */
+  roomChanged(): void {
+    const waiters = this.#roomWaiters;
+    this.#roomWaiters = [];
+    for (const wake of waiters) wake();
+  }
+
+  /** No more patience with a full disk or journal: what can not be written now fails. */
+  closing(): void {
+    this.#closing = true;
+    this.roomChanged();
+  }
+
+  /** Fails everything queued and everything to come. */
+  fail(error: MillraceError): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    this.#options.onFailure(error);
+    this.roomChanged();
+  }
+
+  /** The round that an item joins: never the one being written. */
+  #roundFor(payloadBytes: number): Round {
+    const last = this.#queue.at(-1);
+    const open = last !== undefined && last !== this.#inFlight;
+    const payloadMax = Math.min(
+      roundPayloadBytesMax,
+      this.#options.journal.payloadBytesMax((last?.entries ?? 0) + 1),
+    );
+    const fits = open && last.payloadBytes + payloadBytes <= payloadMax;
+    if (fits) return last;
+    const round: Round = { items: [], entries: 0, payloadBytes: 0, bytes: 0 };
+    this.#queue.push(round);
+    return round;
+  }
+
+  #inFlight: Round | undefined;
+
+  async #loop(): Promise<void> {
+    for (;;) {
+      const round = this.#queue[0];
+      if (round === undefined) break;
+      this.#inFlight = round;
+      await this.#commit(round);
+      this.#queue.shift();
+      this.#inFlight = undefined;
+    }
+    this.#running = false;
+    const waiters = this.#idleWaiters;
+    this.#idleWaiters = [];
+    for (const wake of waiters) wake();
+  }
+
+  /** Never rejects: an outcome reaches every item. */
+  async #commit(round: Round): Promise<void> {
+    const { clock, observer } = this.#options;
+    const startedMs = clock.monoMs();
+    const left = new Set(round.items);
+    try {
+      if (this.#failure !== undefined) throw this.#failure;
+      await this.#waitForRoom(round);
+      // Only rounds that the journal holds have numbers, so that recovery can tell when one is missing.
+      const number = this.#nextRound;
+      if (round.entries > 0) this.#nextRound += 1;
+      const syncMs = await this.#write(round, number, left);
+      this.#completeAll(round.items, left);
+      if (round.entries > 0) this.completedRound = number;
+      observer.onCommit?.(round.items.length, round.bytes, syncMs, clock.monoMs() - startedMs);
+    } catch (thrown) {
+      const error = storageError("the log can not be written", thrown);
+      this.fail(error);
+      for (const item of left) item.fail(error);
+      this.#settled(round.items.filter((item) => left.has(item)));
+    }
+  }
+
+  async #waitForRoom(round: Round): Promise<void> {
+    const { journal } = this.#options;
+    while (round.entries > 0 && !journal.hasRoom(round.entries, round.payloadBytes)) {
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#closing) {
+        throw new MillraceError(ErrorCode.SHUTTING_DOWN, "the server is stopping: retry");
+      }
+      this.#options.requestCheckpoint();
+      await new Promise<void>((resolve) => {
+        this.#roomWaiters.push(resolve);
+      });
+    }
+  }
+
+  /** Everything to the files and the journal. Returns the time of the journal's write and fsync. */
+  async #write(round: Round, number: number, left: Set<CommitItem>): Promise<number> {
+    const { clock, journal } = this.#options;
+    const late = new Set<CommitTarget>();
+    for (const item of round.items) if (item.effect !== undefined) late.add(item.target);
+    const early = round.items.filter((item) => !late.has(item.target));
+    const writing = this.#writeSegments(early).then(() => this.#completeWeak(early, left));
+    const startedMs = clock.monoMs();
+    let syncMs = 0;
+    const entries = round.items.flatMap((item) => item.entry ?? []);
+    const syncing =
+      entries.length === 0
+        ? Promise.resolve()
+        : journal
+            .commit(number, entries, bugs.ackBeforeFsync ? () => this.#completeAll(round.items, left) : undefined)
+            .then(() => {
+              syncMs = clock.monoMs() - startedMs;
+            });
+    const outcomes = await Promise.allSettled([writing, syncing]);
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+    for (const item of round.items) {
+      if (!late.has(item.target)) continue;
+      if (item.effect !== undefined) await item.effect();
+      await this.#writeSegments([item]);
+    }
+    return syncMs;
+  }
+
+  /** Segments through the page cache; those of `syncDirectly` partitions to the disk. */
+  async #writeSegments(items: readonly CommitItem[]): Promise<void> {
+    const bySegment = new Map<Segment, CommitItem[]>();
+    for (const item of items) {
+      if (item.write === undefined) continue;
+      const known = bySegment.get(item.write.segment);
+      if (known === undefined) bySegment.set(item.write.segment, [item]);
+      else known.push(item);
+    }
+    const writes: Promise<void>[] = [];
+    for (const [segment, group] of bySegment) writes.push(this.#writeSegment(segment, group));
+    const outcomes = await Promise.allSettled(writes);
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+  }
+
+  async #writeSegment(segment: Segment, items: readonly CommitItem[]): Promise<void> {
+    const first = items[0]?.write;
+    const target = items[0]?.target;
+    if (first === undefined || target === undefined) return;
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    for (const { write } of items) {
+      if (write === undefined) continue;
+      chunks.push(...write.chunks);
+      bytes += write.bytes;
+    }
+    segment.dirty = true;
+    if (!segment.created) target.directoryDirty = true;
+    const direct = target.syncDirectly;
+    for (;;) {
+      try {
+        await this.#options.files.with(segment.path, true, async (file) => {
+          await file.write(chunks, first.position);
+          if (direct) await file.sync();
+        });
+        break;
+      } catch (thrown) {
+        // A write that found no room may be repeated; nothing was promised of it yet.
+        if (!isFull(thrown) || this.#closing || this.#failure !== undefined) throw thrown;
+        this.#options.logger.warn({ path: segment.path }, "the disk is full: waiting for room");
+        await this.#options.onFull();
+        await this.#options.clock.sleep(fullRetryMs);
+      }
+    }
+    if (direct && !segment.created) await this.#options.disk.syncDirectory(target.directory);
+    segment.created = true;
+    segment.writtenBytes = Math.max(segment.writtenBytes, first.position + bytes);
+  }
+
+  /** Items of partitions without a journalled item in this round count once they are written. */
+  #completeWeak(items: readonly CommitItem[], left: Set<CommitItem>): void {
+    const journalled = new Set<CommitTarget>();
+    for (const item of items) if (item.entry !== undefined) journalled.add(item.target);
+    this.#completeAll(
+      items.filter((item) => !journalled.has(item.target)),
+      left,
+    );
+  }
+
+  #completeAll(items: readonly CommitItem[], left: Set<CommitItem>): void {
+    const targets = new Set<CommitTarget>();
+    const done: CommitItem[] = [];
+    for (const item of items) {
+      if (!left.delete(item)) continue;
+      item.complete();
+      done.push(item);
+      targets.add(item.target);
+    }
+    this.#settled(done);
+    for (const target of targets) target.notify();
+  }
+
+  #settled(items: readonly CommitItem[]): void {
+    for (const item of items) this.#pendingBytes -= item.write?.bytes ?? 0;
+    if (this.#pendingWaiters.length === 0) return;
+    const waiting = this.#pendingWaiters;
+    this.#pendingWaiters = [];
+    for (const waiter of waiting) {
+      if (this.#pendingBytes < waiter.below || this.#failure !== undefined) waiter.resolve();
+      else this.#pendingWaiters.push(waiter);
+    }
+  }
+}

@@ -1,0 +1,24 @@
+/** What everything in one data directory shares. */
+import type { Env } from "@millrace/env";
+import type { DirectoryIdentity, LogManagerConfig, LogObserver } from "./api.ts";
+import type { Committer } from "./committer.ts";
+import type { FileCache } from "./file-cache.ts";
+import type { IndexCache } from "./index-cache.ts";
+import type { TailCache } from "./tail-cache.ts";
+
+export interface LogContext {
+  readonly env: Env;
+  readonly config: LogManagerConfig;
+  readonly identity: DirectoryIdentity;
+  readonly directoryId: Uint8Array;
+  readonly observer: LogObserver;
+  readonly files: FileCache;
+  readonly indexes: IndexCache;
+  readonly tails: TailCache;
+  readonly committer: Committer;
+  /** True while free space is below the reserve: appends are refused. */
+  diskFull: boolean;
+}
+
+/** What changes of segment files need. */
+export type SegmentContext = Pick<LogContext, "env" | "files" | "indexes" | "observer">;

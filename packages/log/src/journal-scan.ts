@@ -1,0 +1,143 @@
+/** Reading the journal after an unclean stop. Decides nothing about partitions. */
+import type { Disk } from "@millrace/env";
+import { bodyCrcMatches, readStored, type TopicId } from "@millrace/record";
+import { bugs } from "./bugs.ts";
+import { journalFileName, parseJournalName } from "./journal.ts";
+import {
+  decodeRound,
+  entryKinds,
+  type FoundRound,
+  ROUND_ALIGN_BYTES,
+} from "./journal-format.ts";
+import { paths } from "./paths.ts";
+import { readWhole } from "./side-file.ts";
+
+/** An entry to replay. */
+export interface PlannedEntry {
+  readonly kind: number;
+  readonly round: number;
+  readonly value: number;
+  readonly aux: number;
+  /** Where the payload lies, and whether its CRCs are right. */
+  readonly path: string;
+  readonly at: number;
+  readonly bytes: number;
+  readonly sound: boolean;
+}
+
+/** What the journal holds after the recovery points. */
+export interface JournalPlan {
+  /** Entries per partition (`<topic id>#<partition>`), in the order of their rounds. */
+  readonly entries: ReadonlyMap<string, readonly PlannedEntry[]>;
+  /** Last round that was found, whole or not; new rounds go on behind it. */
+  readonly lastRound: number;
+  readonly rounds: number;
+  /** Rounds that must have been durable and are damaged: the last of them. */
+  readonly damagedUpTo: number | undefined;
+}
+
+export const planKey = (topicId: TopicId, partition: number): string => `${topicId}#${partition}`;
+
+interface LocatedRound {
+  readonly found: FoundRound;
+  readonly path: string;
+  readonly at: number;
+  readonly sound: readonly boolean[];
+}
+
+/** True when the payload is the batch that its entry names. */
+const payloadSound = (file: Buffer, at: number, bytes: number, value: number, aux: number) => {
+  const stored = readStored(file.subarray(at, at + bytes), 0);
+  if ("fault" in stored || stored.bodyEnd !== bytes) return false;
+  if (stored.baseOffset !== value || stored.headerCrc !== aux) return false;
+  return bodyCrcMatches(file.subarray(at, at + bytes), stored);
+};
+
+const locate = (file: Buffer, path: string, directoryId: Uint8Array, after: number) => {
+  const rounds: LocatedRound[] = [];
+  let at = 0;
+  while (at < file.length) {
+    const found = decodeRound(file, at, directoryId);
+    if (found === undefined) {
+      at += ROUND_ALIGN_BYTES;
+      continue;
+    }
+    if (found.round > after) {
+      const sound = found.entries.map(
+        (entry) =>
+          entry.kind !== entryKinds.batch ||
+          payloadSound(file, at + entry.payloadAt, entry.payloadBytes, entry.value, entry.aux),
+      );
+      rounds.push({ found, path, at, sound });
+    }
+    at += found.bytes;
+  }
+  return rounds;
+};
+
+/**
+ * Reads every round after `after` (0 when it is not known). The last one found counts only when all of it
+ * is right: its write may have been torn. A missing or damaged one before it was durable once, because a
+ * later round was written.
+ */
+export const scanJournal = async (
+  disk: Disk,
+  directoryId: Uint8Array,
+  after: number,
+): Promise<JournalPlan> => {
+  const located: LocatedRound[] = [];
+  for (const name of (await disk.list(paths.journal)).sort()) {
+    const number = parseJournalName(name);
+    if (number === undefined) continue;
+    const path = journalFileName(number);
+    located.push(...locate(await readWhole(disk, path), path, directoryId, after));
+  }
+  located.sort((a, b) => a.found.round - b.found.round);
+  const lastRound = located.at(-1)?.found.round ?? after;
+  if (located.at(-1)?.sound.includes(false) === true) located.pop();
+  const usable = after === 0 ? contiguousEnd(located) : located;
+  let damagedUpTo: number | undefined;
+  let expected = after === 0 ? (usable[0]?.found.round ?? 0) : after + 1;
+  const kept: LocatedRound[] = [];
+  for (const round of usable) {
+    if (round.found.round > expected) {
+      if (bugs.cutAtMiddleCrc) break;
+      damagedUpTo = round.found.round - 1;
+    }
+    if (bugs.cutAtMiddleCrc && round.sound.includes(false)) break;
+    kept.push(round);
+    expected = round.found.round + 1;
+  }
+  return { entries: entriesOf(kept), lastRound, rounds: kept.length, damagedUpTo };
+};
+
+/** Without a known beginning, older rounds may have been written over in parts: the run up to the last. */
+const contiguousEnd = (rounds: readonly LocatedRound[]): readonly LocatedRound[] => {
+  let first = rounds.length - 1;
+  while (first > 0 && rounds[first - 1]?.found.round === (rounds[first]?.found.round ?? 0) - 1) {
+    first -= 1;
+  }
+  return rounds.slice(Math.max(0, first));
+};
+
+const entriesOf = (rounds: readonly LocatedRound[]): Map<string, PlannedEntry[]> => {
+  const entries = new Map<string, PlannedEntry[]>();
+  for (const { found, path, at, sound } of rounds) {
+    for (const [i, entry] of found.entries.entries()) {
+      const key = planKey(entry.topicId, entry.partition);
+      const list = entries.get(key) ?? [];
+      entries.set(key, list);
+      list.push({
+        kind: entry.kind,
+        round: found.round,
+        value: entry.value,
+        aux: entry.aux,
+        path,
+        at: at + entry.payloadAt,
+        bytes: entry.payloadBytes,
+        sound: sound[i] ?? false,
+      });
+    }
+  }
+  return entries;
+};

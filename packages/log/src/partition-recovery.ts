@@ -1,0 +1,425 @@
+/**
+ * Recovery of one partition: from its recovery point through the journal to whatever the segments still hold.
+ *
+ * Up to the recovery point the segments were fsynced; what the journal holds after it was acknowledged. Both must
+ * be there in the end, or the partition stays offline with its files as they are. What follows them in the segments was
+ * promised to nobody: it is kept as far as it is whole, and cut there.
+ */
+import { must } from "@millrace/errors";
+import { LeaderEpochsSchema, type RecoveryPoint } from "@millrace/proto/storage";
+import { BatchWalker, type WalkedBatch } from "./batch-walk.ts";
+import { bugs } from "./bugs.ts";
+import type { SegmentContext } from "./context.ts";
+import { isMissing } from "./disk-errors.ts";
+import { entryKinds } from "./journal-format.ts";
+import type { PlannedEntry } from "./journal-scan.ts";
+import type { Partition } from "./partition.ts";
+import { readSnapshot, rebuildProducers, replayProducers } from "./producer-rebuild.ts";
+import type { Segment } from "./segment.ts";
+import { segmentOf, truncateFiles, truncateIndexFiles } from "./segment-files.ts";
+import { decodeIndex, INDEX_ENTRY_BYTES } from "./segment-index.ts";
+import { magics, readSideFile, readWhole } from "./side-file.ts";
+import { listSegments } from "./segment-list.ts";
+import { parseBody, readStored } from "@millrace/record";
+
+/** Why a partition can not be served. Files are left as they are. */
+export class PartitionDamage extends Error {
+  override readonly name = "PartitionDamage";
+}
+
+export interface RecoveryCounts {
+  segmentBytesScanned: number;
+  entriesReplayed: number;
+  bytesCut: number;
+  indexesRebuilt: number;
+}
+
+export interface RecoveryInput {
+  readonly context: SegmentContext;
+  readonly partition: Partition;
+  readonly point: RecoveryPoint | undefined;
+  readonly entries: readonly PlannedEntry[];
+  readonly damagedUpTo: number | undefined;
+  readonly counts: RecoveryCounts;
+}
+
+export class PartitionRecovery {
+  readonly #input: RecoveryInput;
+  readonly #partition: Partition;
+  readonly #segments: Segment[] = [];
+  /** Segment that `#end` lies in, and where. */
+  #index = 0;
+  #position = 0;
+  #end = 0;
+  #logStart = 0;
+  #truncated = false;
+  #walker: { readonly walker: BatchWalker; readonly close: () => Promise<void> } | undefined;
+  #stopReason = "";
+
+  constructor(input: RecoveryInput) {
+    this.#input = input;
+    this.#partition = input.partition;
+  }
+
+  /** Brings the partition's files and memory to what must be there. Throws PartitionDamage. */
+  async run(): Promise<void> {
+    const { context, point, counts } = this.#input;
+    try {
+      await this.#begin();
+      for (const entry of this.#input.entries) await this.#replay(entry);
+      this.#checkAfterDamage();
+      if (!this.#truncated) await this.#keepTail();
+      await this.#cutHere();
+      await this.#closeWalker();
+      counts.indexesRebuilt += context.indexes.rebuilt;
+    } finally {
+      await this.#closeWalker();
+    }
+    this.#restartBehindLogStart();
+    this.#partition.restore({
+      segments: this.#segments,
+      logStartOffset: this.#logStart,
+      endOffset: this.#end,
+      highWatermark: Number(point?.highWatermark ?? 0n),
+    });
+    this.#partition.directoryDirty = true;
+    this.#partition.epochs.dirty = true;
+  }
+
+  async #begin(): Promise<void> {
+    const { context, point } = this.#input;
+    this.#segments.push(...(await listSegments(context.env.disk, this.#partition.directory)));
+    this.#logStart = Number(point?.logStartOffset ?? this.#segments[0]?.baseOffset ?? 0);
+    if (point === undefined) {
+      this.#end = this.#segments[0]?.baseOffset ?? 0;
+      for (const segment of this.#segments) await this.#resetIndex(segment, 0);
+      return;
+    }
+    this.#end = Number(point.offset);
+    this.#position = Number(point.positionBytes);
+    const base = Number(point.segmentBaseOffset);
+    this.#index = this.#segments.findIndex((segment) => segment.baseOffset === base);
+    if (this.#index < 0) this.#missingSegment(base);
+    for (const [i, segment] of this.#segments.entries()) {
+      if (i < this.#index) continue;
+      if (i === this.#index && segment.sizeBytes < this.#position) {
+        throw new PartitionDamage(
+          `${segment.path} has ${segment.sizeBytes} bytes, ${this.#position} were fsynced`,
+        );
+      }
+      await this.#resetIndex(segment, i === this.#index ? this.#position : 0);
+    }
+    await this.#loadEpochs();
+    await this.#loadProducers(point);
+  }
+
+  /** The segment of the recovery point may not have been made yet, when nothing was in it. */
+  #missingSegment(base: number): void {
+    if (this.#position > 0) {
+      throw new PartitionDamage(`segment ${base} is missing, ${this.#position} bytes were fsynced`);
+    }
+    this.#index = this.#segments.filter((segment) => segment.baseOffset < base).length;
+    this.#segments.splice(this.#index, 0, this.#partition.newSegment(base));
+  }
+
+  /** A segment that ends at `position` for now: what its index says of the part before is believed. */
+  async #resetIndex(segment: Segment, position: number): Promise<void> {
+    const { context } = this.#input;
+    segment.sizeBytes = position;
+    segment.writtenBytes = position;
+    segment.endOffset = position === 0 ? segment.baseOffset : this.#end;
+    segment.dirty = segment.created;
+    segment.finished = false;
+    if (bugs.indexNotRebuilt) {
+      segment.maxComplete = position === 0;
+      return;
+    }
+    const decoded = decodeIndex(
+      segment.baseOffset,
+      await readOrEmpty(context, segment.indexPath),
+      await readOrEmpty(context, segment.timeIndexPath),
+      segment.endOffset,
+      position,
+    );
+    segment.rows = decoded.rows;
+    segment.rowsOnDisk = decoded.rows.length;
+    segment.timeEntriesOnDisk = decoded.rows.length;
+    segment.lastRowPosition = decoded.rows.at(-1)?.position ?? -1;
+    segment.runningMaxMs = decoded.maxTimestampMs ?? -1;
+    segment.maxComplete = position === 0 || decoded.maxTimestampMs !== undefined;
+    await truncateIndexFiles(context, segment);
+    this.#partition.indexesCut.push(segment);
+  }
+
+  async #loadEpochs(): Promise<void> {
+    const { context } = this.#input;
+    const { epochs, directory } = this.#partition;
+    const path = `${directory}/leader-epochs`;
+    const { disk } = context.env;
+    const file = await readSideFile(disk, path, magics.leaderEpochs, LeaderEpochsSchema);
+    if (file.kind === "ok") {
+      const entries = file.message.entries.map(({ leaderEpoch, startOffset }) => ({
+        leaderEpoch,
+        startOffset: Number(startOffset),
+      }));
+      epochs.load(entries.filter((entry) => entry.startOffset <= this.#end));
+      return;
+    }
+    if (file.kind === "missing" && this.#end === this.#logStart) return;
+    for (const segment of this.#before()) {
+      await this.#visit(segment, (batch) => {
+        epochs.assign(batch.header.leaderEpoch, batch.header.baseOffset);
+      });
+    }
+  }
+
+  async #loadProducers(point: RecoveryPoint): Promise<void> {
+    if (!point.producerSnapshot) return;
+    const { context } = this.#input;
+    const { producers, directory } = this.#partition;
+    const snapshot = await readSnapshot(context.env.disk, directory, this.#end);
+    if (snapshot !== undefined) {
+      producers.load(snapshot);
+      this.#partition.snapshotOffset = this.#end;
+      return;
+    }
+    const owner = this.#ownerView(this.#before());
+    await replayProducers(context, owner, this.#logStart, this.#end);
+  }
+
+  /** Segments up to the end that recovery has reached. */
+  #before(): readonly Segment[] {
+    return this.#segments.slice(0, this.#index + 1).filter((segment) => segment.sizeBytes > 0);
+  }
+
+  #ownerView(segments: readonly Segment[]) {
+    const { directory, producers, completedProducers } = this.#partition;
+    return { directory, segments, producers, completedProducers, logStartOffset: this.#logStart };
+  }
+
+  async #visit(segment: Segment, take: (batch: WalkedBatch) => void): Promise<void> {
+    await this.#input.context.files.with(segment.path, false, async (file) => {
+      const walker = new BatchWalker(file, 0, segment.sizeBytes);
+      for (;;) {
+        const batch = await walker.peek();
+        if ("end" in batch) {
+          if (batch.end) return;
+          throw new PartitionDamage(`${segment.path} at byte ${walker.position}: ${batch.reason}`);
+        }
+        take(batch);
+        walker.skip(batch);
+      }
+    });
+  }
+
+  async #replay(entry: PlannedEntry): Promise<void> {
+    this.#input.counts.entriesReplayed += 1;
+    if (entry.kind === entryKinds.batch) await this.#replayBatch(entry);
+    else if (entry.kind === entryKinds.truncate) await this.#truncate(entry.value);
+    else if (entry.kind === entryKinds.logStart) {
+      this.#logStart = Math.max(this.#logStart, entry.value);
+    } else if (entry.kind === entryKinds.epochStart) {
+      await this.#walkTo(entry.value);
+      this.#partition.epochs.assign(entry.aux, entry.value);
+    }
+  }
+
+  async #replayBatch(entry: PlannedEntry): Promise<void> {
+    await this.#walkTo(entry.value);
+    if (entry.value < this.#end) return;
+    const present = await this.#peek();
+    if (present !== undefined && present.header.headerCrc === entry.aux) {
+      await this.#accept(present);
+      return;
+    }
+    if (!entry.sound) {
+      throw new PartitionDamage(
+        `the batch at offset ${entry.value} is damaged in the journal, and not in its segment`,
+      );
+    }
+    await this.#write(entry);
+  }
+
+  /** Goes on through the segments up to `offset`, which an entry of the journal says was reached. */
+  async #walkTo(offset: number): Promise<void> {
+    while (this.#end < offset) {
+      const batch = await this.#peek();
+      if (batch === undefined) {
+        throw new PartitionDamage(
+          `offsets ${this.#end} to ${offset - 1} were acknowledged and are missing: ${this.#stopReason}`,
+        );
+      }
+      await this.#accept(batch);
+    }
+  }
+
+  /** The next batch in the segments, if it is whole and follows. */
+  async #peek(): Promise<WalkedBatch | undefined> {
+    const segment = this.#segments[this.#index];
+    if (segment === undefined) return this.#stop("there are no more segments");
+    const file = await this.#fileBytes(segment);
+    const next = this.#segments[this.#index + 1];
+    if (this.#position >= file) {
+      if (next === undefined || next.baseOffset !== this.#end) return this.#stop("the log ends");
+      await this.#closeWalker();
+      this.#index += 1;
+      this.#position = 0;
+      return this.#peek();
+    }
+    const { walker } = this.#walker ?? (await this.#openWalker(segment, file));
+    const batch = await walker.peek();
+    if ("end" in batch) return this.#stop(batch.end ? "the log ends" : batch.reason);
+    if (batch.header.baseOffset !== this.#end) return this.#stop("offsets do not follow");
+    if (batch.header.leaderEpoch < this.#partition.epochs.latest) {
+      return this.#stop("leader epochs fall");
+    }
+    return batch;
+  }
+
+  #stop(reason: string): undefined {
+    this.#stopReason = reason;
+    return undefined;
+  }
+
+  async #fileBytes(segment: Segment): Promise<number> {
+    return (await this.#input.context.env.disk.fileSize(segment.path)) ?? 0;
+  }
+
+  async #openWalker(segment: Segment, endPosition: number) {
+    const file = await this.#input.context.env.disk.open(segment.path, "read");
+    const walker = new BatchWalker(file, this.#position, endPosition);
+    const close = async (): Promise<void> => {
+      this.#input.counts.segmentBytesScanned += walker.bytesRead;
+      await file.close();
+    };
+    this.#walker = { walker, close };
+    return this.#walker;
+  }
+
+  async #closeWalker(): Promise<void> {
+    const walker = this.#walker;
+    this.#walker = undefined;
+    await walker?.close();
+  }
+
+  /** Takes a batch that lies where it should. */
+  async #accept(batch: WalkedBatch): Promise<void> {
+    this.#take(batch);
+    this.#walker?.walker.skip(batch);
+  }
+
+  #take(batch: Pick<WalkedBatch, "header" | "info" | "lastOffset" | "bytes">): void {
+    const segment = must(this.#segments[this.#index], "segment in recovery");
+    const { header, info, lastOffset, bytes } = batch;
+    this.#partition.epochs.assign(header.leaderEpoch, header.baseOffset);
+    this.#partition.producers.record(info, header.baseOffset, header.appendTimeMs);
+    const { indexIntervalBytes } = this.#partition.config;
+    segment.append(lastOffset, bytes, info.maxTimestampMs, indexIntervalBytes);
+    segment.writtenBytes = segment.sizeBytes;
+    this.#position = segment.sizeBytes;
+    this.#end = lastOffset + 1;
+  }
+
+  /** Puts a batch of the journal where the segments do not have it; everything behind is void. */
+  async #write(entry: PlannedEntry): Promise<void> {
+    await this.#cutHere();
+    const { context } = this.#input;
+    const file = await context.env.disk.open(entry.path, "read");
+    const bytes = Buffer.alloc(entry.bytes);
+    try {
+      await file.read(bytes, 0, bytes.length, entry.at);
+    } finally {
+      await file.close();
+    }
+    const header = readStored(bytes, 0);
+    if ("fault" in header) throw new PartitionDamage(`the journal changed under recovery`);
+    const info = parseBody(bytes.subarray(header.bodyStart, header.bodyEnd));
+    let segment = this.#segments[this.#index];
+    const full =
+      segment !== undefined &&
+      segment.sizeBytes > 0 &&
+      segment.sizeBytes + bytes.length > this.#partition.config.segmentBytes;
+    if (segment === undefined || full) {
+      segment = this.#partition.newSegment(this.#end);
+      this.#segments.push(segment);
+      this.#index = this.#segments.length - 1;
+      this.#position = 0;
+    }
+    const { path, sizeBytes } = segment;
+    await context.files.with(path, true, (log) => log.write([bytes], sizeBytes));
+    segment.created = true;
+    segment.dirty = true;
+    this.#take({ header, info, bytes: bytes.length, lastOffset: entry.value + info.lastOffsetDelta });
+  }
+
+  async #truncate(offset: number): Promise<void> {
+    this.#truncated = true;
+    if (offset >= this.#end) return;
+    const { context } = this.#input;
+    await this.#closeWalker();
+    const segment = segmentOf(this.#segments, offset);
+    this.#index = this.#segments.indexOf(segment);
+    let position = 0;
+    await this.#visit(segment, (batch) => {
+      if (batch.lastOffset < offset) position = batch.position + batch.bytes;
+    });
+    this.#end = offset;
+    this.#position = position;
+    await this.#cutHere(true);
+    this.#partition.epochs.truncateFromEnd(offset);
+    await rebuildProducers(context, this.#ownerView(this.#before()), offset);
+  }
+
+  /** Makes the files end where recovery has come to. */
+  async #cutHere(always = false): Promise<void> {
+    const { context, counts } = this.#input;
+    await this.#closeWalker();
+    const segment = this.#segments[this.#index];
+    if (segment === undefined) return;
+    const dropped = this.#segments.splice(this.#index + 1);
+    let cutBytes = 0;
+    for (const gone of dropped) cutBytes += await this.#fileBytes(gone);
+    cutBytes += Math.max(0, (await this.#fileBytes(segment)) - this.#position);
+    if (!always && cutBytes === 0 && dropped.length === 0) return;
+    counts.bytesCut += cutBytes;
+    const cut = { offset: this.#end, position: this.#position };
+    const { runningMaxMs, maxComplete } = segment;
+    await truncateFiles(context, this.#partition, segment, cut, dropped);
+    if (always) return;
+    // Nothing that counted was cut, so what is known of the timestamps stays true.
+    segment.runningMaxMs = runningMaxMs;
+    segment.maxComplete = maxComplete;
+  }
+
+  /** After damage in the journal only a later entry proves that nothing is missing before it. */
+  #checkAfterDamage(): void {
+    const { damagedUpTo, entries } = this.#input;
+    if (damagedUpTo === undefined) return;
+    if (entries.some((entry) => entry.round > damagedUpTo)) return;
+    throw new PartitionDamage(`the commit journal is damaged up to round ${damagedUpTo}`);
+  }
+
+  async #keepTail(): Promise<void> {
+    for (let batch = await this.#peek(); batch !== undefined; batch = await this.#peek()) {
+      await this.#accept(batch);
+    }
+  }
+
+  /** Segments wholly below the log start are gone; a log that ends below it begins again there. */
+  #restartBehindLogStart(): void {
+    if (this.#segments.length === 0) this.#segments.push(this.#partition.newSegment(this.#end));
+    if (this.#end >= this.#logStart) return;
+    this.#segments.push(this.#partition.newSegment(this.#logStart));
+    this.#end = this.#logStart;
+  }
+}
+
+const readOrEmpty = async (context: SegmentContext, path: string): Promise<Buffer> => {
+  try {
+    const bytes = await readWhole(context.env.disk, path);
+    return bytes.subarray(0, bytes.length - (bytes.length % INDEX_ENTRY_BYTES));
+  } catch (thrown) {
+    if (isMissing(thrown)) return Buffer.alloc(0);
+    throw thrown;
+  }
+};

@@ -1,0 +1,123 @@
+/**
+ * Side files: `magic(4) crc32c(4, little-endian, of the message) message`. Written to a temporary name, fsynced,
+ * renamed, and the directory fsynced, so that a reader sees the old content or the new, whole.
+ */
+import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import type { Disk } from "@millrace/env";
+import { crcOf } from "@millrace/record";
+import { isMissing } from "./disk-errors.ts";
+
+const headBytes = 8;
+
+/** Magic of every kind of side file. */
+export const magics = {
+  dataDirectory: "MRDD",
+  partitionMeta: "MRPM",
+  recoveryPoints: "MRRP",
+  clean: "MRCS",
+  leaderEpochs: "MRLE",
+  producers: "MRPS",
+} as const;
+
+export type Magic = (typeof magics)[keyof typeof magics];
+
+/** Framed bytes of a message. */
+export const frameSideFile = <D extends DescMessage>(
+  magic: Magic,
+  desc: D,
+  message: MessageShape<D>,
+): Buffer => {
+  const body = toBinary(desc, message);
+  const framed = Buffer.allocUnsafe(headBytes + body.length);
+  framed.write(magic, 0, "latin1");
+  framed.writeUInt32LE(crcOf(body), 4);
+  framed.set(body, headBytes);
+  return framed;
+};
+
+/** The message of framed bytes, or undefined when they are damaged. */
+export const parseSideFile = <D extends DescMessage>(
+  magic: Magic,
+  desc: D,
+  framed: Buffer,
+): MessageShape<D> | undefined => {
+  if (framed.length < headBytes || framed.toString("latin1", 0, 4) !== magic) return undefined;
+  const body = framed.subarray(headBytes);
+  if (framed.readUInt32LE(4) !== crcOf(body)) return undefined;
+  try {
+    return fromBinary(desc, body);
+  } catch {
+    return undefined;
+  }
+};
+
+/** Whole content of a file. Throws the disk's error, ENOENT among them. */
+export const readWhole = async (disk: Disk, path: string): Promise<Buffer> => {
+  const file = await disk.open(path, "read");
+  try {
+    const content = Buffer.alloc(await file.size());
+    const bytes = await file.read(content, 0, content.length, 0);
+    return content.subarray(0, bytes);
+  } finally {
+    await file.close();
+  }
+};
+
+/** What reading a side file found. */
+export type SideFile<T> =
+  | { readonly kind: "ok"; readonly message: T }
+  | { readonly kind: "missing" }
+  | { readonly kind: "damaged" };
+
+export const readSideFile = async <D extends DescMessage>(
+  disk: Disk,
+  path: string,
+  magic: Magic,
+  desc: D,
+): Promise<SideFile<MessageShape<D>>> => {
+  let framed: Buffer;
+  try {
+    framed = await readWhole(disk, path);
+  } catch (thrown) {
+    if (isMissing(thrown)) return { kind: "missing" };
+    throw thrown;
+  }
+  const message = parseSideFile(magic, desc, framed);
+  return message === undefined ? { kind: "damaged" } : { kind: "ok", message };
+};
+
+/** Directory part of a path; "." for the root. */
+export const parentOf = (path: string): string => {
+  const slash = path.lastIndexOf("/");
+  return slash < 0 ? "." : path.slice(0, slash);
+};
+
+const removeIfThere = async (disk: Disk, path: string): Promise<void> => {
+  try {
+    await disk.unlink(path);
+  } catch (thrown) {
+    if (!isMissing(thrown)) throw thrown;
+  }
+};
+
+/** Writes a side file. With `syncParent` false the caller fsyncs the directory before relying on it. */
+export const writeSideFile = async <D extends DescMessage>(
+  disk: Disk,
+  path: string,
+  magic: Magic,
+  desc: D,
+  message: MessageShape<D>,
+  syncParent = true,
+): Promise<void> => {
+  const temporary = `${path}.tmp`;
+  await removeIfThere(disk, temporary);
+  const file = await disk.open(temporary, "create");
+  try {
+    await file.write([frameSideFile(magic, desc, message)], 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await disk.rename(temporary, path);
+  if (syncParent) await disk.syncDirectory(parentOf(path));
+};
