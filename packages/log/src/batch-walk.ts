@@ -1,8 +1,8 @@
 /** Walking stored batches in a segment file. */
 import type { DiskFile } from "@millrace/env";
 import { MillraceError } from "@millrace/errors";
-import { bodyCrcMatches, parseBody, readStored, STORED_PREFIX_BYTES_MAX } from "@millrace/record";
 import type { BodyInfo, StoredBatch } from "@millrace/record";
+import { bodyCrcMatches, parseBody, readStored, STORED_PREFIX_BYTES_MAX } from "@millrace/record";
 
 const readAheadBytes = 1024 * 1024;
 

@@ -88,7 +88,10 @@ export class Checkpointer {
     const queue = captured.filter(hasWork);
     const worker = async (): Promise<void> => {
       for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
-        await secure(context, next);
+        await secure(context, next).catch((thrown: unknown) => {
+          giveBack(next);
+          throw thrown;
+        });
       }
     };
     await Promise.all(Array.from({ length: parallel }, worker));
@@ -162,6 +165,13 @@ const hasWork = (captured: Captured): boolean =>
   captured.snapshot !== undefined ||
   captured.epochs !== undefined ||
   captured.partition.directoryDirty;
+
+/** A checkpoint failed: what it had taken over is still to be done. */
+const giveBack = ({ partition, indexesCut, epochs }: Captured): void => {
+  partition.indexesCut.push(...indexesCut);
+  if (epochs !== undefined) partition.epochs.dirty = true;
+  partition.directoryDirty = true;
+};
 
 /** Everything of a partition that its recovery point will claim. */
 const secure = async (context: SegmentContext, captured: Captured): Promise<void> => {

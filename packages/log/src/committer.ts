@@ -242,7 +242,11 @@ export class Committer {
       entries.length === 0
         ? Promise.resolve()
         : journal
-            .commit(number, entries, bugs.ackBeforeFsync ? () => this.#completeAll(round.items, left) : undefined)
+            .commit(
+              number,
+              entries,
+              bugs.ackBeforeFsync ? () => this.#completeAll(round.items, left) : undefined,
+            )
             .then(() => {
               syncMs = clock.monoMs() - startedMs;
             });

@@ -2,6 +2,7 @@
 import type { Env } from "@millrace/env";
 import type { DirectoryIdentity, LogManagerConfig, LogObserver } from "./api.ts";
 import type { Committer } from "./committer.ts";
+import type { Delayed } from "./delayed.ts";
 import type { FileCache } from "./file-cache.ts";
 import type { IndexCache } from "./index-cache.ts";
 import type { TailCache } from "./tail-cache.ts";
@@ -16,9 +17,10 @@ export interface LogContext {
   readonly indexes: IndexCache;
   readonly tails: TailCache;
   readonly committer: Committer;
+  readonly delayed: Delayed;
   /** True while free space is below the reserve: appends are refused. */
   diskFull: boolean;
 }
 
 /** What changes of segment files need. */
-export type SegmentContext = Pick<LogContext, "env" | "files" | "indexes" | "observer">;
+export type SegmentContext = Pick<LogContext, "delayed" | "env" | "files" | "indexes" | "observer">;

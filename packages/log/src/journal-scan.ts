@@ -3,12 +3,7 @@ import type { Disk } from "@millrace/env";
 import { bodyCrcMatches, readStored, type TopicId } from "@millrace/record";
 import { bugs } from "./bugs.ts";
 import { journalFileName, parseJournalName } from "./journal.ts";
-import {
-  decodeRound,
-  entryKinds,
-  type FoundRound,
-  ROUND_ALIGN_BYTES,
-} from "./journal-format.ts";
+import { decodeRound, entryKinds, type FoundRound, ROUND_ALIGN_BYTES } from "./journal-format.ts";
 import { paths } from "./paths.ts";
 import { readWhole } from "./side-file.ts";
 

@@ -111,7 +111,11 @@ export class Journal {
 
   /** Writes and fsyncs a round; durable when it resolves. Only with room, and one at a time. On
    * failure nothing is known of it, and the journal must not be used again. */
-  async commit(round: number, entries: readonly JournalEntry[], beforeSync?: () => void): Promise<void> {
+  async commit(
+    round: number,
+    entries: readonly JournalEntry[],
+    beforeSync?: () => void,
+  ): Promise<void> {
     let payloadBytes = 0;
     for (const entry of entries) payloadBytes += entry.payloadBytes;
     const bytes = roundBytes(entries.length, payloadBytes);

@@ -7,6 +7,7 @@
  */
 import { must } from "@millrace/errors";
 import { LeaderEpochsSchema, type RecoveryPoint } from "@millrace/proto/storage";
+import { parseBody, readStored } from "@millrace/record";
 import { BatchWalker, type WalkedBatch } from "./batch-walk.ts";
 import { bugs } from "./bugs.ts";
 import type { SegmentContext } from "./context.ts";
@@ -18,9 +19,8 @@ import { readSnapshot, rebuildProducers, replayProducers } from "./producer-rebu
 import type { Segment } from "./segment.ts";
 import { segmentOf, truncateFiles, truncateIndexFiles } from "./segment-files.ts";
 import { decodeIndex, INDEX_ENTRY_BYTES } from "./segment-index.ts";
-import { magics, readSideFile, readWhole } from "./side-file.ts";
 import { listSegments } from "./segment-list.ts";
-import { parseBody, readStored } from "@millrace/record";
+import { magics, readSideFile, readWhole } from "./side-file.ts";
 
 /** Why a partition can not be served. Files are left as they are. */
 export class PartitionDamage extends Error {
@@ -349,7 +349,12 @@ export class PartitionRecovery {
     await context.files.with(path, true, (log) => log.write([bytes], sizeBytes));
     segment.created = true;
     segment.dirty = true;
-    this.#take({ header, info, bytes: bytes.length, lastOffset: entry.value + info.lastOffsetDelta });
+    this.#take({
+      header,
+      info,
+      bytes: bytes.length,
+      lastOffset: entry.value + info.lastOffsetDelta,
+    });
   }
 
   async #truncate(offset: number): Promise<void> {

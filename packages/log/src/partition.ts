@@ -18,12 +18,12 @@ import type { LogContext } from "./context.ts";
 import { EpochCache } from "./epochs.ts";
 import { entryKinds, type JournalEntry } from "./journal-format.ts";
 import { partitionDirectory } from "./paths.ts";
-import { type Producer, ProducerTable } from "./producers.ts";
 import { rebuildProducers } from "./producer-rebuild.ts";
+import { type Producer, ProducerTable } from "./producers.ts";
 import { PartitionReader } from "./reader.ts";
 import { Segment } from "./segment.ts";
+import { dropSegments, persistIndex, truncateFiles } from "./segment-files.ts";
 import type { PartitionTail } from "./tail-cache.ts";
-import { dropSegments, truncateFiles } from "./segment-files.ts";
 
 const relativeOffsetMax = 0xffff_ffff;
 const segmentBytesHardMax = 0x7fff_ffff;
@@ -74,6 +74,7 @@ export class Partition implements PartitionLog {
   #logStartBeingMoved = 0;
   #truncating = false;
   #exclusive: Promise<void> = Promise.resolve();
+  #lastFlushMs = 0;
   #notifying = false;
   #notifyAgain = false;
 
@@ -280,6 +281,32 @@ export class Partition implements PartitionLog {
   async flush(): Promise<void> {
     await this.#marker();
     await this.#owner.checkpoint();
+  }
+
+  /** Before a clean stop: the active segment's index ends with its largest timestamp. */
+  async finishIndexes(): Promise<void> {
+    const { context } = this.#owner;
+    const { active } = this;
+    if (active.sizeBytes === 0 || !active.created) return;
+    if (!active.maxComplete) await context.indexes.rows(active, this.config.indexIntervalBytes);
+    await this.exclusively(() => persistIndex(context, this, active, true));
+  }
+
+  /** Fsyncs what was written, when the flush policy is `interval` and the interval has passed. */
+  async flushIfDue(nowMs: number): Promise<void> {
+    const { flushPolicy, flushIntervalMs } = this.config;
+    if (flushPolicy !== "interval" || this.state.kind !== "online" || this.deleted) return;
+    if (nowMs - this.#lastFlushMs < flushIntervalMs) return;
+    this.#lastFlushMs = nowMs;
+    const { context } = this.#owner;
+    for (const segment of [...this.segments]) {
+      if (!segment.dirty || !segment.created) continue;
+      segment.dirty = false;
+      await context.files.with(segment.path, false, (file) => file.sync());
+    }
+    if (!this.directoryDirty) return;
+    this.directoryDirty = false;
+    await context.env.disk.syncDirectory(this.directory);
   }
 
   /** Calls the listeners, each at most twice in a row: they may raise the high watermark. */
@@ -529,7 +556,8 @@ export class Partition implements PartitionLog {
   /** The segment that takes `bytes` more; a new one where the rules of semantics 2.2 ask for it. */
   #segmentFor(bytes: number, lastOffset: number, nowMs: number): Segment {
     let segment = this.active;
-    const full = segment.sizeBytes + bytes > Math.min(this.config.segmentBytes, segmentBytesHardMax);
+    const full =
+      segment.sizeBytes + bytes > Math.min(this.config.segmentBytes, segmentBytesHardMax);
     const old =
       segment.firstAppendMs !== undefined && nowMs - segment.firstAppendMs > this.config.segmentMs;
     const far = lastOffset - segment.baseOffset > relativeOffsetMax;

@@ -77,7 +77,8 @@ export class PartitionReader {
         ? { offset: batch.header.baseOffset, position: batch.position }
         : undefined,
     ).then((found) => {
-      if (found === undefined) throw damaged(segment, segment.sizeBytes, `offset ${offset} is missing`);
+      if (found === undefined)
+        throw damaged(segment, segment.sizeBytes, `offset ${offset} is missing`);
       return found;
     });
   }
@@ -92,7 +93,9 @@ export class PartitionReader {
         if ((await this.maxTimestampOf(segment)) < timestampMs) return undefined;
         const row = await this.#rowFor(segment, (rows) => rowForTimestamp(rows, timestampMs));
         return this.#walk(segment, row?.position ?? 0, (batch, body) =>
-          batch.info.maxTimestampMs < timestampMs ? undefined : this.#find(batch, body, timestampMs),
+          batch.info.maxTimestampMs < timestampMs
+            ? undefined
+            : this.#find(batch, body, timestampMs),
         );
       });
       if (found !== undefined) return found;
@@ -145,7 +148,11 @@ export class PartitionReader {
     const set =
       info.compression === "none"
         ? records
-        : await this.#context.env.compressor.decompress(info.compression, records, inflatedBytesMax);
+        : await this.#context.env.compressor.decompress(
+            info.compression,
+            records,
+            inflatedBytesMax,
+          );
     for (const record of iterateRecords(set, info.baseTimestampMs)) {
       const offset = header.baseOffset + record.offsetDelta;
       if (record.timestampMs < timestampMs || offset < this.#owner.logStartOffset) continue;
@@ -274,7 +281,8 @@ const select = (buffer: Buffer, offset: number, endOffset: number, maxBytes: num
     }
     nextOffset = lastOffset + 1;
     if (lastOffset >= offset) {
-      if (start < 0 && batch.baseOffset > offset) return { at, reason: `offset ${offset} is missing` };
+      if (start < 0 && batch.baseOffset > offset)
+        return { at, reason: `offset ${offset} is missing` };
       const tooMuch = start >= 0 && batch.bodyEnd - start > maxBytes;
       if (lastOffset >= endOffset || tooMuch) {
         nextOffset = batch.baseOffset;

@@ -46,7 +46,7 @@ export const dropSegments = async (
   owner: SegmentOwner,
   segments: readonly Segment[],
 ): Promise<void> => {
-  const { disk, clock, logger } = context.env;
+  const { disk } = context.env;
   const renamed: string[] = [];
   for (const segment of segments) {
     context.indexes.forget(segment);
@@ -58,13 +58,9 @@ export const dropSegments = async (
     }
   }
   owner.directoryDirty = true;
-  clock.timer(owner.config.fileDeleteDelayMs, () => {
-    const remove = async (): Promise<void> => {
-      for (const path of renamed) await unlinkIfThere(disk, path);
-    };
-    remove().catch((thrown: unknown) => {
-      logger.warn({ err: thrown, directory: owner.directory }, "old segments can not be removed");
-    });
+  const { fileDeleteDelayMs } = owner.config;
+  context.delayed.add(fileDeleteDelayMs, "removing old segments", async () => {
+    for (const path of renamed) await unlinkIfThere(disk, path);
   });
 };
 
@@ -125,7 +121,10 @@ export const cutIndex = async (
 };
 
 /** Cuts the index files to the entries that are believed. */
-export const truncateIndexFiles = async (context: SegmentContext, segment: Segment): Promise<void> => {
+export const truncateIndexFiles = async (
+  context: SegmentContext,
+  segment: Segment,
+): Promise<void> => {
   const { disk } = context.env;
   const sizes: readonly (readonly [string, number])[] = [
     [segment.indexPath, segment.rowsOnDisk * INDEX_ENTRY_BYTES],

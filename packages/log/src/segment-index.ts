@@ -86,7 +86,8 @@ export const decodeIndex = (
   eachEntry(baseOffset, timeIndex, (entry) => {
     const offset = baseOffset + entry.readUInt32LE(8);
     const maxBeforeMs = readU64(entry, 0);
-    if (!(maxBeforeMs >= last.maxBeforeMs) || offset < last.offset || offset > endOffset) return false;
+    if (!(maxBeforeMs >= last.maxBeforeMs) || offset < last.offset || offset > endOffset)
+      return false;
     last = { offset, maxBeforeMs };
     times.set(offset, maxBeforeMs);
     return true;

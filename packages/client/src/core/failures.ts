@@ -1,0 +1,39 @@
+/** Errors as the client makes and judges them. */
+import { type ErrorCode, MillraceError, errorSpec } from "@millrace/errors";
+import type { LeaderHint } from "@millrace/errors";
+
+interface WireError {
+  readonly code: number;
+  readonly message: string;
+  readonly leaderHint?:
+    | {
+        readonly brokerId: number;
+        readonly leaderEpoch: number;
+        readonly endpoint: string;
+        readonly metadataRevision: number | bigint;
+      }
+    | undefined;
+  readonly retryAfterMs?: number | undefined;
+}
+
+/** The error inside a stream or a reply, as one that can be thrown. */
+export const fromWire = (wire: WireError): MillraceError => {
+  const hint = wire.leaderHint;
+  const leaderHint: LeaderHint | undefined =
+    hint === undefined
+      ? undefined
+      : {
+          brokerId: hint.brokerId,
+          leaderEpoch: hint.leaderEpoch,
+          endpoint: hint.endpoint,
+          metadataRevision: BigInt(hint.metadataRevision),
+        };
+  return new MillraceError(wire.code as ErrorCode, wire.message, {
+    ...(leaderHint === undefined ? {} : { leaderHint }),
+    ...(wire.retryAfterMs === undefined ? {} : { retryAfterMs: wire.retryAfterMs }),
+  });
+};
+
+export const isRetriable = (error: MillraceError): boolean => errorSpec(error.code).retriable;
+
+export const wantsRefresh = (error: MillraceError): boolean => errorSpec(error.code).refreshMetadata;

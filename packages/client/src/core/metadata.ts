@@ -1,0 +1,248 @@
+/** What the client knows of the cluster: who leads what, and where. */
+import { create } from "@bufbuild/protobuf";
+import type { Cancel, Clock, Logger, Random } from "@millrace/env";
+import { ErrorCode, type LeaderHint, MillraceError } from "@millrace/errors";
+import { GetMetadataRequestSchema, type GetMetadataResponse } from "@millrace/proto/broker";
+import { backoffMs } from "./backoff.ts";
+import type { Connections } from "./connections.ts";
+import { methods } from "./methods.ts";
+
+export interface PartitionInfo {
+  readonly partition: number;
+  /** Broker id; undefined when there is no leader at the moment. */
+  readonly leader: number | undefined;
+  readonly leaderEpoch: number;
+  readonly replicas: readonly number[];
+  readonly isr: readonly number[];
+  readonly elr: readonly number[];
+}
+
+export interface TopicInfo {
+  readonly name: string;
+  readonly topicId: Uint8Array;
+  readonly partitions: readonly PartitionInfo[];
+}
+
+export interface BrokerInfo {
+  readonly brokerId: number;
+  readonly endpoint: string;
+  readonly rack: string;
+}
+
+/** Where requests for a partition go. */
+export interface Leader {
+  readonly brokerId: number;
+  readonly endpoint: string;
+  readonly leaderEpoch: number;
+  readonly topicId: Uint8Array;
+}
+
+export interface MetadataContext {
+  readonly connections: Connections;
+  readonly bootstrap: readonly string[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+/** Age at which metadata is fetched anew although nothing failed, milliseconds. */
+const refreshIntervalMs = 5 * 60_000;
+/** One GetMetadata call, milliseconds. */
+const callTimeoutMs = 10_000;
+/** How long a topic that nobody knows may take to appear, milliseconds. */
+const unknownTopicMs = 2_000;
+/** How long a client tries to reach any server, milliseconds. */
+const unreachableMs = 30_000;
+
+/** A cache of the topics asked for, refreshed when told so and every five minutes. */
+export class MetadataCache {
+  readonly #context: MetadataContext;
+  readonly #topics = new Map<string, TopicInfo>();
+  readonly #brokers = new Map<number, BrokerInfo>();
+  readonly #wanted = new Set<string>();
+  #clusterId = "";
+  #controller = "";
+  #revision = 0n;
+  #minRevision = 0n;
+  #refreshing: Promise<void> | undefined;
+  #goodEndpoint: string | undefined;
+  #cancelTimer: Cancel = () => {};
+  #closed = false;
+
+  constructor(context: MetadataContext) {
+    this.#context = context;
+  }
+
+  get clusterId(): string {
+    return this.#clusterId;
+  }
+
+  /** Where Admin calls go; a bootstrap server until a controller is known. */
+  get controllerEndpoint(): string {
+    return this.#controller || this.#goodEndpoint || (this.#context.bootstrap[0] ?? "");
+  }
+
+  brokers(): BrokerInfo[] {
+    return [...this.#brokers.values()];
+  }
+
+  /** What is known of the topic now. */
+  peek(topic: string): TopicInfo | undefined {
+    return this.#topics.get(topic);
+  }
+
+  /** Leader of a partition as known now; undefined when the topic, the leader or its endpoint is not. */
+  leaderOf(topic: string, partition: number): Leader | undefined {
+    const info = this.#topics.get(topic);
+    const found = info?.partitions[partition];
+    if (info === undefined || found?.leader === undefined) return undefined;
+    const broker = this.#brokers.get(found.leader);
+    if (broker === undefined) return undefined;
+    return {
+      brokerId: broker.brokerId,
+      endpoint: broker.endpoint,
+      leaderEpoch: found.leaderEpoch,
+      topicId: info.topicId,
+    };
+  }
+
+  /** Later answers must not be older than this revision (of an Admin call). */
+  requireRevision(revision: bigint): void {
+    if (revision > this.#minRevision) this.#minRevision = revision;
+  }
+
+  /** A topic, from the cache or a server. Throws UNKNOWN_TOPIC_OR_PARTITION when two seconds of asking
+   * do not show it, UNAVAILABLE when no server answers for thirty. */
+  async topic(name: string, signal?: AbortSignal): Promise<TopicInfo> {
+    this.#wanted.add(name);
+    const started = this.#context.clock.monoMs();
+    for (let attempt = 0; ; attempt += 1) {
+      const known = this.#revision >= this.#minRevision ? this.#topics.get(name) : undefined;
+      if (known !== undefined) return known;
+      let failure: MillraceError | undefined;
+      try {
+        await this.refresh();
+        const found = this.#topics.get(name);
+        if (found !== undefined) return found;
+      } catch (thrown) {
+        failure = MillraceError.from(thrown);
+      }
+      const waitedMs = this.#context.clock.monoMs() - started;
+      if (failure !== undefined && waitedMs > unreachableMs) throw failure;
+      if (failure === undefined && waitedMs > unknownTopicMs) {
+        this.#wanted.delete(name);
+        throw new MillraceError(
+          ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+          `topic ${JSON.stringify(name)} does not exist: create it, or check the name`,
+        );
+      }
+      if (this.#closed) throw closedError();
+      await this.#context.clock.sleep(backoffMs(attempt, this.#context.random), signal);
+    }
+  }
+
+  /** Takes a hint from an error, unless something newer is known. */
+  applyHint(topic: string, partition: number, hint: LeaderHint): void {
+    const info = this.#topics.get(topic);
+    const known = info?.partitions[partition];
+    if (info === undefined || known === undefined) return;
+    if (hint.endpoint === "" || hint.leaderEpoch < known.leaderEpoch) return;
+    const { brokerId, endpoint } = hint;
+    const rack = this.#brokers.get(brokerId)?.rack ?? "";
+    this.#brokers.set(brokerId, { brokerId, endpoint, rack });
+    const partitions = [...info.partitions];
+    partitions[partition] = { ...known, leader: brokerId, leaderEpoch: hint.leaderEpoch };
+    this.#topics.set(topic, { ...info, partitions });
+  }
+
+  /** Asks a server anew for the topics in use. Calls at the same time share one question. */
+  refresh(): Promise<void> {
+    if (this.#closed) return Promise.reject(closedError());
+    this.#refreshing ??= this.#refreshOnce().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  /** As `refresh`, for callers that go on whether it works or not. */
+  async tryRefresh(): Promise<void> {
+    try {
+      await this.refresh();
+    } catch (thrown) {
+      this.#context.logger.debug({ err: thrown }, "metadata could not be refreshed");
+    }
+  }
+
+  /** One answer of one server about all or some topics; also taken into the cache. */
+  async fetch(topics: readonly string[]): Promise<GetMetadataResponse> {
+    const request = create(GetMetadataRequestSchema, {
+      topics: [...topics],
+      minRevision: this.#minRevision,
+    });
+    let last: MillraceError | undefined;
+    for (const endpoint of this.#candidates()) {
+      try {
+        const channel = this.#context.connections.channel(endpoint);
+        const reply = await channel.unary(methods.getMetadata, request, {
+          timeoutMs: callTimeoutMs,
+        });
+        this.#goodEndpoint = endpoint;
+        this.#take(reply, topics);
+        return reply;
+      } catch (thrown) {
+        last = MillraceError.from(thrown);
+        if (endpoint === this.#goodEndpoint) this.#goodEndpoint = undefined;
+      }
+    }
+    if (last !== undefined && last.code !== ErrorCode.UNAVAILABLE) throw last;
+    throw new MillraceError(
+      ErrorCode.UNAVAILABLE,
+      `none of ${this.#context.bootstrap.join(", ")} answers (${last?.message ?? "no servers"}): ` +
+        "check the bootstrap servers and the network",
+      { cause: last },
+    );
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#cancelTimer();
+  }
+
+  async #refreshOnce(): Promise<void> {
+    await this.fetch([...this.#wanted]);
+    this.#cancelTimer();
+    if (this.#closed) return;
+    this.#cancelTimer = this.#context.clock.timer(refreshIntervalMs, () => void this.tryRefresh());
+  }
+
+  /** The server that answered last, the bootstrap list, then the brokers known. */
+  #candidates(): Set<string> {
+    const endpoints = new Set<string>();
+    if (this.#goodEndpoint !== undefined) endpoints.add(this.#goodEndpoint);
+    for (const endpoint of this.#context.bootstrap) endpoints.add(endpoint);
+    for (const broker of this.#brokers.values()) endpoints.add(broker.endpoint);
+    return endpoints;
+  }
+
+  #take(reply: GetMetadataResponse, asked: readonly string[]): void {
+    if (reply.revision < this.#revision && reply.clusterId === this.#clusterId) return;
+    this.#clusterId = reply.clusterId;
+    this.#revision = reply.revision;
+    this.#controller = reply.controllerEndpoint;
+    this.#brokers.clear();
+    for (const { brokerId, endpoint, rack } of reply.brokers) {
+      this.#brokers.set(brokerId, { brokerId, endpoint, rack });
+    }
+    if (asked.length === 0) this.#topics.clear();
+    for (const name of asked) this.#topics.delete(name);
+    for (const topic of reply.topics) {
+      if (!this.#wanted.has(topic.name)) continue;
+      const partitions = topic.partitions.map((p) => ({ ...p, leader: p.leader }));
+      this.#topics.set(topic.name, { name: topic.name, topicId: topic.topicId, partitions });
+    }
+  }
+}
+
+/** What every call on a closed client, producer or consumer fails with. */
+export const closedError = (): MillraceError =>
+  new MillraceError(ErrorCode.CANCELLED, "the client is closed: connect again");

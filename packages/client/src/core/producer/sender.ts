@@ -1,0 +1,266 @@
+/** The produce stream to one broker: opening, window, answers, reconnection. */
+import type { Clock, Logger, Random } from "@millrace/env";
+import { ErrorCode, MillraceError, must } from "@millrace/errors";
+import type { HotProduceRequest, HotProduceResponse, HotProduceResult } from "@millrace/record";
+import type { Channel, ClientStream } from "@millrace/rpc";
+import { backoffMs } from "../backoff.ts";
+import { fromWire } from "../failures.ts";
+import type { Leader } from "../metadata.ts";
+import { produceMethod } from "../methods.ts";
+import type { Batch, PartitionQueue } from "./batch.ts";
+
+/** What a sender tells its producer. */
+export interface SenderEvents {
+  /** The broker wrote the batch. */
+  onWritten(queue: PartitionQueue, batch: Batch, result: HotProduceResult): void;
+  /** It did not, or nobody knows. */
+  onFailed(queue: PartitionQueue, batch: Batch, error: MillraceError): void;
+  /** There is room again, or the stream opened: offer batches. */
+  onReady(sender: Sender): void;
+}
+
+export interface SenderContext {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly clientId: string;
+  readonly acks: number;
+  readonly clusterId: () => string;
+}
+
+interface Sent {
+  readonly queue: PartitionQueue;
+  readonly batch: Batch;
+  readonly sentMs: number;
+}
+
+type Stream = ClientStream<HotProduceRequest, HotProduceResponse>;
+
+/** Window asked for, bytes; a server may give less. */
+const windowBytesWanted = 16 * 1024 * 1024;
+/** A stream that has not opened after this is given up. */
+const openTimeoutMs = 10_000;
+/** Bytes of a request besides the body, at most. */
+const requestOverheadBytes = 512;
+
+const noBytes = new Uint8Array(0);
+
+/** Sends batches to one broker over one stream, which it opens when needed and again after it broke. */
+export class Sender {
+  readonly endpoint: string;
+  /** Queues that wait for room, in turn. */
+  readonly waiting = new Set<PartitionQueue>();
+  readonly #context: SenderContext;
+  readonly #channel: Channel;
+  readonly #events: SenderEvents;
+  readonly #sent = new Map<number, Sent>();
+  #stream: Stream | undefined;
+  #state: "closed" | "opening" | "open" | "draining" | "backing_off" = "closed";
+  #congested = false;
+  #windowBytes = 0;
+  #inFlightBytes = 0;
+  #messageBytesMax = 0;
+  #nextRequestId = 1;
+  #failures = 0;
+  #stopped = false;
+  #cancelTimer: () => void = () => {};
+
+  constructor(endpoint: string, channel: Channel, context: SenderContext, events: SenderEvents) {
+    this.endpoint = endpoint;
+    this.#channel = channel;
+    this.#context = context;
+    this.#events = events;
+  }
+
+  /** True when nothing is unanswered. */
+  get idle(): boolean {
+    return this.#sent.size === 0;
+  }
+
+  /** Time at which the oldest unanswered request was sent; undefined when idle. */
+  get oldestSentMs(): number | undefined {
+    for (const { sentMs } of this.#sent.values()) return sentMs;
+    return undefined;
+  }
+
+  /** Sends the batch now if it can; else remembers the queue, and calls `onReady` when it may. */
+  offer(queue: PartitionQueue, batch: Batch, leader: Leader): boolean {
+    const body = must(batch.body, "body of a batch to send");
+    if (this.#state === "closed") this.#open();
+    const bytes = body.length;
+    const fits = this.#inFlightBytes === 0 || this.#inFlightBytes + bytes <= this.#windowBytes;
+    if (this.#state !== "open" || this.#congested || !fits) {
+      this.waiting.add(queue);
+      return false;
+    }
+    const requestId = this.#nextRequestId;
+    this.#nextRequestId += 1;
+    this.#sent.set(requestId, { queue, batch, sentMs: this.#context.clock.monoMs() });
+    this.#inFlightBytes += bytes;
+    queue.inFlight.push(batch);
+    batch.attempts += 1;
+    if (bytes + requestOverheadBytes > this.#messageBytesMax) {
+      this.#refuse(requestId, bytes);
+      return true;
+    }
+    this.#write({
+      open: undefined,
+      requestId,
+      topicId: leader.topicId,
+      topic: leader.topicId.length === 0 ? queue.topic : "",
+      partition: queue.partition,
+      leaderEpoch: leader.leaderEpoch,
+      body,
+      bodyCrc: batch.bodyCrc,
+    });
+    return true;
+  }
+
+  /** Gives up the stream; what is unanswered fails with `error`. */
+  reset(error: MillraceError): void {
+    if (this.#stream !== undefined) this.#lost(this.#stream, error);
+  }
+
+  /** Ends the stream for good. */
+  stop(): void {
+    this.#stopped = true;
+    this.#cancelTimer();
+    const stream = this.#stream;
+    this.#stream = undefined;
+    this.#state = "closed";
+    if (stream === undefined) return;
+    if (this.#sent.size === 0) stream.end();
+    else stream.cancel();
+    this.#sent.clear();
+  }
+
+  /** A batch that the server would cut the stream for fails here, without being sent. */
+  #refuse(requestId: number, bytes: number): void {
+    const max = this.#messageBytesMax;
+    this.#context.clock.defer(() => {
+      const sent = this.#sent.get(requestId);
+      if (sent === undefined) return;
+      this.#sent.delete(requestId);
+      this.#inFlightBytes -= bytes;
+      const error = new MillraceError(
+        ErrorCode.MESSAGE_TOO_LARGE,
+        `a batch of ${bytes} bytes is more than the server takes (${max}): send smaller records`,
+      );
+      this.#events.onFailed(sent.queue, sent.batch, error);
+      this.#events.onReady(this);
+    });
+  }
+
+  #write(message: HotProduceRequest): void {
+    const stream = this.#stream;
+    if (stream === undefined || stream.write(message)) return;
+    this.#congested = true;
+    void stream.drained().then(() => {
+      if (this.#stream !== stream) return;
+      this.#congested = false;
+      this.#events.onReady(this);
+    });
+  }
+
+  #open(): void {
+    if (this.#stopped) return;
+    this.#state = "opening";
+    this.#congested = false;
+    const stream = this.#channel.bidi(produceMethod);
+    this.#stream = stream;
+    this.#write({
+      open: {
+        clientId: this.#context.clientId,
+        acks: this.#context.acks,
+        windowBytes: windowBytesWanted,
+        clusterId: this.#context.clusterId(),
+      },
+      requestId: 0,
+      topicId: noBytes,
+      topic: "",
+      partition: 0,
+      leaderEpoch: undefined,
+      body: undefined,
+      bodyCrc: undefined,
+    });
+    this.#cancelTimer = this.#context.clock.timer(openTimeoutMs, () => {
+      this.#lost(stream, unanswered(this.endpoint, openTimeoutMs));
+    });
+    void this.#receive(stream);
+  }
+
+  /** Reads answers until the stream ends. Never rejects. */
+  async #receive(stream: Stream): Promise<void> {
+    try {
+      for (;;) {
+        const message = stream.tryRead() ?? (await stream.read());
+        if (this.#stream !== stream) return;
+        if (message === undefined) break;
+        this.#take(stream, message);
+      }
+      this.#lost(stream, new MillraceError(ErrorCode.UNAVAILABLE, "the server ended the stream"));
+    } catch (thrown) {
+      this.#lost(stream, MillraceError.from(thrown));
+    }
+  }
+
+  #take(stream: Stream, message: HotProduceResponse): void {
+    const { opened } = message;
+    if (opened !== undefined) {
+      this.#cancelTimer();
+      this.#failures = 0;
+      this.#state = "open";
+      this.#windowBytes = opened.windowBytes;
+      this.#messageBytesMax = opened.messageBytesMax;
+    }
+    for (const result of message.results) this.#answer(result);
+    if (message.drain !== undefined && this.#state === "open") this.#state = "draining";
+    if (this.#state === "draining" && this.#sent.size === 0) {
+      this.#stream = undefined;
+      stream.end();
+      this.#backOff();
+      return;
+    }
+    this.#events.onReady(this);
+  }
+
+  #answer(result: HotProduceResult): void {
+    const sent = this.#sent.get(result.requestId);
+    if (sent === undefined) return;
+    this.#sent.delete(result.requestId);
+    this.#inFlightBytes -= sent.batch.body?.length ?? 0;
+    if (result.error === undefined) this.#events.onWritten(sent.queue, sent.batch, result);
+    else this.#events.onFailed(sent.queue, sent.batch, fromWire(result.error));
+  }
+
+  #lost(stream: Stream, error: MillraceError): void {
+    if (this.#stream !== stream) return;
+    this.#cancelTimer();
+    this.#stream = undefined;
+    stream.cancel(error);
+    this.#context.logger.debug({ err: error, endpoint: this.endpoint }, "produce stream lost");
+    const sent = [...this.#sent.values()];
+    this.#sent.clear();
+    this.#inFlightBytes = 0;
+    this.#backOff();
+    for (const { queue, batch } of sent) this.#events.onFailed(queue, batch, error);
+    // Queues that only waited for room may have to go to another broker by now.
+    if (sent.length === 0) this.#events.onReady(this);
+  }
+
+  #backOff(): void {
+    this.#state = "backing_off";
+    const ms = backoffMs(this.#failures, this.#context.random);
+    this.#failures += 1;
+    this.#cancelTimer = this.#context.clock.timer(ms, () => {
+      this.#state = "closed";
+      this.#events.onReady(this);
+    });
+  }
+}
+
+const unanswered = (endpoint: string, ms: number): MillraceError =>
+  new MillraceError(
+    ErrorCode.UNAVAILABLE,
+    `${endpoint} did not answer within ${ms} ms: check the server and the network`,
+  );

@@ -1,0 +1,150 @@
+/** What producers and consumers take and give. Offsets are bigint, times are milliseconds. */
+import type { MillraceError } from "@millrace/errors";
+import type { BatchCompression } from "@millrace/record";
+
+/** A record header to send. */
+export interface HeaderInput {
+  /** 1 to 32,767 bytes of UTF-8. */
+  readonly name: string;
+  readonly value?: Uint8Array | string | null | undefined;
+}
+
+/** A record to send. Strings are sent as UTF-8. Byte arrays are copied before the call returns. */
+export interface ProducerRecord {
+  readonly topic: string;
+  /** Absent: chosen from the key, or for keyless records per batch. */
+  readonly partition?: number | undefined;
+  readonly key?: Uint8Array | string | null | undefined;
+  /** Null or absent is a null value (a tombstone in a compacted topic). */
+  readonly value?: Uint8Array | string | null | undefined;
+  readonly headers?: readonly HeaderInput[] | undefined;
+  /** Milliseconds since the Unix epoch; absent means now. */
+  readonly timestampMs?: number | undefined;
+}
+
+/** What an acknowledgement promises of a record; `millrace.common.v1.Guarantee`. */
+export type RecordGuarantee =
+  | "fsynced_quorum"
+  | "fsynced_leader"
+  | "written_quorum"
+  | "written_leader"
+  | "received";
+
+/** An acknowledged record. */
+export interface RecordMetadata {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: bigint;
+  /** The record's own timestamp, milliseconds since the Unix epoch. */
+  readonly timestampMs: number;
+  readonly guarantee: RecordGuarantee;
+}
+
+/** A batch of records that could not be written. */
+export interface FailedBatch {
+  readonly topic: string;
+  /** Undefined: the records had no partition yet. */
+  readonly partition: number | undefined;
+  /** Records of the batch that came through `enqueue`. */
+  readonly recordCount: number;
+}
+
+export interface ProducerOptions {
+  /** When a batch counts as written. Default "all". */
+  readonly acks?: "all" | "leader" | "none";
+  /** How long a batch waits for more records, milliseconds, 0 to 60,000. Absent: a batch goes out at
+   * the end of the event-loop turn while its broker has nothing in flight, else within 5 ms. */
+  readonly lingerMs?: number;
+  /** Record bytes after which a batch is sent, before compression. Default 128 KiB; a larger record
+   * has a batch of its own. */
+  readonly batchBytesMax?: number;
+  /** Bytes of records that are not yet acknowledged. Default 32 MiB. */
+  readonly bufferBytesMax?: number;
+  /** Default "none". */
+  readonly compression?: BatchCompression;
+  /** Level of the compression; absent means the codec's default. */
+  readonly compressionLevel?: number;
+  /** From taking a record to its acknowledgement, retries included, milliseconds. Default 120,000. */
+  readonly deliveryTimeoutMs?: number;
+  /** Silence of a broker after which its stream is given up, milliseconds. Default 30,000. */
+  readonly requestTimeoutMs?: number;
+  /** Batches of one partition on the way at once, 1 to 5. Default 1, which keeps order across
+   * retries; more trades that for throughput. */
+  readonly inFlightPerPartitionMax?: number;
+  /** Partition of a record that names none; must return 0 to `partitionCount` - 1. Absent: murmur2 of
+   * the key as Kafka does, and one random partition per batch for records without a key. */
+  readonly partitioner?: (record: ProducerRecord, partitionCount: number) => number;
+  /** Hears of every failed batch with records of `enqueue`. Absent: the next `flush` or `close` throws
+   * the first failure. Must not throw. */
+  readonly onError?: (error: MillraceError, batch: FailedBatch) => void;
+}
+
+/** A place in a partition. `tail` is a number of records before the end. */
+export type Position =
+  | "earliest"
+  | "latest"
+  | { readonly offset: bigint | number }
+  | { readonly timestampMs: number }
+  | { readonly tail: number };
+
+/** A partition to read. */
+export interface Assignment {
+  readonly topic: string;
+  readonly partition: number;
+  /** Default "latest". */
+  readonly from?: Position;
+}
+
+export interface ConsumerOptions {
+  /** Bytes fetched and not yet taken by the application, over all partitions; one batch per partition
+   * may exceed it. Default 32 MiB. */
+  readonly bufferBytesMax?: number;
+  /** What to do when the position is before the log's start or past its end. Default "error". */
+  readonly onOutOfRange?: "error" | "earliest" | "latest";
+  /** True: iteration ends at the high watermarks as of `assign`. Default false. */
+  readonly untilEnd?: boolean;
+  /** Default "read_uncommitted". */
+  readonly isolation?: "read_uncommitted" | "read_committed";
+  /** Largest batch after decompression, bytes. Default 64 MiB. */
+  readonly inflatedBytesMax?: number;
+}
+
+/** A header as read. */
+export interface ConsumedHeader {
+  readonly name: string;
+  readonly value: Uint8Array | null;
+}
+
+/** A record as read. Byte arrays are views of the fetched batch: copy what is kept for long. */
+export interface ConsumedRecord {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: bigint;
+  /** Milliseconds since the Unix epoch. */
+  readonly timestampMs: number;
+  /** Null: no key. */
+  readonly key: Uint8Array | null;
+  /** Null: a null value. */
+  readonly value: Uint8Array | null;
+  readonly headers: readonly ConsumedHeader[];
+  readonly leaderEpoch: number;
+}
+
+/** Records of one partition, in offset order. */
+export interface ConsumedBatch {
+  readonly topic: string;
+  readonly partition: number;
+  /** At least one. */
+  readonly records: readonly ConsumedRecord[];
+  /** Where to go on after this batch. */
+  readonly nextOffset: bigint;
+  /** High watermark when the batch was fetched. */
+  readonly highWatermark: bigint;
+}
+
+/** A partition and an offset of it. */
+export interface PartitionOffset {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: bigint;
+}
