@@ -4,6 +4,7 @@
  */
 import { create } from "@bufbuild/protobuf";
 import type { Disk } from "@millrace/env";
+import { ErrorCode, hasCode } from "@millrace/errors";
 import {
   LeaderEpochsSchema,
   type ProducerSnapshot,
@@ -213,9 +214,20 @@ const secureSegment = async (
     segment.dirty = false;
     await context.files.with(segment.path, false, (file) => file.sync());
   }
-  if (!segment.maxComplete && segment.fresh.length > 0) {
-    await context.indexes.rows(segment, partition.config.indexIntervalBytes);
-  }
   const sealed = segment !== partition.active && segment.writtenBytes === segment.sizeBytes;
+  if (!segment.maxComplete && (segment.fresh.length > 0 || sealed)) {
+    try {
+      await context.indexes.rows(segment, partition.config.indexIntervalBytes);
+    } catch (thrown) {
+      if (!hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) throw thrown;
+      partition.takeOffline(thrown.message);
+      return;
+    }
+  }
   await persistIndex(context, partition, segment, sealed);
+  // The index of the active segment is checked after a crash; an older one is believed.
+  if (sealed && !segment.indexSynced && segment.finished) {
+    await syncIndex(context.env.disk, segment);
+    segment.indexSynced = true;
+  }
 };

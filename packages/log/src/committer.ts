@@ -286,7 +286,6 @@ export class Committer {
       chunks.push(...write.chunks);
       bytes += write.bytes;
     }
-    segment.dirty = true;
     if (!segment.created) target.directoryDirty = true;
     const direct = target.syncDirectly;
     for (;;) {
@@ -306,6 +305,8 @@ export class Committer {
     }
     if (direct && !segment.created) await this.#options.disk.syncDirectory(target.directory);
     segment.created = true;
+    // Again: an fsync that began before the write landed did not cover it.
+    if (!direct) segment.dirty = true;
     segment.writtenBytes = Math.max(segment.writtenBytes, first.position + bytes);
   }
 

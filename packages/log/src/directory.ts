@@ -80,6 +80,8 @@ export const openDirectory = async (env: Env, identity: DirectoryIdentity): Prom
   }
   await makeDirectoryIfMissing(disk, paths.partitions);
   await makeDirectoryIfMissing(disk, paths.journal);
+  // Whoever finds the meta file finds these, too.
+  await disk.syncDirectory(".");
   const directoryId = env.random.bytes(16);
   const message = create(DataDirectorySchema, {
     formatVersion: FORMAT_VERSION,
@@ -179,10 +181,14 @@ export const removeTree = async (disk: Disk, directory: string): Promise<void> =
   }
 };
 
-/** Removes what an earlier process left half done in a partition's directory. */
+/** Removes what an earlier process left half done in a partition's directory, and indexes whose segment is gone: a
+ * later segment of the same name must not find them. */
 export const removeLeftovers = async (disk: Disk, directory: string): Promise<void> => {
-  for (const name of await disk.list(directory)) {
-    if (name.endsWith(deletedSuffix) || name.endsWith(".tmp")) {
+  const names = new Set(await disk.list(directory));
+  for (const name of names) {
+    const orphan =
+      /\.(index|timeindex)$/.test(name) && !names.has(name.replace(/\.[a-z]+$/, ".log"));
+    if (orphan || name.endsWith(deletedSuffix) || name.endsWith(".tmp")) {
       await unlinkIfThere(disk, `${directory}/${name}`);
     }
   }

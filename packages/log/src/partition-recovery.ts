@@ -15,9 +15,9 @@ import { isMissing } from "./disk-errors.ts";
 import { entryKinds } from "./journal-format.ts";
 import type { PlannedEntry } from "./journal-scan.ts";
 import type { Partition } from "./partition.ts";
-import { readSnapshot, rebuildProducers, replayProducers } from "./producer-rebuild.ts";
+import { readSnapshot, replayProducers } from "./producer-rebuild.ts";
 import type { Segment } from "./segment.ts";
-import { segmentOf, truncateFiles, truncateIndexFiles } from "./segment-files.ts";
+import { truncateFiles, truncateIndexFiles } from "./segment-files.ts";
 import { decodeIndex, INDEX_ENTRY_BYTES } from "./segment-index.ts";
 import { listSegments } from "./segment-list.ts";
 import { magics, readSideFile, readWhole } from "./side-file.ts";
@@ -53,6 +53,7 @@ export class PartitionRecovery {
   #end = 0;
   #logStart = 0;
   #truncated = false;
+  #entries: readonly PlannedEntry[] = [];
   #walker: { readonly walker: BatchWalker; readonly close: () => Promise<void> } | undefined;
   #stopReason = "";
 
@@ -66,7 +67,7 @@ export class PartitionRecovery {
     const { context, point, counts } = this.#input;
     try {
       await this.#begin();
-      for (const entry of this.#input.entries) await this.#replay(entry);
+      for (const entry of this.#entries) await this.#replay(entry);
       this.#checkAfterDamage();
       if (!this.#truncated) await this.#keepTail();
       await this.#cutHere();
@@ -89,12 +90,34 @@ export class PartitionRecovery {
   async #begin(): Promise<void> {
     const { context, point } = this.#input;
     this.#segments.push(...(await listSegments(context.env.disk, this.#partition.directory)));
-    this.#logStart = Number(point?.logStartOffset ?? this.#segments[0]?.baseOffset ?? 0);
+    this.#logStart = Number(point?.logStartOffset ?? this.#firstOffset());
+    const durable = point === undefined ? undefined : Number(point.offset);
+    const plan = afterTruncations(this.#input.entries, durable ?? Number.MAX_SAFE_INTEGER);
+    this.#entries = plan.entries;
+    this.#truncated = plan.truncated;
     if (point === undefined) {
-      this.#end = this.#segments[0]?.baseOffset ?? 0;
+      this.#end = this.#logStart;
+      if (this.#segments[0]?.baseOffset !== this.#end) {
+        this.#segments.unshift(this.#partition.newSegment(this.#end));
+      }
       for (const segment of this.#segments) await this.#resetIndex(segment, 0);
+      if (plan.truncated) await this.#walkOn(plan.baseOffset);
       return;
     }
+    if (plan.baseOffset < Number(point.offset)) await this.#beginBefore(plan.baseOffset, point);
+    else await this.#beginAt(point);
+  }
+
+  /** Where a log without a recovery point begins. Its first segment's name may be lost, but not the journal. */
+  #firstOffset(): number {
+    const bases = this.#segments.slice(0, 1).map(({ baseOffset }) => baseOffset);
+    for (const { kind, value } of this.#input.entries) {
+      if (kind !== entryKinds.logStart) bases.push(value);
+    }
+    return bases.length === 0 ? 0 : Math.min(...bases);
+  }
+
+  async #beginAt(point: RecoveryPoint): Promise<void> {
     this.#end = Number(point.offset);
     this.#position = Number(point.positionBytes);
     const base = Number(point.segmentBaseOffset);
@@ -110,7 +133,34 @@ export class PartitionRecovery {
       await this.#resetIndex(segment, i === this.#index ? this.#position : 0);
     }
     await this.#loadEpochs();
-    await this.#loadProducers(point);
+    await this.#loadProducers(point.producerSnapshot);
+  }
+
+  /** A truncation went back behind the recovery point: what stands before the cut was fsynced, no more. */
+  async #beginBefore(offset: number, point: RecoveryPoint): Promise<void> {
+    const index = this.#segments.findLastIndex((segment) => segment.baseOffset <= offset);
+    const segment = this.#segments[index];
+    if (segment === undefined) throw new PartitionDamage(`the segment of offset ${offset} is missing`);
+    let reached = segment.baseOffset;
+    // What follows the cut may be anything, and is not looked at.
+    if (reached < offset) {
+      await this.#visit(segment, (batch) => {
+        reached = batch.lastOffset + 1;
+        this.#position = batch.position + batch.bytes;
+        return reached < offset;
+      });
+    }
+    if (reached !== offset) {
+      throw new PartitionDamage(`${segment.path} ends at ${reached}, it was fsynced up to ${offset}`);
+    }
+    this.#index = index;
+    this.#end = offset;
+    for (const [i, later] of this.#segments.entries()) {
+      if (i >= index) await this.#resetIndex(later, i === index ? this.#position : 0);
+    }
+    await this.#loadEpochs();
+    this.#partition.epochs.truncateFromEnd(offset);
+    await this.#loadProducers(point.producerSnapshot);
   }
 
   /** The segment of the recovery point may not have been made yet, when nothing was in it. */
@@ -130,6 +180,7 @@ export class PartitionRecovery {
     segment.endOffset = position === 0 ? segment.baseOffset : this.#end;
     segment.dirty = segment.created;
     segment.finished = false;
+    segment.indexSynced = false;
     if (bugs.indexNotRebuilt) {
       segment.maxComplete = position === 0;
       return;
@@ -169,12 +220,13 @@ export class PartitionRecovery {
     for (const segment of this.#before()) {
       await this.#visit(segment, (batch) => {
         epochs.assign(batch.header.leaderEpoch, batch.header.baseOffset);
+        return true;
       });
     }
   }
 
-  async #loadProducers(point: RecoveryPoint): Promise<void> {
-    if (!point.producerSnapshot) return;
+  async #loadProducers(any: boolean): Promise<void> {
+    if (!any) return;
     const { context } = this.#input;
     const { producers, directory } = this.#partition;
     const snapshot = await readSnapshot(context.env.disk, directory, this.#end);
@@ -197,7 +249,8 @@ export class PartitionRecovery {
     return { directory, segments, producers, completedProducers, logStartOffset: this.#logStart };
   }
 
-  async #visit(segment: Segment, take: (batch: WalkedBatch) => void): Promise<void> {
+  /** Visits the whole batches of a segment until `take` returns false. Throws PartitionDamage. */
+  async #visit(segment: Segment, take: (batch: WalkedBatch) => boolean): Promise<void> {
     await this.#input.context.files.with(segment.path, false, async (file) => {
       const walker = new BatchWalker(file, 0, segment.sizeBytes);
       for (;;) {
@@ -206,7 +259,7 @@ export class PartitionRecovery {
           if (batch.end) return;
           throw new PartitionDamage(`${segment.path} at byte ${walker.position}: ${batch.reason}`);
         }
-        take(batch);
+        if (!take(batch)) return;
         walker.skip(batch);
       }
     });
@@ -215,18 +268,36 @@ export class PartitionRecovery {
   async #replay(entry: PlannedEntry): Promise<void> {
     this.#input.counts.entriesReplayed += 1;
     if (entry.kind === entryKinds.batch) await this.#replayBatch(entry);
-    else if (entry.kind === entryKinds.truncate) await this.#truncate(entry.value);
+    else if (entry.kind === entryKinds.truncate) await this.#walkOn(entry.value);
     else if (entry.kind === entryKinds.logStart) {
       this.#logStart = Math.max(this.#logStart, entry.value);
     } else if (entry.kind === entryKinds.epochStart) {
-      await this.#walkTo(entry.value);
-      this.#partition.epochs.assign(entry.aux, entry.value);
+      await this.#beginEpoch(entry);
     }
+  }
+
+  /** The journal says that the log ended at `offset` at some time after the recovery point. */
+  #refuseBehind(offset: number): void {
+    if (offset >= this.#end) return;
+    throw new PartitionDamage(
+      `the log goes on to ${this.#end}, its journal begins again at ${offset}: a truncation is missing`,
+    );
+  }
+
+  /** What came before the epoch may have been acknowledged from the page cache alone, and be lost: then the epoch
+   * begins where the log ends. Where the journal vouches for it, its batches were replayed already. */
+  async #beginEpoch(entry: PlannedEntry): Promise<void> {
+    const { damagedUpTo } = this.#input;
+    const journalled = this.#partition.config.flushPolicy === "commit";
+    if (journalled && damagedUpTo !== undefined) await this.#walkTo(entry.value);
+    await this.#walkOn(entry.value);
+    this.#refuseBehind(entry.value);
+    this.#partition.epochs.assign(entry.aux, Math.min(entry.value, this.#end));
   }
 
   async #replayBatch(entry: PlannedEntry): Promise<void> {
     await this.#walkTo(entry.value);
-    if (entry.value < this.#end) return;
+    this.#refuseBehind(entry.value);
     const present = await this.#peek();
     if (present !== undefined && present.header.headerCrc === entry.aux) {
       await this.#accept(present);
@@ -249,6 +320,15 @@ export class PartitionRecovery {
           `offsets ${this.#end} to ${offset - 1} were acknowledged and are missing: ${this.#stopReason}`,
         );
       }
+      await this.#accept(batch);
+    }
+  }
+
+  /** Goes on through the segments up to `offset` as far as there are whole batches. */
+  async #walkOn(offset: number): Promise<void> {
+    while (this.#end < offset) {
+      const batch = await this.#peek();
+      if (batch === undefined || batch.lastOffset >= offset) return;
       await this.#accept(batch);
     }
   }
@@ -357,26 +437,8 @@ export class PartitionRecovery {
     });
   }
 
-  async #truncate(offset: number): Promise<void> {
-    this.#truncated = true;
-    if (offset >= this.#end) return;
-    const { context } = this.#input;
-    await this.#closeWalker();
-    const segment = segmentOf(this.#segments, offset);
-    this.#index = this.#segments.indexOf(segment);
-    let position = 0;
-    await this.#visit(segment, (batch) => {
-      if (batch.lastOffset < offset) position = batch.position + batch.bytes;
-    });
-    this.#end = offset;
-    this.#position = position;
-    await this.#cutHere(true);
-    this.#partition.epochs.truncateFromEnd(offset);
-    await rebuildProducers(context, this.#ownerView(this.#before()), offset);
-  }
-
   /** Makes the files end where recovery has come to. */
-  async #cutHere(always = false): Promise<void> {
+  async #cutHere(): Promise<void> {
     const { context, counts } = this.#input;
     await this.#closeWalker();
     const segment = this.#segments[this.#index];
@@ -385,15 +447,16 @@ export class PartitionRecovery {
     let cutBytes = 0;
     for (const gone of dropped) cutBytes += await this.#fileBytes(gone);
     cutBytes += Math.max(0, (await this.#fileBytes(segment)) - this.#position);
-    if (!always && cutBytes === 0 && dropped.length === 0) return;
+    if (cutBytes === 0 && dropped.length === 0) return;
     counts.bytesCut += cutBytes;
     const cut = { offset: this.#end, position: this.#position };
-    const { runningMaxMs, maxComplete } = segment;
+    const { runningMaxMs, maxComplete, fresh, lastRowPosition } = segment;
     await truncateFiles(context, this.#partition, segment, cut, dropped);
-    if (always) return;
-    // Nothing that counted was cut, so what is known of the timestamps stays true.
+    // Nothing that counted was cut, so what is known of the index stays true.
     segment.runningMaxMs = runningMaxMs;
     segment.maxComplete = maxComplete;
+    segment.fresh = fresh;
+    segment.lastRowPosition = lastRowPosition;
   }
 
   /** After damage in the journal only a later entry proves that nothing is missing before it. */
@@ -418,6 +481,25 @@ export class PartitionRecovery {
     this.#end = this.#logStart;
   }
 }
+
+/** What truncations leave of a plan, and how far back behind the recovery point the first of them went. */
+const afterTruncations = (
+  entries: readonly PlannedEntry[],
+  durable: number,
+): { entries: readonly PlannedEntry[]; baseOffset: number; truncated: boolean } => {
+  let kept: PlannedEntry[] = [];
+  let baseOffset = durable;
+  let truncated = false;
+  for (const entry of entries) {
+    if (entry.kind === entryKinds.truncate) {
+      truncated = true;
+      baseOffset = Math.min(baseOffset, entry.value);
+      kept = kept.filter(({ kind, value }) => kind === entryKinds.logStart || value < entry.value);
+    }
+    kept.push(entry);
+  }
+  return { entries: kept, baseOffset, truncated };
+};
 
 const readOrEmpty = async (context: SegmentContext, path: string): Promise<Buffer> => {
   try {

@@ -1,5 +1,5 @@
 /** One partition's log: offsets, sequences, epochs, and what of it counts. I/O is the committer's and the readers'. */
-import { assert, ErrorCode, MillraceError, must } from "@millrace/errors";
+import { assert, ErrorCode, hasCode, MillraceError, must } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
 import { encodeStoredPrefix, type HeaderFields, type TopicId, varintBytes } from "@millrace/record";
 import type {
@@ -22,7 +22,7 @@ import { rebuildProducers } from "./producer-rebuild.ts";
 import { type Producer, ProducerTable } from "./producers.ts";
 import { PartitionReader } from "./reader.ts";
 import { Segment } from "./segment.ts";
-import { dropSegments, persistIndex, truncateFiles } from "./segment-files.ts";
+import { dropSegments, persistIndex, syncIndex, truncateFiles } from "./segment-files.ts";
 import type { PartitionTail } from "./tail-cache.ts";
 
 const relativeOffsetMax = 0xffff_ffff;
@@ -247,6 +247,9 @@ export class Partition implements PartitionLog {
       if (offset >= this.#logEndOffset) return;
       const cut = await this.#reader.batchAt(offset);
       await this.#control(entryKinds.truncate, cut.offset, 0, () => this.#cut(cut));
+      // Recovery takes nothing after a truncation from the segments. So it must be behind the recovery
+      // point before anything follows that the journal does not hold.
+      if (this.config.flushPolicy !== "commit") await this.#owner.checkpoint();
     } finally {
       this.#truncating = false;
     }
@@ -288,8 +291,19 @@ export class Partition implements PartitionLog {
     const { context } = this.#owner;
     const { active } = this;
     if (active.sizeBytes === 0 || !active.created) return;
-    if (!active.maxComplete) await context.indexes.rows(active, this.config.indexIntervalBytes);
-    await this.exclusively(() => persistIndex(context, this, active, true));
+    try {
+      if (!active.maxComplete) await context.indexes.rows(active, this.config.indexIntervalBytes);
+    } catch (thrown) {
+      if (!hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) throw thrown;
+      this.takeOffline(thrown.message);
+      return;
+    }
+    await this.exclusively(async () => {
+      await persistIndex(context, this, active, true);
+      if (active.indexSynced) return;
+      await syncIndex(context.env.disk, active);
+      active.indexSynced = true;
+    });
   }
 
   /** Fsyncs what was written, when the flush policy is `interval` and the interval has passed. */

@@ -99,23 +99,18 @@ export const cutIndex = async (
   segment.endOffset = cut.offset;
   segment.dirty = true;
   segment.finished = false;
+  segment.indexSynced = false;
   const persisted = segment.rows ?? [];
   const before = (row: IndexRow): boolean => row.position < cut.position;
-  segment.fresh = segment.fresh.filter(before);
-  if (segment.rows === undefined) {
-    // Not in memory: build all of it again, from the log, when it is next needed.
-    segment.rowsOnDisk = 0;
-    segment.fresh = [];
-  } else {
-    segment.rows = persisted.filter(before);
-    segment.rowsOnDisk = segment.rows.length;
-  }
+  // Rows that are not in the files are built again, together with the largest timestamp.
+  segment.fresh = [];
+  segment.rows = persisted.filter(before);
+  segment.rowsOnDisk = segment.rows.length;
   segment.timeEntriesOnDisk = segment.rowsOnDisk;
-  segment.lastRowPosition = (segment.fresh.at(-1) ?? segment.rows?.at(-1))?.position ?? -1;
+  segment.lastRowPosition = segment.rows.at(-1)?.position ?? -1;
   // The largest timestamp may have been cut off.
   segment.runningMaxMs = -1;
   segment.maxComplete = cut.position === 0;
-  if (cut.position === 0) segment.rows = [];
   await truncateIndexFiles(context, segment);
   owner.indexesCut.push(segment);
 };
@@ -174,6 +169,7 @@ export const persistIndex = async (
     timeRows.push({ offset: endOffset, position: 0, maxBeforeMs: segment.maxTimestampMs ?? -1 });
   }
   let created = false;
+  segment.indexSynced = false;
   if (rows.length > 0) {
     const bytes = encodeOffsetEntries(baseOffset, rows);
     created = await writeAt(disk, segment.indexPath, bytes, rowsOnDisk * INDEX_ENTRY_BYTES);

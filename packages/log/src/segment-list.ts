@@ -19,6 +19,7 @@ export const listSegments = async (disk: Disk, directory: string): Promise<Segme
     segment.rows = undefined;
     segment.maxComplete = false;
     segment.finished = true;
+    segment.indexSynced = true;
     const name = offsetName(base);
     if (names.has(`${name}.index`)) {
       const bytes = (await disk.fileSize(segment.indexPath)) ?? 0;

@@ -34,6 +34,8 @@ export class Segment {
   lastRowPosition = -1;
   /** The time index ends with the segment's largest timestamp. */
   finished = false;
+  /** Everything in the index files is fsynced. */
+  indexSynced = false;
 
   constructor(directory: string, baseOffset: number) {
     this.baseOffset = baseOffset;

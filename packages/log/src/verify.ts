@@ -99,7 +99,7 @@ class PartitionCheck {
   readonly #directory: string;
   readonly #damages: Damage[];
   readonly #counts: Counts;
-  readonly #epochStarts: { leaderEpoch: number; startOffset: number }[] = [];
+  readonly #epochRuns: { leaderEpoch: number; startOffset: number; endOffset: number }[] = [];
   #end = -1;
   #epoch = 0;
 
@@ -137,7 +137,7 @@ class PartitionCheck {
       const last = segments.at(-1)?.path ?? this.#directory;
       this.#damage(last, 0, `the log ends at ${this.#end}, it was durable up to ${durable}`);
     }
-    if (clean) await this.#checkEpochs();
+    if (clean) await this.#checkEpochs(Number(point?.logStartOffset ?? 0n));
   }
 
   /** Least end that the recovery point and truncations in the journal leave to be expected of the files. */
@@ -210,8 +210,12 @@ class PartitionCheck {
     } catch (thrown) {
       return MillraceError.from(thrown).message;
     }
-    if (header.leaderEpoch > this.#epoch || this.#epochStarts.length === 0) {
-      this.#epochStarts.push({ leaderEpoch: header.leaderEpoch, startOffset: header.baseOffset });
+    const run = this.#epochRuns.at(-1);
+    const endOffset = lastOffset + 1;
+    if (run?.leaderEpoch === header.leaderEpoch) run.endOffset = endOffset;
+    else {
+      const { leaderEpoch, baseOffset: startOffset } = header;
+      this.#epochRuns.push({ leaderEpoch, startOffset, endOffset });
     }
     this.#epoch = header.leaderEpoch;
     this.#end = lastOffset + 1;
@@ -273,19 +277,20 @@ class PartitionCheck {
     }
   }
 
-  /** Where the file names an epoch, it begins no later than the epoch's first batch. */
-  async #checkEpochs(): Promise<void> {
+  /** Every epoch with records above the log start is known, and begins no later than its first batch there. */
+  async #checkEpochs(logStartOffset: number): Promise<void> {
     const path = `${this.#directory}/leader-epochs`;
     const file = await readSideFile(this.#disk, path, magics.leaderEpochs, LeaderEpochsSchema);
     if (file.kind !== "ok") {
-      if (this.#epochStarts.length > 0) this.#damage(path, 0, `the file is ${file.kind}`);
+      if (this.#epochRuns.length > 0) this.#damage(path, 0, `the file is ${file.kind}`);
       return;
     }
     const known = new Map(file.message.entries.map((e) => [e.leaderEpoch, Number(e.startOffset)]));
-    for (const { leaderEpoch, startOffset } of this.#epochStarts) {
+    for (const { leaderEpoch, startOffset, endOffset } of this.#epochRuns) {
+      if (endOffset <= logStartOffset) continue;
       const start = known.get(leaderEpoch);
       if (start === undefined) this.#damage(path, 0, `epoch ${leaderEpoch} is missing`);
-      else if (start > startOffset) {
+      else if (start > Math.max(startOffset, logStartOffset)) {
         this.#damage(path, 0, `epoch ${leaderEpoch} begins at ${startOffset}, not ${start}`);
       }
     }
