@@ -112,14 +112,13 @@ export class Checkpointer {
   }
 }
 
-export const writeRecoveryPoints = (disk: Disk, points: RecoveryPoint[]): Promise<void> =>
-  writeSideFile(
-    disk,
-    paths.recoveryPoints,
-    magics.recoveryPoints,
-    RecoveryPointsSchema,
-    create(RecoveryPointsSchema, { points }),
-  );
+/** Writes the points twice: without them it could not be told what is missing from a log. */
+export const writeRecoveryPoints = async (disk: Disk, points: RecoveryPoint[]): Promise<void> => {
+  const message = create(RecoveryPointsSchema, { points });
+  for (const path of [paths.recoveryPoints, paths.recoveryPointsCopy]) {
+    await writeSideFile(disk, path, magics.recoveryPoints, RecoveryPointsSchema, message);
+  }
+};
 
 /** One synchronous picture: everything in it completed in rounds up to `round`. */
 const capture = (partition: Partition, round: number): Captured => {
@@ -136,7 +135,7 @@ const capture = (partition: Partition, round: number): Captured => {
   const epochs = partition.epochs.dirty
     ? partition.epochs.entries.filter(({ startOffset }) => startOffset <= offset)
     : undefined;
-  partition.epochs.dirty = false;
+  partition.epochs.dirty = epochs !== undefined && epochs.length < partition.epochs.entries.length;
   const point = create(RecoveryPointSchema, {
     topicId: topicIdBytes(partition.topicId),
     partition: partition.partition,

@@ -111,18 +111,21 @@ export const writeCleanMarker = (disk: Disk, nextRound: number): Promise<void> =
     create(CleanShutdownSchema, { nextJournalRound: BigInt(nextRound) }),
   );
 
-/** Recovery points by partition; undefined when there is no file that can be believed. */
+/** Recovery points by partition, from the copy where the file is damaged (then they may be one checkpoint old, and the
+ * journal still has what they lack); undefined when neither can be believed. */
 export const readRecoveryPoints = async (
   disk: Disk,
 ): Promise<ReadonlyMap<string, RecoveryPoint> | undefined> => {
-  const path = paths.recoveryPoints;
-  const found = await readSideFile(disk, path, magics.recoveryPoints, RecoveryPointsSchema);
-  if (found.kind !== "ok") return undefined;
-  const points = new Map<string, RecoveryPoint>();
-  for (const point of found.message.points) {
-    points.set(planKey(topicIdOf(point.topicId), point.partition), point);
+  for (const path of [paths.recoveryPoints, paths.recoveryPointsCopy]) {
+    const found = await readSideFile(disk, path, magics.recoveryPoints, RecoveryPointsSchema);
+    if (found.kind !== "ok") continue;
+    const points = new Map<string, RecoveryPoint>();
+    for (const point of found.message.points) {
+      points.set(planKey(topicIdOf(point.topicId), point.partition), point);
+    }
+    return points;
   }
-  return points;
+  return undefined;
 };
 
 /** Makes a partition's directory with its meta file, durable. */

@@ -71,28 +71,29 @@ const locate = (file: Buffer, path: string, directoryId: Uint8Array, after: numb
 };
 
 /**
- * Reads every round after `after` (0 when it is not known). The last one found counts only when all of it
+ * Reads every round after `after` (undefined when the recovery points are lost). The last one found counts only when all of it
  * is right: its write may have been torn. A missing or damaged one before it was durable once, because a
  * later round was written.
  */
 export const scanJournal = async (
   disk: Disk,
   directoryId: Uint8Array,
-  after: number,
+  after: number | undefined,
 ): Promise<JournalPlan> => {
   const located: LocatedRound[] = [];
   for (const name of (await disk.list(paths.journal)).sort()) {
     const number = parseJournalName(name);
     if (number === undefined) continue;
     const path = journalFileName(number);
-    located.push(...locate(await readWhole(disk, path), path, directoryId, after));
+    located.push(...locate(await readWhole(disk, path), path, directoryId, after ?? 0));
   }
   located.sort((a, b) => a.found.round - b.found.round);
-  const lastRound = located.at(-1)?.found.round ?? after;
-  if (located.at(-1)?.sound.includes(false) === true) located.pop();
-  const usable = after === 0 ? contiguousEnd(located) : located;
+  const lastRound = located.at(-1)?.found.round ?? after ?? 0;
+  const torn = located.at(-1)?.sound.includes(false) === true ? located.pop() : undefined;
+  const usable = after === undefined ? contiguousEnd(located) : located;
   let damagedUpTo: number | undefined;
-  let expected = after === 0 ? (usable[0]?.found.round ?? 0) : after + 1;
+  let expected =
+    after === undefined ? (usable[0]?.found.round ?? torn?.found.round ?? 0) : after + 1;
   const kept: LocatedRound[] = [];
   for (const round of usable) {
     if (round.found.round > expected) {
@@ -102,6 +103,10 @@ export const scanJournal = async (
     if (bugs.cutAtMiddleCrc && round.sound.includes(false)) break;
     kept.push(round);
     expected = round.found.round + 1;
+  }
+  // A torn round does not count, but it was not begun before the one before it was durable.
+  if (torn !== undefined && torn.found.round > expected && kept.length === usable.length) {
+    if (!bugs.cutAtMiddleCrc) damagedUpTo = torn.found.round - 1;
   }
   return { entries: entriesOf(kept), lastRound, rounds: kept.length, damagedUpTo };
 };

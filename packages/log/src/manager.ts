@@ -243,12 +243,12 @@ const recover = async (options: LogManagerOptions, context: LogContext, owner: P
   const marker = await takeCleanMarker(env.disk);
   const points = await readRecoveryPoints(env.disk);
   const clean = marker !== undefined && points !== undefined;
-  const after = lastRoundOf(points);
+  const after = points === undefined ? undefined : lastRoundOf(points);
   const plan = clean ? undefined : await scanJournal(env.disk, context.directoryId, after);
   const loader = new PartitionLoader({ options, context, owner, points, plan, clean });
   const partitions = await loader.loadAll();
   const counts = loader.counts;
-  const lastRound = clean ? Number(marker.nextJournalRound) - 1 : (plan?.lastRound ?? after);
+  const lastRound = clean ? Number(marker.nextJournalRound) - 1 : (plan?.lastRound ?? after ?? 0);
   const recovery: RecoveryReport = {
     clean,
     partitions: partitions.size,
@@ -261,13 +261,13 @@ const recover = async (options: LogManagerOptions, context: LogContext, owner: P
     indexesRebuilt: counts.indexesRebuilt,
     durationMs: env.clock.monoMs() - startedMs,
   };
-  return { partitions, recovery, lastRound: Math.max(lastRound, after) };
+  return { partitions, recovery, lastRound: Math.max(lastRound, after ?? 0) };
 };
 
 /** Round that every recovery point covers at least… the newest one: points are written together. */
-const lastRoundOf = (points: ReadonlyMap<string, RecoveryPoint> | undefined): number => {
+const lastRoundOf = (points: ReadonlyMap<string, RecoveryPoint>): number => {
   let last = 0;
-  for (const point of points?.values() ?? []) last = Math.max(last, Number(point.journalRound));
+  for (const point of points.values()) last = Math.max(last, Number(point.journalRound));
   return last;
 };
 

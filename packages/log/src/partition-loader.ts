@@ -1,4 +1,5 @@
 /** Loading every partition of a data directory, after a clean stop or any other. */
+import { ErrorCode, hasCode } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
 import type { TopicId } from "@millrace/record";
 import type { LogManagerOptions } from "./api.ts";
@@ -118,7 +119,9 @@ export class PartitionLoader {
       const input = { context, partition, point, entries, damagedUpTo, counts };
       await new PartitionRecovery(input).run();
     } catch (thrown) {
-      if (!(thrown instanceof PartitionDamage)) throw thrown;
+      const damaged =
+        thrown instanceof PartitionDamage || hasCode(thrown, ErrorCode.PARTITION_OFFLINE);
+      if (!damaged) throw thrown;
       await rescue(context.env.disk, partition.directory, entries);
       partition.takeOffline(thrown.message);
     }

@@ -101,7 +101,6 @@ export class PartitionRecovery {
         this.#segments.unshift(this.#partition.newSegment(this.#end));
       }
       for (const segment of this.#segments) await this.#resetIndex(segment, 0);
-      if (plan.truncated) await this.#walkOn(plan.baseOffset);
       return;
     }
     if (plan.baseOffset < Number(point.offset)) await this.#beginBefore(plan.baseOffset, point);
@@ -268,7 +267,7 @@ export class PartitionRecovery {
   async #replay(entry: PlannedEntry): Promise<void> {
     this.#input.counts.entriesReplayed += 1;
     if (entry.kind === entryKinds.batch) await this.#replayBatch(entry);
-    else if (entry.kind === entryKinds.truncate) await this.#walkOn(entry.value);
+    else if (entry.kind === entryKinds.truncate) await this.#reach(entry.value);
     else if (entry.kind === entryKinds.logStart) {
       this.#logStart = Math.max(this.#logStart, entry.value);
     } else if (entry.kind === entryKinds.epochStart) {
@@ -287,11 +286,10 @@ export class PartitionRecovery {
   /** What came before the epoch may have been acknowledged from the page cache alone, and be lost: then the epoch
    * begins where the log ends. Where the journal vouches for it, its batches were replayed already. */
   async #beginEpoch(entry: PlannedEntry): Promise<void> {
-    const { damagedUpTo } = this.#input;
-    const journalled = this.#partition.config.flushPolicy === "commit";
-    if (journalled && damagedUpTo !== undefined) await this.#walkTo(entry.value);
-    await this.#walkOn(entry.value);
+    await this.#reach(entry.value);
     this.#refuseBehind(entry.value);
+    // The file of epochs may be newer than the recovery point, and know this one and its successors.
+    if (entry.aux <= this.#partition.epochs.latest) return;
     this.#partition.epochs.assign(entry.aux, Math.min(entry.value, this.#end));
   }
 
@@ -322,6 +320,14 @@ export class PartitionRecovery {
       }
       await this.#accept(batch);
     }
+  }
+
+  /** The journal says that the log reached `offset`, but not with which batches. */
+  async #reach(offset: number): Promise<void> {
+    const { damagedUpTo } = this.#input;
+    const journalled = this.#partition.config.flushPolicy === "commit";
+    if (journalled && damagedUpTo !== undefined) await this.#walkTo(offset);
+    else await this.#walkOn(offset);
   }
 
   /** Goes on through the segments up to `offset` as far as there are whole batches. */

@@ -5,6 +5,7 @@ export const paths = {
   meta: "meta",
   clean: "clean",
   recoveryPoints: "recovery-points",
+  recoveryPointsCopy: "recovery-points.copy",
   reserve: "reserve",
   journal: "journal",
   partitions: "partitions",

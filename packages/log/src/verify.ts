@@ -73,8 +73,10 @@ export const verifyDirectory = async (
       reason: "the file is missing or damaged",
     });
   }
-  let after = 0;
-  for (const point of points?.values() ?? []) after = Math.max(after, Number(point.journalRound));
+  let after = points === undefined ? undefined : 0;
+  for (const point of points?.values() ?? []) {
+    after = Math.max(after ?? 0, Number(point.journalRound));
+  }
   const plan = clean ? undefined : await scanJournal(disk, meta.message.directoryId, after);
   if (plan?.damagedUpTo !== undefined) {
     const reason = `rounds up to ${plan.damagedUpTo} are damaged`;

@@ -1,1 +1,3 @@
 export * from "./api.ts";
+export * from "./method.ts";
+export * from "./status.ts";

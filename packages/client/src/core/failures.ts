@@ -1,6 +1,7 @@
 /** Errors as the client makes and judges them. */
-import { type ErrorCode, MillraceError, errorSpec } from "@millrace/errors";
+
 import type { LeaderHint } from "@millrace/errors";
+import { type ErrorCode, errorSpec, MillraceError } from "@millrace/errors";
 
 interface WireError {
   readonly code: number;
@@ -36,4 +37,5 @@ export const fromWire = (wire: WireError): MillraceError => {
 
 export const isRetriable = (error: MillraceError): boolean => errorSpec(error.code).retriable;
 
-export const wantsRefresh = (error: MillraceError): boolean => errorSpec(error.code).refreshMetadata;
+export const wantsRefresh = (error: MillraceError): boolean =>
+  errorSpec(error.code).refreshMetadata;

@@ -74,4 +74,3 @@ export const methods = {
   listTopics: method(AdminService.method.listTopics),
   describeTopics: method(AdminService.method.describeTopics),
 } as const;
-

@@ -2,6 +2,7 @@
 import type { MillraceError } from "@millrace/errors";
 import type { BatchBuilder } from "@millrace/record";
 import type { RecordMetadata } from "../types.ts";
+import type { Sender } from "./sender.ts";
 
 /** A `send` that waits for its record. */
 export interface Waiter {
@@ -46,6 +47,8 @@ export class PartitionQueue {
   retries: Batch[] = [];
   /** Nothing is sent before this time (monotonic milliseconds). */
   notBeforeMs = 0;
+  /** Where its batches went last. */
+  sender: Sender | undefined;
   /** True while it stands in the producer's list of queues to look at. */
   listed = false;
   /** Undoes the timer that lists it again. */

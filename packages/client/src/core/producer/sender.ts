@@ -17,6 +17,8 @@ export interface SenderEvents {
   onFailed(queue: PartitionQueue, batch: Batch, error: MillraceError): void;
   /** There is room again, or the stream opened: offer batches. */
   onReady(sender: Sender): void;
+  /** The stream broke: metadata may be old. */
+  onLost(sender: Sender): void;
 }
 
 export interface SenderContext {
@@ -50,6 +52,8 @@ export class Sender {
   readonly endpoint: string;
   /** Queues that wait for room, in turn. */
   readonly waiting = new Set<PartitionQueue>();
+  /** Queues whose open batch may go as soon as nothing is in flight. */
+  readonly lingering = new Set<PartitionQueue>();
   readonly #context: SenderContext;
   readonly #channel: Channel;
   readonly #events: SenderEvents;
@@ -63,6 +67,7 @@ export class Sender {
   #nextRequestId = 1;
   #failures = 0;
   #stopped = false;
+  #lastError: MillraceError | undefined;
   #cancelTimer: () => void = () => {};
 
   constructor(endpoint: string, channel: Channel, context: SenderContext, events: SenderEvents) {
@@ -81,6 +86,21 @@ export class Sender {
   get oldestSentMs(): number | undefined {
     for (const { sentMs } of this.#sent.values()) return sentMs;
     return undefined;
+  }
+
+  /** True when a small batch could be sent now; else opens the stream if need be and remembers the
+   * queue, so that an open batch is not closed before it can go. */
+  ready(queue: PartitionQueue): boolean {
+    if (this.#state === "closed") this.#open();
+    const full = this.#inFlightBytes > 0 && this.#inFlightBytes >= this.#windowBytes;
+    if (this.#state === "open" && !this.#congested && !full) return true;
+    this.waiting.add(queue);
+    return false;
+  }
+
+  /** Why the stream broke last; undefined once it opened. */
+  get lastError(): MillraceError | undefined {
+    return this.#lastError;
   }
 
   /** Sends the batch now if it can; else remembers the queue, and calls `onReady` when it may. */
@@ -209,6 +229,7 @@ export class Sender {
     if (opened !== undefined) {
       this.#cancelTimer();
       this.#failures = 0;
+      this.#lastError = undefined;
       this.#state = "open";
       this.#windowBytes = opened.windowBytes;
       this.#messageBytesMax = opened.messageBytesMax;
@@ -237,6 +258,7 @@ export class Sender {
     if (this.#stream !== stream) return;
     this.#cancelTimer();
     this.#stream = undefined;
+    this.#lastError = error;
     stream.cancel(error);
     this.#context.logger.debug({ err: error, endpoint: this.endpoint }, "produce stream lost");
     const sent = [...this.#sent.values()];
@@ -244,8 +266,7 @@ export class Sender {
     this.#inFlightBytes = 0;
     this.#backOff();
     for (const { queue, batch } of sent) this.#events.onFailed(queue, batch, error);
-    // Queues that only waited for room may have to go to another broker by now.
-    if (sent.length === 0) this.#events.onReady(this);
+    this.#events.onLost(this);
   }
 
   #backOff(): void {

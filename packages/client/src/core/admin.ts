@@ -1,0 +1,202 @@
+/** Topics, configs, logs and the cluster. */
+import { create } from "@bufbuild/protobuf";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import {
+  DeleteRecordsRequestSchema,
+  DescribeLogsRequestSchema,
+  type LogDescription,
+} from "@millrace/proto/broker";
+import {
+  AlterConfigsRequestSchema,
+  type ConfigEntry,
+  CreatePartitionsRequestSchema,
+  CreateTopicRequestSchema,
+  DeleteTopicRequestSchema,
+  DescribeConfigsRequestSchema,
+  DescribeTopicsRequestSchema,
+  ListTopicsRequestSchema,
+  type TopicDescription,
+  type TopicListing,
+} from "@millrace/proto/controller";
+import type { Method } from "@millrace/rpc";
+import { backoffMs } from "./backoff.ts";
+import { fromWire } from "./failures.ts";
+import type { BrokerInfo } from "./metadata.ts";
+import { methods } from "./methods.ts";
+import { askLeader, type CallContext, type FoundOffset, listOffset } from "./offsets.ts";
+
+/** A topic to create. Absent counts mean the cluster's defaults. */
+export interface NewTopic {
+  readonly name: string;
+  readonly partitionCount?: number;
+  readonly replicationFactor?: number;
+  readonly configs?: Readonly<Record<string, string>>;
+  /** True: check everything, create nothing. */
+  readonly validateOnly?: boolean;
+}
+
+/** The cluster as one server sees it. */
+export interface ClusterDescription {
+  readonly clusterId: string;
+  readonly controllerEndpoint: string;
+  readonly brokers: readonly BrokerInfo[];
+}
+
+export interface AdminOptions {
+  /** Deadline of each call, retries included, milliseconds. Default 30,000. */
+  readonly timeoutMs?: number;
+}
+
+/** Administrative calls. Only failures without side effects are retried. */
+export class Admin {
+  readonly #context: CallContext;
+  readonly #timeoutMs: number;
+
+  constructor(context: CallContext, options: AdminOptions = {}) {
+    this.#context = context;
+    this.#timeoutMs = options.timeoutMs ?? 30_000;
+  }
+
+  /** Creates a topic; this client's producers and consumers see it from then on. */
+  async createTopic(topic: NewTopic): Promise<{ topicId: Uint8Array; partitionCount: number }> {
+    const { configs = {}, ...rest } = topic;
+    const request = create(CreateTopicRequestSchema, { ...rest, configs: { ...configs } });
+    const reply = await this.#call(methods.createTopic, request);
+    this.#context.metadata.requireRevision(reply.revision);
+    return { topicId: reply.topicId, partitionCount: reply.partitionCount };
+  }
+
+  /** Deletes a topic and its records, for good. */
+  async deleteTopic(name: string): Promise<void> {
+    const request = create(DeleteTopicRequestSchema, { name });
+    const reply = await this.#call(methods.deleteTopic, request);
+    this.#context.metadata.requireRevision(reply.revision);
+    await this.#context.metadata.tryRefresh();
+  }
+
+  /** All topics, in order of name, fetched by pages. */
+  async *listTopics(): AsyncGenerator<TopicListing, void, undefined> {
+    let pageToken = "";
+    do {
+      const request = create(ListTopicsRequestSchema, { pageToken });
+      const page = await this.#call(methods.listTopics, request);
+      yield* page.topics;
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+  }
+
+  /** In the order of `names`; UNKNOWN_TOPIC_OR_PARTITION when one does not exist. */
+  async describeTopics(names: readonly string[]): Promise<TopicDescription[]> {
+    const request = create(DescribeTopicsRequestSchema, { names: [...names] });
+    return (await this.#call(methods.describeTopics, request)).topics;
+  }
+
+  /** Raises the number of partitions to `partitionCount`. */
+  async createPartitions(name: string, partitionCount: number): Promise<void> {
+    const request = create(CreatePartitionsRequestSchema, { name, partitionCount });
+    const reply = await this.#call(methods.createPartitions, request);
+    this.#context.metadata.requireRevision(reply.revision);
+    await this.#context.metadata.tryRefresh();
+  }
+
+  /** Sets configs of a topic, and puts those in `remove` back to their defaults. */
+  async alterConfigs(
+    topic: string,
+    change: {
+      readonly set?: Readonly<Record<string, string>>;
+      readonly remove?: readonly string[];
+    },
+  ): Promise<void> {
+    const { set = {}, remove = [] } = change;
+    const fields = { topic, set: { ...set }, remove: [...remove] };
+    const request = create(AlterConfigsRequestSchema, fields);
+    const reply = await this.#call(methods.alterConfigs, request);
+    this.#context.metadata.requireRevision(reply.revision);
+  }
+
+  async describeConfigs(topic: string): Promise<ConfigEntry[]> {
+    const request = create(DescribeConfigsRequestSchema, { topic });
+    return (await this.#call(methods.describeConfigs, request)).configs;
+  }
+
+  /** Offset by name, or of the first record at or after a time; undefined when there is none. */
+  async listOffset(
+    topic: string,
+    partition: number,
+    at: Parameters<typeof listOffset>[3],
+  ): Promise<{ offset: bigint; timestampMs: number | undefined } | undefined> {
+    const found: FoundOffset | undefined = await listOffset(
+      this.#context,
+      topic,
+      partition,
+      at,
+      this.#timeoutMs,
+    );
+    return found && { offset: BigInt(found.offset), timestampMs: found.timestampMs };
+  }
+
+  /** Deletes the records before `beforeOffset` (absent: all); returns the new log start offset. */
+  deleteRecords(topic: string, partition: number, beforeOffset?: bigint): Promise<bigint> {
+    const before = beforeOffset === undefined ? {} : { beforeOffset };
+    return askLeader(this.#context, topic, partition, this.#timeoutMs, async (leader, leftMs) => {
+      const request = create(DeleteRecordsRequestSchema, {
+        partitions: [{ topicId: leader.topicId, topic, partition, ...before }],
+      });
+      const reply = await this.#context.connections
+        .channel(leader.endpoint)
+        .unary(methods.deleteRecords, request, { timeoutMs: leftMs });
+      const result = reply.results[0];
+      if (result?.error !== undefined) throw fromWire(result.error);
+      return result?.lowWatermark ?? 0n;
+    });
+  }
+
+  /** Logs of the topics (all when none is named) on every live broker. */
+  async describeLogs(
+    topics: readonly string[] = [],
+  ): Promise<Array<LogDescription & { readonly brokerId: number }>> {
+    const { brokers } = await this.cluster();
+    const request = create(DescribeLogsRequestSchema, { topics: [...topics] });
+    const replies = await Promise.all(
+      brokers.map(async ({ brokerId, endpoint }) => {
+        const reply = await this.#context.connections
+          .channel(endpoint)
+          .unary(methods.describeLogs, request, { timeoutMs: this.#timeoutMs });
+        return reply.logs.map((log) => ({ ...log, brokerId }));
+      }),
+    );
+    return replies.flat();
+  }
+
+  /** Brokers and controller, asked anew. */
+  async cluster(): Promise<ClusterDescription> {
+    const { metadata } = this.#context;
+    await metadata.refresh();
+    const { clusterId, controllerEndpoint } = metadata;
+    return { clusterId, controllerEndpoint, brokers: metadata.brokers() };
+  }
+
+  /** Calls the active controller; looks for it again while only that is wrong. */
+  async #call<I, O>(method: Method<I, O>, request: I): Promise<O> {
+    const { clock, connections, metadata, random } = this.#context;
+    const deadlineMs = clock.monoMs() + this.#timeoutMs;
+    if (metadata.clusterId === "") await metadata.tryRefresh();
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        const timeoutMs = Math.max(1, deadlineMs - clock.monoMs());
+        return await connections
+          .channel(metadata.controllerEndpoint)
+          .unary(method, request, { timeoutMs });
+      } catch (thrown) {
+        const error = MillraceError.from(thrown);
+        const pauseMs = backoffMs(attempt, random, error.retryAfterMs);
+        const { retriable, sideEffects } = error.spec;
+        const unknown = error.code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+        if (!retriable || sideEffects || unknown) throw error;
+        if (clock.monoMs() + pauseMs >= deadlineMs) throw error;
+        await clock.sleep(pauseMs);
+        await metadata.tryRefresh();
+      }
+    }
+  }
+}

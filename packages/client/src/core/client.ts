@@ -1,0 +1,116 @@
+/** The client: one cluster, its connections, and what is made of them. */
+import type { Env } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { Dialer } from "@millrace/rpc";
+import { Admin } from "./admin.ts";
+import { Connections } from "./connections.ts";
+import { Consumer } from "./consumer/consumer.ts";
+import { closedError, MetadataCache } from "./metadata.ts";
+import { Producer } from "./producer/producer.ts";
+import type { ConsumerOptions, ProducerOptions } from "./types.ts";
+
+/** What a client needs of the world. */
+export type ClientEnv = Pick<Env, "clock" | "random" | "compressor" | "logger">;
+
+export interface ClientOptions {
+  readonly dialer: Dialer;
+  readonly env: ClientEnv;
+  /** `host:port` of servers to ask first; at least one. */
+  readonly bootstrap: readonly string[];
+  /** For the server's logs, metrics and quotas; at most 249 bytes. Default "". */
+  readonly clientId?: string;
+  /** Deadline of an Admin call, milliseconds. Default 30,000. */
+  readonly adminTimeoutMs?: number;
+}
+
+/** Connections to one cluster, shared by its producers and consumers. Connects when first used. */
+export class Client implements AsyncDisposable {
+  readonly admin: Admin;
+  readonly #env: ClientEnv;
+  readonly #clientId: string;
+  readonly #connections: Connections;
+  readonly #metadata: MetadataCache;
+  readonly #producers = new Set<Producer>();
+  readonly #consumers = new Set<Consumer>();
+  #closed = false;
+
+  /** Throws INVALID_REQUEST without bootstrap servers. */
+  constructor(options: ClientOptions) {
+    const { bootstrap, clientId = "", dialer, env } = options;
+    if (bootstrap.length === 0 || Buffer.byteLength(clientId) > 249) {
+      throw new MillraceError(
+        ErrorCode.INVALID_REQUEST,
+        "the client options are not usable: give one or more host:port as bootstrap, and a " +
+          "clientId of at most 249 bytes",
+      );
+    }
+    this.#env = env;
+    this.#clientId = clientId;
+    this.#connections = new Connections(dialer);
+    const { clock, logger, random } = env;
+    const connections = this.#connections;
+    this.#metadata = new MetadataCache({ connections, bootstrap, clock, random, logger });
+    const { adminTimeoutMs: timeoutMs } = options;
+    this.admin = new Admin(
+      { clock, random, connections, metadata: this.#metadata },
+      timeoutMs === undefined ? {} : { timeoutMs },
+    );
+  }
+
+  /** Throws INVALID_REQUEST for an option out of range. */
+  producer(options: ProducerOptions = {}): Producer {
+    if (this.#closed) throw closedError();
+    const producer: Producer = new Producer(options, {
+      env: this.#env,
+      connections: this.#connections,
+      metadata: this.#metadata,
+      clientId: this.#clientId,
+      onClosed: () => this.#producers.delete(producer),
+    });
+    this.#producers.add(producer);
+    return producer;
+  }
+
+  /** Throws INVALID_REQUEST for an option out of range. */
+  consumer(options: ConsumerOptions = {}): Consumer {
+    if (this.#closed) throw closedError();
+    const { clock, random } = this.#env;
+    const consumer: Consumer = new Consumer(options, {
+      env: this.#env,
+      clock,
+      random,
+      connections: this.#connections,
+      metadata: this.#metadata,
+      clientId: this.#clientId,
+      onClosed: () => this.#consumers.delete(consumer),
+    });
+    this.#consumers.add(consumer);
+    return consumer;
+  }
+
+  /** Number of partitions of a topic. Throws UNKNOWN_TOPIC_OR_PARTITION. */
+  async partitionCount(topic: string): Promise<number> {
+    return (await this.#metadata.topic(topic)).partitions.length;
+  }
+
+  /** Closes producers (which flush), consumers and connections. Throws what the first flush throws. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    try {
+      const closing = [...this.#producers, ...this.#consumers].map((part) => part.close());
+      const ended = await Promise.allSettled(closing);
+      for (const end of ended) if (end.status === "rejected") throw end.reason;
+    } finally {
+      this.#metadata.close();
+      this.#connections.close();
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** A client over any carrier. Nothing is sent before it is used. */
+export const createClient = (options: ClientOptions): Client => new Client(options);

@@ -1,0 +1,79 @@
+/** From stored batches to records. */
+import type { Compressor } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import { bodyCrcMatches, decodeRecords, parseBody, readStored } from "@millrace/record";
+import type { ConsumedHeader, ConsumedRecord } from "../types.ts";
+import type { Chunk, Cursor } from "./cursor.ts";
+
+const noHeaders: readonly ConsumedHeader[] = [];
+
+const corrupt = (cursor: Cursor, reason: string): MillraceError =>
+  new MillraceError(
+    ErrorCode.CORRUPT_MESSAGE,
+    `${cursor.topic}-${cursor.partition} has a damaged batch at or after offset ` +
+      `${cursor.position} (${reason}): seek past it, or restore the partition from a replica`,
+  );
+
+const inflate = async (
+  compressor: Compressor,
+  kind: Parameters<Compressor["decompress"]>[0],
+  bytes: Uint8Array,
+  maxBytes: number,
+): Promise<Uint8Array> => {
+  try {
+    return await compressor.decompress(kind, bytes, maxBytes);
+  } catch (thrown) {
+    const tooLarge = thrown instanceof RangeError;
+    throw new MillraceError(
+      tooLarge ? ErrorCode.MESSAGE_TOO_LARGE : ErrorCode.CORRUPT_MESSAGE,
+      tooLarge
+        ? `a batch inflates to more than ${maxBytes} bytes: raise inflatedBytesMax`
+        : `a batch is not one whole ${kind} frame: seek past it`,
+      { cause: thrown },
+    );
+  }
+};
+
+/**
+ * Records of the batch at `chunk.at` from `cursor.position` on and below `endOffset`, and where the
+ * batch after it begins. Empty for control batches. Throws CORRUPT_MESSAGE, MESSAGE_TOO_LARGE.
+ */
+export const decodeNext = async (
+  cursor: Cursor,
+  chunk: Chunk,
+  compressor: Compressor,
+  inflatedBytesMax: number,
+): Promise<{ records: ConsumedRecord[]; nextAt: number; inflatedBytes: number }> => {
+  const stored = readStored(chunk.buffer, chunk.at);
+  if ("fault" in stored) {
+    throw corrupt(cursor, stored.fault === "damaged" ? stored.reason : "it is cut off");
+  }
+  if (!bodyCrcMatches(chunk.buffer, stored)) throw corrupt(cursor, "its CRC is wrong");
+  const info = parseBody(chunk.buffer.subarray(stored.bodyStart, stored.bodyEnd));
+  const nextAt = stored.bodyEnd;
+  if (info.control !== 0) return { records: [], nextAt, inflatedBytes: 0 };
+  const set =
+    info.compression === "none"
+      ? info.records
+      : await inflate(compressor, info.compression, info.records, inflatedBytesMax);
+  const { topic, partition } = cursor;
+  const records: ConsumedRecord[] = [];
+  for (const record of decodeRecords(set, info.baseTimestampMs)) {
+    const offset = stored.baseOffset + record.offsetDelta;
+    if (offset < cursor.position || offset >= cursor.endOffset) continue;
+    records.push({
+      topic,
+      partition,
+      offset: BigInt(offset),
+      timestampMs: record.timestampMs,
+      key: record.key ?? null,
+      value: record.value ?? null,
+      headers:
+        record.headers.length === 0
+          ? noHeaders
+          : record.headers.map(({ name, value }) => ({ name, value: value ?? null })),
+      leaderEpoch: stored.leaderEpoch,
+    });
+  }
+  return { records, nextAt, inflatedBytes: set.length };
+};

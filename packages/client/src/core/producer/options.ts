@@ -1,0 +1,74 @@
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { BatchCompression } from "@millrace/record";
+import type { ProducerOptions } from "../types.ts";
+
+/** Producer options with every default in place. */
+export interface CheckedOptions {
+  readonly acks: "all" | "leader" | "none";
+  readonly lingerMs: number | undefined;
+  readonly batchBytesMax: number;
+  readonly bufferBytesMax: number;
+  readonly compression: BatchCompression;
+  readonly compressionLevel: number | undefined;
+  readonly deliveryTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly inFlightPerPartitionMax: number;
+  readonly partitioner: ProducerOptions["partitioner"];
+  readonly onError: ProducerOptions["onError"];
+}
+
+/** The whole number if it is in range. Throws INVALID_REQUEST. */
+export const inRange = (name: string, value: number, min: number, max: number): number => {
+  if (Number.isInteger(value) && value >= min && value <= max) return value;
+  throw new MillraceError(
+    ErrorCode.INVALID_REQUEST,
+    `${name} is ${value}: use a whole number from ${min} to ${max}`,
+  );
+};
+
+const oneOf = <T extends string>(name: string, value: T, allowed: readonly T[]): T => {
+  if (allowed.includes(value)) return value;
+  throw new MillraceError(
+    ErrorCode.INVALID_REQUEST,
+    `${name} is ${JSON.stringify(value)}: use one of ${allowed.join(", ")}`,
+  );
+};
+
+/** Checks producer options. Throws INVALID_REQUEST. */
+export const checkOptions = (options: ProducerOptions): CheckedOptions => {
+  const mib = 1024 * 1024;
+  const { lingerMs } = options;
+  return {
+    acks: oneOf("acks", options.acks ?? "all", ["all", "leader", "none"]),
+    lingerMs: lingerMs === undefined ? undefined : inRange("lingerMs", lingerMs, 0, 60_000),
+    batchBytesMax: inRange("batchBytesMax", options.batchBytesMax ?? 128 * 1024, 1, 7 * mib),
+    bufferBytesMax: inRange("bufferBytesMax", options.bufferBytesMax ?? 32 * mib, 1024, 2 ** 40),
+    compression: oneOf("compression", options.compression ?? "none", [
+      "none",
+      "gzip",
+      "zstd",
+      "lz4",
+    ]),
+    compressionLevel: options.compressionLevel,
+    deliveryTimeoutMs: inRange(
+      "deliveryTimeoutMs",
+      options.deliveryTimeoutMs ?? 120_000,
+      1,
+      86_400_000,
+    ),
+    requestTimeoutMs: inRange(
+      "requestTimeoutMs",
+      options.requestTimeoutMs ?? 30_000,
+      1,
+      86_400_000,
+    ),
+    inFlightPerPartitionMax: inRange(
+      "inFlightPerPartitionMax",
+      options.inFlightPerPartitionMax ?? 1,
+      1,
+      5,
+    ),
+    partitioner: options.partitioner,
+    onError: options.onError,
+  };
+};

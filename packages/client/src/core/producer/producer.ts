@@ -1,0 +1,436 @@
+/** The producer: takes records, spreads them over partitions, tells what became of them. */
+import { ErrorCode, MillraceError, must } from "@millrace/errors";
+import { Acks, Guarantee } from "@millrace/proto/common";
+import type { HotProduceResult } from "@millrace/record";
+import { closedError } from "../metadata.ts";
+import { partitionOfKey } from "../partitioner.ts";
+import type {
+  FailedBatch,
+  ProducerOptions,
+  ProducerRecord,
+  RecordGuarantee,
+  RecordMetadata,
+} from "../types.ts";
+import { type Batch, PartitionQueue, type Waiter } from "./batch.ts";
+import { type DispatchContext, Dispatcher } from "./dispatcher.ts";
+import { copyInput, emptyInput, fillInput, type MutableInput } from "./input.ts";
+import { type CheckedOptions, checkOptions } from "./options.ts";
+
+/** A record whose topic is not known yet. */
+interface Unplaced {
+  readonly record: ProducerRecord;
+  readonly input: MutableInput;
+  readonly bytes: number;
+  readonly waiter: Waiter | undefined;
+}
+
+interface TopicState {
+  readonly name: string;
+  readonly queues: PartitionQueue[];
+  /** Partition of keyless records until its batch closes; -1: to be chosen. */
+  sticky: number;
+  /** Records that wait for metadata, in order; undefined once the topic is known. */
+  unplaced: Unplaced[] | undefined;
+}
+
+/** A `send` that waits for room. */
+interface WaitingSend {
+  readonly record: ProducerRecord;
+  readonly bytes: number;
+  readonly waiter: Waiter;
+}
+
+/** What a producer shares with its client. */
+export interface ProducerContext extends DispatchContext {
+  readonly clientId: string;
+  readonly onClosed: () => void;
+}
+
+interface Flush {
+  readonly batches: Set<Batch>;
+  readonly resolve: () => void;
+}
+
+const acksNumbers = { all: Acks.ALL, leader: Acks.LEADER, none: Acks.NONE } as const;
+
+const guaranteeNames: Readonly<Record<number, RecordGuarantee>> = {
+  [Guarantee.FSYNCED_QUORUM]: "fsynced_quorum",
+  [Guarantee.FSYNCED_LEADER]: "fsynced_leader",
+  [Guarantee.WRITTEN_QUORUM]: "written_quorum",
+  [Guarantee.WRITTEN_LEADER]: "written_leader",
+  [Guarantee.RECEIVED]: "received",
+};
+
+/**
+ * Writes records. Records of one partition are written in the order in which they were given.
+ *
+ * Every record ends in exactly one way: acknowledged, or failed (the `send` rejects; `enqueue` tells
+ * `onError`). A failure with `sideEffects` in its `spec` may have been written, and a retry after a
+ * broken connection may write records twice.
+ */
+export class Producer implements AsyncDisposable {
+  readonly #options: CheckedOptions;
+  readonly #context: ProducerContext;
+  readonly #dispatcher: Dispatcher;
+  readonly #topics = new Map<string, TopicState>();
+  readonly #outstanding = new Set<Batch>();
+  readonly #scratch = emptyInput();
+  #lastTopic: TopicState | undefined;
+  #bufferedBytes = 0;
+  #refusedBytes = 0;
+  #roomWaiters: PromiseWithResolvers<void>[] = [];
+  #waitingSends: WaitingSend[] = [];
+  #waitingSendBytes = 0;
+  readonly #loading = new Set<Promise<void>>();
+  readonly #flushes = new Set<Flush>();
+  #failure: MillraceError | undefined;
+  #closed = false;
+
+  /** Throws INVALID_REQUEST for an option out of range. */
+  constructor(options: ProducerOptions, context: ProducerContext) {
+    this.#options = checkOptions(options);
+    this.#context = context;
+    const { clientId } = context;
+    const acks = acksNumbers[this.#options.acks];
+    this.#dispatcher = new Dispatcher({ ...this.#options, clientId, acks }, context, {
+      onDone: (queue, batch, outcome) => this.#onDone(queue, batch, outcome),
+    });
+  }
+
+  /** Bytes of records that were taken and are not acknowledged. */
+  get bufferedBytes(): number {
+    return this.#bufferedBytes;
+  }
+
+  /**
+   * Writes one record; resolves when it is acknowledged. While the buffer is full the record waits its
+   * turn; once as many bytes wait as the buffer holds, rejects with ADMISSION_REJECTED.
+   */
+  send(record: ProducerRecord): Promise<RecordMetadata> {
+    const { promise, resolve, reject } = Promise.withResolvers<RecordMetadata>();
+    try {
+      const bytes = this.#fill(record);
+      const waiter = { index: 0, timestampMs: this.#scratch.timestampMs, resolve, reject };
+      if (this.#waitingSends.length === 0 && this.#hasRoom(bytes)) {
+        this.#take(record, this.#scratch, bytes, waiter);
+      } else this.#waitForRoom(record, bytes, waiter);
+    } catch (thrown) {
+      reject(MillraceError.from(thrown));
+    }
+    return promise;
+  }
+
+  /**
+   * Takes one record without a promise; failures go to `onError`. Returns false, having taken nothing,
+   * when the buffer is full: then await `ready` and offer the record again. Throws INVALID_RECORD,
+   * MESSAGE_TOO_LARGE, INVALID_REQUEST for a record that can not be written.
+   */
+  enqueue(record: ProducerRecord): boolean {
+    const bytes = this.#fill(record);
+    if (this.#waitingSends.length > 0 || !this.#hasRoom(bytes)) {
+      this.#refusedBytes = bytes;
+      return false;
+    }
+    this.#take(record, this.#scratch, bytes, undefined);
+    return true;
+  }
+
+  /** Resolves once a record that `enqueue` refused has room. */
+  async ready(): Promise<void> {
+    if (this.#closed) throw closedError();
+    if (this.#refusedBytes === 0) return;
+    const waiter = Promise.withResolvers<void>();
+    this.#roomWaiters.push(waiter);
+    await waiter.promise;
+  }
+
+  /**
+   * Sends everything taken so far without lingering and resolves once all of it has ended. Throws the
+   * first failure of `enqueue` since the last flush when there is no `onError`; failures of `send`
+   * are told by their promises alone.
+   */
+  async flush(): Promise<void> {
+    this.#dispatcher.beginFlush();
+    try {
+      while (this.#waitingSends.length > 0 || this.#loading.size > 0) {
+        if (this.#loading.size > 0) await Promise.all(this.#loading);
+        else await this.#settled();
+      }
+      await this.#settled();
+    } finally {
+      this.#dispatcher.endFlush();
+    }
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure !== undefined) throw failure;
+  }
+
+  /** Takes no more records, flushes, and ends the streams. Throws what `flush` throws. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    try {
+      await this.flush();
+    } finally {
+      this.abort();
+    }
+  }
+
+  /** Ends the streams at once; records that are not acknowledged fail with CANCELLED. */
+  abort(): void {
+    this.#closed = true;
+    for (const { waiter } of this.#waitingSends.splice(0)) waiter.reject(closedError());
+    for (const topic of this.#topics.values()) this.#failUnplaced(topic, closedError());
+    this.#dispatcher.stop(closedError());
+    for (const waiter of this.#roomWaiters.splice(0)) waiter.reject(closedError());
+    this.#context.onClosed();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #fill(record: ProducerRecord): number {
+    if (this.#closed) throw closedError();
+    const { partition } = record;
+    if (partition !== undefined && !(Number.isInteger(partition) && partition >= 0)) {
+      throw badPartition(record.topic, partition);
+    }
+    const bytes = fillInput(this.#scratch, record, this.#context.env.clock.wallMs());
+    if (bytes <= this.#options.bufferBytesMax) return bytes;
+    throw new MillraceError(
+      ErrorCode.MESSAGE_TOO_LARGE,
+      `a record of ${bytes} bytes is more than the producer's buffer ` +
+        `(${this.#options.bufferBytesMax}): send smaller records, or raise bufferBytesMax`,
+    );
+  }
+
+  #hasRoom(bytes: number): boolean {
+    return this.#bufferedBytes + bytes <= this.#options.bufferBytesMax;
+  }
+
+  #waitForRoom(record: ProducerRecord, bytes: number, waiter: Waiter): void {
+    if (this.#waitingSendBytes + bytes > this.#options.bufferBytesMax) {
+      throw new MillraceError(
+        ErrorCode.ADMISSION_REJECTED,
+        "the producer's buffer is full and as much waits for it: await earlier sends first",
+      );
+    }
+    const { key, value, headers, timestampMs } = copyInput(this.#scratch);
+    const kept = { topic: record.topic, partition: record.partition, key, value, headers };
+    this.#waitingSends.push({ record: { ...kept, timestampMs }, bytes, waiter });
+    this.#waitingSendBytes += bytes;
+  }
+
+  #take(record: ProducerRecord, input: MutableInput, bytes: number, waiter?: Waiter): void {
+    let topic = this.#lastTopic;
+    if (topic === undefined || topic.name !== record.topic) {
+      topic = this.#topicOf(record.topic);
+      this.#lastTopic = topic;
+    }
+    if (topic.unplaced !== undefined) {
+      topic.unplaced.push({ record, input: copyInput(input), bytes, waiter });
+      this.#bufferedBytes += bytes;
+      return;
+    }
+    this.#place(topic, record, input, bytes, waiter);
+    this.#bufferedBytes += bytes;
+  }
+
+  #place(
+    topic: TopicState,
+    record: ProducerRecord,
+    input: MutableInput,
+    bytes: number,
+    waiter: Waiter | undefined,
+  ): void {
+    const partition = this.#choose(topic, record, input);
+    const queue = must(topic.queues[partition], "queue of a partition");
+    let batch = queue.open;
+    if (batch?.builder !== undefined) {
+      if (batch.builder.sizeBytes + bytes > this.#options.batchBytesMax) {
+        this.#close(topic, queue, batch);
+        batch = undefined;
+      }
+    }
+    if (batch === undefined) {
+      batch = this.#dispatcher.openBatch(queue);
+      this.#outstanding.add(batch);
+    }
+    const builder = must(batch.builder, "builder of an open batch");
+    builder.append(input);
+    if (waiter !== undefined) {
+      waiter.index = batch.recordCount;
+      batch.waiters.push(waiter);
+    }
+    batch.recordCount += 1;
+    batch.bytes += bytes;
+    if (builder.sizeBytes >= this.#options.batchBytesMax) this.#close(topic, queue, batch);
+    this.#dispatcher.list(queue);
+  }
+
+  #close(topic: TopicState, queue: PartitionQueue, batch: Batch): void {
+    this.#dispatcher.seal(queue, batch);
+    if (topic.sticky === queue.partition) topic.sticky = -1;
+  }
+
+  #choose(topic: TopicState, record: ProducerRecord, input: MutableInput): number {
+    const count = topic.queues.length;
+    const { partitioner } = this.#options;
+    if (record.partition === undefined && partitioner === undefined) {
+      if (input.key !== undefined) return partitionOfKey(input.key, count);
+      return this.#stickyPartition(topic);
+    }
+    let partition = record.partition ?? partitioner?.(record, count) ?? 0;
+    if (partition >= count) partition = this.#grown(topic, partition);
+    if (!(Number.isInteger(partition) && partition >= 0)) throw badPartition(topic.name, partition);
+    return partition;
+  }
+
+  /** The partition of the open keyless batch; a new one, with a leader if one has, once that closed. */
+  #stickyPartition(topic: TopicState): number {
+    const current = topic.queues[topic.sticky];
+    if (current?.open !== undefined) return topic.sticky;
+    const { env, metadata } = this.#context;
+    this.#grown(topic, 0);
+    const count = topic.queues.length;
+    topic.sticky = env.random.below(count);
+    for (let tries = 0; tries < count; tries += 1) {
+      if (metadata.leaderOf(topic.name, topic.sticky) !== undefined) break;
+      topic.sticky = (topic.sticky + 1) % count;
+    }
+    return topic.sticky;
+  }
+
+  /** Takes over partitions added meanwhile. Throws INVALID_REQUEST when `partition` still is not there. */
+  #grown(topic: TopicState, partition: number): number {
+    const count = this.#context.metadata.peek(topic.name)?.partitions.length ?? 0;
+    for (let next = topic.queues.length; next < count; next += 1) {
+      topic.queues.push(new PartitionQueue(topic.name, next));
+    }
+    if (partition >= topic.queues.length) throw badPartition(topic.name, partition);
+    return partition;
+  }
+
+  #topicOf(name: string): TopicState {
+    let topic = this.#topics.get(name);
+    if (topic === undefined) {
+      topic = { name, queues: [], sticky: -1, unplaced: [] };
+      this.#topics.set(name, topic);
+      const loading = this.#load(topic).finally(() => this.#loading.delete(loading));
+      this.#loading.add(loading);
+    }
+    return topic;
+  }
+
+  /** Waits for a topic's metadata and places what came meanwhile. Never rejects. */
+  async #load(topic: TopicState): Promise<void> {
+    try {
+      await this.#context.metadata.topic(topic.name);
+      const unplaced = topic.unplaced ?? [];
+      topic.unplaced = undefined;
+      this.#grown(topic, 0);
+      for (const { record, input, bytes, waiter } of unplaced) {
+        try {
+          this.#place(topic, record, input, bytes, waiter);
+        } catch (thrown) {
+          this.#release(bytes);
+          this.#tell(topic.name, undefined, 1, waiter, MillraceError.from(thrown));
+        }
+      }
+    } catch (thrown) {
+      this.#failUnplaced(topic, MillraceError.from(thrown));
+      this.#topics.delete(topic.name);
+      if (this.#lastTopic === topic) this.#lastTopic = undefined;
+    }
+  }
+
+  #failUnplaced(topic: TopicState, error: MillraceError): void {
+    const unplaced = topic.unplaced?.splice(0) ?? [];
+    let quiet = 0;
+    for (const { bytes, waiter } of unplaced) {
+      this.#release(bytes);
+      if (waiter === undefined) quiet += 1;
+      else waiter.reject(error);
+    }
+    if (quiet > 0) this.#tell(topic.name, undefined, quiet, undefined, error);
+  }
+
+  #tell(
+    topic: string,
+    partition: number | undefined,
+    recordCount: number,
+    waiter: Waiter | undefined,
+    error: MillraceError,
+  ): void {
+    if (waiter !== undefined) {
+      waiter.reject(error);
+      return;
+    }
+    const batch: FailedBatch = { topic, partition, recordCount };
+    if (this.#options.onError !== undefined) this.#options.onError(error, batch);
+    else this.#failure ??= error;
+  }
+
+  #onDone(queue: PartitionQueue, batch: Batch, outcome: HotProduceResult | MillraceError): void {
+    const { topic, partition } = queue;
+    if (outcome instanceof MillraceError) {
+      for (const waiter of batch.waiters) waiter.reject(outcome);
+      const quiet = batch.recordCount - batch.waiters.length;
+      if (quiet > 0) this.#tell(topic, partition, quiet, undefined, outcome);
+    } else if (batch.waiters.length > 0) {
+      const guarantee = guaranteeNames[outcome.guarantee] ?? "received";
+      const base = outcome.baseOffset ?? 0;
+      for (const { index, timestampMs, resolve } of batch.waiters) {
+        resolve({ topic, partition, offset: BigInt(base + index), timestampMs, guarantee });
+      }
+    }
+    this.#outstanding.delete(batch);
+    this.#release(batch.bytes);
+    for (const flush of this.#flushes) {
+      flush.batches.delete(batch);
+      if (flush.batches.size > 0) continue;
+      this.#flushes.delete(flush);
+      flush.resolve();
+    }
+  }
+
+  /** Resolves when all batches of now have ended. */
+  #settled(): Promise<void> {
+    if (this.#outstanding.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#flushes.add({ batches: new Set(this.#outstanding), resolve });
+    });
+  }
+
+  #release(bytes: number): void {
+    this.#bufferedBytes -= bytes;
+    this.#admitSends();
+    if (this.#refusedBytes === 0 || this.#waitingSends.length > 0) return;
+    if (!this.#hasRoom(this.#refusedBytes)) return;
+    this.#refusedBytes = 0;
+    for (const waiter of this.#roomWaiters.splice(0)) waiter.resolve();
+  }
+
+  #admitSends(): void {
+    let admitted = 0;
+    for (const { record, bytes, waiter } of this.#waitingSends) {
+      if (!this.#hasRoom(bytes)) break;
+      admitted += 1;
+      this.#waitingSendBytes -= bytes;
+      try {
+        fillInput(this.#scratch, record, record.timestampMs ?? 0);
+        this.#take(record, this.#scratch, bytes, waiter);
+      } catch (thrown) {
+        waiter.reject(MillraceError.from(thrown));
+      }
+    }
+    if (admitted > 0) this.#waitingSends.splice(0, admitted);
+  }
+}
+
+const badPartition = (topic: string, partition: number): MillraceError =>
+  new MillraceError(
+    ErrorCode.INVALID_REQUEST,
+    `topic ${JSON.stringify(topic)} has no partition ${partition}: check the number`,
+  );

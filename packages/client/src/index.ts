@@ -1,0 +1,44 @@
+/** The Millrace client on Node. */
+import { type Logger, silentLogger } from "@millrace/env";
+import { nodeClock, nodeRandom } from "@millrace/env/node";
+import { nodeCompressor } from "@millrace/record/node";
+import type { Dialer } from "@millrace/rpc";
+import { type Client, type ClientEnv, createClient } from "./core/index.ts";
+
+export { ErrorCode, MillraceError } from "@millrace/errors";
+export * from "./core/index.ts";
+
+/** How to reach a cluster from Node. */
+export interface ConnectOptions {
+  /** `host:port` of servers to ask first; at least one. */
+  readonly bootstrap: readonly string[];
+  /** Makes the connections, as `grpcDialer` of `@millrace/rpc/grpc` does. */
+  readonly dialer: Dialer;
+  /** For the server's logs, metrics and quotas; at most 249 bytes. */
+  readonly clientId?: string;
+  /** Default: nothing is logged. */
+  readonly logger?: Logger;
+  /** Deadline of an Admin call, milliseconds. Default 30,000. */
+  readonly adminTimeoutMs?: number;
+}
+
+/** Clock, randomness and compression of this process. */
+export const nodeClientEnv = (logger: Logger = silentLogger): ClientEnv => ({
+  clock: nodeClock(),
+  random: nodeRandom(),
+  compressor: nodeCompressor,
+  logger,
+});
+
+/** A client whose first server has answered. Throws UNAVAILABLE when none does, INVALID_REQUEST. */
+export const connect = async (options: ConnectOptions): Promise<Client> => {
+  const { logger, ...rest } = options;
+  const client = createClient({ ...rest, env: nodeClientEnv(logger) });
+  try {
+    await client.admin.cluster();
+    return client;
+  } catch (thrown) {
+    await client.close();
+    throw thrown;
+  }
+};

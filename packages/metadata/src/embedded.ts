@@ -1,0 +1,386 @@
+/** `EmbeddedStore`: etcd's model in memory, made durable through a `Persistence`. */
+import type { Cancel, Clock, Random } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type {
+  Compare,
+  KeyRange,
+  KeyValue,
+  Lease,
+  MetadataStore,
+  Operation,
+  OperationResult,
+  TxnResult,
+  WatchEvent,
+  WatchHandlers,
+} from "./api.ts";
+import { byKey, checkLimits, invalid, keyOfRange, matches } from "./limits.ts";
+
+/** What a store starts from. */
+export interface StoredState {
+  readonly revision: number;
+  readonly kvs: readonly KeyValue[];
+}
+
+/** One revision to make durable: what to write, what to remove. Leased keys are never in it. */
+export interface StoredChange {
+  readonly revision: number;
+  readonly puts: readonly KeyValue[];
+  readonly deletes: readonly string[];
+}
+
+/** Where the state survives. `commit` returns once the change is durable; nobody saw it before. */
+export interface Persistence {
+  load(): StoredState;
+  commit(change: StoredChange): void | Promise<void>;
+  close(): void;
+}
+
+interface Change {
+  readonly event: WatchEvent;
+  readonly previous: KeyValue | undefined;
+}
+
+interface Revision {
+  readonly revision: number;
+  readonly changes: readonly Change[];
+}
+
+interface Watcher {
+  readonly range: KeyRange;
+  readonly handlers: WatchHandlers;
+  next: number;
+  ended: boolean;
+  scheduled: boolean;
+}
+
+interface HeldLease {
+  readonly ttlSeconds: number;
+  cancel: Cancel;
+}
+
+/** Values that a transaction sees and makes: what it changed over what there is. */
+type Overlay = Map<string, KeyValue | undefined>;
+
+const progressIntervalMs = 10_000;
+const expiryRetryMs = 1000;
+
+export class EmbeddedStore implements MetadataStore {
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #persistence: Persistence | undefined;
+  readonly #current = new Map<string, KeyValue>();
+  readonly #leases = new Map<string, HeldLease>();
+  readonly #watchers = new Set<Watcher>();
+  #history: Revision[] = [];
+  #revision = 1;
+  /** First revision whose changes are in the history. */
+  #historyFrom = 1;
+  #serialTail: Promise<unknown> = Promise.resolve();
+  #stopProgress: Cancel = () => {};
+  #broken: MillraceError | undefined;
+
+  constructor(options: {
+    readonly clock: Clock;
+    readonly random: Random;
+    readonly persistence?: Persistence;
+  }) {
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#persistence = options.persistence;
+    const state = options.persistence?.load();
+    if (state !== undefined) {
+      this.#revision = Math.max(1, state.revision);
+      for (const kv of state.kvs) this.#current.set(kv.key, kv);
+    }
+    this.#historyFrom = this.#revision + 1;
+  }
+
+  async range(
+    range: KeyRange,
+    options: {
+      readonly revision?: number;
+      readonly limit?: number;
+      readonly startAfter?: string;
+    } = {},
+  ): ReturnType<MetadataStore["range"]> {
+    this.#checkOpen();
+    const found = this.#select(range, this.#overlayAt(options.revision));
+    const after = options.startAfter === undefined ? undefined : Buffer.from(options.startAfter);
+    const rest =
+      after === undefined
+        ? found
+        : found.filter((kv) => Buffer.compare(Buffer.from(kv.key), after) > 0);
+    const kvs = rest.slice(0, options.limit ?? rest.length);
+    return { kvs, revision: this.#revision, more: kvs.length < rest.length };
+  }
+
+  async txn(
+    compares: readonly Compare[],
+    then: readonly Operation[],
+    otherwise: readonly Operation[] = [],
+  ): Promise<TxnResult> {
+    this.#checkOpen();
+    checkLimits(compares, then, otherwise);
+    return this.#serial(async () => {
+      this.#checkOpen();
+      const succeeded = compares.every((compare) => this.#holds(compare));
+      const overlay: Overlay = new Map();
+      const changes: Change[] = [];
+      const results: OperationResult[] = [];
+      for (const operation of succeeded ? then : otherwise) {
+        results.push(this.#apply(operation, overlay, changes));
+      }
+      if (changes.length > 0) await this.#commit(overlay, changes);
+      return { succeeded, revision: this.#revision, results };
+    });
+  }
+
+  watch(range: KeyRange, fromRevision: number, handlers: WatchHandlers): () => void {
+    this.#checkOpen();
+    const watcher = { range, handlers, next: fromRevision, ended: false, scheduled: false };
+    if (this.#watchers.size === 0) this.#startProgress();
+    this.#watchers.add(watcher);
+    this.#schedule(watcher);
+    return () => this.#end(watcher, () => handlers.onEnd({ reason: "cancelled" }));
+  }
+
+  async grantLease(ttlSeconds: number): Promise<Lease> {
+    this.#checkOpen();
+    if (!Number.isInteger(ttlSeconds) || ttlSeconds < 1) {
+      throw invalid(`lease TTL ${ttlSeconds} is not allowed: use whole seconds, at least 1`);
+    }
+    const id = Buffer.from(this.#random.bytes(8)).toString("hex");
+    this.#leases.set(id, { ttlSeconds, cancel: this.#expiry(id, ttlSeconds * 1000) });
+    return { id, ttlSeconds };
+  }
+
+  async keepAlive(leaseId: string): Promise<boolean> {
+    return this.#serial(async () => {
+      this.#checkOpen();
+      const lease = this.#leases.get(leaseId);
+      if (lease === undefined) return false;
+      lease.cancel();
+      lease.cancel = this.#expiry(leaseId, lease.ttlSeconds * 1000);
+      return true;
+    });
+  }
+
+  revokeLease(leaseId: string): Promise<void> {
+    return this.#serial(async () => {
+      this.#checkOpen();
+      const lease = this.#leases.get(leaseId);
+      if (lease === undefined) return;
+      const overlay: Overlay = new Map();
+      const changes: Change[] = [];
+      const held = [...this.#current.values()].filter((kv) => kv.lease === leaseId).sort(byKey);
+      for (const kv of held) this.#delete(kv, overlay, changes);
+      if (changes.length > 0) await this.#commit(overlay, changes);
+      lease.cancel();
+      this.#leases.delete(leaseId);
+    });
+  }
+
+  async compact(revision: number): Promise<void> {
+    this.#checkOpen();
+    if (revision > this.#revision) throw invalid(`revision ${revision} is in the future`);
+    this.#historyFrom = Math.max(this.#historyFrom, revision);
+    this.#history = this.#history.filter((entry) => entry.revision >= this.#historyFrom);
+  }
+
+  async close(): Promise<void> {
+    if (this.#broken !== undefined) return;
+    await this.#serialTail;
+    this.#broken = new MillraceError(ErrorCode.CANCELLED, "the metadata store is closed");
+    this.#stopProgress();
+    for (const lease of this.#leases.values()) lease.cancel();
+    for (const watcher of [...this.#watchers]) {
+      this.#end(watcher, () => watcher.handlers.onEnd({ reason: "cancelled" }));
+    }
+    this.#persistence?.close();
+  }
+
+  #serial<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#serialTail.then(work);
+    this.#serialTail = result.catch(() => undefined);
+    return result;
+  }
+
+  #checkOpen(): void {
+    if (this.#broken !== undefined) throw this.#broken;
+  }
+
+  /** An expiry that can not be made durable is tried again: a lease never outlives its owner for good. */
+  #expiry(id: string, ms: number): Cancel {
+    return this.#clock.timer(ms, () => {
+      this.revokeLease(id).catch(() => {
+        const lease = this.#leases.get(id);
+        if (lease !== undefined && this.#broken === undefined) {
+          lease.cancel = this.#expiry(id, expiryRetryMs);
+        }
+      });
+    });
+  }
+
+  #select(range: KeyRange, overlay: Overlay): KeyValue[] {
+    const key = keyOfRange(range);
+    if (key !== undefined) {
+      const kv = overlay.has(key) ? overlay.get(key) : this.#current.get(key);
+      return kv === undefined ? [] : [kv];
+    }
+    const found: KeyValue[] = [];
+    for (const kv of this.#current.values()) {
+      if (matches(range, kv.key) && !overlay.has(kv.key)) found.push(kv);
+    }
+    for (const kv of overlay.values()) {
+      if (kv !== undefined && matches(range, kv.key)) found.push(kv);
+    }
+    return found.sort(byKey);
+  }
+
+  /** What has to be laid over the present to see the past. */
+  #overlayAt(revision: number | undefined): Overlay {
+    const overlay: Overlay = new Map();
+    if (revision === undefined || revision === this.#revision) return overlay;
+    if (revision > this.#revision || revision < this.#historyFrom - 1) {
+      throw invalid(`revision ${revision} can not be read any more: list again`);
+    }
+    for (let i = this.#history.length - 1; i >= 0; i -= 1) {
+      const entry = this.#history[i];
+      if (entry === undefined || entry.revision <= revision) break;
+      for (const { event, previous } of entry.changes.toReversed()) {
+        overlay.set(event.kv.key, previous);
+      }
+    }
+    return overlay;
+  }
+
+  #holds(compare: Compare): boolean {
+    const kv = this.#current.get(compare.key);
+    if (compare.target !== "value") return (kv?.[compare.target] ?? 0) === compare.equals;
+    return kv !== undefined && Buffer.compare(kv.value, compare.equals) === 0;
+  }
+
+  #apply(operation: Operation, overlay: Overlay, changes: Change[]): OperationResult {
+    if (operation.type === "range") {
+      return { type: "range", kvs: this.#select(operation.range, overlay) };
+    }
+    if (operation.type === "delete") {
+      const gone = this.#select(operation.range, overlay);
+      for (const kv of gone) this.#delete(kv, overlay, changes);
+      return { type: "delete", deleted: gone.length };
+    }
+    const { key, lease } = operation;
+    if (lease !== undefined && !this.#leases.has(lease)) {
+      throw invalid(`lease ${lease} is gone: grant a new one`);
+    }
+    const previous = overlay.has(key) ? overlay.get(key) : this.#current.get(key);
+    const kv: KeyValue = {
+      key,
+      value: operation.value.slice(),
+      createRevision: previous?.createRevision ?? this.#revision + 1,
+      modRevision: this.#revision + 1,
+      version: (previous?.version ?? 0) + 1,
+      lease,
+    };
+    overlay.set(key, kv);
+    changes.push({ event: { type: "put", kv }, previous });
+    return { type: "put" };
+  }
+
+  #delete(previous: KeyValue, overlay: Overlay, changes: Change[]): void {
+    const { key } = previous;
+    overlay.set(key, undefined);
+    const kv: KeyValue = {
+      key,
+      value: new Uint8Array(0),
+      createRevision: 0,
+      modRevision: this.#revision + 1,
+      version: 0,
+      lease: undefined,
+    };
+    changes.push({ event: { type: "delete", kv }, previous });
+  }
+
+  /** Durable first, then visible. When it can not be told whether it is durable, the store is over. */
+  async #commit(overlay: Overlay, changes: readonly Change[]): Promise<void> {
+    const revision = this.#revision + 1;
+    const puts: KeyValue[] = [];
+    const deletes: string[] = [];
+    for (const [key, kv] of overlay) {
+      if (kv !== undefined && kv.lease === undefined) puts.push(kv);
+      else deletes.push(key);
+    }
+    try {
+      await this.#persistence?.commit({ revision, puts, deletes });
+    } catch (thrown) {
+      this.#broken = new MillraceError(
+        ErrorCode.UNAVAILABLE,
+        "the metadata can not be written: check the disk, then restart",
+        { cause: thrown },
+      );
+      throw this.#broken;
+    }
+    this.#revision = revision;
+    this.#history.push({ revision, changes });
+    for (const [key, kv] of overlay) {
+      if (kv === undefined) this.#current.delete(key);
+      else this.#current.set(key, kv);
+    }
+    this.#boundHistory();
+    for (const watcher of this.#watchers) this.#schedule(watcher);
+  }
+
+  /** The history serves watchers that lag; those that lag too far list again. */
+  #boundHistory(): void {
+    if (this.#history.length <= 20_000) return;
+    this.#history = this.#history.slice(10_000);
+    this.#historyFrom = this.#history[0]?.revision ?? this.#revision + 1;
+  }
+
+  #startProgress(): void {
+    this.#stopProgress();
+    this.#stopProgress = this.#clock.timer(progressIntervalMs, () => {
+      for (const watcher of this.#watchers) {
+        if (watcher.next > this.#revision) {
+          watcher.handlers.onBatch({ events: [], revision: this.#revision });
+        }
+      }
+      if (this.#watchers.size > 0) this.#startProgress();
+    });
+  }
+
+  #end(watcher: Watcher, tell: () => void): void {
+    if (watcher.ended) return;
+    watcher.ended = true;
+    this.#watchers.delete(watcher);
+    if (this.#watchers.size === 0) this.#stopProgress();
+    this.#clock.defer(tell);
+  }
+
+  #schedule(watcher: Watcher): void {
+    if (watcher.scheduled) return;
+    watcher.scheduled = true;
+    this.#clock.defer(() => {
+      watcher.scheduled = false;
+      this.#deliver(watcher);
+    });
+  }
+
+  #deliver(watcher: Watcher): void {
+    if (watcher.ended) return;
+    if (watcher.next < this.#historyFrom) {
+      const end = { reason: "compacted", compactRevision: this.#historyFrom } as const;
+      this.#end(watcher, () => watcher.handlers.onEnd(end));
+      return;
+    }
+    for (const { revision, changes } of this.#history) {
+      if (watcher.ended) return;
+      if (revision < watcher.next) continue;
+      watcher.next = revision + 1;
+      const events = changes
+        .map(({ event }) => event)
+        .filter((event) => matches(watcher.range, event.kv.key));
+      if (events.length > 0) watcher.handlers.onBatch({ events, revision });
+    }
+  }
+}

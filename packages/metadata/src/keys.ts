@@ -1,0 +1,68 @@
+/**
+ * The KeySpace (architecture, section 6): names of keys, and values that repeat their key's identity. A value that
+ * disagrees with its key is refused: somebody wrote it to the wrong place.
+ */
+import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import {
+  type BrokerRecord,
+  BrokerRecordSchema,
+  type ClusterRecord,
+  ClusterRecordSchema,
+  type PartitionRecord,
+  PartitionRecordSchema,
+  type TopicRecord,
+  TopicRecordSchema,
+} from "@millrace/proto/storage";
+import type { KeyValue } from "./api.ts";
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+const padded = (partition: number): string => String(partition).padStart(5, "0");
+
+/** Names of keys. Topic ids are 32 lower-case hex digits. */
+export const keys = {
+  cluster: "cluster",
+  brokers: "brokers/",
+  broker: (brokerId: number): string => `brokers/${brokerId}`,
+  topics: "topics/",
+  topic: (name: string): string => `topics/${name}`,
+  partitions: "partitions/",
+  partitionsOf: (topicId: string): string => `partitions/${topicId}#`,
+  partition: (topicId: string, partition: number): string =>
+    `partitions/${topicId}#${padded(partition)}`,
+} as const;
+
+/** Values to write. */
+export const encodeRecord = {
+  cluster: (record: ClusterRecord): Uint8Array => toBinary(ClusterRecordSchema, record),
+  broker: (record: BrokerRecord): Uint8Array => toBinary(BrokerRecordSchema, record),
+  topic: (record: TopicRecord): Uint8Array => toBinary(TopicRecordSchema, record),
+  partition: (record: PartitionRecord): Uint8Array => toBinary(PartitionRecordSchema, record),
+} as const;
+
+const refuse = (key: string, what: string): MillraceError =>
+  new MillraceError(ErrorCode.CORRUPT_MESSAGE, `metadata key ${key}: ${what}: restore a backup`);
+
+const decoder =
+  <D extends DescMessage>(schema: D, keyOf: (record: MessageShape<D>) => string) =>
+  (kv: Pick<KeyValue, "key" | "value">): MessageShape<D> => {
+    let record: MessageShape<D>;
+    try {
+      record = fromBinary(schema, kv.value);
+    } catch {
+      throw refuse(kv.key, `the value is no ${schema.name}`);
+    }
+    const key = keyOf(record);
+    if (key !== kv.key) throw refuse(kv.key, `the value belongs to ${key}`);
+    return record;
+  };
+
+/** Values as read. Each throws CORRUPT_MESSAGE for one that is damaged or belongs to another key. */
+export const decodeRecord = {
+  cluster: decoder(ClusterRecordSchema, () => keys.cluster),
+  broker: decoder(BrokerRecordSchema, (record) => keys.broker(record.brokerId)),
+  topic: decoder(TopicRecordSchema, (record) => keys.topic(record.name)),
+  partition: decoder(PartitionRecordSchema, (record) =>
+    keys.partition(hex(record.topicId), record.partition),
+  ),
+} as const;

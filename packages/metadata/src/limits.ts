@@ -1,0 +1,72 @@
+/** What every implementation refuses, so that nothing works on one and fails on another. */
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { Compare, KeyRange, KeyValue, Operation } from "./api.ts";
+
+/** Most compares, and most operations in each branch of a transaction (etcd's default). */
+export const operationsMax = 128;
+/** Largest request, bytes of keys and values (etcd's default). */
+export const requestBytesMax = 1_572_864;
+
+export const invalid = (message: string): MillraceError =>
+  new MillraceError(ErrorCode.INVALID_REQUEST, message);
+
+/** The one key of a range, or undefined for a prefix. */
+export const keyOfRange = (range: KeyRange): string | undefined =>
+  "key" in range ? range.key : undefined;
+
+export const matches = (range: KeyRange, key: string): boolean =>
+  "key" in range ? range.key === key : key.startsWith(range.prefix);
+
+/** etcd's order: bytes of UTF-8. */
+export const byKey = (a: Pick<KeyValue, "key">, b: Pick<KeyValue, "key">): number =>
+  a.key === b.key ? 0 : Buffer.compare(Buffer.from(a.key), Buffer.from(b.key));
+
+const bytesOf = (operation: Operation): number => {
+  if (operation.type === "put") return Buffer.byteLength(operation.key) + operation.value.length;
+  const { range } = operation;
+  return Buffer.byteLength("key" in range ? range.key : range.prefix);
+};
+
+const checkBranch = (branch: readonly Operation[]): void => {
+  const put = new Set<string>();
+  for (const operation of branch) {
+    if (operation.type !== "put") continue;
+    if (operation.key === "") throw invalid("an empty key: name one");
+    if (put.has(operation.key)) {
+      throw invalid(`key ${operation.key} is put twice in one transaction: put it once`);
+    }
+    put.add(operation.key);
+  }
+  for (const operation of branch) {
+    if (operation.type !== "delete") continue;
+    for (const key of put) {
+      if (matches(operation.range, key)) {
+        throw invalid(`key ${key} is put and deleted in one transaction: do one of them`);
+      }
+    }
+  }
+};
+
+/** Throws INVALID_REQUEST before any effect. */
+export const checkLimits = (
+  compares: readonly Compare[],
+  then: readonly Operation[],
+  otherwise: readonly Operation[],
+): void => {
+  let bytes = 0;
+  for (const list of [compares, then, otherwise]) {
+    if (list.length > operationsMax) {
+      throw invalid(`${list.length} operations, at most ${operationsMax}: split the transaction`);
+    }
+  }
+  for (const compare of compares) {
+    bytes += Buffer.byteLength(compare.key);
+    if (compare.target === "value") bytes += compare.equals.length;
+  }
+  for (const operation of [...then, ...otherwise]) bytes += bytesOf(operation);
+  if (bytes > requestBytesMax) {
+    throw invalid(`${bytes} bytes, at most ${requestBytesMax}: split the transaction`);
+  }
+  checkBranch(then);
+  checkBranch(otherwise);
+};

@@ -1,0 +1,320 @@
+/** What every carrier must do. Run by each carrier's own test. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { create } from "@bufbuild/protobuf";
+import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
+import {
+  GetMetadataRequestSchema,
+  GetMetadataResponseSchema,
+  MetadataService,
+  ProduceOnceRequestSchema,
+  ProduceService,
+  WatchMetadataRequestSchema,
+  WatchMetadataResponseSchema,
+} from "@millrace/proto/broker";
+import type { HotProduceRequest, HotProduceResponse } from "@millrace/record";
+import { produceRequestCodec, produceResponseCodec } from "@millrace/record";
+import type { BidiHandler, Channel, Dialer, Listener, RpcServer } from "./api.ts";
+import { bindService, hotMethodOf, methodOf } from "./method.ts";
+
+/** A carrier to test. */
+export interface Carrier {
+  readonly listener: Listener;
+  readonly dialer: Dialer;
+  /** Address to listen on. */
+  readonly address: string;
+  /** Runs a test body; the simulator's carrier needs its clock driven meanwhile. */
+  run(body: () => Promise<void>): Promise<void>;
+  sleep(ms: number): Promise<void>;
+}
+
+const produce = hotMethodOf<HotProduceRequest, HotProduceResponse>(ProduceService.method.produce, {
+  input: produceRequestCodec,
+  output: produceResponseCodec,
+});
+const getMetadata = methodOf(MetadataService.method.getMetadata);
+const watchMetadata = methodOf(MetadataService.method.watchMetadata);
+
+const request = (requestId: number, bytes = 10): HotProduceRequest => ({
+  open: undefined,
+  requestId,
+  topicId: new Uint8Array(0),
+  topic: "t",
+  partition: 0,
+  leaderEpoch: undefined,
+  body: Buffer.alloc(bytes, requestId),
+  bodyCrc: undefined,
+});
+
+const response = (requestId: number, windowBytes = 0): HotProduceResponse => ({
+  opened: undefined,
+  drain: undefined,
+  results: [
+    {
+      requestId,
+      baseOffset: undefined,
+      appendTimeMs: undefined,
+      logStartOffset: undefined,
+      guarantee: 0,
+      duplicate: false,
+      error: undefined,
+      windowBytes,
+    },
+  ],
+});
+
+type Produce = BidiHandler<HotProduceRequest, HotProduceResponse>;
+
+const echo: Produce = async (stream) => {
+  for (let message = await stream.read(); message !== undefined; message = await stream.read()) {
+    const more = stream.write(response(message.requestId, message.body?.length ?? 0));
+    if (!more) await stream.drained();
+  }
+};
+
+const meta = (clusterId: string) => create(GetMetadataResponseSchema, { clusterId });
+const ask = create(GetMetadataRequestSchema, { topics: ["a"] });
+
+interface Setup {
+  readonly channel: Channel;
+  readonly server: RpcServer;
+}
+
+/** Registers the suite for a carrier. */
+export const carrierContract = (name: string, make: () => Carrier): void => {
+  const check = (
+    what: string,
+    body: (setup: Setup, carrier: Carrier) => Promise<void>,
+    handlers: { produce?: Produce; get?: (topics: readonly string[]) => Promise<string> } = {},
+  ): void => {
+    test(`${name}: ${what}`, async () => {
+      const carrier = make();
+      await carrier.run(async () => {
+        const services = [
+          bindService(
+            ProduceService,
+            {
+              produce: handlers.produce ?? echo,
+              produceOnce: async () => {
+                throw new Error("secret");
+              },
+            },
+            { produce: produce as never },
+          ),
+          bindService(MetadataService, {
+            getMetadata: async ({ topics }) => meta((await handlers.get?.(topics)) ?? "c"),
+            watchMetadata: async (wanted, stream) => {
+              for (const [i] of wanted.topics.entries()) {
+                stream.write(create(WatchMetadataResponseSchema, { revision: BigInt(i) }));
+              }
+            },
+          }),
+        ];
+        const server = await carrier.listener.listen(carrier.address, services);
+        const channel = carrier.dialer.dial(server.endpoint);
+        try {
+          await body({ channel, server }, carrier);
+        } finally {
+          channel.close();
+          await server.shutdown(0);
+        }
+      });
+    });
+  };
+
+  check(
+    "unary calls answer, many at once",
+    async ({ channel }) => {
+      const calls = Array.from({ length: 300 }, () => channel.unary(getMetadata, ask));
+      for (const reply of await Promise.all(calls)) assert.equal(reply.clusterId, "a");
+    },
+    { get: async (topics) => topics.join() },
+  );
+
+  check(
+    "errors arrive with code, hint, facts and pause",
+    async ({ channel }) => {
+      await assert.rejects(channel.unary(getMetadata, ask), (thrown) => {
+        assert.ok(hasCode(thrown, ErrorCode.NOT_LEADER));
+        assert.equal(thrown.message, "elsewhere: go there");
+        assert.equal(thrown.leaderHint?.endpoint, "h:1");
+        assert.equal(thrown.leaderHint?.metadataRevision, 7n);
+        assert.equal(thrown.retryAfterMs, 1500);
+        return true;
+      });
+    },
+    {
+      get: async () => {
+        throw new MillraceError(ErrorCode.NOT_LEADER, "elsewhere: go there", {
+          retryAfterMs: 1500,
+          leaderHint: { brokerId: 2, leaderEpoch: 3, endpoint: "h:1", metadataRevision: 7n },
+        });
+      },
+    },
+  );
+
+  check("what is unexpected stays inside", async ({ channel }) => {
+    const once = methodOf(ProduceService.method.produceOnce);
+    const empty = create(ProduceOnceRequestSchema);
+    await assert.rejects(channel.unary(once, empty), (thrown) => {
+      assert.ok(hasCode(thrown, ErrorCode.INTERNAL));
+      assert.doesNotMatch(thrown.message, /secret/);
+      return true;
+    });
+  });
+
+  check(
+    "a deadline ends a unary call",
+    async ({ channel }, carrier) => {
+      void carrier;
+      await assert.rejects(channel.unary(getMetadata, ask, { timeoutMs: 60 }), (thrown) =>
+        hasCode(thrown, ErrorCode.DEADLINE_EXCEEDED),
+      );
+    },
+    { get: () => new Promise(() => {}) },
+  );
+
+  check(
+    "a signal ends a unary call",
+    async ({ channel }, carrier) => {
+      const controller = new AbortController();
+      const call = channel.unary(getMetadata, ask, { signal: controller.signal });
+      carrier.sleep(30).then(() => controller.abort());
+      await assert.rejects(call, (thrown) => hasCode(thrown, ErrorCode.CANCELLED));
+    },
+    { get: () => new Promise(() => {}) },
+  );
+
+  check("a stream keeps its order and ends", async ({ channel }) => {
+    const stream = channel.bidi(produce);
+    const writing = (async () => {
+      for (let i = 0; i < 500; i += 1) if (!stream.write(request(i, 5000))) await stream.drained();
+      stream.end();
+    })();
+    for (let i = 0; i < 500; i += 1) {
+      const reply = await stream.read();
+      assert.equal(reply?.results[0]?.requestId, i);
+      assert.equal(reply?.results[0]?.windowBytes, 5000);
+    }
+    assert.equal(await stream.read(), undefined);
+    await writing;
+  });
+
+  check("large messages pass, too large ones do not", async ({ channel }) => {
+    const stream = channel.bidi(produce);
+    stream.write(request(1, 8 * 1024 * 1024));
+    assert.equal((await stream.read())?.results[0]?.windowBytes, 8 * 1024 * 1024);
+    stream.write(request(2, 20 * 1024 * 1024));
+    await assert.rejects(stream.read(), (thrown) => hasCode(thrown, ErrorCode.MESSAGE_TOO_LARGE));
+  });
+
+  check("server streams deliver and end", async ({ channel }) => {
+    const wanted = create(WatchMetadataRequestSchema, { topics: ["a", "b"] });
+    const stream = channel.serverStream(watchMetadata, wanted);
+    assert.equal((await stream.read())?.revision, 0n);
+    assert.equal((await stream.read())?.revision, 1n);
+    assert.equal(await stream.read(), undefined);
+  });
+
+  let seenAbort: Promise<unknown> = Promise.resolve();
+  check(
+    "cancelling tells the server",
+    async ({ channel }, carrier) => {
+      const stream = channel.bidi(produce);
+      stream.write(request(1));
+      await stream.read();
+      stream.cancel();
+      await assert.rejects(stream.read(), (thrown) => hasCode(thrown, ErrorCode.CANCELLED));
+      assert.ok(hasCode(await seenAbort, ErrorCode.CANCELLED));
+      await carrier.sleep(1);
+    },
+    {
+      produce: async (stream) => {
+        seenAbort = new Promise((resolve) => {
+          const { signal } = stream.context;
+          signal.addEventListener("abort", () => resolve(signal.reason));
+        });
+        await echo(stream);
+      },
+    },
+  );
+
+  check(
+    "a server that does not read holds its client back",
+    async ({ channel }, carrier) => {
+      const stream = channel.bidi(produce);
+      let written = 0;
+      while (written < 400) {
+        if (!stream.write(request(1, 256 * 1024))) break;
+        written += 1;
+        await carrier.sleep(1);
+      }
+      assert.ok(written < 400, "100 MiB were taken from a client that nobody listens to");
+      stream.cancel();
+    },
+    {
+      produce: (stream) =>
+        new Promise((resolve) => stream.context.signal.addEventListener("abort", () => resolve())),
+    },
+  );
+
+  check(
+    "a client that does not read holds its server back",
+    async ({ channel }, carrier) => {
+      const stream = channel.bidi(produce);
+      stream.write(request(1));
+      await carrier.sleep(400);
+      assert.ok(sent > 0 && sent < 100_000, String(sent));
+      stream.cancel();
+    },
+    {
+      produce: async (stream) => {
+        sent = 0;
+        await stream.read();
+        const big = Array.from({ length: 1000 }, (_, i) => response(i).results).flat();
+        while (!stream.context.signal.aborted && sent < 100_000) {
+          if (!stream.write({ ...response(1), results: big })) await stream.drained();
+          sent += 1;
+        }
+      },
+    },
+  );
+  let sent = 0;
+
+  check(
+    "shutdown tells open streams, refuses new calls, and ends",
+    async ({ channel, server }) => {
+      const stream = channel.bidi(produce);
+      stream.write(request(1));
+      await stream.read();
+      const closing = server.shutdown(5000);
+      assert.equal((await stream.read())?.results[0]?.requestId, 99);
+      await assert.rejects(channel.unary(getMetadata, ask), (thrown) => {
+        return hasCode(thrown, ErrorCode.SHUTTING_DOWN) || hasCode(thrown, ErrorCode.UNAVAILABLE);
+      });
+      stream.end();
+      assert.equal(await stream.read(), undefined);
+      await closing;
+    },
+    {
+      produce: async (stream) => {
+        stream.context.draining.addEventListener("abort", () => stream.write(response(99)));
+        await echo(stream);
+      },
+    },
+  );
+
+  check("a server that is gone is UNAVAILABLE", async ({ channel, server }) => {
+    await channel.unary(getMetadata, ask);
+    const stream = channel.bidi(produce);
+    stream.write(request(1));
+    await stream.read();
+    await server.shutdown(0);
+    await assert.rejects(stream.read(), MillraceError);
+    for (let i = 0; i < 5; i += 1) {
+      await assert.rejects(channel.unary(getMetadata, ask, { timeoutMs: 3000 }), (thrown) =>
+        hasCode(thrown, ErrorCode.UNAVAILABLE),
+      );
+    }
+  });
+};

@@ -1,0 +1,42 @@
+/** Statuses and request metadata in grpc-js's own form. */
+import { Metadata, type ServiceError, type StatusObject } from "@grpc/grpc-js";
+import type { MillraceError } from "@millrace/errors";
+import { fromWireStatus, toWireStatus } from "../status.ts";
+import { asBuffer } from "./duplex.ts";
+
+const detailsKey = "grpc-status-details-bin";
+
+/** What a server ends a call with. */
+export const statusOf = (thrown: unknown): Partial<StatusObject> & { code: number } => {
+  const { code, message, details } = toWireStatus(thrown);
+  const metadata = new Metadata();
+  if (details !== undefined) metadata.set(detailsKey, asBuffer(details));
+  return { code, details: message, metadata };
+};
+
+/** The error of a call that failed. */
+export const errorOf = (
+  error: Pick<ServiceError, "code" | "details" | "metadata">,
+): MillraceError => {
+  const [details] = error.metadata?.get(detailsKey) ?? [];
+  return fromWireStatus({
+    code: error.code,
+    message: error.details,
+    details: typeof details === "string" ? undefined : details,
+  });
+};
+
+/** Request metadata with ASCII values. */
+export const toMap = (metadata: Metadata): ReadonlyMap<string, string> => {
+  const map = new Map<string, string>();
+  for (const [key, value] of Object.entries(metadata.getMap())) {
+    if (typeof value === "string") map.set(key, value);
+  }
+  return map;
+};
+
+export const fromMap = (map: ReadonlyMap<string, string> | undefined): Metadata => {
+  const metadata = new Metadata();
+  for (const [key, value] of map ?? []) metadata.set(key, value);
+  return metadata;
+};

@@ -1,0 +1,90 @@
+/** From generated descriptors to methods and bindings. */
+import {
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  fromBinary,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
+import { ErrorCode, InvariantError, MillraceError } from "@millrace/errors";
+import type { Binding, Codec, Handlers, Method, ServiceBinding } from "./api.ts";
+
+/** The generated codec of a message. Unknown fields are dropped; what is no such message is INVALID_REQUEST. */
+export const messageCodec = <D extends DescMessage>(desc: D): Codec<MessageShape<D>> => ({
+  encode: (message) => toBinary(desc, message),
+  decode: (bytes) => {
+    try {
+      return fromBinary(desc, bytes, { readUnknownFields: false });
+    } catch (thrown) {
+      throw new MillraceError(
+        ErrorCode.INVALID_REQUEST,
+        `the bytes are no ${desc.typeName}: send what its .proto says`,
+        { cause: thrown },
+      );
+    }
+  },
+});
+
+/** Codecs to use instead of the generated ones. */
+export interface Codecs<I, O> {
+  readonly input: Codec<I>;
+  readonly output: Codec<O>;
+}
+
+/** Message types of a generated method. */
+export type InputOf<M> = M extends { readonly input: infer I extends DescMessage }
+  ? MessageShape<I>
+  : never;
+export type OutputOf<M> = M extends { readonly output: infer O extends DescMessage }
+  ? MessageShape<O>
+  : never;
+
+const pathOf = (desc: DescMethod): string => `/${desc.parent.typeName}/${desc.name}`;
+
+/** A method with its generated codecs. */
+export const methodOf = <M extends DescMethod>(desc: M): Method<InputOf<M>, OutputOf<M>> => ({
+  desc,
+  path: pathOf(desc),
+  kind: desc.methodKind,
+  input: messageCodec(desc.input) as Codec<InputOf<M>>,
+  output: messageCodec(desc.output) as Codec<OutputOf<M>>,
+});
+
+/** A method with hand-written codecs, and so with other message types. */
+export const hotMethodOf = <I, O>(desc: DescMethod, codecs: Codecs<I, O>): Method<I, O> => ({
+  desc,
+  path: pathOf(desc),
+  kind: desc.methodKind,
+  ...codecs,
+});
+
+const bindingOf = (method: Method<never, never>, handler: unknown): Binding => {
+  const kind = method.kind;
+  if (kind === "client_streaming") {
+    throw new InvariantError(`${method.path}: client streaming is not used`);
+  }
+  return { kind, method, handler } as Binding;
+};
+
+/**
+ * A service with its handlers, one per method, by the generated local names. `hot` replaces codecs. A missing handler
+ * throws at once, before anything is served.
+ */
+export const bindService = <S extends DescService, O extends object = Record<never, never>>(
+  desc: S,
+  handlers: Handlers<S, O>,
+  hot: { readonly [K in keyof O]?: Method<never, never> } = {},
+): ServiceBinding => {
+  const byName = new Map<string, unknown>(Object.entries(handlers));
+  const hotByName = new Map<string, unknown>(Object.entries(hot));
+  const bindings = desc.methods.map((method) => {
+    const handler = byName.get(method.localName);
+    if (typeof handler !== "function") {
+      throw new InvariantError(`${pathOf(method)} has no handler`);
+    }
+    const chosen = hotByName.get(method.localName) ?? methodOf(method);
+    return bindingOf(chosen as Method<never, never>, handler);
+  });
+  return { desc, bindings };
+};

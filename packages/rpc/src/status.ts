@@ -1,0 +1,125 @@
+/**
+ * Errors on the wire: a gRPC status, and in `grpc-status-details-bin` a `google.rpc.Status` with ErrorInfo and
+ * RetryInfo (AIP-193). Carriers translate with these two functions, and nothing else does.
+ */
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { anyIs, anyPack, anyUnpack, DurationSchema } from "@bufbuild/protobuf/wkt";
+import { ErrorCode, errorCodeByName, errorSpec, MillraceError } from "@millrace/errors";
+import { ErrorInfoSchema, RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
+import { StatusSchema } from "../gen/google/rpc/status_pb.js";
+
+/** `ErrorInfo.domain` of everything that is ours. */
+export const ERROR_DOMAIN = "millrace.dev";
+
+/** A failure as the wire has it. */
+export interface WireStatus {
+  readonly code: number;
+  readonly message: string;
+  /** Serialized `google.rpc.Status`, or nothing from a foreign server or proxy. */
+  readonly details: Uint8Array | undefined;
+}
+
+const hintFacts = (error: MillraceError): Record<string, string> => {
+  const hint = error.leaderHint;
+  if (hint === undefined) return {};
+  return {
+    leader_broker_id: String(hint.brokerId),
+    leader_epoch: String(hint.leaderEpoch),
+    leader_endpoint: hint.endpoint,
+    metadata_revision: String(hint.metadataRevision),
+  };
+};
+
+/** What a server sends for an error. Of what is not ours only that it happened. */
+export const toWireStatus = (thrown: unknown): WireStatus => {
+  const error = MillraceError.from(thrown);
+  const unexpected = error.code === ErrorCode.INTERNAL && !(thrown instanceof MillraceError);
+  const message = unexpected
+    ? "an unexpected error: see the server's log"
+    : error.message.slice(0, 2000);
+  const details = [
+    anyPack(
+      ErrorInfoSchema,
+      create(ErrorInfoSchema, {
+        reason: error.codeName,
+        domain: ERROR_DOMAIN,
+        metadata: { ...error.facts, ...hintFacts(error) },
+      }),
+    ),
+  ];
+  if (error.retryAfterMs !== undefined) {
+    const retryDelay = create(DurationSchema, {
+      seconds: BigInt(Math.floor(error.retryAfterMs / 1000)),
+      nanos: Math.round((error.retryAfterMs % 1000) * 1e6),
+    });
+    details.push(anyPack(RetryInfoSchema, create(RetryInfoSchema, { retryDelay })));
+  }
+  const code = error.spec.grpcCode;
+  const status = create(StatusSchema, { code, message, details });
+  return { code, message, details: toBinary(StatusSchema, status) };
+};
+
+/** Codes for statuses without our details: a proxy, a foreign server, or the transport itself. */
+const codeOfPlainStatus = (status: WireStatus): ErrorCode => {
+  switch (status.code) {
+    case 1:
+      return ErrorCode.CANCELLED;
+    case 3:
+      return ErrorCode.INVALID_REQUEST;
+    case 4:
+      return ErrorCode.DEADLINE_EXCEEDED;
+    case 8:
+      return /larger than max/i.test(status.message)
+        ? ErrorCode.MESSAGE_TOO_LARGE
+        : ErrorCode.ADMISSION_REJECTED;
+    case 12:
+      return ErrorCode.UNSUPPORTED_OPERATION;
+    case 14:
+      return ErrorCode.UNAVAILABLE;
+    default:
+      // INTERNAL and UNKNOWN also mean a stream that broke in the middle: the outcome is unknown.
+      return ErrorCode.UNAVAILABLE;
+  }
+};
+
+const hintOf = (facts: Readonly<Record<string, string>>) => {
+  const { leader_broker_id, leader_epoch, leader_endpoint, metadata_revision } = facts;
+  if (leader_broker_id === undefined || leader_endpoint === undefined) return undefined;
+  if (!/^[0-9]{1,20}$/.test(metadata_revision ?? "")) return undefined;
+  return {
+    brokerId: Number(leader_broker_id),
+    leaderEpoch: Number(leader_epoch ?? 0),
+    endpoint: leader_endpoint,
+    metadataRevision: BigInt(metadata_revision ?? 0),
+  };
+};
+
+/** The error that a status stands for. Never throws: damaged details count as none. */
+export const fromWireStatus = (status: WireStatus): MillraceError => {
+  let code = codeOfPlainStatus(status);
+  let facts: Readonly<Record<string, string>> | undefined;
+  let retryAfterMs: number | undefined;
+  try {
+    const parsed = fromBinary(StatusSchema, status.details ?? new Uint8Array());
+    for (const detail of parsed.details) {
+      const info = anyIs(detail, ErrorInfoSchema) ? anyUnpack(detail, ErrorInfoSchema) : undefined;
+      if (info?.domain === ERROR_DOMAIN) {
+        code = errorCodeByName(info.reason) ?? code;
+        facts = info.metadata;
+      }
+      const retry = anyIs(detail, RetryInfoSchema) ? anyUnpack(detail, RetryInfoSchema) : undefined;
+      if (retry?.retryDelay !== undefined) {
+        retryAfterMs = Number(retry.retryDelay.seconds) * 1000 + retry.retryDelay.nanos / 1e6;
+      }
+    }
+  } catch {
+    // The status itself says enough.
+  }
+  const leaderHint = facts === undefined ? undefined : hintOf(facts);
+  const message = status.message === "" ? errorSpec(code).name.toLowerCase() : status.message;
+  return new MillraceError(code, message, {
+    ...(facts === undefined ? {} : { facts }),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(leaderHint === undefined ? {} : { leaderHint }),
+  });
+};

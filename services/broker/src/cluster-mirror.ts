@@ -1,0 +1,190 @@
+/** `ClusterView` over the metadata mirror: decoded once per change, shared where nothing changed. */
+import type { Logger } from "@millrace/env";
+import { MillraceError } from "@millrace/errors";
+import { decodeRecord, type KeyValue, keys, type Mirror, type WatchEvent } from "@millrace/metadata";
+import type { PartitionRecord, TopicRecord } from "@millrace/proto/storage";
+import { type TopicId, topicIdOf } from "@millrace/record";
+import type {
+  BrokerView,
+  ClusterChange,
+  ClusterSnapshot,
+  ClusterView,
+  PartitionView,
+  TopicView,
+} from "./cluster-view.ts";
+
+const partitionView = (record: PartitionRecord): PartitionView => ({
+  partition: record.partition,
+  leader: record.leader,
+  leaderEpoch: record.leaderEpoch,
+  replicas: record.replicas,
+  isr: record.isr,
+  elr: record.elr,
+});
+
+/** Decoded records by topic; everything a snapshot is made from. */
+export class ClusterMirror implements ClusterView {
+  readonly #mirror: Mirror;
+  readonly #logger: Logger;
+  readonly #controllerEndpoint: () => string;
+  readonly #records = new Map<string, TopicRecord>();
+  /** Topic id to its partitions, by index; also of topics whose own record has not arrived. */
+  readonly #partitions = new Map<string, Map<number, PartitionView>>();
+  readonly #names = new Map<string, string>();
+  readonly #brokers = new Map<number, BrokerView>();
+  readonly #listeners = new Set<(change: ClusterChange) => void>();
+  readonly #stop: () => void;
+  #clusterId = "";
+  #current: ClusterSnapshot;
+
+  constructor(mirror: Mirror, logger: Logger, controllerEndpoint: () => string) {
+    this.#mirror = mirror;
+    this.#logger = logger;
+    this.#controllerEndpoint = controllerEndpoint;
+    this.#current = {
+      clusterId: "",
+      revision: 0,
+      topics: new Map(),
+      topicsById: new Map(),
+      brokers: new Map(),
+      controllerEndpoint: "",
+    };
+    const all = mirror.entries("").map((kv): WatchEvent => ({ type: "put", kv }));
+    this.#take(all);
+    this.#stop = mirror.onChange((events) => this.#take(events));
+  }
+
+  get current(): ClusterSnapshot {
+    const { revision } = this.#mirror;
+    if (revision !== this.#current.revision) this.#current = { ...this.#current, revision };
+    return this.#current;
+  }
+
+  onChange(listener: (change: ClusterChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  waitForRevision(revision: number, timeoutMs: number): Promise<boolean> {
+    return this.#mirror.waitForRevision(revision, timeoutMs);
+  }
+
+  close(): void {
+    this.#stop();
+  }
+
+  #take(events: readonly WatchEvent[]): void {
+    const touched = new Set<string>();
+    let brokersChanged = false;
+    for (const { type, kv } of events) {
+      try {
+        if (kv.key.startsWith(keys.brokers)) {
+          brokersChanged = true;
+          this.#takeBroker(type, kv);
+        } else if (kv.key.startsWith(keys.topics)) touched.add(this.#takeTopic(type, kv));
+        else if (kv.key.startsWith(keys.partitions)) touched.add(this.#takePartition(type, kv));
+        else if (kv.key === keys.cluster && type === "put") {
+          this.#clusterId = decodeRecord.cluster(kv).clusterId;
+        }
+      } catch (thrown) {
+        // The rest of the cluster must not stand still for one bad value.
+        const error = MillraceError.from(thrown);
+        this.#logger.error({ key: kv.key, err: error }, "a metadata value is refused");
+      }
+    }
+    touched.delete("");
+    this.#replace(touched, brokersChanged);
+  }
+
+  #takeBroker(type: WatchEvent["type"], kv: KeyValue): void {
+    if (type === "delete") {
+      this.#brokers.delete(Number(kv.key.slice(keys.brokers.length)));
+      return;
+    }
+    const { brokerId, clientEndpoint, rack } = decodeRecord.broker(kv);
+    this.#brokers.set(brokerId, { brokerId, endpoint: clientEndpoint, rack });
+  }
+
+  /** Returns the topic's name. */
+  #takeTopic(type: WatchEvent["type"], kv: KeyValue): string {
+    const name = kv.key.slice(keys.topics.length);
+    const old = this.#records.get(name);
+    if (old !== undefined) this.#names.delete(topicIdOf(old.topicId));
+    if (type === "delete") {
+      this.#records.delete(name);
+      return name;
+    }
+    const record = decodeRecord.topic(kv);
+    this.#records.set(name, record);
+    this.#names.set(topicIdOf(record.topicId), name);
+    return name;
+  }
+
+  /** Returns the topic's name, or "" while it is not known. */
+  #takePartition(type: WatchEvent["type"], kv: KeyValue): string {
+    const [topicId = "", index = ""] = kv.key.slice(keys.partitions.length).split("#");
+    const known = this.#partitions.get(topicId) ?? new Map<number, PartitionView>();
+    if (type === "put") {
+      known.set(Number(index), partitionView(decodeRecord.partition(kv)));
+      this.#partitions.set(topicId, known);
+    } else {
+      known.delete(Number(index));
+      if (known.size === 0) this.#partitions.delete(topicId);
+    }
+    return this.#names.get(topicId) ?? "";
+  }
+
+  #replace(touched: ReadonlySet<string>, brokersChanged: boolean): void {
+    const topics = new Map(this.#current.topics);
+    const topicsById = new Map(this.#current.topicsById);
+    const changed: string[] = [];
+    const deleted: string[] = [];
+    for (const name of touched) {
+      const old = topics.get(name);
+      if (old !== undefined) topicsById.delete(old.id);
+      const view = this.#topicView(name, old);
+      if (view === undefined) {
+        topics.delete(name);
+        if (old !== undefined) deleted.push(name);
+      } else {
+        topics.set(name, view);
+        topicsById.set(view.id, view);
+        changed.push(name);
+      }
+    }
+    this.#current = {
+      clusterId: this.#clusterId,
+      revision: this.#mirror.revision,
+      topics,
+      topicsById,
+      brokers: new Map(this.#brokers),
+      controllerEndpoint: this.#controllerEndpoint(),
+    };
+    if (changed.length + deleted.length === 0 && !brokersChanged) return;
+    for (const listener of this.#listeners) listener({ changed, deleted, brokersChanged });
+  }
+
+  /** A topic is there once its record is; its partitions up to the first that is missing. */
+  #topicView(name: string, old: TopicView | undefined): TopicView | undefined {
+    const record = this.#records.get(name);
+    if (record === undefined) return undefined;
+    const id: TopicId = topicIdOf(record.topicId);
+    const known = this.#partitions.get(id);
+    const partitions: PartitionView[] = [];
+    for (let i = 0; i < record.partitionCount; i += 1) {
+      const view = known?.get(i);
+      if (view === undefined) break;
+      partitions.push(view);
+    }
+    const configs = old?.id === id && sameConfigs(old.configs, record.configs) ? old.configs : record.configs;
+    return { name, id, replicationFactor: record.replicationFactor, configs, partitions };
+  }
+}
+
+const sameConfigs = (
+  a: Readonly<Record<string, string>>,
+  b: Readonly<Record<string, string>>,
+): boolean => {
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
+};
