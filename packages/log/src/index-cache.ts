@@ -11,6 +11,11 @@ import { readWhole } from "./side-file.ts";
 /** Memory of one row, about. */
 const rowBytes = 56;
 
+interface Built {
+  readonly rows: readonly IndexRow[];
+  readonly maxMs: number;
+}
+
 const noRows: readonly IndexRow[] = [];
 
 export class IndexCache {
@@ -74,37 +79,42 @@ export class IndexCache {
     this.#loaded.delete(segment);
   }
 
+  /** Reads the index files, and builds what they lack. Taken up in one synchronous step, and only if nobody
+   * changed the files meanwhile. */
   async #load(segment: Segment, everyBytes: number): Promise<void> {
-    const { baseOffset } = segment;
-    const fresh = segment.fresh;
-    const endOffset = fresh[0]?.offset ?? segment.endOffset;
-    const endPosition = fresh[0]?.position ?? segment.sizeBytes;
-    const decoded = decodeIndex(
-      baseOffset,
-      await this.#read(segment.indexPath),
-      await this.#read(segment.timeIndexPath),
-      endOffset,
-      endPosition,
-    );
-    const rows = decoded.rows.slice(0, segment.rowsOnDisk);
-    const whole = rows.length === segment.rowsOnDisk;
-    if (!whole || !(segment.maxComplete || decoded.maxTimestampMs !== undefined)) {
-      await this.#rebuild(segment, rows, endPosition, everyBytes);
-    } else if (decoded.maxTimestampMs !== undefined) {
-      segment.completeMax(decoded.maxTimestampMs);
+    for (;;) {
+      const version = segment.indexVersion;
+      const { fresh, rowsOnDisk } = segment;
+      const endOffset = fresh[0]?.offset ?? segment.endOffset;
+      const endPosition = fresh[0]?.position ?? segment.sizeBytes;
+      const decoded = decodeIndex(
+        segment.baseOffset,
+        await this.#read(segment.indexPath),
+        await this.#read(segment.timeIndexPath),
+        endOffset,
+        endPosition,
+      );
+      const rows = decoded.rows.slice(0, rowsOnDisk);
+      const whole = rows.length === rowsOnDisk;
+      const known = segment.maxComplete || decoded.maxTimestampMs !== undefined;
+      const built =
+        whole && known ? undefined : await this.#build(segment, rows.at(-1), endPosition, everyBytes);
+      if (segment.indexVersion !== version || version % 2 === 1) continue;
+      if (built !== undefined) this.#takeBuilt(segment, rows.length, built);
+      else if (decoded.maxTimestampMs !== undefined) segment.completeMax(decoded.maxTimestampMs);
+      segment.rows = rows;
+      return;
     }
-    segment.rows = rows;
   }
 
-  /** Walks the log from the last row that can be believed. */
-  async #rebuild(
+  /** Rows and the largest timestamp of the log from the last row that can be believed. */
+  async #build(
     segment: Segment,
-    rows: readonly IndexRow[],
+    last: IndexRow | undefined,
     endPosition: number,
     everyBytes: number,
-  ): Promise<void> {
-    const last = rows.at(-1);
-    const before: IndexRow[] = [];
+  ): Promise<Built> {
+    const rows: IndexRow[] = [];
     let maxMs = last?.maxBeforeMs ?? -1;
     let rowPosition = last?.position ?? 0;
     await this.#files.with(segment.path, false, async (file) => {
@@ -117,19 +127,24 @@ export class IndexCache {
         }
         if (batch.position > 0 && batch.position - rowPosition >= everyBytes) {
           const { position, header } = batch;
-          before.push({ offset: header.baseOffset, position, maxBeforeMs: maxMs });
+          rows.push({ offset: header.baseOffset, position, maxBeforeMs: maxMs });
           rowPosition = position;
         }
         maxMs = Math.max(maxMs, batch.info.maxTimestampMs);
         walker.skip(batch);
       }
     });
+    return { rows, maxMs };
+  }
+
+  #takeBuilt(segment: Segment, believedRows: number, { rows, maxMs }: Built): void {
     this.rebuilt += 1;
-    segment.rowsOnDisk = rows.length;
-    segment.timeEntriesOnDisk = rows.length;
+    segment.rowsOnDisk = believedRows;
+    segment.timeEntriesOnDisk = believedRows;
     segment.finished = false;
+    segment.indexVersion += 2;
     segment.completeMax(maxMs);
-    segment.fresh = [...before, ...segment.fresh];
+    segment.fresh = [...rows, ...segment.fresh];
   }
 
   async #read(path: string): Promise<Buffer> {

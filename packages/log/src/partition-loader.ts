@@ -116,7 +116,8 @@ export class PartitionLoader {
       if (clean && point !== undefined && (await loadClean(context, partition, point))) return;
       const damagedUpTo = plan?.damagedUpTo;
       const { counts } = this;
-      const input = { context, partition, point, entries, damagedUpTo, counts };
+      const pointsKnown = this.#input.points !== undefined;
+      const input = { context, partition, point, entries, damagedUpTo, pointsKnown, counts };
       await new PartitionRecovery(input).run();
     } catch (thrown) {
       const damaged =

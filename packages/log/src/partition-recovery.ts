@@ -40,6 +40,8 @@ export interface RecoveryInput {
   readonly point: RecoveryPoint | undefined;
   readonly entries: readonly PlannedEntry[];
   readonly damagedUpTo: number | undefined;
+  /** False when the recovery points are lost; otherwise a partition without one is newer than they are. */
+  readonly pointsKnown: boolean;
   readonly counts: RecoveryCounts;
 }
 
@@ -109,6 +111,7 @@ export class PartitionRecovery {
 
   /** Where a log without a recovery point begins. Its first segment's name may be lost, but not the journal. */
   #firstOffset(): number {
+    if (this.#input.pointsKnown) return 0;
     const bases = this.#segments.slice(0, 1).map(({ baseOffset }) => baseOffset);
     for (const { kind, value } of this.#input.entries) {
       if (kind !== entryKinds.logStart) bases.push(value);

@@ -100,6 +100,7 @@ export const cutIndex = async (
   segment.dirty = true;
   segment.finished = false;
   segment.indexSynced = false;
+  segment.indexVersion += 2;
   const persisted = segment.rows ?? [];
   const before = (row: IndexRow): boolean => row.position < cut.position;
   // Rows that are not in the files are built again, together with the largest timestamp.
@@ -168,21 +169,26 @@ export const persistIndex = async (
   if (last) {
     timeRows.push({ offset: endOffset, position: 0, maxBeforeMs: segment.maxTimestampMs ?? -1 });
   }
-  let created = false;
   segment.indexSynced = false;
-  if (rows.length > 0) {
-    const bytes = encodeOffsetEntries(baseOffset, rows);
-    created = await writeAt(disk, segment.indexPath, bytes, rowsOnDisk * INDEX_ENTRY_BYTES);
+  segment.indexVersion += 1;
+  try {
+    let created = false;
+    if (rows.length > 0) {
+      const bytes = encodeOffsetEntries(baseOffset, rows);
+      created = await writeAt(disk, segment.indexPath, bytes, rowsOnDisk * INDEX_ENTRY_BYTES);
+    }
+    const timeBytes = encodeTimeEntries(baseOffset, timeRows);
+    const timeAt = timeEntriesOnDisk * INDEX_ENTRY_BYTES;
+    if (await writeAt(disk, segment.timeIndexPath, timeBytes, timeAt)) created = true;
+    if (created) owner.directoryDirty = true;
+    segment.fresh = segment.fresh.slice(rows.length);
+    segment.rows?.push(...rows);
+    segment.rowsOnDisk += rows.length;
+    segment.timeEntriesOnDisk += timeRows.length;
+    if (last && segment.endOffset === endOffset) segment.finished = true;
+  } finally {
+    segment.indexVersion += 1;
   }
-  const timeBytes = encodeTimeEntries(baseOffset, timeRows);
-  const timeAt = timeEntriesOnDisk * INDEX_ENTRY_BYTES;
-  if (await writeAt(disk, segment.timeIndexPath, timeBytes, timeAt)) created = true;
-  if (created) owner.directoryDirty = true;
-  segment.fresh = segment.fresh.slice(rows.length);
-  segment.rows?.push(...rows);
-  segment.rowsOnDisk += rows.length;
-  segment.timeEntriesOnDisk += timeRows.length;
-  if (last && segment.endOffset === endOffset) segment.finished = true;
   context.indexes.touch(segment);
 };
 

@@ -34,6 +34,8 @@ export class Segment {
   lastRowPosition = -1;
   /** The time index ends with the segment's largest timestamp. */
   finished = false;
+  /** Rises whenever the index files change, and is odd while they are: what was read meanwhile is void. */
+  indexVersion = 0;
   /** Everything in the index files is fsynced. */
   indexSynced = false;
 

@@ -103,6 +103,7 @@ class PartitionCheck {
   readonly #counts: Counts;
   readonly #epochRuns: { leaderEpoch: number; startOffset: number; endOffset: number }[] = [];
   #end = -1;
+  #logStart = 0;
   #epoch = 0;
 
   constructor(
@@ -130,6 +131,7 @@ class PartitionCheck {
     if (meta.kind !== "ok") this.#damage(path, 0, `the file is ${meta.kind}`);
     const segments = await listSegments(this.#disk, this.#directory);
     const durable = point === undefined ? 0 : Number(point.offset);
+    this.#logStart = Number(point?.logStartOffset ?? 0n);
     const replayed = this.#endOfReplay(plan, key, durable);
     for (const segment of segments) {
       const whole = await this.#checkSegment(segment, durable, replayed);
@@ -154,7 +156,8 @@ class PartitionCheck {
   /** False when the log ends in it, damaged or torn. */
   async #checkSegment(segment: Segment, durable: number, replayed: number): Promise<boolean> {
     this.#counts.segments += 1;
-    if (this.#end >= 0 && segment.baseOffset !== this.#end) {
+    const restarted = segment.baseOffset === this.#logStart && this.#end <= this.#logStart;
+    if (this.#end >= 0 && segment.baseOffset !== this.#end && !restarted) {
       if (this.#end >= replayed) return this.#torn(segment, 0);
       this.#damage(segment.path, 0, `begins at ${segment.baseOffset}, expected ${this.#end}`);
       return false;

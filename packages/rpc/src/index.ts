@@ -1,3 +1,5 @@
 export * from "./api.ts";
+export * from "./health.ts";
 export * from "./method.ts";
+export * from "./reflection.ts";
 export * from "./status.ts";

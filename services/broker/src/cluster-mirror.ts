@@ -1,7 +1,13 @@
 /** `ClusterView` over the metadata mirror: decoded once per change, shared where nothing changed. */
 import type { Logger } from "@millrace/env";
 import { MillraceError } from "@millrace/errors";
-import { decodeRecord, type KeyValue, keys, type Mirror, type WatchEvent } from "@millrace/metadata";
+import {
+  decodeRecord,
+  type KeyValue,
+  keys,
+  type Mirror,
+  type WatchEvent,
+} from "@millrace/metadata";
 import type { PartitionRecord, TopicRecord } from "@millrace/proto/storage";
 import { type TopicId, topicIdOf } from "@millrace/record";
 import type {
@@ -176,7 +182,8 @@ export class ClusterMirror implements ClusterView {
       if (view === undefined) break;
       partitions.push(view);
     }
-    const configs = old?.id === id && sameConfigs(old.configs, record.configs) ? old.configs : record.configs;
+    const configs =
+      old?.id === id && sameConfigs(old.configs, record.configs) ? old.configs : record.configs;
     return { name, id, replicationFactor: record.replicationFactor, configs, partitions };
   }
 }

@@ -1,5 +1,5 @@
 /** A fetch stream: cursors that read forward, as fast as the client grants bytes. */
-import type { Random } from "@millrace/env";
+import type { Compressor, Random } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { ReadResult } from "@millrace/log";
 import type { HotFetchCursor, HotFetchRequest, HotFetchResponse } from "@millrace/record";
@@ -43,6 +43,7 @@ export interface FetchContext {
   readonly replicas: ReplicaManager;
   readonly appender: Appender;
   readonly random: Random;
+  readonly compressor: Compressor;
   readonly metrics: BrokerMetrics;
 }
 

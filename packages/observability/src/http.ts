@@ -1,0 +1,113 @@
+/** `/metrics`, `/livez`, `/readyz`, `/configz`: for scrapers, probes and people. Never for data. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Logger } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { Metrics } from "./metrics.ts";
+
+export interface HttpOptions {
+  readonly host: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+  readonly metrics: Metrics;
+  /** Whether the process should get traffic, and why not. */
+  readonly ready: () => { readonly ready: boolean; readonly reasons: readonly string[] };
+  /** Settings in force; secrets must be redacted already. */
+  readonly configz: () => unknown;
+  readonly logger: Logger;
+}
+
+export interface HttpEndpoints {
+  /** `host:port` really bound. */
+  readonly endpoint: string;
+  close(): Promise<void>;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: string;
+}
+
+const json = (status: number, value: unknown): Answer => ({
+  status,
+  contentType: "application/json; charset=utf-8",
+  body: `${JSON.stringify(value, undefined, 2)}\n`,
+});
+
+const answer = async (options: HttpOptions, request: IncomingMessage): Promise<Answer> => {
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    return json(405, { error: "only GET" });
+  }
+  const [path] = (request.url ?? "/").split("?");
+  switch (path) {
+    case "/metrics": {
+      const { contentType, body } = await options.metrics.render(request.headers.accept ?? "");
+      return { status: 200, contentType, body };
+    }
+    case "/livez":
+      return json(200, { alive: true });
+    case "/readyz": {
+      const state = options.ready();
+      return json(state.ready ? 200 : 503, state);
+    }
+    case "/configz":
+      return json(200, options.configz());
+    case "/":
+      return json(200, { paths: ["/metrics", "/livez", "/readyz", "/configz"] });
+    default:
+      return json(404, {
+        error: "no such path",
+        paths: ["/metrics", "/livez", "/readyz", "/configz"],
+      });
+  }
+};
+
+const respond = async (
+  options: HttpOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> => {
+  let result: Answer;
+  try {
+    result = await answer(options, request);
+  } catch (thrown) {
+    options.logger.error({ err: thrown }, "an HTTP request failed");
+    result = json(500, { error: "see the server's log" });
+  }
+  response.writeHead(result.status, { "content-type": result.contentType });
+  response.end(request.method === "HEAD" ? undefined : result.body);
+};
+
+const listen = (server: Server, host: string, port: number): Promise<AddressInfo> =>
+  new Promise((resolve, reject) => {
+    server.once("error", (error) => {
+      reject(
+        new MillraceError(
+          ErrorCode.UNAVAILABLE,
+          `can not listen on ${host}:${port}: ${error.message}: free the port, or choose another`,
+        ),
+      );
+    });
+    server.listen(port, host, () => {
+      const address = server.address();
+      if (address !== null && typeof address === "object") resolve(address);
+    });
+  });
+
+/** Serves until closed. Small bodies, short deadlines, few connections: nothing here is a load. */
+export const serveHttp = async (options: HttpOptions): Promise<HttpEndpoints> => {
+  const server = createServer({ requestTimeout: 5000, headersTimeout: 5000, maxHeaderSize: 8192 });
+  server.maxConnections = 64;
+  server.on("request", (request, response) => void respond(options, request, response));
+  const { port } = await listen(server, options.host, options.port);
+  const host = options.host.includes(":") ? `[${options.host}]` : options.host;
+  return {
+    endpoint: `${host}:${port}`,
+    close: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+};

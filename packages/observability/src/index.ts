@@ -1,0 +1,12 @@
+export { type HttpEndpoints, type HttpOptions, serveHttp } from "./http.ts";
+export { createLogger, type LoggerOptions } from "./logger.ts";
+export {
+  type Counter,
+  type Gauge,
+  type Histogram,
+  type Labels,
+  latencyBuckets,
+  type MetricDescription,
+  type MetricOptions,
+  Metrics,
+} from "./metrics.ts";

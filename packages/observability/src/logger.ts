@@ -1,0 +1,88 @@
+/** The one place that knows pino. */
+import type { Logger } from "@millrace/env";
+import { MillraceError } from "@millrace/errors";
+import { type Level, type Logger as Pino, pino } from "pino";
+import pretty from "pino-pretty";
+
+export interface LoggerOptions {
+  /** `json` for machines, `pretty` for people. */
+  readonly format: "json" | "pretty";
+  readonly level: "debug" | "info" | "warn" | "error";
+  /** Goes into every line. */
+  readonly service: string;
+  /** Where lines go; default stdout. */
+  readonly destination?: NodeJS.WritableStream;
+}
+
+/** Keys whose values are never written, at any depth up to two. */
+const secretKeys = ["password", "secret", "token", "authorization", "key_pem"];
+
+/** An error as fields: our code where there is one, the stack only of what is a bug. */
+const errorFields = (thrown: unknown): unknown => {
+  if (!(thrown instanceof Error)) return thrown;
+  if (thrown instanceof MillraceError) return { code: thrown.codeName, message: thrown.message };
+  return { code: "INTERNAL", message: thrown.message, stack: thrown.stack };
+};
+
+/** JSON has no 64-bit integers. */
+const safe = (value: unknown): unknown => (typeof value === "bigint" ? value.toString() : value);
+
+const prepared = (fields: Readonly<Record<string, unknown>>): Record<string, unknown> => {
+  const plain: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(fields)) plain[name] = safe(value);
+  return plain;
+};
+
+class PinoLogger implements Logger {
+  readonly #pino: Pino;
+
+  constructor(logger: Pino) {
+    this.#pino = logger;
+  }
+
+  debug(fields: Readonly<Record<string, unknown>>, message: string): void {
+    this.#write("debug", fields, message);
+  }
+
+  info(fields: Readonly<Record<string, unknown>>, message: string): void {
+    this.#write("info", fields, message);
+  }
+
+  warn(fields: Readonly<Record<string, unknown>>, message: string): void {
+    this.#write("warn", fields, message);
+  }
+
+  error(fields: Readonly<Record<string, unknown>>, message: string): void {
+    this.#write("error", fields, message);
+  }
+
+  child(fields: Readonly<Record<string, unknown>>): Logger {
+    return new PinoLogger(this.#pino.child(prepared(fields)));
+  }
+
+  #write(level: Level, fields: Readonly<Record<string, unknown>>, message: string): void {
+    if (this.#pino.isLevelEnabled(level)) this.#pino[level](prepared(fields), message);
+  }
+}
+
+/** A logger of one JSON object (or one readable line) per message. */
+export const createLogger = (options: LoggerOptions): Logger => {
+  const { format, level, service } = options;
+  const settings = {
+    level,
+    base: { service },
+    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    formatters: { level: (label: string) => ({ level: label }) },
+    serializers: { err: errorFields },
+    redact: {
+      paths: secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]),
+      censor: "[redacted]",
+    },
+  };
+  const destination = options.destination ?? pino.destination({ dest: 1, sync: false });
+  const stream =
+    format === "json"
+      ? destination
+      : pretty({ destination: options.destination ?? 1, ignore: "service", sync: true });
+  return new PinoLogger(pino(settings, stream));
+};

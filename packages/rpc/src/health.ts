@@ -1,0 +1,90 @@
+/** gRPC health checking, v1: what Kubernetes probes ask. */
+import { create } from "@bufbuild/protobuf";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import {
+  Health,
+  type HealthCheckResponse,
+  HealthCheckResponseSchema,
+  HealthListResponseSchema,
+  HealthCheckResponse_ServingStatus as Status,
+} from "../gen/grpc/health/v1/health_pb.js";
+import type { ServerStream, ServiceBinding } from "./api.ts";
+import { bindService } from "./method.ts";
+
+/** Health of a process (`""`) and of the services in it. */
+export class HealthState {
+  readonly #serving = new Map<string, boolean>([["", false]]);
+  readonly #listeners = new Set<() => void>();
+
+  /** Sets one service's health, or the whole process's with `""`. */
+  set(service: string, serving: boolean): void {
+    this.#serving.set(service, serving);
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  /** Undefined: no such service. */
+  get(service: string): boolean | undefined {
+    return this.#serving.get(service);
+  }
+
+  entries(): Iterable<[string, boolean]> {
+    return this.#serving;
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
+
+const responseOf = (serving: boolean | undefined): HealthCheckResponse => {
+  if (serving === undefined) {
+    return create(HealthCheckResponseSchema, { status: Status.SERVICE_UNKNOWN });
+  }
+  const status = serving ? Status.SERVING : Status.NOT_SERVING;
+  return create(HealthCheckResponseSchema, { status });
+};
+
+const watch = async (
+  state: HealthState,
+  service: string,
+  stream: ServerStream<never, HealthCheckResponse>,
+): Promise<void> => {
+  const { signal, draining } = stream.context;
+  let told: Status | undefined;
+  while (!signal.aborted && !draining.aborted) {
+    const response = responseOf(state.get(service));
+    if (response.status !== told && !stream.write(response)) await stream.drained();
+    told = response.status;
+    await new Promise<void>((resolve) => {
+      const wake = (): void => {
+        stop();
+        signal.removeEventListener("abort", wake);
+        draining.removeEventListener("abort", wake);
+        resolve();
+      };
+      const stop = state.onChange(wake);
+      signal.addEventListener("abort", wake);
+      draining.addEventListener("abort", wake);
+    });
+  }
+};
+
+/** The service over a state. */
+export const healthService = (state: HealthState): ServiceBinding =>
+  bindService(Health, {
+    check: async ({ service }) => {
+      const serving = state.get(service);
+      if (serving === undefined) {
+        throw new MillraceError(ErrorCode.UNSUPPORTED_OPERATION, `no service ${service} here`);
+      }
+      return responseOf(serving);
+    },
+    list: async () =>
+      create(HealthListResponseSchema, {
+        statuses: Object.fromEntries(
+          [...state.entries()].map(([name, serving]) => [name, responseOf(serving)]),
+        ),
+      }),
+    watch: ({ service }, stream) => watch(state, service, stream),
+  });

@@ -1,0 +1,158 @@
+/** gRPC server reflection, v1 and v1alpha (which older tools ask for): the served descriptors, from the generated code. */
+import {
+  create,
+  type DescFile,
+  type DescMessage,
+  type DescService,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import * as v1 from "../gen/grpc/reflection/v1/reflection_pb.js";
+import * as v1alpha from "../gen/grpc/reflection/v1alpha/reflection_pb.js";
+import type { BidiHandler, ServiceBinding } from "./api.ts";
+import { bindService } from "./method.ts";
+
+type Request = v1.ServerReflectionRequest;
+type Reply = v1.ServerReflectionResponse["messageResponse"];
+
+const notFound = (what: string): Reply => ({
+  case: "errorResponse",
+  value: create(v1.ErrorResponseSchema, {
+    errorCode: 5,
+    errorMessage: `${what} is not served here`,
+  }),
+});
+
+/** Names of everything that a file declares. */
+const symbolsOf = (file: DescFile): string[] => {
+  const symbols: string[] = [];
+  const addMessage = (message: DescMessage): void => {
+    symbols.push(message.typeName);
+    for (const nested of message.nestedMessages) addMessage(nested);
+    for (const nested of message.nestedEnums) symbols.push(nested.typeName);
+  };
+  for (const message of file.messages) addMessage(message);
+  for (const declared of file.enums) symbols.push(declared.typeName);
+  for (const extension of file.extensions) symbols.push(extension.typeName);
+  for (const service of file.services) {
+    symbols.push(service.typeName);
+    for (const method of service.methods) symbols.push(`${service.typeName}.${method.name}`);
+  }
+  return symbols;
+};
+
+/** Everything that can be asked about. */
+class Descriptors {
+  readonly #services: readonly DescService[];
+  readonly #files = new Map<string, DescFile>();
+  readonly #symbols = new Map<string, DescFile>();
+
+  constructor(services: readonly DescService[]) {
+    this.#services = services;
+    for (const service of services) this.#add(service.file);
+  }
+
+  answer(request: Request["messageRequest"]): Reply {
+    switch (request.case) {
+      case "listServices":
+        return {
+          case: "listServicesResponse",
+          value: create(v1.ListServiceResponseSchema, {
+            service: this.#services.map(({ typeName }) => ({ name: typeName })),
+          }),
+        };
+      case "fileByFilename":
+        return this.#withImports(this.#files.get(request.value), request.value);
+      case "fileContainingSymbol":
+        return this.#withImports(this.#symbols.get(request.value), request.value);
+      case "fileContainingExtension": {
+        const { containingType, extensionNumber } = request.value;
+        const file = [...this.#files.values()].find((one) =>
+          one.extensions.some(
+            ({ extendee, number }) =>
+              extendee.typeName === containingType && number === extensionNumber,
+          ),
+        );
+        return this.#withImports(file, `extension ${extensionNumber} of ${containingType}`);
+      }
+      case "allExtensionNumbersOfType": {
+        const extensionNumber = [...this.#files.values()].flatMap((file) =>
+          file.extensions
+            .filter(({ extendee }) => extendee.typeName === request.value)
+            .map(({ number }) => number),
+        );
+        const value = { baseTypeName: request.value, extensionNumber };
+        return {
+          case: "allExtensionNumbersResponse",
+          value: create(v1.ExtensionNumberResponseSchema, value),
+        };
+      }
+      default:
+        return notFound("an empty question");
+    }
+  }
+
+  #add(file: DescFile): void {
+    const name = file.proto.name;
+    if (this.#files.has(name)) return;
+    this.#files.set(name, file);
+    for (const symbol of symbolsOf(file)) this.#symbols.set(symbol, file);
+    for (const dependency of file.dependencies) this.#add(dependency);
+  }
+
+  /** A file and all that it imports, itself first. */
+  #withImports(file: DescFile | undefined, what: string): Reply {
+    if (file === undefined) return notFound(what);
+    const all = new Set<DescFile>();
+    const collect = (one: DescFile): void => {
+      if (all.has(one)) return;
+      all.add(one);
+      for (const dependency of one.dependencies) collect(dependency);
+    };
+    collect(file);
+    const fileDescriptorProto = [...all].map(({ proto }) =>
+      toBinary(FileDescriptorProtoSchema, proto),
+    );
+    return {
+      case: "fileDescriptorResponse",
+      value: create(v1.FileDescriptorResponseSchema, { fileDescriptorProto }),
+    };
+  }
+}
+
+type Reflect<Req extends DescMessage, Res extends DescMessage> = BidiHandler<
+  MessageShape<Req>,
+  MessageShape<Res>
+>;
+
+/** Both versions of the service. They have the same messages under other names. */
+export const reflectionServices = (services: readonly DescService[]): ServiceBinding[] => {
+  const descriptors = new Descriptors([...services, v1.ServerReflection, v1alpha.ServerReflection]);
+  const handler: Reflect<
+    typeof v1.ServerReflectionRequestSchema,
+    typeof v1.ServerReflectionResponseSchema
+  > = async (stream) => {
+    for (let ask = await stream.read(); ask !== undefined; ask = await stream.read()) {
+      const messageResponse = descriptors.answer(ask.messageRequest);
+      const answer = { validHost: ask.host, originalRequest: ask, messageResponse };
+      if (!stream.write(create(v1.ServerReflectionResponseSchema, answer))) await stream.drained();
+    }
+  };
+  const alpha: Reflect<
+    typeof v1alpha.ServerReflectionRequestSchema,
+    typeof v1alpha.ServerReflectionResponseSchema
+  > = async (stream) => {
+    for (let ask = await stream.read(); ask !== undefined; ask = await stream.read()) {
+      const question = ask.messageRequest as Request["messageRequest"];
+      const messageResponse = descriptors.answer(question) as never;
+      const answer = { validHost: ask.host, originalRequest: ask, messageResponse };
+      const message = create(v1alpha.ServerReflectionResponseSchema, answer);
+      if (!stream.write(message)) await stream.drained();
+    }
+  };
+  return [
+    bindService(v1.ServerReflection, { serverReflectionInfo: handler }),
+    bindService(v1alpha.ServerReflection, { serverReflectionInfo: alpha }),
+  ];
+};

@@ -1,0 +1,105 @@
+/** A broker: partitions from the metadata, served over whatever carrier it is bound to. */
+import type { Env } from "@millrace/env";
+import type { LogManager } from "@millrace/log";
+import { FetchService, LogService, MetadataService, ProduceService } from "@millrace/proto/broker";
+import {
+  fetchRequestCodec,
+  fetchResponseCodec,
+  type HotFetchRequest,
+  type HotFetchResponse,
+  type HotProduceRequest,
+  type HotProduceResponse,
+  produceRequestCodec,
+  produceResponseCodec,
+} from "@millrace/record";
+import { type BidiHandler, bindService, hotMethodOf, type ServiceBinding } from "@millrace/rpc";
+import { Appender } from "./appender.ts";
+import type { ClusterView } from "./cluster-view.ts";
+import { type FetchContext, FetchSession } from "./fetch-session.ts";
+import { LogServiceHandlers } from "./log-service.ts";
+import { MetadataHandlers } from "./metadata-service.ts";
+import type { BrokerMetrics } from "./metrics.ts";
+import { fetchOnce, produceOnce } from "./once-service.ts";
+import { ProduceSession } from "./produce-session.ts";
+import { ReplicaManager } from "./replica-manager.ts";
+
+export interface BrokerOptions {
+  readonly env: Env;
+  readonly logs: LogManager;
+  readonly view: ClusterView;
+  readonly identity: { readonly clusterId: string; readonly brokerId: number };
+  readonly metrics: BrokerMetrics;
+}
+
+const hotProduce = hotMethodOf<HotProduceRequest, HotProduceResponse>(
+  ProduceService.method.produce,
+  { input: produceRequestCodec, output: produceResponseCodec },
+);
+const hotFetch = hotMethodOf<HotFetchRequest, HotFetchResponse>(FetchService.method.fetch, {
+  input: fetchRequestCodec,
+  output: fetchResponseCodec,
+});
+
+type Produce = { produce: BidiHandler<HotProduceRequest, HotProduceResponse> };
+type Fetch = { fetch: BidiHandler<HotFetchRequest, HotFetchResponse> };
+
+export class Broker {
+  readonly replicas: ReplicaManager;
+  readonly #appender: Appender;
+  readonly #fetch: FetchContext;
+  readonly #log: LogServiceHandlers;
+  readonly #metadata: MetadataHandlers;
+
+  constructor({ env, logs, view, identity, metrics }: BrokerOptions) {
+    const { clock, compressor, random } = env;
+    const replicas = new ReplicaManager(env, logs, view, identity.brokerId);
+    this.replicas = replicas;
+    this.#appender = new Appender({ clock, compressor, logs, replicas, metrics, identity });
+    this.#fetch = { replicas, appender: this.#appender, random, compressor, metrics };
+    this.#log = new LogServiceHandlers(replicas);
+    this.#metadata = new MetadataHandlers(view);
+  }
+
+  /** Resolves once every partition that the metadata gives to this broker is served. */
+  start(): Promise<void> {
+    return this.replicas.settle();
+  }
+
+  /** What it serves to clients. */
+  bindings(): ServiceBinding[] {
+    const log = this.#log;
+    const metadata = this.#metadata;
+    return [
+      bindService<typeof ProduceService, Produce>(
+        ProduceService,
+        {
+          produce: (stream) => new ProduceSession(stream, this.#appender).run(),
+          produceOnce: (request) => produceOnce(this.#appender, request),
+        },
+        { produce: hotProduce as never },
+      ),
+      bindService<typeof FetchService, Fetch>(
+        FetchService,
+        {
+          fetch: (stream) => new FetchSession(stream, this.#fetch).run(),
+          fetchOnce: (request, context) => fetchOnce(this.#fetch, request, context),
+        },
+        { fetch: hotFetch as never },
+      ),
+      bindService(LogService, {
+        listOffsets: (request) => log.listOffsets(request),
+        deleteRecords: (request) => log.deleteRecords(request),
+        describeLogs: (request) => log.describeLogs(request),
+      }),
+      bindService(MetadataService, {
+        getMetadata: (request) => metadata.getMetadata(request),
+        watchMetadata: (request, stream) => metadata.watchMetadata(request, stream),
+      }),
+    ];
+  }
+
+  /** Stops serving. The logs stay open; they are the owner's. */
+  close(): Promise<void> {
+    return this.replicas.close();
+  }
+}

@@ -1,0 +1,3 @@
+export { standaloneSchema } from "./config.ts";
+export { configFrom, runServer } from "./run.ts";
+export { type Endpoints, type StandaloneServer, startStandalone } from "./server.ts";

@@ -1,0 +1,240 @@
+/** All services in one process, on one data directory with an embedded metadata store. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { Broker, type BrokerMetrics, ClusterMirror, logConfigOf } from "@millrace/broker";
+import { type Resolved, redactedValues, topicConfigOf } from "@millrace/config";
+import { Controller } from "@millrace/controller";
+import type { Env, Logger } from "@millrace/env";
+import { nodeEnv } from "@millrace/env/node";
+import { defaultManagerConfig, type LogManager, openLogManager } from "@millrace/log";
+import { decodeRecord, keys, type MetadataStore, Mirror } from "@millrace/metadata";
+import { openSqliteStore } from "@millrace/metadata/node";
+import { serveHttp } from "@millrace/observability";
+import { BrokerRecordSchema } from "@millrace/proto/storage";
+import { nodeCompressor } from "@millrace/record/node";
+import { HealthState, healthService, type RpcServer, reflectionServices } from "@millrace/rpc";
+import { grpcListener } from "@millrace/rpc/grpc";
+import { type StandaloneConfig, standaloneSchema } from "./config.ts";
+import { lockDirectory, prepareDirectory } from "./data-directory.ts";
+import { type ServerMetrics, serverMetrics } from "./metrics.ts";
+
+/** The one broker of a standalone server. */
+const BROKER_ID = 0;
+
+/** Addresses that are really listened on. */
+export interface Endpoints {
+  readonly client: string;
+  readonly internal: string;
+  readonly health: string;
+  readonly http: string;
+}
+
+export interface StandaloneServer {
+  readonly endpoints: Endpoints;
+  readonly clusterId: string;
+  /** Drains, flushes, writes the clean marker. */
+  stop(): Promise<void>;
+}
+
+/** What has to be undone, in reverse order. */
+class Undo {
+  readonly #steps: (() => void | Promise<void>)[] = [];
+
+  add(step: () => void | Promise<void>): void {
+    this.#steps.push(step);
+  }
+
+  async run(logger: Logger): Promise<void> {
+    for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
+      try {
+        await step();
+      } catch (thrown) {
+        logger.error({ err: thrown }, "a step of stopping failed");
+      }
+    }
+  }
+}
+
+/** Starts everything. Rejects with a MillraceError before anything is served. */
+export const startStandalone = async (
+  resolved: Resolved<typeof standaloneSchema>,
+  logger: Logger,
+): Promise<StandaloneServer> => {
+  const undo = new Undo();
+  try {
+    return await start(resolved, logger, undo);
+  } catch (thrown) {
+    await undo.run(logger);
+    throw thrown;
+  }
+};
+
+const start = async (
+  resolved: Resolved<typeof standaloneSchema>,
+  logger: Logger,
+  undo: Undo,
+): Promise<StandaloneServer> => {
+  const config = resolved.values;
+  const directory = config["data-dir"];
+  prepareDirectory(directory);
+  undo.add(lockDirectory(directory));
+  const env = nodeEnv({ dataDirectory: directory, compressor: nodeCompressor, logger });
+  const { clock, random } = env;
+  const metrics = serverMetrics();
+  const store = openSqliteStore({ path: join(directory, "metadata.sqlite"), clock, random });
+  undo.add(() => store.close());
+  const controller = new Controller({ store, clock, random, logger, defaultReplicationFactor: 1 });
+  const clusterId = await controller.bootstrapCluster();
+  const logs = await openLogs(env, config, store, clusterId, metrics);
+  undo.add(() => logs.close(true));
+  metrics.watchLogs(logs);
+  await controller.recover();
+  if (!logs.recovery.clean && logs.recovery.partitions > 0) {
+    await controller.bumpLeaderEpochs(BROKER_ID);
+  }
+  const mirror = new Mirror({ store, clock, random, logger });
+  await mirror.start();
+  undo.add(() => mirror.close());
+  const ready = { value: false };
+  const where = { client: "" };
+  const view = new ClusterMirror(mirror, logger, () => where.client);
+  undo.add(() => view.close());
+  const identity = { clusterId, brokerId: BROKER_ID };
+  const broker = new Broker({
+    env,
+    logs,
+    view,
+    identity,
+    metrics: metrics.broker as BrokerMetrics,
+  });
+  undo.add(() => broker.close());
+  const health = new HealthState();
+  const listening = await listen(
+    resolved,
+    broker,
+    controller,
+    health,
+    ready,
+    metrics,
+    logger,
+    undo,
+  );
+  const advertised = config.advertise === "" ? listening.client : config.advertise;
+  where.client = advertised;
+  await controller.registerBroker(
+    create(BrokerRecordSchema, {
+      brokerId: BROKER_ID,
+      incarnationId: random.bytes(16),
+      clientEndpoint: advertised,
+      internalEndpoint: listening.internal,
+    }),
+  );
+  await mirror.waitForRevision((await store.range({ key: keys.cluster })).revision, 10_000);
+  await broker.start();
+  writeFileSync(join(directory, "endpoints.json"), `${JSON.stringify(listening)}\n`);
+  ready.value = true;
+  for (const service of ["", ...listening.services]) health.set(service, true);
+  undo.add(() => {
+    ready.value = false;
+    for (const service of ["", ...listening.services]) health.set(service, false);
+  });
+  logger.info({ ...logs.recovery, cluster_id: clusterId }, "the log is recovered");
+  const { services: _, ...endpoints } = listening;
+  return { endpoints, clusterId, stop: () => undo.run(logger) };
+};
+
+/** Opens the log under the configs that the topics have. */
+const openLogs = async (
+  env: Env,
+  config: StandaloneConfig,
+  store: MetadataStore,
+  clusterId: string,
+  metrics: ServerMetrics,
+): Promise<LogManager> => {
+  const { kvs } = await store.range({ prefix: keys.topics });
+  const configs = new Map<string, Readonly<Record<string, string>>>();
+  for (const kv of kvs) {
+    const record = decodeRecord.topic(kv);
+    configs.set(Buffer.from(record.topicId).toString("hex"), record.configs);
+  }
+  return openLogManager({
+    env,
+    identity: { clusterId, brokerId: BROKER_ID },
+    config: {
+      ...defaultManagerConfig,
+      journalFileBytes: config["journal-file-bytes"],
+      journalBytesMax: config["journal-bytes-max"],
+      tailCacheBytesMax: config["tail-cache-bytes-max"],
+      indexCacheBytesMax: config["index-cache-bytes-max"],
+      pendingBytesMax: config["pending-bytes-max"],
+      diskReserveBytes: config["disk-reserve-bytes"],
+      openFilesMax: config["open-files-max"],
+      checkpointIntervalMs: config["checkpoint-interval"],
+      retentionCheckIntervalMs: config["retention-check-interval"],
+    },
+    configFor: (topicId) => logConfigOf(topicConfigOf(configs.get(topicId) ?? {})),
+    observer: metrics.log,
+  });
+};
+
+const isLoopback = (endpoint: string): boolean => /^(127\.|localhost:|\[::1\]:)/.test(endpoint);
+
+const listen = async (
+  resolved: Resolved<typeof standaloneSchema>,
+  broker: Broker,
+  controller: Controller,
+  health: HealthState,
+  ready: { readonly value: boolean },
+  metrics: ServerMetrics,
+  logger: Logger,
+  undo: Undo,
+) => {
+  const config = resolved.values;
+  const graceMs = config["shutdown-grace"];
+  const listener = grpcListener({
+    observer: metrics.calls,
+    onConnections: (open) => metrics.connections(open),
+  });
+  const healthBinding = healthService(health);
+  const own = [...broker.bindings(), ...controller.bindings()];
+  const all = [...own, healthBinding];
+  const descriptors = all.map(({ desc }) => desc);
+  const open = async (endpoint: string, bindings: typeof all): Promise<RpcServer> => {
+    const server = await listener.listen(endpoint, bindings);
+    if (!isLoopback(server.endpoint)) {
+      logger.warn(
+        { endpoint: server.endpoint },
+        "plaintext beyond loopback: anybody there can read and write",
+      );
+    }
+    return server;
+  };
+  const http = await serveHttp({
+    ...splitAddress(config["http-listen"]),
+    metrics: metrics.registry,
+    ready: () => ({ ready: ready.value, reasons: ready.value ? [] : ["starting or stopping"] }),
+    configz: () => redactedValues(standaloneSchema, resolved),
+    logger,
+  });
+  undo.add(() => http.close());
+  const probes = await open(config["health-listen"], [healthBinding]);
+  undo.add(() => probes.shutdown(0));
+  const internal = await open(config["internal-listen"], [healthBinding]);
+  undo.add(() => internal.shutdown(0));
+  const clients = await open(config.listen, [...all, ...reflectionServices(descriptors)]);
+  undo.add(() => clients.shutdown(graceMs));
+  return {
+    client: clients.endpoint,
+    internal: internal.endpoint,
+    health: probes.endpoint,
+    http: http.endpoint,
+    services: own.map(({ desc }) => desc.typeName),
+  };
+};
+
+const splitAddress = (endpoint: string): { host: string; port: number } => {
+  const colon = endpoint.lastIndexOf(":");
+  const host = endpoint.slice(0, colon).replace(/^\[|\]$/g, "");
+  return { host, port: Number(endpoint.slice(colon + 1)) };
+};
