@@ -3,6 +3,7 @@ import { type Logger, silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import { nodeCompressor } from "@millrace/record/node";
 import type { Dialer } from "@millrace/rpc";
+import { grpcDialer } from "@millrace/rpc/grpc";
 import { type Client, type ClientEnv, createClient } from "./core/index.ts";
 
 export { ErrorCode, MillraceError } from "@millrace/errors";
@@ -12,8 +13,8 @@ export * from "./core/index.ts";
 export interface ConnectOptions {
   /** `host:port` of servers to ask first; at least one. */
   readonly bootstrap: readonly string[];
-  /** Makes the connections, as `grpcDialer` of `@millrace/rpc/grpc` does. */
-  readonly dialer: Dialer;
+  /** Makes the connections. Default: plaintext gRPC. */
+  readonly dialer?: Dialer;
   /** For the server's logs, metrics and quotas; at most 249 bytes. */
   readonly clientId?: string;
   /** Default: nothing is logged. */
@@ -32,8 +33,8 @@ export const nodeClientEnv = (logger: Logger = silentLogger): ClientEnv => ({
 
 /** A client whose first server has answered. Throws UNAVAILABLE when none does, INVALID_REQUEST. */
 export const connect = async (options: ConnectOptions): Promise<Client> => {
-  const { logger, ...rest } = options;
-  const client = createClient({ ...rest, env: nodeClientEnv(logger) });
+  const { logger, dialer = grpcDialer(), ...rest } = options;
+  const client = createClient({ ...rest, dialer, env: nodeClientEnv(logger) });
   try {
     await client.admin.cluster();
     return client;

@@ -165,19 +165,21 @@ const kafkaOnly: ReadonlyMap<string, string> = new Map([
   ["unclean.leader.election.enable", "an unclean election is an explicit command, never a setting"],
 ]);
 
+/** Throws INVALID_CONFIG unless the key is one of ours. */
+export const checkTopicConfigKey = (key: string): void => {
+  if (Object.hasOwn(topicSchema, key)) return;
+  const reason = kafkaOnly.get(key);
+  if (reason === undefined) throw unknownKey(key, "topic config", topicSchema);
+  throw new MillraceError(
+    ErrorCode.INVALID_CONFIG,
+    `${key}: a Kafka setting that Millrace does not have: ${reason}`,
+    { facts: { key } },
+  );
+};
+
 /** Checks and parses one topic config. Throws INVALID_CONFIG. */
 export const parseTopicConfig = (key: string, raw: string): string | number | boolean => {
-  if (!Object.hasOwn(topicSchema, key)) {
-    const reason = kafkaOnly.get(key);
-    if (reason === undefined) throw unknownKey(key, "topic config", topicSchema);
-    throw new MillraceError(
-      ErrorCode.INVALID_CONFIG,
-      `${key}: a Kafka setting that Millrace does not have: ${reason}`,
-      {
-        facts: { key },
-      },
-    );
-  }
+  checkTopicConfigKey(key);
   return parseSetting(key, topicSchema[key as TopicConfigKey], raw);
 };
 

@@ -132,15 +132,15 @@ const start = async (
   );
   await mirror.waitForRevision((await store.range({ key: keys.cluster })).revision, 10_000);
   await broker.start();
-  writeFileSync(join(directory, "endpoints.json"), `${JSON.stringify(listening)}\n`);
+  const { services, ...endpoints } = listening;
+  writeFileSync(join(directory, "endpoints.json"), `${JSON.stringify(endpoints)}\n`);
   ready.value = true;
-  for (const service of ["", ...listening.services]) health.set(service, true);
+  for (const service of ["", ...services]) health.set(service, true);
   undo.add(() => {
     ready.value = false;
-    for (const service of ["", ...listening.services]) health.set(service, false);
+    for (const service of ["", ...services]) health.set(service, false);
   });
   logger.info({ ...logs.recovery, cluster_id: clusterId }, "the log is recovered");
-  const { services: _, ...endpoints } = listening;
   return { endpoints, clusterId, stop: () => undo.run(logger) };
 };
 

@@ -1,0 +1,295 @@
+/** The controller's core: life cycle of topics and configs over the metadata store. */
+import { create } from "@bufbuild/protobuf";
+import { checkTopicConfigKey, checkTopicConfigs, checkTopicName } from "@millrace/config";
+import type { Clock, Logger, Random } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import {
+  type Compare,
+  decodeRecord,
+  encodeRecord,
+  keys,
+  type MetadataStore,
+} from "@millrace/metadata";
+import {
+  AdminService,
+  type AlterConfigsRequest,
+  type CreatePartitionsRequest,
+  type CreateTopicRequest,
+  type CreateTopicResponse,
+  CreateTopicResponseSchema,
+  type DeleteTopicRequest,
+} from "@millrace/proto/controller";
+import {
+  type BrokerRecord,
+  ClusterRecordSchema,
+  type TopicRecord,
+  TopicRecordSchema,
+} from "@millrace/proto/storage";
+import { topicIdOf } from "@millrace/record";
+import { bindService, type ServiceBinding } from "@millrace/rpc";
+import { assignReplicas } from "./assignment.ts";
+import { configEntries, describeTopics, listTopics } from "./describe.ts";
+import { Registry } from "./registry.ts";
+
+export interface ControllerOptions {
+  readonly store: MetadataStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly defaultReplicationFactor: number;
+  /** Conditions of every write; the election key's in a cluster, none in standalone. */
+  readonly guard?: readonly Compare[];
+}
+
+/** Version of the metadata that this code writes. */
+const FORMAT_VERSION = 1;
+const partitionsMax = 10_000;
+/** Times that a compare-and-set is tried again when somebody else was faster. */
+const attemptsMax = 10;
+
+const conflict = (name: string): MillraceError =>
+  new MillraceError(
+    ErrorCode.UNAVAILABLE,
+    `topic ${name} keeps changing under this request: retry`,
+    { retryAfterMs: 100 },
+  );
+
+const exists = (name: string): MillraceError =>
+  new MillraceError(
+    ErrorCode.TOPIC_ALREADY_EXISTS,
+    `topic ${name} exists: choose another name, or use it as it is`,
+  );
+
+const checkPartitionCount = (count: number): void => {
+  if (count >= 1 && count <= partitionsMax) return;
+  throw new MillraceError(
+    ErrorCode.INVALID_PARTITIONS,
+    `${count} partitions are not allowed: use 1 to ${partitionsMax}`,
+  );
+};
+
+export class Controller {
+  readonly #options: ControllerOptions;
+  readonly #registry: Registry;
+
+  constructor(options: ControllerOptions) {
+    this.#options = options;
+    this.#registry = new Registry(options.store, options.guard ?? []);
+  }
+
+  /** Makes the cluster's record when there is none; returns the cluster id. Throws DATA_DIRECTORY_UNUSABLE for
+   * metadata of a newer version. */
+  async bootstrapCluster(wantedId?: string): Promise<string> {
+    const { store, random } = this.#options;
+    const { kvs } = await store.range({ key: keys.cluster });
+    if (kvs[0] !== undefined) {
+      const { clusterId, formatVersion } = decodeRecord.cluster(kvs[0]);
+      if (formatVersion <= FORMAT_VERSION) return clusterId;
+      throw new MillraceError(
+        ErrorCode.DATA_DIRECTORY_UNUSABLE,
+        `the metadata has format ${formatVersion}, this version reads up to ${FORMAT_VERSION}: use a newer version`,
+      );
+    }
+    const id = wantedId ?? `c${Buffer.from(random.bytes(16)).toString("base64url").slice(0, 21)}`;
+    const record = create(ClusterRecordSchema, {
+      clusterId: id,
+      formatVersion: FORMAT_VERSION,
+      featureLevel: 1,
+    });
+    const absent: Compare = { key: keys.cluster, target: "createRevision", equals: 0 };
+    const value = encodeRecord.cluster(record);
+    await this.#registry.write([absent], [{ type: "put", key: keys.cluster, value }]);
+    return this.bootstrapCluster(id);
+  }
+
+  /** Registers a broker, under a lease in a cluster. */
+  async registerBroker(record: BrokerRecord, lease?: string): Promise<void> {
+    const key = keys.broker(record.brokerId);
+    const value = encodeRecord.broker(record);
+    const put = { type: "put", key, value, ...(lease === undefined ? {} : { lease }) } as const;
+    await this.#registry.write([], [put]);
+  }
+
+  /** Removes what interrupted calls left: partitions whose topic does not exist, or has fewer. */
+  async recover(): Promise<void> {
+    const counts = new Map<string, number>();
+    for (let after = "", more = true; more; ) {
+      const page = await this.#registry.topics(after, 1000);
+      for (const { id, record } of page.topics) counts.set(id, record.partitionCount);
+      after = page.topics.at(-1)?.record.name ?? after;
+      more = page.more;
+    }
+    const orphans = (await this.#registry.allPartitions())
+      .filter(({ record }) => record.partition >= (counts.get(topicIdOf(record.topicId)) ?? 0))
+      .map(({ kv }) => kv.key);
+    if (orphans.length === 0) return;
+    this.#options.logger.info(
+      { partitions: orphans.length },
+      "removing partitions without a topic",
+    );
+    await this.#registry.remove(orphans);
+  }
+
+  /** After a broker lost its unfsynced state as a sole replica: what it appends from now on has new epochs. */
+  async bumpLeaderEpochs(brokerId: number): Promise<void> {
+    for (const { record, kv } of await this.#registry.allPartitions()) {
+      if (record.leader !== brokerId) continue;
+      const unchanged: Compare = { key: kv.key, target: "modRevision", equals: kv.modRevision };
+      const value = encodeRecord.partition({ ...record, leaderEpoch: record.leaderEpoch + 1 });
+      await this.#registry.write([unchanged], [{ type: "put", key: kv.key, value }]);
+    }
+  }
+
+  async createTopic(request: CreateTopicRequest): Promise<CreateTopicResponse> {
+    const { name, configs, validateOnly } = request;
+    checkTopicName(name);
+    checkTopicConfigs(configs);
+    const partitionCount = request.partitionCount === 0 ? 1 : request.partitionCount;
+    checkPartitionCount(partitionCount);
+    const replicationFactor =
+      request.replicationFactor === 0
+        ? this.#options.defaultReplicationFactor
+        : request.replicationFactor;
+    const brokers = await this.#registry.brokers();
+    const start = this.#options.random.below(Math.max(1, brokers.length));
+    const assignment = assignReplicas(brokers, replicationFactor, 0, partitionCount, start);
+    if ((await this.#registry.findTopic(name)) !== undefined) throw exists(name);
+    const answer = { partitionCount, replicationFactor };
+    if (validateOnly) {
+      const revision = BigInt(await this.#registry.revision());
+      return create(CreateTopicResponseSchema, { ...answer, revision });
+    }
+    const topicId = this.#options.random.bytes(16);
+    const id = topicIdOf(topicId);
+    // Partitions first: a topic that can be seen is complete. What a crash leaves is removed at the start.
+    await this.#registry.putPartitions(id, 0, assignment);
+    const record = create(TopicRecordSchema, {
+      name,
+      topicId,
+      ...answer,
+      configs,
+      createdAtMs: BigInt(this.#options.clock.wallMs()),
+    });
+    const absent: Compare = { key: keys.topic(name), target: "createRevision", equals: 0 };
+    const value = encodeRecord.topic(record);
+    const put = { type: "put", key: keys.topic(name), value } as const;
+    const revision = await this.#registry.write([absent], [put]);
+    if (revision === undefined) {
+      await this.#registry.remove(assignment.map((_, partition) => keys.partition(id, partition)));
+      throw exists(name);
+    }
+    return create(CreateTopicResponseSchema, { ...answer, topicId, revision: BigInt(revision) });
+  }
+
+  async deleteTopic(request: DeleteTopicRequest): Promise<{ revision: bigint }> {
+    const topic = await this.#registry.topic(request.name);
+    if (request.topicId.length > 0 && topicIdOf(request.topicId) !== topic.id) {
+      throw new MillraceError(
+        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+        `topic ${request.name} has id ${topic.id}, not the one asked for: it was made again`,
+      );
+    }
+    const key = keys.topic(request.name);
+    const revision = await this.#registry.write(
+      [{ key, target: "modRevision", equals: topic.modRevision }],
+      [{ type: "delete", range: { key } }],
+    );
+    if (revision === undefined) throw conflict(request.name);
+    const partitions = await this.#registry.partitions(topic.id);
+    await this.#registry.remove(
+      partitions.map(({ record }) => keys.partition(topic.id, record.partition)),
+    );
+    return { revision: BigInt(revision) };
+  }
+
+  async createPartitions(request: CreatePartitionsRequest): Promise<{ revision: bigint }> {
+    checkPartitionCount(request.partitionCount);
+    return this.#change(request.name, request.validateOnly, async (topic) => {
+      const { record, id } = topic;
+      const first = record.partitionCount;
+      const count = request.partitionCount - first;
+      if (count <= 0) {
+        throw new MillraceError(
+          ErrorCode.INVALID_PARTITIONS,
+          `topic ${record.name} has ${first} partitions: their number only grows`,
+        );
+      }
+      const brokers = await this.#registry.brokers();
+      const start = this.#options.random.below(Math.max(1, brokers.length));
+      const { replicationFactor } = record;
+      const assignment = assignReplicas(brokers, replicationFactor, first, count, start);
+      if (!request.validateOnly) await this.#registry.putPartitions(id, first, assignment);
+      return { ...record, partitionCount: request.partitionCount };
+    });
+  }
+
+  async alterConfigs(request: AlterConfigsRequest): Promise<{ revision: bigint }> {
+    checkTopicConfigs(request.set);
+    for (const key of request.remove) checkTopicConfigKey(key);
+    return this.#change(request.topic, request.validateOnly, async ({ record }) => {
+      const configs = { ...record.configs, ...request.set };
+      for (const key of request.remove) {
+        if (Object.hasOwn(request.set, key)) {
+          throw new MillraceError(
+            ErrorCode.INVALID_REQUEST,
+            `${key} is set and removed: do one of them`,
+          );
+        }
+        delete configs[key];
+      }
+      checkTopicConfigs(configs);
+      return { ...record, configs };
+    });
+  }
+
+  /** The Admin service. */
+  bindings(): ServiceBinding[] {
+    const registry = this.#registry;
+    return [
+      bindService(AdminService, {
+        createTopic: (request) => this.createTopic(request),
+        deleteTopic: async (request) =>
+          message("DeleteTopicResponse", await this.deleteTopic(request)),
+        createPartitions: async (request) =>
+          message("CreatePartitionsResponse", await this.createPartitions(request)),
+        alterConfigs: async (request) =>
+          message("AlterConfigsResponse", await this.alterConfigs(request)),
+        describeConfigs: async (request) =>
+          message("DescribeConfigsResponse", {
+            configs: configEntries((await registry.topic(request.topic)).record.configs),
+          }),
+        listTopics: (request) => listTopics(registry, request),
+        describeTopics: (request) => describeTopics(registry, request),
+      }),
+    ];
+  }
+
+  /** Changes a topic's record by compare-and-set. */
+  async #change(
+    name: string,
+    validateOnly: boolean,
+    change: (topic: {
+      record: TopicRecord;
+      id: ReturnType<typeof topicIdOf>;
+    }) => Promise<TopicRecord>,
+  ): Promise<{ revision: bigint }> {
+    for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
+      const topic = await this.#registry.topic(name);
+      const changed = await change(topic);
+      if (validateOnly) return { revision: BigInt(await this.#registry.revision()) };
+      const key = keys.topic(name);
+      const revision = await this.#registry.write(
+        [{ key, target: "modRevision", equals: topic.modRevision }],
+        [{ type: "put", key, value: encodeRecord.topic(changed) }],
+      );
+      if (revision !== undefined) return { revision: BigInt(revision) };
+    }
+    throw conflict(name);
+  }
+}
+
+/** A message literal of the controller's package. */
+const message = <N extends string, T extends object>(name: N, fields: T) => ({
+  $typeName: `millrace.controller.v1.${name}` as const,
+  ...fields,
+});

@@ -1,0 +1,2 @@
+export { assignReplicas, type Candidate } from "./assignment.ts";
+export { Controller, type ControllerOptions } from "./controller.ts";

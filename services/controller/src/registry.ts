@@ -1,0 +1,147 @@
+/** Reads and guarded writes of the metadata that the controller owns. */
+import { create } from "@bufbuild/protobuf";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import {
+  type Compare,
+  decodeRecord,
+  encodeRecord,
+  type KeyValue,
+  keys,
+  type MetadataStore,
+  type Operation,
+} from "@millrace/metadata";
+import {
+  type PartitionRecord,
+  PartitionRecordSchema,
+  type TopicRecord,
+} from "@millrace/proto/storage";
+import type { TopicId } from "@millrace/record";
+import { topicIdBytes, topicIdOf } from "@millrace/record";
+import type { Candidate } from "./assignment.ts";
+
+/** Operations of one transaction that are not compares of the guard; below etcd's 128. */
+const chunkSize = 100;
+
+/** A topic as it is stored. */
+export interface StoredTopic {
+  readonly record: TopicRecord;
+  readonly id: TopicId;
+  readonly modRevision: number;
+}
+
+export class Registry {
+  readonly #store: MetadataStore;
+  /** Must hold at every write: "I am still the controller". */
+  readonly #guard: readonly Compare[];
+
+  constructor(store: MetadataStore, guard: readonly Compare[]) {
+    this.#store = store;
+    this.#guard = guard;
+  }
+
+  async revision(): Promise<number> {
+    return (await this.#store.range({ key: keys.cluster })).revision;
+  }
+
+  async findTopic(name: string): Promise<StoredTopic | undefined> {
+    const { kvs } = await this.#store.range({ key: keys.topic(name) });
+    return kvs[0] === undefined ? undefined : toTopic(kvs[0]);
+  }
+
+  /** Throws UNKNOWN_TOPIC_OR_PARTITION. */
+  async topic(name: string): Promise<StoredTopic> {
+    const found = await this.findTopic(name);
+    if (found !== undefined) return found;
+    throw new MillraceError(
+      ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+      `no topic ${JSON.stringify(name.slice(0, 80))}: create it, or check the name`,
+    );
+  }
+
+  /** Topics in order of name, after one. */
+  async topics(after: string, limit: number): Promise<{ topics: StoredTopic[]; more: boolean }> {
+    const { kvs, more } = await this.#store.range(
+      { prefix: keys.topics },
+      { limit, ...(after === "" ? {} : { startAfter: keys.topic(after) }) },
+    );
+    return { topics: kvs.map(toTopic), more };
+  }
+
+  async brokers(): Promise<Candidate[]> {
+    const { kvs } = await this.#store.range({ prefix: keys.brokers });
+    return kvs.map((kv) => {
+      const { brokerId, rack } = decodeRecord.broker(kv);
+      return { brokerId, rack };
+    });
+  }
+
+  /** Partitions of a topic in order of index. */
+  async partitions(id: TopicId): Promise<{ record: PartitionRecord; modRevision: number }[]> {
+    const { kvs } = await this.#store.range({ prefix: keys.partitionsOf(id) });
+    return kvs
+      .map((kv) => ({ record: decodeRecord.partition(kv), modRevision: kv.modRevision }))
+      .sort((a, b) => a.record.partition - b.record.partition);
+  }
+
+  async allPartitions(): Promise<{ record: PartitionRecord; kv: KeyValue }[]> {
+    const { kvs } = await this.#store.range({ prefix: keys.partitions });
+    return kvs.map((kv) => ({ record: decodeRecord.partition(kv), kv }));
+  }
+
+  /** Writes partition records that are not there yet, in as many transactions as it takes. */
+  async putPartitions(id: TopicId, first: number, assignment: readonly number[][]): Promise<void> {
+    for (let at = 0; at < assignment.length; at += chunkSize) {
+      const puts = assignment.slice(at, at + chunkSize).map((replicas, i): Operation => {
+        const partition = first + at + i;
+        const record = create(PartitionRecordSchema, {
+          topicId: topicIdBytes(id),
+          partition,
+          replicas,
+          isr: replicas,
+          leader: replicas[0] ?? 0,
+          leaderEpoch: 1,
+        });
+        const key = keys.partition(id, partition);
+        return { type: "put", key, value: encodeRecord.partition(record) };
+      });
+      await this.write([], puts);
+    }
+  }
+
+  /** Removes keys, in as many transactions as it takes. */
+  async remove(names: readonly string[]): Promise<void> {
+    for (let at = 0; at < names.length; at += chunkSize) {
+      const deletes = names
+        .slice(at, at + chunkSize)
+        .map((key): Operation => ({ type: "delete", range: { key } }));
+      await this.write([], deletes);
+    }
+  }
+
+  /** One guarded transaction; undefined when a compare did not hold. Throws NOT_CONTROLLER when it was the
+   * guard's. Returns the revision. */
+  async write(
+    compares: readonly Compare[],
+    operations: readonly Operation[],
+  ): Promise<number | undefined> {
+    const result = await this.#store.txn([...this.#guard, ...compares], operations);
+    if (result.succeeded) return result.revision;
+    await this.#checkGuard();
+    return undefined;
+  }
+
+  async #checkGuard(): Promise<void> {
+    if (this.#guard.length === 0) return;
+    const { succeeded } = await this.#store.txn(this.#guard, []);
+    if (succeeded) return;
+    throw new MillraceError(
+      ErrorCode.NOT_CONTROLLER,
+      "another controller has taken over: refresh the metadata",
+    );
+  }
+}
+
+const toTopic = (kv: KeyValue): StoredTopic => {
+  const record = decodeRecord.topic(kv);
+  return { record, id: topicIdOf(record.topicId), modRevision: kv.modRevision };
+};

@@ -1,0 +1,202 @@
+/** Everything that the server counts, by the names of `docs/reference/metrics.md`. */
+import type { BrokerMetrics } from "@millrace/broker";
+import type { LogManager, LogObserver } from "@millrace/log";
+import { latencyBuckets, Metrics } from "@millrace/observability";
+import type { CallObserver } from "@millrace/rpc/grpc";
+
+export interface ServerMetrics {
+  readonly registry: Metrics;
+  readonly broker: BrokerMetrics;
+  readonly log: LogObserver;
+  readonly calls: CallObserver;
+  connections(open: number): void;
+  /** From now on the log's sizes are read at every scrape. */
+  watchLogs(logs: LogManager): void;
+}
+
+const brokerMetrics = (metrics: Metrics): BrokerMetrics => {
+  const records = metrics.counter({
+    name: "millrace_broker_produce_records_total",
+    help: "Records appended.",
+  });
+  const bytesIn = metrics.counter({
+    name: "millrace_broker_produce_bytes_total",
+    help: "Batch bytes appended.",
+  });
+  const requests = metrics.counter({
+    name: "millrace_broker_produce_requests_total",
+    help: "Produce requests answered.",
+  });
+  const latency = metrics.histogram({
+    name: "millrace_broker_produce_latency_seconds",
+    help: "From a produce request's arrival to its acknowledgement.",
+    buckets: latencyBuckets,
+  });
+  const fetches = metrics.counter({
+    name: "millrace_broker_fetch_responses_total",
+    help: "Fetch messages with batches sent.",
+  });
+  const bytesOut = metrics.counter({
+    name: "millrace_broker_fetch_bytes_total",
+    help: "Batch bytes fetched.",
+  });
+  const errors = metrics.counter({
+    name: "millrace_broker_errors_total",
+    help: "Failed requests and cursors by error code.",
+    labels: ["code"],
+  });
+  return {
+    onProduce: (durationMs, error) => {
+      requests.add(1);
+      if (error === undefined) latency.observe(durationMs / 1000);
+      else errors.add(1, { code: error.codeName });
+    },
+    onAppend: (count, bytes) => {
+      records.add(count);
+      bytesIn.add(bytes);
+    },
+    onFetch: (bytes) => {
+      fetches.add(1);
+      bytesOut.add(bytes);
+    },
+    onError: (error) => errors.add(1, { code: error.codeName }),
+  };
+};
+
+const logMetrics = (metrics: Metrics): LogObserver => {
+  const fsync = metrics.histogram({
+    name: "millrace_log_fsync_latency_seconds",
+    help: "Write and fsync of one round of the commit journal.",
+    buckets: latencyBuckets,
+  });
+  const batches = metrics.histogram({
+    name: "millrace_log_fsync_batches_count",
+    help: "Batches made durable by one fsync.",
+    buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000],
+  });
+  const fsyncs = metrics.counter({
+    name: "millrace_log_fsyncs_total",
+    help: "Fsyncs of the commit journal.",
+  });
+  const failures = metrics.counter({
+    name: "millrace_log_disk_failures_total",
+    help: "Failures of the disk; writes have stopped.",
+  });
+  const rolls = metrics.counter({
+    name: "millrace_log_segment_rolls_total",
+    help: "Segments begun.",
+  });
+  const deleted = metrics.counter({
+    name: "millrace_log_deleted_bytes_total",
+    help: "Bytes of segments removed by retention.",
+  });
+  const tail = metrics.counter({
+    name: "millrace_log_tail_reads_total",
+    help: "Reads by whether the tail cache had the data.",
+    labels: ["hit"],
+  });
+  const full = metrics.gauge({
+    name: "millrace_log_disk_full_count",
+    help: "1 while writes are refused for lack of space.",
+  });
+  return {
+    onCommit: (count, _bytes, syncMs) => {
+      if (syncMs <= 0) return;
+      fsyncs.add(1);
+      fsync.observe(syncMs / 1000);
+      batches.observe(count);
+    },
+    onFsyncError: () => failures.add(1),
+    onRoll: () => rolls.add(1),
+    onSegmentDeleted: (bytes) => deleted.add(bytes),
+    onTailCache: (hit) => tail.add(1, { hit: String(hit) }),
+    onDiskFull: (isFull) => full.set(isFull ? 1 : 0),
+  };
+};
+
+const callMetrics = (metrics: Metrics): CallObserver => {
+  const calls = metrics.counter({
+    name: "millrace_rpc_calls_total",
+    help: "Calls that have ended, by method and error code.",
+    labels: ["method", "code"],
+  });
+  const open = metrics.gauge({ name: "millrace_rpc_open_calls_count", help: "Calls under way." });
+  let count = 0;
+  return {
+    onCallStart: () => {
+      count += 1;
+      open.set(count);
+    },
+    onCallEnd: ({ path, code }) => {
+      count -= 1;
+      open.set(count);
+      calls.add(1, { method: path, code });
+    },
+  };
+};
+
+/** Queues with a bound: name of the metric's middle part, what is in it, and its limit. */
+const watch = (metrics: Metrics, logs: LogManager): void => {
+  const gauge = (what: string, help: string) =>
+    metrics.gauge({ name: `millrace_log_${what}`, help });
+  const used = gauge("journal_used_bytes", "Journal space that can not be written over yet.");
+  const usedMax = gauge("journal_limit_bytes", "Bound of the journal.");
+  const tail = gauge("tail_cache_bytes", "Newest batches in memory.");
+  const tailMax = gauge("tail_cache_limit_bytes", "Bound of the tail cache.");
+  const pending = gauge("pending_bytes", "Bytes accepted and not yet on the disk.");
+  const pendingMax = gauge("pending_limit_bytes", "Bound of what is pending.");
+  const files = gauge("open_files_count", "Open segment files.");
+  const filesMax = gauge("open_files_limit_count", "Bound of open segment files.");
+  const index = gauge("index_cache_bytes", "Index entries in memory.");
+  const size = gauge("size_bytes", "Bytes of all segments.");
+  const segments = gauge("segments_count", "Segments.");
+  const partitions = metrics.gauge({
+    name: "millrace_log_partitions_count",
+    help: "Partitions by state.",
+    labels: ["state"],
+  });
+  const lag = gauge("high_watermark_lag_messages", "Records appended and not yet readable.");
+  metrics.onCollect(() => {
+    const now = logs.gauges();
+    used.set(now.journalBytesUsed);
+    usedMax.set(now.journalBytesMax);
+    tail.set(now.tailCacheBytes);
+    tailMax.set(now.tailCacheBytesMax);
+    pending.set(now.pendingBytes);
+    pendingMax.set(now.pendingBytesMax);
+    files.set(now.openFiles);
+    filesMax.set(now.openFilesMax);
+    index.set(now.indexCacheBytes);
+    const states = { online: 0, offline: 0, stopped: 0 };
+    let bytes = 0;
+    let count = 0;
+    let behind = 0;
+    for (const log of logs.partitions()) {
+      states[log.state.kind] += 1;
+      bytes += log.sizeBytes;
+      count += log.segmentCount;
+      behind += log.logEndOffset - log.highWatermark;
+    }
+    size.set(bytes);
+    segments.set(count);
+    lag.set(behind);
+    for (const [state, value] of Object.entries(states)) partitions.set(value, { state });
+  });
+};
+
+/** All metrics of a server, registered. */
+export const serverMetrics = (): ServerMetrics => {
+  const metrics = new Metrics();
+  const connections = metrics.gauge({
+    name: "millrace_rpc_connections_count",
+    help: "Open client connections.",
+  });
+  return {
+    registry: metrics,
+    broker: brokerMetrics(metrics),
+    log: logMetrics(metrics),
+    calls: callMetrics(metrics),
+    connections: (open) => connections.set(open),
+    watchLogs: (logs) => watch(metrics, logs),
+  };
+};
