@@ -1,0 +1,80 @@
+/** How consumed records are printed. */
+import type { ConsumedRecord } from "@millrace/client";
+import { UsageError } from "./io.ts";
+import { unescape } from "./lines.ts";
+
+/** Bytes of one record. */
+export type Formatter = (record: ConsumedRecord) => Buffer;
+
+const newline = Buffer.from("\n");
+const nothing = Buffer.alloc(0);
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+/** Text where it is text, else base64 under another name. */
+const jsonBytes = (name: string, bytes: Uint8Array | null): Record<string, unknown> => {
+  if (bytes === null) return { [name]: null };
+  try {
+    return { [name]: decoder.decode(bytes) };
+  } catch {
+    return { [`${name}_base64`]: Buffer.from(bytes).toString("base64") };
+  }
+};
+
+const asJson: Formatter = (record) => {
+  const headers = record.headers.map(({ name, value }) => ({ name, ...jsonBytes("value", value) }));
+  const object = {
+    topic: record.topic,
+    partition: record.partition,
+    offset: Number(record.offset),
+    timestamp: new Date(record.timestampMs).toISOString(),
+    ...jsonBytes("key", record.key),
+    ...jsonBytes("value", record.value),
+    headers,
+  };
+  return Buffer.from(`${JSON.stringify(object)}\n`);
+};
+
+const asValue: Formatter = ({ value }) => Buffer.concat([value ?? nothing, newline]);
+
+const headersText = (record: ConsumedRecord): string =>
+  record.headers
+    .map(({ name, value }) => `${name}=${value === null ? "" : Buffer.from(value).toString()}`)
+    .join(",");
+
+const directives: Readonly<Record<string, (record: ConsumedRecord) => Uint8Array>> = {
+  t: ({ topic }) => Buffer.from(topic),
+  p: ({ partition }) => Buffer.from(String(partition)),
+  o: ({ offset }) => Buffer.from(String(offset)),
+  k: ({ key }) => key ?? nothing,
+  v: ({ value }) => value ?? nothing,
+  h: (record) => Buffer.from(headersText(record)),
+  T: ({ timestampMs }) => Buffer.from(String(timestampMs)),
+  "%": () => Buffer.from("%"),
+};
+
+/** `%t %p %o %k %v %h %T` (topic, partition, offset, key, value, headers, timestamp in ms), `%%`, and escapes. */
+const asTemplate = (template: string): Formatter => {
+  const parts: ((record: ConsumedRecord) => Uint8Array)[] = [];
+  const pieces = template.split(/(%.)/s);
+  for (const piece of pieces) {
+    if (piece.length !== 2 || piece[0] !== "%") {
+      const bytes = unescape(piece);
+      if (bytes.length > 0) parts.push(() => bytes);
+      continue;
+    }
+    const directive = directives[piece[1] ?? ""];
+    if (directive === undefined) {
+      throw new UsageError(`--format: ${piece} is unknown: use %t %p %o %k %v %h %T or %%`);
+    }
+    parts.push(directive);
+  }
+  return (record) => Buffer.concat(parts.map((part) => part(record)));
+};
+
+/** The formatter that `--format` names. Throws UsageError. */
+export const formatterOf = (format: string): Formatter => {
+  if (format === "value") return asValue;
+  if (format === "json") return asJson;
+  if (format.includes("%")) return asTemplate(format);
+  throw new UsageError(`--format ${format}: use value, json, or a template with %v`);
+};

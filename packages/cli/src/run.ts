@@ -1,0 +1,84 @@
+/** The command line as a function: arguments in, exit code out. */
+import { MillraceError } from "@millrace/errors";
+import { Command, CommanderError } from "commander";
+import { brokerGroup, clusterGroup } from "./cluster.ts";
+import { completionCommand } from "./completion.ts";
+import { consumeCommand } from "./consume.ts";
+import { ClosedPipe, exitCodes, type Io, UsageError, write } from "./io.ts";
+import { logCommand } from "./log.ts";
+import { produceCommand } from "./produce.ts";
+import { topicCommand } from "./topic.ts";
+
+const serve = (io: Io, ended: (code: number) => void): Command =>
+  new Command("serve")
+    .description("Run the standalone server")
+    .helpOption(false)
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .argument("[FLAGS…]")
+    .action(async (flags: string[]) => {
+      const { runServer } = await import("@millrace/standalone");
+      ended(await runServer(flags, io.env));
+    });
+
+/** All commands, writing to `io`. */
+export const program = (io: Io, ended: (code: number) => void = () => {}): Command => {
+  const root = new Command("millrace")
+    .description("Millrace: an event-streaming platform over gRPC")
+    .enablePositionalOptions()
+    .showSuggestionAfterError()
+    .addHelpText("after", "\nExample:\n  echo hello | millrace produce logs");
+  root.addCommand(serve(io, ended));
+  for (const make of [
+    topicCommand,
+    produceCommand,
+    consumeCommand,
+    brokerGroup,
+    clusterGroup,
+    logCommand,
+  ]) {
+    root.addCommand(make(io));
+  }
+  root.addCommand(completionCommand(io, () => root));
+  quiet(root, io);
+  return root;
+};
+
+/** Commander throws instead of ending the process, and writes where it is told. */
+const quiet = (command: Command, io: Io): void => {
+  command.exitOverride();
+  command.configureOutput({
+    writeOut: (text) => void io.stdout.write(text),
+    writeErr: (text) => void io.stderr.write(text),
+    outputError: () => {},
+  });
+  for (const sub of command.commands) quiet(sub, io);
+};
+
+const report = async (io: Io, thrown: unknown): Promise<number> => {
+  if (thrown instanceof ClosedPipe) return exitCodes.done;
+  if (io.signal.aborted) return exitCodes.interrupted;
+  if (thrown instanceof CommanderError) {
+    if (thrown.exitCode === 0) return exitCodes.done;
+    if (thrown.code === "commander.help") return exitCodes.usage;
+    const text = thrown.message.replace(/^error: /, "").replaceAll("\n", " ");
+    await write(io.stderr, `error: INVALID_REQUEST: ${text}: see --help\n`);
+    return exitCodes.usage;
+  }
+  const error = MillraceError.from(thrown);
+  await write(io.stderr, `error: ${error.codeName}: ${error.message.replaceAll("\n", " ")}\n`);
+  return error instanceof UsageError ? exitCodes.usage : exitCodes.failed;
+};
+
+/** Runs a command line. Never rejects. */
+export const run = async (argv: readonly string[], io: Io): Promise<number> => {
+  let code: number = exitCodes.done;
+  try {
+    await program(io, (ended) => {
+      code = ended;
+    }).parseAsync([...argv], { from: "user" });
+    return io.signal.aborted && code === exitCodes.done ? exitCodes.interrupted : code;
+  } catch (thrown) {
+    return report(io, thrown).catch(() => exitCodes.failed);
+  }
+};

@@ -1,0 +1,115 @@
+/** What the commands that talk to a cluster share. */
+import type { Client } from "@millrace/client";
+import { Command, Option } from "commander";
+import { type Io, wholeNumber, write } from "./io.ts";
+
+export interface ClusterFlags {
+  readonly bootstrap: string;
+  readonly timeout: string;
+}
+
+/** A command with the flags that reach a cluster. */
+export const clusterCommand = (
+  name: string,
+  description: string,
+  example: string,
+  io: Io,
+): Command =>
+  new Command(name)
+    .description(description)
+    .addOption(
+      new Option("--bootstrap <HOST:PORT,…>", "servers to ask first")
+        .default(io.env["MILLRACE_BOOTSTRAP"] ?? "localhost:7400")
+        .env("MILLRACE_BOOTSTRAP"),
+    )
+    .addOption(new Option("--timeout <SECONDS>", "longest wait for the cluster").default("30"))
+    .addHelpText("after", `\nExample:\n  ${example}`);
+
+/** Adds `--output table|json`. */
+export const withOutput = (command: Command): Command =>
+  command.addOption(
+    new Option("--output <FORMAT>", "how to print").choices(["table", "json"]).default("table"),
+  );
+
+/** Runs with a connected client, which is closed at the end. */
+export const withClient = async <T>(
+  flags: ClusterFlags,
+  use: (client: Client) => Promise<T>,
+): Promise<T> => {
+  const { connect } = await import("@millrace/client");
+  const timeoutMs = wholeNumber("--timeout", flags.timeout, 1, 86_400) * 1000;
+  const client = await connect({
+    bootstrap: flags.bootstrap.split(",").map((endpoint) => endpoint.trim()),
+    clientId: "millrace-cli",
+    adminTimeoutMs: timeoutMs,
+  });
+  try {
+    return await use(client);
+  } finally {
+    await client.close();
+  }
+};
+
+/** JSON for scripts: 64-bit integers as numbers, bytes as hex. */
+export const toJson = (value: unknown): string =>
+  JSON.stringify(
+    value,
+    (_key, item: unknown) => {
+      if (typeof item === "bigint") return Number(item);
+      if (item instanceof Uint8Array) return Buffer.from(item).toString("hex");
+      if (typeof item === "object" && item !== null && "type" in item && item.type === "Buffer") {
+        return Buffer.from((item as unknown as { data: number[] }).data).toString("hex");
+      }
+      return item;
+    },
+    2,
+  );
+
+/** Prints one JSON document, or a table. */
+export const print = async (
+  io: Io,
+  output: string,
+  json: unknown,
+  head: readonly string[],
+  rows: readonly (readonly (string | number | bigint)[])[],
+): Promise<void> => {
+  if (output === "json") {
+    await write(io.stdout, `${toJson(json)}\n`);
+    return;
+  }
+  await write(io.stdout, await tableText(head, rows));
+};
+
+/** A plain table, columns aligned, no frame: easy to read and to cut. */
+export const tableText = async (
+  head: readonly string[],
+  rows: readonly (readonly (string | number | bigint)[])[],
+): Promise<string> => {
+  const { default: Table } = await import("cli-table3");
+  const bare = {
+    top: "",
+    "top-mid": "",
+    "top-left": "",
+    "top-right": "",
+    bottom: "",
+    "bottom-mid": "",
+    "bottom-left": "",
+    "bottom-right": "",
+    left: "",
+    "left-mid": "",
+    mid: "",
+    "mid-mid": "",
+    right: "",
+    "right-mid": "",
+    middle: "  ",
+  };
+  const table = new Table({
+    head: [...head],
+    chars: bare,
+    style: { head: [], border: [], "padding-left": 0, "padding-right": 0 },
+  });
+  for (const row of rows) table.push(row.map(String));
+  return `${table.toString().replaceAll(/ +$/gm, "")}\n`;
+};
+
+export const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");

@@ -1,0 +1,236 @@
+/** `millrace topic …`. */
+import { ErrorCode, hasCode } from "@millrace/errors";
+import { ConfigSource } from "@millrace/proto/controller";
+import { Command } from "commander";
+import { type Io, UsageError, wholeNumber, write } from "./io.ts";
+import {
+  type ClusterFlags,
+  clusterCommand,
+  hexOf,
+  print,
+  tableText,
+  toJson,
+  withClient,
+  withOutput,
+} from "./shared.ts";
+
+type Flags = ClusterFlags & Readonly<Record<string, unknown>>;
+
+const collect = (value: string, all: readonly string[] = []): string[] => [...all, value];
+
+/** `K=V` pairs as a record. Throws UsageError. */
+export const parseConfigs = (pairs: readonly string[] = []): Record<string, string> => {
+  const configs: Record<string, string> = {};
+  for (const pair of pairs) {
+    const at = pair.indexOf("=");
+    if (at < 1) throw new UsageError(`--config ${pair}: use KEY=VALUE`);
+    configs[pair.slice(0, at)] = pair.slice(at + 1);
+  }
+  return configs;
+};
+
+const create = (io: Io): Command =>
+  clusterCommand("create", "Create a topic", "millrace topic create logs --partitions 4", io)
+    .argument("<NAME>")
+    .option("--partitions <N>", "number of partitions", "1")
+    .option(
+      "--replication-factor <N>",
+      "replicas per partition; 0 means the cluster's default",
+      "0",
+    )
+    .option("--config <K=V>", "a topic config; may be repeated", collect)
+    .option("--if-not-exists", "succeed when the topic is there already")
+    .action(async (name: string, flags: Flags) => {
+      const configs = parseConfigs(flags["config"] as string[] | undefined);
+      const partitionCount = wholeNumber("--partitions", String(flags["partitions"]), 1, 10_000);
+      const replicationFactor = wholeNumber(
+        "--replication-factor",
+        String(flags["replicationFactor"]),
+        0,
+        32,
+      );
+      await withClient(flags, async (client) => {
+        try {
+          await client.admin.createTopic({ name, partitionCount, replicationFactor, configs });
+          await write(io.stderr, `created topic ${name} with ${partitionCount} partition(s)\n`);
+        } catch (thrown) {
+          const there = hasCode(thrown, ErrorCode.TOPIC_ALREADY_EXISTS);
+          if (!there || flags["ifNotExists"] !== true) throw thrown;
+          await write(io.stderr, `topic ${name} exists already\n`);
+        }
+      });
+    });
+
+const list = (io: Io): Command =>
+  withOutput(clusterCommand("list", "List topics", "millrace topic list --output json", io)).action(
+    async (flags: Flags) => {
+      await withClient(flags, async (client) => {
+        const topics = [];
+        for await (const topic of client.admin.listTopics()) topics.push(topic);
+        const rows = topics.map((topic) => [
+          topic.name,
+          topic.partitionCount,
+          topic.replicationFactor,
+          hexOf(topic.topicId),
+        ]);
+        const json = topics.map(({ name, topicId, partitionCount, replicationFactor }) => ({
+          name,
+          topic_id: hexOf(topicId),
+          partitions: partitionCount,
+          replication_factor: replicationFactor,
+        }));
+        await print(
+          io,
+          String(flags["output"]),
+          json,
+          ["NAME", "PARTITIONS", "REPLICAS", "ID"],
+          rows,
+        );
+      });
+    },
+  );
+
+const describe = (io: Io): Command =>
+  withOutput(
+    clusterCommand("describe", "Describe a topic", "millrace topic describe logs", io).argument(
+      "<NAME>",
+    ),
+  ).action(async (name: string, flags: Flags) => {
+    await withClient(flags, async (client) => {
+      const [topic] = await client.admin.describeTopics([name]);
+      if (topic === undefined) return;
+      const logs = await client.admin.describeLogs([name]);
+      const partitions = topic.partitions.map((one) => {
+        const log = logs.find((found) => found.partition === one.partition);
+        return {
+          partition: one.partition,
+          leader: one.leader ?? null,
+          leader_epoch: one.leaderEpoch,
+          replicas: one.replicas,
+          isr: one.isr,
+          elr: one.elr,
+          log_start_offset: log?.logStartOffset ?? null,
+          high_watermark: log?.highWatermark ?? null,
+          size_bytes: log?.sizeBytes ?? null,
+          error: log?.error?.message ?? null,
+        };
+      });
+      const configs = topic.configs.map(({ key, value, source }) => ({
+        key,
+        value,
+        source: (ConfigSource[source] ?? "unspecified").toLowerCase(),
+      }));
+      const json = {
+        name: topic.name,
+        topic_id: hexOf(topic.topicId),
+        replication_factor: topic.replicationFactor,
+        configs,
+        partitions,
+      };
+      if (flags["output"] === "json") {
+        await write(io.stdout, `${toJson(json)}\n`);
+        return;
+      }
+      await write(
+        io.stdout,
+        `${topic.name}  id ${json.topic_id}  replicas ${topic.replicationFactor}\n\n`,
+      );
+      const head = [
+        "PARTITION",
+        "LEADER",
+        "EPOCH",
+        "REPLICAS",
+        "ISR",
+        "ELR",
+        "START",
+        "HIGH WATERMARK",
+        "BYTES",
+      ];
+      const rows = partitions.map((one) => [
+        one.partition,
+        one.leader ?? "none",
+        one.leader_epoch,
+        one.replicas.join(","),
+        one.isr.join(","),
+        one.elr.join(",") || "-",
+        one.log_start_offset ?? "?",
+        one.high_watermark ?? "?",
+        one.size_bytes ?? one.error ?? "?",
+      ]);
+      await write(io.stdout, await tableText(head, rows));
+      const settings = configs.map(({ key, value, source }) => [key, value, source]);
+      await write(io.stdout, `\n${await tableText(["CONFIG", "VALUE", "SOURCE"], settings)}`);
+    });
+  });
+
+const alter = (io: Io): Command =>
+  clusterCommand(
+    "alter",
+    "Add partitions or change configs",
+    "millrace topic alter logs --config retention.ms=1d",
+    io,
+  )
+    .argument("<NAME>")
+    .option("--partitions <N>", "new number of partitions; it only grows")
+    .option("--config <K=V>", "a topic config to set; K= alone goes back to the default", collect)
+    .action(async (name: string, flags: Flags) => {
+      const configs = parseConfigs(flags["config"] as string[] | undefined);
+      const { partitions } = flags;
+      const names = Object.keys(configs);
+      if (partitions === undefined && names.length === 0) {
+        throw new UsageError("nothing to change: give --partitions or --config");
+      }
+      const set = Object.fromEntries(Object.entries(configs).filter(([, value]) => value !== ""));
+      const remove = names.filter((key) => configs[key] === "");
+      await withClient(flags, async (client) => {
+        if (names.length > 0) await client.admin.alterConfigs(name, { set, remove });
+        if (partitions !== undefined) {
+          const count = wholeNumber("--partitions", String(partitions), 1, 10_000);
+          await client.admin.createPartitions(name, count);
+        }
+        await write(io.stderr, `altered topic ${name}\n`);
+      });
+    });
+
+const remove = (io: Io): Command =>
+  clusterCommand(
+    "delete",
+    "Delete a topic and its records, for good",
+    "millrace topic delete logs",
+    io,
+  )
+    .argument("<NAME>")
+    .action(async (name: string, flags: Flags) => {
+      await withClient(flags, async (client) => {
+        await client.admin.deleteTopic(name);
+        await write(io.stderr, `deleted topic ${name}\n`);
+      });
+    });
+
+const truncate = (io: Io): Command =>
+  clusterCommand(
+    "truncate",
+    "Delete records before an offset",
+    "millrace topic truncate logs --partition 0 --before 1000",
+    io,
+  )
+    .argument("<NAME>")
+    .requiredOption("--partition <P>", "partition")
+    .requiredOption("--before <OFFSET>", "first offset to keep")
+    .action(async (name: string, flags: Flags) => {
+      const partition = wholeNumber("--partition", String(flags["partition"]), 0, 0xffff_ffff);
+      const before = wholeNumber("--before", String(flags["before"]), 0, Number.MAX_SAFE_INTEGER);
+      await withClient(flags, async (client) => {
+        const start = await client.admin.deleteRecords(name, partition, BigInt(before));
+        await write(io.stderr, `${name}-${partition} starts at offset ${start}\n`);
+      });
+    });
+
+/** The group with all its commands. */
+export const topicCommand = (io: Io): Command => {
+  const group = new Command("topic").description(
+    "Create, list, describe, change and delete topics",
+  );
+  for (const make of [create, list, describe, alter, remove, truncate]) group.addCommand(make(io));
+  return group;
+};
