@@ -1,7 +1,7 @@
 /** How consumed records are printed. */
 import type { ConsumedRecord } from "@millrace/client";
 import { UsageError } from "./io.ts";
-import { unescape } from "./lines.ts";
+import { unescapeText } from "./lines.ts";
 
 /** Bytes of one record. */
 export type Formatter = (record: ConsumedRecord) => Buffer;
@@ -58,7 +58,7 @@ const asTemplate = (template: string): Formatter => {
   const pieces = template.split(/(%.)/s);
   for (const piece of pieces) {
     if (piece.length !== 2 || piece[0] !== "%") {
-      const bytes = unescape(piece);
+      const bytes = unescapeText(piece);
       if (bytes.length > 0) parts.push(() => bytes);
       continue;
     }

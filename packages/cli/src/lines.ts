@@ -39,7 +39,7 @@ const escapes: Readonly<Record<string, string>> = {
 };
 
 /** `\n`, `\t`, `\r`, `\0`, `\\` and `\xHH` in a flag's text. */
-export const unescape = (text: string): Buffer => {
+export const unescapeText = (text: string): Buffer => {
   const bytes: Buffer[] = [];
   for (let i = 0; i < text.length; i += 1) {
     const next = text[i + 1] ?? "";

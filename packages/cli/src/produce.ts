@@ -11,7 +11,7 @@ import type {
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { type Command, Option } from "commander";
 import { type Io, UsageError, wholeNumber, write } from "./io.ts";
-import { splitRecords, unescape } from "./lines.ts";
+import { splitRecords, unescapeText } from "./lines.ts";
 import { type ClusterFlags, clusterCommand, withClient } from "./shared.ts";
 
 type Flags = ClusterFlags & Readonly<Record<string, unknown>>;
@@ -63,7 +63,7 @@ const shapeOf = (topic: string, flags: Flags): Shape => {
         ? undefined
         : wholeNumber("--partition", String(partition), 0, 0xffff_ffff),
     key: key === undefined ? undefined : String(key),
-    keySeparator: keySeparator === undefined ? undefined : unescape(String(keySeparator)),
+    keySeparator: keySeparator === undefined ? undefined : unescapeText(String(keySeparator)),
     headers: headersOf((header as string[] | undefined) ?? []),
     nullValue: nullValue === undefined ? undefined : Buffer.from(String(nullValue)),
   };
@@ -88,7 +88,7 @@ const checkFiles = async (files: readonly string[]): Promise<void> => {
 };
 
 async function* pieces(files: readonly string[], flags: Flags, io: Io): AsyncGenerator<Buffer> {
-  const delimiter = unescape(String(flags["delimiter"]));
+  const delimiter = unescapeText(String(flags["delimiter"]));
   if (delimiter.length === 0) throw new UsageError("--delimiter must not be empty");
   for await (const input of openInput(files, io)) {
     if (flags["wholeFile"] === true) {
@@ -265,7 +265,7 @@ export const produceCommand = (io: Io): Command =>
     io,
   )
     .argument("<TOPIC>")
-    .argument("[FILE…]", "files to read; - or none is stdin")
+    .argument("[FILE...]", "files to read; - or none is stdin")
     .option("--key-separator <S>", "the key is what stands before it in each record")
     .option("--key <K>", "key of every record")
     .option("--header <NAME=VALUE>", "a header of every record; may be repeated", collect)

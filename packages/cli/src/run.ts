@@ -15,7 +15,7 @@ const serve = (io: Io, ended: (code: number) => void): Command =>
     .helpOption(false)
     .allowUnknownOption()
     .allowExcessArguments()
-    .argument("[FLAGS…]")
+    .argument("[FLAGS...]")
     .action(async (flags: string[]) => {
       const { runServer } = await import("@millrace/standalone");
       ended(await runServer(flags, io.env));

@@ -96,9 +96,10 @@ export const runServer = async (
     const pretty = wanted === "pretty" || (wanted === "auto" && process.stdout.isTTY === true);
     const format = pretty ? "pretty" : "json";
     const logger = createLogger({ format, level, service: "standalone" });
+    const stopped = untilSignal();
     const server = await startStandalone(resolved, logger);
     announce(server, startedMs);
-    const signal = await untilSignal();
+    const signal = await stopped;
     logger.info({ signal }, "stopping");
     process.once("SIGTERM", () => process.exit(130)).once("SIGINT", () => process.exit(130));
     await server.stop();
