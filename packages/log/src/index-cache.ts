@@ -98,7 +98,9 @@ export class IndexCache {
       const whole = rows.length === rowsOnDisk;
       const known = segment.maxComplete || decoded.maxTimestampMs !== undefined;
       const built =
-        whole && known ? undefined : await this.#build(segment, rows.at(-1), endPosition, everyBytes);
+        whole && known
+          ? undefined
+          : await this.#build(segment, rows.at(-1), endPosition, everyBytes);
       if (segment.indexVersion !== version || version % 2 === 1) continue;
       if (built !== undefined) this.#takeBuilt(segment, rows.length, built);
       else if (decoded.maxTimestampMs !== undefined) segment.completeMax(decoded.maxTimestampMs);

@@ -103,6 +103,8 @@ export class PartitionLoader {
     }
     await removeLeftovers(disk, directory);
     await this.#recover(partition, point, entries);
+    // A crash may have brought back what retention had removed.
+    if (partition.state.kind === "online") await partition.dropBelowLogStart();
     return partition;
   }
 

@@ -66,11 +66,14 @@ export class PartitionRecovery {
 
   /** Brings the partition's files and memory to what must be there. Throws PartitionDamage. */
   async run(): Promise<void> {
-    const { context, point, counts } = this.#input;
+    const { context, point, counts, damagedUpTo } = this.#input;
+    if (damagedUpTo !== undefined) {
+      // Which partitions those rounds were about can not be told any more.
+      throw new PartitionDamage(`the commit journal is damaged up to round ${damagedUpTo}`);
+    }
     try {
       await this.#begin();
       for (const entry of this.#entries) await this.#replay(entry);
-      this.#checkAfterDamage();
       if (!this.#truncated) await this.#keepTail();
       await this.#cutHere();
       await this.#closeWalker();
@@ -142,7 +145,8 @@ export class PartitionRecovery {
   async #beginBefore(offset: number, point: RecoveryPoint): Promise<void> {
     const index = this.#segments.findLastIndex((segment) => segment.baseOffset <= offset);
     const segment = this.#segments[index];
-    if (segment === undefined) throw new PartitionDamage(`the segment of offset ${offset} is missing`);
+    if (segment === undefined)
+      throw new PartitionDamage(`the segment of offset ${offset} is missing`);
     let reached = segment.baseOffset;
     // What follows the cut may be anything, and is not looked at.
     if (reached < offset) {
@@ -153,7 +157,9 @@ export class PartitionRecovery {
       });
     }
     if (reached !== offset) {
-      throw new PartitionDamage(`${segment.path} ends at ${reached}, it was fsynced up to ${offset}`);
+      throw new PartitionDamage(
+        `${segment.path} ends at ${reached}, it was fsynced up to ${offset}`,
+      );
     }
     this.#index = index;
     this.#end = offset;
@@ -270,7 +276,7 @@ export class PartitionRecovery {
   async #replay(entry: PlannedEntry): Promise<void> {
     this.#input.counts.entriesReplayed += 1;
     if (entry.kind === entryKinds.batch) await this.#replayBatch(entry);
-    else if (entry.kind === entryKinds.truncate) await this.#reach(entry.value);
+    else if (entry.kind === entryKinds.truncate) await this.#walkOn(entry.value);
     else if (entry.kind === entryKinds.logStart) {
       this.#logStart = Math.max(this.#logStart, entry.value);
     } else if (entry.kind === entryKinds.epochStart) {
@@ -289,7 +295,7 @@ export class PartitionRecovery {
   /** What came before the epoch may have been acknowledged from the page cache alone, and be lost: then the epoch
    * begins where the log ends. Where the journal vouches for it, its batches were replayed already. */
   async #beginEpoch(entry: PlannedEntry): Promise<void> {
-    await this.#reach(entry.value);
+    await this.#walkOn(entry.value);
     this.#refuseBehind(entry.value);
     // The file of epochs may be newer than the recovery point, and know this one and its successors.
     if (entry.aux <= this.#partition.epochs.latest) return;
@@ -323,14 +329,6 @@ export class PartitionRecovery {
       }
       await this.#accept(batch);
     }
-  }
-
-  /** The journal says that the log reached `offset`, but not with which batches. */
-  async #reach(offset: number): Promise<void> {
-    const { damagedUpTo } = this.#input;
-    const journalled = this.#partition.config.flushPolicy === "commit";
-    if (journalled && damagedUpTo !== undefined) await this.#walkTo(offset);
-    else await this.#walkOn(offset);
   }
 
   /** Goes on through the segments up to `offset` as far as there are whole batches. */
@@ -400,6 +398,12 @@ export class PartitionRecovery {
   #take(batch: Pick<WalkedBatch, "header" | "info" | "lastOffset" | "bytes">): void {
     const segment = must(this.#segments[this.#index], "segment in recovery");
     const { header, info, lastOffset, bytes } = batch;
+    if (header.leaderEpoch < this.#partition.epochs.latest) {
+      throw new PartitionDamage(
+        `the batch at offset ${header.baseOffset} has leader epoch ${header.leaderEpoch}, ` +
+          `${this.#partition.epochs.latest} began before it: a truncation is missing`,
+      );
+    }
     this.#partition.epochs.assign(header.leaderEpoch, header.baseOffset);
     this.#partition.producers.record(info, header.baseOffset, header.appendTimeMs);
     const { indexIntervalBytes } = this.#partition.config;
@@ -466,14 +470,6 @@ export class PartitionRecovery {
     segment.maxComplete = maxComplete;
     segment.fresh = fresh;
     segment.lastRowPosition = lastRowPosition;
-  }
-
-  /** After damage in the journal only a later entry proves that nothing is missing before it. */
-  #checkAfterDamage(): void {
-    const { damagedUpTo, entries } = this.#input;
-    if (damagedUpTo === undefined) return;
-    if (entries.some((entry) => entry.round > damagedUpTo)) return;
-    throw new PartitionDamage(`the commit journal is damaged up to round ${damagedUpTo}`);
   }
 
   async #keepTail(): Promise<void> {

@@ -161,7 +161,8 @@ export const persistIndex = async (
 ): Promise<void> => {
   const { disk } = context.env;
   const count = segment.fresh.findIndex((row) => row.position >= segment.writtenBytes);
-  const rows = count < 0 ? segment.fresh : segment.fresh.slice(0, count);
+  // A copy: appends go on while it is written.
+  const rows = segment.fresh.slice(0, count < 0 ? segment.fresh.length : count);
   const last = finish && !segment.finished && segment.maxTimestampMs !== undefined;
   if (rows.length === 0 && !last) return;
   const { baseOffset, endOffset, rowsOnDisk, timeEntriesOnDisk } = segment;
