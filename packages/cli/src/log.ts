@@ -81,8 +81,8 @@ const dump = (io: Io): Command =>
           const { header, info, position, bytes, lastOffset } = batch;
           await write(
             io.stdout,
-            `@${position} offsets ${header.baseOffset}-${lastOffset} epoch ${header.leaderEpoch} records ${info.recordCount} ` +
-              `bytes ${bytes} compression ${info.compression} appended ${new Date(header.appendTimeMs).toISOString()}\n`,
+            `@${position} offsets ${header.baseOffset}-${lastOffset} epoch ${header.leaderEpoch} ` +
+              `records ${info.recordCount} bytes ${bytes} compression ${info.compression} appended ${new Date(header.appendTimeMs).toISOString()}\n`,
           );
           for (const record of batch.records) {
             await write(

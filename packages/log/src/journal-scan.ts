@@ -71,9 +71,9 @@ const locate = (file: Buffer, path: string, directoryId: Uint8Array, after: numb
 };
 
 /**
- * Reads every round after `after` (undefined when the recovery points are lost). The last one found counts only when all of it
- * is right: its write may have been torn. A missing or damaged one before it was durable once, because a
- * later round was written.
+ * Reads every round after `after` (undefined when the recovery points are lost). The last one found counts
+ * only when all of it is right: its write may have been torn. A missing or damaged one before it was durable
+ * once, because a later round was written.
  */
 export const scanJournal = async (
   disk: Disk,

@@ -143,7 +143,9 @@ export class PartitionRecovery {
 
   /** A truncation went back behind the recovery point: what stands before the cut was fsynced, no more. */
   async #beginBefore(offset: number, point: RecoveryPoint): Promise<void> {
-    const index = this.#segments.findLastIndex((segment) => segment.baseOffset <= offset);
+    // Not the segment that begins at the cut: the one before it may still hold what was cut off.
+    const before = this.#segments.findLastIndex((segment) => segment.baseOffset < offset);
+    const index = Math.max(0, before);
     const segment = this.#segments[index];
     if (segment === undefined)
       throw new PartitionDamage(`the segment of offset ${offset} is missing`);

@@ -1,5 +1,5 @@
 /** One partition's log: offsets, sequences, epochs, and what of it counts. I/O is the committer's and the readers'. */
-import { assert, ErrorCode, hasCode, MillraceError, must } from "@millrace/errors";
+import { assert, ErrorCode, hasCode, type MillraceError, must } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
 import { encodeStoredPrefix, type HeaderFields, type TopicId, varintBytes } from "@millrace/record";
 import type {
@@ -21,6 +21,8 @@ import { partitionDirectory } from "./paths.ts";
 import { rebuildProducers } from "./producer-rebuild.ts";
 import { type Producer, ProducerTable } from "./producers.ts";
 import { PartitionReader } from "./reader.ts";
+import { refusals } from "./refusals.ts";
+import { retentionStart } from "./retention.ts";
 import { Segment } from "./segment.ts";
 import { dropSegments, persistIndex, syncIndex, truncateFiles } from "./segment-files.ts";
 import type { PartitionTail } from "./tail-cache.ts";
@@ -227,11 +229,7 @@ export class Partition implements PartitionLog {
   async advanceLogStart(offset: number): Promise<void> {
     this.#refuseUnlessOnline();
     if (offset > this.highWatermark) {
-      throw new MillraceError(
-        ErrorCode.OFFSET_OUT_OF_RANGE,
-        `offset ${offset} is past the high watermark ${this.highWatermark} of ${this.name}: ` +
-          "delete only what can be read",
-      );
+      throw refusals.pastHighWatermark(this.name, offset, this.highWatermark);
     }
     await this.moveLogStart(offset);
     await this.dropBelowLogStart();
@@ -276,7 +274,12 @@ export class Partition implements PartitionLog {
     this.producers.expire(nowMs - this.config.producerExpiryMs);
     this.completedProducers.expire(nowMs - this.config.producerExpiryMs);
     this.#rollIfOld(nowMs);
-    const startOffset = await this.#retentionStart(nowMs);
+    const { startOffset, roll } = await retentionStart(
+      this,
+      (segment) => this.#reader.maxTimestampOf(segment),
+      nowMs,
+    );
+    if (roll && this.active.endOffset === startOffset) this.#roll();
     if (startOffset > this.logStartOffset) await this.moveLogStart(startOffset);
     return this.dropBelowLogStart();
   }
@@ -408,28 +411,6 @@ export class Partition implements PartitionLog {
     }
   }
 
-  /** New log start that retention asks for; rolls an active segment that is old as a whole. */
-  async #retentionStart(nowMs: number): Promise<number> {
-    const { retentionEnabled, retentionMs, retentionBytes } = this.config;
-    let start = this.logStartOffset;
-    if (!retentionEnabled) return start;
-    let restBytes = this.sizeBytes;
-    for (const segment of [...this.segments]) {
-      if (segment.endOffset > this.highWatermark || segment.sizeBytes === 0) break;
-      restBytes -= segment.sizeBytes;
-      const maxMs = retentionMs < 0 ? undefined : await this.#reader.maxTimestampOf(segment);
-      const old = maxMs !== undefined && nowMs - maxMs > retentionMs;
-      const tooMuch = retentionBytes >= 0 && restBytes >= retentionBytes && segment !== this.active;
-      if (!old && !tooMuch) break;
-      if (segment === this.active) {
-        if (segment.endOffset !== this.#logEndOffset) break;
-        this.#roll();
-      }
-      start = segment.endOffset;
-    }
-    return start;
-  }
-
   /** A segment that is wholly acknowledged and no longer active is not where the end lies. */
   #moveAckedOn(): void {
     const index = this.segments.indexOf(this.ackedSegment);
@@ -443,64 +424,29 @@ export class Partition implements PartitionLog {
     this.#refuseUnlessOnline();
     const { context } = this.#owner;
     if (leaderEpoch < this.epochs.latest) throw this.#fenced(leaderEpoch);
-    if (context.diskFull) {
-      throw new MillraceError(
-        ErrorCode.DISK_FULL,
-        `the disk has less than ${context.config.diskReserveBytes} bytes left: free some, or lower retention`,
-      );
-    }
-    if (batch.body.length + 64 > context.committer.payloadBytesMax) {
-      throw new MillraceError(
-        ErrorCode.MESSAGE_TOO_LARGE,
-        `a batch of ${batch.body.length} bytes does not fit a journal file: send smaller batches`,
-      );
-    }
+    const bytes = batch.body.length;
+    if (context.diskFull) throw refusals.diskFull(context.config.diskReserveBytes);
+    if (bytes + 64 > context.committer.payloadBytesMax) throw refusals.tooLarge(bytes);
     const { pendingBytes } = context.committer;
-    if (pendingBytes > 0 && pendingBytes + batch.body.length > context.config.pendingBytesMax) {
-      throw new MillraceError(
-        ErrorCode.ADMISSION_REJECTED,
-        `${pendingBytes} bytes wait for the disk already: send more slowly`,
-        { retryAfterMs: 50 },
-      );
+    if (pendingBytes > 0 && pendingBytes + bytes > context.config.pendingBytesMax) {
+      throw refusals.tooMuchPending(pendingBytes);
     }
   }
 
   #refuseUnlessOnline(): void {
-    const { state } = this;
-    if (this.#truncating || this.deleted) {
-      throw new MillraceError(
-        ErrorCode.LEADER_NOT_AVAILABLE,
-        `${this.name} is being ${this.deleted ? "deleted" : "truncated"}: refresh the metadata`,
-      );
-    }
-    if (state.kind === "online") return;
-    throw new MillraceError(
-      state.kind === "offline" ? ErrorCode.PARTITION_OFFLINE : ErrorCode.STORAGE_ERROR,
-      `${this.name} takes no writes: ${state.reason}: see the server's log`,
-    );
+    if (this.deleted) throw refusals.changing(this.name, "deleted");
+    if (this.#truncating) throw refusals.changing(this.name, "truncated");
+    if (this.state.kind !== "online") throw refusals.noWrites(this.name, this.state);
   }
 
   #fenced(leaderEpoch: number): MillraceError {
-    return new MillraceError(
-      ErrorCode.FENCED_LEADER_EPOCH,
-      `leader epoch ${leaderEpoch} of ${this.name} is old, the log has ${this.epochs.latest}: ` +
-        "refresh the metadata",
-    );
+    return refusals.fenced(this.name, leaderEpoch, this.epochs.latest);
   }
 
   #checkReadable(offset: number, limit: ReadLimit): number {
-    if (this.state.kind === "offline") {
-      throw new MillraceError(
-        ErrorCode.PARTITION_OFFLINE,
-        `${this.name} is offline: ${this.state.reason}: run millrace log verify on its directory`,
-      );
-    }
+    if (this.state.kind === "offline") throw refusals.offline(this.name, this.state.reason);
     if (offset < this.logStartOffset || offset > this.#logEndOffset) {
-      throw new MillraceError(
-        ErrorCode.OFFSET_OUT_OF_RANGE,
-        `offset ${offset} of ${this.name} is not between ${this.logStartOffset} and ` +
-          `${this.#logEndOffset}: reset the position`,
-      );
+      throw refusals.outOfRange(this.name, offset, this.logStartOffset, this.#logEndOffset);
     }
     return limit === "high_watermark" ? this.highWatermark : this.#logEndOffset;
   }
