@@ -3,7 +3,15 @@
  * and fails when something is not current.
  */
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -65,10 +73,7 @@ const filesUnder = (directory: string): string[] =>
 const differences = (fresh: string): string[] => {
   const different: string[] = [];
   for (const folder of ["packages/proto/gen", "packages/rpc/gen"]) {
-    const names = new Set([
-      ...filesUnder(join(root, folder)),
-      ...filesUnder(join(fresh, folder)),
-    ]);
+    const names = new Set([...filesUnder(join(root, folder)), ...filesUnder(join(fresh, folder))]);
     for (const name of names) {
       const [have, want] = [join(root, folder, name), join(fresh, folder, name)];
       const same =

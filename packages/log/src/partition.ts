@@ -116,7 +116,6 @@ export class Partition implements PartitionLog {
   get segmentCount(): number {
     return this.segments.length;
   }
-
   get name(): string {
     return `${this.topic}-${this.partition}`;
   }
@@ -534,12 +533,10 @@ export class Partition implements PartitionLog {
   }
 
   #rollIfOld(nowMs: number): void {
-    const { firstAppendMs, sizeBytes } = this.active;
-    if (sizeBytes === 0 || firstAppendMs === undefined) return;
-    if (nowMs - firstAppendMs > this.config.segmentMs) this.#roll();
+    const { firstAppendMs = nowMs, sizeBytes } = this.active;
+    if (sizeBytes > 0 && nowMs - firstAppendMs > this.config.segmentMs) this.#roll();
   }
 
-  /** Runs `done` once everything appended so far is done. */
   #queueMarker(done: AppendDone): void {
     this.#owner.context.committer.add({
       target: this,
