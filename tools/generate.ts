@@ -11,10 +11,12 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { referencePages } from "./reference.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const modules = join(root, "node_modules");
@@ -56,6 +58,10 @@ const generateInto = (into: string): void => {
     const rpc = join(into, "packages/rpc");
     mkdirSync(rpc, { recursive: true });
     buf(["generate", protos, "--template", "packages/rpc/buf.gen.yaml", "-o", rpc]);
+    for (const [path, text] of referencePages(root)) {
+      mkdirSync(dirname(join(into, path)), { recursive: true });
+      writeFileSync(join(into, path), text);
+    }
   } finally {
     rmSync(protos, { recursive: true });
   }
@@ -72,7 +78,7 @@ const filesUnder = (directory: string): string[] =>
 /** Names of generated files that differ, are missing or are too many. */
 const differences = (fresh: string): string[] => {
   const different: string[] = [];
-  for (const folder of ["packages/proto/gen", "packages/rpc/gen"]) {
+  for (const folder of ["packages/proto/gen", "packages/rpc/gen", "docs/reference"]) {
     const names = new Set([...filesUnder(join(root, folder)), ...filesUnder(join(fresh, folder))]);
     for (const name of names) {
       const [have, want] = [join(root, folder, name), join(fresh, folder, name)];

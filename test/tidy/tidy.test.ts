@@ -38,15 +38,17 @@ test("files have at most 600 lines, lines at most 125 columns", () => {
   none(problems);
 });
 
+const functionOpens = new RegExp(
+  "^( *)(export )?(const \\w+ = .*=> \\{|(async )?function.*\\{|" +
+    "(static )?(async )?\\*?#?\\w+(<.*>)?\\(.*\\{)$",
+);
+
 /** First and last line of every function, by indentation-free bracket matching of Biome's layout. */
 const functionLengths = (path: string): [number, number][] => {
   const lines = linesOf(path);
   const found: [number, number][] = [];
   for (const [i, line] of lines.entries()) {
-    const opens =
-      /^( *)(export )?(const \w+ = .*=> \{|(async )?function.*\{|(static )?(async )?\*?#?\w+(<.*>)?\(.*\{)$/.exec(
-        line,
-      );
+    const opens = functionOpens.exec(line);
     if (opens === null || /^ *(if|for|while|switch|describe|test|check)\b/.test(line)) continue;
     const end = lines.findIndex((other, k) => k > i && other.startsWith(`${opens[1]}}`));
     if (end > i) found.push([i + 1, end - i]);

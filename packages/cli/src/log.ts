@@ -82,7 +82,8 @@ const dump = (io: Io): Command =>
           await write(
             io.stdout,
             `@${position} offsets ${header.baseOffset}-${lastOffset} epoch ${header.leaderEpoch} ` +
-              `records ${info.recordCount} bytes ${bytes} compression ${info.compression} appended ${new Date(header.appendTimeMs).toISOString()}\n`,
+              `records ${info.recordCount} bytes ${bytes} compression ${info.compression} ` +
+              `appended ${new Date(header.appendTimeMs).toISOString()}\n`,
           );
           for (const record of batch.records) {
             await write(

@@ -106,7 +106,6 @@ export class Partition implements PartitionLog {
   get leaderEpoch(): number {
     return this.epochs.latest;
   }
-
   get sizeBytes(): number {
     let bytes = 0;
     for (const segment of this.segments) bytes += segment.sizeBytes;
@@ -343,8 +342,10 @@ export class Partition implements PartitionLog {
   takeOffline(reason: string): void {
     if (this.state.kind === "offline") return;
     this.state = { kind: "offline", reason };
-    const { logger } = this.#owner.context.env;
-    logger.error({ topic: this.topic, partition: this.partition, reason }, "partition is offline");
+    this.#owner.context.env.logger.error(
+      { topic: this.topic, partition: this.partition, reason },
+      "partition is offline",
+    );
     this.#tail.clear();
     this.notify();
   }
