@@ -39,10 +39,12 @@ const settings = (schema: Readonly<Record<string, Setting>>, flags: boolean): st
   );
 
 const configuration = (): string =>
-  `${generated}# Configuration\n\nFlags over environment over file (\`--config FILE.yaml\`, keys as the flags without dashes) over defaults. Sizes take ` +
-  "`KiB`, `MiB`, `GiB`; durations `ms`, `s`, `m`, `h`, `d`.\n\n" +
+  `${generated}# Configuration\n\n` +
+  "Flags over environment over file (`--config FILE.yaml`, keys as the flags without dashes) over " +
+  "defaults. Sizes take `KiB`, `MiB`, `GiB`; durations `ms`, `s`, `m`, `h`, `d`.\n\n" +
   `## Standalone server\n\n${settings(standaloneSchema, true)}\n\n` +
-  `## Topics\n\nSet with \`millrace topic create --config KEY=VALUE\` or \`topic alter\`.\n\n${settings(topicSchema, false)}\n`;
+  "## Topics\n\nSet with `millrace topic create --config KEY=VALUE` or `topic alter`.\n\n" +
+  `${settings(topicSchema, false)}\n`;
 
 /** Comments in front of the enum's values. */
 const errorComments = (root: string): ReadonlyMap<string, string> => {
@@ -76,8 +78,11 @@ const errors = (root: string): string => {
       comments.get(spec.name) ?? "",
     ]);
   return (
-    `${generated}# Errors\n\nOne enum, \`millrace.common.v1.ErrorCode\`. On the wire a failed call has the gRPC code and, in its details, a \`google.rpc.ErrorInfo\` with the name as ` +
-    "reason; a failed partition has a `PartitionError` in the stream. *Retry*: the same request may succeed later. *Refresh*: ask for the metadata first. *Effects*: it may have happened.\n\n" +
+    `${generated}# Errors\n\n` +
+    "One enum, `millrace.common.v1.ErrorCode`. On the wire a failed call has the gRPC code and, in " +
+    "its details, a `google.rpc.ErrorInfo` with the name as reason; a failed partition has a " +
+    "`PartitionError` in the stream. *Retry*: the same request may succeed later. *Refresh*: ask " +
+    "for the metadata first. *Effects*: it may have happened.\n\n" +
     `${table(["code", "gRPC", "retry", "refresh", "effects", "meaning"], rows)}\n`
   );
 };
@@ -90,7 +95,12 @@ const metrics = (): string => {
     labels.join(", "),
     help,
   ]);
-  return `${generated}# Metrics\n\n\`GET /metrics\` on the HTTP port (7480). Process metrics of prom-client come besides, as \`millrace_process_…\` and \`millrace_nodejs_…\`.\n\n${table(["name", "type", "labels", "meaning"], rows)}\n`;
+  return (
+    `${generated}# Metrics\n\n` +
+    "`GET /metrics` on the HTTP port (7480). Process metrics of prom-client come besides, as " +
+    "`millrace_process_…` and `millrace_nodejs_…`.\n\n" +
+    `${table(["name", "type", "labels", "meaning"], rows)}\n`
+  );
 };
 
 /** Pages by path. */

@@ -199,7 +199,7 @@ export class Partition implements PartitionLog {
   }
 
   tryReadTail(offset: number, maxBytes: number, limit: ReadLimit): ReadResult | undefined {
-    const endOffset = this.#checkReadable(offset, limit);
+    const endOffset = this.readEnd(offset, limit);
     const found =
       offset >= endOffset
         ? { chunks: [], bytes: 0, nextOffset: offset }
@@ -370,11 +370,6 @@ export class Partition implements PartitionLog {
     this.notify();
   }
 
-  /** Offset up to which `limit` lets a reader see. Throws for an offset that is not in the log. */
-  readEnd(offset: number, limit: ReadLimit): number {
-    return this.#checkReadable(offset, limit);
-  }
-
   /** Raises the log start, durably before it resolves. */
   async moveLogStart(offset: number): Promise<void> {
     if (offset <= this.#logStartBeingMoved) {
@@ -443,7 +438,8 @@ export class Partition implements PartitionLog {
     return refusals.fenced(this.name, leaderEpoch, this.epochs.latest);
   }
 
-  #checkReadable(offset: number, limit: ReadLimit): number {
+  /** Offset up to which `limit` lets a reader see. Throws for an offset that is not in the log. */
+  readEnd(offset: number, limit: ReadLimit): number {
     if (this.state.kind === "offline") throw refusals.offline(this.name, this.state.reason);
     if (offset < this.logStartOffset || offset > this.#logEndOffset) {
       throw refusals.outOfRange(this.name, offset, this.logStartOffset, this.#logEndOffset);
