@@ -160,8 +160,13 @@ const shells = [
 const isCore = (path: string): boolean => !shells.some((shell) => shell.test(path));
 
 test("core code knows no clock, no chance and no Node", () => {
-  const banned =
-    /\b(Date\.now|new Date\(|Math\.random|setTimeout|setInterval|setImmediate|queueMicrotask|process\.(?:env|exit|hrtime|nextTick|memoryUsage|uptime|on|once|std)|performance\.)/;
+  const banned = new RegExp(
+    [
+      "\\b(Date\\.now|new Date\\(|Math\\.random|setTimeout|setInterval|setImmediate|queueMicrotask",
+      "performance\\.",
+      "process\\.(?:env|exit|hrtime|nextTick|memoryUsage|uptime|on|once|std))",
+    ].join("|"),
+  );
   const problems: string[] = [];
   for (const path of production.filter(isCore)) {
     for (const name of importsOf(path)) {
