@@ -1,0 +1,83 @@
+/** Clients that are not ours. Each is skipped, by name, where its tool is missing. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { globSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { connect } from "@millrace/client";
+import { ServerProcess, withDirectory } from "../integration/server.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const python = process.env["MILLRACE_PYTHON"] ?? "python3";
+const grpcurl = process.env["MILLRACE_GRPCURL"] ?? "grpcurl";
+
+const has = (command: string, args: readonly string[]): boolean =>
+  spawnSync(command, args, { stdio: "ignore" }).status === 0;
+
+const noPython =
+  !has(python, ["-c", "import grpc, grpc_tools"]) && `${python} has no grpcio and grpcio-tools`;
+const noGrpcurl = !has(grpcurl, ["-version"]) && `${grpcurl} is not installed`;
+
+const output = (command: string, args: readonly string[], input?: Buffer): string => {
+  const done = spawnSync(command, args, { cwd: root, encoding: "utf8", ...(input && { input }) });
+  assert.equal(done.status, 0, done.stderr);
+  return done.stdout;
+};
+
+const withServer = async (run: (endpoint: string, directory: string) => Promise<void>) => {
+  await withDirectory(async (directory) => {
+    const server = new ServerProcess(directory);
+    try {
+      const { client: endpoint } = await server.ready();
+      const client = await connect({ bootstrap: [endpoint] });
+      await client.admin.createTopic({ name: "t", partitionCount: 1 });
+      await client.close();
+      await run(endpoint, directory);
+    } finally {
+      await server.kill("SIGKILL");
+    }
+  });
+};
+
+test("Python, from the .proto files, over both streams", { skip: noPython }, async () => {
+  await withServer(async (endpoint) => {
+    const stubs = mkdtempSync(join(tmpdir(), "millrace-stubs-"));
+    try {
+      const protos = globSync("**/*.proto", { cwd: join(root, "proto") });
+      const outputs = [`--python_out=${stubs}`, `--grpc_python_out=${stubs}`];
+      output(python, ["-m", "grpc_tools.protoc", "-I", "proto", ...outputs, ...protos]);
+      const said = output(python, ["test/conformance/produce_and_fetch.py", endpoint, "t", stubs]);
+      assert.equal(said, "acknowledged 1000 fetched 1000\n");
+    } finally {
+      rmSync(stubs, { recursive: true });
+    }
+  });
+});
+
+test("protoc reads a segment file as a Segment", { skip: noPython }, async () => {
+  await withServer(async (endpoint, directory) => {
+    const client = await connect({ bootstrap: [endpoint] });
+    await client.producer().send({ topic: "t", value: "first line" });
+    await client.close();
+    const [name = ""] = readdirSync(join(directory, "partitions"));
+    const segment = readFileSync(join(directory, "partitions", name, "00000000000000000000.log"));
+    const decode = ["--decode=millrace.storage.v1.Segment", "millrace/storage/v1/record.proto"];
+    const text = output(python, ["-m", "grpc_tools.protoc", "-I", "proto", ...decode], segment);
+    assert.match(text, /^batches \{\n {2}base_offset: 0\n[^]*first line/);
+  });
+});
+
+test("grpcurl, by reflection, lists, produces and fetches", { skip: noGrpcurl }, async () => {
+  await withServer(async (endpoint) => {
+    const call = (...args: string[]): string => output(grpcurl, ["-plaintext", ...args]);
+    assert.match(call(endpoint, "list"), /millrace\.broker\.v1\.ProduceService/);
+    const produce = '{"topic":"t","records":[{"value":"aGVsbG8="}]}';
+    const made = call("-d", produce, endpoint, "millrace.broker.v1.ProduceService/ProduceOnce");
+    assert.match(made, /"guarantee": "GUARANTEE_FSYNCED_QUORUM"/);
+    const fetch = '{"topic":"t","decode":true}';
+    const found = call("-d", fetch, endpoint, "millrace.broker.v1.FetchService/FetchOnce");
+    assert.match(found, /"value": "aGVsbG8="/);
+  });
+});
