@@ -1,0 +1,174 @@
+/** One end of a simulated stream: what `Duplex` asks for, over two wires. */
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { Codec } from "../api.ts";
+import { fromWireStatus, toWireStatus } from "../status.ts";
+import type { Frame, Wire } from "./wire.ts";
+
+/** Bytes that the other end takes unread before the sender must wait. */
+const windowBytes = 256 * 1024;
+/** Bytes that wait at the sender before `write` says no. */
+const queueBytesMax = 1024 * 1024;
+/** Largest message received, bytes. */
+export const messageBytesMax = 16 * 1024 * 1024 + 64 * 1024;
+
+export class LocalEnd<In, Out> {
+  readonly #input: Codec<In>;
+  readonly #output: Codec<Out>;
+  readonly #inbox: Uint8Array[] = [];
+  readonly #outbox: Uint8Array[] = [];
+  #unreadBytes = 0;
+  #queued = 0;
+  #inFlight = 0;
+  #ended = false;
+  #endAfterQueue: Frame | undefined;
+  #writable = true;
+  #failure: MillraceError | undefined;
+  #readers: (() => void)[] = [];
+  #drains: (() => void)[] = [];
+  /** Set by the connection. */
+  wire: Wire | undefined;
+  /** Tells the other end that bytes were read. */
+  onRead: (bytes: number) => void = () => {};
+  /** The stream is over on this side. */
+  onOver: () => void = () => {};
+  /** A message above the limit arrived. */
+  onTooLarge: (error: MillraceError) => void = () => {};
+
+  constructor(input: Codec<In>, output: Codec<Out>) {
+    this.#input = input;
+    this.#output = output;
+  }
+
+  tryRead(): In | undefined {
+    const bytes = this.#inbox.shift();
+    if (bytes === undefined) return undefined;
+    this.#unreadBytes -= bytes.length;
+    this.onRead(bytes.length);
+    return this.#input.decode(bytes);
+  }
+
+  async read(): Promise<In | undefined> {
+    for (;;) {
+      const message = this.tryRead();
+      if (message !== undefined) return message;
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#ended) return undefined;
+      await new Promise<void>((resolve) => {
+        this.#readers.push(resolve);
+      });
+    }
+  }
+
+  write(message: Out): boolean {
+    if (!this.#writable) return false;
+    // A copy, as a network makes one.
+    const bytes = Uint8Array.from(this.#output.encode(message));
+    this.#outbox.push(bytes);
+    this.#queued += bytes.length;
+    this.#pump();
+    return this.#queued < queueBytesMax;
+  }
+
+  drained(): Promise<void> {
+    if (!this.#writable || this.#queued < queueBytesMax) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#drains.push(resolve);
+    });
+  }
+
+  queuedBytes(): number {
+    return this.#queued;
+  }
+
+  /** Sends a last frame once the queue is empty; no more writes. */
+  finishWith(frame: Frame): void {
+    if (!this.#writable) return;
+    this.#writable = false;
+    this.#endAfterQueue = frame;
+    this.#pump();
+    this.#wake(this.#drains);
+    this.#drains = [];
+  }
+
+  /** Sends a frame at once, past the queue, and stops writing. */
+  breakOff(frame: Frame): void {
+    this.#writable = false;
+    this.#outbox.length = 0;
+    this.#queued = 0;
+    this.wire?.send(frame);
+    this.#wakeAll();
+  }
+
+  /** A frame from the other end. */
+  take(frame: Frame): void {
+    if (frame.kind === "message") {
+      if (frame.bytes.length > messageBytesMax) {
+        this.onTooLarge(
+          new MillraceError(
+            ErrorCode.MESSAGE_TOO_LARGE,
+            `a message of ${frame.bytes.length} bytes: send at most ${messageBytesMax}`,
+          ),
+        );
+        return;
+      }
+      this.#inbox.push(frame.bytes);
+      this.#unreadBytes += frame.bytes.length;
+    } else if (frame.kind === "end") this.#ended = true;
+    else if (frame.kind === "status") {
+      if (frame.status === undefined) this.#ended = true;
+      else this.#failure ??= fromWireStatus(frame.status);
+      this.#writable = false;
+      this.onOver();
+    }
+    this.#wakeAll();
+  }
+
+  /** The other end has read so much. */
+  acknowledge(bytes: number): void {
+    this.#inFlight -= bytes;
+    this.#pump();
+  }
+
+  fail(error: MillraceError): void {
+    if (this.#failure === undefined && !this.#ended) this.#failure = error;
+    this.#writable = false;
+    this.#wakeAll();
+    this.onOver();
+  }
+
+  #pump(): void {
+    while (this.#inFlight < windowBytes) {
+      const bytes = this.#outbox.shift();
+      if (bytes === undefined) break;
+      this.#queued -= bytes.length;
+      this.#inFlight += bytes.length;
+      this.wire?.send({ kind: "message", bytes });
+    }
+    if (this.#outbox.length === 0 && this.#endAfterQueue !== undefined) {
+      const last = this.#endAfterQueue;
+      this.#endAfterQueue = undefined;
+      this.wire?.send(last);
+    }
+    if (this.#queued >= queueBytesMax) return;
+    this.#wake(this.#drains);
+    this.#drains = [];
+  }
+
+  #wakeAll(): void {
+    this.#wake(this.#readers);
+    this.#readers = [];
+    if (this.#writable) return;
+    this.#wake(this.#drains);
+    this.#drains = [];
+  }
+
+  #wake(waiting: readonly (() => void)[]): void {
+    for (const wake of [...waiting]) wake();
+  }
+}
+
+/** The status frame of a handler's end. */
+export const statusFrame = (thrown?: unknown): Frame => ({
+  kind: "status",
+  status: thrown === undefined ? undefined : toWireStatus(thrown),
+});

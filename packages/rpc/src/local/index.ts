@@ -1,0 +1,2 @@
+export { LocalNetwork, type LocalNetworkOptions } from "./network.ts";
+export { keepaliveMs, type Link, perfectLink } from "./wire.ts";

@@ -1,0 +1,84 @@
+/** What travels between two ends of a simulated connection, in order per direction. */
+import type { Clock } from "@millrace/env";
+import type { WireStatus } from "../status.ts";
+
+/** Frames of one stream. */
+export type Frame =
+  /** The call begins. */
+  | { readonly kind: "open" }
+  | { readonly kind: "message"; readonly bytes: Uint8Array }
+  /** No more messages from this side. */
+  | { readonly kind: "end" }
+  /** The server has finished. */
+  | { readonly kind: "status"; readonly status: WireStatus | undefined }
+  /** The client gave up. */
+  | { readonly kind: "cancel"; readonly deadline: boolean };
+
+/** What a network does to what is sent over a connection. */
+export interface Link {
+  /** Milliseconds until the next frame arrives, at least 0. */
+  delayMs(from: string, to: string): number;
+  /** `reset`: the connection breaks, both sides notice. `silent`: it goes half-open, nothing arrives any
+   * more, and both sides notice only by their keepalive. */
+  fate(from: string, to: string): "deliver" | "reset" | "silent";
+  /** True: a connection can not be made now. */
+  refuses(from: string, to: string): boolean;
+}
+
+/** A network without faults and without delay. */
+export const perfectLink: Link = {
+  delayMs: () => 0,
+  fate: () => "deliver",
+  refuses: () => false,
+};
+
+/** After so long without an answer a half-open connection is given up, milliseconds. */
+export const keepaliveMs = 10_000;
+
+/** One direction of one stream: keeps order whatever the delays. */
+export class Wire {
+  readonly #clock: Clock;
+  readonly #delayMs: () => number;
+  readonly #fate: () => "deliver" | "reset" | "silent";
+  readonly #arrive: (frame: Frame) => void;
+  readonly #broken: (how: "reset" | "silent") => void;
+  #lastAtMs = 0;
+  #dead = false;
+
+  constructor(options: {
+    readonly clock: Clock;
+    readonly delayMs: () => number;
+    readonly fate: () => "deliver" | "reset" | "silent";
+    readonly arrive: (frame: Frame) => void;
+    readonly broken: (how: "reset" | "silent") => void;
+  }) {
+    this.#clock = options.clock;
+    this.#delayMs = options.delayMs;
+    this.#fate = options.fate;
+    this.#arrive = options.arrive;
+    this.#broken = options.broken;
+  }
+
+  send(frame: Frame): void {
+    if (this.#dead) return;
+    const fate = this.#fate();
+    if (fate !== "deliver") {
+      this.#dead = true;
+      this.#broken(fate);
+      return;
+    }
+    const nowMs = this.#clock.monoMs();
+    const atMs = Math.max(this.#lastAtMs, nowMs + this.#delayMs());
+    this.#lastAtMs = atMs;
+    const deliver = (): void => {
+      if (!this.#dead) this.#arrive(frame);
+    };
+    if (atMs <= nowMs) this.#clock.defer(deliver);
+    else this.#clock.timer(atMs - nowMs, deliver);
+  }
+
+  /** What is on the way is lost. */
+  cut(): void {
+    this.#dead = true;
+  }
+}
