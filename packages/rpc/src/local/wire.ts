@@ -42,6 +42,7 @@ export class Wire {
   readonly #fate: () => "deliver" | "reset" | "silent";
   readonly #arrive: (frame: Frame) => void;
   readonly #broken: (how: "reset" | "silent") => void;
+  readonly #line: Frame[] = [];
   #lastAtMs = 0;
   #dead = false;
 
@@ -70,8 +71,11 @@ export class Wire {
     const nowMs = this.#clock.monoMs();
     const atMs = Math.max(this.#lastAtMs, nowMs + this.#delayMs());
     this.#lastAtMs = atMs;
+    // The event delivers what is first in line: two times that should be equal may differ in their last bit.
+    this.#line.push(frame);
     const deliver = (): void => {
-      if (!this.#dead) this.#arrive(frame);
+      const first = this.#line.shift();
+      if (!this.#dead && first !== undefined) this.#arrive(first);
     };
     if (atMs <= nowMs) this.#clock.defer(deliver);
     else this.#clock.timer(atMs - nowMs, deliver);
