@@ -1,0 +1,172 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { create } from "@bufbuild/protobuf";
+import { silentLogger } from "@millrace/env";
+import { nodeClock, nodeRandom } from "@millrace/env/node";
+import { ErrorCode, hasCode } from "@millrace/errors";
+import { decodeRecord, EmbeddedStore, keys } from "@millrace/metadata";
+import {
+  AlterConfigsRequestSchema,
+  CreatePartitionsRequestSchema,
+  CreateTopicRequestSchema,
+  DeleteTopicRequestSchema,
+} from "@millrace/proto/controller";
+import { BrokerRecordSchema } from "@millrace/proto/storage";
+import fc from "fast-check";
+import { assignReplicas } from "./assignment.ts";
+import { Controller } from "./controller.ts";
+
+const clock = nodeClock();
+const random = nodeRandom();
+
+const setUp = async (brokers = 1) => {
+  const store = new EmbeddedStore({ clock, random });
+  const controller = new Controller({
+    store,
+    clock,
+    random,
+    logger: silentLogger,
+    defaultReplicationFactor: 1,
+  });
+  await controller.bootstrapCluster();
+  for (let brokerId = 0; brokerId < brokers; brokerId += 1) {
+    await controller.registerBroker(
+      create(BrokerRecordSchema, { brokerId, clientEndpoint: "h:1" }),
+    );
+  }
+  return { store, controller };
+};
+
+const refused = (work: Promise<unknown>, code: ErrorCode): Promise<void> =>
+  assert.rejects(work, (thrown) => hasCode(thrown, code));
+
+const topic = (fields: Parameters<typeof create<typeof CreateTopicRequestSchema>>[1]) =>
+  create(CreateTopicRequestSchema, fields);
+
+test("topics are made, grown, changed and deleted; nothing is left over", async () => {
+  const { store, controller } = await setUp();
+  const made = await controller.createTopic(topic({ name: "t", partitionCount: 300 }));
+  assert.equal(made.topicId.length, 16);
+  const partitions = async () => (await store.range({ prefix: keys.partitions })).kvs.length;
+  assert.equal(await partitions(), 300);
+  await refused(controller.createTopic(topic({ name: "t" })), ErrorCode.TOPIC_ALREADY_EXISTS);
+  assert.equal(await partitions(), 300);
+  await controller.createPartitions(
+    create(CreatePartitionsRequestSchema, { name: "t", partitionCount: 310 }),
+  );
+  assert.equal(await partitions(), 310);
+  const fewer = create(CreatePartitionsRequestSchema, { name: "t", partitionCount: 5 });
+  await refused(controller.createPartitions(fewer), ErrorCode.INVALID_PARTITIONS);
+  const set = { "retention.ms": "1000", "segment.bytes": "1MiB" };
+  await controller.alterConfigs(create(AlterConfigsRequestSchema, { topic: "t", set }));
+  await controller.alterConfigs(
+    create(AlterConfigsRequestSchema, { topic: "t", remove: ["retention.ms"] }),
+  );
+  const [kv] = (await store.range({ key: keys.topic("t") })).kvs;
+  assert.deepEqual(kv && decodeRecord.topic(kv).configs, { "segment.bytes": "1MiB" });
+  const other = create(DeleteTopicRequestSchema, { name: "t", topicId: new Uint8Array(16) });
+  await refused(controller.deleteTopic(other), ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
+  await controller.deleteTopic(create(DeleteTopicRequestSchema, { name: "t" }));
+  assert.equal(await partitions(), 0);
+  const gone = create(DeleteTopicRequestSchema, { name: "t" });
+  await refused(controller.deleteTopic(gone), ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
+});
+
+test("bad input is refused before anything is written", async () => {
+  const { store, controller } = await setUp();
+  const before = (await store.range({ prefix: "" })).revision;
+  const names = ["", ".", "..", "a/b", "a b", "ä", "名", "a\u0000", "x".repeat(250)];
+  for (const name of names)
+    await refused(controller.createTopic(topic({ name })), ErrorCode.INVALID_TOPIC);
+  const cases: [Parameters<typeof topic>[0], ErrorCode][] = [
+    [{ name: "t", partitionCount: 10_001 }, ErrorCode.INVALID_PARTITIONS],
+    [{ name: "t", replicationFactor: 2 }, ErrorCode.INVALID_REPLICATION_FACTOR],
+    [{ name: "t", configs: { "retention.mss": "1" } }, ErrorCode.INVALID_CONFIG],
+    [{ name: "t", configs: { "retention.ms": "-2" } }, ErrorCode.INVALID_CONFIG],
+    [{ name: "t", configs: { "compression.type": "zstd" } }, ErrorCode.INVALID_CONFIG],
+  ];
+  for (const [fields, code] of cases) await refused(controller.createTopic(topic(fields)), code);
+  await controller.createTopic(topic({ name: "t", validateOnly: true }));
+  assert.equal((await store.range({ prefix: "" })).revision, before);
+  await controller.createTopic(topic({ name: "t" }));
+  const both = create(AlterConfigsRequestSchema, {
+    topic: "t",
+    set: { "flush.ms": "5" },
+    remove: ["flush.ms"],
+  });
+  await refused(controller.alterConfigs(both), ErrorCode.INVALID_REQUEST);
+  const unknown = create(AlterConfigsRequestSchema, { topic: "t", remove: ["no.such"] });
+  await refused(controller.alterConfigs(unknown), ErrorCode.INVALID_CONFIG);
+});
+
+test("of many who create one topic, one succeeds", async () => {
+  const { store, controller } = await setUp();
+  const results = await Promise.allSettled(
+    Array.from({ length: 10 }, () =>
+      controller.createTopic(topic({ name: "t", partitionCount: 3 })),
+    ),
+  );
+  assert.equal(results.filter(({ status }) => status === "fulfilled").length, 1);
+  assert.equal((await store.range({ prefix: keys.partitions })).kvs.length, 3);
+});
+
+test("what an interrupted call left is removed; epochs rise for the broker that lost", async () => {
+  const { store, controller } = await setUp();
+  await controller.createTopic(topic({ name: "t", partitionCount: 2 }));
+  const orphan = { ...(await store.range({ prefix: keys.partitions })).kvs[0] };
+  const key = `partitions/${"f".repeat(32)}#00000`;
+  await store.txn([], [{ type: "put", key, value: orphan.value ?? new Uint8Array() }]);
+  await store.txn([], [{ type: "delete", range: { key } }]);
+  await controller.recover();
+  await controller.bumpLeaderEpochs(0);
+  const { kvs } = await store.range({ prefix: keys.partitions });
+  assert.deepEqual(
+    kvs.map((kv) => decodeRecord.partition(kv).leaderEpoch),
+    [2, 2],
+  );
+});
+
+test("a controller that is none any more writes nothing", async () => {
+  const { store } = await setUp();
+  const guard = [{ key: "controller/leader", target: "createRevision", equals: 77 }] as const;
+  const stale = new Controller({
+    store,
+    clock,
+    random,
+    logger: silentLogger,
+    defaultReplicationFactor: 1,
+    guard,
+  });
+  await refused(stale.createTopic(topic({ name: "t" })), ErrorCode.NOT_CONTROLLER);
+  assert.equal((await store.range({ prefix: keys.topics })).kvs.length, 0);
+});
+
+test("replicas are distinct, leaders spread evenly, racks differ", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 9 }),
+      fc.integer({ min: 1, max: 9 }),
+      fc.integer({ min: 1, max: 40 }),
+      fc.nat(20),
+      (count, factor, partitions, start) => {
+        const brokers = Array.from({ length: count }, (_, brokerId) => ({
+          brokerId,
+          rack: `r${brokerId % 3}`,
+        }));
+        if (factor > count) {
+          assert.throws(() => assignReplicas(brokers, factor, 0, partitions, start));
+          return;
+        }
+        const assigned = assignReplicas(brokers, factor, 0, partitions, start);
+        const leaders = new Map<number, number>();
+        for (const replicas of assigned) {
+          assert.equal(new Set(replicas).size, factor);
+          const [leader = -1] = replicas;
+          leaders.set(leader, (leaders.get(leader) ?? 0) + 1);
+        }
+        const counts = brokers.map(({ brokerId }) => leaders.get(brokerId) ?? 0);
+        assert.ok(Math.max(...counts) - Math.min(...counts) <= 1);
+      },
+    ),
+  );
+});
