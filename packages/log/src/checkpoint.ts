@@ -16,6 +16,7 @@ import {
 import { topicIdBytes } from "@millrace/record";
 import { bugs } from "./bugs.ts";
 import type { SegmentContext } from "./context.ts";
+import { isFull, storageError } from "./disk-errors.ts";
 import type { EpochEntry } from "./epochs.ts";
 import type { Partition } from "./partition.ts";
 import { paths } from "./paths.ts";
@@ -39,6 +40,8 @@ export interface CheckpointOptions {
   readonly partitions: () => Iterable<Partition>;
   /** Last round that has completed. */
   readonly completedRound: () => number;
+  /** Set once the disk has failed: then nothing may be claimed to be durable any more. */
+  readonly failure: () => Error | undefined;
   /** The recovery points cover everything up to the round. */
   readonly onCovered: (round: number) => void;
 }
@@ -50,6 +53,7 @@ export class Checkpointer {
   readonly #options: CheckpointOptions;
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
+  #failure: Error | undefined;
 
   constructor(options: CheckpointOptions) {
     this.#options = options;
@@ -82,6 +86,18 @@ export class Checkpointer {
 
   async #checkpoint(): Promise<void> {
     const { context } = this.#options;
+    const failure = this.#failure ?? this.#options.failure();
+    if (failure !== undefined) throw failure;
+    try {
+      await this.#attempt(context);
+    } catch (thrown) {
+      // A failed fsync leaves nothing to trust, and a later one that succeeds proves nothing.
+      if (!isFull(thrown)) this.#failure = storageError("a checkpoint failed", thrown);
+      throw thrown;
+    }
+  }
+
+  async #attempt(context: SegmentContext): Promise<void> {
     const round = this.#options.completedRound();
     const captured: Captured[] = [];
     for (const partition of this.#options.partitions()) captured.push(capture(partition, round));
@@ -96,6 +112,9 @@ export class Checkpointer {
       }
     };
     await Promise.all(Array.from({ length: parallel }, worker));
+    // The disk may have failed somewhere else meanwhile.
+    const failure = this.#options.failure();
+    if (failure !== undefined) throw failure;
     if (!bugs.journalReleasedBeforeSegmentSync) await this.#cover(captured, round);
     for (const { partition, snapshot, point } of captured) {
       const old = partition.snapshotOffset;

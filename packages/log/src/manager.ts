@@ -315,6 +315,7 @@ const openWith = async (
     context,
     partitions: () => partitions.values(),
     completedRound: () => round.completed(),
+    failure: () => context.committer?.failure,
     onCovered: (covered) => {
       journalRef.journal?.release(covered);
       context.committer?.roomChanged();

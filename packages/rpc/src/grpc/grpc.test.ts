@@ -1,11 +1,17 @@
 import assert from "node:assert/strict";
+import type { ServerHttp2Session } from "node:http2";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Server } from "@grpc/grpc-js";
+import { Client, credentials, Server, ServerCredentials } from "@grpc/grpc-js";
 import { carrierContract } from "../contract.ts";
 import { grpcDialer } from "./client.ts";
 import { grpcListener } from "./server.ts";
-import { onSession, raiseStreamWindow, streamWindowBytes } from "./windows.ts";
+import {
+  connectionWindowBytes,
+  onSession,
+  raiseStreamWindow,
+  streamWindowBytes,
+} from "./windows.ts";
 
 carrierContract("grpc-js", () => ({
   listener: grpcListener(),
@@ -27,5 +33,25 @@ test("the private hooks of grpc-js are where they were", () => {
     false,
     "no server is bound yet",
   );
+  server.forceShutdown();
+});
+
+test("the raised windows are in force on a connection", async () => {
+  const server = new Server();
+  raiseStreamWindow(server);
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) => {
+      if (error === null) resolve(bound);
+      else reject(error);
+    });
+  });
+  const seen = new Promise<ServerHttp2Session>((resolve) => onSession(server, resolve));
+  const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
+  await new Promise<void>((resolve) => client.waitForReady(Date.now() + 5000, () => resolve()));
+  const session = await seen;
+  for (let i = 0; i < 50 && session.pendingSettingsAck; i += 1) await sleep(10);
+  assert.equal(session.localSettings.initialWindowSize, streamWindowBytes);
+  assert.equal(session.state.effectiveLocalWindowSize, connectionWindowBytes);
+  client.close();
   server.forceShutdown();
 });
