@@ -286,7 +286,6 @@ export class Committer {
       chunks.push(...write.chunks);
       bytes += write.bytes;
     }
-    if (!segment.created) target.directoryDirty = true;
     const direct = target.syncDirectly;
     for (;;) {
       try {
@@ -304,8 +303,10 @@ export class Committer {
       }
     }
     if (direct && !segment.created) await this.#options.disk.syncDirectory(target.directory);
+    // Only now: an fsync of the directory that began before the file was made did not cover its name.
+    if (!segment.created) target.directoryDirty = true;
     segment.created = true;
-    // Again: an fsync that began before the write landed did not cover it.
+    // Likewise: an fsync that began before the write landed did not cover it.
     if (!direct) segment.dirty = true;
     segment.writtenBytes = Math.max(segment.writtenBytes, first.position + bytes);
   }

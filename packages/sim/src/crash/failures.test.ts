@@ -116,7 +116,11 @@ for (const place of ["journal", "log"] as const) {
           die();
           disk.fault = () => undefined;
           const again = await open();
-          assert.equal(again.log.state.kind, "online");
+          assert.equal(
+            again.log.state.kind,
+            "online",
+            `seed ${seed}: ${JSON.stringify(again.log.state)} ${JSON.stringify(again.manager.recovery)} ${acked.length}`,
+          );
           const found = await readAll(again.log);
           assert.deepEqual(found.slice(0, acked.length), acked);
           await append(again.log, "after");
