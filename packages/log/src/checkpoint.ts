@@ -183,7 +183,8 @@ const hasWork = (captured: Captured): boolean =>
   captured.indexesCut.length > 0 ||
   captured.snapshot !== undefined ||
   captured.epochs !== undefined ||
-  captured.partition.directoryDirty;
+  captured.partition.directoryDirty ||
+  captured.partition.flushing;
 
 /** A checkpoint failed: what it had taken over is still to be done. */
 const giveBack = ({ partition, indexesCut, epochs }: Captured): void => {
@@ -218,9 +219,7 @@ const secure = async (context: SegmentContext, captured: Captured): Promise<void
     await writeSideFile(disk, path, magics.leaderEpochs, LeaderEpochsSchema, message, false);
     partition.directoryDirty = true;
   }
-  if (!partition.directoryDirty || bugs.noDirectoryFsync) return;
-  partition.directoryDirty = false;
-  await disk.syncDirectory(partition.directory);
+  await partition.exclusively(() => partition.syncDirectory());
 };
 
 const secureSegment = async (

@@ -86,7 +86,11 @@ test("golden bytes of index entries; they are believed up to the first bad one",
   const times = encodeTimeEntries(100, [...rows, { offset: 130, position: 0, maxBeforeMs: 2500 }]);
   assert.equal(index.subarray(0, 12).toString("hex"), "0a0000000010000000000000");
   assert.equal(times.subarray(0, 12).toString("hex"), "e8030000000000000a000000");
-  assert.deepEqual(decodeIndex(100, index, times, 130, 10_000), { rows, maxTimestampMs: 2500 });
+  assert.deepEqual(decodeIndex(100, index, times, 130, 10_000), {
+    rows,
+    timeEntries: 2,
+    maxTimestampMs: 2500,
+  });
   assert.deepEqual(decodeIndex(100, index, times, 131, 10_000).maxTimestampMs, undefined);
   assert.deepEqual(decodeIndex(100, index, times, 120, 9000).rows, rows.slice(0, 1));
   assert.deepEqual(decodeIndex(99, index, times, 130, 10_000).rows, []);

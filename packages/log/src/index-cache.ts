@@ -102,7 +102,7 @@ export class IndexCache {
           ? undefined
           : await this.#build(segment, rows.at(-1), endPosition, everyBytes);
       if (segment.indexVersion !== version || version % 2 === 1) continue;
-      if (built !== undefined) this.#takeBuilt(segment, rows.length, built);
+      if (built !== undefined) this.#takeBuilt(segment, rows.length, decoded.timeEntries, built);
       else if (decoded.maxTimestampMs !== undefined) segment.completeMax(decoded.maxTimestampMs);
       segment.rows = rows;
       return;
@@ -139,10 +139,15 @@ export class IndexCache {
     return { rows, maxMs };
   }
 
-  #takeBuilt(segment: Segment, believedRows: number, { rows, maxMs }: Built): void {
+  #takeBuilt(
+    segment: Segment,
+    believedRows: number,
+    timeEntries: number,
+    { rows, maxMs }: Built,
+  ): void {
     this.rebuilt += 1;
     segment.rowsOnDisk = believedRows;
-    segment.timeEntriesOnDisk = believedRows;
+    segment.timeEntriesOnDisk = timeEntries;
     segment.finished = false;
     segment.indexVersion += 2;
     segment.completeMax(maxMs);

@@ -173,13 +173,19 @@ export class PartitionRecovery {
     await this.#loadProducers(point.producerSnapshot);
   }
 
-  /** The segment of the recovery point may not have been made yet, when nothing was in it. */
+  /** The segment of the recovery point may not have been made yet, when nothing was in it; or all of it was below a log
+   * start that the journal holds, and it is gone already. */
   #missingSegment(base: number): void {
-    if (this.#position > 0) {
+    const dropped = this.#entries.some(
+      ({ kind, value }) => kind === entryKinds.logStart && value >= this.#end,
+    );
+    if (this.#position > 0 && !dropped) {
       throw new PartitionDamage(`segment ${base} is missing, ${this.#position} bytes were fsynced`);
     }
-    this.#index = this.#segments.filter((segment) => segment.baseOffset < base).length;
-    this.#segments.splice(this.#index, 0, this.#partition.newSegment(base));
+    const at = this.#position > 0 ? this.#end : base;
+    this.#position = 0;
+    this.#index = this.#segments.filter((segment) => segment.baseOffset < at).length;
+    this.#segments.splice(this.#index, 0, this.#partition.newSegment(at));
   }
 
   /** A segment that ends at `position` for now: what its index says of the part before is believed. */
@@ -204,7 +210,7 @@ export class PartitionRecovery {
     );
     segment.rows = decoded.rows;
     segment.rowsOnDisk = decoded.rows.length;
-    segment.timeEntriesOnDisk = decoded.rows.length;
+    segment.timeEntriesOnDisk = decoded.timeEntries;
     segment.lastRowPosition = decoded.rows.at(-1)?.position ?? -1;
     segment.runningMaxMs = decoded.maxTimestampMs ?? -1;
     segment.maxComplete = position === 0 || decoded.maxTimestampMs !== undefined;

@@ -63,6 +63,8 @@ export class Partition implements PartitionLog {
   ackedSegment: Segment;
   ackedPosition = 0;
   syncDirectly = false;
+  /** An interval flush is under way: what it has taken on is not durable yet. */
+  flushing = false;
   /** Names in the directory changed since its last fsync. */
   directoryDirty = false;
   /** Index files were cut and must be fsynced before the recovery point moves. */
@@ -313,15 +315,29 @@ export class Partition implements PartitionLog {
     if (flushPolicy !== "interval" || this.state.kind !== "online" || this.deleted) return;
     if (nowMs - this.#lastFlushMs < flushIntervalMs) return;
     this.#lastFlushMs = nowMs;
+    this.flushing = true;
+    try {
+      await this.exclusively(() => this.#syncFiles());
+    } finally {
+      this.flushing = false;
+    }
+  }
+
+  async #syncFiles(): Promise<void> {
     const { context } = this.#owner;
     for (const segment of [...this.segments]) {
       if (!segment.dirty || !segment.created) continue;
       segment.dirty = false;
       await context.files.with(segment.path, false, (file) => file.sync());
     }
-    if (!this.directoryDirty) return;
+    await this.syncDirectory();
+  }
+
+  /** Fsyncs the names in the directory, if they changed. Only under `exclusively`. */
+  async syncDirectory(): Promise<void> {
+    if (!this.directoryDirty || bugs.noDirectoryFsync) return;
     this.directoryDirty = false;
-    await context.env.disk.syncDirectory(this.directory);
+    await this.#owner.context.env.disk.syncDirectory(this.directory);
   }
 
   /** Calls the listeners, each at most twice in a row: they may raise the high watermark. */

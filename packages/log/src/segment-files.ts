@@ -105,7 +105,9 @@ export const cutIndex = async (
   const before = (row: IndexRow): boolean => row.position < cut.position;
   // Rows that are not in the files are built again, together with the largest timestamp.
   segment.fresh = [];
-  segment.rows = persisted.filter(before);
+  // Where the time index has more entries than rows, its end is not where the rows end: begin anew.
+  const simple = segment.timeEntriesOnDisk === segment.rowsOnDisk;
+  segment.rows = simple ? persisted.filter(before) : [];
   segment.rowsOnDisk = segment.rows.length;
   segment.timeEntriesOnDisk = segment.rowsOnDisk;
   segment.lastRowPosition = segment.rows.at(-1)?.position ?? -1;

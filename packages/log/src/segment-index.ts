@@ -73,6 +73,15 @@ const eachEntry = (baseOffset: number, bytes: Buffer, take: (entry: Buffer) => b
   return at;
 };
 
+/** What is believable of an index. */
+export interface DecodedIndex {
+  readonly rows: IndexRow[];
+  /** Entries of the time index up to the last row's: it also has one for each time that the segment ended. */
+  readonly timeEntries: number;
+  /** Largest timestamp of the segment, where the time index ends with it. */
+  readonly maxTimestampMs: number | undefined;
+}
+
 /** What is believable of the two files of a segment that ends at `endOffset` and `endPosition`. */
 export const decodeIndex = (
   baseOffset: number,
@@ -80,9 +89,11 @@ export const decodeIndex = (
   timeIndex: Buffer,
   endOffset: number,
   endPosition: number,
-): { readonly rows: IndexRow[]; readonly maxTimestampMs: number | undefined } => {
+): DecodedIndex => {
   const times = new Map<number, number>();
+  const places = new Map<number, number>();
   let last: TimeEntry = { offset: -1, maxBeforeMs: -1 };
+  let count = 0;
   eachEntry(baseOffset, timeIndex, (entry) => {
     const offset = baseOffset + entry.readUInt32LE(8);
     const maxBeforeMs = readU64(entry, 0);
@@ -90,6 +101,8 @@ export const decodeIndex = (
       return false;
     last = { offset, maxBeforeMs };
     times.set(offset, maxBeforeMs);
+    count += 1;
+    places.set(offset, count);
     return true;
   });
   const rows: IndexRow[] = [];
@@ -105,7 +118,8 @@ export const decodeIndex = (
     return true;
   });
   const whole = last.offset === endOffset && endOffset > baseOffset;
-  return { rows, maxTimestampMs: whole ? last.maxBeforeMs : undefined };
+  const timeEntries = places.get(rows.at(-1)?.offset ?? -1) ?? 0;
+  return { rows, timeEntries, maxTimestampMs: whole ? last.maxBeforeMs : undefined };
 };
 
 /** Index of the last row for which `before` holds, or -1; `before` must hold for a prefix. */
