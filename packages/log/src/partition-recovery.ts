@@ -185,6 +185,7 @@ export class PartitionRecovery {
     const at = this.#position > 0 ? this.#end : base;
     this.#position = 0;
     this.#index = this.#segments.filter((segment) => segment.baseOffset < at).length;
+    if (this.#segments[this.#index]?.baseOffset === at) return;
     this.#segments.splice(this.#index, 0, this.#partition.newSegment(at));
   }
 

@@ -24,7 +24,7 @@ import { PartitionReader } from "./reader.ts";
 import { refusals } from "./refusals.ts";
 import { retentionStart } from "./retention.ts";
 import { Segment } from "./segment.ts";
-import { dropSegments, persistIndex, syncIndex, truncateFiles } from "./segment-files.ts";
+import { dropSegments, finishIndex, truncateFiles } from "./segment-files.ts";
 import type { PartitionTail } from "./tail-cache.ts";
 
 const relativeOffsetMax = 0xffff_ffff;
@@ -291,22 +291,13 @@ export class Partition implements PartitionLog {
 
   /** Before a clean stop: the active segment's index ends with its largest timestamp. */
   async finishIndexes(): Promise<void> {
-    const { context } = this.#owner;
-    const { active } = this;
-    if (active.sizeBytes === 0 || !active.created) return;
+    if (this.active.sizeBytes === 0 || !this.active.created) return;
     try {
-      if (!active.maxComplete) await context.indexes.rows(active, this.config.indexIntervalBytes);
+      await this.exclusively(() => finishIndex(this.#owner.context, this, this.active));
     } catch (thrown) {
       if (!hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) throw thrown;
       this.takeOffline(thrown.message);
-      return;
     }
-    await this.exclusively(async () => {
-      await persistIndex(context, this, active, true);
-      if (active.indexSynced) return;
-      await syncIndex(context.env.disk, active);
-      active.indexSynced = true;
-    });
   }
 
   /** Fsyncs what was written, when the flush policy is `interval` and the interval has passed. */

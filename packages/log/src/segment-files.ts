@@ -208,6 +208,20 @@ export const syncIndex = async (disk: Disk, segment: Segment): Promise<void> => 
   }
 };
 
+/** Ends the index with the segment's largest timestamp, durably. Throws PARTITION_OFFLINE on damage. */
+export const finishIndex = async (
+  context: SegmentContext,
+  owner: SegmentOwner & { readonly config: { readonly indexIntervalBytes: number } },
+  segment: Segment,
+): Promise<void> => {
+  const { indexIntervalBytes } = owner.config;
+  if (!segment.maxComplete) await context.indexes.rows(segment, indexIntervalBytes);
+  await persistIndex(context, owner, segment, true);
+  if (segment.indexSynced) return;
+  await syncIndex(context.env.disk, segment);
+  segment.indexSynced = true;
+};
+
 /** The segment that holds `offset`; the last one for the log end. */
 export const segmentOf = (segments: readonly Segment[], offset: number): Segment => {
   let low = 0;
