@@ -104,7 +104,6 @@ export class Partition implements PartitionLog {
   get logEndOffset(): number {
     return this.#logEndOffset;
   }
-
   get leaderEpoch(): number {
     return this.epochs.latest;
   }
@@ -120,7 +119,6 @@ export class Partition implements PartitionLog {
   get name(): string {
     return `${this.topic}-${this.partition}`;
   }
-
   get active(): Segment {
     return must(this.segments.at(-1), "active segment");
   }
@@ -213,15 +211,12 @@ export class Partition implements PartitionLog {
   offsetForTimestamp(timestampMs: number): Promise<TimestampOffset | undefined> {
     return this.#reader.offsetForTimestamp(timestampMs);
   }
-
   maxTimestamp(): Promise<TimestampOffset | undefined> {
     return this.#reader.maxTimestamp();
   }
-
   endOffsetForEpoch(leaderEpoch: number): { leaderEpoch: number; endOffset: number } | undefined {
     return this.epochs.endOffsetFor(leaderEpoch, this.#logEndOffset);
   }
-
   epochOfOffset(offset: number): number {
     return this.epochs.epochOf(offset);
   }
