@@ -1,6 +1,7 @@
 /**
- * The in-memory carrier: a network of hosts with connections between them, whose faults a `Link` decides. Messages
- * go through the codecs and are copied, flow control is real, and every event is the clock's, so a simulation repeats itself.
+ * The in-memory carrier: a network of hosts with connections between them, whose faults a `Link` decides.
+ * Messages go through the codecs and are copied, flow control is real, and every event is the clock's, so a
+ * simulation repeats itself.
  */
 import type { Clock } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
