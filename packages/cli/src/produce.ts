@@ -170,6 +170,15 @@ class Run {
     await this.#printing;
   }
 
+  /** One line on stderr, written over once a second, for whoever watches. Returns how to stop. */
+  showProgress(): () => void {
+    const timer = setInterval(() => this.#io.stderr.write(`\r${this.#records} records`), 1000);
+    return () => {
+      clearInterval(timer);
+      this.#io.stderr.write("\r");
+    };
+  }
+
   throwFailure(): void {
     if (this.#failure !== undefined) throw this.#failure;
   }
@@ -241,6 +250,7 @@ const produce = async (
   const run = new Run(producer, io, flags["printOffsets"] === true);
   const pace = pacer(parseRate(flags["rate"]));
   const startedMs = performance.now();
+  const stopProgress = io.progress ? run.showProgress() : () => {};
   try {
     for await (const piece of pieces(files, flags, io)) {
       if (io.signal.aborted) break;
@@ -250,6 +260,7 @@ const produce = async (
     await producer.flush();
   } finally {
     await run.finish();
+    stopProgress();
     await write(io.stderr, run.summary((performance.now() - startedMs) / 1000));
   }
   run.throwFailure();

@@ -245,3 +245,77 @@ test("unknown fields of a newer peer are passed over", () => {
   const decoded = produceRequestCodec.decode(Buffer.concat([unknown, known]));
   assert.equal(decoded.topic, "t");
 });
+
+/** Golden messages: what is on the wire may never change. */
+const golden: readonly [string, () => Uint8Array, string][] = [
+  [
+    "ProduceRequest",
+    () =>
+      produceRequestCodec.encode({
+        open: undefined,
+        requestId: 7,
+        topicId: Buffer.alloc(16, 1),
+        topic: "",
+        partition: 3,
+        leaderEpoch: 0,
+        body: Buffer.from("body"),
+        bodyCrc: 0x01020304,
+      }),
+    "10071a1001010101010101010101010101010101280330007a0b2d040302013204626f6479",
+  ],
+  [
+    "ProduceResponse",
+    () =>
+      produceResponseCodec.encode({
+        opened: undefined,
+        drain: undefined,
+        results: [
+          {
+            requestId: 7,
+            baseOffset: 0,
+            appendTimeMs: 1000,
+            logStartOffset: undefined,
+            guarantee: 1,
+            duplicate: false,
+            error: undefined,
+            windowBytes: 300,
+          },
+        ],
+      }),
+    "120c0807100018e807280140ac02",
+  ],
+  [
+    "FetchRequest",
+    () =>
+      fetchRequestCodec.encode({
+        open: undefined,
+        remove: [1, 300],
+        add: [],
+        grants: [{ cursorId: 2, bytes: 65536 }],
+      }),
+    "120301ac022206080210808004",
+  ],
+  [
+    "FetchResponse",
+    () =>
+      fetchResponseCodec.encode({
+        opened: undefined,
+        cursorId: 2,
+        highWatermark: 9,
+        logStartOffset: 0,
+        lastStableOffset: undefined,
+        leaderEpoch: undefined,
+        nextOffset: 9,
+        error: undefined,
+        drain: undefined,
+        batches: [],
+      }),
+    "1002180920003809",
+  ],
+];
+
+for (const [name, encode, hex] of golden) {
+  test(`golden bytes of ${name}`, () => {
+    assert.equal(Buffer.from(encode()).toString("hex"), hex);
+  });
+}

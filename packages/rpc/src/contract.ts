@@ -317,4 +317,54 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
       );
     }
   });
+
+  check("closing a channel ends its open streams", async ({ channel }) => {
+    const stream = channel.bidi(produce);
+    stream.write(request(1));
+    await stream.read();
+    const reading = stream.read();
+    channel.close();
+    await assert.rejects(reading, (thrown) => hasCode(thrown, ErrorCode.CANCELLED));
+  });
+
+  check(
+    "what was written before a shutdown arrives, however slowly it is read",
+    async ({ channel, server }, carrier) => {
+      const stream = channel.bidi(produce);
+      stream.write(request(1));
+      await carrier.sleep(50);
+      const closing = server.shutdown(5000);
+      for (let i = 0; i < 40; i += 1) {
+        assert.equal((await stream.read())?.results.length, 10_000, `reply ${i}`);
+        await carrier.sleep(2);
+      }
+      assert.equal(await stream.read(), undefined);
+      await closing;
+    },
+    {
+      produce: async (stream) => {
+        await stream.read();
+        const { results } = response(1);
+        const many = Array.from({ length: 10_000 }, () => results).flat();
+        for (let i = 0; i < 40; i += 1) stream.write({ ...response(1), results: many });
+      },
+    },
+  );
+
+  check(
+    "what was written before a failure arrives first",
+    async ({ channel }) => {
+      const stream = channel.bidi(produce);
+      stream.write(request(1));
+      assert.equal((await stream.read())?.results[0]?.requestId, 5);
+      await assert.rejects(stream.read(), (thrown) => hasCode(thrown, ErrorCode.DISK_FULL));
+    },
+    {
+      produce: async (stream) => {
+        await stream.read();
+        stream.write(response(5));
+        throw new MillraceError(ErrorCode.DISK_FULL, "full: free some");
+      },
+    },
+  );
 };

@@ -33,7 +33,7 @@ const hintFacts = (error: MillraceError): Record<string, string> => {
 /** What a server sends for an error. Of what is not ours only that it happened. */
 export const toWireStatus = (thrown: unknown): WireStatus => {
   const error = MillraceError.from(thrown);
-  const unexpected = error.code === ErrorCode.INTERNAL && !(thrown instanceof MillraceError);
+  const unexpected = error.code === ErrorCode.INTERNAL;
   const message = unexpected
     ? "an unexpected error: see the server's log"
     : error.message.slice(0, 2000);
@@ -69,7 +69,7 @@ const codeOfPlainStatus = (status: WireStatus): ErrorCode => {
     case 4:
       return ErrorCode.DEADLINE_EXCEEDED;
     case 8:
-      return /larger than max/i.test(status.message)
+      return /larger than/i.test(status.message)
         ? ErrorCode.MESSAGE_TOO_LARGE
         : ErrorCode.ADMISSION_REJECTED;
     case 12:

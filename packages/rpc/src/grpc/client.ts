@@ -29,6 +29,7 @@ class GrpcChannel implements Channel {
   readonly endpoint: string;
   readonly #options: GrpcClientOptions;
   #client: Client;
+  readonly #live = new Set<(reason: MillraceError) => void>();
   #failures = 0;
   #closed = false;
 
@@ -100,6 +101,8 @@ class GrpcChannel implements Channel {
 
   close(): void {
     this.#closed = true;
+    const reason = new MillraceError(ErrorCode.CANCELLED, "the channel is closed");
+    for (const cancel of [...this.#live]) cancel(reason);
     this.#client.close();
   }
 
@@ -119,7 +122,11 @@ class GrpcChannel implements Channel {
     const onAbort = (): void => cancel(signal?.reason);
     if (signal?.aborted === true) onAbort();
     else signal?.addEventListener("abort", onAbort, { once: true });
-    const over = (): void => signal?.removeEventListener("abort", onAbort);
+    this.#live.add(cancel);
+    const over = (): void => {
+      this.#live.delete(cancel);
+      signal?.removeEventListener("abort", onAbort);
+    };
     call.on("error", (error) => {
       over();
       duplex.fail(this.#seen(signal, error));

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import type { ServerHttp2Session } from "node:http2";
+import { Duplex } from "node:stream";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client, credentials, Server, ServerCredentials } from "@grpc/grpc-js";
 import { carrierContract } from "../contract.ts";
 import { grpcDialer } from "./client.ts";
+import { GrpcDuplex } from "./duplex.ts";
 import { grpcListener } from "./server.ts";
 import {
   connectionWindowBytes,
@@ -54,4 +56,13 @@ test("the raised windows are in force on a connection", async () => {
   assert.equal(session.state.effectiveLocalWindowSize, connectionWindowBytes);
   client.close();
   server.forceShutdown();
+});
+
+test("the read-ahead of a stream is bounded through its state", () => {
+  const stream = new Duplex({ objectMode: true, read() {}, write() {} });
+  const raw = { encode: (bytes: Uint8Array) => bytes, decode: (bytes: Uint8Array) => bytes };
+  new GrpcDuplex(stream, raw, raw);
+  assert.equal(stream.readableHighWaterMark, 4);
+  for (let i = 0; i < 3; i += 1) assert.ok(stream.push(Buffer.alloc(1)));
+  assert.equal(stream.push(Buffer.alloc(1)), false);
 });

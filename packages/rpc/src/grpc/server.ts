@@ -94,16 +94,24 @@ class GrpcServer implements RpcServer {
 
   async shutdown(graceMs: number): Promise<void> {
     this.#draining.abort();
+    const endMs = performance.now() + graceMs;
     if (this.#open > 0) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, graceMs);
         this.#idle = () => {
           clearTimeout(timer);
-          // The last status still has to leave.
-          setTimeout(resolve, 20);
+          resolve();
         };
       });
     }
+    // Handlers have ended; what they wrote may still wait for a slow reader.
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, Math.max(0, endMs - performance.now()));
+      this.#server.tryShutdown(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
     this.#server.forceShutdown();
   }
 
@@ -231,7 +239,8 @@ class GrpcServer implements RpcServer {
     const leftMs = deadlineMs - Date.now();
     const cancelled: EventEmitter = call;
     cancelled.on("cancelled", () => {
-      controller.abort(Date.now() >= deadlineMs ? deadlineError() : cancelledError());
+      // The client's reset may be a little faster than our clock.
+      controller.abort(Date.now() >= deadlineMs - 10 ? deadlineError() : cancelledError());
     });
     return {
       signal: controller.signal,

@@ -49,6 +49,7 @@ interface Call {
 interface OpenStream {
   readonly from: string;
   readonly to: string;
+  readonly endpoint: string;
   readonly break: (how: "reset" | "silent") => void;
   /** The handler has ended; what is left to arrive is its last words. */
   finishing: boolean;
@@ -102,7 +103,7 @@ class LocalServer implements RpcServer {
     this.#run(binding, path, context, end)
       .then(
         () => end.finishWith(statusFrame()),
-        (thrown: unknown) => end.breakOff(statusFrame(thrown ?? new Error("no reason"))),
+        (thrown: unknown) => end.finishWith(statusFrame(thrown ?? new Error("no reason"))),
       )
       .finally(() => {
         ended();
@@ -198,9 +199,8 @@ export class LocalNetwork {
 
   remove(server: LocalServer): void {
     if (this.#servers.get(server.endpoint) === server) this.#servers.delete(server.endpoint);
-    const host = hostOf(server.endpoint);
     for (const stream of [...this.#streams]) {
-      if (stream.to === host && !stream.finishing) stream.break("reset");
+      if (stream.endpoint === server.endpoint && !stream.finishing) stream.break("reset");
     }
   }
 
@@ -218,6 +218,13 @@ export class LocalNetwork {
     return client;
   }
 
+  /** A connection carries all streams of a host to an endpoint. */
+  #breakConnection(from: string, endpoint: string, how: "reset" | "silent"): void {
+    for (const stream of [...this.#streams]) {
+      if (stream.from === from && stream.endpoint === endpoint) stream.break(how);
+    }
+  }
+
   #connect<I, O>(
     from: string,
     to: string,
@@ -232,6 +239,7 @@ export class LocalNetwork {
     const open: OpenStream = {
       from,
       to,
+      endpoint: server.endpoint,
       finishing: false,
       break: (how) => {
         up.cut();
@@ -252,7 +260,7 @@ export class LocalNetwork {
         delayMs: () => this.#link.delayMs(a, b),
         fate: () => this.#link.fate(a, b),
         arrive,
-        broken: (how) => open.break(how),
+        broken: (how) => this.#breakConnection(from, server.endpoint, how),
       });
     const up = wire(from, to, (frame) => {
       if (frame.kind === "cancel") {
@@ -276,7 +284,10 @@ export class LocalNetwork {
     far.wire = down;
     client.onRead = (bytes) => this.clock.defer(() => far.acknowledge(bytes));
     far.onRead = (bytes) => this.clock.defer(() => client.acknowledge(bytes));
-    client.onTooLarge = (error) => client.fail(error);
+    client.onTooLarge = (error) => {
+      client.breakOff({ kind: "cancel", deadline: false });
+      client.fail(error);
+    };
     far.onTooLarge = (error) => {
       far.breakOff(statusFrame(error));
       far.fail(error);
