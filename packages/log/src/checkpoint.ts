@@ -149,8 +149,10 @@ const capture = (partition: Partition, round: number): Captured => {
   }
   const offset = partition.ackedEndOffset;
   const producers = partition.completedProducers;
-  const moved = partition.snapshotOffset !== offset;
-  const snapshot = producers.size > 0 && moved ? producers.snapshot(offset) : undefined;
+  // The same offset may have come again after a truncation, with other batches before it.
+  const changed = partition.snapshotOffset !== offset || producers.dirty;
+  const snapshot = producers.size > 0 && changed ? producers.snapshot(offset) : undefined;
+  producers.dirty = false;
   const epochs = partition.epochs.dirty
     ? partition.epochs.entries.filter(({ startOffset }) => startOffset <= offset)
     : undefined;
@@ -188,6 +190,7 @@ const hasWork = (captured: Captured): boolean =>
 
 /** A checkpoint failed: what it had taken over is still to be done. */
 const giveBack = ({ partition, indexesCut, epochs }: Captured): void => {
+  partition.completedProducers.dirty = true;
   partition.indexesCut.push(...indexesCut);
   if (epochs !== undefined) partition.epochs.dirty = true;
   partition.directoryDirty = true;

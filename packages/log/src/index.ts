@@ -4,4 +4,5 @@ export { defaultLogConfig, defaultManagerConfig } from "./defaults.ts";
 export { type DumpedBatch, type DumpFault, dumpSegment } from "./dump.ts";
 export { openLogManager } from "./manager.ts";
 export { partitionDirectory } from "./paths.ts";
+export type { ProducerTable } from "./producers.ts";
 export { type Damage, type VerifyReport, verifyDirectory } from "./verify.ts";

@@ -15,7 +15,7 @@ import { isMissing } from "./disk-errors.ts";
 import { entryKinds } from "./journal-format.ts";
 import type { PlannedEntry } from "./journal-scan.ts";
 import type { Partition } from "./partition.ts";
-import { readSnapshot, replayProducers } from "./producer-rebuild.ts";
+import { dropSnapshotsAbove, readSnapshot, replayProducers } from "./producer-rebuild.ts";
 import type { Segment } from "./segment.ts";
 import { truncateFiles, truncateIndexFiles } from "./segment-files.ts";
 import { decodeIndex, INDEX_ENTRY_BYTES } from "./segment-index.ts";
@@ -82,6 +82,8 @@ export class PartitionRecovery {
       await this.#closeWalker();
     }
     this.#restartBehindLogStart();
+    this.#partition.producers.dropBelow(this.#logStart);
+    this.#partition.epochs.truncateFromStart(this.#logStart);
     this.#partition.restore({
       segments: this.#segments,
       logStartOffset: this.#logStart,
@@ -243,9 +245,10 @@ export class PartitionRecovery {
   }
 
   async #loadProducers(any: boolean): Promise<void> {
-    if (!any) return;
     const { context } = this.#input;
     const { producers, directory } = this.#partition;
+    await dropSnapshotsAbove(context.env.disk, directory, this.#end);
+    if (!any) return;
     const snapshot = await readSnapshot(context.env.disk, directory, this.#end);
     if (snapshot !== undefined) {
       producers.load(snapshot);

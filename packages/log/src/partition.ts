@@ -18,7 +18,7 @@ import type { LogContext } from "./context.ts";
 import { EpochCache } from "./epochs.ts";
 import { entryKinds, type JournalEntry } from "./journal-format.ts";
 import { partitionDirectory } from "./paths.ts";
-import { rebuildProducers } from "./producer-rebuild.ts";
+import { dropSnapshotsAbove, rebuildProducers } from "./producer-rebuild.ts";
 import { type Producer, ProducerTable } from "./producers.ts";
 import { PartitionReader } from "./reader.ts";
 import { refusals } from "./refusals.ts";
@@ -100,7 +100,6 @@ export class Partition implements PartitionLog {
     this.#tail = owner.context.tails.partition();
     this.#reader = new PartitionReader(owner.context, this);
   }
-
   get logEndOffset(): number {
     return this.#logEndOffset;
   }
@@ -207,7 +206,6 @@ export class Partition implements PartitionLog {
     if (offset < endOffset) this.#owner.context.observer.onTailCache?.(found !== undefined);
     return found === undefined ? undefined : this.#result(found);
   }
-
   offsetForTimestamp(timestampMs: number): Promise<TimestampOffset | undefined> {
     return this.#reader.offsetForTimestamp(timestampMs);
   }
@@ -594,6 +592,7 @@ export class Partition implements PartitionLog {
     this.ackedPosition = cut.position;
     this.highWatermark = Math.min(this.highWatermark, cut.offset);
     this.epochs.truncateFromEnd(cut.offset);
+    await dropSnapshotsAbove(context.env.disk, this.directory, cut.offset);
     await rebuildProducers(context, this, cut.offset);
     this.completedProducers.copyFrom(this.producers);
   }

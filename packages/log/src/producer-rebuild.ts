@@ -7,6 +7,7 @@ import { damaged } from "./index-cache.ts";
 import { offsetName } from "./paths.ts";
 import type { ProducerTable } from "./producers.ts";
 import type { Segment } from "./segment.ts";
+import { unlinkIfThere } from "./segment-files.ts";
 import { magics, readSideFile } from "./side-file.ts";
 
 /** What the rebuild needs of a partition. */
@@ -52,6 +53,19 @@ const newestSnapshot = async (
     if (snapshot !== undefined) return snapshot;
   }
   return undefined;
+};
+
+/** Removes snapshots of what lies behind `offset`: another history may come to the same offsets. */
+export const dropSnapshotsAbove = async (
+  disk: Disk,
+  directory: string,
+  offset: number,
+): Promise<void> => {
+  for (const name of await disk.list(directory)) {
+    const covered = parseProducersName(name);
+    if (covered !== undefined && covered > offset)
+      await unlinkIfThere(disk, `${directory}/${name}`);
+  }
 };
 
 /** Replays batches from `fromOffset` up to `endOffset` into the table. Throws PARTITION_OFFLINE on damage. */

@@ -8,6 +8,7 @@ import {
   type LogManager,
   openLogManager,
   type PartitionLog,
+  type ProducerTable,
   verifyDirectory,
 } from "@millrace/log";
 import {
@@ -239,6 +240,7 @@ export class CrashRun {
         continue;
       }
       model.check(read, lossy);
+      checkProducers(log, read.producers, model.name);
     }
     return offline;
   }
@@ -272,7 +274,41 @@ export const recordsIn = (bytes: Buffer, from: number): { offset: number; value:
   return records;
 };
 
+/** Producers of stored batches: id and base offset. */
+const producersIn = (bytes: Buffer): [number, number][] => {
+  const producers: [number, number][] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const batch = readStored(bytes, at);
+    if ("fault" in batch) break;
+    const { producerId } = parseBody(bytes.subarray(batch.bodyStart, batch.bodyEnd));
+    if (producerId >= 0) producers.push([producerId, batch.baseOffset]);
+    at = batch.bodyEnd;
+  }
+  return producers;
+};
+
+/** The idempotence table is, above the log start, what the log says (S4); every producer of the workload sends once. */
+const checkProducers = (
+  log: PartitionLog,
+  found: readonly [number, number][],
+  name: string,
+): void => {
+  const table = (log as unknown as { readonly producers: ProducerTable }).producers;
+  const known = table
+    .snapshot(0)
+    .producers.filter(({ batches }) => Number(batches[0]?.baseOffset) >= log.logStartOffset)
+    .map(({ producerId, batches }) => `${producerId}@${batches[0]?.baseOffset}`);
+  const expected = found
+    .filter(([, offset]) => offset >= log.logStartOffset)
+    .toSorted(([a], [b]) => a - b)
+    .map(([id, offset]) => `${id}@${offset}`);
+  if (known.join() !== expected.join()) {
+    throw new Violation(`${name}: knows producers ${known.join()}, the log has ${expected.join()}`);
+  }
+};
+
 const readEverything = async (log: PartitionLog) => {
+  const producers: [number, number][] = [];
   const records: { offset: number; value: string }[] = [];
   const { logStartOffset, logEndOffset, highWatermark } = log;
   log.updateHighWatermark(logEndOffset);
@@ -280,7 +316,8 @@ const readEverything = async (log: PartitionLog) => {
     const result = await log.read(offset, 4000, "high_watermark");
     if (result.bytes === 0) break;
     for (const record of recordsIn(Buffer.concat(result.chunks), offset)) records.push(record);
+    producers.push(...producersIn(Buffer.concat(result.chunks)));
     offset = result.nextOffset;
   }
-  return { logStartOffset, endOffset: logEndOffset, highWatermark, records };
+  return { logStartOffset, endOffset: logEndOffset, highWatermark, records, producers };
 };
