@@ -586,14 +586,15 @@ export class Partition implements PartitionLog {
     this.#tail.clear();
     const { context } = this.#owner;
     await this.exclusively(() => truncateFiles(context, this, segment, cut, dropped));
+    await dropSnapshotsAbove(context.env.disk, this.directory, cut.offset);
+    await rebuildProducers(context, this, cut.offset);
+    // One synchronous step: a checkpoint must not see the new end with the old producers.
     this.#logEndOffset = cut.offset;
     this.ackedEndOffset = cut.offset;
     this.ackedSegment = segment;
     this.ackedPosition = cut.position;
     this.highWatermark = Math.min(this.highWatermark, cut.offset);
     this.epochs.truncateFromEnd(cut.offset);
-    await dropSnapshotsAbove(context.env.disk, this.directory, cut.offset);
-    await rebuildProducers(context, this, cut.offset);
     this.completedProducers.copyFrom(this.producers);
   }
 }
