@@ -1,0 +1,134 @@
+/** The bare produce and fetch streams, as a client in any language would use them from the .proto. */
+import { FetchService, ProduceService } from "@millrace/proto/broker";
+import { Acks } from "@millrace/proto/common";
+import {
+  BatchBuilder,
+  crcOf,
+  fetchRequestCodec,
+  fetchResponseCodec,
+  type HotFetchRequest,
+  type HotFetchResponse,
+  type HotProduceRequest,
+  type HotProduceResponse,
+  produceRequestCodec,
+  produceResponseCodec,
+} from "@millrace/record";
+import { type ClientStream, hotMethodOf, type Method } from "@millrace/rpc";
+import { grpcDialer } from "@millrace/rpc/grpc";
+
+export const produceMethod: Method<HotProduceRequest, HotProduceResponse> = hotMethodOf(
+  ProduceService.method.produce,
+  { input: produceRequestCodec, output: produceResponseCodec },
+);
+export const fetchMethod: Method<HotFetchRequest, HotFetchResponse> = hotMethodOf(
+  FetchService.method.fetch,
+  { input: fetchRequestCodec, output: fetchResponseCodec },
+);
+
+const noBytes = new Uint8Array(0);
+export const windowBytes = 16 * 1024 * 1024;
+
+/** One produce stream that keeps up to a window in flight. */
+export class ProduceStream {
+  readonly #stream: ClientStream<HotProduceRequest, HotProduceResponse>;
+  readonly #close: () => void;
+  readonly #waiting = new Map<number, (() => void) | undefined>();
+  #nextId = 1;
+  #room: (() => void) | undefined;
+  #inFlightBytes = 0;
+  /** Set when the stream or a request failed. */
+  failure: Error | undefined;
+  opened: Promise<void>;
+
+  constructor(endpoint: string) {
+    const channel = grpcDialer().dial(endpoint);
+    this.#stream = channel.bidi(produceMethod);
+    this.#close = () => channel.close();
+    const opened = Promise.withResolvers<void>();
+    this.opened = opened.promise;
+    this.#stream.write({
+      open: { clientId: "bench", acks: Acks.ALL, windowBytes, clusterId: "" },
+      ...{ requestId: 0, topicId: noBytes, topic: "", partition: 0 },
+      ...{ leaderEpoch: undefined, body: undefined, bodyCrc: undefined },
+    });
+    void this.#receive(opened.resolve);
+  }
+
+  get inFlight(): number {
+    return this.#waiting.size;
+  }
+
+  /** Sends a batch once the window has room. `acked` runs when it is durable. */
+  async send(topic: string, partition: number, body: Buffer, acked?: () => void): Promise<void> {
+    while (this.#inFlightBytes > 0 && this.#inFlightBytes + body.length > windowBytes) {
+      await this.#wait();
+    }
+    if (!this.write(topic, partition, body, acked)) await this.#stream.drained();
+  }
+
+  /** Sends a batch now. False when the transport's queue is full. */
+  write(topic: string, partition: number, body: Buffer, acked?: () => void): boolean {
+    if (this.failure !== undefined) throw this.failure;
+    const requestId = this.#nextId;
+    this.#nextId += 1;
+    this.#waiting.set(requestId, acked);
+    this.#inFlightBytes += body.length;
+    return this.#stream.write({
+      ...{ open: undefined, requestId, topicId: noBytes, topic, partition },
+      ...{ leaderEpoch: undefined, body, bodyCrc: crcOf(body) },
+    });
+  }
+
+  async idle(): Promise<void> {
+    while (this.#waiting.size > 0) await this.#wait();
+  }
+
+  close(): void {
+    this.#stream.end();
+    this.#close();
+  }
+
+  async #wait(): Promise<void> {
+    if (this.failure !== undefined) throw this.failure;
+    await new Promise<void>((resolve) => {
+      this.#room = resolve;
+    });
+  }
+
+  async #receive(opened: () => void): Promise<void> {
+    try {
+      for (;;) {
+        const message = this.#stream.tryRead() ?? (await this.#stream.read());
+        if (message === undefined) return;
+        if (message.opened !== undefined) opened();
+        for (const result of message.results) {
+          if (result.error !== undefined) throw new Error(result.error.message);
+          this.#inFlightBytes -= result.windowBytes;
+          const acked = this.#waiting.get(result.requestId);
+          this.#waiting.delete(result.requestId);
+          acked?.();
+        }
+        this.#wake();
+      }
+    } catch (thrown) {
+      this.failure ??= thrown instanceof Error ? thrown : new Error(String(thrown));
+      this.#wake();
+    }
+  }
+
+  #wake(): void {
+    const room = this.#room;
+    this.#room = undefined;
+    room?.();
+  }
+}
+
+/** A batch of one record. */
+export const single = (builder: BatchBuilder, value: Uint8Array): Buffer => {
+  builder.append({ value, timestampMs: Date.now() });
+  const body = builder.finishPlain();
+  builder.reset();
+  return body;
+};
+
+export const newBuilder = (bytes = 4096): BatchBuilder => new BatchBuilder(bytes);
