@@ -36,7 +36,10 @@ export const startServer = (
   return child;
 };
 
-export const stop = async (child: ChildProcess, signal: NodeJS.Signals = "SIGTERM"): Promise<void> => {
+export const stop = async (
+  child: ChildProcess,
+  signal: NodeJS.Signals = "SIGTERM",
+): Promise<void> => {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   child.kill(signal);
@@ -90,7 +93,8 @@ export const runClient = async (
   clearInterval(sample);
   clearTimeout(timer);
   running.delete(child);
-  if (code !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${code}: ${output.slice(-2000)}`);
+  if (code !== 0)
+    throw new Error(`${command} ${args.join(" ")} ended with ${code}: ${output.slice(-2000)}`);
   const cost = {
     seconds: (performance.now() - startedMs) / 1000,
     clientCpu,
@@ -101,7 +105,11 @@ export const runClient = async (
 };
 
 /** Waits until `ready` is true. */
-export const until = async (what: string, ready: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> => {
+export const until = async (
+  what: string,
+  ready: () => Promise<boolean>,
+  timeoutMs = 60_000,
+): Promise<void> => {
   const endMs = performance.now() + timeoutMs;
   for (;;) {
     if (await ready().catch(() => false)) return;

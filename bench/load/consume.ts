@@ -9,7 +9,11 @@ import { fetchMethod } from "./stream.ts";
 const grantBytes = 8 * 1024 * 1024;
 const noBytes = new Uint8Array(0);
 
-const summary = (records: number, bytes: number, taken: { seconds: number; cpu: number }): Result => ({
+const summary = (
+  records: number,
+  bytes: number,
+  taken: { seconds: number; cpu: number },
+): Result => ({
   records,
   seconds: taken.seconds,
   recordsPerSecond: records / taken.seconds,
@@ -66,7 +70,13 @@ export const consume = async (options: LoadOptions): Promise<Result> => {
       }
       const id = message.cursorId ?? 0;
       const due = (owed.get(id) ?? 0) + got;
-      if (due * 4 >= grantBytes) stream.write({ open: undefined, remove: [], add: [], grants: [{ cursorId: id, bytes: due }] });
+      if (due * 4 >= grantBytes)
+        stream.write({
+          open: undefined,
+          remove: [],
+          add: [],
+          grants: [{ cursorId: id, bytes: due }],
+        });
       owed.set(id, due * 4 >= grantBytes ? 0 : due);
     }
     done.resolve();

@@ -1,7 +1,15 @@
 /** `node bench/load/main.ts OPERATION --endpoint H:P --topic T …`: one load; prints one line of JSON. */
 import { parseArgs } from "node:util";
 import { clientConsume, consume } from "./consume.ts";
-import { clientProduce, endToEnd, type LoadOptions, one, produce, rate, type Result } from "./produce.ts";
+import {
+  clientProduce,
+  endToEnd,
+  type LoadOptions,
+  one,
+  produce,
+  type Result,
+  rate,
+} from "./produce.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -44,7 +52,9 @@ const operations: Readonly<Record<string, (options: LoadOptions) => Promise<Resu
 
 const run = operations[positionals[0] ?? ""];
 if (run === undefined) {
-  console.error(`usage: main.ts ${Object.keys(operations).join("|")} --endpoint HOST:PORT --topic NAME`);
+  console.error(
+    `usage: main.ts ${Object.keys(operations).join("|")} --endpoint HOST:PORT --topic NAME`,
+  );
   process.exit(2);
 }
 const result = await run(options);

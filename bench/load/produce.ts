@@ -25,11 +25,18 @@ export const stretch = (): (() => { seconds: number; cpu: number }) => {
   const startedMs = performance.now();
   return () => {
     const used = process.cpuUsage(cpu);
-    return { seconds: (performance.now() - startedMs) / 1000, cpu: (used.user + used.system) / 1e6 };
+    return {
+      seconds: (performance.now() - startedMs) / 1000,
+      cpu: (used.user + used.system) / 1e6,
+    };
   };
 };
 
-const rates = (records: number, sizeBytes: number, taken: { seconds: number; cpu: number }): Result => ({
+const rates = (
+  records: number,
+  sizeBytes: number,
+  taken: { seconds: number; cpu: number },
+): Result => ({
   records,
   seconds: taken.seconds,
   recordsPerSecond: records / taken.seconds,
@@ -88,9 +95,17 @@ export const one = async (options: LoadOptions): Promise<Result> => {
   const value = Buffer.alloc(options.sizeBytes, "x");
   const each = Math.ceil(options.records / options.clients);
   const warmup = Math.min(1000, Math.ceil(each / 5));
-  const streams = Array.from({ length: options.clients }, () => new ProduceStream(options.endpoint));
+  const streams = Array.from(
+    { length: options.clients },
+    () => new ProduceStream(options.endpoint),
+  );
   await Promise.all(streams.map((stream) => stream.opened));
-  const run = async (stream: ProduceStream, index: number, count: number, note: boolean): Promise<void> => {
+  const run = async (
+    stream: ProduceStream,
+    index: number,
+    count: number,
+    note: boolean,
+  ): Promise<void> => {
     const builder = newBuilder();
     for (let i = 0; i < count; i += 1) {
       const startedMs = performance.now();
@@ -167,7 +182,11 @@ export const rate = async (options: LoadOptions): Promise<Result> => {
       const index = i;
       const value = Buffer.alloc(options.sizeBytes, "x");
       value.writeUInt32LE(index, 0);
-      const sent = producer.send({ topic: options.topic, partition: i % options.partitions, value });
+      const sent = producer.send({
+        topic: options.topic,
+        partition: i % options.partitions,
+        value,
+      });
       pending.push(
         sent.then(() => {
           if (index >= warmup) acks.add(performance.now() - dueMs(index));

@@ -48,7 +48,7 @@ export class ProduceStream {
     this.opened = opened.promise;
     this.#stream.write({
       open: { clientId: "bench", acks: Acks.ALL, windowBytes, clusterId: "" },
-      ...{ requestId: 0, topicId: noBytes, topic: "", partition: 0 },
+      ...{ requestId: 0, topicId: noBytes, topic: "", partition: 0, orderEpoch: 0 },
       ...{ leaderEpoch: undefined, body: undefined, bodyCrc: undefined },
     });
     void this.#receive(opened.resolve);
@@ -74,7 +74,7 @@ export class ProduceStream {
     this.#waiting.set(requestId, acked);
     this.#inFlightBytes += body.length;
     return this.#stream.write({
-      ...{ open: undefined, requestId, topicId: noBytes, topic, partition },
+      ...{ open: undefined, requestId, topicId: noBytes, topic, partition, orderEpoch: 0 },
       ...{ leaderEpoch: undefined, body, bodyCrc: crcOf(body) },
     });
   }

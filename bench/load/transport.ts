@@ -12,7 +12,9 @@ import { fetchMethod, produceMethod, windowBytes } from "./stream.ts";
 type In<M> = M extends { readonly input: { decode(bytes: Uint8Array): infer T } } ? T : never;
 type Out<M> = M extends { readonly output: { decode(bytes: Uint8Array): infer T } } ? T : never;
 
-const produce = async (stream: ServerStream<In<typeof produceMethod>, Out<typeof produceMethod>>): Promise<void> => {
+const produce = async (
+  stream: ServerStream<In<typeof produceMethod>, Out<typeof produceMethod>>,
+): Promise<void> => {
   let results: HotProduceResult[] = [];
   for (;;) {
     const request = stream.tryRead() ?? (await stream.read());
@@ -42,7 +44,8 @@ const chunks = (): { bytes: Uint8Array; records: number } => {
   let records = 0;
   for (let i = 0; i < 4; i += 1) {
     const builder = new BatchBuilder(140_000);
-    while (builder.sizeBytes < 127_000) builder.append({ value: Buffer.alloc(1024), timestampMs: 1 });
+    while (builder.sizeBytes < 127_000)
+      builder.append({ value: Buffer.alloc(1024), timestampMs: 1 });
     const body = builder.finishPlain();
     const fields = { baseOffset: records, leaderEpoch: 0, appendTimeMs: 1, bodyCrc: crcOf(body) };
     records += builder.recordCount;
@@ -51,7 +54,9 @@ const chunks = (): { bytes: Uint8Array; records: number } => {
   return { bytes: Buffer.concat(parts), records };
 };
 
-const fetch = async (stream: ServerStream<In<typeof fetchMethod>, Out<typeof fetchMethod>>): Promise<void> => {
+const fetch = async (
+  stream: ServerStream<In<typeof fetchMethod>, Out<typeof fetchMethod>>,
+): Promise<void> => {
   const { bytes, records } = chunks();
   const granted = new Map<number, number>();
   let over = false;
@@ -63,8 +68,14 @@ const fetch = async (stream: ServerStream<In<typeof fetchMethod>, Out<typeof fet
         granted.set(id, left - bytes.length);
         sent = true;
         const message = { opened: undefined, cursorId: id, highWatermark: 1e9, logStartOffset: 0 };
-        const rest = { lastStableOffset: 1e9, leaderEpoch: 0, nextOffset: records, error: undefined };
-        if (!stream.write({ ...message, ...rest, drain: undefined, batches: [bytes] })) await stream.drained();
+        const rest = {
+          lastStableOffset: 1e9,
+          leaderEpoch: 0,
+          nextOffset: records,
+          error: undefined,
+        };
+        if (!stream.write({ ...message, ...rest, drain: undefined, batches: [bytes] }))
+          await stream.drained();
       }
       if (!sent) await new Promise((resolve) => setTimeout(resolve, 1));
       else await new Promise((resolve) => setImmediate(resolve));
@@ -76,14 +87,16 @@ const fetch = async (stream: ServerStream<In<typeof fetchMethod>, Out<typeof fet
       const request = stream.tryRead() ?? (await stream.read());
       if (request === undefined) return;
       for (const cursor of request.add) granted.set(cursor.cursorId, cursor.grantBytes);
-      for (const { cursorId, bytes: more } of request.grants) granted.set(cursorId, (granted.get(cursorId) ?? 0) + more);
+      for (const { cursorId, bytes: more } of request.grants)
+        granted.set(cursorId, (granted.get(cursorId) ?? 0) + more);
     }
   } finally {
     over = true;
   }
 };
 
-const binding = (method: unknown, handler: unknown): Binding => ({ kind: "bidi_streaming", method, handler }) as Binding;
+const binding = (method: unknown, handler: unknown): Binding =>
+  ({ kind: "bidi_streaming", method, handler }) as Binding;
 
 const server = await grpcListener().listen(process.argv[2] ?? "127.0.0.1:9474", [
   { desc: ProduceService, bindings: [binding(produceMethod, produce)] },

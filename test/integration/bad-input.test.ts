@@ -73,7 +73,7 @@ after(async () => {
   try {
     // It has lived through all of this, and of all that was sent took the one good batch.
     const request = create(FetchOnceRequestSchema, { topic: "t", offset: 4n });
-    assert.equal((await channel.unary(fetchOnce, request)).highWatermark, 11n);
+    assert.equal((await channel.unary(fetchOnce, request)).highWatermark, 14n);
   } finally {
     finish();
     await over;
@@ -89,6 +89,7 @@ const blank: HotProduceRequest = {
   leaderEpoch: undefined,
   body: undefined,
   bodyCrc: undefined,
+  orderEpoch: 0,
 };
 const open = { clientId: "x", acks: 0, windowBytes: 0, clusterId: "" };
 
@@ -167,6 +168,31 @@ for (const [what, messages] of violations) {
     );
   });
 }
+
+test("produce: what follows a failure in the same order epoch is refused, and a higher one goes on", async () => {
+  const stream = channel.bidi(produce);
+  const send = (requestId: number, partition: number, orderEpoch: number, body: Buffer): void => {
+    stream.write({ ...blank, requestId, partition, orderEpoch, body });
+  };
+  stream.write({ ...blank, open });
+  send(1, 0, 1, bodyOf("a"));
+  send(2, 0, 1, Buffer.from("no batch"));
+  send(3, 0, 1, bodyOf("b"));
+  send(4, 0, 2, bodyOf("c"));
+  send(5, 0, 1, bodyOf("d"));
+  send(6, 0, 0, bodyOf("e"));
+  const codes = new Map<number, string>();
+  while (codes.size < 6) {
+    const message = await stream.read();
+    for (const { requestId, error } of message?.results ?? []) {
+      codes.set(requestId, error === undefined ? "ok" : (ErrorCode[error.code] ?? ""));
+    }
+  }
+  const refused = "PRECEDING_REQUEST_FAILED";
+  const outcomes = [1, 2, 3, 4, 5, 6].map((id) => codes.get(id));
+  assert.deepEqual(outcomes, ["ok", "CORRUPT_MESSAGE", refused, "ok", refused, "ok"]);
+  stream.cancel();
+});
 
 test("produce: another cluster's id is CLUSTER_ID_MISMATCH", async () => {
   const stream = channel.bidi(produce);

@@ -77,6 +77,21 @@ for (const compression of ["none", "gzip", "zstd", "lz4"] as const) {
   });
 }
 
+test("a refused batch is not overtaken by those that were on the way with it", async () => {
+  const { broker, client } = setUp();
+  broker.hold = true;
+  broker.fault = (n) => (n === 2 || n === 9 ? ErrorCode.NOT_ENOUGH_REPLICAS : undefined);
+  const producer = client.producer({ batchBytesMax: 100, lingerMs: 0 });
+  const values = Array.from({ length: 40 }, (_, i) => `value ${i}`);
+  const acks = values.map((value) => producer.send({ topic: "events", value }));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.ok(broker.requests > 4, "several were on the way at once");
+  broker.release();
+  await Promise.all(acks);
+  assert.deepEqual(await readAll(client), values);
+  await client.close();
+});
+
 test("a broken connection loses nothing and keeps first arrivals in order", async () => {
   const { broker, client } = setUp();
   broker.fault = (n) => (n === 2 ? "reset" : undefined);

@@ -1,6 +1,6 @@
 /** Building batches, record by record, without an object per record. */
 import type { Compressor } from "@millrace/env";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { assert, ErrorCode, MillraceError } from "@millrace/errors";
 import type { BatchCompression } from "./body.ts";
 import { HEADER_NAME_BYTES_MAX } from "./records.ts";
 import { varintBytes, writeVarint } from "./varint.ts";
@@ -59,6 +59,12 @@ const scratch = new WireWriter(128);
 
 /** A serialized BatchBody around RecordSet bytes that are compressed as `fields` say. */
 export const encodeBody = (fields: BodyFields, records: Uint8Array): Buffer => {
+  writeBodyHead(fields, records.length);
+  return scratch.finish([records]);
+};
+
+/** Everything of a BatchBody before its records, into `scratch`. */
+const writeBodyHead = (fields: BodyFields, recordsBytes: number): void => {
   const { producer } = fields;
   const writer = scratch;
   writer.begin();
@@ -71,21 +77,27 @@ export const encodeBody = (fields: BodyFields, records: Uint8Array): Buffer => {
     writer.present(6, producer.producerEpoch);
     writer.present(7, producer.baseSequence);
   }
-  writer.header(15, records.length);
-  return writer.finish([records]);
+  writer.header(15, recordsBytes);
 };
+
+/** Room before the records, for what stands before them in a body and in a produce request, bytes. */
+const headBytes = 512;
+/** Of it, what a body may take. */
+const bodyHeadBytesMax = 96;
+/** Bytes before a body of `viewPlain` that its user may write over. */
+export const HEADROOM_BYTES = headBytes - bodyHeadBytesMax;
 
 /** One batch in the making. */
 export class BatchBuilder {
   #buffer: Buffer;
-  #at = 0;
+  #at = headBytes;
   #count = 0;
   #baseMs = 0;
   #maxMs = 0;
 
   /** `capacityBytes` is the first allocation; it grows as needed. */
   constructor(capacityBytes = 16 * 1024) {
-    this.#buffer = Buffer.allocUnsafeSlow(capacityBytes);
+    this.#buffer = Buffer.allocUnsafeSlow(headBytes + capacityBytes);
   }
 
   get recordCount(): number {
@@ -94,7 +106,7 @@ export class BatchBuilder {
 
   /** Record bytes so far, before compression. */
   get sizeBytes(): number {
-    return this.#at;
+    return this.#at - headBytes;
   }
 
   /** Upper bound of the bytes that a record adds. */
@@ -148,21 +160,30 @@ export class BatchBuilder {
 
   /** Forgets all records and keeps the memory. Not while `finish` is pending. */
   reset(): void {
-    this.#at = 0;
+    this.#at = headBytes;
     this.#count = 0;
   }
 
   /** The serialized BatchBody, a copy: `reset` the builder to use it again, once this has settled. */
   async finish(options: FinishOptions): Promise<Buffer> {
     if (options.compression === "none") return this.finishPlain(options.producer);
-    const plain = this.#buffer.subarray(0, this.#at);
+    const plain = this.#buffer.subarray(headBytes, this.#at);
     const packed = await options.compressor.compress(options.compression, plain, options.level);
     return this.#assemble(options.compression, options.producer, packed);
   }
 
   /** `finish` without compression, at once. */
   finishPlain(producer?: ProducerStamp): Buffer {
-    return this.#assemble("none", producer, this.#buffer.subarray(0, this.#at));
+    return this.#assemble("none", producer, this.#buffer.subarray(headBytes, this.#at));
+  }
+
+  /** As `finishPlain`, without a copy: a view of the builder's memory that holds until `append` or `reset`, with
+   * `HEADROOM_BYTES` before it free to be written over. */
+  viewPlain(producer?: ProducerStamp): Buffer {
+    const records = this.#buffer.subarray(headBytes, this.#at);
+    writeBodyHead(this.#fields("none", producer), records.length);
+    assert(scratch.sizeBytes <= bodyHeadBytesMax, "a body's head fits its room");
+    return scratch.finishBefore(records);
   }
 
   #assemble(
@@ -170,14 +191,17 @@ export class BatchBuilder {
     producer: ProducerStamp | undefined,
     records: Uint8Array,
   ): Buffer {
-    const fields = {
+    return encodeBody(this.#fields(compression, producer), records);
+  }
+
+  #fields(compression: BatchCompression, producer: ProducerStamp | undefined): BodyFields {
+    return {
       compression,
       recordCount: this.#count,
       baseTimestampMs: this.#baseMs,
       maxTimestampMs: this.#maxMs,
       producer,
     };
-    return encodeBody(fields, records);
   }
 
   #tagged(tag: number, value: number): void {

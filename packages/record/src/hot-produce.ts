@@ -37,12 +37,15 @@ const encodeRequest = (message: HotProduceRequest): Buffer => {
   writer.text(4, message.topic);
   writer.varint(5, message.partition);
   writer.optional(6, message.leaderEpoch);
+  writer.varint(7, message.orderEpoch);
   if (body === undefined) return writer.finish();
   const crcBytes = message.bodyCrc === undefined ? 0 : 5;
   writer.header(15, crcBytes + 1 + varintBytes(body.length) + body.length);
   if (message.bodyCrc !== undefined) writer.fixed32(5, message.bodyCrc);
   writer.header(6, body.length);
-  return writer.finish([body]);
+  return writer.sizeBytes <= (message.headroomBytes ?? 0)
+    ? writer.finishBefore(body)
+    : writer.finish([body]);
 };
 
 const readOpen = (bytes: Uint8Array, into: HotProduceOpen | undefined): HotProduceOpen => {
@@ -85,6 +88,7 @@ const decodeRequest = (bytes: Uint8Array): HotProduceRequest => {
     leaderEpoch: undefined,
     body: undefined,
     bodyCrc: undefined,
+    orderEpoch: 0,
   };
   const reader = new WireReader(bytes, "ProduceRequest");
   eachField(reader, (field, wireType) => {
@@ -94,6 +98,7 @@ const decodeRequest = (bytes: Uint8Array): HotProduceRequest => {
     else if (field === 4 && wireType === 2) message.topic = reader.text();
     else if (field === 5 && wireType === 0) message.partition = reader.uint32();
     else if (field === 6 && wireType === 0) message.leaderEpoch = reader.uint32();
+    else if (field === 7 && wireType === 0) message.orderEpoch = reader.uint32();
     else if (field === 1 && wireType === 2) message.open = readOpen(reader.view(), message.open);
     else return false;
     return true;

@@ -108,6 +108,7 @@ const produceRequest = (dice: Dice): HotProduceRequest => {
     leaderEpoch: dice.maybe(() => dice.number(u32)),
     body,
     bodyCrc: body === undefined ? undefined : dice.maybe(() => dice.bits()),
+    orderEpoch: dice.number(u32),
   };
 };
 
@@ -260,6 +261,7 @@ const golden: readonly [string, () => Uint8Array, string][] = [
         leaderEpoch: 0,
         body: Buffer.from("body"),
         bodyCrc: 0x01020304,
+        orderEpoch: 0,
       }),
     "10071a1001010101010101010101010101010101280330007a0b2d040302013204626f6479",
   ],

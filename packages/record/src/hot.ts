@@ -47,6 +47,11 @@ export interface HotProduceRequest {
   /** Undefined: no batch in the message. A view when decoded. Empty when the batch has no body. */
   readonly body: Uint8Array | undefined;
   readonly bodyCrc: number | undefined;
+  /** 0: none. */
+  readonly orderEpoch: number;
+  /** To encode only: bytes before `body` in its memory that the encoder may write over, so that the message needs no
+   * copy of the body. The encoded message then shares the body's memory. */
+  readonly headroomBytes?: number;
 }
 
 /** `millrace.broker.v1.ProduceOpened`. */

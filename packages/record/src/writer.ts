@@ -122,6 +122,21 @@ export class WireWriter {
     return message;
   }
 
+  /** Bytes written so far. */
+  get sizeBytes(): number {
+    return this.#at;
+  }
+
+  /** The message whose end is `tail`: what was written is put right before it, into the memory that `tail` is a view
+   * of. There must be room. */
+  finishBefore(tail: Uint8Array): Buffer {
+    const start = tail.byteOffset - this.#at;
+    const message = Buffer.from(tail.buffer, start, this.#at + tail.length);
+    this.#buffer.copy(message, 0, 0, this.#at);
+    this.#at = 0;
+    return message;
+  }
+
   #reserve(bytes: number): void {
     if (this.#at + bytes <= this.#buffer.length) return;
     const larger = Buffer.allocUnsafeSlow(Math.max(this.#buffer.length * 2, this.#at + bytes));

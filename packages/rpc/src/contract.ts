@@ -44,6 +44,7 @@ const request = (requestId: number, bytes = 10): HotProduceRequest => ({
   leaderEpoch: undefined,
   body: Buffer.alloc(bytes, requestId),
   bodyCrc: undefined,
+  orderEpoch: 0,
 });
 
 const response = (requestId: number, windowBytes = 0): HotProduceResponse => ({

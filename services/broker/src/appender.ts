@@ -26,6 +26,16 @@ export type AppendCallback = (outcome: AppendOutcome | { readonly error: Millrac
 export interface AppendTarget extends PartitionAddress {
   readonly leaderEpoch: number | undefined;
   readonly bodyCrc: number | undefined;
+  /** Decides, at the moment of the append, whether an earlier failure on the stream forbids it. */
+  readonly order?: AppendOrder | undefined;
+}
+
+/** Order of the requests of one stream; see ProduceRequest.order_epoch. */
+export interface AppendOrder {
+  /** Throws PRECEDING_REQUEST_FAILED. */
+  check(): void;
+  /** The request failed: those behind it must not be appended. */
+  failed(): void;
 }
 
 export interface AppenderContext {
@@ -120,6 +130,7 @@ export class Appender {
       }
       this.#appendLater(replica, waiting, validated, body.length, target, acks, finish);
     } catch (thrown) {
+      target.order?.failed();
       const error = MillraceError.from(thrown);
       this.clock.defer(() => finish({ error }));
     }
@@ -163,8 +174,10 @@ export class Appender {
       );
       await waiting;
       this.#validatingBytes -= bytes;
-      if ("error" in settled) finish(settled);
-      else this.#appendNow(replica, target, settled.batch, acks, finish);
+      if ("error" in settled) {
+        target.order?.failed();
+        finish(settled);
+      } else this.#appendNow(replica, target, settled.batch, acks, finish);
     };
     const mine = run().finally(() => {
       if (this.#pendingValidation.get(replica) === mine) this.#pendingValidation.delete(replica);
@@ -181,6 +194,7 @@ export class Appender {
     finish: AppendCallback,
   ): void {
     try {
+      target.order?.check();
       const epoch = replica.requireLeader(target.leaderEpoch);
       if (acks === Acks.ALL && replica.view.isr.length < replica.minInsyncReplicas) {
         throw new MillraceError(
@@ -203,6 +217,7 @@ export class Appender {
       this.#context.metrics.onAppend(batch.info.recordCount, batch.body.length);
       if (acks === Acks.NONE) this.clock.defer(() => finish(outcome()));
     } catch (thrown) {
+      target.order?.failed();
       const error = MillraceError.from(thrown);
       this.clock.defer(() => finish({ error }));
     }

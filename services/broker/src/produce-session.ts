@@ -4,7 +4,7 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import type { HotProduceRequest, HotProduceResponse, HotProduceResult } from "@millrace/record";
 import type { ServerStream } from "@millrace/rpc";
-import { type Appender, wirePartitionError } from "./appender.ts";
+import { type Appender, type AppendOrder, wirePartitionError } from "./appender.ts";
 import { limits } from "./limits.ts";
 import { readOpening } from "./opening.ts";
 
@@ -14,6 +14,8 @@ const empty: HotProduceResponse = { opened: undefined, results: [], drain: undef
 
 const violation = (what: string): MillraceError =>
   new MillraceError(ErrorCode.STREAM_PROTOCOL_VIOLATION, `${what}: see ProduceService.Produce`);
+
+const anyPartition = "*";
 
 /** One stream. `run` resolves when the client has ended its side and every request was answered. */
 export class ProduceSession {
@@ -26,6 +28,8 @@ export class ProduceSession {
   #results: HotProduceResult[] = [];
   #flushing = false;
   #idle: (() => void) | undefined;
+  /** Highest order epoch of a failed request, by partition. */
+  readonly #failedEpochs = new Map<string, number>();
 
   constructor(stream: ProduceStream, appender: Appender) {
     this.#stream = stream;
@@ -91,7 +95,8 @@ export class ProduceSession {
     this.#inFlightBytes += bytes;
     this.#inFlight += 1;
     const { requestId } = request;
-    this.#appender.append(request, request.body, this.#acks, (outcome) => {
+    const target = request.orderEpoch === 0 ? request : { ...request, order: this.#order(request) };
+    this.#appender.append(target, request.body, this.#acks, (outcome) => {
       this.#inFlightBytes -= bytes;
       this.#inFlight -= 1;
       this.#answer(
@@ -110,6 +115,28 @@ export class ProduceSession {
       );
       if (this.#inFlight === 0) this.#idle?.();
     });
+  }
+
+  #order(request: HotProduceRequest): AppendOrder {
+    const { orderEpoch, partition, topic, topicId } = request;
+    const failed = this.#failedEpochs;
+    // Names are only made where something failed.
+    const key = (): string => `${partition}/${topic}/${Buffer.from(topicId).toString("hex")}`;
+    return {
+      check: () => {
+        if (failed.size === 0) return;
+        if (orderEpoch > Math.max(failed.get(key()) ?? 0, failed.get(anyPartition) ?? 0)) return;
+        throw new MillraceError(
+          ErrorCode.PRECEDING_REQUEST_FAILED,
+          `an earlier request of partition ${partition} failed: send both again, with a higher order_epoch`,
+        );
+      },
+      failed: () => {
+        // Beyond the bound, a failure counts for all partitions: that costs repetitions, and never order.
+        const name = failed.size < limits.failedPartitionsMax ? key() : anyPartition;
+        failed.set(name, Math.max(orderEpoch, failed.get(name) ?? 0));
+      },
+    };
   }
 
   /** Results of one event-loop turn (one commit) go out in one message. */

@@ -68,8 +68,8 @@ export interface ProducerOptions {
   readonly deliveryTimeoutMs?: number;
   /** Silence of a broker after which its stream is given up, milliseconds. Default 30,000. */
   readonly requestTimeoutMs?: number;
-  /** Batches of one partition on the way at once, 1 to 5. Default 1, which keeps order across
-   * retries; more trades that for throughput. */
+  /** Batches of one partition on the way at once, 1 to 64. Default 16. Order holds with any: the broker lets no
+   * batch overtake one that failed (`ProduceRequest.order_epoch`). */
   readonly inFlightPerPartitionMax?: number;
   /** Partition of a record that names none; must return 0 to `partitionCount` - 1. Absent: murmur2 of
    * the key as Kafka does, and one random partition per batch for records without a key. */

@@ -130,6 +130,7 @@ export class FakeBroker implements Dialer {
   fault: (requestNumber: number) => ErrorCode | "reset" | undefined = () => undefined;
   #held: (() => void)[] = [];
   readonly #drains = new Set<() => void>();
+  readonly #failedEpochs = new WeakMap<object, Map<number, number>>();
   #inFlightBytes = 0;
   readonly #cursors = new Set<FakeCursor>();
 
@@ -216,10 +217,14 @@ export class FakeBroker implements Dialer {
     this.requests += 1;
     this.#inFlightBytes += body.length;
     this.peakInFlightBytes = Math.max(this.peakInFlightBytes, this.#inFlightBytes);
-    const fault = this.fault(this.requests);
+    const fault = this.fault(this.requests) ?? this.#overtaking(stream, request);
     const failed = fault !== undefined && fault !== "reset";
     const baseOffset = this.endOf(request.partition);
     if (!failed) this.#store(request.partition, baseOffset, body);
+    else {
+      const epochs = this.#failedEpochs.get(stream) ?? new Map<number, number>();
+      this.#failedEpochs.set(stream, epochs.set(request.partition, request.orderEpoch));
+    }
     const answer = (): void => {
       this.#inFlightBytes -= body.length;
       if (fault === "reset") {
@@ -243,6 +248,12 @@ export class FakeBroker implements Dialer {
     };
     if (this.hold) this.#held.push(answer);
     else answer();
+  }
+
+  /** What a broker does about order: see ProduceRequest.order_epoch. */
+  #overtaking(stream: object, request: HotProduceRequest): ErrorCode | undefined {
+    const failed = this.#failedEpochs.get(stream)?.get(request.partition) ?? 0;
+    return request.orderEpoch <= failed ? ErrorCode.PRECEDING_REQUEST_FAILED : undefined;
   }
 
   #store(partition: number, baseOffset: number, body: Uint8Array): void {

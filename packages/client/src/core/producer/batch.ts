@@ -17,7 +17,7 @@ export interface Waiter {
 export interface Batch {
   readonly id: number;
   readonly createdMs: number;
-  /** Gives the records; undefined once `body` is there. */
+  /** Gives the records, and holds the memory of an uncompressed `body`; undefined with a compressed one. */
   builder: BatchBuilder | undefined;
   /** Bytes that it takes of the producer's buffer. */
   bytes: number;
@@ -45,6 +45,8 @@ export class PartitionQueue {
   readonly inFlight: Batch[] = [];
   /** Failed and to be sent again, in order; moves to the head of `batches` once nothing is in flight. */
   retries: Batch[] = [];
+  /** Rises when batches are sent again, so that the broker lets nothing overtake them. */
+  orderEpoch = 1;
   /** Nothing is sent before this time (monotonic milliseconds). */
   notBeforeMs = 0;
   /** Where its batches went last. */
@@ -76,6 +78,7 @@ export class PartitionQueue {
   /** Puts failed batches before all others; order of creation is order of sending. */
   requeueRetries(): void {
     if (this.inFlight.length > 0 || this.retries.length === 0) return;
+    this.orderEpoch += 1;
     this.batches.unshift(...this.retries.sort((a, b) => a.id - b.id));
     this.retries = [];
   }

@@ -37,7 +37,7 @@ const adaptiveLingerMs = 5;
 /** Attempts after which a topic that the metadata lack counts as deleted. */
 const unknownTopicAttempts = 5;
 const sweepMs = 1_000;
-const spareBuildersMax = 64;
+const spareBuildersMax = 256;
 
 /** Owns the senders. Everything happens within event-loop turns of `clock.defer` and of answers. */
 export class Dispatcher implements SenderEvents {
@@ -139,7 +139,11 @@ export class Dispatcher implements SenderEvents {
     } else if (wantsRefresh(error)) void this.#context.metadata.tryRefresh();
     if (this.#stopped || !isRetriable(error)) this.#finish(queue, batch, error);
     else if (this.#expired(batch, nowMs)) this.#finish(queue, batch, this.#timedOut(batch, queue));
-    else {
+    else if (error.code === ErrorCode.PRECEDING_REQUEST_FAILED) {
+      // Nothing is wrong with this one: it waits as long as the one before it.
+      batch.attempts -= 1;
+      queue.retries.push(batch);
+    } else {
       queue.retries.push(batch);
       const pauseMs =
         error.leaderHint !== undefined && batch.attempts === 1
@@ -222,7 +226,8 @@ export class Dispatcher implements SenderEvents {
     const builder = must(batch.builder, "builder of a batch without a body");
     const { compression, compressionLevel: level } = this.#options;
     if (compression === "none") {
-      this.#encoded(batch, builder, builder.finishPlain());
+      batch.body = builder.viewPlain();
+      batch.bodyCrc = crcOf(batch.body);
       return true;
     }
     batch.compressing = true;
@@ -247,6 +252,10 @@ export class Dispatcher implements SenderEvents {
     batch.body = body;
     batch.bodyCrc = crcOf(body);
     batch.builder = undefined;
+    this.#spare(builder);
+  }
+
+  #spare(builder: BatchBuilder): void {
     builder.reset();
     if (this.#spares.length < spareBuildersMax) this.#spares.push(builder);
   }
@@ -351,7 +360,11 @@ export class Dispatcher implements SenderEvents {
   #finish(queue: PartitionQueue, batch: Batch, outcome: HotProduceResult | MillraceError): void {
     if (batch.done) return;
     batch.done = true;
+    // The memory of a batch that failed is not used again: a stream that is being given up may still read it.
+    if (batch.builder !== undefined && !(outcome instanceof MillraceError))
+      this.#spare(batch.builder);
     batch.builder = undefined;
+    batch.body = undefined;
     this.#events.onDone(queue, batch, outcome);
   }
 }

@@ -64,9 +64,9 @@ export const checkOptions = (options: ProducerOptions): CheckedOptions => {
     ),
     inFlightPerPartitionMax: inRange(
       "inFlightPerPartitionMax",
-      options.inFlightPerPartitionMax ?? 1,
+      options.inFlightPerPartitionMax ?? 16,
       1,
-      5,
+      64,
     ),
     partitioner: options.partitioner,
     onError: options.onError,

@@ -1,7 +1,12 @@
 /** The produce stream to one broker: opening, window, answers, reconnection. */
 import type { Clock, Logger, Random } from "@millrace/env";
 import { ErrorCode, MillraceError, must } from "@millrace/errors";
-import type { HotProduceRequest, HotProduceResponse, HotProduceResult } from "@millrace/record";
+import {
+  HEADROOM_BYTES,
+  type HotProduceRequest,
+  type HotProduceResponse,
+  type HotProduceResult,
+} from "@millrace/record";
 import type { Channel, ClientStream } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
 import { fromWire } from "../failures.ts";
@@ -132,6 +137,8 @@ export class Sender {
       leaderEpoch: leader.leaderEpoch,
       body,
       bodyCrc: batch.bodyCrc,
+      orderEpoch: queue.orderEpoch,
+      headroomBytes: batch.builder === undefined ? 0 : HEADROOM_BYTES,
     });
     return true;
   }
@@ -202,6 +209,7 @@ export class Sender {
       leaderEpoch: undefined,
       body: undefined,
       bodyCrc: undefined,
+      orderEpoch: 0,
     });
     this.#cancelTimer = this.#context.clock.timer(openTimeoutMs, () => {
       this.#lost(stream, unanswered(this.endpoint, openTimeoutMs));

@@ -63,6 +63,17 @@ export declare type ProduceRequest = Message<"millrace.broker.v1.ProduceRequest"
   leaderEpoch?: number | undefined;
 
   /**
+   * Keeps order with several requests of a partition in flight. Once a request of a partition failed on this
+   * stream, all requests of that partition with the same or a lower order epoch fail with
+   * PRECEDING_REQUEST_FAILED, nothing appended. A client raises it after it has heard of every failure and sends
+   * again, in order. 0 (absent): no such promise. It ends with the stream: what was unanswered then is sent again
+   * in order on the next one.
+   *
+   * @generated from field: uint32 order_epoch = 7;
+   */
+  orderEpoch: number;
+
+  /**
    * Exactly one batch; only `body` and `body_crc32c` are looked at.
    *
    * @generated from field: millrace.storage.v1.RecordBatch batch = 15;

@@ -286,6 +286,14 @@ export enum ErrorCode {
   STORAGE_ERROR = 31,
 
   /**
+   * An earlier request of the partition failed on the stream, and this one would have overtaken its repetition
+   * (ProduceRequest.order_epoch). Nothing was appended: send both again, in order.
+   *
+   * @generated from enum value: ERROR_CODE_PRECEDING_REQUEST_FAILED = 39;
+   */
+  PRECEDING_REQUEST_FAILED = 39,
+
+  /**
    * The stream broke its protocol (no opening message, two openings, silence past the deadline,
    * more bytes in flight than the window).
    *
