@@ -1,0 +1,123 @@
+/** Our server as users start it, and our loads against it. */
+import type { ChildProcess } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { type Client, connect } from "@millrace/client";
+import { cpuSeconds, rssMiB, runClient, startServer, stop, until } from "./processes.ts";
+import type { Sample } from "./report.ts";
+
+const path = (relative: string): string =>
+  fileURLToPath(new URL(`../../${relative}`, import.meta.url));
+
+export class Millrace {
+  readonly #directory: string;
+  #child: ChildProcess | undefined;
+  #client: Client | undefined;
+  endpoint = "";
+  http = "";
+  /** Seconds from the start of the process until it was ready. */
+  readySeconds = 0;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+    mkdirSync(directory, { recursive: true });
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  get client(): Client {
+    if (this.#client === undefined) throw new Error("the server is not started");
+    return this.#client;
+  }
+
+  async start(): Promise<void> {
+    const listens = ["listen", "internal-listen", "health-listen", "http-listen"];
+    const args = listens.flatMap((flag) => [`--${flag}`, "127.0.0.1:0"]);
+    const data = join(this.#directory, "data");
+    const endpoints = join(data, "endpoints.json");
+    rmSync(endpoints, { force: true });
+    const startedMs = performance.now();
+    const main = path("services/standalone/src/main.ts");
+    this.#child = startServer(
+      process.execPath,
+      [main, "--data-dir", data, ...args],
+      join(this.#directory, "log"),
+    );
+    const ready = async (): Promise<boolean> =>
+      existsSync(endpoints) && readFileSync(endpoints, "utf8").endsWith("\n");
+    await until("millrace", ready, 120_000);
+    this.readySeconds = (performance.now() - startedMs) / 1000;
+    const { client, http } = JSON.parse(readFileSync(endpoints, "utf8"));
+    this.endpoint = client;
+    this.http = http;
+    this.#client = await connect({ bootstrap: [this.endpoint] });
+  }
+
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
+    await this.#client?.close().catch(() => {});
+    if (this.#child !== undefined) await stop(this.#child, signal);
+  }
+
+  async topic(name: string, partitions: number): Promise<void> {
+    await this.client.admin.createTopic({ name, partitionCount: partitions });
+    await sleep(200);
+  }
+
+  async drop(name: string): Promise<void> {
+    await this.client.admin.deleteTopic(name);
+    await sleep(300);
+  }
+
+  /** Runs a load of `bench/load`. `server` is whose CPU counts. */
+  async load(
+    operation: string,
+    flags: Readonly<Record<string, string | number>>,
+    to?: Target,
+  ): Promise<Sample> {
+    const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
+    const { endpoint, pid } = to ?? this;
+    const all = [path("bench/load/main.ts"), operation, "--endpoint", endpoint, ...args];
+    const before = cpuSeconds(pid);
+    const { output, cost } = await runClient(process.execPath, all, pid);
+    const result: Record<string, number> = JSON.parse(output.trim().split("\n").at(-1) ?? "{}");
+    // The load's warm-up is a fifth on top.
+    const records = (result["records"] ?? 1) * (operation.endsWith("produce") ? 1.2 : 1);
+    const serverCpu = cpuSeconds(pid) - before;
+    const gib = (records * Number(flags["size"] ?? 1024)) / 2 ** 30;
+    return {
+      ...result,
+      serverCpuSecondsPerMillion: (serverCpu / records) * 1e6,
+      serverCpuSecondsPerGiB: serverCpu / gib,
+      serverRssMaxMiB: cost.serverRssMaxMiB,
+    };
+  }
+
+  rssMiB(): number {
+    return rssMiB(this.pid);
+  }
+}
+
+/** Another server for a load: the bare transport. */
+export interface Target {
+  readonly endpoint: string;
+  readonly pid: number;
+}
+
+export const startTransport = async (directory: string): Promise<Target> => {
+  mkdirSync(directory, { recursive: true });
+  const log = join(directory, "log");
+  const child = startServer(
+    process.execPath,
+    [path("bench/load/transport.ts"), "127.0.0.1:0"],
+    log,
+  );
+  await until("transport", async () => readFileSync(log, "utf8").includes(":"));
+  return {
+    endpoint: readFileSync(log, "utf8").trim().split("\n").at(-1) ?? "",
+    pid: child.pid ?? 0,
+  };
+};
