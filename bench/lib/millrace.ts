@@ -11,6 +11,17 @@ import type { Sample } from "./report.ts";
 const path = (relative: string): string =>
   fileURLToPath(new URL(`../../${relative}`, import.meta.url));
 
+/** Node's flags of `npm start`: we measure what users run. */
+const startFlags = (): string[] => {
+  const { scripts } = JSON.parse(readFileSync(path("package.json"), "utf8"));
+  return String(scripts.start)
+    .split(" ")
+    .filter((word) => word.startsWith("--"));
+};
+
+/** Node's flags for our loads: a heap that is not collected for every few MiB of buffers. Kafka's tools get -Xmx512m. */
+const loadFlags = ["--initial-old-space-size=128"];
+
 export class Millrace {
   readonly #directory: string;
   #child: ChildProcess | undefined;
@@ -44,7 +55,7 @@ export class Millrace {
     const main = path("services/standalone/src/main.ts");
     this.#child = startServer(
       process.execPath,
-      [main, "--data-dir", data, ...args],
+      [...startFlags(), main, "--data-dir", data, ...args],
       join(this.#directory, "log"),
     );
     const ready = async (): Promise<boolean> =>
@@ -63,7 +74,9 @@ export class Millrace {
   }
 
   async topic(name: string, partitions: number): Promise<void> {
-    await this.client.admin.createTopic({ name, partitionCount: partitions });
+    // As for the Kafka topics of the same run: what is deleted must not burden what is measured next.
+    const configs = { "file.delete.delay.ms": "100" };
+    await this.client.admin.createTopic({ name, partitionCount: partitions, configs });
     await sleep(200);
   }
 
@@ -80,7 +93,14 @@ export class Millrace {
   ): Promise<Sample> {
     const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
     const { endpoint, pid } = to ?? this;
-    const all = [path("bench/load/main.ts"), operation, "--endpoint", endpoint, ...args];
+    const all = [
+      ...loadFlags,
+      path("bench/load/main.ts"),
+      operation,
+      "--endpoint",
+      endpoint,
+      ...args,
+    ];
     const before = cpuSeconds(pid);
     const { output, cost } = await runClient(process.execPath, all, pid);
     const result: Record<string, number> = JSON.parse(output.trim().split("\n").at(-1) ?? "{}");

@@ -32,14 +32,26 @@ export const parseJournalName = (name: string): number | undefined => {
   return match === null ? undefined : Number(match[1]);
 };
 
-/** Makes one zero-filled file, durable with its name. */
-const preallocate = async (disk: Disk, path: string, bytes: number): Promise<DiskFile> => {
+/** Pause between the pieces of a file that is made while rounds are committed. */
+const fillPauseMs = 5;
+
+/** Makes one zero-filled file, durable with its name. `breathe` runs after each piece that was fsynced: one large fsync
+ * would hold up the rounds that are committed meanwhile. */
+const preallocate = async (
+  disk: Disk,
+  path: string,
+  bytes: number,
+  breathe?: () => Promise<void>,
+): Promise<DiskFile> => {
   const temporary = `${path}.tmp`;
   if ((await disk.fileSize(temporary)) !== undefined) await disk.unlink(temporary);
   const file = await disk.open(temporary, "create");
   const zeros = Buffer.alloc(Math.min(fillBytes, bytes));
   for (let at = 0; at < bytes; at += zeros.length) {
     await file.write([zeros.subarray(0, Math.min(zeros.length, bytes - at))], at);
+    if (breathe === undefined) continue;
+    await file.sync();
+    await breathe();
   }
   await file.sync();
   await file.close();
@@ -56,6 +68,8 @@ export class Journal {
   #position = 0;
   #durableRound: number;
   #growing: Promise<void> | undefined;
+  /** A round waits for the file that is being made. */
+  #hurried = false;
 
   private constructor(options: JournalOptions, durableRound: number) {
     this.#options = options;
@@ -79,7 +93,7 @@ export class Journal {
       if (usable) journal.#files.push({ file: await disk.open(path, "write"), lastRound: 0 });
       else await disk.unlink(path);
     }
-    if (journal.#files.length === 0) await journal.#grow();
+    if (journal.#files.length === 0) await journal.#grow(false);
     return journal;
   }
 
@@ -153,8 +167,10 @@ export class Journal {
   }
 
   async #advance(): Promise<void> {
+    this.#hurried = true;
     await this.#growing;
-    if (this.#freeFile() === undefined) await this.#grow();
+    this.#hurried = false;
+    if (this.#freeFile() === undefined) await this.#grow(false);
     const free = this.#freeFile();
     assert(free !== undefined, "the journal has a free file");
     this.#current = free;
@@ -170,7 +186,7 @@ export class Journal {
     const { fileBytes, bytesMax, env } = this.#options;
     if (this.#growing !== undefined || this.#position < fileBytes / 2) return;
     if (this.#freeFile() !== undefined || (this.#files.length + 1) * fileBytes > bytesMax) return;
-    this.#growing = this.#grow()
+    this.#growing = this.#grow(true)
       .catch((thrown: unknown) => {
         env.logger.warn({ err: thrown }, "a journal file can not be made yet");
       })
@@ -179,10 +195,15 @@ export class Journal {
       });
   }
 
-  async #grow(): Promise<void> {
+  /** Makes another file; `gently` while nobody waits for it. */
+  async #grow(gently: boolean): Promise<void> {
     const { env, fileBytes } = this.#options;
+    const breathe = async (): Promise<void> => {
+      if (!this.#hurried) await env.clock.sleep(fillPauseMs);
+    };
     const path = journalFileName(this.#nextNumber);
     this.#nextNumber += 1;
-    this.#files.push({ file: await preallocate(env.disk, path, fileBytes), lastRound: 0 });
+    const file = await preallocate(env.disk, path, fileBytes, gently ? breathe : undefined);
+    this.#files.push({ file, lastRound: 0 });
   }
 }

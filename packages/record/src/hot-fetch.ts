@@ -151,6 +151,17 @@ const decodeRequest = (bytes: Uint8Array): HotFetchRequest => {
 };
 
 const encodeResponse = (message: HotFetchResponse): Buffer => {
+  writeResponseHead(message);
+  return writer.finish(message.batches);
+};
+
+/** As encodeResponse, without copying the batches. */
+const responseParts = (message: HotFetchResponse): readonly Uint8Array[] => {
+  writeResponseHead(message);
+  return [writer.finish(), ...message.batches];
+};
+
+const writeResponseHead = (message: HotFetchResponse): void => {
   writer.begin();
   const { opened } = message;
   if (opened !== undefined) {
@@ -169,7 +180,6 @@ const encodeResponse = (message: HotFetchResponse): Buffer => {
   writer.optional(7, message.nextOffset);
   writeError(8, message.error);
   writeDrain(9, message.drain);
-  return writer.finish(message.batches);
 };
 
 const readOpened = (bytes: Uint8Array, into: HotFetchOpened | undefined): HotFetchOpened => {
@@ -254,4 +264,8 @@ const readResponseField = (
 /** `millrace.broker.v1.FetchRequest`. */
 export const fetchRequestCodec = { encode: encodeRequest, decode: decodeRequest };
 /** `millrace.broker.v1.FetchResponse`. Decoded `batches` are views. */
-export const fetchResponseCodec = { encode: encodeResponse, decode: decodeResponse };
+export const fetchResponseCodec = {
+  encode: encodeResponse,
+  decode: decodeResponse,
+  parts: responseParts,
+};

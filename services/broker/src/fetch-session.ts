@@ -47,6 +47,9 @@ export interface FetchContext {
   readonly metrics: BrokerMetrics;
 }
 
+/** Cursors of one stream that are read at the same time. */
+const pumpsMax = 2;
+
 const violation = (what: string): MillraceError =>
   new MillraceError(ErrorCode.STREAM_PROTOCOL_VIOLATION, `${what}: see FetchService.Fetch`);
 
@@ -60,7 +63,7 @@ export class FetchSession {
   readonly #cursors = new Map<number, Cursor>();
   readonly #ready: Cursor[] = [];
   #messageBytesMax: number = limits.fetchMessageBytesDefault;
-  #pumping = false;
+  #pumps = 0;
   #over = false;
   #cancelHeartbeat: () => void = () => {};
 
@@ -177,12 +180,13 @@ export class FetchSession {
     if (cursor.queued || this.#cursors.get(cursor.id) !== cursor) return;
     cursor.queued = true;
     this.#ready.push(cursor);
-    if (this.#pumping) return;
-    this.#pumping = true;
+    if (this.#pumps >= pumpsMax) return;
+    this.#pumps += 1;
     this.#context.appender.clock.defer(() => void this.#pump());
   }
 
-  /** Serves ready cursors in turn. The only writer of batches on this stream. Never rejects. */
+  /** Serves ready cursors in turn: while one message is sent, the next cursor's is read. A cursor is in one pump at
+   * most, so its batches stay in order. Never rejects. */
   async #pump(): Promise<void> {
     for (;;) {
       const cursor = this.#over ? undefined : this.#ready.shift();
@@ -195,7 +199,7 @@ export class FetchSession {
         this.#fail(cursor.id, MillraceError.from(thrown), cursor.replica);
       }
     }
-    this.#pumping = false;
+    this.#pumps -= 1;
   }
 
   /** One message of one cursor. False when the write queue is full. */
