@@ -140,6 +140,7 @@ export const plotOf = (rows: readonly Row[]): string => {
   const total = 50 + compared.length * height;
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="-260 0 1300 ${total}" font-family="sans-serif" font-size="11">` +
+    "<title>Millrace against its peers</title>" +
     `<rect x="-260" width="1300" height="${total}" fill="white"/>` +
     `<text x="${centre}" y="16" text-anchor="middle">times better than the peer (log scale; green aim, blue must, red below)</text>` +
     `<line x1="${centre}" x2="${centre}" y1="22" y2="${total - 10}" stroke="black"/>${bars.join("")}</svg>\n`
