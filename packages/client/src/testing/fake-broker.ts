@@ -130,6 +130,7 @@ export class FakeBroker implements Dialer {
   fault: (requestNumber: number) => ErrorCode | "reset" | undefined = () => undefined;
   #held: (() => void)[] = [];
   readonly #drains = new Set<() => void>();
+  #attempts = 0;
   readonly #failedEpochs = new WeakMap<object, Map<number, number>>();
   #inFlightBytes = 0;
   readonly #cursors = new Set<FakeCursor>();
@@ -217,7 +218,10 @@ export class FakeBroker implements Dialer {
     this.requests += 1;
     this.#inFlightBytes += body.length;
     this.peakInFlightBytes = Math.max(this.peakInFlightBytes, this.#inFlightBytes);
-    const fault = this.fault(this.requests) ?? this.#overtaking(stream, request);
+    // Only what might be appended counts: else faults could keep step with repetitions, for ever.
+    const overtaking = this.#overtaking(stream, request);
+    if (overtaking === undefined) this.#attempts += 1;
+    const fault = overtaking ?? this.fault(this.#attempts);
     const failed = fault !== undefined && fault !== "reset";
     const baseOffset = this.endOf(request.partition);
     if (!failed) this.#store(request.partition, baseOffset, body);
