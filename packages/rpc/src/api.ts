@@ -26,6 +26,9 @@ export interface Method<I, O> {
   readonly kind: "unary" | "server_streaming" | "client_streaming" | "bidi_streaming";
   readonly input: Codec<I>;
   readonly output: Codec<O>;
+  /** Largest request, bytes; larger ones are refused before they are received. Undefined: the carrier's limit for
+   * methods that carry no records. */
+  readonly inputBytesMax?: number;
 }
 
 /** What a handler knows of its call. */

@@ -32,6 +32,7 @@ const produce = hotMethodOf<HotProduceRequest, HotProduceResponse>(ProduceServic
   input: produceRequestCodec,
   output: produceResponseCodec,
 });
+const served = { ...produce, inputBytesMax: 16 * 1024 * 1024 };
 const getMetadata = methodOf(MetadataService.method.getMetadata);
 const watchMetadata = methodOf(MetadataService.method.watchMetadata);
 
@@ -100,7 +101,7 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
                 throw new Error("secret");
               },
             },
-            { produce: produce as never },
+            { produce: served as never },
           ),
           bindService(MetadataService, {
             getMetadata: async ({ topics }) => meta((await handlers.get?.(topics)) ?? "c"),

@@ -52,11 +52,16 @@ export const methodOf = <M extends DescMethod>(desc: M): Method<InputOf<M>, Outp
 });
 
 /** A method with hand-written codecs, and so with other message types. */
-export const hotMethodOf = <I, O>(desc: DescMethod, codecs: Codecs<I, O>): Method<I, O> => ({
+export const hotMethodOf = <I, O>(
+  desc: DescMethod,
+  codecs: Codecs<I, O>,
+  bounds: Pick<Method<I, O>, "inputBytesMax"> = {},
+): Method<I, O> => ({
   desc,
   path: pathOf(desc),
   kind: desc.methodKind,
   ...codecs,
+  ...bounds,
 });
 
 const bindingOf = (method: Method<never, never>, handler: unknown): Binding => {
@@ -74,7 +79,7 @@ const bindingOf = (method: Method<never, never>, handler: unknown): Binding => {
 export const bindService = <S extends DescService, O extends object = Record<never, never>>(
   desc: S,
   handlers: Handlers<S, O>,
-  hot: { readonly [K in keyof O]?: Method<never, never> } = {},
+  hot: { readonly [K in keyof S["method"]]?: Method<never, never> } = {},
 ): ServiceBinding => {
   const byName = new Map<string, unknown>(Object.entries(handlers));
   const hotByName = new Map<string, unknown>(Object.entries(hot));

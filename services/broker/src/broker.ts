@@ -12,10 +12,17 @@ import {
   produceRequestCodec,
   produceResponseCodec,
 } from "@millrace/record";
-import { type BidiHandler, bindService, hotMethodOf, type ServiceBinding } from "@millrace/rpc";
+import {
+  type BidiHandler,
+  bindService,
+  hotMethodOf,
+  methodOf,
+  type ServiceBinding,
+} from "@millrace/rpc";
 import { Appender } from "./appender.ts";
 import type { ClusterView } from "./cluster-view.ts";
 import { type FetchContext, FetchSession } from "./fetch-session.ts";
+import { limits } from "./limits.ts";
 import { LogServiceHandlers } from "./log-service.ts";
 import { MetadataHandlers } from "./metadata-service.ts";
 import type { BrokerMetrics } from "./metrics.ts";
@@ -34,7 +41,12 @@ export interface BrokerOptions {
 const hotProduce = hotMethodOf<HotProduceRequest, HotProduceResponse>(
   ProduceService.method.produce,
   { input: produceRequestCodec, output: produceResponseCodec },
+  { inputBytesMax: limits.requestBytesMax },
 );
+const produceOnceMethod = {
+  ...methodOf(ProduceService.method.produceOnce),
+  inputBytesMax: limits.requestBytesMax,
+};
 const hotFetch = hotMethodOf<HotFetchRequest, HotFetchResponse>(FetchService.method.fetch, {
   input: fetchRequestCodec,
   output: fetchResponseCodec,
@@ -76,7 +88,7 @@ export class Broker {
           produce: (stream) => new ProduceSession(stream, this.#appender).run(),
           produceOnce: (request) => produceOnce(this.#appender, request),
         },
-        { produce: hotProduce as never },
+        { produce: hotProduce as never, produceOnce: produceOnceMethod as never },
       ),
       bindService<typeof FetchService, Fetch>(
         FetchService,

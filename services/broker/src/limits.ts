@@ -4,6 +4,8 @@ export const limits = {
   produceWindowBytesMax: 16 * 1024 * 1024,
   /** Most body bytes a request may carry, and what `message_bytes_max` states. */
   messageBytesMax: 8 * 1024 * 1024,
+  /** Largest message that carries records: a batch and its headers. */
+  requestBytesMax: 16 * 1024 * 1024,
   /** Partitions with a failed request that one produce stream keeps in order. */
   failedPartitionsMax: 10_000,
   /** Longest client id, bytes. */

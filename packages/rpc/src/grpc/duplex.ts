@@ -12,10 +12,20 @@ const readAheadMessages = 4;
 /** Writes beyond this make `write` return false, bytes. */
 export const writeQueueBytesMax = 1024 * 1024;
 
+/** Told of the bytes of a stream, message prefixes included. */
+export interface StreamMeter {
+  consumed(bytes: number): void;
+  queued(bytes: number): void;
+  sent(bytes: number): void;
+}
+
+const prefixBytes = 5;
+
 export class GrpcDuplex<In, Out> {
   readonly #stream: NodeDuplex;
   readonly #input: Codec<In>;
   readonly #output: Codec<Out>;
+  readonly #meter: StreamMeter | undefined;
   #queuedBytes = 0;
   #ended = false;
   #failure: MillraceError | undefined;
@@ -25,8 +35,9 @@ export class GrpcDuplex<In, Out> {
   bytesRead = 0;
   bytesWritten = 0;
 
-  constructor(stream: NodeDuplex, input: Codec<In>, output: Codec<Out>) {
+  constructor(stream: NodeDuplex, input: Codec<In>, output: Codec<Out>, meter?: StreamMeter) {
     this.#stream = stream;
+    this.#meter = meter;
     this.#input = input;
     this.#output = output;
     limitReadAhead(stream);
@@ -41,6 +52,7 @@ export class GrpcDuplex<In, Out> {
     const bytes: Buffer | null = this.#stream.read();
     if (bytes === null) return undefined;
     this.bytesRead += bytes.length;
+    this.#meter?.consumed(bytes.length + prefixBytes);
     return this.#input.decode(bytes);
   }
 
@@ -63,8 +75,10 @@ export class GrpcDuplex<In, Out> {
       parts === undefined ? asBuffer(this.#output.encode(message)) : new PartedMessage(parts);
     this.#queuedBytes += bytes.length;
     this.bytesWritten += bytes.length;
+    this.#meter?.queued(bytes.length);
     this.#stream.write(bytes, () => {
       this.#queuedBytes -= bytes.length;
+      this.#meter?.sent(bytes.length);
       if (this.#queuedBytes < writeQueueBytesMax) this.#wakeDrains();
     });
     return this.#queuedBytes < writeQueueBytesMax;
@@ -120,7 +134,7 @@ export class GrpcDuplex<In, Out> {
  * A message in pieces. grpc-js copies every message behind a prefix of its own, and asks nothing of what it sends but
  * its size and that copy: so the pieces are put together there, once. A contract test fails when it asks for more.
  */
-class PartedMessage {
+export class PartedMessage {
   readonly #parts: readonly Uint8Array[];
   readonly length: number;
 

@@ -10,7 +10,7 @@ import { GrpcDuplex } from "./duplex.ts";
 import { grpcListener } from "./server.ts";
 import {
   connectionWindowBytes,
-  onSession,
+  hookConnections,
   raiseStreamWindow,
   streamWindowBytes,
 } from "./windows.ts";
@@ -30,11 +30,10 @@ test("the private hooks of grpc-js are where they were", () => {
   assert.ok(raiseStreamWindow(server));
   const options: unknown = Reflect.get(server, "commonServerOptions");
   assert.deepEqual(Reflect.get(options as object, "settings").initialWindowSize, streamWindowBytes);
-  assert.equal(
-    onSession(server, () => {}),
-    false,
-    "no server is bound yet",
-  );
+  const hooks = { session: () => {}, stream: () => true };
+  assert.equal(hookConnections(server, hooks), false, "there is no HTTP/2 server yet");
+  server.createConnectionInjector(ServerCredentials.createInsecure());
+  assert.ok(hookConnections(server, hooks));
   server.forceShutdown();
 });
 
@@ -47,7 +46,9 @@ test("the raised windows are in force on a connection", async () => {
       else reject(error);
     });
   });
-  const seen = new Promise<ServerHttp2Session>((resolve) => onSession(server, resolve));
+  const seen = new Promise<ServerHttp2Session>((resolve) => {
+    hookConnections(server, { session: resolve, stream: () => true });
+  });
   const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
   await new Promise<void>((resolve) => client.waitForReady(Date.now() + 5000, () => resolve()));
   const session = await seen;

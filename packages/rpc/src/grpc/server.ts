@@ -6,7 +6,6 @@ import {
   type handleBidiStreamingCall,
   type MethodDefinition,
   Server,
-  ServerCredentials,
   type ServerDuplexStream,
   type ServerUnaryCall,
   type ServerWritableStream,
@@ -23,22 +22,28 @@ import type {
   ServerStream,
   ServiceBinding,
 } from "../api.ts";
+import { Admission } from "./admission.ts";
 import { asBuffer, cancelledError, deadlineError, GrpcDuplex, identity } from "./duplex.ts";
+import { Gate, type GuardedCall } from "./gate.ts";
+import type { AdmissionGauges, AdmissionLimits, AdmissionObserver } from "./limits.ts";
 import { statusOf, toMap } from "./metadata.ts";
 import { type CallObserver, noObserver, observed } from "./observer.ts";
-import { onSession, raiseStreamWindow } from "./windows.ts";
+import { raiseStreamWindow } from "./windows.ts";
 
 export interface GrpcServerOptions {
   readonly observer?: CallObserver;
-  /** Largest message received, bytes. Default 16 MiB. */
-  readonly messageBytesMax?: number;
-  /** Open streams per connection. Default 1,000. */
-  readonly streamsPerConnectionMax?: number;
+  /** Limits that differ from `admissionDefaults`. */
+  readonly limits?: Partial<AdmissionLimits>;
+  readonly admissionObserver?: AdmissionObserver;
+  /** Called once per server with how to read what is in use. */
+  readonly onAdmission?: (gauges: () => AdmissionGauges) => void;
   /** Called when the number of connections changes. */
   readonly onConnections?: (open: number) => void;
 }
 
 const mib = 1024 * 1024;
+/** Headers, settings and frames of one connection that nghttp2 may hold; data is counted by the admission. */
+const sessionMemoryMib = 64;
 
 /** A listener on plaintext HTTP/2. */
 export const grpcListener = (options: GrpcServerOptions = {}): Listener => ({
@@ -53,18 +58,24 @@ class GrpcServer implements RpcServer {
   readonly #server: Server;
   readonly #options: GrpcServerOptions;
   readonly #draining = new AbortController();
+  readonly #admission: Admission;
+  readonly #messageBytesMax = new Map<string, number>();
+  #gate: Gate | undefined;
   #open = 0;
-  #connections = 0;
   #idle: (() => void) | undefined;
   endpoint = "";
 
   constructor(options: GrpcServerOptions, services: readonly ServiceBinding[]) {
     this.#options = options;
+    this.#admission = new Admission(options.limits, options.admissionObserver, performance.now());
+    const { limits } = this.#admission;
     this.#server = new Server({
-      "grpc.max_receive_message_length": (options.messageBytesMax ?? 16 * mib) + 64 * 1024,
+      "grpc.max_receive_message_length": limits.messageBytesMax,
       "grpc.max_send_message_length": 64 * mib,
-      "grpc.max_concurrent_streams": options.streamsPerConnectionMax ?? 1000,
-      "grpc.max_metadata_size": 16 * 1024,
+      "grpc.max_concurrent_streams": limits.streamsPerConnectionMax,
+      "grpc.max_metadata_size": limits.headerBytesMax,
+      "grpc-node.max_session_memory": sessionMemoryMib,
+      "grpc.enable_channelz": 0,
       "grpc.keepalive_time_ms": 30_000,
       "grpc.keepalive_timeout_ms": 10_000,
       "grpc.keepalive_permit_without_calls": 1,
@@ -74,26 +85,29 @@ class GrpcServer implements RpcServer {
 
   async bind(endpoint: string): Promise<void> {
     if (!raiseStreamWindow(this.#server)) throw new InvariantError("grpc-js hides its settings");
-    const port = await new Promise<number>((resolve, reject) => {
-      this.#server.bindAsync(endpoint, ServerCredentials.createInsecure(), (error, bound) => {
-        if (error === null) resolve(bound);
-        else reject(listenError(endpoint, error));
-      });
+    const { controlMessageBytesMax } = this.#admission.limits;
+    const gate = new Gate(this.#server, {
+      admission: this.#admission,
+      messageBytesMaxOf: (path) => this.#messageBytesMax.get(path) ?? controlMessageBytesMax,
+      onConnections: (open) => this.#options.onConnections?.(open),
     });
-    const hooked = onSession(this.#server, (session) => {
-      this.#connections += 1;
-      this.#options.onConnections?.(this.#connections);
-      session.once("close", () => {
-        this.#connections -= 1;
-        this.#options.onConnections?.(this.#connections);
-      });
-    });
-    if (!hooked) throw new InvariantError("grpc-js hides its sessions");
-    this.endpoint = `${endpoint.slice(0, endpoint.lastIndexOf(":"))}:${port}`;
+    this.#gate = gate;
+    const colon = endpoint.lastIndexOf(":");
+    const host = endpoint.slice(0, colon);
+    try {
+      const bare = host.replace(/^\[|\]$/g, "");
+      const port = await gate.listen(bare, Number(endpoint.slice(colon + 1)));
+      this.endpoint = `${host}:${port}`;
+    } catch (thrown) {
+      gate.close();
+      throw listenError(endpoint, thrown);
+    }
+    this.#options.onAdmission?.(() => this.#admission.gauges());
   }
 
   async shutdown(graceMs: number): Promise<void> {
     this.#draining.abort();
+    this.#gate?.stopListening();
     const endMs = performance.now() + graceMs;
     if (this.#open > 0) {
       await new Promise<void>((resolve) => {
@@ -107,19 +121,26 @@ class GrpcServer implements RpcServer {
     // Handlers have ended; what they wrote may still wait for a slow reader.
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, Math.max(0, endMs - performance.now()));
-      this.#server.tryShutdown(() => {
+      // gRPC's own callback does not wait for connections that it has not accepted itself.
+      this.#server.tryShutdown(() => {});
+      void this.#gate?.idle().then(() => {
         clearTimeout(timer);
         resolve();
       });
     });
     this.#server.forceShutdown();
+    this.#gate?.close();
   }
 
   #add(service: ServiceBinding): void {
     const definition: Record<string, MethodDefinition<Buffer, Buffer>> = {};
     const implementation: Record<string, UntypedHandleCall> = {};
     for (const binding of service.bindings) {
-      const { path, kind, desc } = binding.method;
+      const { path, kind, desc, inputBytesMax } = binding.method;
+      if (inputBytesMax !== undefined) {
+        const { messageBytesMax } = this.#admission.limits;
+        this.#messageBytesMax.set(path, Math.min(inputBytesMax, messageBytesMax));
+      }
       definition[desc.localName] = {
         path,
         requestStream: kind === "client_streaming" || kind === "bidi_streaming",
@@ -157,12 +178,16 @@ class GrpcServer implements RpcServer {
   ): Promise<void> {
     const { method } = binding;
     const ended = observed(this.#options.observer ?? noObserver, method.path);
-    const context = this.#begin(call);
+    const guarded = this.#gate?.callOf(call.metadata);
+    this.#open += 1;
     try {
+      const context = this.#contextOf(call);
       this.#refuseWhenDraining();
       const request = (method.input as Codec<never>).decode(call.request);
       const reply = await binding.handler(request, context);
       const bytes = asBuffer((method.output as Codec<unknown>).encode(reply));
+      // Until the stream closes: a reply that nobody takes counts.
+      guarded?.admitted?.queued(bytes.length);
       done(null, bytes);
       ended(undefined, call.request.length, bytes.length);
     } catch (thrown) {
@@ -203,13 +228,16 @@ class GrpcServer implements RpcServer {
   ): Promise<void> {
     const { method } = binding;
     const ended = observed(this.#options.observer ?? noObserver, method.path);
-    const context = this.#begin(call);
+    const guarded: GuardedCall | undefined = this.#gate?.callOf(call.metadata);
     const { input, output } = method as { input: Codec<unknown>; output: Codec<unknown> };
-    const duplex = new GrpcDuplex(stream, input, output);
-    const onAbort = (): void => duplex.fail(MillraceError.from(context.signal.reason));
-    context.signal.addEventListener("abort", onAbort, { once: true });
+    const duplex = new GrpcDuplex(stream, input, output, guarded?.admitted);
+    if (guarded !== undefined) guarded.onFail = (error) => duplex.fail(error);
+    this.#open += 1;
     let failure: unknown;
     try {
+      const context = this.#contextOf(call);
+      const onAbort = (): void => duplex.fail(MillraceError.from(context.signal.reason));
+      context.signal.addEventListener("abort", onAbort, { once: true });
       this.#refuseWhenDraining();
       await run(Object.assign(duplex, { context }));
       duplex.endWrites();
@@ -218,7 +246,6 @@ class GrpcServer implements RpcServer {
       duplex.finish();
       call.emit("error", statusOf(thrown));
     } finally {
-      context.signal.removeEventListener("abort", onAbort);
       // What the client still sends is of no interest; without a reader its window would fill.
       if ("resume" in stream) stream.resume();
       ended(failure, duplex.bytesRead, duplex.bytesWritten);
@@ -226,13 +253,12 @@ class GrpcServer implements RpcServer {
     }
   }
 
-  #begin(
+  #contextOf(
     call:
       | ServerUnaryCall<Buffer, Buffer>
       | ServerDuplexStream<Buffer, Buffer>
       | ServerWritableStream<Buffer, Buffer>,
   ): CallContext {
-    this.#open += 1;
     const controller = new AbortController();
     const deadline = call.getDeadline();
     const deadlineMs = typeof deadline === "number" ? deadline : deadline.getTime();
@@ -262,9 +288,9 @@ class GrpcServer implements RpcServer {
   }
 }
 
-const listenError = (endpoint: string, error: Error): MillraceError =>
+const listenError = (endpoint: string, thrown: unknown): MillraceError =>
   new MillraceError(
     ErrorCode.UNAVAILABLE,
-    `can not listen on ${endpoint}: ${error.message}: free the port, or choose another`,
-    { cause: error },
+    `can not listen on ${endpoint}: ${thrown instanceof Error ? thrown.message : String(thrown)}: free the port, or choose another`,
+    { cause: thrown },
   );

@@ -1,9 +1,10 @@
 /**
- * HTTP/2 flow-control windows of a grpc-js server. grpc-js 1.14.7 reads its window option on clients only (grpc-node
- * #3058), so these two functions reach into private fields; a contract test per hook fails when one stops working.
+ * HTTP/2 flow-control windows of a grpc-js server, and its connections and calls before it sees them. grpc-js 1.14.7 reads
+ * its window option on clients only (grpc-node #3058), so these two functions reach into private fields; a contract test
+ * per hook fails when one stops working.
  */
 import type { EventEmitter } from "node:events";
-import type { ServerHttp2Session } from "node:http2";
+import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { Server } from "@grpc/grpc-js";
 
 /** Window of one stream, bytes. */
@@ -11,7 +12,7 @@ export const streamWindowBytes = 4 * 1024 * 1024;
 /** Window of one connection, bytes. */
 export const connectionWindowBytes = 16 * 1024 * 1024;
 
-/** Before `bindAsync`: what new streams may send unread. */
+/** Before anything listens: what new streams may send unread. */
 export const raiseStreamWindow = (server: Server): boolean => {
   const options: unknown = Reflect.get(server, "commonServerOptions");
   if (typeof options !== "object" || options === null) return false;
@@ -20,14 +21,27 @@ export const raiseStreamWindow = (server: Server): boolean => {
   return Reflect.set(options, "settings", raised);
 };
 
-/** After `bindAsync`: what a connection may send unread, and a hook for every new one. */
-export const onSession = (server: Server, seen: (session: ServerHttp2Session) => void): boolean => {
+export interface ConnectionHooks {
+  session(session: ServerHttp2Session): void;
+  /** False: grpc-js does not get the call. */
+  stream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean;
+}
+
+/** Once there is an HTTP/2 server: raises what a connection may send unread, and hooks connections and calls. */
+export const hookConnections = (server: Server, hooks: ConnectionHooks): boolean => {
   const servers: unknown = Reflect.get(server, "http2Servers");
   if (!(servers instanceof Map)) return false;
   for (const http2Server of servers.keys() as Iterable<EventEmitter>) {
     http2Server.on("session", (session: ServerHttp2Session) => {
       session.setLocalWindowSize(connectionWindowBytes);
-      seen(session);
+      hooks.session(session);
+    });
+    const inner = http2Server.listeners("stream");
+    const [handle] = inner;
+    if (handle === undefined || inner.length > 1) return false;
+    http2Server.removeAllListeners("stream");
+    http2Server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest) => {
+      if (hooks.stream(stream, headers)) handle.call(http2Server, stream, headers, ...rest);
     });
   }
   return servers.size > 0;

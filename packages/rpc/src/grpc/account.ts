@@ -1,0 +1,42 @@
+/** Byte budgets in levels: a connection's bytes are also its address's and the server's. */
+import { assert } from "@millrace/errors";
+import type { LimitName } from "./limits.ts";
+
+export class Account {
+  readonly limit: LimitName;
+  readonly bytesMax: number;
+  readonly parent: Account | undefined;
+  #bytes = 0;
+
+  constructor(limit: LimitName, bytesMax: number, parent?: Account) {
+    this.limit = limit;
+    this.bytesMax = bytesMax;
+    this.parent = parent;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Adds here and at every level above; returns the lowest level that is above its bound now. */
+  add(bytes: number): Account | undefined {
+    this.#bytes += bytes;
+    const above = this.parent?.add(bytes);
+    return this.#bytes > this.bytesMax ? this : above;
+  }
+
+  /** Takes back what `add` added. */
+  remove(bytes: number): void {
+    assert(bytes <= this.#bytes, "an account gives back no more than it took");
+    this.#bytes -= bytes;
+    this.parent?.remove(bytes);
+  }
+
+  /** True for this account and those below it. */
+  covers(other: Account): boolean {
+    for (let one: Account | undefined = other; one !== undefined; one = one.parent) {
+      if (one === this) return true;
+    }
+    return false;
+  }
+}

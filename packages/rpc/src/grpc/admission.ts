@@ -1,0 +1,468 @@
+/**
+ * What a server lets in, and whom it cuts: counts and bytes per connection, per address and in all. Decisions only; the
+ * sockets behind the handles are `gate.ts`'s. One `Admission` may serve several listeners that share a budget.
+ */
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import { Account } from "./account.ts";
+import { MessageFraming } from "./framing.ts";
+import type { AdmissionGauges, AdmissionLimits, AdmissionObserver, LimitName } from "./limits.ts";
+import { admissionDefaults } from "./limits.ts";
+import { streamWindowBytes } from "./windows.ts";
+
+/** Window of a stream while half of the byte budget is in use. */
+const pressedWindowBytes = 64 * 1024;
+/** Bytes of headers that a call may take of a connection's overhead. */
+const callOverheadBytes = 1024;
+/** For so many bytes sent, one byte of window updates is expected. */
+const sentPerOverheadByte = 256;
+const overheadPeriodMs = 5_000;
+
+export interface ConnectionHandle {
+  /** Ends the connection: politely (GOAWAY, streams finish), or at once. */
+  close(politely: boolean): void;
+  bytesRead(): number;
+  bytesWritten(): number;
+  setStreamWindow(bytes: number): void;
+}
+
+export interface StreamHandle {
+  /** Ends the call with this status where that is still possible, or resets it; `atOnce` frees its memory first. */
+  refuse(error: MillraceError, atOnce: boolean): void;
+  /** Bytes received that nobody has taken yet: the peer waits for us. */
+  unreadBytes(): number;
+}
+
+class Address {
+  readonly key: string;
+  readonly account: Account;
+  connections = 0;
+  streams = 0;
+  tokens: number;
+  filledMs: number;
+
+  constructor(key: string, account: Account, tokens: number, nowMs: number) {
+    this.key = key;
+    this.account = account;
+    this.tokens = tokens;
+    this.filledMs = nowMs;
+  }
+}
+
+/** One call. What it holds is given back when it closes, or earlier. */
+export class AdmittedStream {
+  readonly connection: AdmittedConnection;
+  readonly path: string;
+  readonly #handle: StreamHandle;
+  readonly #framing: MessageFraming;
+  readonly #messageBytesMax: number;
+  #held = 0;
+  #queued = 0;
+  #over = false;
+  #ended = false;
+  #messagesSeen = 0;
+  #heardMs: number;
+  #messageMs: number;
+  #sentMs: number;
+
+  constructor(
+    connection: AdmittedConnection,
+    path: string,
+    bytesMax: number,
+    handle: StreamHandle,
+  ) {
+    this.connection = connection;
+    this.path = path;
+    this.#handle = handle;
+    this.#messageBytesMax = bytesMax;
+    this.#framing = new MessageFraming(bytesMax);
+    const { nowMs } = connection.admission;
+    this.#heardMs = nowMs;
+    this.#messageMs = nowMs;
+    this.#sentMs = nowMs;
+  }
+
+  /** Bytes that it holds of the budgets. */
+  get held(): number {
+    return this.#held;
+  }
+
+  /** Bytes came from the peer. False: drop them, the call is over. */
+  received(chunk: Uint8Array): boolean {
+    if (this.#over) return false;
+    const { admission } = this.connection;
+    this.connection.payloadBytes += chunk.length;
+    this.#heardMs = admission.nowMs;
+    const tooLarge = this.#framing.follow(chunk);
+    if (this.#framing.messages > this.#messagesSeen) {
+      this.#messagesSeen = this.#framing.messages;
+      this.#messageMs = admission.nowMs;
+    }
+    if (tooLarge !== undefined) {
+      const text = `a message of ${tooLarge} bytes, ${this.path} takes at most ${this.#messageBytesMax}: split it`;
+      this.cut("message_bytes", new MillraceError(ErrorCode.MESSAGE_TOO_LARGE, text));
+      return false;
+    }
+    this.#hold(chunk.length);
+    return !this.#over;
+  }
+
+  /** The peer has ended its side. */
+  endOfInput(): void {
+    this.#ended = true;
+  }
+
+  /** The handler has taken a message of so many bytes, prefix included. */
+  consumed(bytes: number): void {
+    this.#release(Math.min(bytes, this.#held - this.#queued));
+  }
+
+  /** Written, and not yet sent. */
+  queued(bytes: number): void {
+    if (this.#over) return;
+    if (this.#queued === 0) this.#sentMs = this.connection.admission.nowMs;
+    this.#queued += bytes;
+    this.#hold(bytes);
+  }
+
+  sent(bytes: number): void {
+    if (this.#over) return;
+    this.#sentMs = this.connection.admission.nowMs;
+    this.#queued -= bytes;
+    this.#release(bytes);
+  }
+
+  /** The stream is closed, for whatever reason. */
+  closed(): void {
+    this.#end();
+    this.connection.forget(this);
+  }
+
+  /** Ends the call for a limit. */
+  cut(limit: LimitName, error: MillraceError): void {
+    if (this.#over) return;
+    this.#end();
+    this.connection.admission.refused(limit);
+    this.#handle.refuse(error, error.code === ErrorCode.ADMISSION_REJECTED);
+  }
+
+  /** Looks for silence and for a peer that does not read. */
+  check(nowMs: number, limits: AdmissionLimits): void {
+    if (this.#over) return;
+    if (this.#queued > 0 && nowMs - this.#sentMs > limits.slowReaderTimeoutMs) {
+      const text = `nothing of ${this.#queued} bytes was taken in ${limits.slowReaderTimeoutMs} ms: read faster, or ask for less`;
+      this.cut("slow_reader", new MillraceError(ErrorCode.ADMISSION_REJECTED, text));
+      return;
+    }
+    const waits = !this.#ended && (this.#framing.unfinished || this.#framing.messages === 0);
+    if (!waits) return;
+    if (this.#handle.unreadBytes() > 0) {
+      this.#heardMs = nowMs;
+      this.#messageMs = nowMs;
+      return;
+    }
+    const silent = nowMs - this.#heardMs > limits.requestTimeoutMs;
+    const trickles = nowMs - this.#messageMs > 4 * limits.requestTimeoutMs;
+    if (!silent && !(trickles && this.#framing.unfinished)) return;
+    const text = `no whole message within ${limits.requestTimeoutMs} ms: send it at once, or later`;
+    this.cut("request_timeout", new MillraceError(ErrorCode.STREAM_PROTOCOL_VIOLATION, text));
+  }
+
+  #hold(bytes: number): void {
+    this.#held += bytes;
+    this.connection.admission.held(this.connection.account.add(bytes));
+  }
+
+  #release(bytes: number): void {
+    if (this.#over) return;
+    this.#held -= bytes;
+    this.connection.account.remove(bytes);
+  }
+
+  #end(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.connection.account.remove(this.#held);
+    this.#held = 0;
+  }
+}
+
+/** One connection. */
+export class AdmittedConnection {
+  readonly admission: Admission;
+  readonly account: Account;
+  readonly address: Address;
+  readonly handle: ConnectionHandle;
+  readonly streams = new Set<AdmittedStream>();
+  /** Bytes of messages that came. */
+  payloadBytes = 0;
+  #calls = 0;
+  #settled = false;
+  #over = false;
+  #idleSinceMs: number;
+  #controlFrames = 0;
+  #controlSinceMs: number;
+  #measured = { atMs: 0, overhead: 0 };
+
+  constructor(admission: Admission, address: Address, handle: ConnectionHandle) {
+    this.admission = admission;
+    this.address = address;
+    this.handle = handle;
+    const { limits, nowMs } = admission;
+    this.account = new Account(
+      "held_bytes_per_connection",
+      limits.heldBytesPerConnectionMax,
+      address.account,
+    );
+    this.#idleSinceMs = nowMs;
+    this.#controlSinceMs = nowMs;
+    this.#measured.atMs = nowMs;
+  }
+
+  /** The preface and the first settings have come. */
+  settled(): void {
+    this.#settled = true;
+    this.#idleSinceMs = this.admission.nowMs;
+  }
+
+  /** A PING or SETTINGS frame came. */
+  controlFrame(): void {
+    const { limits, nowMs } = this.admission;
+    if (nowMs - this.#controlSinceMs >= overheadPeriodMs) {
+      this.#controlSinceMs = nowMs;
+      this.#controlFrames = 0;
+    }
+    this.#controlFrames += 1;
+    const frames = (limits.controlFrameRateMax * overheadPeriodMs) / 1000;
+    if (this.#controlFrames > frames) this.#close("control_frames", false);
+  }
+
+  /** Takes a call, or says why not. */
+  open(path: string, bytesMax: number, handle: StreamHandle): AdmittedStream | MillraceError {
+    this.#calls += 1;
+    const error = this.admission.whyNoStream(this);
+    if (error !== undefined) return error;
+    const stream = new AdmittedStream(this, path, bytesMax, handle);
+    this.streams.add(stream);
+    this.address.streams += 1;
+    this.admission.streams += 1;
+    return stream;
+  }
+
+  forget(stream: AdmittedStream): void {
+    if (!this.streams.delete(stream)) return;
+    this.address.streams -= 1;
+    this.admission.streams -= 1;
+    if (this.streams.size === 0) this.#idleSinceMs = this.admission.nowMs;
+  }
+
+  /** The connection is gone. */
+  closed(): void {
+    this.#over = true;
+    for (const stream of [...this.streams]) stream.closed();
+    this.admission.forget(this);
+  }
+
+  check(nowMs: number, limits: AdmissionLimits): void {
+    if (this.#over) return;
+    if (!this.#settled) {
+      if (nowMs - this.#idleSinceMs > limits.prefaceTimeoutMs) this.#close("preface", false);
+      return;
+    }
+    if (this.streams.size === 0 && nowMs - this.#idleSinceMs > limits.connectionIdleMs) {
+      this.#close("connection_idle", true);
+      return;
+    }
+    if (nowMs - this.#measured.atMs >= overheadPeriodMs) this.#checkOverhead(nowMs, limits);
+    for (const stream of this.streams) stream.check(nowMs, limits);
+  }
+
+  #checkOverhead(nowMs: number, limits: AdmissionLimits): void {
+    const excused =
+      this.payloadBytes +
+      this.#calls * callOverheadBytes +
+      this.handle.bytesWritten() / sentPerOverheadByte;
+    const overhead = this.handle.bytesRead() - excused;
+    const seconds = (nowMs - this.#measured.atMs) / 1000;
+    const rate = (overhead - this.#measured.overhead) / seconds;
+    this.#measured = { atMs: nowMs, overhead };
+    if (rate > limits.overheadBytesRateMax) this.#close("overhead_bytes", false);
+  }
+
+  #close(limit: LimitName, politely: boolean): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.admission.refused(limit);
+    this.handle.close(politely);
+  }
+}
+
+/** Budgets and counts of one server. `nowMs` is moved by `sweep`, to be called about four times a second. */
+export class Admission {
+  readonly limits: AdmissionLimits;
+  readonly #observer: AdmissionObserver;
+  readonly #connections = new Set<AdmittedConnection>();
+  readonly #addresses = new Map<string, Address>();
+  readonly #account: Account;
+  #pressed = false;
+  #loopDelayMs = 0;
+  nowMs: number;
+  streams = 0;
+
+  constructor(
+    limits: Partial<AdmissionLimits> = {},
+    observer: AdmissionObserver = {},
+    nowMs: number = 0,
+  ) {
+    this.limits = { ...admissionDefaults, ...limits };
+    this.#observer = observer;
+    this.#account = new Account("held_bytes", this.limits.heldBytesMax);
+    this.nowMs = nowMs;
+  }
+
+  gauges(): AdmissionGauges {
+    return {
+      connections: this.#connections.size,
+      streams: this.streams,
+      heldBytes: this.#account.bytes,
+      eventLoopDelayMs: this.#loopDelayMs,
+      underPressure: this.#pressed,
+    };
+  }
+
+  /** Takes a connection, or counts what it broke. */
+  connect(remoteAddress: string, handle: ConnectionHandle): AdmittedConnection | undefined {
+    const { limits } = this;
+    const address = this.#address(addressKey(remoteAddress));
+    const limit = this.#whyNoConnection(address);
+    if (limit !== undefined) {
+      this.refused(limit);
+      return undefined;
+    }
+    address.connections += 1;
+    const connection = new AdmittedConnection(this, address, handle);
+    this.#connections.add(connection);
+    if (this.#pressed) handle.setStreamWindow(pressedWindowBytes);
+    if (limits.connectionRateMax > 0) address.tokens -= 1;
+    return connection;
+  }
+
+  /** Looks at everything that is open; tells how late the event loop was on average since the last time. */
+  sweep(nowMs: number, loopDelayMs: number): void {
+    this.nowMs = nowMs;
+    this.#loopDelayMs = loopDelayMs;
+    for (const connection of [...this.#connections]) connection.check(nowMs, this.limits);
+    if (this.#pressed && this.#account.bytes < this.limits.heldBytesMax / 4) this.#press(false);
+    for (const [key, address] of this.#addresses) {
+      this.#refill(address);
+      if (address.connections === 0 && address.tokens >= this.limits.connectionsPerAddressMax) {
+        this.#addresses.delete(key);
+      }
+    }
+  }
+
+  /** Why a connection gets no further call now. */
+  whyNoStream({ streams, address }: AdmittedConnection): MillraceError | undefined {
+    const { limits } = this;
+    const refuse = (limit: LimitName, text: string): MillraceError => {
+      this.refused(limit);
+      const facts = { limit };
+      return new MillraceError(ErrorCode.ADMISSION_REJECTED, text, { retryAfterMs: 1000, facts });
+    };
+    if (streams.size >= limits.streamsPerConnectionMax) {
+      const text = `${streams.size} calls are open on this connection: end some, or open another connection`;
+      return refuse("streams_per_connection", text);
+    }
+    if (address.streams >= limits.streamsPerAddressMax) {
+      const text = `${address.streams} calls of this address are open: end some`;
+      return refuse("streams_per_address", text);
+    }
+    if (this.streams >= limits.streamsMax) {
+      return refuse("streams", `${this.streams} calls are open: try again later`);
+    }
+    if (this.#loopDelayMs > limits.eventLoopDelayMaxMs) {
+      return refuse("event_loop_delay", "the server has too much to do: try again later");
+    }
+    return undefined;
+  }
+
+  /** More is held than before; `above` is the account that this took above its bound. */
+  held(above: Account | undefined): void {
+    if (above !== undefined) this.#relieve(above);
+    if (!this.#pressed && this.#account.bytes > this.limits.heldBytesMax / 2) this.#press(true);
+  }
+
+  refused(limit: LimitName): void {
+    this.#observer.onRefused?.(limit);
+  }
+
+  forget(connection: AdmittedConnection): void {
+    if (this.#connections.delete(connection)) connection.address.connections -= 1;
+  }
+
+  /** Ends calls until `account` is within its bound: always the one that holds most of it. */
+  #relieve(account: Account): void {
+    while (account.bytes > account.bytesMax) {
+      let largest: AdmittedStream | undefined;
+      for (const connection of this.#connections) {
+        if (!account.covers(connection.account)) continue;
+        for (const stream of connection.streams) {
+          if (stream.held > (largest?.held ?? 0)) largest = stream;
+        }
+      }
+      if (largest === undefined) return;
+      const text = `this call holds ${largest.held} unread or unsent bytes, the most of a full budget: read faster, or send less at once`;
+      const facts = { limit: account.limit };
+      const error = new MillraceError(ErrorCode.ADMISSION_REJECTED, text, {
+        retryAfterMs: 1000,
+        facts,
+      });
+      largest.cut(account.limit, error);
+    }
+  }
+
+  #whyNoConnection(address: Address): LimitName | undefined {
+    const { limits } = this;
+    if (this.#connections.size >= limits.connectionsMax) return "connections";
+    if (address.connections >= limits.connectionsPerAddressMax) return "connections_per_address";
+    if (this.#loopDelayMs > limits.eventLoopDelayMaxMs) return "event_loop_delay";
+    this.#refill(address);
+    return address.tokens < 1 ? "connection_rate" : undefined;
+  }
+
+  #refill(address: Address): void {
+    const { connectionRateMax, connectionsPerAddressMax } = this.limits;
+    const more = ((this.nowMs - address.filledMs) / 1000) * connectionRateMax;
+    address.tokens = Math.min(connectionsPerAddressMax, address.tokens + more);
+    address.filledMs = this.nowMs;
+  }
+
+  #address(key: string): Address {
+    const known = this.#addresses.get(key);
+    if (known !== undefined) return known;
+    const { heldBytesPerAddressMax, connectionsPerAddressMax } = this.limits;
+    const account = new Account("held_bytes_per_address", heldBytesPerAddressMax, this.#account);
+    const address = new Address(key, account, connectionsPerAddressMax, this.nowMs);
+    this.#addresses.set(key, address);
+    return address;
+  }
+
+  /** Small windows stop senders before the budget has to; what is on its way still comes. */
+  #press(pressed: boolean): void {
+    this.#pressed = pressed;
+    const bytes = pressed ? pressedWindowBytes : streamWindowBytes;
+    for (const { handle } of this.#connections) handle.setStreamWindow(bytes);
+  }
+}
+
+/** Whose limits apply: an IPv4 address, or the /64 of an IPv6 one, which one host has to itself. */
+export const addressKey = (address: string): string => {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
+  if (mapped !== undefined) return mapped;
+  if (!address.includes(":")) return address;
+  const [head = "", tail] = (address.split("%")[0] ?? "").split("::");
+  const groups = head === "" ? [] : head.split(":");
+  const last = tail === undefined || tail === "" ? [] : tail.split(":");
+  const zeros = tail === undefined ? 0 : Math.max(0, 8 - groups.length - last.length);
+  const all = [...groups, ...Array.from({ length: zeros }, () => "0"), ...last];
+  return `${all.slice(0, 4).join(":")}::/64`;
+};

@@ -1,0 +1,312 @@
+/**
+ * The accept loop of a server and the hooks on its connections and calls: sockets for what `admission.ts` decides. gRPC's
+ * own listener has no limit on connections and waits for a preface for ever.
+ */
+import {
+  constants,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
+import { createServer, type Server as NetServer, type Socket } from "node:net";
+import {
+  type ConnectionInjector,
+  type Metadata,
+  type Server,
+  ServerCredentials,
+} from "@grpc/grpc-js";
+import { ErrorCode, InvariantError, MillraceError } from "@millrace/errors";
+import { toWireStatus } from "../status.ts";
+import type {
+  Admission,
+  AdmittedConnection,
+  AdmittedStream,
+  ConnectionHandle,
+  StreamHandle,
+} from "./admission.ts";
+import { asBuffer } from "./duplex.ts";
+import { hookConnections } from "./windows.ts";
+
+/** Request header by which a handler finds its call; a client's own is written over. */
+const callHeader = "millrace-call";
+const sweepIntervalMs = 250;
+/** An ended call whose status can not be sent is reset after this. */
+const statusTimeoutMs = 5_000;
+
+export interface GateOptions {
+  readonly admission: Admission;
+  /** Largest message of a method, bytes. */
+  readonly messageBytesMaxOf: (path: string) => number;
+  readonly onConnections: (open: number) => void;
+}
+
+/** A call at the gate. */
+export class GuardedCall implements StreamHandle {
+  readonly #stream: ServerHttp2Stream;
+  admitted: AdmittedStream | undefined;
+  /** Lets the handler end the call with an error. */
+  onFail: ((error: MillraceError) => void) | undefined;
+
+  constructor(stream: ServerHttp2Stream) {
+    this.#stream = stream;
+  }
+
+  unreadBytes(): number {
+    return this.#stream.readableLength;
+  }
+
+  refuse(error: MillraceError, atOnce: boolean): void {
+    const stream = this.#stream;
+    if (stream.closed || stream.destroyed) return;
+    if (!stream.headersSent) {
+      respond(stream, error);
+    } else if (atOnce || this.onFail === undefined) {
+      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    } else {
+      this.onFail(error);
+      resetLater(stream);
+    }
+  }
+}
+
+/** The peer gets some time to take its status and to stop. */
+const resetLater = (stream: ServerHttp2Stream): void => {
+  const timer = setTimeout(() => {
+    if (!stream.closed) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  }, statusTimeoutMs);
+  timer.unref();
+  stream.once("close", () => clearTimeout(timer));
+};
+
+/** Ends a call that no handler has answered yet. */
+const respond = (stream: ServerHttp2Stream, error: MillraceError): void => {
+  const { code, message, details } = toWireStatus(error);
+  const headers: Record<string, string | number> = {
+    [constants.HTTP2_HEADER_STATUS]: 200,
+    [constants.HTTP2_HEADER_CONTENT_TYPE]: "application/grpc+proto",
+    "grpc-status": code,
+    "grpc-message": encodeURI(message),
+  };
+  if (details !== undefined)
+    headers["grpc-status-details-bin"] = asBuffer(details).toString("base64");
+  stream.respond(headers, { endStream: true });
+  resetLater(stream);
+};
+
+const headerBytesOf = (headers: IncomingHttpHeaders): number => {
+  let bytes = 0;
+  for (const [name, value] of Object.entries(headers)) {
+    const values = Array.isArray(value) ? value : [value ?? ""];
+    for (const one of values) bytes += name.length + one.length;
+  }
+  return bytes;
+};
+
+const socketKey = ({
+  remoteAddress,
+  remotePort,
+}: Pick<Socket, "remoteAddress" | "remotePort">): string =>
+  `${remoteAddress ?? ""} ${remotePort ?? 0}`;
+
+class SocketConnection implements ConnectionHandle {
+  readonly #socket: Socket;
+  session: ServerHttp2Session | undefined;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  close(politely: boolean): void {
+    if (politely && this.session !== undefined) this.session.close();
+    else if (this.session === undefined) this.#socket.destroy();
+    else this.session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  }
+
+  bytesRead(): number {
+    return this.#socket.bytesRead;
+  }
+
+  bytesWritten(): number {
+    return this.#socket.bytesWritten;
+  }
+
+  setStreamWindow(bytes: number): void {
+    const { session } = this;
+    if (session === undefined || session.closed || session.destroyed) return;
+    session.settings({ initialWindowSize: bytes });
+  }
+}
+
+export class Gate {
+  readonly #options: GateOptions;
+  readonly #injector: ConnectionInjector;
+  readonly #listener: NetServer;
+  readonly #sockets = new Set<Socket>();
+  readonly #byKey = new Map<string, { handle: SocketConnection; connection: AdmittedConnection }>();
+  readonly #bySession = new WeakMap<object, AdmittedConnection>();
+  readonly #calls = new Map<string, GuardedCall>();
+  #callCount = 0;
+  #wakeIdle: () => void = () => {};
+  #sweeper: NodeJS.Timeout | undefined;
+
+  /** Before anything is served. */
+  constructor(server: Server, options: GateOptions) {
+    this.#options = options;
+    this.#injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+    const hooked = hookConnections(server, {
+      session: (session) => this.#onSession(session),
+      stream: (stream, headers) => this.#onStream(stream, headers),
+    });
+    if (!hooked) throw new InvariantError("grpc-js hides its connections");
+    this.#listener = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
+      this.#onSocket(socket),
+    );
+  }
+
+  /** Listens; returns the port. Rejects with the system's error. */
+  async listen(host: string, port: number): Promise<number> {
+    await new Promise<void>((resolve, reject) => {
+      this.#listener.once("error", reject);
+      this.#listener.listen({ host, port }, resolve);
+    });
+    // Out of file descriptors, say: those that are open are served on.
+    this.#listener.on("error", () => this.#options.admission.refused("connections"));
+    this.#sweep();
+    const address = this.#listener.address();
+    return typeof address === "object" && address !== null ? address.port : port;
+  }
+
+  /** Takes no more connections. */
+  stopListening(): void {
+    this.#listener.close();
+  }
+
+  /** Resolves once every connection is closed. */
+  async idle(): Promise<void> {
+    while (this.#sockets.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#wakeIdle = resolve;
+      });
+    }
+  }
+
+  /** Ends what is left. */
+  close(): void {
+    clearInterval(this.#sweeper);
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** The call that these headers came with. */
+  callOf(metadata: Metadata): GuardedCall | undefined {
+    const [id] = metadata.get(callHeader);
+    metadata.remove(callHeader);
+    return typeof id === "string" ? this.#calls.get(id) : undefined;
+  }
+
+  #sweep(): void {
+    const { admission } = this.#options;
+    const delays = [0, 0, 0, 0];
+    let dueMs = performance.now() + sweepIntervalMs;
+    this.#sweeper = setInterval(() => {
+      const nowMs = performance.now();
+      delays.shift();
+      delays.push(Math.max(0, nowMs - dueMs));
+      dueMs = nowMs + sweepIntervalMs;
+      admission.sweep(nowMs, delays.reduce((sum, one) => sum + one, 0) / delays.length);
+    }, sweepIntervalMs);
+    this.#sweeper.unref();
+  }
+
+  #onSocket(socket: Socket): void {
+    const { admission } = this.#options;
+    const handle = new SocketConnection(socket);
+    const connection = admission.connect(socket.remoteAddress ?? "", handle);
+    if (connection === undefined) {
+      socket.resetAndDestroy();
+      return;
+    }
+    const key = socketKey(socket);
+    this.#byKey.set(key, { handle, connection });
+    this.#sockets.add(socket);
+    this.#options.onConnections(this.#sockets.size);
+    socket.on("error", () => {});
+    socket.once("close", () => {
+      this.#sockets.delete(socket);
+      this.#byKey.delete(key);
+      connection.closed();
+      this.#wakeIdle();
+      this.#options.onConnections(this.#sockets.size);
+    });
+    this.#injector.injectConnection(socket);
+  }
+
+  #onSession(session: ServerHttp2Session): void {
+    const found = this.#byKey.get(socketKey(session.socket));
+    if (found === undefined) {
+      session.destroy();
+      return;
+    }
+    const { handle, connection } = found;
+    handle.session = session;
+    this.#bySession.set(session, connection);
+    session.once("remoteSettings", () => connection.settled());
+    session.on("remoteSettings", () => connection.controlFrame());
+    session.on("ping", () => connection.controlFrame());
+  }
+
+  /** False: the call was refused, gRPC must not see it. */
+  #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean {
+    const connection =
+      stream.session === undefined ? undefined : this.#bySession.get(stream.session);
+    const path = String(headers[constants.HTTP2_HEADER_PATH] ?? "");
+    const call = new GuardedCall(stream);
+    const admitted =
+      this.#whyNot(headers) ??
+      connection?.open(path, this.#options.messageBytesMaxOf(path), call) ??
+      new MillraceError(ErrorCode.UNAVAILABLE, "the connection is closing");
+    if (admitted instanceof MillraceError) {
+      stream.on("error", () => {});
+      stream.resume();
+      respond(stream, admitted);
+      return false;
+    }
+    call.admitted = admitted;
+    this.#callCount += 1;
+    const id = String(this.#callCount);
+    headers[callHeader] = id;
+    this.#calls.set(id, call);
+    meterInput(stream, admitted);
+    stream.once("close", () => {
+      this.#calls.delete(id);
+      admitted.closed();
+    });
+    return true;
+  }
+
+  #whyNot(headers: IncomingHttpHeaders): MillraceError | undefined {
+    const { admission } = this.#options;
+    const bytes = headerBytesOf(headers);
+    const { headerBytesMax } = admission.limits;
+    if (bytes > headerBytesMax) {
+      admission.refused("headers");
+      const text = `request headers of ${bytes} bytes, at most ${headerBytesMax}: send less metadata`;
+      return new MillraceError(ErrorCode.ADMISSION_REJECTED, text);
+    }
+    const encoding = headers["grpc-encoding"] ?? "identity";
+    if (encoding === "identity") return undefined;
+    admission.refused("encoding");
+    const text = "messages may not be compressed: compress the records of a batch, see its codec";
+    return new MillraceError(ErrorCode.UNSUPPORTED_OPERATION, text);
+  }
+}
+
+/** Counts what comes, as it comes: a paused stream still takes what its window allows. */
+const meterInput = (stream: ServerHttp2Stream, admitted: AdmittedStream): void => {
+  if (stream.endAfterHeaders) admitted.endOfInput();
+  const push = stream.push;
+  stream.push = (chunk: Uint8Array | null, encoding?: BufferEncoding): boolean => {
+    if (chunk === null) admitted.endOfInput();
+    else if (!admitted.received(chunk)) return true;
+    return push.call(stream, chunk, encoding);
+  };
+};

@@ -1,0 +1,103 @@
+/** What a server admits. Each limit has a default, a setting of the server, and a count of what it refused. */
+
+const mib = 1024 * 1024;
+
+/** Bounds of one server, or of several that share an `Admission`. */
+export interface AdmissionLimits {
+  /** Open connections. More are closed at once. */
+  readonly connectionsMax: number;
+  /** Open connections of one address (of one /64 for IPv6), and the burst of new ones. */
+  readonly connectionsPerAddressMax: number;
+  /** New connections of one address per second, beyond the burst. */
+  readonly connectionRateMax: number;
+  /** A connection that has not sent its HTTP/2 preface and settings by then is closed. */
+  readonly prefaceTimeoutMs: number;
+  /** A connection without any stream for so long is closed, with GOAWAY. */
+  readonly connectionIdleMs: number;
+  readonly streamsMax: number;
+  readonly streamsPerAddressMax: number;
+  /** Told to clients as MAX_CONCURRENT_STREAMS. */
+  readonly streamsPerConnectionMax: number;
+  /** Bytes received and not yet read, or written and not yet sent: of all clients together. */
+  readonly heldBytesMax: number;
+  readonly heldBytesPerAddressMax: number;
+  readonly heldBytesPerConnectionMax: number;
+  /** Request headers, bytes of names and values. */
+  readonly headerBytesMax: number;
+  /** Largest message of methods that carry records. */
+  readonly messageBytesMax: number;
+  /** Largest message of every other method. */
+  readonly controlMessageBytesMax: number;
+  /** Silence in the middle of a message, or before the first one, ends the call after this. */
+  readonly requestTimeoutMs: number;
+  /** A call whose peer takes not one queued message in this time is ended. */
+  readonly slowReaderTimeoutMs: number;
+  /** PING and SETTINGS frames of one connection per second. */
+  readonly controlFrameRateMax: number;
+  /** Bytes of one connection per second that carry no message: floods of frames of any kind. */
+  readonly overheadBytesRateMax: number;
+  /** Mean delay of the event loop over a second beyond which new connections and calls are refused. */
+  readonly eventLoopDelayMaxMs: number;
+}
+
+export const admissionDefaults: AdmissionLimits = {
+  connectionsMax: 4096,
+  connectionsPerAddressMax: 1024,
+  connectionRateMax: 100,
+  prefaceTimeoutMs: 5_000,
+  connectionIdleMs: 600_000,
+  streamsMax: 16_384,
+  streamsPerAddressMax: 8192,
+  streamsPerConnectionMax: 256,
+  heldBytesMax: 256 * mib,
+  heldBytesPerAddressMax: 192 * mib,
+  heldBytesPerConnectionMax: 48 * mib,
+  headerBytesMax: 16 * 1024,
+  messageBytesMax: 16 * mib,
+  controlMessageBytesMax: mib,
+  requestTimeoutMs: 30_000,
+  slowReaderTimeoutMs: 30_000,
+  controlFrameRateMax: 1000,
+  overheadBytesRateMax: 2 * mib,
+  eventLoopDelayMaxMs: 250,
+};
+
+/** What was refused or cut, as the label `limit` of the metric names it. */
+export const limitNames = [
+  "connections",
+  "connections_per_address",
+  "connection_rate",
+  "preface",
+  "connection_idle",
+  "streams",
+  "streams_per_address",
+  "streams_per_connection",
+  "held_bytes",
+  "held_bytes_per_address",
+  "held_bytes_per_connection",
+  "headers",
+  "encoding",
+  "message_bytes",
+  "request_timeout",
+  "slow_reader",
+  "control_frames",
+  "overhead_bytes",
+  "event_loop_delay",
+] as const;
+
+export type LimitName = (typeof limitNames)[number];
+
+/** Told synchronously; must not throw. */
+export interface AdmissionObserver {
+  onRefused?(limit: LimitName): void;
+}
+
+/** What is in use now. */
+export interface AdmissionGauges {
+  readonly connections: number;
+  readonly streams: number;
+  readonly heldBytes: number;
+  readonly eventLoopDelayMs: number;
+  /** True while stream windows are small because half of the byte budget is in use. */
+  readonly underPressure: boolean;
+}
