@@ -76,7 +76,8 @@ export const healthService = (state: HealthState): ServiceBinding =>
     check: async ({ service }) => {
       const serving = state.get(service);
       if (serving === undefined) {
-        throw new MillraceError(ErrorCode.UNSUPPORTED_OPERATION, `no service ${service} here`);
+        const text = `service ${service} is not served here: ask for "" or a name of List`;
+        throw new MillraceError(ErrorCode.UNKNOWN_SERVICE, text);
       }
       return responseOf(serving);
     },

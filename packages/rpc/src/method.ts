@@ -9,6 +9,10 @@ import {
 } from "@bufbuild/protobuf";
 import { ErrorCode, InvariantError, MillraceError } from "@millrace/errors";
 import type { Binding, Codec, Handlers, Method, ServiceBinding } from "./api.ts";
+import { depthMax, elementsMax, prescan } from "./prescan.ts";
+
+/** Smaller requests can not hold enough elements to matter. */
+const prescanBytesMin = 16 * 1024;
 
 /** The generated codec of a message. Unknown fields are dropped; what is no such message is INVALID_REQUEST. */
 export const messageCodec = <D extends DescMessage>(desc: D): Codec<MessageShape<D>> => ({
@@ -25,6 +29,23 @@ export const messageCodec = <D extends DescMessage>(desc: D): Codec<MessageShape
     }
   },
 });
+
+/** A codec of requests: what would become too many objects is refused before it is decoded. */
+const requestCodec = <D extends DescMessage>(desc: D): Codec<MessageShape<D>> => {
+  const codec = messageCodec(desc);
+  return {
+    encode: codec.encode,
+    decode: (bytes) => {
+      const verdict = bytes.length < prescanBytesMin ? "ok" : prescan(desc, bytes);
+      if (verdict === "ok") return codec.decode(bytes);
+      const text =
+        verdict === "malformed"
+          ? `the bytes are no ${desc.typeName}: send what its .proto says`
+          : `more than ${elementsMax} elements, or ${depthMax} levels, in one ${desc.typeName}: split the request`;
+      throw new MillraceError(ErrorCode.INVALID_REQUEST, text);
+    },
+  };
+};
 
 /** Codecs to use instead of the generated ones. */
 export interface Codecs<I, O> {
@@ -47,7 +68,7 @@ export const methodOf = <M extends DescMethod>(desc: M): Method<InputOf<M>, Outp
   desc,
   path: pathOf(desc),
   kind: desc.methodKind,
-  input: messageCodec(desc.input) as Codec<InputOf<M>>,
+  input: requestCodec(desc.input) as Codec<InputOf<M>>,
   output: messageCodec(desc.output) as Codec<OutputOf<M>>,
 });
 

@@ -65,6 +65,7 @@ export class FetchSession {
   #messageBytesMax: number = limits.fetchMessageBytesDefault;
   #pumps = 0;
   #over = false;
+  #full = false;
   #cancelHeartbeat: () => void = () => {};
 
   constructor(stream: FetchStream, context: FetchContext) {
@@ -85,6 +86,9 @@ export class FetchSession {
         if (request === undefined) return;
         if (request.open !== undefined) throw violation("a second open");
         this.#apply(request);
+        // Who does not take errors gives no more cursors.
+        if (this.#full) await this.#stream.drained();
+        this.#full = false;
       }
     } finally {
       this.#over = true;
@@ -165,13 +169,14 @@ export class FetchSession {
   #fail(id: number, error: MillraceError, replica: Replica | undefined): void {
     this.#drop(id);
     this.#context.metrics.onError(error);
-    this.#stream.write({
+    const more = this.#stream.write({
       ...blank,
       cursorId: id,
       highWatermark: replica?.log.highWatermark,
       logStartOffset: replica?.log.logStartOffset,
       error: wirePartitionError(error),
     });
+    this.#full ||= !more;
   }
 
   #enqueue(cursor: Cursor): void {

@@ -27,6 +27,7 @@ export class ProduceSession {
   #inFlight = 0;
   #results: HotProduceResult[] = [];
   #flushing = false;
+  #full = false;
   #idle: (() => void) | undefined;
   /** Highest order epoch of a failed request, by partition. */
   readonly #failedEpochs = new Map<string, number>();
@@ -47,6 +48,9 @@ export class ProduceSession {
         if (request === undefined) break;
         this.#accept(request);
         await this.#appender.admission();
+        // Who does not take answers gives no more work.
+        if (this.#full) await this.#stream.drained();
+        this.#full = false;
       }
       while (this.#inFlight > 0) {
         await new Promise<void>((resolve) => {
@@ -152,7 +156,7 @@ export class ProduceSession {
     if (this.#results.length === 0) return;
     const results = this.#results;
     this.#results = [];
-    this.#stream.write({ opened: undefined, results, drain: undefined });
+    this.#full = !this.#stream.write({ opened: undefined, results, drain: undefined });
   }
 }
 

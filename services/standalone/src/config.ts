@@ -1,5 +1,6 @@
 /** Settings of the standalone server: one schema for flags, environment, file, help and reference. */
 import type { Schema, Values } from "@millrace/config";
+import { type AdmissionLimits, admissionDefaults as defaults } from "@millrace/rpc/grpc";
 
 const mib = 1024 * 1024;
 const address = /^(\[[0-9a-fA-F:.]+\]|[^\s:]+):\d{1,5}$/;
@@ -9,6 +10,28 @@ const bytes = (min: number, max: number, value: number, description: string) =>
   ({
     type: "integer",
     unit: "bytes",
+    min,
+    max,
+    default: value,
+    dynamic: false,
+    description,
+  }) as const;
+
+const count = (min: number, max: number, value: number, description: string) =>
+  ({
+    type: "integer",
+    unit: "count",
+    min,
+    max,
+    default: value,
+    dynamic: false,
+    description,
+  }) as const;
+
+const duration = (min: number, max: number, value: number, description: string) =>
+  ({
+    type: "integer",
+    unit: "milliseconds",
     min,
     max,
     default: value,
@@ -82,42 +105,112 @@ export const standaloneSchema = {
     256 * mib,
     "Free space below which writes are refused with DISK_FULL. Reads go on.",
   ),
-  "open-files-max": {
-    type: "integer",
-    unit: "count",
-    min: 16,
-    max: 1_000_000,
-    default: 2048,
-    dynamic: false,
-    description: "Segment files kept open.",
-  },
-  "checkpoint-interval": {
-    type: "integer",
-    unit: "milliseconds",
-    min: 100,
-    max: 3_600_000,
-    default: 60_000,
-    dynamic: false,
-    description: "How often recovery points are written.",
-  },
-  "retention-check-interval": {
-    type: "integer",
-    unit: "milliseconds",
-    min: 100,
-    max: 86_400_000,
-    default: 300_000,
-    dynamic: false,
-    description: "How often retention looks for old segments.",
-  },
-  "shutdown-grace": {
-    type: "integer",
-    unit: "milliseconds",
-    min: 0,
-    max: 600_000,
-    default: 5000,
-    dynamic: false,
-    description: "How long open streams may finish when the server stops.",
-  },
+  "open-files-max": count(16, 1_000_000, 2048, "Segment files kept open."),
+  "checkpoint-interval": duration(100, 3_600_000, 60_000, "How often recovery points are written."),
+  "retention-check-interval": duration(
+    100,
+    86_400_000,
+    300_000,
+    "How often retention looks for old segments.",
+  ),
+  "shutdown-grace": duration(
+    0,
+    600_000,
+    5000,
+    "How long open streams may finish when the server stops.",
+  ),
+  "connections-max": count(1, 1_000_000, defaults.connectionsMax, "Open client connections."),
+  "connections-per-address-max": count(
+    1,
+    1_000_000,
+    defaults.connectionsPerAddressMax,
+    "Open connections of one address (one /64 of IPv6), and the burst of new ones.",
+  ),
+  "connection-rate-max": count(
+    1,
+    1_000_000,
+    defaults.connectionRateMax,
+    "New connections of one address per second, beyond the burst.",
+  ),
+  "connection-idle-timeout": duration(
+    1000,
+    86_400_000,
+    defaults.connectionIdleMs,
+    "A connection without any call for so long is closed.",
+  ),
+  "preface-timeout": duration(
+    100,
+    60_000,
+    defaults.prefaceTimeoutMs,
+    "A connection that is not HTTP/2 by then is closed.",
+  ),
+  "streams-max": count(1, 1_000_000, defaults.streamsMax, "Open calls of all clients."),
+  "streams-per-address-max": count(
+    1,
+    1_000_000,
+    defaults.streamsPerAddressMax,
+    "Open calls of one address.",
+  ),
+  "streams-per-connection-max": count(
+    1,
+    100_000,
+    defaults.streamsPerConnectionMax,
+    "Open calls of one connection; clients are told.",
+  ),
+  "held-bytes-max": bytes(
+    mib,
+    16 * 1024 * mib,
+    defaults.heldBytesMax,
+    "Bytes of all clients received and not yet read, or written and not yet sent.",
+  ),
+  "held-bytes-per-address-max": bytes(
+    mib,
+    16 * 1024 * mib,
+    defaults.heldBytesPerAddressMax,
+    "The same, of one address.",
+  ),
+  "held-bytes-per-connection-max": bytes(
+    mib,
+    16 * 1024 * mib,
+    defaults.heldBytesPerConnectionMax,
+    "The same, of one connection.",
+  ),
+  "request-timeout": duration(
+    1000,
+    600_000,
+    defaults.requestTimeoutMs,
+    "Silence before or within a message ends its call after this.",
+  ),
+  "slow-reader-timeout": duration(
+    1000,
+    3_600_000,
+    defaults.slowReaderTimeoutMs,
+    "A call whose client takes no message in this time is ended.",
+  ),
+  "event-loop-delay-max": duration(
+    10,
+    60_000,
+    defaults.eventLoopDelayMaxMs,
+    "Mean delay of the event loop over a second beyond which new connections and calls are refused.",
+  ),
 } as const satisfies Schema;
 
 export type StandaloneConfig = Values<typeof standaloneSchema>;
+
+/** What clients are admitted to. */
+export const admissionOf = (config: StandaloneConfig): Partial<AdmissionLimits> => ({
+  connectionsMax: config["connections-max"],
+  connectionsPerAddressMax: config["connections-per-address-max"],
+  connectionRateMax: config["connection-rate-max"],
+  connectionIdleMs: config["connection-idle-timeout"],
+  prefaceTimeoutMs: config["preface-timeout"],
+  streamsMax: config["streams-max"],
+  streamsPerAddressMax: config["streams-per-address-max"],
+  streamsPerConnectionMax: config["streams-per-connection-max"],
+  heldBytesMax: config["held-bytes-max"],
+  heldBytesPerAddressMax: config["held-bytes-per-address-max"],
+  heldBytesPerConnectionMax: config["held-bytes-per-connection-max"],
+  requestTimeoutMs: config["request-timeout"],
+  slowReaderTimeoutMs: config["slow-reader-timeout"],
+  eventLoopDelayMaxMs: config["event-loop-delay-max"],
+});

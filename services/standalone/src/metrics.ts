@@ -2,14 +2,21 @@
 import type { BrokerMetrics } from "@millrace/broker";
 import type { LogManager, LogObserver } from "@millrace/log";
 import { latencyBuckets, Metrics } from "@millrace/observability";
-import type { CallObserver } from "@millrace/rpc/grpc";
+import type { AdmissionGauges, AdmissionObserver, CallObserver } from "@millrace/rpc/grpc";
+
+/** One listener's admission: what it refuses is counted, what is in use is read at every scrape. */
+export interface ListenerMetrics {
+  readonly observer: AdmissionObserver;
+  readonly watch: (gauges: () => AdmissionGauges) => void;
+}
 
 export interface ServerMetrics {
   readonly registry: Metrics;
   readonly broker: BrokerMetrics;
   readonly log: LogObserver;
   readonly calls: CallObserver;
-  connections(open: number): void;
+  /** Of the listener of this name. */
+  listener(name: string): ListenerMetrics;
   /** From now on the log's sizes are read at every scrape. */
   watchLogs(logs: LogManager): void;
 }
@@ -184,19 +191,49 @@ const watch = (metrics: Metrics, logs: LogManager): void => {
   });
 };
 
+const listenerMetrics = (metrics: Metrics): ((listener: string) => ListenerMetrics) => {
+  const gauge = (what: string, help: string) =>
+    metrics.gauge({ name: `millrace_rpc_${what}`, help, labels: ["listener"] });
+  const connections = gauge("connections_count", "Open connections.");
+  const streams = gauge("streams_count", "Open calls of all connections.");
+  const held = gauge("held_bytes", "Bytes received and not read, or written and not sent.");
+  const delay = gauge(
+    "event_loop_delay_seconds",
+    "Mean delay of the event loop over the last second, as the admission sees it.",
+  );
+  const pressed = gauge(
+    "pressure_count",
+    "1 while stream windows are small because half of the byte budget is held.",
+  );
+  const refused = metrics.counter({
+    name: "millrace_rpc_refused_total",
+    help: "Connections and calls refused or ended, by the limit that they broke.",
+    labels: ["listener", "limit"],
+  });
+  return (listener) => ({
+    observer: { onRefused: (limit) => refused.add(1, { listener, limit }) },
+    watch: (gauges) => {
+      metrics.onCollect(() => {
+        const now = gauges();
+        connections.set(now.connections, { listener });
+        streams.set(now.streams, { listener });
+        held.set(now.heldBytes, { listener });
+        delay.set(now.eventLoopDelayMs / 1000, { listener });
+        pressed.set(now.underPressure ? 1 : 0, { listener });
+      });
+    },
+  });
+};
+
 /** All metrics of a server, registered. */
 export const serverMetrics = (): ServerMetrics => {
   const metrics = new Metrics();
-  const connections = metrics.gauge({
-    name: "millrace_rpc_connections_count",
-    help: "Open client connections.",
-  });
   return {
     registry: metrics,
     broker: brokerMetrics(metrics),
     log: logMetrics(metrics),
     calls: callMetrics(metrics),
-    connections: (open) => connections.set(open),
+    listener: listenerMetrics(metrics),
     watchLogs: (logs) => watch(metrics, logs),
   };
 };

@@ -13,9 +13,15 @@ import { openSqliteStore } from "@millrace/metadata/node";
 import { serveHttp } from "@millrace/observability";
 import { BrokerRecordSchema } from "@millrace/proto/storage";
 import { nodeCompressor } from "@millrace/record/node";
-import { HealthState, healthService, type RpcServer, reflectionServices } from "@millrace/rpc";
-import { grpcListener } from "@millrace/rpc/grpc";
-import { type StandaloneConfig, standaloneSchema } from "./config.ts";
+import {
+  HealthState,
+  healthService,
+  type Listener,
+  type RpcServer,
+  reflectionServices,
+} from "@millrace/rpc";
+import { type AdmissionLimits, grpcListener } from "@millrace/rpc/grpc";
+import { admissionOf, type StandaloneConfig, standaloneSchema } from "./config.ts";
 import { lockDirectory, prepareDirectory } from "./data-directory.ts";
 import { type ServerMetrics, serverMetrics } from "./metrics.ts";
 
@@ -178,6 +184,21 @@ const openLogs = async (
   });
 };
 
+/** Probes ask a little, from a few places. */
+const probeLimits: Partial<AdmissionLimits> = {
+  connectionsMax: 64,
+  connectionsPerAddressMax: 64,
+  streamsMax: 256,
+  streamsPerAddressMax: 256,
+  streamsPerConnectionMax: 64,
+  heldBytesMax: 8 * 1024 * 1024,
+  heldBytesPerAddressMax: 8 * 1024 * 1024,
+  heldBytesPerConnectionMax: 1024 * 1024,
+  messageBytesMax: 64 * 1024,
+  controlMessageBytesMax: 64 * 1024,
+  eventLoopDelayMaxMs: Number.POSITIVE_INFINITY,
+};
+
 const isLoopback = (endpoint: string): boolean => /^(127\.|localhost:|\[::1\]:)/.test(endpoint);
 
 const listen = async (
@@ -192,16 +213,25 @@ const listen = async (
 ) => {
   const config = resolved.values;
   const graceMs = config["shutdown-grace"];
-  const listener = grpcListener({
-    observer: metrics.calls,
-    onConnections: (open) => metrics.connections(open),
-  });
+  const listener = (name: string, limits: Partial<AdmissionLimits>) => {
+    const { observer, watch } = metrics.listener(name);
+    return grpcListener({
+      observer: metrics.calls,
+      limits,
+      admissionObserver: observer,
+      onAdmission: watch,
+    });
+  };
   const healthBinding = healthService(health);
   const own = [...broker.bindings(), ...controller.bindings()];
   const all = [...own, healthBinding];
   const descriptors = all.map(({ desc }) => desc);
-  const open = async (endpoint: string, bindings: typeof all): Promise<RpcServer> => {
-    const server = await listener.listen(endpoint, bindings);
+  const open = async (
+    { listen }: Listener,
+    endpoint: string,
+    bindings: typeof all,
+  ): Promise<RpcServer> => {
+    const server = await listen(endpoint, bindings);
     if (!isLoopback(server.endpoint)) {
       logger.warn(
         { endpoint: server.endpoint },
@@ -218,11 +248,16 @@ const listen = async (
     logger,
   });
   undo.add(() => http.close());
-  const probes = await open(config["health-listen"], [healthBinding]);
+  const probes = await open(listener("health", probeLimits), config["health-listen"], [
+    healthBinding,
+  ]);
   undo.add(() => probes.shutdown(0));
-  const internal = await open(config["internal-listen"], [healthBinding]);
+  const internal = await open(listener("internal", {}), config["internal-listen"], [healthBinding]);
   undo.add(() => internal.shutdown(0));
-  const clients = await open(config.listen, [...all, ...reflectionServices(descriptors)]);
+  const clients = await open(listener("client", admissionOf(config)), config.listen, [
+    ...all,
+    ...reflectionServices(descriptors),
+  ]);
   undo.add(() => clients.shutdown(graceMs));
   return {
     client: clients.endpoint,

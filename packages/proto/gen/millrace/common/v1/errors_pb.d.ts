@@ -330,6 +330,13 @@ export enum ErrorCode {
   UNKNOWN_TOPIC_OR_PARTITION = 36,
 
   /**
+   * Health was asked of a service that is not served here.
+   *
+   * @generated from enum value: ERROR_CODE_UNKNOWN_SERVICE = 40;
+   */
+  UNKNOWN_SERVICE = 40,
+
+  /**
    * The compression is not one of ours.
    *
    * @generated from enum value: ERROR_CODE_UNSUPPORTED_COMPRESSION = 37;

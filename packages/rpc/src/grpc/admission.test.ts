@@ -1,0 +1,295 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import fc from "fast-check";
+import { Account } from "./account.ts";
+import { Admission, type AdmittedConnection, AdmittedStream, addressKey } from "./admission.ts";
+import { MessageFraming } from "./framing.ts";
+import type { AdmissionLimits, LimitName } from "./limits.ts";
+
+class FakeConnection {
+  closed: "politely" | "at once" | undefined;
+  read = 0;
+  written = 0;
+  window = 0;
+  close(politely: boolean): void {
+    this.closed = politely ? "politely" : "at once";
+  }
+  bytesRead(): number {
+    return this.read;
+  }
+  bytesWritten(): number {
+    return this.written;
+  }
+  setStreamWindow(bytes: number): void {
+    this.window = bytes;
+  }
+}
+
+class FakeStream {
+  refused: MillraceError | undefined;
+  unread = 0;
+  refuse(error: MillraceError): void {
+    this.refused = error;
+  }
+  unreadBytes(): number {
+    return this.unread;
+  }
+}
+
+const world = (limits: Partial<AdmissionLimits> = {}) => {
+  const refused: LimitName[] = [];
+  const admission = new Admission(limits, { onRefused: (limit) => refused.push(limit) });
+  const connect = (address = "10.0.0.1") => {
+    const handle = new FakeConnection();
+    const connection = admission.connect(address, handle);
+    connection?.settled();
+    return { handle, connection: connection as AdmittedConnection };
+  };
+  const call = (connection: AdmittedConnection, bytesMax = 1000) => {
+    const handle = new FakeStream();
+    const stream = connection.open("/s/m", bytesMax, handle);
+    assert.ok(stream instanceof AdmittedStream);
+    return { handle, stream };
+  };
+  return { admission, refused, connect, call };
+};
+
+/** A whole gRPC message of so many bytes on the wire. */
+const message = (bytes: number): Buffer => {
+  const buffer = Buffer.alloc(bytes);
+  buffer.writeUInt32BE(bytes - 5, 1);
+  return buffer;
+};
+
+test("bytes of a connection are its address's and the server's", () => {
+  const all = new Account("held_bytes", 100);
+  const address = new Account("held_bytes_per_address", 80, all);
+  const one = new Account("held_bytes_per_connection", 60, address);
+  const other = new Account("held_bytes_per_connection", 60, address);
+  assert.equal(one.add(50), undefined);
+  assert.equal(other.add(40), address);
+  assert.ok(address.covers(one) && all.covers(other) && !one.covers(other));
+  one.remove(50);
+  assert.deepEqual([one.bytes, other.bytes, address.bytes, all.bytes], [0, 40, 40, 40]);
+  assert.throws(() => one.remove(1), /invariant/);
+});
+
+test("framing finds the same messages however the bytes are cut", () => {
+  const lengths = fc.array(fc.integer({ min: 0, max: 300 }), { maxLength: 20 });
+  const cuts = fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1 });
+  fc.assert(
+    fc.property(lengths, cuts, (bodies, steps) => {
+      const wire = Buffer.concat(bodies.map((length) => message(length + 5)));
+      const framing = new MessageFraming(300);
+      let at = 0;
+      for (let i = 0; at < wire.length; i += 1) {
+        const end = at + (steps[i % steps.length] ?? 1);
+        assert.equal(framing.follow(wire.subarray(at, end)), undefined);
+        at = end;
+      }
+      assert.equal(framing.messages, bodies.length);
+      assert.equal(framing.unfinished, false);
+    }),
+  );
+  assert.equal(new MessageFraming(299).follow(message(305)), 300);
+});
+
+test("connections are bounded in all, per address, and in their rate", () => {
+  const { admission, refused, connect } = world({
+    connectionsMax: 5,
+    connectionsPerAddressMax: 3,
+    connectionRateMax: 1,
+  });
+  const mine = [connect(), connect(), connect()];
+  assert.equal(connect().connection, undefined);
+  mine[0]?.connection.closed();
+  assert.equal(connect().connection, undefined, "the burst is used up");
+  admission.sweep(1000, 0);
+  assert.ok(connect().connection);
+  connect("10.0.0.2");
+  connect("10.0.0.3");
+  assert.equal(connect("10.0.0.4").connection, undefined);
+  assert.deepEqual(refused, ["connections_per_address", "connection_rate", "connections"]);
+  assert.equal(admission.gauges().connections, 5);
+});
+
+test("calls are bounded per connection, per address and in all", () => {
+  const { refused, connect, call } = world({
+    streamsMax: 4,
+    streamsPerAddressMax: 3,
+    streamsPerConnectionMax: 2,
+  });
+  const one = connect().connection;
+  const two = connect().connection;
+  const other = connect("10.0.0.2").connection;
+  const first = call(one);
+  call(one);
+  const why = (connection: AdmittedConnection) =>
+    connection.open("/s/m", 1, new FakeStream()) as MillraceError;
+  assert.equal(why(one).code, ErrorCode.ADMISSION_REJECTED);
+  call(two);
+  assert.equal(why(two).facts?.["limit"], "streams_per_address");
+  call(other);
+  assert.equal(why(other).retryAfterMs, 1000);
+  first.stream.closed();
+  assert.ok(call(other));
+  assert.deepEqual(refused, ["streams_per_connection", "streams_per_address", "streams"]);
+});
+
+test("the call that holds most is ended when a budget is full", () => {
+  const { admission, refused, connect, call } = world({
+    heldBytesMax: 1000,
+    heldBytesPerAddressMax: 800,
+    heldBytesPerConnectionMax: 500,
+  });
+  const one = connect().connection;
+  const small = call(one);
+  const large = call(one);
+  assert.ok(large.stream.received(message(400)));
+  small.stream.received(message(100));
+  assert.equal(small.stream.received(message(50)), true, "the larger one has to go");
+  assert.equal(large.handle.refused?.facts?.["limit"], "held_bytes_per_connection");
+  assert.equal(large.stream.received(message(10)), false);
+  const other = connect("10.0.0.2");
+  const writer = call(other.connection);
+  writer.stream.queued(450);
+  assert.equal(admission.gauges().underPressure, true);
+  assert.equal(other.handle.window, 64 * 1024);
+  writer.stream.sent(450);
+  small.stream.consumed(150);
+  admission.sweep(1000, 0);
+  assert.equal(admission.gauges().underPressure, false);
+  assert.equal(admission.gauges().heldBytes, 0);
+  assert.deepEqual(refused, ["held_bytes_per_connection"]);
+});
+
+test("what is held is what the open calls hold, whatever happens", () => {
+  const action = fc.tuple(
+    fc.constantFrom("received", "consumed", "queued", "sent", "closed", "open"),
+    fc.nat(5),
+    fc.integer({ min: 5, max: 200 }),
+  );
+  fc.assert(
+    fc.property(fc.array(action, { maxLength: 200 }), (actions) => {
+      const { admission, connect, call } = world({
+        heldBytesMax: 2000,
+        heldBytesPerConnectionMax: 900,
+      });
+      const connections = [connect().connection, connect("10.0.0.2").connection];
+      let open: { stream: AdmittedStream; queued: number[] }[] = [];
+      for (const [what, which, bytes] of actions) {
+        const one = open[which % Math.max(1, open.length)];
+        if (what === "open" || one === undefined) {
+          const connection = connections[which % 2] as AdmittedConnection;
+          open.push({ stream: call(connection).stream, queued: [] });
+        } else if (what === "received") one.stream.received(message(bytes));
+        else if (what === "consumed") one.stream.consumed(bytes);
+        else if (what === "queued") {
+          one.stream.queued(bytes);
+          one.queued.push(bytes);
+        } else if (what === "sent") {
+          const sent = one.queued.shift();
+          if (sent !== undefined) one.stream.sent(sent);
+        } else {
+          one.stream.closed();
+          open = open.filter((other) => other !== one);
+        }
+        const held = open.reduce((sum, { stream }) => sum + stream.held, 0);
+        assert.equal(admission.gauges().heldBytes, held);
+        assert.equal(admission.gauges().streams, open.length);
+        assert.ok(held <= 2000);
+      }
+    }),
+  );
+});
+
+test("silence, trickles and slow readers are ended; a client that waits for us is not", () => {
+  const { admission, refused, connect, call } = world();
+  const { connection } = connect();
+  const mute = call(connection);
+  const half = call(connection);
+  half.stream.received(message(100).subarray(0, 50));
+  const trickle = call(connection);
+  const done = call(connection);
+  done.stream.received(message(100));
+  const ours = call(connection);
+  ours.stream.received(message(100).subarray(0, 50));
+  ours.handle.unread = 1;
+  const slow = call(connection);
+  slow.stream.received(message(5));
+  slow.stream.queued(10);
+  for (let second = 1; second <= 130; second += 1) {
+    trickle.stream.received(message(1000).subarray(second - 1, second));
+    admission.sweep(second * 1000, 0);
+  }
+  const code = (one: { handle: FakeStream }) => one.handle.refused?.codeName;
+  assert.deepEqual([mute, half, trickle, done, ours, slow].map(code), [
+    "STREAM_PROTOCOL_VIOLATION",
+    "STREAM_PROTOCOL_VIOLATION",
+    "STREAM_PROTOCOL_VIOLATION",
+    undefined,
+    undefined,
+    "ADMISSION_REJECTED",
+  ]);
+  assert.deepEqual(refused.toSorted(), [
+    "request_timeout",
+    "request_timeout",
+    "request_timeout",
+    "slow_reader",
+  ]);
+});
+
+test("a message above its method's bound is refused at its prefix", () => {
+  const { refused, connect, call } = world();
+  const { handle, stream } = call(connect().connection, 50);
+  assert.equal(stream.received(message(100).subarray(0, 5)), false);
+  assert.equal(handle.refused?.code, ErrorCode.MESSAGE_TOO_LARGE);
+  assert.deepEqual(refused, ["message_bytes"]);
+});
+
+test("connections that say nothing, idle, or send only frames are closed", () => {
+  const { admission, refused, connect, call } = world();
+  const silent = new FakeConnection();
+  admission.connect("10.0.0.9", silent);
+  const pings = connect();
+  const frames = connect();
+  const busy = connect();
+  call(busy.connection).stream.received(message(5));
+  for (let i = 0; i < 5001; i += 1) pings.connection.controlFrame();
+  for (let second = 1; second <= 700; second += 1) {
+    frames.handle.read += 3_000_000;
+    busy.handle.read += 1_000_000;
+    admission.sweep(second * 1000, 0);
+  }
+  assert.deepEqual(
+    [silent.closed, pings.handle.closed, frames.handle.closed, busy.handle.closed],
+    ["at once", "at once", "at once", undefined],
+  );
+  assert.deepEqual(refused, ["control_frames", "overhead_bytes", "preface"]);
+  busy.connection.closed();
+  const idle = connect();
+  admission.sweep(800_000, 0);
+  admission.sweep(1_500_000, 0);
+  assert.equal(idle.handle.closed, "politely");
+});
+
+test("an event loop that is late lets nobody in, and those who are in go on", () => {
+  const { admission, refused, connect } = world();
+  const { connection } = connect();
+  admission.sweep(1000, 300);
+  assert.equal(connect().connection, undefined);
+  assert.ok(connection.open("/s/m", 1, new FakeStream()) instanceof MillraceError);
+  admission.sweep(2000, 10);
+  assert.ok(connect().connection);
+  assert.deepEqual(refused, ["event_loop_delay", "event_loop_delay"]);
+});
+
+test("one host of IPv6 has a /64 to itself", () => {
+  assert.equal(addressKey("10.1.2.3"), "10.1.2.3");
+  assert.equal(addressKey("::ffff:10.1.2.3"), "10.1.2.3");
+  assert.equal(addressKey("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+  assert.equal(addressKey("2001:db8::1"), "2001:db8:0:0::/64");
+  assert.equal(addressKey("fe80::1%eth0"), "fe80:0:0:0::/64");
+  assert.equal(addressKey("::1"), "0:0:0:0::/64");
+});
