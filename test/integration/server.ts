@@ -21,14 +21,13 @@ export class ServerProcess {
   readonly exited: Promise<Exit>;
   #stderr = "";
 
-  constructor(directory: string, flags: readonly string[] = []) {
+  constructor(directory: string, flags: readonly string[] = [], nodeFlags: readonly string[] = []) {
     this.directory = directory;
     const listens = ["listen", "internal-listen", "health-listen", "http-listen"];
     const args = listens.flatMap((flag) => [`--${flag}`, "127.0.0.1:0"]);
     rmSync(join(directory, "endpoints.json"), { force: true });
-    this.#child = spawn(process.execPath, [main, "--data-dir", directory, ...args, ...flags], {
-      stdio: ["ignore", "ignore", "pipe"],
-    });
+    const command = [...nodeFlags, main, "--data-dir", directory, ...args, ...flags];
+    this.#child = spawn(process.execPath, command, { stdio: ["ignore", "ignore", "pipe"] });
     this.#child.stderr?.on("data", (chunk: Buffer) => {
       this.#stderr += chunk.toString();
     });

@@ -16,6 +16,8 @@ const callOverheadBytes = 1024;
 /** For so many bytes sent, one byte of window updates is expected. */
 const sentPerOverheadByte = 256;
 const overheadPeriodMs = 5_000;
+/** A call that was answered is reset when its peer has not ended it by then. */
+const endTimeoutMs = 5_000;
 
 export interface ConnectionHandle {
   /** Ends the connection: politely (GOAWAY, streams finish), or at once. */
@@ -59,6 +61,7 @@ export class AdmittedStream {
   #queued = 0;
   #over = false;
   #ended = false;
+  #finishedMs: number | undefined;
   #messagesSeen = 0;
   #heardMs: number;
   #messageMs: number;
@@ -131,6 +134,11 @@ export class AdmittedStream {
     this.#release(bytes);
   }
 
+  /** The handler has answered; what is left is the peer's to take, and its side to end. */
+  finished(): void {
+    this.#finishedMs = this.connection.admission.nowMs;
+  }
+
   /** The stream is closed, for whatever reason. */
   closed(): void {
     this.#end();
@@ -151,6 +159,12 @@ export class AdmittedStream {
     if (this.#queued > 0 && nowMs - this.#sentMs > limits.slowReaderTimeoutMs) {
       const text = `nothing of ${this.#queued} bytes was taken in ${limits.slowReaderTimeoutMs} ms: read faster, or ask for less`;
       this.cut("slow_reader", new MillraceError(ErrorCode.ADMISSION_REJECTED, text));
+      return;
+    }
+    if (this.#finishedMs !== undefined) {
+      if (this.#queued > 0 || nowMs - this.#finishedMs < endTimeoutMs) return;
+      const text = "the call is over: end its request, too";
+      this.cut("request_timeout", new MillraceError(ErrorCode.ADMISSION_REJECTED, text));
       return;
     }
     const waits = !this.#ended && (this.#framing.unfinished || this.#framing.messages === 0);

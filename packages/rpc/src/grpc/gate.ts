@@ -89,7 +89,10 @@ const respond = (stream: ServerHttp2Stream, error: MillraceError): void => {
   };
   if (details !== undefined)
     headers["grpc-status-details-bin"] = asBuffer(details).toString("base64");
+  stream.on("error", () => {});
   stream.respond(headers, { endStream: true });
+  // grpc-js may not know yet, and answers in its turn: a second response would be thrown out of its event handlers.
+  stream.respond = () => {};
   resetLater(stream);
 };
 
@@ -158,9 +161,7 @@ export class Gate {
       stream: (stream, headers) => this.#onStream(stream, headers),
     });
     if (!hooked) throw new InvariantError("grpc-js hides its connections");
-    this.#listener = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
-      this.#onSocket(socket),
-    );
+    this.#listener = createServer({ noDelay: true }, (socket) => this.#onSocket(socket));
   }
 
   /** Listens; returns the port. Rejects with the system's error. */

@@ -194,6 +194,7 @@ class GrpcServer implements RpcServer {
       done(statusOf(thrown));
       ended(thrown, call.request.length, 0);
     } finally {
+      guarded?.admitted?.finished();
       this.#end();
     }
   }
@@ -248,6 +249,7 @@ class GrpcServer implements RpcServer {
     } finally {
       // What the client still sends is of no interest; without a reader its window would fill.
       if ("resume" in stream) stream.resume();
+      guarded?.admitted?.finished();
       ended(failure, duplex.bytesRead, duplex.bytesWritten);
       this.#end();
     }

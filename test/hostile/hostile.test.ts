@@ -1,0 +1,82 @@
+/** Every attack once: it ends as it should, and a client that behaves goes on. */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Client, connect, type Producer } from "@millrace/client";
+import { SeededRandom } from "@millrace/sim";
+import { ServerProcess, withDirectory } from "../integration/server.ts";
+import { attacks } from "./attacks.ts";
+import type { Target } from "./wire.ts";
+
+/** As in production, only less patient. */
+const flags = [
+  ...["--preface-timeout", "500ms", "--request-timeout", "1s", "--slow-reader-timeout", "1s"],
+];
+
+let target: Target;
+let client: Client;
+let producer: Producer;
+let server: ServerProcess;
+let http = "";
+/** What the server said when it died. */
+let crash: string | undefined;
+let finish: () => void = () => {};
+let over: Promise<void> = Promise.resolve();
+
+const metric = async (name: string): Promise<number> => {
+  const text = await (await fetch(`http://${http}/metrics`)).text();
+  const line = text.split("\n").find((one) => one.startsWith(name));
+  return Number(line?.split(" ").at(-1));
+};
+
+before(async () => {
+  const started = Promise.withResolvers<void>();
+  over = withDirectory(async (directory) => {
+    server = new ServerProcess(directory, flags);
+    const endpoints = await server.ready();
+    void server.exited.then(({ stderr }) => {
+      crash = stderr;
+    });
+    http = endpoints.http;
+    client = await connect({ bootstrap: [endpoints.client] });
+    await client.admin.createTopic({ name: "t", partitionCount: 2 });
+    producer = client.producer();
+    const value = Buffer.alloc(100_000, 1);
+    await Promise.all(
+      Array.from({ length: 300 }, () => producer.send({ topic: "t", partition: 0, value })),
+    );
+    const [host = "", port] = endpoints.client.split(":");
+    target = { host, port: Number(port), topic: "t", patienceMs: 15_000 };
+    started.resolve();
+    await new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    await client.close();
+    await server.kill("SIGKILL");
+  });
+  await Promise.race([started.promise, over]);
+});
+
+after(async () => {
+  try {
+    const { offset } = await producer.send({ topic: "t", partition: 1, value: "x" });
+    assert.equal(offset, BigInt(attacks.length), "all good records are there, and no other");
+    const held = (): Promise<number> => metric('millrace_rpc_held_bytes{listener="client"}');
+    const streams = (): Promise<number> => metric('millrace_rpc_streams_count{listener="client"}');
+    for (let i = 0; i < 100 && (await streams()) + (await held()) > 10_000; i += 1)
+      await sleep(100);
+    assert.ok((await streams()) < 10 && (await held()) < 10_000, "everything is given back");
+  } finally {
+    finish();
+    await over;
+  }
+});
+
+for (const [i, attack] of attacks.entries()) {
+  test(`hostile: ${attack.name}`, { timeout: 60_000 }, async () => {
+    assert.equal(crash, undefined);
+    const outcome = await attack.run(target, new SeededRandom(i));
+    assert.ok(attack.expected.includes(outcome), `it ended with: ${outcome}`);
+    await producer.send({ topic: "t", partition: 1, value: "x" });
+  });
+}
