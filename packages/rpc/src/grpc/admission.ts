@@ -157,7 +157,9 @@ export class AdmittedStream {
   check(nowMs: number, limits: AdmissionLimits): void {
     if (this.#over) return;
     if (this.#queued > 0 && nowMs - this.#sentMs > limits.slowReaderTimeoutMs) {
-      const text = `nothing of ${this.#queued} bytes was taken in ${limits.slowReaderTimeoutMs} ms: read faster, or ask for less`;
+      const text =
+        `nothing of ${this.#queued} bytes was taken in ${limits.slowReaderTimeoutMs} ms: ` +
+        "read faster, or ask for less";
       this.cut("slow_reader", new MillraceError(ErrorCode.ADMISSION_REJECTED, text));
       return;
     }
@@ -424,7 +426,9 @@ export class Admission {
         }
       }
       if (largest === undefined) return;
-      const text = `this call holds ${largest.held} unread or unsent bytes, the most of a full budget: read faster, or send less at once`;
+      const text =
+        `this call holds ${largest.held} unread or unsent bytes, the most of a full budget: ` +
+        "read faster, or send less at once";
       const facts = { limit: account.limit };
       const error = new MillraceError(ErrorCode.ADMISSION_REJECTED, text, {
         retryAfterMs: 1000,

@@ -290,9 +290,8 @@ class GrpcServer implements RpcServer {
   }
 }
 
-const listenError = (endpoint: string, thrown: unknown): MillraceError =>
-  new MillraceError(
-    ErrorCode.UNAVAILABLE,
-    `can not listen on ${endpoint}: ${thrown instanceof Error ? thrown.message : String(thrown)}: free the port, or choose another`,
-    { cause: thrown },
-  );
+const listenError = (endpoint: string, thrown: unknown): MillraceError => {
+  const why = thrown instanceof Error ? thrown.message : String(thrown);
+  const text = `can not listen on ${endpoint}: ${why}: free the port, or choose another`;
+  return new MillraceError(ErrorCode.UNAVAILABLE, text, { cause: thrown });
+};
