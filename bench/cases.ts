@@ -19,6 +19,6 @@ export const cases = (scale: number): Case[] => [
   many(scale),
   ...[5000, 10_000, 20_000].map((perSecond) => openLoop(perSecond, scale)),
   spread(scale),
-  idlePartitions(),
+  idlePartitions(scale),
   restart(scale),
 ];

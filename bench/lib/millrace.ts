@@ -83,7 +83,10 @@ export class Millrace {
   /** A clean stop with SIGTERM; many partitions take their time. */
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
     await this.#client?.close().catch(() => {});
-    if (this.#child !== undefined) await stop(this.#child, signal, 60_000);
+    if (this.#child === undefined) return;
+    await stop(this.#child, signal, 120_000);
+    if (signal === "SIGTERM" && this.#child.signalCode === "SIGKILL")
+      throw new Error("the server did not stop by itself");
   }
 
   /** The server's own count of something: the sum over all labels. */
