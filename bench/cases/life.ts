@@ -85,7 +85,7 @@ export const idlePartitions = (scale: number): Case => {
       for (let i = 0; i < topics; i += 1) await own.topic(`idle-${i}`, perTopic);
     },
     after: async () => {
-      await own?.stop();
+      await own?.stop("SIGKILL");
       own?.remove();
     },
     contenders: { millrace: async () => measure(started(own)) },

@@ -22,6 +22,9 @@ const startFlags = (): string[] => {
 /** Node's flags for our loads: a heap that is not collected for every few MiB of buffers. Kafka's tools get -Xmx512m. */
 const loadFlags = ["--initial-old-space-size=128"];
 
+/** 10 GiB on a bad day. */
+const loadTimeoutMs = 600_000;
+
 type Flags = Readonly<Record<string, string | number>>;
 
 const loadArgs = (operation: string, endpoint: string, flags: Flags): string[] => [
@@ -114,7 +117,7 @@ export class Millrace {
     const { endpoint, pid } = to ?? this;
     const all = loadArgs(operation, endpoint, flags);
     const before = cpuSeconds(pid);
-    const { output, cost } = await runClient(process.execPath, all, pid);
+    const { output, cost } = await runClient(process.execPath, all, pid, loadTimeoutMs);
     const result: Record<string, number> = JSON.parse(output.trim().split("\n").at(-1) ?? "{}");
     // The load's warm-up is a fifth on top.
     const records = (result["records"] ?? 1) * (operation.endsWith("produce") ? 1.2 : 1);
