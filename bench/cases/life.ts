@@ -154,7 +154,9 @@ export const restart = (scale: number): Case => {
     ],
     obstacle: ({ directory }) => {
       const free = Math.floor(freeBytes(directory) / 2 ** 30);
-      return free < 3 * gib ? `${3 * gib} GiB of free disk are needed, ${free} are` : undefined;
+      return free < 3 * gib
+        ? `${3 * gib} GiB of free disk are needed, there are ${free}`
+        : undefined;
     },
     before: async (peers) => {
       own = fresh(peers);
