@@ -87,5 +87,9 @@ export const rowsOf = (result: CaseResult): Row[] =>
 
 /** What ran, for whoever reads the numbers later. */
 export const machine = (): string =>
-  `${cpus().length} × ${cpus()[0]?.model.trim() ?? "?"}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}, ` +
-  `${process.platform} ${process.arch}; client and server share the cores`;
+  [
+    `${cpus().length} × ${cpus()[0]?.model.trim() ?? "?"}`,
+    `${Math.round(totalmem() / 2 ** 30)} GiB`,
+    `Node ${process.version}`,
+    `${process.platform} ${process.arch}; client and server share the cores`,
+  ].join(", ");
