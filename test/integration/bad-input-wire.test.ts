@@ -19,7 +19,12 @@ import {
   rawCall,
 } from "./bad-input.ts";
 
-const site = badInputSite({ "t-0": 10n, "t-1": 0n }, ["--request-timeout", "1s"]);
+const site = badInputSite(
+  { "t-0": 10n, "t-1": 0n },
+  {
+    flags: ["--request-timeout", "1s"],
+  },
+);
 
 const services = [ProduceService, FetchService, LogService, MetadataService, AdminService];
 const methods = services.flatMap(({ typeName, methods: all }) =>

@@ -42,10 +42,13 @@ export interface Site {
   ends(): Promise<Record<string, bigint>>;
 }
 
-/** Starts one for the tests of a file. When they are over it must be alive, and have just what `expected` says. */
+/** Starts one for the tests of a file, with more topics, of one partition, if asked. When they are over it must be alive, and have just what `expected` says. */
 export const badInputSite = (
   expected: Readonly<Record<string, bigint>>,
-  flags: readonly string[] = [],
+  {
+    flags = [],
+    topics = [],
+  }: { readonly flags?: readonly string[]; readonly topics?: readonly string[] } = {},
 ): Site => {
   const site = { endpoint: "", http: "" } as Site;
   let finish: () => void = () => {};
@@ -63,7 +66,7 @@ export const badInputSite = (
     over = withDirectory(async (directory) => {
       const server = new ServerProcess(directory, flags);
       const { client: endpoint, http } = await server.ready();
-      await fill(endpoint);
+      await fill(endpoint, topics);
       site.channel = grpcDialer().dial(endpoint);
       site.endpoint = endpoint;
       site.http = http;
@@ -87,8 +90,9 @@ export const badInputSite = (
   return site;
 };
 
-const fill = async (endpoint: string): Promise<void> => {
+const fill = async (endpoint: string, topics: readonly string[]): Promise<void> => {
   const client = await connect({ bootstrap: [endpoint] });
+  for (const name of topics) await client.admin.createTopic({ name });
   const configs = { "max.message.bytes": "2000" };
   await client.admin.createTopic({ name: "t", partitionCount: 2, configs });
   for (let i = 0; i < 10; i += 1)
