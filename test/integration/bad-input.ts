@@ -191,7 +191,8 @@ export const rawCall = async (
   }
 };
 
-const rawOn = (
+/** The same on a connection that is there already. */
+export const rawOn = (
   session: ClientHttp2Session,
   path: string,
   bytes: Uint8Array,
@@ -222,6 +223,8 @@ const rawOn = (
         message: decodeURIComponent(String(got["grpc-message"] ?? "")),
         details: typeof details === "string" ? Buffer.from(details, "base64") : undefined,
       });
+      // Not only once it is closed: the server leaves a client that has not ended its side some seconds for that.
+      resolve({ status, error, reset: stream.rstCode });
     };
     stream.on("response", seen);
     stream.on("trailers", seen);
