@@ -1,8 +1,7 @@
 /** What clients may send that is wrong, at the gRPC level: a clear error, and the server goes on. */
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
-import { connect } from "@millrace/client";
 import { ErrorCode, errorSpec, hasCode, MillraceError } from "@millrace/errors";
 import {
   FetchOnceRequestSchema,
@@ -12,96 +11,20 @@ import {
   ProduceOnceRequestSchema,
   ProduceService,
 } from "@millrace/proto/broker";
-import {
-  BatchBuilder,
-  crcOf,
-  encodeBody,
-  fetchRequestCodec,
-  fetchResponseCodec,
-  type HotProduceRequest,
-  produceRequestCodec,
-  produceResponseCodec,
-} from "@millrace/record";
-import { type Channel, hotMethodOf, methodOf } from "@millrace/rpc";
-import { grpcDialer } from "@millrace/rpc/grpc";
-import { ServerProcess, withDirectory } from "./server.ts";
+import { crcOf, encodeBody, type HotProduceRequest } from "@millrace/record";
+import { hotMethodOf, methodOf } from "@millrace/rpc";
+import { badInputSite, blank, bodyOf, fetch, open, produce } from "./bad-input.ts";
 
-const produce = hotMethodOf(ProduceService.method.produce, {
-  input: produceRequestCodec,
-  output: produceResponseCodec,
-});
-const fetch = hotMethodOf(FetchService.method.fetch, {
-  input: fetchRequestCodec,
-  output: fetchResponseCodec,
-});
 const produceOnce = methodOf(ProduceService.method.produceOnce);
 const fetchOnce = methodOf(FetchService.method.fetchOnce);
 const listOffsets = methodOf(LogService.method.listOffsets);
 
-let channel: Channel;
-let server: ServerProcess;
-let finish: () => void = () => {};
-let over: Promise<void> = Promise.resolve();
-
-before(async () => {
-  const started = Promise.withResolvers<void>();
-  over = withDirectory(async (directory) => {
-    server = new ServerProcess(directory);
-    const { client: endpoint } = await server.ready();
-    const client = await connect({ bootstrap: [endpoint] });
-    await client.admin.createTopic({
-      name: "t",
-      partitionCount: 2,
-      configs: { "max.message.bytes": "2000" },
-    });
-    for (let i = 0; i < 10; i += 1)
-      await client.producer().send({ topic: "t", partition: 0, value: `v${i}` });
-    await client.admin.deleteRecords("t", 0, 4n);
-    await client.close();
-    channel = grpcDialer().dial(endpoint);
-    started.resolve();
-    await new Promise<void>((resolve) => {
-      finish = resolve;
-    });
-    channel.close();
-    await server.kill("SIGKILL");
-  });
-  await Promise.race([started.promise, over]);
-});
-
-after(async () => {
-  try {
-    // It has lived through all of this, and of all that was sent took the one good batch.
-    const request = create(FetchOnceRequestSchema, { topic: "t", offset: 4n });
-    assert.equal((await channel.unary(fetchOnce, request)).highWatermark, 14n);
-  } finally {
-    finish();
-    await over;
-  }
-});
-
-const blank: HotProduceRequest = {
-  open: undefined,
-  requestId: 0,
-  topicId: new Uint8Array(0),
-  topic: "t",
-  partition: 0,
-  leaderEpoch: undefined,
-  body: undefined,
-  bodyCrc: undefined,
-  orderEpoch: 0,
-};
-const open = { clientId: "x", acks: 0, windowBytes: 0, clusterId: "" };
-
-const bodyOf = (value: string, timestampMs = Date.now()): Buffer => {
-  const builder = new BatchBuilder();
-  builder.append({ value: Buffer.from(value), timestampMs });
-  return builder.finishPlain();
-};
+// Of all that is sent here it takes the good batches alone.
+const site = badInputSite({ "t-0": 14n, "t-1": 0n });
 
 /** The in-band error of one request on a good stream. */
 const resultOf = async (request: Partial<HotProduceRequest>): Promise<number> => {
-  const stream = channel.bidi(produce);
+  const stream = site.channel.bidi(produce);
   stream.write({ ...blank, open });
   await stream.read();
   stream.write({ ...blank, requestId: 5, body: bodyOf("x"), ...request });
@@ -157,7 +80,7 @@ const violations: readonly [string, readonly Partial<HotProduceRequest>[]][] = [
 
 for (const [what, messages] of violations) {
   test(`produce: ${what} ends the stream with STREAM_PROTOCOL_VIOLATION`, async () => {
-    const stream = channel.bidi(produce);
+    const stream = site.channel.bidi(produce);
     for (const message of messages) stream.write({ ...blank, ...message });
     await assert.rejects(
       async () => {
@@ -170,7 +93,7 @@ for (const [what, messages] of violations) {
 }
 
 test("produce: what follows a failure in the same order epoch is refused, and a higher one goes on", async () => {
-  const stream = channel.bidi(produce);
+  const stream = site.channel.bidi(produce);
   const send = (requestId: number, partition: number, orderEpoch: number, body: Buffer): void => {
     stream.write({ ...blank, requestId, partition, orderEpoch, body });
   };
@@ -195,14 +118,14 @@ test("produce: what follows a failure in the same order epoch is refused, and a 
 });
 
 test("produce: another cluster's id is CLUSTER_ID_MISMATCH", async () => {
-  const stream = channel.bidi(produce);
+  const stream = site.channel.bidi(produce);
   stream.write({ ...blank, open: { ...open, clusterId: "another" } });
   await assert.rejects(stream.read(), (thrown) => hasCode(thrown, ErrorCode.CLUSTER_ID_MISMATCH));
 });
 
 test("produce: bytes that are no message end the call, not the server", async () => {
   const raw = { encode: (bytes: Uint8Array) => bytes, decode: (bytes: Uint8Array) => bytes };
-  const stream = channel.bidi(
+  const stream = site.channel.bidi(
     hotMethodOf(ProduceService.method.produce, { input: raw, output: raw }),
   );
   stream.write(Buffer.from([0xff, 0xff, 0xff, 0x01, 0x02]));
@@ -221,18 +144,20 @@ test("ProduceOnce refuses what makes no sense", async () => {
   ] as const;
   for (const [fields, code] of cases) {
     const request = create(ProduceOnceRequestSchema, fields as never);
-    await assert.rejects(channel.unary(produceOnce, request), (thrown) => hasCode(thrown, code));
+    await assert.rejects(site.channel.unary(produceOnce, request), (thrown) =>
+      hasCode(thrown, code),
+    );
   }
 });
 
 test("fetch before the start or past the end is OFFSET_OUT_OF_RANGE", async () => {
   for (const offset of [0n, 3n, 5000n, 2n ** 63n]) {
     const request = create(FetchOnceRequestSchema, { topic: "t", offset });
-    await assert.rejects(channel.unary(fetchOnce, request), (thrown) =>
+    await assert.rejects(site.channel.unary(fetchOnce, request), (thrown) =>
       hasCode(thrown, ErrorCode.OFFSET_OUT_OF_RANGE),
     );
   }
-  const stream = channel.bidi(fetch);
+  const stream = site.channel.bidi(fetch);
   const cursor = {
     topicId: new Uint8Array(0),
     topic: "t",
@@ -274,7 +199,7 @@ test("ListOffsets answers per partition", async () => {
       { topic: "t", partition: 0, spec: 99 as never },
     ],
   });
-  const { results } = await channel.unary(listOffsets, request);
+  const { results } = await site.channel.unary(listOffsets, request);
   assert.equal(results[0]?.offset, 4n);
   assert.equal(results[1]?.error?.code, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
   assert.equal(results[2]?.error?.code, ErrorCode.INVALID_REQUEST);

@@ -84,10 +84,21 @@ export const allowedOf = (setting: Setting): string => {
   }
 };
 
+/** Longest part of what somebody sent that an error repeats, characters. */
+const shownMax = 80;
+
+/** A value as errors show it: quoted, and not for long. */
+const quoted = (raw: unknown): string => {
+  const text = typeof raw === "string" ? raw : (JSON.stringify(raw) ?? String(raw));
+  const short = text.slice(0, shownMax);
+  const shown = typeof raw === "string" ? JSON.stringify(short) : short;
+  return text.length > shownMax ? `${shown}…` : shown;
+};
+
 const refuse = (key: string, raw: unknown, setting: Setting): MillraceError =>
   new MillraceError(
     ErrorCode.INVALID_CONFIG,
-    `${key}: ${setting.secret === true ? "the value" : JSON.stringify(raw)} is not allowed: ` +
+    `${key}: ${setting.secret === true ? "the value" : quoted(raw)} is not allowed: ` +
       `use ${allowedOf(setting)}`,
     { facts: { key } },
   );
@@ -135,6 +146,8 @@ export const parseSetting = (
 /** Keys of the schema that look like this one, at most three. */
 const similar = (key: string, schema: Schema): string[] =>
   Object.keys(schema)
+    // Comparing takes the product of both lengths.
+    .filter((known) => Math.abs(known.length - key.length) <= 3)
     .map((known) => ({ known, distance: editDistance(key, known) }))
     .filter(({ distance }) => distance <= 3)
     .sort((a, b) => a.distance - b.distance)
@@ -161,10 +174,8 @@ export const unknownKey = (key: string, where: string, schema: Schema): Millrace
   const hint = near.length > 0 ? `did you mean ${near.join(" or ")}?` : "see --help for the keys";
   return new MillraceError(
     ErrorCode.INVALID_CONFIG,
-    `${where}: unknown key ${JSON.stringify(key)}: ${hint}`,
-    {
-      facts: { key },
-    },
+    `${where}: unknown key ${quoted(key)}: ${hint}`,
+    { facts: { key: key.slice(0, shownMax) } },
   );
 };
 

@@ -59,9 +59,11 @@ const toInfo = (numbers: readonly (number | undefined)[], records: Uint8Array): 
   const compressionNumber = numbers[1] ?? 0;
   const compression = compressions[compressionNumber];
   if (compression === undefined) {
+    // NaN stands for a negative number and for one of 2^53 or more.
+    const shown = Number.isNaN(compressionNumber) ? "of this number" : compressionNumber;
     throw new MillraceError(
       ErrorCode.UNSUPPORTED_COMPRESSION,
-      `compression ${compressionNumber} is unknown: use none, gzip, zstd or lz4`,
+      `compression ${shown} is unknown: use none, gzip, zstd or lz4`,
     );
   }
   const idempotent = numbers[5] !== undefined;

@@ -137,7 +137,7 @@ export class BatchBuilder {
       if (nameBytes < 1 || nameBytes > HEADER_NAME_BYTES_MAX) {
         throw new MillraceError(
           ErrorCode.INVALID_RECORD,
-          `a header's name must have 1 to ${HEADER_NAME_BYTES_MAX} bytes`,
+          `a header's name must have 1 to ${HEADER_NAME_BYTES_MAX} bytes: name it, or shorten it`,
         );
       }
       bytes += bytesField(headerBytes(header.name, header.value));

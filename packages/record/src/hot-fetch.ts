@@ -75,7 +75,7 @@ const readOpen = (bytes: Uint8Array, into: HotFetchOpen | undefined): HotFetchOp
   const reader = new WireReader(bytes, "FetchOpen");
   eachField(reader, (field, wireType) => {
     if (field === 1 && wireType === 2) open.clientId = reader.text();
-    else if (field === 2 && wireType === 0) open.messageBytesMax = reader.uint64();
+    else if (field === 2 && wireType === 0) open.messageBytesMax = reader.cappedUint64();
     else if (field === 3 && wireType === 2) open.clusterId = reader.text();
     else if (field === 4 && wireType === 0) open.isolation = reader.int32();
     else return false;
@@ -102,10 +102,10 @@ const readCursor = (bytes: Uint8Array): HotFetchCursor => {
     else if (wireType !== 0) return false;
     else if (field === 1) cursor.cursorId = reader.uint32();
     else if (field === 4) cursor.partition = reader.uint32();
-    else if (field === 5) cursor.offset = reader.uint64();
+    else if (field === 5) cursor.offset = reader.cappedUint64();
     else if (field === 6) cursor.leaderEpoch = reader.uint32();
     else if (field === 7) cursor.lastFetchedEpoch = reader.uint32();
-    else if (field === 8) cursor.grantBytes = reader.uint64();
+    else if (field === 8) cursor.grantBytes = reader.cappedUint64();
     else return false;
     return true;
   });
@@ -117,7 +117,7 @@ const readGrant = (bytes: Uint8Array): HotFetchGrant => {
   const reader = new WireReader(bytes, "FetchGrant");
   eachField(reader, (field, wireType) => {
     if (field === 1 && wireType === 0) grant.cursorId = reader.uint32();
-    else if (field === 2 && wireType === 0) grant.bytes = reader.uint64();
+    else if (field === 2 && wireType === 0) grant.bytes = reader.cappedUint64();
     else return false;
     return true;
   });
@@ -125,7 +125,9 @@ const readGrant = (bytes: Uint8Array): HotFetchGrant => {
 };
 
 const pushBounded = <T>(list: T[], value: T, reader: WireReader): void => {
-  if (list.length >= ELEMENTS_MAX) throw reader.fault(`more than ${ELEMENTS_MAX} elements`);
+  if (list.length >= ELEMENTS_MAX) {
+    throw reader.excess(`more than ${ELEMENTS_MAX} elements of a kind: send several`);
+  }
   list.push(value);
 };
 

@@ -59,7 +59,7 @@ const readOpen = (bytes: Uint8Array, into: HotProduceOpen | undefined): HotProdu
   eachField(reader, (field, wireType) => {
     if (field === 1 && wireType === 2) open.clientId = reader.text();
     else if (field === 2 && wireType === 0) open.acks = reader.int32();
-    else if (field === 3 && wireType === 0) open.windowBytes = reader.uint64();
+    else if (field === 3 && wireType === 0) open.windowBytes = reader.cappedUint64();
     else if (field === 4 && wireType === 2) open.clusterId = reader.text();
     else return false;
     return true;

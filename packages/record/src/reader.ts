@@ -28,6 +28,11 @@ export class WireReader {
     );
   }
 
+  /** For bytes that are such a message, and say too much. */
+  excess(reason: string): MillraceError {
+    return new MillraceError(this.#code, `${this.#what} message: ${reason}`);
+  }
+
   /** Field number * 8 + wire type. */
   tag(): number {
     const tag = this.varint();
@@ -59,8 +64,14 @@ export class WireReader {
   /** uint64 as a safe integer; larger ones are refused. */
   uint64(): number {
     const value = this.varint();
-    if (Number.isNaN(value)) throw this.fault("a number is 2^53 or more");
+    if (Number.isNaN(value)) throw this.excess("a number is 2^53 or more: send a smaller one");
     return value;
+  }
+
+  /** uint64 where everything from 2^53-1 on means the same: more than there can be. */
+  cappedUint64(): number {
+    const value = this.varint();
+    return Number.isNaN(value) ? Number.MAX_SAFE_INTEGER : value;
   }
 
   /** Low 32 bits of a varint, unsigned, as protobuf truncates. */

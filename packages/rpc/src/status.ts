@@ -19,6 +19,17 @@ export interface WireStatus {
   readonly details: Uint8Array | undefined;
 }
 
+/** Longest text of an error on the wire, bytes. Errors are headers: some peers take 8 KiB of all of them, and the text
+ * is there twice, once percent-encoded. */
+const textBytesMax = 1000;
+
+/** The text, short enough, and such that it can be encoded. */
+const clipped = (text: string): string => {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= textBytesMax) return text.toWellFormed();
+  return `${bytes.toString("utf8", 0, textBytesMax).replace(/\ufffd+$/, "")}…`;
+};
+
 const hintFacts = (error: MillraceError): Record<string, string> => {
   const hint = error.leaderHint;
   if (hint === undefined) return {};
@@ -34,9 +45,7 @@ const hintFacts = (error: MillraceError): Record<string, string> => {
 export const toWireStatus = (thrown: unknown): WireStatus => {
   const error = MillraceError.from(thrown);
   const unexpected = error.code === ErrorCode.INTERNAL;
-  const message = unexpected
-    ? "an unexpected error: see the server's log"
-    : error.message.slice(0, 2000);
+  const message = unexpected ? "an unexpected error: see the server's log" : clipped(error.message);
   const details = [
     anyPack(
       ErrorInfoSchema,

@@ -6,6 +6,7 @@ import type { HotFetchCursor, HotFetchRequest, HotFetchResponse } from "@millrac
 import type { ServerStream } from "@millrace/rpc";
 import { type Appender, wirePartitionError } from "./appender.ts";
 import { limits } from "./limits.ts";
+import { checkIsolation } from "./log-service.ts";
 import type { BrokerMetrics } from "./metrics.ts";
 import { readOpening } from "./opening.ts";
 import type { Replica } from "./replica.ts";
@@ -103,6 +104,7 @@ export class FetchSession {
     const open = first.open;
     if (open === undefined) throw violation("the first message has no open");
     this.#context.appender.checkClient(open.clientId, open.clusterId);
+    checkIsolation(open.isolation);
     if (open.messageBytesMax > 0) {
       this.#messageBytesMax = Math.min(open.messageBytesMax, limits.fetchMessageBytesMax);
     }
@@ -220,6 +222,9 @@ export class FetchSession {
         (await log.read(cursor.offset, bytes, "high_watermark"));
       if (this.#over || this.#cursors.get(cursor.id) !== cursor) return true;
       replica.requireLeader(cursor.leaderEpoch);
+    } else if (cursor.toldHighWatermark < 0) {
+      // Out of range is told even where nothing is granted yet.
+      log.tryReadTail(cursor.offset, bytes, "high_watermark");
     }
     if (result === undefined || result.bytes === 0) return this.#park(cursor);
     cursor.offset = result.nextOffset;

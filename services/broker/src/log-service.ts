@@ -15,7 +15,7 @@ import {
   ListOffsetsResponseSchema,
   OffsetSpec,
 } from "@millrace/proto/broker";
-import { type PartitionError, PartitionErrorSchema } from "@millrace/proto/common";
+import { Isolation, type PartitionError, PartitionErrorSchema } from "@millrace/proto/common";
 import { topicIdBytes } from "@millrace/record";
 import { limits } from "./limits.ts";
 import type { Replica } from "./replica.ts";
@@ -45,7 +45,16 @@ export const requestOffset = (value: bigint): number => {
   if (value <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(value);
   throw new MillraceError(
     ErrorCode.OFFSET_OUT_OF_RANGE,
-    `offset ${value} is past the end of any log`,
+    `offset ${value} is past the end of any log: reset the position`,
+  );
+};
+
+/** Throws INVALID_REQUEST for an isolation that nobody knows. Until transactions exist, all that are known see the same. */
+export const checkIsolation = (isolation: Isolation): void => {
+  if (Isolation[isolation] !== undefined) return;
+  throw new MillraceError(
+    ErrorCode.INVALID_REQUEST,
+    `isolation ${isolation} is unknown: use read uncommitted, or read committed`,
   );
 };
 
@@ -68,6 +77,7 @@ export class LogServiceHandlers {
 
   async listOffsets(request: ListOffsetsRequest): Promise<ListOffsetsResponse> {
     capPartitions(request.queries.length);
+    checkIsolation(request.isolation);
     const results: Array<Record<string, unknown>> = [];
     for (const query of request.queries) {
       try {

@@ -23,7 +23,7 @@ import type { CallContext } from "@millrace/rpc";
 import type { Appender } from "./appender.ts";
 import type { FetchContext } from "./fetch-session.ts";
 import { limits } from "./limits.ts";
-import { requestOffset } from "./log-service.ts";
+import { checkIsolation, requestOffset } from "./log-service.ts";
 import type { Replica } from "./replica.ts";
 
 const invalid = (what: string): MillraceError => new MillraceError(ErrorCode.INVALID_REQUEST, what);
@@ -88,10 +88,14 @@ export const fetchOnce = async (
   const replica = context.replicas.find(request);
   const leaderEpoch = replica.requireLeader(request.leaderEpoch);
   const offset = requestOffset(request.offset);
+  checkIsolation(request.isolation);
+  if (request.maxWaitMs > limits.fetchWaitMsMax) {
+    throw invalid(`max_wait_ms is ${request.maxWaitMs}: send at most ${limits.fetchWaitMsMax}`);
+  }
   const maxBytes = Math.min(request.maxBytes || 1024 * 1024, limits.fetchMessageBytesMax);
   const minBytes = Math.min(Math.max(1, request.minBytes), maxBytes);
   const { clock } = context.appender;
-  const endMs = clock.monoMs() + Math.min(request.maxWaitMs, limits.fetchWaitMsMax);
+  const endMs = clock.monoMs() + request.maxWaitMs;
   let result: ReadResult;
   for (;;) {
     result = await replica.log.read(offset, maxBytes, "high_watermark");

@@ -186,10 +186,17 @@ export class Controller {
 
   async deleteTopic(request: DeleteTopicRequest): Promise<{ revision: bigint }> {
     const topic = await this.#registry.topic(request.name);
-    if (request.topicId.length > 0 && topicIdOf(request.topicId) !== topic.id) {
+    const idBytes = request.topicId.length;
+    if (idBytes > 0 && idBytes !== 16) {
+      throw new MillraceError(
+        ErrorCode.INVALID_REQUEST,
+        `topic_id has ${idBytes} bytes: send 16, or none to delete by name`,
+      );
+    }
+    if (idBytes > 0 && topicIdOf(request.topicId) !== topic.id) {
       throw new MillraceError(
         ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-        `topic ${request.name} has id ${topic.id}, not the one asked for: it was made again`,
+        `topic ${request.name} has id ${topic.id}, not the one asked for: it was made again: refresh the metadata`,
       );
     }
     const key = keys.topic(request.name);

@@ -46,9 +46,9 @@ const world = (limits: Partial<AdmissionLimits> = {}) => {
     connection?.settled();
     return { handle, connection: connection as AdmittedConnection };
   };
-  const call = (connection: AdmittedConnection, bytesMax = 1000) => {
+  const call = (connection: AdmittedConnection, bytesMax = 1000, single = false) => {
     const handle = new FakeStream();
-    const stream = connection.open("/s/m", bytesMax, handle);
+    const stream = connection.open("/s/m", { bytesMax, single }, handle);
     assert.ok(stream instanceof AdmittedStream);
     return { handle, stream };
   };
@@ -126,7 +126,7 @@ test("calls are bounded per connection, per address and in all", () => {
   const first = call(one);
   call(one);
   const why = (connection: AdmittedConnection) =>
-    connection.open("/s/m", 1, new FakeStream()) as MillraceError;
+    connection.open("/s/m", { bytesMax: 1, single: false }, new FakeStream()) as MillraceError;
   assert.equal(why(one).code, ErrorCode.ADMISSION_REJECTED);
   call(two);
   assert.equal(why(two).facts?.["limit"], "streams_per_address");
@@ -248,6 +248,30 @@ test("a message above its method's bound is refused at its prefix", () => {
   assert.deepEqual(refused, ["message_bytes"]);
 });
 
+test("a request that is cut off, has too many messages or none, or is compressed is refused", () => {
+  const { refused, connect, call } = world();
+  const { connection } = connect();
+  const codeOf = (single: boolean, bytes: Uint8Array): string | undefined => {
+    const { handle, stream } = call(connection, 1000, single);
+    stream.received(bytes);
+    stream.endOfInput();
+    assert.equal(stream.failure, handle.refused);
+    stream.closed();
+    return handle.refused?.codeName;
+  };
+  const [one, two] = [message(10), message(20)];
+  const none = Buffer.alloc(0);
+  assert.equal(codeOf(true, one), undefined);
+  assert.equal(codeOf(false, Buffer.concat([one, two])), undefined);
+  assert.equal(codeOf(false, none), undefined);
+  const bad = [none, one.subarray(0, 3), one.subarray(0, 7), Buffer.concat([one, two])];
+  for (const bytes of bad) assert.equal(codeOf(true, bytes), "INVALID_REQUEST");
+  assert.equal(codeOf(false, one.subarray(0, 7)), "INVALID_REQUEST");
+  one[0] = 1;
+  assert.equal(codeOf(true, one), "UNSUPPORTED_OPERATION");
+  assert.deepEqual(refused, [...Array.from({ length: 5 }, () => "framing"), "encoding"]);
+});
+
 test("connections that say nothing, idle, or send only frames are closed", () => {
   const { admission, refused, connect, call } = world();
   const silent = new FakeConnection();
@@ -279,7 +303,10 @@ test("an event loop that is late lets nobody in, and those who are in go on", ()
   const { connection } = connect();
   admission.sweep(1000, 300);
   assert.equal(connect().connection, undefined);
-  assert.ok(connection.open("/s/m", 1, new FakeStream()) instanceof MillraceError);
+  assert.ok(
+    connection.open("/s/m", { bytesMax: 1, single: false }, new FakeStream()) instanceof
+      MillraceError,
+  );
   admission.sweep(2000, 10);
   assert.ok(connect().connection);
   assert.deepEqual(refused, ["event_loop_delay", "event_loop_delay"]);

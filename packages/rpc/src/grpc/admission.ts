@@ -50,13 +50,30 @@ class Address {
   }
 }
 
+/** The one error of both ways to say it: the request header, and a message's flag. */
+export const compressed = (): MillraceError =>
+  new MillraceError(
+    ErrorCode.UNSUPPORTED_OPERATION,
+    "messages may not be compressed: compress the records of a batch, see its codec",
+  );
+
+/** What a method takes. */
+export interface CallShape {
+  /** Largest message, bytes. */
+  readonly bytesMax: number;
+  /** The request is one message: no fewer, no more. */
+  readonly single: boolean;
+}
+
 /** One call. What it holds is given back when it closes, or earlier. */
 export class AdmittedStream {
   readonly connection: AdmittedConnection;
   readonly path: string;
   readonly #handle: StreamHandle;
   readonly #framing: MessageFraming;
-  readonly #messageBytesMax: number;
+  readonly #shape: CallShape;
+  /** Why it was cut. */
+  failure: MillraceError | undefined;
   #held = 0;
   #queued = 0;
   #over = false;
@@ -70,14 +87,14 @@ export class AdmittedStream {
   constructor(
     connection: AdmittedConnection,
     path: string,
-    bytesMax: number,
+    shape: CallShape,
     handle: StreamHandle,
   ) {
     this.connection = connection;
     this.path = path;
     this.#handle = handle;
-    this.#messageBytesMax = bytesMax;
-    this.#framing = new MessageFraming(bytesMax);
+    this.#shape = shape;
+    this.#framing = new MessageFraming(shape.bytesMax);
     const { nowMs } = connection.admission;
     this.#heardMs = nowMs;
     this.#messageMs = nowMs;
@@ -99,9 +116,17 @@ export class AdmittedStream {
     if (this.#framing.messages > this.#messagesSeen) {
       this.#messagesSeen = this.#framing.messages;
       this.#messageMs = admission.nowMs;
+      if (this.#shape.single && this.#messagesSeen > 1) {
+        this.#malformed("the request has more than one message: send them in calls of their own");
+        return false;
+      }
+    }
+    if (this.#framing.flagged) {
+      this.cut("encoding", compressed());
+      return false;
     }
     if (tooLarge !== undefined) {
-      const text = `a message of ${tooLarge} bytes, ${this.path} takes at most ${this.#messageBytesMax}: split it`;
+      const text = `a message of ${tooLarge} bytes, ${this.path} takes at most ${this.#shape.bytesMax}: split it`;
       this.cut("message_bytes", new MillraceError(ErrorCode.MESSAGE_TOO_LARGE, text));
       return false;
     }
@@ -112,6 +137,11 @@ export class AdmittedStream {
   /** The peer has ended its side. */
   endOfInput(): void {
     this.#ended = true;
+    if (this.#framing.unfinished) {
+      this.#malformed("the request ends inside a message: send it whole");
+    } else if (this.#shape.single && this.#framing.messages === 0) {
+      this.#malformed("the request has no message: send one, if only an empty one");
+    }
   }
 
   /** The handler has taken a message of so many bytes, prefix included. */
@@ -149,6 +179,7 @@ export class AdmittedStream {
   cut(limit: LimitName, error: MillraceError): void {
     if (this.#over) return;
     this.#end();
+    this.failure = error;
     this.connection.admission.refused(limit);
     this.#handle.refuse(error, error.code === ErrorCode.ADMISSION_REJECTED);
   }
@@ -181,6 +212,10 @@ export class AdmittedStream {
     if (!silent && !(trickles && this.#framing.unfinished)) return;
     const text = `no whole message within ${limits.requestTimeoutMs} ms: send it at once, or later`;
     this.cut("request_timeout", new MillraceError(ErrorCode.STREAM_PROTOCOL_VIOLATION, text));
+  }
+
+  #malformed(text: string): void {
+    this.cut("framing", new MillraceError(ErrorCode.INVALID_REQUEST, text));
   }
 
   #hold(bytes: number): void {
@@ -253,11 +288,11 @@ export class AdmittedConnection {
   }
 
   /** Takes a call, or says why not. */
-  open(path: string, bytesMax: number, handle: StreamHandle): AdmittedStream | MillraceError {
+  open(path: string, shape: CallShape, handle: StreamHandle): AdmittedStream | MillraceError {
     this.#calls += 1;
     const error = this.admission.whyNoStream(this);
     if (error !== undefined) return error;
-    const stream = new AdmittedStream(this, path, bytesMax, handle);
+    const stream = new AdmittedStream(this, path, shape, handle);
     this.streams.add(stream);
     this.address.streams += 1;
     this.admission.streams += 1;

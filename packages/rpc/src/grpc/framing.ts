@@ -10,6 +10,8 @@ export class MessageFraming {
   #remaining = 0;
   /** Messages that are complete. */
   messages = 0;
+  /** A message said that it is compressed, or something that no flag says. */
+  flagged = false;
 
   /** `bytesMax`: largest message, without its prefix. */
   constructor(bytesMax: number) {
@@ -28,7 +30,10 @@ export class MessageFraming {
       if (this.#prefix < prefixBytes) {
         const byte = chunk[at] ?? 0;
         at += 1;
-        this.#length = this.#prefix === 0 ? 0 : this.#length * 256 + byte;
+        if (this.#prefix === 0) {
+          this.#length = 0;
+          if (byte !== 0) this.flagged = true;
+        } else this.#length = this.#length * 256 + byte;
         this.#prefix += 1;
         if (this.#prefix < prefixBytes) continue;
         if (this.#length > this.#bytesMax) return this.#length;

@@ -17,12 +17,14 @@ import {
 } from "@grpc/grpc-js";
 import { ErrorCode, InvariantError, MillraceError } from "@millrace/errors";
 import { toWireStatus } from "../status.ts";
-import type {
-  Admission,
-  AdmittedConnection,
-  AdmittedStream,
-  ConnectionHandle,
-  StreamHandle,
+import {
+  type Admission,
+  type AdmittedConnection,
+  type AdmittedStream,
+  type CallShape,
+  type ConnectionHandle,
+  compressed,
+  type StreamHandle,
 } from "./admission.ts";
 import { asBuffer } from "./duplex.ts";
 import { hookConnections } from "./windows.ts";
@@ -35,8 +37,8 @@ const statusTimeoutMs = 5_000;
 
 export interface GateOptions {
   readonly admission: Admission;
-  /** Largest message of a method, bytes. */
-  readonly messageBytesMaxOf: (path: string) => number;
+  /** What a method takes. */
+  readonly shapeOf: (path: string) => CallShape;
   readonly onConnections: (open: number) => void;
 }
 
@@ -94,6 +96,23 @@ const respond = (stream: ServerHttp2Stream, error: MillraceError): void => {
   // grpc-js may not know yet, and answers in its turn: a second response would be thrown out of its event handlers.
   stream.respond = () => {};
   resetLater(stream);
+};
+
+const timeoutUnitMs: Readonly<Record<string, number>> = {
+  ...{ H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 0.001, n: 0.000001 },
+};
+/** Node's timers count in 31 bits. */
+const timerMsMax = 2 ** 31 - 1;
+
+/** False for a timeout that is none, which grpc-js calls an internal error. One that no timer can hold (grpc-js lets it
+ * wrap round) is as good as none. */
+const takeTimeout = (headers: IncomingHttpHeaders): boolean => {
+  const timeout = headers["grpc-timeout"];
+  if (timeout === undefined) return true;
+  const [, digits, unit = ""] = /^(\d{1,8})\s*([HMSmun])$/.exec(String(timeout)) ?? [];
+  if (digits === undefined) return false;
+  if (Number(digits) * (timeoutUnitMs[unit] ?? 1) > timerMsMax) delete headers["grpc-timeout"];
+  return true;
 };
 
 const headerBytesOf = (headers: IncomingHttpHeaders): number => {
@@ -263,7 +282,7 @@ export class Gate {
     const call = new GuardedCall(stream);
     const admitted =
       this.#whyNot(headers) ??
-      connection?.open(path, this.#options.messageBytesMaxOf(path), call) ??
+      connection?.open(path, this.#options.shapeOf(path), call) ??
       new MillraceError(ErrorCode.UNAVAILABLE, "the connection is closing");
     if (admitted instanceof MillraceError) {
       stream.on("error", () => {});
@@ -293,11 +312,15 @@ export class Gate {
       const text = `request headers of ${bytes} bytes, at most ${headerBytesMax}: send less metadata`;
       return new MillraceError(ErrorCode.ADMISSION_REJECTED, text);
     }
+    if (!takeTimeout(headers)) {
+      admission.refused("headers");
+      const text = "grpc-timeout is not 1 to 8 digits and a unit: send one like 30S, or none";
+      return new MillraceError(ErrorCode.INVALID_REQUEST, text);
+    }
     const encoding = headers["grpc-encoding"] ?? "identity";
     if (encoding === "identity") return undefined;
     admission.refused("encoding");
-    const text = "messages may not be compressed: compress the records of a batch, see its codec";
-    return new MillraceError(ErrorCode.UNSUPPORTED_OPERATION, text);
+    return compressed();
   }
 }
 

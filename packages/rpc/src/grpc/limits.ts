@@ -77,6 +77,7 @@ export const limitNames = [
   "held_bytes_per_connection",
   "headers",
   "encoding",
+  "framing",
   "message_bytes",
   "request_timeout",
   "slow_reader",

@@ -22,7 +22,7 @@ import type {
   ServerStream,
   ServiceBinding,
 } from "../api.ts";
-import { Admission } from "./admission.ts";
+import { Admission, type CallShape } from "./admission.ts";
 import { asBuffer, cancelledError, deadlineError, GrpcDuplex, identity } from "./duplex.ts";
 import { Gate, type GuardedCall } from "./gate.ts";
 import type { AdmissionGauges, AdmissionLimits, AdmissionObserver } from "./limits.ts";
@@ -59,7 +59,7 @@ class GrpcServer implements RpcServer {
   readonly #options: GrpcServerOptions;
   readonly #draining = new AbortController();
   readonly #admission: Admission;
-  readonly #messageBytesMax = new Map<string, number>();
+  readonly #shapes = new Map<string, CallShape>();
   #gate: Gate | undefined;
   #open = 0;
   #idle: (() => void) | undefined;
@@ -88,7 +88,9 @@ class GrpcServer implements RpcServer {
     const { controlMessageBytesMax } = this.#admission.limits;
     const gate = new Gate(this.#server, {
       admission: this.#admission,
-      messageBytesMaxOf: (path) => this.#messageBytesMax.get(path) ?? controlMessageBytesMax,
+      // What is not served is refused by gRPC itself.
+      shapeOf: (path) =>
+        this.#shapes.get(path) ?? { bytesMax: controlMessageBytesMax, single: false },
       onConnections: (open) => this.#options.onConnections?.(open),
     });
     this.#gate = gate;
@@ -137,10 +139,9 @@ class GrpcServer implements RpcServer {
     const implementation: Record<string, UntypedHandleCall> = {};
     for (const binding of service.bindings) {
       const { path, kind, desc, inputBytesMax } = binding.method;
-      if (inputBytesMax !== undefined) {
-        const { messageBytesMax } = this.#admission.limits;
-        this.#messageBytesMax.set(path, Math.min(inputBytesMax, messageBytesMax));
-      }
+      const { messageBytesMax, controlMessageBytesMax } = this.#admission.limits;
+      const bytesMax = Math.min(inputBytesMax ?? controlMessageBytesMax, messageBytesMax);
+      this.#shapes.set(path, { bytesMax, single: kind === "unary" || kind === "server_streaming" });
       definition[desc.localName] = {
         path,
         requestStream: kind === "client_streaming" || kind === "bidi_streaming",
@@ -183,6 +184,7 @@ class GrpcServer implements RpcServer {
     try {
       const context = this.#contextOf(call);
       this.#refuseWhenDraining();
+      refuseCut(guarded);
       const request = (method.input as Codec<never>).decode(call.request);
       const reply = await binding.handler(request, context);
       const bytes = asBuffer((method.output as Codec<unknown>).encode(reply));
@@ -240,6 +242,7 @@ class GrpcServer implements RpcServer {
       const onAbort = (): void => duplex.fail(MillraceError.from(context.signal.reason));
       context.signal.addEventListener("abort", onAbort, { once: true });
       this.#refuseWhenDraining();
+      refuseCut(guarded);
       await run(Object.assign(duplex, { context }));
       duplex.endWrites();
     } catch (thrown) {
@@ -289,6 +292,12 @@ class GrpcServer implements RpcServer {
     throw new MillraceError(ErrorCode.SHUTTING_DOWN, "the server is stopping: retry elsewhere");
   }
 }
+
+/** A request that the gate has refused already comes to nothing, even if gRPC has made something of it. */
+const refuseCut = (guarded: GuardedCall | undefined): void => {
+  const failure = guarded?.admitted?.failure;
+  if (failure !== undefined) throw failure;
+};
 
 const listenError = (endpoint: string, thrown: unknown): MillraceError => {
   const why = thrown instanceof Error ? thrown.message : String(thrown);
