@@ -37,6 +37,10 @@ interface Cursor {
   toldHighWatermark: number;
   stopWaiting: (() => void) | undefined;
   queued: boolean;
+  /** In a pump: what comes meanwhile is seen to afterwards, or its batches would be sent twice. */
+  serving: boolean;
+  /** Something came while it was served. */
+  again: boolean;
 }
 
 /** What a session takes from the broker. */
@@ -154,6 +158,8 @@ export class FetchSession {
         toldHighWatermark: -1,
         stopWaiting: undefined,
         queued: false,
+        serving: false,
+        again: false,
       };
       this.#cursors.set(cursor.id, cursor);
       this.#enqueue(cursor);
@@ -184,7 +190,8 @@ export class FetchSession {
   #enqueue(cursor: Cursor): void {
     cursor.stopWaiting?.();
     cursor.stopWaiting = undefined;
-    if (cursor.queued || this.#cursors.get(cursor.id) !== cursor) return;
+    cursor.again = cursor.serving;
+    if (cursor.serving || cursor.queued || this.#cursors.get(cursor.id) !== cursor) return;
     cursor.queued = true;
     this.#ready.push(cursor);
     if (this.#pumps >= pumpsMax) return;
@@ -200,11 +207,16 @@ export class FetchSession {
       if (cursor === undefined) break;
       cursor.queued = false;
       if (this.#cursors.get(cursor.id) !== cursor) continue;
+      cursor.serving = true;
+      let more = true;
       try {
-        if (!(await this.#serve(cursor))) await this.#stream.drained();
+        more = await this.#serve(cursor);
       } catch (thrown) {
         this.#fail(cursor.id, MillraceError.from(thrown), cursor.replica);
       }
+      cursor.serving = false;
+      if (cursor.again) this.#enqueue(cursor);
+      if (!more) await this.#stream.drained();
     }
     this.#pumps -= 1;
   }
