@@ -52,6 +52,9 @@ export interface FetchContext {
   readonly metrics: BrokerMetrics;
 }
 
+/** Cursors taken up in one turn of the event loop: the other streams' turn comes, however many one asks for. */
+const addedPerTurn = 32;
+
 /** Cursors of one stream that are read at the same time. */
 const pumpsMax = 2;
 
@@ -90,7 +93,7 @@ export class FetchSession {
         const request = this.#stream.tryRead() ?? (await this.#stream.read());
         if (request === undefined) return;
         if (request.open !== undefined) throw violation("a second open");
-        this.#apply(request);
+        await this.#apply(request);
         // Who does not take errors gives no more cursors.
         if (this.#full) await this.#stream.drained();
         this.#full = false;
@@ -120,7 +123,7 @@ export class FetchSession {
       cursorsMax: limits.cursorsMax,
     };
     this.#stream.write({ ...blank, opened });
-    this.#apply(first);
+    await this.#apply(first);
   }
 
   #heartbeat(): void {
@@ -131,15 +134,22 @@ export class FetchSession {
     });
   }
 
-  #apply(request: HotFetchRequest): void {
+  async #apply(request: HotFetchRequest): Promise<void> {
     for (const id of request.remove) this.#drop(id);
-    for (const wanted of request.add) this.#add(wanted);
+    for (const [i, wanted] of request.add.entries()) {
+      if (i % addedPerTurn === addedPerTurn - 1) await this.#nextTurn();
+      this.#add(wanted);
+    }
     for (const grant of request.grants) {
       const cursor = this.#cursors.get(grant.cursorId);
       if (cursor === undefined) continue;
       cursor.grantBytes = Math.min(cursor.grantBytes + grant.bytes, Number.MAX_SAFE_INTEGER);
       this.#enqueue(cursor);
     }
+  }
+
+  #nextTurn(): Promise<void> {
+    return new Promise((resolve) => this.#context.appender.clock.defer(resolve));
   }
 
   #add(wanted: HotFetchCursor): void {
