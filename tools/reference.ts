@@ -41,7 +41,8 @@ const settings = (schema: Readonly<Record<string, Setting>>, flags: boolean): st
 const configuration = (): string =>
   `${generated}# Configuration\n\n` +
   "Flags over environment over file (`--config FILE.yaml`, keys as the flags without dashes) over " +
-  "defaults. Sizes take `KiB`, `MiB`, `GiB`; durations `ms`, `s`, `m`, `h`, `d`.\n\n" +
+  "defaults. Sizes take `KiB`, `MiB`, `GiB`; durations `ms`, `s`, `m`, `h`, `d`. What happens at a " +
+  "limit, and those that are no settings: [limits](../guides/limits.md).\n\n" +
   `## Standalone server\n\n${settings(standaloneSchema, true)}\n\n` +
   "## Topics\n\nSet with `millrace topic create --config KEY=VALUE` or `topic alter`.\n\n" +
   `${settings(topicSchema, false)}\n`;

@@ -42,8 +42,10 @@ export interface Site {
   ends(): Promise<Record<string, bigint>>;
 }
 
-/** Starts one for the tests of a file, with more topics, of one partition, if asked. When they are over it must be alive,
- * and have just what `expected` says. */
+/**
+ * Starts one for the tests of a file, with more topics, of one partition, if asked. When they are over it must be
+ * alive, and have just what `expected` says.
+ */
 export const badInputSite = (
   expected: Readonly<Record<string, bigint>>,
   {

@@ -214,6 +214,10 @@ export interface LogGauges {
   readonly openFiles: number;
   readonly openFilesMax: number;
   readonly indexCacheBytes: number;
+  readonly indexCacheBytesMax: number;
+  /** As of the last look; undefined before it, and where there is no reserve to look for. */
+  readonly diskFreeBytes: number | undefined;
+  readonly diskReserveBytes: number;
 }
 
 /** A data directory. */

@@ -65,7 +65,7 @@ export interface CommitterOptions {
   readonly onFailure: (error: MillraceError) => void;
 }
 
-const roundPayloadBytesMax = 16 * 1024 * 1024;
+export const roundPayloadBytesMax = 16 * 1024 * 1024;
 const fullRetryMs = 200;
 
 export class Committer {

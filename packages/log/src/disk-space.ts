@@ -9,13 +9,15 @@ import { errno } from "./disk-errors.ts";
 import { paths } from "./paths.ts";
 
 const checkIntervalMs = 1000;
-const reserveFileBytesMax = 16 * 1024 * 1024;
+export const reserveFileBytesMax = 16 * 1024 * 1024;
 
 export class DiskSpace {
   readonly #env: Env;
   readonly #reserveBytes: number;
   readonly #observer: LogObserver;
   readonly #onChange: (full: boolean) => void;
+  /** As of the last look. */
+  freeBytes: number | undefined;
   #full = false;
   #hasFile = false;
   #cancel: () => void = () => {};
@@ -68,6 +70,7 @@ export class DiskSpace {
   async #check(): Promise<void> {
     if (this.#reserveBytes === 0) return;
     const { freeBytes } = await this.#env.disk.space();
+    this.freeBytes = freeBytes;
     // A little more than the reserve before it counts as room again, so that it does not flap.
     const boundBytes = this.#full ? this.#reserveBytes * 1.1 : this.#reserveBytes;
     this.#set(freeBytes < boundBytes);

@@ -134,6 +134,9 @@ class Manager implements LogManager {
       openFiles: files.openFiles,
       openFilesMax: config.openFilesMax,
       indexCacheBytes: indexes.bytes,
+      indexCacheBytesMax: config.indexCacheBytesMax,
+      diskFreeBytes: this.#space.freeBytes,
+      diskReserveBytes: config.diskReserveBytes,
     };
   }
 

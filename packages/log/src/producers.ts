@@ -5,7 +5,7 @@ import { type ProducerSnapshot, ProducerSnapshotSchema } from "@millrace/proto/s
 import type { BodyInfo } from "@millrace/record";
 
 /** Batches that a retry may repeat; also the bound of requests in flight (Kafka's five). */
-const batchesKept = 5;
+export const batchesKept = 5;
 /** Sequences wrap from 2^31-1 to 0. */
 const sequenceCount = 2 ** 31;
 

@@ -12,7 +12,7 @@ import { segmentOf } from "./segment-files.ts";
 import { type IndexRow, rowForOffset, rowForTimestamp } from "./segment-index.ts";
 
 /** Most bytes that the records of a stored batch may inflate to when they are looked at. */
-const inflatedBytesMax = 256 * 1024 * 1024;
+export const inflatedBytesMax = 256 * 1024 * 1024;
 
 /** What the reader needs of its partition. */
 export interface ReadOwner {

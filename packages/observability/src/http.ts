@@ -15,6 +15,8 @@ export interface HttpOptions {
   /** Settings in force; secrets must be redacted already. */
   readonly configz: () => unknown;
   readonly logger: Logger;
+  /** A connection was closed because too many are open. */
+  readonly onRefused?: () => void;
 }
 
 export interface HttpEndpoints {
@@ -95,10 +97,23 @@ const listen = (server: Server, host: string, port: number): Promise<AddressInfo
     });
   });
 
+/** Limits of this server; none is a setting. */
+export const httpLimits = {
+  connectionsMax: 64,
+  /** For a whole request, and for its headers alone. */
+  requestTimeoutMs: 5000,
+  headerBytesMax: 8192,
+} as const;
+
 /** Serves until closed. Small bodies, short deadlines, few connections: nothing here is a load. */
 export const serveHttp = async (options: HttpOptions): Promise<HttpEndpoints> => {
-  const server = createServer({ requestTimeout: 5000, headersTimeout: 5000, maxHeaderSize: 8192 });
-  server.maxConnections = 64;
+  const server = createServer({
+    requestTimeout: httpLimits.requestTimeoutMs,
+    headersTimeout: httpLimits.requestTimeoutMs,
+    maxHeaderSize: httpLimits.headerBytesMax,
+  });
+  server.maxConnections = httpLimits.connectionsMax;
+  server.on("drop", () => options.onRefused?.());
   server.on("request", (request, response) => void respond(options, request, response));
   const { port } = await listen(server, options.host, options.port);
   const host = options.host.includes(":") ? `[${options.host}]` : options.host;

@@ -1,4 +1,4 @@
-export { type HttpEndpoints, type HttpOptions, serveHttp } from "./http.ts";
+export { type HttpEndpoints, type HttpOptions, httpLimits, serveHttp } from "./http.ts";
 export { createLogger, type LoggerOptions } from "./logger.ts";
 export {
   type Counter,

@@ -2,7 +2,8 @@
  * The hot messages as plain objects: what the hand codecs of this package read and write, byte for
  * byte as the generated code would. 64-bit fields are safe integers; a larger value on the wire is
  * refused as INVALID_REQUEST, or, where it is a bound or a position, cut down to the largest. Absent
- * optional fields are `undefined`; default-valued plain fields are 0, "" or empty.
+ * optional fields are `undefined`; default-valued plain fields are
+ * 0, "" or empty.
  */
 
 /** `millrace.common.v1.PartitionError`. */

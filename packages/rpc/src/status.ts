@@ -21,13 +21,13 @@ export interface WireStatus {
 
 /** Longest text of an error on the wire, bytes. Errors are headers: some peers take 8 KiB of all of them, and the text
  * is there twice, once percent-encoded. */
-const textBytesMax = 1000;
+export const errorTextBytesMax = 1000;
 
 /** The text, short enough, and such that it can be encoded. */
 const clipped = (text: string): string => {
   const bytes = Buffer.from(text);
-  if (bytes.length <= textBytesMax) return text.toWellFormed();
-  return `${bytes.toString("utf8", 0, textBytesMax).replace(/\ufffd+$/, "")}…`;
+  if (bytes.length <= errorTextBytesMax) return text.toWellFormed();
+  return `${bytes.toString("utf8", 0, errorTextBytesMax).replace(/\ufffd+$/, "")}…`;
 };
 
 const hintFacts = (error: MillraceError): Record<string, string> => {

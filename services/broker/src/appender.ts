@@ -147,7 +147,7 @@ export class Appender {
       bodyCrc,
       {
         bodyBytesMax: Math.min(config["max.message.bytes"], limits.messageBytesMax),
-        recordCountMax: 1_000_000,
+        recordCountMax: limits.recordCountMax,
         inflatedBytesMax: limits.inflatedBytesMax,
         timestampAfterMaxMs: config["message.timestamp.after.max.ms"],
         timestampBeforeMaxMs: config["message.timestamp.before.max.ms"],

@@ -10,6 +10,8 @@ export const limits = {
   failedPartitionsMax: 10_000,
   /** Longest client id, bytes. */
   clientIdBytesMax: 249,
+  /** Records of one batch. */
+  recordCountMax: 1_000_000,
   /** Records after inflation, bytes per batch. */
   inflatedBytesMax: 64 * 1024 * 1024,
   /** Grace that a drain announces. */
@@ -24,6 +26,8 @@ export const limits = {
   fetchMessageBytesDefault: 512 * 1024,
   /** Most batch bytes that a client may ask for in one fetch message. */
   fetchMessageBytesMax: 4 * 1024 * 1024,
+  /** Batch bytes of FetchOnce when the client does not say. */
+  fetchOnceBytesDefault: 1024 * 1024,
   /** Longest wait of FetchOnce. */
   fetchWaitMsMax: 60_000,
   /** Longest wait of GetMetadata for a revision. */

@@ -92,7 +92,10 @@ export const fetchOnce = async (
   if (request.maxWaitMs > limits.fetchWaitMsMax) {
     throw invalid(`max_wait_ms is ${request.maxWaitMs}: send at most ${limits.fetchWaitMsMax}`);
   }
-  const maxBytes = Math.min(request.maxBytes || 1024 * 1024, limits.fetchMessageBytesMax);
+  const maxBytes = Math.min(
+    request.maxBytes || limits.fetchOnceBytesDefault,
+    limits.fetchMessageBytesMax,
+  );
   const minBytes = Math.min(Math.max(1, request.minBytes), maxBytes);
   const { clock } = context.appender;
   const endMs = clock.monoMs() + request.maxWaitMs;

@@ -29,6 +29,7 @@ import { topicIdOf } from "@millrace/record";
 import { bindService, type ServiceBinding } from "@millrace/rpc";
 import { assignReplicas } from "./assignment.ts";
 import { configEntries, describeTopics, listTopics } from "./describe.ts";
+import { limits } from "./limits.ts";
 import { Registry } from "./registry.ts";
 
 export interface ControllerOptions {
@@ -43,9 +44,6 @@ export interface ControllerOptions {
 
 /** Version of the metadata that this code writes. */
 const FORMAT_VERSION = 1;
-const partitionsMax = 10_000;
-/** Times that a compare-and-set is tried again when somebody else was faster. */
-const attemptsMax = 10;
 
 const conflict = (name: string): MillraceError =>
   new MillraceError(
@@ -61,10 +59,10 @@ const exists = (name: string): MillraceError =>
   );
 
 const checkPartitionCount = (count: number): void => {
-  if (count >= 1 && count <= partitionsMax) return;
+  if (count >= 1 && count <= limits.partitionsMax) return;
   throw new MillraceError(
     ErrorCode.INVALID_PARTITIONS,
-    `${count} partitions are not allowed: use 1 to ${partitionsMax}`,
+    `${count} partitions are not allowed: use 1 to ${limits.partitionsMax}`,
   );
 };
 
@@ -283,7 +281,7 @@ export class Controller {
       id: ReturnType<typeof topicIdOf>;
     }) => Promise<TopicRecord>,
   ): Promise<{ revision: bigint }> {
-    for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
+    for (let attempt = 0; attempt < limits.attemptsMax; attempt += 1) {
       const topic = await this.#registry.topic(name);
       const changed = await change(topic);
       if (validateOnly) return { revision: BigInt(await this.#registry.revision()) };

@@ -13,11 +13,8 @@ import {
   type ListTopicsResponse,
   ListTopicsResponseSchema,
 } from "@millrace/proto/controller";
+import { limits } from "./limits.ts";
 import type { Registry, StoredTopic } from "./registry.ts";
-
-const pageSizeDefault = 1000;
-const pageSizeMax = 10_000;
-const namesMax = 1000;
 
 /** Every topic config, set or not, in order of key. */
 export const configEntries = (set: Readonly<Record<string, string>>): ConfigEntry[] =>
@@ -36,8 +33,11 @@ export const listTopics = async (
   registry: Registry,
   request: ListTopicsRequest,
 ): Promise<ListTopicsResponse> => {
-  const wanted = request.pageSize === 0 ? pageSizeDefault : request.pageSize;
-  const { topics, more } = await registry.topics(request.pageToken, Math.min(wanted, pageSizeMax));
+  const wanted = request.pageSize === 0 ? limits.pageSizeDefault : request.pageSize;
+  const { topics, more } = await registry.topics(
+    request.pageToken,
+    Math.min(wanted, limits.pageSizeMax),
+  );
   return create(ListTopicsResponseSchema, {
     topics: topics.map(({ record }) => ({
       name: record.name,
@@ -53,10 +53,10 @@ export const describeTopics = async (
   registry: Registry,
   request: DescribeTopicsRequest,
 ): Promise<DescribeTopicsResponse> => {
-  if (request.names.length < 1 || request.names.length > namesMax) {
+  if (request.names.length < 1 || request.names.length > limits.topicsPerCallMax) {
     throw new MillraceError(
       ErrorCode.INVALID_REQUEST,
-      `${request.names.length} topic names: send 1 to ${namesMax}`,
+      `${request.names.length} topic names: send 1 to ${limits.topicsPerCallMax}`,
     );
   }
   const topics = [];

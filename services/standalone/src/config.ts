@@ -214,3 +214,18 @@ export const admissionOf = (config: StandaloneConfig): Partial<AdmissionLimits> 
   slowReaderTimeoutMs: config["slow-reader-timeout"],
   eventLoopDelayMaxMs: config["event-loop-delay-max"],
 });
+
+/** Probes ask a little, from a few places. */
+export const probeLimits = {
+  connectionsMax: 64,
+  connectionsPerAddressMax: 64,
+  streamsMax: 256,
+  streamsPerAddressMax: 256,
+  streamsPerConnectionMax: 64,
+  heldBytesMax: 8 * 1024 * 1024,
+  heldBytesPerAddressMax: 8 * 1024 * 1024,
+  heldBytesPerConnectionMax: 1024 * 1024,
+  messageBytesMax: 64 * 1024,
+  controlMessageBytesMax: 64 * 1024,
+  eventLoopDelayMaxMs: Number.POSITIVE_INFINITY,
+} as const satisfies Partial<AdmissionLimits>;

@@ -15,6 +15,8 @@ export interface ServerMetrics {
   readonly broker: BrokerMetrics;
   readonly log: LogObserver;
   readonly calls: CallObserver;
+  /** A connection to the HTTP port was refused. */
+  onHttpRefused(): void;
   /** Of the listener of this name. */
   listener(name: string): ListenerMetrics;
   /** From now on the log's sizes are read at every scrape. */
@@ -143,7 +145,7 @@ const callMetrics = (metrics: Metrics): CallObserver => {
 };
 
 /** Queues with a bound: name of the metric's middle part, what is in it, and its limit. */
-const watch = (metrics: Metrics, logs: LogManager): void => {
+const logGauges = (metrics: Metrics): ((logs: LogManager) => void) => {
   const gauge = (what: string, help: string) =>
     metrics.gauge({ name: `millrace_log_${what}`, help });
   const used = gauge("journal_used_bytes", "Journal space that can not be written over yet.");
@@ -155,6 +157,9 @@ const watch = (metrics: Metrics, logs: LogManager): void => {
   const files = gauge("open_files_count", "Open segment files.");
   const filesMax = gauge("open_files_limit_count", "Bound of open segment files.");
   const index = gauge("index_cache_bytes", "Index entries in memory.");
+  const indexMax = gauge("index_cache_limit_bytes", "Bound of the index entries in memory.");
+  const free = gauge("disk_free_bytes", "Free space of the disk, as of the last look.");
+  const reserve = gauge("disk_reserve_bytes", "Free space below which writes are refused.");
   const size = gauge("size_bytes", "Bytes of all segments.");
   const segments = gauge("segments_count", "Segments.");
   const partitions = metrics.gauge({
@@ -163,7 +168,7 @@ const watch = (metrics: Metrics, logs: LogManager): void => {
     labels: ["state"],
   });
   const lag = gauge("high_watermark_lag_messages", "Records appended and not yet readable.");
-  metrics.onCollect(() => {
+  const collect = (logs: LogManager): void => {
     const now = logs.gauges();
     used.set(now.journalBytesUsed);
     usedMax.set(now.journalBytesMax);
@@ -174,6 +179,9 @@ const watch = (metrics: Metrics, logs: LogManager): void => {
     files.set(now.openFiles);
     filesMax.set(now.openFilesMax);
     index.set(now.indexCacheBytes);
+    indexMax.set(now.indexCacheBytesMax);
+    if (now.diskFreeBytes !== undefined) free.set(now.diskFreeBytes);
+    reserve.set(now.diskReserveBytes);
     const states = { online: 0, offline: 0, stopped: 0 };
     let bytes = 0;
     let count = 0;
@@ -188,15 +196,23 @@ const watch = (metrics: Metrics, logs: LogManager): void => {
     segments.set(count);
     lag.set(behind);
     for (const [state, value] of Object.entries(states)) partitions.set(value, { state });
-  });
+  };
+  return (logs) => metrics.onCollect(() => collect(logs));
 };
 
 const listenerMetrics = (metrics: Metrics): ((listener: string) => ListenerMetrics) => {
   const gauge = (what: string, help: string) =>
     metrics.gauge({ name: `millrace_rpc_${what}`, help, labels: ["listener"] });
   const connections = gauge("connections_count", "Open connections.");
+  const connectionsMax = gauge("connections_limit_count", "Bound of open connections.");
   const streams = gauge("streams_count", "Open calls of all connections.");
+  const streamsMax = gauge("streams_limit_count", "Bound of open calls.");
   const held = gauge("held_bytes", "Bytes received and not read, or written and not sent.");
+  const heldMax = gauge("held_limit_bytes", "Bound of the bytes held.");
+  const delayMax = gauge(
+    "event_loop_delay_limit_seconds",
+    "Delay of the event loop beyond which nothing new is let in.",
+  );
   const delay = gauge(
     "event_loop_delay_seconds",
     "Mean delay of the event loop over the last second, as the admission sees it.",
@@ -218,6 +234,10 @@ const listenerMetrics = (metrics: Metrics): ((listener: string) => ListenerMetri
         connections.set(now.connections, { listener });
         streams.set(now.streams, { listener });
         held.set(now.heldBytes, { listener });
+        connectionsMax.set(now.limits.connectionsMax, { listener });
+        streamsMax.set(now.limits.streamsMax, { listener });
+        heldMax.set(now.limits.heldBytesMax, { listener });
+        delayMax.set(now.limits.eventLoopDelayMaxMs / 1000, { listener });
         delay.set(now.eventLoopDelayMs / 1000, { listener });
         pressed.set(now.underPressure ? 1 : 0, { listener });
       });
@@ -228,12 +248,17 @@ const listenerMetrics = (metrics: Metrics): ((listener: string) => ListenerMetri
 /** All metrics of a server, registered. */
 export const serverMetrics = (): ServerMetrics => {
   const metrics = new Metrics();
+  const http = metrics.counter({
+    name: "millrace_http_refused_total",
+    help: "Connections to the HTTP port that were closed because too many were open.",
+  });
   return {
     registry: metrics,
     broker: brokerMetrics(metrics),
     log: logMetrics(metrics),
     calls: callMetrics(metrics),
     listener: listenerMetrics(metrics),
-    watchLogs: (logs) => watch(metrics, logs),
+    onHttpRefused: () => http.add(1),
+    watchLogs: logGauges(metrics),
   };
 };

@@ -21,7 +21,7 @@ import {
   reflectionServices,
 } from "@millrace/rpc";
 import { type AdmissionLimits, grpcListener } from "@millrace/rpc/grpc";
-import { admissionOf, type StandaloneConfig, standaloneSchema } from "./config.ts";
+import { admissionOf, probeLimits, type StandaloneConfig, standaloneSchema } from "./config.ts";
 import { lockDirectory, prepareDirectory } from "./data-directory.ts";
 import { type ServerMetrics, serverMetrics } from "./metrics.ts";
 
@@ -184,21 +184,6 @@ const openLogs = async (
   });
 };
 
-/** Probes ask a little, from a few places. */
-const probeLimits: Partial<AdmissionLimits> = {
-  connectionsMax: 64,
-  connectionsPerAddressMax: 64,
-  streamsMax: 256,
-  streamsPerAddressMax: 256,
-  streamsPerConnectionMax: 64,
-  heldBytesMax: 8 * 1024 * 1024,
-  heldBytesPerAddressMax: 8 * 1024 * 1024,
-  heldBytesPerConnectionMax: 1024 * 1024,
-  messageBytesMax: 64 * 1024,
-  controlMessageBytesMax: 64 * 1024,
-  eventLoopDelayMaxMs: Number.POSITIVE_INFINITY,
-};
-
 const isLoopback = (endpoint: string): boolean => /^(127\.|localhost:|\[::1\]:)/.test(endpoint);
 
 const listen = async (
@@ -246,6 +231,7 @@ const listen = async (
     ready: () => ({ ready: ready.value, reasons: ready.value ? [] : ["starting or stopping"] }),
     configz: () => redactedValues(standaloneSchema, resolved),
     logger,
+    onRefused: () => metrics.onHttpRefused(),
   });
   undo.add(() => http.close());
   const probes = await open(listener("health", probeLimits), config["health-listen"], [

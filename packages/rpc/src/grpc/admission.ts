@@ -10,7 +10,7 @@ import { admissionDefaults } from "./limits.ts";
 import { streamWindowBytes } from "./windows.ts";
 
 /** Window of a stream while half of the byte budget is in use. */
-const pressedWindowBytes = 64 * 1024;
+export const pressedWindowBytes = 64 * 1024;
 /** Bytes of headers that a call may take of a connection's overhead. */
 const callOverheadBytes = 1024;
 /** For so many bytes sent, one byte of window updates is expected. */
@@ -19,7 +19,7 @@ const sentPerOverheadByte = 256;
 const overrunsMax = 64;
 const overheadPeriodMs = 5_000;
 /** A call that was answered is reset when its peer has not ended it by then. */
-const endTimeoutMs = 5_000;
+export const endTimeoutMs = 5_000;
 
 export interface ConnectionHandle {
   /** Ends the connection: politely (GOAWAY, streams finish), or at once. */
@@ -390,6 +390,7 @@ export class Admission {
       heldBytes: this.#account.bytes,
       eventLoopDelayMs: this.#loopDelayMs,
       underPressure: this.#pressed,
+      limits: this.limits,
     };
   }
 

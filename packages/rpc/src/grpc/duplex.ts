@@ -7,7 +7,7 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { Codec } from "../api.ts";
 
 /** Messages that are received before anybody asks for them. */
-const readAheadMessages = 4;
+export const readAheadMessages = 4;
 
 /** Writes beyond this make `write` return false, bytes. */
 export const writeQueueBytesMax = 1024 * 1024;

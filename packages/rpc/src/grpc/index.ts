@@ -6,6 +6,7 @@ export {
   admissionDefaults,
   type LimitName,
   limitNames,
+  transportLimits,
 } from "./limits.ts";
 export type { CallObserver } from "./observer.ts";
 export { type GrpcServerOptions, grpcListener } from "./server.ts";

@@ -62,6 +62,18 @@ export const admissionDefaults: AdmissionLimits = {
   eventLoopDelayMaxMs: 250,
 };
 
+/** Of every connection, whatever the settings. */
+export const transportLimits = {
+  /** Headers, settings and frames that nghttp2 may hold for one connection; data is counted by the admission. */
+  sessionMemoryMib: 64,
+  /** Largest message that the server sends. */
+  sentMessageBytesMax: 64 * mib,
+  /** A connection that has been silent for so long gets a PING. */
+  keepaliveIntervalMs: 30_000,
+  /** It is closed when it does not answer in this time. */
+  keepaliveTimeoutMs: 10_000,
+} as const;
+
 /** What was refused or cut, as the label `limit` of the metric names it. */
 export const limitNames = [
   "connections",
@@ -101,4 +113,6 @@ export interface AdmissionGauges {
   readonly eventLoopDelayMs: number;
   /** True while stream windows are small because half of the byte budget is in use. */
   readonly underPressure: boolean;
+  /** What bounds it. */
+  readonly limits: AdmissionLimits;
 }

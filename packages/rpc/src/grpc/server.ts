@@ -25,7 +25,12 @@ import type {
 import { Admission, type CallShape } from "./admission.ts";
 import { asBuffer, cancelledError, deadlineError, GrpcDuplex, identity } from "./duplex.ts";
 import { Gate, type GuardedCall } from "./gate.ts";
-import type { AdmissionGauges, AdmissionLimits, AdmissionObserver } from "./limits.ts";
+import {
+  type AdmissionGauges,
+  type AdmissionLimits,
+  type AdmissionObserver,
+  transportLimits,
+} from "./limits.ts";
 import { statusOf, toMap } from "./metadata.ts";
 import { type CallObserver, noObserver, observed } from "./observer.ts";
 import { setSessionOptions } from "./windows.ts";
@@ -40,10 +45,6 @@ export interface GrpcServerOptions {
   /** Called when the number of connections changes. */
   readonly onConnections?: (open: number) => void;
 }
-
-const mib = 1024 * 1024;
-/** Headers, settings and frames of one connection that nghttp2 may hold; data is counted by the admission. */
-const sessionMemoryMib = 64;
 
 /** A listener on plaintext HTTP/2. */
 export const grpcListener = (options: GrpcServerOptions = {}): Listener => ({
@@ -71,13 +72,13 @@ class GrpcServer implements RpcServer {
     const { limits } = this.#admission;
     this.#server = new Server({
       "grpc.max_receive_message_length": limits.messageBytesMax,
-      "grpc.max_send_message_length": 64 * mib,
+      "grpc.max_send_message_length": transportLimits.sentMessageBytesMax,
       "grpc.max_concurrent_streams": limits.streamsPerConnectionMax,
       "grpc.max_metadata_size": limits.headerBytesMax,
-      "grpc-node.max_session_memory": sessionMemoryMib,
+      "grpc-node.max_session_memory": transportLimits.sessionMemoryMib,
       "grpc.enable_channelz": 0,
-      "grpc.keepalive_time_ms": 30_000,
-      "grpc.keepalive_timeout_ms": 10_000,
+      "grpc.keepalive_time_ms": transportLimits.keepaliveIntervalMs,
+      "grpc.keepalive_timeout_ms": transportLimits.keepaliveTimeoutMs,
       "grpc.keepalive_permit_without_calls": 1,
     });
     for (const service of services) this.#add(service);
