@@ -204,6 +204,19 @@ test("seek drops what was fetched; offsets, times and tails are found", async ()
   await client.close();
 });
 
+test("a client that has not seen the topic starts at a given offset", {
+  timeout: 10_000,
+}, async () => {
+  const { client, broker } = setUp();
+  const producer = client.producer();
+  for (let i = 0; i < 3; i += 1) await producer.send({ topic: "events", value: `${i}` });
+  const fresh = createClient({ dialer: broker, env: testEnv(), bootstrap: ["fake:1"] });
+  const consumer = fresh.consumer();
+  await consumer.assign([{ topic: "events", partition: 0, from: { offset: 2n } }]);
+  assert.equal(text((await consumer.records().next()).value?.value ?? null), "2");
+  await Promise.all([client.close(), fresh.close()]);
+});
+
 test("a position past the end is an error, or goes where onOutOfRange says", async () => {
   const { client } = setUp();
   await client.producer().send({ topic: "events", value: "a" });

@@ -267,6 +267,8 @@ export class Consumer implements AsyncDisposable {
 
   async #start(topic: string, partition: number, from: Position): Promise<Cursor> {
     const untilEnd = this.#options.untilEnd === true;
+    // A given offset asks no broker anything: without this nobody would ask for the topic's leaders.
+    await this.#context.metadata.topic(topic);
     const [start, end] = await Promise.all([
       this.#resolve(topic, partition, from),
       untilEnd ? this.#resolve(topic, partition, "latest") : Number.POSITIVE_INFINITY,
