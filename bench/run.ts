@@ -8,8 +8,10 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type Case, cases, type Peers } from "./cases.ts";
 import { Millrace, startTransport } from "./lib/millrace.ts";
+import { plotOf } from "./lib/plot.ts";
 import { stopAll } from "./lib/processes.ts";
-import { type CaseResult, machine, plotOf, rowsOf, type Sample, tableOf } from "./lib/report.ts";
+import { type CaseResult, machine, type Sample } from "./lib/report.ts";
+import { tableOf } from "./lib/table.ts";
 import { fetchPeers } from "./peers/fetch.ts";
 import { Kafka } from "./peers/kafka.ts";
 import { Nats } from "./peers/nats.ts";
@@ -31,6 +33,7 @@ const start = async (directory: string): Promise<Peers> => {
   const millrace = new Millrace(join(directory, "millrace"));
   await millrace.start();
   return {
+    directory,
     millrace,
     transport: await startTransport(join(directory, "transport")),
     kafka: await Kafka.start(root, join(directory, "kafka")),
@@ -39,69 +42,89 @@ const start = async (directory: string): Promise<Peers> => {
   };
 };
 
+const failures: string[] = [];
+
+/** Does a part of a case; a failure is told, and fails the run at its end, but does not end it. */
+const attempt = async (what: string, part: () => Promise<void> | undefined): Promise<boolean> => {
+  try {
+    await part();
+    return true;
+  } catch (thrown) {
+    failures.push(`${what}: ${thrown instanceof Error ? thrown.message : thrown}`);
+    console.error(failures.at(-1));
+    return false;
+  }
+};
+
 const measure = async (of: Case, peers: Peers): Promise<CaseResult> => {
+  const { id, title, claims } = of;
+  const startedMs = performance.now();
   const samples: Record<string, Sample[]> = {};
-  await of.before?.(peers);
-  for (let round = 0; round < rounds; round += 1) {
+  const result = (skipped?: string): CaseResult => {
+    const seconds = (performance.now() - startedMs) / 1000;
+    return { id, title, claims, samples, seconds, ...(skipped === undefined ? {} : { skipped }) };
+  };
+  const obstacle = of.obstacle?.(peers);
+  if (obstacle !== undefined) return result(obstacle);
+  const prepared = await attempt(`${id} before`, () => of.before?.(peers));
+  for (let round = 0; prepared && round < rounds; round += 1) {
     for (const [name, run] of Object.entries(of.contenders)) {
-      try {
-        const sample = await run(peers);
+      await attempt(`${id} ${name}`, async () => {
         const list = samples[name] ?? [];
-        list.push(sample);
+        list.push(await run(peers));
         samples[name] = list;
-      } catch (thrown) {
-        console.error(`${of.id} ${name}: ${thrown instanceof Error ? thrown.message : thrown}`);
-      }
+      });
     }
   }
-  await of.after?.(peers);
-  const { id, title, claims } = of;
-  return { id, title, claims, samples };
+  await attempt(`${id} after`, () => of.after?.(peers));
+  return result();
+};
+
+/** Writes something of every kind, stops our server and checks every byte that it has. */
+const verified = async (millrace: Millrace): Promise<string> => {
+  await millrace.topic("verified", 16);
+  const flags = { topic: "verified", partitions: 16, records: 50_000 };
+  await millrace.load("produce", { ...flags, size: 100 });
+  await millrace.load("client-produce", { ...flags, size: 1024 });
+  await millrace.stop();
+  return millrace.verify();
 };
 
 const directory = mkdtempSync(join(tmpdir(), "millrace-bench-"));
 const startedMs = performance.now();
 const results: CaseResult[] = [];
+let verdict = "";
 try {
   const peers = await start(directory);
-  const idle: Sample = {
-    readySeconds: peers.millrace.readySeconds,
-    idleRssMiB: peers.millrace.rssMiB(),
-  };
-  const claims = [
-    { metric: "readySeconds", better: "less", must: 2, aim: 1 },
-    { metric: "idleRssMiB", better: "less", must: 150 },
-  ] as const;
-  results.push({ id: "start", title: "start", claims, samples: { millrace: [idle] } });
+  console.error(`peers started: ${((performance.now() - startedMs) / 1000).toFixed(0)} s`);
   for (const of of cases(scale)) {
     if (!of.id.includes(values.only)) continue;
     const result = await measure(of, peers);
     results.push(result);
-    console.error(
-      tableOf(rowsOf([result]))
-        .split("\n")
-        .slice(2)
-        .join("\n"),
-    );
+    console.error(tableOf([result]).split("\n").slice(2).join("\n"));
   }
   await peers.kafka.disconnect();
-  await peers.millrace.stop();
+  await attempt("log verify of our server after all cases", async () => {
+    verdict = await verified(peers.millrace);
+  });
 } finally {
   await stopAll();
   rmSync(directory, { recursive: true, force: true });
 }
-const rows = rowsOf(results);
-console.log(
-  `${machine()}; ${rounds} round(s), ${((performance.now() - startedMs) / 60_000).toFixed(1)} min\n`,
-);
-console.log(tableOf(rows));
+const minutes = ((performance.now() - startedMs) / 60_000).toFixed(1);
+const took = results.map(({ id, seconds }) => `${id} ${seconds.toFixed(0)} s`).join(", ");
+console.log(`${machine()}; ${rounds} round(s), ${minutes} min\n`);
+console.log(tableOf(results));
+console.log(`took: ${took}`);
+console.log(`log verify after all cases: ${verdict || "failed"}`);
 if (values.out !== undefined) {
   mkdirSync(values.out, { recursive: true });
   writeFileSync(
     join(values.out, "results.json"),
-    `${JSON.stringify({ machine: machine(), rounds, results }, undefined, 1)}\n`,
+    `${JSON.stringify({ machine: machine(), rounds, verdict, failures, results }, undefined, 1)}\n`,
   );
-  writeFileSync(join(values.out, "table.md"), tableOf(rows));
-  writeFileSync(join(values.out, "plot.svg"), plotOf(rows));
+  writeFileSync(join(values.out, "table.md"), tableOf(results));
+  writeFileSync(join(values.out, "plot.svg"), plotOf(results));
 }
-process.exit(0);
+for (const failure of failures) console.error(`FAILED ${failure}`);
+process.exit(failures.length === 0 ? 0 : 1);

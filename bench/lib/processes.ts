@@ -39,11 +39,12 @@ export const startServer = (
 export const stop = async (
   child: ChildProcess,
   signal: NodeJS.Signals = "SIGTERM",
+  patienceMs = 15_000,
 ): Promise<void> => {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   child.kill(signal);
-  const late = setTimeout(() => child.kill("SIGKILL"), 15_000);
+  const late = setTimeout(() => child.kill("SIGKILL"), patienceMs);
   await gone;
   clearTimeout(late);
 };
@@ -114,6 +115,6 @@ export const until = async (
   for (;;) {
     if (await ready().catch(() => false)) return;
     if (performance.now() > endMs) throw new Error(`${what} did not come up in ${timeoutMs} ms`);
-    await sleep(50);
+    await sleep(10);
   }
 };

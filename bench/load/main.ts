@@ -24,6 +24,8 @@ const { values, positionals } = parseArgs({
     rate: { type: "string", default: "1000" },
     seconds: { type: "string", default: "10" },
     warmup: { type: "string", default: "3" },
+    "no-consumer": { type: "string", default: "0" },
+    "any-offset": { type: "string", default: "0" },
   },
 });
 
@@ -38,6 +40,8 @@ const options: LoadOptions = {
   rate: Number(values.rate),
   seconds: Number(values.seconds),
   warmupSeconds: Number(values.warmup),
+  consumer: values["no-consumer"] === "0",
+  anyOffset: values["any-offset"] !== "0",
 };
 
 const operations: Readonly<Record<string, (options: LoadOptions) => Promise<Result>>> = {

@@ -15,6 +15,10 @@ export interface LoadOptions {
   readonly rate: number;
   readonly seconds: number;
   readonly warmupSeconds: number;
+  /** False: `rate` reads nothing back. It never does on more than one partition. */
+  readonly consumer: boolean;
+  /** `consume` takes batches of any offset: the bare transport sends the same ones again and again. */
+  readonly anyOffset: boolean;
 }
 
 export type Result = Record<string, number>;
@@ -120,7 +124,8 @@ export const one = async (options: LoadOptions): Promise<Result> => {
   await Promise.all(streams.map((stream, index) => run(stream, index, each, true)));
   const result = rates(each * options.clients, options.sizeBytes, end());
   for (const stream of streams) stream.close();
-  return { ...result, ...latencies.summary("") };
+  const acks = (each + warmup) * options.clients;
+  return { ...result, acks, ...latencies.summary("") };
 };
 
 /** One record at a time from the client's `send` to its consumer, as Kafka's end-to-end tool does. */
@@ -155,12 +160,12 @@ export const rate = async (options: LoadOptions): Promise<Result> => {
   const ends = new Latencies();
   const warmup = options.rate * options.warmupSeconds;
   const total = warmup + options.rate * options.seconds;
-  const spread = options.partitions > 1;
+  const reads = options.consumer && options.partitions === 1;
   const all = Promise.withResolvers<void>();
   let seen = 0;
   const startMs = performance.now() + 100;
   const dueMs = (i: number): number => startMs + (i * 1000) / options.rate;
-  if (!spread) {
+  if (reads) {
     await consumer.assign([{ topic: options.topic, partition: 0, from: "latest" }]);
     void (async () => {
       for await (const batch of consumer.batches()) {
@@ -195,12 +200,12 @@ export const rate = async (options: LoadOptions): Promise<Result> => {
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
   await acked.promise;
-  if (!spread) await all.promise;
+  if (reads) await all.promise;
   const taken = end();
   await client.close();
   return {
     ...rates(total, options.sizeBytes, taken),
     ...acks.summary("ack"),
-    ...(spread ? {} : ends.summary("end")),
+    ...(reads ? ends.summary("end") : {}),
   };
 };

@@ -9,6 +9,7 @@ import type { Sample } from "../lib/report.ts";
 
 interface Admin {
   connect(): Promise<void>;
+  describeCluster(): Promise<{ readonly brokers: readonly object[] }>;
   disconnect(): Promise<void>;
   createTopics(request: object): Promise<boolean>;
   deleteTopics(request: object): Promise<void>;
@@ -45,6 +46,7 @@ const properties = (directory: string): string =>
 const perMillion = (cost: Cost, records: number): Sample => ({
   clientCpuSecondsPerMillion: (cost.clientCpu / records) * 1e6,
   serverCpuSecondsPerMillion: (cost.serverCpu / records) * 1e6,
+  cpuSecondsPerMillion: ((cost.clientCpu + cost.serverCpu) / records) * 1e6,
   serverRssMaxMiB: cost.serverRssMaxMiB,
 });
 
@@ -53,6 +55,9 @@ export class Kafka {
   readonly #directory: string;
   readonly #child: ChildProcess;
   readonly #admin: Admin;
+  readonly #probe: () => Admin;
+  /** Seconds from the spawn of the process until it answered as a cluster of one broker. */
+  readySeconds = 0;
 
   private constructor(root: string, directory: string, child: ChildProcess) {
     this.#root = root;
@@ -60,11 +65,10 @@ export class Kafka {
     this.#child = child;
     const require = createRequire(join(root, "node/"));
     const { Kafka: Client, logLevel } = require("kafkajs");
-    this.#admin = new Client({
-      clientId: "bench",
-      brokers: [broker],
-      logLevel: logLevel.NOTHING,
-    }).admin();
+    const options = { clientId: "bench", brokers: [broker], logLevel: logLevel.NOTHING };
+    this.#admin = new Client(options).admin();
+    // The client's own waits between tries are longer than what they would measure.
+    this.#probe = () => new Client({ ...options, retry: { retries: 0 } }).admin();
   }
 
   static async start(root: string, directory: string): Promise<Kafka> {
@@ -85,11 +89,11 @@ export class Kafka {
     if (formatted.status !== 0)
       throw new Error(`kafka format: ${formatted.stdout}${formatted.stderr}`);
     const args = ["-Xms1g", "-Xmx1g", ...collector, ...quiet, ...classPath, "kafka.Kafka", config];
+    const spawnedMs = performance.now();
     const kafka = new Kafka(root, directory, startServer("java", args, join(directory, "log")));
-    await until("kafka", async () => {
-      await kafka.#admin.connect();
-      return true;
-    });
+    await until("kafka", () => kafka.#answers());
+    kafka.readySeconds = (performance.now() - spawnedMs) / 1000;
+    await kafka.#admin.connect();
     // Without this the first runs show a third of the steady rate: the broker's code is not compiled yet.
     await kafka.topic("warm", 16, false);
     await kafka.produce("warm", 1_500_000, 100, -1, ["linger.ms=5", "batch.size=16384"]);
@@ -205,6 +209,16 @@ export class Kafka {
       ...perMillion(cost, records),
       ...JSON.parse(output.trim().split("\n").at(-1) ?? "{}"),
     };
+  }
+
+  async #answers(): Promise<boolean> {
+    const probe = this.#probe();
+    try {
+      await probe.connect();
+      return (await probe.describeCluster()).brokers.length === 1;
+    } finally {
+      await probe.disconnect();
+    }
   }
 
   async disconnect(): Promise<void> {

@@ -36,9 +36,9 @@ export interface DiskError extends Error {
   readonly code: string;
 }
 
-/** How `Disk.open` opens: an existing file to read, an existing file to read and write, or a new file
- * (EEXIST when it is there). */
-export type OpenMode = "read" | "write" | "create";
+/** How `Disk.open` opens: an existing file to read, an existing file to read and write, the same with every
+ * write durable when it resolves (O_DSYNC), or a new file (EEXIST when it is there). */
+export type OpenMode = "read" | "write" | "writeDurably" | "create";
 
 /** An open file. Positions and sizes are bytes. Operations on one file may overlap; the caller orders
  * those that must not. */
@@ -48,8 +48,9 @@ export interface DiskFile {
    * read, fewer only at the end of the file. */
   read(target: Uint8Array, targetOffset: number, length: number, position: number): Promise<number>;
   /** Writes all chunks one after another at `position`, extending the file as needed. On failure any
-   * prefix, and after a crash any part, may have been written. Not durable before `sync`. The caller
-   * must not touch the chunks until it resolves. */
+   * prefix, and after a crash any part, may have been written. Not durable before `sync`, unless the file was
+   * opened so; then a failure means what a failed `sync` means. The caller must not touch the chunks until it
+   * resolves. */
   write(chunks: readonly Uint8Array[], position: number): Promise<void>;
   /** fdatasync: everything written before the call is durable when it resolves, including the size. After a failure nothing
    * may be assumed of what was written, and a later success proves nothing (fsyncgate). */

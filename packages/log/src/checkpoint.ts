@@ -46,8 +46,10 @@ export interface CheckpointOptions {
   readonly onCovered: (round: number) => void;
 }
 
-/** Partitions worked on at once. */
-const parallel = 4;
+/** Partitions worked on at once, beside whatever else uses the disk. */
+const parallelInBackground = 4;
+/** While nothing else does, after a recovery. */
+export const parallelAlone = 32;
 
 export class Checkpointer {
   readonly #options: CheckpointOptions;
@@ -60,13 +62,13 @@ export class Checkpointer {
   }
 
   /** Covers everything that has completed by the time of the call. Rejects when the disk fails. */
-  run(): Promise<void> {
-    if (this.#running === undefined) return this.#start();
+  run(parallel = parallelInBackground): Promise<void> {
+    if (this.#running === undefined) return this.#start(parallel);
     this.#next ??= this.#running
       .catch(() => {})
       .then(() => {
         this.#next = undefined;
-        return this.#start();
+        return this.#start(parallel);
       });
     return this.#next;
   }
@@ -76,20 +78,20 @@ export class Checkpointer {
     while (this.#running !== undefined) await this.#running.catch(() => {});
   }
 
-  #start(): Promise<void> {
-    const running = this.#checkpoint().finally(() => {
+  #start(parallel: number): Promise<void> {
+    const running = this.#checkpoint(parallel).finally(() => {
       if (this.#running === running) this.#running = undefined;
     });
     this.#running = running;
     return running;
   }
 
-  async #checkpoint(): Promise<void> {
+  async #checkpoint(parallel: number): Promise<void> {
     const { context } = this.#options;
     const failure = this.#failure ?? this.#options.failure();
     if (failure !== undefined) throw failure;
     try {
-      await this.#attempt(context);
+      await this.#attempt(context, parallel);
     } catch (thrown) {
       // A failed fsync leaves nothing to trust, and a later one that succeeds proves nothing.
       if (!isFull(thrown)) this.#failure = storageError("a checkpoint failed", thrown);
@@ -97,7 +99,7 @@ export class Checkpointer {
     }
   }
 
-  async #attempt(context: SegmentContext): Promise<void> {
+  async #attempt(context: SegmentContext, parallel: number): Promise<void> {
     const round = this.#options.completedRound();
     const captured: Captured[] = [];
     for (const partition of this.#options.partitions()) captured.push(capture(partition, round));

@@ -57,7 +57,7 @@ const preallocate = async (
   await file.close();
   await disk.rename(temporary, path);
   await disk.syncDirectory(paths.journal);
-  return disk.open(path, "write");
+  return disk.open(path, "writeDurably");
 };
 
 export class Journal {
@@ -90,7 +90,8 @@ export class Journal {
       const usable =
         (await disk.fileSize(path)) === options.fileBytes &&
         (journal.#files.length + 1) * options.fileBytes <= options.bytesMax;
-      if (usable) journal.#files.push({ file: await disk.open(path, "write"), lastRound: 0 });
+      if (usable)
+        journal.#files.push({ file: await disk.open(path, "writeDurably"), lastRound: 0 });
       else await disk.unlink(path);
     }
     if (journal.#files.length === 0) await journal.#grow(false);
@@ -144,9 +145,8 @@ export class Journal {
     this.#position += bytes;
     current.lastRound = round;
     const chunks = encodeRound(this.#options.directoryId, round, this.#durableRound, entries);
-    await current.file.write(chunks, position);
     beforeSync?.();
-    await current.file.sync();
+    await current.file.write(chunks, position);
     this.#durableRound = round;
     this.#prepareNext();
   }

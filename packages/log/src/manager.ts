@@ -10,7 +10,7 @@ import type {
   PartitionLog,
   RecoveryReport,
 } from "./api.ts";
-import { Checkpointer } from "./checkpoint.ts";
+import { Checkpointer, parallelAlone } from "./checkpoint.ts";
 import { Committer } from "./committer.ts";
 import type { LogContext } from "./context.ts";
 import { Delayed } from "./delayed.ts";
@@ -167,7 +167,7 @@ class Manager implements LogManager {
     for (const partition of this.#partitions.values()) {
       if (partition.state.kind === "online") await partition.finishIndexes();
     }
-    await this.#checkpointer.run();
+    await this.#checkpointer.run(parallelAlone);
     await writeCleanMarker(this.#context.env.disk, this.#context.committer.nextRound);
   }
 
@@ -324,7 +324,7 @@ const openWith = async (
       context.committer?.roomChanged();
     },
   });
-  if (!recovery.clean) await checkpointer.run();
+  if (!recovery.clean) await checkpointer.run(parallelAlone);
   const { journalFileBytes: fileBytes, journalBytesMax: bytesMax } = config;
   const journal = await Journal.open({ env, directoryId, fileBytes, bytesMax }, lastRound);
   journalRef.journal = journal;

@@ -31,7 +31,7 @@ export interface LoaderInput {
 }
 
 /** Partitions worked on at once. */
-const parallel = 8;
+const parallel = 32;
 
 export class PartitionLoader {
   readonly #input: LoaderInput;

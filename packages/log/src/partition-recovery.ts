@@ -91,7 +91,6 @@ export class PartitionRecovery {
       highWatermark: Number(point?.highWatermark ?? 0n),
     });
     this.#partition.directoryDirty = true;
-    this.#partition.epochs.dirty = true;
   }
 
   async #begin(): Promise<void> {
@@ -233,6 +232,8 @@ export class PartitionRecovery {
         startOffset: Number(startOffset),
       }));
       epochs.load(entries.filter((entry) => entry.startOffset <= this.#end));
+      // The file of most partitions stays as it is: ten thousand of them need not be written again.
+      epochs.dirty = epochs.entries.length < entries.length;
       return;
     }
     if (file.kind === "missing" && this.#end === this.#logStart) return;

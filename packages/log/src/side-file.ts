@@ -3,9 +3,9 @@
  * renamed, and the directory fsynced, so that a reader sees the old content or the new, whole.
  */
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
-import type { Disk } from "@millrace/env";
+import type { Disk, DiskFile } from "@millrace/env";
 import { crcOf } from "@millrace/record";
-import { isMissing } from "./disk-errors.ts";
+import { errno, isMissing } from "./disk-errors.ts";
 
 const headBytes = 8;
 
@@ -92,12 +92,15 @@ export const parentOf = (path: string): string => {
   return slash < 0 ? "." : path.slice(0, slash);
 };
 
-const removeIfThere = async (disk: Disk, path: string): Promise<void> => {
+/** A new file; what an earlier attempt left under the name is removed. */
+const createAnew = async (disk: Disk, path: string): Promise<DiskFile> => {
   try {
-    await disk.unlink(path);
+    return await disk.open(path, "create");
   } catch (thrown) {
-    if (!isMissing(thrown)) throw thrown;
+    if (errno(thrown) !== "EEXIST") throw thrown;
   }
+  await disk.unlink(path);
+  return disk.open(path, "create");
 };
 
 /** Writes a side file. With `syncParent` false the caller fsyncs the directory before relying on it. */
@@ -110,8 +113,7 @@ export const writeSideFile = async <D extends DescMessage>(
   syncParent = true,
 ): Promise<void> => {
   const temporary = `${path}.tmp`;
-  await removeIfThere(disk, temporary);
-  const file = await disk.open(temporary, "create");
+  const file = await createAnew(disk, temporary);
   try {
     await file.write([frameSideFile(magic, desc, message)], 0);
     await file.sync();

@@ -192,6 +192,11 @@ export class SimDisk {
   #handle(process: Incarnation, path: string, inode: Inode, mode: OpenMode): DiskFile {
     const run = <T>(operation: string, effect: () => T): Promise<T> =>
       this.#operate(process, operation, path, effect);
+    const sync = (): Promise<void> =>
+      run("sync", () => {
+        inode.durable = Buffer.from(inode.cached);
+        inode.changes = [];
+      });
     return {
       path,
       read: (target, targetOffset, length, position) =>
@@ -203,13 +208,10 @@ export class SimDisk {
       write: (chunks, position) => {
         if (mode === "read") throw new DiskFailure("EBADF", path);
         const bytes = Buffer.concat(chunks);
-        return run("write", () => this.#write(path, inode, bytes, position));
+        const written = run("write", () => this.#write(path, inode, bytes, position));
+        return mode === "writeDurably" ? written.then(sync) : written;
       },
-      sync: () =>
-        run("sync", () => {
-          inode.durable = Buffer.from(inode.cached);
-          inode.changes = [];
-        }),
+      sync,
       truncate: (size) => run("truncate", () => this.#change(inode, { size })),
       size: () => run("size", () => inode.cached.length),
       close: () => run("close", () => {}),

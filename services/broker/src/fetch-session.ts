@@ -37,6 +37,10 @@ interface Cursor {
   toldHighWatermark: number;
   stopWaiting: (() => void) | undefined;
   queued: boolean;
+  /** In a pump: what comes meanwhile is seen to afterwards, or its batches would be sent twice. */
+  serving: boolean;
+  /** Something came while it was served. */
+  again: boolean;
 }
 
 /** What a session takes from the broker. */
@@ -47,6 +51,9 @@ export interface FetchContext {
   readonly compressor: Compressor;
   readonly metrics: BrokerMetrics;
 }
+
+/** Cursors taken up in one turn of the event loop: the other streams' turn comes, however many one asks for. */
+const addedPerTurn = 32;
 
 /** Cursors of one stream that are read at the same time. */
 const pumpsMax = 2;
@@ -86,7 +93,7 @@ export class FetchSession {
         const request = this.#stream.tryRead() ?? (await this.#stream.read());
         if (request === undefined) return;
         if (request.open !== undefined) throw violation("a second open");
-        this.#apply(request);
+        await this.#apply(request);
         // Who does not take errors gives no more cursors.
         if (this.#full) await this.#stream.drained();
         this.#full = false;
@@ -116,7 +123,7 @@ export class FetchSession {
       cursorsMax: limits.cursorsMax,
     };
     this.#stream.write({ ...blank, opened });
-    this.#apply(first);
+    await this.#apply(first);
   }
 
   #heartbeat(): void {
@@ -127,15 +134,22 @@ export class FetchSession {
     });
   }
 
-  #apply(request: HotFetchRequest): void {
+  async #apply(request: HotFetchRequest): Promise<void> {
     for (const id of request.remove) this.#drop(id);
-    for (const wanted of request.add) this.#add(wanted);
+    for (const [i, wanted] of request.add.entries()) {
+      if (i % addedPerTurn === addedPerTurn - 1) await this.#nextTurn();
+      this.#add(wanted);
+    }
     for (const grant of request.grants) {
       const cursor = this.#cursors.get(grant.cursorId);
       if (cursor === undefined) continue;
       cursor.grantBytes = Math.min(cursor.grantBytes + grant.bytes, Number.MAX_SAFE_INTEGER);
       this.#enqueue(cursor);
     }
+  }
+
+  #nextTurn(): Promise<void> {
+    return new Promise((resolve) => this.#context.appender.clock.defer(resolve));
   }
 
   #add(wanted: HotFetchCursor): void {
@@ -154,6 +168,8 @@ export class FetchSession {
         toldHighWatermark: -1,
         stopWaiting: undefined,
         queued: false,
+        serving: false,
+        again: false,
       };
       this.#cursors.set(cursor.id, cursor);
       this.#enqueue(cursor);
@@ -184,7 +200,8 @@ export class FetchSession {
   #enqueue(cursor: Cursor): void {
     cursor.stopWaiting?.();
     cursor.stopWaiting = undefined;
-    if (cursor.queued || this.#cursors.get(cursor.id) !== cursor) return;
+    cursor.again = cursor.serving;
+    if (cursor.serving || cursor.queued || this.#cursors.get(cursor.id) !== cursor) return;
     cursor.queued = true;
     this.#ready.push(cursor);
     if (this.#pumps >= pumpsMax) return;
@@ -200,11 +217,16 @@ export class FetchSession {
       if (cursor === undefined) break;
       cursor.queued = false;
       if (this.#cursors.get(cursor.id) !== cursor) continue;
+      cursor.serving = true;
+      let more = true;
       try {
-        if (!(await this.#serve(cursor))) await this.#stream.drained();
+        more = await this.#serve(cursor);
       } catch (thrown) {
         this.#fail(cursor.id, MillraceError.from(thrown), cursor.replica);
       }
+      cursor.serving = false;
+      if (cursor.again) this.#enqueue(cursor);
+      if (!more) await this.#stream.drained();
     }
     this.#pumps -= 1;
   }

@@ -130,12 +130,15 @@ export class Controller {
 
   /** After a broker lost its unfsynced state as a sole replica: what it appends from now on has new epochs. */
   async bumpLeaderEpochs(brokerId: number): Promise<void> {
-    for (const { record, kv } of await this.#registry.allPartitions()) {
-      if (record.leader !== brokerId) continue;
-      const unchanged: Compare = { key: kv.key, target: "modRevision", equals: kv.modRevision };
-      const value = encodeRecord.partition({ ...record, leaderEpoch: record.leaderEpoch + 1 });
-      await this.#registry.write([unchanged], [{ type: "put", key: kv.key, value }]);
-    }
+    const led = (await this.#registry.allPartitions()).filter(
+      ({ record }) => record.leader === brokerId,
+    );
+    await this.#registry.replacePartitions(
+      led.map(({ record, kv }) => ({
+        kv,
+        record: { ...record, leaderEpoch: record.leaderEpoch + 1 },
+      })),
+    );
   }
 
   async createTopic(request: CreateTopicRequest): Promise<CreateTopicResponse> {

@@ -108,6 +108,31 @@ export class Registry {
     }
   }
 
+  /**
+   * Replaces partition records that are still as they were read, in as many transactions as it takes. One that has
+   * changed is left alone, and takes none of its transaction with it.
+   */
+  async replacePartitions(
+    changes: readonly { readonly kv: KeyValue; readonly record: PartitionRecord }[],
+  ): Promise<void> {
+    for (let at = 0; at < changes.length; at += chunkSize) {
+      const chunk = changes.slice(at, at + chunkSize);
+      if ((await this.#replace(chunk)) !== undefined) continue;
+      for (const change of chunk) await this.#replace([change]);
+    }
+  }
+
+  #replace(changes: readonly { readonly kv: KeyValue; readonly record: PartitionRecord }[]) {
+    return this.write(
+      changes.map(({ kv }) => ({ key: kv.key, target: "modRevision", equals: kv.modRevision })),
+      changes.map(({ kv, record }) => ({
+        type: "put",
+        key: kv.key,
+        value: encodeRecord.partition(record),
+      })),
+    );
+  }
+
   /** Removes keys, in as many transactions as it takes. */
   async remove(names: readonly string[]): Promise<void> {
     for (let at = 0; at < names.length; at += chunkSize) {

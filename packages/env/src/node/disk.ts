@@ -1,5 +1,5 @@
 /** `Disk` on a directory of the real file system. */
-import { constants } from "node:fs";
+import { constants, writev } from "node:fs";
 import * as fs from "node:fs/promises";
 import { join } from "node:path";
 import type { Disk, DiskFile, OpenMode } from "../env.ts";
@@ -10,6 +10,8 @@ const chunksPerCallMax = 1024;
 const flagsOf = (mode: OpenMode): number => {
   if (mode === "read") return constants.O_RDONLY;
   if (mode === "write") return constants.O_RDWR;
+  // As good as a write and an fdatasync, in one call: one trip to the thread pool less.
+  if (mode === "writeDurably") return constants.O_RDWR | constants.O_DSYNC;
   return constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
 };
 
@@ -28,9 +30,21 @@ const after = (chunks: readonly Uint8Array[], bytes: number): Uint8Array[] => {
   return rest;
 };
 
+/** The callback form is less work for the event loop than the handle's own. */
+const writeAt = (fd: number, chunks: readonly Uint8Array[], position: number): Promise<number> =>
+  new Promise((resolve, reject) => {
+    writev(fd, chunks, position, (error, bytesWritten) => {
+      if (error === null) resolve(bytesWritten);
+      else reject(error);
+    });
+  });
+
 class NodeFile implements DiskFile {
   readonly path: string;
   readonly #handle: fs.FileHandle;
+  /** The handle does not know of them: it must not be closed, and its number given away, under them. */
+  #writes = 0;
+  #onWritten: (() => void) | undefined;
 
   constructor(path: string, handle: fs.FileHandle) {
     this.path = path;
@@ -58,12 +72,22 @@ class NodeFile implements DiskFile {
   }
 
   async write(chunks: readonly Uint8Array[], position: number): Promise<void> {
+    this.#writes += 1;
+    try {
+      await this.#write(chunks, position);
+    } finally {
+      this.#writes -= 1;
+      if (this.#writes === 0) this.#onWritten?.();
+    }
+  }
+
+  async #write(chunks: readonly Uint8Array[], position: number): Promise<void> {
     let at = position;
     let rest = chunks;
     while (rest.length > 0) {
       const now = rest.slice(0, chunksPerCallMax);
       const bytes = now.reduce((sum, chunk) => sum + chunk.length, 0);
-      const { bytesWritten } = await this.#handle.writev(now, at);
+      const bytesWritten = await writeAt(this.#handle.fd, now, at);
       at += bytesWritten;
       rest =
         bytesWritten === bytes
@@ -84,8 +108,13 @@ class NodeFile implements DiskFile {
     return (await this.#handle.stat()).size;
   }
 
-  close(): Promise<void> {
-    return this.#handle.close();
+  async close(): Promise<void> {
+    if (this.#writes > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onWritten = resolve;
+      });
+    }
+    await this.#handle.close();
   }
 }
 

@@ -43,6 +43,25 @@ test("files are written in chunks, read back, truncated, renamed", async () => {
   });
 });
 
+test("a file is closed after its writes, whichever way it was opened", async () => {
+  await withDisk(async (disk) => {
+    await (await disk.open("a", "create")).close();
+    for (const mode of ["write", "writeDurably"] as const) {
+      const file = await disk.open("a", mode);
+      const bytes = Buffer.alloc(8 * 1024 * 1024, mode.length);
+      const written = file.write([bytes, bytes.subarray(1)], 0);
+      await file.close();
+      await written;
+      assert.equal(await disk.fileSize("a"), 2 * bytes.length - 1);
+      const again = await disk.open("a", "read");
+      const target = Buffer.alloc(bytes.length);
+      await again.read(target, 0, target.length, bytes.length - 1);
+      assert.deepEqual(target, bytes);
+      await again.close();
+    }
+  });
+});
+
 test("clock: timers are cancelled, sleeps end with their signal", async () => {
   const clock = nodeClock();
   let fired = false;

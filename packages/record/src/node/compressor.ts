@@ -62,10 +62,19 @@ const translated = (thrown: unknown, maxBytes: number): unknown =>
 
 const checkInput = (kind: CompressionName, bytes: Uint8Array, maxBytes: number): void => {
   if (kind === "zstd") checkZstdFrame(bytes);
-  else if (kind === "lz4" && lz4FrameBoundBytes(bytes, maxBytes) > maxBytes) {
+  else if (kind === "gzip" && statedBytes(bytes) > maxBytes && canExceed(bytes, maxBytes)) {
+    throw tooLarge(maxBytes);
+  } else if (kind === "lz4" && lz4FrameBoundBytes(bytes, maxBytes) > maxBytes) {
     throw tooLarge(maxBytes);
   }
 };
+
+/** What a member of gzip says it inflates to. */
+const statedBytes = (bytes: Uint8Array): number =>
+  bytes.length < 4 ? 0 : asBuffer(bytes).readUInt32LE(bytes.length - 4);
+
+/** Deflate makes at most 1032 bytes of one: a shorter member that states more is damaged, not large. */
+const canExceed = (bytes: Uint8Array, maxBytes: number): boolean => bytes.length * 1032 > maxBytes;
 
 /**
  * Zlib reads on over several members and over zeros behind them. The last four bytes of one member
@@ -73,9 +82,29 @@ const checkInput = (kind: CompressionName, bytes: Uint8Array, maxBytes: number):
  */
 const checkOutput = (kind: CompressionName, bytes: Uint8Array, result: Buffer): void => {
   if (kind !== "gzip") return;
-  const statedBytes = asBuffer(bytes).readUInt32LE(bytes.length - 4);
-  if (statedBytes !== result.length % 0x1_0000_0000)
+  if (statedBytes(bytes) !== result.length % 0x1_0000_0000)
     throw new Error("bytes follow the gzip member");
+};
+
+/** Inflations that run at once: each may need `maxBytes`, and the threads are the disk's as well. */
+const inflationsMax = 2;
+let inflations = 0;
+const waiting: (() => void)[] = [];
+
+/** Runs `inflating` in its turn; those that wait hold their input only. */
+const inTurn = async <T>(inflating: () => Promise<T>): Promise<T> => {
+  if (inflations >= inflationsMax) {
+    await new Promise<void>((resolve) => {
+      waiting.push(resolve);
+    });
+  } else inflations += 1;
+  try {
+    return await inflating();
+  } finally {
+    const next = waiting.shift();
+    if (next === undefined) inflations -= 1;
+    else next();
+  }
 };
 
 const inflate = (kind: CompressionName, bytes: Uint8Array, maxBytes: number): Promise<Buffer> => {
@@ -116,7 +145,8 @@ export const nodeCompressor: Compressor = {
     if (kind === "zstd") return promised((done) => zstdCompress(bytes, zstdOptions(level), done));
     return compressFrame(bytes);
   },
-  decompress: (kind, bytes, maxBytes) => decompressWith(inflate, kind, bytes, maxBytes),
+  decompress: (kind, bytes, maxBytes) =>
+    inTurn(() => decompressWith(inflate, kind, bytes, maxBytes)),
 };
 
 /** The same results within one microtask, for the simulator: no thread decides the order of events. */

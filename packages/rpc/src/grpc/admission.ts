@@ -15,6 +15,8 @@ export const pressedWindowBytes = 64 * 1024;
 const callOverheadBytes = 1024;
 /** For so many bytes sent, one byte of window updates is expected. */
 const sentPerOverheadByte = 256;
+/** A connection that opens so many calls too many is ended. */
+const overrunsMax = 64;
 const overheadPeriodMs = 5_000;
 /** A call that was answered is reset when its peer has not ended it by then. */
 export const endTimeoutMs = 5_000;
@@ -247,6 +249,8 @@ export class AdmittedConnection {
   /** Bytes of messages that came. */
   payloadBytes = 0;
   #calls = 0;
+  /** Calls beyond what the connection may have open. */
+  #overruns = 0;
   #settled = false;
   #over = false;
   #idleSinceMs: number;
@@ -291,12 +295,21 @@ export class AdmittedConnection {
   open(path: string, shape: CallShape, handle: StreamHandle): AdmittedStream | MillraceError {
     this.#calls += 1;
     const error = this.admission.whyNoStream(this);
-    if (error !== undefined) return error;
+    if (error !== undefined) {
+      if (this.streams.size >= this.admission.limits.streamsPerConnectionMax) this.#overrun();
+      return error;
+    }
     const stream = new AdmittedStream(this, path, shape, handle);
     this.streams.add(stream);
     this.address.streams += 1;
     this.admission.streams += 1;
     return stream;
+  }
+
+  /** Clients that know HTTP/2 wait when they have as many calls as they may; a few are on their way before they know. */
+  #overrun(): void {
+    this.#overruns += 1;
+    if (this.#overruns > overrunsMax) this.#close("streams_per_connection", false);
   }
 
   forget(stream: AdmittedStream): void {

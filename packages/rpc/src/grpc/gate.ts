@@ -32,6 +32,8 @@ import { hookConnections } from "./windows.ts";
 /** Request header by which a handler finds its call; a client's own is written over. */
 const callHeader = "millrace-call";
 const sweepIntervalMs = 250;
+/** Calls that begin in one turn of the event loop. */
+const passedPerTurn = 32;
 /** An ended call whose status can not be sent is reset after this. */
 const statusTimeoutMs = 5_000;
 
@@ -167,6 +169,8 @@ export class Gate {
   readonly #byKey = new Map<string, { handle: SocketConnection; connection: AdmittedConnection }>();
   readonly #bySession = new WeakMap<object, AdmittedConnection>();
   readonly #calls = new Map<string, GuardedCall>();
+  /** Calls that grpc-js has not got yet; no more than are admitted. */
+  readonly #waiting: { readonly stream: ServerHttp2Stream; readonly pass: () => void }[] = [];
   #callCount = 0;
   #wakeIdle: () => void = () => {};
   #sweeper: NodeJS.Timeout | undefined;
@@ -177,7 +181,9 @@ export class Gate {
     this.#injector = server.createConnectionInjector(ServerCredentials.createInsecure());
     const hooked = hookConnections(server, {
       session: (session) => this.#onSession(session),
-      stream: (stream, headers) => this.#onStream(stream, headers),
+      stream: (stream, headers, pass) => {
+        if (this.#onStream(stream, headers)) this.#passLater(stream, pass);
+      },
     });
     if (!hooked) throw new InvariantError("grpc-js hides its connections");
     this.#listener = createServer({ noDelay: true }, (socket) => this.#onSocket(socket));
@@ -296,11 +302,35 @@ export class Gate {
     headers[callHeader] = id;
     this.#calls.set(id, call);
     meterInput(stream, admitted);
+    // Until grpc-js has it, nobody else listens.
+    stream.on("error", () => {});
     stream.once("close", () => {
       this.#calls.delete(id);
       admitted.closed();
     });
     return true;
+  }
+
+  /**
+   * A handler costs many times what a stream costs. So it starts in a later turn of the event loop, with few others:
+   * streams that are opened and reset at once never get one, and a burst of calls does not hold up what is under way.
+   */
+  #passLater(stream: ServerHttp2Stream, pass: () => void): void {
+    this.#waiting.push({ stream, pass });
+    if (this.#waiting.length === 1) setImmediate(() => this.#passSome());
+  }
+
+  #passSome(): void {
+    let passed = 0;
+    while (passed < passedPerTurn) {
+      const next = this.#waiting.shift();
+      if (next === undefined) return;
+      const { stream, pass } = next;
+      if (stream.closed || stream.destroyed || stream.headersSent) continue;
+      pass();
+      passed += 1;
+    }
+    if (this.#waiting.length > 0) setImmediate(() => this.#passSome());
   }
 
   #whyNot(headers: IncomingHttpHeaders): MillraceError | undefined {

@@ -11,7 +11,7 @@ import { grpcListener } from "./server.ts";
 import {
   connectionWindowBytes,
   hookConnections,
-  raiseStreamWindow,
+  setSessionOptions,
   streamWindowBytes,
 } from "./windows.ts";
 
@@ -27,10 +27,10 @@ carrierContract("grpc-js", () => ({
 
 test("the private hooks of grpc-js are where they were", () => {
   const server = new Server();
-  assert.ok(raiseStreamWindow(server));
+  assert.ok(setSessionOptions(server, 100));
   const options: unknown = Reflect.get(server, "commonServerOptions");
   assert.deepEqual(Reflect.get(options as object, "settings").initialWindowSize, streamWindowBytes);
-  const hooks = { session: () => {}, stream: () => true };
+  const hooks = { session: () => {}, stream: () => {} };
   assert.equal(hookConnections(server, hooks), false, "there is no HTTP/2 server yet");
   server.createConnectionInjector(ServerCredentials.createInsecure());
   assert.ok(hookConnections(server, hooks));
@@ -39,7 +39,7 @@ test("the private hooks of grpc-js are where they were", () => {
 
 test("the raised windows are in force on a connection", async () => {
   const server = new Server();
-  raiseStreamWindow(server);
+  setSessionOptions(server, 100);
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) => {
       if (error === null) resolve(bound);
@@ -47,7 +47,7 @@ test("the raised windows are in force on a connection", async () => {
     });
   });
   const seen = new Promise<ServerHttp2Session>((resolve) => {
-    hookConnections(server, { session: resolve, stream: () => true });
+    hookConnections(server, { session: resolve, stream: () => {} });
   });
   const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
   await new Promise<void>((resolve) => client.waitForReady(Date.now() + 5000, () => resolve()));

@@ -33,7 +33,7 @@ import {
 } from "./limits.ts";
 import { statusOf, toMap } from "./metadata.ts";
 import { type CallObserver, noObserver, observed } from "./observer.ts";
-import { raiseStreamWindow } from "./windows.ts";
+import { setSessionOptions } from "./windows.ts";
 
 export interface GrpcServerOptions {
   readonly observer?: CallObserver;
@@ -85,8 +85,9 @@ class GrpcServer implements RpcServer {
   }
 
   async bind(endpoint: string): Promise<void> {
-    if (!raiseStreamWindow(this.#server)) throw new InvariantError("grpc-js hides its settings");
-    const { controlMessageBytesMax } = this.#admission.limits;
+    const { controlMessageBytesMax, streamsPerConnectionMax } = this.#admission.limits;
+    if (!setSessionOptions(this.#server, streamsPerConnectionMax))
+      throw new InvariantError("grpc-js hides its settings");
     const gate = new Gate(this.#server, {
       admission: this.#admission,
       // What is not served is refused by gRPC itself.

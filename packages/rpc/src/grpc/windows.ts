@@ -12,10 +12,16 @@ export const streamWindowBytes = 4 * 1024 * 1024;
 /** Window of one connection, bytes. */
 export const connectionWindowBytes = 16 * 1024 * 1024;
 
-/** Before anything listens: what new streams may send unread. */
-export const raiseStreamWindow = (server: Server): boolean => {
+/** Streams that a peer may reset at once, beyond as many as it may have open, and per second. */
+const resetBurst = 64;
+const resetRate = 50;
+
+/** Before anything listens: what new streams may send unread, and how many a peer may reset before its connection ends. */
+export const setSessionOptions = (server: Server, streamsPerConnectionMax: number): boolean => {
   const options: unknown = Reflect.get(server, "commonServerOptions");
   if (typeof options !== "object" || options === null) return false;
+  Reflect.set(options, "streamResetBurst", streamsPerConnectionMax + resetBurst);
+  Reflect.set(options, "streamResetRate", resetRate);
   const settings: unknown = Reflect.get(options, "settings");
   const raised = { ...(settings as object | undefined), initialWindowSize: streamWindowBytes };
   return Reflect.set(options, "settings", raised);
@@ -23,8 +29,8 @@ export const raiseStreamWindow = (server: Server): boolean => {
 
 export interface ConnectionHooks {
   session(session: ServerHttp2Session): void;
-  /** False: grpc-js does not get the call. */
-  stream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean;
+  /** `pass` gives the call to grpc-js, at once or later; without it, grpc-js does not get it. */
+  stream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, pass: () => void): void;
 }
 
 /** Once there is an HTTP/2 server: raises what a connection may send unread, and hooks connections and calls. */
@@ -41,7 +47,7 @@ export const hookConnections = (server: Server, hooks: ConnectionHooks): boolean
     if (handle === undefined || inner.length > 1) return false;
     http2Server.removeAllListeners("stream");
     http2Server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest) => {
-      if (hooks.stream(stream, headers)) handle.call(http2Server, stream, headers, ...rest);
+      hooks.stream(stream, headers, () => handle.call(http2Server, stream, headers, ...rest));
     });
   }
   return servers.size > 0;
