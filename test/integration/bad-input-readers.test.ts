@@ -50,12 +50,12 @@ const openStreams = async (): Promise<number> => {
 test("10,000 streams: those above the bound are ADMISSION_REJECTED, the rest go on", {
   timeout: 60_000,
 }, async () => {
-  await withSessions(40, async (sessions) => {
+  await withSessions(100, async (sessions) => {
     let waiting = 10_000;
     const refused = Promise.withResolvers<void>();
     let count = 0;
     for (const session of sessions) {
-      for (let i = 0; i < 250; i += 1) {
+      for (let i = 0; i < 100; i += 1) {
         void rawOn(session, fetchPath, framed(field(1, "")), { end: false }).then(({ error }) => {
           if (error === undefined) return;
           checkClear(
@@ -91,7 +91,7 @@ test("clients are told how many streams a connection may have", async () => {
   await withSessions(1, async ([session]) => {
     assert.ok(session !== undefined);
     await new Promise((resolve) => session.once("remoteSettings", resolve));
-    assert.equal(session.remoteSettings.maxConcurrentStreams, 256);
+    assert.equal(session.remoteSettings.maxConcurrentStreams, 128);
   });
 });
 
