@@ -7,6 +7,8 @@ import { create } from "@bufbuild/protobuf";
 import { ErrorCode } from "@millrace/errors";
 import { ProduceOnceRequestSchema, ProduceService } from "@millrace/proto/broker";
 import { methodOf } from "@millrace/rpc";
+import { SeededRandom } from "@millrace/sim";
+import { frameAttacks } from "../hostile/frames.ts";
 import { badInputSite, checkClear, field, framed, rawOn } from "./bad-input.ts";
 
 const ends = { "big-0": 40n, "t-0": 10n, "t-1": 0n };
@@ -73,6 +75,16 @@ test("10,000 streams: those above the bound are ADMISSION_REJECTED, the rest go 
   });
   for (let i = 0; i < 100 && (await openStreams()) > 10; i += 1) await sleep(100);
   assert.ok((await openStreams()) <= 10, "everything is given back");
+});
+
+test("resets without end, and frames that break HTTP/2, close the connection, and are counted", async () => {
+  const [host = "", port] = site.endpoint.split(":");
+  const target = { host, port: Number(port), topic: "t", patienceMs: 10_000 };
+  const bad = ["streams opened and reset at once", "windows that overflow"];
+  for (const attack of frameAttacks.filter(({ name }) => bad.includes(name))) {
+    assert.equal(await attack.run(target, new SeededRandom(1)), "closed", attack.name);
+  }
+  assert.equal(await refusals("protocol"), bad.length);
 });
 
 test("clients are told how many streams a connection may have", async () => {

@@ -18,10 +18,22 @@ import { batchesKept } from "../../packages/log/src/producers.ts";
 import { inflatedBytesMax } from "../../packages/log/src/reader.ts";
 import { operationsMax, requestBytesMax } from "../../packages/metadata/src/limits.ts";
 import { ELEMENTS_MAX } from "../../packages/record/src/hot-common.ts";
-import { endTimeoutMs, pressedWindowBytes } from "../../packages/rpc/src/grpc/admission.ts";
+import { inflationsMax } from "../../packages/record/src/node/compressor.ts";
+import {
+  endTimeoutMs,
+  overrunsMax,
+  pressedWindowBytes,
+} from "../../packages/rpc/src/grpc/admission.ts";
 import { readAheadMessages, writeQueueBytesMax } from "../../packages/rpc/src/grpc/duplex.ts";
-import { connectionWindowBytes, streamWindowBytes } from "../../packages/rpc/src/grpc/windows.ts";
+import { passedPerTurn } from "../../packages/rpc/src/grpc/gate.ts";
+import {
+  connectionWindowBytes,
+  resetBurst,
+  resetRate,
+  streamWindowBytes,
+} from "../../packages/rpc/src/grpc/windows.ts";
 import { depthMax, elementsMax } from "../../packages/rpc/src/prescan.ts";
+import { addedPerTurn } from "../../services/broker/src/fetch-session.ts";
 import { admissionOf } from "../../services/standalone/src/config.ts";
 
 const path = fileURLToPath(new URL("../../docs/guides/limits.md", import.meta.url));
@@ -97,14 +109,21 @@ const fixed = new Map<string, number>([
   ...prefixed("", { connectionWindowBytes, streamWindowBytes, pressedWindowBytes, endTimeoutMs }),
   ...prefixed("", { readAheadMessages, writeQueueBytesMax, elementsMax, depthMax, ELEMENTS_MAX }),
   ...prefixed("", { errorTextBytesMax, inflatedBytesMax, BODY_BYTES_MAX, HEADER_NAME_BYTES_MAX }),
-  ...prefixed("", { batchesKept, operationsMax, requestBytesMax, roundPayloadBytesMax }),
+  ...prefixed("", { overrunsMax, resetBurst, resetRate, passedPerTurn, addedPerTurn }),
+  ...prefixed("", {
+    inflationsMax,
+    batchesKept,
+    operationsMax,
+    requestBytesMax,
+    roundPayloadBytesMax,
+  }),
   ...prefixed("", { reserveFileBytesMax, topicNameMax: longestName }),
   ["sessionMemoryMib", sessionMemoryMib * mib],
   ["producerExpiryMs", logConfigOf(topicConfigOf({})).producerExpiryMs],
 ]);
 
 /** Rows about something that has no number. */
-const numberless = new Set(["framing", "encoding"]);
+const numberless = new Set(["framing", "encoding", "protocol"]);
 const topicDefaults = new Map(integers(topicSchema));
 /** Topic configs that are times and sizes, and bound nothing that a client or an operator could run into. */
 const notLimits = new Set([
@@ -173,7 +192,7 @@ test("every label of refusals, every metric and every error code in limits.md is
     assert.ok(metrics.has(name), `there is no metric ${name}`);
   }
   const others = new Set(["MILLRACE", "GOAWAY", "SETTINGS", "ENHANCE_YOUR_CALM", "REFUSED_STREAM"]);
-  others.add("RESOURCE_EXHAUSTED");
+  for (const name of ["RESOURCE_EXHAUSTED", "MAX_CONCURRENT_STREAMS"]) others.add(name);
   for (const [, name = ""] of page.matchAll(/\b([A-Z]{3,}(?:_[A-Z]+)+)\b/g)) {
     const known = errorCodeByName(name) !== undefined || others.has(name) || fixed.has(name);
     assert.ok(known, `there is no error ${name}`);

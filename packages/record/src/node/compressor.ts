@@ -87,7 +87,7 @@ const checkOutput = (kind: CompressionName, bytes: Uint8Array, result: Buffer): 
 };
 
 /** Inflations that run at once: each may need `maxBytes`, and the threads are the disk's as well. */
-const inflationsMax = 2;
+export const inflationsMax = 2;
 let inflations = 0;
 const waiting: (() => void)[] = [];
 

@@ -16,7 +16,7 @@ const callOverheadBytes = 1024;
 /** For so many bytes sent, one byte of window updates is expected. */
 const sentPerOverheadByte = 256;
 /** A connection that opens so many calls too many is ended. */
-const overrunsMax = 64;
+export const overrunsMax = 64;
 const overheadPeriodMs = 5_000;
 /** A call that was answered is reset when its peer has not ended it by then. */
 export const endTimeoutMs = 5_000;

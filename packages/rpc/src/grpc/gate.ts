@@ -33,7 +33,9 @@ import { hookConnections } from "./windows.ts";
 const callHeader = "millrace-call";
 const sweepIntervalMs = 250;
 /** Calls that begin in one turn of the event loop. */
-const passedPerTurn = 32;
+export const passedPerTurn = 32;
+/** What Node ends a connection with for its peer's frames: too many resets or bad ones, or what breaks HTTP/2. */
+const protocolFaults = new Set(["ERR_HTTP2_ERROR", "ERR_HTTP2_TOO_MANY_INVALID_FRAMES"]);
 /** An ended call whose status can not be sent is reset after this. */
 const statusTimeoutMs = 5_000;
 
@@ -275,6 +277,9 @@ export class Gate {
     const { handle, connection } = found;
     handle.session = session;
     this.#bySession.set(session, connection);
+    session.on("error", ({ code }: NodeJS.ErrnoException) => {
+      if (protocolFaults.has(code ?? "")) this.#options.admission.refused("protocol");
+    });
     session.once("remoteSettings", () => connection.settled());
     session.on("remoteSettings", () => connection.controlFrame());
     session.on("ping", () => connection.controlFrame());

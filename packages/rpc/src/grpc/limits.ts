@@ -80,6 +80,7 @@ export const limitNames = [
   "connections_per_address",
   "connection_rate",
   "preface",
+  "protocol",
   "connection_idle",
   "streams",
   "streams_per_address",

@@ -13,8 +13,8 @@ export const streamWindowBytes = 4 * 1024 * 1024;
 export const connectionWindowBytes = 16 * 1024 * 1024;
 
 /** Streams that a peer may reset at once, beyond as many as it may have open, and per second. */
-const resetBurst = 32;
-const resetRate = 50;
+export const resetBurst = 32;
+export const resetRate = 50;
 
 /** Before anything listens: what new streams may send unread, and how many a peer may reset before its connection ends. */
 export const setSessionOptions = (server: Server, streamsPerConnectionMax: number): boolean => {
