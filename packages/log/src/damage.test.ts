@@ -118,3 +118,30 @@ test("a partition that recovery gave up stays so until somebody has put it right
   });
 });
 
+test("a batch whose length in offsets is damaged is damage, not the end of what can be read", async () => {
+  await withDirectory(async (at) => {
+    const manager = await at.open();
+    const log = await manager.create(topicA, "t", 0, config);
+    const values = ["a", "b", "c"].map((value) => ({ value, timestampMs: 1000 }));
+    await appendAll(log, [batchOf(values)]);
+    const path = `${directory}/${"0".repeat(20)}.log`;
+    const bytes = readFileSync(at.path(path));
+    const body = bytes.length;
+    // Every single bit: the read must fail, or there must be something to read.
+    for (let position = 40; position < body; position += 1) {
+      for (const bit of [1, 4, 64]) {
+        const damaged = Buffer.from(bytes);
+        damaged[position] = (damaged[position] ?? 0) ^ bit;
+        writeFileSync(at.path(path), damaged);
+        const found = await log.read(0, 1000, "log_end").catch((thrown: unknown) => {
+          assert.ok(isOffline(thrown));
+          return undefined;
+        });
+        assert.ok(found === undefined || found.bytes > 0, `byte ${position}`);
+        if (log.state.kind === "offline") Object.assign(log, { state: { kind: "online" } });
+      }
+    }
+    await manager.close(false);
+  });
+});
+

@@ -284,12 +284,14 @@ const select = (buffer: Buffer, offset: number, endOffset: number, maxBytes: num
       if (start < 0 && batch.baseOffset > offset)
         return { at, reason: `offset ${offset} is missing` };
       const tooMuch = start >= 0 && batch.bodyEnd - start > maxBytes;
-      if (lastOffset >= endOffset || tooMuch) {
+      const past = lastOffset >= endOffset || tooMuch;
+      // Where a batch ends its body says: nothing is concluded from a damaged one, not even that there is nothing to read.
+      if ((start < 0 || !past) && !bodyCrcMatches(buffer, batch)) {
+        if (start < 0) return { at, reason: "body CRC is wrong" };
         nextOffset = batch.baseOffset;
         break;
       }
-      if (!bodyCrcMatches(buffer, batch)) {
-        if (start < 0) return { at, reason: "body CRC is wrong" };
+      if (past) {
         nextOffset = batch.baseOffset;
         break;
       }
