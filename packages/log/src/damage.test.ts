@@ -145,3 +145,19 @@ test("a batch whose length in offsets is damaged is damage, not the end of what 
   });
 });
 
+test("damage in the segment that the log starts in is told as such when a time is looked up", async () => {
+  await withDirectory(async (at) => {
+    const first = await at.open();
+    const log = await first.create(topicA, "t", 0, config);
+    await fill(log, 30);
+    await log.advanceLogStart(5);
+    await first.close(true);
+    at.flip(`${directory}/${"0".repeat(20)}.log`, 1200);
+    rmSync(at.path(`${directory}/${"0".repeat(20)}.timeindex`));
+    const again = await at.open();
+    await assert.rejects(logOf(again).offsetForTimestamp(1007), isOffline);
+    assert.equal(logOf(again).state.kind, "offline");
+    await again.close(false);
+  });
+});
+
