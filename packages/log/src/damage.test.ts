@@ -161,3 +161,21 @@ test("damage in the segment that the log starts in is told as such when a time i
   });
 });
 
+test("a segment under the name of another takes its partition offline, not the directory", async () => {
+  await withDirectory(async (at) => {
+    const first = await at.open();
+    const log = await first.create(topicA, "t", 0, config);
+    await fill(log, 30);
+    await log.becomeLeader(2);
+    await fill(log, 40);
+    await first.close(true);
+    const name = (offset: number): string =>
+      at.path(`${directory}/${String(offset).padStart(20, "0")}.log`);
+    copyFileSync(name(0), name(45));
+    rmSync(at.path(`${directory}/leader-epochs`));
+    const again = await at.open();
+    assert.equal(logOf(again).state.kind, "offline");
+    await again.close(false);
+  });
+});
+
