@@ -179,3 +179,28 @@ test("a segment under the name of another takes its partition offline, not the d
   });
 });
 
+test("recovery points that are older than the clean marker, or of no topic, are not believed as they are", async () => {
+  await withDirectory(async (at) => {
+    const points = ["recovery-points", "recovery-points.copy"].map((name) => at.path(name));
+    const first = await at.open();
+    const log = await first.create(topicA, "t", 0, config);
+    await fill(log, 5);
+    await log.flush();
+    const old = readFileSync(points[0] ?? "");
+    await fill(log, 5);
+    await first.close(true);
+    for (const path of points) writeFileSync(path, old);
+    const second = await at.open();
+    assert.equal(second.recovery.clean, false);
+    assert.equal((await readAll(logOf(second), 0)).length <= 10, true);
+    assert.equal(logOf(second).logEndOffset, 10);
+    await second.close(true);
+    const nobody = create(RecoveryPointsSchema, { points: [{ topicId: Buffer.alloc(3) }] });
+    const framed = frameSideFile(magics.recoveryPoints, RecoveryPointsSchema, nobody);
+    for (const path of points) writeFileSync(path, framed);
+    await verifyDirectory(nodeDisk(at.root), nodeCompressor);
+    const third = await at.open();
+    assert.equal(logOf(third).logEndOffset, 10);
+    await third.close(true);
+  });
+});
