@@ -19,7 +19,7 @@ const { counts, findings } = await fuzz(await targets(), {
   goOn: () => performance.now() < endMs,
 });
 console.log(summary(counts));
-for (const { target, hex, error } of findings)
-  console.log(`\nFOUND in ${target}\n${hex}\n${error}`);
+for (const { target, input, error } of findings)
+  console.log(`\nFOUND in ${target}\n${input}\n${error}`);
 console.log(`findings: ${findings.length}`);
 process.exit(findings.length === 0 ? 0 : 1);
