@@ -182,8 +182,13 @@ export class Controller {
   }
 
   async deleteTopic(request: DeleteTopicRequest): Promise<{ revision: bigint }> {
+    const { length } = request.topicId;
+    if (length !== 0 && length !== 16) {
+      const text = `a topic id of ${length} bytes: send the 16 bytes of an id, or none`;
+      throw new MillraceError(ErrorCode.INVALID_REQUEST, text);
+    }
     const topic = await this.#registry.topic(request.name);
-    if (request.topicId.length > 0 && topicIdOf(request.topicId) !== topic.id) {
+    if (length > 0 && topicIdOf(request.topicId) !== topic.id) {
       throw new MillraceError(
         ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
         `topic ${request.name} has id ${topic.id}, not the one asked for: it was made again`,
