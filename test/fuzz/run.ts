@@ -6,7 +6,8 @@ import { isRefusal, type Target } from "./targets.ts";
 
 export interface Finding {
   readonly target: string;
-  readonly hex: string;
+  /** Bytes in hex, or how to make the input again. */
+  readonly input: string;
   readonly error: string;
 }
 
@@ -42,7 +43,7 @@ const one = async (target: Target, bytes: Buffer, count: Count): Promise<Finding
   if (error === undefined && ms > inputMsMax) error = new Error(`took ${ms.toFixed(0)} ms`);
   if (error === undefined) return undefined;
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  return { target: target.name, hex: bytes.toString("hex"), error: text };
+  return { target: target.name, input: bytes.toString("hex"), error: text };
 };
 
 /** Replays the corpus, then fuzzes. Same seed, same inputs. Stops a target at its first finding. */

@@ -21,6 +21,7 @@ import { magics, readSideFile, writeSideFile } from "./side-file.ts";
 
 /** Version of everything that this code writes. */
 export const FORMAT_VERSION = 1;
+const TOPIC_ID_BYTES = 16;
 
 const unusable = (what: string): MillraceError =>
   new MillraceError(ErrorCode.DATA_DIRECTORY_UNUSABLE, what);
@@ -119,6 +120,7 @@ export const readRecoveryPoints = async (
   for (const path of [paths.recoveryPoints, paths.recoveryPointsCopy]) {
     const found = await readSideFile(disk, path, magics.recoveryPoints, RecoveryPointsSchema);
     if (found.kind !== "ok") continue;
+    if (found.message.points.some(({ topicId }) => topicId.length !== TOPIC_ID_BYTES)) continue;
     const points = new Map<string, RecoveryPoint>();
     for (const point of found.message.points) {
       points.set(planKey(topicIdOf(point.topicId), point.partition), point);
@@ -168,7 +170,7 @@ export const readPartitionMeta = async (
   if (message.formatVersion > FORMAT_VERSION) return `its format ${message.formatVersion} is newer`;
   const same =
     message.clusterId === identity.clusterId &&
-    topicIdOf(message.topicId) === topicId &&
+    topicIdBytes(topicId).every((byte, i) => byte === message.topicId[i]) &&
     message.partition === partition;
   return same ? message : "its meta file is another partition's";
 };

@@ -245,8 +245,10 @@ const recover = async (options: LogManagerOptions, context: LogContext, owner: P
   const startedMs = env.clock.monoMs();
   const marker = await takeCleanMarker(env.disk);
   const points = await readRecoveryPoints(env.disk);
-  const clean = marker !== undefined && points !== undefined;
   const after = points === undefined ? undefined : lastRoundOf(points);
+  // The marker vouches for the points that were written right before it, not for older ones that came back.
+  const covered = points?.size === 0 || after === Number(marker?.nextJournalRound ?? 0n) - 1;
+  const clean = marker !== undefined && points !== undefined && covered;
   const plan = clean ? undefined : await scanJournal(env.disk, context.directoryId, after);
   const loader = new PartitionLoader({ options, context, owner, points, plan, clean });
   const partitions = await loader.loadAll();

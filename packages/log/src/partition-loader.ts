@@ -11,7 +11,7 @@ import { Partition, type PartitionOwner } from "./partition.ts";
 import { loadClean } from "./partition-clean.ts";
 import { PartitionDamage, PartitionRecovery, type RecoveryCounts } from "./partition-recovery.ts";
 import { parsePartitionDirectory, paths } from "./paths.ts";
-import { rescue } from "./rescue.ts";
+import { keepOffline, readOfflineReason, rescue } from "./rescue.ts";
 import { deletedSuffix } from "./segment-files.ts";
 
 export const emptyCounts = (): RecoveryCounts => ({
@@ -97,8 +97,11 @@ export class PartitionLoader {
     const partition = new Partition(owner, topicId, topic, index, config);
     const point = points?.get(planKey(topicId, index));
     partition.lastPoint = point;
-    if (typeof meta === "string") {
-      partition.takeOffline(meta);
+    const reason = await readOfflineReason(disk, directory);
+    if (reason !== undefined || typeof meta === "string") {
+      // Once the meta file is right again, nobody knows any more what the journal had.
+      if (entries.length > 0) await this.#giveUp(partition, reason ?? String(meta), entries);
+      else partition.takeOffline(reason ?? String(meta));
       return partition;
     }
     await removeLeftovers(disk, directory);
@@ -125,8 +128,19 @@ export class PartitionLoader {
       const damaged =
         thrown instanceof PartitionDamage || hasCode(thrown, ErrorCode.PARTITION_OFFLINE);
       if (!damaged) throw thrown;
-      await rescue(context.env.disk, partition.directory, entries);
-      partition.takeOffline(thrown.message);
+      await this.#giveUp(partition, thrown.message, entries);
     }
+  }
+
+  /** Offline for good: also after the next start, when the journal will have gone on. */
+  async #giveUp(
+    partition: Partition,
+    reason: string,
+    entries: readonly PlannedEntry[],
+  ): Promise<void> {
+    const { disk } = this.#input.context.env;
+    await rescue(disk, partition.directory, entries);
+    await keepOffline(disk, partition.directory, reason);
+    partition.takeOffline(reason);
   }
 }

@@ -238,8 +238,11 @@ export class PartitionRecovery {
     }
     if (file.kind === "missing" && this.#end === this.#logStart) return;
     for (const segment of this.#before()) {
-      await this.#visit(segment, (batch) => {
-        epochs.assign(batch.header.leaderEpoch, batch.header.baseOffset);
+      await this.#visit(segment, ({ header: { leaderEpoch, baseOffset } }) => {
+        const last = epochs.entries.at(-1);
+        if (last !== undefined && (leaderEpoch < last.leaderEpoch || baseOffset < last.startOffset))
+          throw new PartitionDamage(`${segment.path}: epochs or offsets fall at ${baseOffset}`);
+        epochs.assign(leaderEpoch, baseOffset);
         return true;
       });
     }

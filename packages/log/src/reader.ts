@@ -85,11 +85,14 @@ export class PartitionReader {
 
   async offsetForTimestamp(timestampMs: number): Promise<TimestampOffset | undefined> {
     const owner = this.#owner;
-    owner.readEnd(owner.logStartOffset, "high_watermark");
+    const startOffset = owner.logStartOffset;
+    owner.readEnd(startOffset, "high_watermark");
     for (const segment of [...owner.segments]) {
       if (segment.endOffset <= owner.logStartOffset || segment.sizeBytes === 0) continue;
       if (segment.baseOffset >= owner.highWatermark) return undefined;
-      const found = await this.#guard(segment.baseOffset, "high_watermark", async () => {
+      // The log may begin inside of the segment.
+      const first = Math.max(segment.baseOffset, startOffset);
+      const found = await this.#guard(first, "high_watermark", async () => {
         if ((await this.maxTimestampOf(segment)) < timestampMs) return undefined;
         const row = await this.#rowFor(segment, (rows) => rowForTimestamp(rows, timestampMs));
         return this.#walk(segment, row?.position ?? 0, (batch, body) =>
@@ -105,12 +108,14 @@ export class PartitionReader {
 
   async maxTimestamp(): Promise<TimestampOffset | undefined> {
     const owner = this.#owner;
-    owner.readEnd(owner.logStartOffset, "high_watermark");
+    const startOffset = owner.logStartOffset;
+    owner.readEnd(startOffset, "high_watermark");
     const endOffset = owner.highWatermark;
     let largestMs = -1;
     for (const segment of [...owner.segments]) {
       if (segment.endOffset <= owner.logStartOffset || segment.baseOffset >= endOffset) continue;
-      const ms = await this.#guard(segment.baseOffset, "high_watermark", () =>
+      const first = Math.max(segment.baseOffset, startOffset);
+      const ms = await this.#guard(first, "high_watermark", () =>
         this.#maxTimestampBelow(segment, endOffset),
       );
       largestMs = Math.max(largestMs, ms);
@@ -284,12 +289,14 @@ const select = (buffer: Buffer, offset: number, endOffset: number, maxBytes: num
       if (start < 0 && batch.baseOffset > offset)
         return { at, reason: `offset ${offset} is missing` };
       const tooMuch = start >= 0 && batch.bodyEnd - start > maxBytes;
-      if (lastOffset >= endOffset || tooMuch) {
+      const past = lastOffset >= endOffset || tooMuch;
+      // Where a batch ends its body says: nothing is concluded from a damaged one, not even that there is nothing to read.
+      if ((start < 0 || !past) && !bodyCrcMatches(buffer, batch)) {
+        if (start < 0) return { at, reason: "body CRC is wrong" };
         nextOffset = batch.baseOffset;
         break;
       }
-      if (!bodyCrcMatches(buffer, batch)) {
-        if (start < 0) return { at, reason: "body CRC is wrong" };
+      if (past) {
         nextOffset = batch.baseOffset;
         break;
       }

@@ -1,7 +1,42 @@
-/** Journal entries of a partition that can not be recovered, kept beside it before the journal goes on. */
+/**
+ * What is kept of a partition that can not be recovered, before the journal goes on: the next start has the damage before
+ * it no more, and must not take what is left for the whole log.
+ */
 import type { Disk } from "@millrace/env";
 import { entryKinds } from "./journal-format.ts";
 import type { PlannedEntry } from "./journal-scan.ts";
+import { unlinkIfThere } from "./segment-files.ts";
+import { parentOf, readWhole } from "./side-file.ts";
+
+/** Why a partition stays offline, for people, who remove the file once they have put the partition right. */
+export const offlinePath = (directory: string): string => `${directory}/offline`;
+
+/** The reason in a partition's offline file, or undefined when there is none. */
+export const readOfflineReason = async (
+  disk: Disk,
+  directory: string,
+): Promise<string | undefined> => {
+  const path = offlinePath(directory);
+  if ((await disk.fileSize(path)) === undefined) return undefined;
+  const reason = (await readWhole(disk, path)).toString().trim();
+  return `${reason}: restore the partition, then remove ${path}`;
+};
+
+/** Writes the offline file, durably, unless there is one. */
+export const keepOffline = async (disk: Disk, directory: string, reason: string): Promise<void> => {
+  const path = offlinePath(directory);
+  if ((await disk.fileSize(path)) !== undefined) return;
+  await unlinkIfThere(disk, `${path}.tmp`);
+  const file = await disk.open(`${path}.tmp`, "create");
+  try {
+    await file.write([Buffer.from(`${reason}\n`)], 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await disk.rename(`${path}.tmp`, path);
+  await disk.syncDirectory(parentOf(path));
+};
 
 /** Writes the sound batches to `rescued-<round>.segment`, a `millrace.storage.v1.Segment`, durably. */
 export const rescue = async (
@@ -14,6 +49,7 @@ export const rescue = async (
   if (first === undefined) return;
   const path = `${directory}/rescued-${first.round}.segment`;
   if ((await disk.fileSize(path)) !== undefined) return;
+  await unlinkIfThere(disk, `${path}.tmp`);
   const target = await disk.open(`${path}.tmp`, "create");
   try {
     let at = 0;

@@ -16,6 +16,7 @@ import { isMissing } from "./disk-errors.ts";
 import { entryKinds } from "./journal-format.ts";
 import { type JournalPlan, planKey, scanJournal } from "./journal-scan.ts";
 import { parsePartitionDirectory, paths } from "./paths.ts";
+import { offlinePath, readOfflineReason } from "./rescue.ts";
 import type { Segment } from "./segment.ts";
 import { deletedSuffix } from "./segment-files.ts";
 import { decodeIndex, INDEX_ENTRY_BYTES, type IndexRow } from "./segment-index.ts";
@@ -129,6 +130,8 @@ class PartitionCheck {
     const path = `${this.#directory}/meta`;
     const meta = await readSideFile(this.#disk, path, magics.partitionMeta, PartitionMetaSchema);
     if (meta.kind !== "ok") this.#damage(path, 0, `the file is ${meta.kind}`);
+    const offline = await readOfflineReason(this.#disk, this.#directory);
+    if (offline !== undefined) this.#damage(offlinePath(this.#directory), 0, offline);
     const segments = await listSegments(this.#disk, this.#directory);
     const durable = point === undefined ? 0 : Number(point.offset);
     this.#logStart = Number(point?.logStartOffset ?? 0n);

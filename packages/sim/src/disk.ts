@@ -36,6 +36,12 @@ export type CrashModel =
   /** Power is cut: anything not fsynced may be lost, torn or kept. */
   | "power";
 
+/** A disk at rest: what is on it, all of it durable. */
+export interface DiskImage {
+  readonly files: ReadonlyMap<string, Buffer>;
+  readonly directories: readonly string[];
+}
+
 class DiskFailure extends Error {
   readonly code: string;
 
@@ -84,6 +90,26 @@ export class SimDisk {
 
   constructor(random: SeededRandom) {
     this.#random = random;
+  }
+
+  /** A disk that holds an image's files. */
+  static of(image: DiskImage, random: SeededRandom): SimDisk {
+    const disk = new SimDisk(random);
+    disk.#directories = new Set(image.directories);
+    disk.#durableDirectories = new Set(image.directories);
+    for (const [path, content] of image.files) {
+      const inode = { durable: Buffer.from(content), cached: Buffer.from(content), changes: [] };
+      disk.#files.set(path, inode);
+      disk.#durableFiles.set(path, inode);
+    }
+    return disk;
+  }
+
+  /** A copy of everything as the next read would see it. */
+  image(): DiskImage {
+    const files = new Map<string, Buffer>();
+    for (const path of this.paths()) files.set(path, Buffer.from(this.content(path) ?? []));
+    return { files, directories: [...this.#directories] };
   }
 
   get usedBytes(): number {

@@ -1,3 +1,3 @@
-export { type CrashModel, SimDisk } from "./disk.ts";
+export { type CrashModel, type DiskImage, SimDisk } from "./disk.ts";
 export { Incarnation, Kernel } from "./kernel.ts";
 export { SeededRandom } from "./random.ts";

@@ -66,6 +66,10 @@ test("topics are made, grown, changed and deleted; nothing is left over", async 
   assert.deepEqual(kv && decodeRecord.topic(kv).configs, { "segment.bytes": "1MiB" });
   const other = create(DeleteTopicRequestSchema, { name: "t", topicId: new Uint8Array(16) });
   await refused(controller.deleteTopic(other), ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
+  for (const length of [1, 15, 17]) {
+    const odd = create(DeleteTopicRequestSchema, { name: "t", topicId: Buffer.alloc(length) });
+    await refused(controller.deleteTopic(odd), ErrorCode.INVALID_REQUEST);
+  }
   await controller.deleteTopic(create(DeleteTopicRequestSchema, { name: "t" }));
   assert.equal(await partitions(), 0);
   const gone = create(DeleteTopicRequestSchema, { name: "t" });

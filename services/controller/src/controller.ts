@@ -183,15 +183,13 @@ export class Controller {
   }
 
   async deleteTopic(request: DeleteTopicRequest): Promise<{ revision: bigint }> {
-    const topic = await this.#registry.topic(request.name);
-    const idBytes = request.topicId.length;
-    if (idBytes > 0 && idBytes !== 16) {
-      throw new MillraceError(
-        ErrorCode.INVALID_REQUEST,
-        `topic_id has ${idBytes} bytes: send 16, or none to delete by name`,
-      );
+    const { length } = request.topicId;
+    if (length !== 0 && length !== 16) {
+      const text = `topic_id has ${length} bytes: send 16, or none to delete by name`;
+      throw new MillraceError(ErrorCode.INVALID_REQUEST, text);
     }
-    if (idBytes > 0 && topicIdOf(request.topicId) !== topic.id) {
+    const topic = await this.#registry.topic(request.name);
+    if (length > 0 && topicIdOf(request.topicId) !== topic.id) {
       throw new MillraceError(
         ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
         `topic ${request.name} has id ${topic.id}, not the one asked for: it was made again: refresh the metadata`,

@@ -1,0 +1,181 @@
+/** The server under fire: topics to abuse, one that nobody names, and a client that behaves. */
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { create } from "@bufbuild/protobuf";
+import { type Client, type Consumer, connect, type Producer } from "@millrace/client";
+import { errorCodeByName, MillraceError } from "@millrace/errors";
+import { methodOf } from "@millrace/rpc";
+import { grpcDialer } from "@millrace/rpc/grpc";
+import {
+  ServerReflection,
+  ServerReflectionRequestSchema,
+} from "../../../packages/rpc/gen/grpc/reflection/v1/reflection_pb.js";
+import { type Exit, ServerProcess } from "../../integration/server.ts";
+import type { Vocabulary } from "./grammar.ts";
+
+const flags: readonly string[] = [
+  ...["--journal-file-bytes", "1MiB", "--journal-bytes-max", "8MiB", "--disk-reserve-bytes", "0"],
+  ...["--tail-cache-bytes-max", "1MiB", "--pending-bytes-max", "4MiB", "--open-files-max", "64"],
+  ...["--checkpoint-interval", "500ms", "--retention-check-interval", "500ms"],
+  ...["--request-timeout", "1s", "--slow-reader-timeout", "2s", "--shutdown-grace", "1s"],
+  ...["--log-level", "warn"],
+  // Both sides share the processors with other tests: a late event loop is no reason to refuse.
+  ...["--event-loop-delay-max", "10s"],
+];
+
+/** The generator never makes this name. */
+const protectedTopic = "kept-apart.0123456789abcdef";
+const abused: readonly string[] = Array.from({ length: 6 }, (_, i) => `abused-${i}`);
+const fleeting: readonly string[] = ["fleeting-0", "fleeting-1", "fleeting-2"];
+
+/** What a well-behaved client may wait for at most. */
+const goodMsMax = 20_000;
+
+const within = async <T>(what: string, work: Promise<T>): Promise<T> => {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => late.reject(new Error(`${what} takes more than ${goodMsMax} ms`)),
+    goodMsMax,
+  );
+  try {
+    return await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+};
+
+export class LiveServer {
+  readonly #server: ServerProcess;
+  readonly #client: Client;
+  readonly #producer: Producer;
+  readonly #consumer: Consumer;
+  readonly #records: AsyncIterator<{ readonly offset: bigint; readonly value?: Uint8Array | null }>;
+  readonly address: string;
+  #sent = 0;
+  #words: Vocabulary = { topics: abused, fleeting, topicIds: [Buffer.alloc(16, 1)] };
+  /** Set when it ends before it is told to. */
+  crash: Exit | undefined;
+
+  private constructor(server: ServerProcess, address: string, client: Client, consumer: Consumer) {
+    this.#server = server;
+    this.address = address;
+    this.#client = client;
+    this.#producer = client.producer();
+    this.#consumer = consumer;
+    this.#records = consumer.records()[Symbol.asyncIterator]();
+    void server.exited.then((exit) => {
+      this.crash = exit;
+    });
+  }
+
+  static async start(directory: string): Promise<LiveServer> {
+    const server = new ServerProcess(directory, flags);
+    const { client: address } = await server.ready();
+    const client = await within("connecting", connect({ bootstrap: [address] }));
+    const topic = { name: protectedTopic, partitionCount: 1 };
+    await within("the first topic", client.admin.createTopic(topic));
+    const consumer = client.consumer();
+    const assignment = { topic: protectedTopic, partition: 0, from: "earliest" } as const;
+    await within("an assignment", consumer.assign([assignment]));
+    const live = new LiveServer(server, address, client, consumer);
+    await live.tidy();
+    return live;
+  }
+
+  /** What inputs may name. */
+  get words(): Vocabulary {
+    return this.#words;
+  }
+
+  get rssMib(): number {
+    const text = readFileSync(`/proc/${this.#server.pid}/status`, "utf8");
+    return Number(/VmRSS:\s+(\d+)/.exec(text)?.[1]) / 1024;
+  }
+
+  /** A record of a client that behaves is acknowledged and read, with nothing else in its topic. */
+  async behave(): Promise<void> {
+    const value = `good ${this.#sent}`;
+    const send = this.#producer.send({ topic: protectedTopic, partition: 0, value });
+    const { offset } = await within("a good produce", send);
+    const read = await within("a good fetch", this.#records.next());
+    const found = read.done === true ? undefined : read.value;
+    const text = Buffer.from(found?.value ?? []).toString();
+    if (offset !== BigInt(this.#sent) || found?.offset !== offset || text !== value)
+      throw new Error(`${value} was appended at ${offset}, read at ${found?.offset}: ${text}`);
+    this.#sent += 1;
+  }
+
+  /** Topics that came into being go, and those to abuse come back, with a few records. */
+  async tidy(): Promise<void> {
+    const { admin } = this.#client;
+    const topicIds: Uint8Array[] = [];
+    const missing = new Set(abused);
+    for await (const { name, partitionCount, topicId } of admin.listTopics()) {
+      if (name === protectedTopic) continue;
+      if (!missing.has(name) || partitionCount > 8) {
+        await ignoring("UNKNOWN_TOPIC_OR_PARTITION", within("a delete", admin.deleteTopic(name)));
+        continue;
+      }
+      missing.delete(name);
+      topicIds.push(topicId);
+    }
+    for (const name of missing) {
+      const making = admin.createTopic({ name, partitionCount: 2 });
+      const made = await within("a create", making);
+      topicIds.push(made.topicId);
+      const values = Array.from({ length: 20 }, (_, i) => `${i}`.padEnd(50));
+      const sends = values.map((value) =>
+        this.#producer.send({ topic: name, partition: 0, value }),
+      );
+      await within("filling a topic", Promise.all(sends));
+    }
+    this.#words = { topics: abused, fleeting, topicIds };
+  }
+
+  /** Stops it as an operator would, and checks what it leaves. Returns what is wrong. */
+  async stop(): Promise<string[]> {
+    const wrong: string[] = [];
+    await within("closing the consumer", this.#consumer.close());
+    await within("closing the client", this.#client.close());
+    const exit = await within("SIGTERM", this.#server.kill("SIGTERM"));
+    if (exit.code !== 0) wrong.push(`it exits with ${exit.code}, ${exit.signal}: ${exit.stderr}`);
+    const cli = fileURLToPath(new URL("../../../packages/cli/src/main.ts", import.meta.url));
+    const args = [cli, "log", "verify", this.#server.directory];
+    const verified = spawnSync(process.execPath, args, { encoding: "utf8", timeout: 60_000 });
+    if (verified.status !== 0) wrong.push(`log verify: ${verified.stdout}${verified.stderr}`);
+    return wrong;
+  }
+
+  async kill(): Promise<void> {
+    await within("closing the client again", this.#client.close()).catch(() => {});
+    await within("killing the server", this.#server.kill("SIGKILL"));
+  }
+}
+
+/** Names of the services that a server says it serves. */
+export const servedServices = async (address: string): Promise<readonly string[]> => {
+  const channel = grpcDialer().dial(address);
+  try {
+    const stream = channel.bidi(methodOf(ServerReflection.method.serverReflectionInfo), {
+      timeoutMs: goodMsMax,
+    });
+    const messageRequest = { case: "listServices", value: "" } as const;
+    stream.write(create(ServerReflectionRequestSchema, { messageRequest }));
+    stream.end();
+    const answer = (await stream.read())?.messageResponse;
+    return answer?.case === "listServicesResponse"
+      ? answer.value.service.map(({ name }) => name)
+      : [];
+  } finally {
+    channel.close();
+  }
+};
+
+const ignoring = async (code: string, work: Promise<unknown>): Promise<void> => {
+  try {
+    await work;
+  } catch (thrown) {
+    if (!(thrown instanceof MillraceError) || thrown.code !== errorCodeByName(code)) throw thrown;
+  }
+};
