@@ -203,11 +203,17 @@ const secure = async (context: SegmentContext, captured: Captured): Promise<void
   const { partition, snapshot, epochs } = captured;
   const { disk } = context.env;
   if (partition.deleted) return;
+  // A segment may be dropped meanwhile: its files go in their turn, and what is gone needs no fsync.
   for (const segment of captured.segments) {
-    if (!partition.segments.includes(segment)) continue;
-    await partition.exclusively(() => secureSegment(context, partition, segment));
+    await partition.exclusively(async () => {
+      if (partition.segments.includes(segment)) await secureSegment(context, partition, segment);
+    });
   }
-  for (const segment of captured.indexesCut) await syncIndex(disk, segment);
+  for (const segment of captured.indexesCut) {
+    await partition.exclusively(async () => {
+      if (partition.segments.includes(segment)) await syncIndex(disk, segment);
+    });
+  }
   if (snapshot !== undefined) {
     const path = producersPath(partition.directory, Number(snapshot.offset));
     await writeSideFile(disk, path, magics.producers, ProducerSnapshotSchema, snapshot, false);

@@ -111,7 +111,6 @@ export class Partition implements PartitionLog {
     for (const segment of this.segments) bytes += segment.sizeBytes;
     return bytes;
   }
-
   get segmentCount(): number {
     return this.segments.length;
   }
@@ -389,7 +388,8 @@ export class Partition implements PartitionLog {
       count += 1;
     }
     const dropped = this.segments.splice(0, count);
-    if (dropped.length > 0) await dropSegments(this.#owner.context, this, dropped);
+    const drop = (): Promise<void> => dropSegments(this.#owner.context, this, dropped);
+    if (dropped.length > 0) await this.exclusively(drop);
     return dropped.length;
   }
 
