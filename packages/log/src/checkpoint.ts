@@ -48,7 +48,7 @@ export interface CheckpointOptions {
 
 /** Partitions worked on at once, beside whatever else uses the disk. */
 const parallelInBackground = 4;
-/** While nothing else does, after a recovery. */
+/** While nothing else does: after a recovery, and at a clean stop. */
 export const parallelAlone = 32;
 
 export class Checkpointer {

@@ -3,7 +3,13 @@ import { test } from "node:test";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import fc from "fast-check";
 import { Account } from "./account.ts";
-import { Admission, type AdmittedConnection, AdmittedStream, addressKey } from "./admission.ts";
+import {
+  Admission,
+  type AdmittedConnection,
+  AdmittedStream,
+  addressKey,
+  overrunsMax,
+} from "./admission.ts";
 import { MessageFraming } from "./framing.ts";
 import type { AdmissionLimits, LimitName } from "./limits.ts";
 
@@ -135,6 +141,21 @@ test("calls are bounded per connection, per address and in all", () => {
   first.stream.closed();
   assert.ok(call(other));
   assert.deepEqual(refused, ["streams_per_connection", "streams_per_address", "streams"]);
+});
+
+test("a connection that goes on opening calls beyond its bound is ended, a short overrun is not", () => {
+  const { connect, call, refused } = world({ streamsPerConnectionMax: 2 });
+  const { handle, connection } = connect();
+  call(connection);
+  const { stream } = call(connection);
+  const open = () => connection.open("/s/m", { bytesMax: 1, single: false }, new FakeStream());
+  for (let i = 0; i < overrunsMax; i += 1) assert.ok(open() instanceof MillraceError);
+  assert.equal(handle.closed, undefined);
+  stream.closed();
+  assert.ok(open() instanceof AdmittedStream);
+  assert.ok(open() instanceof MillraceError);
+  assert.equal(handle.closed, "at once");
+  assert.deepEqual(new Set(refused), new Set(["streams_per_connection"]));
 });
 
 test("the call that holds most is ended when a budget is full", () => {

@@ -86,6 +86,9 @@ const resetLater = (stream: ServerHttp2Stream): void => {
 
 /** Ends a call that no handler has answered yet. */
 const respond = (stream: ServerHttp2Stream, error: MillraceError): void => {
+  stream.on("error", () => {});
+  // Refusing the call may have ended its connection, too; a response would be thrown out of the event handlers.
+  if (stream.closed || stream.destroyed) return;
   const { code, message, details } = toWireStatus(error);
   const headers: Record<string, string | number> = {
     [constants.HTTP2_HEADER_STATUS]: 200,
@@ -95,7 +98,6 @@ const respond = (stream: ServerHttp2Stream, error: MillraceError): void => {
   };
   if (details !== undefined)
     headers["grpc-status-details-bin"] = asBuffer(details).toString("base64");
-  stream.on("error", () => {});
   stream.respond(headers, { endStream: true });
   // grpc-js may not know yet, and answers in its turn: a second response would be thrown out of its event handlers.
   stream.respond = () => {};
@@ -171,7 +173,7 @@ export class Gate {
   readonly #byKey = new Map<string, { handle: SocketConnection; connection: AdmittedConnection }>();
   readonly #bySession = new WeakMap<object, AdmittedConnection>();
   readonly #calls = new Map<string, GuardedCall>();
-  /** Calls that grpc-js has not got yet; no more than are admitted. */
+  /** Calls that grpc-js has not got yet; those that ended meanwhile leave with the next turn. */
   readonly #waiting: { readonly stream: ServerHttp2Stream; readonly pass: () => void }[] = [];
   #callCount = 0;
   #wakeIdle: () => void = () => {};
@@ -296,7 +298,6 @@ export class Gate {
       connection?.open(path, this.#options.shapeOf(path), call) ??
       new MillraceError(ErrorCode.UNAVAILABLE, "the connection is closing");
     if (admitted instanceof MillraceError) {
-      stream.on("error", () => {});
       stream.resume();
       respond(stream, admitted);
       return false;
