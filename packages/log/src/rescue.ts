@@ -5,8 +5,7 @@
 import type { Disk } from "@millrace/env";
 import { entryKinds } from "./journal-format.ts";
 import type { PlannedEntry } from "./journal-scan.ts";
-import { unlinkIfThere } from "./segment-files.ts";
-import { parentOf, readWhole } from "./side-file.ts";
+import { createAnew, readWhole, replaceFile } from "./side-file.ts";
 
 /** Why a partition stays offline, for people, who remove the file once they have put the partition right. */
 export const offlinePath = (directory: string): string => `${directory}/offline`;
@@ -26,16 +25,7 @@ export const readOfflineReason = async (
 export const keepOffline = async (disk: Disk, directory: string, reason: string): Promise<void> => {
   const path = offlinePath(directory);
   if ((await disk.fileSize(path)) !== undefined) return;
-  await unlinkIfThere(disk, `${path}.tmp`);
-  const file = await disk.open(`${path}.tmp`, "create");
-  try {
-    await file.write([Buffer.from(`${reason}\n`)], 0);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await disk.rename(`${path}.tmp`, path);
-  await disk.syncDirectory(parentOf(path));
+  await replaceFile(disk, path, Buffer.from(`${reason}\n`));
 };
 
 /** Writes the sound batches to `rescued-<round>.segment`, a `millrace.storage.v1.Segment`, durably. */
@@ -49,8 +39,7 @@ export const rescue = async (
   if (first === undefined) return;
   const path = `${directory}/rescued-${first.round}.segment`;
   if ((await disk.fileSize(path)) !== undefined) return;
-  await unlinkIfThere(disk, `${path}.tmp`);
-  const target = await disk.open(`${path}.tmp`, "create");
+  const target = await createAnew(disk, `${path}.tmp`);
   try {
     let at = 0;
     for (const entry of batches) {

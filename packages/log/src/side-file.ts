@@ -93,7 +93,7 @@ export const parentOf = (path: string): string => {
 };
 
 /** A new file; what an earlier attempt left under the name is removed. */
-const createAnew = async (disk: Disk, path: string): Promise<DiskFile> => {
+export const createAnew = async (disk: Disk, path: string): Promise<DiskFile> => {
   try {
     return await disk.open(path, "create");
   } catch (thrown) {
@@ -103,19 +103,18 @@ const createAnew = async (disk: Disk, path: string): Promise<DiskFile> => {
   return disk.open(path, "create");
 };
 
-/** Writes a side file. With `syncParent` false the caller fsyncs the directory before relying on it. */
-export const writeSideFile = async <D extends DescMessage>(
+/** Writes a file so that a reader sees the old content or the new. With `syncParent` false the caller fsyncs the directory
+ * before relying on it. */
+export const replaceFile = async (
   disk: Disk,
   path: string,
-  magic: Magic,
-  desc: D,
-  message: MessageShape<D>,
+  content: Uint8Array,
   syncParent = true,
 ): Promise<void> => {
   const temporary = `${path}.tmp`;
   const file = await createAnew(disk, temporary);
   try {
-    await file.write([frameSideFile(magic, desc, message)], 0);
+    await file.write([content], 0);
     await file.sync();
   } finally {
     await file.close();
@@ -123,3 +122,13 @@ export const writeSideFile = async <D extends DescMessage>(
   await disk.rename(temporary, path);
   if (syncParent) await disk.syncDirectory(parentOf(path));
 };
+
+/** Writes a side file, as `replaceFile` does. */
+export const writeSideFile = <D extends DescMessage>(
+  disk: Disk,
+  path: string,
+  magic: Magic,
+  desc: D,
+  message: MessageShape<D>,
+  syncParent = true,
+): Promise<void> => replaceFile(disk, path, frameSideFile(magic, desc, message), syncParent);
