@@ -59,6 +59,10 @@ export interface LogManagerConfig {
   readonly retentionCheckIntervalMs: number;
   /** Bytes appended but not yet written and synced, over all partitions; more is ADMISSION_REJECTED. */
   readonly pendingBytesMax: number;
+  /** Bytes in the journal and not yet in their segment files, over all partitions; at more, appends wait. */
+  readonly unwrittenBytesMax: number;
+  /** So long at most bytes wait for company before their segment is written, milliseconds. */
+  readonly writeLingerMs: number;
 }
 
 /** Who a data directory belongs to; checked against its `meta`. */
@@ -211,6 +215,8 @@ export interface LogGauges {
   readonly tailCacheBytesMax: number;
   readonly pendingBytes: number;
   readonly pendingBytesMax: number;
+  readonly unwrittenBytes: number;
+  readonly unwrittenBytesMax: number;
   readonly openFiles: number;
   readonly openFilesMax: number;
   readonly indexCacheBytes: number;

@@ -7,6 +7,8 @@ export const bugs = {
   ackBeforeFsync: false,
   /** Frees journal space before the segments behind it are fsynced. */
   journalReleasedBeforeSegmentSync: false,
+  /** Takes segments for fsynced that are not written yet. */
+  checkpointBeforeSegmentWrites: false,
   /** Leaves truncations out of the journal. */
   truncationNotJournalled: false,
   /** Never fsyncs a partition's directory. */

@@ -23,6 +23,7 @@ import { paths } from "./paths.ts";
 import { producersPath } from "./producer-rebuild.ts";
 import type { Segment } from "./segment.ts";
 import { persistIndex, syncIndex, unlinkIfThere } from "./segment-files.ts";
+import type { SegmentWrites } from "./segment-writes.ts";
 import { magics, writeSideFile } from "./side-file.ts";
 
 /** State of one partition at one moment. */
@@ -102,7 +103,8 @@ export class Checkpointer {
   async #attempt(context: SegmentContext, parallel: number): Promise<void> {
     const round = this.#options.completedRound();
     const captured: Captured[] = [];
-    for (const partition of this.#options.partitions()) captured.push(capture(partition, round));
+    for (const partition of this.#options.partitions())
+      captured.push(capture(partition, context.writes, round));
     if (bugs.journalReleasedBeforeSegmentSync) await this.#cover(captured, round);
     const queue = captured.filter(hasWork);
     const worker = async (): Promise<void> => {
@@ -142,12 +144,14 @@ export const writeRecoveryPoints = async (disk: Disk, points: RecoveryPoint[]): 
 };
 
 /** One synchronous picture: everything in it completed in rounds up to `round`. */
-const capture = (partition: Partition, round: number): Captured => {
+const capture = (partition: Partition, writes: SegmentWrites, round: number): Captured => {
+  const unsafe = (segment: Segment): boolean => segment.dirty || writes.has(segment);
   const idle = partition.state.kind === "offline" && partition.lastPoint !== undefined;
   if (idle && partition.lastPoint !== undefined) {
     const { lastPoint: point } = partition;
-    const nothing = { segments: [], indexesCut: [], snapshot: undefined, epochs: undefined };
-    return { partition, point, ...nothing };
+    // The journal behind what was acknowledged before it went offline is about to be freed.
+    const segments = partition.segments.filter(unsafe);
+    return { partition, point, segments, indexesCut: [], snapshot: undefined, epochs: undefined };
   }
   const offset = partition.ackedEndOffset;
   const producers = partition.completedProducers;
@@ -173,7 +177,7 @@ const capture = (partition: Partition, round: number): Captured => {
   partition.lastPoint = point;
   const segments = partition.segments.filter(
     (segment) =>
-      segment.dirty ||
+      unsafe(segment) ||
       segment.fresh.length > 0 ||
       (segment !== partition.active && !segment.finished && segment.maxComplete),
   );
@@ -238,6 +242,7 @@ const secureSegment = async (
   partition: Partition,
   segment: Segment,
 ): Promise<void> => {
+  if (!bugs.checkpointBeforeSegmentWrites) await context.writes.written(segment);
   if (segment.created && segment.dirty) {
     segment.dirty = false;
     await context.files.with(segment.path, false, (file) => file.sync());

@@ -1,7 +1,7 @@
 /**
- * The commit loop. What arrives while a round is being written and fsynced gathers in the next one. A round writes
- * segments through the page cache and the journal at the same time; when both are done its batches count,
- * in the order of their appends.
+ * The commit loop. What arrives while a round is being written and fsynced gathers in the next one. A round's batches
+ * count, in the order of their appends, once the journal has it; their segments are written behind that
+ * (`segment-writes.ts`). Only what the journal does not hold waits for its segment.
  */
 import type { Clock, Disk, Logger } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
@@ -12,28 +12,22 @@ import type { FileCache } from "./file-cache.ts";
 import type { Journal } from "./journal.ts";
 import type { JournalEntry } from "./journal-format.ts";
 import type { Segment } from "./segment.ts";
+import type { SegmentWrite, SegmentWrites, WriteTarget } from "./segment-writes.ts";
 
 /** What the loop needs of a partition. */
-export interface CommitTarget {
+export interface CommitTarget extends WriteTarget {
+  readonly segments: readonly Segment[];
   /** After each round that touched it: listeners may run. */
   notify(): void;
   /** Its segments must be fsynced with every round (its recovery point is older than unjournalled data). */
   readonly syncDirectly: boolean;
-  readonly directory: string;
-  /** Set when a segment file was made: its name is not durable yet. */
-  directoryDirty: boolean;
 }
 
 /** One unit of work. `complete` runs once the unit counts, `fail` when it never will. */
 export interface CommitItem {
   readonly target: CommitTarget;
   /** Bytes for a segment, or none. */
-  readonly write?: {
-    readonly segment: Segment;
-    readonly position: number;
-    readonly chunks: readonly Uint8Array[];
-    readonly bytes: number;
-  };
+  readonly write?: SegmentWrite;
   /** What the journal keeps of it; absent where the flush policy does not ask for it. */
   readonly entry?: JournalEntry;
   /** A change of files that must come after the journal is durable, before later writes of the partition. */
@@ -55,6 +49,7 @@ export interface CommitterOptions {
   readonly disk: Disk;
   readonly files: FileCache;
   readonly journal: Journal;
+  readonly writes: SegmentWrites;
   readonly observer: LogObserver;
   readonly nextRound: number;
   /** Asked for when the journal is full. */
@@ -214,10 +209,24 @@ export class Committer {
     }
   }
 
+  /** Waits until the segments are not too far behind, and the journal has a place for the round. */
   async #waitForRoom(round: Round): Promise<void> {
-    const { journal } = this.#options;
-    while (round.entries > 0 && !journal.hasRoom(round.entries, round.payloadBytes)) {
+    const { clock, journal, logger, onFull, writes } = this.#options;
+    await writes.below();
+    while (round.entries > 0) {
       if (this.#failure !== undefined) throw this.#failure;
+      if (journal.hasRoom(round.entries, round.payloadBytes)) {
+        try {
+          await journal.prepare(round.entries, round.payloadBytes);
+          return;
+        } catch (thrown) {
+          if (!isFull(thrown) || this.#closing) throw thrown;
+          logger.warn({}, "the disk is full: the journal waits for room");
+          await onFull();
+          await clock.sleep(fullRetryMs);
+          continue;
+        }
+      }
       if (this.#closing) {
         throw new MillraceError(ErrorCode.SHUTTING_DOWN, "the server is stopping: retry");
       }
@@ -230,11 +239,12 @@ export class Committer {
 
   /** Everything to the files and the journal. Returns the time of the journal's write and fsync. */
   async #write(round: Round, number: number, left: Set<CommitItem>): Promise<number> {
-    const { clock, journal } = this.#options;
+    const { clock, journal, writes } = this.#options;
     const late = new Set<CommitTarget>();
     for (const item of round.items) if (item.effect !== undefined) late.add(item.target);
     const early = round.items.filter((item) => !late.has(item.target));
-    const writing = this.#writeSegments(early).then(() => this.#completeWeak(early, left));
+    for (const { target, write } of early) if (write !== undefined) writes.add(target, write);
+    const writing = this.#reachSegments(early).then(() => this.#completeWeak(early, left));
     const startedMs = clock.monoMs();
     let syncMs = 0;
     const entries = round.items.flatMap((item) => item.entry ?? []);
@@ -252,63 +262,42 @@ export class Committer {
             });
     const outcomes = await Promise.allSettled([writing, syncing]);
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
-    for (const item of round.items) {
-      if (!late.has(item.target)) continue;
-      if (item.effect !== undefined) await item.effect();
-      await this.#writeSegments([item]);
-    }
+    for (const item of round.items) if (late.has(item.target)) await this.#writeLate(item);
     return syncMs;
   }
 
-  /** Segments through the page cache; those of `syncDirectly` partitions to the disk. */
-  async #writeSegments(items: readonly CommitItem[]): Promise<void> {
-    const bySegment = new Map<Segment, CommitItem[]>();
-    for (const item of items) {
-      if (item.write === undefined) continue;
-      const known = bySegment.get(item.write.segment);
-      if (known === undefined) bySegment.set(item.write.segment, [item]);
-      else known.push(item);
+  /** In order, one after another: an effect finds everything before it in the files. */
+  async #writeLate(item: CommitItem): Promise<void> {
+    const { writes } = this.#options;
+    if (item.effect !== undefined) {
+      for (const segment of item.target.segments) await writes.written(segment);
+      await item.effect();
     }
-    const writes: Promise<void>[] = [];
-    for (const [segment, group] of bySegment) writes.push(this.#writeSegment(segment, group));
-    const outcomes = await Promise.allSettled(writes);
+    if (item.write === undefined) return;
+    writes.add(item.target, item.write);
+    await this.#reachSegments([item]);
+  }
+
+  /** What the journal does not hold is in its files; that of `syncDirectly` partitions is on the disk. */
+  async #reachSegments(items: readonly CommitItem[]): Promise<void> {
+    const bySegment = new Map<Segment, CommitTarget>();
+    for (const { entry, target, write } of items) {
+      if (write === undefined || (entry !== undefined && !target.syncDirectly)) continue;
+      bySegment.set(write.segment, target);
+    }
+    if (bySegment.size === 0) return;
+    const reaching = [...bySegment].map(([segment, target]) => this.#reach(segment, target));
+    const outcomes = await Promise.allSettled(reaching);
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   }
 
-  async #writeSegment(segment: Segment, items: readonly CommitItem[]): Promise<void> {
-    const first = items[0]?.write;
-    const target = items[0]?.target;
-    if (first === undefined || target === undefined) return;
-    const chunks: Uint8Array[] = [];
-    let bytes = 0;
-    for (const { write } of items) {
-      if (write === undefined) continue;
-      chunks.push(...write.chunks);
-      bytes += write.bytes;
-    }
+  async #reach(segment: Segment, target: CommitTarget): Promise<void> {
+    const { disk, files, writes } = this.#options;
     const direct = target.syncDirectly;
-    for (;;) {
-      try {
-        await this.#options.files.with(segment.path, true, async (file) => {
-          await file.write(chunks, first.position);
-          if (direct) await file.sync();
-        });
-        break;
-      } catch (thrown) {
-        // A write that found no room may be repeated; nothing was promised of it yet.
-        if (!isFull(thrown) || this.#closing || this.#failure !== undefined) throw thrown;
-        this.#options.logger.warn({ path: segment.path }, "the disk is full: waiting for room");
-        await this.#options.onFull();
-        await this.#options.clock.sleep(fullRetryMs);
-      }
-    }
-    if (direct && !segment.created) await this.#options.disk.syncDirectory(target.directory);
-    // Only now: an fsync of the directory that began before the file was made did not cover its name.
-    if (!segment.created) target.directoryDirty = true;
-    segment.created = true;
-    // Likewise: an fsync that began before the write landed did not cover it.
-    if (!direct) segment.dirty = true;
-    segment.writtenBytes = Math.max(segment.writtenBytes, first.position + bytes);
+    await writes.written(segment);
+    if (!direct) return;
+    await files.with(segment.path, false, (file) => file.sync());
+    if (target.directoryDirty) await disk.syncDirectory(target.directory);
   }
 
   /** Items of partitions without a journalled item in this round count once they are written. */

@@ -5,6 +5,7 @@ import type { Committer } from "./committer.ts";
 import type { Delayed } from "./delayed.ts";
 import type { FileCache } from "./file-cache.ts";
 import type { IndexCache } from "./index-cache.ts";
+import type { SegmentWrites } from "./segment-writes.ts";
 import type { TailCache } from "./tail-cache.ts";
 
 export interface LogContext {
@@ -17,10 +18,14 @@ export interface LogContext {
   readonly indexes: IndexCache;
   readonly tails: TailCache;
   readonly committer: Committer;
+  readonly writes: SegmentWrites;
   readonly delayed: Delayed;
   /** True while free space is below the reserve: appends are refused. */
   diskFull: boolean;
 }
 
 /** What changes of segment files need. */
-export type SegmentContext = Pick<LogContext, "delayed" | "env" | "files" | "indexes" | "observer">;
+export type SegmentContext = Pick<
+  LogContext,
+  "delayed" | "env" | "files" | "indexes" | "observer" | "writes"
+>;

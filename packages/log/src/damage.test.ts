@@ -92,6 +92,8 @@ test("a partition that recovery gave up stays so until somebody has put it right
     await fill(log, 1);
     await log.flush();
     for (let i = 0; i < 4; i += 1) await fill(log, 1);
+    // A read brings what is still to be written into the segment.
+    await log.read(4, 1000, "log_end");
     await first.close(false);
     // The second round behind the recovery point, in the only file of the journal.
     const journal = readFileSync(at.path("journal/00000000.journal"));
@@ -124,6 +126,7 @@ test("a batch whose length in offsets is damaged is damage, not the end of what 
     const log = await manager.create(topicA, "t", 0, config);
     const values = ["a", "b", "c"].map((value) => ({ value, timestampMs: 1000 }));
     await appendAll(log, [batchOf(values)]);
+    await log.flush();
     const path = `${directory}/${"0".repeat(20)}.log`;
     const bytes = readFileSync(at.path(path));
     const body = bytes.length;

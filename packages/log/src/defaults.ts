@@ -13,6 +13,8 @@ export const defaultManagerConfig: LogManagerConfig = {
   checkpointIntervalMs: 60_000,
   retentionCheckIntervalMs: 300_000,
   pendingBytesMax: 64 * mib,
+  unwrittenBytesMax: 16 * mib,
+  writeLingerMs: 100,
 };
 
 /** Settings of a partition unless told otherwise: those of a topic without configs. */

@@ -21,6 +21,7 @@ const noRows: readonly IndexRow[] = [];
 export class IndexCache {
   readonly #disk: Disk;
   readonly #files: FileCache;
+  readonly #reach: (segment: Segment, position: number) => Promise<void>;
   readonly #bytesMax: number;
   readonly #loading = new Map<Segment, Promise<void>>();
   readonly #loaded = new Map<Segment, number>();
@@ -28,9 +29,16 @@ export class IndexCache {
   /** Indexes that had to be built from the log. */
   rebuilt = 0;
 
-  constructor(disk: Disk, files: FileCache, bytesMax: number) {
+  /** `reach` resolves once a segment's file has everything below a position. */
+  constructor(
+    disk: Disk,
+    files: FileCache,
+    reach: (segment: Segment, position: number) => Promise<void>,
+    bytesMax: number,
+  ) {
     this.#disk = disk;
     this.#files = files;
+    this.#reach = reach;
     this.#bytesMax = bytesMax;
   }
 
@@ -119,6 +127,7 @@ export class IndexCache {
     const rows: IndexRow[] = [];
     let maxMs = last?.maxBeforeMs ?? -1;
     let rowPosition = last?.position ?? 0;
+    await this.#reach(segment, endPosition);
     await this.#files.with(segment.path, false, async (file) => {
       const walker = new BatchWalker(file, last?.position ?? 0, endPosition);
       for (;;) {

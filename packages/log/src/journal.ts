@@ -46,14 +46,21 @@ const preallocate = async (
   const temporary = `${path}.tmp`;
   if ((await disk.fileSize(temporary)) !== undefined) await disk.unlink(temporary);
   const file = await disk.open(temporary, "create");
-  const zeros = Buffer.alloc(Math.min(fillBytes, bytes));
-  for (let at = 0; at < bytes; at += zeros.length) {
-    await file.write([zeros.subarray(0, Math.min(zeros.length, bytes - at))], at);
-    if (breathe === undefined) continue;
+  try {
+    const zeros = Buffer.alloc(Math.min(fillBytes, bytes));
+    for (let at = 0; at < bytes; at += zeros.length) {
+      await file.write([zeros.subarray(0, Math.min(zeros.length, bytes - at))], at);
+      if (breathe === undefined) continue;
+      await file.sync();
+      await breathe();
+    }
     await file.sync();
-    await breathe();
+  } catch (thrown) {
+    await file.close();
+    // Most likely the disk is full: half a file must not make it fuller.
+    await disk.unlink(temporary).catch(() => {});
+    throw thrown;
   }
-  await file.sync();
   await file.close();
   await disk.rename(temporary, path);
   await disk.syncDirectory(paths.journal);
@@ -124,7 +131,15 @@ export class Journal {
     );
   }
 
-  /** Writes and fsyncs a round; durable when it resolves. Only with room, and one at a time. On
+  /** Finds or makes the file for the next round of this size. Only with room. When it fails for want of space it may
+   * be tried again. */
+  async prepare(entries: number, payloadBytes: number): Promise<void> {
+    const bytes = roundBytes(entries, payloadBytes);
+    if (this.#current !== undefined && this.#position + bytes <= this.#options.fileBytes) return;
+    await this.#advance();
+  }
+
+  /** Writes and fsyncs a round; durable when it resolves. Only after `prepare`, and one at a time. On
    * failure nothing is known of it, and the journal must not be used again. */
   async commit(
     round: number,
@@ -134,12 +149,9 @@ export class Journal {
     let payloadBytes = 0;
     for (const entry of entries) payloadBytes += entry.payloadBytes;
     const bytes = roundBytes(entries.length, payloadBytes);
-    if (this.#current === undefined || this.#position + bytes > this.#options.fileBytes) {
-      await this.#advance();
-    }
     const current = this.#current;
     assert(current !== undefined, "the journal has a current file");
-    assert(bytes <= this.#options.fileBytes, "a round fits a journal file");
+    assert(this.#position + bytes <= this.#options.fileBytes, "a round fits the journal file");
     assert(round > this.#durableRound, "journal rounds rise");
     const position = this.#position;
     this.#position += bytes;

@@ -31,7 +31,9 @@ import { planKey, scanJournal } from "./journal-scan.ts";
 import { Partition, type PartitionOwner } from "./partition.ts";
 import { PartitionLoader } from "./partition-loader.ts";
 import { paths } from "./paths.ts";
+import type { Segment } from "./segment.ts";
 import { deletedSuffix } from "./segment-files.ts";
+import { SegmentWrites } from "./segment-writes.ts";
 import { TailCache } from "./tail-cache.ts";
 
 /** Journal use at which a checkpoint is asked for. */
@@ -108,11 +110,12 @@ class Manager implements LogManager {
     await gone.markDeleted();
     this.#partitions.delete(key);
     const { disk } = this.#context.env;
+    await this.#checkpointer.idle();
     for (const segment of gone.segments) {
+      await this.#context.writes.discard(segment);
       this.#context.indexes.forget(segment);
       this.#context.files.forget(segment.path);
     }
-    await this.#checkpointer.idle();
     const aside = `${gone.directory}${deletedSuffix}`;
     await disk.rename(gone.directory, aside);
     await disk.syncDirectory(paths.partitions);
@@ -123,7 +126,7 @@ class Manager implements LogManager {
   }
 
   gauges(): LogGauges {
-    const { config, committer, tails, files, indexes } = this.#context;
+    const { config, committer, tails, files, indexes, writes } = this.#context;
     return {
       journalBytesUsed: this.#journal.bytesUsed,
       journalBytesMax: this.#journal.bytesMax,
@@ -131,6 +134,8 @@ class Manager implements LogManager {
       tailCacheBytesMax: tails.bytesMax,
       pendingBytes: committer.pendingBytes,
       pendingBytesMax: config.pendingBytesMax,
+      unwrittenBytes: writes.bytes,
+      unwrittenBytesMax: config.unwrittenBytesMax,
       openFiles: files.openFiles,
       openFilesMax: config.openFilesMax,
       indexCacheBytes: indexes.bytes,
@@ -150,14 +155,19 @@ class Manager implements LogManager {
     for (const cancel of this.#cancels) cancel();
     this.#space.close();
     this.#context.delayed.close();
-    const { committer, env, files } = this.#context;
+    const { committer, env, files, writes } = this.#context;
     if (clean) {
+      writes.closing();
       await committer.idle();
+      // A failure stops the committer, and then the stop is not clean.
+      await writes.all().catch(() => {});
       await this.#checkpointer.idle();
       if (committer.failure === undefined) await this.#closeClean();
     }
+    writes.closing();
     committer.closing();
     await this.#checkpointer.idle();
+    writes.close();
     await files.closeAll();
     await this.#journal.close();
     env.logger.debug({ clean }, "the log is closed");
@@ -296,18 +306,54 @@ export const openLogManager = async (options: LogManagerOptions): Promise<LogMan
   }
 };
 
+/** Everything but the committer, which comes once recovery has told where the journal goes on; nothing appends before. */
+const makeContext = (
+  options: LogManagerOptions,
+  directoryId: Uint8Array,
+  space: DiskSpace,
+): LogContext & { committer: Committer } => {
+  const { env, config, identity, observer = {} } = options;
+  const { clock, disk, logger } = env;
+  const files = new FileCache(disk, config.openFilesMax);
+  const { unwrittenBytesMax: bytesMax, writeLingerMs: lingerMs } = config;
+  const onFailure = (error: MillraceError): void => context.committer.fail(error);
+  const onFull = (): Promise<void> => space.onFull();
+  const writes = new SegmentWrites({
+    clock,
+    logger,
+    files,
+    bytesMax,
+    lingerMs,
+    onFull,
+    onFailure,
+  });
+  const reach = (segment: Segment, position: number): Promise<void> =>
+    writes.reach(segment, position);
+  const context = {
+    env,
+    config,
+    identity,
+    directoryId,
+    observer,
+    files,
+    writes,
+    indexes: new IndexCache(disk, files, reach, config.indexCacheBytesMax),
+    tails: new TailCache(config.tailCacheBytesMax),
+    delayed: new Delayed(clock, logger),
+    diskFull: false,
+  } as LogContext & { committer: Committer };
+  return context;
+};
+
 const openWith = async (
   options: LogManagerOptions,
   directoryId: Uint8Array,
 ): Promise<LogManager> => {
-  const { env, config, identity, observer = {} } = options;
-  const files = new FileCache(env.disk, config.openFilesMax);
-  const indexes = new IndexCache(env.disk, files, config.indexCacheBytesMax);
-  const tails = new TailCache(config.tailCacheBytesMax);
-  const delayed = new Delayed(env.clock, env.logger);
-  const shared = { env, config, identity, directoryId, observer, files, indexes, tails, delayed };
-  // The committer comes once recovery has told where the journal goes on; nothing appends before.
-  const context = { ...shared, diskFull: false } as LogContext & { committer: Committer };
+  const { env, config, observer = {} } = options;
+  const space = new DiskSpace(env, config.diskReserveBytes, observer, (full) => {
+    context.diskFull = full;
+  });
+  const context = makeContext(options, directoryId, space);
   const late: { manager?: Manager } = {};
   const owner: PartitionOwner = {
     context,
@@ -330,15 +376,13 @@ const openWith = async (
   const { journalFileBytes: fileBytes, journalBytesMax: bytesMax } = config;
   const journal = await Journal.open({ env, directoryId, fileBytes, bytesMax }, lastRound);
   journalRef.journal = journal;
-  const space = new DiskSpace(env, config.diskReserveBytes, observer, (full) => {
-    context.diskFull = full;
-  });
   const committer = new Committer({
     clock: env.clock,
     logger: env.logger,
     disk: env.disk,
-    files,
+    files: context.files,
     journal,
+    writes: context.writes,
     observer: {
       ...observer,
       onCommit: (...measured) => {

@@ -178,19 +178,23 @@ export class PartitionReader {
     return pick(fresh) ?? pick(rows);
   }
 
-  /** Bytes of a segment that are in its file and count. */
+  /** Bytes of a segment that count. They may still have to be written. */
   #endPosition(segment: Segment): number {
-    return segment === this.#owner.ackedSegment ? this.#owner.ackedPosition : segment.writtenBytes;
+    const { ackedPosition, ackedSegment } = this.#owner;
+    if (segment === ackedSegment) return ackedPosition;
+    return segment.baseOffset < ackedSegment.baseOffset ? segment.sizeBytes : segment.writtenBytes;
   }
 
   /** Visits whole batches from a position on until `visit` returns something. */
-  #walk<T>(
+  async #walk<T>(
     segment: Segment,
     position: number,
     visit: (batch: WalkedBatch, records: Uint8Array) => T | undefined | Promise<T | undefined>,
   ): Promise<T | undefined> {
+    const endPosition = this.#endPosition(segment);
+    await this.#context.writes.reach(segment, endPosition);
     return this.#context.files.with(segment.path, false, async (file) => {
-      const walker = new BatchWalker(file, position, this.#endPosition(segment));
+      const walker = new BatchWalker(file, position, endPosition);
       for (;;) {
         const batch = await walker.peek();
         if ("end" in batch) {
@@ -212,6 +216,8 @@ export class PartitionReader {
   ): Promise<Found> {
     const endPosition = this.#endPosition(segment);
     const row = await this.#rowFor(segment, (rows) => rowForOffset(rows, offset));
+    // At least something of it must be there, or there is no file.
+    await this.#context.writes.reach(segment, Math.min(endPosition, 1));
     return this.#context.files.with(segment.path, false, (file) =>
       this.#readFrom(file, segment, row?.position ?? 0, endPosition, offset, endOffset, maxBytes),
     );
@@ -230,6 +236,7 @@ export class PartitionReader {
     let want = maxBytes + this.#owner.config.indexIntervalBytes + 4096;
     for (;;) {
       const size = Math.min(want, endPosition - from);
+      await this.#context.writes.reach(segment, from + size);
       const buffer = Buffer.allocUnsafe(size);
       const bytes = await file.read(buffer, 0, size, from);
       const found = select(buffer.subarray(0, bytes), offset, endOffset, maxBytes);

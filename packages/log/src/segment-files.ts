@@ -50,6 +50,7 @@ export const dropSegments = async (
   const renamed: string[] = [];
   for (const segment of segments) {
     context.indexes.forget(segment);
+    await context.writes.discard(segment);
     context.observer.onSegmentDeleted?.(segment.sizeBytes);
     for (const path of segment.paths) {
       context.files.forget(path);

@@ -67,6 +67,8 @@ export class CrashRun {
       indexCacheBytesMax: random.pick([0, 100_000]),
       openFilesMax: random.pick([2, 100]),
       diskReserveBytes: 0,
+      unwrittenBytesMax: random.pick([1000, 20_000]),
+      writeLingerMs: random.pick([0, 3, 100]),
       checkpointIntervalMs: random.pick([15, 60, 500]),
     };
   }

@@ -1,0 +1,330 @@
+/**
+ * Segment files are written behind the journal. An append counts once the journal has it, so its segment can wait for
+ * company: one large write instead of many small ones, and none that an acknowledgement waits for. Writes of one segment
+ * happen in order; whoever needs the bytes in the file (a reader, a checkpoint) asks for them and waits.
+ */
+import type { Cancel, Clock, Logger } from "@millrace/env";
+import { assert, ErrorCode, MillraceError } from "@millrace/errors";
+import { isFull, storageError } from "./disk-errors.ts";
+import type { FileCache } from "./file-cache.ts";
+import type { Segment } from "./segment.ts";
+
+/** Bytes for a segment. */
+export interface SegmentWrite {
+  readonly segment: Segment;
+  readonly position: number;
+  readonly chunks: readonly Uint8Array[];
+  readonly bytes: number;
+}
+
+/** What is needed of a segment's partition. */
+export interface WriteTarget {
+  readonly directory: string;
+  /** Set when a segment file was made: its name is not durable yet. */
+  directoryDirty: boolean;
+}
+
+interface Waiter {
+  readonly position: number;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** What waits for one segment, in order and without gaps. */
+interface Lane {
+  readonly segment: Segment;
+  target: WriteTarget | undefined;
+  position: number;
+  bytes: number;
+  chunks: Uint8Array[];
+  /** In `#ready`. */
+  scheduled: boolean;
+  writing: boolean;
+  /** The segment was dropped: nothing of it need be written any more. */
+  gone: boolean;
+  waiters: Waiter[];
+}
+
+export interface SegmentWritesOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly files: FileCache;
+  /** Most bytes that may wait over all segments; `below` tells when there is room. */
+  readonly bytesMax: number;
+  /** Bytes wait at most so long for company, milliseconds. */
+  readonly lingerMs: number;
+  /** ENOSPC was met: make room if there is a reserve. */
+  readonly onFull: () => Promise<void>;
+  /** A write failed: nothing more may be acknowledged. The journal still has what was lost. */
+  readonly onFailure: (error: MillraceError) => void;
+}
+
+/** A lane with so many bytes is written at once. */
+const laneBytesMax = 512 * 1024;
+/** Writes under way that nobody waits for: the others of the thread pool are the journal's and the readers'. */
+const parallelMax = 2;
+const fullRetryMs = 200;
+
+export class SegmentWrites {
+  readonly #options: SegmentWritesOptions;
+  readonly #lanes = new Map<Segment, Lane>();
+  #ready: Lane[] = [];
+  #active = 0;
+  #bytes = 0;
+  #cancelLinger: Cancel | undefined;
+  #closing = false;
+  #closed = false;
+  #failure: MillraceError | undefined;
+  #roomWaiters: (() => void)[] = [];
+
+  constructor(options: SegmentWritesOptions) {
+    this.#options = options;
+  }
+
+  /** Bytes that are not in their files yet. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Queues bytes that follow those queued before for the same segment. */
+  add(target: WriteTarget, write: SegmentWrite): void {
+    if (this.#closed || this.#failure !== undefined) return;
+    const lane = this.#laneOf(write.segment);
+    if (lane.bytes === 0 && !lane.writing) lane.position = write.position;
+    assert(write.position === lane.position + lane.bytes, "writes of a segment leave no gap");
+    lane.target = target;
+    lane.chunks.push(...write.chunks);
+    lane.bytes += write.bytes;
+    this.#bytes += write.bytes;
+    if (lane.waiters.length > 0 || lane.bytes >= laneBytesMax) this.#schedule(lane);
+    if (this.#bytes > this.#options.bytesMax / 2) this.#scheduleAll();
+    else this.#linger();
+  }
+
+  /** Resolves once no more than the bound waits, or the disk failed. */
+  async below(): Promise<void> {
+    while (this.#bytes > this.#options.bytesMax && this.#failure === undefined && !this.#closed) {
+      await new Promise<void>((resolve) => {
+        this.#roomWaiters.push(resolve);
+      });
+    }
+  }
+
+  /** Resolves once the file has everything below `position`, which must have been appended. Rejects with
+   * STORAGE_ERROR when the disk failed. */
+  reach(segment: Segment, position: number): Promise<void> {
+    if (segment.writtenBytes >= position) return Promise.resolve();
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#closed) return Promise.reject(closedError());
+    const lane = this.#laneOf(segment);
+    const reached = new Promise<void>((resolve, reject) => {
+      lane.waiters.push({ position, resolve, reject });
+    });
+    this.#schedule(lane);
+    return reached;
+  }
+
+  /** Resolves once everything that was queued for the segment is in its file. Rejects as `reach` does. */
+  written(segment: Segment): Promise<void> {
+    // Of what was let go nothing is known any more.
+    if (this.#closed) return Promise.reject(closedError());
+    const lane = this.#lanes.get(segment);
+    return lane === undefined ? Promise.resolve() : this.reach(segment, lane.position + lane.bytes);
+  }
+
+  /** Something is queued for the segment, or being written. */
+  has(segment: Segment): boolean {
+    return this.#lanes.has(segment);
+  }
+
+  /** Resolves once everything queued by now is in its file. */
+  async all(): Promise<void> {
+    await Promise.all([...this.#lanes.keys()].map((segment) => this.written(segment)));
+  }
+
+  /** The segment goes: what is queued for it is dropped, who waits for it gets an error. Resolves once nothing is being
+   * written. */
+  async discard(segment: Segment): Promise<void> {
+    const lane = this.#lanes.get(segment);
+    if (lane === undefined) return;
+    lane.gone = true;
+    for (const { reject } of lane.waiters.splice(0)) reject(droppedError(segment));
+    this.#drop(lane);
+    if (!lane.writing) return;
+    await new Promise<void>((resolve) => {
+      lane.waiters.push({ position: 0, resolve, reject: () => resolve() });
+    });
+  }
+
+  /** No more patience with a full disk: what finds no room now fails. */
+  closing(): void {
+    this.#closing = true;
+  }
+
+  /** Lets go of everything that is not being written: the journal has it. */
+  close(): void {
+    this.#closed = true;
+    this.#cancelLinger?.();
+    for (const lane of [...this.#lanes.values()]) this.#drop(lane);
+    this.#wakeAll(closedError());
+  }
+
+  #laneOf(segment: Segment): Lane {
+    const known = this.#lanes.get(segment);
+    if (known !== undefined) return known;
+    const lane: Lane = {
+      segment,
+      target: undefined,
+      position: segment.writtenBytes,
+      bytes: 0,
+      chunks: [],
+      scheduled: false,
+      writing: false,
+      gone: false,
+      waiters: [],
+    };
+    this.#lanes.set(segment, lane);
+    return lane;
+  }
+
+  #drop(lane: Lane): void {
+    this.#bytes -= lane.bytes;
+    lane.position += lane.bytes;
+    lane.chunks = [];
+    lane.bytes = 0;
+    if (!lane.writing && lane.waiters.length === 0) this.#lanes.delete(lane.segment);
+  }
+
+  #linger(): void {
+    if (this.#cancelLinger !== undefined) return;
+    this.#cancelLinger = this.#options.clock.timer(this.#options.lingerMs, () => {
+      this.#cancelLinger = undefined;
+      this.#scheduleAll();
+    });
+  }
+
+  #scheduleAll(): void {
+    for (const lane of this.#lanes.values()) this.#schedule(lane);
+  }
+
+  #schedule(lane: Lane): void {
+    if (lane.writing || lane.bytes === 0) return;
+    if (lane.waiters.length > 0) {
+      // It may be in `#ready`, too; its turn there will find nothing to do.
+      void this.#run(lane);
+      return;
+    }
+    if (lane.scheduled) return;
+    lane.scheduled = true;
+    this.#ready.push(lane);
+    this.#pump();
+  }
+
+  #pump(): void {
+    while (this.#active < parallelMax) {
+      const lane = this.#ready.shift();
+      if (lane === undefined) return;
+      lane.scheduled = false;
+      if (!lane.writing) void this.#run(lane);
+    }
+  }
+
+  /** Writes what a lane holds. Never rejects. */
+  async #run(lane: Lane): Promise<void> {
+    const { chunks, bytes, position, target } = lane;
+    if (bytes === 0 || target === undefined || this.#failure !== undefined) return;
+    lane.chunks = [];
+    lane.bytes = 0;
+    lane.position = position + bytes;
+    lane.writing = true;
+    this.#active += 1;
+    try {
+      await this.#write(lane, target, chunks, position, bytes);
+    } catch (thrown) {
+      this.#fail(storageError(`${lane.segment.path} can not be written`, thrown));
+    }
+    this.#active -= 1;
+    this.#bytes -= bytes;
+    lane.writing = false;
+    this.#settle(lane);
+    this.#wakeRoom();
+    this.#pump();
+  }
+
+  #settle(lane: Lane): void {
+    if (this.#closed || this.#failure !== undefined) {
+      this.#drop(lane);
+      for (const { reject } of lane.waiters.splice(0)) reject(this.#failure ?? closedError());
+      this.#lanes.delete(lane.segment);
+      return;
+    }
+    const waiters = lane.waiters;
+    lane.waiters = [];
+    for (const waiter of waiters) {
+      if (waiter.position <= lane.segment.writtenBytes) waiter.resolve();
+      else lane.waiters.push(waiter);
+    }
+    if (lane.bytes === 0 && lane.waiters.length === 0) this.#lanes.delete(lane.segment);
+    else if (lane.waiters.length > 0 || lane.bytes >= laneBytesMax) this.#schedule(lane);
+    else this.#linger();
+  }
+
+  async #write(
+    lane: Lane,
+    target: WriteTarget,
+    chunks: readonly Uint8Array[],
+    position: number,
+    bytes: number,
+  ): Promise<void> {
+    const { clock, files, logger, onFull } = this.#options;
+    const { segment } = lane;
+    for (;;) {
+      try {
+        await files.with(segment.path, true, (file) => file.write(chunks, position));
+        break;
+      } catch (thrown) {
+        // A write that found no room may be repeated.
+        if (!isFull(thrown) || this.#closing || this.#closed || this.#failure !== undefined)
+          throw thrown;
+        logger.warn({ path: segment.path }, "the disk is full: waiting for room");
+        await onFull();
+        await clock.sleep(fullRetryMs);
+        if (lane.gone) return;
+      }
+    }
+    // Only now: an fsync of the directory that began before the file was made did not cover its name.
+    if (!segment.created) target.directoryDirty = true;
+    segment.created = true;
+    // Likewise: an fsync that began before the write landed did not cover it.
+    segment.dirty = true;
+    segment.writtenBytes = Math.max(segment.writtenBytes, position + bytes);
+  }
+
+  #fail(error: MillraceError): void {
+    // After `close` the files are shut under what was still being written.
+    if (this.#failure !== undefined || this.#closed) return;
+    this.#failure = error;
+    this.#cancelLinger?.();
+    this.#wakeAll(error);
+    this.#options.onFailure(error);
+  }
+
+  #wakeAll(error: MillraceError): void {
+    for (const lane of this.#lanes.values()) {
+      for (const { reject } of lane.waiters.splice(0)) reject(error);
+    }
+    this.#wakeRoom();
+  }
+
+  #wakeRoom(): void {
+    const waiters = this.#roomWaiters;
+    this.#roomWaiters = [];
+    for (const wake of waiters) wake();
+  }
+}
+
+const droppedError = (segment: Segment): MillraceError =>
+  new MillraceError(ErrorCode.STORAGE_ERROR, `${segment.path} was dropped: read again`);
+
+const closedError = (): MillraceError =>
+  new MillraceError(ErrorCode.SHUTTING_DOWN, "the log is closed: retry elsewhere");
