@@ -7,6 +7,7 @@ import { limits as broker, logConfigOf } from "@millrace/broker";
 import { checkTopicName, type Setting, topicConfigOf, topicSchema } from "@millrace/config";
 import { limits as admin } from "@millrace/controller";
 import { errorCodeByName } from "@millrace/errors";
+import { defaultManagerConfig } from "@millrace/log";
 import { httpLimits } from "@millrace/observability";
 import { BODY_BYTES_MAX, HEADER_NAME_BYTES_MAX } from "@millrace/record";
 import { errorTextBytesMax } from "@millrace/rpc";
@@ -36,6 +37,7 @@ import { depthMax, elementsMax } from "../../packages/rpc/src/prescan.ts";
 import { addedPerTurn } from "../../services/broker/src/fetch-session.ts";
 import { admissionOf } from "../../services/standalone/src/config.ts";
 
+const { unwrittenBytesMax, writeLingerMs, syncStepBytes } = defaultManagerConfig;
 const path = fileURLToPath(new URL("../../docs/guides/limits.md", import.meta.url));
 const page = readFileSync(path, "utf8");
 
@@ -118,6 +120,7 @@ const fixed = new Map<string, number>([
     roundPayloadBytesMax,
   }),
   ...prefixed("", { reserveFileBytesMax, topicNameMax: longestName }),
+  ...prefixed("", { unwrittenBytesMax, writeLingerMs, syncStepBytes }),
   ["sessionMemoryMib", sessionMemoryMib * mib],
   ["producerExpiryMs", logConfigOf(topicConfigOf({})).producerExpiryMs],
 ]);

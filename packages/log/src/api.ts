@@ -63,6 +63,8 @@ export interface LogManagerConfig {
   readonly unwrittenBytesMax: number;
   /** So long at most bytes wait for company before their segment is written, milliseconds. */
   readonly writeLingerMs: number;
+  /** Segment files are fsynced in the background after about so many bytes, each. */
+  readonly syncStepBytes: number;
 }
 
 /** Who a data directory belongs to; checked against its `meta`. */

@@ -245,6 +245,7 @@ const secureSegment = async (
   if (!bugs.checkpointBeforeSegmentWrites) await context.writes.written(segment);
   if (segment.created && segment.dirty) {
     segment.dirty = false;
+    context.writes.syncing(segment);
     await context.files.with(segment.path, false, (file) => file.sync());
   }
   const sealed = segment !== partition.active && segment.writtenBytes === segment.sizeBytes;

@@ -15,6 +15,7 @@ export const defaultManagerConfig: LogManagerConfig = {
   pendingBytesMax: 64 * mib,
   unwrittenBytesMax: 16 * mib,
   writeLingerMs: 100,
+  syncStepBytes: 2 * mib,
 };
 
 /** Settings of a partition unless told otherwise: those of a topic without configs. */

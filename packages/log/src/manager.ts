@@ -315,7 +315,7 @@ const makeContext = (
   const { env, config, identity, observer = {} } = options;
   const { clock, disk, logger } = env;
   const files = new FileCache(disk, config.openFilesMax);
-  const { unwrittenBytesMax: bytesMax, writeLingerMs: lingerMs } = config;
+  const { unwrittenBytesMax: bytesMax, writeLingerMs: lingerMs, syncStepBytes } = config;
   const onFailure = (error: MillraceError): void => context.committer.fail(error);
   const onFull = (): Promise<void> => space.onFull();
   const writes = new SegmentWrites({
@@ -324,6 +324,7 @@ const makeContext = (
     files,
     bytesMax,
     lingerMs,
+    syncStepBytes,
     onFull,
     onFailure,
   });

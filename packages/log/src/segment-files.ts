@@ -76,6 +76,7 @@ export const truncateFiles = async (
   const { disk } = context.env;
   for (const gone of dropped) {
     context.indexes.forget(gone);
+    await context.writes.discard(gone);
     for (const path of gone.paths) {
       context.files.forget(path);
       await unlinkIfThere(disk, path);

@@ -8,6 +8,7 @@ import { assert, ErrorCode, MillraceError } from "@millrace/errors";
 import { isFull, storageError } from "./disk-errors.ts";
 import type { FileCache } from "./file-cache.ts";
 import type { Segment } from "./segment.ts";
+import { SegmentSyncs } from "./segment-syncs.ts";
 
 /** Bytes for a segment. */
 export interface SegmentWrite {
@@ -53,9 +54,11 @@ export interface SegmentWritesOptions {
   readonly bytesMax: number;
   /** Bytes wait at most so long for company, milliseconds. */
   readonly lingerMs: number;
+  /** Files are fsynced in the background after about so many bytes. */
+  readonly syncStepBytes: number;
   /** ENOSPC was met: make room if there is a reserve. */
   readonly onFull: () => Promise<void>;
-  /** A write failed: nothing more may be acknowledged. The journal still has what was lost. */
+  /** A write or fsync failed: nothing more may be acknowledged. The journal still has what was lost. */
   readonly onFailure: (error: MillraceError) => void;
 }
 
@@ -68,6 +71,7 @@ const fullRetryMs = 200;
 export class SegmentWrites {
   readonly #options: SegmentWritesOptions;
   readonly #lanes = new Map<Segment, Lane>();
+  readonly #syncs: SegmentSyncs;
   #ready: Lane[] = [];
   #active = 0;
   #bytes = 0;
@@ -79,6 +83,9 @@ export class SegmentWrites {
 
   constructor(options: SegmentWritesOptions) {
     this.#options = options;
+    this.#syncs = new SegmentSyncs(options.files, options.syncStepBytes, (error) =>
+      this.#fail(error),
+    );
   }
 
   /** Bytes that are not in their files yet. */
@@ -145,6 +152,11 @@ export class SegmentWrites {
   /** The segment goes: what is queued for it is dropped, who waits for it gets an error. Resolves once nothing is being
    * written. */
   async discard(segment: Segment): Promise<void> {
+    await this.#discardQueued(segment);
+    await this.#syncs.forget(segment);
+  }
+
+  async #discardQueued(segment: Segment): Promise<void> {
     const lane = this.#lanes.get(segment);
     if (lane === undefined) return;
     lane.gone = true;
@@ -156,6 +168,11 @@ export class SegmentWrites {
     });
   }
 
+  /** Somebody else fsyncs the segment's file now: a step of its own can wait. */
+  syncing(segment: Segment): void {
+    this.#syncs.skip(segment);
+  }
+
   /** No more patience with a full disk: what finds no room now fails. */
   closing(): void {
     this.#closing = true;
@@ -164,6 +181,7 @@ export class SegmentWrites {
   /** Lets go of everything that is not being written: the journal has it. */
   close(): void {
     this.#closed = true;
+    this.#syncs.close();
     this.#cancelLinger?.();
     for (const lane of [...this.#lanes.values()]) this.#drop(lane);
     this.#wakeAll(closedError());
@@ -298,12 +316,14 @@ export class SegmentWrites {
     // Likewise: an fsync that began before the write landed did not cover it.
     segment.dirty = true;
     segment.writtenBytes = Math.max(segment.writtenBytes, position + bytes);
+    this.#syncs.wrote(segment, bytes);
   }
 
   #fail(error: MillraceError): void {
     // After `close` the files are shut under what was still being written.
     if (this.#failure !== undefined || this.#closed) return;
     this.#failure = error;
+    this.#syncs.close();
     this.#cancelLinger?.();
     this.#wakeAll(error);
     this.#options.onFailure(error);

@@ -154,6 +154,8 @@ const logGauges = (metrics: Metrics): ((logs: LogManager) => void) => {
   const tailMax = gauge("tail_cache_limit_bytes", "Bound of the tail cache.");
   const pending = gauge("pending_bytes", "Bytes accepted and not yet on the disk.");
   const pendingMax = gauge("pending_limit_bytes", "Bound of what is pending.");
+  const unwritten = gauge("unwritten_bytes", "Bytes in the journal and not yet in their segments.");
+  const unwrittenMax = gauge("unwritten_limit_bytes", "Bound of what is unwritten.");
   const files = gauge("open_files_count", "Open segment files.");
   const filesMax = gauge("open_files_limit_count", "Bound of open segment files.");
   const index = gauge("index_cache_bytes", "Index entries in memory.");
@@ -176,6 +178,8 @@ const logGauges = (metrics: Metrics): ((logs: LogManager) => void) => {
     tailMax.set(now.tailCacheBytesMax);
     pending.set(now.pendingBytes);
     pendingMax.set(now.pendingBytesMax);
+    unwritten.set(now.unwrittenBytes);
+    unwrittenMax.set(now.unwrittenBytesMax);
     files.set(now.openFiles);
     filesMax.set(now.openFilesMax);
     index.set(now.indexCacheBytes);

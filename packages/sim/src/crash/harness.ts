@@ -68,6 +68,7 @@ export class CrashRun {
       openFilesMax: random.pick([2, 100]),
       diskReserveBytes: 0,
       unwrittenBytesMax: random.pick([1000, 20_000]),
+      syncStepBytes: random.pick([500, 1_000_000]),
       writeLingerMs: random.pick([0, 3, 100]),
       checkpointIntervalMs: random.pick([15, 60, 500]),
     };

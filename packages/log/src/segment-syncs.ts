@@ -1,0 +1,74 @@
+/**
+ * Segments are fsynced in small steps in the background. What a checkpoint would otherwise have to fsync at once keeps
+ * the disk from the journal for a tenth of a second, and every acknowledgement with it. Nothing relies on these
+ * steps: a checkpoint fsyncs each segment itself.
+ */
+import type { MillraceError } from "@millrace/errors";
+import { storageError } from "./disk-errors.ts";
+import type { FileCache } from "./file-cache.ts";
+import type { Segment } from "./segment.ts";
+
+export class SegmentSyncs {
+  readonly #files: FileCache;
+  readonly #stepBytes: number;
+  readonly #onFailure: (error: MillraceError) => void;
+  /** Bytes written since the last step. */
+  readonly #unsynced = new Map<Segment, number>();
+  #syncing: { readonly segment: Segment; readonly done: Promise<void> } | undefined;
+  #closed = false;
+
+  /** A file is fsynced after about `stepBytes`. `onFailure`: nothing may be trusted of the disk any more. */
+  constructor(files: FileCache, stepBytes: number, onFailure: (error: MillraceError) => void) {
+    this.#files = files;
+    this.#stepBytes = stepBytes;
+    this.#onFailure = onFailure;
+  }
+
+  /** So many more bytes are in the segment's file. */
+  wrote(segment: Segment, bytes: number): void {
+    this.#unsynced.set(segment, (this.#unsynced.get(segment) ?? 0) + bytes);
+    this.#next();
+  }
+
+  /** The file is being fsynced by others. */
+  skip(segment: Segment): void {
+    this.#unsynced.delete(segment);
+  }
+
+  /** The segment goes. Resolves once no step of it is under way. */
+  async forget(segment: Segment): Promise<void> {
+    this.#unsynced.delete(segment);
+    if (this.#syncing?.segment === segment) await this.#syncing.done;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#unsynced.clear();
+  }
+
+  /** One at a time: the disk is the journal's first of all. */
+  #next(): void {
+    if (this.#syncing !== undefined || this.#closed) return;
+    for (const [segment, bytes] of this.#unsynced) {
+      if (bytes < this.#stepBytes) continue;
+      this.#unsynced.delete(segment);
+      const done = this.#sync(segment).then(() => {
+        this.#syncing = undefined;
+        this.#next();
+      });
+      this.#syncing = { segment, done };
+      return;
+    }
+  }
+
+  /** Never rejects. */
+  async #sync(segment: Segment): Promise<void> {
+    try {
+      await this.#files.with(segment.path, false, (file) => file.sync());
+    } catch (thrown) {
+      if (this.#closed) return;
+      this.close();
+      this.#onFailure(storageError(`${segment.path} can not be fsynced`, thrown));
+    }
+  }
+}
