@@ -14,7 +14,7 @@ export const defaultManagerConfig: LogManagerConfig = {
   retentionCheckIntervalMs: 300_000,
   pendingBytesMax: 64 * mib,
   unwrittenBytesMax: 16 * mib,
-  writeLingerMs: 100,
+  writeLingerMs: 25,
   syncStepBytes: 2 * mib,
 };
 

@@ -240,8 +240,9 @@ export class DirectoryCheck {
     const { directory, damaged } = this.#expected;
     const truth = directory.truths.get(key);
     const journal = [...damaged.paths].some((path) => path.startsWith("journal/"));
-    // After a power cut the journal alone may hold a record, and its last round may always be a torn one.
-    if (journal && directory.stop === "power cut") return;
+    // The journal alone may hold the newest records then, and its last round may always be a torn one.
+    const { stop } = directory;
+    if (journal && (stop === "power cut" || stop === "killed at once")) return;
     if (damaged.paths.size > 1 || damaged.foreign || damaged.sealed || truth === undefined) return;
     if (this.#appended.size > 0) return;
     if (end !== truth.end) throw new Broken(`${key}: ends at ${end}, acknowledged to ${truth.end}`);

@@ -60,8 +60,8 @@ export const openOn = (
   return openLogManager(options);
 };
 
-/** How the directory was left. */
-export const stops = ["clean", "killed", "power cut"] as const;
+/** How the directory was left. "killed": some time after the last append, when its segment had been written. */
+export const stops = ["clean", "killed", "killed at once", "power cut"] as const;
 export type Stop = (typeof stops)[number];
 
 /** What is true of one partition. */
@@ -174,6 +174,9 @@ export const directoryOf = async (seed: number, stop: Stop): Promise<Directory> 
   const manager = await kernel.run(openOn(disk, process, dice));
   await kernel.run(workload.run(manager));
   if (stop === "clean") await kernel.run(manager.close(true));
+  if (stop === "killed") {
+    await kernel.run(process.clock().sleep(managerConfig.writeLingerMs * 2));
+  }
   process.kill();
   disk.crash(stop === "power cut" ? "power" : "process");
   return { seed, stop, image: disk.image(), truths: workload.truths };
