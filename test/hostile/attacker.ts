@@ -1,5 +1,4 @@
 /** Many hostile clients in one process: each picks attacks by its seed until the time is over. Prints counts as JSON. */
-import { setPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { SeededRandom } from "@millrace/sim";
@@ -15,9 +14,6 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
   },
 });
-
-// Attackers have machines of their own; here they share one with what they attack.
-setPriority(10);
 
 /** A client starts an attack about so often, milliseconds. */
 const paceMs = 2000;

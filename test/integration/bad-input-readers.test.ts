@@ -8,7 +8,9 @@ import { ErrorCode } from "@millrace/errors";
 import { ProduceOnceRequestSchema, ProduceService } from "@millrace/proto/broker";
 import { methodOf } from "@millrace/rpc";
 import { SeededRandom } from "@millrace/sim";
+import { abandonedMax } from "../../packages/rpc/src/grpc/admission.ts";
 import { frameAttacks } from "../hostile/frames.ts";
+import { frame, frameTypes, headerBlock, RawSocket } from "../hostile/wire.ts";
 import { badInputSite, checkClear, field, framed, rawOn } from "./bad-input.ts";
 
 const ends = { "big-0": 40n, "t-0": 10n, "t-1": 0n };
@@ -81,10 +83,29 @@ test("resets without end, and frames that break HTTP/2, close the connection, an
   const [host = "", port] = site.endpoint.split(":");
   const target = { host, port: Number(port), topic: "t", patienceMs: 10_000 };
   const bad = ["streams opened and reset at once", "windows that overflow"];
+  const before = await refusals("protocol");
   for (const attack of frameAttacks.filter(({ name }) => bad.includes(name))) {
     assert.equal(await attack.run(target, new SeededRandom(1)), "closed", attack.name);
   }
-  assert.equal(await refusals("protocol"), bad.length);
+  assert.equal((await refusals("protocol")) - before, bad.length);
+});
+
+test("a connection is closed for calls reset before they began, long before HTTP/2's own bound", async () => {
+  const [host = "", port] = site.endpoint.split(":");
+  const target = { host, port: Number(port), topic: "t", patienceMs: 10_000 };
+  const outcomeOf = async (resets: number): Promise<string> => {
+    const raw = new RawSocket(target);
+    raw.start();
+    raw.socket.resume();
+    const frames = Array.from({ length: resets }, (_, i) => [
+      frame(frameTypes.headers, 4, 2 * i + 1, headerBlock(fetchPath)),
+      frame(frameTypes.rst, 0, 2 * i + 1, Buffer.from([0, 0, 0, constants.NGHTTP2_CANCEL])),
+    ]);
+    await raw.write(Buffer.concat(frames.flat()));
+    return raw.outcome(resets > abandonedMax ? target.patienceMs : 300);
+  };
+  assert.equal(await outcomeOf(abandonedMax), "open");
+  assert.equal(await outcomeOf(abandonedMax + 1), "closed");
 });
 
 test("clients are told how many streams a connection may have", async () => {

@@ -21,6 +21,8 @@ import { operationsMax, requestBytesMax } from "../../packages/metadata/src/limi
 import { ELEMENTS_MAX } from "../../packages/record/src/hot-common.ts";
 import { inflationsMax } from "../../packages/record/src/node/compressor.ts";
 import {
+  abandonedMax,
+  cutsMax,
   endTimeoutMs,
   overrunsMax,
   pressedWindowBytes,
@@ -111,7 +113,15 @@ const fixed = new Map<string, number>([
   ...prefixed("", { connectionWindowBytes, streamWindowBytes, pressedWindowBytes, endTimeoutMs }),
   ...prefixed("", { readAheadMessages, writeQueueBytesMax, elementsMax, depthMax, ELEMENTS_MAX }),
   ...prefixed("", { errorTextBytesMax, inflatedBytesMax, BODY_BYTES_MAX, HEADER_NAME_BYTES_MAX }),
-  ...prefixed("", { overrunsMax, resetBurst, resetRate, passedPerTurn, addedPerTurn }),
+  ...prefixed("", {
+    abandonedMax,
+    cutsMax,
+    overrunsMax,
+    resetBurst,
+    resetRate,
+    passedPerTurn,
+    addedPerTurn,
+  }),
   ...prefixed("", {
     inflationsMax,
     batchesKept,

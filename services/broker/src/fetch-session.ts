@@ -53,7 +53,7 @@ export interface FetchContext {
 }
 
 /** Cursors taken up in one turn of the event loop: the other streams' turn comes, however many one asks for. */
-export const addedPerTurn = 32;
+export const addedPerTurn = 8;
 
 /** Cursors of one stream that are read at the same time. */
 const pumpsMax = 2;

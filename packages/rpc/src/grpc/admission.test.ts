@@ -7,7 +7,9 @@ import {
   Admission,
   type AdmittedConnection,
   AdmittedStream,
+  abandonedMax,
   addressKey,
+  cutsMax,
   overrunsMax,
 } from "./admission.ts";
 import { MessageFraming } from "./framing.ts";
@@ -96,6 +98,7 @@ test("framing finds the same messages however the bytes are cut", () => {
       }
       assert.equal(framing.messages, bodies.length);
       assert.equal(framing.unfinished, false);
+      assert.equal(framing.begunBytes, 0);
     }),
   );
   assert.equal(new MessageFraming(299).follow(message(305)), 300);
@@ -156,6 +159,62 @@ test("a connection that goes on opening calls beyond its bound is ended, a short
   assert.ok(open() instanceof MillraceError);
   assert.equal(handle.closed, "at once");
   assert.deepEqual(new Set(refused), new Set(["streams_per_connection"]));
+});
+
+test("a connection that resets calls before they begin is ended, a burst of them is not", () => {
+  const { admission, connect, refused } = world();
+  const { handle, connection } = connect();
+  const burst = () => {
+    for (let i = 0; i < abandonedMax; i += 1) connection.abandoned();
+  };
+  burst();
+  admission.sweep(1000, 0);
+  burst();
+  assert.equal(handle.closed, undefined);
+  connection.abandoned();
+  assert.equal(handle.closed, "at once");
+  assert.deepEqual(refused, ["protocol"]);
+});
+
+test("messages count in full length as soon as they begin", () => {
+  const { refused, connect, call } = world({ begunBytesPerConnectionMax: 1500 });
+  const { connection } = connect();
+  const begin = (bytes: number) => {
+    const one = call(connection);
+    return { ...one, taken: one.stream.received(message(bytes).subarray(0, 6)) };
+  };
+  const first = begin(805);
+  const second = begin(705);
+  assert.ok(first.taken && second.taken);
+  const third = begin(6);
+  assert.ok(third.taken, "it is whole");
+  const fourth = begin(7);
+  assert.equal(fourth.taken, false);
+  assert.equal(fourth.handle.refused?.facts?.["limit"], "begun_bytes_per_connection");
+  assert.equal(connection.begunBytes, 1500);
+  assert.ok(first.stream.received(Buffer.alloc(799)), "the rest comes");
+  assert.ok(begin(505).taken);
+  assert.equal(connection.begunBytes, 1200);
+  second.stream.closed();
+  assert.equal(connection.begunBytes, 500);
+  assert.deepEqual(refused, ["begun_bytes_per_connection"]);
+});
+
+test("a connection whose calls are cut for their bytes again and again is ended", () => {
+  const { admission, connect, call } = world({ begunBytesPerConnectionMax: 10 });
+  const { handle, connection } = connect();
+  const cut = (times: number) => {
+    for (let i = 0; i < times; i += 1) call(connection).stream.received(message(100));
+    for (let i = 0; i < times; i += 1) {
+      assert.equal(call(connection).stream.received(message(100).subarray(0, 10)), false);
+    }
+  };
+  cut(cutsMax);
+  admission.sweep(5000, 0);
+  cut(cutsMax);
+  assert.equal(handle.closed, undefined, "whole messages hold nothing, and few are cut");
+  cut(1);
+  assert.equal(handle.closed, "at once");
 });
 
 test("the call that holds most is ended when a budget is full", () => {

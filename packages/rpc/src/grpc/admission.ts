@@ -7,6 +7,7 @@ import { Account } from "./account.ts";
 import { MessageFraming } from "./framing.ts";
 import type { AdmissionGauges, AdmissionLimits, AdmissionObserver, LimitName } from "./limits.ts";
 import { admissionDefaults } from "./limits.ts";
+import { Tally } from "./tally.ts";
 import { streamWindowBytes } from "./windows.ts";
 
 /** Window of a stream while half of the byte budget is in use. */
@@ -18,6 +19,11 @@ const sentPerOverheadByte = 256;
 /** A connection that opens so many calls too many is ended. */
 export const overrunsMax = 64;
 const overheadPeriodMs = 5_000;
+/** A connection that resets so many calls in a second before they began is ended. */
+export const abandonedMax = 64;
+const abandonedPeriodMs = 1_000;
+/** A connection of which so many calls are cut for their bytes, over the same time as its overhead, is ended. */
+export const cutsMax = 16;
 /** A call that was answered is reset when its peer has not ended it by then. */
 export const endTimeoutMs = 5_000;
 
@@ -78,6 +84,7 @@ export class AdmittedStream {
   failure: MillraceError | undefined;
   #held = 0;
   #queued = 0;
+  #begun = 0;
   #over = false;
   #ended = false;
   #finishedMs: number | undefined;
@@ -133,6 +140,7 @@ export class AdmittedStream {
       return false;
     }
     this.#hold(chunk.length);
+    if (this.#framing.begunBytes !== this.#begun) this.#begin();
     return !this.#over;
   }
 
@@ -184,6 +192,7 @@ export class AdmittedStream {
     this.failure = error;
     this.connection.admission.refused(limit);
     this.#handle.refuse(error, error.code === ErrorCode.ADMISSION_REJECTED);
+    this.connection.cut(limit);
   }
 
   /** Looks for silence and for a peer that does not read. */
@@ -220,6 +229,23 @@ export class AdmittedStream {
     this.cut("framing", new MillraceError(ErrorCode.INVALID_REQUEST, text));
   }
 
+  /** Another message has begun, or none: what it will be counts before it has come. */
+  #begin(): void {
+    if (this.#over) return;
+    const { connection } = this;
+    const { begunBytesPerConnectionMax } = connection.admission.limits;
+    const more = this.#framing.begunBytes - this.#begun;
+    this.#begun += more;
+    connection.begunBytes += more;
+    if (more <= 0 || connection.begunBytes <= begunBytesPerConnectionMax) return;
+    const text =
+      `messages of ${connection.begunBytes} bytes have begun on this connection, at most ` +
+      `${begunBytesPerConnectionMax}: end some before the next`;
+    const limit = "begun_bytes_per_connection";
+    const details = { retryAfterMs: 1000, facts: { limit } };
+    this.cut(limit, new MillraceError(ErrorCode.ADMISSION_REJECTED, text, details));
+  }
+
   #hold(bytes: number): void {
     this.#held += bytes;
     this.connection.admission.held(this.connection.account.add(bytes));
@@ -236,8 +262,15 @@ export class AdmittedStream {
     this.#over = true;
     this.connection.account.remove(this.#held);
     this.#held = 0;
+    this.connection.begunBytes -= this.#begun;
+    this.#begun = 0;
   }
 }
+
+const cutsForBytes = new Set<LimitName>([
+  "held_bytes_per_connection",
+  "begun_bytes_per_connection",
+]);
 
 /** One connection. */
 export class AdmittedConnection {
@@ -248,14 +281,17 @@ export class AdmittedConnection {
   readonly streams = new Set<AdmittedStream>();
   /** Bytes of messages that came. */
   payloadBytes = 0;
+  /** Lengths of the messages that have begun and are not complete. */
+  begunBytes = 0;
   #calls = 0;
   /** Calls beyond what the connection may have open. */
   #overruns = 0;
   #settled = false;
   #over = false;
   #idleSinceMs: number;
-  #controlFrames = 0;
-  #controlSinceMs: number;
+  readonly #controlFrames: Tally;
+  readonly #abandoned: Tally;
+  readonly #cuts: Tally;
   #measured = { atMs: 0, overhead: 0 };
 
   constructor(admission: Admission, address: Address, handle: ConnectionHandle) {
@@ -269,7 +305,10 @@ export class AdmittedConnection {
       address.account,
     );
     this.#idleSinceMs = nowMs;
-    this.#controlSinceMs = nowMs;
+    const framesMax = (limits.controlFrameRateMax * overheadPeriodMs) / 1000;
+    this.#controlFrames = new Tally(framesMax, overheadPeriodMs, nowMs);
+    this.#abandoned = new Tally(abandonedMax, abandonedPeriodMs, nowMs);
+    this.#cuts = new Tally(cutsMax, overheadPeriodMs, nowMs);
     this.#measured.atMs = nowMs;
   }
 
@@ -281,14 +320,18 @@ export class AdmittedConnection {
 
   /** A PING or SETTINGS frame came. */
   controlFrame(): void {
-    const { limits, nowMs } = this.admission;
-    if (nowMs - this.#controlSinceMs >= overheadPeriodMs) {
-      this.#controlSinceMs = nowMs;
-      this.#controlFrames = 0;
-    }
-    this.#controlFrames += 1;
-    const frames = (limits.controlFrameRateMax * overheadPeriodMs) / 1000;
-    if (this.#controlFrames > frames) this.#close("control_frames", false);
+    if (this.#controlFrames.add(this.admission.nowMs)) this.#close("control_frames", false);
+  }
+
+  /** The peer has reset a call that has not begun. */
+  abandoned(): void {
+    if (this.#abandoned.add(this.admission.nowMs)) this.#close("protocol", false);
+  }
+
+  /** One of its calls was cut: a peer that holds too much again and again goes as a whole. */
+  cut(limit: LimitName): void {
+    if (!cutsForBytes.has(limit)) return;
+    if (this.#cuts.add(this.admission.nowMs)) this.#close(limit, false);
   }
 
   /** Takes a call, or says why not. */

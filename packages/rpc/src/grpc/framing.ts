@@ -23,6 +23,11 @@ export class MessageFraming {
     return this.#prefix > 0;
   }
 
+  /** Length of the message that has begun and is not complete, once its prefix has told. */
+  get begunBytes(): number {
+    return this.#prefix === prefixBytes ? this.#length : 0;
+  }
+
   /** Takes the next bytes. Returns the length of a message that is too large, which ends the following. */
   follow(chunk: Uint8Array): number | undefined {
     let at = 0;

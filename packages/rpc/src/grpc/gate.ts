@@ -50,6 +50,8 @@ export interface GateOptions {
 export class GuardedCall implements StreamHandle {
   readonly #stream: ServerHttp2Stream;
   admitted: AdmittedStream | undefined;
+  /** gRPC has it. */
+  begun = false;
   /** Lets the handler end the call with an error. */
   onFail: ((error: MillraceError) => void) | undefined;
 
@@ -165,6 +167,12 @@ class SocketConnection implements ConnectionHandle {
   }
 }
 
+interface WaitingCall {
+  readonly stream: ServerHttp2Stream;
+  readonly call: GuardedCall;
+  readonly pass: () => void;
+}
+
 export class Gate {
   readonly #options: GateOptions;
   readonly #injector: ConnectionInjector;
@@ -174,7 +182,7 @@ export class Gate {
   readonly #bySession = new WeakMap<object, AdmittedConnection>();
   readonly #calls = new Map<string, GuardedCall>();
   /** Calls that grpc-js has not got yet; those that ended meanwhile leave with the next turn. */
-  readonly #waiting: { readonly stream: ServerHttp2Stream; readonly pass: () => void }[] = [];
+  readonly #waiting: WaitingCall[] = [];
   #callCount = 0;
   #wakeIdle: () => void = () => {};
   #sweeper: NodeJS.Timeout | undefined;
@@ -186,7 +194,8 @@ export class Gate {
     const hooked = hookConnections(server, {
       session: (session) => this.#onSession(session),
       stream: (stream, headers, pass) => {
-        if (this.#onStream(stream, headers)) this.#passLater(stream, pass);
+        const call = new GuardedCall(stream);
+        if (this.#onStream(stream, headers, call)) this.#passLater({ stream, call, pass });
       },
     });
     if (!hooked) throw new InvariantError("grpc-js hides its connections");
@@ -288,11 +297,15 @@ export class Gate {
   }
 
   /** False: the call was refused, gRPC must not see it. */
-  #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean {
+  #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, call: GuardedCall): boolean {
     const connection =
       stream.session === undefined ? undefined : this.#bySession.get(stream.session);
     const path = String(headers[constants.HTTP2_HEADER_PATH] ?? "");
-    const call = new GuardedCall(stream);
+    // At once: HTTP/2's own bound on resets lets in what has come already, hundreds of calls with their headers.
+    stream.once("aborted", () => {
+      // A stream that goes with its connection is destroyed already.
+      if (!call.begun && !stream.destroyed) connection?.abandoned();
+    });
     const admitted =
       this.#whyNot(headers) ??
       connection?.open(path, this.#options.shapeOf(path), call) ??
@@ -321,8 +334,8 @@ export class Gate {
    * A handler costs many times what a stream costs. So it starts in a later turn of the event loop, with few others:
    * streams that are opened and reset at once never get one, and a burst of calls does not hold up what is under way.
    */
-  #passLater(stream: ServerHttp2Stream, pass: () => void): void {
-    this.#waiting.push({ stream, pass });
+  #passLater(waiting: WaitingCall): void {
+    this.#waiting.push(waiting);
     if (this.#waiting.length === 1) setImmediate(() => this.#passSome());
   }
 
@@ -331,8 +344,9 @@ export class Gate {
     while (passed < passedPerTurn) {
       const next = this.#waiting.shift();
       if (next === undefined) return;
-      const { stream, pass } = next;
+      const { stream, call, pass } = next;
       if (stream.closed || stream.destroyed || stream.headersSent) continue;
+      call.begun = true;
       pass();
       passed += 1;
     }

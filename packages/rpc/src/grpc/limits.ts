@@ -22,6 +22,8 @@ export interface AdmissionLimits {
   readonly heldBytesMax: number;
   readonly heldBytesPerAddressMax: number;
   readonly heldBytesPerConnectionMax: number;
+  /** Messages of one connection that have begun and are not complete, in full length. */
+  readonly begunBytesPerConnectionMax: number;
   /** Request headers, bytes of names and values. */
   readonly headerBytesMax: number;
   /** Largest message of methods that carry records. */
@@ -52,6 +54,7 @@ export const admissionDefaults: AdmissionLimits = {
   heldBytesMax: 256 * mib,
   heldBytesPerAddressMax: 192 * mib,
   heldBytesPerConnectionMax: 48 * mib,
+  begunBytesPerConnectionMax: 64 * mib,
   headerBytesMax: 16 * 1024,
   messageBytesMax: 16 * mib,
   controlMessageBytesMax: mib,
@@ -88,6 +91,7 @@ export const limitNames = [
   "held_bytes",
   "held_bytes_per_address",
   "held_bytes_per_connection",
+  "begun_bytes_per_connection",
   "headers",
   "encoding",
   "framing",

@@ -250,7 +250,8 @@ class GrpcServer implements RpcServer {
     } catch (thrown) {
       failure = thrown;
       duplex.finish();
-      call.emit("error", statusOf(thrown));
+      // Nobody takes the status of a call that its client has left, and a connection may leave with a hundred.
+      if (!call.cancelled) call.emit("error", statusOf(thrown));
     } finally {
       // What the client still sends is of no interest; without a reader its window would fill.
       if ("resume" in stream) stream.resume();
