@@ -21,7 +21,6 @@ const noRows: readonly IndexRow[] = [];
 export class IndexCache {
   readonly #disk: Disk;
   readonly #files: FileCache;
-  readonly #reach: (segment: Segment, position: number) => Promise<void>;
   readonly #bytesMax: number;
   readonly #loading = new Map<Segment, Promise<void>>();
   readonly #loaded = new Map<Segment, number>();
@@ -29,16 +28,9 @@ export class IndexCache {
   /** Indexes that had to be built from the log. */
   rebuilt = 0;
 
-  /** `reach` resolves once a segment's file has everything below a position. */
-  constructor(
-    disk: Disk,
-    files: FileCache,
-    reach: (segment: Segment, position: number) => Promise<void>,
-    bytesMax: number,
-  ) {
+  constructor(disk: Disk, files: FileCache, bytesMax: number) {
     this.#disk = disk;
     this.#files = files;
-    this.#reach = reach;
     this.#bytesMax = bytesMax;
   }
 
@@ -127,9 +119,10 @@ export class IndexCache {
     const rows: IndexRow[] = [];
     let maxMs = last?.maxBeforeMs ?? -1;
     let rowPosition = last?.position ?? 0;
-    await this.#reach(segment, endPosition);
     await this.#files.with(segment.path, false, async (file) => {
-      const walker = new BatchWalker(file, last?.position ?? 0, endPosition);
+      // What was appended since the load has its rows, and its timestamps are known: it need not be waited for.
+      const writtenPosition = Math.min(endPosition, segment.writtenBytes);
+      const walker = new BatchWalker(file, last?.position ?? 0, writtenPosition);
       for (;;) {
         const batch = await walker.peek();
         if ("end" in batch) {

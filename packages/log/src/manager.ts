@@ -31,7 +31,6 @@ import { planKey, scanJournal } from "./journal-scan.ts";
 import { Partition, type PartitionOwner } from "./partition.ts";
 import { PartitionLoader } from "./partition-loader.ts";
 import { paths } from "./paths.ts";
-import type { Segment } from "./segment.ts";
 import { deletedSuffix } from "./segment-files.ts";
 import { SegmentWrites } from "./segment-writes.ts";
 import { TailCache } from "./tail-cache.ts";
@@ -328,8 +327,6 @@ const makeContext = (
     onFull,
     onFailure,
   });
-  const reach = (segment: Segment, position: number): Promise<void> =>
-    writes.reach(segment, position);
   const context = {
     env,
     config,
@@ -338,7 +335,7 @@ const makeContext = (
     observer,
     files,
     writes,
-    indexes: new IndexCache(disk, files, reach, config.indexCacheBytesMax),
+    indexes: new IndexCache(disk, files, config.indexCacheBytesMax),
     tails: new TailCache(config.tailCacheBytesMax),
     delayed: new Delayed(clock, logger),
     diskFull: false,
