@@ -47,6 +47,18 @@ export class MillraceError extends Error {
     return this.spec.name;
   }
 
+  /** For what a peer asks wrongly: without a stack, which would tell of our code only and costs ten times the rest where
+   * one message asks a thousand times. */
+  static refusal(code: ErrorCode, message: string, details: ErrorDetails = {}): MillraceError {
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
+    try {
+      return new MillraceError(code, message, details);
+    } finally {
+      Error.stackTraceLimit = stackTraceLimit;
+    }
+  }
+
   /** The single funnel for what `catch` caught. */
   static from(thrown: unknown): MillraceError {
     if (thrown instanceof MillraceError) return thrown;

@@ -3,7 +3,7 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { PartitionState } from "./api.ts";
 
 const refuse = (code: ErrorCode, message: string, retryAfterMs?: number): MillraceError =>
-  new MillraceError(code, message, retryAfterMs === undefined ? {} : { retryAfterMs });
+  MillraceError.refusal(code, message, retryAfterMs === undefined ? {} : { retryAfterMs });
 
 export const refusals = {
   diskFull: (reserveBytes: number): MillraceError =>

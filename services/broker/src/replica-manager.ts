@@ -70,7 +70,7 @@ export class ReplicaManager {
     const topic = this.#topicOf(address);
     const view = topic.partitions[address.partition];
     if (view === undefined) {
-      throw new MillraceError(
+      throw MillraceError.refusal(
         ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
         `topic ${topic.name} has no partition ${address.partition}: it has ${topic.partitions.length}`,
       );
@@ -79,12 +79,12 @@ export class ReplicaManager {
     if (replica !== undefined) return replica;
     const hint = this.#hint(view);
     if (view.leader === undefined || view.leader === this.#brokerId) {
-      throw new MillraceError(
+      throw MillraceError.refusal(
         ErrorCode.LEADER_NOT_AVAILABLE,
         `${topic.name}-${address.partition} is being set up: retry`,
       );
     }
-    throw new MillraceError(
+    throw MillraceError.refusal(
       ErrorCode.NOT_LEADER,
       `broker ${this.#brokerId} does not lead ${topic.name}-${address.partition}`,
       hint === undefined ? {} : { leaderHint: hint },
@@ -104,13 +104,13 @@ export class ReplicaManager {
       const topic = snapshot.topics.get(address.topic);
       if (topic !== undefined) return topic;
       const shown = JSON.stringify(address.topic.slice(0, 80));
-      throw new MillraceError(
+      throw MillraceError.refusal(
         ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
         `no topic ${shown}: create it, or check the name`,
       );
     }
     if (address.topicId.length !== 16) {
-      throw new MillraceError(
+      throw MillraceError.refusal(
         ErrorCode.INVALID_REQUEST,
         `topic_id has ${address.topicId.length} bytes: send 16, or none and the topic's name`,
       );
@@ -118,7 +118,7 @@ export class ReplicaManager {
     const id = topicIdOf(address.topicId);
     const topic = snapshot.topicsById.get(id);
     if (topic !== undefined) return topic;
-    throw new MillraceError(
+    throw MillraceError.refusal(
       ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
       `no topic with id ${id}: it was deleted, or made again under a new id: refresh the metadata`,
     );

@@ -71,21 +71,21 @@ export class Replica {
   requireLeader(expectedEpoch: number | undefined): number {
     const epoch = this.leadingEpoch;
     if (this.log.state.kind === "offline") {
-      throw new MillraceError(
+      throw MillraceError.refusal(
         ErrorCode.PARTITION_OFFLINE,
         `${this.name} is offline: ${this.log.state.reason}: run millrace log verify on its directory`,
       );
     }
     if (epoch === undefined) throw this.#notLeader();
     if (expectedEpoch !== undefined && expectedEpoch < epoch) {
-      throw new MillraceError(
+      throw MillraceError.refusal(
         ErrorCode.FENCED_LEADER_EPOCH,
         `leader epoch ${expectedEpoch} of ${this.name} is old, it is ${epoch}: refresh the metadata`,
         hintDetails(this.#context.hint(this.view)),
       );
     }
     if (expectedEpoch !== undefined && expectedEpoch > epoch) {
-      throw new MillraceError(
+      throw MillraceError.refusal(
         ErrorCode.UNKNOWN_LEADER_EPOCH,
         `leader epoch ${expectedEpoch} of ${this.name} is newer than ${epoch}, which this broker knows: retry`,
       );
@@ -112,12 +112,12 @@ export class Replica {
   #notLeader(): MillraceError {
     const leader = this.view.leader;
     if (leader === undefined || leader === this.#context.brokerId) {
-      return new MillraceError(
+      return MillraceError.refusal(
         ErrorCode.LEADER_NOT_AVAILABLE,
         `${this.name} has no leader at the moment: retry`,
       );
     }
-    return new MillraceError(
+    return MillraceError.refusal(
       ErrorCode.NOT_LEADER,
       `broker ${this.#context.brokerId} does not lead ${this.name}, broker ${leader} does`,
       hintDetails(this.#context.hint(this.view)),
