@@ -1,27 +1,29 @@
 /** How soon: one at a time, at fixed rates, over many partitions. */
 import { type Case, onKafka, onOurs, type Peers, rate } from "./case.ts";
 
+const acknowledged = { ours: "millrace-publish", peer: "nats-always", better: "less" } as const;
+
 export const single = (scale: number): Case => {
   const records = Math.round(5000 * scale);
   return {
     id: "one-at-a-time",
     title: "one record of 1 KiB at a time",
     claims: [
-      { metric: "p50Ms", peer: "kafka", better: "less", must: 1 },
+      // Its percentiles are whole milliseconds, cut: a median of 0 says only that it is below 1.
+      { metric: "meanMs", peer: "kafka", better: "less", must: 1 },
       { metric: "p99Ms", peer: "kafka", better: "less", must: 1, aim: 0.5 },
-      { metric: "ackp50Ms", peer: "nats-always", peerMetric: "p50Ms", better: "less", must: 1 },
-      {
-        metric: "ackp99Ms",
-        peer: "nats-always",
-        peerMetric: "p99Ms",
-        better: "less",
-        must: 1,
-        aim: 0.5,
-      },
+      { ...acknowledged, metric: "ackp50Ms", peerMetric: "p50Ms", must: 1 },
+      { ...acknowledged, metric: "ackp99Ms", peerMetric: "p99Ms", must: 1, aim: 0.5 },
     ],
     contenders: {
       millrace: (p) =>
         onOurs(p, 1, () => p.millrace.load("end-to-end", { topic: "bench", records })),
+      // What JetStream's tool does: publish and wait, nobody reads.
+      "millrace-publish": (p) =>
+        onOurs(p, 1, async () => {
+          const sample = await p.millrace.load("one", { topic: "bench", records });
+          return { ackp50Ms: sample["p50Ms"] ?? 0, ackp99Ms: sample["p99Ms"] ?? 0 };
+        }),
       kafka: (p) => onKafka(p, 1, false, () => p.kafka.endToEnd("bench", records, 1024)),
       "nats-always": (p) => p.natsAlways.bench(["pub", "sync"], records, ["--size=1024B"]),
     },

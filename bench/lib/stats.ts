@@ -27,11 +27,13 @@ export class Latencies {
     this.#count += 1;
   }
 
-  /** Percentiles, milliseconds, under names that begin with `prefix`. */
+  /** Mean and percentiles, milliseconds, under names that begin with `prefix`. */
   summary(prefix: string): Record<string, number> {
     const sorted = this.#values.subarray(0, this.#count).sort();
     const at = (q: number): number => Number(quantile(sorted, q).toFixed(3));
+    const mean = sorted.reduce((sum, ms) => sum + ms, 0) / Math.max(1, sorted.length);
     return {
+      [`${prefix}meanMs`]: Number(mean.toFixed(3)),
       [`${prefix}p50Ms`]: at(0.5),
       [`${prefix}p99Ms`]: at(0.99),
       [`${prefix}p999Ms`]: at(0.999),

@@ -11,6 +11,7 @@ export const words = {
   serverRssMaxMiB: "server memory at most, MiB",
   diskReadShare: "bytes from the disk per byte read",
   repeatedShare: "bytes sent twice per byte read",
+  meanMs: "end to end mean, ms",
   p50Ms: "end to end p50, ms",
   p99Ms: "end to end p99, ms",
   ackp50Ms: "acknowledged p50, ms",
