@@ -4,7 +4,7 @@ import { type Case, ofPartitions, onKafka, onOurs, rate } from "./case.ts";
 const cpu = (side: "client" | "server") => `${side}CpuSecondsPerMillion` as const;
 
 export const produce = (size: number, partitions: number, scale: number): Case => {
-  const count = Math.round((size === 100 ? 3_000_000 : 600_000) * scale);
+  const count = Math.round((size === 100 ? 10_000_000 : 2_000_000) * scale);
   const flags = { topic: "bench", size, partitions, records: count };
   return {
     id: `produce-${size}-${partitions}`,
@@ -32,7 +32,7 @@ export const produce = (size: number, partitions: number, scale: number): Case =
 };
 
 export const clientProduce = (partitions: number, scale: number): Case => {
-  const records = Math.round(300_000 * scale);
+  const records = Math.round(1_000_000 * scale);
   return {
     id: `client-produce-${partitions}`,
     title: `Node client, produce 1 KiB, ${ofPartitions(partitions)}`,

@@ -3,22 +3,34 @@
  * the disk from the journal for a tenth of a second, and every acknowledgement with it. Nothing relies on these
  * steps: a checkpoint fsyncs each segment itself.
  */
+import type { Cancel, Clock } from "@millrace/env";
 import type { MillraceError } from "@millrace/errors";
 import { storageError } from "./disk-errors.ts";
 import type { FileCache } from "./file-cache.ts";
 import type { Segment } from "./segment.ts";
 
+/** From the end of a step to the next, milliseconds. At full speed the disk has other things to do, and steps get larger. */
+const pauseMs = 100;
+
 export class SegmentSyncs {
+  readonly #clock: Clock;
   readonly #files: FileCache;
   readonly #stepBytes: number;
   readonly #onFailure: (error: MillraceError) => void;
   /** Bytes written since the last step. */
   readonly #unsynced = new Map<Segment, number>();
   #syncing: { readonly segment: Segment; readonly done: Promise<void> } | undefined;
+  #cancelPause: Cancel | undefined;
   #closed = false;
 
   /** A file is fsynced after about `stepBytes`. `onFailure`: nothing may be trusted of the disk any more. */
-  constructor(files: FileCache, stepBytes: number, onFailure: (error: MillraceError) => void) {
+  constructor(
+    clock: Clock,
+    files: FileCache,
+    stepBytes: number,
+    onFailure: (error: MillraceError) => void,
+  ) {
+    this.#clock = clock;
     this.#files = files;
     this.#stepBytes = stepBytes;
     this.#onFailure = onFailure;
@@ -43,18 +55,23 @@ export class SegmentSyncs {
 
   close(): void {
     this.#closed = true;
+    this.#cancelPause?.();
     this.#unsynced.clear();
   }
 
   /** One at a time: the disk is the journal's first of all. */
   #next(): void {
-    if (this.#syncing !== undefined || this.#closed) return;
+    if (this.#syncing !== undefined || this.#cancelPause !== undefined || this.#closed) return;
     for (const [segment, bytes] of this.#unsynced) {
       if (bytes < this.#stepBytes) continue;
       this.#unsynced.delete(segment);
       const done = this.#sync(segment).then(() => {
         this.#syncing = undefined;
-        this.#next();
+        if (this.#closed) return;
+        this.#cancelPause = this.#clock.timer(pauseMs, () => {
+          this.#cancelPause = undefined;
+          this.#next();
+        });
       });
       this.#syncing = { segment, done };
       return;

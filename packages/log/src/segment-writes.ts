@@ -83,7 +83,7 @@ export class SegmentWrites {
 
   constructor(options: SegmentWritesOptions) {
     this.#options = options;
-    this.#syncs = new SegmentSyncs(options.files, options.syncStepBytes, (error) =>
+    this.#syncs = new SegmentSyncs(options.clock, options.files, options.syncStepBytes, (error) =>
       this.#fail(error),
     );
   }
