@@ -15,7 +15,7 @@ export const defaultManagerConfig: LogManagerConfig = {
   pendingBytesMax: 64 * mib,
   unwrittenBytesMax: 16 * mib,
   writeLingerMs: 25,
-  syncStepBytes: 2 * mib,
+  syncStepBytes: mib,
 };
 
 /** Settings of a partition unless told otherwise: those of a topic without configs. */

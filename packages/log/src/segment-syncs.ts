@@ -9,8 +9,11 @@ import { storageError } from "./disk-errors.ts";
 import type { FileCache } from "./file-cache.ts";
 import type { Segment } from "./segment.ts";
 
-/** From the end of a step to the next, milliseconds. At full speed the disk has other things to do, and steps get larger. */
-const pauseMs = 100;
+/** From the end of a step to the next, milliseconds: a few times what the step took. At full speed the disk has other
+ * things to do, and steps get larger. */
+const pauseMsMin = 10;
+const pauseMsMax = 100;
+const pausePerStep = 4;
 
 export class SegmentSyncs {
   readonly #clock: Clock;
@@ -65,9 +68,12 @@ export class SegmentSyncs {
     for (const [segment, bytes] of this.#unsynced) {
       if (bytes < this.#stepBytes) continue;
       this.#unsynced.delete(segment);
+      const startedMs = this.#clock.monoMs();
       const done = this.#sync(segment).then(() => {
         this.#syncing = undefined;
         if (this.#closed) return;
+        const wantedMs = pausePerStep * (this.#clock.monoMs() - startedMs);
+        const pauseMs = Math.min(pauseMsMax, Math.max(pauseMsMin, wantedMs));
         this.#cancelPause = this.#clock.timer(pauseMs, () => {
           this.#cancelPause = undefined;
           this.#next();
