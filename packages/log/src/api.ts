@@ -121,7 +121,8 @@ export type PartitionState =
   | { readonly kind: "online" }
   /** Damage inside the durable prefix: neither reads nor appends. */
   | { readonly kind: "offline"; readonly reason: string }
-  /** The disk failed: no appends; reads of what was acknowledged go on. */
+  /** The disk failed: no appends; reads of what was acknowledged go on, but for what a failed write still owes a segment:
+   * STORAGE_ERROR until the next start, which takes it from the journal. */
   | { readonly kind: "stopped"; readonly reason: string };
 
 /** One partition's log. All offsets are plain numbers below 2^53. */
