@@ -75,7 +75,7 @@ export interface DirectoryIdentity {
 
 /** A validated batch to append. */
 export interface AppendBatch {
-  /** Serialized BatchBody. The log keeps a reference (tail cache): nobody may change it afterwards. */
+  /** Serialized BatchBody. The log keeps a reference until it is in its files: nobody may change it afterwards. */
   readonly body: Uint8Array;
   readonly bodyCrc: number;
   readonly info: BodyInfo;

@@ -151,35 +151,60 @@ test("the tail cache holds the newest batches within its bound", () => {
     fc.property(
       fc.array(step, { maxLength: 60 }),
       fc.integer({ min: 0, max: 3000 }),
-      (list, bytesMax) => {
+      fc.integer({ min: 1, max: 1500 }),
+      (list, bytesMax, readBytes) => {
         const cache = new TailCache(bytesMax);
         const tails = [cache.partition(), cache.partition(), cache.partition()];
-        const ends = [0, 0, 0];
-        for (const [which, size, clear] of list) {
+        const logs: Buffer[][] = [[], [], []];
+        for (const [i, [which, size, clear]] of list.entries()) {
           const tail = tails[which];
-          const base = ends[which] ?? 0;
+          const log = logs[which] ?? [];
           if (clear && size > 380) tail?.clear();
-          tail?.push({
-            baseOffset: base,
-            lastOffset: base + 1,
-            prefix: Buffer.alloc(10),
-            body: Buffer.alloc(size),
-          });
-          ends[which] = base + 2;
+          const stored = Buffer.alloc(10 + size, i + 1);
+          const baseOffset = log.length * 2;
+          const [prefix, body] = [stored.subarray(0, 10), stored.subarray(10)];
+          tail?.push({ baseOffset, lastOffset: baseOffset + 1, prefix, body });
+          log.push(Buffer.from(stored));
+          stored.fill(0);
           assert.ok(cache.bytes <= bytesMax, `${cache.bytes} of ${bytesMax}`);
         }
-        for (const [which, end] of ends.entries()) {
-          const tail = tails[which];
+        for (const [which, log] of logs.entries()) {
+          const end = log.length * 2;
           let cached = false;
           for (let offset = 0; offset < end; offset += 1) {
-            const found = tail?.read(offset, end, 1);
+            const found = tails[which]?.read(offset, end, readBytes);
             if (cached) assert.ok(found !== undefined, "what is cached reaches to the end");
             cached = found !== undefined;
-            if (found !== undefined) assert.equal(found.nextOffset, offset - (offset % 2) + 2);
+            if (found === undefined) continue;
+            const read = log.slice(offset >> 1, found.nextOffset >> 1);
+            assert.ok(read.length > 0);
+            assert.deepEqual(Buffer.concat(found.chunks), Buffer.concat(read));
+            assert.ok(read.length === 1 || found.bytes <= readBytes);
           }
         }
       },
     ),
     { numRuns: 500 },
   );
+});
+
+test("the tail cache holds what its bound has room for", () => {
+  const cache = new TailCache(10_000);
+  const tail = cache.partition();
+  for (let i = 0; i < 100; i += 1) {
+    const [prefix, body] = [Buffer.alloc(10), Buffer.alloc(862)];
+    tail.push({ baseOffset: i, lastOffset: i, prefix, body });
+  }
+  // Ten of 1,000 bytes, each with its 128 for the directory.
+  assert.equal(cache.bytes, 8720);
+  assert.ok(tail.read(90, 100, 1) !== undefined);
+  assert.equal(tail.read(89, 100, 1), undefined);
+  tail.push({
+    baseOffset: 100,
+    lastOffset: 100,
+    prefix: Buffer.alloc(10),
+    body: Buffer.alloc(9900),
+  });
+  assert.equal(tail.read(99, 101, 1), undefined);
+  assert.equal(cache.bytes, 0);
 });

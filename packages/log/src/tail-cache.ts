@@ -1,10 +1,25 @@
-/** The newest batches of every partition, in memory, bounded in bytes; the oldest go first. */
+/**
+ * The newest batches of every partition, in memory, bounded in bytes; the oldest go first. Their bytes are copied into
+ * one ring: what they came in can be collected at once, and nothing here grows the heap while records come in.
+ */
+import { assert } from "@millrace/errors";
 
 export interface CachedBatch {
   readonly baseOffset: number;
   readonly lastOffset: number;
   readonly prefix: Uint8Array;
   readonly body: Uint8Array;
+}
+
+/** Where a batch lies in the ring. */
+interface Entry {
+  readonly owner: PartitionTail;
+  readonly generation: number;
+  readonly baseOffset: number;
+  readonly lastOffset: number;
+  /** Never wraps: the place in the ring is `address % bytesMax`. */
+  readonly address: number;
+  readonly bytes: number;
 }
 
 /** First-in first-out without shifting arrays. */
@@ -42,91 +57,101 @@ class Queue<T> {
   }
 }
 
-const sizeOf = (batch: CachedBatch): number => batch.prefix.length + batch.body.length + 128;
+/** Left free behind every batch, so that many small ones can not make the directory much larger than the ring. */
+const entryBytes = 128;
 
 /** One partition's part: a contiguous run of batches that ends at the log end offset. */
 export class PartitionTail {
-  readonly #batches = new Queue<CachedBatch>();
+  readonly #entries = new Queue<Entry>();
   readonly #cache: TailCache;
-  /** Elements of the cache's order that were queued under an older generation are void. */
+  /** Entries of the cache's order that were queued under an older generation are void. */
   generation = 0;
 
   constructor(cache: TailCache) {
     this.#cache = cache;
   }
 
-  /** Appends; `batch` follows the last one. */
+  /** Appends a copy; `batch` follows the last one. One that is larger than the cache empties this part. */
   push(batch: CachedBatch): void {
-    this.#batches.push(batch);
-    this.#cache.added(this, sizeOf(batch));
+    const entry = this.#cache.store(this, batch);
+    if (entry === undefined) this.clear();
+    else this.#entries.push(entry);
   }
 
   /** Forgets everything (truncation, deletion). */
   clear(): void {
-    for (let i = 0; i < this.#batches.length; i += 1) {
-      const batch = this.#batches.at(i);
-      if (batch !== undefined) this.#cache.removed(sizeOf(batch));
+    for (let i = 0; i < this.#entries.length; i += 1) {
+      this.#cache.removed(this.#entries.at(i)?.bytes ?? 0);
     }
-    this.#batches.clear();
+    this.#entries.clear();
     this.generation += 1;
   }
 
   /** Drops the oldest batch. Only the cache calls this. */
   evict(): void {
-    const batch = this.#batches.shift();
-    if (batch !== undefined) this.#cache.removed(sizeOf(batch));
+    const entry = this.#entries.shift();
+    if (entry !== undefined) this.#cache.removed(entry.bytes);
   }
 
-  /** Whole batches from the one that holds `offset`, the first in any case, all below `endOffset`;
+  /** A copy of whole batches from the one that holds `offset`, the first in any case, all below `endOffset`;
    * undefined when the first is not here. */
   read(
     offset: number,
     endOffset: number,
     maxBytes: number,
   ): { chunks: Uint8Array[]; bytes: number; nextOffset: number } | undefined {
-    let index = this.#find(offset);
-    if (index < 0) return undefined;
-    const chunks: Uint8Array[] = [];
+    const from = this.#find(offset);
+    if (from < 0) return undefined;
+    let to = from;
     let bytes = 0;
     let nextOffset = offset;
     for (;;) {
-      const batch = this.#batches.at(index);
-      if (batch === undefined || batch.lastOffset >= endOffset) break;
-      const size = batch.prefix.length + batch.body.length;
-      if (bytes > 0 && bytes + size > maxBytes) break;
-      chunks.push(batch.prefix, batch.body);
-      bytes += size;
-      nextOffset = batch.lastOffset + 1;
-      index += 1;
+      const entry = this.#entries.at(to);
+      if (entry === undefined || entry.lastOffset >= endOffset) break;
+      if (bytes > 0 && bytes + entry.bytes > maxBytes) break;
+      bytes += entry.bytes;
+      nextOffset = entry.lastOffset + 1;
+      to += 1;
     }
-    return { chunks, bytes, nextOffset };
+    if (bytes === 0) return { chunks: [], bytes, nextOffset };
+    const copy = Buffer.allocUnsafe(bytes);
+    let at = 0;
+    for (let i = from; i < to; i += 1) {
+      const entry = this.#entries.at(i);
+      if (entry !== undefined) at += this.#cache.copy(entry, copy, at);
+    }
+    return { chunks: [copy], bytes, nextOffset };
   }
 
   /** Index of the batch that holds `offset`, or -1. */
   #find(offset: number): number {
     let low = 0;
-    let high = this.#batches.length - 1;
-    const first = this.#batches.at(0);
+    let high = this.#entries.length - 1;
+    const first = this.#entries.at(0);
     if (first === undefined || offset < first.baseOffset) return -1;
     while (low < high) {
       const middle = (low + high + 1) >> 1;
-      if ((this.#batches.at(middle)?.baseOffset ?? 0) <= offset) low = middle;
+      if ((this.#entries.at(middle)?.baseOffset ?? 0) <= offset) low = middle;
       else high = middle - 1;
     }
-    return offset <= (this.#batches.at(low)?.lastOffset ?? -1) ? low : -1;
+    return offset <= (this.#entries.at(low)?.lastOffset ?? -1) ? low : -1;
   }
 }
 
 export class TailCache {
   readonly bytesMax: number;
+  #ring: Buffer | undefined;
+  /** Address of the next batch. */
+  #next = 0;
   #bytes = 0;
-  /** One element per cached batch, oldest first. */
-  readonly #order = new Queue<{ owner: PartitionTail; generation: number }>();
+  /** Every batch stored, oldest first: so they lie in the ring. */
+  readonly #order = new Queue<Entry>();
 
   constructor(bytesMax: number) {
     this.bytesMax = bytesMax;
   }
 
+  /** Bytes of batches that can be read. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -136,17 +161,48 @@ export class TailCache {
     return new PartitionTail(this);
   }
 
-  added(owner: PartitionTail, bytes: number): void {
+  /** Copies a batch into the ring, over the oldest ones; undefined when it is larger than the ring. */
+  store(owner: PartitionTail, batch: CachedBatch): Entry | undefined {
+    const { baseOffset, lastOffset, prefix, body } = batch;
+    const bytes = prefix.length + body.length;
+    const size = bytes + entryBytes;
+    const { bytesMax } = this;
+    if (size > bytesMax) return undefined;
+    // Pages of it that were never written take no memory.
+    this.#ring ??= Buffer.allocUnsafeSlow(bytesMax);
+    const left = bytesMax - (this.#next % bytesMax);
+    const address = size > left ? this.#next + left : this.#next;
+    this.#next = address + size;
+    this.#makeRoom(this.#next - bytesMax);
+    const at = address % bytesMax;
+    this.#ring.set(prefix, at);
+    this.#ring.set(body, at + prefix.length);
+    const { generation } = owner;
+    const entry = { owner, generation, baseOffset, lastOffset, address, bytes };
+    this.#order.push(entry);
     this.#bytes += bytes;
-    this.#order.push({ owner, generation: owner.generation });
-    while (this.#bytes > this.bytesMax) {
-      const oldest = this.#order.shift();
-      if (oldest === undefined) return;
-      if (oldest.owner.generation === oldest.generation) oldest.owner.evict();
-    }
+    return entry;
+  }
+
+  /** Copies a batch out of the ring; returns how many bytes. */
+  copy(entry: Entry, target: Buffer, at: number): number {
+    const { address, bytes } = entry;
+    assert(address >= this.#next - this.bytesMax, "a cached batch was not overwritten");
+    const from = address % this.bytesMax;
+    return this.#ring?.copy(target, at, from, from + bytes) ?? 0;
   }
 
   removed(bytes: number): void {
     this.#bytes -= bytes;
+  }
+
+  /** Drops every batch below an address. */
+  #makeRoom(below: number): void {
+    for (;;) {
+      const oldest = this.#order.at(0);
+      if (oldest === undefined || oldest.address >= below) return;
+      this.#order.shift();
+      if (oldest.owner.generation === oldest.generation) oldest.owner.evict();
+    }
   }
 }
