@@ -21,7 +21,7 @@ export interface JournalOptions {
   readonly bytesMax: number;
 }
 
-const fillBytes = 1024 * 1024;
+const fillBytes = 512 * 1024;
 
 /** `<8 digits>.journal`; the number has no meaning but to be unique. */
 export const journalFileName = (number: number): string =>

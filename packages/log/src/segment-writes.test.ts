@@ -126,6 +126,28 @@ test("what is added waits for company, and is written at once for who needs it",
   });
 });
 
+test("large writes are cut between batches", async () => {
+  await setUp({ bytesMax: 10_000_000 }, async ({ writes, counts, root, add }) => {
+    const segment = new Segment(".", 0);
+    const batches = Array.from({ length: 20 }, (_, i) => String(i % 10).repeat(200_000));
+    batches.push("x".repeat(700_000), "y");
+    const ends = new Set<number>();
+    for (const batch of batches) {
+      add(segment, batch);
+      ends.add(segment.sizeBytes);
+    }
+    const reached = writes.written(segment);
+    while (segment.writtenBytes < segment.sizeBytes) {
+      assert.ok(segment.writtenBytes === 0 || ends.has(segment.writtenBytes));
+      await sleep(0);
+    }
+    await reached;
+    // Two batches of 200,000 in each of ten, and the large one by itself.
+    assert.equal(counts.writes, 12);
+    assert.equal(contentOf(root, segment), batches.join(""));
+  });
+});
+
 test("nothing waits longer than the linger time", async () => {
   await setUp({ lingerMs: 10 }, async ({ writes, root, add }) => {
     const segments = Array.from({ length: 5 }, (_, i) => new Segment(".", i));

@@ -37,7 +37,7 @@ interface Lane {
   target: WriteTarget | undefined;
   position: number;
   bytes: number;
-  chunks: Uint8Array[];
+  writes: SegmentWrite[];
   /** In `#ready`. */
   scheduled: boolean;
   writing: boolean;
@@ -62,7 +62,9 @@ export interface SegmentWritesOptions {
   readonly onFailure: (error: MillraceError) => void;
 }
 
-/** A lane with so many bytes is written at once. */
+/** A lane with so many bytes is written at once. No more than so many go into one write, unless one batch is larger: the
+ * page cache takes memory in pieces as large as the write, and those of 2 MiB are what a hypervisor has taken back
+ * (`docs/performance.md`). */
 const laneBytesMax = 512 * 1024;
 /** Writes under way that nobody waits for: the others of the thread pool are the journal's and the readers'. */
 const parallelMax = 2;
@@ -100,7 +102,7 @@ export class SegmentWrites {
     if (lane.bytes === 0 && !lane.writing) lane.position = write.position;
     assert(write.position === lane.position + lane.bytes, "writes of a segment leave no gap");
     lane.target = target;
-    lane.chunks.push(...write.chunks);
+    lane.writes.push(write);
     lane.bytes += write.bytes;
     this.#bytes += write.bytes;
     if (lane.waiters.length > 0 || lane.bytes >= laneBytesMax) this.#schedule(lane);
@@ -195,7 +197,7 @@ export class SegmentWrites {
       target: undefined,
       position: segment.writtenBytes,
       bytes: 0,
-      chunks: [],
+      writes: [],
       scheduled: false,
       writing: false,
       gone: false,
@@ -208,7 +210,7 @@ export class SegmentWrites {
   #drop(lane: Lane): void {
     this.#bytes -= lane.bytes;
     lane.position += lane.bytes;
-    lane.chunks = [];
+    lane.writes = [];
     lane.bytes = 0;
     if (!lane.writing && lane.waiters.length === 0) this.#lanes.delete(lane.segment);
   }
@@ -247,13 +249,11 @@ export class SegmentWrites {
     }
   }
 
-  /** Writes what a lane holds. Never rejects. */
+  /** Writes the first of what a lane holds. Never rejects. */
   async #run(lane: Lane): Promise<void> {
-    const { chunks, bytes, position, target } = lane;
-    if (bytes === 0 || target === undefined || this.#failure !== undefined) return;
-    lane.chunks = [];
-    lane.bytes = 0;
-    lane.position = position + bytes;
+    const { position, target } = lane;
+    if (lane.bytes === 0 || target === undefined || this.#failure !== undefined) return;
+    const { chunks, bytes } = take(lane);
     lane.writing = true;
     this.#active += 1;
     try {
@@ -342,6 +342,23 @@ export class SegmentWrites {
     for (const wake of waiters) wake();
   }
 }
+
+/** Takes whole batches off a lane's front. */
+const take = (lane: Lane): { chunks: Uint8Array[]; bytes: number } => {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  let count = 0;
+  for (const write of lane.writes) {
+    if (count > 0 && bytes + write.bytes > laneBytesMax) break;
+    chunks.push(...write.chunks);
+    bytes += write.bytes;
+    count += 1;
+  }
+  lane.writes.splice(0, count);
+  lane.bytes -= bytes;
+  lane.position += bytes;
+  return { chunks, bytes };
+};
 
 const droppedError = (segment: Segment): MillraceError =>
   new MillraceError(ErrorCode.STORAGE_ERROR, `${segment.path} was dropped: read again`);
