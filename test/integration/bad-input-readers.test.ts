@@ -112,7 +112,7 @@ test("clients are told how many streams a connection may have", async () => {
   await withSessions(1, async ([session]) => {
     assert.ok(session !== undefined);
     await new Promise((resolve) => session.once("remoteSettings", resolve));
-    assert.equal(session.remoteSettings.maxConcurrentStreams, 128);
+    assert.equal(session.remoteSettings.maxConcurrentStreams, 100);
   });
 });
 

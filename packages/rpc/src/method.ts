@@ -21,7 +21,7 @@ export const messageCodec = <D extends DescMessage>(desc: D): Codec<MessageShape
     try {
       return fromBinary(desc, bytes, { readUnknownFields: false });
     } catch (thrown) {
-      throw new MillraceError(
+      throw MillraceError.refusal(
         ErrorCode.INVALID_REQUEST,
         `the bytes are no ${desc.typeName}: send what its .proto says`,
         { cause: thrown },
@@ -42,7 +42,7 @@ const requestCodec = <D extends DescMessage>(desc: D): Codec<MessageShape<D>> =>
         verdict === "malformed"
           ? `the bytes are no ${desc.typeName}: send what its .proto says`
           : `more than ${elementsMax} elements, or ${depthMax} levels, in one ${desc.typeName}: split the request`;
-      throw new MillraceError(ErrorCode.INVALID_REQUEST, text);
+      throw MillraceError.refusal(ErrorCode.INVALID_REQUEST, text);
     },
   };
 };

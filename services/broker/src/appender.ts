@@ -83,13 +83,13 @@ export class Appender {
   /** Checks what an opening says of the client. */
   checkClient(clientId: string, clusterId: string): void {
     if (Buffer.byteLength(clientId) > limits.clientIdBytesMax) {
-      throw new MillraceError(
+      throw MillraceError.refusal(
         ErrorCode.INVALID_REQUEST,
         `client_id is longer than ${limits.clientIdBytesMax} bytes: send a shorter one`,
       );
     }
     if (clusterId !== "" && clusterId !== this.identity.clusterId) {
-      throw new MillraceError(
+      throw MillraceError.refusal(
         ErrorCode.CLUSTER_ID_MISMATCH,
         `this is cluster ${this.identity.clusterId}, not ${JSON.stringify(clusterId.slice(0, 64))}: ` +
           "check the bootstrap address",
@@ -197,7 +197,7 @@ export class Appender {
       target.order?.check();
       const epoch = replica.requireLeader(target.leaderEpoch);
       if (acks === Acks.ALL && replica.view.isr.length < replica.minInsyncReplicas) {
-        throw new MillraceError(
+        throw MillraceError.refusal(
           ErrorCode.NOT_ENOUGH_REPLICAS,
           `${replica.name} has ${replica.view.isr.length} in-sync replicas, ` +
             `min.insync.replicas is ${replica.minInsyncReplicas}: retry when brokers are back`,

@@ -21,7 +21,7 @@ import {
 } from "@millrace/rpc";
 import { Appender } from "./appender.ts";
 import type { ClusterView } from "./cluster-view.ts";
-import { type FetchContext, FetchSession } from "./fetch-session.ts";
+import { addedPerTurn, type FetchContext, FetchSession } from "./fetch-session.ts";
 import { limits } from "./limits.ts";
 import { LogServiceHandlers } from "./log-service.ts";
 import { MetadataHandlers } from "./metadata-service.ts";
@@ -29,6 +29,7 @@ import type { BrokerMetrics } from "./metrics.ts";
 import { fetchOnce, produceOnce } from "./once-service.ts";
 import { ProduceSession } from "./produce-session.ts";
 import { ReplicaManager } from "./replica-manager.ts";
+import { Turns } from "./turns.ts";
 
 export interface BrokerOptions {
   readonly env: Env;
@@ -67,7 +68,9 @@ export class Broker {
     const replicas = new ReplicaManager(env, logs, view, identity.brokerId);
     this.replicas = replicas;
     this.#appender = new Appender({ clock, compressor, logs, replicas, metrics, identity });
-    this.#fetch = { replicas, appender: this.#appender, random, compressor, metrics };
+    const appender = this.#appender;
+    const turns = new Turns(addedPerTurn, (run) => clock.defer(run));
+    this.#fetch = { replicas, appender, random, compressor, metrics, turns };
     this.#log = new LogServiceHandlers(replicas);
     this.#metadata = new MetadataHandlers(view);
   }

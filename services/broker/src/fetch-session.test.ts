@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import type { HotFetchRequest, HotFetchResponse } from "@millrace/record";
-import { FetchSession } from "./fetch-session.ts";
+import { addedPerTurn, FetchSession } from "./fetch-session.ts";
+import { Turns } from "./turns.ts";
 
 const clock = nodeClock();
 const noBytes = new Uint8Array(0);
@@ -14,7 +15,7 @@ const streamOf = (requests: HotFetchRequest[], enough: number) => {
   const responses: HotFetchResponse[] = [];
   const done = Promise.withResolvers<void>();
   const stream = {
-    context: {},
+    context: { signal: new AbortController().signal },
     tryRead: () => undefined,
     read: async () => {
       await clock.sleep(1);
@@ -64,6 +65,7 @@ test("grants that come while a cursor is read do not send its batches twice", as
   const context = {
     replicas: { find: () => slowReplica },
     ...{ appender, random: nodeRandom(), compressor: undefined },
+    turns: new Turns(addedPerTurn, (run) => clock.defer(run)),
     metrics: { onFetch: () => {}, onError: () => {} },
   };
   await new FetchSession(stream as never, context as never).run();

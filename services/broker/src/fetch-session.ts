@@ -11,6 +11,7 @@ import type { BrokerMetrics } from "./metrics.ts";
 import { readOpening } from "./opening.ts";
 import type { Replica } from "./replica.ts";
 import type { ReplicaManager } from "./replica-manager.ts";
+import type { Turns } from "./turns.ts";
 
 type FetchStream = ServerStream<HotFetchRequest, HotFetchResponse>;
 
@@ -50,9 +51,11 @@ export interface FetchContext {
   readonly random: Random;
   readonly compressor: Compressor;
   readonly metrics: BrokerMetrics;
+  /** Of `addedPerTurn`. */
+  readonly turns: Turns;
 }
 
-/** Cursors taken up in one turn of the event loop: the other streams' turn comes, however many one asks for. */
+/** Cursors of all streams taken up in one turn of the event loop: the others' turn comes, however many one asks for. */
 export const addedPerTurn = 8;
 
 /** Cursors of one stream that are read at the same time. */
@@ -136,8 +139,11 @@ export class FetchSession {
 
   async #apply(request: HotFetchRequest): Promise<void> {
     for (const id of request.remove) this.#drop(id);
-    for (const [i, wanted] of request.add.entries()) {
-      if (i % addedPerTurn === addedPerTurn - 1) await this.#nextTurn();
+    for (const wanted of request.add) {
+      const turn = this.#context.turns.take();
+      if (turn !== undefined) await turn;
+      // Whoever has gone meanwhile needs no more.
+      if (this.#stream.context.signal.aborted) return;
       this.#add(wanted);
     }
     for (const grant of request.grants) {
@@ -146,10 +152,6 @@ export class FetchSession {
       cursor.grantBytes = Math.min(cursor.grantBytes + grant.bytes, Number.MAX_SAFE_INTEGER);
       this.#enqueue(cursor);
     }
-  }
-
-  #nextTurn(): Promise<void> {
-    return new Promise((resolve) => this.#context.appender.clock.defer(resolve));
   }
 
   #add(wanted: HotFetchCursor): void {

@@ -12,7 +12,7 @@ export const readOpening = async <In, Out>(
   const timeout = Promise.withResolvers<never>();
   const cancel = clock.timer(limits.openTimeoutMs, () => {
     timeout.reject(
-      new MillraceError(
+      MillraceError.refusal(
         ErrorCode.STREAM_PROTOCOL_VIOLATION,
         `no opening message within ${limits.openTimeoutMs} ms: send one with open first`,
       ),
@@ -21,7 +21,7 @@ export const readOpening = async <In, Out>(
   try {
     const first = await Promise.race([stream.read(), timeout.promise]);
     if (first !== undefined) return first;
-    throw new MillraceError(
+    throw MillraceError.refusal(
       ErrorCode.STREAM_PROTOCOL_VIOLATION,
       "the stream ended before its opening message: send one with open first",
     );

@@ -13,7 +13,7 @@ type ProduceStream = ServerStream<HotProduceRequest, HotProduceResponse>;
 const empty: HotProduceResponse = { opened: undefined, results: [], drain: undefined };
 
 const violation = (what: string): MillraceError =>
-  new MillraceError(ErrorCode.STREAM_PROTOCOL_VIOLATION, `${what}: see ProduceService.Produce`);
+  MillraceError.refusal(ErrorCode.STREAM_PROTOCOL_VIOLATION, `${what}: see ProduceService.Produce`);
 
 const anyPartition = "*";
 
@@ -71,7 +71,7 @@ export class ProduceSession {
     this.#appender.checkClient(open.clientId, open.clusterId);
     this.#acks = open.acks === Acks.UNSPECIFIED ? Acks.ALL : open.acks;
     if (Acks[this.#acks] === undefined) {
-      throw new MillraceError(
+      throw MillraceError.refusal(
         ErrorCode.INVALID_REQUEST,
         `acks ${open.acks} is unknown: use all, leader or none`,
       );
@@ -130,7 +130,7 @@ export class ProduceSession {
       check: () => {
         if (failed.size === 0) return;
         if (orderEpoch > Math.max(failed.get(key()) ?? 0, failed.get(anyPartition) ?? 0)) return;
-        throw new MillraceError(
+        throw MillraceError.refusal(
           ErrorCode.PRECEDING_REQUEST_FAILED,
           `an earlier request of partition ${partition} failed: send both again, with a higher order_epoch`,
         );

@@ -60,7 +60,7 @@ class Address {
 
 /** The one error of both ways to say it: the request header, and a message's flag. */
 export const compressed = (): MillraceError =>
-  new MillraceError(
+  MillraceError.refusal(
     ErrorCode.UNSUPPORTED_OPERATION,
     "messages may not be compressed: compress the records of a batch, see its codec",
   );
@@ -136,7 +136,7 @@ export class AdmittedStream {
     }
     if (tooLarge !== undefined) {
       const text = `a message of ${tooLarge} bytes, ${this.path} takes at most ${this.#shape.bytesMax}: split it`;
-      this.cut("message_bytes", new MillraceError(ErrorCode.MESSAGE_TOO_LARGE, text));
+      this.cut("message_bytes", MillraceError.refusal(ErrorCode.MESSAGE_TOO_LARGE, text));
       return false;
     }
     this.#hold(chunk.length);
@@ -202,13 +202,13 @@ export class AdmittedStream {
       const text =
         `nothing of ${this.#queued} bytes was taken in ${limits.slowReaderTimeoutMs} ms: ` +
         "read faster, or ask for less";
-      this.cut("slow_reader", new MillraceError(ErrorCode.ADMISSION_REJECTED, text));
+      this.cut("slow_reader", MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text));
       return;
     }
     if (this.#finishedMs !== undefined) {
       if (this.#queued > 0 || nowMs - this.#finishedMs < endTimeoutMs) return;
       const text = "the call is over: end its request, too";
-      this.cut("request_timeout", new MillraceError(ErrorCode.ADMISSION_REJECTED, text));
+      this.cut("request_timeout", MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text));
       return;
     }
     const waits = !this.#ended && (this.#framing.unfinished || this.#framing.messages === 0);
@@ -222,11 +222,11 @@ export class AdmittedStream {
     const trickles = nowMs - this.#messageMs > 4 * limits.requestTimeoutMs;
     if (!silent && !(trickles && this.#framing.unfinished)) return;
     const text = `no whole message within ${limits.requestTimeoutMs} ms: send it at once, or later`;
-    this.cut("request_timeout", new MillraceError(ErrorCode.STREAM_PROTOCOL_VIOLATION, text));
+    this.cut("request_timeout", MillraceError.refusal(ErrorCode.STREAM_PROTOCOL_VIOLATION, text));
   }
 
   #malformed(text: string): void {
-    this.cut("framing", new MillraceError(ErrorCode.INVALID_REQUEST, text));
+    this.cut("framing", MillraceError.refusal(ErrorCode.INVALID_REQUEST, text));
   }
 
   /** Another message has begun, or none: what it will be counts before it has come. */
@@ -243,7 +243,7 @@ export class AdmittedStream {
       `${begunBytesPerConnectionMax}: end some before the next`;
     const limit = "begun_bytes_per_connection";
     const details = { retryAfterMs: 1000, facts: { limit } };
-    this.cut(limit, new MillraceError(ErrorCode.ADMISSION_REJECTED, text, details));
+    this.cut(limit, MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text, details));
   }
 
   #hold(bytes: number): void {
@@ -474,7 +474,10 @@ export class Admission {
     const refuse = (limit: LimitName, text: string): MillraceError => {
       this.refused(limit);
       const facts = { limit };
-      return new MillraceError(ErrorCode.ADMISSION_REJECTED, text, { retryAfterMs: 1000, facts });
+      return MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text, {
+        retryAfterMs: 1000,
+        facts,
+      });
     };
     if (streams.size >= limits.streamsPerConnectionMax) {
       const text = `${streams.size} calls are open on this connection: end some, or open another connection`;
@@ -522,7 +525,7 @@ export class Admission {
         `this call holds ${largest.held} unread or unsent bytes, the most of a full budget: ` +
         "read faster, or send less at once";
       const facts = { limit: account.limit };
-      const error = new MillraceError(ErrorCode.ADMISSION_REJECTED, text, {
+      const error = MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text, {
         retryAfterMs: 1000,
         facts,
       });

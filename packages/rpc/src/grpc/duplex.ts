@@ -179,7 +179,10 @@ const limitReadAhead = (stream: NodeDuplex): void => {
 
 /** What `signal`s of calls are aborted with when the peer went away. */
 export const cancelledError = (): MillraceError =>
-  new MillraceError(ErrorCode.CANCELLED, "the peer cancelled the call, or its connection broke");
+  MillraceError.refusal(
+    ErrorCode.CANCELLED,
+    "the peer cancelled the call, or its connection broke",
+  );
 
 export const deadlineError = (): MillraceError =>
-  new MillraceError(ErrorCode.DEADLINE_EXCEEDED, "the call's deadline passed: allow more time");
+  MillraceError.refusal(ErrorCode.DEADLINE_EXCEEDED, "the call's deadline passed: allow more time");

@@ -33,7 +33,7 @@ import { hookConnections } from "./windows.ts";
 const callHeader = "millrace-call";
 const sweepIntervalMs = 250;
 /** Calls that begin in one turn of the event loop. */
-export const passedPerTurn = 32;
+export const passedPerTurn = 16;
 /** What Node ends a connection with for its peer's frames: too many resets or bad ones, or what breaks HTTP/2. */
 const protocolFaults = new Set(["ERR_HTTP2_ERROR", "ERR_HTTP2_TOO_MANY_INVALID_FRAMES"]);
 /** An ended call whose status can not be sent is reset after this. */
@@ -360,12 +360,12 @@ export class Gate {
     if (bytes > headerBytesMax) {
       admission.refused("headers");
       const text = `request headers of ${bytes} bytes, at most ${headerBytesMax}: send less metadata`;
-      return new MillraceError(ErrorCode.ADMISSION_REJECTED, text);
+      return MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text);
     }
     if (!takeTimeout(headers)) {
       admission.refused("headers");
       const text = "grpc-timeout is not 1 to 8 digits and a unit: send one like 30S, or none";
-      return new MillraceError(ErrorCode.INVALID_REQUEST, text);
+      return MillraceError.refusal(ErrorCode.INVALID_REQUEST, text);
     }
     const encoding = headers["grpc-encoding"] ?? "identity";
     if (encoding === "identity") return undefined;

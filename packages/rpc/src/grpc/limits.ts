@@ -50,7 +50,7 @@ export const admissionDefaults: AdmissionLimits = {
   connectionIdleMs: 600_000,
   streamsMax: 16_384,
   streamsPerAddressMax: 8192,
-  streamsPerConnectionMax: 128,
+  streamsPerConnectionMax: 100,
   heldBytesMax: 256 * mib,
   heldBytesPerAddressMax: 192 * mib,
   heldBytesPerConnectionMax: 48 * mib,
