@@ -17,6 +17,8 @@ export const words = {
   ackp50Ms: "acknowledged p50, ms",
   ackp99Ms: "acknowledged p99, ms",
   ackp999Ms: "acknowledged p99.9, ms",
+  sendp99Ms: "acknowledged from send p99, ms",
+  sendp999Ms: "acknowledged from send p99.9, ms",
   endp99Ms: "end to end p99, ms",
   fsyncsPerAck: "fsyncs per acknowledgement",
   openFiles: "open files when idle",

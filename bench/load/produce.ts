@@ -151,12 +151,14 @@ export const endToEnd = async (options: LoadOptions): Promise<Result> => {
   return { records: options.records, ...acks.summary("ack"), ...ends.summary("") };
 };
 
-/** Open loop: record i is due at i / rate; latencies count from when it was due, not from when it went out. */
+/** Open loop: record i is due at i / rate; latencies count from when it was due. Those from when it went out stand beside
+ * (`send`), for comparison with tools that know no others. */
 export const rate = async (options: LoadOptions): Promise<Result> => {
   const client = await connect({ bootstrap: [options.endpoint] });
   const producer = client.producer();
   const consumer = client.consumer();
   const acks = new Latencies();
+  const sends = new Latencies();
   const ends = new Latencies();
   const warmup = options.rate * options.warmupSeconds;
   const total = warmup + options.rate * options.seconds;
@@ -192,7 +194,11 @@ export const rate = async (options: LoadOptions): Promise<Result> => {
       void producer
         .send({ topic: options.topic, partition: i % options.partitions, value })
         .then(() => {
-          if (index >= warmup) acks.add(performance.now() - dueMs(index));
+          if (index >= warmup) {
+            const ackedMs = performance.now();
+            acks.add(ackedMs - dueMs(index));
+            sends.add(ackedMs - nowMs);
+          }
           left -= 1;
           if (left === 0) acked.resolve();
         }, acked.reject);
@@ -206,6 +212,7 @@ export const rate = async (options: LoadOptions): Promise<Result> => {
   return {
     ...rates(total, options.sizeBytes, taken),
     ...acks.summary("ack"),
+    ...sends.summary("send"),
     ...(reads ? ends.summary("end") : {}),
   };
 };

@@ -143,12 +143,12 @@ export class ProduceSession {
     };
   }
 
-  /** Results of one event-loop turn (one commit) go out in one message. */
+  /** Results of one commit go out in one message, within the same turn of the event loop: HTTP/2 writes at its end. */
   #answer(result: HotProduceResult): void {
     this.#results.push(result);
     if (this.#flushing) return;
     this.#flushing = true;
-    this.#appender.clock.defer(() => this.#flush());
+    void Promise.resolve().then(() => this.#flush());
   }
 
   #flush(): void {
