@@ -90,6 +90,17 @@ const verified = async (millrace: Millrace): Promise<string> => {
   return millrace.verify();
 };
 
+const all = cases(scale);
+// `produce-1024-1` is one case, `produce-1024` are two.
+const exact = all.filter(({ id }) => id === values.only);
+const chosen = exact.length > 0 ? exact : all.filter(({ id }) => id.includes(values.only));
+if (chosen.length === 0) {
+  console.error(
+    `error: no case matches ${values.only}: choose from ${all.map(({ id }) => id).join(", ")}`,
+  );
+  process.exit(2);
+}
+
 const directory = mkdtempSync(join(tmpdir(), "millrace-bench-"));
 const startedMs = performance.now();
 const results: CaseResult[] = [];
@@ -97,8 +108,7 @@ let verdict = "";
 try {
   const peers = await start(directory);
   console.error(`peers started: ${((performance.now() - startedMs) / 1000).toFixed(0)} s`);
-  for (const of of cases(scale)) {
-    if (!of.id.includes(values.only)) continue;
+  for (const of of chosen) {
     const result = await measure(of, peers);
     results.push(result);
     console.error(tableOf([result]).split("\n").slice(2).join("\n"));

@@ -39,7 +39,6 @@ export interface Spread {
 }
 
 export interface Row {
-  readonly title: string;
   /** The metric in words, and who of ours it is when there are several. */
   readonly words: string;
   readonly peer: string;
@@ -69,7 +68,6 @@ const rowOf = (result: CaseResult, claim: Claim): Row => {
   let verdict: Row["verdict"] = "below";
   if (meets(must)) verdict = aim !== undefined && meets(aim) ? "aim" : "must";
   return {
-    title: result.title,
     words: `${words[claim.metric]}${claim.ours === undefined ? "" : ` (${claim.ours})`}`,
     peer: peer ?? "",
     ours,

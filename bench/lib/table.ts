@@ -28,10 +28,12 @@ const line = (row: Row, title: string): string => {
 };
 
 const linesOf = (result: CaseResult): string[] => {
+  // The command that repeats it, beside it.
+  const title = `**${result.title}** \`--only ${result.id}\``;
   if (result.skipped !== undefined) {
-    return [`| ${result.title} | skipped: ${result.skipped} | | | | | | | skipped |`];
+    return [`| ${title} | skipped: ${result.skipped} | | | | | | | skipped |`];
   }
-  return rowsOf(result).map((row, i) => line(row, i === 0 ? `**${row.title}**` : ""));
+  return rowsOf(result).map((row, i) => line(row, i === 0 ? title : ""));
 };
 
 /** A group of rows per case; medians, with least and most in brackets. */
