@@ -17,6 +17,7 @@ import { AdminService } from "@millrace/proto/controller";
 import { Health } from "../../../packages/rpc/gen/grpc/health/v1/health_pb.js";
 import * as v1 from "../../../packages/rpc/gen/grpc/reflection/v1/reflection_pb.js";
 import * as v1alpha from "../../../packages/rpc/gen/grpc/reflection/v1alpha/reflection_pb.js";
+import { resetBurst } from "../../../packages/rpc/src/grpc/windows.ts";
 import { grpcMessage, openCall } from "../../hostile/wire.ts";
 
 export const services: readonly DescService[] = [
@@ -50,10 +51,22 @@ export interface Outcome {
 const patienceMs = 10_000;
 const answerBytesMax = 256 * 1024;
 
-/** A few connections, used in turn, and made again when they end. */
+/**
+ * A connection that resets more calls than this, and goes on faster than `resetRate` a second, is ended by design, and its
+ * other calls with it.
+ */
+const resetsMax = resetBurst;
+
+/** Not `close` at once: that refuses calls which have not been sent yet. */
+const retire = (session: ClientHttp2Session): void => {
+  session.setTimeout(2 * patienceMs, () => session.destroy());
+};
+
+/** A few connections, used in turn, and made again when they end or have reset calls enough. */
 export class Connections {
   readonly #address: string;
   readonly #sessions: ClientHttp2Session[] = [];
+  readonly #resets: number[] = [];
   #next = 0;
 
   constructor(address: string, count: number) {
@@ -61,12 +74,18 @@ export class Connections {
     for (let i = 0; i < count; i += 1) this.#sessions.push(this.#connect());
   }
 
-  get(): ClientHttp2Session {
-    this.#next = (this.#next + 1) % this.#sessions.length;
-    let session = this.#sessions[this.#next];
-    if (session === undefined || session.destroyed || session.closed) {
+  /** One for a call that will be reset, or not. */
+  get(reset: boolean): ClientHttp2Session {
+    const index = (this.#next + 1) % this.#sessions.length;
+    this.#next = index;
+    let session = this.#sessions[index];
+    const resets = (this.#resets[index] ?? 0) + (reset ? 1 : 0);
+    this.#resets[index] = resets;
+    if (session === undefined || session.destroyed || session.closed || resets > resetsMax) {
+      if (session !== undefined) retire(session);
       session = this.#connect();
-      this.#sessions[this.#next] = session;
+      this.#sessions[index] = session;
+      this.#resets[index] = 0;
     }
     return session;
   }

@@ -107,6 +107,8 @@ class Campaign {
       await Promise.all(Array.from({ length: concurrent }, () => this.#work(end)));
       if (!(await this.#look(`inputs ${first} to ${end - 1}`)) || input !== undefined) break;
     }
+    if (this.findings.length > 0 && this.#server.crash === undefined)
+      this.found("what the limits refused", await this.#server.refusals());
     this.counts.rssMib = this.#server.crash === undefined ? this.#server.rssMib : 0;
     if (this.counts.rssMib > rssMibMax) this.found("memory", `RSS is ${this.counts.rssMib} MiB`);
     this.#connections.close();
@@ -121,7 +123,8 @@ class Campaign {
       const number = this.#next;
       this.#next += 1;
       const input = inputOf(this.#options.seed, number, this.#server.words);
-      const outcome = await send(this.#connections.get(), input);
+      const connection = this.#connections.get(input.resetAfterMs !== undefined);
+      const outcome = await send(connection, input);
       this.#count(input.method, outcome);
       const wrong = wrongWith(outcome);
       if (wrong === undefined || this.#server.crash !== undefined) continue;

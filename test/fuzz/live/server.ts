@@ -52,14 +52,21 @@ export class LiveServer {
   readonly #consumer: Consumer;
   readonly #records: AsyncIterator<{ readonly offset: bigint; readonly value?: Uint8Array | null }>;
   readonly address: string;
+  readonly #metrics: string;
   #sent = 0;
   #words: Vocabulary = { topics: abused, fleeting, topicIds: [Buffer.alloc(16, 1)] };
   /** Set when it ends before it is told to. */
   crash: Exit | undefined;
 
-  private constructor(server: ServerProcess, address: string, client: Client, consumer: Consumer) {
+  private constructor(
+    server: ServerProcess,
+    { client: address, http }: { readonly client: string; readonly http: string },
+    client: Client,
+    consumer: Consumer,
+  ) {
     this.#server = server;
     this.address = address;
+    this.#metrics = `http://${http}/metrics`;
     this.#client = client;
     this.#producer = client.producer();
     this.#consumer = consumer;
@@ -71,14 +78,14 @@ export class LiveServer {
 
   static async start(directory: string): Promise<LiveServer> {
     const server = new ServerProcess(directory, flags);
-    const { client: address } = await server.ready();
-    const client = await within("connecting", connect({ bootstrap: [address] }));
+    const endpoints = await server.ready();
+    const client = await within("connecting", connect({ bootstrap: [endpoints.client] }));
     const topic = { name: protectedTopic, partitionCount: 1 };
     await within("the first topic", client.admin.createTopic(topic));
     const consumer = client.consumer();
     const assignment = { topic: protectedTopic, partition: 0, from: "earliest" } as const;
     await within("an assignment", consumer.assign([assignment]));
-    const live = new LiveServer(server, address, client, consumer);
+    const live = new LiveServer(server, endpoints, client, consumer);
     await live.tidy();
     return live;
   }
@@ -131,6 +138,13 @@ export class LiveServer {
       await within("filling a topic", Promise.all(sends));
     }
     this.#words = { topics: abused, fleeting, topicIds };
+  }
+
+  /** What its limits have refused or cut so far, for who asks why a call ended. */
+  async refusals(): Promise<string> {
+    const text = await (await fetch(this.#metrics)).text();
+    const lines = text.split("\n").filter((line) => /refus.* [1-9]/.test(line));
+    return lines.filter((line) => !line.startsWith("#")).join("\n");
   }
 
   /** Stops it as an operator would, and checks what it leaves. Returns what is wrong. */

@@ -19,8 +19,11 @@ const sentPerOverheadByte = 256;
 /** A connection that opens so many calls too many is ended. */
 export const overrunsMax = 64;
 const overheadPeriodMs = 5_000;
-/** A connection that resets so many calls in a second before they began is ended. */
-export const abandonedMax = 64;
+/**
+ * A connection that resets so many calls in a second before they began is ended. Not fewer than a peer may have open: all
+ * of them reach their deadlines together when the server stalls.
+ */
+export const abandonedMax = admissionDefaults.streamsPerConnectionMax;
 const abandonedPeriodMs = 1_000;
 /** A connection of which so many calls are cut for their bytes, over the same time as its overhead, is ended. */
 export const cutsMax = 16;
