@@ -23,14 +23,15 @@ import { inflationsMax } from "../../packages/record/src/node/compressor.ts";
 import {
   abandonedMax,
   cutsMax,
-  endTimeoutMs,
   overrunsMax,
   pressedWindowBytes,
 } from "../../packages/rpc/src/grpc/admission.ts";
+import { beginBytes, endTimeoutMs } from "../../packages/rpc/src/grpc/admitted-stream.ts";
 import { readAheadMessages, writeQueueBytesMax } from "../../packages/rpc/src/grpc/duplex.ts";
 import { passedPerTurn } from "../../packages/rpc/src/grpc/gate.ts";
 import {
   connectionWindowBytes,
+  firstConnectionWindowBytes,
   resetBurst,
   resetRate,
   streamWindowBytes,
@@ -110,7 +111,8 @@ const fixed = new Map<string, number>([
   ...prefixed("admin.", admin),
   ...prefixed("http.", httpLimits),
   ...prefixed("probe.", probeLimits),
-  ...prefixed("", { connectionWindowBytes, streamWindowBytes, pressedWindowBytes, endTimeoutMs }),
+  ...prefixed("", { connectionWindowBytes, firstConnectionWindowBytes, streamWindowBytes }),
+  ...prefixed("", { pressedWindowBytes, endTimeoutMs, beginBytes }),
   ...prefixed("", { readAheadMessages, writeQueueBytesMax, elementsMax, depthMax, ELEMENTS_MAX }),
   ...prefixed("", { errorTextBytesMax, inflatedBytesMax, BODY_BYTES_MAX, HEADER_NAME_BYTES_MAX }),
   ...prefixed("", {

@@ -6,20 +6,22 @@ import { Account } from "./account.ts";
 import {
   Admission,
   type AdmittedConnection,
-  AdmittedStream,
   abandonedMax,
   addressKey,
   cutsMax,
   overrunsMax,
 } from "./admission.ts";
+import { AdmittedStream, beginBytes } from "./admitted-stream.ts";
 import { MessageFraming } from "./framing.ts";
 import type { AdmissionLimits, LimitName } from "./limits.ts";
+import { connectionWindowBytes, firstConnectionWindowBytes } from "./windows.ts";
 
 class FakeConnection {
   closed: "politely" | "at once" | undefined;
   read = 0;
   written = 0;
   window = 0;
+  connectionWindow = 0;
   close(politely: boolean): void {
     this.closed = politely ? "politely" : "at once";
   }
@@ -31,6 +33,9 @@ class FakeConnection {
   }
   setStreamWindow(bytes: number): void {
     this.window = bytes;
+  }
+  setConnectionWindow(bytes: number): void {
+    this.connectionWindow = bytes;
   }
 }
 
@@ -350,6 +355,49 @@ test("a request that is cut off, has too many messages or none, or is compressed
   one[0] = 1;
   assert.equal(codeOf(true, one), "UNSUPPORTED_OPERATION");
   assert.deepEqual(refused, [...Array.from({ length: 5 }, () => "framing"), "encoding"]);
+});
+
+test("a call is ready with a whole message, its end, or enough of one; headers alone are not", () => {
+  const { connect, call } = world();
+  const { connection } = connect();
+  const opened = (bytesMax?: number) => call(connection, bytesMax).stream;
+  const whole = opened();
+  whole.received(message(20).subarray(0, 19));
+  assert.equal(whole.ready, false);
+  whole.received(Buffer.alloc(1));
+  assert.equal(whole.ready, true);
+  const ended = opened();
+  assert.equal(ended.ready, false);
+  ended.endOfInput();
+  assert.equal(ended.ready, true);
+  const large = opened(1_000_000);
+  large.received(message(500_000).subarray(0, beginBytes - 1));
+  assert.equal(large.ready, false);
+  large.received(Buffer.alloc(1));
+  assert.equal(large.ready, true);
+});
+
+test("a connection's window doubles with the bytes that handlers took, not with those that came", () => {
+  const { connect, call } = world();
+  const { handle, connection } = connect();
+  const { stream } = call(connection, 64 * 1024 * 1024);
+  const batch = message(firstConnectionWindowBytes);
+  stream.received(batch);
+  assert.equal(handle.connectionWindow, 0);
+  stream.consumed(batch.length - 1);
+  assert.equal(handle.connectionWindow, 0);
+  stream.consumed(1);
+  assert.equal(handle.connectionWindow, 2 * firstConnectionWindowBytes);
+  for (let taken = 0; taken < 2 * connectionWindowBytes; taken += batch.length) {
+    stream.received(batch);
+    stream.consumed(batch.length);
+  }
+  assert.equal(handle.connectionWindow, connectionWindowBytes);
+  const one = connect();
+  const unary = call(one.connection, 64 * 1024 * 1024, true);
+  unary.stream.received(batch);
+  unary.stream.finished();
+  assert.equal(one.handle.connectionWindow, 2 * firstConnectionWindowBytes);
 });
 
 test("connections that say nothing, idle, or send only frames are closed", () => {

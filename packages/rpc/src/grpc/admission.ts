@@ -4,11 +4,11 @@
  */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { Account } from "./account.ts";
-import { MessageFraming } from "./framing.ts";
+import { AdmittedStream, type CallShape, type StreamHandle } from "./admitted-stream.ts";
 import type { AdmissionGauges, AdmissionLimits, AdmissionObserver, LimitName } from "./limits.ts";
 import { admissionDefaults } from "./limits.ts";
 import { Tally } from "./tally.ts";
-import { streamWindowBytes } from "./windows.ts";
+import { connectionWindowBytes, firstConnectionWindowBytes, streamWindowBytes } from "./windows.ts";
 
 /** Window of a stream while half of the byte budget is in use. */
 export const pressedWindowBytes = 64 * 1024;
@@ -27,8 +27,6 @@ export const abandonedMax = admissionDefaults.streamsPerConnectionMax;
 const abandonedPeriodMs = 1_000;
 /** A connection of which so many calls are cut for their bytes, over the same time as its overhead, is ended. */
 export const cutsMax = 16;
-/** A call that was answered is reset when its peer has not ended it by then. */
-export const endTimeoutMs = 5_000;
 
 export interface ConnectionHandle {
   /** Ends the connection: politely (GOAWAY, streams finish), or at once. */
@@ -36,13 +34,7 @@ export interface ConnectionHandle {
   bytesRead(): number;
   bytesWritten(): number;
   setStreamWindow(bytes: number): void;
-}
-
-export interface StreamHandle {
-  /** Ends the call with this status where that is still possible, or resets it; `atOnce` frees its memory first. */
-  refuse(error: MillraceError, atOnce: boolean): void;
-  /** Bytes received that nobody has taken yet: the peer waits for us. */
-  unreadBytes(): number;
+  setConnectionWindow(bytes: number): void;
 }
 
 class Address {
@@ -58,215 +50,6 @@ class Address {
     this.account = account;
     this.tokens = tokens;
     this.filledMs = nowMs;
-  }
-}
-
-/** The one error of both ways to say it: the request header, and a message's flag. */
-export const compressed = (): MillraceError =>
-  MillraceError.refusal(
-    ErrorCode.UNSUPPORTED_OPERATION,
-    "messages may not be compressed: compress the records of a batch, see its codec",
-  );
-
-/** What a method takes. */
-export interface CallShape {
-  /** Largest message, bytes. */
-  readonly bytesMax: number;
-  /** The request is one message: no fewer, no more. */
-  readonly single: boolean;
-}
-
-/** One call. What it holds is given back when it closes, or earlier. */
-export class AdmittedStream {
-  readonly connection: AdmittedConnection;
-  readonly path: string;
-  readonly #handle: StreamHandle;
-  readonly #framing: MessageFraming;
-  readonly #shape: CallShape;
-  /** Why it was cut. */
-  failure: MillraceError | undefined;
-  #held = 0;
-  #queued = 0;
-  #begun = 0;
-  #over = false;
-  #ended = false;
-  #finishedMs: number | undefined;
-  #messagesSeen = 0;
-  #heardMs: number;
-  #messageMs: number;
-  #sentMs: number;
-
-  constructor(
-    connection: AdmittedConnection,
-    path: string,
-    shape: CallShape,
-    handle: StreamHandle,
-  ) {
-    this.connection = connection;
-    this.path = path;
-    this.#handle = handle;
-    this.#shape = shape;
-    this.#framing = new MessageFraming(shape.bytesMax);
-    const { nowMs } = connection.admission;
-    this.#heardMs = nowMs;
-    this.#messageMs = nowMs;
-    this.#sentMs = nowMs;
-  }
-
-  /** Bytes that it holds of the budgets. */
-  get held(): number {
-    return this.#held;
-  }
-
-  /** Bytes came from the peer. False: drop them, the call is over. */
-  received(chunk: Uint8Array): boolean {
-    if (this.#over) return false;
-    const { admission } = this.connection;
-    this.connection.payloadBytes += chunk.length;
-    this.#heardMs = admission.nowMs;
-    const tooLarge = this.#framing.follow(chunk);
-    if (this.#framing.messages > this.#messagesSeen) {
-      this.#messagesSeen = this.#framing.messages;
-      this.#messageMs = admission.nowMs;
-      if (this.#shape.single && this.#messagesSeen > 1) {
-        this.#malformed("the request has more than one message: send them in calls of their own");
-        return false;
-      }
-    }
-    if (this.#framing.flagged) {
-      this.cut("encoding", compressed());
-      return false;
-    }
-    if (tooLarge !== undefined) {
-      const text = `a message of ${tooLarge} bytes, ${this.path} takes at most ${this.#shape.bytesMax}: split it`;
-      this.cut("message_bytes", MillraceError.refusal(ErrorCode.MESSAGE_TOO_LARGE, text));
-      return false;
-    }
-    this.#hold(chunk.length);
-    if (this.#framing.begunBytes !== this.#begun) this.#begin();
-    return !this.#over;
-  }
-
-  /** The peer has ended its side. */
-  endOfInput(): void {
-    this.#ended = true;
-    if (this.#framing.unfinished) {
-      this.#malformed("the request ends inside a message: send it whole");
-    } else if (this.#shape.single && this.#framing.messages === 0) {
-      this.#malformed("the request has no message: send one, if only an empty one");
-    }
-  }
-
-  /** The handler has taken a message of so many bytes, prefix included. */
-  consumed(bytes: number): void {
-    this.#release(Math.min(bytes, this.#held - this.#queued));
-  }
-
-  /** Written, and not yet sent. */
-  queued(bytes: number): void {
-    if (this.#over) return;
-    if (this.#queued === 0) this.#sentMs = this.connection.admission.nowMs;
-    this.#queued += bytes;
-    this.#hold(bytes);
-  }
-
-  sent(bytes: number): void {
-    if (this.#over) return;
-    this.#sentMs = this.connection.admission.nowMs;
-    this.#queued -= bytes;
-    this.#release(bytes);
-  }
-
-  /** The handler has answered; what is left is the peer's to take, and its side to end. */
-  finished(): void {
-    this.#finishedMs = this.connection.admission.nowMs;
-  }
-
-  /** The stream is closed, for whatever reason. */
-  closed(): void {
-    this.#end();
-    this.connection.forget(this);
-  }
-
-  /** Ends the call for a limit. */
-  cut(limit: LimitName, error: MillraceError): void {
-    if (this.#over) return;
-    this.#end();
-    this.failure = error;
-    this.connection.admission.refused(limit);
-    this.#handle.refuse(error, error.code === ErrorCode.ADMISSION_REJECTED);
-    this.connection.cut(limit);
-  }
-
-  /** Looks for silence and for a peer that does not read. */
-  check(nowMs: number, limits: AdmissionLimits): void {
-    if (this.#over) return;
-    if (this.#queued > 0 && nowMs - this.#sentMs > limits.slowReaderTimeoutMs) {
-      const text =
-        `nothing of ${this.#queued} bytes was taken in ${limits.slowReaderTimeoutMs} ms: ` +
-        "read faster, or ask for less";
-      this.cut("slow_reader", MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text));
-      return;
-    }
-    if (this.#finishedMs !== undefined) {
-      if (this.#queued > 0 || nowMs - this.#finishedMs < endTimeoutMs) return;
-      const text = "the call is over: end its request, too";
-      this.cut("request_timeout", MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text));
-      return;
-    }
-    const waits = !this.#ended && (this.#framing.unfinished || this.#framing.messages === 0);
-    if (!waits) return;
-    if (this.#handle.unreadBytes() > 0) {
-      this.#heardMs = nowMs;
-      this.#messageMs = nowMs;
-      return;
-    }
-    const silent = nowMs - this.#heardMs > limits.requestTimeoutMs;
-    const trickles = nowMs - this.#messageMs > 4 * limits.requestTimeoutMs;
-    if (!silent && !(trickles && this.#framing.unfinished)) return;
-    const text = `no whole message within ${limits.requestTimeoutMs} ms: send it at once, or later`;
-    this.cut("request_timeout", MillraceError.refusal(ErrorCode.STREAM_PROTOCOL_VIOLATION, text));
-  }
-
-  #malformed(text: string): void {
-    this.cut("framing", MillraceError.refusal(ErrorCode.INVALID_REQUEST, text));
-  }
-
-  /** Another message has begun, or none: what it will be counts before it has come. */
-  #begin(): void {
-    if (this.#over) return;
-    const { connection } = this;
-    const { begunBytesPerConnectionMax } = connection.admission.limits;
-    const more = this.#framing.begunBytes - this.#begun;
-    this.#begun += more;
-    connection.begunBytes += more;
-    if (more <= 0 || connection.begunBytes <= begunBytesPerConnectionMax) return;
-    const text =
-      `messages of ${connection.begunBytes} bytes have begun on this connection, at most ` +
-      `${begunBytesPerConnectionMax}: end some before the next`;
-    const limit = "begun_bytes_per_connection";
-    const details = { retryAfterMs: 1000, facts: { limit } };
-    this.cut(limit, MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text, details));
-  }
-
-  #hold(bytes: number): void {
-    this.#held += bytes;
-    this.connection.admission.held(this.connection.account.add(bytes));
-  }
-
-  #release(bytes: number): void {
-    if (this.#over) return;
-    this.#held -= bytes;
-    this.connection.account.remove(bytes);
-  }
-
-  #end(): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.connection.account.remove(this.#held);
-    this.#held = 0;
-    this.connection.begunBytes -= this.#begun;
-    this.#begun = 0;
   }
 }
 
@@ -291,6 +74,9 @@ export class AdmittedConnection {
   #overruns = 0;
   #settled = false;
   #over = false;
+  #windowBytes = firstConnectionWindowBytes;
+  /** Bytes of messages that handlers took, up to the window. */
+  #takenBytes = 0;
   #idleSinceMs: number;
   readonly #controlFrames: Tally;
   readonly #abandoned: Tally;
@@ -319,6 +105,16 @@ export class AdmittedConnection {
   settled(): void {
     this.#settled = true;
     this.#idleSinceMs = this.admission.nowMs;
+  }
+
+  /** A handler has taken messages of so many bytes: a peer that sends such gets a larger window. */
+  took(bytes: number): void {
+    if (this.#over || this.#windowBytes >= connectionWindowBytes) return;
+    this.#takenBytes += bytes;
+    if (this.#takenBytes < this.#windowBytes) return;
+    this.#takenBytes = 0;
+    this.#windowBytes = Math.min(connectionWindowBytes, 2 * this.#windowBytes);
+    this.handle.setConnectionWindow(this.#windowBytes);
   }
 
   /** A PING or SETTINGS frame came. */

@@ -17,15 +17,13 @@ import {
 } from "@grpc/grpc-js";
 import { ErrorCode, InvariantError, MillraceError } from "@millrace/errors";
 import { toWireStatus } from "../status.ts";
+import type { Admission, AdmittedConnection, ConnectionHandle } from "./admission.ts";
 import {
-  type Admission,
-  type AdmittedConnection,
   type AdmittedStream,
   type CallShape,
-  type ConnectionHandle,
   compressed,
   type StreamHandle,
-} from "./admission.ts";
+} from "./admitted-stream.ts";
 import { asBuffer } from "./duplex.ts";
 import { hookConnections } from "./windows.ts";
 
@@ -50,6 +48,8 @@ export interface GateOptions {
 export class GuardedCall implements StreamHandle {
   readonly #stream: ServerHttp2Stream;
   admitted: AdmittedStream | undefined;
+  /** It has something to begin with, and begins in its turn. */
+  ready = false;
   /** gRPC has it. */
   begun = false;
   /** Lets the handler end the call with an error. */
@@ -60,13 +60,15 @@ export class GuardedCall implements StreamHandle {
   }
 
   unreadBytes(): number {
-    return this.#stream.readableLength;
+    return this.ready ? this.#stream.readableLength : 0;
   }
 
   refuse(error: MillraceError, atOnce: boolean): void {
     const stream = this.#stream;
     if (stream.closed || stream.destroyed) return;
     if (!stream.headersSent) {
+      // What still comes is dropped; without a reader its window would fill.
+      if (!this.begun) stream.resume();
       respond(stream, error);
     } else if (atOnce || this.onFail === undefined) {
       stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
@@ -165,6 +167,12 @@ class SocketConnection implements ConnectionHandle {
     if (session === undefined || session.closed || session.destroyed) return;
     session.settings({ initialWindowSize: bytes });
   }
+
+  setConnectionWindow(bytes: number): void {
+    const { session } = this;
+    if (session === undefined || session.closed || session.destroyed) return;
+    session.setLocalWindowSize(bytes);
+  }
 }
 
 interface WaitingCall {
@@ -184,6 +192,7 @@ export class Gate {
   /** Calls that grpc-js has not got yet; those that ended meanwhile leave with the next turn. */
   readonly #waiting: WaitingCall[] = [];
   #callCount = 0;
+  #draining: MillraceError | undefined;
   #wakeIdle: () => void = () => {};
   #sweeper: NodeJS.Timeout | undefined;
 
@@ -195,7 +204,7 @@ export class Gate {
       session: (session) => this.#onSession(session),
       stream: (stream, headers, pass) => {
         const call = new GuardedCall(stream);
-        if (this.#onStream(stream, headers, call)) this.#passLater({ stream, call, pass });
+        this.#onStream(stream, headers, call, () => this.#passLater({ stream, call, pass }));
       },
     });
     if (!hooked) throw new InvariantError("grpc-js hides its connections");
@@ -215,9 +224,13 @@ export class Gate {
     return typeof address === "object" && address !== null ? address.port : port;
   }
 
-  /** Takes no more connections. */
-  stopListening(): void {
+  /** Takes no more connections and calls; those that have nothing to begin with end, with this error. */
+  drain(why: MillraceError): void {
+    this.#draining = why;
     this.#listener.close();
+    for (const call of this.#calls.values()) {
+      if (!call.ready) call.refuse(why, false);
+    }
   }
 
   /** Resolves once every connection is closed. */
@@ -296,8 +309,13 @@ export class Gate {
     session.on("ping", () => connection.controlFrame());
   }
 
-  /** False: the call was refused, gRPC must not see it. */
-  #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, call: GuardedCall): boolean {
+  /** `pass` gives a call that is not refused to gRPC, once it has something to begin with. */
+  #onStream(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    call: GuardedCall,
+    pass: () => void,
+  ): void {
     const connection =
       stream.session === undefined ? undefined : this.#bySession.get(stream.session);
     const path = String(headers[constants.HTTP2_HEADER_PATH] ?? "");
@@ -308,26 +326,29 @@ export class Gate {
     });
     const admitted =
       this.#whyNot(headers) ??
+      this.#draining ??
       connection?.open(path, this.#options.shapeOf(path), call) ??
       new MillraceError(ErrorCode.UNAVAILABLE, "the connection is closing");
     if (admitted instanceof MillraceError) {
       stream.resume();
       respond(stream, admitted);
-      return false;
+      return;
     }
     call.admitted = admitted;
     this.#callCount += 1;
     const id = String(this.#callCount);
     headers[callHeader] = id;
     this.#calls.set(id, call);
-    meterInput(stream, admitted);
     // Until grpc-js has it, nobody else listens.
     stream.on("error", () => {});
     stream.once("close", () => {
       this.#calls.delete(id);
       admitted.closed();
     });
-    return true;
+    meterInput(stream, admitted, () => {
+      call.ready = true;
+      pass();
+    });
   }
 
   /**
@@ -374,13 +395,26 @@ export class Gate {
   }
 }
 
-/** Counts what comes, as it comes: a paused stream still takes what its window allows. */
-const meterInput = (stream: ServerHttp2Stream, admitted: AdmittedStream): void => {
-  if (stream.endAfterHeaders) admitted.endOfInput();
+/** Counts what comes, as it comes: a paused stream still takes what its window allows. Tells once that the call is ready. */
+const meterInput = (
+  stream: ServerHttp2Stream,
+  admitted: AdmittedStream,
+  onReady: () => void,
+): void => {
+  let told = false;
+  const look = (): void => {
+    if (told || !admitted.ready) return;
+    told = true;
+    onReady();
+  };
   const push = stream.push;
   stream.push = (chunk: Uint8Array | null, encoding?: BufferEncoding): boolean => {
     if (chunk === null) admitted.endOfInput();
     else if (!admitted.received(chunk)) return true;
-    return push.call(stream, chunk, encoding);
+    const more = push.call(stream, chunk, encoding);
+    look();
+    return more;
   };
+  if (stream.endAfterHeaders) admitted.endOfInput();
+  look();
 };

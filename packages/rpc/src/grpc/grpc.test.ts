@@ -9,7 +9,7 @@ import { grpcDialer } from "./client.ts";
 import { GrpcDuplex, PartedMessage } from "./duplex.ts";
 import { grpcListener } from "./server.ts";
 import {
-  connectionWindowBytes,
+  firstConnectionWindowBytes,
   hookConnections,
   setSessionOptions,
   streamWindowBytes,
@@ -37,7 +37,7 @@ test("the private hooks of grpc-js are where they were", () => {
   server.forceShutdown();
 });
 
-test("the raised windows are in force on a connection", async () => {
+test("the first windows are in force on a connection", async () => {
   const server = new Server();
   setSessionOptions(server, 100);
   const port = await new Promise<number>((resolve, reject) => {
@@ -54,7 +54,7 @@ test("the raised windows are in force on a connection", async () => {
   const session = await seen;
   for (let i = 0; i < 50 && session.pendingSettingsAck; i += 1) await sleep(10);
   assert.equal(session.localSettings.initialWindowSize, streamWindowBytes);
-  assert.equal(session.state.effectiveLocalWindowSize, connectionWindowBytes);
+  assert.equal(session.state.effectiveLocalWindowSize, firstConnectionWindowBytes);
   client.close();
   server.forceShutdown();
 });

@@ -30,7 +30,9 @@ export interface AdmissionLimits {
   readonly messageBytesMax: number;
   /** Largest message of every other method. */
   readonly controlMessageBytesMax: number;
-  /** Silence in the middle of a message, or before the first one, ends the call after this. */
+  /** A call that sends nothing at all ends after this, or after `requestTimeoutMs` where that is less. */
+  readonly firstMessageTimeoutMs: number;
+  /** Silence in the middle of a message ends the call after this. */
   readonly requestTimeoutMs: number;
   /** A call whose peer takes not one queued message in this time is ended. */
   readonly slowReaderTimeoutMs: number;
@@ -58,6 +60,7 @@ export const admissionDefaults: AdmissionLimits = {
   headerBytesMax: 16 * 1024,
   messageBytesMax: 16 * mib,
   controlMessageBytesMax: mib,
+  firstMessageTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,
   slowReaderTimeoutMs: 30_000,
   controlFrameRateMax: 1000,

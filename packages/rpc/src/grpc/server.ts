@@ -22,7 +22,8 @@ import type {
   ServerStream,
   ServiceBinding,
 } from "../api.ts";
-import { Admission, type CallShape } from "./admission.ts";
+import { Admission } from "./admission.ts";
+import type { CallShape } from "./admitted-stream.ts";
 import { asBuffer, cancelledError, deadlineError, GrpcDuplex, identity } from "./duplex.ts";
 import { Gate, type GuardedCall } from "./gate.ts";
 import {
@@ -111,7 +112,7 @@ class GrpcServer implements RpcServer {
 
   async shutdown(graceMs: number): Promise<void> {
     this.#draining.abort();
-    this.#gate?.stopListening();
+    this.#gate?.drain(drainingError());
     const endMs = performance.now() + graceMs;
     if (this.#open > 0) {
       await new Promise<void>((resolve) => {
@@ -291,10 +292,12 @@ class GrpcServer implements RpcServer {
   }
 
   #refuseWhenDraining(): void {
-    if (!this.#draining.signal.aborted) return;
-    throw new MillraceError(ErrorCode.SHUTTING_DOWN, "the server is stopping: retry elsewhere");
+    if (this.#draining.signal.aborted) throw drainingError();
   }
 }
+
+const drainingError = (): MillraceError =>
+  MillraceError.refusal(ErrorCode.SHUTTING_DOWN, "the server is stopping: retry elsewhere");
 
 /** A request that the gate has refused already comes to nothing, even if gRPC has made something of it. */
 const refuseCut = (guarded: GuardedCall | undefined): void => {

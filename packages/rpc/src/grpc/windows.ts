@@ -9,8 +9,13 @@ import type { Server } from "@grpc/grpc-js";
 
 /** Window of one stream, bytes. */
 export const streamWindowBytes = 4 * 1024 * 1024;
-/** Window of one connection, bytes. */
+/** Window of one connection, bytes, once it has earned it. */
 export const connectionWindowBytes = 16 * 1024 * 1024;
+/**
+ * Window of a new connection. It doubles whenever handlers have taken messages of as many bytes, so that who only fills
+ * windows fills a small one.
+ */
+export const firstConnectionWindowBytes = 512 * 1024;
 
 /** Streams that a peer may reset at once, beyond as many as it may have open, and per second. */
 export const resetBurst = 32;
@@ -33,13 +38,13 @@ export interface ConnectionHooks {
   stream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, pass: () => void): void;
 }
 
-/** Once there is an HTTP/2 server: raises what a connection may send unread, and hooks connections and calls. */
+/** Once there is an HTTP/2 server: sets what a new connection may send unread, and hooks connections and calls. */
 export const hookConnections = (server: Server, hooks: ConnectionHooks): boolean => {
   const servers: unknown = Reflect.get(server, "http2Servers");
   if (!(servers instanceof Map)) return false;
   for (const http2Server of servers.keys() as Iterable<EventEmitter>) {
     http2Server.on("session", (session: ServerHttp2Session) => {
-      session.setLocalWindowSize(connectionWindowBytes);
+      session.setLocalWindowSize(firstConnectionWindowBytes);
       hooks.session(session);
     });
     const inner = http2Server.listeners("stream");
