@@ -29,6 +29,7 @@ import {
 import { beginBytes, endTimeoutMs } from "../../packages/rpc/src/grpc/admitted-stream.ts";
 import { readAheadMessages, writeQueueBytesMax } from "../../packages/rpc/src/grpc/duplex.ts";
 import { passedPerTurn } from "../../packages/rpc/src/grpc/gate.ts";
+import { readQueueBytesMax } from "../../packages/rpc/src/grpc/http2-duplex.ts";
 import {
   connectionWindowBytes,
   firstConnectionWindowBytes,
@@ -112,7 +113,7 @@ const fixed = new Map<string, number>([
   ...prefixed("http.", httpLimits),
   ...prefixed("probe.", probeLimits),
   ...prefixed("", { connectionWindowBytes, firstConnectionWindowBytes, streamWindowBytes }),
-  ...prefixed("", { pressedWindowBytes, endTimeoutMs, beginBytes }),
+  ...prefixed("", { pressedWindowBytes, endTimeoutMs, beginBytes, readQueueBytesMax }),
   ...prefixed("", { readAheadMessages, writeQueueBytesMax, elementsMax, depthMax, ELEMENTS_MAX }),
   ...prefixed("", { errorTextBytesMax, inflatedBytesMax, BODY_BYTES_MAX, HEADER_NAME_BYTES_MAX }),
   ...prefixed("", {

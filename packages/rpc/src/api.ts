@@ -11,8 +11,8 @@ import type { DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
 /** Turns messages of one type into bytes and back. `decode` may return views of `bytes`. */
 export interface Codec<T> {
   encode(message: T): Uint8Array;
-  /** The pieces whose concatenation `encode` returns, for carriers that copy into a buffer of their own anyway. They are
-   * read before the write's callback, and must not change until then. */
+  /** The pieces whose concatenation `encode` returns, for carriers that can send them from where they are. They must not
+   * change until they are sent. */
   parts?(message: T): readonly Uint8Array[];
   decode(bytes: Uint8Array): T;
 }

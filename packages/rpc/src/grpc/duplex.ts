@@ -70,9 +70,7 @@ export class GrpcDuplex<In, Out> {
 
   write(message: Out): boolean {
     if (!this.#writable) return false;
-    const parts = this.#output.parts?.(message);
-    const bytes =
-      parts === undefined ? asBuffer(this.#output.encode(message)) : new PartedMessage(parts);
+    const bytes = asBuffer(this.#output.encode(message));
     this.#queuedBytes += bytes.length;
     this.bytesWritten += bytes.length;
     this.#meter?.queued(bytes.length);
@@ -127,35 +125,6 @@ export class GrpcDuplex<In, Out> {
     const drains = this.#drains;
     this.#drains = [];
     for (const wake of drains) wake();
-  }
-}
-
-/**
- * A message in pieces. grpc-js copies every message behind a prefix of its own, and asks nothing of what it sends but
- * its size and that copy: so the pieces are put together there, once. A contract test fails when it asks for more.
- */
-export class PartedMessage {
-  readonly #parts: readonly Uint8Array[];
-  readonly length: number;
-
-  constructor(parts: readonly Uint8Array[]) {
-    this.#parts = parts;
-    let bytes = 0;
-    for (const part of parts) bytes += part.length;
-    this.length = bytes;
-  }
-
-  get byteLength(): number {
-    return this.length;
-  }
-
-  copy(target: Uint8Array, targetStart: number): number {
-    let at = targetStart;
-    for (const part of this.#parts) {
-      target.set(part, at);
-      at += part.length;
-    }
-    return this.length;
   }
 }
 

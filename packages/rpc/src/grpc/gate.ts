@@ -16,7 +16,6 @@ import {
   ServerCredentials,
 } from "@grpc/grpc-js";
 import { ErrorCode, InvariantError, MillraceError } from "@millrace/errors";
-import { toWireStatus } from "../status.ts";
 import type { Admission, AdmittedConnection, ConnectionHandle } from "./admission.ts";
 import {
   type AdmittedStream,
@@ -24,7 +23,7 @@ import {
   compressed,
   type StreamHandle,
 } from "./admitted-stream.ts";
-import { asBuffer } from "./duplex.ts";
+import { resetLater, respond } from "./respond.ts";
 import { hookConnections } from "./windows.ts";
 
 /** Request header by which a handler finds its call; a client's own is written over. */
@@ -34,14 +33,19 @@ const sweepIntervalMs = 250;
 export const passedPerTurn = 16;
 /** What Node ends a connection with for its peer's frames: too many resets or bad ones, or what breaks HTTP/2. */
 const protocolFaults = new Set(["ERR_HTTP2_ERROR", "ERR_HTTP2_TOO_MANY_INVALID_FRAMES"]);
-/** An ended call whose status can not be sent is reset after this. */
-const statusTimeoutMs = 5_000;
 
 export interface GateOptions {
   readonly admission: Admission;
   /** What a method takes. */
   readonly shapeOf: (path: string) => CallShape;
   readonly onConnections: (open: number) => void;
+  /** Serves a call itself, or returns false: then grpc-js does. */
+  readonly serve: (
+    path: string,
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    call: GuardedCall,
+  ) => boolean;
 }
 
 /** A call at the gate. */
@@ -50,7 +54,7 @@ export class GuardedCall implements StreamHandle {
   admitted: AdmittedStream | undefined;
   /** It has something to begin with, and begins in its turn. */
   ready = false;
-  /** gRPC has it. */
+  /** A handler has it. */
   begun = false;
   /** Lets the handler end the call with an error. */
   onFail: ((error: MillraceError) => void) | undefined;
@@ -70,6 +74,7 @@ export class GuardedCall implements StreamHandle {
       // What still comes is dropped; without a reader its window would fill.
       if (!this.begun) stream.resume();
       respond(stream, error);
+      this.onFail?.(error);
     } else if (atOnce || this.onFail === undefined) {
       stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
     } else {
@@ -79,50 +84,26 @@ export class GuardedCall implements StreamHandle {
   }
 }
 
-/** The peer gets some time to take its status and to stop. */
-const resetLater = (stream: ServerHttp2Stream): void => {
-  const timer = setTimeout(() => {
-    if (!stream.closed) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-  }, statusTimeoutMs);
-  timer.unref();
-  stream.once("close", () => clearTimeout(timer));
-};
-
-/** Ends a call that no handler has answered yet. */
-const respond = (stream: ServerHttp2Stream, error: MillraceError): void => {
-  stream.on("error", () => {});
-  // Refusing the call may have ended its connection, too; a response would be thrown out of the event handlers.
-  if (stream.closed || stream.destroyed) return;
-  const { code, message, details } = toWireStatus(error);
-  const headers: Record<string, string | number> = {
-    [constants.HTTP2_HEADER_STATUS]: 200,
-    [constants.HTTP2_HEADER_CONTENT_TYPE]: "application/grpc+proto",
-    "grpc-status": code,
-    "grpc-message": encodeURI(message),
-  };
-  if (details !== undefined)
-    headers["grpc-status-details-bin"] = asBuffer(details).toString("base64");
-  stream.respond(headers, { endStream: true });
-  // grpc-js may not know yet, and answers in its turn: a second response would be thrown out of its event handlers.
-  stream.respond = () => {};
-  resetLater(stream);
-};
-
 const timeoutUnitMs: Readonly<Record<string, number>> = {
   ...{ H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 0.001, n: 0.000001 },
 };
 /** Node's timers count in 31 bits. */
 const timerMsMax = 2 ** 31 - 1;
 
-/** False for a timeout that is none, which grpc-js calls an internal error. One that no timer can hold (grpc-js lets it
- * wrap round) is as good as none. */
-const takeTimeout = (headers: IncomingHttpHeaders): boolean => {
+/** Milliseconds that a call may take; Infinity without a timeout, NaN for one that is none, which grpc-js calls an internal
+ * error. */
+export const timeoutMsOf = (headers: IncomingHttpHeaders): number => {
   const timeout = headers["grpc-timeout"];
-  if (timeout === undefined) return true;
+  if (timeout === undefined) return Number.POSITIVE_INFINITY;
   const [, digits, unit = ""] = /^(\d{1,8})\s*([HMSmun])$/.exec(String(timeout)) ?? [];
-  if (digits === undefined) return false;
-  if (Number(digits) * (timeoutUnitMs[unit] ?? 1) > timerMsMax) delete headers["grpc-timeout"];
-  return true;
+  return digits === undefined ? Number.NaN : Number(digits) * (timeoutUnitMs[unit] ?? 1);
+};
+
+/** False for a timeout that is none. One that no timer can hold (grpc-js lets it wrap round) is as good as none. */
+const takeTimeout = (headers: IncomingHttpHeaders): boolean => {
+  const ms = timeoutMsOf(headers);
+  if (ms > timerMsMax) delete headers["grpc-timeout"];
+  return !Number.isNaN(ms);
 };
 
 const headerBytesOf = (headers: IncomingHttpHeaders): number => {
@@ -176,7 +157,9 @@ class SocketConnection implements ConnectionHandle {
 }
 
 interface WaitingCall {
+  readonly path: string;
   readonly stream: ServerHttp2Stream;
+  readonly headers: IncomingHttpHeaders;
   readonly call: GuardedCall;
   readonly pass: () => void;
 }
@@ -204,7 +187,8 @@ export class Gate {
       session: (session) => this.#onSession(session),
       stream: (stream, headers, pass) => {
         const call = new GuardedCall(stream);
-        this.#onStream(stream, headers, call, () => this.#passLater({ stream, call, pass }));
+        const path = String(headers[constants.HTTP2_HEADER_PATH] ?? "");
+        this.#onStream({ path, stream, headers, call, pass });
       },
     });
     if (!hooked) throw new InvariantError("grpc-js hides its connections");
@@ -309,16 +293,11 @@ export class Gate {
     session.on("ping", () => connection.controlFrame());
   }
 
-  /** `pass` gives a call that is not refused to gRPC, once it has something to begin with. */
-  #onStream(
-    stream: ServerHttp2Stream,
-    headers: IncomingHttpHeaders,
-    call: GuardedCall,
-    pass: () => void,
-  ): void {
+  /** A call that is not refused waits until it has something to begin with. */
+  #onStream(waiting: WaitingCall): void {
+    const { path, stream, headers, call } = waiting;
     const connection =
       stream.session === undefined ? undefined : this.#bySession.get(stream.session);
-    const path = String(headers[constants.HTTP2_HEADER_PATH] ?? "");
     // At once: HTTP/2's own bound on resets lets in what has come already, hundreds of calls with their headers.
     stream.once("aborted", () => {
       // A stream that goes with its connection is destroyed already.
@@ -347,7 +326,7 @@ export class Gate {
     });
     meterInput(stream, admitted, () => {
       call.ready = true;
-      pass();
+      this.#passLater(waiting);
     });
   }
 
@@ -365,10 +344,10 @@ export class Gate {
     while (passed < passedPerTurn) {
       const next = this.#waiting.shift();
       if (next === undefined) return;
-      const { stream, call, pass } = next;
+      const { path, stream, headers, call, pass } = next;
       if (stream.closed || stream.destroyed || stream.headersSent) continue;
       call.begun = true;
-      pass();
+      if (!this.#options.serve(path, stream, headers, call)) pass();
       passed += 1;
     }
     if (this.#waiting.length > 0) setImmediate(() => this.#passSome());

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Client, credentials, Server, ServerCredentials } from "@grpc/grpc-js";
 import { carrierContract } from "../contract.ts";
 import { grpcDialer } from "./client.ts";
-import { GrpcDuplex, PartedMessage } from "./duplex.ts";
+import { GrpcDuplex } from "./duplex.ts";
 import { grpcListener } from "./server.ts";
 import {
   firstConnectionWindowBytes,
@@ -66,40 +66,4 @@ test("the read-ahead of a stream is bounded through its state", () => {
   assert.equal(stream.readableHighWaterMark, 4);
   for (let i = 0; i < 3; i += 1) assert.ok(stream.push(Buffer.alloc(1)));
   assert.equal(stream.push(Buffer.alloc(1)), false);
-});
-
-test("a message in pieces arrives as one: grpc-js asks for its size and a copy", async () => {
-  const path = "/test.Service/Echo";
-  const identity = (bytes: Buffer): Buffer => bytes;
-  const server = new Server();
-  const method = {
-    path,
-    requestStream: false,
-    responseStream: false,
-    requestSerialize: identity,
-    requestDeserialize: identity,
-    responseSerialize: identity,
-    responseDeserialize: identity,
-  };
-  server.addService(
-    { echo: method },
-    {
-      echo: (_call: unknown, done: (error: null, reply: unknown) => void) =>
-        done(null, new PartedMessage([Buffer.from("a"), Buffer.alloc(0), Buffer.from("bcd")])),
-    },
-  );
-  const port = await new Promise<number>((resolve) => {
-    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (_error, bound) =>
-      resolve(bound),
-    );
-  });
-  const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
-  const reply = await new Promise<Buffer | undefined>((resolve) => {
-    client.makeUnaryRequest(path, identity, identity, Buffer.alloc(0), (_error, value) =>
-      resolve(value),
-    );
-  });
-  assert.equal(reply?.toString(), "abcd");
-  client.close();
-  server.forceShutdown();
 });

@@ -1,12 +1,12 @@
 /** Serving over grpc-js. */
 
 import type { EventEmitter } from "node:events";
+import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { Duplex as NodeDuplex } from "node:stream";
 import {
   type handleBidiStreamingCall,
   type MethodDefinition,
   Server,
-  type ServerDuplexStream,
   type ServerUnaryCall,
   type ServerWritableStream,
   type sendUnaryData,
@@ -26,6 +26,7 @@ import { Admission } from "./admission.ts";
 import type { CallShape } from "./admitted-stream.ts";
 import { asBuffer, cancelledError, deadlineError, GrpcDuplex, identity } from "./duplex.ts";
 import { Gate, type GuardedCall } from "./gate.ts";
+import { Http2Duplex } from "./http2-duplex.ts";
 import {
   type AdmissionGauges,
   type AdmissionLimits,
@@ -34,7 +35,10 @@ import {
 } from "./limits.ts";
 import { statusOf, toMap } from "./metadata.ts";
 import { type CallObserver, noObserver, observed } from "./observer.ts";
+import { streamContext } from "./stream-context.ts";
 import { setSessionOptions } from "./windows.ts";
+
+type BidiBinding = Extract<Binding, { kind: "bidi_streaming" }>;
 
 export interface GrpcServerOptions {
   readonly observer?: CallObserver;
@@ -62,6 +66,7 @@ class GrpcServer implements RpcServer {
   readonly #draining = new AbortController();
   readonly #admission: Admission;
   readonly #shapes = new Map<string, CallShape>();
+  readonly #streams = new Map<string, BidiBinding>();
   #gate: Gate | undefined;
   #open = 0;
   #idle: (() => void) | undefined;
@@ -95,6 +100,7 @@ class GrpcServer implements RpcServer {
       shapeOf: (path) =>
         this.#shapes.get(path) ?? { bytesMax: controlMessageBytesMax, single: false },
       onConnections: (open) => this.#options.onConnections?.(open),
+      serve: (path, stream, headers, call) => this.#serve(path, stream, headers, call),
     });
     this.#gate = gate;
     const colon = endpoint.lastIndexOf(":");
@@ -155,6 +161,7 @@ class GrpcServer implements RpcServer {
         responseDeserialize: identity,
       };
       implementation[desc.localName] = this.#handler(binding);
+      if (binding.kind === "bidi_streaming") this.#streams.set(path, binding);
     }
     this.#server.addService(definition, implementation);
   }
@@ -167,9 +174,10 @@ class GrpcServer implements RpcServer {
       case "server_streaming":
         return (call: ServerWritableStream<Buffer, Buffer>) =>
           void this.#serverStream(binding, call);
+      // grpc-js has those only that it refuses itself, for their content type.
       case "bidi_streaming": {
         const handler: handleBidiStreamingCall<Buffer, Buffer> = (call) =>
-          void this.#bidi(binding, call);
+          void call.emit("error", statusOf(new InvariantError("a stream came through grpc-js")));
         return handler;
       }
     }
@@ -209,33 +217,10 @@ class GrpcServer implements RpcServer {
     call: ServerWritableStream<Buffer, Buffer>,
   ): Promise<void> {
     const { method } = binding;
-    await this.#stream(binding, call as unknown as NodeDuplex, call, (stream) =>
-      binding.handler(
-        (method.input as Codec<never>).decode(call.request),
-        stream as ServerStream<never, never>,
-      ),
-    );
-  }
-
-  async #bidi(
-    binding: Extract<Binding, { kind: "bidi_streaming" }>,
-    call: ServerDuplexStream<Buffer, Buffer>,
-  ): Promise<void> {
-    await this.#stream(binding, call as unknown as NodeDuplex, call, (stream) =>
-      binding.handler(stream as ServerStream<never, never>),
-    );
-  }
-
-  async #stream(
-    binding: Binding,
-    stream: NodeDuplex,
-    call: ServerDuplexStream<Buffer, Buffer> | ServerWritableStream<Buffer, Buffer>,
-    run: (stream: ServerStream<unknown, unknown>) => Promise<void>,
-  ): Promise<void> {
-    const { method } = binding;
     const ended = observed(this.#options.observer ?? noObserver, method.path);
-    const guarded: GuardedCall | undefined = this.#gate?.callOf(call.metadata);
-    const { input, output } = method as { input: Codec<unknown>; output: Codec<unknown> };
+    const guarded = this.#gate?.callOf(call.metadata);
+    const { input, output } = method as { input: Codec<never>; output: Codec<unknown> };
+    const stream = call as unknown as NodeDuplex;
     const duplex = new GrpcDuplex(stream, input, output, guarded?.admitted);
     if (guarded !== undefined) guarded.onFail = (error) => duplex.fail(error);
     this.#open += 1;
@@ -246,7 +231,9 @@ class GrpcServer implements RpcServer {
       context.signal.addEventListener("abort", onAbort, { once: true });
       this.#refuseWhenDraining();
       refuseCut(guarded);
-      await run(Object.assign(duplex, { context }));
+      const request = input.decode(call.request);
+      const writer: unknown = Object.assign(duplex, { context });
+      await binding.handler(request, writer as ServerStream<never, never>);
       duplex.endWrites();
     } catch (thrown) {
       failure = thrown;
@@ -254,19 +241,64 @@ class GrpcServer implements RpcServer {
       // Nobody takes the status of a call that its client has left, and a connection may leave with a hundred.
       if (!call.cancelled) call.emit("error", statusOf(thrown));
     } finally {
-      // What the client still sends is of no interest; without a reader its window would fill.
-      if ("resume" in stream) stream.resume();
       guarded?.admitted?.finished();
+      ended(failure, call.request.length, duplex.bytesWritten);
+      this.#end();
+    }
+  }
+
+  /** Bidirectional calls are served on their HTTP/2 streams; what grpc-js would refuse is left to it. */
+  #serve(
+    path: string,
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    guarded: GuardedCall,
+  ): boolean {
+    const binding = this.#streams.get(path);
+    if (binding === undefined) return false;
+    if (!String(headers["content-type"]).startsWith("application/grpc")) return false;
+    void this.#bidi(binding, stream, headers, guarded);
+    return true;
+  }
+
+  async #bidi(
+    binding: BidiBinding,
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    guarded: GuardedCall,
+  ): Promise<void> {
+    const { method } = binding;
+    const ended = observed(this.#options.observer ?? noObserver, method.path);
+    const { input, output } = method as { input: Codec<unknown>; output: Codec<unknown> };
+    const duplex = new Http2Duplex(stream, input, output, guarded.admitted);
+    guarded.onFail = (error) => duplex.fail(error);
+    this.#open += 1;
+    let failure: unknown;
+    const { context, done } = streamContext(stream, headers, this.#draining.signal, (error) => {
+      duplex.fail(error);
+      // At once: the handler may have more to wait for.
+      if (error.code === ErrorCode.DEADLINE_EXCEEDED) duplex.finish(error);
+    });
+    try {
+      this.#refuseWhenDraining();
+      refuseCut(guarded);
+      const call: unknown = Object.assign(duplex, { context });
+      await binding.handler(call as ServerStream<never, never>);
+    } catch (thrown) {
+      failure = thrown;
+    } finally {
+      done();
+      duplex.finish(failure);
+      // What the client still sends is of no interest; without a reader its window would fill.
+      stream.resume();
+      guarded.admitted?.finished();
       ended(failure, duplex.bytesRead, duplex.bytesWritten);
       this.#end();
     }
   }
 
   #contextOf(
-    call:
-      | ServerUnaryCall<Buffer, Buffer>
-      | ServerDuplexStream<Buffer, Buffer>
-      | ServerWritableStream<Buffer, Buffer>,
+    call: ServerUnaryCall<Buffer, Buffer> | ServerWritableStream<Buffer, Buffer>,
   ): CallContext {
     const controller = new AbortController();
     const deadline = call.getDeadline();
