@@ -75,7 +75,7 @@ export class AdmittedConnection {
   #settled = false;
   #over = false;
   #windowBytes = firstConnectionWindowBytes;
-  /** Bytes of messages that handlers took, up to the window. */
+  /** Bytes of messages that handlers took, counted until the window is as large as it gets. */
   #takenBytes = 0;
   #idleSinceMs: number;
   readonly #controlFrames: Tally;
@@ -112,8 +112,8 @@ export class AdmittedConnection {
     if (this.#over || this.#windowBytes >= connectionWindowBytes) return;
     this.#takenBytes += bytes;
     if (this.#takenBytes < this.#windowBytes) return;
-    this.#takenBytes = 0;
-    this.#windowBytes = Math.min(connectionWindowBytes, 2 * this.#windowBytes);
+    while (this.#windowBytes <= this.#takenBytes) this.#windowBytes *= 2;
+    this.#windowBytes = Math.min(connectionWindowBytes, this.#windowBytes);
     this.handle.setConnectionWindow(this.#windowBytes);
   }
 

@@ -12,10 +12,10 @@ export const streamWindowBytes = 4 * 1024 * 1024;
 /** Window of one connection, bytes, once it has earned it. */
 export const connectionWindowBytes = 16 * 1024 * 1024;
 /**
- * Window of a new connection. It doubles whenever handlers have taken messages of as many bytes, so that who only fills
- * windows fills a small one.
+ * Window of a new connection. It grows with what handlers have taken, to twice as many bytes at most, so that who only
+ * fills windows fills small ones. TCP's own slow start begins at a tenth of it.
  */
-export const firstConnectionWindowBytes = 512 * 1024;
+export const firstConnectionWindowBytes = 128 * 1024;
 
 /** Streams that a peer may reset at once, beyond as many as it may have open, and per second. */
 export const resetBurst = 32;
