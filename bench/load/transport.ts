@@ -1,32 +1,39 @@
 /**
- * The bare transport: the same streams and messages as the broker's, with nothing behind them. What the broker costs
- * over this is its own. `node bench/load/transport.ts HOST:PORT`.
+ * The bare transport: grpc-js with the same streams, messages and windows as the broker's, and nothing behind them. What
+ * the broker costs over this is its own. `node bench/load/transport.ts HOST:PORT`.
  */
-import { FetchService, ProduceService } from "@millrace/proto/broker";
+import { once } from "node:events";
+import type { ServerHttp2Session } from "node:http2";
+import { Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
 import { Guarantee } from "@millrace/proto/common";
 import { BatchBuilder, crcOf, encodeStoredPrefix, type HotProduceResult } from "@millrace/record";
-import type { Binding, ServerStream } from "@millrace/rpc";
-import { grpcListener } from "@millrace/rpc/grpc";
+import {
+  connectionWindowBytes,
+  hookConnections,
+  setSessionOptions,
+} from "../../packages/rpc/src/grpc/windows.ts";
 import { fetchMethod, produceMethod, windowBytes } from "./stream.ts";
 
-type In<M> = M extends { readonly input: { decode(bytes: Uint8Array): infer T } } ? T : never;
-type Out<M> = M extends { readonly output: { decode(bytes: Uint8Array): infer T } } ? T : never;
+type Call = ServerDuplexStream<Buffer, Buffer>;
 
-const produce = async (
-  stream: ServerStream<In<typeof produceMethod>, Out<typeof produceMethod>>,
-): Promise<void> => {
+const asBuffer = (bytes: Uint8Array): Buffer =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+const produce = (call: Call): void => {
   let results: HotProduceResult[] = [];
-  for (;;) {
-    const request = stream.tryRead() ?? (await stream.read());
-    if (request === undefined) return;
+  const answer = (message: Parameters<typeof produceMethod.output.encode>[0]): void => {
+    call.write(asBuffer(produceMethod.output.encode(message)));
+  };
+  call.on("data", (bytes: Buffer) => {
+    const request = produceMethod.input.decode(bytes);
     if (request.open !== undefined) {
       const opened = { windowBytes, messageBytesMax: 8 << 20, clusterId: "bench", brokerId: 1 };
-      stream.write({ opened, results: [], drain: undefined });
-      continue;
+      answer({ opened, results: [], drain: undefined });
+      return;
     }
     if (results.length === 0) {
       setImmediate(() => {
-        stream.write({ opened: undefined, results, drain: undefined });
+        answer({ opened: undefined, results, drain: undefined });
         results = [];
       });
     }
@@ -35,7 +42,8 @@ const produce = async (
       ...{ guarantee: Guarantee.FSYNCED_QUORUM, duplicate: false, error: undefined },
       windowBytes: request.body?.length ?? 0,
     });
-  }
+  });
+  call.on("end", () => call.end());
 };
 
 /** About half a MiB of stored batches. */
@@ -54,52 +62,72 @@ const chunks = (): { bytes: Uint8Array; records: number } => {
   return { bytes: Buffer.concat(parts), records };
 };
 
-const fetch = async (
-  stream: ServerStream<In<typeof fetchMethod>, Out<typeof fetchMethod>>,
-): Promise<void> => {
+/** Messages are made once per cursor: grpc-js copies each behind its prefix. */
+const fetch = (call: Call): void => {
   const { bytes, records } = chunks();
   const granted = new Map<number, number>();
+  const messages = new Map<number, Buffer>();
   let over = false;
+  const messageOf = (id: number): Buffer => {
+    const known = messages.get(id);
+    if (known !== undefined) return known;
+    const made = fetchMethod.output.encode({
+      ...{ opened: undefined, cursorId: id, highWatermark: 1e9, logStartOffset: 0 },
+      ...{ lastStableOffset: 1e9, leaderEpoch: 0, nextOffset: records, error: undefined },
+      ...{ drain: undefined, batches: [bytes] },
+    });
+    messages.set(id, asBuffer(made));
+    return asBuffer(made);
+  };
   const pump = async (): Promise<void> => {
     while (!over) {
       let sent = false;
       for (const [id, left] of granted) {
-        if (left <= 0) continue;
+        if (left <= 0 || over) continue;
         granted.set(id, left - bytes.length);
         sent = true;
-        const message = { opened: undefined, cursorId: id, highWatermark: 1e9, logStartOffset: 0 };
-        const rest = {
-          lastStableOffset: 1e9,
-          leaderEpoch: 0,
-          nextOffset: records,
-          error: undefined,
-        };
-        if (!stream.write({ ...message, ...rest, drain: undefined, batches: [bytes] }))
-          await stream.drained();
+        if (!call.write(messageOf(id))) await Promise.race([once(call, "drain"), gone]);
       }
-      if (!sent) await new Promise((resolve) => setTimeout(resolve, 1));
-      else await new Promise((resolve) => setImmediate(resolve));
+      await new Promise((resolve) => (sent ? setImmediate(resolve) : setTimeout(resolve, 1)));
     }
   };
-  void pump();
-  try {
-    for (;;) {
-      const request = stream.tryRead() ?? (await stream.read());
-      if (request === undefined) return;
-      for (const cursor of request.add) granted.set(cursor.cursorId, cursor.grantBytes);
-      for (const { cursorId, bytes: more } of request.grants)
-        granted.set(cursorId, (granted.get(cursorId) ?? 0) + more);
-    }
-  } finally {
+  const gone = new Promise<void>((resolve) => call.on("cancelled", resolve));
+  call.on("error", () => {});
+  call.on("data", (request: Buffer) => {
+    const { add, grants } = fetchMethod.input.decode(request);
+    for (const cursor of add) granted.set(cursor.cursorId, cursor.grantBytes);
+    for (const { cursorId, bytes: more } of grants)
+      granted.set(cursorId, (granted.get(cursorId) ?? 0) + more);
+  });
+  call.on("end", () => {
     over = true;
-  }
+    call.end();
+  });
+  void gone.then(() => {
+    over = true;
+  });
+  void pump();
 };
 
-const binding = (method: unknown, handler: unknown): Binding =>
-  ({ kind: "bidi_streaming", method, handler }) as Binding;
+const identity = (bytes: Buffer): Buffer => bytes;
+const definition = (path: string) => ({
+  ...{ path, requestStream: true as const, responseStream: true as const },
+  ...{ requestSerialize: identity, requestDeserialize: identity },
+  ...{ responseSerialize: identity, responseDeserialize: identity },
+});
 
-const server = await grpcListener().listen(process.argv[2] ?? "127.0.0.1:9474", [
-  { desc: ProduceService, bindings: [binding(produceMethod, produce)] },
-  { desc: FetchService, bindings: [binding(fetchMethod, fetch)] },
-]);
-console.log(server.endpoint);
+const server = new Server({
+  ...{ "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 },
+  "grpc.enable_channelz": 0,
+});
+server.addService({ produce: definition(produceMethod.path) }, { produce });
+server.addService({ fetch: definition(fetchMethod.path) }, { fetch });
+if (!setSessionOptions(server, 100)) throw new Error("grpc-js hides its settings");
+const [host = "127.0.0.1", port] = (process.argv[2] ?? "127.0.0.1:9474").split(":");
+server.bindAsync(`${host}:${port}`, ServerCredentials.createInsecure(), (error, bound) => {
+  if (error !== null) throw error;
+  const session = (of: ServerHttp2Session): void => of.setLocalWindowSize(connectionWindowBytes);
+  if (!hookConnections(server, { session, stream: (_stream, _headers, pass) => pass() }))
+    throw new Error("grpc-js hides its connections");
+  console.log(`${host}:${bound}`);
+});
