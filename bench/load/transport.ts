@@ -7,6 +7,7 @@ import type { ServerHttp2Session } from "node:http2";
 import { Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
 import { Guarantee } from "@millrace/proto/common";
 import { BatchBuilder, crcOf, encodeStoredPrefix, type HotProduceResult } from "@millrace/record";
+import { asBuffer, identity } from "../../packages/rpc/src/grpc/duplex.ts";
 import {
   connectionWindowBytes,
   hookConnections,
@@ -15,9 +16,6 @@ import {
 import { fetchMethod, produceMethod, windowBytes } from "./stream.ts";
 
 type Call = ServerDuplexStream<Buffer, Buffer>;
-
-const asBuffer = (bytes: Uint8Array): Buffer =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 const produce = (call: Call): void => {
   let results: HotProduceResult[] = [];
@@ -109,7 +107,6 @@ const fetch = (call: Call): void => {
   void pump();
 };
 
-const identity = (bytes: Buffer): Buffer => bytes;
 const definition = (path: string) => ({
   ...{ path, requestStream: true as const, responseStream: true as const },
   ...{ requestSerialize: identity, requestDeserialize: identity },

@@ -5,6 +5,7 @@
 import type { Duplex as NodeDuplex } from "node:stream";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { Codec } from "../api.ts";
+import { Pulled } from "../pulled.ts";
 
 /** Messages that are received before anybody asks for them. */
 export const readAheadMessages = 4;
@@ -21,51 +22,37 @@ export interface StreamMeter {
 
 const prefixBytes = 5;
 
-export class GrpcDuplex<In, Out> {
+export class GrpcDuplex<In, Out> extends Pulled<In> {
   readonly #stream: NodeDuplex;
   readonly #input: Codec<In>;
   readonly #output: Codec<Out>;
   readonly #meter: StreamMeter | undefined;
   #queuedBytes = 0;
-  #ended = false;
-  #failure: MillraceError | undefined;
   #writable = true;
-  #readers: (() => void)[] = [];
   #drains: (() => void)[] = [];
   bytesRead = 0;
   bytesWritten = 0;
 
   constructor(stream: NodeDuplex, input: Codec<In>, output: Codec<Out>, meter?: StreamMeter) {
+    super();
     this.#stream = stream;
     this.#meter = meter;
     this.#input = input;
     this.#output = output;
     limitReadAhead(stream);
-    stream.on("readable", () => this.#wakeReaders());
+    stream.on("readable", () => this.wakeReaders());
     stream.on("end", () => {
-      this.#ended = true;
-      this.#wakeReaders();
+      this.ended = true;
+      this.wakeReaders();
     });
   }
 
-  tryRead(): In | undefined {
+  override tryRead(): In | undefined {
     const bytes: Buffer | null = this.#stream.read();
     if (bytes === null) return undefined;
     this.bytesRead += bytes.length;
     this.#meter?.consumed(bytes.length + prefixBytes);
     return this.#input.decode(bytes);
-  }
-
-  async read(): Promise<In | undefined> {
-    for (;;) {
-      const message = this.tryRead();
-      if (message !== undefined) return message;
-      if (this.#failure !== undefined) throw this.#failure;
-      if (this.#ended) return undefined;
-      await new Promise<void>((resolve) => {
-        this.#readers.push(resolve);
-      });
-    }
   }
 
   write(message: Out): boolean {
@@ -103,9 +90,9 @@ export class GrpcDuplex<In, Out> {
 
   /** The stream is over with this error. What was received before can still be read. */
   fail(error: MillraceError): void {
-    this.#failure ??= error;
+    this.failure ??= error;
     this.#writable = false;
-    this.#wakeReaders();
+    this.wakeReaders();
     this.#wakeDrains();
   }
 
@@ -113,12 +100,6 @@ export class GrpcDuplex<In, Out> {
   finish(): void {
     this.#writable = false;
     this.#wakeDrains();
-  }
-
-  #wakeReaders(): void {
-    const readers = this.#readers;
-    this.#readers = [];
-    for (const wake of readers) wake();
   }
 
   #wakeDrains(): void {

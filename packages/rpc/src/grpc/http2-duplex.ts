@@ -7,6 +7,7 @@
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { MillraceError } from "@millrace/errors";
 import type { Codec } from "../api.ts";
+import { Pulled } from "../pulled.ts";
 import { type StreamMeter, writeQueueBytesMax } from "./duplex.ts";
 import { respond, trailersOf } from "./respond.ts";
 
@@ -90,7 +91,7 @@ export const framesOf = (parts: readonly Uint8Array[], bytes: number): readonly 
   return frames;
 };
 
-export class Http2Duplex<In, Out> {
+export class Http2Duplex<In, Out> extends Pulled<In> {
   readonly #stream: ServerHttp2Stream;
   readonly #input: Codec<In>;
   readonly #output: Codec<Out>;
@@ -104,12 +105,9 @@ export class Http2Duplex<In, Out> {
   #next = 0;
   #receivedBytes = 0;
   #queuedBytes = 0;
-  #ended = false;
-  #failure: MillraceError | undefined;
   #writable = true;
   #over = false;
   #paused = false;
-  #readers: (() => void)[] = [];
   #drains: (() => void)[] = [];
   bytesRead = 0;
   bytesWritten = 0;
@@ -120,18 +118,19 @@ export class Http2Duplex<In, Out> {
     output: Codec<Out>,
     meter: StreamMeter | undefined,
   ) {
+    super();
     this.#stream = stream;
     this.#meter = meter;
     this.#input = input;
     this.#output = output;
     stream.on("end", () => {
-      this.#ended = true;
-      this.#wakeReaders();
+      this.ended = true;
+      this.wakeReaders();
     });
     stream.on("data", (chunk: Buffer) => this.#onData(chunk));
   }
 
-  tryRead(): In | undefined {
+  override tryRead(): In | undefined {
     const bytes = this.#received[this.#next];
     if (bytes === undefined) return undefined;
     this.#next += 1;
@@ -147,18 +146,6 @@ export class Http2Duplex<In, Out> {
     this.bytesRead += bytes.length;
     this.#meter?.consumed(bytes.length + prefixBytes);
     return this.#input.decode(bytes);
-  }
-
-  async read(): Promise<In | undefined> {
-    for (;;) {
-      const message = this.tryRead();
-      if (message !== undefined) return message;
-      if (this.#failure !== undefined) throw this.#failure;
-      if (this.#ended) return undefined;
-      await new Promise<void>((resolve) => {
-        this.#readers.push(resolve);
-      });
-    }
   }
 
   write(message: Out): boolean {
@@ -193,9 +180,9 @@ export class Http2Duplex<In, Out> {
 
   /** The call is over with this error. What was received before can still be read. */
   fail(error: MillraceError): void {
-    this.#failure ??= error;
+    this.failure ??= error;
     this.#writable = false;
-    this.#wakeReaders();
+    this.wakeReaders();
     this.#wakeDrains();
   }
 
@@ -218,26 +205,20 @@ export class Http2Duplex<In, Out> {
   }
 
   #onData(chunk: Buffer): void {
+    // Nobody asks for it any more.
+    if (this.#over) return;
     this.#splitter.feed(chunk, this.#take);
-    if (this.#over) this.#received = [];
-    else if (!this.#paused && this.#receivedBytes >= readQueueBytesMax) {
+    if (!this.#paused && this.#receivedBytes >= readQueueBytesMax) {
       this.#paused = true;
       this.#stream.pause();
     }
-    this.#wakeReaders();
+    this.wakeReaders();
   }
 
   #sent(bytes: number): void {
     this.#queuedBytes -= bytes;
     this.#meter?.sent(bytes);
     if (this.#queuedBytes < writeQueueBytesMax) this.#wakeDrains();
-  }
-
-  #wakeReaders(): void {
-    if (this.#readers.length === 0) return;
-    const readers = this.#readers;
-    this.#readers = [];
-    for (const wake of readers) wake();
   }
 
   #wakeDrains(): void {

@@ -1,6 +1,7 @@
 /** One end of a simulated stream: what `Duplex` asks for, over two wires. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { Codec } from "../api.ts";
+import { Pulled } from "../pulled.ts";
 import { fromWireStatus, toWireStatus } from "../status.ts";
 import type { Frame, Wire } from "./wire.ts";
 
@@ -11,7 +12,7 @@ const queueBytesMax = 1024 * 1024;
 /** Largest message received, bytes. */
 export const messageBytesMax = 16 * 1024 * 1024 + 64 * 1024;
 
-export class LocalEnd<In, Out> {
+export class LocalEnd<In, Out> extends Pulled<In> {
   readonly #input: Codec<In>;
   readonly #output: Codec<Out>;
   readonly #inbox: Uint8Array[] = [];
@@ -19,11 +20,8 @@ export class LocalEnd<In, Out> {
   #unreadBytes = 0;
   #queued = 0;
   #inFlight = 0;
-  #ended = false;
   #endAfterQueue: Frame | undefined;
   #writable = true;
-  #failure: MillraceError | undefined;
-  #readers: (() => void)[] = [];
   #drains: (() => void)[] = [];
   /** Set by the connection. */
   wire: Wire | undefined;
@@ -35,28 +33,17 @@ export class LocalEnd<In, Out> {
   onTooLarge: (error: MillraceError) => void = () => {};
 
   constructor(input: Codec<In>, output: Codec<Out>) {
+    super();
     this.#input = input;
     this.#output = output;
   }
 
-  tryRead(): In | undefined {
+  override tryRead(): In | undefined {
     const bytes = this.#inbox.shift();
     if (bytes === undefined) return undefined;
     this.#unreadBytes -= bytes.length;
     this.onRead(bytes.length);
     return this.#input.decode(bytes);
-  }
-
-  async read(): Promise<In | undefined> {
-    for (;;) {
-      const message = this.tryRead();
-      if (message !== undefined) return message;
-      if (this.#failure !== undefined) throw this.#failure;
-      if (this.#ended) return undefined;
-      await new Promise<void>((resolve) => {
-        this.#readers.push(resolve);
-      });
-    }
   }
 
   write(message: Out): boolean {
@@ -113,10 +100,10 @@ export class LocalEnd<In, Out> {
       }
       this.#inbox.push(frame.bytes);
       this.#unreadBytes += frame.bytes.length;
-    } else if (frame.kind === "end") this.#ended = true;
+    } else if (frame.kind === "end") this.ended = true;
     else if (frame.kind === "status") {
-      if (frame.status === undefined) this.#ended = true;
-      else this.#failure ??= fromWireStatus(frame.status);
+      if (frame.status === undefined) this.ended = true;
+      else this.failure ??= fromWireStatus(frame.status);
       this.#writable = false;
       this.onOver();
     }
@@ -130,7 +117,7 @@ export class LocalEnd<In, Out> {
   }
 
   fail(error: MillraceError): void {
-    if (this.#failure === undefined && !this.#ended) this.#failure = error;
+    if (this.failure === undefined && !this.ended) this.failure = error;
     this.#writable = false;
     this.#wakeAll();
     this.onOver();
@@ -155,8 +142,7 @@ export class LocalEnd<In, Out> {
   }
 
   #wakeAll(): void {
-    this.#wake(this.#readers);
-    this.#readers = [];
+    this.wakeReaders();
     if (this.#writable) return;
     this.#wake(this.#drains);
     this.#drains = [];

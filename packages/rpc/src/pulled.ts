@@ -1,0 +1,31 @@
+/** The reading half of a stream, the same for every carrier: messages are pulled, and whoever waits is woken. */
+import type { MillraceError } from "@millrace/errors";
+
+export abstract class Pulled<In> {
+  /** What reads reject with once everything received is read. */
+  protected failure: MillraceError | undefined;
+  /** The peer has ended its side. */
+  protected ended = false;
+  #readers: (() => void)[] = [];
+
+  abstract tryRead(): In | undefined;
+
+  async read(): Promise<In | undefined> {
+    for (;;) {
+      const message = this.tryRead();
+      if (message !== undefined) return message;
+      if (this.failure !== undefined) throw this.failure;
+      if (this.ended) return undefined;
+      await new Promise<void>((resolve) => {
+        this.#readers.push(resolve);
+      });
+    }
+  }
+
+  protected wakeReaders(): void {
+    if (this.#readers.length === 0) return;
+    const readers = this.#readers;
+    this.#readers = [];
+    for (const wake of readers) wake();
+  }
+}
