@@ -1,0 +1,17 @@
+/** All mutants, a file per package. */
+import type { Mutant } from "../mutant.ts";
+import { brokerMutants } from "./broker.ts";
+import { clientMutants } from "./client.ts";
+import { logMutants } from "./log.ts";
+import { metadataMutants } from "./metadata.ts";
+import { recordMutants } from "./record.ts";
+import { rpcMutants } from "./rpc.ts";
+
+export const allMutants: readonly Mutant[] = [
+  ...logMutants,
+  ...recordMutants,
+  ...brokerMutants,
+  ...clientMutants,
+  ...metadataMutants,
+  ...rpcMutants,
+];

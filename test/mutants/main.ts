@@ -1,0 +1,155 @@
+/**
+ * `npm run test:mutants`: puts one mistake after the other into a scratch copy and says which test
+ * notices. Exit 0 only when every mutant is found and every test passes without one.
+ *
+ * Results are kept in `.cache/mutants.json` by the contents of the changed file and its tests, so
+ * that a run that was ended goes on where it was.
+ */
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { allMutants } from "./lists/index.ts";
+import type { Mutant } from "./mutant.ts";
+import { Scratch } from "./scratch.ts";
+
+interface Outcome {
+  readonly found: boolean;
+  readonly by: string;
+  readonly seconds: number;
+}
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const statePath = join(root, ".cache", "mutants.json");
+
+const { values: options } = parseArgs({
+  options: {
+    only: { type: "string", multiple: true },
+    jobs: { type: "string", default: "2" },
+    "limit-seconds": { type: "string", default: "600" },
+    fresh: { type: "boolean", default: false },
+    list: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+});
+
+const usage = `npm run test:mutants -- [--only NAME|FILE …] [--jobs N] [--fresh] [--list]
+  --only TEXT        mutants whose name or file contains TEXT; may be repeated
+  --jobs N           scratch copies worked in at once (2)
+  --limit-seconds S  longest run of one test file; a mutant that hangs is found (600)
+  --fresh            forget the results of earlier runs
+  --list             names and what they break; runs nothing`;
+
+const selected = allMutants.filter(
+  ({ name, file }) =>
+    options.only === undefined ||
+    options.only.some((text) => name.includes(text) || file.includes(text)),
+);
+
+const envOf = (mutant: Mutant): Readonly<Record<string, string>> => mutant.env ?? {};
+
+const keyOf = (mutant: Mutant): string => {
+  const hash = createHash("sha256").update(JSON.stringify(mutant));
+  for (const path of [mutant.file, ...mutant.tests]) hash.update(readFileSync(join(root, path)));
+  return `${mutant.name} ${hash.digest("hex").slice(0, 16)}`;
+};
+
+const known: Record<string, Outcome> =
+  options.fresh || !existsSync(statePath) ? {} : JSON.parse(readFileSync(statePath, "utf8"));
+
+const keep = (key: string, outcome: Outcome): void => {
+  known[key] = outcome;
+  mkdirSync(dirname(statePath), { recursive: true });
+  writeFileSync(statePath, `${JSON.stringify(known, undefined, 1)}\n`);
+};
+
+const since = (startedMs: number): number => Math.round((performance.now() - startedMs) / 100) / 10;
+
+const limitMs = Number(options["limit-seconds"]) * 1000;
+
+const tryMutant = async (scratch: Scratch, mutant: Mutant): Promise<Outcome> => {
+  const startedMs = performance.now();
+  const takeOut = scratch.apply(mutant);
+  try {
+    if (!scratch.loads(mutant.file)) throw new Error(`${mutant.name}: the file does not load`);
+    for (const file of mutant.tests) {
+      const run = await scratch.test(file, envOf(mutant), limitMs);
+      if (!run.passed) {
+        return { found: true, by: `${file}: ${run.firstFailure}`, seconds: since(startedMs) };
+      }
+    }
+    return { found: false, by: "", seconds: since(startedMs) };
+  } finally {
+    takeOut();
+  }
+};
+
+/** Works through a queue in several scratch copies. */
+const inParallel = async <T>(
+  items: readonly T[],
+  work: (scratch: Scratch, item: T) => Promise<void>,
+): Promise<void> => {
+  const queue = [...items];
+  const worker = async (): Promise<void> => {
+    if (queue.length === 0) return;
+    const scratch = new Scratch(root);
+    try {
+      for (let item = queue.shift(); item !== undefined; item = queue.shift()) {
+        await work(scratch, item);
+      }
+    } finally {
+      scratch.remove();
+    }
+  };
+  await Promise.all(Array.from({ length: Number(options.jobs) }, worker));
+};
+
+/** A test that fails anyway finds nothing: each must pass on the unchanged sources. */
+const checkBaseline = async (mutants: readonly Mutant[]): Promise<string[]> => {
+  const runs = new Map<string, { file: string; env: Readonly<Record<string, string>> }>();
+  for (const mutant of mutants) {
+    for (const file of mutant.tests) {
+      runs.set(`${file} ${JSON.stringify(envOf(mutant))}`, { file, env: envOf(mutant) });
+    }
+  }
+  const broken: string[] = [];
+  await inParallel([...runs.values()], async (scratch, { file, env }) => {
+    const run = await scratch.test(file, env, limitMs);
+    if (!run.passed) broken.push(`${file}: ${run.firstFailure}`);
+  });
+  return broken;
+};
+
+const main = async (): Promise<number> => {
+  if (options.help) {
+    console.log(usage);
+    return 0;
+  }
+  if (options.list) {
+    for (const { name, file, breaks } of selected) console.log(`${name}  ${file}\n    ${breaks}`);
+    console.log(`${selected.length} mutants`);
+    return 0;
+  }
+  const startedMs = performance.now();
+  const open = selected.filter((mutant) => known[keyOf(mutant)] === undefined);
+  console.log(`${selected.length} mutants, ${selected.length - open.length} known from before`);
+  const broken = await checkBaseline(open);
+  for (const line of broken) console.log(`fails without a mutant: ${line}`);
+  if (broken.length > 0) return 1;
+  await inParallel(open, async (scratch, mutant) => {
+    const outcome = await tryMutant(scratch, mutant);
+    keep(keyOf(mutant), outcome);
+    const verdict = outcome.found ? `found by ${outcome.by}` : "NOT FOUND";
+    console.log(`${mutant.name}: ${verdict} (${outcome.seconds} s)`);
+  });
+  const missed = selected.filter((mutant) => known[keyOf(mutant)]?.found !== true);
+  for (const { name, file, breaks } of missed) console.log(`missed: ${name} in ${file}: ${breaks}`);
+  console.log(
+    `${selected.length} mutants, ${selected.length - missed.length} found, ` +
+      `${missed.length} missed, ${since(startedMs)} s`,
+  );
+  return missed.length === 0 ? 0 : 1;
+};
+
+process.exitCode = await main();
