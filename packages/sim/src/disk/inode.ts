@@ -16,6 +16,22 @@ const apply = (content: Bytes, change: Change): void => {
   else content.resize(change.size);
 };
 
+/** The parts of a write that another one does not cover. */
+const without = (write: Write, cover: Write): Write[] => {
+  const { sequence, position, bytes } = write;
+  const end = position + bytes.length;
+  const coverEnd = cover.position + cover.bytes.length;
+  if (end <= cover.position || coverEnd <= position) return [write];
+  const parts: Write[] = [];
+  if (position < cover.position) {
+    parts.push({ sequence, position, bytes: bytes.subarray(0, cover.position - position) });
+  }
+  if (coverEnd < end) {
+    parts.push({ sequence, position: coverEnd, bytes: bytes.subarray(coverEnd - position) });
+  }
+  return parts;
+};
+
 export class Inode {
   #durable: Bytes;
   #cached: Bytes;
@@ -73,11 +89,19 @@ export class Inode {
     for (const change of this.#changes.splice(0, count)) apply(this.#durable, change);
   }
 
-  /** One write that was durable when it returned (O_DSYNC). */
+  /** One write that was durable when it returned (O_DSYNC): what was written to the same place before it is past. */
   syncedOne(number: number): void {
     const at = this.#changes.findIndex(({ sequence }) => sequence === number);
-    const [change] = at < 0 ? [] : this.#changes.splice(at, 1);
-    if (change !== undefined) apply(this.#durable, change);
+    const change = this.#changes[at];
+    if (change === undefined || !isWrite(change)) return;
+    const earlier = this.#changes.slice(0, at);
+    if (!earlier.every(isWrite)) {
+      this.synced(number + 1);
+      return;
+    }
+    apply(this.#durable, change);
+    const left = earlier.flatMap((write) => without(write, change));
+    this.#changes = [...left, ...this.#changes.slice(at + 1)];
   }
 
   /**
