@@ -4,6 +4,8 @@ export const kinds = {
   /** Control operations are issued without waiting for those before. */
   concurrentControl: "control operations at the same time",
   truncation: "truncations above the high watermark",
+  tailReads: "reads up to the log end",
+  damageStaysLocal: "damage of one partition stops no other",
   truncationBelowHighWatermark: "truncations below the high watermark",
   truncationToEpochStart: "truncations to where a leader epoch began",
   truncationAtEnd: "truncations at the log end",
@@ -48,6 +50,16 @@ const gated: readonly Kind[] = [
   "olderEpochs",
   "deleteRecords",
   "retention",
+  "deletion",
+  "wallGlitch",
+  "wallJump",
+  "diskFull",
+  "syncFull",
+  "policyChange",
+  "restartAfterFailedSync",
+  "closeUnderLoad",
+  "tailReads",
+  "damageStaysLocal",
 ];
 
 /** Every kind but the gated ones; `all`; with `name` also that one, with `-name` without it. */

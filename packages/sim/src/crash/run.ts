@@ -135,7 +135,10 @@ export class CrashRun {
   }
 
   /** The process dies; the disk keeps what the model lets it. */
-  crash(model: CrashModel): void {
+  crash(wanted: CrashModel): void {
+    // What a failed fsync left in the page cache may look well, and is lost with the power.
+    const survives = !this.faults.syncFailed || this.on.restartAfterFailedSync;
+    const model = survives ? wanted : "power";
     this.#process.kill();
     if (this.faults.syncFailed) this.betrayCaches();
     if (model === "power") this.loss = "power";

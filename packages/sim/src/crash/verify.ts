@@ -139,7 +139,9 @@ const problemOfEpochs = (
   found: Found,
 ): string | undefined => {
   const { epochs } = world;
-  const confirmed = epochs.epochs.findLast((entry) => entry.confirmed)?.epoch ?? 0;
+  const confirmed = epochs.damaged
+    ? (found.batches.at(-1)?.leaderEpoch ?? 0)
+    : (epochs.epochs.findLast((entry) => entry.confirmed)?.epoch ?? 0);
   if (log.leaderEpoch < confirmed) return `knows epoch ${log.leaderEpoch}, it had ${confirmed}`;
   if (epochs.doubtful) return undefined;
   if (matchingEpochs(log, epochs, found) === undefined) {
