@@ -14,7 +14,8 @@ export const kinds = {
   retention: "retention that deletes",
   segmentAge: "segments rolled by age",
   deletion: "partitions deleted, and made again under their id",
-  killedCreation: "partitions that were being made when the process was killed",
+  killedCreation: "names that were being made when the process was killed",
+  weakAcksAfterFailure: "acknowledgements from the page cache hold after the disk failed",
   configChange: "changes of settings",
   policyChange: "changes of the flush policy",
   producers: "idempotent producers",
@@ -58,6 +59,7 @@ const gated: readonly Kind[] = [
   "policyChange",
   "restartAfterFailedSync",
   "closeUnderLoad",
+  "weakAcksAfterFailure",
   "tailReads",
   "damageStaysLocal",
 ];

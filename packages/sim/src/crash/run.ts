@@ -140,7 +140,9 @@ export class CrashRun {
     const survives = !this.faults.syncFailed || this.on.restartAfterFailedSync;
     const model = survives ? wanted : "power";
     this.#process.kill();
-    if (this.faults.syncFailed) this.betrayCaches();
+    const { mayStop, syncFailed } = this.faults;
+    if (syncFailed || (mayStop && !this.on.weakAcksAfterFailure)) this.betrayCaches();
+    if (wanted === "process" && !this.on.killedCreation) this.disk.settleNames();
     if (model === "power") this.loss = "power";
     this.disk.fault = () => undefined;
     this.disk.quotaBytes = Number.POSITIVE_INFINITY;

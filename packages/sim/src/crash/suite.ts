@@ -251,7 +251,6 @@ const verifySlot = async (
       log,
       model,
       loss: run.loss,
-      foundCounts: run.on.killedCreation,
       random,
       retentionAllows: (world, start) => retentionAllows(world, slot.configs, start, wallMs),
     });
