@@ -1,12 +1,12 @@
 /** What everything in one data directory shares. */
 import type { Env } from "@millrace/env";
 import type { DirectoryIdentity, LogManagerConfig, LogObserver } from "./api.ts";
-import type { Committer } from "./committer.ts";
-import type { Delayed } from "./delayed.ts";
-import type { FileCache } from "./file-cache.ts";
-import type { IndexCache } from "./index-cache.ts";
-import type { SegmentWrites } from "./segment-writes.ts";
-import type { TailCache } from "./tail-cache.ts";
+import type { Delayed } from "./files/delayed-tasks.ts";
+import type { FileCache } from "./files/file-cache.ts";
+import type { Committer } from "./journal/commit-loop.ts";
+import type { TailCache } from "./partition/tail-cache.ts";
+import type { IndexCache } from "./segment/index-cache.ts";
+import type { SegmentWrites } from "./segment/writer.ts";
 
 export interface LogContext {
   readonly env: Env;

@@ -12,12 +12,12 @@ import { RecoveryPointsSchema } from "@millrace/proto/storage";
 import { nodeCompressor } from "@millrace/record/node";
 import type { LogManager, PartitionLog } from "./api.ts";
 import { defaultLogConfig, defaultManagerConfig } from "./defaults.ts";
+import { frameSideFile, magics } from "./files/checksummed-file.ts";
+import { partitionDirectory } from "./files/paths.ts";
 import { openLogManager } from "./manager.ts";
-import { partitionDirectory } from "./paths.ts";
-import { offlinePath } from "./rescue.ts";
-import { frameSideFile, magics } from "./side-file.ts";
+import { offlinePath } from "./recovery/salvage.ts";
 import { appendAll, batchOf, readAll, topicA } from "./testing.ts";
-import { verifyDirectory } from "./verify.ts";
+import { verifyDirectory } from "./tools/verify.ts";
 
 const config = { ...defaultLogConfig, segmentBytes: 2000, retentionMs: -1 };
 const directory = partitionDirectory(topicA, 0);

@@ -4,8 +4,10 @@ import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { CleanShutdownSchema } from "@millrace/proto/storage";
 import fc from "fast-check";
-import { EpochCache } from "./epochs.ts";
-import { decodeRound, encodeRound, entryKinds, ROUND_ALIGN_BYTES } from "./journal-format.ts";
+import { frameSideFile, magics, parseSideFile } from "./files/checksummed-file.ts";
+import { decodeRound, encodeRound, entryKinds, ROUND_ALIGN_BYTES } from "./journal/format.ts";
+import { EpochCache } from "./partition/leader-epochs.ts";
+import { TailCache } from "./partition/tail-cache.ts";
 import {
   decodeIndex,
   encodeOffsetEntries,
@@ -13,9 +15,7 @@ import {
   type IndexRow,
   rowForOffset,
   rowForTimestamp,
-} from "./segment-index.ts";
-import { frameSideFile, magics, parseSideFile } from "./side-file.ts";
-import { TailCache } from "./tail-cache.ts";
+} from "./segment/index-format.ts";
 import { topicA } from "./testing.ts";
 
 const directoryId = Buffer.from("000102030405060708090a0b0c0d0e0f", "hex");

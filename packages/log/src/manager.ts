@@ -10,10 +10,18 @@ import type {
   PartitionLog,
   RecoveryReport,
 } from "./api.ts";
-import { Checkpointer, parallelAlone } from "./checkpoint.ts";
-import { Committer } from "./committer.ts";
 import type { LogContext } from "./context.ts";
-import { Delayed } from "./delayed.ts";
+import { Delayed } from "./files/delayed-tasks.ts";
+import { isFull, storageError } from "./files/disk-errors.ts";
+import { DiskSpace } from "./files/disk-space.ts";
+import { FileCache } from "./files/file-cache.ts";
+import { paths } from "./files/paths.ts";
+import { Committer } from "./journal/commit-loop.ts";
+import { Journal } from "./journal/journal.ts";
+import { planKey, scanJournal } from "./journal/scan.ts";
+import { Partition, type PartitionOwner } from "./partition/partition.ts";
+import { TailCache } from "./partition/tail-cache.ts";
+import { Checkpointer, parallelAlone } from "./recovery/checkpoint.ts";
 import {
   makePartitionDirectory,
   openDirectory,
@@ -21,19 +29,11 @@ import {
   removeTree,
   takeCleanMarker,
   writeCleanMarker,
-} from "./directory.ts";
-import { isFull, storageError } from "./disk-errors.ts";
-import { DiskSpace } from "./disk-space.ts";
-import { FileCache } from "./file-cache.ts";
-import { IndexCache } from "./index-cache.ts";
-import { Journal } from "./journal.ts";
-import { planKey, scanJournal } from "./journal-scan.ts";
-import { Partition, type PartitionOwner } from "./partition.ts";
-import { PartitionLoader } from "./partition-loader.ts";
-import { paths } from "./paths.ts";
-import { deletedSuffix } from "./segment-files.ts";
-import { SegmentWrites } from "./segment-writes.ts";
-import { TailCache } from "./tail-cache.ts";
+} from "./recovery/data-directory.ts";
+import { PartitionLoader } from "./recovery/loader.ts";
+import { deletedSuffix } from "./segment/files.ts";
+import { IndexCache } from "./segment/index-cache.ts";
+import { SegmentWrites } from "./segment/writer.ts";
 
 /** Journal use at which a checkpoint is asked for. */
 const checkpointAtJournalPart = 0.25;

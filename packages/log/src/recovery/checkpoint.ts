@@ -14,17 +14,17 @@ import {
   RecoveryPointsSchema,
 } from "@millrace/proto/storage";
 import { topicIdBytes } from "@millrace/record";
-import { bugs } from "./bugs.ts";
-import type { SegmentContext } from "./context.ts";
-import { isFull, storageError } from "./disk-errors.ts";
-import type { EpochEntry } from "./epochs.ts";
-import type { Partition } from "./partition.ts";
-import { paths } from "./paths.ts";
-import { producersPath } from "./producer-rebuild.ts";
-import type { Segment } from "./segment.ts";
-import { persistIndex, syncIndex, unlinkIfThere } from "./segment-files.ts";
-import type { SegmentWrites } from "./segment-writes.ts";
-import { magics, writeSideFile } from "./side-file.ts";
+import { bugs } from "../bugs.ts";
+import type { SegmentContext } from "../context.ts";
+import { magics, writeSideFile } from "../files/checksummed-file.ts";
+import { isFull, storageError } from "../files/disk-errors.ts";
+import { paths } from "../files/paths.ts";
+import type { EpochEntry } from "../partition/leader-epochs.ts";
+import type { Partition } from "../partition/partition.ts";
+import { producersPath } from "../partition/producer-snapshots.ts";
+import { persistIndex, syncIndex, unlinkIfThere } from "../segment/files.ts";
+import type { Segment } from "../segment/segment.ts";
+import type { SegmentWrites } from "../segment/writer.ts";
 
 /** State of one partition at one moment. */
 interface Captured {

@@ -5,10 +5,10 @@
  */
 import type { Cancel, Clock, Logger } from "@millrace/env";
 import { assert, ErrorCode, MillraceError } from "@millrace/errors";
-import { isFull, storageError } from "./disk-errors.ts";
-import type { FileCache } from "./file-cache.ts";
+import { isFull, storageError } from "../files/disk-errors.ts";
+import type { FileCache } from "../files/file-cache.ts";
+import { SegmentSyncs } from "./background-fsync.ts";
 import type { Segment } from "./segment.ts";
-import { SegmentSyncs } from "./segment-syncs.ts";
 
 /** Bytes for a segment. */
 export interface SegmentWrite {

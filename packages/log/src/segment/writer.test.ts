@@ -9,9 +9,9 @@ import { silentLogger } from "@millrace/env";
 import { nodeEnv } from "@millrace/env/node";
 import { ErrorCode, hasCode, type MillraceError } from "@millrace/errors";
 import { nodeCompressor } from "@millrace/record/node";
-import { FileCache } from "./file-cache.ts";
+import { FileCache } from "../files/file-cache.ts";
 import { Segment } from "./segment.ts";
-import { SegmentWrites } from "./segment-writes.ts";
+import { SegmentWrites } from "./writer.ts";
 
 interface Counts {
   writes: number;

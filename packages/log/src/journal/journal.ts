@@ -5,8 +5,8 @@
  */
 import type { Disk, DiskFile, Env } from "@millrace/env";
 import { assert } from "@millrace/errors";
-import { encodeRound, type JournalEntry, ROUND_ALIGN_BYTES, roundBytes } from "./journal-format.ts";
-import { paths } from "./paths.ts";
+import { paths } from "../files/paths.ts";
+import { encodeRound, type JournalEntry, ROUND_ALIGN_BYTES, roundBytes } from "./format.ts";
 
 interface JournalFile {
   readonly file: DiskFile;

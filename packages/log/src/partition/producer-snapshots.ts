@@ -1,14 +1,14 @@
 /** Producer state from the log, beginning at the newest snapshot that can be believed. */
 import type { Disk } from "@millrace/env";
 import { type ProducerSnapshot, ProducerSnapshotSchema } from "@millrace/proto/storage";
-import { BatchWalker } from "./batch-walk.ts";
-import type { SegmentContext } from "./context.ts";
-import { damaged } from "./index-cache.ts";
-import { offsetName } from "./paths.ts";
-import type { ProducerTable } from "./producers.ts";
-import type { Segment } from "./segment.ts";
-import { unlinkIfThere } from "./segment-files.ts";
-import { magics, readSideFile } from "./side-file.ts";
+import type { SegmentContext } from "../context.ts";
+import { magics, readSideFile } from "../files/checksummed-file.ts";
+import { offsetName } from "../files/paths.ts";
+import { BatchWalker } from "../segment/batch-scanner.ts";
+import { unlinkIfThere } from "../segment/files.ts";
+import { damaged } from "../segment/index-cache.ts";
+import type { Segment } from "../segment/segment.ts";
+import type { ProducerTable } from "./producer-table.ts";
 
 /** What the rebuild needs of a partition. */
 export interface ProducerOwner {

@@ -1,7 +1,7 @@
 /** Listing the batches of a segment file, whatever state it is in. */
 import type { Compressor, DiskFile } from "@millrace/env";
 import { type DecodedRecord, decodeRecords } from "@millrace/record";
-import { BatchWalker, type WalkedBatch } from "./batch-walk.ts";
+import { BatchWalker, type WalkedBatch } from "../segment/batch-scanner.ts";
 
 /** A batch with its place; records where they were asked for. */
 export interface DumpedBatch extends WalkedBatch {

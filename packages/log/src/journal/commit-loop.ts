@@ -1,18 +1,18 @@
 /**
  * The commit loop. What arrives while a round is being written and fsynced gathers in the next one. A round's batches
  * count, in the order of their appends, once the journal has it; their segments are written behind that
- * (`segment-writes.ts`). Only what the journal does not hold waits for its segment.
+ * (`segment/writer.ts`). Only what the journal does not hold waits for its segment.
  */
 import type { Clock, Disk, Logger } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import type { LogObserver } from "./api.ts";
-import { bugs } from "./bugs.ts";
-import { isFull, storageError } from "./disk-errors.ts";
-import type { FileCache } from "./file-cache.ts";
+import type { LogObserver } from "../api.ts";
+import { bugs } from "../bugs.ts";
+import { isFull, storageError } from "../files/disk-errors.ts";
+import type { FileCache } from "../files/file-cache.ts";
+import type { Segment } from "../segment/segment.ts";
+import type { SegmentWrite, SegmentWrites, WriteTarget } from "../segment/writer.ts";
+import type { JournalEntry } from "./format.ts";
 import type { Journal } from "./journal.ts";
-import type { JournalEntry } from "./journal-format.ts";
-import type { Segment } from "./segment.ts";
-import type { SegmentWrite, SegmentWrites, WriteTarget } from "./segment-writes.ts";
 
 /** What the loop needs of a partition. */
 export interface CommitTarget extends WriteTarget {

@@ -2,17 +2,17 @@
 import { ErrorCode, hasCode } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
 import type { TopicId } from "@millrace/record";
-import type { LogManagerOptions } from "./api.ts";
-import type { LogContext } from "./context.ts";
-import { readPartitionMeta, removeLeftovers, removeTree } from "./directory.ts";
-import { entryKinds } from "./journal-format.ts";
-import { type JournalPlan, type PlannedEntry, planKey } from "./journal-scan.ts";
-import { Partition, type PartitionOwner } from "./partition.ts";
-import { loadClean } from "./partition-clean.ts";
-import { PartitionDamage, PartitionRecovery, type RecoveryCounts } from "./partition-recovery.ts";
-import { parsePartitionDirectory, paths } from "./paths.ts";
-import { keepOffline, readOfflineReason, rescue } from "./rescue.ts";
-import { deletedSuffix } from "./segment-files.ts";
+import type { LogManagerOptions } from "../api.ts";
+import type { LogContext } from "../context.ts";
+import { parsePartitionDirectory, paths } from "../files/paths.ts";
+import { entryKinds } from "../journal/format.ts";
+import { type JournalPlan, type PlannedEntry, planKey } from "../journal/scan.ts";
+import { Partition, type PartitionOwner } from "../partition/partition.ts";
+import { deletedSuffix } from "../segment/files.ts";
+import { loadClean } from "./after-clean-stop.ts";
+import { PartitionDamage, PartitionRecovery, type RecoveryCounts } from "./after-crash.ts";
+import { readPartitionMeta, removeLeftovers, removeTree } from "./data-directory.ts";
+import { keepOffline, readOfflineReason, rescue } from "./salvage.ts";
 
 export const emptyCounts = (): RecoveryCounts => ({
   segmentBytesScanned: 0,

@@ -1,6 +1,6 @@
 /** Which segments retention lets go (semantics 2.2). Oldest first, and none after the first that stays. */
-import type { LogConfig } from "./api.ts";
-import type { Segment } from "./segment.ts";
+import type { LogConfig } from "../api.ts";
+import type { Segment } from "../segment/segment.ts";
 
 /** What the rules look at. */
 export interface Retained {

@@ -2,14 +2,14 @@
 import type { DiskFile } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { bodyCrcMatches, iterateRecords, parseBody, readStored } from "@millrace/record";
-import type { ReadLimit, ReadResult, TimestampOffset } from "./api.ts";
-import { BatchWalker, type WalkedBatch } from "./batch-walk.ts";
-import type { LogContext } from "./context.ts";
-import { storageError } from "./disk-errors.ts";
-import { damaged } from "./index-cache.ts";
-import type { Segment } from "./segment.ts";
-import { segmentOf } from "./segment-files.ts";
-import { type IndexRow, rowForOffset, rowForTimestamp } from "./segment-index.ts";
+import type { ReadLimit, ReadResult, TimestampOffset } from "../api.ts";
+import type { LogContext } from "../context.ts";
+import { storageError } from "../files/disk-errors.ts";
+import { BatchWalker, type WalkedBatch } from "../segment/batch-scanner.ts";
+import { segmentOf } from "../segment/files.ts";
+import { damaged } from "../segment/index-cache.ts";
+import { type IndexRow, rowForOffset, rowForTimestamp } from "../segment/index-format.ts";
+import type { Segment } from "../segment/segment.ts";
 
 /** Most bytes that the records of a stored batch may inflate to when they are looked at. */
 export const inflatedBytesMax = 256 * 1024 * 1024;

@@ -1,12 +1,12 @@
 /** Loading a partition after a clean stop: nothing is scanned. */
 import { LeaderEpochsSchema, type RecoveryPoint } from "@millrace/proto/storage";
-import type { SegmentContext } from "./context.ts";
-import type { Partition } from "./partition.ts";
-import { readSnapshot } from "./producer-rebuild.ts";
-import type { Segment } from "./segment.ts";
-import { decodeIndex, INDEX_ENTRY_BYTES } from "./segment-index.ts";
-import { listSegments } from "./segment-list.ts";
-import { magics, readSideFile } from "./side-file.ts";
+import type { SegmentContext } from "../context.ts";
+import { magics, readSideFile } from "../files/checksummed-file.ts";
+import type { Partition } from "../partition/partition.ts";
+import { readSnapshot } from "../partition/producer-snapshots.ts";
+import { decodeIndex, INDEX_ENTRY_BYTES } from "../segment/index-format.ts";
+import { listSegments } from "../segment/list.ts";
+import type { Segment } from "../segment/segment.ts";
 
 /** The last entry of an index file, or nothing. */
 const lastEntry = async (

@@ -5,8 +5,8 @@
  */
 import type { Cancel, Clock } from "@millrace/env";
 import type { MillraceError } from "@millrace/errors";
-import { storageError } from "./disk-errors.ts";
-import type { FileCache } from "./file-cache.ts";
+import { storageError } from "../files/disk-errors.ts";
+import type { FileCache } from "../files/file-cache.ts";
 import type { Segment } from "./segment.ts";
 
 /** From the end of a step to the next, milliseconds: a few times what the step took. At full speed the disk has other

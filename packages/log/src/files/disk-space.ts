@@ -4,7 +4,7 @@
  * way can be finished.
  */
 import type { Env } from "@millrace/env";
-import type { LogObserver } from "./api.ts";
+import type { LogObserver } from "../api.ts";
 import { errno } from "./disk-errors.ts";
 import { paths } from "./paths.ts";
 

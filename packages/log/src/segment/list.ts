@@ -1,8 +1,8 @@
 /** Segments as a directory holds them. */
 import type { Disk } from "@millrace/env";
-import { offsetName, parseSegmentName } from "./paths.ts";
+import { offsetName, parseSegmentName } from "../files/paths.ts";
+import { INDEX_ENTRY_BYTES } from "./index-format.ts";
 import { Segment } from "./segment.ts";
-import { INDEX_ENTRY_BYTES } from "./segment-index.ts";
 
 /** A partition's segments in order, each believed to end where the next one begins; the last one's end is its base
  * until somebody knows better. Index rows are not loaded. */

@@ -10,18 +10,18 @@ import {
   type RecoveryPoint,
 } from "@millrace/proto/storage";
 import { checkRecords } from "@millrace/record";
-import { BatchWalker, type WalkedBatch } from "./batch-walk.ts";
-import { readRecoveryPoints } from "./directory.ts";
-import { isMissing } from "./disk-errors.ts";
-import { entryKinds } from "./journal-format.ts";
-import { type JournalPlan, planKey, scanJournal } from "./journal-scan.ts";
-import { parsePartitionDirectory, paths } from "./paths.ts";
-import { offlinePath, readOfflineReason } from "./rescue.ts";
-import type { Segment } from "./segment.ts";
-import { deletedSuffix } from "./segment-files.ts";
-import { decodeIndex, INDEX_ENTRY_BYTES, type IndexRow } from "./segment-index.ts";
-import { listSegments } from "./segment-list.ts";
-import { magics, readSideFile, readWhole } from "./side-file.ts";
+import { magics, readSideFile, readWhole } from "../files/checksummed-file.ts";
+import { isMissing } from "../files/disk-errors.ts";
+import { parsePartitionDirectory, paths } from "../files/paths.ts";
+import { entryKinds } from "../journal/format.ts";
+import { type JournalPlan, planKey, scanJournal } from "../journal/scan.ts";
+import { readRecoveryPoints } from "../recovery/data-directory.ts";
+import { offlinePath, readOfflineReason } from "../recovery/salvage.ts";
+import { BatchWalker, type WalkedBatch } from "../segment/batch-scanner.ts";
+import { deletedSuffix } from "../segment/files.ts";
+import { decodeIndex, INDEX_ENTRY_BYTES, type IndexRow } from "../segment/index-format.ts";
+import { listSegments } from "../segment/list.ts";
+import type { Segment } from "../segment/segment.ts";
 
 /** Something wrong, and where. */
 export interface Damage {

@@ -12,19 +12,19 @@ import type {
   ReadLimit,
   ReadResult,
   TimestampOffset,
-} from "./api.ts";
-import { bugs } from "./bugs.ts";
-import type { LogContext } from "./context.ts";
-import { EpochCache } from "./epochs.ts";
-import { entryKinds, type JournalEntry } from "./journal-format.ts";
-import { partitionDirectory } from "./paths.ts";
-import { dropSnapshotsAbove, rebuildProducers } from "./producer-rebuild.ts";
-import { type Producer, ProducerTable } from "./producers.ts";
+} from "../api.ts";
+import { bugs } from "../bugs.ts";
+import type { LogContext } from "../context.ts";
+import { partitionDirectory } from "../files/paths.ts";
+import { entryKinds, type JournalEntry } from "../journal/format.ts";
+import { dropSegments, finishIndex, truncateFiles } from "../segment/files.ts";
+import { Segment } from "../segment/segment.ts";
+import { refusals } from "./errors.ts";
+import { EpochCache } from "./leader-epochs.ts";
+import { dropSnapshotsAbove, rebuildProducers } from "./producer-snapshots.ts";
+import { type Producer, ProducerTable } from "./producer-table.ts";
 import { PartitionReader } from "./reader.ts";
-import { refusals } from "./refusals.ts";
 import { retentionStart } from "./retention.ts";
-import { Segment } from "./segment.ts";
-import { dropSegments, finishIndex, truncateFiles } from "./segment-files.ts";
 import type { PartitionTail } from "./tail-cache.ts";
 
 const relativeOffsetMax = 0xffff_ffff;

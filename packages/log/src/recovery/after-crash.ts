@@ -8,19 +8,23 @@
 import { must } from "@millrace/errors";
 import { LeaderEpochsSchema, type RecoveryPoint } from "@millrace/proto/storage";
 import { parseBody, readStored } from "@millrace/record";
-import { BatchWalker, type WalkedBatch } from "./batch-walk.ts";
-import { bugs } from "./bugs.ts";
-import type { SegmentContext } from "./context.ts";
-import { isMissing } from "./disk-errors.ts";
-import { entryKinds } from "./journal-format.ts";
-import type { PlannedEntry } from "./journal-scan.ts";
-import type { Partition } from "./partition.ts";
-import { dropSnapshotsAbove, readSnapshot, replayProducers } from "./producer-rebuild.ts";
-import type { Segment } from "./segment.ts";
-import { truncateFiles, truncateIndexFiles } from "./segment-files.ts";
-import { decodeIndex, INDEX_ENTRY_BYTES } from "./segment-index.ts";
-import { listSegments } from "./segment-list.ts";
-import { magics, readSideFile, readWhole } from "./side-file.ts";
+import { bugs } from "../bugs.ts";
+import type { SegmentContext } from "../context.ts";
+import { magics, readSideFile, readWhole } from "../files/checksummed-file.ts";
+import { isMissing } from "../files/disk-errors.ts";
+import { entryKinds } from "../journal/format.ts";
+import type { PlannedEntry } from "../journal/scan.ts";
+import type { Partition } from "../partition/partition.ts";
+import {
+  dropSnapshotsAbove,
+  readSnapshot,
+  replayProducers,
+} from "../partition/producer-snapshots.ts";
+import { BatchWalker, type WalkedBatch } from "../segment/batch-scanner.ts";
+import { truncateFiles, truncateIndexFiles } from "../segment/files.ts";
+import { decodeIndex, INDEX_ENTRY_BYTES } from "../segment/index-format.ts";
+import { listSegments } from "../segment/list.ts";
+import type { Segment } from "../segment/segment.ts";
 
 /** Why a partition can not be served. Files are left as they are. */
 export class PartitionDamage extends Error {

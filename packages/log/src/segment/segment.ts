@@ -1,7 +1,7 @@
 /** What the log keeps in memory of one segment file. */
 
-import { offsetName } from "./paths.ts";
-import type { IndexRow } from "./segment-index.ts";
+import { offsetName } from "../files/paths.ts";
+import type { IndexRow } from "./index-format.ts";
 
 /** One `.log` file with its index. Numbers describe what was appended, which may be ahead of the file. */
 export class Segment {

@@ -1,12 +1,12 @@
 /** Index rows in memory: loaded when needed, a bounded number of bytes, least recently used dropped first. */
 import type { Disk } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import { BatchWalker } from "./batch-walk.ts";
-import { isMissing } from "./disk-errors.ts";
-import type { FileCache } from "./file-cache.ts";
+import { readWhole } from "../files/checksummed-file.ts";
+import { isMissing } from "../files/disk-errors.ts";
+import type { FileCache } from "../files/file-cache.ts";
+import { BatchWalker } from "./batch-scanner.ts";
+import { decodeIndex, INDEX_ENTRY_BYTES, type IndexRow } from "./index-format.ts";
 import type { Segment } from "./segment.ts";
-import { decodeIndex, INDEX_ENTRY_BYTES, type IndexRow } from "./segment-index.ts";
-import { readWhole } from "./side-file.ts";
 
 /** Memory of one row, about. */
 const rowBytes = 56;

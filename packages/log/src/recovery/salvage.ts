@@ -3,9 +3,9 @@
  * it no more, and must not take what is left for the whole log.
  */
 import type { Disk } from "@millrace/env";
-import { entryKinds } from "./journal-format.ts";
-import type { PlannedEntry } from "./journal-scan.ts";
-import { createAnew, readWhole, replaceFile } from "./side-file.ts";
+import { createAnew, readWhole, replaceFile } from "../files/checksummed-file.ts";
+import { entryKinds } from "../journal/format.ts";
+import type { PlannedEntry } from "../journal/scan.ts";
 
 /** Why a partition stays offline, for people, who remove the file once they have put the partition right. */
 export const offlinePath = (directory: string): string => `${directory}/offline`;

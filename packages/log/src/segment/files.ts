@@ -1,15 +1,15 @@
 /** Changes of segment files: cutting, dropping, writing their indexes. */
 import type { Disk } from "@millrace/env";
 import { must } from "@millrace/errors";
-import type { SegmentContext } from "./context.ts";
-import { isMissing } from "./disk-errors.ts";
-import type { Segment } from "./segment.ts";
+import type { SegmentContext } from "../context.ts";
+import { isMissing } from "../files/disk-errors.ts";
 import {
   encodeOffsetEntries,
   encodeTimeEntries,
   INDEX_ENTRY_BYTES,
   type IndexRow,
-} from "./segment-index.ts";
+} from "./index-format.ts";
+import type { Segment } from "./segment.ts";
 
 /** What these functions need of a partition. */
 export interface SegmentOwner {

@@ -6,10 +6,10 @@ import { test } from "node:test";
 import { silentLogger } from "@millrace/env";
 import { nodeEnv } from "@millrace/env/node";
 import { nodeCompressor } from "@millrace/record/node";
-import { defaultLogConfig, defaultManagerConfig } from "./defaults.ts";
-import { openLogManager } from "./manager.ts";
-import { partitionDirectory } from "./paths.ts";
-import { appendAll, batchOf, topicA } from "./testing.ts";
+import { defaultLogConfig, defaultManagerConfig } from "../defaults.ts";
+import { partitionDirectory } from "../files/paths.ts";
+import { openLogManager } from "../manager.ts";
+import { appendAll, batchOf, topicA } from "../testing.ts";
 
 test("an index that is lost is built from what is written, whatever is appended meanwhile", async () => {
   const root = mkdtempSync(join(tmpdir(), "millrace-index-"));

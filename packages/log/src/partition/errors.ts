@@ -1,6 +1,6 @@
 /** Why a partition refuses a call: the errors, with what to do. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import type { PartitionState } from "./api.ts";
+import type { PartitionState } from "../api.ts";
 
 const refuse = (code: ErrorCode, message: string, retryAfterMs?: number): MillraceError =>
   MillraceError.refusal(code, message, retryAfterMs === undefined ? {} : { retryAfterMs });

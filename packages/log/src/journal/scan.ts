@@ -1,11 +1,11 @@
 /** Reading the journal after an unclean stop. Decides nothing about partitions. */
 import type { Disk } from "@millrace/env";
 import { bodyCrcMatches, readStored, type TopicId } from "@millrace/record";
-import { bugs } from "./bugs.ts";
+import { bugs } from "../bugs.ts";
+import { readWhole } from "../files/checksummed-file.ts";
+import { paths } from "../files/paths.ts";
+import { decodeRound, entryKinds, type FoundRound, ROUND_ALIGN_BYTES } from "./format.ts";
 import { journalFileName, parseJournalName } from "./journal.ts";
-import { decodeRound, entryKinds, type FoundRound, ROUND_ALIGN_BYTES } from "./journal-format.ts";
-import { paths } from "./paths.ts";
-import { readWhole } from "./side-file.ts";
 
 /** An entry to replay. */
 export interface PlannedEntry {

@@ -12,12 +12,12 @@ import {
   RecoveryPointsSchema,
 } from "@millrace/proto/storage";
 import { type TopicId, topicIdBytes, topicIdOf } from "@millrace/record";
-import type { DirectoryIdentity } from "./api.ts";
-import { errno, isMissing } from "./disk-errors.ts";
-import { planKey } from "./journal-scan.ts";
-import { partitionDirectory, paths } from "./paths.ts";
-import { deletedSuffix, unlinkIfThere } from "./segment-files.ts";
-import { magics, readSideFile, writeSideFile } from "./side-file.ts";
+import type { DirectoryIdentity } from "../api.ts";
+import { magics, readSideFile, writeSideFile } from "../files/checksummed-file.ts";
+import { errno, isMissing } from "../files/disk-errors.ts";
+import { partitionDirectory, paths } from "../files/paths.ts";
+import { planKey } from "../journal/scan.ts";
+import { deletedSuffix, unlinkIfThere } from "../segment/files.ts";
 
 /** Version of everything that this code writes. */
 export const FORMAT_VERSION = 1;
