@@ -1,12 +1,12 @@
 /** What everything in one data directory shares. */
 import type { Env } from "@millrace/env";
 import type { DirectoryIdentity, LogManagerConfig, LogObserver } from "./api.ts";
-import type { Delayed } from "./files/delayed-tasks.ts";
+import type { DelayedTasks } from "./files/delayed-tasks.ts";
 import type { FileCache } from "./files/file-cache.ts";
 import type { Committer } from "./journal/commit-loop.ts";
 import type { TailCache } from "./partition/tail-cache.ts";
 import type { IndexCache } from "./segment/index-cache.ts";
-import type { SegmentWrites } from "./segment/writer.ts";
+import type { SegmentWriter } from "./segment/writer.ts";
 
 export interface LogContext {
   readonly env: Env;
@@ -18,8 +18,8 @@ export interface LogContext {
   readonly indexes: IndexCache;
   readonly tails: TailCache;
   readonly committer: Committer;
-  readonly writes: SegmentWrites;
-  readonly delayed: Delayed;
+  readonly writes: SegmentWriter;
+  readonly delayed: DelayedTasks;
   /** True while free space is below the reserve: appends are refused. */
   diskFull: boolean;
 }

@@ -12,7 +12,7 @@ import { RecoveryPointsSchema } from "@millrace/proto/storage";
 import { nodeCompressor } from "@millrace/record/node";
 import type { LogManager, PartitionLog } from "./api.ts";
 import { defaultLogConfig, defaultManagerConfig } from "./defaults.ts";
-import { frameSideFile, magics } from "./files/checksummed-file.ts";
+import { frameChecksummed, magics } from "./files/checksummed-file.ts";
 import { partitionDirectory } from "./files/paths.ts";
 import { openLogManager } from "./manager.ts";
 import { offlinePath } from "./recovery/salvage.ts";
@@ -199,7 +199,7 @@ test("recovery points that are older than the clean marker, or of no topic, are 
     assert.equal(logOf(second).logEndOffset, 10);
     await second.close(true);
     const nobody = create(RecoveryPointsSchema, { points: [{ topicId: Buffer.alloc(3) }] });
-    const framed = frameSideFile(magics.recoveryPoints, RecoveryPointsSchema, nobody);
+    const framed = frameChecksummed(magics.recoveryPoints, RecoveryPointsSchema, nobody);
     for (const path of points) writeFileSync(path, framed);
     await verifyDirectory(nodeDisk(at.root), nodeCompressor);
     const third = await at.open();

@@ -11,7 +11,7 @@ import type {
   RecoveryReport,
 } from "./api.ts";
 import type { LogContext } from "./context.ts";
-import { Delayed } from "./files/delayed-tasks.ts";
+import { DelayedTasks } from "./files/delayed-tasks.ts";
 import { isFull, storageError } from "./files/disk-errors.ts";
 import { DiskSpace } from "./files/disk-space.ts";
 import { FileCache } from "./files/file-cache.ts";
@@ -33,7 +33,7 @@ import {
 import { PartitionLoader } from "./recovery/loader.ts";
 import { deletedSuffix } from "./segment/files.ts";
 import { IndexCache } from "./segment/index-cache.ts";
-import { SegmentWrites } from "./segment/writer.ts";
+import { SegmentWriter } from "./segment/writer.ts";
 
 /** Journal use at which a checkpoint is asked for. */
 const checkpointAtJournalPart = 0.25;
@@ -144,7 +144,7 @@ class Manager implements LogManager {
     };
   }
 
-  belowPendingBound(): Promise<void> {
+  waitForPendingRoom(): Promise<void> {
     return this.#context.committer.below(this.#context.config.pendingBytesMax * 0.5);
   }
 
@@ -317,7 +317,7 @@ const makeContext = (
   const { unwrittenBytesMax: bytesMax, writeLingerMs: lingerMs, syncStepBytes } = config;
   const onFailure = (error: MillraceError): void => context.committer.fail(error);
   const onFull = (): Promise<void> => space.onFull();
-  const writes = new SegmentWrites({
+  const writes = new SegmentWriter({
     clock,
     logger,
     files,
@@ -337,7 +337,7 @@ const makeContext = (
     writes,
     indexes: new IndexCache(disk, files, config.indexCacheBytesMax),
     tails: new TailCache(config.tailCacheBytesMax),
-    delayed: new Delayed(clock, logger),
+    delayed: new DelayedTasks(clock, logger),
     diskFull: false,
   } as LogContext & { committer: Committer };
   return context;

@@ -22,7 +22,7 @@ export const magics = {
 export type Magic = (typeof magics)[keyof typeof magics];
 
 /** Framed bytes of a message. */
-export const frameSideFile = <D extends DescMessage>(
+export const frameChecksummed = <D extends DescMessage>(
   magic: Magic,
   desc: D,
   message: MessageShape<D>,
@@ -36,7 +36,7 @@ export const frameSideFile = <D extends DescMessage>(
 };
 
 /** The message of framed bytes, or undefined when they are damaged. */
-export const parseSideFile = <D extends DescMessage>(
+export const parseChecksummed = <D extends DescMessage>(
   magic: Magic,
   desc: D,
   framed: Buffer,
@@ -64,17 +64,17 @@ export const readWhole = async (disk: Disk, path: string): Promise<Buffer> => {
 };
 
 /** What reading a side file found. */
-export type SideFile<T> =
+export type ChecksummedFile<T> =
   | { readonly kind: "ok"; readonly message: T }
   | { readonly kind: "missing" }
   | { readonly kind: "damaged" };
 
-export const readSideFile = async <D extends DescMessage>(
+export const readChecksummed = async <D extends DescMessage>(
   disk: Disk,
   path: string,
   magic: Magic,
   desc: D,
-): Promise<SideFile<MessageShape<D>>> => {
+): Promise<ChecksummedFile<MessageShape<D>>> => {
   let framed: Buffer;
   try {
     framed = await readWhole(disk, path);
@@ -82,7 +82,7 @@ export const readSideFile = async <D extends DescMessage>(
     if (isMissing(thrown)) return { kind: "missing" };
     throw thrown;
   }
-  const message = parseSideFile(magic, desc, framed);
+  const message = parseChecksummed(magic, desc, framed);
   return message === undefined ? { kind: "damaged" } : { kind: "ok", message };
 };
 
@@ -124,11 +124,11 @@ export const replaceFile = async (
 };
 
 /** Writes a side file, as `replaceFile` does. */
-export const writeSideFile = <D extends DescMessage>(
+export const writeChecksummed = <D extends DescMessage>(
   disk: Disk,
   path: string,
   magic: Magic,
   desc: D,
   message: MessageShape<D>,
   syncParent = true,
-): Promise<void> => replaceFile(disk, path, frameSideFile(magic, desc, message), syncParent);
+): Promise<void> => replaceFile(disk, path, frameChecksummed(magic, desc, message), syncParent);

@@ -1,7 +1,7 @@
 /** Work that is done later, unless the directory is closed first; the next opening does it then. */
 import type { Cancel, Clock, Logger } from "@millrace/env";
 
-export class Delayed {
+export class DelayedTasks {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #cancels = new Set<Cancel>();

@@ -10,7 +10,7 @@ import { bugs } from "../bugs.ts";
 import { isFull, storageError } from "../files/disk-errors.ts";
 import type { FileCache } from "../files/file-cache.ts";
 import type { Segment } from "../segment/segment.ts";
-import type { SegmentWrite, SegmentWrites, WriteTarget } from "../segment/writer.ts";
+import type { SegmentWrite, SegmentWriter, WriteTarget } from "../segment/writer.ts";
 import type { JournalEntry } from "./format.ts";
 import type { Journal } from "./journal.ts";
 
@@ -49,7 +49,7 @@ export interface CommitterOptions {
   readonly disk: Disk;
   readonly files: FileCache;
   readonly journal: Journal;
-  readonly writes: SegmentWrites;
+  readonly writes: SegmentWriter;
   readonly observer: LogObserver;
   readonly nextRound: number;
   /** Asked for when the journal is full. */
@@ -212,7 +212,7 @@ export class Committer {
   /** Waits until the segments are not too far behind, and the journal has a place for the round. */
   async #waitForRoom(round: Round): Promise<void> {
     const { clock, journal, logger, onFull, writes } = this.#options;
-    await writes.below();
+    await writes.waitForRoom();
     while (round.entries > 0) {
       if (this.#failure !== undefined) throw this.#failure;
       if (journal.hasRoom(round.entries, round.payloadBytes)) {

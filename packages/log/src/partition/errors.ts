@@ -5,7 +5,7 @@ import type { PartitionState } from "../api.ts";
 const refuse = (code: ErrorCode, message: string, retryAfterMs?: number): MillraceError =>
   MillraceError.refusal(code, message, retryAfterMs === undefined ? {} : { retryAfterMs });
 
-export const refusals = {
+export const errors = {
   diskFull: (reserveBytes: number): MillraceError =>
     refuse(
       ErrorCode.DISK_FULL,

@@ -19,7 +19,7 @@ import { partitionDirectory } from "../files/paths.ts";
 import { entryKinds, type JournalEntry } from "../journal/format.ts";
 import { dropSegments, finishIndex, truncateFiles } from "../segment/files.ts";
 import { Segment } from "../segment/segment.ts";
-import { refusals } from "./errors.ts";
+import { errors } from "./errors.ts";
 import { EpochCache } from "./leader-epochs.ts";
 import { dropSnapshotsAbove, rebuildProducers } from "./producer-snapshots.ts";
 import { type Producer, ProducerTable } from "./producer-table.ts";
@@ -221,7 +221,7 @@ export class Partition implements PartitionLog {
   async advanceLogStart(offset: number): Promise<void> {
     this.#refuseUnlessOnline();
     if (offset > this.highWatermark) {
-      throw refusals.pastHighWatermark(this.name, offset, this.highWatermark);
+      throw errors.pastHighWatermark(this.name, offset, this.highWatermark);
     }
     await this.moveLogStart(offset);
     await this.dropBelowLogStart();
@@ -420,29 +420,29 @@ export class Partition implements PartitionLog {
     const { context } = this.#owner;
     if (leaderEpoch < this.epochs.latest) throw this.#fenced(leaderEpoch);
     const bytes = batch.body.length;
-    if (context.diskFull) throw refusals.diskFull(context.config.diskReserveBytes);
-    if (bytes + 64 > context.committer.payloadBytesMax) throw refusals.tooLarge(bytes);
+    if (context.diskFull) throw errors.diskFull(context.config.diskReserveBytes);
+    if (bytes + 64 > context.committer.payloadBytesMax) throw errors.tooLarge(bytes);
     const { pendingBytes } = context.committer;
     if (pendingBytes > 0 && pendingBytes + bytes > context.config.pendingBytesMax) {
-      throw refusals.tooMuchPending(pendingBytes);
+      throw errors.tooMuchPending(pendingBytes);
     }
   }
 
   #refuseUnlessOnline(): void {
-    if (this.deleted) throw refusals.changing(this.name, "deleted");
-    if (this.#truncating) throw refusals.changing(this.name, "truncated");
-    if (this.state.kind !== "online") throw refusals.noWrites(this.name, this.state);
+    if (this.deleted) throw errors.changing(this.name, "deleted");
+    if (this.#truncating) throw errors.changing(this.name, "truncated");
+    if (this.state.kind !== "online") throw errors.noWrites(this.name, this.state);
   }
 
   #fenced(leaderEpoch: number): MillraceError {
-    return refusals.fenced(this.name, leaderEpoch, this.epochs.latest);
+    return errors.fenced(this.name, leaderEpoch, this.epochs.latest);
   }
 
   /** Offset up to which `limit` lets a reader see. Throws for an offset that is not in the log. */
   readEnd(offset: number, limit: ReadLimit): number {
-    if (this.state.kind === "offline") throw refusals.offline(this.name, this.state.reason);
+    if (this.state.kind === "offline") throw errors.offline(this.name, this.state.reason);
     if (offset < this.logStartOffset || offset > this.#logEndOffset) {
-      throw refusals.outOfRange(this.name, offset, this.logStartOffset, this.#logEndOffset);
+      throw errors.outOfRange(this.name, offset, this.logStartOffset, this.#logEndOffset);
     }
     return limit === "high_watermark" ? this.highWatermark : this.#logEndOffset;
   }

@@ -2,9 +2,9 @@
 import type { Disk } from "@millrace/env";
 import { type ProducerSnapshot, ProducerSnapshotSchema } from "@millrace/proto/storage";
 import type { SegmentContext } from "../context.ts";
-import { magics, readSideFile } from "../files/checksummed-file.ts";
+import { magics, readChecksummed } from "../files/checksummed-file.ts";
 import { offsetName } from "../files/paths.ts";
-import { BatchWalker } from "../segment/batch-scanner.ts";
+import { BatchScanner } from "../segment/batch-scanner.ts";
 import { unlinkIfThere } from "../segment/files.ts";
 import { damaged } from "../segment/index-cache.ts";
 import type { Segment } from "../segment/segment.ts";
@@ -35,7 +35,7 @@ export const readSnapshot = async (
   offset: number,
 ): Promise<ProducerSnapshot | undefined> => {
   const path = producersPath(directory, offset);
-  const found = await readSideFile(disk, path, magics.producers, ProducerSnapshotSchema);
+  const found = await readChecksummed(disk, path, magics.producers, ProducerSnapshotSchema);
   return found.kind === "ok" && Number(found.message.offset) === offset ? found.message : undefined;
 };
 
@@ -79,7 +79,7 @@ export const replayProducers = async (
     if (segment.endOffset <= fromOffset || segment.baseOffset >= endOffset) continue;
     if (segment.sizeBytes === 0) continue;
     await context.files.with(segment.path, false, async (file) => {
-      const walker = new BatchWalker(file, 0, segment.sizeBytes);
+      const walker = new BatchScanner(file, 0, segment.sizeBytes);
       for (;;) {
         const batch = await walker.peek();
         if ("end" in batch) {

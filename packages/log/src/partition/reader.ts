@@ -5,7 +5,7 @@ import { bodyCrcMatches, iterateRecords, parseBody, readStored } from "@millrace
 import type { ReadLimit, ReadResult, TimestampOffset } from "../api.ts";
 import type { LogContext } from "../context.ts";
 import { storageError } from "../files/disk-errors.ts";
-import { BatchWalker, type WalkedBatch } from "../segment/batch-scanner.ts";
+import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { segmentOf } from "../segment/files.ts";
 import { damaged } from "../segment/index-cache.ts";
 import { type IndexRow, rowForOffset, rowForTimestamp } from "../segment/index-format.ts";
@@ -145,7 +145,7 @@ export class PartitionReader {
 
   /** First readable record of a batch at or after a time. */
   async #find(
-    batch: WalkedBatch,
+    batch: ScannedBatch,
     records: Uint8Array,
     timestampMs: number,
   ): Promise<TimestampOffset | undefined> {
@@ -189,12 +189,12 @@ export class PartitionReader {
   async #walk<T>(
     segment: Segment,
     position: number,
-    visit: (batch: WalkedBatch, records: Uint8Array) => T | undefined | Promise<T | undefined>,
+    visit: (batch: ScannedBatch, records: Uint8Array) => T | undefined | Promise<T | undefined>,
   ): Promise<T | undefined> {
     const endPosition = this.#endPosition(segment);
     await this.#context.writes.reach(segment, endPosition);
     return this.#context.files.with(segment.path, false, async (file) => {
-      const walker = new BatchWalker(file, position, endPosition);
+      const walker = new BatchScanner(file, position, endPosition);
       for (;;) {
         const batch = await walker.peek();
         if ("end" in batch) {

@@ -1,7 +1,7 @@
 /** Loading a partition after a clean stop: nothing is scanned. */
 import { LeaderEpochsSchema, type RecoveryPoint } from "@millrace/proto/storage";
 import type { SegmentContext } from "../context.ts";
-import { magics, readSideFile } from "../files/checksummed-file.ts";
+import { magics, readChecksummed } from "../files/checksummed-file.ts";
 import type { Partition } from "../partition/partition.ts";
 import { readSnapshot } from "../partition/producer-snapshots.ts";
 import { decodeIndex, INDEX_ENTRY_BYTES } from "../segment/index-format.ts";
@@ -55,7 +55,7 @@ export const loadClean = async (
   const active = segments.at(-1);
   if (active?.baseOffset !== base || active.sizeBytes !== Number(point.positionBytes)) return false;
   active.endOffset = endOffset;
-  const epochs = await readSideFile(
+  const epochs = await readChecksummed(
     disk,
     `${directory}/leader-epochs`,
     magics.leaderEpochs,

@@ -10,7 +10,7 @@ import { LeaderEpochsSchema, type RecoveryPoint } from "@millrace/proto/storage"
 import { parseBody, readStored } from "@millrace/record";
 import { bugs } from "../bugs.ts";
 import type { SegmentContext } from "../context.ts";
-import { magics, readSideFile, readWhole } from "../files/checksummed-file.ts";
+import { magics, readChecksummed, readWhole } from "../files/checksummed-file.ts";
 import { isMissing } from "../files/disk-errors.ts";
 import { entryKinds } from "../journal/format.ts";
 import type { PlannedEntry } from "../journal/scan.ts";
@@ -20,7 +20,7 @@ import {
   readSnapshot,
   replayProducers,
 } from "../partition/producer-snapshots.ts";
-import { BatchWalker, type WalkedBatch } from "../segment/batch-scanner.ts";
+import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { truncateFiles, truncateIndexFiles } from "../segment/files.ts";
 import { decodeIndex, INDEX_ENTRY_BYTES } from "../segment/index-format.ts";
 import { listSegments } from "../segment/list.ts";
@@ -60,7 +60,7 @@ export class PartitionRecovery {
   #logStart = 0;
   #truncated = false;
   #entries: readonly PlannedEntry[] = [];
-  #walker: { readonly walker: BatchWalker; readonly close: () => Promise<void> } | undefined;
+  #walker: { readonly walker: BatchScanner; readonly close: () => Promise<void> } | undefined;
   #stopReason = "";
 
   constructor(input: RecoveryInput) {
@@ -229,7 +229,7 @@ export class PartitionRecovery {
     const { epochs, directory } = this.#partition;
     const path = `${directory}/leader-epochs`;
     const { disk } = context.env;
-    const file = await readSideFile(disk, path, magics.leaderEpochs, LeaderEpochsSchema);
+    const file = await readChecksummed(disk, path, magics.leaderEpochs, LeaderEpochsSchema);
     if (file.kind === "ok") {
       const entries = file.message.entries.map(({ leaderEpoch, startOffset }) => ({
         leaderEpoch,
@@ -278,9 +278,9 @@ export class PartitionRecovery {
   }
 
   /** Visits the whole batches of a segment until `take` returns false. Throws PartitionDamage. */
-  async #visit(segment: Segment, take: (batch: WalkedBatch) => boolean): Promise<void> {
+  async #visit(segment: Segment, take: (batch: ScannedBatch) => boolean): Promise<void> {
     await this.#input.context.files.with(segment.path, false, async (file) => {
-      const walker = new BatchWalker(file, 0, segment.sizeBytes);
+      const walker = new BatchScanner(file, 0, segment.sizeBytes);
       for (;;) {
         const batch = await walker.peek();
         if ("end" in batch) {
@@ -296,7 +296,7 @@ export class PartitionRecovery {
   async #replay(entry: PlannedEntry): Promise<void> {
     this.#input.counts.entriesReplayed += 1;
     if (entry.kind === entryKinds.batch) await this.#replayBatch(entry);
-    else if (entry.kind === entryKinds.truncate) await this.#walkOn(entry.value);
+    else if (entry.kind === entryKinds.truncate) await this.#advanceIfPresent(entry.value);
     else if (entry.kind === entryKinds.logStart) {
       this.#logStart = Math.max(this.#logStart, entry.value);
     } else if (entry.kind === entryKinds.epochStart) {
@@ -315,7 +315,7 @@ export class PartitionRecovery {
   /** What came before the epoch may have been acknowledged from the page cache alone, and be lost: then the epoch
    * begins where the log ends. Where the journal vouches for it, its batches were replayed already. */
   async #beginEpoch(entry: PlannedEntry): Promise<void> {
-    await this.#walkOn(entry.value);
+    await this.#advanceIfPresent(entry.value);
     this.#refuseBehind(entry.value);
     // The file of epochs may be newer than the recovery point, and know this one and its successors.
     if (entry.aux <= this.#partition.epochs.latest) return;
@@ -323,7 +323,7 @@ export class PartitionRecovery {
   }
 
   async #replayBatch(entry: PlannedEntry): Promise<void> {
-    await this.#walkTo(entry.value);
+    await this.#requireThrough(entry.value);
     this.#refuseBehind(entry.value);
     const present = await this.#peek();
     if (present !== undefined && present.header.headerCrc === entry.aux) {
@@ -339,7 +339,7 @@ export class PartitionRecovery {
   }
 
   /** Goes on through the segments up to `offset`, which an entry of the journal says was reached. */
-  async #walkTo(offset: number): Promise<void> {
+  async #requireThrough(offset: number): Promise<void> {
     while (this.#end < offset) {
       const batch = await this.#peek();
       if (batch === undefined) {
@@ -352,7 +352,7 @@ export class PartitionRecovery {
   }
 
   /** Goes on through the segments up to `offset` as far as there are whole batches. */
-  async #walkOn(offset: number): Promise<void> {
+  async #advanceIfPresent(offset: number): Promise<void> {
     while (this.#end < offset) {
       const batch = await this.#peek();
       if (batch === undefined || batch.lastOffset >= offset) return;
@@ -361,7 +361,7 @@ export class PartitionRecovery {
   }
 
   /** The next batch in the segments, if it is whole and follows. */
-  async #peek(): Promise<WalkedBatch | undefined> {
+  async #peek(): Promise<ScannedBatch | undefined> {
     const segment = this.#segments[this.#index];
     if (segment === undefined) return this.#stop("there are no more segments");
     const file = await this.#fileBytes(segment);
@@ -394,7 +394,7 @@ export class PartitionRecovery {
 
   async #openWalker(segment: Segment, endPosition: number) {
     const file = await this.#input.context.env.disk.open(segment.path, "read");
-    const walker = new BatchWalker(file, this.#position, endPosition);
+    const walker = new BatchScanner(file, this.#position, endPosition);
     const close = async (): Promise<void> => {
       this.#input.counts.segmentBytesScanned += walker.bytesRead;
       await file.close();
@@ -410,12 +410,12 @@ export class PartitionRecovery {
   }
 
   /** Takes a batch that lies where it should. */
-  async #accept(batch: WalkedBatch): Promise<void> {
+  async #accept(batch: ScannedBatch): Promise<void> {
     this.#take(batch);
     this.#walker?.walker.skip(batch);
   }
 
-  #take(batch: Pick<WalkedBatch, "header" | "info" | "lastOffset" | "bytes">): void {
+  #take(batch: Pick<ScannedBatch, "header" | "info" | "lastOffset" | "bytes">): void {
     const segment = must(this.#segments[this.#index], "segment in recovery");
     const { header, info, lastOffset, bytes } = batch;
     if (header.leaderEpoch < this.#partition.epochs.latest) {

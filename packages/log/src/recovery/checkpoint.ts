@@ -16,7 +16,7 @@ import {
 import { topicIdBytes } from "@millrace/record";
 import { bugs } from "../bugs.ts";
 import type { SegmentContext } from "../context.ts";
-import { magics, writeSideFile } from "../files/checksummed-file.ts";
+import { magics, writeChecksummed } from "../files/checksummed-file.ts";
 import { isFull, storageError } from "../files/disk-errors.ts";
 import { paths } from "../files/paths.ts";
 import type { EpochEntry } from "../partition/leader-epochs.ts";
@@ -24,7 +24,7 @@ import type { Partition } from "../partition/partition.ts";
 import { producersPath } from "../partition/producer-snapshots.ts";
 import { persistIndex, syncIndex, unlinkIfThere } from "../segment/files.ts";
 import type { Segment } from "../segment/segment.ts";
-import type { SegmentWrites } from "../segment/writer.ts";
+import type { SegmentWriter } from "../segment/writer.ts";
 
 /** State of one partition at one moment. */
 interface Captured {
@@ -139,12 +139,12 @@ export class Checkpointer {
 export const writeRecoveryPoints = async (disk: Disk, points: RecoveryPoint[]): Promise<void> => {
   const message = create(RecoveryPointsSchema, { points });
   for (const path of [paths.recoveryPoints, paths.recoveryPointsCopy]) {
-    await writeSideFile(disk, path, magics.recoveryPoints, RecoveryPointsSchema, message);
+    await writeChecksummed(disk, path, magics.recoveryPoints, RecoveryPointsSchema, message);
   }
 };
 
 /** One synchronous picture: everything in it completed in rounds up to `round`. */
-const capture = (partition: Partition, writes: SegmentWrites, round: number): Captured => {
+const capture = (partition: Partition, writes: SegmentWriter, round: number): Captured => {
   const unsafe = (segment: Segment): boolean => segment.dirty || writes.has(segment);
   const idle = partition.state.kind === "offline" && partition.lastPoint !== undefined;
   if (idle && partition.lastPoint !== undefined) {
@@ -220,7 +220,7 @@ const secure = async (context: SegmentContext, captured: Captured): Promise<void
   }
   if (snapshot !== undefined) {
     const path = producersPath(partition.directory, Number(snapshot.offset));
-    await writeSideFile(disk, path, magics.producers, ProducerSnapshotSchema, snapshot, false);
+    await writeChecksummed(disk, path, magics.producers, ProducerSnapshotSchema, snapshot, false);
     partition.directoryDirty = true;
   }
   if (epochs !== undefined) {
@@ -231,7 +231,7 @@ const secure = async (context: SegmentContext, captured: Captured): Promise<void
       })),
     });
     const path = `${partition.directory}/leader-epochs`;
-    await writeSideFile(disk, path, magics.leaderEpochs, LeaderEpochsSchema, message, false);
+    await writeChecksummed(disk, path, magics.leaderEpochs, LeaderEpochsSchema, message, false);
     partition.directoryDirty = true;
   }
   await partition.exclusively(() => partition.syncDirectory());

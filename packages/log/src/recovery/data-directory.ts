@@ -13,7 +13,7 @@ import {
 } from "@millrace/proto/storage";
 import { type TopicId, topicIdBytes, topicIdOf } from "@millrace/record";
 import type { DirectoryIdentity } from "../api.ts";
-import { magics, readSideFile, writeSideFile } from "../files/checksummed-file.ts";
+import { magics, readChecksummed, writeChecksummed } from "../files/checksummed-file.ts";
 import { errno, isMissing } from "../files/disk-errors.ts";
 import { partitionDirectory, paths } from "../files/paths.ts";
 import { planKey } from "../journal/scan.ts";
@@ -64,7 +64,7 @@ const checkIdentity = (
  * DATA_DIRECTORY_UNUSABLE before any change. */
 export const openDirectory = async (env: Env, identity: DirectoryIdentity): Promise<Uint8Array> => {
   const { disk } = env;
-  const found = await readSideFile(disk, paths.meta, magics.dataDirectory, DataDirectorySchema);
+  const found = await readChecksummed(disk, paths.meta, magics.dataDirectory, DataDirectorySchema);
   if (found.kind === "damaged") {
     throw unusable("the data directory's meta file is damaged: restore it from a backup");
   }
@@ -90,13 +90,13 @@ export const openDirectory = async (env: Env, identity: DirectoryIdentity): Prom
     brokerId: identity.brokerId,
     directoryId,
   });
-  await writeSideFile(disk, paths.meta, magics.dataDirectory, DataDirectorySchema, message);
+  await writeChecksummed(disk, paths.meta, magics.dataDirectory, DataDirectorySchema, message);
   return directoryId;
 };
 
 /** Removes the clean marker, durably, and returns what it said. */
 export const takeCleanMarker = async (disk: Disk): Promise<CleanShutdown | undefined> => {
-  const found = await readSideFile(disk, paths.clean, magics.clean, CleanShutdownSchema);
+  const found = await readChecksummed(disk, paths.clean, magics.clean, CleanShutdownSchema);
   if (found.kind === "missing") return undefined;
   await disk.unlink(paths.clean);
   await disk.syncDirectory(".");
@@ -104,7 +104,7 @@ export const takeCleanMarker = async (disk: Disk): Promise<CleanShutdown | undef
 };
 
 export const writeCleanMarker = (disk: Disk, nextRound: number): Promise<void> =>
-  writeSideFile(
+  writeChecksummed(
     disk,
     paths.clean,
     magics.clean,
@@ -118,7 +118,7 @@ export const readRecoveryPoints = async (
   disk: Disk,
 ): Promise<ReadonlyMap<string, RecoveryPoint> | undefined> => {
   for (const path of [paths.recoveryPoints, paths.recoveryPointsCopy]) {
-    const found = await readSideFile(disk, path, magics.recoveryPoints, RecoveryPointsSchema);
+    const found = await readChecksummed(disk, path, magics.recoveryPoints, RecoveryPointsSchema);
     if (found.kind !== "ok") continue;
     if (found.message.points.some(({ topicId }) => topicId.length !== TOPIC_ID_BYTES)) continue;
     const points = new Map<string, RecoveryPoint>();
@@ -151,7 +151,7 @@ export const makePartitionDirectory = async (
     directoryId,
   });
   const path = `${directory}/meta`;
-  await writeSideFile(disk, path, magics.partitionMeta, PartitionMetaSchema, message);
+  await writeChecksummed(disk, path, magics.partitionMeta, PartitionMetaSchema, message);
   await disk.syncDirectory(paths.partitions);
 };
 
@@ -164,7 +164,7 @@ export const readPartitionMeta = async (
   identity: DirectoryIdentity,
 ): Promise<PartitionMeta | string> => {
   const path = `${directory}/meta`;
-  const found = await readSideFile(disk, path, magics.partitionMeta, PartitionMetaSchema);
+  const found = await readChecksummed(disk, path, magics.partitionMeta, PartitionMetaSchema);
   if (found.kind !== "ok") return `its meta file is ${found.kind}`;
   const { message } = found;
   if (message.formatVersion > FORMAT_VERSION) return `its format ${message.formatVersion} is newer`;

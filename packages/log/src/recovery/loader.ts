@@ -12,7 +12,7 @@ import { deletedSuffix } from "../segment/files.ts";
 import { loadClean } from "./after-clean-stop.ts";
 import { PartitionDamage, PartitionRecovery, type RecoveryCounts } from "./after-crash.ts";
 import { readPartitionMeta, removeLeftovers, removeTree } from "./data-directory.ts";
-import { keepOffline, readOfflineReason, rescue } from "./salvage.ts";
+import { keepOffline, readOfflineReason, salvage } from "./salvage.ts";
 
 export const emptyCounts = (): RecoveryCounts => ({
   segmentBytesScanned: 0,
@@ -139,7 +139,7 @@ export class PartitionLoader {
     entries: readonly PlannedEntry[],
   ): Promise<void> {
     const { disk } = this.#input.context.env;
-    await rescue(disk, partition.directory, entries);
+    await salvage(disk, partition.directory, entries);
     await keepOffline(disk, partition.directory, reason);
     partition.takeOffline(reason);
   }

@@ -28,8 +28,8 @@ export const keepOffline = async (disk: Disk, directory: string, reason: string)
   await replaceFile(disk, path, Buffer.from(`${reason}\n`));
 };
 
-/** Writes the sound batches to `rescued-<round>.segment`, a `millrace.storage.v1.Segment`, durably. */
-export const rescue = async (
+/** Writes the sound batches to `salvaged-<round>.segment`, a `millrace.storage.v1.Segment`, durably. */
+export const salvage = async (
   disk: Disk,
   directory: string,
   entries: readonly PlannedEntry[],
@@ -37,7 +37,7 @@ export const rescue = async (
   const batches = entries.filter((entry) => entry.kind === entryKinds.batch && entry.sound);
   const first = batches[0];
   if (first === undefined) return;
-  const path = `${directory}/rescued-${first.round}.segment`;
+  const path = `${directory}/salvaged-${first.round}.segment`;
   if ((await disk.fileSize(path)) !== undefined) return;
   const target = await createAnew(disk, `${path}.tmp`);
   try {

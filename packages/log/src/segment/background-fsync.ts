@@ -15,7 +15,7 @@ const pauseMsMin = 10;
 const pauseMsMax = 100;
 const pausePerStep = 4;
 
-export class SegmentSyncs {
+export class BackgroundFsync {
   readonly #clock: Clock;
   readonly #files: FileCache;
   readonly #stepBytes: number;

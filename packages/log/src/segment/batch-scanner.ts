@@ -7,7 +7,7 @@ import { bodyCrcMatches, parseBody, readStored, STORED_PREFIX_BYTES_MAX } from "
 const readAheadBytes = 1024 * 1024;
 
 /** A batch found whole and right, both CRCs checked. */
-export interface WalkedBatch {
+export interface ScannedBatch {
   readonly header: StoredBatch;
   readonly info: BodyInfo;
   /** Position in the file. */
@@ -17,10 +17,10 @@ export interface WalkedBatch {
 }
 
 /** Why the walk stands still. */
-export type WalkStop = { readonly end: true } | { readonly end: false; readonly reason: string };
+export type ScanStop = { readonly end: true } | { readonly end: false; readonly reason: string };
 
 /** Reads batches one after another from a position. One buffer, read ahead. */
-export class BatchWalker {
+export class BatchScanner {
   readonly #file: DiskFile;
   readonly #endPosition: number;
   #buffer: Buffer = Buffer.alloc(0);
@@ -42,7 +42,7 @@ export class BatchWalker {
   }
 
   /** The next batch, without moving past it. */
-  async peek(): Promise<WalkedBatch | WalkStop> {
+  async peek(): Promise<ScannedBatch | ScanStop> {
     if (this.#position >= this.#endPosition) return { end: true };
     let want = STORED_PREFIX_BYTES_MAX;
     for (;;) {
@@ -64,11 +64,11 @@ export class BatchWalker {
   }
 
   /** Moves past a batch that `peek` returned. */
-  skip(batch: WalkedBatch): void {
+  skip(batch: ScannedBatch): void {
     this.#position = batch.position + batch.bytes;
   }
 
-  #check(found: StoredBatch): WalkedBatch | WalkStop {
+  #check(found: StoredBatch): ScannedBatch | ScanStop {
     if (!bodyCrcMatches(this.#buffer, found)) return { end: false, reason: "body CRC is wrong" };
     try {
       const info = parseBody(this.#buffer.subarray(found.bodyStart, found.bodyEnd));

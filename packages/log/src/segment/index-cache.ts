@@ -4,7 +4,7 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import { readWhole } from "../files/checksummed-file.ts";
 import { isMissing } from "../files/disk-errors.ts";
 import type { FileCache } from "../files/file-cache.ts";
-import { BatchWalker } from "./batch-scanner.ts";
+import { BatchScanner } from "./batch-scanner.ts";
 import { decodeIndex, INDEX_ENTRY_BYTES, type IndexRow } from "./index-format.ts";
 import type { Segment } from "./segment.ts";
 
@@ -122,7 +122,7 @@ export class IndexCache {
     await this.#files.with(segment.path, false, async (file) => {
       // What was appended since the load has its rows, and its timestamps are known: it need not be waited for.
       const writtenPosition = Math.min(endPosition, segment.writtenBytes);
-      const walker = new BatchWalker(file, last?.position ?? 0, writtenPosition);
+      const walker = new BatchScanner(file, last?.position ?? 0, writtenPosition);
       for (;;) {
         const batch = await walker.peek();
         if ("end" in batch) {

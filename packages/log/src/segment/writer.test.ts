@@ -11,7 +11,7 @@ import { ErrorCode, hasCode, type MillraceError } from "@millrace/errors";
 import { nodeCompressor } from "@millrace/record/node";
 import { FileCache } from "../files/file-cache.ts";
 import { Segment } from "./segment.ts";
-import { SegmentWrites } from "./writer.ts";
+import { SegmentWriter } from "./writer.ts";
 
 interface Counts {
   writes: number;
@@ -65,7 +65,7 @@ const counting = (disk: Disk, counts: Counts): Disk => ({
 const setUp = async (
   settings: Partial<Record<"bytesMax" | "lingerMs" | "syncStepBytes", number>>,
   run: (parts: {
-    writes: SegmentWrites;
+    writes: SegmentWriter;
     counts: Counts;
     failures: MillraceError[];
     root: string;
@@ -77,7 +77,7 @@ const setUp = async (
   const counts: Counts = { writes: 0, syncs: 0 };
   const failures: MillraceError[] = [];
   const files = new FileCache(counting(env.disk, counts), 10);
-  const writes = new SegmentWrites({
+  const writes = new SegmentWriter({
     clock: env.clock,
     logger: env.logger,
     files,
@@ -178,7 +178,7 @@ test("more than the bound is waited for", async () => {
     const segment = new Segment(".", 0);
     add(segment, "x".repeat(11));
     let below = false;
-    const waiting = writes.below().then(() => {
+    const waiting = writes.waitForRoom().then(() => {
       below = true;
     });
     await sleep(20);
@@ -243,7 +243,7 @@ test("a disk that fails: who waits is told, and nothing more is taken", async ()
     add(segment, "def");
     assert.equal(writes.bytes, 0);
     await assert.rejects(writes.reach(segment, 6), (e) => hasCode(e, ErrorCode.STORAGE_ERROR));
-    await writes.below();
+    await writes.waitForRoom();
   });
 });
 

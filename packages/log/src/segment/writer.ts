@@ -7,7 +7,7 @@ import type { Cancel, Clock, Logger } from "@millrace/env";
 import { assert, ErrorCode, MillraceError } from "@millrace/errors";
 import { isFull, storageError } from "../files/disk-errors.ts";
 import type { FileCache } from "../files/file-cache.ts";
-import { SegmentSyncs } from "./background-fsync.ts";
+import { BackgroundFsync } from "./background-fsync.ts";
 import type { Segment } from "./segment.ts";
 
 /** Bytes for a segment. */
@@ -46,11 +46,11 @@ interface Lane {
   waiters: Waiter[];
 }
 
-export interface SegmentWritesOptions {
+export interface SegmentWriterOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly files: FileCache;
-  /** Most bytes that may wait over all segments; `below` tells when there is room. */
+  /** Most bytes that may wait over all segments; `waitForRoom` tells when there is room. */
   readonly bytesMax: number;
   /** Bytes wait at most so long for company, milliseconds. */
   readonly lingerMs: number;
@@ -70,10 +70,10 @@ const laneBytesMax = 512 * 1024;
 const parallelMax = 2;
 const fullRetryMs = 200;
 
-export class SegmentWrites {
-  readonly #options: SegmentWritesOptions;
+export class SegmentWriter {
+  readonly #options: SegmentWriterOptions;
   readonly #lanes = new Map<Segment, Lane>();
-  readonly #syncs: SegmentSyncs;
+  readonly #syncs: BackgroundFsync;
   #ready: Lane[] = [];
   #active = 0;
   #bytes = 0;
@@ -83,10 +83,13 @@ export class SegmentWrites {
   #failure: MillraceError | undefined;
   #roomWaiters: (() => void)[] = [];
 
-  constructor(options: SegmentWritesOptions) {
+  constructor(options: SegmentWriterOptions) {
     this.#options = options;
-    this.#syncs = new SegmentSyncs(options.clock, options.files, options.syncStepBytes, (error) =>
-      this.#fail(error),
+    this.#syncs = new BackgroundFsync(
+      options.clock,
+      options.files,
+      options.syncStepBytes,
+      (error) => this.#fail(error),
     );
   }
 
@@ -111,7 +114,7 @@ export class SegmentWrites {
   }
 
   /** Resolves once no more than the bound waits, or the disk failed. */
-  async below(): Promise<void> {
+  async waitForRoom(): Promise<void> {
     while (this.#bytes > this.#options.bytesMax && this.#failure === undefined && !this.#closed) {
       await new Promise<void>((resolve) => {
         this.#roomWaiters.push(resolve);

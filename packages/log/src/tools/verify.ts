@@ -10,14 +10,14 @@ import {
   type RecoveryPoint,
 } from "@millrace/proto/storage";
 import { checkRecords } from "@millrace/record";
-import { magics, readSideFile, readWhole } from "../files/checksummed-file.ts";
+import { magics, readChecksummed, readWhole } from "../files/checksummed-file.ts";
 import { isMissing } from "../files/disk-errors.ts";
 import { parsePartitionDirectory, paths } from "../files/paths.ts";
 import { entryKinds } from "../journal/format.ts";
 import { type JournalPlan, planKey, scanJournal } from "../journal/scan.ts";
 import { readRecoveryPoints } from "../recovery/data-directory.ts";
 import { offlinePath, readOfflineReason } from "../recovery/salvage.ts";
-import { BatchWalker, type WalkedBatch } from "../segment/batch-scanner.ts";
+import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { deletedSuffix } from "../segment/files.ts";
 import { decodeIndex, INDEX_ENTRY_BYTES, type IndexRow } from "../segment/index-format.ts";
 import { listSegments } from "../segment/list.ts";
@@ -60,7 +60,7 @@ export const verifyDirectory = async (
 ): Promise<VerifyReport> => {
   const damages: Damage[] = [];
   const counts: Counts = { segments: 0, batches: 0, records: 0, bytes: 0, tornBytes: 0 };
-  const meta = await readSideFile(disk, paths.meta, magics.dataDirectory, DataDirectorySchema);
+  const meta = await readChecksummed(disk, paths.meta, magics.dataDirectory, DataDirectorySchema);
   if (meta.kind !== "ok") {
     damages.push({ path: paths.meta, position: 0, reason: `the file is ${meta.kind}` });
     return { partitions: 0, ...counts, clean: false, damages };
@@ -128,7 +128,7 @@ class PartitionCheck {
     clean: boolean,
   ): Promise<void> {
     const path = `${this.#directory}/meta`;
-    const meta = await readSideFile(this.#disk, path, magics.partitionMeta, PartitionMetaSchema);
+    const meta = await readChecksummed(this.#disk, path, magics.partitionMeta, PartitionMetaSchema);
     if (meta.kind !== "ok") this.#damage(path, 0, `the file is ${meta.kind}`);
     const offline = await readOfflineReason(this.#disk, this.#directory);
     if (offline !== undefined) this.#damage(offlinePath(this.#directory), 0, offline);
@@ -169,7 +169,7 @@ class PartitionCheck {
     const rows = await this.#index(segment, durable);
     const file = await this.#disk.open(segment.path, "read");
     try {
-      const walker = new BatchWalker(file, 0, segment.sizeBytes);
+      const walker = new BatchScanner(file, 0, segment.sizeBytes);
       let maxMs = -1;
       for (;;) {
         const batch = await walker.peek();
@@ -204,7 +204,7 @@ class PartitionCheck {
     return false;
   }
 
-  async #checkBatch(batch: WalkedBatch): Promise<string | undefined> {
+  async #checkBatch(batch: ScannedBatch): Promise<string | undefined> {
     const { header, info, lastOffset, bytes } = batch;
     if (header.baseOffset !== this.#end)
       return `offset ${header.baseOffset}, expected ${this.#end}`;
@@ -265,7 +265,7 @@ class PartitionCheck {
   #checkRow(
     segment: Segment,
     rows: Map<number, IndexRow>,
-    batch: WalkedBatch,
+    batch: ScannedBatch,
     maxMs: number,
   ): void {
     const row = rows.get(batch.position);
@@ -288,7 +288,7 @@ class PartitionCheck {
   /** Every epoch with records above the log start is known, and begins no later than its first batch there. */
   async #checkEpochs(logStartOffset: number): Promise<void> {
     const path = `${this.#directory}/leader-epochs`;
-    const file = await readSideFile(this.#disk, path, magics.leaderEpochs, LeaderEpochsSchema);
+    const file = await readChecksummed(this.#disk, path, magics.leaderEpochs, LeaderEpochsSchema);
     if (file.kind !== "ok") {
       if (this.#epochRuns.length > 0) this.#damage(path, 0, `the file is ${file.kind}`);
       return;
