@@ -4,6 +4,7 @@ import type { DirectoryIdentity, LogManagerConfig, LogObserver } from "./api.ts"
 import type { DelayedTasks } from "./files/delayed-tasks.ts";
 import type { FileCache } from "./files/file-cache.ts";
 import type { Committer } from "./journal/commit-loop.ts";
+import type { RetentionClock } from "./partition/retention-clock.ts";
 import type { TailCache } from "./partition/tail-cache.ts";
 import type { IndexCache } from "./segment/index-cache.ts";
 import type { SegmentWriter } from "./segment/writer.ts";
@@ -20,6 +21,7 @@ export interface LogContext {
   readonly committer: Committer;
   readonly writes: SegmentWriter;
   readonly delayed: DelayedTasks;
+  readonly retentionClock: RetentionClock;
   /** True while free space is below the reserve: appends are refused. */
   diskFull: boolean;
 }

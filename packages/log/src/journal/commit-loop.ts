@@ -1,13 +1,14 @@
 /**
- * The commit loop. What arrives while a round is being written and fsynced gathers in the next one. A round's batches
- * count, in the order of their appends, once the journal has it; their segments are written behind that
- * (`segment/writer.ts`). Only what the journal does not hold waits for its segment.
+ * The commit loop. Batches that arrive while a round is being written and fsynced join the next one. A
+ * round's batches count, in the order of their appends, once the journal has it; their segments are
+ * written behind that (`segment/writer.ts`). Only batches that the journal does not hold wait for their
+ * segment.
  */
 import type { Clock, Disk, Logger } from "@millrace/env";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { ErrorCode, MillraceError, must } from "@millrace/errors";
 import type { LogObserver } from "../api.ts";
 import { bugs } from "../bugs.ts";
-import { isFull, storageError } from "../files/disk-errors.ts";
+import { isFull, isPassing, storageError } from "../files/disk-errors.ts";
 import type { FileCache } from "../files/file-cache.ts";
 import type { Segment } from "../segment/segment.ts";
 import type { SegmentWrite, SegmentWriter, WriteTarget } from "../segment/writer.ts";
@@ -30,8 +31,6 @@ export interface CommitItem {
   readonly write?: SegmentWrite;
   /** What the journal keeps of it; absent where the flush policy does not ask for it. */
   readonly entry?: JournalEntry;
-  /** A change of files that must come after the journal is durable, before later writes of the partition. */
-  readonly effect?: () => Promise<void>;
   readonly complete: () => void;
   readonly fail: (error: Error) => void;
 }
@@ -48,14 +47,14 @@ export interface CommitterOptions {
   readonly logger: Logger;
   readonly disk: Disk;
   readonly files: FileCache;
-  readonly journal: Journal;
   readonly writes: SegmentWriter;
   readonly observer: LogObserver;
-  readonly nextRound: number;
   /** Asked for when the journal is full. */
   readonly requestCheckpoint: () => void;
   /** ENOSPC was met: make room if there is a reserve. */
   readonly onFull: () => Promise<void>;
+  /** A round is over; recovery would have to replay its entries. */
+  readonly onCommit: (entries: number) => void;
   /** The disk failed: nothing more is acknowledged. */
   readonly onFailure: (error: MillraceError) => void;
 }
@@ -67,7 +66,8 @@ export class Committer {
   readonly #options: CommitterOptions;
   readonly #queue: Round[] = [];
   #running = false;
-  #nextRound: number;
+  #journal: Journal | undefined;
+  #nextRound = 1;
   #pendingBytes = 0;
   #failure: MillraceError | undefined;
   #closing = false;
@@ -75,12 +75,26 @@ export class Committer {
   #pendingWaiters: { readonly below: number; readonly resolve: () => void }[] = [];
   #idleWaiters: (() => void)[] = [];
   /** Number of the last journalled round all of whose items have completed. */
-  completedRound: number;
+  #completedRound = 0;
 
   constructor(options: CommitterOptions) {
     this.#options = options;
-    this.#nextRound = options.nextRound;
-    this.completedRound = options.nextRound - 1;
+  }
+
+  /** Recovery is over: rounds go to `journal`, and the first one follows `lastRound`. */
+  begin(journal: Journal, lastRound: number): void {
+    this.#journal = journal;
+    this.#nextRound = lastRound + 1;
+    this.#completedRound = lastRound;
+  }
+
+  get completedRound(): number {
+    return this.#completedRound;
+  }
+
+  /** Part of the journal that cannot be written over yet, 0 to 1. */
+  get journalUsedPart(): number {
+    return this.#journal === undefined ? 0 : this.#journal.bytesUsed / this.#journal.bytesMax;
   }
 
   get pendingBytes(): number {
@@ -97,7 +111,11 @@ export class Committer {
 
   /** Largest payload that one item may have. */
   get payloadBytesMax(): number {
-    return this.#options.journal.payloadBytesMax(1);
+    return this.#begun.payloadBytesMax(1);
+  }
+
+  get #begun(): Journal {
+    return must(this.#journal, "journal of the commit loop");
   }
 
   /** Queues an item. Its callbacks run later, never within the call. */
@@ -133,17 +151,22 @@ export class Committer {
     });
   }
 
-  /** The journal has room again. */
-  roomChanged(): void {
+  /** Recovery points cover every round up to this one: its journal space is free. */
+  covered(round: number): void {
+    this.#journal?.release(round);
+    this.#roomChanged();
+  }
+
+  #roomChanged(): void {
     const waiters = this.#roomWaiters;
     this.#roomWaiters = [];
     for (const wake of waiters) wake();
   }
 
-  /** No more patience with a full disk or journal: what can not be written now fails. */
+  /** From now on a round that finds no room on the disk or in the journal fails at once. */
   closing(): void {
     this.#closing = true;
-    this.roomChanged();
+    this.#roomChanged();
   }
 
   /** Fails everything queued and everything to come. */
@@ -151,7 +174,7 @@ export class Committer {
     if (this.#failure !== undefined) return;
     this.#failure = error;
     this.#options.onFailure(error);
-    this.roomChanged();
+    this.#roomChanged();
   }
 
   /** The round that an item joins: never the one being written. */
@@ -160,7 +183,7 @@ export class Committer {
     const open = last !== undefined && last !== this.#inFlight;
     const payloadMax = Math.min(
       roundPayloadBytesMax,
-      this.#options.journal.payloadBytesMax((last?.entries ?? 0) + 1),
+      this.#begun.payloadBytesMax((last?.entries ?? 0) + 1),
     );
     const fits = open && last.payloadBytes + payloadBytes <= payloadMax;
     if (fits) return last;
@@ -199,10 +222,11 @@ export class Committer {
       if (round.entries > 0) this.#nextRound += 1;
       const syncMs = await this.#write(round, number, left);
       this.#completeAll(round.items, left);
-      if (round.entries > 0) this.completedRound = number;
+      if (round.entries > 0) this.#completedRound = number;
+      this.#options.onCommit(round.entries);
       observer.onCommit?.(round.items.length, round.bytes, syncMs, clock.monoMs() - startedMs);
     } catch (thrown) {
-      const error = storageError("the log can not be written", thrown);
+      const error = storageError("the log cannot be written", thrown);
       this.fail(error);
       for (const item of left) item.fail(error);
       this.#settled(round.items.filter((item) => left.has(item)));
@@ -211,7 +235,8 @@ export class Committer {
 
   /** Waits until the segments are not too far behind, and the journal has a place for the round. */
   async #waitForRoom(round: Round): Promise<void> {
-    const { clock, journal, logger, onFull, writes } = this.#options;
+    const { clock, logger, onFull, writes } = this.#options;
+    const journal = this.#begun;
     await writes.waitForRoom();
     while (round.entries > 0) {
       if (this.#failure !== undefined) throw this.#failure;
@@ -220,9 +245,9 @@ export class Committer {
           await journal.prepare(round.entries, round.payloadBytes);
           return;
         } catch (thrown) {
-          if (!isFull(thrown) || this.#closing) throw thrown;
-          logger.warn({}, "the disk is full: the journal waits for room");
-          await onFull();
+          if (!isPassing(thrown) || this.#closing) throw thrown;
+          logger.warn({ err: thrown }, "the journal waits for a new file");
+          if (isFull(thrown)) await onFull();
           await clock.sleep(fullRetryMs);
           continue;
         }
@@ -239,12 +264,18 @@ export class Committer {
 
   /** Everything to the files and the journal. Returns the time of the journal's write and fsync. */
   async #write(round: Round, number: number, left: Set<CommitItem>): Promise<number> {
-    const { clock, journal, writes } = this.#options;
-    const late = new Set<CommitTarget>();
-    for (const item of round.items) if (item.effect !== undefined) late.add(item.target);
-    const early = round.items.filter((item) => !late.has(item.target));
-    for (const { target, write } of early) if (write !== undefined) writes.add(target, write);
-    const writing = this.#reachSegments(early).then(() => this.#completeWeak(early, left));
+    const { clock, writes } = this.#options;
+    const journal = this.#begun;
+    for (const { target, write } of round.items) {
+      if (write !== undefined) writes.add(target, write);
+    }
+    const writing = this.#reachSegments(round.items).then(() =>
+      this.#completeWeak(round.items, left),
+    );
+    // A batch in the journal vouches for all before it: those must be fsynced first.
+    if (round.items.some(({ entry, target }) => entry !== undefined && target.syncDirectly)) {
+      await writing;
+    }
     const startedMs = clock.monoMs();
     let syncMs = 0;
     const entries = round.items.flatMap((item) => item.entry ?? []);
@@ -262,42 +293,52 @@ export class Committer {
             });
     const outcomes = await Promise.allSettled([writing, syncing]);
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
-    for (const item of round.items) if (late.has(item.target)) await this.#writeLate(item);
     return syncMs;
   }
 
-  /** In order, one after another: an effect finds everything before it in the files. */
-  async #writeLate(item: CommitItem): Promise<void> {
-    const { writes } = this.#options;
-    if (item.effect !== undefined) {
-      for (const segment of item.target.segments) await writes.written(segment);
-      await item.effect();
-    }
-    if (item.write === undefined) return;
-    writes.add(item.target, item.write);
-    await this.#reachSegments([item]);
-  }
-
-  /** What the journal does not hold is in its files; that of `syncDirectly` partitions is on the disk. */
+  /** Waits until the files have what the journal does not hold, and the disk what `syncDirectly`
+   * partitions have in their files. */
   async #reachSegments(items: readonly CommitItem[]): Promise<void> {
-    const bySegment = new Map<Segment, CommitTarget>();
+    const written = new Set<Segment>();
+    const direct = new Set<CommitTarget>();
     for (const { entry, target, write } of items) {
-      if (write === undefined || (entry !== undefined && !target.syncDirectly)) continue;
-      bySegment.set(write.segment, target);
+      if (write === undefined) continue;
+      if (target.syncDirectly) direct.add(target);
+      else if (entry === undefined) written.add(write.segment);
     }
-    if (bySegment.size === 0) return;
-    const reaching = [...bySegment].map(([segment, target]) => this.#reach(segment, target));
+    if (written.size === 0 && direct.size === 0) return;
+    const reaching = [
+      ...[...written].map((segment) => this.#written(segment)),
+      ...[...direct].map((target) => this.#syncAll(target)),
+    ];
     const outcomes = await Promise.allSettled(reaching);
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   }
 
-  async #reach(segment: Segment, target: CommitTarget): Promise<void> {
+  /** Resolves once the segment's queued writes are in its file, however long the disk has no room. */
+  async #written(segment: Segment): Promise<void> {
+    const { clock, writes } = this.#options;
+    for (;;) {
+      try {
+        await writes.written(segment);
+        return;
+      } catch (thrown) {
+        if (!isPassing(thrown) || this.#closing) throw thrown;
+        await clock.sleep(fullRetryMs);
+      }
+    }
+  }
+
+  /** Fsyncs every segment of a partition that has something to fsync, also the ones before the last roll:
+   * the journal must not have a batch without those before it. */
+  async #syncAll(target: CommitTarget): Promise<void> {
     const { disk, files, writes } = this.#options;
-    const direct = target.syncDirectly;
-    await writes.written(segment);
-    if (!direct) return;
-    await files.with(segment.path, false, (file) => file.sync());
-    if (target.directoryDirty) await disk.syncDirectory(target.directory);
+    for (const segment of [...target.segments]) {
+      if (!segment.durability.pending && !writes.has(segment)) continue;
+      await this.#written(segment);
+      await segment.durability.settle(() => files.with(segment, (file) => file.sync()));
+    }
+    await target.names.settle(() => disk.syncDirectory(target.directory));
   }
 
   /** Items of partitions without a journalled item in this round count once they are written. */

@@ -5,6 +5,7 @@
  */
 import type { Disk, DiskFile, Env } from "@millrace/env";
 import { assert } from "@millrace/errors";
+import { causeOf, isFull } from "../files/disk-errors.ts";
 import { paths } from "../files/paths.ts";
 import { encodeRound, type JournalEntry, ROUND_ALIGN_BYTES, roundBytes } from "./format.ts";
 
@@ -59,7 +60,8 @@ const preallocate = async (
     await file.close();
     // Most likely the disk is full: half a file must not make it fuller.
     await disk.unlink(temporary).catch(() => {});
-    throw thrown;
+    const cause = causeOf(thrown);
+    throw isFull(cause) ? cause : thrown;
   }
   await file.close();
   await disk.rename(temporary, path);

@@ -2,6 +2,7 @@
 import type { Disk } from "@millrace/env";
 import { bodyCrcMatches, readStored, type TopicId } from "@millrace/record";
 import { bugs } from "../bugs.ts";
+import { breathe, type Pauses } from "../files/breathe.ts";
 import { readWhole } from "../files/checksummed-file.ts";
 import { paths } from "../files/paths.ts";
 import { decodeRound, entryKinds, type FoundRound, ROUND_ALIGN_BYTES } from "./format.ts";
@@ -33,6 +34,14 @@ export interface JournalPlan {
 
 export const planKey = (topicId: TopicId, partition: number): string => `${topicId}#${partition}`;
 
+/** The reverse. */
+export const parsePlanKey = (
+  key: string,
+): { readonly topicId: TopicId; readonly partition: number } => {
+  const [topicId = "", partition = ""] = key.split("#");
+  return { topicId: topicId as TopicId, partition: Number(partition) };
+};
+
 interface LocatedRound {
   readonly found: FoundRound;
   readonly path: string;
@@ -48,26 +57,58 @@ const payloadSound = (file: Buffer, at: number, bytes: number, value: number, au
   return bodyCrcMatches(file.subarray(at, at + bytes), stored);
 };
 
-const locate = (file: Buffer, path: string, directoryId: Uint8Array, after: number) => {
+/** Batches checked in one turn of the event loop; some milliseconds. */
+const batchesPerTurn = 1024;
+const bytesPerTurn = 8 * 1024 * 1024;
+/** Pages looked at in one turn of the event loop for the beginning of a round. */
+const pagesPerTurn = 4096;
+
+const locate = async (
+  clock: Pauses,
+  file: Buffer,
+  path: string,
+  directoryId: Uint8Array,
+  after: number,
+): Promise<LocatedRound[]> => {
   const rounds: LocatedRound[] = [];
   let at = 0;
+  let pages = 0;
   while (at < file.length) {
     const found = decodeRound(file, at, directoryId);
+    pages += 1;
+    if (pages % pagesPerTurn === 0) await breathe(clock);
     if (found === undefined) {
       at += ROUND_ALIGN_BYTES;
       continue;
     }
     if (found.round > after) {
-      const sound = found.entries.map(
-        (entry) =>
-          entry.kind !== entryKinds.batch ||
-          payloadSound(file, at + entry.payloadAt, entry.payloadBytes, entry.value, entry.aux),
-      );
-      rounds.push({ found, path, at, sound });
+      rounds.push({ found, path, at, sound: await soundOf(clock, file, at, found) });
     }
     at += found.bytes;
   }
   return rounds;
+};
+
+/** For each entry of a round whether its payload is right. */
+const soundOf = async (
+  clock: Pauses,
+  file: Buffer,
+  at: number,
+  { entries }: FoundRound,
+): Promise<boolean[]> => {
+  const sound: boolean[] = [];
+  let bytes = 0;
+  for (const { kind, payloadAt, payloadBytes, value, aux } of entries) {
+    sound.push(
+      kind !== entryKinds.batch || payloadSound(file, at + payloadAt, payloadBytes, value, aux),
+    );
+    bytes += payloadBytes;
+    if (sound.length % batchesPerTurn === 0 || bytes > bytesPerTurn) {
+      bytes = 0;
+      await breathe(clock);
+    }
+  }
+  return sound;
 };
 
 /**
@@ -76,6 +117,7 @@ const locate = (file: Buffer, path: string, directoryId: Uint8Array, after: numb
  * once, because a later round was written.
  */
 export const scanJournal = async (
+  clock: Pauses,
   disk: Disk,
   directoryId: Uint8Array,
   after: number | undefined,
@@ -85,7 +127,9 @@ export const scanJournal = async (
     const number = parseJournalName(name);
     if (number === undefined) continue;
     const path = journalFileName(number);
-    located.push(...locate(await readWhole(disk, path), path, directoryId, after ?? 0));
+    const file = await readWhole(disk, path);
+    for (const round of await locate(clock, file, path, directoryId, after ?? 0))
+      located.push(round);
   }
   located.sort((a, b) => a.found.round - b.found.round);
   const lastRound = located.at(-1)?.found.round ?? after ?? 0;

@@ -16,6 +16,16 @@ export const errors = {
       ErrorCode.MESSAGE_TOO_LARGE,
       `a batch of ${bytes} bytes does not fit a journal file: send smaller batches`,
     ),
+  tooManyOffsets: (offsets: number, most: number): MillraceError =>
+    refuse(
+      ErrorCode.INVALID_RECORD,
+      `a batch takes ${offsets} offsets, 1 to ${most} are possible: send smaller batches`,
+    ),
+  noOffsetsLeft: (name: string, end: number): MillraceError =>
+    refuse(
+      ErrorCode.INVALID_RECORD,
+      `${name} ends at offset ${end} and has none left for the batch: use another topic`,
+    ),
   tooMuchPending: (bytes: number): MillraceError =>
     refuse(
       ErrorCode.ADMISSION_REJECTED,
@@ -43,6 +53,12 @@ export const errors = {
     refuse(
       ErrorCode.OFFSET_OUT_OF_RANGE,
       `offset ${offset} of ${name} is not between ${start} and ${end}: reset the position`,
+    ),
+  busy: (name: string, thrown: unknown): MillraceError =>
+    refuse(
+      ErrorCode.ADMISSION_REJECTED,
+      `${name} cannot be read now: ${thrown instanceof Error ? thrown.message : thrown}: retry`,
+      200,
     ),
   pastHighWatermark: (name: string, offset: number, highWatermark: number): MillraceError =>
     refuse(

@@ -1,5 +1,6 @@
-/** Leader-epoch cache: where each leader epoch began (semantics 2.1.10–11, KIP-101). */
+/** Leader-epoch cache: where each leader epoch began (KIP-101, KIP-279). */
 import { assert } from "@millrace/errors";
+import { Durability } from "../files/durability.ts";
 
 export interface EpochEntry {
   readonly leaderEpoch: number;
@@ -9,21 +10,25 @@ export interface EpochEntry {
 /** Rising epochs with rising or equal start offsets. */
 export class EpochCache {
   #entries: EpochEntry[] = [];
-  /** Changed since `markClean`. */
-  dirty = false;
+  /** Of all entries, by the `leader-epochs` file. */
+  readonly durability = new Durability();
 
   get latest(): number {
     return this.#entries.at(-1)?.leaderEpoch ?? 0;
+  }
+
+  /** Where the latest epoch began; undefined when none is known. */
+  get latestStart(): number | undefined {
+    return this.#entries.at(-1)?.startOffset;
   }
 
   get entries(): readonly EpochEntry[] {
     return this.#entries;
   }
 
-  /** Replaces everything. */
+  /** Replaces everything by what the file holds. */
   load(entries: readonly EpochEntry[]): void {
     this.#entries = [...entries];
-    this.dirty = false;
   }
 
   /** Epoch `leaderEpoch` begins at `startOffset`; nothing when it is the latest already. An epoch that
@@ -36,14 +41,14 @@ export class EpochCache {
     }
     assert(last === undefined || startOffset >= last.startOffset, "epoch starts rise");
     this.#entries.push({ leaderEpoch, startOffset });
-    this.dirty = true;
+    this.durability.changed();
     return true;
   }
 
   /** Forgets epochs that began at or after `endOffset`. */
   truncateFromEnd(endOffset: number): void {
     const kept = this.#entries.filter((entry) => entry.startOffset < endOffset);
-    if (kept.length !== this.#entries.length) this.dirty = true;
+    if (kept.length !== this.#entries.length) this.durability.changed();
     this.#entries = kept;
   }
 
@@ -59,7 +64,7 @@ export class EpochCache {
       { leaderEpoch: covering.leaderEpoch, startOffset },
       ...this.#entries.slice(first + 1),
     ];
-    this.dirty = true;
+    this.durability.changed();
   }
 
   /** (largest epoch ≤ the one asked, where the next one begins); undefined for a newer epoch than any. */

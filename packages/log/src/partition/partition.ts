@@ -1,4 +1,12 @@
-/** One partition's log: offsets, sequences, epochs, and what of it counts. I/O is the committer's and the readers'. */
+/**
+ * One partition's log: offsets, sequences, epochs, and what of it counts. The commit loop and the readers
+ * do the I/O.
+ *
+ * Every change has one order. Appends are synchronous. Truncation, retention, deletion of records and of
+ * the partition run one after another (`#changes`); what they do to files runs one after another, too, and
+ * in the same order as checkpoints (`#fileWork`). Work on files never waits for the commit loop: the
+ * commit loop may be waiting for a checkpoint, and the checkpoint for the files.
+ */
 import { assert, ErrorCode, hasCode, type MillraceError, must } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
 import { encodeStoredPrefix, type HeaderFields, type TopicId, varintBytes } from "@millrace/record";
@@ -15,26 +23,53 @@ import type {
 } from "../api.ts";
 import { bugs } from "../bugs.ts";
 import type { LogContext } from "../context.ts";
+import { isPassing, storageError } from "../files/disk-errors.ts";
+import { Durability } from "../files/durability.ts";
+import { keepOffline } from "../files/offline-file.ts";
 import { partitionDirectory } from "../files/paths.ts";
+import { WorkQueue } from "../files/work-queue.ts";
 import { entryKinds, type JournalEntry } from "../journal/format.ts";
-import { dropSegments, finishIndex, truncateFiles } from "../segment/files.ts";
-import { Segment } from "../segment/segment.ts";
+import { cutFiles, dropSegments, finishIndex, persistIndex } from "../segment/files.ts";
+import type { Place } from "../segment/place.ts";
+import { relativeOffsetMax, Segment, segmentBytesMax } from "../segment/segment.ts";
 import { errors } from "./errors.ts";
 import { EpochCache } from "./leader-epochs.ts";
-import { dropSnapshotsAbove, rebuildProducers } from "./producer-snapshots.ts";
-import { type Producer, ProducerTable } from "./producer-table.ts";
+import { ProducerState } from "./producer-state.ts";
+import type { Producer } from "./producer-table.ts";
 import { PartitionReader } from "./reader.ts";
-import { retentionStart } from "./retention.ts";
+import { isUnusual, planRetention } from "./retention.ts";
 import type { PartitionTail } from "./tail-cache.ts";
 
-const relativeOffsetMax = 0xffff_ffff;
-const segmentBytesHardMax = 0x7fff_ffff;
+/** A sparser index makes every fetch read more than this from the disk before its first record. */
+export const indexIntervalBytesMax = 1024 * 1024;
+/** Index rows of a segment that are written before the next checkpoint. */
+const freshRowsMax = 512;
+/** Pause before file work that found no room is tried again, milliseconds. */
+const retryMs = 200;
 
 /** What else a manager does for its partitions. */
 export interface PartitionOwner {
   readonly context: LogContext;
   /** Fsyncs everything that has completed, and moves the recovery points. */
   checkpoint(): Promise<void>;
+  /** The disk failed under a change of files: the directory takes no more writes. */
+  failed(error: MillraceError): void;
+}
+
+/** Which life of a partition a directory holds; see PartitionMeta in side_files.proto. */
+export interface Life {
+  readonly incarnation: bigint;
+  readonly firstRound: number;
+}
+
+/** What recovery found. */
+export interface Restored {
+  readonly segments: readonly Segment[];
+  readonly logStartOffset: number;
+  readonly endOffset: number;
+  readonly highWatermark: number;
+  /** Offset of a producer snapshot that holds exactly what was found. */
+  readonly snapshotOffset: number | undefined;
 }
 
 export class Partition implements PartitionLog {
@@ -42,43 +77,46 @@ export class Partition implements PartitionLog {
   readonly topic: string;
   readonly partition: number;
   readonly directory: string;
-  /** In order; the last one takes appends. Never empty. */
-  readonly segments: Segment[];
+  readonly life: Life;
   readonly epochs = new EpochCache();
-  /** As of the log end: decides about the next append. */
-  readonly producers = new ProducerTable();
-  /** As of `writtenEnd`: what snapshots hold. */
-  readonly completedProducers = new ProducerTable();
+  readonly producers = new ProducerState();
+  /** Of the names in the directory. */
+  readonly names = new Durability();
   readonly #owner: PartitionOwner;
   readonly #tail: PartitionTail;
   readonly #reader: PartitionReader;
   readonly #listeners = new Set<() => void>();
-  state: PartitionState = { kind: "online" };
-  config: LogConfig;
-  logStartOffset = 0;
-  highWatermark = 0;
-  /** End of the batches that are in their segment files and, where the policy says so, in the journal. */
-  ackedEndOffset = 0;
-  /** Where `ackedEndOffset` lies. */
-  ackedSegment: Segment;
-  ackedPosition = 0;
-  syncDirectly = false;
-  /** An interval flush is under way: what it has taken on is not durable yet. */
-  flushing = false;
-  /** Names in the directory changed since its last fsync. */
-  directoryDirty = false;
-  /** Index files were cut and must be fsynced before the recovery point moves. */
-  indexesCut: Segment[] = [];
-  /** Offset of the producer snapshot on disk. */
-  snapshotOffset: number | undefined;
-  /** What the recovery points say of the partition, or will once the checkpoint under way is done. */
-  lastPoint: RecoveryPoint | undefined;
-  deleted = false;
+  readonly #changes = new WorkQueue();
+  readonly #fileWork = new WorkQueue();
+  /** In order; the last one takes appends. Never empty. */
+  readonly #segments: Segment[];
+  #state: PartitionState = { kind: "online" };
+  #config: LogConfig;
+  #logStartOffset = 0;
+  #highWatermark = 0;
   #logEndOffset = 0;
+  /** Where what counts ends. */
+  #acked: { readonly segment: Segment; readonly place: Place };
   #logStartBeingMoved = 0;
   #truncating = false;
-  #exclusive: Promise<void> = Promise.resolve();
+  /** Truncations so far: what was read across one is void. */
+  #cuts = 0;
+  #deleted = false;
+  /** Whether the `offline` file says why; undefined while the partition is not offline. */
+  #offlineRecord: Promise<boolean> | undefined;
+  #lastPoint: RecoveryPoint | undefined;
+  /** Rounds fsync the segments: the journal must not have a batch without those before it. */
+  #syncDirectly = false;
+  /** Batches are journalled although the flush policy does not ask for it: recovery takes nothing from
+   * the segments behind a truncation that no recovery point covers. */
+  #journalAnyway = false;
+  #flushing = false;
   #lastFlushMs = 0;
+  #rowsBeingWritten = false;
+  /** Retention's settings were changed: the next round may delete any amount. */
+  #retentionAsked = false;
+  /** Log start that the last round of retention announced and did not move to. */
+  #announcedStart: number | undefined;
   #notifying = false;
   #notifyAgain = false;
 
@@ -88,85 +126,122 @@ export class Partition implements PartitionLog {
     topic: string,
     partition: number,
     config: LogConfig,
+    life: Life,
   ) {
     this.#owner = owner;
     this.topicId = topicId;
     this.topic = topic;
     this.partition = partition;
-    this.config = config;
+    this.life = life;
+    this.#config = usable(config);
     this.directory = partitionDirectory(topicId, partition);
-    this.ackedSegment = new Segment(this.directory, 0);
-    this.segments = [this.ackedSegment];
+    const segment = new Segment(this.directory, 0);
+    this.#segments = [segment];
+    this.#acked = { segment, place: segment.end };
     this.#tail = owner.context.tails.partition();
     this.#reader = new PartitionReader(owner.context, this);
+  }
+
+  get state(): PartitionState {
+    return this.#state;
+  }
+  get config(): LogConfig {
+    return this.#config;
+  }
+  get segments(): readonly Segment[] {
+    return this.#segments;
+  }
+  get active(): Segment {
+    return must(this.#segments.at(-1), "active segment");
+  }
+  get logStartOffset(): number {
+    return this.#logStartOffset;
   }
   get logEndOffset(): number {
     return this.#logEndOffset;
   }
+  get highWatermark(): number {
+    return this.#highWatermark;
+  }
+  /** End of the batches that are in the journal, or in their files where the policy asks for no more. */
+  get ackedEndOffset(): number {
+    return this.#acked.place.offset;
+  }
+  get ackedSegment(): Segment {
+    return this.#acked.segment;
+  }
+  get ackedPosition(): number {
+    return this.#acked.place.position;
+  }
+  get cuts(): number {
+    return this.#cuts;
+  }
   get leaderEpoch(): number {
     return this.epochs.latest;
   }
+  get deleted(): boolean {
+    return this.#deleted;
+  }
+  get syncDirectly(): boolean {
+    return this.#syncDirectly;
+  }
+  /** An interval flush is under way: the bytes it covers are not durable yet. */
+  get flushing(): boolean {
+    return this.#flushing;
+  }
+  /** What the recovery points say of the partition. */
+  get lastPoint(): RecoveryPoint | undefined {
+    return this.#lastPoint;
+  }
   get sizeBytes(): number {
     let bytes = 0;
-    for (const segment of this.segments) bytes += segment.sizeBytes;
+    for (const segment of this.#segments) bytes += segment.sizeBytes;
     return bytes;
   }
   get segmentCount(): number {
-    return this.segments.length;
+    return this.#segments.length;
   }
   get name(): string {
     return `${this.topic}-${this.partition}`;
   }
-  get active(): Segment {
-    return must(this.segments.at(-1), "active segment");
+
+  /** Takes over what recovery found. */
+  restore(found: Restored): void {
+    const { segments, logStartOffset, endOffset, highWatermark } = found;
+    this.#segments.splice(0, this.#segments.length, ...segments);
+    this.#logStartOffset = logStartOffset;
+    this.#logStartBeingMoved = logStartOffset;
+    this.#logEndOffset = endOffset;
+    this.#acked = { segment: this.active, place: { ...this.active.end, offset: endOffset } };
+    this.#highWatermark = Math.min(Math.max(highWatermark, logStartOffset), endOffset);
+    if (bugs.wrongHighWatermark) this.#highWatermark = endOffset;
+    this.producers.restored(found.snapshotOffset);
   }
 
-  /** A segment of this partition that is not in its list yet. */
-  newSegment(baseOffset: number): Segment {
-    return new Segment(this.directory, baseOffset);
-  }
-
-  /** What recovery found. */
-  restore(found: {
-    readonly segments: readonly Segment[];
-    readonly logStartOffset: number;
-    readonly endOffset: number;
-    readonly highWatermark: number;
-  }): void {
-    this.segments.splice(0, this.segments.length, ...found.segments);
-    this.logStartOffset = found.logStartOffset;
-    this.#logStartBeingMoved = found.logStartOffset;
-    this.#logEndOffset = found.endOffset;
-    this.ackedEndOffset = found.endOffset;
-    this.ackedSegment = this.active;
-    this.ackedPosition = this.active.sizeBytes;
-    this.highWatermark = Math.min(
-      Math.max(found.highWatermark, found.logStartOffset),
-      found.endOffset,
-    );
-    if (bugs.wrongHighWatermark) this.highWatermark = found.endOffset;
-    this.completedProducers.copyFrom(this.producers);
+  /** The recovery points say this of the partition from now on. */
+  checkpointed(point: RecoveryPoint): void {
+    this.#lastPoint = point;
   }
 
   append(batch: AppendBatch, leaderEpoch: number, done: AppendDone): Appended {
     this.#checkAppend(batch, leaderEpoch);
     const { info } = batch;
-    const duplicate = this.producers.check(info);
+    const duplicate = this.producers.latest.check(info);
     if (duplicate !== undefined) {
       this.#queueMarker(done);
       const { baseOffset, appendTimeMs } = duplicate;
       const lastOffset = baseOffset + info.lastOffsetDelta;
       return { baseOffset, lastOffset, appendTimeMs, duplicate: true };
     }
-    const { context } = this.#owner;
-    const appendTimeMs = context.env.clock.wallMs();
+    const appendTimeMs = this.#owner.context.env.clock.wallMs();
     const baseOffset = this.#logEndOffset;
     const lastOffset = baseOffset + info.lastOffsetDelta;
     const fields = { baseOffset, leaderEpoch, appendTimeMs, bodyCrc: batch.bodyCrc };
     const prefix = encodeStoredPrefix(fields, batch.body.length);
+    const segment = this.#segmentFor(prefix.length + batch.body.length, lastOffset, appendTimeMs);
     this.epochs.assign(leaderEpoch, baseOffset);
-    const producer = this.producers.record(info, baseOffset, appendTimeMs);
-    this.#queueBatch(batch, fields, prefix, lastOffset, producer, done);
+    const producer = this.producers.latest.record(info, baseOffset, appendTimeMs);
+    this.#queueBatch(segment, batch, fields, prefix, lastOffset, producer, done);
     return { baseOffset, lastOffset, appendTimeMs, duplicate: false };
   }
 
@@ -182,8 +257,8 @@ export class Partition implements PartitionLog {
 
   updateHighWatermark(value: number): void {
     const end = bugs.wrongHighWatermark ? this.#logEndOffset : Math.min(value, this.#logEndOffset);
-    if (end <= this.highWatermark) return;
-    this.highWatermark = end;
+    if (end <= this.#highWatermark) return;
+    this.#highWatermark = end;
     this.notify();
   }
 
@@ -203,8 +278,11 @@ export class Partition implements PartitionLog {
         ? { chunks: [], bytes: 0, nextOffset: offset }
         : this.#tail.read(offset, endOffset, maxBytes);
     if (offset < endOffset) this.#owner.context.observer.onTailCache?.(found !== undefined);
-    return found === undefined ? undefined : this.#result(found);
+    if (found === undefined) return undefined;
+    const { highWatermark, logStartOffset } = this;
+    return { ...found, highWatermark, logStartOffset };
   }
+
   offsetForTimestamp(timestampMs: number): Promise<TimestampOffset | undefined> {
     return this.#reader.offsetForTimestamp(timestampMs);
   }
@@ -220,60 +298,63 @@ export class Partition implements PartitionLog {
 
   async advanceLogStart(offset: number): Promise<void> {
     this.#refuseUnlessOnline();
-    if (offset > this.highWatermark) {
-      throw errors.pastHighWatermark(this.name, offset, this.highWatermark);
-    }
-    await this.moveLogStart(offset);
-    await this.dropBelowLogStart();
+    await this.#changes.run(async () => {
+      this.#refuseUnlessOnline();
+      if (offset > this.#highWatermark) {
+        throw errors.pastHighWatermark(this.name, offset, this.#highWatermark);
+      }
+      await this.#moveLogStart(offset);
+      await this.#dropBelowLogStart();
+    });
   }
 
   async truncateTo(offset: number): Promise<void> {
     this.#refuseUnlessOnline();
-    assert(offset >= this.logStartOffset, "truncation stays above the log start");
-    assert(!this.#truncating, "one truncation at a time");
+    assert(offset >= this.#logStartOffset, "truncation stays above the log start");
+    // Nothing is appended until everything is done, whatever waits in between.
     this.#truncating = true;
     try {
-      await this.#marker();
-      if (offset >= this.#logEndOffset) return;
-      const cut = await this.#reader.batchAt(offset);
-      await this.#control(entryKinds.truncate, cut.offset, 0, () => this.#cut(cut));
-      // Recovery takes nothing after a truncation from the segments. So it must be behind the recovery
-      // point before anything follows that the journal does not hold.
-      if (this.config.flushPolicy !== "commit") await this.#owner.checkpoint();
+      await this.#changes.run(() => this.#truncate(offset));
+      // Recovery takes nothing behind a truncation from the segments. So a recovery point must cover it
+      // before anything follows that the journal does not hold.
+      if (this.#config.flushPolicy !== "commit") await this.#owner.checkpoint();
     } finally {
       this.#truncating = false;
     }
   }
 
   updateConfig(config: LogConfig): void {
-    const weaker = this.config.flushPolicy !== "commit" && config.flushPolicy === "commit";
-    this.config = config;
-    // What was acknowledged from the page cache is not in the journal: until a checkpoint has fsynced
-    // it, rounds fsync the segments themselves, so that the journal never has a batch without those before it.
-    if (!weaker || this.syncDirectly) return;
-    this.syncDirectly = true;
+    const before = this.#config;
+    this.#config = usable(config);
+    const { retentionMs, retentionBytes, retentionEnabled } = config;
+    if (
+      retentionMs !== before.retentionMs ||
+      retentionBytes !== before.retentionBytes ||
+      retentionEnabled !== before.retentionEnabled
+    ) {
+      this.#retentionAsked = true;
+    }
+    const journalled = config.flushPolicy === "commit";
+    if ((before.flushPolicy === "commit") === journalled) return;
+    // Until a checkpoint has covered what was appended under the old policy.
+    if (journalled) this.#syncDirectly = true;
+    else this.#journalAnyway = true;
     this.flush().then(
       () => {
-        this.syncDirectly = false;
+        if (journalled === (this.#config.flushPolicy === "commit")) this.#policySettled();
       },
+      // A failed checkpoint leaves the stronger promise in force.
       () => {},
     );
   }
 
-  async runRetention(): Promise<number> {
-    if (this.state.kind !== "online" || this.deleted) return 0;
-    const nowMs = this.#owner.context.env.clock.wallMs();
-    this.producers.expire(nowMs - this.config.producerExpiryMs);
-    this.completedProducers.expire(nowMs - this.config.producerExpiryMs);
-    this.#rollIfOld(nowMs);
-    const { startOffset, roll } = await retentionStart(
-      this,
-      (segment) => this.#reader.maxTimestampOf(segment),
-      nowMs,
-    );
-    if (roll && this.active.endOffset === startOffset) this.#roll();
-    if (startOffset > this.logStartOffset) await this.moveLogStart(startOffset);
-    return this.dropBelowLogStart();
+  #policySettled(): void {
+    this.#syncDirectly = false;
+    this.#journalAnyway = false;
+  }
+
+  runRetention(): Promise<number> {
+    return this.#changes.run(() => this.#retain());
   }
 
   async flush(): Promise<void> {
@@ -285,7 +366,7 @@ export class Partition implements PartitionLog {
   async finishIndexes(): Promise<void> {
     if (this.active.sizeBytes === 0 || !this.active.created) return;
     try {
-      await this.exclusively(() => finishIndex(this.#owner.context, this, this.active));
+      await this.fileWork(() => finishIndex(this.#owner.context, this, this.active));
     } catch (thrown) {
       if (!hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) throw thrown;
       this.takeOffline(thrown.message);
@@ -294,33 +375,35 @@ export class Partition implements PartitionLog {
 
   /** Fsyncs what was written, when the flush policy is `interval` and the interval has passed. */
   async flushIfDue(nowMs: number): Promise<void> {
-    const { flushPolicy, flushIntervalMs } = this.config;
-    if (flushPolicy !== "interval" || this.state.kind !== "online" || this.deleted) return;
+    const { flushPolicy, flushIntervalMs } = this.#config;
+    if (flushPolicy !== "interval" || this.#state.kind !== "online" || this.#deleted) return;
     if (nowMs - this.#lastFlushMs < flushIntervalMs) return;
     this.#lastFlushMs = nowMs;
-    this.flushing = true;
+    this.#flushing = true;
     try {
-      await this.exclusively(() => this.#syncFiles());
+      await this.fileWork(() => this.#syncFiles());
     } finally {
-      this.flushing = false;
+      this.#flushing = false;
     }
   }
 
-  async #syncFiles(): Promise<void> {
-    const { context } = this.#owner;
-    for (const segment of [...this.segments]) {
-      if (!segment.dirty || !segment.created) continue;
-      segment.dirty = false;
-      await context.files.with(segment.path, false, (file) => file.sync());
-    }
-    await this.syncDirectory();
+  /** Runs a change of the partition's files after all that were asked for before. It must not wait for the
+   * commit loop or for a checkpoint. */
+  fileWork<T>(work: () => Promise<T>): Promise<T> {
+    return this.#fileWork.run(work);
   }
 
-  /** Fsyncs the names in the directory, if they changed. Only under `exclusively`. */
-  async syncDirectory(): Promise<void> {
-    if (!this.directoryDirty || bugs.noDirectoryFsync) return;
-    this.directoryDirty = false;
-    await this.#owner.context.env.disk.syncDirectory(this.directory);
+  /** Resolves once no change and no work on files is under way. */
+  async settled(): Promise<void> {
+    await this.#changes.run(async () => {});
+    await this.#fileWork.run(async () => {});
+  }
+
+  /** Fsyncs the names in the directory, if they changed. Only as file work. */
+  async syncNames(): Promise<void> {
+    if (bugs.noDirectoryFsync) return;
+    const { disk } = this.#owner.context.env;
+    await this.names.settle(() => disk.syncDirectory(this.directory));
   }
 
   /** Calls the listeners, each at most twice in a row: they may raise the high watermark. */
@@ -332,96 +415,97 @@ export class Partition implements PartitionLog {
     this.#notifying = true;
     do {
       this.#notifyAgain = false;
-      for (const listener of this.#listeners) listener();
+      for (const listener of this.#listeners) {
+        try {
+          listener();
+        } catch (thrown) {
+          this.#calledOut(thrown);
+        }
+      }
     } while (this.#notifyAgain);
     this.#notifying = false;
   }
 
-  /** Damage was met: nothing is served any more. */
-  takeOffline(reason: string): void {
-    if (this.state.kind === "offline") return;
-    this.state = { kind: "offline", reason };
-    this.#owner.context.env.logger.error(
-      { topic: this.topic, partition: this.partition, reason },
-      "partition is offline",
-    );
+  /** Damage was met: nothing is served any more, now and after a restart. `recorded`: the `offline` file
+   * says so already. */
+  takeOffline(reason: string, recorded = false): void {
+    if (this.#state.kind === "offline") return;
+    this.#state = { kind: "offline", reason };
+    const { disk, logger } = this.#owner.context.env;
+    const { topic, partition } = this;
+    logger.error({ topic, partition, reason }, "partition is offline");
     this.#tail.clear();
+    this.#offlineRecord = recorded
+      ? Promise.resolve(true)
+      : keepOffline(disk, this.directory, reason).then(
+          () => true,
+          (thrown: unknown) => {
+            const text = "the offline file cannot be written: the recovery points keep the reason";
+            logger.error({ topic, partition, err: thrown }, text);
+            return false;
+          },
+        );
     this.notify();
+  }
+
+  /** Why the partition is offline, if its directory could not keep it; "" otherwise. Damage must be known
+   * to the next start before the journal moves on. */
+  async unrecordedOfflineReason(): Promise<string> {
+    if (this.#offlineRecord === undefined || (await this.#offlineRecord)) return "";
+    return this.#state.kind === "offline" ? this.#state.reason : "";
   }
 
   /** The disk failed: no more appends. */
   stop(reason: string): void {
-    if (this.state.kind !== "online") return;
-    this.state = { kind: "stopped", reason };
+    if (this.#state.kind !== "online") return;
+    this.#state = { kind: "stopped", reason };
     this.notify();
   }
 
-  /** Journals the end of the partition; no more appends from here on. */
+  /** Ends the partition, durably in the journal: nothing is served or appended from here on. Resolves once
+   * the changes that were under way are over. */
   async markDeleted(): Promise<void> {
-    if (this.state.kind === "online") {
-      const recorded = this.#control(entryKinds.deleted, 0, 0);
-      this.deleted = true;
-      await recorded;
-    }
-    this.deleted = true;
-    this.state = { kind: "offline", reason: "the partition was deleted" };
+    const first = !this.#deleted;
+    this.#deleted = true;
     this.#tail.clear();
+    await this.#changes.run(async () => {
+      if (first) await this.#control(entryKinds.deleted, 0, 0).catch(() => {});
+    });
+    this.#state = { kind: "offline", reason: "the partition was deleted" };
     this.notify();
   }
 
-  /** Raises the log start, durably before it resolves. */
-  async moveLogStart(offset: number): Promise<void> {
-    if (offset <= this.#logStartBeingMoved) {
-      await this.#marker();
-      return;
-    }
-    this.#logStartBeingMoved = offset;
-    await this.#control(entryKinds.logStart, offset, 0);
+  /** Deletes the segments that lie wholly below the log start. After a crash, which may bring back what
+   * retention had removed. */
+  dropBelowLogStart(): Promise<number> {
+    return this.#changes.run(() => this.#dropBelowLogStart());
   }
 
-  /** Deletes the segments that lie wholly below the log start; returns how many. */
-  async dropBelowLogStart(): Promise<number> {
-    this.#moveAckedOn();
-    let count = 0;
-    for (const segment of this.segments) {
-      if (segment === this.ackedSegment || segment.endOffset > this.logStartOffset) break;
-      count += 1;
+  /** Offset up to which `limit` lets a reader see. Throws for an offset that is not in the log. */
+  readEnd(offset: number, limit: ReadLimit): number {
+    if (this.#deleted) throw errors.changing(this.name, "deleted");
+    if (this.#state.kind === "offline") throw errors.offline(this.name, this.#state.reason);
+    if (offset < this.#logStartOffset || offset > this.#logEndOffset) {
+      throw errors.outOfRange(this.name, offset, this.#logStartOffset, this.#logEndOffset);
     }
-    const dropped = this.segments.splice(0, count);
-    const drop = (): Promise<void> => dropSegments(this.#owner.context, this, dropped);
-    if (dropped.length > 0) await this.exclusively(drop);
-    return dropped.length;
-  }
-
-  /** Runs changes of index files one after another. */
-  async exclusively<T>(run: () => Promise<T>): Promise<T> {
-    const before = this.#exclusive;
-    const mine = Promise.withResolvers<void>();
-    this.#exclusive = mine.promise;
-    await before;
-    try {
-      return await run();
-    } finally {
-      mine.resolve();
-    }
-  }
-
-  /** A segment that is wholly acknowledged and no longer active is not where the end lies. */
-  #moveAckedOn(): void {
-    const index = this.segments.indexOf(this.ackedSegment);
-    const next = this.segments[index + 1];
-    if (next === undefined || this.ackedPosition !== this.ackedSegment.sizeBytes) return;
-    this.ackedSegment = next;
-    this.ackedPosition = 0;
+    return limit === "high_watermark" ? this.#highWatermark : this.#logEndOffset;
   }
 
   #checkAppend(batch: AppendBatch, leaderEpoch: number): void {
     this.#refuseUnlessOnline();
     const { context } = this.#owner;
     if (leaderEpoch < this.epochs.latest) throw this.#fenced(leaderEpoch);
-    const bytes = batch.body.length;
+    const bytes = batch.body.length + batchOverheadBytes;
+    const offsets = batch.info.lastOffsetDelta + 1;
+    if (!(offsets >= 1 && offsets <= relativeOffsetMax)) {
+      throw errors.tooManyOffsets(offsets, relativeOffsetMax);
+    }
+    if (this.#logEndOffset + offsets > Number.MAX_SAFE_INTEGER) {
+      throw errors.noOffsetsLeft(this.name, this.#logEndOffset);
+    }
     if (context.diskFull) throw errors.diskFull(context.config.diskReserveBytes);
-    if (bytes + 64 > context.committer.payloadBytesMax) throw errors.tooLarge(bytes);
+    const bytesMax = Math.min(context.committer.payloadBytesMax, segmentBytesMax);
+    if (bytes > bytesMax) throw errors.tooLarge(bytes);
     const { pendingBytes } = context.committer;
     if (pendingBytes > 0 && pendingBytes + bytes > context.config.pendingBytesMax) {
       throw errors.tooMuchPending(pendingBytes);
@@ -429,30 +513,17 @@ export class Partition implements PartitionLog {
   }
 
   #refuseUnlessOnline(): void {
-    if (this.deleted) throw errors.changing(this.name, "deleted");
+    if (this.#deleted) throw errors.changing(this.name, "deleted");
     if (this.#truncating) throw errors.changing(this.name, "truncated");
-    if (this.state.kind !== "online") throw errors.noWrites(this.name, this.state);
+    if (this.#state.kind !== "online") throw errors.noWrites(this.name, this.#state);
   }
 
   #fenced(leaderEpoch: number): MillraceError {
     return errors.fenced(this.name, leaderEpoch, this.epochs.latest);
   }
 
-  /** Offset up to which `limit` lets a reader see. Throws for an offset that is not in the log. */
-  readEnd(offset: number, limit: ReadLimit): number {
-    if (this.state.kind === "offline") throw errors.offline(this.name, this.state.reason);
-    if (offset < this.logStartOffset || offset > this.#logEndOffset) {
-      throw errors.outOfRange(this.name, offset, this.logStartOffset, this.#logEndOffset);
-    }
-    return limit === "high_watermark" ? this.highWatermark : this.#logEndOffset;
-  }
-
-  #result(found: { chunks: readonly Uint8Array[]; bytes: number; nextOffset: number }): ReadResult {
-    const { highWatermark, logStartOffset } = this;
-    return { ...found, highWatermark, logStartOffset };
-  }
-
   #queueBatch(
+    segment: Segment,
     batch: AppendBatch,
     fields: HeaderFields,
     prefix: Buffer,
@@ -462,107 +533,124 @@ export class Partition implements PartitionLog {
   ): void {
     const { context } = this.#owner;
     const { body, info } = batch;
+    const { baseOffset, appendTimeMs } = fields;
+    const { maxTimestampMs } = info;
     const bytes = prefix.length + body.length;
-    const segment = this.#segmentFor(bytes, lastOffset, fields.appendTimeMs);
-    const position = segment.sizeBytes;
-    segment.append(lastOffset, bytes, info.maxTimestampMs, this.config.indexIntervalBytes);
-    this.#logEndOffset = lastOffset + 1;
-    const { baseOffset } = fields;
+    const { indexIntervalBytes } = this.#config;
+    const taken = { lastOffset, bytes, maxTimestampMs, appendTimeMs };
+    const position = segment.append(taken, indexIntervalBytes);
+    const place = { offset: lastOffset + 1, position: position + bytes };
+    this.#logEndOffset = place.offset;
+    context.retentionClock.observe(maxTimestampMs);
     this.#tail.push({ baseOffset, lastOffset, prefix, body });
     const chunks = [prefix, body];
-    const journalled = this.config.flushPolicy === "commit";
     // Behind the header's CRC stand the body's field (5 bytes), the body's tag and its length.
     const headerCrcAt = prefix.length - varintBytes(body.length) - 10;
+    const headerCrc = prefix.readUInt32LE(headerCrcAt);
+    const journalled = this.#config.flushPolicy === "commit" || this.#journalAnyway;
+    const { topicId, partition } = this;
+    const entry: JournalEntry = {
+      kind: entryKinds.batch,
+      topicId,
+      partition,
+      value: baseOffset,
+      aux: headerCrc,
+      payload: chunks,
+      payloadBytes: bytes,
+    };
     context.committer.add({
       target: this,
       write: { segment, position, chunks, bytes },
-      ...(journalled
-        ? {
-            entry: this.#entry(
-              entryKinds.batch,
-              baseOffset,
-              prefix.readUInt32LE(headerCrcAt),
-              chunks,
-              bytes,
-            ),
-          }
-        : {}),
+      ...(journalled ? { entry } : {}),
       complete: () => {
-        this.ackedEndOffset = lastOffset + 1;
-        this.ackedSegment = segment;
-        this.ackedPosition = position + bytes;
-        if (producer !== undefined) this.completedProducers.adopt(info.producerId, producer);
-        done(undefined);
+        this.#acked = { segment, place };
+        if (producer !== undefined) this.producers.adopt(info.producerId, producer);
+        this.#finish(done, undefined);
       },
-      fail: done,
+      fail: (error) => this.#finish(done, error),
     });
+    if (segment.index.fresh.length >= freshRowsMax) this.#writeRows(segment);
   }
 
-  #entry(
-    kind: JournalEntry["kind"],
-    value: number,
-    aux: number,
-    payload: readonly Uint8Array[] = [],
-    payloadBytes = 0,
-  ): JournalEntry {
-    const { topicId, partition } = this;
-    return { kind, topicId, partition, value, aux, payload, payloadBytes };
+  /** Index rows must not gather in memory until the next checkpoint. Nothing relies on them. */
+  #writeRows(segment: Segment): void {
+    if (this.#rowsBeingWritten) return;
+    this.#rowsBeingWritten = true;
+    const { context } = this.#owner;
+    this.fileWork(async () => {
+      await context.writes.written(segment);
+      if (!this.#segments.includes(segment) || !segment.created) return;
+      await persistIndex(context, this, segment, false);
+    })
+      .catch((thrown: unknown) => {
+        context.env.logger.debug({ err: thrown, path: segment.path }, "index rows wait");
+      })
+      .finally(() => {
+        this.#rowsBeingWritten = false;
+      });
   }
 
-  /** The segment that takes `bytes` more; a new one where the rules of semantics 2.2 ask for it. */
+  /** The segment that takes `bytes` more; a new one where the active one is full or old. */
   #segmentFor(bytes: number, lastOffset: number, nowMs: number): Segment {
-    let segment = this.active;
-    const full =
-      segment.sizeBytes + bytes > Math.min(this.config.segmentBytes, segmentBytesHardMax);
-    const old =
-      segment.firstAppendMs !== undefined && nowMs - segment.firstAppendMs > this.config.segmentMs;
-    const far = lastOffset - segment.baseOffset > relativeOffsetMax;
-    if (segment.sizeBytes > 0 && (full || old || far)) segment = this.#roll();
-    segment.firstAppendMs ??= nowMs;
-    return segment;
+    const { active } = this;
+    const { segmentBytes } = this.#config;
+    const roll = !active.fits(bytes, lastOffset, segmentBytes) || this.#isOld(active, nowMs);
+    return roll ? this.#roll() : active;
+  }
+
+  #isOld(segment: Segment, nowMs: number): boolean {
+    const { firstAppendMs = nowMs, sizeBytes } = segment;
+    return sizeBytes > 0 && nowMs - firstAppendMs > this.#config.segmentMs;
   }
 
   #roll(): Segment {
     const segment = new Segment(this.directory, this.#logEndOffset);
-    this.segments.push(segment);
+    this.#segments.push(segment);
+    this.producers.rolled(this.#logEndOffset);
     this.#owner.context.observer.onRoll?.();
     return segment;
-  }
-
-  #rollIfOld(nowMs: number): void {
-    const { firstAppendMs = nowMs, sizeBytes } = this.active;
-    if (sizeBytes > 0 && nowMs - firstAppendMs > this.config.segmentMs) this.#roll();
   }
 
   #queueMarker(done: AppendDone): void {
     this.#owner.context.committer.add({
       target: this,
-      complete: () => done(undefined),
-      fail: done,
+      complete: () => this.#finish(done, undefined),
+      fail: (error) => this.#finish(done, error),
     });
   }
 
+  /** Resolves once everything that was appended counts. */
   #marker(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#queueMarker((error) => (error === undefined ? resolve() : reject(error)));
     });
   }
 
-  /** Journals a change that is no batch. `effect` changes files once the journal has it. */
+  /** Journals a change that is no batch. `apply` runs once the journal has it, before anything else of the
+   * partition counts. */
   #control(
     kind: JournalEntry["kind"],
     value: number,
     aux: number,
-    effect?: () => Promise<void>,
+    apply: () => void = () => {},
   ): Promise<void> {
     const unjournalled = kind === entryKinds.truncate && bugs.truncationNotJournalled;
+    const { topicId, partition } = this;
+    const entry: JournalEntry = {
+      kind,
+      topicId,
+      partition,
+      value,
+      aux,
+      payload: [],
+      payloadBytes: 0,
+    };
     return new Promise((resolve, reject) => {
       this.#owner.context.committer.add({
         target: this,
-        ...(unjournalled ? {} : { entry: this.#entry(kind, value, aux) }),
-        ...(effect === undefined ? {} : { effect }),
+        ...(unjournalled ? {} : { entry }),
         complete: () => {
-          if (kind === entryKinds.logStart) this.#applyLogStart(value);
+          apply();
           resolve();
         },
         fail: reject,
@@ -570,31 +658,184 @@ export class Partition implements PartitionLog {
     });
   }
 
-  #applyLogStart(offset: number): void {
-    if (offset <= this.logStartOffset) return;
-    this.logStartOffset = offset;
-    this.epochs.truncateFromStart(offset);
-    this.producers.dropBelow(offset);
-    this.completedProducers.dropBelow(offset);
+  #finish(done: AppendDone, error: Error | undefined): void {
+    try {
+      done(error);
+    } catch (thrown) {
+      this.#calledOut(thrown);
+    }
   }
 
-  /** Takes back everything from a batch on: memory and files. The journal has it already. */
-  async #cut(cut: { readonly offset: number; readonly position: number }): Promise<void> {
-    const keep = this.segments.findLastIndex((segment) => segment.baseOffset <= cut.offset);
-    const segment = must(this.segments[keep], "segment of a truncation");
-    const dropped = this.segments.splice(keep + 1);
+  /** A callback threw. A mistake of the caller's is not a failure of the disk. */
+  #calledOut(thrown: unknown): void {
+    const { topic, partition } = this;
+    this.#owner.context.env.logger.error(
+      { topic, partition, err: thrown },
+      "a callback of the log threw: this is a mistake in the server",
+    );
+  }
+
+  async #truncate(wanted: number): Promise<void> {
+    await this.#marker();
+    const offset = Math.max(wanted, this.#logStartOffset);
+    const atEnd = offset === this.#logEndOffset && (this.epochs.latestStart ?? -1) >= offset;
+    if (offset >= this.#logEndOffset && !atEnd) return;
+    const cut = atEnd ? this.active.end : await this.#reader.placeOf(offset);
+    let cutting: Promise<void> | undefined;
+    await this.#control(entryKinds.truncate, cut.offset, 0, () => {
+      cutting = this.#cutTo(cut);
+    });
+    await cutting;
+  }
+
+  /**
+   * Takes back everything from a batch on. The memory follows at once, so that a checkpoint sees the new
+   * end together with the round of the truncation; the files follow as file work, before any checkpoint
+   * can claim them. The commit loop does not wait for it.
+   */
+  #cutTo(cut: Place): Promise<void> {
+    const keep = this.#segments.findLastIndex(({ baseOffset }) => baseOffset <= cut.offset);
+    const segment = must(this.#segments[keep], "segment of a truncation");
+    const dropped = this.#segments.splice(keep + 1);
+    segment.cutTo(cut);
+    // A log that is cut below its start begins again there.
+    const end = Math.max(cut.offset, this.#logStartOffset);
+    if (end > cut.offset) this.#segments.push(new Segment(this.directory, end));
+    this.#cuts += 1;
     this.#tail.clear();
+    this.#logEndOffset = end;
+    this.#acked = { segment: this.active, place: { ...this.active.end, offset: end } };
+    this.#highWatermark = Math.min(this.#highWatermark, end);
+    this.epochs.truncateFromEnd(end);
+    this.producers.cut(end);
+    return this.fileWork(() => this.#cutFiles(segment, dropped, end));
+  }
+
+  /** The journal has the truncation: it must happen, however long the disk has no room. */
+  async #cutFiles(segment: Segment, dropped: readonly Segment[], end: number): Promise<void> {
+    const { context, failed } = this.#owner;
+    for (;;) {
+      try {
+        await cutFiles(context, this, segment, dropped);
+        this.names.changed();
+        await this.producers.rebuild(context, this.directory, this.#segments, end);
+        return;
+      } catch (thrown) {
+        if (hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) {
+          this.takeOffline(thrown.message);
+          throw thrown;
+        }
+        if (!isPassing(thrown)) {
+          const error = storageError(`${segment.path} cannot be cut`, thrown);
+          failed(error);
+          throw error;
+        }
+        await context.env.clock.sleep(retryMs);
+      }
+    }
+  }
+
+  async #retain(): Promise<number> {
+    if (this.#state.kind !== "online" || this.#deleted || this.#truncating) return 0;
     const { context } = this.#owner;
-    await this.exclusively(() => truncateFiles(context, this, segment, cut, dropped));
-    await dropSnapshotsAbove(context.env.disk, this.directory, cut.offset);
-    await rebuildProducers(context, this, cut.offset);
-    // One synchronous step: a checkpoint must not see the new end with the old producers.
-    this.#logEndOffset = cut.offset;
-    this.ackedEndOffset = cut.offset;
-    this.ackedSegment = segment;
-    this.ackedPosition = cut.position;
-    this.highWatermark = Math.min(this.highWatermark, cut.offset);
-    this.epochs.truncateFromEnd(cut.offset);
-    this.completedProducers.copyFrom(this.producers);
+    const { clock } = context.env;
+    if (this.#isOld(this.active, clock.wallMs())) this.#roll();
+    const nowMs = context.retentionClock.read();
+    if (nowMs !== undefined) this.producers.expire(nowMs - this.#config.producerExpiryMs);
+    const plan = await planRetention(
+      this,
+      (segment, now) => this.#reader.ageTimeOf(segment, now),
+      nowMs,
+    );
+    if (this.#mustAnnounce(plan)) return 0;
+    const { startOffset } = plan;
+    // Nothing was appended to the active segment meanwhile: it is all too old.
+    if (plan.roll && this.active.endOffset === startOffset) this.#roll();
+    if (startOffset > this.#logStartOffset) await this.#moveLogStart(startOffset);
+    return this.#dropBelowLogStart();
+  }
+
+  /** Says what would go, and leaves it to the next round, unless somebody asked for it. */
+  #mustAnnounce(plan: { startOffset: number; oldBytes: number; roll: boolean }): boolean {
+    const { sizeBytes } = this;
+    const asked = this.#retentionAsked;
+    this.#retentionAsked = false;
+    const announced = this.#announcedStart;
+    this.#announcedStart = undefined;
+    if (!isUnusual(plan, sizeBytes)) return false;
+    if (asked || (announced !== undefined && plan.startOffset <= announced)) return false;
+    this.#announcedStart = plan.startOffset;
+    const { topic, partition, logStartOffset } = this;
+    this.#owner.context.env.logger.warn(
+      {
+        topic,
+        partition,
+        from_offset: logStartOffset,
+        to_offset: plan.startOffset,
+        bytes: plan.oldBytes,
+        retention_ms: this.#config.retentionMs,
+      },
+      "more than half of a partition is too old: the next check of retention deletes it",
+    );
+    return true;
+  }
+
+  /** Raises the log start, durably before it resolves. */
+  async #moveLogStart(offset: number): Promise<void> {
+    if (offset <= this.#logStartBeingMoved) {
+      await this.#marker();
+      return;
+    }
+    this.#logStartBeingMoved = offset;
+    await this.#control(entryKinds.logStart, offset, 0, () => this.#applyLogStart(offset));
+  }
+
+  #applyLogStart(offset: number): void {
+    if (offset <= this.#logStartOffset) return;
+    this.#logStartOffset = offset;
+    this.epochs.truncateFromStart(offset);
+    this.#moveAckedOn();
+  }
+
+  /** A segment that counts as a whole and is no longer active is not where the end lies: recovery points
+   * must not name a segment that goes. */
+  #moveAckedOn(): void {
+    const { segment, place } = this.#acked;
+    const next = this.#segments[this.#segments.indexOf(segment) + 1];
+    if (next === undefined || place.position !== segment.sizeBytes) return;
+    this.#acked = { segment: next, place: { offset: place.offset, position: 0 } };
+  }
+
+  async #dropBelowLogStart(): Promise<number> {
+    this.#moveAckedOn();
+    let count = 0;
+    for (const segment of this.#segments) {
+      if (segment === this.#acked.segment || segment.endOffset > this.#logStartOffset) break;
+      count += 1;
+    }
+    const dropped = this.#segments.splice(0, count);
+    if (dropped.length > 0) {
+      await this.fileWork(() => dropSegments(this.#owner.context, this, dropped));
+    }
+    return dropped.length;
+  }
+
+  async #syncFiles(): Promise<void> {
+    const { context } = this.#owner;
+    for (const segment of [...this.#segments]) {
+      if (!segment.created) continue;
+      const sync = (): Promise<void> => context.files.with(segment, (file) => file.sync());
+      await segment.durability.settle(sync);
+    }
+    await this.syncNames();
   }
 }
+
+/** Most bytes that the log puts before a body. */
+const batchOverheadBytes = 64;
+
+/** A configuration without values that are valid and ruinous. */
+const usable = (config: LogConfig): LogConfig => ({
+  ...config,
+  indexIntervalBytes: Math.min(config.indexIntervalBytes, indexIntervalBytesMax),
+});

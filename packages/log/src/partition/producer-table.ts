@@ -1,15 +1,22 @@
-/** Idempotence: what a partition remembers of its producers (semantics 2.3, KIP-98). */
-import { create } from "@bufbuild/protobuf";
+/**
+ * Idempotence: what a partition remembers of its producers (KIP-98). Derived from the history of the log,
+ * not from its beginning: deleting old records makes no producer unknown (KIP-360).
+ */
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import { type ProducerSnapshot, ProducerSnapshotSchema } from "@millrace/proto/storage";
 import type { BodyInfo } from "@millrace/record";
+import { Durability } from "../files/durability.ts";
 
 /** Batches that a retry may repeat; also the bound of requests in flight (Kafka's five). */
 export const batchesKept = 5;
+/**
+ * Most producers that a partition remembers. Beyond it the one that has been idle longest is forgotten:
+ * a client that makes up producer ids must not fill the memory.
+ */
+export const producersMax = 65_536;
 /** Sequences wrap from 2^31-1 to 0. */
 const sequenceCount = 2 ** 31;
 
-interface RememberedBatch {
+export interface RememberedBatch {
   readonly baseSequence: number;
   readonly lastSequence: number;
   readonly baseOffset: number;
@@ -34,11 +41,16 @@ const lastSequenceOf = (info: BodyInfo): number =>
 
 const refuse = (code: ErrorCode, what: string): MillraceError => new MillraceError(code, what);
 
-/** Producers by id. Derived from the log alone. */
+/** Producers by id, in the order of their last batches. */
 export class ProducerTable {
   readonly #producers = new Map<number, Producer>();
-  /** Changed since the last snapshot. */
-  dirty = false;
+  readonly #producersMax: number;
+  /** Of everything in the table, by a snapshot. */
+  readonly durability = new Durability();
+
+  constructor(most = producersMax) {
+    this.#producersMax = most;
+  }
 
   get size(): number {
     return this.#producers.size;
@@ -104,15 +116,21 @@ export class ProducerTable {
 
   /** Takes a producer as another table has it. */
   adopt(id: number, producer: Producer): void {
+    this.#producers.delete(id);
     this.#producers.set(id, producer);
-    this.dirty = true;
+    this.durability.changed();
+    if (this.#producers.size <= this.#producersMax) return;
+    for (const idle of this.#producers.keys()) {
+      this.#producers.delete(idle);
+      return;
+    }
   }
 
   /** Replaces everything by what another table holds. */
   copyFrom(other: ProducerTable): void {
     this.#producers.clear();
     for (const [id, producer] of other.#producers) this.#producers.set(id, producer);
-    this.dirty = true;
+    this.durability.changed();
   }
 
   /** Forgets producers idle since before `beforeMs`. */
@@ -122,59 +140,20 @@ export class ProducerTable {
     }
   }
 
-  /** Forgets producers all of whose remembered batches lie below the log start. */
-  dropBelow(logStartOffset: number): void {
-    for (const [id, { batches }] of this.#producers) {
-      if ((batches.at(-1)?.baseOffset ?? 0) < logStartOffset) this.#remove(id);
-    }
+  /** Every producer, in the order of their last batches: what a snapshot holds. */
+  entries(): readonly (readonly [number, Producer])[] {
+    return [...this.#producers];
   }
 
-  clear(): void {
-    if (this.#producers.size > 0) this.dirty = true;
+  /** Replaces everything by the entries of another table or a snapshot. */
+  replace(entries: Iterable<readonly [number, Producer]>): void {
     this.#producers.clear();
-  }
-
-  /** What goes to disk, in order of producer id. */
-  snapshot(offset: number): ProducerSnapshot {
-    const ids = [...this.#producers.keys()].sort((a, b) => a - b);
-    const producers = ids.flatMap((id) => {
-      const producer = this.#producers.get(id);
-      if (producer === undefined) return [];
-      return {
-        producerId: BigInt(id),
-        producerEpoch: producer.epoch,
-        lastAppendTimeMs: BigInt(producer.lastAppendTimeMs),
-        batches: producer.batches.map((batch) => ({
-          baseSequence: batch.baseSequence,
-          lastSequence: batch.lastSequence,
-          baseOffset: BigInt(batch.baseOffset),
-          appendTimeMs: BigInt(batch.appendTimeMs),
-        })),
-      };
-    });
-    return create(ProducerSnapshotSchema, { offset: BigInt(offset), producers });
-  }
-
-  /** Replaces everything by a snapshot. */
-  load(snapshot: ProducerSnapshot): void {
-    this.#producers.clear();
-    for (const entry of snapshot.producers) {
-      this.#producers.set(Number(entry.producerId), {
-        epoch: entry.producerEpoch,
-        lastAppendTimeMs: Number(entry.lastAppendTimeMs),
-        batches: entry.batches.map((batch) => ({
-          baseSequence: batch.baseSequence,
-          lastSequence: batch.lastSequence,
-          baseOffset: Number(batch.baseOffset),
-          appendTimeMs: Number(batch.appendTimeMs),
-        })),
-      });
-    }
-    this.dirty = false;
+    for (const [id, producer] of entries) this.#producers.set(id, producer);
+    this.durability.changed();
   }
 
   #remove(id: number): void {
     this.#producers.delete(id);
-    this.dirty = true;
+    this.durability.changed();
   }
 }

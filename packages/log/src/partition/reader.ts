@@ -4,12 +4,14 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import { bodyCrcMatches, iterateRecords, parseBody, readStored } from "@millrace/record";
 import type { ReadLimit, ReadResult, TimestampOffset } from "../api.ts";
 import type { LogContext } from "../context.ts";
-import { storageError } from "../files/disk-errors.ts";
+import { isTransient, storageError } from "../files/disk-errors.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { segmentOf } from "../segment/files.ts";
 import { damaged } from "../segment/index-cache.ts";
 import { type IndexRow, rowForOffset, rowForTimestamp } from "../segment/index-format.ts";
+import type { Place } from "../segment/place.ts";
 import type { Segment } from "../segment/segment.ts";
+import { errors } from "./errors.ts";
 
 /** Most bytes that the records of a stored batch may inflate to when they are looked at. */
 export const inflatedBytesMax = 256 * 1024 * 1024;
@@ -25,6 +27,8 @@ export interface ReadOwner {
   readonly ackedEndOffset: number;
   readonly ackedSegment: Segment;
   readonly ackedPosition: number;
+  /** Truncations so far. */
+  readonly cuts: number;
   readEnd(offset: number, limit: ReadLimit): number;
   tryReadTail(offset: number, maxBytes: number, limit: ReadLimit): ReadResult | undefined;
   takeOffline(reason: string): void;
@@ -36,6 +40,13 @@ interface Found {
 }
 
 const none: Found = { chunk: Buffer.alloc(0), nextOffset: -1 };
+
+/** Times that a read is begun anew because the log was truncated under it. */
+const attemptsMax = 4;
+/** Age counts from the append time where a record's own time is absent or this far in the future. */
+const futureMsMax = 3_600_000;
+/** Bytes looked through at a time for the batch that holds an offset. */
+const lookBytes = 256 * 1024;
 
 export class PartitionReader {
   readonly #context: LogContext;
@@ -50,14 +61,12 @@ export class PartitionReader {
     const owner = this.#owner;
     const cached = owner.tryReadTail(offset, maxBytes, limit);
     if (cached !== undefined) return cached;
-    const endOffset = Math.min(owner.readEnd(offset, limit), owner.ackedEndOffset);
-    let found = none;
-    if (offset < endOffset) {
+    const found = await this.#guard(offset, limit, () => {
+      const endOffset = Math.min(owner.readEnd(offset, limit), owner.ackedEndOffset);
+      if (offset >= endOffset) return Promise.resolve(none);
       const segment = segmentOf(owner.segments, offset);
-      found = await this.#guard(offset, limit, () =>
-        this.#readSegment(segment, offset, endOffset, maxBytes),
-      );
-    }
+      return this.#readSegment(segment, offset, endOffset, maxBytes);
+    });
     const { highWatermark, logStartOffset } = owner;
     return {
       chunks: found.chunk.length === 0 ? [] : [found.chunk],
@@ -68,8 +77,8 @@ export class PartitionReader {
     };
   }
 
-  /** Base offset and position of the batch that holds `offset`, which must be in the log and on disk. */
-  async batchAt(offset: number): Promise<{ readonly offset: number; readonly position: number }> {
+  /** The place of the batch that holds `offset`, which must be in the log. */
+  async placeOf(offset: number): Promise<Place> {
     const segment = segmentOf(this.#owner.segments, offset);
     const row = await this.#rowFor(segment, (rows) => rowForOffset(rows, offset));
     return this.#walk(segment, row?.position ?? 0, (batch) =>
@@ -87,60 +96,109 @@ export class PartitionReader {
     const owner = this.#owner;
     const startOffset = owner.logStartOffset;
     owner.readEnd(startOffset, "high_watermark");
-    for (const segment of [...owner.segments]) {
-      if (segment.endOffset <= owner.logStartOffset || segment.sizeBytes === 0) continue;
-      if (segment.baseOffset >= owner.highWatermark) return undefined;
-      // The log may begin inside of the segment.
-      const first = Math.max(segment.baseOffset, startOffset);
-      const found = await this.#guard(first, "high_watermark", async () => {
-        if ((await this.maxTimestampOf(segment)) < timestampMs) return undefined;
-        const row = await this.#rowFor(segment, (rows) => rowForTimestamp(rows, timestampMs));
-        return this.#walk(segment, row?.position ?? 0, (batch, body) =>
-          batch.info.maxTimestampMs < timestampMs
-            ? undefined
-            : this.#find(batch, body, timestampMs),
-        );
-      });
-      if (found !== undefined) return found;
-    }
-    return undefined;
+    return this.#guard(startOffset, "high_watermark", async () => {
+      for (const segment of [...owner.segments]) {
+        if (segment.endOffset <= owner.logStartOffset || segment.sizeBytes === 0) continue;
+        if (segment.baseOffset >= owner.highWatermark) return undefined;
+        const found = await this.#findIn(segment, timestampMs);
+        if (found !== undefined) return found;
+      }
+      return undefined;
+    });
+  }
+
+  async #findIn(segment: Segment, timestampMs: number): Promise<TimestampOffset | undefined> {
+    if ((await this.#maxTimestampOf(segment)) < timestampMs) return undefined;
+    const row = await this.#rowFor(segment, (rows) => rowForTimestamp(rows, timestampMs));
+    return this.#walk(segment, row?.position ?? 0, (batch, body) =>
+      batch.info.maxTimestampMs < timestampMs ? undefined : this.#find(batch, body, timestampMs),
+    );
   }
 
   async maxTimestamp(): Promise<TimestampOffset | undefined> {
     const owner = this.#owner;
     const startOffset = owner.logStartOffset;
     owner.readEnd(startOffset, "high_watermark");
-    const endOffset = owner.highWatermark;
-    let largestMs = -1;
-    for (const segment of [...owner.segments]) {
-      if (segment.endOffset <= owner.logStartOffset || segment.baseOffset >= endOffset) continue;
-      const first = Math.max(segment.baseOffset, startOffset);
-      const ms = await this.#guard(first, "high_watermark", () =>
-        this.#maxTimestampBelow(segment, endOffset),
-      );
-      largestMs = Math.max(largestMs, ms);
-    }
+    const largestMs = await this.#guard(startOffset, "high_watermark", async () => {
+      const endOffset = owner.highWatermark;
+      let largest = -1;
+      for (const segment of [...owner.segments]) {
+        if (segment.endOffset <= owner.logStartOffset || segment.baseOffset >= endOffset) continue;
+        largest = Math.max(largest, await this.#maxTimestampBelow(segment, endOffset));
+      }
+      return largest;
+    });
     return largestMs < 0 ? undefined : this.offsetForTimestamp(largestMs);
   }
 
-  /** Largest timestamp of a segment, -1 when it is empty. Reads its index when it must. */
-  async maxTimestampOf(segment: Segment): Promise<number> {
-    if (segment.maxTimestampMs === undefined) {
-      await this.#context.indexes.rows(segment, this.#owner.config.indexIntervalBytes);
-    }
-    return segment.maxTimestampMs ?? -1;
+  /**
+   * The time that a segment's age counts from: its largest record timestamp, where that is a time. Records
+   * may have none (plain protobuf leaves them at 0), and one in the future would keep the segment for ever;
+   * then the append time of the newest batch counts.
+   */
+  async ageTimeOf(segment: Segment, nowMs: number): Promise<number> {
+    const largestMs = await this.#maxTimestampOf(segment);
+    if (largestMs > 0 && largestMs <= nowMs + futureMsMax) return largestMs;
+    const appendMs = segment.lastAppendMs ?? (await this.#lastAppendOf(segment));
+    return appendMs > 0 && appendMs <= nowMs + futureMsMax ? appendMs : nowMs;
   }
 
-  async #maxTimestampBelow(segment: Segment, endOffset: number): Promise<number> {
-    if (segment.endOffset <= endOffset) return this.maxTimestampOf(segment);
-    const row = await this.#rowFor(segment, (rows) => rowForOffset(rows, endOffset));
-    let largestMs = row?.maxBeforeMs ?? -1;
+  /** Append time of a segment's last batch, read from the file. */
+  async #lastAppendOf(segment: Segment): Promise<number> {
+    const row = await this.#rowFor(segment, (rows) => rows.at(-1));
+    let appendMs = -1;
     await this.#walk(segment, row?.position ?? 0, (batch) => {
+      appendMs = batch.header.appendTimeMs;
+      return undefined;
+    });
+    segment.foundLastAppend(appendMs);
+    return appendMs;
+  }
+
+  /** Largest timestamp of a segment, -1 when it is empty. Reads its index when it must. */
+  async #maxTimestampOf(segment: Segment): Promise<number> {
+    if (!segment.index.complete) {
+      await this.#context.indexes.rows(segment, this.#owner.config.indexIntervalBytes);
+    }
+    return segment.index.maxTimestampMs ?? -1;
+  }
+
+  /** Largest timestamp of a segment's batches that can be read: the log may begin or end inside of it. */
+  async #maxTimestampBelow(segment: Segment, endOffset: number): Promise<number> {
+    const { logStartOffset } = this.#owner;
+    const beginsInside = segment.baseOffset < logStartOffset;
+    if (segment.endOffset <= endOffset && !beginsInside) return this.#maxTimestampOf(segment);
+    const from = beginsInside ? logStartOffset : endOffset;
+    const row = await this.#rowFor(segment, (rows) => rowForOffset(rows, from));
+    let largestMs = beginsInside ? -1 : (row?.maxBeforeMs ?? -1);
+    await this.#walk(segment, row?.position ?? 0, async (batch, body) => {
       if (batch.lastOffset >= endOffset) return true;
-      largestMs = Math.max(largestMs, batch.info.maxTimestampMs);
+      if (batch.lastOffset < logStartOffset) return undefined;
+      const whole = batch.header.baseOffset >= logStartOffset;
+      const ms = whole ? batch.info.maxTimestampMs : await this.#largestIn(batch, body);
+      largestMs = Math.max(largestMs, ms);
       return undefined;
     });
     return largestMs;
+  }
+
+  /** Largest timestamp of the records of a batch at or behind the log start. */
+  async #largestIn(batch: ScannedBatch, records: Uint8Array): Promise<number> {
+    let largestMs = -1;
+    for (const record of iterateRecords(
+      await this.#plain(batch, records),
+      batch.info.baseTimestampMs,
+    )) {
+      const offset = batch.header.baseOffset + record.offsetDelta;
+      if (offset >= this.#owner.logStartOffset) largestMs = Math.max(largestMs, record.timestampMs);
+    }
+    return largestMs;
+  }
+
+  async #plain({ info }: ScannedBatch, records: Uint8Array): Promise<Uint8Array> {
+    const { compressor } = this.#context.env;
+    if (info.compression === "none") return records;
+    return compressor.decompress(info.compression, records, inflatedBytesMax);
   }
 
   /** First readable record of a batch at or after a time. */
@@ -150,14 +208,7 @@ export class PartitionReader {
     timestampMs: number,
   ): Promise<TimestampOffset | undefined> {
     const { info, header } = batch;
-    const set =
-      info.compression === "none"
-        ? records
-        : await this.#context.env.compressor.decompress(
-            info.compression,
-            records,
-            inflatedBytesMax,
-          );
+    const set = await this.#plain(batch, records);
     for (const record of iterateRecords(set, info.baseTimestampMs)) {
       const offset = header.baseOffset + record.offsetDelta;
       if (record.timestampMs < timestampMs || offset < this.#owner.logStartOffset) continue;
@@ -178,7 +229,7 @@ export class PartitionReader {
     return pick(fresh) ?? pick(rows);
   }
 
-  /** Bytes of a segment that count. They may still have to be written. */
+  /** Bytes of a segment that count. Some may still have to be written. */
   #endPosition(segment: Segment): number {
     const { ackedPosition, ackedSegment } = this.#owner;
     if (segment === ackedSegment) return ackedPosition;
@@ -193,17 +244,17 @@ export class PartitionReader {
   ): Promise<T | undefined> {
     const endPosition = this.#endPosition(segment);
     await this.#context.writes.reach(segment, endPosition);
-    return this.#context.files.with(segment.path, false, async (file) => {
-      const walker = new BatchScanner(file, position, endPosition);
+    return this.#context.files.with(segment, async (file) => {
+      const scanner = new BatchScanner(file, position, endPosition);
       for (;;) {
-        const batch = await walker.peek();
+        const batch = await scanner.peek();
         if ("end" in batch) {
           if (batch.end) return undefined;
-          throw damaged(segment, walker.position, batch.reason);
+          throw damaged(segment, scanner.position, batch.reason);
         }
         const found = await visit(batch, batch.info.records);
         if (found !== undefined) return found;
-        walker.skip(batch);
+        scanner.skip(batch);
       }
     });
   }
@@ -218,12 +269,13 @@ export class PartitionReader {
     const row = await this.#rowFor(segment, (rows) => rowForOffset(rows, offset));
     // At least something of it must be there, or there is no file.
     await this.#context.writes.reach(segment, Math.min(endPosition, 1));
-    return this.#context.files.with(segment.path, false, (file) =>
+    return this.#context.files.with(segment, (file) =>
       this.#readFrom(file, segment, row?.position ?? 0, endPosition, offset, endOffset, maxBytes),
     );
   }
 
-  /** One read, or a second one where the first batch wanted is larger than what was read. */
+  /** One read mostly. More where the batch that holds the offset lies far behind the index row, or is
+   * larger than what was read. */
   async #readFrom(
     file: DiskFile,
     segment: Segment,
@@ -233,36 +285,60 @@ export class PartitionReader {
     endOffset: number,
     maxBytes: number,
   ): Promise<Found> {
-    let want = maxBytes + this.#owner.config.indexIntervalBytes + 4096;
-    for (;;) {
-      const size = Math.min(want, endPosition - from);
-      await this.#context.writes.reach(segment, from + size);
+    const ahead = Math.min(this.#owner.config.indexIntervalBytes, lookBytes) + 4096;
+    let want = maxBytes + ahead;
+    for (let position = from; ; ) {
+      const size = Math.min(want, endPosition - position);
+      await this.#context.writes.reach(segment, position + size);
       const buffer = Buffer.allocUnsafe(size);
-      const bytes = await file.read(buffer, 0, size, from);
+      const bytes = await file.read(buffer, 0, size, position);
       const found = select(buffer.subarray(0, bytes), offset, endOffset, maxBytes);
       if ("nextOffset" in found) return found;
-      if ("reason" in found) throw damaged(segment, from + found.at, found.reason);
-      if (bytes < size || size === endPosition - from) {
-        throw damaged(segment, from + found.at, "the file ends inside a batch");
+      if ("reason" in found) throw damaged(segment, position + found.at, found.reason);
+      if (bytes < size || size === endPosition - position) {
+        throw damaged(segment, position + found.at, "the file ends inside a batch");
       }
-      want = found.at + found.needBytes + maxBytes;
+      // The batches before `at` are not wanted: they need not be read again.
+      position += found.at;
+      want = Math.max(found.needBytes, ahead) + maxBytes;
     }
   }
 
-  /** Damage takes the partition offline; a segment that was deleted meanwhile is out of range. */
+  /**
+   * Runs a read until no truncation straddled it: files may have been cut and written again under it, so
+   * both what it returned and what it took for damage are void. Damage takes the partition offline; a
+   * segment that was deleted meanwhile is out of range.
+   */
   async #guard<T>(offset: number, limit: ReadLimit, run: () => Promise<T>): Promise<T> {
-    try {
-      return await run();
-    } catch (thrown) {
-      this.#owner.readEnd(Math.max(offset, 0), limit);
-      if (thrown instanceof MillraceError) {
-        if (thrown.code === ErrorCode.PARTITION_OFFLINE) this.#owner.takeOffline(thrown.message);
-        throw thrown;
+    const owner = this.#owner;
+    for (let attempt = 1; ; attempt += 1) {
+      const { cuts } = owner;
+      let failure: unknown;
+      try {
+        const found = await run();
+        if (owner.cuts === cuts) return found;
+        failure = changing(owner.name);
+      } catch (thrown) {
+        failure = thrown;
       }
-      throw storageError(`${this.#owner.name} can not be read`, thrown);
+      owner.readEnd(Math.max(offset, 0), limit);
+      if (owner.cuts !== cuts && attempt < attemptsMax) continue;
+      throw owner.cuts === cuts ? this.#failed(failure) : changing(owner.name);
     }
   }
+
+  #failed(thrown: unknown): MillraceError {
+    const { name } = this.#owner;
+    if (thrown instanceof MillraceError) {
+      if (thrown.code === ErrorCode.PARTITION_OFFLINE) this.#owner.takeOffline(thrown.message);
+      return thrown;
+    }
+    if (isTransient(thrown)) return errors.busy(name, thrown);
+    return storageError(`${name} cannot be read`, thrown);
+  }
 }
+
+const changing = (name: string): MillraceError => errors.changing(name, "truncated");
 
 type Selected =
   | Found
@@ -297,7 +373,8 @@ const select = (buffer: Buffer, offset: number, endOffset: number, maxBytes: num
         return { at, reason: `offset ${offset} is missing` };
       const tooMuch = start >= 0 && batch.bodyEnd - start > maxBytes;
       const past = lastOffset >= endOffset || tooMuch;
-      // Where a batch ends its body says: nothing is concluded from a damaged one, not even that there is nothing to read.
+      // The last offset comes from the body: nothing is concluded from a damaged one, not even that
+      // there is nothing to read.
       if ((start < 0 || !past) && !bodyCrcMatches(buffer, batch)) {
         if (start < 0) return { at, reason: "body CRC is wrong" };
         nextOffset = batch.baseOffset;

@@ -1,12 +1,13 @@
 /** Loading a partition after a clean stop: nothing is scanned. */
-import { LeaderEpochsSchema, type RecoveryPoint } from "@millrace/proto/storage";
+import type { RecoveryPoint } from "@millrace/proto/storage";
 import type { SegmentContext } from "../context.ts";
-import { magics, readChecksummed } from "../files/checksummed-file.ts";
+import { isPassing } from "../files/disk-errors.ts";
 import type { Partition } from "../partition/partition.ts";
-import { readSnapshot } from "../partition/producer-snapshots.ts";
+import { newestSnapshot } from "../partition/producer-snapshots.ts";
 import { decodeIndex, INDEX_ENTRY_BYTES } from "../segment/index-format.ts";
 import { listSegments } from "../segment/list.ts";
-import type { Segment } from "../segment/segment.ts";
+import { Segment } from "../segment/segment.ts";
+import { readEpochs } from "./after-crash.ts";
 
 /** The last entry of an index file, or nothing. */
 const lastEntry = async (
@@ -25,16 +26,22 @@ const lastEntry = async (
   }
 };
 
-/** What appends to the last segment need to know of its index. */
+/** What appends to the last segment need to know of its index. An index that cannot be read is built again
+ * when somebody needs it. */
 const loadIndexEnd = async (context: SegmentContext, segment: Segment): Promise<void> => {
-  const { baseOffset, endOffset, sizeBytes } = segment;
-  const time = await lastEntry(context, segment.timeIndexPath, segment.timeEntriesOnDisk);
-  const none = Buffer.alloc(0);
-  const { maxTimestampMs } = decodeIndex(baseOffset, none, time, endOffset, sizeBytes);
-  if (maxTimestampMs !== undefined) segment.completeMax(maxTimestampMs);
-  else if (sizeBytes === 0) segment.completeMax(-1);
-  const row = await lastEntry(context, segment.indexPath, segment.rowsOnDisk);
-  if (row.length > 0) segment.lastRowPosition = row.readUInt32LE(4);
+  const { baseOffset, endOffset, sizeBytes, index } = segment;
+  try {
+    const time = await lastEntry(context, index.timePath, index.timesOnDisk);
+    const none = Buffer.alloc(0);
+    const { maxTimestampMs } = decodeIndex(baseOffset, none, time, endOffset, sizeBytes);
+    if (maxTimestampMs !== undefined) index.completeMax(maxTimestampMs);
+    else if (sizeBytes === 0) index.completeMax(-1);
+    const row = await lastEntry(context, index.path, index.rowsOnDisk);
+    if (row.length > 0) index.lastRowAt(row.readUInt32LE(4));
+  } catch (thrown) {
+    if (isPassing(thrown)) throw thrown;
+    context.env.logger.warn({ path: segment.path, err: thrown }, "an index cannot be read");
+  }
 };
 
 /** False when the directory is not what a clean stop leaves; then nothing was changed. */
@@ -50,38 +57,28 @@ export const loadClean = async (
   const endOffset = Number(point.offset);
   const last = segments.at(-1);
   if (Number(point.positionBytes) === 0 && (last === undefined || last.baseOffset < base)) {
-    segments.push(partition.newSegment(base));
+    // The listing took the one before for the last one, and did not know where it ends.
+    last?.endsAt(base);
+    segments.push(new Segment(directory, base));
   }
   const active = segments.at(-1);
   if (active?.baseOffset !== base || active.sizeBytes !== Number(point.positionBytes)) return false;
-  active.endOffset = endOffset;
-  const epochs = await readChecksummed(
-    disk,
-    `${directory}/leader-epochs`,
-    magics.leaderEpochs,
-    LeaderEpochsSchema,
-  );
-  if (epochs.kind === "damaged" || (epochs.kind === "missing" && endOffset > 0)) return false;
+  active.endsAt(endOffset);
+  const epochs = await readEpochs(context, directory);
+  if (epochs === undefined && endOffset > 0) return false;
   if (point.producerSnapshot) {
-    const snapshot = await readSnapshot(disk, directory, endOffset);
-    if (snapshot === undefined) return false;
-    partition.producers.load(snapshot);
-    partition.snapshotOffset = endOffset;
+    const snapshot = await newestSnapshot(context.env.clock, disk, directory, endOffset);
+    if (snapshot?.offset !== endOffset) return false;
+    partition.producers.latest.replace(snapshot.entries);
   }
-  if (epochs.kind === "ok") {
-    partition.epochs.load(
-      epochs.message.entries.map(({ leaderEpoch, startOffset }) => ({
-        leaderEpoch,
-        startOffset: Number(startOffset),
-      })),
-    );
-  }
+  partition.epochs.load(epochs ?? []);
   await loadIndexEnd(context, active);
   partition.restore({
     segments,
     logStartOffset: Number(point.logStartOffset),
     endOffset,
     highWatermark: Number(point.highWatermark),
+    snapshotOffset: point.producerSnapshot ? endOffset : undefined,
   });
   return true;
 };

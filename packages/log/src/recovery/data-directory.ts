@@ -8,20 +8,16 @@ import {
   DataDirectorySchema,
   type PartitionMeta,
   PartitionMetaSchema,
-  type RecoveryPoint,
-  RecoveryPointsSchema,
 } from "@millrace/proto/storage";
-import { type TopicId, topicIdBytes, topicIdOf } from "@millrace/record";
+import { type TopicId, topicIdBytes } from "@millrace/record";
 import type { DirectoryIdentity } from "../api.ts";
 import { magics, readChecksummed, writeChecksummed } from "../files/checksummed-file.ts";
 import { errno, isMissing } from "../files/disk-errors.ts";
 import { partitionDirectory, paths } from "../files/paths.ts";
-import { planKey } from "../journal/scan.ts";
 import { deletedSuffix, unlinkIfThere } from "../segment/files.ts";
 
 /** Version of everything that this code writes. */
 export const FORMAT_VERSION = 1;
-const TOPIC_ID_BYTES = 16;
 
 const unusable = (what: string): MillraceError =>
   new MillraceError(ErrorCode.DATA_DIRECTORY_UNUSABLE, what);
@@ -112,24 +108,6 @@ export const writeCleanMarker = (disk: Disk, nextRound: number): Promise<void> =
     create(CleanShutdownSchema, { nextJournalRound: BigInt(nextRound) }),
   );
 
-/** Recovery points by partition, from the copy where the file is damaged (then they may be one checkpoint old, and the
- * journal still has what they lack); undefined when neither can be believed. */
-export const readRecoveryPoints = async (
-  disk: Disk,
-): Promise<ReadonlyMap<string, RecoveryPoint> | undefined> => {
-  for (const path of [paths.recoveryPoints, paths.recoveryPointsCopy]) {
-    const found = await readChecksummed(disk, path, magics.recoveryPoints, RecoveryPointsSchema);
-    if (found.kind !== "ok") continue;
-    if (found.message.points.some(({ topicId }) => topicId.length !== TOPIC_ID_BYTES)) continue;
-    const points = new Map<string, RecoveryPoint>();
-    for (const point of found.message.points) {
-      points.set(planKey(topicIdOf(point.topicId), point.partition), point);
-    }
-    return points;
-  }
-  return undefined;
-};
-
 /** Makes a partition's directory with its meta file, durable. */
 export const makePartitionDirectory = async (
   env: Env,
@@ -138,6 +116,7 @@ export const makePartitionDirectory = async (
   topicId: TopicId,
   topic: string,
   partition: number,
+  life: { readonly incarnation: bigint; readonly firstRound: number },
 ): Promise<void> => {
   const { disk } = env;
   const directory = partitionDirectory(topicId, partition);
@@ -149,6 +128,8 @@ export const makePartitionDirectory = async (
     partition,
     topic,
     directoryId,
+    incarnation: life.incarnation,
+    firstRound: BigInt(life.firstRound),
   });
   const path = `${directory}/meta`;
   await writeChecksummed(disk, path, magics.partitionMeta, PartitionMetaSchema, message);

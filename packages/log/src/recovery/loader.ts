@@ -4,15 +4,18 @@ import type { RecoveryPoint } from "@millrace/proto/storage";
 import type { TopicId } from "@millrace/record";
 import type { LogManagerOptions } from "../api.ts";
 import type { LogContext } from "../context.ts";
-import { parsePartitionDirectory, paths } from "../files/paths.ts";
+import { isPassing, isProgrammingError } from "../files/disk-errors.ts";
+import { keepOffline, readOfflineReason } from "../files/offline-file.ts";
+import { parsePartitionDirectory, partitionDirectory, paths } from "../files/paths.ts";
 import { entryKinds } from "../journal/format.ts";
-import { type JournalPlan, type PlannedEntry, planKey } from "../journal/scan.ts";
-import { Partition, type PartitionOwner } from "../partition/partition.ts";
+import { type JournalPlan, type PlannedEntry, parsePlanKey, planKey } from "../journal/scan.ts";
+import { type Life, Partition, type PartitionOwner } from "../partition/partition.ts";
 import { deletedSuffix } from "../segment/files.ts";
 import { loadClean } from "./after-clean-stop.ts";
 import { PartitionDamage, PartitionRecovery, type RecoveryCounts } from "./after-crash.ts";
+import { entriesAfter, entriesOfLife, pointOfLife } from "./begin.ts";
 import { readPartitionMeta, removeLeftovers, removeTree } from "./data-directory.ts";
-import { keepOffline, readOfflineReason, salvage } from "./salvage.ts";
+import { salvage } from "./salvage.ts";
 
 export const emptyCounts = (): RecoveryCounts => ({
   segmentBytesScanned: 0,
@@ -25,10 +28,24 @@ export interface LoaderInput {
   readonly options: LogManagerOptions;
   readonly context: LogContext;
   readonly owner: PartitionOwner;
-  readonly points: ReadonlyMap<string, RecoveryPoint> | undefined;
+  readonly points: ReadonlyMap<string, RecoveryPoint>;
   readonly plan: JournalPlan | undefined;
   readonly clean: boolean;
 }
+
+/** A partition's directory, and what recovery points and journal know of its present life. */
+interface Place {
+  readonly topicId: TopicId;
+  readonly partition: number;
+  readonly directory: string;
+  readonly topic: string;
+  readonly life: Life;
+  readonly point: RecoveryPoint | undefined;
+  readonly entries: readonly PlannedEntry[];
+}
+
+/** The life of a directory whose meta file cannot be read, or that is lost: everything is about it. */
+const unknownLife: Life = { incarnation: 0n, firstRound: 0 };
 
 /** Partitions worked on at once. */
 const parallel = 32;
@@ -41,11 +58,12 @@ export class PartitionLoader {
     this.#input = input;
   }
 
-  /** All partitions; those that are damaged are offline. Rejects when the disk fails. */
+  /** All partitions; those that are damaged are offline. Rejects when the disk fails as a whole. */
   async loadAll(): Promise<Map<string, Partition>> {
     const { disk } = this.#input.context.env;
     const partitions = new Map<string, Partition>();
-    const queue = (await disk.list(paths.partitions)).sort().reverse();
+    const names = await disk.list(paths.partitions);
+    const queue = [...names].sort().reverse();
     const worker = async (): Promise<void> => {
       for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
         const loaded = await this.#loadNamed(name);
@@ -53,94 +71,192 @@ export class PartitionLoader {
         partitions.set(planKey(loaded.topicId, loaded.partition), loaded);
       }
     };
-    await Promise.all(Array.from({ length: parallel }, worker));
+    const outcomes = await Promise.allSettled(Array.from({ length: parallel }, worker));
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+    // A directory that a dead process made is served from here on, and one that it removed is gone: a
+    // power cut must not change that.
+    if (!this.#input.clean) await disk.syncDirectory(paths.partitions);
+    for (const lost of this.#lost(new Set(names))) {
+      partitions.set(planKey(lost.topicId, lost.partition), lost);
+    }
     return partitions;
   }
 
   async #loadNamed(name: string): Promise<Partition | undefined> {
-    const { disk } = this.#input.context.env;
+    const { context, plan, points } = this.#input;
+    const { disk } = context.env;
     const directory = `${paths.partitions}/${name}`;
     if (name.endsWith(deletedSuffix)) {
       await removeTree(disk, directory);
       return undefined;
     }
-    const place = parsePartitionDirectory(name);
-    if (place === undefined) return undefined;
-    const key = planKey(place.topicId, place.partition);
-    const entries = this.#input.plan?.entries.get(key) ?? [];
-    if (entries.some((entry) => entry.kind === entryKinds.deleted)) {
-      await removeTree(disk, directory);
-      return undefined;
-    }
-    return this.#load(directory, place.topicId, place.partition, entries);
-  }
-
-  async #load(
-    directory: string,
-    topicId: TopicId,
-    index: number,
-    entries: readonly PlannedEntry[],
-  ): Promise<Partition | undefined> {
-    const { context, options, owner, points } = this.#input;
-    const { disk } = context.env;
-    const meta = await readPartitionMeta(disk, directory, topicId, index, context.identity);
-    if (typeof meta === "string" && entries.length === 0) {
-      const names = await disk.list(directory);
-      const halfMade = names.every((name) => name === "meta" || name.endsWith(".tmp"));
-      if (halfMade && meta.endsWith("missing")) {
+    const id = parsePartitionDirectory(name);
+    if (id === undefined) return undefined;
+    const key = planKey(id.topicId, id.partition);
+    const point = points.get(key);
+    const entries = plan?.entries.get(key) ?? [];
+    const meta = await this.#readMeta(directory, id.topicId, id.partition);
+    if (typeof meta === "string") {
+      if (
+        entries.length === 0 &&
+        point === undefined &&
+        (await this.#isHalfMade(directory, meta))
+      ) {
         await removeTree(disk, directory);
         return undefined;
       }
+      const place = { ...id, directory, topic: id.topicId, life: unknownLife, point, entries };
+      return this.#offline(place, meta);
     }
-    const topic = typeof meta === "string" ? topicId : meta.topic;
-    const config = options.configFor(topicId, topic, index);
-    const partition = new Partition(owner, topicId, topic, index, config);
-    const point = points?.get(planKey(topicId, index));
-    partition.lastPoint = point;
-    const reason = await readOfflineReason(disk, directory);
-    if (reason !== undefined || typeof meta === "string") {
-      // Once the meta file is right again, nobody knows any more what the journal had.
-      if (entries.length > 0) await this.#giveUp(partition, reason ?? String(meta), entries);
-      else partition.takeOffline(reason ?? String(meta));
+    const life = { incarnation: meta.incarnation, firstRound: Number(meta.firstRound) };
+    const place: Place = {
+      ...id,
+      directory,
+      topic: meta.topic,
+      life,
+      point: pointOfLife(point, life),
+      entries: entriesAfter(entriesOfLife(entries, life), pointOfLife(point, life)),
+    };
+    if (isDeleted(place)) {
+      await removeTree(disk, directory);
+      return undefined;
+    }
+    return this.#load(place);
+  }
+
+  /** What the meta file says, or why it cannot be believed. */
+  async #readMeta(directory: string, topicId: TopicId, partition: number) {
+    const { disk } = this.#input.context.env;
+    const { identity } = this.#input.context;
+    try {
+      return await readPartitionMeta(disk, directory, topicId, partition, identity);
+    } catch (thrown) {
+      if (isPassing(thrown)) throw thrown;
+      return `its meta file cannot be read: ${textOf(thrown)}`;
+    }
+  }
+
+  /** A directory whose making a crash ended. Nothing can have been appended to it. */
+  async #isHalfMade(directory: string, meta: string): Promise<boolean> {
+    if (!meta.endsWith("missing")) return false;
+    const names = await this.#input.context.env.disk.list(directory);
+    return names.every((name) => name === "meta" || name.endsWith(".tmp"));
+  }
+
+  async #load(place: Place): Promise<Partition> {
+    const { context } = this.#input;
+    const { disk } = context.env;
+    const { directory, point } = place;
+    const reason = await this.#offlineReason(place);
+    if (reason !== undefined) return this.#offline(place, reason);
+    const partition = this.#make(place);
+    if (point !== undefined) partition.checkpointed(point);
+    try {
+      await removeLeftovers(disk, directory);
+      await this.#recover(partition, place);
+      // A crash may have brought back what retention had removed.
+      await partition.dropBelowLogStart();
       return partition;
+    } catch (thrown) {
+      // No room, or no descriptors, says nothing about the partition: the start is tried again.
+      if (isPassing(thrown)) throw thrown;
+      const damaged =
+        thrown instanceof PartitionDamage || hasCode(thrown, ErrorCode.PARTITION_OFFLINE);
+      const text = damaged ? textOf(thrown) : `it cannot be recovered: ${textOf(thrown)}`;
+      if (isProgrammingError(thrown) && !damaged) {
+        context.env.logger.error({ directory, err: thrown }, "a mistake in recovery");
+      }
+      // A fresh one: recovery may have left this one half-way.
+      return this.#offline(place, text);
     }
-    await removeLeftovers(disk, directory);
-    await this.#recover(partition, point, entries);
-    // A crash may have brought back what retention had removed.
-    if (partition.state.kind === "online") await partition.dropBelowLogStart();
+  }
+
+  /** Why an earlier start or the last process took the partition offline. */
+  async #offlineReason({ directory, point }: Place): Promise<string | undefined> {
+    const { disk } = this.#input.context.env;
+    try {
+      const reason = await readOfflineReason(disk, directory);
+      if (reason !== undefined) return reason;
+    } catch (thrown) {
+      if (isPassing(thrown)) throw thrown;
+      return `its offline file cannot be read: ${textOf(thrown)}`;
+    }
+    const reason = point?.offlineReason ?? "";
+    return reason === "" ? undefined : reason;
+  }
+
+  async #recover(partition: Partition, { point, entries }: Place): Promise<void> {
+    const { context, plan, clean } = this.#input;
+    if (clean && point !== undefined && (await loadClean(context, partition, point))) return;
+    const { counts } = this;
+    const damagedUpTo = plan?.damagedUpTo;
+    await new PartitionRecovery({ context, partition, point, entries, damagedUpTo, counts }).run();
+  }
+
+  #make({ topicId, topic, partition, life }: Place): Partition {
+    const { options, owner } = this.#input;
+    const config = options.configFor(topicId, topic, partition);
+    return new Partition(owner, topicId, topic, partition, config, life);
+  }
+
+  /** Offline for good: also after the next start, when the journal will have moved on. Its batches are kept
+   * first; if that fails, the directory does not open. */
+  async #offline(place: Place, reason: string): Promise<Partition> {
+    const { disk, logger } = this.#input.context.env;
+    const { directory, entries, point } = place;
+    await salvage(disk, directory, entries);
+    const partition = this.#make(place);
+    if (point !== undefined) partition.checkpointed(point);
+    const recorded = await keepOffline(disk, directory, reason).then(
+      () => true,
+      (thrown: unknown) => {
+        logger.error({ directory, err: thrown }, "the offline file cannot be written");
+        return false;
+      },
+    );
+    partition.takeOffline(reason, recorded);
     return partition;
   }
 
-  async #recover(
-    partition: Partition,
-    point: RecoveryPoint | undefined,
-    entries: readonly PlannedEntry[],
-  ): Promise<void> {
-    const { context, plan, clean } = this.#input;
-    try {
-      if (clean && point !== undefined && (await loadClean(context, partition, point))) return;
-      const damagedUpTo = plan?.damagedUpTo;
-      const { counts } = this;
-      const pointsKnown = this.#input.points !== undefined;
-      const input = { context, partition, point, entries, damagedUpTo, pointsKnown, counts };
-      await new PartitionRecovery(input).run();
-    } catch (thrown) {
-      const damaged =
-        thrown instanceof PartitionDamage || hasCode(thrown, ErrorCode.PARTITION_OFFLINE);
-      if (!damaged) throw thrown;
-      await this.#giveUp(partition, thrown.message, entries);
+  /** Partitions whose directory is gone although points or journal vouch for records in it. Making them anew,
+   * empty, would un-say what was acknowledged. */
+  #lost(names: ReadonlySet<string>): Partition[] {
+    const { context, plan, points } = this.#input;
+    const keys = new Set([...points.keys(), ...(plan?.entries.keys() ?? [])]);
+    const lost: Partition[] = [];
+    for (const key of keys) {
+      const id = parsePlanKey(key);
+      const directory = partitionDirectory(id.topicId, id.partition);
+      if (names.has(directory.slice(paths.partitions.length + 1))) continue;
+      const point = points.get(key);
+      const entries = plan?.entries.get(key) ?? [];
+      const life = unknownLife;
+      const place = { ...id, directory, topic: id.topicId, life, point, entries };
+      if (!vouchesForRecords(place)) continue;
+      const partition = this.#make(place);
+      if (point !== undefined) partition.checkpointed(point);
+      partition.takeOffline(
+        `its directory ${directory} is missing, and held records: restore it, or delete the topic`,
+        true,
+      );
+      context.env.logger.error({ directory }, "the directory of a partition is missing");
+      lost.push(partition);
     }
-  }
-
-  /** Offline for good: also after the next start, when the journal will have gone on. */
-  async #giveUp(
-    partition: Partition,
-    reason: string,
-    entries: readonly PlannedEntry[],
-  ): Promise<void> {
-    const { disk } = this.#input.context.env;
-    await salvage(disk, partition.directory, entries);
-    await keepOffline(disk, partition.directory, reason);
-    partition.takeOffline(reason);
+    return lost;
   }
 }
+
+const textOf = (thrown: unknown): string =>
+  thrown instanceof Error ? thrown.message : String(thrown);
+
+const isDeleted = ({ point, entries }: Place): boolean =>
+  point?.deleted === true || entries.some(({ kind }) => kind === entryKinds.deleted);
+
+/** Records that were there after the last deletion and are not below the log start. */
+const vouchesForRecords = ({ point, entries }: Place): boolean => {
+  const last = entries.findLastIndex(({ kind }) => kind === entryKinds.deleted);
+  const batches = entries.slice(last + 1).some(({ kind }) => kind === entryKinds.batch);
+  if (batches) return true;
+  if (last >= 0 || point === undefined || point.deleted) return false;
+  return point.offset > point.logStartOffset;
+};

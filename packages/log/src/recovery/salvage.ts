@@ -1,34 +1,18 @@
 /**
- * What is kept of a partition that can not be recovered, before the journal goes on: the next start has the damage before
- * it no more, and must not take what is left for the whole log.
+ * What is kept of a partition that cannot be recovered, before the journal goes on. The next start no
+ * longer finds the damage in the journal, and must not take the rest for the whole log.
  */
 import type { Disk } from "@millrace/env";
-import { createAnew, readWhole, replaceFile } from "../files/checksummed-file.ts";
+import { createAnew } from "../files/checksummed-file.ts";
+import { isPassing } from "../files/disk-errors.ts";
 import { entryKinds } from "../journal/format.ts";
 import type { PlannedEntry } from "../journal/scan.ts";
 
-/** Why a partition stays offline, for people, who remove the file once they have put the partition right. */
-export const offlinePath = (directory: string): string => `${directory}/offline`;
-
-/** The reason in a partition's offline file, or undefined when there is none. */
-export const readOfflineReason = async (
-  disk: Disk,
-  directory: string,
-): Promise<string | undefined> => {
-  const path = offlinePath(directory);
-  if ((await disk.fileSize(path)) === undefined) return undefined;
-  const reason = (await readWhole(disk, path)).toString().trim();
-  return `${reason}: restore the partition, then remove ${path}`;
-};
-
-/** Writes the offline file, durably, unless there is one. */
-export const keepOffline = async (disk: Disk, directory: string, reason: string): Promise<void> => {
-  const path = offlinePath(directory);
-  if ((await disk.fileSize(path)) !== undefined) return;
-  await replaceFile(disk, path, Buffer.from(`${reason}\n`));
-};
-
-/** Writes the sound batches to `salvaged-<round>.segment`, a `millrace.storage.v1.Segment`, durably. */
+/**
+ * Writes the sound batches to `salvaged-<round>.segment`, a `millrace.storage.v1.Segment`, durably: in the
+ * partition's directory, or where that cannot be written, beside all partitions. Rejects when neither is
+ * possible: the journal must not move on then.
+ */
 export const salvage = async (
   disk: Disk,
   directory: string,
@@ -37,7 +21,23 @@ export const salvage = async (
   const batches = entries.filter((entry) => entry.kind === entryKinds.batch && entry.sound);
   const first = batches[0];
   if (first === undefined) return;
-  const path = `${directory}/salvaged-${first.round}.segment`;
+  const name = `salvaged-${first.round}.segment`;
+  try {
+    await writeBatches(disk, directory, name, batches);
+  } catch (thrown) {
+    if (isPassing(thrown)) throw thrown;
+    const partition = directory.slice(directory.lastIndexOf("/") + 1);
+    await writeBatches(disk, ".", `${partition}-${name}`, batches);
+  }
+};
+
+const writeBatches = async (
+  disk: Disk,
+  directory: string,
+  name: string,
+  batches: readonly PlannedEntry[],
+): Promise<void> => {
+  const path = directory === "." ? name : `${directory}/${name}`;
   if ((await disk.fileSize(path)) !== undefined) return;
   const target = await createAnew(disk, `${path}.tmp`);
   try {

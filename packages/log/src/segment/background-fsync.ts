@@ -1,16 +1,16 @@
 /**
- * Segments are fsynced in small steps in the background. What a checkpoint would otherwise have to fsync at once keeps
- * the disk from the journal for a tenth of a second, and every acknowledgement with it. Nothing relies on these
- * steps: a checkpoint fsyncs each segment itself.
+ * Segments are fsynced in small steps in the background. If a checkpoint fsynced everything at once, the
+ * journal and with it every acknowledgement would wait for the disk for a tenth of a second. Nothing
+ * relies on these steps: a checkpoint fsyncs each segment itself.
  */
 import type { Cancel, Clock } from "@millrace/env";
 import type { MillraceError } from "@millrace/errors";
-import { storageError } from "../files/disk-errors.ts";
+import { isPassing, storageError } from "../files/disk-errors.ts";
 import type { FileCache } from "../files/file-cache.ts";
 import type { Segment } from "./segment.ts";
 
-/** From the end of a step to the next, milliseconds: a few times what the step took. At full speed the disk has other
- * things to do, and steps get larger. */
+/** Pause between steps, milliseconds: a few times what the last step took, so that a busy disk gets
+ * fewer and larger steps. */
 const pauseMsMin = 10;
 const pauseMsMax = 100;
 const pausePerStep = 4;
@@ -26,7 +26,7 @@ export class BackgroundFsync {
   #cancelPause: Cancel | undefined;
   #closed = false;
 
-  /** A file is fsynced after about `stepBytes`. `onFailure`: nothing may be trusted of the disk any more. */
+  /** A file is fsynced after about `stepBytes`. After `onFailure` nothing on the disk can be trusted. */
   constructor(
     clock: Clock,
     files: FileCache,
@@ -39,18 +39,18 @@ export class BackgroundFsync {
     this.#onFailure = onFailure;
   }
 
-  /** So many more bytes are in the segment's file. */
+  /** `bytes` more were written to the segment's file. */
   wrote(segment: Segment, bytes: number): void {
     this.#unsynced.set(segment, (this.#unsynced.get(segment) ?? 0) + bytes);
     this.#next();
   }
 
-  /** The file is being fsynced by others. */
+  /** A checkpoint fsyncs the file. */
   skip(segment: Segment): void {
     this.#unsynced.delete(segment);
   }
 
-  /** The segment goes. Resolves once no step of it is under way. */
+  /** The segment goes away. Resolves once no step of it is under way. */
   async forget(segment: Segment): Promise<void> {
     this.#unsynced.delete(segment);
     if (this.#syncing?.segment === segment) await this.#syncing.done;
@@ -87,11 +87,12 @@ export class BackgroundFsync {
   /** Never rejects. */
   async #sync(segment: Segment): Promise<void> {
     try {
-      await this.#files.with(segment.path, false, (file) => file.sync());
+      await this.#files.with(segment, (file) => file.sync());
     } catch (thrown) {
-      if (this.#closed) return;
+      // Without descriptors nothing was fsynced, and nothing failed; a checkpoint does it later.
+      if (this.#closed || isPassing(thrown)) return;
       this.close();
-      this.#onFailure(storageError(`${segment.path} can not be fsynced`, thrown));
+      this.#onFailure(storageError(`${segment.path} cannot be fsynced`, thrown));
     }
   }
 }

@@ -3,20 +3,16 @@ import type { Disk } from "@millrace/env";
 import { must } from "@millrace/errors";
 import type { SegmentContext } from "../context.ts";
 import { isMissing } from "../files/disk-errors.ts";
-import {
-  encodeOffsetEntries,
-  encodeTimeEntries,
-  INDEX_ENTRY_BYTES,
-  type IndexRow,
-} from "./index-format.ts";
+import type { Durability } from "../files/durability.ts";
+import { encodeOffsetEntries, encodeTimeEntries, INDEX_ENTRY_BYTES } from "./index-format.ts";
 import type { Segment } from "./segment.ts";
 
 /** What these functions need of a partition. */
 export interface SegmentOwner {
   readonly directory: string;
   readonly config: { readonly fileDeleteDelayMs: number };
-  directoryDirty: boolean;
-  indexesCut: Segment[];
+  /** Of the names in the partition's directory. */
+  readonly names: Durability;
 }
 
 export const deletedSuffix = ".deleted";
@@ -40,6 +36,13 @@ const renameIfThere = async (disk: Disk, from: string, to: string): Promise<bool
   }
 };
 
+/** Nothing is written to a segment's files any more, and nobody gets a handle of them. */
+const letGo = async (context: SegmentContext, segment: Segment): Promise<void> => {
+  context.indexes.forget(segment);
+  context.files.forget(segment);
+  await context.writes.discard(segment);
+};
+
 /** Takes segments out of the log: renamed now, removed after the delay (Kafka's `.deleted`). */
 export const dropSegments = async (
   context: SegmentContext,
@@ -49,86 +52,49 @@ export const dropSegments = async (
   const { disk } = context.env;
   const renamed: string[] = [];
   for (const segment of segments) {
-    context.indexes.forget(segment);
-    await context.writes.discard(segment);
+    await letGo(context, segment);
     context.observer.onSegmentDeleted?.(segment.sizeBytes);
+    owner.names.changed();
     for (const path of segment.paths) {
-      context.files.forget(path);
       const aside = `${path}${deletedSuffix}`;
       if (await renameIfThere(disk, path, aside)) renamed.push(aside);
     }
   }
-  owner.directoryDirty = true;
   const { fileDeleteDelayMs } = owner.config;
   context.delayed.add(fileDeleteDelayMs, "removing old segments", async () => {
     for (const path of renamed) await unlinkIfThere(disk, path);
   });
 };
 
-/** Cuts `segment` at a batch boundary and removes the segments after it. */
-export const truncateFiles = async (
+/** Makes the files end where `segment` does, and removes those of the segments after it. The segment was
+ * cut in memory before. */
+export const cutFiles = async (
   context: SegmentContext,
   owner: SegmentOwner,
   segment: Segment,
-  cut: { readonly offset: number; readonly position: number },
   dropped: readonly Segment[],
 ): Promise<void> => {
   const { disk } = context.env;
   for (const gone of dropped) {
-    context.indexes.forget(gone);
-    await context.writes.discard(gone);
-    for (const path of gone.paths) {
-      context.files.forget(path);
-      await unlinkIfThere(disk, path);
-    }
+    await letGo(context, gone);
+    owner.names.changed();
+    for (const path of gone.paths) await unlinkIfThere(disk, path);
   }
-  owner.directoryDirty = true;
+  await context.writes.cut(segment, segment.sizeBytes);
   if (segment.created) {
-    await context.files.with(segment.path, false, (file) => file.truncate(cut.position));
+    await context.files.with(segment, (file) => file.truncate(segment.sizeBytes));
+    segment.fileCut();
   }
-  await cutIndex(context, owner, segment, cut);
-};
-
-/** Brings a segment's memory and index files back to where it ends at `cut`. */
-export const cutIndex = async (
-  context: SegmentContext,
-  owner: SegmentOwner,
-  segment: Segment,
-  cut: { readonly offset: number; readonly position: number },
-): Promise<void> => {
-  segment.sizeBytes = cut.position;
-  segment.writtenBytes = Math.min(segment.writtenBytes, cut.position);
-  segment.endOffset = cut.offset;
-  segment.dirty = true;
-  segment.finished = false;
-  segment.indexSynced = false;
-  segment.indexVersion += 2;
-  const persisted = segment.rows ?? [];
-  const before = (row: IndexRow): boolean => row.position < cut.position;
-  // Rows that are not in the files are built again, together with the largest timestamp.
-  segment.fresh = [];
-  // Where the time index has more entries than rows, its end is not where the rows end: begin anew.
-  const simple = segment.timeEntriesOnDisk === segment.rowsOnDisk;
-  segment.rows = simple ? persisted.filter(before) : [];
-  segment.rowsOnDisk = segment.rows.length;
-  segment.timeEntriesOnDisk = segment.rowsOnDisk;
-  segment.lastRowPosition = segment.rows.at(-1)?.position ?? -1;
-  // The largest timestamp may have been cut off.
-  segment.runningMaxMs = -1;
-  segment.maxComplete = cut.position === 0;
-  await truncateIndexFiles(context, segment);
-  owner.indexesCut.push(segment);
+  await cutIndexFiles(context, segment);
 };
 
 /** Cuts the index files to the entries that are believed. */
-export const truncateIndexFiles = async (
-  context: SegmentContext,
-  segment: Segment,
-): Promise<void> => {
+export const cutIndexFiles = async (context: SegmentContext, segment: Segment): Promise<void> => {
   const { disk } = context.env;
+  const { index } = segment;
   const sizes: readonly (readonly [string, number])[] = [
-    [segment.indexPath, segment.rowsOnDisk * INDEX_ENTRY_BYTES],
-    [segment.timeIndexPath, segment.timeEntriesOnDisk * INDEX_ENTRY_BYTES],
+    [index.path, index.rowsOnDisk * INDEX_ENTRY_BYTES],
+    [index.timePath, index.timesOnDisk * INDEX_ENTRY_BYTES],
   ];
   for (const [path, bytes] of sizes) {
     const present = await disk.fileSize(path);
@@ -154,8 +120,9 @@ const writeAt = async (disk: Disk, path: string, bytes: Buffer, at: number): Pro
 };
 
 /**
- * Appends the rows below `writtenBytes` to the index files; with `finish`, also the entry that says how late
- * the segment's timestamps are. Not fsynced: entries check themselves, and missing ones are built again.
+ * Appends the rows below `writtenBytes` to the index files; with `finish`, also the entry that says how
+ * late the segment's timestamps are. Not fsynced: entries check themselves, and missing ones are built
+ * again. Only as file work of the partition.
  */
 export const persistIndex = async (
   context: SegmentContext,
@@ -164,51 +131,40 @@ export const persistIndex = async (
   finish: boolean,
 ): Promise<void> => {
   const { disk } = context.env;
-  const count = segment.fresh.findIndex((row) => row.position >= segment.writtenBytes);
-  // A copy: appends go on while it is written.
-  const rows = segment.fresh.slice(0, count < 0 ? segment.fresh.length : count);
-  const last = finish && !segment.finished && segment.maxTimestampMs !== undefined;
-  if (rows.length === 0 && !last) return;
-  const { baseOffset, endOffset, rowsOnDisk, timeEntriesOnDisk } = segment;
-  const timeRows: IndexRow[] = [...rows];
-  if (last) {
-    timeRows.push({ offset: endOffset, position: 0, maxBeforeMs: segment.maxTimestampMs ?? -1 });
-  }
-  segment.indexSynced = false;
-  segment.indexVersion += 1;
+  const { index, baseOffset } = segment;
+  const write = index.nextWrite(segment.writtenBytes, finish, segment.endOffset);
+  if (write === undefined) return;
+  index.writing();
+  let written: typeof write | undefined;
   try {
-    let created = false;
-    if (rows.length > 0) {
-      const bytes = encodeOffsetEntries(baseOffset, rows);
-      created = await writeAt(disk, segment.indexPath, bytes, rowsOnDisk * INDEX_ENTRY_BYTES);
+    if (write.rows.length > 0) {
+      const bytes = encodeOffsetEntries(baseOffset, write.rows);
+      const created = await writeAt(disk, index.path, bytes, write.rowsAt * INDEX_ENTRY_BYTES);
+      if (created) owner.names.changed();
     }
-    const timeBytes = encodeTimeEntries(baseOffset, timeRows);
-    const timeAt = timeEntriesOnDisk * INDEX_ENTRY_BYTES;
-    if (await writeAt(disk, segment.timeIndexPath, timeBytes, timeAt)) created = true;
-    if (created) owner.directoryDirty = true;
-    segment.fresh = segment.fresh.slice(rows.length);
-    segment.rows?.push(...rows);
-    segment.rowsOnDisk += rows.length;
-    segment.timeEntriesOnDisk += timeRows.length;
-    if (last && segment.endOffset === endOffset) segment.finished = true;
+    const bytes = encodeTimeEntries(baseOffset, write.times);
+    const created = await writeAt(disk, index.timePath, bytes, write.timesAt * INDEX_ENTRY_BYTES);
+    if (created) owner.names.changed();
+    written = write;
   } finally {
-    segment.indexVersion += 1;
+    index.wrote(written, segment.endOffset);
   }
   context.indexes.touch(segment);
 };
 
-/** Fsyncs index files, where they exist. */
-export const syncIndex = async (disk: Disk, segment: Segment): Promise<void> => {
-  for (const path of segment.paths.slice(1)) {
-    if ((await disk.fileSize(path)) === undefined) continue;
-    const file = await disk.open(path, "write");
-    try {
-      await file.sync();
-    } finally {
-      await file.close();
+/** Fsyncs the index files if they changed since their last fsync. */
+export const syncIndex = (disk: Disk, segment: Segment): Promise<void> =>
+  segment.index.durability.settle(async () => {
+    for (const path of segment.index.paths) {
+      if ((await disk.fileSize(path)) === undefined) continue;
+      const file = await disk.open(path, "write");
+      try {
+        await file.sync();
+      } finally {
+        await file.close();
+      }
     }
-  }
-};
+  });
 
 /** Ends the index with the segment's largest timestamp, durably. Throws PARTITION_OFFLINE on damage. */
 export const finishIndex = async (
@@ -217,11 +173,9 @@ export const finishIndex = async (
   segment: Segment,
 ): Promise<void> => {
   const { indexIntervalBytes } = owner.config;
-  if (!segment.maxComplete) await context.indexes.rows(segment, indexIntervalBytes);
+  if (!segment.index.complete) await context.indexes.rows(segment, indexIntervalBytes);
   await persistIndex(context, owner, segment, true);
-  if (segment.indexSynced) return;
   await syncIndex(context.env.disk, segment);
-  segment.indexSynced = true;
 };
 
 /** The segment that holds `offset`; the last one for the log end. */

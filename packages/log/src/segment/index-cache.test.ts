@@ -8,7 +8,7 @@ import { nodeEnv } from "@millrace/env/node";
 import { nodeCompressor } from "@millrace/record/node";
 import { defaultLogConfig, defaultManagerConfig } from "../defaults.ts";
 import { partitionDirectory } from "../files/paths.ts";
-import { openLogManager } from "../manager.ts";
+import { openLogManager } from "../open.ts";
 import { appendAll, batchOf, topicA } from "../testing.ts";
 
 test("an index that is lost is built from what is written, whatever is appended meanwhile", async () => {

@@ -11,6 +11,7 @@
  * or out-of-range entry; everything past that is built again from the log.
  */
 import { crcOf, readU64, writeU64 } from "@millrace/record";
+import { atOnce } from "../files/breathe.ts";
 
 export const INDEX_ENTRY_BYTES = 16;
 
@@ -57,70 +58,89 @@ export const encodeTimeEntries = (baseOffset: number, rows: readonly IndexRow[])
     entry.writeUInt32LE(row.offset - baseOffset, 8);
   });
 
-export interface TimeEntry {
-  readonly offset: number;
-  readonly maxBeforeMs: number;
-}
+/** Whether an entry's CRC is right. */
+const entryIsSound = (baseOffset: number, entry: Buffer): boolean =>
+  entry.readUInt32LE(12) === entryCrc(baseOffset, entry);
 
-/** Believable entries of an index file, each accepted by `take` (which returns false to stop). */
-const eachEntry = (baseOffset: number, bytes: Buffer, take: (entry: Buffer) => boolean): number => {
-  let at = 0;
-  while (at + INDEX_ENTRY_BYTES <= bytes.length) {
-    const entry = bytes.subarray(at, at + INDEX_ENTRY_BYTES);
-    if (entry.readUInt32LE(12) !== entryCrc(baseOffset, entry) || !take(entry)) break;
-    at += INDEX_ENTRY_BYTES;
-  }
-  return at;
-};
+const entryOf = (bytes: Buffer, number: number): Buffer =>
+  bytes.subarray(number * INDEX_ENTRY_BYTES, (number + 1) * INDEX_ENTRY_BYTES);
 
 /** What is believable of an index. */
 export interface DecodedIndex {
   readonly rows: IndexRow[];
-  /** Entries of the time index up to the last row's: it also has one for each time that the segment ended. */
+  /** Entries of the time index up to the last row's: it also has one for each time the segment ended. */
   readonly timeEntries: number;
   /** Largest timestamp of the segment, where the time index ends with it. */
   readonly maxTimestampMs: number | undefined;
 }
 
-/** What is believable of the two files of a segment that ends at `endOffset` and `endPosition`. */
-export const decodeIndex = (
+/** Entries decoded in one turn of the event loop; about a millisecond. */
+const entriesPerStep = 4096;
+
+/** Believable entries of the time index, in order. */
+function* decodeTimes(
+  baseOffset: number,
+  timeIndex: Buffer,
+  endOffset: number,
+): Generator<undefined, { offsets: Float64Array; times: Float64Array; count: number }, undefined> {
+  const most = Math.floor(timeIndex.length / INDEX_ENTRY_BYTES);
+  const offsets = new Float64Array(most);
+  const times = new Float64Array(most);
+  let lastOffset = -1;
+  let lastMs = -1;
+  let count = 0;
+  for (; count < most; count += 1) {
+    if (count % entriesPerStep === entriesPerStep - 1) yield undefined;
+    const entry = entryOf(timeIndex, count);
+    if (!entryIsSound(baseOffset, entry)) break;
+    const offset = baseOffset + entry.readUInt32LE(8);
+    const maxBeforeMs = readU64(entry, 0);
+    if (!(maxBeforeMs >= lastMs) || offset < lastOffset || offset > endOffset) break;
+    offsets[count] = lastOffset = offset;
+    times[count] = lastMs = maxBeforeMs;
+  }
+  return { offsets, times, count };
+}
+
+/**
+ * What is believable of the two files of a segment that ends at `endOffset` and `endPosition`. In steps:
+ * the index of a full segment has hundreds of thousands of entries.
+ */
+export function* decodeIndexSteps(
   baseOffset: number,
   index: Buffer,
   timeIndex: Buffer,
   endOffset: number,
   endPosition: number,
-): DecodedIndex => {
-  const times = new Map<number, number>();
-  const places = new Map<number, number>();
-  let last: TimeEntry = { offset: -1, maxBeforeMs: -1 };
-  let count = 0;
-  eachEntry(baseOffset, timeIndex, (entry) => {
-    const offset = baseOffset + entry.readUInt32LE(8);
-    const maxBeforeMs = readU64(entry, 0);
-    if (!(maxBeforeMs >= last.maxBeforeMs) || offset < last.offset || offset > endOffset)
-      return false;
-    last = { offset, maxBeforeMs };
-    times.set(offset, maxBeforeMs);
-    count += 1;
-    places.set(offset, count);
-    return true;
-  });
+): Generator<undefined, DecodedIndex, undefined> {
+  const { offsets, times, count } = yield* decodeTimes(baseOffset, timeIndex, endOffset);
   const rows: IndexRow[] = [];
-  eachEntry(baseOffset, index, (entry) => {
+  const most = Math.floor(index.length / INDEX_ENTRY_BYTES);
+  let timeEntries = 0;
+  let before: IndexRow = { offset: -1, position: -1, maxBeforeMs: -1 };
+  for (let at = 0; at < most; at += 1) {
+    if (at % entriesPerStep === entriesPerStep - 1) yield undefined;
+    const entry = entryOf(index, at);
+    if (!entryIsSound(baseOffset, entry)) break;
     const offset = baseOffset + entry.readUInt32LE(0);
     const position = entry.readUInt32LE(4);
-    const before = rows.at(-1);
-    const maxBeforeMs = times.get(offset);
-    const rises = before === undefined || (offset > before.offset && position > before.position);
-    if (!rises || offset >= endOffset || position >= endPosition) return false;
-    if (maxBeforeMs === undefined) return false;
-    rows.push({ offset, position, maxBeforeMs });
-    return true;
-  });
-  const whole = last.offset === endOffset && endOffset > baseOffset;
-  const timeEntries = places.get(rows.at(-1)?.offset ?? -1) ?? 0;
-  return { rows, timeEntries, maxTimestampMs: whole ? last.maxBeforeMs : undefined };
-};
+    const rises = offset > before.offset && position > before.position;
+    if (!rises || offset >= endOffset || position >= endPosition) break;
+    // Both files rise. Of several time entries for one offset the last one counts.
+    let next = timeEntries;
+    while (next < count && (offsets[next] ?? 0) <= offset) next += 1;
+    if (next === 0 || offsets[next - 1] !== offset) break;
+    timeEntries = next;
+    before = { offset, position, maxBeforeMs: times[next - 1] ?? -1 };
+    rows.push(before);
+  }
+  const whole = count > 0 && offsets[count - 1] === endOffset && endOffset > baseOffset;
+  return { rows, timeEntries, maxTimestampMs: whole ? times[count - 1] : undefined };
+}
+
+/** The same at once. */
+export const decodeIndex = (...input: Parameters<typeof decodeIndexSteps>): DecodedIndex =>
+  atOnce(decodeIndexSteps(...input));
 
 /** Index of the last row for which `before` holds, or -1; `before` must hold for a prefix. */
 const lastRow = (rows: readonly IndexRow[], before: (row: IndexRow) => boolean): number => {

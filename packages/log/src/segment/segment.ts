@@ -1,93 +1,170 @@
-/** What the log keeps in memory of one segment file. */
-
+/** One segment of a partition as the log knows it in memory. */
+import { assert } from "@millrace/errors";
+import { Durability } from "../files/durability.ts";
 import { offsetName } from "../files/paths.ts";
-import type { IndexRow } from "./index-format.ts";
+import type { Place } from "./place.ts";
+import { SegmentIndex } from "./segment-index.ts";
 
-/** One `.log` file with its index. Numbers describe what was appended, which may be ahead of the file. */
+/** What a segment must know of a batch that it takes. */
+export interface SegmentBatch {
+  readonly lastOffset: number;
+  readonly bytes: number;
+  /** Largest record timestamp, milliseconds. */
+  readonly maxTimestampMs: number;
+  /** Wall time at which the log took the batch, milliseconds. */
+  readonly appendTimeMs: number;
+}
+
+/** Offsets and positions of index entries are unsigned 32-bit numbers, relative to the segment. */
+export const relativeOffsetMax = 0xffff_ffff;
+export const segmentBytesMax = 0x7fff_ffff;
+
+/**
+ * One `.log` file with its index. The numbers describe what was appended, which may be ahead of the
+ * file. Only this class changes them.
+ */
 export class Segment {
   readonly baseOffset: number;
   readonly path: string;
-  /** Bytes appended. */
-  sizeBytes = 0;
-  /** Bytes that are in the page cache. */
-  writtenBytes = 0;
-  /** Offset after the last record. */
-  endOffset: number;
-  /** Wall time of the first append, milliseconds; undefined while empty. After a restart, of the load. */
-  firstAppendMs: number | undefined;
-  /** Largest record timestamp of what was appended since the segment was made or loaded; -1 for none. */
-  runningMaxMs = -1;
-  /** False after a load: `runningMaxMs` lacks what was there before, until the index cache has looked. */
-  maxComplete = true;
-  /** Written since the last fsync. */
-  dirty = false;
-  /** The file exists (its name maybe not yet durably). */
-  created = false;
-  /** Rows that are in the index files, when loaded. */
-  rows: IndexRow[] | undefined = [];
-  /** Rows that are not in the index files yet. */
-  fresh: IndexRow[] = [];
-  /** Rows in the index files, and the entries of the time index besides. */
-  rowsOnDisk = 0;
-  timeEntriesOnDisk = 0;
-  /** Position of the newest row, of either kind. */
-  lastRowPosition = -1;
-  /** The time index ends with the segment's largest timestamp. */
-  finished = false;
-  /** Rises whenever the index files change, and is odd while they are: what was read meanwhile is void. */
-  indexVersion = 0;
-  /** Everything in the index files is fsynced. */
-  indexSynced = false;
+  readonly index: SegmentIndex;
+  /** Of the bytes in the file. */
+  readonly durability = new Durability();
+  #sizeBytes = 0;
+  #writtenBytes = 0;
+  #endOffset: number;
+  #created = false;
+  #firstAppendMs: number | undefined;
+  #lastAppendMs: number | undefined;
 
   constructor(directory: string, baseOffset: number) {
     this.baseOffset = baseOffset;
-    this.endOffset = baseOffset;
+    this.#endOffset = baseOffset;
     this.path = `${directory}/${offsetName(baseOffset)}.log`;
+    this.index = new SegmentIndex(this.path);
   }
 
-  get indexPath(): string {
-    return this.path.replace(/\.log$/, ".index");
+  /** A segment whose files are there, believed to hold whole batches up to `endOffset`. */
+  static found(
+    directory: string,
+    baseOffset: number,
+    sizeBytes: number,
+    endOffset: number,
+    entries: { readonly rows: number; readonly times: number },
+  ): Segment {
+    const segment = new Segment(directory, baseOffset);
+    segment.#created = true;
+    segment.#sizeBytes = sizeBytes;
+    segment.#writtenBytes = sizeBytes;
+    segment.#endOffset = endOffset;
+    segment.index.found(entries.rows, entries.times);
+    return segment;
   }
 
-  get timeIndexPath(): string {
-    return this.path.replace(/\.log$/, ".timeindex");
+  /** Bytes appended. */
+  get sizeBytes(): number {
+    return this.#sizeBytes;
   }
 
-  /** Largest record timestamp; -1 while empty; undefined when the index must be looked at first. */
-  get maxTimestampMs(): number | undefined {
-    return this.maxComplete ? this.runningMaxMs : undefined;
+  /** Bytes that are in the page cache. */
+  get writtenBytes(): number {
+    return this.#writtenBytes;
   }
 
-  /** The part that was there before a load has timestamps up to `maxMs`. */
-  completeMax(maxMs: number): void {
-    if (this.maxComplete) return;
-    this.fresh = this.fresh.map((row) => ({
-      ...row,
-      maxBeforeMs: Math.max(row.maxBeforeMs, maxMs),
-    }));
-    this.runningMaxMs = Math.max(this.runningMaxMs, maxMs);
-    this.maxComplete = true;
+  /** Offset after the last record. */
+  get endOffset(): number {
+    return this.#endOffset;
+  }
+
+  /** The place after the last record. */
+  get end(): Place {
+    return { offset: this.#endOffset, position: this.#sizeBytes };
+  }
+
+  /** The file exists, its name maybe not yet durably. */
+  get created(): boolean {
+    return this.#created;
+  }
+
+  /** Wall time of the first append in this life of the process; undefined before it. */
+  get firstAppendMs(): number | undefined {
+    return this.#firstAppendMs;
+  }
+
+  /** Wall time of the newest batch, if it was appended or looked up in this life of the process. */
+  get lastAppendMs(): number | undefined {
+    return this.#lastAppendMs;
   }
 
   /** Files of the segment, the log first. */
   get paths(): readonly string[] {
-    return [this.path, this.indexPath, this.timeIndexPath];
+    return [this.path, ...this.index.paths];
   }
 
-  /** Takes a batch of `bytes` at the end. */
-  append(lastOffset: number, bytes: number, batchMaxMs: number, everyBytes: number): void {
-    this.addRow(this.sizeBytes, this.endOffset, everyBytes);
-    this.sizeBytes += bytes;
-    this.endOffset = lastOffset + 1;
-    this.finished = false;
-    if (batchMaxMs > this.runningMaxMs) this.runningMaxMs = batchMaxMs;
+  /** Whether a batch fits: by size, and by what an index entry can hold. */
+  fits(bytes: number, lastOffset: number, segmentBytes: number): boolean {
+    if (this.#sizeBytes === 0) return true;
+    return (
+      this.#sizeBytes + bytes <= Math.min(segmentBytes, segmentBytesMax) &&
+      // An entry may hold the offset after the batch, too.
+      lastOffset + 1 - this.baseOffset <= relativeOffsetMax
+    );
   }
 
-  /** An index row for the batch at `position`, unless the last row is near. The first batch of a segment
-   * needs none. */
-  addRow(position: number, offset: number, everyBytes: number): void {
-    if (position === 0 || position - Math.max(0, this.lastRowPosition) < everyBytes) return;
-    this.fresh.push({ offset, position, maxBeforeMs: this.runningMaxMs });
-    this.lastRowPosition = position;
+  /** Takes a batch at the end; returns its position. The bytes are still to be written. */
+  append(batch: SegmentBatch, everyBytes: number): number {
+    const position = this.#sizeBytes;
+    const { lastOffset, bytes, maxTimestampMs, appendTimeMs } = batch;
+    assert(lastOffset >= this.#endOffset, "offsets of a segment rise");
+    assert(
+      lastOffset + 1 - this.baseOffset <= relativeOffsetMax,
+      "a segment's offsets fit its index",
+    );
+    this.index.append({ offset: this.#endOffset, position }, maxTimestampMs, everyBytes);
+    this.#sizeBytes += bytes;
+    this.#endOffset = lastOffset + 1;
+    this.#firstAppendMs ??= appendTimeMs;
+    this.#lastAppendMs = appendTimeMs;
+    return position;
+  }
+
+  /** The append time of the newest batch was read from the file. */
+  foundLastAppend(appendTimeMs: number): void {
+    this.#lastAppendMs ??= appendTimeMs;
+  }
+
+  /** The file has everything up to `endPosition`. An fsync that began before does not cover it. */
+  wrote(endPosition: number): void {
+    this.#created = true;
+    this.#writtenBytes = Math.max(this.#writtenBytes, endPosition);
+    this.durability.changed();
+  }
+
+  /** Ends at `cut` from now on; what was behind it is void. The file is still to be cut. */
+  cutTo(cut: Place): void {
+    this.#sizeBytes = cut.position;
+    this.#writtenBytes = Math.min(this.#writtenBytes, cut.position);
+    this.#endOffset = cut.offset;
+    this.#lastAppendMs = undefined;
+    this.durability.changed();
+    this.index.cutTo(cut);
+  }
+
+  /** Recovery: what is known of the segment ends at `end`; recovery appends what it finds behind. */
+  beginAt(end: Place): void {
+    this.#sizeBytes = end.position;
+    this.#writtenBytes = end.position;
+    this.#endOffset = end.offset;
+    if (this.#created) this.durability.changed();
+  }
+
+  /** Recovery: the file ends where the segment does, and nothing that counted was cut. */
+  fileCut(): void {
+    this.#writtenBytes = Math.min(this.#writtenBytes, this.#sizeBytes);
+    this.durability.changed();
+  }
+
+  /** Where a segment that was found ends, once somebody knows better than the listing. */
+  endsAt(endOffset: number): void {
+    this.#endOffset = endOffset;
   }
 }

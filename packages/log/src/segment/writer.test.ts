@@ -9,6 +9,7 @@ import { silentLogger } from "@millrace/env";
 import { nodeEnv } from "@millrace/env/node";
 import { ErrorCode, hasCode, type MillraceError } from "@millrace/errors";
 import { nodeCompressor } from "@millrace/record/node";
+import { Durability } from "../files/durability.ts";
 import { FileCache } from "../files/file-cache.ts";
 import { Segment } from "./segment.ts";
 import { SegmentWriter } from "./writer.ts";
@@ -88,10 +89,10 @@ const setUp = async (
     onFull: async () => {},
     onFailure: (error) => failures.push(error),
   });
-  const target = { directory: ".", directoryDirty: false };
+  const target = { directory: ".", names: new Durability() };
   const add = (segment: Segment, text: string): void => {
-    const { sizeBytes: position } = segment;
-    segment.sizeBytes += text.length;
+    const batch = { lastOffset: segment.endOffset, bytes: text.length };
+    const position = segment.append({ ...batch, maxTimestampMs: 0, appendTimeMs: 0 }, 1024);
     writes.add(target, { segment, position, chunks: [Buffer.from(text)], bytes: text.length });
   };
   try {
@@ -118,7 +119,7 @@ test("what is added waits for company, and is written at once for who needs it",
     assert.equal(counts.writes, 1);
     assert.equal(contentOf(root, segment), "abcdef");
     assert.equal(segment.writtenBytes, 6);
-    assert.ok(segment.dirty && segment.created);
+    assert.ok(segment.durability.pending && segment.created);
     assert.equal(writes.bytes, 0);
     assert.ok(!writes.has(segment));
     await writes.written(segment);
@@ -222,6 +223,10 @@ test("a full disk is waited out, but not once the log closes", async () => {
     const segment = new Segment(".", 0);
     counts.failWrite = "ENOSPC";
     add(segment, "abc");
+    // A reader is told at once: nobody knows how long it takes.
+    await assert.rejects(writes.written(segment), (e) => hasCode(e, ErrorCode.DISK_FULL));
+    await assert.rejects(writes.reach(segment, 3), (e) => hasCode(e, ErrorCode.DISK_FULL));
+    while (writes.has(segment)) await sleep(5);
     await writes.written(segment);
     assert.equal(contentOf(root, segment), "abc");
     assert.equal(failures.length, 0);
@@ -239,7 +244,7 @@ test("a disk that fails: who waits is told, and nothing more is taken", async ()
     counts.failWrite = "EIO";
     add(segment, "abc");
     await assert.rejects(writes.reach(segment, 3), (e) => hasCode(e, ErrorCode.STORAGE_ERROR));
-    assert.match(failures.map(({ message }) => message).join(), /can not be written.*EIO/);
+    assert.match(failures.map(({ message }) => message).join(), /cannot be written.*EIO/);
     add(segment, "def");
     assert.equal(writes.bytes, 0);
     await assert.rejects(writes.reach(segment, 6), (e) => hasCode(e, ErrorCode.STORAGE_ERROR));
@@ -256,13 +261,13 @@ test("files are fsynced in steps, and a failure of one counts", async () => {
     add(segment, "def");
     await writes.written(segment);
     assert.equal(counts.syncs, 1);
-    assert.ok(segment.dirty, "a checkpoint must not rely on steps");
+    assert.ok(segment.durability.pending, "a checkpoint must not rely on steps");
     await sleep(20);
     counts.failSync = "EIO";
     add(segment, "ghijk");
     await writes.written(segment);
     while (failures.length === 0) await sleep(5);
-    assert.match(failures.map(({ message }) => message).join(), /can not be fsynced.*EIO/);
+    assert.match(failures.map(({ message }) => message).join(), /cannot be fsynced.*EIO/);
   });
 });
 

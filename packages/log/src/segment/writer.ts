@@ -1,12 +1,14 @@
 /**
- * Segment files are written behind the journal. An append counts once the journal has it, so its segment can wait for
- * company: one large write instead of many small ones, and none that an acknowledgement waits for. Writes of one segment
- * happen in order; whoever needs the bytes in the file (a reader, a checkpoint) asks for them and waits.
+ * Segment files are written behind the journal. An append counts once the journal has it, so its segment
+ * can be written later: one large write instead of many small ones, and none that an acknowledgement
+ * waits for. Writes of one segment happen in order; a reader or a checkpoint that needs the bytes in the
+ * file asks for them and waits.
  */
 import type { Cancel, Clock, Logger } from "@millrace/env";
 import { assert, ErrorCode, MillraceError } from "@millrace/errors";
-import { isFull, storageError } from "../files/disk-errors.ts";
-import type { FileCache } from "../files/file-cache.ts";
+import { isFull, isPassing, storageError } from "../files/disk-errors.ts";
+import type { Durability } from "../files/durability.ts";
+import { droppedError, type FileCache } from "../files/file-cache.ts";
 import { BackgroundFsync } from "./background-fsync.ts";
 import type { Segment } from "./segment.ts";
 
@@ -21,8 +23,8 @@ export interface SegmentWrite {
 /** What is needed of a segment's partition. */
 export interface WriteTarget {
   readonly directory: string;
-  /** Set when a segment file was made: its name is not durable yet. */
-  directoryDirty: boolean;
+  /** Of the names in the partition's directory; a new segment file changes them. */
+  readonly names: Durability;
 }
 
 interface Waiter {
@@ -31,7 +33,7 @@ interface Waiter {
   readonly reject: (error: Error) => void;
 }
 
-/** What waits for one segment, in order and without gaps. */
+/** The queued writes of one segment, in order and without gaps. */
 interface Lane {
   readonly segment: Segment;
   target: WriteTarget | undefined;
@@ -43,7 +45,11 @@ interface Lane {
   writing: boolean;
   /** The segment was dropped: nothing of it need be written any more. */
   gone: boolean;
+  /** The disk has no room for the write under way: nobody can tell when the bytes will be there. */
+  stuck: boolean;
   waiters: Waiter[];
+  /** Wait until no write is under way. */
+  quiet: (() => void)[];
 }
 
 export interface SegmentWriterOptions {
@@ -52,7 +58,7 @@ export interface SegmentWriterOptions {
   readonly files: FileCache;
   /** Most bytes that may wait over all segments; `waitForRoom` tells when there is room. */
   readonly bytesMax: number;
-  /** Bytes wait at most so long for company, milliseconds. */
+  /** Longest a write waits to be coalesced, milliseconds. */
   readonly lingerMs: number;
   /** Files are fsynced in the background after about so many bytes. */
   readonly syncStepBytes: number;
@@ -62,11 +68,11 @@ export interface SegmentWriterOptions {
   readonly onFailure: (error: MillraceError) => void;
 }
 
-/** A lane with so many bytes is written at once. No more than so many go into one write, unless one batch is larger: the
- * page cache takes memory in pieces as large as the write, and those of 2 MiB are what a hypervisor has taken back
+/** A lane with this many bytes is written at once, and a write has no more unless one batch is larger: the
+ * page cache takes memory in pieces as large as the write, and a hypervisor takes back pieces of 2 MiB
  * (`docs/performance.md`). */
 const laneBytesMax = 512 * 1024;
-/** Writes under way that nobody waits for: the others of the thread pool are the journal's and the readers'. */
+/** Writes under way that nobody waits for. The journal and readers need the rest of the thread pool. */
 const parallelMax = 2;
 const fullRetryMs = 200;
 
@@ -123,12 +129,13 @@ export class SegmentWriter {
   }
 
   /** Resolves once the file has everything below `position`, which must have been appended. Rejects with
-   * STORAGE_ERROR when the disk failed. */
+   * STORAGE_ERROR when the disk failed, with DISK_FULL (retriable) while it has no room. */
   reach(segment: Segment, position: number): Promise<void> {
     if (segment.writtenBytes >= position) return Promise.resolve();
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#closed) return Promise.reject(closedError());
     const lane = this.#laneOf(segment);
+    if (lane.stuck) return Promise.reject(stuckError(segment));
     const reached = new Promise<void>((resolve, reject) => {
       lane.waiters.push({ position, resolve, reject });
     });
@@ -138,7 +145,7 @@ export class SegmentWriter {
 
   /** Resolves once everything that was queued for the segment is in its file. Rejects as `reach` does. */
   written(segment: Segment): Promise<void> {
-    // Of what was let go nothing is known any more.
+    // After close, the state of dropped writes is unknown.
     if (this.#closed) return Promise.reject(closedError());
     const lane = this.#lanes.get(segment);
     return lane === undefined ? Promise.resolve() : this.reach(segment, lane.position + lane.bytes);
@@ -154,9 +161,10 @@ export class SegmentWriter {
     await Promise.all([...this.#lanes.keys()].map((segment) => this.written(segment)));
   }
 
-  /** The segment goes: what is queued for it is dropped, who waits for it gets an error. Resolves once nothing is being
-   * written. */
+  /** Drops the queued writes of a segment that goes away, and rejects everyone who waits for them.
+   * Resolves once no write or fsync of its file is under way. */
   async discard(segment: Segment): Promise<void> {
+    this.#syncs.skip(segment);
     await this.#discardQueued(segment);
     await this.#syncs.forget(segment);
   }
@@ -165,25 +173,41 @@ export class SegmentWriter {
     const lane = this.#lanes.get(segment);
     if (lane === undefined) return;
     lane.gone = true;
-    for (const { reject } of lane.waiters.splice(0)) reject(droppedError(segment));
+    for (const { reject } of lane.waiters.splice(0)) reject(droppedError(segment.path));
     this.#drop(lane);
-    if (!lane.writing) return;
-    await new Promise<void>((resolve) => {
-      lane.waiters.push({ position: 0, resolve, reject: () => resolve() });
-    });
+    await quiet(lane);
   }
 
-  /** Somebody else fsyncs the segment's file now: a step of its own can wait. */
+  /** Drops the queued writes at and behind `position`, where the segment ends from now on. Resolves once
+   * no write of its file is under way. */
+  async cut(segment: Segment, position: number): Promise<void> {
+    const lane = this.#lanes.get(segment);
+    if (lane === undefined) return;
+    const kept = lane.writes.filter((write) => write.position < position);
+    const keptBytes = kept.reduce((sum, { bytes }) => sum + bytes, 0);
+    this.#bytes -= lane.bytes - keptBytes;
+    lane.writes = kept;
+    lane.bytes = keptBytes;
+    const waiters = lane.waiters.splice(0);
+    for (const waiter of waiters) {
+      if (waiter.position > position) waiter.reject(droppedError(segment.path));
+      else lane.waiters.push(waiter);
+    }
+    await quiet(lane);
+    if (lane.bytes === 0 && lane.waiters.length === 0) this.#lanes.delete(segment);
+  }
+
+  /** A checkpoint fsyncs the segment's file now, so a background step can wait. */
   syncing(segment: Segment): void {
     this.#syncs.skip(segment);
   }
 
-  /** No more patience with a full disk: what finds no room now fails. */
+  /** From now on a write that finds no room fails at once. */
   closing(): void {
     this.#closing = true;
   }
 
-  /** Lets go of everything that is not being written: the journal has it. */
+  /** Drops everything that is not being written: the journal has it. */
   close(): void {
     this.#closed = true;
     this.#syncs.close();
@@ -204,7 +228,9 @@ export class SegmentWriter {
       scheduled: false,
       writing: false,
       gone: false,
+      stuck: false,
       waiters: [],
+      quiet: [],
     };
     this.#lanes.set(segment, lane);
     return lane;
@@ -262,11 +288,13 @@ export class SegmentWriter {
     try {
       await this.#write(lane, target, chunks, position, bytes);
     } catch (thrown) {
-      this.#fail(storageError(`${lane.segment.path} can not be written`, thrown));
+      this.#fail(storageError(`${lane.segment.path} cannot be written`, thrown));
     }
     this.#active -= 1;
     this.#bytes -= bytes;
     lane.writing = false;
+    lane.stuck = false;
+    for (const wake of lane.quiet.splice(0)) wake();
     this.#settle(lane);
     this.#wakeRoom();
     this.#pump();
@@ -297,29 +325,38 @@ export class SegmentWriter {
     position: number,
     bytes: number,
   ): Promise<void> {
-    const { clock, files, logger, onFull } = this.#options;
+    const { files } = this.#options;
     const { segment } = lane;
     for (;;) {
       try {
-        await files.with(segment.path, true, (file) => file.write(chunks, position));
+        await files.withMade(segment, (file) => file.write(chunks, position));
         break;
       } catch (thrown) {
-        // A write that found no room may be repeated.
-        if (!isFull(thrown) || this.#closing || this.#closed || this.#failure !== undefined)
-          throw thrown;
-        logger.warn({ path: segment.path }, "the disk is full: waiting for room");
-        await onFull();
-        await clock.sleep(fullRetryMs);
         if (lane.gone) return;
+        // A write that found no room may be repeated.
+        if (!isPassing(thrown) || this.#closing || this.#closed || this.#failure !== undefined)
+          throw thrown;
+        await this.#waitOut(lane, thrown);
+        if (lane.gone || position >= segment.sizeBytes) return;
       }
     }
+    if (lane.gone) return;
     // Only now: an fsync of the directory that began before the file was made did not cover its name.
-    if (!segment.created) target.directoryDirty = true;
-    segment.created = true;
-    // Likewise: an fsync that began before the write landed did not cover it.
-    segment.dirty = true;
-    segment.writtenBytes = Math.max(segment.writtenBytes, position + bytes);
+    if (!segment.created) target.names.changed();
+    // A cut meanwhile makes void what was written behind it.
+    segment.wrote(Math.min(position + bytes, segment.sizeBytes));
     this.#syncs.wrote(segment, bytes);
+  }
+
+  /** Nobody knows how long it takes: everyone who waits for the bytes is told, and may ask again. */
+  async #waitOut(lane: Lane, thrown: unknown): Promise<void> {
+    const { clock, logger, onFull } = this.#options;
+    const { segment } = lane;
+    logger.warn({ path: segment.path, err: thrown }, "a segment cannot be written yet");
+    lane.stuck = true;
+    for (const { reject } of lane.waiters.splice(0)) reject(stuckError(segment));
+    if (isFull(thrown)) await onFull();
+    await clock.sleep(fullRetryMs);
   }
 
   #fail(error: MillraceError): void {
@@ -363,8 +400,19 @@ const take = (lane: Lane): { chunks: Uint8Array[]; bytes: number } => {
   return { chunks, bytes };
 };
 
-const droppedError = (segment: Segment): MillraceError =>
-  new MillraceError(ErrorCode.STORAGE_ERROR, `${segment.path} was dropped: read again`);
+/** Resolves once no write of the lane is under way. */
+const quiet = async (lane: Lane): Promise<void> => {
+  if (!lane.writing) return;
+  await new Promise<void>((resolve) => {
+    lane.quiet.push(resolve);
+  });
+};
+
+const stuckError = (segment: Segment): MillraceError =>
+  new MillraceError(
+    ErrorCode.DISK_FULL,
+    `${segment.path} waits for room on the disk: free some, then read again`,
+  );
 
 const closedError = (): MillraceError =>
   new MillraceError(ErrorCode.SHUTTING_DOWN, "the log is closed: retry elsewhere");

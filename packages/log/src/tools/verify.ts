@@ -10,13 +10,15 @@ import {
   type RecoveryPoint,
 } from "@millrace/proto/storage";
 import { checkRecords } from "@millrace/record";
+import { noPauses } from "../files/breathe.ts";
 import { magics, readChecksummed, readWhole } from "../files/checksummed-file.ts";
 import { isMissing } from "../files/disk-errors.ts";
+import { offlinePath, readOfflineReason } from "../files/offline-file.ts";
 import { parsePartitionDirectory, paths } from "../files/paths.ts";
 import { entryKinds } from "../journal/format.ts";
-import { type JournalPlan, planKey, scanJournal } from "../journal/scan.ts";
-import { readRecoveryPoints } from "../recovery/data-directory.ts";
-import { offlinePath, readOfflineReason } from "../recovery/salvage.ts";
+import { type PlannedEntry, planKey, scanJournal } from "../journal/scan.ts";
+import { entriesAfter, entriesOfLife, pointOfLife } from "../recovery/begin.ts";
+import { readRecoveryPoints } from "../recovery/recovery-points.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { deletedSuffix } from "../segment/files.ts";
 import { decodeIndex, INDEX_ENTRY_BYTES, type IndexRow } from "../segment/index-format.ts";
@@ -66,19 +68,18 @@ export const verifyDirectory = async (
     return { partitions: 0, ...counts, clean: false, damages };
   }
   const clean = (await disk.fileSize(paths.clean)) !== undefined;
-  const points = await readRecoveryPoints(disk);
-  if (points === undefined) {
+  const found = await readRecoveryPoints(noPauses, disk);
+  if (found === undefined) {
     damages.push({
       path: paths.recoveryPoints,
       position: 0,
       reason: "the file is missing or damaged",
     });
   }
-  let after = points === undefined ? undefined : 0;
-  for (const point of points?.values() ?? []) {
-    after = Math.max(after ?? 0, Number(point.journalRound));
-  }
-  const plan = clean ? undefined : await scanJournal(disk, meta.message.directoryId, after);
+  const { directoryId } = meta.message;
+  const plan = clean
+    ? undefined
+    : await scanJournal(noPauses, disk, directoryId, found?.coveredRound);
   if (plan?.damagedUpTo !== undefined) {
     const reason = `rounds up to ${plan.damagedUpTo} are damaged`;
     damages.push({ path: paths.journal, position: 0, reason });
@@ -91,7 +92,7 @@ export const verifyDirectory = async (
     const directory = `${paths.partitions}/${name}`;
     partitions += 1;
     const check = new PartitionCheck(disk, compressor, directory, damages, counts);
-    await check.run(points?.get(key), plan, key, clean);
+    await check.run(found?.points.get(key), plan?.entries.get(key) ?? [], clean);
   }
   return { partitions, ...counts, clean, damages };
 };
@@ -122,20 +123,24 @@ class PartitionCheck {
   }
 
   async run(
-    point: RecoveryPoint | undefined,
-    plan: JournalPlan | undefined,
-    key: string,
+    foundPoint: RecoveryPoint | undefined,
+    planned: readonly PlannedEntry[],
     clean: boolean,
   ): Promise<void> {
     const path = `${this.#directory}/meta`;
     const meta = await readChecksummed(this.#disk, path, magics.partitionMeta, PartitionMetaSchema);
     if (meta.kind !== "ok") this.#damage(path, 0, `the file is ${meta.kind}`);
+    const known = meta.kind === "ok" ? meta.message : { incarnation: 0n, firstRound: 0n };
+    const life = { incarnation: known.incarnation, firstRound: Number(known.firstRound) };
+    const point = pointOfLife(foundPoint, life);
+    const entries = entriesAfter(entriesOfLife(planned, life), point);
+    if (point?.deleted === true) return;
     const offline = await readOfflineReason(this.#disk, this.#directory);
     if (offline !== undefined) this.#damage(offlinePath(this.#directory), 0, offline);
     const segments = await listSegments(this.#disk, this.#directory);
     const durable = point === undefined ? 0 : Number(point.offset);
     this.#logStart = Number(point?.logStartOffset ?? 0n);
-    const replayed = this.#endOfReplay(plan, key, durable);
+    const replayed = endOfReplay(entries, durable);
     for (const segment of segments) {
       const whole = await this.#checkSegment(segment, durable, replayed);
       if (!whole) return;
@@ -145,15 +150,6 @@ class PartitionCheck {
       this.#damage(last, 0, `the log ends at ${this.#end}, it was durable up to ${durable}`);
     }
     if (clean) await this.#checkEpochs(Number(point?.logStartOffset ?? 0n));
-  }
-
-  /** Least end that the recovery point and truncations in the journal leave to be expected of the files. */
-  #endOfReplay(plan: JournalPlan | undefined, key: string, durable: number): number {
-    let end = durable;
-    for (const entry of plan?.entries.get(key) ?? []) {
-      if (entry.kind === entryKinds.truncate) end = Math.min(end, entry.value);
-    }
-    return end;
   }
 
   /** False when the log ends in it, damaged or torn. */
@@ -194,7 +190,7 @@ class PartitionCheck {
     }
     for (const row of rows.values()) {
       if (row.offset < durable)
-        this.#damage(segment.indexPath, 0, `no batch at offset ${row.offset}`);
+        this.#damage(segment.index.path, 0, `no batch at offset ${row.offset}`);
     }
     return true;
   }
@@ -237,15 +233,15 @@ class PartitionCheck {
   async #index(segment: Segment, durable: number): Promise<Map<number, IndexRow>> {
     const { rows } = decodeIndex(
       segment.baseOffset,
-      await this.#read(segment.indexPath),
-      await this.#read(segment.timeIndexPath),
+      await this.#read(segment.index.path),
+      await this.#read(segment.index.timePath),
       Number.MAX_SAFE_INTEGER,
       segment.sizeBytes,
     );
-    if (rows.length < segment.rowsOnDisk && segment.endOffset <= durable) {
+    if (rows.length < segment.index.rowsOnDisk && segment.endOffset <= durable) {
       const position = rows.length * INDEX_ENTRY_BYTES;
       this.#damage(
-        segment.indexPath,
+        segment.index.path,
         position,
         "the entry is damaged; it is built again when needed",
       );
@@ -274,14 +270,14 @@ class PartitionCheck {
     const { baseOffset } = batch.header;
     if (row.offset !== baseOffset) {
       this.#damage(
-        segment.indexPath,
+        segment.index.path,
         0,
         `says offset ${row.offset} at ${batch.position}, there is ${baseOffset}`,
       );
     }
     if (row.maxBeforeMs !== Math.max(0, maxMs)) {
       const reason = `says ${row.maxBeforeMs} before offset ${baseOffset}, it is ${maxMs}`;
-      this.#damage(segment.timeIndexPath, 0, reason);
+      this.#damage(segment.index.timePath, 0, reason);
     }
   }
 
@@ -308,3 +304,12 @@ class PartitionCheck {
     this.#damages.push({ path, position, reason });
   }
 }
+
+/** Least end that the recovery point and truncations in the journal leave to be expected of the files. */
+const endOfReplay = (entries: readonly PlannedEntry[], durable: number): number => {
+  let end = durable;
+  for (const { kind, value } of entries) {
+    if (kind === entryKinds.truncate) end = Math.min(end, value);
+  }
+  return end;
+};
