@@ -12,16 +12,19 @@ import type {
   RecoveryReport,
 } from "./api.ts";
 import type { LogContext } from "./context.ts";
-import { errno, isFull, isMissing, isPassing, storageError } from "./files/disk-errors.ts";
+import { isPassing, passingError, storageError } from "./files/disk-errors.ts";
 import type { DiskSpace } from "./files/disk-space.ts";
-import { paths } from "./files/paths.ts";
 import { WorkQueue } from "./files/work-queue.ts";
 import type { Journal } from "./journal/journal.ts";
 import { planKey } from "./journal/scan.ts";
 import { Partition, type PartitionOwner } from "./partition/partition.ts";
 import { type Checkpointer, parallelAlone } from "./recovery/checkpoint.ts";
-import { makePartitionDirectory, removeTree, writeCleanMarker } from "./recovery/data-directory.ts";
-import { deletedSuffix } from "./segment/files.ts";
+import {
+  makePartitionDirectory,
+  moveAside,
+  removeTree,
+  writeCleanMarker,
+} from "./recovery/data-directory.ts";
 
 /** How long a clean stop waits for a disk or a journal without room, milliseconds. */
 const stopPatienceMs = 5000;
@@ -112,7 +115,7 @@ export class Manager implements LogManager {
     try {
       await makePartitionDirectory(env, identity, directoryId, topicId, topic, partition, life);
     } catch (thrown) {
-      if (isPassing(thrown)) throw passing(`${topic}-${partition} cannot be made yet`, thrown);
+      if (isPassing(thrown)) throw passingError(`${topic}-${partition} cannot be made yet`, thrown);
       throw storageError(`${topic}-${partition} cannot be made`, thrown);
     }
     const made = new Partition(this.#owner, topicId, topic, partition, config, life);
@@ -146,9 +149,9 @@ export class Manager implements LogManager {
   /** The directory goes, however often that fails; the data directory goes on meanwhile. */
   async #remove(key: string, gone: Partition): Promise<void> {
     const { disk, logger } = this.#context.env;
-    const aside = `${gone.directory}${deletedSuffix}`;
+    let aside: string;
     try {
-      await this.#moveAside(gone.directory, aside);
+      aside = await moveAside(disk, gone.directory);
     } catch (thrown) {
       logger.error(
         { directory: gone.directory, err: thrown },
@@ -163,20 +166,6 @@ export class Manager implements LogManager {
     this.#context.delayed.add(gone.config.fileDeleteDelayMs, "removing a deleted partition", () =>
       removeTree(disk, aside),
     );
-  }
-
-  async #moveAside(directory: string, aside: string): Promise<void> {
-    const { disk } = this.#context.env;
-    try {
-      await disk.rename(directory, aside);
-    } catch (thrown) {
-      // An earlier life may still lie there.
-      if (errno(thrown) === "ENOTEMPTY" || errno(thrown) === "EEXIST") {
-        await removeTree(disk, aside);
-        await disk.rename(directory, aside);
-      } else if (!isMissing(thrown)) throw thrown;
-    }
-    await disk.syncDirectory(paths.partitions);
   }
 
   #livesOf(key: string): WorkQueue {
@@ -220,6 +209,7 @@ export class Manager implements LogManager {
     writes.closing();
     committer.closing();
     await this.#checkpointer.idle();
+    for (const partition of this.#partitions.values()) await partition.unrecordedOfflineReason();
     writes.close();
     await files.closeAll();
     await this.#journal.close();
@@ -311,14 +301,6 @@ export class Manager implements LogManager {
     throw new MillraceError(ErrorCode.SHUTTING_DOWN, "the log is closed: retry elsewhere");
   }
 }
-
-/** The disk, or the process, is short of something: the same call may succeed later. */
-const passing = (what: string, thrown: unknown): MillraceError =>
-  new MillraceError(
-    isFull(thrown) ? ErrorCode.DISK_FULL : ErrorCode.ADMISSION_REJECTED,
-    `${what}: ${thrown instanceof Error ? thrown.message : String(thrown)}: retry`,
-    { cause: thrown },
-  );
 
 const deletionOf = ({ topicId, partition, life }: Partition): RecoveryPoint =>
   createMessage(RecoveryPointSchema, {

@@ -16,7 +16,7 @@ import type { Partition, PartitionOwner } from "./partition/partition.ts";
 import { RetentionClock } from "./partition/retention-clock.ts";
 import { TailCache } from "./partition/tail-cache.ts";
 import { Checkpointer, CheckpointPolicy, parallelAlone } from "./recovery/checkpoint.ts";
-import { openDirectory, takeCleanMarker } from "./recovery/data-directory.ts";
+import { openDirectory, removeTree, takeCleanMarker } from "./recovery/data-directory.ts";
 import { PartitionLoader } from "./recovery/loader.ts";
 import { type FoundPoints, readRecoveryPoints } from "./recovery/recovery-points.ts";
 import { IndexCache } from "./segment/index-cache.ts";
@@ -65,8 +65,14 @@ const open = async (options: LogManagerOptions): Promise<LogManager> => {
   const parts = makeParts(patient, directoryId, found?.wallTimeMs);
   files.cache = parts.context.files;
   const nextRound = marker === undefined ? undefined : Number(marker.nextJournalRound);
-  const { recovery, lastRound } = await recover(patient, parts, found, nextRound);
-  if (!recovery.clean) await parts.checkpointer.run(parallelAlone, lastRound);
+  const { recovery, lastRound, leftovers } = await recover(patient, parts, found, nextRound);
+  if (!recovery.clean || leftovers.length > 0) {
+    await parts.checkpointer.run(parallelAlone, lastRound);
+  }
+  for (const directory of leftovers) {
+    const remove = (): Promise<void> => removeTree(disk, directory);
+    parts.context.delayed.add(0, "removing a deleted partition", remove);
+  }
   return start(patient, parts, recovery, lastRound);
 };
 
@@ -146,7 +152,7 @@ const recover = async (
   { context, owner, partitions }: Parts,
   found: FoundPoints | undefined,
   nextRound: number | undefined,
-): Promise<{ recovery: RecoveryReport; lastRound: number }> => {
+): Promise<{ recovery: RecoveryReport; lastRound: number; leftovers: readonly string[] }> => {
   const { clock, disk } = context.env;
   const startedMs = clock.monoMs();
   const after = found?.coveredRound;
@@ -169,7 +175,8 @@ const recover = async (
     indexesRebuilt: counts.indexesRebuilt,
     durationMs: clock.monoMs() - startedMs,
   };
-  return { recovery, lastRound: Math.max(plan?.lastRound ?? 0, after ?? 0) };
+  const lastRound = Math.max(plan?.lastRound ?? 0, after ?? 0);
+  return { recovery, lastRound, leftovers: loader.leftovers };
 };
 
 /** Everything up to `lastRound` is reflected in fsynced segments: the journal is free. */

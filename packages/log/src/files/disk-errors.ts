@@ -15,7 +15,8 @@ const transient: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "EINTR", "EA
 export const isTransient = (thrown: unknown): boolean => transient.has(errno(thrown));
 
 /** Failures that go away by themselves: the same operation may succeed later. */
-export const isPassing = (thrown: unknown): boolean => isFull(thrown) || isTransient(thrown);
+export const isPassing = (thrown: unknown): boolean =>
+  isFull(thrown) || isTransient(thrown) || hasCode(thrown, ErrorCode.ADMISSION_REJECTED);
 
 export const isMissing = (thrown: unknown): boolean => errno(thrown) === "ENOENT";
 
@@ -25,6 +26,16 @@ export const isProgrammingError = (thrown: unknown): boolean =>
 
 const textOf = (thrown: unknown): string =>
   thrown instanceof Error ? thrown.message : String(thrown);
+
+/** DISK_FULL or ADMISSION_REJECTED, both retriable, for a caller whose work has to wait. */
+export const passingError = (what: string, thrown: unknown): MillraceError =>
+  thrown instanceof MillraceError
+    ? thrown
+    : new MillraceError(
+        isFull(thrown) ? ErrorCode.DISK_FULL : ErrorCode.ADMISSION_REJECTED,
+        `${what}: ${textOf(thrown)}: retry`,
+        { cause: thrown },
+      );
 
 /** STORAGE_ERROR that says what was being done. */
 export const storageError = (what: string, thrown: unknown): MillraceError => {

@@ -216,11 +216,12 @@ export class Committer {
     const left = new Set(round.items);
     try {
       if (this.#failure !== undefined) throw this.#failure;
+      const writing = await this.#writeSegments(round, left);
       await this.#waitForRoom(round);
       // Only rounds that the journal holds have numbers, so that recovery can tell when one is missing.
       const number = this.#nextRound;
       if (round.entries > 0) this.#nextRound += 1;
-      const syncMs = await this.#write(round, number, left);
+      const syncMs = await this.#writeJournal(round, number, left, writing.done);
       this.#completeAll(round.items, left);
       if (round.entries > 0) this.#completedRound = number;
       this.#options.onCommit(round.entries);
@@ -233,11 +234,10 @@ export class Committer {
     }
   }
 
-  /** Waits until the segments are not too far behind, and the journal has a place for the round. */
+  /** Waits until the journal has a place for the round. */
   async #waitForRoom(round: Round): Promise<void> {
-    const { clock, logger, onFull, writes } = this.#options;
+    const { clock, logger, onFull } = this.#options;
     const journal = this.#begun;
-    await writes.waitForRoom();
     while (round.entries > 0) {
       if (this.#failure !== undefined) throw this.#failure;
       if (journal.hasRoom(round.entries, round.payloadBytes)) {
@@ -262,20 +262,38 @@ export class Committer {
     }
   }
 
-  /** Everything to the files and the journal. Returns the time of the journal's write and fsync. */
-  async #write(round: Round, number: number, left: Set<CommitItem>): Promise<number> {
-    const { clock, writes } = this.#options;
-    const journal = this.#begun;
+  /** Hands the round's batches to their segments, once those are not too far behind. `done`: the files have
+   * what the journal will not hold. */
+  async #writeSegments(
+    round: Round,
+    left: Set<CommitItem>,
+  ): Promise<{ readonly done: Promise<void> }> {
+    const { writes } = this.#options;
+    await writes.waitForRoom();
+    if (this.#failure !== undefined) throw this.#failure;
     for (const { target, write } of round.items) {
       if (write !== undefined) writes.add(target, write);
     }
-    const writing = this.#reachSegments(round.items).then(() =>
-      this.#completeWeak(round.items, left),
-    );
+    const done = this.#reachSegments(round.items).then(() => this.#completeWeak(round.items, left));
+    // Its failure is seen where it is awaited.
+    done.catch(() => {});
     // A batch in the journal vouches for all before it: those must be fsynced first.
-    if (round.items.some(({ entry, target }) => entry !== undefined && target.syncDirectly)) {
-      await writing;
-    }
+    const direct = round.items.some(
+      ({ entry, target }) => entry !== undefined && target.syncDirectly,
+    );
+    if (direct) await done;
+    return { done };
+  }
+
+  /** Returns the time of the journal's write and fsync, once `writing` is over, too. */
+  async #writeJournal(
+    round: Round,
+    number: number,
+    left: Set<CommitItem>,
+    writing: Promise<void>,
+  ): Promise<number> {
+    const { clock } = this.#options;
+    const journal = this.#begun;
     const startedMs = clock.monoMs();
     let syncMs = 0;
     const entries = round.items.flatMap((item) => item.entry ?? []);

@@ -110,6 +110,8 @@ export class Partition implements PartitionLog {
   /** Batches are journalled although the flush policy does not ask for it: recovery takes nothing from
    * the segments behind a truncation that no recovery point covers. */
   #journalAnyway = false;
+  #promises = 0;
+  #promisedFrom = 0;
   #flushing = false;
   #lastFlushMs = 0;
   #rowsBeingWritten = false;
@@ -190,6 +192,9 @@ export class Partition implements PartitionLog {
     return this.#flushing;
   }
   /** What the recovery points say of the partition. */
+  get promises(): number {
+    return this.#promises;
+  }
   get lastPoint(): RecoveryPoint | undefined {
     return this.#lastPoint;
   }
@@ -218,9 +223,20 @@ export class Partition implements PartitionLog {
     this.producers.restored(found.snapshotOffset);
   }
 
-  /** The recovery points say this of the partition from now on. */
-  checkpointed(point: RecoveryPoint): void {
+  /** The recovery points say this of the partition from now on; `promises` as they were when the point's
+   * picture was taken. */
+  checkpointed(point: RecoveryPoint, promises: number): void {
     this.#lastPoint = point;
+    if (promises !== this.#promises || Number(point.offset) < this.#promisedFrom) return;
+    this.#syncDirectly = false;
+    this.#journalAnyway = false;
+  }
+
+  /** What an acknowledgement promises has changed. Until a recovery point covers everything up to here, new
+   * batches keep the stronger promise. */
+  #promiseAnew(): void {
+    this.#promises += 1;
+    this.#promisedFrom = this.#logEndOffset;
   }
 
   append(batch: AppendBatch, leaderEpoch: number, done: AppendDone): Appended {
@@ -315,9 +331,6 @@ export class Partition implements PartitionLog {
     this.#truncating = true;
     try {
       await this.#changes.run(() => this.#truncate(offset));
-      // Recovery takes nothing behind a truncation from the segments. So a recovery point must cover it
-      // before anything follows that the journal does not hold.
-      if (this.#config.flushPolicy !== "commit") await this.#owner.checkpoint();
     } finally {
       this.#truncating = false;
     }
@@ -337,20 +350,18 @@ export class Partition implements PartitionLog {
     const journalled = config.flushPolicy === "commit";
     if ((before.flushPolicy === "commit") === journalled) return;
     // Until a checkpoint has covered what was appended under the old policy.
-    if (journalled) this.#syncDirectly = true;
-    else this.#journalAnyway = true;
-    this.flush().then(
-      () => {
-        if (journalled === (this.#config.flushPolicy === "commit")) this.#policySettled();
-      },
-      // A failed checkpoint leaves the stronger promise in force.
-      () => {},
-    );
+    this.#syncDirectly ||= journalled;
+    this.#journalAnyway ||= !journalled;
+    this.#promiseAnew();
+    this.#coverSoon();
   }
 
-  #policySettled(): void {
-    this.#syncDirectly = false;
-    this.#journalAnyway = false;
+  /** A checkpoint that fails leaves it to the next one. */
+  #coverSoon(): void {
+    this.flush().catch((thrown: unknown) => {
+      const { topic, partition } = this;
+      this.#owner.context.env.logger.debug({ topic, partition, err: thrown }, "a checkpoint waits");
+    });
   }
 
   runRetention(): Promise<number> {
@@ -469,6 +480,7 @@ export class Partition implements PartitionLog {
     this.#deleted = true;
     this.#tail.clear();
     await this.#changes.run(async () => {
+      // The directory may have failed already; then the name of the renamed one says it.
       if (first) await this.#control(entryKinds.deleted, 0, 0).catch(() => {});
     });
     this.#state = { kind: "offline", reason: "the partition was deleted" };
@@ -686,6 +698,7 @@ export class Partition implements PartitionLog {
       cutting = this.#cutTo(cut);
     });
     await cutting;
+    if (this.#config.flushPolicy !== "commit") this.#coverSoon();
   }
 
   /**
@@ -708,6 +721,11 @@ export class Partition implements PartitionLog {
     this.#highWatermark = Math.min(this.#highWatermark, end);
     this.epochs.truncateFromEnd(end);
     this.producers.cut(end);
+    // Recovery takes nothing behind a truncation from the segments: until a recovery point covers it, the
+    // journal must hold everything that follows.
+    this.#journalAnyway = true;
+    if (this.#config.flushPolicy !== "commit") this.#syncDirectly = true;
+    this.#promiseAnew();
     return this.fileWork(() => this.#cutFiles(segment, dropped, end));
   }
 

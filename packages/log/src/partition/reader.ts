@@ -78,17 +78,17 @@ export class PartitionReader {
   }
 
   /** The place of the batch that holds `offset`, which must be in the log. */
-  async placeOf(offset: number): Promise<Place> {
-    const segment = segmentOf(this.#owner.segments, offset);
-    const row = await this.#rowFor(segment, (rows) => rowForOffset(rows, offset));
-    return this.#walk(segment, row?.position ?? 0, (batch) =>
-      batch.lastOffset >= offset
-        ? { offset: batch.header.baseOffset, position: batch.position }
-        : undefined,
-    ).then((found) => {
-      if (found === undefined)
-        throw damaged(segment, segment.sizeBytes, `offset ${offset} is missing`);
-      return found;
+  placeOf(offset: number): Promise<Place> {
+    return this.#guard(offset, "log_end", async () => {
+      const segment = segmentOf(this.#owner.segments, offset);
+      const row = await this.#rowFor(segment, (rows) => rowForOffset(rows, offset));
+      const found = await this.#walk(segment, row?.position ?? 0, (batch) =>
+        batch.lastOffset >= offset
+          ? { offset: batch.header.baseOffset, position: batch.position }
+          : undefined,
+      );
+      if (found !== undefined) return found;
+      throw damaged(segment, segment.sizeBytes, `offset ${offset} is missing`);
     });
   }
 

@@ -20,7 +20,7 @@ import type { EpochEntry } from "../partition/leader-epochs.ts";
 import type { Partition } from "../partition/partition.ts";
 import { dropSnapshotsAbove, rebuildProducers } from "../partition/producer-snapshots.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
-import { cutFiles, cutIndexFiles } from "../segment/files.ts";
+import { cutFiles, cutIndexFiles, unlinkIfThere } from "../segment/files.ts";
 import { decodeIndexSteps, INDEX_ENTRY_BYTES } from "../segment/index-format.ts";
 import { listSegments } from "../segment/list.ts";
 import { Segment } from "../segment/segment.ts";
@@ -225,7 +225,14 @@ export class PartitionRecovery {
       ),
     );
     index.restart(decoded.rows, decoded.timeEntries, decoded.maxTimestampMs, position === 0);
-    await cutIndexFiles(context, segment);
+    try {
+      await cutIndexFiles(context, segment);
+    } catch (thrown) {
+      if (isPassing(thrown)) throw thrown;
+      // Nothing relies on it: it is built again from the log.
+      for (const path of index.paths) await unlinkIfThere(context.env.disk, path);
+      index.restart([], 0, undefined, position === 0);
+    }
   }
 
   async #loadEpochs(): Promise<void> {
@@ -401,6 +408,7 @@ export class PartitionRecovery {
   }
 
   #stop(reason: string): undefined {
+    if (globalThis.process.env["TRACE_DISK"]) console.log("STOP", this.#partition.name, reason, this.#end, JSON.stringify(this.#partition.epochs.entries), this.#position);
     this.#stopReason = reason;
     return undefined;
   }

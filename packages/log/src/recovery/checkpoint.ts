@@ -14,7 +14,13 @@ import { bugs } from "../bugs.ts";
 import type { LogContext } from "../context.ts";
 import { breathe } from "../files/breathe.ts";
 import { magics, writeChecksummed } from "../files/checksummed-file.ts";
-import { isFull, isPassing, isProgrammingError, storageError } from "../files/disk-errors.ts";
+import {
+  isFull,
+  isPassing,
+  isProgrammingError,
+  passingError,
+  storageError,
+} from "../files/disk-errors.ts";
 import type { EpochEntry } from "../partition/leader-epochs.ts";
 import type { Partition } from "../partition/partition.ts";
 import type { SnapshotPlan } from "../partition/producer-state.ts";
@@ -27,6 +33,7 @@ interface Captured {
   readonly partition: Partition;
   /** Undefined for a partition that went offline before it had one. */
   point: RecoveryPoint | undefined;
+  readonly promises: number;
   readonly segments: readonly Segment[];
   readonly snapshots: SnapshotPlan | undefined;
   readonly epochs:
@@ -101,7 +108,7 @@ export class Checkpointer {
       await this.#attempt(parallel, recovered);
     } catch (thrown) {
       if (isFull(thrown)) await onFull();
-      if (isPassing(thrown)) throw thrown;
+      if (isPassing(thrown)) throw passingError("a checkpoint has to wait", thrown);
       // A failed fsync leaves nothing to trust, and a later one that succeeds proves nothing.
       this.#failure = storageError("a checkpoint failed", thrown);
       onFailure(this.#failure);
@@ -171,8 +178,8 @@ export class Checkpointer {
     }
     points.push(...this.#options.deletions());
     await writeRecoveryPoints(clock, disk, points, round);
-    for (const { partition, point, epochs } of captured) {
-      if (point !== undefined) partition.checkpointed(point);
+    for (const { partition, point, promises, epochs } of captured) {
+      if (point !== undefined) partition.checkpointed(point, promises);
       if (epochs !== undefined) partition.epochs.durability.durableUpTo(epochs.version);
     }
     this.#options.onCovered(round);
@@ -250,11 +257,12 @@ const durablePoint = async ({ partition, point }: Captured): Promise<RecoveryPoi
 const capture = (context: LogContext, partition: Partition, round: number): Captured => {
   const unsafe = (segment: Segment): boolean =>
     segment.durability.pending || context.writes.has(segment);
-  const { lastPoint } = partition;
+  const { lastPoint, promises } = partition;
   if (partition.state.kind === "offline") {
     // The journal behind what was acknowledged before it went offline is about to be freed.
     const segments = partition.segments.filter(unsafe);
-    return { partition, point: lastPoint, segments, snapshots: undefined, epochs: undefined };
+    const point = lastPoint;
+    return { partition, point, promises, segments, snapshots: undefined, epochs: undefined };
   }
   const offset = partition.ackedEndOffset;
   const { durability, entries } = partition.epochs;
@@ -268,6 +276,7 @@ const capture = (context: LogContext, partition: Partition, round: number): Capt
   return {
     partition,
     point: pointOf(partition, round),
+    promises,
     segments: partition.segments.filter(
       (segment) => unsafe(segment) || indexHasWork(segment, segment !== partition.active),
     ),

@@ -156,6 +156,26 @@ export const readPartitionMeta = async (
   return same ? message : "its meta file is another partition's";
 };
 
+/** Renames a partition's directory aside, durably. One that is not there is fine. */
+export const moveAside = async (disk: Disk, directory: string): Promise<string> => {
+  const aside = `${directory}${deletedSuffix}`;
+  try {
+    await disk.rename(directory, aside);
+  } catch (thrown) {
+    // An earlier life may still lie there.
+    if (errno(thrown) === "ENOTEMPTY" || errno(thrown) === "EEXIST") {
+      await removeTree(disk, aside);
+      await disk.rename(directory, aside);
+    } else if (!isMissing(thrown)) throw thrown;
+  }
+  await disk.syncDirectory(paths.partitions);
+  return aside;
+};
+
+/** Removes a partition's directory. A crash leaves all of it or nothing under its name. */
+export const removePartition = async (disk: Disk, directory: string): Promise<void> =>
+  removeTree(disk, await moveAside(disk, directory));
+
 /** Removes a directory with the files in it. */
 export const removeTree = async (disk: Disk, directory: string): Promise<void> => {
   try {

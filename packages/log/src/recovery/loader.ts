@@ -1,6 +1,6 @@
 /** Loading every partition of a data directory, after a clean stop or any other. */
 import { ErrorCode, hasCode } from "@millrace/errors";
-import type { RecoveryPoint } from "@millrace/proto/storage";
+import type { PartitionMeta, RecoveryPoint } from "@millrace/proto/storage";
 import type { TopicId } from "@millrace/record";
 import type { LogManagerOptions } from "../api.ts";
 import type { LogContext } from "../context.ts";
@@ -14,7 +14,7 @@ import { deletedSuffix } from "../segment/files.ts";
 import { loadClean } from "./after-clean-stop.ts";
 import { PartitionDamage, PartitionRecovery, type RecoveryCounts } from "./after-crash.ts";
 import { entriesAfter, entriesOfLife, pointOfLife } from "./begin.ts";
-import { readPartitionMeta, removeLeftovers, removeTree } from "./data-directory.ts";
+import { readPartitionMeta, removeLeftovers, removePartition } from "./data-directory.ts";
 import { salvage } from "./salvage.ts";
 
 export const emptyCounts = (): RecoveryCounts => ({
@@ -53,6 +53,9 @@ const parallel = 32;
 export class PartitionLoader {
   readonly #input: LoaderInput;
   readonly counts = emptyCounts();
+  /** Directories of deleted partitions. They say that nothing is lost, so they go only once the recovery
+   * points do not name those partitions any more. */
+  readonly leftovers: string[] = [];
 
   constructor(input: LoaderInput) {
     this.#input = input;
@@ -87,7 +90,7 @@ export class PartitionLoader {
     const { disk } = context.env;
     const directory = `${paths.partitions}/${name}`;
     if (name.endsWith(deletedSuffix)) {
-      await removeTree(disk, directory);
+      this.leftovers.push(directory);
       return undefined;
     }
     const id = parsePartitionDirectory(name);
@@ -95,17 +98,22 @@ export class PartitionLoader {
     const key = planKey(id.topicId, id.partition);
     const point = points.get(key);
     const entries = plan?.entries.get(key) ?? [];
-    const meta = await this.#readMeta(directory, id.topicId, id.partition);
+    let meta: PartitionMeta | string;
+    try {
+      meta = await readPartitionMeta(disk, directory, id.topicId, id.partition, context.identity);
+    } catch (thrown) {
+      if (isPassing(thrown)) throw thrown;
+      const place = { ...id, directory, topic: id.topicId, life: unknownLife, point, entries };
+      return this.#unreadable(place, `its meta file cannot be read: ${textOf(thrown)}`);
+    }
     if (typeof meta === "string") {
-      if (
-        entries.length === 0 &&
-        point === undefined &&
-        (await this.#isHalfMade(directory, meta))
-      ) {
-        await removeTree(disk, directory);
+      const place = { ...id, directory, topic: id.topicId, life: unknownLife, point, entries };
+      // Points and entries may be those of an earlier life.
+      const gone = isDeleted(place) || (await this.#isHalfMade(directory, meta));
+      if (gone && !vouchesForRecords(place)) {
+        await removePartition(disk, directory);
         return undefined;
       }
-      const place = { ...id, directory, topic: id.topicId, life: unknownLife, point, entries };
       return this.#offline(place, meta);
     }
     const life = { incarnation: meta.incarnation, firstRound: Number(meta.firstRound) };
@@ -118,22 +126,10 @@ export class PartitionLoader {
       entries: entriesAfter(entriesOfLife(entries, life), pointOfLife(point, life)),
     };
     if (isDeleted(place)) {
-      await removeTree(disk, directory);
+      await removePartition(disk, directory);
       return undefined;
     }
     return this.#load(place);
-  }
-
-  /** What the meta file says, or why it cannot be believed. */
-  async #readMeta(directory: string, topicId: TopicId, partition: number) {
-    const { disk } = this.#input.context.env;
-    const { identity } = this.#input.context;
-    try {
-      return await readPartitionMeta(disk, directory, topicId, partition, identity);
-    } catch (thrown) {
-      if (isPassing(thrown)) throw thrown;
-      return `its meta file cannot be read: ${textOf(thrown)}`;
-    }
   }
 
   /** A directory whose making a crash ended. Nothing can have been appended to it. */
@@ -150,7 +146,7 @@ export class PartitionLoader {
     const reason = await this.#offlineReason(place);
     if (reason !== undefined) return this.#offline(place, reason);
     const partition = this.#make(place);
-    if (point !== undefined) partition.checkpointed(point);
+    if (point !== undefined) partition.checkpointed(point, partition.promises);
     try {
       await removeLeftovers(disk, directory);
       await this.#recover(partition, place);
@@ -162,13 +158,22 @@ export class PartitionLoader {
       if (isPassing(thrown)) throw thrown;
       const damaged =
         thrown instanceof PartitionDamage || hasCode(thrown, ErrorCode.PARTITION_OFFLINE);
-      const text = damaged ? textOf(thrown) : `it cannot be recovered: ${textOf(thrown)}`;
-      if (isProgrammingError(thrown) && !damaged) {
+      if (damaged) return this.#offline(place, textOf(thrown));
+      if (isProgrammingError(thrown)) {
         context.env.logger.error({ directory, err: thrown }, "a mistake in recovery");
       }
-      // A fresh one: recovery may have left this one half-way.
-      return this.#offline(place, text);
+      return this.#unreadable(place, `it cannot be recovered: ${textOf(thrown)}`);
     }
+  }
+
+  /** The disk did not give what is there. Without entries in the journal nothing is lost when it moves on:
+   * the next start tries again. */
+  async #unreadable(place: Place, reason: string): Promise<Partition> {
+    if (place.entries.length > 0) return this.#offline(place, reason);
+    const partition = this.#make(place);
+    if (place.point !== undefined) partition.checkpointed(place.point, partition.promises);
+    partition.takeOffline(`${reason}: check the disk, then restart`, true);
+    return partition;
   }
 
   /** Why an earlier start or the last process took the partition offline. */
@@ -206,7 +211,7 @@ export class PartitionLoader {
     const { directory, entries, point } = place;
     await salvage(disk, directory, entries);
     const partition = this.#make(place);
-    if (point !== undefined) partition.checkpointed(point);
+    if (point !== undefined) partition.checkpointed(point, partition.promises);
     const recorded = await keepOffline(disk, directory, reason).then(
       () => true,
       (thrown: unknown) => {
@@ -227,14 +232,15 @@ export class PartitionLoader {
     for (const key of keys) {
       const id = parsePlanKey(key);
       const directory = partitionDirectory(id.topicId, id.partition);
-      if (names.has(directory.slice(paths.partitions.length + 1))) continue;
+      const name = directory.slice(paths.partitions.length + 1);
+      if (names.has(name) || names.has(`${name}${deletedSuffix}`)) continue;
       const point = points.get(key);
       const entries = plan?.entries.get(key) ?? [];
       const life = unknownLife;
       const place = { ...id, directory, topic: id.topicId, life, point, entries };
       if (!vouchesForRecords(place)) continue;
       const partition = this.#make(place);
-      if (point !== undefined) partition.checkpointed(point);
+      if (point !== undefined) partition.checkpointed(point, partition.promises);
       partition.takeOffline(
         `its directory ${directory} is missing, and held records: restore it, or delete the topic`,
         true,

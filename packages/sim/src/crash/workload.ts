@@ -82,7 +82,7 @@ export class Life {
     if (hasCode(thrown, ErrorCode.LEADER_NOT_AVAILABLE)) return model.truncation !== undefined;
     if (hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) return model.suspect !== undefined;
     if (hasCode(thrown, ErrorCode.SHUTTING_DOWN)) return this.closing;
-    if (hasCode(thrown, ErrorCode.DISK_FULL)) return this.wasFull;
+    if (hasCode(thrown, ErrorCode.DISK_FULL)) return this.wasFull || faults.injected;
     return hasCode(thrown, ErrorCode.ADMISSION_REJECTED);
   }
 
