@@ -25,12 +25,12 @@ import {
 } from "@millrace/record";
 import { nodeCompressor } from "@millrace/record/node";
 import { messageCodec } from "@millrace/rpc";
-import { decodeRound, encodeRound, entryKinds } from "../../packages/log/src/journal-format.ts";
+import { decodeRound, encodeRound, entryKinds } from "../../packages/log/src/journal/format.ts";
 import {
   decodeIndex,
   encodeOffsetEntries,
   encodeTimeEntries,
-} from "../../packages/log/src/segment-index.ts";
+} from "../../packages/log/src/segment/index-format.ts";
 
 export interface Target {
   readonly name: string;

@@ -4,8 +4,10 @@ import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { CleanShutdownSchema } from "@millrace/proto/storage";
 import fc from "fast-check";
-import { EpochCache } from "./epochs.ts";
-import { decodeRound, encodeRound, entryKinds, ROUND_ALIGN_BYTES } from "./journal-format.ts";
+import { frameChecksummed, magics, parseChecksummed } from "./files/checksummed-file.ts";
+import { decodeRound, encodeRound, entryKinds, ROUND_ALIGN_BYTES } from "./journal/format.ts";
+import { EpochCache } from "./partition/leader-epochs.ts";
+import { TailCache } from "./partition/tail-cache.ts";
 import {
   decodeIndex,
   encodeOffsetEntries,
@@ -13,9 +15,7 @@ import {
   type IndexRow,
   rowForOffset,
   rowForTimestamp,
-} from "./segment-index.ts";
-import { frameSideFile, magics, parseSideFile } from "./side-file.ts";
-import { TailCache } from "./tail-cache.ts";
+} from "./segment/index-format.ts";
 import { topicA } from "./testing.ts";
 
 const directoryId = Buffer.from("000102030405060708090a0b0c0d0e0f", "hex");
@@ -105,13 +105,13 @@ test("golden bytes of index entries; they are believed up to the first bad one",
 
 test("golden bytes of a side file; any damage is noticed", () => {
   const message = create(CleanShutdownSchema, { nextJournalRound: 300n });
-  const framed = frameSideFile(magics.clean, CleanShutdownSchema, message);
+  const framed = frameChecksummed(magics.clean, CleanShutdownSchema, message);
   assert.equal(framed.toString("hex"), "4d52435398152ba610ac02");
-  assert.equal(parseSideFile(magics.clean, CleanShutdownSchema, framed)?.nextJournalRound, 300n);
+  assert.equal(parseChecksummed(magics.clean, CleanShutdownSchema, framed)?.nextJournalRound, 300n);
   for (let bit = 0; bit < framed.length * 8; bit += 1) {
     const flipped = Buffer.from(framed);
     flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
-    assert.equal(parseSideFile(magics.clean, CleanShutdownSchema, flipped), undefined);
+    assert.equal(parseChecksummed(magics.clean, CleanShutdownSchema, flipped), undefined);
   }
 });
 

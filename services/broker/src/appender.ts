@@ -108,7 +108,7 @@ export class Appender {
   admission(): Promise<void> | undefined {
     const { pendingBytes, pendingBytesMax } = this.#context.logs.gauges();
     const over = pendingBytes + this.#validatingBytes > pendingBytesMax * 0.75;
-    return over ? this.#context.logs.belowPendingBound() : undefined;
+    return over ? this.#context.logs.waitForPendingRoom() : undefined;
   }
 
   /** Takes a batch. `done` is never called synchronously. Never throws. */

@@ -64,6 +64,8 @@ export class FaultPlan {
   sharedFailed = false;
   /** Directories of partitions whose files could not be read or opened. */
   readonly unreadable = new Set<string>();
+  /** Directories of partitions that any fault was about. */
+  readonly troubled = new Set<string>();
 
   constructor(counts: Counts) {
     this.#counts = counts;
@@ -75,6 +77,7 @@ export class FaultPlan {
     copy.syncFailed = this.syncFailed;
     copy.sharedFailed = this.sharedFailed;
     for (const name of this.unreadable) copy.unreadable.add(name);
+    for (const name of this.troubled) copy.troubled.add(name);
     return copy;
   }
 
@@ -116,6 +119,8 @@ export class FaultPlan {
 
   #note(operation: DiskOperation, path: string): void {
     if (operation === "sync" || operation === "syncDirectory") this.syncFailed = true;
+    const about = partitionOf(path);
+    if (about !== undefined) this.troubled.add(about);
     if (operation !== "read" && operation !== "open" && operation !== "fileSize") {
       this.mayStop = true;
       return;

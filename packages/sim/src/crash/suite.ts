@@ -203,6 +203,11 @@ const crashInRecovery = async (run: CrashRun, random: SeededRandom): Promise<voi
   await run.kernel.runUntil(() => over || run.violation !== undefined, 600_000);
   run.disk.onStep = () => {};
   if (run.violation !== undefined) throw run.violation;
+  // A partition that cannot be recovered goes offline alone, and stays so: its journal entries are gone.
+  for (const { directory, model } of run.slots) {
+    if (model === undefined || !run.faults.troubled.has(directory)) continue;
+    model.suspect ??= "a fault while the directory was opened";
+  }
   run.counts.add("crashes in recovery");
   if (!run.alive) return;
   if (manager !== undefined && !run.faults.injected) await run.finish(verify(run, manager, random));

@@ -1,0 +1,91 @@
+/** Leader-epoch cache: where each leader epoch began (KIP-101, KIP-279). */
+import { assert } from "@millrace/errors";
+import { Durability } from "../files/durability.ts";
+
+export interface EpochEntry {
+  readonly leaderEpoch: number;
+  readonly startOffset: number;
+}
+
+/** Rising epochs with rising or equal start offsets. */
+export class EpochCache {
+  #entries: EpochEntry[] = [];
+  /** Of all entries, by the `leader-epochs` file. */
+  readonly durability = new Durability();
+
+  get latest(): number {
+    return this.#entries.at(-1)?.leaderEpoch ?? 0;
+  }
+
+  /** Where the latest epoch began; undefined when none is known. */
+  get latestStart(): number | undefined {
+    return this.#entries.at(-1)?.startOffset;
+  }
+
+  get entries(): readonly EpochEntry[] {
+    return this.#entries;
+  }
+
+  /** Replaces everything by what the file holds. */
+  load(entries: readonly EpochEntry[]): void {
+    this.#entries = [...entries];
+  }
+
+  /** Epoch `leaderEpoch` begins at `startOffset`; nothing when it is the latest already. An epoch that
+   * began at the same offset had no records and stays known, as Kafka keeps it. */
+  assign(leaderEpoch: number, startOffset: number): boolean {
+    const last = this.#entries.at(-1);
+    if (last !== undefined && leaderEpoch <= last.leaderEpoch) {
+      assert(leaderEpoch === last.leaderEpoch, "leader epochs rise");
+      return false;
+    }
+    assert(last === undefined || startOffset >= last.startOffset, "epoch starts rise");
+    this.#entries.push({ leaderEpoch, startOffset });
+    this.durability.changed();
+    return true;
+  }
+
+  /** Forgets epochs that began at or after `endOffset`. */
+  truncateFromEnd(endOffset: number): void {
+    const kept = this.#entries.filter((entry) => entry.startOffset < endOffset);
+    if (kept.length !== this.#entries.length) this.durability.changed();
+    this.#entries = kept;
+  }
+
+  /** Forgets epochs that ended at or before `startOffset`; the one that covers it now begins there. */
+  truncateFromStart(startOffset: number): void {
+    let first = -1;
+    for (const [index, entry] of this.#entries.entries()) {
+      if (entry.startOffset <= startOffset) first = index;
+    }
+    const covering = this.#entries[first];
+    if (covering === undefined || (first === 0 && covering.startOffset === startOffset)) return;
+    this.#entries = [
+      { leaderEpoch: covering.leaderEpoch, startOffset },
+      ...this.#entries.slice(first + 1),
+    ];
+    this.durability.changed();
+  }
+
+  /** (largest epoch ≤ the one asked, where the next one begins); undefined for a newer epoch than any. */
+  endOffsetFor(
+    leaderEpoch: number,
+    logEndOffset: number,
+  ): { leaderEpoch: number; endOffset: number } | undefined {
+    const last = this.#entries.at(-1);
+    if (last === undefined || leaderEpoch > last.leaderEpoch) return undefined;
+    if (leaderEpoch === last.leaderEpoch) return { leaderEpoch, endOffset: logEndOffset };
+    const next = this.#entries.findIndex((entry) => entry.leaderEpoch > leaderEpoch);
+    const endOffset = this.#entries[next]?.startOffset ?? logEndOffset;
+    return { leaderEpoch: this.#entries[next - 1]?.leaderEpoch ?? leaderEpoch, endOffset };
+  }
+
+  /** Epoch of the record at `offset`; 0 when unknown. */
+  epochOf(offset: number): number {
+    for (let i = this.#entries.length - 1; i >= 0; i -= 1) {
+      const entry = this.#entries[i];
+      if (entry !== undefined && entry.startOffset <= offset) return entry.leaderEpoch;
+    }
+    return 0;
+  }
+}
