@@ -60,7 +60,7 @@ export class FaultPlan {
   mayStop = false;
   /** An fsync failed: what was in the page cache alone may be gone. */
   syncFailed = false;
-  /** A shared file could not be read or opened. */
+  /** Something failed besides reads of one partition's files. */
   sharedFailed = false;
   /** Directories of partitions whose files could not be read or opened. */
   readonly unreadable = new Set<string>();
@@ -119,16 +119,11 @@ export class FaultPlan {
 
   #note(operation: DiskOperation, path: string): void {
     if (operation === "sync" || operation === "syncDirectory") this.syncFailed = true;
-    const about = partitionOf(path);
-    if (about !== undefined) this.troubled.add(about);
-    if (operation !== "read" && operation !== "open" && operation !== "fileSize") {
-      this.mayStop = true;
-      return;
-    }
+    const reads = ["read", "open", "fileSize", "size", "list"].includes(operation);
     const name = partitionOf(path);
-    if (name === undefined) this.sharedFailed = true;
+    if (name === undefined || !reads) this.sharedFailed = true;
     else this.unreadable.add(name);
-    // A writer may have been about to open the file, too.
+    // Where a read failed, a writer may have been about to open the file, too.
     this.mayStop = true;
   }
 }
