@@ -190,8 +190,9 @@ export class SimDisk {
       const delayMs = this.#random.float() * 2 * this.latencyMs * stall;
       process.schedule(delayMs, () => {
         this.steps += 1;
-        if (globalThis.process.env["TRACE_DISK"] !== undefined) console.log(`  disk ${this.steps} ${operation} ${path}`);
-    this.onStep(this.steps, `${operation} ${path}`);
+        if (globalThis.process.env["TRACE_DISK"] !== undefined)
+          console.log(`  disk ${this.steps} ${operation} ${path}`);
+        this.onStep(this.steps, `${operation} ${path}`);
         if (!process.alive) return;
         try {
           const code = this.fault(operation, path);
@@ -319,9 +320,8 @@ export class SimDisk {
         if (!(directory instanceof Directory)) throw new DiskFailure("ENOENT", path);
         directory.synced(covered);
       },
-      () => {
-        if (directory instanceof Directory) directory.syncFailed(covered);
-      },
+      // A journalling file system stops when it cannot write its metadata: no name is lost unseen.
+      () => {},
     );
   }
 

@@ -759,7 +759,9 @@ export class Partition implements PartitionLog {
     const { clock } = context.env;
     if (this.#isOld(this.active, clock.wallMs())) this.#roll();
     const nowMs = context.retentionClock.read();
-    if (nowMs !== undefined) this.producers.expire(nowMs - this.#config.producerExpiryMs);
+    if (nowMs !== undefined) {
+      this.producers.expire(nowMs - this.#config.producerExpiryMs, clock.monoMs());
+    }
     const plan = await planRetention(
       this,
       (segment, now) => this.#reader.ageTimeOf(segment, now),
