@@ -172,7 +172,7 @@ export class SegmentIndex {
     this.#runningMaxMs = maxMs ?? -1;
     this.#maxComplete = empty || maxMs !== undefined;
     this.#finished = false;
-    this.#filesCut();
+    this.filesCut();
   }
 
   /** The segment ends at `cut`. Rows behind it are void, and its largest timestamp may be. */
@@ -191,10 +191,11 @@ export class SegmentIndex {
     this.#finished = false;
     this.#filesVersion += 2;
     this.#cuts += 1;
-    this.#filesCut();
+    this.filesCut();
   }
 
-  #filesCut(): void {
+  /** The files were cut, or are about to be: an fsync that began before does not cover it. */
+  filesCut(): void {
     this.durability.changed();
     this.#cutVersion = this.durability.version;
   }
