@@ -152,6 +152,12 @@ export class SimDisk {
     }
   }
 
+  /** Makes every name durable that processes see now. */
+  settleNames(): void {
+    this.#root.synced(this.#root.covered);
+    for (const [, node] of this.#walk()) if (node instanceof Directory) node.synced(node.covered);
+  }
+
   /** Flips a bit of what is durable, and of the page cache unless `cacheStaysGood`: then it is found once the page was
    * let go. False when the file has no such byte. */
   flipBit(path: string, position: number, bit: number, cacheStaysGood = false): boolean {

@@ -106,6 +106,7 @@ export const truncate = async (
   const cut = cutFor(life, slot, log, model);
   if (cut === undefined) return;
   const batch = model.batchAt(cut);
+  const atEnd = cut === model.endOffset;
   const inside = batch !== undefined && cut === batch.baseOffset && random.chance(0.3);
   life.tell(model, `truncateTo ${cut} of ${model.endOffset}`);
   model.truncation = { offset: cut };
@@ -114,10 +115,12 @@ export const truncate = async (
     life.tell(model, `truncated to ${cut}`);
     model.truncated(cut);
     if (!run.on.olderEpochs) await lead(life, slot, log, model);
-    run.counts.add(cut === model.endOffset ? "truncations at the end" : "truncations");
+    run.counts.add(atEnd ? "truncations at the end" : "truncations");
   } catch (thrown) {
-    // Refused before any effect; otherwise nothing is known of it.
-    if (hasCode(thrown, ErrorCode.LEADER_NOT_AVAILABLE)) model.truncation = undefined;
+    // Where the partition goes on, it had no effect; otherwise nothing is known of it.
+    const { state, logEndOffset } = log;
+    const without = state.kind === "online" && logEndOffset === model.endOffset;
+    if (without || hasCode(thrown, ErrorCode.LEADER_NOT_AVAILABLE)) model.truncation = undefined;
     life.judge(slot, model, "truncateTo", thrown);
   }
 };

@@ -43,11 +43,14 @@ export class EpochModel {
   epochs: ModelEpoch[] = [];
   /** What was cut or damaged cannot be told from here on: only the latest confirmed epoch is asserted. */
   doubtful = false;
+  /** The file of epochs rotted: those without records may be forgotten. */
+  damaged = false;
 
   copy(): EpochModel {
     const copy = new EpochModel();
     copy.epochs = this.epochs.map((entry) => ({ ...entry }));
     copy.doubtful = this.doubtful;
+    copy.damaged = this.damaged;
     return copy;
   }
 
@@ -80,7 +83,7 @@ export class EpochModel {
     const bounded = this.epochs.map((entry) => ({
       ...entry,
       startOffset: Math.min(entry.startOffset, end),
-      certain: entry.confirmed || surviving.has(entry.epoch),
+      certain: (entry.confirmed && !this.damaged) || surviving.has(entry.epoch),
     }));
     let lists: Span[][] = [[]];
     for (const entry of bounded) {

@@ -4,6 +4,8 @@ export const kinds = {
   /** Control operations are issued without waiting for those before. */
   concurrentControl: "control operations at the same time",
   truncation: "truncations above the high watermark",
+  tailReads: "reads up to the log end",
+  damageStaysLocal: "damage of one partition stops no other",
   truncationBelowHighWatermark: "truncations below the high watermark",
   truncationToEpochStart: "truncations to where a leader epoch began",
   truncationAtEnd: "truncations at the log end",
@@ -12,7 +14,8 @@ export const kinds = {
   retention: "retention that deletes",
   segmentAge: "segments rolled by age",
   deletion: "partitions deleted, and made again under their id",
-  killedCreation: "partitions that were being made when the process was killed",
+  killedCreation: "names that were being made when the process was killed",
+  weakAcksAfterFailure: "acknowledgements from the page cache hold after the disk failed",
   configChange: "changes of settings",
   policyChange: "changes of the flush policy",
   producers: "idempotent producers",
@@ -48,6 +51,17 @@ const gated: readonly Kind[] = [
   "olderEpochs",
   "deleteRecords",
   "retention",
+  "deletion",
+  "wallGlitch",
+  "wallJump",
+  "diskFull",
+  "syncFull",
+  "policyChange",
+  "restartAfterFailedSync",
+  "closeUnderLoad",
+  "weakAcksAfterFailure",
+  "tailReads",
+  "damageStaysLocal",
 ];
 
 /** Every kind but the gated ones; `all`; with `name` also that one, with `-name` without it. */

@@ -23,7 +23,7 @@ export const readSomething = async (
   model: PartitionModel,
 ): Promise<void> => {
   const { random, run } = life;
-  const limit = random.chance(0.6) ? "high_watermark" : "log_end";
+  const limit = run.on.tailReads && random.chance(0.4) ? "log_end" : "high_watermark";
   const end = limit === "log_end" ? log.logEndOffset : log.highWatermark;
   const offset = random.between(log.logStartOffset, Math.max(end, log.logStartOffset));
   const counted = log.ackedEndOffset;

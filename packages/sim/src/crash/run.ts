@@ -135,9 +135,14 @@ export class CrashRun {
   }
 
   /** The process dies; the disk keeps what the model lets it. */
-  crash(model: CrashModel): void {
+  crash(wanted: CrashModel): void {
+    // What a failed fsync left in the page cache may look well, and is lost with the power.
+    const survives = !this.faults.syncFailed || this.on.restartAfterFailedSync;
+    const model = survives ? wanted : "power";
     this.#process.kill();
-    if (this.faults.syncFailed) this.betrayCaches();
+    const { mayStop, syncFailed } = this.faults;
+    if (syncFailed || (mayStop && !this.on.weakAcksAfterFailure)) this.betrayCaches();
+    if (wanted === "process" && !this.on.killedCreation) this.disk.settleNames();
     if (model === "power") this.loss = "power";
     this.disk.fault = () => undefined;
     this.disk.quotaBytes = Number.POSITIVE_INFINITY;

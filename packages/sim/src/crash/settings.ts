@@ -19,7 +19,7 @@ export const managerConfigOf = (random: SeededRandom): LogManagerConfig => ({
   tailCacheBytesMax: random.pick([0, 0, 4000, 1_000_000]),
   indexCacheBytesMax: random.pick([0, 100_000]),
   openFilesMax: random.pick([2, 100]),
-  diskReserveBytes: 0,
+  diskReserveBytes: random.pick([0, 3000]),
   unwrittenBytesMax: random.pick([1000, 20_000]),
   syncStepBytes: random.pick([500, 1_000_000]),
   writeLingerMs: random.pick([0, 3, 100]),

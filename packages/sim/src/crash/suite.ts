@@ -5,6 +5,7 @@ import type { CrashModel } from "../disk.ts";
 import { SeededRandom } from "../random.ts";
 import type { Counts } from "./faults.ts";
 import type { Switches } from "./kinds.ts";
+import { retentionAllows } from "./retention-model.ts";
 import { CrashRun, type Slot } from "./run.ts";
 import { rot } from "./trouble.ts";
 import { verifyPartition } from "./verify.ts";
@@ -83,9 +84,12 @@ const endLife = async (run: CrashRun, life: Life): Promise<boolean> => {
   const underLoad = run.on.closeUnderLoad && life.random.chance(0.2);
   if (!underLoad) await life.settle();
   life.closing = true;
-  await life.manager.close(true);
+  await life.manager.close(true).catch((thrown: unknown) => {
+    if (!run.faults.injected && !life.wasFull) throw thrown;
+  });
   await life.settle();
-  if (life.stopped || run.faults.injected || life.wasFull) return false;
+  // What came while it stopped is safe, but the next start has to look.
+  if (underLoad || life.stopped || run.faults.injected || life.wasFull) return false;
   for (const { model } of run.slots) {
     if (model === undefined) continue;
     model.durableEnd = Math.max(model.durableEnd, model.ackedEnd);
@@ -246,15 +250,14 @@ const verifySlot = async (
     model.offline = true;
     return;
   }
-  const life = new Life(run, manager);
+  const wallMs = 1_700_000_000_000 + run.kernel.nowMs + run.wallOffsetMaxMs;
   try {
     slot.model = await verifyPartition({
       log,
       model,
       loss: run.loss,
-      foundCounts: run.on.killedCreation,
       random,
-      retentionAllows: (world, start) => life.retentionAllows(slot, world, start),
+      retentionAllows: (world, start) => retentionAllows(world, slot.configs, start, wallMs),
     });
     slot.configs = [slot.config];
   } catch (thrown) {

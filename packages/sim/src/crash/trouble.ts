@@ -2,7 +2,7 @@
 import type { SeededRandom } from "../random.ts";
 import { partitionOf } from "./faults.ts";
 import type { Kind } from "./kinds.ts";
-import type { CrashRun, Slot } from "./run.ts";
+import type { CrashRun } from "./run.ts";
 import type { Life } from "./workload.ts";
 
 const dayMs = 86_400_000;
@@ -15,18 +15,25 @@ const faultKinds: readonly Kind[] = [
   "transientFault",
 ];
 
-/** Something of the kinds that the run allows. */
-export const causeTrouble = async (life: Life, _slot: Slot): Promise<void> => {
+const troubles: readonly Kind[] = [
+  ...faultKinds,
+  "wallJump",
+  "wallGlitch",
+  "diskFull",
+  "rotWhileRunning",
+];
+
+/** The kinds of trouble that one life may meet: few of them, and often none. */
+export const troublesOf = (run: CrashRun, random: SeededRandom): readonly Kind[] => {
+  const possible = troubles.filter((kind) => run.on[kind]);
+  if (possible.length === 0 || random.chance(0.3)) return [];
+  return Array.from({ length: random.between(1, 3) }, () => random.pick(possible));
+};
+
+/** Causes trouble of a kind. */
+export const causeTrouble = (life: Life, kind: Kind): void => {
   const { random, run } = life;
-  const possible = [
-    ...faultKinds,
-    "wallJump",
-    "wallGlitch",
-    "diskFull",
-    "rotWhileRunning",
-  ] as const;
-  const kind = random.pick(possible);
-  if (!run.on[kind]) return;
+  run.trace(`${run.kernel.nowMs.toFixed(1)} trouble: ${kind}`);
   if (kind === "wallJump") jump(run, random);
   else if (kind === "wallGlitch") {
     run.kernel.glitchWallClock(random.pick([-8, 8, 365]) * dayMs);
@@ -41,7 +48,6 @@ const jump = (run: CrashRun, random: SeededRandom): void => {
   kernel.wallOffsetMs = random.pick([0, 0, 8, -8, 365, -1]) * dayMs;
   run.wallOffsetMaxMs = Math.max(run.wallOffsetMaxMs, kernel.wallOffsetMs);
   run.counts.add("trouble: wall clock jumps");
-  if (kernel.wallOffsetMs <= 0) return;
   // A check may now find every producer idle for too long.
   const nowMs = 1_700_000_000_000 + kernel.nowMs + kernel.wallOffsetMs;
   for (const { model, config } of run.slots) {
@@ -112,6 +118,7 @@ export const rot = (run: CrashRun, random: SeededRandom, running: boolean): void
   const [path, position] = target;
   const cacheStaysGood = running && random.chance(0.5);
   if (!run.disk.flipBit(path, position, random.below(8), cacheStaysGood)) return;
+  run.trace(`rot: ${path} at ${position}`);
   const name = path.replace(/^.*\//, "").replace(/[0-9]+/, "N");
   run.counts.add(`trouble: rot in ${name}${running ? " while running" : ""}`);
   const owner = partitionOf(path);
@@ -119,7 +126,9 @@ export const rot = (run: CrashRun, random: SeededRandom, running: boolean): void
   for (const slot of run.slots) {
     if (slot.model === undefined || (slot.directory !== owner && !shared)) continue;
     slot.model.suspect = `${path} rotted at ${position}`;
-    if (path.endsWith("leader-epochs")) slot.model.epochs.doubtful = true;
+    // In what neither an fsync nor the journal vouches for it cannot be told from a write that was torn.
+    if (path.endsWith(".log")) slot.model.cacheBetrayed = true;
+    if (path.endsWith("leader-epochs")) slot.model.epochs.damaged = true;
     if (/producers\.\d+$/.test(path)) slot.model.producers.doubtBelow(slot.model.logStartAsked);
   }
 };

@@ -22,8 +22,6 @@ export interface VerifyInput {
   readonly model: PartitionModel;
   /** Worst crash since the last recovery. */
   readonly loss: CrashModel;
-  /** A partition that was found is there for good, even if its creation had not been confirmed. */
-  readonly foundCounts: boolean;
   readonly random: SeededRandom;
   /** True when retention may have moved the log start as far as this. */
   readonly retentionAllows: (model: PartitionModel, start: number) => boolean;
@@ -139,7 +137,9 @@ const problemOfEpochs = (
   found: Found,
 ): string | undefined => {
   const { epochs } = world;
-  const confirmed = epochs.epochs.findLast((entry) => entry.confirmed)?.epoch ?? 0;
+  const confirmed = epochs.damaged
+    ? (found.batches.at(-1)?.leaderEpoch ?? 0)
+    : (epochs.epochs.findLast((entry) => entry.confirmed)?.epoch ?? 0);
   if (log.leaderEpoch < confirmed) return `knows epoch ${log.leaderEpoch}, it had ${confirmed}`;
   if (epochs.doubtful) return undefined;
   if (matchingEpochs(log, epochs, found) === undefined) {
@@ -192,7 +192,7 @@ const adopt = (input: VerifyInput, world: PartitionModel, found: Found): Partiti
   if (next.endOffset < end) next.lostBelow = end;
   if (found.batches.length === 0 && must < end) next.producers.doubtBelow(end);
   for (const batch of next.batches) batch.acked = true;
-  next.created = world.created || input.foundCounts;
+  next.created = true;
   next.truncation = undefined;
   next.durableEnd = end;
   next.logStartConfirmed = logStart;

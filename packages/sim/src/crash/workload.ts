@@ -4,18 +4,24 @@ import type { LogManager } from "@millrace/log";
 import type { SeededRandom } from "../random.ts";
 import { appendSomething } from "./appends.ts";
 import * as control from "./control.ts";
+import type { Kind } from "./kinds.ts";
 import { PartitionModel } from "./model.ts";
 import { readSomething, timeSomething } from "./reads.ts";
 import { retentionAllows } from "./retention-model.ts";
 import type { CrashRun, Slot } from "./run.ts";
-import { causeTrouble } from "./trouble.ts";
+import { causeTrouble, troublesOf } from "./trouble.ts";
 import { Violation } from "./violation.ts";
+
+/** An error of the disk, as it came. */
+const isErrno = (thrown: unknown): boolean =>
+  thrown instanceof Error && "code" in thrown && typeof thrown.code === "string";
 
 export class Life {
   readonly run: CrashRun;
   readonly manager: LogManager;
   readonly random: SeededRandom;
   readonly #pending = new Set<Promise<void>>();
+  readonly #troubles: readonly Kind[];
   /** The manager is being closed: appends may be refused. */
   closing = false;
   /** The disk was full for a while. */
@@ -25,6 +31,7 @@ export class Life {
     this.run = run;
     this.manager = manager;
     this.random = run.random;
+    this.#troubles = troublesOf(run, run.random);
   }
 
   /** Issues operations. Resolves early once the directory takes no more writes. */
@@ -78,9 +85,14 @@ export class Life {
   excuses(slot: Slot, model: PartitionModel, thrown: unknown): boolean {
     if (model.deleting || slot.model !== model) return true;
     const { faults } = this.run;
-    if (hasCode(thrown, ErrorCode.STORAGE_ERROR)) return faults.injected;
+    if (hasCode(thrown, ErrorCode.STORAGE_ERROR) || isErrno(thrown)) {
+      const stopped = this.stopped && this.#mayStop();
+      return faults.injected || this.wasFull || stopped;
+    }
     if (hasCode(thrown, ErrorCode.LEADER_NOT_AVAILABLE)) return model.truncation !== undefined;
-    if (hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) return model.suspect !== undefined;
+    if (hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) {
+      return model.suspect !== undefined || (this.stopped && this.#mayStop());
+    }
     if (hasCode(thrown, ErrorCode.SHUTTING_DOWN)) return this.closing;
     if (hasCode(thrown, ErrorCode.DISK_FULL)) return this.wasFull || faults.injected;
     return hasCode(thrown, ErrorCode.ADMISSION_REJECTED);
@@ -109,7 +121,7 @@ export class Life {
       return;
     }
     if (log.state.kind === "stopped") {
-      if (!this.run.faults.mayStop) fail(`has stopped: ${log.state.reason}`);
+      if (!this.#mayStop()) fail(`has stopped: ${log.state.reason}`);
       return;
     }
     const { logStartOffset, highWatermark, ackedEndOffset, logEndOffset, leaderEpoch } = log;
@@ -135,6 +147,12 @@ export class Life {
     if (leaderEpoch !== model.epochs.latest && !model.epochs.doubtful) {
       fail(`knows epoch ${leaderEpoch}, not ${model.epochs.latest}`);
     }
+  }
+
+  #mayStop(): boolean {
+    const { faults, on, slots } = this.run;
+    const damaged = slots.some(({ model }) => model?.suspect !== undefined);
+    return faults.mayStop || this.closing || (damaged && !on.damageStaysLocal);
   }
 
   retentionAllows(slot: Slot, model: PartitionModel, start: number): boolean {
@@ -177,7 +195,9 @@ export class Life {
   async #operation(slot: Slot): Promise<void> {
     const { random } = this;
     const { log, model } = slot;
-    if (random.chance(0.05)) await causeTrouble(this, slot);
+    if (this.#troubles.length > 0 && random.chance(0.06)) {
+      causeTrouble(this, random.pick(this.#troubles));
+    }
     if (model === undefined) {
       if (random.chance(0.3)) await this.create(slot);
       return;
