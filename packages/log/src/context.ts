@@ -24,6 +24,8 @@ export interface LogContext {
   readonly retentionClock: RetentionClock;
   /** True while free space is below the reserve: appends are refused. */
   diskFull: boolean;
+  /** The directory is being closed: nothing changes any more. */
+  closing: boolean;
 }
 
 /** What changes of segment files need. */

@@ -126,6 +126,7 @@ export class Manager implements LogManager {
   delete(topicId: TopicId, partition: number): Promise<void> {
     const key = planKey(topicId, partition);
     return this.#livesOf(key).run(async () => {
+      this.#refuseWhenClosed();
       const gone = this.#partitions.get(key);
       if (gone === undefined) return;
       // From here on every checkpoint says that it goes, until its directory has gone.
@@ -201,6 +202,7 @@ export class Manager implements LogManager {
   async close(clean: boolean): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#context.closing = true;
     for (const cancel of this.#cancels) cancel();
     this.#space.close();
     this.#context.delayed.close();
@@ -225,6 +227,7 @@ export class Manager implements LogManager {
       committer.closing();
     });
     try {
+      // Changes that were under way go on to their end; new ones are refused.
       for (const partition of this.#partitions.values()) await partition.settled();
       await committer.idle();
       await writes.all();

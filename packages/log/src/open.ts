@@ -1,4 +1,5 @@
 /** Opening a data directory: whose it is, recovery of every partition, and then the manager. */
+import type { Disk } from "@millrace/env";
 import { MillraceError } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
 import type { LogManager, LogManagerOptions, RecoveryReport } from "./api.ts";
@@ -7,6 +8,7 @@ import { DelayedTasks } from "./files/delayed-tasks.ts";
 import { storageError } from "./files/disk-errors.ts";
 import { DiskSpace } from "./files/disk-space.ts";
 import { FileCache } from "./files/file-cache.ts";
+import { paths } from "./files/paths.ts";
 import { patientDisk } from "./files/patient-disk.ts";
 import { Committer } from "./journal/commit-loop.ts";
 import { Journal } from "./journal/journal.ts";
@@ -16,7 +18,12 @@ import type { Partition, PartitionOwner } from "./partition/partition.ts";
 import { RetentionClock } from "./partition/retention-clock.ts";
 import { TailCache } from "./partition/tail-cache.ts";
 import { Checkpointer, CheckpointPolicy, parallelAlone } from "./recovery/checkpoint.ts";
-import { openDirectory, removeTree, takeCleanMarker } from "./recovery/data-directory.ts";
+import {
+  markerHolds,
+  openDirectory,
+  removeTree,
+  takeCleanMarker,
+} from "./recovery/data-directory.ts";
 import { PartitionLoader } from "./recovery/loader.ts";
 import { type FoundPoints, readRecoveryPoints } from "./recovery/recovery-points.ts";
 import { IndexCache } from "./segment/index-cache.ts";
@@ -64,8 +71,9 @@ const open = async (options: LogManagerOptions): Promise<LogManager> => {
   const found = await readRecoveryPoints(clock, disk);
   const parts = makeParts(patient, directoryId, found?.wallTimeMs);
   files.cache = parts.context.files;
-  const nextRound = marker === undefined ? undefined : Number(marker.nextJournalRound);
-  const { recovery, lastRound, leftovers } = await recover(patient, parts, found, nextRound);
+  const clean = markerHolds(marker, found);
+  if (!clean) await syncNames(disk);
+  const { recovery, lastRound, leftovers } = await recover(patient, parts, found, clean);
   if (!recovery.clean || leftovers.length > 0) {
     await parts.checkpointer.run(parallelAlone, lastRound);
   }
@@ -74,6 +82,11 @@ const open = async (options: LogManagerOptions): Promise<LogManager> => {
     parts.context.delayed.add(0, "removing a deleted partition", remove);
   }
   return start(patient, parts, recovery, lastRound);
+};
+
+/** What a dead process made or renamed is relied on from here on: a power cut must not take it away. */
+const syncNames = async (disk: Disk): Promise<void> => {
+  for (const path of [".", paths.journal, paths.partitions]) await disk.syncDirectory(path);
 };
 
 const makeParts = (
@@ -130,6 +143,7 @@ const makeParts = (
     delayed: new DelayedTasks(clock, logger),
     retentionClock: new RetentionClock(clock, logger, knownWallMs),
     diskFull: false,
+    closing: false,
   };
   const deletions = new Map<string, RecoveryPoint>();
   const checkpointer = new Checkpointer({
@@ -151,13 +165,11 @@ const recover = async (
   options: LogManagerOptions,
   { context, owner, partitions }: Parts,
   found: FoundPoints | undefined,
-  nextRound: number | undefined,
+  clean: boolean,
 ): Promise<{ recovery: RecoveryReport; lastRound: number; leftovers: readonly string[] }> => {
   const { clock, disk } = context.env;
   const startedMs = clock.monoMs();
   const after = found?.coveredRound;
-  // The marker vouches for the points that were written right before it, not for older ones that came back.
-  const clean = nextRound !== undefined && after === nextRound - 1;
   const plan = clean ? undefined : await scanJournal(clock, disk, context.directoryId, after);
   const points = found?.points ?? new Map<string, RecoveryPoint>();
   const loader = new PartitionLoader({ options, context, owner, points, plan, clean });

@@ -326,9 +326,8 @@ export class SimDisk {
         if (!(directory instanceof Directory)) throw new DiskFailure("ENOENT", path);
         directory.synced(covered);
       },
-      () => {
-        if (directory instanceof Directory) directory.syncFailed(covered);
-      },
+      // A journalling file system stops when it cannot write its metadata: no name is lost unseen.
+      () => {},
     );
   }
 

@@ -68,7 +68,11 @@ export class DiskSpace {
   }
 
   async #check(): Promise<void> {
-    if (this.#reserveBytes === 0) return;
+    // Without a reserve, the next write tells whether there is room.
+    if (this.#reserveBytes === 0) {
+      this.#set(false);
+      return;
+    }
     const { freeBytes } = await this.#env.disk.space();
     this.freeBytes = freeBytes;
     // A little more than the reserve before it counts as room again, so that it does not flap.

@@ -17,6 +17,11 @@ export class Durability {
     return this.#version > this.#durableVersion;
   }
 
+  /** Whether the change with this version is durable. */
+  covers(version: number): boolean {
+    return version <= this.#durableVersion;
+  }
+
   changed(): void {
     this.#version += 1;
   }

@@ -173,7 +173,8 @@ export class Committer {
   fail(error: MillraceError): void {
     if (this.#failure !== undefined) return;
     this.#failure = error;
-    this.#options.onFailure(error);
+    // A stop is no failure of the disk; nothing is committed after it either.
+    if (error.code !== ErrorCode.SHUTTING_DOWN) this.#options.onFailure(error);
     this.#roomChanged();
   }
 

@@ -32,6 +32,8 @@ export const errors = {
       `${bytes} bytes wait for the disk already: send more slowly`,
       50,
     ),
+  closing: (): MillraceError =>
+    refuse(ErrorCode.SHUTTING_DOWN, "the log is being closed: retry elsewhere"),
   changing: (name: string, how: string): MillraceError =>
     refuse(ErrorCode.LEADER_NOT_AVAILABLE, `${name} is being ${how}: refresh the metadata`),
   noWrites: (name: string, state: Exclude<PartitionState, { kind: "online" }>): MillraceError =>

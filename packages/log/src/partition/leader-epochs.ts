@@ -80,12 +80,13 @@ export class EpochCache {
     return { leaderEpoch: this.#entries[next - 1]?.leaderEpoch ?? leaderEpoch, endOffset };
   }
 
+  /** The latest epoch that began at or before `offset`. */
+  latestAt(offset: number): EpochEntry | undefined {
+    return this.#entries.findLast(({ startOffset }) => startOffset <= offset);
+  }
+
   /** Epoch of the record at `offset`; 0 when unknown. */
   epochOf(offset: number): number {
-    for (let i = this.#entries.length - 1; i >= 0; i -= 1) {
-      const entry = this.#entries[i];
-      if (entry !== undefined && entry.startOffset <= offset) return entry.leaderEpoch;
-    }
-    return 0;
+    return this.latestAt(offset)?.leaderEpoch ?? 0;
   }
 }

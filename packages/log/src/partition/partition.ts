@@ -525,6 +525,7 @@ export class Partition implements PartitionLog {
   }
 
   #refuseUnlessOnline(): void {
+    if (this.#owner.context.closing) throw errors.closing();
     if (this.#deleted) throw errors.changing(this.name, "deleted");
     if (this.#truncating) throw errors.changing(this.name, "truncated");
     if (this.#state.kind !== "online") throw errors.noWrites(this.name, this.#state);
@@ -754,12 +755,16 @@ export class Partition implements PartitionLog {
   }
 
   async #retain(): Promise<number> {
-    if (this.#state.kind !== "online" || this.#deleted || this.#truncating) return 0;
     const { context } = this.#owner;
+    if (this.#state.kind !== "online" || this.#deleted || this.#truncating || context.closing) {
+      return 0;
+    }
     const { clock } = context.env;
     if (this.#isOld(this.active, clock.wallMs())) this.#roll();
     const nowMs = context.retentionClock.read();
-    if (nowMs !== undefined) this.producers.expire(nowMs - this.#config.producerExpiryMs);
+    if (nowMs !== undefined) {
+      this.producers.expire(nowMs - this.#config.producerExpiryMs, clock.monoMs());
+    }
     const plan = await planRetention(
       this,
       (segment, now) => this.#reader.ageTimeOf(segment, now),

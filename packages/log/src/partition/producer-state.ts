@@ -62,9 +62,9 @@ export class ProducerState {
     this.completed.adopt(id, producer);
   }
 
-  expire(beforeMs: number): void {
-    this.latest.expire(beforeMs);
-    this.completed.expire(beforeMs);
+  expire(beforeMs: number, monoMs: number): void {
+    this.latest.expire(beforeMs, monoMs);
+    this.completed.expire(beforeMs, monoMs);
   }
 
   /** What must be written before a recovery point at `offset`. */

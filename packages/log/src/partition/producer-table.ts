@@ -13,6 +13,8 @@ export const batchesKept = 5;
  * a client that makes up producer ids must not fill the memory.
  */
 export const producersMax = 65_536;
+/** Monotonic time for which a producer must look expired, milliseconds. */
+export const expiryGraceMs = 3_600_000;
 /** Sequences wrap from 2^31-1 to 0. */
 const sequenceCount = 2 ** 31;
 
@@ -30,6 +32,12 @@ export interface Producer {
   readonly batches: readonly RememberedBatch[];
 }
 
+/** A producer that looks expired, and since when on the monotonic clock. */
+interface IdleProducer {
+  readonly producer: Producer;
+  readonly sinceMs: number;
+}
+
 /** The first append of a batch that came again. */
 export interface DuplicateOf {
   readonly baseOffset: number;
@@ -45,6 +53,8 @@ const refuse = (code: ErrorCode, what: string): MillraceError => new MillraceErr
 export class ProducerTable {
   readonly #producers = new Map<number, Producer>();
   readonly #producersMax: number;
+  /** Producers that the last call of `expire` found too old. */
+  #idle = new Map<number, IdleProducer>();
   /** Of everything in the table, by a snapshot. */
   readonly durability = new Durability();
 
@@ -133,11 +143,20 @@ export class ProducerTable {
     this.durability.changed();
   }
 
-  /** Forgets producers idle since before `beforeMs`. */
-  expire(beforeMs: number): void {
+  /**
+   * Forgets producers whose last append was before `beforeMs` of the wall clock, and that have appended
+   * nothing since an earlier call at least `expiryGraceMs` ago: the time of an append may have been wrong.
+   */
+  expire(beforeMs: number, monoMs: number): void {
+    const idle = new Map<number, IdleProducer>();
     for (const [id, producer] of this.#producers) {
-      if (producer.lastAppendTimeMs < beforeMs) this.#remove(id);
+      if (producer.lastAppendTimeMs >= beforeMs) continue;
+      const noted = this.#idle.get(id);
+      const since = noted?.producer === producer ? noted : { producer, sinceMs: monoMs };
+      if (monoMs - since.sinceMs >= expiryGraceMs) this.#remove(id);
+      else idle.set(id, since);
     }
+    this.#idle = idle;
   }
 
   /** Every producer, in the order of their last batches: what a snapshot holds. */

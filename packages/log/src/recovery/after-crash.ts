@@ -73,6 +73,8 @@ export class PartitionRecovery {
   #unwrittenBytes = 0;
   /** Nothing is left behind the present position: everything from here on comes from the journal. */
   #void = false;
+  /** Where the batches begin, per segment, that were taken from the file behind the recovery point. */
+  readonly #kept = new Map<Segment, number>();
   #stopReason = "";
   #batches = 0;
   #snapshotOffset: number | undefined;
@@ -95,6 +97,7 @@ export class PartitionRecovery {
       for (const entry of this.#truncations.entries) await this.#replay(entry);
       if (this.#truncations.backTo === undefined) await this.#keepTail();
       await this.#cutHere();
+      await this.#rewriteKept();
       counts.indexesRebuilt += context.indexes.rebuilt;
     } finally {
       await this.#closeScanner();
@@ -238,6 +241,15 @@ export class PartitionRecovery {
   async #loadEpochs(): Promise<void> {
     const { epochs } = this.#partition;
     const known = await readEpochs(this.#input.context, this.#partition.directory);
+    if (globalThis.process.env["TRACE_DISK"])
+      console.log(
+        "EPOCHS",
+        this.#partition.name,
+        JSON.stringify(known),
+        this.#end,
+        JSON.stringify(this.#truncations),
+        this.#input.point?.offset,
+      );
     if (known !== undefined) {
       epochs.load(known.filter((entry) => entry.startOffset <= this.#end));
       // The file of most partitions stays as it is: ten thousand of them need not be written again.
@@ -253,12 +265,25 @@ export class PartitionRecovery {
         return true;
       });
     }
+    // An epoch without records is in no segment.
+    const { leaderEpoch = 0, leaderEpochStart = 0n } = this.#input.point ?? {};
+    if (leaderEpoch > epochs.latest && Number(leaderEpochStart) <= this.#end) {
+      epochs.assign(leaderEpoch, Math.max(Number(leaderEpochStart), epochs.latestStart ?? 0));
+    }
   }
 
   async #loadProducers(point: RecoveryPoint | undefined): Promise<void> {
     const { context } = this.#input;
     const { directory, producers } = this.#partition;
     await dropSnapshotsAbove(context.env.disk, directory, this.#end);
+    if (globalThis.process.env["TRACE_DISK"])
+      console.log(
+        "PRODUCERS",
+        this.#partition.name,
+        point?.producerSnapshot,
+        this.#end,
+        point?.offset,
+      );
     if (point !== undefined && !point.producerSnapshot) return;
     this.#snapshotOffset = await rebuildProducers(
       context,
@@ -408,7 +433,15 @@ export class PartitionRecovery {
   }
 
   #stop(reason: string): undefined {
-    if (globalThis.process.env["TRACE_DISK"]) console.log("STOP", this.#partition.name, reason, this.#end, JSON.stringify(this.#partition.epochs.entries), this.#position);
+    if (globalThis.process.env["TRACE_DISK"])
+      console.log(
+        "STOP",
+        this.#partition.name,
+        reason,
+        this.#end,
+        JSON.stringify(this.#partition.epochs.entries),
+        this.#position,
+      );
     this.#stopReason = reason;
     return undefined;
   }
@@ -442,6 +475,7 @@ export class PartitionRecovery {
   #accept(batch: ScannedBatch): void {
     const segment = this.#take(batch);
     segment.beginAt(segment.end);
+    if (!this.#kept.has(segment)) this.#kept.set(segment, batch.position);
     this.#scanner?.scanner.skip(batch);
   }
 
@@ -517,6 +551,27 @@ export class PartitionRecovery {
     counts.bytesCut += cutBytes;
     this.#fileBytes.delete(segment);
     await cutFiles(context, this.#partition, segment, dropped);
+  }
+
+  /**
+   * Writes what was kept of the segments once more. Where the last process died of a failed fsync, the kernel
+   * has dropped its dirty marks: the bytes can be read and are on no disk, and another fsync would do nothing
+   * for them. Writing makes them dirty again.
+   */
+  async #rewriteKept(): Promise<void> {
+    const { files } = this.#input.context;
+    for (const [segment, from] of this.#kept) {
+      if (!this.#segments.includes(segment)) continue;
+      const end = segment.sizeBytes;
+      await files.with(segment, async (file) => {
+        for (let at = from; at < end; at += writeBytes) {
+          const chunk = Buffer.alloc(Math.min(writeBytes, end - at));
+          const bytes = await file.read(chunk, 0, chunk.length, at);
+          await file.write([chunk.subarray(0, bytes)], at);
+        }
+      });
+      segment.wrote(end);
+    }
   }
 
   async #keepTail(): Promise<void> {

@@ -292,9 +292,12 @@ const idOf = (partition: Partition) => ({
   incarnation: partition.life.incarnation,
 });
 
-const pointOf = (partition: Partition, round: number): RecoveryPoint =>
-  create(RecoveryPointSchema, {
+const pointOf = (partition: Partition, round: number): RecoveryPoint => {
+  const epoch = partition.epochs.latestAt(partition.ackedEndOffset);
+  return create(RecoveryPointSchema, {
     ...idOf(partition),
+    leaderEpoch: epoch?.leaderEpoch ?? 0,
+    leaderEpochStart: BigInt(epoch?.startOffset ?? 0),
     offset: BigInt(partition.ackedEndOffset),
     segmentBaseOffset: BigInt(partition.ackedSegment.baseOffset),
     positionBytes: BigInt(partition.ackedPosition),
@@ -303,9 +306,11 @@ const pointOf = (partition: Partition, round: number): RecoveryPoint =>
     highWatermark: BigInt(partition.highWatermark),
     producerSnapshot: partition.producers.any,
   });
+};
 
 const indexHasWork = ({ index }: Segment, sealed: boolean): boolean =>
   index.fresh.length > 0 ||
+  index.cutPending ||
   (sealed && !index.finished && index.complete) ||
   (sealed && index.finished && index.durability.pending);
 
@@ -371,7 +376,7 @@ const secureSegment = async (
   }
   await persistIndex(context, partition, segment, sealed);
   // The index of the active segment is checked after a crash; an older one is believed.
-  if (sealed && index.finished) await syncIndex(context.env.disk, segment);
+  if (index.cutPending || (sealed && index.finished)) await syncIndex(context.env.disk, segment);
 };
 
 /** False when the log cannot be read now: the index is built later, and nothing relies on it. */

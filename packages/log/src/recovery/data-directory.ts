@@ -99,6 +99,13 @@ export const takeCleanMarker = async (disk: Disk): Promise<CleanShutdown | undef
   return found.kind === "ok" ? found.message : undefined;
 };
 
+/** Whether a clean marker vouches for recovery points: for those written right before it, not for older ones
+ * that came back, and not when a round was journalled after it. */
+export const markerHolds = (
+  marker: CleanShutdown | undefined,
+  points: { readonly coveredRound: number } | undefined,
+): boolean => marker !== undefined && points?.coveredRound === Number(marker.nextJournalRound) - 1;
+
 export const writeCleanMarker = (disk: Disk, nextRound: number): Promise<void> =>
   writeChecksummed(
     disk,

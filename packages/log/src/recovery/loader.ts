@@ -76,9 +76,6 @@ export class PartitionLoader {
     };
     const outcomes = await Promise.allSettled(Array.from({ length: parallel }, worker));
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
-    // A directory that a dead process made is served from here on, and one that it removed is gone: a
-    // power cut must not change that.
-    if (!this.#input.clean) await disk.syncDirectory(paths.partitions);
     for (const lost of this.#lost(new Set(names))) {
       partitions.set(planKey(lost.topicId, lost.partition), lost);
     }

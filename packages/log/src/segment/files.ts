@@ -106,6 +106,7 @@ export const cutIndexFiles = async (context: SegmentContext, segment: Segment): 
       await file.close();
     }
   }
+  index.filesCut();
 };
 
 const writeAt = async (disk: Disk, path: string, bytes: Buffer, at: number): Promise<boolean> => {

@@ -41,6 +41,8 @@ export class SegmentIndex {
   /** Rises with every change of the index files, and is odd during one. */
   #filesVersion = 0;
   #cuts = 0;
+  /** Version of the last cut of the files. */
+  #cutVersion = 0;
 
   constructor(logPath: string) {
     this.#logPath = logPath;
@@ -170,7 +172,7 @@ export class SegmentIndex {
     this.#runningMaxMs = maxMs ?? -1;
     this.#maxComplete = empty || maxMs !== undefined;
     this.#finished = false;
-    this.durability.changed();
+    this.filesCut();
   }
 
   /** The segment ends at `cut`. Rows behind it are void, and its largest timestamp may be. */
@@ -189,7 +191,19 @@ export class SegmentIndex {
     this.#finished = false;
     this.#filesVersion += 2;
     this.#cuts += 1;
+    this.filesCut();
+  }
+
+  /** The files were cut, or are about to be: an fsync that began before does not cover it. */
+  filesCut(): void {
     this.durability.changed();
+    this.#cutVersion = this.durability.version;
+  }
+
+  /** Entries that were cut off may come back: they check themselves, but are another history's. They must be
+   * gone durably before a recovery point moves past them. */
+  get cutPending(): boolean {
+    return !this.durability.covers(this.#cutVersion);
   }
 
   /** What can be added to the files: rows below `writtenBytes`, and with `finish` the entry that ends the

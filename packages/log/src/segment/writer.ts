@@ -147,6 +147,8 @@ export class SegmentWriter {
   written(segment: Segment): Promise<void> {
     // After close, the state of dropped writes is unknown.
     if (this.#closed) return Promise.reject(closedError());
+    // A failure dropped what was queued: nothing can be concluded from an empty lane.
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
     const lane = this.#lanes.get(segment);
     return lane === undefined ? Promise.resolve() : this.reach(segment, lane.position + lane.bytes);
   }

@@ -4,6 +4,7 @@
 import type { Compressor, Disk } from "@millrace/env";
 import { MillraceError } from "@millrace/errors";
 import {
+  CleanShutdownSchema,
   DataDirectorySchema,
   LeaderEpochsSchema,
   PartitionMetaSchema,
@@ -18,6 +19,7 @@ import { parsePartitionDirectory, paths } from "../files/paths.ts";
 import { entryKinds } from "../journal/format.ts";
 import { type PlannedEntry, planKey, scanJournal } from "../journal/scan.ts";
 import { entriesAfter, entriesOfLife, pointOfLife } from "../recovery/begin.ts";
+import { markerHolds } from "../recovery/data-directory.ts";
 import { readRecoveryPoints } from "../recovery/recovery-points.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { deletedSuffix } from "../segment/files.ts";
@@ -67,8 +69,9 @@ export const verifyDirectory = async (
     damages.push({ path: paths.meta, position: 0, reason: `the file is ${meta.kind}` });
     return { partitions: 0, ...counts, clean: false, damages };
   }
-  const clean = (await disk.fileSize(paths.clean)) !== undefined;
   const found = await readRecoveryPoints(noPauses, disk);
+  const marker = await readChecksummed(disk, paths.clean, magics.clean, CleanShutdownSchema);
+  const clean = marker.kind === "ok" && markerHolds(marker.message, found);
   if (found === undefined) {
     damages.push({
       path: paths.recoveryPoints,
@@ -238,6 +241,17 @@ class PartitionCheck {
       Number.MAX_SAFE_INTEGER,
       segment.sizeBytes,
     );
+    if (globalThis.process.env["TRACE_DISK"] && rows.length < segment.index.rowsOnDisk)
+      console.log(
+        "IDX",
+        segment.path,
+        rows.length,
+        segment.index.rowsOnDisk,
+        segment.sizeBytes,
+        segment.baseOffset,
+        (await this.#read(segment.index.path)).toString("hex"),
+        (await this.#read(segment.index.timePath)).toString("hex"),
+      );
     if (rows.length < segment.index.rowsOnDisk && segment.endOffset <= durable) {
       const position = rows.length * INDEX_ENTRY_BYTES;
       this.#damage(

@@ -255,6 +255,21 @@ export declare type RecoveryPoint = Message<"millrace.storage.v1.RecoveryPoint">
    * @generated from field: bool deleted = 12;
    */
   deleted: boolean;
+
+  /**
+   * Latest leader epoch that began at or below `offset`, and where it began. An epoch without records
+   * is nowhere else when the `leader-epochs` file is damaged.
+   *
+   * @generated from field: uint32 leader_epoch = 13;
+   */
+  leaderEpoch: number;
+
+  /**
+   * See leader_epoch.
+   *
+   * @generated from field: uint64 leader_epoch_start = 14;
+   */
+  leaderEpochStart: bigint;
 };
 
 /**
