@@ -62,8 +62,8 @@ export class FaultPlan {
   syncFailed = false;
   /** Something failed besides reads of one partition's files. */
   sharedFailed = false;
-  /** Directories of partitions whose files could not be read or opened. */
-  readonly unreadable = new Set<string>();
+  /** Directories of partitions whose files met a fault, and the last error of each. */
+  readonly unreadable = new Map<string, string>();
   /** Directories of partitions that any fault was about. */
   readonly troubled = new Set<string>();
 
@@ -76,7 +76,7 @@ export class FaultPlan {
     copy.mayStop = this.mayStop;
     copy.syncFailed = this.syncFailed;
     copy.sharedFailed = this.sharedFailed;
-    for (const name of this.unreadable) copy.unreadable.add(name);
+    for (const [name, code] of this.unreadable) copy.unreadable.set(name, code);
     for (const name of this.troubled) copy.troubled.add(name);
     return copy;
   }
@@ -111,18 +111,18 @@ export class FaultPlan {
       rule.times -= 1;
       if (rule.times <= 0) this.#rules = this.#rules.filter((other) => other !== rule);
       this.#counts.add(`fault: ${rule.code} from ${operation}`);
-      this.#note(operation, path);
+      this.#note(operation, path, rule.code);
       return rule.code;
     }
     return undefined;
   }
 
-  #note(operation: DiskOperation, path: string): void {
+  #note(operation: DiskOperation, path: string, code: string): void {
     if (operation === "sync" || operation === "syncDirectory") this.syncFailed = true;
     const reads = ["read", "open", "fileSize", "size", "list"].includes(operation);
     const name = partitionOf(path);
     if (name === undefined || !reads) this.sharedFailed = true;
-    else this.unreadable.add(name);
+    if (name !== undefined) this.unreadable.set(name, code);
     // Where a read failed, a writer may have been about to open the file, too.
     this.mayStop = true;
   }
