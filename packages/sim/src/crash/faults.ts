@@ -67,6 +67,9 @@ export class FaultPlan {
   /** Directories of partitions that any fault was about. */
   readonly troubled = new Set<string>();
 
+  /** Directories of partitions of whose files an fsync failed: reads may meet what it lost, and call it damage. */
+  readonly pagesLost = new Set<string>();
+
   constructor(counts: Counts) {
     this.#counts = counts;
   }
@@ -78,6 +81,7 @@ export class FaultPlan {
     copy.sharedFailed = this.sharedFailed;
     for (const [name, code] of this.unreadable) copy.unreadable.set(name, code);
     for (const name of this.troubled) copy.troubled.add(name);
+    for (const name of this.pagesLost) copy.pagesLost.add(name);
     return copy;
   }
 
@@ -119,6 +123,8 @@ export class FaultPlan {
 
   #note(operation: DiskOperation, path: string, code: string): void {
     if (operation === "sync" || operation === "syncDirectory") this.syncFailed = true;
+    const lost = operation === "sync" ? partitionOf(path) : undefined;
+    if (lost !== undefined) this.pagesLost.add(lost);
     const reads = ["read", "open", "fileSize", "size", "list"].includes(operation);
     const name = partitionOf(path);
     if (name === undefined || !reads) this.sharedFailed = true;
