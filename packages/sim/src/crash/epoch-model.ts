@@ -90,7 +90,7 @@ export class EpochModel {
       const without = lists;
       lists = without.map((list) => [...list, entry]);
       // Where it is not certain, it may be known or not.
-      if (!entry.certain && without.length < 16) lists.push(...without);
+      if (!entry.certain && without.length < 256) lists.push(...without);
     }
     return lists.flatMap((list) => fromStart(list, logStart));
   }

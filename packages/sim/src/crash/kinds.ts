@@ -4,6 +4,7 @@ export const kinds = {
   /** Control operations are issued without waiting for those before. */
   concurrentControl: "control operations at the same time",
   truncation: "truncations above the high watermark",
+  evidence: "what is offline keeps every acknowledged batch in some file",
   tailReads: "reads up to the log end",
   damageStaysLocal: "damage of one partition stops no other",
   truncationBelowHighWatermark: "truncations below the high watermark",
@@ -46,31 +47,7 @@ export const allKinds = Object.keys(kinds) as Kind[];
 export type Switches = Readonly<Record<Kind, boolean>>;
 
 /** Kinds that the engine does not survive yet: off unless they are named. */
-const gated: readonly Kind[] = [
-  "segmentAge",
-  "killedCreation",
-  "truncationBelowHighWatermark",
-  "truncationToEpochStart",
-  "truncationAtEnd",
-  "olderEpochs",
-  "deleteRecords",
-  "retention",
-  "deletion",
-  "wallGlitch",
-  "wallJump",
-  "diskFull",
-  "syncFull",
-  "policyChange",
-  "restartAfterFailedSync",
-  "closeUnderLoad",
-  "closeWhenFull",
-  "passingStartFault",
-  "readsWhenFull",
-  "startFaultStaysLocal",
-  "weakAcksAfterFailure",
-  "tailReads",
-  "damageStaysLocal",
-];
+const gated: readonly Kind[] = ["deleteRecords", "retention", "wallGlitch", "evidence", "syncFull"];
 
 /** Every kind but the gated ones; `all`; with `name` also that one, with `-name` without it. */
 export const switchesOf = (names: readonly string[] = []): Switches => {

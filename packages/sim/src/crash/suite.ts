@@ -272,7 +272,7 @@ const verifySlot = async (
     }
     if (!model.offline) run.counts.add("partitions offline");
     model.offline = true;
-    verifyEvidence(run.disk, slot.directory, model);
+    if (run.on.evidence) verifyEvidence(run.disk, slot.directory, model);
     return;
   }
   const wallMs = 1_700_000_000_000 + run.kernel.nowMs + run.wallOffsetMaxMs;
