@@ -420,6 +420,7 @@ export class PartitionRecovery {
       await this.#closeScanner();
       this.#index += 1;
       this.#position = 0;
+      this.#partition.producers.rolled(this.#end);
       return this.#peek();
     }
     const { scanner } = this.#scanner ?? (await this.#openScanner(segment, bytes));
@@ -513,6 +514,7 @@ export class PartitionRecovery {
     const present = this.#segments[this.#index];
     if (present === undefined || !present.fits(bytes.length, lastOffset, segmentBytes)) {
       await this.#flush();
+      this.#partition.producers.rolled(this.#end);
       this.#segments.push(this.#newSegment(this.#end));
       this.#index = this.#segments.length - 1;
       this.#position = 0;

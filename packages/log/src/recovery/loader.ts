@@ -235,6 +235,16 @@ export class PartitionLoader {
       const entries = plan?.entries.get(key) ?? [];
       const life = unknownLife;
       const place = { ...id, directory, topic: id.topicId, life, point, entries };
+      if (globalThis.process.env["TRACE_DISK"])
+        console.log(
+          "LOST?",
+          key,
+          JSON.stringify(entries.map((e) => [e.kind, e.round, e.value])),
+          point?.offset,
+          point?.logStartOffset,
+          point?.deleted,
+          point?.journalRound,
+        );
       if (!vouchesForRecords(place)) continue;
       const partition = this.#make(place);
       if (point !== undefined) partition.checkpointed(point, partition.promises);
@@ -259,7 +269,7 @@ const isDeleted = ({ point, entries }: Place): boolean =>
 const vouchesForRecords = ({ point, entries }: Place): boolean => {
   const last = entries.findLastIndex(({ kind }) => kind === entryKinds.deleted);
   const batches = entries.slice(last + 1).some(({ kind }) => kind === entryKinds.batch);
-  if (batches) return true;
+  if (batches && (last >= 0 || point?.deleted !== true)) return true;
   if (last >= 0 || point === undefined || point.deleted) return false;
   return point.offset > point.logStartOffset;
 };
