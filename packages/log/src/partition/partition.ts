@@ -214,6 +214,7 @@ export class Partition implements PartitionLog {
   restore(found: Restored): void {
     const { segments, logStartOffset, endOffset, highWatermark } = found;
     this.#segments.splice(0, this.#segments.length, ...segments);
+    this.epochs.truncateFromStart(logStartOffset);
     this.#logStartOffset = logStartOffset;
     this.#logStartBeingMoved = logStartOffset;
     this.#logEndOffset = endOffset;

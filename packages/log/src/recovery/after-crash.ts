@@ -104,7 +104,6 @@ export class PartitionRecovery {
       await this.#journal.close();
     }
     this.#restartBehindLogStart();
-    this.#partition.epochs.truncateFromStart(this.#logStart);
     this.#partition.names.changed();
     this.#partition.restore({
       segments: this.#segments,
