@@ -37,7 +37,7 @@ export const appendSomething = (
   }
   const epoch = dice < 7 ? slot.lastEpoch + 1 : epochs;
   slot.lastEpoch = Math.max(slot.lastEpoch, epoch);
-  if (!run.on.producers || random.chance(0.4)) {
+  if (!run.on.producers || run.plain || random.chance(0.4)) {
     append(life, slot, log, model, makeBatch(recordsOf(life)), epoch);
     return;
   }

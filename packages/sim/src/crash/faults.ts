@@ -60,12 +60,15 @@ export class FaultPlan {
   mayStop = false;
   /** An fsync failed: what was in the page cache alone may be gone. */
   syncFailed = false;
-  /** A shared file could not be read or opened. */
+  /** Something failed besides reads of one partition's files. */
   sharedFailed = false;
-  /** Directories of partitions whose files could not be read or opened. */
-  readonly unreadable = new Set<string>();
+  /** Directories of partitions whose files met a fault, and the last error of each. */
+  readonly unreadable = new Map<string, string>();
   /** Directories of partitions that any fault was about. */
   readonly troubled = new Set<string>();
+
+  /** Directories of partitions of whose files an fsync failed: reads may meet what it lost, and call it damage. */
+  readonly pagesLost = new Set<string>();
 
   constructor(counts: Counts) {
     this.#counts = counts;
@@ -76,8 +79,9 @@ export class FaultPlan {
     copy.mayStop = this.mayStop;
     copy.syncFailed = this.syncFailed;
     copy.sharedFailed = this.sharedFailed;
-    for (const name of this.unreadable) copy.unreadable.add(name);
+    for (const [name, code] of this.unreadable) copy.unreadable.set(name, code);
     for (const name of this.troubled) copy.troubled.add(name);
+    for (const name of this.pagesLost) copy.pagesLost.add(name);
     return copy;
   }
 
@@ -111,24 +115,21 @@ export class FaultPlan {
       rule.times -= 1;
       if (rule.times <= 0) this.#rules = this.#rules.filter((other) => other !== rule);
       this.#counts.add(`fault: ${rule.code} from ${operation}`);
-      this.#note(operation, path);
+      this.#note(operation, path, rule.code);
       return rule.code;
     }
     return undefined;
   }
 
-  #note(operation: DiskOperation, path: string): void {
+  #note(operation: DiskOperation, path: string, code: string): void {
     if (operation === "sync" || operation === "syncDirectory") this.syncFailed = true;
-    const about = partitionOf(path);
-    if (about !== undefined) this.troubled.add(about);
-    if (operation !== "read" && operation !== "open" && operation !== "fileSize") {
-      this.mayStop = true;
-      return;
-    }
+    const lost = operation === "sync" ? partitionOf(path) : undefined;
+    if (lost !== undefined) this.pagesLost.add(lost);
+    const reads = ["read", "open", "fileSize", "size", "list"].includes(operation);
     const name = partitionOf(path);
-    if (name === undefined) this.sharedFailed = true;
-    else this.unreadable.add(name);
-    // A writer may have been about to open the file, too.
+    if (name === undefined || !reads) this.sharedFailed = true;
+    if (name !== undefined) this.unreadable.set(name, code);
+    // Where a read failed, a writer may have been about to open the file, too.
     this.mayStop = true;
   }
 }

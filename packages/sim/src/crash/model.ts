@@ -33,6 +33,10 @@ export class PartitionModel {
   suspect: string | undefined;
   /** It was seen offline; until an operator repairs it, nothing of it may be lost. */
   offline = false;
+  /** Worst crash since it was last found whole. */
+  loss: CrashModel = "process";
+  /** Bits of its files that rotted. */
+  rots = 0;
   /** A failed fsync may have taken from the page cache what was acknowledged from there. */
   cacheBetrayed = false;
   /** What truncations removed: reads that began before may still return it. */
@@ -65,9 +69,9 @@ export class PartitionModel {
     return Math.max(this.durableEnd, last === undefined ? 0 : last.lastOffset + 1);
   }
 
-  /** End of what must be there after a crash. */
-  mustEnd(crash: CrashModel): number {
-    if (crash === "process" && !this.cacheBetrayed) return this.ackedEnd;
+  /** End of what must be there after the crashes so far. */
+  mustEnd(): number {
+    if (this.loss === "process" && !this.cacheBetrayed) return this.ackedEnd;
     const last = this.batches.findLast(({ acked, policy }) => acked && policy === "commit");
     return Math.max(this.durableEnd, last === undefined ? 0 : last.lastOffset + 1);
   }

@@ -53,10 +53,10 @@ export class CrashRun {
   readonly random: SeededRandom;
   readonly slots: readonly Slot[];
   faults: FaultPlan;
-  /** Worst crash since the directory was last recovered and checked. */
-  loss: CrashModel = "process";
   /** Largest offset of the wall clock that lasted. */
   wallOffsetMaxMs = 0;
+  /** Some runs have no idempotent producers: fewer files change, and mistakes show that they hide. */
+  readonly plain: boolean;
   /** Numbers the values, so that none comes twice. */
   nextValue = 0;
   nextProducer = 1;
@@ -79,18 +79,21 @@ export class CrashRun {
       this.disk = new SimDisk(this.kernel.random);
       this.disk.stallChance = this.random.pick([0, 0.02]);
       this.#managerConfig = managerConfigOf(this.random);
-      this.slots = [0, 1, 2, 3].map((i) => this.#slot(i));
+      this.plain = this.random.chance(0.25);
+      // Fewer are sometimes more: where there is one, there may also be none.
+      const count = this.random.pick([1, 2, 4, 4]);
+      this.slots = [0, 1, 2, 3].slice(0, count).map((i) => this.#slot(i));
       return;
     }
     this.disk = from.disk.fork(this.kernel.random);
     this.#managerConfig = from.#managerConfig;
+    this.plain = from.plain;
     this.slots = from.slots.map((slot) => ({
       ...slot,
       configs: [...slot.configs],
       model: slot.model?.copy(),
       log: undefined,
     }));
-    this.loss = from.loss;
     this.wallOffsetMaxMs = from.wallOffsetMaxMs;
     this.nextValue = from.nextValue + 1_000_000;
     this.nextProducer = from.nextProducer + 1_000_000;
@@ -143,13 +146,15 @@ export class CrashRun {
     const { mayStop, syncFailed } = this.faults;
     if (syncFailed || (mayStop && !this.on.weakAcksAfterFailure)) this.betrayCaches();
     if (wanted === "process" && !this.on.killedCreation) this.disk.settleNames();
-    if (model === "power") this.loss = "power";
     this.disk.fault = () => undefined;
     this.disk.quotaBytes = Number.POSITIVE_INFINITY;
     this.disk.crash(model);
     this.counts.add(`crashes: ${model}`);
     this.trace(`crash: ${model} at step ${this.disk.steps}, ${this.kernel.nowMs.toFixed(1)} ms`);
-    for (const slot of this.slots) slot.log = undefined;
+    for (const slot of this.slots) {
+      slot.log = undefined;
+      if (model === "power" && slot.model !== undefined) slot.model.loss = "power";
+    }
   }
 
   /** A broken promise, met by a task that nobody waits for. */

@@ -3,8 +3,10 @@ import { ErrorCode, hasCode } from "@millrace/errors";
 import type { LogManager } from "@millrace/log";
 import type { CrashModel } from "../disk.ts";
 import { SeededRandom } from "../random.ts";
+import { verifyEvidence } from "./evidence.ts";
 import type { Counts } from "./faults.ts";
 import type { Switches } from "./kinds.ts";
+import { verifyRetention } from "./retention-check.ts";
 import { retentionAllows } from "./retention-model.ts";
 import { CrashRun, type Slot } from "./run.ts";
 import { rot } from "./trouble.ts";
@@ -84,14 +86,19 @@ const endLife = async (run: CrashRun, life: Life): Promise<boolean> => {
   const underLoad = run.on.closeUnderLoad && life.random.chance(0.2);
   if (!underLoad) await life.settle();
   life.closing = true;
-  await life.manager.close(true).catch((thrown: unknown) => {
+  if (run.on.closeWhenFull && life.random.chance(0.1)) {
+    run.disk.quotaBytes = run.disk.usedBytes;
+    life.wasFull = true;
+  }
+  const closing = life.manager.close(true).catch((thrown: unknown) => {
     if (!run.faults.injected && !life.wasFull) throw thrown;
   });
+  await life.within(60_000, "a clean stop", closing);
   await life.settle();
   // What came while it stopped is safe, but the next start has to look.
   if (underLoad || life.stopped || run.faults.injected || life.wasFull) return false;
-  for (const { model } of run.slots) {
-    if (model === undefined) continue;
+  for (const { log, model } of run.slots) {
+    if (model === undefined || log?.state.kind !== "online") continue;
     model.durableEnd = Math.max(model.durableEnd, model.ackedEnd);
     model.highWatermarkDurable = model.highWatermark;
   }
@@ -148,6 +155,7 @@ const lastLife = async (run: CrashRun, random: SeededRandom): Promise<void> => {
   const manager = await recover(run, random);
   const life = new Life(run, manager);
   await run.finish(life.work(random.between(0, 12)));
+  if (run.on.retention && random.chance(0.3)) await run.finish(verifyRetention(life));
   const clean = await run.finish(endLife(run, life));
   const damaged = run.slots.some(({ model }) => model?.suspect !== undefined);
   if (clean && !damaged) await run.finish(run.verifyFiles());
@@ -209,19 +217,34 @@ const crashInRecovery = async (run: CrashRun, random: SeededRandom): Promise<voi
     model.suspect ??= "a fault while the directory was opened";
   }
   run.counts.add("crashes in recovery");
+  suspectUnreadable(run);
   if (!run.alive) return;
-  if (manager !== undefined && !run.faults.injected) await run.finish(verify(run, manager, random));
+  run.faults.heal();
+  if (manager !== undefined && !run.faults.sharedFailed) {
+    await run.finish(verify(run, manager, random));
+  }
   run.crash(crash);
 };
 
+/** A medium that cannot be read is damage. Anything else passes, and the partition is back at the next start. */
+const suspectUnreadable = (run: CrashRun): void => {
+  for (const { directory, model } of run.slots) {
+    const code = run.faults.unreadable.get(directory);
+    if (code === undefined || model === undefined) continue;
+    if (code === "EIO" || !run.on.passingStartFault) model.suspect ??= `${code} at a start`;
+  }
+};
+
 /** A start may fail, honestly, for a fault in what all partitions share. */
-const excusesStart = (run: CrashRun, thrown: unknown): boolean =>
-  run.faults.injected && hasCode(thrown, ErrorCode.STORAGE_ERROR);
+const excusesStart = (run: CrashRun, thrown: unknown): boolean => {
+  const { injected, sharedFailed } = run.faults;
+  const local = injected && !sharedFailed && run.on.startFaultStaysLocal;
+  return injected && !local && hasCode(thrown, ErrorCode.STORAGE_ERROR);
+};
 
 /** Every partition that must be there is, and holds what it promised. */
 const verify = async (run: CrashRun, manager: LogManager, random: SeededRandom): Promise<void> => {
   for (const slot of run.slots) await verifySlot(run, slot, manager, random);
-  run.loss = "process";
 };
 
 const verifySlot = async (
@@ -243,11 +266,13 @@ const verifySlot = async (
     return;
   }
   if (log.state.kind === "offline") {
+    if (run.faults.unreadable.has(slot.directory)) return;
     if (model.suspect === undefined) {
       throw new Violation(`${model.name} is offline: ${log.state.reason}`);
     }
     if (!model.offline) run.counts.add("partitions offline");
     model.offline = true;
+    verifyEvidence(run.disk, slot.directory, model);
     return;
   }
   const wallMs = 1_700_000_000_000 + run.kernel.nowMs + run.wallOffsetMaxMs;
@@ -255,7 +280,6 @@ const verifySlot = async (
     slot.model = await verifyPartition({
       log,
       model,
-      loss: run.loss,
       random,
       retentionAllows: (world, start) => retentionAllows(world, slot.configs, start, wallMs),
     });

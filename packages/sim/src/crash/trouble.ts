@@ -62,9 +62,11 @@ const fill = (life: Life): void => {
   run.disk.quotaBytes = run.disk.usedBytes + random.pick([0, 300, 5000]);
   run.counts.add("trouble: disk full");
   life.later(
-    life.sleep(random.pick([5, 300, 900])).then(() => {
-      run.disk.quotaBytes = Number.POSITIVE_INFINITY;
-    }),
+    life
+      .sleep(random.pick(run.on.readsWhenFull ? [5, 300, 900, 30_000] : [5, 300, 900]))
+      .then(() => {
+        run.disk.quotaBytes = Number.POSITIVE_INFINITY;
+      }),
   );
 };
 
@@ -126,6 +128,7 @@ export const rot = (run: CrashRun, random: SeededRandom, running: boolean): void
   for (const slot of run.slots) {
     if (slot.model === undefined || (slot.directory !== owner && !shared)) continue;
     slot.model.suspect = `${path} rotted at ${position}`;
+    slot.model.rots += 1;
     // In what neither an fsync nor the journal vouches for it cannot be told from a write that was torn.
     if (path.endsWith(".log")) slot.model.cacheBetrayed = true;
     if (path.endsWith("leader-epochs")) slot.model.epochs.damaged = true;

@@ -1,7 +1,6 @@
 /** Compares a recovered partition with what it promised. */
 import { ErrorCode, hasCode } from "@millrace/errors";
 import type { PartitionLog } from "@millrace/log";
-import type { CrashModel } from "../disk.ts";
 import type { SeededRandom } from "../random.ts";
 import { batchesIn, describe, type FoundBatch, isSame, type ModelBatch } from "./batches.ts";
 import { type EpochModel, endOffsetFor } from "./epoch-model.ts";
@@ -20,8 +19,6 @@ interface Found {
 export interface VerifyInput {
   readonly log: PartitionLog;
   readonly model: PartitionModel;
-  /** Worst crash since the last recovery. */
-  readonly loss: CrashModel;
   readonly random: SeededRandom;
   /** True when retention may have moved the log start as far as this. */
   readonly retentionAllows: (model: PartitionModel, start: number) => boolean;
@@ -80,7 +77,7 @@ export const verifyPartition = async (input: VerifyInput): Promise<PartitionMode
 /** The first broken promise, or undefined. */
 const problemOf = (input: VerifyInput, world: PartitionModel, found: Found): string | undefined =>
   problemOfOffsets(input, world, found) ??
-  problemOfBatches(input, world, found) ??
+  problemOfBatches(world, found) ??
   problemOfEpochs(input, world, found);
 
 const problemOfOffsets = (
@@ -109,7 +106,6 @@ const problemOfOffsets = (
 };
 
 const problemOfBatches = (
-  { loss }: VerifyInput,
   world: PartitionModel,
   { logStart, end, batches }: Found,
 ): string | undefined => {
@@ -120,7 +116,7 @@ const problemOfBatches = (
       return `has ${describe(batch)} where ${describe(other)} should be`;
     }
   }
-  const must = world.mustEnd(loss);
+  const must = world.mustEnd();
   if (end < must) return `promised up to ${must}, the log ends at ${end}`;
   const last = batches.at(-1);
   const endsRight = last === undefined ? end === logStart : last.lastOffset + 1 === end;
@@ -181,7 +177,7 @@ const adopt = (input: VerifyInput, world: PartitionModel, found: Found): Partiti
   const next = world.copy();
   const { logStart, end } = found;
   const epochs = matchingEpochs(input.log, world.epochs, found);
-  const must = world.mustEnd(input.loss);
+  const must = world.mustEnd();
   next.cutTo(end);
   next.epochs.doubtful = epochs === undefined;
   const known = epochs ?? [{ epoch: input.log.leaderEpoch, startOffset: end }];
@@ -200,6 +196,7 @@ const adopt = (input: VerifyInput, world: PartitionModel, found: Found): Partiti
   next.highWatermark = found.highWatermark;
   next.highWatermarkDurable = found.highWatermark;
   next.cacheBetrayed = false;
+  next.loss = "process";
   next.offline = false;
   next.deleting = false;
   return next;

@@ -1,6 +1,6 @@
 /** A random workload on one life of a process: what clients, brokers, operators and the disk do to a log. */
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
-import type { LogManager } from "@millrace/log";
+import type { LogManager, PartitionLog } from "@millrace/log";
 import type { SeededRandom } from "../random.ts";
 import { appendSomething } from "./appends.ts";
 import * as control from "./control.ts";
@@ -65,6 +65,19 @@ export class Life {
     this.#pending.add(watched);
   }
 
+  /** Work that must end, in whatever way, before so much time has passed. */
+  async within(ms: number, what: string, work: Promise<void>): Promise<void> {
+    let over = false;
+    const late = this.sleep(ms).then(() => {
+      if (!over) this.run.fail(new Violation(`${what} has not ended after ${ms} ms`));
+    });
+    try {
+      await Promise.race([work, late]);
+    } finally {
+      over = true;
+    }
+  }
+
   /** A control operation: alone, or beside the others. */
   async control(work: Promise<void>): Promise<void> {
     if (this.run.on.concurrentControl && this.random.chance(0.8)) this.later(work);
@@ -83,6 +96,7 @@ export class Life {
 
   /** True when an error is an honest answer as things stand; otherwise it is a broken promise. */
   excuses(slot: Slot, model: PartitionModel, thrown: unknown): boolean {
+    this.#suspectLostPages(slot, model);
     if (model.deleting || slot.model !== model) return true;
     const { faults } = this.run;
     if (hasCode(thrown, ErrorCode.STORAGE_ERROR) || isErrno(thrown)) {
@@ -116,6 +130,7 @@ export class Life {
       throw new Violation(`${model.name}: ${what}`);
     };
     if (log.state.kind === "offline") {
+      this.#suspectLostPages(slot, model);
       if (model.suspect === undefined) fail(`is offline: ${log.state.reason}`);
       model.offline = true;
       return;
@@ -147,6 +162,10 @@ export class Life {
     if (leaderEpoch !== model.epochs.latest && !model.epochs.doubtful) {
       fail(`knows epoch ${leaderEpoch}, not ${model.epochs.latest}`);
     }
+  }
+
+  #suspectLostPages({ directory }: Slot, model: PartitionModel): void {
+    if (this.run.faults.pagesLost.has(directory)) model.suspect ??= "an fsync failed";
   }
 
   #mayStop(): boolean {
@@ -192,6 +211,23 @@ export class Life {
     }
   }
 
+  /** A flush while appends arrive, and another once nothing does: the second finds only what the first left over. */
+  async #flushTwice(slot: Slot, log: PartitionLog, model: PartitionModel): Promise<void> {
+    appendSomething(this, slot, log, model);
+    await this.sleep(this.random.float() * 2);
+    this.later(control.flush(this, slot, log, model));
+    for (let i = this.random.below(4); i >= 0; i -= 1) {
+      appendSomething(this, slot, log, model);
+      await this.sleep(this.random.float());
+    }
+    await this.sleep(this.random.pick([3, 15]));
+    if (slot.model === model) await control.flush(this, slot, log, model);
+  }
+
+  #read(reading: Promise<void>): void {
+    this.later(this.within(15_000, "a read", reading));
+  }
+
   async #operation(slot: Slot): Promise<void> {
     const { random } = this;
     const { log, model } = slot;
@@ -212,9 +248,10 @@ export class Life {
     else if (dice < 56) await this.sleep(random.float() * random.pick([1, 1, 5, 60]));
     else if (dice < 60) await Promise.all([...this.#pending]);
     else if (dice < 68) control.raiseHighWatermark(this, log, model);
-    else if (dice < 76) this.later(readSomething(this, slot, log, model));
-    else if (dice < 79) this.later(timeSomething(this, slot, log, model));
-    else if (dice < 82) await this.control(control.flush(this, slot, log, model));
+    else if (dice < 76) this.#read(readSomething(this, slot, log, model));
+    else if (dice < 79) this.#read(timeSomething(this, slot, log, model));
+    else if (dice < 81) await this.control(control.flush(this, slot, log, model));
+    else if (dice < 82) await this.#flushTwice(slot, log, model);
     else if (dice < 86) await this.control(control.truncate(this, slot, log, model));
     else if (dice < 89) await this.control(control.deleteRecords(this, slot, log, model));
     else if (dice < 92) await this.control(control.lead(this, slot, log, model));
