@@ -5,7 +5,7 @@
  */
 import type { Clock, Disk, DiskFile, OpenMode } from "@millrace/env";
 import type { MillraceError } from "@millrace/errors";
-import { isTransient, syncFailed } from "./disk-errors.ts";
+import { causeOf, errno, isPassing, isTransient, storageError, syncFailed } from "./disk-errors.ts";
 
 /** Longest wait for one operation, milliseconds. After it the caller gets the operation's own error. */
 export const patienceMs = 10_000;
@@ -39,6 +39,19 @@ const patiently = async <T>(patience: Patience, run: () => Promise<T>): Promise<
   }
 };
 
+/** Failures of names that callers look at, and that say nothing about the disk. */
+const aboutNames: ReadonlySet<string> = new Set(["ENOENT", "EEXIST", "ENOTEMPTY", "ENOTDIR"]);
+
+/** An operation that changes something. Where it fails for good, the disk has failed, and not one file. */
+const changing = async <T>(patience: Patience, path: string, run: () => Promise<T>): Promise<T> => {
+  try {
+    return await patiently(patience, run);
+  } catch (thrown) {
+    if (isPassing(thrown) || aboutNames.has(errno(thrown))) throw thrown;
+    throw storageError(`${path} cannot be changed`, thrown);
+  }
+};
+
 class PatientFile implements DiskFile {
   readonly path: string;
   readonly #file: DiskFile;
@@ -59,7 +72,7 @@ class PatientFile implements DiskFile {
   /** A write may be repeated even where it includes the fsync: it makes every page dirty again. */
   async write(chunks: readonly Uint8Array[], position: number): Promise<void> {
     try {
-      await patiently(this.#patience, () => this.#file.write(chunks, position));
+      await changing(this.#patience, this.path, () => this.#file.write(chunks, position));
     } catch (thrown) {
       throw this.#durable ? this.#syncFailed(thrown) : thrown;
     }
@@ -75,13 +88,13 @@ class PatientFile implements DiskFile {
 
   /** A temporary file is thrown away and written anew; for any other the failure is final. */
   #syncFailed(thrown: unknown): MillraceError {
-    const error = syncFailed(this.path, thrown);
+    const error = syncFailed(this.path, causeOf(thrown));
     if (!this.path.endsWith(".tmp")) this.#patience.trouble()?.onSyncFailure(error);
     return error;
   }
 
   truncate(sizeBytes: number): Promise<void> {
-    return patiently(this.#patience, () => this.#file.truncate(sizeBytes));
+    return changing(this.#patience, this.path, () => this.#file.truncate(sizeBytes));
   }
 
   size(): Promise<number> {
@@ -121,19 +134,19 @@ export class PatientDisk implements Disk {
   }
 
   rename(from: string, to: string): Promise<void> {
-    return patiently(this.#patience, () => this.#disk.rename(from, to));
+    return changing(this.#patience, from, () => this.#disk.rename(from, to));
   }
 
   unlink(path: string): Promise<void> {
-    return patiently(this.#patience, () => this.#disk.unlink(path));
+    return changing(this.#patience, path, () => this.#disk.unlink(path));
   }
 
   makeDirectory(path: string): Promise<void> {
-    return patiently(this.#patience, () => this.#disk.makeDirectory(path));
+    return changing(this.#patience, path, () => this.#disk.makeDirectory(path));
   }
 
   removeDirectory(path: string): Promise<void> {
-    return patiently(this.#patience, () => this.#disk.removeDirectory(path));
+    return changing(this.#patience, path, () => this.#disk.removeDirectory(path));
   }
 
   list(path: string): Promise<string[]> {

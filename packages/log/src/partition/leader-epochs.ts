@@ -55,10 +55,11 @@ export class EpochCache {
     this.#entries = kept;
   }
 
-  /** The log starts at `startOffset`: forgets epochs that ended at or before it. */
+  /** The log starts at `startOffset`: forgets epochs that ended before it. The one that ended right there is
+   * the latest again after a truncation to the log start. */
   truncateFromStart(startOffset: number): void {
     this.#logStartOffset = startOffset;
-    const first = this.#entries.findLastIndex((entry) => entry.startOffset <= startOffset);
+    const first = this.#entries.findLastIndex((entry) => entry.startOffset < startOffset);
     if (first <= 0) return;
     this.#entries = this.#entries.slice(first);
     this.durability.changed();

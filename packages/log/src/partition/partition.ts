@@ -813,16 +813,6 @@ export class Partition implements PartitionLog {
       return;
     }
     this.#logStartBeingMoved = offset;
-    if (globalThis.process.env["TRACE_DISK"])
-      console.log(
-        "MOVE",
-        this.name,
-        offset,
-        this.#highWatermark,
-        this.#segments.map((s) => [s.baseOffset, s.endOffset, s.sizeBytes]).join(" "),
-        JSON.stringify(this.#config),
-        new Error().stack?.split("\n")[2],
-      );
     await this.#control(entryKinds.logStart, offset, 0, () => this.#applyLogStart(offset));
   }
 

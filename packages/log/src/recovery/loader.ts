@@ -235,16 +235,6 @@ export class PartitionLoader {
       const entries = plan?.entries.get(key) ?? [];
       const life = unknownLife;
       const place = { ...id, directory, topic: id.topicId, life, point, entries };
-      if (globalThis.process.env["TRACE_DISK"])
-        console.log(
-          "LOST?",
-          key,
-          JSON.stringify(entries.map((e) => [e.kind, e.round, e.value])),
-          point?.offset,
-          point?.logStartOffset,
-          point?.deleted,
-          point?.journalRound,
-        );
       if (!vouchesForRecords(place)) continue;
       const partition = this.#make(place);
       if (point !== undefined) partition.checkpointed(point, partition.promises);
