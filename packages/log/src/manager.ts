@@ -131,10 +131,10 @@ export class Manager implements LogManager {
       if (gone === undefined) return;
       // From here on every checkpoint says that it goes, until its directory has gone.
       this.#deletions.set(key, deletionOf(gone));
-      await gone.markDeleted();
+      const recorded = await gone.markDeleted();
       this.#partitions.delete(key);
       await gone.fileWork(() => this.#letGo(gone));
-      await this.#remove(key, gone);
+      await this.#remove(key, gone, recorded);
     });
   }
 
@@ -147,8 +147,9 @@ export class Manager implements LogManager {
     }
   }
 
-  /** The directory goes, however often that fails; the data directory goes on meanwhile. */
-  async #remove(key: string, gone: Partition): Promise<void> {
+  /** The directory goes, however often that fails; the data directory goes on meanwhile. Where the journal
+   * has no record of the deletion, the renamed directory is the record, and the next start removes it. */
+  async #remove(key: string, gone: Partition, recorded: boolean): Promise<void> {
     const { disk, logger } = this.#context.env;
     let aside: string;
     try {
@@ -159,11 +160,12 @@ export class Manager implements LogManager {
         "the directory of a deleted partition cannot be removed yet",
       );
       this.#after(deleteRetryMs, () => {
-        void this.#livesOf(key).run(() => this.#remove(key, gone));
+        void this.#livesOf(key).run(() => this.#remove(key, gone, recorded));
       });
       return;
     }
     this.#deletions.delete(key);
+    if (!recorded) return;
     this.#context.delayed.add(gone.config.fileDeleteDelayMs, "removing a deleted partition", () =>
       removeTree(disk, aside),
     );

@@ -9,7 +9,7 @@ import { storageError } from "./files/disk-errors.ts";
 import { DiskSpace } from "./files/disk-space.ts";
 import { FileCache } from "./files/file-cache.ts";
 import { paths } from "./files/paths.ts";
-import { patientDisk } from "./files/patient-disk.ts";
+import { PatientDisk } from "./files/patient-disk.ts";
 import { Committer } from "./journal/commit-loop.ts";
 import { Journal } from "./journal/journal.ts";
 import { scanJournal } from "./journal/scan.ts";
@@ -60,17 +60,19 @@ export const openLogManager = async (options: LogManagerOptions): Promise<LogMan
 };
 
 const open = async (options: LogManagerOptions): Promise<LogManager> => {
-  const files: { cache?: FileCache } = {};
   const { clock } = options.env;
-  const onShortage = (): void => files.cache?.closeIdle();
-  const disk = patientDisk(options.env.disk, { clock, onShortage });
+  const disk = new PatientDisk(options.env.disk, clock);
   const env = { ...options.env, disk };
   const patient = { ...options, env };
   const directoryId = await openDirectory(env, options.identity);
   const marker = await takeCleanMarker(disk);
   const found = await readRecoveryPoints(clock, disk);
   const parts = makeParts(patient, directoryId, found?.wallTimeMs);
-  files.cache = parts.context.files;
+  const { committer, files } = parts.context;
+  disk.attach({
+    onShortage: () => files.closeIdle(),
+    onSyncFailure: (error) => committer.fail(error),
+  });
   const clean = markerHolds(marker, found);
   if (!clean) await syncNames(disk);
   const { recovery, lastRound, leftovers } = await recover(patient, parts, found, clean);

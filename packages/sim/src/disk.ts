@@ -202,6 +202,7 @@ export class SimDisk {
         if (!process.alive) return;
         try {
           const code = this.fault(operation, path);
+        if (code !== undefined && globalThis.process.env["TRACE_DISK"] !== undefined) console.log("   FAULT", code);
           if (code !== undefined) {
             failed();
             throw new DiskFailure(code, path);

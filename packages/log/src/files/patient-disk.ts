@@ -4,30 +4,51 @@
  * for good. Such an operation is repeated for a while. An fsync never is.
  */
 import type { Clock, Disk, DiskFile, OpenMode } from "@millrace/env";
-import { isTransient, syncFailed } from "./disk-errors.ts";
+import type { MillraceError } from "@millrace/errors";
+import { causeOf, errno, isPassing, isTransient, storageError, syncFailed } from "./disk-errors.ts";
 
 /** Longest wait for one operation, milliseconds. After it the caller gets the operation's own error. */
 export const patienceMs = 10_000;
 const firstPauseMs = 5;
 const pauseMsMax = 200;
 
-export interface PatientDiskOptions {
-  readonly clock: Clock;
+/** What the rest of the log does when the disk or the process is in trouble. */
+export interface DiskTrouble {
   /** The process is short of something: give back what is not in use. */
-  readonly onShortage: (thrown: unknown) => void;
+  onShortage(thrown: unknown): void;
+  /** An fsync failed that nobody may repeat: nothing may be claimed to be durable from this moment on. */
+  onSyncFailure(error: MillraceError): void;
 }
 
-const patiently = async <T>(options: PatientDiskOptions, run: () => Promise<T>): Promise<T> => {
-  const { clock, onShortage } = options;
+interface Patience {
+  readonly clock: Clock;
+  readonly trouble: () => DiskTrouble | undefined;
+}
+
+const patiently = async <T>(patience: Patience, run: () => Promise<T>): Promise<T> => {
+  const { clock, trouble } = patience;
   const startedMs = clock.monoMs();
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMsMax, pauseMs * 2)) {
     try {
       return await run();
     } catch (thrown) {
       if (!isTransient(thrown) || clock.monoMs() - startedMs >= patienceMs) throw thrown;
-      onShortage(thrown);
+      trouble()?.onShortage(thrown);
       await clock.sleep(pauseMs);
     }
+  }
+};
+
+/** Failures of names that callers look at, and that say nothing about the disk. */
+const aboutNames: ReadonlySet<string> = new Set(["ENOENT", "EEXIST", "ENOTEMPTY", "ENOTDIR"]);
+
+/** An operation that changes something. Where it fails for good, the disk has failed, and not one file. */
+const changing = async <T>(patience: Patience, path: string, run: () => Promise<T>): Promise<T> => {
+  try {
+    return await patiently(patience, run);
+  } catch (thrown) {
+    if (isPassing(thrown) || aboutNames.has(errno(thrown))) throw thrown;
+    throw storageError(`${path} cannot be changed`, thrown);
   }
 };
 
@@ -35,25 +56,25 @@ class PatientFile implements DiskFile {
   readonly path: string;
   readonly #file: DiskFile;
   readonly #durable: boolean;
-  readonly #options: PatientDiskOptions;
+  readonly #patience: Patience;
 
-  constructor(file: DiskFile, mode: OpenMode, options: PatientDiskOptions) {
+  constructor(file: DiskFile, mode: OpenMode, patience: Patience) {
     this.path = file.path;
     this.#file = file;
     this.#durable = mode === "writeDurably";
-    this.#options = options;
+    this.#patience = patience;
   }
 
   read(target: Uint8Array, targetOffset: number, length: number, position: number) {
-    return patiently(this.#options, () => this.#file.read(target, targetOffset, length, position));
+    return patiently(this.#patience, () => this.#file.read(target, targetOffset, length, position));
   }
 
   /** A write may be repeated even where it includes the fsync: it makes every page dirty again. */
   async write(chunks: readonly Uint8Array[], position: number): Promise<void> {
     try {
-      await patiently(this.#options, () => this.#file.write(chunks, position));
+      await changing(this.#patience, this.path, () => this.#file.write(chunks, position));
     } catch (thrown) {
-      throw this.#durable ? syncFailed(this.path, thrown) : thrown;
+      throw this.#durable ? this.#syncFailed(thrown) : thrown;
     }
   }
 
@@ -61,16 +82,23 @@ class PatientFile implements DiskFile {
     try {
       await this.#file.sync();
     } catch (thrown) {
-      throw syncFailed(this.path, thrown);
+      throw this.#syncFailed(thrown);
     }
   }
 
+  /** A temporary file is thrown away and written anew; for any other the failure is final. */
+  #syncFailed(thrown: unknown): MillraceError {
+    const error = syncFailed(this.path, causeOf(thrown));
+    if (!this.path.endsWith(".tmp")) this.#patience.trouble()?.onSyncFailure(error);
+    return error;
+  }
+
   truncate(sizeBytes: number): Promise<void> {
-    return patiently(this.#options, () => this.#file.truncate(sizeBytes));
+    return changing(this.#patience, this.path, () => this.#file.truncate(sizeBytes));
   }
 
   size(): Promise<number> {
-    return patiently(this.#options, () => this.#file.size());
+    return patiently(this.#patience, () => this.#file.size());
   }
 
   close(): Promise<void> {
@@ -84,33 +112,67 @@ const neverOpened = (thrown: unknown): boolean =>
     ? thrown.code === "EMFILE" || thrown.code === "ENFILE"
     : false;
 
-const syncDirectory = async (
-  disk: Disk,
-  options: PatientDiskOptions,
-  path: string,
-): Promise<void> => {
-  let failed: unknown;
-  await patiently(options, async () => {
-    try {
-      await disk.syncDirectory(path);
-    } catch (thrown) {
-      if (neverOpened(thrown)) throw thrown;
-      failed = syncFailed(path, thrown);
-    }
-  });
-  if (failed !== undefined) throw failed;
-};
+/** A disk with patience. Its fsyncs fail with STORAGE_ERROR, never with an errno that passes. */
+export class PatientDisk implements Disk {
+  readonly #disk: Disk;
+  readonly #patience: Patience;
+  #trouble: DiskTrouble | undefined;
 
-/** `disk` with patience. Its fsyncs fail with STORAGE_ERROR, never with an errno that passes. */
-export const patientDisk = (disk: Disk, options: PatientDiskOptions): Disk => ({
-  open: async (path, mode) =>
-    new PatientFile(await patiently(options, () => disk.open(path, mode)), mode, options),
-  rename: (from, to) => patiently(options, () => disk.rename(from, to)),
-  unlink: (path) => patiently(options, () => disk.unlink(path)),
-  makeDirectory: (path) => patiently(options, () => disk.makeDirectory(path)),
-  removeDirectory: (path) => patiently(options, () => disk.removeDirectory(path)),
-  list: (path) => patiently(options, () => disk.list(path)),
-  fileSize: (path) => patiently(options, () => disk.fileSize(path)),
-  syncDirectory: (path) => syncDirectory(disk, options, path),
-  space: () => patiently(options, () => disk.space()),
-});
+  constructor(disk: Disk, clock: Clock) {
+    this.#disk = disk;
+    this.#patience = { clock, trouble: () => this.#trouble };
+  }
+
+  /** Whom to tell. Before there is anybody, operations only fail. */
+  attach(trouble: DiskTrouble): void {
+    this.#trouble = trouble;
+  }
+
+  async open(path: string, mode: OpenMode): Promise<DiskFile> {
+    const file = await patiently(this.#patience, () => this.#disk.open(path, mode));
+    return new PatientFile(file, mode, this.#patience);
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return changing(this.#patience, from, () => this.#disk.rename(from, to));
+  }
+
+  unlink(path: string): Promise<void> {
+    return changing(this.#patience, path, () => this.#disk.unlink(path));
+  }
+
+  makeDirectory(path: string): Promise<void> {
+    return changing(this.#patience, path, () => this.#disk.makeDirectory(path));
+  }
+
+  removeDirectory(path: string): Promise<void> {
+    return changing(this.#patience, path, () => this.#disk.removeDirectory(path));
+  }
+
+  list(path: string): Promise<string[]> {
+    return patiently(this.#patience, () => this.#disk.list(path));
+  }
+
+  fileSize(path: string): Promise<number | undefined> {
+    return patiently(this.#patience, () => this.#disk.fileSize(path));
+  }
+
+  async syncDirectory(path: string): Promise<void> {
+    let failed: MillraceError | undefined;
+    await patiently(this.#patience, async () => {
+      try {
+        await this.#disk.syncDirectory(path);
+      } catch (thrown) {
+        if (neverOpened(thrown)) throw thrown;
+        failed = syncFailed(path, thrown);
+      }
+    });
+    if (failed === undefined) return;
+    this.#trouble?.onSyncFailure(failed);
+    throw failed;
+  }
+
+  space(): Promise<{ freeBytes: number; totalBytes: number }> {
+    return patiently(this.#patience, () => this.#disk.space());
+  }
+}

@@ -10,6 +10,8 @@ export interface EpochEntry {
 /** Rising epochs with rising or equal start offsets. */
 export class EpochCache {
   #entries: EpochEntry[] = [];
+  /** The log starts here. The first epoch may have begun before it, which a truncation must know. */
+  #logStartOffset = 0;
   /** Of all entries, by the `leader-epochs` file. */
   readonly durability = new Durability();
 
@@ -22,6 +24,7 @@ export class EpochCache {
     return this.#entries.at(-1)?.startOffset;
   }
 
+  /** As they began, the first one maybe below the log start. */
   get entries(): readonly EpochEntry[] {
     return this.#entries;
   }
@@ -52,18 +55,13 @@ export class EpochCache {
     this.#entries = kept;
   }
 
-  /** Forgets epochs that ended at or before `startOffset`; the one that covers it now begins there. */
+  /** The log starts at `startOffset`: forgets epochs that ended before it. The one that ended right there is
+   * the latest again after a truncation to the log start. */
   truncateFromStart(startOffset: number): void {
-    let first = -1;
-    for (const [index, entry] of this.#entries.entries()) {
-      if (entry.startOffset <= startOffset) first = index;
-    }
-    const covering = this.#entries[first];
-    if (covering === undefined || (first === 0 && covering.startOffset === startOffset)) return;
-    this.#entries = [
-      { leaderEpoch: covering.leaderEpoch, startOffset },
-      ...this.#entries.slice(first + 1),
-    ];
+    this.#logStartOffset = startOffset;
+    const first = this.#entries.findLastIndex((entry) => entry.startOffset < startOffset);
+    if (first <= 0) return;
+    this.#entries = this.#entries.slice(first);
     this.durability.changed();
   }
 
@@ -76,7 +74,8 @@ export class EpochCache {
     if (last === undefined || leaderEpoch > last.leaderEpoch) return undefined;
     if (leaderEpoch === last.leaderEpoch) return { leaderEpoch, endOffset: logEndOffset };
     const next = this.#entries.findIndex((entry) => entry.leaderEpoch > leaderEpoch);
-    const endOffset = this.#entries[next]?.startOffset ?? logEndOffset;
+    const nextStart = this.#entries[next]?.startOffset ?? logEndOffset;
+    const endOffset = Math.max(nextStart, this.#logStartOffset);
     return { leaderEpoch: this.#entries[next - 1]?.leaderEpoch ?? leaderEpoch, endOffset };
   }
 

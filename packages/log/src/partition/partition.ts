@@ -214,6 +214,7 @@ export class Partition implements PartitionLog {
   restore(found: Restored): void {
     const { segments, logStartOffset, endOffset, highWatermark } = found;
     this.#segments.splice(0, this.#segments.length, ...segments);
+    this.epochs.truncateFromStart(logStartOffset);
     this.#logStartOffset = logStartOffset;
     this.#logStartBeingMoved = logStartOffset;
     this.#logEndOffset = endOffset;
@@ -474,17 +475,19 @@ export class Partition implements PartitionLog {
   }
 
   /** Ends the partition, durably in the journal: nothing is served or appended from here on. Resolves once
-   * the changes that were under way are over. */
-  async markDeleted(): Promise<void> {
-    const first = !this.#deleted;
+   * the changes that were under way are over: with false when the journal could not take it. */
+  async markDeleted(): Promise<boolean> {
     this.#deleted = true;
     this.#tail.clear();
-    await this.#changes.run(async () => {
-      // The directory may have failed already; then the name of the renamed one says it.
-      if (first) await this.#control(entryKinds.deleted, 0, 0).catch(() => {});
-    });
+    const recorded = await this.#changes.run(() =>
+      this.#control(entryKinds.deleted, 0, 0).then(
+        () => true,
+        () => false,
+      ),
+    );
     this.#state = { kind: "offline", reason: "the partition was deleted" };
     this.notify();
+    return recorded;
   }
 
   /** Deletes the segments that lie wholly below the log start. After a crash, which may bring back what
@@ -838,7 +841,16 @@ export class Partition implements PartitionLog {
     }
     const dropped = this.#segments.splice(0, count);
     if (dropped.length > 0) {
-      await this.fileWork(() => dropSegments(this.#owner.context, this, dropped));
+      const { context } = this.#owner;
+      const first = must(this.#segments[0], "first segment").baseOffset;
+      await this.fileWork(async () => {
+        // What they say of producers must not go with them.
+        if (await this.producers.writeRolls(context, this.directory, first)) {
+          this.names.changed();
+          await this.syncNames();
+        }
+        await dropSegments(context, this, dropped);
+      });
     }
     return dropped.length;
   }

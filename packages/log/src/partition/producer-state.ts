@@ -126,17 +126,18 @@ export class ProducerState {
     await dropSnapshotsAbove(context.env.disk, directory, offset);
     const known = this.latest.size > 0 || this.completed.size > 0;
     if (known) {
-      await this.#writeRolls(context, directory);
+      await this.writeRolls(context, directory, offset);
       await rebuildProducers(context, directory, segments, this.latest, offset);
     }
     this.completed.copyFrom(this.latest);
     this.#stale = false;
   }
 
-  /** The newest snapshot before the cut may still be in memory. */
-  async #writeRolls(context: SegmentContext, directory: string): Promise<void> {
-    const newest = this.#rolls.at(-1);
-    if (newest === undefined) return;
+  /** Writes the newest snapshot up to `offset` that is still in memory. False when there is none. */
+  async writeRolls(context: SegmentContext, directory: string, offset: number): Promise<boolean> {
+    const newest = this.#rolls.findLast((roll) => roll.offset <= offset);
+    if (newest === undefined) return false;
     await writeSnapshot(context.env.clock, context.env.disk, directory, newest);
+    return true;
   }
 }

@@ -38,7 +38,8 @@ export const planRetention = async (
   let restBytes = log.sizeBytes;
   const active = log.segments.at(-1);
   for (const segment of [...log.segments]) {
-    if (segment.endOffset > log.highWatermark || segment.sizeBytes === 0) break;
+    const { endOffset } = segment;
+    if (endOffset > log.highWatermark || segment.sizeBytes === 0) break;
     restBytes -= segment.sizeBytes;
     const tooMuch = retentionBytes >= 0 && restBytes >= retentionBytes && segment !== active;
     const old =
@@ -46,9 +47,10 @@ export const planRetention = async (
       retentionMs >= 0 &&
       nowMs !== undefined &&
       nowMs - (await ageTimeOf(segment, nowMs)) > retentionMs;
-    if (!old && !tooMuch) break;
+    // Records that were appended meanwhile are new.
+    if ((!old && !tooMuch) || segment.endOffset !== endOffset) break;
     if (old) oldBytes += segment.sizeBytes;
-    startOffset = segment.endOffset;
+    startOffset = endOffset;
     if (segment === active) return { startOffset, roll: true, oldBytes };
   }
   return { startOffset, roll: false, oldBytes };

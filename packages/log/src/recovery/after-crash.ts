@@ -18,7 +18,11 @@ import { entryKinds } from "../journal/format.ts";
 import type { PlannedEntry } from "../journal/scan.ts";
 import type { EpochEntry } from "../partition/leader-epochs.ts";
 import type { Partition } from "../partition/partition.ts";
-import { dropSnapshotsAbove, rebuildProducers } from "../partition/producer-snapshots.ts";
+import {
+  dropSnapshotsAbove,
+  newestSnapshot,
+  rebuildProducers,
+} from "../partition/producer-snapshots.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { cutFiles, cutIndexFiles, unlinkIfThere } from "../segment/files.ts";
 import { decodeIndexSteps, INDEX_ENTRY_BYTES } from "../segment/index-format.ts";
@@ -103,8 +107,7 @@ export class PartitionRecovery {
       await this.#closeScanner();
       await this.#journal.close();
     }
-    this.#restartBehindLogStart();
-    this.#partition.epochs.truncateFromStart(this.#logStart);
+    await this.#restartBehindLogStart();
     this.#partition.names.changed();
     this.#partition.restore({
       segments: this.#segments,
@@ -241,15 +244,6 @@ export class PartitionRecovery {
   async #loadEpochs(): Promise<void> {
     const { epochs } = this.#partition;
     const known = await readEpochs(this.#input.context, this.#partition.directory);
-    if (globalThis.process.env["TRACE_DISK"])
-      console.log(
-        "EPOCHS",
-        this.#partition.name,
-        JSON.stringify(known),
-        this.#end,
-        JSON.stringify(this.#truncations),
-        this.#input.point?.offset,
-      );
     if (known !== undefined) {
       epochs.load(known.filter((entry) => entry.startOffset <= this.#end));
       // The file of most partitions stays as it is: ten thousand of them need not be written again.
@@ -275,15 +269,9 @@ export class PartitionRecovery {
   async #loadProducers(point: RecoveryPoint | undefined): Promise<void> {
     const { context } = this.#input;
     const { directory, producers } = this.#partition;
-    await dropSnapshotsAbove(context.env.disk, directory, this.#end);
-    if (globalThis.process.env["TRACE_DISK"])
-      console.log(
-        "PRODUCERS",
-        this.#partition.name,
-        point?.producerSnapshot,
-        this.#end,
-        point?.offset,
-      );
+    // Nothing below the log start can have another history.
+    const kept = Math.max(this.#end, this.#logStart);
+    await dropSnapshotsAbove(context.env.disk, directory, kept);
     if (point !== undefined && !point.producerSnapshot) return;
     this.#snapshotOffset = await rebuildProducers(
       context,
@@ -420,6 +408,7 @@ export class PartitionRecovery {
       await this.#closeScanner();
       this.#index += 1;
       this.#position = 0;
+      this.#partition.producers.rolled(this.#end);
       return this.#peek();
     }
     const { scanner } = this.#scanner ?? (await this.#openScanner(segment, bytes));
@@ -433,15 +422,6 @@ export class PartitionRecovery {
   }
 
   #stop(reason: string): undefined {
-    if (globalThis.process.env["TRACE_DISK"])
-      console.log(
-        "STOP",
-        this.#partition.name,
-        reason,
-        this.#end,
-        JSON.stringify(this.#partition.epochs.entries),
-        this.#position,
-      );
     this.#stopReason = reason;
     return undefined;
   }
@@ -513,6 +493,7 @@ export class PartitionRecovery {
     const present = this.#segments[this.#index];
     if (present === undefined || !present.fits(bytes.length, lastOffset, segmentBytes)) {
       await this.#flush();
+      this.#partition.producers.rolled(this.#end);
       this.#segments.push(this.#newSegment(this.#end));
       this.#index = this.#segments.length - 1;
       this.#position = 0;
@@ -582,10 +563,19 @@ export class PartitionRecovery {
   }
 
   /** Segments wholly below the log start are gone; a log that ends below it begins again there. */
-  #restartBehindLogStart(): void {
+  async #restartBehindLogStart(): Promise<void> {
     if (this.#segments.length === 0) this.#segments.push(this.#newSegment(this.#end));
     if (this.#end >= this.#logStart) return;
     this.#segments.push(this.#newSegment(this.#logStart));
+    // The segments that went had a snapshot written before: it knows producers that recovery has not met.
+    const { context } = this.#input;
+    const { clock, disk } = context.env;
+    const { directory, producers } = this.#partition;
+    const snapshot = await newestSnapshot(clock, disk, directory, this.#logStart);
+    if (snapshot !== undefined && snapshot.offset > this.#end) {
+      producers.latest.replace(snapshot.entries);
+      this.#snapshotOffset = snapshot.offset;
+    }
     this.#end = this.#logStart;
   }
 }

@@ -15,6 +15,7 @@ import type { LogContext } from "../context.ts";
 import { breathe } from "../files/breathe.ts";
 import { magics, writeChecksummed } from "../files/checksummed-file.ts";
 import {
+  errno,
   isFull,
   isPassing,
   isProgrammingError,
@@ -214,10 +215,11 @@ export class CheckpointPolicy {
   }
 }
 
-/** Damage, or a mistake in the program, stops the partition and not the directory. */
+/** Damage, a file that cannot be opened or read, or a mistake in the program stops the partition and not the
+ * directory. Changes that fail stop the directory: they come as STORAGE_ERROR. */
 const takenOffline = (partition: Partition, thrown: unknown): boolean => {
   if (hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) partition.takeOffline(thrown.message);
-  else if (isProgrammingError(thrown)) {
+  else if (isProgrammingError(thrown) || (errno(thrown) !== "" && !isPassing(thrown))) {
     partition.takeOffline(`a checkpoint of it failed: ${String(thrown)}`);
   } else return false;
   return true;

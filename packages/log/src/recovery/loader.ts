@@ -106,7 +106,8 @@ export class PartitionLoader {
     if (typeof meta === "string") {
       const place = { ...id, directory, topic: id.topicId, life: unknownLife, point, entries };
       // Points and entries may be those of an earlier life.
-      const gone = isDeleted(place) || (await this.#isHalfMade(directory, meta));
+      const missing = meta.endsWith("missing");
+      const gone = missing && (isDeleted(place) || (await this.#isHalfMade(directory)));
       if (gone && !vouchesForRecords(place)) {
         await removePartition(disk, directory);
         return undefined;
@@ -130,8 +131,7 @@ export class PartitionLoader {
   }
 
   /** A directory whose making a crash ended. Nothing can have been appended to it. */
-  async #isHalfMade(directory: string, meta: string): Promise<boolean> {
-    if (!meta.endsWith("missing")) return false;
+  async #isHalfMade(directory: string): Promise<boolean> {
     const names = await this.#input.context.env.disk.list(directory);
     return names.every((name) => name === "meta" || name.endsWith(".tmp"));
   }
@@ -259,7 +259,7 @@ const isDeleted = ({ point, entries }: Place): boolean =>
 const vouchesForRecords = ({ point, entries }: Place): boolean => {
   const last = entries.findLastIndex(({ kind }) => kind === entryKinds.deleted);
   const batches = entries.slice(last + 1).some(({ kind }) => kind === entryKinds.batch);
-  if (batches) return true;
+  if (batches && (last >= 0 || point?.deleted !== true)) return true;
   if (last >= 0 || point === undefined || point.deleted) return false;
   return point.offset > point.logStartOffset;
 };

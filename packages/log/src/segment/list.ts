@@ -15,7 +15,6 @@ export const listSegments = async (disk: Disk, directory: string): Promise<Segme
     return Math.floor(bytes / INDEX_ENTRY_BYTES);
   };
   const segments: Segment[] = [];
-  if (globalThis.process.env["TRACE_DISK"]) console.log("LIST", directory, bases.join());
   for (const [i, base] of bases.entries()) {
     const name = offsetName(base);
     const sizeBytes = (await disk.fileSize(`${directory}/${name}.log`)) ?? 0;

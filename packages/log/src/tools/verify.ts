@@ -241,17 +241,6 @@ class PartitionCheck {
       Number.MAX_SAFE_INTEGER,
       segment.sizeBytes,
     );
-    if (globalThis.process.env["TRACE_DISK"] && rows.length < segment.index.rowsOnDisk)
-      console.log(
-        "IDX",
-        segment.path,
-        rows.length,
-        segment.index.rowsOnDisk,
-        segment.sizeBytes,
-        segment.baseOffset,
-        (await this.#read(segment.index.path)).toString("hex"),
-        (await this.#read(segment.index.timePath)).toString("hex"),
-      );
     if (rows.length < segment.index.rowsOnDisk && segment.endOffset <= durable) {
       const position = rows.length * INDEX_ENTRY_BYTES;
       this.#damage(
