@@ -125,7 +125,7 @@ export class Checkpointer {
     const covered = round();
     const captured = await this.#captureAll(round);
     if (bugs.journalReleasedBeforeSegmentSync) await this.#cover(captured, covered);
-    await this.#secureAll(captured, parallel);
+    await this.#secureAll(captured, parallel, recovered !== undefined);
     // The disk may have failed somewhere else meanwhile.
     const failure = this.#options.failure();
     if (failure !== undefined) throw failure;
@@ -149,7 +149,11 @@ export class Checkpointer {
   }
 
   /** Resolves or rejects once no worker is left: the next checkpoint must not run beside them. */
-  async #secureAll(captured: readonly Captured[], parallel: number): Promise<void> {
+  async #secureAll(
+    captured: readonly Captured[],
+    parallel: number,
+    atStart: boolean,
+  ): Promise<void> {
     const { context } = this.#options;
     const queue = captured.filter(hasWork);
     let failed = false;
@@ -159,7 +163,7 @@ export class Checkpointer {
         try {
           await partition.fileWork(() => secure(context, next));
         } catch (thrown) {
-          if (partition.deleted || takenOffline(partition, thrown)) continue;
+          if (partition.deleted || takenOffline(partition, thrown, atStart)) continue;
           failed = true;
           throw thrown;
         }
@@ -215,15 +219,21 @@ export class CheckpointPolicy {
   }
 }
 
-/** Damage, a file that cannot be opened or read, or a mistake in the program stops the partition and not the
- * directory. Changes that fail stop the directory: they come as STORAGE_ERROR. */
-const takenOffline = (partition: Partition, thrown: unknown): boolean => {
+/**
+ * Damage, or a mistake in the program, stops the partition and not the directory. A file that cannot be
+ * opened stops the directory, because the journal still has what the file may lack, and the next start
+ * replays it. At that start it stops the partition: recovery has done for it what could be done.
+ */
+const takenOffline = (partition: Partition, thrown: unknown, atStart: boolean): boolean => {
   if (hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) partition.takeOffline(thrown.message);
-  else if (isProgrammingError(thrown) || (errno(thrown) !== "" && !isPassing(thrown))) {
+  else if (isProgrammingError(thrown) || (atStart && isUnreadable(thrown))) {
     partition.takeOffline(`a checkpoint of it failed: ${String(thrown)}`);
   } else return false;
   return true;
 };
+
+/** An open or a read that failed for good; failed changes come as STORAGE_ERROR. */
+const isUnreadable = (thrown: unknown): boolean => errno(thrown) !== "" && !isPassing(thrown);
 
 /** Nothing relies on it: a snapshot too many is never believed in place of another. */
 const dropOldSnapshots = async (
@@ -327,9 +337,16 @@ const hasWork = (captured: Captured): boolean =>
 const secure = async (context: LogContext, captured: Captured): Promise<void> => {
   const { partition, snapshots, epochs } = captured;
   if (partition.deleted) return;
+  // A segment may have been dropped meanwhile: what is gone needs no fsync.
+  const isThere = (segment: Segment): boolean => partition.segments.includes(segment);
+  // The batches of all segments first, whatever is found on the way: their journal space is about to be
+  // freed, also when the partition goes offline.
   for (const segment of captured.segments) {
-    // A segment may have been dropped meanwhile: what is gone needs no fsync.
-    if (partition.segments.includes(segment)) await secureSegment(context, partition, segment);
+    if (isThere(segment)) await secureBatches(context, segment);
+  }
+  if (partition.state.kind === "offline") return;
+  for (const segment of captured.segments) {
+    if (isThere(segment)) await secureIndex(context, partition, segment);
   }
   if (snapshots !== undefined) {
     await partition.producers.write(context, partition.directory, snapshots);
@@ -358,11 +375,7 @@ const writeEpochs = (
   return writeChecksummed(disk, path, magics.leaderEpochs, LeaderEpochsSchema, message, false);
 };
 
-const secureSegment = async (
-  context: LogContext,
-  partition: Partition,
-  segment: Segment,
-): Promise<void> => {
+const secureBatches = async (context: LogContext, segment: Segment): Promise<void> => {
   if (!bugs.checkpointBeforeSegmentWrites) await context.writes.written(segment);
   if (segment.created) {
     await segment.durability.settle(async () => {
@@ -370,15 +383,28 @@ const secureSegment = async (
       await context.files.with(segment, (file) => file.sync());
     });
   }
-  if (partition.state.kind === "offline") return;
+};
+
+const secureIndex = async (
+  context: LogContext,
+  partition: Partition,
+  segment: Segment,
+): Promise<void> => {
   const { index } = segment;
   const sealed = segment !== partition.active && segment.writtenBytes === segment.sizeBytes;
   if (!index.complete && (index.fresh.length > 0 || sealed)) {
     if (!(await loadIndex(context, partition, segment))) return;
   }
-  await persistIndex(context, partition, segment, sealed);
-  // The index of the active segment is checked after a crash; an older one is believed.
-  if (index.cutPending || (sealed && index.finished)) await syncIndex(context.env.disk, segment);
+  try {
+    await persistIndex(context, partition, segment, sealed);
+    // The index of the active segment is checked after a crash; an older one is believed.
+    if (index.cutPending || (sealed && index.finished)) await syncIndex(context.env.disk, segment);
+  } catch (thrown) {
+    // Entries that were cut off must be gone; missing ones are built again.
+    if (index.cutPending || !isUnreadable(thrown)) throw thrown;
+    const { path } = segment;
+    context.env.logger.warn({ path, err: thrown }, "the index of a segment cannot be written yet");
+  }
 };
 
 /** False when the log cannot be read now: the index is built later, and nothing relies on it. */
