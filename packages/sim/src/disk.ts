@@ -152,10 +152,13 @@ export class SimDisk {
     }
   }
 
-  /** Makes every name durable that processes see now. */
-  settleNames(): void {
-    this.#root.synced(this.#root.covered);
-    for (const [, node] of this.#walk()) if (node instanceof Directory) node.synced(node.covered);
+  /** Makes durable what processes see now: all names, or the contents of the files whose paths match. */
+  settle(what: "names" | RegExp): void {
+    if (what === "names") this.#root.synced(this.#root.covered);
+    for (const [path, node] of this.#walk()) {
+      const wanted = what === "names" ? node instanceof Directory : what.test(path);
+      if (wanted) node.synced(node.covered);
+    }
   }
 
   /** Flips a bit of what is durable, and of the page cache unless `cacheStaysGood`: then it is found once the page was
@@ -202,7 +205,8 @@ export class SimDisk {
         if (!process.alive) return;
         try {
           const code = this.fault(operation, path);
-        if (code !== undefined && globalThis.process.env["TRACE_DISK"] !== undefined) console.log("   FAULT", code);
+          if (code !== undefined && globalThis.process.env["TRACE_DISK"] !== undefined)
+            console.log("   FAULT", code);
           if (code !== undefined) {
             failed();
             throw new DiskFailure(code, path);

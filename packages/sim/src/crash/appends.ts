@@ -29,7 +29,7 @@ export const appendSomething = (
   model: PartitionModel,
 ): void => {
   const { random, run } = life;
-  const epochs = model.epochs.latest;
+  const epochs = model.epochs.doubtful ? log.leaderEpoch : model.epochs.latest;
   const dice = random.below(100);
   if (dice < 4 && epochs > 0) {
     append(life, slot, log, model, makeBatch(recordsOf(life)), epochs - 1);

@@ -49,6 +49,10 @@ const writeTargets = [files.journal, files.logs, files.logs, files.indexes, file
 const readTargets = [files.logs, files.indexes, files.sides, files.partitions];
 const transient = ["EMFILE", "ENFILE", "EINTR", "EAGAIN", "ENOMEM"];
 
+/** An error that says something about the medium. */
+export const isDamage = (code: string | undefined): boolean =>
+  code !== undefined && !transient.includes(code);
+
 /** Which partition's directory a path lies in, or undefined for what all share. */
 export const partitionOf = (path: string): string | undefined =>
   /^partitions\/([0-9a-f]{32}-[0-9]{5})/.exec(path)?.[1];
@@ -62,13 +66,10 @@ export class FaultPlan {
   syncFailed = false;
   /** Something failed besides reads of one partition's files. */
   sharedFailed = false;
-  /** Directories of partitions whose files met a fault, and the last error of each. */
-  readonly unreadable = new Map<string, string>();
+  /** Directories of partitions whose files met a fault, and the worst error of each. */
+  readonly faulty = new Map<string, string>();
   /** Directories of partitions that any fault was about. */
   readonly troubled = new Set<string>();
-
-  /** Directories of partitions of whose files an fsync failed: reads may meet what it lost, and call it damage. */
-  readonly pagesLost = new Set<string>();
 
   constructor(counts: Counts) {
     this.#counts = counts;
@@ -79,15 +80,14 @@ export class FaultPlan {
     copy.mayStop = this.mayStop;
     copy.syncFailed = this.syncFailed;
     copy.sharedFailed = this.sharedFailed;
-    for (const [name, code] of this.unreadable) copy.unreadable.set(name, code);
+    for (const [name, code] of this.faulty) copy.faulty.set(name, code);
     for (const name of this.troubled) copy.troubled.add(name);
-    for (const name of this.pagesLost) copy.pagesLost.add(name);
     return copy;
   }
 
   /** Any fault at all was injected since the plan was made. */
   get injected(): boolean {
-    return this.mayStop || this.sharedFailed || this.unreadable.size > 0;
+    return this.mayStop || this.sharedFailed || this.faulty.size > 0;
   }
 
   attach(disk: SimDisk): void {
@@ -123,12 +123,10 @@ export class FaultPlan {
 
   #note(operation: DiskOperation, path: string, code: string): void {
     if (operation === "sync" || operation === "syncDirectory") this.syncFailed = true;
-    const lost = operation === "sync" ? partitionOf(path) : undefined;
-    if (lost !== undefined) this.pagesLost.add(lost);
     const reads = ["read", "open", "fileSize", "size", "list"].includes(operation);
     const name = partitionOf(path);
     if (name === undefined || !reads) this.sharedFailed = true;
-    if (name !== undefined) this.unreadable.set(name, code);
+    if (name !== undefined && !isDamage(this.faulty.get(name))) this.faulty.set(name, code);
     // Where a read failed, a writer may have been about to open the file, too.
     this.mayStop = true;
   }

@@ -14,7 +14,7 @@ import { syncCompressor } from "@millrace/record/node";
 import { type CrashModel, SimDisk } from "../disk.ts";
 import { Incarnation, Kernel } from "../kernel.ts";
 import { SeededRandom } from "../random.ts";
-import { type Counts, FaultPlan } from "./faults.ts";
+import { type Counts, FaultPlan, isDamage } from "./faults.ts";
 import type { Switches } from "./kinds.ts";
 import type { PartitionModel } from "./model.ts";
 import { logConfigOf, managerConfigOf } from "./settings.ts";
@@ -145,7 +145,9 @@ export class CrashRun {
     this.#process.kill();
     const { mayStop, syncFailed } = this.faults;
     if (syncFailed || (mayStop && !this.on.weakAcksAfterFailure)) this.betrayCaches();
-    if (wanted === "process" && !this.on.killedCreation) this.disk.settleNames();
+    this.suspectFaulty();
+    if (wanted === "process" && !this.on.killedCreation) this.disk.settle("names");
+    if (wanted === "process" && !this.on.killedJournal) this.disk.settle(/^journal\//);
     this.disk.fault = () => undefined;
     this.disk.quotaBytes = Number.POSITIVE_INFINITY;
     this.disk.crash(model);
@@ -154,6 +156,16 @@ export class CrashRun {
     for (const slot of this.slots) {
       slot.log = undefined;
       if (model === "power" && slot.model !== undefined) slot.model.loss = "power";
+    }
+  }
+
+  /** A partition whose files met a fault may be offline, and stay so. Only what passes by itself, such as EMFILE, is no
+   * reason for that. */
+  suspectFaulty(): void {
+    for (const { directory, model } of this.slots) {
+      const code = this.faults.faulty.get(directory);
+      if (code === undefined || model === undefined) continue;
+      if (isDamage(code) || !this.on.passingFault) model.suspect ??= `${code} from a file of it`;
     }
   }
 

@@ -217,22 +217,12 @@ const crashInRecovery = async (run: CrashRun, random: SeededRandom): Promise<voi
     model.suspect ??= "a fault while the directory was opened";
   }
   run.counts.add("crashes in recovery");
-  suspectUnreadable(run);
   if (!run.alive) return;
   run.faults.heal();
   if (manager !== undefined && !run.faults.sharedFailed) {
     await run.finish(verify(run, manager, random));
   }
   run.crash(crash);
-};
-
-/** A medium that cannot be read is damage. Anything else passes, and the partition is back at the next start. */
-const suspectUnreadable = (run: CrashRun): void => {
-  for (const { directory, model } of run.slots) {
-    const code = run.faults.unreadable.get(directory);
-    if (code === undefined || model === undefined) continue;
-    if (code === "EIO" || !run.on.passingStartFault) model.suspect ??= `${code} at a start`;
-  }
 };
 
 /** A start may fail, honestly, for a fault in what all partitions share. */
@@ -266,7 +256,7 @@ const verifySlot = async (
     return;
   }
   if (log.state.kind === "offline") {
-    if (run.faults.unreadable.has(slot.directory)) return;
+    run.suspectFaulty();
     if (model.suspect === undefined) {
       throw new Violation(`${model.name} is offline: ${log.state.reason}`);
     }

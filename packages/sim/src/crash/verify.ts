@@ -180,7 +180,7 @@ const adopt = (input: VerifyInput, world: PartitionModel, found: Found): Partiti
   const must = world.mustEnd();
   next.cutTo(end);
   next.epochs.doubtful = epochs === undefined;
-  const known = epochs ?? [{ epoch: input.log.leaderEpoch, startOffset: end }];
+  const known = epochs ?? [{ epoch: input.log.leaderEpoch, startOffset: 0 }];
   next.epochs.epochs = known
     .filter(({ epoch }) => epoch > 0)
     .map((entry) => ({ ...entry, confirmed: true }));

@@ -96,7 +96,7 @@ export class Life {
 
   /** True when an error is an honest answer as things stand; otherwise it is a broken promise. */
   excuses(slot: Slot, model: PartitionModel, thrown: unknown): boolean {
-    this.#suspectLostPages(slot, model);
+    this.run.suspectFaulty();
     if (model.deleting || slot.model !== model) return true;
     const { faults } = this.run;
     if (hasCode(thrown, ErrorCode.STORAGE_ERROR) || isErrno(thrown)) {
@@ -130,7 +130,7 @@ export class Life {
       throw new Violation(`${model.name}: ${what}`);
     };
     if (log.state.kind === "offline") {
-      this.#suspectLostPages(slot, model);
+      this.run.suspectFaulty();
       if (model.suspect === undefined) fail(`is offline: ${log.state.reason}`);
       model.offline = true;
       return;
@@ -162,10 +162,6 @@ export class Life {
     if (leaderEpoch !== model.epochs.latest && !model.epochs.doubtful) {
       fail(`knows epoch ${leaderEpoch}, not ${model.epochs.latest}`);
     }
-  }
-
-  #suspectLostPages({ directory }: Slot, model: PartitionModel): void {
-    if (this.run.faults.pagesLost.has(directory)) model.suspect ??= "an fsync failed";
   }
 
   #mayStop(): boolean {
