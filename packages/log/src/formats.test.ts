@@ -5,7 +5,7 @@ import { create } from "@bufbuild/protobuf";
 import { CleanShutdownSchema } from "@millrace/proto/storage";
 import fc from "fast-check";
 import { frameChecksummed, magics, parseChecksummed } from "./files/checksummed-file.ts";
-import { decodeRound, encodeRound, entryKinds, ROUND_ALIGN_BYTES } from "./journal/format.ts";
+import { decodeRound, encodeRound, ROUND_ALIGN_BYTES } from "./journal/format.ts";
 import { EpochCache } from "./partition/leader-epochs.ts";
 import { TailCache } from "./partition/tail-cache.ts";
 import {
@@ -24,20 +24,19 @@ const round = (): Buffer =>
   Buffer.concat(
     encodeRound(directoryId, 9, 8, [
       {
-        kind: entryKinds.batch,
+        kind: "batch",
         topicId: topicA,
         partition: 2,
-        value: 5,
-        aux: 0xabcd,
+        offset: 5,
+        headerCrc: 0xabcd,
         payload: [Buffer.from("hello")],
         payloadBytes: 5,
       },
       {
-        kind: entryKinds.logStart,
+        kind: "logStart",
         topicId: topicA,
         partition: 2,
-        value: 3,
-        aux: 0,
+        offset: 3,
         payload: [],
         payloadBytes: 0,
       },
@@ -57,10 +56,10 @@ test("golden bytes of a journal round", () => {
   const found = decodeRound(bytes, 0, directoryId);
   assert.deepEqual([found?.round, found?.durableRound, found?.bytes], [9, 8, 4096]);
   assert.deepEqual(
-    found?.entries.map(({ kind, value }) => [kind, value]),
+    found?.entries.map(({ change }) => change),
     [
-      [1, 5],
-      [3, 3],
+      { kind: "batch", offset: 5, headerCrc: 0xabcd },
+      { kind: "logStart", offset: 3 },
     ],
   );
 });

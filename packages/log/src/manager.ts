@@ -17,7 +17,8 @@ import type { DiskSpace } from "./files/disk-space.ts";
 import { WorkQueue } from "./files/work-queue.ts";
 import type { Journal } from "./journal/journal.ts";
 import { planKey } from "./journal/scan.ts";
-import { Partition, type PartitionOwner } from "./partition/partition.ts";
+import { Partition } from "./partition/partition.ts";
+import type { PartitionOwner } from "./partition/types.ts";
 import { type Checkpointer, parallelAlone } from "./recovery/checkpoint.ts";
 import {
   makePartitionDirectory,
@@ -135,7 +136,7 @@ export class Manager implements LogManager {
       this.#deletions.set(key, deletionOf(gone));
       const recorded = await gone.markDeleted();
       this.#partitions.delete(key);
-      await gone.fileWork(() => this.#letGo(gone));
+      await gone.files.run(() => this.#letGo(gone));
       await this.#remove(key, gone, recorded);
     });
   }
@@ -215,7 +216,7 @@ export class Manager implements LogManager {
     writes.closing();
     committer.closing();
     await this.#checkpointer.idle();
-    for (const partition of this.#partitions.values()) await partition.unrecordedOfflineReason();
+    for (const partition of this.#partitions.values()) await partition.offlineRecord.unrecorded();
     writes.close();
     await files.closeAll();
     await this.#journal.close();
@@ -238,7 +239,7 @@ export class Manager implements LogManager {
       await this.#checkpointer.idle();
       if (committer.failure !== undefined) return;
       for (const partition of this.#partitions.values()) {
-        if (partition.state.kind === "online") await partition.finishIndexes();
+        if (partition.state.kind === "online") await partition.files.finishIndex(partition.active);
       }
       await this.#checkpointer.run(parallelAlone);
       await writeCleanMarker(env.disk, committer.nextRound);

@@ -14,9 +14,10 @@ import { Committer } from "./journal/commit-loop.ts";
 import { Journal } from "./journal/journal.ts";
 import { scanJournal, secureLastRound } from "./journal/scan.ts";
 import { Manager } from "./manager.ts";
-import type { Partition, PartitionOwner } from "./partition/partition.ts";
+import type { Partition } from "./partition/partition.ts";
 import { RetentionClock } from "./partition/retention-clock.ts";
 import { TailCache } from "./partition/tail-cache.ts";
+import type { PartitionOwner } from "./partition/types.ts";
 import { Checkpointer, CheckpointPolicy, parallelAlone } from "./recovery/checkpoint.ts";
 import {
   markerHolds,
@@ -158,7 +159,7 @@ const makeParts = (
     onFailure,
   });
   const policy = new CheckpointPolicy(checkpointer);
-  const owner = { context, checkpoint: () => checkpointer.run(), failed: onFailure };
+  const owner = { context, checkpoint: () => checkpointer.run() };
   return { context, space, partitions, deletions, checkpointer, owner };
 };
 

@@ -199,13 +199,11 @@ export class SimDisk {
       const delayMs = this.#random.float() * 2 * this.latencyMs * stall;
       process.schedule(delayMs, () => {
         this.steps += 1;
-        if (globalThis.process.env["TRACE_DISK"] !== undefined)
           console.log(`  disk ${this.steps} ${operation} ${path}`);
         this.onStep(this.steps, `${operation} ${path}`);
         if (!process.alive) return;
         try {
           const code = this.fault(operation, path);
-          if (code !== undefined && globalThis.process.env["TRACE_DISK"] !== undefined)
             console.log("   FAULT", code);
           if (code !== undefined) {
             failed();

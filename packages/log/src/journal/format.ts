@@ -19,32 +19,59 @@ export const ENTRY_BYTES = 40;
 
 const magic = 0x31524a4d;
 
-/** What an entry records. `value` and `aux` mean, in order: */
-export const entryKinds = {
-  /** Payload: the stored batch. value: base offset. aux: its header CRC. */
-  batch: 1,
+/** A change of a partition. Its two numbers in an entry are called `value` and `aux` above. */
+export type JournalChange =
+  /** The payload is the stored batch. value: base offset. aux: its header CRC. */
+  | { readonly kind: "batch"; readonly offset: number; readonly headerCrc: number }
   /** value: first offset that was cut. */
-  truncate: 2,
+  | { readonly kind: "truncate"; readonly offset: number }
   /** value: log start offset. */
-  logStart: 3,
+  | { readonly kind: "logStart"; readonly offset: number }
   /** value: log end offset when the epoch began. aux: leader epoch. */
-  epochStart: 4,
+  | { readonly kind: "epochStart"; readonly offset: number; readonly leaderEpoch: number }
   /** The partition was deleted. */
-  deleted: 5,
-} as const;
+  | { readonly kind: "deleted" };
 
-export type EntryKind = (typeof entryKinds)[keyof typeof entryKinds];
+/** A change that this version does not know: a newer one wrote it. */
+export interface UnknownChange {
+  readonly kind: "unknown";
+  readonly code: number;
+}
 
-export interface JournalEntry {
-  readonly kind: EntryKind;
+const codes = { batch: 1, truncate: 2, logStart: 3, epochStart: 4, deleted: 5 } as const;
+
+/** A change to journal. */
+export type JournalEntry = JournalChange & {
   readonly topicId: TopicId;
   readonly partition: number;
-  readonly value: number;
-  readonly aux: number;
   /** The stored batch, or nothing. */
   readonly payload: readonly Uint8Array[];
   readonly payloadBytes: number;
-}
+};
+
+const offsetOf = (change: JournalChange): number => (change.kind === "deleted" ? 0 : change.offset);
+
+const auxOf = (change: JournalChange): number => {
+  if (change.kind === "batch") return change.headerCrc;
+  return change.kind === "epochStart" ? change.leaderEpoch : 0;
+};
+
+const changeOf = (code: number, offset: number, aux: number): JournalChange | UnknownChange => {
+  switch (code) {
+    case codes.batch:
+      return { kind: "batch", offset, headerCrc: aux };
+    case codes.truncate:
+      return { kind: "truncate", offset };
+    case codes.logStart:
+      return { kind: "logStart", offset };
+    case codes.epochStart:
+      return { kind: "epochStart", offset, leaderEpoch: aux };
+    case codes.deleted:
+      return { kind: "deleted" };
+    default:
+      return { kind: "unknown", code };
+  }
+};
 
 /** Bytes that a round takes in the journal. */
 export const roundBytes = (entries: number, payloadBytes: number): number => {
@@ -66,12 +93,12 @@ export const encodeRound = (
   let payloadBytes = 0;
   let at = ROUND_HEADER_BYTES;
   for (const entry of entries) {
-    head[at] = entry.kind;
+    head[at] = codes[entry.kind];
     head.writeUInt32LE(entry.partition, at + 4);
     head.write(entry.topicId, at + 8, 16, "hex");
     head.writeUInt32LE(entry.payloadBytes, at + 24);
-    head.writeUInt32LE(entry.aux >>> 0, at + 28);
-    writeU64(head, at + 32, entry.value);
+    head.writeUInt32LE(auxOf(entry) >>> 0, at + 28);
+    writeU64(head, at + 32, offsetOf(entry));
     at += ENTRY_BYTES;
     payloadBytes += entry.payloadBytes;
     for (const chunk of entry.payload) chunks.push(chunk);
@@ -98,11 +125,9 @@ const crcOfHead = (head: Buffer): number => {
 
 /** An entry as found in a file; the payload stays there. */
 export interface FoundEntry {
-  readonly kind: number;
+  readonly change: JournalChange | UnknownChange;
   readonly topicId: TopicId;
   readonly partition: number;
-  readonly value: number;
-  readonly aux: number;
   /** Position of the payload relative to the round's first byte. */
   readonly payloadAt: number;
   readonly payloadBytes: number;
@@ -135,11 +160,13 @@ export const decodeRound = (
   let payloadAt = headBytes;
   for (let entryAt = ROUND_HEADER_BYTES; entryAt < headBytes; entryAt += ENTRY_BYTES) {
     const entry: FoundEntry = {
-      kind: head[entryAt] ?? 0,
+      change: changeOf(
+        head[entryAt] ?? 0,
+        readU64(head, entryAt + 32),
+        head.readUInt32LE(entryAt + 28),
+      ),
       topicId: head.toString("hex", entryAt + 8, entryAt + 24) as TopicId,
       partition: head.readUInt32LE(entryAt + 4),
-      value: readU64(head, entryAt + 32),
-      aux: head.readUInt32LE(entryAt + 28),
       payloadAt,
       payloadBytes: head.readUInt32LE(entryAt + 24),
     };

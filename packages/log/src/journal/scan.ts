@@ -5,15 +5,21 @@ import { bugs } from "../bugs.ts";
 import { breathe, type Pauses } from "../files/breathe.ts";
 import { readWhole } from "../files/checksummed-file.ts";
 import { paths } from "../files/paths.ts";
-import { decodeRound, entryKinds, type FoundRound, ROUND_ALIGN_BYTES } from "./format.ts";
+import {
+  decodeRound,
+  type FoundRound,
+  type JournalChange,
+  ROUND_ALIGN_BYTES,
+  type UnknownChange,
+} from "./format.ts";
 import { journalFileName, parseJournalName } from "./journal.ts";
 
 /** An entry to replay. */
-export interface PlannedEntry {
-  readonly kind: number;
+export type PlannedEntry = (JournalChange | UnknownChange) & PlannedPayload;
+
+/** Where an entry stands in the journal. */
+export interface PlannedPayload {
   readonly round: number;
-  readonly value: number;
-  readonly aux: number;
   /** Where the payload lies, and whether its CRCs are right. */
   readonly path: string;
   readonly at: number;
@@ -52,10 +58,16 @@ interface LocatedRound {
 }
 
 /** True when the payload is the batch that its entry names. */
-const payloadSound = (file: Buffer, at: number, bytes: number, value: number, aux: number) => {
+const payloadSound = (
+  file: Buffer,
+  at: number,
+  bytes: number,
+  offset: number,
+  headerCrc: number,
+): boolean => {
   const stored = readStored(file.subarray(at, at + bytes), 0);
   if ("fault" in stored || stored.bodyEnd !== bytes) return false;
-  if (stored.baseOffset !== value || stored.headerCrc !== aux) return false;
+  if (stored.baseOffset !== offset || stored.headerCrc !== headerCrc) return false;
   return bodyCrcMatches(file.subarray(at, at + bytes), stored);
 };
 
@@ -100,9 +112,10 @@ const soundOf = async (
 ): Promise<boolean[]> => {
   const sound: boolean[] = [];
   let bytes = 0;
-  for (const { kind, payloadAt, payloadBytes, value, aux } of entries) {
+  for (const { change, payloadAt, payloadBytes } of entries) {
     sound.push(
-      kind !== entryKinds.batch || payloadSound(file, at + payloadAt, payloadBytes, value, aux),
+      change.kind !== "batch" ||
+        payloadSound(file, at + payloadAt, payloadBytes, change.offset, change.headerCrc),
     );
     bytes += payloadBytes;
     if (sound.length % batchesPerTurn === 0 || bytes > bytesPerTurn) {
@@ -193,10 +206,8 @@ const entriesOf = (rounds: readonly LocatedRound[]): Map<string, PlannedEntry[]>
       const list = entries.get(key) ?? [];
       entries.set(key, list);
       list.push({
-        kind: entry.kind,
+        ...entry.change,
         round: found.round,
-        value: entry.value,
-        aux: entry.aux,
         path,
         at: at + entry.payloadAt,
         bytes: entry.payloadBytes,

@@ -3,11 +3,10 @@
  * do the I/O.
  *
  * Every change has one order. Appends are synchronous. Truncation, retention, deletion of records and of
- * the partition run one after another (`#changes`); what they do to files runs one after another, too, and
- * in the same order as checkpoints (`#fileWork`). Work on files never waits for the commit loop: the
- * commit loop may be waiting for a checkpoint, and the checkpoint for the files.
+ * the partition run one after another (`#changes`); what they do to files runs one after another, too, in one
+ * order with checkpoints (`files`).
  */
-import { assert, ErrorCode, hasCode, type MillraceError, must } from "@millrace/errors";
+import { assert, type MillraceError, must } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
 import { encodeStoredPrefix, type HeaderFields, type TopicId, varintBytes } from "@millrace/record";
 import type {
@@ -22,55 +21,28 @@ import type {
   TimestampOffset,
 } from "../api.ts";
 import { bugs } from "../bugs.ts";
-import type { LogContext } from "../context.ts";
-import { isPassing, storageError } from "../files/disk-errors.ts";
-import { Durability } from "../files/durability.ts";
-import { keepOffline } from "../files/offline-file.ts";
+import type { Durability } from "../files/durability.ts";
 import { partitionDirectory } from "../files/paths.ts";
 import { WorkQueue } from "../files/work-queue.ts";
-import { entryKinds, type JournalEntry } from "../journal/format.ts";
-import { cutFiles, dropSegments, finishIndex, persistIndex } from "../segment/files.ts";
 import type { Place } from "../segment/place.ts";
-import { relativeOffsetMax, Segment, segmentBytesMax } from "../segment/segment.ts";
+import { Segment } from "../segment/segment.ts";
+import { checkAppendLimits } from "./append-limits.ts";
 import { errors } from "./errors.ts";
+import { FlushPromises } from "./flush-promises.ts";
+import { JournalledChanges } from "./journalled-changes.ts";
 import { EpochCache } from "./leader-epochs.ts";
+import { OfflineRecord } from "./offline-record.ts";
+import { PartitionFiles } from "./partition-files.ts";
 import { ProducerState } from "./producer-state.ts";
 import type { Producer } from "./producer-table.ts";
+import { Progress } from "./progress.ts";
 import { PartitionReader } from "./reader.ts";
-import { isUnusual, planRetention } from "./retention.ts";
+import { planRetention, RetentionAnnouncements, type RetentionPlan } from "./retention.ts";
 import type { PartitionTail } from "./tail-cache.ts";
+import { type Life, type PartitionOwner, type Restored, usable } from "./types.ts";
 
-/** A sparser index makes every fetch read more than this from the disk before its first record. */
-export const indexIntervalBytesMax = 1024 * 1024;
 /** Index rows of a segment that are written before the next checkpoint. */
 const freshRowsMax = 512;
-/** Pause before file work that found no room is tried again, milliseconds. */
-const retryMs = 200;
-
-/** What else a manager does for its partitions. */
-export interface PartitionOwner {
-  readonly context: LogContext;
-  /** Fsyncs everything that has completed, and moves the recovery points. */
-  checkpoint(): Promise<void>;
-  /** The disk failed under a change of files: the directory takes no more writes. */
-  failed(error: MillraceError): void;
-}
-
-/** Which life of a partition a directory holds; see PartitionMeta in side_files.proto. */
-export interface Life {
-  readonly incarnation: bigint;
-  readonly firstRound: number;
-}
-
-/** What recovery found. */
-export interface Restored {
-  readonly segments: readonly Segment[];
-  readonly logStartOffset: number;
-  readonly endOffset: number;
-  readonly highWatermark: number;
-  /** Offset of a producer snapshot that holds exactly what was found. */
-  readonly snapshotOffset: number | undefined;
-}
 
 export class Partition implements PartitionLog {
   readonly topicId: TopicId;
@@ -80,14 +52,16 @@ export class Partition implements PartitionLog {
   readonly life: Life;
   readonly epochs = new EpochCache();
   readonly producers = new ProducerState();
-  /** Of the names in the directory. */
-  readonly names = new Durability();
+  readonly files: PartitionFiles;
+  readonly offlineRecord: OfflineRecord;
   readonly #owner: PartitionOwner;
   readonly #tail: PartitionTail;
   readonly #reader: PartitionReader;
-  readonly #listeners = new Set<() => void>();
+  readonly #progress: Progress;
+  readonly #journalled: JournalledChanges;
+  readonly #promises = new FlushPromises();
+  readonly #announcements = new RetentionAnnouncements();
   readonly #changes = new WorkQueue();
-  readonly #fileWork = new WorkQueue();
   /** In order; the last one takes appends. Never empty. */
   readonly #segments: Segment[];
   #state: PartitionState = { kind: "online" };
@@ -102,25 +76,7 @@ export class Partition implements PartitionLog {
   /** Truncations so far: what was read across one is void. */
   #cuts = 0;
   #deleted = false;
-  /** Whether the `offline` file says why; undefined while the partition is not offline. */
-  #offlineRecord: Promise<boolean> | undefined;
   #lastPoint: RecoveryPoint | undefined;
-  /** Rounds fsync the segments: the journal must not have a batch without those before it. */
-  #syncDirectly = false;
-  /** Batches are journalled although the flush policy does not ask for it: recovery takes nothing from
-   * the segments behind a truncation that no recovery point covers. */
-  #journalAnyway = false;
-  #promises = 0;
-  #promisedFrom = 0;
-  #flushing = false;
-  #lastFlushMs = 0;
-  #rowsBeingWritten = false;
-  /** Retention's settings were changed: the next round may delete any amount. */
-  #retentionAsked = false;
-  /** Log start that the last round of retention announced and did not move to. */
-  #announcedStart: number | undefined;
-  #notifying = false;
-  #notifyAgain = false;
 
   constructor(
     owner: PartitionOwner,
@@ -140,8 +96,14 @@ export class Partition implements PartitionLog {
     const segment = new Segment(this.directory, 0);
     this.#segments = [segment];
     this.#acked = { segment, place: segment.end };
-    this.#tail = owner.context.tails.partition();
-    this.#reader = new PartitionReader(owner.context, this);
+    const { context } = owner;
+    const onThrown = (thrown: unknown): void => this.#calledBack(thrown);
+    this.files = new PartitionFiles(context, this);
+    this.offlineRecord = new OfflineRecord(context, this.directory);
+    this.#tail = context.tails.partition();
+    this.#reader = new PartitionReader(context, this);
+    this.#progress = new Progress(onThrown);
+    this.#journalled = new JournalledChanges(context, this, onThrown);
   }
 
   get state(): PartitionState {
@@ -185,15 +147,14 @@ export class Partition implements PartitionLog {
     return this.#deleted;
   }
   get syncDirectly(): boolean {
-    return this.#syncDirectly;
+    return this.#promises.syncDirectly;
   }
-  /** An interval flush is under way: the bytes it covers are not durable yet. */
-  get flushing(): boolean {
-    return this.#flushing;
+  get names(): Durability {
+    return this.files.names;
   }
   /** What the recovery points say of the partition. */
   get promises(): number {
-    return this.#promises;
+    return this.#promises.version;
   }
   get lastPoint(): RecoveryPoint | undefined {
     return this.#lastPoint;
@@ -228,16 +189,7 @@ export class Partition implements PartitionLog {
    * picture was taken. */
   checkpointed(point: RecoveryPoint, promises: number): void {
     this.#lastPoint = point;
-    if (promises !== this.#promises || Number(point.offset) < this.#promisedFrom) return;
-    this.#syncDirectly = false;
-    this.#journalAnyway = false;
-  }
-
-  /** What an acknowledgement promises has changed. Until a recovery point covers everything up to here, new
-   * batches keep the stronger promise. */
-  #promiseAnew(): void {
-    this.#promises += 1;
-    this.#promisedFrom = this.#logEndOffset;
+    this.#promises.covered(Number(point.offset), promises);
   }
 
   append(batch: AppendBatch, leaderEpoch: number, done: AppendDone): Appended {
@@ -245,7 +197,7 @@ export class Partition implements PartitionLog {
     const { info } = batch;
     const duplicate = this.producers.latest.check(info);
     if (duplicate !== undefined) {
-      this.#queueMarker(done);
+      this.#journalled.markerFor(done);
       const { baseOffset, appendTimeMs } = duplicate;
       const lastOffset = baseOffset + info.lastOffsetDelta;
       return { baseOffset, lastOffset, appendTimeMs, duplicate: true };
@@ -266,10 +218,11 @@ export class Partition implements PartitionLog {
     this.#refuseUnlessOnline();
     if (leaderEpoch < this.epochs.latest) throw this.#fenced(leaderEpoch);
     if (!this.epochs.assign(leaderEpoch, this.#logEndOffset)) {
-      await this.#marker();
+      await this.#journalled.marker();
       return;
     }
-    await this.#control(entryKinds.epochStart, this.#logEndOffset, leaderEpoch);
+    const offset = this.#logEndOffset;
+    await this.#journalled.record({ kind: "epochStart", offset, leaderEpoch });
   }
 
   updateHighWatermark(value: number): void {
@@ -280,8 +233,7 @@ export class Partition implements PartitionLog {
   }
 
   onProgress(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#progress.add(listener);
   }
 
   read(offset: number, maxBytes: number, limit: ReadLimit): Promise<ReadResult> {
@@ -346,14 +298,13 @@ export class Partition implements PartitionLog {
       retentionBytes !== before.retentionBytes ||
       retentionEnabled !== before.retentionEnabled
     ) {
-      this.#retentionAsked = true;
+      this.#announcements.asked();
     }
     const journalled = config.flushPolicy === "commit";
     if ((before.flushPolicy === "commit") === journalled) return;
     // Until a checkpoint has covered what was appended under the old policy.
-    this.#syncDirectly ||= journalled;
-    this.#journalAnyway ||= !journalled;
-    this.#promiseAnew();
+    if (journalled) this.#promises.strengthened(this.#logEndOffset);
+    else this.#promises.weakened(this.#logEndOffset);
     this.#coverSoon();
   }
 
@@ -370,72 +321,26 @@ export class Partition implements PartitionLog {
   }
 
   async flush(): Promise<void> {
-    await this.#marker();
+    await this.#journalled.marker();
     await this.#owner.checkpoint();
-  }
-
-  /** Before a clean stop: the active segment's index ends with its largest timestamp. */
-  async finishIndexes(): Promise<void> {
-    if (this.active.sizeBytes === 0 || !this.active.created) return;
-    try {
-      await this.fileWork(() => finishIndex(this.#owner.context, this, this.active));
-    } catch (thrown) {
-      if (!hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) throw thrown;
-      this.takeOffline(thrown.message);
-    }
   }
 
   /** Fsyncs what was written, when the flush policy is `interval` and the interval has passed. */
   async flushIfDue(nowMs: number): Promise<void> {
-    const { flushPolicy, flushIntervalMs } = this.#config;
-    if (flushPolicy !== "interval" || this.#state.kind !== "online" || this.#deleted) return;
-    if (nowMs - this.#lastFlushMs < flushIntervalMs) return;
-    this.#lastFlushMs = nowMs;
-    this.#flushing = true;
-    try {
-      await this.fileWork(() => this.#syncFiles());
-    } finally {
-      this.#flushing = false;
-    }
-  }
-
-  /** Runs a change of the partition's files after all that were asked for before. It must not wait for the
-   * commit loop or for a checkpoint. */
-  fileWork<T>(work: () => Promise<T>): Promise<T> {
-    return this.#fileWork.run(work);
+    const interval = this.#config.flushPolicy === "interval";
+    if (!interval || this.#state.kind !== "online" || this.#deleted) return;
+    await this.files.flushIfDue(nowMs);
   }
 
   /** Resolves once no change and no work on files is under way. */
   async settled(): Promise<void> {
     await this.#changes.run(async () => {});
-    await this.#fileWork.run(async () => {});
-  }
-
-  /** Fsyncs the names in the directory, if they changed. Only as file work. */
-  async syncNames(): Promise<void> {
-    if (bugs.noDirectoryFsync) return;
-    const { disk } = this.#owner.context.env;
-    await this.names.settle(() => disk.syncDirectory(this.directory));
+    await this.files.run(async () => {});
   }
 
   /** Calls the listeners, each at most twice in a row: they may raise the high watermark. */
   notify(): void {
-    if (this.#notifying) {
-      this.#notifyAgain = true;
-      return;
-    }
-    this.#notifying = true;
-    do {
-      this.#notifyAgain = false;
-      for (const listener of this.#listeners) {
-        try {
-          listener();
-        } catch (thrown) {
-          this.#calledOut(thrown);
-        }
-      }
-    } while (this.#notifyAgain);
-    this.#notifying = false;
+    this.#progress.notify();
   }
 
   /** Damage was met: nothing is served any more, now and after a restart. `recorded`: the `offline` file
@@ -443,28 +348,11 @@ export class Partition implements PartitionLog {
   takeOffline(reason: string, recorded = false): void {
     if (this.#state.kind === "offline") return;
     this.#state = { kind: "offline", reason };
-    const { disk, logger } = this.#owner.context.env;
     const { topic, partition } = this;
-    logger.error({ topic, partition, reason }, "partition is offline");
+    this.#owner.context.env.logger.error({ topic, partition, reason }, "partition is offline");
     this.#tail.clear();
-    this.#offlineRecord = recorded
-      ? Promise.resolve(true)
-      : keepOffline(disk, this.directory, reason).then(
-          () => true,
-          (thrown: unknown) => {
-            const text = "the offline file cannot be written: the recovery points keep the reason";
-            logger.error({ topic, partition, err: thrown }, text);
-            return false;
-          },
-        );
+    if (!recorded) this.offlineRecord.note(reason);
     this.notify();
-  }
-
-  /** Why the partition is offline, if its directory could not keep it; "" otherwise. Damage must be known
-   * to the next start before the journal moves on. */
-  async unrecordedOfflineReason(): Promise<string> {
-    if (this.#offlineRecord === undefined || (await this.#offlineRecord)) return "";
-    return this.#state.kind === "offline" ? this.#state.reason : "";
   }
 
   /** The disk failed: no more appends. */
@@ -480,7 +368,7 @@ export class Partition implements PartitionLog {
     this.#deleted = true;
     this.#tail.clear();
     const recorded = await this.#changes.run(() =>
-      this.#control(entryKinds.deleted, 0, 0).then(
+      this.#journalled.record({ kind: "deleted" }).then(
         () => true,
         () => false,
       ),
@@ -508,23 +396,8 @@ export class Partition implements PartitionLog {
 
   #checkAppend(batch: AppendBatch, leaderEpoch: number): void {
     this.#refuseUnlessOnline();
-    const { context } = this.#owner;
     if (leaderEpoch < this.epochs.latest) throw this.#fenced(leaderEpoch);
-    const bytes = batch.body.length + batchOverheadBytes;
-    const offsets = batch.info.lastOffsetDelta + 1;
-    if (!(offsets >= 1 && offsets <= relativeOffsetMax)) {
-      throw errors.tooManyOffsets(offsets, relativeOffsetMax);
-    }
-    if (this.#logEndOffset + offsets > Number.MAX_SAFE_INTEGER) {
-      throw errors.noOffsetsLeft(this.name, this.#logEndOffset);
-    }
-    if (context.diskFull) throw errors.diskFull(context.config.diskReserveBytes);
-    const bytesMax = Math.min(context.committer.payloadBytesMax, segmentBytesMax);
-    if (bytes > bytesMax) throw errors.tooLarge(bytes);
-    const { pendingBytes } = context.committer;
-    if (pendingBytes > 0 && pendingBytes + bytes > context.config.pendingBytesMax) {
-      throw errors.tooMuchPending(pendingBytes);
-    }
+    checkAppendLimits(this.#owner.context, this.name, this.#logEndOffset, batch);
   }
 
   #refuseUnlessOnline(): void {
@@ -563,55 +436,25 @@ export class Partition implements PartitionLog {
     // Behind the header's CRC stand the body's field (5 bytes), the body's tag and its length.
     const headerCrcAt = prefix.length - varintBytes(body.length) - 10;
     const headerCrc = prefix.readUInt32LE(headerCrcAt);
-    const journalled = this.#config.flushPolicy === "commit" || this.#journalAnyway;
-    const { topicId, partition } = this;
-    const entry: JournalEntry = {
-      kind: entryKinds.batch,
-      topicId,
-      partition,
-      value: baseOffset,
-      aux: headerCrc,
-      payload: chunks,
-      payloadBytes: bytes,
-    };
-    context.committer.add({
-      target: this,
-      write: { segment, position, chunks, bytes },
-      ...(journalled ? { entry } : {}),
-      complete: () => {
+    const journalled = this.#config.flushPolicy === "commit" || this.#promises.journalAnyway;
+    this.#journalled.batch(
+      { segment, position, chunks, bytes },
+      baseOffset,
+      journalled ? headerCrc : undefined,
+      () => {
         this.#acked = { segment, place };
         if (producer !== undefined) this.producers.adopt(info.producerId, producer);
-        this.#finish(done, undefined);
       },
-      fail: (error) => this.#finish(done, error),
-    });
-    if (segment.index.fresh.length >= freshRowsMax) this.#writeRows(segment);
-  }
-
-  /** Index rows must not gather in memory until the next checkpoint. Nothing relies on them. */
-  #writeRows(segment: Segment): void {
-    if (this.#rowsBeingWritten) return;
-    this.#rowsBeingWritten = true;
-    const { context } = this.#owner;
-    this.fileWork(async () => {
-      await context.writes.written(segment);
-      if (!this.#segments.includes(segment) || !segment.created) return;
-      await persistIndex(context, this, segment, false);
-    })
-      .catch((thrown: unknown) => {
-        context.env.logger.debug({ err: thrown, path: segment.path }, "index rows wait");
-      })
-      .finally(() => {
-        this.#rowsBeingWritten = false;
-      });
+      done,
+    );
+    if (segment.index.fresh.length >= freshRowsMax) this.files.writeRows(segment);
   }
 
   /** The segment that takes `bytes` more; a new one where the active one is full or old. */
   #segmentFor(bytes: number, lastOffset: number, nowMs: number): Segment {
     const { active } = this;
-    const { segmentBytes } = this.#config;
-    const roll = !active.fits(bytes, lastOffset, segmentBytes) || this.#isOld(active, nowMs);
-    return roll ? this.#roll() : active;
+    const fits = active.fits(bytes, lastOffset, this.#config.segmentBytes);
+    return fits && !this.#isOld(active, nowMs) ? active : this.#roll();
   }
 
   #isOld(segment: Segment, nowMs: number): boolean {
@@ -627,63 +470,8 @@ export class Partition implements PartitionLog {
     return segment;
   }
 
-  #queueMarker(done: AppendDone): void {
-    this.#owner.context.committer.add({
-      target: this,
-      complete: () => this.#finish(done, undefined),
-      fail: (error) => this.#finish(done, error),
-    });
-  }
-
-  /** Resolves once everything that was appended counts. */
-  #marker(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#queueMarker((error) => (error === undefined ? resolve() : reject(error)));
-    });
-  }
-
-  /** Journals a change that is no batch. `apply` runs once the journal has it, before anything else of the
-   * partition counts. */
-  #control(
-    kind: JournalEntry["kind"],
-    value: number,
-    aux: number,
-    apply: () => void = () => {},
-  ): Promise<void> {
-    const unjournalled = kind === entryKinds.truncate && bugs.truncationNotJournalled;
-    const { topicId, partition } = this;
-    const entry: JournalEntry = {
-      kind,
-      topicId,
-      partition,
-      value,
-      aux,
-      payload: [],
-      payloadBytes: 0,
-    };
-    return new Promise((resolve, reject) => {
-      this.#owner.context.committer.add({
-        target: this,
-        ...(unjournalled ? {} : { entry }),
-        complete: () => {
-          apply();
-          resolve();
-        },
-        fail: reject,
-      });
-    });
-  }
-
-  #finish(done: AppendDone, error: Error | undefined): void {
-    try {
-      done(error);
-    } catch (thrown) {
-      this.#calledOut(thrown);
-    }
-  }
-
-  /** A callback threw. A mistake of the caller's is not a failure of the disk. */
-  #calledOut(thrown: unknown): void {
+  /** A callback or a listener threw. */
+  #calledBack(thrown: unknown): void {
     const { topic, partition } = this;
     this.#owner.context.env.logger.error(
       { topic, partition, err: thrown },
@@ -692,13 +480,13 @@ export class Partition implements PartitionLog {
   }
 
   async #truncate(wanted: number): Promise<void> {
-    await this.#marker();
+    await this.#journalled.marker();
     const offset = Math.max(wanted, this.#logStartOffset);
     const atEnd = offset === this.#logEndOffset && (this.epochs.latestStart ?? -1) >= offset;
     if (offset >= this.#logEndOffset && !atEnd) return;
     const cut = atEnd ? this.active.end : await this.#reader.placeOf(offset);
     let cutting: Promise<void> | undefined;
-    await this.#control(entryKinds.truncate, cut.offset, 0, () => {
+    await this.#journalled.record({ kind: "truncate", offset: cut.offset }, () => {
       cutting = this.#cutTo(cut);
     });
     await cutting;
@@ -725,36 +513,8 @@ export class Partition implements PartitionLog {
     this.#highWatermark = Math.min(this.#highWatermark, end);
     this.epochs.truncateFromEnd(end);
     this.producers.cut(end);
-    // Recovery takes nothing behind a truncation from the segments: until a recovery point covers it, the
-    // journal must hold everything that follows.
-    this.#journalAnyway = true;
-    if (this.#config.flushPolicy !== "commit") this.#syncDirectly = true;
-    this.#promiseAnew();
-    return this.fileWork(() => this.#cutFiles(segment, dropped, end));
-  }
-
-  /** The journal has the truncation: it must happen, however long the disk has no room. */
-  async #cutFiles(segment: Segment, dropped: readonly Segment[], end: number): Promise<void> {
-    const { context, failed } = this.#owner;
-    for (;;) {
-      try {
-        await cutFiles(context, this, segment, dropped);
-        this.names.changed();
-        await this.producers.rebuild(context, this.directory, this.#segments, end);
-        return;
-      } catch (thrown) {
-        if (hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) {
-          this.takeOffline(thrown.message);
-          throw thrown;
-        }
-        if (!isPassing(thrown)) {
-          const error = storageError(`${segment.path} cannot be cut`, thrown);
-          failed(error);
-          throw error;
-        }
-        await context.env.clock.sleep(retryMs);
-      }
-    }
+    this.#promises.truncated(end, this.#config.flushPolicy === "commit");
+    return this.files.cut(segment, dropped, end);
   }
 
   async #retain(): Promise<number> {
@@ -773,7 +533,10 @@ export class Partition implements PartitionLog {
       (segment, now) => this.#reader.ageTimeOf(segment, now),
       nowMs,
     );
-    if (this.#mustAnnounce(plan)) return 0;
+    if (this.#announcements.mustWait(plan, this.sizeBytes)) {
+      this.#announce(plan);
+      return 0;
+    }
     const { startOffset } = plan;
     // Nothing was appended to the active segment meanwhile: it is all too old.
     if (plan.roll && this.active.endOffset === startOffset) this.#roll();
@@ -781,39 +544,29 @@ export class Partition implements PartitionLog {
     return this.#dropBelowLogStart();
   }
 
-  /** Says what would go, and leaves it to the next round, unless somebody asked for it. */
-  #mustAnnounce(plan: { startOffset: number; oldBytes: number; roll: boolean }): boolean {
-    const { sizeBytes } = this;
-    const asked = this.#retentionAsked;
-    this.#retentionAsked = false;
-    const announced = this.#announcedStart;
-    this.#announcedStart = undefined;
-    if (!isUnusual(plan, sizeBytes)) return false;
-    if (asked || (announced !== undefined && plan.startOffset <= announced)) return false;
-    this.#announcedStart = plan.startOffset;
+  #announce({ startOffset, oldBytes }: RetentionPlan): void {
     const { topic, partition, logStartOffset } = this;
     this.#owner.context.env.logger.warn(
       {
         topic,
         partition,
         from_offset: logStartOffset,
-        to_offset: plan.startOffset,
-        bytes: plan.oldBytes,
+        to_offset: startOffset,
+        bytes: oldBytes,
         retention_ms: this.#config.retentionMs,
       },
       "more than half of a partition is too old: the next check of retention deletes it",
     );
-    return true;
   }
 
   /** Raises the log start, durably before it resolves. */
   async #moveLogStart(offset: number): Promise<void> {
     if (offset <= this.#logStartBeingMoved) {
-      await this.#marker();
+      await this.#journalled.marker();
       return;
     }
     this.#logStartBeingMoved = offset;
-    await this.#control(entryKinds.logStart, offset, 0, () => this.#applyLogStart(offset));
+    await this.#journalled.record({ kind: "logStart", offset }, () => this.#applyLogStart(offset));
   }
 
   #applyLogStart(offset: number): void {
@@ -840,37 +593,8 @@ export class Partition implements PartitionLog {
       count += 1;
     }
     const dropped = this.#segments.splice(0, count);
-    if (dropped.length > 0) {
-      const { context } = this.#owner;
-      const first = must(this.#segments[0], "first segment").baseOffset;
-      await this.fileWork(async () => {
-        // What they say of producers must not go with them.
-        if (await this.producers.writeRolls(context, this.directory, first)) {
-          this.names.changed();
-          await this.syncNames();
-        }
-        await dropSegments(context, this, dropped);
-      });
-    }
+    const first = must(this.#segments[0], "first segment").baseOffset;
+    if (dropped.length > 0) await this.files.drop(dropped, first);
     return dropped.length;
   }
-
-  async #syncFiles(): Promise<void> {
-    const { context } = this.#owner;
-    for (const segment of [...this.#segments]) {
-      if (!segment.created) continue;
-      const sync = (): Promise<void> => context.files.with(segment, (file) => file.sync());
-      await segment.durability.settle(sync);
-    }
-    await this.syncNames();
-  }
 }
-
-/** Most bytes that the log puts before a body. */
-const batchOverheadBytes = 64;
-
-/** A configuration without values that are valid and ruinous. */
-const usable = (config: LogConfig): LogConfig => ({
-  ...config,
-  indexIntervalBytes: Math.min(config.indexIntervalBytes, indexIntervalBytesMax),
-});

@@ -59,6 +59,27 @@ export const planRetention = async (
 /** Part of a log that may go by age without a word. */
 const usualPart = 0.5;
 
-/** Whether so much goes by age that it is announced one round before. */
-export const isUnusual = (plan: RetentionPlan, sizeBytes: number): boolean =>
-  plan.oldBytes > sizeBytes * usualPart;
+/** Announces what would go by age, one round of retention before, where it is an unusual amount. */
+export class RetentionAnnouncements {
+  /** Retention's settings were changed: the next round may delete any amount. */
+  #asked = false;
+  /** Log start that the last round announced and did not move to. */
+  #announcedStart: number | undefined;
+
+  /** Somebody changed the settings, and expects something to go. */
+  asked(): void {
+    this.#asked = true;
+  }
+
+  /** True when the plan must wait for the next round. */
+  mustWait(plan: RetentionPlan, sizeBytes: number): boolean {
+    const asked = this.#asked;
+    const announced = this.#announcedStart;
+    this.#asked = false;
+    this.#announcedStart = undefined;
+    if (plan.oldBytes <= sizeBytes * usualPart) return false;
+    if (asked || (announced !== undefined && plan.startOffset <= announced)) return false;
+    this.#announcedStart = plan.startOffset;
+    return true;
+  }
+}

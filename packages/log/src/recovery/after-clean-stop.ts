@@ -2,12 +2,12 @@
 import type { RecoveryPoint } from "@millrace/proto/storage";
 import type { SegmentContext } from "../context.ts";
 import { isPassing } from "../files/disk-errors.ts";
+import { readEpochs } from "../partition/epochs-file.ts";
 import type { Partition } from "../partition/partition.ts";
 import { newestSnapshot } from "../partition/producer-snapshots.ts";
 import { decodeIndex, INDEX_ENTRY_BYTES } from "../segment/index-format.ts";
 import { listSegments } from "../segment/list.ts";
 import { Segment } from "../segment/segment.ts";
-import { readEpochs } from "./after-crash.ts";
 
 /** The last entry of an index file, or nothing. */
 const lastEntry = async (

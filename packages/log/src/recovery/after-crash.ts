@@ -6,17 +6,17 @@
  * Both must be there in the end, or the partition stays offline with its files as they are. Whatever
  * follows them in the segments was promised to nobody: whole batches are kept, the rest is cut.
  */
+import type { DiskFile } from "@millrace/env";
 import { must } from "@millrace/errors";
-import { LeaderEpochsSchema, type RecoveryPoint } from "@millrace/proto/storage";
+import type { RecoveryPoint } from "@millrace/proto/storage";
 import { parseBody, readStored } from "@millrace/record";
 import { bugs } from "../bugs.ts";
 import type { SegmentContext } from "../context.ts";
 import { breathe, inSteps } from "../files/breathe.ts";
-import { magics, readChecksummed, readWhole } from "../files/checksummed-file.ts";
+import { readWhole } from "../files/checksummed-file.ts";
 import { isPassing } from "../files/disk-errors.ts";
-import { entryKinds } from "../journal/format.ts";
 import type { PlannedEntry } from "../journal/scan.ts";
-import type { EpochEntry } from "../partition/leader-epochs.ts";
+import { readEpochs } from "../partition/epochs-file.ts";
 import type { Partition } from "../partition/partition.ts";
 import {
   dropSnapshotsAbove,
@@ -30,28 +30,10 @@ import { listSegments } from "../segment/list.ts";
 import { Segment } from "../segment/segment.ts";
 import { afterTruncations, finalLogStart, firstOffset, type Truncations } from "./begin.ts";
 import { JournalReader } from "./journal-reader.ts";
+import { PartitionDamage, type RecoveryInput } from "./types.ts";
 
-/** Why a partition cannot be served. Files are left as they are. */
-export class PartitionDamage extends Error {
-  override readonly name = "PartitionDamage";
-}
-
-export interface RecoveryCounts {
-  segmentBytesScanned: number;
-  entriesReplayed: number;
-  bytesCut: number;
-  indexesRebuilt: number;
-}
-
-export interface RecoveryInput {
-  readonly context: SegmentContext;
-  readonly partition: Partition;
-  /** Of the partition's present life, as `entries` are. */
-  readonly point: RecoveryPoint | undefined;
-  readonly entries: readonly PlannedEntry[];
-  readonly damagedUpTo: number | undefined;
-  readonly counts: RecoveryCounts;
-}
+type PlannedBatch = Extract<PlannedEntry, { readonly kind: "batch" }>;
+type PlannedEpoch = Extract<PlannedEntry, { readonly kind: "epochStart" }>;
 
 /** Batches looked at in one turn of the event loop; some milliseconds. */
 const batchesPerTurn = 256;
@@ -315,9 +297,14 @@ export class PartitionRecovery {
   async #replay(entry: PlannedEntry): Promise<void> {
     this.#input.counts.entriesReplayed += 1;
     await this.#pause();
-    if (entry.kind === entryKinds.batch) await this.#replayBatch(entry);
-    else if (entry.kind === entryKinds.truncate) await this.#advanceIfPresent(entry.value);
-    else if (entry.kind === entryKinds.epochStart) await this.#beginEpoch(entry);
+    if (entry.kind === "batch") await this.#replayBatch(entry);
+    else if (entry.kind === "truncate") await this.#advanceIfPresent(entry.offset);
+    else if (entry.kind === "epochStart") await this.#beginEpoch(entry);
+    else if (entry.kind === "unknown") {
+      throw new PartitionDamage(
+        `its journal has a change of kind ${entry.code}: use a newer version`,
+      );
+    }
   }
 
   /** The journal says that the log ended at `offset` at some time after the recovery point. */
@@ -335,44 +322,44 @@ export class PartitionRecovery {
 
   /** What came before the epoch may have been acknowledged from the page cache alone, and be lost: then the
    * epoch begins where the log ends. Where the journal vouches for it, its batches were replayed already. */
-  async #beginEpoch(entry: PlannedEntry): Promise<void> {
-    await this.#advanceIfPresent(entry.value);
-    if (!this.#isDeleted(entry.value)) this.#refuseBehind(entry.value);
+  async #beginEpoch(entry: PlannedEpoch): Promise<void> {
+    await this.#advanceIfPresent(entry.offset);
+    if (!this.#isDeleted(entry.offset)) this.#refuseBehind(entry.offset);
     // The file of epochs may be newer than the recovery point, and know this one and its successors.
     const { epochs } = this.#partition;
-    if (entry.aux <= epochs.latest) return;
-    const start = Math.max(epochs.latestStart ?? 0, Math.min(entry.value, this.#end));
-    epochs.assign(entry.aux, start);
+    if (entry.leaderEpoch <= epochs.latest) return;
+    const start = Math.max(epochs.latestStart ?? 0, Math.min(entry.offset, this.#end));
+    epochs.assign(entry.leaderEpoch, start);
   }
 
-  async #replayBatch(entry: PlannedEntry): Promise<void> {
-    if (this.#isDeleted(entry.value)) {
+  async #replayBatch(entry: PlannedBatch): Promise<void> {
+    if (this.#isDeleted(entry.offset)) {
       await this.#rememberProducer(entry);
       return;
     }
-    await this.#requireThrough(entry.value);
-    this.#refuseBehind(entry.value);
+    await this.#requireThrough(entry.offset);
+    this.#refuseBehind(entry.offset);
     const present = await this.#peek();
-    if (present !== undefined && present.header.headerCrc === entry.aux) {
+    if (present !== undefined && present.header.headerCrc === entry.headerCrc) {
       this.#accept(present);
       return;
     }
     if (!entry.sound) {
       throw new PartitionDamage(
-        `the batch at offset ${entry.value} is damaged in the journal, and not in its segment`,
+        `the batch at offset ${entry.offset} is damaged in the journal, and not in its segment`,
       );
     }
     await this.#write(entry);
   }
 
   /** A batch below the log start is gone, but its producer is not forgotten. */
-  async #rememberProducer(entry: PlannedEntry): Promise<void> {
-    if (!entry.sound || entry.value < (this.#snapshotOffset ?? 0)) return;
+  async #rememberProducer(entry: PlannedBatch): Promise<void> {
+    if (!entry.sound || entry.offset < (this.#snapshotOffset ?? 0)) return;
     const bytes = await this.#journal.payload(entry);
     const header = readStored(bytes, 0);
     if ("fault" in header) return;
     const info = parseBody(bytes.subarray(header.bodyStart, header.bodyEnd));
-    this.#partition.producers.latest.record(info, entry.value, header.appendTimeMs);
+    this.#partition.producers.latest.record(info, entry.offset, header.appendTimeMs);
   }
 
   /** Goes on through the segments up to `offset`, which an entry of the journal says was reached. */
@@ -496,14 +483,14 @@ export class PartitionRecovery {
   }
 
   /** Puts a batch of the journal where the segments do not have it; everything behind is void. */
-  async #write(entry: PlannedEntry): Promise<void> {
+  async #write(entry: PlannedBatch): Promise<void> {
     if (!this.#void) await this.#cutHere();
     this.#void = true;
     const bytes = await this.#journal.payload(entry);
     const header = readStored(bytes, 0);
     if ("fault" in header) throw new PartitionDamage("the journal changed under recovery");
     const info = parseBody(bytes.subarray(header.bodyStart, header.bodyEnd));
-    const lastOffset = entry.value + info.lastOffsetDelta;
+    const lastOffset = entry.offset + info.lastOffsetDelta;
     const { segmentBytes } = this.#partition.config;
     const present = this.#segments[this.#index];
     if (present === undefined || !present.fits(bytes.length, lastOffset, segmentBytes)) {
@@ -559,13 +546,7 @@ export class PartitionRecovery {
     for (const [segment, from] of this.#kept) {
       if (!this.#segments.includes(segment)) continue;
       const end = segment.sizeBytes;
-      await files.with(segment, async (file) => {
-        for (let at = from; at < end; at += writeBytes) {
-          const chunk = Buffer.alloc(Math.min(writeBytes, end - at));
-          const bytes = await file.read(chunk, 0, chunk.length, at);
-          await file.write([chunk.subarray(0, bytes)], at);
-        }
-      });
+      await files.with(segment, (file) => rewrite(file, from, end));
       segment.wrote(end);
     }
   }
@@ -595,6 +576,15 @@ export class PartitionRecovery {
   }
 }
 
+/** Reads and writes again what is there. */
+const rewrite = async (file: DiskFile, from: number, end: number): Promise<void> => {
+  for (let at = from; at < end; at += writeBytes) {
+    const chunk = Buffer.alloc(Math.min(writeBytes, end - at));
+    const bytes = await file.read(chunk, 0, chunk.length, at);
+    await file.write([chunk.subarray(0, bytes)], at);
+  }
+};
+
 /** An index that cannot be read is built again. */
 const readOrEmpty = async (context: SegmentContext, path: string): Promise<Buffer> => {
   try {
@@ -603,25 +593,5 @@ const readOrEmpty = async (context: SegmentContext, path: string): Promise<Buffe
   } catch (thrown) {
     if (isPassing(thrown)) throw thrown;
     return Buffer.alloc(0);
-  }
-};
-
-/** The epochs that the file holds; undefined when it is missing, damaged or cannot be read. */
-export const readEpochs = async (
-  context: SegmentContext,
-  directory: string,
-): Promise<readonly EpochEntry[] | undefined> => {
-  const path = `${directory}/leader-epochs`;
-  const { disk } = context.env;
-  try {
-    const file = await readChecksummed(disk, path, magics.leaderEpochs, LeaderEpochsSchema);
-    if (file.kind !== "ok") return undefined;
-    return file.message.entries.map(({ leaderEpoch, startOffset }) => ({
-      leaderEpoch,
-      startOffset: Number(startOffset),
-    }));
-  } catch (thrown) {
-    if (isPassing(thrown)) throw thrown;
-    return undefined;
   }
 };

@@ -1,8 +1,7 @@
 /** Where the recovery of a partition begins: decisions without I/O. */
 import type { RecoveryPoint } from "@millrace/proto/storage";
-import { entryKinds } from "../journal/format.ts";
 import type { PlannedEntry } from "../journal/scan.ts";
-import type { Life } from "../partition/partition.ts";
+import type { Life } from "../partition/types.ts";
 import type { Segment } from "../segment/segment.ts";
 
 /** Entries of a partition's present life. One that was deleted and made again under its id leaves the
@@ -27,6 +26,10 @@ export const entriesAfter = (
   return entries.filter(({ round }) => round > covered);
 };
 
+/** Whether a change is about something below `offset`. */
+const isBefore = (entry: PlannedEntry, offset: number): boolean =>
+  !("offset" in entry) || entry.offset < offset;
+
 export interface Truncations {
   /** Entries that still hold. */
   readonly entries: readonly PlannedEntry[];
@@ -39,9 +42,9 @@ export const afterTruncations = (entries: readonly PlannedEntry[]): Truncations 
   let kept: PlannedEntry[] = [];
   let backTo: number | undefined;
   for (const entry of entries) {
-    if (entry.kind === entryKinds.truncate) {
-      backTo = Math.min(backTo ?? entry.value, entry.value);
-      kept = kept.filter(({ kind, value }) => kind === entryKinds.logStart || value < entry.value);
+    if (entry.kind === "truncate") {
+      backTo = Math.min(backTo ?? entry.offset, entry.offset);
+      kept = kept.filter((before) => before.kind === "logStart" || isBefore(before, entry.offset));
     }
     kept.push(entry);
   }
@@ -51,7 +54,7 @@ export const afterTruncations = (entries: readonly PlannedEntry[]): Truncations 
 /** The log start after all entries. It never falls, and truncations do not undo it. */
 export const finalLogStart = (entries: readonly PlannedEntry[], before: number): number =>
   entries.reduce(
-    (start, { kind, value }) => (kind === entryKinds.logStart ? Math.max(start, value) : start),
+    (start, entry) => (entry.kind === "logStart" ? Math.max(start, entry.offset) : start),
     before,
   );
 
@@ -62,6 +65,8 @@ export const firstOffset = (
   entries: readonly PlannedEntry[],
 ): number => {
   const bases = segments.slice(0, 1).map(({ baseOffset }) => baseOffset);
-  for (const { kind, value } of entries) if (kind !== entryKinds.logStart) bases.push(value);
+  for (const entry of entries) {
+    if ("offset" in entry && entry.kind !== "logStart") bases.push(entry.offset);
+  }
   return bases.length === 0 ? 0 : Math.min(...bases);
 };

@@ -4,16 +4,11 @@
  */
 import { clone, create } from "@bufbuild/protobuf";
 import { ErrorCode, hasCode, type MillraceError } from "@millrace/errors";
-import {
-  LeaderEpochsSchema,
-  type RecoveryPoint,
-  RecoveryPointSchema,
-} from "@millrace/proto/storage";
+import { type RecoveryPoint, RecoveryPointSchema } from "@millrace/proto/storage";
 import { topicIdBytes } from "@millrace/record";
 import { bugs } from "../bugs.ts";
 import type { LogContext } from "../context.ts";
 import { breathe } from "../files/breathe.ts";
-import { magics, writeChecksummed } from "../files/checksummed-file.ts";
 import {
   errno,
   isFull,
@@ -22,6 +17,7 @@ import {
   passingError,
   storageError,
 } from "../files/disk-errors.ts";
+import { writeEpochs } from "../partition/epochs-file.ts";
 import type { EpochEntry } from "../partition/leader-epochs.ts";
 import type { Partition } from "../partition/partition.ts";
 import type { SnapshotPlan } from "../partition/producer-state.ts";
@@ -161,7 +157,7 @@ export class Checkpointer {
       for (let next = queue.pop(); next !== undefined && !failed; next = queue.pop()) {
         const { partition } = next;
         try {
-          await partition.fileWork(() => secure(context, next));
+          await partition.files.run(() => secure(context, next));
         } catch (thrown) {
           if (partition.deleted || takenOffline(partition, thrown, atStart)) continue;
           failed = true;
@@ -243,7 +239,7 @@ const dropOldSnapshots = async (
 ): Promise<void> => {
   const { directory, producers } = partition;
   try {
-    await partition.fileWork(async () => {
+    await partition.files.run(async () => {
       if (partition.deleted) return;
       await producers.settled(context, directory, partition.segments, plan);
     });
@@ -256,7 +252,7 @@ const dropOldSnapshots = async (
  * moves on: the partition keeps its older point, and stays offline. */
 const durablePoint = async ({ partition, point }: Captured): Promise<RecoveryPoint | undefined> => {
   if (partition.state.kind !== "offline") return point;
-  const offlineReason = await partition.unrecordedOfflineReason();
+  const offlineReason = await partition.offlineRecord.unrecorded();
   const { lastPoint } = partition;
   if (lastPoint === undefined && offlineReason === "") return undefined;
   const known = lastPoint ?? create(RecoveryPointSchema, idOf(partition));
@@ -331,7 +327,7 @@ const hasWork = (captured: Captured): boolean =>
   captured.snapshots !== undefined ||
   captured.epochs !== undefined ||
   captured.partition.names.pending ||
-  captured.partition.flushing;
+  captured.partition.files.flushing;
 
 /** Everything of a partition that its recovery point will claim. As file work of the partition. */
 const secure = async (context: LogContext, captured: Captured): Promise<void> => {
@@ -356,23 +352,7 @@ const secure = async (context: LogContext, captured: Captured): Promise<void> =>
     await writeEpochs(context, partition.directory, epochs.entries);
     partition.names.changed();
   }
-  await partition.syncNames();
-};
-
-const writeEpochs = (
-  context: LogContext,
-  directory: string,
-  entries: readonly EpochEntry[],
-): Promise<void> => {
-  const message = create(LeaderEpochsSchema, {
-    entries: entries.map(({ leaderEpoch, startOffset }) => ({
-      leaderEpoch,
-      startOffset: BigInt(startOffset),
-    })),
-  });
-  const path = `${directory}/leader-epochs`;
-  const { disk } = context.env;
-  return writeChecksummed(disk, path, magics.leaderEpochs, LeaderEpochsSchema, message, false);
+  await partition.files.syncNames();
 };
 
 const secureBatches = async (context: LogContext, segment: Segment): Promise<void> => {

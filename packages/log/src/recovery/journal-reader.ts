@@ -1,6 +1,6 @@
 /** Reading batches out of the journal during recovery, a window at a time. */
 import type { Disk, DiskFile } from "@millrace/env";
-import type { PlannedEntry } from "../journal/scan.ts";
+import type { PlannedPayload } from "../journal/scan.ts";
 
 const windowBytes = 1024 * 1024;
 
@@ -16,7 +16,7 @@ export class JournalReader {
   }
 
   /** The entry's payload. A view that stays as it is. */
-  async payload(entry: PlannedEntry): Promise<Buffer> {
+  async payload(entry: PlannedPayload): Promise<Buffer> {
     const file = await this.#fileOf(entry.path);
     const from = entry.at - this.#windowAt;
     if (from >= 0 && from + entry.bytes <= this.#window.length) {

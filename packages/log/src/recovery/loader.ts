@@ -7,15 +7,16 @@ import type { LogContext } from "../context.ts";
 import { isPassing, isProgrammingError } from "../files/disk-errors.ts";
 import { keepOffline, readOfflineReason } from "../files/offline-file.ts";
 import { parsePartitionDirectory, partitionDirectory, paths } from "../files/paths.ts";
-import { entryKinds } from "../journal/format.ts";
 import { type JournalPlan, type PlannedEntry, parsePlanKey, planKey } from "../journal/scan.ts";
-import { type Life, Partition, type PartitionOwner } from "../partition/partition.ts";
+import { Partition } from "../partition/partition.ts";
+import type { Life, PartitionOwner } from "../partition/types.ts";
 import { deletedSuffix } from "../segment/files.ts";
 import { loadClean } from "./after-clean-stop.ts";
-import { PartitionDamage, PartitionRecovery, type RecoveryCounts } from "./after-crash.ts";
+import { PartitionRecovery } from "./after-crash.ts";
 import { entriesAfter, entriesOfLife, pointOfLife } from "./begin.ts";
 import { readPartitionMeta, removeLeftovers, removePartition } from "./data-directory.ts";
 import { salvage } from "./salvage.ts";
+import { PartitionDamage, type RecoveryCounts } from "./types.ts";
 
 export const emptyCounts = (): RecoveryCounts => ({
   segmentBytesScanned: 0,
@@ -254,12 +255,12 @@ const textOf = (thrown: unknown): string =>
   thrown instanceof Error ? thrown.message : String(thrown);
 
 const isDeleted = ({ point, entries }: Place): boolean =>
-  point?.deleted === true || entries.some(({ kind }) => kind === entryKinds.deleted);
+  point?.deleted === true || entries.some(({ kind }) => kind === "deleted");
 
 /** Records that were there after the last deletion and are not below the log start. */
 const vouchesForRecords = ({ point, entries }: Place): boolean => {
-  const last = entries.findLastIndex(({ kind }) => kind === entryKinds.deleted);
-  const batches = entries.slice(last + 1).some(({ kind }) => kind === entryKinds.batch);
+  const last = entries.findLastIndex(({ kind }) => kind === "deleted");
+  const batches = entries.slice(last + 1).some(({ kind }) => kind === "batch");
   if (batches && (last >= 0 || point?.deleted !== true)) return true;
   if (last >= 0 || point === undefined || point.deleted) return false;
   return point.offset > point.logStartOffset;

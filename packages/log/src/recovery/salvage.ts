@@ -5,7 +5,6 @@
 import type { Disk } from "@millrace/env";
 import { createAnew } from "../files/checksummed-file.ts";
 import { isPassing } from "../files/disk-errors.ts";
-import { entryKinds } from "../journal/format.ts";
 import type { PlannedEntry } from "../journal/scan.ts";
 
 /**
@@ -18,7 +17,7 @@ export const salvage = async (
   directory: string,
   entries: readonly PlannedEntry[],
 ): Promise<void> => {
-  const batches = entries.filter((entry) => entry.kind === entryKinds.batch && entry.sound);
+  const batches = entries.filter((entry) => entry.kind === "batch" && entry.sound);
   const first = batches[0];
   if (first === undefined) return;
   const name = `salvaged-${first.round}.segment`;

@@ -16,7 +16,6 @@ import { magics, readChecksummed, readWhole } from "../files/checksummed-file.ts
 import { isMissing } from "../files/disk-errors.ts";
 import { offlinePath, readOfflineReason } from "../files/offline-file.ts";
 import { parsePartitionDirectory, paths } from "../files/paths.ts";
-import { entryKinds } from "../journal/format.ts";
 import { type PlannedEntry, planKey, scanJournal } from "../journal/scan.ts";
 import { entriesAfter, entriesOfLife, pointOfLife } from "../recovery/begin.ts";
 import { markerHolds } from "../recovery/data-directory.ts";
@@ -311,8 +310,8 @@ class PartitionCheck {
 /** Least end that the recovery point and truncations in the journal leave to be expected of the files. */
 const endOfReplay = (entries: readonly PlannedEntry[], durable: number): number => {
   let end = durable;
-  for (const { kind, value } of entries) {
-    if (kind === entryKinds.truncate) end = Math.min(end, value);
+  for (const entry of entries) {
+    if (entry.kind === "truncate") end = Math.min(end, entry.offset);
   }
   return end;
 };
