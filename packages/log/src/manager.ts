@@ -91,6 +91,8 @@ export class Manager implements LogManager {
       const known = this.#partitions.get(key);
       if (known !== undefined) return known;
       this.#refuseWhenClosed();
+      const { failure } = this.#context.committer;
+      if (failure !== undefined) throw failure;
       if (this.#deletions.has(key)) {
         throw new MillraceError(
           ErrorCode.STORAGE_ERROR,

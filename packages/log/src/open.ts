@@ -12,7 +12,7 @@ import { paths } from "./files/paths.ts";
 import { PatientDisk } from "./files/patient-disk.ts";
 import { Committer } from "./journal/commit-loop.ts";
 import { Journal } from "./journal/journal.ts";
-import { scanJournal } from "./journal/scan.ts";
+import { scanJournal, secureLastRound } from "./journal/scan.ts";
 import { Manager } from "./manager.ts";
 import type { Partition, PartitionOwner } from "./partition/partition.ts";
 import { RetentionClock } from "./partition/retention-clock.ts";
@@ -173,6 +173,7 @@ const recover = async (
   const startedMs = clock.monoMs();
   const after = found?.coveredRound;
   const plan = clean ? undefined : await scanJournal(clock, disk, context.directoryId, after);
+  if (plan !== undefined) await secureLastRound(disk, plan);
   const points = found?.points ?? new Map<string, RecoveryPoint>();
   const loader = new PartitionLoader({ options, context, owner, points, plan, clean });
   for (const [key, partition] of await loader.loadAll()) partitions.set(key, partition);

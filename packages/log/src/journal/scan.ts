@@ -30,6 +30,8 @@ export interface JournalPlan {
   readonly rounds: number;
   /** Rounds that must have been durable and are damaged: the last of them. */
   readonly damagedUpTo: number | undefined;
+  /** Where the last round lies that counts. */
+  readonly last: { readonly path: string; readonly at: number; readonly bytes: number } | undefined;
 }
 
 export const planKey = (topicId: TopicId, partition: number): string => `${topicId}#${partition}`;
@@ -152,7 +154,26 @@ export const scanJournal = async (
   if (torn !== undefined && torn.found.round > expected && kept.length === usable.length) {
     if (!bugs.cutAtMiddleCrc) damagedUpTo = torn.found.round - 1;
   }
-  return { entries: entriesOf(kept), lastRound, rounds: kept.length, damagedUpTo };
+  const final = kept.at(-1);
+  const last = final && { path: final.path, at: final.at, bytes: final.found.bytes };
+  return { entries: entriesOf(kept), lastRound, rounds: kept.length, damagedUpTo, last };
+};
+
+/**
+ * Makes the last round durable. The process that wrote it may have died before its fsync, or of it, and then
+ * it is in the page cache alone: recovery must not act on what a power cut takes back. Every round before it
+ * was durable when it was written.
+ */
+export const secureLastRound = async (disk: Disk, { last }: JournalPlan): Promise<void> => {
+  if (last === undefined) return;
+  const file = await disk.open(last.path, "writeDurably");
+  try {
+    const round = Buffer.alloc(last.bytes);
+    const bytes = await file.read(round, 0, round.length, last.at);
+    await file.write([round.subarray(0, bytes)], last.at);
+  } finally {
+    await file.close();
+  }
 };
 
 /** Without a known beginning, older rounds may have been written over in parts: the run up to the last. */

@@ -272,7 +272,9 @@ export class PartitionRecovery {
     // Nothing below the log start can have another history.
     const kept = Math.max(this.#end, this.#logStart);
     await dropSnapshotsAbove(context.env.disk, directory, kept);
-    if (point !== undefined && !point.producerSnapshot) return;
+    // The point says that there were none, as of its offset.
+    const none = point?.producerSnapshot === false && this.#end <= Number(point.offset);
+    if (none) return;
     this.#snapshotOffset = await rebuildProducers(
       context,
       directory,
@@ -344,7 +346,10 @@ export class PartitionRecovery {
   }
 
   async #replayBatch(entry: PlannedEntry): Promise<void> {
-    if (this.#isDeleted(entry.value)) return;
+    if (this.#isDeleted(entry.value)) {
+      await this.#rememberProducer(entry);
+      return;
+    }
     await this.#requireThrough(entry.value);
     this.#refuseBehind(entry.value);
     const present = await this.#peek();
@@ -358,6 +363,16 @@ export class PartitionRecovery {
       );
     }
     await this.#write(entry);
+  }
+
+  /** A batch below the log start is gone, but its producer is not forgotten. */
+  async #rememberProducer(entry: PlannedEntry): Promise<void> {
+    if (!entry.sound || entry.value < (this.#snapshotOffset ?? 0)) return;
+    const bytes = await this.#journal.payload(entry);
+    const header = readStored(bytes, 0);
+    if ("fault" in header) return;
+    const info = parseBody(bytes.subarray(header.bodyStart, header.bodyEnd));
+    this.#partition.producers.latest.record(info, entry.value, header.appendTimeMs);
   }
 
   /** Goes on through the segments up to `offset`, which an entry of the journal says was reached. */

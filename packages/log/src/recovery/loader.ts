@@ -69,7 +69,7 @@ export class PartitionLoader {
     const queue = [...names].sort().reverse();
     const worker = async (): Promise<void> => {
       for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
-        const loaded = await this.#loadNamed(name);
+        const loaded = await this.#loadNamed(name, names.includes(`${name}${deletedSuffix}`));
         if (loaded === undefined) continue;
         partitions.set(planKey(loaded.topicId, loaded.partition), loaded);
       }
@@ -82,7 +82,8 @@ export class PartitionLoader {
     return partitions;
   }
 
-  async #loadNamed(name: string): Promise<Partition | undefined> {
+  /** `deletedBefore`: an earlier life of it was deleted, and its directory is still there. */
+  async #loadNamed(name: string, deletedBefore: boolean): Promise<Partition | undefined> {
     const { context, plan, points } = this.#input;
     const { disk } = context.env;
     const directory = `${paths.partitions}/${name}`;
@@ -108,7 +109,7 @@ export class PartitionLoader {
       // Points and entries may be those of an earlier life.
       const missing = meta.endsWith("missing");
       const gone = missing && (isDeleted(place) || (await this.#isHalfMade(directory)));
-      if (gone && !vouchesForRecords(place)) {
+      if (gone && (deletedBefore || !vouchesForRecords(place))) {
         await removePartition(disk, directory);
         return undefined;
       }
