@@ -20,16 +20,19 @@ import { inflatedBytesMax } from "../../packages/log/src/reader.ts";
 import { operationsMax, requestBytesMax } from "../../packages/metadata/src/limits.ts";
 import { ELEMENTS_MAX } from "../../packages/record/src/hot-common.ts";
 import { inflationsMax } from "../../packages/record/src/node/compressor.ts";
+import { readAheadMessages, writeQueueBytesMax } from "../../packages/rpc/src/grpc/duplex.ts";
 import {
   abandonedMax,
   cutsMax,
   overrunsMax,
   pressedWindowBytes,
-} from "../../packages/rpc/src/grpc/admission.ts";
-import { beginBytes, endTimeoutMs } from "../../packages/rpc/src/grpc/admitted-stream.ts";
-import { readAheadMessages, writeQueueBytesMax } from "../../packages/rpc/src/grpc/duplex.ts";
-import { passedPerTurn } from "../../packages/rpc/src/grpc/gate.ts";
-import { readQueueBytesMax } from "../../packages/rpc/src/grpc/http2-duplex.ts";
+} from "../../packages/rpc/src/grpc/server/admission/admission.ts";
+import {
+  beginBytes,
+  endTimeoutMs,
+} from "../../packages/rpc/src/grpc/server/admission/admitted-stream.ts";
+import { passedPerTurn } from "../../packages/rpc/src/grpc/server/gate.ts";
+import { readQueueBytesMax } from "../../packages/rpc/src/grpc/server/http2/duplex.ts";
 import {
   connectionWindowBytes,
   firstConnectionWindowBytes,
@@ -38,7 +41,7 @@ import {
   streamWindowBytes,
 } from "../../packages/rpc/src/grpc/windows.ts";
 import { depthMax, elementsMax } from "../../packages/rpc/src/prescan.ts";
-import { addedPerTurn } from "../../services/broker/src/fetch-session.ts";
+import { addedPerTurn } from "../../services/broker/src/fetch/session.ts";
 import { admissionOf } from "../../services/standalone/src/config.ts";
 
 const { unwrittenBytesMax, writeLingerMs, syncStepBytes } = defaultManagerConfig;

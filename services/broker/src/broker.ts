@@ -19,17 +19,17 @@ import {
   methodOf,
   type ServiceBinding,
 } from "@millrace/rpc";
-import { Appender } from "./appender.ts";
-import type { ClusterView } from "./cluster-view.ts";
-import { addedPerTurn, type FetchContext, FetchSession } from "./fetch-session.ts";
+import { addedPerTurn, type FetchContext, FetchSession } from "./fetch/session.ts";
+import { Turns } from "./fetch/turn-limiter.ts";
 import { limits } from "./limits.ts";
 import { LogServiceHandlers } from "./log-service.ts";
-import { MetadataHandlers } from "./metadata-service.ts";
+import { MetadataHandlers } from "./metadata/service.ts";
+import type { ClusterView } from "./metadata/view.ts";
 import type { BrokerMetrics } from "./metrics.ts";
 import { fetchOnce, produceOnce } from "./once-service.ts";
-import { ProduceSession } from "./produce-session.ts";
-import { ReplicaManager } from "./replica-manager.ts";
-import { Turns } from "./turns.ts";
+import { ReplicaManager } from "./partitions/replica-manager.ts";
+import { Appender } from "./produce/appender.ts";
+import { ProduceSession } from "./produce/session.ts";
 
 export interface BrokerOptions {
   readonly env: Env;

@@ -18,8 +18,8 @@ import {
 import { Isolation, type PartitionError, PartitionErrorSchema } from "@millrace/proto/common";
 import { topicIdBytes } from "@millrace/record";
 import { limits } from "./limits.ts";
-import type { Replica } from "./replica.ts";
-import type { ReplicaManager } from "./replica-manager.ts";
+import type { Replica } from "./partitions/replica.ts";
+import type { ReplicaManager } from "./partitions/replica-manager.ts";
 
 /** In-band error as the generated message. */
 export const partitionError = (thrown: unknown): PartitionError => {

@@ -20,11 +20,11 @@ import {
 } from "@millrace/proto/storage";
 import { BatchBuilder, decodeRecords, parseBody, readStored } from "@millrace/record";
 import type { CallContext } from "@millrace/rpc";
-import type { Appender } from "./appender.ts";
-import type { FetchContext } from "./fetch-session.ts";
+import type { FetchContext } from "./fetch/session.ts";
 import { limits } from "./limits.ts";
 import { checkIsolation, requestOffset } from "./log-service.ts";
-import type { Replica } from "./replica.ts";
+import type { Replica } from "./partitions/replica.ts";
+import type { Appender } from "./produce/appender.ts";
 
 const invalid = (what: string): MillraceError => new MillraceError(ErrorCode.INVALID_REQUEST, what);
 

@@ -7,7 +7,7 @@ import { Client, credentials, Server, ServerCredentials } from "@grpc/grpc-js";
 import { carrierContract } from "../contract.ts";
 import { grpcDialer } from "./client.ts";
 import { GrpcDuplex } from "./duplex.ts";
-import { grpcListener } from "./server.ts";
+import { grpcListener } from "./server/server.ts";
 import {
   firstConnectionWindowBytes,
   hookConnections,

@@ -21,22 +21,22 @@ import type {
   RpcServer,
   ServerStream,
   ServiceBinding,
-} from "../api.ts";
-import { Admission } from "./admission.ts";
-import type { CallShape } from "./admitted-stream.ts";
-import { asBuffer, cancelledError, deadlineError, GrpcDuplex, identity } from "./duplex.ts";
-import { Gate, type GuardedCall } from "./gate.ts";
-import { Http2Duplex } from "./http2-duplex.ts";
+} from "../../api.ts";
+import { asBuffer, cancelledError, deadlineError, GrpcDuplex, identity } from "../duplex.ts";
+import { statusOf, toMap } from "../metadata.ts";
+import { setSessionOptions } from "../windows.ts";
+import { Admission } from "./admission/admission.ts";
+import type { CallShape } from "./admission/admitted-stream.ts";
 import {
   type AdmissionGauges,
   type AdmissionLimits,
   type AdmissionObserver,
   transportLimits,
-} from "./limits.ts";
-import { statusOf, toMap } from "./metadata.ts";
+} from "./admission/limits.ts";
+import { Gate, type GuardedCall } from "./gate.ts";
+import { Http2Duplex } from "./http2/duplex.ts";
+import { streamContext } from "./http2/stream-context.ts";
 import { type CallObserver, noObserver, observed } from "./observer.ts";
-import { streamContext } from "./stream-context.ts";
-import { setSessionOptions } from "./windows.ts";
 
 type BidiBinding = Extract<Binding, { kind: "bidi_streaming" }>;
 

@@ -4,7 +4,7 @@ import type { TopicConfig } from "@millrace/config";
 import type { Clock, Logger } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { PartitionLog } from "@millrace/log";
-import type { PartitionView, TopicView } from "./cluster-view.ts";
+import type { PartitionView, TopicView } from "../metadata/view.ts";
 
 /** What a replica takes from its owner. */
 export interface ReplicaContext {

@@ -4,9 +4,9 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import type { HotProduceRequest, HotProduceResponse, HotProduceResult } from "@millrace/record";
 import type { ServerStream } from "@millrace/rpc";
+import { limits } from "../limits.ts";
+import { readOpening } from "../stream-handshake.ts";
 import { type Appender, type AppendOrder, wirePartitionError } from "./appender.ts";
-import { limits } from "./limits.ts";
-import { readOpening } from "./opening.ts";
 
 type ProduceStream = ServerStream<HotProduceRequest, HotProduceResponse>;
 

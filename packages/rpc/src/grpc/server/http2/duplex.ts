@@ -6,9 +6,9 @@
  */
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { MillraceError } from "@millrace/errors";
-import type { Codec } from "../api.ts";
-import { Pulled } from "../pulled.ts";
-import { type StreamMeter, writeQueueBytesMax } from "./duplex.ts";
+import type { Codec } from "../../../api.ts";
+import { Pulled } from "../../../pulled.ts";
+import { type StreamMeter, writeQueueBytesMax } from "../../duplex.ts";
 import { respond, trailersOf } from "./respond.ts";
 
 /** Received and not yet asked for: beyond this a stream is read no further, and its window fills. */

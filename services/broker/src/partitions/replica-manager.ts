@@ -4,7 +4,7 @@ import type { Env } from "@millrace/env";
 import { ErrorCode, MillraceError, must } from "@millrace/errors";
 import type { LogConfig, LogManager } from "@millrace/log";
 import { type TopicId, topicIdOf } from "@millrace/record";
-import type { ClusterSnapshot, ClusterView, PartitionView, TopicView } from "./cluster-view.ts";
+import type { ClusterSnapshot, ClusterView, PartitionView, TopicView } from "../metadata/view.ts";
 import { Replica, type ReplicaContext } from "./replica.ts";
 
 /** Log settings of a topic's configs. */

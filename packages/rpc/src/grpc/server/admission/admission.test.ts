@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import fc from "fast-check";
+import { connectionWindowBytes, firstConnectionWindowBytes } from "../../windows.ts";
 import { Account } from "./account.ts";
 import {
   Admission,
@@ -14,7 +15,6 @@ import {
 import { AdmittedStream, beginBytes } from "./admitted-stream.ts";
 import { MessageFraming } from "./framing.ts";
 import type { AdmissionLimits, LimitName } from "./limits.ts";
-import { connectionWindowBytes, firstConnectionWindowBytes } from "./windows.ts";
 
 class FakeConnection {
   closed: "politely" | "at once" | undefined;

@@ -2,10 +2,10 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { Metadata } from "@grpc/grpc-js";
 import type { MillraceError } from "@millrace/errors";
-import type { CallContext } from "../api.ts";
-import { cancelledError, deadlineError } from "./duplex.ts";
-import { timeoutMsOf } from "./gate.ts";
-import { toMap } from "./metadata.ts";
+import type { CallContext } from "../../../api.ts";
+import { cancelledError, deadlineError } from "../../duplex.ts";
+import { toMap } from "../../metadata.ts";
+import { timeoutMsOf } from "../gate.ts";
 
 /** A reset so shortly before the deadline is the client's clock being a little faster than ours. */
 const clockSlackMs = 10;

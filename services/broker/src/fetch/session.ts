@@ -4,14 +4,14 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { ReadResult } from "@millrace/log";
 import type { HotFetchCursor, HotFetchRequest, HotFetchResponse } from "@millrace/record";
 import type { ServerStream } from "@millrace/rpc";
-import { type Appender, wirePartitionError } from "./appender.ts";
-import { limits } from "./limits.ts";
-import { checkIsolation } from "./log-service.ts";
-import type { BrokerMetrics } from "./metrics.ts";
-import { readOpening } from "./opening.ts";
-import type { Replica } from "./replica.ts";
-import type { ReplicaManager } from "./replica-manager.ts";
-import type { Turns } from "./turns.ts";
+import { limits } from "../limits.ts";
+import { checkIsolation } from "../log-service.ts";
+import type { BrokerMetrics } from "../metrics.ts";
+import type { Replica } from "../partitions/replica.ts";
+import type { ReplicaManager } from "../partitions/replica-manager.ts";
+import { type Appender, wirePartitionError } from "../produce/appender.ts";
+import { readOpening } from "../stream-handshake.ts";
+import type { Turns } from "./turn-limiter.ts";
 
 type FetchStream = ServerStream<HotFetchRequest, HotFetchResponse>;
 

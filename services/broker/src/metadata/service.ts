@@ -11,8 +11,8 @@ import {
 } from "@millrace/proto/broker";
 import { topicIdBytes } from "@millrace/record";
 import type { ServerStream } from "@millrace/rpc";
-import type { ClusterSnapshot, ClusterView, TopicView } from "./cluster-view.ts";
-import { limits } from "./limits.ts";
+import { limits } from "../limits.ts";
+import type { ClusterSnapshot, ClusterView, TopicView } from "./view.ts";
 
 const topicMessage = (topic: TopicView) => ({
   name: topic.name,

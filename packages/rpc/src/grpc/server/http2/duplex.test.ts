@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import fc from "fast-check";
-import { framesOf, Http2Duplex, MessageSplitter, readQueueBytesMax } from "./http2-duplex.ts";
+import { framesOf, Http2Duplex, MessageSplitter, readQueueBytesMax } from "./duplex.ts";
 
 const framed = (body: Uint8Array): Buffer => {
   const frame = Buffer.alloc(5 + body.length);

@@ -1,7 +1,7 @@
 /** Statuses of calls that grpc-js does not end. */
 import { constants, type ServerHttp2Stream } from "node:http2";
-import { toWireStatus } from "../status.ts";
-import { asBuffer } from "./duplex.ts";
+import { toWireStatus } from "../../../status.ts";
+import { asBuffer } from "../../duplex.ts";
 
 /** An ended call whose status can not be sent is reset after this. */
 const statusTimeoutMs = 5_000;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { Turns } from "./turns.ts";
+import { Turns } from "./turn-limiter.ts";
 
 test("no turn has more than its share, and all get theirs in order", async () => {
   const asked = fc.array(fc.nat(7), { maxLength: 20 });

@@ -5,10 +5,10 @@ import type { AppendBatch, LogManager } from "@millrace/log";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import { type HotPartitionError, validateBatch } from "@millrace/record";
 import type { CallContext } from "@millrace/rpc";
-import { limits } from "./limits.ts";
-import type { BrokerMetrics } from "./metrics.ts";
-import type { Replica } from "./replica.ts";
-import type { PartitionAddress, ReplicaManager } from "./replica-manager.ts";
+import { limits } from "../limits.ts";
+import type { BrokerMetrics } from "../metrics.ts";
+import type { Replica } from "../partitions/replica.ts";
+import type { PartitionAddress, ReplicaManager } from "../partitions/replica-manager.ts";
 
 /** What an acknowledged append says. */
 export interface AppendOutcome {

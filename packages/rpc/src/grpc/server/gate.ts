@@ -16,15 +16,15 @@ import {
   ServerCredentials,
 } from "@grpc/grpc-js";
 import { ErrorCode, InvariantError, MillraceError } from "@millrace/errors";
-import type { Admission, AdmittedConnection, ConnectionHandle } from "./admission.ts";
+import { hookConnections } from "../windows.ts";
+import type { Admission, AdmittedConnection, ConnectionHandle } from "./admission/admission.ts";
 import {
   type AdmittedStream,
   type CallShape,
   compressed,
   type StreamHandle,
-} from "./admitted-stream.ts";
-import { resetLater, respond } from "./respond.ts";
-import { hookConnections } from "./windows.ts";
+} from "./admission/admitted-stream.ts";
+import { resetLater, respond } from "./http2/respond.ts";
 
 /** Request header by which a handler finds its call; a client's own is written over. */
 const callHeader = "millrace-call";

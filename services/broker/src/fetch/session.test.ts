@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import type { HotFetchRequest, HotFetchResponse } from "@millrace/record";
-import { addedPerTurn, FetchSession } from "./fetch-session.ts";
-import { Turns } from "./turns.ts";
+import { addedPerTurn, FetchSession } from "./session.ts";
+import { Turns } from "./turn-limiter.ts";
 
 const clock = nodeClock();
 const noBytes = new Uint8Array(0);

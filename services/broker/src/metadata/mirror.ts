@@ -17,7 +17,7 @@ import type {
   ClusterView,
   PartitionView,
   TopicView,
-} from "./cluster-view.ts";
+} from "./view.ts";
 
 const partitionView = (record: PartitionRecord): PartitionView => ({
   partition: record.partition,

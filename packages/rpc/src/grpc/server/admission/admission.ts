@@ -3,12 +3,16 @@
  * sockets behind the handles are `gate.ts`'s. One `Admission` may serve several listeners that share a budget.
  */
 import { ErrorCode, MillraceError } from "@millrace/errors";
+import {
+  connectionWindowBytes,
+  firstConnectionWindowBytes,
+  streamWindowBytes,
+} from "../../windows.ts";
 import { Account } from "./account.ts";
 import { AdmittedStream, type CallShape, type StreamHandle } from "./admitted-stream.ts";
 import type { AdmissionGauges, AdmissionLimits, AdmissionObserver, LimitName } from "./limits.ts";
 import { admissionDefaults } from "./limits.ts";
 import { Tally } from "./tally.ts";
-import { connectionWindowBytes, firstConnectionWindowBytes, streamWindowBytes } from "./windows.ts";
 
 /** Window of a stream while half of the byte budget is in use. */
 export const pressedWindowBytes = 64 * 1024;
