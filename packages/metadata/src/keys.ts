@@ -1,5 +1,5 @@
 /**
- * The KeySpace (architecture, section 6): names of keys, and values that repeat their key's identity. A value that
+ * The key space: names of keys, and values that repeat their key's identity. A value that
  * disagrees with its key is refused: somebody wrote it to the wrong place.
  */
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
@@ -9,6 +9,8 @@ import {
   BrokerRecordSchema,
   type ClusterRecord,
   ClusterRecordSchema,
+  type DeletionRecord,
+  DeletionRecordSchema,
   type PartitionRecord,
   PartitionRecordSchema,
   type TopicRecord,
@@ -26,6 +28,8 @@ export const keys = {
   broker: (brokerId: number): string => `brokers/${brokerId}`,
   topics: "topics/",
   topic: (name: string): string => `topics/${name}`,
+  deletions: "deletions/",
+  deletion: (topicId: string): string => `deletions/${topicId}`,
   partitions: "partitions/",
   partitionsOf: (topicId: string): string => `partitions/${topicId}#`,
   partition: (topicId: string, partition: number): string =>
@@ -37,6 +41,7 @@ export const encodeRecord = {
   cluster: (record: ClusterRecord): Uint8Array => toBinary(ClusterRecordSchema, record),
   broker: (record: BrokerRecord): Uint8Array => toBinary(BrokerRecordSchema, record),
   topic: (record: TopicRecord): Uint8Array => toBinary(TopicRecordSchema, record),
+  deletion: (record: DeletionRecord): Uint8Array => toBinary(DeletionRecordSchema, record),
   partition: (record: PartitionRecord): Uint8Array => toBinary(PartitionRecordSchema, record),
 } as const;
 
@@ -62,6 +67,9 @@ export const decodeRecord = {
   cluster: decoder(ClusterRecordSchema, () => keys.cluster),
   broker: decoder(BrokerRecordSchema, (record) => keys.broker(record.brokerId)),
   topic: decoder(TopicRecordSchema, (record) => keys.topic(record.name)),
+  deletion: decoder(DeletionRecordSchema, (record) =>
+    keys.deletion(hex(record.topic?.topicId ?? new Uint8Array(0))),
+  ),
   partition: decoder(PartitionRecordSchema, (record) =>
     keys.partition(hex(record.topicId), record.partition),
   ),

@@ -1,5 +1,5 @@
 /** A broker: partitions from the metadata, served over whatever carrier it is bound to. */
-import type { Env } from "@millrace/env";
+import type { Clock, Env } from "@millrace/env";
 import type { LogManager } from "@millrace/log";
 import { FetchService, LogService, MetadataService, ProduceService } from "@millrace/proto/broker";
 import {
@@ -27,7 +27,7 @@ import { MetadataHandlers } from "./metadata/service.ts";
 import type { ClusterView } from "./metadata/view.ts";
 import type { BrokerMetrics } from "./metrics.ts";
 import { fetchOnce, produceOnce } from "./once-service.ts";
-import { ReplicaManager } from "./partitions/replica-manager.ts";
+import { type DeletionDone, ReplicaManager } from "./partitions/replica-manager.ts";
 import { Appender } from "./produce/appender.ts";
 import { ProduceSession } from "./produce/session.ts";
 
@@ -37,6 +37,9 @@ export interface BrokerOptions {
   readonly view: ClusterView;
   readonly identity: { readonly clusterId: string; readonly brokerId: number };
   readonly metrics: BrokerMetrics;
+  /** Reports that this broker has no partition of a deleted topic any more. Without it, the record of
+   * the deletion stays. */
+  readonly deletionDone?: DeletionDone;
 }
 
 const hotProduce = hotMethodOf<HotProduceRequest, HotProduceResponse>(
@@ -58,14 +61,20 @@ type Fetch = { fetch: BidiHandler<HotFetchRequest, HotFetchResponse> };
 
 export class Broker {
   readonly replicas: ReplicaManager;
+  readonly #view: ClusterView;
+  readonly #clock: Clock;
   readonly #appender: Appender;
   readonly #fetch: FetchContext;
   readonly #log: LogServiceHandlers;
   readonly #metadata: MetadataHandlers;
 
-  constructor({ env, logs, view, identity, metrics }: BrokerOptions) {
+  constructor(options: BrokerOptions) {
+    const { env, logs, view, identity, metrics, deletionDone = async () => {} } = options;
+    this.#view = view;
     const { clock, compressor, random } = env;
-    const replicas = new ReplicaManager(env, logs, view, identity.brokerId);
+    this.#clock = clock;
+    const { brokerId } = identity;
+    const replicas = new ReplicaManager({ env, logs, view, brokerId, deletionDone });
     this.replicas = replicas;
     this.#appender = new Appender({ clock, compressor, logs, replicas, metrics, identity });
     const appender = this.#appender;
@@ -78,6 +87,17 @@ export class Broker {
   /** Resolves once every partition that the metadata gives to this broker is served. */
   start(): Promise<void> {
     return this.replicas.settle();
+  }
+
+  /** Resolves once the broker serves what the metadata says as of a revision, or after `timeoutMs`. */
+  async untilServed(revision: number, timeoutMs: number): Promise<void> {
+    const timeout = Promise.withResolvers<void>();
+    const cancel = this.#clock.timer(timeoutMs, timeout.resolve);
+    const served = this.#view
+      .waitForRevision(revision, timeoutMs)
+      .then(() => this.replicas.settle());
+    await Promise.race([served, timeout.promise]);
+    cancel();
   }
 
   /** What it serves to clients. */

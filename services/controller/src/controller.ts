@@ -25,7 +25,7 @@ import {
   type TopicRecord,
   TopicRecordSchema,
 } from "@millrace/proto/storage";
-import { topicIdOf } from "@millrace/record";
+import { type TopicId, topicIdOf } from "@millrace/record";
 import { bindService, type ServiceBinding } from "@millrace/rpc";
 import { assignReplicas } from "./assignment.ts";
 import { configEntries, describeTopics, listTopics } from "./describe.ts";
@@ -40,6 +40,11 @@ export interface ControllerOptions {
   readonly defaultReplicationFactor: number;
   /** Conditions of every write; the election key's in a cluster, none in standalone. */
   readonly guard?: readonly Compare[];
+  /**
+   * Waits until the brokers serve what the metadata says as of a revision, for a bounded time. A new
+   * topic or partition is answered for after it, so that the client's next call finds a leader.
+   */
+  readonly untilServed?: (revision: number, timeoutMs: number) => Promise<void>;
 }
 
 /** Version of the metadata that this code writes. */
@@ -179,6 +184,7 @@ export class Controller {
       await this.#registry.remove(assignment.map((_, partition) => keys.partition(id, partition)));
       throw exists(name);
     }
+    await this.#untilServed(revision);
     return create(CreateTopicResponseSchema, { ...answer, topicId, revision: BigInt(revision) });
   }
 
@@ -195,22 +201,30 @@ export class Controller {
         `topic ${request.name} has id ${topic.id}, not the one asked for: it was made again: refresh the metadata`,
       );
     }
-    const key = keys.topic(request.name);
-    const revision = await this.#registry.write(
-      [{ key, target: "modRevision", equals: topic.modRevision }],
-      [{ type: "delete", range: { key } }],
-    );
-    if (revision === undefined) throw conflict(request.name);
     const partitions = await this.#registry.partitions(topic.id);
+    const revision = await this.#registry.deleteTopic(topic, {
+      deletedAtMs: this.#options.clock.wallMs(),
+      brokerIds: partitions.flatMap(({ record }) => record.replicas),
+    });
+    if (revision === undefined) throw conflict(request.name);
     await this.#registry.remove(
       partitions.map(({ record }) => keys.partition(topic.id, record.partition)),
     );
     return { revision: BigInt(revision) };
   }
 
+  /** A broker has no partition of a deleted topic any more. Once all have said so, the deletion's
+   * record goes. */
+  async deletionDone(topicId: TopicId, brokerId: number): Promise<void> {
+    for (let attempt = 0; attempt < limits.attemptsMax; attempt += 1) {
+      if (await this.#registry.deletionDone(topicId, brokerId)) return;
+    }
+    throw conflict(topicId);
+  }
+
   async createPartitions(request: CreatePartitionsRequest): Promise<{ revision: bigint }> {
     checkPartitionCount(request.partitionCount);
-    return this.#change(request.name, request.validateOnly, async (topic) => {
+    const done = await this.#change(request.name, request.validateOnly, async (topic) => {
       const { record, id } = topic;
       const first = record.partitionCount;
       const count = request.partitionCount - first;
@@ -227,6 +241,8 @@ export class Controller {
       if (!request.validateOnly) await this.#registry.putPartitions(id, first, assignment);
       return { ...record, partitionCount: request.partitionCount };
     });
+    if (!request.validateOnly) await this.#untilServed(Number(done.revision));
+    return done;
   }
 
   async alterConfigs(request: AlterConfigsRequest): Promise<{ revision: bigint }> {
@@ -268,6 +284,16 @@ export class Controller {
         describeTopics: (request) => describeTopics(registry, request),
       }),
     ];
+  }
+
+  /** The change is committed: a broker that is slow, or fails, delays the answer and no more. */
+  async #untilServed(revision: number): Promise<void> {
+    try {
+      await this.#options.untilServed?.(revision, limits.servedWaitMsMax);
+    } catch (thrown) {
+      const err = MillraceError.from(thrown);
+      this.#options.logger.warn({ revision, err }, "brokers do not serve a change yet");
+    }
   }
 
   /** Changes a topic's record by compare-and-set. */

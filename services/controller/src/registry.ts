@@ -11,6 +11,7 @@ import {
   type Operation,
 } from "@millrace/metadata";
 import {
+  DeletionRecordSchema,
   type PartitionRecord,
   PartitionRecordSchema,
   type TopicRecord,
@@ -131,6 +132,50 @@ export class Registry {
         value: encodeRecord.partition(record),
       })),
     );
+  }
+
+  /**
+   * Deletes a topic's record and writes its deletion's, in one transaction. Undefined when the topic
+   * has changed meanwhile.
+   */
+  deleteTopic(
+    topic: StoredTopic,
+    {
+      deletedAtMs,
+      brokerIds,
+    }: { readonly deletedAtMs: number; readonly brokerIds: readonly number[] },
+  ): Promise<number | undefined> {
+    const key = keys.topic(topic.record.name);
+    const deletion = create(DeletionRecordSchema, {
+      topic: topic.record,
+      deletedAtMs: BigInt(deletedAtMs),
+      pendingBrokerIds: [...new Set(brokerIds)].sort((a, b) => a - b),
+    });
+    return this.write(
+      [{ key, target: "modRevision", equals: topic.modRevision }],
+      [
+        { type: "delete", range: { key } },
+        { type: "put", key: keys.deletion(topic.id), value: encodeRecord.deletion(deletion) },
+      ],
+    );
+  }
+
+  /** Takes a broker off a deletion's record, and removes the record after the last one. False when
+   * the record has changed meanwhile. */
+  async deletionDone(topicId: TopicId, brokerId: number): Promise<boolean> {
+    const key = keys.deletion(topicId);
+    const { kvs } = await this.#store.range({ key });
+    const [kv] = kvs;
+    if (kv === undefined) return true;
+    const record = decodeRecord.deletion(kv);
+    const pendingBrokerIds = record.pendingBrokerIds.filter((id) => id !== brokerId);
+    const value = encodeRecord.deletion({ ...record, pendingBrokerIds });
+    const change: Operation =
+      pendingBrokerIds.length === 0
+        ? { type: "delete", range: { key } }
+        : { type: "put", key, value };
+    const compare: Compare = { key, target: "modRevision", equals: kv.modRevision };
+    return (await this.write([compare], [change])) !== undefined;
   }
 
   /** Removes keys, in as many transactions as it takes. */

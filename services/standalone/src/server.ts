@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
-import { Broker, type BrokerMetrics, ClusterMirror, logConfigOf } from "@millrace/broker";
+import { Broker, ClusterMirror, logConfigOf } from "@millrace/broker";
 import { type Resolved, redactedValues, topicConfigOf } from "@millrace/config";
 import { Controller } from "@millrace/controller";
 import type { Env, Logger } from "@millrace/env";
@@ -12,6 +12,7 @@ import { decodeRecord, keys, type MetadataStore, Mirror } from "@millrace/metada
 import { openSqliteStore } from "@millrace/metadata/node";
 import { serveHttp } from "@millrace/observability";
 import { BrokerRecordSchema } from "@millrace/proto/storage";
+import { topicIdOf } from "@millrace/record";
 import { nodeCompressor } from "@millrace/record/node";
 import {
   HealthState,
@@ -90,14 +91,15 @@ const start = async (
   const metrics = serverMetrics();
   const store = openSqliteStore({ path: join(directory, "metadata.sqlite"), clock, random });
   undo.add(() => store.close());
-  const controller = new Controller({ store, clock, random, logger, defaultReplicationFactor: 1 });
-  const clusterId = await controller.bootstrapCluster();
+  const controllerOptions = { store, clock, random, logger, defaultReplicationFactor: 1 };
+  const recovering = new Controller(controllerOptions);
+  const clusterId = await recovering.bootstrapCluster();
   const logs = await openLogs(env, config, store, clusterId, metrics);
   undo.add(() => logs.close(true));
   metrics.watchLogs(logs);
-  await controller.recover();
+  await recovering.recover();
   if (!logs.recovery.clean && logs.recovery.partitions > 0) {
-    await controller.bumpLeaderEpochs(BROKER_ID);
+    await recovering.bumpLeaderEpochs(BROKER_ID);
   }
   const mirror = new Mirror({ store, clock, random, logger });
   await mirror.start();
@@ -112,9 +114,14 @@ const start = async (
     logs,
     view,
     identity,
-    metrics: metrics.broker as BrokerMetrics,
+    metrics: metrics.broker,
+    deletionDone: (topicId) => recovering.deletionDone(topicId, BROKER_ID),
   });
   undo.add(() => broker.close());
+  const controller = new Controller({
+    ...controllerOptions,
+    untilServed: (revision, timeoutMs) => broker.untilServed(revision, timeoutMs),
+  });
   const health = new HealthState();
   const listening = await listen(
     resolved,
@@ -162,7 +169,12 @@ const openLogs = async (
   const configs = new Map<string, Readonly<Record<string, string>>>();
   for (const kv of kvs) {
     const record = decodeRecord.topic(kv);
-    configs.set(Buffer.from(record.topicId).toString("hex"), record.configs);
+    configs.set(topicIdOf(record.topicId), record.configs);
+  }
+  // A topic's own file.delete.delay.ms also counts for what its deletion has left.
+  for (const kv of (await store.range({ prefix: keys.deletions })).kvs) {
+    const { topic } = decodeRecord.deletion(kv);
+    if (topic !== undefined) configs.set(topicIdOf(topic.topicId), topic.configs);
   }
   return openLogManager({
     env,

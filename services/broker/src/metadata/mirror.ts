@@ -15,6 +15,7 @@ import type {
   ClusterChange,
   ClusterSnapshot,
   ClusterView,
+  DeletionView,
   PartitionView,
   TopicView,
 } from "./view.ts";
@@ -37,6 +38,7 @@ export class ClusterMirror implements ClusterView {
   /** Topic id to its partitions, by index; also of topics whose own record has not arrived. */
   readonly #partitions = new Map<string, Map<number, PartitionView>>();
   readonly #names = new Map<string, string>();
+  readonly #deletions = new Map<TopicId, DeletionView>();
   readonly #brokers = new Map<number, BrokerView>();
   readonly #listeners = new Set<(change: ClusterChange) => void>();
   readonly #stop: () => void;
@@ -52,6 +54,7 @@ export class ClusterMirror implements ClusterView {
       revision: 0,
       topics: new Map(),
       topicsById: new Map(),
+      deletions: new Map(),
       brokers: new Map(),
       controllerEndpoint: "",
     };
@@ -81,12 +84,15 @@ export class ClusterMirror implements ClusterView {
 
   #take(events: readonly WatchEvent[]): void {
     const touched = new Set<string>();
-    let brokersChanged = false;
+    const changed = { brokers: false, deletions: false };
     for (const { type, kv } of events) {
       try {
         if (kv.key.startsWith(keys.brokers)) {
-          brokersChanged = true;
+          changed.brokers = true;
           this.#takeBroker(type, kv);
+        } else if (kv.key.startsWith(keys.deletions)) {
+          changed.deletions = true;
+          this.#takeDeletion(type, kv);
         } else if (kv.key.startsWith(keys.topics)) touched.add(this.#takeTopic(type, kv));
         else if (kv.key.startsWith(keys.partitions)) touched.add(this.#takePartition(type, kv));
         else if (kv.key === keys.cluster && type === "put") {
@@ -99,7 +105,7 @@ export class ClusterMirror implements ClusterView {
       }
     }
     touched.delete("");
-    this.#replace(touched, brokersChanged);
+    this.#replace(touched, changed);
   }
 
   #takeBroker(type: WatchEvent["type"], kv: KeyValue): void {
@@ -109,6 +115,17 @@ export class ClusterMirror implements ClusterView {
     }
     const { brokerId, clientEndpoint, rack } = decodeRecord.broker(kv);
     this.#brokers.set(brokerId, { brokerId, endpoint: clientEndpoint, rack });
+  }
+
+  #takeDeletion(type: WatchEvent["type"], kv: KeyValue): void {
+    if (type === "delete") {
+      this.#deletions.delete(topicIdOf(Buffer.from(kv.key.slice(keys.deletions.length), "hex")));
+      return;
+    }
+    const { topic, pendingBrokerIds } = decodeRecord.deletion(kv);
+    if (topic === undefined) return;
+    const id = topicIdOf(topic.topicId);
+    this.#deletions.set(id, { name: topic.name, id, pendingBrokerIds });
   }
 
   /** Returns the topic's name. */
@@ -140,7 +157,13 @@ export class ClusterMirror implements ClusterView {
     return this.#names.get(topicId) ?? "";
   }
 
-  #replace(touched: ReadonlySet<string>, brokersChanged: boolean): void {
+  #replace(
+    touched: ReadonlySet<string>,
+    {
+      brokers: brokersChanged,
+      deletions: deletionsChanged,
+    }: { brokers: boolean; deletions: boolean },
+  ): void {
     const topics = new Map(this.#current.topics);
     const topicsById = new Map(this.#current.topicsById);
     const changed: string[] = [];
@@ -163,11 +186,13 @@ export class ClusterMirror implements ClusterView {
       revision: this.#mirror.revision,
       topics,
       topicsById,
+      deletions: new Map(this.#deletions),
       brokers: new Map(this.#brokers),
       controllerEndpoint: this.#controllerEndpoint(),
     };
-    if (changed.length + deleted.length === 0 && !brokersChanged) return;
-    for (const listener of this.#listeners) listener({ changed, deleted, brokersChanged });
+    if (changed.length + deleted.length === 0 && !brokersChanged && !deletionsChanged) return;
+    const change = { changed, deleted, brokersChanged, deletionsChanged };
+    for (const listener of this.#listeners) listener(change);
   }
 
   /** A topic is there once its record is; its partitions up to the first that is missing. */

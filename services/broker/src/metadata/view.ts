@@ -27,12 +27,21 @@ export interface BrokerView {
   readonly rack: string;
 }
 
+/** A deleted topic whose partitions some broker may still hold on its disk. */
+export interface DeletionView {
+  readonly name: string;
+  readonly id: TopicId;
+  readonly pendingBrokerIds: readonly number[];
+}
+
 /** A consistent picture. Replaced as a whole, never changed. */
 export interface ClusterSnapshot {
   readonly clusterId: string;
   readonly revision: number;
   readonly topics: ReadonlyMap<string, TopicView>;
   readonly topicsById: ReadonlyMap<TopicId, TopicView>;
+  /** By topic id. Only these allow a broker to delete partitions from its disk. */
+  readonly deletions: ReadonlyMap<TopicId, DeletionView>;
   readonly brokers: ReadonlyMap<number, BrokerView>;
   /** `host:port`; empty when none is known. */
   readonly controllerEndpoint: string;
@@ -43,6 +52,7 @@ export interface ClusterChange {
   readonly changed: readonly string[];
   readonly deleted: readonly string[];
   readonly brokersChanged: boolean;
+  readonly deletionsChanged: boolean;
 }
 
 /** The live view; implemented over the metadata mirror. */

@@ -1,10 +1,16 @@
 /** Makes this broker's logs what the metadata says they should be. */
 import { type TopicConfig, topicConfigOf } from "@millrace/config";
 import type { Env } from "@millrace/env";
-import { ErrorCode, MillraceError, must } from "@millrace/errors";
-import type { LogConfig, LogManager } from "@millrace/log";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { LogConfig, LogManager, PartitionLog } from "@millrace/log";
 import { type TopicId, topicIdOf } from "@millrace/record";
-import type { ClusterSnapshot, ClusterView, PartitionView, TopicView } from "../metadata/view.ts";
+import type {
+  ClusterSnapshot,
+  ClusterView,
+  DeletionView,
+  PartitionView,
+  TopicView,
+} from "../metadata/view.ts";
 import { Replica, type ReplicaContext } from "./replica.ts";
 
 /** Log settings of a topic's configs. */
@@ -34,23 +40,41 @@ export interface PartitionAddress {
   readonly partition: number;
 }
 
+/** Reports that this broker has no partition of a deleted topic any more. */
+export type DeletionDone = (topicId: TopicId) => Promise<void>;
+
+export interface ReplicaManagerOptions {
+  readonly env: Env;
+  readonly logs: LogManager;
+  readonly view: ClusterView;
+  readonly brokerId: number;
+  readonly deletionDone: DeletionDone;
+}
+
 /** All replicas of this broker. One reconciliation runs at a time; the newest view wins. */
 export class ReplicaManager {
   readonly #env: Env;
   readonly #logs: LogManager;
   readonly #view: ClusterView;
   readonly #brokerId: number;
+  readonly #deletionDone: DeletionDone;
   readonly #replicas = new Map<string, Replica>();
+  /** Topics of which a partition could not be deleted; tried again at the next start. */
+  readonly #undeletable = new Set<TopicId>();
+  /** Topics whose partitions nothing in the metadata explains, as far as they were logged. */
+  readonly #unexplained = new Set<TopicId>();
   readonly #stopWatching: () => void;
   #running: Promise<void> | undefined;
   #again = false;
   #closed = false;
 
-  constructor(env: Env, logs: LogManager, view: ClusterView, brokerId: number) {
-    this.#env = env;
-    this.#logs = logs;
-    this.#view = view;
-    this.#brokerId = brokerId;
+  constructor(options: ReplicaManagerOptions) {
+    this.#env = options.env;
+    this.#logs = options.logs;
+    this.#view = options.view;
+    this.#brokerId = options.brokerId;
+    this.#deletionDone = options.deletionDone;
+    const { view } = options;
     this.#stopWatching = view.onChange(() => this.#kick());
   }
 
@@ -168,7 +192,7 @@ export class ReplicaManager {
       for (let step = steps.pop(); step !== undefined; step = steps.pop()) await step();
     };
     await Promise.all(Array.from({ length: parallel }, worker));
-    await this.#deleteUnwanted(snapshot, wanted);
+    await this.#release(snapshot, wanted);
   }
 
   #isUpToDate(topic: TopicView, view: PartitionView): boolean {
@@ -197,22 +221,67 @@ export class ReplicaManager {
     }
   }
 
-  /**
-   * Deletes logs whose topic is gone. Absence alone is never a reason (trap 44): only a topic that this
-   * process has seen in the metadata, and then seen deleted, or whose name now has another id.
-   */
-  async #deleteUnwanted(snapshot: ClusterSnapshot, wanted: ReadonlySet<string>): Promise<void> {
+  /** Lets go of what this broker no longer serves, and deletes what a deletion's record covers. */
+  async #release(snapshot: ClusterSnapshot, wanted: ReadonlySet<string>): Promise<void> {
     for (const [key, replica] of [...this.#replicas]) {
       if (wanted.has(key)) continue;
       replica.close();
       this.#replicas.delete(key);
-      if (snapshot.topicsById.has(replica.topic.id)) continue;
-      await this.#logs.delete(replica.topic.id, replica.view.partition);
+    }
+    const unexplained = new Map<TopicId, PartitionLog[]>();
+    for (const log of [...this.#logs.partitions()]) {
+      const { topicId } = log;
+      if (snapshot.deletions.has(topicId)) await this.#delete(log);
+      else if (!snapshot.topicsById.has(topicId)) {
+        unexplained.set(topicId, [...(unexplained.get(topicId) ?? []), log]);
+      }
+    }
+    for (const [topicId, logs] of unexplained) this.#reportUnexplained(topicId, logs);
+    for (const deletion of snapshot.deletions.values()) await this.#acknowledge(deletion);
+  }
+
+  async #delete(log: PartitionLog): Promise<void> {
+    try {
+      await this.#logs.delete(log.topicId, log.partition);
+    } catch (thrown) {
+      this.#undeletable.add(log.topicId);
+      this.#env.logger.error(
+        { topic: log.topic, partition: log.partition, err: MillraceError.from(thrown) },
+        "a partition of a deleted topic cannot be deleted: check the disk, then restart",
+      );
     }
   }
 
+  async #acknowledge({ id, name, pendingBrokerIds }: DeletionView): Promise<void> {
+    if (!pendingBrokerIds.includes(this.#brokerId) || this.#undeletable.has(id)) return;
+    try {
+      await this.#deletionDone(id);
+    } catch (thrown) {
+      this.#env.logger.warn(
+        { topic: name, topic_id: id, err: MillraceError.from(thrown) },
+        "the end of a topic's deletion cannot be recorded: it is repeated at the next start",
+      );
+    }
+  }
+
+  /** Absence from the metadata is never a reason to delete: the metadata may be an old backup. */
+  #reportUnexplained(topicId: TopicId, logs: readonly PartitionLog[]): void {
+    if (this.#unexplained.has(topicId)) return;
+    this.#unexplained.add(topicId);
+    this.#env.logger.error(
+      {
+        topic: logs[0]?.topic,
+        topic_id: topicId,
+        partitions: logs.map(({ partition }) => partition).sort((a, b) => a - b),
+        directories: `partitions/${topicId}-*`,
+      },
+      "partitions on the disk belong to no topic of the metadata, and are kept: " +
+        "restore the metadata that knows them, or stop the server and remove their directories",
+    );
+  }
+
   #context(): ReplicaContext {
-    const { clock, logger } = must(this.#env, "env");
+    const { clock, logger } = this.#env;
     return { brokerId: this.#brokerId, clock, logger, hint: (view) => this.#hint(view) };
   }
 }
