@@ -220,11 +220,12 @@ export const resolveConfig = <S extends Schema>(schema: S, raw: RawSources): Res
   const sources: Record<string, Source> = {};
   for (const [key, setting] of Object.entries(schema)) {
     const flag = raw.flags[key];
-    const fromEnvironment = raw.environment[environmentName(key)];
+    const fromEnvironment = raw.environment[environmentName(key)] ?? "";
     if (flag !== undefined) {
       values[key] = parseSetting(`--${key}`, setting, flag);
       sources[key] = "flag";
-    } else if (fromEnvironment !== undefined) {
+      // An empty variable is one that a shell or a compose file left unset.
+    } else if (fromEnvironment !== "") {
       values[key] = parseSetting(environmentName(key), setting, fromEnvironment);
       sources[key] = "environment";
     } else if (file.has(key)) {

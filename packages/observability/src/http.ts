@@ -87,11 +87,13 @@ const listen = (server: Server, host: string, port: number): Promise<AddressInfo
       reject(
         new MillraceError(
           ErrorCode.UNAVAILABLE,
-          `can not listen on ${host}:${port}: ${error.message}: free the port, or choose another`,
+          `cannot listen on ${host}:${port}: ${error.message}: free the port, or choose another`,
         ),
       );
     });
     server.listen(port, host, () => {
+      // EMFILE at accept, for one, arrives here: a failed connection must not end the process.
+      server.removeAllListeners("error").on("error", () => {});
       const address = server.address();
       if (address !== null && typeof address === "object") resolve(address);
     });

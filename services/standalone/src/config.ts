@@ -3,7 +3,9 @@ import type { Schema, Values } from "@millrace/config";
 import { type AdmissionLimits, admissionDefaults as defaults } from "@millrace/rpc/grpc";
 
 const mib = 1024 * 1024;
-const address = /^(\[[0-9a-fA-F:.]+\]|[^\s:]+):\d{1,5}$/;
+const host = String.raw`(?:\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+)`;
+const port = String.raw`(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|\d{1,4})`;
+const address = new RegExp(`^${host}:${port}$`);
 const addressHint = "HOST:PORT, port 0 picks a free one";
 
 const bytes = (min: number, max: number, value: number, description: string) =>
@@ -64,11 +66,12 @@ export const standaloneSchema = {
   "http-listen": endpoint("127.0.0.1:7480", "HTTP: metrics, liveness, readiness, configuration."),
   advertise: {
     type: "text",
-    pattern: /^$|^(\[[0-9a-fA-F:.]+\]|[^\s:]+):\d{1,5}$/,
-    hint: "HOST:PORT, or empty for the address that is listened on",
+    pattern: new RegExp(`^$|${address.source}`),
+    hint: "HOST:PORT that clients reach, or empty for the address that is listened on",
     default: "",
     dynamic: false,
-    description: "Address that clients are told to connect to.",
+    description:
+      "Address that clients are told to connect to. Set it with a listener on all interfaces: otherwise they are told an address of this machine.",
   },
   "log-level": {
     type: "choice",

@@ -250,8 +250,18 @@ const listenerMetrics = (metrics: Metrics): ((listener: string) => ListenerMetri
 };
 
 /** All metrics of a server, registered. */
-export const serverMetrics = (): ServerMetrics => {
+export const serverMetrics = (droppedLogLines: () => number = () => 0): ServerMetrics => {
   const metrics = new Metrics();
+  const dropped = metrics.counter({
+    name: "millrace_process_log_lines_dropped_total",
+    help: "Log lines that were dropped because nobody read them in time.",
+  });
+  let droppedBefore = 0;
+  metrics.onCollect(() => {
+    const now = droppedLogLines();
+    dropped.add(now - droppedBefore);
+    droppedBefore = now;
+  });
   const http = metrics.counter({
     name: "millrace_http_refused_total",
     help: "Connections to the HTTP port that were closed because too many were open.",

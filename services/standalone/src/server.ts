@@ -22,9 +22,11 @@ import {
   reflectionServices,
 } from "@millrace/rpc";
 import { type AdmissionLimits, grpcListener } from "@millrace/rpc/grpc";
+import { advertisedOf, checkAdvertise, isLoopback, parseAddress } from "./address.ts";
 import { admissionOf, probeLimits, type StandaloneConfig, standaloneSchema } from "./config.ts";
 import { lockDirectory, prepareDirectory } from "./data-directory.ts";
 import { type ServerMetrics, serverMetrics } from "./metrics.ts";
+import { fileBudget, openFilesLimit } from "./open-files.ts";
 
 /** The one broker of a standalone server. */
 const BROKER_ID = 0;
@@ -67,10 +69,11 @@ class Undo {
 export const startStandalone = async (
   resolved: Resolved<typeof standaloneSchema>,
   logger: Logger,
+  droppedLogLines: () => number = () => 0,
 ): Promise<StandaloneServer> => {
   const undo = new Undo();
   try {
-    return await start(resolved, logger, undo);
+    return await start(resolved, logger, undo, droppedLogLines);
   } catch (thrown) {
     await undo.run(logger);
     throw thrown;
@@ -81,14 +84,16 @@ const start = async (
   resolved: Resolved<typeof standaloneSchema>,
   logger: Logger,
   undo: Undo,
+  droppedLogLines: () => number,
 ): Promise<StandaloneServer> => {
-  const config = resolved.values;
+  checkAdvertise(resolved.values.advertise);
+  const config = withinOpenFiles(resolved.values, logger);
   const directory = config["data-dir"];
   prepareDirectory(directory);
   undo.add(lockDirectory(directory));
   const env = nodeEnv({ dataDirectory: directory, compressor: nodeCompressor, logger });
   const { clock, random } = env;
-  const metrics = serverMetrics();
+  const metrics = serverMetrics(droppedLogLines);
   const store = openSqliteStore({ path: join(directory, "metadata.sqlite"), clock, random });
   undo.add(() => store.close());
   const controllerOptions = { store, clock, random, logger, defaultReplicationFactor: 1 };
@@ -125,6 +130,7 @@ const start = async (
   const health = new HealthState();
   const listening = await listen(
     resolved,
+    config,
     broker,
     controller,
     health,
@@ -133,13 +139,20 @@ const start = async (
     logger,
     undo,
   );
-  const advertised = config.advertise === "" ? listening.client : config.advertise;
-  where.client = advertised;
+  const advertised = advertisedOf(config.advertise, listening.client);
+  if (advertised.guessed) {
+    logger.warn(
+      { listen: listening.client, advertised: advertised.endpoint },
+      "clients are told an address of this machine, because the listener is on all interfaces: " +
+        "set --advertise to the HOST:PORT that clients reach",
+    );
+  }
+  where.client = advertised.endpoint;
   await controller.registerBroker(
     create(BrokerRecordSchema, {
       brokerId: BROKER_ID,
       incarnationId: random.bytes(16),
-      clientEndpoint: advertised,
+      clientEndpoint: advertised.endpoint,
       internalEndpoint: listening.internal,
     }),
   );
@@ -155,6 +168,22 @@ const start = async (
   });
   logger.info({ ...logs.recovery, cluster_id: clusterId }, "the log is recovered");
   return { endpoints, clusterId, stop: () => undo.run(logger) };
+};
+
+/** The settings, with no more files and connections than the process may open. */
+const withinOpenFiles = (config: StandaloneConfig, logger: Logger): StandaloneConfig => {
+  const limit = openFilesLimit();
+  const budget = fileBudget(limit, {
+    openFilesMax: config["open-files-max"],
+    connectionsMax: config["connections-max"],
+  });
+  const { openFilesMax, connectionsMax, reduced } = budget;
+  if (!reduced) return config;
+  logger.warn(
+    { limit, open_files_max: openFilesMax, connections_max: connectionsMax },
+    "the process may open fewer files than the settings ask for: raise the limit (ulimit -n)",
+  );
+  return { ...config, "open-files-max": openFilesMax, "connections-max": connectionsMax };
 };
 
 /** Opens the log under the configs that the topics have. */
@@ -196,10 +225,9 @@ const openLogs = async (
   });
 };
 
-const isLoopback = (endpoint: string): boolean => /^(127\.|localhost:|\[::1\]:)/.test(endpoint);
-
 const listen = async (
   resolved: Resolved<typeof standaloneSchema>,
+  config: StandaloneConfig,
   broker: Broker,
   controller: Controller,
   health: HealthState,
@@ -208,7 +236,6 @@ const listen = async (
   logger: Logger,
   undo: Undo,
 ) => {
-  const config = resolved.values;
   const graceMs = config["shutdown-grace"];
   const listener = (name: string, limits: Partial<AdmissionLimits>) => {
     const { observer, watch } = metrics.listener(name);
@@ -238,7 +265,7 @@ const listen = async (
     return server;
   };
   const http = await serveHttp({
-    ...splitAddress(config["http-listen"]),
+    ...parseAddress(config["http-listen"]),
     metrics: metrics.registry,
     ready: () => ({ ready: ready.value, reasons: ready.value ? [] : ["starting or stopping"] }),
     configz: () => redactedValues(standaloneSchema, resolved),
@@ -264,10 +291,4 @@ const listen = async (
     http: http.endpoint,
     services: own.map(({ desc }) => desc.typeName),
   };
-};
-
-const splitAddress = (endpoint: string): { host: string; port: number } => {
-  const colon = endpoint.lastIndexOf(":");
-  const host = endpoint.slice(0, colon).replace(/^\[|\]$/g, "");
-  return { host, port: Number(endpoint.slice(colon + 1)) };
 };

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { Controller } from "@millrace/controller";
 import { type Logger, silentLogger } from "@millrace/env";
@@ -72,6 +72,7 @@ const setUp = async () => {
 
 /** A broker's process on that store, settled. */
 const boot = async (
+  context: TestContext,
   { store, shared, controller }: Awaited<ReturnType<typeof setUp>>,
   logs: FakeLogs,
 ) => {
@@ -95,19 +96,23 @@ const boot = async (
     await view.waitForRevision((await store.range({ key: keys.cluster })).revision, 1000);
     await replicas.settle();
   };
-  await settle();
+  let running = true;
   const stop = async (): Promise<void> => {
+    if (!running) return;
+    running = false;
     await replicas.close();
     view.close();
     mirror.close();
   };
+  context.after(stop);
+  await settle();
   return { replicas, errors, settle, stop };
 };
 
-test("a deletion that was answered outlives the process: the next start deletes, then forgets it", async () => {
+test("a deletion that was answered outlives the process: the next start deletes, then forgets it", async (context) => {
   const world = await setUp();
   const logs = new FakeLogs();
-  const first = await boot(world, logs);
+  const first = await boot(context, world, logs);
   await world.createTopic("kept", 2);
   await world.createTopic("gone", 3);
   await first.settle();
@@ -120,20 +125,20 @@ test("a deletion that was answered outlives the process: the next start deletes,
   const { topic, pendingBrokerIds } = decodeRecord.deletion(record);
   assert.deepEqual([topic?.name, pendingBrokerIds], ["gone", [0]]);
 
-  const second = await boot(world, logs);
+  const second = await boot(context, world, logs);
   assert.deepEqual(logs.names(), ["kept-0", "kept-1"]);
   assert.deepEqual((await world.store.range({ prefix: keys.deletions })).kvs, []);
   assert.deepEqual(second.errors, []);
   await second.stop();
 });
 
-test("a partition that no topic and no deletion explains is kept, and named once", async () => {
+test("a partition that no topic and no deletion explains is kept, and named once", async (context) => {
   const world = await setUp();
   const logs = new FakeLogs();
   const id = topicIdOf(random.bytes(16));
   await logs.create(id, "stray", 1);
   await logs.create(id, "stray", 0);
-  const { errors, settle, stop } = await boot(world, logs);
+  const { errors, settle, stop } = await boot(context, world, logs);
   await world.createTopic("other", 1);
   await settle();
   assert.deepEqual(logs.names(), ["other-0", "stray-0", "stray-1"]);
@@ -144,10 +149,10 @@ test("a partition that no topic and no deletion explains is kept, and named once
   await stop();
 });
 
-test("a record that vanishes from the metadata without a deletion deletes nothing", async () => {
+test("a record that vanishes from the metadata without a deletion deletes nothing", async (context) => {
   const world = await setUp();
   const logs = new FakeLogs();
-  const { replicas, errors, settle, stop } = await boot(world, logs);
+  const { replicas, errors, settle, stop } = await boot(context, world, logs);
   const { topicId } = await world.createTopic("t", 1);
   await settle();
   const key = keys.topic("t");
@@ -162,10 +167,10 @@ test("a record that vanishes from the metadata without a deletion deletes nothin
   await stop();
 });
 
-test("a deletion that the disk refuses is not reported as done, and is repeated at the next start", async () => {
+test("a deletion that the disk refuses is not reported as done, and is repeated at the next start", async (context) => {
   const world = await setUp();
   const logs = new FakeLogs();
-  const first = await boot(world, logs);
+  const first = await boot(context, world, logs);
   const { topicId } = await world.createTopic("t", 2);
   await first.settle();
   logs.stuck.add(`${topicIdOf(topicId)}#1`);
@@ -176,16 +181,16 @@ test("a deletion that the disk refuses is not reported as done, and is repeated 
   assert.equal((await world.store.range({ prefix: keys.deletions })).kvs.length, 1);
   await first.stop();
   logs.stuck.clear();
-  const second = await boot(world, logs);
+  const second = await boot(context, world, logs);
   assert.deepEqual(logs.names(), []);
   assert.deepEqual((await world.store.range({ prefix: keys.deletions })).kvs, []);
   await second.stop();
 });
 
-test("a topic made again under its name keeps its partitions while the old one's go", async () => {
+test("a topic made again under its name keeps its partitions while the old one's go", async (context) => {
   const world = await setUp();
   const logs = new FakeLogs();
-  const { settle, stop } = await boot(world, logs);
+  const { settle, stop } = await boot(context, world, logs);
   await world.createTopic("t", 2);
   await settle();
   await world.deleteTopic("t");
