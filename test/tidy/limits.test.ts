@@ -8,7 +8,7 @@ import { checkTopicName, type Setting, topicConfigOf, topicSchema } from "@millr
 import { limits as admin } from "@millrace/controller";
 import { errorCodeByName } from "@millrace/errors";
 import { defaultManagerConfig } from "@millrace/log";
-import { httpLimits } from "@millrace/observability";
+import { httpLimits, logQueueBytesMax } from "@millrace/observability";
 import { BODY_BYTES_MAX, HEADER_NAME_BYTES_MAX } from "@millrace/record";
 import { errorTextBytesMax } from "@millrace/rpc";
 import { admissionDefaults, limitNames, transportLimits } from "@millrace/rpc/grpc";
@@ -137,6 +137,7 @@ const fixed = new Map<string, number>([
   }),
   ...prefixed("", { reserveFileBytesMax, topicNameMax: longestName }),
   ...prefixed("", { unwrittenBytesMax, writeLingerMs, syncStepBytes }),
+  ["logQueueBytesMax", logQueueBytesMax],
   ["sessionMemoryMib", sessionMemoryMib * mib],
   ["producerExpiryMs", logConfigOf(topicConfigOf({})).producerExpiryMs],
 ]);

@@ -7,6 +7,9 @@ import { parseSetting, type Schema, unknownKey, type Values } from "./schema.ts"
 
 const never = Number.MAX_SAFE_INTEGER;
 
+/** Largest batch body that a request can carry, bytes; the bound of `max.message.bytes`. */
+export const messageBytesMax = 8 * 1024 * 1024;
+
 /** Every topic config. All are dynamic. */
 export const topicSchema = {
   "cleanup.policy": {
@@ -58,7 +61,7 @@ export const topicSchema = {
     type: "integer",
     unit: "bytes",
     min: 64,
-    max: 16 * 1024 * 1024,
+    max: messageBytesMax,
     default: 1_048_588,
     dynamic: true,
     description: "Largest batch body, as sent (compressed).",
@@ -188,12 +191,21 @@ export const checkTopicConfigs = (configs: Readonly<Record<string, string>>): vo
   for (const [key, raw] of Object.entries(configs)) parseTopicConfig(key, raw);
 };
 
-/** Configs in force: set ones over defaults. Set values must have been checked. */
+/**
+ * Configs in force: set ones over defaults. Set values must have been checked; a number that an older
+ * version took and this one does not counts as the nearest that is allowed.
+ */
 export const topicConfigOf = (configs: Readonly<Record<string, string>>): TopicConfig => {
   const values: Record<string, string | number | boolean> = {};
   for (const [key, setting] of Object.entries(topicSchema)) {
     const raw = Object.hasOwn(configs, key) ? configs[key] : undefined;
-    values[key] = raw === undefined ? setting.default : parseTopicConfig(key, raw);
+    if (raw === undefined) values[key] = setting.default;
+    else if (setting.type !== "integer") values[key] = parseTopicConfig(key, raw);
+    else {
+      const { min, max } = setting;
+      const wide = { ...setting, min: -never, max: never };
+      values[key] = Math.min(max, Math.max(min, Number(parseSetting(key, wide, raw))));
+    }
   }
   return values as unknown as TopicConfig;
 };

@@ -84,8 +84,9 @@ export interface Disk {
 export interface Compressor {
   /** One gzip member, zstd frame or LZ4 frame. `level` absent means the codec's default. */
   compress(kind: CompressionName, bytes: Uint8Array, level?: number): Promise<Uint8Array>;
-  /** Throws `RangeError` when the result would exceed `maxBytes` (without ever holding more), `Error`
-   * when the input is damaged, incomplete or followed by more bytes. */
+  /** Throws `RangeError` when the result would exceed `maxBytes` (without ever holding more),
+   * UNSUPPORTED_COMPRESSION when a frame needs more memory than is allowed, `Error` when the input is
+   * damaged, incomplete or followed by more bytes. */
   decompress(kind: CompressionName, bytes: Uint8Array, maxBytes: number): Promise<Uint8Array>;
 }
 

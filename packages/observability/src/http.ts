@@ -81,7 +81,7 @@ const respond = async (
   response.end(request.method === "HEAD" ? undefined : result.body);
 };
 
-const listen = (server: Server, host: string, port: number): Promise<AddressInfo> =>
+const listen = (server: Server, { host, port, onRefused }: HttpOptions): Promise<AddressInfo> =>
   new Promise((resolve, reject) => {
     server.once("error", (error) => {
       reject(
@@ -93,7 +93,7 @@ const listen = (server: Server, host: string, port: number): Promise<AddressInfo
     });
     server.listen(port, host, () => {
       // EMFILE at accept, for one, arrives here: a failed connection must not end the process.
-      server.removeAllListeners("error").on("error", () => {});
+      server.removeAllListeners("error").on("error", () => onRefused?.());
       const address = server.address();
       if (address !== null && typeof address === "object") resolve(address);
     });
@@ -117,7 +117,7 @@ export const serveHttp = async (options: HttpOptions): Promise<HttpEndpoints> =>
   server.maxConnections = httpLimits.connectionsMax;
   server.on("drop", () => options.onRefused?.());
   server.on("request", (request, response) => void respond(options, request, response));
-  const { port } = await listen(server, options.host, options.port);
+  const { port } = await listen(server, options);
   const host = options.host.includes(":") ? `[${options.host}]` : options.host;
   return {
     endpoint: `${host}:${port}`,

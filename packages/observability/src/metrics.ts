@@ -49,7 +49,9 @@ export const latencyBuckets = [
 ] as const;
 
 const nameGrammar =
-  /^millrace_[a-z]+(_[a-z0-9]+)*_(seconds|bytes|ratio|total|count|messages|info)(_total)?$/;
+  /^millrace_[a-z]+(_[a-z0-9]+)*_(seconds|bytes|ratio|total|count|messages|batches|info)(_total)?$/;
+/** What Prometheus appends to the name of a histogram itself. */
+const histogramSuffix = /_(count|sum|bucket|total)$/;
 
 /** Metrics of one process. */
 export class Metrics {
@@ -121,6 +123,7 @@ export class Metrics {
     const { name, help, labels = [] } = options;
     assert(nameGrammar.test(name), `${name} is a metric name`);
     assert((type === "counter") === name.endsWith("_total"), `${name} ends in _total if it counts`);
+    assert(type !== "histogram" || !histogramSuffix.test(name), `${name} has a suffix of its own`);
     this.#descriptions.push({ name, type, help, labels });
     return { name, help, labelNames: [...labels], registers: [this.#prometheus] };
   }

@@ -62,6 +62,8 @@ test("metrics and endpoints", async () => {
   });
   counter.add(2, { kind: "a" });
   assert.throws(() => metrics.gauge({ name: "wrong", help: "" }), /metric name/);
+  const twice = { name: "millrace_test_batches_count", help: "", buckets: [1] };
+  assert.throws(() => metrics.histogram(twice), /suffix of its own/);
   let ready = false;
   const http = await serveHttp({
     host: "127.0.0.1",

@@ -74,6 +74,7 @@ const inflateAndCheck = async (
         `the records inflate to more than ${limits.inflatedBytesMax} bytes: send smaller batches`,
       );
     }
+    if (thrown instanceof MillraceError) throw thrown;
     throw new MillraceError(
       ErrorCode.CORRUPT_MESSAGE,
       `the records are not one whole ${info.compression} frame: compress a RecordSet as one frame`,

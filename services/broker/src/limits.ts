@@ -1,9 +1,11 @@
+import { messageBytesMax } from "@millrace/config";
+
 /** Every limit of the broker's data plane that is not a setting. */
 export const limits = {
   /** Window of a produce stream, body bytes. */
   produceWindowBytesMax: 16 * 1024 * 1024,
   /** Most body bytes a request may carry, and what `message_bytes_max` states. */
-  messageBytesMax: 8 * 1024 * 1024,
+  messageBytesMax,
   /** Largest message that carries records: a batch and its headers. */
   requestBytesMax: 16 * 1024 * 1024,
   /** Partitions with a failed request that one produce stream keeps in order. */

@@ -259,7 +259,6 @@ export class Controller {
         }
         delete configs[key];
       }
-      checkTopicConfigs(configs);
       return { ...record, configs };
     });
   }

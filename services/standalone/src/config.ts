@@ -71,7 +71,8 @@ export const standaloneSchema = {
     default: "",
     dynamic: false,
     description:
-      "Address that clients are told to connect to. Set it with a listener on all interfaces: otherwise they are told an address of this machine.",
+      "Address that clients are told to connect to. Set it with a listener on all interfaces: " +
+      "otherwise clients are told an address of this machine.",
   },
   "log-level": {
     type: "choice",

@@ -79,7 +79,7 @@ const logMetrics = (metrics: Metrics): LogObserver => {
     buckets: latencyBuckets,
   });
   const batches = metrics.histogram({
-    name: "millrace_log_fsync_batches_count",
+    name: "millrace_log_commit_batches",
     help: "Batches made durable by one fsync.",
     buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000],
   });

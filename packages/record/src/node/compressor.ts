@@ -41,14 +41,12 @@ const gunzipOptions = (maxBytes: number): ZlibOptions => ({
 });
 
 /** RFC 8878 asks decoders to take windows of 8 MiB; more only where the output may be larger. */
+const windowLogMax = (maxBytes: number): number =>
+  Math.min(27, Math.max(23, Math.ceil(Math.log2(Math.max(1, maxBytes)))));
+
 const unzstdOptions = (maxBytes: number): ZstdOptions => ({
   maxOutputLength: Math.max(1, maxBytes),
-  params: {
-    [constants.ZSTD_d_windowLogMax]: Math.min(
-      27,
-      Math.max(23, Math.ceil(Math.log2(Math.max(1, maxBytes)))),
-    ),
-  },
+  params: { [constants.ZSTD_d_windowLogMax]: windowLogMax(maxBytes) },
 });
 
 const tooLarge = (maxBytes: number): RangeError =>
@@ -61,7 +59,7 @@ const translated = (thrown: unknown, maxBytes: number): unknown =>
     : thrown;
 
 const checkInput = (kind: CompressionName, bytes: Uint8Array, maxBytes: number): void => {
-  if (kind === "zstd") checkZstdFrame(bytes);
+  if (kind === "zstd") checkZstdFrame(bytes, 2 ** windowLogMax(maxBytes));
   else if (kind === "gzip" && statedBytes(bytes) > maxBytes && canExceed(bytes, maxBytes)) {
     throw tooLarge(maxBytes);
   } else if (kind === "lz4" && lz4FrameBoundBytes(bytes, maxBytes) > maxBytes) {

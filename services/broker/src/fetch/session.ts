@@ -36,13 +36,26 @@ interface Cursor {
   grantBytes: number;
   /** High watermark that the client was told last. */
   toldHighWatermark: number;
-  stopWaiting: (() => void) | undefined;
-  queued: boolean;
-  /** In a pump: what comes meanwhile is seen to afterwards, or its batches would be sent twice. */
-  serving: boolean;
-  /** Something came while it was served. */
-  again: boolean;
+  state: CursorState;
 }
+
+/** Where a cursor is. Exactly one pump serves it at a time, so its batches are sent once, in order. */
+type CursorState =
+  /** Nothing to send: a grant or progress of the log queues it. */
+  | { readonly kind: "waiting"; readonly stop: () => void }
+  /** In the queue of cursors that may have something to send. */
+  | { readonly kind: "queued" }
+  /** In a pump. `woken`: a grant or progress came meanwhile, so it is queued again afterwards. */
+  | { readonly kind: "serving"; readonly woken: boolean }
+  /** The client removed it, or it failed: the pump that still has it lets go. */
+  | { readonly kind: "removed" };
+
+const queued: CursorState = { kind: "queued" };
+const serving: CursorState = { kind: "serving", woken: false };
+const servingWoken: CursorState = { kind: "serving", woken: true };
+const removed: CursorState = { kind: "removed" };
+
+const isActive = ({ kind }: CursorState): boolean => kind === "queued" || kind === "serving";
 
 /** What a session takes from the broker. */
 export interface FetchContext {
@@ -75,6 +88,10 @@ export class FetchSession {
   readonly #ready: Cursor[] = [];
   #messageBytesMax: number = limits.fetchMessageBytesDefault;
   #pumps = 0;
+  /** Cursors that are queued or served. */
+  #active = 0;
+  /** The client has half-closed: a cursor that has caught up once is done. */
+  #ending: (() => void) | undefined;
   #over = false;
   #full = false;
   #cancelHeartbeat: () => void = () => {};
@@ -84,7 +101,10 @@ export class FetchSession {
     this.#context = context;
   }
 
-  /** Resolves when the client ends its side; rejects on a broken protocol. */
+  /**
+   * Resolves once the client has half-closed and every cursor has sent what it could read, within its
+   * grant; rejects on a broken protocol.
+   */
   async run(): Promise<void> {
     const stopDrain = this.#context.appender.onDrain(this.#stream.context, (graceMs) => {
       this.#stream.write({ ...blank, drain: { graceMs, reason: "the server is stopping" } });
@@ -94,10 +114,10 @@ export class FetchSession {
       this.#heartbeat();
       for (;;) {
         const request = this.#stream.tryRead() ?? (await this.#stream.read());
-        if (request === undefined) return;
+        if (request === undefined) return await this.#finish();
         if (request.open !== undefined) throw violation("a second open");
         await this.#apply(request);
-        // Who does not take errors gives no more cursors.
+        // Take no more cursors from a client that does not take the errors of those it gave.
         if (this.#full) await this.#stream.drained();
         this.#full = false;
       }
@@ -105,7 +125,7 @@ export class FetchSession {
       this.#over = true;
       this.#cancelHeartbeat();
       stopDrain();
-      for (const cursor of this.#cursors.values()) cursor.stopWaiting?.();
+      for (const cursor of this.#cursors.values()) this.#move(cursor, removed);
     }
   }
 
@@ -142,7 +162,7 @@ export class FetchSession {
     for (const wanted of request.add) {
       const turn = this.#context.turns.take();
       if (turn !== undefined) await turn;
-      // Whoever has gone meanwhile needs no more.
+      // The client may have gone while this cursor waited for its turn.
       if (this.#stream.context.signal.aborted) return;
       this.#add(wanted);
     }
@@ -150,7 +170,7 @@ export class FetchSession {
       const cursor = this.#cursors.get(grant.cursorId);
       if (cursor === undefined) continue;
       cursor.grantBytes = Math.min(cursor.grantBytes + grant.bytes, Number.MAX_SAFE_INTEGER);
-      this.#enqueue(cursor);
+      this.#wake(cursor);
     }
   }
 
@@ -168,10 +188,7 @@ export class FetchSession {
         offset: wanted.offset,
         grantBytes: wanted.grantBytes,
         toldHighWatermark: -1,
-        stopWaiting: undefined,
-        queued: false,
-        serving: false,
-        again: false,
+        state: removed,
       };
       this.#cursors.set(cursor.id, cursor);
       this.#enqueue(cursor);
@@ -182,7 +199,7 @@ export class FetchSession {
 
   #drop(id: number): void {
     const cursor = this.#cursors.get(id);
-    cursor?.stopWaiting?.();
+    if (cursor !== undefined) this.#move(cursor, removed);
     this.#cursors.delete(id);
   }
 
@@ -199,35 +216,54 @@ export class FetchSession {
     this.#full ||= !more;
   }
 
+  /** Changes a cursor's state, and ends the stream with the last active one after a half-close. */
+  #move(cursor: Cursor, state: CursorState): void {
+    if (cursor.state.kind === "waiting") cursor.state.stop();
+    this.#active += Number(isActive(state)) - Number(isActive(cursor.state));
+    cursor.state = state;
+    if (this.#active === 0) this.#ending?.();
+  }
+
+  /** Something came that the cursor may send, or may be allowed to send. */
+  #wake(cursor: Cursor): void {
+    if (cursor.state.kind === "serving") this.#move(cursor, servingWoken);
+    else if (cursor.state.kind === "waiting" && this.#ending === undefined) this.#enqueue(cursor);
+  }
+
   #enqueue(cursor: Cursor): void {
-    cursor.stopWaiting?.();
-    cursor.stopWaiting = undefined;
-    cursor.again = cursor.serving;
-    if (cursor.serving || cursor.queued || this.#cursors.get(cursor.id) !== cursor) return;
-    cursor.queued = true;
+    this.#move(cursor, queued);
     this.#ready.push(cursor);
     if (this.#pumps >= pumpsMax) return;
     this.#pumps += 1;
     this.#context.appender.clock.defer(() => void this.#pump());
   }
 
-  /** Serves ready cursors in turn: while one message is sent, the next cursor's is read. A cursor is in one pump at
-   * most, so its batches stay in order. Never rejects. */
+  /** Serves what is left after a half-close; ends at once for a client that is gone. */
+  async #finish(): Promise<void> {
+    if (this.#active === 0) return;
+    const { signal } = this.#stream.context;
+    await new Promise<void>((resolve) => {
+      this.#ending = resolve;
+      if (signal.aborted) resolve();
+      else signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+  }
+
+  /**
+   * Serves ready cursors in turn: while one message is sent, the next cursor's is read. Never rejects.
+   */
   async #pump(): Promise<void> {
     for (;;) {
       const cursor = this.#over ? undefined : this.#ready.shift();
       if (cursor === undefined) break;
-      cursor.queued = false;
-      if (this.#cursors.get(cursor.id) !== cursor) continue;
-      cursor.serving = true;
+      if (cursor.state.kind !== "queued") continue;
+      this.#move(cursor, serving);
       let more = true;
       try {
         more = await this.#serve(cursor);
       } catch (thrown) {
         this.#fail(cursor.id, MillraceError.from(thrown), cursor.replica);
       }
-      cursor.serving = false;
-      if (cursor.again) this.#enqueue(cursor);
       if (!more) await this.#stream.drained();
     }
     this.#pumps -= 1;
@@ -244,13 +280,13 @@ export class FetchSession {
       result =
         log.tryReadTail(cursor.offset, bytes, "high_watermark") ??
         (await log.read(cursor.offset, bytes, "high_watermark"));
-      if (this.#over || this.#cursors.get(cursor.id) !== cursor) return true;
+      if (cursor.state.kind === "removed") return true;
       replica.requireLeader(cursor.leaderEpoch);
     } else if (cursor.toldHighWatermark < 0) {
       // Out of range is told even where nothing is granted yet.
       log.tryReadTail(cursor.offset, bytes, "high_watermark");
     }
-    if (result === undefined || result.bytes === 0) return this.#park(cursor);
+    if (result === undefined || result.bytes === 0) return this.#caughtUp(cursor);
     cursor.offset = result.nextOffset;
     cursor.grantBytes = Math.max(0, cursor.grantBytes - result.bytes);
     cursor.toldHighWatermark = result.highWatermark;
@@ -269,15 +305,27 @@ export class FetchSession {
     return more;
   }
 
-  /** Nothing to send now: wait for progress (or for a grant), and tell a high watermark that moved. */
-  #park(cursor: Cursor): boolean {
+  /**
+   * Nothing to send now: wait for progress (or for a grant), and tell a high watermark that moved.
+   * False when the write queue is full.
+   */
+  #caughtUp(cursor: Cursor): boolean {
     const { log } = cursor.replica;
-    if (cursor.offset < log.highWatermark && cursor.grantBytes > 0) {
+    const readable = cursor.offset < log.highWatermark && cursor.grantBytes > 0;
+    if (readable || cursor.state === servingWoken) {
       this.#enqueue(cursor);
       return true;
     }
-    cursor.stopWaiting = cursor.replica.onceProgress(() => this.#enqueue(cursor));
-    if (cursor.toldHighWatermark === log.highWatermark) return true;
+    const more = cursor.toldHighWatermark === log.highWatermark || this.#tellProgress(cursor);
+    this.#move(cursor, {
+      kind: "waiting",
+      stop: cursor.replica.onceProgress(() => this.#wake(cursor)),
+    });
+    return more;
+  }
+
+  #tellProgress(cursor: Cursor): boolean {
+    const { log } = cursor.replica;
     cursor.toldHighWatermark = log.highWatermark;
     return this.#stream.write({
       ...blank,

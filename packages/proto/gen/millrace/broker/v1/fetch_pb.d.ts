@@ -533,6 +533,10 @@ export declare const FetchService: GenService<{
    * Messages without batches tell of a moved high watermark or are heartbeats, at a jittered interval
    * that `opened` states; a client that hears nothing for three of them may take the server for dead.
    *
+   * Half-closing asks for what is there: after it, the server sends what each cursor can read within its
+   * grant, up to the high watermark that the cursor meets first, and then ends the stream with OK. It
+   * does not wait for new records. A client that wants to go on reading keeps its side open.
+   *
    * @generated from rpc millrace.broker.v1.FetchService.Fetch
    */
   fetch: {

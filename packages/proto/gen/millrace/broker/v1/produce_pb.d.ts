@@ -412,6 +412,9 @@ export declare const ProduceService: GenService<{
    * Flow control: the client keeps the sum of body bytes of unanswered requests within the window that
    * `opened` states. Each result gives its bytes back. One request may exceed an empty window.
    *
+   * Half-closing says that no more requests come: the server answers those that it has, and then ends
+   * the stream with OK.
+   *
    * @generated from rpc millrace.broker.v1.ProduceService.Produce
    */
   produce: {
