@@ -18,12 +18,12 @@ import { reserveFileBytesMax } from "../../packages/log/src/disk-space.ts";
 import { batchesKept } from "../../packages/log/src/producers.ts";
 import { inflatedBytesMax } from "../../packages/log/src/reader.ts";
 import { operationsMax, requestBytesMax } from "../../packages/metadata/src/limits.ts";
-import { ELEMENTS_MAX } from "../../packages/record/src/hot-common.ts";
 import { inflationsMax } from "../../packages/record/src/node/compressor.ts";
+import { ELEMENTS_MAX } from "../../packages/record/src/wire/common.ts";
 import { readAheadMessages, writeQueueBytesMax } from "../../packages/rpc/src/grpc/duplex.ts";
 import {
   abandonedMax,
-  cutsMax,
+  evictionsMax,
   overrunsMax,
   pressedWindowBytes,
 } from "../../packages/rpc/src/grpc/server/admission/admission.ts";
@@ -31,7 +31,7 @@ import {
   beginBytes,
   endTimeoutMs,
 } from "../../packages/rpc/src/grpc/server/admission/admitted-stream.ts";
-import { passedPerTurn } from "../../packages/rpc/src/grpc/server/gate.ts";
+import { startedPerTurn } from "../../packages/rpc/src/grpc/server/connection-listener.ts";
 import { readQueueBytesMax } from "../../packages/rpc/src/grpc/server/http2/duplex.ts";
 import {
   connectionWindowBytes,
@@ -121,11 +121,11 @@ const fixed = new Map<string, number>([
   ...prefixed("", { errorTextBytesMax, inflatedBytesMax, BODY_BYTES_MAX, HEADER_NAME_BYTES_MAX }),
   ...prefixed("", {
     abandonedMax,
-    cutsMax,
+    evictionsMax,
     overrunsMax,
     resetBurst,
     resetRate,
-    passedPerTurn,
+    startedPerTurn,
     addedPerTurn,
   }),
   ...prefixed("", {

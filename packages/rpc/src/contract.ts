@@ -12,10 +12,10 @@ import {
   WatchMetadataRequestSchema,
   WatchMetadataResponseSchema,
 } from "@millrace/proto/broker";
-import type { HotProduceRequest, HotProduceResponse } from "@millrace/record";
+import type { WireProduceRequest, WireProduceResponse } from "@millrace/record";
 import { produceRequestCodec, produceResponseCodec } from "@millrace/record";
 import type { BidiHandler, Channel, Dialer, Listener, RpcServer } from "./api.ts";
-import { bindService, hotMethodOf, methodOf } from "./method.ts";
+import { bindService, methodOf, wireMethodOf } from "./method.ts";
 
 /** A carrier to test. */
 export interface Carrier {
@@ -28,15 +28,18 @@ export interface Carrier {
   sleep(ms: number): Promise<void>;
 }
 
-const produce = hotMethodOf<HotProduceRequest, HotProduceResponse>(ProduceService.method.produce, {
-  input: produceRequestCodec,
-  output: produceResponseCodec,
-});
+const produce = wireMethodOf<WireProduceRequest, WireProduceResponse>(
+  ProduceService.method.produce,
+  {
+    input: produceRequestCodec,
+    output: produceResponseCodec,
+  },
+);
 const served = { ...produce, inputBytesMax: 16 * 1024 * 1024 };
 const getMetadata = methodOf(MetadataService.method.getMetadata);
 const watchMetadata = methodOf(MetadataService.method.watchMetadata);
 
-const request = (requestId: number, bytes = 10): HotProduceRequest => ({
+const request = (requestId: number, bytes = 10): WireProduceRequest => ({
   open: undefined,
   requestId,
   topicId: new Uint8Array(0),
@@ -48,7 +51,7 @@ const request = (requestId: number, bytes = 10): HotProduceRequest => ({
   orderEpoch: 0,
 });
 
-const response = (requestId: number, windowBytes = 0): HotProduceResponse => ({
+const response = (requestId: number, windowBytes = 0): WireProduceResponse => ({
   opened: undefined,
   drain: undefined,
   results: [
@@ -65,7 +68,7 @@ const response = (requestId: number, windowBytes = 0): HotProduceResponse => ({
   ],
 });
 
-type Produce = BidiHandler<HotProduceRequest, HotProduceResponse>;
+type Produce = BidiHandler<WireProduceRequest, WireProduceResponse>;
 
 const echo: Produce = async (stream) => {
   for (let message = await stream.read(); message !== undefined; message = await stream.read()) {

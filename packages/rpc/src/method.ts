@@ -73,7 +73,7 @@ export const methodOf = <M extends DescMethod>(desc: M): Method<InputOf<M>, Outp
 });
 
 /** A method with hand-written codecs, and so with other message types. */
-export const hotMethodOf = <I, O>(
+export const wireMethodOf = <I, O>(
   desc: DescMethod,
   codecs: Codecs<I, O>,
   bounds: Pick<Method<I, O>, "inputBytesMax"> = {},

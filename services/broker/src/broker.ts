@@ -5,22 +5,22 @@ import { FetchService, LogService, MetadataService, ProduceService } from "@mill
 import {
   fetchRequestCodec,
   fetchResponseCodec,
-  type HotFetchRequest,
-  type HotFetchResponse,
-  type HotProduceRequest,
-  type HotProduceResponse,
   produceRequestCodec,
   produceResponseCodec,
+  type WireFetchRequest,
+  type WireFetchResponse,
+  type WireProduceRequest,
+  type WireProduceResponse,
 } from "@millrace/record";
 import {
   type BidiHandler,
   bindService,
-  hotMethodOf,
   methodOf,
   type ServiceBinding,
+  wireMethodOf,
 } from "@millrace/rpc";
 import { addedPerTurn, type FetchContext, FetchSession } from "./fetch/session.ts";
-import { Turns } from "./fetch/turn-limiter.ts";
+import { TurnLimiter } from "./fetch/turn-limiter.ts";
 import { limits } from "./limits.ts";
 import { LogServiceHandlers } from "./log-service.ts";
 import { MetadataHandlers } from "./metadata/service.ts";
@@ -42,7 +42,7 @@ export interface BrokerOptions {
   readonly deletionDone?: DeletionDone;
 }
 
-const hotProduce = hotMethodOf<HotProduceRequest, HotProduceResponse>(
+const produceMethod = wireMethodOf<WireProduceRequest, WireProduceResponse>(
   ProduceService.method.produce,
   { input: produceRequestCodec, output: produceResponseCodec },
   { inputBytesMax: limits.requestBytesMax },
@@ -51,13 +51,13 @@ const produceOnceMethod = {
   ...methodOf(ProduceService.method.produceOnce),
   inputBytesMax: limits.requestBytesMax,
 };
-const hotFetch = hotMethodOf<HotFetchRequest, HotFetchResponse>(FetchService.method.fetch, {
+const fetchMethod = wireMethodOf<WireFetchRequest, WireFetchResponse>(FetchService.method.fetch, {
   input: fetchRequestCodec,
   output: fetchResponseCodec,
 });
 
-type Produce = { produce: BidiHandler<HotProduceRequest, HotProduceResponse> };
-type Fetch = { fetch: BidiHandler<HotFetchRequest, HotFetchResponse> };
+type Produce = { produce: BidiHandler<WireProduceRequest, WireProduceResponse> };
+type Fetch = { fetch: BidiHandler<WireFetchRequest, WireFetchResponse> };
 
 export class Broker {
   readonly replicas: ReplicaManager;
@@ -78,8 +78,8 @@ export class Broker {
     this.replicas = replicas;
     this.#appender = new Appender({ clock, compressor, logs, replicas, metrics, identity });
     const appender = this.#appender;
-    const turns = new Turns(addedPerTurn, (run) => clock.defer(run));
-    this.#fetch = { replicas, appender, random, compressor, metrics, turns };
+    const turnLimiter = new TurnLimiter(addedPerTurn, (run) => clock.defer(run));
+    this.#fetch = { replicas, appender, random, compressor, metrics, turnLimiter };
     this.#log = new LogServiceHandlers(replicas);
     this.#metadata = new MetadataHandlers(view);
   }
@@ -111,7 +111,7 @@ export class Broker {
           produce: (stream) => new ProduceSession(stream, this.#appender).run(),
           produceOnce: (request) => produceOnce(this.#appender, request),
         },
-        { produce: hotProduce as never, produceOnce: produceOnceMethod as never },
+        { produce: produceMethod as never, produceOnce: produceOnceMethod as never },
       ),
       bindService<typeof FetchService, Fetch>(
         FetchService,
@@ -119,7 +119,7 @@ export class Broker {
           fetch: (stream) => new FetchSession(stream, this.#fetch).run(),
           fetchOnce: (request, context) => fetchOnce(this.#fetch, request, context),
         },
-        { fetch: hotFetch as never },
+        { fetch: fetchMethod as never },
       ),
       bindService(LogService, {
         listOffsets: (request) => log.listOffsets(request),

@@ -40,7 +40,7 @@ export const produceOnce = async (
   if (!knownAcks.has(acks))
     throw invalid(`acks ${request.acks} is unknown: use all, leader or none`);
   const { body, bodyCrc } = batchOf(request, appender.clock.wallMs());
-  await appender.admission();
+  await appender.waitForCapacity();
   const { topicId, topic, partition, leaderEpoch } = request;
   const target = { topicId, topic, partition, leaderEpoch, bodyCrc };
   const outcome = await new Promise<Parameters<Parameters<Appender["append"]>[3]>[0]>((resolve) => {

@@ -5,7 +5,7 @@ import type { ServerStream } from "@millrace/rpc";
 import { limits } from "./limits.ts";
 
 /** Reads the opening message. Throws STREAM_PROTOCOL_VIOLATION on silence and on an early end. */
-export const readOpening = async <In, Out>(
+export const readHandshake = async <In, Out>(
   stream: ServerStream<In, Out>,
   clock: Clock,
 ): Promise<In> => {

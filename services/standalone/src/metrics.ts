@@ -211,8 +211,8 @@ const listenerMetrics = (metrics: Metrics): ((listener: string) => ListenerMetri
   const connectionsMax = gauge("connections_limit_count", "Bound of open connections.");
   const streams = gauge("streams_count", "Open calls of all connections.");
   const streamsMax = gauge("streams_limit_count", "Bound of open calls.");
-  const held = gauge("held_bytes", "Bytes received and not read, or written and not sent.");
-  const heldMax = gauge("held_limit_bytes", "Bound of the bytes held.");
+  const buffered = gauge("buffered_bytes", "Bytes received and not read, or written and not sent.");
+  const bufferedMax = gauge("buffered_limit_bytes", "Bound of the buffered bytes.");
   const delayMax = gauge(
     "event_loop_delay_limit_seconds",
     "Delay of the event loop beyond which nothing new is let in.",
@@ -223,7 +223,7 @@ const listenerMetrics = (metrics: Metrics): ((listener: string) => ListenerMetri
   );
   const pressed = gauge(
     "pressure_count",
-    "1 while stream windows are small because half of the byte budget is held.",
+    "1 while stream windows are small because half of the byte budget is used.",
   );
   const refused = metrics.counter({
     name: "millrace_rpc_refused_total",
@@ -237,10 +237,10 @@ const listenerMetrics = (metrics: Metrics): ((listener: string) => ListenerMetri
         const now = gauges();
         connections.set(now.connections, { listener });
         streams.set(now.streams, { listener });
-        held.set(now.heldBytes, { listener });
+        buffered.set(now.bufferedBytes, { listener });
         connectionsMax.set(now.limits.connectionsMax, { listener });
         streamsMax.set(now.limits.streamsMax, { listener });
-        heldMax.set(now.limits.heldBytesMax, { listener });
+        bufferedMax.set(now.limits.bufferedBytesMax, { listener });
         delayMax.set(now.limits.eventLoopDelayMaxMs / 1000, { listener });
         delay.set(now.eventLoopDelayMs / 1000, { listener });
         pressed.set(now.underPressure ? 1 : 0, { listener });

@@ -1,18 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
-import type { HotFetchRequest, HotFetchResponse } from "@millrace/record";
+import type { WireFetchRequest, WireFetchResponse } from "@millrace/record";
 import { addedPerTurn, FetchSession } from "./session.ts";
-import { Turns } from "./turn-limiter.ts";
+import { TurnLimiter } from "./turn-limiter.ts";
 
 const clock = nodeClock();
 const noBytes = new Uint8Array(0);
-const nothing: HotFetchRequest = { open: undefined, remove: [], add: [], grants: [] };
+const nothing: WireFetchRequest = { open: undefined, remove: [], add: [], grants: [] };
 const endOffset = 20;
 
 /** A stream whose client sends `requests`, a turn apart, and half-closes after `enough` batches. */
-const streamOf = (requests: HotFetchRequest[], enough: number) => {
-  const responses: HotFetchResponse[] = [];
+const streamOf = (requests: WireFetchRequest[], enough: number) => {
+  const responses: WireFetchResponse[] = [];
   const done = Promise.withResolvers<void>();
   const stream = {
     context: { signal: new AbortController().signal },
@@ -23,7 +23,7 @@ const streamOf = (requests: HotFetchRequest[], enough: number) => {
       if (next === undefined && enough > 0) await done.promise;
       return next;
     },
-    write: (response: HotFetchResponse) => {
+    write: (response: WireFetchResponse) => {
       responses.push(response);
       if (responses.filter(({ batches }) => batches.length > 0).length >= enough) done.resolve();
       return true;
@@ -61,7 +61,7 @@ const contextOf = (replica: unknown) => ({
   },
   random: nodeRandom(),
   compressor: undefined,
-  turns: new Turns(addedPerTurn, (run) => clock.defer(run)),
+  turnLimiter: new TurnLimiter(addedPerTurn, (run) => clock.defer(run)),
   metrics: { onFetch: () => {}, onError: () => {} },
 });
 
@@ -71,7 +71,7 @@ const cursorAt = (cursorId: number, offset: number, grantBytes: number) => ({
   ...{ leaderEpoch: undefined, lastFetchedEpoch: undefined },
 });
 
-const endsOf = (responses: readonly HotFetchResponse[], cursorId = 1) =>
+const endsOf = (responses: readonly WireFetchResponse[], cursorId = 1) =>
   responses.flatMap((response) =>
     response.batches.length > 0 && response.cursorId === cursorId ? [response.nextOffset] : [],
   );
@@ -128,7 +128,7 @@ test("after a half-close, new records do not keep the stream open", async () => 
   const add = [cursorAt(1, 0, 1_000_000), cursorAt(2, 0, 1_000_000)];
   const { stream, responses } = streamOf([{ ...nothing, open, add }], 0);
   const write = stream.write;
-  stream.write = (response: HotFetchResponse) => {
+  stream.write = (response: WireFetchResponse) => {
     // The log grows whenever a cursor has caught up.
     if (response.batches.length === 0 && response.cursorId !== undefined) {
       end += 1;

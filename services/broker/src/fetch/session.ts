@@ -2,7 +2,7 @@
 import type { Compressor, Random } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { ReadResult } from "@millrace/log";
-import type { HotFetchCursor, HotFetchRequest, HotFetchResponse } from "@millrace/record";
+import type { WireFetchCursor, WireFetchRequest, WireFetchResponse } from "@millrace/record";
 import type { ServerStream } from "@millrace/rpc";
 import { limits } from "../limits.ts";
 import { checkIsolation } from "../log-service.ts";
@@ -10,12 +10,12 @@ import type { BrokerMetrics } from "../metrics.ts";
 import type { Replica } from "../partitions/replica.ts";
 import type { ReplicaManager } from "../partitions/replica-manager.ts";
 import { type Appender, wirePartitionError } from "../produce/appender.ts";
-import { readOpening } from "../stream-handshake.ts";
-import type { Turns } from "./turn-limiter.ts";
+import { readHandshake } from "../stream-handshake.ts";
+import type { TurnLimiter } from "./turn-limiter.ts";
 
-type FetchStream = ServerStream<HotFetchRequest, HotFetchResponse>;
+type FetchStream = ServerStream<WireFetchRequest, WireFetchResponse>;
 
-const blank: HotFetchResponse = {
+const blank: WireFetchResponse = {
   opened: undefined,
   cursorId: undefined,
   highWatermark: undefined,
@@ -65,7 +65,7 @@ export interface FetchContext {
   readonly compressor: Compressor;
   readonly metrics: BrokerMetrics;
   /** Of `addedPerTurn`. */
-  readonly turns: Turns;
+  readonly turnLimiter: TurnLimiter;
 }
 
 /** Cursors of all streams taken up in one turn of the event loop: the others' turn comes, however many one asks for. */
@@ -130,7 +130,7 @@ export class FetchSession {
   }
 
   async #open(): Promise<void> {
-    const first = await readOpening(this.#stream, this.#context.appender.clock);
+    const first = await readHandshake(this.#stream, this.#context.appender.clock);
     const open = first.open;
     if (open === undefined) throw violation("the first message has no open");
     this.#context.appender.checkClient(open.clientId, open.clusterId);
@@ -157,10 +157,10 @@ export class FetchSession {
     });
   }
 
-  async #apply(request: HotFetchRequest): Promise<void> {
+  async #apply(request: WireFetchRequest): Promise<void> {
     for (const id of request.remove) this.#drop(id);
     for (const wanted of request.add) {
-      const turn = this.#context.turns.take();
+      const turn = this.#context.turnLimiter.take();
       if (turn !== undefined) await turn;
       // The client may have gone while this cursor waited for its turn.
       if (this.#stream.context.signal.aborted) return;
@@ -174,7 +174,7 @@ export class FetchSession {
     }
   }
 
-  #add(wanted: HotFetchCursor): void {
+  #add(wanted: WireFetchCursor): void {
     if (this.#cursors.has(wanted.cursorId)) throw violation(`cursor ${wanted.cursorId} is in use`);
     if (this.#cursors.size >= limits.cursorsMax)
       throw violation(`more than ${limits.cursorsMax} cursors`);

@@ -1,19 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { Turns } from "./turn-limiter.ts";
+import { TurnLimiter } from "./turn-limiter.ts";
 
 test("no turn has more than its share, and all get theirs in order", async () => {
   const asked = fc.array(fc.nat(7), { maxLength: 20 });
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 1, max: 5 }), asked, async (perTurn, perRound) => {
       const deferred: (() => void)[] = [];
-      const turns = new Turns(perTurn, (run) => void deferred.push(run));
+      const turnLimiter = new TurnLimiter(perTurn, (run) => void deferred.push(run));
       const done: number[] = [];
       let next = 0;
       let thisTurn = 0;
       const work = async (id: number): Promise<void> => {
-        const turn = turns.take();
+        const turn = turnLimiter.take();
         if (turn !== undefined) await turn;
         done.push(id);
         thisTurn += 1;

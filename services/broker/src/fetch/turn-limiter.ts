@@ -1,7 +1,7 @@
 /** Work of many streams that no turn of the event loop should hold too much of. */
 
 /** Gives out so many pieces of work per turn, over all who ask, in the order in which they asked. */
-export class Turns {
+export class TurnLimiter {
   readonly #perTurn: number;
   readonly #defer: (run: () => void) => void;
   #left: number;

@@ -3,7 +3,7 @@ import type { Clock, Compressor } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { AppendBatch, LogManager } from "@millrace/log";
 import { Acks, Guarantee } from "@millrace/proto/common";
-import { type HotPartitionError, validateBatch } from "@millrace/record";
+import { validateBatch, type WirePartitionError } from "@millrace/record";
 import type { CallContext } from "@millrace/rpc";
 import { limits } from "../limits.ts";
 import type { BrokerMetrics } from "../metrics.ts";
@@ -48,7 +48,7 @@ export interface AppenderContext {
 }
 
 /** In-band form of an error. */
-export const wirePartitionError = (error: MillraceError): HotPartitionError => ({
+export const wirePartitionError = (error: MillraceError): WirePartitionError => ({
   code: error.code,
   message: error.message,
   leaderHint:
@@ -105,7 +105,7 @@ export class Appender {
   }
 
   /** Back-pressure: resolves at once unless the log is over its bound. */
-  admission(): Promise<void> | undefined {
+  waitForCapacity(): Promise<void> | undefined {
     const { pendingBytes, pendingBytesMax } = this.#context.logs.gauges();
     const over = pendingBytes + this.#validatingBytes > pendingBytesMax * 0.75;
     return over ? this.#context.logs.belowPendingBound() : undefined;

@@ -2,15 +2,15 @@
 
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { Acks, Guarantee } from "@millrace/proto/common";
-import type { HotProduceRequest, HotProduceResponse, HotProduceResult } from "@millrace/record";
+import type { WireProduceRequest, WireProduceResponse, WireProduceResult } from "@millrace/record";
 import type { ServerStream } from "@millrace/rpc";
 import { limits } from "../limits.ts";
-import { readOpening } from "../stream-handshake.ts";
+import { readHandshake } from "../stream-handshake.ts";
 import { type Appender, type AppendOrder, wirePartitionError } from "./appender.ts";
 
-type ProduceStream = ServerStream<HotProduceRequest, HotProduceResponse>;
+type ProduceStream = ServerStream<WireProduceRequest, WireProduceResponse>;
 
-const empty: HotProduceResponse = { opened: undefined, results: [], drain: undefined };
+const empty: WireProduceResponse = { opened: undefined, results: [], drain: undefined };
 
 const violation = (what: string): MillraceError =>
   MillraceError.refusal(ErrorCode.STREAM_PROTOCOL_VIOLATION, `${what}: see ProduceService.Produce`);
@@ -25,7 +25,7 @@ export class ProduceSession {
   #windowBytes: number = limits.produceWindowBytesMax;
   #inFlightBytes = 0;
   #inFlight = 0;
-  #results: HotProduceResult[] = [];
+  #results: WireProduceResult[] = [];
   #flushing = false;
   #full = false;
   #idle: (() => void) | undefined;
@@ -47,7 +47,7 @@ export class ProduceSession {
         const request = this.#stream.tryRead() ?? (await this.#stream.read());
         if (request === undefined) break;
         this.#accept(request);
-        await this.#appender.admission();
+        await this.#appender.waitForCapacity();
         // Who does not take answers gives no more work.
         if (this.#full) await this.#stream.drained();
         this.#full = false;
@@ -64,7 +64,7 @@ export class ProduceSession {
   }
 
   async #open(): Promise<void> {
-    const first = await readOpening(this.#stream, this.#appender.clock);
+    const first = await readHandshake(this.#stream, this.#appender.clock);
     const open = first.open;
     if (open === undefined) throw violation("the first message has no open");
     if (first.body !== undefined) throw violation("the first message carries a batch");
@@ -89,7 +89,7 @@ export class ProduceSession {
     this.#stream.write({ ...empty, opened });
   }
 
-  #accept(request: HotProduceRequest): void {
+  #accept(request: WireProduceRequest): void {
     if (request.open !== undefined) throw violation("a second open");
     if (request.body === undefined) throw violation(`request ${request.requestId} has no batch`);
     const bytes = request.body.length;
@@ -121,7 +121,7 @@ export class ProduceSession {
     });
   }
 
-  #order(request: HotProduceRequest): AppendOrder {
+  #order(request: WireProduceRequest): AppendOrder {
     const { orderEpoch, partition, topic, topicId } = request;
     const failed = this.#failedEpochs;
     // Names are only made where something failed.
@@ -144,7 +144,7 @@ export class ProduceSession {
   }
 
   /** Results of one commit go out in one message, within the same turn of the event loop: HTTP/2 writes at its end. */
-  #answer(result: HotProduceResult): void {
+  #answer(result: WireProduceResult): void {
     this.#results.push(result);
     if (this.#flushing) return;
     this.#flushing = true;

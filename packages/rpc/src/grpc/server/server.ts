@@ -33,7 +33,7 @@ import {
   type AdmissionObserver,
   transportLimits,
 } from "./admission/limits.ts";
-import { Gate, type GuardedCall } from "./gate.ts";
+import { ConnectionListener, type PendingCall } from "./connection-listener.ts";
 import { Http2Duplex } from "./http2/duplex.ts";
 import { streamContext } from "./http2/stream-context.ts";
 import { type CallObserver, noObserver, observed } from "./observer.ts";
@@ -67,7 +67,7 @@ class GrpcServer implements RpcServer {
   readonly #admission: Admission;
   readonly #shapes = new Map<string, CallShape>();
   readonly #streams = new Map<string, BidiBinding>();
-  #gate: Gate | undefined;
+  #listener: ConnectionListener | undefined;
   #open = 0;
   #idle: (() => void) | undefined;
   endpoint = "";
@@ -94,7 +94,7 @@ class GrpcServer implements RpcServer {
     const { controlMessageBytesMax, streamsPerConnectionMax } = this.#admission.limits;
     if (!setSessionOptions(this.#server, streamsPerConnectionMax))
       throw new InvariantError("grpc-js hides its settings");
-    const gate = new Gate(this.#server, {
+    const listener = new ConnectionListener(this.#server, {
       admission: this.#admission,
       // What is not served is refused by gRPC itself.
       shapeOf: (path) =>
@@ -102,15 +102,15 @@ class GrpcServer implements RpcServer {
       onConnections: (open) => this.#options.onConnections?.(open),
       serve: (path, stream, headers, call) => this.#serve(path, stream, headers, call),
     });
-    this.#gate = gate;
+    this.#listener = listener;
     const colon = endpoint.lastIndexOf(":");
     const host = endpoint.slice(0, colon);
     try {
       const bare = host.replace(/^\[|\]$/g, "");
-      const port = await gate.listen(bare, Number(endpoint.slice(colon + 1)));
+      const port = await listener.listen(bare, Number(endpoint.slice(colon + 1)));
       this.endpoint = `${host}:${port}`;
     } catch (thrown) {
-      gate.close();
+      listener.close();
       throw listenError(endpoint, thrown);
     }
     this.#options.onAdmission?.(() => this.#admission.gauges());
@@ -118,7 +118,7 @@ class GrpcServer implements RpcServer {
 
   async shutdown(graceMs: number): Promise<void> {
     this.#draining.abort();
-    this.#gate?.drain(drainingError());
+    this.#listener?.drain(drainingError());
     const endMs = performance.now() + graceMs;
     if (this.#open > 0) {
       await new Promise<void>((resolve) => {
@@ -134,13 +134,13 @@ class GrpcServer implements RpcServer {
       const timer = setTimeout(resolve, Math.max(0, endMs - performance.now()));
       // gRPC's own callback does not wait for connections that it has not accepted itself.
       this.#server.tryShutdown(() => {});
-      void this.#gate?.idle().then(() => {
+      void this.#listener?.idle().then(() => {
         clearTimeout(timer);
         resolve();
       });
     });
     this.#server.forceShutdown();
-    this.#gate?.close();
+    this.#listener?.close();
   }
 
   #add(service: ServiceBinding): void {
@@ -190,24 +190,24 @@ class GrpcServer implements RpcServer {
   ): Promise<void> {
     const { method } = binding;
     const ended = observed(this.#options.observer ?? noObserver, method.path);
-    const guarded = this.#gate?.callOf(call.metadata);
+    const pending = this.#listener?.callOf(call.metadata);
     this.#open += 1;
     try {
       const context = this.#contextOf(call);
       this.#refuseWhenDraining();
-      refuseCut(guarded);
+      refuseCut(pending);
       const request = (method.input as Codec<never>).decode(call.request);
       const reply = await binding.handler(request, context);
       const bytes = asBuffer((method.output as Codec<unknown>).encode(reply));
       // Until the stream closes: a reply that nobody takes counts.
-      guarded?.admitted?.queued(bytes.length);
+      pending?.admitted?.queued(bytes.length);
       done(null, bytes);
       ended(undefined, call.request.length, bytes.length);
     } catch (thrown) {
       done(statusOf(thrown));
       ended(thrown, call.request.length, 0);
     } finally {
-      guarded?.admitted?.finished();
+      pending?.admitted?.finished();
       this.#end();
     }
   }
@@ -218,11 +218,11 @@ class GrpcServer implements RpcServer {
   ): Promise<void> {
     const { method } = binding;
     const ended = observed(this.#options.observer ?? noObserver, method.path);
-    const guarded = this.#gate?.callOf(call.metadata);
+    const pending = this.#listener?.callOf(call.metadata);
     const { input, output } = method as { input: Codec<never>; output: Codec<unknown> };
     const stream = call as unknown as NodeDuplex;
-    const duplex = new GrpcDuplex(stream, input, output, guarded?.admitted);
-    if (guarded !== undefined) guarded.onFail = (error) => duplex.fail(error);
+    const duplex = new GrpcDuplex(stream, input, output, pending?.admitted);
+    if (pending !== undefined) pending.onFail = (error) => duplex.fail(error);
     this.#open += 1;
     let failure: unknown;
     try {
@@ -230,7 +230,7 @@ class GrpcServer implements RpcServer {
       const onAbort = (): void => duplex.fail(MillraceError.from(context.signal.reason));
       context.signal.addEventListener("abort", onAbort, { once: true });
       this.#refuseWhenDraining();
-      refuseCut(guarded);
+      refuseCut(pending);
       const request = input.decode(call.request);
       const writer: unknown = Object.assign(duplex, { context });
       await binding.handler(request, writer as ServerStream<never, never>);
@@ -241,7 +241,7 @@ class GrpcServer implements RpcServer {
       // Nobody takes the status of a call that its client has left, and a connection may leave with a hundred.
       if (!call.cancelled) call.emit("error", statusOf(thrown));
     } finally {
-      guarded?.admitted?.finished();
+      pending?.admitted?.finished();
       ended(failure, call.request.length, duplex.bytesWritten);
       this.#end();
     }
@@ -252,12 +252,12 @@ class GrpcServer implements RpcServer {
     path: string,
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
-    guarded: GuardedCall,
+    pending: PendingCall,
   ): boolean {
     const binding = this.#streams.get(path);
     if (binding === undefined) return false;
     if (!String(headers["content-type"]).startsWith("application/grpc")) return false;
-    void this.#bidi(binding, stream, headers, guarded);
+    void this.#bidi(binding, stream, headers, pending);
     return true;
   }
 
@@ -265,13 +265,13 @@ class GrpcServer implements RpcServer {
     binding: BidiBinding,
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
-    guarded: GuardedCall,
+    pending: PendingCall,
   ): Promise<void> {
     const { method } = binding;
     const ended = observed(this.#options.observer ?? noObserver, method.path);
     const { input, output } = method as { input: Codec<unknown>; output: Codec<unknown> };
-    const duplex = new Http2Duplex(stream, input, output, guarded.admitted);
-    guarded.onFail = (error) => duplex.fail(error);
+    const duplex = new Http2Duplex(stream, input, output, pending.admitted);
+    pending.onFail = (error) => duplex.fail(error);
     this.#open += 1;
     let failure: unknown;
     const { context, done } = streamContext(stream, headers, this.#draining.signal, (error) => {
@@ -281,7 +281,7 @@ class GrpcServer implements RpcServer {
     });
     try {
       this.#refuseWhenDraining();
-      refuseCut(guarded);
+      refuseCut(pending);
       const call: unknown = Object.assign(duplex, { context });
       await binding.handler(call as ServerStream<never, never>);
     } catch (thrown) {
@@ -291,7 +291,7 @@ class GrpcServer implements RpcServer {
       duplex.finish(failure);
       // What the client still sends is of no interest; without a reader its window would fill.
       stream.resume();
-      guarded.admitted?.finished();
+      pending.admitted?.finished();
       ended(failure, duplex.bytesRead, duplex.bytesWritten);
       this.#end();
     }
@@ -331,9 +331,9 @@ class GrpcServer implements RpcServer {
 const drainingError = (): MillraceError =>
   MillraceError.refusal(ErrorCode.SHUTTING_DOWN, "the server is stopping: retry elsewhere");
 
-/** A request that the gate has refused already comes to nothing, even if gRPC has made something of it. */
-const refuseCut = (guarded: GuardedCall | undefined): void => {
-  const failure = guarded?.admitted?.failure;
+/** A request that was refused while gRPC decoded it has no handler. */
+const refuseCut = (pending: PendingCall | undefined): void => {
+  const failure = pending?.admitted?.failure;
   if (failure !== undefined) throw failure;
 };
 

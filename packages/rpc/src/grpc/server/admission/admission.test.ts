@@ -3,16 +3,16 @@ import { test } from "node:test";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import fc from "fast-check";
 import { connectionWindowBytes, firstConnectionWindowBytes } from "../../windows.ts";
-import { Account } from "./account.ts";
 import {
   Admission,
   type AdmittedConnection,
   abandonedMax,
   addressKey,
-  cutsMax,
+  evictionsMax,
   overrunsMax,
 } from "./admission.ts";
 import { AdmittedStream, beginBytes } from "./admitted-stream.ts";
+import { ByteBudget } from "./byte-budget.ts";
 import { MessageFraming } from "./framing.ts";
 import type { AdmissionLimits, LimitName } from "./limits.ts";
 
@@ -76,10 +76,10 @@ const message = (bytes: number): Buffer => {
 };
 
 test("bytes of a connection are its address's and the server's", () => {
-  const all = new Account("held_bytes", 100);
-  const address = new Account("held_bytes_per_address", 80, all);
-  const one = new Account("held_bytes_per_connection", 60, address);
-  const other = new Account("held_bytes_per_connection", 60, address);
+  const all = new ByteBudget("buffered_bytes", 100);
+  const address = new ByteBudget("buffered_bytes_per_address", 80, all);
+  const one = new ByteBudget("buffered_bytes_per_connection", 60, address);
+  const other = new ByteBudget("buffered_bytes_per_connection", 60, address);
   assert.equal(one.add(50), undefined);
   assert.equal(other.add(40), address);
   assert.ok(address.covers(one) && all.covers(other) && !one.covers(other));
@@ -214,9 +214,9 @@ test("a connection whose calls are cut for their bytes again and again is ended"
       assert.equal(call(connection).stream.received(message(100).subarray(0, 10)), false);
     }
   };
-  cut(cutsMax);
+  cut(evictionsMax);
   admission.sweep(5000, 0);
-  cut(cutsMax);
+  cut(evictionsMax);
   assert.equal(handle.closed, undefined, "whole messages hold nothing, and few are cut");
   cut(1);
   assert.equal(handle.closed, "at once");
@@ -224,9 +224,9 @@ test("a connection whose calls are cut for their bytes again and again is ended"
 
 test("the call that holds most is ended when a budget is full", () => {
   const { admission, refused, connect, call } = world({
-    heldBytesMax: 1000,
-    heldBytesPerAddressMax: 800,
-    heldBytesPerConnectionMax: 500,
+    bufferedBytesMax: 1000,
+    bufferedBytesPerAddressMax: 800,
+    bufferedBytesPerConnectionMax: 500,
   });
   const one = connect().connection;
   const small = call(one);
@@ -234,7 +234,7 @@ test("the call that holds most is ended when a budget is full", () => {
   assert.ok(large.stream.received(message(400)));
   small.stream.received(message(100));
   assert.equal(small.stream.received(message(50)), true, "the larger one has to go");
-  assert.equal(large.handle.refused?.facts?.["limit"], "held_bytes_per_connection");
+  assert.equal(large.handle.refused?.facts?.["limit"], "buffered_bytes_per_connection");
   assert.equal(large.stream.received(message(10)), false);
   const other = connect("10.0.0.2");
   const writer = call(other.connection);
@@ -245,8 +245,8 @@ test("the call that holds most is ended when a budget is full", () => {
   small.stream.consumed(150);
   admission.sweep(1000, 0);
   assert.equal(admission.gauges().underPressure, false);
-  assert.equal(admission.gauges().heldBytes, 0);
-  assert.deepEqual(refused, ["held_bytes_per_connection"]);
+  assert.equal(admission.gauges().bufferedBytes, 0);
+  assert.deepEqual(refused, ["buffered_bytes_per_connection"]);
 });
 
 test("what is held is what the open calls hold, whatever happens", () => {
@@ -258,8 +258,8 @@ test("what is held is what the open calls hold, whatever happens", () => {
   fc.assert(
     fc.property(fc.array(action, { maxLength: 200 }), (actions) => {
       const { admission, connect, call } = world({
-        heldBytesMax: 2000,
-        heldBytesPerConnectionMax: 900,
+        bufferedBytesMax: 2000,
+        bufferedBytesPerConnectionMax: 900,
       });
       const connections = [connect().connection, connect("10.0.0.2").connection];
       let open: { stream: AdmittedStream; queued: number[] }[] = [];
@@ -280,8 +280,8 @@ test("what is held is what the open calls hold, whatever happens", () => {
           one.stream.closed();
           open = open.filter((other) => other !== one);
         }
-        const held = open.reduce((sum, { stream }) => sum + stream.held, 0);
-        assert.equal(admission.gauges().heldBytes, held);
+        const held = open.reduce((sum, { stream }) => sum + stream.buffered, 0);
+        assert.equal(admission.gauges().bufferedBytes, held);
         assert.equal(admission.gauges().streams, open.length);
         assert.ok(held <= 2000);
       }

@@ -1,6 +1,7 @@
 /**
- * What a server lets in, and whom it cuts: counts and bytes per connection, per address and in all. Decisions only; the
- * sockets behind the handles are `gate.ts`'s. One `Admission` may serve several listeners that share a budget.
+ * What a server lets in and what it ends: counts and bytes per connection, per address and in all.
+ * Decisions only; the sockets behind the handles belong to `connection-listener.ts`. One `Admission`
+ * may serve several listeners that share a budget.
  */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import {
@@ -8,11 +9,11 @@ import {
   firstConnectionWindowBytes,
   streamWindowBytes,
 } from "../../windows.ts";
-import { Account } from "./account.ts";
 import { AdmittedStream, type CallShape, type StreamHandle } from "./admitted-stream.ts";
+import { ByteBudget } from "./byte-budget.ts";
 import type { AdmissionGauges, AdmissionLimits, AdmissionObserver, LimitName } from "./limits.ts";
 import { admissionDefaults } from "./limits.ts";
-import { Tally } from "./tally.ts";
+import { RateCounter } from "./rate-counter.ts";
 
 /** Window of a stream while half of the byte budget is in use. */
 export const pressedWindowBytes = 64 * 1024;
@@ -30,7 +31,7 @@ const overheadPeriodMs = 5_000;
 export const abandonedMax = admissionDefaults.streamsPerConnectionMax;
 const abandonedPeriodMs = 1_000;
 /** A connection of which so many calls are cut for their bytes, over the same time as its overhead, is ended. */
-export const cutsMax = 16;
+export const evictionsMax = 16;
 
 export interface ConnectionHandle {
   /** Ends the connection: politely (GOAWAY, streams finish), or at once. */
@@ -43,29 +44,29 @@ export interface ConnectionHandle {
 
 class Address {
   readonly key: string;
-  readonly account: Account;
+  readonly budget: ByteBudget;
   connections = 0;
   streams = 0;
   tokens: number;
   filledMs: number;
 
-  constructor(key: string, account: Account, tokens: number, nowMs: number) {
+  constructor(key: string, budget: ByteBudget, tokens: number, nowMs: number) {
     this.key = key;
-    this.account = account;
+    this.budget = budget;
     this.tokens = tokens;
     this.filledMs = nowMs;
   }
 }
 
-const cutsForBytes = new Set<LimitName>([
-  "held_bytes_per_connection",
+const evictionLimits = new Set<LimitName>([
+  "buffered_bytes_per_connection",
   "begun_bytes_per_connection",
 ]);
 
 /** One connection. */
 export class AdmittedConnection {
   readonly admission: Admission;
-  readonly account: Account;
+  readonly budget: ByteBudget;
   readonly address: Address;
   readonly handle: ConnectionHandle;
   readonly streams = new Set<AdmittedStream>();
@@ -82,9 +83,9 @@ export class AdmittedConnection {
   /** Bytes of messages that handlers took, counted until the window is as large as it gets. */
   #takenBytes = 0;
   #idleSinceMs: number;
-  readonly #controlFrames: Tally;
-  readonly #abandoned: Tally;
-  readonly #cuts: Tally;
+  readonly #controlFrames: RateCounter;
+  readonly #abandoned: RateCounter;
+  readonly #evictions: RateCounter;
   #measured = { atMs: 0, overhead: 0 };
 
   constructor(admission: Admission, address: Address, handle: ConnectionHandle) {
@@ -92,16 +93,16 @@ export class AdmittedConnection {
     this.address = address;
     this.handle = handle;
     const { limits, nowMs } = admission;
-    this.account = new Account(
-      "held_bytes_per_connection",
-      limits.heldBytesPerConnectionMax,
-      address.account,
+    this.budget = new ByteBudget(
+      "buffered_bytes_per_connection",
+      limits.bufferedBytesPerConnectionMax,
+      address.budget,
     );
     this.#idleSinceMs = nowMs;
     const framesMax = (limits.controlFrameRateMax * overheadPeriodMs) / 1000;
-    this.#controlFrames = new Tally(framesMax, overheadPeriodMs, nowMs);
-    this.#abandoned = new Tally(abandonedMax, abandonedPeriodMs, nowMs);
-    this.#cuts = new Tally(cutsMax, overheadPeriodMs, nowMs);
+    this.#controlFrames = new RateCounter(framesMax, overheadPeriodMs, nowMs);
+    this.#abandoned = new RateCounter(abandonedMax, abandonedPeriodMs, nowMs);
+    this.#evictions = new RateCounter(evictionsMax, overheadPeriodMs, nowMs);
     this.#measured.atMs = nowMs;
   }
 
@@ -133,8 +134,8 @@ export class AdmittedConnection {
 
   /** One of its calls was cut: a peer that holds too much again and again goes as a whole. */
   cut(limit: LimitName): void {
-    if (!cutsForBytes.has(limit)) return;
-    if (this.#cuts.add(this.admission.nowMs)) this.#close(limit, false);
+    if (!evictionLimits.has(limit)) return;
+    if (this.#evictions.add(this.admission.nowMs)) this.#close(limit, false);
   }
 
   /** Takes a call, or says why not. */
@@ -212,7 +213,7 @@ export class Admission {
   readonly #observer: AdmissionObserver;
   readonly #connections = new Set<AdmittedConnection>();
   readonly #addresses = new Map<string, Address>();
-  readonly #account: Account;
+  readonly #budget: ByteBudget;
   #pressed = false;
   #loopDelayMs = 0;
   nowMs: number;
@@ -225,7 +226,7 @@ export class Admission {
   ) {
     this.limits = { ...admissionDefaults, ...limits };
     this.#observer = observer;
-    this.#account = new Account("held_bytes", this.limits.heldBytesMax);
+    this.#budget = new ByteBudget("buffered_bytes", this.limits.bufferedBytesMax);
     this.nowMs = nowMs;
   }
 
@@ -233,7 +234,7 @@ export class Admission {
     return {
       connections: this.#connections.size,
       streams: this.streams,
-      heldBytes: this.#account.bytes,
+      bufferedBytes: this.#budget.bytes,
       eventLoopDelayMs: this.#loopDelayMs,
       underPressure: this.#pressed,
       limits: this.limits,
@@ -262,7 +263,7 @@ export class Admission {
     this.nowMs = nowMs;
     this.#loopDelayMs = loopDelayMs;
     for (const connection of [...this.#connections]) connection.check(nowMs, this.limits);
-    if (this.#pressed && this.#account.bytes < this.limits.heldBytesMax / 4) this.#press(false);
+    if (this.#pressed && this.#budget.bytes < this.limits.bufferedBytesMax / 4) this.#press(false);
     for (const [key, address] of this.#addresses) {
       this.#refill(address);
       if (address.connections === 0 && address.tokens >= this.limits.connectionsPerAddressMax) {
@@ -299,10 +300,10 @@ export class Admission {
     return undefined;
   }
 
-  /** More is held than before; `above` is the account that this took above its bound. */
-  held(above: Account | undefined): void {
+  /** More is held than before; `above` is the budget that this took above its bound. */
+  buffered(above: ByteBudget | undefined): void {
     if (above !== undefined) this.#relieve(above);
-    if (!this.#pressed && this.#account.bytes > this.limits.heldBytesMax / 2) this.#press(true);
+    if (!this.#pressed && this.#budget.bytes > this.limits.bufferedBytesMax / 2) this.#press(true);
   }
 
   refused(limit: LimitName): void {
@@ -313,26 +314,26 @@ export class Admission {
     if (this.#connections.delete(connection)) connection.address.connections -= 1;
   }
 
-  /** Ends calls until `account` is within its bound: always the one that holds most of it. */
-  #relieve(account: Account): void {
-    while (account.bytes > account.bytesMax) {
+  /** Ends calls until `budget` is within its bound: always the one that holds most of it. */
+  #relieve(budget: ByteBudget): void {
+    while (budget.bytes > budget.bytesMax) {
       let largest: AdmittedStream | undefined;
       for (const connection of this.#connections) {
-        if (!account.covers(connection.account)) continue;
+        if (!budget.covers(connection.budget)) continue;
         for (const stream of connection.streams) {
-          if (stream.held > (largest?.held ?? 0)) largest = stream;
+          if (stream.buffered > (largest?.buffered ?? 0)) largest = stream;
         }
       }
       if (largest === undefined) return;
       const text =
-        `this call holds ${largest.held} unread or unsent bytes, the most of a full budget: ` +
+        `this call holds ${largest.buffered} unread or unsent bytes, the most of a full budget: ` +
         "read faster, or send less at once";
-      const facts = { limit: account.limit };
+      const facts = { limit: budget.limit };
       const error = MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text, {
         retryAfterMs: 1000,
         facts,
       });
-      largest.cut(account.limit, error);
+      largest.cut(budget.limit, error);
     }
   }
 
@@ -355,9 +356,13 @@ export class Admission {
   #address(key: string): Address {
     const known = this.#addresses.get(key);
     if (known !== undefined) return known;
-    const { heldBytesPerAddressMax, connectionsPerAddressMax } = this.limits;
-    const account = new Account("held_bytes_per_address", heldBytesPerAddressMax, this.#account);
-    const address = new Address(key, account, connectionsPerAddressMax, this.nowMs);
+    const { bufferedBytesPerAddressMax, connectionsPerAddressMax } = this.limits;
+    const budget = new ByteBudget(
+      "buffered_bytes_per_address",
+      bufferedBytesPerAddressMax,
+      this.#budget,
+    );
+    const address = new Address(key, budget, connectionsPerAddressMax, this.nowMs);
     this.#addresses.set(key, address);
     return address;
   }

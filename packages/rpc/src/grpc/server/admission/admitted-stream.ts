@@ -40,7 +40,7 @@ export class AdmittedStream {
   readonly #shape: CallShape;
   /** Why it was cut. */
   failure: MillraceError | undefined;
-  #held = 0;
+  #buffered = 0;
   #queued = 0;
   #begun = 0;
   #over = false;
@@ -69,13 +69,13 @@ export class AdmittedStream {
   }
 
   /** Bytes that it holds of the budgets. */
-  get held(): number {
-    return this.#held;
+  get buffered(): number {
+    return this.#buffered;
   }
 
   /** There is something to begin with. Until then a call is its headers, which cost a fraction of a handler. */
   get ready(): boolean {
-    return this.#ended || this.#framing.messages > 0 || this.#held >= beginBytes;
+    return this.#ended || this.#framing.messages > 0 || this.#buffered >= beginBytes;
   }
 
   /** Bytes came from the peer. False: drop them, the call is over. */
@@ -102,7 +102,7 @@ export class AdmittedStream {
       this.cut("message_bytes", MillraceError.refusal(ErrorCode.MESSAGE_TOO_LARGE, text));
       return false;
     }
-    this.#hold(chunk.length);
+    this.#buffer(chunk.length);
     if (this.#framing.begunBytes !== this.#begun) this.#begin();
     return !this.#over;
   }
@@ -120,7 +120,7 @@ export class AdmittedStream {
   /** The handler has taken a message of so many bytes, prefix included. */
   consumed(bytes: number): void {
     this.connection.took(bytes);
-    this.#release(Math.min(bytes, this.#held - this.#queued));
+    this.#release(Math.min(bytes, this.#buffered - this.#queued));
   }
 
   /** Written, and not yet sent. */
@@ -128,7 +128,7 @@ export class AdmittedStream {
     if (this.#over) return;
     if (this.#queued === 0) this.#sentMs = this.connection.admission.nowMs;
     this.#queued += bytes;
-    this.#hold(bytes);
+    this.#buffer(bytes);
   }
 
   sent(bytes: number): void {
@@ -140,7 +140,7 @@ export class AdmittedStream {
 
   /** The handler has answered; what is left is the peer's to take, and its side to end. */
   finished(): void {
-    if (this.#shape.single) this.connection.took(this.#held - this.#queued);
+    if (this.#shape.single) this.connection.took(this.#buffered - this.#queued);
     this.#finishedMs = this.connection.admission.nowMs;
   }
 
@@ -222,22 +222,22 @@ export class AdmittedStream {
     this.cut(limit, MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text, details));
   }
 
-  #hold(bytes: number): void {
-    this.#held += bytes;
-    this.connection.admission.held(this.connection.account.add(bytes));
+  #buffer(bytes: number): void {
+    this.#buffered += bytes;
+    this.connection.admission.buffered(this.connection.budget.add(bytes));
   }
 
   #release(bytes: number): void {
     if (this.#over) return;
-    this.#held -= bytes;
-    this.connection.account.remove(bytes);
+    this.#buffered -= bytes;
+    this.connection.budget.remove(bytes);
   }
 
   #end(): void {
     if (this.#over) return;
     this.#over = true;
-    this.connection.account.remove(this.#held);
-    this.#held = 0;
+    this.connection.budget.remove(this.#buffered);
+    this.#buffered = 0;
     this.connection.begunBytes -= this.#begun;
     this.#begun = 0;
   }

@@ -19,9 +19,9 @@ export interface AdmissionLimits {
   /** Told to clients as MAX_CONCURRENT_STREAMS. */
   readonly streamsPerConnectionMax: number;
   /** Bytes received and not yet read, or written and not yet sent: of all clients together. */
-  readonly heldBytesMax: number;
-  readonly heldBytesPerAddressMax: number;
-  readonly heldBytesPerConnectionMax: number;
+  readonly bufferedBytesMax: number;
+  readonly bufferedBytesPerAddressMax: number;
+  readonly bufferedBytesPerConnectionMax: number;
   /** Messages of one connection that have begun and are not complete, in full length. */
   readonly begunBytesPerConnectionMax: number;
   /** Request headers, bytes of names and values. */
@@ -53,9 +53,9 @@ export const admissionDefaults: AdmissionLimits = {
   streamsMax: 16_384,
   streamsPerAddressMax: 8192,
   streamsPerConnectionMax: 100,
-  heldBytesMax: 256 * mib,
-  heldBytesPerAddressMax: 192 * mib,
-  heldBytesPerConnectionMax: 48 * mib,
+  bufferedBytesMax: 256 * mib,
+  bufferedBytesPerAddressMax: 192 * mib,
+  bufferedBytesPerConnectionMax: 48 * mib,
   begunBytesPerConnectionMax: 64 * mib,
   headerBytesMax: 16 * 1024,
   messageBytesMax: 16 * mib,
@@ -91,9 +91,9 @@ export const limitNames = [
   "streams",
   "streams_per_address",
   "streams_per_connection",
-  "held_bytes",
-  "held_bytes_per_address",
-  "held_bytes_per_connection",
+  "buffered_bytes",
+  "buffered_bytes_per_address",
+  "buffered_bytes_per_connection",
   "begun_bytes_per_connection",
   "headers",
   "encoding",
@@ -117,7 +117,7 @@ export interface AdmissionObserver {
 export interface AdmissionGauges {
   readonly connections: number;
   readonly streams: number;
-  readonly heldBytes: number;
+  readonly bufferedBytes: number;
   readonly eventLoopDelayMs: number;
   /** True while stream windows are small because half of the byte budget is in use. */
   readonly underPressure: boolean;

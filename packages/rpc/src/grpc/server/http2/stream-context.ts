@@ -5,7 +5,7 @@ import type { MillraceError } from "@millrace/errors";
 import type { CallContext } from "../../../api.ts";
 import { cancelledError, deadlineError } from "../../duplex.ts";
 import { toMap } from "../../metadata.ts";
-import { timeoutMsOf } from "../gate.ts";
+import { timeoutMsOf } from "../connection-listener.ts";
 
 /** A reset so shortly before the deadline is the client's clock being a little faster than ours. */
 const clockSlackMs = 10;

@@ -30,11 +30,11 @@ import { resetLater, respond } from "./http2/respond.ts";
 const callHeader = "millrace-call";
 const sweepIntervalMs = 250;
 /** Calls that begin in one turn of the event loop. */
-export const passedPerTurn = 16;
+export const startedPerTurn = 16;
 /** What Node ends a connection with for its peer's frames: too many resets or bad ones, or what breaks HTTP/2. */
 const protocolFaults = new Set(["ERR_HTTP2_ERROR", "ERR_HTTP2_TOO_MANY_INVALID_FRAMES"]);
 
-export interface GateOptions {
+export interface ConnectionListenerOptions {
   readonly admission: Admission;
   /** What a method takes. */
   readonly shapeOf: (path: string) => CallShape;
@@ -44,12 +44,12 @@ export interface GateOptions {
     path: string,
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
-    call: GuardedCall,
+    call: PendingCall,
   ) => boolean;
 }
 
-/** A call at the gate. */
-export class GuardedCall implements StreamHandle {
+/** A call between its headers and its end. */
+export class PendingCall implements StreamHandle {
   readonly #stream: ServerHttp2Stream;
   admitted: AdmittedStream | undefined;
   /** It has something to begin with, and begins in its turn. */
@@ -160,18 +160,18 @@ interface WaitingCall {
   readonly path: string;
   readonly stream: ServerHttp2Stream;
   readonly headers: IncomingHttpHeaders;
-  readonly call: GuardedCall;
+  readonly call: PendingCall;
   readonly pass: () => void;
 }
 
-export class Gate {
-  readonly #options: GateOptions;
+export class ConnectionListener {
+  readonly #options: ConnectionListenerOptions;
   readonly #injector: ConnectionInjector;
   readonly #listener: NetServer;
   readonly #sockets = new Set<Socket>();
   readonly #byKey = new Map<string, { handle: SocketConnection; connection: AdmittedConnection }>();
   readonly #bySession = new WeakMap<object, AdmittedConnection>();
-  readonly #calls = new Map<string, GuardedCall>();
+  readonly #calls = new Map<string, PendingCall>();
   /** Calls that grpc-js has not got yet; those that ended meanwhile leave with the next turn. */
   readonly #waiting: WaitingCall[] = [];
   #callCount = 0;
@@ -180,13 +180,13 @@ export class Gate {
   #sweeper: NodeJS.Timeout | undefined;
 
   /** Before anything is served. */
-  constructor(server: Server, options: GateOptions) {
+  constructor(server: Server, options: ConnectionListenerOptions) {
     this.#options = options;
     this.#injector = server.createConnectionInjector(ServerCredentials.createInsecure());
     const hooked = hookConnections(server, {
       session: (session) => this.#onSession(session),
       stream: (stream, headers, pass) => {
-        const call = new GuardedCall(stream);
+        const call = new PendingCall(stream);
         const path = String(headers[constants.HTTP2_HEADER_PATH] ?? "");
         this.#onStream({ path, stream, headers, call, pass });
       },
@@ -233,7 +233,7 @@ export class Gate {
   }
 
   /** The call that these headers came with. */
-  callOf(metadata: Metadata): GuardedCall | undefined {
+  callOf(metadata: Metadata): PendingCall | undefined {
     const [id] = metadata.get(callHeader);
     metadata.remove(callHeader);
     return typeof id === "string" ? this.#calls.get(id) : undefined;
@@ -326,7 +326,7 @@ export class Gate {
     });
     meterInput(stream, admitted, () => {
       call.ready = true;
-      this.#passLater(waiting);
+      this.#startLater(waiting);
     });
   }
 
@@ -334,14 +334,14 @@ export class Gate {
    * A handler costs many times what a stream costs. So it starts in a later turn of the event loop, with few others:
    * streams that are opened and reset at once never get one, and a burst of calls does not hold up what is under way.
    */
-  #passLater(waiting: WaitingCall): void {
+  #startLater(waiting: WaitingCall): void {
     this.#waiting.push(waiting);
-    if (this.#waiting.length === 1) setImmediate(() => this.#passSome());
+    if (this.#waiting.length === 1) setImmediate(() => this.#startSome());
   }
 
-  #passSome(): void {
+  #startSome(): void {
     let passed = 0;
-    while (passed < passedPerTurn) {
+    while (passed < startedPerTurn) {
       const next = this.#waiting.shift();
       if (next === undefined) return;
       const { path, stream, headers, call, pass } = next;
@@ -350,7 +350,7 @@ export class Gate {
       if (!this.#options.serve(path, stream, headers, call)) pass();
       passed += 1;
     }
-    if (this.#waiting.length > 0) setImmediate(() => this.#passSome());
+    if (this.#waiting.length > 0) setImmediate(() => this.#startSome());
   }
 
   #whyNot(headers: IncomingHttpHeaders): MillraceError | undefined {

@@ -1,7 +1,8 @@
 /** Parts that several hot messages share. */
-import type { HotDrain, HotLeaderHint, HotPartitionError } from "./hot.ts";
-import { WireReader } from "./reader.ts";
-import { WireWriter } from "./writer.ts";
+
+import { WireReader } from "../reader.ts";
+import { WireWriter } from "../writer.ts";
+import type { WireDrain, WireLeaderHint, WirePartitionError } from "./messages.ts";
 
 /** Most elements of a repeated field that a decoder takes. */
 export const ELEMENTS_MAX = 10_000;
@@ -26,7 +27,7 @@ export const eachField = (
 /** A mutable copy of a readonly message while it is decoded. */
 export type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-export const writeDrain = (field: number, drain: HotDrain | undefined): void => {
+export const writeDrain = (field: number, drain: WireDrain | undefined): void => {
   if (drain === undefined) return;
   writer.message(field, () => {
     writer.varint(1, drain.graceMs);
@@ -34,8 +35,8 @@ export const writeDrain = (field: number, drain: HotDrain | undefined): void => 
   });
 };
 
-export const readDrain = (bytes: Uint8Array, into: HotDrain | undefined): HotDrain => {
-  const drain: Mutable<HotDrain> = into ?? { graceMs: 0, reason: "" };
+export const readDrain = (bytes: Uint8Array, into: WireDrain | undefined): WireDrain => {
+  const drain: Mutable<WireDrain> = into ?? { graceMs: 0, reason: "" };
   const reader = named(bytes);
   eachField(reader, (field, wireType) => {
     if (field === 1 && wireType === 0) drain.graceMs = reader.uint32();
@@ -46,7 +47,7 @@ export const readDrain = (bytes: Uint8Array, into: HotDrain | undefined): HotDra
   return drain;
 };
 
-export const writeError = (field: number, error: HotPartitionError | undefined): void => {
+export const writeError = (field: number, error: WirePartitionError | undefined): void => {
   if (error === undefined) return;
   writer.message(field, () => {
     writer.int32(1, error.code);
@@ -64,8 +65,8 @@ export const writeError = (field: number, error: HotPartitionError | undefined):
   });
 };
 
-const readHint = (bytes: Uint8Array, into: HotLeaderHint | undefined): HotLeaderHint => {
-  const hint: Mutable<HotLeaderHint> = into ?? {
+const readHint = (bytes: Uint8Array, into: WireLeaderHint | undefined): WireLeaderHint => {
+  const hint: Mutable<WireLeaderHint> = into ?? {
     brokerId: 0,
     leaderEpoch: 0,
     endpoint: "",
@@ -85,9 +86,9 @@ const readHint = (bytes: Uint8Array, into: HotLeaderHint | undefined): HotLeader
 
 export const readError = (
   bytes: Uint8Array,
-  into: HotPartitionError | undefined,
-): HotPartitionError => {
-  const error: Mutable<HotPartitionError> = into ?? {
+  into: WirePartitionError | undefined,
+): WirePartitionError => {
+  const error: Mutable<WirePartitionError> = into ?? {
     code: 0,
     message: "",
     leaderHint: undefined,

@@ -1,12 +1,7 @@
 /** Hand codecs of the fetch stream. Byte for byte what the generated code writes. */
-import type {
-  HotFetchCursor,
-  HotFetchGrant,
-  HotFetchOpen,
-  HotFetchOpened,
-  HotFetchRequest,
-  HotFetchResponse,
-} from "./hot.ts";
+
+import { WireReader } from "../reader.ts";
+import { varintBytes } from "../varint.ts";
 import {
   ELEMENTS_MAX,
   eachField,
@@ -16,9 +11,15 @@ import {
   writeDrain,
   writeError,
   writer,
-} from "./hot-common.ts";
-import { WireReader } from "./reader.ts";
-import { varintBytes } from "./varint.ts";
+} from "./common.ts";
+import type {
+  WireFetchCursor,
+  WireFetchGrant,
+  WireFetchOpen,
+  WireFetchOpened,
+  WireFetchRequest,
+  WireFetchResponse,
+} from "./messages.ts";
 
 const noBytes = new Uint8Array(0);
 
@@ -30,7 +31,7 @@ const writePacked = (field: number, values: readonly number[]): void => {
   for (const value of values) writer.bare(value);
 };
 
-const writeCursor = (cursor: HotFetchCursor): void => {
+const writeCursor = (cursor: WireFetchCursor): void => {
   writer.message(3, () => {
     writer.varint(1, cursor.cursorId);
     writer.bytes(2, cursor.topicId);
@@ -43,7 +44,7 @@ const writeCursor = (cursor: HotFetchCursor): void => {
   });
 };
 
-const encodeRequest = (message: HotFetchRequest): Buffer => {
+const encodeRequest = (message: WireFetchRequest): Buffer => {
   writer.begin();
   const { open } = message;
   if (open !== undefined) {
@@ -65,8 +66,8 @@ const encodeRequest = (message: HotFetchRequest): Buffer => {
   return writer.finish();
 };
 
-const readOpen = (bytes: Uint8Array, into: HotFetchOpen | undefined): HotFetchOpen => {
-  const open: Mutable<HotFetchOpen> = into ?? {
+const readOpen = (bytes: Uint8Array, into: WireFetchOpen | undefined): WireFetchOpen => {
+  const open: Mutable<WireFetchOpen> = into ?? {
     clientId: "",
     messageBytesMax: 0,
     clusterId: "",
@@ -84,8 +85,8 @@ const readOpen = (bytes: Uint8Array, into: HotFetchOpen | undefined): HotFetchOp
   return open;
 };
 
-const readCursor = (bytes: Uint8Array): HotFetchCursor => {
-  const cursor: Mutable<HotFetchCursor> = {
+const readCursor = (bytes: Uint8Array): WireFetchCursor => {
+  const cursor: Mutable<WireFetchCursor> = {
     cursorId: 0,
     topicId: noBytes,
     topic: "",
@@ -112,8 +113,8 @@ const readCursor = (bytes: Uint8Array): HotFetchCursor => {
   return cursor;
 };
 
-const readGrant = (bytes: Uint8Array): HotFetchGrant => {
-  const grant: Mutable<HotFetchGrant> = { cursorId: 0, bytes: 0 };
+const readGrant = (bytes: Uint8Array): WireFetchGrant => {
+  const grant: Mutable<WireFetchGrant> = { cursorId: 0, bytes: 0 };
   const reader = new WireReader(bytes, "FetchGrant");
   eachField(reader, (field, wireType) => {
     if (field === 1 && wireType === 0) grant.cursorId = reader.uint32();
@@ -131,11 +132,11 @@ const pushBounded = <T>(list: T[], value: T, reader: WireReader): void => {
   list.push(value);
 };
 
-const decodeRequest = (bytes: Uint8Array): HotFetchRequest => {
+const decodeRequest = (bytes: Uint8Array): WireFetchRequest => {
   const remove: number[] = [];
-  const add: HotFetchCursor[] = [];
-  const grants: HotFetchGrant[] = [];
-  const message: Mutable<HotFetchRequest> = { open: undefined, remove, add, grants };
+  const add: WireFetchCursor[] = [];
+  const grants: WireFetchGrant[] = [];
+  const message: Mutable<WireFetchRequest> = { open: undefined, remove, add, grants };
   const reader = new WireReader(bytes, "FetchRequest");
   eachField(reader, (field, wireType) => {
     if (field === 2 && wireType === 0) pushBounded(remove, reader.uint32(), reader);
@@ -152,18 +153,18 @@ const decodeRequest = (bytes: Uint8Array): HotFetchRequest => {
   return message;
 };
 
-const encodeResponse = (message: HotFetchResponse): Buffer => {
+const encodeResponse = (message: WireFetchResponse): Buffer => {
   writeResponseHead(message);
   return writer.finish(message.batches);
 };
 
 /** As encodeResponse, without copying the batches. */
-const responseParts = (message: HotFetchResponse): readonly Uint8Array[] => {
+const responseParts = (message: WireFetchResponse): readonly Uint8Array[] => {
   writeResponseHead(message);
   return [writer.finish(), ...message.batches];
 };
 
-const writeResponseHead = (message: HotFetchResponse): void => {
+const writeResponseHead = (message: WireFetchResponse): void => {
   writer.begin();
   const { opened } = message;
   if (opened !== undefined) {
@@ -184,8 +185,8 @@ const writeResponseHead = (message: HotFetchResponse): void => {
   writeDrain(9, message.drain);
 };
 
-const readOpened = (bytes: Uint8Array, into: HotFetchOpened | undefined): HotFetchOpened => {
-  const opened: Mutable<HotFetchOpened> = into ?? {
+const readOpened = (bytes: Uint8Array, into: WireFetchOpened | undefined): WireFetchOpened => {
+  const opened: Mutable<WireFetchOpened> = into ?? {
     heartbeatIntervalMs: 0,
     clusterId: "",
     brokerId: 0,
@@ -207,9 +208,9 @@ const readOpened = (bytes: Uint8Array, into: HotFetchOpened | undefined): HotFet
 /** Field 15 with wire type 2, as it stands before every batch. */
 const BATCH_TAG = 0x7a;
 
-const decodeResponse = (bytes: Uint8Array): HotFetchResponse => {
+const decodeResponse = (bytes: Uint8Array): WireFetchResponse => {
   const batches: Uint8Array[] = [];
-  const message: Mutable<HotFetchResponse> = {
+  const message: Mutable<WireFetchResponse> = {
     opened: undefined,
     cursorId: undefined,
     highWatermark: undefined,
@@ -242,7 +243,7 @@ const decodeResponse = (bytes: Uint8Array): HotFetchResponse => {
 const readResponseField = (
   reader: WireReader,
   tag: number,
-  message: Mutable<HotFetchResponse>,
+  message: Mutable<WireFetchResponse>,
 ): void => {
   const field = Math.floor(tag / 8);
   const wireType = tag & 7;

@@ -1,11 +1,7 @@
 /** Hand codecs of the produce stream. Byte for byte what the generated code writes. */
-import type {
-  HotProduceOpen,
-  HotProduceOpened,
-  HotProduceRequest,
-  HotProduceResponse,
-  HotProduceResult,
-} from "./hot.ts";
+
+import { WireReader } from "../reader.ts";
+import { varintBytes } from "../varint.ts";
 import {
   ELEMENTS_MAX,
   eachField,
@@ -15,13 +11,18 @@ import {
   writeDrain,
   writeError,
   writer,
-} from "./hot-common.ts";
-import { WireReader } from "./reader.ts";
-import { varintBytes } from "./varint.ts";
+} from "./common.ts";
+import type {
+  WireProduceOpen,
+  WireProduceOpened,
+  WireProduceRequest,
+  WireProduceResponse,
+  WireProduceResult,
+} from "./messages.ts";
 
 const noBytes = new Uint8Array(0);
 
-const encodeRequest = (message: HotProduceRequest): Buffer => {
+const encodeRequest = (message: WireProduceRequest): Buffer => {
   writer.begin();
   const { open, body } = message;
   if (open !== undefined) {
@@ -48,8 +49,8 @@ const encodeRequest = (message: HotProduceRequest): Buffer => {
     : writer.finish([body]);
 };
 
-const readOpen = (bytes: Uint8Array, into: HotProduceOpen | undefined): HotProduceOpen => {
-  const open: Mutable<HotProduceOpen> = into ?? {
+const readOpen = (bytes: Uint8Array, into: WireProduceOpen | undefined): WireProduceOpen => {
+  const open: Mutable<WireProduceOpen> = into ?? {
     clientId: "",
     acks: 0,
     windowBytes: 0,
@@ -67,7 +68,7 @@ const readOpen = (bytes: Uint8Array, into: HotProduceOpen | undefined): HotProdu
   return open;
 };
 
-const readBatch = (bytes: Uint8Array, into: Mutable<HotProduceRequest>): void => {
+const readBatch = (bytes: Uint8Array, into: Mutable<WireProduceRequest>): void => {
   into.body ??= noBytes;
   const reader = new WireReader(bytes, "RecordBatch");
   eachField(reader, (field, wireType) => {
@@ -78,8 +79,8 @@ const readBatch = (bytes: Uint8Array, into: Mutable<HotProduceRequest>): void =>
   });
 };
 
-const decodeRequest = (bytes: Uint8Array): HotProduceRequest => {
-  const message: Mutable<HotProduceRequest> = {
+const decodeRequest = (bytes: Uint8Array): WireProduceRequest => {
+  const message: Mutable<WireProduceRequest> = {
     open: undefined,
     requestId: 0,
     topicId: noBytes,
@@ -106,7 +107,7 @@ const decodeRequest = (bytes: Uint8Array): HotProduceRequest => {
   return message;
 };
 
-const writeResult = (result: HotProduceResult): void => {
+const writeResult = (result: WireProduceResult): void => {
   writer.message(2, () => {
     writer.varint(1, result.requestId);
     writer.optional(2, result.baseOffset);
@@ -119,7 +120,7 @@ const writeResult = (result: HotProduceResult): void => {
   });
 };
 
-const encodeResponse = (message: HotProduceResponse): Buffer => {
+const encodeResponse = (message: WireProduceResponse): Buffer => {
   writer.begin();
   const { opened } = message;
   if (opened !== undefined) {
@@ -135,8 +136,8 @@ const encodeResponse = (message: HotProduceResponse): Buffer => {
   return writer.finish();
 };
 
-const readOpened = (bytes: Uint8Array, into: HotProduceOpened | undefined): HotProduceOpened => {
-  const opened: Mutable<HotProduceOpened> = into ?? {
+const readOpened = (bytes: Uint8Array, into: WireProduceOpened | undefined): WireProduceOpened => {
+  const opened: Mutable<WireProduceOpened> = into ?? {
     windowBytes: 0,
     messageBytesMax: 0,
     clusterId: "",
@@ -154,8 +155,8 @@ const readOpened = (bytes: Uint8Array, into: HotProduceOpened | undefined): HotP
   return opened;
 };
 
-const readResult = (bytes: Uint8Array): HotProduceResult => {
-  const result: Mutable<HotProduceResult> = {
+const readResult = (bytes: Uint8Array): WireProduceResult => {
+  const result: Mutable<WireProduceResult> = {
     requestId: 0,
     baseOffset: undefined,
     appendTimeMs: undefined,
@@ -185,9 +186,9 @@ const readResult = (bytes: Uint8Array): HotProduceResult => {
   return result;
 };
 
-const decodeResponse = (bytes: Uint8Array): HotProduceResponse => {
-  const results: HotProduceResult[] = [];
-  const message: Mutable<HotProduceResponse> = { opened: undefined, results, drain: undefined };
+const decodeResponse = (bytes: Uint8Array): WireProduceResponse => {
+  const results: WireProduceResult[] = [];
+  const message: Mutable<WireProduceResponse> = { opened: undefined, results, drain: undefined };
   const reader = new WireReader(bytes, "ProduceResponse");
   eachField(reader, (field, wireType) => {
     if (wireType !== 2) return false;

@@ -7,15 +7,15 @@
  */
 
 /** `millrace.common.v1.PartitionError`. */
-export interface HotPartitionError {
+export interface WirePartitionError {
   readonly code: number;
   readonly message: string;
-  readonly leaderHint: HotLeaderHint | undefined;
+  readonly leaderHint: WireLeaderHint | undefined;
   readonly retryAfterMs: number | undefined;
 }
 
 /** `millrace.common.v1.LeaderHint`. */
-export interface HotLeaderHint {
+export interface WireLeaderHint {
   readonly brokerId: number;
   readonly leaderEpoch: number;
   readonly endpoint: string;
@@ -23,13 +23,13 @@ export interface HotLeaderHint {
 }
 
 /** `millrace.common.v1.Drain`. */
-export interface HotDrain {
+export interface WireDrain {
   readonly graceMs: number;
   readonly reason: string;
 }
 
 /** `millrace.broker.v1.ProduceOpen`. */
-export interface HotProduceOpen {
+export interface WireProduceOpen {
   readonly clientId: string;
   readonly acks: number;
   readonly windowBytes: number;
@@ -37,8 +37,8 @@ export interface HotProduceOpen {
 }
 
 /** `millrace.broker.v1.ProduceRequest`. Of the batch only what a producer may set. */
-export interface HotProduceRequest {
-  readonly open: HotProduceOpen | undefined;
+export interface WireProduceRequest {
+  readonly open: WireProduceOpen | undefined;
   readonly requestId: number;
   /** Empty or 16 bytes (other lengths are decoded as they are; the broker refuses them). */
   readonly topicId: Uint8Array;
@@ -56,7 +56,7 @@ export interface HotProduceRequest {
 }
 
 /** `millrace.broker.v1.ProduceOpened`. */
-export interface HotProduceOpened {
+export interface WireProduceOpened {
   readonly windowBytes: number;
   readonly messageBytesMax: number;
   readonly clusterId: string;
@@ -64,26 +64,26 @@ export interface HotProduceOpened {
 }
 
 /** `millrace.broker.v1.ProduceResult`. */
-export interface HotProduceResult {
+export interface WireProduceResult {
   readonly requestId: number;
   readonly baseOffset: number | undefined;
   readonly appendTimeMs: number | undefined;
   readonly logStartOffset: number | undefined;
   readonly guarantee: number;
   readonly duplicate: boolean;
-  readonly error: HotPartitionError | undefined;
+  readonly error: WirePartitionError | undefined;
   readonly windowBytes: number;
 }
 
 /** `millrace.broker.v1.ProduceResponse`. */
-export interface HotProduceResponse {
-  readonly opened: HotProduceOpened | undefined;
-  readonly results: readonly HotProduceResult[];
-  readonly drain: HotDrain | undefined;
+export interface WireProduceResponse {
+  readonly opened: WireProduceOpened | undefined;
+  readonly results: readonly WireProduceResult[];
+  readonly drain: WireDrain | undefined;
 }
 
 /** `millrace.broker.v1.FetchOpen`. */
-export interface HotFetchOpen {
+export interface WireFetchOpen {
   readonly clientId: string;
   readonly messageBytesMax: number;
   readonly clusterId: string;
@@ -91,7 +91,7 @@ export interface HotFetchOpen {
 }
 
 /** `millrace.broker.v1.FetchCursor`. */
-export interface HotFetchCursor {
+export interface WireFetchCursor {
   readonly cursorId: number;
   /** Empty or 16 bytes (other lengths are decoded as they are; the broker refuses them). */
   readonly topicId: Uint8Array;
@@ -104,21 +104,21 @@ export interface HotFetchCursor {
 }
 
 /** `millrace.broker.v1.FetchGrant`. */
-export interface HotFetchGrant {
+export interface WireFetchGrant {
   readonly cursorId: number;
   readonly bytes: number;
 }
 
 /** `millrace.broker.v1.FetchRequest`. */
-export interface HotFetchRequest {
-  readonly open: HotFetchOpen | undefined;
+export interface WireFetchRequest {
+  readonly open: WireFetchOpen | undefined;
   readonly remove: readonly number[];
-  readonly add: readonly HotFetchCursor[];
-  readonly grants: readonly HotFetchGrant[];
+  readonly add: readonly WireFetchCursor[];
+  readonly grants: readonly WireFetchGrant[];
 }
 
 /** `millrace.broker.v1.FetchOpened`. */
-export interface HotFetchOpened {
+export interface WireFetchOpened {
   readonly heartbeatIntervalMs: number;
   readonly clusterId: string;
   readonly brokerId: number;
@@ -126,16 +126,16 @@ export interface HotFetchOpened {
 }
 
 /** `millrace.broker.v1.FetchResponse`. */
-export interface HotFetchResponse {
-  readonly opened: HotFetchOpened | undefined;
+export interface WireFetchResponse {
+  readonly opened: WireFetchOpened | undefined;
   readonly cursorId: number | undefined;
   readonly highWatermark: number | undefined;
   readonly logStartOffset: number | undefined;
   readonly lastStableOffset: number | undefined;
   readonly leaderEpoch: number | undefined;
   readonly nextOffset: number | undefined;
-  readonly error: HotPartitionError | undefined;
-  readonly drain: HotDrain | undefined;
+  readonly error: WirePartitionError | undefined;
+  readonly drain: WireDrain | undefined;
   /** To encode: chunks of whole stored batches, spliced in as they are. Decoded: one view per message
    * that spans all batches when they are contiguous (they always are from our servers), to be walked
    * with `readStored`; several otherwise. */

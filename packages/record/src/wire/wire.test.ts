@@ -14,16 +14,16 @@ import {
   ProduceRequestSchema,
   ProduceResponseSchema,
 } from "@millrace/proto/broker";
-import { encodeStoredPrefix } from "./batch.ts";
+import { encodeStoredPrefix } from "../batch.ts";
+import { fetchRequestCodec, fetchResponseCodec } from "./fetch.ts";
 import type {
-  HotFetchRequest,
-  HotFetchResponse,
-  HotPartitionError,
-  HotProduceRequest,
-  HotProduceResponse,
-} from "./hot.ts";
-import { fetchRequestCodec, fetchResponseCodec } from "./hot-fetch.ts";
-import { produceRequestCodec, produceResponseCodec } from "./hot-produce.ts";
+  WireFetchRequest,
+  WireFetchResponse,
+  WirePartitionError,
+  WireProduceRequest,
+  WireProduceResponse,
+} from "./messages.ts";
+import { produceRequestCodec, produceResponseCodec } from "./produce.ts";
 
 /** Messages of each kind: over a million in all. */
 const rounds = Number(process.env["MILLRACE_CODEC_MESSAGES"] ?? 260_000);
@@ -80,7 +80,7 @@ class Dice {
 const u32 = 0xffff_ffff;
 const safe = Number.MAX_SAFE_INTEGER;
 
-const errorOf = (dice: Dice): HotPartitionError => ({
+const errorOf = (dice: Dice): WirePartitionError => ({
   code: dice.below(40),
   message: dice.text(),
   retryAfterMs: dice.maybe(() => dice.number(u32)),
@@ -92,7 +92,7 @@ const errorOf = (dice: Dice): HotPartitionError => ({
   })),
 });
 
-const produceRequest = (dice: Dice): HotProduceRequest => {
+const produceRequest = (dice: Dice): WireProduceRequest => {
   const body = dice.maybe(() => dice.bytes(200));
   return {
     open: dice.maybe(() => ({
@@ -112,7 +112,7 @@ const produceRequest = (dice: Dice): HotProduceRequest => {
   };
 };
 
-const produceResponse = (dice: Dice): HotProduceResponse => ({
+const produceResponse = (dice: Dice): WireProduceResponse => ({
   opened: dice.maybe(() => ({
     windowBytes: dice.number(safe),
     messageBytesMax: dice.number(safe),
@@ -132,7 +132,7 @@ const produceResponse = (dice: Dice): HotProduceResponse => ({
   drain: dice.maybe(() => ({ graceMs: dice.number(u32), reason: dice.text() })),
 });
 
-const fetchRequest = (dice: Dice): HotFetchRequest => ({
+const fetchRequest = (dice: Dice): WireFetchRequest => ({
   open: dice.maybe(() => ({
     clientId: dice.text(),
     messageBytesMax: dice.number(safe),
@@ -164,7 +164,7 @@ const stored = (dice: Dice): Buffer => {
   return Buffer.concat([encodeStoredPrefix(fields, body.length), body]);
 };
 
-const fetchResponse = (dice: Dice): HotFetchResponse => {
+const fetchResponse = (dice: Dice): WireFetchResponse => {
   const batches = dice.list(3, () => stored(dice));
   return {
     opened: dice.maybe(() => ({
@@ -185,7 +185,7 @@ const fetchResponse = (dice: Dice): HotFetchResponse => {
   };
 };
 
-interface HotCodec<T> {
+interface WireCodec<T> {
   encode(message: T): Uint8Array;
   decode(bytes: Uint8Array): T;
 }
@@ -193,7 +193,7 @@ interface HotCodec<T> {
 /** hand encode → generated decode → generated encode must give the same bytes; and the hand decoder the same message. */
 const sameBytes = <T, D extends DescMessage>(
   name: string,
-  codec: HotCodec<T>,
+  codec: WireCodec<T>,
   schema: D,
   make: (dice: Dice) => T,
 ): void => {

@@ -1,5 +1,5 @@
 /** Counts what may happen so many times in a period. */
-export class Tally {
+export class RateCounter {
   readonly #max: number;
   readonly #periodMs: number;
   #sinceMs: number;

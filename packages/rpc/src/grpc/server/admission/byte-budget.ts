@@ -2,13 +2,13 @@
 import { assert } from "@millrace/errors";
 import type { LimitName } from "./limits.ts";
 
-export class Account {
+export class ByteBudget {
   readonly limit: LimitName;
   readonly bytesMax: number;
-  readonly parent: Account | undefined;
+  readonly parent: ByteBudget | undefined;
   #bytes = 0;
 
-  constructor(limit: LimitName, bytesMax: number, parent?: Account) {
+  constructor(limit: LimitName, bytesMax: number, parent?: ByteBudget) {
     this.limit = limit;
     this.bytesMax = bytesMax;
     this.parent = parent;
@@ -19,7 +19,7 @@ export class Account {
   }
 
   /** Adds here and at every level above; returns the lowest level that is above its bound now. */
-  add(bytes: number): Account | undefined {
+  add(bytes: number): ByteBudget | undefined {
     this.#bytes += bytes;
     const above = this.parent?.add(bytes);
     return this.#bytes > this.bytesMax ? this : above;
@@ -27,14 +27,14 @@ export class Account {
 
   /** Takes back what `add` added. */
   remove(bytes: number): void {
-    assert(bytes <= this.#bytes, "an account gives back no more than it took");
+    assert(bytes <= this.#bytes, "an budget gives back no more than it took");
     this.#bytes -= bytes;
     this.parent?.remove(bytes);
   }
 
-  /** True for this account and those below it. */
-  covers(other: Account): boolean {
-    for (let one: Account | undefined = other; one !== undefined; one = one.parent) {
+  /** True for this budget and those below it. */
+  covers(other: ByteBudget): boolean {
+    for (let one: ByteBudget | undefined = other; one !== undefined; one = one.parent) {
       if (one === this) return true;
     }
     return false;
