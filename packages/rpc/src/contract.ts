@@ -104,7 +104,7 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
                 throw new Error("secret");
               },
             },
-            { produce: served as never },
+            { produce: served },
           ),
           bindService(MetadataService, {
             getMetadata: async ({ topics }) => meta((await handlers.get?.(topics)) ?? "c"),

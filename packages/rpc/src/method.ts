@@ -94,22 +94,22 @@ const bindingOf = (method: Method<never, never>, handler: unknown): Binding => {
 };
 
 /**
- * A service with its handlers, one per method, by the generated local names. `hot` replaces codecs. A missing handler
- * throws at once, before anything is served.
+ * A service with its handlers, one per method, by the generated local names. `methods` replaces
+ * methods, for other codecs or bounds. A missing handler throws at once, before anything is served.
  */
 export const bindService = <S extends DescService, O extends object = Record<never, never>>(
   desc: S,
   handlers: Handlers<S, O>,
-  hot: { readonly [K in keyof S["method"]]?: Method<never, never> } = {},
+  methods: { readonly [K in keyof S["method"]]?: Method<unknown, unknown> } = {},
 ): ServiceBinding => {
   const byName = new Map<string, unknown>(Object.entries(handlers));
-  const hotByName = new Map<string, unknown>(Object.entries(hot));
+  const methodsByName = new Map<string, unknown>(Object.entries(methods));
   const bindings = desc.methods.map((method) => {
     const handler = byName.get(method.localName);
     if (typeof handler !== "function") {
       throw new InvariantError(`${pathOf(method)} has no handler`);
     }
-    const chosen = hotByName.get(method.localName) ?? methodOf(method);
+    const chosen = methodsByName.get(method.localName) ?? methodOf(method);
     return bindingOf(chosen as Method<never, never>, handler);
   });
   return { desc, bindings };

@@ -2,34 +2,32 @@
 import type { Clock, Env } from "@millrace/env";
 import type { LogManager } from "@millrace/log";
 import { FetchService, LogService, MetadataService, ProduceService } from "@millrace/proto/broker";
-import {
-  fetchRequestCodec,
-  fetchResponseCodec,
-  produceRequestCodec,
-  produceResponseCodec,
-  type WireFetchRequest,
-  type WireFetchResponse,
-  type WireProduceRequest,
-  type WireProduceResponse,
+import type {
+  WireFetchRequest,
+  WireFetchResponse,
+  WireProduceRequest,
+  WireProduceResponse,
 } from "@millrace/record";
 import {
   type BidiHandler,
   bindService,
+  fetchMethod,
   methodOf,
+  produceMethod,
   type ServiceBinding,
-  wireMethodOf,
 } from "@millrace/rpc";
 import { addedPerTurn, type FetchContext, FetchSession } from "./fetch/session.ts";
 import { TurnLimiter } from "./fetch/turn-limiter.ts";
+import { fetchOnce } from "./fetch-once.ts";
 import { limits } from "./limits.ts";
 import { LogServiceHandlers } from "./log-service.ts";
 import { MetadataHandlers } from "./metadata/service.ts";
 import type { ClusterView } from "./metadata/view.ts";
 import type { BrokerMetrics } from "./metrics.ts";
-import { fetchOnce, produceOnce } from "./once-service.ts";
 import { type DeletionDone, ReplicaManager } from "./partitions/replica-manager.ts";
 import { Appender } from "./produce/appender.ts";
 import { ProduceSession } from "./produce/session.ts";
+import { produceOnce } from "./produce-once.ts";
 
 export interface BrokerOptions {
   readonly env: Env;
@@ -42,19 +40,11 @@ export interface BrokerOptions {
   readonly deletionDone?: DeletionDone;
 }
 
-const produceMethod = wireMethodOf<WireProduceRequest, WireProduceResponse>(
-  ProduceService.method.produce,
-  { input: produceRequestCodec, output: produceResponseCodec },
-  { inputBytesMax: limits.requestBytesMax },
-);
-const produceOnceMethod = {
-  ...methodOf(ProduceService.method.produceOnce),
-  inputBytesMax: limits.requestBytesMax,
+const inputBytesMax = limits.requestBytesMax;
+const produceMethods = {
+  produce: { ...produceMethod, inputBytesMax },
+  produceOnce: { ...methodOf(ProduceService.method.produceOnce), inputBytesMax },
 };
-const fetchMethod = wireMethodOf<WireFetchRequest, WireFetchResponse>(FetchService.method.fetch, {
-  input: fetchRequestCodec,
-  output: fetchResponseCodec,
-});
 
 type Produce = { produce: BidiHandler<WireProduceRequest, WireProduceResponse> };
 type Fetch = { fetch: BidiHandler<WireFetchRequest, WireFetchResponse> };
@@ -100,7 +90,7 @@ export class Broker {
     cancel();
   }
 
-  /** What it serves to clients. */
+  /** The services for clients. */
   bindings(): ServiceBinding[] {
     const log = this.#log;
     const metadata = this.#metadata;
@@ -111,7 +101,7 @@ export class Broker {
           produce: (stream) => new ProduceSession(stream, this.#appender).run(),
           produceOnce: (request) => produceOnce(this.#appender, request),
         },
-        { produce: produceMethod as never, produceOnce: produceOnceMethod as never },
+        produceMethods,
       ),
       bindService<typeof FetchService, Fetch>(
         FetchService,
@@ -119,7 +109,7 @@ export class Broker {
           fetch: (stream) => new FetchSession(stream, this.#fetch).run(),
           fetchOnce: (request, context) => fetchOnce(this.#fetch, request, context),
         },
-        { fetch: fetchMethod as never },
+        { fetch: fetchMethod },
       ),
       bindService(LogService, {
         listOffsets: (request) => log.listOffsets(request),
@@ -133,7 +123,7 @@ export class Broker {
     ];
   }
 
-  /** Stops serving. The logs stay open; they are the owner's. */
+  /** Stops serving. The logs stay open: they belong to the caller. */
   close(): Promise<void> {
     return this.replicas.close();
   }

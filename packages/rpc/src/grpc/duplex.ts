@@ -6,6 +6,7 @@ import type { Duplex as NodeDuplex } from "node:stream";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { Codec } from "../api.ts";
 import { Pulled } from "../pulled.ts";
+import { Waiters } from "../waiters.ts";
 
 /** Messages that are received before anybody asks for them. */
 export const readAheadMessages = 4;
@@ -29,7 +30,7 @@ export class GrpcDuplex<In, Out> extends Pulled<In> {
   readonly #meter: StreamMeter | undefined;
   #queuedBytes = 0;
   #writable = true;
-  #drains: (() => void)[] = [];
+  readonly #drains = new Waiters();
   bytesRead = 0;
   bytesWritten = 0;
 
@@ -64,16 +65,14 @@ export class GrpcDuplex<In, Out> extends Pulled<In> {
     this.#stream.write(bytes, () => {
       this.#queuedBytes -= bytes.length;
       this.#meter?.sent(bytes.length);
-      if (this.#queuedBytes < writeQueueBytesMax) this.#wakeDrains();
+      if (this.#queuedBytes < writeQueueBytesMax) this.#drains.wake();
     });
     return this.#queuedBytes < writeQueueBytesMax;
   }
 
   drained(): Promise<void> {
     if (!this.#writable || this.#queuedBytes < writeQueueBytesMax) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#drains.push(resolve);
-    });
+    return this.#drains.wait();
   }
 
   queuedBytes(): number {
@@ -84,7 +83,7 @@ export class GrpcDuplex<In, Out> extends Pulled<In> {
   endWrites(): void {
     if (!this.#writable) return;
     this.#writable = false;
-    this.#wakeDrains();
+    this.#drains.wake();
     this.#stream.end();
   }
 
@@ -93,19 +92,13 @@ export class GrpcDuplex<In, Out> extends Pulled<In> {
     this.failure ??= error;
     this.#writable = false;
     this.wakeReaders();
-    this.#wakeDrains();
+    this.#drains.wake();
   }
 
   /** The stream is over, and all went well. */
   finish(): void {
     this.#writable = false;
-    this.#wakeDrains();
-  }
-
-  #wakeDrains(): void {
-    const drains = this.#drains;
-    this.#drains = [];
-    for (const wake of drains) wake();
+    this.#drains.wake();
   }
 }
 

@@ -3,6 +3,7 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { Codec } from "../api.ts";
 import { Pulled } from "../pulled.ts";
 import { fromWireStatus, toWireStatus } from "../status.ts";
+import { Waiters } from "../waiters.ts";
 import type { Frame, Wire } from "./wire.ts";
 
 /** Bytes that the other end takes unread before the sender must wait. */
@@ -22,7 +23,7 @@ export class LocalEnd<In, Out> extends Pulled<In> {
   #inFlight = 0;
   #endAfterQueue: Frame | undefined;
   #writable = true;
-  #drains: (() => void)[] = [];
+  readonly #drains = new Waiters();
   /** Set by the connection. */
   wire: Wire | undefined;
   /** Tells the other end that bytes were read. */
@@ -58,9 +59,7 @@ export class LocalEnd<In, Out> extends Pulled<In> {
 
   drained(): Promise<void> {
     if (!this.#writable || this.#queued < queueBytesMax) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#drains.push(resolve);
-    });
+    return this.#drains.wait();
   }
 
   queuedBytes(): number {
@@ -73,8 +72,7 @@ export class LocalEnd<In, Out> extends Pulled<In> {
     this.#writable = false;
     this.#endAfterQueue = frame;
     this.#pump();
-    this.#wake(this.#drains);
-    this.#drains = [];
+    this.#drains.wake();
   }
 
   /** Sends a frame at once, past the queue, and stops writing. */
@@ -137,19 +135,13 @@ export class LocalEnd<In, Out> extends Pulled<In> {
       this.wire?.send(last);
     }
     if (this.#queued >= queueBytesMax) return;
-    this.#wake(this.#drains);
-    this.#drains = [];
+    this.#drains.wake();
   }
 
   #wakeAll(): void {
     this.wakeReaders();
     if (this.#writable) return;
-    this.#wake(this.#drains);
-    this.#drains = [];
-  }
-
-  #wake(waiting: readonly (() => void)[]): void {
-    for (const wake of [...waiting]) wake();
+    this.#drains.wake();
   }
 }
 

@@ -19,8 +19,10 @@ export interface AppendOutcome {
   readonly duplicate: boolean;
 }
 
+export type AppendResult = AppendOutcome | { readonly error: MillraceError };
+
 /** Called once per append, in append order per partition. */
-export type AppendCallback = (outcome: AppendOutcome | { readonly error: MillraceError }) => void;
+export type AppendCallback = (result: AppendResult) => void;
 
 /** Where a batch goes. */
 export interface AppendTarget extends PartitionAddress {

@@ -38,7 +38,7 @@ export class ProduceSession {
   }
 
   async run(): Promise<void> {
-    const stopDrain = this.#appender.onDrain(stream(this.#stream), (graceMs) => {
+    const stopDrain = this.#appender.onDrain(this.#stream.context, (graceMs) => {
       this.#stream.write({ ...empty, drain: { graceMs, reason: "the server is stopping" } });
     });
     try {
@@ -159,5 +159,3 @@ export class ProduceSession {
     this.#full = !this.#stream.write({ opened: undefined, results, drain: undefined });
   }
 }
-
-const stream = (of: ProduceStream) => of.context;

@@ -9,7 +9,12 @@ import {
   firstConnectionWindowBytes,
   streamWindowBytes,
 } from "../../windows.ts";
-import { AdmittedStream, type CallShape, type StreamHandle } from "./admitted-stream.ts";
+import {
+  AdmittedStream,
+  type CallShape,
+  type StreamHandle,
+  type StreamOwner,
+} from "./admitted-stream.ts";
 import { ByteBudget } from "./byte-budget.ts";
 import type { AdmissionGauges, AdmissionLimits, AdmissionObserver, LimitName } from "./limits.ts";
 import { admissionDefaults } from "./limits.ts";
@@ -64,16 +69,15 @@ const evictionLimits = new Set<LimitName>([
 ]);
 
 /** One connection. */
-export class AdmittedConnection {
+export class AdmittedConnection implements StreamOwner {
   readonly admission: Admission;
   readonly budget: ByteBudget;
   readonly address: Address;
   readonly handle: ConnectionHandle;
   readonly streams = new Set<AdmittedStream>();
   /** Bytes of messages that came. */
-  payloadBytes = 0;
-  /** Lengths of the messages that have begun and are not complete. */
-  begunBytes = 0;
+  #payloadBytes = 0;
+  #begunBytes = 0;
   #calls = 0;
   /** Calls beyond what the connection may have open. */
   #overruns = 0;
@@ -132,10 +136,41 @@ export class AdmittedConnection {
     if (this.#abandoned.add(this.admission.nowMs)) this.#close("protocol", false);
   }
 
-  /** One of its calls was cut: a peer that holds too much again and again goes as a whole. */
-  cut(limit: LimitName): void {
+  get nowMs(): number {
+    return this.admission.nowMs;
+  }
+
+  get limits(): AdmissionLimits {
+    return this.admission.limits;
+  }
+
+  /** Lengths of the messages that have begun and are not complete. */
+  get begunBytes(): number {
+    return this.#begunBytes;
+  }
+
+  receivedPayload(bytes: number): void {
+    this.#payloadBytes += bytes;
+  }
+
+  addBegun(bytes: number): number {
+    this.#begunBytes += bytes;
+    return this.#begunBytes;
+  }
+
+  buffer(bytes: number): void {
+    this.admission.buffered(this.budget.add(bytes));
+  }
+
+  release(bytes: number): void {
+    this.budget.remove(bytes);
+  }
+
+  /** A peer that buffers too much again and again loses the connection. */
+  terminated(limit: LimitName): void {
+    this.admission.refused(limit);
     if (!evictionLimits.has(limit)) return;
-    if (this.#evictions.add(this.admission.nowMs)) this.#close(limit, false);
+    if (this.#evictions.add(this.nowMs)) this.#close(limit, false);
   }
 
   /** Takes a call, or says why not. */
@@ -189,7 +224,7 @@ export class AdmittedConnection {
 
   #checkOverhead(nowMs: number, limits: AdmissionLimits): void {
     const excused =
-      this.payloadBytes +
+      this.#payloadBytes +
       this.#calls * callOverheadBytes +
       this.handle.bytesWritten() / sentPerOverheadByte;
     const overhead = this.handle.bytesRead() - excused;
@@ -333,7 +368,7 @@ export class Admission {
         retryAfterMs: 1000,
         facts,
       });
-      largest.cut(budget.limit, error);
+      largest.terminate(budget.limit, error);
     }
   }
 

@@ -1,6 +1,5 @@
 /** What a server admits of one call: its messages followed by their prefixes, its bytes counted, its silences timed. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import type { AdmittedConnection } from "./admission.ts";
 import { MessageFraming } from "./framing.ts";
 import type { AdmissionLimits, LimitName } from "./limits.ts";
 
@@ -8,6 +7,25 @@ import type { AdmissionLimits, LimitName } from "./limits.ts";
 export const beginBytes = 16 * 1024;
 /** A call that was answered is reset when its peer has not ended it by then. */
 export const endTimeoutMs = 5_000;
+
+/** The connection of a call: clock, limits and budgets that the calls of it share. */
+export interface StreamOwner {
+  readonly nowMs: number;
+  readonly limits: Pick<AdmissionLimits, "begunBytesPerConnectionMax">;
+  /** Bytes of messages came. */
+  receivedPayload(bytes: number): void;
+  /** A handler took messages of this size. */
+  took(bytes: number): void;
+  /** Adds to the lengths of messages that have begun and are not complete; returns their sum. */
+  addBegun(bytes: number): number;
+  /** Takes bytes from the budget. May end calls, this one among them. */
+  buffer(bytes: number): void;
+  /** Gives bytes back to the budget. */
+  release(bytes: number): void;
+  /** The call was ended for a limit. */
+  terminated(limit: LimitName): void;
+  forget(stream: AdmittedStream): void;
+}
 
 export interface StreamHandle {
   /** Ends the call with this status where that is still possible, or resets it; `atOnce` frees its memory first. */
@@ -33,7 +51,7 @@ export interface CallShape {
 
 /** One call. What it holds is given back when it closes, or earlier. */
 export class AdmittedStream {
-  readonly connection: AdmittedConnection;
+  readonly #owner: StreamOwner;
   readonly path: string;
   readonly #handle: StreamHandle;
   readonly #framing: MessageFraming;
@@ -51,18 +69,13 @@ export class AdmittedStream {
   #messageMs: number;
   #sentMs: number;
 
-  constructor(
-    connection: AdmittedConnection,
-    path: string,
-    shape: CallShape,
-    handle: StreamHandle,
-  ) {
-    this.connection = connection;
+  constructor(owner: StreamOwner, path: string, shape: CallShape, handle: StreamHandle) {
+    this.#owner = owner;
     this.path = path;
     this.#handle = handle;
     this.#shape = shape;
     this.#framing = new MessageFraming(shape.bytesMax);
-    const { nowMs } = connection.admission;
+    const { nowMs } = owner;
     this.#heardMs = nowMs;
     this.#messageMs = nowMs;
     this.#sentMs = nowMs;
@@ -81,25 +94,24 @@ export class AdmittedStream {
   /** Bytes came from the peer. False: drop them, the call is over. */
   received(chunk: Uint8Array): boolean {
     if (this.#over) return false;
-    const { admission } = this.connection;
-    this.connection.payloadBytes += chunk.length;
-    this.#heardMs = admission.nowMs;
+    this.#owner.receivedPayload(chunk.length);
+    this.#heardMs = this.#owner.nowMs;
     const tooLarge = this.#framing.follow(chunk);
     if (this.#framing.messages > this.#messagesSeen) {
       this.#messagesSeen = this.#framing.messages;
-      this.#messageMs = admission.nowMs;
+      this.#messageMs = this.#owner.nowMs;
       if (this.#shape.single && this.#messagesSeen > 1) {
         this.#malformed("the request has more than one message: send them in calls of their own");
         return false;
       }
     }
     if (this.#framing.flagged) {
-      this.cut("encoding", compressed());
+      this.terminate("encoding", compressed());
       return false;
     }
     if (tooLarge !== undefined) {
       const text = `a message of ${tooLarge} bytes, ${this.path} takes at most ${this.#shape.bytesMax}: split it`;
-      this.cut("message_bytes", MillraceError.refusal(ErrorCode.MESSAGE_TOO_LARGE, text));
+      this.terminate("message_bytes", MillraceError.refusal(ErrorCode.MESSAGE_TOO_LARGE, text));
       return false;
     }
     this.#buffer(chunk.length);
@@ -119,45 +131,44 @@ export class AdmittedStream {
 
   /** The handler has taken a message of so many bytes, prefix included. */
   consumed(bytes: number): void {
-    this.connection.took(bytes);
+    this.#owner.took(bytes);
     this.#release(Math.min(bytes, this.#buffered - this.#queued));
   }
 
   /** Written, and not yet sent. */
   queued(bytes: number): void {
     if (this.#over) return;
-    if (this.#queued === 0) this.#sentMs = this.connection.admission.nowMs;
+    if (this.#queued === 0) this.#sentMs = this.#owner.nowMs;
     this.#queued += bytes;
     this.#buffer(bytes);
   }
 
   sent(bytes: number): void {
     if (this.#over) return;
-    this.#sentMs = this.connection.admission.nowMs;
+    this.#sentMs = this.#owner.nowMs;
     this.#queued -= bytes;
     this.#release(bytes);
   }
 
   /** The handler has answered; what is left is the peer's to take, and its side to end. */
   finished(): void {
-    if (this.#shape.single) this.connection.took(this.#buffered - this.#queued);
-    this.#finishedMs = this.connection.admission.nowMs;
+    if (this.#shape.single) this.#owner.took(this.#buffered - this.#queued);
+    this.#finishedMs = this.#owner.nowMs;
   }
 
   /** The stream is closed, for whatever reason. */
   closed(): void {
     this.#end();
-    this.connection.forget(this);
+    this.#owner.forget(this);
   }
 
   /** Ends the call for a limit. */
-  cut(limit: LimitName, error: MillraceError): void {
+  terminate(limit: LimitName, error: MillraceError): void {
     if (this.#over) return;
     this.#end();
     this.failure = error;
-    this.connection.admission.refused(limit);
     this.#handle.refuse(error, error.code === ErrorCode.ADMISSION_REJECTED);
-    this.connection.cut(limit);
+    this.#owner.terminated(limit);
   }
 
   /** Looks for silence and for a peer that does not read. */
@@ -167,13 +178,13 @@ export class AdmittedStream {
       const text =
         `nothing of ${this.#queued} bytes was taken in ${limits.slowReaderTimeoutMs} ms: ` +
         "read faster, or ask for less";
-      this.cut("slow_reader", MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text));
+      this.terminate("slow_reader", MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text));
       return;
     }
     if (this.#finishedMs !== undefined) {
       if (this.#queued > 0 || nowMs - this.#finishedMs < endTimeoutMs) return;
       const text = "the call is over: end its request, too";
-      this.cut("request_timeout", MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text));
+      this.terminate("request_timeout", MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text));
       return;
     }
     const waits = !this.#ended && (this.#framing.unfinished || this.#framing.messages === 0);
@@ -198,47 +209,49 @@ export class AdmittedStream {
   }
 
   #silent(text: string): void {
-    this.cut("request_timeout", MillraceError.refusal(ErrorCode.STREAM_PROTOCOL_VIOLATION, text));
+    this.terminate(
+      "request_timeout",
+      MillraceError.refusal(ErrorCode.STREAM_PROTOCOL_VIOLATION, text),
+    );
   }
 
   #malformed(text: string): void {
-    this.cut("framing", MillraceError.refusal(ErrorCode.INVALID_REQUEST, text));
+    this.terminate("framing", MillraceError.refusal(ErrorCode.INVALID_REQUEST, text));
   }
 
   /** Another message has begun, or none: what it will be counts before it has come. */
   #begin(): void {
     if (this.#over) return;
-    const { connection } = this;
-    const { begunBytesPerConnectionMax } = connection.admission.limits;
+    const { begunBytesPerConnectionMax } = this.#owner.limits;
     const more = this.#framing.begunBytes - this.#begun;
     this.#begun += more;
-    connection.begunBytes += more;
-    if (more <= 0 || connection.begunBytes <= begunBytesPerConnectionMax) return;
+    const begunBytes = this.#owner.addBegun(more);
+    if (more <= 0 || begunBytes <= begunBytesPerConnectionMax) return;
     const text =
-      `messages of ${connection.begunBytes} bytes have begun on this connection, at most ` +
+      `messages of ${begunBytes} bytes have begun on this connection, at most ` +
       `${begunBytesPerConnectionMax}: end some before the next`;
     const limit = "begun_bytes_per_connection";
     const details = { retryAfterMs: 1000, facts: { limit } };
-    this.cut(limit, MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text, details));
+    this.terminate(limit, MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text, details));
   }
 
   #buffer(bytes: number): void {
     this.#buffered += bytes;
-    this.connection.admission.buffered(this.connection.budget.add(bytes));
+    this.#owner.buffer(bytes);
   }
 
   #release(bytes: number): void {
     if (this.#over) return;
     this.#buffered -= bytes;
-    this.connection.budget.remove(bytes);
+    this.#owner.release(bytes);
   }
 
   #end(): void {
     if (this.#over) return;
     this.#over = true;
-    this.connection.budget.remove(this.#buffered);
+    this.#owner.release(this.#buffered);
     this.#buffered = 0;
-    this.connection.begunBytes -= this.#begun;
+    this.#owner.addBegun(-this.#begun);
     this.#begun = 0;
   }
 }

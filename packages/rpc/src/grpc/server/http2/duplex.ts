@@ -8,6 +8,7 @@ import { constants, type ServerHttp2Stream } from "node:http2";
 import type { MillraceError } from "@millrace/errors";
 import type { Codec } from "../../../api.ts";
 import { Pulled } from "../../../pulled.ts";
+import { Waiters } from "../../../waiters.ts";
 import { type StreamMeter, writeQueueBytesMax } from "../../duplex.ts";
 import { respond, trailersOf } from "./respond.ts";
 
@@ -108,7 +109,7 @@ export class Http2Duplex<In, Out> extends Pulled<In> {
   #writable = true;
   #over = false;
   #paused = false;
-  #drains: (() => void)[] = [];
+  readonly #drains = new Waiters();
   bytesRead = 0;
   bytesWritten = 0;
 
@@ -169,9 +170,7 @@ export class Http2Duplex<In, Out> extends Pulled<In> {
 
   drained(): Promise<void> {
     if (!this.#writable || this.#queuedBytes < writeQueueBytesMax) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#drains.push(resolve);
-    });
+    return this.#drains.wait();
   }
 
   queuedBytes(): number {
@@ -183,7 +182,7 @@ export class Http2Duplex<In, Out> extends Pulled<In> {
     this.failure ??= error;
     this.#writable = false;
     this.wakeReaders();
-    this.#wakeDrains();
+    this.#drains.wake();
   }
 
   /** Ends the call, behind what is written: OK, or with the status of what was thrown. Only the first call counts. */
@@ -191,7 +190,7 @@ export class Http2Duplex<In, Out> extends Pulled<In> {
     if (this.#over) return;
     this.#over = true;
     this.#writable = false;
-    this.#wakeDrains();
+    this.#drains.wake();
     const stream = this.#stream;
     // Refused meanwhile, or left by its peer: then nobody takes a status.
     if (stream.destroyed || stream.closed || stream.writableEnded) return;
@@ -218,14 +217,7 @@ export class Http2Duplex<In, Out> extends Pulled<In> {
   #sent(bytes: number): void {
     this.#queuedBytes -= bytes;
     this.#meter?.sent(bytes);
-    if (this.#queuedBytes < writeQueueBytesMax) this.#wakeDrains();
-  }
-
-  #wakeDrains(): void {
-    if (this.#drains.length === 0) return;
-    const drains = this.#drains;
-    this.#drains = [];
-    for (const wake of drains) wake();
+    if (this.#queuedBytes < writeQueueBytesMax) this.#drains.wake();
   }
 }
 
