@@ -78,4 +78,498 @@ const deletion: readonly Mutant[] = [
   },
 ];
 
-export const brokerMutants: readonly Mutant[] = [...deletion];
+const fetchSession = "services/broker/src/fetch/session.ts";
+const fetchTests = ["services/broker/src/fetch/session.test.ts"];
+const badFetch = ["test/integration/bad-input-fetch.test.ts"];
+const badProduce = ["test/integration/bad-input.test.ts"];
+const appender = "services/broker/src/produce/appender.ts";
+const appenderTests = ["services/broker/src/produce/appender.test.ts"];
+const produceSession = "services/broker/src/produce/session.ts";
+const replica = "services/broker/src/partitions/replica.ts";
+const replicaTests = ["services/broker/src/partitions/replica.test.ts"];
+const controllerTests = ["services/controller/src/controller.test.ts"];
+
+const fetching: readonly Mutant[] = [
+  {
+    name: "half-close-ends-at-once",
+    breaks: "A half-closed Fetch sends what was asked for.",
+    file: fetchSession,
+    replace: [
+      [
+        "if (request === undefined) return await this.#finish();",
+        "if (request === undefined) return;",
+      ],
+    ],
+    tests: fetchTests,
+  },
+  {
+    name: "half-close-never-ends",
+    breaks: "After a half-close, new records do not keep the stream open.",
+    file: fetchSession,
+    replace: [[" && this.#ending === undefined) this.#enqueue", ") this.#enqueue"]],
+    tests: fetchTests,
+  },
+  {
+    name: "gone-client-keeps-a-half-closed-stream",
+    breaks: "A half-closed stream ends with its client.",
+    file: fetchSession,
+    replace: [['else signal.addEventListener("abort", () => resolve(), { once: true });', ""]],
+    tests: fetchTests,
+  },
+  {
+    name: "grant-while-serving-sends-twice",
+    breaks: "A cursor is served by one pump at a time.",
+    file: fetchSession,
+    replace: [
+      [
+        'if (cursor.state.kind === "serving") this.#move(cursor, servingWoken);\n    else if',
+        'if (cursor.state.kind === "serving") this.#enqueue(cursor);\n    else if',
+      ],
+    ],
+    tests: fetchTests,
+  },
+  {
+    name: "grant-while-serving-lost",
+    breaks: "A grant that comes while a cursor is served is used.",
+    file: fetchSession,
+    replace: [["if (readable || cursor.state === servingWoken) {", "if (readable) {"]],
+    tests: fetchTests,
+  },
+  {
+    name: "grant-not-used-up",
+    breaks: "What is sent is taken from the grant.",
+    file: fetchSession,
+    replace: [["cursor.grantBytes = Math.max(0, cursor.grantBytes - result.bytes);", ""]],
+    tests: fetchTests,
+  },
+  {
+    name: "removed-cursor-still-sends",
+    breaks: "A removed cursor sends nothing more.",
+    file: fetchSession,
+    replace: [['if (cursor.state.kind === "removed") return true;', ""]],
+    tests: fetchTests,
+  },
+  {
+    name: "cursors-unbounded",
+    breaks: "A stream has at most cursorsMax cursors.",
+    file: fetchSession,
+    replace: [["if (this.#cursors.size >= limits.cursorsMax)", "if (this.#cursors.size < 0)"]],
+    tests: badFetch,
+  },
+  {
+    name: "cursor-id-reused",
+    breaks: "A cursor id in use is refused.",
+    file: fetchSession,
+    replace: [
+      ["if (this.#cursors.has(wanted.cursorId)) throw", "if (this.#cursors.size < 0) throw"],
+    ],
+    tests: badFetch,
+  },
+  {
+    name: "turns-unlimited",
+    breaks: "The cursors of one stream do not hold a turn of the event loop.",
+    file: "services/broker/src/fetch/turn-limiter.ts",
+    replace: [["      this.#left -= 1;\n", ""]],
+    tests: ["services/broker/src/fetch/turn-limiter.test.ts"],
+  },
+];
+
+const producing: readonly Mutant[] = [
+  {
+    name: "produce-window-unbounded",
+    breaks: "A client that overruns the window of Produce is cut off.",
+    file: produceSession,
+    replace: [
+      [
+        "this.#inFlightBytes > 0 && this.#inFlightBytes + bytes > this.#windowBytes",
+        "this.#inFlightBytes < 0",
+      ],
+    ],
+    tests: badFetch,
+  },
+  {
+    name: "produce-window-not-given-back",
+    breaks: "An answer gives its bytes back to the window.",
+    file: produceSession,
+    replace: [["      this.#inFlightBytes -= bytes;\n", ""]],
+    tests: ["services/broker/src/produce/session.test.ts"],
+  },
+  {
+    name: "half-closed-produce-unanswered",
+    breaks: "A half-closed Produce answers every request before it ends.",
+    file: produceSession,
+    replace: [["while (this.#inFlight > 0) {", "while (this.#inFlight < 0) {"]],
+    tests: ["services/broker/src/produce/session.test.ts"],
+  },
+  {
+    name: "order-epoch-off-by-one",
+    breaks: "After a failure only a higher order epoch goes on.",
+    file: produceSession,
+    replace: [["if (orderEpoch > Math.max(", "if (orderEpoch >= Math.max("]],
+    tests: badProduce,
+  },
+  {
+    name: "failure-does-not-stop-its-followers",
+    breaks: "Requests behind a failed one are not appended.",
+    file: appender,
+    replace: [
+      [
+        "    } catch (thrown) {\n      target.order?.failed();\n      const error = MillraceError.from(thrown);\n      this.clock.defer(() => finish({ error }));\n    }\n  }\n\n  #validate(",
+        "    } catch (thrown) {\n      const error = MillraceError.from(thrown);\n      this.clock.defer(() => finish({ error }));\n    }\n  }\n\n  #validate(",
+      ],
+    ],
+    tests: badProduce,
+  },
+  {
+    name: "append-overtakes-a-validation",
+    breaks: "Batches of a partition are appended in the order of their requests.",
+    file: appender,
+    replace: [
+      [
+        "if (waiting === undefined && !(validated instanceof Promise)) {",
+        "if (!(validated instanceof Promise)) {",
+      ],
+    ],
+    tests: appenderTests,
+  },
+  {
+    name: "compressed-append-does-not-wait-its-turn",
+    breaks: "A validation that ends early waits for those before it.",
+    file: appender,
+    replace: [["      await waiting;\n", ""]],
+    tests: appenderTests,
+  },
+  {
+    name: "validating-bytes-uncounted",
+    breaks: "Bytes that are being validated count as pending.",
+    file: appender,
+    replace: [
+      ["    this.#validatingBytes += bytes;\n", "    this.#validatingBytes += 0 * bytes;\n"],
+      ["      this.#validatingBytes -= bytes;\n", ""],
+    ],
+    tests: appenderTests,
+  },
+  {
+    name: "isr-too-small-accepted",
+    breaks: "acks all needs min.insync.replicas.",
+    file: appender,
+    replace: [
+      ["replica.view.isr.length < replica.minInsyncReplicas", "replica.view.isr.length < 0"],
+    ],
+    tests: appenderTests,
+  },
+  {
+    name: "epoch-unchecked-after-validation",
+    breaks: "A batch is appended under the epoch of the moment of its append.",
+    file: appender,
+    replace: [
+      [
+        "      const epoch = replica.requireLeader(target.leaderEpoch);\n      if (acks",
+        "      const epoch = replica.leadingEpoch ?? 0;\n      if (acks",
+      ],
+    ],
+    tests: appenderTests,
+  },
+  {
+    name: "another-clusters-client-accepted",
+    breaks: "A client that means another cluster is refused.",
+    file: appender,
+    replace: [
+      [
+        'if (clusterId !== "" && clusterId !== this.identity.clusterId) {',
+        'if (clusterId === "?") {',
+      ],
+    ],
+    tests: badProduce,
+  },
+  {
+    name: "handshake-timeout-unbounded",
+    breaks: "A stream without its first message is ended in time.",
+    file: "services/broker/src/stream-handshake.ts",
+    replace: [["clock.timer(limits.openTimeoutMs,", "clock.timer(10 * limits.openTimeoutMs,"]],
+    tests: badFetch,
+  },
+];
+
+const leading: readonly Mutant[] = [
+  {
+    name: "old-epoch-accepted",
+    breaks: "A request of an older leader epoch is fenced.",
+    file: replica,
+    replace: [["expectedEpoch < epoch", "expectedEpoch < epoch - 1"]],
+    tests: replicaTests,
+  },
+  {
+    name: "newer-epoch-accepted",
+    breaks: "A request of a leader epoch that the broker does not know is refused.",
+    file: replica,
+    replace: [["expectedEpoch > epoch", "expectedEpoch > epoch + 1"]],
+    tests: replicaTests,
+  },
+  {
+    name: "leads-before-the-epoch-is-durable",
+    breaks: "A replica leads once its log has recorded the epoch.",
+    file: replica,
+    replace: [
+      [
+        "    await this.log.becomeLeader(view.leaderEpoch);\n    if (this.view !== view) return;\n    this.leadingEpoch = view.leaderEpoch;",
+        "    this.leadingEpoch = view.leaderEpoch;\n    await this.log.becomeLeader(view.leaderEpoch);\n    if (this.view !== view) return;",
+      ],
+    ],
+    tests: replicaTests,
+  },
+  {
+    name: "deposed-while-taking-over",
+    breaks: "A replica that was deposed while it took over does not lead.",
+    file: replica,
+    replace: [["    if (this.view !== view) return;\n", ""]],
+    tests: replicaTests,
+  },
+  {
+    name: "leads-on-after-a-new-epoch",
+    breaks: "A replica does not serve under an old epoch.",
+    file: replica,
+    replace: [["if (!leads || view.leaderEpoch !== this.leadingEpoch) {", "if (!leads) {"]],
+    tests: replicaTests,
+  },
+  {
+    name: "high-watermark-without-the-isr",
+    breaks: "The high watermark does not rise below min.insync.replicas.",
+    file: replica,
+    replace: [
+      [
+        "this.leadingEpoch !== undefined && this.view.isr.length >= this.minInsyncReplicas",
+        "this.leadingEpoch !== undefined",
+      ],
+    ],
+    tests: replicaTests,
+  },
+  {
+    name: "offline-partition-served",
+    breaks: "An offline partition is not served.",
+    file: replica,
+    replace: [
+      ['if (this.log.state.kind === "offline") {', 'if (this.log.state.kind === "stopped") {'],
+    ],
+    tests: replicaTests,
+  },
+];
+
+const controlling: readonly Mutant[] = [
+  {
+    name: "revision-guard-missing-in-a-change",
+    breaks: "A topic is changed only as it was read.",
+    file: "services/controller/src/controller.ts",
+    replace: [
+      [
+        '        [{ key, target: "modRevision", equals: topic.modRevision }],\n        [{ type: "put", key, value: encodeRecord.topic(changed) }],',
+        '        [],\n        [{ type: "put", key, value: encodeRecord.topic(changed) }],',
+      ],
+    ],
+    tests: controllerTests,
+  },
+  {
+    name: "revision-guard-missing-in-a-deletion",
+    breaks: "A topic is deleted only as it was read.",
+    file: "services/controller/src/registry.ts",
+    replace: [
+      [
+        '      [{ key, target: "modRevision", equals: topic.modRevision }],\n      [\n        { type: "delete", range: { key } },',
+        '      [],\n      [\n        { type: "delete", range: { key } },',
+      ],
+    ],
+    tests: controllerTests,
+  },
+  {
+    name: "topic-made-twice",
+    breaks: "Of two topics of one name one is made.",
+    file: "services/controller/src/controller.ts",
+    replace: [
+      [
+        "const revision = await this.#registry.write([absent], [put]);",
+        "const revision = await this.#registry.write([], [put]);",
+      ],
+    ],
+    tests: controllerTests,
+  },
+  {
+    name: "deposed-controller-writes",
+    breaks: "A controller that was replaced writes nothing.",
+    file: "services/controller/src/registry.ts",
+    replace: [["[...this.#guard, ...compares]", "[...compares]"]],
+    tests: controllerTests,
+  },
+  {
+    name: "partitions-shrink",
+    breaks: "The number of partitions only grows.",
+    file: "services/controller/src/controller.ts",
+    replace: [["if (count <= 0) {", "if (count < 0) {"]],
+    tests: controllerTests,
+  },
+  {
+    name: "partition-count-unbounded",
+    breaks: "A topic has at most partitionsMax partitions.",
+    file: "services/controller/src/controller.ts",
+    replace: [["count >= 1 && count <= limits.partitionsMax", "count >= 1"]],
+    tests: controllerTests,
+  },
+  {
+    name: "orphans-stay",
+    breaks: "Partitions of a topic that was never made are removed at the start.",
+    file: "services/controller/src/controller.ts",
+    replace: [["record.partition >= (counts", "record.partition > (counts"]],
+    tests: controllerTests,
+  },
+  {
+    name: "epochs-stay-after-an-unclean-stop",
+    breaks: "After an unclean stop leader epochs rise.",
+    file: "services/controller/src/controller.ts",
+    replace: [["leaderEpoch: record.leaderEpoch + 1", "leaderEpoch: record.leaderEpoch"]],
+    tests: controllerTests,
+  },
+  {
+    name: "two-replicas-on-one-broker",
+    breaks: "Replicas of a partition are on different brokers.",
+    file: "services/controller/src/assignment.ts",
+    replace: [
+      [
+        "const shift = k === 0 ? 0 : 1 + ((round + k - 1)",
+        "const shift = k === 0 ? 0 : ((round + k - 1)",
+      ],
+    ],
+    tests: controllerTests,
+  },
+  {
+    name: "unchecked-deletion-by-id",
+    breaks: "A deletion that names an id deletes that topic or none.",
+    file: "services/controller/src/controller.ts",
+    replace: [
+      ["if (length > 0 && topicIdOf(request.topicId) !== topic.id) {", "if (length < 0) {"],
+    ],
+    tests: controllerTests,
+  },
+];
+
+const surroundings: readonly Mutant[] = [
+  {
+    name: "wildcard-told-to-clients",
+    breaks: "Clients are told an address that they can connect to.",
+    file: "services/standalone/src/address.ts",
+    replace: [
+      [
+        "if (!isWildcard(host)) return { endpoint: listening, guessed: false };",
+        'if (host !== "") return { endpoint: listening, guessed: false };',
+      ],
+    ],
+    tests: ["services/standalone/src/address.test.ts"],
+  },
+  {
+    name: "wildcard-advertised",
+    breaks: "--advertise takes no wildcard and no port 0.",
+    file: "services/standalone/src/address.ts",
+    replace: [["if (!isWildcard(host) && port > 0) return;", "if (port >= 0) return;"]],
+    tests: ["services/standalone/src/address.test.ts"],
+  },
+  {
+    name: "files-beyond-the-limit",
+    breaks: "Kept files and connections fit into the limit of the process.",
+    file: "services/standalone/src/open-files.ts",
+    replace: [
+      [
+        "const openFilesMax = Math.min(wanted.openFilesMax, free - connectionsMax);",
+        "const { openFilesMax } = wanted;",
+      ],
+    ],
+    tests: ["services/standalone/src/open-files.test.ts"],
+  },
+  {
+    name: "emfile-not-waited-out",
+    breaks: "Too many open files passes, and is waited out.",
+    file: "packages/env/src/node/disk.ts",
+    replace: [
+      [
+        'if (code !== "EMFILE" && code !== "ENFILE") throw thrown;',
+        "if (code !== undefined) throw thrown;",
+      ],
+    ],
+    tests: ["packages/env/src/node/node.test.ts"],
+  },
+  {
+    name: "epipe-ends-the-process",
+    breaks: "A log whose reader is gone does not end the process.",
+    file: "packages/observability/src/output.ts",
+    replace: [['    target.on("error", () => {\n      this.#gone = true;\n    });\n', ""]],
+    tests: [
+      "packages/observability/src/observability.test.ts",
+      "test/integration/surroundings.test.ts",
+    ],
+  },
+  {
+    name: "log-queue-unbounded",
+    breaks: "A log that nobody reads is bounded in memory.",
+    file: "packages/observability/src/output.ts",
+    replace: [
+      ["this.#gone || this.#target.writableLength + line.length > logQueueBytesMax", "this.#gone"],
+    ],
+    tests: ["packages/observability/src/observability.test.ts"],
+  },
+  {
+    name: "message-bytes-above-a-request",
+    breaks: "max.message.bytes is at most what a request can carry.",
+    file: "packages/config/src/topic.ts",
+    replace: [["    max: messageBytesMax,\n", "    max: 16 * 1024 * 1024,\n"]],
+    tests: ["packages/config/src/config.test.ts"],
+  },
+  {
+    name: "empty-variable-is-a-value",
+    breaks: "An empty environment variable is an unset one.",
+    file: "packages/config/src/schema.ts",
+    replace: [
+      [
+        '} else if (fromEnvironment !== "") {',
+        "} else if (Object.hasOwn(raw.environment, environmentName(key))) {",
+      ],
+    ],
+    tests: ["packages/config/src/config.test.ts"],
+  },
+  {
+    name: "lock-file-time-is-truth",
+    breaks: "An installation is judged by its content.",
+    file: "tools/ensure.mjs",
+    replace: [
+      [
+        "const isInstalled = (lockBytes) => {\n",
+        'const isInstalled = (lockBytes) => {\n  const time = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);\n  if (time(join(modules, ".package-lock.json")) < time(lockPath)) return false;\n',
+      ],
+    ],
+    tests: ["test/integration/ensure.test.ts"],
+  },
+  {
+    name: "install-in-place",
+    breaks: "An installation that fails leaves the one that works.",
+    file: "tools/ensure.mjs",
+    replace: [
+      [
+        '  console.error("Installing dependencies (once)…");\n',
+        '  console.error("Installing dependencies (once)…");\n  rmSync(modules, { recursive: true, force: true });\n',
+      ],
+    ],
+    tests: ["test/integration/ensure.test.ts"],
+  },
+  {
+    name: "runtime-may-be-omitted",
+    breaks: "The runtime is installed under omit=optional.",
+    file: "tools/ensure.mjs",
+    replace: [["(fits.includes(true) && !entry.libc)", "false"]],
+    tests: ["test/integration/ensure.test.ts"],
+  },
+];
+
+export const brokerMutants: readonly Mutant[] = [
+  ...deletion,
+  ...fetching,
+  ...producing,
+  ...leading,
+  ...controlling,
+  ...surroundings,
+];
