@@ -22,6 +22,7 @@ export interface HttpOptions {
 export interface HttpEndpoints {
   /** `host:port` really bound. */
   readonly endpoint: string;
+  readonly server: Server;
   close(): Promise<void>;
 }
 
@@ -121,6 +122,7 @@ export const serveHttp = async (options: HttpOptions): Promise<HttpEndpoints> =>
   const host = options.host.includes(":") ? `[${options.host}]` : options.host;
   return {
     endpoint: `${host}:${port}`,
+    server,
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();

@@ -89,5 +89,9 @@ test("metrics and endpoints", async () => {
   assert.deepEqual(await (await get("/configz")).json(), { a: 1 });
   assert.equal((await get("/nothing")).status, 404);
   assert.equal((await fetch(`http://${http.endpoint}/`, { method: "POST" })).status, 405);
+  // What Node emits when a connection cannot be accepted, for want of a file descriptor.
+  const failed = Object.assign(new Error("accept EMFILE"), { code: "EMFILE" });
+  for (let i = 0; i < 3; i += 1) http.server.emit("error", failed);
+  assert.equal((await get("/livez")).status, 200);
   await http.close();
 });
