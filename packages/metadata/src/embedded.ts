@@ -62,7 +62,6 @@ interface HeldLease {
 type Overlay = Map<string, KeyValue | undefined>;
 
 const progressIntervalMs = 10_000;
-const expiryRetryMs = 1000;
 
 export class EmbeddedStore implements MetadataStore {
   readonly #clock: Clock;
@@ -209,15 +208,10 @@ export class EmbeddedStore implements MetadataStore {
     if (this.#broken !== undefined) throw this.#broken;
   }
 
-  /** An expiry that can not be made durable is tried again: a lease never outlives its owner for good. */
   #expiry(id: string, ms: number): Cancel {
     return this.#clock.timer(ms, () => {
-      this.revokeLease(id).catch(() => {
-        const lease = this.#leases.get(id);
-        if (lease !== undefined && this.#broken === undefined) {
-          lease.cancel = this.#expiry(id, expiryRetryMs);
-        }
-      });
+      // Fails only when the store is closed or broken, and its leases with it.
+      this.revokeLease(id).catch(() => {});
     });
   }
 

@@ -14,7 +14,7 @@ const kvAt = (modRevision: number): KeyValue => ({
 });
 
 /** A store whose answers the test gives. */
-const scripted = () => {
+const scripted = (relistIntervalMs = 10) => {
   const listings: PromiseWithResolvers<{ kvs: KeyValue[]; revision: number; more: boolean }>[] = [];
   const watches: { from: number; handlers: WatchHandlers }[] = [];
   const store = {
@@ -30,7 +30,7 @@ const scripted = () => {
   };
   const mirror = new Mirror({
     store: store as unknown as MetadataStore,
-    ...{ clock, random, logger: silentLogger, relistIntervalMs: 10 },
+    ...{ clock, random, logger: silentLogger, relistIntervalMs },
   });
   return { mirror, listings, watches };
 };
@@ -81,4 +81,25 @@ test("waiting for a revision ends in time, at the revision, or with the mirror",
   const closed = mirror.waitForRevision(7, 10_000);
   mirror.close();
   assert.equal(await within(closed), false);
+});
+
+test("a watch that is compacted away is replaced by a listing, a lost one by a watch", async (context) => {
+  const { mirror, listings, watches } = scripted(100_000);
+  context.after(() => mirror.close());
+  const started = mirror.start();
+  listings[0]?.resolve({ kvs: [kvAt(4)], revision: 5, more: false });
+  await started;
+  watches[0]?.handlers.onEnd({ reason: "lost", error: new Error("cut") });
+  while (watches.length < 2) await clock.sleep(1);
+  assert.equal(watches[1]?.from, 6);
+  assert.equal(listings.length, 1);
+  watches[1]?.handlers.onEnd({ reason: "compacted", compactRevision: 20 });
+  while (listings.length < 2 && watches.length < 3) await clock.sleep(1);
+  assert.equal(watches.length, 2, "nothing is watched before the listing");
+  const told: string[] = [];
+  mirror.onChange((events) => told.push(...events.map(({ type, kv }) => `${type} ${kv.key}`)));
+  listings[1]?.resolve({ kvs: [], revision: 30, more: false });
+  while (watches.length < 3) await clock.sleep(1);
+  assert.equal(watches[2]?.from, 31);
+  assert.deepEqual(told, ["delete k"]);
 });

@@ -52,7 +52,7 @@ export const metadataMutants: readonly Mutant[] = [
     replace: [
       ["      this.revokeLease(id).catch(() => {", "      this.keepAlive(id).catch(() => {"],
     ],
-    tests,
+    tests: ["packages/metadata/src/embedded.test.ts"],
   },
   {
     name: "keep-alive-does-nothing",
@@ -64,16 +64,7 @@ export const metadataMutants: readonly Mutant[] = [
         "",
       ],
     ],
-    tests,
-  },
-  {
-    name: "expiry-not-retried",
-    breaks: "An expiry that fails is tried again.",
-    file: store,
-    replace: [
-      ["if (lease !== undefined && this.#broken === undefined) {", "if (lease === undefined) {"],
-    ],
-    tests,
+    tests: ["packages/metadata/src/embedded.test.ts"],
   },
   {
     name: "revoke-keeps-the-keys",
@@ -91,14 +82,14 @@ export const metadataMutants: readonly Mutant[] = [
     replace: [
       ["if (revision < watcher.next) continue;", "if (revision <= watcher.next) continue;"],
     ],
-    tests,
+    tests: ["packages/metadata/src/embedded.test.ts"],
   },
   {
     name: "watch-repeats-a-revision",
     breaks: "A watch delivers every change once.",
     file: store,
     replace: [["watcher.next = revision + 1;", "watcher.next = revision;"]],
-    tests,
+    tests: ["packages/metadata/src/embedded.test.ts"],
   },
   {
     name: "compacted-watch-goes-on",
@@ -161,7 +152,7 @@ export const metadataMutants: readonly Mutant[] = [
     breaks: "The mirror watches from the revision after its listing.",
     file: mirror,
     replace: [["this.#revision + 1, {", "this.#revision + 2, {"]],
-    tests,
+    tests: ["packages/metadata/src/mirror.test.ts"],
   },
   {
     name: "mirror-keeps-deleted-keys",
@@ -184,7 +175,7 @@ export const metadataMutants: readonly Mutant[] = [
     breaks: "A watch that was compacted away is replaced by a listing.",
     file: mirror,
     replace: [['if (end.reason !== "compacted") {', "if (!this.#closed) {"]],
-    tests,
+    tests: ["packages/metadata/src/mirror.test.ts"],
   },
   {
     name: "mirror-waits-for-ever",
