@@ -7,7 +7,7 @@ import { limits } from "./limits.ts";
 /** Reads the opening message. Throws STREAM_PROTOCOL_VIOLATION on silence and on an early end. */
 export const readHandshake = async <In, Out>(
   stream: ServerStream<In, Out>,
-  clock: Clock,
+  clock: Pick<Clock, "timer">,
 ): Promise<In> => {
   const timeout = Promise.withResolvers<never>();
   const cancel = clock.timer(limits.openTimeoutMs, () => {

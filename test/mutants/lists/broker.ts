@@ -122,17 +122,22 @@ const fetching: readonly Mutant[] = [
     file: fetchSession,
     replace: [
       [
-        'if (cursor.state.kind === "serving") this.#move(cursor, servingWoken);\n    else if',
-        'if (cursor.state.kind === "serving") this.#enqueue(cursor);\n    else if',
+        'if (cursor.state.kind === "waiting" && this.#ending === undefined) this.#enqueue(cursor);',
+        'if (cursor.state.kind !== "queued" && this.#ending === undefined) this.#enqueue(cursor);',
       ],
     ],
     tests: fetchTests,
   },
   {
-    name: "grant-while-serving-lost",
-    breaks: "A grant that comes while a cursor is served is used.",
+    name: "progress-while-reading-lost",
+    breaks: "Progress of the log that comes while it is read is seen.",
     file: fetchSession,
-    replace: [["if (readable || cursor.state === servingWoken) {", "if (readable) {"]],
+    replace: [
+      [
+        "if (cursor.offset < log.highWatermark && cursor.grantBytes > 0) {",
+        "if (cursor.offset < 0) {",
+      ],
+    ],
     tests: fetchTests,
   },
   {
@@ -287,7 +292,7 @@ const producing: readonly Mutant[] = [
     breaks: "A stream without its first message is ended in time.",
     file: "services/broker/src/stream-handshake.ts",
     replace: [["clock.timer(limits.openTimeoutMs,", "clock.timer(10 * limits.openTimeoutMs,"]],
-    tests: badFetch,
+    tests: ["services/broker/src/stream-handshake.test.ts"],
   },
 ];
 

@@ -264,13 +264,6 @@ const carrier: readonly Mutant[] = [
     tests: grpcTests,
   },
   {
-    name: "shutdown-lets-new-calls-in",
-    breaks: "A server that stops takes no new calls.",
-    file: listener,
-    replace: [["    this.#draining = why;\n", "    void why;\n"]],
-    tests: grpcTests,
-  },
-  {
     name: "emfile-at-accept-ends-the-process",
     breaks: "A connection that cannot be accepted ends nothing.",
     file: "packages/observability/src/http.ts",

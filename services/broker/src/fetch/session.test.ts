@@ -104,12 +104,18 @@ test("after a half-close, each cursor sends what it may and can, and the stream 
 
 test("after a half-close, new records do not keep the stream open", async () => {
   let end = 2;
-  const wakes: (() => void)[] = [];
   const growing = {
     ...slowReplica,
+    // A record arrives right after a cursor has caught up: the two cursors never wait together.
     onceProgress: (wake: () => void) => {
-      wakes.push(wake);
-      return () => {};
+      let stopped = false;
+      queueMicrotask(() => {
+        end += 1;
+        if (!stopped) wake();
+      });
+      return () => {
+        stopped = true;
+      };
     },
     log: {
       ...slowReplica.log,
@@ -127,18 +133,34 @@ test("after a half-close, new records do not keep the stream open", async () => 
   };
   const add = [cursorAt(1, 0, 1_000_000), cursorAt(2, 0, 1_000_000)];
   const { stream, responses } = streamOf([{ ...nothing, open, add }], 0);
-  const write = stream.write;
-  stream.write = (response: WireFetchResponse) => {
-    // The log grows whenever a cursor has caught up.
-    if (response.batches.length === 0 && response.cursorId !== undefined) {
-      end += 1;
-      for (const wake of wakes.splice(0)) wake();
-    }
-    return write(response);
-  };
   const run = new FetchSession(stream as never, contextOf(growing) as never).run();
   assert.equal(await Promise.race([run.then(() => "ended"), clock.sleep(2000)]), "ended");
   assert.ok(endsOf(responses).length >= 2 && endsOf(responses).length < 10);
+});
+
+test("a record that arrives while the log is read is sent, without another event", async () => {
+  let end = 0;
+  const quiet = {
+    ...slowReplica,
+    log: {
+      ...slowReplica.log,
+      get highWatermark() {
+        return end;
+      },
+      read: async (offset: number) => {
+        const highWatermark = end;
+        end = 1;
+        const chunks = offset < highWatermark ? [Buffer.alloc(100)] : [];
+        const bytes = 100 * chunks.length;
+        const rest = { highWatermark, logStartOffset: 0 };
+        return { chunks, bytes, nextOffset: offset + chunks.length, ...rest };
+      },
+    },
+  };
+  const { stream, responses } = streamOf([{ ...nothing, open, add: [cursorAt(1, 0, 500)] }], 1);
+  const run = new FetchSession(stream as never, contextOf(quiet) as never).run();
+  assert.equal(await Promise.race([run.then(() => "ended"), clock.sleep(2000)]), "ended");
+  assert.deepEqual(endsOf(responses), [1]);
 });
 
 test("after a half-close, a client that goes away ends the stream", async () => {

@@ -45,14 +45,13 @@ type CursorState =
   | { readonly kind: "waiting"; readonly stop: () => void }
   /** In the queue of cursors that may have something to send. */
   | { readonly kind: "queued" }
-  /** In a pump. `woken`: a grant or progress came meanwhile, so it is queued again afterwards. */
-  | { readonly kind: "serving"; readonly woken: boolean }
+  /** In a pump, which looks for more to send before it lets the cursor wait. */
+  | { readonly kind: "serving" }
   /** The client removed it, or it failed: the pump that still has it lets go. */
   | { readonly kind: "removed" };
 
 const queued: CursorState = { kind: "queued" };
-const serving: CursorState = { kind: "serving", woken: false };
-const servingWoken: CursorState = { kind: "serving", woken: true };
+const serving: CursorState = { kind: "serving" };
 const removed: CursorState = { kind: "removed" };
 
 const isActive = ({ kind }: CursorState): boolean => kind === "queued" || kind === "serving";
@@ -226,8 +225,7 @@ export class FetchSession {
 
   /** Something came that the cursor may send, or may be allowed to send. */
   #wake(cursor: Cursor): void {
-    if (cursor.state.kind === "serving") this.#move(cursor, servingWoken);
-    else if (cursor.state.kind === "waiting" && this.#ending === undefined) this.#enqueue(cursor);
+    if (cursor.state.kind === "waiting" && this.#ending === undefined) this.#enqueue(cursor);
   }
 
   #enqueue(cursor: Cursor): void {
@@ -311,8 +309,8 @@ export class FetchSession {
    */
   #caughtUp(cursor: Cursor): boolean {
     const { log } = cursor.replica;
-    const readable = cursor.offset < log.highWatermark && cursor.grantBytes > 0;
-    if (readable || cursor.state === servingWoken) {
+    // A grant or progress may have come while the log was read.
+    if (cursor.offset < log.highWatermark && cursor.grantBytes > 0) {
       this.#enqueue(cursor);
       return true;
     }

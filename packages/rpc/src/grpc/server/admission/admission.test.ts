@@ -151,6 +151,29 @@ test("calls are bounded per connection, per address and in all", () => {
   assert.deepEqual(refused, ["streams_per_connection", "streams_per_address", "streams"]);
 });
 
+test("a call that has ended makes room for its address", () => {
+  const { connect, call } = world({ streamsPerAddressMax: 2 });
+  const { connection } = connect();
+  for (let i = 0; i < 10; i += 1) {
+    const streams = [call(connection), call(connection)];
+    for (const { stream } of streams) stream.closed();
+  }
+});
+
+test("a full budget of a connection costs its own calls, however much others buffer", () => {
+  const { connect, call } = world({ bufferedBytesPerConnectionMax: 100 });
+  const neighbour = call(connect().connection);
+  neighbour.stream.received(message(90));
+  const { connection } = connect();
+  const larger = call(connection);
+  const smaller = call(connection);
+  larger.stream.received(message(60));
+  smaller.stream.received(message(50));
+  assert.equal(larger.handle.refused?.facts?.["limit"], "buffered_bytes_per_connection");
+  assert.equal(smaller.handle.refused, undefined);
+  assert.equal(neighbour.handle.refused, undefined);
+});
+
 test("a connection that goes on opening calls beyond its bound is ended, a short overrun is not", () => {
   const { connect, call, refused } = world({ streamsPerConnectionMax: 2 });
   const { handle, connection } = connect();
