@@ -3,32 +3,11 @@ import { test } from "node:test";
 import { parseBytes, parseDurationMs } from "./units.ts";
 
 test("sizes: every unit, binary and decimal, in any case, with and without a space", () => {
-  const units: readonly [string, number][] = [
-    ...([
-      ["", 1],
-      ["b", 1],
-    ] as const),
-    ...([
-      ["k", 1024],
-      ["kib", 1024],
-      ["kb", 1000],
-    ] as const),
-    ...([
-      ["m", 1024 ** 2],
-      ["mib", 1024 ** 2],
-      ["mb", 1000 ** 2],
-    ] as const),
-    ...([
-      ["g", 1024 ** 3],
-      ["gib", 1024 ** 3],
-      ["gb", 1000 ** 3],
-    ] as const),
-    ...([
-      ["t", 1024 ** 4],
-      ["tib", 1024 ** 4],
-      ["tb", 1000 ** 4],
-    ] as const),
-  ];
+  const units = Object.entries({
+    ...{ "": 1, b: 1, k: 1024, kib: 1024, kb: 1000 },
+    ...{ m: 1024 ** 2, mib: 1024 ** 2, mb: 1000 ** 2, g: 1024 ** 3, gib: 1024 ** 3 },
+    ...{ gb: 1000 ** 3, t: 1024 ** 4, tib: 1024 ** 4, tb: 1000 ** 4 },
+  });
   for (const [unit, bytes] of units) {
     for (const text of [`3${unit}`, `3 ${unit.toUpperCase()}`, `  3  ${unit} `, `3.0${unit}`]) {
       assert.equal(parseBytes(text), 3 * bytes, text);
@@ -41,18 +20,7 @@ test("sizes: every unit, binary and decimal, in any case, with and without a spa
 });
 
 test("durations: every unit", () => {
-  const units: readonly [string, number][] = [
-    ...([
-      ["", 1],
-      ["ms", 1],
-      ["s", 1000],
-      ["m", 60_000],
-    ] as const),
-    ...([
-      ["h", 3_600_000],
-      ["d", 86_400_000],
-    ] as const),
-  ];
+  const units = Object.entries({ "": 1, ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 });
   for (const [unit, ms] of units) {
     for (const text of [`3${unit}`, `3 ${unit.toUpperCase()}`]) {
       assert.equal(parseDurationMs(text), 3 * ms, text);
