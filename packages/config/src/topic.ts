@@ -1,6 +1,6 @@
 /**
- * Topic configs. Keys are Kafka's where the meaning is Kafka's; a key that Kafka has and Millrace has
- * not is refused by name, never ignored.
+ * Topic configs. A key has the name that Kafka gives it where the meaning is the same. Keys of
+ * Kafka that Millrace lacks are refused by name, never ignored.
  */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { parseSetting, type Schema, unknownKey, type Values } from "./schema.ts";
@@ -136,7 +136,7 @@ export const topicSchema = {
 export type TopicConfigKey = keyof typeof topicSchema;
 export type TopicConfig = Values<typeof topicSchema>;
 
-/** Topic configs of Kafka 4.x that Millrace does not have, with what to do instead. */
+/** Topic configs of Kafka 4.x that Millrace lacks, with what to use instead. */
 const kafkaOnly: ReadonlyMap<string, string> = new Map([
   ["compression.gzip.level", "compression is the producer's choice"],
   ["compression.lz4.level", "compression is the producer's choice"],
@@ -168,7 +168,7 @@ const kafkaOnly: ReadonlyMap<string, string> = new Map([
   ["unclean.leader.election.enable", "an unclean election is an explicit command, never a setting"],
 ]);
 
-/** Throws INVALID_CONFIG unless the key is one of ours. */
+/** Throws INVALID_CONFIG for an unknown key. */
 export const checkTopicConfigKey = (key: string): void => {
   if (Object.hasOwn(topicSchema, key)) return;
   const reason = kafkaOnly.get(key);
@@ -192,8 +192,8 @@ export const checkTopicConfigs = (configs: Readonly<Record<string, string>>): vo
 };
 
 /**
- * Configs in force: set ones over defaults. Set values must have been checked; a number that an older
- * version took and this one does not counts as the nearest that is allowed.
+ * Effective configs: those set, over defaults. A number that an older version allowed counts as the
+ * nearest one that is allowed now.
  */
 export const topicConfigOf = (configs: Readonly<Record<string, string>>): TopicConfig => {
   const values: Record<string, string | number | boolean> = {};

@@ -1,6 +1,6 @@
 /**
- * The key space: names of keys, and values that repeat their key's identity. A value that
- * disagrees with its key is refused: somebody wrote it to the wrong place.
+ * The key space: names of keys, and values that repeat the identity in their key. A value that
+ * disagrees with its key is refused: it was written to the wrong place.
  */
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { ErrorCode, MillraceError } from "@millrace/errors";
@@ -36,7 +36,7 @@ export const keys = {
     `partitions/${topicId}#${padded(partition)}`,
 } as const;
 
-/** Values to write. */
+/** Encodes values. */
 export const encodeRecord = {
   cluster: (record: ClusterRecord): Uint8Array => toBinary(ClusterRecordSchema, record),
   broker: (record: BrokerRecord): Uint8Array => toBinary(BrokerRecordSchema, record),
@@ -55,14 +55,17 @@ const decoder =
     try {
       record = fromBinary(schema, kv.value);
     } catch {
-      throw refuse(kv.key, `the value is no ${schema.name}`);
+      throw refuse(kv.key, `the value is not a ${schema.name}`);
     }
     const key = keyOf(record);
     if (key !== kv.key) throw refuse(kv.key, `the value belongs to ${key}`);
     return record;
   };
 
-/** Values as read. Each throws CORRUPT_MESSAGE for one that is damaged or belongs to another key. */
+/**
+ * Decodes values. Each throws CORRUPT_MESSAGE for a value that is damaged or belongs to another
+ * key.
+ */
 export const decodeRecord = {
   cluster: decoder(ClusterRecordSchema, () => keys.cluster),
   broker: decoder(BrokerRecordSchema, (record) => keys.broker(record.brokerId)),

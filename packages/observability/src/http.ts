@@ -1,4 +1,6 @@
-/** `/metrics`, `/livez`, `/readyz`, `/configz`: for scrapers, probes and people. Never for data. */
+/**
+ * Serves `/metrics`, `/livez`, `/readyz` and `/configz` to scrapers, probes and people. Never data.
+ */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Logger } from "@millrace/env";
@@ -7,7 +9,7 @@ import type { Metrics } from "./metrics.ts";
 
 export interface HttpOptions {
   readonly host: string;
-  /** 0 picks a free one. */
+  /** 0 picks a free port. */
   readonly port: number;
   readonly metrics: Metrics;
   /** Whether the process should get traffic, and why not. */
@@ -20,7 +22,7 @@ export interface HttpOptions {
 }
 
 export interface HttpEndpoints {
-  /** `host:port` really bound. */
+  /** The bound `host:port`. */
   readonly endpoint: string;
   readonly server: Server;
   close(): Promise<void>;
@@ -93,7 +95,7 @@ const listen = (server: Server, { host, port, onRefused }: HttpOptions): Promise
       );
     });
     server.listen(port, host, () => {
-      // EMFILE at accept, for one, arrives here: a failed connection must not end the process.
+      // Such as EMFILE at accept. A failed connection must not end the process.
       server.removeAllListeners("error").on("error", () => onRefused?.());
       const address = server.address();
       if (address !== null && typeof address === "object") resolve(address);
@@ -108,7 +110,7 @@ export const httpLimits = {
   headerBytesMax: 8192,
 } as const;
 
-/** Serves until closed. Small bodies, short deadlines, few connections: nothing here is a load. */
+/** Serves until closed, with small limits: nothing here should be a load. */
 export const serveHttp = async (options: HttpOptions): Promise<HttpEndpoints> => {
   const server = createServer({
     requestTimeout: httpLimits.requestTimeoutMs,

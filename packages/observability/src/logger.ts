@@ -1,4 +1,4 @@
-/** The one place that knows pino. */
+/** Logging with pino, which only this file imports besides `output.ts`. */
 import { Writable } from "node:stream";
 import type { Logger } from "@millrace/env";
 import { MillraceError } from "@millrace/errors";
@@ -10,7 +10,7 @@ export interface LoggerOptions {
   /** `json` for machines, `pretty` for people. */
   readonly format: "json" | "pretty";
   readonly level: "debug" | "info" | "warn" | "error";
-  /** Goes into every line. */
+  /** Name of the process, in every line. */
   readonly service: string;
   readonly output: LogOutput;
 }
@@ -18,7 +18,7 @@ export interface LoggerOptions {
 /** Keys whose values are never written, at any depth up to two. */
 const secretKeys = ["password", "secret", "token", "authorization", "key_pem"];
 
-/** An error as fields: our code where there is one, the stack only of what is a bug. */
+/** An error as fields: code and message of our errors; the stack of others, which are bugs. */
 const errorFields = (thrown: unknown): unknown => {
   if (!(thrown instanceof Error)) return thrown;
   if (thrown instanceof MillraceError) return { code: thrown.codeName, message: thrown.message };

@@ -1,6 +1,6 @@
 /**
- * Where log lines go. Logging must neither block the process nor end it: a reader that is slow costs
- * lines, a reader that is gone costs all further lines, and both are counted.
+ * Where log lines go. Logging must neither block the process nor end it: a reader that is slow
+ * costs lines, a reader that is gone costs all further lines, and both are counted.
  */
 import { fstatSync } from "node:fs";
 import type { Writable } from "node:stream";
@@ -30,7 +30,7 @@ class StreamOutput implements LogOutput {
 
   constructor(target: Target) {
     this.#target = target;
-    // EPIPE, EIO: nobody will read any more.
+    // EPIPE or EIO: the reader is gone for good.
     target.on("error", () => {
       this.#gone = true;
     });
@@ -65,7 +65,7 @@ class StreamOutput implements LogOutput {
     if (lines === 0 || this.#gone) return;
     this.#droppedSinceNotice = 0;
     const time = new Date().toISOString();
-    const msg = "log lines were dropped because nobody read them in time";
+    const msg = "log lines were dropped because they were not read in time";
     this.#target.write(`${JSON.stringify({ level: "warn", time, lines, msg })}\n`);
   }
 }

@@ -12,8 +12,8 @@ const dictionaryIdBytes = [0, 1, 2, 4] as const;
 const contentSizeBytes = [0, 2, 4, 8] as const;
 
 /**
- * Bytes that a decoder must reserve for the frame: the window of its descriptor, or the whole content
- * where the frame is a single segment.
+ * Bytes that a decoder must reserve for the frame: the window of its descriptor, or the whole
+ * content where the frame is a single segment.
  */
 const windowBytesOf = (view: DataView, singleSegment: boolean, sizeBytes: number): number => {
   if (!singleSegment) {

@@ -1,4 +1,4 @@
-/** What every carrier must do. Run by each carrier's own test. */
+/** The contract of a carrier, run by the test of each carrier. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
@@ -23,7 +23,7 @@ export interface Carrier {
   readonly dialer: Dialer;
   /** Address to listen on. */
   readonly address: string;
-  /** Runs a test body; the simulator's carrier needs its clock driven meanwhile. */
+  /** Runs a test body; the carrier of the simulator drives its clock meanwhile. */
   run(body: () => Promise<void>): Promise<void>;
   sleep(ms: number): Promise<void>;
 }

@@ -1,11 +1,11 @@
-/** The reading half of a stream, the same for every carrier: messages are pulled, and whoever waits is woken. */
+/** The reading half of a stream, the same for every carrier: readers pull messages. */
 import type { MillraceError } from "@millrace/errors";
 import { Waiters } from "./waiters.ts";
 
 export abstract class Pulled<In> {
-  /** What reads reject with once everything received is read. */
+  /** Reads reject with this once everything received is read. */
   protected failure: MillraceError | undefined;
-  /** The peer has ended its side. */
+  /** The peer has half-closed. */
   protected ended = false;
   readonly #readers = new Waiters();
 

@@ -1,8 +1,8 @@
-/** Those who wait for one event of a stream: readers for a message, writers for room. */
+/** Promises that wait for the same event of a stream: readers for a message, writers for room. */
 export class Waiters {
   #waiting: (() => void)[] = [];
 
-  /** Resolves with the next `wake`. */
+  /** Resolves at the next `wake`. */
   wait(): Promise<void> {
     return new Promise((resolve) => {
       this.#waiting.push(resolve);

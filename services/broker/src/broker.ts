@@ -1,4 +1,4 @@
-/** A broker: partitions from the metadata, served over whatever carrier it is bound to. */
+/** Composes a broker: partitions as the metadata assigns them, served over any carrier. */
 import type { Clock, Env } from "@millrace/env";
 import type { LogManager } from "@millrace/log";
 import { FetchService, LogService, MetadataService, ProduceService } from "@millrace/proto/broker";
@@ -35,8 +35,10 @@ export interface BrokerOptions {
   readonly view: ClusterView;
   readonly identity: { readonly clusterId: string; readonly brokerId: number };
   readonly metrics: BrokerMetrics;
-  /** Reports that this broker has no partition of a deleted topic any more. Without it, the record of
-   * the deletion stays. */
+  /**
+   * Reports that this broker has no partition of a deleted topic any more. Without it, the record
+   * of the deletion stays.
+   */
   readonly deletionDone?: DeletionDone;
 }
 
@@ -74,12 +76,14 @@ export class Broker {
     this.#metadata = new MetadataHandlers(view);
   }
 
-  /** Resolves once every partition that the metadata gives to this broker is served. */
+  /** Resolves once the broker serves every partition that the metadata assigns to it. */
   start(): Promise<void> {
     return this.replicas.settle();
   }
 
-  /** Resolves once the broker serves what the metadata says as of a revision, or after `timeoutMs`. */
+  /**
+   * Resolves once the broker serves what the metadata says as of a revision, or after `timeoutMs`.
+   */
   async untilServed(revision: number, timeoutMs: number): Promise<void> {
     const timeout = Promise.withResolvers<void>();
     const cancel = this.#clock.timer(timeoutMs, timeout.resolve);

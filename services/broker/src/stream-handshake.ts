@@ -1,10 +1,10 @@
-/** The first message of a stream, which must come in time. */
+/** The opening message of a stream, which must arrive in time. */
 import type { Clock } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { ServerStream } from "@millrace/rpc";
 import { limits } from "./limits.ts";
 
-/** Reads the opening message. Throws STREAM_PROTOCOL_VIOLATION on silence and on an early end. */
+/** Reads the opening message. Throws STREAM_PROTOCOL_VIOLATION for silence or an early end. */
 export const readHandshake = async <In, Out>(
   stream: ServerStream<In, Out>,
   clock: Pick<Clock, "timer">,

@@ -38,11 +38,11 @@ export interface ControllerOptions {
   readonly random: Random;
   readonly logger: Logger;
   readonly defaultReplicationFactor: number;
-  /** Conditions of every write; the election key's in a cluster, none in standalone. */
+  /** Compares of every write: the election key in a cluster, none in standalone. */
   readonly guard?: readonly Compare[];
   /**
-   * Waits until the brokers serve what the metadata says as of a revision, for a bounded time. A new
-   * topic or partition is answered for after it, so that the client's next call finds a leader.
+   * Waits, for a bounded time, until the brokers serve the metadata as of a revision. CreateTopic
+   * and CreatePartitions answer after it, so that the next call of the client finds a leader.
    */
   readonly untilServed?: (revision: number, timeoutMs: number) => Promise<void>;
 }
@@ -80,8 +80,10 @@ export class Controller {
     this.#registry = new Registry(options.store, options.guard ?? []);
   }
 
-  /** Makes the cluster's record when there is none; returns the cluster id. Throws DATA_DIRECTORY_UNUSABLE for
-   * metadata of a newer version. */
+  /**
+   * Creates the cluster's record if there is none, and returns the cluster id. Throws
+   * DATA_DIRECTORY_UNUSABLE when a newer version wrote the metadata.
+   */
   async bootstrapCluster(wantedId?: string): Promise<string> {
     const { store, random } = this.#options;
     const { kvs } = await store.range({ key: keys.cluster });
@@ -113,7 +115,10 @@ export class Controller {
     await this.#registry.write([], [put]);
   }
 
-  /** Removes what interrupted calls left: partitions whose topic does not exist, or has fewer. */
+  /**
+   * Removes leftovers of interrupted calls: partitions of topics that do not exist, and partitions
+   * beyond the partition count of their topic.
+   */
   async recover(): Promise<void> {
     const counts = new Map<string, number>();
     for (let after = "", more = true; more; ) {
@@ -133,7 +138,10 @@ export class Controller {
     await this.#registry.remove(orphans);
   }
 
-  /** After a broker lost its unfsynced state as a sole replica: what it appends from now on has new epochs. */
+  /**
+   * Raises the leader epochs of a broker that stopped uncleanly as a sole replica: it may have lost
+   * appends, and new ones must not look like those.
+   */
   async bumpLeaderEpochs(brokerId: number): Promise<void> {
     const led = (await this.#registry.allPartitions()).filter(
       ({ record }) => record.leader === brokerId,
@@ -167,7 +175,7 @@ export class Controller {
     }
     const topicId = this.#options.random.bytes(16);
     const id = topicIdOf(topicId);
-    // Partitions first: a topic that can be seen is complete. What a crash leaves is removed at the start.
+    // Partitions first, so that a visible topic is complete. `recover` removes what a crash leaves.
     await this.#registry.putPartitions(id, 0, assignment);
     const record = create(TopicRecordSchema, {
       name,
@@ -213,8 +221,10 @@ export class Controller {
     return { revision: BigInt(revision) };
   }
 
-  /** A broker has no partition of a deleted topic any more. Once all have said so, the deletion's
-   * record goes. */
+  /**
+   * A broker reports that it has deleted its partitions of a topic. After the last broker, the
+   * deletion record is removed.
+   */
   async deletionDone(topicId: TopicId, brokerId: number): Promise<void> {
     for (let attempt = 0; attempt < limits.attemptsMax; attempt += 1) {
       if (await this.#registry.deletionDone(topicId, brokerId)) return;
@@ -285,7 +295,7 @@ export class Controller {
     ];
   }
 
-  /** The change is committed: a broker that is slow, or fails, delays the answer and no more. */
+  /** The change is committed: a slow or failing broker only delays the answer. */
   async #untilServed(revision: number): Promise<void> {
     try {
       await this.#options.untilServed?.(revision, limits.servedWaitMsMax);
@@ -319,7 +329,7 @@ export class Controller {
   }
 }
 
-/** A message literal of the controller's package. */
+/** A message of the controller's package. */
 const message = <N extends string, T extends object>(name: N, fields: T) => ({
   $typeName: `millrace.controller.v1.${name}` as const,
   ...fields,

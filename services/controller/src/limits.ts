@@ -4,11 +4,11 @@ export const limits = {
   partitionsMax: 10_000,
   /** Longest wait of CreateTopic and CreatePartitions for the new partitions' leaders. */
   servedWaitMsMax: 5_000,
-  /** Times that a change is tried again when somebody else was faster. */
+  /** Attempts to change a topic that others change at the same time. */
   attemptsMax: 10,
-  /** Topics in a page of ListTopics when the client does not say. */
+  /** Topics in a page of ListTopics if the client does not say. */
   pageSizeDefault: 1000,
-  /** Topics in a page at most. */
+  /** Most topics in a page. */
   pageSizeMax: 10_000,
   /** Topics in one DescribeTopics. */
   topicsPerCallMax: 1000,

@@ -1,4 +1,4 @@
-/** Addresses to bind, and addresses to tell clients. They differ: nobody can dial `0.0.0.0`. */
+/** Addresses to bind, and addresses to tell clients. They differ: clients cannot connect to `0.0.0.0`. */
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import { ErrorCode, MillraceError } from "@millrace/errors";
@@ -19,7 +19,9 @@ export const parseAddress = (endpoint: string): Address => {
 const formatAddress = ({ host, port }: Address): string =>
   host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 
-/** Every spelling of "all interfaces": `0.0.0.0`, `0`, `::`, `0:0:0:0:0:0:0:0`, `::ffff:0.0.0.0`. */
+/**
+ * Every spelling of "all interfaces": `0.0.0.0`, `0`, `::`, `0:0:0:0:0:0:0:0`, `::ffff:0.0.0.0`.
+ */
 export const isWildcard = (host: string): boolean => /^(::ffff:)?[0:.]+$/i.test(host);
 
 export const isLoopback = (endpoint: string): boolean => {
@@ -31,8 +33,8 @@ export const isLoopback = (endpoint: string): boolean => {
 type Interfaces = ReturnType<typeof networkInterfaces>;
 
 /**
- * The address that clients on other machines most likely reach, for a listener on all interfaces: the
- * first IPv4 address that is not loopback or link-local, then such an IPv6 one, then loopback.
+ * The address that clients on other machines most likely reach, for a listener on all interfaces:
+ * the first IPv4 address that is not loopback or link-local, then such an IPv6 one, then loopback.
  */
 const usableHost = (wildcard: string, interfaces: Interfaces): string => {
   const addresses = Object.values(interfaces).flatMap((list) => list ?? []);
@@ -61,12 +63,14 @@ export const checkAdvertise = (advertise: string): void => {
   if (!isWildcard(host) && port > 0) return;
   throw new MillraceError(
     ErrorCode.INVALID_CONFIG,
-    `--advertise: ${JSON.stringify(advertise)} is no address to connect to: ` +
+    `--advertise: ${JSON.stringify(advertise)} is not an address that clients can connect to: ` +
       "use a host name or address that clients reach, and a port of 1 to 65535",
   );
 };
 
-/** The address for clients: as set, or what is listened on, or a usable one instead of a wildcard. */
+/**
+ * The address for clients: as set, or what is listened on, or a usable one instead of a wildcard.
+ */
 export const advertisedOf = (
   advertise: string,
   listening: string,

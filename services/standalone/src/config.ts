@@ -1,4 +1,6 @@
-/** Settings of the standalone server: one schema for flags, environment, file, help and reference. */
+/**
+ * Settings of the standalone server: one schema for flags, environment, file, help and reference.
+ */
 import type { Schema, Values } from "@millrace/config";
 import { type AdmissionLimits, admissionDefaults as defaults } from "@millrace/rpc/grpc";
 
@@ -140,7 +142,7 @@ export const standaloneSchema = {
     1000,
     86_400_000,
     defaults.connectionIdleMs,
-    "A connection without any call for so long is closed.",
+    "A connection without any call is closed after this time.",
   ),
   "preface-timeout": duration(
     100,
@@ -201,7 +203,7 @@ export const standaloneSchema = {
 
 export type StandaloneConfig = Values<typeof standaloneSchema>;
 
-/** What clients are admitted to. */
+/** Admission limits of the client listener. */
 export const admissionOf = (config: StandaloneConfig): Partial<AdmissionLimits> => ({
   connectionsMax: config["connections-max"],
   connectionsPerAddressMax: config["connections-per-address-max"],
@@ -219,7 +221,7 @@ export const admissionOf = (config: StandaloneConfig): Partial<AdmissionLimits> 
   eventLoopDelayMaxMs: config["event-loop-delay-max"],
 });
 
-/** Probes ask a little, from a few places. */
+/** Admission limits of the health listener: few clients, small messages. */
 export const probeLimits = {
   connectionsMax: 64,
   connectionsPerAddressMax: 64,

@@ -4,7 +4,7 @@ import type { LogManager, LogObserver } from "@millrace/log";
 import { latencyBuckets, Metrics } from "@millrace/observability";
 import type { AdmissionGauges, AdmissionObserver, CallObserver } from "@millrace/rpc/grpc";
 
-/** One listener's admission: what it refuses is counted, what is in use is read at every scrape. */
+/** Metrics of one listener's admission: refusals are counted, usage is read at every scrape. */
 export interface ListenerMetrics {
   readonly observer: AdmissionObserver;
   readonly watch: (gauges: () => AdmissionGauges) => void;
@@ -17,9 +17,9 @@ export interface ServerMetrics {
   readonly calls: CallObserver;
   /** A connection to the HTTP port was refused. */
   onHttpRefused(): void;
-  /** Of the listener of this name. */
+  /** Metrics of the listener with this name. */
   listener(name: string): ListenerMetrics;
-  /** From now on the log's sizes are read at every scrape. */
+  /** Reads the sizes of the log at every scrape from now on. */
   watchLogs(logs: LogManager): void;
 }
 
@@ -144,11 +144,11 @@ const callMetrics = (metrics: Metrics): CallObserver => {
   };
 };
 
-/** Queues with a bound: name of the metric's middle part, what is in it, and its limit. */
+/** Gauges of bounded queues: what is in use, and the bound. */
 const logGauges = (metrics: Metrics): ((logs: LogManager) => void) => {
   const gauge = (what: string, help: string) =>
     metrics.gauge({ name: `millrace_log_${what}`, help });
-  const used = gauge("journal_used_bytes", "Journal space that can not be written over yet.");
+  const used = gauge("journal_used_bytes", "Journal space that cannot be reused yet.");
   const usedMax = gauge("journal_limit_bytes", "Bound of the journal.");
   const tail = gauge("tail_cache_bytes", "Newest batches in memory.");
   const tailMax = gauge("tail_cache_limit_bytes", "Bound of the tail cache.");
@@ -254,7 +254,7 @@ export const serverMetrics = (droppedLogLines: () => number = () => 0): ServerMe
   const metrics = new Metrics();
   const dropped = metrics.counter({
     name: "millrace_process_log_lines_dropped_total",
-    help: "Log lines that were dropped because nobody read them in time.",
+    help: "Log lines that were dropped because they were not read in time.",
   });
   let droppedBefore = 0;
   metrics.onCollect(() => {

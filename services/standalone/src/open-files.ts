@@ -3,15 +3,14 @@ import { readFileSync } from "node:fs";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 
 /**
- * Descriptors that are neither connections of clients nor kept segment files: standard streams, the
- * runtime, the metadata store, the journal's files, listeners, probes and scrapes, and files and
- * directories that are open for the length of one operation.
+ * Descriptors for everything else: standard streams, the runtime, the metadata store, journal
+ * files, listeners, probes and scrapes, and files that are open for one operation.
  */
 const reservedFiles = 72;
 /** Below this the server cannot work at all. */
 const filesMin = 112;
 
-/** Open files that the process may have at once; undefined where the system does not say. */
+/** How many files the process may open; undefined where the system does not say. */
 export const openFilesLimit = (): number | undefined => {
   try {
     const line = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"));
@@ -30,14 +29,14 @@ export const openFilesLimit = (): number | undefined => {
 export interface FileBudget {
   readonly openFilesMax: number;
   readonly connectionsMax: number;
-  /** True: less than the settings ask for. */
+  /** True if the settings ask for more. */
   readonly reduced: boolean;
 }
 
 /**
- * Fits the settings into the limit: what is left beside the reserve is shared, half for connections and
- * half for segment files; what one does not need is the other's. Throws INVALID_CONFIG below
- * the least limit that a server can live with.
+ * Fits the settings into the limit. What remains beside the reserve is split in halves between
+ * connections and segment files; a half that needs less leaves the rest to the other. Throws
+ * INVALID_CONFIG if the limit is too low for a server.
  */
 export const fileBudget = (
   limit: number | undefined,

@@ -1,4 +1,4 @@
-/** The command `serve`: from arguments to a running server, and its end by a signal. */
+/** The command `serve`: starts a server from arguments and runs it until a signal. */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import {
@@ -39,11 +39,11 @@ const readFile = (path: string): Pick<RawSources, "file" | "fileName"> => {
     return { file: parseYaml(readFileSync(path, "utf8")), fileName: path };
   } catch (thrown) {
     const text = thrown instanceof Error ? (thrown.message.split("\n")[0] ?? "") : String(thrown);
-    throw usage(`${path}: can not be read: ${text}: check the file`);
+    throw usage(`${path}: cannot be read: ${text}: check the file`);
   }
 };
 
-/** Resolved settings of a command line. Throws INVALID_CONFIG. */
+/** Resolves the settings of a command line. Throws INVALID_CONFIG. */
 export const configFrom = (
   argv: readonly string[],
   environment: Readonly<Record<string, string | undefined>>,
@@ -77,7 +77,7 @@ const announce = (server: StandaloneServer, startedMs: number): void => {
   );
 };
 
-/** Longest wait at the end for a reader of the log that does not read, milliseconds. */
+/** Longest wait at the end for the log to be read, ms. */
 const flushTimeoutMs = 500;
 
 /**

@@ -1,4 +1,4 @@
-/** All services in one process, on one data directory with an embedded metadata store. */
+/** All services in one process, over one data directory and an embedded metadata store. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
@@ -31,7 +31,7 @@ import { fileBudget, openFilesLimit } from "./open-files.ts";
 /** The one broker of a standalone server. */
 const BROKER_ID = 0;
 
-/** Addresses that are really listened on. */
+/** The bound addresses. */
 export interface Endpoints {
   readonly client: string;
   readonly internal: string;
@@ -46,7 +46,7 @@ export interface StandaloneServer {
   stop(): Promise<void>;
 }
 
-/** What has to be undone, in reverse order. */
+/** Steps that undo the start, run in reverse order. */
 class Undo {
   readonly #steps: (() => void | Promise<void>)[] = [];
 
@@ -170,7 +170,7 @@ const start = async (
   return { endpoints, clusterId, stop: () => undo.run(logger) };
 };
 
-/** The settings, with no more files and connections than the process may open. */
+/** The settings, reduced to what the process may open. */
 const withinOpenFiles = (config: StandaloneConfig, logger: Logger): StandaloneConfig => {
   const limit = openFilesLimit();
   const budget = fileBudget(limit, {
@@ -186,7 +186,7 @@ const withinOpenFiles = (config: StandaloneConfig, logger: Logger): StandaloneCo
   return { ...config, "open-files-max": openFilesMax, "connections-max": connectionsMax };
 };
 
-/** Opens the log under the configs that the topics have. */
+/** Opens the log with the configs of its topics. */
 const openLogs = async (
   env: Env,
   config: StandaloneConfig,
@@ -200,7 +200,7 @@ const openLogs = async (
     const record = decodeRecord.topic(kv);
     configs.set(topicIdOf(record.topicId), record.configs);
   }
-  // A topic's own file.delete.delay.ms also counts for what its deletion has left.
+  // The configs of a deleted topic still apply to its remaining files.
   for (const kv of (await store.range({ prefix: keys.deletions })).kvs) {
     const { topic } = decodeRecord.deletion(kv);
     if (topic !== undefined) configs.set(topicIdOf(topic.topicId), topic.configs);
@@ -259,7 +259,7 @@ const listen = async (
     if (!isLoopback(server.endpoint)) {
       logger.warn(
         { endpoint: server.endpoint },
-        "plaintext beyond loopback: anybody there can read and write",
+        "the listener is reachable from other machines, without encryption or authentication: limit access to its port",
       );
     }
     return server;

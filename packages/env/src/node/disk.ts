@@ -11,12 +11,12 @@ const chunksPerCallMax = 1024;
 const flagsOf = (mode: OpenMode): number => {
   if (mode === "read") return constants.O_RDONLY;
   if (mode === "write") return constants.O_RDWR;
-  // As good as a write and an fdatasync, in one call: one trip to the thread pool less.
+  // Equals a write and an fdatasync, with one trip to the thread pool less.
   if (mode === "writeDurably") return constants.O_RDWR | constants.O_DSYNC;
   return constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
 };
 
-/** What is left of `chunks` after their first `bytes` bytes. */
+/** `chunks` without their first `bytes` bytes. */
 const after = (chunks: readonly Uint8Array[], bytes: number): Uint8Array[] => {
   const rest: Uint8Array[] = [];
   let skip = bytes;
@@ -31,7 +31,7 @@ const after = (chunks: readonly Uint8Array[], bytes: number): Uint8Array[] => {
   return rest;
 };
 
-/** The callback form is less work for the event loop than the handle's own. */
+/** The callback form costs the event loop less than the method of the handle. */
 const writeAt = (fd: number, chunks: readonly Uint8Array[], position: number): Promise<number> =>
   new Promise((resolve, reject) => {
     writev(fd, chunks, position, (error, bytesWritten) => {
@@ -43,7 +43,10 @@ const writeAt = (fd: number, chunks: readonly Uint8Array[], position: number): P
 class NodeFile implements DiskFile {
   readonly path: string;
   readonly #handle: fs.FileHandle;
-  /** The handle does not know of them: it must not be closed, and its number given away, under them. */
+  /**
+   * The handle does not know about these writes: closing it must wait, or its descriptor could be
+   * reused under them.
+   */
   #writes = 0;
   #onWritten: (() => void) | undefined;
 
@@ -147,7 +150,9 @@ export const withDescriptor = async <T>(
 
 const isMissing = (thrown: unknown): boolean => codeOf(thrown) === "ENOENT";
 
-/** The directory `root`, which must exist, as a disk. Every failure is Node's own with its `code`. */
+/**
+ * The directory `root`, which must exist, as a disk. Failures are those of Node, with their `code`.
+ */
 export const nodeDisk = (root: string): Disk => ({
   open: async (path, mode) =>
     new NodeFile(path, await withDescriptor(() => fs.open(join(root, path), flagsOf(mode), 0o640))),

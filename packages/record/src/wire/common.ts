@@ -1,4 +1,4 @@
-/** Parts that several hot messages share. */
+/** Parts that several wire messages share. */
 
 import { WireReader } from "../reader.ts";
 import { WireWriter } from "../writer.ts";
@@ -7,12 +7,14 @@ import type { WireDrain, WireLeaderHint, WirePartitionError } from "./messages.t
 /** Most elements of a repeated field that a decoder takes. */
 export const ELEMENTS_MAX = 10_000;
 
-/** Scratch of all hot encoders; each encode is one synchronous section. */
+/** Scratch memory of all encoders; each encode is one synchronous section. */
 export const writer = new WireWriter();
 
 const named = (bytes: Uint8Array): WireReader => new WireReader(bytes, "sub-");
 
-/** Calls `field` for every field of a sub-message; it returns false for one that it does not know. */
+/**
+ * Calls `field` for every field of a sub-message; it returns false for one that it does not know.
+ */
 export const eachField = (
   reader: WireReader,
   field: (number: number, wireType: number) => boolean,

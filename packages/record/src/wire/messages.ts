@@ -1,9 +1,8 @@
 /**
- * The hot messages as plain objects: what the hand codecs of this package read and write, byte for
- * byte as the generated code would. 64-bit fields are safe integers; a larger value on the wire is
- * refused as INVALID_REQUEST, or, where it is a bound or a position, cut down to the largest. Absent
- * optional fields are `undefined`; default-valued plain fields are
- * 0, "" or empty.
+ * The messages of the streams as plain objects, for the hand-written codecs of this package. 64-bit
+ * fields are safe integers: a larger value on the wire is refused as INVALID_REQUEST or, for bounds
+ * and positions, reduced to the largest. Absent optional fields are `undefined`; plain fields
+ * default to 0, "" or empty.
  */
 
 /** `millrace.common.v1.PartitionError`. */
@@ -50,8 +49,10 @@ export interface WireProduceRequest {
   readonly bodyCrc: number | undefined;
   /** 0: none. */
   readonly orderEpoch: number;
-  /** To encode only: bytes before `body` in its memory that the encoder may write over, so that the message needs no
-   * copy of the body. The encoded message then shares the body's memory. */
+  /**
+   * To encode only: bytes before `body` in its memory that the encoder may overwrite, so that the
+   * message needs no copy of the body. The encoded message then shares the memory of the body.
+   */
   readonly headroomBytes?: number;
 }
 
@@ -136,8 +137,10 @@ export interface WireFetchResponse {
   readonly nextOffset: number | undefined;
   readonly error: WirePartitionError | undefined;
   readonly drain: WireDrain | undefined;
-  /** To encode: chunks of whole stored batches, spliced in as they are. Decoded: one view per message
-   * that spans all batches when they are contiguous (they always are from our servers), to be walked
-   * with `readStored`; several otherwise. */
+  /**
+   * To encode: chunks of whole stored batches, spliced in as they are. Decoded: one view per
+   * message that spans all batches when they are contiguous (they always are from our servers), to
+   * be walked with `readStored`; several otherwise.
+   */
   readonly batches: readonly Uint8Array[];
 }

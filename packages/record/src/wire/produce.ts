@@ -1,4 +1,4 @@
-/** Hand codecs of the produce stream. Byte for byte what the generated code writes. */
+/** Hand-written codecs of the produce stream, byte for byte equal to the generated code. */
 
 import { WireReader } from "../reader.ts";
 import { varintBytes } from "../varint.ts";

@@ -190,7 +190,10 @@ interface WireCodec<T> {
   decode(bytes: Uint8Array): T;
 }
 
-/** hand encode → generated decode → generated encode must give the same bytes; and the hand decoder the same message. */
+/**
+ * hand encode → generated decode → generated encode must give the same bytes; and the hand decoder
+ * the same message.
+ */
 const sameBytes = <T, D extends DescMessage>(
   name: string,
   codec: WireCodec<T>,

@@ -34,12 +34,14 @@ interface Cursor {
   readonly leaderEpoch: number;
   offset: number;
   grantBytes: number;
-  /** High watermark that the client was told last. */
+  /** High watermark that the client was last told. */
   toldHighWatermark: number;
   state: CursorState;
 }
 
-/** Where a cursor is. Exactly one pump serves it at a time, so its batches are sent once, in order. */
+/**
+ * Where a cursor is. Exactly one pump serves it at a time, so its batches are sent once, in order.
+ */
 type CursorState =
   /** Nothing to send: a grant or progress of the log queues it. */
   | { readonly kind: "waiting"; readonly stop: () => void }
@@ -56,18 +58,21 @@ const removed: CursorState = { kind: "removed" };
 
 const isActive = ({ kind }: CursorState): boolean => kind === "queued" || kind === "serving";
 
-/** What a session takes from the broker. */
+/** What a session needs from its broker. */
 export interface FetchContext {
   readonly replicas: ReplicaManager;
   readonly appender: Appender;
   readonly random: Random;
   readonly compressor: Compressor;
   readonly metrics: BrokerMetrics;
-  /** Of `addedPerTurn`. */
+  /** Shared by all streams of the broker; grants `addedPerTurn`. */
   readonly turnLimiter: TurnLimiter;
 }
 
-/** Cursors of all streams taken up in one turn of the event loop: the others' turn comes, however many one asks for. */
+/**
+ * Cursors that all streams together add in one turn of the event loop, so that a request with
+ * thousands of them does not stall the other streams.
+ */
 export const addedPerTurn = 8;
 
 /** Cursors of one stream that are read at the same time. */
@@ -77,8 +82,8 @@ const violation = (what: string): MillraceError =>
   new MillraceError(ErrorCode.STREAM_PROTOCOL_VIOLATION, `${what}: see FetchService.Fetch`);
 
 /**
- * One stream. Cursors with a grant and something to read stand in a queue and are served in turn, one
- * message each, while the stream's write queue is below its bound.
+ * One stream. Cursors that may have something to send wait in a queue and are served in turn, one
+ * message each, while the write queue of the stream is below its bound.
  */
 export class FetchSession {
   readonly #stream: FetchStream;
@@ -101,8 +106,8 @@ export class FetchSession {
   }
 
   /**
-   * Resolves once the client has half-closed and every cursor has sent what it could read, within its
-   * grant; rejects on a broken protocol.
+   * Resolves once the client has half-closed and every cursor has sent what it could read, within
+   * its grant; rejects on a broken protocol.
    */
   async run(): Promise<void> {
     const stopDrain = this.#context.appender.onDrain(this.#stream.context, (graceMs) => {
@@ -116,7 +121,7 @@ export class FetchSession {
         if (request === undefined) return await this.#finish();
         if (request.open !== undefined) throw violation("a second open");
         await this.#apply(request);
-        // Take no more cursors from a client that does not take the errors of those it gave.
+        // Stop reading until the client drains its responses.
         if (this.#full) await this.#stream.drained();
         this.#full = false;
       }
@@ -223,7 +228,7 @@ export class FetchSession {
     if (this.#active === 0) this.#ending?.();
   }
 
-  /** Something came that the cursor may send, or may be allowed to send. */
+  /** A grant or progress of the log: the cursor may have something to send. */
   #wake(cursor: Cursor): void {
     if (cursor.state.kind === "waiting" && this.#ending === undefined) this.#enqueue(cursor);
   }
@@ -248,7 +253,8 @@ export class FetchSession {
   }
 
   /**
-   * Serves ready cursors in turn: while one message is sent, the next cursor's is read. Never rejects.
+   * Serves ready cursors in turn: while one message is sent, the next cursor's is read. Never
+   * rejects.
    */
   async #pump(): Promise<void> {
     for (;;) {
@@ -281,7 +287,7 @@ export class FetchSession {
       if (cursor.state.kind === "removed") return true;
       replica.requireLeader(cursor.leaderEpoch);
     } else if (cursor.toldHighWatermark < 0) {
-      // Out of range is told even where nothing is granted yet.
+      // A position out of range fails at once, even without a grant.
       log.tryReadTail(cursor.offset, bytes, "high_watermark");
     }
     if (result === undefined || result.bytes === 0) return this.#caughtUp(cursor);
@@ -304,8 +310,8 @@ export class FetchSession {
   }
 
   /**
-   * Nothing to send now: wait for progress (or for a grant), and tell a high watermark that moved.
-   * False when the write queue is full.
+   * Nothing to send now: report a high watermark that moved, then wait for progress or a grant.
+   * Returns false when the write queue is full.
    */
   #caughtUp(cursor: Cursor): boolean {
     const { log } = cursor.replica;

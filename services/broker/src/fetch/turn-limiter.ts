@@ -1,6 +1,6 @@
-/** Work of many streams that no turn of the event loop should hold too much of. */
+/** Limits the work that all streams together do in one turn of the event loop. */
 
-/** Gives out so many pieces of work per turn, over all who ask, in the order in which they asked. */
+/** Grants `perTurn` pieces of work per turn, in the order in which they were asked for. */
 export class TurnLimiter {
   readonly #perTurn: number;
   readonly #defer: (run: () => void) => void;
@@ -15,7 +15,7 @@ export class TurnLimiter {
     this.#defer = defer;
   }
 
-  /** Undefined: go on. A promise: when it is this piece's turn. */
+  /** Undefined: start now. A promise: start when it resolves. */
   take(): Promise<void> | undefined {
     this.#deferNext();
     if (this.#left > 0 && this.#waiting.length === 0) {

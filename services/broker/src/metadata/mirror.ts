@@ -1,4 +1,7 @@
-/** `ClusterView` over the metadata mirror: decoded once per change, shared where nothing changed. */
+/**
+ * `ClusterView` over the metadata mirror. Records are decoded once per change; unchanged topics are
+ * shared between snapshots.
+ */
 import type { Logger } from "@millrace/env";
 import { MillraceError } from "@millrace/errors";
 import {
@@ -29,13 +32,15 @@ const partitionView = (record: PartitionRecord): PartitionView => ({
   elr: record.elr,
 });
 
-/** Decoded records by topic; everything a snapshot is made from. */
+/** The decoded records that snapshots are made from. */
 export class ClusterMirror implements ClusterView {
   readonly #mirror: Mirror;
   readonly #logger: Logger;
   readonly #controllerEndpoint: () => string;
   readonly #records = new Map<string, TopicRecord>();
-  /** Topic id to its partitions, by index; also of topics whose own record has not arrived. */
+  /**
+   * Partitions by topic id and index, including those of topics whose own record has not arrived.
+   */
   readonly #partitions = new Map<string, Map<number, PartitionView>>();
   readonly #names = new Map<string, string>();
   readonly #deletions = new Map<TopicId, DeletionView>();
@@ -99,7 +104,7 @@ export class ClusterMirror implements ClusterView {
           this.#clusterId = decodeRecord.cluster(kv).clusterId;
         }
       } catch (thrown) {
-        // The rest of the cluster must not stand still for one bad value.
+        // One bad value must not stop updates for the rest of the cluster.
         const error = MillraceError.from(thrown);
         this.#logger.error({ key: kv.key, err: error }, "a metadata value is refused");
       }
@@ -195,7 +200,7 @@ export class ClusterMirror implements ClusterView {
     for (const listener of this.#listeners) listener(change);
   }
 
-  /** A topic is there once its record is; its partitions up to the first that is missing. */
+  /** A topic is visible once its record has arrived; its partitions up to the first missing one. */
   #topicView(name: string, old: TopicView | undefined): TopicView | undefined {
     const record = this.#records.get(name);
     if (record === undefined) return undefined;

@@ -39,7 +39,7 @@ const select = (snapshot: ClusterSnapshot, names: readonly string[]): TopicView[
     ? [...snapshot.topics.values()]
     : [...new Set(names)].flatMap((name) => snapshot.topics.get(name) ?? []);
 
-/** The metadata handlers of every process that has a cluster view. */
+/** The metadata handlers, for every process that has a cluster view. */
 export class MetadataHandlers {
   readonly #view: ClusterView;
 
@@ -68,7 +68,10 @@ export class MetadataHandlers {
     });
   }
 
-  /** Changes are gathered while the stream's queue is full, so a slow watcher costs names, not copies. */
+  /**
+   * While the write queue of the stream is full, only the names of changed topics are kept, so a
+   * slow watcher costs little memory.
+   */
   async watchMetadata(
     request: WatchMetadataRequest,
     stream: ServerStream<never, WatchMetadataResponse>,

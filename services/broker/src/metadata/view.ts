@@ -1,4 +1,4 @@
-/** What a broker knows of the cluster: decoded, indexed, as of one revision. */
+/** What a broker knows about the cluster: decoded, indexed, as of one revision. */
 import type { TopicId } from "@millrace/record";
 
 export interface PartitionView {
@@ -34,7 +34,7 @@ export interface DeletionView {
   readonly pendingBrokerIds: readonly number[];
 }
 
-/** A consistent picture. Replaced as a whole, never changed. */
+/** A consistent snapshot. Replaced as a whole, never changed. */
 export interface ClusterSnapshot {
   readonly clusterId: string;
   readonly revision: number;

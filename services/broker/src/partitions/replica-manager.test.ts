@@ -16,7 +16,9 @@ import { ReplicaManager } from "./replica-manager.ts";
 const clock = nodeClock();
 const random = nodeRandom();
 
-/** A log that only knows its name; `create` and `delete` are all that the manager asks of a disk. */
+/**
+ * A log that only knows its name; `create` and `delete` are all that the manager asks of a disk.
+ */
 const logOf = (topicId: TopicId, topic: string, partition: number) => ({
   ...{ topicId, topic, partition, ackedEndOffset: 0 },
   state: { kind: "online" },

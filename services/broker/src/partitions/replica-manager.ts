@@ -27,7 +27,7 @@ export const logConfigOf = (config: TopicConfig): LogConfig => ({
   producerExpiryMs: 86_400_000,
 });
 
-/** Partitions taken up at once: what each writes to the journal shares an fsync with the others. */
+/** Partitions that start at the same time; their first journal entries share an fsync. */
 const parallel = 64;
 
 const keyOf = (id: TopicId, partition: number): string => `${id}#${partition}`;
@@ -59,9 +59,9 @@ export class ReplicaManager {
   readonly #brokerId: number;
   readonly #deletionDone: DeletionDone;
   readonly #replicas = new Map<string, Replica>();
-  /** Topics of which a partition could not be deleted; tried again at the next start. */
+  /** Topics with a partition that could not be deleted. The next start tries again. */
   readonly #undeletable = new Set<TopicId>();
-  /** Topics whose partitions nothing in the metadata explains, as far as they were logged. */
+  /** Topics with partitions on the disk that the metadata does not explain; each is logged once. */
   readonly #unexplained = new Set<TopicId>();
   readonly #stopWatching: () => void;
   #running: Promise<void> | undefined;
@@ -88,8 +88,10 @@ export class ReplicaManager {
     return this.#replicas.values();
   }
 
-  /** The replica a request names. Throws UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER (with a hint),
-   * LEADER_NOT_AVAILABLE, INVALID_REQUEST; `requireLeader` has then still to be asked. */
+  /**
+   * The replica that a request names. Throws UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER (with a hint),
+   * LEADER_NOT_AVAILABLE, INVALID_REQUEST. The caller still has to call `requireLeader`.
+   */
   find(address: PartitionAddress): Replica {
     const topic = this.#topicOf(address);
     const view = topic.partitions[address.partition];
@@ -216,12 +218,14 @@ export class ReplicaManager {
       const error = MillraceError.from(thrown);
       this.#env.logger.error(
         { topic: topic.name, partition: view.partition, err: error },
-        "partition can not be taken up",
+        "a partition cannot be started: it is retried at its next change",
       );
     }
   }
 
-  /** Lets go of what this broker no longer serves, and deletes what a deletion's record covers. */
+  /**
+   * Closes replicas that this broker no longer serves, and deletes partitions of deleted topics.
+   */
   async #release(snapshot: ClusterSnapshot, wanted: ReadonlySet<string>): Promise<void> {
     for (const [key, replica] of [...this.#replicas]) {
       if (wanted.has(key)) continue;

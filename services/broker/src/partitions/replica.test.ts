@@ -7,7 +7,9 @@ import { MillraceError } from "@millrace/errors";
 import type { PartitionView } from "../metadata/view.ts";
 import { Replica } from "./replica.ts";
 
-/** A replica of broker 0 over a log that records what it is told; taking over waits for the test. */
+/**
+ * A replica of broker 0 over a log that records what it is told; taking over waits for the test.
+ */
 const setUp = (minInsync = 1) => {
   const recorded: number[] = [];
   const takeovers: (() => void)[] = [];

@@ -6,7 +6,7 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { PartitionLog } from "@millrace/log";
 import type { PartitionView, TopicView } from "../metadata/view.ts";
 
-/** What a replica takes from its owner. */
+/** What a replica needs from its owner. */
 export interface ReplicaContext {
   readonly brokerId: number;
   readonly clock: Clock;
@@ -16,8 +16,8 @@ export interface ReplicaContext {
 }
 
 /**
- * A replica. Leads when the metadata says so and its log has recorded the epoch; everything that is
- * served checks `requireLeader` in the same synchronous section as its effect.
+ * A replica. It leads when the metadata says so and its log has recorded the leader epoch. Whoever
+ * reads or appends calls `requireLeader` in the same synchronous section.
  */
 export class Replica {
   readonly log: PartitionLog;
@@ -45,12 +45,12 @@ export class Replica {
     this.#stopProgress = log.onProgress(() => this.#progress());
   }
 
-  /** Effective minimum of in-sync replicas (semantics 2.1.2). */
+  /** `min.insync.replicas`, but never more than there are replicas. */
   get minInsyncReplicas(): number {
     return Math.min(this.config["min.insync.replicas"], this.view.replicas.length);
   }
 
-  /** Takes up what the metadata says. Serialized by the owner. */
+  /** Applies a new view. The owner never calls it concurrently. */
   async apply(topic: TopicView, view: PartitionView, config: TopicConfig): Promise<void> {
     this.topic = topic;
     this.config = config;
@@ -124,7 +124,10 @@ export class Replica {
     );
   }
 
-  /** A sole replica's high watermark is what it has as the flush policy demands (semantics 2.1.3). */
+  /**
+   * A sole replica raises the high watermark to what its log has stored as the flush policy
+   * demands.
+   */
   #progress(): void {
     if (this.leadingEpoch !== undefined && this.view.isr.length >= this.minInsyncReplicas) {
       this.log.updateHighWatermark(this.log.ackedEndOffset);

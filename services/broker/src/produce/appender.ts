@@ -10,7 +10,7 @@ import type { BrokerMetrics } from "../metrics.ts";
 import type { Replica } from "../partitions/replica.ts";
 import type { PartitionAddress, ReplicaManager } from "../partitions/replica-manager.ts";
 
-/** What an acknowledged append says. */
+/** The result of an acknowledged append. */
 export interface AppendOutcome {
   readonly baseOffset: number;
   readonly appendTimeMs: number;
@@ -28,7 +28,7 @@ export type AppendCallback = (result: AppendResult) => void;
 export interface AppendTarget extends PartitionAddress {
   readonly leaderEpoch: number | undefined;
   readonly bodyCrc: number | undefined;
-  /** Decides, at the moment of the append, whether an earlier failure on the stream forbids it. */
+  /** Checked at the moment of the append: an earlier failure on the stream may forbid it. */
   readonly order?: AppendOrder | undefined;
 }
 
@@ -36,7 +36,7 @@ export interface AppendTarget extends PartitionAddress {
 export interface AppendOrder {
   /** Throws PRECEDING_REQUEST_FAILED. */
   check(): void;
-  /** The request failed: those behind it must not be appended. */
+  /** The request failed: later ones of its partition must not be appended. */
   failed(): void;
 }
 
@@ -67,12 +67,12 @@ const guaranteeOf = (replica: Replica, acks: Acks): Guarantee => {
   return synced ? Guarantee.FSYNCED_QUORUM : Guarantee.WRITTEN_QUORUM;
 };
 
-/** Validates, appends, waits for what the acks ask for. */
+/** Validates batches, appends them, and reports once the requested acks are met. */
 export class Appender {
   readonly clock: Clock;
   readonly identity: AppenderContext["identity"];
   readonly #context: AppenderContext;
-  /** Per partition: validations that are still running, so that appends keep the order of requests. */
+  /** Validations under way, by partition: appends keep the order of requests. */
   readonly #pendingValidation = new Map<Replica, Promise<void>>();
   #validatingBytes = 0;
 
@@ -82,7 +82,7 @@ export class Appender {
     this.identity = context.identity;
   }
 
-  /** Checks what an opening says of the client. */
+  /** Checks what the opening message of a stream says about the client. */
   checkClient(clientId: string, clusterId: string): void {
     if (Buffer.byteLength(clientId) > limits.clientIdBytesMax) {
       throw MillraceError.refusal(
@@ -99,21 +99,21 @@ export class Appender {
     }
   }
 
-  /** Tells a stream once that the server is about to stop. */
+  /** Calls `tell` once, when the server begins to shut down. Returns how to stop. */
   onDrain(context: CallContext, tell: (graceMs: number) => void): () => void {
     const listener = (): void => tell(limits.drainGraceMs);
     context.draining.addEventListener("abort", listener, { once: true });
     return () => context.draining.removeEventListener("abort", listener);
   }
 
-  /** Back-pressure: resolves at once unless the log is over its bound. */
+  /** Back-pressure: undefined while the log has room, otherwise a promise for it. */
   waitForCapacity(): Promise<void> | undefined {
     const { pendingBytes, pendingBytesMax } = this.#context.logs.gauges();
     const over = pendingBytes + this.#validatingBytes > pendingBytesMax * 0.75;
     return over ? this.#context.logs.belowPendingBound() : undefined;
   }
 
-  /** Takes a batch. `done` is never called synchronously. Never throws. */
+  /** Appends a batch. Never throws, and never calls `done` synchronously. */
   append(target: AppendTarget, body: Uint8Array, acks: Acks, done: AppendCallback): void {
     const started = this.clock.monoMs();
     const finish: AppendCallback = (outcome) => {
@@ -187,7 +187,7 @@ export class Appender {
     this.#pendingValidation.set(replica, mine);
   }
 
-  /** One synchronous section: the epoch is checked, and the log takes the batch under it. */
+  /** Checks the epoch and appends in one synchronous section, so no leader change falls between. */
   #appendNow(
     replica: Replica,
     target: AppendTarget,

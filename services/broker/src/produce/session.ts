@@ -17,7 +17,7 @@ const violation = (what: string): MillraceError =>
 
 const anyPartition = "*";
 
-/** One stream. `run` resolves when the client has ended its side and every request was answered. */
+/** One stream. `run` resolves once the client has half-closed and every request is answered. */
 export class ProduceSession {
   readonly #stream: ProduceStream;
   readonly #appender: Appender;
@@ -48,7 +48,7 @@ export class ProduceSession {
         if (request === undefined) break;
         this.#accept(request);
         await this.#appender.waitForCapacity();
-        // Who does not take answers gives no more work.
+        // Stop reading until the client drains its responses.
         if (this.#full) await this.#stream.drained();
         this.#full = false;
       }
@@ -124,7 +124,7 @@ export class ProduceSession {
   #order(request: WireProduceRequest): AppendOrder {
     const { orderEpoch, partition, topic, topicId } = request;
     const failed = this.#failedEpochs;
-    // Names are only made where something failed.
+    // Keys are built only after a failure.
     const key = (): string => `${partition}/${topic}/${Buffer.from(topicId).toString("hex")}`;
     return {
       check: () => {
@@ -136,14 +136,18 @@ export class ProduceSession {
         );
       },
       failed: () => {
-        // Beyond the bound, a failure counts for all partitions: that costs repetitions, and never order.
+        // Beyond the bound a failure counts for all partitions: more retries, but never a wrong
+        // order.
         const name = failed.size < limits.failedPartitionsMax ? key() : anyPartition;
         failed.set(name, Math.max(orderEpoch, failed.get(name) ?? 0));
       },
     };
   }
 
-  /** Results of one commit go out in one message, within the same turn of the event loop: HTTP/2 writes at its end. */
+  /**
+   * Results of one commit leave in one message, within the same turn of the event loop, at whose
+   * end HTTP/2 writes.
+   */
   #answer(result: WireProduceResult): void {
     this.#results.push(result);
     if (this.#flushing) return;

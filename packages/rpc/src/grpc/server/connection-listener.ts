@@ -1,6 +1,7 @@
 /**
- * The accept loop of a server and the hooks on its connections and calls: sockets for what `admission.ts` decides. gRPC's
- * own listener has no limit on connections and waits for a preface for ever.
+ * The accept loop of a server, and the hooks on its connections and calls: the sockets behind the
+ * decisions of `admission.ts`. The listener of grpc-js has no limit on connections and waits
+ * forever for a preface.
  */
 import {
   constants,
@@ -26,20 +27,23 @@ import {
 } from "./admission/admitted-stream.ts";
 import { resetLater, respond } from "./http2/respond.ts";
 
-/** Request header by which a handler finds its call; a client's own is written over. */
+/** Request header by which a handler finds its call. A value from the client is overwritten. */
 const callHeader = "millrace-call";
 const sweepIntervalMs = 250;
 /** Calls that begin in one turn of the event loop. */
 export const startedPerTurn = 16;
-/** What Node ends a connection with for its peer's frames: too many resets or bad ones, or what breaks HTTP/2. */
+/**
+ * Error codes of connections that Node ended because the peer broke HTTP/2, or reset too many
+ * streams.
+ */
 const protocolFaults = new Set(["ERR_HTTP2_ERROR", "ERR_HTTP2_TOO_MANY_INVALID_FRAMES"]);
 
 export interface ConnectionListenerOptions {
   readonly admission: Admission;
-  /** What a method takes. */
+  /** The requests that a method takes. */
   readonly shapeOf: (path: string) => CallShape;
   readonly onConnections: (open: number) => void;
-  /** Serves a call itself, or returns false: then grpc-js does. */
+  /** Serves a call, or returns false to leave it to grpc-js. */
   readonly serve: (
     path: string,
     stream: ServerHttp2Stream,
@@ -52,9 +56,9 @@ export interface ConnectionListenerOptions {
 export class PendingCall implements StreamHandle {
   readonly #stream: ServerHttp2Stream;
   admitted: AdmittedStream | undefined;
-  /** It has something to begin with, and begins in its turn. */
+  /** It may start, and waits for its turn. */
   ready = false;
-  /** A handler has it. */
+  /** A handler has started. */
   begun = false;
   /** Lets the handler end the call with an error. */
   onFail: ((error: MillraceError) => void) | undefined;
@@ -71,7 +75,7 @@ export class PendingCall implements StreamHandle {
     const stream = this.#stream;
     if (stream.closed || stream.destroyed) return;
     if (!stream.headersSent) {
-      // What still comes is dropped; without a reader its window would fill.
+      // Further input is dropped; without a reader, its window would fill.
       if (!this.begun) stream.resume();
       respond(stream, error);
       this.onFail?.(error);
@@ -87,11 +91,12 @@ export class PendingCall implements StreamHandle {
 const timeoutUnitMs: Readonly<Record<string, number>> = {
   ...{ H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 0.001, n: 0.000001 },
 };
-/** Node's timers count in 31 bits. */
+/** Longest delay of a Node timer, ms. */
 const timerMsMax = 2 ** 31 - 1;
 
-/** Milliseconds that a call may take; Infinity without a timeout, NaN for one that is none, which grpc-js calls an internal
- * error. */
+/**
+ * Timeout of a call, ms: Infinity without one, NaN if malformed (grpc-js would answer INTERNAL).
+ */
 export const timeoutMsOf = (headers: IncomingHttpHeaders): number => {
   const timeout = headers["grpc-timeout"];
   if (timeout === undefined) return Number.POSITIVE_INFINITY;
@@ -99,7 +104,9 @@ export const timeoutMsOf = (headers: IncomingHttpHeaders): number => {
   return digits === undefined ? Number.NaN : Number(digits) * (timeoutUnitMs[unit] ?? 1);
 };
 
-/** False for a timeout that is none. One that no timer can hold (grpc-js lets it wrap round) is as good as none. */
+/**
+ * False if malformed. A timeout that no timer can hold is removed; grpc-js would let it overflow.
+ */
 const takeTimeout = (headers: IncomingHttpHeaders): boolean => {
   const ms = timeoutMsOf(headers);
   if (ms > timerMsMax) delete headers["grpc-timeout"];
@@ -172,14 +179,14 @@ export class ConnectionListener {
   readonly #byKey = new Map<string, { handle: SocketConnection; connection: AdmittedConnection }>();
   readonly #bySession = new WeakMap<object, AdmittedConnection>();
   readonly #calls = new Map<string, PendingCall>();
-  /** Calls that grpc-js has not got yet; those that ended meanwhile leave with the next turn. */
+  /** Calls that wait for their start; those that ended meanwhile are skipped. */
   readonly #waiting: WaitingCall[] = [];
   #callCount = 0;
   #draining: MillraceError | undefined;
   #wakeIdle: () => void = () => {};
   #sweeper: NodeJS.Timeout | undefined;
 
-  /** Before anything is served. */
+  /** Must be called before anything is served. */
   constructor(server: Server, options: ConnectionListenerOptions) {
     this.#options = options;
     this.#injector = server.createConnectionInjector(ServerCredentials.createInsecure());
@@ -201,14 +208,14 @@ export class ConnectionListener {
       this.#listener.once("error", reject);
       this.#listener.listen({ host, port }, resolve);
     });
-    // Out of file descriptors, say: those that are open are served on.
+    // EMFILE, for example. Open connections are served on.
     this.#listener.on("error", () => this.#options.admission.refused("connections"));
     this.#sweep();
     const address = this.#listener.address();
     return typeof address === "object" && address !== null ? address.port : port;
   }
 
-  /** Takes no more connections and calls; those that have nothing to begin with end, with this error. */
+  /** Takes no more connections and calls. Calls that cannot start yet end with this error. */
   drain(why: MillraceError): void {
     this.#draining = why;
     this.#listener.close();
@@ -226,13 +233,13 @@ export class ConnectionListener {
     }
   }
 
-  /** Ends what is left. */
+  /** Closes the remaining connections. */
   close(): void {
     clearInterval(this.#sweeper);
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** The call that these headers came with. */
+  /** The call that has this request metadata. */
   callOf(metadata: Metadata): PendingCall | undefined {
     const [id] = metadata.get(callHeader);
     metadata.remove(callHeader);
@@ -293,14 +300,15 @@ export class ConnectionListener {
     session.on("ping", () => connection.controlFrame());
   }
 
-  /** A call that is not refused waits until it has something to begin with. */
+  /** An admitted call waits until a handler may start. */
   #onStream(waiting: WaitingCall): void {
     const { path, stream, headers, call } = waiting;
     const connection =
       stream.session === undefined ? undefined : this.#bySession.get(stream.session);
-    // At once: HTTP/2's own bound on resets lets in what has come already, hundreds of calls with their headers.
+    // Counted at once: the reset limit of HTTP/2 lets through what has already arrived, hundreds of
+    // calls with their headers.
     stream.once("aborted", () => {
-      // A stream that goes with its connection is destroyed already.
+      // A stream that ends with its connection is destroyed already.
       if (!call.begun && !stream.destroyed) connection?.abandoned();
     });
     const admitted =
@@ -318,7 +326,7 @@ export class ConnectionListener {
     const id = String(this.#callCount);
     headers[callHeader] = id;
     this.#calls.set(id, call);
-    // Until grpc-js has it, nobody else listens.
+    // Before a handler starts, there is no other listener for errors.
     stream.on("error", () => {});
     stream.once("close", () => {
       this.#calls.delete(id);
@@ -331,8 +339,9 @@ export class ConnectionListener {
   }
 
   /**
-   * A handler costs many times what a stream costs. So it starts in a later turn of the event loop, with few others:
-   * streams that are opened and reset at once never get one, and a burst of calls does not hold up what is under way.
+   * A handler costs many times what a stream costs, so it starts in a later turn of the event loop,
+   * with few others. Streams that are opened and reset at once never get one, and a burst of calls
+   * does not stall calls under way.
    */
   #startLater(waiting: WaitingCall): void {
     this.#waiting.push(waiting);
@@ -374,7 +383,10 @@ export class ConnectionListener {
   }
 }
 
-/** Counts what comes, as it comes: a paused stream still takes what its window allows. Tells once that the call is ready. */
+/**
+ * Counts input as it arrives, because a paused stream still receives what its window allows. Calls
+ * `onReady` once, when a handler may start.
+ */
 const meterInput = (
   stream: ServerHttp2Stream,
   admitted: AdmittedStream,

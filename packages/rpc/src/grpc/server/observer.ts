@@ -1,4 +1,4 @@
-/** What the carrier tells of its calls, for metrics. */
+/** What the carrier reports about its calls, for metrics. */
 import { MillraceError } from "@millrace/errors";
 
 /** Called synchronously; must not throw. */

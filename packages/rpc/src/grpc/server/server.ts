@@ -45,7 +45,7 @@ export interface GrpcServerOptions {
   /** Limits that differ from `admissionDefaults`. */
   readonly limits?: Partial<AdmissionLimits>;
   readonly admissionObserver?: AdmissionObserver;
-  /** Called once per server with how to read what is in use. */
+  /** Called once per server with a function that reads current usage. */
   readonly onAdmission?: (gauges: () => AdmissionGauges) => void;
   /** Called when the number of connections changes. */
   readonly onConnections?: (open: number) => void;
@@ -96,7 +96,7 @@ class GrpcServer implements RpcServer {
       throw new InvariantError("grpc-js hides its settings");
     const listener = new ConnectionListener(this.#server, {
       admission: this.#admission,
-      // What is not served is refused by gRPC itself.
+      // grpc-js itself refuses unknown methods.
       shapeOf: (path) =>
         this.#shapes.get(path) ?? { bytesMax: controlMessageBytesMax, single: false },
       onConnections: (open) => this.#options.onConnections?.(open),
@@ -129,10 +129,10 @@ class GrpcServer implements RpcServer {
         };
       });
     }
-    // Handlers have ended; what they wrote may still wait for a slow reader.
+    // Handlers have ended; their output may still wait for a slow reader.
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, Math.max(0, endMs - performance.now()));
-      // gRPC's own callback does not wait for connections that it has not accepted itself.
+      // The callback of grpc-js does not wait for injected connections.
       this.#server.tryShutdown(() => {});
       void this.#listener?.idle().then(() => {
         clearTimeout(timer);
@@ -174,7 +174,7 @@ class GrpcServer implements RpcServer {
       case "server_streaming":
         return (call: ServerWritableStream<Buffer, Buffer>) =>
           void this.#serverStream(binding, call);
-      // grpc-js has those only that it refuses itself, for their content type.
+      // grpc-js gets only streams with a wrong content type, which it refuses itself.
       case "bidi_streaming": {
         const handler: handleBidiStreamingCall<Buffer, Buffer> = (call) =>
           void call.emit("error", statusOf(new InvariantError("a stream came through grpc-js")));
@@ -199,7 +199,7 @@ class GrpcServer implements RpcServer {
       const request = (method.input as Codec<never>).decode(call.request);
       const reply = await binding.handler(request, context);
       const bytes = asBuffer((method.output as Codec<unknown>).encode(reply));
-      // Until the stream closes: a reply that nobody takes counts.
+      // Counts until the stream closes: the client may not read the reply.
       pending?.admitted?.queued(bytes.length);
       done(null, bytes);
       ended(undefined, call.request.length, bytes.length);
@@ -238,7 +238,7 @@ class GrpcServer implements RpcServer {
     } catch (thrown) {
       failure = thrown;
       duplex.finish();
-      // Nobody takes the status of a call that its client has left, and a connection may leave with a hundred.
+      // A client that has left takes no status, and a connection may leave with a hundred calls.
       if (!call.cancelled) call.emit("error", statusOf(thrown));
     } finally {
       pending?.admitted?.finished();
@@ -247,7 +247,10 @@ class GrpcServer implements RpcServer {
     }
   }
 
-  /** Bidirectional calls are served on their HTTP/2 streams; what grpc-js would refuse is left to it. */
+  /**
+   * Serves bidirectional calls on their HTTP/2 streams. Calls that grpc-js would refuse are left to
+   * it.
+   */
   #serve(
     path: string,
     stream: ServerHttp2Stream,
@@ -276,7 +279,7 @@ class GrpcServer implements RpcServer {
     let failure: unknown;
     const { context, done } = streamContext(stream, headers, this.#draining.signal, (error) => {
       duplex.fail(error);
-      // At once: the handler may have more to wait for.
+      // At once: the handler may wait for something else.
       if (error.code === ErrorCode.DEADLINE_EXCEEDED) duplex.finish(error);
     });
     try {
@@ -289,7 +292,7 @@ class GrpcServer implements RpcServer {
     } finally {
       done();
       duplex.finish(failure);
-      // What the client still sends is of no interest; without a reader its window would fill.
+      // Drop further input; without a reader, its window would fill.
       stream.resume();
       pending.admitted?.finished();
       ended(failure, duplex.bytesRead, duplex.bytesWritten);
@@ -306,7 +309,7 @@ class GrpcServer implements RpcServer {
     const leftMs = deadlineMs - Date.now();
     const cancelled: EventEmitter = call;
     cancelled.on("cancelled", () => {
-      // The client's reset may be a little faster than our clock.
+      // The clock of the client may run a little faster.
       controller.abort(Date.now() >= deadlineMs - 10 ? deadlineError() : cancelledError());
     });
     return {
@@ -331,7 +334,7 @@ class GrpcServer implements RpcServer {
 const drainingError = (): MillraceError =>
   MillraceError.refusal(ErrorCode.SHUTTING_DOWN, "the server is stopping: retry elsewhere");
 
-/** A request that was refused while gRPC decoded it has no handler. */
+/** The admission may have ended the call while grpc-js decoded its request. */
 const refuseCut = (pending: PendingCall | undefined): void => {
   const failure = pending?.admitted?.failure;
   if (failure !== undefined) throw failure;
@@ -339,6 +342,6 @@ const refuseCut = (pending: PendingCall | undefined): void => {
 
 const listenError = (endpoint: string, thrown: unknown): MillraceError => {
   const why = thrown instanceof Error ? thrown.message : String(thrown);
-  const text = `can not listen on ${endpoint}: ${why}: free the port, or choose another`;
+  const text = `cannot listen on ${endpoint}: ${why}: free the port, or choose another`;
   return new MillraceError(ErrorCode.UNAVAILABLE, text, { cause: thrown });
 };

@@ -214,7 +214,7 @@ export declare type FetchResponse = Message<"millrace.broker.v1.FetchResponse"> 
   cursorId?: number | undefined;
 
   /**
-   * High watermark of the partition: the first offset that consumers can not read yet.
+   * High watermark of the partition: the first offset that consumers cannot read yet.
    *
    * @generated from field: optional uint64 high_watermark = 3;
    */

@@ -337,7 +337,7 @@ export declare type LogDescription = Message<"millrace.broker.v1.LogDescription"
   logStartOffset: bigint;
 
   /**
-   * First offset that consumers can not read yet.
+   * First offset that consumers cannot read yet.
    *
    * @generated from field: uint64 high_watermark = 5;
    */
@@ -450,7 +450,7 @@ export declare const LogService: GenService<{
     output: typeof ListOffsetsResponseSchema;
   },
   /**
-   * Moves the log start offset forward: records before it can not be read again, and their space is
+   * Moves the log start offset forward: records before it cannot be read again, and their space is
    * freed in time. Returns once the move is durable. Failures are per partition. Idempotent.
    *
    * POLICY_VIOLATION when cleanup.policy is compact without delete; OFFSET_OUT_OF_RANGE past the high

@@ -90,7 +90,7 @@ export enum ErrorCode {
   CLUSTER_ID_MISMATCH = 3,
 
   /**
-   * Stored or sent bytes fail their CRC, or can not be parsed. Nothing was appended.
+   * Stored or sent bytes fail their CRC, or cannot be parsed. Nothing was appended.
    *
    * @generated from enum value: ERROR_CODE_CORRUPT_MESSAGE = 4;
    */
@@ -309,7 +309,7 @@ export enum ErrorCode {
   TOPIC_ALREADY_EXISTS = 33,
 
   /**
-   * The server can not be reached, or the connection broke.
+   * The server cannot be reached, or the connection broke.
    *
    * @generated from enum value: ERROR_CODE_UNAVAILABLE = 34;
    */

@@ -349,7 +349,7 @@ export declare const ConfigEntrySchema: GenMessage<ConfigEntry>;
  */
 export declare type ListTopicsRequest = Message<"millrace.controller.v1.ListTopicsRequest"> & {
   /**
-   * At most so many; 0 means 1,000. At most 10,000.
+   * Topics per page, at most 10,000; 0 means 1,000.
    *
    * @generated from field: uint32 page_size = 1;
    */

@@ -1,7 +1,7 @@
 /**
  * What a server lets in and what it ends: counts and bytes per connection, per address and in all.
- * Decisions only; the sockets behind the handles belong to `connection-listener.ts`. One `Admission`
- * may serve several listeners that share a budget.
+ * Decisions only; the sockets behind the handles belong to `connection-listener.ts`. One
+ * `Admission` may serve several listeners that share a budget.
  */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import {
@@ -22,20 +22,20 @@ import { RateCounter } from "./rate-counter.ts";
 
 /** Window of a stream while half of the byte budget is in use. */
 export const pressedWindowBytes = 64 * 1024;
-/** Bytes of headers that a call may take of a connection's overhead. */
+/** Header bytes per call that do not count as overhead. */
 const callOverheadBytes = 1024;
-/** For so many bytes sent, one byte of window updates is expected. */
+/** Bytes sent per byte of window updates that does not count as overhead. */
 const sentPerOverheadByte = 256;
-/** A connection that opens so many calls too many is ended. */
+/** Calls beyond the stream limit before the connection is closed. */
 export const overrunsMax = 64;
 const overheadPeriodMs = 5_000;
 /**
- * A connection that resets so many calls in a second before they began is ended. Not fewer than a peer may have open: all
- * of them reach their deadlines together when the server stalls.
+ * Calls per second that a connection may reset before they began; more, and it is closed. Not fewer
+ * than a peer may have open: all of them reach their deadlines together when the server stalls.
  */
 export const abandonedMax = admissionDefaults.streamsPerConnectionMax;
 const abandonedPeriodMs = 1_000;
-/** A connection of which so many calls are cut for their bytes, over the same time as its overhead, is ended. */
+/** Byte-limit evictions per overhead period before the connection is closed. */
 export const evictionsMax = 16;
 
 export interface ConnectionHandle {
@@ -75,7 +75,7 @@ export class AdmittedConnection implements StreamOwner {
   readonly address: Address;
   readonly handle: ConnectionHandle;
   readonly streams = new Set<AdmittedStream>();
-  /** Bytes of messages that came. */
+  /** Received bytes of messages. */
   #payloadBytes = 0;
   #begunBytes = 0;
   #calls = 0;
@@ -84,7 +84,7 @@ export class AdmittedConnection implements StreamOwner {
   #settled = false;
   #over = false;
   #windowBytes = firstConnectionWindowBytes;
-  /** Bytes of messages that handlers took, counted until the window is as large as it gets. */
+  /** Bytes that handlers took, counted until the window has its full size. */
   #takenBytes = 0;
   #idleSinceMs: number;
   readonly #controlFrames: RateCounter;
@@ -110,13 +110,13 @@ export class AdmittedConnection implements StreamOwner {
     this.#measured.atMs = nowMs;
   }
 
-  /** The preface and the first settings have come. */
+  /** The preface and the first SETTINGS frame have arrived. */
   settled(): void {
     this.#settled = true;
     this.#idleSinceMs = this.admission.nowMs;
   }
 
-  /** A handler has taken messages of so many bytes: a peer that sends such gets a larger window. */
+  /** A handler took messages of this size: a peer that sends such gets a larger window. */
   took(bytes: number): void {
     if (this.#over || this.#windowBytes >= connectionWindowBytes) return;
     this.#takenBytes += bytes;
@@ -131,7 +131,7 @@ export class AdmittedConnection implements StreamOwner {
     if (this.#controlFrames.add(this.admission.nowMs)) this.#close("control_frames", false);
   }
 
-  /** The peer has reset a call that has not begun. */
+  /** The peer reset a call before it began. */
   abandoned(): void {
     if (this.#abandoned.add(this.admission.nowMs)) this.#close("protocol", false);
   }
@@ -144,7 +144,7 @@ export class AdmittedConnection implements StreamOwner {
     return this.admission.limits;
   }
 
-  /** Lengths of the messages that have begun and are not complete. */
+  /** Full lengths of the messages that have begun and are not complete. */
   get begunBytes(): number {
     return this.#begunBytes;
   }
@@ -173,7 +173,7 @@ export class AdmittedConnection implements StreamOwner {
     if (this.#evictions.add(this.nowMs)) this.#close(limit, false);
   }
 
-  /** Takes a call, or says why not. */
+  /** Admits a call, or returns why not. */
   open(path: string, shape: CallShape, handle: StreamHandle): AdmittedStream | MillraceError {
     this.#calls += 1;
     const error = this.admission.whyNoStream(this);
@@ -188,7 +188,10 @@ export class AdmittedConnection implements StreamOwner {
     return stream;
   }
 
-  /** Clients that know HTTP/2 wait when they have as many calls as they may; a few are on their way before they know. */
+  /**
+   * Clients that respect MAX_CONCURRENT_STREAMS wait; a few calls may be under way before they have
+   * read it.
+   */
   #overrun(): void {
     this.#overruns += 1;
     if (this.#overruns > overrunsMax) this.#close("streams_per_connection", false);
@@ -242,7 +245,10 @@ export class AdmittedConnection implements StreamOwner {
   }
 }
 
-/** Budgets and counts of one server. `nowMs` is moved by `sweep`, to be called about four times a second. */
+/**
+ * Budgets and counters of one server. The owner calls `sweep`, which moves `nowMs`, about four
+ * times a second.
+ */
 export class Admission {
   readonly limits: AdmissionLimits;
   readonly #observer: AdmissionObserver;
@@ -276,7 +282,7 @@ export class Admission {
     };
   }
 
-  /** Takes a connection, or counts what it broke. */
+  /** Admits a connection, or counts the limit that it broke. */
   connect(remoteAddress: string, handle: ConnectionHandle): AdmittedConnection | undefined {
     const { limits } = this;
     const address = this.#address(addressKey(remoteAddress));
@@ -293,7 +299,7 @@ export class Admission {
     return connection;
   }
 
-  /** Looks at everything that is open; tells how late the event loop was on average since the last time. */
+  /** Checks everything that is open. `loopDelayMs`: mean delay of the event loop lately. */
   sweep(nowMs: number, loopDelayMs: number): void {
     this.nowMs = nowMs;
     this.#loopDelayMs = loopDelayMs;
@@ -307,7 +313,7 @@ export class Admission {
     }
   }
 
-  /** Why a connection gets no further call now. */
+  /** The error for a connection that may not open another call now. */
   whyNoStream({ streams, address }: AdmittedConnection): MillraceError | undefined {
     const { limits } = this;
     const refuse = (limit: LimitName, text: string): MillraceError => {
@@ -335,7 +341,7 @@ export class Admission {
     return undefined;
   }
 
-  /** More is held than before; `above` is the budget that this took above its bound. */
+  /** More bytes are buffered; `above` is the budget that this pushed above its bound. */
   buffered(above: ByteBudget | undefined): void {
     if (above !== undefined) this.#relieve(above);
     if (!this.#pressed && this.#budget.bytes > this.limits.bufferedBytesMax / 2) this.#press(true);
@@ -349,7 +355,7 @@ export class Admission {
     if (this.#connections.delete(connection)) connection.address.connections -= 1;
   }
 
-  /** Ends calls until `budget` is within its bound: always the one that holds most of it. */
+  /** Ends calls until `budget` is within its bound, each time the one that buffers most of it. */
   #relieve(budget: ByteBudget): void {
     while (budget.bytes > budget.bytesMax) {
       let largest: AdmittedStream | undefined;
@@ -402,7 +408,7 @@ export class Admission {
     return address;
   }
 
-  /** Small windows stop senders before the budget has to; what is on its way still comes. */
+  /** Small windows slow senders down before calls must be ended; bytes under way still arrive. */
   #press(pressed: boolean): void {
     this.#pressed = pressed;
     const bytes = pressed ? pressedWindowBytes : streamWindowBytes;
@@ -410,7 +416,10 @@ export class Admission {
   }
 }
 
-/** Whose limits apply: an IPv4 address, or the /64 of an IPv6 one, which one host has to itself. */
+/**
+ * The unit that address limits apply to: an IPv4 address, or the /64 of an IPv6 address, which a
+ * single host usually owns.
+ */
 export const addressKey = (address: string): string => {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
   if (mapped !== undefined) return mapped;

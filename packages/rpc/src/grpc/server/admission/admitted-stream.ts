@@ -1,11 +1,13 @@
-/** What a server admits of one call: its messages followed by their prefixes, its bytes counted, its silences timed. */
+/**
+ * The admission of one call: follows its message prefixes, counts its bytes, times its silences.
+ */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { MessageFraming } from "./framing.ts";
 import type { AdmissionLimits, LimitName } from "./limits.ts";
 
-/** A call begins with its first whole message, its end, or so many bytes: more than these wait for a reader. */
+/** A call begins with its first whole message, its end, or this many bytes of a message. */
 export const beginBytes = 16 * 1024;
-/** A call that was answered is reset when its peer has not ended it by then. */
+/** An answered call is reset if its peer has not ended it by then, ms. */
 export const endTimeoutMs = 5_000;
 
 /** The connection of a call: clock, limits and budgets that the calls of it share. */
@@ -28,35 +30,38 @@ export interface StreamOwner {
 }
 
 export interface StreamHandle {
-  /** Ends the call with this status where that is still possible, or resets it; `atOnce` frees its memory first. */
+  /**
+   * Ends the call with this status where that is still possible, or resets it; `atOnce` frees its
+   * memory first.
+   */
   refuse(error: MillraceError, atOnce: boolean): void;
-  /** Bytes received that nobody has taken yet: the peer waits for us. */
+  /** Received bytes that no handler has taken yet: the peer is waiting for the server. */
   unreadBytes(): number;
 }
 
-/** The one error of both ways to say it: the request header, and a message's flag. */
+/** The error for compressed messages, announced by a header or by the flag of a message. */
 export const compressed = (): MillraceError =>
   MillraceError.refusal(
     ErrorCode.UNSUPPORTED_OPERATION,
     "messages may not be compressed: compress the records of a batch, see its codec",
   );
 
-/** What a method takes. */
+/** The requests that a method takes. */
 export interface CallShape {
   /** Largest message, bytes. */
   readonly bytesMax: number;
-  /** The request is one message: no fewer, no more. */
+  /** The request is exactly one message. */
   readonly single: boolean;
 }
 
-/** One call. What it holds is given back when it closes, or earlier. */
+/** One call. Its buffered bytes are given back when it closes, or earlier. */
 export class AdmittedStream {
   readonly #owner: StreamOwner;
   readonly path: string;
   readonly #handle: StreamHandle;
   readonly #framing: MessageFraming;
   readonly #shape: CallShape;
-  /** Why it was cut. */
+  /** Why the admission ended it. */
   failure: MillraceError | undefined;
   #buffered = 0;
   #queued = 0;
@@ -81,17 +86,19 @@ export class AdmittedStream {
     this.#sentMs = nowMs;
   }
 
-  /** Bytes that it holds of the budgets. */
+  /** Bytes that it takes of the budgets. */
   get buffered(): number {
     return this.#buffered;
   }
 
-  /** There is something to begin with. Until then a call is its headers, which cost a fraction of a handler. */
+  /**
+   * Whether a handler may start. Until then a call is only its headers, at a fraction of the cost.
+   */
   get ready(): boolean {
     return this.#ended || this.#framing.messages > 0 || this.#buffered >= beginBytes;
   }
 
-  /** Bytes came from the peer. False: drop them, the call is over. */
+  /** Bytes from the peer. False: drop them, the call is over. */
   received(chunk: Uint8Array): boolean {
     if (this.#over) return false;
     this.#owner.receivedPayload(chunk.length);
@@ -119,7 +126,7 @@ export class AdmittedStream {
     return !this.#over;
   }
 
-  /** The peer has ended its side. */
+  /** The peer has half-closed. */
   endOfInput(): void {
     this.#ended = true;
     if (this.#framing.unfinished) {
@@ -129,13 +136,13 @@ export class AdmittedStream {
     }
   }
 
-  /** The handler has taken a message of so many bytes, prefix included. */
+  /** The handler took a message of this size, prefix included. */
   consumed(bytes: number): void {
     this.#owner.took(bytes);
     this.#release(Math.min(bytes, this.#buffered - this.#queued));
   }
 
-  /** Written, and not yet sent. */
+  /** Bytes were written and are not sent yet. */
   queued(bytes: number): void {
     if (this.#over) return;
     if (this.#queued === 0) this.#sentMs = this.#owner.nowMs;
@@ -150,7 +157,7 @@ export class AdmittedStream {
     this.#release(bytes);
   }
 
-  /** The handler has answered; what is left is the peer's to take, and its side to end. */
+  /** The handler has answered; the peer still has to take the answer and to end its side. */
   finished(): void {
     if (this.#shape.single) this.#owner.took(this.#buffered - this.#queued);
     this.#finishedMs = this.#owner.nowMs;
@@ -171,7 +178,7 @@ export class AdmittedStream {
     this.#owner.terminated(limit);
   }
 
-  /** Looks for silence and for a peer that does not read. */
+  /** Ends the call for silence, or for a peer that does not read. */
   check(nowMs: number, limits: AdmissionLimits): void {
     if (this.#over) return;
     if (this.#queued > 0 && nowMs - this.#sentMs > limits.slowReaderTimeoutMs) {
@@ -219,7 +226,7 @@ export class AdmittedStream {
     this.terminate("framing", MillraceError.refusal(ErrorCode.INVALID_REQUEST, text));
   }
 
-  /** Another message has begun, or none: what it will be counts before it has come. */
+  /** Counts the length of the message that has begun, before its bytes arrive. */
   #begin(): void {
     if (this.#over) return;
     const { begunBytesPerConnectionMax } = this.#owner.limits;

@@ -18,7 +18,7 @@ export class ByteBudget {
     return this.#bytes;
   }
 
-  /** Adds here and at every level above; returns the lowest level that is above its bound now. */
+  /** Adds to this level and those above; returns the lowest level that is now above its bound. */
   add(bytes: number): ByteBudget | undefined {
     this.#bytes += bytes;
     const above = this.parent?.add(bytes);

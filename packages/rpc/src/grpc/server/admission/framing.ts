@@ -1,19 +1,19 @@
-/** Follows the length prefixes of gRPC messages in a stream of bytes, without holding any. */
+/** Follows the length prefixes of gRPC messages in a stream of bytes, without buffering any. */
 
 const prefixBytes = 5;
 
 export class MessageFraming {
   readonly #bytesMax: number;
-  /** Bytes of the current prefix that were seen. */
+  /** Bytes seen of the current prefix. */
   #prefix = 0;
   #length = 0;
   #remaining = 0;
-  /** Messages that are complete. */
+  /** Complete messages so far. */
   messages = 0;
-  /** A message said that it is compressed, or something that no flag says. */
+  /** The flag of a message was not 0: it is compressed, or malformed. */
   flagged = false;
 
-  /** `bytesMax`: largest message, without its prefix. */
+  /** `bytesMax`: largest message, without its prefix, bytes. */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
   }
@@ -23,12 +23,15 @@ export class MessageFraming {
     return this.#prefix > 0;
   }
 
-  /** Length of the message that has begun and is not complete, once its prefix has told. */
+  /** Length of the incomplete message, once its prefix is complete. */
   get begunBytes(): number {
     return this.#prefix === prefixBytes ? this.#length : 0;
   }
 
-  /** Takes the next bytes. Returns the length of a message that is too large, which ends the following. */
+  /**
+   * Takes the next bytes. Returns the length of a message that is too large; nothing after it is
+   * followed.
+   */
   follow(chunk: Uint8Array): number | undefined {
     let at = 0;
     while (at < chunk.length) {

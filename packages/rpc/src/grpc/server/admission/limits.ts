@@ -1,4 +1,4 @@
-/** What a server admits. Each limit has a default, a setting of the server, and a count of what it refused. */
+/** Admission limits. Each has a default, a setting of the server, and a count of refusals. */
 
 const mib = 1024 * 1024;
 
@@ -10,19 +10,19 @@ export interface AdmissionLimits {
   readonly connectionsPerAddressMax: number;
   /** New connections of one address per second, beyond the burst. */
   readonly connectionRateMax: number;
-  /** A connection that has not sent its HTTP/2 preface and settings by then is closed. */
+  /** Time for the HTTP/2 preface and SETTINGS of a connection. */
   readonly prefaceTimeoutMs: number;
-  /** A connection without any stream for so long is closed, with GOAWAY. */
+  /** Time without any stream after which a connection is closed, with GOAWAY. */
   readonly connectionIdleMs: number;
   readonly streamsMax: number;
   readonly streamsPerAddressMax: number;
   /** Told to clients as MAX_CONCURRENT_STREAMS. */
   readonly streamsPerConnectionMax: number;
-  /** Bytes received and not yet read, or written and not yet sent: of all clients together. */
+  /** Bytes of all clients together, received and not yet read, or written and not yet sent. */
   readonly bufferedBytesMax: number;
   readonly bufferedBytesPerAddressMax: number;
   readonly bufferedBytesPerConnectionMax: number;
-  /** Messages of one connection that have begun and are not complete, in full length. */
+  /** Full lengths of the incomplete messages of one connection, bytes. */
   readonly begunBytesPerConnectionMax: number;
   /** Request headers, bytes of names and values. */
   readonly headerBytesMax: number;
@@ -30,17 +30,19 @@ export interface AdmissionLimits {
   readonly messageBytesMax: number;
   /** Largest message of every other method. */
   readonly controlMessageBytesMax: number;
-  /** A call that sends nothing at all ends after this, or after `requestTimeoutMs` where that is less. */
+  /** Time for the first message of a call; `requestTimeoutMs` where that is less. */
   readonly firstMessageTimeoutMs: number;
-  /** Silence in the middle of a message ends the call after this. */
+  /** Longest silence within a message. */
   readonly requestTimeoutMs: number;
-  /** A call whose peer takes not one queued message in this time is ended. */
+  /** Time in which a peer must take at least one queued message. */
   readonly slowReaderTimeoutMs: number;
   /** PING and SETTINGS frames of one connection per second. */
   readonly controlFrameRateMax: number;
-  /** Bytes of one connection per second that carry no message: floods of frames of any kind. */
+  /** Bytes per second of one connection that carry no message: floods of frames of any kind. */
   readonly overheadBytesRateMax: number;
-  /** Mean delay of the event loop over a second beyond which new connections and calls are refused. */
+  /**
+   * Mean delay of the event loop over a second beyond which new connections and calls are refused.
+   */
   readonly eventLoopDelayMaxMs: number;
 }
 
@@ -68,19 +70,22 @@ export const admissionDefaults: AdmissionLimits = {
   eventLoopDelayMaxMs: 250,
 };
 
-/** Of every connection, whatever the settings. */
+/** Limits of every connection; none is a setting. */
 export const transportLimits = {
-  /** Headers, settings and frames that nghttp2 may hold for one connection; data is counted by the admission. */
+  /**
+   * Headers, settings and frames that nghttp2 may hold for one connection; data is counted by the
+   * admission.
+   */
   sessionMemoryMib: 64,
   /** Largest message that the server sends. */
   sentMessageBytesMax: 64 * mib,
-  /** A connection that has been silent for so long gets a PING. */
+  /** Silence after which a connection gets a PING. */
   keepaliveIntervalMs: 30_000,
-  /** It is closed when it does not answer in this time. */
+  /** Time for the answer to that PING before the connection is closed. */
   keepaliveTimeoutMs: 10_000,
 } as const;
 
-/** What was refused or cut, as the label `limit` of the metric names it. */
+/** Names of limits: the label `limit` of the metric of refusals. */
 export const limitNames = [
   "connections",
   "connections_per_address",
@@ -108,7 +113,7 @@ export const limitNames = [
 
 export type LimitName = (typeof limitNames)[number];
 
-/** Told synchronously; must not throw. */
+/** Called synchronously; must not throw. */
 export interface AdmissionObserver {
   onRefused?(limit: LimitName): void;
 }
@@ -121,6 +126,6 @@ export interface AdmissionGauges {
   readonly eventLoopDelayMs: number;
   /** True while stream windows are small because half of the byte budget is in use. */
   readonly underPressure: boolean;
-  /** What bounds it. */
+  /** The limits in force. */
   readonly limits: AdmissionLimits;
 }

@@ -1,4 +1,4 @@
-/** Counts what may happen so many times in a period. */
+/** Counts events against a maximum per period. */
 export class RateCounter {
   readonly #max: number;
   readonly #periodMs: number;
@@ -11,7 +11,7 @@ export class RateCounter {
     this.#sinceMs = nowMs;
   }
 
-  /** One more; true when that is too many. */
+  /** Counts one event; true when there are too many. */
   add(nowMs: number): boolean {
     if (nowMs - this.#sinceMs >= this.#periodMs) {
       this.#sinceMs = nowMs;

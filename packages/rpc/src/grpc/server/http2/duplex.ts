@@ -1,8 +1,9 @@
 /**
- * A bidirectional call on the server, served straight on its HTTP/2 stream: grpc-js has the connection, and this speaks
- * gRPC's framing on the call (see "PROTOCOL-HTTP2" of gRPC). Through grpc-js a message costs several queues, turns and
- * promises and a copy, one at a time; here messages come in the event that brought their last byte, and what is written
- * goes to the stream as it is. What is received has passed the admission: prefixes are well-formed, sizes bounded.
+ * A bidirectional call, served directly on its HTTP/2 stream: grpc-js keeps the connection, this
+ * class speaks the framing of gRPC over HTTP/2. Through grpc-js, every message costs several
+ * queues, turns, promises and a copy. Here, messages are delivered in the event that brought their
+ * last byte, and writes go to the stream as they are. Input has passed the admission: prefixes are
+ * well-formed, sizes are bounded.
  */
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { MillraceError } from "@millrace/errors";
@@ -12,14 +13,17 @@ import { Waiters } from "../../../waiters.ts";
 import { type StreamMeter, writeQueueBytesMax } from "../../duplex.ts";
 import { respond, trailersOf } from "./respond.ts";
 
-/** Received and not yet asked for: beyond this a stream is read no further, and its window fills. */
+/**
+ * Received bytes that no reader has asked for; beyond this the stream is paused and its window
+ * fills.
+ */
 export const readQueueBytesMax = 256 * 1024;
 
 const prefixBytes = 5;
-/** Pieces up to this size are put together; larger ones are sent from where they are. */
+/** Pieces up to this size are copied together; larger ones are sent without a copy. */
 const gatheredBytesMax = 4096;
 
-/** Finds the messages in chunks. A message that came in one chunk is a view of it. */
+/** Splits chunks into messages. A message within one chunk is a view of it. */
 export class MessageSplitter {
   readonly #prefix = Buffer.alloc(prefixBytes);
   #prefixed = 0;
@@ -67,11 +71,11 @@ export class MessageSplitter {
   }
 }
 
-/** What goes to the stream for a message: its prefix and small pieces in one, large pieces as they are. */
+/** The frames of a message: prefix and small pieces gathered, large pieces as they are. */
 export const framesOf = (parts: readonly Uint8Array[], bytes: number): readonly Uint8Array[] => {
   let smallBytes = prefixBytes;
   for (const { length } of parts) smallBytes += length <= gatheredBytesMax ? length : 0;
-  // One allocation for everything small; what is sent of it are the runs between large pieces.
+  // One allocation for all small pieces; the runs between large pieces are sent as views of it.
   const small = Buffer.allocUnsafe(smallBytes);
   small[0] = 0;
   small.writeUInt32BE(bytes, 1);
@@ -177,7 +181,7 @@ export class Http2Duplex<In, Out> extends Pulled<In> {
     return this.#queuedBytes;
   }
 
-  /** The call is over with this error. What was received before can still be read. */
+  /** Ends the call with an error. Messages received before can still be read. */
   fail(error: MillraceError): void {
     this.failure ??= error;
     this.#writable = false;
@@ -185,14 +189,17 @@ export class Http2Duplex<In, Out> extends Pulled<In> {
     this.#drains.wake();
   }
 
-  /** Ends the call, behind what is written: OK, or with the status of what was thrown. Only the first call counts. */
+  /**
+   * Ends the call after what was written: OK, or with the status of an error. Later calls do
+   * nothing.
+   */
   finish(thrown?: unknown): void {
     if (this.#over) return;
     this.#over = true;
     this.#writable = false;
     this.#drains.wake();
     const stream = this.#stream;
-    // Refused meanwhile, or left by its peer: then nobody takes a status.
+    // The call was refused, or the peer is gone: there is nobody to take a status.
     if (stream.destroyed || stream.closed || stream.writableEnded) return;
     if (!stream.headersSent) {
       respond(stream, thrown);
@@ -204,7 +211,7 @@ export class Http2Duplex<In, Out> extends Pulled<In> {
   }
 
   #onData(chunk: Buffer): void {
-    // Nobody asks for it any more.
+    // The handler has ended: drop the input.
     if (this.#over) return;
     this.#splitter.feed(chunk, this.#take);
     if (!this.#paused && this.#receivedBytes >= readQueueBytesMax) {

@@ -3,10 +3,10 @@ import { constants, type ServerHttp2Stream } from "node:http2";
 import { toWireStatus } from "../../../status.ts";
 import { asBuffer } from "../../duplex.ts";
 
-/** An ended call whose status can not be sent is reset after this. */
+/** A call whose status cannot be delivered is reset after this, ms. */
 const statusTimeoutMs = 5_000;
 
-/** The peer gets some time to take its status and to stop. */
+/** Resets the stream later: the peer has some time to take the status and to stop. */
 export const resetLater = (stream: ServerHttp2Stream): void => {
   const timer = setTimeout(() => {
     if (!stream.closed) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
@@ -15,7 +15,7 @@ export const resetLater = (stream: ServerHttp2Stream): void => {
   stream.once("close", () => clearTimeout(timer));
 };
 
-/** What ends a call: OK, or the status of what was thrown. */
+/** Trailers that end a call: OK, or the status of an error. */
 export const trailersOf = (thrown?: unknown): Record<string, string | number> => {
   if (thrown === undefined) return { "grpc-status": 0, "grpc-message": "" };
   const { code, message, details } = toWireStatus(thrown);
@@ -28,10 +28,11 @@ export const trailersOf = (thrown?: unknown): Record<string, string | number> =>
   return trailers;
 };
 
-/** Ends a call that nothing was answered to yet. */
+/** Ends a call that has no response headers yet. */
 export const respond = (stream: ServerHttp2Stream, thrown?: unknown): void => {
   stream.on("error", () => {});
-  // Refusing the call may have ended its connection, too; a response would be thrown out of the event handlers.
+  // Refusing the call may have ended its connection. A response would then throw in an event
+  // handler.
   if (stream.closed || stream.destroyed) return;
   const headers = {
     [constants.HTTP2_HEADER_STATUS]: 200,
@@ -39,7 +40,7 @@ export const respond = (stream: ServerHttp2Stream, thrown?: unknown): void => {
     ...trailersOf(thrown),
   };
   stream.respond(headers, { endStream: true });
-  // Who does not know yet answers in its turn: a second response would be thrown out of its event handlers.
+  // grpc-js may try to respond in its turn: a second response would throw in an event handler.
   stream.respond = () => {};
   if (thrown !== undefined) resetLater(stream);
 };

@@ -1,4 +1,4 @@
-/** What a handler knows of a call that is served on its HTTP/2 stream. */
+/** The context of a call that is served on its HTTP/2 stream. */
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { Metadata } from "@grpc/grpc-js";
 import type { MillraceError } from "@millrace/errors";
@@ -7,13 +7,19 @@ import { cancelledError, deadlineError } from "../../duplex.ts";
 import { toMap } from "../../metadata.ts";
 import { timeoutMsOf } from "../connection-listener.ts";
 
-/** A reset so shortly before the deadline is the client's clock being a little faster than ours. */
+/**
+ * A reset this shortly before the deadline comes from a client whose clock runs a little faster,
+ * ms.
+ */
 const clockSlackMs = 10;
 /** Headers of the transport itself. */
 const transportHeaders = ["grpc-timeout", "grpc-encoding", "grpc-accept-encoding"];
 const httpHeaders = ["accept-encoding", "te", "content-type", "millrace-call"];
 
-/** `onAbort` is called at most once, with the reason of the signal; the deadline counts until `done`. */
+/**
+ * `onAbort` is called at most once, with the reason of the signal; the deadline counts until
+ * `done`.
+ */
 export const streamContext = (
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
@@ -35,7 +41,8 @@ export const streamContext = (
     abort(late ? deadlineError() : cancelledError());
   };
   if (Number.isFinite(timeoutMs)) timer = setTimeout(() => abort(deadlineError()), timeoutMs);
-  // Also after the handler has answered: who ends a call and resets it at once has cancelled it all the same.
+  // Also after the handler has answered: a client that resets the call has cancelled it all the
+  // same.
   stream.once("aborted", closed);
   stream.once("close", closed);
   if (stream.destroyed || stream.closed) closed();
