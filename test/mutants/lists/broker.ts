@@ -70,6 +70,13 @@ const deletion: readonly Mutant[] = [
     tests: [replicaManagerTest],
   },
   {
+    name: "failed-start-forgotten",
+    breaks: "A partition that could not be started is tried again.",
+    file: replicaManager,
+    replace: [["if (this.#failedRounds > 0 && !this.#closed) this.#retryLater();", ""]],
+    tests: [replicaManagerTest],
+  },
+  {
     name: "create-topic-answered-before-it-is-led",
     breaks: "CreateTopic is answered once its partitions are led.",
     file: "services/broker/src/broker.ts",

@@ -32,12 +32,18 @@ class FakeLogs {
   readonly logs = new Map<string, ReturnType<typeof logOf>>();
   /** Keys that the disk refuses to delete. */
   readonly stuck = new Set<string>();
+  /** How many creations fail from now on. */
+  creationsFail = 0;
 
   partitions() {
     return this.logs.values();
   }
 
   async create(topicId: TopicId, topic: string, partition: number) {
+    if (this.creationsFail > 0) {
+      this.creationsFail -= 1;
+      throw new Error("EMFILE");
+    }
     const log = this.logs.get(`${topicId}#${partition}`) ?? logOf(topicId, topic, partition);
     this.logs.set(`${topicId}#${partition}`, log);
     return log;
@@ -187,6 +193,20 @@ test("a deletion that the disk refuses is not reported as done, and is repeated 
   assert.deepEqual(logs.names(), []);
   assert.deepEqual((await world.store.range({ prefix: keys.deletions })).kvs, []);
   await second.stop();
+});
+
+test("a partition that could not be started is tried again without a change of the metadata", async (context) => {
+  const world = await setUp();
+  const logs = new FakeLogs();
+  const { errors, settle } = await boot(context, world, logs);
+  logs.creationsFail = 1;
+  await world.createTopic("t", 2);
+  await settle();
+  assert.equal(logs.names().length, 1);
+  assert.match(errors[0]?.message ?? "", /cannot be started: it is tried again/);
+  for (let i = 0; i < 300 && logs.names().length < 2; i += 1) await clock.sleep(10);
+  assert.deepEqual(logs.names(), ["t-0", "t-1"]);
+  assert.equal(errors.length, 1);
 });
 
 test("a topic made again under its name keeps its partitions while the old one's go", async (context) => {

@@ -30,6 +30,10 @@ export const logConfigOf = (config: TopicConfig): LogConfig => ({
 /** Partitions that start at the same time; their first journal entries share an fsync. */
 const parallel = 64;
 
+/** Pause before partitions that could not be started are tried again, ms; doubles per attempt. */
+const retryMsMin = 500;
+const retryMsMax = 60_000;
+
 const keyOf = (id: TopicId, partition: number): string => `${id}#${partition}`;
 
 /** How a request names a partition. */
@@ -66,6 +70,10 @@ export class ReplicaManager {
   readonly #stopWatching: () => void;
   #running: Promise<void> | undefined;
   #again = false;
+  /** Partitions that this round could not start, and rounds in a row with any. */
+  #failures = 0;
+  #failedRounds = 0;
+  #cancelRetry: () => void = () => {};
   #closed = false;
 
   constructor(options: ReplicaManagerOptions) {
@@ -120,6 +128,7 @@ export class ReplicaManager {
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopWatching();
+    this.#cancelRetry();
     while (this.#running !== undefined) await this.#running;
     for (const replica of this.#replicas.values()) replica.close();
   }
@@ -162,6 +171,13 @@ export class ReplicaManager {
     };
   }
 
+  /** A partition that could not be started is tried again, without a change of the metadata. */
+  #retryLater(): void {
+    const ms = Math.min(retryMsMax, retryMsMin * 2 ** (this.#failedRounds - 1));
+    this.#cancelRetry();
+    this.#cancelRetry = this.#env.clock.timer(ms, () => this.#kick());
+  }
+
   #kick(): void {
     this.#again = true;
     if (this.#running !== undefined || this.#closed) return;
@@ -173,8 +189,11 @@ export class ReplicaManager {
   async #run(): Promise<void> {
     while (this.#again && !this.#closed) {
       this.#again = false;
+      this.#failures = 0;
       await this.#reconcile(this.#view.current);
+      this.#failedRounds = this.#failures === 0 ? 0 : this.#failedRounds + 1;
     }
+    if (this.#failedRounds > 0 && !this.#closed) this.#retryLater();
   }
 
   async #reconcile(snapshot: ClusterSnapshot): Promise<void> {
@@ -215,10 +234,11 @@ export class ReplicaManager {
       replica.log.updateConfig(logConfig);
       await replica.apply(topic, view, config);
     } catch (thrown) {
+      this.#failures += 1;
       const error = MillraceError.from(thrown);
       this.#env.logger.error(
         { topic: topic.name, partition: view.partition, err: error },
-        "a partition cannot be started: it is retried at its next change",
+        "a partition cannot be started: it is tried again",
       );
     }
   }
