@@ -226,8 +226,19 @@ const producing: readonly Mutant[] = [
     file: appender,
     replace: [
       [
-        "    } catch (thrown) {\n      target.order?.failed();\n      const error = MillraceError.from(thrown);\n      this.clock.defer(() => finish({ error }));\n    }\n  }\n\n  #validate(",
-        "    } catch (thrown) {\n      const error = MillraceError.from(thrown);\n      this.clock.defer(() => finish({ error }));\n    }\n  }\n\n  #validate(",
+        "    } catch (thrown) {\n" +
+          "      target.order?.failed();\n" +
+          "      const error = MillraceError.from(thrown);\n" +
+          "      this.clock.defer(() => finish({ error }));\n" +
+          "    }\n" +
+          "  }\n\n" +
+          "  #validate(",
+        "    } catch (thrown) {\n" +
+          "      const error = MillraceError.from(thrown);\n" +
+          "      this.clock.defer(() => finish({ error }));\n" +
+          "    }\n" +
+          "  }\n\n" +
+          "  #validate(",
       ],
     ],
     tests: badProduce,
@@ -324,8 +335,12 @@ const leading: readonly Mutant[] = [
     file: replica,
     replace: [
       [
-        "    await this.log.becomeLeader(view.leaderEpoch);\n    if (this.view !== view) return;\n    this.leadingEpoch = view.leaderEpoch;",
-        "    this.leadingEpoch = view.leaderEpoch;\n    await this.log.becomeLeader(view.leaderEpoch);\n    if (this.view !== view) return;",
+        "    await this.log.becomeLeader(view.leaderEpoch);\n" +
+          "    if (this.view !== view) return;\n" +
+          "    this.leadingEpoch = view.leaderEpoch;",
+        "    this.leadingEpoch = view.leaderEpoch;\n" +
+          "    await this.log.becomeLeader(view.leaderEpoch);\n" +
+          "    if (this.view !== view) return;",
       ],
     ],
     tests: replicaTests,
@@ -374,7 +389,8 @@ const controlling: readonly Mutant[] = [
     file: "services/controller/src/controller.ts",
     replace: [
       [
-        '        [{ key, target: "modRevision", equals: topic.modRevision }],\n        [{ type: "put", key, value: encodeRecord.topic(changed) }],',
+        '        [{ key, target: "modRevision", equals: topic.modRevision }],\n' +
+          '        [{ type: "put", key, value: encodeRecord.topic(changed) }],',
         '        [],\n        [{ type: "put", key, value: encodeRecord.topic(changed) }],',
       ],
     ],
@@ -386,7 +402,9 @@ const controlling: readonly Mutant[] = [
     file: "services/controller/src/registry.ts",
     replace: [
       [
-        '      [{ key, target: "modRevision", equals: topic.modRevision }],\n      [\n        { type: "delete", range: { key } },',
+        '      [{ key, target: "modRevision", equals: topic.modRevision }],\n' +
+          "      [\n" +
+          '        { type: "delete", range: { key } },',
         '      [],\n      [\n        { type: "delete", range: { key } },',
       ],
     ],
@@ -551,7 +569,9 @@ const surroundings: readonly Mutant[] = [
     replace: [
       [
         "const isInstalled = (lockBytes) => {\n",
-        'const isInstalled = (lockBytes) => {\n  const time = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);\n  if (time(join(modules, ".package-lock.json")) < time(lockPath)) return false;\n',
+        "const isInstalled = (lockBytes) => {\n" +
+          "  const time = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);\n" +
+          '  if (time(join(modules, ".package-lock.json")) < time(lockPath)) return false;\n',
       ],
     ],
     tests: ["test/integration/ensure.test.ts"],

@@ -142,7 +142,9 @@ export const recordMutants: readonly Mutant[] = [
     file: at("reader.ts"),
     replace: [
       [
-        'return value <= Number.MAX_SAFE_INTEGER ? value : Number.NaN;\n    }\n    throw this.fault("a number is longer than 10 bytes");',
+        "return value <= Number.MAX_SAFE_INTEGER ? value : Number.NaN;\n" +
+          "    }\n" +
+          '    throw this.fault("a number is longer than 10 bytes");',
         "return value <= Number.MAX_SAFE_INTEGER ? value : Number.NaN;\n    }\n    return value;",
       ],
     ],
