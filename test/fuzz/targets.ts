@@ -25,12 +25,16 @@ import {
 } from "@millrace/record";
 import { nodeCompressor } from "@millrace/record/node";
 import { messageCodec } from "@millrace/rpc";
-import { decodeRound, encodeRound, entryKinds } from "../../packages/log/src/journal-format.ts";
+import {
+  decodeRound,
+  encodeRound,
+  type JournalEntry,
+} from "../../packages/log/src/journal/format.ts";
 import {
   decodeIndex,
   encodeOffsetEntries,
   encodeTimeEntries,
-} from "../../packages/log/src/segment-index.ts";
+} from "../../packages/log/src/segment/index-format.ts";
 
 export interface Target {
   readonly name: string;
@@ -129,16 +133,22 @@ const topicId = "0a".repeat(16) as TopicId;
 
 const journalSeeds = (): Buffer[] => {
   const payload = stored(4);
-  const entry = {
-    kind: entryKinds.batch,
-    topicId,
-    partition: 1,
-    value: 4,
-    aux: 1,
+  const of = { topicId, partition: 1 };
+  const entry: JournalEntry = {
+    ...of,
+    kind: "batch",
+    offset: 4,
+    headerCrc: 1,
     payload: [payload],
     payloadBytes: payload.length,
   };
-  const control = { ...entry, kind: entryKinds.logStart, payload: [], payloadBytes: 0 };
+  const control: JournalEntry = {
+    ...of,
+    kind: "logStart",
+    offset: 4,
+    payload: [],
+    payloadBytes: 0,
+  };
   return [[entry], [control, entry]].map((entries) =>
     Buffer.concat(encodeRound(directoryId, 3, 2, entries)),
   );

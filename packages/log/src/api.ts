@@ -247,7 +247,7 @@ export interface LogManager {
   delete(topicId: TopicId, partition: number): Promise<void>;
   gauges(): LogGauges;
   /** Back-pressure: resolves when pending bytes fall below their bound. */
-  belowPendingBound(): Promise<void>;
+  waitForPendingRoom(): Promise<void>;
   /** Stops. `clean`: flushes everything and writes the clean marker; otherwise just lets go (tests). */
   close(clean: boolean): Promise<void>;
 }

@@ -1,12 +1,13 @@
 /** What everything in one data directory shares. */
 import type { Env } from "@millrace/env";
 import type { DirectoryIdentity, LogManagerConfig, LogObserver } from "./api.ts";
-import type { Committer } from "./committer.ts";
-import type { Delayed } from "./delayed.ts";
-import type { FileCache } from "./file-cache.ts";
-import type { IndexCache } from "./index-cache.ts";
-import type { SegmentWrites } from "./segment-writes.ts";
-import type { TailCache } from "./tail-cache.ts";
+import type { DelayedTasks } from "./files/delayed-tasks.ts";
+import type { FileCache } from "./files/file-cache.ts";
+import type { Committer } from "./journal/commit-loop.ts";
+import type { RetentionClock } from "./partition/retention-clock.ts";
+import type { TailCache } from "./partition/tail-cache.ts";
+import type { IndexCache } from "./segment/index-cache.ts";
+import type { SegmentWriter } from "./segment/writer.ts";
 
 export interface LogContext {
   readonly env: Env;
@@ -18,10 +19,13 @@ export interface LogContext {
   readonly indexes: IndexCache;
   readonly tails: TailCache;
   readonly committer: Committer;
-  readonly writes: SegmentWrites;
-  readonly delayed: Delayed;
+  readonly writes: SegmentWriter;
+  readonly delayed: DelayedTasks;
+  readonly retentionClock: RetentionClock;
   /** True while free space is below the reserve: appends are refused. */
   diskFull: boolean;
+  /** The directory is being closed: nothing changes any more. */
+  closing: boolean;
 }
 
 /** What changes of segment files need. */

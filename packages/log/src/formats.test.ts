@@ -4,8 +4,10 @@ import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { CleanShutdownSchema } from "@millrace/proto/storage";
 import fc from "fast-check";
-import { EpochCache } from "./epochs.ts";
-import { decodeRound, encodeRound, entryKinds, ROUND_ALIGN_BYTES } from "./journal-format.ts";
+import { frameChecksummed, magics, parseChecksummed } from "./files/checksummed-file.ts";
+import { decodeRound, encodeRound, ROUND_ALIGN_BYTES } from "./journal/format.ts";
+import { EpochCache } from "./partition/leader-epochs.ts";
+import { TailCache } from "./partition/tail-cache.ts";
 import {
   decodeIndex,
   encodeOffsetEntries,
@@ -13,9 +15,7 @@ import {
   type IndexRow,
   rowForOffset,
   rowForTimestamp,
-} from "./segment-index.ts";
-import { frameSideFile, magics, parseSideFile } from "./side-file.ts";
-import { TailCache } from "./tail-cache.ts";
+} from "./segment/index-format.ts";
 import { topicA } from "./testing.ts";
 
 const directoryId = Buffer.from("000102030405060708090a0b0c0d0e0f", "hex");
@@ -24,20 +24,19 @@ const round = (): Buffer =>
   Buffer.concat(
     encodeRound(directoryId, 9, 8, [
       {
-        kind: entryKinds.batch,
+        kind: "batch",
         topicId: topicA,
         partition: 2,
-        value: 5,
-        aux: 0xabcd,
+        offset: 5,
+        headerCrc: 0xabcd,
         payload: [Buffer.from("hello")],
         payloadBytes: 5,
       },
       {
-        kind: entryKinds.logStart,
+        kind: "logStart",
         topicId: topicA,
         partition: 2,
-        value: 3,
-        aux: 0,
+        offset: 3,
         payload: [],
         payloadBytes: 0,
       },
@@ -57,10 +56,10 @@ test("golden bytes of a journal round", () => {
   const found = decodeRound(bytes, 0, directoryId);
   assert.deepEqual([found?.round, found?.durableRound, found?.bytes], [9, 8, 4096]);
   assert.deepEqual(
-    found?.entries.map(({ kind, value }) => [kind, value]),
+    found?.entries.map(({ change }) => change),
     [
-      [1, 5],
-      [3, 3],
+      { kind: "batch", offset: 5, headerCrc: 0xabcd },
+      { kind: "logStart", offset: 3 },
     ],
   );
 });
@@ -105,13 +104,13 @@ test("golden bytes of index entries; they are believed up to the first bad one",
 
 test("golden bytes of a side file; any damage is noticed", () => {
   const message = create(CleanShutdownSchema, { nextJournalRound: 300n });
-  const framed = frameSideFile(magics.clean, CleanShutdownSchema, message);
+  const framed = frameChecksummed(magics.clean, CleanShutdownSchema, message);
   assert.equal(framed.toString("hex"), "4d52435398152ba610ac02");
-  assert.equal(parseSideFile(magics.clean, CleanShutdownSchema, framed)?.nextJournalRound, 300n);
+  assert.equal(parseChecksummed(magics.clean, CleanShutdownSchema, framed)?.nextJournalRound, 300n);
   for (let bit = 0; bit < framed.length * 8; bit += 1) {
     const flipped = Buffer.from(framed);
     flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
-    assert.equal(parseSideFile(magics.clean, CleanShutdownSchema, flipped), undefined);
+    assert.equal(parseChecksummed(magics.clean, CleanShutdownSchema, flipped), undefined);
   }
 });
 

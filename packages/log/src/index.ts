@@ -1,8 +1,8 @@
 export * from "./api.ts";
 export { type BugName, bugs } from "./bugs.ts";
 export { defaultLogConfig, defaultManagerConfig } from "./defaults.ts";
-export { type DumpedBatch, type DumpFault, dumpSegment } from "./dump.ts";
-export { openLogManager } from "./manager.ts";
-export { partitionDirectory } from "./paths.ts";
-export type { ProducerTable } from "./producers.ts";
-export { type Damage, type VerifyReport, verifyDirectory } from "./verify.ts";
+export { partitionDirectory } from "./files/paths.ts";
+export { openLogManager } from "./open.ts";
+export type { ProducerTable } from "./partition/producer-table.ts";
+export { type DumpedBatch, type DumpFault, dumpSegment } from "./tools/dump.ts";
+export { type Damage, type VerifyReport, verifyDirectory } from "./tools/verify.ts";

@@ -9,7 +9,7 @@ import { ErrorCode, hasCode } from "@millrace/errors";
 import { nodeCompressor } from "@millrace/record/node";
 import type { LogConfig, LogManager, LogManagerConfig } from "./api.ts";
 import { defaultLogConfig, defaultManagerConfig } from "./defaults.ts";
-import { openLogManager } from "./manager.ts";
+import { openLogManager } from "./open.ts";
 import { appendAll, batchOf, readAll, topicA } from "./testing.ts";
 
 const small: LogManagerConfig = {

@@ -1,7 +1,8 @@
-/** A data directory: opening and recovering it, its partitions, its background work, closing it. */
+/** A data directory: its partitions, its background work, closing it. `open.ts` opens and recovers it. */
+import { create as createMessage } from "@bufbuild/protobuf";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import type { RecoveryPoint } from "@millrace/proto/storage";
-import type { TopicId } from "@millrace/record";
+import { type RecoveryPoint, RecoveryPointSchema } from "@millrace/proto/storage";
+import { type TopicId, topicIdBytes } from "@millrace/record";
 import type {
   LogConfig,
   LogGauges,
@@ -10,41 +11,38 @@ import type {
   PartitionLog,
   RecoveryReport,
 } from "./api.ts";
-import { Checkpointer, parallelAlone } from "./checkpoint.ts";
-import { Committer } from "./committer.ts";
 import type { LogContext } from "./context.ts";
-import { Delayed } from "./delayed.ts";
+import { isPassing, passingError, storageError } from "./files/disk-errors.ts";
+import type { DiskSpace } from "./files/disk-space.ts";
+import { WorkQueue } from "./files/work-queue.ts";
+import type { Journal } from "./journal/journal.ts";
+import { planKey } from "./journal/scan.ts";
+import { Partition } from "./partition/partition.ts";
+import type { PartitionOwner } from "./partition/types.ts";
+import { type Checkpointer, parallelAlone } from "./recovery/checkpoint.ts";
 import {
   makePartitionDirectory,
-  openDirectory,
-  readRecoveryPoints,
+  moveAside,
   removeTree,
-  takeCleanMarker,
   writeCleanMarker,
-} from "./directory.ts";
-import { isFull, storageError } from "./disk-errors.ts";
-import { DiskSpace } from "./disk-space.ts";
-import { FileCache } from "./file-cache.ts";
-import { IndexCache } from "./index-cache.ts";
-import { Journal } from "./journal.ts";
-import { planKey, scanJournal } from "./journal-scan.ts";
-import { Partition, type PartitionOwner } from "./partition.ts";
-import { PartitionLoader } from "./partition-loader.ts";
-import { paths } from "./paths.ts";
-import { deletedSuffix } from "./segment-files.ts";
-import { SegmentWrites } from "./segment-writes.ts";
-import { TailCache } from "./tail-cache.ts";
+} from "./recovery/data-directory.ts";
 
-/** Journal use at which a checkpoint is asked for. */
-const checkpointAtJournalPart = 0.25;
+/** How long a clean stop waits for a disk or a journal without room, milliseconds. */
+const stopPatienceMs = 5000;
+/** Pause before a deletion that failed is tried again, milliseconds. */
+const deleteRetryMs = 1000;
 
-class Manager implements LogManager {
+export class Manager implements LogManager {
   readonly #options: LogManagerOptions;
   readonly #context: LogContext;
   readonly #journal: Journal;
   readonly #partitions: Map<string, Partition>;
+  readonly #deletions: Map<string, RecoveryPoint>;
   readonly #checkpointer: Checkpointer;
   readonly #space: DiskSpace;
+  readonly #owner: PartitionOwner;
+  /** Making and deleting a partition of one id happen one after another. */
+  readonly #lives = new Map<string, WorkQueue>();
   readonly #cancels = new Set<() => void>();
   readonly recovery: RecoveryReport;
   #closed = false;
@@ -54,16 +52,20 @@ class Manager implements LogManager {
     context: LogContext;
     journal: Journal;
     partitions: Map<string, Partition>;
+    deletions: Map<string, RecoveryPoint>;
     checkpointer: Checkpointer;
     space: DiskSpace;
+    owner: PartitionOwner;
     recovery: RecoveryReport;
   }) {
     this.#options = parts.options;
     this.#context = parts.context;
     this.#journal = parts.journal;
     this.#partitions = parts.partitions;
+    this.#deletions = parts.deletions;
     this.#checkpointer = parts.checkpointer;
     this.#space = parts.space;
+    this.#owner = parts.owner;
     this.recovery = parts.recovery;
   }
 
@@ -79,49 +81,103 @@ class Manager implements LogManager {
     return this.#partitions.get(planKey(topicId, partition));
   }
 
-  async create(
+  create(
     topicId: TopicId,
     topic: string,
     partition: number,
     config: LogConfig,
   ): Promise<PartitionLog> {
     const key = planKey(topicId, partition);
-    const known = this.#partitions.get(key);
-    if (known !== undefined) return known;
-    this.#refuseWhenClosed();
-    const { env, identity, directoryId } = this.#context;
+    return this.#livesOf(key).run(async () => {
+      const known = this.#partitions.get(key);
+      if (known !== undefined) return known;
+      this.#refuseWhenClosed();
+      const { failure } = this.#context.committer;
+      if (failure !== undefined) throw failure;
+      if (this.#deletions.has(key)) {
+        throw new MillraceError(
+          ErrorCode.STORAGE_ERROR,
+          `the directory of an earlier ${topic}-${partition} is still to be removed: retry`,
+        );
+      }
+      return this.#make(key, topicId, topic, partition, config);
+    });
+  }
+
+  async #make(
+    key: string,
+    topicId: TopicId,
+    topic: string,
+    partition: number,
+    config: LogConfig,
+  ): Promise<Partition> {
+    const { env, identity, directoryId, committer } = this.#context;
+    const incarnation = Buffer.from(env.random.bytes(8)).readBigUInt64LE();
+    // Everything of this life is journalled in this round or later.
+    const life = { incarnation, firstRound: committer.nextRound };
     try {
-      await makePartitionDirectory(env, identity, directoryId, topicId, topic, partition);
+      await makePartitionDirectory(env, identity, directoryId, topicId, topic, partition, life);
     } catch (thrown) {
-      throw storageError(`${topic}-${partition} can not be made`, thrown);
+      if (isPassing(thrown)) throw passingError(`${topic}-${partition} cannot be made yet`, thrown);
+      throw storageError(`${topic}-${partition} cannot be made`, thrown);
     }
-    const meanwhile = this.#partitions.get(key);
-    if (meanwhile !== undefined) return meanwhile;
-    const made = new Partition(this.owner, topicId, topic, partition, config);
+    const made = new Partition(this.#owner, topicId, topic, partition, config, life);
     this.#partitions.set(key, made);
     return made;
   }
 
-  async delete(topicId: TopicId, partition: number): Promise<void> {
+  delete(topicId: TopicId, partition: number): Promise<void> {
     const key = planKey(topicId, partition);
-    const gone = this.#partitions.get(key);
-    if (gone === undefined) return;
-    await gone.markDeleted();
-    this.#partitions.delete(key);
-    const { disk } = this.#context.env;
-    await this.#checkpointer.idle();
+    return this.#livesOf(key).run(async () => {
+      this.#refuseWhenClosed();
+      const gone = this.#partitions.get(key);
+      if (gone === undefined) return;
+      // From here on every checkpoint says that it goes, until its directory has gone.
+      this.#deletions.set(key, deletionOf(gone));
+      const recorded = await gone.markDeleted();
+      this.#partitions.delete(key);
+      await gone.files.run(() => this.#letGo(gone));
+      await this.#remove(key, gone, recorded);
+    });
+  }
+
+  /** Nothing touches the partition's files any more. */
+  async #letGo(gone: Partition): Promise<void> {
     for (const segment of gone.segments) {
-      await this.#context.writes.discard(segment);
       this.#context.indexes.forget(segment);
-      this.#context.files.forget(segment.path);
+      this.#context.files.forget(segment);
+      await this.#context.writes.discard(segment);
     }
-    const aside = `${gone.directory}${deletedSuffix}`;
-    await disk.rename(gone.directory, aside);
-    await disk.syncDirectory(paths.partitions);
-    const { fileDeleteDelayMs } = gone.config;
-    this.#context.delayed.add(fileDeleteDelayMs, "removing a deleted partition", () =>
+  }
+
+  /** The directory goes, however often that fails; the data directory goes on meanwhile. Where the journal
+   * has no record of the deletion, the renamed directory is the record, and the next start removes it. */
+  async #remove(key: string, gone: Partition, recorded: boolean): Promise<void> {
+    const { disk, logger } = this.#context.env;
+    let aside: string;
+    try {
+      aside = await moveAside(disk, gone.directory);
+    } catch (thrown) {
+      logger.error(
+        { directory: gone.directory, err: thrown },
+        "the directory of a deleted partition cannot be removed yet",
+      );
+      this.#after(deleteRetryMs, () => {
+        void this.#livesOf(key).run(() => this.#remove(key, gone, recorded));
+      });
+      return;
+    }
+    this.#deletions.delete(key);
+    if (!recorded) return;
+    this.#context.delayed.add(gone.config.fileDeleteDelayMs, "removing a deleted partition", () =>
       removeTree(disk, aside),
     );
+  }
+
+  #livesOf(key: string): WorkQueue {
+    const known = this.#lives.get(key) ?? new WorkQueue();
+    this.#lives.set(key, known);
+    return known;
   }
 
   gauges(): LogGauges {
@@ -144,102 +200,108 @@ class Manager implements LogManager {
     };
   }
 
-  belowPendingBound(): Promise<void> {
+  waitForPendingRoom(): Promise<void> {
     return this.#context.committer.below(this.#context.config.pendingBytesMax * 0.5);
   }
 
   async close(clean: boolean): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#context.closing = true;
     for (const cancel of this.#cancels) cancel();
     this.#space.close();
     this.#context.delayed.close();
     const { committer, env, files, writes } = this.#context;
-    if (clean) {
-      writes.closing();
-      await committer.idle();
-      // A failure stops the committer, and then the stop is not clean.
-      await writes.all().catch(() => {});
-      await this.#checkpointer.idle();
-      if (committer.failure === undefined) await this.#closeClean();
-    }
+    if (clean) await this.#closeClean();
     writes.closing();
     committer.closing();
     await this.#checkpointer.idle();
+    for (const partition of this.#partitions.values()) await partition.offlineRecord.unrecorded();
     writes.close();
     await files.closeAll();
     await this.#journal.close();
     env.logger.debug({ clean }, "the log is closed");
   }
 
+  /** Everything to its place, then the marker. What finds no room within the patience of a stop stays in
+   * the journal, and the next start recovers it. */
   async #closeClean(): Promise<void> {
-    for (const partition of this.#partitions.values()) {
-      if (partition.state.kind === "online") await partition.finishIndexes();
+    const { committer, env, writes } = this.#context;
+    const patience = env.clock.timer(stopPatienceMs, () => {
+      writes.closing();
+      committer.closing();
+    });
+    try {
+      // Changes that were under way go on to their end; new ones are refused.
+      for (const partition of this.#partitions.values()) await partition.settled();
+      await committer.idle();
+      await writes.all();
+      await this.#checkpointer.idle();
+      if (committer.failure !== undefined) return;
+      for (const partition of this.#partitions.values()) {
+        if (partition.state.kind === "online") await partition.files.finishIndex(partition.active);
+      }
+      await this.#checkpointer.run(parallelAlone);
+      await writeCleanMarker(env.disk, committer.nextRound);
+    } catch (thrown) {
+      env.logger.error(
+        { err: thrown },
+        "the log cannot be stopped cleanly: it recovers at its next start",
+      );
+    } finally {
+      patience();
     }
-    await this.#checkpointer.run(parallelAlone);
-    await writeCleanMarker(this.#context.env.disk, this.#context.committer.nextRound);
-  }
-
-  get owner(): PartitionOwner {
-    return { context: this.#context, checkpoint: () => this.#checkpoint() };
   }
 
   start(): void {
-    const { config } = this.#context;
-    this.#every(config.checkpointIntervalMs, "checkpoint", () => this.#checkpoint());
-    this.#every(config.retentionCheckIntervalMs, "retention", async () => {
-      for (const partition of [...this.#partitions.values()]) await partition.runRetention();
-    });
-    this.#every(100, "interval flush", () => this.#flushIntervals());
+    const { config, env } = this.#context;
+    this.#every(config.checkpointIntervalMs, "checkpoint", () => this.#owner.checkpoint());
+    this.#every(config.retentionCheckIntervalMs, "retention", () => this.#runRetention());
+    this.#every(100, "interval flush", () => this.#flushIntervals(env.clock.monoMs()));
   }
 
-  /** A checkpoint well before the journal is full. */
-  onCommit(): void {
-    if (
-      this.#closed ||
-      this.#journal.bytesUsed < this.#journal.bytesMax * checkpointAtJournalPart
-    ) {
-      return;
-    }
-    this.owner.checkpoint().catch(() => {});
-  }
-
-  async #flushIntervals(): Promise<void> {
-    const nowMs = this.#context.env.clock.monoMs();
-    try {
-      for (const partition of this.#partitions.values()) await partition.flushIfDue(nowMs);
-    } catch (thrown) {
-      this.#context.committer.fail(storageError("a segment can not be fsynced", thrown));
-      throw thrown;
+  /** One partition's trouble is its own: the others are looked after all the same. */
+  async #runRetention(): Promise<void> {
+    for (const partition of [...this.#partitions.values()]) {
+      try {
+        await partition.runRetention();
+      } catch (thrown) {
+        const { name } = partition;
+        this.#context.env.logger.error({ partition: name, err: thrown }, "retention failed");
+      }
     }
   }
 
-  /** A full disk is waited out. After any other failure nothing is known of what was written (fsync is never
-   * tried again), and the directory takes no more writes. */
-  async #checkpoint(): Promise<void> {
-    try {
-      await this.#checkpointer.run();
-    } catch (thrown) {
-      if (isFull(thrown)) await this.#space.onFull();
-      else this.#context.committer.fail(storageError("a checkpoint failed", thrown));
-      throw thrown;
+  async #flushIntervals(nowMs: number): Promise<void> {
+    for (const partition of [...this.#partitions.values()]) {
+      try {
+        await partition.flushIfDue(nowMs);
+      } catch (thrown) {
+        if (isPassing(thrown)) continue;
+        this.#context.committer.fail(storageError("a segment cannot be fsynced", thrown));
+        throw thrown;
+      }
     }
   }
 
   #every(ms: number, what: string, run: () => Promise<void>): void {
-    const { clock, logger } = this.#context.env;
-    const arm = (): void => {
-      const cancel = clock.timer(ms, () => {
-        this.#cancels.delete(cancel);
-        run()
-          .catch((thrown: unknown) => logger.error({ err: thrown }, `${what} failed`))
-          .finally(() => {
-            if (!this.#closed) arm();
-          });
-      });
-      this.#cancels.add(cancel);
-    };
-    arm();
+    this.#after(ms, () => {
+      run()
+        .catch((thrown: unknown) => {
+          this.#context.env.logger.error({ err: thrown }, `${what} failed`);
+        })
+        .finally(() => this.#every(ms, what, run));
+    });
+  }
+
+  /** Runs `run` once after `ms`, unless the directory is closed first. */
+  #after(ms: number, run: () => void): void {
+    if (this.#closed) return;
+    const cancel = this.#context.env.clock.timer(ms, () => {
+      this.#cancels.delete(cancel);
+      run();
+    });
+    this.#cancels.add(cancel);
   }
 
   #refuseWhenClosed(): void {
@@ -248,170 +310,10 @@ class Manager implements LogManager {
   }
 }
 
-/** Parts that exist before the committer does. */
-const recover = async (options: LogManagerOptions, context: LogContext, owner: PartitionOwner) => {
-  const { env } = options;
-  const startedMs = env.clock.monoMs();
-  const marker = await takeCleanMarker(env.disk);
-  const points = await readRecoveryPoints(env.disk);
-  const after = points === undefined ? undefined : lastRoundOf(points);
-  // The marker vouches for the points that were written right before it, not for older ones that came back.
-  const covered = points?.size === 0 || after === Number(marker?.nextJournalRound ?? 0n) - 1;
-  const clean = marker !== undefined && points !== undefined && covered;
-  const plan = clean ? undefined : await scanJournal(env.disk, context.directoryId, after);
-  const loader = new PartitionLoader({ options, context, owner, points, plan, clean });
-  const partitions = await loader.loadAll();
-  const counts = loader.counts;
-  const lastRound = clean ? Number(marker.nextJournalRound) - 1 : (plan?.lastRound ?? after ?? 0);
-  const recovery: RecoveryReport = {
-    clean,
-    partitions: partitions.size,
-    segmentBytesScanned: counts.segmentBytesScanned,
-    journalRounds: plan?.rounds ?? 0,
-    journalEntriesReplayed: counts.entriesReplayed,
-    bytesCut: counts.bytesCut,
-    partitionsOffline: [...partitions.values()].filter(({ state }) => state.kind === "offline")
-      .length,
-    indexesRebuilt: counts.indexesRebuilt,
-    durationMs: env.clock.monoMs() - startedMs,
-  };
-  return { partitions, recovery, lastRound: Math.max(lastRound, after ?? 0) };
-};
-
-/** Round that every recovery point covers at least… the newest one: points are written together. */
-const lastRoundOf = (points: ReadonlyMap<string, RecoveryPoint>): number => {
-  let last = 0;
-  for (const point of points.values()) last = Math.max(last, Number(point.journalRound));
-  return last;
-};
-
-/**
- * Opens a data directory: checks whose it is, recovers every partition, and starts the background work. When it
- * resolves, everything ever acknowledged is there and fsynced, or its partition is offline. Throws
- * DATA_DIRECTORY_UNUSABLE or STORAGE_ERROR; then nothing was changed, but for repairs that opening again repeats.
- */
-export const openLogManager = async (options: LogManagerOptions): Promise<LogManager> => {
-  const { env, config, identity } = options;
-  try {
-    const directoryId = await openDirectory(env, identity);
-    return await openWith(options, directoryId);
-  } catch (thrown) {
-    throw storageError(
-      `the data directory of broker ${identity.brokerId} can not be opened`,
-      thrown,
-    );
-  } finally {
-    env.logger.debug({ pending_bytes_max: config.pendingBytesMax }, "the log was opened");
-  }
-};
-
-/** Everything but the committer, which comes once recovery has told where the journal goes on; nothing appends before. */
-const makeContext = (
-  options: LogManagerOptions,
-  directoryId: Uint8Array,
-  space: DiskSpace,
-): LogContext & { committer: Committer } => {
-  const { env, config, identity, observer = {} } = options;
-  const { clock, disk, logger } = env;
-  const files = new FileCache(disk, config.openFilesMax);
-  const { unwrittenBytesMax: bytesMax, writeLingerMs: lingerMs, syncStepBytes } = config;
-  const onFailure = (error: MillraceError): void => context.committer.fail(error);
-  const onFull = (): Promise<void> => space.onFull();
-  const writes = new SegmentWrites({
-    clock,
-    logger,
-    files,
-    bytesMax,
-    lingerMs,
-    syncStepBytes,
-    onFull,
-    onFailure,
+const deletionOf = ({ topicId, partition, life }: Partition): RecoveryPoint =>
+  createMessage(RecoveryPointSchema, {
+    topicId: topicIdBytes(topicId),
+    partition,
+    incarnation: life.incarnation,
+    deleted: true,
   });
-  const context = {
-    env,
-    config,
-    identity,
-    directoryId,
-    observer,
-    files,
-    writes,
-    indexes: new IndexCache(disk, files, config.indexCacheBytesMax),
-    tails: new TailCache(config.tailCacheBytesMax),
-    delayed: new Delayed(clock, logger),
-    diskFull: false,
-  } as LogContext & { committer: Committer };
-  return context;
-};
-
-const openWith = async (
-  options: LogManagerOptions,
-  directoryId: Uint8Array,
-): Promise<LogManager> => {
-  const { env, config, observer = {} } = options;
-  const space = new DiskSpace(env, config.diskReserveBytes, observer, (full) => {
-    context.diskFull = full;
-  });
-  const context = makeContext(options, directoryId, space);
-  const late: { manager?: Manager } = {};
-  const owner: PartitionOwner = {
-    context,
-    checkpoint: () => late.manager?.owner.checkpoint() ?? Promise.resolve(),
-  };
-  const { partitions, recovery, lastRound } = await recover(options, context, owner);
-  const round = { completed: () => lastRound };
-  const journalRef: { journal?: Journal } = {};
-  const checkpointer = new Checkpointer({
-    context,
-    partitions: () => partitions.values(),
-    completedRound: () => round.completed(),
-    failure: () => context.committer?.failure,
-    onCovered: (covered) => {
-      journalRef.journal?.release(covered);
-      context.committer?.roomChanged();
-    },
-  });
-  if (!recovery.clean) await checkpointer.run(parallelAlone);
-  const { journalFileBytes: fileBytes, journalBytesMax: bytesMax } = config;
-  const journal = await Journal.open({ env, directoryId, fileBytes, bytesMax }, lastRound);
-  journalRef.journal = journal;
-  const committer = new Committer({
-    clock: env.clock,
-    logger: env.logger,
-    disk: env.disk,
-    files: context.files,
-    journal,
-    writes: context.writes,
-    observer: {
-      ...observer,
-      onCommit: (...measured) => {
-        observer.onCommit?.(...measured);
-        late.manager?.onCommit();
-      },
-    },
-    nextRound: lastRound + 1,
-    requestCheckpoint: () => {
-      late.manager?.owner.checkpoint().catch(() => {});
-    },
-    onFull: () => space.onFull(),
-    onFailure: (error) => {
-      observer.onFsyncError?.(error);
-      env.logger.error({ err: error }, "the disk failed: no more writes are taken");
-      for (const partition of partitions.values()) partition.stop(error.message);
-    },
-  });
-  context.committer = committer;
-  round.completed = () => committer.completedRound;
-  const manager = new Manager({
-    options,
-    context,
-    journal,
-    partitions,
-    checkpointer,
-    space,
-    recovery,
-  });
-  late.manager = manager;
-  await space.start();
-  manager.start();
-  return manager;
-};

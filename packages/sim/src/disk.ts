@@ -1,37 +1,18 @@
 /**
  * A simulated disk: a page cache over what is durable, names apart from contents, and every way in which a crash may
- * leave them. After Pillai et al. (OSDI '14) and the VOPR: what was not fsynced may survive whole, in parts, torn at a
- * sector, or as zeros; names that were not fsynced may be lost or kept, each on its own.
+ * leave them. After Pillai et al. (OSDI '14) and TigerBeetle's VOPR: what was not fsynced may survive whole, in parts,
+ * torn at a sector, or as zeros; names that were not fsynced may be lost or kept, each on its own. An fsync covers what
+ * was written before it was called, and one that fails loses what it covered (Rebello et al., ATC '20).
  */
 import type { Disk, DiskFile, OpenMode } from "@millrace/env";
+import { Directory, type Node } from "./disk/directory.ts";
+import { Inode } from "./disk/inode.ts";
 import type { Incarnation } from "./kernel.ts";
 import type { SeededRandom } from "./random.ts";
 
-interface Write {
-  readonly position: number;
-  readonly bytes: Buffer;
-}
-
-/** A change of content that is not durable: a write, or a new size. */
-type Change = Write | { readonly size: number };
-
-interface Inode {
-  durable: Buffer;
-  cached: Buffer;
-  changes: Change[];
-}
-
-/** A change of names that is not durable. */
-type NameChange =
-  | { readonly kind: "link"; readonly path: string; readonly inode: Inode }
-  | { readonly kind: "unlink"; readonly path: string }
-  | { readonly kind: "rename"; readonly from: string; readonly to: string; readonly inode: Inode }
-  | { readonly kind: "makeDirectory"; readonly path: string }
-  | { readonly kind: "removeDirectory"; readonly path: string };
-
 /** What a crash does to what was not durable. */
 export type CrashModel =
-  /** The process dies, the machine lives: nothing is lost. */
+  /** The process dies, the machine lives: nothing is lost that had reached the page cache. */
   | "process"
   /** Power is cut: anything not fsynced may be lost, torn or kept. */
   | "power";
@@ -42,6 +23,24 @@ export interface DiskImage {
   readonly directories: readonly string[];
 }
 
+/** What `SimDisk.fault` is asked about. */
+export type DiskOperation =
+  | "open"
+  | "read"
+  | "write"
+  | "sync"
+  | "truncate"
+  | "size"
+  | "close"
+  | "rename"
+  | "unlink"
+  | "makeDirectory"
+  | "removeDirectory"
+  | "list"
+  | "fileSize"
+  | "syncDirectory"
+  | "space";
+
 class DiskFailure extends Error {
   readonly code: string;
 
@@ -51,42 +50,30 @@ class DiskFailure extends Error {
   }
 }
 
+const nameOf = (path: string): string => path.slice(path.lastIndexOf("/") + 1);
+
 const parentOf = (path: string): string => {
   const slash = path.lastIndexOf("/");
   return slash < 0 ? "." : path.slice(0, slash);
 };
 
-const isWrite = (change: Change): change is Write => "bytes" in change;
-
-const applied = (content: Buffer, change: Change): Buffer => {
-  if (!isWrite(change)) {
-    if (change.size <= content.length) return Buffer.from(content.subarray(0, change.size));
-    return Buffer.concat([content, Buffer.alloc(change.size - content.length)]);
-  }
-  const end = change.position + change.bytes.length;
-  const grown =
-    end > content.length ? Buffer.concat([content, Buffer.alloc(end - content.length)]) : content;
-  change.bytes.copy(grown, change.position);
-  return grown;
-};
-
 /** The disk of one machine; it outlives the processes on it. */
 export class SimDisk {
   readonly #random: SeededRandom;
-  #files = new Map<string, Inode>();
-  #directories = new Set<string>(["."]);
-  #durableFiles = new Map<string, Inode>();
-  #durableDirectories = new Set<string>(["."]);
-  #nameChanges: NameChange[] = [];
+  #root = new Directory();
   /** Operations so far; each is a place to crash at. */
   steps = 0;
   /** Called before an operation takes effect, with its number. */
   onStep: (step: number, what: string) => void = () => {};
-  /** Fails an operation with this errno name when it returns one. */
-  fault: (operation: string, path: string) => string | undefined = () => undefined;
+  /** Fails an operation with this errno name when it returns one. A failed write may have written a beginning; a
+   * failed fsync loses what it covered. */
+  fault: (operation: DiskOperation, path: string) => string | undefined = () => undefined;
+  /** Bytes that fit on the disk; more is ENOSPC. */
   quotaBytes = Number.POSITIVE_INFINITY;
   /** Mean duration of an operation, milliseconds. */
   latencyMs = 0.2;
+  /** Part of the operations that take about fifty times as long. */
+  stallChance = 0;
 
   constructor(random: SeededRandom) {
     this.#random = random;
@@ -95,32 +82,46 @@ export class SimDisk {
   /** A disk that holds an image's files. */
   static of(image: DiskImage, random: SeededRandom): SimDisk {
     const disk = new SimDisk(random);
-    disk.#directories = new Set(image.directories);
-    disk.#durableDirectories = new Set(image.directories);
+    for (const path of [...image.directories].sort()) {
+      if (path !== ".") disk.#parent(path).setDurably(nameOf(path), new Directory());
+    }
     for (const [path, content] of image.files) {
-      const inode = { durable: Buffer.from(content), cached: Buffer.from(content), changes: [] };
-      disk.#files.set(path, inode);
-      disk.#durableFiles.set(path, inode);
+      disk.#parent(path).setDurably(nameOf(path), new Inode(content));
     }
     return disk;
+  }
+
+  /** A second disk in the same state, durable or not. The two have nothing in common from then on. */
+  fork(random: SeededRandom): SimDisk {
+    const fork = new SimDisk(random);
+    fork.#root = this.#root.copy();
+    fork.steps = this.steps;
+    fork.quotaBytes = this.quotaBytes;
+    fork.latencyMs = this.latencyMs;
+    fork.stallChance = this.stallChance;
+    return fork;
   }
 
   /** A copy of everything as the next read would see it. */
   image(): DiskImage {
     const files = new Map<string, Buffer>();
-    for (const path of this.paths()) files.set(path, Buffer.from(this.content(path) ?? []));
-    return { files, directories: [...this.#directories] };
+    const directories = ["."];
+    for (const [path, node] of this.#walk()) {
+      if (node instanceof Inode) files.set(path, Buffer.from(node.view()));
+      else directories.push(path);
+    }
+    return { files, directories };
   }
 
   get usedBytes(): number {
     let bytes = 0;
-    for (const inode of this.#files.values()) bytes += inode.cached.length;
+    for (const [, node] of this.#walk()) if (node instanceof Inode) bytes += node.size;
     return bytes;
   }
 
   /** The disk as a process sees it. */
   mount(process: Incarnation): Disk {
-    const run = <T>(operation: string, path: string, effect: () => T): Promise<T> =>
+    const run = <T>(operation: DiskOperation, path: string, effect: () => T): Promise<T> =>
       this.#operate(process, operation, path, effect);
     return {
       open: (path, mode) => run("open", path, () => this.#open(process, path, mode)),
@@ -128,72 +129,86 @@ export class SimDisk {
       unlink: (path) => run("unlink", path, () => this.#unlink(path)),
       makeDirectory: (path) => run("makeDirectory", path, () => this.#makeDirectory(path)),
       removeDirectory: (path) => run("removeDirectory", path, () => this.#removeDirectory(path)),
-      list: (path) => run("list", path, () => this.#list(path)),
-      fileSize: (path) => run("fileSize", path, () => this.#files.get(path)?.cached.length),
-      syncDirectory: (path) => run("syncDirectory", path, () => this.#syncDirectory(path)),
+      list: (path) =>
+        run("list", path, () => [...this.#directory(path).entries()].map(([name]) => name)),
+      fileSize: (path) => run("fileSize", path, () => this.#file(path)?.size),
+      syncDirectory: (path) => this.#syncDirectory(process, path),
       space: () =>
-        run("space", ".", () => ({
-          freeBytes: Math.max(0, Math.min(this.quotaBytes, 2 ** 40) - this.usedBytes),
-          totalBytes: Math.min(this.quotaBytes, 2 ** 40),
-        })),
+        run("space", ".", () => {
+          const totalBytes = Math.min(this.quotaBytes, 2 ** 40);
+          return { freeBytes: Math.max(0, totalBytes - this.usedBytes), totalBytes };
+        }),
     };
   }
 
-  /** The machine stops; what is left is what the next process finds. */
+  /** The machine or the process stops; what is left is what the next process finds. */
   crash(model: CrashModel): void {
-    if (model === "process") return;
-    const changes = this.#nameChanges;
-    this.#nameChanges = [];
-    // Mostly all or nothing or a beginning, sometimes any of them.
-    const keepUpTo = this.#random.chance(0.3)
-      ? changes.length
-      : this.#random.below(changes.length + 1);
-    const anyOrder = this.#random.chance(0.4);
-    for (const [i, change] of changes.entries()) {
-      const keep = anyOrder ? this.#random.chance(0.5) : i < keepUpTo;
-      if (keep) this.#makeNameDurable(change);
+    if (model === "power") {
+      this.#root.losePower(this.#random, new Set());
+      return;
     }
-    this.#files = new Map(this.#durableFiles);
-    this.#directories = new Set(this.#durableDirectories);
-    for (const [path] of this.#files) {
-      if (!this.#directories.has(parentOf(path))) this.#files.delete(path);
+    for (const [, node] of this.#walk()) {
+      if (node instanceof Inode) node.processDied(this.#random);
     }
-    this.#durableFiles = new Map(this.#files);
-    for (const inode of new Set(this.#files.values())) this.#loseUnsynced(inode);
   }
 
-  /** Flips a bit of what is durable; false when the file has no such byte. */
-  flipBit(path: string, position: number, bit: number): boolean {
-    const inode = this.#files.get(path);
-    if (inode === undefined || position >= inode.cached.length) return false;
-    const flip = (content: Buffer): void => {
-      content[position] = (content[position] ?? 0) ^ (1 << bit);
-    };
-    flip(inode.cached);
-    if (position < inode.durable.length) flip(inode.durable);
+  /** Makes durable what processes see now: all names, or the contents of the files whose paths match. */
+  settle(what: "names" | RegExp): void {
+    if (what === "names") this.#root.synced(this.#root.covered);
+    for (const [path, node] of this.#walk()) {
+      const wanted = what === "names" ? node instanceof Directory : what.test(path);
+      if (wanted) node.synced(node.covered);
+    }
+  }
+
+  /** Flips a bit of what is durable, and of the page cache unless `cacheStaysGood`: then it is found once the page was
+   * let go. False when the file has no such byte. */
+  flipBit(path: string, position: number, bit: number, cacheStaysGood = false): boolean {
+    const inode = this.#file(path);
+    if (inode === undefined || position >= inode.size) return false;
+    inode.flip(position, bit, cacheStaysGood);
     return true;
   }
 
-  /** Paths of all files. */
+  /** Paths of all files, sorted. */
   paths(): string[] {
-    return [...this.#files.keys()].sort();
+    const paths: string[] = [];
+    for (const [path, node] of this.#walk()) if (node instanceof Inode) paths.push(path);
+    return paths.sort();
   }
 
-  /** Content of a file as the next read would see it. */
+  /** Content of a file as the next read would see it: a view, valid until the next change. */
   content(path: string): Buffer | undefined {
-    return this.#files.get(path)?.cached;
+    return this.#file(path)?.view();
   }
 
-  #operate<T>(process: Incarnation, operation: string, path: string, effect: () => T): Promise<T> {
+  /** Bytes of a file that are on the platter; 0 when there is no such file. */
+  durableBytes(path: string): number {
+    return this.#file(path)?.durableSize ?? 0;
+  }
+
+  #operate<T>(
+    process: Incarnation,
+    operation: DiskOperation,
+    path: string,
+    effect: () => T,
+    failed: () => void = () => {},
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
-      const delayMs = this.#random.float() * 2 * this.latencyMs;
+      const stall = this.stallChance > 0 && this.#random.chance(this.stallChance) ? 50 : 1;
+      const delayMs = this.#random.float() * 2 * this.latencyMs * stall;
       process.schedule(delayMs, () => {
         this.steps += 1;
+        console.log(`  disk ${this.steps} ${operation} ${path}`);
         this.onStep(this.steps, `${operation} ${path}`);
         if (!process.alive) return;
         try {
           const code = this.fault(operation, path);
-          if (code !== undefined) throw new DiskFailure(code, path);
+          console.log("   FAULT", code);
+          if (code !== undefined) {
+            failed();
+            throw new DiskFailure(code, path);
+          }
           resolve(effect());
         } catch (thrown) {
           reject(thrown);
@@ -203,172 +218,155 @@ export class SimDisk {
   }
 
   #open(process: Incarnation, path: string, mode: OpenMode): DiskFile {
-    let inode = this.#files.get(path);
+    const known = this.#file(path);
     if (mode === "create") {
-      if (inode !== undefined) throw new DiskFailure("EEXIST", path);
-      if (!this.#directories.has(parentOf(path))) throw new DiskFailure("ENOENT", path);
-      inode = { durable: Buffer.alloc(0), cached: Buffer.alloc(0), changes: [] };
-      this.#files.set(path, inode);
-      this.#nameChanges.push({ kind: "link", path, inode });
+      const parent = this.#parent(path);
+      if (known !== undefined) throw new DiskFailure("EEXIST", path);
+      const made = new Inode();
+      parent.set(nameOf(path), made);
+      return this.#handle(process, path, made, mode);
     }
-    if (inode === undefined) throw new DiskFailure("ENOENT", path);
-    return this.#handle(process, path, inode, mode);
+    if (known === undefined) throw new DiskFailure("ENOENT", path);
+    return this.#handle(process, path, known, mode);
   }
 
   #handle(process: Incarnation, path: string, inode: Inode, mode: OpenMode): DiskFile {
-    const run = <T>(operation: string, effect: () => T): Promise<T> =>
-      this.#operate(process, operation, path, effect);
-    const sync = (): Promise<void> =>
-      run("sync", () => {
-        inode.durable = Buffer.from(inode.cached);
-        inode.changes = [];
-      });
+    const random = this.#random;
+    const run = <T>(operation: DiskOperation, effect: () => T, failed?: () => void): Promise<T> =>
+      this.#operate(process, operation, path, effect, failed);
+    const writeNow = (bytes: Buffer, position: number): Promise<number> =>
+      run(
+        "write",
+        () => this.#write(path, inode, bytes, position),
+        () => {
+          const part = random.chance(0.5) ? 0 : random.below(bytes.length + 1);
+          if (part > 0) inode.write(position, bytes.subarray(0, part));
+        },
+      );
     return {
       path,
       read: (target, targetOffset, length, position) =>
         run("read", () => {
-          const bytes = inode.cached.subarray(position, position + length);
+          const bytes = inode.view().subarray(position, position + length);
           target.set(bytes, targetOffset);
           return bytes.length;
         }),
-      write: (chunks, position) => {
+      write: async (chunks, position) => {
         if (mode === "read") throw new DiskFailure("EBADF", path);
-        const bytes = Buffer.concat(chunks);
-        const written = run("write", () => this.#write(path, inode, bytes, position));
-        return mode === "writeDurably" ? written.then(sync) : written;
+        const change = await writeNow(Buffer.concat(chunks), position);
+        if (mode !== "writeDurably") return;
+        const failed = (): void => inode.dropped(change + 1, random, change);
+        await run("sync", () => inode.syncedOne(change), failed);
       },
-      sync,
-      truncate: (size) => run("truncate", () => this.#change(inode, { size })),
-      size: () => run("size", () => inode.cached.length),
+      sync: () => {
+        const { covered } = inode;
+        return run(
+          "sync",
+          () => inode.synced(covered),
+          () => inode.dropped(covered, random),
+        );
+      },
+      truncate: (size) => run("truncate", () => inode.resize(size)),
+      size: () => run("size", () => inode.size),
       close: () => run("close", () => {}),
     };
   }
 
-  #write(path: string, inode: Inode, bytes: Buffer, position: number): void {
-    const growth = Math.max(0, position + bytes.length - inode.cached.length);
-    const room = Math.max(0, this.quotaBytes - this.usedBytes);
-    if (growth > room) {
-      const fits = bytes.length - (growth - room);
-      if (fits > 0) this.#change(inode, { position, bytes: bytes.subarray(0, fits) });
-      throw new DiskFailure("ENOSPC", path);
+  #write(path: string, inode: Inode, bytes: Buffer, position: number): number {
+    const growth = Math.max(0, position + bytes.length - inode.size);
+    if (growth > 0 && this.quotaBytes < Number.POSITIVE_INFINITY) {
+      const room = Math.max(0, this.quotaBytes - this.usedBytes);
+      if (growth > room) {
+        const fits = bytes.length - (growth - room);
+        if (fits > 0) inode.write(position, bytes.subarray(0, fits));
+        throw new DiskFailure("ENOSPC", path);
+      }
     }
-    this.#change(inode, { position, bytes });
-  }
-
-  #change(inode: Inode, change: Change): void {
-    inode.cached = applied(inode.cached, change);
-    inode.changes.push(change);
+    return inode.write(position, bytes);
   }
 
   #rename(from: string, to: string): void {
-    const inode = this.#files.get(from);
-    if (inode !== undefined) {
-      this.#files.delete(from);
-      this.#files.set(to, inode);
-      this.#nameChanges.push({ kind: "rename", from, to, inode });
-      return;
+    const source = this.#parent(from);
+    const node = source.get(nameOf(from));
+    if (node === undefined) throw new DiskFailure("ENOENT", from);
+    const target = this.#parent(to);
+    const replaced = target.get(nameOf(to));
+    if (replaced instanceof Directory && (node instanceof Inode || replaced.size > 0)) {
+      throw new DiskFailure(node instanceof Inode ? "EISDIR" : "ENOTEMPTY", to);
     }
-    if (!this.#directories.has(from)) throw new DiskFailure("ENOENT", from);
-    this.#renameDirectory(from, to);
-  }
-
-  /** Directories are renamed with everything in them, durably at once: the log fsyncs right after. */
-  #renameDirectory(from: string, to: string): void {
-    const moved = (path: string): string =>
-      path === from || path.startsWith(`${from}/`) ? to + path.slice(from.length) : path;
-    const files = (map: Map<string, Inode>) =>
-      new Map([...map].map(([path, inode]) => [moved(path), inode] as const));
-    this.#files = files(this.#files);
-    this.#durableFiles = files(this.#durableFiles);
-    this.#directories = new Set([...this.#directories].map(moved));
-    this.#durableDirectories = new Set([...this.#durableDirectories].map(moved));
-    this.#nameChanges = this.#nameChanges.map((change) =>
-      change.kind === "rename"
-        ? { ...change, from: moved(change.from), to: moved(change.to) }
-        : { ...change, path: moved(change.path) },
-    );
+    if (source === target) source.rename(nameOf(from), nameOf(to), node);
+    else {
+      source.remove(nameOf(from));
+      target.set(nameOf(to), node);
+    }
   }
 
   #unlink(path: string): void {
-    if (!this.#files.delete(path)) throw new DiskFailure("ENOENT", path);
-    this.#nameChanges.push({ kind: "unlink", path });
+    if (this.#file(path) === undefined) throw new DiskFailure("ENOENT", path);
+    this.#parent(path).remove(nameOf(path));
   }
 
   #makeDirectory(path: string): void {
-    if (this.#directories.has(path)) throw new DiskFailure("EEXIST", path);
-    if (!this.#directories.has(parentOf(path))) throw new DiskFailure("ENOENT", path);
-    this.#directories.add(path);
-    this.#nameChanges.push({ kind: "makeDirectory", path });
+    const parent = this.#parent(path);
+    if (parent.get(nameOf(path)) !== undefined) throw new DiskFailure("EEXIST", path);
+    parent.set(nameOf(path), new Directory());
   }
 
   #removeDirectory(path: string): void {
-    if (!this.#directories.has(path)) throw new DiskFailure("ENOENT", path);
-    if (this.#list(path).length > 0) throw new DiskFailure("ENOTEMPTY", path);
-    this.#directories.delete(path);
-    this.#nameChanges.push({ kind: "removeDirectory", path });
+    if (this.#directory(path).size > 0) throw new DiskFailure("ENOTEMPTY", path);
+    this.#parent(path).remove(nameOf(path));
   }
 
-  #list(path: string): string[] {
-    if (!this.#directories.has(path)) throw new DiskFailure("ENOENT", path);
-    const names: string[] = [];
-    for (const entry of [...this.#files.keys(), ...this.#directories]) {
-      if (entry !== "." && parentOf(entry) === path)
-        names.push(entry.slice(entry.lastIndexOf("/") + 1));
+  /** Covers the changes before the call, as an fsync of a file does. */
+  #syncDirectory(process: Incarnation, path: string): Promise<void> {
+    const directory = this.#find(path);
+    const covered = directory instanceof Directory ? directory.covered : 0;
+    return this.#operate(
+      process,
+      "syncDirectory",
+      path,
+      () => {
+        if (!(directory instanceof Directory)) throw new DiskFailure("ENOENT", path);
+        directory.synced(covered);
+      },
+      // A journalling file system stops when it cannot write its metadata: no name is lost unseen.
+      () => {},
+    );
+  }
+
+  #find(path: string): Node | undefined {
+    if (path === ".") return this.#root;
+    let node: Node | undefined = this.#root;
+    for (const name of path.split("/")) {
+      if (!(node instanceof Directory)) return undefined;
+      node = node.get(name);
     }
-    return names;
+    return node;
   }
 
-  #syncDirectory(path: string): void {
-    const kept: NameChange[] = [];
-    for (const change of this.#nameChanges) {
-      const place = change.kind === "rename" ? change.to : change.path;
-      if (parentOf(place) === path) this.#makeNameDurable(change);
-      else kept.push(change);
-    }
-    this.#nameChanges = kept;
+  #file(path: string): Inode | undefined {
+    const node = this.#find(path);
+    return node instanceof Inode ? node : undefined;
   }
 
-  #makeNameDurable(change: NameChange): void {
-    if (change.kind === "link") this.#durableFiles.set(change.path, change.inode);
-    else if (change.kind === "unlink") this.#durableFiles.delete(change.path);
-    else if (change.kind === "rename") {
-      this.#durableFiles.delete(change.from);
-      this.#durableFiles.set(change.to, change.inode);
-    } else if (change.kind === "makeDirectory") this.#durableDirectories.add(change.path);
-    else this.#durableDirectories.delete(change.path);
+  #directory(path: string): Directory {
+    const node = this.#find(path);
+    if (!(node instanceof Directory)) throw new DiskFailure("ENOENT", path);
+    return node;
   }
 
-  /** Of the changes since the last fsync all, some, parts or none reach the disk. */
-  #loseUnsynced(inode: Inode): void {
-    const random = this.#random;
-    const { changes } = inode;
-    inode.changes = [];
-    let content: Buffer = Buffer.from(inode.durable);
-    const fate = random.below(4);
-    const keepUpTo = random.below(changes.length + 1);
-    for (const [i, change] of changes.entries()) {
-      const keep = fate === 0 ? true : fate === 1 ? i < keepUpTo : fate === 2 && random.chance(0.5);
-      if (keep) content = applied(content, change);
-      else if (isWrite(change) && fate === 1 && i === keepUpTo) {
-        content = applied(content, this.#torn(change));
+  #parent(path: string): Directory {
+    return this.#directory(parentOf(path));
+  }
+
+  *#walk(): Iterable<[string, Node]> {
+    const queue: [string, Directory][] = [["", this.#root]];
+    for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
+      const [prefix, directory] = next;
+      for (const [name, node] of directory.entries()) {
+        yield [`${prefix}${name}`, node];
+        if (node instanceof Directory) queue.push([`${prefix}${name}/`, node]);
       }
     }
-    inode.durable = content;
-    inode.cached = Buffer.from(content);
-  }
-
-  /** A part of a write, in whole sectors, the rest as it was, zeros or junk. */
-  #torn(write: Write): Write {
-    const random = this.#random;
-    const sector = random.chance(0.5) ? 512 : 4096;
-    const end = write.position + write.bytes.length;
-    const sectors = Math.ceil(end / sector) - Math.floor(write.position / sector);
-    const upTo = (Math.floor(write.position / sector) + random.below(sectors + 1)) * sector;
-    const bytes = Math.max(0, Math.min(upTo - write.position, write.bytes.length));
-    const kept = Buffer.from(write.bytes.subarray(0, bytes));
-    if (random.chance(0.5)) return { position: write.position, bytes: kept };
-    const rest = write.bytes.length - bytes;
-    const filler = random.chance(0.5) ? Buffer.alloc(rest) : Buffer.from(random.bytes(rest));
-    return { position: write.position, bytes: Buffer.concat([kept, filler]) };
   }
 }

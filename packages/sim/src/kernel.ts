@@ -70,10 +70,28 @@ export class Kernel {
   #nowMs = 0;
   #sequence = 0;
   #hash = 0x811c9dc5;
+  #glitchMs = 0;
   events = 0;
+  /** How far the wall clock is from where it should be, milliseconds. Monotonic time is never touched. */
+  wallOffsetMs = 0;
 
-  constructor(seed: number) {
+  /** `from`: a kernel whose time goes on here, such as that of a run that is tried out in several ways. */
+  constructor(seed: number, from?: Pick<Kernel, "nowMs" | "wallOffsetMs">) {
     this.random = new SeededRandom(seed);
+    this.#nowMs = from?.nowMs ?? 0;
+    this.wallOffsetMs = from?.wallOffsetMs ?? 0;
+  }
+
+  /** The next read of the wall clock, and no other, is wrong by so much. */
+  glitchWallClock(byMs: number): void {
+    this.#glitchMs = byMs;
+  }
+
+  /** Reads the wall clock, which begins at a fixed date. */
+  readWallMs(): number {
+    const glitchMs = this.#glitchMs;
+    this.#glitchMs = 0;
+    return 1_700_000_000_000 + Math.floor(this.#nowMs) + this.wallOffsetMs + glitchMs;
   }
 
   get nowMs(): number {
@@ -108,14 +126,22 @@ export class Kernel {
     const endMs = this.#nowMs + limitMs;
     await turn();
     while (!done()) {
+      if (this.#nowMs > endMs) throw new Error(`not done after ${limitMs} ms of virtual time`);
+      await this.runOne();
+    }
+  }
+
+  /** Runs the next event, and everything that follows from it at once. Throws when there is none. */
+  async runOne(): Promise<void> {
+    for (;;) {
       const event = this.#queue.pop();
       if (event === undefined) throw new Error(`deadlock at ${this.#nowMs} ms: no event is left`);
       if (event.cancelled) continue;
-      if (event.atMs > endMs) throw new Error(`not done after ${limitMs} ms of virtual time`);
       this.#nowMs = event.atMs;
       this.events += 1;
       event.run();
       await turn();
+      return;
     }
   }
 
@@ -160,12 +186,12 @@ export class Incarnation {
     });
   }
 
-  /** The process's clock. The wall clock starts at a fixed date. */
+  /** The process's clock. */
   clock(): Clock {
     const kernel = this.#kernel;
     return {
       monoMs: () => kernel.nowMs,
-      wallMs: () => 1_700_000_000_000 + Math.floor(kernel.nowMs),
+      wallMs: () => kernel.readWallMs(),
       timer: (ms, fn) => this.schedule(ms, fn),
       sleep: (ms, signal) =>
         new Promise((resolve, reject) => {

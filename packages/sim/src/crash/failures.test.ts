@@ -13,7 +13,7 @@ import { BatchBuilder, crcOf, parseBody, type TopicId } from "@millrace/record";
 import { syncCompressor } from "@millrace/record/node";
 import { SimDisk } from "../disk.ts";
 import { Incarnation, Kernel } from "../kernel.ts";
-import { recordsIn } from "./harness.ts";
+import { recordsIn } from "./batches.ts";
 
 const topicId = "0123456789abcdef0123456789abcdef" as TopicId;
 

@@ -1,130 +1,154 @@
-/** What a partition may and must hold after a crash, by the promises made before it. */
+/** What one partition promised, from its creation to its deletion. */
+import type { FlushPolicy, TimestampOffset } from "@millrace/log";
+import type { CrashModel } from "../disk.ts";
+import type { FoundBatch, ModelBatch } from "./batches.ts";
+import { EpochModel } from "./epoch-model.ts";
+import { ProducerModel } from "./producer-model.ts";
 
-/** A batch that the log accepted. */
-export interface ModelBatch {
-  readonly baseOffset: number;
-  readonly values: readonly string[];
-  acked: boolean;
+/** An offset that was asked for and may or may not be in effect. */
+interface Pending {
+  readonly offset: number;
 }
-
-/** A broken promise. */
-export class Violation extends Error {
-  override readonly name = "Violation";
-}
-
-/** What was found in a recovered partition. */
-export interface RecoveredLog {
-  readonly logStartOffset: number;
-  readonly endOffset: number;
-  readonly highWatermark: number;
-  /** Values from the log start on, by offset. */
-  readonly records: readonly { readonly offset: number; readonly value: string }[];
-}
-
-const endOf = (batch: ModelBatch): number => batch.baseOffset + batch.values.length;
 
 export class PartitionModel {
   readonly name: string;
-  /** False where acknowledgements do not wait for an fsync. */
-  readonly durableAcks: boolean;
+  /** The whole history, also below the log start. */
   batches: ModelBatch[] = [];
-  /** Set while a truncation was asked for and not confirmed: the log before it. */
-  beforeTruncation: ModelBatch[] | undefined;
+  epochs = new EpochModel();
+  producers = new ProducerModel();
+  /** `create` resolved: the partition is there after any crash. */
+  created = false;
+  /** `delete` was called: the partition may be gone. */
+  deleting = false;
+  truncation: Pending | undefined;
   logStartConfirmed = 0;
   logStartAsked = 0;
-  /** Largest high watermark that anybody saw. */
-  seenHighWatermark = 0;
+  /** As it is in memory. */
+  highWatermark = 0;
+  /** What a checkpoint has: after a crash it is no lower. */
+  highWatermarkDurable = 0;
+  /** End of what survives a power cut, whatever the policy: it was flushed or recovered. */
+  durableEnd = 0;
+  /** Bytes of it rotted, or cannot be read: it may be offline. */
+  suspect: string | undefined;
+  /** It was seen offline; until an operator repairs it, nothing of it may be lost. */
+  offline = false;
+  /** Worst crash since it was last found whole. */
+  loss: CrashModel = "process";
+  /** Bits of its files that rotted. */
+  rots = 0;
+  /** A failed fsync may have taken from the page cache what was acknowledged from there. */
+  cacheBetrayed = false;
+  /** What truncations removed: reads that began before may still return it. */
+  removed: ModelBatch[] = [];
+  /** Offset before which nothing of the log is left but its producers. */
+  lostBelow = 0;
 
-  constructor(name: string, durableAcks: boolean) {
+  constructor(name: string) {
     this.name = name;
-    this.durableAcks = durableAcks;
+  }
+
+  copy(): PartitionModel {
+    const copy = new PartitionModel(this.name);
+    Object.assign(copy, this);
+    copy.batches = this.batches.map((batch) => ({ ...batch }));
+    copy.epochs = this.epochs.copy();
+    copy.producers = this.producers.copy();
+    copy.removed = [...this.removed];
+    return copy;
   }
 
   get endOffset(): number {
     const last = this.batches.at(-1);
-    return last === undefined ? 0 : endOf(last);
+    return Math.max(this.lostBelow, last === undefined ? 0 : last.lastOffset + 1);
   }
 
-  append(baseOffset: number, values: readonly string[]): ModelBatch {
-    if (baseOffset !== this.endOffset && this.batches.length > 0) {
-      throw new Violation(`${this.name}: appended at ${baseOffset}, expected ${this.endOffset}`);
-    }
-    const batch = { baseOffset, values, acked: false };
+  /** End of what was acknowledged. */
+  get ackedEnd(): number {
+    const last = this.batches.findLast(({ acked }) => acked);
+    return Math.max(this.durableEnd, last === undefined ? 0 : last.lastOffset + 1);
+  }
+
+  /** End of what must be there after the crashes so far. */
+  mustEnd(): number {
+    if (this.loss === "process" && !this.cacheBetrayed) return this.ackedEnd;
+    const last = this.batches.findLast(({ acked, policy }) => acked && policy === "commit");
+    return Math.max(this.durableEnd, last === undefined ? 0 : last.lastOffset + 1);
+  }
+
+  append(batch: ModelBatch): void {
     this.batches.push(batch);
-    return batch;
+    this.producers.record(batch);
+    this.epochs.begin(batch.leaderEpoch, batch.baseOffset);
   }
 
-  askTruncation(offset: number): void {
-    this.beforeTruncation = this.batches;
-    this.batches = this.batches.filter((batch) => endOf(batch) <= offset);
+  acknowledge(batch: ModelBatch): void {
+    batch.acked = true;
+    if (batch.policy === "commit") this.epochs.confirm(batch.leaderEpoch);
   }
 
-  confirmTruncation(): void {
-    this.beforeTruncation = undefined;
+  /** A truncation took effect. */
+  truncated(offset: number): void {
+    this.truncation = undefined;
+    this.cutTo(offset);
+    this.highWatermark = Math.min(this.highWatermark, offset);
+    this.highWatermarkDurable = Math.min(this.highWatermarkDurable, offset);
+    this.durableEnd = Math.min(this.durableEnd, offset);
   }
 
-  /** Checks a recovered log, and takes it as the new truth. `lossy`: unfsynced data may be gone. */
-  check(found: RecoveredLog, lossy: boolean): void {
-    const fail = (what: string): never => {
-      throw new Violation(`${this.name}: ${what}`);
-    };
-    if (found.logStartOffset < this.logStartConfirmed) {
-      fail(`log start ${found.logStartOffset} fell below ${this.logStartConfirmed}`);
-    }
-    if (found.logStartOffset > this.logStartAsked) {
-      fail(`log start ${found.logStartOffset} was never asked for`);
-    }
-    if (found.highWatermark > found.endOffset) fail("high watermark past the end");
-    const truth = this.#truthFor(found);
-    const expected = new Map<number, string>();
-    for (const batch of truth) {
-      for (const [i, value] of batch.values.entries()) expected.set(batch.baseOffset + i, value);
-    }
-    let next = found.logStartOffset;
-    for (const { offset, value } of found.records) {
-      if (offset !== next) fail(`offset ${next} is missing, ${offset} follows`);
-      if (expected.get(offset) !== value) {
-        fail(
-          `offset ${offset} has ${value.slice(0, 30)}, not ${expected.get(offset)?.slice(0, 30)}`,
-        );
+  /** Takes back the batches from an offset on, and all that followed from them. */
+  cutTo(offset: number): void {
+    const kept = this.batches.filter((batch) => batch.lastOffset < offset);
+    this.removed.push(...this.batches.slice(kept.length));
+    if (offset <= this.logStartConfirmed || this.logStartAsked >= offset)
+      this.epochs.doubtful = true;
+    this.batches = kept;
+    this.epochs.truncate(offset);
+    const before = this.producers;
+    this.producers = ProducerModel.of(kept);
+    this.producers.doubt(before);
+  }
+
+  /** The batch that a read returned, if it was there at any time since `removedBefore` were removed. */
+  accounts(found: FoundBatch, removedBefore: number, same: Same): boolean {
+    const current = this.batchAt(found.baseOffset);
+    if (current !== undefined && same(found, current)) return true;
+    return this.removed.slice(removedBefore).some((batch) => same(found, batch));
+  }
+
+  batchAt(offset: number): ModelBatch | undefined {
+    return this.batches.findLast(({ baseOffset }) => baseOffset <= offset);
+  }
+
+  /** First readable record at or after a time. */
+  offsetForTimestamp(timestampMs: number, logStart: number): TimestampOffset | undefined {
+    return this.#firstRecord(logStart, (ms) => ms >= timestampMs);
+  }
+
+  /** First readable record with the largest timestamp. */
+  maxTimestamp(logStart: number): TimestampOffset | undefined {
+    let largestMs = -1;
+    this.#firstRecord(logStart, (ms) => {
+      largestMs = Math.max(largestMs, ms);
+      return false;
+    });
+    return this.#firstRecord(logStart, (ms) => ms === largestMs);
+  }
+
+  #firstRecord(logStart: number, wanted: (ms: number) => boolean): TimestampOffset | undefined {
+    for (const { baseOffset, leaderEpoch, timestampsMs } of this.batches) {
+      for (const [i, timestampMs] of timestampsMs.entries()) {
+        const offset = baseOffset + i;
+        if (offset < logStart) continue;
+        if (offset >= this.highWatermark) return undefined;
+        if (wanted(timestampMs)) return { offset, timestampMs, leaderEpoch };
       }
-      next = offset + 1;
     }
-    if (next !== Math.max(found.endOffset, found.logStartOffset)) {
-      fail(`reads end at ${next}, the log at ${found.endOffset}`);
-    }
-    if (truth.some((batch) => batch.baseOffset < next && endOf(batch) > next)) {
-      fail(`the log ends inside a batch, at ${next}`);
-    }
-    const mustHold = this.durableAcks || !lossy;
-    if (mustHold) this.#checkPromises(truth, found, next, fail);
-    this.batches = truth.filter((batch) => endOf(batch) <= next);
-    this.beforeTruncation = undefined;
-    this.logStartConfirmed = found.logStartOffset;
-    this.seenHighWatermark = Math.min(this.seenHighWatermark, next);
-    for (const batch of this.batches) batch.acked = true;
-  }
-
-  #checkPromises(
-    truth: readonly ModelBatch[],
-    found: RecoveredLog,
-    end: number,
-    fail: (what: string) => never,
-  ): void {
-    for (const batch of truth) {
-      if (!batch.acked || endOf(batch) <= found.logStartOffset) continue;
-      if (endOf(batch) > end)
-        fail(`acknowledged offset ${batch.baseOffset} is lost, the log ends at ${end}`);
-    }
-    if (this.seenHighWatermark > end) {
-      fail(`offsets up to ${this.seenHighWatermark} were readable, the log ends at ${end}`);
-    }
-  }
-
-  /** While a truncation was under way either log may be found. */
-  #truthFor(found: RecoveredLog): readonly ModelBatch[] {
-    const before = this.beforeTruncation;
-    if (before === undefined) return this.batches;
-    return found.endOffset > this.endOffset ? before : this.batches;
+    return undefined;
   }
 }
+
+type Same = (found: FoundBatch, model: ModelBatch) => boolean;
+
+/** What an append promises as soon as it is acknowledged. */
+export const survivesPowerCut = (policy: FlushPolicy): boolean => policy === "commit";

@@ -1,87 +1,191 @@
-/** Crashing at every I/O step of random workloads. */
+/** Crashing at every I/O step of a random workload, and at random steps of what follows. */
+import { ErrorCode, hasCode } from "@millrace/errors";
 import type { LogManager } from "@millrace/log";
 import type { CrashModel } from "../disk.ts";
 import { SeededRandom } from "../random.ts";
-import { CrashRun } from "./harness.ts";
+import { verifyEvidence } from "./evidence.ts";
+import type { Counts } from "./faults.ts";
+import type { Switches } from "./kinds.ts";
+import { verifyRetention } from "./retention-check.ts";
+import { retentionAllows } from "./retention-model.ts";
+import { CrashRun, type Slot } from "./run.ts";
+import { rot } from "./trouble.ts";
+import { verifyPartition } from "./verify.ts";
+import { Violation } from "./violation.ts";
+import { Life } from "./workload.ts";
 
-export interface CrashCounts {
-  stepsCrashed: number;
-  recoveries: number;
-  crashesInRecovery: number;
-  damageInjected: number;
-  partitionsOffline: number;
+export interface Plan {
+  readonly seed: number;
+  readonly on: Switches;
+  readonly counts: Counts;
+  /** Operations of the first life. */
+  readonly operations: number;
+  /** The steps of the first life that are crashed at. */
+  readonly crashesAt: (step: number) => boolean;
+  /** Told what happens, for people. */
+  readonly trace?: (line: string) => void;
 }
 
-export const noCounts = (): CrashCounts => ({
-  stepsCrashed: 0,
-  recoveries: 0,
-  crashesInRecovery: 0,
-  damageInjected: 0,
-  partitionsOffline: 0,
-});
+/** Where a promise was broken. Step 0: in the first life, before any crash. */
+export class Finding extends Error {
+  override readonly name = "Finding";
+  readonly seed: number;
+  readonly step: number;
 
-const operations = 60;
+  constructor(seed: number, step: number, cause: unknown) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    super(`seed ${seed}, step ${step}: ${reason}`, { cause });
+    this.seed = seed;
+    this.step = step;
+  }
+}
 
-/** Runs until the work is done, or the process dies at step `crashAt`. */
-const workUntil = async (run: CrashRun, crashAt: number, model: CrashModel): Promise<void> => {
+/**
+ * Runs one seed: a first life, forked and crashed at its I/O steps; each fork is recovered, checked, and lived on.
+ * Throws a Finding at the first broken promise.
+ */
+export const explore = async (plan: Plan): Promise<void> => {
+  const { seed, on, counts } = plan;
+  const run = new CrashRun(seed, on, counts);
+  if (plan.trace !== undefined) run.trace = plan.trace;
+  const forks: [number, CrashRun][] = [];
+  run.disk.onStep = (step) => {
+    if (plan.crashesAt(step)) forks.push([step, run.fork(seed * 100_003 + step)]);
+  };
   let over = false;
-  let failure: unknown;
+  const first = firstLife(run, plan.operations)
+    .catch((thrown: unknown) => run.fail(thrown))
+    .finally(() => {
+      over = true;
+    });
+  try {
+    const endMs = run.kernel.nowMs + 3_600_000;
+    while (!over && run.violation === undefined) {
+      if (run.kernel.nowMs > endMs) throw new Violation("the first life never ends");
+      await run.kernel.runOne();
+      for (const [step, fork] of forks.splice(0)) await examine(fork, seed, step);
+    }
+    if (run.violation !== undefined) throw run.violation;
+    await first;
+  } catch (thrown) {
+    throw thrown instanceof Finding ? thrown : new Finding(seed, 0, thrown);
+  } finally {
+    run.crash("process");
+  }
+};
+
+const firstLife = async (run: CrashRun, operations: number): Promise<void> => {
+  const manager = await run.start();
+  const life = new Life(run, manager);
+  await life.work(operations);
+  await endLife(run, life);
+};
+
+/** A clean stop, where the directory still takes writes. */
+const endLife = async (run: CrashRun, life: Life): Promise<boolean> => {
+  const underLoad = run.on.closeUnderLoad && life.random.chance(0.2);
+  if (!underLoad) await life.settle();
+  life.closing = true;
+  if (run.on.closeWhenFull && life.random.chance(0.1)) {
+    run.disk.quotaBytes = run.disk.usedBytes;
+    life.wasFull = true;
+  }
+  const closing = life.manager.close(true).catch((thrown: unknown) => {
+    if (!run.faults.injected && !life.wasFull) throw thrown;
+  });
+  await life.within(60_000, "a clean stop", closing);
+  await life.settle();
+  // What came while it stopped is safe, but the next start has to look.
+  if (underLoad || life.stopped || run.faults.injected || life.wasFull) return false;
+  for (const { log, model } of run.slots) {
+    if (model === undefined || log?.state.kind !== "online") continue;
+    model.durableEnd = Math.max(model.durableEnd, model.ackedEnd);
+    model.highWatermarkDurable = model.highWatermark;
+  }
+  return true;
+};
+
+/** Everything that must hold after a crash at one step. */
+const examine = async (run: CrashRun, seed: number, step: number): Promise<void> => {
+  const random = new SeededRandom(seed * 100_003 + step);
+  const rejected = (thrown: unknown): void => run.fail(thrown);
+  process.on("unhandledRejection", rejected);
+  try {
+    run.crash(random.chance(0.7) ? "power" : "process");
+    run.counts.add("I/O steps crashed");
+    const lives = random.pick([0, 1, 1, 2]);
+    for (let life = 0; life < lives; life += 1) await anotherLife(run, random);
+    await lastLife(run, random);
+  } catch (thrown) {
+    throw new Finding(seed, step, thrown);
+  } finally {
+    process.off("unhandledRejection", rejected);
+    run.crash("process");
+  }
+};
+
+/** A life that ends in a crash. */
+const anotherLife = async (run: CrashRun, random: SeededRandom): Promise<void> => {
+  const manager = await recover(run, random);
+  const life = new Life(run, manager);
+  const crashAt = run.disk.steps + 1 + random.below(250);
+  const crash: CrashModel = random.chance(0.7) ? "power" : "process";
+  let dead = false;
   run.disk.onStep = (step) => {
     if (step !== crashAt) return;
-    run.crash(model);
-    over = true;
+    run.crash(crash);
+    dead = true;
   };
-  const work = async (): Promise<void> => {
-    const manager = await run.start();
-    await run.work(manager, operations);
-    await manager.close(true);
-  };
-  work().then(
-    () => {
-      over = true;
-    },
-    (thrown: unknown) => {
-      failure = thrown;
-      over = true;
-    },
-  );
-  await run.kernel.runUntil(() => over);
-  run.disk.onStep = () => {};
-  if (failure !== undefined) throw failure;
-};
-
-/** Opens the directory; the process may die on the way, at most `crashes` times. */
-const recoverThrough = async (
-  run: CrashRun,
-  random: SeededRandom,
-  crashes: number,
-  model: CrashModel,
-  counts: CrashCounts,
-): Promise<LogManager> => {
-  for (let left = crashes; left > 0; left -= 1) {
-    const crashAt = run.disk.steps + 1 + random.below(60);
-    const opened = await openUntil(run, crashAt, model);
-    if (opened !== undefined) {
-      // It came up first: recovery must find the same once more.
-      await run.kernel.run(run.verify(opened, true));
-      run.crash(model);
-    }
-    counts.crashesInRecovery += 1;
-  }
-  return run.kernel.run(run.start());
-};
-
-const openUntil = async (
-  run: CrashRun,
-  crashAt: number,
-  model: CrashModel,
-): Promise<LogManager | undefined> => {
   let over = false;
-  let failure: unknown;
+  life
+    .work(random.between(5, 40))
+    .then(() => life.settle())
+    .catch((thrown: unknown) => run.fail(thrown))
+    .finally(() => {
+      over = true;
+    });
+  await run.kernel.runUntil(() => over || dead || run.violation !== undefined, 600_000);
+  run.disk.onStep = () => {};
+  if (run.violation !== undefined) throw run.violation;
+  if (!dead) run.crash(crash);
+};
+
+/** A life that ends with a clean stop, after which nothing is scanned and everything is there. */
+const lastLife = async (run: CrashRun, random: SeededRandom): Promise<void> => {
+  const manager = await recover(run, random);
+  const life = new Life(run, manager);
+  await run.finish(life.work(random.between(0, 12)));
+  if (run.on.retention && random.chance(0.3)) await run.finish(verifyRetention(life));
+  const clean = await run.finish(endLife(run, life));
+  const damaged = run.slots.some(({ model }) => model?.suspect !== undefined);
+  if (clean && !damaged) await run.finish(run.verifyFiles());
+  run.crash(clean && random.chance(0.5) ? "power" : "process");
+  const again = await run.finish(run.start());
+  if (clean && !damaged && (!again.recovery.clean || again.recovery.segmentBytesScanned > 0)) {
+    throw new Violation("a start after a clean stop scanned the log");
+  }
+  await run.finish(verify(run, again, random));
+};
+
+/** Opens the directory, through crashes and faults on the way, and checks everything. */
+const recover = async (run: CrashRun, random: SeededRandom): Promise<LogManager> => {
+  if (run.on.rotAtRest && random.chance(0.1)) rot(run, random, false);
+  for (let crashes = random.chance(0.3) ? random.between(1, 2) : 0; crashes > 0; crashes -= 1) {
+    await crashInRecovery(run, random);
+  }
+  const manager = await run.finish(run.start());
+  await run.finish(verify(run, manager, random));
+  return manager;
+};
+
+const crashInRecovery = async (run: CrashRun, random: SeededRandom): Promise<void> => {
+  const crashAt = run.disk.steps + 1 + random.below(80);
+  const crash: CrashModel = random.chance(0.6) ? "power" : "process";
+  let over = false;
   let manager: LogManager | undefined;
   run.disk.onStep = (step) => {
     if (step !== crashAt || manager !== undefined) return;
-    run.crash(model);
+    run.crash(crash);
     over = true;
   };
   run.start().then(
@@ -90,107 +194,89 @@ const openUntil = async (
       over = true;
     },
     (thrown: unknown) => {
-      failure = thrown;
+      if (!excusesStart(run, thrown)) run.fail(thrown);
       over = true;
     },
   );
-  await run.kernel.runUntil(() => over);
+  if (run.on.startFault && random.chance(0.2)) {
+    const kind = random.pick([
+      "readFault",
+      "openFault",
+      "transientFault",
+      "writeFault",
+      "syncFault",
+    ] as const);
+    if (run.on[kind]) run.faults.arm(kind, random);
+  }
+  await run.kernel.runUntil(() => over || run.violation !== undefined, 600_000);
   run.disk.onStep = () => {};
-  if (failure !== undefined) throw failure;
-  return manager;
-};
-
-/** I/O steps of the workload of a seed when nothing goes wrong. */
-export const countSteps = async (seed: number): Promise<number> => {
-  const run = new CrashRun(seed);
-  await workUntil(run, -1, "process");
-  await run.kernel.run(run.verifyFiles());
-  return run.disk.steps;
-};
-
-/** One crash at one step, with everything that must hold afterwards. Throws a Violation. */
-export const crashOnce = async (
-  seed: number,
-  crashAt: number,
-  counts: CrashCounts,
-): Promise<void> => {
-  const random = new SeededRandom(seed * 100_003 + crashAt);
-  const model: CrashModel = random.chance(0.8) ? "power" : "process";
-  const run = new CrashRun(seed);
-  await workUntil(run, crashAt, model);
-  if (run.alive) run.crash(model);
-  counts.stepsCrashed += 1;
-  const crashes = random.chance(0.3) ? random.between(1, 2) : 0;
-  const manager = await recoverThrough(run, random, crashes, model, counts);
-  await run.kernel.run(run.verify(manager, model === "power"));
-  await run.kernel.run(run.work(manager, 12));
-  await run.kernel.run(manager.close(true));
-  await run.kernel.run(run.verifyFiles());
-  const again = await run.kernel.run(run.start());
-  if (!again.recovery.clean || again.recovery.segmentBytesScanned > 0) {
-    throw new Error("a clean restart scanned the log");
+  if (run.violation !== undefined) throw run.violation;
+  // A partition that cannot be recovered goes offline alone, and stays so: its journal entries are gone.
+  for (const { directory, model } of run.slots) {
+    if (model === undefined || !run.faults.troubled.has(directory)) continue;
+    model.suspect ??= "a fault while the directory was opened";
   }
-  await run.kernel.run(run.verify(again, false));
-  run.crash("process");
-  counts.recoveries += run.recoveries;
+  run.counts.add("crashes in recovery");
+  if (!run.alive) return;
+  run.faults.heal();
+  if (manager !== undefined && !run.faults.sharedFailed) {
+    await run.finish(verify(run, manager, random));
+  }
+  run.crash(crash);
 };
 
-/** Journal rounds on the disk that a later one follows: [path, position, bytes]. */
-const middleRounds = (run: CrashRun): [string, number, number][] => {
-  const rounds: { path: string; at: number; bytes: number; round: number }[] = [];
-  for (const path of run.disk.paths()) {
-    if (!path.endsWith(".journal")) continue;
-    const content = run.disk.content(path) ?? Buffer.alloc(0);
-    for (let at = 0; at + 4096 <= content.length; at += 4096) {
-      if (content.toString("latin1", at, at + 4) !== "MJR1") continue;
-      const round = Number(content.readBigUInt64LE(at + 24));
-      rounds.push({ path, at, bytes: content.readUInt32LE(at + 4), round });
+/** A start may fail, honestly, for a fault in what all partitions share. */
+const excusesStart = (run: CrashRun, thrown: unknown): boolean => {
+  const { injected, sharedFailed } = run.faults;
+  const local = injected && !sharedFailed && run.on.startFaultStaysLocal;
+  return injected && !local && hasCode(thrown, ErrorCode.STORAGE_ERROR);
+};
+
+/** Every partition that must be there is, and holds what it promised. */
+const verify = async (run: CrashRun, manager: LogManager, random: SeededRandom): Promise<void> => {
+  for (const slot of run.slots) await verifySlot(run, slot, manager, random);
+};
+
+const verifySlot = async (
+  run: CrashRun,
+  slot: Slot,
+  manager: LogManager,
+  random: SeededRandom,
+): Promise<void> => {
+  const log = manager.get(slot.topicId, slot.partition);
+  const { model } = slot;
+  slot.log = log;
+  if (model === undefined) {
+    if (log !== undefined) throw new Violation(`${slot.directory} was deleted, and is back`);
+    return;
+  }
+  if (log === undefined) {
+    if (model.created && !model.deleting) throw new Violation(`${model.name} is gone`);
+    slot.model = undefined;
+    return;
+  }
+  if (log.state.kind === "offline") {
+    run.suspectFaulty();
+    if (model.suspect === undefined) {
+      throw new Violation(`${model.name} is offline: ${log.state.reason}`);
     }
+    if (!model.offline) run.counts.add("partitions offline");
+    model.offline = true;
+    if (run.on.evidence) verifyEvidence(run.disk, slot.directory, model);
+    return;
   }
-  const last = Math.max(...rounds.map(({ round }) => round));
-  // The last may be torn, so the one before it is the last that was surely durable… and must be followed.
-  return rounds
-    .filter(({ round }) => round < last - 1)
-    .map(({ path, at, bytes }) => [path, at, bytes]);
-};
-
-/** Places whose damage must never lose anything silently. */
-const damageTargets = (run: CrashRun, random: SeededRandom): [string, number] | undefined => {
-  if (random.chance(0.6)) {
-    const rounds = middleRounds(run);
-    if (rounds.length === 0) return undefined;
-    const [path, at, bytes] = random.pick(rounds);
-    return [path, at + random.below(Math.min(bytes, 600))];
+  const wallMs = 1_700_000_000_000 + run.kernel.nowMs + run.wallOffsetMaxMs;
+  try {
+    slot.model = await verifyPartition({
+      log,
+      model,
+      random,
+      retentionAllows: (world, start) => retentionAllows(world, slot.configs, start, wallMs),
+    });
+    slot.configs = [slot.config];
+  } catch (thrown) {
+    if (model.suspect === undefined || !hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) throw thrown;
+    model.offline = true;
+    run.counts.add("partitions offline");
   }
-  const files = run.disk.paths().filter((path) => {
-    const size = run.disk.content(path)?.length ?? 0;
-    return size > 0 && /leader-epochs|recovery-points|index$|producers|\.log$/.test(path);
-  });
-  if (files.length === 0) return undefined;
-  const path = random.pick(files);
-  return [path, random.below(run.disk.content(path)?.length ?? 1)];
-};
-
-/** A crash, then bits that rot before the next start. What was acknowledged is served, or the partition is
- * offline. */
-export const crashAndRot = async (
-  seed: number,
-  crashAt: number,
-  counts: CrashCounts,
-): Promise<void> => {
-  const random = new SeededRandom(seed * 7_919 + crashAt);
-  const run = new CrashRun(seed);
-  await workUntil(run, crashAt, "power");
-  if (run.alive) run.crash("power");
-  const target = damageTargets(run, random);
-  if (target === undefined) return;
-  run.disk.flipBit(target[0], target[1], random.below(8));
-  counts.damageInjected += 1;
-  const isLog = target[0].endsWith(".log");
-  const manager = await run.kernel.run(run.start());
-  counts.recoveries += run.recoveries;
-  // A flipped bit in a log may lie in the tail that was never durable, and then in nothing but that.
-  counts.partitionsOffline += await run.kernel.run(run.verify(manager, true, true));
-  if (isLog) counts.damageInjected += 0;
-  run.crash("process");
 };

@@ -110,7 +110,7 @@ export class Appender {
   waitForCapacity(): Promise<void> | undefined {
     const { pendingBytes, pendingBytesMax } = this.#context.logs.gauges();
     const over = pendingBytes + this.#validatingBytes > pendingBytesMax * 0.75;
-    return over ? this.#context.logs.belowPendingBound() : undefined;
+    return over ? this.#context.logs.waitForPendingRoom() : undefined;
   }
 
   /** Appends a batch. Never throws, and never calls `done` synchronously. */

@@ -103,6 +103,21 @@ export declare type PartitionMeta = Message<"millrace.storage.v1.PartitionMeta">
    * @generated from field: bytes directory_id = 6;
    */
   directoryId: Uint8Array;
+
+  /**
+   * Random, made with the directory: tells the lives of a partition apart that is deleted and made
+   * again under its id. 0 in directories made before lives were told apart.
+   *
+   * @generated from field: fixed64 incarnation = 7;
+   */
+  incarnation: bigint;
+
+  /**
+   * First journal round that may hold something of this life; earlier rounds are another life's.
+   *
+   * @generated from field: uint64 first_round = 8;
+   */
+  firstRound: bigint;
 };
 
 /**
@@ -123,6 +138,23 @@ export declare type RecoveryPoints = Message<"millrace.storage.v1.RecoveryPoints
    * @generated from field: repeated millrace.storage.v1.RecoveryPoint points = 1;
    */
   points: RecoveryPoint[];
+
+  /**
+   * Every journal round up to and including this one is reflected in all partitions. It stands here
+   * and not only in the points, because there may be no partition. Unset in files of older versions,
+   * where the largest `journal_round` of the points says it.
+   *
+   * @generated from field: optional uint64 covered_round = 2;
+   */
+  coveredRound?: bigint | undefined;
+
+  /**
+   * Wall clock when the file was written, milliseconds since the Unix epoch. A clock far ahead of it
+   * at the next start is not believed at once. 0: unknown.
+   *
+   * @generated from field: uint64 wall_time_ms = 3;
+   */
+  wallTimeMs: bigint;
 };
 
 /**
@@ -195,11 +227,49 @@ export declare type RecoveryPoint = Message<"millrace.storage.v1.RecoveryPoint">
   highWatermark: bigint;
 
   /**
-   * A `producers.<offset>` file of exactly `offset` exists. False: the partition remembered no producer.
+   * The partition remembered producers: the newest `producers.<n>` file with n at most `offset`, and
+   * the batches from n on, say which. False: it remembered none.
    *
    * @generated from field: bool producer_snapshot = 9;
    */
   producerSnapshot: boolean;
+
+  /**
+   * Why the partition is offline, where its directory could not keep the `offline` file that says it.
+   * The partition stays offline at the next start, which writes the file.
+   *
+   * @generated from field: string offline_reason = 10;
+   */
+  offlineReason: string;
+
+  /**
+   * Life of the partition that the point is about; see PartitionMeta.
+   *
+   * @generated from field: fixed64 incarnation = 11;
+   */
+  incarnation: bigint;
+
+  /**
+   * The partition was deleted; its directory is still to be removed.
+   *
+   * @generated from field: bool deleted = 12;
+   */
+  deleted: boolean;
+
+  /**
+   * Latest leader epoch that began at or below `offset`, and where it began. An epoch without records
+   * is nowhere else when the `leader-epochs` file is damaged.
+   *
+   * @generated from field: uint32 leader_epoch = 13;
+   */
+  leaderEpoch: number;
+
+  /**
+   * See leader_epoch.
+   *
+   * @generated from field: uint64 leader_epoch_start = 14;
+   */
+  leaderEpochStart: bigint;
 };
 
 /**

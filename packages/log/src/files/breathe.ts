@@ -1,0 +1,34 @@
+/** Pauses of long computations, so that none holds the event loop for more than some milliseconds. */
+import type { Clock } from "@millrace/env";
+
+/** What pauses need of a clock. */
+export type Pauses = Pick<Clock, "defer">;
+
+/** For tools that nobody else shares a process with. */
+export const noPauses: Pauses = { defer: (fn) => fn() };
+
+/** Lets everything that is ready run first. */
+export const breathe = (clock: Pauses): Promise<void> =>
+  new Promise((resolve) => {
+    clock.defer(resolve);
+  });
+
+/** Runs a computation in steps, with a pause after each. */
+export const inSteps = async <T>(
+  clock: Pauses,
+  steps: Generator<undefined, T, undefined>,
+): Promise<T> => {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+    await breathe(clock);
+  }
+};
+
+/** Runs a computation in steps at once: for small ones, and for tests. */
+export const atOnce = <T>(steps: Generator<undefined, T, undefined>): T => {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+};

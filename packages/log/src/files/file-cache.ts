@@ -1,0 +1,143 @@
+/** Open files of segments: a bounded number, the least recently used closed first. */
+import type { Disk, DiskFile } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import { isMissing } from "./disk-errors.ts";
+
+/**
+ * What a file belongs to. Handles are kept by this object and not by path: a path may name another
+ * file tomorrow, and a handle of the old one must not come back then.
+ */
+export interface FileOwner {
+  readonly path: string;
+}
+
+interface Entry {
+  readonly opening: Promise<DiskFile>;
+  users: number;
+  /** Closed as soon as nobody uses it. */
+  forgotten: boolean;
+}
+
+/** STORAGE_ERROR of a reader whose segment went away under it. */
+export const droppedError = (path: string): MillraceError =>
+  new MillraceError(ErrorCode.STORAGE_ERROR, `${path} was dropped: read again`);
+
+export class FileCache {
+  readonly #disk: Disk;
+  readonly #filesMax: number;
+  /** In order of last use. */
+  readonly #entries = new Map<FileOwner, Entry>();
+  /** Owners whose file is gone, or about to go. */
+  readonly #gone = new WeakSet<FileOwner>();
+
+  constructor(disk: Disk, filesMax: number) {
+    this.#disk = disk;
+    this.#filesMax = filesMax;
+  }
+
+  get openFiles(): number {
+    return this.#entries.size;
+  }
+
+  /** Runs `use` with the owner's file, which must exist; it stays open at least that long. Rejects with
+   * STORAGE_ERROR once the owner was forgotten. */
+  with<T>(owner: FileOwner, use: (file: DiskFile) => Promise<T>): Promise<T> {
+    return this.#with(owner, false, use);
+  }
+
+  /** The same for the writer, which makes the file when it is missing. */
+  withMade<T>(owner: FileOwner, use: (file: DiskFile) => Promise<T>): Promise<T> {
+    return this.#with(owner, true, use);
+  }
+
+  /** Before a file is renamed or unlinked: nobody gets a handle of it any more. */
+  forget(owner: FileOwner): void {
+    this.#gone.add(owner);
+    const entry = this.#entries.get(owner);
+    if (entry === undefined) return;
+    this.#entries.delete(owner);
+    entry.forgotten = true;
+    if (entry.users === 0) this.#close(entry);
+  }
+
+  /** Closes every file that nobody uses right now: the process is short of descriptors. */
+  closeIdle(): void {
+    this.#shrinkTo(0);
+  }
+
+  async closeAll(): Promise<void> {
+    const entries = [...this.#entries.values()];
+    this.#entries.clear();
+    for (const entry of entries) {
+      const file = await entry.opening.catch(() => undefined);
+      await file?.close();
+    }
+  }
+
+  async #with<T>(owner: FileOwner, make: boolean, use: (file: DiskFile) => Promise<T>): Promise<T> {
+    for (;;) {
+      const known = this.#entries.get(owner);
+      const entry = this.#take(owner, make);
+      let file: DiskFile;
+      try {
+        file = await entry.opening;
+      } catch (thrown) {
+        entry.users -= 1;
+        // A handle that never opened is not kept.
+        if (this.#entries.get(owner) === entry) this.#entries.delete(owner);
+        // A reader asked first, for a file that was not there yet. The writer makes it.
+        if (make && known === entry && isMissing(thrown)) continue;
+        throw thrown;
+      }
+      try {
+        return await use(file);
+      } finally {
+        this.#release(entry);
+      }
+    }
+  }
+
+  #release(entry: Entry): void {
+    entry.users -= 1;
+    if (entry.users === 0 && entry.forgotten) this.#close(entry);
+    this.#shrinkTo(this.#filesMax);
+  }
+
+  #take(owner: FileOwner, make: boolean): Entry {
+    if (this.#gone.has(owner)) throw droppedError(owner.path);
+    const known = this.#entries.get(owner);
+    if (known !== undefined) {
+      known.users += 1;
+      this.#entries.delete(owner);
+      this.#entries.set(owner, known);
+      return known;
+    }
+    const entry: Entry = { opening: this.#open(owner.path, make), users: 1, forgotten: false };
+    entry.opening.catch(() => {});
+    this.#entries.set(owner, entry);
+    return entry;
+  }
+
+  async #open(path: string, make: boolean): Promise<DiskFile> {
+    try {
+      return await this.#disk.open(path, "write");
+    } catch (thrown) {
+      if (!make || !isMissing(thrown)) throw thrown;
+      return this.#disk.open(path, "create");
+    }
+  }
+
+  #shrinkTo(filesMax: number): void {
+    if (this.#entries.size <= filesMax) return;
+    for (const [owner, entry] of this.#entries) {
+      if (this.#entries.size <= filesMax) return;
+      if (entry.users > 0) continue;
+      this.#entries.delete(owner);
+      this.#close(entry);
+    }
+  }
+
+  #close(entry: Entry): void {
+    entry.opening.then((file) => file.close()).catch(() => {});
+  }
+}

@@ -1,0 +1,24 @@
+/** The `offline` file of a partition: damage that was met, for the next start and for people. */
+import type { Disk } from "@millrace/env";
+import { readWhole, replaceFile } from "./checksummed-file.ts";
+
+/** Why a partition stays offline, for people: delete the file after repairing the partition. */
+export const offlinePath = (directory: string): string => `${directory}/offline`;
+
+/** The reason in a partition's offline file, or undefined when there is none. */
+export const readOfflineReason = async (
+  disk: Disk,
+  directory: string,
+): Promise<string | undefined> => {
+  const path = offlinePath(directory);
+  if ((await disk.fileSize(path)) === undefined) return undefined;
+  const reason = (await readWhole(disk, path)).toString().trim();
+  return `${reason}: restore the partition, then remove ${path}`;
+};
+
+/** Writes the offline file, durably, unless there is one. */
+export const keepOffline = async (disk: Disk, directory: string, reason: string): Promise<void> => {
+  const path = offlinePath(directory);
+  if ((await disk.fileSize(path)) !== undefined) return;
+  await replaceFile(disk, path, Buffer.from(`${reason}\n`));
+};

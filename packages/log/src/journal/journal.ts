@@ -1,0 +1,223 @@
+/**
+ * The commit journal: a ring of preallocated, zero-filled files, so that a sync never touches file
+ * metadata. One round at a time is written and fsynced; files whose rounds are all reflected in fsynced
+ * segments are written over.
+ */
+import type { Disk, DiskFile, Env } from "@millrace/env";
+import { assert } from "@millrace/errors";
+import { causeOf, isFull } from "../files/disk-errors.ts";
+import { paths } from "../files/paths.ts";
+import { encodeRound, type JournalEntry, ROUND_ALIGN_BYTES, roundBytes } from "./format.ts";
+
+interface JournalFile {
+  readonly file: DiskFile;
+  /** Last round in it; 0 when it is free. */
+  lastRound: number;
+}
+
+export interface JournalOptions {
+  readonly env: Env;
+  readonly directoryId: Uint8Array;
+  readonly fileBytes: number;
+  readonly bytesMax: number;
+}
+
+const fillBytes = 512 * 1024;
+
+/** `<8 digits>.journal`; the number has no meaning but to be unique. */
+export const journalFileName = (number: number): string =>
+  `${paths.journal}/${String(number).padStart(8, "0")}.journal`;
+
+export const parseJournalName = (name: string): number | undefined => {
+  const match = /^([0-9]{8})\.journal$/.exec(name);
+  return match === null ? undefined : Number(match[1]);
+};
+
+/** Pause between the pieces of a file that is made while rounds are committed. */
+const fillPauseMs = 5;
+
+/** Makes one zero-filled file, durable with its name. `breathe` runs after each piece that was fsynced: one large fsync
+ * would hold up the rounds that are committed meanwhile. */
+const preallocate = async (
+  disk: Disk,
+  path: string,
+  bytes: number,
+  breathe?: () => Promise<void>,
+): Promise<DiskFile> => {
+  const temporary = `${path}.tmp`;
+  if ((await disk.fileSize(temporary)) !== undefined) await disk.unlink(temporary);
+  const file = await disk.open(temporary, "create");
+  try {
+    const zeros = Buffer.alloc(Math.min(fillBytes, bytes));
+    for (let at = 0; at < bytes; at += zeros.length) {
+      await file.write([zeros.subarray(0, Math.min(zeros.length, bytes - at))], at);
+      if (breathe === undefined) continue;
+      await file.sync();
+      await breathe();
+    }
+    await file.sync();
+  } catch (thrown) {
+    await file.close();
+    // Most likely the disk is full: half a file must not make it fuller.
+    await disk.unlink(temporary).catch(() => {});
+    const cause = causeOf(thrown);
+    throw isFull(cause) ? cause : thrown;
+  }
+  await file.close();
+  await disk.rename(temporary, path);
+  await disk.syncDirectory(paths.journal);
+  return disk.open(path, "writeDurably");
+};
+
+export class Journal {
+  readonly #options: JournalOptions;
+  readonly #files: JournalFile[] = [];
+  #nextNumber = 0;
+  #current: JournalFile | undefined;
+  #position = 0;
+  #durableRound: number;
+  #growing: Promise<void> | undefined;
+  /** A round waits for the file that is being made. */
+  #hurried = false;
+
+  private constructor(options: JournalOptions, durableRound: number) {
+    this.#options = options;
+    this.#durableRound = durableRound;
+  }
+
+  /** Takes over the files that are there, all of them free: everything up to `durableRound` must be
+   * reflected in fsynced segments. There is at least one file afterwards. */
+  static async open(options: JournalOptions, durableRound: number): Promise<Journal> {
+    const journal = new Journal(options, durableRound);
+    const { disk } = options.env;
+    const names = await disk.list(paths.journal);
+    for (const name of names.sort()) {
+      const number = parseJournalName(name);
+      if (number === undefined) continue;
+      const path = journalFileName(number);
+      journal.#nextNumber = Math.max(journal.#nextNumber, number + 1);
+      const usable =
+        (await disk.fileSize(path)) === options.fileBytes &&
+        (journal.#files.length + 1) * options.fileBytes <= options.bytesMax;
+      if (usable)
+        journal.#files.push({ file: await disk.open(path, "writeDurably"), lastRound: 0 });
+      else await disk.unlink(path);
+    }
+    if (journal.#files.length === 0) await journal.#grow(false);
+    return journal;
+  }
+
+  get bytesMax(): number {
+    return this.#options.bytesMax;
+  }
+
+  /** Bytes in files that can not be written over yet. */
+  get bytesUsed(): number {
+    let files = 0;
+    for (const file of this.#files) if (file.lastRound > 0 && file !== this.#current) files += 1;
+    return files * this.#options.fileBytes + (this.#current === undefined ? 0 : this.#position);
+  }
+
+  /** Payload bytes that one round can carry with `entries` entries. */
+  payloadBytesMax(entries: number): number {
+    return this.#options.fileBytes - roundBytes(entries, 0) - ROUND_ALIGN_BYTES;
+  }
+
+  /** True when the next round of this size has a place without waiting for a release. */
+  hasRoom(entries: number, payloadBytes: number): boolean {
+    const bytes = roundBytes(entries, payloadBytes);
+    return (
+      (this.#current !== undefined && this.#position + bytes <= this.#options.fileBytes) ||
+      this.#files.some((file) => file.lastRound === 0 && file !== this.#current) ||
+      (this.#files.length + 1) * this.#options.fileBytes <= this.#options.bytesMax
+    );
+  }
+
+  /** Finds or makes the file for the next round of this size. Only with room. When it fails for want of space it may
+   * be tried again. */
+  async prepare(entries: number, payloadBytes: number): Promise<void> {
+    const bytes = roundBytes(entries, payloadBytes);
+    if (this.#current !== undefined && this.#position + bytes <= this.#options.fileBytes) return;
+    await this.#advance();
+  }
+
+  /** Writes and fsyncs a round; durable when it resolves. Only after `prepare`, and one at a time. On
+   * failure nothing is known of it, and the journal must not be used again. */
+  async commit(
+    round: number,
+    entries: readonly JournalEntry[],
+    beforeSync?: () => void,
+  ): Promise<void> {
+    let payloadBytes = 0;
+    for (const entry of entries) payloadBytes += entry.payloadBytes;
+    const bytes = roundBytes(entries.length, payloadBytes);
+    const current = this.#current;
+    assert(current !== undefined, "the journal has a current file");
+    assert(this.#position + bytes <= this.#options.fileBytes, "a round fits the journal file");
+    assert(round > this.#durableRound, "journal rounds rise");
+    const position = this.#position;
+    this.#position += bytes;
+    current.lastRound = round;
+    const chunks = encodeRound(this.#options.directoryId, round, this.#durableRound, entries);
+    beforeSync?.();
+    await current.file.write(chunks, position);
+    this.#durableRound = round;
+    this.#prepareNext();
+  }
+
+  /** Everything up to `round` is reflected in fsynced segments: files without later rounds are free. */
+  release(round: number): void {
+    for (const file of this.#files) {
+      if (file.lastRound > 0 && file.lastRound <= round) {
+        file.lastRound = 0;
+        if (file === this.#current) this.#current = undefined;
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#growing?.catch(() => {});
+    for (const { file } of this.#files) await file.close();
+  }
+
+  async #advance(): Promise<void> {
+    this.#hurried = true;
+    await this.#growing;
+    this.#hurried = false;
+    if (this.#freeFile() === undefined) await this.#grow(false);
+    const free = this.#freeFile();
+    assert(free !== undefined, "the journal has a free file");
+    this.#current = free;
+    this.#position = 0;
+  }
+
+  #freeFile(): JournalFile | undefined {
+    return this.#files.find((file) => file.lastRound === 0 && file !== this.#current);
+  }
+
+  /** The next file is made while the current one fills. */
+  #prepareNext(): void {
+    const { fileBytes, bytesMax, env } = this.#options;
+    if (this.#growing !== undefined || this.#position < fileBytes / 2) return;
+    if (this.#freeFile() !== undefined || (this.#files.length + 1) * fileBytes > bytesMax) return;
+    this.#growing = this.#grow(true)
+      .catch((thrown: unknown) => {
+        env.logger.warn({ err: thrown }, "a journal file can not be made yet");
+      })
+      .finally(() => {
+        this.#growing = undefined;
+      });
+  }
+
+  /** Makes another file; `gently` while nobody waits for it. */
+  async #grow(gently: boolean): Promise<void> {
+    const { env, fileBytes } = this.#options;
+    const breathe = async (): Promise<void> => {
+      if (!this.#hurried) await env.clock.sleep(fillPauseMs);
+    };
+    const path = journalFileName(this.#nextNumber);
+    this.#nextNumber += 1;
+    const file = await preallocate(env.disk, path, fileBytes, gently ? breathe : undefined);
+    this.#files.push({ file, lastRound: 0 });
+  }
+}

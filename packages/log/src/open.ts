@@ -1,0 +1,214 @@
+/** Opening a data directory: whose it is, recovery of every partition, and then the manager. */
+import type { Disk } from "@millrace/env";
+import { MillraceError } from "@millrace/errors";
+import type { RecoveryPoint } from "@millrace/proto/storage";
+import type { LogManager, LogManagerOptions, RecoveryReport } from "./api.ts";
+import type { LogContext } from "./context.ts";
+import { DelayedTasks } from "./files/delayed-tasks.ts";
+import { storageError } from "./files/disk-errors.ts";
+import { DiskSpace } from "./files/disk-space.ts";
+import { FileCache } from "./files/file-cache.ts";
+import { paths } from "./files/paths.ts";
+import { PatientDisk } from "./files/patient-disk.ts";
+import { Committer } from "./journal/commit-loop.ts";
+import { Journal } from "./journal/journal.ts";
+import { scanJournal, secureLastRound } from "./journal/scan.ts";
+import { Manager } from "./manager.ts";
+import type { Partition } from "./partition/partition.ts";
+import { RetentionClock } from "./partition/retention-clock.ts";
+import { TailCache } from "./partition/tail-cache.ts";
+import type { PartitionOwner } from "./partition/types.ts";
+import { Checkpointer, CheckpointPolicy, parallelAlone } from "./recovery/checkpoint.ts";
+import {
+  markerHolds,
+  openDirectory,
+  removeTree,
+  takeCleanMarker,
+} from "./recovery/data-directory.ts";
+import { PartitionLoader } from "./recovery/loader.ts";
+import { type FoundPoints, readRecoveryPoints } from "./recovery/recovery-points.ts";
+import { IndexCache } from "./segment/index-cache.ts";
+import { SegmentWriter } from "./segment/writer.ts";
+
+/** Everything of an open directory but its manager. */
+interface Parts {
+  readonly context: LogContext;
+  readonly space: DiskSpace;
+  readonly partitions: Map<string, Partition>;
+  /** Points of partitions that were deleted and whose directories are still there. */
+  readonly deletions: Map<string, RecoveryPoint>;
+  readonly checkpointer: Checkpointer;
+  readonly owner: PartitionOwner;
+}
+
+/**
+ * Opens a data directory: checks whose it is, recovers every partition, and starts the background work. When
+ * it resolves, everything ever acknowledged is there and fsynced, or its partition is offline. Throws
+ * DATA_DIRECTORY_UNUSABLE or STORAGE_ERROR; then nothing was changed, but for repairs that opening again
+ * repeats.
+ */
+export const openLogManager = async (options: LogManagerOptions): Promise<LogManager> => {
+  const { identity } = options;
+  try {
+    return await open(options);
+  } catch (thrown) {
+    if (thrown instanceof MillraceError) throw thrown;
+    throw storageError(
+      `the data directory of broker ${identity.brokerId} cannot be opened`,
+      thrown,
+    );
+  }
+};
+
+const open = async (options: LogManagerOptions): Promise<LogManager> => {
+  const { clock } = options.env;
+  const disk = new PatientDisk(options.env.disk, clock);
+  const env = { ...options.env, disk };
+  const patient = { ...options, env };
+  const directoryId = await openDirectory(env, options.identity);
+  const marker = await takeCleanMarker(disk);
+  const found = await readRecoveryPoints(clock, disk);
+  const parts = makeParts(patient, directoryId, found?.wallTimeMs);
+  const { committer, files } = parts.context;
+  disk.attach({
+    onShortage: () => files.closeIdle(),
+    onSyncFailure: (error) => committer.fail(error),
+  });
+  const clean = markerHolds(marker, found);
+  if (!clean) await syncNames(disk);
+  const { recovery, lastRound, leftovers } = await recover(patient, parts, found, clean);
+  if (!recovery.clean || leftovers.length > 0) {
+    await parts.checkpointer.run(parallelAlone, lastRound);
+  }
+  for (const directory of leftovers) {
+    const remove = (): Promise<void> => removeTree(disk, directory);
+    parts.context.delayed.add(0, "removing a deleted partition", remove);
+  }
+  return start(patient, parts, recovery, lastRound);
+};
+
+/** What a dead process made or renamed is relied on from here on: a power cut must not take it away. */
+const syncNames = async (disk: Disk): Promise<void> => {
+  for (const path of [".", paths.journal, paths.partitions]) await disk.syncDirectory(path);
+};
+
+const makeParts = (
+  options: LogManagerOptions,
+  directoryId: Uint8Array,
+  knownWallMs: number | undefined,
+): Parts => {
+  const { env, config, identity, observer = {} } = options;
+  const { clock, disk, logger } = env;
+  const space = new DiskSpace(env, config.diskReserveBytes, observer, (full) => {
+    context.diskFull = full;
+  });
+  const onFull = (): Promise<void> => space.onFull();
+  const onFailure = (error: MillraceError): void => committer.fail(error);
+  const files = new FileCache(disk, config.openFilesMax);
+  const writes = new SegmentWriter({
+    clock,
+    logger,
+    files,
+    bytesMax: config.unwrittenBytesMax,
+    lingerMs: config.writeLingerMs,
+    syncStepBytes: config.syncStepBytes,
+    onFull,
+    onFailure,
+  });
+  const partitions = new Map<string, Partition>();
+  const committer = new Committer({
+    clock,
+    logger,
+    disk,
+    files,
+    writes,
+    observer,
+    onCommit: (entries) => policy.committed(entries, committer.journalUsedPart),
+    requestCheckpoint: () => policy.soon(),
+    onFull,
+    onFailure: (error) => {
+      observer.onFsyncError?.(error);
+      logger.error({ err: error }, "the disk failed: no more writes are taken");
+      for (const partition of partitions.values()) partition.stop(error.message);
+    },
+  });
+  const context: LogContext = {
+    env,
+    config,
+    identity,
+    directoryId,
+    observer,
+    files,
+    writes,
+    committer,
+    indexes: new IndexCache(clock, disk, files, config.indexCacheBytesMax),
+    tails: new TailCache(config.tailCacheBytesMax),
+    delayed: new DelayedTasks(clock, logger),
+    retentionClock: new RetentionClock(clock, logger, knownWallMs),
+    diskFull: false,
+    closing: false,
+  };
+  const deletions = new Map<string, RecoveryPoint>();
+  const checkpointer = new Checkpointer({
+    context,
+    partitions: () => partitions.values(),
+    deletions: () => deletions.values(),
+    failure: () => committer.failure,
+    onCovered: (round) => committer.covered(round),
+    onFull,
+    onFailure,
+  });
+  const policy = new CheckpointPolicy(checkpointer);
+  const owner = { context, checkpoint: () => checkpointer.run() };
+  return { context, space, partitions, deletions, checkpointer, owner };
+};
+
+/** Fills the map of partitions. */
+const recover = async (
+  options: LogManagerOptions,
+  { context, owner, partitions }: Parts,
+  found: FoundPoints | undefined,
+  clean: boolean,
+): Promise<{ recovery: RecoveryReport; lastRound: number; leftovers: readonly string[] }> => {
+  const { clock, disk } = context.env;
+  const startedMs = clock.monoMs();
+  const after = found?.coveredRound;
+  const plan = clean ? undefined : await scanJournal(clock, disk, context.directoryId, after);
+  if (plan !== undefined) await secureLastRound(disk, plan);
+  const points = found?.points ?? new Map<string, RecoveryPoint>();
+  const loader = new PartitionLoader({ options, context, owner, points, plan, clean });
+  for (const [key, partition] of await loader.loadAll()) partitions.set(key, partition);
+  const { counts } = loader;
+  const states = [...partitions.values()].map(({ state }) => state.kind);
+  const recovery: RecoveryReport = {
+    clean,
+    partitions: partitions.size,
+    segmentBytesScanned: counts.segmentBytesScanned,
+    journalRounds: plan?.rounds ?? 0,
+    journalEntriesReplayed: counts.entriesReplayed,
+    bytesCut: counts.bytesCut,
+    partitionsOffline: states.filter((state) => state === "offline").length,
+    indexesRebuilt: counts.indexesRebuilt,
+    durationMs: clock.monoMs() - startedMs,
+  };
+  const lastRound = Math.max(plan?.lastRound ?? 0, after ?? 0);
+  return { recovery, lastRound, leftovers: loader.leftovers };
+};
+
+/** Everything up to `lastRound` is reflected in fsynced segments: the journal is free. */
+const start = async (
+  options: LogManagerOptions,
+  parts: Parts,
+  recovery: RecoveryReport,
+  lastRound: number,
+): Promise<LogManager> => {
+  const { context, space } = parts;
+  const { env, directoryId } = context;
+  const { journalFileBytes: fileBytes, journalBytesMax: bytesMax } = options.config;
+  const journal = await Journal.open({ env, directoryId, fileBytes, bytesMax }, lastRound);
+  context.committer.begin(journal, lastRound);
+  const manager = new Manager({ ...parts, options, journal, recovery });
+  await space.start();
+  manager.start();
+  return manager;
+};

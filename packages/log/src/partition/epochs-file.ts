@@ -1,0 +1,44 @@
+/** The `leader-epochs` file of a partition. */
+import { create } from "@bufbuild/protobuf";
+import { LeaderEpochsSchema } from "@millrace/proto/storage";
+import type { SegmentContext } from "../context.ts";
+import { magics, readChecksummed, writeChecksummed } from "../files/checksummed-file.ts";
+import { isPassing } from "../files/disk-errors.ts";
+import type { EpochEntry } from "./leader-epochs.ts";
+
+/** Writes the file. Its name is durable once the caller has fsynced the directory. */
+export const writeEpochs = (
+  context: SegmentContext,
+  directory: string,
+  entries: readonly EpochEntry[],
+): Promise<void> => {
+  const message = create(LeaderEpochsSchema, {
+    entries: entries.map(({ leaderEpoch, startOffset }) => ({
+      leaderEpoch,
+      startOffset: BigInt(startOffset),
+    })),
+  });
+  const path = `${directory}/leader-epochs`;
+  const { disk } = context.env;
+  return writeChecksummed(disk, path, magics.leaderEpochs, LeaderEpochsSchema, message, false);
+};
+
+/** The epochs that the file holds; undefined when it is missing, damaged or cannot be read. */
+export const readEpochs = async (
+  context: SegmentContext,
+  directory: string,
+): Promise<readonly EpochEntry[] | undefined> => {
+  const path = `${directory}/leader-epochs`;
+  const { disk } = context.env;
+  try {
+    const file = await readChecksummed(disk, path, magics.leaderEpochs, LeaderEpochsSchema);
+    if (file.kind !== "ok") return undefined;
+    return file.message.entries.map(({ leaderEpoch, startOffset }) => ({
+      leaderEpoch,
+      startOffset: Number(startOffset),
+    }));
+  } catch (thrown) {
+    if (isPassing(thrown)) throw thrown;
+    return undefined;
+  }
+};

@@ -1,0 +1,58 @@
+/**
+ * What an acknowledgement of a partition promises beyond its flush policy. After a change of the policy or a
+ * truncation, the batches before and behind it must not contradict each other at recovery; until a recovery
+ * point covers everything up to there, new batches keep a stronger promise.
+ */
+export class FlushPromises {
+  #syncDirectly = false;
+  #journalAnyway = false;
+  #version = 0;
+  #since = 0;
+
+  /** Rounds fsync the segments: the journal must not have a batch without those before it. */
+  get syncDirectly(): boolean {
+    return this.#syncDirectly;
+  }
+
+  /** Batches are journalled although the policy does not ask for it. */
+  get journalAnyway(): boolean {
+    return this.#journalAnyway;
+  }
+
+  /** Rises with every change; part of a checkpoint's picture. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** From `endOffset` on the policy is `commit`, and was not before. */
+  strengthened(endOffset: number): void {
+    this.#syncDirectly = true;
+    this.#changed(endOffset);
+  }
+
+  /** From `endOffset` on the policy is not `commit` any more. */
+  weakened(endOffset: number): void {
+    this.#journalAnyway = true;
+    this.#changed(endOffset);
+  }
+
+  /** The log was cut at `endOffset`: recovery takes nothing behind a truncation from the segments. What is
+   * left of a log whose policy is not `commit` may not be fsynced. */
+  truncated(endOffset: number, journalled: boolean): void {
+    this.#journalAnyway = true;
+    if (!journalled) this.#syncDirectly = true;
+    this.#changed(endOffset);
+  }
+
+  /** A recovery point at `offset` is durable whose picture was taken at `version`. */
+  covered(offset: number, version: number): void {
+    if (version !== this.#version || offset < this.#since) return;
+    this.#syncDirectly = false;
+    this.#journalAnyway = false;
+  }
+
+  #changed(endOffset: number): void {
+    this.#version += 1;
+    this.#since = endOffset;
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * Work on the files of one partition, one piece after another: cuts, drops, fsyncs, index rows. It never waits
+ * for the commit loop or for a checkpoint: the commit loop may be waiting for a checkpoint, and the checkpoint
+ * for this.
+ */
+import { ErrorCode, hasCode } from "@millrace/errors";
+import type { LogConfig } from "../api.ts";
+import { bugs } from "../bugs.ts";
+import type { LogContext } from "../context.ts";
+import { isPassing, storageError } from "../files/disk-errors.ts";
+import { Durability } from "../files/durability.ts";
+import { WorkQueue } from "../files/work-queue.ts";
+import { cutFiles, dropSegments, finishIndex, persistIndex } from "../segment/files.ts";
+import type { Segment } from "../segment/segment.ts";
+import type { ProducerState } from "./producer-state.ts";
+
+/** Pause before work that found no room is tried again, milliseconds. */
+const retryMs = 200;
+
+/** What the work needs of its partition. */
+export interface FilesOwner {
+  readonly directory: string;
+  readonly config: LogConfig;
+  readonly segments: readonly Segment[];
+  readonly producers: ProducerState;
+  takeOffline(reason: string): void;
+}
+
+export class PartitionFiles {
+  /** Of the names in the directory. */
+  readonly names = new Durability();
+  readonly #context: LogContext;
+  readonly #owner: FilesOwner;
+  readonly #queue = new WorkQueue();
+  #flushing = false;
+  #lastFlushMs = 0;
+  #rowsBeingWritten = false;
+
+  constructor(context: LogContext, owner: FilesOwner) {
+    this.#context = context;
+    this.#owner = owner;
+  }
+
+  get directory(): string {
+    return this.#owner.directory;
+  }
+
+  get config(): LogConfig {
+    return this.#owner.config;
+  }
+
+  /** An interval flush is under way: the bytes it covers are not durable yet. */
+  get flushing(): boolean {
+    return this.#flushing;
+  }
+
+  /** Runs work after all that was asked for before. */
+  run<T>(work: () => Promise<T>): Promise<T> {
+    return this.#queue.run(work);
+  }
+
+  /** Fsyncs the names in the directory, if they changed. Only within `run`. */
+  async syncNames(): Promise<void> {
+    if (bugs.noDirectoryFsync) return;
+    await this.names.settle(() => this.#context.env.disk.syncDirectory(this.directory));
+  }
+
+  /** Ends the index of a segment with its largest timestamp, durably. Damage takes the partition offline. */
+  async finishIndex(segment: Segment): Promise<void> {
+    if (segment.sizeBytes === 0 || !segment.created) return;
+    try {
+      await this.run(() => finishIndex(this.#context, this, segment));
+    } catch (thrown) {
+      if (!hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) throw thrown;
+      this.#owner.takeOffline(thrown.message);
+    }
+  }
+
+  /** Fsyncs what was written, once the interval of the flush policy has passed. */
+  async flushIfDue(nowMs: number): Promise<void> {
+    if (nowMs - this.#lastFlushMs < this.config.flushIntervalMs) return;
+    this.#lastFlushMs = nowMs;
+    this.#flushing = true;
+    try {
+      await this.run(() => this.#syncAll());
+    } finally {
+      this.#flushing = false;
+    }
+  }
+
+  async #syncAll(): Promise<void> {
+    const { files } = this.#context;
+    for (const segment of [...this.#owner.segments]) {
+      if (!segment.created) continue;
+      await segment.durability.settle(() => files.with(segment, (file) => file.sync()));
+    }
+    await this.syncNames();
+  }
+
+  /** Writes the index rows that have gathered, before the next checkpoint does. Nothing relies on it. */
+  writeRows(segment: Segment): void {
+    if (this.#rowsBeingWritten) return;
+    this.#rowsBeingWritten = true;
+    const { env, writes } = this.#context;
+    this.run(async () => {
+      await writes.written(segment);
+      if (!this.#owner.segments.includes(segment) || !segment.created) return;
+      await persistIndex(this.#context, this, segment, false);
+    })
+      .catch((thrown: unknown) => {
+        env.logger.debug({ err: thrown, path: segment.path }, "index rows wait");
+      })
+      .finally(() => {
+        this.#rowsBeingWritten = false;
+      });
+  }
+
+  /** Removes segments that lie below the log start. */
+  async drop(dropped: readonly Segment[], firstOffset: number): Promise<void> {
+    await this.run(async () => {
+      // What they say of producers must not go with them.
+      const { producers } = this.#owner;
+      if (await producers.writeRolls(this.#context, this.directory, firstOffset)) {
+        this.names.changed();
+        await this.syncNames();
+      }
+      await dropSegments(this.#context, this, dropped);
+    });
+  }
+
+  /** Makes the files follow a truncation, and the producers' table after them. The journal has it: it must
+   * happen, however long the disk has no room. Damage takes the partition offline. */
+  cut(segment: Segment, dropped: readonly Segment[], end: number): Promise<void> {
+    return this.run(async () => {
+      for (;;) {
+        try {
+          await cutFiles(this.#context, this, segment, dropped);
+          this.names.changed();
+          const { producers, segments } = this.#owner;
+          await producers.rebuild(this.#context, this.directory, segments, end);
+          return;
+        } catch (thrown) {
+          if (!isPassing(thrown)) throw this.#cutFailed(segment, thrown);
+          await this.#context.env.clock.sleep(retryMs);
+        }
+      }
+    });
+  }
+
+  #cutFailed(segment: Segment, thrown: unknown): Error {
+    if (hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) {
+      this.#owner.takeOffline(thrown.message);
+      return thrown;
+    }
+    const error = storageError(`${segment.path} cannot be cut`, thrown);
+    this.#context.committer.fail(error);
+    return error;
+  }
+}

@@ -1,0 +1,600 @@
+/**
+ * One partition's log: offsets, sequences, epochs, and what of it counts. The commit loop and the readers
+ * do the I/O.
+ *
+ * Every change has one order. Appends are synchronous. Truncation, retention, deletion of records and of
+ * the partition run one after another (`#changes`); what they do to files runs one after another, too, in one
+ * order with checkpoints (`files`).
+ */
+import { assert, type MillraceError, must } from "@millrace/errors";
+import type { RecoveryPoint } from "@millrace/proto/storage";
+import { encodeStoredPrefix, type HeaderFields, type TopicId, varintBytes } from "@millrace/record";
+import type {
+  AppendBatch,
+  AppendDone,
+  Appended,
+  LogConfig,
+  PartitionLog,
+  PartitionState,
+  ReadLimit,
+  ReadResult,
+  TimestampOffset,
+} from "../api.ts";
+import { bugs } from "../bugs.ts";
+import type { Durability } from "../files/durability.ts";
+import { partitionDirectory } from "../files/paths.ts";
+import { WorkQueue } from "../files/work-queue.ts";
+import type { Place } from "../segment/place.ts";
+import { Segment } from "../segment/segment.ts";
+import { checkAppendLimits } from "./append-limits.ts";
+import { errors } from "./errors.ts";
+import { FlushPromises } from "./flush-promises.ts";
+import { JournalledChanges } from "./journalled-changes.ts";
+import { EpochCache } from "./leader-epochs.ts";
+import { OfflineRecord } from "./offline-record.ts";
+import { PartitionFiles } from "./partition-files.ts";
+import { ProducerState } from "./producer-state.ts";
+import type { Producer } from "./producer-table.ts";
+import { Progress } from "./progress.ts";
+import { PartitionReader } from "./reader.ts";
+import { planRetention, RetentionAnnouncements, type RetentionPlan } from "./retention.ts";
+import type { PartitionTail } from "./tail-cache.ts";
+import { type Life, type PartitionOwner, type Restored, usable } from "./types.ts";
+
+/** Index rows of a segment that are written before the next checkpoint. */
+const freshRowsMax = 512;
+
+export class Partition implements PartitionLog {
+  readonly topicId: TopicId;
+  readonly topic: string;
+  readonly partition: number;
+  readonly directory: string;
+  readonly life: Life;
+  readonly epochs = new EpochCache();
+  readonly producers = new ProducerState();
+  readonly files: PartitionFiles;
+  readonly offlineRecord: OfflineRecord;
+  readonly #owner: PartitionOwner;
+  readonly #tail: PartitionTail;
+  readonly #reader: PartitionReader;
+  readonly #progress: Progress;
+  readonly #journalled: JournalledChanges;
+  readonly #promises = new FlushPromises();
+  readonly #announcements = new RetentionAnnouncements();
+  readonly #changes = new WorkQueue();
+  /** In order; the last one takes appends. Never empty. */
+  readonly #segments: Segment[];
+  #state: PartitionState = { kind: "online" };
+  #config: LogConfig;
+  #logStartOffset = 0;
+  #highWatermark = 0;
+  #logEndOffset = 0;
+  /** Where what counts ends. */
+  #acked: { readonly segment: Segment; readonly place: Place };
+  #logStartBeingMoved = 0;
+  #truncating = false;
+  /** Truncations so far: what was read across one is void. */
+  #cuts = 0;
+  #deleted = false;
+  #lastPoint: RecoveryPoint | undefined;
+
+  constructor(
+    owner: PartitionOwner,
+    topicId: TopicId,
+    topic: string,
+    partition: number,
+    config: LogConfig,
+    life: Life,
+  ) {
+    this.#owner = owner;
+    this.topicId = topicId;
+    this.topic = topic;
+    this.partition = partition;
+    this.life = life;
+    this.#config = usable(config);
+    this.directory = partitionDirectory(topicId, partition);
+    const segment = new Segment(this.directory, 0);
+    this.#segments = [segment];
+    this.#acked = { segment, place: segment.end };
+    const { context } = owner;
+    const onThrown = (thrown: unknown): void => this.#calledBack(thrown);
+    this.files = new PartitionFiles(context, this);
+    this.offlineRecord = new OfflineRecord(context, this.directory);
+    this.#tail = context.tails.partition();
+    this.#reader = new PartitionReader(context, this);
+    this.#progress = new Progress(onThrown);
+    this.#journalled = new JournalledChanges(context, this, onThrown);
+  }
+
+  get state(): PartitionState {
+    return this.#state;
+  }
+  get config(): LogConfig {
+    return this.#config;
+  }
+  get segments(): readonly Segment[] {
+    return this.#segments;
+  }
+  get active(): Segment {
+    return must(this.#segments.at(-1), "active segment");
+  }
+  get logStartOffset(): number {
+    return this.#logStartOffset;
+  }
+  get logEndOffset(): number {
+    return this.#logEndOffset;
+  }
+  get highWatermark(): number {
+    return this.#highWatermark;
+  }
+  /** End of the batches that are in the journal, or in their files where the policy asks for no more. */
+  get ackedEndOffset(): number {
+    return this.#acked.place.offset;
+  }
+  get ackedSegment(): Segment {
+    return this.#acked.segment;
+  }
+  get ackedPosition(): number {
+    return this.#acked.place.position;
+  }
+  get cuts(): number {
+    return this.#cuts;
+  }
+  get leaderEpoch(): number {
+    return this.epochs.latest;
+  }
+  get deleted(): boolean {
+    return this.#deleted;
+  }
+  get syncDirectly(): boolean {
+    return this.#promises.syncDirectly;
+  }
+  get names(): Durability {
+    return this.files.names;
+  }
+  /** What the recovery points say of the partition. */
+  get promises(): number {
+    return this.#promises.version;
+  }
+  get lastPoint(): RecoveryPoint | undefined {
+    return this.#lastPoint;
+  }
+  get sizeBytes(): number {
+    let bytes = 0;
+    for (const segment of this.#segments) bytes += segment.sizeBytes;
+    return bytes;
+  }
+  get segmentCount(): number {
+    return this.#segments.length;
+  }
+  get name(): string {
+    return `${this.topic}-${this.partition}`;
+  }
+
+  /** Takes over what recovery found. */
+  restore(found: Restored): void {
+    const { segments, logStartOffset, endOffset, highWatermark } = found;
+    this.#segments.splice(0, this.#segments.length, ...segments);
+    this.epochs.truncateFromStart(logStartOffset);
+    this.#logStartOffset = logStartOffset;
+    this.#logStartBeingMoved = logStartOffset;
+    this.#logEndOffset = endOffset;
+    this.#acked = { segment: this.active, place: { ...this.active.end, offset: endOffset } };
+    this.#highWatermark = Math.min(Math.max(highWatermark, logStartOffset), endOffset);
+    if (bugs.wrongHighWatermark) this.#highWatermark = endOffset;
+    this.producers.restored(found.snapshotOffset);
+  }
+
+  /** The recovery points say this of the partition from now on; `promises` as they were when the point's
+   * picture was taken. */
+  checkpointed(point: RecoveryPoint, promises: number): void {
+    this.#lastPoint = point;
+    this.#promises.covered(Number(point.offset), promises);
+  }
+
+  append(batch: AppendBatch, leaderEpoch: number, done: AppendDone): Appended {
+    this.#checkAppend(batch, leaderEpoch);
+    const { info } = batch;
+    const duplicate = this.producers.latest.check(info);
+    if (duplicate !== undefined) {
+      this.#journalled.markerFor(done);
+      const { baseOffset, appendTimeMs } = duplicate;
+      const lastOffset = baseOffset + info.lastOffsetDelta;
+      return { baseOffset, lastOffset, appendTimeMs, duplicate: true };
+    }
+    const appendTimeMs = this.#owner.context.env.clock.wallMs();
+    const baseOffset = this.#logEndOffset;
+    const lastOffset = baseOffset + info.lastOffsetDelta;
+    const fields = { baseOffset, leaderEpoch, appendTimeMs, bodyCrc: batch.bodyCrc };
+    const prefix = encodeStoredPrefix(fields, batch.body.length);
+    const segment = this.#segmentFor(prefix.length + batch.body.length, lastOffset, appendTimeMs);
+    this.epochs.assign(leaderEpoch, baseOffset);
+    const producer = this.producers.latest.record(info, baseOffset, appendTimeMs);
+    this.#queueBatch(segment, batch, fields, prefix, lastOffset, producer, done);
+    return { baseOffset, lastOffset, appendTimeMs, duplicate: false };
+  }
+
+  async becomeLeader(leaderEpoch: number): Promise<void> {
+    this.#refuseUnlessOnline();
+    if (leaderEpoch < this.epochs.latest) throw this.#fenced(leaderEpoch);
+    if (!this.epochs.assign(leaderEpoch, this.#logEndOffset)) {
+      await this.#journalled.marker();
+      return;
+    }
+    const offset = this.#logEndOffset;
+    await this.#journalled.record({ kind: "epochStart", offset, leaderEpoch });
+  }
+
+  updateHighWatermark(value: number): void {
+    const end = bugs.wrongHighWatermark ? this.#logEndOffset : Math.min(value, this.#logEndOffset);
+    if (end <= this.#highWatermark) return;
+    this.#highWatermark = end;
+    this.notify();
+  }
+
+  onProgress(listener: () => void): () => void {
+    return this.#progress.add(listener);
+  }
+
+  read(offset: number, maxBytes: number, limit: ReadLimit): Promise<ReadResult> {
+    return this.#reader.read(offset, maxBytes, limit);
+  }
+
+  tryReadTail(offset: number, maxBytes: number, limit: ReadLimit): ReadResult | undefined {
+    const endOffset = this.readEnd(offset, limit);
+    const found =
+      offset >= endOffset
+        ? { chunks: [], bytes: 0, nextOffset: offset }
+        : this.#tail.read(offset, endOffset, maxBytes);
+    if (offset < endOffset) this.#owner.context.observer.onTailCache?.(found !== undefined);
+    if (found === undefined) return undefined;
+    const { highWatermark, logStartOffset } = this;
+    return { ...found, highWatermark, logStartOffset };
+  }
+
+  offsetForTimestamp(timestampMs: number): Promise<TimestampOffset | undefined> {
+    return this.#reader.offsetForTimestamp(timestampMs);
+  }
+  maxTimestamp(): Promise<TimestampOffset | undefined> {
+    return this.#reader.maxTimestamp();
+  }
+  endOffsetForEpoch(leaderEpoch: number): { leaderEpoch: number; endOffset: number } | undefined {
+    return this.epochs.endOffsetFor(leaderEpoch, this.#logEndOffset);
+  }
+  epochOfOffset(offset: number): number {
+    return this.epochs.epochOf(offset);
+  }
+
+  async advanceLogStart(offset: number): Promise<void> {
+    this.#refuseUnlessOnline();
+    await this.#changes.run(async () => {
+      this.#refuseUnlessOnline();
+      if (offset > this.#highWatermark) {
+        throw errors.pastHighWatermark(this.name, offset, this.#highWatermark);
+      }
+      await this.#moveLogStart(offset);
+      await this.#dropBelowLogStart();
+    });
+  }
+
+  async truncateTo(offset: number): Promise<void> {
+    this.#refuseUnlessOnline();
+    assert(offset >= this.#logStartOffset, "truncation stays above the log start");
+    // Nothing is appended until everything is done, whatever waits in between.
+    this.#truncating = true;
+    try {
+      await this.#changes.run(() => this.#truncate(offset));
+    } finally {
+      this.#truncating = false;
+    }
+  }
+
+  updateConfig(config: LogConfig): void {
+    const before = this.#config;
+    this.#config = usable(config);
+    const { retentionMs, retentionBytes, retentionEnabled } = config;
+    if (
+      retentionMs !== before.retentionMs ||
+      retentionBytes !== before.retentionBytes ||
+      retentionEnabled !== before.retentionEnabled
+    ) {
+      this.#announcements.asked();
+    }
+    const journalled = config.flushPolicy === "commit";
+    if ((before.flushPolicy === "commit") === journalled) return;
+    // Until a checkpoint has covered what was appended under the old policy.
+    if (journalled) this.#promises.strengthened(this.#logEndOffset);
+    else this.#promises.weakened(this.#logEndOffset);
+    this.#coverSoon();
+  }
+
+  /** A checkpoint that fails leaves it to the next one. */
+  #coverSoon(): void {
+    this.flush().catch((thrown: unknown) => {
+      const { topic, partition } = this;
+      this.#owner.context.env.logger.debug({ topic, partition, err: thrown }, "a checkpoint waits");
+    });
+  }
+
+  runRetention(): Promise<number> {
+    return this.#changes.run(() => this.#retain());
+  }
+
+  async flush(): Promise<void> {
+    await this.#journalled.marker();
+    await this.#owner.checkpoint();
+  }
+
+  /** Fsyncs what was written, when the flush policy is `interval` and the interval has passed. */
+  async flushIfDue(nowMs: number): Promise<void> {
+    const interval = this.#config.flushPolicy === "interval";
+    if (!interval || this.#state.kind !== "online" || this.#deleted) return;
+    await this.files.flushIfDue(nowMs);
+  }
+
+  /** Resolves once no change and no work on files is under way. */
+  async settled(): Promise<void> {
+    await this.#changes.run(async () => {});
+    await this.files.run(async () => {});
+  }
+
+  /** Calls the listeners, each at most twice in a row: they may raise the high watermark. */
+  notify(): void {
+    this.#progress.notify();
+  }
+
+  /** Damage was met: nothing is served any more, now and after a restart. `recorded`: the `offline` file
+   * says so already. */
+  takeOffline(reason: string, recorded = false): void {
+    if (this.#state.kind === "offline") return;
+    this.#state = { kind: "offline", reason };
+    const { topic, partition } = this;
+    this.#owner.context.env.logger.error({ topic, partition, reason }, "partition is offline");
+    this.#tail.clear();
+    if (!recorded) this.offlineRecord.note(reason);
+    this.notify();
+  }
+
+  /** The disk failed: no more appends. */
+  stop(reason: string): void {
+    if (this.#state.kind !== "online") return;
+    this.#state = { kind: "stopped", reason };
+    this.notify();
+  }
+
+  /** Ends the partition, durably in the journal: nothing is served or appended from here on. Resolves once
+   * the changes that were under way are over: with false when the journal could not take it. */
+  async markDeleted(): Promise<boolean> {
+    this.#deleted = true;
+    this.#tail.clear();
+    const recorded = await this.#changes.run(() =>
+      this.#journalled.record({ kind: "deleted" }).then(
+        () => true,
+        () => false,
+      ),
+    );
+    this.#state = { kind: "offline", reason: "the partition was deleted" };
+    this.notify();
+    return recorded;
+  }
+
+  /** Deletes the segments that lie wholly below the log start. After a crash, which may bring back what
+   * retention had removed. */
+  dropBelowLogStart(): Promise<number> {
+    return this.#changes.run(() => this.#dropBelowLogStart());
+  }
+
+  /** Offset up to which `limit` lets a reader see. Throws for an offset that is not in the log. */
+  readEnd(offset: number, limit: ReadLimit): number {
+    if (this.#deleted) throw errors.changing(this.name, "deleted");
+    if (this.#state.kind === "offline") throw errors.offline(this.name, this.#state.reason);
+    if (offset < this.#logStartOffset || offset > this.#logEndOffset) {
+      throw errors.outOfRange(this.name, offset, this.#logStartOffset, this.#logEndOffset);
+    }
+    return limit === "high_watermark" ? this.#highWatermark : this.#logEndOffset;
+  }
+
+  #checkAppend(batch: AppendBatch, leaderEpoch: number): void {
+    this.#refuseUnlessOnline();
+    if (leaderEpoch < this.epochs.latest) throw this.#fenced(leaderEpoch);
+    checkAppendLimits(this.#owner.context, this.name, this.#logEndOffset, batch);
+  }
+
+  #refuseUnlessOnline(): void {
+    if (this.#owner.context.closing) throw errors.closing();
+    if (this.#deleted) throw errors.changing(this.name, "deleted");
+    if (this.#truncating) throw errors.changing(this.name, "truncated");
+    if (this.#state.kind !== "online") throw errors.noWrites(this.name, this.#state);
+  }
+
+  #fenced(leaderEpoch: number): MillraceError {
+    return errors.fenced(this.name, leaderEpoch, this.epochs.latest);
+  }
+
+  #queueBatch(
+    segment: Segment,
+    batch: AppendBatch,
+    fields: HeaderFields,
+    prefix: Buffer,
+    lastOffset: number,
+    producer: Producer | undefined,
+    done: AppendDone,
+  ): void {
+    const { context } = this.#owner;
+    const { body, info } = batch;
+    const { baseOffset, appendTimeMs } = fields;
+    const { maxTimestampMs } = info;
+    const bytes = prefix.length + body.length;
+    const { indexIntervalBytes } = this.#config;
+    const taken = { lastOffset, bytes, maxTimestampMs, appendTimeMs };
+    const position = segment.append(taken, indexIntervalBytes);
+    const place = { offset: lastOffset + 1, position: position + bytes };
+    this.#logEndOffset = place.offset;
+    context.retentionClock.observe(maxTimestampMs);
+    this.#tail.push({ baseOffset, lastOffset, prefix, body });
+    const chunks = [prefix, body];
+    // Behind the header's CRC stand the body's field (5 bytes), the body's tag and its length.
+    const headerCrcAt = prefix.length - varintBytes(body.length) - 10;
+    const headerCrc = prefix.readUInt32LE(headerCrcAt);
+    const journalled = this.#config.flushPolicy === "commit" || this.#promises.journalAnyway;
+    this.#journalled.batch(
+      { segment, position, chunks, bytes },
+      baseOffset,
+      journalled ? headerCrc : undefined,
+      () => {
+        this.#acked = { segment, place };
+        if (producer !== undefined) this.producers.adopt(info.producerId, producer);
+      },
+      done,
+    );
+    if (segment.index.fresh.length >= freshRowsMax) this.files.writeRows(segment);
+  }
+
+  /** The segment that takes `bytes` more; a new one where the active one is full or old. */
+  #segmentFor(bytes: number, lastOffset: number, nowMs: number): Segment {
+    const { active } = this;
+    const fits = active.fits(bytes, lastOffset, this.#config.segmentBytes);
+    return fits && !this.#isOld(active, nowMs) ? active : this.#roll();
+  }
+
+  #isOld(segment: Segment, nowMs: number): boolean {
+    const { firstAppendMs = nowMs, sizeBytes } = segment;
+    return sizeBytes > 0 && nowMs - firstAppendMs > this.#config.segmentMs;
+  }
+
+  #roll(): Segment {
+    const segment = new Segment(this.directory, this.#logEndOffset);
+    this.#segments.push(segment);
+    this.producers.rolled(this.#logEndOffset);
+    this.#owner.context.observer.onRoll?.();
+    return segment;
+  }
+
+  /** A callback or a listener threw. */
+  #calledBack(thrown: unknown): void {
+    const { topic, partition } = this;
+    this.#owner.context.env.logger.error(
+      { topic, partition, err: thrown },
+      "a callback of the log threw: this is a mistake in the server",
+    );
+  }
+
+  async #truncate(wanted: number): Promise<void> {
+    await this.#journalled.marker();
+    const offset = Math.max(wanted, this.#logStartOffset);
+    const atEnd = offset === this.#logEndOffset && (this.epochs.latestStart ?? -1) >= offset;
+    if (offset >= this.#logEndOffset && !atEnd) return;
+    const cut = atEnd ? this.active.end : await this.#reader.placeOf(offset);
+    let cutting: Promise<void> | undefined;
+    await this.#journalled.record({ kind: "truncate", offset: cut.offset }, () => {
+      cutting = this.#cutTo(cut);
+    });
+    await cutting;
+    if (this.#config.flushPolicy !== "commit") this.#coverSoon();
+  }
+
+  /**
+   * Takes back everything from a batch on. The memory follows at once, so that a checkpoint sees the new
+   * end together with the round of the truncation; the files follow as file work, before any checkpoint
+   * can claim them. The commit loop does not wait for it.
+   */
+  #cutTo(cut: Place): Promise<void> {
+    const keep = this.#segments.findLastIndex(({ baseOffset }) => baseOffset <= cut.offset);
+    const segment = must(this.#segments[keep], "segment of a truncation");
+    const dropped = this.#segments.splice(keep + 1);
+    segment.cutTo(cut);
+    // A log that is cut below its start begins again there.
+    const end = Math.max(cut.offset, this.#logStartOffset);
+    if (end > cut.offset) this.#segments.push(new Segment(this.directory, end));
+    this.#cuts += 1;
+    this.#tail.clear();
+    this.#logEndOffset = end;
+    this.#acked = { segment: this.active, place: { ...this.active.end, offset: end } };
+    this.#highWatermark = Math.min(this.#highWatermark, end);
+    this.epochs.truncateFromEnd(end);
+    this.producers.cut(end);
+    this.#promises.truncated(end, this.#config.flushPolicy === "commit");
+    return this.files.cut(segment, dropped, end);
+  }
+
+  async #retain(): Promise<number> {
+    const { context } = this.#owner;
+    if (this.#state.kind !== "online" || this.#deleted || this.#truncating || context.closing) {
+      return 0;
+    }
+    const { clock } = context.env;
+    if (this.#isOld(this.active, clock.wallMs())) this.#roll();
+    const nowMs = context.retentionClock.read();
+    if (nowMs !== undefined) {
+      this.producers.expire(nowMs - this.#config.producerExpiryMs, clock.monoMs());
+    }
+    const plan = await planRetention(
+      this,
+      (segment, now) => this.#reader.ageTimeOf(segment, now),
+      nowMs,
+    );
+    if (this.#announcements.mustWait(plan, this.sizeBytes)) {
+      this.#announce(plan);
+      return 0;
+    }
+    const { startOffset } = plan;
+    // Nothing was appended to the active segment meanwhile: it is all too old.
+    if (plan.roll && this.active.endOffset === startOffset) this.#roll();
+    if (startOffset > this.#logStartOffset) await this.#moveLogStart(startOffset);
+    return this.#dropBelowLogStart();
+  }
+
+  #announce({ startOffset, oldBytes }: RetentionPlan): void {
+    const { topic, partition, logStartOffset } = this;
+    this.#owner.context.env.logger.warn(
+      {
+        topic,
+        partition,
+        from_offset: logStartOffset,
+        to_offset: startOffset,
+        bytes: oldBytes,
+        retention_ms: this.#config.retentionMs,
+      },
+      "more than half of a partition is too old: the next check of retention deletes it",
+    );
+  }
+
+  /** Raises the log start, durably before it resolves. */
+  async #moveLogStart(offset: number): Promise<void> {
+    if (offset <= this.#logStartBeingMoved) {
+      await this.#journalled.marker();
+      return;
+    }
+    this.#logStartBeingMoved = offset;
+    await this.#journalled.record({ kind: "logStart", offset }, () => this.#applyLogStart(offset));
+  }
+
+  #applyLogStart(offset: number): void {
+    if (offset <= this.#logStartOffset) return;
+    this.#logStartOffset = offset;
+    this.epochs.truncateFromStart(offset);
+    this.#moveAckedOn();
+  }
+
+  /** A segment that counts as a whole and is no longer active is not where the end lies: recovery points
+   * must not name a segment that goes. */
+  #moveAckedOn(): void {
+    const { segment, place } = this.#acked;
+    const next = this.#segments[this.#segments.indexOf(segment) + 1];
+    if (next === undefined || place.position !== segment.sizeBytes) return;
+    this.#acked = { segment: next, place: { offset: place.offset, position: 0 } };
+  }
+
+  async #dropBelowLogStart(): Promise<number> {
+    this.#moveAckedOn();
+    let count = 0;
+    for (const segment of this.#segments) {
+      if (segment === this.#acked.segment || segment.endOffset > this.#logStartOffset) break;
+      count += 1;
+    }
+    const dropped = this.#segments.splice(0, count);
+    const first = must(this.#segments[0], "first segment").baseOffset;
+    if (dropped.length > 0) await this.files.drop(dropped, first);
+    return dropped.length;
+  }
+}

@@ -1,0 +1,221 @@
+/** Snapshots of the producers' table: files, and the table of a log from the newest one that fits. */
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import type { Disk } from "@millrace/env";
+import {
+  type ProducerEntry,
+  ProducerEntrySchema,
+  ProducerSnapshotSchema,
+} from "@millrace/proto/storage";
+import type { SegmentContext } from "../context.ts";
+import { breathe, type Pauses } from "../files/breathe.ts";
+import { magics, readFramed, writeFramed } from "../files/checksummed-file.ts";
+import { offsetName } from "../files/paths.ts";
+import { BatchScanner } from "../segment/batch-scanner.ts";
+import { unlinkIfThere } from "../segment/files.ts";
+import { damaged } from "../segment/index-cache.ts";
+import type { Segment } from "../segment/segment.ts";
+import type { Producer, ProducerTable } from "./producer-table.ts";
+
+/** The table as of an offset: every batch below it is reflected. */
+export interface ProducersAt {
+  readonly offset: number;
+  readonly entries: readonly (readonly [number, Producer])[];
+}
+
+/** Producers encoded or decoded in one turn of the event loop; some milliseconds. */
+const producersPerStep = 1024;
+
+export const producersPath = (directory: string, offset: number): string =>
+  `${directory}/producers.${offsetName(offset)}`;
+
+/** Offset of a `producers.<20 digits>` file, or undefined for another name. */
+export const parseProducersName = (name: string): number | undefined => {
+  const match = /^producers\.([0-9]{20})$/.exec(name);
+  return match === null ? undefined : Number(match[1]);
+};
+
+const entryOf = ([id, producer]: readonly [number, Producer]) => ({
+  producerId: BigInt(id),
+  producerEpoch: producer.epoch,
+  lastAppendTimeMs: BigInt(producer.lastAppendTimeMs),
+  batches: producer.batches.map((batch) => ({
+    baseSequence: batch.baseSequence,
+    lastSequence: batch.lastSequence,
+    baseOffset: BigInt(batch.baseOffset),
+    appendTimeMs: BigInt(batch.appendTimeMs),
+  })),
+});
+
+const producerOf = (entry: ProducerEntry): readonly [number, Producer] => [
+  Number(entry.producerId),
+  {
+    epoch: entry.producerEpoch,
+    lastAppendTimeMs: Number(entry.lastAppendTimeMs),
+    batches: entry.batches.map((batch) => ({
+      baseSequence: batch.baseSequence,
+      lastSequence: batch.lastSequence,
+      baseOffset: Number(batch.baseOffset),
+      appendTimeMs: Number(batch.appendTimeMs),
+    })),
+  },
+];
+
+/** Bytes of a ProducerSnapshot. Encoded messages may be put one behind the other: the fields add up. */
+export const encodeSnapshot = async (clock: Pauses, snapshot: ProducersAt): Promise<Buffer> => {
+  const { offset, entries } = snapshot;
+  const parts = [
+    toBinary(ProducerSnapshotSchema, create(ProducerSnapshotSchema, { offset: BigInt(offset) })),
+  ];
+  for (let at = 0; at < entries.length; at += producersPerStep) {
+    if (at > 0) await breathe(clock);
+    const producers = entries.slice(at, at + producersPerStep).map(entryOf);
+    parts.push(toBinary(ProducerSnapshotSchema, create(ProducerSnapshotSchema, { producers })));
+  }
+  return Buffer.concat(parts);
+};
+
+/** The reverse; undefined when the bytes are no ProducerSnapshot. */
+export const decodeSnapshot = async (
+  clock: Pauses,
+  bytes: Uint8Array,
+): Promise<ProducersAt | undefined> => {
+  const reader = new BinaryReader(bytes);
+  const entries: (readonly [number, Producer])[] = [];
+  let offset = 0;
+  try {
+    while (reader.pos < reader.len) {
+      const [field, wireType] = reader.tag();
+      if (field === 1 && wireType === WireType.Varint) offset = Number(reader.uint64());
+      else if (field === 2 && wireType === WireType.LengthDelimited) {
+        entries.push(producerOf(fromBinary(ProducerEntrySchema, reader.bytes())));
+        if (entries.length % producersPerStep === 0) await breathe(clock);
+      } else reader.skip(wireType, field);
+    }
+  } catch {
+    return undefined;
+  }
+  return { offset, entries };
+};
+
+/** Writes a snapshot's file. Its name is durable once the caller has fsynced the directory. */
+export const writeSnapshot = async (
+  clock: Pauses,
+  disk: Disk,
+  directory: string,
+  snapshot: ProducersAt,
+): Promise<void> => {
+  const path = producersPath(directory, snapshot.offset);
+  await writeFramed(disk, path, magics.producers, await encodeSnapshot(clock, snapshot), false);
+};
+
+/** The snapshot as of exactly `offset`, or undefined when it is missing, damaged or cannot be read. */
+const readSnapshot = async (
+  clock: Pauses,
+  disk: Disk,
+  directory: string,
+  offset: number,
+): Promise<ProducersAt | undefined> => {
+  const found = await readFramed(disk, producersPath(directory, offset), magics.producers);
+  if (found.kind !== "ok") return undefined;
+  const snapshot = await decodeSnapshot(clock, found.body);
+  return snapshot?.offset === offset ? snapshot : undefined;
+};
+
+/** Offsets of the snapshots in a directory, falling. */
+export const snapshotOffsets = async (disk: Disk, directory: string): Promise<number[]> =>
+  (await disk.list(directory))
+    .flatMap((name) => parseProducersName(name) ?? [])
+    .sort((a, b) => b - a);
+
+/** The newest snapshot at or below `offset` that can be believed. */
+export const newestSnapshot = async (
+  clock: Pauses,
+  disk: Disk,
+  directory: string,
+  offset: number,
+): Promise<ProducersAt | undefined> => {
+  for (const covered of await snapshotOffsets(disk, directory)) {
+    if (covered > offset) continue;
+    const snapshot = await readSnapshot(clock, disk, directory, covered);
+    if (snapshot !== undefined) return snapshot;
+  }
+  return undefined;
+};
+
+/** Removes the snapshots behind `offset`: another history may come to the same offsets. */
+export const dropSnapshotsAbove = async (
+  disk: Disk,
+  directory: string,
+  offset: number,
+): Promise<void> => {
+  for (const covered of await snapshotOffsets(disk, directory)) {
+    if (covered > offset) await unlinkIfThere(disk, producersPath(directory, covered));
+  }
+};
+
+/**
+ * Removes the snapshots that nobody needs: a truncation begins at the newest one before the cut, which
+ * is the one at the start of a segment; below the first segment the newest is enough. `kept` stays.
+ */
+export const dropOldSnapshots = async (
+  disk: Disk,
+  directory: string,
+  segments: readonly Segment[],
+  kept: number | undefined,
+): Promise<void> => {
+  const bases = new Set(segments.map(({ baseOffset }) => baseOffset));
+  const first = segments[0]?.baseOffset ?? 0;
+  let before = false;
+  for (const covered of await snapshotOffsets(disk, directory)) {
+    const newestBefore = covered <= first && !before;
+    if (covered <= first) before = true;
+    if (newestBefore || covered === kept || bases.has(covered)) continue;
+    await unlinkIfThere(disk, producersPath(directory, covered));
+  }
+};
+
+/** Replays batches from `fromOffset` up to `endOffset` into a table. Throws PARTITION_OFFLINE on damage. */
+const replay = async (
+  context: SegmentContext,
+  segments: readonly Segment[],
+  table: ProducerTable,
+  fromOffset: number,
+  endOffset: number,
+): Promise<void> => {
+  for (const segment of segments) {
+    if (segment.endOffset <= fromOffset || segment.baseOffset >= endOffset) continue;
+    if (segment.sizeBytes === 0) continue;
+    await context.writes.reach(segment, segment.sizeBytes);
+    await context.files.with(segment, async (file) => {
+      const scanner = new BatchScanner(file, 0, segment.sizeBytes);
+      for (;;) {
+        const batch = await scanner.peek();
+        if ("end" in batch) {
+          if (batch.end) return;
+          throw damaged(segment, scanner.position, batch.reason);
+        }
+        const { baseOffset, appendTimeMs } = batch.header;
+        if (baseOffset >= endOffset) return;
+        if (baseOffset >= fromOffset) table.record(batch.info, baseOffset, appendTimeMs);
+        scanner.skip(batch);
+      }
+    });
+  }
+};
+
+/** Makes the table what the log up to `endOffset` says. Returns the offset of the snapshot that it began
+ * with. Throws PARTITION_OFFLINE on damage. */
+export const rebuildProducers = async (
+  context: SegmentContext,
+  directory: string,
+  segments: readonly Segment[],
+  table: ProducerTable,
+  endOffset: number,
+): Promise<number | undefined> => {
+  const { clock, disk } = context.env;
+  const snapshot = await newestSnapshot(clock, disk, directory, endOffset);
+  table.replace(snapshot?.entries ?? []);
+  await replay(context, segments, table, snapshot?.offset ?? 0, endOffset);
+  return snapshot?.offset;
+};

@@ -1,0 +1,143 @@
+/** The producers of one partition: as of the log end, as of what counts, and their snapshots. */
+import type { SegmentContext } from "../context.ts";
+import type { Segment } from "../segment/segment.ts";
+import {
+  dropOldSnapshots,
+  dropSnapshotsAbove,
+  type ProducersAt,
+  rebuildProducers,
+  writeSnapshot,
+} from "./producer-snapshots.ts";
+import { type Producer, ProducerTable } from "./producer-table.ts";
+
+/** Producers kept for snapshots that are still to be written. Beyond it a roll takes none: a truncation
+ * then replays more than one segment. */
+const pendingProducersMax = 131_072;
+
+/** Snapshots to write before a recovery point at `offset` may be. */
+export interface SnapshotPlan {
+  readonly snapshots: readonly ProducersAt[];
+  /** Of the completed table, when the plan was made. */
+  readonly version: number;
+  /** Truncations before it. */
+  readonly cuts: number;
+  readonly offset: number;
+}
+
+export class ProducerState {
+  /** As of the log end: decides about the next append. */
+  readonly latest = new ProducerTable();
+  /** As of the acknowledged end: what recovery points claim. */
+  readonly completed = new ProducerTable();
+  /** Taken when a segment began, in order; the log may not count up to there yet. */
+  #rolls: ProducersAt[] = [];
+  /** Offset of the newest snapshot on the disk. */
+  #snapshotOffset: number | undefined;
+  /** A truncation is under way: the tables are not those of the log. */
+  #stale = false;
+  #cuts = 0;
+
+  /** True when recovery must look for a snapshot. */
+  get any(): boolean {
+    return this.#stale || this.completed.size > 0;
+  }
+
+  /** A segment begins at the log end: the table as of then is kept for truncations. */
+  rolled(offset: number): void {
+    if (this.latest.size === 0) return;
+    const pending = this.#rolls.reduce((sum, { entries }) => sum + entries.length, 0);
+    if (pending + this.latest.size > pendingProducersMax) return;
+    this.#rolls.push({ offset, entries: this.latest.entries() });
+  }
+
+  /** Both tables hold what recovery found; `snapshotOffset` is on the disk and matches exactly. */
+  restored(snapshotOffset: number | undefined): void {
+    this.completed.copyFrom(this.latest);
+    this.#snapshotOffset = snapshotOffset;
+    if (snapshotOffset !== undefined)
+      this.completed.durability.durableUpTo(this.completed.durability.version);
+  }
+
+  adopt(id: number, producer: Producer): void {
+    this.completed.adopt(id, producer);
+  }
+
+  expire(beforeMs: number, monoMs: number): void {
+    this.latest.expire(beforeMs, monoMs);
+    this.completed.expire(beforeMs, monoMs);
+  }
+
+  /** What must be written before a recovery point at `offset`. */
+  plan(offset: number): SnapshotPlan | undefined {
+    if (this.#stale) return undefined;
+    const snapshots = this.#rolls.filter((roll) => roll.offset < offset);
+    const { size, durability } = this.completed;
+    const { version, pending } = durability;
+    if (size > 0 && (this.#snapshotOffset !== offset || pending)) {
+      snapshots.push({ offset, entries: this.completed.entries() });
+    }
+    if (snapshots.length === 0) return undefined;
+    return { snapshots, version, cuts: this.#cuts, offset };
+  }
+
+  /** Writes the files of a plan, unless the log was cut since: then they are another history's. Only as
+   * file work of the partition. */
+  async write(context: SegmentContext, directory: string, plan: SnapshotPlan): Promise<void> {
+    const { clock, disk } = context.env;
+    for (const snapshot of plan.snapshots) {
+      if (plan.cuts === this.#cuts) await writeSnapshot(clock, disk, directory, snapshot);
+    }
+  }
+
+  /** The recovery point of a plan is durable: older snapshots may go. */
+  async settled(
+    context: SegmentContext,
+    directory: string,
+    segments: readonly Segment[],
+    plan: SnapshotPlan,
+  ): Promise<void> {
+    if (plan.cuts !== this.#cuts) return;
+    this.#rolls = this.#rolls.filter(({ offset }) => offset > plan.offset);
+    if (plan.snapshots.at(-1)?.offset === plan.offset) {
+      this.#snapshotOffset = plan.offset;
+      this.completed.durability.durableUpTo(plan.version);
+    }
+    await dropOldSnapshots(context.env.disk, directory, segments, this.#snapshotOffset);
+  }
+
+  /** The log was cut at `offset`. The tables are void until `rebuild`. */
+  cut(offset: number): void {
+    this.#stale = true;
+    this.#cuts += 1;
+    this.#rolls = this.#rolls.filter((roll) => roll.offset <= offset);
+    if (this.#snapshotOffset !== undefined && this.#snapshotOffset > offset) {
+      this.#snapshotOffset = undefined;
+    }
+  }
+
+  /** Makes both tables those of the log that ends at `offset`. Only as file work of the partition, while
+   * nothing is appended. Throws PARTITION_OFFLINE on damage. */
+  async rebuild(
+    context: SegmentContext,
+    directory: string,
+    segments: readonly Segment[],
+    offset: number,
+  ): Promise<void> {
+    await dropSnapshotsAbove(context.env.disk, directory, offset);
+    const known = this.latest.size > 0 || this.completed.size > 0;
+    if (known) {
+      await this.writeRolls(context, directory, offset);
+      await rebuildProducers(context, directory, segments, this.latest, offset);
+    }
+    this.completed.copyFrom(this.latest);
+    this.#stale = false;
+  }
+
+  /** Writes the newest snapshot up to `offset` that is still in memory. False when there is none. */
+  async writeRolls(context: SegmentContext, directory: string, offset: number): Promise<boolean> {
+    const newest = this.#rolls.findLast((roll) => roll.offset <= offset);
+    if (newest === undefined) return false;
+    await writeSnapshot(context.env.clock, context.env.disk, directory, newest);
+    return true;
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * Idempotence: what a partition remembers of its producers (KIP-98). Derived from the history of the log,
+ * not from its beginning: deleting old records makes no producer unknown (KIP-360).
+ */
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { BodyInfo } from "@millrace/record";
+import { Durability } from "../files/durability.ts";
+
+/** Batches that a retry may repeat; also the bound of requests in flight (Kafka's five). */
+export const batchesKept = 5;
+/**
+ * Most producers that a partition remembers. Beyond it the one that has been idle longest is forgotten:
+ * a client that makes up producer ids must not fill the memory.
+ */
+export const producersMax = 65_536;
+/** Monotonic time for which a producer must look expired, milliseconds. */
+export const expiryGraceMs = 3_600_000;
+/** Sequences wrap from 2^31-1 to 0. */
+const sequenceCount = 2 ** 31;
+
+export interface RememberedBatch {
+  readonly baseSequence: number;
+  readonly lastSequence: number;
+  readonly baseOffset: number;
+  readonly appendTimeMs: number;
+}
+
+/** One producer; never changed, replaced. */
+export interface Producer {
+  readonly epoch: number;
+  readonly lastAppendTimeMs: number;
+  readonly batches: readonly RememberedBatch[];
+}
+
+/** A producer that looks expired, and since when on the monotonic clock. */
+interface IdleProducer {
+  readonly producer: Producer;
+  readonly sinceMs: number;
+}
+
+/** The first append of a batch that came again. */
+export interface DuplicateOf {
+  readonly baseOffset: number;
+  readonly appendTimeMs: number;
+}
+
+const lastSequenceOf = (info: BodyInfo): number =>
+  (info.baseSequence + info.recordCount - 1) % sequenceCount;
+
+const refuse = (code: ErrorCode, what: string): MillraceError => new MillraceError(code, what);
+
+/** Producers by id, in the order of their last batches. */
+export class ProducerTable {
+  readonly #producers = new Map<number, Producer>();
+  readonly #producersMax: number;
+  /** Producers that the last call of `expire` found too old. */
+  #idle = new Map<number, IdleProducer>();
+  /** Of everything in the table, by a snapshot. */
+  readonly durability = new Durability();
+
+  constructor(most = producersMax) {
+    this.#producersMax = most;
+  }
+
+  get size(): number {
+    return this.#producers.size;
+  }
+
+  /** Checks a batch before its append; returns the first append when it is a retry. Throws
+   * INVALID_PRODUCER_EPOCH or OUT_OF_ORDER_SEQUENCE. */
+  check(info: BodyInfo): DuplicateOf | undefined {
+    if (info.producerId < 0) return undefined;
+    const known = this.#producers.get(info.producerId);
+    if (known === undefined) return undefined;
+    const { producerId, producerEpoch, baseSequence } = info;
+    if (producerEpoch < known.epoch) {
+      throw refuse(
+        ErrorCode.INVALID_PRODUCER_EPOCH,
+        `producer ${producerId} has epoch ${known.epoch}, the batch has ${producerEpoch}: ` +
+          "another instance took over",
+      );
+    }
+    if (producerEpoch > known.epoch) {
+      if (baseSequence === 0) return undefined;
+      throw refuse(
+        ErrorCode.OUT_OF_ORDER_SEQUENCE,
+        `producer ${producerId} begins epoch ${producerEpoch} with sequence ${baseSequence}: begin with 0`,
+      );
+    }
+    const lastSequence = lastSequenceOf(info);
+    for (const batch of known.batches) {
+      if (batch.baseSequence === baseSequence && batch.lastSequence === lastSequence) {
+        return { baseOffset: batch.baseOffset, appendTimeMs: batch.appendTimeMs };
+      }
+    }
+    const last = known.batches.at(-1);
+    const expected = last === undefined ? 0 : (last.lastSequence + 1) % sequenceCount;
+    if (last === undefined || baseSequence === expected) return undefined;
+    throw refuse(
+      ErrorCode.OUT_OF_ORDER_SEQUENCE,
+      `producer ${producerId} sent sequence ${baseSequence}, expected ${expected}: ` +
+        "a batch before it is missing",
+    );
+  }
+
+  /** Remembers an appended batch. Never refuses: what is in the log was accepted. Returns the producer as
+   * of this batch, or undefined when it is not idempotent. */
+  record(info: BodyInfo, baseOffset: number, appendTimeMs: number): Producer | undefined {
+    if (info.producerId < 0) return undefined;
+    const known = this.#producers.get(info.producerId);
+    const batch: RememberedBatch = {
+      baseSequence: info.baseSequence,
+      lastSequence: lastSequenceOf(info),
+      baseOffset,
+      appendTimeMs,
+    };
+    const sameEpoch = known !== undefined && known.epoch === info.producerEpoch;
+    const producer: Producer = {
+      epoch: info.producerEpoch,
+      lastAppendTimeMs: appendTimeMs,
+      batches: sameEpoch ? [...known.batches.slice(1 - batchesKept), batch] : [batch],
+    };
+    this.adopt(info.producerId, producer);
+    return producer;
+  }
+
+  /** Takes a producer as another table has it. */
+  adopt(id: number, producer: Producer): void {
+    this.#producers.delete(id);
+    this.#producers.set(id, producer);
+    this.durability.changed();
+    if (this.#producers.size <= this.#producersMax) return;
+    for (const idle of this.#producers.keys()) {
+      this.#producers.delete(idle);
+      return;
+    }
+  }
+
+  /** Replaces everything by what another table holds. */
+  copyFrom(other: ProducerTable): void {
+    this.#producers.clear();
+    for (const [id, producer] of other.#producers) this.#producers.set(id, producer);
+    this.durability.changed();
+  }
+
+  /**
+   * Forgets producers whose last append was before `beforeMs` of the wall clock, and that have appended
+   * nothing since an earlier call at least `expiryGraceMs` ago: the time of an append may have been wrong.
+   */
+  expire(beforeMs: number, monoMs: number): void {
+    const idle = new Map<number, IdleProducer>();
+    for (const [id, producer] of this.#producers) {
+      if (producer.lastAppendTimeMs >= beforeMs) continue;
+      const noted = this.#idle.get(id);
+      const since = noted?.producer === producer ? noted : { producer, sinceMs: monoMs };
+      if (monoMs - since.sinceMs >= expiryGraceMs) this.#remove(id);
+      else idle.set(id, since);
+    }
+    this.#idle = idle;
+  }
+
+  /** Every producer, in the order of their last batches: what a snapshot holds. */
+  entries(): readonly (readonly [number, Producer])[] {
+    return [...this.#producers];
+  }
+
+  /** Replaces everything by the entries of another table or a snapshot. */
+  replace(entries: Iterable<readonly [number, Producer]>): void {
+    this.#producers.clear();
+    for (const [id, producer] of entries) this.#producers.set(id, producer);
+    this.durability.changed();
+  }
+
+  #remove(id: number): void {
+    this.#producers.delete(id);
+    this.durability.changed();
+  }
+}

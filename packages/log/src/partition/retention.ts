@@ -1,0 +1,85 @@
+/** Which segments retention lets go. Oldest first, and none after the first that stays. */
+import type { LogConfig } from "../api.ts";
+import type { Segment } from "../segment/segment.ts";
+
+/** What the rules look at. */
+export interface Retained {
+  readonly config: LogConfig;
+  readonly logStartOffset: number;
+  readonly highWatermark: number;
+  readonly sizeBytes: number;
+  readonly segments: readonly Segment[];
+}
+
+/** What retention would do. */
+export interface RetentionPlan {
+  /** The log start that the rules ask for. */
+  readonly startOffset: number;
+  /** The active segment goes, too, and a new one must be begun. */
+  readonly roll: boolean;
+  /** Bytes that go by age. */
+  readonly oldBytes: number;
+}
+
+/**
+ * A segment goes only when all of it is below the high watermark: by age when its newest record is too old,
+ * by size while the rest is at least as large as allowed. `ageTimeOf` gives the time that age counts from.
+ * Without `nowMs` the clock is in doubt, and nothing goes by age.
+ */
+export const planRetention = async (
+  log: Retained,
+  ageTimeOf: (segment: Segment, nowMs: number) => Promise<number>,
+  nowMs: number | undefined,
+): Promise<RetentionPlan> => {
+  const { retentionEnabled, retentionMs, retentionBytes } = log.config;
+  let startOffset = log.logStartOffset;
+  let oldBytes = 0;
+  if (!retentionEnabled) return { startOffset, roll: false, oldBytes };
+  let restBytes = log.sizeBytes;
+  const active = log.segments.at(-1);
+  for (const segment of [...log.segments]) {
+    const { endOffset } = segment;
+    if (endOffset > log.highWatermark || segment.sizeBytes === 0) break;
+    restBytes -= segment.sizeBytes;
+    const tooMuch = retentionBytes >= 0 && restBytes >= retentionBytes && segment !== active;
+    const old =
+      !tooMuch &&
+      retentionMs >= 0 &&
+      nowMs !== undefined &&
+      nowMs - (await ageTimeOf(segment, nowMs)) > retentionMs;
+    // Records that were appended meanwhile are new.
+    if ((!old && !tooMuch) || segment.endOffset !== endOffset) break;
+    if (old) oldBytes += segment.sizeBytes;
+    startOffset = endOffset;
+    if (segment === active) return { startOffset, roll: true, oldBytes };
+  }
+  return { startOffset, roll: false, oldBytes };
+};
+
+/** Part of a log that may go by age without a word. */
+const usualPart = 0.5;
+
+/** Announces what would go by age, one round of retention before, where it is an unusual amount. */
+export class RetentionAnnouncements {
+  /** Retention's settings were changed: the next round may delete any amount. */
+  #asked = false;
+  /** Log start that the last round announced and did not move to. */
+  #announcedStart: number | undefined;
+
+  /** Somebody changed the settings, and expects something to go. */
+  asked(): void {
+    this.#asked = true;
+  }
+
+  /** True when the plan must wait for the next round. */
+  mustWait(plan: RetentionPlan, sizeBytes: number): boolean {
+    const asked = this.#asked;
+    const announced = this.#announcedStart;
+    this.#asked = false;
+    this.#announcedStart = undefined;
+    if (plan.oldBytes <= sizeBytes * usualPart) return false;
+    if (asked || (announced !== undefined && plan.startOffset <= announced)) return false;
+    this.#announcedStart = plan.startOffset;
+    return true;
+  }
+}

@@ -1,0 +1,597 @@
+/**
+ * Recovery of one partition: from its recovery point through the journal to whatever the segments still
+ * hold.
+ *
+ * Up to the recovery point the segments were fsynced; the journal's batches after it were acknowledged.
+ * Both must be there in the end, or the partition stays offline with its files as they are. Whatever
+ * follows them in the segments was promised to nobody: whole batches are kept, the rest is cut.
+ */
+import type { DiskFile } from "@millrace/env";
+import { must } from "@millrace/errors";
+import type { RecoveryPoint } from "@millrace/proto/storage";
+import { parseBody, readStored } from "@millrace/record";
+import { bugs } from "../bugs.ts";
+import type { SegmentContext } from "../context.ts";
+import { breathe, inSteps } from "../files/breathe.ts";
+import { readWhole } from "../files/checksummed-file.ts";
+import { isPassing } from "../files/disk-errors.ts";
+import type { PlannedEntry } from "../journal/scan.ts";
+import { readEpochs } from "../partition/epochs-file.ts";
+import type { Partition } from "../partition/partition.ts";
+import {
+  dropSnapshotsAbove,
+  newestSnapshot,
+  rebuildProducers,
+} from "../partition/producer-snapshots.ts";
+import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
+import { cutFiles, cutIndexFiles, unlinkIfThere } from "../segment/files.ts";
+import { decodeIndexSteps, INDEX_ENTRY_BYTES } from "../segment/index-format.ts";
+import { listSegments } from "../segment/list.ts";
+import { Segment } from "../segment/segment.ts";
+import { afterTruncations, finalLogStart, firstOffset, type Truncations } from "./begin.ts";
+import { JournalReader } from "./journal-reader.ts";
+import { PartitionDamage, type RecoveryInput } from "./types.ts";
+
+type PlannedBatch = Extract<PlannedEntry, { readonly kind: "batch" }>;
+type PlannedEpoch = Extract<PlannedEntry, { readonly kind: "epochStart" }>;
+
+/** Batches looked at in one turn of the event loop; some milliseconds. */
+const batchesPerTurn = 256;
+/** Batches of the journal are gathered to writes of about this size. */
+const writeBytes = 1024 * 1024;
+
+export class PartitionRecovery {
+  readonly #input: RecoveryInput;
+  readonly #partition: Partition;
+  readonly #segments: Segment[] = [];
+  readonly #journal: JournalReader;
+  /** Sizes of files, where they were asked for. */
+  readonly #fileBytes = new Map<Segment, number>();
+  /** Segment that `#end` lies in, and where. */
+  #index = 0;
+  #position = 0;
+  #end = 0;
+  #logStart = 0;
+  #truncations: Truncations = { entries: [], backTo: undefined };
+  #scanner: { readonly scanner: BatchScanner; readonly close: () => Promise<void> } | undefined;
+  /** Batches for the present segment that are not written yet. */
+  #unwritten: Buffer[] = [];
+  #unwrittenBytes = 0;
+  /** Nothing is left behind the present position: everything from here on comes from the journal. */
+  #void = false;
+  /** Where the batches begin, per segment, that were taken from the file behind the recovery point. */
+  readonly #kept = new Map<Segment, number>();
+  #stopReason = "";
+  #batches = 0;
+  #snapshotOffset: number | undefined;
+
+  constructor(input: RecoveryInput) {
+    this.#input = input;
+    this.#partition = input.partition;
+    this.#journal = new JournalReader(input.context.env.disk);
+  }
+
+  /** Brings the partition's files and memory to what must be there. Throws PartitionDamage. */
+  async run(): Promise<void> {
+    const { context, counts, damagedUpTo, point } = this.#input;
+    if (damagedUpTo !== undefined) {
+      // Nobody can tell which partitions those rounds were about.
+      throw new PartitionDamage(`the commit journal is damaged up to round ${damagedUpTo}`);
+    }
+    try {
+      await this.#begin();
+      for (const entry of this.#truncations.entries) await this.#replay(entry);
+      if (this.#truncations.backTo === undefined) await this.#keepTail();
+      await this.#cutHere();
+      await this.#rewriteKept();
+      counts.indexesRebuilt += context.indexes.rebuilt;
+    } finally {
+      await this.#closeScanner();
+      await this.#journal.close();
+    }
+    await this.#restartBehindLogStart();
+    this.#partition.names.changed();
+    this.#partition.restore({
+      segments: this.#segments,
+      logStartOffset: this.#logStart,
+      endOffset: this.#end,
+      // A truncation lowered it, whatever the recovery point says.
+      highWatermark: Math.min(
+        Number(point?.highWatermark ?? 0n),
+        this.#truncations.backTo ?? Number.MAX_SAFE_INTEGER,
+      ),
+      snapshotOffset: this.#snapshotOffset === this.#end ? this.#snapshotOffset : undefined,
+    });
+  }
+
+  async #begin(): Promise<void> {
+    const { context, entries, point } = this.#input;
+    this.#segments.push(...(await listSegments(context.env.disk, this.#partition.directory)));
+    this.#truncations = afterTruncations(entries);
+    const { backTo } = this.#truncations;
+    const first = this.#segments[0]?.baseOffset;
+    const from = point === undefined ? firstOffset(this.#segments, entries) : Number(point.offset);
+    this.#logStart = finalLogStart(entries, Number(point?.logStartOffset ?? from));
+    const dropped = first !== undefined && first > from && first <= this.#logStart;
+    if (dropped || point === undefined) await this.#beginWithSegment(dropped ? first : from);
+    else if (backTo !== undefined && backTo < from) await this.#beginBefore(backTo);
+    else await this.#beginAt(point);
+    await this.#loadEpochs();
+    if (backTo !== undefined) this.#partition.epochs.truncateFromEnd(backTo);
+    await this.#loadProducers(point);
+  }
+
+  /** At the base of a segment: there is no recovery point, or the segments that it knew were deleted because
+   * they lie below the log start. */
+  async #beginWithSegment(base: number): Promise<void> {
+    this.#end = base;
+    if (this.#segments[0]?.baseOffset !== base) this.#segments.unshift(this.#newSegment(base));
+    for (const segment of this.#segments) await this.#resetIndex(segment, 0);
+  }
+
+  async #beginAt(point: RecoveryPoint): Promise<void> {
+    this.#end = Number(point.offset);
+    this.#position = Number(point.positionBytes);
+    const base = Number(point.segmentBaseOffset);
+    this.#index = this.#segments.findIndex((segment) => segment.baseOffset === base);
+    if (this.#index < 0) this.#missingSegment(base);
+    for (const [i, segment] of this.#segments.entries()) {
+      if (i < this.#index) continue;
+      if (i === this.#index && segment.sizeBytes < this.#position) {
+        throw new PartitionDamage(
+          `${segment.path} has ${segment.sizeBytes} bytes, ${this.#position} were fsynced`,
+        );
+      }
+      await this.#resetIndex(segment, i === this.#index ? this.#position : 0);
+    }
+  }
+
+  /** A truncation went back behind the recovery point: only what stands before the cut was fsynced. */
+  async #beginBefore(offset: number): Promise<void> {
+    // Not the segment that begins at the cut: the one before it may still hold what was cut off.
+    const before = this.#segments.findLastIndex((segment) => segment.baseOffset < offset);
+    const index = Math.max(0, before);
+    const segment = this.#segments[index];
+    if (segment === undefined) {
+      throw new PartitionDamage(`the segment of offset ${offset} is missing`);
+    }
+    let reached = segment.baseOffset;
+    // What follows the cut may be anything, and is not looked at.
+    if (reached < offset) {
+      await this.#visit(segment, (batch) => {
+        reached = batch.lastOffset + 1;
+        this.#position = batch.position + batch.bytes;
+        return reached < offset;
+      });
+    }
+    if (reached !== offset) {
+      throw new PartitionDamage(
+        `${segment.path} ends at ${reached}, it was fsynced up to ${offset}`,
+      );
+    }
+    this.#index = index;
+    this.#end = offset;
+    for (const [i, later] of this.#segments.entries()) {
+      if (i >= index) await this.#resetIndex(later, i === index ? this.#position : 0);
+    }
+  }
+
+  /** The segment of the recovery point may not have been made yet, when nothing was in it; or all of it is
+   * below the log start, and it is gone already. */
+  #missingSegment(base: number): void {
+    if (this.#position > 0 && this.#logStart < this.#end) {
+      throw new PartitionDamage(`segment ${base} is missing, ${this.#position} bytes were fsynced`);
+    }
+    const at = this.#position > 0 ? this.#end : base;
+    this.#position = 0;
+    this.#index = this.#segments.filter((segment) => segment.baseOffset < at).length;
+    if (this.#segments[this.#index]?.baseOffset === at) return;
+    this.#segments.splice(this.#index, 0, this.#newSegment(at));
+    // The listing took the one before for the last one, and did not know where it ends.
+    this.#segments[this.#index - 1]?.endsAt(at);
+  }
+
+  #newSegment(base: number): Segment {
+    return new Segment(this.#partition.directory, base);
+  }
+
+  /** A segment that ends at `position` for now: what its index says of the part before is believed. */
+  async #resetIndex(segment: Segment, position: number): Promise<void> {
+    const { context } = this.#input;
+    const { index, baseOffset } = segment;
+    const end = { offset: position === 0 ? baseOffset : this.#end, position };
+    segment.beginAt(end);
+    if (bugs.indexNotRebuilt) return;
+    const decoded = await inSteps(
+      context.env.clock,
+      decodeIndexSteps(
+        baseOffset,
+        await readOrEmpty(context, index.path),
+        await readOrEmpty(context, index.timePath),
+        end.offset,
+        position,
+      ),
+    );
+    index.restart(decoded.rows, decoded.timeEntries, decoded.maxTimestampMs, position === 0);
+    try {
+      await cutIndexFiles(context, segment);
+    } catch (thrown) {
+      if (isPassing(thrown)) throw thrown;
+      // Nothing relies on it: it is built again from the log.
+      for (const path of index.paths) await unlinkIfThere(context.env.disk, path);
+      index.restart([], 0, undefined, position === 0);
+    }
+  }
+
+  async #loadEpochs(): Promise<void> {
+    const { epochs } = this.#partition;
+    const known = await readEpochs(this.#input.context, this.#partition.directory);
+    if (known !== undefined) {
+      epochs.load(known.filter((entry) => entry.startOffset <= this.#end));
+      // The file of most partitions stays as it is: ten thousand of them need not be written again.
+      if (epochs.entries.length < known.length) epochs.durability.changed();
+      return;
+    }
+    for (const segment of this.#before()) {
+      await this.#visit(segment, ({ header: { leaderEpoch, baseOffset } }) => {
+        const last = epochs.entries.at(-1);
+        if (last !== undefined && (leaderEpoch < last.leaderEpoch || baseOffset < last.startOffset))
+          throw new PartitionDamage(`${segment.path}: epochs or offsets fall at ${baseOffset}`);
+        epochs.assign(leaderEpoch, baseOffset);
+        return true;
+      });
+    }
+    // An epoch without records is in no segment.
+    const { leaderEpoch = 0, leaderEpochStart = 0n } = this.#input.point ?? {};
+    if (leaderEpoch > epochs.latest && Number(leaderEpochStart) <= this.#end) {
+      epochs.assign(leaderEpoch, Math.max(Number(leaderEpochStart), epochs.latestStart ?? 0));
+    }
+  }
+
+  async #loadProducers(point: RecoveryPoint | undefined): Promise<void> {
+    const { context } = this.#input;
+    const { directory, producers } = this.#partition;
+    // Nothing below the log start can have another history.
+    const kept = Math.max(this.#end, this.#logStart);
+    await dropSnapshotsAbove(context.env.disk, directory, kept);
+    // The point says that there were none, as of its offset.
+    const none = point?.producerSnapshot === false && this.#end <= Number(point.offset);
+    if (none) return;
+    this.#snapshotOffset = await rebuildProducers(
+      context,
+      directory,
+      this.#before(),
+      producers.latest,
+      this.#end,
+    );
+  }
+
+  /** Segments up to the end that recovery has reached. */
+  #before(): readonly Segment[] {
+    return this.#segments.slice(0, this.#index + 1).filter((segment) => segment.sizeBytes > 0);
+  }
+
+  /** Visits the whole batches of a segment until `take` returns false. Throws PartitionDamage. */
+  async #visit(segment: Segment, take: (batch: ScannedBatch) => boolean): Promise<void> {
+    await this.#input.context.files.with(segment, async (file) => {
+      const scanner = new BatchScanner(file, 0, segment.sizeBytes);
+      for (;;) {
+        const batch = await scanner.peek();
+        if ("end" in batch) {
+          if (batch.end) return;
+          throw new PartitionDamage(`${segment.path} at byte ${scanner.position}: ${batch.reason}`);
+        }
+        if (!take(batch)) return;
+        scanner.skip(batch);
+        await this.#pause();
+      }
+    });
+  }
+
+  /** Lets others run after some batches. */
+  async #pause(): Promise<void> {
+    this.#batches += 1;
+    if (this.#batches % batchesPerTurn === 0) await breathe(this.#input.context.env.clock);
+  }
+
+  async #replay(entry: PlannedEntry): Promise<void> {
+    this.#input.counts.entriesReplayed += 1;
+    await this.#pause();
+    if (entry.kind === "batch") await this.#replayBatch(entry);
+    else if (entry.kind === "truncate") await this.#advanceIfPresent(entry.offset);
+    else if (entry.kind === "epochStart") await this.#beginEpoch(entry);
+    else if (entry.kind === "unknown") {
+      throw new PartitionDamage(
+        `its journal has a change of kind ${entry.code}: use a newer version`,
+      );
+    }
+  }
+
+  /** The journal says that the log ended at `offset` at some time after the recovery point. */
+  #refuseBehind(offset: number): void {
+    if (offset >= this.#end) return;
+    throw new PartitionDamage(
+      `the log goes on to ${this.#end}, its journal begins again at ${offset}: a truncation is missing`,
+    );
+  }
+
+  /** All before this offset was deleted, durably: it needs no recovery. */
+  #isDeleted(offset: number): boolean {
+    return offset < this.#end && offset < this.#logStart;
+  }
+
+  /** What came before the epoch may have been acknowledged from the page cache alone, and be lost: then the
+   * epoch begins where the log ends. Where the journal vouches for it, its batches were replayed already. */
+  async #beginEpoch(entry: PlannedEpoch): Promise<void> {
+    await this.#advanceIfPresent(entry.offset);
+    if (!this.#isDeleted(entry.offset)) this.#refuseBehind(entry.offset);
+    // The file of epochs may be newer than the recovery point, and know this one and its successors.
+    const { epochs } = this.#partition;
+    if (entry.leaderEpoch <= epochs.latest) return;
+    const start = Math.max(epochs.latestStart ?? 0, Math.min(entry.offset, this.#end));
+    epochs.assign(entry.leaderEpoch, start);
+  }
+
+  async #replayBatch(entry: PlannedBatch): Promise<void> {
+    if (this.#isDeleted(entry.offset)) {
+      await this.#rememberProducer(entry);
+      return;
+    }
+    await this.#requireThrough(entry.offset);
+    this.#refuseBehind(entry.offset);
+    const present = await this.#peek();
+    if (present !== undefined && present.header.headerCrc === entry.headerCrc) {
+      this.#accept(present);
+      return;
+    }
+    if (!entry.sound) {
+      throw new PartitionDamage(
+        `the batch at offset ${entry.offset} is damaged in the journal, and not in its segment`,
+      );
+    }
+    await this.#write(entry);
+  }
+
+  /** A batch below the log start is gone, but its producer is not forgotten. */
+  async #rememberProducer(entry: PlannedBatch): Promise<void> {
+    if (!entry.sound || entry.offset < (this.#snapshotOffset ?? 0)) return;
+    const bytes = await this.#journal.payload(entry);
+    const header = readStored(bytes, 0);
+    if ("fault" in header) return;
+    const info = parseBody(bytes.subarray(header.bodyStart, header.bodyEnd));
+    this.#partition.producers.latest.record(info, entry.offset, header.appendTimeMs);
+  }
+
+  /** Goes on through the segments up to `offset`, which an entry of the journal says was reached. */
+  async #requireThrough(offset: number): Promise<void> {
+    while (this.#end < offset) {
+      const batch = await this.#peek();
+      if (batch !== undefined) {
+        this.#accept(batch);
+        await this.#pause();
+      } else if (offset <= this.#logStart) {
+        await this.#beginAnew(offset);
+      } else {
+        throw new PartitionDamage(
+          `offsets ${this.#end} to ${offset - 1} were acknowledged and are missing: ${this.#stopReason}`,
+        );
+      }
+    }
+  }
+
+  /** Goes on through the segments up to `offset` as far as there are whole batches. */
+  async #advanceIfPresent(offset: number): Promise<void> {
+    while (this.#end < offset) {
+      const batch = await this.#peek();
+      if (batch === undefined || batch.lastOffset >= offset) return;
+      this.#accept(batch);
+      await this.#pause();
+    }
+  }
+
+  /** The log was cut below its start, and began again there. */
+  async #beginAnew(offset: number): Promise<void> {
+    await this.#cutHere();
+    this.#segments.push(this.#newSegment(offset));
+    this.#index = this.#segments.length - 1;
+    this.#position = 0;
+    this.#end = offset;
+    this.#void = true;
+  }
+
+  /** The next batch in the segments, if it is whole and follows. */
+  async #peek(): Promise<ScannedBatch | undefined> {
+    const segment = this.#segments[this.#index];
+    if (segment === undefined || this.#void) return this.#stop("there is nothing behind it");
+    const bytes = await this.#bytesOf(segment);
+    const next = this.#segments[this.#index + 1];
+    if (this.#position >= bytes) {
+      if (next === undefined || next.baseOffset !== this.#end) return this.#stop("the log ends");
+      await this.#closeScanner();
+      this.#index += 1;
+      this.#position = 0;
+      this.#partition.producers.rolled(this.#end);
+      return this.#peek();
+    }
+    const { scanner } = this.#scanner ?? (await this.#openScanner(segment, bytes));
+    const batch = await scanner.peek();
+    if ("end" in batch) return this.#stop(batch.end ? "the log ends" : batch.reason);
+    if (batch.header.baseOffset !== this.#end) return this.#stop("offsets do not follow");
+    if (batch.header.leaderEpoch < this.#partition.epochs.latest) {
+      return this.#stop("leader epochs fall");
+    }
+    return batch;
+  }
+
+  #stop(reason: string): undefined {
+    this.#stopReason = reason;
+    return undefined;
+  }
+
+  async #bytesOf(segment: Segment): Promise<number> {
+    const known = this.#fileBytes.get(segment);
+    if (known !== undefined) return known;
+    const bytes = (await this.#input.context.env.disk.fileSize(segment.path)) ?? 0;
+    this.#fileBytes.set(segment, bytes);
+    return bytes;
+  }
+
+  async #openScanner(segment: Segment, endPosition: number) {
+    const file = await this.#input.context.env.disk.open(segment.path, "read");
+    const scanner = new BatchScanner(file, this.#position, endPosition);
+    const close = async (): Promise<void> => {
+      this.#input.counts.segmentBytesScanned += scanner.bytesRead;
+      await file.close();
+    };
+    this.#scanner = { scanner, close };
+    return this.#scanner;
+  }
+
+  async #closeScanner(): Promise<void> {
+    const scanner = this.#scanner;
+    this.#scanner = undefined;
+    await scanner?.close();
+  }
+
+  /** Takes a batch that lies where it should. */
+  #accept(batch: ScannedBatch): void {
+    const segment = this.#take(batch);
+    segment.beginAt(segment.end);
+    if (!this.#kept.has(segment)) this.#kept.set(segment, batch.position);
+    this.#scanner?.scanner.skip(batch);
+  }
+
+  /** Appends a batch to what is known of the log. */
+  #take(batch: Pick<ScannedBatch, "header" | "info" | "lastOffset" | "bytes">): Segment {
+    const segment = must(this.#segments[this.#index], "segment in recovery");
+    const { header, info, lastOffset, bytes } = batch;
+    const { epochs, producers, config } = this.#partition;
+    if (header.leaderEpoch < epochs.latest) {
+      throw new PartitionDamage(
+        `the batch at offset ${header.baseOffset} has leader epoch ${header.leaderEpoch}, ` +
+          `${epochs.latest} began before it: a truncation is missing`,
+      );
+    }
+    epochs.assign(header.leaderEpoch, header.baseOffset);
+    producers.latest.record(info, header.baseOffset, header.appendTimeMs);
+    const { maxTimestampMs } = info;
+    const { appendTimeMs } = header;
+    segment.append({ lastOffset, bytes, maxTimestampMs, appendTimeMs }, config.indexIntervalBytes);
+    this.#position = segment.sizeBytes;
+    this.#end = lastOffset + 1;
+    return segment;
+  }
+
+  /** Puts a batch of the journal where the segments do not have it; everything behind is void. */
+  async #write(entry: PlannedBatch): Promise<void> {
+    if (!this.#void) await this.#cutHere();
+    this.#void = true;
+    const bytes = await this.#journal.payload(entry);
+    const header = readStored(bytes, 0);
+    if ("fault" in header) throw new PartitionDamage("the journal changed under recovery");
+    const info = parseBody(bytes.subarray(header.bodyStart, header.bodyEnd));
+    const lastOffset = entry.offset + info.lastOffsetDelta;
+    const { segmentBytes } = this.#partition.config;
+    const present = this.#segments[this.#index];
+    if (present === undefined || !present.fits(bytes.length, lastOffset, segmentBytes)) {
+      await this.#flush();
+      this.#partition.producers.rolled(this.#end);
+      this.#segments.push(this.#newSegment(this.#end));
+      this.#index = this.#segments.length - 1;
+      this.#position = 0;
+    }
+    this.#take({ header, info, bytes: bytes.length, lastOffset });
+    this.#unwritten.push(bytes);
+    this.#unwrittenBytes += bytes.length;
+    if (this.#unwrittenBytes >= writeBytes) await this.#flush();
+  }
+
+  /** Writes the batches that were gathered at the end of the present segment. */
+  async #flush(): Promise<void> {
+    if (this.#unwrittenBytes === 0) return;
+    const segment = must(this.#segments[this.#index], "segment in recovery");
+    const chunks = this.#unwritten;
+    const position = segment.sizeBytes - this.#unwrittenBytes;
+    this.#unwritten = [];
+    this.#unwrittenBytes = 0;
+    await this.#input.context.files.withMade(segment, (file) => file.write(chunks, position));
+    segment.wrote(segment.sizeBytes);
+    this.#fileBytes.delete(segment);
+  }
+
+  /** Makes the files end where recovery has come to. */
+  async #cutHere(): Promise<void> {
+    const { context, counts } = this.#input;
+    await this.#flush();
+    await this.#closeScanner();
+    const segment = this.#segments[this.#index];
+    if (segment === undefined) return;
+    const dropped = this.#segments.splice(this.#index + 1);
+    let cutBytes = 0;
+    for (const gone of dropped) cutBytes += await this.#bytesOf(gone);
+    cutBytes += Math.max(0, (await this.#bytesOf(segment)) - this.#position);
+    if (cutBytes === 0 && dropped.length === 0) return;
+    counts.bytesCut += cutBytes;
+    this.#fileBytes.delete(segment);
+    await cutFiles(context, this.#partition, segment, dropped);
+  }
+
+  /**
+   * Writes what was kept of the segments once more. Where the last process died of a failed fsync, the kernel
+   * has dropped its dirty marks: the bytes can be read and are on no disk, and another fsync would do nothing
+   * for them. Writing makes them dirty again.
+   */
+  async #rewriteKept(): Promise<void> {
+    const { files } = this.#input.context;
+    for (const [segment, from] of this.#kept) {
+      if (!this.#segments.includes(segment)) continue;
+      const end = segment.sizeBytes;
+      await files.with(segment, (file) => rewrite(file, from, end));
+      segment.wrote(end);
+    }
+  }
+
+  async #keepTail(): Promise<void> {
+    for (let batch = await this.#peek(); batch !== undefined; batch = await this.#peek()) {
+      this.#accept(batch);
+      await this.#pause();
+    }
+  }
+
+  /** Segments wholly below the log start are gone; a log that ends below it begins again there. */
+  async #restartBehindLogStart(): Promise<void> {
+    if (this.#segments.length === 0) this.#segments.push(this.#newSegment(this.#end));
+    if (this.#end >= this.#logStart) return;
+    this.#segments.push(this.#newSegment(this.#logStart));
+    // The segments that went had a snapshot written before: it knows producers that recovery has not met.
+    const { context } = this.#input;
+    const { clock, disk } = context.env;
+    const { directory, producers } = this.#partition;
+    const snapshot = await newestSnapshot(clock, disk, directory, this.#logStart);
+    if (snapshot !== undefined && snapshot.offset > this.#end) {
+      producers.latest.replace(snapshot.entries);
+      this.#snapshotOffset = snapshot.offset;
+    }
+    this.#end = this.#logStart;
+  }
+}
+
+/** Reads and writes again what is there. */
+const rewrite = async (file: DiskFile, from: number, end: number): Promise<void> => {
+  for (let at = from; at < end; at += writeBytes) {
+    const chunk = Buffer.alloc(Math.min(writeBytes, end - at));
+    const bytes = await file.read(chunk, 0, chunk.length, at);
+    await file.write([chunk.subarray(0, bytes)], at);
+  }
+};
+
+/** An index that cannot be read is built again. */
+const readOrEmpty = async (context: SegmentContext, path: string): Promise<Buffer> => {
+  try {
+    const bytes = await readWhole(context.env.disk, path);
+    return bytes.subarray(0, bytes.length - (bytes.length % INDEX_ENTRY_BYTES));
+  } catch (thrown) {
+    if (isPassing(thrown)) throw thrown;
+    return Buffer.alloc(0);
+  }
+};

@@ -1,0 +1,46 @@
+/** Reading batches out of the journal during recovery, a window at a time. */
+import type { Disk, DiskFile } from "@millrace/env";
+import type { PlannedPayload } from "../journal/scan.ts";
+
+const windowBytes = 1024 * 1024;
+
+/** Payloads of one partition's entries. They lie in the journal almost in order. */
+export class JournalReader {
+  readonly #disk: Disk;
+  #open: { readonly path: string; readonly file: DiskFile } | undefined;
+  #window: Buffer = Buffer.alloc(0);
+  #windowAt = 0;
+
+  constructor(disk: Disk) {
+    this.#disk = disk;
+  }
+
+  /** The entry's payload. A view that stays as it is. */
+  async payload(entry: PlannedPayload): Promise<Buffer> {
+    const file = await this.#fileOf(entry.path);
+    const from = entry.at - this.#windowAt;
+    if (from >= 0 && from + entry.bytes <= this.#window.length) {
+      return this.#window.subarray(from, from + entry.bytes);
+    }
+    const window = Buffer.alloc(Math.max(windowBytes, entry.bytes));
+    const bytes = await file.read(window, 0, window.length, entry.at);
+    this.#window = window.subarray(0, bytes);
+    this.#windowAt = entry.at;
+    return this.#window.subarray(0, entry.bytes);
+  }
+
+  async close(): Promise<void> {
+    const open = this.#open;
+    this.#open = undefined;
+    this.#window = Buffer.alloc(0);
+    await open?.file.close();
+  }
+
+  async #fileOf(path: string): Promise<DiskFile> {
+    if (this.#open?.path === path) return this.#open.file;
+    await this.close();
+    const file = await this.#disk.open(path, "read");
+    this.#open = { path, file };
+    return file;
+  }
+}

@@ -1,0 +1,267 @@
+/** Loading every partition of a data directory, after a clean stop or any other. */
+import { ErrorCode, hasCode } from "@millrace/errors";
+import type { PartitionMeta, RecoveryPoint } from "@millrace/proto/storage";
+import type { TopicId } from "@millrace/record";
+import type { LogManagerOptions } from "../api.ts";
+import type { LogContext } from "../context.ts";
+import { isPassing, isProgrammingError } from "../files/disk-errors.ts";
+import { keepOffline, readOfflineReason } from "../files/offline-file.ts";
+import { parsePartitionDirectory, partitionDirectory, paths } from "../files/paths.ts";
+import { type JournalPlan, type PlannedEntry, parsePlanKey, planKey } from "../journal/scan.ts";
+import { Partition } from "../partition/partition.ts";
+import type { Life, PartitionOwner } from "../partition/types.ts";
+import { deletedSuffix } from "../segment/files.ts";
+import { loadClean } from "./after-clean-stop.ts";
+import { PartitionRecovery } from "./after-crash.ts";
+import { entriesAfter, entriesOfLife, pointOfLife } from "./begin.ts";
+import { readPartitionMeta, removeLeftovers, removePartition } from "./data-directory.ts";
+import { salvage } from "./salvage.ts";
+import { PartitionDamage, type RecoveryCounts } from "./types.ts";
+
+export const emptyCounts = (): RecoveryCounts => ({
+  segmentBytesScanned: 0,
+  entriesReplayed: 0,
+  bytesCut: 0,
+  indexesRebuilt: 0,
+});
+
+export interface LoaderInput {
+  readonly options: LogManagerOptions;
+  readonly context: LogContext;
+  readonly owner: PartitionOwner;
+  readonly points: ReadonlyMap<string, RecoveryPoint>;
+  readonly plan: JournalPlan | undefined;
+  readonly clean: boolean;
+}
+
+/** A partition's directory, and what recovery points and journal know of its present life. */
+interface Place {
+  readonly topicId: TopicId;
+  readonly partition: number;
+  readonly directory: string;
+  readonly topic: string;
+  readonly life: Life;
+  readonly point: RecoveryPoint | undefined;
+  readonly entries: readonly PlannedEntry[];
+}
+
+/** The life of a directory whose meta file cannot be read, or that is lost: everything is about it. */
+const unknownLife: Life = { incarnation: 0n, firstRound: 0 };
+
+/** Partitions worked on at once. */
+const parallel = 32;
+
+export class PartitionLoader {
+  readonly #input: LoaderInput;
+  readonly counts = emptyCounts();
+  /** Directories of deleted partitions. They say that nothing is lost, so they go only once the recovery
+   * points do not name those partitions any more. */
+  readonly leftovers: string[] = [];
+
+  constructor(input: LoaderInput) {
+    this.#input = input;
+  }
+
+  /** All partitions; those that are damaged are offline. Rejects when the disk fails as a whole. */
+  async loadAll(): Promise<Map<string, Partition>> {
+    const { disk } = this.#input.context.env;
+    const partitions = new Map<string, Partition>();
+    const names = await disk.list(paths.partitions);
+    const queue = [...names].sort().reverse();
+    const worker = async (): Promise<void> => {
+      for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
+        const loaded = await this.#loadNamed(name, names.includes(`${name}${deletedSuffix}`));
+        if (loaded === undefined) continue;
+        partitions.set(planKey(loaded.topicId, loaded.partition), loaded);
+      }
+    };
+    const outcomes = await Promise.allSettled(Array.from({ length: parallel }, worker));
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+    for (const lost of this.#lost(new Set(names))) {
+      partitions.set(planKey(lost.topicId, lost.partition), lost);
+    }
+    return partitions;
+  }
+
+  /** `deletedBefore`: an earlier life of it was deleted, and its directory is still there. */
+  async #loadNamed(name: string, deletedBefore: boolean): Promise<Partition | undefined> {
+    const { context, plan, points } = this.#input;
+    const { disk } = context.env;
+    const directory = `${paths.partitions}/${name}`;
+    if (name.endsWith(deletedSuffix)) {
+      this.leftovers.push(directory);
+      return undefined;
+    }
+    const id = parsePartitionDirectory(name);
+    if (id === undefined) return undefined;
+    const key = planKey(id.topicId, id.partition);
+    const point = points.get(key);
+    const entries = plan?.entries.get(key) ?? [];
+    let meta: PartitionMeta | string;
+    try {
+      meta = await readPartitionMeta(disk, directory, id.topicId, id.partition, context.identity);
+    } catch (thrown) {
+      if (isPassing(thrown)) throw thrown;
+      const place = { ...id, directory, topic: id.topicId, life: unknownLife, point, entries };
+      return this.#unreadable(place, `its meta file cannot be read: ${textOf(thrown)}`);
+    }
+    if (typeof meta === "string") {
+      const place = { ...id, directory, topic: id.topicId, life: unknownLife, point, entries };
+      // Points and entries may be those of an earlier life.
+      const missing = meta.endsWith("missing");
+      const gone = missing && (isDeleted(place) || (await this.#isHalfMade(directory)));
+      if (gone && (deletedBefore || !vouchesForRecords(place))) {
+        await removePartition(disk, directory);
+        return undefined;
+      }
+      return this.#offline(place, meta);
+    }
+    const life = { incarnation: meta.incarnation, firstRound: Number(meta.firstRound) };
+    const place: Place = {
+      ...id,
+      directory,
+      topic: meta.topic,
+      life,
+      point: pointOfLife(point, life),
+      entries: entriesAfter(entriesOfLife(entries, life), pointOfLife(point, life)),
+    };
+    if (isDeleted(place)) {
+      await removePartition(disk, directory);
+      return undefined;
+    }
+    return this.#load(place);
+  }
+
+  /** A directory whose making a crash ended. Nothing can have been appended to it. */
+  async #isHalfMade(directory: string): Promise<boolean> {
+    const names = await this.#input.context.env.disk.list(directory);
+    return names.every((name) => name === "meta" || name.endsWith(".tmp"));
+  }
+
+  async #load(place: Place): Promise<Partition> {
+    const { context } = this.#input;
+    const { disk } = context.env;
+    const { directory, point } = place;
+    const reason = await this.#offlineReason(place);
+    if (reason !== undefined) return this.#offline(place, reason);
+    const partition = this.#make(place);
+    if (point !== undefined) partition.checkpointed(point, partition.promises);
+    try {
+      await removeLeftovers(disk, directory);
+      await this.#recover(partition, place);
+      // A crash may have brought back what retention had removed.
+      await partition.dropBelowLogStart();
+      return partition;
+    } catch (thrown) {
+      // No room, or no descriptors, says nothing about the partition: the start is tried again.
+      if (isPassing(thrown)) throw thrown;
+      const damaged =
+        thrown instanceof PartitionDamage || hasCode(thrown, ErrorCode.PARTITION_OFFLINE);
+      if (damaged) return this.#offline(place, textOf(thrown));
+      if (isProgrammingError(thrown)) {
+        context.env.logger.error({ directory, err: thrown }, "a mistake in recovery");
+      }
+      return this.#unreadable(place, `it cannot be recovered: ${textOf(thrown)}`);
+    }
+  }
+
+  /** The disk did not give what is there. Without entries in the journal nothing is lost when it moves on:
+   * the next start tries again. */
+  async #unreadable(place: Place, reason: string): Promise<Partition> {
+    if (place.entries.length > 0) return this.#offline(place, reason);
+    const partition = this.#make(place);
+    if (place.point !== undefined) partition.checkpointed(place.point, partition.promises);
+    partition.takeOffline(`${reason}: check the disk, then restart`, true);
+    return partition;
+  }
+
+  /** Why an earlier start or the last process took the partition offline. */
+  async #offlineReason({ directory, point }: Place): Promise<string | undefined> {
+    const { disk } = this.#input.context.env;
+    try {
+      const reason = await readOfflineReason(disk, directory);
+      if (reason !== undefined) return reason;
+    } catch (thrown) {
+      if (isPassing(thrown)) throw thrown;
+      return `its offline file cannot be read: ${textOf(thrown)}`;
+    }
+    const reason = point?.offlineReason ?? "";
+    return reason === "" ? undefined : reason;
+  }
+
+  async #recover(partition: Partition, { point, entries }: Place): Promise<void> {
+    const { context, plan, clean } = this.#input;
+    if (clean && point !== undefined && (await loadClean(context, partition, point))) return;
+    const { counts } = this;
+    const damagedUpTo = plan?.damagedUpTo;
+    await new PartitionRecovery({ context, partition, point, entries, damagedUpTo, counts }).run();
+  }
+
+  #make({ topicId, topic, partition, life }: Place): Partition {
+    const { options, owner } = this.#input;
+    const config = options.configFor(topicId, topic, partition);
+    return new Partition(owner, topicId, topic, partition, config, life);
+  }
+
+  /** Offline for good: also after the next start, when the journal will have moved on. Its batches are kept
+   * first; if that fails, the directory does not open. */
+  async #offline(place: Place, reason: string): Promise<Partition> {
+    const { disk, logger } = this.#input.context.env;
+    const { directory, entries, point } = place;
+    await salvage(disk, directory, entries);
+    const partition = this.#make(place);
+    if (point !== undefined) partition.checkpointed(point, partition.promises);
+    const recorded = await keepOffline(disk, directory, reason).then(
+      () => true,
+      (thrown: unknown) => {
+        logger.error({ directory, err: thrown }, "the offline file cannot be written");
+        return false;
+      },
+    );
+    partition.takeOffline(reason, recorded);
+    return partition;
+  }
+
+  /** Partitions whose directory is gone although points or journal vouch for records in it. Making them anew,
+   * empty, would un-say what was acknowledged. */
+  #lost(names: ReadonlySet<string>): Partition[] {
+    const { context, plan, points } = this.#input;
+    const keys = new Set([...points.keys(), ...(plan?.entries.keys() ?? [])]);
+    const lost: Partition[] = [];
+    for (const key of keys) {
+      const id = parsePlanKey(key);
+      const directory = partitionDirectory(id.topicId, id.partition);
+      const name = directory.slice(paths.partitions.length + 1);
+      if (names.has(name) || names.has(`${name}${deletedSuffix}`)) continue;
+      const point = points.get(key);
+      const entries = plan?.entries.get(key) ?? [];
+      const life = unknownLife;
+      const place = { ...id, directory, topic: id.topicId, life, point, entries };
+      if (!vouchesForRecords(place)) continue;
+      const partition = this.#make(place);
+      if (point !== undefined) partition.checkpointed(point, partition.promises);
+      partition.takeOffline(
+        `its directory ${directory} is missing, and held records: restore it, or delete the topic`,
+        true,
+      );
+      context.env.logger.error({ directory }, "the directory of a partition is missing");
+      lost.push(partition);
+    }
+    return lost;
+  }
+}
+
+const textOf = (thrown: unknown): string =>
+  thrown instanceof Error ? thrown.message : String(thrown);
+
+const isDeleted = ({ point, entries }: Place): boolean =>
+  point?.deleted === true || entries.some(({ kind }) => kind === "deleted");
+
+/** Records that were there after the last deletion and are not below the log start. */
+const vouchesForRecords = ({ point, entries }: Place): boolean => {
+  const last = entries.findLastIndex(({ kind }) => kind === "deleted");
+  const batches = entries.slice(last + 1).some(({ kind }) => kind === "batch");
+  if (batches && (last >= 0 || point?.deleted !== true)) return true;
+  if (last >= 0 || point === undefined || point.deleted) return false;
+  return point.offset > point.logStartOffset;
+};

@@ -1,0 +1,121 @@
+/** The recovery points of a data directory: what is safe without the commit journal. */
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import type { Clock, Disk } from "@millrace/env";
+import {
+  type RecoveryPoint,
+  RecoveryPointSchema,
+  type RecoveryPoints,
+  RecoveryPointsSchema,
+} from "@millrace/proto/storage";
+import { topicIdOf } from "@millrace/record";
+import { breathe, type Pauses } from "../files/breathe.ts";
+import { magics, readFramed, writeFramed } from "../files/checksummed-file.ts";
+import { paths } from "../files/paths.ts";
+import { planKey } from "../journal/scan.ts";
+
+const topicIdBytes = 16;
+/** Points encoded or decoded in one turn of the event loop. */
+const pointsPerStep = 512;
+const pointsField = 1;
+
+/** What the files say. */
+export interface FoundPoints {
+  readonly points: ReadonlyMap<string, RecoveryPoint>;
+  /** Every journal round up to this one is reflected in all partitions. */
+  readonly coveredRound: number;
+  /** Wall clock when they were written, milliseconds; undefined where it is not known. */
+  readonly wallTimeMs: number | undefined;
+}
+
+/** Recovery points in the making. Encoded messages may be put one behind the other: the fields add up. */
+export class RecoveryPointsWriter {
+  readonly #parts: Uint8Array[];
+
+  constructor(coveredRound: number, wallTimeMs: number) {
+    const head = create(RecoveryPointsSchema, {
+      coveredRound: BigInt(coveredRound),
+      wallTimeMs: BigInt(Math.max(0, wallTimeMs)),
+    });
+    this.#parts = [toBinary(RecoveryPointsSchema, head)];
+  }
+
+  add(points: RecoveryPoint[]): void {
+    this.#parts.push(toBinary(RecoveryPointsSchema, create(RecoveryPointsSchema, { points })));
+  }
+
+  /** Writes the points twice: without them nobody could tell what is missing from a log. */
+  async write(disk: Disk): Promise<void> {
+    const body = Buffer.concat(this.#parts);
+    for (const path of [paths.recoveryPoints, paths.recoveryPointsCopy]) {
+      await writeFramed(disk, path, magics.recoveryPoints, body);
+    }
+  }
+}
+
+/** Writes every point, some in a turn of the event loop. */
+export const writeRecoveryPoints = async (
+  clock: Clock,
+  disk: Disk,
+  points: readonly RecoveryPoint[],
+  coveredRound: number,
+): Promise<void> => {
+  const writer = new RecoveryPointsWriter(coveredRound, clock.wallMs());
+  for (let at = 0; at < points.length; at += pointsPerStep) {
+    if (at > 0) await breathe(clock);
+    writer.add(points.slice(at, at + pointsPerStep));
+  }
+  await writer.write(disk);
+};
+
+const decode = async (clock: Pauses, body: Uint8Array): Promise<RecoveryPoints | undefined> => {
+  const reader = new BinaryReader(body);
+  const found = create(RecoveryPointsSchema);
+  try {
+    while (reader.pos < reader.len) {
+      const [field, wireType] = reader.tag();
+      if (field === pointsField && wireType === WireType.LengthDelimited) {
+        const point = fromBinary(RecoveryPointSchema, reader.bytes());
+        if (point.topicId.length !== topicIdBytes) return undefined;
+        found.points.push(point);
+        if (found.points.length % pointsPerStep === 0) await breathe(clock);
+      } else if (field === 2 && wireType === WireType.Varint) {
+        found.coveredRound = BigInt(reader.uint64());
+      } else if (field === 3 && wireType === WireType.Varint) {
+        found.wallTimeMs = BigInt(reader.uint64());
+      } else reader.skip(wireType, field);
+    }
+  } catch {
+    return undefined;
+  }
+  return found;
+};
+
+/** The points, from the copy where the file is damaged (then they may be one checkpoint old, and the
+ * journal still has what they lack); undefined when neither can be believed. */
+export const readRecoveryPoints = async (
+  clock: Pauses,
+  disk: Disk,
+): Promise<FoundPoints | undefined> => {
+  for (const path of [paths.recoveryPoints, paths.recoveryPointsCopy]) {
+    const framed = await readFramed(disk, path, magics.recoveryPoints);
+    if (framed.kind !== "ok") continue;
+    const found = await decode(clock, framed.body);
+    if (found === undefined) continue;
+    const points = new Map<string, RecoveryPoint>();
+    let largestRound = 0;
+    for (const point of found.points) {
+      points.set(planKey(topicIdOf(point.topicId), point.partition), point);
+      largestRound = Math.max(largestRound, Number(point.journalRound));
+    }
+    // Without partitions an older version forgot the round: such points say nothing.
+    if (found.coveredRound === undefined && points.size === 0) return undefined;
+    const wallTimeMs = Number(found.wallTimeMs);
+    return {
+      points,
+      coveredRound: Number(found.coveredRound ?? largestRound),
+      wallTimeMs: wallTimeMs === 0 ? undefined : wallTimeMs,
+    };
+  }
+  return undefined;
+};

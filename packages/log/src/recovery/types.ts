@@ -1,0 +1,27 @@
+/** What the recovery of a partition takes and tells. */
+import type { RecoveryPoint } from "@millrace/proto/storage";
+import type { SegmentContext } from "../context.ts";
+import type { PlannedEntry } from "../journal/scan.ts";
+import type { Partition } from "../partition/partition.ts";
+
+/** Why a partition cannot be served. Files are left as they are. */
+export class PartitionDamage extends Error {
+  override readonly name = "PartitionDamage";
+}
+
+export interface RecoveryCounts {
+  segmentBytesScanned: number;
+  entriesReplayed: number;
+  bytesCut: number;
+  indexesRebuilt: number;
+}
+
+export interface RecoveryInput {
+  readonly context: SegmentContext;
+  readonly partition: Partition;
+  /** Of the partition's present life, as `entries` are. */
+  readonly point: RecoveryPoint | undefined;
+  readonly entries: readonly PlannedEntry[];
+  readonly damagedUpTo: number | undefined;
+  readonly counts: RecoveryCounts;
+}

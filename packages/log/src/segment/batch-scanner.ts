@@ -1,0 +1,102 @@
+/** Walking stored batches in a segment file. */
+import type { DiskFile } from "@millrace/env";
+import { MillraceError } from "@millrace/errors";
+import type { BodyInfo, StoredBatch } from "@millrace/record";
+import { bodyCrcMatches, parseBody, readStored, STORED_PREFIX_BYTES_MAX } from "@millrace/record";
+
+const readAheadBytes = 1024 * 1024;
+
+/** A batch found whole and right, both CRCs checked. */
+export interface ScannedBatch {
+  readonly header: StoredBatch;
+  readonly info: BodyInfo;
+  /** Position in the file. */
+  readonly position: number;
+  readonly bytes: number;
+  readonly lastOffset: number;
+}
+
+/** Why the walk stands still. */
+export type ScanStop = { readonly end: true } | { readonly end: false; readonly reason: string };
+
+/** Reads batches one after another from a position. One buffer, read ahead. */
+export class BatchScanner {
+  readonly #file: DiskFile;
+  readonly #endPosition: number;
+  #buffer: Buffer = Buffer.alloc(0);
+  /** Position in the file of the buffer's first byte. */
+  #bufferPosition: number;
+  #position: number;
+  bytesRead = 0;
+
+  /** Walks from `position` (a batch's first byte) up to `endPosition`. */
+  constructor(file: DiskFile, position: number, endPosition: number) {
+    this.#file = file;
+    this.#position = position;
+    this.#bufferPosition = position;
+    this.#endPosition = endPosition;
+  }
+
+  get position(): number {
+    return this.#position;
+  }
+
+  /** The next batch, without moving past it. */
+  async peek(): Promise<ScannedBatch | ScanStop> {
+    if (this.#position >= this.#endPosition) return { end: true };
+    let want = STORED_PREFIX_BYTES_MAX;
+    for (;;) {
+      await this.#fill(want);
+      const start = this.#position - this.#bufferPosition;
+      const found = readStored(this.#buffer, start);
+      if ("fault" in found) {
+        if (found.fault === "damaged") return { end: false, reason: found.reason };
+        const haveBytes = this.#buffer.length - start;
+        const allBytes = this.#endPosition - this.#position;
+        if (haveBytes >= allBytes || found.needBytes > allBytes) {
+          return { end: false, reason: "the file ends inside a batch" };
+        }
+        want = Math.max(found.needBytes, haveBytes + 1);
+        continue;
+      }
+      return this.#check(found);
+    }
+  }
+
+  /** Moves past a batch that `peek` returned. */
+  skip(batch: ScannedBatch): void {
+    this.#position = batch.position + batch.bytes;
+  }
+
+  #check(found: StoredBatch): ScannedBatch | ScanStop {
+    if (!bodyCrcMatches(this.#buffer, found)) return { end: false, reason: "body CRC is wrong" };
+    try {
+      const info = parseBody(this.#buffer.subarray(found.bodyStart, found.bodyEnd));
+      return {
+        header: found,
+        info,
+        position: this.#position,
+        bytes: found.bodyEnd - found.start,
+        lastOffset: found.baseOffset + info.lastOffsetDelta,
+      };
+    } catch (thrown) {
+      return { end: false, reason: MillraceError.from(thrown).message };
+    }
+  }
+
+  /** Makes at least `bytes` from the position on available, or all there are. */
+  async #fill(bytes: number): Promise<void> {
+    const start = this.#position - this.#bufferPosition;
+    const have = this.#buffer.length - start;
+    const left = this.#endPosition - this.#position;
+    if (have >= Math.min(bytes, left)) return;
+    const size = Math.min(left, Math.max(bytes, readAheadBytes));
+    const buffer = Buffer.allocUnsafe(size);
+    this.#buffer.copy(buffer, 0, start);
+    const kept = Math.max(0, have);
+    const read = await this.#file.read(buffer, kept, size - kept, this.#position + kept);
+    this.bytesRead += read;
+    this.#buffer = buffer.subarray(0, kept + read);
+    this.#bufferPosition = this.#position;
+  }
+}

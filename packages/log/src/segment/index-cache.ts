@@ -1,0 +1,182 @@
+/** Index rows in memory: loaded when needed, a bounded number of bytes, least recently used dropped first. */
+import type { Clock, Disk } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import { inSteps } from "../files/breathe.ts";
+import { readWhole } from "../files/checksummed-file.ts";
+import { isMissing, isPassing } from "../files/disk-errors.ts";
+import type { FileCache } from "../files/file-cache.ts";
+import { BatchScanner } from "./batch-scanner.ts";
+import { decodeIndexSteps, INDEX_ENTRY_BYTES, type IndexRow } from "./index-format.ts";
+import type { Segment } from "./segment.ts";
+
+/** Memory of one row, about. */
+const rowBytes = 56;
+
+interface Built {
+  readonly rows: readonly IndexRow[];
+  readonly maxMs: number;
+}
+
+export class IndexCache {
+  readonly #clock: Clock;
+  readonly #disk: Disk;
+  readonly #files: FileCache;
+  readonly #bytesMax: number;
+  readonly #loading = new Map<Segment, Promise<void>>();
+  readonly #loaded = new Map<Segment, number>();
+  #bytes = 0;
+  /** Indexes that had to be built from the log. */
+  rebuilt = 0;
+
+  constructor(clock: Clock, disk: Disk, files: FileCache, bytesMax: number) {
+    this.#clock = clock;
+    this.#disk = disk;
+    this.#files = files;
+    this.#bytesMax = bytesMax;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Persisted rows and rows that are not persisted yet, in order; loads and rebuilds what is missing.
+   * Throws PARTITION_OFFLINE on damage in the log. */
+  async rows(
+    segment: Segment,
+    everyBytes: number,
+  ): Promise<readonly [readonly IndexRow[], readonly IndexRow[]]> {
+    const { index } = segment;
+    if (!index.loaded || !index.complete) {
+      const loading = this.#loading.get(segment) ?? this.#load(segment, everyBytes);
+      this.#loading.set(segment, loading);
+      try {
+        await loading;
+      } finally {
+        this.#loading.delete(segment);
+      }
+    }
+    this.touch(segment);
+    return [index.rows, index.fresh];
+  }
+
+  /** The segment's rows were used, or grew. */
+  touch(segment: Segment): void {
+    const before = this.#loaded.get(segment) ?? 0;
+    const now = segment.index.rows.length * rowBytes;
+    this.#bytes += now - before;
+    this.#loaded.delete(segment);
+    if (now === 0) return;
+    this.#loaded.set(segment, now);
+    for (const [oldest, bytes] of this.#loaded) {
+      if (this.#bytes <= this.#bytesMax || oldest === segment) return;
+      oldest.index.unload();
+      this.#loaded.delete(oldest);
+      this.#bytes -= bytes;
+    }
+  }
+
+  /** The segment is gone. */
+  forget(segment: Segment): void {
+    this.#bytes -= this.#loaded.get(segment) ?? 0;
+    this.#loaded.delete(segment);
+  }
+
+  /** Reads the index files, and builds what they lack. Taken up in one synchronous step, and only if
+   * nobody changed the files meanwhile. */
+  async #load(segment: Segment, everyBytes: number): Promise<void> {
+    for (;;) {
+      const version = segment.index.filesVersion;
+      try {
+        if (await this.#attempt(segment, everyBytes, version)) return;
+      } catch (thrown) {
+        // A cut meanwhile explains what looks like damage.
+        if (segment.index.filesVersion === version) throw thrown;
+      }
+    }
+  }
+
+  /** False when somebody changed the files meanwhile. */
+  async #attempt(segment: Segment, everyBytes: number, version: number): Promise<boolean> {
+    const { index } = segment;
+    const { fresh, rowsOnDisk } = index;
+    const endOffset = fresh[0]?.offset ?? segment.endOffset;
+    const endPosition = fresh[0]?.position ?? segment.sizeBytes;
+    const decoded = await inSteps(
+      this.#clock,
+      decodeIndexSteps(
+        segment.baseOffset,
+        await this.#read(index.path),
+        await this.#read(index.timePath),
+        endOffset,
+        endPosition,
+      ),
+    );
+    const rows = decoded.rows.slice(0, rowsOnDisk);
+    const whole = rows.length === rowsOnDisk;
+    const known = index.complete || decoded.maxTimestampMs !== undefined;
+    const built =
+      whole && known ? undefined : await this.#build(segment, rows.at(-1), endPosition, everyBytes);
+    if (index.filesVersion !== version || index.filesChanging) return false;
+    if (built !== undefined) {
+      this.rebuilt += 1;
+      index.rebuilt(rows.length, decoded.timeEntries, built.rows, built.maxMs);
+    } else if (decoded.maxTimestampMs !== undefined) index.completeMax(decoded.maxTimestampMs);
+    index.load(rows);
+    return true;
+  }
+
+  /** Rows and the largest timestamp of the log from the last row that can be believed. */
+  async #build(
+    segment: Segment,
+    last: IndexRow | undefined,
+    endPosition: number,
+    everyBytes: number,
+  ): Promise<Built> {
+    const rows: IndexRow[] = [];
+    let maxMs = last?.maxBeforeMs ?? -1;
+    let rowPosition = last?.position ?? 0;
+    await this.#files.with(segment, async (file) => {
+      // Batches appended since the load have their rows, and their timestamps are known: no need to
+      // wait until they are written.
+      const writtenPosition = Math.min(endPosition, segment.writtenBytes);
+      const scanner = new BatchScanner(file, last?.position ?? 0, writtenPosition);
+      for (;;) {
+        const batch = await scanner.peek();
+        if ("end" in batch) {
+          if (batch.end) return;
+          throw damaged(segment, scanner.position, batch.reason);
+        }
+        if (batch.position > 0 && batch.position - rowPosition >= everyBytes) {
+          const { position, header } = batch;
+          rows.push({ offset: header.baseOffset, position, maxBeforeMs: maxMs });
+          rowPosition = position;
+        }
+        maxMs = Math.max(maxMs, batch.info.maxTimestampMs);
+        scanner.skip(batch);
+      }
+    });
+    return { rows, maxMs };
+  }
+
+  /** An index that cannot be read is built again from the log. */
+  async #read(path: string): Promise<Buffer> {
+    try {
+      const bytes = await readWhole(this.#disk, path);
+      return bytes.subarray(0, bytes.length - (bytes.length % INDEX_ENTRY_BYTES));
+    } catch (thrown) {
+      if (isPassing(thrown)) throw thrown;
+      if (!isMissing(thrown)) this.unreadable += 1;
+      return Buffer.alloc(0);
+    }
+  }
+
+  /** Index files that could not be read. */
+  unreadable = 0;
+}
+
+/** The error of damage at a place in a segment. */
+export const damaged = (segment: Segment, position: number, reason: string): MillraceError =>
+  new MillraceError(
+    ErrorCode.PARTITION_OFFLINE,
+    `${segment.path} is damaged at byte ${position}: ${reason}: restore the partition from a replica or a backup`,
+  );

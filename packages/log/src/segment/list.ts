@@ -1,0 +1,28 @@
+/** Segments as a directory holds them. */
+import type { Disk } from "@millrace/env";
+import { offsetName, parseSegmentName } from "../files/paths.ts";
+import { INDEX_ENTRY_BYTES } from "./index-format.ts";
+import { Segment } from "./segment.ts";
+
+/** A partition's segments in order, each believed to end where the next one begins; the last one's end is
+ * its base until somebody knows better. Index rows are not loaded. */
+export const listSegments = async (disk: Disk, directory: string): Promise<Segment[]> => {
+  const names = new Set(await disk.list(directory));
+  const bases = [...names].flatMap((name) => parseSegmentName(name) ?? []).sort((a, b) => a - b);
+  const entriesOf = async (name: string): Promise<number> => {
+    if (!names.has(name)) return 0;
+    const bytes = (await disk.fileSize(`${directory}/${name}`)) ?? 0;
+    return Math.floor(bytes / INDEX_ENTRY_BYTES);
+  };
+  const segments: Segment[] = [];
+  for (const [i, base] of bases.entries()) {
+    const name = offsetName(base);
+    const sizeBytes = (await disk.fileSize(`${directory}/${name}.log`)) ?? 0;
+    const entries = {
+      rows: await entriesOf(`${name}.index`),
+      times: await entriesOf(`${name}.timeindex`),
+    };
+    segments.push(Segment.found(directory, base, sizeBytes, bases[i + 1] ?? base, entries));
+  }
+  return segments;
+};

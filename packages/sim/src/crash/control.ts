@@ -1,0 +1,203 @@
+/** Control operations, as brokers and operators issue them. */
+import { ErrorCode, hasCode } from "@millrace/errors";
+import type { PartitionLog } from "@millrace/log";
+import type { PartitionModel } from "./model.ts";
+import type { Slot } from "./run.ts";
+import { changedConfig } from "./settings.ts";
+import { Violation } from "./violation.ts";
+import type { Life } from "./workload.ts";
+
+/** A higher leader epoch begins. */
+export const lead = async (
+  life: Life,
+  slot: Slot,
+  log: PartitionLog,
+  model: PartitionModel,
+): Promise<void> => {
+  const epoch = Math.max(slot.lastEpoch, log.leaderEpoch) + 1;
+  life.tell(model, `becomeLeader ${epoch} at ${log.logEndOffset}`);
+  const leading = log.becomeLeader(epoch);
+  // In memory it begins at once, unless it was refused.
+  if (log.leaderEpoch === epoch) {
+    slot.lastEpoch = epoch;
+    model.epochs.begin(epoch, model.endOffset);
+  }
+  try {
+    await leading;
+    model.epochs.confirm(epoch);
+    life.run.counts.add("leader epochs");
+  } catch (thrown) {
+    life.judge(slot, model, "becomeLeader", thrown);
+  }
+};
+
+/** As a broker does it: to what counts, or, for a while, somewhat behind it; once in a while too far. */
+export const raiseHighWatermark = (life: Life, log: PartitionLog, model: PartitionModel): void => {
+  if (model.truncation !== undefined) return;
+  const { random } = life;
+  const counted = Math.min(log.ackedEndOffset, model.ackedEnd);
+  if (counted === model.endOffset && random.chance(0.2)) log.updateHighWatermark(counted + 7);
+  const ends = model.batches
+    .map(({ lastOffset }) => lastOffset + 1)
+    .filter((end) => end <= counted);
+  const end = ends[Math.max(0, ends.length - 1 - random.below(4))];
+  if (end !== undefined) log.updateHighWatermark(end);
+  const { highWatermark } = log;
+  if (highWatermark > Math.max(counted, model.highWatermark)) {
+    throw new Violation(`${model.name}: high watermark ${highWatermark} is past ${counted}`);
+  }
+  model.highWatermark = Math.max(model.highWatermark, highWatermark);
+  life.tell(model, `high watermark ${highWatermark}`);
+};
+
+export const flush = async (
+  life: Life,
+  slot: Slot,
+  log: PartitionLog,
+  model: PartitionModel,
+): Promise<void> => {
+  const { endOffset, highWatermark, removed } = model;
+  const epoch = model.epochs.latest;
+  const cuts = removed.length;
+  const truncating = model.truncation !== undefined;
+  try {
+    await log.flush();
+  } catch (thrown) {
+    life.judge(slot, model, "flush", thrown);
+    return;
+  }
+  life.run.counts.add("flushes");
+  life.tell(model, `flushed to ${endOffset}`);
+  if (truncating || model.truncation !== undefined || model.removed.length !== cuts) return;
+  model.durableEnd = Math.max(model.durableEnd, endOffset);
+  model.highWatermarkDurable = Math.max(model.highWatermarkDurable, highWatermark);
+  model.epochs.confirmUpTo(epoch);
+};
+
+/** Where a truncation may go to, or undefined. */
+const cutFor = (
+  life: Life,
+  slot: Slot,
+  log: PartitionLog,
+  model: PartitionModel,
+): number | undefined => {
+  const { random, run } = life;
+  const retains = slot.configs.some(
+    (c) => c.retentionEnabled && (c.retentionMs >= 0 || c.retentionBytes >= 0),
+  );
+  const below = run.on.truncationBelowHighWatermark && !retains && random.chance(0.2);
+  const least = Math.max(model.logStartAsked, log.logStartOffset, below ? 0 : model.highWatermark);
+  const starts = new Set(model.epochs.epochs.map(({ startOffset }) => startOffset));
+  const bases = model.batches
+    .map(({ baseOffset }) => baseOffset)
+    .filter((base) => base >= least && (run.on.truncationToEpochStart || !starts.has(base)));
+  if (run.on.truncationAtEnd && random.chance(0.15)) return model.endOffset;
+  return bases[Math.max(0, bases.length - 1 - random.below(random.pick([3, 12])))];
+};
+
+export const truncate = async (
+  life: Life,
+  slot: Slot,
+  log: PartitionLog,
+  model: PartitionModel,
+): Promise<void> => {
+  const { run, random } = life;
+  if (!run.on.truncation || model.truncation !== undefined) return;
+  const cut = cutFor(life, slot, log, model);
+  if (cut === undefined) return;
+  const batch = model.batchAt(cut);
+  const atEnd = cut === model.endOffset;
+  const inside = batch !== undefined && cut === batch.baseOffset && random.chance(0.3);
+  life.tell(model, `truncateTo ${cut} of ${model.endOffset}`);
+  model.truncation = { offset: cut };
+  try {
+    await log.truncateTo(inside ? batch.lastOffset : cut);
+    life.tell(model, `truncated to ${cut}`);
+    model.truncated(cut);
+    if (!run.on.olderEpochs) await lead(life, slot, log, model);
+    run.counts.add(atEnd ? "truncations at the end" : "truncations");
+  } catch (thrown) {
+    // Where the partition goes on, it had no effect; otherwise nothing is known of it.
+    const { state, logEndOffset } = log;
+    const without = state.kind === "online" && logEndOffset === model.endOffset;
+    if (without || hasCode(thrown, ErrorCode.LEADER_NOT_AVAILABLE)) model.truncation = undefined;
+    life.judge(slot, model, "truncateTo", thrown);
+  }
+};
+
+export const deleteRecords = async (
+  life: Life,
+  slot: Slot,
+  log: PartitionLog,
+  model: PartitionModel,
+): Promise<void> => {
+  const { random, run } = life;
+  if (!run.on.deleteRecords || model.truncation !== undefined) return;
+  const room = model.highWatermark - log.logStartOffset;
+  if (room <= 0) return;
+  const offset =
+    log.logStartOffset + random.between(1, random.chance(0.2) ? room : Math.ceil(room / 2));
+  model.logStartAsked = Math.max(model.logStartAsked, offset);
+  life.tell(model, `advanceLogStart ${offset}`);
+  try {
+    await log.advanceLogStart(offset);
+    if (slot.model === model && log.logStartOffset < offset) {
+      throw new Violation(
+        `${model.name}: log start is ${log.logStartOffset} after a move to ${offset}`,
+      );
+    }
+    model.logStartConfirmed = Math.max(model.logStartConfirmed, offset);
+    life.tell(model, `log start ${offset}`);
+    run.counts.add("log start moves");
+  } catch (thrown) {
+    life.judge(slot, model, "advanceLogStart", thrown);
+  }
+};
+
+export const retain = async (
+  life: Life,
+  slot: Slot,
+  log: PartitionLog,
+  model: PartitionModel,
+): Promise<void> => {
+  try {
+    const gone = await log.runRetention();
+    life.run.counts.add("segments deleted", gone);
+  } catch (thrown) {
+    life.judge(slot, model, "runRetention", thrown);
+  }
+};
+
+export const reconfigure = (
+  life: Life,
+  slot: Slot,
+  log: PartitionLog,
+  model: PartitionModel,
+): void => {
+  if (!life.run.on.configChange) return;
+  slot.config = changedConfig(slot.config, life.random, life.run.on);
+  slot.configs.push(slot.config);
+  life.tell(model, `config ${JSON.stringify(slot.config)}`);
+  log.updateConfig(slot.config);
+  life.run.counts.add("changes of settings");
+};
+
+/** Deletes the partition. */
+export const remove = async (
+  life: Life,
+  slot: Slot,
+  _log: PartitionLog,
+  model: PartitionModel,
+): Promise<void> => {
+  if (!life.run.on.deletion) return;
+  life.tell(model, "delete");
+  model.deleting = true;
+  try {
+    await life.manager.delete(slot.topicId, slot.partition);
+    slot.model = undefined;
+    slot.log = undefined;
+    life.run.counts.add("partitions deleted");
+  } catch (thrown) {
+    life.judge(slot, model, "delete", thrown);
+  }
+};

@@ -1,0 +1,97 @@
+/** Which leader epochs a partition must know, and where they began (KIP-101, KIP-279), written anew from the rules. */
+
+export interface ModelEpoch {
+  readonly epoch: number;
+  readonly startOffset: number;
+  /** Its record was acknowledged: it must be known after any crash. */
+  confirmed: boolean;
+}
+
+type Span = Pick<ModelEpoch, "epoch" | "startOffset">;
+
+/** What is left when the log begins at `offset`: the epoch that covers it begins there. An epoch that ended there, too,
+ * may still be known: it has no records, and the answers mean the same. */
+const fromStart = (epochs: readonly Span[], offset: number): Span[][] => {
+  const variants = [
+    epochs.findLastIndex(({ startOffset }) => startOffset <= offset),
+    epochs.findLastIndex(({ startOffset }) => startOffset < offset),
+    epochs.findIndex(({ startOffset }) => startOffset === offset),
+  ];
+  return variants.map((first) => {
+    const covering = epochs[first];
+    if (covering === undefined) return [...epochs];
+    return [{ epoch: covering.epoch, startOffset: offset }, ...epochs.slice(first + 1)];
+  });
+};
+
+export const endOffsetFor = (
+  epochs: readonly Span[],
+  epoch: number,
+  endOffset: number,
+): { leaderEpoch: number; endOffset: number } | undefined => {
+  const latest = epochs.at(-1);
+  if (latest === undefined || epoch > latest.epoch) return undefined;
+  const next = epochs.findIndex((entry) => entry.epoch > epoch);
+  if (next < 0) return { leaderEpoch: epoch, endOffset };
+  return {
+    leaderEpoch: epochs[next - 1]?.epoch ?? epoch,
+    endOffset: epochs[next]?.startOffset ?? endOffset,
+  };
+};
+
+export class EpochModel {
+  epochs: ModelEpoch[] = [];
+  /** What was cut or damaged cannot be told from here on: only the latest confirmed epoch is asserted. */
+  doubtful = false;
+  /** The file of epochs rotted: those without records may be forgotten. */
+  damaged = false;
+
+  copy(): EpochModel {
+    const copy = new EpochModel();
+    copy.epochs = this.epochs.map((entry) => ({ ...entry }));
+    copy.doubtful = this.doubtful;
+    copy.damaged = this.damaged;
+    return copy;
+  }
+
+  get latest(): number {
+    return this.epochs.at(-1)?.epoch ?? 0;
+  }
+
+  /** An epoch begins, if it is new. */
+  begin(epoch: number, startOffset: number): void {
+    if (epoch > this.latest) this.epochs.push({ epoch, startOffset, confirmed: false });
+  }
+
+  /** The beginning of an epoch is durable. */
+  confirm(epoch: number): void {
+    for (const entry of this.epochs) if (entry.epoch === epoch) entry.confirmed = true;
+  }
+
+  /** So is that of every epoch up to one. */
+  confirmUpTo(epoch: number): void {
+    for (const entry of this.epochs) if (entry.epoch <= epoch) entry.confirmed = true;
+  }
+
+  /** Everything from an offset on is cut: epochs that began there never were. */
+  truncate(offset: number): void {
+    this.epochs = this.epochs.filter(({ startOffset }) => startOffset < offset);
+  }
+
+  /** Every list of epochs that may be found in a log that ends at `end` and begins at `logStart`. */
+  possible(end: number, logStart: number, surviving: ReadonlySet<number>): Span[][] {
+    const bounded = this.epochs.map((entry) => ({
+      ...entry,
+      startOffset: Math.min(entry.startOffset, end),
+      certain: (entry.confirmed && !this.damaged) || surviving.has(entry.epoch),
+    }));
+    let lists: Span[][] = [[]];
+    for (const entry of bounded) {
+      const without = lists;
+      lists = without.map((list) => [...list, entry]);
+      // Where it is not certain, it may be known or not.
+      if (!entry.certain && without.length < 256) lists.push(...without);
+    }
+    return lists.flatMap((list) => fromStart(list, logStart));
+  }
+}

@@ -1,0 +1,137 @@
+/** Trouble from outside: the disk, its space, the wall clock, and bits that rot. */
+import type { SeededRandom } from "../random.ts";
+import { partitionOf } from "./faults.ts";
+import type { Kind } from "./kinds.ts";
+import type { CrashRun } from "./run.ts";
+import type { Life } from "./workload.ts";
+
+const dayMs = 86_400_000;
+const faultKinds: readonly Kind[] = [
+  "writeFault",
+  "syncFault",
+  "syncFull",
+  "readFault",
+  "openFault",
+  "transientFault",
+];
+
+const troubles: readonly Kind[] = [
+  ...faultKinds,
+  "wallJump",
+  "wallGlitch",
+  "diskFull",
+  "rotWhileRunning",
+];
+
+/** The kinds of trouble that one life may meet: few of them, and often none. */
+export const troublesOf = (run: CrashRun, random: SeededRandom): readonly Kind[] => {
+  const possible = troubles.filter((kind) => run.on[kind]);
+  if (possible.length === 0 || random.chance(0.3)) return [];
+  return Array.from({ length: random.between(1, 3) }, () => random.pick(possible));
+};
+
+/** Causes trouble of a kind. */
+export const causeTrouble = (life: Life, kind: Kind): void => {
+  const { random, run } = life;
+  run.trace(`${run.kernel.nowMs.toFixed(1)} trouble: ${kind}`);
+  if (kind === "wallJump") jump(run, random);
+  else if (kind === "wallGlitch") {
+    run.kernel.glitchWallClock(random.pick([-8, 8, 365]) * dayMs);
+    run.counts.add("trouble: wall clock wrong for one read");
+  } else if (kind === "diskFull") fill(life);
+  else if (kind === "rotWhileRunning") rot(run, random, true);
+  else run.faults.arm(kind, random);
+};
+
+const jump = (run: CrashRun, random: SeededRandom): void => {
+  const { kernel } = run;
+  kernel.wallOffsetMs = random.pick([0, 0, 8, -8, 365, -1]) * dayMs;
+  run.wallOffsetMaxMs = Math.max(run.wallOffsetMaxMs, kernel.wallOffsetMs);
+  run.counts.add("trouble: wall clock jumps");
+  // A check may now find every producer idle for too long.
+  const nowMs = 1_700_000_000_000 + kernel.nowMs + kernel.wallOffsetMs;
+  for (const { model, config } of run.slots) {
+    model?.producers.doubtIdle(nowMs - config.producerExpiryMs);
+  }
+};
+
+/** No room for a while. */
+const fill = (life: Life): void => {
+  const { run, random } = life;
+  life.wasFull = true;
+  run.disk.quotaBytes = run.disk.usedBytes + random.pick([0, 300, 5000]);
+  run.counts.add("trouble: disk full");
+  life.later(
+    life
+      .sleep(random.pick(run.on.readsWhenFull ? [5, 300, 900, 30_000] : [5, 300, 900]))
+      .then(() => {
+        run.disk.quotaBytes = Number.POSITIVE_INFINITY;
+      }),
+  );
+};
+
+/** Journal rounds that two later ones follow: what rots in the last ones cannot be told from a torn write. */
+const oldRounds = (run: CrashRun): (readonly [string, number, number])[] => {
+  const rounds: { path: string; at: number; bytes: number; round: number }[] = [];
+  for (const path of run.disk.paths()) {
+    if (!path.endsWith(".journal")) continue;
+    const content = run.disk.content(path) ?? Buffer.alloc(0);
+    for (let at = 0; at + 4096 <= content.length; at += 4096) {
+      if (content.toString("latin1", at, at + 4) !== "MJR1") continue;
+      const round = Number(content.readBigUInt64LE(at + 24));
+      rounds.push({ path, at, bytes: content.readUInt32LE(at + 4), round });
+    }
+  }
+  const last = Math.max(...rounds.map(({ round }) => round));
+  return rounds
+    .filter(({ round }) => round < last - 2)
+    .map(({ path, at, bytes }) => [path, at, bytes] as const);
+};
+
+/** A durable byte whose damage must never lose anything silently, or undefined. */
+const targetOf = (run: CrashRun, random: SeededRandom): readonly [string, number] | undefined => {
+  if (random.chance(0.3)) {
+    const rounds = oldRounds(run);
+    if (rounds.length === 0) return undefined;
+    const [path, at, bytes] = random.pick(rounds);
+    return [path, at + random.below(Math.min(bytes, 600))];
+  }
+  const wanted = random.pick([
+    /\.log$/,
+    /\.log$/,
+    /index$/,
+    /leader-epochs$/,
+    /producers\.\d+$/,
+    /recovery-points$/,
+    /-\d{5}\/meta$/,
+  ]);
+  const paths = run.disk
+    .paths()
+    .filter((path) => wanted.test(path) && run.disk.durableBytes(path) > 0);
+  if (paths.length === 0) return undefined;
+  const path = random.pick(paths);
+  return [path, random.below(run.disk.durableBytes(path))];
+};
+
+/** Flips a durable bit. The partitions that it may concern may go offline, and nothing else may happen. */
+export const rot = (run: CrashRun, random: SeededRandom, running: boolean): void => {
+  const target = targetOf(run, random);
+  if (target === undefined) return;
+  const [path, position] = target;
+  const cacheStaysGood = running && random.chance(0.5);
+  if (!run.disk.flipBit(path, position, random.below(8), cacheStaysGood)) return;
+  run.trace(`rot: ${path} at ${position}`);
+  const name = path.replace(/^.*\//, "").replace(/[0-9]+/, "N");
+  run.counts.add(`trouble: rot in ${name}${running ? " while running" : ""}`);
+  const owner = partitionOf(path);
+  const shared = path.startsWith("journal/");
+  for (const slot of run.slots) {
+    if (slot.model === undefined || (slot.directory !== owner && !shared)) continue;
+    slot.model.suspect = `${path} rotted at ${position}`;
+    slot.model.rots += 1;
+    // In what neither an fsync nor the journal vouches for it cannot be told from a write that was torn.
+    if (path.endsWith(".log")) slot.model.cacheBetrayed = true;
+    if (path.endsWith("leader-epochs")) slot.model.epochs.damaged = true;
+    if (/producers\.\d+$/.test(path)) slot.model.producers.doubtBelow(slot.model.logStartAsked);
+  }
+};

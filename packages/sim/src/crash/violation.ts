@@ -1,0 +1,4 @@
+/** A broken promise. */
+export class Violation extends Error {
+  override readonly name = "Violation";
+}
