@@ -66,37 +66,39 @@ test("more connections than descriptors are refused, and the listeners go on", a
 });
 
 test("a log whose reader is gone, or does not read, neither ends nor blocks the server", async () => {
-  for (const level of ["info", "debug"]) {
-    for (const reader of ["gone", "idle"]) {
-      await withDirectory(async (directory) => {
-        // A pipe of which the test decides who reads: `sleep` never does, `true` is gone at once.
-        const path = join(directory, "pipe");
-        const made = spawn("mkfifo", [path]);
-        await new Promise((resolve) => made.once("exit", resolve));
-        const other = spawn("sh", [
-          "-c",
-          `exec <"$0"; ${reader === "idle" ? "sleep 60" : ""}`,
-          path,
-        ]);
-        assert.ok(existsSync(path));
-        const fd = openSync(path, "w");
-        if (reader === "gone") await new Promise((resolve) => other.once("exit", resolve));
-        const data = join(directory, "data");
-        const stdio = ["ignore", fd, fd] as const;
-        const server = new ServerProcess(data, ["--log-level", level], [], { stdio });
-        const { client: endpoint, http } = await server.ready();
-        const client = await connect({ bootstrap: [endpoint] });
-        await client.admin.createTopic({ name: "t", partitionCount: 500 });
-        assert.equal((await fetch(`http://${http}/livez`)).status, 200);
-        await client.close();
-        const ended = await Promise.race([
-          server.kill("SIGTERM"),
-          sleep(10_000, undefined, { ref: false }),
-        ]);
-        other.kill("SIGKILL");
-        if (ended === undefined) await server.kill("SIGKILL");
-        assert.equal(ended?.code, 0, `${level}, ${reader}`);
-      });
-    }
+  for (const [level, reader] of [
+    ["info", "gone"],
+    ["debug", "gone"],
+    ["debug", "idle"],
+  ] as const) {
+    await withDirectory(async (directory) => {
+      // A pipe of which the test decides who reads: `sleep` never does, `true` is gone at once.
+      const path = join(directory, "pipe");
+      const made = spawn("mkfifo", [path]);
+      await new Promise((resolve) => made.once("exit", resolve));
+      const other = spawn("sh", [
+        "-c",
+        `exec <"$0"; ${reader === "idle" ? "exec sleep 60" : ""}`,
+        path,
+      ]);
+      assert.ok(existsSync(path));
+      const fd = openSync(path, "w");
+      if (reader === "gone") await new Promise((resolve) => other.once("exit", resolve));
+      const data = join(directory, "data");
+      const stdio = ["ignore", fd, fd] as const;
+      const server = new ServerProcess(data, ["--log-level", level], [], { stdio });
+      const { client: endpoint, http } = await server.ready();
+      const client = await connect({ bootstrap: [endpoint] });
+      await client.admin.createTopic({ name: "t", partitionCount: 50 });
+      assert.equal((await fetch(`http://${http}/livez`)).status, 200);
+      await client.close();
+      const ended = await Promise.race([
+        server.kill("SIGTERM"),
+        sleep(10_000, undefined, { ref: false }),
+      ]);
+      other.kill("SIGKILL");
+      if (ended === undefined) await server.kill("SIGKILL");
+      assert.equal(ended?.code, 0, `${level}, ${reader}`);
+    });
   }
 });

@@ -56,6 +56,18 @@ export const surroundingsMutants: readonly Mutant[] = [
     ],
   },
   {
+    name: "log-waits-for-a-pipe",
+    breaks: "A log that nobody reads does not stop the server from answering or ending.",
+    file: "packages/observability/src/output.ts",
+    replace: [
+      [
+        "if (fstatSync(1).isFile()) return new FileOutput(1);",
+        "if (fstatSync(1) !== undefined) return new FileOutput(1);",
+      ],
+    ],
+    tests: ["test/integration/surroundings.test.ts"],
+  },
+  {
     name: "log-queue-unbounded",
     breaks: "A log that nobody reads is bounded in memory.",
     file: "packages/observability/src/output.ts",

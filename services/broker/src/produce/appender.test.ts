@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { Compressor } from "@millrace/env";
 import { nodeClock } from "@millrace/env/node";
 import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { LogGauges, LogManager } from "@millrace/log";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import { BatchBuilder } from "@millrace/record";
 import { nodeCompressor } from "@millrace/record/node";
@@ -60,15 +61,17 @@ const setUp = () => {
       return nodeCompressor.decompress(kind, bytes, bytesMax);
     },
   };
+  const gauges = { pendingBytesMax: 1000 };
+  const logs: Pick<LogManager, "gauges" | "waitForPendingRoom"> = {
+    gauges: () => Object.assign({} as LogGauges, gauges, { pendingBytes: state.pendingBytes }),
+    waitForPendingRoom: () => {
+      waitsForLog += 1;
+      return Promise.resolve();
+    },
+  };
   const context = {
     ...{ clock, compressor, identity: { clusterId: "c", brokerId: 0 } },
-    logs: {
-      gauges: () => ({ pendingBytes: state.pendingBytes, pendingBytesMax: 1000 }),
-      belowPendingBound: () => {
-        waitsForLog += 1;
-        return Promise.resolve();
-      },
-    },
+    logs,
     replicas: { find: () => replica },
     metrics: { onProduce: () => {}, onAppend: () => {} },
   };
