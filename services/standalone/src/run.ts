@@ -27,7 +27,11 @@ export const helpText = (): string => {
     lines.push(`  --${key} (default ${JSON.stringify(setting.default)}; ${allowedOf(setting)})`);
     lines.push(`      ${setting.description}`);
   }
-  lines.push("", "Example: millrace serve --data-dir /srv/millrace --listen 0.0.0.0:7400");
+  lines.push(
+    "",
+    "Example, for clients on other machines:",
+    "  millrace serve --data-dir /srv/millrace --listen 0.0.0.0:7400 --advertise HOST:7400",
+  );
   return `${lines.join("\n")}\n`;
 };
 

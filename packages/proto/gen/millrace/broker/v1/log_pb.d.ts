@@ -434,7 +434,7 @@ export enum OffsetSpec {
 export declare const OffsetSpecSchema: GenEnum<OffsetSpec>;
 
 /**
- * Questions and orders to the leader of a partition.
+ * Calls on the logs of partitions. Served by the leader of each partition.
  *
  * @generated from service millrace.broker.v1.LogService
  */

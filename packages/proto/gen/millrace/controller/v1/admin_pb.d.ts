@@ -221,7 +221,7 @@ export declare type AlterConfigsRequest = Message<"millrace.controller.v1.AlterC
   set: { [key: string]: string };
 
   /**
-   * Keys to put back to their default. A key may not be in both.
+   * Keys to reset to their default. A key must not be in both.
    *
    * @generated from field: repeated string remove = 3;
    */

@@ -20,7 +20,7 @@ export declare const file_millrace_storage_v1_metadata: GenFile;
  */
 export declare type ClusterRecord = Message<"millrace.storage.v1.ClusterRecord"> & {
   /**
-   * Identifies the cluster for ever. Letters, digits, `-` and `_`, at most 64.
+   * Identifies the cluster permanently. Letters, digits, `-` and `_`, at most 64.
    *
    * @generated from field: string cluster_id = 1;
    */
