@@ -24,6 +24,7 @@ export interface HttpOptions {
 export interface HttpEndpoints {
   /** The bound `host:port`. */
   readonly endpoint: string;
+  /** The Node server behind it, for tests of its errors. */
   readonly server: Server;
   close(): Promise<void>;
 }

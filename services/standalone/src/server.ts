@@ -128,7 +128,7 @@ const start = async (
     untilServed: (revision, timeoutMs) => broker.untilServed(revision, timeoutMs),
   });
   const health = new HealthState();
-  const listening = await listen(
+  const listening = await listen({
     resolved,
     config,
     broker,
@@ -138,21 +138,14 @@ const start = async (
     metrics,
     logger,
     undo,
-  );
-  const advertised = advertisedOf(config.advertise, listening.client);
-  if (advertised.guessed) {
-    logger.warn(
-      { listen: listening.client, advertised: advertised.endpoint },
-      "clients are told an address of this machine, because the listener is on all interfaces: " +
-        "set --advertise to the HOST:PORT that clients reach",
-    );
-  }
-  where.client = advertised.endpoint;
+  });
+  const clientEndpoint = endpointForClients(config, listening.client, logger);
+  where.client = clientEndpoint;
   await controller.registerBroker(
     create(BrokerRecordSchema, {
       brokerId: BROKER_ID,
       incarnationId: random.bytes(16),
-      clientEndpoint: advertised.endpoint,
+      clientEndpoint,
       internalEndpoint: listening.internal,
     }),
   );
@@ -168,6 +161,23 @@ const start = async (
   });
   logger.info({ ...logs.recovery, cluster_id: clusterId }, "the log is recovered");
   return { endpoints, clusterId, stop: () => undo.run(logger) };
+};
+
+/** The address that clients are told; a guessed one is logged. */
+const endpointForClients = (
+  config: StandaloneConfig,
+  listening: string,
+  logger: Logger,
+): string => {
+  const { endpoint, guessed } = advertisedOf(config.advertise, listening);
+  if (guessed) {
+    logger.warn(
+      { listen: listening, advertised: endpoint },
+      "clients are told an address of this machine, because the listener is on all interfaces: " +
+        "set --advertise to the HOST:PORT that clients reach",
+    );
+  }
+  return endpoint;
 };
 
 /** The settings, reduced to what the process may open. */
@@ -225,17 +235,23 @@ const openLogs = async (
   });
 };
 
-const listen = async (
-  resolved: Resolved<typeof standaloneSchema>,
-  config: StandaloneConfig,
-  broker: Broker,
-  controller: Controller,
-  health: HealthState,
-  ready: { readonly value: boolean },
-  metrics: ServerMetrics,
-  logger: Logger,
-  undo: Undo,
-) => {
+interface ListenOptions {
+  /** As set, for `/configz`. */
+  readonly resolved: Resolved<typeof standaloneSchema>;
+  /** As in force. */
+  readonly config: StandaloneConfig;
+  readonly broker: Broker;
+  readonly controller: Controller;
+  readonly health: HealthState;
+  readonly ready: { readonly value: boolean };
+  readonly metrics: ServerMetrics;
+  readonly logger: Logger;
+  readonly undo: Undo;
+}
+
+/** Opens all listeners. Nothing is reported ready yet. */
+const listen = async (options: ListenOptions) => {
+  const { resolved, config, broker, controller, health, ready, metrics, logger, undo } = options;
   const graceMs = config["shutdown-grace"];
   const listener = (name: string, limits: Partial<AdmissionLimits>) => {
     const { observer, watch } = metrics.listener(name);
