@@ -16,7 +16,6 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { referencePages } from "./reference.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const modules = join(root, "node_modules");
@@ -47,7 +46,7 @@ const buf = (args: readonly string[]): void => {
 };
 
 /** Generates into `<into>/packages/…/gen`. */
-const generateInto = (into: string): void => {
+const generateInto = async (into: string): Promise<void> => {
   const protos = mkdtempSync(join(tmpdir(), "millrace-protos-"));
   try {
     buf(["generate", "-o", into]);
@@ -58,6 +57,8 @@ const generateInto = (into: string): void => {
     const rpc = join(into, "packages/rpc");
     mkdirSync(rpc, { recursive: true });
     buf(["generate", protos, "--template", "packages/rpc/buf.gen.yaml", "-o", rpc]);
+    // The reference imports the sources, and those may use what has just been generated.
+    const { referencePages } = await import("./reference.ts");
     for (const [path, text] of referencePages(root)) {
       mkdirSync(dirname(join(into, path)), { recursive: true });
       writeFileSync(join(into, path), text);
@@ -93,7 +94,7 @@ const differences = (fresh: string): string[] => {
 if (process.argv.includes("--check")) {
   const fresh = mkdtempSync(join(tmpdir(), "millrace-generated-"));
   try {
-    generateInto(fresh);
+    await generateInto(fresh);
     const different = differences(fresh);
     if (different.length > 0) {
       console.error(`not current, run npm run generate:\n${different.join("\n")}`);
@@ -103,5 +104,5 @@ if (process.argv.includes("--check")) {
     rmSync(fresh, { recursive: true });
   }
 } else {
-  generateInto(root);
+  await generateInto(root);
 }

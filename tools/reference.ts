@@ -42,7 +42,7 @@ const configuration = (): string =>
   `${generated}# Configuration\n\n` +
   "Flags over environment over file (`--config FILE.yaml`, keys as the flags without dashes) over " +
   "defaults. Sizes take `KiB`, `MiB`, `GiB`; durations `ms`, `s`, `m`, `h`, `d`. What happens at a " +
-  "limit, and those that are no settings: [limits](../guides/limits.md).\n\n" +
+  "limit, and those that are not settings: [limits](../guides/limits.md).\n\n" +
   `## Standalone server\n\n${settings(standaloneSchema, true)}\n\n` +
   "## Topics\n\nSet with `millrace topic create --config KEY=VALUE` or `topic alter`.\n\n" +
   `${settings(topicSchema, false)}\n`;

@@ -6,21 +6,21 @@ import {
   crcOf,
   fetchRequestCodec,
   fetchResponseCodec,
-  type HotFetchRequest,
-  type HotFetchResponse,
-  type HotProduceRequest,
-  type HotProduceResponse,
   produceRequestCodec,
   produceResponseCodec,
+  type WireFetchRequest,
+  type WireFetchResponse,
+  type WireProduceRequest,
+  type WireProduceResponse,
 } from "@millrace/record";
-import { type ClientStream, hotMethodOf, type Method } from "@millrace/rpc";
+import { type ClientStream, type Method, wireMethodOf } from "@millrace/rpc";
 import { grpcDialer } from "@millrace/rpc/grpc";
 
-export const produceMethod: Method<HotProduceRequest, HotProduceResponse> = hotMethodOf(
+export const produceMethod: Method<WireProduceRequest, WireProduceResponse> = wireMethodOf(
   ProduceService.method.produce,
   { input: produceRequestCodec, output: produceResponseCodec },
 );
-export const fetchMethod: Method<HotFetchRequest, HotFetchResponse> = hotMethodOf(
+export const fetchMethod: Method<WireFetchRequest, WireFetchResponse> = wireMethodOf(
   FetchService.method.fetch,
   { input: fetchRequestCodec, output: fetchResponseCodec },
 );
@@ -30,7 +30,7 @@ export const windowBytes = 16 * 1024 * 1024;
 
 /** One produce stream that keeps up to a window in flight. */
 export class ProduceStream {
-  readonly #stream: ClientStream<HotProduceRequest, HotProduceResponse>;
+  readonly #stream: ClientStream<WireProduceRequest, WireProduceResponse>;
   readonly #close: () => void;
   readonly #waiting = new Map<number, (() => void) | undefined>();
   #nextId = 1;

@@ -6,7 +6,7 @@ import { once } from "node:events";
 import type { ServerHttp2Session } from "node:http2";
 import { Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
 import { Guarantee } from "@millrace/proto/common";
-import { BatchBuilder, crcOf, encodeStoredPrefix, type HotProduceResult } from "@millrace/record";
+import { BatchBuilder, crcOf, encodeStoredPrefix, type WireProduceResult } from "@millrace/record";
 import { asBuffer, identity } from "../../packages/rpc/src/grpc/duplex.ts";
 import {
   connectionWindowBytes,
@@ -18,7 +18,7 @@ import { fetchMethod, produceMethod, windowBytes } from "./stream.ts";
 type Call = ServerDuplexStream<Buffer, Buffer>;
 
 const produce = (call: Call): void => {
-  let results: HotProduceResult[] = [];
+  let results: WireProduceResult[] = [];
   const answer = (message: Parameters<typeof produceMethod.output.encode>[0]): void => {
     call.write(asBuffer(produceMethod.output.encode(message)));
   };

@@ -7,11 +7,11 @@ import {
   crcOf,
   encodeBody,
   fetchRequestCodec,
-  type HotProduceRequest,
   produceRequestCodec,
   produceResponseCodec,
+  type WireProduceRequest,
 } from "@millrace/record";
-import { hotMethodOf } from "@millrace/rpc";
+import { wireMethodOf } from "@millrace/rpc";
 import { grpcDialer } from "@millrace/rpc/grpc";
 import type { SeededRandom } from "@millrace/sim";
 import { frameAttacks } from "./frames.ts";
@@ -84,7 +84,7 @@ const bodyOf = (value: string): Buffer => {
   return Buffer.from(builder.finishPlain());
 };
 
-const blank: HotProduceRequest = {
+const blank: WireProduceRequest = {
   open: undefined,
   requestId: 1,
   topicId: new Uint8Array(0),
@@ -110,13 +110,13 @@ const bombBody = (): Buffer => {
   return encodeBody({ ...info, compression: "gzip" }, bomb);
 };
 
-const damaged = (dice: SeededRandom): Partial<HotProduceRequest> => {
+const damaged = (dice: SeededRandom): Partial<WireProduceRequest> => {
   const body = bodyOf("x".repeat(dice.below(100)));
   const lie = encodeBody({ ...info, recordCount: 1 + dice.below(1e9) }, body);
   const flipped = Buffer.from(body);
   const at = dice.below(flipped.length);
   flipped[at] = (flipped[at] ?? 0) ^ (1 + dice.below(255));
-  const kinds: readonly Partial<HotProduceRequest>[] = [
+  const kinds: readonly Partial<WireProduceRequest>[] = [
     { body, bodyCrc: 1 },
     { body: lie, bodyCrc: crcOf(lie) },
     { body: flipped, bodyCrc: crcOf(body) },
@@ -134,14 +134,14 @@ const damaged = (dice: SeededRandom): Partial<HotProduceRequest> => {
   return kinds[dice.below(kinds.length)] ?? {};
 };
 
-const produce = hotMethodOf(ProduceService.method.produce, {
+const produce = wireMethodOf(ProduceService.method.produce, {
   input: produceRequestCodec,
   output: produceResponseCodec,
 });
 
 /** Requests on a good stream; every one must get an error of its own. */
 const inBand =
-  (of: (dice: SeededRandom) => Partial<HotProduceRequest>, count: number): Attack["run"] =>
+  (of: (dice: SeededRandom) => Partial<WireProduceRequest>, count: number): Attack["run"] =>
   async (target, dice) => {
     const channel = grpcDialer().dial(`${target.host}:${target.port}`);
     try {

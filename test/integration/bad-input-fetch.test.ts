@@ -12,8 +12,8 @@ import {
   LogService,
   MetadataService,
 } from "@millrace/proto/broker";
-import { fetchResponseCodec, type HotFetchResponse } from "@millrace/record";
-import { type ClientStream, hotMethodOf, methodOf } from "@millrace/rpc";
+import { fetchResponseCodec, type WireFetchResponse } from "@millrace/record";
+import { type ClientStream, methodOf, wireMethodOf } from "@millrace/rpc";
 import {
   badInputSite,
   blank,
@@ -34,7 +34,7 @@ const { INVALID_REQUEST, OFFSET_OUT_OF_RANGE, UNKNOWN_TOPIC_OR_PARTITION } = Err
 const { FENCED_LEADER_EPOCH, STREAM_PROTOCOL_VIOLATION, UNKNOWN_LEADER_EPOCH } = ErrorCode;
 
 /** Requests by hand, replies decoded. */
-const fetchRaw = hotMethodOf<Uint8Array, HotFetchResponse>(FetchService.method.fetch, {
+const fetchRaw = wireMethodOf<Uint8Array, WireFetchResponse>(FetchService.method.fetch, {
   input: { encode: (bytes) => bytes, decode: (bytes) => bytes },
   output: fetchResponseCodec,
 });
@@ -55,10 +55,10 @@ const cursor = (id: number, fields: Readonly<Record<number, Value>> = {}): Buffe
 
 /** What each cursor got first: an error, or the number of its batch chunks. */
 const firstOf = async (
-  stream: ClientStream<Uint8Array, HotFetchResponse>,
+  stream: ClientStream<Uint8Array, WireFetchResponse>,
   count: number,
-): Promise<ReadonlyMap<number, HotFetchResponse>> => {
-  const seen = new Map<number, HotFetchResponse>();
+): Promise<ReadonlyMap<number, WireFetchResponse>> => {
+  const seen = new Map<number, WireFetchResponse>();
   while (seen.size < count) {
     const message = await stream.read();
     assert.ok(message !== undefined, "the stream ended");
@@ -201,7 +201,7 @@ test("fetch: unknown cursors are removed and granted without effect; grants do n
 test("fetch and produce: ids and windows of 2^63 are refused or cut down, never wrapped", async () => {
   const stream = site.channel.bidi(produce);
   const raw = site.channel.bidi(
-    hotMethodOf<Uint8Array, ReturnType<typeof produce.output.decode>>(produce.desc, {
+    wireMethodOf<Uint8Array, ReturnType<typeof produce.output.decode>>(produce.desc, {
       input: { encode: (bytes) => bytes, decode: (bytes) => bytes },
       output: produce.output,
     }),

@@ -8,7 +8,7 @@ import { ErrorCode } from "@millrace/errors";
 import { ProduceOnceRequestSchema, ProduceService } from "@millrace/proto/broker";
 import { methodOf } from "@millrace/rpc";
 import { SeededRandom } from "@millrace/sim";
-import { abandonedMax } from "../../packages/rpc/src/grpc/admission.ts";
+import { abandonedMax } from "../../packages/rpc/src/grpc/server/admission/admission.ts";
 import { frameAttacks } from "../hostile/frames.ts";
 import { frame, frameTypes, headerBlock, RawSocket } from "../hostile/wire.ts";
 import { badInputSite, checkClear, field, framed, rawOn } from "./bad-input.ts";

@@ -11,8 +11,8 @@ import {
   ProduceOnceRequestSchema,
   ProduceService,
 } from "@millrace/proto/broker";
-import { crcOf, encodeBody, type HotProduceRequest } from "@millrace/record";
-import { hotMethodOf, methodOf } from "@millrace/rpc";
+import { crcOf, encodeBody, type WireProduceRequest } from "@millrace/record";
+import { methodOf, wireMethodOf } from "@millrace/rpc";
 import { badInputSite, blank, bodyOf, fetch, open, produce } from "./bad-input.ts";
 
 const produceOnce = methodOf(ProduceService.method.produceOnce);
@@ -23,7 +23,7 @@ const listOffsets = methodOf(LogService.method.listOffsets);
 const site = badInputSite({ "t-0": 14n, "t-1": 0n });
 
 /** The in-band error of one request on a good stream. */
-const resultOf = async (request: Partial<HotProduceRequest>): Promise<number> => {
+const resultOf = async (request: Partial<WireProduceRequest>): Promise<number> => {
   const stream = site.channel.bidi(produce);
   stream.write({ ...blank, open });
   await stream.read();
@@ -40,7 +40,7 @@ const lyingCount = encodeBody(
   Buffer.from("0a021801", "hex"),
 );
 
-const inBand: readonly [string, Partial<HotProduceRequest>, ErrorCode][] = [
+const inBand: readonly [string, Partial<WireProduceRequest>, ErrorCode][] = [
   ["a good batch", {}, ErrorCode.UNSPECIFIED],
   ["an unknown topic", { topic: "none" }, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION],
   [
@@ -71,7 +71,7 @@ for (const [what, request, code] of inBand) {
   });
 }
 
-const violations: readonly [string, readonly Partial<HotProduceRequest>[]][] = [
+const violations: readonly [string, readonly Partial<WireProduceRequest>[]][] = [
   ["no opening", [{ body: bodyOf("x") }]],
   ["two openings", [{ open }, { open }]],
   ["a request without a batch", [{ open }, { requestId: 1 }]],
@@ -126,7 +126,7 @@ test("produce: another cluster's id is CLUSTER_ID_MISMATCH", async () => {
 test("produce: bytes that are no message end the call, not the server", async () => {
   const raw = { encode: (bytes: Uint8Array) => bytes, decode: (bytes: Uint8Array) => bytes };
   const stream = site.channel.bidi(
-    hotMethodOf(ProduceService.method.produce, { input: raw, output: raw }),
+    wireMethodOf(ProduceService.method.produce, { input: raw, output: raw }),
   );
   stream.write(Buffer.from([0xff, 0xff, 0xff, 0x01, 0x02]));
   await assert.rejects(stream.read(), MillraceError);

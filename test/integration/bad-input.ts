@@ -15,19 +15,19 @@ import {
   BatchBuilder,
   fetchRequestCodec,
   fetchResponseCodec,
-  type HotProduceRequest,
   produceRequestCodec,
   produceResponseCodec,
+  type WireProduceRequest,
 } from "@millrace/record";
-import { type Channel, fromWireStatus, hotMethodOf, methodOf } from "@millrace/rpc";
+import { type Channel, fromWireStatus, methodOf, wireMethodOf } from "@millrace/rpc";
 import { grpcDialer } from "@millrace/rpc/grpc";
 import { ServerProcess, withDirectory } from "./server.ts";
 
-export const produce = hotMethodOf(ProduceService.method.produce, {
+export const produce = wireMethodOf(ProduceService.method.produce, {
   input: produceRequestCodec,
   output: produceResponseCodec,
 });
-export const fetch = hotMethodOf(FetchService.method.fetch, {
+export const fetch = wireMethodOf(FetchService.method.fetch, {
   input: fetchRequestCodec,
   output: fetchResponseCodec,
 });
@@ -104,7 +104,7 @@ const fill = async (endpoint: string, topics: readonly string[]): Promise<void> 
   await client.close();
 };
 
-export const blank: HotProduceRequest = {
+export const blank: WireProduceRequest = {
   open: undefined,
   requestId: 0,
   topicId: new Uint8Array(0),

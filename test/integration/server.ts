@@ -15,19 +15,32 @@ export interface Exit {
   readonly stderr: string;
 }
 
+/** What is around the process. */
+export interface Surroundings {
+  /** A command that runs the rest of its arguments. */
+  readonly wrapper?: readonly string[];
+  readonly stdio?: readonly ("ignore" | "pipe" | number)[];
+}
+
 export class ServerProcess {
   readonly directory: string;
   readonly #child: ChildProcess;
   readonly exited: Promise<Exit>;
   #stderr = "";
 
-  constructor(directory: string, flags: readonly string[] = [], nodeFlags: readonly string[] = []) {
+  constructor(
+    directory: string,
+    flags: readonly string[] = [],
+    nodeFlags: readonly string[] = [],
+    { wrapper = [], stdio = ["ignore", "ignore", "pipe"] }: Surroundings = {},
+  ) {
     this.directory = directory;
     const listens = ["listen", "internal-listen", "health-listen", "http-listen"];
     const args = listens.flatMap((flag) => [`--${flag}`, "127.0.0.1:0"]);
     rmSync(join(directory, "endpoints.json"), { force: true });
-    const command = [...nodeFlags, main, "--data-dir", directory, ...args, ...flags];
-    this.#child = spawn(process.execPath, command, { stdio: ["ignore", "ignore", "pipe"] });
+    const node = [process.execPath, ...nodeFlags, main];
+    const [command = "", ...rest] = [...wrapper, ...node, "--data-dir", directory, ...args];
+    this.#child = spawn(command, [...rest, ...flags], { stdio: [...stdio] });
     this.#child.stderr?.on("data", (chunk: Buffer) => {
       this.#stderr += chunk.toString();
     });

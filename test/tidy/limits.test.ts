@@ -8,28 +8,31 @@ import { checkTopicName, type Setting, topicConfigOf, topicSchema } from "@millr
 import { limits as admin } from "@millrace/controller";
 import { errorCodeByName } from "@millrace/errors";
 import { defaultManagerConfig } from "@millrace/log";
-import { httpLimits } from "@millrace/observability";
+import { httpLimits, logQueueBytesMax } from "@millrace/observability";
 import { BODY_BYTES_MAX, HEADER_NAME_BYTES_MAX } from "@millrace/record";
 import { errorTextBytesMax } from "@millrace/rpc";
 import { admissionDefaults, limitNames, transportLimits } from "@millrace/rpc/grpc";
 import { probeLimits, serverMetrics, standaloneSchema } from "@millrace/standalone";
-import { roundPayloadBytesMax } from "../../packages/log/src/journal/commit-loop.ts";
 import { reserveFileBytesMax } from "../../packages/log/src/files/disk-space.ts";
+import { roundPayloadBytesMax } from "../../packages/log/src/journal/commit-loop.ts";
 import { batchesKept } from "../../packages/log/src/partition/producer-table.ts";
 import { inflatedBytesMax } from "../../packages/log/src/partition/reader.ts";
 import { operationsMax, requestBytesMax } from "../../packages/metadata/src/limits.ts";
-import { ELEMENTS_MAX } from "../../packages/record/src/hot-common.ts";
 import { inflationsMax } from "../../packages/record/src/node/compressor.ts";
+import { ELEMENTS_MAX } from "../../packages/record/src/wire/common.ts";
+import { readAheadMessages, writeQueueBytesMax } from "../../packages/rpc/src/grpc/duplex.ts";
 import {
   abandonedMax,
-  cutsMax,
+  evictionsMax,
   overrunsMax,
   pressedWindowBytes,
-} from "../../packages/rpc/src/grpc/admission.ts";
-import { beginBytes, endTimeoutMs } from "../../packages/rpc/src/grpc/admitted-stream.ts";
-import { readAheadMessages, writeQueueBytesMax } from "../../packages/rpc/src/grpc/duplex.ts";
-import { passedPerTurn } from "../../packages/rpc/src/grpc/gate.ts";
-import { readQueueBytesMax } from "../../packages/rpc/src/grpc/http2-duplex.ts";
+} from "../../packages/rpc/src/grpc/server/admission/admission.ts";
+import {
+  beginBytes,
+  endTimeoutMs,
+} from "../../packages/rpc/src/grpc/server/admission/admitted-stream.ts";
+import { startedPerTurn } from "../../packages/rpc/src/grpc/server/connection-listener.ts";
+import { readQueueBytesMax } from "../../packages/rpc/src/grpc/server/http2/duplex.ts";
 import {
   connectionWindowBytes,
   firstConnectionWindowBytes,
@@ -38,7 +41,7 @@ import {
   streamWindowBytes,
 } from "../../packages/rpc/src/grpc/windows.ts";
 import { depthMax, elementsMax } from "../../packages/rpc/src/prescan.ts";
-import { addedPerTurn } from "../../services/broker/src/fetch-session.ts";
+import { addedPerTurn } from "../../services/broker/src/fetch/session.ts";
 import { admissionOf } from "../../services/standalone/src/config.ts";
 
 const { unwrittenBytesMax, writeLingerMs, syncStepBytes } = defaultManagerConfig;
@@ -118,11 +121,11 @@ const fixed = new Map<string, number>([
   ...prefixed("", { errorTextBytesMax, inflatedBytesMax, BODY_BYTES_MAX, HEADER_NAME_BYTES_MAX }),
   ...prefixed("", {
     abandonedMax,
-    cutsMax,
+    evictionsMax,
     overrunsMax,
     resetBurst,
     resetRate,
-    passedPerTurn,
+    startedPerTurn,
     addedPerTurn,
   }),
   ...prefixed("", {
@@ -134,6 +137,7 @@ const fixed = new Map<string, number>([
   }),
   ...prefixed("", { reserveFileBytesMax, topicNameMax: longestName }),
   ...prefixed("", { unwrittenBytesMax, writeLingerMs, syncStepBytes }),
+  ["logQueueBytesMax", logQueueBytesMax],
   ["sessionMemoryMib", sessionMemoryMib * mib],
   ["producerExpiryMs", logConfigOf(topicConfigOf({})).producerExpiryMs],
 ]);

@@ -4,6 +4,7 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import {
   checkTopicConfigs,
   checkTopicName,
+  messageBytesMax,
   parseBytes,
   parseDurationMs,
   resolveConfig,
@@ -78,6 +79,12 @@ test("a value out of range names key, value and range", () => {
   }
 });
 
+test("an empty variable is an unset one", () => {
+  const environment = { MILLRACE_JOURNAL_BYTES_MAX: "" };
+  const { sources } = resolveConfig(schema, { flags: {}, environment });
+  assert.equal(sources["journal-bytes-max"], "default");
+});
+
 test("sizes and durations", () => {
   assert.equal(parseBytes("1.5 GiB"), 1.5 * 2 ** 30);
   assert.equal(parseBytes("10MB"), 10_000_000);
@@ -105,6 +112,15 @@ test("topic configs: Kafka's unknown ones are refused by name, ours checked", ()
       MillraceError,
     );
   }
+  assert.throws(
+    () => checkTopicConfigs({ "max.message.bytes": String(messageBytesMax + 1) }),
+    refused(ErrorCode.INVALID_CONFIG, /max\.message\.bytes: "8388609" .*use 64 to 8388608 bytes/),
+  );
+  // An older version took it: a topic that has it stays usable.
+  assert.equal(
+    topicConfigOf({ "max.message.bytes": "16MiB" })["max.message.bytes"],
+    messageBytesMax,
+  );
   assert.equal(topicConfigOf({ "segment.bytes": "1MiB" })["segment.bytes"], 1_048_576);
 });
 

@@ -1,6 +1,6 @@
 /**
- * Configuration schemas. One schema per service: from it come parsing, `--help`, the reference page
- * and every error text. Precedence: flags, then environment, then file, then defaults.
+ * Configuration schemas. Each service has one; parsing, `--help`, the reference page and all error
+ * texts come from it. Precedence: flags, environment, file, defaults.
  */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { parseBytes, parseDurationMs } from "./units.ts";
@@ -70,7 +70,7 @@ export interface Resolved<S extends Schema> {
   readonly sources: { readonly [K in keyof S]: Source };
 }
 
-/** What the values may be, for people. */
+/** Allowed values, for people. */
 export const allowedOf = (setting: Setting): string => {
   switch (setting.type) {
     case "integer":
@@ -84,10 +84,10 @@ export const allowedOf = (setting: Setting): string => {
   }
 };
 
-/** Longest part of what somebody sent that an error repeats, characters. */
+/** Longest part of a value that an error repeats, characters. */
 const shownMax = 80;
 
-/** A value as errors show it: quoted, and not for long. */
+/** A value in an error: quoted, and cut. */
 const quoted = (raw: unknown): string => {
   const text = typeof raw === "string" ? raw : (JSON.stringify(raw) ?? String(raw));
   const short = text.slice(0, shownMax);
@@ -116,7 +116,7 @@ const parseInteger = (setting: IntegerSetting, raw: unknown): number | undefined
   return /^-?\d+$/.test(raw.trim()) ? Number(raw) : undefined;
 };
 
-/** The value of a raw one (text, or a YAML scalar). Throws INVALID_CONFIG naming key, value, range. */
+/** Parses a raw value (text, or a YAML scalar). Throws INVALID_CONFIG with key, value and range. */
 export const parseSetting = (
   key: string,
   setting: Setting,
@@ -143,10 +143,10 @@ export const parseSetting = (
   }
 };
 
-/** Keys of the schema that look like this one, at most three. */
+/** Similar keys of the schema, at most three. */
 const similar = (key: string, schema: Schema): string[] =>
   Object.keys(schema)
-    // Comparing takes the product of both lengths.
+    // The comparison takes time in the product of both lengths.
     .filter((known) => Math.abs(known.length - key.length) <= 3)
     .map((known) => ({ known, distance: editDistance(key, known) }))
     .filter(({ distance }) => distance <= 3)
@@ -210,7 +210,7 @@ const fileEntries = (raw: RawSources, schema: Schema): ReadonlyMap<string, unkno
   return entries;
 };
 
-/** Resolves a configuration, or throws INVALID_CONFIG before anything has happened. */
+/** Resolves a configuration. Throws INVALID_CONFIG. */
 export const resolveConfig = <S extends Schema>(schema: S, raw: RawSources): Resolved<S> => {
   const file = fileEntries(raw, schema);
   for (const key of Object.keys(raw.flags)) {
@@ -220,11 +220,12 @@ export const resolveConfig = <S extends Schema>(schema: S, raw: RawSources): Res
   const sources: Record<string, Source> = {};
   for (const [key, setting] of Object.entries(schema)) {
     const flag = raw.flags[key];
-    const fromEnvironment = raw.environment[environmentName(key)];
+    const fromEnvironment = raw.environment[environmentName(key)] ?? "";
     if (flag !== undefined) {
       values[key] = parseSetting(`--${key}`, setting, flag);
       sources[key] = "flag";
-    } else if (fromEnvironment !== undefined) {
+      // Shells and compose files pass unset variables as empty ones.
+    } else if (fromEnvironment !== "") {
       values[key] = parseSetting(environmentName(key), setting, fromEnvironment);
       sources[key] = "environment";
     } else if (file.has(key)) {

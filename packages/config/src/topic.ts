@@ -1,11 +1,14 @@
 /**
- * Topic configs. Keys are Kafka's where the meaning is Kafka's; a key that Kafka has and Millrace has
- * not is refused by name, never ignored.
+ * Topic configs. A key has the name that Kafka gives it where the meaning is the same. Keys of
+ * Kafka that Millrace lacks are refused by name, never ignored.
  */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { parseSetting, type Schema, unknownKey, type Values } from "./schema.ts";
 
 const never = Number.MAX_SAFE_INTEGER;
+
+/** Largest batch body that a request can carry, bytes; the bound of `max.message.bytes`. */
+export const messageBytesMax = 8 * 1024 * 1024;
 
 /** Every topic config. All are dynamic. */
 export const topicSchema = {
@@ -58,7 +61,7 @@ export const topicSchema = {
     type: "integer",
     unit: "bytes",
     min: 64,
-    max: 16 * 1024 * 1024,
+    max: messageBytesMax,
     default: 1_048_588,
     dynamic: true,
     description: "Largest batch body, as sent (compressed).",
@@ -133,7 +136,7 @@ export const topicSchema = {
 export type TopicConfigKey = keyof typeof topicSchema;
 export type TopicConfig = Values<typeof topicSchema>;
 
-/** Topic configs of Kafka 4.x that Millrace does not have, with what to do instead. */
+/** Topic configs of Kafka 4.x that Millrace lacks, with what to use instead. */
 const kafkaOnly: ReadonlyMap<string, string> = new Map([
   ["compression.gzip.level", "compression is the producer's choice"],
   ["compression.lz4.level", "compression is the producer's choice"],
@@ -165,7 +168,7 @@ const kafkaOnly: ReadonlyMap<string, string> = new Map([
   ["unclean.leader.election.enable", "an unclean election is an explicit command, never a setting"],
 ]);
 
-/** Throws INVALID_CONFIG unless the key is one of ours. */
+/** Throws INVALID_CONFIG for an unknown key. */
 export const checkTopicConfigKey = (key: string): void => {
   if (Object.hasOwn(topicSchema, key)) return;
   const reason = kafkaOnly.get(key);
@@ -188,12 +191,21 @@ export const checkTopicConfigs = (configs: Readonly<Record<string, string>>): vo
   for (const [key, raw] of Object.entries(configs)) parseTopicConfig(key, raw);
 };
 
-/** Configs in force: set ones over defaults. Set values must have been checked. */
+/**
+ * Effective configs: those set, over defaults. A number that an older version allowed counts as the
+ * nearest one that is allowed now.
+ */
 export const topicConfigOf = (configs: Readonly<Record<string, string>>): TopicConfig => {
   const values: Record<string, string | number | boolean> = {};
   for (const [key, setting] of Object.entries(topicSchema)) {
     const raw = Object.hasOwn(configs, key) ? configs[key] : undefined;
-    values[key] = raw === undefined ? setting.default : parseTopicConfig(key, raw);
+    if (raw === undefined) values[key] = setting.default;
+    else if (setting.type !== "integer") values[key] = parseTopicConfig(key, raw);
+    else {
+      const { min, max } = setting;
+      const wide = { ...setting, min: -never, max: never };
+      values[key] = Math.min(max, Math.max(min, Number(parseSetting(key, wide, raw))));
+    }
   }
   return values as unknown as TopicConfig;
 };

@@ -34,8 +34,8 @@ const parse = (text: string, units: ReadonlyMap<string, number>): number | undef
   return Number.isSafeInteger(value) ? value : undefined;
 };
 
-/** Bytes of `4096`, `64KiB`, `1.5 GiB`, `10MB`; undefined when it is no size. */
+/** Bytes of `4096`, `64KiB`, `1.5 GiB`, `10MB`; undefined if malformed. */
 export const parseBytes = (text: string): number | undefined => parse(text, byteUnits);
 
-/** Milliseconds of `500`, `500ms`, `10s`, `7d`; undefined when it is no duration. */
+/** Milliseconds of `500`, `500ms`, `10s`, `7d`; undefined if malformed. */
 export const parseDurationMs = (text: string): number | undefined => parse(text, durationUnits);

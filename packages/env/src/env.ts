@@ -1,7 +1,7 @@
 /**
- * `Env`: everything that core code may know of the world. The node adapter (`@millrace/env/node`) and
- * the simulator (`@millrace/sim`) implement it; core code gets it as a parameter and imports nothing
- * from Node.
+ * `Env`: everything that core code may use of its environment. The Node adapter
+ * (`@millrace/env/node`) and the simulator (`@millrace/sim`) implement it; core code takes it as a
+ * parameter and imports nothing from Node.
  */
 
 /** Undoes a timer. Calling it after the timer fired does nothing. */
@@ -9,9 +9,13 @@ export type Cancel = () => void;
 
 /** Time. */
 export interface Clock {
-  /** Monotonic milliseconds (fraction allowed) from an arbitrary start; for durations and deadlines. */
+  /**
+   * Monotonic milliseconds (fraction allowed) from an arbitrary start; for durations and deadlines.
+   */
   monoMs(): number;
-  /** Wall clock, whole milliseconds since the Unix epoch; for timestamps only, never for ordering. */
+  /**
+   * Wall clock, whole milliseconds since the Unix epoch; for timestamps only, never for ordering.
+   */
   wallMs(): number;
   /** Runs `fn` once after `ms`. An exception in `fn` is fatal to the process. */
   timer(ms: number, fn: () => void): Cancel;
@@ -21,7 +25,7 @@ export interface Clock {
   defer(fn: () => void): void;
 }
 
-/** Randomness; a seed decides it in the simulator. */
+/** Randomness; seeded in the simulator. */
 export interface Random {
   /** Uniform in [0, 1). */
   float(): number;
@@ -31,29 +35,42 @@ export interface Random {
   bytes(length: number): Uint8Array;
 }
 
-/** What `DiskFile` and `Disk` operations fail with. `code` is the errno name: EIO, ENOSPC, ENOENT, … */
+/**
+ * What `DiskFile` and `Disk` operations fail with. `code` is the errno name: EIO, ENOSPC, ENOENT, …
+ */
 export interface DiskError extends Error {
   readonly code: string;
 }
 
-/** How `Disk.open` opens: an existing file to read, an existing file to read and write, the same with every
- * write durable when it resolves (O_DSYNC), or a new file (EEXIST when it is there). */
+/**
+ * How `Disk.open` opens: an existing file to read, an existing file to read and write, the same
+ * with every write durable when it resolves (O_DSYNC), or a new file (EEXIST when it is there).
+ */
 export type OpenMode = "read" | "write" | "writeDurably" | "create";
 
-/** An open file. Positions and sizes are bytes. Operations on one file may overlap; the caller orders
- * those that must not. */
+/**
+ * An open file. Positions and sizes are bytes. Operations on one file may overlap; the caller
+ * orders those that must not.
+ */
 export interface DiskFile {
   readonly path: string;
-  /** Reads up to `length` bytes at `position` into `target` at `targetOffset`; returns how many were
-   * read, fewer only at the end of the file. */
+  /**
+   * Reads up to `length` bytes at `position` into `target` at `targetOffset`; returns how many were
+   * read, fewer only at the end of the file.
+   */
   read(target: Uint8Array, targetOffset: number, length: number, position: number): Promise<number>;
-  /** Writes all chunks one after another at `position`, extending the file as needed. On failure any
-   * prefix, and after a crash any part, may have been written. Not durable before `sync`, unless the file was
-   * opened so; then a failure means what a failed `sync` means. The caller must not touch the chunks until it
-   * resolves. */
+  /**
+   * Writes all chunks one after another at `position`, extending the file as needed. On failure any
+   * prefix, and after a crash any part, may have been written. Not durable before `sync`, unless
+   * the file was opened so; then a failure means what a failed `sync` means. The caller must not
+   * touch the chunks until it resolves.
+   */
   write(chunks: readonly Uint8Array[], position: number): Promise<void>;
-  /** fdatasync: everything written before the call is durable when it resolves, including the size. After a failure nothing
-   * may be assumed of what was written, and a later success proves nothing (fsyncgate). */
+  /**
+   * fdatasync: everything written before the call is durable when it resolves, including the size.
+   * After a failure nothing may be assumed of what was written, and a later success proves nothing
+   * (fsyncgate).
+   */
   sync(): Promise<void>;
   truncate(sizeBytes: number): Promise<void>;
   size(): Promise<number>;
@@ -84,15 +101,21 @@ export interface Disk {
 export interface Compressor {
   /** One gzip member, zstd frame or LZ4 frame. `level` absent means the codec's default. */
   compress(kind: CompressionName, bytes: Uint8Array, level?: number): Promise<Uint8Array>;
-  /** Throws `RangeError` when the result would exceed `maxBytes` (without ever holding more), `Error`
-   * when the input is damaged, incomplete or followed by more bytes. */
+  /**
+   * Throws `RangeError` when the result would exceed `maxBytes` (without ever holding more),
+   * UNSUPPORTED_COMPRESSION when a frame needs more memory than is allowed, `Error` when the input
+   * is damaged, incomplete or followed by more bytes.
+   */
   decompress(kind: CompressionName, bytes: Uint8Array, maxBytes: number): Promise<Uint8Array>;
 }
 
-/** Compressions that need work. */
+/** Compressions that change bytes. */
 export type CompressionName = "gzip" | "zstd" | "lz4";
 
-/** Structured logging seam; implemented by `@millrace/observability`. No secrets, nothing per record. */
+/**
+ * Structured logging seam; implemented by `@millrace/observability`. No secrets, nothing per
+ * record.
+ */
 export interface Logger {
   debug(fields: Readonly<Record<string, unknown>>, message: string): void;
   info(fields: Readonly<Record<string, unknown>>, message: string): void;
@@ -101,7 +124,7 @@ export interface Logger {
   child(fields: Readonly<Record<string, unknown>>): Logger;
 }
 
-/** The world of a process, or of one simulated node. */
+/** The environment of a process, or of a simulated node. */
 export interface Env {
   readonly clock: Clock;
   readonly random: Random;

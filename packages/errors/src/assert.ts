@@ -1,4 +1,4 @@
-/** A broken invariant: a bug, never bad input. Whoever owns the state stops it; nobody retries. */
+/** A broken invariant: a bug, never bad input. The owner of the state stops it; nothing retries. */
 export class InvariantError extends Error {
   override readonly name = "InvariantError";
 }
@@ -8,12 +8,12 @@ export function assert(condition: boolean, what: string): asserts condition {
   if (!condition) throw new InvariantError(`invariant broken: ${what}`);
 }
 
-/** For the `default` of a switch that must be total. */
+/** For the `default` case of an exhaustive switch. */
 export const never = (value: never, what: string): never => {
   throw new InvariantError(`invariant broken: unexpected ${what}: ${String(value)}`);
 };
 
-/** The value, which must be there. */
+/** The value, which must not be undefined. */
 export const must = <T>(value: T | undefined | null, what: string): T => {
   if (value === undefined || value === null) {
     throw new InvariantError(`invariant broken: missing ${what}`);

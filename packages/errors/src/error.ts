@@ -1,6 +1,6 @@
 import { ErrorCode, type ErrorSpec, errorSpec } from "./table.ts";
 
-/** Who leads instead; see `millrace.common.v1.LeaderHint`. */
+/** The leader of a partition; see `millrace.common.v1.LeaderHint`. */
 export interface LeaderHint {
   readonly brokerId: number;
   readonly leaderEpoch: number;
@@ -8,20 +8,20 @@ export interface LeaderHint {
   readonly metadataRevision: bigint;
 }
 
-/** What goes with an error besides its text. */
+/** What an error carries besides its text. */
 export interface ErrorDetails {
   readonly leaderHint?: LeaderHint;
-  /** Floor for the pause before a retry, milliseconds. */
+  /** Shortest pause before a retry, ms. */
   readonly retryAfterMs?: number;
-  /** Facts for machines, sent as `ErrorInfo.metadata`. No secrets. */
+  /** Machine-readable facts, sent as `ErrorInfo.metadata`. No secrets. */
   readonly facts?: Readonly<Record<string, string>>;
   /** Kept for the log, never sent. */
   readonly cause?: unknown;
 }
 
 /**
- * The one error type of the system. `message` says what happened and what to do, for people.
- * Anything else that is thrown is a bug and becomes INTERNAL in `MillraceError.from`.
+ * The error type of the system. `message` says what happened, the value, and what to do. Any other
+ * thrown value is a bug, and becomes INTERNAL in `MillraceError.from`.
  */
 export class MillraceError extends Error {
   override readonly name = "MillraceError";
@@ -47,8 +47,7 @@ export class MillraceError extends Error {
     return this.spec.name;
   }
 
-  /** For what a peer asks wrongly: without a stack, which would tell of our code only and costs ten times the rest where
-   * one message asks a thousand times. */
+  /** For client mistakes. Skips the stack trace, which is expensive and shows only our code. */
   static refusal(code: ErrorCode, message: string, details: ErrorDetails = {}): MillraceError {
     const { stackTraceLimit } = Error;
     Error.stackTraceLimit = 0;
@@ -59,7 +58,7 @@ export class MillraceError extends Error {
     }
   }
 
-  /** The single funnel for what `catch` caught. */
+  /** Turns a caught value into a MillraceError. */
   static from(thrown: unknown): MillraceError {
     if (thrown instanceof MillraceError) return thrown;
     if (thrown instanceof Error && thrown.name === "AbortError") {

@@ -32,7 +32,9 @@ const build = (): ReadonlyMap<ErrorCode, ErrorSpec> => {
 /** Every known code with its annotations. */
 export const errorTable: ReadonlyMap<ErrorCode, ErrorSpec> = build();
 
-/** Annotations of a code. A number of a newer server is not retriable and may have had side effects. */
+/**
+ * Annotations of a code. A code of a newer server is not retriable and may have had side effects.
+ */
 export const errorSpec = (code: ErrorCode): ErrorSpec =>
   errorTable.get(code) ?? {
     name: `UNKNOWN_${code}`,

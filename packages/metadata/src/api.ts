@@ -1,8 +1,8 @@
 /**
  * `MetadataStore`: etcd's model (revisions, compare transactions, watches, leases), as small as the
  * system needs it. Two implementations pass one contract suite (`@millrace/metadata/contract`): the
- * embedded store here, and etcd. Keys are UTF-8 strings in byte order, relative to the cluster's root;
- * values are bytes.
+ * embedded store here, and etcd. Keys are UTF-8 strings in byte order, relative to the cluster's
+ * root; values are bytes.
  *
  * Limits, checked by every implementation so that nothing works embedded and fails on etcd: 128
  * operations a transaction (compares, then-branch and else-branch each), 1.5 MiB a request.
@@ -77,8 +77,10 @@ export interface WatchBatch {
   readonly revision: number;
 }
 
-/** How a watch ends: `compacted` (start again by listing), `cancelled` (by the caller), or `lost` (the
- * connection broke: watch again from the last event's revision + 1). */
+/**
+ * How a watch ends: `compacted` (start again by listing), `cancelled` (by the caller), or `lost`
+ * (the connection broke: watch again from the last event's revision + 1).
+ */
 export type WatchEnd =
   | { readonly reason: "compacted"; readonly compactRevision: number }
   | { readonly reason: "cancelled" }
@@ -114,14 +116,16 @@ export interface MetadataStore {
     then: readonly Operation[],
     otherwise?: readonly Operation[],
   ): Promise<TxnResult>;
-  /** Delivers every change with revision ≥ `fromRevision`, and progress from time to time. Returns how
-   * to cancel. */
+  /**
+   * Delivers every change with revision ≥ `fromRevision`, and progress from time to time. Returns
+   * how to cancel.
+   */
   watch(range: KeyRange, fromRevision: number, handlers: WatchHandlers): () => void;
   /** TTL in whole seconds, at least 1. */
   grantLease(ttlSeconds: number): Promise<Lease>;
   /** Resets the lease's TTL; rejects with UNAVAILABLE, or resolves false when the lease is gone. */
   keepAlive(leaseId: string): Promise<boolean>;
-  /** Ends the lease and deletes its keys in one revision. Unknown leases are no error. */
+  /** Ends the lease and deletes its keys in one revision. An unknown lease is not an error. */
   revokeLease(leaseId: string): Promise<void>;
   /** Forgets history below `revision`. */
   compact(revision: number): Promise<void>;

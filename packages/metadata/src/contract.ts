@@ -1,4 +1,7 @@
-/** What every metadata store must do. Run by each store's test; keys have a prefix of their own per test. */
+/**
+ * The contract of a metadata store, run by the test of each. Every test uses keys with a prefix of
+ * its own.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -1,4 +1,4 @@
-/** `EmbeddedStore`: etcd's model in memory, made durable through a `Persistence`. */
+/** `EmbeddedStore`: the model of etcd in memory, made durable by a `Persistence`. */
 import type { Cancel, Clock, Random } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type {
@@ -15,20 +15,23 @@ import type {
 } from "./api.ts";
 import { byKey, checkLimits, invalid, keyOfRange, matches } from "./limits.ts";
 
-/** What a store starts from. */
+/** The state that a store starts from. */
 export interface StoredState {
   readonly revision: number;
   readonly kvs: readonly KeyValue[];
 }
 
-/** One revision to make durable: what to write, what to remove. Leased keys are never in it. */
+/** One revision to make durable. Never contains leased keys. */
 export interface StoredChange {
   readonly revision: number;
   readonly puts: readonly KeyValue[];
   readonly deletes: readonly string[];
 }
 
-/** Where the state survives. `commit` returns once the change is durable; nobody saw it before. */
+/**
+ * Stable storage of the state. `commit` returns once the change is durable; it is visible only
+ * after that.
+ */
 export interface Persistence {
   load(): StoredState;
   commit(change: StoredChange): void | Promise<void>;
@@ -58,11 +61,10 @@ interface HeldLease {
   cancel: Cancel;
 }
 
-/** Values that a transaction sees and makes: what it changed over what there is. */
+/** The uncommitted changes of a transaction, by key. */
 type Overlay = Map<string, KeyValue | undefined>;
 
 const progressIntervalMs = 10_000;
-const expiryRetryMs = 1000;
 
 export class EmbeddedStore implements MetadataStore {
   readonly #clock: Clock;
@@ -209,15 +211,10 @@ export class EmbeddedStore implements MetadataStore {
     if (this.#broken !== undefined) throw this.#broken;
   }
 
-  /** An expiry that can not be made durable is tried again: a lease never outlives its owner for good. */
   #expiry(id: string, ms: number): Cancel {
     return this.#clock.timer(ms, () => {
-      this.revokeLease(id).catch(() => {
-        const lease = this.#leases.get(id);
-        if (lease !== undefined && this.#broken === undefined) {
-          lease.cancel = this.#expiry(id, expiryRetryMs);
-        }
-      });
+      // Fails only when the store is closed or broken, and its leases with it.
+      this.revokeLease(id).catch(() => {});
     });
   }
 
@@ -237,12 +234,12 @@ export class EmbeddedStore implements MetadataStore {
     return found.sort(byKey);
   }
 
-  /** What has to be laid over the present to see the past. */
+  /** The changes that turn the present state into that of an earlier revision. */
   #overlayAt(revision: number | undefined): Overlay {
     const overlay: Overlay = new Map();
     if (revision === undefined || revision === this.#revision) return overlay;
     if (revision > this.#revision || revision < this.#historyFrom - 1) {
-      throw invalid(`revision ${revision} can not be read any more: list again`);
+      throw invalid(`revision ${revision} cannot be read any more: list again`);
     }
     for (let i = this.#history.length - 1; i >= 0; i -= 1) {
       const entry = this.#history[i];
@@ -301,7 +298,9 @@ export class EmbeddedStore implements MetadataStore {
     changes.push({ event: { type: "delete", kv }, previous });
   }
 
-  /** Durable first, then visible. When it can not be told whether it is durable, the store is over. */
+  /**
+   * Durable first, then visible. After a commit of unknown outcome the store refuses everything.
+   */
   async #commit(overlay: Overlay, changes: readonly Change[]): Promise<void> {
     const revision = this.#revision + 1;
     const puts: KeyValue[] = [];
@@ -315,7 +314,7 @@ export class EmbeddedStore implements MetadataStore {
     } catch (thrown) {
       this.#broken = new MillraceError(
         ErrorCode.UNAVAILABLE,
-        "the metadata can not be written: check the disk, then restart",
+        "the metadata cannot be written: check the disk, then restart",
         { cause: thrown },
       );
       throw this.#broken;

@@ -1,6 +1,6 @@
 /**
- * The KeySpace (architecture, section 6): names of keys, and values that repeat their key's identity. A value that
- * disagrees with its key is refused: somebody wrote it to the wrong place.
+ * The key space: names of keys, and values that repeat the identity in their key. A value that
+ * disagrees with its key is refused: it was written to the wrong place.
  */
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { ErrorCode, MillraceError } from "@millrace/errors";
@@ -9,6 +9,8 @@ import {
   BrokerRecordSchema,
   type ClusterRecord,
   ClusterRecordSchema,
+  type DeletionRecord,
+  DeletionRecordSchema,
   type PartitionRecord,
   PartitionRecordSchema,
   type TopicRecord,
@@ -26,17 +28,20 @@ export const keys = {
   broker: (brokerId: number): string => `brokers/${brokerId}`,
   topics: "topics/",
   topic: (name: string): string => `topics/${name}`,
+  deletions: "deletions/",
+  deletion: (topicId: string): string => `deletions/${topicId}`,
   partitions: "partitions/",
   partitionsOf: (topicId: string): string => `partitions/${topicId}#`,
   partition: (topicId: string, partition: number): string =>
     `partitions/${topicId}#${padded(partition)}`,
 } as const;
 
-/** Values to write. */
+/** Encodes values. */
 export const encodeRecord = {
   cluster: (record: ClusterRecord): Uint8Array => toBinary(ClusterRecordSchema, record),
   broker: (record: BrokerRecord): Uint8Array => toBinary(BrokerRecordSchema, record),
   topic: (record: TopicRecord): Uint8Array => toBinary(TopicRecordSchema, record),
+  deletion: (record: DeletionRecord): Uint8Array => toBinary(DeletionRecordSchema, record),
   partition: (record: PartitionRecord): Uint8Array => toBinary(PartitionRecordSchema, record),
 } as const;
 
@@ -50,18 +55,24 @@ const decoder =
     try {
       record = fromBinary(schema, kv.value);
     } catch {
-      throw refuse(kv.key, `the value is no ${schema.name}`);
+      throw refuse(kv.key, `the value is not a ${schema.name}`);
     }
     const key = keyOf(record);
     if (key !== kv.key) throw refuse(kv.key, `the value belongs to ${key}`);
     return record;
   };
 
-/** Values as read. Each throws CORRUPT_MESSAGE for one that is damaged or belongs to another key. */
+/**
+ * Decodes values. Each throws CORRUPT_MESSAGE for a value that is damaged or belongs to another
+ * key.
+ */
 export const decodeRecord = {
   cluster: decoder(ClusterRecordSchema, () => keys.cluster),
   broker: decoder(BrokerRecordSchema, (record) => keys.broker(record.brokerId)),
   topic: decoder(TopicRecordSchema, (record) => keys.topic(record.name)),
+  deletion: decoder(DeletionRecordSchema, (record) =>
+    keys.deletion(hex(record.topic?.topicId ?? new Uint8Array(0))),
+  ),
   partition: decoder(PartitionRecordSchema, (record) =>
     keys.partition(hex(record.topicId), record.partition),
   ),

@@ -1,4 +1,4 @@
-/** What every implementation refuses, so that nothing works on one and fails on another. */
+/** Limits of every implementation, so that nothing works on one and fails on another. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { Compare, KeyRange, KeyValue, Operation } from "./api.ts";
 

@@ -1,7 +1,8 @@
 /**
- * The KeySpace in memory, kept current by one watch: list at r, watch from r + 1, go on from the last event after a
- * break, list again after a compaction and tell the differences, deletions too. From time to time it
- * lists without need, and counts what the watch had missed: that number must stay zero.
+ * A copy of the key space in memory, kept current by one watch: list at revision r, watch from r +
+ * 1, resume from the last event after a break, and list again after a compaction, reporting the
+ * differences and deletions. A safety listing from time to time counts changes that the watch
+ * missed; that count must stay zero.
  */
 import type { Cancel, Clock, Logger, Random } from "@millrace/env";
 import type { KeyValue, MetadataStore, WatchEnd, WatchEvent } from "./api.ts";
@@ -41,7 +42,7 @@ export class Mirror {
     this.#options = options;
   }
 
-  /** Everything up to here has been seen. */
+  /** All changes up to this revision have been seen. */
   get revision(): number {
     return this.#revision;
   }
@@ -62,7 +63,10 @@ export class Mirror {
     this.#armSafety();
   }
 
-  /** Called after each change, with the events of one revision (or of one listing). Returns how to stop. */
+  /**
+   * Called after each change, with the events of one revision (or of one listing). Returns how to
+   * stop.
+   */
   onChange(listener: (events: readonly WatchEvent[]) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -93,7 +97,7 @@ export class Mirror {
     this.#wake();
   }
 
-  /** Replaces everything by what the store holds, and tells the differences. */
+  /** Replaces the copy by a listing, and reports the differences. */
   async #list(isSafety: boolean): Promise<void> {
     const { store } = this.#options;
     const first = await store.range({ prefix: "" }, { limit: 1000 });
@@ -106,7 +110,7 @@ export class Mirror {
       for (const kv of page.kvs) found.set(kv.key, kv);
     }
     this.listings += 1;
-    // The watch may have gone past the listing meanwhile; then the listing is old news.
+    // The watch may have overtaken the listing.
     if (this.#closed || revision < this.#revision) return;
     const events: WatchEvent[] = [];
     for (const kv of found.values()) {
@@ -150,7 +154,7 @@ export class Mirror {
       this.#list(false).then(
         () => this.#watch(),
         (thrown: unknown) => {
-          logger.warn({ err: thrown }, "the metadata can not be listed: trying again");
+          logger.warn({ err: thrown }, "the metadata cannot be listed: trying again");
           this.#resume(end, attempt + 1);
         },
       );
@@ -161,7 +165,7 @@ export class Mirror {
     const { clock, random, relistIntervalMs = 300_000, logger } = this.#options;
     this.#cancelTimer = clock.timer(relistIntervalMs * (0.5 + random.float()), () => {
       this.#list(true)
-        .catch((thrown: unknown) => logger.warn({ err: thrown }, "the metadata can not be listed"))
+        .catch((thrown: unknown) => logger.warn({ err: thrown }, "the metadata cannot be listed"))
         .finally(() => {
           if (!this.#closed) this.#armSafety();
         });

@@ -58,6 +58,31 @@ test("what was committed is there after a reopening, leased keys are not", async
   await again.close();
 });
 
+test("after a commit of unknown outcome the store shows nothing of it, and takes nothing more", async () => {
+  let fails = false;
+  const store = new EmbeddedStore({
+    clock,
+    random,
+    persistence: {
+      load: () => ({ revision: 1, kvs: [] }),
+      commit: () => {
+        if (fails) throw new Error("EIO");
+      },
+      close: () => {},
+    },
+  });
+  const put = (key: string) =>
+    store.txn([], [{ type: "put", key, value: Buffer.from("v") } as const]);
+  const unavailable = (thrown: unknown): boolean => hasCode(thrown, ErrorCode.UNAVAILABLE);
+  await put("a");
+  fails = true;
+  await assert.rejects(put("b"), unavailable);
+  fails = false;
+  await assert.rejects(put("c"), unavailable);
+  await assert.rejects(store.range({ prefix: "" }), unavailable);
+  await assert.rejects(store.grantLease(1), unavailable);
+});
+
 test("a damaged file is refused", () => {
   const path = join(directory, "damaged.sqlite");
   writeFileSync(path, Buffer.alloc(5000, 7));

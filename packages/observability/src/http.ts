@@ -1,4 +1,6 @@
-/** `/metrics`, `/livez`, `/readyz`, `/configz`: for scrapers, probes and people. Never for data. */
+/**
+ * Serves `/metrics`, `/livez`, `/readyz` and `/configz` to scrapers, probes and people. Never data.
+ */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Logger } from "@millrace/env";
@@ -7,7 +9,7 @@ import type { Metrics } from "./metrics.ts";
 
 export interface HttpOptions {
   readonly host: string;
-  /** 0 picks a free one. */
+  /** 0 picks a free port. */
   readonly port: number;
   readonly metrics: Metrics;
   /** Whether the process should get traffic, and why not. */
@@ -20,8 +22,10 @@ export interface HttpOptions {
 }
 
 export interface HttpEndpoints {
-  /** `host:port` really bound. */
+  /** The bound `host:port`. */
   readonly endpoint: string;
+  /** The Node server behind it, for tests of its errors. */
+  readonly server: Server;
   close(): Promise<void>;
 }
 
@@ -81,17 +85,19 @@ const respond = async (
   response.end(request.method === "HEAD" ? undefined : result.body);
 };
 
-const listen = (server: Server, host: string, port: number): Promise<AddressInfo> =>
+const listen = (server: Server, { host, port, onRefused }: HttpOptions): Promise<AddressInfo> =>
   new Promise((resolve, reject) => {
     server.once("error", (error) => {
       reject(
         new MillraceError(
           ErrorCode.UNAVAILABLE,
-          `can not listen on ${host}:${port}: ${error.message}: free the port, or choose another`,
+          `cannot listen on ${host}:${port}: ${error.message}: free the port, or choose another`,
         ),
       );
     });
     server.listen(port, host, () => {
+      // Such as EMFILE at accept. A failed connection must not end the process.
+      server.removeAllListeners("error").on("error", () => onRefused?.());
       const address = server.address();
       if (address !== null && typeof address === "object") resolve(address);
     });
@@ -105,7 +111,7 @@ export const httpLimits = {
   headerBytesMax: 8192,
 } as const;
 
-/** Serves until closed. Small bodies, short deadlines, few connections: nothing here is a load. */
+/** Serves until closed, with small limits: nothing here should be a load. */
 export const serveHttp = async (options: HttpOptions): Promise<HttpEndpoints> => {
   const server = createServer({
     requestTimeout: httpLimits.requestTimeoutMs,
@@ -115,10 +121,11 @@ export const serveHttp = async (options: HttpOptions): Promise<HttpEndpoints> =>
   server.maxConnections = httpLimits.connectionsMax;
   server.on("drop", () => options.onRefused?.());
   server.on("request", (request, response) => void respond(options, request, response));
-  const { port } = await listen(server, options.host, options.port);
+  const { port } = await listen(server, options);
   const host = options.host.includes(":") ? `[${options.host}]` : options.host;
   return {
     endpoint: `${host}:${port}`,
+    server,
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();

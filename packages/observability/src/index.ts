@@ -10,3 +10,4 @@ export {
   type MetricOptions,
   Metrics,
 } from "./metrics.ts";
+export { type LogOutput, logQueueBytesMax, standardOutput, streamOutput } from "./output.ts";

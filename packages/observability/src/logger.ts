@@ -1,23 +1,24 @@
-/** The one place that knows pino. */
+/** Logging with pino, which only this file imports besides `output.ts`. */
+import { Writable } from "node:stream";
 import type { Logger } from "@millrace/env";
 import { MillraceError } from "@millrace/errors";
 import { type Level, type Logger as Pino, pino } from "pino";
 import pretty from "pino-pretty";
+import type { LogOutput } from "./output.ts";
 
 export interface LoggerOptions {
   /** `json` for machines, `pretty` for people. */
   readonly format: "json" | "pretty";
   readonly level: "debug" | "info" | "warn" | "error";
-  /** Goes into every line. */
+  /** Name of the process, in every line. */
   readonly service: string;
-  /** Where lines go; default stdout. */
-  readonly destination?: NodeJS.WritableStream;
+  readonly output: LogOutput;
 }
 
 /** Keys whose values are never written, at any depth up to two. */
 const secretKeys = ["password", "secret", "token", "authorization", "key_pem"];
 
-/** An error as fields: our code where there is one, the stack only of what is a bug. */
+/** An error as fields: code and message of our errors; the stack of others, which are bugs. */
 const errorFields = (thrown: unknown): unknown => {
   if (!(thrown instanceof Error)) return thrown;
   if (thrown instanceof MillraceError) return { code: thrown.codeName, message: thrown.message };
@@ -65,6 +66,15 @@ class PinoLogger implements Logger {
   }
 }
 
+const writableOf = (output: LogOutput): Writable =>
+  new Writable({
+    decodeStrings: false,
+    write: (chunk: unknown, _encoding, done) => {
+      output.write(String(chunk));
+      done();
+    },
+  });
+
 /** A logger of one JSON object (or one readable line) per message. */
 export const createLogger = (options: LoggerOptions): Logger => {
   const { format, level, service } = options;
@@ -79,10 +89,8 @@ export const createLogger = (options: LoggerOptions): Logger => {
       censor: "[redacted]",
     },
   };
-  const destination = options.destination ?? pino.destination({ dest: 1, sync: false });
+  const { output } = options;
   const stream =
-    format === "json"
-      ? destination
-      : pretty({ destination: options.destination ?? 1, ignore: "service", sync: true });
+    format === "json" ? output : pretty({ destination: writableOf(output), ignore: "service" });
   return new PinoLogger(pino(settings, stream));
 };

@@ -1,4 +1,4 @@
-/** The one place that knows prom-client: typed metrics with checked names and bounded labels. */
+/** Metrics with prom-client, which only this file imports: checked names, bounded labels. */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { assert } from "@millrace/errors";
 import {
@@ -43,13 +43,15 @@ export interface MetricOptions {
   readonly labels?: readonly string[];
 }
 
-/** Upper bounds of latency buckets, seconds: 100 µs to 10 s. */
+/** Upper bounds of latency buckets, seconds. */
 export const latencyBuckets = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10,
 ] as const;
 
 const nameGrammar =
-  /^millrace_[a-z]+(_[a-z0-9]+)*_(seconds|bytes|ratio|total|count|messages|info)(_total)?$/;
+  /^millrace_[a-z]+(_[a-z0-9]+)*_(seconds|bytes|ratio|total|count|messages|batches|info)(_total)?$/;
+/** What Prometheus appends to the name of a histogram itself. */
+const histogramSuffix = /_(count|sum|bucket|total)$/;
 
 /** Metrics of one process. */
 export class Metrics {
@@ -95,7 +97,7 @@ export class Metrics {
     };
   }
 
-  /** Runs before every scrape: gauges that are read, not counted. */
+  /** Runs `collect` before every scrape, for gauges that are read rather than counted. */
   onCollect(collect: () => void): void {
     this.#collectors.push(collect);
   }
@@ -121,6 +123,7 @@ export class Metrics {
     const { name, help, labels = [] } = options;
     assert(nameGrammar.test(name), `${name} is a metric name`);
     assert((type === "counter") === name.endsWith("_total"), `${name} ends in _total if it counts`);
+    assert(type !== "histogram" || !histogramSuffix.test(name), `${name} has a suffix of its own`);
     this.#descriptions.push({ name, type, help, labels });
     return { name, help, labelNames: [...labels], registers: [this.#prometheus] };
   }

@@ -41,7 +41,9 @@ export interface HeaderFields {
 
 /** Why no batch could be read at a position. */
 export type BatchFault =
-  /** The buffer ends before the batch does; `needBytes` from its start are needed (a lower bound). */
+  /**
+   * The buffer ends before the batch does; `needBytes` from its start are needed (a lower bound).
+   */
   | { readonly fault: "incomplete"; readonly needBytes: number }
   /** The bytes are not a batch, or a CRC is wrong. */
   | { readonly fault: "damaged"; readonly reason: string };
@@ -79,8 +81,8 @@ export const storedBytes = (bodyBytes: number): number => {
 };
 
 /**
- * Everything of a stored batch before its body. `prefix + body` is the stored form; the body's bytes
- * are not touched.
+ * Everything of a stored batch before its body. `prefix + body` is the stored form; the body's
+ * bytes are not touched.
  */
 export const encodeStoredPrefix = (fields: HeaderFields, bodyBytes: number): Buffer => {
   const message = HEADER_FIXED_BYTES + 1 + varintBytes(bodyBytes) + bodyBytes;

@@ -7,7 +7,7 @@ import { WireReader } from "./reader.ts";
 /** Compression of a batch; `none` needs no work. */
 export type BatchCompression = "none" | CompressionName;
 
-/** A parsed BatchBody. Numbers that were absent have the value that the proto says absence means. */
+/** A parsed BatchBody. Absent numbers have the value that the proto gives to absence. */
 export interface BodyInfo {
   readonly compression: BatchCompression;
   readonly recordCount: number;
@@ -59,7 +59,7 @@ const toInfo = (numbers: readonly (number | undefined)[], records: Uint8Array): 
   const compressionNumber = numbers[1] ?? 0;
   const compression = compressions[compressionNumber];
   if (compression === undefined) {
-    // NaN stands for a negative number and for one of 2^53 or more.
+    // NaN: the number was negative, or 2^53 or more.
     const shown = Number.isNaN(compressionNumber) ? "of this number" : compressionNumber;
     throw new MillraceError(
       ErrorCode.UNSUPPORTED_COMPRESSION,

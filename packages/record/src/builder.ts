@@ -1,4 +1,4 @@
-/** Building batches, record by record, without an object per record. */
+/** Builds batches, record by record, without an object per record. */
 import type { Compressor } from "@millrace/env";
 import { assert, ErrorCode, MillraceError } from "@millrace/errors";
 import type { BatchCompression } from "./body.ts";
@@ -6,7 +6,7 @@ import { HEADER_NAME_BYTES_MAX } from "./records.ts";
 import { varintBytes, writeVarint } from "./varint.ts";
 import { WireWriter } from "./writer.ts";
 
-/** A record as a producer has it. */
+/** A record of a producer. */
 export interface RecordInput {
   readonly key?: Uint8Array | undefined;
   /** Undefined or null: a null value (tombstone). */
@@ -35,8 +35,10 @@ export interface FinishOptions {
 
 const compressionNumbers = { none: 1, gzip: 2, zstd: 3, lz4: 4 } as const;
 
-/** Largest timestamp, milliseconds since the Unix epoch (the year 144,683): the zigzag form of any two
- * timestamps' difference stays a safe integer. */
+/**
+ * Largest timestamp, milliseconds since the Unix epoch (the year 144,683): the zigzag form of any
+ * two timestamps' difference stays a safe integer.
+ */
 export const TIMESTAMP_MS_MAX = 2 ** 52 - 1;
 
 const zigzag = (value: number): number => (value >= 0 ? value * 2 : -value * 2 - 1);
@@ -80,14 +82,14 @@ const writeBodyHead = (fields: BodyFields, recordsBytes: number): void => {
   writer.header(15, recordsBytes);
 };
 
-/** Room before the records, for what stands before them in a body and in a produce request, bytes. */
+/** Bytes kept free before the records, for the head of the body and of the produce request. */
 const headBytes = 512;
-/** Of it, what a body may take. */
+/** The part of it for the head of the body, bytes. */
 const bodyHeadBytesMax = 96;
 /** Bytes before a body of `viewPlain` that its user may write over. */
 export const HEADROOM_BYTES = headBytes - bodyHeadBytesMax;
 
-/** One batch in the making. */
+/** A batch under construction. */
 export class BatchBuilder {
   #buffer: Buffer;
   #at = headBytes;
@@ -117,8 +119,10 @@ export class BatchBuilder {
     return bytes;
   }
 
-  /** Adds a record. Throws INVALID_RECORD, before any effect, for a timestamp or header that no batch
-   * can hold. */
+  /**
+   * Adds a record. Throws INVALID_RECORD, before any effect, for a timestamp or header that no
+   * batch can hold.
+   */
   append(record: RecordInput): void {
     const { key, value, timestampMs } = record;
     if (!Number.isInteger(timestampMs) || timestampMs < 0 || timestampMs > TIMESTAMP_MS_MAX) {
@@ -164,7 +168,9 @@ export class BatchBuilder {
     this.#count = 0;
   }
 
-  /** The serialized BatchBody, a copy: `reset` the builder to use it again, once this has settled. */
+  /**
+   * The serialized BatchBody, a copy: `reset` the builder to use it again, once this has settled.
+   */
   async finish(options: FinishOptions): Promise<Buffer> {
     if (options.compression === "none") return this.finishPlain(options.producer);
     const plain = this.#buffer.subarray(headBytes, this.#at);
@@ -177,8 +183,10 @@ export class BatchBuilder {
     return this.#assemble("none", producer, this.#buffer.subarray(headBytes, this.#at));
   }
 
-  /** As `finishPlain`, without a copy: a view of the builder's memory that holds until `append` or `reset`, with
-   * `HEADROOM_BYTES` before it free to be written over. */
+  /**
+   * As `finishPlain`, without a copy: a view of the builder's memory that holds until `append` or
+   * `reset`, with `HEADROOM_BYTES` before it free to be written over.
+   */
   viewPlain(producer?: ProducerStamp): Buffer {
     const records = this.#buffer.subarray(headBytes, this.#at);
     writeBodyHead(this.#fields("none", producer), records.length);

@@ -6,7 +6,7 @@
  *              { block_size(4) data [block_sum(4)] }  00 00 00 00  [content_sum(4)]
  */
 
-/** A length of a sequence: its four bits, and bytes of 255 until a smaller one. */
+/** A length in a sequence: four bits, then bytes of 255 until a smaller one. */
 const longLength = (block: Uint8Array, at: number, nibble: number): [number, number] => {
   let length = nibble;
   let position = at;
@@ -37,9 +37,9 @@ const inflatedBlockBytes = (block: Uint8Array): number => {
 };
 
 /**
- * Bytes that the frame inflates to, or an upper bound where no block can pass `maxBytes`. Throws Error
- * when it is not exactly one whole frame (skippable and legacy frames, dictionaries and trailing bytes
- * are refused). Linear in the frame's length.
+ * Bytes that the frame inflates to, or an upper bound where no block can pass `maxBytes`. Throws
+ * Error when it is not exactly one whole frame (skippable and legacy frames, dictionaries and
+ * trailing bytes are refused). Linear in the frame's length.
  */
 export const lz4FrameBoundBytes = (frame: Uint8Array, maxBytes: number): number => {
   const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);

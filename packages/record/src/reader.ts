@@ -3,7 +3,7 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Reads wire-format primitives. Throws MillraceError of the code that it was made with. */
+/** Reads wire-format primitives. Throws MillraceError with the code given to the constructor. */
 export class WireReader {
   readonly bytes: Uint8Array;
   readonly #code: ErrorCode;
@@ -24,11 +24,11 @@ export class WireReader {
   fault(reason: string): MillraceError {
     return new MillraceError(
       this.#code,
-      `the bytes are not a ${this.#what} message (${reason}): send one serialized from proto/`,
+      `invalid ${this.#what}: not a valid protobuf message (${reason}): serialize it from its .proto`,
     );
   }
 
-  /** For bytes that are such a message, and say too much. */
+  /** An error for a well-formed message with a value that is too large. */
   excess(reason: string): MillraceError {
     return new MillraceError(this.#code, `${this.#what} message: ${reason}`);
   }
@@ -68,7 +68,7 @@ export class WireReader {
     return value;
   }
 
-  /** uint64 where everything from 2^53-1 on means the same: more than there can be. */
+  /** uint64 where 2^53 - 1 and everything above mean the same: more than there can be. */
   cappedUint64(): number {
     const value = this.varint();
     return Number.isNaN(value) ? Number.MAX_SAFE_INTEGER : value;

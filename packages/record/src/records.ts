@@ -1,4 +1,4 @@
-/** Reading RecordSet bytes: checking without objects, and decoding into views. */
+/** Reads RecordSet bytes: checks them without objects, and decodes them into views. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { BodyInfo } from "./body.ts";
 import { WireReader } from "./reader.ts";
@@ -47,7 +47,7 @@ const nextRecord = (reader: WireReader): number => {
   return -1;
 };
 
-/** What one record says of its place; headers are checked, nothing is kept. */
+/** Offset and timestamp deltas of one record. */
 interface Place {
   offsetDelta: number;
   timestampDeltaMs: number;
@@ -69,7 +69,7 @@ const readPlace = (reader: WireReader, end: number, index: number, place: Place)
 /** Most bytes of a header's name. */
 export const HEADER_NAME_BYTES_MAX = 32_767;
 
-/** Passes over a header whose length is next. */
+/** Skips a header whose length is next, and checks its name. */
 const checkHeader = (reader: WireReader): void => {
   const length = reader.varint();
   const end = reader.at + length;

@@ -1,6 +1,9 @@
 declare const brand: unique symbol;
 
-/** Topic id: 32 lowercase hex digits of 16 random bytes; `topics` made again under a name differ in it. */
+/**
+ * Topic id: 32 lowercase hex digits of 16 random bytes; `topics` made again under a name differ in
+ * it.
+ */
 export type TopicId = string & { readonly [brand]: "TopicId" };
 
 /** Topic id of 16 bytes. Throws RangeError for another length. */

@@ -1,11 +1,11 @@
-/** What a leader checks before it appends a batch. */
+/** The checks of a leader before it appends a batch. */
 import type { Compressor } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { crcOf } from "./batch.ts";
 import { type BodyInfo, parseBody } from "./body.ts";
 import { checkRecords } from "./records.ts";
 
-/** Limits of a topic and a server, as of now. */
+/** Current limits of the topic and the server. */
 export interface BatchLimits {
   readonly bodyBytesMax: number;
   readonly recordCountMax: number;
@@ -16,7 +16,7 @@ export interface BatchLimits {
   readonly nowMs: number;
 }
 
-/** A batch that may be appended. `bodyCrc` is right, whether the producer sent it or not. */
+/** A batch that may be appended. `bodyCrc` is correct even if the producer sent none. */
 export interface ValidatedBatch {
   readonly body: Uint8Array;
   readonly bodyCrc: number;
@@ -74,6 +74,7 @@ const inflateAndCheck = async (
         `the records inflate to more than ${limits.inflatedBytesMax} bytes: send smaller batches`,
       );
     }
+    if (thrown instanceof MillraceError) throw thrown;
     throw new MillraceError(
       ErrorCode.CORRUPT_MESSAGE,
       `the records are not one whole ${info.compression} frame: compress a RecordSet as one frame`,
@@ -85,8 +86,8 @@ const inflateAndCheck = async (
 };
 
 /**
- * Validates a batch in full: CRC, structure, count, offsets, timestamps, sizes. Synchronous when it is
- * not compressed, off the event loop when it is. Throws (or rejects with) CORRUPT_MESSAGE,
+ * Validates a batch in full: CRC, structure, count, offsets, timestamps, sizes. Synchronous when it
+ * is not compressed, off the event loop when it is. Throws (or rejects with) CORRUPT_MESSAGE,
  * MESSAGE_TOO_LARGE, INVALID_RECORD, INVALID_TIMESTAMP, UNSUPPORTED_COMPRESSION; nothing else.
  */
 export const validateBatch = (

@@ -1,5 +1,7 @@
-/** Writes small protobuf messages into a scratch buffer, and big byte fields behind it without a copy
- * of their own. */
+/**
+ * Writes small protobuf messages into a scratch buffer, and big byte fields behind it without a
+ * copy of their own.
+ */
 import { varintBytes, writeVarint } from "./varint.ts";
 
 /** One message at a time; `finish` gives it away and starts anew. */
@@ -127,8 +129,10 @@ export class WireWriter {
     return this.#at;
   }
 
-  /** The message whose end is `tail`: what was written is put right before it, into the memory that `tail` is a view
-   * of. There must be room. */
+  /**
+   * The message whose end is `tail`: what was written is put right before it, into the memory that
+   * `tail` is a view of. There must be room.
+   */
   finishBefore(tail: Uint8Array): Buffer {
     const start = tail.byteOffset - this.#at;
     const message = Buffer.from(tail.buffer, start, this.#at + tail.length);

@@ -6,11 +6,35 @@
  *              { block_header(3) data }  [content_sum(4)]
  */
 
+import { ErrorCode, MillraceError } from "@millrace/errors";
+
 const dictionaryIdBytes = [0, 1, 2, 4] as const;
 const contentSizeBytes = [0, 2, 4, 8] as const;
 
-/** Throws Error unless the bytes are exactly one frame (no skippable frame, nothing behind it). */
-export const checkZstdFrame = (frame: Uint8Array): void => {
+/**
+ * Bytes that a decoder must reserve for the frame: the window of its descriptor, or the whole
+ * content where the frame is a single segment.
+ */
+const windowBytesOf = (view: DataView, singleSegment: boolean, sizeBytes: number): number => {
+  if (!singleSegment) {
+    const window = view.getUint8(5);
+    const base = 2 ** (10 + (window >> 3));
+    return base + (base / 8) * (window & 7);
+  }
+  const at = 5 + (dictionaryIdBytes[view.getUint8(4) & 3] ?? 0);
+  if (at + sizeBytes > view.byteLength) throw new Error("the zstd frame is cut off");
+  if (sizeBytes === 1) return view.getUint8(at);
+  if (sizeBytes === 2) return view.getUint16(at, true) + 256;
+  if (sizeBytes === 4) return view.getUint32(at, true);
+  return Number(view.getBigUint64(at, true));
+};
+
+/**
+ * Throws Error unless the bytes are exactly one frame (no skippable frame, nothing behind it),
+ * UNSUPPORTED_COMPRESSION when a decoder would need a window above `windowBytesMax`, and RangeError
+ * when a single segment states more content than that.
+ */
+export const checkZstdFrame = (frame: Uint8Array, windowBytesMax: number): void => {
   const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
   if (frame.length < 6 || view.getUint32(0, true) !== 0xfd2fb528)
     throw new Error("not a zstd frame");
@@ -18,6 +42,15 @@ export const checkZstdFrame = (frame: Uint8Array): void => {
   const singleSegment = (descriptor & 0x20) !== 0;
   const sizeCode = descriptor >> 6;
   const sizeBytes = sizeCode === 0 && singleSegment ? 1 : (contentSizeBytes[sizeCode] ?? 0);
+  const windowBytes = windowBytesOf(view, singleSegment, sizeBytes);
+  if (windowBytes > windowBytesMax) {
+    if (singleSegment) throw new RangeError(`states ${windowBytes} bytes of content`);
+    throw new MillraceError(
+      ErrorCode.UNSUPPORTED_COMPRESSION,
+      `the zstd frame asks for a window of ${windowBytes} bytes, at most ${windowBytesMax} are ` +
+        "allowed: compress with a smaller windowLog, and without long-distance matching (--long)",
+    );
+  }
   let at = 5 + (singleSegment ? 0 : 1) + (dictionaryIdBytes[descriptor & 3] ?? 0) + sizeBytes;
   for (let last = false; !last; ) {
     if (at + 3 > frame.length) throw new Error("the zstd frame is cut off");

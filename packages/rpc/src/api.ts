@@ -1,24 +1,28 @@
 /**
- * Remote calls as the rest of the system sees them. Two carriers implement this: `@millrace/rpc/grpc`
- * (grpc-js) and the simulator's network (`@millrace/rpc/local` over a `Link`). Code that serves or
- * calls never knows which one it runs on.
+ * Remote calls as the rest of the system sees them. Two carriers implement this:
+ * `@millrace/rpc/grpc` (grpc-js) and the network of the simulator (`@millrace/rpc/local` over a
+ * `Link`). Code that serves or calls never knows which one it runs on.
  *
- * Every failure is a `MillraceError`. Streams are pulled: nothing is read from the peer that nobody
- * asked for, beyond a bounded read-ahead.
+ * Every failure is a `MillraceError`. Streams are pulled: beyond a bounded read-ahead, a carrier
+ * reads from the peer only what its user asks for.
  */
 import type { DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
 
-/** Turns messages of one type into bytes and back. `decode` may return views of `bytes`. */
+/** Encodes and decodes messages of one type. `decode` may return views of `bytes`. */
 export interface Codec<T> {
   encode(message: T): Uint8Array;
-  /** The pieces whose concatenation `encode` returns, for carriers that can send them from where they are. They must not
-   * change until they are sent. */
+  /**
+   * The pieces whose concatenation `encode` returns, for carriers that can send them without a
+   * copy. They must not change until they are sent.
+   */
   parts?(message: T): readonly Uint8Array[];
   decode(bytes: Uint8Array): T;
 }
 
-/** A method of a service. Hot methods override the generated codecs with hand-written ones; then the
- * message types are the hand-written ones too. */
+/**
+ * A method of a service. The stream methods have hand-written codecs, and with them other message
+ * types.
+ */
 export interface Method<I, O> {
   readonly desc: DescMethod;
   /** `/millrace.broker.v1.ProduceService/Produce`. */
@@ -26,18 +30,24 @@ export interface Method<I, O> {
   readonly kind: "unary" | "server_streaming" | "client_streaming" | "bidi_streaming";
   readonly input: Codec<I>;
   readonly output: Codec<O>;
-  /** Largest request, bytes; larger ones are refused before they are received. Undefined: the carrier's limit for
-   * methods that carry no records. */
+  /**
+   * Largest request, bytes; larger ones are refused before they are received. Undefined: the limit
+   * of the carrier for methods that carry no records.
+   */
   readonly inputBytesMax?: number;
 }
 
-/** What a handler knows of its call. */
+/** What a handler knows about its call. */
 export interface CallContext {
-  /** Aborted when the peer cancels, the connection breaks or the deadline passes. Its reason is a
-   * MillraceError. */
+  /**
+   * Aborted when the peer cancels, the connection breaks or the deadline passes. Its reason is a
+   * MillraceError.
+   */
   readonly signal: AbortSignal;
-  /** Aborted when the server begins to shut down: streams tell their clients (in-band Drain), finish
-   * what is in flight and end. One signal per server. */
+  /**
+   * Aborted when the server begins to shut down: streams tell their clients (in-band Drain), finish
+   * what is in flight and end. One signal per server.
+   */
   readonly draining: AbortSignal;
   /** Milliseconds left until the caller's deadline when the call arrived; Infinity without one. */
   readonly timeoutMs: number;
@@ -49,13 +59,17 @@ export interface CallContext {
 
 /** One side of an open stream. Not safe for two concurrent readers or two concurrent writers. */
 export interface Duplex<In, Out> {
-  /** The next message if one is there already. Never waits. */
+  /** The next message if one has arrived. Never waits. */
   tryRead(): In | undefined;
-  /** The next message; undefined once the peer has ended its side and all was read. Rejects with the
-   * status when the stream failed. */
+  /**
+   * The next message; undefined once the peer has half-closed and everything was read. Rejects with
+   * the status of a failed stream.
+   */
   read(): Promise<In | undefined>;
-  /** Queues a message; returns false when the queue is above its byte bound, then await `drained`.
-   * Writing to an ended or failed stream does nothing and returns false. */
+  /**
+   * Queues a message. Returns false when the queue is above its byte bound: await `drained` before
+   * the next. On an ended or failed stream it does nothing and returns false.
+   */
   write(message: Out): boolean;
   /** Resolves once the queue is below its bound, or the stream is over. Never rejects. */
   drained(): Promise<void>;
@@ -63,7 +77,10 @@ export interface Duplex<In, Out> {
   queuedBytes(): number;
 }
 
-/** The server's side of a stream. The handler's promise ends it: resolve = OK, reject = that error. */
+/**
+ * The server's side of a stream. It ends with the promise of the handler: OK, or the error that it
+ * rejects with.
+ */
 export interface ServerStream<In, Out> extends Duplex<In, Out> {
   readonly context: CallContext;
 }
@@ -72,7 +89,7 @@ export interface ServerStream<In, Out> extends Duplex<In, Out> {
 export interface ClientStream<Out, In> extends Duplex<In, Out> {
   /** Half-closes: no more writes. */
   end(): void;
-  /** Ends at once, both ways. Pending and later reads reject with `reason`. */
+  /** Ends both directions at once. Pending and later reads reject with `reason`. */
   cancel(reason?: unknown): void;
 }
 
@@ -101,14 +118,16 @@ export type Binding =
       readonly handler: BidiHandler<never, never>;
     };
 
-/** A service to serve: its descriptor and one binding per method (a missing one is an error at start). */
+/** A service with one binding per method; a missing one is an error at start. */
 export interface ServiceBinding {
   readonly desc: DescService;
   readonly bindings: readonly Binding[];
 }
 
-/** Handlers of a generated service, typed from its descriptor. `override` replaces codecs (and so the
- * message types) of hot methods. */
+/**
+ * Handlers of a generated service, typed from its descriptor. `Override` replaces the handlers of
+ * methods with hand-written codecs.
+ */
 export type Handlers<S extends DescService, Override extends object = Record<never, never>> = {
   [K in Exclude<keyof S["method"], keyof Override>]: S["method"][K] extends {
     methodKind: infer M;
@@ -131,7 +150,7 @@ export interface CallOptions {
   readonly metadata?: ReadonlyMap<string, string>;
 }
 
-/** A connection to one endpoint that connects by itself, and again after it broke. */
+/** A connection to one endpoint. It connects by itself, and again after it broke. */
 export interface Channel {
   readonly endpoint: string;
   unary<I, O>(method: Method<I, O>, request: I, options?: CallOptions): Promise<O>;
@@ -144,16 +163,16 @@ export interface Channel {
   close(): void;
 }
 
-/** Makes channels; what a client gets instead of a transport. */
+/** Opens channels; what a client gets instead of a transport. */
 export interface Dialer {
   dial(endpoint: string): Channel;
 }
 
 /** A running server. */
 export interface RpcServer {
-  /** `host:port` really bound. */
+  /** The bound `host:port`. */
   readonly endpoint: string;
-  /** Refuses new calls with SHUTTING_DOWN, waits up to `graceMs` for open ones, then cuts them. */
+  /** Refuses new calls with SHUTTING_DOWN, waits up to `graceMs` for open ones, then ends them. */
   shutdown(graceMs: number): Promise<void>;
 }
 

@@ -1,4 +1,4 @@
-/** What every carrier must do. Run by each carrier's own test. */
+/** The contract of a carrier, run by the test of each carrier. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
@@ -12,10 +12,10 @@ import {
   WatchMetadataRequestSchema,
   WatchMetadataResponseSchema,
 } from "@millrace/proto/broker";
-import type { HotProduceRequest, HotProduceResponse } from "@millrace/record";
+import type { WireProduceRequest, WireProduceResponse } from "@millrace/record";
 import { produceRequestCodec, produceResponseCodec } from "@millrace/record";
 import type { BidiHandler, Channel, Dialer, Listener, RpcServer } from "./api.ts";
-import { bindService, hotMethodOf, methodOf } from "./method.ts";
+import { bindService, methodOf, wireMethodOf } from "./method.ts";
 
 /** A carrier to test. */
 export interface Carrier {
@@ -23,20 +23,23 @@ export interface Carrier {
   readonly dialer: Dialer;
   /** Address to listen on. */
   readonly address: string;
-  /** Runs a test body; the simulator's carrier needs its clock driven meanwhile. */
+  /** Runs a test body; the carrier of the simulator drives its clock meanwhile. */
   run(body: () => Promise<void>): Promise<void>;
   sleep(ms: number): Promise<void>;
 }
 
-const produce = hotMethodOf<HotProduceRequest, HotProduceResponse>(ProduceService.method.produce, {
-  input: produceRequestCodec,
-  output: produceResponseCodec,
-});
+const produce = wireMethodOf<WireProduceRequest, WireProduceResponse>(
+  ProduceService.method.produce,
+  {
+    input: produceRequestCodec,
+    output: produceResponseCodec,
+  },
+);
 const served = { ...produce, inputBytesMax: 16 * 1024 * 1024 };
 const getMetadata = methodOf(MetadataService.method.getMetadata);
 const watchMetadata = methodOf(MetadataService.method.watchMetadata);
 
-const request = (requestId: number, bytes = 10): HotProduceRequest => ({
+const request = (requestId: number, bytes = 10): WireProduceRequest => ({
   open: undefined,
   requestId,
   topicId: new Uint8Array(0),
@@ -48,7 +51,7 @@ const request = (requestId: number, bytes = 10): HotProduceRequest => ({
   orderEpoch: 0,
 });
 
-const response = (requestId: number, windowBytes = 0): HotProduceResponse => ({
+const response = (requestId: number, windowBytes = 0): WireProduceResponse => ({
   opened: undefined,
   drain: undefined,
   results: [
@@ -65,7 +68,7 @@ const response = (requestId: number, windowBytes = 0): HotProduceResponse => ({
   ],
 });
 
-type Produce = BidiHandler<HotProduceRequest, HotProduceResponse>;
+type Produce = BidiHandler<WireProduceRequest, WireProduceResponse>;
 
 const echo: Produce = async (stream) => {
   for (let message = await stream.read(); message !== undefined; message = await stream.read()) {
@@ -101,7 +104,7 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
                 throw new Error("secret");
               },
             },
-            { produce: served as never },
+            { produce: served },
           ),
           bindService(MetadataService, {
             getMetadata: async ({ topics }) => meta((await handlers.get?.(topics)) ?? "c"),

@@ -1,4 +1,4 @@
-/** gRPC health checking, v1: what Kubernetes probes ask. */
+/** gRPC health checking, v1, as Kubernetes probes use it. */
 import { create } from "@bufbuild/protobuf";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import {

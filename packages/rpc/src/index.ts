@@ -3,3 +3,4 @@ export * from "./health.ts";
 export * from "./method.ts";
 export * from "./reflection.ts";
 export * from "./status.ts";
+export * from "./stream-methods.ts";

@@ -11,10 +11,13 @@ import { ErrorCode, InvariantError, MillraceError } from "@millrace/errors";
 import type { Binding, Codec, Handlers, Method, ServiceBinding } from "./api.ts";
 import { depthMax, elementsMax, prescan } from "./prescan.ts";
 
-/** Smaller requests can not hold enough elements to matter. */
+/** Smaller requests cannot hold enough elements to matter. */
 const prescanBytesMin = 16 * 1024;
 
-/** The generated codec of a message. Unknown fields are dropped; what is no such message is INVALID_REQUEST. */
+/**
+ * The generated codec of a message. Unknown fields are dropped; malformed bytes are
+ * INVALID_REQUEST.
+ */
 export const messageCodec = <D extends DescMessage>(desc: D): Codec<MessageShape<D>> => ({
   encode: (message) => toBinary(desc, message),
   decode: (bytes) => {
@@ -23,14 +26,17 @@ export const messageCodec = <D extends DescMessage>(desc: D): Codec<MessageShape
     } catch (thrown) {
       throw MillraceError.refusal(
         ErrorCode.INVALID_REQUEST,
-        `the bytes are no ${desc.typeName}: send what its .proto says`,
+        `invalid ${desc.typeName}: not a valid protobuf message`,
         { cause: thrown },
       );
     }
   },
 });
 
-/** A codec of requests: what would become too many objects is refused before it is decoded. */
+/**
+ * A codec of requests, which refuses those that would become too many objects before it decodes
+ * them.
+ */
 const requestCodec = <D extends DescMessage>(desc: D): Codec<MessageShape<D>> => {
   const codec = messageCodec(desc);
   return {
@@ -40,8 +46,9 @@ const requestCodec = <D extends DescMessage>(desc: D): Codec<MessageShape<D>> =>
       if (verdict === "ok") return codec.decode(bytes);
       const text =
         verdict === "malformed"
-          ? `the bytes are no ${desc.typeName}: send what its .proto says`
-          : `more than ${elementsMax} elements, or ${depthMax} levels, in one ${desc.typeName}: split the request`;
+          ? `invalid ${desc.typeName}: not a valid protobuf message`
+          : `more than ${elementsMax} elements, or ${depthMax} levels, in one ` +
+            `${desc.typeName}: split the request`;
       throw MillraceError.refusal(ErrorCode.INVALID_REQUEST, text);
     },
   };
@@ -72,8 +79,8 @@ export const methodOf = <M extends DescMethod>(desc: M): Method<InputOf<M>, Outp
   output: messageCodec(desc.output) as Codec<OutputOf<M>>,
 });
 
-/** A method with hand-written codecs, and so with other message types. */
-export const hotMethodOf = <I, O>(
+/** A method with hand-written codecs, and with them other message types. */
+export const wireMethodOf = <I, O>(
   desc: DescMethod,
   codecs: Codecs<I, O>,
   bounds: Pick<Method<I, O>, "inputBytesMax"> = {},
@@ -94,22 +101,22 @@ const bindingOf = (method: Method<never, never>, handler: unknown): Binding => {
 };
 
 /**
- * A service with its handlers, one per method, by the generated local names. `hot` replaces codecs. A missing handler
- * throws at once, before anything is served.
+ * A service with its handlers, one per method, by the generated local names. `methods` replaces
+ * methods, for other codecs or bounds. A missing handler throws at once, before anything is served.
  */
 export const bindService = <S extends DescService, O extends object = Record<never, never>>(
   desc: S,
   handlers: Handlers<S, O>,
-  hot: { readonly [K in keyof S["method"]]?: Method<never, never> } = {},
+  methods: { readonly [K in keyof S["method"]]?: Method<unknown, unknown> } = {},
 ): ServiceBinding => {
   const byName = new Map<string, unknown>(Object.entries(handlers));
-  const hotByName = new Map<string, unknown>(Object.entries(hot));
+  const methodsByName = new Map<string, unknown>(Object.entries(methods));
   const bindings = desc.methods.map((method) => {
     const handler = byName.get(method.localName);
     if (typeof handler !== "function") {
       throw new InvariantError(`${pathOf(method)} has no handler`);
     }
-    const chosen = hotByName.get(method.localName) ?? methodOf(method);
+    const chosen = methodsByName.get(method.localName) ?? methodOf(method);
     return bindingOf(chosen as Method<never, never>, handler);
   });
   return { desc, bindings };

@@ -1,19 +1,19 @@
 /**
- * Counts what a request would become before it is decoded: two bytes on the wire can make an object of a hundred, so a
- * bound on bytes alone does not bound memory and time.
+ * Counts the objects that a request would become, before it is decoded. Two bytes on the wire can
+ * make an object of a hundred, so a bound on bytes alone bounds neither memory nor time.
  */
 import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 
-/** Elements of lists and maps, and messages, of one request. */
+/** Most elements of lists and maps, and messages, in one request. */
 export const elementsMax = 50_000;
-/** Messages in messages. */
+/** Most levels of nested messages. */
 export const depthMax = 16;
 
 type Verdict = "ok" | "malformed" | "too_many";
 
 const wire = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const;
 
-/** A cursor over wire bytes; lengths that lie end it. */
+/** A cursor over wire bytes; a length that points past its message ends the scan. */
 class Scanner {
   readonly #bytes: Uint8Array;
   #elements = 0;
@@ -72,7 +72,7 @@ class Scanner {
     return this.#elements > elementsMax;
   }
 
-  /** Position behind a varint, or -1. */
+  /** Position after a varint, or -1. */
   #skipVarint(start: number, end: number): number {
     for (let at = start; at < end && at < start + 10; at += 1) {
       if ((this.#bytes[at] ?? 0) < 0x80) return at + 1;
@@ -80,7 +80,7 @@ class Scanner {
     return -1;
   }
 
-  /** Its value; -1 above 32 bits. */
+  /** Value of the varint; -1 above 32 bits. */
   #smallVarint(start: number, end: number): number {
     let value = 0;
     for (let at = end - 1; at >= start; at -= 1)
@@ -105,6 +105,8 @@ const fieldsOf = (desc: DescMessage): ReadonlyMap<number, DescField> => {
   return fields;
 };
 
-/** What decoding `bytes` as `desc` would run into. Time and memory are linear in the bytes and small. */
+/**
+ * Whether `bytes` can be decoded as `desc` within the limits. Takes linear time and little memory.
+ */
 export const prescan = (desc: DescMessage, bytes: Uint8Array): Verdict =>
   new Scanner(bytes).message(desc, 0, bytes.length, 0);

@@ -1,12 +1,13 @@
-/** The reading half of a stream, the same for every carrier: messages are pulled, and whoever waits is woken. */
+/** The reading half of a stream, the same for every carrier: readers pull messages. */
 import type { MillraceError } from "@millrace/errors";
+import { Waiters } from "./waiters.ts";
 
 export abstract class Pulled<In> {
-  /** What reads reject with once everything received is read. */
+  /** Reads reject with this once everything received is read. */
   protected failure: MillraceError | undefined;
-  /** The peer has ended its side. */
+  /** The peer has half-closed. */
   protected ended = false;
-  #readers: (() => void)[] = [];
+  readonly #readers = new Waiters();
 
   abstract tryRead(): In | undefined;
 
@@ -16,16 +17,11 @@ export abstract class Pulled<In> {
       if (message !== undefined) return message;
       if (this.failure !== undefined) throw this.failure;
       if (this.ended) return undefined;
-      await new Promise<void>((resolve) => {
-        this.#readers.push(resolve);
-      });
+      await this.#readers.wait();
     }
   }
 
   protected wakeReaders(): void {
-    if (this.#readers.length === 0) return;
-    const readers = this.#readers;
-    this.#readers = [];
-    for (const wake of readers) wake();
+    this.#readers.wake();
   }
 }

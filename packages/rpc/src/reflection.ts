@@ -1,4 +1,7 @@
-/** gRPC server reflection, v1 and v1alpha (which older tools ask for): the served descriptors, from the generated code. */
+/**
+ * gRPC server reflection, v1 and v1alpha (which older tools ask for): the served descriptors, from
+ * the generated code.
+ */
 import {
   create,
   type DescFile,
@@ -42,7 +45,7 @@ const symbolsOf = (file: DescFile): string[] => {
   return symbols;
 };
 
-/** Everything that can be asked about. */
+/** The descriptors that clients can ask for. */
 class Descriptors {
   readonly #services: readonly DescService[];
   readonly #files = new Map<string, DescFile>();
@@ -101,7 +104,7 @@ class Descriptors {
     for (const dependency of file.dependencies) this.#add(dependency);
   }
 
-  /** A file and all that it imports, itself first. */
+  /** A file and everything that it imports, the file itself first. */
   #withImports(file: DescFile | undefined, what: string): Reply {
     if (file === undefined) return notFound(what);
     const all = new Set<DescFile>();

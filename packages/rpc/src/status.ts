@@ -1,6 +1,6 @@
 /**
- * Errors on the wire: a gRPC status, and in `grpc-status-details-bin` a `google.rpc.Status` with ErrorInfo and
- * RetryInfo (AIP-193). Carriers translate with these two functions, and nothing else does.
+ * Errors on the wire: a gRPC status, and in `grpc-status-details-bin` a `google.rpc.Status` with
+ * ErrorInfo and RetryInfo (AIP-193). Carriers translate with these two functions only.
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { anyIs, anyPack, anyUnpack, DurationSchema } from "@bufbuild/protobuf/wkt";
@@ -8,10 +8,10 @@ import { ErrorCode, errorCodeByName, errorSpec, MillraceError } from "@millrace/
 import { ErrorInfoSchema, RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../gen/google/rpc/status_pb.js";
 
-/** `ErrorInfo.domain` of everything that is ours. */
+/** `ErrorInfo.domain` of our errors. */
 export const ERROR_DOMAIN = "millrace.dev";
 
-/** A failure as the wire has it. */
+/** A failure on the wire. */
 export interface WireStatus {
   readonly code: number;
   readonly message: string;
@@ -19,11 +19,13 @@ export interface WireStatus {
   readonly details: Uint8Array | undefined;
 }
 
-/** Longest text of an error on the wire, bytes. Errors are headers: some peers take 8 KiB of all of them, and the text
- * is there twice, once percent-encoded. */
+/**
+ * Longest text of an error on the wire, bytes. Errors are headers: some peers limit all of them to
+ * 8 KiB, and the text is there twice, once percent-encoded.
+ */
 export const errorTextBytesMax = 1000;
 
-/** The text, short enough, and such that it can be encoded. */
+/** The text, short enough and well-formed. */
 const clipped = (text: string): string => {
   const bytes = Buffer.from(text);
   if (bytes.length <= errorTextBytesMax) return text.toWellFormed();
@@ -41,7 +43,7 @@ const hintFacts = (error: MillraceError): Record<string, string> => {
   };
 };
 
-/** What a server sends for an error. Of what is not ours only that it happened. */
+/** The status of an error. The text of an unexpected one stays on the server. */
 export const toWireStatus = (thrown: unknown): WireStatus => {
   const error = MillraceError.from(thrown);
   const unexpected = error.code === ErrorCode.INTERNAL;
@@ -122,7 +124,7 @@ export const fromWireStatus = (status: WireStatus): MillraceError => {
       }
     }
   } catch {
-    // The status itself says enough.
+    // Damaged details: the status says enough.
   }
   const leaderHint = facts === undefined ? undefined : hintOf(facts);
   const message = status.message === "" ? errorSpec(code).name.toLowerCase() : status.message;

@@ -1,35 +1,33 @@
-/** A broker: partitions from the metadata, served over whatever carrier it is bound to. */
-import type { Env } from "@millrace/env";
+/** Composes a broker: partitions as the metadata assigns them, served over any carrier. */
+import type { Clock, Env } from "@millrace/env";
 import type { LogManager } from "@millrace/log";
 import { FetchService, LogService, MetadataService, ProduceService } from "@millrace/proto/broker";
-import {
-  fetchRequestCodec,
-  fetchResponseCodec,
-  type HotFetchRequest,
-  type HotFetchResponse,
-  type HotProduceRequest,
-  type HotProduceResponse,
-  produceRequestCodec,
-  produceResponseCodec,
+import type {
+  WireFetchRequest,
+  WireFetchResponse,
+  WireProduceRequest,
+  WireProduceResponse,
 } from "@millrace/record";
 import {
   type BidiHandler,
   bindService,
-  hotMethodOf,
+  fetchMethod,
   methodOf,
+  produceMethod,
   type ServiceBinding,
 } from "@millrace/rpc";
-import { Appender } from "./appender.ts";
-import type { ClusterView } from "./cluster-view.ts";
-import { addedPerTurn, type FetchContext, FetchSession } from "./fetch-session.ts";
+import { addedPerTurn, type FetchContext, FetchSession } from "./fetch/session.ts";
+import { TurnLimiter } from "./fetch/turn-limiter.ts";
+import { fetchOnce } from "./fetch-once.ts";
 import { limits } from "./limits.ts";
 import { LogServiceHandlers } from "./log-service.ts";
-import { MetadataHandlers } from "./metadata-service.ts";
+import { MetadataHandlers } from "./metadata/service.ts";
+import type { ClusterView } from "./metadata/view.ts";
 import type { BrokerMetrics } from "./metrics.ts";
-import { fetchOnce, produceOnce } from "./once-service.ts";
-import { ProduceSession } from "./produce-session.ts";
-import { ReplicaManager } from "./replica-manager.ts";
-import { Turns } from "./turns.ts";
+import { type DeletionDone, ReplicaManager } from "./partitions/replica-manager.ts";
+import { Appender } from "./produce/appender.ts";
+import { ProduceSession } from "./produce/session.ts";
+import { produceOnce } from "./produce-once.ts";
 
 export interface BrokerOptions {
   readonly env: Env;
@@ -37,50 +35,66 @@ export interface BrokerOptions {
   readonly view: ClusterView;
   readonly identity: { readonly clusterId: string; readonly brokerId: number };
   readonly metrics: BrokerMetrics;
+  /**
+   * Reports that this broker has no partition of a deleted topic any more. Without it, the record
+   * of the deletion stays.
+   */
+  readonly deletionDone?: DeletionDone;
 }
 
-const hotProduce = hotMethodOf<HotProduceRequest, HotProduceResponse>(
-  ProduceService.method.produce,
-  { input: produceRequestCodec, output: produceResponseCodec },
-  { inputBytesMax: limits.requestBytesMax },
-);
-const produceOnceMethod = {
-  ...methodOf(ProduceService.method.produceOnce),
-  inputBytesMax: limits.requestBytesMax,
+const inputBytesMax = limits.requestBytesMax;
+const produceMethods = {
+  produce: { ...produceMethod, inputBytesMax },
+  produceOnce: { ...methodOf(ProduceService.method.produceOnce), inputBytesMax },
 };
-const hotFetch = hotMethodOf<HotFetchRequest, HotFetchResponse>(FetchService.method.fetch, {
-  input: fetchRequestCodec,
-  output: fetchResponseCodec,
-});
 
-type Produce = { produce: BidiHandler<HotProduceRequest, HotProduceResponse> };
-type Fetch = { fetch: BidiHandler<HotFetchRequest, HotFetchResponse> };
+type Produce = { produce: BidiHandler<WireProduceRequest, WireProduceResponse> };
+type Fetch = { fetch: BidiHandler<WireFetchRequest, WireFetchResponse> };
 
 export class Broker {
   readonly replicas: ReplicaManager;
+  readonly #view: ClusterView;
+  readonly #clock: Clock;
   readonly #appender: Appender;
   readonly #fetch: FetchContext;
   readonly #log: LogServiceHandlers;
   readonly #metadata: MetadataHandlers;
 
-  constructor({ env, logs, view, identity, metrics }: BrokerOptions) {
+  constructor(options: BrokerOptions) {
+    const { env, logs, view, identity, metrics, deletionDone = async () => {} } = options;
+    this.#view = view;
     const { clock, compressor, random } = env;
-    const replicas = new ReplicaManager(env, logs, view, identity.brokerId);
+    this.#clock = clock;
+    const { brokerId } = identity;
+    const replicas = new ReplicaManager({ env, logs, view, brokerId, deletionDone });
     this.replicas = replicas;
     this.#appender = new Appender({ clock, compressor, logs, replicas, metrics, identity });
     const appender = this.#appender;
-    const turns = new Turns(addedPerTurn, (run) => clock.defer(run));
-    this.#fetch = { replicas, appender, random, compressor, metrics, turns };
+    const turnLimiter = new TurnLimiter(addedPerTurn, (run) => clock.defer(run));
+    this.#fetch = { replicas, appender, random, compressor, metrics, turnLimiter };
     this.#log = new LogServiceHandlers(replicas);
     this.#metadata = new MetadataHandlers(view);
   }
 
-  /** Resolves once every partition that the metadata gives to this broker is served. */
+  /** Resolves once the broker serves every partition that the metadata assigns to it. */
   start(): Promise<void> {
     return this.replicas.settle();
   }
 
-  /** What it serves to clients. */
+  /**
+   * Resolves once the broker serves what the metadata says as of a revision, or after `timeoutMs`.
+   */
+  async untilServed(revision: number, timeoutMs: number): Promise<void> {
+    const timeout = Promise.withResolvers<void>();
+    const cancel = this.#clock.timer(timeoutMs, timeout.resolve);
+    const served = this.#view
+      .waitForRevision(revision, timeoutMs)
+      .then(() => this.replicas.settle());
+    await Promise.race([served, timeout.promise]);
+    cancel();
+  }
+
+  /** The services for clients. */
   bindings(): ServiceBinding[] {
     const log = this.#log;
     const metadata = this.#metadata;
@@ -91,7 +105,7 @@ export class Broker {
           produce: (stream) => new ProduceSession(stream, this.#appender).run(),
           produceOnce: (request) => produceOnce(this.#appender, request),
         },
-        { produce: hotProduce as never, produceOnce: produceOnceMethod as never },
+        produceMethods,
       ),
       bindService<typeof FetchService, Fetch>(
         FetchService,
@@ -99,7 +113,7 @@ export class Broker {
           fetch: (stream) => new FetchSession(stream, this.#fetch).run(),
           fetchOnce: (request, context) => fetchOnce(this.#fetch, request, context),
         },
-        { fetch: hotFetch as never },
+        { fetch: fetchMethod },
       ),
       bindService(LogService, {
         listOffsets: (request) => log.listOffsets(request),
@@ -113,7 +127,7 @@ export class Broker {
     ];
   }
 
-  /** Stops serving. The logs stay open; they are the owner's. */
+  /** Stops serving. The logs stay open: they belong to the caller. */
   close(): Promise<void> {
     return this.replicas.close();
   }

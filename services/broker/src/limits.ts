@@ -1,9 +1,11 @@
-/** Every limit of the broker's data plane that is not a setting. */
+import { messageBytesMax } from "@millrace/config";
+
+/** Every limit of the data plane that is not a setting. */
 export const limits = {
   /** Window of a produce stream, body bytes. */
   produceWindowBytesMax: 16 * 1024 * 1024,
-  /** Most body bytes a request may carry, and what `message_bytes_max` states. */
-  messageBytesMax: 8 * 1024 * 1024,
+  /** Largest batch body of a request; told to clients as `message_bytes_max`. */
+  messageBytesMax,
   /** Largest message that carries records: a batch and its headers. */
   requestBytesMax: 16 * 1024 * 1024,
   /** Partitions with a failed request that one produce stream keeps in order. */
@@ -16,7 +18,7 @@ export const limits = {
   inflatedBytesMax: 64 * 1024 * 1024,
   /** Grace that a drain announces. */
   drainGraceMs: 5_000,
-  /** A stream without its opening message is cut after this. */
+  /** A stream without its opening message is ended after this. */
   openTimeoutMs: 10_000,
   /** Mean interval of heartbeats on a fetch stream. */
   heartbeatIntervalMs: 5_000,

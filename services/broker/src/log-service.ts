@@ -1,4 +1,4 @@
-/** ListOffsets, DeleteRecords, DescribeLogs. */
+/** The unary calls on logs: ListOffsets, DeleteRecords, DescribeLogs. */
 import { create } from "@bufbuild/protobuf";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import {
@@ -18,10 +18,10 @@ import {
 import { Isolation, type PartitionError, PartitionErrorSchema } from "@millrace/proto/common";
 import { topicIdBytes } from "@millrace/record";
 import { limits } from "./limits.ts";
-import type { Replica } from "./replica.ts";
-import type { ReplicaManager } from "./replica-manager.ts";
+import type { Replica } from "./partitions/replica.ts";
+import type { ReplicaManager } from "./partitions/replica-manager.ts";
 
-/** In-band error as the generated message. */
+/** An error of one partition as the generated message. */
 export const partitionError = (thrown: unknown): PartitionError => {
   const error = MillraceError.from(thrown);
   return create(PartitionErrorSchema, {
@@ -40,7 +40,7 @@ const capPartitions = (count: number): void => {
   );
 };
 
-/** A 64-bit offset of a request as a number; what no log can reach is out of range. */
+/** A 64-bit offset of a request as a number. Offsets that no log can reach are out of range. */
 export const requestOffset = (value: bigint): number => {
   if (value <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(value);
   throw new MillraceError(
@@ -49,7 +49,10 @@ export const requestOffset = (value: bigint): number => {
   );
 };
 
-/** Throws INVALID_REQUEST for an isolation that nobody knows. Until transactions exist, all that are known see the same. */
+/**
+ * Throws INVALID_REQUEST for an unknown isolation. Until there are transactions, all known ones
+ * read the same records.
+ */
 export const checkIsolation = (isolation: Isolation): void => {
   if (Isolation[isolation] !== undefined) return;
   throw new MillraceError(
@@ -67,7 +70,7 @@ const found = (result: { offset: number; timestampMs: number; leaderEpoch: numbe
         leaderEpoch: result.leaderEpoch,
       };
 
-/** The three calls; each reads one synchronous picture of a log, or waits for its I/O. */
+/** The handlers. Each reads one synchronous snapshot of a log, or waits for its I/O. */
 export class LogServiceHandlers {
   readonly #replicas: ReplicaManager;
 

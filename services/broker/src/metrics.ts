@@ -1,4 +1,6 @@
-/** What the broker counts. The registry behind it is observability's; the simulator passes no-ops. */
+/**
+ * What the broker counts. `standalone` connects it to the registry; the simulator passes no-ops.
+ */
 import type { MillraceError } from "@millrace/errors";
 
 /** All synchronous, called on the hot path: implementations only add numbers. */

@@ -1,14 +1,14 @@
-/** Which broker gets which replica. Pure. */
+/** Assigns replicas to brokers. Pure. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 
-/** A broker that may get replicas. */
+/** A broker that replicas can be assigned to. */
 export interface Candidate {
   readonly brokerId: number;
   /** Empty: unknown. */
   readonly rack: string;
 }
 
-/** Brokers in an order in which neighbours are in different racks, as far as racks are known. */
+/** Orders brokers so that neighbours are in different racks, as far as racks are known. */
 const interleaved = (brokers: readonly Candidate[]): readonly Candidate[] => {
   const racks = new Map<string, Candidate[]>();
   for (const broker of brokers.toSorted((a, b) => a.brokerId - b.brokerId)) {
@@ -28,9 +28,9 @@ const interleaved = (brokers: readonly Candidate[]): readonly Candidate[] => {
 };
 
 /**
- * Replicas of partitions `first` to `first + count - 1`, the preferred leader first. Leaders go round the brokers from
- * `start`; followers are shifted by one more each round, so that the load of a failed leader spreads
- * (Kafka's AdminUtils). Throws INVALID_REPLICATION_FACTOR.
+ * Replicas of partitions `first` to `first + count - 1`, the preferred leader first. Leaders rotate
+ * over the brokers from `start`; followers are shifted by one more each round, so that the load of
+ * a failed leader spreads (as Kafka's AdminUtils does). Throws INVALID_REPLICATION_FACTOR.
  */
 export const assignReplicas = (
   brokers: readonly Candidate[],

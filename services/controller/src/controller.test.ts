@@ -4,7 +4,13 @@ import { create } from "@bufbuild/protobuf";
 import { silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import { ErrorCode, hasCode } from "@millrace/errors";
-import { decodeRecord, EmbeddedStore, keys } from "@millrace/metadata";
+import {
+  decodeRecord,
+  EmbeddedStore,
+  encodeRecord,
+  keys,
+  type MetadataStore,
+} from "@millrace/metadata";
 import {
   AlterConfigsRequestSchema,
   CreatePartitionsRequestSchema,
@@ -12,6 +18,7 @@ import {
   DeleteTopicRequestSchema,
 } from "@millrace/proto/controller";
 import { BrokerRecordSchema } from "@millrace/proto/storage";
+import { topicIdOf } from "@millrace/record";
 import fc from "fast-check";
 import { assignReplicas } from "./assignment.ts";
 import { Controller } from "./controller.ts";
@@ -55,6 +62,8 @@ test("topics are made, grown, changed and deleted; nothing is left over", async 
     create(CreatePartitionsRequestSchema, { name: "t", partitionCount: 310 }),
   );
   assert.equal(await partitions(), 310);
+  const same = create(CreatePartitionsRequestSchema, { name: "t", partitionCount: 310 });
+  await refused(controller.createPartitions(same), ErrorCode.INVALID_PARTITIONS);
   const fewer = create(CreatePartitionsRequestSchema, { name: "t", partitionCount: 5 });
   await refused(controller.createPartitions(fewer), ErrorCode.INVALID_PARTITIONS);
   const set = { "retention.ms": "1000", "segment.bytes": "1MiB" };
@@ -117,10 +126,17 @@ test("of many who create one topic, one succeeds", async () => {
 test("what an interrupted call left is removed; epochs rise for the broker that lost", async () => {
   const { store, controller } = await setUp();
   await controller.createTopic(topic({ name: "t", partitionCount: 2 }));
-  const orphan = { ...(await store.range({ prefix: keys.partitions })).kvs[0] };
-  const key = `partitions/${"f".repeat(32)}#00000`;
-  await store.txn([], [{ type: "put", key, value: orphan.value ?? new Uint8Array() }]);
-  await store.txn([], [{ type: "delete", range: { key } }]);
+  const [kept] = (await store.range({ prefix: keys.partitions })).kvs;
+  assert.ok(kept !== undefined);
+  const { topicId, ...record } = decodeRecord.partition(kept);
+  const orphan = async (id: Uint8Array, partition: number): Promise<void> => {
+    const key = keys.partition(topicIdOf(id), partition);
+    const value = encodeRecord.partition({ ...record, topicId: id, partition });
+    await store.txn([], [{ type: "put", key, value }]);
+  };
+  // An interrupted CreateTopic, and an interrupted CreatePartitions.
+  await orphan(Buffer.alloc(16, 0xff), 0);
+  await orphan(topicId, 2);
   await controller.recover();
   await controller.bumpLeaderEpochs(0);
   const { kvs } = await store.range({ prefix: keys.partitions });
@@ -128,6 +144,65 @@ test("what an interrupted call left is removed; epochs rise for the broker that 
     kvs.map((kv) => decodeRecord.partition(kv).leaderEpoch),
     [2, 2],
   );
+});
+
+/** A store in which something else happens right before the next transaction. */
+const interrupted = (store: EmbeddedStore, meanwhile: () => Promise<unknown>): MetadataStore => {
+  let pending: (() => Promise<unknown>) | undefined = meanwhile;
+  const intercepted: MetadataStore = Object.create(store, {
+    txn: {
+      value: async (...args: Parameters<MetadataStore["txn"]>) => {
+        const first = pending;
+        pending = undefined;
+        await first?.();
+        return store.txn(...args);
+      },
+    },
+    range: { value: store.range.bind(store) },
+  });
+  return intercepted;
+};
+
+test("a topic that changes under a call is read again, or the call is refused; nothing is overwritten", async () => {
+  const { store, controller } = await setUp();
+  const options = { clock, random, logger: silentLogger, defaultReplicationFactor: 1 };
+  await controller.createTopic(topic({ name: "t" }));
+  const alter = (by: Controller, set: Record<string, string>) =>
+    by.alterConfigs(create(AlterConfigsRequestSchema, { topic: "t", set }));
+  const slow = new Controller({
+    ...options,
+    store: interrupted(store, () => alter(controller, { "flush.ms": "7" })),
+  });
+  await alter(slow, { "segment.ms": "9" });
+  const [kv] = (await store.range({ key: keys.topic("t") })).kvs;
+  assert.deepEqual(kv && decodeRecord.topic(kv).configs, { "flush.ms": "7", "segment.ms": "9" });
+
+  const deleting = new Controller({
+    ...options,
+    store: interrupted(store, () => alter(controller, { "flush.ms": "8" })),
+  });
+  const request = create(DeleteTopicRequestSchema, { name: "t" });
+  await refused(deleting.deleteTopic(request), ErrorCode.UNAVAILABLE);
+  assert.equal((await store.range({ key: keys.topic("t") })).kvs.length, 1);
+  assert.equal((await store.range({ prefix: keys.deletions })).kvs.length, 0);
+});
+
+test("CreateTopic and CreatePartitions wait for the brokers, and are answered if those fail", async () => {
+  const { store } = await setUp();
+  const waits: number[] = [];
+  const controller = new Controller({
+    ...{ store, clock, random, logger: silentLogger, defaultReplicationFactor: 1 },
+    untilServed: async (revision, timeoutMs) => {
+      waits.push(revision);
+      assert.ok(timeoutMs > 0 && timeoutMs <= 10_000);
+      throw new Error("a broker has failed");
+    },
+  });
+  const made = await controller.createTopic(topic({ name: "t" }));
+  const grown = create(CreatePartitionsRequestSchema, { name: "t", partitionCount: 2 });
+  const { revision } = await controller.createPartitions(grown);
+  await controller.createPartitions({ ...grown, partitionCount: 3, validateOnly: true });
+  assert.deepEqual(waits, [Number(made.revision), Number(revision)]);
 });
 
 test("a controller that is none any more writes nothing", async () => {

@@ -25,7 +25,7 @@ import {
   type TopicRecord,
   TopicRecordSchema,
 } from "@millrace/proto/storage";
-import { topicIdOf } from "@millrace/record";
+import { type TopicId, topicIdOf } from "@millrace/record";
 import { bindService, type ServiceBinding } from "@millrace/rpc";
 import { assignReplicas } from "./assignment.ts";
 import { configEntries, describeTopics, listTopics } from "./describe.ts";
@@ -38,8 +38,13 @@ export interface ControllerOptions {
   readonly random: Random;
   readonly logger: Logger;
   readonly defaultReplicationFactor: number;
-  /** Conditions of every write; the election key's in a cluster, none in standalone. */
+  /** Compares of every write: the election key in a cluster, none in standalone. */
   readonly guard?: readonly Compare[];
+  /**
+   * Waits, for a bounded time, until the brokers serve the metadata as of a revision. CreateTopic
+   * and CreatePartitions answer after it, so that the next call of the client finds a leader.
+   */
+  readonly untilServed?: (revision: number, timeoutMs: number) => Promise<void>;
 }
 
 /** Version of the metadata that this code writes. */
@@ -75,8 +80,10 @@ export class Controller {
     this.#registry = new Registry(options.store, options.guard ?? []);
   }
 
-  /** Makes the cluster's record when there is none; returns the cluster id. Throws DATA_DIRECTORY_UNUSABLE for
-   * metadata of a newer version. */
+  /**
+   * Creates the cluster's record if there is none, and returns the cluster id. Throws
+   * DATA_DIRECTORY_UNUSABLE when a newer version wrote the metadata.
+   */
   async bootstrapCluster(wantedId?: string): Promise<string> {
     const { store, random } = this.#options;
     const { kvs } = await store.range({ key: keys.cluster });
@@ -108,7 +115,10 @@ export class Controller {
     await this.#registry.write([], [put]);
   }
 
-  /** Removes what interrupted calls left: partitions whose topic does not exist, or has fewer. */
+  /**
+   * Removes leftovers of interrupted calls: partitions of topics that do not exist, and partitions
+   * beyond the partition count of their topic.
+   */
   async recover(): Promise<void> {
     const counts = new Map<string, number>();
     for (let after = "", more = true; more; ) {
@@ -128,7 +138,10 @@ export class Controller {
     await this.#registry.remove(orphans);
   }
 
-  /** After a broker lost its unfsynced state as a sole replica: what it appends from now on has new epochs. */
+  /**
+   * Raises the leader epochs of a broker that stopped uncleanly as a sole replica: it may have lost
+   * appends, and new ones must not look like those.
+   */
   async bumpLeaderEpochs(brokerId: number): Promise<void> {
     const led = (await this.#registry.allPartitions()).filter(
       ({ record }) => record.leader === brokerId,
@@ -162,7 +175,7 @@ export class Controller {
     }
     const topicId = this.#options.random.bytes(16);
     const id = topicIdOf(topicId);
-    // Partitions first: a topic that can be seen is complete. What a crash leaves is removed at the start.
+    // Partitions first, so that a visible topic is complete. `recover` removes what a crash leaves.
     await this.#registry.putPartitions(id, 0, assignment);
     const record = create(TopicRecordSchema, {
       name,
@@ -179,6 +192,7 @@ export class Controller {
       await this.#registry.remove(assignment.map((_, partition) => keys.partition(id, partition)));
       throw exists(name);
     }
+    await this.#untilServed(revision);
     return create(CreateTopicResponseSchema, { ...answer, topicId, revision: BigInt(revision) });
   }
 
@@ -195,22 +209,32 @@ export class Controller {
         `topic ${request.name} has id ${topic.id}, not the one asked for: it was made again: refresh the metadata`,
       );
     }
-    const key = keys.topic(request.name);
-    const revision = await this.#registry.write(
-      [{ key, target: "modRevision", equals: topic.modRevision }],
-      [{ type: "delete", range: { key } }],
-    );
-    if (revision === undefined) throw conflict(request.name);
     const partitions = await this.#registry.partitions(topic.id);
+    const revision = await this.#registry.deleteTopic(topic, {
+      deletedAtMs: this.#options.clock.wallMs(),
+      brokerIds: partitions.flatMap(({ record }) => record.replicas),
+    });
+    if (revision === undefined) throw conflict(request.name);
     await this.#registry.remove(
       partitions.map(({ record }) => keys.partition(topic.id, record.partition)),
     );
     return { revision: BigInt(revision) };
   }
 
+  /**
+   * A broker reports that it has deleted its partitions of a topic. After the last broker, the
+   * deletion record is removed.
+   */
+  async deletionDone(topicId: TopicId, brokerId: number): Promise<void> {
+    for (let attempt = 0; attempt < limits.attemptsMax; attempt += 1) {
+      if (await this.#registry.deletionDone(topicId, brokerId)) return;
+    }
+    throw conflict(topicId);
+  }
+
   async createPartitions(request: CreatePartitionsRequest): Promise<{ revision: bigint }> {
     checkPartitionCount(request.partitionCount);
-    return this.#change(request.name, request.validateOnly, async (topic) => {
+    const done = await this.#change(request.name, request.validateOnly, async (topic) => {
       const { record, id } = topic;
       const first = record.partitionCount;
       const count = request.partitionCount - first;
@@ -227,6 +251,8 @@ export class Controller {
       if (!request.validateOnly) await this.#registry.putPartitions(id, first, assignment);
       return { ...record, partitionCount: request.partitionCount };
     });
+    if (!request.validateOnly) await this.#untilServed(Number(done.revision));
+    return done;
   }
 
   async alterConfigs(request: AlterConfigsRequest): Promise<{ revision: bigint }> {
@@ -243,7 +269,6 @@ export class Controller {
         }
         delete configs[key];
       }
-      checkTopicConfigs(configs);
       return { ...record, configs };
     });
   }
@@ -270,6 +295,16 @@ export class Controller {
     ];
   }
 
+  /** The change is committed: a slow or failing broker only delays the answer. */
+  async #untilServed(revision: number): Promise<void> {
+    try {
+      await this.#options.untilServed?.(revision, limits.servedWaitMsMax);
+    } catch (thrown) {
+      const err = MillraceError.from(thrown);
+      this.#options.logger.warn({ revision, err }, "brokers do not serve a change yet");
+    }
+  }
+
   /** Changes a topic's record by compare-and-set. */
   async #change(
     name: string,
@@ -294,7 +329,7 @@ export class Controller {
   }
 }
 
-/** A message literal of the controller's package. */
+/** A message of the controller's package. */
 const message = <N extends string, T extends object>(name: N, fields: T) => ({
   $typeName: `millrace.controller.v1.${name}` as const,
   ...fields,

@@ -1,4 +1,4 @@
-/** Answers of the Admin service that only read. */
+/** Answers of the read-only calls of the Admin service. */
 import { create } from "@bufbuild/protobuf";
 import { allowedOf, type Setting, topicSchema } from "@millrace/config";
 import { ErrorCode, MillraceError } from "@millrace/errors";

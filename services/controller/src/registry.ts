@@ -11,6 +11,7 @@ import {
   type Operation,
 } from "@millrace/metadata";
 import {
+  DeletionRecordSchema,
   type PartitionRecord,
   PartitionRecordSchema,
   type TopicRecord,
@@ -19,7 +20,7 @@ import type { TopicId } from "@millrace/record";
 import { topicIdBytes, topicIdOf } from "@millrace/record";
 import type { Candidate } from "./assignment.ts";
 
-/** Operations of one transaction that are not compares of the guard; below etcd's 128. */
+/** Operations per transaction; with the compares of the guard below the 128 of etcd. */
 const chunkSize = 100;
 
 /** A topic as it is stored. */
@@ -31,7 +32,7 @@ export interface StoredTopic {
 
 export class Registry {
   readonly #store: MetadataStore;
-  /** Must hold at every write: "I am still the controller". */
+  /** Compares of every write: this process is still the controller. */
   readonly #guard: readonly Compare[];
 
   constructor(store: MetadataStore, guard: readonly Compare[]) {
@@ -58,7 +59,7 @@ export class Registry {
     );
   }
 
-  /** Topics in order of name, after one. */
+  /** A page of topics by name, after the given one. */
   async topics(after: string, limit: number): Promise<{ topics: StoredTopic[]; more: boolean }> {
     const { kvs, more } = await this.#store.range(
       { prefix: keys.topics },
@@ -88,7 +89,7 @@ export class Registry {
     return kvs.map((kv) => ({ record: decodeRecord.partition(kv), kv }));
   }
 
-  /** Writes partition records that are not there yet, in as many transactions as it takes. */
+  /** Writes new partition records, in as many transactions as needed. */
   async putPartitions(id: TopicId, first: number, assignment: readonly number[][]): Promise<void> {
     for (let at = 0; at < assignment.length; at += chunkSize) {
       const puts = assignment.slice(at, at + chunkSize).map((replicas, i): Operation => {
@@ -109,8 +110,8 @@ export class Registry {
   }
 
   /**
-   * Replaces partition records that are still as they were read, in as many transactions as it takes. One that has
-   * changed is left alone, and takes none of its transaction with it.
+   * Replaces partition records that are unchanged since they were read, in as many transactions as
+   * needed. A record that has changed is skipped, the others of its transaction are not.
    */
   async replacePartitions(
     changes: readonly { readonly kv: KeyValue; readonly record: PartitionRecord }[],
@@ -133,7 +134,53 @@ export class Registry {
     );
   }
 
-  /** Removes keys, in as many transactions as it takes. */
+  /**
+   * Deletes a topic's record and writes its deletion record, in one transaction. Undefined if the
+   * topic has changed since it was read.
+   */
+  deleteTopic(
+    topic: StoredTopic,
+    {
+      deletedAtMs,
+      brokerIds,
+    }: { readonly deletedAtMs: number; readonly brokerIds: readonly number[] },
+  ): Promise<number | undefined> {
+    const key = keys.topic(topic.record.name);
+    const deletion = create(DeletionRecordSchema, {
+      topic: topic.record,
+      deletedAtMs: BigInt(deletedAtMs),
+      pendingBrokerIds: [...new Set(brokerIds)].sort((a, b) => a - b),
+    });
+    return this.write(
+      [{ key, target: "modRevision", equals: topic.modRevision }],
+      [
+        { type: "delete", range: { key } },
+        { type: "put", key: keys.deletion(topic.id), value: encodeRecord.deletion(deletion) },
+      ],
+    );
+  }
+
+  /**
+   * Removes a broker from a deletion record, and the record after the last broker. False if the
+   * record has changed meanwhile.
+   */
+  async deletionDone(topicId: TopicId, brokerId: number): Promise<boolean> {
+    const key = keys.deletion(topicId);
+    const { kvs } = await this.#store.range({ key });
+    const [kv] = kvs;
+    if (kv === undefined) return true;
+    const record = decodeRecord.deletion(kv);
+    const pendingBrokerIds = record.pendingBrokerIds.filter((id) => id !== brokerId);
+    const value = encodeRecord.deletion({ ...record, pendingBrokerIds });
+    const change: Operation =
+      pendingBrokerIds.length === 0
+        ? { type: "delete", range: { key } }
+        : { type: "put", key, value };
+    const compare: Compare = { key, target: "modRevision", equals: kv.modRevision };
+    return (await this.write([compare], [change])) !== undefined;
+  }
+
+  /** Removes keys, in as many transactions as needed. */
   async remove(names: readonly string[]): Promise<void> {
     for (let at = 0; at < names.length; at += chunkSize) {
       const deletes = names
@@ -143,8 +190,10 @@ export class Registry {
     }
   }
 
-  /** One guarded transaction; undefined when a compare did not hold. Throws NOT_CONTROLLER when it was the
-   * guard's. Returns the revision. */
+  /**
+   * One guarded transaction. Returns its revision, or undefined if one of `compares` did not hold.
+   * Throws NOT_CONTROLLER if one of the guard did not.
+   */
   async write(
     compares: readonly Compare[],
     operations: readonly Operation[],

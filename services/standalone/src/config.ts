@@ -1,9 +1,13 @@
-/** Settings of the standalone server: one schema for flags, environment, file, help and reference. */
+/**
+ * Settings of the standalone server: one schema for flags, environment, file, help and reference.
+ */
 import type { Schema, Values } from "@millrace/config";
 import { type AdmissionLimits, admissionDefaults as defaults } from "@millrace/rpc/grpc";
 
 const mib = 1024 * 1024;
-const address = /^(\[[0-9a-fA-F:.]+\]|[^\s:]+):\d{1,5}$/;
+const host = String.raw`(?:\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+)`;
+const port = String.raw`(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|\d{1,4})`;
+const address = new RegExp(`^${host}:${port}$`);
 const addressHint = "HOST:PORT, port 0 picks a free one";
 
 const bytes = (min: number, max: number, value: number, description: string) =>
@@ -64,11 +68,13 @@ export const standaloneSchema = {
   "http-listen": endpoint("127.0.0.1:7480", "HTTP: metrics, liveness, readiness, configuration."),
   advertise: {
     type: "text",
-    pattern: /^$|^(\[[0-9a-fA-F:.]+\]|[^\s:]+):\d{1,5}$/,
-    hint: "HOST:PORT, or empty for the address that is listened on",
+    pattern: new RegExp(`^$|${address.source}`),
+    hint: "HOST:PORT that clients reach, or empty for the address that is listened on",
     default: "",
     dynamic: false,
-    description: "Address that clients are told to connect to.",
+    description:
+      "Address that clients are told to connect to. Set it with a listener on all interfaces: " +
+      "otherwise clients are told an address of this machine.",
   },
   "log-level": {
     type: "choice",
@@ -136,7 +142,7 @@ export const standaloneSchema = {
     1000,
     86_400_000,
     defaults.connectionIdleMs,
-    "A connection without any call for so long is closed.",
+    "A connection without any call is closed after this time.",
   ),
   "preface-timeout": duration(
     100,
@@ -157,22 +163,22 @@ export const standaloneSchema = {
     defaults.streamsPerConnectionMax,
     "Open calls of one connection; clients are told.",
   ),
-  "held-bytes-max": bytes(
+  "buffered-bytes-max": bytes(
     mib,
     16 * 1024 * mib,
-    defaults.heldBytesMax,
+    defaults.bufferedBytesMax,
     "Bytes of all clients received and not yet read, or written and not yet sent.",
   ),
-  "held-bytes-per-address-max": bytes(
+  "buffered-bytes-per-address-max": bytes(
     mib,
     16 * 1024 * mib,
-    defaults.heldBytesPerAddressMax,
+    defaults.bufferedBytesPerAddressMax,
     "The same, of one address.",
   ),
-  "held-bytes-per-connection-max": bytes(
+  "buffered-bytes-per-connection-max": bytes(
     mib,
     16 * 1024 * mib,
-    defaults.heldBytesPerConnectionMax,
+    defaults.bufferedBytesPerConnectionMax,
     "The same, of one connection.",
   ),
   "request-timeout": duration(
@@ -197,7 +203,7 @@ export const standaloneSchema = {
 
 export type StandaloneConfig = Values<typeof standaloneSchema>;
 
-/** What clients are admitted to. */
+/** Admission limits of the client listener. */
 export const admissionOf = (config: StandaloneConfig): Partial<AdmissionLimits> => ({
   connectionsMax: config["connections-max"],
   connectionsPerAddressMax: config["connections-per-address-max"],
@@ -207,24 +213,24 @@ export const admissionOf = (config: StandaloneConfig): Partial<AdmissionLimits> 
   streamsMax: config["streams-max"],
   streamsPerAddressMax: config["streams-per-address-max"],
   streamsPerConnectionMax: config["streams-per-connection-max"],
-  heldBytesMax: config["held-bytes-max"],
-  heldBytesPerAddressMax: config["held-bytes-per-address-max"],
-  heldBytesPerConnectionMax: config["held-bytes-per-connection-max"],
+  bufferedBytesMax: config["buffered-bytes-max"],
+  bufferedBytesPerAddressMax: config["buffered-bytes-per-address-max"],
+  bufferedBytesPerConnectionMax: config["buffered-bytes-per-connection-max"],
   requestTimeoutMs: config["request-timeout"],
   slowReaderTimeoutMs: config["slow-reader-timeout"],
   eventLoopDelayMaxMs: config["event-loop-delay-max"],
 });
 
-/** Probes ask a little, from a few places. */
+/** Admission limits of the health listener: few clients, small messages. */
 export const probeLimits = {
   connectionsMax: 64,
   connectionsPerAddressMax: 64,
   streamsMax: 256,
   streamsPerAddressMax: 256,
   streamsPerConnectionMax: 64,
-  heldBytesMax: 8 * 1024 * 1024,
-  heldBytesPerAddressMax: 8 * 1024 * 1024,
-  heldBytesPerConnectionMax: 1024 * 1024,
+  bufferedBytesMax: 8 * 1024 * 1024,
+  bufferedBytesPerAddressMax: 8 * 1024 * 1024,
+  bufferedBytesPerConnectionMax: 1024 * 1024,
   messageBytesMax: 64 * 1024,
   controlMessageBytesMax: 64 * 1024,
   eventLoopDelayMaxMs: Number.POSITIVE_INFINITY,

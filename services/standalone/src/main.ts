@@ -1,5 +1,6 @@
 /** Entry of `npm start`. */
-// Segment writes, the journal and compression share libuv's threads; four would starve them. Before anything uses one.
+// Segment writes, the journal and compression share libuv's thread pool, and its default of four
+// threads starves them. Set before anything uses the pool.
 process.env["UV_THREADPOOL_SIZE"] ??= "8";
 
 const { runServer } = await import("./run.ts");

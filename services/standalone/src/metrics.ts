@@ -4,7 +4,7 @@ import type { LogManager, LogObserver } from "@millrace/log";
 import { latencyBuckets, Metrics } from "@millrace/observability";
 import type { AdmissionGauges, AdmissionObserver, CallObserver } from "@millrace/rpc/grpc";
 
-/** One listener's admission: what it refuses is counted, what is in use is read at every scrape. */
+/** Metrics of one listener's admission: refusals are counted, usage is read at every scrape. */
 export interface ListenerMetrics {
   readonly observer: AdmissionObserver;
   readonly watch: (gauges: () => AdmissionGauges) => void;
@@ -17,9 +17,9 @@ export interface ServerMetrics {
   readonly calls: CallObserver;
   /** A connection to the HTTP port was refused. */
   onHttpRefused(): void;
-  /** Of the listener of this name. */
+  /** Metrics of the listener with this name. */
   listener(name: string): ListenerMetrics;
-  /** From now on the log's sizes are read at every scrape. */
+  /** Reads the sizes of the log at every scrape from now on. */
   watchLogs(logs: LogManager): void;
 }
 
@@ -79,7 +79,7 @@ const logMetrics = (metrics: Metrics): LogObserver => {
     buckets: latencyBuckets,
   });
   const batches = metrics.histogram({
-    name: "millrace_log_fsync_batches_count",
+    name: "millrace_log_commit_batches",
     help: "Batches made durable by one fsync.",
     buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000],
   });
@@ -144,11 +144,11 @@ const callMetrics = (metrics: Metrics): CallObserver => {
   };
 };
 
-/** Queues with a bound: name of the metric's middle part, what is in it, and its limit. */
+/** Gauges of bounded queues: what is in use, and the bound. */
 const logGauges = (metrics: Metrics): ((logs: LogManager) => void) => {
   const gauge = (what: string, help: string) =>
     metrics.gauge({ name: `millrace_log_${what}`, help });
-  const used = gauge("journal_used_bytes", "Journal space that can not be written over yet.");
+  const used = gauge("journal_used_bytes", "Journal space that cannot be reused yet.");
   const usedMax = gauge("journal_limit_bytes", "Bound of the journal.");
   const tail = gauge("tail_cache_bytes", "Newest batches in memory.");
   const tailMax = gauge("tail_cache_limit_bytes", "Bound of the tail cache.");
@@ -211,8 +211,8 @@ const listenerMetrics = (metrics: Metrics): ((listener: string) => ListenerMetri
   const connectionsMax = gauge("connections_limit_count", "Bound of open connections.");
   const streams = gauge("streams_count", "Open calls of all connections.");
   const streamsMax = gauge("streams_limit_count", "Bound of open calls.");
-  const held = gauge("held_bytes", "Bytes received and not read, or written and not sent.");
-  const heldMax = gauge("held_limit_bytes", "Bound of the bytes held.");
+  const buffered = gauge("buffered_bytes", "Bytes received and not read, or written and not sent.");
+  const bufferedMax = gauge("buffered_limit_bytes", "Bound of the buffered bytes.");
   const delayMax = gauge(
     "event_loop_delay_limit_seconds",
     "Delay of the event loop beyond which nothing new is let in.",
@@ -223,7 +223,7 @@ const listenerMetrics = (metrics: Metrics): ((listener: string) => ListenerMetri
   );
   const pressed = gauge(
     "pressure_count",
-    "1 while stream windows are small because half of the byte budget is held.",
+    "1 while stream windows are small because half of the byte budget is used.",
   );
   const refused = metrics.counter({
     name: "millrace_rpc_refused_total",
@@ -237,10 +237,10 @@ const listenerMetrics = (metrics: Metrics): ((listener: string) => ListenerMetri
         const now = gauges();
         connections.set(now.connections, { listener });
         streams.set(now.streams, { listener });
-        held.set(now.heldBytes, { listener });
+        buffered.set(now.bufferedBytes, { listener });
         connectionsMax.set(now.limits.connectionsMax, { listener });
         streamsMax.set(now.limits.streamsMax, { listener });
-        heldMax.set(now.limits.heldBytesMax, { listener });
+        bufferedMax.set(now.limits.bufferedBytesMax, { listener });
         delayMax.set(now.limits.eventLoopDelayMaxMs / 1000, { listener });
         delay.set(now.eventLoopDelayMs / 1000, { listener });
         pressed.set(now.underPressure ? 1 : 0, { listener });
@@ -250,8 +250,18 @@ const listenerMetrics = (metrics: Metrics): ((listener: string) => ListenerMetri
 };
 
 /** All metrics of a server, registered. */
-export const serverMetrics = (): ServerMetrics => {
+export const serverMetrics = (droppedLogLines: () => number = () => 0): ServerMetrics => {
   const metrics = new Metrics();
+  const dropped = metrics.counter({
+    name: "millrace_process_log_lines_dropped_total",
+    help: "Log lines that were dropped because they were not read in time.",
+  });
+  let droppedBefore = 0;
+  metrics.onCollect(() => {
+    const now = droppedLogLines();
+    dropped.add(now - droppedBefore);
+    droppedBefore = now;
+  });
   const http = metrics.counter({
     name: "millrace_http_refused_total",
     help: "Connections to the HTTP port that were closed because too many were open.",

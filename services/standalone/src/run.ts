@@ -1,4 +1,4 @@
-/** The command `serve`: from arguments to a running server, and its end by a signal. */
+/** The command `serve`: starts a server from arguments and runs it until a signal. */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import {
@@ -9,7 +9,7 @@ import {
   type Setting,
 } from "@millrace/config";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import { createLogger } from "@millrace/observability";
+import { createLogger, type LogOutput, standardOutput } from "@millrace/observability";
 import { parse as parseYaml } from "yaml";
 import { standaloneSchema } from "./config.ts";
 import { type StandaloneServer, startStandalone } from "./server.ts";
@@ -27,7 +27,11 @@ export const helpText = (): string => {
     lines.push(`  --${key} (default ${JSON.stringify(setting.default)}; ${allowedOf(setting)})`);
     lines.push(`      ${setting.description}`);
   }
-  lines.push("", "Example: millrace serve --data-dir /srv/millrace --listen 0.0.0.0:7400");
+  lines.push(
+    "",
+    "Example, for clients on other machines:",
+    "  millrace serve --data-dir /srv/millrace --listen 0.0.0.0:7400 --advertise HOST:7400",
+  );
   return `${lines.join("\n")}\n`;
 };
 
@@ -39,11 +43,11 @@ const readFile = (path: string): Pick<RawSources, "file" | "fileName"> => {
     return { file: parseYaml(readFileSync(path, "utf8")), fileName: path };
   } catch (thrown) {
     const text = thrown instanceof Error ? (thrown.message.split("\n")[0] ?? "") : String(thrown);
-    throw usage(`${path}: can not be read: ${text}: check the file`);
+    throw usage(`${path}: cannot be read: ${text}: check the file`);
   }
 };
 
-/** Resolved settings of a command line. Throws INVALID_CONFIG. */
+/** Resolves the settings of a command line. Throws INVALID_CONFIG. */
 export const configFrom = (
   argv: readonly string[],
   environment: Readonly<Record<string, string | undefined>>,
@@ -59,8 +63,8 @@ export const configFrom = (
     const text = thrown instanceof Error ? (thrown.message.split(". ")[0] ?? "") : String(thrown);
     throw usage(`command line: ${text}: see --help`);
   }
-  const { config: path = environment[environmentName("config")], ...rest } = flags;
-  const file = path === undefined ? {} : readFile(path);
+  const { config: path = environment[environmentName("config")] ?? "", ...rest } = flags;
+  const file = path === "" ? {} : readFile(path);
   return resolveConfig(standaloneSchema, { flags: rest, environment, ...file });
 };
 
@@ -77,38 +81,53 @@ const announce = (server: StandaloneServer, startedMs: number): void => {
   );
 };
 
+/** Longest wait at the end for the log to be read, ms. */
+const flushTimeoutMs = 500;
+
 /**
- * Runs the server until SIGTERM or SIGINT; a second signal ends it at once. Resolves with the exit code: 0 after a clean
- * stop, 1 when it could not start, 2 for wrong settings. A failure prints one `error: CODE: …` line.
+ * Runs the server until SIGTERM or SIGINT; a second signal ends it at once. Resolves with the exit
+ * code: 0 after a clean stop, 1 when it could not start, 2 for wrong settings. A failure prints one
+ * `error: CODE: …` line.
  */
 export const runServer = async (
   argv: readonly string[],
   environment: Readonly<Record<string, string | undefined>> = process.env,
 ): Promise<number> => {
   const startedMs = performance.now() - process.uptime() * 1000;
+  const output = standardOutput();
   if (argv.includes("--help") || argv.includes("-h")) {
-    process.stdout.write(helpText());
+    output.write(helpText());
+    await output.flush(flushTimeoutMs);
     return 0;
   }
   try {
-    const resolved = configFrom(argv, environment);
-    const { "log-format": wanted, "log-level": level } = resolved.values;
-    const pretty = wanted === "pretty" || (wanted === "auto" && process.stdout.isTTY === true);
-    const format = pretty ? "pretty" : "json";
-    const logger = createLogger({ format, level, service: "standalone" });
-    const stopped = untilSignal();
-    const server = await startStandalone(resolved, logger);
-    announce(server, startedMs);
-    const signal = await stopped;
-    logger.info({ signal }, "stopping");
-    process.once("SIGTERM", () => process.exit(130)).once("SIGINT", () => process.exit(130));
-    await server.stop();
-    return 0;
+    return await serve(configFrom(argv, environment), output, startedMs);
   } catch (thrown) {
     const error = MillraceError.from(thrown);
     process.stderr.write(`error: ${error.codeName}: ${error.message}\n`);
     return error.code === ErrorCode.INVALID_CONFIG ? 2 : 1;
+  } finally {
+    await output.flush(flushTimeoutMs);
   }
+};
+
+const serve = async (
+  resolved: ReturnType<typeof configFrom>,
+  output: LogOutput,
+  startedMs: number,
+): Promise<number> => {
+  const { "log-format": wanted, "log-level": level } = resolved.values;
+  const pretty = wanted === "pretty" || (wanted === "auto" && process.stdout.isTTY === true);
+  const format = pretty ? "pretty" : "json";
+  const logger = createLogger({ format, level, service: "standalone", output });
+  const stopped = untilSignal();
+  const server = await startStandalone(resolved, logger, () => output.droppedLines);
+  announce(server, startedMs);
+  const signal = await stopped;
+  logger.info({ signal }, "stopping");
+  process.once("SIGTERM", () => process.exit(130)).once("SIGINT", () => process.exit(130));
+  await server.stop();
+  return 0;
 };
 
 const untilSignal = (): Promise<string> =>

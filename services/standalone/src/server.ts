@@ -1,8 +1,8 @@
-/** All services in one process, on one data directory with an embedded metadata store. */
+/** All services in one process, over one data directory and an embedded metadata store. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
-import { Broker, type BrokerMetrics, ClusterMirror, logConfigOf } from "@millrace/broker";
+import { Broker, ClusterMirror, logConfigOf } from "@millrace/broker";
 import { type Resolved, redactedValues, topicConfigOf } from "@millrace/config";
 import { Controller } from "@millrace/controller";
 import type { Env, Logger } from "@millrace/env";
@@ -12,6 +12,7 @@ import { decodeRecord, keys, type MetadataStore, Mirror } from "@millrace/metada
 import { openSqliteStore } from "@millrace/metadata/node";
 import { serveHttp } from "@millrace/observability";
 import { BrokerRecordSchema } from "@millrace/proto/storage";
+import { topicIdOf } from "@millrace/record";
 import { nodeCompressor } from "@millrace/record/node";
 import {
   HealthState,
@@ -21,14 +22,16 @@ import {
   reflectionServices,
 } from "@millrace/rpc";
 import { type AdmissionLimits, grpcListener } from "@millrace/rpc/grpc";
+import { advertisedOf, checkAdvertise, isLoopback, parseAddress } from "./address.ts";
 import { admissionOf, probeLimits, type StandaloneConfig, standaloneSchema } from "./config.ts";
 import { lockDirectory, prepareDirectory } from "./data-directory.ts";
 import { type ServerMetrics, serverMetrics } from "./metrics.ts";
+import { fileBudget, openFilesLimit } from "./open-files.ts";
 
 /** The one broker of a standalone server. */
 const BROKER_ID = 0;
 
-/** Addresses that are really listened on. */
+/** The bound addresses. */
 export interface Endpoints {
   readonly client: string;
   readonly internal: string;
@@ -43,7 +46,7 @@ export interface StandaloneServer {
   stop(): Promise<void>;
 }
 
-/** What has to be undone, in reverse order. */
+/** Steps that undo the start, run in reverse order. */
 class Undo {
   readonly #steps: (() => void | Promise<void>)[] = [];
 
@@ -66,10 +69,11 @@ class Undo {
 export const startStandalone = async (
   resolved: Resolved<typeof standaloneSchema>,
   logger: Logger,
+  droppedLogLines: () => number = () => 0,
 ): Promise<StandaloneServer> => {
   const undo = new Undo();
   try {
-    return await start(resolved, logger, undo);
+    return await start(resolved, logger, undo, droppedLogLines);
   } catch (thrown) {
     await undo.run(logger);
     throw thrown;
@@ -80,24 +84,27 @@ const start = async (
   resolved: Resolved<typeof standaloneSchema>,
   logger: Logger,
   undo: Undo,
+  droppedLogLines: () => number,
 ): Promise<StandaloneServer> => {
-  const config = resolved.values;
+  checkAdvertise(resolved.values.advertise);
+  const config = withinOpenFiles(resolved.values, logger);
   const directory = config["data-dir"];
   prepareDirectory(directory);
   undo.add(lockDirectory(directory));
   const env = nodeEnv({ dataDirectory: directory, compressor: nodeCompressor, logger });
   const { clock, random } = env;
-  const metrics = serverMetrics();
+  const metrics = serverMetrics(droppedLogLines);
   const store = openSqliteStore({ path: join(directory, "metadata.sqlite"), clock, random });
   undo.add(() => store.close());
-  const controller = new Controller({ store, clock, random, logger, defaultReplicationFactor: 1 });
-  const clusterId = await controller.bootstrapCluster();
+  const controllerOptions = { store, clock, random, logger, defaultReplicationFactor: 1 };
+  const recovering = new Controller(controllerOptions);
+  const clusterId = await recovering.bootstrapCluster();
   const logs = await openLogs(env, config, store, clusterId, metrics);
   undo.add(() => logs.close(true));
   metrics.watchLogs(logs);
-  await controller.recover();
+  await recovering.recover();
   if (!logs.recovery.clean && logs.recovery.partitions > 0) {
-    await controller.bumpLeaderEpochs(BROKER_ID);
+    await recovering.bumpLeaderEpochs(BROKER_ID);
   }
   const mirror = new Mirror({ store, clock, random, logger });
   await mirror.start();
@@ -112,12 +119,18 @@ const start = async (
     logs,
     view,
     identity,
-    metrics: metrics.broker as BrokerMetrics,
+    metrics: metrics.broker,
+    deletionDone: (topicId) => recovering.deletionDone(topicId, BROKER_ID),
   });
   undo.add(() => broker.close());
+  const controller = new Controller({
+    ...controllerOptions,
+    untilServed: (revision, timeoutMs) => broker.untilServed(revision, timeoutMs),
+  });
   const health = new HealthState();
-  const listening = await listen(
+  const listening = await listen({
     resolved,
+    config,
     broker,
     controller,
     health,
@@ -125,14 +138,14 @@ const start = async (
     metrics,
     logger,
     undo,
-  );
-  const advertised = config.advertise === "" ? listening.client : config.advertise;
-  where.client = advertised;
+  });
+  const clientEndpoint = endpointForClients(config, listening.client, logger);
+  where.client = clientEndpoint;
   await controller.registerBroker(
     create(BrokerRecordSchema, {
       brokerId: BROKER_ID,
       incarnationId: random.bytes(16),
-      clientEndpoint: advertised,
+      clientEndpoint,
       internalEndpoint: listening.internal,
     }),
   );
@@ -150,7 +163,40 @@ const start = async (
   return { endpoints, clusterId, stop: () => undo.run(logger) };
 };
 
-/** Opens the log under the configs that the topics have. */
+/** The address that clients are told; a guessed one is logged. */
+const endpointForClients = (
+  config: StandaloneConfig,
+  listening: string,
+  logger: Logger,
+): string => {
+  const { endpoint, guessed } = advertisedOf(config.advertise, listening);
+  if (guessed) {
+    logger.warn(
+      { listen: listening, advertised: endpoint },
+      "clients are told an address of this machine, because the listener is on all interfaces: " +
+        "set --advertise to the HOST:PORT that clients reach",
+    );
+  }
+  return endpoint;
+};
+
+/** The settings, reduced to what the process may open. */
+const withinOpenFiles = (config: StandaloneConfig, logger: Logger): StandaloneConfig => {
+  const limit = openFilesLimit();
+  const budget = fileBudget(limit, {
+    openFilesMax: config["open-files-max"],
+    connectionsMax: config["connections-max"],
+  });
+  const { openFilesMax, connectionsMax, reduced } = budget;
+  if (!reduced) return config;
+  logger.warn(
+    { limit, open_files_max: openFilesMax, connections_max: connectionsMax },
+    "the process may open fewer files than the settings ask for: raise the limit (ulimit -n)",
+  );
+  return { ...config, "open-files-max": openFilesMax, "connections-max": connectionsMax };
+};
+
+/** Opens the log with the configs of its topics. */
 const openLogs = async (
   env: Env,
   config: StandaloneConfig,
@@ -162,7 +208,12 @@ const openLogs = async (
   const configs = new Map<string, Readonly<Record<string, string>>>();
   for (const kv of kvs) {
     const record = decodeRecord.topic(kv);
-    configs.set(Buffer.from(record.topicId).toString("hex"), record.configs);
+    configs.set(topicIdOf(record.topicId), record.configs);
+  }
+  // The configs of a deleted topic still apply to its remaining files.
+  for (const kv of (await store.range({ prefix: keys.deletions })).kvs) {
+    const { topic } = decodeRecord.deletion(kv);
+    if (topic !== undefined) configs.set(topicIdOf(topic.topicId), topic.configs);
   }
   return openLogManager({
     env,
@@ -184,19 +235,23 @@ const openLogs = async (
   });
 };
 
-const isLoopback = (endpoint: string): boolean => /^(127\.|localhost:|\[::1\]:)/.test(endpoint);
+interface ListenOptions {
+  /** As set, for `/configz`. */
+  readonly resolved: Resolved<typeof standaloneSchema>;
+  /** As in force. */
+  readonly config: StandaloneConfig;
+  readonly broker: Broker;
+  readonly controller: Controller;
+  readonly health: HealthState;
+  readonly ready: { readonly value: boolean };
+  readonly metrics: ServerMetrics;
+  readonly logger: Logger;
+  readonly undo: Undo;
+}
 
-const listen = async (
-  resolved: Resolved<typeof standaloneSchema>,
-  broker: Broker,
-  controller: Controller,
-  health: HealthState,
-  ready: { readonly value: boolean },
-  metrics: ServerMetrics,
-  logger: Logger,
-  undo: Undo,
-) => {
-  const config = resolved.values;
+/** Opens all listeners. Nothing is reported ready yet. */
+const listen = async (options: ListenOptions) => {
+  const { resolved, config, broker, controller, health, ready, metrics, logger, undo } = options;
   const graceMs = config["shutdown-grace"];
   const listener = (name: string, limits: Partial<AdmissionLimits>) => {
     const { observer, watch } = metrics.listener(name);
@@ -220,13 +275,13 @@ const listen = async (
     if (!isLoopback(server.endpoint)) {
       logger.warn(
         { endpoint: server.endpoint },
-        "plaintext beyond loopback: anybody there can read and write",
+        "the listener is reachable from other machines, without encryption or authentication: limit access to its port",
       );
     }
     return server;
   };
   const http = await serveHttp({
-    ...splitAddress(config["http-listen"]),
+    ...parseAddress(config["http-listen"]),
     metrics: metrics.registry,
     ready: () => ({ ready: ready.value, reasons: ready.value ? [] : ["starting or stopping"] }),
     configz: () => redactedValues(standaloneSchema, resolved),
@@ -252,10 +307,4 @@ const listen = async (
     http: http.endpoint,
     services: own.map(({ desc }) => desc.typeName),
   };
-};
-
-const splitAddress = (endpoint: string): { host: string; port: number } => {
-  const colon = endpoint.lastIndexOf(":");
-  const host = endpoint.slice(0, colon).replace(/^\[|\]$/g, "");
-  return { host, port: Number(endpoint.slice(colon + 1)) };
 };

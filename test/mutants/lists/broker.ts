@@ -1,3 +1,491 @@
 import type { Mutant } from "../mutant.ts";
+import { surroundingsMutants } from "./surroundings.ts";
 
-export const brokerMutants: readonly Mutant[] = [];
+const replicaManager = "services/broker/src/partitions/replica-manager.ts";
+const replicaManagerTest = "services/broker/src/partitions/replica-manager.test.ts";
+
+/** Deletion of topics: the intent is durable, and only the intent deletes. */
+const deletion: readonly Mutant[] = [
+  {
+    name: "delete-topic-without-a-record",
+    breaks: "A topic's deletion survives a crash after it was answered.",
+    file: "services/controller/src/registry.ts",
+    replace: [
+      [
+        '        { type: "put", key: keys.deletion(topic.id), value: encodeRecord.deletion(deletion) },\n',
+        "",
+      ],
+    ],
+    tests: [replicaManagerTest],
+  },
+  {
+    name: "delete-what-the-metadata-lacks",
+    breaks: "Absence from the metadata is never a reason to delete a partition.",
+    file: replicaManager,
+    replace: [
+      [
+        "if (snapshot.deletions.has(topicId)) await",
+        "if (!snapshot.topicsById.has(topicId)) await",
+      ],
+    ],
+    tests: [replicaManagerTest],
+  },
+  {
+    name: "unexplained-partitions-unnamed",
+    breaks: "A partition that nothing in the metadata explains is named in the log.",
+    file: replicaManager,
+    replace: [
+      ["if (this.#unexplained.has(topicId)) return;", "if (topicId !== undefined) return;"],
+    ],
+    tests: [replicaManagerTest],
+  },
+  {
+    name: "failed-deletion-acknowledged",
+    breaks: "A deletion's record stays while a partition could not be deleted.",
+    file: replicaManager,
+    replace: [
+      [
+        "if (!pendingBrokerIds.includes(this.#brokerId) || this.#undeletable.has(id)) return;",
+        "if (!pendingBrokerIds.includes(this.#brokerId)) return;",
+      ],
+    ],
+    tests: [replicaManagerTest],
+  },
+  {
+    name: "deletion-forgotten-after-the-first-broker",
+    breaks: "A deletion's record stays until every broker has deleted its partitions.",
+    file: "services/controller/src/registry.ts",
+    replace: [
+      [
+        "(id) => id !== brokerId);\n    const value",
+        "(id) => id === -1 - brokerId);\n    const value",
+      ],
+    ],
+    tests: [replicaManagerTest],
+  },
+  {
+    name: "deletions-ignored-by-the-mirror",
+    breaks: "The broker learns of deletions from the metadata.",
+    file: "services/broker/src/metadata/mirror.ts",
+    replace: [["this.#deletions.set(id, ", "this.#deletions.delete(id);\n    void ("]],
+    tests: [replicaManagerTest],
+  },
+  {
+    name: "failed-start-forgotten",
+    breaks: "A partition that could not be started is tried again.",
+    file: replicaManager,
+    replace: [["if (this.#failedRounds > 0 && !this.#closed) this.#retryLater();", ""]],
+    tests: [replicaManagerTest],
+  },
+  {
+    name: "create-topic-answered-before-it-is-led",
+    breaks: "CreateTopic is answered once its partitions are led.",
+    file: "services/broker/src/broker.ts",
+    replace: [["await Promise.race([served, timeout.promise]);", "void served;"]],
+    tests: ["test/integration/topics.test.ts"],
+  },
+];
+
+const fetchSession = "services/broker/src/fetch/session.ts";
+const fetchTests = ["services/broker/src/fetch/session.test.ts"];
+const badFetch = ["test/integration/bad-input-fetch.test.ts"];
+const badProduce = ["test/integration/bad-input.test.ts"];
+const appender = "services/broker/src/produce/appender.ts";
+const appenderTests = ["services/broker/src/produce/appender.test.ts"];
+const produceSession = "services/broker/src/produce/session.ts";
+const replica = "services/broker/src/partitions/replica.ts";
+const replicaTests = ["services/broker/src/partitions/replica.test.ts"];
+const controllerTests = ["services/controller/src/controller.test.ts"];
+
+const fetching: readonly Mutant[] = [
+  {
+    name: "half-close-ends-at-once",
+    breaks: "A half-closed Fetch sends what was asked for.",
+    file: fetchSession,
+    replace: [
+      [
+        "if (request === undefined) return await this.#finish();",
+        "if (request === undefined) return;",
+      ],
+    ],
+    tests: fetchTests,
+  },
+  {
+    name: "half-close-never-ends",
+    breaks: "After a half-close, new records do not keep the stream open.",
+    file: fetchSession,
+    replace: [[" && this.#ending === undefined) this.#enqueue", ") this.#enqueue"]],
+    tests: fetchTests,
+  },
+  {
+    name: "gone-client-keeps-a-half-closed-stream",
+    breaks: "A half-closed stream ends with its client.",
+    file: fetchSession,
+    replace: [['else signal.addEventListener("abort", () => resolve(), { once: true });', ""]],
+    tests: fetchTests,
+  },
+  {
+    name: "grant-while-serving-sends-twice",
+    breaks: "A cursor is served by one pump at a time.",
+    file: fetchSession,
+    replace: [
+      [
+        'if (cursor.state.kind === "waiting" && this.#ending === undefined) this.#enqueue(cursor);',
+        'if (cursor.state.kind !== "queued" && this.#ending === undefined) this.#enqueue(cursor);',
+      ],
+    ],
+    tests: fetchTests,
+  },
+  {
+    name: "progress-while-reading-lost",
+    breaks: "Progress of the log that comes while it is read is seen.",
+    file: fetchSession,
+    replace: [
+      [
+        "if (cursor.offset < log.highWatermark && cursor.grantBytes > 0) {",
+        "if (cursor.offset < 0) {",
+      ],
+    ],
+    tests: fetchTests,
+  },
+  {
+    name: "grant-not-used-up",
+    breaks: "What is sent is taken from the grant.",
+    file: fetchSession,
+    replace: [["cursor.grantBytes = Math.max(0, cursor.grantBytes - result.bytes);", ""]],
+    tests: fetchTests,
+  },
+  {
+    name: "removed-cursor-still-sends",
+    breaks: "A removed cursor sends nothing more.",
+    file: fetchSession,
+    replace: [['if (cursor.state.kind === "removed") return true;', ""]],
+    tests: fetchTests,
+  },
+  {
+    name: "cursors-unbounded",
+    breaks: "A stream has at most cursorsMax cursors.",
+    file: fetchSession,
+    replace: [["if (this.#cursors.size >= limits.cursorsMax)", "if (this.#cursors.size < 0)"]],
+    tests: badFetch,
+  },
+  {
+    name: "cursor-id-reused",
+    breaks: "A cursor id in use is refused.",
+    file: fetchSession,
+    replace: [
+      ["if (this.#cursors.has(wanted.cursorId)) throw", "if (this.#cursors.size < 0) throw"],
+    ],
+    tests: badFetch,
+  },
+  {
+    name: "turns-unlimited",
+    breaks: "The cursors of one stream do not hold a turn of the event loop.",
+    file: "services/broker/src/fetch/turn-limiter.ts",
+    replace: [["      this.#left -= 1;\n", ""]],
+    tests: ["services/broker/src/fetch/turn-limiter.test.ts"],
+  },
+];
+
+const producing: readonly Mutant[] = [
+  {
+    name: "produce-window-unbounded",
+    breaks: "A client that overruns the window of Produce is cut off.",
+    file: produceSession,
+    replace: [
+      [
+        "this.#inFlightBytes > 0 && this.#inFlightBytes + bytes > this.#windowBytes",
+        "this.#inFlightBytes < 0",
+      ],
+    ],
+    tests: badFetch,
+  },
+  {
+    name: "produce-window-not-given-back",
+    breaks: "An answer gives its bytes back to the window.",
+    file: produceSession,
+    replace: [["      this.#inFlightBytes -= bytes;\n", ""]],
+    tests: ["services/broker/src/produce/session.test.ts"],
+  },
+  {
+    name: "half-closed-produce-unanswered",
+    breaks: "A half-closed Produce answers every request before it ends.",
+    file: produceSession,
+    replace: [["while (this.#inFlight > 0) {", "while (this.#inFlight < 0) {"]],
+    tests: ["services/broker/src/produce/session.test.ts"],
+  },
+  {
+    name: "order-epoch-off-by-one",
+    breaks: "After a failure only a higher order epoch goes on.",
+    file: produceSession,
+    replace: [["if (orderEpoch > Math.max(", "if (orderEpoch >= Math.max("]],
+    tests: badProduce,
+  },
+  {
+    name: "failure-does-not-stop-its-followers",
+    breaks: "Requests behind a failed one are not appended.",
+    file: appender,
+    replace: [
+      [
+        "    } catch (thrown) {\n" +
+          "      target.order?.failed();\n" +
+          "      const error = MillraceError.from(thrown);\n" +
+          "      this.clock.defer(() => finish({ error }));\n" +
+          "    }\n" +
+          "  }\n\n" +
+          "  #validate(",
+        "    } catch (thrown) {\n" +
+          "      const error = MillraceError.from(thrown);\n" +
+          "      this.clock.defer(() => finish({ error }));\n" +
+          "    }\n" +
+          "  }\n\n" +
+          "  #validate(",
+      ],
+    ],
+    tests: badProduce,
+  },
+  {
+    name: "append-overtakes-a-validation",
+    breaks: "Batches of a partition are appended in the order of their requests.",
+    file: appender,
+    replace: [
+      [
+        "if (waiting === undefined && !(validated instanceof Promise)) {",
+        "if (!(validated instanceof Promise)) {",
+      ],
+    ],
+    tests: appenderTests,
+  },
+  {
+    name: "compressed-append-does-not-wait-its-turn",
+    breaks: "A validation that ends early waits for those before it.",
+    file: appender,
+    replace: [["      await waiting;\n", ""]],
+    tests: appenderTests,
+  },
+  {
+    name: "validating-bytes-uncounted",
+    breaks: "Bytes that are being validated count as pending.",
+    file: appender,
+    replace: [
+      ["    this.#validatingBytes += bytes;\n", "    this.#validatingBytes += 0 * bytes;\n"],
+      ["      this.#validatingBytes -= bytes;\n", ""],
+    ],
+    tests: appenderTests,
+  },
+  {
+    name: "isr-too-small-accepted",
+    breaks: "acks all needs min.insync.replicas.",
+    file: appender,
+    replace: [
+      ["replica.view.isr.length < replica.minInsyncReplicas", "replica.view.isr.length < 0"],
+    ],
+    tests: appenderTests,
+  },
+  {
+    name: "epoch-unchecked-after-validation",
+    breaks: "A batch is appended under the epoch of the moment of its append.",
+    file: appender,
+    replace: [
+      [
+        "      const epoch = replica.requireLeader(target.leaderEpoch);\n      if (acks",
+        "      const epoch = replica.leadingEpoch ?? 0;\n      if (acks",
+      ],
+    ],
+    tests: appenderTests,
+  },
+  {
+    name: "another-clusters-client-accepted",
+    breaks: "A client that means another cluster is refused.",
+    file: appender,
+    replace: [
+      [
+        'if (clusterId !== "" && clusterId !== this.identity.clusterId) {',
+        'if (clusterId === "?") {',
+      ],
+    ],
+    tests: badProduce,
+  },
+  {
+    name: "handshake-timeout-unbounded",
+    breaks: "A stream without its first message is ended in time.",
+    file: "services/broker/src/stream-handshake.ts",
+    replace: [["clock.timer(limits.openTimeoutMs,", "clock.timer(10 * limits.openTimeoutMs,"]],
+    tests: ["services/broker/src/stream-handshake.test.ts"],
+  },
+];
+
+const leading: readonly Mutant[] = [
+  {
+    name: "old-epoch-accepted",
+    breaks: "A request of an older leader epoch is fenced.",
+    file: replica,
+    replace: [["expectedEpoch < epoch", "expectedEpoch < epoch - 1"]],
+    tests: replicaTests,
+  },
+  {
+    name: "newer-epoch-accepted",
+    breaks: "A request of a leader epoch that the broker does not know is refused.",
+    file: replica,
+    replace: [["expectedEpoch > epoch", "expectedEpoch > epoch + 1"]],
+    tests: replicaTests,
+  },
+  {
+    name: "leads-before-the-epoch-is-durable",
+    breaks: "A replica leads once its log has recorded the epoch.",
+    file: replica,
+    replace: [
+      [
+        "    await this.log.becomeLeader(view.leaderEpoch);\n" +
+          "    if (this.view !== view) return;\n" +
+          "    this.leadingEpoch = view.leaderEpoch;",
+        "    this.leadingEpoch = view.leaderEpoch;\n" +
+          "    await this.log.becomeLeader(view.leaderEpoch);\n" +
+          "    if (this.view !== view) return;",
+      ],
+    ],
+    tests: replicaTests,
+  },
+  {
+    name: "deposed-while-taking-over",
+    breaks: "A replica that was deposed while it took over does not lead.",
+    file: replica,
+    replace: [["    if (this.view !== view) return;\n", ""]],
+    tests: replicaTests,
+  },
+  {
+    name: "leads-on-after-a-new-epoch",
+    breaks: "A replica does not serve under an old epoch.",
+    file: replica,
+    replace: [["if (!leads || view.leaderEpoch !== this.leadingEpoch) {", "if (!leads) {"]],
+    tests: replicaTests,
+  },
+  {
+    name: "high-watermark-without-the-isr",
+    breaks: "The high watermark does not rise below min.insync.replicas.",
+    file: replica,
+    replace: [
+      [
+        "this.leadingEpoch !== undefined && this.view.isr.length >= this.minInsyncReplicas",
+        "this.leadingEpoch !== undefined",
+      ],
+    ],
+    tests: replicaTests,
+  },
+  {
+    name: "offline-partition-served",
+    breaks: "An offline partition is not served.",
+    file: replica,
+    replace: [
+      ['if (this.log.state.kind === "offline") {', 'if (this.log.state.kind === "stopped") {'],
+    ],
+    tests: replicaTests,
+  },
+];
+
+const controlling: readonly Mutant[] = [
+  {
+    name: "revision-guard-missing-in-a-change",
+    breaks: "A topic is changed only as it was read.",
+    file: "services/controller/src/controller.ts",
+    replace: [
+      [
+        '        [{ key, target: "modRevision", equals: topic.modRevision }],\n' +
+          '        [{ type: "put", key, value: encodeRecord.topic(changed) }],',
+        '        [],\n        [{ type: "put", key, value: encodeRecord.topic(changed) }],',
+      ],
+    ],
+    tests: controllerTests,
+  },
+  {
+    name: "revision-guard-missing-in-a-deletion",
+    breaks: "A topic is deleted only as it was read.",
+    file: "services/controller/src/registry.ts",
+    replace: [
+      [
+        '      [{ key, target: "modRevision", equals: topic.modRevision }],\n' +
+          "      [\n" +
+          '        { type: "delete", range: { key } },',
+        '      [],\n      [\n        { type: "delete", range: { key } },',
+      ],
+    ],
+    tests: controllerTests,
+  },
+  {
+    name: "topic-made-twice",
+    breaks: "Of two topics of one name one is made.",
+    file: "services/controller/src/controller.ts",
+    replace: [
+      [
+        "const revision = await this.#registry.write([absent], [put]);",
+        "const revision = await this.#registry.write([], [put]);",
+      ],
+    ],
+    tests: controllerTests,
+  },
+  {
+    name: "deposed-controller-writes",
+    breaks: "A controller that was replaced writes nothing.",
+    file: "services/controller/src/registry.ts",
+    replace: [["[...this.#guard, ...compares]", "[...compares]"]],
+    tests: controllerTests,
+  },
+  {
+    name: "partitions-shrink",
+    breaks: "The number of partitions only grows.",
+    file: "services/controller/src/controller.ts",
+    replace: [["if (count <= 0) {", "if (count < 0) {"]],
+    tests: controllerTests,
+  },
+  {
+    name: "partition-count-unbounded",
+    breaks: "A topic has at most partitionsMax partitions.",
+    file: "services/controller/src/controller.ts",
+    replace: [["count >= 1 && count <= limits.partitionsMax", "count >= 1"]],
+    tests: controllerTests,
+  },
+  {
+    name: "orphans-stay",
+    breaks: "Partitions of a topic that was never made are removed at the start.",
+    file: "services/controller/src/controller.ts",
+    replace: [["record.partition >= (counts", "record.partition > (counts"]],
+    tests: controllerTests,
+  },
+  {
+    name: "epochs-stay-after-an-unclean-stop",
+    breaks: "After an unclean stop leader epochs rise.",
+    file: "services/controller/src/controller.ts",
+    replace: [["leaderEpoch: record.leaderEpoch + 1", "leaderEpoch: record.leaderEpoch"]],
+    tests: controllerTests,
+  },
+  {
+    name: "two-replicas-on-one-broker",
+    breaks: "Replicas of a partition are on different brokers.",
+    file: "services/controller/src/assignment.ts",
+    replace: [
+      [
+        "const shift = k === 0 ? 0 : 1 + ((round + k - 1)",
+        "const shift = k === 0 ? 0 : ((round + k - 1)",
+      ],
+    ],
+    tests: controllerTests,
+  },
+  {
+    name: "unchecked-deletion-by-id",
+    breaks: "A deletion that names an id deletes that topic or none.",
+    file: "services/controller/src/controller.ts",
+    replace: [
+      ["if (length > 0 && topicIdOf(request.topicId) !== topic.id) {", "if (length < 0) {"],
+    ],
+    tests: controllerTests,
+  },
+];
+
+export const brokerMutants: readonly Mutant[] = [
+  ...deletion,
+  ...fetching,
+  ...producing,
+  ...leading,
+  ...controlling,
+  ...surroundingsMutants,
+];

@@ -1,4 +1,4 @@
-/** Time and randomness of the real world. */
+/** Time and randomness of the operating system. */
 import { randomBytes, randomInt } from "node:crypto";
 import type { Cancel, Clock, Random } from "../env.ts";
 

@@ -2,6 +2,7 @@
 import { constants, writev } from "node:fs";
 import * as fs from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import type { Disk, DiskFile, OpenMode } from "../env.ts";
 
 /** Most buffers in one `writev` (IOV_MAX of Linux). */
@@ -10,12 +11,12 @@ const chunksPerCallMax = 1024;
 const flagsOf = (mode: OpenMode): number => {
   if (mode === "read") return constants.O_RDONLY;
   if (mode === "write") return constants.O_RDWR;
-  // As good as a write and an fdatasync, in one call: one trip to the thread pool less.
+  // Equals a write and an fdatasync, with one trip to the thread pool less.
   if (mode === "writeDurably") return constants.O_RDWR | constants.O_DSYNC;
   return constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
 };
 
-/** What is left of `chunks` after their first `bytes` bytes. */
+/** `chunks` without their first `bytes` bytes. */
 const after = (chunks: readonly Uint8Array[], bytes: number): Uint8Array[] => {
   const rest: Uint8Array[] = [];
   let skip = bytes;
@@ -30,7 +31,7 @@ const after = (chunks: readonly Uint8Array[], bytes: number): Uint8Array[] => {
   return rest;
 };
 
-/** The callback form is less work for the event loop than the handle's own. */
+/** The callback form costs the event loop less than the method of the handle. */
 const writeAt = (fd: number, chunks: readonly Uint8Array[], position: number): Promise<number> =>
   new Promise((resolve, reject) => {
     writev(fd, chunks, position, (error, bytesWritten) => {
@@ -42,7 +43,10 @@ const writeAt = (fd: number, chunks: readonly Uint8Array[], position: number): P
 class NodeFile implements DiskFile {
   readonly path: string;
   readonly #handle: fs.FileHandle;
-  /** The handle does not know of them: it must not be closed, and its number given away, under them. */
+  /**
+   * The handle does not know about these writes: closing it must wait, or its descriptor could be
+   * reused under them.
+   */
   #writes = 0;
   #onWritten: (() => void) | undefined;
 
@@ -118,20 +122,47 @@ class NodeFile implements DiskFile {
   }
 }
 
-const isMissing = (thrown: unknown): boolean =>
-  thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT";
+/** Waits between attempts to open a file while the process has as many as it may, milliseconds. */
+const openRetryMs = [1, 2, 5, 10, 20, 50, 100, 100, 200, 200, 500, 500, 1000] as const;
 
-/** The directory `root`, which must exist, as a disk. Every failure is Node's own with its `code`. */
+const codeOf = (thrown: unknown): unknown =>
+  thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
+
+/**
+ * Runs what needs a file descriptor. Too many open files (EMFILE, ENFILE) is a state that passes as
+ * others are closed, and says nothing about the disk.
+ */
+export const withDescriptor = async <T>(
+  run: () => Promise<T>,
+  sleep: (ms: number) => Promise<unknown> = pause,
+): Promise<T> => {
+  for (const ms of openRetryMs) {
+    try {
+      return await run();
+    } catch (thrown) {
+      const code = codeOf(thrown);
+      if (code !== "EMFILE" && code !== "ENFILE") throw thrown;
+      await sleep(ms);
+    }
+  }
+  return run();
+};
+
+const isMissing = (thrown: unknown): boolean => codeOf(thrown) === "ENOENT";
+
+/**
+ * The directory `root`, which must exist, as a disk. Failures are those of Node, with their `code`.
+ */
 export const nodeDisk = (root: string): Disk => ({
   open: async (path, mode) =>
-    new NodeFile(path, await fs.open(join(root, path), flagsOf(mode), 0o640)),
+    new NodeFile(path, await withDescriptor(() => fs.open(join(root, path), flagsOf(mode), 0o640))),
   rename: (from, to) => fs.rename(join(root, from), join(root, to)),
   unlink: (path) => fs.unlink(join(root, path)),
   makeDirectory: async (path) => {
     await fs.mkdir(join(root, path), { mode: 0o750 });
   },
   removeDirectory: (path) => fs.rmdir(join(root, path)),
-  list: (path) => fs.readdir(join(root, path)),
+  list: (path) => withDescriptor(() => fs.readdir(join(root, path))),
   fileSize: async (path) => {
     try {
       const stat = await fs.stat(join(root, path));
@@ -142,7 +173,7 @@ export const nodeDisk = (root: string): Disk => ({
     }
   },
   syncDirectory: async (path) => {
-    const handle = await fs.open(join(root, path), constants.O_RDONLY);
+    const handle = await withDescriptor(() => fs.open(join(root, path), constants.O_RDONLY));
     try {
       await handle.sync();
     } finally {

@@ -5,7 +5,7 @@ import { nodeDisk } from "./disk.ts";
 export { nodeClock, nodeRandom } from "./clock.ts";
 export { nodeDisk } from "./disk.ts";
 
-/** The world of this process, its disk rooted at `dataDirectory`, which must exist. */
+/** The environment of this process. `dataDirectory` must exist; it is the root of the disk. */
 export const nodeEnv = (options: {
   readonly dataDirectory: string;
   readonly compressor: Compressor;

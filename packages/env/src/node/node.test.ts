@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { withDescriptor } from "./disk.ts";
 import { nodeClock, nodeDisk, nodeRandom } from "./index.ts";
 
 const withDisk = async (run: (disk: ReturnType<typeof nodeDisk>) => Promise<void>) => {
@@ -60,6 +61,27 @@ test("a file is closed after its writes, whichever way it was opened", async () 
       await again.close();
     }
   });
+});
+
+test("too many open files is waited out, other failures are not", async () => {
+  const failing = (code: string, times: number) => {
+    let left = times;
+    return async (): Promise<string> => {
+      left -= 1;
+      if (left >= 0) throw Object.assign(new Error(code), { code });
+      return "opened";
+    };
+  };
+  const waits: number[] = [];
+  const sleep = async (ms: number): Promise<void> => {
+    waits.push(ms);
+  };
+  assert.equal(await withDescriptor(failing("EMFILE", 3), sleep), "opened");
+  assert.equal(await withDescriptor(failing("ENFILE", 1), sleep), "opened");
+  assert.equal(waits.length, 4);
+  await assert.rejects(withDescriptor(failing("EIO", 1), sleep), { code: "EIO" });
+  await assert.rejects(withDescriptor(failing("EMFILE", 1000), sleep), { code: "EMFILE" });
+  assert.ok(waits.reduce((sum, ms) => sum + ms) < 10_000);
 });
 
 test("clock: timers are cancelled, sleeps end with their signal", async () => {

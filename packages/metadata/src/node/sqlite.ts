@@ -93,7 +93,10 @@ const toKeyValue = (row: Record<string, unknown>): KeyValue => {
   };
 };
 
-/** Opens (or makes) the store in the file. Throws DATA_DIRECTORY_UNUSABLE for a damaged or newer one. */
+/**
+ * Opens (or makes) the store in the file. Throws DATA_DIRECTORY_UNUSABLE for a damaged or newer
+ * one.
+ */
 export const openSqliteStore = (options: {
   readonly path: string;
   readonly clock: Clock;
@@ -106,6 +109,6 @@ export const openSqliteStore = (options: {
   } catch (thrown) {
     if (thrown instanceof MillraceError) throw thrown;
     const text = thrown instanceof Error ? thrown.message : String(thrown);
-    throw unusable(path, `the metadata can not be read: ${text}: restore it from a backup`, thrown);
+    throw unusable(path, `the metadata cannot be read: ${text}: restore it from a backup`, thrown);
   }
 };

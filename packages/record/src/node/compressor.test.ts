@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { CompressionName, Compressor } from "@millrace/env";
+import { ErrorCode, hasCode } from "@millrace/errors";
 import { nodeCompressor, syncCompressor } from "./compressor.ts";
 
 const kinds: readonly CompressionName[] = ["gzip", "zstd", "lz4"];
@@ -37,7 +38,7 @@ for (const [name, compressor] of variants) {
         const packed = await compressor.compress(kind, sample);
         const back = await compressor.decompress(kind, packed, sample.length);
         assert.deepEqual(Buffer.from(back), sample);
-        if (sample.length > 1) {
+        if (sample.length > 0) {
           await assert.rejects(
             compressor.decompress(kind, packed, sample.length - 1),
             (thrown) => thrown instanceof RangeError,
@@ -71,6 +72,26 @@ test("a bomb is stopped at the cap", async () => {
     const before = process.memoryUsage().rss;
     await assert.rejects(nodeCompressor.decompress(kind, bomb, 1_000_000), RangeError);
     assert.ok(process.memoryUsage().rss - before < 16 * 1024 * 1024, kind);
+  }
+});
+
+test("a zstd window above the limit is named, and is no damage", async () => {
+  // One raw block of three bytes, in a frame that asks for a window of 2 to the `log`.
+  const frame = (log: number): Buffer =>
+    Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3, 0x19, 0, 0, 1, 2, 3]);
+  for (const [, compressor] of variants) {
+    const allowed = await compressor.decompress("zstd", frame(26), 64 * 1024 * 1024);
+    assert.deepEqual(Buffer.from(allowed), Buffer.of(1, 2, 3));
+    for (const log of [27, 31, 41]) {
+      await assert.rejects(
+        compressor.decompress("zstd", frame(log), 64 * 1024 * 1024),
+        (thrown) =>
+          hasCode(thrown, ErrorCode.UNSUPPORTED_COMPRESSION) &&
+          thrown.message.includes(`window of ${2 ** log} bytes, at most 67108864`),
+      );
+    }
+    const stated = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 0x10, 0x19, 0, 0, 1, 2, 3]);
+    await assert.rejects(compressor.decompress("zstd", stated, 64 * 1024 * 1024), RangeError);
   }
 });
 

@@ -41,27 +41,25 @@ const gunzipOptions = (maxBytes: number): ZlibOptions => ({
 });
 
 /** RFC 8878 asks decoders to take windows of 8 MiB; more only where the output may be larger. */
+const windowLogMax = (maxBytes: number): number =>
+  Math.min(27, Math.max(23, Math.ceil(Math.log2(Math.max(1, maxBytes)))));
+
 const unzstdOptions = (maxBytes: number): ZstdOptions => ({
   maxOutputLength: Math.max(1, maxBytes),
-  params: {
-    [constants.ZSTD_d_windowLogMax]: Math.min(
-      27,
-      Math.max(23, Math.ceil(Math.log2(Math.max(1, maxBytes)))),
-    ),
-  },
+  params: { [constants.ZSTD_d_windowLogMax]: windowLogMax(maxBytes) },
 });
 
 const tooLarge = (maxBytes: number): RangeError =>
   new RangeError(`inflates past ${maxBytes} bytes`);
 
-/** What Node says of `maxOutputLength` becomes the RangeError of the contract. */
+/** Turns the error of Node for `maxOutputLength` into the RangeError of the contract. */
 const translated = (thrown: unknown, maxBytes: number): unknown =>
   thrown instanceof Error && "code" in thrown && thrown.code === "ERR_BUFFER_TOO_LARGE"
     ? tooLarge(maxBytes)
     : thrown;
 
 const checkInput = (kind: CompressionName, bytes: Uint8Array, maxBytes: number): void => {
-  if (kind === "zstd") checkZstdFrame(bytes);
+  if (kind === "zstd") checkZstdFrame(bytes, 2 ** windowLogMax(maxBytes));
   else if (kind === "gzip" && statedBytes(bytes) > maxBytes && canExceed(bytes, maxBytes)) {
     throw tooLarge(maxBytes);
   } else if (kind === "lz4" && lz4FrameBoundBytes(bytes, maxBytes) > maxBytes) {
@@ -69,16 +67,18 @@ const checkInput = (kind: CompressionName, bytes: Uint8Array, maxBytes: number):
   }
 };
 
-/** What a member of gzip says it inflates to. */
+/** The inflated size that a gzip member states. */
 const statedBytes = (bytes: Uint8Array): number =>
   bytes.length < 4 ? 0 : asBuffer(bytes).readUInt32LE(bytes.length - 4);
 
-/** Deflate makes at most 1032 bytes of one: a shorter member that states more is damaged, not large. */
+/**
+ * Deflate expands a byte to at most 1032: a shorter member that states more is damaged, not large.
+ */
 const canExceed = (bytes: Uint8Array, maxBytes: number): boolean => bytes.length * 1032 > maxBytes;
 
 /**
- * Zlib reads on over several members and over zeros behind them. The last four bytes of one member
- * are the length of what it inflates to, so anything behind it that matters shows there.
+ * Zlib continues over several members, and over zeros behind them. The last four bytes of a member
+ * state its inflated length, so anything relevant behind it shows there.
  */
 const checkOutput = (kind: CompressionName, bytes: Uint8Array, result: Buffer): void => {
   if (kind !== "gzip") return;
@@ -86,12 +86,15 @@ const checkOutput = (kind: CompressionName, bytes: Uint8Array, result: Buffer): 
     throw new Error("bytes follow the gzip member");
 };
 
-/** Inflations that run at once: each may need `maxBytes`, and the threads are the disk's as well. */
+/** Concurrent inflations: each may need `maxBytes`, and the thread pool also serves the disk. */
 export const inflationsMax = 2;
 let inflations = 0;
 const waiting: (() => void)[] = [];
 
-/** Runs `inflating` in its turn; those that wait hold their input only. */
+/**
+ * Runs `inflating` when one of `inflationsMax` slots is free; those that wait keep only their
+ * input.
+ */
 const inTurn = async <T>(inflating: () => Promise<T>): Promise<T> => {
   if (inflations >= inflationsMax) {
     await new Promise<void>((resolve) => {
@@ -149,7 +152,9 @@ export const nodeCompressor: Compressor = {
     inTurn(() => decompressWith(inflate, kind, bytes, maxBytes)),
 };
 
-/** The same results within one microtask, for the simulator: no thread decides the order of events. */
+/**
+ * The same results within one microtask, for the simulator: no thread decides the order of events.
+ */
 export const syncCompressor: Compressor = {
   async compress(kind: CompressionName, bytes: Uint8Array, level?: number): Promise<Uint8Array> {
     if (kind === "gzip") return gzipSync(bytes, gzipOptions(level));

@@ -1,19 +1,20 @@
 /**
- * One open stream of grpc-js, as the rest of the system sees streams: pulled, its queue bounded in bytes. Both sides share
- * it: their call objects are Node duplex streams of encoded messages.
+ * An open stream of grpc-js as a pulled stream with a queue bounded in bytes. Client and server
+ * share it: the call objects of both are Node duplex streams of encoded messages.
  */
 import type { Duplex as NodeDuplex } from "node:stream";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { Codec } from "../api.ts";
 import { Pulled } from "../pulled.ts";
+import { Waiters } from "../waiters.ts";
 
-/** Messages that are received before anybody asks for them. */
+/** Messages received ahead of the reader. */
 export const readAheadMessages = 4;
 
-/** Writes beyond this make `write` return false, bytes. */
+/** Queued bytes from which `write` returns false. */
 export const writeQueueBytesMax = 1024 * 1024;
 
-/** Told of the bytes of a stream, message prefixes included. */
+/** Counts the bytes of a stream, message prefixes included. */
 export interface StreamMeter {
   consumed(bytes: number): void;
   queued(bytes: number): void;
@@ -29,7 +30,7 @@ export class GrpcDuplex<In, Out> extends Pulled<In> {
   readonly #meter: StreamMeter | undefined;
   #queuedBytes = 0;
   #writable = true;
-  #drains: (() => void)[] = [];
+  readonly #drains = new Waiters();
   bytesRead = 0;
   bytesWritten = 0;
 
@@ -64,61 +65,54 @@ export class GrpcDuplex<In, Out> extends Pulled<In> {
     this.#stream.write(bytes, () => {
       this.#queuedBytes -= bytes.length;
       this.#meter?.sent(bytes.length);
-      if (this.#queuedBytes < writeQueueBytesMax) this.#wakeDrains();
+      if (this.#queuedBytes < writeQueueBytesMax) this.#drains.wake();
     });
     return this.#queuedBytes < writeQueueBytesMax;
   }
 
   drained(): Promise<void> {
     if (!this.#writable || this.#queuedBytes < writeQueueBytesMax) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#drains.push(resolve);
-    });
+    return this.#drains.wait();
   }
 
   queuedBytes(): number {
     return this.#queuedBytes;
   }
 
-  /** No more writes. */
+  /** Half-closes: no more writes. */
   endWrites(): void {
     if (!this.#writable) return;
     this.#writable = false;
-    this.#wakeDrains();
+    this.#drains.wake();
     this.#stream.end();
   }
 
-  /** The stream is over with this error. What was received before can still be read. */
+  /** Ends the stream with an error. Messages received before can still be read. */
   fail(error: MillraceError): void {
     this.failure ??= error;
     this.#writable = false;
     this.wakeReaders();
-    this.#wakeDrains();
+    this.#drains.wake();
   }
 
-  /** The stream is over, and all went well. */
+  /** Ends the stream without an error. */
   finish(): void {
     this.#writable = false;
-    this.#wakeDrains();
-  }
-
-  #wakeDrains(): void {
-    const drains = this.#drains;
-    this.#drains = [];
-    for (const wake of drains) wake();
+    this.#drains.wake();
   }
 }
 
-/** A view of the same bytes. */
+/** A Buffer over the same bytes. */
 export const asBuffer = (bytes: Uint8Array): Buffer =>
   Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-/** For grpc-js: messages are encoded and decoded by us, so that their sizes are known. */
+/** For grpc-js, which gets encoded messages: only then their sizes are known. */
 export const identity = (bytes: Buffer): Buffer => bytes;
 
 /**
- * grpc-js makes its streams with Node's default of 16 messages of read-ahead, whatever their size. The bound lives in
- * the stream's state, which has no setter; a contract test fails when this stops working.
+ * grpc-js makes its streams with Node's default of 16 messages of read-ahead, whatever their size.
+ * The bound lives in the stream's state, which has no setter; a contract test fails when this stops
+ * working.
  */
 const limitReadAhead = (stream: NodeDuplex): void => {
   const state: unknown = Reflect.get(stream, "_readableState");
@@ -127,7 +121,7 @@ const limitReadAhead = (stream: NodeDuplex): void => {
   }
 };
 
-/** What `signal`s of calls are aborted with when the peer went away. */
+/** The reason of a call's signal after its peer went away. */
 export const cancelledError = (): MillraceError =>
   MillraceError.refusal(
     ErrorCode.CANCELLED,

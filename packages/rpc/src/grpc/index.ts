@@ -7,6 +7,6 @@ export {
   type LimitName,
   limitNames,
   transportLimits,
-} from "./limits.ts";
-export type { CallObserver } from "./observer.ts";
-export { type GrpcServerOptions, grpcListener } from "./server.ts";
+} from "./server/admission/limits.ts";
+export type { CallObserver } from "./server/observer.ts";
+export { type GrpcServerOptions, grpcListener } from "./server/server.ts";

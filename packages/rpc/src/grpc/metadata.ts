@@ -1,4 +1,4 @@
-/** Statuses and request metadata in grpc-js's own form. */
+/** Statuses and request metadata as grpc-js has them. */
 import { Metadata, type ServiceError, type StatusObject } from "@grpc/grpc-js";
 import type { MillraceError } from "@millrace/errors";
 import { fromWireStatus, toWireStatus } from "../status.ts";
@@ -6,7 +6,7 @@ import { asBuffer } from "./duplex.ts";
 
 const detailsKey = "grpc-status-details-bin";
 
-/** What a server ends a call with. */
+/** The status that a server ends a call with. */
 export const statusOf = (thrown: unknown): Partial<StatusObject> & { code: number } => {
   const { code, message, details } = toWireStatus(thrown);
   const metadata = new Metadata();

@@ -1,7 +1,7 @@
 /**
- * HTTP/2 flow-control windows of a grpc-js server, and its connections and calls before it sees them. grpc-js 1.14.7 reads
- * its window option on clients only (grpc-node #3058), so these two functions reach into private fields; a contract test
- * per hook fails when one stops working.
+ * HTTP/2 flow-control windows of a grpc-js server, and hooks on its connections and calls. grpc-js
+ * 1.14.7 reads its window option on clients only (grpc-node #3058), so these functions reach into
+ * private fields. A contract test per hook fails when one stops working.
  */
 import type { EventEmitter } from "node:events";
 import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
@@ -9,19 +9,19 @@ import type { Server } from "@grpc/grpc-js";
 
 /** Window of one stream, bytes. */
 export const streamWindowBytes = 4 * 1024 * 1024;
-/** Window of one connection, bytes, once it has earned it. */
+/** Full window of one connection, bytes. */
 export const connectionWindowBytes = 16 * 1024 * 1024;
 /**
- * Window of a new connection. It grows with what handlers have taken, to twice as many bytes at most, so that who only
- * fills windows fills small ones. TCP's own slow start begins at a tenth of it.
+ * Window of a new connection. It grows to at most twice what handlers have taken, so a peer that
+ * only fills windows never gets a large one. TCP slow start begins at a tenth of it.
  */
 export const firstConnectionWindowBytes = 128 * 1024;
 
-/** Streams that a peer may reset at once, beyond as many as it may have open, and per second. */
+/** Streams that a peer may reset at once, in addition to those it may have open, and per second. */
 export const resetBurst = 32;
 export const resetRate = 50;
 
-/** Before anything listens: what new streams may send unread, and how many a peer may reset before its connection ends. */
+/** Call before listening: sets the initial window of streams, and the limits on resets. */
 export const setSessionOptions = (server: Server, streamsPerConnectionMax: number): boolean => {
   const options: unknown = Reflect.get(server, "commonServerOptions");
   if (typeof options !== "object" || options === null) return false;
@@ -34,11 +34,15 @@ export const setSessionOptions = (server: Server, streamsPerConnectionMax: numbe
 
 export interface ConnectionHooks {
   session(session: ServerHttp2Session): void;
-  /** `pass` gives the call to grpc-js, at once or later; without it, grpc-js does not get it. */
+  /**
+   * `start` hands the call to grpc-js, at once or later. Without it, grpc-js does not see the call.
+   */
   stream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, pass: () => void): void;
 }
 
-/** Once there is an HTTP/2 server: sets what a new connection may send unread, and hooks connections and calls. */
+/**
+ * Call once there is an HTTP/2 server: sets the window of new connections, and installs the hooks.
+ */
 export const hookConnections = (server: Server, hooks: ConnectionHooks): boolean => {
   const servers: unknown = Reflect.get(server, "http2Servers");
   if (!(servers instanceof Map)) return false;

@@ -1,13 +1,14 @@
-/** One end of a simulated stream: what `Duplex` asks for, over two wires. */
+/** One end of a simulated stream: a `Duplex` over two wires. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { Codec } from "../api.ts";
 import { Pulled } from "../pulled.ts";
 import { fromWireStatus, toWireStatus } from "../status.ts";
+import { Waiters } from "../waiters.ts";
 import type { Frame, Wire } from "./wire.ts";
 
-/** Bytes that the other end takes unread before the sender must wait. */
+/** Flow-control window, bytes. */
 const windowBytes = 256 * 1024;
-/** Bytes that wait at the sender before `write` says no. */
+/** Queued bytes from which `write` returns false. */
 const queueBytesMax = 1024 * 1024;
 /** Largest message received, bytes. */
 export const messageBytesMax = 16 * 1024 * 1024 + 64 * 1024;
@@ -22,7 +23,7 @@ export class LocalEnd<In, Out> extends Pulled<In> {
   #inFlight = 0;
   #endAfterQueue: Frame | undefined;
   #writable = true;
-  #drains: (() => void)[] = [];
+  readonly #drains = new Waiters();
   /** Set by the connection. */
   wire: Wire | undefined;
   /** Tells the other end that bytes were read. */
@@ -48,7 +49,7 @@ export class LocalEnd<In, Out> extends Pulled<In> {
 
   write(message: Out): boolean {
     if (!this.#writable) return false;
-    // A copy, as a network makes one.
+    // Copied, as by a real network.
     const bytes = Uint8Array.from(this.#output.encode(message));
     this.#outbox.push(bytes);
     this.#queued += bytes.length;
@@ -58,9 +59,7 @@ export class LocalEnd<In, Out> extends Pulled<In> {
 
   drained(): Promise<void> {
     if (!this.#writable || this.#queued < queueBytesMax) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#drains.push(resolve);
-    });
+    return this.#drains.wait();
   }
 
   queuedBytes(): number {
@@ -73,11 +72,10 @@ export class LocalEnd<In, Out> extends Pulled<In> {
     this.#writable = false;
     this.#endAfterQueue = frame;
     this.#pump();
-    this.#wake(this.#drains);
-    this.#drains = [];
+    this.#drains.wake();
   }
 
-  /** Sends a frame at once, past the queue, and stops writing. */
+  /** Sends a frame at once, ahead of the queue, and stops writing. */
   breakOff(frame: Frame): void {
     this.#writable = false;
     this.#outbox.length = 0;
@@ -137,19 +135,13 @@ export class LocalEnd<In, Out> extends Pulled<In> {
       this.wire?.send(last);
     }
     if (this.#queued >= queueBytesMax) return;
-    this.#wake(this.#drains);
-    this.#drains = [];
+    this.#drains.wake();
   }
 
   #wakeAll(): void {
     this.wakeReaders();
     if (this.#writable) return;
-    this.#wake(this.#drains);
-    this.#drains = [];
-  }
-
-  #wake(waiting: readonly (() => void)[]): void {
-    for (const wake of [...waiting]) wake();
+    this.#drains.wake();
   }
 }
 

@@ -1,7 +1,7 @@
 /**
- * The in-memory carrier: a network of hosts with connections between them, whose faults a `Link` decides.
- * Messages go through the codecs and are copied, flow control is real, and every event is the clock's, so a
- * simulation repeats itself.
+ * The in-memory carrier: hosts, and connections whose faults a `Link` decides. Messages pass
+ * through the codecs and are copied, flow control is real, and the clock drives every event, so a
+ * simulation is repeatable.
  */
 import type { Clock } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
@@ -51,7 +51,7 @@ interface OpenStream {
   readonly to: string;
   readonly endpoint: string;
   readonly break: (how: "reset" | "silent") => void;
-  /** The handler has ended; what is left to arrive is its last words. */
+  /** The handler has ended; only its last frames are still under way. */
   finishing: boolean;
 }
 
@@ -85,7 +85,7 @@ class LocalServer implements RpcServer {
     this.#network.remove(this);
   }
 
-  /** Runs a call that has arrived. `end` is the server's end of its stream. */
+  /** Runs a call. `end` is the server's end of its stream. */
   serve(
     path: string,
     call: Call,
@@ -178,7 +178,10 @@ export class LocalNetwork {
     return { dial: (endpoint) => new LocalChannel(this, host, endpoint) };
   }
 
-  /** The host's process died: its servers are gone, its connections break, nothing reaches it any more. */
+  /**
+   * The process of the host died: its servers are gone, its connections break, and nothing reaches
+   * it any more.
+   */
   kill(host: string): void {
     for (const [endpoint] of this.#servers) {
       if (endpoint.startsWith(`${host}:`)) this.#servers.delete(endpoint);
@@ -204,7 +207,7 @@ export class LocalNetwork {
     }
   }
 
-  /** Opens a stream. What goes wrong shows on the client's end. */
+  /** Opens a stream. Failures show on the end of the client. */
   open<I, O>(from: string, endpoint: string, method: Method<I, O>, call: Call): LocalEnd<O, I> {
     const to = hostOf(endpoint);
     const client = new LocalEnd<O, I>(method.output, method.input);
@@ -293,7 +296,7 @@ export class LocalNetwork {
       far.fail(error);
     };
     this.#streams.add(open);
-    // The call itself travels, too: the server hears of it even when no message follows.
+    // The opening of a call is a frame of its own: the server sees calls without messages, too.
     up.send({ kind: "open" });
   }
 }

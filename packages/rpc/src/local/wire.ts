@@ -1,4 +1,4 @@
-/** What travels between two ends of a simulated connection, in order per direction. */
+/** Frames between two ends of a simulated connection, in order per direction. */
 import type { Clock } from "@millrace/env";
 import type { WireStatus } from "../status.ts";
 
@@ -14,14 +14,16 @@ export type Frame =
   /** The client gave up. */
   | { readonly kind: "cancel"; readonly deadline: boolean };
 
-/** What a network does to what is sent over a connection. */
+/** What the network does to the frames of a connection. */
 export interface Link {
   /** Milliseconds until the next frame arrives, at least 0. */
   delayMs(from: string, to: string): number;
-  /** `reset`: the connection breaks, both sides notice. `silent`: it goes half-open, nothing arrives any
-   * more, and both sides notice only by their keepalive. */
+  /**
+   * `reset`: the connection breaks and both sides notice. `silent`: it goes half-open; nothing
+   * arrives any more, and both sides notice only by their keepalive.
+   */
   fate(from: string, to: string): "deliver" | "reset" | "silent";
-  /** True: a connection can not be made now. */
+  /** True if a connection cannot be made now. */
   refuses(from: string, to: string): boolean;
 }
 
@@ -32,7 +34,7 @@ export const perfectLink: Link = {
   refuses: () => false,
 };
 
-/** After so long without an answer a half-open connection is given up, milliseconds. */
+/** Time without an answer after which a half-open connection is given up, ms. */
 export const keepaliveMs = 10_000;
 
 /** One direction of one stream: keeps order whatever the delays. */
@@ -71,7 +73,8 @@ export class Wire {
     const nowMs = this.#clock.monoMs();
     const atMs = Math.max(this.#lastAtMs, nowMs + this.#delayMs());
     this.#lastAtMs = atMs;
-    // The event delivers what is first in line: two times that should be equal may differ in their last bit.
+    // The event delivers the first frame in line: two times that should be equal may differ in
+    // their last bit.
     this.#line.push(frame);
     const deliver = (): void => {
       const first = this.#line.shift();
@@ -81,7 +84,7 @@ export class Wire {
     else this.#clock.timer(atMs - nowMs, deliver);
   }
 
-  /** What is on the way is lost. */
+  /** Frames under way are lost. */
   cut(): void {
     this.#dead = true;
   }

@@ -214,7 +214,7 @@ export declare type FetchResponse = Message<"millrace.broker.v1.FetchResponse"> 
   cursorId?: number | undefined;
 
   /**
-   * High watermark of the partition: the first offset that consumers can not read yet.
+   * High watermark of the partition: the first offset that consumers cannot read yet.
    *
    * @generated from field: optional uint64 high_watermark = 3;
    */
@@ -242,7 +242,7 @@ export declare type FetchResponse = Message<"millrace.broker.v1.FetchResponse"> 
   leaderEpoch?: number | undefined;
 
   /**
-   * Where the cursor stands after this message.
+   * Position of the cursor after this message.
    *
    * @generated from field: optional uint64 next_offset = 7;
    */
@@ -457,7 +457,7 @@ export declare type FetchOnceResponse = Message<"millrace.broker.v1.FetchOnceRes
 export declare const FetchOnceResponseSchema: GenMessage<FetchOnceResponse>;
 
 /**
- * A record as a caller without a decoder wants it.
+ * A decoded record, for callers without a decoder.
  *
  * @generated from message millrace.broker.v1.FetchedRecord
  */
@@ -527,11 +527,16 @@ export declare const FetchService: GenService<{
    * begin before the position asked for: the client skips those records.
    *
    * A cursor that fails gets one message with `error` and is removed; the stream goes on. To seek, the
-   * client removes the cursor and adds another with a new id: what is still in flight for the old id is
-   * to be ignored, and the new cursor's grant starts from its own `grant_bytes`.
+   * client removes the cursor and adds another with a new id. It ignores messages that are still in
+   * flight for the old id; the grant of the new cursor starts from its own `grant_bytes`.
    *
-   * Messages without batches tell of a moved high watermark or are heartbeats, at a jittered interval
-   * that `opened` states; a client that hears nothing for three of them may take the server for dead.
+   * Messages without batches report a moved high watermark, or are heartbeats at the jittered interval
+   * that `opened` states. A client that receives nothing for three intervals may treat the server as
+   * dead.
+   *
+   * After the client half-closes, the server sends the batches that each cursor can read within its
+   * grant, until the cursor reaches the high watermark, and then ends the stream with OK. It does not
+   * wait for new records. A client that wants to continue reading keeps its side open.
    *
    * @generated from rpc millrace.broker.v1.FetchService.Fetch
    */

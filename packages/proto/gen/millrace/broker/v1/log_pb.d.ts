@@ -337,7 +337,7 @@ export declare type LogDescription = Message<"millrace.broker.v1.LogDescription"
   logStartOffset: bigint;
 
   /**
-   * First offset that consumers can not read yet.
+   * First offset that consumers cannot read yet.
    *
    * @generated from field: uint64 high_watermark = 5;
    */
@@ -434,7 +434,7 @@ export enum OffsetSpec {
 export declare const OffsetSpecSchema: GenEnum<OffsetSpec>;
 
 /**
- * Questions and orders to the leader of a partition.
+ * Calls on the logs of partitions. Served by the leader of each partition.
  *
  * @generated from service millrace.broker.v1.LogService
  */
@@ -450,7 +450,7 @@ export declare const LogService: GenService<{
     output: typeof ListOffsetsResponseSchema;
   },
   /**
-   * Moves the log start offset forward: records before it can not be read again, and their space is
+   * Moves the log start offset forward: records before it cannot be read again, and their space is
    * freed in time. Returns once the move is durable. Failures are per partition. Idempotent.
    *
    * POLICY_VIOLATION when cleanup.policy is compact without delete; OFFSET_OUT_OF_RANGE past the high

@@ -103,7 +103,7 @@ export const OffsetSpec = /*@__PURE__*/
   tsEnum(OffsetSpecSchema);
 
 /**
- * Questions and orders to the leader of a partition.
+ * Calls on the logs of partitions. Served by the leader of each partition.
  *
  * @generated from service millrace.broker.v1.LogService
  */

@@ -113,7 +113,7 @@ export declare const WatchMetadataRequestSchema: GenMessage<WatchMetadataRequest
  */
 export declare type WatchMetadataResponse = Message<"millrace.broker.v1.WatchMetadataResponse"> & {
   /**
-   * True in the first message: what is not in it does not exist.
+   * True in the first message: topics and brokers that it does not list do not exist.
    *
    * @generated from field: bool snapshot = 1;
    */
@@ -299,7 +299,8 @@ export declare type Partition = Message<"millrace.broker.v1.Partition"> & {
 export declare const PartitionSchema: GenMessage<Partition>;
 
 /**
- * Who leads what. Every broker, controller and coordinator answers from its mirror of the metadata.
+ * Topics, leaders and brokers. Every broker, controller and coordinator answers from its mirror of the
+ * metadata.
  *
  * @generated from service millrace.broker.v1.MetadataService
  */

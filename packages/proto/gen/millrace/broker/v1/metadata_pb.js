@@ -60,7 +60,8 @@ export const PartitionSchema = /*@__PURE__*/
   messageDesc(file_millrace_broker_v1_metadata, 6);
 
 /**
- * Who leads what. Every broker, controller and coordinator answers from its mirror of the metadata.
+ * Topics, leaders and brokers. Every broker, controller and coordinator answers from its mirror of the
+ * metadata.
  *
  * @generated from service millrace.broker.v1.MetadataService
  */

@@ -41,7 +41,7 @@ export declare type ProduceRequest = Message<"millrace.broker.v1.ProduceRequest"
   topicId: Uint8Array;
 
   /**
-   * Topic name; only looked at when `topic_id` is empty.
+   * Topic name; ignored when `topic_id` is set.
    *
    * @generated from field: string topic = 4;
    */
@@ -63,18 +63,18 @@ export declare type ProduceRequest = Message<"millrace.broker.v1.ProduceRequest"
   leaderEpoch?: number | undefined;
 
   /**
-   * Keeps order with several requests of a partition in flight. Once a request of a partition failed on this
-   * stream, all requests of that partition with the same or a lower order epoch fail with
-   * PRECEDING_REQUEST_FAILED, nothing appended. A client raises it after it has heard of every failure and sends
-   * again, in order. 0 (absent): no such promise. It ends with the stream: what was unanswered then is sent again
-   * in order on the next one.
+   * Keeps order with several requests of a partition in flight. Once a request of a partition has failed
+   * on this stream, all requests of that partition with the same or a lower order epoch fail with
+   * PRECEDING_REQUEST_FAILED and are not appended. After the client has received all failures, it raises
+   * the order epoch and sends the requests again, in order. 0 (absent): order is not kept. The order
+   * epoch ends with the stream: send unanswered requests again, in order, on the next one.
    *
    * @generated from field: uint32 order_epoch = 7;
    */
   orderEpoch: number;
 
   /**
-   * Exactly one batch; only `body` and `body_crc32c` are looked at.
+   * Exactly one batch; the server reads only `body` and `body_crc32c`.
    *
    * @generated from field: millrace.storage.v1.RecordBatch batch = 15;
    */
@@ -177,7 +177,7 @@ export declare type ProduceOpened = Message<"millrace.broker.v1.ProduceOpened"> 
   windowBytes: bigint;
 
   /**
-   * Largest request message that the server takes, bytes.
+   * Largest batch body that the server takes, bytes; topics may allow less.
    *
    * @generated from field: uint64 message_bytes_max = 2;
    */
@@ -205,7 +205,7 @@ export declare type ProduceOpened = Message<"millrace.broker.v1.ProduceOpened"> 
 export declare const ProduceOpenedSchema: GenMessage<ProduceOpened>;
 
 /**
- * What became of one request.
+ * The result of one request.
  *
  * @generated from message millrace.broker.v1.ProduceResult
  */
@@ -411,6 +411,9 @@ export declare const ProduceService: GenService<{
    *
    * Flow control: the client keeps the sum of body bytes of unanswered requests within the window that
    * `opened` states. Each result gives its bytes back. One request may exceed an empty window.
+   *
+   * After the client half-closes, the server answers the requests that it has received, and then ends
+   * the stream with OK.
    *
    * @generated from rpc millrace.broker.v1.ProduceService.Produce
    */

@@ -34,14 +34,14 @@ export declare type PartitionError = Message<"millrace.common.v1.PartitionError"
   message: string;
 
   /**
-   * Where to go instead. Absent means unknown: ask GetMetadata.
+   * The leader to use instead. Absent means unknown: call GetMetadata.
    *
    * @generated from field: millrace.common.v1.LeaderHint leader_hint = 3;
    */
   leaderHint?: LeaderHint | undefined;
 
   /**
-   * A floor for the pause before a retry, milliseconds. Absent means the client's own back-off.
+   * Shortest pause before a retry, milliseconds. Absent means the client's own back-off.
    *
    * @generated from field: optional uint32 retry_after_ms = 4;
    */
@@ -55,7 +55,7 @@ export declare type PartitionError = Message<"millrace.common.v1.PartitionError"
 export declare const PartitionErrorSchema: GenMessage<PartitionError>;
 
 /**
- * Who leads a partition, as the sender knows it. A receiver that knows a higher leader epoch ignores it.
+ * The leader of a partition, as far as the sender knows. A receiver that knows a higher leader epoch ignores it.
  *
  * @generated from message millrace.common.v1.LeaderHint
  */
@@ -96,8 +96,8 @@ export declare type LeaderHint = Message<"millrace.common.v1.LeaderHint"> & {
 export declare const LeaderHintSchema: GenMessage<LeaderHint>;
 
 /**
- * Sent inside a stream before the server closes it for a stop or a rebalance. The client sends nothing
- * new on this stream, waits for the answers to what is in flight, closes its side, and connects again.
+ * Sent in a stream before the server closes it to stop or to rebalance. The client sends no new requests
+ * on this stream, waits for the answers to those in flight, half-closes, and connects again.
  *
  * @generated from message millrace.common.v1.Drain
  */

@@ -55,8 +55,8 @@ export declare type ErrorSpec = Message<"millrace.common.v1.ErrorSpec"> & {
 export declare const ErrorSpecSchema: GenMessage<ErrorSpec>;
 
 /**
- * Alphabetical by name; numbers are for ever. A client that meets a number that it does not know treats
- * it as not retriable, with possible side effects.
+ * Alphabetical by name; numbers never change. A client treats an unknown number as not retriable, with
+ * possible side effects.
  *
  * @generated from enum millrace.common.v1.ErrorCode
  */
@@ -90,7 +90,7 @@ export enum ErrorCode {
   CLUSTER_ID_MISMATCH = 3,
 
   /**
-   * Stored or sent bytes fail their CRC, or can not be parsed. Nothing was appended.
+   * Stored or sent bytes fail their CRC, or cannot be parsed. Nothing was appended.
    *
    * @generated from enum value: ERROR_CODE_CORRUPT_MESSAGE = 4;
    */
@@ -104,7 +104,7 @@ export enum ErrorCode {
   DATA_DIRECTORY_LOCKED = 5,
 
   /**
-   * The data directory is of a newer format, read-only, or not one of ours.
+   * The data directory has a newer format, is read-only, or is not a Millrace directory.
    *
    * @generated from enum value: ERROR_CODE_DATA_DIRECTORY_UNUSABLE = 6;
    */
@@ -286,8 +286,8 @@ export enum ErrorCode {
   STORAGE_ERROR = 31,
 
   /**
-   * An earlier request of the partition failed on the stream, and this one would have overtaken its repetition
-   * (ProduceRequest.order_epoch). Nothing was appended: send both again, in order.
+   * An earlier request of the partition failed on the stream, and this one would have overtaken its
+   * retry (ProduceRequest.order_epoch). Nothing was appended: send both again, in order.
    *
    * @generated from enum value: ERROR_CODE_PRECEDING_REQUEST_FAILED = 39;
    */
@@ -309,7 +309,7 @@ export enum ErrorCode {
   TOPIC_ALREADY_EXISTS = 33,
 
   /**
-   * The server can not be reached, or the connection broke.
+   * The server cannot be reached, or the connection broke.
    *
    * @generated from enum value: ERROR_CODE_UNAVAILABLE = 34;
    */
@@ -337,7 +337,7 @@ export enum ErrorCode {
   UNKNOWN_SERVICE = 40,
 
   /**
-   * The compression is not one of ours.
+   * The compression is unknown, or its frame needs more memory than the server allows.
    *
    * @generated from enum value: ERROR_CODE_UNSUPPORTED_COMPRESSION = 37;
    */

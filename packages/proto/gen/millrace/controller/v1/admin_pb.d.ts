@@ -221,7 +221,7 @@ export declare type AlterConfigsRequest = Message<"millrace.controller.v1.AlterC
   set: { [key: string]: string };
 
   /**
-   * Keys to put back to their default. A key may not be in both.
+   * Keys to reset to their default. A key must not be in both.
    *
    * @generated from field: repeated string remove = 3;
    */
@@ -349,7 +349,7 @@ export declare const ConfigEntrySchema: GenMessage<ConfigEntry>;
  */
 export declare type ListTopicsRequest = Message<"millrace.controller.v1.ListTopicsRequest"> & {
   /**
-   * At most so many; 0 means 1,000. At most 10,000.
+   * Topics per page, at most 10,000; 0 means 1,000.
    *
    * @generated from field: uint32 page_size = 1;
    */

@@ -20,7 +20,7 @@ export declare const file_millrace_storage_v1_metadata: GenFile;
  */
 export declare type ClusterRecord = Message<"millrace.storage.v1.ClusterRecord"> & {
   /**
-   * Identifies the cluster for ever. Letters, digits, `-` and `_`, at most 64.
+   * Identifies the cluster permanently. Letters, digits, `-` and `_`, at most 64.
    *
    * @generated from field: string cluster_id = 1;
    */
@@ -156,6 +156,42 @@ export declare type TopicRecord = Message<"millrace.storage.v1.TopicRecord"> & {
  * Use `create(TopicRecordSchema)` to create a new message.
  */
 export declare const TopicRecordSchema: GenMessage<TopicRecord>;
+
+/**
+ * Key `deletions/<topic id>`. Written in the transaction that deletes the topic's record, so the
+ * deletion survives a crash at any moment after DeleteTopic was answered. A broker deletes partitions
+ * from its disk only against such a record; the key goes once every broker has done so.
+ *
+ * @generated from message millrace.storage.v1.DeletionRecord
+ */
+export declare type DeletionRecord = Message<"millrace.storage.v1.DeletionRecord"> & {
+  /**
+   * The topic as it was; its id is the key's.
+   *
+   * @generated from field: millrace.storage.v1.TopicRecord topic = 1;
+   */
+  topic?: TopicRecord | undefined;
+
+  /**
+   * Milliseconds since the Unix epoch.
+   *
+   * @generated from field: uint64 deleted_at_ms = 2;
+   */
+  deletedAtMs: bigint;
+
+  /**
+   * Brokers that may still hold partitions of the topic.
+   *
+   * @generated from field: repeated uint32 pending_broker_ids = 3;
+   */
+  pendingBrokerIds: number[];
+};
+
+/**
+ * Describes the message millrace.storage.v1.DeletionRecord.
+ * Use `create(DeletionRecordSchema)` to create a new message.
+ */
+export declare const DeletionRecordSchema: GenMessage<DeletionRecord>;
 
 /**
  * Key `partitions/<topic id>#<partition>`, compare-and-set on mod_revision.

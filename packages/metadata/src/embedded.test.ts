@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Clock } from "@millrace/env";
+import { nodeRandom } from "@millrace/env/node";
+import type { Operation } from "./api.ts";
+import { EmbeddedStore } from "./embedded.ts";
+
+/** A clock that the test moves. Deferred work runs before a `turn` ends. */
+const manualClock = () => {
+  let nowMs = 0;
+  const timers = new Set<{ readonly atMs: number; readonly run: () => void }>();
+  const deferred: (() => void)[] = [];
+  const turn = async (): Promise<void> => {
+    for (let i = 0; i < 10; i += 1) {
+      await Promise.resolve();
+      for (const run of deferred.splice(0)) run();
+    }
+  };
+  const clock: Clock = {
+    monoMs: () => nowMs,
+    wallMs: () => nowMs,
+    timer: (ms, run) => {
+      const timer = { atMs: nowMs + ms, run };
+      timers.add(timer);
+      return () => timers.delete(timer);
+    },
+    sleep: () => Promise.reject(new Error("nothing sleeps here")),
+    defer: (run) => deferred.push(run),
+  };
+  const advance = async (ms: number): Promise<void> => {
+    nowMs += ms;
+    for (const timer of [...timers].sort((a, b) => a.atMs - b.atMs)) {
+      if (timer.atMs > nowMs || !timers.delete(timer)) continue;
+      timer.run();
+    }
+    await turn();
+  };
+  return { clock, turn, advance };
+};
+
+const put = (key: string, lease?: string): Operation => ({
+  type: "put",
+  key,
+  value: Buffer.from("v"),
+  ...(lease === undefined ? {} : { lease }),
+});
+
+test("a lease lives for its time after the last keep-alive, and not longer", async () => {
+  const { clock, advance } = manualClock();
+  const store = new EmbeddedStore({ clock, random: nodeRandom() });
+  const { id } = await store.grantLease(10);
+  await store.txn([], [put("k", id)]);
+  const there = async () => (await store.range({ key: "k" })).kvs.length === 1;
+  await advance(9000);
+  assert.equal(await store.keepAlive(id), true);
+  await advance(9999);
+  assert.equal(await there(), true);
+  await advance(1);
+  assert.equal(await there(), false);
+  assert.equal(await store.keepAlive(id), false);
+});
+
+test("a watch that is served change by change sees each revision once, together", async () => {
+  const { clock, turn } = manualClock();
+  const store = new EmbeddedStore({ clock, random: nodeRandom() });
+  const seen: string[] = [];
+  const { revision } = await store.range({ key: "a" });
+  store.watch({ prefix: "" }, revision + 1, {
+    onBatch: ({ events, revision: at }) =>
+      seen.push(
+        `${at - revision}: ${events.map(({ type, kv }) => `${type} ${kv.key}`).join(", ")}`,
+      ),
+    onEnd: () => seen.push("end"),
+  });
+  await turn();
+  await store.txn([], [put("a")]);
+  await turn();
+  await store.txn([], [put("b"), { type: "delete", range: { key: "a" } }]);
+  await turn();
+  await store.txn([], [put("c")]);
+  await store.txn([], [put("d")]);
+  await turn();
+  assert.deepEqual(seen, ["1: put a", "2: put b, delete a", "3: put c", "4: put d"]);
+});

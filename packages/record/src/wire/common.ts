@@ -1,0 +1,110 @@
+/** Parts that several wire messages share. */
+
+import { WireReader } from "../reader.ts";
+import { WireWriter } from "../writer.ts";
+import type { WireDrain, WireLeaderHint, WirePartitionError } from "./messages.ts";
+
+/** Most elements of a repeated field that a decoder takes. */
+export const ELEMENTS_MAX = 10_000;
+
+/** Scratch memory of all encoders; each encode is one synchronous section. */
+export const writer = new WireWriter();
+
+const named = (bytes: Uint8Array): WireReader => new WireReader(bytes, "sub-");
+
+/**
+ * Calls `field` for every field of a sub-message; it returns false for one that it does not know.
+ */
+export const eachField = (
+  reader: WireReader,
+  field: (number: number, wireType: number) => boolean,
+): void => {
+  while (!reader.done) {
+    const tag = reader.tag();
+    const wireType = tag & 7;
+    if (!field(Math.floor(tag / 8), wireType)) reader.skip(wireType);
+  }
+};
+
+/** A mutable copy of a readonly message while it is decoded. */
+export type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+export const writeDrain = (field: number, drain: WireDrain | undefined): void => {
+  if (drain === undefined) return;
+  writer.message(field, () => {
+    writer.varint(1, drain.graceMs);
+    writer.text(2, drain.reason);
+  });
+};
+
+export const readDrain = (bytes: Uint8Array, into: WireDrain | undefined): WireDrain => {
+  const drain: Mutable<WireDrain> = into ?? { graceMs: 0, reason: "" };
+  const reader = named(bytes);
+  eachField(reader, (field, wireType) => {
+    if (field === 1 && wireType === 0) drain.graceMs = reader.uint32();
+    else if (field === 2 && wireType === 2) drain.reason = reader.text();
+    else return false;
+    return true;
+  });
+  return drain;
+};
+
+export const writeError = (field: number, error: WirePartitionError | undefined): void => {
+  if (error === undefined) return;
+  writer.message(field, () => {
+    writer.int32(1, error.code);
+    writer.text(2, error.message);
+    const hint = error.leaderHint;
+    if (hint !== undefined) {
+      writer.message(3, () => {
+        writer.varint(1, hint.brokerId);
+        writer.varint(2, hint.leaderEpoch);
+        writer.text(3, hint.endpoint);
+        writer.varint(4, hint.metadataRevision);
+      });
+    }
+    writer.optional(4, error.retryAfterMs);
+  });
+};
+
+const readHint = (bytes: Uint8Array, into: WireLeaderHint | undefined): WireLeaderHint => {
+  const hint: Mutable<WireLeaderHint> = into ?? {
+    brokerId: 0,
+    leaderEpoch: 0,
+    endpoint: "",
+    metadataRevision: 0,
+  };
+  const reader = named(bytes);
+  eachField(reader, (field, wireType) => {
+    if (field === 1 && wireType === 0) hint.brokerId = reader.uint32();
+    else if (field === 2 && wireType === 0) hint.leaderEpoch = reader.uint32();
+    else if (field === 3 && wireType === 2) hint.endpoint = reader.text();
+    else if (field === 4 && wireType === 0) hint.metadataRevision = reader.uint64();
+    else return false;
+    return true;
+  });
+  return hint;
+};
+
+export const readError = (
+  bytes: Uint8Array,
+  into: WirePartitionError | undefined,
+): WirePartitionError => {
+  const error: Mutable<WirePartitionError> = into ?? {
+    code: 0,
+    message: "",
+    leaderHint: undefined,
+    retryAfterMs: undefined,
+  };
+  const reader = named(bytes);
+  eachField(reader, (field, wireType) => {
+    if (field === 1 && wireType === 0) error.code = reader.int32();
+    else if (field === 2 && wireType === 2) error.message = reader.text();
+    else if (field === 3 && wireType === 2)
+      error.leaderHint = readHint(reader.view(), error.leaderHint);
+    else if (field === 4 && wireType === 0) error.retryAfterMs = reader.uint32();
+    else return false;
+    return true;
+  });
+  return error;
+};

@@ -1,0 +1,130 @@
+/** FetchOnce: one read per call, for callers that need no stream. */
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { ReadResult } from "@millrace/log";
+import {
+  type FetchedRecord,
+  FetchedRecordSchema,
+  type FetchOnceRequest,
+  type FetchOnceResponse,
+  FetchOnceResponseSchema,
+} from "@millrace/proto/broker";
+import { type RecordBatch, SegmentSchema } from "@millrace/proto/storage";
+import { decodeRecords, parseBody, readStored } from "@millrace/record";
+import type { CallContext } from "@millrace/rpc";
+import type { FetchContext } from "./fetch/session.ts";
+import { limits } from "./limits.ts";
+import { checkIsolation, requestOffset } from "./log-service.ts";
+import type { Replica } from "./partitions/replica.ts";
+
+/** Reads once, waiting for `min_bytes` up to `max_wait_ms`. */
+export const fetchOnce = async (
+  context: FetchContext,
+  request: FetchOnceRequest,
+  call: CallContext,
+): Promise<FetchOnceResponse> => {
+  const replica = context.replicas.find(request);
+  const leaderEpoch = replica.requireLeader(request.leaderEpoch);
+  const offset = requestOffset(request.offset);
+  checkIsolation(request.isolation);
+  if (request.maxWaitMs > limits.fetchWaitMsMax) {
+    throw new MillraceError(
+      ErrorCode.INVALID_REQUEST,
+      `max_wait_ms is ${request.maxWaitMs}: send at most ${limits.fetchWaitMsMax}`,
+    );
+  }
+  const maxBytes = Math.min(
+    request.maxBytes || limits.fetchOnceBytesDefault,
+    limits.fetchMessageBytesMax,
+  );
+  const minBytes = Math.min(Math.max(1, request.minBytes), maxBytes);
+  const { clock } = context.appender;
+  const endMs = clock.monoMs() + request.maxWaitMs;
+  let result: ReadResult;
+  for (;;) {
+    result = await replica.log.read(offset, maxBytes, "high_watermark");
+    replica.requireLeader(leaderEpoch);
+    const leftMs = endMs - clock.monoMs();
+    if (result.bytes >= minBytes || leftMs <= 0 || call.signal.aborted) break;
+    if (call.draining.aborted) break;
+    await progressOrTimeout(context, replica, leftMs, call);
+  }
+  context.metrics.onFetch(result.bytes);
+  const batches = batchesOf(result);
+  const records = request.decode ? await decode(context, result, offset) : [];
+  return create(FetchOnceResponseSchema, {
+    highWatermark: BigInt(result.highWatermark),
+    logStartOffset: BigInt(result.logStartOffset),
+    leaderEpoch,
+    nextOffset: BigInt(result.nextOffset),
+    records,
+    batches: request.decode ? [] : batches,
+  });
+};
+
+const progressOrTimeout = (
+  context: FetchContext,
+  replica: Replica,
+  ms: number,
+  call: CallContext,
+): Promise<void> =>
+  new Promise((resolve) => {
+    const settle = (): void => {
+      cancel();
+      stop();
+      call.signal.removeEventListener("abort", settle);
+      call.draining.removeEventListener("abort", settle);
+      resolve();
+    };
+    const cancel = context.appender.clock.timer(ms, settle);
+    const stop = replica.onceProgress(settle);
+    call.signal.addEventListener("abort", settle);
+    call.draining.addEventListener("abort", settle);
+  });
+
+/** Stored batches are the batches of a Segment, and so of the response. */
+const batchesOf = (result: ReadResult): RecordBatch[] =>
+  result.bytes === 0 ? [] : fromBinary(SegmentSchema, Buffer.concat(result.chunks)).batches;
+
+const decode = async (
+  context: FetchContext,
+  result: ReadResult,
+  offset: number,
+): Promise<FetchedRecord[]> => {
+  const bytes = Buffer.concat(result.chunks);
+  const records: FetchedRecord[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const batch = readStored(bytes, at);
+    if ("fault" in batch) {
+      throw new MillraceError(ErrorCode.INTERNAL, "a read returned no whole batch");
+    }
+    const info = parseBody(bytes.subarray(batch.bodyStart, batch.bodyEnd));
+    const set =
+      info.compression === "none"
+        ? info.records
+        : await context.compressor.decompress(
+            info.compression,
+            info.records,
+            limits.inflatedBytesMax,
+          );
+    for (const record of decodeRecords(set, info.baseTimestampMs)) {
+      const recordOffset = batch.baseOffset + record.offsetDelta;
+      if (recordOffset < offset) continue;
+      records.push(
+        create(FetchedRecordSchema, {
+          offset: BigInt(recordOffset),
+          timestampMs: BigInt(record.timestampMs),
+          ...(record.key === undefined ? {} : { key: record.key }),
+          ...(record.value === undefined ? {} : { value: record.value }),
+          headers: record.headers.map(({ name, value }) => ({
+            name,
+            ...(value === undefined ? {} : { value }),
+          })),
+          leaderEpoch: batch.leaderEpoch,
+        }),
+      );
+    }
+    at = batch.bodyEnd;
+  }
+  return records;
+};

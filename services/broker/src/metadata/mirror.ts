@@ -1,0 +1,227 @@
+/**
+ * `ClusterView` over the metadata mirror. Records are decoded once per change; unchanged topics are
+ * shared between snapshots.
+ */
+import type { Logger } from "@millrace/env";
+import { MillraceError } from "@millrace/errors";
+import {
+  decodeRecord,
+  type KeyValue,
+  keys,
+  type Mirror,
+  type WatchEvent,
+} from "@millrace/metadata";
+import type { PartitionRecord, TopicRecord } from "@millrace/proto/storage";
+import { type TopicId, topicIdOf } from "@millrace/record";
+import type {
+  BrokerView,
+  ClusterChange,
+  ClusterSnapshot,
+  ClusterView,
+  DeletionView,
+  PartitionView,
+  TopicView,
+} from "./view.ts";
+
+const partitionView = (record: PartitionRecord): PartitionView => ({
+  partition: record.partition,
+  leader: record.leader,
+  leaderEpoch: record.leaderEpoch,
+  replicas: record.replicas,
+  isr: record.isr,
+  elr: record.elr,
+});
+
+/** The decoded records that snapshots are made from. */
+export class ClusterMirror implements ClusterView {
+  readonly #mirror: Mirror;
+  readonly #logger: Logger;
+  readonly #controllerEndpoint: () => string;
+  readonly #records = new Map<string, TopicRecord>();
+  /**
+   * Partitions by topic id and index, including those of topics whose own record has not arrived.
+   */
+  readonly #partitions = new Map<string, Map<number, PartitionView>>();
+  readonly #names = new Map<string, string>();
+  readonly #deletions = new Map<TopicId, DeletionView>();
+  readonly #brokers = new Map<number, BrokerView>();
+  readonly #listeners = new Set<(change: ClusterChange) => void>();
+  readonly #stop: () => void;
+  #clusterId = "";
+  #current: ClusterSnapshot;
+
+  constructor(mirror: Mirror, logger: Logger, controllerEndpoint: () => string) {
+    this.#mirror = mirror;
+    this.#logger = logger;
+    this.#controllerEndpoint = controllerEndpoint;
+    this.#current = {
+      clusterId: "",
+      revision: 0,
+      topics: new Map(),
+      topicsById: new Map(),
+      deletions: new Map(),
+      brokers: new Map(),
+      controllerEndpoint: "",
+    };
+    const all = mirror.entries("").map((kv): WatchEvent => ({ type: "put", kv }));
+    this.#take(all);
+    this.#stop = mirror.onChange((events) => this.#take(events));
+  }
+
+  get current(): ClusterSnapshot {
+    const { revision } = this.#mirror;
+    if (revision !== this.#current.revision) this.#current = { ...this.#current, revision };
+    return this.#current;
+  }
+
+  onChange(listener: (change: ClusterChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  waitForRevision(revision: number, timeoutMs: number): Promise<boolean> {
+    return this.#mirror.waitForRevision(revision, timeoutMs);
+  }
+
+  close(): void {
+    this.#stop();
+  }
+
+  #take(events: readonly WatchEvent[]): void {
+    const touched = new Set<string>();
+    const changed = { brokers: false, deletions: false };
+    for (const { type, kv } of events) {
+      try {
+        if (kv.key.startsWith(keys.brokers)) {
+          changed.brokers = true;
+          this.#takeBroker(type, kv);
+        } else if (kv.key.startsWith(keys.deletions)) {
+          changed.deletions = true;
+          this.#takeDeletion(type, kv);
+        } else if (kv.key.startsWith(keys.topics)) touched.add(this.#takeTopic(type, kv));
+        else if (kv.key.startsWith(keys.partitions)) touched.add(this.#takePartition(type, kv));
+        else if (kv.key === keys.cluster && type === "put") {
+          this.#clusterId = decodeRecord.cluster(kv).clusterId;
+        }
+      } catch (thrown) {
+        // One bad value must not stop updates for the rest of the cluster.
+        const error = MillraceError.from(thrown);
+        this.#logger.error({ key: kv.key, err: error }, "a metadata value is refused");
+      }
+    }
+    touched.delete("");
+    this.#replace(touched, changed);
+  }
+
+  #takeBroker(type: WatchEvent["type"], kv: KeyValue): void {
+    if (type === "delete") {
+      this.#brokers.delete(Number(kv.key.slice(keys.brokers.length)));
+      return;
+    }
+    const { brokerId, clientEndpoint, rack } = decodeRecord.broker(kv);
+    this.#brokers.set(brokerId, { brokerId, endpoint: clientEndpoint, rack });
+  }
+
+  #takeDeletion(type: WatchEvent["type"], kv: KeyValue): void {
+    if (type === "delete") {
+      this.#deletions.delete(topicIdOf(Buffer.from(kv.key.slice(keys.deletions.length), "hex")));
+      return;
+    }
+    const { topic, pendingBrokerIds } = decodeRecord.deletion(kv);
+    if (topic === undefined) return;
+    const id = topicIdOf(topic.topicId);
+    this.#deletions.set(id, { name: topic.name, id, pendingBrokerIds });
+  }
+
+  /** Returns the topic's name. */
+  #takeTopic(type: WatchEvent["type"], kv: KeyValue): string {
+    const name = kv.key.slice(keys.topics.length);
+    const old = this.#records.get(name);
+    if (old !== undefined) this.#names.delete(topicIdOf(old.topicId));
+    if (type === "delete") {
+      this.#records.delete(name);
+      return name;
+    }
+    const record = decodeRecord.topic(kv);
+    this.#records.set(name, record);
+    this.#names.set(topicIdOf(record.topicId), name);
+    return name;
+  }
+
+  /** Returns the topic's name, or "" while it is not known. */
+  #takePartition(type: WatchEvent["type"], kv: KeyValue): string {
+    const [topicId = "", index = ""] = kv.key.slice(keys.partitions.length).split("#");
+    const known = this.#partitions.get(topicId) ?? new Map<number, PartitionView>();
+    if (type === "put") {
+      known.set(Number(index), partitionView(decodeRecord.partition(kv)));
+      this.#partitions.set(topicId, known);
+    } else {
+      known.delete(Number(index));
+      if (known.size === 0) this.#partitions.delete(topicId);
+    }
+    return this.#names.get(topicId) ?? "";
+  }
+
+  #replace(
+    touched: ReadonlySet<string>,
+    {
+      brokers: brokersChanged,
+      deletions: deletionsChanged,
+    }: { brokers: boolean; deletions: boolean },
+  ): void {
+    const topics = new Map(this.#current.topics);
+    const topicsById = new Map(this.#current.topicsById);
+    const changed: string[] = [];
+    const deleted: string[] = [];
+    for (const name of touched) {
+      const old = topics.get(name);
+      if (old !== undefined) topicsById.delete(old.id);
+      const view = this.#topicView(name, old);
+      if (view === undefined) {
+        topics.delete(name);
+        if (old !== undefined) deleted.push(name);
+      } else {
+        topics.set(name, view);
+        topicsById.set(view.id, view);
+        changed.push(name);
+      }
+    }
+    this.#current = {
+      clusterId: this.#clusterId,
+      revision: this.#mirror.revision,
+      topics,
+      topicsById,
+      deletions: new Map(this.#deletions),
+      brokers: new Map(this.#brokers),
+      controllerEndpoint: this.#controllerEndpoint(),
+    };
+    if (changed.length + deleted.length === 0 && !brokersChanged && !deletionsChanged) return;
+    const change = { changed, deleted, brokersChanged, deletionsChanged };
+    for (const listener of this.#listeners) listener(change);
+  }
+
+  /** A topic is visible once its record has arrived; its partitions up to the first missing one. */
+  #topicView(name: string, old: TopicView | undefined): TopicView | undefined {
+    const record = this.#records.get(name);
+    if (record === undefined) return undefined;
+    const id: TopicId = topicIdOf(record.topicId);
+    const known = this.#partitions.get(id);
+    const partitions: PartitionView[] = [];
+    for (let i = 0; i < record.partitionCount; i += 1) {
+      const view = known?.get(i);
+      if (view === undefined) break;
+      partitions.push(view);
+    }
+    const configs =
+      old?.id === id && sameConfigs(old.configs, record.configs) ? old.configs : record.configs;
+    return { name, id, replicationFactor: record.replicationFactor, configs, partitions };
+  }
+}
+
+const sameConfigs = (
+  a: Readonly<Record<string, string>>,
+  b: Readonly<Record<string, string>>,
+): boolean => {
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
+};

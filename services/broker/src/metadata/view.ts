@@ -1,0 +1,65 @@
+/** What a broker knows about the cluster: decoded, indexed, as of one revision. */
+import type { TopicId } from "@millrace/record";
+
+export interface PartitionView {
+  readonly partition: number;
+  /** Undefined: no leader at the moment. */
+  readonly leader: number | undefined;
+  readonly leaderEpoch: number;
+  readonly replicas: readonly number[];
+  readonly isr: readonly number[];
+  readonly elr: readonly number[];
+}
+
+export interface TopicView {
+  readonly name: string;
+  readonly id: TopicId;
+  readonly replicationFactor: number;
+  /** Configs as set on the topic; checked by the controller. */
+  readonly configs: Readonly<Record<string, string>>;
+  /** In order of partition index; only partitions whose record has arrived. */
+  readonly partitions: readonly PartitionView[];
+}
+
+export interface BrokerView {
+  readonly brokerId: number;
+  readonly endpoint: string;
+  readonly rack: string;
+}
+
+/** A deleted topic whose partitions some broker may still hold on its disk. */
+export interface DeletionView {
+  readonly name: string;
+  readonly id: TopicId;
+  readonly pendingBrokerIds: readonly number[];
+}
+
+/** A consistent snapshot. Replaced as a whole, never changed. */
+export interface ClusterSnapshot {
+  readonly clusterId: string;
+  readonly revision: number;
+  readonly topics: ReadonlyMap<string, TopicView>;
+  readonly topicsById: ReadonlyMap<TopicId, TopicView>;
+  /** By topic id. Only these allow a broker to delete partitions from its disk. */
+  readonly deletions: ReadonlyMap<TopicId, DeletionView>;
+  readonly brokers: ReadonlyMap<number, BrokerView>;
+  /** `host:port`; empty when none is known. */
+  readonly controllerEndpoint: string;
+}
+
+/** Names of topics that differ between two snapshots. */
+export interface ClusterChange {
+  readonly changed: readonly string[];
+  readonly deleted: readonly string[];
+  readonly brokersChanged: boolean;
+  readonly deletionsChanged: boolean;
+}
+
+/** The live view; implemented over the metadata mirror. */
+export interface ClusterView {
+  readonly current: ClusterSnapshot;
+  /** Called after every replacement. Returns how to stop. */
+  onChange(listener: (change: ClusterChange) => void): () => void;
+  /** True once the view has reached the revision; false when `timeoutMs` passed first. */
+  waitForRevision(revision: number, timeoutMs: number): Promise<boolean>;
+}

@@ -1,0 +1,227 @@
+/** From a request's bytes to an acknowledged append. Shared by Produce and ProduceOnce. */
+import type { Clock, Compressor } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { AppendBatch, LogManager } from "@millrace/log";
+import { Acks, Guarantee } from "@millrace/proto/common";
+import { validateBatch, type WirePartitionError } from "@millrace/record";
+import type { CallContext } from "@millrace/rpc";
+import { limits } from "../limits.ts";
+import type { BrokerMetrics } from "../metrics.ts";
+import type { Replica } from "../partitions/replica.ts";
+import type { PartitionAddress, ReplicaManager } from "../partitions/replica-manager.ts";
+
+/** The result of an acknowledged append. */
+export interface AppendOutcome {
+  readonly baseOffset: number;
+  readonly appendTimeMs: number;
+  readonly logStartOffset: number;
+  readonly guarantee: Guarantee;
+  readonly duplicate: boolean;
+}
+
+export type AppendResult = AppendOutcome | { readonly error: MillraceError };
+
+/** Called once per append, in append order per partition. */
+export type AppendCallback = (result: AppendResult) => void;
+
+/** Where a batch goes. */
+export interface AppendTarget extends PartitionAddress {
+  readonly leaderEpoch: number | undefined;
+  readonly bodyCrc: number | undefined;
+  /** Checked at the moment of the append: an earlier failure on the stream may forbid it. */
+  readonly order?: AppendOrder | undefined;
+}
+
+/** Order of the requests of one stream; see ProduceRequest.order_epoch. */
+export interface AppendOrder {
+  /** Throws PRECEDING_REQUEST_FAILED. */
+  check(): void;
+  /** The request failed: later ones of its partition must not be appended. */
+  failed(): void;
+}
+
+export interface AppenderContext {
+  readonly clock: Clock;
+  readonly compressor: Compressor;
+  readonly logs: LogManager;
+  readonly replicas: ReplicaManager;
+  readonly metrics: BrokerMetrics;
+  readonly identity: { readonly clusterId: string; readonly brokerId: number };
+}
+
+/** In-band form of an error. */
+export const wirePartitionError = (error: MillraceError): WirePartitionError => ({
+  code: error.code,
+  message: error.message,
+  leaderHint:
+    error.leaderHint === undefined
+      ? undefined
+      : { ...error.leaderHint, metadataRevision: Number(error.leaderHint.metadataRevision) },
+  retryAfterMs: error.retryAfterMs,
+});
+
+const guaranteeOf = (replica: Replica, acks: Acks): Guarantee => {
+  if (acks === Acks.NONE) return Guarantee.RECEIVED;
+  const synced = replica.config["flush.policy"] === "commit";
+  if (acks === Acks.LEADER) return synced ? Guarantee.FSYNCED_LEADER : Guarantee.WRITTEN_LEADER;
+  return synced ? Guarantee.FSYNCED_QUORUM : Guarantee.WRITTEN_QUORUM;
+};
+
+/** Validates batches, appends them, and reports once the requested acks are met. */
+export class Appender {
+  readonly clock: Clock;
+  readonly identity: AppenderContext["identity"];
+  readonly #context: AppenderContext;
+  /** Validations under way, by partition: appends keep the order of requests. */
+  readonly #pendingValidation = new Map<Replica, Promise<void>>();
+  #validatingBytes = 0;
+
+  constructor(context: AppenderContext) {
+    this.#context = context;
+    this.clock = context.clock;
+    this.identity = context.identity;
+  }
+
+  /** Checks what the opening message of a stream says about the client. */
+  checkClient(clientId: string, clusterId: string): void {
+    if (Buffer.byteLength(clientId) > limits.clientIdBytesMax) {
+      throw MillraceError.refusal(
+        ErrorCode.INVALID_REQUEST,
+        `client_id is longer than ${limits.clientIdBytesMax} bytes: send a shorter one`,
+      );
+    }
+    if (clusterId !== "" && clusterId !== this.identity.clusterId) {
+      throw MillraceError.refusal(
+        ErrorCode.CLUSTER_ID_MISMATCH,
+        `this is cluster ${this.identity.clusterId}, not ${JSON.stringify(clusterId.slice(0, 64))}: ` +
+          "check the bootstrap address",
+      );
+    }
+  }
+
+  /** Calls `tell` once, when the server begins to shut down. Returns how to stop. */
+  onDrain(context: CallContext, tell: (graceMs: number) => void): () => void {
+    const listener = (): void => tell(limits.drainGraceMs);
+    context.draining.addEventListener("abort", listener, { once: true });
+    return () => context.draining.removeEventListener("abort", listener);
+  }
+
+  /** Back-pressure: undefined while the log has room, otherwise a promise for it. */
+  waitForCapacity(): Promise<void> | undefined {
+    const { pendingBytes, pendingBytesMax } = this.#context.logs.gauges();
+    const over = pendingBytes + this.#validatingBytes > pendingBytesMax * 0.75;
+    return over ? this.#context.logs.waitForPendingRoom() : undefined;
+  }
+
+  /** Appends a batch. Never throws, and never calls `done` synchronously. */
+  append(target: AppendTarget, body: Uint8Array, acks: Acks, done: AppendCallback): void {
+    const started = this.clock.monoMs();
+    const finish: AppendCallback = (outcome) => {
+      const error = "error" in outcome ? outcome.error : undefined;
+      this.#context.metrics.onProduce(this.clock.monoMs() - started, error);
+      done(outcome);
+    };
+    try {
+      const replica = this.#context.replicas.find(target);
+      replica.requireLeader(target.leaderEpoch);
+      const waiting = this.#pendingValidation.get(replica);
+      const validated = this.#validate(replica, body, target.bodyCrc);
+      if (waiting === undefined && !(validated instanceof Promise)) {
+        this.#appendNow(replica, target, validated, acks, finish);
+        return;
+      }
+      this.#appendLater(replica, waiting, validated, body.length, target, acks, finish);
+    } catch (thrown) {
+      target.order?.failed();
+      const error = MillraceError.from(thrown);
+      this.clock.defer(() => finish({ error }));
+    }
+  }
+
+  #validate(
+    replica: Replica,
+    body: Uint8Array,
+    bodyCrc: number | undefined,
+  ): AppendBatch | Promise<AppendBatch> {
+    const { config } = replica;
+    return validateBatch(
+      body,
+      bodyCrc,
+      {
+        bodyBytesMax: Math.min(config["max.message.bytes"], limits.messageBytesMax),
+        recordCountMax: limits.recordCountMax,
+        inflatedBytesMax: limits.inflatedBytesMax,
+        timestampAfterMaxMs: config["message.timestamp.after.max.ms"],
+        timestampBeforeMaxMs: config["message.timestamp.before.max.ms"],
+        nowMs: this.clock.wallMs(),
+      },
+      this.#context.compressor,
+    );
+  }
+
+  #appendLater(
+    replica: Replica,
+    waiting: Promise<void> | undefined,
+    validated: AppendBatch | Promise<AppendBatch>,
+    bytes: number,
+    target: AppendTarget,
+    acks: Acks,
+    finish: AppendCallback,
+  ): void {
+    this.#validatingBytes += bytes;
+    const run = async (): Promise<void> => {
+      const settled = await Promise.resolve(validated).then(
+        (batch) => ({ batch }),
+        (error: unknown) => ({ error: MillraceError.from(error) }),
+      );
+      await waiting;
+      this.#validatingBytes -= bytes;
+      if ("error" in settled) {
+        target.order?.failed();
+        finish(settled);
+      } else this.#appendNow(replica, target, settled.batch, acks, finish);
+    };
+    const mine = run().finally(() => {
+      if (this.#pendingValidation.get(replica) === mine) this.#pendingValidation.delete(replica);
+    });
+    this.#pendingValidation.set(replica, mine);
+  }
+
+  /** Checks the epoch and appends in one synchronous section, so no leader change falls between. */
+  #appendNow(
+    replica: Replica,
+    target: AppendTarget,
+    batch: AppendBatch,
+    acks: Acks,
+    finish: AppendCallback,
+  ): void {
+    try {
+      target.order?.check();
+      const epoch = replica.requireLeader(target.leaderEpoch);
+      if (acks === Acks.ALL && replica.view.isr.length < replica.minInsyncReplicas) {
+        throw MillraceError.refusal(
+          ErrorCode.NOT_ENOUGH_REPLICAS,
+          `${replica.name} has ${replica.view.isr.length} in-sync replicas, ` +
+            `min.insync.replicas is ${replica.minInsyncReplicas}: retry when brokers are back`,
+        );
+      }
+      const outcome = (): AppendOutcome => ({
+        baseOffset: appended.baseOffset,
+        appendTimeMs: appended.appendTimeMs,
+        logStartOffset: replica.log.logStartOffset,
+        guarantee: guaranteeOf(replica, acks),
+        duplicate: appended.duplicate,
+      });
+      const appended = replica.log.append(batch, epoch, (error) => {
+        if (acks === Acks.NONE) return;
+        finish(error === undefined ? outcome() : { error: MillraceError.from(error) });
+      });
+      this.#context.metrics.onAppend(batch.info.recordCount, batch.body.length);
+      if (acks === Acks.NONE) this.clock.defer(() => finish(outcome()));
+    } catch (thrown) {
+      target.order?.failed();
+      const error = MillraceError.from(thrown);
+      this.clock.defer(() => finish({ error }));
+    }
+  }
+}

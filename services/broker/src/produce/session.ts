@@ -1,0 +1,165 @@
+/** A produce stream: requests in, results out, in order per partition, within a byte window. */
+
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import { Acks, Guarantee } from "@millrace/proto/common";
+import type { WireProduceRequest, WireProduceResponse, WireProduceResult } from "@millrace/record";
+import type { ServerStream } from "@millrace/rpc";
+import { limits } from "../limits.ts";
+import { readHandshake } from "../stream-handshake.ts";
+import { type Appender, type AppendOrder, wirePartitionError } from "./appender.ts";
+
+type ProduceStream = ServerStream<WireProduceRequest, WireProduceResponse>;
+
+const empty: WireProduceResponse = { opened: undefined, results: [], drain: undefined };
+
+const violation = (what: string): MillraceError =>
+  MillraceError.refusal(ErrorCode.STREAM_PROTOCOL_VIOLATION, `${what}: see ProduceService.Produce`);
+
+const anyPartition = "*";
+
+/** One stream. `run` resolves once the client has half-closed and every request is answered. */
+export class ProduceSession {
+  readonly #stream: ProduceStream;
+  readonly #appender: Appender;
+  #acks: Acks = Acks.ALL;
+  #windowBytes: number = limits.produceWindowBytesMax;
+  #inFlightBytes = 0;
+  #inFlight = 0;
+  #results: WireProduceResult[] = [];
+  #flushing = false;
+  #full = false;
+  #idle: (() => void) | undefined;
+  /** Highest order epoch of a failed request, by partition. */
+  readonly #failedEpochs = new Map<string, number>();
+
+  constructor(stream: ProduceStream, appender: Appender) {
+    this.#stream = stream;
+    this.#appender = appender;
+  }
+
+  async run(): Promise<void> {
+    const stopDrain = this.#appender.onDrain(this.#stream.context, (graceMs) => {
+      this.#stream.write({ ...empty, drain: { graceMs, reason: "the server is stopping" } });
+    });
+    try {
+      await this.#open();
+      for (;;) {
+        const request = this.#stream.tryRead() ?? (await this.#stream.read());
+        if (request === undefined) break;
+        this.#accept(request);
+        await this.#appender.waitForCapacity();
+        // Stop reading until the client drains its responses.
+        if (this.#full) await this.#stream.drained();
+        this.#full = false;
+      }
+      while (this.#inFlight > 0) {
+        await new Promise<void>((resolve) => {
+          this.#idle = resolve;
+        });
+      }
+      this.#flush();
+    } finally {
+      stopDrain();
+    }
+  }
+
+  async #open(): Promise<void> {
+    const first = await readHandshake(this.#stream, this.#appender.clock);
+    const open = first.open;
+    if (open === undefined) throw violation("the first message has no open");
+    if (first.body !== undefined) throw violation("the first message carries a batch");
+    this.#appender.checkClient(open.clientId, open.clusterId);
+    this.#acks = open.acks === Acks.UNSPECIFIED ? Acks.ALL : open.acks;
+    if (Acks[this.#acks] === undefined) {
+      throw MillraceError.refusal(
+        ErrorCode.INVALID_REQUEST,
+        `acks ${open.acks} is unknown: use all, leader or none`,
+      );
+    }
+    if (open.windowBytes > 0) {
+      this.#windowBytes = Math.min(open.windowBytes, limits.produceWindowBytesMax);
+    }
+    const { clusterId, brokerId } = this.#appender.identity;
+    const opened = {
+      windowBytes: this.#windowBytes,
+      messageBytesMax: limits.messageBytesMax,
+      clusterId,
+      brokerId,
+    };
+    this.#stream.write({ ...empty, opened });
+  }
+
+  #accept(request: WireProduceRequest): void {
+    if (request.open !== undefined) throw violation("a second open");
+    if (request.body === undefined) throw violation(`request ${request.requestId} has no batch`);
+    const bytes = request.body.length;
+    if (this.#inFlightBytes > 0 && this.#inFlightBytes + bytes > this.#windowBytes) {
+      throw violation(`more than the window of ${this.#windowBytes} bytes in flight`);
+    }
+    this.#inFlightBytes += bytes;
+    this.#inFlight += 1;
+    const { requestId } = request;
+    const target = request.orderEpoch === 0 ? request : { ...request, order: this.#order(request) };
+    this.#appender.append(target, request.body, this.#acks, (outcome) => {
+      this.#inFlightBytes -= bytes;
+      this.#inFlight -= 1;
+      this.#answer(
+        "error" in outcome
+          ? {
+              requestId,
+              baseOffset: undefined,
+              appendTimeMs: undefined,
+              logStartOffset: undefined,
+              guarantee: Guarantee.UNSPECIFIED,
+              duplicate: false,
+              error: wirePartitionError(outcome.error),
+              windowBytes: bytes,
+            }
+          : { requestId, ...outcome, error: undefined, windowBytes: bytes },
+      );
+      if (this.#inFlight === 0) this.#idle?.();
+    });
+  }
+
+  #order(request: WireProduceRequest): AppendOrder {
+    const { orderEpoch, partition, topic, topicId } = request;
+    const failed = this.#failedEpochs;
+    // Keys are built only after a failure.
+    const key = (): string => `${partition}/${topic}/${Buffer.from(topicId).toString("hex")}`;
+    return {
+      check: () => {
+        if (failed.size === 0) return;
+        if (orderEpoch > Math.max(failed.get(key()) ?? 0, failed.get(anyPartition) ?? 0)) return;
+        throw MillraceError.refusal(
+          ErrorCode.PRECEDING_REQUEST_FAILED,
+          `an earlier request of partition ${partition} failed: send both again, with a higher order_epoch`,
+        );
+      },
+      failed: () => {
+        // Beyond the bound a failure counts for all partitions: more retries, but never a wrong
+        // order.
+        const name = failed.size < limits.failedPartitionsMax ? key() : anyPartition;
+        failed.set(name, Math.max(orderEpoch, failed.get(name) ?? 0));
+      },
+    };
+  }
+
+  /**
+   * Results of one commit leave in one message, within the same turn of the event loop, at whose
+   * end HTTP/2 writes.
+   */
+  #answer(result: WireProduceResult): void {
+    this.#results.push(result);
+    if (this.#flushing) return;
+    this.#flushing = true;
+    void Promise.resolve().then(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#flushing = false;
+    if (this.#results.length === 0) return;
+    const results = this.#results;
+    this.#results = [];
+    this.#full = !this.#stream.write({ opened: undefined, results, drain: undefined });
+  }
+}

@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ErrorCode, hasCode } from "@millrace/errors";
+import { advertisedOf, checkAdvertise, isLoopback, isWildcard } from "./address.ts";
+import { configFrom } from "./run.ts";
+
+type Interfaces = Parameters<typeof advertisedOf>[2];
+type Interface = NonNullable<NonNullable<Interfaces>[string]>[number];
+
+const at = (address: string, internal = false): Interface => {
+  const shared = { address, netmask: "", mac: "", internal, cidr: null };
+  return address.includes(":")
+    ? { ...shared, family: "IPv6", scopeid: 0 }
+    : { ...shared, family: "IPv4" };
+};
+
+test("clients are told a usable address, never a wildcard", () => {
+  const lo = [at("127.0.0.1", true), at("::1", true)];
+  const eth = [at("fe80::1"), at("2001:db8::7"), at("169.254.1.1"), at("192.0.2.7")];
+  const told = (listening: string, interfaces: Interfaces) =>
+    advertisedOf("", listening, interfaces);
+  for (const wildcard of ["0.0.0.0", "0", "[::]", "[0:0:0:0:0:0:0:0]", "[::ffff:0.0.0.0]"]) {
+    const guess = { endpoint: "192.0.2.7:7400", guessed: true };
+    assert.deepEqual(told(`${wildcard}:7400`, { lo, eth }), guess, wildcard);
+  }
+  assert.equal(told("[::]:1", { lo, eth: eth.slice(0, 2) }).endpoint, "[2001:db8::7]:1");
+  assert.equal(told("0.0.0.0:1", { lo }).endpoint, "127.0.0.1:1");
+  assert.equal(told("[::]:1", { lo: lo.slice(1) }).endpoint, "[::1]:1");
+  assert.equal(told("0.0.0.0:1", {}).endpoint, "127.0.0.1:1");
+  const own = { endpoint: "10.0.0.1:7400", guessed: false };
+  assert.deepEqual(told("10.0.0.1:7400", { lo, eth }), own);
+  const set = { endpoint: "broker.example:7400", guessed: false };
+  assert.deepEqual(advertisedOf("broker.example:7400", "0.0.0.0:1", { lo, eth }), set);
+});
+
+test("an address that no client can dial is refused", () => {
+  for (const bad of ["0.0.0.0:7400", "[::]:7400", "broker.example:0", "0:1"]) {
+    assert.throws(
+      () => checkAdvertise(bad),
+      (thrown) => hasCode(thrown, ErrorCode.INVALID_CONFIG) && thrown.message.includes(bad),
+    );
+  }
+  for (const good of ["", "broker.example:7400", "10.0.0.1:1", "[2001:db8::7]:65535"]) {
+    checkAdvertise(good);
+  }
+});
+
+test("names that look like a wildcard or loopback are neither", () => {
+  for (const name of ["10.0.0.0", "::1", "0x.example", "localhost"]) {
+    assert.equal(isWildcard(name), false, name);
+  }
+  assert.deepEqual(["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"].map(isLoopback), [
+    true,
+    true,
+    true,
+    true,
+  ]);
+  assert.deepEqual(
+    ["127.evil.example:1", "10.0.0.1:1", "[::]:1", "localhost.example:1"].map(isLoopback),
+    [false, false, false, false],
+  );
+});
+
+test("ports end at 65535, and an empty variable is an unset one", () => {
+  for (const listen of ["h:65536", "h:99999", "h:", "h", ":1", "[::1:1"]) {
+    assert.throws(
+      () => configFrom(["--listen", listen], {}),
+      (thrown) => hasCode(thrown, ErrorCode.INVALID_CONFIG),
+      listen,
+    );
+  }
+  const empty = { MILLRACE_LISTEN: "", MILLRACE_CONFIG: "", MILLRACE_OPEN_FILES_MAX: "" };
+  const { values, sources } = configFrom(["--http-listen", "h:65535"], empty);
+  assert.equal(values["http-listen"], "h:65535");
+  assert.equal(values.listen, "127.0.0.1:7400");
+  assert.deepEqual([sources.listen, sources["open-files-max"]], ["default", "default"]);
+});

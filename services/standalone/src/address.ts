@@ -1,0 +1,84 @@
+/** Addresses to bind, and addresses to tell clients. They differ: clients cannot connect to `0.0.0.0`. */
+import { isIP } from "node:net";
+import { networkInterfaces } from "node:os";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+
+export interface Address {
+  /** Without brackets. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Splits `HOST:PORT` and `[IPV6]:PORT`. */
+export const parseAddress = (endpoint: string): Address => {
+  const colon = endpoint.lastIndexOf(":");
+  const host = endpoint.slice(0, colon).replace(/^\[|\]$/g, "");
+  return { host, port: Number(endpoint.slice(colon + 1)) };
+};
+
+const formatAddress = ({ host, port }: Address): string =>
+  host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+
+/**
+ * Every spelling of "all interfaces": `0.0.0.0`, `0`, `::`, `0:0:0:0:0:0:0:0`, `::ffff:0.0.0.0`.
+ */
+export const isWildcard = (host: string): boolean => /^(::ffff:)?[0:.]+$/i.test(host);
+
+export const isLoopback = (endpoint: string): boolean => {
+  const { host } = parseAddress(endpoint);
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+};
+
+/** Addresses of this machine in the form of `os.networkInterfaces()`. */
+type Interfaces = ReturnType<typeof networkInterfaces>;
+
+/**
+ * The address that clients on other machines most likely reach, for a listener on all interfaces:
+ * the first IPv4 address that is not loopback or link-local, then such an IPv6 one, then loopback.
+ */
+const usableHost = (wildcard: string, interfaces: Interfaces): string => {
+  const addresses = Object.values(interfaces).flatMap((list) => list ?? []);
+  const outside = addresses.filter(
+    ({ internal, address }) => !internal && !/^(169\.254\.|fe80:)/i.test(address),
+  );
+  const chosen =
+    outside.find(({ family }) => family === "IPv4") ??
+    outside.find(({ family }) => family === "IPv6");
+  if (chosen !== undefined) return chosen.address;
+  return addresses.some(({ family }) => family === "IPv4") || !wildcard.includes(":")
+    ? "127.0.0.1"
+    : "::1";
+};
+
+/** What clients are told, and whether it had to be guessed. */
+export interface Advertised {
+  readonly endpoint: string;
+  readonly guessed: boolean;
+}
+
+/** Throws INVALID_CONFIG for an address that no client can dial. */
+export const checkAdvertise = (advertise: string): void => {
+  if (advertise === "") return;
+  const { host, port } = parseAddress(advertise);
+  if (!isWildcard(host) && port > 0) return;
+  throw new MillraceError(
+    ErrorCode.INVALID_CONFIG,
+    `--advertise: ${JSON.stringify(advertise)} is not an address that clients can connect to: ` +
+      "use a host name or address that clients reach, and a port of 1 to 65535",
+  );
+};
+
+/**
+ * The address for clients: as set, or what is listened on, or a usable one instead of a wildcard.
+ */
+export const advertisedOf = (
+  advertise: string,
+  listening: string,
+  interfaces: Interfaces = networkInterfaces(),
+): Advertised => {
+  if (advertise !== "") return { endpoint: advertise, guessed: false };
+  const { host, port } = parseAddress(listening);
+  if (!isWildcard(host)) return { endpoint: listening, guessed: false };
+  const endpoint = formatAddress({ host: usableHost(host, interfaces), port });
+  return { endpoint, guessed: true };
+};
