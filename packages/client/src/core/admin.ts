@@ -23,7 +23,13 @@ import { backoffMs } from "./backoff.ts";
 import { fromWire } from "./failures.ts";
 import type { BrokerInfo } from "./metadata.ts";
 import { methods } from "./methods.ts";
-import { askLeader, type CallContext, type FoundOffset, listOffset } from "./offsets.ts";
+import {
+  askLeader,
+  type CallContext,
+  type FoundOffset,
+  listOffset,
+  type OffsetQuery,
+} from "./offsets.ts";
 
 /** A topic to create. Absent counts mean the cluster's defaults. */
 export interface NewTopic {
@@ -123,7 +129,7 @@ export class Admin {
   async listOffset(
     topic: string,
     partition: number,
-    at: Parameters<typeof listOffset>[3],
+    at: OffsetQuery,
   ): Promise<{ offset: bigint; timestampMs: number | undefined } | undefined> {
     const found: FoundOffset | undefined = await listOffset(
       this.#context,

@@ -2,7 +2,11 @@
 import { create } from "@bufbuild/protobuf";
 import type { Cancel, Clock, Logger, Random } from "@millrace/env";
 import { ErrorCode, type LeaderHint, MillraceError } from "@millrace/errors";
-import { GetMetadataRequestSchema, type GetMetadataResponse } from "@millrace/proto/broker";
+import {
+  type GetMetadataRequest,
+  GetMetadataRequestSchema,
+  type GetMetadataResponse,
+} from "@millrace/proto/broker";
 import { backoffMs } from "./backoff.ts";
 import type { Connections } from "./connections.ts";
 import { methods } from "./methods.ts";
@@ -43,18 +47,23 @@ export interface MetadataContext {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Age at which metadata is asked for again although nothing failed, milliseconds. */
+  readonly maxAgeMs: number;
+  /** Deadline of one GetMetadata call, milliseconds. */
+  readonly callTimeoutMs: number;
 }
 
-/** Age at which metadata is fetched anew although nothing failed, milliseconds. */
-const refreshIntervalMs = 5 * 60_000;
-/** One GetMetadata call, milliseconds. */
-const callTimeoutMs = 10_000;
+/** Wait for one server before the next candidate is asked as well, milliseconds. */
+const nextServerMs = 1_000;
 /** How long a topic that nobody knows may take to appear, milliseconds. */
 const unknownTopicMs = 2_000;
 /** How long a client tries to reach any server, milliseconds. */
 const unreachableMs = 30_000;
 
-/** A cache of the topics asked for, refreshed when told so and every five minutes. */
+/** True when both ids name the same incarnation of a topic. */
+export const isSameTopic = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
+
+/** A cache of the topics asked for, refreshed on demand and when it reaches its maximum age. */
 export class MetadataCache {
   readonly #context: MetadataContext;
   readonly #topics = new Map<string, TopicInfo>();
@@ -64,6 +73,8 @@ export class MetadataCache {
   #controller = "";
   #revision = 0n;
   #minRevision = 0n;
+  #version = 0;
+  readonly #listeners = new Set<() => void>();
   #refreshing: Promise<void> | undefined;
   #goodEndpoint: string | undefined;
   #cancelTimer: Cancel = () => {};
@@ -80,6 +91,17 @@ export class MetadataCache {
   /** Where Admin calls go; a bootstrap server until a controller is known. */
   get controllerEndpoint(): string {
     return this.#controller || this.#goodEndpoint || (this.#context.bootstrap[0] ?? "");
+  }
+
+  /** Rises with every change, so that derived state knows when to look again. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Calls `listener` after every change. Returns how to stop. */
+  onChange(listener: () => void): Cancel {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   brokers(): BrokerInfo[] {
@@ -141,6 +163,16 @@ export class MetadataCache {
     }
   }
 
+  /** As `topic`, but asks a server first if one answers: partitions may have been added, and a topic
+   * of this name may be another one by now. */
+  async freshTopic(name: string): Promise<TopicInfo> {
+    this.#wanted.add(name);
+    // A question that is on its way may be older than this call.
+    if (this.#refreshing !== undefined) await this.tryRefresh();
+    await this.tryRefresh();
+    return this.topic(name);
+  }
+
   /** Takes a hint from an error, unless something newer is known. */
   applyHint(topic: string, partition: number, hint: LeaderHint): void {
     const info = this.#topics.get(topic);
@@ -153,6 +185,7 @@ export class MetadataCache {
     const partitions = [...info.partitions];
     partitions[partition] = { ...known, leader: brokerId, leaderEpoch: hint.leaderEpoch };
     this.#topics.set(topic, { ...info, partitions });
+    this.#changed();
   }
 
   /** Asks a server anew for the topics in use. Calls at the same time share one question. */
@@ -173,55 +206,102 @@ export class MetadataCache {
     }
   }
 
-  /** One answer of one server about all or some topics; also taken into the cache. */
-  async fetch(topics: readonly string[]): Promise<GetMetadataResponse> {
+  close(): void {
+    this.#closed = true;
+    this.#listeners.clear();
+    this.#cancelTimer();
+  }
+
+  async #refreshOnce(): Promise<void> {
+    const topics = [...this.#wanted];
+    this.#take(await this.#ask(topics), topics);
+    this.#cancelTimer();
+    if (this.#closed) return;
+    this.#cancelTimer = this.#context.clock.timer(
+      this.#context.maxAgeMs,
+      () => void this.tryRefresh(),
+    );
+  }
+
+  /** The first answer of any server. The next candidate is asked when one fails or is slow. */
+  #ask(topics: readonly string[]): Promise<GetMetadataResponse> {
+    const { clock } = this.#context;
     const request = create(GetMetadataRequestSchema, {
       topics: [...topics],
       minRevision: this.#minRevision,
     });
-    let last: MillraceError | undefined;
-    for (const endpoint of this.#candidates()) {
-      try {
-        const channel = this.#context.connections.channel(endpoint);
-        const reply = await channel.unary(methods.getMetadata, request, {
-          timeoutMs: callTimeoutMs,
-        });
-        this.#goodEndpoint = endpoint;
-        this.#take(reply, topics);
-        return reply;
-      } catch (thrown) {
-        last = MillraceError.from(thrown);
-        if (endpoint === this.#goodEndpoint) this.#goodEndpoint = undefined;
-      }
+    const candidates = this.#candidates();
+    const others = new AbortController();
+    const { promise, resolve, reject } = Promise.withResolvers<GetMetadataResponse>();
+    let asked = 0;
+    let failed = 0;
+    let cancelTimer: Cancel = () => {};
+    const askNext = (): void => {
+      cancelTimer();
+      const endpoint = candidates[asked];
+      if (endpoint === undefined || others.signal.aborted) return;
+      asked += 1;
+      cancelTimer = clock.timer(nextServerMs, askNext);
+      this.#askOne(endpoint, request, others.signal).then(
+        (reply) => {
+          cancelTimer();
+          resolve(reply);
+          others.abort();
+        },
+        (thrown: unknown) => {
+          failed += 1;
+          if (failed === candidates.length) {
+            cancelTimer();
+            reject(this.#noAnswer(MillraceError.from(thrown)));
+          } else askNext();
+        },
+      );
+    };
+    askNext();
+    return promise;
+  }
+
+  async #askOne(
+    endpoint: string,
+    request: GetMetadataRequest,
+    signal: AbortSignal,
+  ): Promise<GetMetadataResponse> {
+    const { connections, callTimeoutMs: timeoutMs } = this.#context;
+    try {
+      const channel = connections.channel(endpoint);
+      const reply = await channel.unary(methods.getMetadata, request, { timeoutMs, signal });
+      if (!signal.aborted) this.#goodEndpoint = endpoint;
+      return reply;
+    } catch (thrown) {
+      if (endpoint === this.#goodEndpoint) this.#goodEndpoint = undefined;
+      throw thrown;
     }
-    if (last !== undefined && last.code !== ErrorCode.UNAVAILABLE) throw last;
-    throw new MillraceError(
+  }
+
+  #noAnswer(last: MillraceError): MillraceError {
+    if (last.code !== ErrorCode.UNAVAILABLE && last.code !== ErrorCode.DEADLINE_EXCEEDED) {
+      return last;
+    }
+    return new MillraceError(
       ErrorCode.UNAVAILABLE,
-      `none of ${this.#context.bootstrap.join(", ")} answers (${last?.message ?? "no servers"}): ` +
+      `none of ${this.#context.bootstrap.join(", ")} answers (${last.message}): ` +
         "check the bootstrap servers and the network",
       { cause: last },
     );
   }
 
-  close(): void {
-    this.#closed = true;
-    this.#cancelTimer();
-  }
-
-  async #refreshOnce(): Promise<void> {
-    await this.fetch([...this.#wanted]);
-    this.#cancelTimer();
-    if (this.#closed) return;
-    this.#cancelTimer = this.#context.clock.timer(refreshIntervalMs, () => void this.tryRefresh());
+  #changed(): void {
+    this.#version += 1;
+    for (const listener of this.#listeners) listener();
   }
 
   /** The server that answered last, the bootstrap list, then the brokers known. */
-  #candidates(): Set<string> {
+  #candidates(): string[] {
     const endpoints = new Set<string>();
     if (this.#goodEndpoint !== undefined) endpoints.add(this.#goodEndpoint);
     for (const endpoint of this.#context.bootstrap) endpoints.add(endpoint);
     for (const broker of this.#brokers.values()) endpoints.add(broker.endpoint);
-    return endpoints;
+    return [...endpoints];
   }
 
   #take(reply: GetMetadataResponse, asked: readonly string[]): void {
@@ -240,6 +320,7 @@ export class MetadataCache {
       const partitions = topic.partitions.map((p) => ({ ...p, leader: p.leader }));
       this.#topics.set(topic.name, { name: topic.name, topicId: topic.topicId, partitions });
     }
+    this.#changed();
   }
 }
 

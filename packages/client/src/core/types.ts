@@ -87,10 +87,12 @@ export type Position =
   | { readonly timestampMs: number }
   | { readonly tail: number };
 
-/** A partition to read. */
+/** A partition to read, or a whole topic. */
 export interface Assignment {
   readonly topic: string;
-  readonly partition: number;
+  /** Absent: all partitions. Without `untilEnd`, partitions that are added later are then read too,
+   * from their beginning, once the metadata show them (`metadataMaxAgeMs`). */
+  readonly partition?: number;
   /** Default "latest". */
   readonly from?: Position;
 }
@@ -99,7 +101,8 @@ export interface ConsumerOptions {
   /** Bytes fetched and not yet taken by the application, over all partitions; one batch per partition
    * may exceed it. Default 32 MiB. */
   readonly bufferBytesMax?: number;
-  /** What to do when the position is before the log's start or past its end. Default "error". */
+  /** What to do when the position is before the log's start or past its end, or belongs to a topic
+   * that was deleted and created again since. Default "error": OFFSET_OUT_OF_RANGE. */
   readonly onOutOfRange?: "error" | "earliest" | "latest";
   /** True: iteration ends at the high watermarks as of `assign`. Default false. */
   readonly untilEnd?: boolean;

@@ -43,7 +43,7 @@ export const decodeNext = async (
   chunk: Chunk,
   compressor: Compressor,
   inflatedBytesMax: number,
-): Promise<{ records: ConsumedRecord[]; nextAt: number; inflatedBytes: number }> => {
+): Promise<{ readonly records: ConsumedRecord[]; readonly nextAt: number }> => {
   const stored = readStored(chunk.buffer, chunk.at);
   if ("fault" in stored) {
     throw corrupt(cursor, stored.fault === "damaged" ? stored.reason : "it is cut off");
@@ -51,7 +51,7 @@ export const decodeNext = async (
   if (!bodyCrcMatches(chunk.buffer, stored)) throw corrupt(cursor, "its CRC is wrong");
   const info = parseBody(chunk.buffer.subarray(stored.bodyStart, stored.bodyEnd));
   const nextAt = stored.bodyEnd;
-  if (info.control !== 0) return { records: [], nextAt, inflatedBytes: 0 };
+  if (info.control !== 0) return { records: [], nextAt };
   const set =
     info.compression === "none"
       ? info.records
@@ -75,5 +75,5 @@ export const decodeNext = async (
       leaderEpoch: stored.leaderEpoch,
     });
   }
-  return { records, nextAt, inflatedBytes: set.length };
+  return { records, nextAt };
 };
