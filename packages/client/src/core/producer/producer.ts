@@ -2,7 +2,7 @@
 import { ErrorCode, MillraceError, must } from "@millrace/errors";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import type { HotProduceResult } from "@millrace/record";
-import { closedError } from "../metadata.ts";
+import { closedError, isSameTopic } from "../metadata.ts";
 import { partitionOfKey } from "../partitioner.ts";
 import type {
   FailedBatch,
@@ -11,10 +11,11 @@ import type {
   RecordGuarantee,
   RecordMetadata,
 } from "../types.ts";
-import { type Batch, PartitionQueue, type Waiter } from "./batch.ts";
+import type { Batch, Waiter } from "./batch.ts";
 import { type DispatchContext, Dispatcher } from "./dispatcher.ts";
 import { copyInput, emptyInput, fillInput, type MutableInput } from "./input.ts";
 import { type CheckedOptions, checkOptions } from "./options.ts";
+import { PartitionQueue, type TopicLimits } from "./partition-queue.ts";
 
 /** A record whose topic is not known yet. */
 interface Unplaced {
@@ -26,6 +27,12 @@ interface Unplaced {
 
 interface TopicState {
   readonly name: string;
+  readonly limits: TopicLimits;
+  topicId: Uint8Array;
+  /** Version of the metadata that `partitionCount` is of. */
+  version: number;
+  partitionCount: number;
+  /** At least `partitionCount`; a topic that was made again with fewer leaves some behind. */
   readonly queues: PartitionQueue[];
   /** Partition of keyless records until its batch closes; -1: to be chosen. */
   sticky: number;
@@ -93,6 +100,7 @@ export class Producer implements AsyncDisposable {
     const { clientId } = context;
     const acks = acksNumbers[this.#options.acks];
     this.#dispatcher = new Dispatcher({ ...this.#options, clientId, acks }, context, {
+      onSplit: (batch, parts) => this.#onSplit(batch, parts),
       onDone: (queue, batch, outcome) => this.#onDone(queue, batch, outcome),
     });
   }
@@ -228,6 +236,7 @@ export class Producer implements AsyncDisposable {
       topic = this.#topicOf(record.topic);
       this.#lastTopic = topic;
     }
+    if (topic.unplaced === undefined && this.#lacks(topic, record.partition)) this.#load(topic);
     if (topic.unplaced !== undefined) {
       topic.unplaced.push({ record, input: copyInput(input), bytes, waiter });
       this.#bufferedBytes += bytes;
@@ -248,7 +257,7 @@ export class Producer implements AsyncDisposable {
     const queue = must(topic.queues[partition], "queue of a partition");
     let batch = queue.open;
     if (batch?.builder !== undefined) {
-      if (batch.builder.sizeBytes + bytes > this.#options.batchBytesMax) {
+      if (batch.builder.sizeBytes + bytes > topic.limits.batchBytesMax) {
         this.#close(topic, queue, batch);
         batch = undefined;
       }
@@ -265,8 +274,8 @@ export class Producer implements AsyncDisposable {
     }
     batch.recordCount += 1;
     batch.bytes += bytes;
-    if (builder.sizeBytes >= this.#options.batchBytesMax) this.#close(topic, queue, batch);
-    this.#dispatcher.list(queue);
+    if (builder.sizeBytes >= topic.limits.batchBytesMax) this.#close(topic, queue, batch);
+    this.#dispatcher.schedule(queue);
   }
 
   #close(topic: TopicState, queue: PartitionQueue, batch: Batch): void {
@@ -275,16 +284,16 @@ export class Producer implements AsyncDisposable {
   }
 
   #choose(topic: TopicState, record: ProducerRecord, input: MutableInput): number {
-    const count = topic.queues.length;
+    this.#follow(topic);
+    const count = topic.partitionCount;
     const { partitioner } = this.#options;
     if (record.partition === undefined && partitioner === undefined) {
       if (input.key !== undefined) return partitionOfKey(input.key, count);
       return this.#stickyPartition(topic);
     }
-    let partition = record.partition ?? partitioner?.(record, count) ?? 0;
-    if (partition >= count) partition = this.#grown(topic, partition);
-    if (!(Number.isInteger(partition) && partition >= 0)) throw badPartition(topic.name, partition);
-    return partition;
+    const partition = record.partition ?? partitioner?.(record, count) ?? 0;
+    if (Number.isInteger(partition) && partition >= 0 && partition < count) return partition;
+    throw badPartition(topic.name, partition);
   }
 
   /** The partition of the open keyless batch; a new one, with a leader if one has, once that closed. */
@@ -292,8 +301,7 @@ export class Producer implements AsyncDisposable {
     const current = topic.queues[topic.sticky];
     if (current?.open !== undefined) return topic.sticky;
     const { env, metadata } = this.#context;
-    this.#grown(topic, 0);
-    const count = topic.queues.length;
+    const count = topic.partitionCount;
     topic.sticky = env.random.below(count);
     for (let tries = 0; tries < count; tries += 1) {
       if (metadata.leaderOf(topic.name, topic.sticky) !== undefined) break;
@@ -302,44 +310,85 @@ export class Producer implements AsyncDisposable {
     return topic.sticky;
   }
 
-  /** Takes over partitions added meanwhile. Throws INVALID_REQUEST when `partition` still is not there. */
-  #grown(topic: TopicState, partition: number): number {
-    const count = this.#context.metadata.peek(topic.name)?.partitions.length ?? 0;
-    for (let next = topic.queues.length; next < count; next += 1) {
-      topic.queues.push(new PartitionQueue(topic.name, next));
+  /** Takes over what the metadata say of the topic by now: more partitions, fewer, another topic. */
+  #follow(topic: TopicState): void {
+    const { metadata } = this.#context;
+    if (topic.version === metadata.version) return;
+    topic.version = metadata.version;
+    const info = metadata.peek(topic.name);
+    // Deleted: batches find out, and an application that goes on reaches the topic made again.
+    if (info === undefined) return;
+    if (!isSameTopic(info.topicId, topic.topicId)) {
+      topic.topicId = info.topicId;
+      topic.limits.batchBytesMax = this.#options.batchBytesMax;
     }
-    if (partition >= topic.queues.length) throw badPartition(topic.name, partition);
-    return partition;
+    topic.partitionCount = info.partitions.length;
+    if (topic.sticky >= topic.partitionCount) topic.sticky = -1;
+    for (let next = topic.queues.length; next < topic.partitionCount; next += 1) {
+      topic.queues.push(new PartitionQueue(topic.name, next, topic.limits));
+    }
+  }
+
+  /** True when a record names a partition that the metadata do not show: they may be old. */
+  #lacks(topic: TopicState, partition: number | undefined): boolean {
+    if (partition === undefined) return false;
+    this.#follow(topic);
+    return partition >= topic.partitionCount;
   }
 
   #topicOf(name: string): TopicState {
     let topic = this.#topics.get(name);
     if (topic === undefined) {
-      topic = { name, queues: [], sticky: -1, unplaced: [] };
+      const { batchBytesMax } = this.#options;
+      topic = {
+        name,
+        limits: { batchBytesMax },
+        topicId: new Uint8Array(0),
+        version: -1,
+        partitionCount: 0,
+        queues: [],
+        sticky: -1,
+        unplaced: undefined,
+      };
       this.#topics.set(name, topic);
-      const loading = this.#load(topic).finally(() => this.#loading.delete(loading));
-      this.#loading.add(loading);
+      this.#load(topic);
     }
     return topic;
   }
 
-  /** Waits for a topic's metadata and places what came meanwhile. Never rejects. */
-  async #load(topic: TopicState): Promise<void> {
+  /** Asks for the topic's metadata. What comes meanwhile waits for it. */
+  #load(topic: TopicState): void {
+    topic.unplaced = [];
+    const loading = this.#loadNow(topic).finally(() => this.#loading.delete(loading));
+    this.#loading.add(loading);
+  }
+
+  /** Never rejects. */
+  async #loadNow(topic: TopicState): Promise<void> {
+    const { metadata } = this.#context;
     try {
-      await this.#context.metadata.topic(topic.name);
+      if (topic.queues.length === 0) await metadata.topic(topic.name);
+      else await metadata.freshTopic(topic.name);
       const unplaced = topic.unplaced ?? [];
       topic.unplaced = undefined;
-      this.#grown(topic, 0);
+      const failed: (() => void)[] = [];
       for (const { record, input, bytes, waiter } of unplaced) {
         try {
           this.#place(topic, record, input, bytes, waiter);
         } catch (thrown) {
-          this.#release(bytes);
-          this.#tell(topic.name, undefined, 1, waiter, MillraceError.from(thrown));
+          failed.push(() => {
+            this.#release(bytes);
+            this.#tell(topic.name, undefined, 1, waiter, MillraceError.from(thrown));
+          });
         }
       }
+      // Afterwards: room that becomes free lets waiting records in, which must not overtake.
+      for (const fail of failed) fail();
     } catch (thrown) {
       this.#failUnplaced(topic, MillraceError.from(thrown));
+      topic.unplaced = undefined;
+      // Queues keep the order of what is in them, so a topic that has some stays.
+      if (topic.queues.length > 0) return;
       this.#topics.delete(topic.name);
       if (this.#lastTopic === topic) this.#lastTopic = undefined;
     }
@@ -370,6 +419,13 @@ export class Producer implements AsyncDisposable {
     const batch: FailedBatch = { topic, partition, recordCount };
     if (this.#options.onError !== undefined) this.#options.onError(error, batch);
     else this.#failure ??= error;
+  }
+
+  #onSplit(batch: Batch, parts: readonly Batch[]): void {
+    const batchSets = [this.#outstanding, ...[...this.#flushes].map(({ batches }) => batches)];
+    for (const batches of batchSets) {
+      if (batches.delete(batch)) for (const part of parts) batches.add(part);
+    }
   }
 
   #onDone(queue: PartitionQueue, batch: Batch, outcome: HotProduceResult | MillraceError): void {

@@ -12,7 +12,8 @@ import { backoffMs } from "../backoff.ts";
 import { fromWire } from "../failures.ts";
 import type { Leader } from "../metadata.ts";
 import { produceMethod } from "../methods.ts";
-import type { Batch, PartitionQueue } from "./batch.ts";
+import type { Batch } from "./batch.ts";
+import type { PartitionQueue, Route } from "./partition-queue.ts";
 
 /** What a sender tells its producer. */
 export interface SenderEvents {
@@ -53,7 +54,7 @@ const requestOverheadBytes = 512;
 const noBytes = new Uint8Array(0);
 
 /** Sends batches to one broker over one stream, which it opens when needed and again after it broke. */
-export class Sender {
+export class Sender implements Route {
   readonly endpoint: string;
   /** Queues that wait for room, in turn. */
   readonly waiting = new Set<PartitionQueue>();
@@ -122,8 +123,7 @@ export class Sender {
     this.#nextRequestId += 1;
     this.#sent.set(requestId, { queue, batch, sentMs: this.#context.clock.monoMs() });
     this.#inFlightBytes += bytes;
-    queue.inFlight.push(batch);
-    batch.attempts += 1;
+    queue.sent(batch);
     if (bytes + requestOverheadBytes > this.#messageBytesMax) {
       this.#refuse(requestId, bytes);
       return true;
@@ -138,6 +138,7 @@ export class Sender {
       body,
       bodyCrc: batch.bodyCrc,
       orderEpoch: queue.orderEpoch,
+      // A body in its builder's memory has room before it for the head of the request.
       headroomBytes: batch.builder === undefined ? 0 : HEADROOM_BYTES,
     });
     return true;
