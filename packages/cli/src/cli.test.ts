@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { PassThrough, Readable } from "node:stream";
 import { test } from "node:test";
 import type { ConsumedRecord } from "@millrace/client";
+import { ErrorCode, hasCode } from "@millrace/errors";
 import fc from "fast-check";
 import { formatterOf } from "./format.ts";
 import { splitRecords, unescapeText } from "./lines.ts";
 import { parsePosition } from "./position.ts";
-import { recordOf } from "./produce.ts";
+import { recordOf } from "./produce-input.ts";
 import { run } from "./run.ts";
 
 const split = async (chunks: readonly Uint8Array[], delimiter = "\n"): Promise<string[]> => {
@@ -22,7 +23,10 @@ test("records are split byte for byte, wherever chunks end", async () => {
   assert.deepEqual(await split([Buffer.from("a\n")]), ["a"]);
   assert.deepEqual(await split([]), []);
   assert.deepEqual(await split([Buffer.from("a-"), Buffer.from("-b--c")], "--"), ["a", "b", "c"]);
-  await assert.rejects(split([Buffer.alloc(2000)]), RangeError);
+  await assert.rejects(split([Buffer.alloc(2000)]), (thrown) => {
+    assert.ok(hasCode(thrown, ErrorCode.MESSAGE_TOO_LARGE));
+    return /record 1 of the input has more than 1000 bytes/.test(thrown.message);
+  });
   await fc.assert(
     fc.asyncProperty(fc.array(fc.uint8Array({ maxLength: 20 })), async (chunks) => {
       const all = Buffer.concat(chunks).toString("latin1");
@@ -127,7 +131,7 @@ test("every command's help has an example", async () => {
     ["topic", "describe"],
     ["topic", "alter"],
     ["topic", "delete"],
-    ["topic", "truncate"],
+    ["topic", "delete-records"],
     ["produce"],
     ["consume"],
     ["broker", "list"],
@@ -147,6 +151,7 @@ test("every command's help has an example", async () => {
 test("completion knows the commands", async () => {
   for (const shell of ["bash", "zsh", "fish"]) {
     const { out } = await runHere("completion", shell);
-    assert.match(out, /truncate/);
+    assert.match(out, /delete-records/);
+    assert.doesNotMatch(out, /truncate/);
   }
 });

@@ -2,13 +2,15 @@
 import { Command } from "commander";
 import { type Io, UsageError, write } from "./io.ts";
 
-/** Words that may follow each path of commands. */
+/** Words that may follow each path of commands. Hidden commands are left out. */
 const tree = (command: Command, path: string): [string, string[]][] => {
+  const visible = command.createHelp().visibleCommands(command);
+  const subcommands = visible.filter((sub) => command.commands.includes(sub));
   const words = [
-    ...command.commands.map((sub) => sub.name()),
+    ...subcommands.map((sub) => sub.name()),
     ...command.options.flatMap(({ long }) => long ?? []),
   ];
-  const below = command.commands.flatMap((sub) => tree(sub, `${path} ${sub.name()}`.trim()));
+  const below = subcommands.flatMap((sub) => tree(sub, `${path} ${sub.name()}`.trim()));
   return [[path, words], ...below];
 };
 

@@ -10,6 +10,15 @@ const newline = Buffer.from("\n");
 const nothing = Buffer.alloc(0);
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
+/** Largest distance from the epoch that a Date can hold, milliseconds. */
+const dateMsMax = 8_640_000_000_000_000;
+
+/** A timestamp in ISO 8601, or as a number of milliseconds where it is beyond any calendar date. */
+export const timeText = (timestampMs: number): string =>
+  Math.abs(timestampMs) <= dateMsMax
+    ? new Date(timestampMs).toISOString()
+    : `${timestampMs} ms since 1970`;
+
 /** Text where it is text, else base64 under another name. */
 const jsonBytes = (name: string, bytes: Uint8Array | null): Record<string, unknown> => {
   if (bytes === null) return { [name]: null };
@@ -26,7 +35,7 @@ const asJson: Formatter = (record) => {
     topic: record.topic,
     partition: record.partition,
     offset: Number(record.offset),
-    timestamp: new Date(record.timestampMs).toISOString(),
+    timestamp: timeText(record.timestampMs),
     ...jsonBytes("key", record.key),
     ...jsonBytes("value", record.value),
     headers,

@@ -8,16 +8,24 @@ if (major < 24) {
   process.exit(2);
 }
 process.env["UV_THREADPOOL_SIZE"] ??= "8";
+// `write` tells of failures where they matter; without a listener they would end the process.
 process.stdout.on("error", () => {});
+process.stderr.on("error", () => {});
 
 const { run } = await import("./run.ts");
-const serving = process.argv[2] === "serve";
+const { Interrupted } = await import("./io.ts");
 const controller = new AbortController();
-if (!serving) {
-  process.once("SIGINT", () => {
-    controller.abort();
-    process.once("SIGINT", () => process.exit(130));
-  });
+/** Exit codes by signal: 128 and the signal's number. */
+const signals = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+// The server has its own way to stop.
+if (process.argv[2] !== "serve") {
+  for (const [name, exitCode] of Object.entries(signals)) {
+    process.on(name, () => {
+      // A second signal does not wait for anything.
+      if (controller.signal.aborted) process.exit(exitCode);
+      controller.abort(new Interrupted(exitCode));
+    });
+  }
 }
 const code = await run(process.argv.slice(2), {
   stdin: process.stdin,
