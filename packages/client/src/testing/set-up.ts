@@ -1,0 +1,50 @@
+/** A client of a fake broker, for the tests of this package. */
+import { type Client, type ClientOptions, createClient } from "../core/client.ts";
+import type { ConsumerOptions } from "../core/types.ts";
+import { FakeBroker, testEnv } from "./fake-broker.ts";
+
+export const setUp = (
+  partitionCount = 1,
+  options: Partial<ClientOptions> = {},
+): { broker: FakeBroker; client: Client } => {
+  const broker = new FakeBroker(partitionCount);
+  const base = { dialer: broker, env: testEnv(), bootstrap: ["fake:1"] };
+  return { broker, client: createClient({ ...base, ...options }) };
+};
+
+export const text = (bytes: Uint8Array | null): string => Buffer.from(bytes ?? []).toString();
+
+/** `name0`, `name1`, … */
+export const numbered = (name: string, count: number): string[] =>
+  Array.from({ length: count }, (_, i) => `${name}${i}`);
+
+/** Writes the values to a partition as one batch. */
+export const writeBatch = async (
+  client: Client,
+  values: readonly string[],
+  partition = 0,
+): Promise<void> => {
+  const producer = client.producer({ lingerMs: 50 });
+  for (const value of values) producer.enqueue({ topic: "events", partition, value });
+  await producer.close();
+};
+
+/** Values of all records that are there now. */
+export const readAll = async (
+  client: Client,
+  partitions = 1,
+  options: ConsumerOptions = {},
+): Promise<string[]> => {
+  const consumer = client.consumer({ untilEnd: true, ...options });
+  await consumer.assign(
+    Array.from({ length: partitions }, (_, partition) => ({
+      topic: "events",
+      partition,
+      from: "earliest" as const,
+    })),
+  );
+  const values: string[] = [];
+  for await (const record of consumer.records()) values.push(text(record.value));
+  await consumer.close();
+  return values;
+};
