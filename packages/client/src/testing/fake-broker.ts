@@ -199,6 +199,16 @@ export class FakeBroker implements Dialer {
     for (const answer of this.#held.splice(0)) answer();
   }
 
+  /** Ends all faults. */
+  heal(): void {
+    this.fault = () => undefined;
+    this.fetchFault = () => undefined;
+    this.silent.clear();
+    this.exists = true;
+    this.bodyBytesMax = Number.POSITIVE_INFINITY;
+    this.release();
+  }
+
   /** Tells every stream of now that the server is stopping. */
   drain(): void {
     for (const tell of this.#drains) tell();

@@ -1,7 +1,18 @@
 /** A client of a fake broker, for the tests of this package. */
+import { afterEach } from "node:test";
 import { type Client, type ClientOptions, createClient } from "../core/client.ts";
 import type { ConsumerOptions } from "../core/types.ts";
 import { FakeBroker, testEnv } from "./fake-broker.ts";
+
+const made: { readonly broker: FakeBroker; readonly client: Client }[] = [];
+
+// A test that fails must not leave timers behind that keep its process alive.
+afterEach(async () => {
+  for (const { broker, client } of made.splice(0)) {
+    broker.heal();
+    await client.close().catch(() => {});
+  }
+});
 
 export const setUp = (
   partitionCount = 1,
@@ -9,7 +20,9 @@ export const setUp = (
 ): { broker: FakeBroker; client: Client } => {
   const broker = new FakeBroker(partitionCount);
   const base = { dialer: broker, env: testEnv(), bootstrap: ["fake:1"] };
-  return { broker, client: createClient({ ...base, ...options }) };
+  const client = createClient({ ...base, ...options });
+  made.push({ broker, client });
+  return { broker, client };
 };
 
 export const text = (bytes: Uint8Array | null): string => Buffer.from(bytes ?? []).toString();

@@ -278,9 +278,6 @@ test("an assignment is of the topic as it is now, whatever the client knew", lim
   const { broker, client } = setUp();
   await writeBatch(client, numbered("old", 5));
   broker.recreate();
-  await broker.logs;
-  const other = setUp().client;
-  await other.close();
   const consumer = await reading(client, [0], { offset: 0 });
   await writeBatch(client, ["new"]);
   assert.equal(text((await consumer.records().next()).value?.value ?? null), "new");
@@ -351,6 +348,18 @@ test("a start past the end is an error also when reading until the end", limit, 
   const consumer = await reading(client, [0], { offset: 99 }, { untilEnd: true });
   await assert.rejects(drain(consumer), isOutOfRange);
   await assert.rejects(drain(consumer), isOutOfRange);
+  await client.close();
+});
+
+test("a seek past the end of an iteration ends it for the partition", limit, async () => {
+  const { client } = setUp();
+  await writeBatch(client, ["a"]);
+  const consumer = await reading(client, [0], "earliest", { untilEnd: true });
+  await writeBatch(client, ["b", "c", "d"]);
+  await consumer.seek("events", 0, { offset: 2 });
+  assert.deepEqual(await drain(consumer), []);
+  await consumer.seek("events", 0, { offset: 0 });
+  assert.deepEqual((await drain(consumer)).slice(0, 1), ["a"]);
   await client.close();
 });
 

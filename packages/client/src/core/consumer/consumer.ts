@@ -114,16 +114,18 @@ export class Consumer implements AsyncDisposable {
     await this.#context.metadata.freshTopic(topic);
     const start = await this.#startingPoint(topic, partition, to);
     if (this.#cursors.get(key(topic, partition)) !== old) return;
-    const sameTopic = isSameTopic(start.topicId, old.topicId);
+    const { endOffset } = isSameTopic(start.topicId, old.topicId) ? old : start;
+    // Behind the end of the iteration, but in the log: there is nothing to read before the end.
+    const behindEnd = start.offset > endOffset && start.offset <= start.endOffset;
     const cursor = new Cursor(topic, partition, {
       ...start,
-      endOffset: sameTopic ? old.endOffset : start.endOffset,
+      endOffset: behindEnd ? start.offset : endOffset,
     });
     cursor.paused = old.paused;
     cursor.capacityBytes = old.capacityBytes;
     old.drop();
     this.#cursors.set(key(topic, partition), cursor);
-    if (!cursor.finished) this.#leaders.attach(cursor);
+    this.#leaders.attach(cursor);
     this.#notify();
   }
 

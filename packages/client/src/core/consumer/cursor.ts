@@ -104,9 +104,9 @@ export class Cursor {
     return this.#bufferedBytes;
   }
 
-  /** True once everything before the end was handed out. */
+  /** True once everything before the end was handed out. A position past the end is an error. */
   get finished(): boolean {
-    return this.#position >= this.#endOffset;
+    return this.#position === this.#endOffset;
   }
 
   /** True when nothing before the end is left to fetch, provided the end is ahead of the position. */

@@ -367,8 +367,9 @@ export class Producer implements AsyncDisposable {
   async #loadNow(topic: TopicState): Promise<void> {
     const { metadata } = this.#context;
     try {
-      if (topic.queues.length === 0) await metadata.topic(topic.name);
-      else await metadata.freshTopic(topic.name);
+      await metadata.topic(topic.name);
+      const lacks = topic.unplaced?.some(({ record }) => this.#lacks(topic, record.partition));
+      if (lacks === true) await metadata.freshTopic(topic.name);
       const unplaced = topic.unplaced ?? [];
       topic.unplaced = undefined;
       const failed: (() => void)[] = [];
