@@ -68,6 +68,19 @@ export const shapeOf = (topic: string, flags: Flags): Shape => {
   };
 };
 
+/** How inputs are cut into records. */
+export interface Cutting {
+  readonly delimiter: Buffer;
+  /** True: each input is one record. */
+  readonly wholeFile: boolean;
+}
+
+/** Reads the flags. Throws UsageError. */
+export const cuttingOf = (flags: Flags): Cutting => ({
+  delimiter: separatorOf("--delimiter", flags["delimiter"]),
+  wholeFile: flags["wholeFile"] === true,
+});
+
 /** Refuses files that cannot be read before anything is sent. */
 export const checkFiles = async (files: readonly string[]): Promise<void> => {
   for (const file of files) {
@@ -107,12 +120,11 @@ const wholeInput = async (file: string, io: Io): Promise<Buffer> => {
 /** The records of all inputs as bytes, one after another; without files, those of stdin. */
 export async function* piecesOf(
   files: readonly string[],
-  flags: Flags,
+  { delimiter, wholeFile }: Cutting,
   io: Io,
 ): AsyncGenerator<Buffer, void, undefined> {
-  const delimiter = separatorOf("--delimiter", flags["delimiter"]);
   for (const file of files.length === 0 ? ["-"] : files) {
-    if (flags["wholeFile"] === true) yield await wholeInput(file, io);
+    if (wholeFile) yield await wholeInput(file, io);
     else yield* splitRecords(chunksOf(file, io), delimiter, recordBytesMax);
   }
 }

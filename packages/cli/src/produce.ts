@@ -3,7 +3,15 @@ import type { Client, ProducerOptions } from "@millrace/client";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { type Command, Option } from "commander";
 import { collect, Interrupted, type Io, interruptible, UsageError, writeIfOpen } from "./io.ts";
-import { checkFiles, piecesOf, recordOf, type Shape, shapeOf } from "./produce-input.ts";
+import {
+  type Cutting,
+  checkFiles,
+  cuttingOf,
+  piecesOf,
+  recordOf,
+  type Shape,
+  shapeOf,
+} from "./produce-input.ts";
 import { ProduceRun } from "./produce-run.ts";
 import { type ClusterFlags, clusterCommand, withClient } from "./shared.ts";
 
@@ -33,6 +41,7 @@ const parseRate = (text: unknown): number | undefined => {
 interface Plan {
   readonly shape: Shape;
   readonly files: readonly string[];
+  readonly cutting: Cutting;
   readonly rate: number | undefined;
 }
 
@@ -46,9 +55,9 @@ const checkPartition = async (client: Client, { topic, partition }: Shape): Prom
 };
 
 /** Sends all input. After an interrupt nothing more is sent. */
-const sendAll = async (run: ProduceRun, plan: Plan, flags: Flags, io: Io): Promise<void> => {
+const sendAll = async (run: ProduceRun, plan: Plan, io: Io): Promise<void> => {
   const pace = pacer(plan.rate);
-  for await (const piece of piecesOf(plan.files, flags, io)) {
+  for await (const piece of piecesOf(plan.files, plan.cutting, io)) {
     await pace();
     if (io.signal.aborted) return;
     await run.send(recordOf(piece, plan.shape), piece.length);
@@ -64,7 +73,7 @@ const produce = async (client: Client, plan: Plan, flags: Flags, io: Io): Promis
   const run = new ProduceRun(producer, io, flags["printOffsets"] === true);
   const stopProgress = io.progress ? run.showProgress() : () => {};
   try {
-    await interruptible(io.signal, sendAll(run, plan, flags, io));
+    await interruptible(io.signal, sendAll(run, plan, io));
   } catch (thrown) {
     if (!(thrown instanceof Interrupted)) throw thrown;
     if (run.open > 0) {
@@ -110,7 +119,12 @@ export const produceCommand = (io: Io): Command =>
     .option("--rate <N/s>", "most records a second")
     .option("--print-offsets", "print PARTITION OFFSET of each acknowledged record")
     .action(async (topic: string, files: string[], flags: Flags) => {
-      const plan = { shape: shapeOf(topic, flags), files, rate: parseRate(flags["rate"]) };
+      const plan = {
+        shape: shapeOf(topic, flags),
+        files,
+        cutting: cuttingOf(flags),
+        rate: parseRate(flags["rate"]),
+      };
       await checkFiles(files);
       await withClient(io, flags, (client) => produce(client, plan, flags, io), "finishes");
     });
