@@ -26,7 +26,7 @@ export interface ConnectOptions {
   readonly metadataMaxAgeMs?: number;
 }
 
-/** Clock, randomness and compression of this process. */
+/** The process's clock, randomness and compression. */
 export const nodeClientEnv = (logger: Logger = silentLogger): ClientEnv => ({
   clock: nodeClock(),
   random: nodeRandom(),
@@ -34,7 +34,7 @@ export const nodeClientEnv = (logger: Logger = silentLogger): ClientEnv => ({
   logger,
 });
 
-/** A client whose first server has answered. Throws UNAVAILABLE when none does, INVALID_REQUEST. */
+/** Connects to a cluster. Throws UNAVAILABLE when no server answers, INVALID_REQUEST. */
 export const connect = async (options: ConnectOptions): Promise<Client> => {
   const { logger, dialer = grpcDialer(), ...rest } = options;
   const client = createClient({ ...rest, dialer, env: nodeClientEnv(logger) });

@@ -1,4 +1,4 @@
-/** The client: one cluster, its connections, and what is made of them. */
+/** The client: the entry to one cluster. */
 import type { Env } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { Dialer } from "@millrace/rpc";
@@ -10,7 +10,7 @@ import { closedError, MetadataCache } from "./metadata.ts";
 import { Producer } from "./producer/producer.ts";
 import type { ConsumerOptions, ProducerOptions } from "./types.ts";
 
-/** What a client needs of the world. */
+/** The parts of `Env` that a client needs. */
 export type ClientEnv = Pick<Env, "clock" | "random" | "compressor" | "logger">;
 
 export interface ClientOptions {
@@ -30,7 +30,7 @@ export interface ClientOptions {
 /** Deadline of one GetMetadata call, milliseconds. */
 const metadataTimeoutMs = 10_000;
 
-/** Connections to one cluster, shared by its producers and consumers. Connects when first used. */
+/** Producers, consumers and administration of one cluster, on shared connections made on first use. */
 export class Client implements AsyncDisposable {
   readonly admin: Admin;
   readonly #env: ClientEnv;
@@ -90,12 +90,12 @@ export class Client implements AsyncDisposable {
     return consumer;
   }
 
-  /** Number of partitions of a topic, asked anew. Throws UNKNOWN_TOPIC_OR_PARTITION. */
+  /** Asks for the number of partitions of a topic. Throws UNKNOWN_TOPIC_OR_PARTITION. */
   async partitionCount(topic: string): Promise<number> {
     return (await this.#metadata.freshTopic(topic)).partitions.length;
   }
 
-  /** Closes producers (which flush), consumers and connections. Throws what the first flush throws. */
+  /** Flushes and closes producers, then closes consumers and connections. Throws the first failure. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -128,5 +128,5 @@ const checkIdentity = (bootstrap: readonly string[], clientId: string): void => 
   if (bytes > 249) refuse(`the clientId has ${bytes} bytes: use at most 249`);
 };
 
-/** A client over any carrier. Nothing is sent before it is used. */
+/** Makes a client on any carrier. Connects on first use. */
 export const createClient = (options: ClientOptions): Client => new Client(options);

@@ -7,7 +7,7 @@ import { setUp } from "../testing/set-up.ts";
 import { backoffMs } from "./backoff.ts";
 import { isEndpoint } from "./checks.ts";
 
-const limit = { timeout: 15_000 };
+const limit = { timeout: 8_000 };
 
 test("a silent first server costs a second, and is not asked first again", limit, async () => {
   const { broker, client } = setUp(1, { bootstrap: ["fake:9", "fake:8", "fake:1"] });

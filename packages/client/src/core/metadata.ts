@@ -1,4 +1,4 @@
-/** What the client knows of the cluster: who leads what, and where. */
+/** What the client knows about the cluster: brokers, topics, and the leader of each partition. */
 import { create } from "@bufbuild/protobuf";
 import type { Cancel, Clock, Logger, Random } from "@millrace/env";
 import { ErrorCode, type LeaderHint, MillraceError } from "@millrace/errors";
@@ -13,7 +13,7 @@ import { methods } from "./methods.ts";
 
 export interface PartitionInfo {
   readonly partition: number;
-  /** Broker id; undefined when there is no leader at the moment. */
+  /** Broker id; undefined while the partition has no leader. */
   readonly leader: number | undefined;
   readonly leaderEpoch: number;
   readonly replicas: readonly number[];
@@ -55,12 +55,12 @@ export interface MetadataContext {
 
 /** Wait for one server before the next candidate is asked as well, milliseconds. */
 const nextServerMs = 1_000;
-/** How long a topic that nobody knows may take to appear, milliseconds. */
+/** How long to wait for an unknown topic to appear, milliseconds. */
 const unknownTopicMs = 2_000;
-/** How long a client tries to reach any server, milliseconds. */
+/** How long to try to reach any server, milliseconds. */
 const unreachableMs = 30_000;
 
-/** True when both ids name the same incarnation of a topic. */
+/** True when both ids are of the same topic. A topic that is deleted and recreated gets a new id. */
 export const isSameTopic = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 
 /** A cache of the topics asked for, refreshed on demand and when it reaches its maximum age. */
@@ -88,12 +88,12 @@ export class MetadataCache {
     return this.#clusterId;
   }
 
-  /** Where Admin calls go; a bootstrap server until a controller is known. */
+  /** Endpoint for Admin calls. A bootstrap server until the controller is known. */
   get controllerEndpoint(): string {
     return this.#controller || this.#goodEndpoint || (this.#context.bootstrap[0] ?? "");
   }
 
-  /** Rises with every change, so that derived state knows when to look again. */
+  /** Rises with every change. */
   get version(): number {
     return this.#version;
   }
@@ -108,12 +108,12 @@ export class MetadataCache {
     return [...this.#brokers.values()];
   }
 
-  /** What is known of the topic now. */
+  /** The cached topic. */
   peek(topic: string): TopicInfo | undefined {
     return this.#topics.get(topic);
   }
 
-  /** Leader of a partition as known now; undefined when the topic, the leader or its endpoint is not. */
+  /** The cached leader of a partition. Undefined without a known topic, leader or endpoint. */
   leaderOf(topic: string, partition: number): Leader | undefined {
     const info = this.#topics.get(topic);
     const found = info?.partitions[partition];
@@ -128,13 +128,13 @@ export class MetadataCache {
     };
   }
 
-  /** Later answers must not be older than this revision (of an Admin call). */
+  /** From now on, answers must not be older than this revision, which an Admin call returned. */
   requireRevision(revision: bigint): void {
     if (revision > this.#minRevision) this.#minRevision = revision;
   }
 
-  /** A topic, from the cache or a server. Throws UNKNOWN_TOPIC_OR_PARTITION when two seconds of asking
-   * do not show it, UNAVAILABLE when no server answers for thirty. */
+  /** A topic, from the cache or a server. Throws UNKNOWN_TOPIC_OR_PARTITION when the topic does not
+   * appear within two seconds, UNAVAILABLE when no server answers within thirty. */
   async topic(name: string, signal?: AbortSignal): Promise<TopicInfo> {
     this.#wanted.add(name);
     const started = this.#context.clock.monoMs();
@@ -163,17 +163,17 @@ export class MetadataCache {
     }
   }
 
-  /** As `topic`, but asks a server first if one answers: partitions may have been added, and a topic
-   * of this name may be another one by now. */
+  /** As `topic`, but asks a server first: partitions may have been added, or the topic recreated.
+   * Falls back on the cache when no server answers. */
   async freshTopic(name: string): Promise<TopicInfo> {
     this.#wanted.add(name);
-    // A question that is on its way may be older than this call.
+    // A request already on its way may miss changes made before this call.
     if (this.#refreshing !== undefined) await this.tryRefresh();
     await this.tryRefresh();
     return this.topic(name);
   }
 
-  /** Takes a hint from an error, unless something newer is known. */
+  /** Applies the leader hint of an error, unless a newer leader is known. */
   applyHint(topic: string, partition: number, hint: LeaderHint): void {
     const info = this.#topics.get(topic);
     const known = info?.partitions[partition];
@@ -188,7 +188,7 @@ export class MetadataCache {
     this.#changed();
   }
 
-  /** Asks a server anew for the topics in use. Calls at the same time share one question. */
+  /** Asks a server for the topics in use. Concurrent calls share one request. */
   refresh(): Promise<void> {
     if (this.#closed) return Promise.reject(closedError());
     this.#refreshing ??= this.#refreshOnce().finally(() => {
@@ -197,12 +197,12 @@ export class MetadataCache {
     return this.#refreshing;
   }
 
-  /** As `refresh`, for callers that go on whether it works or not. */
+  /** As `refresh`, but only logs a failure. */
   async tryRefresh(): Promise<void> {
     try {
       await this.refresh();
     } catch (thrown) {
-      this.#context.logger.debug({ err: thrown }, "metadata could not be refreshed");
+      this.#context.logger.debug({ err: thrown }, "the metadata could not be refreshed");
     }
   }
 
@@ -223,7 +223,7 @@ export class MetadataCache {
     );
   }
 
-  /** The first answer of any server. The next candidate is asked when one fails or is slow. */
+  /** Returns the first answer of any server. Asks the next candidate when one fails or is slow. */
   #ask(topics: readonly string[]): Promise<GetMetadataResponse> {
     const { clock } = this.#context;
     const request = create(GetMetadataRequestSchema, {
@@ -295,7 +295,7 @@ export class MetadataCache {
     for (const listener of this.#listeners) listener();
   }
 
-  /** The server that answered last, the bootstrap list, then the brokers known. */
+  /** Servers to ask, in order: the one that answered last, the bootstrap servers, known brokers. */
   #candidates(): string[] {
     const endpoints = new Set<string>();
     if (this.#goodEndpoint !== undefined) endpoints.add(this.#goodEndpoint);
@@ -324,6 +324,6 @@ export class MetadataCache {
   }
 }
 
-/** What every call on a closed client, producer or consumer fails with. */
+/** The error of every call on a closed client, producer or consumer. */
 export const closedError = (): MillraceError =>
   new MillraceError(ErrorCode.CANCELLED, "the client is closed: connect again");

@@ -1,4 +1,4 @@
-/** Finding offsets: which leader to ask, and again when it moved. */
+/** Looks up offsets at the leaders of partitions. */
 import { create } from "@bufbuild/protobuf";
 import type { Clock, Random } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
@@ -17,21 +17,21 @@ export interface CallContext {
   readonly metadata: MetadataCache;
 }
 
-/** Offset found; undefined when no record matches. */
+/** An offset, and the timestamp of its record for lookups by time. */
 export interface FoundOffset {
   readonly offset: number;
   readonly timestampMs: number | undefined;
 }
 
-/** An offset, and the incarnation of the topic that it is of. */
+/** An offset, and the id of the topic that it belongs to. */
 export interface ResolvedPosition {
   readonly offset: number;
   readonly topicId: Uint8Array;
 }
 
 /**
- * Asks the leader of a partition, again with pauses while the failure is retriable and `timeoutMs` has
- * not passed. For calls that may be repeated.
+ * Asks the leader of a partition. Retries with pauses while the error is retriable, for `timeoutMs`.
+ * Only for calls that may be repeated.
  */
 export const askLeader = async <T>(
   context: CallContext,
@@ -43,13 +43,13 @@ export const askLeader = async <T>(
   const { clock, metadata, random } = context;
   const deadlineMs = clock.monoMs() + timeoutMs;
   let info = await metadata.topic(topic);
-  // Somebody may have added partitions since the metadata was taken.
+  // Partitions may have been added since the metadata was fetched.
   if (info.partitions[partition] === undefined) info = await metadata.freshTopic(topic);
   if (info.partitions[partition] === undefined) {
     throw new MillraceError(
       ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-      `topic ${JSON.stringify(topic)} has ${info.partitions.length} partitions, none is ` +
-        `${partition}: check the number`,
+      `topic ${JSON.stringify(topic)} has no partition ${partition}, only ` +
+        `${info.partitions.length} partitions: check the partition number`,
     );
   }
   for (let attempt = 0; ; attempt += 1) {
@@ -58,7 +58,7 @@ export const askLeader = async <T>(
       if (leader !== undefined) return await ask(leader, Math.max(1, deadlineMs - clock.monoMs()));
       throw new MillraceError(
         ErrorCode.LEADER_NOT_AVAILABLE,
-        `${topic}-${partition} has no leader at the moment: retry when its brokers are back`,
+        `${topic}-${partition} has no leader at the moment: check its brokers`,
       );
     } catch (thrown) {
       const error = MillraceError.from(thrown);
@@ -76,7 +76,7 @@ interface Spec {
   readonly timestampMs?: bigint;
 }
 
-/** What the leader answers: `topicId` is there also when no record matches. */
+/** The answer of a leader. `found` is undefined when no record matches. */
 interface Answer {
   readonly topicId: Uint8Array;
   readonly found: FoundOffset | undefined;
@@ -134,7 +134,7 @@ export const listOffset = async (
 ): Promise<FoundOffset | undefined> =>
   (await askOffset(context, topic, partition, at, timeoutMs)).found;
 
-/** The offset that a position means now. Throws INVALID_REQUEST for a negative number. */
+/** Resolves a position to an offset. Throws INVALID_REQUEST for a number out of range. */
 export const resolvePosition = async (
   context: CallContext,
   topic: string,

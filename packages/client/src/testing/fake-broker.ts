@@ -1,4 +1,4 @@
-/** One broker in memory behind a `Dialer`, for the tests of this package. */
+/** Brokers in memory behind a `Dialer`, for the tests of this package. */
 import { create } from "@bufbuild/protobuf";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import { ErrorCode, MillraceError } from "@millrace/errors";
@@ -24,7 +24,7 @@ import type { CallOptions, Channel, ClientStream, Dialer, Method } from "@millra
 import type { ClientEnv } from "../core/client.ts";
 import { FakeStream } from "./fake-stream.ts";
 
-/** What a real environment gives, without logs. */
+/** The real environment, without logs. */
 export const testEnv = (): ClientEnv => ({
   clock: nodeClock(),
   random: nodeRandom(),
@@ -73,7 +73,7 @@ const unknownTopic = {
   message: "no such topic or partition",
 };
 
-/** Never resolves; rejects as a carrier does. */
+/** Never answers: rejects at the deadline or when aborted, as a carrier does. */
 const silence = (signal: AbortSignal | undefined, timeoutMs = 30_000): Promise<never> =>
   new Promise((_, reject) => {
     const late = () => reject(new MillraceError(ErrorCode.DEADLINE_EXCEEDED, "no answer in time"));
@@ -209,7 +209,7 @@ export class FakeBroker implements Dialer {
     this.release();
   }
 
-  /** Tells every stream of now that the server is stopping. */
+  /** Tells every open stream that the server is stopping. */
   drain(): void {
     for (const tell of this.#drains) tell();
     this.#drains.clear();
@@ -283,7 +283,7 @@ export class FakeBroker implements Dialer {
     this.seen.push({ endpoint, partition, orderEpoch, recordCount });
     this.#inFlightBytes += body.length;
     this.peakInFlightBytes = Math.max(this.peakInFlightBytes, this.#inFlightBytes);
-    // Only what might be appended counts: else faults could keep step with repetitions, for ever.
+    // Count only requests that may be appended: otherwise a periodic fault could hit every retry.
     const overtaking = this.#overtaking(stream, request);
     if (overtaking === undefined) this.#attempts += 1;
     const fault = overtaking ?? this.#refusal(request, body) ?? this.fault(this.#attempts);
@@ -324,7 +324,7 @@ export class FakeBroker implements Dialer {
     return body.length > this.bodyBytesMax ? ErrorCode.MESSAGE_TOO_LARGE : undefined;
   }
 
-  /** What a broker does about order: see ProduceRequest.order_epoch. */
+  /** Keeps order as a broker does; see ProduceRequest.order_epoch. */
   #overtaking(stream: object, request: HotProduceRequest): ErrorCode | undefined {
     const failed = this.#failedEpochs.get(stream)?.get(request.partition) ?? 0;
     return request.orderEpoch <= failed ? ErrorCode.PRECEDING_REQUEST_FAILED : undefined;

@@ -25,6 +25,13 @@ export const setUp = (
   return { broker, client };
 };
 
+/** One more client, which knows nothing of what the first one knows. */
+export const another = (broker: FakeBroker): Client => {
+  const client = createClient({ dialer: broker, env: testEnv(), bootstrap: ["fake:1"] });
+  made.push({ broker, client });
+  return client;
+};
+
 export const text = (bytes: Uint8Array | null): string => Buffer.from(bytes ?? []).toString();
 
 /** `name0`, `name1`, … */

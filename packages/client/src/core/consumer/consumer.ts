@@ -37,9 +37,9 @@ interface Expanded {
  * Reads assigned partitions. One iteration at a time; `seek`, `pause` and `assign` may be called
  * meanwhile, and nothing of an older position is handed out after they are.
  *
- * A record counts as consumed when it is handed out. Leaving an iteration, by `break`, an exception or
- * an abort, loses nothing: the next iteration goes on after the last record handed out. So does one
- * after an error of a partition; a partition whose error persists tells it again.
+ * A record counts as consumed when it is handed out. Leaving an iteration by `break`, an exception or
+ * an abort loses nothing: the next iteration continues after the last record handed out. After an
+ * error, the next iteration tries the partition again, and throws again if the error persists.
  */
 export class Consumer implements AsyncDisposable {
   readonly #context: ConsumerContext;
@@ -48,14 +48,14 @@ export class Consumer implements AsyncDisposable {
   readonly #inflatedBytesMax: number;
   readonly #leaders: Leaders;
   #cursors = new Map<string, Cursor>();
-  /** Topics assigned as a whole: partitions that are added later are read too. */
+  /** Topics assigned as a whole, whose new partitions are read too. */
   #wholeTopics: ReadonlySet<string> = new Set();
-  /** Partitions whose start is being looked up to be read as well. */
+  /** New partitions whose first offset is being looked up. */
   readonly #adding = new Set<string>();
-  /** Failed cursors whose error the application knows. */
+  /** Failed cursors whose error was thrown to the application. */
   readonly #told = new WeakSet<Cursor>();
   readonly #stopFollowing: () => void;
-  /** Start of the round-robin. */
+  /** Index of the cursor that is asked first for the next batch. */
   #turn = 0;
   #iterating = false;
   #closed = false;
@@ -100,7 +100,7 @@ export class Consumer implements AsyncDisposable {
     this.#check();
     for (const cursor of this.#cursors.values()) cursor.drop();
     this.#cursors = new Map(cursors.map((one) => [key(one.topic, one.partition), one]));
-    // With `untilEnd` the end is where it was when the partitions were assigned.
+    // With `untilEnd`, the partitions and their ends are those of the assignment.
     this.#wholeTopics = this.#untilEnd ? new Set() : wholeTopics;
     this.#shareBuffer();
     for (const cursor of cursors) this.#leaders.attach(cursor);
@@ -108,14 +108,14 @@ export class Consumer implements AsyncDisposable {
     this.#notify();
   }
 
-  /** Goes on from another place in an assigned partition. */
+  /** Moves an assigned partition to another position. */
   async seek(topic: string, partition: number, to: Position): Promise<void> {
     const old = this.#require(topic, partition);
     await this.#context.metadata.freshTopic(topic);
     const start = await this.#startingPoint(topic, partition, to);
     if (this.#cursors.get(key(topic, partition)) !== old) return;
     const { endOffset } = isSameTopic(start.topicId, old.topicId) ? old : start;
-    // Behind the end of the iteration, but in the log: there is nothing to read before the end.
+    // Past the end of the iteration, but inside the log: the partition is finished.
     const behindEnd = start.offset > endOffset && start.offset <= start.endOffset;
     const cursor = new Cursor(topic, partition, {
       ...start,
@@ -129,7 +129,7 @@ export class Consumer implements AsyncDisposable {
     this.#notify();
   }
 
-  /** Hands out and fetches nothing more of the partition; what is buffered is kept. */
+  /** Stops handing out and fetching records of the partition. Buffered records are kept. */
   pause(topic: string, partition: number): void {
     this.#require(topic, partition).paused = true;
   }
@@ -182,7 +182,7 @@ export class Consumer implements AsyncDisposable {
     }
   }
 
-  /** Ends the streams; an iteration that waits ends. */
+  /** Ends the streams and any iteration that waits. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopFollowing();
@@ -196,7 +196,7 @@ export class Consumer implements AsyncDisposable {
     return this.close();
   }
 
-  /** Cursors with records to hand out, partitions in turn. */
+  /** Yields cursors with an open batch, partitions in turn. */
   async *#turns({ signal }: IterationOptions): AsyncGenerator<Cursor, void, undefined> {
     this.#check();
     if (this.#iterating) {
@@ -229,7 +229,7 @@ export class Consumer implements AsyncDisposable {
     }
   }
 
-  /** The application was told of these errors and goes on: so do the partitions. */
+  /** Attaches the partitions whose error the application has seen. */
   #retryFailed(): void {
     for (const cursor of this.#cursors.values()) {
       if (cursor.state.name !== "failed" || !this.#told.delete(cursor)) continue;
@@ -238,7 +238,7 @@ export class Consumer implements AsyncDisposable {
     }
   }
 
-  /** The next cursor in turn that has something. */
+  /** The next cursor in turn that has a batch or an error. */
   #next(): Cursor | undefined {
     const cursors = [...this.#cursors.values()];
     for (let step = 0; step < cursors.length; step += 1) {
@@ -274,7 +274,7 @@ export class Consumer implements AsyncDisposable {
     return true;
   }
 
-  /** Partitions that assignments name, one by one or as whole topics. */
+  /** Resolves whole topics to their partitions, and rejects duplicates. */
   async #expand(assignments: readonly Assignment[]): Promise<Expanded> {
     const { metadata } = this.#context;
     const topics = new Set(assignments.map(({ topic }) => topic));
@@ -309,7 +309,7 @@ export class Consumer implements AsyncDisposable {
     }
   }
 
-  /** Never rejects: after a failure the next refresh of the metadata tries again. */
+  /** Never rejects. After a failure, the next change of the metadata tries again. */
   async #addPartition(topic: string, partition: number): Promise<void> {
     const wholeTopics = this.#wholeTopics;
     const { logger } = this.#context.env;
@@ -325,7 +325,7 @@ export class Consumer implements AsyncDisposable {
     }
   }
 
-  /** Every assigned partition may hold the same part of the buffer. */
+  /** Divides the buffer evenly among the assigned partitions. */
   #shareBuffer(): void {
     const share = Math.floor(this.#bufferBytesMax / Math.max(1, this.#cursors.size));
     for (const cursor of this.#cursors.values()) cursor.capacityBytes = Math.max(1, share);
@@ -335,7 +335,7 @@ export class Consumer implements AsyncDisposable {
     return new Cursor(topic, partition, await this.#startingPoint(topic, partition, from));
   }
 
-  /** Where a position is now, and with `untilEnd` where the log ends. */
+  /** Resolves a position, and with `untilEnd` the end of the log. */
   async #startingPoint(topic: string, partition: number, from: Position): Promise<StartingPoint> {
     for (;;) {
       const [start, end] = await Promise.all([
@@ -343,7 +343,7 @@ export class Consumer implements AsyncDisposable {
         this.#untilEnd ? this.#resolve(topic, partition, "latest") : undefined,
       ]);
       if (end === undefined) return { ...start, endOffset: Number.POSITIVE_INFINITY };
-      // Else the topic was made again between the two answers.
+      // Otherwise the topic was recreated between the two answers: ask again.
       if (isSameTopic(start.topicId, end.topicId)) return { ...start, endOffset: end.offset };
     }
   }
@@ -358,7 +358,7 @@ export class Consumer implements AsyncDisposable {
     if (cursor !== undefined) return cursor;
     throw new MillraceError(
       ErrorCode.INVALID_REQUEST,
-      `${topic}-${partition} is not assigned: call assign with it first`,
+      `${topic}-${partition} is not assigned: assign it first`,
     );
   }
 

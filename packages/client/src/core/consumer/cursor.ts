@@ -1,8 +1,8 @@
-/** A partition that is being read: its position, its buffer, its grants. */
+/** State of one partition that is being read: position, buffer and grants. */
 import type { MillraceError } from "@millrace/errors";
 import type { ConsumedRecord } from "../types.ts";
 
-/** A fetched message of whole stored batches that are not decoded yet. */
+/** A fetched message: whole stored batches, not decoded yet. */
 export interface Chunk {
   readonly buffer: Buffer;
   /** Where the next batch begins; moves as batches are opened. */
@@ -29,12 +29,12 @@ export interface Attachment {
   detach(): void;
 }
 
-/** What became of fetching. */
+/** Whether the cursor is being fetched. */
 export type CursorState =
-  /** No stream reads the cursor: it is new, or waits for another attempt. */
+  /** No stream reads the cursor. It is new, finished, or waits for the next attempt. */
   | { readonly name: "detached" }
   | { readonly name: "attached"; readonly attachment: Attachment }
-  /** Nothing is fetched until the application, told of the error, iterates again. */
+  /** Fetching stopped with an error. The iteration after the error was thrown attaches it again. */
   | { readonly name: "failed"; readonly error: MillraceError }
   /** Replaced by a seek, or no longer assigned. */
   | { readonly name: "dropped" };
@@ -53,17 +53,19 @@ const detached: CursorState = { name: "detached" };
 export class Cursor {
   readonly topic: string;
   readonly partition: number;
-  /** Incarnation of the topic that all offsets are of. */
+  /** The topic that the offsets belong to; a recreated topic has another id. */
   topicId: Uint8Array;
   state: CursorState = detached;
   paused = false;
-  /** Most of `bufferedBytes` and granted bytes together. */
+  /** Upper bound of buffered and granted bytes together. */
   capacityBytes = 0;
   highWatermark = 0;
-  /** Leader epoch of what was fetched last. */
+  /** Leader epoch of the last fetched records. */
   lastEpoch: number | undefined;
-  /** Attempts to fetch that failed since the last success. */
+  /** Failed attempts to fetch since the last success. */
   failures = 0;
+  /** Moves to another place by `onOutOfRange` since the last success. */
+  restarts = 0;
   #position: number;
   #fetchOffset: number;
   #endOffset: number;
@@ -154,7 +156,7 @@ export class Cursor {
     this.#grantedBytes = 0;
   }
 
-  /** The stream let go of the cursor, or never had it. */
+  /** The stream no longer reads the cursor. */
   becomeDetached(): void {
     if (this.state.name !== "dropped") this.state = detached;
   }
@@ -180,9 +182,10 @@ export class Cursor {
     this.#bufferedBytes = 0;
   }
 
-  /** Takes over what the leader sent. */
+  /** Adds what the leader sent. */
   receive({ batches, nextOffset = this.#fetchOffset, ...news }: Fetched): void {
     this.failures = 0;
+    this.restarts = 0;
     if (news.highWatermark !== undefined) this.highWatermark = news.highWatermark;
     if (news.leaderEpoch !== undefined) this.lastEpoch = news.leaderEpoch;
     for (const buffer of batches) {
@@ -194,7 +197,7 @@ export class Cursor {
     if (this.drained) this.#moveTo(nextOffset);
   }
 
-  /** Goes on elsewhere. Only for a drained cursor: what is buffered is of the old place. */
+  /** Moves a drained cursor to another place. Buffered records would belong to the old place. */
   restart({ topicId, offset, endOffset }: StartingPoint): void {
     this.topicId = topicId;
     this.lastEpoch = undefined;
@@ -203,12 +206,12 @@ export class Cursor {
     this.#endOffset = endOffset;
   }
 
-  /** The log ends earlier than it did: an iteration must not wait for what was cut off. */
+  /** The log was cut below the end: an iteration must not wait for the missing records. */
   lowerEnd(offset: number): void {
     this.#endOffset = Math.min(this.#endOffset, Math.max(offset, this.#position));
   }
 
-  /** The first chunk's next batch was decoded; it ends at `nextAt` in the chunk. */
+  /** Opens the decoded next batch of the first chunk, which ends at `nextAt` in the chunk. */
   open(chunk: Chunk, nextAt: number, records: readonly ConsumedRecord[]): void {
     const bytes = nextAt - chunk.at;
     chunk.at = nextAt;
@@ -216,7 +219,8 @@ export class Cursor {
     if (last) this.#chunks.shift();
     const end = records.at(-1);
     const reached = end === undefined ? this.#position : Number(end.offset) + 1;
-    // Only the end of all that was fetched says that the offsets up to it are read.
+    // Offsets after the last record may be empty (compaction, control batches). The message says so
+    // for its last batch only.
     const nextOffset =
       last && this.#chunks.length === 0 ? Math.max(reached, chunk.nextOffset) : reached;
     this.#open = { records, nextOffset, highWatermark: chunk.highWatermark, bytes };
@@ -224,7 +228,7 @@ export class Cursor {
     if (records.length === 0) this.#closeBatch();
   }
 
-  /** Hands out the next record. Undefined: none is decoded, or the cursor is paused or dropped. */
+  /** Hands out the next record. Undefined when no batch is open, or the cursor is paused. */
   takeRecord(): ConsumedRecord | undefined {
     const batch = this.#open;
     if (batch === undefined || this.paused) return undefined;
@@ -236,7 +240,7 @@ export class Cursor {
     return record;
   }
 
-  /** Hands out all records of the open batch that are left; none as for `takeRecord`. */
+  /** Hands out the remaining records of the open batch. Empty where `takeRecord` is undefined. */
   takeRest(): readonly ConsumedRecord[] {
     const batch = this.#open;
     if (batch === undefined || this.paused) return [];
@@ -255,7 +259,7 @@ export class Cursor {
     if (this.state.name === "attached") this.state.attachment.grant();
   }
 
-  /** The position never passes the end: what lies behind it is not handed out. */
+  /** Moves the position forward, at most to the end. */
   #moveTo(offset: number): void {
     this.#position = Math.max(this.#position, Math.min(offset, this.#endOffset));
   }

@@ -1,4 +1,4 @@
-/** From stored batches to records. */
+/** Decodes stored batches. */
 import type { Compressor } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { bodyCrcMatches, decodeRecords, parseBody, readStored } from "@millrace/record";
@@ -14,6 +14,9 @@ const corrupt = (cursor: Cursor, reason: string): MillraceError =>
       `${cursor.position} (${reason}): seek past it, or restore the partition from a replica`,
   );
 
+const reasonOf = (thrown: unknown): string =>
+  thrown instanceof Error ? thrown.message : String(thrown);
+
 const inflate = async (
   compressor: Compressor,
   kind: Parameters<Compressor["decompress"]>[0],
@@ -27,8 +30,8 @@ const inflate = async (
     throw new MillraceError(
       tooLarge ? ErrorCode.MESSAGE_TOO_LARGE : ErrorCode.CORRUPT_MESSAGE,
       tooLarge
-        ? `a batch inflates to more than ${maxBytes} bytes: raise inflatedBytesMax`
-        : `a batch is not one whole ${kind} frame: seek past it`,
+        ? `a batch inflates to more than ${maxBytes} bytes: raise inflatedBytesMax, or seek past it`
+        : `a batch is not one whole ${kind} frame (${reasonOf(thrown)}): seek past it`,
       { cause: thrown },
     );
   }

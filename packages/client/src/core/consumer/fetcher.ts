@@ -9,11 +9,11 @@ import type { Leader } from "../metadata.ts";
 import { fetchMethod } from "../methods.ts";
 import type { Cursor } from "./cursor.ts";
 
-/** What a fetcher tells of its cursors. */
+/** What a fetcher reports about its cursors. */
 export interface FetcherEvents {
   /** The cursor received batches, a high watermark, or both. */
   onData(cursor: Cursor): void;
-  /** The cursor is not read any more. */
+  /** The cursor is no longer read. */
   onFailed(cursor: Cursor, error: MillraceError): void;
 }
 
@@ -29,9 +29,9 @@ export interface FetcherContext {
 type Stream = ClientStream<HotFetchRequest, HotFetchResponse>;
 
 const openTimeoutMs = 10_000;
-/** Largest message asked for; smaller grants make smaller ones. */
+/** Largest message to ask for, bytes. */
 const messageBytesMax = 1024 * 1024;
-/** Silence after which the server counts as dead, in heartbeat intervals (each up to half longer). */
+/** Silence after which the server counts as dead, in mean heartbeat intervals. Jitter adds up to half. */
 const silentIntervals = 3 * 1.5;
 
 /** Reads all cursors of one broker over one stream. */
@@ -106,7 +106,7 @@ export class Fetcher {
     this.#cursors.clear();
   }
 
-  /** One message for all that this event-loop turn asks for. */
+  /** Sends one message at the end of the turn for everything that the turn asked for. */
   #schedule(): void {
     if (this.#deferred || this.#stopped) return;
     this.#deferred = true;
@@ -142,7 +142,7 @@ export class Fetcher {
     this.#remove = [];
     this.#add = [];
     if (opening) this.#open();
-    // What is queued is bounded by the cursors there are, so a full queue needs no waiting.
+    // No need to wait for a full queue: the number of cursors bounds what is queued.
     this.#stream?.write(request);
   }
 

@@ -1,4 +1,4 @@
-/** Keeps every cursor on the fetch stream of its partition's leader, whatever happens to it. */
+/** Keeps every cursor attached to the fetch stream of its partition's leader. */
 import type { Env } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { backoffMs } from "../backoff.ts";
@@ -16,13 +16,13 @@ export interface LeadersContext extends CallContext {
 export interface LeadersOptions {
   readonly isolation: number;
   readonly onOutOfRange: "error" | "earliest" | "latest";
-  /** A cursor has data, or failed. */
+  /** A cursor received data or failed. */
   readonly onNews: () => void;
 }
 
-/** One call for an offset, retries included, milliseconds. */
+/** Deadline of one offset lookup, retries included, milliseconds. */
 export const lookupTimeoutMs = 30_000;
-/** Failed attempts after which a topic or partition that the metadata lack counts as deleted. */
+/** Failed attempts after which a topic or partition missing from the metadata counts as deleted. */
 const unknownTopicAttempts = 5;
 
 /** Attaches cursors to leaders, and again after failures. */
@@ -43,7 +43,7 @@ export class Leaders {
     for (const fetcher of this.#fetchers.values()) fetcher.stop();
   }
 
-  /** Hands the cursor to the leader's stream, now or once there is a leader. */
+  /** Adds the cursor to the stream of the leader, now or once there is a leader. */
   attach(cursor: Cursor): void {
     if (this.#stopped || cursor.state.name === "dropped" || cursor.fetchedToEnd) return;
     cursor.becomeDetached();
@@ -59,8 +59,8 @@ export class Leaders {
   }
 
   /**
-   * For a drained cursor that failed: the error to tell the application, after which only `attach`
-   * reads the cursor again. Undefined when the cursor goes on by itself, from where the options say.
+   * The error of a failed cursor that is drained, for the application. Undefined when `onOutOfRange`
+   * says where to continue instead; then the cursor moves there by itself.
    */
   takeError(cursor: Cursor): MillraceError | undefined {
     if (cursor.state.name !== "failed") return undefined;
@@ -71,7 +71,7 @@ export class Leaders {
     const { topic, partition, fetchOffset } = cursor;
     this.#context.env.logger.warn(
       { topic, partition, offset: fetchOffset, err: error },
-      `the position is not in the log: going on from ${onOutOfRange}`,
+      `the position is not in the log: continuing from ${onOutOfRange}`,
     );
     this.#restart(cursor, onOutOfRange).catch((thrown: unknown) => {
       this.#fail(cursor, MillraceError.from(thrown));
@@ -81,6 +81,10 @@ export class Leaders {
 
   async #restart(cursor: Cursor, at: "earliest" | "latest"): Promise<void> {
     const { topic, partition } = cursor;
+    // The first restart is immediate; repeated ones must not become a busy loop.
+    const { clock, random } = this.#context;
+    if (cursor.restarts > 0) await clock.sleep(backoffMs(cursor.restarts - 1, random));
+    cursor.restarts += 1;
     const resolve = (where: "earliest" | "latest") =>
       resolvePosition(this.#context, topic, partition, where, lookupTimeoutMs);
     const [start, end] = await Promise.all([resolve(at), resolve("latest")]);
@@ -95,7 +99,7 @@ export class Leaders {
     this.#options.onNews();
   }
 
-  /** The log seems to end before the end that an iteration waits for: asks where it really ends. */
+  /** The log seems to end before the end that an iteration waits for: asks the leader. */
   async #checkEnd(cursor: Cursor): Promise<void> {
     const { topic, partition } = cursor;
     try {
@@ -104,7 +108,10 @@ export class Leaders {
       cursor.lowerEnd(end.offset);
       this.#options.onNews();
     } catch (thrown) {
-      this.#context.env.logger.debug({ err: thrown, topic, partition }, "the end is not known");
+      this.#context.env.logger.debug(
+        { err: thrown, topic, partition },
+        "the end of the log could not be checked",
+      );
     }
   }
 
@@ -137,7 +144,7 @@ export class Leaders {
     clock.timer(backoffMs(cursor.failures - 1, random, error.retryAfterMs), () => {
       if (cursor.state.name !== "detached" || this.#stopped) return;
       void (refresh ? metadata.tryRefresh() : Promise.resolve()).then(() => {
-        // The application may have iterated again meanwhile, which attaches failed cursors.
+        // A new iteration may have attached the cursor during the refresh.
         if (cursor.state.name === "detached") this.attach(cursor);
       });
     });
@@ -171,8 +178,8 @@ const recreated = (cursor: Cursor): MillraceError =>
   new MillraceError(
     ErrorCode.OFFSET_OUT_OF_RANGE,
     `topic ${JSON.stringify(cursor.topic)} was deleted and created again, and offset ` +
-      `${cursor.fetchOffset} of partition ${cursor.partition} belongs to the old one: ` +
-      "seek or assign, or set onOutOfRange",
+      `${cursor.fetchOffset} of partition ${cursor.partition} belongs to the old topic: ` +
+      "seek or assign again, or set onOutOfRange",
   );
 
 const noLeader = (cursor: Cursor, info: TopicInfo | undefined): MillraceError => {

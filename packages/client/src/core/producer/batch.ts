@@ -1,4 +1,4 @@
-/** A batch on its way from the first record to the acknowledgement. */
+/** A batch, from its first record to its acknowledgement. */
 import type { MillraceError } from "@millrace/errors";
 import type { BatchBuilder } from "@millrace/record";
 import type { RecordMetadata } from "../types.ts";
@@ -21,11 +21,11 @@ export type BatchState =
   | "encoding"
   /** Has a body and waits to be sent, for the first time or again. */
   | "encoded"
-  /** Sent and not answered. */
+  /** Sent, and not answered yet. */
   | "in_flight"
-  /** Too large for its topic: being taken apart into smaller batches. */
+  /** Too large for its topic, and being split into smaller batches. */
   | "splitting"
-  /** The application was told how it ended, or smaller batches took its place. */
+  /** The application knows the outcome, or smaller batches took its place. */
   | "done";
 
 /** Records of one partition that are written together. */
@@ -53,21 +53,21 @@ export class Batch {
     this.builder = builder;
   }
 
-  /** From now on the batch takes no records. */
+  /** Closes an open batch. */
   seal(): void {
     if (this.state !== "open") return;
     this.state = "sealed";
     this.recordBytes = this.builder?.sizeBytes ?? 0;
   }
 
-  /** The batch has its body. */
+  /** Sets the body: the batch can be sent. */
   encoded(body: Buffer, bodyCrc: number): void {
     this.body = body;
     this.bodyCrc = bodyCrc;
     this.state = "encoded";
   }
 
-  /** Ends the batch and lets go of its memory. */
+  /** Ends the batch and releases its memory. */
   finish(): void {
     this.state = "done";
     this.builder = undefined;

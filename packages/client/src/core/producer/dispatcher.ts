@@ -1,4 +1,4 @@
-/** Moves batches from partition queues to brokers: readiness, order, retries, deadlines. */
+/** Moves batches from partition queues to brokers. Decides when, in which order, and how often. */
 import type { CompressionName, Env } from "@millrace/env";
 import { ErrorCode, MillraceError, must } from "@millrace/errors";
 import { BatchBuilder, crcOf, type HotProduceResult } from "@millrace/record";
@@ -14,7 +14,7 @@ import { splitBatch } from "./split.ts";
 export interface DispatchOptions {
   readonly acks: number;
   readonly clientId: string;
-  /** Undefined: adaptive. */
+  /** Undefined: a batch waits only while its broker is busy. */
   readonly lingerMs: number | undefined;
   readonly compression: "none" | CompressionName;
   readonly compressionLevel: number | undefined;
@@ -37,14 +37,17 @@ export interface DispatchEvents {
   onDone(queue: PartitionQueue, batch: Batch, outcome: HotProduceResult | MillraceError): void;
 }
 
-/** Longest wait of an adaptive batch while its broker is busy, milliseconds. */
+/** Longest wait of a batch for a busy broker without `lingerMs`, milliseconds. */
 const adaptiveLingerMs = 5;
-/** Times in a row that the metadata lack a topic or partition, after which it counts as deleted. */
+/** Refreshes in a row that must miss a partition before it counts as deleted. */
 const unknownTopicAttempts = 5;
 const sweepMs = 1_000;
 const spareBuildersMax = 256;
 
-/** Owns the senders. Everything happens within event-loop turns of `clock.defer` and of answers. */
+/**
+ * Owns the senders, one per broker. Queues that may have something to send are scheduled, and looked
+ * at together when the event-loop turn ends.
+ */
 export class Dispatcher implements SenderEvents {
   readonly #options: DispatchOptions;
   readonly #context: DispatchContext;
@@ -65,7 +68,7 @@ export class Dispatcher implements SenderEvents {
     this.#events = events;
   }
 
-  /** A new open batch at the end of the queue. */
+  /** Appends a new open batch to the queue. */
   openBatch(queue: PartitionQueue): Batch {
     const builder = this.#spares.pop() ?? new BatchBuilder();
     const batch = new Batch(this.#nextBatchId, this.#context.env.clock.monoMs(), builder);
@@ -76,7 +79,7 @@ export class Dispatcher implements SenderEvents {
     return batch;
   }
 
-  /** Closes a batch; compression begins at once. */
+  /** Ends an open batch. Compression begins at once. */
   seal(queue: PartitionQueue, batch: Batch): void {
     batch.seal();
     if (this.#options.compression !== "none") this.#encode(queue, batch);
@@ -92,7 +95,7 @@ export class Dispatcher implements SenderEvents {
     this.#context.env.clock.defer(this.#run);
   }
 
-  /** While at least one flush is on, no batch lingers. */
+  /** Until `endFlush`, batches are sent without waiting for more records. */
   beginFlush(): void {
     this.#flushes += 1;
     for (const queue of this.#active) this.schedule(queue);
@@ -178,7 +181,7 @@ export class Dispatcher implements SenderEvents {
     }
   };
 
-  /** Sends what may be sent of a partition. */
+  /** Sends the batches of a partition that may go now. */
   #drive(queue: PartitionQueue): void {
     queue.requeueRetries();
     if (queue.retries.length > 0) return;
@@ -234,7 +237,7 @@ export class Dispatcher implements SenderEvents {
     );
   }
 
-  /** True when an open batch may go now; else it will be looked at again in time. */
+  /** True when an open batch may go now. Otherwise schedules its queue for later. */
   #ripe(queue: PartitionQueue, batch: Batch, sender: Sender, nowMs: number): boolean {
     const { lingerMs } = this.#options;
     if (this.#flushes > 0) return true;
@@ -339,7 +342,7 @@ export class Dispatcher implements SenderEvents {
     });
   }
 
-  /** Ends what has waited too long. */
+  /** Fails batches past their deadline, and gives up streams whose broker does not answer. */
   #sweep(): void {
     const nowMs = this.#context.env.clock.monoMs();
     for (const queue of this.#active) {
@@ -376,7 +379,7 @@ export class Dispatcher implements SenderEvents {
     const why = cause === undefined ? "" : ` (last: ${cause.codeName}: ${cause.message})`;
     return new MillraceError(
       ErrorCode.DEADLINE_EXCEEDED,
-      `not acknowledged within ${this.#options.deliveryTimeoutMs} ms${why}: ` +
+      `a batch was not acknowledged within ${this.#options.deliveryTimeoutMs} ms${why}: ` +
         "check the cluster, or raise deliveryTimeoutMs",
       { cause },
     );
@@ -384,7 +387,8 @@ export class Dispatcher implements SenderEvents {
 
   #finish(queue: PartitionQueue, batch: Batch, outcome: HotProduceResult | MillraceError): void {
     if (batch.state === "done") return;
-    // A compressor may still read the memory of a batch that failed, or a stream that is given up.
+    // Reuse the memory of written batches only: a compressor or an abandoned stream may still read
+    // that of a failed one.
     const { builder } = batch;
     if (builder !== undefined && !(outcome instanceof MillraceError)) this.#spare(builder);
     batch.finish();
@@ -395,5 +399,5 @@ export class Dispatcher implements SenderEvents {
 const deleted = ({ topic, partition }: PartitionQueue): MillraceError =>
   new MillraceError(
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-    `${topic}-${partition} does not exist any more: create it, or check the name`,
+    `${topic}-${partition} no longer exists: create it, or check the name`,
   );

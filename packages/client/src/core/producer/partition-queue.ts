@@ -1,4 +1,4 @@
-/** What a producer has for one partition. */
+/** The batches that a producer holds for one partition. */
 import type { MillraceError } from "@millrace/errors";
 import type { Batch } from "./batch.ts";
 
@@ -7,14 +7,14 @@ export interface Route {
   readonly endpoint: string;
   /** Why the stream broke last; undefined once it opened. */
   readonly lastError: MillraceError | undefined;
-  /** Gives up the stream; what is unanswered fails with `error`. */
+  /** Gives up the stream. Requests without an answer fail with `error`. */
   reset(error: MillraceError): void;
 }
 
-/** What a producer has learnt of a topic; all queues of the topic share it. */
+/** What the broker's refusals taught a producer about a topic. Shared by all queues of the topic. */
 export interface TopicLimits {
-  /** Record bytes of a batch of several records, before compression. Falls when the broker refuses
-   * batches as too large. */
+  /** Largest batch of several records, in record bytes before compression. Halved when the broker
+   * refuses a batch as too large. */
   batchBytesMax: number;
 }
 
@@ -25,23 +25,23 @@ export class PartitionQueue {
   readonly limits: TopicLimits;
   /** In order; only the last may be open. */
   readonly batches: Batch[] = [];
-  /** Sent and unanswered, in order of sending. */
+  /** Sent and not answered yet, in the order of sending. */
   readonly inFlight: Batch[] = [];
-  /** Failed and to be sent again; moves to the head of `batches` once nothing is in flight. */
+  /** Failed batches to send again. They move to the head of `batches` once nothing is in flight. */
   retries: Batch[] = [];
   /** Rises when batches are sent again, so that the broker lets nothing overtake them. */
   orderEpoch = 1;
   /** Nothing is sent before this time (monotonic milliseconds). */
   notBeforeMs = 0;
-  /** Where its batches went last. */
+  /** Where the last batch was sent. */
   route: Route | undefined;
-  /** Looks at the metadata in a row that showed no leader. */
+  /** Consecutive looks at the metadata that showed no leader. */
   timesLeaderless = 0;
-  /** Of these, in a row, that did not show the partition at all. */
+  /** Consecutive looks at the metadata that did not show the partition at all. */
   timesMissing = 0;
-  /** True while the dispatcher has it on its list for the end of the turn. */
+  /** True while the dispatcher will look at the queue at the end of the turn. */
   scheduled = false;
-  /** Undoes the timer that schedules it again. */
+  /** Cancels the timer that schedules the queue again. */
   cancelTimer: (() => void) | undefined;
   timerAtMs = Number.POSITIVE_INFINITY;
 
@@ -75,7 +75,7 @@ export class PartitionQueue {
   requeueRetries(): void {
     if (this.inFlight.length > 0 || this.retries.length === 0) return;
     this.orderEpoch += 1;
-    // The sort is stable: parts of one batch, which share its id, stay in the order of their failures.
+    // The sort is stable, so the parts of a split batch, which share its id, keep their order.
     this.batches.unshift(...this.retries.sort((a, b) => a.id - b.id));
     this.retries = [];
   }

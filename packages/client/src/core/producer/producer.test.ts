@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { numbered, readAll, setUp } from "../../testing/set-up.ts";
 
-const limit = { timeout: 15_000 };
+const limit = { timeout: 8_000 };
 
 const isTooLarge = (thrown: unknown): boolean => hasCode(thrown, ErrorCode.MESSAGE_TOO_LARGE);
 const isUnknown = (thrown: unknown): boolean =>

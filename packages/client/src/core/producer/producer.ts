@@ -1,4 +1,4 @@
-/** The producer: takes records, spreads them over partitions, tells what became of them. */
+/** The producer: takes records, spreads them over partitions, and reports their outcome. */
 import { ErrorCode, MillraceError, must } from "@millrace/errors";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import type { HotProduceResult } from "@millrace/record";
@@ -32,9 +32,9 @@ interface TopicState {
   /** Version of the metadata that `partitionCount` is of. */
   version: number;
   partitionCount: number;
-  /** At least `partitionCount`; a topic that was made again with fewer leaves some behind. */
+  /** One per partition. A topic recreated with fewer partitions leaves extra queues. */
   readonly queues: PartitionQueue[];
-  /** Partition of keyless records until its batch closes; -1: to be chosen. */
+  /** Partition of keyless records until its batch closes; -1 when the next record chooses. */
   sticky: number;
   /** Records that wait for metadata, in order; undefined once the topic is known. */
   unplaced: Unplaced[] | undefined;
@@ -47,7 +47,7 @@ interface WaitingSend {
   readonly waiter: Waiter;
 }
 
-/** What a producer shares with its client. */
+/** What a producer gets from its client. */
 export interface ProducerContext extends DispatchContext {
   readonly clientId: string;
   readonly onClosed: () => void;
@@ -69,10 +69,10 @@ const guaranteeNames: Readonly<Record<number, RecordGuarantee>> = {
 };
 
 /**
- * Writes records. Records of one partition are written in the order in which they were given.
+ * Writes records. Records of one partition are written in the order of the calls.
  *
- * Every record ends in exactly one way: acknowledged, or failed (the `send` rejects; `enqueue` tells
- * `onError`). A failure with `sideEffects` in its `spec` may have been written, and a retry after a
+ * Every record is either acknowledged or fails: `send` rejects, `enqueue` reports to `onError`. A
+ * record that failed with `sideEffects` in the error's `spec` may have been written. A retry after a
  * broken connection may write records twice.
  */
 export class Producer implements AsyncDisposable {
@@ -105,14 +105,14 @@ export class Producer implements AsyncDisposable {
     });
   }
 
-  /** Bytes of records that were taken and are not acknowledged. */
+  /** Bytes of records that are not acknowledged yet. */
   get bufferedBytes(): number {
     return this.#bufferedBytes;
   }
 
   /**
-   * Writes one record; resolves when it is acknowledged. While the buffer is full the record waits its
-   * turn; once as many bytes wait as the buffer holds, rejects with ADMISSION_REJECTED.
+   * Writes one record; resolves when it is acknowledged. While the buffer is full, records wait in
+   * order; once their bytes reach the size of the buffer, rejects with ADMISSION_REJECTED.
    */
   send(record: ProducerRecord): Promise<RecordMetadata> {
     const { promise, resolve, reject } = Promise.withResolvers<RecordMetadata>();
@@ -129,9 +129,10 @@ export class Producer implements AsyncDisposable {
   }
 
   /**
-   * Takes one record without a promise; failures go to `onError`. Returns false, having taken nothing,
-   * when the buffer is full: then await `ready` and offer the record again. Throws INVALID_RECORD,
-   * MESSAGE_TOO_LARGE, INVALID_REQUEST for a record that can not be written.
+   * Takes one record without a promise; failures go to `onError`. Returns false without taking the
+   * record when the buffer is full: await `ready`, then call again. Throws INVALID_RECORD,
+   * MESSAGE_TOO_LARGE or INVALID_REQUEST for a record that cannot be written. A partition that the
+   * topic does not have is reported to `onError`, once a server was asked for it.
    */
   enqueue(record: ProducerRecord): boolean {
     const bytes = this.#fill(record);
@@ -143,7 +144,7 @@ export class Producer implements AsyncDisposable {
     return true;
   }
 
-  /** Resolves once a record that `enqueue` refused has room. */
+  /** Resolves when the buffer has room for the record that `enqueue` refused. */
   async ready(): Promise<void> {
     if (this.#closed) throw closedError();
     if (this.#refusedBytes === 0) return;
@@ -153,9 +154,9 @@ export class Producer implements AsyncDisposable {
   }
 
   /**
-   * Sends everything taken so far without lingering and resolves once all of it has ended. Throws the
-   * first failure of `enqueue` since the last flush when there is no `onError`; failures of `send`
-   * are told by their promises alone.
+   * Sends everything taken so far without lingering; resolves once every record is acknowledged or
+   * failed. Without `onError`, throws the first failure of `enqueue` since the last flush; failures of
+   * `send` reach only their promises.
    */
   async flush(): Promise<void> {
     this.#dispatcher.beginFlush();
@@ -208,8 +209,8 @@ export class Producer implements AsyncDisposable {
     if (bytes <= this.#options.bufferBytesMax) return bytes;
     throw new MillraceError(
       ErrorCode.MESSAGE_TOO_LARGE,
-      `a record of ${bytes} bytes is more than the producer's buffer ` +
-        `(${this.#options.bufferBytesMax}): send smaller records, or raise bufferBytesMax`,
+      `a record of ${bytes} bytes does not fit the producer's buffer of ` +
+        `${this.#options.bufferBytesMax} bytes: send smaller records, or raise bufferBytesMax`,
     );
   }
 
@@ -221,7 +222,7 @@ export class Producer implements AsyncDisposable {
     if (this.#waitingSendBytes + bytes > this.#options.bufferBytesMax) {
       throw new MillraceError(
         ErrorCode.ADMISSION_REJECTED,
-        "the producer's buffer is full and as much waits for it: await earlier sends first",
+        "the producer's buffer is full, and sends that wait would fill it again: await earlier sends first",
       );
     }
     const { key, value, headers, timestampMs } = copyInput(this.#scratch);
@@ -296,7 +297,7 @@ export class Producer implements AsyncDisposable {
     throw badPartition(topic.name, partition);
   }
 
-  /** The partition of the open keyless batch; a new one, with a leader if one has, once that closed. */
+  /** The partition of the open keyless batch, or a random one that has a leader, if any has. */
   #stickyPartition(topic: TopicState): number {
     const current = topic.queues[topic.sticky];
     if (current?.open !== undefined) return topic.sticky;
@@ -310,13 +311,13 @@ export class Producer implements AsyncDisposable {
     return topic.sticky;
   }
 
-  /** Takes over what the metadata say of the topic by now: more partitions, fewer, another topic. */
+  /** Follows the metadata: partitions may have been added, or the topic recreated. */
   #follow(topic: TopicState): void {
     const { metadata } = this.#context;
     if (topic.version === metadata.version) return;
     topic.version = metadata.version;
     const info = metadata.peek(topic.name);
-    // Deleted: batches find out, and an application that goes on reaches the topic made again.
+    // A deleted topic keeps its count: its batches fail by themselves, unless it is recreated.
     if (info === undefined) return;
     if (!isSameTopic(info.topicId, topic.topicId)) {
       topic.topicId = info.topicId;
@@ -329,7 +330,7 @@ export class Producer implements AsyncDisposable {
     }
   }
 
-  /** True when a record names a partition that the metadata do not show: they may be old. */
+  /** True when the metadata, which may be stale, do not show the partition. */
   #lacks(topic: TopicState, partition: number | undefined): boolean {
     if (partition === undefined) return false;
     this.#follow(topic);
@@ -356,7 +357,7 @@ export class Producer implements AsyncDisposable {
     return topic;
   }
 
-  /** Asks for the topic's metadata. What comes meanwhile waits for it. */
+  /** Asks for the topic's metadata. Records of the topic wait for the answer. */
   #load(topic: TopicState): void {
     topic.unplaced = [];
     const loading = this.#loadNow(topic).finally(() => this.#loading.delete(loading));
@@ -383,12 +384,12 @@ export class Producer implements AsyncDisposable {
           });
         }
       }
-      // Afterwards: room that becomes free lets waiting records in, which must not overtake.
+      // Only now: freed room admits waiting sends, which must not overtake unplaced records.
       for (const fail of failed) fail();
     } catch (thrown) {
       this.#failUnplaced(topic, MillraceError.from(thrown));
       topic.unplaced = undefined;
-      // Queues keep the order of what is in them, so a topic that has some stays.
+      // A second set of queues for the topic would break the order of its records.
       if (topic.queues.length > 0) return;
       this.#topics.delete(topic.name);
       if (this.#lastTopic === topic) this.#lastTopic = undefined;
@@ -452,7 +453,7 @@ export class Producer implements AsyncDisposable {
     }
   }
 
-  /** Resolves when all batches of now have ended. */
+  /** Resolves when all batches that exist now are acknowledged or failed. */
   #settled(): Promise<void> {
     if (this.#outstanding.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
@@ -489,5 +490,5 @@ export class Producer implements AsyncDisposable {
 const badPartition = (topic: string, partition: number): MillraceError =>
   new MillraceError(
     ErrorCode.INVALID_REQUEST,
-    `topic ${JSON.stringify(topic)} has no partition ${partition}: check the number`,
+    `topic ${JSON.stringify(topic)} has no partition ${partition}: check the partition number`,
   );

@@ -1,4 +1,4 @@
-/** Takes a batch that is too large for its topic apart. */
+/** Splits a batch that is too large for its topic. */
 import type { Compressor } from "@millrace/env";
 import { must } from "@millrace/errors";
 import { BatchBuilder, decodeRecords, parseBody } from "@millrace/record";
@@ -34,7 +34,7 @@ export const splitBatch = async (
   return parts;
 };
 
-/** Gives each part its records' waiters, and its share of the bytes that the batch is accounted for. */
+/** Gives each part the waiters of its records, and its share of the batch's buffered bytes. */
 const shareOut = (batch: Batch, parts: readonly Batch[]): void => {
   let first = 0;
   let bytesLeft = batch.bytes;
