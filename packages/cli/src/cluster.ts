@@ -66,7 +66,7 @@ const status = (io: Io): Command =>
       if (healthy) return;
       throw new MillraceError(
         ErrorCode.LEADER_NOT_AVAILABLE,
-        "the cluster is not healthy: see the counts above",
+        "the cluster is not healthy: see the counts on stdout",
       );
     },
   );

@@ -1,4 +1,4 @@
-/** `millrace completion`: scripts made from the commands themselves. */
+/** `millrace completion`: shell scripts, generated from the commands. */
 import { Command } from "commander";
 import { type Io, UsageError, write } from "./io.ts";
 
@@ -15,7 +15,7 @@ const tree = (command: Command, path: string): [string, string[]][] => {
 };
 
 const bash = (entries: readonly [string, string[]][]): string => {
-  // The longest path first: the line begins with all of its own prefixes.
+  // Longest path first, because a line also matches the prefixes of its path.
   const longestFirst = entries.toSorted(([a], [b]) => b.length - a.length);
   const cases = longestFirst.map(
     ([path, words]) => `    *"millrace ${path}"*) words="${words.join(" ")}" ;;`,

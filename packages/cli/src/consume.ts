@@ -8,12 +8,12 @@ import { type ClusterFlags, clusterCommand, withClient } from "./shared.ts";
 
 type Flags = ClusterFlags & Readonly<Record<string, unknown>>;
 
-/** What is checked before a server is asked anything. */
+/** The flags, checked before a server is asked. */
 interface Plan {
   readonly from: Position;
   readonly format: Formatter;
   readonly max: number;
-  /** Undefined: all. */
+  /** Undefined: all partitions, also those added later. */
   readonly partitions: readonly number[] | undefined;
 }
 

@@ -3,7 +3,7 @@ import type { ConsumedRecord } from "@millrace/client";
 import { UsageError } from "./io.ts";
 import { unescapeText } from "./lines.ts";
 
-/** Bytes of one record. */
+/** Formats one record. */
 export type Formatter = (record: ConsumedRecord) => Buffer;
 
 const newline = Buffer.from("\n");
@@ -19,7 +19,7 @@ export const timeText = (timestampMs: number): string =>
     ? new Date(timestampMs).toISOString()
     : `${timestampMs} ms since 1970`;
 
-/** Text where it is text, else base64 under another name. */
+/** UTF-8 as text; other bytes as base64, with `_base64` after the name. */
 const jsonBytes = (name: string, bytes: Uint8Array | null): Record<string, unknown> => {
   if (bytes === null) return { [name]: null };
   try {
@@ -61,7 +61,10 @@ const directives: Readonly<Record<string, (record: ConsumedRecord) => Uint8Array
   "%": () => Buffer.from("%"),
 };
 
-/** `%t %p %o %k %v %h %T` (topic, partition, offset, key, value, headers, timestamp in ms), `%%`, and escapes. */
+/**
+ * A formatter of a template with escapes and `%t %p %o %k %v %h %T` (topic, partition, offset, key,
+ * value, headers, timestamp in ms) and `%%`.
+ */
 const asTemplate = (template: string): Formatter => {
   const parts: ((record: ConsumedRecord) => Uint8Array)[] = [];
   const pieces = template.split(/(%.)/s);

@@ -1,4 +1,4 @@
-/** What a command sees of the process, so that tests can stand in for it. */
+/** The process as commands see it, so that tests can replace it. */
 import type { Readable, Writable } from "node:stream";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 
@@ -70,7 +70,7 @@ export const write = (stream: Writable, data: Uint8Array | string): Promise<void
     });
   });
 
-/** Writes where the outcome of the command does not depend on a reader. Ignores a closed pipe. */
+/** Writes, and ignores a closed pipe. For output that does not decide the outcome of a command. */
 export const writeIfOpen = async (stream: Writable, data: string): Promise<void> => {
   try {
     await write(stream, data);

@@ -1,4 +1,4 @@
-/** Records out of bytes: split at a delimiter, byte for byte. */
+/** Splits bytes into records at a delimiter. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 
 /** The error of a record that no topic can hold. `where` names the record. */
@@ -11,15 +11,16 @@ export const recordTooLarge = (where: string, bytesMax: number): MillraceError =
 
 /**
  * Splits a stream of chunks at `delimiter`, which is removed. All other bytes are kept, carriage
- * returns and bytes that are not text among them. What follows the last delimiter is a record unless
- * it is empty. Throws MESSAGE_TOO_LARGE as soon as a record has more than `recordBytesMax` bytes.
+ * returns and bytes that are not text among them. What follows the last delimiter is a record
+ * unless it is empty. Throws MESSAGE_TOO_LARGE as soon as a record has more than `recordBytesMax`
+ * bytes.
  */
 export async function* splitRecords(
   chunks: AsyncIterable<Uint8Array>,
   delimiter: Uint8Array,
   recordBytesMax: number,
 ): AsyncGenerator<Buffer, void, undefined> {
-  /** Pieces of a record whose delimiter has not come yet: joined once, so that time stays linear. */
+  /** The beginning of the current record. Joined once, at its end, so that time stays linear. */
   let pieces: Buffer[] = [];
   let pieceBytes = 0;
   let records = 0;
@@ -33,7 +34,7 @@ export async function* splitRecords(
   };
   for await (const chunk of chunks) {
     let buffer = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-    // A delimiter may begin in what came before: take as much of it along as could belong to one.
+    // The delimiter may begin in earlier chunks: search as much of them again as it can span.
     const carried = takeTail(pieces, delimiter.length - 1);
     if (carried.length > 0) {
       pieceBytes -= carried.length;
@@ -52,7 +53,7 @@ export async function* splitRecords(
   if (pieceBytes > 0) yield record(Buffer.alloc(0));
 }
 
-/** Removes the last `bytes` bytes (all, when there are fewer) from pieces, and returns them. */
+/** Removes and returns the last `bytes` bytes of the pieces, or all if there are fewer. */
 const takeTail = (pieces: Buffer[], bytes: number): Buffer => {
   const tail: Buffer[] = [];
   let left = bytes;
@@ -75,7 +76,7 @@ const escapes: Readonly<Record<string, string>> = {
   "\\": "\\",
 };
 
-/** `\n`, `\t`, `\r`, `\0`, `\\` and `\xHH` in a flag's text. */
+/** The bytes of a flag's text, with the escapes `\n`, `\t`, `\r`, `\0`, `\\` and `\xHH`. */
 export const unescapeText = (text: string): Buffer => {
   const bytes: Buffer[] = [];
   for (let i = 0; i < text.length; i += 1) {

@@ -25,7 +25,9 @@ const fileError = (path: string, thrown: unknown): Error =>
         { cause: thrown },
       );
 
-/** The report goes to stdout; the outcome is the exit code, whether or not anybody reads the report. */
+/**
+ * The report goes to stdout; the outcome is the exit code, whether or not anybody reads the report.
+ */
 const verifyLogs = async (directory: string, io: Io): Promise<void> => {
   const { verifyDirectory, nodeDisk, nodeCompressor } = await libraries();
   const disk = nodeDisk(resolve(directory));

@@ -8,7 +8,7 @@ if (major < 24) {
   process.exit(2);
 }
 process.env["UV_THREADPOOL_SIZE"] ??= "8";
-// `write` tells of failures where they matter; without a listener they would end the process.
+// `write` reports failures. Without listeners they would also end the process.
 process.stdout.on("error", () => {});
 process.stderr.on("error", () => {});
 
@@ -17,7 +17,7 @@ const { Interrupted } = await import("./io.ts");
 const controller = new AbortController();
 /** Exit codes by signal: 128 and the signal's number. */
 const signals = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
-// The server has its own way to stop.
+// The server handles signals itself.
 if (process.argv[2] !== "serve") {
   for (const [name, exitCode] of Object.entries(signals)) {
     process.on(name, () => {

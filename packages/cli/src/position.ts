@@ -4,7 +4,9 @@ import { UsageError } from "./io.ts";
 
 const rfc3339 = /^\d{4}-\d{2}-(\d{2})[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/;
 
-/** Milliseconds since the Unix epoch; NaN if malformed, or for a day that its month does not have. */
+/**
+ * Milliseconds since the Unix epoch; NaN if malformed, or for a day that its month does not have.
+ */
 const timeOf = (text: string): number => {
   const day = rfc3339.exec(text)?.[1];
   if (day === undefined) return Number.NaN;

@@ -1,4 +1,4 @@
-/** What `millrace produce` reads, and the records that flags make of it. */
+/** Input of `millrace produce`: files, their records, and what flags add. */
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import type { HeaderInput, ProducerRecord } from "@millrace/client";
@@ -11,7 +11,7 @@ const recordBytesMax = 16 * 1024 * 1024;
 
 type Flags = Readonly<Record<string, unknown>>;
 
-/** What the flags make of a piece of input. */
+/** How flags turn input into records. */
 export interface Shape {
   readonly topic: string;
   readonly partition: number | undefined;
@@ -21,7 +21,7 @@ export interface Shape {
   readonly nullValue: Buffer | undefined;
 }
 
-/** The record of a piece of input. */
+/** Turns one piece of input into a record. */
 export const recordOf = (piece: Buffer, shape: Shape): ProducerRecord => {
   const { topic, partition, headers } = shape;
   let key: Buffer | string | undefined = shape.key;
@@ -68,7 +68,7 @@ export const shapeOf = (topic: string, flags: Flags): Shape => {
   };
 };
 
-/** How inputs are cut into records. */
+/** How input is cut into records. */
 export interface Cutting {
   readonly delimiter: Buffer;
   /** True: each input is one record. */
@@ -91,7 +91,7 @@ export const checkFiles = async (files: readonly string[]): Promise<void> => {
   }
 };
 
-/** The chunks of an input. What goes wrong is told with the input's name. */
+/** Reads an input in chunks. Errors name the input. */
 async function* chunksOf(file: string, io: Io): AsyncGenerator<Uint8Array, void, undefined> {
   const stdin = file === "-";
   try {
@@ -117,7 +117,7 @@ const wholeInput = async (file: string, io: Io): Promise<Buffer> => {
   return Buffer.concat(chunks);
 };
 
-/** The records of all inputs as bytes, one after another; without files, those of stdin. */
+/** The records of all inputs in order, as bytes. Without files, reads stdin. */
 export async function* piecesOf(
   files: readonly string[],
   { delimiter, wholeFile }: Cutting,

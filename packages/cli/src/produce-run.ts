@@ -1,14 +1,14 @@
-/** One run of `millrace produce`: what is on the way, what became of it, how long it took. */
+/** One run of `millrace produce`: records in flight, outcomes, latencies. */
 import type { Producer, ProducerRecord } from "@millrace/client";
 import { ClosedPipe, type Io, write, writeIfOpen } from "./io.ts";
 
-/** Records on the way at once. */
+/** Records in flight at once. */
 const inFlightMax = 20_000;
-/** Record bytes on the way at once, below the producer's own bound. */
+/** Record bytes in flight at once; below the bound of the producer. */
 const inFlightBytesMax = 24 * 1024 * 1024;
 const sampleSize = 10_000;
 
-/** Latencies in milliseconds, of which a sample is kept. */
+/** Quantiles of a sample of latencies, milliseconds. */
 class Latencies {
   readonly #sample: number[] = [];
   #seen = 0;
@@ -25,7 +25,7 @@ class Latencies {
   }
 }
 
-/** Sends records, counts them, and prints their offsets if wanted. */
+/** Sends records, counts outcomes, and prints offsets on request. */
 export class ProduceRun {
   readonly #producer: Producer;
   readonly #io: Io;
@@ -34,7 +34,7 @@ export class ProduceRun {
   readonly #startedMs = performance.now();
   #records = 0;
   #bytes = 0;
-  /** Records that are neither acknowledged (and printed) nor failed. */
+  /** Records in flight, or acknowledged with an offset still to print. */
   #open = 0;
   #failure: unknown;
   #wake: (() => void) | undefined;
@@ -46,7 +46,7 @@ export class ProduceRun {
     this.#printOffsets = printOffsets;
   }
 
-  /** Records that are neither acknowledged nor failed. */
+  /** Records without an outcome. */
   get open(): number {
     return this.#open;
   }
@@ -72,7 +72,7 @@ export class ProduceRun {
     if (full()) await this.#oneClosed();
   }
 
-  /** Resolves once nothing is open. */
+  /** Resolves when every record has an outcome. */
   async finish(): Promise<void> {
     while (this.#open > 0) await this.#oneClosed();
   }
@@ -100,7 +100,7 @@ export class ProduceRun {
     );
   }
 
-  /** Prints in the order of the calls. Without a reader the records are written all the same. */
+  /** Prints in the order of calls. When the reader is gone, stops printing but not producing. */
   #print(text: string): Promise<void> {
     this.#printing = this.#printing.then(async () => {
       if (!this.#printOffsets) return;

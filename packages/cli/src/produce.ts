@@ -17,7 +17,7 @@ import { type ClusterFlags, clusterCommand, withClient } from "./shared.ts";
 
 type Flags = ClusterFlags & Readonly<Record<string, unknown>>;
 
-/** Resolves when the next record may leave, so that at most `rate` leave per second. */
+/** Delays records so that at most `rate` are sent per second. */
 const pacer = (rate: number | undefined): (() => Promise<void>) => {
   if (rate === undefined) return async () => {};
   const startedMs = performance.now();
@@ -37,7 +37,7 @@ const parseRate = (text: unknown): number | undefined => {
   return Number(match[1]);
 };
 
-/** What is checked before a server is asked anything. */
+/** The flags, checked before a server is asked. */
 interface Plan {
   readonly shape: Shape;
   readonly files: readonly string[];
@@ -54,7 +54,7 @@ const checkPartition = async (client: Client, { topic, partition }: Shape): Prom
   );
 };
 
-/** Sends all input. After an interrupt nothing more is sent. */
+/** Sends all input, or what comes before an interrupt. */
 const sendAll = async (run: ProduceRun, plan: Plan, io: Io): Promise<void> => {
   const pace = pacer(plan.rate);
   for await (const piece of piecesOf(plan.files, plan.cutting, io)) {

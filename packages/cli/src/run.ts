@@ -29,7 +29,7 @@ const serve = (io: Io, ended: (code: number) => void): Command =>
       ended(await runServer(flags, io.env));
     });
 
-/** All commands, writing to `io`. */
+/** The command line with all its commands. */
 export const program = (io: Io, ended: (code: number) => void = () => {}): Command => {
   const root = new Command("millrace")
     .description("Millrace: an event-streaming platform over gRPC")
@@ -52,7 +52,7 @@ export const program = (io: Io, ended: (code: number) => void = () => {}): Comma
   return root;
 };
 
-/** Commander throws instead of ending the process, and writes where it is told. */
+/** Makes Commander throw instead of ending the process, and write to `io`. */
 const quiet = (command: Command, io: Io): void => {
   command.exitOverride();
   command.configureOutput({

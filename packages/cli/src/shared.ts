@@ -1,9 +1,9 @@
-/** What the commands that talk to a cluster share. */
+/** Shared by the commands that talk to a cluster. */
 import type { Client } from "@millrace/client";
 import { Command, Option } from "commander";
 import { type Io, interruptible, UsageError, wholeNumber, write } from "./io.ts";
 
-/** How long partitions that somebody adds may stay unnoticed by a command that runs on, milliseconds. */
+/** How long a running command may take to notice new partitions, milliseconds. */
 const metadataMaxAgeMs = 3_000;
 
 export interface ClusterFlags {
@@ -11,7 +11,7 @@ export interface ClusterFlags {
   readonly timeout: string;
 }
 
-/** A command with the flags that reach a cluster. */
+/** A command with the flags that every cluster command has. */
 export const clusterCommand = (
   name: string,
   description: string,
@@ -59,8 +59,8 @@ const connectClient = async (flags: ClusterFlags): Promise<Client> => {
 };
 
 /**
- * Runs with a connected client, which is closed at the end. An interrupt ends it at once; with
- * "finishes", `use` sees to interrupts itself.
+ * Runs `use` with a connected client, and closes the client afterwards. An interrupt ends the
+ * command at once; with "finishes", `use` handles interrupts itself.
  */
 export const withClient = async <T>(
   io: Io,
@@ -106,7 +106,7 @@ export const print = async (
   await write(io.stdout, await tableText(head, rows));
 };
 
-/** A plain table, columns aligned, no frame: easy to read and to cut. */
+/** A table with aligned columns and no frame, for eyes and for `cut`. */
 export const tableText = async (
   head: readonly string[],
   rows: readonly (readonly (string | number | bigint)[])[],

@@ -16,7 +16,7 @@ import {
 
 type Flags = ClusterFlags & Readonly<Record<string, unknown>>;
 
-/** `K=V` pairs as a map, so that no key is special. Throws UsageError. */
+/** Parses `K=V` pairs into a map, in which no key is special. Throws UsageError. */
 export const parseConfigs = (pairs: readonly string[] = []): Map<string, string> => {
   const configs = new Map<string, string>();
   for (const pair of pairs) {
@@ -39,7 +39,7 @@ const create = (io: Io): Command =>
       "0",
     )
     .option("--config <K=V>", "a topic config; may be repeated", collect)
-    .option("--if-not-exists", "succeed when the topic is there already")
+    .option("--if-not-exists", "succeed when the topic exists")
     .action(async (name: string, flags: Flags) => {
       const configs = Object.fromEntries(parseConfigs(flags["config"] as string[] | undefined));
       const partitionCount = wholeNumber("--partitions", String(flags["partitions"]), 1, 10_000);
@@ -56,7 +56,7 @@ const create = (io: Io): Command =>
         } catch (thrown) {
           const there = hasCode(thrown, ErrorCode.TOPIC_ALREADY_EXISTS);
           if (!there || flags["ifNotExists"] !== true) throw thrown;
-          await write(io.stderr, `topic ${name} exists already\n`);
+          await write(io.stderr, `topic ${name} already exists\n`);
         }
       });
     });
@@ -171,8 +171,8 @@ const alter = (io: Io): Command =>
     io,
   )
     .argument("<NAME>")
-    .option("--partitions <N>", "new number of partitions; it only grows")
-    .option("--config <K=V>", "a topic config to set; K= alone goes back to the default", collect)
+    .option("--partitions <N>", "new number of partitions; can only grow")
+    .option("--config <K=V>", "a topic config to set; K= resets it to the default", collect)
     .action(async (name: string, flags: Flags) => {
       const configs = parseConfigs(flags["config"] as string[] | undefined);
       const partitionCount =
@@ -194,12 +194,7 @@ const alter = (io: Io): Command =>
     });
 
 const remove = (io: Io): Command =>
-  clusterCommand(
-    "delete",
-    "Delete a topic and its records, for good",
-    "millrace topic delete logs",
-    io,
-  )
+  clusterCommand("delete", "Delete a topic and all its records", "millrace topic delete logs", io)
     .argument("<NAME>")
     .action(async (name: string, flags: Flags) => {
       await withClient(io, flags, async (client) => {
@@ -234,6 +229,6 @@ export const topicCommand = (io: Io): Command => {
   );
   for (const make of [create, list, describe, alter, remove]) group.addCommand(make(io));
   group.addCommand(deleteRecords(io));
-  // The name of earlier versions.
+  // The former name.
   return group.addCommand(deleteRecords(io, "truncate"), { hidden: true });
 };

@@ -337,10 +337,10 @@ const producerMutants: readonly Mutant[] = [
   },
   {
     name: "client-retry-overtaken",
-    breaks: "batches behind a failed one are sent before it is sent again",
+    breaks: "batches behind a failed one are sent only to be refused",
     file: `${producer}/dispatcher.ts`,
     replace: [["    if (queue.retries.length > 0) return;\n", ""]],
-    tests: clientTest,
+    tests: producerTest,
   },
   {
     name: "client-order-epoch-same",

@@ -125,7 +125,9 @@ export class Admin {
     return (await this.#call(methods.describeConfigs, request)).configs;
   }
 
-  /** A named offset, or that of the first record at or after a time. Undefined if no record matches. */
+  /**
+   * A named offset, or that of the first record at or after a time. Undefined if no record matches.
+   */
   async listOffset(
     topic: string,
     partition: number,

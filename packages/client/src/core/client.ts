@@ -30,7 +30,9 @@ export interface ClientOptions {
 /** Deadline of one GetMetadata call, milliseconds. */
 const metadataTimeoutMs = 10_000;
 
-/** Producers, consumers and administration of one cluster, on shared connections made on first use. */
+/**
+ * Producers, consumers and administration of one cluster, on shared connections made on first use.
+ */
 export class Client implements AsyncDisposable {
   readonly admin: Admin;
   readonly #env: ClientEnv;
@@ -95,7 +97,9 @@ export class Client implements AsyncDisposable {
     return (await this.#metadata.freshTopic(topic)).partitions.length;
   }
 
-  /** Flushes and closes producers, then closes consumers and connections. Throws the first failure. */
+  /**
+   * Flushes and closes producers, then closes consumers and connections. Throws the first failure.
+   */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

@@ -60,7 +60,9 @@ const unknownTopicMs = 2_000;
 /** How long to try to reach any server, milliseconds. */
 const unreachableMs = 30_000;
 
-/** True when both ids are of the same topic. A topic that is deleted and recreated gets a new id. */
+/**
+ * True when both ids are of the same topic. A topic that is deleted and recreated gets a new id.
+ */
 export const isSameTopic = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 
 /** A cache of the topics asked for, refreshed on demand and when it reaches its maximum age. */

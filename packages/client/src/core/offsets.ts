@@ -30,8 +30,8 @@ export interface ResolvedPosition {
 }
 
 /**
- * Asks the leader of a partition. Retries with pauses while the error is retriable, for `timeoutMs`.
- * Only for calls that may be repeated.
+ * Asks the leader of a partition. Retries with pauses while the error is retriable, for
+ * `timeoutMs`. Only for calls that may be repeated.
  */
 export const askLeader = async <T>(
   context: CallContext,

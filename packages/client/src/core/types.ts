@@ -1,4 +1,6 @@
-/** Options, records and results of producers and consumers. Offsets are bigint, times milliseconds. */
+/**
+ * Options, records and results of producers and consumers. Offsets are bigint, times milliseconds.
+ */
 import type { MillraceError } from "@millrace/errors";
 import type { BatchCompression } from "@millrace/record";
 
@@ -55,8 +57,10 @@ export interface ProducerOptions {
   /** How long a batch waits for more records, milliseconds, 0 to 60,000. Absent: a batch is sent at
    * the end of the event-loop turn when its broker is idle, otherwise within 5 ms. */
   readonly lingerMs?: number;
-  /** Record bytes after which a batch is sent, before compression. A larger record gets a batch of its
-   * own. Falls by itself for topics whose `max.message.bytes` is lower. Default 128 KiB. */
+  /**
+   * Record bytes after which a batch is sent, before compression. A larger record gets a batch of
+   * its own. Falls by itself for topics whose `max.message.bytes` is lower. Default 128 KiB.
+   */
   readonly batchBytesMax?: number;
   /** Bytes of records that are not yet acknowledged. Default 32 MiB. */
   readonly bufferBytesMax?: number;
@@ -68,11 +72,15 @@ export interface ProducerOptions {
   readonly deliveryTimeoutMs?: number;
   /** Longest wait for an answer before the stream is given up, milliseconds. Default 30,000. */
   readonly requestTimeoutMs?: number;
-  /** Batches of one partition in flight, 1 to 64. Any value keeps the order: the broker lets no batch
-   * overtake one that failed (`ProduceRequest.order_epoch`). Default 16. */
+  /**
+   * Batches of one partition in flight, 1 to 64. Any value keeps the order: the broker lets no
+   * batch overtake one that failed (`ProduceRequest.order_epoch`). Default 16.
+   */
   readonly inFlightPerPartitionMax?: number;
-  /** Chooses the partition, 0 to `partitionCount` - 1, of a record that names none. Absent: murmur2 of
-   * the key as in Kafka, and one random partition per batch for records without a key. */
+  /**
+   * Chooses the partition, 0 to `partitionCount` - 1, of a record that names none. Absent: murmur2
+   * of the key as in Kafka, and one random partition per batch for records without a key.
+   */
   readonly partitioner?: (record: ProducerRecord, partitionCount: number) => number;
   /** Called for every failed batch with records of `enqueue`. Absent: the next `flush` or `close`
    * throws the first failure. Must not throw. */
@@ -98,8 +106,10 @@ export interface Assignment {
 }
 
 export interface ConsumerOptions {
-  /** Bytes fetched and not yet taken by the application, over all partitions; one batch per partition
-   * may exceed it. Default 32 MiB. */
+  /**
+   * Bytes fetched and not yet taken by the application, over all partitions; one batch per
+   * partition may exceed it. Default 32 MiB.
+   */
   readonly bufferBytesMax?: number;
   /** What to do when the position is before the log's start or past its end, or belongs to a topic
    * that was deleted and created again since. Default "error": OFFSET_OUT_OF_RANGE. */

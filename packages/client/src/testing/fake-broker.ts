@@ -110,7 +110,10 @@ export class FakeBroker implements Dialer {
   streams = 0;
   /** Answers are held back while true. */
   hold = false;
-  /** Per produce request: an error to answer, "reset" to cut the stream after the append, or nothing. */
+  /**
+   * Per produce request: an error to answer, "reset" to cut the stream after the append, or
+   * nothing.
+   */
   fault: (requestNumber: number) => ErrorCode | "reset" | undefined = () => undefined;
   /** Per cursor added: an error to answer instead of records. */
   fetchFault: (partition: number) => ErrorCode | undefined = () => undefined;
@@ -118,7 +121,7 @@ export class FakeBroker implements Dialer {
   #held: (() => void)[] = [];
   readonly #drains = new Set<() => void>();
   #attempts = 0;
-  readonly #failedEpochs = new WeakMap<object, Map<number, number>>();
+  #failedEpochs = new WeakMap<object, Map<number, number>>();
   #inFlightBytes = 0;
   readonly #cursors = new Set<FakeCursor>();
 
@@ -206,6 +209,7 @@ export class FakeBroker implements Dialer {
     this.silent.clear();
     this.exists = true;
     this.bodyBytesMax = Number.POSITIVE_INFINITY;
+    this.#failedEpochs = new WeakMap();
     this.release();
   }
 

@@ -1,5 +1,6 @@
-/** Calling over grpc-js. */
-
+/**
+ * The client side of the grpc-js carrier: channels that connect, notice trouble, and dial again.
+ */
 import type { Duplex as NodeDuplex } from "node:stream";
 import {
   Client,
@@ -18,22 +19,28 @@ import { connectionWindowBytes } from "./windows.ts";
 export interface GrpcClientOptions {
   /** Largest message received, bytes. Default 64 MiB. */
   readonly messageBytesMax?: number;
-  /** Longest wait for a connection to become usable (TCP and HTTP/2 settings), milliseconds. Then
-   * the calls that wait for it fail with UNAVAILABLE, and the next call dials again. Default 5,000. */
+  /**
+   * Longest wait for a connection (TCP and HTTP/2 settings), milliseconds. Afterwards waiting calls
+   * fail with UNAVAILABLE, and the next call dials again. Default 5,000.
+   */
   readonly connectTimeoutMs?: number;
-  /** Silence after which the connection is pinged, also without calls, milliseconds. Default 20,000. */
+  /** Silence before a ping, with or without open calls, milliseconds. Default 20,000. */
   readonly keepaliveTimeMs?: number;
-  /** Wait for the answer to a ping before the connection is closed, milliseconds. Default 10,000. */
+  /**
+   * Longest wait for the answer to a ping, after which the connection closes, ms. Default 10,000.
+   */
   readonly keepaliveTimeoutMs?: number;
 }
 
 const mib = 1024 * 1024;
 const unaryTimeoutMsDefault = 30_000;
 const connectTimeoutMsDefault = 5_000;
-/** Calls that fail in a row without any answer before the channel dials anew (grpc-node #3040). */
+/** Consecutive calls without any answer after which the channel dials again (grpc-node #3040). */
 const failuresMax = 3;
-/** Statuses that grpc-js makes itself when a connection does not work. Without our details, they do
- * not prove that the server answered. */
+/**
+ * Statuses that grpc-js also produces by itself when a connection does not work. Without our
+ * details they do not prove that the server answered.
+ */
 const transportStatuses: ReadonlySet<number> = new Set([
   status.UNAVAILABLE,
   status.DEADLINE_EXCEEDED,
@@ -59,7 +66,7 @@ class GrpcChannel implements Channel {
   readonly #options: GrpcClientOptions;
   #client: Client;
   readonly #live = new Set<(reason: MillraceError) => void>();
-  /** Why clients were given up before they could connect: the error of the calls that waited. */
+  /** Errors for the calls of clients that were given up before they connected. */
   readonly #givenUp = new WeakMap<Client, MillraceError>();
   #connectTimer: NodeJS.Timeout | undefined;
   #failures = 0;
@@ -155,7 +162,7 @@ class GrpcChannel implements Channel {
     const duplex = new GrpcDuplex<O, I>(stream, method.output, method.input);
     const cancel = (reason?: unknown): void => {
       const error = reason === undefined ? cancelled() : MillraceError.from(reason);
-      // The caller gives the stream up because the server is silent.
+      // The caller gives up the stream because the server is silent.
       if (error.code === ErrorCode.UNAVAILABLE) this.#unanswered(attempt);
       duplex.fail(error);
       call.cancel();
@@ -193,7 +200,7 @@ class GrpcChannel implements Channel {
     this.#lastHeardMs = performance.now();
   }
 
-  /** The error of a failed call. Takes note when nothing shows that the server is there. */
+  /** The error of a failed call. Counts calls that end without a sign of the server. */
   #judge(attempt: Attempt, signal: AbortSignal | undefined, failure: Failure): MillraceError {
     if (signal?.aborted === true) return abortError(signal);
     const error = errorOf(failure);
@@ -209,14 +216,14 @@ class GrpcChannel implements Channel {
       : error;
   }
 
-  /** A call ended without an answer. After `failuresMax` in a row the channel dials anew. */
+  /** A call ended without an answer. Dials again after `failuresMax` in a row. */
   #unanswered({ client, startedMs }: Attempt): void {
     if (client !== this.#client || this.#lastHeardMs > startedMs) return;
     this.#failures += 1;
     if (this.#failures >= failuresMax) this.#redial();
   }
 
-  /** grpc-js waits for the server's HTTP/2 settings without a bound: dial anew when they are late. */
+  /** Bounds the wait for the server's HTTP/2 settings, which grpc-js does not. */
   #superviseConnect(): void {
     const client = this.#client;
     if (this.#connectTimer !== undefined) return;
@@ -240,7 +247,7 @@ class GrpcChannel implements Channel {
     this.#connectTimer.unref();
   }
 
-  /** Replaces the connection. Calls that are open on the old one end by themselves. */
+  /** Replaces the connection. Open calls stay on the old one until they end. */
   #redial(): void {
     if (this.#closed) return;
     this.#failures = 0;
@@ -258,11 +265,11 @@ class GrpcChannel implements Channel {
       "grpc.enable_retries": 0,
       "grpc.service_config_disable_resolution": 1,
       "grpc.use_local_subchannel_pool": 1,
-      // Proxy variables are meant for web traffic; a broker is reached directly.
+      // Proxy variables are meant for web traffic. Connect to brokers directly.
       "grpc.enable_http_proxy": 0,
       "grpc.keepalive_time_ms": this.#options.keepaliveTimeMs ?? 20_000,
       "grpc.keepalive_timeout_ms": this.#options.keepaliveTimeoutMs ?? 10_000,
-      // A connection may freeze between calls that are shorter than the keepalive time.
+      // Without this, calls shorter than the keepalive time never find a frozen connection.
       "grpc.keepalive_permit_without_calls": 1,
       "grpc.initial_reconnect_backoff_ms": 50,
       "grpc.min_reconnect_backoff_ms": 50,

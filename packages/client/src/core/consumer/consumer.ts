@@ -37,9 +37,9 @@ interface Expanded {
  * Reads assigned partitions. One iteration at a time; `seek`, `pause` and `assign` may be called
  * meanwhile, and nothing of an older position is handed out after they are.
  *
- * A record counts as consumed when it is handed out. Leaving an iteration by `break`, an exception or
- * an abort loses nothing: the next iteration continues after the last record handed out. After an
- * error, the next iteration tries the partition again, and throws again if the error persists.
+ * A record counts as consumed when it is handed out. Leaving an iteration by `break`, an exception
+ * or an abort loses nothing: the next iteration continues after the last record handed out. After
+ * an error, the next iteration tries the partition again, and throws again if the error persists.
  */
 export class Consumer implements AsyncDisposable {
   readonly #context: ConsumerContext;

@@ -111,7 +111,9 @@ export class Cursor {
     return this.#position === this.#endOffset;
   }
 
-  /** True when nothing before the end is left to fetch, provided the end is ahead of the position. */
+  /**
+   * True when nothing before the end is left to fetch, provided the end is ahead of the position.
+   */
   get fetchedToEnd(): boolean {
     return this.#fetchOffset >= this.#endOffset && this.#position <= this.#endOffset;
   }

@@ -31,7 +31,10 @@ type Stream = ClientStream<HotFetchRequest, HotFetchResponse>;
 const openTimeoutMs = 10_000;
 /** Largest message to ask for, bytes. */
 const messageBytesMax = 1024 * 1024;
-/** Silence after which the server counts as dead, in mean heartbeat intervals. Jitter adds up to half. */
+/**
+ * Silence after which the server counts as dead, in mean heartbeat intervals. Jitter adds up to
+ * half.
+ */
 const silentIntervals = 3 * 1.5;
 
 /** Reads all cursors of one broker over one stream. */

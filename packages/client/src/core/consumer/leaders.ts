@@ -59,8 +59,8 @@ export class Leaders {
   }
 
   /**
-   * The error of a failed cursor that is drained, for the application. Undefined when `onOutOfRange`
-   * says where to continue instead; then the cursor moves there by itself.
+   * The error of a failed cursor that is drained, for the application. Undefined when
+   * `onOutOfRange` says where to continue instead; then the cursor moves there by itself.
    */
   takeError(cursor: Cursor): MillraceError | undefined {
     if (cursor.state.name !== "failed") return undefined;

@@ -30,11 +30,16 @@ export type BatchState =
 
 /** Records of one partition that are written together. */
 export class Batch {
-  /** Order of creation, which is the order of sending. The parts of a batch that was split share its id. */
+  /**
+   * Order of creation, which is the order of sending. The parts of a batch that was split share its
+   * id.
+   */
   readonly id: number;
   readonly createdMs: number;
   state: BatchState = "open";
-  /** Holds the records, and the memory of an uncompressed `body`. Undefined with a compressed one. */
+  /**
+   * Holds the records, and the memory of an uncompressed `body`. Undefined with a compressed one.
+   */
   builder: BatchBuilder | undefined;
   /** Bytes that the batch takes of the producer's buffer. */
   bytes = 0;

@@ -45,8 +45,8 @@ const sweepMs = 1_000;
 const spareBuildersMax = 256;
 
 /**
- * Owns the senders, one per broker. Queues that may have something to send are scheduled, and looked
- * at together when the event-loop turn ends.
+ * Owns the senders, one per broker. Queues that may have something to send are scheduled, and
+ * looked at together when the event-loop turn ends.
  */
 export class Dispatcher implements SenderEvents {
   readonly #options: DispatchOptions;

@@ -11,7 +11,9 @@ export interface Route {
   reset(error: MillraceError): void;
 }
 
-/** What the broker's refusals taught a producer about a topic. Shared by all queues of the topic. */
+/**
+ * What the broker's refusals taught a producer about a topic. Shared by all queues of the topic.
+ */
 export interface TopicLimits {
   /** Largest batch of several records, in record bytes before compression. Halved when the broker
    * refuses a batch as too large. */

@@ -202,6 +202,17 @@ test("at most inFlightPerPartitionMax batches of a partition are on the way", li
   await Promise.all(sent);
 });
 
+test("behind a failed batch nothing is sent that the broker would refuse", limit, async () => {
+  const { broker, client } = setUp();
+  broker.fault = (n) => (n === 2 ? ErrorCode.NOT_ENOUGH_REPLICAS : undefined);
+  const producer = client.producer({ inFlightPerPartitionMax: 4, batchBytesMax: 50, lingerMs: 0 });
+  const values = numbered("a longer value ", 60);
+  await Promise.all(values.map((value) => producer.send({ topic: "events", value })));
+  const stored = broker.logs[0]?.length ?? 0;
+  assert.ok(stored > 20 && broker.requests <= stored + 8, `${broker.requests} for ${stored}`);
+  assert.deepEqual(await readAll(client), values);
+});
+
 test("a retry waits, and raises the order epoch of its partition", limit, async () => {
   const { broker, client } = setUp();
   const times: number[] = [];

@@ -72,8 +72,8 @@ const guaranteeNames: Readonly<Record<number, RecordGuarantee>> = {
  * Writes records. Records of one partition are written in the order of the calls.
  *
  * Every record is either acknowledged or fails: `send` rejects, `enqueue` reports to `onError`. A
- * record that failed with `sideEffects` in the error's `spec` may have been written. A retry after a
- * broken connection may write records twice.
+ * record that failed with `sideEffects` in the error's `spec` may have been written. A retry after
+ * a broken connection may write records twice.
  */
 export class Producer implements AsyncDisposable {
   readonly #options: CheckedOptions;
@@ -155,8 +155,8 @@ export class Producer implements AsyncDisposable {
 
   /**
    * Sends everything taken so far without lingering; resolves once every record is acknowledged or
-   * failed. Without `onError`, throws the first failure of `enqueue` since the last flush; failures of
-   * `send` reach only their promises.
+   * failed. Without `onError`, throws the first failure of `enqueue` since the last flush; failures
+   * of `send` reach only their promises.
    */
   async flush(): Promise<void> {
     this.#dispatcher.beginFlush();

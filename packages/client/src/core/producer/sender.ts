@@ -53,7 +53,10 @@ const requestOverheadBytes = 512;
 
 const noBytes = new Uint8Array(0);
 
-/** Sends batches to one broker over one stream. Opens the stream on demand, and again after a failure. */
+/**
+ * Sends batches to one broker over one stream. Opens the stream on demand, and again after a
+ * failure.
+ */
 export class Sender implements Route {
   readonly endpoint: string;
   /** Queues that wait for room in the window, in the order in which they came. */
