@@ -200,6 +200,18 @@ const consumerMutants: readonly Mutant[] = [
     tests: consumerTest,
   },
   {
+    name: "client-reason-of-compressor-lost",
+    breaks: "a batch that the compressor does not support is called damaged",
+    file: `${consumer}/decode.ts`,
+    replace: [
+      [
+        "if (!(thrown instanceof MillraceError)) throw corrupt(",
+        "if (reason !== undefined) throw corrupt(",
+      ],
+    ],
+    tests: consumerTest,
+  },
+  {
     name: "client-crc-ignored",
     breaks: "damaged bytes are handed out",
     file: `${consumer}/decode.ts`,
@@ -404,7 +416,7 @@ const producerMutants: readonly Mutant[] = [
         "this.#inFlightBytes <= this.#windowBytes;",
       ],
     ],
-    tests: clientTest,
+    tests: producerTest,
   },
   {
     name: "client-buffer-overrun",

@@ -22,6 +22,7 @@ test("a silent first server costs a second, and is not asked first again", limit
 
 test("a server that answers at once is the only one asked", limit, async () => {
   const { broker, client } = setUp(1, { bootstrap: ["fake:1", "fake:9"] });
+  broker.latencyMs = 200;
   await client.admin.cluster();
   assert.deepEqual(broker.asked, ["fake:1"]);
 });
@@ -42,6 +43,17 @@ test("metadata is asked for again at its maximum age", limit, async () => {
   await client.admin.cluster();
   await sleep(350);
   assert.ok(broker.asked.length >= 3, `${broker.asked.length}`);
+});
+
+test("offsets of partitions that others add are found", limit, async () => {
+  const { broker, client } = setUp();
+  await client.partitionCount("events");
+  broker.addPartitions(5);
+  assert.equal((await client.admin.listOffset("events", 5, "latest"))?.offset, 0n);
+  await assert.rejects(client.admin.listOffset("events", 6, "latest"), (thrown) => {
+    assert.ok(hasCode(thrown, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION));
+    return /has no partition 6, only 6 partitions/.test(thrown.message);
+  });
 });
 
 test("bootstrap servers must be host:port", () => {

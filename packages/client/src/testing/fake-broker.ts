@@ -98,6 +98,8 @@ export class FakeBroker implements Dialer {
   messageBytesMax = 8e6;
   /** Larger bodies are refused with MESSAGE_TOO_LARGE. */
   bodyBytesMax = Number.POSITIVE_INFINITY;
+  /** Time that unary calls take, milliseconds. */
+  latencyMs = 0;
   /** Endpoints whose unary calls are never answered. */
   readonly silent = new Set<string>();
   /** Endpoints of GetMetadata calls, in order. */
@@ -226,6 +228,7 @@ export class FakeBroker implements Dialer {
     { signal, timeoutMs }: CallOptions,
   ): Promise<unknown> {
     if (path.endsWith("/GetMetadata")) this.asked.push(endpoint);
+    if (this.latencyMs > 0) await new Promise((resolve) => setTimeout(resolve, this.latencyMs));
     if (this.silent.has(endpoint)) await silence(signal, timeoutMs);
     if (path.endsWith("/GetMetadata")) return this.#metadata(request as GetMetadataRequest);
     if (path.endsWith("/ListOffsets")) return this.#listOffsets(request as ListOffsetsRequest);

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ErrorCode, hasCode } from "@millrace/errors";
+import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
+import { testEnv } from "../../testing/fake-broker.ts";
 import { another, numbered, setUp, text, writeBatch } from "../../testing/set-up.ts";
 import type { Client } from "../client.ts";
 import type { ConsumerOptions, Position } from "../types.ts";
@@ -232,6 +233,34 @@ test(
     await collect();
     assert.deepEqual(values, ["good", "after"]);
     await client.close();
+  },
+);
+
+test(
+  "a batch that cannot be inflated is told with its place and the real reason",
+  limit,
+  async () => {
+    const reasons: readonly [Error, ErrorCode, RegExp][] = [
+      [new RangeError("past"), ErrorCode.MESSAGE_TOO_LARGE, /inflates to more than 67108864 bytes/],
+      [new Error("no frame"), ErrorCode.CORRUPT_MESSAGE, /damaged batch \(no frame\)/],
+      [
+        new MillraceError(ErrorCode.UNSUPPORTED_COMPRESSION, "the window is too large"),
+        ErrorCode.UNSUPPORTED_COMPRESSION,
+        /the window is too large/,
+      ],
+    ];
+    for (const [reason, code, pattern] of reasons) {
+      const env = testEnv();
+      const compressor = { ...env.compressor, decompress: () => Promise.reject(reason) };
+      const { client } = setUp(1, { env: { ...env, compressor } });
+      await client.producer({ compression: "zstd" }).send({ topic: "events", value: "a" });
+      const consumer = await reading(client, [0], "earliest", { untilEnd: true });
+      await assert.rejects(drain(consumer), (thrown) => {
+        assert.ok(hasCode(thrown, code));
+        assert.match(thrown.message, /^events-0 at or after offset 0/);
+        return pattern.test(thrown.message);
+      });
+    }
   },
 );
 

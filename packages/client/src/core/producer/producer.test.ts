@@ -248,6 +248,22 @@ test(
   },
 );
 
+test("the bodies in flight to a broker fit its window", limit, async () => {
+  const { broker, client } = setUp(4);
+  broker.windowBytes = 1000;
+  const producer = client.producer({ batchBytesMax: 200, lingerMs: 0 });
+  await producer.send({ topic: "events", value: "first" });
+  broker.hold = true;
+  const sent = numbered("x".repeat(60), 100).map((value, i) =>
+    producer.send({ topic: "events", partition: i % 4, value }),
+  );
+  await sleep(50);
+  assert.ok(broker.peakInFlightBytes > 700, `${broker.peakInFlightBytes}`);
+  broker.release();
+  await Promise.all(sent);
+  assert.ok(broker.peakInFlightBytes <= 1000, `${broker.peakInFlightBytes}`);
+});
+
 test("keyless records share a partition until their batch closes", limit, async () => {
   const { broker, client } = setUp(16);
   const producer = client.producer({ lingerMs: 20 });
