@@ -13,26 +13,15 @@ process.stdout.on("error", () => {});
 process.stderr.on("error", () => {});
 
 const { run } = await import("./run.ts");
-const { Interrupted } = await import("./io.ts");
-const controller = new AbortController();
-/** Exit codes by signal: 128 and the signal's number. */
-const signals = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+const { interruptSignal } = await import("./signals.ts");
 // The server handles signals itself.
-if (process.argv[2] !== "serve") {
-  for (const [name, exitCode] of Object.entries(signals)) {
-    process.on(name, () => {
-      // A second signal does not wait for anything.
-      if (controller.signal.aborted) process.exit(exitCode);
-      controller.abort(new Interrupted(exitCode));
-    });
-  }
-}
+const serving = process.argv[2] === "serve";
 const code = await run(process.argv.slice(2), {
   stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
   env: process.env,
-  signal: controller.signal,
+  signal: serving ? new AbortController().signal : interruptSignal(),
   progress: process.stderr.isTTY === true,
 });
 process.exit(code);

@@ -574,11 +574,11 @@ const cliMutants: readonly Mutant[] = [
   {
     name: "cli-sigterm-kills",
     breaks: "SIGTERM ends a produce without its summary",
-    file: "packages/cli/src/main.ts",
+    file: "packages/cli/src/signals.ts",
     replace: [
       [
-        "const signals = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }",
-        "const signals = { SIGHUP: 129, SIGINT: 130 }",
+        "const exitCodes = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }",
+        "const exitCodes = { SIGHUP: 129, SIGINT: 130 }",
       ],
     ],
     tests: cliProcessTest,
