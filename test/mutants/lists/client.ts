@@ -7,8 +7,8 @@ const producerTest = [`${producer}/producer.test.ts`];
 const clientTest = ["packages/client/src/client.test.ts"];
 const metadata = "packages/client/src/core/metadata.ts";
 const metadataTest = ["packages/client/src/core/metadata.test.ts"];
-const rpcClient = "packages/rpc/src/grpc/client.ts";
-const rpcClientTest = ["packages/rpc/src/grpc/client.test.ts"];
+const rpcClient = "packages/rpc/src/grpc/client/dialer.ts";
+const rpcClientTest = ["packages/rpc/src/grpc/client/dialer.test.ts"];
 const cliTest = ["packages/cli/src/cli.test.ts"];
 const cliProcessTest = ["test/integration/cli.test.ts"];
 
