@@ -363,12 +363,13 @@ export class Partition implements PartitionLog {
   }
 
   /** Ends the partition, durably in the journal: nothing is served or appended from here on. Resolves once
-   * the changes that were under way are over: with false when the journal could not take it. */
-  async markDeleted(): Promise<boolean> {
+   * the changes that were under way are over: with false when the journal could not take it. `apply` runs
+   * together with the journal's round. */
+  async markDeleted(apply: () => void): Promise<boolean> {
     this.#deleted = true;
     this.#tail.clear();
     const recorded = await this.#changes.run(() =>
-      this.#journalled.record({ kind: "deleted" }).then(
+      this.#journalled.record({ kind: "deleted" }, apply).then(
         () => true,
         () => false,
       ),
