@@ -348,13 +348,6 @@ const producerMutants: readonly Mutant[] = [
     tests: producerTest,
   },
   {
-    name: "client-retry-overtaken",
-    breaks: "batches behind a failed one are sent only to be refused",
-    file: `${producer}/dispatcher.ts`,
-    replace: [["    if (queue.retries.length > 0) return;\n", ""]],
-    tests: producerTest,
-  },
-  {
     name: "client-order-epoch-same",
     breaks: "the order epoch does not rise, so the broker refuses the repetition",
     file: `${producer}/partition-queue.ts`,
