@@ -1,4 +1,4 @@
-import type { Mutant } from "../mutant.ts";
+import type { Mutant } from "../../mutant.ts";
 
 const cliTest = ["packages/cli/src/cli.test.ts"];
 const cliProcessTest = ["test/integration/cli.test.ts"];
