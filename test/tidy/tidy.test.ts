@@ -154,7 +154,7 @@ const shells = [
   /^packages\/(cli|observability|proto)\//,
   /^packages\/client\/src\/(index\.ts|testing)/,
   /^services\/standalone\//,
-  /^packages\/sim\/src\/kernel\.ts$/,
+  /^packages\/sim\/src\/(kernel|crash\/(main|suite))\.ts$/,
   /^tools\//,
 ];
 const isCore = (path: string): boolean => !shells.some((shell) => shell.test(path));

@@ -1,13 +1,18 @@
 import assert from "node:assert/strict";
-import { PassThrough, Readable } from "node:stream";
+import { createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { PassThrough, Readable, Writable } from "node:stream";
 import { test } from "node:test";
 import type { ConsumedRecord } from "@millrace/client";
+import { ErrorCode, hasCode } from "@millrace/errors";
 import fc from "fast-check";
 import { formatterOf } from "./format.ts";
+import { ClosedPipe, Interrupted, type Io, UsageError, write, writeIfOpen } from "./io.ts";
 import { splitRecords, unescapeText } from "./lines.ts";
 import { parsePosition } from "./position.ts";
-import { recordOf } from "./produce.ts";
+import { piecesOf, recordOf } from "./produce-input.ts";
 import { run } from "./run.ts";
+import { parseConfigs } from "./topic.ts";
 
 const split = async (chunks: readonly Uint8Array[], delimiter = "\n"): Promise<string[]> => {
   const records: string[] = [];
@@ -22,7 +27,10 @@ test("records are split byte for byte, wherever chunks end", async () => {
   assert.deepEqual(await split([Buffer.from("a\n")]), ["a"]);
   assert.deepEqual(await split([]), []);
   assert.deepEqual(await split([Buffer.from("a-"), Buffer.from("-b--c")], "--"), ["a", "b", "c"]);
-  await assert.rejects(split([Buffer.alloc(2000)]), RangeError);
+  await assert.rejects(split([Buffer.alloc(2000)]), (thrown) => {
+    assert.ok(hasCode(thrown, ErrorCode.MESSAGE_TOO_LARGE));
+    return /record 1 of the input has more than 1000 bytes/.test(thrown.message);
+  });
   await fc.assert(
     fc.asyncProperty(fc.array(fc.uint8Array({ maxLength: 20 })), async (chunks) => {
       const all = Buffer.concat(chunks).toString("latin1");
@@ -31,6 +39,35 @@ test("records are split byte for byte, wherever chunks end", async () => {
       assert.deepEqual(await split(chunks), expected);
     }),
   );
+});
+
+test("a record in many chunks is joined once, and refused as soon as it is too large", async (context) => {
+  let copied = 0;
+  const concat = Buffer.concat;
+  context.mock.method(Buffer, "concat", (list: readonly Uint8Array[], length?: number) => {
+    const joined = concat(list, length);
+    copied += joined.length;
+    return joined;
+  });
+  const chunk = Buffer.alloc(1000, "x");
+  for (const delimiter of ["\n", "--"]) {
+    copied = 0;
+    const records: number[] = [];
+    const chunks = Readable.from(Array.from({ length: 500 }, () => chunk));
+    for await (const record of splitRecords(chunks, Buffer.from(delimiter), 1_000_000)) {
+      records.push(record.length);
+    }
+    assert.deepEqual(records, [500_000]);
+    assert.ok(copied < 3 * 500_000, `${copied} bytes were copied`);
+  }
+  let read = 0;
+  const endless = async function* () {
+    for (; read < 1000; read += 1) yield chunk;
+  };
+  await assert.rejects(async () => {
+    for await (const _ of splitRecords(endless(), Buffer.from("\n"), 10_000));
+  }, /record 1 of the input/);
+  assert.ok(read < 15, `${read} chunks were read`);
 });
 
 test("escapes", () => {
@@ -53,6 +90,10 @@ test("formats", () => {
   assert.equal(formatterOf("%t %p %o %k %h %T%%\\n")(record).toString(), "t 3 7 k h=x 1000%\n");
   const json = JSON.parse(formatterOf("json")(record).toString());
   assert.deepEqual([json.offset, json.key, json.value_base64], [7, "k", "dv8="]);
+  const late = { ...record, timestampMs: Number.MAX_SAFE_INTEGER };
+  const { timestamp } = JSON.parse(formatterOf("json")(late).toString());
+  assert.equal(timestamp, "9007199254740991 ms since 1970");
+  assert.equal(json.timestamp, "1970-01-01T00:00:01.000Z");
   assert.throws(() => formatterOf("%q"), /unknown/);
   assert.throws(() => formatterOf("xml"), /use value/);
 });
@@ -62,7 +103,9 @@ test("positions", () => {
   assert.deepEqual(parsePosition("-5"), { tail: 5 });
   assert.deepEqual(parsePosition("1970-01-01T00:00:01Z"), { timestampMs: 1000 });
   assert.equal(parsePosition("latest"), "latest");
-  for (const wrong of ["", "yesterday", "2026-13-01T00:00:00Z", "1.5"]) {
+  assert.deepEqual(parsePosition("2024-02-29 12:00:00+02:00"), { timestampMs: 1709200800000 });
+  const noSuchDay = "2026-02-30T00:00:00Z";
+  for (const wrong of ["", "yesterday", "2026-13-01T00:00:00Z", "1.5", noSuchDay, "9".repeat(16)]) {
     assert.throws(() => parsePosition(wrong), /use earliest/);
   }
 });
@@ -82,13 +125,29 @@ test("keys and null values", () => {
   assert.equal(recordOf(Buffer.from("plain"), shape).key, undefined);
 });
 
+test("configs are pairs of any keys, each given once", () => {
+  assert.deepEqual(
+    [...parseConfigs(["__proto__=1", "a=b=c"])],
+    [
+      ["__proto__", "1"],
+      ["a", "b=c"],
+    ],
+  );
+  for (const wrong of [["a"], ["=b"], ["a=1", "a=2"]]) {
+    assert.throws(
+      () => parseConfigs(wrong),
+      (thrown) => thrown instanceof UsageError,
+    );
+  }
+});
+
 const everything = (stream: PassThrough): string => {
   let text = "";
   for (let chunk = stream.read(); chunk !== null; chunk = stream.read()) text += String(chunk);
   return text;
 };
 
-const runHere = async (...argv: string[]) => {
+const runWith = async (changes: Partial<Io>, ...argv: string[]) => {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
   const io = {
     stdin: Readable.from([]),
@@ -97,12 +156,120 @@ const runHere = async (...argv: string[]) => {
     env: { MILLRACE_BOOTSTRAP: "127.0.0.1:1" },
     signal: new AbortController().signal,
     progress: false,
+    ...changes,
   };
   const code = await run(argv, io);
   return { code, out: everything(stdout), err: everything(stderr) };
 };
 
+const runHere = (...argv: string[]) => runWith({}, ...argv);
+
+test("mistakes of the user are told as such", async () => {
+  const directory = tmpdir();
+  const cases: readonly [RegExp, number, ...string[]][] = [
+    [/--key-separator is empty/, 2, "produce", "t", "--key-separator", ""],
+    [/--delimiter is empty/, 2, "produce", "t", "--delimiter", ""],
+    [/is a directory/, 2, "produce", "t", directory],
+    [/is not a file/, 1, "log", "dump", directory],
+    [/--bootstrap "localhost": use HOST:PORT/, 2, "topic", "list", "--bootstrap", "localhost"],
+    [/--bootstrap ",," names no server/, 2, "topic", "list", "--bootstrap", ",,"],
+    [/--partitions x/, 2, "topic", "alter", "t", "--config", "a=b", "--partitions", "x"],
+    [/--rate 0/, 2, "produce", "t", "--rate", "0"],
+    [/--partition -1/, 2, "consume", "t", "--partition", "-1"],
+  ];
+  for (const [pattern, code, ...argv] of cases) {
+    const { err, code: got } = await runHere(...argv);
+    assert.match(err, pattern);
+    assert.doesNotMatch(err, /INTERNAL/);
+    if (code === 2) assert.equal(got, 2, argv.join(" "));
+    else assert.ok(got > 0);
+  }
+  const { err } = await runWith({ env: { MILLRACE_BOOTSTRAP: "" } }, "topic", "list", "--help");
+  assert.equal(err, "");
+});
+
+test("an empty MILLRACE_BOOTSTRAP counts as unset", async () => {
+  const { out } = await runWith({ env: { MILLRACE_BOOTSTRAP: "" } }, "topic", "list", "--help");
+  assert.match(out, /default:\s+"localhost:7400"/);
+});
+
+const newline = Buffer.from("\n");
+
+test("an input that cannot be read is told with its name", async () => {
+  const stdin = new Readable({
+    read() {
+      this.destroy(new Error("EISDIR: illegal operation on a directory, read"));
+    },
+  });
+  const io = { stdin } as unknown as Io;
+  await assert.rejects(
+    async () => {
+      for await (const _ of piecesOf([], { delimiter: newline, wholeFile: false }, io));
+    },
+    (thrown) => {
+      assert.ok(hasCode(thrown, ErrorCode.INVALID_REQUEST));
+      return /stdin cannot be read \(EISDIR/.test(thrown.message);
+    },
+  );
+});
+
+test("a whole file has the same bound as a line", async () => {
+  const mib = Buffer.alloc(1024 * 1024);
+  const io = { stdin: Readable.from(Array.from({ length: 20 }, () => mib)) } as unknown as Io;
+  await assert.rejects(
+    async () => {
+      for await (const _ of piecesOf(["-"], { delimiter: newline, wholeFile: true }, io));
+    },
+    (thrown) => hasCode(thrown, ErrorCode.MESSAGE_TOO_LARGE),
+  );
+});
+
+test("an output that cannot be written has a code", async () => {
+  const failing = (code: string) =>
+    new Writable({
+      write(_chunk, _encoding, done) {
+        done(Object.assign(new Error(code), { code }));
+      },
+    }).on("error", () => {});
+  await assert.rejects(write(failing("ENOSPC"), "x"), (thrown) =>
+    hasCode(thrown, ErrorCode.DISK_FULL),
+  );
+  await assert.rejects(write(failing("EIO"), "x"), (thrown) =>
+    hasCode(thrown, ErrorCode.UNAVAILABLE),
+  );
+  await assert.rejects(write(failing("EPIPE"), "x"), (thrown) => thrown instanceof ClosedPipe);
+  await writeIfOpen(failing("EPIPE"), "x");
+});
+
+test("an interrupt ends a command that waits for a silent server", {
+  timeout: 20_000,
+}, async () => {
+  const sockets: Socket[] = [];
+  const silent = createServer((socket) => sockets.push(socket));
+  await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+  const address = silent.address();
+  assert.ok(typeof address === "object" && address !== null);
+  const bootstrap = `127.0.0.1:${address.port}`;
+  for (const argv of [
+    ["topic", "list"],
+    ["consume", "t"],
+    ["produce", "t"],
+  ]) {
+    const controller = new AbortController();
+    const startedMs = performance.now();
+    setTimeout(() => controller.abort(new Interrupted(143)), 200);
+    const { signal } = controller;
+    const { code, err } = await runWith({ signal }, ...argv, "--bootstrap", bootstrap);
+    assert.equal(code, 143, argv.join(" "));
+    assert.equal(err, "");
+    assert.ok(performance.now() - startedMs < 3000);
+  }
+  for (const socket of sockets) socket.destroy();
+  silent.close();
+});
+
 test("exit codes and one line per failure", async () => {
+  assert.equal((await runHere("topic", "truncate", "--help")).code, 0, "the old name works");
   for (const argv of [
     ["nonsense"],
     ["topic", "create"],
@@ -127,7 +294,7 @@ test("every command's help has an example", async () => {
     ["topic", "describe"],
     ["topic", "alter"],
     ["topic", "delete"],
-    ["topic", "truncate"],
+    ["topic", "delete-records"],
     ["produce"],
     ["consume"],
     ["broker", "list"],
@@ -147,6 +314,7 @@ test("every command's help has an example", async () => {
 test("completion knows the commands", async () => {
   for (const shell of ["bash", "zsh", "fish"]) {
     const { out } = await runHere("completion", shell);
-    assert.match(out, /truncate/);
+    assert.match(out, /delete-records/);
+    assert.doesNotMatch(out, /truncate/);
   }
 });

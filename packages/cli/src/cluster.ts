@@ -1,7 +1,7 @@
 /** `millrace cluster …` and `millrace broker …`. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { Command } from "commander";
-import { type Io, wholeNumber, write } from "./io.ts";
+import { type Io, wholeNumber, writeIfOpen } from "./io.ts";
 import {
   type ClusterFlags,
   clusterCommand,
@@ -15,66 +15,66 @@ import {
 type Flags = ClusterFlags & Readonly<Record<string, unknown>>;
 
 const status = (io: Io): Command =>
-  withOutput(
-    clusterCommand("status", "One screen: is the cluster well?", "millrace cluster status", io),
-  ).action(async (flags: Flags) => {
-    const healthy = await withClient(flags, async (client) => {
-      const cluster = await client.admin.cluster();
-      const names: string[] = [];
-      for await (const { name } of client.admin.listTopics()) names.push(name);
-      const counts = { partitions: 0, offline: 0, under_min_isr: 0, under_replicated: 0 };
-      for (let at = 0; at < names.length; at += 100) {
-        for (const topic of await client.admin.describeTopics(names.slice(at, at + 100))) {
-          const wanted = topic.configs.find(({ key }) => key === "min.insync.replicas")?.value;
-          for (const one of topic.partitions) {
-            counts.partitions += 1;
-            if (one.leader === undefined) counts.offline += 1;
-            const least = Math.min(Number(wanted ?? 1), one.replicas.length);
-            if (one.isr.length < least) counts.under_min_isr += 1;
-            if (one.isr.length < one.replicas.length) counts.under_replicated += 1;
+  withOutput(clusterCommand("status", "Show cluster health", "millrace cluster status", io)).action(
+    async (flags: Flags) => {
+      const healthy = await withClient(io, flags, async (client) => {
+        const cluster = await client.admin.cluster();
+        const names: string[] = [];
+        for await (const { name } of client.admin.listTopics()) names.push(name);
+        const counts = { partitions: 0, offline: 0, under_min_isr: 0, under_replicated: 0 };
+        for (let at = 0; at < names.length; at += 100) {
+          for (const topic of await client.admin.describeTopics(names.slice(at, at + 100))) {
+            const wanted = topic.configs.find(({ key }) => key === "min.insync.replicas")?.value;
+            for (const one of topic.partitions) {
+              counts.partitions += 1;
+              if (one.leader === undefined) counts.offline += 1;
+              const least = Math.min(Number(wanted ?? 1), one.replicas.length);
+              if (one.isr.length < least) counts.under_min_isr += 1;
+              if (one.isr.length < one.replicas.length) counts.under_replicated += 1;
+            }
           }
         }
-      }
-      const logs = await client.admin.describeLogs();
-      counts.offline += logs.filter(({ error }) => error !== undefined).length;
-      const { clusterId, controllerEndpoint, brokers } = cluster;
-      const json = {
-        cluster_id: clusterId,
-        controller: controllerEndpoint,
-        brokers,
-        topics: names.length,
-        ...counts,
-      };
-      if (flags["output"] === "json") await write(io.stdout, `${toJson(json)}\n`);
-      else {
-        const rows = [
-          ["cluster id", clusterId],
-          ["controller", controllerEndpoint],
-          [
-            "brokers",
-            brokers.map(({ brokerId, endpoint }) => `${brokerId} (${endpoint})`).join(", "),
-          ],
-          ["topics", names.length],
-          ["partitions", counts.partitions],
-          ["offline", counts.offline],
-          ["under min ISR", counts.under_min_isr],
-          ["under-replicated", counts.under_replicated],
-        ];
-        await write(io.stdout, await tableText([], rows));
-      }
-      return counts.offline + counts.under_min_isr === 0 && brokers.length > 0;
-    });
-    if (healthy) return;
-    throw new MillraceError(
-      ErrorCode.LEADER_NOT_AVAILABLE,
-      "the cluster is not healthy: see the counts above",
-    );
-  });
+        const logs = await client.admin.describeLogs();
+        counts.offline += logs.filter(({ error }) => error !== undefined).length;
+        const { clusterId, controllerEndpoint, brokers } = cluster;
+        const json = {
+          cluster_id: clusterId,
+          controller: controllerEndpoint,
+          brokers,
+          topics: names.length,
+          ...counts,
+        };
+        if (flags["output"] === "json") await writeIfOpen(io.stdout, `${toJson(json)}\n`);
+        else {
+          const rows = [
+            ["cluster id", clusterId],
+            ["controller", controllerEndpoint],
+            [
+              "brokers",
+              brokers.map(({ brokerId, endpoint }) => `${brokerId} (${endpoint})`).join(", "),
+            ],
+            ["topics", names.length],
+            ["partitions", counts.partitions],
+            ["offline", counts.offline],
+            ["under min ISR", counts.under_min_isr],
+            ["under-replicated", counts.under_replicated],
+          ];
+          await writeIfOpen(io.stdout, await tableText([], rows));
+        }
+        return counts.offline + counts.under_min_isr === 0 && brokers.length > 0;
+      });
+      if (healthy) return;
+      throw new MillraceError(
+        ErrorCode.LEADER_NOT_AVAILABLE,
+        "the cluster is not healthy: see the counts on stdout",
+      );
+    },
+  );
 
 const list = (io: Io): Command =>
   withOutput(clusterCommand("list", "List brokers", "millrace broker list", io)).action(
     async (flags: Flags) => {
-      await withClient(flags, async (client) => {
+      await withClient(io, flags, async (client) => {
         const { brokers } = await client.admin.cluster();
         const rows = brokers.map(({ brokerId, endpoint, rack }) => [
           brokerId,
@@ -96,7 +96,7 @@ const describe = (io: Io): Command =>
     ).argument("<ID>"),
   ).action(async (text: string, flags: Flags) => {
     const id = wholeNumber("ID", text, 0, 0x7fff_ffff);
-    await withClient(flags, async (client) => {
+    await withClient(io, flags, async (client) => {
       const { brokers } = await client.admin.cluster();
       const broker = brokers.find(({ brokerId }) => brokerId === id);
       if (broker === undefined) {

@@ -1,19 +1,21 @@
-/** `millrace completion`: scripts made from the commands themselves. */
+/** `millrace completion`: shell scripts, generated from the commands. */
 import { Command } from "commander";
 import { type Io, UsageError, write } from "./io.ts";
 
-/** Words that may follow each path of commands. */
+/** Words that may follow each path of commands. Hidden commands are left out. */
 const tree = (command: Command, path: string): [string, string[]][] => {
+  const visible = command.createHelp().visibleCommands(command);
+  const subcommands = visible.filter((sub) => command.commands.includes(sub));
   const words = [
-    ...command.commands.map((sub) => sub.name()),
+    ...subcommands.map((sub) => sub.name()),
     ...command.options.flatMap(({ long }) => long ?? []),
   ];
-  const below = command.commands.flatMap((sub) => tree(sub, `${path} ${sub.name()}`.trim()));
+  const below = subcommands.flatMap((sub) => tree(sub, `${path} ${sub.name()}`.trim()));
   return [[path, words], ...below];
 };
 
 const bash = (entries: readonly [string, string[]][]): string => {
-  // The longest path first: the line begins with all of its own prefixes.
+  // Longest path first, because a line also matches the prefixes of its path.
   const longestFirst = entries.toSorted(([a], [b]) => b.length - a.length);
   const cases = longestFirst.map(
     ([path, words]) => `    *"millrace ${path}"*) words="${words.join(" ")}" ;;`,

@@ -1,31 +1,51 @@
 /** `millrace consume`. */
-import type { Assignment, Client } from "@millrace/client";
+import type { Client, Position } from "@millrace/client";
 import { type Command, Option } from "commander";
-import { formatterOf } from "./format.ts";
-import { type Io, wholeNumber, write } from "./io.ts";
+import { type Formatter, formatterOf } from "./format.ts";
+import { collect, type Io, wholeNumber, write } from "./io.ts";
 import { parsePosition } from "./position.ts";
 import { type ClusterFlags, clusterCommand, withClient } from "./shared.ts";
 
 type Flags = ClusterFlags & Readonly<Record<string, unknown>>;
 
-const collect = (value: string, all: readonly string[] = []): string[] => [...all, value];
+/** The flags, checked before a server is asked. */
+interface Plan {
+  readonly from: Position;
+  readonly format: Formatter;
+  readonly max: number;
+  /** Undefined: all partitions, also those added later. */
+  readonly partitions: readonly number[] | undefined;
+}
 
-const consume = async (client: Client, topic: string, flags: Flags, io: Io): Promise<void> => {
+const planOf = (flags: Flags): Plan => {
   const untilEnd = flags["untilEnd"] === true;
-  const from = parsePosition(String(flags["from"] ?? (untilEnd ? "earliest" : "latest")));
-  const format = formatterOf(String(flags["format"]));
-  const max =
-    flags["max"] === undefined
-      ? Number.POSITIVE_INFINITY
-      : wholeNumber("--max", String(flags["max"]), 0, Number.MAX_SAFE_INTEGER);
   const chosen = flags["partition"] as string[] | undefined;
-  const count = await client.partitionCount(topic);
-  const partitions =
-    chosen?.map((text) => wholeNumber("--partition", text, 0, count - 1)) ??
-    Array.from({ length: count }, (_, partition) => partition);
+  const partitions = chosen?.map((text) => wholeNumber("--partition", text, 0, 0xffff_ffff));
+  return {
+    from: parsePosition(String(flags["from"] ?? (untilEnd ? "earliest" : "latest"))),
+    format: formatterOf(String(flags["format"])),
+    max:
+      flags["max"] === undefined
+        ? Number.POSITIVE_INFINITY
+        : wholeNumber("--max", String(flags["max"]), 0, Number.MAX_SAFE_INTEGER),
+    partitions: partitions && [...new Set(partitions)],
+  };
+};
+
+const consume = async (
+  client: Client,
+  topic: string,
+  plan: Plan,
+  flags: Flags,
+  io: Io,
+): Promise<void> => {
+  const { format, from, max, partitions } = plan;
+  const untilEnd = flags["untilEnd"] === true;
   const isolation = String(flags["isolation"]) as "read_committed" | "read_uncommitted";
   const consumer = client.consumer({ untilEnd, isolation });
-  await consumer.assign(partitions.map((partition): Assignment => ({ topic, partition, from })));
+  await consumer.assign(
+    partitions?.map((partition) => ({ topic, partition, from })) ?? [{ topic, from }],
+  );
   let left = max;
   if (left === 0) return;
   for await (const { records } of consumer.batches({ signal: io.signal })) {
@@ -49,14 +69,15 @@ export const consumeCommand = (io: Io): Command =>
       "earliest, latest, OFFSET, -N (the last N), or a time (RFC 3339); default latest, or earliest with --until-end",
     )
     .option("--partition <P>", "only this partition; may be repeated", collect)
-    .option("--max <N>", "stop after so many records")
-    .option("--until-end", "stop at the end as it is now")
+    .option("--max <N>", "stop after N records")
+    .option("--until-end", "stop at the end of the log as of now")
     .addOption(
-      new Option("--isolation <LEVEL>", "what to see of transactions")
+      new Option("--isolation <LEVEL>", "which records of transactions to read")
         .choices(["read_committed", "read_uncommitted"])
         .default("read_uncommitted"),
     )
     .option("--format <FORMAT>", "value, json, or a template of %t %p %o %k %v %h %T", "value")
     .action(async (topic: string, flags: Flags) => {
-      await withClient(flags, (client) => consume(client, topic, flags, io));
+      const plan = planOf(flags);
+      await withClient(io, flags, (client) => consume(client, topic, plan, flags, io));
     });

@@ -3,14 +3,23 @@ import type { ConsumedRecord } from "@millrace/client";
 import { UsageError } from "./io.ts";
 import { unescapeText } from "./lines.ts";
 
-/** Bytes of one record. */
+/** Formats one record. */
 export type Formatter = (record: ConsumedRecord) => Buffer;
 
 const newline = Buffer.from("\n");
 const nothing = Buffer.alloc(0);
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** Text where it is text, else base64 under another name. */
+/** Largest distance from the epoch that a Date can hold, milliseconds. */
+const dateMsMax = 8_640_000_000_000_000;
+
+/** A timestamp in ISO 8601, or as a number of milliseconds where it is beyond any calendar date. */
+export const timeText = (timestampMs: number): string =>
+  Math.abs(timestampMs) <= dateMsMax
+    ? new Date(timestampMs).toISOString()
+    : `${timestampMs} ms since 1970`;
+
+/** UTF-8 as text; other bytes as base64, with `_base64` after the name. */
 const jsonBytes = (name: string, bytes: Uint8Array | null): Record<string, unknown> => {
   if (bytes === null) return { [name]: null };
   try {
@@ -26,7 +35,7 @@ const asJson: Formatter = (record) => {
     topic: record.topic,
     partition: record.partition,
     offset: Number(record.offset),
-    timestamp: new Date(record.timestampMs).toISOString(),
+    timestamp: timeText(record.timestampMs),
     ...jsonBytes("key", record.key),
     ...jsonBytes("value", record.value),
     headers,
@@ -52,7 +61,10 @@ const directives: Readonly<Record<string, (record: ConsumedRecord) => Uint8Array
   "%": () => Buffer.from("%"),
 };
 
-/** `%t %p %o %k %v %h %T` (topic, partition, offset, key, value, headers, timestamp in ms), `%%`, and escapes. */
+/**
+ * A formatter of a template with escapes and `%t %p %o %k %v %h %T` (topic, partition, offset, key,
+ * value, headers, timestamp in ms) and `%%`.
+ */
 const asTemplate = (template: string): Formatter => {
   const parts: ((record: ConsumedRecord) => Uint8Array)[] = [];
   const pieces = template.split(/(%.)/s);

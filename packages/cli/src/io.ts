@@ -1,4 +1,4 @@
-/** What a command sees of the process, so that tests can stand in for it. */
+/** The process as commands see it, so that tests can replace it. */
 import type { Readable, Writable } from "node:stream";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 
@@ -7,21 +7,57 @@ export interface Io {
   readonly stdout: Writable;
   readonly stderr: Writable;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Aborted by an interrupt. */
+  /** Aborted by SIGINT, SIGTERM and SIGHUP; the reason is an `Interrupted`. */
   readonly signal: AbortSignal;
-  /** True when somebody watches stderr. */
+  /** True when stderr is a terminal. */
   readonly progress: boolean;
 }
 
-/** Exit codes: what interfaces.md promises. */
+/** Exit codes that scripts may rely on. A signal ends with 128 and its number. */
 export const exitCodes = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
-/** The reader of stdout went away: not an error, and nothing more to do. */
+/** A signal asked the command to end. */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+  readonly exitCode: number;
+
+  constructor(exitCode: number) {
+    super("interrupted");
+    this.exitCode = exitCode;
+  }
+}
+
+/** Exit code of a command whose signal was aborted. */
+export const interruptCode = (signal: AbortSignal): number =>
+  signal.reason instanceof Interrupted ? signal.reason.exitCode : exitCodes.interrupted;
+
+/** Settles as `work` does, or rejects with Interrupted as soon as the signal is aborted. */
+export const interruptible = <T>(signal: AbortSignal, work: Promise<T>): Promise<T> =>
+  new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(new Interrupted(interruptCode(signal)));
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+
+/** The reader of an output went away. */
 export class ClosedPipe extends Error {
   override readonly name = "ClosedPipe";
 }
 
-/** Writes with back-pressure. Throws ClosedPipe when the reader is gone. */
+const closedCodes: ReadonlySet<unknown> = new Set(["EPIPE", "ERR_STREAM_DESTROYED"]);
+
+const writeError = (error: Error): Error => {
+  const code = "code" in error ? error.code : undefined;
+  if (closedCodes.has(code)) return new ClosedPipe();
+  return new MillraceError(
+    code === "ENOSPC" ? ErrorCode.DISK_FULL : ErrorCode.UNAVAILABLE,
+    `the output cannot be written (${error.message}): check where it goes`,
+    { cause: error },
+  );
+};
+
+/** Writes with back-pressure. Throws ClosedPipe when the reader is gone, MillraceError. */
 export const write = (stream: Writable, data: Uint8Array | string): Promise<void> =>
   new Promise((resolve, reject) => {
     if (stream.destroyed) {
@@ -30,9 +66,18 @@ export const write = (stream: Writable, data: Uint8Array | string): Promise<void
     }
     stream.write(data, (error) => {
       if (error === null || error === undefined) resolve();
-      else reject("code" in error && error.code === "EPIPE" ? new ClosedPipe() : error);
+      else reject(writeError(error));
     });
   });
+
+/** Writes, and ignores a closed pipe. For output that does not decide the outcome of a command. */
+export const writeIfOpen = async (stream: Writable, data: string): Promise<void> => {
+  try {
+    await write(stream, data);
+  } catch (thrown) {
+    if (!(thrown instanceof ClosedPipe)) throw thrown;
+  }
+};
 
 /** Wrong usage: exit code 2. */
 export class UsageError extends MillraceError {
@@ -47,3 +92,6 @@ export const wholeNumber = (flag: string, text: string, min: number, max: number
   if (/^-?\d+$/.test(text) && value >= min && value <= max) return value;
   throw new UsageError(`${flag} ${text}: use a whole number from ${min} to ${max}`);
 };
+
+/** Collects the values of a flag that may be repeated. */
+export const collect = (value: string, all: readonly string[] = []): string[] => [...all, value];

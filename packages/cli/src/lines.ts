@@ -1,34 +1,72 @@
-/** Records out of bytes: split at a delimiter, byte for byte. */
+/** Splits bytes into records at a delimiter. */
+import { ErrorCode, MillraceError } from "@millrace/errors";
+
+/** The error of a record that no topic can hold. `where` names the record. */
+export const recordTooLarge = (where: string, bytesMax: number): MillraceError =>
+  new MillraceError(
+    ErrorCode.MESSAGE_TOO_LARGE,
+    `${where} has more than ${bytesMax} bytes, which no topic can hold: check the delimiter, ` +
+      "or send smaller records",
+  );
 
 /**
- * Splits a stream of chunks at `delimiter`, which is removed; everything else is kept, carriage returns and bytes that
- * are no text among them. What follows the last delimiter is a record unless it is empty. Throws RangeError for a record
- * above `recordBytesMax`.
+ * Splits a stream of chunks at `delimiter`, which is removed. All other bytes are kept, carriage
+ * returns and bytes that are not text among them. What follows the last delimiter is a record
+ * unless it is empty. Throws MESSAGE_TOO_LARGE as soon as a record has more than `recordBytesMax`
+ * bytes.
  */
 export async function* splitRecords(
   chunks: AsyncIterable<Uint8Array>,
   delimiter: Uint8Array,
   recordBytesMax: number,
 ): AsyncGenerator<Buffer, void, undefined> {
-  let rest = Buffer.alloc(0);
+  /** The beginning of the current record. Joined once, at its end, so that time stays linear. */
+  let pieces: Buffer[] = [];
+  let pieceBytes = 0;
+  let records = 0;
+  const record = (end: Buffer): Buffer => {
+    const whole = pieces.length === 0 ? end : Buffer.concat([...pieces, end]);
+    pieces = [];
+    pieceBytes = 0;
+    records += 1;
+    if (whole.length <= recordBytesMax) return whole;
+    throw recordTooLarge(`record ${records} of the input`, recordBytesMax);
+  };
   for await (const chunk of chunks) {
-    let buffer = rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([rest, chunk]);
-    // A delimiter may begin in what was searched before.
-    let from = Math.max(0, rest.length - delimiter.length + 1);
-    for (;;) {
-      const at = buffer.indexOf(delimiter, from);
-      if (at < 0) break;
-      yield buffer.subarray(0, at);
+    let buffer = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    // The delimiter may begin in earlier chunks: search as much of them again as it can span.
+    const carried = takeTail(pieces, delimiter.length - 1);
+    if (carried.length > 0) {
+      pieceBytes -= carried.length;
+      buffer = Buffer.concat([carried, buffer]);
+    }
+    for (let at = buffer.indexOf(delimiter); at >= 0; at = buffer.indexOf(delimiter)) {
+      yield record(buffer.subarray(0, at));
       buffer = buffer.subarray(at + delimiter.length);
-      from = 0;
     }
-    if (buffer.length > recordBytesMax) {
-      throw new RangeError(`a record has more than ${recordBytesMax} bytes`);
+    if (buffer.length > 0) pieces.push(buffer);
+    pieceBytes += buffer.length;
+    if (pieceBytes > recordBytesMax + delimiter.length) {
+      throw recordTooLarge(`record ${records + 1} of the input`, recordBytesMax);
     }
-    rest = buffer;
   }
-  if (rest.length > 0) yield rest;
+  if (pieceBytes > 0) yield record(Buffer.alloc(0));
 }
+
+/** Removes and returns the last `bytes` bytes of the pieces, or all if there are fewer. */
+const takeTail = (pieces: Buffer[], bytes: number): Buffer => {
+  const tail: Buffer[] = [];
+  let left = bytes;
+  while (left > 0) {
+    const last = pieces.pop();
+    if (last === undefined) break;
+    const from = Math.max(0, last.length - left);
+    tail.unshift(last.subarray(from));
+    left -= last.length - from;
+    if (from > 0) pieces.push(last.subarray(0, from));
+  }
+  return Buffer.concat(tail);
+};
 
 const escapes: Readonly<Record<string, string>> = {
   n: "\n",
@@ -38,7 +76,7 @@ const escapes: Readonly<Record<string, string>> = {
   "\\": "\\",
 };
 
-/** `\n`, `\t`, `\r`, `\0`, `\\` and `\xHH` in a flag's text. */
+/** The bytes of a flag's text, with the escapes `\n`, `\t`, `\r`, `\0`, `\\` and `\xHH`. */
 export const unescapeText = (text: string): Buffer => {
   const bytes: Buffer[] = [];
   for (let i = 0; i < text.length; i += 1) {

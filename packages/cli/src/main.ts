@@ -8,23 +8,20 @@ if (major < 24) {
   process.exit(2);
 }
 process.env["UV_THREADPOOL_SIZE"] ??= "8";
+// `write` reports failures. Without listeners they would also end the process.
 process.stdout.on("error", () => {});
+process.stderr.on("error", () => {});
 
 const { run } = await import("./run.ts");
+const { interruptSignal } = await import("./signals.ts");
+// The server handles signals itself.
 const serving = process.argv[2] === "serve";
-const controller = new AbortController();
-if (!serving) {
-  process.once("SIGINT", () => {
-    controller.abort();
-    process.once("SIGINT", () => process.exit(130));
-  });
-}
 const code = await run(process.argv.slice(2), {
   stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
   env: process.env,
-  signal: controller.signal,
+  signal: serving ? new AbortController().signal : interruptSignal(),
   progress: process.stderr.isTTY === true,
 });
 process.exit(code);

@@ -4,7 +4,15 @@ import { Command, CommanderError } from "commander";
 import { brokerGroup, clusterGroup } from "./cluster.ts";
 import { completionCommand } from "./completion.ts";
 import { consumeCommand } from "./consume.ts";
-import { ClosedPipe, exitCodes, type Io, UsageError, write } from "./io.ts";
+import {
+  ClosedPipe,
+  exitCodes,
+  Interrupted,
+  type Io,
+  interruptCode,
+  UsageError,
+  write,
+} from "./io.ts";
 import { logCommand } from "./log.ts";
 import { produceCommand } from "./produce.ts";
 import { topicCommand } from "./topic.ts";
@@ -21,7 +29,7 @@ const serve = (io: Io, ended: (code: number) => void): Command =>
       ended(await runServer(flags, io.env));
     });
 
-/** All commands, writing to `io`. */
+/** The command line with all its commands. */
 export const program = (io: Io, ended: (code: number) => void = () => {}): Command => {
   const root = new Command("millrace")
     .description("Millrace: an event-streaming platform over gRPC")
@@ -44,7 +52,7 @@ export const program = (io: Io, ended: (code: number) => void = () => {}): Comma
   return root;
 };
 
-/** Commander throws instead of ending the process, and writes where it is told. */
+/** Makes Commander throw instead of ending the process, and write to `io`. */
 const quiet = (command: Command, io: Io): void => {
   command.exitOverride();
   command.configureOutput({
@@ -57,7 +65,7 @@ const quiet = (command: Command, io: Io): void => {
 
 const report = async (io: Io, thrown: unknown): Promise<number> => {
   if (thrown instanceof ClosedPipe) return exitCodes.done;
-  if (io.signal.aborted) return exitCodes.interrupted;
+  if (thrown instanceof Interrupted || io.signal.aborted) return interruptCode(io.signal);
   if (thrown instanceof CommanderError) {
     if (thrown.exitCode === 0) return exitCodes.done;
     if (thrown.code === "commander.help") return exitCodes.usage;
@@ -77,7 +85,7 @@ export const run = async (argv: readonly string[], io: Io): Promise<number> => {
     await program(io, (ended) => {
       code = ended;
     }).parseAsync([...argv], { from: "user" });
-    return io.signal.aborted && code === exitCodes.done ? exitCodes.interrupted : code;
+    return io.signal.aborted && code === exitCodes.done ? interruptCode(io.signal) : code;
   } catch (thrown) {
     return report(io, thrown).catch(() => exitCodes.failed);
   }

@@ -1,14 +1,17 @@
-/** What the commands that talk to a cluster share. */
+/** Shared by the commands that talk to a cluster. */
 import type { Client } from "@millrace/client";
 import { Command, Option } from "commander";
-import { type Io, wholeNumber, write } from "./io.ts";
+import { type Io, interruptible, UsageError, wholeNumber, write } from "./io.ts";
+
+/** How long a running command may take to notice new partitions, milliseconds. */
+const metadataMaxAgeMs = 3_000;
 
 export interface ClusterFlags {
   readonly bootstrap: string;
   readonly timeout: string;
 }
 
-/** A command with the flags that reach a cluster. */
+/** A command with the flags that every cluster command has. */
 export const clusterCommand = (
   name: string,
   description: string,
@@ -18,9 +21,11 @@ export const clusterCommand = (
   new Command(name)
     .description(description)
     .addOption(
-      new Option("--bootstrap <HOST:PORT,…>", "servers to ask first")
-        .default(io.env["MILLRACE_BOOTSTRAP"] ?? "localhost:7400")
-        .env("MILLRACE_BOOTSTRAP"),
+      // An empty variable counts as unset.
+      new Option(
+        "--bootstrap <HOST:PORT,…>",
+        "servers to ask first; or MILLRACE_BOOTSTRAP in the environment",
+      ).default(io.env["MILLRACE_BOOTSTRAP"] || "localhost:7400"),
     )
     .addOption(new Option("--timeout <SECONDS>", "longest wait for the cluster").default("30"))
     .addHelpText("after", `\nExample:\n  ${example}`);
@@ -31,20 +36,41 @@ export const withOutput = (command: Command): Command =>
     new Option("--output <FORMAT>", "how to print").choices(["table", "json"]).default("table"),
   );
 
-/** Runs with a connected client, which is closed at the end. */
+const endpointsOf = (text: string, isEndpoint: (text: string) => boolean): string[] => {
+  const endpoints = text.split(",").map((endpoint) => endpoint.trim());
+  const named = endpoints.filter((endpoint) => endpoint !== "");
+  for (const endpoint of named) {
+    if (isEndpoint(endpoint)) continue;
+    throw new UsageError(`--bootstrap ${JSON.stringify(endpoint)}: use HOST:PORT`);
+  }
+  if (named.length > 0) return named;
+  throw new UsageError(`--bootstrap ${JSON.stringify(text)} names no server: use HOST:PORT`);
+};
+
+const connectClient = async (flags: ClusterFlags): Promise<Client> => {
+  // Loaded when needed: help and completion start faster without it.
+  const { connect, isEndpoint } = await import("@millrace/client");
+  return connect({
+    bootstrap: endpointsOf(flags.bootstrap, isEndpoint),
+    clientId: "millrace-cli",
+    adminTimeoutMs: wholeNumber("--timeout", flags.timeout, 1, 86_400) * 1000,
+    metadataMaxAgeMs,
+  });
+};
+
+/**
+ * Runs `use` with a connected client, and closes the client afterwards. An interrupt ends the
+ * command at once; with "finishes", `use` handles interrupts itself.
+ */
 export const withClient = async <T>(
+  io: Io,
   flags: ClusterFlags,
   use: (client: Client) => Promise<T>,
+  onInterrupt: "ends" | "finishes" = "ends",
 ): Promise<T> => {
-  const { connect } = await import("@millrace/client");
-  const timeoutMs = wholeNumber("--timeout", flags.timeout, 1, 86_400) * 1000;
-  const client = await connect({
-    bootstrap: flags.bootstrap.split(",").map((endpoint) => endpoint.trim()),
-    clientId: "millrace-cli",
-    adminTimeoutMs: timeoutMs,
-  });
+  const client = await interruptible(io.signal, connectClient(flags));
   try {
-    return await use(client);
+    return await (onInterrupt === "finishes" ? use(client) : interruptible(io.signal, use(client)));
   } finally {
     await client.close();
   }
@@ -80,7 +106,7 @@ export const print = async (
   await write(io.stdout, await tableText(head, rows));
 };
 
-/** A plain table, columns aligned, no frame: easy to read and to cut. */
+/** A table with aligned columns and no frame, for eyes and for `cut`. */
 export const tableText = async (
   head: readonly string[],
   rows: readonly (readonly (string | number | bigint)[])[],

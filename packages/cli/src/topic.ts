@@ -2,7 +2,7 @@
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { ConfigSource } from "@millrace/proto/controller";
 import { Command } from "commander";
-import { type Io, UsageError, wholeNumber, write } from "./io.ts";
+import { collect, type Io, UsageError, wholeNumber, write } from "./io.ts";
 import {
   type ClusterFlags,
   clusterCommand,
@@ -16,15 +16,15 @@ import {
 
 type Flags = ClusterFlags & Readonly<Record<string, unknown>>;
 
-const collect = (value: string, all: readonly string[] = []): string[] => [...all, value];
-
-/** `K=V` pairs as a record. Throws UsageError. */
-export const parseConfigs = (pairs: readonly string[] = []): Record<string, string> => {
-  const configs: Record<string, string> = {};
+/** Parses `K=V` pairs into a map, in which no key is special. Throws UsageError. */
+export const parseConfigs = (pairs: readonly string[] = []): Map<string, string> => {
+  const configs = new Map<string, string>();
   for (const pair of pairs) {
     const at = pair.indexOf("=");
     if (at < 1) throw new UsageError(`--config ${pair}: use KEY=VALUE`);
-    configs[pair.slice(0, at)] = pair.slice(at + 1);
+    const key = pair.slice(0, at);
+    if (configs.has(key)) throw new UsageError(`--config ${key} is given twice: give it once`);
+    configs.set(key, pair.slice(at + 1));
   }
   return configs;
 };
@@ -39,9 +39,9 @@ const create = (io: Io): Command =>
       "0",
     )
     .option("--config <K=V>", "a topic config; may be repeated", collect)
-    .option("--if-not-exists", "succeed when the topic is there already")
+    .option("--if-not-exists", "succeed when the topic exists")
     .action(async (name: string, flags: Flags) => {
-      const configs = parseConfigs(flags["config"] as string[] | undefined);
+      const configs = Object.fromEntries(parseConfigs(flags["config"] as string[] | undefined));
       const partitionCount = wholeNumber("--partitions", String(flags["partitions"]), 1, 10_000);
       const replicationFactor = wholeNumber(
         "--replication-factor",
@@ -49,14 +49,14 @@ const create = (io: Io): Command =>
         0,
         32,
       );
-      await withClient(flags, async (client) => {
+      await withClient(io, flags, async (client) => {
         try {
           await client.admin.createTopic({ name, partitionCount, replicationFactor, configs });
           await write(io.stderr, `created topic ${name} with ${partitionCount} partition(s)\n`);
         } catch (thrown) {
           const there = hasCode(thrown, ErrorCode.TOPIC_ALREADY_EXISTS);
           if (!there || flags["ifNotExists"] !== true) throw thrown;
-          await write(io.stderr, `topic ${name} exists already\n`);
+          await write(io.stderr, `topic ${name} already exists\n`);
         }
       });
     });
@@ -64,7 +64,7 @@ const create = (io: Io): Command =>
 const list = (io: Io): Command =>
   withOutput(clusterCommand("list", "List topics", "millrace topic list --output json", io)).action(
     async (flags: Flags) => {
-      await withClient(flags, async (client) => {
+      await withClient(io, flags, async (client) => {
         const topics = [];
         for await (const topic of client.admin.listTopics()) topics.push(topic);
         const rows = topics.map((topic) => [
@@ -96,7 +96,7 @@ const describe = (io: Io): Command =>
       "<NAME>",
     ),
   ).action(async (name: string, flags: Flags) => {
-    await withClient(flags, async (client) => {
+    await withClient(io, flags, async (client) => {
       const [topic] = await client.admin.describeTopics([name]);
       if (topic === undefined) return;
       const logs = await client.admin.describeLogs([name]);
@@ -171,47 +171,43 @@ const alter = (io: Io): Command =>
     io,
   )
     .argument("<NAME>")
-    .option("--partitions <N>", "new number of partitions; it only grows")
-    .option("--config <K=V>", "a topic config to set; K= alone goes back to the default", collect)
+    .option("--partitions <N>", "new number of partitions; can only grow")
+    .option("--config <K=V>", "a topic config to set; K= resets it to the default", collect)
     .action(async (name: string, flags: Flags) => {
       const configs = parseConfigs(flags["config"] as string[] | undefined);
-      const { partitions } = flags;
-      const names = Object.keys(configs);
-      if (partitions === undefined && names.length === 0) {
+      const partitionCount =
+        flags["partitions"] === undefined
+          ? undefined
+          : wholeNumber("--partitions", String(flags["partitions"]), 1, 10_000);
+      if (partitionCount === undefined && configs.size === 0) {
         throw new UsageError("nothing to change: give --partitions or --config");
       }
-      const set = Object.fromEntries(Object.entries(configs).filter(([, value]) => value !== ""));
-      const remove = names.filter((key) => configs[key] === "");
-      await withClient(flags, async (client) => {
-        if (names.length > 0) await client.admin.alterConfigs(name, { set, remove });
-        if (partitions !== undefined) {
-          const count = wholeNumber("--partitions", String(partitions), 1, 10_000);
-          await client.admin.createPartitions(name, count);
+      const set = Object.fromEntries([...configs].filter(([, value]) => value !== ""));
+      const remove = [...configs.keys()].filter((key) => configs.get(key) === "");
+      await withClient(io, flags, async (client) => {
+        if (configs.size > 0) await client.admin.alterConfigs(name, { set, remove });
+        if (partitionCount !== undefined) {
+          await client.admin.createPartitions(name, partitionCount);
         }
         await write(io.stderr, `altered topic ${name}\n`);
       });
     });
 
 const remove = (io: Io): Command =>
-  clusterCommand(
-    "delete",
-    "Delete a topic and its records, for good",
-    "millrace topic delete logs",
-    io,
-  )
+  clusterCommand("delete", "Delete a topic and all its records", "millrace topic delete logs", io)
     .argument("<NAME>")
     .action(async (name: string, flags: Flags) => {
-      await withClient(flags, async (client) => {
+      await withClient(io, flags, async (client) => {
         await client.admin.deleteTopic(name);
         await write(io.stderr, `deleted topic ${name}\n`);
       });
     });
 
-const truncate = (io: Io): Command =>
+const deleteRecords = (io: Io, name = "delete-records"): Command =>
   clusterCommand(
-    "truncate",
-    "Delete records before an offset",
-    "millrace topic truncate logs --partition 0 --before 1000",
+    name,
+    "Delete the records of a partition before an offset",
+    `millrace topic ${name} logs --partition 0 --before 1000`,
     io,
   )
     .argument("<NAME>")
@@ -220,7 +216,7 @@ const truncate = (io: Io): Command =>
     .action(async (name: string, flags: Flags) => {
       const partition = wholeNumber("--partition", String(flags["partition"]), 0, 0xffff_ffff);
       const before = wholeNumber("--before", String(flags["before"]), 0, Number.MAX_SAFE_INTEGER);
-      await withClient(flags, async (client) => {
+      await withClient(io, flags, async (client) => {
         const start = await client.admin.deleteRecords(name, partition, BigInt(before));
         await write(io.stderr, `${name}-${partition} starts at offset ${start}\n`);
       });
@@ -231,6 +227,8 @@ export const topicCommand = (io: Io): Command => {
   const group = new Command("topic").description(
     "Create, list, describe, change and delete topics",
   );
-  for (const make of [create, list, describe, alter, remove, truncate]) group.addCommand(make(io));
-  return group;
+  for (const make of [create, list, describe, alter, remove]) group.addCommand(make(io));
+  group.addCommand(deleteRecords(io));
+  // The former name.
+  return group.addCommand(deleteRecords(io, "truncate"), { hidden: true });
 };

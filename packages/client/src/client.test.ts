@@ -2,34 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { createClient } from "./core/client.ts";
-import type { ConsumerOptions } from "./core/types.ts";
-import { FakeBroker, testEnv } from "./testing/fake-broker.ts";
-
-const setUp = (partitionCount = 1) => {
-  const broker = new FakeBroker(partitionCount);
-  const client = createClient({ dialer: broker, env: testEnv(), bootstrap: ["fake:1"] });
-  return { broker, client };
-};
-
-const text = (bytes: Uint8Array | null): string => Buffer.from(bytes ?? []).toString();
-
-const readAll = async (
-  client: ReturnType<typeof setUp>["client"],
-  partitions = 1,
-  options: ConsumerOptions = {},
-): Promise<string[]> => {
-  const consumer = client.consumer({ untilEnd: true, ...options });
-  await consumer.assign(
-    Array.from({ length: partitions }, (_, partition) => ({
-      topic: "events",
-      partition,
-      from: "earliest" as const,
-    })),
-  );
-  const values: string[] = [];
-  for await (const record of consumer.records()) values.push(text(record.value));
-  return values;
-};
+import { testEnv } from "./testing/fake-broker.ts";
+import { readAll, setUp, text } from "./testing/set-up.ts";
 
 test("what is sent comes back, with keys, headers and times", { timeout: 10_000 }, async () => {
   const { client } = setUp();

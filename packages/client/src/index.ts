@@ -21,9 +21,12 @@ export interface ConnectOptions {
   readonly logger?: Logger;
   /** Deadline of an Admin call, milliseconds. Default 30,000. */
   readonly adminTimeoutMs?: number;
+  /** Age at which metadata is asked for again although nothing failed, milliseconds, 100 to
+   * 86,400,000. Bounds how long partitions that others add stay unnoticed. Default 300,000. */
+  readonly metadataMaxAgeMs?: number;
 }
 
-/** Clock, randomness and compression of this process. */
+/** The process's clock, randomness and compression. */
 export const nodeClientEnv = (logger: Logger = silentLogger): ClientEnv => ({
   clock: nodeClock(),
   random: nodeRandom(),
@@ -31,7 +34,7 @@ export const nodeClientEnv = (logger: Logger = silentLogger): ClientEnv => ({
   logger,
 });
 
-/** A client whose first server has answered. Throws UNAVAILABLE when none does, INVALID_REQUEST. */
+/** Connects to a cluster. Throws UNAVAILABLE when no server answers, INVALID_REQUEST. */
 export const connect = async (options: ConnectOptions): Promise<Client> => {
   const { logger, dialer = grpcDialer(), ...rest } = options;
   const client = createClient({ ...rest, dialer, env: nodeClientEnv(logger) });

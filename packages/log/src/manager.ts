@@ -1,8 +1,7 @@
 /** A data directory: its partitions, its background work, closing it. `open.ts` opens and recovers it. */
-import { create as createMessage } from "@bufbuild/protobuf";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import { type RecoveryPoint, RecoveryPointSchema } from "@millrace/proto/storage";
-import { type TopicId, topicIdBytes } from "@millrace/record";
+import type { RecoveryPoint } from "@millrace/proto/storage";
+import type { TopicId } from "@millrace/record";
 import type {
   LogConfig,
   LogGauges,
@@ -14,9 +13,10 @@ import type {
 import type { LogContext } from "./context.ts";
 import { isPassing, passingError, storageError } from "./files/disk-errors.ts";
 import type { DiskSpace } from "./files/disk-space.ts";
+import { partitionDirectory } from "./files/paths.ts";
 import { WorkQueue } from "./files/work-queue.ts";
 import type { Journal } from "./journal/journal.ts";
-import { planKey } from "./journal/scan.ts";
+import { parsePlanKey, planKey } from "./journal/scan.ts";
 import { Partition } from "./partition/partition.ts";
 import type { PartitionOwner } from "./partition/types.ts";
 import { type Checkpointer, parallelAlone } from "./recovery/checkpoint.ts";
@@ -26,6 +26,7 @@ import {
   removeTree,
   writeCleanMarker,
 } from "./recovery/data-directory.ts";
+import { deletionOf } from "./recovery/recovery-points.ts";
 
 /** How long a clean stop waits for a disk or a journal without room, milliseconds. */
 const stopPatienceMs = 5000;
@@ -133,11 +134,11 @@ export class Manager implements LogManager {
       const gone = this.#partitions.get(key);
       if (gone === undefined) return;
       // From here on every checkpoint says that it goes, until its directory has gone.
-      this.#deletions.set(key, deletionOf(gone));
+      this.#deletions.set(key, deletionOf(topicId, partition, gone.life));
       const recorded = await gone.markDeleted();
       this.#partitions.delete(key);
       await gone.files.run(() => this.#letGo(gone));
-      await this.#remove(key, gone, recorded);
+      await this.#remove(key, gone.directory, gone.config.fileDeleteDelayMs, recorded);
     });
   }
 
@@ -152,24 +153,24 @@ export class Manager implements LogManager {
 
   /** The directory goes, however often that fails; the data directory goes on meanwhile. Where the journal
    * has no record of the deletion, the renamed directory is the record, and the next start removes it. */
-  async #remove(key: string, gone: Partition, recorded: boolean): Promise<void> {
+  async #remove(key: string, directory: string, delayMs: number, recorded: boolean): Promise<void> {
     const { disk, logger } = this.#context.env;
     let aside: string;
     try {
-      aside = await moveAside(disk, gone.directory);
+      aside = await moveAside(disk, directory);
     } catch (thrown) {
       logger.error(
-        { directory: gone.directory, err: thrown },
+        { directory, err: thrown },
         "the directory of a deleted partition cannot be removed yet",
       );
       this.#after(deleteRetryMs, () => {
-        void this.#livesOf(key).run(() => this.#remove(key, gone, recorded));
+        void this.#livesOf(key).run(() => this.#remove(key, directory, delayMs, recorded));
       });
       return;
     }
     this.#deletions.delete(key);
     if (!recorded) return;
-    this.#context.delayed.add(gone.config.fileDeleteDelayMs, "removing a deleted partition", () =>
+    this.#context.delayed.add(delayMs, "removing a deleted partition", () =>
       removeTree(disk, aside),
     );
   }
@@ -255,6 +256,11 @@ export class Manager implements LogManager {
 
   start(): void {
     const { config, env } = this.#context;
+    for (const key of this.#deletions.keys()) {
+      const { topicId, partition } = parsePlanKey(key);
+      const directory = partitionDirectory(topicId, partition);
+      void this.#livesOf(key).run(() => this.#remove(key, directory, 0, true));
+    }
     this.#every(config.checkpointIntervalMs, "checkpoint", () => this.#owner.checkpoint());
     this.#every(config.retentionCheckIntervalMs, "retention", () => this.#runRetention());
     this.#every(100, "interval flush", () => this.#flushIntervals(env.clock.monoMs()));
@@ -309,11 +315,3 @@ export class Manager implements LogManager {
     throw new MillraceError(ErrorCode.SHUTTING_DOWN, "the log is closed: retry elsewhere");
   }
 }
-
-const deletionOf = ({ topicId, partition, life }: Partition): RecoveryPoint =>
-  createMessage(RecoveryPointSchema, {
-    topicId: topicIdBytes(topicId),
-    partition,
-    incarnation: life.incarnation,
-    deleted: true,
-  });

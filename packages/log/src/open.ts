@@ -166,7 +166,7 @@ const makeParts = (
 /** Fills the map of partitions. */
 const recover = async (
   options: LogManagerOptions,
-  { context, owner, partitions }: Parts,
+  { context, deletions, owner, partitions }: Parts,
   found: FoundPoints | undefined,
   clean: boolean,
 ): Promise<{ recovery: RecoveryReport; lastRound: number; leftovers: readonly string[] }> => {
@@ -178,6 +178,7 @@ const recover = async (
   const points = found?.points ?? new Map<string, RecoveryPoint>();
   const loader = new PartitionLoader({ options, context, owner, points, plan, clean });
   for (const [key, partition] of await loader.loadAll()) partitions.set(key, partition);
+  for (const [key, point] of loader.deletions) deletions.set(key, point);
   const { counts } = loader;
   const states = [...partitions.values()].map(({ state }) => state.kind);
   const recovery: RecoveryReport = {

@@ -199,12 +199,10 @@ export class SimDisk {
       const delayMs = this.#random.float() * 2 * this.latencyMs * stall;
       process.schedule(delayMs, () => {
         this.steps += 1;
-        console.log(`  disk ${this.steps} ${operation} ${path}`);
         this.onStep(this.steps, `${operation} ${path}`);
         if (!process.alive) return;
         try {
           const code = this.fault(operation, path);
-          console.log("   FAULT", code);
           if (code !== undefined) {
             failed();
             throw new DiskFailure(code, path);

@@ -23,7 +23,13 @@ import { backoffMs } from "./backoff.ts";
 import { fromWire } from "./failures.ts";
 import type { BrokerInfo } from "./metadata.ts";
 import { methods } from "./methods.ts";
-import { askLeader, type CallContext, type FoundOffset, listOffset } from "./offsets.ts";
+import {
+  askLeader,
+  type CallContext,
+  type FoundOffset,
+  listOffset,
+  type OffsetQuery,
+} from "./offsets.ts";
 
 /** A topic to create. Absent counts mean the cluster's defaults. */
 export interface NewTopic {
@@ -35,7 +41,7 @@ export interface NewTopic {
   readonly validateOnly?: boolean;
 }
 
-/** The cluster as one server sees it. */
+/** The cluster, as one server knows it. */
 export interface ClusterDescription {
   readonly clusterId: string;
   readonly controllerEndpoint: string;
@@ -57,7 +63,7 @@ export class Admin {
     this.#timeoutMs = options.timeoutMs ?? 30_000;
   }
 
-  /** Creates a topic; this client's producers and consumers see it from then on. */
+  /** Creates a topic. Later calls of this client see it. */
   async createTopic(topic: NewTopic): Promise<{ topicId: Uint8Array; partitionCount: number }> {
     const { configs = {}, ...rest } = topic;
     const request = create(CreateTopicRequestSchema, { ...rest, configs: { ...configs } });
@@ -66,7 +72,7 @@ export class Admin {
     return { topicId: reply.topicId, partitionCount: reply.partitionCount };
   }
 
-  /** Deletes a topic and its records, for good. */
+  /** Deletes a topic and all its records. */
   async deleteTopic(name: string): Promise<void> {
     const request = create(DeleteTopicRequestSchema, { name });
     const reply = await this.#call(methods.deleteTopic, request);
@@ -74,7 +80,7 @@ export class Admin {
     await this.#context.metadata.tryRefresh();
   }
 
-  /** All topics, in order of name, fetched by pages. */
+  /** All topics by name, fetched in pages. */
   async *listTopics(): AsyncGenerator<TopicListing, void, undefined> {
     let pageToken = "";
     do {
@@ -85,7 +91,7 @@ export class Admin {
     } while (pageToken !== "");
   }
 
-  /** In the order of `names`; UNKNOWN_TOPIC_OR_PARTITION when one does not exist. */
+  /** Describes topics, in the order of `names`. Throws UNKNOWN_TOPIC_OR_PARTITION. */
   async describeTopics(names: readonly string[]): Promise<TopicDescription[]> {
     const request = create(DescribeTopicsRequestSchema, { names: [...names] });
     return (await this.#call(methods.describeTopics, request)).topics;
@@ -99,7 +105,7 @@ export class Admin {
     await this.#context.metadata.tryRefresh();
   }
 
-  /** Sets configs of a topic, and puts those in `remove` back to their defaults. */
+  /** Sets configs of a topic, and resets those in `remove` to their defaults. */
   async alterConfigs(
     topic: string,
     change: {
@@ -119,11 +125,13 @@ export class Admin {
     return (await this.#call(methods.describeConfigs, request)).configs;
   }
 
-  /** Offset by name, or of the first record at or after a time; undefined when there is none. */
+  /**
+   * A named offset, or that of the first record at or after a time. Undefined if no record matches.
+   */
   async listOffset(
     topic: string,
     partition: number,
-    at: Parameters<typeof listOffset>[3],
+    at: OffsetQuery,
   ): Promise<{ offset: bigint; timestampMs: number | undefined } | undefined> {
     const found: FoundOffset | undefined = await listOffset(
       this.#context,
@@ -168,7 +176,7 @@ export class Admin {
     return replies.flat();
   }
 
-  /** Brokers and controller, asked anew. */
+  /** Asks a server for the brokers and the controller. */
   async cluster(): Promise<ClusterDescription> {
     const { metadata } = this.#context;
     await metadata.refresh();
@@ -176,7 +184,7 @@ export class Admin {
     return { clusterId, controllerEndpoint, brokers: metadata.brokers() };
   }
 
-  /** Calls the active controller; looks for it again while only that is wrong. */
+  /** Calls the active controller. Looks for it again, and retries, while the call had no effect. */
   async #call<I, O>(method: Method<I, O>, request: I): Promise<O> {
     const { clock, connections, metadata, random } = this.#context;
     const deadlineMs = clock.monoMs() + this.#timeoutMs;

@@ -1,15 +1,16 @@
-/** The client: one cluster, its connections, and what is made of them. */
+/** The client: the entry to one cluster. */
 import type { Env } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { Dialer } from "@millrace/rpc";
 import { Admin } from "./admin.ts";
+import { inRange, isEndpoint } from "./checks.ts";
 import { Connections } from "./connections.ts";
 import { Consumer } from "./consumer/consumer.ts";
 import { closedError, MetadataCache } from "./metadata.ts";
 import { Producer } from "./producer/producer.ts";
 import type { ConsumerOptions, ProducerOptions } from "./types.ts";
 
-/** What a client needs of the world. */
+/** The parts of `Env` that a client needs. */
 export type ClientEnv = Pick<Env, "clock" | "random" | "compressor" | "logger">;
 
 export interface ClientOptions {
@@ -21,9 +22,17 @@ export interface ClientOptions {
   readonly clientId?: string;
   /** Deadline of an Admin call, milliseconds. Default 30,000. */
   readonly adminTimeoutMs?: number;
+  /** Age at which metadata is asked for again although nothing failed, milliseconds, 100 to
+   * 86,400,000. Bounds how long partitions that others add stay unnoticed. Default 300,000. */
+  readonly metadataMaxAgeMs?: number;
 }
 
-/** Connections to one cluster, shared by its producers and consumers. Connects when first used. */
+/** Deadline of one GetMetadata call, milliseconds. */
+const metadataTimeoutMs = 10_000;
+
+/**
+ * Producers, consumers and administration of one cluster, on shared connections made on first use.
+ */
 export class Client implements AsyncDisposable {
   readonly admin: Admin;
   readonly #env: ClientEnv;
@@ -34,27 +43,22 @@ export class Client implements AsyncDisposable {
   readonly #consumers = new Set<Consumer>();
   #closed = false;
 
-  /** Throws INVALID_REQUEST without bootstrap servers. */
+  /** Throws INVALID_REQUEST for bootstrap servers or an option that cannot be used. */
   constructor(options: ClientOptions) {
-    const { bootstrap, clientId = "", dialer, env } = options;
-    if (bootstrap.length === 0 || Buffer.byteLength(clientId) > 249) {
-      throw new MillraceError(
-        ErrorCode.INVALID_REQUEST,
-        "the client options are not usable: give one or more host:port as bootstrap, and a " +
-          "clientId of at most 249 bytes",
-      );
-    }
+    const { adminTimeoutMs = 30_000, bootstrap, clientId = "", dialer, env } = options;
+    checkIdentity(bootstrap, clientId);
     this.#env = env;
     this.#clientId = clientId;
     this.#connections = new Connections(dialer);
     const { clock, logger, random } = env;
     const connections = this.#connections;
-    this.#metadata = new MetadataCache({ connections, bootstrap, clock, random, logger });
-    const { adminTimeoutMs: timeoutMs } = options;
-    this.admin = new Admin(
-      { clock, random, connections, metadata: this.#metadata },
-      timeoutMs === undefined ? {} : { timeoutMs },
-    );
+    const callTimeoutMs = Math.min(metadataTimeoutMs, adminTimeoutMs);
+    const maxAge = options.metadataMaxAgeMs ?? 300_000;
+    const maxAgeMs = inRange("metadataMaxAgeMs", maxAge, 100, 86_400_000);
+    const shared = { connections, clock, random };
+    const context = { ...shared, bootstrap, logger, maxAgeMs, callTimeoutMs };
+    this.#metadata = new MetadataCache(context);
+    this.admin = new Admin({ ...shared, metadata: this.#metadata }, { timeoutMs: adminTimeoutMs });
   }
 
   /** Throws INVALID_REQUEST for an option out of range. */
@@ -88,12 +92,14 @@ export class Client implements AsyncDisposable {
     return consumer;
   }
 
-  /** Number of partitions of a topic. Throws UNKNOWN_TOPIC_OR_PARTITION. */
+  /** Asks for the number of partitions of a topic. Throws UNKNOWN_TOPIC_OR_PARTITION. */
   async partitionCount(topic: string): Promise<number> {
-    return (await this.#metadata.topic(topic)).partitions.length;
+    return (await this.#metadata.freshTopic(topic)).partitions.length;
   }
 
-  /** Closes producers (which flush), consumers and connections. Throws what the first flush throws. */
+  /**
+   * Flushes and closes producers, then closes consumers and connections. Throws the first failure.
+   */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -112,5 +118,19 @@ export class Client implements AsyncDisposable {
   }
 }
 
-/** A client over any carrier. Nothing is sent before it is used. */
+const checkIdentity = (bootstrap: readonly string[], clientId: string): void => {
+  const refuse = (what: string): never => {
+    throw new MillraceError(ErrorCode.INVALID_REQUEST, what);
+  };
+  if (bootstrap.length === 0) refuse("there is no bootstrap server: give one or more host:port");
+  for (const endpoint of bootstrap) {
+    if (!isEndpoint(endpoint)) {
+      refuse(`bootstrap server ${JSON.stringify(endpoint)} is not usable: give host:port`);
+    }
+  }
+  const bytes = Buffer.byteLength(clientId);
+  if (bytes > 249) refuse(`the clientId has ${bytes} bytes: use at most 249`);
+};
+
+/** Makes a client on any carrier. Connects on first use. */
 export const createClient = (options: ClientOptions): Client => new Client(options);

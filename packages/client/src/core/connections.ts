@@ -1,6 +1,6 @@
 import type { Channel, Dialer } from "@millrace/rpc";
 
-/** One channel per endpoint, made when first asked for and kept until `close`. */
+/** One channel per endpoint, made on first use and kept until `close`. */
 export class Connections {
   readonly #dialer: Dialer;
   readonly #channels = new Map<string, Channel>();

@@ -1,5 +1,4 @@
-/** Errors as the client makes and judges them. */
-
+/** Errors inside messages, and what the client does about errors. */
 import type { LeaderHint } from "@millrace/errors";
 import { type ErrorCode, errorSpec, MillraceError } from "@millrace/errors";
 
@@ -17,7 +16,7 @@ interface WireError {
   readonly retryAfterMs?: number | undefined;
 }
 
-/** The error inside a stream or a reply, as one that can be thrown. */
+/** The throwable form of an error inside a message. */
 export const fromWire = (wire: WireError): MillraceError => {
   const hint = wire.leaderHint;
   const leaderHint: LeaderHint | undefined =

@@ -1,4 +1,5 @@
 export * from "./admin.ts";
+export { isEndpoint } from "./checks.ts";
 export * from "./client.ts";
 export { Consumer, type IterationOptions } from "./consumer/consumer.ts";
 export type { BrokerInfo } from "./metadata.ts";

@@ -1,15 +1,19 @@
-/** What the client knows of the cluster: who leads what, and where. */
+/** What the client knows about the cluster: brokers, topics, and the leader of each partition. */
 import { create } from "@bufbuild/protobuf";
 import type { Cancel, Clock, Logger, Random } from "@millrace/env";
 import { ErrorCode, type LeaderHint, MillraceError } from "@millrace/errors";
-import { GetMetadataRequestSchema, type GetMetadataResponse } from "@millrace/proto/broker";
+import {
+  type GetMetadataRequest,
+  GetMetadataRequestSchema,
+  type GetMetadataResponse,
+} from "@millrace/proto/broker";
 import { backoffMs } from "./backoff.ts";
 import type { Connections } from "./connections.ts";
 import { methods } from "./methods.ts";
 
 export interface PartitionInfo {
   readonly partition: number;
-  /** Broker id; undefined when there is no leader at the moment. */
+  /** Broker id; undefined while the partition has no leader. */
   readonly leader: number | undefined;
   readonly leaderEpoch: number;
   readonly replicas: readonly number[];
@@ -43,18 +47,25 @@ export interface MetadataContext {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Age at which metadata is asked for again although nothing failed, milliseconds. */
+  readonly maxAgeMs: number;
+  /** Deadline of one GetMetadata call, milliseconds. */
+  readonly callTimeoutMs: number;
 }
 
-/** Age at which metadata is fetched anew although nothing failed, milliseconds. */
-const refreshIntervalMs = 5 * 60_000;
-/** One GetMetadata call, milliseconds. */
-const callTimeoutMs = 10_000;
-/** How long a topic that nobody knows may take to appear, milliseconds. */
+/** Wait for one server before the next candidate is asked as well, milliseconds. */
+const nextServerMs = 1_000;
+/** How long to wait for an unknown topic to appear, milliseconds. */
 const unknownTopicMs = 2_000;
-/** How long a client tries to reach any server, milliseconds. */
+/** How long to try to reach any server, milliseconds. */
 const unreachableMs = 30_000;
 
-/** A cache of the topics asked for, refreshed when told so and every five minutes. */
+/**
+ * True when both ids are of the same topic. A topic that is deleted and recreated gets a new id.
+ */
+export const isSameTopic = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
+
+/** A cache of the topics asked for, refreshed on demand and when it reaches its maximum age. */
 export class MetadataCache {
   readonly #context: MetadataContext;
   readonly #topics = new Map<string, TopicInfo>();
@@ -64,6 +75,8 @@ export class MetadataCache {
   #controller = "";
   #revision = 0n;
   #minRevision = 0n;
+  #version = 0;
+  readonly #listeners = new Set<() => void>();
   #refreshing: Promise<void> | undefined;
   #goodEndpoint: string | undefined;
   #cancelTimer: Cancel = () => {};
@@ -77,21 +90,32 @@ export class MetadataCache {
     return this.#clusterId;
   }
 
-  /** Where Admin calls go; a bootstrap server until a controller is known. */
+  /** Endpoint for Admin calls. A bootstrap server until the controller is known. */
   get controllerEndpoint(): string {
     return this.#controller || this.#goodEndpoint || (this.#context.bootstrap[0] ?? "");
+  }
+
+  /** Rises with every change. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Calls `listener` after every change. Returns how to stop. */
+  onChange(listener: () => void): Cancel {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   brokers(): BrokerInfo[] {
     return [...this.#brokers.values()];
   }
 
-  /** What is known of the topic now. */
+  /** The cached topic. */
   peek(topic: string): TopicInfo | undefined {
     return this.#topics.get(topic);
   }
 
-  /** Leader of a partition as known now; undefined when the topic, the leader or its endpoint is not. */
+  /** The cached leader of a partition. Undefined without a known topic, leader or endpoint. */
   leaderOf(topic: string, partition: number): Leader | undefined {
     const info = this.#topics.get(topic);
     const found = info?.partitions[partition];
@@ -106,13 +130,13 @@ export class MetadataCache {
     };
   }
 
-  /** Later answers must not be older than this revision (of an Admin call). */
+  /** From now on, answers must not be older than this revision, which an Admin call returned. */
   requireRevision(revision: bigint): void {
     if (revision > this.#minRevision) this.#minRevision = revision;
   }
 
-  /** A topic, from the cache or a server. Throws UNKNOWN_TOPIC_OR_PARTITION when two seconds of asking
-   * do not show it, UNAVAILABLE when no server answers for thirty. */
+  /** A topic, from the cache or a server. Throws UNKNOWN_TOPIC_OR_PARTITION when the topic does not
+   * appear within two seconds, UNAVAILABLE when no server answers within thirty. */
   async topic(name: string, signal?: AbortSignal): Promise<TopicInfo> {
     this.#wanted.add(name);
     const started = this.#context.clock.monoMs();
@@ -141,7 +165,17 @@ export class MetadataCache {
     }
   }
 
-  /** Takes a hint from an error, unless something newer is known. */
+  /** As `topic`, but asks a server first: partitions may have been added, or the topic recreated.
+   * Falls back on the cache when no server answers. */
+  async freshTopic(name: string): Promise<TopicInfo> {
+    this.#wanted.add(name);
+    // A request already on its way may miss changes made before this call.
+    if (this.#refreshing !== undefined) await this.tryRefresh();
+    await this.tryRefresh();
+    return this.topic(name);
+  }
+
+  /** Applies the leader hint of an error, unless a newer leader is known. */
   applyHint(topic: string, partition: number, hint: LeaderHint): void {
     const info = this.#topics.get(topic);
     const known = info?.partitions[partition];
@@ -153,9 +187,10 @@ export class MetadataCache {
     const partitions = [...info.partitions];
     partitions[partition] = { ...known, leader: brokerId, leaderEpoch: hint.leaderEpoch };
     this.#topics.set(topic, { ...info, partitions });
+    this.#changed();
   }
 
-  /** Asks a server anew for the topics in use. Calls at the same time share one question. */
+  /** Asks a server for the topics in use. Concurrent calls share one request. */
   refresh(): Promise<void> {
     if (this.#closed) return Promise.reject(closedError());
     this.#refreshing ??= this.#refreshOnce().finally(() => {
@@ -164,64 +199,111 @@ export class MetadataCache {
     return this.#refreshing;
   }
 
-  /** As `refresh`, for callers that go on whether it works or not. */
+  /** As `refresh`, but only logs a failure. */
   async tryRefresh(): Promise<void> {
     try {
       await this.refresh();
     } catch (thrown) {
-      this.#context.logger.debug({ err: thrown }, "metadata could not be refreshed");
+      this.#context.logger.debug({ err: thrown }, "the metadata could not be refreshed");
     }
   }
 
-  /** One answer of one server about all or some topics; also taken into the cache. */
-  async fetch(topics: readonly string[]): Promise<GetMetadataResponse> {
+  close(): void {
+    this.#closed = true;
+    this.#listeners.clear();
+    this.#cancelTimer();
+  }
+
+  async #refreshOnce(): Promise<void> {
+    const topics = [...this.#wanted];
+    this.#take(await this.#ask(topics), topics);
+    this.#cancelTimer();
+    if (this.#closed) return;
+    this.#cancelTimer = this.#context.clock.timer(
+      this.#context.maxAgeMs,
+      () => void this.tryRefresh(),
+    );
+  }
+
+  /** Returns the first answer of any server. Asks the next candidate when one fails or is slow. */
+  #ask(topics: readonly string[]): Promise<GetMetadataResponse> {
+    const { clock } = this.#context;
     const request = create(GetMetadataRequestSchema, {
       topics: [...topics],
       minRevision: this.#minRevision,
     });
-    let last: MillraceError | undefined;
-    for (const endpoint of this.#candidates()) {
-      try {
-        const channel = this.#context.connections.channel(endpoint);
-        const reply = await channel.unary(methods.getMetadata, request, {
-          timeoutMs: callTimeoutMs,
-        });
-        this.#goodEndpoint = endpoint;
-        this.#take(reply, topics);
-        return reply;
-      } catch (thrown) {
-        last = MillraceError.from(thrown);
-        if (endpoint === this.#goodEndpoint) this.#goodEndpoint = undefined;
-      }
+    const candidates = this.#candidates();
+    const others = new AbortController();
+    const { promise, resolve, reject } = Promise.withResolvers<GetMetadataResponse>();
+    let asked = 0;
+    let failed = 0;
+    let cancelTimer: Cancel = () => {};
+    const askNext = (): void => {
+      cancelTimer();
+      const endpoint = candidates[asked];
+      if (endpoint === undefined || others.signal.aborted) return;
+      asked += 1;
+      cancelTimer = clock.timer(nextServerMs, askNext);
+      this.#askOne(endpoint, request, others.signal).then(
+        (reply) => {
+          cancelTimer();
+          resolve(reply);
+          others.abort();
+        },
+        (thrown: unknown) => {
+          failed += 1;
+          if (failed === candidates.length) {
+            cancelTimer();
+            reject(this.#noAnswer(MillraceError.from(thrown)));
+          } else askNext();
+        },
+      );
+    };
+    askNext();
+    return promise;
+  }
+
+  async #askOne(
+    endpoint: string,
+    request: GetMetadataRequest,
+    signal: AbortSignal,
+  ): Promise<GetMetadataResponse> {
+    const { connections, callTimeoutMs: timeoutMs } = this.#context;
+    try {
+      const channel = connections.channel(endpoint);
+      const reply = await channel.unary(methods.getMetadata, request, { timeoutMs, signal });
+      if (!signal.aborted) this.#goodEndpoint = endpoint;
+      return reply;
+    } catch (thrown) {
+      if (endpoint === this.#goodEndpoint) this.#goodEndpoint = undefined;
+      throw thrown;
     }
-    if (last !== undefined && last.code !== ErrorCode.UNAVAILABLE) throw last;
-    throw new MillraceError(
+  }
+
+  #noAnswer(last: MillraceError): MillraceError {
+    if (last.code !== ErrorCode.UNAVAILABLE && last.code !== ErrorCode.DEADLINE_EXCEEDED) {
+      return last;
+    }
+    return new MillraceError(
       ErrorCode.UNAVAILABLE,
-      `none of ${this.#context.bootstrap.join(", ")} answers (${last?.message ?? "no servers"}): ` +
+      `none of ${this.#context.bootstrap.join(", ")} answers (${last.message}): ` +
         "check the bootstrap servers and the network",
       { cause: last },
     );
   }
 
-  close(): void {
-    this.#closed = true;
-    this.#cancelTimer();
+  #changed(): void {
+    this.#version += 1;
+    for (const listener of this.#listeners) listener();
   }
 
-  async #refreshOnce(): Promise<void> {
-    await this.fetch([...this.#wanted]);
-    this.#cancelTimer();
-    if (this.#closed) return;
-    this.#cancelTimer = this.#context.clock.timer(refreshIntervalMs, () => void this.tryRefresh());
-  }
-
-  /** The server that answered last, the bootstrap list, then the brokers known. */
-  #candidates(): Set<string> {
+  /** Servers to ask, in order: the one that answered last, the bootstrap servers, known brokers. */
+  #candidates(): string[] {
     const endpoints = new Set<string>();
     if (this.#goodEndpoint !== undefined) endpoints.add(this.#goodEndpoint);
     for (const endpoint of this.#context.bootstrap) endpoints.add(endpoint);
     for (const broker of this.#brokers.values()) endpoints.add(broker.endpoint);
-    return endpoints;
+    return [...endpoints];
   }
 
   #take(reply: GetMetadataResponse, asked: readonly string[]): void {
@@ -240,9 +322,10 @@ export class MetadataCache {
       const partitions = topic.partitions.map((p) => ({ ...p, leader: p.leader }));
       this.#topics.set(topic.name, { name: topic.name, topicId: topic.topicId, partitions });
     }
+    this.#changed();
   }
 }
 
-/** What every call on a closed client, producer or consumer fails with. */
+/** The error of every call on a closed client, producer or consumer. */
 export const closedError = (): MillraceError =>
   new MillraceError(ErrorCode.CANCELLED, "the client is closed: connect again");

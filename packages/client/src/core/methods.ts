@@ -1,4 +1,4 @@
-/** The methods that the client calls. The stream methods carry the hand-written messages. */
+/** The methods that the client calls. Stream methods use the hand-written codecs. */
 import {
   type DescMessage,
   type DescMethod,

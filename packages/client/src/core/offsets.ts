@@ -1,4 +1,4 @@
-/** Finding offsets: which leader to ask, and again when it moved. */
+/** Looks up offsets at the leaders of partitions. */
 import { create } from "@bufbuild/protobuf";
 import type { Clock, Random } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
@@ -17,15 +17,21 @@ export interface CallContext {
   readonly metadata: MetadataCache;
 }
 
-/** Offset found; undefined when no record matches. */
+/** An offset, and the timestamp of its record for lookups by time. */
 export interface FoundOffset {
   readonly offset: number;
   readonly timestampMs: number | undefined;
 }
 
+/** An offset, and the id of the topic that it belongs to. */
+export interface ResolvedPosition {
+  readonly offset: number;
+  readonly topicId: Uint8Array;
+}
+
 /**
- * Asks the leader of a partition, again with pauses while the failure is retriable and `timeoutMs` has
- * not passed. For calls that may be repeated.
+ * Asks the leader of a partition. Retries with pauses while the error is retriable, for
+ * `timeoutMs`. Only for calls that may be repeated.
  */
 export const askLeader = async <T>(
   context: CallContext,
@@ -36,12 +42,14 @@ export const askLeader = async <T>(
 ): Promise<T> => {
   const { clock, metadata, random } = context;
   const deadlineMs = clock.monoMs() + timeoutMs;
-  const info = await metadata.topic(topic);
+  let info = await metadata.topic(topic);
+  // Partitions may have been added since the metadata was fetched.
+  if (info.partitions[partition] === undefined) info = await metadata.freshTopic(topic);
   if (info.partitions[partition] === undefined) {
     throw new MillraceError(
       ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-      `topic ${JSON.stringify(topic)} has ${info.partitions.length} partitions, none is ` +
-        `${partition}: check the number`,
+      `topic ${JSON.stringify(topic)} has no partition ${partition}, only ` +
+        `${info.partitions.length} partitions: check the partition number`,
     );
   }
   for (let attempt = 0; ; attempt += 1) {
@@ -50,7 +58,7 @@ export const askLeader = async <T>(
       if (leader !== undefined) return await ask(leader, Math.max(1, deadlineMs - clock.monoMs()));
       throw new MillraceError(
         ErrorCode.LEADER_NOT_AVAILABLE,
-        `${topic}-${partition} has no leader at the moment: retry when its brokers are back`,
+        `${topic}-${partition} has no leader at the moment: check its brokers`,
       );
     } catch (thrown) {
       const error = MillraceError.from(thrown);
@@ -68,15 +76,41 @@ interface Spec {
   readonly timestampMs?: bigint;
 }
 
-const listOne = (
+/** The answer of a leader. `found` is undefined when no record matches. */
+interface Answer {
+  readonly topicId: Uint8Array;
+  readonly found: FoundOffset | undefined;
+}
+
+/** A named offset, or that of the first record at or after a time. */
+export type OffsetQuery =
+  | "earliest"
+  | "latest"
+  | "max_timestamp"
+  | { readonly timestampMs: number };
+
+const specOf = (at: OffsetQuery): Spec => {
+  if (typeof at === "object") {
+    return { spec: OffsetSpec.TIMESTAMP, timestampMs: BigInt(Math.trunc(at.timestampMs)) };
+  }
+  const spec = {
+    earliest: OffsetSpec.EARLIEST,
+    latest: OffsetSpec.LATEST,
+    max_timestamp: OffsetSpec.MAX_TIMESTAMP,
+  }[at];
+  return { spec };
+};
+
+const askOffset = (
   context: CallContext,
   topic: string,
   partition: number,
-  spec: Spec,
+  at: OffsetQuery,
   timeoutMs: number,
-): Promise<FoundOffset | undefined> =>
+): Promise<Answer> =>
   askLeader(context, topic, partition, timeoutMs, async (leader, leftMs) => {
-    const query = { topicId: leader.topicId, topic, partition, ...spec };
+    const { topicId } = leader;
+    const query = { topicId, topic, partition, ...specOf(at) };
     const reply = await context.connections
       .channel(leader.endpoint)
       .unary(methods.listOffsets, create(ListOffsetsRequestSchema, { queries: [query] }), {
@@ -84,55 +118,47 @@ const listOne = (
       });
     const result = reply.results[0];
     if (result?.error !== undefined) throw fromWire(result.error);
-    if (result?.offset === undefined) return undefined;
-    const found = result.timestampMs;
-    return {
-      offset: Number(result.offset),
-      timestampMs: found === undefined ? undefined : Number(found),
-    };
+    if (result?.offset === undefined) return { topicId, found: undefined };
+    const time = result.timestampMs;
+    const timestampMs = time === undefined ? undefined : Number(time);
+    return { topicId, found: { offset: Number(result.offset), timestampMs } };
   });
 
-/** A named offset, or that of the first record at or after a time. */
-export const listOffset = (
+/** Asks the leader for an offset. Undefined when no record matches. */
+export const listOffset = async (
   context: CallContext,
   topic: string,
   partition: number,
-  at: "earliest" | "latest" | "max_timestamp" | { readonly timestampMs: number },
+  at: OffsetQuery,
   timeoutMs: number,
-): Promise<FoundOffset | undefined> => {
-  if (typeof at === "object") {
-    const timestampMs = BigInt(Math.trunc(at.timestampMs));
-    const spec = { spec: OffsetSpec.TIMESTAMP, timestampMs };
-    return listOne(context, topic, partition, spec, timeoutMs);
-  }
-  const spec = {
-    earliest: OffsetSpec.EARLIEST,
-    latest: OffsetSpec.LATEST,
-    max_timestamp: OffsetSpec.MAX_TIMESTAMP,
-  }[at];
-  return listOne(context, topic, partition, { spec }, timeoutMs);
-};
+): Promise<FoundOffset | undefined> =>
+  (await askOffset(context, topic, partition, at, timeoutMs)).found;
 
-/** The offset that a position means now. Throws INVALID_REQUEST for a negative number. */
+/** Resolves a position to an offset. Throws INVALID_REQUEST for a number out of range. */
 export const resolvePosition = async (
   context: CallContext,
   topic: string,
   partition: number,
   position: Position,
   timeoutMs: number,
-): Promise<number> => {
-  const at = async (which: "earliest" | "latest"): Promise<number> =>
-    (await listOffset(context, topic, partition, which, timeoutMs))?.offset ?? 0;
-  if (typeof position === "string") return at(position);
-  if ("offset" in position) return checked(Number(position.offset));
+): Promise<ResolvedPosition> => {
+  const ask = async (query: OffsetQuery): Promise<ResolvedPosition & { readonly any: boolean }> => {
+    const { topicId, found } = await askOffset(context, topic, partition, query, timeoutMs);
+    return { topicId, offset: found?.offset ?? 0, any: found !== undefined };
+  };
+  if (typeof position === "string") return ask(position);
+  if ("offset" in position) {
+    const offset = checked(Number(position.offset));
+    return { offset, topicId: (await context.metadata.topic(topic)).topicId };
+  }
   if ("tail" in position) {
     const back = checked(position.tail);
-    const [earliest, latest] = await Promise.all([at("earliest"), at("latest")]);
-    return Math.max(earliest, latest - back);
+    const [earliest, latest] = await Promise.all([ask("earliest"), ask("latest")]);
+    return { offset: Math.max(earliest.offset, latest.offset - back), topicId: latest.topicId };
   }
   checked(position.timestampMs);
-  const found = await listOffset(context, topic, partition, position, timeoutMs);
-  return found?.offset ?? at("latest");
+  const found = await ask(position);
+  return found.any ? found : ask("latest");
 };
 
 const checked = (value: number): number => {

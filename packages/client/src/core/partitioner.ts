@@ -1,4 +1,4 @@
-/** Which partition a record goes to. Keyed records land where Kafka's default partitioner puts them. */
+/** Chooses partitions by key, as Kafka's default partitioner does. */
 
 /** Kafka's murmur2 (seed 0x9747b28c) of the bytes; a signed 32-bit number. */
 export const murmur2 = (bytes: Uint8Array): number => {

@@ -1,4 +1,6 @@
-/** What producers and consumers take and give. Offsets are bigint, times are milliseconds. */
+/**
+ * Options, records and results of producers and consumers. Offsets are bigint, times milliseconds.
+ */
 import type { MillraceError } from "@millrace/errors";
 import type { BatchCompression } from "@millrace/record";
 
@@ -12,7 +14,7 @@ export interface HeaderInput {
 /** A record to send. Strings are sent as UTF-8. Byte arrays are copied before the call returns. */
 export interface ProducerRecord {
   readonly topic: string;
-  /** Absent: chosen from the key, or for keyless records per batch. */
+  /** Absent: chosen by the key, or for keyless records once per batch. */
   readonly partition?: number | undefined;
   readonly key?: Uint8Array | string | null | undefined;
   /** Null or absent is a null value (a tombstone in a compacted topic). */
@@ -22,7 +24,7 @@ export interface ProducerRecord {
   readonly timestampMs?: number | undefined;
 }
 
-/** What an acknowledgement promises of a record; `millrace.common.v1.Guarantee`. */
+/** What an acknowledgement promises; `millrace.common.v1.Guarantee`. */
 export type RecordGuarantee =
   | "fsynced_quorum"
   | "fsynced_leader"
@@ -40,10 +42,10 @@ export interface RecordMetadata {
   readonly guarantee: RecordGuarantee;
 }
 
-/** A batch of records that could not be written. */
+/** Records that could not be written. */
 export interface FailedBatch {
   readonly topic: string;
-  /** Undefined: the records had no partition yet. */
+  /** Undefined when the records had no partition yet. */
   readonly partition: number | undefined;
   /** Records of the batch that came through `enqueue`. */
   readonly recordCount: number;
@@ -52,11 +54,13 @@ export interface FailedBatch {
 export interface ProducerOptions {
   /** When a batch counts as written. Default "all". */
   readonly acks?: "all" | "leader" | "none";
-  /** How long a batch waits for more records, milliseconds, 0 to 60,000. Absent: a batch goes out at
-   * the end of the event-loop turn while its broker has nothing in flight, else within 5 ms. */
+  /** How long a batch waits for more records, milliseconds, 0 to 60,000. Absent: a batch is sent at
+   * the end of the event-loop turn when its broker is idle, otherwise within 5 ms. */
   readonly lingerMs?: number;
-  /** Record bytes after which a batch is sent, before compression. Default 128 KiB; a larger record
-   * has a batch of its own. */
+  /**
+   * Record bytes after which a batch is sent, before compression. A larger record gets a batch of
+   * its own. Falls by itself for topics whose `max.message.bytes` is lower. Default 128 KiB.
+   */
   readonly batchBytesMax?: number;
   /** Bytes of records that are not yet acknowledged. Default 32 MiB. */
   readonly bufferBytesMax?: number;
@@ -64,18 +68,22 @@ export interface ProducerOptions {
   readonly compression?: BatchCompression;
   /** Level of the compression; absent means the codec's default. */
   readonly compressionLevel?: number;
-  /** From taking a record to its acknowledgement, retries included, milliseconds. Default 120,000. */
+  /** Longest time to the acknowledgement, retries included, milliseconds. Default 120,000. */
   readonly deliveryTimeoutMs?: number;
-  /** Silence of a broker after which its stream is given up, milliseconds. Default 30,000. */
+  /** Longest wait for an answer before the stream is given up, milliseconds. Default 30,000. */
   readonly requestTimeoutMs?: number;
-  /** Batches of one partition on the way at once, 1 to 64. Default 16. Order holds with any: the broker lets no
-   * batch overtake one that failed (`ProduceRequest.order_epoch`). */
+  /**
+   * Batches of one partition in flight, 1 to 64. Any value keeps the order: the broker lets no
+   * batch overtake one that failed (`ProduceRequest.order_epoch`). Default 16.
+   */
   readonly inFlightPerPartitionMax?: number;
-  /** Partition of a record that names none; must return 0 to `partitionCount` - 1. Absent: murmur2 of
-   * the key as Kafka does, and one random partition per batch for records without a key. */
+  /**
+   * Chooses the partition, 0 to `partitionCount` - 1, of a record that names none. Absent: murmur2
+   * of the key as in Kafka, and one random partition per batch for records without a key.
+   */
   readonly partitioner?: (record: ProducerRecord, partitionCount: number) => number;
-  /** Hears of every failed batch with records of `enqueue`. Absent: the next `flush` or `close` throws
-   * the first failure. Must not throw. */
+  /** Called for every failed batch with records of `enqueue`. Absent: the next `flush` or `close`
+   * throws the first failure. Must not throw. */
   readonly onError?: (error: MillraceError, batch: FailedBatch) => void;
 }
 
@@ -87,19 +95,24 @@ export type Position =
   | { readonly timestampMs: number }
   | { readonly tail: number };
 
-/** A partition to read. */
+/** A partition to read, or a whole topic. */
 export interface Assignment {
   readonly topic: string;
-  readonly partition: number;
+  /** Absent: all partitions. Without `untilEnd`, partitions that are added later are read too, from
+   * their beginning, at the latest after `metadataMaxAgeMs`. */
+  readonly partition?: number;
   /** Default "latest". */
   readonly from?: Position;
 }
 
 export interface ConsumerOptions {
-  /** Bytes fetched and not yet taken by the application, over all partitions; one batch per partition
-   * may exceed it. Default 32 MiB. */
+  /**
+   * Bytes fetched and not yet taken by the application, over all partitions; one batch per
+   * partition may exceed it. Default 32 MiB.
+   */
   readonly bufferBytesMax?: number;
-  /** What to do when the position is before the log's start or past its end. Default "error". */
+  /** What to do when the position is before the log's start or past its end, or belongs to a topic
+   * that was deleted and created again since. Default "error": OFFSET_OUT_OF_RANGE. */
   readonly onOutOfRange?: "error" | "earliest" | "latest";
   /** True: iteration ends at the high watermarks as of `assign`. Default false. */
   readonly untilEnd?: boolean;
@@ -136,13 +149,13 @@ export interface ConsumedBatch {
   readonly partition: number;
   /** At least one. */
   readonly records: readonly ConsumedRecord[];
-  /** Where to go on after this batch. */
+  /** The position after this batch. */
   readonly nextOffset: bigint;
   /** High watermark when the batch was fetched. */
   readonly highWatermark: bigint;
 }
 
-/** A partition and an offset of it. */
+/** An offset in a partition. */
 export interface PartitionOffset {
   readonly topic: string;
   readonly partition: number;

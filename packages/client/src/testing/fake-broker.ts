@@ -1,8 +1,9 @@
-/** One broker in memory behind a `Dialer`, for the tests of this package. */
+/** Brokers in memory behind a `Dialer`, for the tests of this package. */
 import { create } from "@bufbuild/protobuf";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import {
+  type GetMetadataRequest,
   GetMetadataResponseSchema,
   type ListOffsetsRequest,
   ListOffsetsResponseSchema,
@@ -19,74 +20,17 @@ import {
   parseBody,
 } from "@millrace/record";
 import { nodeCompressor } from "@millrace/record/node";
-import type { Channel, ClientStream, Dialer, Method } from "@millrace/rpc";
+import type { CallOptions, Channel, ClientStream, Dialer, Method } from "@millrace/rpc";
 import type { ClientEnv } from "../core/client.ts";
+import { FakeStream } from "./fake-stream.ts";
 
-/** What a real environment gives, without logs. */
+/** The real environment, without logs. */
 export const testEnv = (): ClientEnv => ({
   clock: nodeClock(),
   random: nodeRandom(),
   compressor: nodeCompressor,
   logger: { debug() {}, info() {}, warn() {}, error() {}, child: () => testEnv().logger },
 });
-
-/** The client's side of a stream whose server is a function. */
-class FakeStream<Out, In> implements ClientStream<Out, In> {
-  readonly #onWrite: (message: Out) => void;
-  readonly #queue: In[] = [];
-  #wake: (() => void) | undefined;
-  #error: unknown;
-  over = false;
-
-  constructor(onWrite: (message: Out) => void) {
-    this.#onWrite = onWrite;
-  }
-
-  push(message: In): void {
-    if (this.over) return;
-    this.#queue.push(message);
-    this.#wake?.();
-  }
-
-  tryRead(): In | undefined {
-    return this.#queue.shift();
-  }
-
-  async read(): Promise<In | undefined> {
-    for (;;) {
-      if (this.#error !== undefined) throw this.#error;
-      const next = this.#queue.shift();
-      if (next !== undefined || this.over) return next;
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-  }
-
-  write(message: Out): boolean {
-    if (this.over) return false;
-    setImmediate(() => {
-      if (!this.over) this.#onWrite(message);
-    });
-    return true;
-  }
-
-  async drained(): Promise<void> {}
-
-  queuedBytes(): number {
-    return 0;
-  }
-
-  end(): void {
-    this.over = true;
-    this.#wake?.();
-  }
-
-  cancel(reason?: unknown): void {
-    this.#error ??= reason ?? new MillraceError(ErrorCode.CANCELLED, "cancelled");
-    this.end();
-  }
-}
 
 interface Stored {
   readonly baseOffset: number;
@@ -103,6 +47,14 @@ interface FakeCursor {
   grantBytes: number;
 }
 
+/** A produce request as it arrived. */
+export interface SeenRequest {
+  readonly endpoint: string;
+  readonly partition: number;
+  readonly orderEpoch: number;
+  readonly recordCount: number;
+}
+
 const blank: HotFetchResponse = {
   opened: undefined,
   cursorId: undefined,
@@ -116,22 +68,62 @@ const blank: HotFetchResponse = {
   batches: [],
 };
 
-/** A broker with one topic, `events`. */
+const unknownTopic = {
+  code: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+  message: "no such topic or partition",
+};
+
+/** Never answers: rejects at the deadline or when aborted, as a carrier does. */
+const silence = (signal: AbortSignal | undefined, timeoutMs = 30_000): Promise<never> =>
+  new Promise((_, reject) => {
+    const late = () => reject(new MillraceError(ErrorCode.DEADLINE_EXCEEDED, "no answer in time"));
+    const timer = setTimeout(late, timeoutMs);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(new MillraceError(ErrorCode.CANCELLED, "cancelled"));
+    });
+  });
+
+/** One or two brokers with one topic, `events`. */
 export class FakeBroker implements Dialer {
-  readonly logs: Stored[][];
+  logs: Stored[][];
+  topicId = new Uint8Array(16).fill(7);
+  /** False: the metadata do not show the topic. */
+  exists = true;
+  /** Broker that leads each partition; 1 when absent. Broker n is at `fake:n`. */
+  readonly leaders = new Map<number, number>();
+  /** First offset of each partition; 0 when absent. */
+  readonly starts = new Map<number, number>();
   windowBytes = 16 * 1024 * 1024;
+  messageBytesMax = 8e6;
+  /** Larger bodies are refused with MESSAGE_TOO_LARGE. */
+  bodyBytesMax = Number.POSITIVE_INFINITY;
+  /** Time that unary calls take, milliseconds. */
+  latencyMs = 0;
+  /** Endpoints whose unary calls are never answered. */
+  readonly silent = new Set<string>();
+  /** Endpoints of GetMetadata calls, in order. */
+  readonly asked: string[] = [];
+  readonly seen: SeenRequest[] = [];
   /** Most body bytes that were unanswered at once. */
   peakInFlightBytes = 0;
-  requests = 0;
+  /** Bytes that fetch cursors were granted in all. */
+  grantedBytes = 0;
   streams = 0;
   /** Answers are held back while true. */
   hold = false;
-  /** Per produce request: an error to answer, "reset" to cut the stream after the append, or nothing. */
+  /**
+   * Per produce request: an error to answer, "reset" to cut the stream after the append, or
+   * nothing.
+   */
   fault: (requestNumber: number) => ErrorCode | "reset" | undefined = () => undefined;
+  /** Per cursor added: an error to answer instead of records. */
+  fetchFault: (partition: number) => ErrorCode | undefined = () => undefined;
+  #revision = 1n;
   #held: (() => void)[] = [];
   readonly #drains = new Set<() => void>();
   #attempts = 0;
-  readonly #failedEpochs = new WeakMap<object, Map<number, number>>();
+  #failedEpochs = new WeakMap<object, Map<number, number>>();
   #inFlightBytes = 0;
   readonly #cursors = new Set<FakeCursor>();
 
@@ -142,23 +134,68 @@ export class FakeBroker implements Dialer {
   dial(endpoint: string): Channel {
     return {
       endpoint,
-      unary: async <I, O>(method: Method<I, O>, request: I): Promise<O> =>
-        this.#unary(method.path, request) as O,
+      unary: async <I, O>(
+        method: Method<I, O>,
+        request: I,
+        options: CallOptions = {},
+      ): Promise<O> => (await this.#unary(endpoint, method.path, request, options)) as O,
       serverStream: () => {
         throw new Error("not served");
       },
       bidi: <I, O>(method: Method<I, O>): ClientStream<I, O> => {
         this.streams += 1;
-        const stream = method.path.endsWith("/Produce") ? this.#produce() : this.#fetch();
+        const stream = method.path.endsWith("/Produce") ? this.#produce(endpoint) : this.#fetch();
         return stream as unknown as ClientStream<I, O>;
       },
       close() {},
     };
   }
 
+  /** Produce requests so far. */
+  get requests(): number {
+    return this.seen.length;
+  }
+
+  addPartitions(count: number): void {
+    for (let i = 0; i < count; i += 1) this.logs.push([]);
+    this.#revision += 1n;
+  }
+
+  /** Deletes the topic and makes it again. */
+  recreate(partitionCount = 1): void {
+    this.topicId = new Uint8Array(16).fill((this.topicId[0] ?? 0) + 1);
+    this.logs = Array.from({ length: partitionCount }, () => []);
+    this.starts.clear();
+    this.#revision += 1n;
+    for (const cursor of this.#cursors) this.#failCursor(cursor, unknownTopic);
+    this.#cursors.clear();
+  }
+
+  /** Takes batches off the end of a partition, as an unclean election does. */
+  truncate(partition: number, batches: number): void {
+    this.logs[partition]?.splice(-batches);
+  }
+
+  lead(partition: number, broker: number): void {
+    this.leaders.set(partition, broker);
+    this.#revision += 1n;
+  }
+
+  #failCursor(cursor: FakeCursor, error: { code: ErrorCode; message: string }): void {
+    cursor.stream.push({
+      ...blank,
+      cursorId: cursor.cursorId,
+      error: { ...error, leaderHint: undefined, retryAfterMs: undefined },
+    });
+  }
+
   endOf(partition: number): number {
     const last = this.logs[partition]?.at(-1);
     return last === undefined ? 0 : last.baseOffset + last.count;
+  }
+
+  startOf(partition: number): number {
+    return this.starts.get(partition) ?? 0;
   }
 
   /** Answers what was held. */
@@ -167,43 +204,75 @@ export class FakeBroker implements Dialer {
     for (const answer of this.#held.splice(0)) answer();
   }
 
-  /** Tells every stream of now that the server is stopping. */
+  /** Ends all faults. */
+  heal(): void {
+    this.fault = () => undefined;
+    this.fetchFault = () => undefined;
+    this.silent.clear();
+    this.exists = true;
+    this.bodyBytesMax = Number.POSITIVE_INFINITY;
+    this.#failedEpochs = new WeakMap();
+    this.release();
+  }
+
+  /** Tells every open stream that the server is stopping. */
   drain(): void {
     for (const tell of this.#drains) tell();
     this.#drains.clear();
   }
 
-  #unary(path: string, request: unknown): unknown {
-    if (path.endsWith("/GetMetadata")) {
-      const partitions = this.logs.map((_, partition) => ({ partition, leader: 1, replicas: [1] }));
-      return create(GetMetadataResponseSchema, {
-        clusterId: "fake",
-        revision: 1n,
-        brokers: [{ brokerId: 1, endpoint: "fake:1" }],
-        topics: [{ name: "events", topicId: new Uint8Array(16).fill(7), partitions }],
-      });
-    }
-    if (path.endsWith("/ListOffsets")) {
-      const { queries } = request as ListOffsetsRequest;
-      return create(ListOffsetsResponseSchema, {
-        results: queries.map(({ partition, spec, timestampMs }) => {
-          if (spec === OffsetSpec.EARLIEST) return { offset: 0n };
-          if (spec !== OffsetSpec.TIMESTAMP) return { offset: BigInt(this.endOf(partition)) };
-          const found = this.logs[partition]?.find((b) => b.maxTimestampMs >= Number(timestampMs));
-          return found === undefined ? {} : { offset: BigInt(found.baseOffset), timestampMs };
-        }),
-      });
-    }
+  async #unary(
+    endpoint: string,
+    path: string,
+    request: unknown,
+    { signal, timeoutMs }: CallOptions,
+  ): Promise<unknown> {
+    if (path.endsWith("/GetMetadata")) this.asked.push(endpoint);
+    if (this.latencyMs > 0) await new Promise((resolve) => setTimeout(resolve, this.latencyMs));
+    if (this.silent.has(endpoint)) await silence(signal, timeoutMs);
+    if (path.endsWith("/GetMetadata")) return this.#metadata(request as GetMetadataRequest);
+    if (path.endsWith("/ListOffsets")) return this.#listOffsets(request as ListOffsetsRequest);
     throw new MillraceError(ErrorCode.UNSUPPORTED_OPERATION, path);
   }
 
-  #produce(): FakeStream<HotProduceRequest, HotProduceResponse> {
+  #metadata({ topics }: GetMetadataRequest): unknown {
+    const partitions = this.logs.map((_, partition) => ({
+      partition,
+      leader: this.leaders.get(partition) ?? 1,
+      replicas: [1, 2],
+    }));
+    const shown = this.exists && topics.includes("events");
+    return create(GetMetadataResponseSchema, {
+      clusterId: "fake",
+      revision: this.#revision,
+      brokers: [1, 2].map((brokerId) => ({ brokerId, endpoint: `fake:${brokerId}` })),
+      topics: shown ? [{ name: "events", topicId: this.topicId, partitions }] : [],
+    });
+  }
+
+  #listOffsets({ queries }: ListOffsetsRequest): unknown {
+    return create(ListOffsetsResponseSchema, {
+      results: queries.map(({ topicId, partition, spec, timestampMs }) => {
+        if (!this.#has(topicId, partition)) return { error: unknownTopic };
+        if (spec === OffsetSpec.EARLIEST) return { offset: BigInt(this.startOf(partition)) };
+        if (spec !== OffsetSpec.TIMESTAMP) return { offset: BigInt(this.endOf(partition)) };
+        const found = this.logs[partition]?.find((b) => b.maxTimestampMs >= Number(timestampMs));
+        return found === undefined ? {} : { offset: BigInt(found.baseOffset), timestampMs };
+      }),
+    });
+  }
+
+  #has(topicId: Uint8Array, partition: number): boolean {
+    return Buffer.compare(topicId, this.topicId) === 0 && this.logs[partition] !== undefined;
+  }
+
+  #produce(endpoint: string): FakeStream<HotProduceRequest, HotProduceResponse> {
     const stream = new FakeStream<HotProduceRequest, HotProduceResponse>((message) => {
       if (message.open !== undefined) {
-        const { windowBytes } = this;
-        const opened = { windowBytes, messageBytesMax: 8e6, clusterId: "fake", brokerId: 1 };
+        const { windowBytes, messageBytesMax } = this;
+        const opened = { windowBytes, messageBytesMax, clusterId: "fake", brokerId: 1 };
         stream.push({ opened, results: [], drain: undefined });
-      } else this.#append(stream, message);
+      } else this.#append(stream, endpoint, message);
     });
     const notice = { graceMs: 1000, reason: "stopping" };
     this.#drains.add(() => stream.push({ opened: undefined, results: [], drain: notice }));
@@ -212,16 +281,19 @@ export class FakeBroker implements Dialer {
 
   #append(
     stream: FakeStream<HotProduceRequest, HotProduceResponse>,
+    endpoint: string,
     request: HotProduceRequest,
   ): void {
     const body = request.body ?? new Uint8Array(0);
-    this.requests += 1;
+    const { partition, orderEpoch } = request;
+    const { recordCount } = parseBody(body);
+    this.seen.push({ endpoint, partition, orderEpoch, recordCount });
     this.#inFlightBytes += body.length;
     this.peakInFlightBytes = Math.max(this.peakInFlightBytes, this.#inFlightBytes);
-    // Only what might be appended counts: else faults could keep step with repetitions, for ever.
+    // Count only requests that may be appended: otherwise a periodic fault could hit every retry.
     const overtaking = this.#overtaking(stream, request);
     if (overtaking === undefined) this.#attempts += 1;
-    const fault = overtaking ?? this.fault(this.#attempts);
+    const fault = overtaking ?? this.#refusal(request, body) ?? this.fault(this.#attempts);
     const failed = fault !== undefined && fault !== "reset";
     const baseOffset = this.endOf(request.partition);
     if (!failed) this.#store(request.partition, baseOffset, body);
@@ -254,7 +326,12 @@ export class FakeBroker implements Dialer {
     else answer();
   }
 
-  /** What a broker does about order: see ProduceRequest.order_epoch. */
+  #refusal({ partition, topicId }: HotProduceRequest, body: Uint8Array): ErrorCode | undefined {
+    if (!this.#has(topicId, partition)) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+    return body.length > this.bodyBytesMax ? ErrorCode.MESSAGE_TOO_LARGE : undefined;
+  }
+
+  /** Keeps order as a broker does; see ProduceRequest.order_epoch. */
   #overtaking(stream: object, request: HotProduceRequest): ErrorCode | undefined {
     const failed = this.#failedEpochs.get(stream)?.get(request.partition) ?? 0;
     return request.orderEpoch <= failed ? ErrorCode.PRECEDING_REQUEST_FAILED : undefined;
@@ -284,14 +361,22 @@ export class FakeBroker implements Dialer {
         if (cursor !== undefined) this.#cursors.delete(cursor);
         mine.delete(id);
       }
-      for (const { cursorId, partition, offset, grantBytes } of request.add) {
+      for (const { cursorId, topicId, partition, offset, grantBytes } of request.add) {
+        this.grantedBytes += grantBytes;
         const cursor = { partition, stream, cursorId, offset, grantBytes };
+        const fault = this.fetchFault(partition);
+        const error = fault === undefined ? unknownTopic : { code: fault, message: "injected" };
+        if (fault !== undefined || !this.#has(topicId, partition)) {
+          this.#failCursor(cursor, error);
+          continue;
+        }
         mine.set(cursorId, cursor);
         this.#cursors.add(cursor);
         this.#serve(cursor);
       }
       for (const { cursorId, bytes } of request.grants) {
         const cursor = mine.get(cursorId);
+        this.grantedBytes += bytes;
         if (cursor === undefined) continue;
         cursor.grantBytes += bytes;
         this.#serve(cursor);
@@ -304,15 +389,16 @@ export class FakeBroker implements Dialer {
 
   #serve(cursor: FakeCursor): void {
     const end = this.endOf(cursor.partition);
-    if (cursor.offset > end) {
-      const error = { code: ErrorCode.OFFSET_OUT_OF_RANGE, message: "past the end" };
+    if (cursor.offset > end || cursor.offset < this.startOf(cursor.partition)) {
       this.#cursors.delete(cursor);
-      cursor.stream.push({
-        ...blank,
-        cursorId: cursor.cursorId,
-        error: { ...error, leaderHint: undefined, retryAfterMs: undefined },
+      this.#failCursor(cursor, {
+        code: ErrorCode.OFFSET_OUT_OF_RANGE,
+        message: `offset ${cursor.offset} is not in the log`,
       });
       return;
+    }
+    if (cursor.offset === end) {
+      cursor.stream.push({ ...blank, cursorId: cursor.cursorId, highWatermark: end });
     }
     for (const batch of this.logs[cursor.partition] ?? []) {
       const nextOffset = batch.baseOffset + batch.count;

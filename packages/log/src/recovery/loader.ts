@@ -15,6 +15,7 @@ import { loadClean } from "./after-clean-stop.ts";
 import { PartitionRecovery } from "./after-crash.ts";
 import { entriesAfter, entriesOfLife, pointOfLife } from "./begin.ts";
 import { readPartitionMeta, removeLeftovers, removePartition } from "./data-directory.ts";
+import { deletionOf } from "./recovery-points.ts";
 import { salvage } from "./salvage.ts";
 import { PartitionDamage, type RecoveryCounts } from "./types.ts";
 
@@ -57,6 +58,8 @@ export class PartitionLoader {
   /** Directories of deleted partitions. They say that nothing is lost, so they go only once the recovery
    * points do not name those partitions any more. */
   readonly leftovers: string[] = [];
+  /** Deletions that are still to be finished. */
+  readonly deletions = new Map<string, RecoveryPoint>();
 
   constructor(input: LoaderInput) {
     this.#input = input;
@@ -111,7 +114,7 @@ export class PartitionLoader {
       const missing = meta.endsWith("missing");
       const gone = missing && (isDeleted(place) || (await this.#isHalfMade(directory)));
       if (gone && (deletedBefore || !vouchesForRecords(place))) {
-        await removePartition(disk, directory);
+        await this.#finishDeletion(place);
         return undefined;
       }
       return this.#offline(place, meta);
@@ -126,10 +129,22 @@ export class PartitionLoader {
       entries: entriesAfter(entriesOfLife(entries, life), pointOfLife(point, life)),
     };
     if (isDeleted(place)) {
-      await removePartition(disk, directory);
+      await this.#finishDeletion(place);
       return undefined;
     }
     return this.#load(place);
+  }
+
+  /** Removes the directory of a deleted partition. Where that fails, the recovery points remember the deletion
+   * until it has succeeded. */
+  async #finishDeletion({ topicId, partition, life, directory }: Place): Promise<void> {
+    const { disk, logger } = this.#input.context.env;
+    try {
+      await removePartition(disk, directory);
+    } catch (thrown) {
+      logger.error({ directory, err: thrown }, "a deleted partition cannot be removed yet");
+      this.deletions.set(planKey(topicId, partition), deletionOf(topicId, partition, life));
+    }
   }
 
   /** A directory whose making a crash ended. Nothing can have been appended to it. */

@@ -8,11 +8,12 @@ import {
   type RecoveryPoints,
   RecoveryPointsSchema,
 } from "@millrace/proto/storage";
-import { topicIdOf } from "@millrace/record";
+import { topicIdBytes as bytesOf, type TopicId, topicIdOf } from "@millrace/record";
 import { breathe, type Pauses } from "../files/breathe.ts";
 import { magics, readFramed, writeFramed } from "../files/checksummed-file.ts";
 import { paths } from "../files/paths.ts";
 import { planKey } from "../journal/scan.ts";
+import type { Life } from "../partition/types.ts";
 
 const topicIdBytes = 16;
 /** Points encoded or decoded in one turn of the event loop. */
@@ -27,6 +28,15 @@ export interface FoundPoints {
   /** Wall clock when they were written, milliseconds; undefined where it is not known. */
   readonly wallTimeMs: number | undefined;
 }
+
+/** The point of a partition that was deleted and whose directory is still there. */
+export const deletionOf = (topicId: TopicId, partition: number, life: Life): RecoveryPoint =>
+  create(RecoveryPointSchema, {
+    topicId: bytesOf(topicId),
+    partition,
+    incarnation: life.incarnation,
+    deleted: true,
+  });
 
 /** Recovery points in the making. Encoded messages may be put one behind the other: the fields add up. */
 export class RecoveryPointsWriter {

@@ -1,7 +1,15 @@
-/** Calling over grpc-js. */
-
+/**
+ * The client side of the grpc-js carrier: channels that connect, notice trouble, and dial again.
+ */
 import type { Duplex as NodeDuplex } from "node:stream";
-import { Client, credentials, type CallOptions as GrpcCallOptions } from "@grpc/grpc-js";
+import {
+  Client,
+  connectivityState,
+  credentials,
+  type CallOptions as GrpcCallOptions,
+  type ServiceError,
+  status,
+} from "@grpc/grpc-js";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { CallOptions, Channel, ClientStream, Dialer, Method } from "../api.ts";
 import { asBuffer, GrpcDuplex, identity } from "./duplex.ts";
@@ -11,26 +19,58 @@ import { connectionWindowBytes } from "./windows.ts";
 export interface GrpcClientOptions {
   /** Largest message received, bytes. Default 64 MiB. */
   readonly messageBytesMax?: number;
+  /**
+   * Longest wait for a connection (TCP and HTTP/2 settings), milliseconds. Afterwards waiting calls
+   * fail with UNAVAILABLE, and the next call dials again. Default 5,000.
+   */
+  readonly connectTimeoutMs?: number;
+  /** Silence before a ping, with or without open calls, milliseconds. Default 20,000. */
+  readonly keepaliveTimeMs?: number;
+  /**
+   * Longest wait for the answer to a ping, after which the connection closes, ms. Default 10,000.
+   */
+  readonly keepaliveTimeoutMs?: number;
 }
 
 const mib = 1024 * 1024;
 const unaryTimeoutMsDefault = 30_000;
-/** After so many failures of the transport in a row the connection is made anew (grpc-node #3040). */
+const connectTimeoutMsDefault = 5_000;
+/** Consecutive calls without any answer after which the channel dials again (grpc-node #3040). */
 const failuresMax = 3;
+/**
+ * Statuses that grpc-js also produces by itself when a connection does not work. Without our
+ * details they do not prove that the server answered.
+ */
+const transportStatuses: ReadonlySet<number> = new Set([
+  status.UNAVAILABLE,
+  status.DEADLINE_EXCEEDED,
+  status.INTERNAL,
+  status.UNKNOWN,
+]);
 
 /** A dialer of plaintext HTTP/2 connections. */
 export const grpcDialer = (options: GrpcClientOptions = {}): Dialer => ({
   dial: (endpoint) => new GrpcChannel(endpoint, options),
 });
 
-type Failure = Parameters<typeof errorOf>[0];
+type Failure = Pick<ServiceError, "code" | "details" | "metadata">;
+
+/** The grpc-js client that a call began on, and when. */
+interface Attempt {
+  readonly client: Client;
+  readonly startedMs: number;
+}
 
 class GrpcChannel implements Channel {
   readonly endpoint: string;
   readonly #options: GrpcClientOptions;
   #client: Client;
   readonly #live = new Set<(reason: MillraceError) => void>();
+  /** Errors for the calls of clients that were given up before they connected. */
+  readonly #givenUp = new WeakMap<Client, MillraceError>();
+  #connectTimer: NodeJS.Timeout | undefined;
   #failures = 0;
+  #lastHeardMs = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   constructor(endpoint: string, options: GrpcClientOptions) {
@@ -44,7 +84,8 @@ class GrpcChannel implements Channel {
     return new Promise((resolve, reject) => {
       this.#refuseWhenClosed(options.signal);
       const bytes = asBuffer(method.input.encode(request));
-      const call = this.#client.makeUnaryRequest(
+      const attempt = this.#attempt();
+      const call = attempt.client.makeUnaryRequest(
         method.path,
         identity,
         identity,
@@ -54,10 +95,10 @@ class GrpcChannel implements Channel {
         (error, reply) => {
           options.signal?.removeEventListener("abort", onAbort);
           if (error !== null) {
-            reject(this.#seen(options.signal, error));
+            reject(this.#judge(attempt, options.signal, error));
             return;
           }
-          this.#failures = 0;
+          this.#heard();
           try {
             resolve(method.output.decode(reply ?? Buffer.alloc(0)));
           } catch (thrown) {
@@ -65,6 +106,7 @@ class GrpcChannel implements Channel {
           }
         },
       );
+      this.#superviseConnect();
       const onAbort = (): void => call.cancel();
       options.signal?.addEventListener("abort", onAbort, { once: true });
     });
@@ -76,7 +118,8 @@ class GrpcChannel implements Channel {
     options: CallOptions = {},
   ): ClientStream<never, O> {
     this.#refuseWhenClosed(options.signal);
-    const call = this.#client.makeServerStreamRequest(
+    const attempt = this.#attempt();
+    const call = attempt.client.makeServerStreamRequest(
       method.path,
       identity,
       identity,
@@ -84,37 +127,43 @@ class GrpcChannel implements Channel {
       fromMap(options.metadata),
       callOptions(options.timeoutMs),
     );
-    return this.#stream(method, call as unknown as NodeDuplex, call, options);
+    return this.#stream(method, call as unknown as NodeDuplex, call, attempt, options);
   }
 
   bidi<I, O>(method: Method<I, O>, options: CallOptions = {}): ClientStream<I, O> {
     this.#refuseWhenClosed(options.signal);
-    const call = this.#client.makeBidiStreamRequest(
+    const attempt = this.#attempt();
+    const call = attempt.client.makeBidiStreamRequest(
       method.path,
       identity,
       identity,
       fromMap(options.metadata),
       callOptions(options.timeoutMs),
     );
-    return this.#stream(method, call as unknown as NodeDuplex, call, options);
+    return this.#stream(method, call as unknown as NodeDuplex, call, attempt, options);
   }
 
   close(): void {
     this.#closed = true;
     const reason = new MillraceError(ErrorCode.CANCELLED, "the channel is closed");
     for (const cancel of [...this.#live]) cancel(reason);
+    clearTimeout(this.#connectTimer);
     this.#client.close();
   }
 
   #stream<I, O>(
     method: Method<I, O>,
     stream: NodeDuplex,
-    call: { cancel(): void; on(event: "error", seen: (error: Failure) => void): unknown },
+    call: { cancel(): void; on(event: "error", listener: (error: Failure) => void): unknown },
+    attempt: Attempt,
     { signal }: CallOptions,
   ): ClientStream<I, O> {
+    this.#superviseConnect();
     const duplex = new GrpcDuplex<O, I>(stream, method.output, method.input);
     const cancel = (reason?: unknown): void => {
       const error = reason === undefined ? cancelled() : MillraceError.from(reason);
+      // The caller gives up the stream because the server is silent.
+      if (error.code === ErrorCode.UNAVAILABLE) this.#unanswered(attempt);
       duplex.fail(error);
       call.cancel();
       stream.resume();
@@ -129,28 +178,84 @@ class GrpcChannel implements Channel {
     };
     call.on("error", (error) => {
       over();
-      duplex.fail(this.#seen(signal, error));
+      duplex.fail(this.#judge(attempt, signal, error));
     });
+    stream.on("metadata", () => this.#heard());
     stream.on("status", ({ code }: { code: number }) => {
       over();
-      if (code !== 0) return;
-      this.#failures = 0;
+      if (code !== status.OK) return;
+      this.#heard();
       duplex.finish();
     });
     return Object.assign(duplex, { end: () => duplex.endWrites(), cancel });
   }
 
-  /** The error of a failed call; counts what says that the connection itself is bad. */
-  #seen(signal: AbortSignal | undefined, failure: Failure): MillraceError {
+  #attempt(): Attempt {
+    return { client: this.#client, startedMs: performance.now() };
+  }
+
+  /** The server answered: the connection works. */
+  #heard(): void {
+    this.#failures = 0;
+    this.#lastHeardMs = performance.now();
+  }
+
+  /** The error of a failed call. Counts calls that end without a sign of the server. */
+  #judge(attempt: Attempt, signal: AbortSignal | undefined, failure: Failure): MillraceError {
     if (signal?.aborted === true) return abortError(signal);
     const error = errorOf(failure);
-    const transport = failure.code === 14 && error.code === ErrorCode.UNAVAILABLE;
-    this.#failures = transport ? this.#failures + 1 : 0;
-    if (this.#failures < failuresMax || this.#closed) return error;
+    if (failure.code === status.CANCELLED) return error;
+    // Our servers send details with every error, so a status with them is an answer.
+    if (error.facts !== undefined || !transportStatuses.has(failure.code)) {
+      this.#heard();
+      return error;
+    }
+    this.#unanswered(attempt);
+    return failure.code === status.UNAVAILABLE
+      ? (this.#givenUp.get(attempt.client) ?? error)
+      : error;
+  }
+
+  /** A call ended without an answer. Dials again after `failuresMax` in a row. */
+  #unanswered({ client, startedMs }: Attempt): void {
+    if (client !== this.#client || this.#lastHeardMs > startedMs) return;
+    this.#failures += 1;
+    if (this.#failures >= failuresMax) this.#redial();
+  }
+
+  /** Bounds the wait for the server's HTTP/2 settings, which grpc-js does not. */
+  #superviseConnect(): void {
+    const client = this.#client;
+    if (this.#connectTimer !== undefined) return;
+    if (client.getChannel().getConnectivityState(false) === connectivityState.READY) return;
+    const timeoutMs = this.#options.connectTimeoutMs ?? connectTimeoutMsDefault;
+    this.#connectTimer = setTimeout(() => {
+      this.#connectTimer = undefined;
+      if (client !== this.#client) return;
+      const state = client.getChannel().getConnectivityState(false);
+      if (state !== connectivityState.CONNECTING) return;
+      this.#givenUp.set(
+        client,
+        new MillraceError(
+          ErrorCode.UNAVAILABLE,
+          `${this.endpoint} did not complete a connection within ${timeoutMs} ms: ` +
+            "check that a Millrace server listens there, and the network",
+        ),
+      );
+      this.#redial();
+    }, timeoutMs);
+    this.#connectTimer.unref();
+  }
+
+  /** Replaces the connection. Open calls stay on the old one until they end. */
+  #redial(): void {
+    if (this.#closed) return;
     this.#failures = 0;
-    this.#client.close();
+    clearTimeout(this.#connectTimer);
+    this.#connectTimer = undefined;
+    const old = this.#client;
     this.#client = this.#connect();
-    return error;
+    old.close();
   }
 
   #connect(): Client {
@@ -160,8 +265,12 @@ class GrpcChannel implements Channel {
       "grpc.enable_retries": 0,
       "grpc.service_config_disable_resolution": 1,
       "grpc.use_local_subchannel_pool": 1,
-      "grpc.keepalive_time_ms": 20_000,
-      "grpc.keepalive_timeout_ms": 10_000,
+      // Proxy variables are meant for web traffic. Connect to brokers directly.
+      "grpc.enable_http_proxy": 0,
+      "grpc.keepalive_time_ms": this.#options.keepaliveTimeMs ?? 20_000,
+      "grpc.keepalive_timeout_ms": this.#options.keepaliveTimeoutMs ?? 10_000,
+      // Without this, calls shorter than the keepalive time never find a frozen connection.
+      "grpc.keepalive_permit_without_calls": 1,
       "grpc.initial_reconnect_backoff_ms": 50,
       "grpc.min_reconnect_backoff_ms": 50,
       "grpc.max_reconnect_backoff_ms": 2000,

@@ -29,7 +29,7 @@ export const appendSomething = (
   model: PartitionModel,
 ): void => {
   const { random, run } = life;
-  const epochs = model.epochs.doubtful ? log.leaderEpoch : model.epochs.latest;
+  const epochs = latestEpoch(log, model);
   const dice = random.below(100);
   if (dice < 4 && epochs > 0) {
     append(life, slot, log, model, makeBatch(recordsOf(life)), epochs - 1);
@@ -83,7 +83,7 @@ const append = (
   epoch: number,
 ): void => {
   const { run } = life;
-  const verdict = verdictOf(model, batch, epoch);
+  const verdict = verdictOf(log, model, batch, epoch);
   if (verdict.kind === "unknown") return;
   const outcome: { appended?: Appended; accepted?: ModelBatch } = {};
   const done = new Promise<void>((resolve, reject) => {
@@ -133,8 +133,16 @@ const append = (
 
 type Expected = Verdict | { readonly kind: "fenced" };
 
-const verdictOf = (model: PartitionModel, batch: AppendBatch, epoch: number): Expected => {
-  if (epoch < model.epochs.latest) return { kind: "fenced" };
+const latestEpoch = (log: PartitionLog, { epochs }: PartitionModel): number =>
+  epochs.doubtful ? log.leaderEpoch : epochs.latest;
+
+const verdictOf = (
+  log: PartitionLog,
+  model: PartitionModel,
+  batch: AppendBatch,
+  epoch: number,
+): Expected => {
+  if (epoch < latestEpoch(log, model)) return { kind: "fenced" };
   const { producerId, producerEpoch, baseSequence, recordCount } = batch.info;
   const stamp = producerId < 0 ? undefined : { producerId, producerEpoch, baseSequence };
   return model.producers.judge(stamp, recordCount);

@@ -60,7 +60,8 @@ export class EpochModel {
 
   /** An epoch begins, if it is new. */
   begin(epoch: number, startOffset: number): void {
-    if (epoch > this.latest) this.epochs.push({ epoch, startOffset, confirmed: false });
+    if (this.epochs.length === 0 || epoch > this.latest)
+      this.epochs.push({ epoch, startOffset, confirmed: false });
   }
 
   /** The beginning of an epoch is durable. */

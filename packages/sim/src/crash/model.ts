@@ -100,8 +100,7 @@ export class PartitionModel {
   cutTo(offset: number): void {
     const kept = this.batches.filter((batch) => batch.lastOffset < offset);
     this.removed.push(...this.batches.slice(kept.length));
-    if (offset <= this.logStartConfirmed || this.logStartAsked >= offset)
-      this.epochs.doubtful = true;
+    if (this.logStartAsked > 0 && this.logStartAsked >= offset) this.epochs.doubtful = true;
     this.batches = kept;
     this.epochs.truncate(offset);
     const before = this.producers;

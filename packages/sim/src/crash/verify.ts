@@ -180,10 +180,7 @@ const adopt = (input: VerifyInput, world: PartitionModel, found: Found): Partiti
   const must = world.mustEnd();
   next.cutTo(end);
   next.epochs.doubtful = epochs === undefined;
-  const known = epochs ?? [{ epoch: input.log.leaderEpoch, startOffset: 0 }];
-  next.epochs.epochs = known
-    .filter(({ epoch }) => epoch > 0)
-    .map((entry) => ({ ...entry, confirmed: true }));
+  next.epochs.epochs = (epochs ?? []).map((entry) => ({ ...entry, confirmed: true }));
   next.removed.splice(0);
   if (next.endOffset < end) next.lostBelow = end;
   if (found.batches.length === 0 && must < end) next.producers.doubtBelow(end);

@@ -1,12 +1,9 @@
 /** The consumer: assigned partitions in, records out, in offset order per partition. */
-import type { Env } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { Isolation } from "@millrace/proto/common";
-import { backoffMs } from "../backoff.ts";
-import { isRetriable, wantsRefresh } from "../failures.ts";
-import { closedError } from "../metadata.ts";
-import { type CallContext, listOffset, resolvePosition } from "../offsets.ts";
-import { inRange } from "../producer/options.ts";
+import { inRange, oneOf } from "../checks.ts";
+import { closedError, isSameTopic } from "../metadata.ts";
+import { resolvePosition } from "../offsets.ts";
 import type {
   Assignment,
   ConsumedBatch,
@@ -15,13 +12,11 @@ import type {
   PartitionOffset,
   Position,
 } from "../types.ts";
-import { Cursor } from "./cursor.ts";
+import { Cursor, type StartingPoint } from "./cursor.ts";
 import { decodeNext } from "./decode.ts";
-import { Fetcher } from "./fetcher.ts";
+import { Leaders, type LeadersContext, lookupTimeoutMs } from "./leaders.ts";
 
-export interface ConsumerContext extends CallContext {
-  readonly env: Pick<Env, "clock" | "random" | "compressor" | "logger">;
-  readonly clientId: string;
+export interface ConsumerContext extends LeadersContext {
   readonly onClosed: () => void;
 }
 
@@ -31,32 +26,36 @@ export interface IterationOptions {
   readonly signal?: AbortSignal;
 }
 
-interface Taken {
-  readonly cursor: Cursor;
-  readonly records: readonly ConsumedRecord[];
-  readonly nextOffset: number;
-  readonly highWatermark: number;
-}
-
-/** One call for an offset, retries included, milliseconds. */
-const lookupTimeoutMs = 30_000;
-/** Retries after which a topic that the metadata lack counts as deleted. */
-const unknownTopicAttempts = 5;
-
 const key = (topic: string, partition: number): string => `${partition}/${topic}`;
+
+interface Expanded {
+  readonly wholeTopics: ReadonlySet<string>;
+  readonly partitions: readonly { topic: string; partition: number; from: Position }[];
+}
 
 /**
  * Reads assigned partitions. One iteration at a time; `seek`, `pause` and `assign` may be called
- * meanwhile, and nothing fetched for an older position is handed out after they are.
+ * meanwhile, and nothing of an older position is handed out after they are.
+ *
+ * A record counts as consumed when it is handed out. Leaving an iteration by `break`, an exception
+ * or an abort loses nothing: the next iteration continues after the last record handed out. After
+ * an error, the next iteration tries the partition again, and throws again if the error persists.
  */
 export class Consumer implements AsyncDisposable {
   readonly #context: ConsumerContext;
-  readonly #options: ConsumerOptions;
+  readonly #untilEnd: boolean;
   readonly #bufferBytesMax: number;
   readonly #inflatedBytesMax: number;
-  readonly #cursors = new Map<string, Cursor>();
-  readonly #fetchers = new Map<string, Fetcher>();
-  /** Start of the round-robin. */
+  readonly #leaders: Leaders;
+  #cursors = new Map<string, Cursor>();
+  /** Topics assigned as a whole, whose new partitions are read too. */
+  #wholeTopics: ReadonlySet<string> = new Set();
+  /** New partitions whose first offset is being looked up. */
+  readonly #adding = new Set<string>();
+  /** Failed cursors whose error was thrown to the application. */
+  readonly #told = new WeakSet<Cursor>();
+  readonly #stopFollowing: () => void;
+  /** Index of the cursor that is asked first for the next batch. */
   #turn = 0;
   #iterating = false;
   #closed = false;
@@ -64,57 +63,73 @@ export class Consumer implements AsyncDisposable {
 
   /** Throws INVALID_REQUEST for an option out of range. */
   constructor(options: ConsumerOptions, context: ConsumerContext) {
-    this.#options = options;
     this.#context = context;
     const { bufferBytesMax = 32 * 1024 * 1024, inflatedBytesMax = 64 * 1024 * 1024 } = options;
     this.#bufferBytesMax = inRange("bufferBytesMax", bufferBytesMax, 1024, 2 ** 40);
     this.#inflatedBytesMax = inRange("inflatedBytesMax", inflatedBytesMax, 1024, 2 ** 31);
+    this.#untilEnd = options.untilEnd === true;
+    const levels = ["read_uncommitted", "read_committed"] as const;
+    const level = oneOf("isolation", options.isolation ?? "read_uncommitted", levels);
+    const policies = ["error", "earliest", "latest"] as const;
+    this.#leaders = new Leaders(context, {
+      isolation: level === "read_committed" ? Isolation.READ_COMMITTED : Isolation.READ_UNCOMMITTED,
+      onOutOfRange: oneOf("onOutOfRange", options.onOutOfRange ?? "error", policies),
+      onNews: () => this.#notify(),
+    });
+    this.#stopFollowing = context.metadata.onChange(() => this.#addNewPartitions());
   }
 
-  /** Bytes fetched or granted and not yet taken; within `bufferBytesMax` but for one batch each. */
+  /** Bytes fetched and not yet taken; within `bufferBytesMax` but for one batch per partition. */
   get bufferedBytes(): number {
     let bytes = 0;
     for (const cursor of this.#cursors.values()) bytes += cursor.bufferedBytes;
     return bytes;
   }
 
-  /** Reads exactly these partitions from now on. Resolves once their start is known; until then, and
-   * when it throws, what was assigned before stays. */
+  /**
+   * Reads exactly these partitions from now on. Resolves once their start is known; until then, and
+   * when it throws, what was assigned before stays. Throws INVALID_REQUEST for a partition that is
+   * named twice, UNKNOWN_TOPIC_OR_PARTITION.
+   */
   async assign(assignments: readonly Assignment[]): Promise<void> {
     this.#check();
+    const { wholeTopics, partitions } = await this.#expand(assignments);
     const cursors = await Promise.all(
-      assignments.map(({ topic, partition, from }) =>
-        this.#start(topic, partition, from ?? "latest"),
-      ),
+      partitions.map(({ topic, partition, from }) => this.#start(topic, partition, from)),
     );
     this.#check();
-    for (const cursor of this.#cursors.values()) this.#discard(cursor);
-    this.#cursors.clear();
-    for (const cursor of cursors) this.#cursors.set(key(cursor.topic, cursor.partition), cursor);
-    const share = Math.floor(this.#bufferBytesMax / Math.max(1, cursors.length));
-    for (const cursor of this.#cursors.values()) {
-      cursor.capacityBytes = Math.max(1, share);
-      this.#attach(cursor);
-    }
+    for (const cursor of this.#cursors.values()) cursor.drop();
+    this.#cursors = new Map(cursors.map((one) => [key(one.topic, one.partition), one]));
+    // With `untilEnd`, the partitions and their ends are those of the assignment.
+    this.#wholeTopics = this.#untilEnd ? new Set() : wholeTopics;
+    this.#shareBuffer();
+    for (const cursor of cursors) this.#leaders.attach(cursor);
+    this.#addNewPartitions();
     this.#notify();
   }
 
-  /** Goes on from another place in an assigned partition. */
+  /** Moves an assigned partition to another position. */
   async seek(topic: string, partition: number, to: Position): Promise<void> {
     const old = this.#require(topic, partition);
-    const offset = await this.#resolve(topic, partition, to);
+    await this.#context.metadata.freshTopic(topic);
+    const start = await this.#startingPoint(topic, partition, to);
     if (this.#cursors.get(key(topic, partition)) !== old) return;
-    const cursor = new Cursor(topic, partition, offset);
-    cursor.capacityBytes = old.capacityBytes;
-    cursor.endOffset = old.endOffset;
+    const { endOffset } = isSameTopic(start.topicId, old.topicId) ? old : start;
+    // Past the end of the iteration, but inside the log: the partition is finished.
+    const behindEnd = start.offset > endOffset && start.offset <= start.endOffset;
+    const cursor = new Cursor(topic, partition, {
+      ...start,
+      endOffset: behindEnd ? start.offset : endOffset,
+    });
     cursor.paused = old.paused;
-    this.#discard(old);
+    cursor.capacityBytes = old.capacityBytes;
+    old.drop();
     this.#cursors.set(key(topic, partition), cursor);
-    this.#attach(cursor);
+    this.#leaders.attach(cursor);
     this.#notify();
   }
 
-  /** Hands out and fetches nothing more of the partition; what is buffered is kept. */
+  /** Stops handing out and fetching records of the partition. Buffered records are kept. */
   pause(topic: string, partition: number): void {
     this.#require(topic, partition).paused = true;
   }
@@ -122,7 +137,7 @@ export class Consumer implements AsyncDisposable {
   resume(topic: string, partition: number): void {
     const cursor = this.#require(topic, partition);
     cursor.paused = false;
-    cursor.fetcher?.grant(cursor);
+    if (cursor.state.name === "attached") cursor.state.attachment.grant();
     this.#notify();
   }
 
@@ -138,45 +153,41 @@ export class Consumer implements AsyncDisposable {
   /** Per assigned partition, the high watermark now, asked of its leader. */
   endOffsets(): Promise<PartitionOffset[]> {
     return Promise.all(
-      [...this.#cursors.values()].map(async ({ topic, partition }) => ({
-        topic,
-        partition,
-        offset: BigInt(await this.#resolve(topic, partition, "latest")),
-      })),
+      [...this.#cursors.values()].map(async ({ topic, partition }) => {
+        const { offset } = await this.#resolve(topic, partition, "latest");
+        return { topic, partition, offset: BigInt(offset) };
+      }),
     );
   }
 
   /** Batches of records as they come, partitions in turn. The position moves with each batch. */
   async *batches(options: IterationOptions = {}): AsyncGenerator<ConsumedBatch, void, undefined> {
-    for await (const taken of this.#iterate(options)) {
-      taken.cursor.position = taken.nextOffset;
-      yield {
-        topic: taken.cursor.topic,
-        partition: taken.cursor.partition,
-        records: taken.records,
-        nextOffset: BigInt(taken.nextOffset),
-        highWatermark: BigInt(taken.highWatermark),
-      };
+    for await (const cursor of this.#turns(options)) {
+      const highWatermark = BigInt(cursor.openBatch?.highWatermark ?? 0);
+      const records = cursor.takeRest();
+      if (records.length === 0) continue;
+      const { topic, partition, position } = cursor;
+      yield { topic, partition, records, nextOffset: BigInt(position), highWatermark };
     }
   }
 
   /** Records one by one. The position moves with each record. */
   async *records(options: IterationOptions = {}): AsyncGenerator<ConsumedRecord, void, undefined> {
-    for await (const { cursor, records, nextOffset } of this.#iterate(options)) {
-      for (const record of records) {
-        if (cursor.dropped) break;
-        cursor.position = Number(record.offset) + 1;
+    for await (const cursor of this.#turns(options)) {
+      while (options.signal?.aborted !== true) {
+        const record = cursor.takeRecord();
+        if (record === undefined) break;
         yield record;
       }
-      if (!cursor.dropped) cursor.position = nextOffset;
     }
   }
 
-  /** Ends the streams; an iteration that waits ends. */
+  /** Ends the streams and any iteration that waits. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const cursor of this.#cursors.values()) cursor.dropped = true;
-    for (const fetcher of this.#fetchers.values()) fetcher.stop();
+    this.#stopFollowing();
+    for (const cursor of this.#cursors.values()) cursor.drop();
+    this.#leaders.stop();
     this.#context.onClosed();
     this.#notify();
   }
@@ -185,7 +196,8 @@ export class Consumer implements AsyncDisposable {
     return this.close();
   }
 
-  async *#iterate({ signal }: IterationOptions): AsyncGenerator<Taken, void, undefined> {
+  /** Yields cursors with an open batch, partitions in turn. */
+  async *#turns({ signal }: IterationOptions): AsyncGenerator<Cursor, void, undefined> {
     this.#check();
     if (this.#iterating) {
       throw new MillraceError(
@@ -197,13 +209,13 @@ export class Consumer implements AsyncDisposable {
     const onAbort = (): void => this.#notify();
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
+      this.#retryFailed();
       for (;;) {
         if (signal?.aborted === true) throw cancelled(signal.reason);
         if (this.#closed) return;
         const cursor = this.#next();
         if (cursor !== undefined) {
-          const taken = await this.#takeFrom(cursor);
-          if (taken !== undefined) yield taken;
+          if (await this.#openBatch(cursor)) yield cursor;
         } else if (this.#done()) return;
         else {
           await new Promise<void>((resolve) => {
@@ -217,13 +229,22 @@ export class Consumer implements AsyncDisposable {
     }
   }
 
-  /** The next cursor in turn that has something. */
+  /** Attaches the partitions whose error the application has seen. */
+  #retryFailed(): void {
+    for (const cursor of this.#cursors.values()) {
+      if (cursor.state.name !== "failed" || !this.#told.delete(cursor)) continue;
+      cursor.failures = 0;
+      this.#leaders.attach(cursor);
+    }
+  }
+
+  /** The next cursor in turn that has a batch or an error. */
   #next(): Cursor | undefined {
     const cursors = [...this.#cursors.values()];
     for (let step = 0; step < cursors.length; step += 1) {
       const at = (this.#turn + step) % cursors.length;
       const cursor = cursors[at];
-      if (cursor === undefined || !cursor.ready || cursor.finished) continue;
+      if (cursor?.ready !== true) continue;
       this.#turn = at + 1;
       return cursor;
     }
@@ -231,54 +252,103 @@ export class Consumer implements AsyncDisposable {
   }
 
   #done(): boolean {
-    if (this.#options.untilEnd !== true) return false;
+    if (!this.#untilEnd) return false;
     for (const cursor of this.#cursors.values()) if (!cursor.finished) return false;
     return true;
   }
 
-  /** Records of the next stored batch; undefined when it has none to hand out. */
-  async #takeFrom(cursor: Cursor): Promise<Taken | undefined> {
-    const chunk = cursor.chunks[0];
+  /** Decodes the next batch unless one is open. False when there are no records to hand out. */
+  async #openBatch(cursor: Cursor): Promise<boolean> {
+    if (cursor.openBatch !== undefined) return true;
+    const { chunk } = cursor;
     if (chunk === undefined) {
-      const error = cursor.error;
-      cursor.error = undefined;
-      if (error !== undefined) throw error;
-      return undefined;
+      const error = this.#leaders.takeError(cursor);
+      if (error === undefined) return false;
+      this.#told.add(cursor);
+      throw error;
     }
     const { compressor } = this.#context.env;
     const decoded = await decodeNext(cursor, chunk, compressor, this.#inflatedBytesMax);
-    if (cursor.dropped || cursor.chunks[0] !== chunk) return undefined;
-    const bytes = decoded.nextAt - chunk.at;
-    chunk.at = decoded.nextAt;
-    cursor.bufferedBytes -= bytes;
-    const last = chunk.at >= chunk.buffer.length;
-    if (last) cursor.chunks.shift();
-    cursor.fetcher?.grant(cursor);
-    const { records } = decoded;
-    const end = records.at(-1);
-    const reached = end === undefined ? cursor.position : Number(end.offset) + 1;
-    const nextOffset =
-      last && cursor.chunks.length === 0 ? Math.max(reached, chunk.nextOffset) : reached;
-    const { highWatermark } = chunk;
-    if (records.length > 0) return { cursor, records, nextOffset, highWatermark };
-    cursor.position = nextOffset;
-    return undefined;
+    if (cursor.chunk !== chunk) return false;
+    cursor.open(chunk, decoded.nextAt, decoded.records);
+    return true;
+  }
+
+  /** Resolves whole topics to their partitions, and rejects duplicates. */
+  async #expand(assignments: readonly Assignment[]): Promise<Expanded> {
+    const { metadata } = this.#context;
+    const topics = new Set(assignments.map(({ topic }) => topic));
+    const infos = await Promise.all([...topics].map((topic) => metadata.freshTopic(topic)));
+    const counts = new Map(infos.map(({ name, partitions }) => [name, partitions.length]));
+    const wholeTopics = new Set<string>();
+    const partitions = new Map<string, Expanded["partitions"][number]>();
+    for (const { topic, partition, from = "latest" } of assignments) {
+      const count = counts.get(topic) ?? 0;
+      if (partition === undefined) wholeTopics.add(topic);
+      const named =
+        partition === undefined ? Array.from({ length: count }, (_, i) => i) : [partition];
+      for (const one of named) {
+        if (partitions.has(key(topic, one))) throw namedTwice(topic, one);
+        partitions.set(key(topic, one), { topic, partition: one, from });
+      }
+    }
+    return { wholeTopics, partitions: [...partitions.values()] };
+  }
+
+  /** Reads partitions that were added to topics assigned as a whole, from their beginning. */
+  #addNewPartitions(): void {
+    if (this.#closed) return;
+    for (const topic of this.#wholeTopics) {
+      const count = this.#context.metadata.peek(topic)?.partitions.length ?? 0;
+      for (let partition = 0; partition < count; partition += 1) {
+        const name = key(topic, partition);
+        if (this.#cursors.has(name) || this.#adding.has(name)) continue;
+        this.#adding.add(name);
+        void this.#addPartition(topic, partition).finally(() => this.#adding.delete(name));
+      }
+    }
+  }
+
+  /** Never rejects. After a failure, the next change of the metadata tries again. */
+  async #addPartition(topic: string, partition: number): Promise<void> {
+    const wholeTopics = this.#wholeTopics;
+    const { logger } = this.#context.env;
+    try {
+      const cursor = await this.#start(topic, partition, "earliest");
+      if (this.#closed || this.#wholeTopics !== wholeTopics) return;
+      this.#cursors.set(key(topic, partition), cursor);
+      this.#shareBuffer();
+      this.#leaders.attach(cursor);
+      this.#notify();
+    } catch (thrown) {
+      logger.warn({ err: thrown, topic, partition }, "a new partition cannot be read yet");
+    }
+  }
+
+  /** Divides the buffer evenly among the assigned partitions. */
+  #shareBuffer(): void {
+    const share = Math.floor(this.#bufferBytesMax / Math.max(1, this.#cursors.size));
+    for (const cursor of this.#cursors.values()) cursor.capacityBytes = Math.max(1, share);
   }
 
   async #start(topic: string, partition: number, from: Position): Promise<Cursor> {
-    const untilEnd = this.#options.untilEnd === true;
-    // A given offset asks no broker anything: without this nobody would ask for the topic's leaders.
-    await this.#context.metadata.topic(topic);
-    const [start, end] = await Promise.all([
-      this.#resolve(topic, partition, from),
-      untilEnd ? this.#resolve(topic, partition, "latest") : Number.POSITIVE_INFINITY,
-    ]);
-    const cursor = new Cursor(topic, partition, start);
-    cursor.endOffset = end;
-    return cursor;
+    return new Cursor(topic, partition, await this.#startingPoint(topic, partition, from));
   }
 
-  #resolve(topic: string, partition: number, position: Position): Promise<number> {
+  /** Resolves a position, and with `untilEnd` the end of the log. */
+  async #startingPoint(topic: string, partition: number, from: Position): Promise<StartingPoint> {
+    for (;;) {
+      const [start, end] = await Promise.all([
+        this.#resolve(topic, partition, from),
+        this.#untilEnd ? this.#resolve(topic, partition, "latest") : undefined,
+      ]);
+      if (end === undefined) return { ...start, endOffset: Number.POSITIVE_INFINITY };
+      // Otherwise the topic was recreated between the two answers: ask again.
+      if (isSameTopic(start.topicId, end.topicId)) return { ...start, endOffset: end.offset };
+    }
+  }
+
+  #resolve(topic: string, partition: number, position: Position) {
     return resolvePosition(this.#context, topic, partition, position, lookupTimeoutMs);
   }
 
@@ -288,7 +358,7 @@ export class Consumer implements AsyncDisposable {
     if (cursor !== undefined) return cursor;
     throw new MillraceError(
       ErrorCode.INVALID_REQUEST,
-      `${topic}-${partition} is not assigned: call assign with it first`,
+      `${topic}-${partition} is not assigned: assign it first`,
     );
   }
 
@@ -301,107 +371,13 @@ export class Consumer implements AsyncDisposable {
     this.#wake = undefined;
     wake?.();
   }
-
-  #discard(cursor: Cursor): void {
-    cursor.dropped = true;
-    cursor.chunks.length = 0;
-    cursor.bufferedBytes = 0;
-    cursor.fetcher?.drop(cursor);
-  }
-
-  /** Hands the cursor to the leader's stream, now or once there is a leader. */
-  #attach(cursor: Cursor): void {
-    if (cursor.dropped || this.#closed || cursor.finished) return;
-    const leader = this.#context.metadata.leaderOf(cursor.topic, cursor.partition);
-    if (leader !== undefined) {
-      this.#fetcherFor(leader.endpoint).add(cursor, leader);
-      return;
-    }
-    const unknown = this.#context.metadata.peek(cursor.topic) === undefined;
-    this.#retry(
-      cursor,
-      new MillraceError(
-        unknown ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION : ErrorCode.LEADER_NOT_AVAILABLE,
-        `${cursor.topic}-${cursor.partition} has no leader: check the topic and its brokers`,
-      ),
-    );
-  }
-
-  #fetcherFor(endpoint: string): Fetcher {
-    let fetcher = this.#fetchers.get(endpoint);
-    if (fetcher === undefined) {
-      const { connections, metadata, clientId, env } = this.#context;
-      const committed = this.#options.isolation === "read_committed";
-      const isolation = committed ? Isolation.READ_COMMITTED : Isolation.READ_UNCOMMITTED;
-      const clusterId = (): string => metadata.clusterId;
-      const { clock, random, logger } = env;
-      fetcher = new Fetcher(
-        endpoint,
-        connections.channel(endpoint),
-        { clock, random, logger, clientId, isolation, clusterId },
-        {
-          onData: () => this.#notify(),
-          onFailed: (cursor, error) => this.#retry(cursor, error),
-        },
-      );
-      this.#fetchers.set(endpoint, fetcher);
-    }
-    return fetcher;
-  }
-
-  #retry(cursor: Cursor, error: MillraceError): void {
-    if (cursor.dropped || this.#closed) return;
-    cursor.failures += 1;
-    const { clock, random } = this.#context.env;
-    const { metadata } = this.#context;
-    if (error.code === ErrorCode.OFFSET_OUT_OF_RANGE) {
-      this.#outOfRange(cursor, error);
-      return;
-    }
-    const deleted =
-      error.code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION && cursor.failures > unknownTopicAttempts;
-    if (!isRetriable(error) || deleted) {
-      cursor.error = error;
-      this.#notify();
-      return;
-    }
-    if (error.leaderHint !== undefined) {
-      metadata.applyHint(cursor.topic, cursor.partition, error.leaderHint);
-    }
-    const refresh = error.leaderHint === undefined && wantsRefresh(error);
-    clock.timer(backoffMs(cursor.failures - 1, random, error.retryAfterMs), () => {
-      if (cursor.dropped || this.#closed) return;
-      void (refresh ? metadata.tryRefresh() : Promise.resolve()).then(() => this.#attach(cursor));
-    });
-  }
-
-  /** The position left the log: retention passed it, or the log was truncated below it. */
-  #outOfRange(cursor: Cursor, error: MillraceError): void {
-    const { onOutOfRange = "error" } = this.#options;
-    const { topic, partition, fetchOffset } = cursor;
-    if (onOutOfRange === "error") {
-      cursor.error = error;
-      this.#notify();
-      return;
-    }
-    this.#context.env.logger.warn(
-      { topic, partition, offset: fetchOffset, high_watermark: cursor.highWatermark },
-      `the position is out of range: going on from ${onOutOfRange}`,
-    );
-    void listOffset(this.#context, topic, partition, onOutOfRange, lookupTimeoutMs).then(
-      (found) => {
-        if (cursor.dropped) return;
-        cursor.fetchOffset = found?.offset ?? 0;
-        if (cursor.chunks.length === 0) cursor.position = cursor.fetchOffset;
-        this.#attach(cursor);
-      },
-      (thrown: unknown) => {
-        cursor.error = MillraceError.from(thrown);
-        this.#notify();
-      },
-    );
-  }
 }
 
 const cancelled = (reason: unknown): MillraceError =>
   new MillraceError(ErrorCode.CANCELLED, "the iteration was aborted", { cause: reason });
+
+const namedTwice = (topic: string, partition: number): MillraceError =>
+  new MillraceError(
+    ErrorCode.INVALID_REQUEST,
+    `${topic}-${partition} is assigned twice: name every partition once`,
+  );

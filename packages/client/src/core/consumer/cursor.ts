@@ -1,64 +1,276 @@
-/** A partition being read: where it stands, what is buffered, what is granted. */
+/** State of one partition that is being read: position, buffer and grants. */
 import type { MillraceError } from "@millrace/errors";
-import type { Fetcher } from "./fetcher.ts";
+import type { ConsumedRecord } from "../types.ts";
 
-/** A fetched message that the application has not taken. */
+/** A fetched message: whole stored batches, not decoded yet. */
 export interface Chunk {
-  /** Whole stored batches. */
   readonly buffer: Buffer;
-  /** Where the next batch begins; moves as batches are taken. */
+  /** Where the next batch begins; moves as batches are opened. */
   at: number;
   readonly nextOffset: number;
   readonly highWatermark: number;
 }
 
+/** A decoded batch. The application may have taken some of its records. */
+export interface OpenBatch {
+  readonly records: readonly ConsumedRecord[];
+  /** Where to go on once all records are taken. */
+  readonly nextOffset: number;
+  readonly highWatermark: number;
+  /** Stored bytes, which count as buffered until all records are taken. */
+  readonly bytes: number;
+}
+
+/** The hold that a fetch stream has on a cursor. */
+export interface Attachment {
+  /** The cursor may have room again: grant the server more bytes. */
+  grant(): void;
+  /** Stops reading. Nothing arrives for the cursor afterwards. */
+  detach(): void;
+}
+
+/** Whether the cursor is being fetched. */
+export type CursorState =
+  /** No stream reads the cursor. It is new, finished, or waits for the next attempt. */
+  | { readonly name: "detached" }
+  | { readonly name: "attached"; readonly attachment: Attachment }
+  /** Fetching stopped with an error. The iteration after the error was thrown attaches it again. */
+  | { readonly name: "failed"; readonly error: MillraceError }
+  /** Replaced by a seek, or no longer assigned. */
+  | { readonly name: "dropped" };
+
+/** News of a partition from its leader. */
+export interface Fetched {
+  readonly batches: readonly Buffer[];
+  readonly nextOffset: number | undefined;
+  readonly highWatermark: number | undefined;
+  readonly leaderEpoch: number | undefined;
+}
+
+const detached: CursorState = { name: "detached" };
+
 /** State of one assigned partition. A seek replaces it by a new one. */
 export class Cursor {
   readonly topic: string;
   readonly partition: number;
-  /** Next offset to hand to the application. */
-  position: number;
-  /** Next offset to fetch. */
-  fetchOffset: number;
-  /** Iteration with `untilEnd` stops here. */
-  endOffset = Number.POSITIVE_INFINITY;
-  highWatermark = 0;
-  lastEpoch: number | undefined;
-  /** Most of `bufferedBytes + grantedBytes`. */
-  capacityBytes = 0;
-  bufferedBytes = 0;
-  /** Granted to the server and not yet received. */
-  grantedBytes = 0;
-  readonly chunks: Chunk[] = [];
+  /** The topic that the offsets belong to; a recreated topic has another id. */
+  topicId: Uint8Array;
+  state: CursorState = detached;
   paused = false;
-  /** Replaced by a seek or dropped by an assign; nothing that still arrives counts. */
-  dropped = false;
+  /** Upper bound of buffered and granted bytes together. */
+  capacityBytes = 0;
+  highWatermark = 0;
+  /** Leader epoch of the last fetched records. */
+  lastEpoch: number | undefined;
+  /** Failed attempts to fetch since the last success. */
   failures = 0;
-  /** Shown to the application once the buffer is empty. */
-  error: MillraceError | undefined;
-  fetcher: Fetcher | undefined;
-  cursorId = 0;
+  /** Moves to another place by `onOutOfRange` since the last success. */
+  restarts = 0;
+  #position: number;
+  #fetchOffset: number;
+  #endOffset: number;
+  #chunks: Chunk[] = [];
+  #open: OpenBatch | undefined;
+  /** Records of the open batch that were taken. */
+  #taken = 0;
+  #bufferedBytes = 0;
+  /** Granted to the server and not received yet. */
+  #grantedBytes = 0;
 
-  constructor(topic: string, partition: number, position: number) {
+  /** `endOffset` is where an iteration with `untilEnd` stops; Infinity without one. */
+  constructor(topic: string, partition: number, from: StartingPoint) {
     this.topic = topic;
     this.partition = partition;
-    this.position = position;
-    this.fetchOffset = position;
+    this.topicId = from.topicId;
+    this.#position = from.offset;
+    this.#fetchOffset = from.offset;
+    this.#endOffset = from.endOffset;
+  }
+
+  /** Next offset to hand to the application. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** Next offset to fetch. */
+  get fetchOffset(): number {
+    return this.#fetchOffset;
+  }
+
+  get endOffset(): number {
+    return this.#endOffset;
+  }
+
+  /** Bytes fetched and not taken by the application. */
+  get bufferedBytes(): number {
+    return this.#bufferedBytes;
+  }
+
+  /** True once everything before the end was handed out. A position past the end is an error. */
+  get finished(): boolean {
+    return this.#position === this.#endOffset;
+  }
+
+  /**
+   * True when nothing before the end is left to fetch, provided the end is ahead of the position.
+   */
+  get fetchedToEnd(): boolean {
+    return this.#fetchOffset >= this.#endOffset && this.#position <= this.#endOffset;
+  }
+
+  /** True when nothing is buffered. */
+  get drained(): boolean {
+    return this.#open === undefined && this.#chunks.length === 0;
+  }
+
+  /** True when the application may get something, if only an error. */
+  get ready(): boolean {
+    if (this.paused || this.state.name === "dropped") return false;
+    if (this.drained) return this.state.name === "failed";
+    return !this.finished;
+  }
+
+  get openBatch(): OpenBatch | undefined {
+    return this.#open;
+  }
+
+  /** The chunk with the next batch to decode. */
+  get chunk(): Chunk | undefined {
+    return this.#chunks[0];
   }
 
   /** Bytes to grant now: 0 while the server still has half of what this cursor may hold. */
   grantDue(): number {
     if (this.paused) return 0;
-    const held = this.bufferedBytes + this.grantedBytes;
+    const held = this.#bufferedBytes + this.#grantedBytes;
     return held * 2 <= this.capacityBytes ? this.capacityBytes - held : 0;
   }
 
-  /** True when the application may get something, were it only an error. */
-  get ready(): boolean {
-    return !this.paused && (this.chunks.length > 0 || this.error !== undefined);
+  /** As `grantDue`; the bytes count as granted from now on. */
+  takeGrant(): number {
+    const bytes = this.grantDue();
+    this.#grantedBytes += bytes;
+    return bytes;
   }
 
-  get finished(): boolean {
-    return this.position >= this.endOffset;
+  attach(attachment: Attachment): void {
+    this.state = { name: "attached", attachment };
+    this.#grantedBytes = 0;
   }
+
+  /** The stream no longer reads the cursor. */
+  becomeDetached(): void {
+    if (this.state.name !== "dropped") this.state = detached;
+  }
+
+  /** Stops fetching. What is buffered stays. */
+  stopFetching(): void {
+    const { state } = this;
+    if (state.name !== "attached") return;
+    this.state = detached;
+    state.attachment.detach();
+  }
+
+  fail(error: MillraceError): void {
+    if (this.state.name !== "dropped") this.state = { name: "failed", error };
+  }
+
+  /** Ends the cursor for good. */
+  drop(): void {
+    this.stopFetching();
+    this.state = { name: "dropped" };
+    this.#chunks = [];
+    this.#open = undefined;
+    this.#bufferedBytes = 0;
+  }
+
+  /** Adds what the leader sent. */
+  receive({ batches, nextOffset = this.#fetchOffset, ...news }: Fetched): void {
+    this.failures = 0;
+    this.restarts = 0;
+    if (news.highWatermark !== undefined) this.highWatermark = news.highWatermark;
+    if (news.leaderEpoch !== undefined) this.lastEpoch = news.leaderEpoch;
+    for (const buffer of batches) {
+      this.#chunks.push({ buffer, at: 0, nextOffset, highWatermark: this.highWatermark });
+      this.#bufferedBytes += buffer.length;
+      this.#grantedBytes = Math.max(0, this.#grantedBytes - buffer.length);
+    }
+    this.#fetchOffset = nextOffset;
+    if (this.drained) this.#moveTo(nextOffset);
+  }
+
+  /** Moves a drained cursor to another place. Buffered records would belong to the old place. */
+  restart({ topicId, offset, endOffset }: StartingPoint): void {
+    this.topicId = topicId;
+    this.lastEpoch = undefined;
+    this.#position = offset;
+    this.#fetchOffset = offset;
+    this.#endOffset = endOffset;
+  }
+
+  /** The log was cut below the end: an iteration must not wait for the missing records. */
+  lowerEnd(offset: number): void {
+    this.#endOffset = Math.min(this.#endOffset, Math.max(offset, this.#position));
+  }
+
+  /** Opens the decoded next batch of the first chunk, which ends at `nextAt` in the chunk. */
+  open(chunk: Chunk, nextAt: number, records: readonly ConsumedRecord[]): void {
+    const bytes = nextAt - chunk.at;
+    chunk.at = nextAt;
+    const last = nextAt >= chunk.buffer.length;
+    if (last) this.#chunks.shift();
+    const end = records.at(-1);
+    const reached = end === undefined ? this.#position : Number(end.offset) + 1;
+    // Offsets after the last record may be empty (compaction, control batches). The message says so
+    // for its last batch only.
+    const nextOffset =
+      last && this.#chunks.length === 0 ? Math.max(reached, chunk.nextOffset) : reached;
+    this.#open = { records, nextOffset, highWatermark: chunk.highWatermark, bytes };
+    this.#taken = 0;
+    if (records.length === 0) this.#closeBatch();
+  }
+
+  /** Hands out the next record. Undefined when no batch is open, or the cursor is paused. */
+  takeRecord(): ConsumedRecord | undefined {
+    const batch = this.#open;
+    if (batch === undefined || this.paused) return undefined;
+    const record = batch.records[this.#taken];
+    if (record === undefined) return undefined;
+    this.#taken += 1;
+    if (this.#taken === batch.records.length) this.#closeBatch();
+    else this.#position = Number(record.offset) + 1;
+    return record;
+  }
+
+  /** Hands out the remaining records of the open batch. Empty where `takeRecord` is undefined. */
+  takeRest(): readonly ConsumedRecord[] {
+    const batch = this.#open;
+    if (batch === undefined || this.paused) return [];
+    const { records } = batch;
+    const rest = this.#taken === 0 ? records : records.slice(this.#taken);
+    this.#closeBatch();
+    return rest;
+  }
+
+  #closeBatch(): void {
+    const batch = this.#open;
+    if (batch === undefined) return;
+    this.#open = undefined;
+    this.#bufferedBytes -= batch.bytes;
+    this.#moveTo(batch.nextOffset);
+    if (this.state.name === "attached") this.state.attachment.grant();
+  }
+
+  /** Moves the position forward, at most to the end. */
+  #moveTo(offset: number): void {
+    this.#position = Math.max(this.#position, Math.min(offset, this.#endOffset));
+  }
+}
+
+/** Where a cursor begins to read, and where an iteration with `untilEnd` stops. */
+export interface StartingPoint {
+  readonly topicId: Uint8Array;
+  readonly offset: number;
+  /** Infinity: there is no end. */
+  readonly endOffset: number;
 }

@@ -1,5 +1,5 @@
-/** From stored batches to records. */
-import type { Compressor } from "@millrace/env";
+/** Decodes stored batches. */
+import type { CompressionName, Compressor } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { bodyCrcMatches, decodeRecords, parseBody, readStored } from "@millrace/record";
 import type { ConsumedHeader, ConsumedRecord } from "../types.ts";
@@ -7,43 +7,52 @@ import type { Chunk, Cursor } from "./cursor.ts";
 
 const noHeaders: readonly ConsumedHeader[] = [];
 
+const place = ({ topic, partition, position }: Cursor): string =>
+  `${topic}-${partition} at or after offset ${position}`;
+
 const corrupt = (cursor: Cursor, reason: string): MillraceError =>
   new MillraceError(
     ErrorCode.CORRUPT_MESSAGE,
-    `${cursor.topic}-${cursor.partition} has a damaged batch at or after offset ` +
-      `${cursor.position} (${reason}): seek past it, or restore the partition from a replica`,
+    `${place(cursor)} has a damaged batch (${reason}): seek past it, or restore the partition ` +
+      "from a replica",
   );
 
 const inflate = async (
+  cursor: Cursor,
   compressor: Compressor,
-  kind: Parameters<Compressor["decompress"]>[0],
+  kind: CompressionName,
   bytes: Uint8Array,
   maxBytes: number,
 ): Promise<Uint8Array> => {
   try {
     return await compressor.decompress(kind, bytes, maxBytes);
   } catch (thrown) {
-    const tooLarge = thrown instanceof RangeError;
-    throw new MillraceError(
-      tooLarge ? ErrorCode.MESSAGE_TOO_LARGE : ErrorCode.CORRUPT_MESSAGE,
-      tooLarge
-        ? `a batch inflates to more than ${maxBytes} bytes: raise inflatedBytesMax`
-        : `a batch is not one whole ${kind} frame: seek past it`,
-      { cause: thrown },
-    );
+    if (thrown instanceof RangeError) {
+      throw new MillraceError(
+        ErrorCode.MESSAGE_TOO_LARGE,
+        `${place(cursor)} has a batch that inflates to more than ${maxBytes} bytes: raise ` +
+          "inflatedBytesMax, or seek past it",
+        { cause: thrown },
+      );
+    }
+    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    // Not every batch that cannot be inflated is damaged: the compressor may name another reason.
+    if (!(thrown instanceof MillraceError)) throw corrupt(cursor, reason);
+    throw new MillraceError(thrown.code, `${place(cursor)}: ${reason}`, { cause: thrown });
   }
 };
 
 /**
  * Records of the batch at `chunk.at` from `cursor.position` on and below `endOffset`, and where the
- * batch after it begins. Empty for control batches. Throws CORRUPT_MESSAGE, MESSAGE_TOO_LARGE.
+ * batch after it begins. Empty for control batches. Throws CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, and
+ * the errors of the compressor.
  */
 export const decodeNext = async (
   cursor: Cursor,
   chunk: Chunk,
   compressor: Compressor,
   inflatedBytesMax: number,
-): Promise<{ records: ConsumedRecord[]; nextAt: number; inflatedBytes: number }> => {
+): Promise<{ readonly records: ConsumedRecord[]; readonly nextAt: number }> => {
   const stored = readStored(chunk.buffer, chunk.at);
   if ("fault" in stored) {
     throw corrupt(cursor, stored.fault === "damaged" ? stored.reason : "it is cut off");
@@ -51,11 +60,11 @@ export const decodeNext = async (
   if (!bodyCrcMatches(chunk.buffer, stored)) throw corrupt(cursor, "its CRC is wrong");
   const info = parseBody(chunk.buffer.subarray(stored.bodyStart, stored.bodyEnd));
   const nextAt = stored.bodyEnd;
-  if (info.control !== 0) return { records: [], nextAt, inflatedBytes: 0 };
+  if (info.control !== 0) return { records: [], nextAt };
   const set =
     info.compression === "none"
       ? info.records
-      : await inflate(compressor, info.compression, info.records, inflatedBytesMax);
+      : await inflate(cursor, compressor, info.compression, info.records, inflatedBytesMax);
   const { topic, partition } = cursor;
   const records: ConsumedRecord[] = [];
   for (const record of decodeRecords(set, info.baseTimestampMs)) {
@@ -75,5 +84,5 @@ export const decodeNext = async (
       leaderEpoch: stored.leaderEpoch,
     });
   }
-  return { records, nextAt, inflatedBytes: set.length };
+  return { records, nextAt };
 };

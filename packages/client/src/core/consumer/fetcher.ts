@@ -9,10 +9,11 @@ import type { Leader } from "../metadata.ts";
 import { fetchMethod } from "../methods.ts";
 import type { Cursor } from "./cursor.ts";
 
-/** What a fetcher tells its consumer. The cursors of `onFailed` are detached. */
+/** What a fetcher reports about its cursors. */
 export interface FetcherEvents {
-  /** Batches, a high watermark, or both were added to the cursor. */
+  /** The cursor received batches, a high watermark, or both. */
   onData(cursor: Cursor): void;
+  /** The cursor is no longer read. */
   onFailed(cursor: Cursor, error: MillraceError): void;
 }
 
@@ -28,9 +29,12 @@ export interface FetcherContext {
 type Stream = ClientStream<HotFetchRequest, HotFetchResponse>;
 
 const openTimeoutMs = 10_000;
-/** Largest message asked for; smaller grants make smaller ones. */
+/** Largest message to ask for, bytes. */
 const messageBytesMax = 1024 * 1024;
-/** Silence after which the server counts as dead, in heartbeat intervals (each up to half longer). */
+/**
+ * Silence after which the server counts as dead, in mean heartbeat intervals. Jitter adds up to
+ * half.
+ */
 const silentIntervals = 3 * 1.5;
 
 /** Reads all cursors of one broker over one stream. */
@@ -43,7 +47,8 @@ export class Fetcher {
   #stream: Stream | undefined;
   #remove: number[] = [];
   #add: HotFetchCursor[] = [];
-  readonly #granting = new Set<Cursor>();
+  /** Cursors that may be granted more. */
+  readonly #granting = new Set<number>();
   #deferred = false;
   #nextId = 1;
   #failures = 0;
@@ -61,40 +66,38 @@ export class Fetcher {
 
   /** Starts reading from `cursor.fetchOffset`. */
   add(cursor: Cursor, leader: Leader): void {
-    cursor.fetcher = this;
-    cursor.cursorId = this.#nextId;
+    const cursorId = this.#nextId;
     this.#nextId += 1;
-    cursor.grantedBytes = 0;
-    cursor.grantedBytes = cursor.grantDue();
-    this.#cursors.set(cursor.cursorId, cursor);
+    cursor.attach({
+      grant: () => this.#grant(cursorId, cursor),
+      detach: () => this.#drop(cursorId),
+    });
+    this.#cursors.set(cursorId, cursor);
     this.#add.push({
-      cursorId: cursor.cursorId,
+      cursorId,
       topicId: leader.topicId,
       topic: leader.topicId.length === 0 ? cursor.topic : "",
       partition: cursor.partition,
       offset: cursor.fetchOffset,
       leaderEpoch: leader.leaderEpoch,
       lastFetchedEpoch: cursor.lastEpoch,
-      grantBytes: cursor.grantedBytes,
+      grantBytes: cursor.takeGrant(),
     });
     this.#schedule();
   }
 
-  /** Stops reading the cursor. */
-  drop(cursor: Cursor): void {
-    if (!this.#cursors.delete(cursor.cursorId)) return;
-    cursor.fetcher = undefined;
-    this.#granting.delete(cursor);
-    const at = this.#add.findIndex(({ cursorId }) => cursorId === cursor.cursorId);
+  #drop(cursorId: number): void {
+    if (!this.#cursors.delete(cursorId)) return;
+    this.#granting.delete(cursorId);
+    const at = this.#add.findIndex((added) => added.cursorId === cursorId);
     if (at >= 0) this.#add.splice(at, 1);
-    else this.#remove.push(cursor.cursorId);
+    else this.#remove.push(cursorId);
     this.#schedule();
   }
 
-  /** The application took bytes, or resumed: more may be granted. */
-  grant(cursor: Cursor): void {
+  #grant(cursorId: number, cursor: Cursor): void {
     if (cursor.grantDue() === 0) return;
-    this.#granting.add(cursor);
+    this.#granting.add(cursorId);
     this.#schedule();
   }
 
@@ -106,7 +109,7 @@ export class Fetcher {
     this.#cursors.clear();
   }
 
-  /** One message for all that this event-loop turn asks for. */
+  /** Sends one message at the end of the turn for everything that the turn asked for. */
   #schedule(): void {
     if (this.#deferred || this.#stopped) return;
     this.#deferred = true;
@@ -121,11 +124,9 @@ export class Fetcher {
     const opening = this.#stream === undefined;
     if (opening && this.#cursors.size === 0) return;
     const grants: { cursorId: number; bytes: number }[] = [];
-    for (const cursor of this.#granting) {
-      const bytes = cursor.grantDue();
-      if (bytes === 0) continue;
-      cursor.grantedBytes += bytes;
-      grants.push({ cursorId: cursor.cursorId, bytes });
+    for (const cursorId of this.#granting) {
+      const bytes = this.#cursors.get(cursorId)?.takeGrant() ?? 0;
+      if (bytes > 0) grants.push({ cursorId, bytes });
     }
     this.#granting.clear();
     const request: HotFetchRequest = {
@@ -144,7 +145,7 @@ export class Fetcher {
     this.#remove = [];
     this.#add = [];
     if (opening) this.#open();
-    // What is queued is bounded by the cursors there are, so a full queue needs no waiting.
+    // No need to wait for a full queue: the number of cursors bounds what is queued.
     this.#stream?.write(request);
   }
 
@@ -181,30 +182,25 @@ export class Fetcher {
   }
 
   #take(message: HotFetchResponse): void {
-    const cursor = this.#cursors.get(message.cursorId ?? 0);
+    const { cursorId = 0, error, nextOffset, highWatermark, leaderEpoch } = message;
+    const cursor = this.#cursors.get(cursorId);
     if (cursor === undefined) return;
-    if (message.highWatermark !== undefined) cursor.highWatermark = message.highWatermark;
-    if (message.error !== undefined) {
-      this.#cursors.delete(cursor.cursorId);
-      this.#granting.delete(cursor);
-      cursor.fetcher = undefined;
-      this.#events.onFailed(cursor, fromWire(message.error));
+    if (error !== undefined) {
+      this.#cursors.delete(cursorId);
+      this.#granting.delete(cursorId);
+      this.#fail(cursor, fromWire(error));
       return;
     }
-    cursor.failures = 0;
-    let bytes = 0;
-    const nextOffset = message.nextOffset ?? cursor.fetchOffset;
-    for (const view of message.batches) {
-      const buffer = Buffer.from(view.buffer, view.byteOffset, view.byteLength);
-      bytes += buffer.length;
-      cursor.chunks.push({ buffer, at: 0, nextOffset, highWatermark: cursor.highWatermark });
-    }
-    cursor.fetchOffset = nextOffset;
-    if (message.leaderEpoch !== undefined) cursor.lastEpoch = message.leaderEpoch;
-    cursor.bufferedBytes += bytes;
-    cursor.grantedBytes = Math.max(0, cursor.grantedBytes - bytes);
-    if (cursor.chunks.length === 0) cursor.position = Math.max(cursor.position, nextOffset);
+    const batches = message.batches.map((view) =>
+      Buffer.from(view.buffer, view.byteOffset, view.byteLength),
+    );
+    cursor.receive({ batches, nextOffset, highWatermark, leaderEpoch });
     this.#events.onData(cursor);
+  }
+
+  #fail(cursor: Cursor, error: MillraceError): void {
+    cursor.becomeDetached();
+    this.#events.onFailed(cursor, error);
   }
 
   #watch(stream: Stream, silentMs: number): void {
@@ -243,9 +239,6 @@ export class Fetcher {
     this.#granting.clear();
     this.#remove = [];
     this.#add = [];
-    for (const cursor of cursors) {
-      cursor.fetcher = undefined;
-      this.#events.onFailed(cursor, error);
-    }
+    for (const cursor of cursors) this.#fail(cursor, error);
   }
 }

@@ -1,8 +1,7 @@
-/** Batches on their way, and the queue of one partition. */
+/** A batch, from its first record to its acknowledgement. */
 import type { MillraceError } from "@millrace/errors";
 import type { BatchBuilder } from "@millrace/record";
 import type { RecordMetadata } from "../types.ts";
-import type { Sender } from "./sender.ts";
 
 /** A `send` that waits for its record. */
 export interface Waiter {
@@ -13,73 +12,70 @@ export interface Waiter {
   readonly reject: (error: MillraceError) => void;
 }
 
+export type BatchState =
+  /** Takes records. */
+  | "open"
+  /** Takes no more records, and has no body yet. */
+  | "sealed"
+  /** Its body is being compressed. */
+  | "encoding"
+  /** Has a body and waits to be sent, for the first time or again. */
+  | "encoded"
+  /** Sent, and not answered yet. */
+  | "in_flight"
+  /** Too large for its topic, and being split into smaller batches. */
+  | "splitting"
+  /** The application knows the outcome, or smaller batches took its place. */
+  | "done";
+
 /** Records of one partition that are written together. */
-export interface Batch {
+export class Batch {
+  /**
+   * Order of creation, which is the order of sending. The parts of a batch that was split share its
+   * id.
+   */
   readonly id: number;
   readonly createdMs: number;
-  /** Gives the records, and holds the memory of an uncompressed `body`; undefined with a compressed one. */
+  state: BatchState = "open";
+  /**
+   * Holds the records, and the memory of an uncompressed `body`. Undefined with a compressed one.
+   */
   builder: BatchBuilder | undefined;
-  /** Bytes that it takes of the producer's buffer. */
-  bytes: number;
-  recordCount: number;
-  waiters: Waiter[];
-  /** True once it takes no more records. */
-  sealed: boolean;
-  /** True while its body is being compressed. */
-  compressing: boolean;
+  /** Bytes that the batch takes of the producer's buffer. */
+  bytes = 0;
+  recordCount = 0;
+  /** Record bytes before compression; set when the batch is sealed. */
+  recordBytes = 0;
+  waiters: Waiter[] = [];
   body: Buffer | undefined;
-  bodyCrc: number;
-  attempts: number;
+  bodyCrc = 0;
+  attempts = 0;
   lastError: MillraceError | undefined;
-  /** True once the application was told how it ended. */
-  done: boolean;
-}
 
-/** What the producer has for one partition. */
-export class PartitionQueue {
-  readonly topic: string;
-  readonly partition: number;
-  /** In order; only the last may be unsealed. */
-  readonly batches: Batch[] = [];
-  /** Sent and unanswered, in order of sending. */
-  readonly inFlight: Batch[] = [];
-  /** Failed and to be sent again, in order; moves to the head of `batches` once nothing is in flight. */
-  retries: Batch[] = [];
-  /** Rises when batches are sent again, so that the broker lets nothing overtake them. */
-  orderEpoch = 1;
-  /** Nothing is sent before this time (monotonic milliseconds). */
-  notBeforeMs = 0;
-  /** Where its batches went last. */
-  sender: Sender | undefined;
-  /** True while it stands in the producer's list of queues to look at. */
-  listed = false;
-  /** Undoes the timer that lists it again. */
-  cancelTimer: (() => void) | undefined;
-  timerAtMs = Number.POSITIVE_INFINITY;
-
-  constructor(topic: string, partition: number) {
-    this.topic = topic;
-    this.partition = partition;
+  constructor(id: number, createdMs: number, builder: BatchBuilder) {
+    this.id = id;
+    this.createdMs = createdMs;
+    this.builder = builder;
   }
 
-  /** The batch that takes records, if there is one. */
-  get open(): Batch | undefined {
-    const last = this.batches.at(-1);
-    return last === undefined || last.sealed ? undefined : last;
+  /** Closes an open batch. */
+  seal(): void {
+    if (this.state !== "open") return;
+    this.state = "sealed";
+    this.recordBytes = this.builder?.sizeBytes ?? 0;
   }
 
-  /** An answer came: true when the batch was in flight. */
-  answered(batch: Batch): boolean {
-    const at = this.inFlight.indexOf(batch);
-    if (at >= 0) this.inFlight.splice(at, 1);
-    return at >= 0;
+  /** Sets the body: the batch can be sent. */
+  encoded(body: Buffer, bodyCrc: number): void {
+    this.body = body;
+    this.bodyCrc = bodyCrc;
+    this.state = "encoded";
   }
 
-  /** Puts failed batches before all others; order of creation is order of sending. */
-  requeueRetries(): void {
-    if (this.inFlight.length > 0 || this.retries.length === 0) return;
-    this.orderEpoch += 1;
-    this.batches.unshift(...this.retries.sort((a, b) => a.id - b.id));
-    this.retries = [];
+  /** Ends the batch and releases its memory. */
+  finish(): void {
+    this.state = "done";
+    this.builder = undefined;
+    this.body = undefined;
   }
 }

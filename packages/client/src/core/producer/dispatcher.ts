@@ -1,4 +1,4 @@
-/** Moves batches from partition queues to brokers: readiness, order, retries, deadlines. */
+/** Moves batches from partition queues to brokers. Decides when, in which order, and how often. */
 import type { CompressionName, Env } from "@millrace/env";
 import { ErrorCode, MillraceError, must } from "@millrace/errors";
 import { BatchBuilder, crcOf, type HotProduceResult } from "@millrace/record";
@@ -6,13 +6,15 @@ import { backoffMs } from "../backoff.ts";
 import type { Connections } from "../connections.ts";
 import { isRetriable, wantsRefresh } from "../failures.ts";
 import type { MetadataCache } from "../metadata.ts";
-import type { Batch, PartitionQueue } from "./batch.ts";
+import { Batch } from "./batch.ts";
+import type { PartitionQueue } from "./partition-queue.ts";
 import { Sender, type SenderContext, type SenderEvents } from "./sender.ts";
+import { splitBatch } from "./split.ts";
 
 export interface DispatchOptions {
   readonly acks: number;
   readonly clientId: string;
-  /** Undefined: adaptive. */
+  /** Undefined: a batch waits only while its broker is busy. */
   readonly lingerMs: number | undefined;
   readonly compression: "none" | CompressionName;
   readonly compressionLevel: number | undefined;
@@ -27,19 +29,25 @@ export interface DispatchContext {
   readonly metadata: MetadataCache;
 }
 
-/** How a batch ended; called once per batch. */
+/** What a dispatcher tells its producer. */
 export interface DispatchEvents {
+  /** `parts` take the place of a batch that was too large. */
+  onSplit(batch: Batch, parts: readonly Batch[]): void;
+  /** How a batch ended; called once per batch that was not split. */
   onDone(queue: PartitionQueue, batch: Batch, outcome: HotProduceResult | MillraceError): void;
 }
 
-/** Longest wait of an adaptive batch while its broker is busy, milliseconds. */
+/** Longest wait of a batch for a busy broker without `lingerMs`, milliseconds. */
 const adaptiveLingerMs = 5;
-/** Attempts after which a topic that the metadata lack counts as deleted. */
+/** Refreshes in a row that must miss a partition before it counts as deleted. */
 const unknownTopicAttempts = 5;
 const sweepMs = 1_000;
 const spareBuildersMax = 256;
 
-/** Owns the senders. Everything happens within event-loop turns of `clock.defer` and of answers. */
+/**
+ * Owns the senders, one per broker. Queues that may have something to send are scheduled, and
+ * looked at together when the event-loop turn ends.
+ */
 export class Dispatcher implements SenderEvents {
   readonly #options: DispatchOptions;
   readonly #context: DispatchContext;
@@ -47,7 +55,7 @@ export class Dispatcher implements SenderEvents {
   readonly #senders = new Map<string, Sender>();
   readonly #active = new Set<PartitionQueue>();
   readonly #spares: BatchBuilder[] = [];
-  #listed: PartitionQueue[] = [];
+  #scheduled: PartitionQueue[] = [];
   #deferred = false;
   #flushes = 0;
   #stopped = false;
@@ -60,23 +68,10 @@ export class Dispatcher implements SenderEvents {
     this.#events = events;
   }
 
-  /** A new open batch at the end of the queue. */
+  /** Appends a new open batch to the queue. */
   openBatch(queue: PartitionQueue): Batch {
-    const batch: Batch = {
-      id: this.#nextBatchId,
-      createdMs: this.#context.env.clock.monoMs(),
-      builder: this.#spares.pop() ?? new BatchBuilder(),
-      bytes: 0,
-      recordCount: 0,
-      waiters: [],
-      sealed: false,
-      compressing: false,
-      body: undefined,
-      bodyCrc: 0,
-      attempts: 0,
-      lastError: undefined,
-      done: false,
-    };
+    const builder = this.#spares.pop() ?? new BatchBuilder();
+    const batch = new Batch(this.#nextBatchId, this.#context.env.clock.monoMs(), builder);
     this.#nextBatchId += 1;
     queue.batches.push(batch);
     this.#active.add(queue);
@@ -84,26 +79,26 @@ export class Dispatcher implements SenderEvents {
     return batch;
   }
 
-  /** Closes a batch; compression begins at once. */
+  /** Ends an open batch. Compression begins at once. */
   seal(queue: PartitionQueue, batch: Batch): void {
-    batch.sealed = true;
+    batch.seal();
     if (this.#options.compression !== "none") this.#encode(queue, batch);
   }
 
-  /** Has the queue looked at when this event-loop turn ends. */
-  list(queue: PartitionQueue): void {
-    if (queue.listed) return;
-    queue.listed = true;
-    this.#listed.push(queue);
+  /** Looks at the queue when this event-loop turn ends. */
+  schedule(queue: PartitionQueue): void {
+    if (queue.scheduled) return;
+    queue.scheduled = true;
+    this.#scheduled.push(queue);
     if (this.#deferred) return;
     this.#deferred = true;
     this.#context.env.clock.defer(this.#run);
   }
 
-  /** While at least one flush is on, no batch lingers. */
+  /** Until `endFlush`, batches are sent without waiting for more records. */
   beginFlush(): void {
     this.#flushes += 1;
-    for (const queue of this.#active) this.list(queue);
+    for (const queue of this.#active) this.schedule(queue);
   }
 
   endFlush(): void {
@@ -126,7 +121,7 @@ export class Dispatcher implements SenderEvents {
   onWritten(queue: PartitionQueue, batch: Batch, result: HotProduceResult): void {
     queue.answered(batch);
     this.#finish(queue, batch, result);
-    this.list(queue);
+    this.schedule(queue);
   }
 
   onFailed(queue: PartitionQueue, batch: Batch, error: MillraceError): void {
@@ -137,10 +132,17 @@ export class Dispatcher implements SenderEvents {
     if (error.leaderHint !== undefined) {
       this.#context.metadata.applyHint(queue.topic, queue.partition, error.leaderHint);
     } else if (wantsRefresh(error)) void this.#context.metadata.tryRefresh();
-    if (this.#stopped || !isRetriable(error)) this.#finish(queue, batch, error);
-    else if (this.#expired(batch, nowMs)) this.#finish(queue, batch, this.#timedOut(batch, queue));
+    const splits = error.code === ErrorCode.MESSAGE_TOO_LARGE && batch.recordCount > 1;
+    if (this.#stopped || !(splits || isRetriable(error))) this.#finish(queue, batch, error);
+    else if (splits) {
+      const { limits } = queue;
+      const half = Math.max(1, Math.floor(batch.recordBytes / 2));
+      limits.batchBytesMax = Math.min(limits.batchBytesMax, half);
+      queue.retries.push(batch);
+    } else if (this.#expired(batch, nowMs))
+      this.#finish(queue, batch, this.#timedOut(batch, queue));
     else if (error.code === ErrorCode.PRECEDING_REQUEST_FAILED) {
-      // Nothing is wrong with this one: it waits as long as the one before it.
+      // Nothing is wrong with this batch: it waits as long as the one before it.
       batch.attempts -= 1;
       queue.retries.push(batch);
     } else {
@@ -151,16 +153,16 @@ export class Dispatcher implements SenderEvents {
           : backoffMs(batch.attempts - 1, random, error.retryAfterMs);
       queue.notBeforeMs = Math.max(queue.notBeforeMs, nowMs + pauseMs);
     }
-    this.list(queue);
+    this.schedule(queue);
   }
 
   onReady(sender: Sender): void {
     if (sender.waiting.size > 0) {
-      for (const queue of sender.waiting) this.list(queue);
+      for (const queue of sender.waiting) this.schedule(queue);
       sender.waiting.clear();
     }
     if (sender.lingering.size > 0 && sender.idle) {
-      for (const queue of sender.lingering) this.list(queue);
+      for (const queue of sender.lingering) this.schedule(queue);
       sender.lingering.clear();
     }
   }
@@ -171,15 +173,15 @@ export class Dispatcher implements SenderEvents {
 
   readonly #run = (): void => {
     this.#deferred = false;
-    const queues = this.#listed;
-    this.#listed = [];
+    const queues = this.#scheduled;
+    this.#scheduled = [];
     for (const queue of queues) {
-      queue.listed = false;
+      queue.scheduled = false;
       if (!this.#stopped) this.#drive(queue);
     }
   };
 
-  /** Sends what may be sent of a partition. */
+  /** Sends the batches of a partition that may go now. */
   #drive(queue: PartitionQueue): void {
     queue.requeueRetries();
     if (queue.retries.length > 0) return;
@@ -193,21 +195,49 @@ export class Dispatcher implements SenderEvents {
       if (batch === undefined) break;
       const leader = this.#context.metadata.leaderOf(queue.topic, queue.partition);
       if (leader === undefined) {
-        this.#noLeader(queue, batch, nowMs);
+        this.#noLeader(queue, nowMs);
         return;
       }
+      queue.timesLeaderless = 0;
+      queue.timesMissing = 0;
       const sender = this.#senderFor(leader.endpoint);
-      queue.sender = sender;
-      if (!batch.sealed && !this.#ripe(queue, batch, sender, nowMs)) return;
+      // Order holds within one stream only: the old leader must answer before the new one is asked.
+      if (queue.inFlight.length > 0 && queue.route !== sender) return;
+      queue.route = sender;
+      if (batch.state === "open" && !this.#ripe(queue, batch, sender, nowMs)) return;
       if (!sender.ready(queue)) return;
-      if (batch.body === undefined && !this.#encode(queue, batch)) return;
-      if (!sender.offer(queue, batch, leader)) return;
+      if (!this.#prepare(queue, batch) || !sender.offer(queue, batch, leader)) return;
       queue.batches.shift();
     }
     if (queue.batches.length === 0 && queue.inFlight.length === 0) this.#active.delete(queue);
   }
 
-  /** True when an open batch may go now; else it will be looked at again in time. */
+  /** True when the batch can be sent. False while it is being compressed or split. */
+  #prepare(queue: PartitionQueue, batch: Batch): boolean {
+    batch.seal();
+    if (batch.state === "sealed" && !this.#encode(queue, batch)) return false;
+    if (batch.state !== "encoded") return false;
+    if (batch.recordCount === 1 || batch.recordBytes <= queue.limits.batchBytesMax) return true;
+    this.#split(queue, batch);
+    return false;
+  }
+
+  #split(queue: PartitionQueue, batch: Batch): void {
+    batch.state = "splitting";
+    splitBatch(batch, queue.limits.batchBytesMax, this.#context.env.compressor).then(
+      (parts) => {
+        const at = queue.batches.indexOf(batch);
+        if (batch.state !== "splitting" || at < 0) return;
+        queue.batches.splice(at, 1, ...parts);
+        batch.finish();
+        this.#events.onSplit(batch, parts);
+        this.schedule(queue);
+      },
+      (thrown: unknown) => this.#remove(queue, batch, MillraceError.from(thrown)),
+    );
+  }
+
+  /** True when an open batch may go now. Otherwise schedules its queue for later. */
   #ripe(queue: PartitionQueue, batch: Batch, sender: Sender, nowMs: number): boolean {
     const { lingerMs } = this.#options;
     if (this.#flushes > 0) return true;
@@ -219,40 +249,36 @@ export class Dispatcher implements SenderEvents {
     return false;
   }
 
-  /** Makes the body. False while it is being compressed. */
+  /** Makes the body of a sealed batch. False while it is being compressed. */
   #encode(queue: PartitionQueue, batch: Batch): boolean {
-    batch.sealed = true;
-    if (batch.compressing) return false;
     const builder = must(batch.builder, "builder of a batch without a body");
     const { compression, compressionLevel: level } = this.#options;
     if (compression === "none") {
-      batch.body = builder.viewPlain();
-      batch.bodyCrc = crcOf(batch.body);
+      const body = builder.viewPlain();
+      batch.encoded(body, crcOf(body));
       return true;
     }
-    batch.compressing = true;
+    batch.state = "encoding";
     const { compressor } = this.#context.env;
-    builder
-      .finish({ compression, compressor, ...(level === undefined ? {} : { level }) })
-      .then((body) => {
-        this.#encoded(batch, builder, body);
-        this.list(queue);
-      })
-      .catch((thrown: unknown) => {
-        const at = queue.batches.indexOf(batch);
-        if (at >= 0) queue.batches.splice(at, 1);
-        this.#finish(queue, batch, MillraceError.from(thrown));
-        this.list(queue);
-      });
+    builder.finish({ compression, compressor, ...(level === undefined ? {} : { level }) }).then(
+      (body) => {
+        if (batch.state !== "encoding") return;
+        batch.encoded(body, crcOf(body));
+        batch.builder = undefined;
+        this.#spare(builder);
+        this.schedule(queue);
+      },
+      (thrown: unknown) => this.#remove(queue, batch, MillraceError.from(thrown)),
+    );
     return false;
   }
 
-  #encoded(batch: Batch, builder: BatchBuilder, body: Buffer): void {
-    batch.compressing = false;
-    batch.body = body;
-    batch.bodyCrc = crcOf(body);
-    batch.builder = undefined;
-    this.#spare(builder);
+  /** Fails a batch that waits in the queue. */
+  #remove(queue: PartitionQueue, batch: Batch, error: MillraceError): void {
+    const at = queue.batches.indexOf(batch);
+    if (at >= 0) queue.batches.splice(at, 1);
+    this.#finish(queue, batch, error);
+    this.schedule(queue);
   }
 
   #spare(builder: BatchBuilder): void {
@@ -260,18 +286,20 @@ export class Dispatcher implements SenderEvents {
     if (this.#spares.length < spareBuildersMax) this.#spares.push(builder);
   }
 
-  #noLeader(queue: PartitionQueue, batch: Batch, nowMs: number): void {
+  #noLeader(queue: PartitionQueue, nowMs: number): void {
     const { metadata, env } = this.#context;
-    if (metadata.peek(queue.topic) === undefined && batch.attempts >= unknownTopicAttempts) {
-      queue.batches.shift();
-      this.#finish(queue, batch, unknownTopic(queue.topic));
-      this.list(queue);
+    const known = metadata.peek(queue.topic)?.partitions[queue.partition] !== undefined;
+    if (!known && queue.timesMissing >= unknownTopicAttempts) {
+      queue.timesMissing = 0;
+      for (const batch of queue.batches.splice(0)) this.#finish(queue, batch, deleted(queue));
+      this.schedule(queue);
       return;
     }
-    queue.notBeforeMs = nowMs + backoffMs(batch.attempts, env.random);
-    batch.attempts += 1;
+    queue.notBeforeMs = nowMs + backoffMs(queue.timesLeaderless, env.random);
+    queue.timesLeaderless += 1;
+    queue.timesMissing = known ? 0 : queue.timesMissing + 1;
     this.#wakeAt(queue, queue.notBeforeMs);
-    void metadata.tryRefresh().then(() => this.list(queue));
+    void metadata.tryRefresh().then(() => this.schedule(queue));
   }
 
   #senderFor(endpoint: string): Sender {
@@ -300,7 +328,7 @@ export class Dispatcher implements SenderEvents {
     queue.cancelTimer = clock.timer(Math.max(0, atMs - clock.monoMs()), () => {
       queue.cancelTimer = undefined;
       queue.timerAtMs = Number.POSITIVE_INFINITY;
-      this.list(queue);
+      this.schedule(queue);
     });
   }
 
@@ -314,20 +342,20 @@ export class Dispatcher implements SenderEvents {
     });
   }
 
-  /** Ends what has waited too long. */
+  /** Fails batches past their deadline, and gives up streams whose broker does not answer. */
   #sweep(): void {
     const nowMs = this.#context.env.clock.monoMs();
     for (const queue of this.#active) {
       for (let head = queue.batches[0]; head !== undefined; head = queue.batches[0]) {
-        if (!this.#expired(head, nowMs) || head.compressing) break;
+        if (!this.#expired(head, nowMs)) break;
         queue.batches.shift();
         this.#finish(queue, head, this.#timedOut(head, queue));
       }
       const oldest = queue.inFlight[0];
       if (oldest !== undefined && this.#expired(oldest, nowMs)) {
-        queue.sender?.reset(this.#timedOut(oldest, queue));
+        queue.route?.reset(this.#timedOut(oldest, queue));
       }
-      this.list(queue);
+      this.schedule(queue);
     }
     for (const sender of this.#senders.values()) {
       const sentMs = sender.oldestSentMs;
@@ -347,30 +375,29 @@ export class Dispatcher implements SenderEvents {
   }
 
   #timedOut(batch: Batch, queue: PartitionQueue): MillraceError {
-    const cause = batch.lastError ?? queue.sender?.lastError;
+    const cause = batch.lastError ?? queue.route?.lastError;
     const why = cause === undefined ? "" : ` (last: ${cause.codeName}: ${cause.message})`;
     return new MillraceError(
       ErrorCode.DEADLINE_EXCEEDED,
-      `not acknowledged within ${this.#options.deliveryTimeoutMs} ms${why}: ` +
+      `a batch was not acknowledged within ${this.#options.deliveryTimeoutMs} ms${why}: ` +
         "check the cluster, or raise deliveryTimeoutMs",
       { cause },
     );
   }
 
   #finish(queue: PartitionQueue, batch: Batch, outcome: HotProduceResult | MillraceError): void {
-    if (batch.done) return;
-    batch.done = true;
-    // The memory of a batch that failed is not used again: a stream that is being given up may still read it.
-    if (batch.builder !== undefined && !(outcome instanceof MillraceError))
-      this.#spare(batch.builder);
-    batch.builder = undefined;
-    batch.body = undefined;
+    if (batch.state === "done") return;
+    // Reuse the memory of written batches only: a compressor or an abandoned stream may still read
+    // that of a failed one.
+    const { builder } = batch;
+    if (builder !== undefined && !(outcome instanceof MillraceError)) this.#spare(builder);
+    batch.finish();
     this.#events.onDone(queue, batch, outcome);
   }
 }
 
-const unknownTopic = (topic: string): MillraceError =>
+const deleted = ({ topic, partition }: PartitionQueue): MillraceError =>
   new MillraceError(
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-    `topic ${JSON.stringify(topic)} does not exist any more: create it, or check the name`,
+    `${topic}-${partition} no longer exists: create it, or check the name`,
   );

@@ -1,9 +1,9 @@
-/** From the application's record to what a batch takes. */
+/** Converts the application's records to the input of a batch. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { HEADER_NAME_BYTES_MAX, type RecordInput, TIMESTAMP_MS_MAX } from "@millrace/record";
 import type { HeaderInput, ProducerRecord } from "../types.ts";
 
-/** A `RecordInput` that can be filled again; one serves for all records of a producer. */
+/** A `RecordInput` that is filled anew for each record. */
 export interface MutableInput extends RecordInput {
   key: Uint8Array | undefined;
   value: Uint8Array | undefined;
@@ -15,7 +15,7 @@ type InputHeaders = MutableInput["headers"];
 
 const noHeaders: InputHeaders = [];
 
-/** Bytes that a record takes besides its parts, at most. */
+/** Upper bound of the bytes of a record besides its key, value and headers. */
 const recordOverheadBytes = 40;
 const headerOverheadBytes = 24;
 
@@ -31,13 +31,14 @@ const toBytes = (value: Uint8Array | string | null | undefined): Uint8Array | un
   return value ?? undefined;
 };
 
-const invalid = (what: string): MillraceError => new MillraceError(ErrorCode.INVALID_RECORD, what);
+const invalid = (message: string): MillraceError =>
+  new MillraceError(ErrorCode.INVALID_RECORD, message);
 
 const toHeaders = (headers: readonly HeaderInput[]): InputHeaders =>
   headers.map(({ name, value }) => {
     const nameBytes = Buffer.byteLength(name);
     if (nameBytes < 1 || nameBytes > HEADER_NAME_BYTES_MAX) {
-      throw invalid(`a header's name must have 1 to ${HEADER_NAME_BYTES_MAX} bytes`);
+      throw invalid(`a header's name has ${nameBytes} bytes: use 1 to ${HEADER_NAME_BYTES_MAX}`);
     }
     return { name, value: toBytes(value) };
   });
@@ -69,7 +70,7 @@ export const fillInput = (into: MutableInput, record: ProducerRecord, nowMs: num
 const copy = (bytes: Uint8Array | undefined): Uint8Array | undefined =>
   bytes === undefined ? undefined : Uint8Array.from(bytes);
 
-/** A copy that the application can not change any more. */
+/** A copy that the application cannot change. */
 export const copyInput = (input: MutableInput): MutableInput => ({
   key: copy(input.key),
   value: copy(input.value),

@@ -1,5 +1,5 @@
-import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { BatchCompression } from "@millrace/record";
+import { inRange, oneOf } from "../checks.ts";
 import type { ProducerOptions } from "../types.ts";
 
 /** Producer options with every default in place. */
@@ -16,23 +16,6 @@ export interface CheckedOptions {
   readonly partitioner: ProducerOptions["partitioner"];
   readonly onError: ProducerOptions["onError"];
 }
-
-/** The whole number if it is in range. Throws INVALID_REQUEST. */
-export const inRange = (name: string, value: number, min: number, max: number): number => {
-  if (Number.isInteger(value) && value >= min && value <= max) return value;
-  throw new MillraceError(
-    ErrorCode.INVALID_REQUEST,
-    `${name} is ${value}: use a whole number from ${min} to ${max}`,
-  );
-};
-
-const oneOf = <T extends string>(name: string, value: T, allowed: readonly T[]): T => {
-  if (allowed.includes(value)) return value;
-  throw new MillraceError(
-    ErrorCode.INVALID_REQUEST,
-    `${name} is ${JSON.stringify(value)}: use one of ${allowed.join(", ")}`,
-  );
-};
 
 /** Checks producer options. Throws INVALID_REQUEST. */
 export const checkOptions = (options: ProducerOptions): CheckedOptions => {

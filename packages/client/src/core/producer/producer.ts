@@ -1,8 +1,8 @@
-/** The producer: takes records, spreads them over partitions, tells what became of them. */
+/** The producer: takes records, spreads them over partitions, and reports their outcome. */
 import { ErrorCode, MillraceError, must } from "@millrace/errors";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import type { HotProduceResult } from "@millrace/record";
-import { closedError } from "../metadata.ts";
+import { closedError, isSameTopic } from "../metadata.ts";
 import { partitionOfKey } from "../partitioner.ts";
 import type {
   FailedBatch,
@@ -11,10 +11,11 @@ import type {
   RecordGuarantee,
   RecordMetadata,
 } from "../types.ts";
-import { type Batch, PartitionQueue, type Waiter } from "./batch.ts";
+import type { Batch, Waiter } from "./batch.ts";
 import { type DispatchContext, Dispatcher } from "./dispatcher.ts";
 import { copyInput, emptyInput, fillInput, type MutableInput } from "./input.ts";
 import { type CheckedOptions, checkOptions } from "./options.ts";
+import { PartitionQueue, type TopicLimits } from "./partition-queue.ts";
 
 /** A record whose topic is not known yet. */
 interface Unplaced {
@@ -26,8 +27,14 @@ interface Unplaced {
 
 interface TopicState {
   readonly name: string;
+  readonly limits: TopicLimits;
+  topicId: Uint8Array;
+  /** Version of the metadata that `partitionCount` is of. */
+  version: number;
+  partitionCount: number;
+  /** One per partition. A topic recreated with fewer partitions leaves extra queues. */
   readonly queues: PartitionQueue[];
-  /** Partition of keyless records until its batch closes; -1: to be chosen. */
+  /** Partition of keyless records until its batch closes; -1 when the next record chooses. */
   sticky: number;
   /** Records that wait for metadata, in order; undefined once the topic is known. */
   unplaced: Unplaced[] | undefined;
@@ -40,7 +47,7 @@ interface WaitingSend {
   readonly waiter: Waiter;
 }
 
-/** What a producer shares with its client. */
+/** What a producer gets from its client. */
 export interface ProducerContext extends DispatchContext {
   readonly clientId: string;
   readonly onClosed: () => void;
@@ -62,11 +69,11 @@ const guaranteeNames: Readonly<Record<number, RecordGuarantee>> = {
 };
 
 /**
- * Writes records. Records of one partition are written in the order in which they were given.
+ * Writes records. Records of one partition are written in the order of the calls.
  *
- * Every record ends in exactly one way: acknowledged, or failed (the `send` rejects; `enqueue` tells
- * `onError`). A failure with `sideEffects` in its `spec` may have been written, and a retry after a
- * broken connection may write records twice.
+ * Every record is either acknowledged or fails: `send` rejects, `enqueue` reports to `onError`. A
+ * record that failed with `sideEffects` in the error's `spec` may have been written. A retry after
+ * a broken connection may write records twice.
  */
 export class Producer implements AsyncDisposable {
   readonly #options: CheckedOptions;
@@ -93,18 +100,19 @@ export class Producer implements AsyncDisposable {
     const { clientId } = context;
     const acks = acksNumbers[this.#options.acks];
     this.#dispatcher = new Dispatcher({ ...this.#options, clientId, acks }, context, {
+      onSplit: (batch, parts) => this.#onSplit(batch, parts),
       onDone: (queue, batch, outcome) => this.#onDone(queue, batch, outcome),
     });
   }
 
-  /** Bytes of records that were taken and are not acknowledged. */
+  /** Bytes of records that are not acknowledged yet. */
   get bufferedBytes(): number {
     return this.#bufferedBytes;
   }
 
   /**
-   * Writes one record; resolves when it is acknowledged. While the buffer is full the record waits its
-   * turn; once as many bytes wait as the buffer holds, rejects with ADMISSION_REJECTED.
+   * Writes one record; resolves when it is acknowledged. While the buffer is full, records wait in
+   * order; once their bytes reach the size of the buffer, rejects with ADMISSION_REJECTED.
    */
   send(record: ProducerRecord): Promise<RecordMetadata> {
     const { promise, resolve, reject } = Promise.withResolvers<RecordMetadata>();
@@ -121,9 +129,10 @@ export class Producer implements AsyncDisposable {
   }
 
   /**
-   * Takes one record without a promise; failures go to `onError`. Returns false, having taken nothing,
-   * when the buffer is full: then await `ready` and offer the record again. Throws INVALID_RECORD,
-   * MESSAGE_TOO_LARGE, INVALID_REQUEST for a record that can not be written.
+   * Takes one record without a promise; failures go to `onError`. Returns false without taking the
+   * record when the buffer is full: await `ready`, then call again. Throws INVALID_RECORD,
+   * MESSAGE_TOO_LARGE or INVALID_REQUEST for a record that cannot be written. A partition that the
+   * topic does not have is reported to `onError`, once a server was asked for it.
    */
   enqueue(record: ProducerRecord): boolean {
     const bytes = this.#fill(record);
@@ -135,7 +144,7 @@ export class Producer implements AsyncDisposable {
     return true;
   }
 
-  /** Resolves once a record that `enqueue` refused has room. */
+  /** Resolves when the buffer has room for the record that `enqueue` refused. */
   async ready(): Promise<void> {
     if (this.#closed) throw closedError();
     if (this.#refusedBytes === 0) return;
@@ -145,9 +154,9 @@ export class Producer implements AsyncDisposable {
   }
 
   /**
-   * Sends everything taken so far without lingering and resolves once all of it has ended. Throws the
-   * first failure of `enqueue` since the last flush when there is no `onError`; failures of `send`
-   * are told by their promises alone.
+   * Sends everything taken so far without lingering; resolves once every record is acknowledged or
+   * failed. Without `onError`, throws the first failure of `enqueue` since the last flush; failures
+   * of `send` reach only their promises.
    */
   async flush(): Promise<void> {
     this.#dispatcher.beginFlush();
@@ -200,8 +209,8 @@ export class Producer implements AsyncDisposable {
     if (bytes <= this.#options.bufferBytesMax) return bytes;
     throw new MillraceError(
       ErrorCode.MESSAGE_TOO_LARGE,
-      `a record of ${bytes} bytes is more than the producer's buffer ` +
-        `(${this.#options.bufferBytesMax}): send smaller records, or raise bufferBytesMax`,
+      `a record of ${bytes} bytes does not fit the producer's buffer of ` +
+        `${this.#options.bufferBytesMax} bytes: send smaller records, or raise bufferBytesMax`,
     );
   }
 
@@ -213,7 +222,7 @@ export class Producer implements AsyncDisposable {
     if (this.#waitingSendBytes + bytes > this.#options.bufferBytesMax) {
       throw new MillraceError(
         ErrorCode.ADMISSION_REJECTED,
-        "the producer's buffer is full and as much waits for it: await earlier sends first",
+        "the producer's buffer is full, and sends that wait would fill it again: await earlier sends first",
       );
     }
     const { key, value, headers, timestampMs } = copyInput(this.#scratch);
@@ -228,6 +237,7 @@ export class Producer implements AsyncDisposable {
       topic = this.#topicOf(record.topic);
       this.#lastTopic = topic;
     }
+    if (topic.unplaced === undefined && this.#lacks(topic, record.partition)) this.#load(topic);
     if (topic.unplaced !== undefined) {
       topic.unplaced.push({ record, input: copyInput(input), bytes, waiter });
       this.#bufferedBytes += bytes;
@@ -248,7 +258,7 @@ export class Producer implements AsyncDisposable {
     const queue = must(topic.queues[partition], "queue of a partition");
     let batch = queue.open;
     if (batch?.builder !== undefined) {
-      if (batch.builder.sizeBytes + bytes > this.#options.batchBytesMax) {
+      if (batch.builder.sizeBytes + bytes > topic.limits.batchBytesMax) {
         this.#close(topic, queue, batch);
         batch = undefined;
       }
@@ -265,8 +275,8 @@ export class Producer implements AsyncDisposable {
     }
     batch.recordCount += 1;
     batch.bytes += bytes;
-    if (builder.sizeBytes >= this.#options.batchBytesMax) this.#close(topic, queue, batch);
-    this.#dispatcher.list(queue);
+    if (builder.sizeBytes >= topic.limits.batchBytesMax) this.#close(topic, queue, batch);
+    this.#dispatcher.schedule(queue);
   }
 
   #close(topic: TopicState, queue: PartitionQueue, batch: Batch): void {
@@ -275,25 +285,24 @@ export class Producer implements AsyncDisposable {
   }
 
   #choose(topic: TopicState, record: ProducerRecord, input: MutableInput): number {
-    const count = topic.queues.length;
+    this.#follow(topic);
+    const count = topic.partitionCount;
     const { partitioner } = this.#options;
     if (record.partition === undefined && partitioner === undefined) {
       if (input.key !== undefined) return partitionOfKey(input.key, count);
       return this.#stickyPartition(topic);
     }
-    let partition = record.partition ?? partitioner?.(record, count) ?? 0;
-    if (partition >= count) partition = this.#grown(topic, partition);
-    if (!(Number.isInteger(partition) && partition >= 0)) throw badPartition(topic.name, partition);
-    return partition;
+    const partition = record.partition ?? partitioner?.(record, count) ?? 0;
+    if (Number.isInteger(partition) && partition >= 0 && partition < count) return partition;
+    throw badPartition(topic.name, partition);
   }
 
-  /** The partition of the open keyless batch; a new one, with a leader if one has, once that closed. */
+  /** The partition of the open keyless batch, or a random one that has a leader, if any has. */
   #stickyPartition(topic: TopicState): number {
     const current = topic.queues[topic.sticky];
     if (current?.open !== undefined) return topic.sticky;
     const { env, metadata } = this.#context;
-    this.#grown(topic, 0);
-    const count = topic.queues.length;
+    const count = topic.partitionCount;
     topic.sticky = env.random.below(count);
     for (let tries = 0; tries < count; tries += 1) {
       if (metadata.leaderOf(topic.name, topic.sticky) !== undefined) break;
@@ -302,44 +311,86 @@ export class Producer implements AsyncDisposable {
     return topic.sticky;
   }
 
-  /** Takes over partitions added meanwhile. Throws INVALID_REQUEST when `partition` still is not there. */
-  #grown(topic: TopicState, partition: number): number {
-    const count = this.#context.metadata.peek(topic.name)?.partitions.length ?? 0;
-    for (let next = topic.queues.length; next < count; next += 1) {
-      topic.queues.push(new PartitionQueue(topic.name, next));
+  /** Follows the metadata: partitions may have been added, or the topic recreated. */
+  #follow(topic: TopicState): void {
+    const { metadata } = this.#context;
+    if (topic.version === metadata.version) return;
+    topic.version = metadata.version;
+    const info = metadata.peek(topic.name);
+    // A deleted topic keeps its count: its batches fail by themselves, unless it is recreated.
+    if (info === undefined) return;
+    if (!isSameTopic(info.topicId, topic.topicId)) {
+      topic.topicId = info.topicId;
+      topic.limits.batchBytesMax = this.#options.batchBytesMax;
     }
-    if (partition >= topic.queues.length) throw badPartition(topic.name, partition);
-    return partition;
+    topic.partitionCount = info.partitions.length;
+    if (topic.sticky >= topic.partitionCount) topic.sticky = -1;
+    for (let next = topic.queues.length; next < topic.partitionCount; next += 1) {
+      topic.queues.push(new PartitionQueue(topic.name, next, topic.limits));
+    }
+  }
+
+  /** True when the metadata, which may be stale, do not show the partition. */
+  #lacks(topic: TopicState, partition: number | undefined): boolean {
+    if (partition === undefined) return false;
+    this.#follow(topic);
+    return partition >= topic.partitionCount;
   }
 
   #topicOf(name: string): TopicState {
     let topic = this.#topics.get(name);
     if (topic === undefined) {
-      topic = { name, queues: [], sticky: -1, unplaced: [] };
+      const { batchBytesMax } = this.#options;
+      topic = {
+        name,
+        limits: { batchBytesMax },
+        topicId: new Uint8Array(0),
+        version: -1,
+        partitionCount: 0,
+        queues: [],
+        sticky: -1,
+        unplaced: undefined,
+      };
       this.#topics.set(name, topic);
-      const loading = this.#load(topic).finally(() => this.#loading.delete(loading));
-      this.#loading.add(loading);
+      this.#load(topic);
     }
     return topic;
   }
 
-  /** Waits for a topic's metadata and places what came meanwhile. Never rejects. */
-  async #load(topic: TopicState): Promise<void> {
+  /** Asks for the topic's metadata. Records of the topic wait for the answer. */
+  #load(topic: TopicState): void {
+    topic.unplaced = [];
+    const loading = this.#loadNow(topic).finally(() => this.#loading.delete(loading));
+    this.#loading.add(loading);
+  }
+
+  /** Never rejects. */
+  async #loadNow(topic: TopicState): Promise<void> {
+    const { metadata } = this.#context;
     try {
-      await this.#context.metadata.topic(topic.name);
+      await metadata.topic(topic.name);
+      const lacks = topic.unplaced?.some(({ record }) => this.#lacks(topic, record.partition));
+      if (lacks === true) await metadata.freshTopic(topic.name);
       const unplaced = topic.unplaced ?? [];
       topic.unplaced = undefined;
-      this.#grown(topic, 0);
+      const failed: (() => void)[] = [];
       for (const { record, input, bytes, waiter } of unplaced) {
         try {
           this.#place(topic, record, input, bytes, waiter);
         } catch (thrown) {
-          this.#release(bytes);
-          this.#tell(topic.name, undefined, 1, waiter, MillraceError.from(thrown));
+          failed.push(() => {
+            this.#release(bytes);
+            this.#tell(topic.name, undefined, 1, waiter, MillraceError.from(thrown));
+          });
         }
       }
+      // Only now: freed room admits waiting sends, which must not overtake unplaced records.
+      for (const fail of failed) fail();
     } catch (thrown) {
       this.#failUnplaced(topic, MillraceError.from(thrown));
+      topic.unplaced = undefined;
+      // A second set of queues for the topic would break the order of its records.
+      if (topic.queues.length > 0) return;
       this.#topics.delete(topic.name);
       if (this.#lastTopic === topic) this.#lastTopic = undefined;
     }
@@ -372,6 +423,13 @@ export class Producer implements AsyncDisposable {
     else this.#failure ??= error;
   }
 
+  #onSplit(batch: Batch, parts: readonly Batch[]): void {
+    const batchSets = [this.#outstanding, ...[...this.#flushes].map(({ batches }) => batches)];
+    for (const batches of batchSets) {
+      if (batches.delete(batch)) for (const part of parts) batches.add(part);
+    }
+  }
+
   #onDone(queue: PartitionQueue, batch: Batch, outcome: HotProduceResult | MillraceError): void {
     const { topic, partition } = queue;
     if (outcome instanceof MillraceError) {
@@ -395,7 +453,7 @@ export class Producer implements AsyncDisposable {
     }
   }
 
-  /** Resolves when all batches of now have ended. */
+  /** Resolves when all batches that exist now are acknowledged or failed. */
   #settled(): Promise<void> {
     if (this.#outstanding.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
@@ -432,5 +490,5 @@ export class Producer implements AsyncDisposable {
 const badPartition = (topic: string, partition: number): MillraceError =>
   new MillraceError(
     ErrorCode.INVALID_REQUEST,
-    `topic ${JSON.stringify(topic)} has no partition ${partition}: check the number`,
+    `topic ${JSON.stringify(topic)} has no partition ${partition}: check the partition number`,
   );

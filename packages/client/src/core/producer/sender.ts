@@ -1,4 +1,4 @@
-/** The produce stream to one broker: opening, window, answers, reconnection. */
+/** The produce stream to one broker. */
 import type { Clock, Logger, Random } from "@millrace/env";
 import { ErrorCode, MillraceError, must } from "@millrace/errors";
 import {
@@ -12,17 +12,18 @@ import { backoffMs } from "../backoff.ts";
 import { fromWire } from "../failures.ts";
 import type { Leader } from "../metadata.ts";
 import { produceMethod } from "../methods.ts";
-import type { Batch, PartitionQueue } from "./batch.ts";
+import type { Batch } from "./batch.ts";
+import type { PartitionQueue, Route } from "./partition-queue.ts";
 
 /** What a sender tells its producer. */
 export interface SenderEvents {
   /** The broker wrote the batch. */
   onWritten(queue: PartitionQueue, batch: Batch, result: HotProduceResult): void;
-  /** It did not, or nobody knows. */
+  /** The broker refused the batch, or the outcome is unknown. */
   onFailed(queue: PartitionQueue, batch: Batch, error: MillraceError): void;
-  /** There is room again, or the stream opened: offer batches. */
+  /** The stream can take batches again. */
   onReady(sender: Sender): void;
-  /** The stream broke: metadata may be old. */
+  /** The stream broke. The metadata may be stale. */
   onLost(sender: Sender): void;
 }
 
@@ -43,21 +44,24 @@ interface Sent {
 
 type Stream = ClientStream<HotProduceRequest, HotProduceResponse>;
 
-/** Window asked for, bytes; a server may give less. */
+/** Window to ask for, bytes. The server may grant less. */
 const windowBytesWanted = 16 * 1024 * 1024;
-/** A stream that has not opened after this is given up. */
+/** Longest wait for the server to open a stream, milliseconds. */
 const openTimeoutMs = 10_000;
-/** Bytes of a request besides the body, at most. */
+/** Upper bound of the bytes of a request besides its body. */
 const requestOverheadBytes = 512;
 
 const noBytes = new Uint8Array(0);
 
-/** Sends batches to one broker over one stream, which it opens when needed and again after it broke. */
-export class Sender {
+/**
+ * Sends batches to one broker over one stream. Opens the stream on demand, and again after a
+ * failure.
+ */
+export class Sender implements Route {
   readonly endpoint: string;
-  /** Queues that wait for room, in turn. */
+  /** Queues that wait for room in the window, in the order in which they came. */
   readonly waiting = new Set<PartitionQueue>();
-  /** Queues whose open batch may go as soon as nothing is in flight. */
+  /** Queues whose open batch goes as soon as nothing is in flight. */
   readonly lingering = new Set<PartitionQueue>();
   readonly #context: SenderContext;
   readonly #channel: Channel;
@@ -82,7 +86,7 @@ export class Sender {
     this.#events = events;
   }
 
-  /** True when nothing is unanswered. */
+  /** True when no request waits for an answer. */
   get idle(): boolean {
     return this.#sent.size === 0;
   }
@@ -93,8 +97,8 @@ export class Sender {
     return undefined;
   }
 
-  /** True when a small batch could be sent now; else opens the stream if need be and remembers the
-   * queue, so that an open batch is not closed before it can go. */
+  /** True when a small batch can be sent now. Otherwise remembers the queue and opens the stream if
+   * needed, so that an open batch takes records until it can go. */
   ready(queue: PartitionQueue): boolean {
     if (this.#state === "closed") this.#open();
     const full = this.#inFlightBytes > 0 && this.#inFlightBytes >= this.#windowBytes;
@@ -108,7 +112,7 @@ export class Sender {
     return this.#lastError;
   }
 
-  /** Sends the batch now if it can; else remembers the queue, and calls `onReady` when it may. */
+  /** Sends the batch if the window has room. Otherwise remembers the queue for `onReady`. */
   offer(queue: PartitionQueue, batch: Batch, leader: Leader): boolean {
     const body = must(batch.body, "body of a batch to send");
     if (this.#state === "closed") this.#open();
@@ -122,8 +126,7 @@ export class Sender {
     this.#nextRequestId += 1;
     this.#sent.set(requestId, { queue, batch, sentMs: this.#context.clock.monoMs() });
     this.#inFlightBytes += bytes;
-    queue.inFlight.push(batch);
-    batch.attempts += 1;
+    queue.sent(batch);
     if (bytes + requestOverheadBytes > this.#messageBytesMax) {
       this.#refuse(requestId, bytes);
       return true;
@@ -138,6 +141,7 @@ export class Sender {
       body,
       bodyCrc: batch.bodyCrc,
       orderEpoch: queue.orderEpoch,
+      // A body in its builder's memory has room before it for the head of the request.
       headroomBytes: batch.builder === undefined ? 0 : HEADROOM_BYTES,
     });
     return true;
@@ -161,7 +165,7 @@ export class Sender {
     this.#sent.clear();
   }
 
-  /** A batch that the server would cut the stream for fails here, without being sent. */
+  /** Fails a batch for which the server would end the stream, without sending it. */
   #refuse(requestId: number, bytes: number): void {
     const max = this.#messageBytesMax;
     this.#context.clock.defer(() => {
@@ -171,7 +175,7 @@ export class Sender {
       this.#inFlightBytes -= bytes;
       const error = new MillraceError(
         ErrorCode.MESSAGE_TOO_LARGE,
-        `a batch of ${bytes} bytes is more than the server takes (${max}): send smaller records`,
+        `a batch of ${bytes} bytes exceeds the server's limit of ${max}: send smaller records`,
       );
       this.#events.onFailed(sent.queue, sent.batch, error);
       this.#events.onReady(this);

@@ -1,0 +1,196 @@
+/** Keeps every cursor attached to the fetch stream of its partition's leader. */
+import type { Env } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import { backoffMs } from "../backoff.ts";
+import { isRetriable, wantsRefresh } from "../failures.ts";
+import { isSameTopic, type TopicInfo } from "../metadata.ts";
+import { type CallContext, resolvePosition } from "../offsets.ts";
+import type { Cursor } from "./cursor.ts";
+import { Fetcher } from "./fetcher.ts";
+
+export interface LeadersContext extends CallContext {
+  readonly env: Pick<Env, "clock" | "random" | "compressor" | "logger">;
+  readonly clientId: string;
+}
+
+export interface LeadersOptions {
+  readonly isolation: number;
+  readonly onOutOfRange: "error" | "earliest" | "latest";
+  /** A cursor received data or failed. */
+  readonly onNews: () => void;
+}
+
+/** Deadline of one offset lookup, retries included, milliseconds. */
+export const lookupTimeoutMs = 30_000;
+/** Failed attempts after which a topic or partition missing from the metadata counts as deleted. */
+const unknownTopicAttempts = 5;
+
+/** Attaches cursors to leaders, and again after failures. */
+export class Leaders {
+  readonly #context: LeadersContext;
+  readonly #options: LeadersOptions;
+  readonly #fetchers = new Map<string, Fetcher>();
+  #stopped = false;
+
+  constructor(context: LeadersContext, options: LeadersOptions) {
+    this.#context = context;
+    this.#options = options;
+  }
+
+  /** Ends all streams. */
+  stop(): void {
+    this.#stopped = true;
+    for (const fetcher of this.#fetchers.values()) fetcher.stop();
+  }
+
+  /** Adds the cursor to the stream of the leader, now or once there is a leader. */
+  attach(cursor: Cursor): void {
+    if (this.#stopped || cursor.state.name === "dropped" || cursor.fetchedToEnd) return;
+    cursor.becomeDetached();
+    const { metadata } = this.#context;
+    const info = metadata.peek(cursor.topic);
+    if (info !== undefined && !isSameTopic(info.topicId, cursor.topicId)) {
+      this.#fail(cursor, recreated(cursor));
+      return;
+    }
+    const leader = metadata.leaderOf(cursor.topic, cursor.partition);
+    if (leader === undefined) this.#retry(cursor, noLeader(cursor, info));
+    else this.#fetcherFor(leader.endpoint).add(cursor, leader);
+  }
+
+  /**
+   * The error of a failed cursor that is drained, for the application. Undefined when
+   * `onOutOfRange` says where to continue instead; then the cursor moves there by itself.
+   */
+  takeError(cursor: Cursor): MillraceError | undefined {
+    if (cursor.state.name !== "failed") return undefined;
+    const { error } = cursor.state;
+    const { onOutOfRange } = this.#options;
+    if (error.code !== ErrorCode.OFFSET_OUT_OF_RANGE || onOutOfRange === "error") return error;
+    cursor.becomeDetached();
+    const { topic, partition, fetchOffset } = cursor;
+    this.#context.env.logger.warn(
+      { topic, partition, offset: fetchOffset, err: error },
+      `the position is not in the log: continuing from ${onOutOfRange}`,
+    );
+    this.#restart(cursor, onOutOfRange).catch((thrown: unknown) => {
+      this.#fail(cursor, MillraceError.from(thrown));
+    });
+    return undefined;
+  }
+
+  async #restart(cursor: Cursor, at: "earliest" | "latest"): Promise<void> {
+    const { topic, partition } = cursor;
+    // The first restart is immediate; repeated ones must not become a busy loop.
+    const { clock, random } = this.#context;
+    if (cursor.restarts > 0) await clock.sleep(backoffMs(cursor.restarts - 1, random));
+    cursor.restarts += 1;
+    const resolve = (where: "earliest" | "latest") =>
+      resolvePosition(this.#context, topic, partition, where, lookupTimeoutMs);
+    const [start, end] = await Promise.all([resolve(at), resolve("latest")]);
+    if (cursor.state.name === "dropped") return;
+    const bounded = cursor.endOffset !== Number.POSITIVE_INFINITY;
+    const oldEnd = isSameTopic(start.topicId, cursor.topicId)
+      ? cursor.endOffset
+      : Number.POSITIVE_INFINITY;
+    const endOffset = bounded ? Math.min(oldEnd, end.offset) : Number.POSITIVE_INFINITY;
+    cursor.restart({ ...start, endOffset });
+    this.attach(cursor);
+    this.#options.onNews();
+  }
+
+  /** The log seems to end before the end that an iteration waits for: asks the leader. */
+  async #checkEnd(cursor: Cursor): Promise<void> {
+    const { topic, partition } = cursor;
+    try {
+      const end = await resolvePosition(this.#context, topic, partition, "latest", lookupTimeoutMs);
+      if (!isSameTopic(end.topicId, cursor.topicId)) return;
+      cursor.lowerEnd(end.offset);
+      this.#options.onNews();
+    } catch (thrown) {
+      this.#context.env.logger.debug(
+        { err: thrown, topic, partition },
+        "the end of the log could not be checked",
+      );
+    }
+  }
+
+  #onData(cursor: Cursor): void {
+    const bounded = cursor.endOffset !== Number.POSITIVE_INFINITY;
+    if (cursor.fetchedToEnd) cursor.stopFetching();
+    else if (bounded && cursor.highWatermark <= cursor.fetchOffset) void this.#checkEnd(cursor);
+    this.#options.onNews();
+  }
+
+  #fail(cursor: Cursor, error: MillraceError): void {
+    cursor.fail(error);
+    this.#options.onNews();
+  }
+
+  #retry(cursor: Cursor, error: MillraceError): void {
+    if (cursor.state.name === "dropped" || this.#stopped) return;
+    cursor.failures += 1;
+    const { clock, metadata, random } = this.#context;
+    const deleted =
+      error.code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION && cursor.failures > unknownTopicAttempts;
+    if (!isRetriable(error) || deleted) {
+      this.#fail(cursor, error);
+      return;
+    }
+    if (error.leaderHint !== undefined) {
+      metadata.applyHint(cursor.topic, cursor.partition, error.leaderHint);
+    }
+    const refresh = error.leaderHint === undefined && wantsRefresh(error);
+    clock.timer(backoffMs(cursor.failures - 1, random, error.retryAfterMs), () => {
+      if (cursor.state.name !== "detached" || this.#stopped) return;
+      void (refresh ? metadata.tryRefresh() : Promise.resolve()).then(() => {
+        // A new iteration may have attached the cursor during the refresh.
+        if (cursor.state.name === "detached") this.attach(cursor);
+      });
+    });
+  }
+
+  #fetcherFor(endpoint: string): Fetcher {
+    let fetcher = this.#fetchers.get(endpoint);
+    if (fetcher === undefined) {
+      const { connections, metadata, clientId, env } = this.#context;
+      const { clock, random, logger } = env;
+      const { isolation } = this.#options;
+      const clusterId = (): string => metadata.clusterId;
+      fetcher = new Fetcher(
+        endpoint,
+        connections.channel(endpoint),
+        { clock, random, logger, clientId, isolation, clusterId },
+        {
+          onData: (cursor) => this.#onData(cursor),
+          onFailed: (cursor, error) => this.#retry(cursor, error),
+        },
+      );
+      this.#fetchers.set(endpoint, fetcher);
+    }
+    return fetcher;
+  }
+}
+
+const nameOf = ({ topic, partition }: Cursor): string => `${topic}-${partition}`;
+
+const recreated = (cursor: Cursor): MillraceError =>
+  new MillraceError(
+    ErrorCode.OFFSET_OUT_OF_RANGE,
+    `topic ${JSON.stringify(cursor.topic)} was deleted and created again, and offset ` +
+      `${cursor.fetchOffset} of partition ${cursor.partition} belongs to the old topic: ` +
+      "seek or assign again, or set onOutOfRange",
+  );
+
+const noLeader = (cursor: Cursor, info: TopicInfo | undefined): MillraceError => {
+  if (info?.partitions[cursor.partition] !== undefined) {
+    return new MillraceError(
+      ErrorCode.LEADER_NOT_AVAILABLE,
+      `${nameOf(cursor)} has no leader at the moment: check its brokers`,
+    );
+  }
+  return new MillraceError(
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    `${nameOf(cursor)} does not exist: create it, or check the name`,
+  );
+};

@@ -1,0 +1,85 @@
+/** Which servers are asked, and how soon. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ErrorCode, hasCode } from "@millrace/errors";
+import { setUp } from "../testing/set-up.ts";
+import { backoffMs } from "./backoff.ts";
+import { isEndpoint } from "./checks.ts";
+
+const limit = { timeout: 8_000 };
+
+test("a silent first server costs a second, and is not asked first again", limit, async () => {
+  const { broker, client } = setUp(1, { bootstrap: ["fake:9", "fake:8", "fake:1"] });
+  broker.silent.add("fake:9").add("fake:8");
+  const startedMs = performance.now();
+  await client.admin.cluster();
+  assert.ok(performance.now() - startedMs < 4000);
+  assert.deepEqual(broker.asked, ["fake:9", "fake:8", "fake:1"]);
+  await client.admin.cluster();
+  assert.equal(broker.asked[3], "fake:1");
+});
+
+test("a server that answers at once is the only one asked", limit, async () => {
+  const { broker, client } = setUp(1, { bootstrap: ["fake:1", "fake:9"] });
+  broker.latencyMs = 200;
+  await client.admin.cluster();
+  assert.deepEqual(broker.asked, ["fake:1"]);
+});
+
+test("when no server answers, the error names them within the call's deadline", limit, async () => {
+  const { broker, client } = setUp(1, { bootstrap: ["fake:8", "fake:9"], adminTimeoutMs: 300 });
+  broker.silent.add("fake:8").add("fake:9");
+  const startedMs = performance.now();
+  await assert.rejects(client.admin.cluster(), (thrown) => {
+    assert.ok(hasCode(thrown, ErrorCode.UNAVAILABLE));
+    return /none of fake:8, fake:9 answers/.test(thrown.message);
+  });
+  assert.ok(performance.now() - startedMs < 3000);
+});
+
+test("metadata is asked for again at its maximum age", limit, async () => {
+  const { broker, client } = setUp(1, { metadataMaxAgeMs: 100 });
+  await client.admin.cluster();
+  await sleep(350);
+  assert.ok(broker.asked.length >= 3, `${broker.asked.length}`);
+});
+
+test("offsets of partitions that others add are found", limit, async () => {
+  const { broker, client } = setUp();
+  await client.partitionCount("events");
+  broker.addPartitions(5);
+  assert.equal((await client.admin.listOffset("events", 5, "latest"))?.offset, 0n);
+  await assert.rejects(client.admin.listOffset("events", 6, "latest"), (thrown) => {
+    assert.ok(hasCode(thrown, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION));
+    return /has no partition 6, only 6 partitions/.test(thrown.message);
+  });
+});
+
+test("bootstrap servers must be host:port", () => {
+  for (const good of ["a:1", "host.example:65535", "127.0.0.1:7400", "[::1]:7400"]) {
+    assert.ok(isEndpoint(good), good);
+  }
+  for (const wrong of ["", "a", ":1", "a:0", "a:65536", "a b:1", "::1:7400", "http://a:1"]) {
+    assert.equal(isEndpoint(wrong), false, wrong);
+    assert.throws(
+      () => setUp(1, { bootstrap: ["a:1", wrong] }),
+      (thrown) => hasCode(thrown, ErrorCode.INVALID_REQUEST),
+    );
+  }
+  assert.throws(() => setUp(1, { bootstrap: [] }), /no bootstrap server/);
+  assert.throws(() => setUp(1, { metadataMaxAgeMs: 1 }), /metadataMaxAgeMs/);
+});
+
+test("pauses double up to a bound, lose at most half, and respect a floor", () => {
+  const random = (float: number) => ({
+    float: () => float,
+    below: () => 0,
+    bytes: () => new Uint8Array(),
+  });
+  const longest = Array.from({ length: 9 }, (_, attempt) => backoffMs(attempt, random(1)));
+  assert.deepEqual(longest, [50, 100, 200, 400, 800, 1600, 2000, 2000, 2000]);
+  assert.equal(backoffMs(0, random(0)), 25);
+  assert.equal(backoffMs(50, random(0)), 1000);
+  assert.equal(backoffMs(0, random(0), 700), 700);
+});

@@ -1,0 +1,226 @@
+/** Changes of one partition have one order, and reads do not straddle a truncation. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { nodeDisk } from "@millrace/env/node";
+import { ErrorCode, hasCode } from "@millrace/errors";
+import { FileCache } from "../files/file-cache.ts";
+import { appendAll, batchOf, readAll } from "../testing.ts";
+import { simulate } from "../testing-sim.ts";
+
+const batches = (count: number, bytes = 300, mark = "v") =>
+  Array.from({ length: count }, (_, i) => batchOf([{ value: `${mark}${i}`.padEnd(bytes, ".") }]));
+
+test("open files belong to a segment, not to a name", async () => {
+  const root = mkdtempSync(join(tmpdir(), "millrace-files-"));
+  try {
+    const disk = nodeDisk(root);
+    const files = new FileCache(disk, 10);
+    const first = { path: "a.log" };
+    const reading = files.with(first, async () => {}).catch((e: { code: string }) => e.code);
+    const writing = files.withMade(first, (file) => file.write([Buffer.from("old")], 0));
+    assert.equal(await reading, "ENOENT");
+    await writing;
+    files.forget(first);
+    await assert.rejects(
+      files.with(first, async () => {}),
+      /was dropped/,
+    );
+    await disk.unlink("a.log");
+    const second = { path: "a.log" };
+    await files.withMade(second, (file) => file.write([Buffer.from("acknowledged")], 0));
+    assert.equal(await disk.fileSize("a.log"), 12);
+    await files.closeAll();
+  } finally {
+    rmSync(root, { recursive: true });
+  }
+});
+
+test("readers up to the log end, while the log is truncated and goes on, meet no damage", async () => {
+  const settings = { log: { segmentBytes: 1100 }, manager: { openFilesMax: 2 } };
+  for (let seed = 1; seed <= 60; seed += 1) {
+    await simulate({ seed, ...settings }, async ({ sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await log.becomeLeader(1);
+      await appendAll(log, batches(12));
+      await sleep(20);
+      let stop = false;
+      const reader = async (from: number): Promise<void> => {
+        while (!stop) {
+          const read = log.read(from, 300, "log_end");
+          await read.catch((thrown) => {
+            const out = hasCode(thrown, ErrorCode.OFFSET_OUT_OF_RANGE);
+            const busy = hasCode(thrown, ErrorCode.LEADER_NOT_AVAILABLE);
+            const dropped = hasCode(thrown, ErrorCode.STORAGE_ERROR);
+            assert.ok(out || busy || dropped, String(thrown));
+          });
+          await sleep(0.05);
+        }
+      };
+      const readers = [7, 8, 9, 10, 11].map(reader);
+      await sleep(1 + (seed % 10) / 10);
+      await log.truncateTo(4);
+      await log.becomeLeader(2);
+      await appendAll(log, batches(8, 300, "n"), 2);
+      await log.flush();
+      stop = true;
+      await Promise.all(readers);
+      assert.equal(log.state.kind, "online", `seed ${seed}`);
+      const values = (await readAll(log, 0)).map(({ value }) => value.slice(0, 1)).join("");
+      assert.equal(values, "vvvvnnnnnnnn");
+      first.die("process");
+      const again = await (await start()).log();
+      assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 12]);
+    });
+  }
+});
+
+test("retention that rolls and a truncation under way do not meet", async () => {
+  for (let seed = 1; seed <= 60; seed += 1) {
+    const log = { segmentMs: 50, segmentBytes: 1 << 20 };
+    await simulate({ seed, log }, async ({ sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await log.becomeLeader(1);
+      await appendAll(log, batches(20, 100));
+      await sleep(100);
+      const truncating = log.truncateTo(15);
+      await sleep((seed % 30) / 5);
+      const retaining = log.runRetention();
+      await Promise.all([truncating, retaining]);
+      await log.becomeLeader(2);
+      await appendAll(log, batches(5, 6000, "n"), 2);
+      await log.flush();
+      assert.equal((await readAll(log, 0, 1e6)).length, 20, `seed ${seed}`);
+      first.die("power");
+      const again = await (await start()).log();
+      assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 20]);
+    });
+  }
+});
+
+test("a truncation holds up no other partition", async () => {
+  await simulate({ log: { segmentBytes: 1 << 20 } }, async ({ disk, kernel, start }) => {
+    const first = await start();
+    const log = await first.log(0);
+    const other = await first.log(1);
+    await log.becomeLeader(1);
+    await other.becomeLeader(1);
+    const producer = { producerId: 1, producerEpoch: 0 };
+    for (let i = 0; i < 50; i += 1) {
+      await appendAll(log, [batchOf([{ value: "x" }], { ...producer, baseSequence: i })]);
+    }
+    await log.flush();
+    disk.fault = () => undefined;
+    // Every step of the truncation's work on files takes a second.
+    const slow = disk.latencyMs;
+    const truncating = log.truncateTo(49);
+    disk.onStep = (_, what) => {
+      disk.latencyMs = what.includes("-00000/") ? 1000 : slow;
+    };
+    let done = false;
+    truncating.then(() => {
+      done = true;
+    });
+    const startedMs = kernel.nowMs;
+    await appendAll(other, [batchOf([{ value: "y" }])]);
+    await appendAll(other, [batchOf([{ value: "y" }])]);
+    assert.ok(!done, "the truncation was over too soon to tell");
+    assert.ok(kernel.nowMs - startedMs < 3000, `waited ${kernel.nowMs - startedMs} ms`);
+    disk.onStep = () => {};
+    disk.latencyMs = slow;
+    await truncating;
+  });
+});
+
+test("a truncation to the log end forgets an epoch that was led there and never replicated", async () => {
+  await simulate({}, async ({ start }) => {
+    let life = await start();
+    let log = await life.log();
+    await log.becomeLeader(1);
+    await appendAll(log, batches(3));
+    await log.flush();
+    await log.becomeLeader(5);
+    await log.truncateTo(3);
+    assert.equal(log.leaderEpoch, 1);
+    for (const how of ["process", "power"] as const) {
+      life.die(how);
+      life = await start();
+      log = await life.log();
+      assert.deepEqual([log.state.kind, log.leaderEpoch, log.logEndOffset], ["online", 1, 3]);
+    }
+    await appendAll(log, batches(1), 4);
+    assert.deepEqual(log.endOffsetForEpoch(1), { leaderEpoch: 1, endOffset: 3 });
+  });
+});
+
+test("a truncation into a batch below the log start begins the log again at its start", async () => {
+  await simulate({}, async ({ start }) => {
+    let life = await start();
+    let log = await life.log();
+    await log.becomeLeader(1);
+    const ten = Array.from({ length: 10 }, (_, i) => ({ value: `${i}` }));
+    await appendAll(log, [batchOf(ten)]);
+    await log.advanceLogStart(5);
+    await log.truncateTo(7);
+    assert.deepEqual([log.logStartOffset, log.logEndOffset, log.highWatermark], [5, 5, 5]);
+    await appendAll(log, batches(2));
+    for (const how of ["process", "power"] as const) {
+      life.die(how);
+      life = await start();
+      log = await life.log();
+      assert.deepEqual([log.state.kind, log.logStartOffset, log.logEndOffset], ["online", 5, 7]);
+    }
+  });
+});
+
+test("the high watermark of before a truncation does not come back", async () => {
+  await simulate({}, async ({ start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    await appendAll(log, batches(6));
+    await log.flush();
+    await log.truncateTo(2);
+    const append = new Promise<void>((resolve) => {
+      for (const batch of batches(5)) log.append(batch, 1, () => resolve());
+    });
+    await append;
+    first.die("power");
+    assert.equal((await (await start()).log()).highWatermark, 2);
+  });
+});
+
+test("what is appended while the log closes is refused, and what was acknowledged is there", async () => {
+  for (let seed = 1; seed <= 20; seed += 1) {
+    await simulate({ seed }, async ({ sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await log.becomeLeader(1);
+      let acked = 0;
+      let over = false;
+      const writer = async (): Promise<void> => {
+        while (!over) {
+          await appendAll(log, batches(1)).then(
+            () => {
+              acked += 1;
+            },
+            (thrown) => assert.ok(hasCode(thrown, ErrorCode.SHUTTING_DOWN), String(thrown)),
+          );
+          await sleep(0.1);
+        }
+      };
+      const writing = writer();
+      await sleep(5);
+      await first.manager.close(true);
+      over = true;
+      await writing;
+      first.die("power");
+      const again = await (await start()).log();
+      assert.equal(again.logEndOffset, acked, `seed ${seed}`);
+    });
+  }
+});

@@ -1,0 +1,77 @@
+/** A log on a simulated disk, for tests of what fails, stops and is started again. */
+import { type Clock, type Env, silentLogger } from "@millrace/env";
+import { syncCompressor } from "@millrace/record/node";
+import { Incarnation, Kernel, SimDisk } from "@millrace/sim";
+import type { LogConfig, LogManager, LogManagerConfig, PartitionLog } from "./api.ts";
+import { defaultLogConfig, defaultManagerConfig } from "./defaults.ts";
+import { openLogManager } from "./open.ts";
+import { topicA } from "./testing.ts";
+
+/** One life of a process. */
+export interface SimulatedLog {
+  readonly manager: LogManager;
+  /** Partition `index` of the topic; made on first use. */
+  log(index?: number): Promise<PartitionLog>;
+  /** The process's clock, to be changed. */
+  readonly clock: Clock;
+  die(how: "power" | "process"): void;
+}
+
+export interface Simulation {
+  readonly kernel: Kernel;
+  readonly disk: SimDisk;
+  start(): Promise<SimulatedLog>;
+  sleep(ms: number): Promise<void>;
+}
+
+/** Runs a test in virtual time. Nothing happens in the background unless the settings ask for it. */
+export const simulate = async (
+  settings: { seed?: number; log?: Partial<LogConfig>; manager?: Partial<LogManagerConfig> },
+  run: (simulation: Simulation) => Promise<void>,
+): Promise<void> => {
+  const kernel = new Kernel(settings.seed ?? 1);
+  const disk = new SimDisk(kernel.random);
+  const config: LogConfig = { ...defaultLogConfig, retentionMs: -1, ...settings.log };
+  const start = async (): Promise<SimulatedLog> => {
+    const process = new Incarnation(kernel);
+    const clock = process.clock();
+    const env: Env = {
+      clock,
+      random: kernel.random,
+      disk: disk.mount(process),
+      compressor: syncCompressor,
+      logger: silentLogger,
+    };
+    const manager = await openLogManager({
+      env,
+      identity: { clusterId: "sim", brokerId: 1 },
+      config: {
+        ...defaultManagerConfig,
+        journalFileBytes: 256 * 1024,
+        journalBytesMax: 1024 * 1024,
+        tailCacheBytesMax: 0,
+        diskReserveBytes: 0,
+        writeLingerMs: 1,
+        syncStepBytes: 1e9,
+        checkpointIntervalMs: 1e9,
+        retentionCheckIntervalMs: 1e9,
+        ...settings.manager,
+      },
+      configFor: () => config,
+    });
+    return {
+      manager,
+      clock,
+      log: (index = 0) => manager.create(topicA, "t", index, config),
+      die: (how) => {
+        process.kill();
+        disk.crash(how);
+      },
+    };
+  };
+  const sleep = (ms: number): Promise<void> =>
+    new Promise((resolve) => {
+      kernel.schedule(ms, resolve);
+    });
+  await kernel.run(run({ kernel, disk, start, sleep }));
+};

@@ -1,0 +1,144 @@
+/** The command line as its own process, against a real server. */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { ServerProcess, withDirectory } from "./server.ts";
+
+const main = fileURLToPath(new URL("../../packages/cli/src/main.ts", import.meta.url));
+
+interface Ended {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** A running command: its process, and how it ends. */
+const start = (
+  endpoint: string,
+  ...args: string[]
+): { child: ChildProcess; ended: Promise<Ended> } => {
+  const env = { ...process.env, MILLRACE_BOOTSTRAP: endpoint };
+  const child = spawn(process.execPath, [main, ...args], { env, stdio: "pipe" });
+  let [out, err] = ["", ""];
+  child.stdout.on("data", (chunk: Buffer) => {
+    out += chunk.toString();
+  });
+  child.stderr.on("data", (chunk: Buffer) => {
+    err += chunk.toString();
+  });
+  child.stdin.on("error", () => {});
+  const ended = new Promise<Ended>((resolve) => {
+    child.on("close", (code) => resolve({ code, out, err }));
+  });
+  return { child, ended };
+};
+
+const runWith = (endpoint: string, input: string, ...args: string[]): Promise<Ended> => {
+  const { child, ended } = start(endpoint, ...args);
+  child.stdin?.end(input);
+  return ended;
+};
+
+const withServer = (body: (endpoint: string, server: ServerProcess) => Promise<void>) =>
+  withDirectory(async (directory) => {
+    const server = new ServerProcess(directory);
+    try {
+      await body((await server.ready()).client, server);
+    } finally {
+      await server.kill("SIGTERM");
+    }
+  });
+
+const until = async (what: () => boolean): Promise<void> => {
+  for (let i = 0; i < 200 && !what(); i += 1) await sleep(50);
+  assert.ok(what());
+};
+
+test("a signal ends an idle produce, which stores what it has and says so", {
+  timeout: 60_000,
+}, async () => {
+  await withServer(async (endpoint) => {
+    await runWith(endpoint, "", "topic", "create", "t");
+    const signals = [
+      ["SIGINT", 130],
+      ["SIGTERM", 143],
+      ["SIGHUP", 129],
+    ] as const;
+    for (const [signal, code] of signals) {
+      const { child, ended } = start(endpoint, "produce", "t", "--print-offsets");
+      let printed = "";
+      child.stdout?.on("data", (chunk: Buffer) => {
+        printed += chunk.toString();
+      });
+      child.stdin?.write("one\ntwo\n");
+      await until(() => printed.split("\n").length === 3);
+      child.kill(signal);
+      const result = await Promise.race([ended, sleep(5000)]);
+      child.kill("SIGKILL");
+      assert.equal(result?.code, code, signal);
+      assert.match(result?.err ?? "", /^2 records, /m);
+    }
+    const { out } = await runWith(endpoint, "", "consume", "t", "--until-end");
+    assert.equal(out, "one\ntwo\n".repeat(3));
+  });
+});
+
+test("produce stores all its input when nobody reads the offsets any more", {
+  timeout: 60_000,
+}, async () => {
+  await withServer(async (endpoint) => {
+    await runWith(endpoint, "", "topic", "create", "t");
+    const { child, ended } = start(endpoint, "produce", "t", "--print-offsets");
+    child.stdout?.once("data", () => child.stdout?.destroy());
+    child.stdin?.end("x\n".repeat(50_000));
+    const { code, err } = await ended;
+    assert.equal(code, 0);
+    assert.match(err, /closed the pipe/);
+    assert.match(err, /^50000 records, /m);
+  });
+});
+
+test("consume reads partitions that are added while it runs", { timeout: 60_000 }, async () => {
+  await withServer(async (endpoint) => {
+    await runWith(endpoint, "", "topic", "create", "t");
+    await runWith(endpoint, "first\n", "produce", "t");
+    const { child, ended } = start(endpoint, "consume", "t", "--from", "earliest");
+    let printed = "";
+    child.stdout?.on("data", (chunk: Buffer) => {
+      printed += chunk.toString();
+    });
+    await until(() => printed === "first\n");
+    await runWith(endpoint, "", "topic", "alter", "t", "--partitions", "3");
+    await runWith(endpoint, "new\n", "produce", "t", "--partition", "2");
+    await until(() => printed === "first\nnew\n");
+    child.kill("SIGINT");
+    assert.equal((await ended).code, 130);
+  });
+});
+
+test("damage is an exit code although nobody reads the report", { timeout: 60_000 }, async () => {
+  await withDirectory(async (directory) => {
+    const server = new ServerProcess(directory);
+    const { client: endpoint } = await server.ready();
+    await runWith(endpoint, "", "topic", "create", "t");
+    await runWith(endpoint, "a\nb\nc\n", "produce", "t");
+    await server.kill("SIGTERM");
+    const log = readdirSync(directory, { recursive: true, encoding: "utf8" }).find((path) =>
+      path.endsWith(".log"),
+    );
+    assert.ok(log !== undefined);
+    const bytes = readFileSync(join(directory, log));
+    const at = bytes.indexOf("b", Math.floor(bytes.length / 2));
+    bytes.writeUInt8(bytes.readUInt8(at < 0 ? 40 : at) ^ 0xff, at < 0 ? 40 : at);
+    writeFileSync(join(directory, log), bytes);
+    const { child, ended } = start(endpoint, "log", "verify", directory);
+    child.stdout?.destroy();
+    const { code, err } = await ended;
+    assert.match(err, /^error: CORRUPT_MESSAGE: /m);
+    assert.equal(code, 1);
+  });
+});
