@@ -13,7 +13,7 @@ import {
 import type { Channel } from "../api.ts";
 import { bindService, methodOf } from "../method.ts";
 import { type GrpcClientOptions, grpcDialer } from "./client.ts";
-import { grpcListener } from "./server.ts";
+import { grpcListener } from "./server/server.ts";
 
 const getMetadata = methodOf(MetadataService.method.getMetadata);
 const watchMetadata = methodOf(MetadataService.method.watchMetadata);
