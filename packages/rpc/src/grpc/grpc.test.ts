@@ -10,7 +10,7 @@ import type { BidiHandler } from "../api.ts";
 import { carrierContract } from "../contract.ts";
 import { bindService } from "../method.ts";
 import { produceMethod } from "../stream-methods.ts";
-import { grpcDialer } from "./client.ts";
+import { grpcDialer } from "./client/dialer.ts";
 import { GrpcDuplex } from "./duplex.ts";
 import { grpcListener } from "./server/server.ts";
 import {

@@ -1,4 +1,4 @@
-export { type GrpcClientOptions, grpcDialer } from "./client.ts";
+export { type GrpcClientOptions, grpcDialer } from "./client/dialer.ts";
 export {
   type AdmissionGauges,
   type AdmissionLimits,

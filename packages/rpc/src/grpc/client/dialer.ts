@@ -11,10 +11,10 @@ import {
   status,
 } from "@grpc/grpc-js";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import type { CallOptions, Channel, ClientStream, Dialer, Method } from "../api.ts";
-import { asBuffer, GrpcDuplex, identity } from "./duplex.ts";
-import { errorOf, fromMap } from "./metadata.ts";
-import { connectionWindowBytes } from "./windows.ts";
+import type { CallOptions, Channel, ClientStream, Dialer, Method } from "../../api.ts";
+import { asBuffer, GrpcDuplex, identity } from "../duplex.ts";
+import { errorOf, fromMap } from "../metadata.ts";
+import { connectionWindowBytes } from "../windows.ts";
 
 export interface GrpcClientOptions {
   /** Largest message received, bytes. Default 64 MiB. */

@@ -10,10 +10,10 @@ import {
   GetMetadataResponseSchema,
   MetadataService,
 } from "@millrace/proto/broker";
-import type { Channel } from "../api.ts";
-import { bindService, methodOf } from "../method.ts";
-import { type GrpcClientOptions, grpcDialer } from "./client.ts";
-import { grpcListener } from "./server/server.ts";
+import type { Channel } from "../../api.ts";
+import { bindService, methodOf } from "../../method.ts";
+import { grpcListener } from "../server/server.ts";
+import { type GrpcClientOptions, grpcDialer } from "./dialer.ts";
 
 const getMetadata = methodOf(MetadataService.method.getMetadata);
 const watchMetadata = methodOf(MetadataService.method.watchMetadata);
