@@ -1,10 +1,10 @@
 /** Loads that read. */
 import { connect } from "@millrace/client";
 import { bodyCrcMatches, iterateRecords, parseBody, readStored } from "@millrace/record";
+import { fetchMethod } from "@millrace/rpc";
 import { grpcDialer } from "@millrace/rpc/grpc";
 import type { LoadOptions, Result } from "./produce.ts";
 import { stretch } from "./produce.ts";
-import { fetchMethod } from "./stream.ts";
 
 const grantBytes = 8 * 1024 * 1024;
 const noBytes = new Uint8Array(0);

@@ -1,29 +1,13 @@
 /** The bare produce and fetch streams, as a client in any language would use them from the .proto. */
-import { FetchService, ProduceService } from "@millrace/proto/broker";
 import { Acks } from "@millrace/proto/common";
 import {
   BatchBuilder,
   crcOf,
-  fetchRequestCodec,
-  fetchResponseCodec,
-  produceRequestCodec,
-  produceResponseCodec,
-  type WireFetchRequest,
-  type WireFetchResponse,
   type WireProduceRequest,
   type WireProduceResponse,
 } from "@millrace/record";
-import { type ClientStream, type Method, wireMethodOf } from "@millrace/rpc";
+import { type ClientStream, produceMethod } from "@millrace/rpc";
 import { grpcDialer } from "@millrace/rpc/grpc";
-
-export const produceMethod: Method<WireProduceRequest, WireProduceResponse> = wireMethodOf(
-  ProduceService.method.produce,
-  { input: produceRequestCodec, output: produceResponseCodec },
-);
-export const fetchMethod: Method<WireFetchRequest, WireFetchResponse> = wireMethodOf(
-  FetchService.method.fetch,
-  { input: fetchRequestCodec, output: fetchResponseCodec },
-);
 
 const noBytes = new Uint8Array(0);
 export const windowBytes = 16 * 1024 * 1024;

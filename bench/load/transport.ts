@@ -7,13 +7,14 @@ import type { ServerHttp2Session } from "node:http2";
 import { Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
 import { Guarantee } from "@millrace/proto/common";
 import { BatchBuilder, crcOf, encodeStoredPrefix, type WireProduceResult } from "@millrace/record";
+import { fetchMethod, produceMethod } from "@millrace/rpc";
 import { asBuffer, identity } from "../../packages/rpc/src/grpc/duplex.ts";
 import {
   connectionWindowBytes,
   hookConnections,
   setSessionOptions,
 } from "../../packages/rpc/src/grpc/windows.ts";
-import { fetchMethod, produceMethod, windowBytes } from "./stream.ts";
+import { windowBytes } from "./stream.ts";
 
 type Call = ServerDuplexStream<Buffer, Buffer>;
 

@@ -8,10 +8,9 @@ import {
   encodeBody,
   fetchRequestCodec,
   produceRequestCodec,
-  produceResponseCodec,
   type WireProduceRequest,
 } from "@millrace/record";
-import { wireMethodOf } from "@millrace/rpc";
+import { produceMethod } from "@millrace/rpc";
 import { grpcDialer } from "@millrace/rpc/grpc";
 import type { SeededRandom } from "@millrace/sim";
 import { frameAttacks } from "./frames.ts";
@@ -134,18 +133,13 @@ const damaged = (dice: SeededRandom): Partial<WireProduceRequest> => {
   return kinds[dice.below(kinds.length)] ?? {};
 };
 
-const produce = wireMethodOf(ProduceService.method.produce, {
-  input: produceRequestCodec,
-  output: produceResponseCodec,
-});
-
 /** Requests on a good stream; every one must get an error of its own. */
 const inBand =
   (of: (dice: SeededRandom) => Partial<WireProduceRequest>, count: number): Attack["run"] =>
   async (target, dice) => {
     const channel = grpcDialer().dial(`${target.host}:${target.port}`);
     try {
-      const stream = channel.bidi(produce, { timeoutMs: target.patienceMs });
+      const stream = channel.bidi(produceMethod, { timeoutMs: target.patienceMs });
       stream.write({ ...blank, open });
       for (let i = 1; i <= count; i += 1) {
         stream.write({ ...blank, topic: target.topic, partition: 1, requestId: i, ...of(dice) });

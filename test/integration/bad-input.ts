@@ -5,32 +5,20 @@ import { after, before } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { connect } from "@millrace/client";
 import { ErrorCode, errorSpec, MillraceError } from "@millrace/errors";
+import { DescribeLogsRequestSchema, LogService } from "@millrace/proto/broker";
+import { BatchBuilder, type WireProduceRequest } from "@millrace/record";
 import {
-  DescribeLogsRequestSchema,
-  FetchService,
-  LogService,
-  ProduceService,
-} from "@millrace/proto/broker";
-import {
-  BatchBuilder,
-  fetchRequestCodec,
-  fetchResponseCodec,
-  produceRequestCodec,
-  produceResponseCodec,
-  type WireProduceRequest,
-} from "@millrace/record";
-import { type Channel, fromWireStatus, methodOf, wireMethodOf } from "@millrace/rpc";
+  type Channel,
+  fetchMethod as fetch,
+  fromWireStatus,
+  methodOf,
+  produceMethod as produce,
+} from "@millrace/rpc";
 import { grpcDialer } from "@millrace/rpc/grpc";
 import { ServerProcess, withDirectory } from "./server.ts";
 
-export const produce = wireMethodOf(ProduceService.method.produce, {
-  input: produceRequestCodec,
-  output: produceResponseCodec,
-});
-export const fetch = wireMethodOf(FetchService.method.fetch, {
-  input: fetchRequestCodec,
-  output: fetchResponseCodec,
-});
+export { fetch, produce };
+
 const describeLogs = methodOf(LogService.method.describeLogs);
 
 /** A server with topic `t` of two partitions: offsets 4 to 9 in partition 0, nothing in partition 1. */

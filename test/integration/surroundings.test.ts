@@ -1,7 +1,7 @@
 /** Surroundings that nobody planned: few file descriptors, and a log that nobody reads. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, openSync } from "node:fs";
+import { existsSync, openSync, readFileSync, writeSync } from "node:fs";
 import { connect as dial, type Socket } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -83,6 +83,8 @@ test("a log whose reader is gone, or does not read, neither ends nor blocks the 
       ]);
       assert.ok(existsSync(path));
       const fd = openSync(path, "w");
+      // A full pipe: every write of the server would wait.
+      if (reader === "idle") writeSync(fd, Buffer.alloc(64 * 1024));
       if (reader === "gone") await new Promise((resolve) => other.once("exit", resolve));
       const data = join(directory, "data");
       const stdio = ["ignore", fd, fd] as const;
@@ -101,4 +103,18 @@ test("a log whose reader is gone, or does not read, neither ends nor blocks the 
       assert.equal(ended?.code, 0, `${level}, ${reader}`);
     });
   }
+});
+
+test("a log in a file is complete after a stop", async () => {
+  await withDirectory(async (directory) => {
+    const path = join(directory, "log");
+    const fd = openSync(path, "w");
+    const stdio = ["ignore", fd, fd] as const;
+    const server = new ServerProcess(join(directory, "data"), [], [], { stdio });
+    await server.ready();
+    assert.equal((await server.kill("SIGTERM")).code, 0);
+    const lines = readFileSync(path, "utf8").split("\n");
+    const messages = lines.flatMap((line) => (line.startsWith("{") ? [JSON.parse(line).msg] : []));
+    assert.equal(messages.at(-1), "stopping");
+  });
 });

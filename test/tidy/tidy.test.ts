@@ -32,7 +32,10 @@ test("files have at most 600 lines, lines at most 125 columns", () => {
     const lines = linesOf(path);
     if (lines.length > 601) problems.push(`${path}: ${lines.length} lines`);
     for (const [i, line] of lines.entries()) {
-      if (line.length > 125) problems.push(`${path}:${i + 1}: ${line.length} columns`);
+      // Mutants quote the sources, line breaks and all.
+      if (line.length > 125 && !path.startsWith("test/mutants/lists/")) {
+        problems.push(`${path}:${i + 1}: ${line.length} columns`);
+      }
     }
   }
   none(problems);

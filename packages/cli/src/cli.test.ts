@@ -243,9 +243,13 @@ test("an output that cannot be written has a code", async () => {
 
 test("an interrupt ends a command that waits for a silent server", {
   timeout: 20_000,
-}, async () => {
+}, async (context) => {
   const sockets: Socket[] = [];
   const silent = createServer((socket) => sockets.push(socket));
+  context.after(() => {
+    for (const socket of sockets) socket.destroy();
+    silent.close();
+  });
   await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
   const address = silent.address();
   assert.ok(typeof address === "object" && address !== null);
@@ -264,8 +268,6 @@ test("an interrupt ends a command that waits for a silent server", {
     assert.equal(err, "");
     assert.ok(performance.now() - startedMs < 3000);
   }
-  for (const socket of sockets) socket.destroy();
-  silent.close();
 });
 
 test("exit codes and one line per failure", async () => {

@@ -133,9 +133,10 @@ export class Manager implements LogManager {
       this.#refuseWhenClosed();
       const gone = this.#partitions.get(key);
       if (gone === undefined) return;
-      // From here on every checkpoint says that it goes, until its directory has gone.
-      this.#deletions.set(key, deletionOf(topicId, partition, gone.life));
-      const recorded = await gone.markDeleted();
+      // Every checkpoint that covers the deletion says so, until the directory has gone.
+      const recorded = await gone.markDeleted(() => {
+        this.#deletions.set(key, deletionOf(topicId, partition, gone.life));
+      });
       this.#partitions.delete(key);
       await gone.files.run(() => this.#letGo(gone));
       await this.#remove(key, gone.directory, gone.config.fileDeleteDelayMs, recorded);

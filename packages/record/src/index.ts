@@ -6,6 +6,5 @@ export * from "./topic-id.ts";
 export * from "./validate.ts";
 export * from "./varint.ts";
 export * from "./wire/fetch.ts";
-export * from "./wire/former-names.ts";
 export * from "./wire/messages.ts";
 export * from "./wire/produce.ts";

@@ -13,9 +13,9 @@ import {
   WatchMetadataResponseSchema,
 } from "@millrace/proto/broker";
 import type { WireProduceRequest, WireProduceResponse } from "@millrace/record";
-import { produceRequestCodec, produceResponseCodec } from "@millrace/record";
 import type { BidiHandler, Channel, Dialer, Listener, RpcServer } from "./api.ts";
-import { bindService, methodOf, wireMethodOf } from "./method.ts";
+import { bindService, methodOf } from "./method.ts";
+import { produceMethod } from "./stream-methods.ts";
 
 /** A carrier to test. */
 export interface Carrier {
@@ -28,14 +28,7 @@ export interface Carrier {
   sleep(ms: number): Promise<void>;
 }
 
-const produce = wireMethodOf<WireProduceRequest, WireProduceResponse>(
-  ProduceService.method.produce,
-  {
-    input: produceRequestCodec,
-    output: produceResponseCodec,
-  },
-);
-const served = { ...produce, inputBytesMax: 16 * 1024 * 1024 };
+const served = { ...produceMethod, inputBytesMax: 16 * 1024 * 1024 };
 const getMetadata = methodOf(MetadataService.method.getMetadata);
 const watchMetadata = methodOf(MetadataService.method.watchMetadata);
 
@@ -191,7 +184,7 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
   );
 
   check("a stream keeps its order and ends", async ({ channel }) => {
-    const stream = channel.bidi(produce);
+    const stream = channel.bidi(produceMethod);
     const writing = (async () => {
       for (let i = 0; i < 500; i += 1) if (!stream.write(request(i, 5000))) await stream.drained();
       stream.end();
@@ -206,7 +199,7 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
   });
 
   check("large messages pass, too large ones do not", async ({ channel }) => {
-    const stream = channel.bidi(produce);
+    const stream = channel.bidi(produceMethod);
     stream.write(request(1, 8 * 1024 * 1024));
     assert.equal((await stream.read())?.results[0]?.windowBytes, 8 * 1024 * 1024);
     stream.write(request(2, 20 * 1024 * 1024));
@@ -225,7 +218,7 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
   check(
     "cancelling tells the server",
     async ({ channel }, carrier) => {
-      const stream = channel.bidi(produce);
+      const stream = channel.bidi(produceMethod);
       stream.write(request(1));
       await stream.read();
       stream.cancel();
@@ -247,7 +240,7 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
   check(
     "a server that does not read holds its client back",
     async ({ channel }, carrier) => {
-      const stream = channel.bidi(produce);
+      const stream = channel.bidi(produceMethod);
       let written = 0;
       while (written < 400) {
         if (!stream.write(request(1, 256 * 1024))) break;
@@ -266,7 +259,7 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
   check(
     "a client that does not read holds its server back",
     async ({ channel }, carrier) => {
-      const stream = channel.bidi(produce);
+      const stream = channel.bidi(produceMethod);
       stream.write(request(1));
       await carrier.sleep(400);
       assert.ok(sent > 0 && sent < 100_000, String(sent));
@@ -289,7 +282,7 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
   check(
     "shutdown tells open streams, refuses new calls, and ends",
     async ({ channel, server }) => {
-      const stream = channel.bidi(produce);
+      const stream = channel.bidi(produceMethod);
       stream.write(request(1));
       await stream.read();
       const closing = server.shutdown(5000);
@@ -311,7 +304,7 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
 
   check("a server that is gone is UNAVAILABLE", async ({ channel, server }) => {
     await channel.unary(getMetadata, ask);
-    const stream = channel.bidi(produce);
+    const stream = channel.bidi(produceMethod);
     stream.write(request(1));
     await stream.read();
     await server.shutdown(0);
@@ -324,7 +317,7 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
   });
 
   check("closing a channel ends its open streams", async ({ channel }) => {
-    const stream = channel.bidi(produce);
+    const stream = channel.bidi(produceMethod);
     stream.write(request(1));
     await stream.read();
     const reading = stream.read();
@@ -335,7 +328,7 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
   check(
     "what was written before a shutdown arrives, however slowly it is read",
     async ({ channel, server }, carrier) => {
-      const stream = channel.bidi(produce);
+      const stream = channel.bidi(produceMethod);
       stream.write(request(1));
       await carrier.sleep(50);
       const closing = server.shutdown(5000);
@@ -359,7 +352,7 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
   check(
     "what was written before a failure arrives first",
     async ({ channel }) => {
-      const stream = channel.bidi(produce);
+      const stream = channel.bidi(produceMethod);
       stream.write(request(1));
       assert.equal((await stream.read())?.results[0]?.requestId, 5);
       await assert.rejects(stream.read(), (thrown) => hasCode(thrown, ErrorCode.DISK_FULL));

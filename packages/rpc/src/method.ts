@@ -26,7 +26,7 @@ export const messageCodec = <D extends DescMessage>(desc: D): Codec<MessageShape
     } catch (thrown) {
       throw MillraceError.refusal(
         ErrorCode.INVALID_REQUEST,
-        `invalid ${desc.typeName}: not a valid protobuf message`,
+        `invalid ${desc.typeName}: not a valid protobuf message: send what its .proto says`,
         { cause: thrown },
       );
     }
@@ -46,7 +46,7 @@ const requestCodec = <D extends DescMessage>(desc: D): Codec<MessageShape<D>> =>
       if (verdict === "ok") return codec.decode(bytes);
       const text =
         verdict === "malformed"
-          ? `invalid ${desc.typeName}: not a valid protobuf message`
+          ? `invalid ${desc.typeName}: not a valid protobuf message: send what its .proto says`
           : `more than ${elementsMax} elements, or ${depthMax} levels, in one ` +
             `${desc.typeName}: split the request`;
       throw MillraceError.refusal(ErrorCode.INVALID_REQUEST, text);

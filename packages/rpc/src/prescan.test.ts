@@ -24,12 +24,13 @@ test("a request of ten thousand partitions passes", () => {
 test("half a million empty elements are refused before they are decoded", () => {
   const bytes = Buffer.alloc(1_000_000);
   for (let i = 0; i < bytes.length; i += 2) bytes[i] = 0x0a;
-  const startedMs = performance.now();
+  const before = process.cpuUsage();
   assert.throws(
     () => input.decode(bytes),
     (thrown) => hasCode(thrown, ErrorCode.INVALID_REQUEST) && /elements/.test(thrown.message),
   );
-  assert.ok(performance.now() - startedMs < 100);
+  // Processor time: the machine may be busy with something else.
+  assert.ok(process.cpuUsage(before).user < 100_000);
   assert.equal(prescan(desc, ofQueries(elementsMax + 1)), "too_many");
 });
 

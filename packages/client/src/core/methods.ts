@@ -6,19 +6,11 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { FetchService, LogService, MetadataService, ProduceService } from "@millrace/proto/broker";
+import { LogService, MetadataService } from "@millrace/proto/broker";
 import { AdminService } from "@millrace/proto/controller";
-import {
-  fetchRequestCodec,
-  fetchResponseCodec,
-  type HotFetchRequest,
-  type HotFetchResponse,
-  type HotProduceRequest,
-  type HotProduceResponse,
-  produceRequestCodec,
-  produceResponseCodec,
-} from "@millrace/record";
 import type { Codec, Method } from "@millrace/rpc";
+
+export { fetchMethod, produceMethod } from "@millrace/rpc";
 
 type Described<I extends DescMessage, O extends DescMessage> = DescMethod & {
   readonly input: I;
@@ -41,24 +33,6 @@ const method = <I extends DescMessage, O extends DescMessage>(
   input: generated(desc.input),
   output: generated(desc.output),
 });
-
-/** `millrace.broker.v1.ProduceService/Produce`. */
-export const produceMethod: Method<HotProduceRequest, HotProduceResponse> = {
-  desc: ProduceService.method.produce,
-  path: pathOf(ProduceService.method.produce),
-  kind: "bidi_streaming",
-  input: produceRequestCodec,
-  output: produceResponseCodec,
-};
-
-/** `millrace.broker.v1.FetchService/Fetch`. */
-export const fetchMethod: Method<HotFetchRequest, HotFetchResponse> = {
-  desc: FetchService.method.fetch,
-  path: pathOf(FetchService.method.fetch),
-  kind: "bidi_streaming",
-  input: fetchRequestCodec,
-  output: fetchResponseCodec,
-};
 
 /** Unary methods, by service. */
 export const methods = {

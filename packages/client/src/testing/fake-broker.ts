@@ -13,11 +13,11 @@ import { Guarantee } from "@millrace/proto/common";
 import {
   crcOf,
   encodeStoredPrefix,
-  type HotFetchRequest,
-  type HotFetchResponse,
-  type HotProduceRequest,
-  type HotProduceResponse,
   parseBody,
+  type WireFetchRequest,
+  type WireFetchResponse,
+  type WireProduceRequest,
+  type WireProduceResponse,
 } from "@millrace/record";
 import { nodeCompressor } from "@millrace/record/node";
 import type { CallOptions, Channel, ClientStream, Dialer, Method } from "@millrace/rpc";
@@ -41,7 +41,7 @@ interface Stored {
 
 interface FakeCursor {
   readonly partition: number;
-  readonly stream: FakeStream<HotFetchRequest, HotFetchResponse>;
+  readonly stream: FakeStream<WireFetchRequest, WireFetchResponse>;
   readonly cursorId: number;
   offset: number;
   grantBytes: number;
@@ -55,7 +55,7 @@ export interface SeenRequest {
   readonly recordCount: number;
 }
 
-const blank: HotFetchResponse = {
+const blank: WireFetchResponse = {
   opened: undefined,
   cursorId: undefined,
   highWatermark: undefined,
@@ -266,8 +266,8 @@ export class FakeBroker implements Dialer {
     return Buffer.compare(topicId, this.topicId) === 0 && this.logs[partition] !== undefined;
   }
 
-  #produce(endpoint: string): FakeStream<HotProduceRequest, HotProduceResponse> {
-    const stream = new FakeStream<HotProduceRequest, HotProduceResponse>((message) => {
+  #produce(endpoint: string): FakeStream<WireProduceRequest, WireProduceResponse> {
+    const stream = new FakeStream<WireProduceRequest, WireProduceResponse>((message) => {
       if (message.open !== undefined) {
         const { windowBytes, messageBytesMax } = this;
         const opened = { windowBytes, messageBytesMax, clusterId: "fake", brokerId: 1 };
@@ -280,9 +280,9 @@ export class FakeBroker implements Dialer {
   }
 
   #append(
-    stream: FakeStream<HotProduceRequest, HotProduceResponse>,
+    stream: FakeStream<WireProduceRequest, WireProduceResponse>,
     endpoint: string,
-    request: HotProduceRequest,
+    request: WireProduceRequest,
   ): void {
     const body = request.body ?? new Uint8Array(0);
     const { partition, orderEpoch } = request;
@@ -326,13 +326,13 @@ export class FakeBroker implements Dialer {
     else answer();
   }
 
-  #refusal({ partition, topicId }: HotProduceRequest, body: Uint8Array): ErrorCode | undefined {
+  #refusal({ partition, topicId }: WireProduceRequest, body: Uint8Array): ErrorCode | undefined {
     if (!this.#has(topicId, partition)) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
     return body.length > this.bodyBytesMax ? ErrorCode.MESSAGE_TOO_LARGE : undefined;
   }
 
   /** Keeps order as a broker does; see ProduceRequest.order_epoch. */
-  #overtaking(stream: object, request: HotProduceRequest): ErrorCode | undefined {
+  #overtaking(stream: object, request: WireProduceRequest): ErrorCode | undefined {
     const failed = this.#failedEpochs.get(stream)?.get(request.partition) ?? 0;
     return request.orderEpoch <= failed ? ErrorCode.PRECEDING_REQUEST_FAILED : undefined;
   }
@@ -349,9 +349,9 @@ export class FakeBroker implements Dialer {
     for (const cursor of this.#cursors) this.#serve(cursor);
   }
 
-  #fetch(): FakeStream<HotFetchRequest, HotFetchResponse> {
+  #fetch(): FakeStream<WireFetchRequest, WireFetchResponse> {
     const mine = new Map<number, FakeCursor>();
-    const stream = new FakeStream<HotFetchRequest, HotFetchResponse>((request) => {
+    const stream = new FakeStream<WireFetchRequest, WireFetchResponse>((request) => {
       if (request.open !== undefined) {
         const opened = { heartbeatIntervalMs: 0, clusterId: "fake", brokerId: 1, cursorsMax: 9 };
         stream.push({ ...blank, opened });

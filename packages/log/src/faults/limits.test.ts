@@ -110,24 +110,23 @@ test("a partition remembers a bounded number of producers, and forgets the one i
   );
 });
 
-/** Longest time that the event loop was held up. */
-const longestTurn = async <T>(work: () => Promise<T>): Promise<{ result: T; ms: number }> => {
-  let ms = 0;
-  let last = performance.now();
-  let over = false;
-  const watch = (): void => {
-    ms = Math.max(ms, performance.now() - last);
-    last = performance.now();
-    if (!over) setImmediate(watch);
+/** Counts the pauses of a computation: how long each turn takes is the machine's affair. */
+const counting = () => {
+  const nodes = nodeClock();
+  const counter = { pauses: 0 };
+  const defer = (fn: () => void): void => {
+    counter.pauses += 1;
+    nodes.defer(fn);
   };
-  setImmediate(watch);
-  const result = await work();
-  over = true;
-  return { result, ms };
+  return { counter, clock: { ...nodes, defer } };
 };
 
 test("the index of a full segment, and a large producers' table, are taken in short turns", async () => {
-  const clock = nodeClock();
+  const { counter, clock } = counting();
+  const taken = async <T>(work: Promise<T>): Promise<{ result: T; pauses: number }> => {
+    counter.pauses = 0;
+    return { result: await work, pauses: counter.pauses };
+  };
   const rows = Array.from({ length: 100_000 }, (_, i) => ({
     offset: i + 1,
     position: (i + 1) * 4096,
@@ -135,17 +134,15 @@ test("the index of a full segment, and a large producers' table, are taken in sh
   }));
   const index = encodeOffsetEntries(0, rows);
   const times = encodeTimeEntries(0, rows);
-  const decoded = await longestTurn(() =>
-    inSteps(clock, decodeIndexSteps(0, index, times, 200_000, 2 ** 30)),
-  );
+  const steps = decodeIndexSteps(0, index, times, 200_000, 2 ** 30);
+  const decoded = await taken(inSteps(clock, steps));
   assert.deepEqual(decoded.result.rows, rows);
   const producer = { epoch: 1, lastAppendTimeMs: 5, batches: [] };
   const entries = Array.from({ length: 50_000 }, (_, id) => [id, producer] as const);
-  const encoded = await longestTurn(() => encodeSnapshot(clock, { offset: 7, entries }));
-  const loaded = await longestTurn(() => decodeSnapshot(clock, encoded.result));
+  const encoded = await taken(encodeSnapshot(clock, { offset: 7, entries }));
+  const loaded = await taken(decodeSnapshot(clock, encoded.result));
   assert.deepEqual(loaded.result, { offset: 7, entries });
-  // Generous, for machines that do other things, too: at once each takes several times as long.
-  for (const { ms } of [decoded, encoded, loaded]) assert.ok(ms < 150, `${ms} ms`);
+  for (const { pauses } of [decoded, encoded, loaded]) assert.ok(pauses >= 40, `${pauses} pauses`);
 });
 
 test("deleting records makes no producer unknown: retries are duplicates, zombies are refused", async () => {

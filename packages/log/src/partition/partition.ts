@@ -362,13 +362,13 @@ export class Partition implements PartitionLog {
     this.notify();
   }
 
-  /** Ends the partition, durably in the journal: nothing is served or appended from here on. Resolves once
-   * the changes that were under way are over: with false when the journal could not take it. */
-  async markDeleted(): Promise<boolean> {
+  /** Ends the partition, durably in the journal: nothing is served or appended from here on. `apply` runs with
+   * the journal's round. Resolves to false when the journal could not take it. */
+  async markDeleted(apply: () => void): Promise<boolean> {
     this.#deleted = true;
     this.#tail.clear();
     const recorded = await this.#changes.run(() =>
-      this.#journalled.record({ kind: "deleted" }).then(
+      this.#journalled.record({ kind: "deleted" }, apply).then(
         () => true,
         () => false,
       ),
@@ -545,12 +545,12 @@ export class Partition implements PartitionLog {
   }
 
   #announce({ startOffset, oldBytes }: RetentionPlan): void {
-    const { topic, partition, logStartOffset } = this;
+    const { topic, partition } = this;
     this.#owner.context.env.logger.warn(
       {
         topic,
         partition,
-        from_offset: logStartOffset,
+        from_offset: this.#logStartOffset,
         to_offset: startOffset,
         bytes: oldBytes,
         retention_ms: this.#config.retentionMs,

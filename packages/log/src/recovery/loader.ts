@@ -106,14 +106,17 @@ export class PartitionLoader {
     } catch (thrown) {
       if (isPassing(thrown)) throw thrown;
       const place = { ...id, directory, topic: id.topicId, life: unknownLife, point, entries };
+      if (isGone(place)) {
+        await this.#finishDeletion(place);
+        return undefined;
+      }
       return this.#unreadable(place, `its meta file cannot be read: ${textOf(thrown)}`);
     }
     if (typeof meta === "string") {
       const place = { ...id, directory, topic: id.topicId, life: unknownLife, point, entries };
       // Points and entries may be those of an earlier life.
-      const missing = meta.endsWith("missing");
-      const gone = missing && (isDeleted(place) || (await this.#isHalfMade(directory)));
-      if (gone && (deletedBefore || !vouchesForRecords(place))) {
+      const halfMade = meta.endsWith("missing") && (await this.#isHalfMade(directory));
+      if (isGone(place) || (halfMade && (deletedBefore || !vouchesForRecords(place)))) {
         await this.#finishDeletion(place);
         return undefined;
       }
@@ -272,11 +275,15 @@ const textOf = (thrown: unknown): string =>
 const isDeleted = ({ point, entries }: Place): boolean =>
   point?.deleted === true || entries.some(({ kind }) => kind === "deleted");
 
+/** The partition was deleted, and nothing of a later life follows. For directories whose life is unknown. */
+const isGone = ({ point, entries }: Place): boolean =>
+  entries.length === 0 ? point?.deleted === true : entries.at(-1)?.kind === "deleted";
+
 /** Records that were there after the last deletion and are not below the log start. */
 const vouchesForRecords = ({ point, entries }: Place): boolean => {
   const last = entries.findLastIndex(({ kind }) => kind === "deleted");
   const batches = entries.slice(last + 1).some(({ kind }) => kind === "batch");
-  if (batches && (last >= 0 || point?.deleted !== true)) return true;
+  if (batches) return true;
   if (last >= 0 || point === undefined || point.deleted) return false;
   return point.offset > point.logStartOffset;
 };

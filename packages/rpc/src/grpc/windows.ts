@@ -37,7 +37,7 @@ export interface ConnectionHooks {
   /**
    * `start` hands the call to grpc-js, at once or later. Without it, grpc-js does not see the call.
    */
-  stream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, pass: () => void): void;
+  stream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, start: () => void): void;
 }
 
 /**

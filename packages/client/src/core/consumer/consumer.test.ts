@@ -178,7 +178,7 @@ test(
     const consumer = await reading(client, [0, 1], "earliest", { untilEnd: true });
     const values: string[] = [];
     let errors = 0;
-    for (;;) {
+    for (let attempt = 0; attempt < 9; attempt += 1) {
       try {
         for await (const { value } of consumer.records()) values.push(text(value));
         break;

@@ -1,7 +1,7 @@
 /** The fetch stream to one broker. */
 import type { Clock, Logger, Random } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import type { HotFetchCursor, HotFetchRequest, HotFetchResponse } from "@millrace/record";
+import type { WireFetchCursor, WireFetchRequest, WireFetchResponse } from "@millrace/record";
 import type { Channel, ClientStream } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
 import { fromWire } from "../failures.ts";
@@ -26,7 +26,7 @@ export interface FetcherContext {
   readonly clusterId: () => string;
 }
 
-type Stream = ClientStream<HotFetchRequest, HotFetchResponse>;
+type Stream = ClientStream<WireFetchRequest, WireFetchResponse>;
 
 const openTimeoutMs = 10_000;
 /** Largest message to ask for, bytes. */
@@ -46,7 +46,7 @@ export class Fetcher {
   readonly #cursors = new Map<number, Cursor>();
   #stream: Stream | undefined;
   #remove: number[] = [];
-  #add: HotFetchCursor[] = [];
+  #add: WireFetchCursor[] = [];
   /** Cursors that may be granted more. */
   readonly #granting = new Set<number>();
   #deferred = false;
@@ -129,7 +129,7 @@ export class Fetcher {
       if (bytes > 0) grants.push({ cursorId, bytes });
     }
     this.#granting.clear();
-    const request: HotFetchRequest = {
+    const request: WireFetchRequest = {
       open: opening
         ? {
             clientId: this.#context.clientId,
@@ -181,7 +181,7 @@ export class Fetcher {
     }
   }
 
-  #take(message: HotFetchResponse): void {
+  #take(message: WireFetchResponse): void {
     const { cursorId = 0, error, nextOffset, highWatermark, leaderEpoch } = message;
     const cursor = this.#cursors.get(cursorId);
     if (cursor === undefined) return;

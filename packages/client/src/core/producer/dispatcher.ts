@@ -1,7 +1,7 @@
 /** Moves batches from partition queues to brokers. Decides when, in which order, and how often. */
 import type { CompressionName, Env } from "@millrace/env";
 import { ErrorCode, MillraceError, must } from "@millrace/errors";
-import { BatchBuilder, crcOf, type HotProduceResult } from "@millrace/record";
+import { BatchBuilder, crcOf, type WireProduceResult } from "@millrace/record";
 import { backoffMs } from "../backoff.ts";
 import type { Connections } from "../connections.ts";
 import { isRetriable, wantsRefresh } from "../failures.ts";
@@ -34,7 +34,7 @@ export interface DispatchEvents {
   /** `parts` take the place of a batch that was too large. */
   onSplit(batch: Batch, parts: readonly Batch[]): void;
   /** How a batch ended; called once per batch that was not split. */
-  onDone(queue: PartitionQueue, batch: Batch, outcome: HotProduceResult | MillraceError): void;
+  onDone(queue: PartitionQueue, batch: Batch, outcome: WireProduceResult | MillraceError): void;
 }
 
 /** Longest wait of a batch for a busy broker without `lingerMs`, milliseconds. */
@@ -118,7 +118,7 @@ export class Dispatcher implements SenderEvents {
     for (const sender of this.#senders.values()) sender.stop();
   }
 
-  onWritten(queue: PartitionQueue, batch: Batch, result: HotProduceResult): void {
+  onWritten(queue: PartitionQueue, batch: Batch, result: WireProduceResult): void {
     queue.answered(batch);
     this.#finish(queue, batch, result);
     this.schedule(queue);
@@ -385,7 +385,7 @@ export class Dispatcher implements SenderEvents {
     );
   }
 
-  #finish(queue: PartitionQueue, batch: Batch, outcome: HotProduceResult | MillraceError): void {
+  #finish(queue: PartitionQueue, batch: Batch, outcome: WireProduceResult | MillraceError): void {
     if (batch.state === "done") return;
     // Reuse the memory of written batches only: a compressor or an abandoned stream may still read
     // that of a failed one.

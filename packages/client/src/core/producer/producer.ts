@@ -1,7 +1,7 @@
 /** The producer: takes records, spreads them over partitions, and reports their outcome. */
 import { ErrorCode, MillraceError, must } from "@millrace/errors";
 import { Acks, Guarantee } from "@millrace/proto/common";
-import type { HotProduceResult } from "@millrace/record";
+import type { WireProduceResult } from "@millrace/record";
 import { closedError, isSameTopic } from "../metadata.ts";
 import { partitionOfKey } from "../partitioner.ts";
 import type {
@@ -430,7 +430,7 @@ export class Producer implements AsyncDisposable {
     }
   }
 
-  #onDone(queue: PartitionQueue, batch: Batch, outcome: HotProduceResult | MillraceError): void {
+  #onDone(queue: PartitionQueue, batch: Batch, outcome: WireProduceResult | MillraceError): void {
     const { topic, partition } = queue;
     if (outcome instanceof MillraceError) {
       for (const waiter of batch.waiters) waiter.reject(outcome);

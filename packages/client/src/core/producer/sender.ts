@@ -3,9 +3,9 @@ import type { Clock, Logger, Random } from "@millrace/env";
 import { ErrorCode, MillraceError, must } from "@millrace/errors";
 import {
   HEADROOM_BYTES,
-  type HotProduceRequest,
-  type HotProduceResponse,
-  type HotProduceResult,
+  type WireProduceRequest,
+  type WireProduceResponse,
+  type WireProduceResult,
 } from "@millrace/record";
 import type { Channel, ClientStream } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
@@ -18,7 +18,7 @@ import type { PartitionQueue, Route } from "./partition-queue.ts";
 /** What a sender tells its producer. */
 export interface SenderEvents {
   /** The broker wrote the batch. */
-  onWritten(queue: PartitionQueue, batch: Batch, result: HotProduceResult): void;
+  onWritten(queue: PartitionQueue, batch: Batch, result: WireProduceResult): void;
   /** The broker refused the batch, or the outcome is unknown. */
   onFailed(queue: PartitionQueue, batch: Batch, error: MillraceError): void;
   /** The stream can take batches again. */
@@ -42,7 +42,7 @@ interface Sent {
   readonly sentMs: number;
 }
 
-type Stream = ClientStream<HotProduceRequest, HotProduceResponse>;
+type Stream = ClientStream<WireProduceRequest, WireProduceResponse>;
 
 /** Window to ask for, bytes. The server may grant less. */
 const windowBytesWanted = 16 * 1024 * 1024;
@@ -182,7 +182,7 @@ export class Sender implements Route {
     });
   }
 
-  #write(message: HotProduceRequest): void {
+  #write(message: WireProduceRequest): void {
     const stream = this.#stream;
     if (stream === undefined || stream.write(message)) return;
     this.#congested = true;
@@ -236,7 +236,7 @@ export class Sender implements Route {
     }
   }
 
-  #take(stream: Stream, message: HotProduceResponse): void {
+  #take(stream: Stream, message: WireProduceResponse): void {
     const { opened } = message;
     if (opened !== undefined) {
       this.#cancelTimer();
@@ -257,7 +257,7 @@ export class Sender implements Route {
     this.#events.onReady(this);
   }
 
-  #answer(result: HotProduceResult): void {
+  #answer(result: WireProduceResult): void {
     const sent = this.#sent.get(result.requestId);
     if (sent === undefined) return;
     this.#sent.delete(result.requestId);

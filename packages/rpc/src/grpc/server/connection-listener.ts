@@ -168,7 +168,7 @@ interface WaitingCall {
   readonly stream: ServerHttp2Stream;
   readonly headers: IncomingHttpHeaders;
   readonly call: PendingCall;
-  readonly pass: () => void;
+  readonly start: () => void;
 }
 
 export class ConnectionListener {
@@ -192,10 +192,10 @@ export class ConnectionListener {
     this.#injector = server.createConnectionInjector(ServerCredentials.createInsecure());
     const hooked = hookConnections(server, {
       session: (session) => this.#onSession(session),
-      stream: (stream, headers, pass) => {
+      stream: (stream, headers, start) => {
         const call = new PendingCall(stream);
         const path = String(headers[constants.HTTP2_HEADER_PATH] ?? "");
-        this.#onStream({ path, stream, headers, call, pass });
+        this.#onStream({ path, stream, headers, call, start });
       },
     });
     if (!hooked) throw new InvariantError("grpc-js hides its connections");
@@ -349,15 +349,15 @@ export class ConnectionListener {
   }
 
   #startSome(): void {
-    let passed = 0;
-    while (passed < startedPerTurn) {
+    let started = 0;
+    while (started < startedPerTurn) {
       const next = this.#waiting.shift();
       if (next === undefined) return;
-      const { path, stream, headers, call, pass } = next;
+      const { path, stream, headers, call, start } = next;
       if (stream.closed || stream.destroyed || stream.headersSent) continue;
       call.begun = true;
-      if (!this.#options.serve(path, stream, headers, call)) pass();
-      passed += 1;
+      if (!this.#options.serve(path, stream, headers, call)) start();
+      started += 1;
     }
     if (this.#waiting.length > 0) setImmediate(() => this.#startSome());
   }

@@ -367,7 +367,7 @@ export class Admission {
       }
       if (largest === undefined) return;
       const text =
-        `this call holds ${largest.buffered} unread or unsent bytes, the most of a full budget: ` +
+        `this call buffers ${largest.buffered} unread or unsent bytes, the most in a full budget: ` +
         "read faster, or send less at once";
       const facts = { limit: budget.limit };
       const error = MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text, {

@@ -1,0 +1,61 @@
+import type { Mutant } from "../../mutant.ts";
+
+const metadata = "packages/client/src/core/metadata.ts";
+const metadataTest = ["packages/client/src/core/metadata.test.ts"];
+
+export const metadataMutants: readonly Mutant[] = [
+  {
+    name: "client-bootstrap-in-turn",
+    breaks: "a silent first server costs the deadline of a call",
+    file: metadata,
+    replace: [["const nextServerMs = 1_000;", "const nextServerMs = 60_000;"]],
+    tests: metadataTest,
+  },
+  {
+    name: "client-bootstrap-all-at-once",
+    breaks: "every server is asked although the first one answers",
+    file: metadata,
+    replace: [["const nextServerMs = 1_000;", "const nextServerMs = 0;"]],
+    tests: metadataTest,
+  },
+  {
+    name: "client-good-server-forgotten",
+    breaks: "the server that answered last is not asked first",
+    file: metadata,
+    replace: [["      if (!signal.aborted) this.#goodEndpoint = endpoint;\n", ""]],
+    tests: metadataTest,
+  },
+  {
+    name: "client-metadata-never-old",
+    breaks: "metadata is not asked for again while nothing fails",
+    file: metadata,
+    replace: [["      this.#context.maxAgeMs,\n", "      this.#context.maxAgeMs * 1000,\n"]],
+    tests: metadataTest,
+  },
+  {
+    name: "client-offsets-of-old-partitions",
+    breaks: "offsets of a partition added by others are refused by its number",
+    file: "packages/client/src/core/offsets.ts",
+    replace: [
+      [
+        "if (info.partitions[partition] === undefined) info = await metadata.freshTopic(topic);",
+        "if (info.partitions[partition] === null) info = await metadata.freshTopic(topic);",
+      ],
+    ],
+    tests: metadataTest,
+  },
+  {
+    name: "client-backoff-unbounded",
+    breaks: "pauses grow without a bound",
+    file: "packages/client/src/core/backoff.ts",
+    replace: [["Math.min(backoffRangeMs.max, ", "Math.max(backoffRangeMs.min, "]],
+    tests: metadataTest,
+  },
+  {
+    name: "client-bootstrap-unchecked",
+    breaks: "an address without a port is dialed on some other port",
+    file: "packages/client/src/core/client.ts",
+    replace: [["if (!isEndpoint(endpoint)) {", "if (endpoint === undefined) {"]],
+    tests: metadataTest,
+  },
+];

@@ -1,0 +1,205 @@
+import type { Mutant } from "../mutant.ts";
+
+const src = "packages/log/src";
+const disk = `${src}/faults/disk.test.ts`;
+const memory = `${src}/faults/memory.test.ts`;
+const crash = "packages/sim/src/crash/crash.test.ts";
+
+/** Order and durability of writes. */
+export const durability: readonly Mutant[] = [
+  {
+    name: "log-fsync-counts-before-write",
+    breaks: "An fsync that began before a write landed does not cover it.",
+    file: `${src}/segment/segment.ts`,
+    replace: [
+      [
+        "    this.#writtenBytes = Math.max(this.#writtenBytes, endPosition);\n    this.durability.changed();",
+        "    this.#writtenBytes = Math.max(this.#writtenBytes, endPosition);",
+      ],
+      [
+        "    this.#firstAppendMs ??= appendTimeMs;",
+        "    this.durability.changed();\n    this.#firstAppendMs ??= appendTimeMs;",
+      ],
+    ],
+    tests: [crash],
+  },
+  {
+    name: "log-checkpoint-ignores-queued-writes",
+    breaks: "A checkpoint covers batches that are still queued for their segment.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [
+      ["segment.durability.pending || context.writes.has(segment);", "segment.durability.pending;"],
+    ],
+    tests: [disk, memory, crash],
+  },
+  {
+    name: "log-cover-after-failure",
+    breaks: "Nothing is claimed to be durable once the disk has failed.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [
+      [
+        "    const failure = this.#options.failure();\n    if (failure !== undefined) throw failure;\n    if (!bugs",
+        "    if (!bugs",
+      ],
+    ],
+    tests: [crash],
+  },
+  {
+    name: "log-sync-failure-passes",
+    breaks: "An fsync that failed for want of room has not happened.",
+    file: `${src}/files/patient-disk.ts`,
+    replace: [
+      [
+        "    const error = syncFailed(this.path, causeOf(thrown));",
+        "    const error = causeOf(thrown) as MillraceError;",
+      ],
+    ],
+    tests: [disk],
+  },
+  {
+    name: "log-sync-failure-told-late",
+    breaks: "A failed fsync stops the directory at once, not when its checkpoint is over.",
+    file: `${src}/files/patient-disk.ts`,
+    replace: [['if (!this.path.endsWith(".tmp")) this', "if (false) this"]],
+    tests: [disk, crash],
+  },
+  {
+    name: "log-dirty-flag-cleared-first",
+    breaks: "I/O that fails leaves everything pending that it should have made durable.",
+    file: `${src}/files/durability.ts`,
+    replace: [
+      [
+        "    const { version } = this;\n    await io();\n    this.durableUpTo(version);",
+        "    const { version } = this;\n    this.durableUpTo(version);\n    await io();",
+      ],
+    ],
+    tests: [disk, crash],
+  },
+  {
+    name: "log-sync-covers-later-changes",
+    breaks: "What changes during an fsync is not covered by it.",
+    file: `${src}/files/durability.ts`,
+    replace: [
+      [
+        "    await io();\n    this.durableUpTo(version);",
+        "    await io();\n    this.durableUpTo(Math.max(version, this.version));",
+      ],
+    ],
+    tests: [crash],
+  },
+  {
+    name: "log-epochs-captured-is-written",
+    breaks: "Leader epochs that a checkpoint captured and did not write are not forgotten.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [
+      [
+        "  const complete = epochs === undefined || epochs.entries.length === entries.length;",
+        "  const complete = epochs === undefined || epochs.entries.length === entries.length;\n  if (epochs !== undefined) durability.durableUpTo(epochs.version);",
+      ],
+    ],
+    tests: [disk],
+  },
+  {
+    name: "log-workers-left-running",
+    breaks: "The next checkpoint does not run beside workers of one that failed.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [
+      [
+        '    const outcomes = await Promise.allSettled(Array.from({ length: parallel }, worker));\n    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;',
+        "    await Promise.all(Array.from({ length: parallel }, worker));",
+      ],
+    ],
+    tests: [disk],
+  },
+  {
+    name: "log-transient-is-final",
+    breaks: "A shortage of descriptors or memory says nothing about the disk.",
+    file: `${src}/files/disk-errors.ts`,
+    replace: [
+      [
+        'const transient: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "EINTR", "EAGAIN", "ENOMEM"]);',
+        "const transient: ReadonlySet<string> = new Set();",
+      ],
+    ],
+    tests: [disk],
+  },
+  {
+    name: "log-side-file-unsynced",
+    breaks: "A side file is fsynced before it takes its name.",
+    file: `${src}/files/checksummed-file.ts`,
+    replace: [
+      [
+        "    await file.write([content], 0);\n    await file.sync();",
+        "    await file.write([content], 0);",
+      ],
+    ],
+    tests: [memory, crash],
+  },
+  {
+    name: "log-truncate-names-unsynced",
+    breaks: "Segments that a truncation removed are gone durably before a recovery point says so.",
+    file: `${src}/segment/files.ts`,
+    replace: [
+      [
+        "    await letGo(context, gone);\n    owner.names.changed();\n    for (const path of gone.paths) await unlinkIfThere(disk, path);",
+        "    await letGo(context, gone);\n    for (const path of gone.paths) await unlinkIfThere(disk, path);",
+      ],
+    ],
+    tests: [crash],
+  },
+  {
+    name: "log-index-cut-unsynced",
+    breaks:
+      "Index entries of another history are gone durably before a recovery point moves past them.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [
+      [
+        "if (index.cutPending || (sealed && index.finished)) await",
+        "if (sealed && index.finished) await",
+      ],
+    ],
+    tests: [crash],
+  },
+  {
+    name: "log-restart-trusts-page-cache",
+    breaks: "After a failed fsync and a restart the bytes are written again.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [["      await this.#rewriteKept();\n", ""]],
+    tests: [disk],
+  },
+  {
+    name: "log-last-round-not-secured",
+    breaks: "Recovery does not act on a journal round that a power cut can take back.",
+    file: `${src}/open.ts`,
+    replace: [["  if (plan !== undefined) await secureLastRound(disk, plan);\n", ""]],
+    tests: [crash],
+  },
+  {
+    name: "log-names-found-not-secured",
+    breaks: "Names that a dead process made are durable before they are relied on.",
+    file: `${src}/open.ts`,
+    replace: [["  if (!clean) await syncNames(disk);\n", ""]],
+    tests: [crash],
+  },
+  {
+    name: "log-weak-written-after-failure",
+    breaks: "A batch that a failure dropped is not acknowledged from the page cache.",
+    file: `${src}/segment/writer.ts`,
+    replace: [
+      [
+        "    if (this.#failure !== undefined) return Promise.reject(this.#failure);\n    const lane = this.#lanes.get(segment);",
+        "    const lane = this.#lanes.get(segment);",
+      ],
+    ],
+    tests: [`${src}/segment/writer.test.ts`, crash],
+  },
+  {
+    name: "log-stuck-read-waits",
+    breaks: "A read of bytes that wait for room ends.",
+    file: `${src}/segment/writer.ts`,
+    replace: [
+      ["    for (const { reject } of lane.waiters.splice(0)) reject(stuckError(segment));\n", ""],
+    ],
+    tests: [`${src}/segment/writer.test.ts`, disk],
+  },
+];

@@ -1,0 +1,191 @@
+import type { Mutant } from "../mutant.ts";
+
+const src = "packages/log/src";
+const order = `${src}/faults/order.test.ts`;
+const memory = `${src}/faults/memory.test.ts`;
+const log = `${src}/log.test.ts`;
+const crash = "packages/sim/src/crash/crash.test.ts";
+
+/** What the next start must know. */
+export const remembered: readonly Mutant[] = [
+  {
+    name: "log-damage-forgotten",
+    breaks: "Damage that was met while running outlives the process.",
+    file: `${src}/partition/partition.ts`,
+    replace: [["    if (!recorded) this.offlineRecord.note(reason);\n", ""]],
+    tests: [memory],
+  },
+  {
+    name: "log-offline-reason-dropped",
+    breaks: "Damage is known to the next start even if the partition's directory cannot keep it.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [["  noted.offlineReason = offlineReason;\n", ""]],
+    tests: [memory],
+  },
+  {
+    name: "log-round-forgotten-without-partitions",
+    breaks: "The covered round is in the recovery points although there is no partition.",
+    file: `${src}/recovery/recovery-points.ts`,
+    replace: [["      coveredRound: BigInt(coveredRound),\n", ""]],
+    tests: [memory],
+  },
+  {
+    name: "log-lives-mixed",
+    breaks: "A partition made again under its id does not inherit the journal of its earlier life.",
+    file: `${src}/recovery/begin.ts`,
+    replace: [["entries.filter(({ round }) => round >= life.firstRound);", "entries;"]],
+    tests: [memory],
+  },
+  {
+    name: "log-point-of-another-life",
+    breaks: "A recovery point of an earlier life is not believed.",
+    file: `${src}/recovery/begin.ts`,
+    replace: [
+      [
+        "(point?.incarnation === life.incarnation ? point : undefined);",
+        "(life === undefined ? undefined : point);",
+      ],
+    ],
+    tests: [memory],
+  },
+  {
+    name: "log-delete-not-journalled",
+    breaks: "A deletion is durable before it is answered.",
+    file: `${src}/partition/partition.ts`,
+    replace: [
+      [
+        'this.#journalled.record({ kind: "deleted" }, apply).then(',
+        "this.#journalled.marker().then(apply).then(",
+      ],
+    ],
+    tests: [log, crash],
+  },
+  {
+    name: "log-deletion-not-retried",
+    breaks: "A deletion that the disk refused does not come back.",
+    file: `${src}/manager.ts`,
+    replace: [
+      ["        this.#deletions.set(key, deletionOf(topicId, partition, gone.life));\n", ""],
+    ],
+    tests: [memory],
+  },
+  {
+    name: "log-lost-directory-made-anew",
+    breaks: "A lost partition directory is told, not made anew.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      [
+        "      if (!vouchesForRecords(place)) continue;",
+        "      if (vouchesForRecords(place)) continue;",
+      ],
+    ],
+    tests: [memory],
+  },
+  {
+    name: "log-restored-backup-cut",
+    breaks: "A partition without a recovery point begins where its segments do.",
+    file: `${src}/recovery/begin.ts`,
+    replace: [
+      [
+        "  const bases = segments.slice(0, 1).map(({ baseOffset }) => baseOffset);",
+        "  const bases: number[] = [];",
+      ],
+    ],
+    tests: [memory],
+  },
+  {
+    name: "log-marker-always-trusted",
+    breaks: "A clean marker vouches only for the recovery points written right before it.",
+    file: `${src}/recovery/data-directory.ts`,
+    replace: [
+      [
+        "marker !== undefined && points?.coveredRound === Number(marker.nextJournalRound) - 1;",
+        "marker !== undefined && points !== undefined;",
+      ],
+    ],
+    tests: [log, order, crash],
+  },
+  {
+    name: "log-restart-without-high-watermark",
+    breaks: "The high watermark of the recovery point is known after a restart.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      [
+        "        Number(point?.highWatermark ?? 0n),\n        this.#truncations",
+        "        0,\n        this.#truncations",
+      ],
+    ],
+    tests: [crash],
+  },
+  {
+    name: "log-high-watermark-back",
+    breaks: "A high watermark of before a truncation does not come back.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      [
+        "        this.#truncations.backTo ?? Number.MAX_SAFE_INTEGER,",
+        "        Number.MAX_SAFE_INTEGER,",
+      ],
+    ],
+    tests: [order],
+  },
+  {
+    name: "log-policy-change-one-segment",
+    breaks: "The journal has no batch without those before it, also across a roll.",
+    file: `${src}/journal/commit-loop.ts`,
+    replace: [
+      [
+        "    for (const segment of [...target.segments]) {",
+        "    for (const segment of target.segments.slice(-1)) {",
+      ],
+    ],
+    tests: [memory],
+  },
+  {
+    name: "log-promise-dropped-early",
+    breaks: "Behind a truncation batches are journalled until a recovery point covers it.",
+    file: `${src}/partition/flush-promises.ts`,
+    replace: [
+      [
+        "  weakened(endOffset: number): void {\n    this.#journalAnyway = true;",
+        "  weakened(endOffset: number): void {\n    this.#journalAnyway = false;",
+      ],
+    ],
+    tests: [memory],
+  },
+  {
+    name: "log-deleted-records-take-the-rest",
+    breaks: "Recovery begins behind the segments that a log start let go.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      [
+        "const dropped = first !== undefined && first > from && first <= this.#logStart;",
+        "const dropped = false as boolean;",
+      ],
+    ],
+    tests: [memory],
+  },
+  {
+    name: "log-acked-segment-dropped",
+    breaks: "A recovery point names a segment that stays.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      ["if (this.#position > 0 && this.#logStart < this.#end) {", "if (this.#position > 0) {"],
+    ],
+    tests: [memory, crash],
+  },
+  {
+    name: "log-closing-takes-appends",
+    breaks: "What is acknowledged while a clean marker is written is not lost.",
+    file: `${src}/manager.ts`,
+    replace: [["    this.#context.closing = true;\n", ""]],
+    tests: [order, crash],
+  },
+  {
+    name: "log-predecessor-without-end",
+    breaks: "A segment before one that is only in memory ends where that begins.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [["    this.#segments[this.#index - 1]?.endsAt(at);\n", ""]],
+    tests: [crash],
+  },
+];
