@@ -168,6 +168,7 @@ export class CrashRun {
     for (const { directory, model } of this.slots) {
       const code = this.faults.faulty.get(directory);
       if (code === undefined || model === undefined) continue;
+      if (this.faults.faultyEpochs.has(directory)) model.epochs.damaged = true;
       if (isDamage(code) || !this.on.passingFault) model.suspect ??= `${code} from a file of it`;
     }
   }

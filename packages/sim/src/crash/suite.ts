@@ -257,8 +257,15 @@ const verifySlot = async (
     slot.model = undefined;
     return;
   }
+  if (model.deleting) {
+    // Whatever is left of it, whoever asked for the deletion asks again.
+    await manager.delete(slot.topicId, slot.partition);
+    slot.model = undefined;
+    slot.log = undefined;
+    return;
+  }
+  run.suspectFaulty();
   if (log.state.kind === "offline") {
-    run.suspectFaulty();
     if (model.suspect === undefined) {
       throw new Violation(`${model.name} is offline: ${log.state.reason}`);
     }
