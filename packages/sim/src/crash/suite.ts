@@ -6,6 +6,7 @@ import { SeededRandom } from "../random.ts";
 import { verifyEvidence } from "./evidence.ts";
 import type { Counts } from "./faults.ts";
 import { allKinds, type Switches } from "./kinds.ts";
+import type { PartitionModel } from "./model.ts";
 import { verifyRetention } from "./retention-check.ts";
 import { retentionAllows } from "./retention-model.ts";
 import { CrashRun, type Slot } from "./run.ts";
@@ -265,22 +266,25 @@ const verifySlot = async (
     return;
   }
   run.suspectFaulty();
+  const wallMs = 1_700_000_000_000 + run.kernel.nowMs + run.wallOffsetMaxMs;
+  const retained = (world: PartitionModel, start: number): boolean =>
+    retentionAllows(world, slot.configs, start, wallMs);
   if (log.state.kind === "offline") {
     if (model.suspect === undefined) {
       throw new Violation(`${model.name} is offline: ${log.state.reason}`);
     }
     if (!model.offline) run.counts.add("partitions offline");
     model.offline = true;
-    if (run.on.evidence) verifyEvidence(run.disk, slot.directory, model);
+    const mayBeGone = (offset: number): boolean => retained(model, offset);
+    if (run.on.evidence) verifyEvidence(run.disk, slot.directory, model, mayBeGone);
     return;
   }
-  const wallMs = 1_700_000_000_000 + run.kernel.nowMs + run.wallOffsetMaxMs;
   try {
     slot.model = await verifyPartition({
       log,
       model,
       random,
-      retentionAllows: (world, start) => retentionAllows(world, slot.configs, start, wallMs),
+      retentionAllows: retained,
     });
     slot.configs = [slot.config];
   } catch (thrown) {
