@@ -86,9 +86,18 @@ export class SimDisk {
       if (path !== ".") disk.#parent(path).setDurably(nameOf(path), new Directory());
     }
     for (const [path, content] of image.files) {
-      disk.#parent(path).setDurably(nameOf(path), new Inode(content));
+      disk.#parentOf(path).setDurably(nameOf(path), new Inode(content));
     }
     return disk;
+  }
+
+  /** The directory of a file, made if the image does not list it. */
+  #parentOf(path: string): Directory {
+    const parent = parentOf(path);
+    if (this.#find(parent) === undefined) {
+      this.#parentOf(parent).setDurably(nameOf(parent), new Directory());
+    }
+    return this.#directory(parent);
   }
 
   /** A second disk in the same state, durable or not. The two have nothing in common from then on. */

@@ -39,7 +39,10 @@ export const decisions: readonly Mutant[] = [
     file: `${src}/partition/partition.ts`,
     replace: [
       ["    return this.#changes.run(() => this.#retain());", "    return this.#retain();"],
-      ["this.#deleted || this.#truncating || context.closing", "this.#deleted || context.closing"],
+      [
+        'const changing = this.#deletion !== "none" || this.#truncating',
+        'const changing = this.#deletion !== "none"',
+      ],
     ],
     tests: [order],
   },

@@ -52,12 +52,7 @@ export const remembered: readonly Mutant[] = [
     name: "log-delete-not-journalled",
     breaks: "A deletion is durable before it is answered.",
     file: `${src}/partition/partition.ts`,
-    replace: [
-      [
-        'this.#journalled.record({ kind: "deleted" }, apply).then(',
-        "this.#journalled.marker().then(apply).then(",
-      ],
-    ],
+    replace: [['        .record({ kind: "deleted" }, () => {', "        .marker().then(() => {"]],
     tests: [log, crash],
   },
   {

@@ -37,7 +37,7 @@ import { ProducerState } from "./producer-state.ts";
 import type { Producer } from "./producer-table.ts";
 import { Progress } from "./progress.ts";
 import { PartitionReader } from "./reader.ts";
-import { planRetention, RetentionAnnouncements, type RetentionPlan } from "./retention.ts";
+import { announce, planRetention, RetentionAnnouncements } from "./retention.ts";
 import type { PartitionTail } from "./tail-cache.ts";
 import { type Life, type PartitionOwner, type Restored, usable } from "./types.ts";
 
@@ -75,7 +75,7 @@ export class Partition implements PartitionLog {
   #truncating = false;
   /** Truncations so far: what was read across one is void. */
   #cuts = 0;
-  #deleted = false;
+  #deletion: "none" | "asked" | "recorded" = "none";
   #lastPoint: RecoveryPoint | undefined;
 
   constructor(
@@ -143,8 +143,9 @@ export class Partition implements PartitionLog {
   get leaderEpoch(): number {
     return this.epochs.latest;
   }
+  /** The journal has the deletion: checkpoints forget the partition. */
   get deleted(): boolean {
-    return this.#deleted;
+    return this.#deletion === "recorded";
   }
   get syncDirectly(): boolean {
     return this.#promises.syncDirectly;
@@ -328,7 +329,7 @@ export class Partition implements PartitionLog {
   /** Fsyncs what was written, when the flush policy is `interval` and the interval has passed. */
   async flushIfDue(nowMs: number): Promise<void> {
     const interval = this.#config.flushPolicy === "interval";
-    if (!interval || this.#state.kind !== "online" || this.#deleted) return;
+    if (!interval || this.#state.kind !== "online" || this.deleted) return;
     await this.files.flushIfDue(nowMs);
   }
 
@@ -365,17 +366,19 @@ export class Partition implements PartitionLog {
   /** Ends the partition, durably in the journal: nothing is served or appended from here on. `apply` runs with
    * the journal's round. Resolves to false when the journal could not take it. */
   async markDeleted(apply: () => void): Promise<boolean> {
-    this.#deleted = true;
+    this.#deletion = "asked";
     this.#tail.clear();
-    const recorded = await this.#changes.run(() =>
-      this.#journalled.record({ kind: "deleted" }, apply).then(
-        () => true,
-        () => false,
-      ),
+    await this.#changes.run(() =>
+      this.#journalled
+        .record({ kind: "deleted" }, () => {
+          this.#deletion = "recorded";
+          apply();
+        })
+        .catch(() => {}),
     );
     this.#state = { kind: "offline", reason: "the partition was deleted" };
     this.notify();
-    return recorded;
+    return this.deleted;
   }
 
   /** Deletes the segments that lie wholly below the log start. After a crash, which may bring back what
@@ -386,7 +389,7 @@ export class Partition implements PartitionLog {
 
   /** Offset up to which `limit` lets a reader see. Throws for an offset that is not in the log. */
   readEnd(offset: number, limit: ReadLimit): number {
-    if (this.#deleted) throw errors.changing(this.name, "deleted");
+    if (this.#deletion !== "none") throw errors.changing(this.name, "deleted");
     if (this.#state.kind === "offline") throw errors.offline(this.name, this.#state.reason);
     if (offset < this.#logStartOffset || offset > this.#logEndOffset) {
       throw errors.outOfRange(this.name, offset, this.#logStartOffset, this.#logEndOffset);
@@ -402,7 +405,7 @@ export class Partition implements PartitionLog {
 
   #refuseUnlessOnline(): void {
     if (this.#owner.context.closing) throw errors.closing();
-    if (this.#deleted) throw errors.changing(this.name, "deleted");
+    if (this.#deletion !== "none") throw errors.changing(this.name, "deleted");
     if (this.#truncating) throw errors.changing(this.name, "truncated");
     if (this.#state.kind !== "online") throw errors.noWrites(this.name, this.#state);
   }
@@ -519,7 +522,8 @@ export class Partition implements PartitionLog {
 
   async #retain(): Promise<number> {
     const { context } = this.#owner;
-    if (this.#state.kind !== "online" || this.#deleted || this.#truncating || context.closing) {
+    const changing = this.#deletion !== "none" || this.#truncating || context.closing;
+    if (this.#state.kind !== "online" || changing) {
       return 0;
     }
     const { clock } = context.env;
@@ -534,7 +538,7 @@ export class Partition implements PartitionLog {
       nowMs,
     );
     if (this.#announcements.mustWait(plan, this.sizeBytes)) {
-      this.#announce(plan);
+      announce(context.env.logger, this, plan);
       return 0;
     }
     const { startOffset } = plan;
@@ -542,21 +546,6 @@ export class Partition implements PartitionLog {
     if (plan.roll && this.active.endOffset === startOffset) this.#roll();
     if (startOffset > this.#logStartOffset) await this.#moveLogStart(startOffset);
     return this.#dropBelowLogStart();
-  }
-
-  #announce({ startOffset, oldBytes }: RetentionPlan): void {
-    const { topic, partition } = this;
-    this.#owner.context.env.logger.warn(
-      {
-        topic,
-        partition,
-        from_offset: this.#logStartOffset,
-        to_offset: startOffset,
-        bytes: oldBytes,
-        retention_ms: this.#config.retentionMs,
-      },
-      "more than half of a partition is too old: the next check of retention deletes it",
-    );
   }
 
   /** Raises the log start, durably before it resolves. */

@@ -1,4 +1,5 @@
 /** Which segments retention lets go. Oldest first, and none after the first that stays. */
+import type { Logger } from "@millrace/env";
 import type { LogConfig } from "../api.ts";
 import type { Segment } from "../segment/segment.ts";
 
@@ -83,3 +84,22 @@ export class RetentionAnnouncements {
     return true;
   }
 }
+
+/** Says what would go, so that somebody can keep it. */
+export const announce = (
+  logger: Logger,
+  log: Retained & { readonly topic: string; readonly partition: number },
+  { startOffset, oldBytes }: RetentionPlan,
+): void => {
+  logger.warn(
+    {
+      topic: log.topic,
+      partition: log.partition,
+      from_offset: log.logStartOffset,
+      to_offset: startOffset,
+      bytes: oldBytes,
+      retention_ms: log.config.retentionMs,
+    },
+    "more than half of a partition is too old: the next check of retention deletes it",
+  );
+};
