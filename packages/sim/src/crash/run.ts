@@ -112,6 +112,11 @@ export class CrashRun {
     return this.#process.alive;
   }
 
+  /** The latest time that any clock lastingly showed by now. */
+  get latestWallMs(): number {
+    return 1_700_000_000_000 + this.kernel.nowMs + this.wallOffsetMaxMs;
+  }
+
   /** A new process on the disk, recovered. */
   async start(): Promise<LogManager> {
     const process = new Incarnation(this.kernel);

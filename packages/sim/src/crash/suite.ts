@@ -266,9 +266,8 @@ const verifySlot = async (
     return;
   }
   run.suspectFaulty();
-  const wallMs = 1_700_000_000_000 + run.kernel.nowMs + run.wallOffsetMaxMs;
   const retained = (world: PartitionModel, start: number): boolean =>
-    retentionAllows(world, slot.configs, start, wallMs);
+    retentionAllows(world, slot.configs, start, run.latestWallMs);
   if (log.state.kind === "offline") {
     if (model.suspect === undefined) {
       throw new Violation(`${model.name} is offline: ${log.state.reason}`);
