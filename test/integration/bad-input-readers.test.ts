@@ -14,7 +14,8 @@ import { frame, frameTypes, headerBlock, RawSocket } from "../hostile/wire.ts";
 import { badInputSite, checkClear, field, framed, rawOn } from "./bad-input.ts";
 
 const ends = { "big-0": 40n, "t-0": 10n, "t-1": 0n };
-// On a busy machine the load of this test alone would have the server refuse for its event loop's delay.
+// On a busy machine the load of this test alone would have the server refuse for its event loop's
+// delay.
 const flags = ["--slow-reader-timeout", "1s", "--event-loop-delay-max", "60s"];
 const site = badInputSite(ends, { flags, topics: ["big"] });
 const produceOnce = methodOf(ProduceService.method.produceOnce);

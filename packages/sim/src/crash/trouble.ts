@@ -71,7 +71,10 @@ const fill = (life: Life): void => {
   );
 };
 
-/** Journal rounds that two later ones follow: what rots in the last ones cannot be told from a torn write. */
+/**
+ * Journal rounds that two later ones follow: what rots in the last ones cannot be told from a torn
+ * write.
+ */
 const oldRounds = (run: CrashRun): (readonly [string, number, number])[] => {
   const rounds: { path: string; at: number; bytes: number; round: number }[] = [];
   for (const path of run.disk.paths()) {
@@ -114,7 +117,10 @@ const targetOf = (run: CrashRun, random: SeededRandom): readonly [string, number
   return [path, random.below(run.disk.durableBytes(path))];
 };
 
-/** Flips a durable bit. The partitions that it may concern may go offline, and nothing else may happen. */
+/**
+ * Flips a durable bit. The partitions that it may concern may go offline, and nothing else may
+ * happen.
+ */
 export const rot = (run: CrashRun, random: SeededRandom, running: boolean): void => {
   const target = targetOf(run, random);
   if (target === undefined) return;
@@ -130,7 +136,8 @@ export const rot = (run: CrashRun, random: SeededRandom, running: boolean): void
     if (slot.model === undefined || (slot.directory !== owner && !shared)) continue;
     slot.model.suspect = `${path} rotted at ${position}`;
     slot.model.rots += 1;
-    // In what neither an fsync nor the journal vouches for it cannot be told from a write that was torn.
+    // In what neither an fsync nor the journal vouches for it cannot be told from a write that was
+    // torn.
     if (path.endsWith(".log")) slot.model.cacheBetrayed = true;
     if (path.endsWith("leader-epochs")) slot.model.epochs.damaged = true;
     if (/producers\.\d+$/.test(path)) slot.model.producers.doubtBelow(slot.model.logStartAsked);
