@@ -315,21 +315,15 @@ export class SimDisk {
     this.#parent(path).remove(nameOf(path));
   }
 
-  /** Covers the changes before the call, as an fsync of a file does. */
+  /** Covers the changes before the call, as an fsync of a file does. One that fails loses nothing that the next could not
+   * make durable: a journalling file system that cannot write its metadata stops. */
   #syncDirectory(process: Incarnation, path: string): Promise<void> {
     const directory = this.#find(path);
     const covered = directory instanceof Directory ? directory.covered : 0;
-    return this.#operate(
-      process,
-      "syncDirectory",
-      path,
-      () => {
-        if (!(directory instanceof Directory)) throw new DiskFailure("ENOENT", path);
-        directory.synced(covered);
-      },
-      // A journalling file system stops when it cannot write its metadata: no name is lost unseen.
-      () => {},
-    );
+    return this.#operate(process, "syncDirectory", path, () => {
+      if (!(directory instanceof Directory)) throw new DiskFailure("ENOENT", path);
+      directory.synced(covered);
+    });
   }
 
   #find(path: string): Node | undefined {

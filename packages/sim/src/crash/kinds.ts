@@ -1,4 +1,4 @@
-/** Kinds of events that a workload can be made of. A seed chooses among those that are switched on. */
+/** Kinds of events that a workload can be made of, and promises that it insists on. All are on unless they are left out. */
 
 export const kinds = {
   /** Control operations are issued without waiting for those before. */
@@ -47,26 +47,12 @@ export const allKinds = Object.keys(kinds) as Kind[];
 
 export type Switches = Readonly<Record<Kind, boolean>>;
 
-/** Kinds that the engine does not survive yet: off unless they are named. */
-const gated: readonly Kind[] = [
-  "deleteRecords",
-  "retention",
-  "wallGlitch",
-  "evidence",
-  "syncFull",
-  "passingFault",
-];
-
-/** Every kind but the gated ones; `all`; with `name` also that one, with `-name` without it. */
-export const switchesOf = (names: readonly string[] = []): Switches => {
-  const unknown = names.find(
-    (name) => name !== "all" && !Object.hasOwn(kinds, name.replace(/^-/, "")),
-  );
+/** Every kind but those named. Throws RangeError for a name that is none. */
+export const switchesWithout = (names: readonly string[] = []): Switches => {
+  const unknown = names.find((name) => !Object.hasOwn(kinds, name));
   if (unknown !== undefined) {
     throw new RangeError(`${unknown} is no kind of event: use ${allKinds.join(", ")}`);
   }
-  const all = names.includes("all");
-  const on = (kind: Kind): boolean =>
-    !names.includes(`-${kind}`) && (all || names.includes(kind) || !gated.includes(kind));
-  return Object.fromEntries(allKinds.map((kind) => [kind, on(kind)])) as Record<Kind, boolean>;
+  const entries = allKinds.map((kind) => [kind, !names.includes(kind)]);
+  return Object.fromEntries(entries) as Record<Kind, boolean>;
 };

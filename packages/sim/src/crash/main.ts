@@ -1,7 +1,7 @@
 /** The crash suite as a campaign: seed after seed, until the time is over or a promise is broken too often. */
 import { parseArgs } from "node:util";
 import { Counts } from "./faults.ts";
-import { allKinds, kinds, switchesOf } from "./kinds.ts";
+import { allKinds, kinds, switchesWithout } from "./kinds.ts";
 import { explore, Finding } from "./suite.ts";
 
 const usage = `node packages/sim/src/crash/main.ts [--minutes M] [--seed S] [--seeds N] [--step T] …
@@ -11,7 +11,7 @@ const usage = `node packages/sim/src/crash/main.ts [--minutes M] [--seed S] [--s
   --every K     crash at every K-th I/O step (1)
   --step T      crash at this step of the seed alone
   --operations N  operations of the first life (60)
-  --kinds LIST  kinds of events to add, or with a minus to leave out; all: ${allKinds.join(", ")}
+  --without LIST  kinds of events to leave out, of ${allKinds.join(", ")}
   --trace       say what happens
   --findings N  end after so many findings (10)`;
 
@@ -23,7 +23,7 @@ const { values: options } = parseArgs({
     every: { type: "string", default: "1" },
     step: { type: "string" },
     operations: { type: "string", default: "60" },
-    kinds: { type: "string", default: "" },
+    without: { type: "string", default: "" },
     findings: { type: "string", default: "10" },
     trace: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
@@ -41,7 +41,7 @@ const seeds = options.seeds === undefined ? Number.POSITIVE_INFINITY : Number(op
 const endMs = Date.now() + Number(options.minutes) * 60_000;
 const every = Number(options.every);
 const only = options.step === undefined ? undefined : Number(options.step);
-const names = options.kinds.split(",").filter((name) => name !== "");
+const names = options.without.split(",").filter((name) => name !== "");
 const counts = new Counts();
 const findings: Finding[] = [];
 
@@ -56,16 +56,16 @@ for (
   const operations = Number(options.operations);
   ran += 1;
   try {
-    const plan = { seed, on: switchesOf(names), counts, operations, crashesAt };
+    const plan = { seed, on: switchesWithout(names), counts, operations, crashesAt };
     await explore(options.trace ? { ...plan, trace: console.log } : plan);
   } catch (thrown) {
     if (!(thrown instanceof Finding)) throw thrown;
     findings.push(thrown);
     console.log(thrown.message);
     if (only !== undefined) console.log(thrown.cause);
-    const kindsGiven = names.length === 0 ? "" : ` --kinds=${names.join()}`;
+    const left = names.length === 0 ? "" : ` --without ${names.join()}`;
     console.log(
-      `  node packages/sim/src/crash/main.ts --seed ${seed} --step ${thrown.step} --operations ${operations}${kindsGiven}`,
+      `  node packages/sim/src/crash/main.ts --seed ${seed} --step ${thrown.step} --operations ${operations}${left}`,
     );
     if (findings.length >= Number(options.findings)) break;
   }

@@ -55,6 +55,8 @@ export class CrashRun {
   faults: FaultPlan;
   /** Largest offset of the wall clock that lasted. */
   wallOffsetMaxMs = 0;
+  /** The wall clock was wrong at some time. */
+  clockWasWrong = false;
   /** Some runs have no idempotent producers: fewer files change, and mistakes show that they hide. */
   readonly plain: boolean;
   /** Numbers the values, so that none comes twice. */
@@ -95,6 +97,7 @@ export class CrashRun {
       log: undefined,
     }));
     this.wallOffsetMaxMs = from.wallOffsetMaxMs;
+    this.clockWasWrong = from.clockWasWrong;
     this.nextValue = from.nextValue + 1_000_000;
     this.nextProducer = from.nextProducer + 1_000_000;
     this.trace = from.trace;

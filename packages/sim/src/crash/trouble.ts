@@ -34,6 +34,7 @@ export const troublesOf = (run: CrashRun, random: SeededRandom): readonly Kind[]
 export const causeTrouble = (life: Life, kind: Kind): void => {
   const { random, run } = life;
   run.trace(`${run.kernel.nowMs.toFixed(1)} trouble: ${kind}`);
+  if (kind === "wallJump" || kind === "wallGlitch") run.clockWasWrong = true;
   if (kind === "wallJump") jump(run, random);
   else if (kind === "wallGlitch") {
     run.kernel.glitchWallClock(random.pick([-8, 8, 365]) * dayMs);

@@ -40,6 +40,7 @@ const observe = async (log: PartitionLog): Promise<Found> => {
         batches.push(...read);
         offset = result.nextOffset;
       }
+      if (log.logStartOffset > logStart) continue;
       return { logStart, end, highWatermark: log.highWatermark, batches };
     } catch (thrown) {
       const moved = log.logStartOffset > logStart;

@@ -4,10 +4,7 @@ import { Inode } from "./inode.ts";
 
 export type Node = Inode | Directory;
 
-type NameChange = {
-  readonly sequence: number /** A directory fsync failed on it. */;
-  lost: boolean;
-} & (
+type NameChange = { readonly sequence: number } & (
   | { readonly kind: "set"; readonly name: string; readonly node: Node }
   | { readonly kind: "remove"; readonly name: string }
   | { readonly kind: "rename"; readonly from: string; readonly to: string; readonly node: Node }
@@ -43,7 +40,7 @@ export class Directory {
   /** A new name, or what stands under it is replaced. */
   set(name: string, node: Node): void {
     this.#names.set(name, node);
-    this.#changes.push({ sequence: this.#sequence++, lost: false, kind: "set", name, node });
+    this.#changes.push({ sequence: this.#sequence++, kind: "set", name, node });
   }
 
   /** A name that is durable at once: for disks that begin with content. */
@@ -54,13 +51,12 @@ export class Directory {
 
   remove(name: string): void {
     this.#names.delete(name);
-    this.#changes.push({ sequence: this.#sequence++, lost: false, kind: "remove", name });
+    this.#changes.push({ sequence: this.#sequence++, kind: "remove", name });
   }
 
   rename(from: string, to: string, node: Node): void {
     const change = {
       sequence: this.#sequence++,
-      lost: false,
       kind: "rename",
       from,
       to,
@@ -79,13 +75,8 @@ export class Directory {
     const later = this.#changes.findIndex(({ sequence }) => sequence >= covered);
     const count = later < 0 ? this.#changes.length : later;
     for (const change of this.#changes.splice(0, count)) {
-      if (!change.lost) apply(this.#durable, change);
+      apply(this.#durable, change);
     }
-  }
-
-  /** The fsync failed: a later one proves nothing about these changes. */
-  syncFailed(covered: number): void {
-    for (const change of this.#changes) if (change.sequence < covered) change.lost = true;
   }
 
   /** Power is cut: each change since the last fsync is kept or lost on its own. Visits everything below. */

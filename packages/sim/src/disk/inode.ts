@@ -174,6 +174,15 @@ export class Inode {
     if (random.chance(0.5)) return;
     const rest = bytes.length - kept;
     const filler = random.chance(0.5) ? new Uint8Array(rest) : random.bytes(rest);
-    this.#durable.write(position + kept, filler);
+    // A sector that is written over with what it holds stays as it is.
+    for (let at = position + kept; at < end; ) {
+      const to = Math.min(end, (Math.floor(at / sector) + 1) * sector);
+      const part = bytes.subarray(at - position, to - position);
+      const held = this.#durable.view().subarray(at, to);
+      if (Buffer.compare(part, held) !== 0) {
+        this.#durable.write(at, filler.subarray(at - position - kept, to - position - kept));
+      }
+      at = to;
+    }
   }
 }
