@@ -1,4 +1,6 @@
-/** The table of claims: every case, in its order. What is measured and claimed is under `cases/`. */
+/**
+ * The table of claims: every case, in its order. What is measured and claimed is under `cases/`.
+ */
 import type { Case } from "./cases/case.ts";
 import { cold } from "./cases/cold.ts";
 import { fsyncs, many, openLoop, single, spread } from "./cases/latency.ts";

@@ -1,6 +1,6 @@
 /**
- * `node bench/profile.ts FILE.cpuprofile [ROWS]`: self time by function of a profile that Node wrote (`--cpu-prof`), as a
- * Markdown table. Idle time is left out of the shares.
+ * `node bench/profile.ts FILE.cpuprofile [ROWS]`: self time by function of a profile that Node
+ * wrote (`--cpu-prof`), as a Markdown table. Idle time is left out of the shares.
  */
 import { readFileSync } from "node:fs";
 

@@ -1,6 +1,7 @@
 /**
- * `npm run bench [-- --quick] [--only PATTERN] [--rounds N] [--out DIRECTORY]`: every workload, ours and the peers',
- * interleaved round by round on this machine. Prints the table; with `--out` also writes results.json and plot.svg.
+ * `npm run bench [-- --quick] [--only PATTERN] [--rounds N] [--out DIRECTORY]`: every workload,
+ * ours and the peers', interleaved round by round on this machine. Prints the table; with `--out`
+ * also writes results.json and plot.svg.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

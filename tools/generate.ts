@@ -1,6 +1,6 @@
 /**
- * `npm run generate`: everything in the repository that is made from something else. With `--check`, changes nothing
- * and fails when something is not current.
+ * `npm run generate`: everything in the repository that is made from something else. With
+ * `--check`, changes nothing and fails when something is not current.
  */
 import { spawnSync } from "node:child_process";
 import {

@@ -1,4 +1,7 @@
-/** The generated pages of `docs/reference`, from the schemas, the error table and the metrics registry. */
+/**
+ * The generated pages of `docs/reference`, from the schemas, the error table and the metrics
+ * registry.
+ */
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

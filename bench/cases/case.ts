@@ -21,7 +21,7 @@ export interface Case {
   readonly title: string;
   readonly claims: readonly Claim[];
   readonly contenders: Readonly<Record<string, (peers: Peers) => Promise<Sample>>>;
-  /** Why the case can not be measured here; undefined when it can. */
+  /** Why the case cannot be measured here; undefined when it can. */
   readonly obstacle?: (peers: Peers) => string | undefined;
   /** Before the first round and after the last, where rounds share data. */
   readonly before?: (peers: Peers) => Promise<void>;

@@ -3,10 +3,16 @@ import { diskReadBytes, dropObstacle, dropPageCache } from "../lib/disk.ts";
 import type { Sample } from "../lib/report.ts";
 import { type Case, ofPartitions } from "./case.ts";
 
-/** Of the bytes that were read, the part that must have come from the disk for a read to count as cold. */
+/**
+ * Of the bytes that were read, the part that must have come from the disk for a read to count as
+ * cold.
+ */
 const coldShare = 0.9;
 
-/** Without page cache. What the server keeps in memory (its newest batches) is far from what is read here. */
+/**
+ * Without page cache. What the server keeps in memory (its newest batches) is far from what is read
+ * here.
+ */
 const withoutCache = async (
   pid: number,
   bytes: number,

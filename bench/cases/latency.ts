@@ -32,7 +32,10 @@ export const single = (scale: number): Case => {
   };
 };
 
-/** The server's own count of fsyncs beside the acknowledgements, at the settings that all cases run with. */
+/**
+ * The server's own count of fsyncs beside the acknowledgements, at the settings that all cases run
+ * with.
+ */
 export const fsyncs = (): Case => ({
   id: "fsyncs",
   title: "fsyncs for 1,000 records one at a time, by the server's own count",
@@ -91,7 +94,8 @@ export const openLoop = (perSecond: number, scale: number): Case => {
         onOurs(p, 1, () =>
           p.millrace.load("rate", { topic: "bench", rate: perSecond, seconds, warmup: 3 }),
         ),
-      // Like Kafka's tool: nobody reads. It counts from `send`, where a late schedule is not part of the latency.
+      // Like Kafka's tool: nobody reads. It counts from `send`, where a late schedule is not part
+      // of the latency.
       "millrace-publish": (p) =>
         onOurs(p, 1, () =>
           p.millrace.load("rate", {

@@ -4,13 +4,13 @@ import { accessSync, constants, readFileSync, statfsSync, writeFileSync } from "
 
 const switchPath = "/proc/sys/vm/drop_caches";
 
-/** Why the page cache can not be dropped here; undefined when it can. */
+/** Why the page cache cannot be dropped here; undefined when it can. */
 export const dropObstacle = (): string | undefined => {
   try {
     accessSync(switchPath, constants.W_OK);
     return undefined;
   } catch {
-    return `the page cache can not be dropped: ${switchPath} is not writable (root on Linux)`;
+    return `the page cache cannot be dropped: ${switchPath} is not writable (root on Linux)`;
   }
 };
 

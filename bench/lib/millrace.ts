@@ -19,7 +19,10 @@ const startFlags = (): string[] => {
     .filter((word) => word.startsWith("--"));
 };
 
-/** Node's flags for our loads: a heap that is not collected for every few MiB of buffers. Kafka's tools get -Xmx512m. */
+/**
+ * Node's flags for our loads: a heap that is not collected for every few MiB of buffers. Kafka's
+ * tools get -Xmx512m.
+ */
 const loadFlags = ["--initial-old-space-size=128"];
 
 /** 10 GiB on a bad day. */
@@ -101,7 +104,8 @@ export class Millrace {
   }
 
   async topic(name: string, partitions: number): Promise<void> {
-    // As for the Kafka topics of the same run: what is deleted must not burden what is measured next.
+    // As for the Kafka topics of the same run: what is deleted must not burden what is measured
+    // next.
     const configs = { "file.delete.delay.ms": "100" };
     await this.client.admin.createTopic({ name, partitionCount: partitions, configs });
     await sleep(200);

@@ -7,7 +7,9 @@ const escaped = (value: string): string => value.replaceAll("&", "&amp;").replac
 const lineHeight = 17;
 const width = 1100;
 const centre = 690;
-/** Pixels of a factor of two, and the longest bar: what is further off is cut, its number is not. */
+/**
+ * Pixels of a factor of two, and the longest bar: what is further off is cut, its number is not.
+ */
 const perDoubling = 85;
 const barMax = 300;
 
@@ -30,7 +32,10 @@ const heading = (title: string, y: number): string =>
 const isRatio = (row: Row): boolean =>
   row.theirs !== undefined && row.ratio > 0 && Number.isFinite(row.ratio);
 
-/** Bars of our ratio to each peer on a logarithmic scale, by case: right of the line is better than the peer. */
+/**
+ * Bars of our ratio to each peer on a logarithmic scale, by case: right of the line is better than
+ * the peer.
+ */
 export const plotOf = (results: readonly CaseResult[]): string => {
   const parts: string[] = [];
   let y = 34;

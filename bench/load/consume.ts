@@ -64,7 +64,10 @@ class Reader {
   }
 }
 
-/** Where client `index` begins: its partitions, or its stretch of one when there are more clients than partitions. */
+/**
+ * Where client `index` begins: its partitions, or its stretch of one when there are more clients
+ * than partitions.
+ */
 const startsOf = (options: LoadOptions, index: number): { partition: number; offset: number }[] => {
   const { clients, partitions, records } = options;
   if (clients > partitions) {
@@ -80,7 +83,8 @@ const startsOf = (options: LoadOptions, index: number): { partition: number; off
 export const consume = async (options: LoadOptions): Promise<Result> => {
   const end = stretch();
   const found: Found = { records: 0, bytes: 0, repeatedBytes: 0 };
-  // Clients that share a partition stop where the next one began; others go on while any record is missing.
+  // Clients that share a partition stop where the next one began; others go on while any record is
+  // missing.
   const own = options.clients > options.partitions ? options.records / options.clients : Infinity;
   const read = async (index: number): Promise<void> => {
     const channel = grpcDialer().dial(options.endpoint);

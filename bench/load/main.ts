@@ -1,4 +1,7 @@
-/** `node bench/load/main.ts OPERATION --endpoint H:P --topic T …`: one load; prints one line of JSON. */
+/**
+ * `node bench/load/main.ts OPERATION --endpoint H:P --topic T …`: one load; prints one line of
+ * JSON.
+ */
 import { parseArgs } from "node:util";
 import { clientConsume, consume } from "./consume.ts";
 import {

@@ -17,7 +17,9 @@ export interface LoadOptions {
   readonly warmupSeconds: number;
   /** False: `rate` reads nothing back. It never does on more than one partition. */
   readonly consumer: boolean;
-  /** `consume` takes batches of any offset: the bare transport sends the same ones again and again. */
+  /**
+   * `consume` takes batches of any offset: the bare transport sends the same ones again and again.
+   */
   readonly anyOffset: boolean;
 }
 
@@ -128,7 +130,9 @@ export const one = async (options: LoadOptions): Promise<Result> => {
   return { ...result, acks, ...latencies.summary("") };
 };
 
-/** One record at a time from the client's `send` to its consumer, as Kafka's end-to-end tool does. */
+/**
+ * One record at a time from the client's `send` to its consumer, as Kafka's end-to-end tool does.
+ */
 export const endToEnd = async (options: LoadOptions): Promise<Result> => {
   const client = await connect({ bootstrap: [options.endpoint] });
   const producer = client.producer();
@@ -151,8 +155,10 @@ export const endToEnd = async (options: LoadOptions): Promise<Result> => {
   return { records: options.records, ...acks.summary("ack"), ...ends.summary("") };
 };
 
-/** Open loop: record i is due at i / rate; latencies count from when it was due. Those from when it went out stand beside
- * (`send`), for comparison with tools that know no others. */
+/**
+ * Open loop: record i is due at i / rate; latencies count from when it was due. Those from when it
+ * went out stand beside (`send`), for comparison with tools that know no others.
+ */
 export const rate = async (options: LoadOptions): Promise<Result> => {
   const client = await connect({ bootstrap: [options.endpoint] });
   const producer = client.producer();
@@ -183,7 +189,8 @@ export const rate = async (options: LoadOptions): Promise<Result> => {
   }
   const acked = Promise.withResolvers<void>();
   let left = total;
-  // The client copies what it is given: one buffer does for all, and the load makes no garbage of its own.
+  // The client copies what it is given: one buffer does for all, and the load makes no garbage of
+  // its own.
   const value = Buffer.alloc(options.sizeBytes, "x");
   const end = stretch();
   for (let i = 0; i < total; ) {

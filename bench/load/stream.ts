@@ -1,4 +1,6 @@
-/** The bare produce and fetch streams, as a client in any language would use them from the .proto. */
+/**
+ * The bare produce and fetch streams, as a client in any language would use them from the .proto.
+ */
 import { Acks } from "@millrace/proto/common";
 import {
   BatchBuilder,

@@ -1,6 +1,7 @@
 /**
- * The bare transport: grpc-js with the same streams, messages and windows as the broker's, and nothing behind them. What
- * the broker costs over this is its own. `node bench/load/transport.ts HOST:PORT`.
+ * The bare transport: grpc-js with the same streams, messages and windows as the broker's, and
+ * nothing behind them. What the broker costs over this is its own. `node bench/load/transport.ts
+ * HOST:PORT`.
  */
 import { once } from "node:events";
 import type { ServerHttp2Session } from "node:http2";

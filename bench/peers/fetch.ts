@@ -1,6 +1,7 @@
 /**
- * `npm run bench:fetch`: the systems and clients that we measure against, by package name, into a cache outside of the
- * clone. Needs Java 17, Maven, Go and a C compiler; a few minutes and 1 GiB the first time, nothing afterwards.
+ * `npm run bench:fetch`: the systems and clients that we measure against, by package name, into a
+ * cache outside of the clone. Needs Java 17, Maven, Go and a C compiler; a few minutes and 1 GiB
+ * the first time, nothing afterwards.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, writeFileSync } from "node:fs";

@@ -94,7 +94,8 @@ export class Kafka {
     await until("kafka", () => kafka.#answers());
     kafka.readySeconds = (performance.now() - spawnedMs) / 1000;
     await kafka.#admin.connect();
-    // Without this the first runs show a third of the steady rate: the broker's code is not compiled yet.
+    // Without this the first runs show a third of the steady rate: the broker's code is not
+    // compiled yet.
     await kafka.topic("warm", 16, false);
     await kafka.produce("warm", 1_500_000, 100, -1, ["linger.ms=5", "batch.size=16384"]);
     await kafka.drop("warm");
@@ -121,7 +122,9 @@ export class Kafka {
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
 
-  /** `kafka-producer-perf-test`. A rate of -1 is as fast as it goes; latencies count from `send`. */
+  /**
+   * `kafka-producer-perf-test`. A rate of -1 is as fast as it goes; latencies count from `send`.
+   */
   async produce(
     topic: string,
     records: number,
@@ -160,7 +163,10 @@ export class Kafka {
     return { recordsPerSecond: rps ?? 0, ...latencies, ...perMillion(cost, records + warmup) };
   }
 
-  /** Kafka's end-to-end tool: one record at a time. Its percentiles are whole milliseconds, cut; its mean is not. */
+  /**
+   * Kafka's end-to-end tool: one record at a time. Its percentiles are whole milliseconds, cut; its
+   * mean is not.
+   */
   async endToEnd(topic: string, records: number, size: number): Promise<Sample> {
     const args = [broker, topic, String(records), "all", String(size)];
     const { output } = await this.#tool("org.apache.kafka.tools.EndToEndLatency", args);

@@ -1,7 +1,8 @@
 /**
- * `npm run fuzz -- --minutes N [--seed S] [--target NAME] [--input N]`. The time is shared between codecs, data
- * directories and a live server; `--target` is `directories`, `live`, or a part of codecs' names. `--input` makes one
- * input of the former two again. Exits with 1 and the inputs when something was found.
+ * `npm run fuzz -- --minutes N [--seed S] [--target NAME] [--input N]`. The time is shared between
+ * codecs, data directories and a live server; `--target` is `directories`, `live`, or a part of
+ * codecs' names. `--input` makes one input of the former two again. Exits with 1 and the inputs
+ * when something was found.
  */
 import { parseArgs } from "node:util";
 import { directorySummary, fuzzDirectories } from "./directories/campaign.ts";

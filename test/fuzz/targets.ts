@@ -1,6 +1,6 @@
 /**
- * What is fuzzed. A target takes any bytes and may refuse them only with a MillraceError; what it accepts must survive
- * being written and read again.
+ * What is fuzzed. A target takes any bytes and may refuse them only with a MillraceError; what it
+ * accepts must survive being written and read again.
  */
 import assert from "node:assert/strict";
 import { type DescMessage, fromBinary, toBinary } from "@bufbuild/protobuf";

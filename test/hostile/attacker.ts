@@ -1,4 +1,7 @@
-/** Many hostile clients in one process: each picks attacks by its seed until the time is over. Prints counts as JSON. */
+/**
+ * Many hostile clients in one process: each picks attacks by its seed until the time is over.
+ * Prints counts as JSON.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { SeededRandom } from "@millrace/sim";

@@ -1,7 +1,8 @@
 /**
- * `npm run test:hostile -- [--minutes 10] [--clients 100] [--seed N]`: hostile clients of every kind beside one that
- * behaves. Tells counts, the good client's latencies before and meanwhile, the server's memory, and verifies the log.
- * Exits with 1 when the server died, lost a record, or outgrew its budget, or when p99 more than doubled.
+ * `npm run test:hostile -- [--minutes 10] [--clients 100] [--seed N]`: hostile clients of every
+ * kind beside one that behaves. Tells counts, the good client's latencies before and meanwhile, the
+ * server's memory, and verifies the log. Exits with 1 when the server died, lost a record, or
+ * outgrew its budget, or when p99 more than doubled.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -20,7 +21,10 @@ const { values } = parseArgs({
 });
 const seconds = Math.max(5, Number(values.minutes) * 60);
 const ratePerSecond = 100;
-/** What the limits add up to: the process itself, what clients may hold, what waits for the disk, inflation. */
+/**
+ * What the limits add up to: the process itself, what clients may hold, what waits for the disk,
+ * inflation.
+ */
 const budgetMib = 300 + 256 + 64 + 128;
 
 interface Phase {
@@ -70,8 +74,9 @@ const attack = (endpoint: string): Promise<string> => {
     seed: values.seed,
   };
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
-  // Attackers have machines of their own; here they share one with what they attack. Every thread of theirs is nice, the
-  // collector's, too: a process that sets its own priority sets that of one thread.
+  // Attackers have machines of their own; here they share one with what they attack. Every thread
+  // of theirs is nice, the collector's, too: a process that sets its own priority sets that of one
+  // thread.
   const child = spawn("nice", ["-n", "19", process.execPath, path, ...args], {
     stdio: ["ignore", "pipe", "inherit"],
   });

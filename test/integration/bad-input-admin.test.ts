@@ -1,4 +1,6 @@
-/** Bad orders to Admin: names, counts, configs. A clear error each, and nothing is made or changed. */
+/**
+ * Bad orders to Admin: names, counts, configs. A clear error each, and nothing is made or changed.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";

@@ -1,4 +1,7 @@
-/** Batches that lie, on Produce and on ProduceOnce: the same clear error from both, and nothing is appended. */
+/**
+ * Batches that lie, on Produce and on ProduceOnce: the same clear error from both, and nothing is
+ * appended.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";

@@ -1,4 +1,7 @@
-/** Bad requests to Fetch, FetchOnce, ListOffsets, DeleteRecords and metadata: clear errors, and no harm. */
+/**
+ * Bad requests to Fetch, FetchOnce, ListOffsets, DeleteRecords and metadata: clear errors, and no
+ * harm.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";

@@ -1,4 +1,6 @@
-/** What clients may send that is wrong, at the gRPC level: a clear error, and the server goes on. */
+/**
+ * What clients may send that is wrong, at the gRPC level: a clear error, and the server goes on.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";

@@ -1,4 +1,7 @@
-/** What the tests of bad input share: a server with a little data, and how to send what no client library would. */
+/**
+ * What the tests of bad input share: a server with a little data, and how to send what no client
+ * library would.
+ */
 import assert from "node:assert/strict";
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { after, before } from "node:test";
@@ -21,7 +24,9 @@ export { fetch, produce };
 
 const describeLogs = methodOf(LogService.method.describeLogs);
 
-/** A server with topic `t` of two partitions: offsets 4 to 9 in partition 0, nothing in partition 1. */
+/**
+ * A server with topic `t` of two partitions: offsets 4 to 9 in partition 0, nothing in partition 1.
+ */
 export interface Site {
   channel: Channel;
   endpoint: string;
@@ -31,8 +36,8 @@ export interface Site {
 }
 
 /**
- * Starts one for the tests of a file, with more topics, of one partition, if asked. When they are over it must be
- * alive, and have just what `expected` says.
+ * Starts one for the tests of a file, with more topics, of one partition, if asked. When they are
+ * over it must be alive, and have just what `expected` says.
  */
 export const badInputSite = (
   expected: Readonly<Record<string, bigint>>,
@@ -112,7 +117,10 @@ export const bodyOf = (value: string, timestampMs = Date.now()): Buffer => {
   return builder.finishPlain();
 };
 
-/** An error is clear when it has the code expected, and its text says what to do, in a line that fits a terminal. */
+/**
+ * An error is clear when it has the code expected, and its text says what to do, in a line that
+ * fits a terminal.
+ */
 export const isClear =
   (code: ErrorCode, text?: RegExp) =>
   (thrown: unknown): true => {
@@ -135,7 +143,10 @@ export const checkClear = (
   assert.doesNotMatch(message, /NaN|undefined|\[object|unexpected/);
 };
 
-/** A protobuf field: numbers and bigints as varints (negative ones in two's complement), the rest with its length. */
+/**
+ * A protobuf field: numbers and bigints as varints (negative ones in two's complement), the rest
+ * with its length.
+ */
 export const field = (number: number, value: bigint | number | string | Uint8Array): Buffer => {
   if (typeof value === "bigint" || typeof value === "number") {
     return Buffer.concat([varint(number * 8), varint(BigInt.asUintN(64, BigInt(value)))]);
@@ -214,7 +225,8 @@ export const rawOn = (
         message: decodeURIComponent(String(got["grpc-message"] ?? "")),
         details: typeof details === "string" ? Buffer.from(details, "base64") : undefined,
       });
-      // Not only once it is closed: the server leaves a client that has not ended its side some seconds for that.
+      // Not only once it is closed: the server leaves a client that has not ended its side some
+      // seconds for that.
       resolve({ status, error, reset: stream.rstCode });
     };
     stream.on("response", seen);

@@ -1,4 +1,7 @@
-/** A broker and its clients in one process, under a seed: crashes, power cuts, resets, half-open connections, delays. */
+/**
+ * A broker and its clients in one process, under a seed: crashes, power cuts, resets, half-open
+ * connections, delays.
+ */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import type { Client } from "@millrace/client/core";

@@ -1,4 +1,6 @@
-/** One simulated machine with a standalone broker on it, and a network between it and its clients. */
+/**
+ * One simulated machine with a standalone broker on it, and a network between it and its clients.
+ */
 import { create } from "@bufbuild/protobuf";
 import { Broker, ClusterMirror, logConfigOf, noMetrics } from "@millrace/broker";
 import { type Client, createClient } from "@millrace/client/core";

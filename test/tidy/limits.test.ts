@@ -1,4 +1,7 @@
-/** docs/guides/limits.md and the code say the same: every limit is there, with its default, and no other. */
+/**
+ * docs/guides/limits.md and the code say the same: every limit is there, with its default, and no
+ * other.
+ */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
@@ -145,7 +148,10 @@ const fixed = new Map<string, number>([
 /** Rows about something that has no number. */
 const numberless = new Set(["framing", "encoding", "protocol"]);
 const topicDefaults = new Map(integers(topicSchema));
-/** Topic configs that are times and sizes, and bound nothing that a client or an operator could run into. */
+/**
+ * Topic configs that are times and sizes, and bound nothing that a client or an operator could run
+ * into.
+ */
 const notLimits = new Set([
   ...["file.delete.delay.ms", "flush.ms", "index.interval.bytes", "min.insync.replicas"],
 ]);

@@ -49,7 +49,9 @@ const functionOpens = new RegExp(
   ].join("|"),
 );
 
-/** First and last line of every function, by indentation-free bracket matching of Biome's layout. */
+/**
+ * First and last line of every function, by indentation-free bracket matching of Biome's layout.
+ */
 const functionLengths = (path: string): [number, number][] => {
   const lines = linesOf(path);
   const found: [number, number][] = [];

@@ -2,8 +2,8 @@
  * The log engine as brokers see it. One `LogManager` per data directory, one `PartitionLog` per
  * partition. Decisions are deterministic; the world comes in through `Env`.
  *
- * Every mutation of a partition is synchronous in memory and takes effect in call order; I/O follows in
- * the same order. So a caller may check epochs and append in one synchronous section.
+ * Every mutation of a partition is synchronous in memory and takes effect in call order; I/O
+ * follows in the same order. So a caller may check epochs and append in one synchronous section.
  */
 import type { Env } from "@millrace/env";
 import type { BodyInfo, TopicId } from "@millrace/record";
@@ -57,9 +57,14 @@ export interface LogManagerConfig {
   readonly checkpointIntervalMs: number;
   /** Retention and expiry run this often, milliseconds. */
   readonly retentionCheckIntervalMs: number;
-  /** Bytes appended but not yet written and synced, over all partitions; more is ADMISSION_REJECTED. */
+  /**
+   * Bytes appended but not yet written and synced, over all partitions; more is ADMISSION_REJECTED.
+   */
   readonly pendingBytesMax: number;
-  /** Bytes in the journal and not yet in their segment files, over all partitions; at more, appends wait. */
+  /**
+   * Bytes in the journal and not yet in their segment files, over all partitions; at more, appends
+   * wait.
+   */
   readonly unwrittenBytesMax: number;
   /** So long at most bytes wait for company before their segment is written, milliseconds. */
   readonly writeLingerMs: number;
@@ -75,7 +80,10 @@ export interface DirectoryIdentity {
 
 /** A validated batch to append. */
 export interface AppendBatch {
-  /** Serialized BatchBody. The log keeps a reference until it is in its files: nobody may change it afterwards. */
+  /**
+   * Serialized BatchBody. The log keeps a reference until it is in its files: nobody may change it
+   * afterwards.
+   */
   readonly body: Uint8Array;
   readonly bodyCrc: number;
   readonly info: BodyInfo;
@@ -90,7 +98,9 @@ export interface Appended {
   readonly baseOffset: number;
   readonly lastOffset: number;
   readonly appendTimeMs: number;
-  /** True: an idempotent retry of a batch that is in the log; offsets and time are the first one's. */
+  /**
+   * True: an idempotent retry of a batch that is in the log; offsets and time are the first one's.
+   */
   readonly duplicate: boolean;
 }
 
@@ -121,8 +131,10 @@ export type PartitionState =
   | { readonly kind: "online" }
   /** Damage inside the durable prefix: neither reads nor appends. */
   | { readonly kind: "offline"; readonly reason: string }
-  /** The disk failed: no appends; reads of what was acknowledged go on, but for what a failed write still owes a segment:
-   * STORAGE_ERROR until the next start, which takes it from the journal. */
+  /**
+   * The disk failed: no appends; reads of what was acknowledged go on, but for what a failed write
+   * still owes a segment: STORAGE_ERROR until the next start, which takes it from the journal.
+   */
   | { readonly kind: "stopped"; readonly reason: string };
 
 /** One partition's log. All offsets are plain numbers below 2^53. */
@@ -136,9 +148,11 @@ export interface PartitionLog {
   readonly logStartOffset: number;
   /** Offset of the next append (LEO), assigned but maybe not yet written. */
   readonly logEndOffset: number;
-  /** End of what counts towards the high watermark on this replica: done as the flush policy says. */
+  /**
+   * End of what counts towards the high watermark on this replica: done as the flush policy says.
+   */
   readonly ackedEndOffset: number;
-  /** First offset that consumers can not read. Never falls except by `truncateTo`. */
+  /** First offset that consumers cannot read. Never falls except by `truncateTo`. */
   readonly highWatermark: number;
   /** Latest leader epoch that the log knows; 0 when it knows none. */
   readonly leaderEpoch: number;
@@ -156,12 +170,16 @@ export interface PartitionLog {
   /** Raises the high watermark to min(value, ackedEndOffset… as the caller computed it, LEO). Lower
    * values are ignored. */
   updateHighWatermark(value: number): void;
-  /** Called after `ackedEndOffset` or `highWatermark` moved or the state changed; at most one call per
-   * event-loop turn. Returns how to stop. */
+  /**
+   * Called after `ackedEndOffset` or `highWatermark` moved or the state changed; at most one call
+   * per event-loop turn. Returns how to stop.
+   */
   onProgress(listener: () => void): () => void;
-  /** Whole batches from `offset`, the first one even if it is larger than `maxBytes`. Throws
-   * OFFSET_OUT_OF_RANGE, PARTITION_OFFLINE (also when it meets damage), CANCELLED never. Body CRCs of
-   * what comes from disk are checked: damaged bytes are never returned. */
+  /**
+   * Whole batches from `offset`, the first one even if it is larger than `maxBytes`. Throws
+   * OFFSET_OUT_OF_RANGE, PARTITION_OFFLINE (also when it meets damage), CANCELLED never. Body CRCs
+   * of what comes from disk are checked: damaged bytes are never returned.
+   */
   read(offset: number, maxBytes: number, limit: ReadLimit): Promise<ReadResult>;
   /** The same without I/O: undefined unless the tail cache has it (or there is nothing to read). */
   tryReadTail(offset: number, maxBytes: number, limit: ReadLimit): ReadResult | undefined;
@@ -169,15 +187,19 @@ export interface PartitionLog {
   offsetForTimestamp(timestampMs: number): Promise<TimestampOffset | undefined>;
   /** First readable record with the largest timestamp. */
   maxTimestamp(): Promise<TimestampOffset | undefined>;
-  /** End offset of a leader epoch (semantics 2.1.11), or undefined when it is newer than the log's. */
+  /**
+   * End offset of a leader epoch (semantics 2.1.11), or undefined when it is newer than the log's.
+   */
   endOffsetForEpoch(leaderEpoch: number): { leaderEpoch: number; endOffset: number } | undefined;
   /** Leader epoch of an offset in the log. */
   epochOfOffset(offset: number): number;
   /** Moves the log start forward, durably (journal entry) before it resolves; at most to the high
    * watermark: OFFSET_OUT_OF_RANGE. */
   advanceLogStart(offset: number): Promise<void>;
-  /** Cuts everything at or after `offset` (a batch boundary or inside: the whole batch goes), durably
-   * before it resolves. Never below the log start. Lowers the high watermark if it must. */
+  /**
+   * Cuts everything at or after `offset` (a batch boundary or inside: the whole batch goes),
+   * durably before it resolves. Never below the log start. Lowers the high watermark if it must.
+   */
   truncateTo(offset: number): Promise<void>;
   updateConfig(config: LogConfig): void;
   /** Runs retention now; returns how many segments went. */
@@ -199,7 +221,9 @@ export interface RecoveryReport {
   readonly durationMs: number;
 }
 
-/** What to observe of a manager; the broker turns it into metrics. All optional, all synchronous. */
+/**
+ * What to observe of a manager; the broker turns it into metrics. All optional, all synchronous.
+ */
 export interface LogObserver {
   /** A commit: partitions in it, batches, bytes, time of the fdatasync and of the whole round. */
   onCommit?(batches: number, bytes: number, syncMs: number, roundMs: number): void;
@@ -248,7 +272,9 @@ export interface LogManager {
   gauges(): LogGauges;
   /** Back-pressure: resolves when pending bytes fall below their bound. */
   waitForPendingRoom(): Promise<void>;
-  /** Stops. `clean`: flushes everything and writes the clean marker; otherwise just lets go (tests). */
+  /**
+   * Stops. `clean`: flushes everything and writes the clean marker; otherwise just lets go (tests).
+   */
   close(clean: boolean): Promise<void>;
 }
 

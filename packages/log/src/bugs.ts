@@ -1,6 +1,6 @@
 /**
- * Seeded bugs. Each one, switched on, breaks a guarantee that the crash suite must then report; that is
- * how the suite proves that it can fail. Nothing but tests may touch this.
+ * Seeded bugs. Each one, switched on, breaks a guarantee that the crash suite must then report;
+ * that is how the suite proves that it can fail. Nothing but tests may touch this.
  */
 export const bugs = {
   /** Acknowledges a round before its journal write is fsynced. */

@@ -1,4 +1,7 @@
-/** A data directory: its partitions, its background work, closing it. `open.ts` opens and recovers it. */
+/**
+ * A data directory: its partitions, its background work, closing it. `open.ts` opens and recovers
+ * it.
+ */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
 import type { TopicId } from "@millrace/record";
@@ -152,8 +155,11 @@ export class Manager implements LogManager {
     }
   }
 
-  /** The directory goes, however often that fails; the data directory goes on meanwhile. Where the journal
-   * has no record of the deletion, the renamed directory is the record, and the next start removes it. */
+  /**
+   * The directory goes, however often that fails; the data directory goes on meanwhile. Where the
+   * journal has no record of the deletion, the renamed directory is the record, and the next start
+   * removes it.
+   */
   async #remove(key: string, directory: string, delayMs: number, recorded: boolean): Promise<void> {
     const { disk, logger } = this.#context.env;
     let aside: string;
@@ -225,8 +231,10 @@ export class Manager implements LogManager {
     env.logger.debug({ clean }, "the log is closed");
   }
 
-  /** Everything to its place, then the marker. What finds no room within the patience of a stop stays in
-   * the journal, and the next start recovers it. */
+  /**
+   * Everything to its place, then the marker. What finds no room within the patience of a stop
+   * stays in the journal, and the next start recovers it.
+   */
   async #closeClean(): Promise<void> {
     const { committer, env, writes } = this.#context;
     const patience = env.clock.timer(stopPatienceMs, () => {

@@ -42,10 +42,10 @@ interface Parts {
 }
 
 /**
- * Opens a data directory: checks whose it is, recovers every partition, and starts the background work. When
- * it resolves, everything ever acknowledged is there and fsynced, or its partition is offline. Throws
- * DATA_DIRECTORY_UNUSABLE or STORAGE_ERROR; then nothing was changed, but for repairs that opening again
- * repeats.
+ * Opens a data directory: checks whose it is, recovers every partition, and starts the background
+ * work. When it resolves, everything ever acknowledged is there and fsynced, or its partition is
+ * offline. Throws DATA_DIRECTORY_UNUSABLE or STORAGE_ERROR; then nothing was changed, but for
+ * repairs that opening again repeats.
  */
 export const openLogManager = async (options: LogManagerOptions): Promise<LogManager> => {
   const { identity } = options;
@@ -87,7 +87,9 @@ const open = async (options: LogManagerOptions): Promise<LogManager> => {
   return start(patient, parts, recovery, lastRound);
 };
 
-/** What a dead process made or renamed is relied on from here on: a power cut must not take it away. */
+/**
+ * What a dead process made or renamed is relied on from here on: a power cut must not take it away.
+ */
 const syncNames = async (disk: Disk): Promise<void> => {
   for (const path of [".", paths.journal, paths.partitions]) await disk.syncDirectory(path);
 };

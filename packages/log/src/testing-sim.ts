@@ -24,7 +24,9 @@ export interface Simulation {
   sleep(ms: number): Promise<void>;
 }
 
-/** Runs a test in virtual time. Nothing happens in the background unless the settings ask for it. */
+/**
+ * Runs a test in virtual time. Nothing happens in the background unless the settings ask for it.
+ */
 export const simulate = async (
   settings: { seed?: number; log?: Partial<LogConfig>; manager?: Partial<LogManagerConfig> },
   run: (simulation: Simulation) => Promise<void>,

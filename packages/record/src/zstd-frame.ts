@@ -1,6 +1,6 @@
 /**
- * Shape of a zstd frame (RFC 8878), walked without decompressing, because decoders take several frames
- * one after another for one, and reserve the window that a frame asks for.
+ * Shape of a zstd frame (RFC 8878), walked without decompressing, because decoders take several
+ * frames one after another for one, and reserve the window that a frame asks for.
  *
  *     frame := 28 b5 2f fd  descriptor  [window(1)]  [dictionary_id(0, 1, 2, 4)]  [content_size(0, 1, 2, 4, 8)]
  *              { block_header(3) data }  [content_sum(4)]

@@ -1,8 +1,9 @@
 /**
- * A simulated disk: a page cache over what is durable, names apart from contents, and every way in which a crash may
- * leave them. After Pillai et al. (OSDI '14) and TigerBeetle's VOPR: what was not fsynced may survive whole, in parts,
- * torn at a sector, or as zeros; names that were not fsynced may be lost or kept, each on its own. An fsync covers what
- * was written before it was called, and one that fails loses what it covered (Rebello et al., ATC '20).
+ * A simulated disk: a page cache over what is durable, names apart from contents, and every way in
+ * which a crash may leave them. After Pillai et al. (OSDI '14) and TigerBeetle's VOPR: what was not
+ * fsynced may survive whole, in parts, torn at a sector, or as zeros; names that were not fsynced
+ * may be lost or kept, each on its own. An fsync covers what was written before it was called, and
+ * one that fails loses what it covered (Rebello et al., ATC '20).
  */
 import type { Disk, DiskFile, OpenMode } from "@millrace/env";
 import { Directory, type Node } from "./disk/directory.ts";
@@ -65,8 +66,10 @@ export class SimDisk {
   steps = 0;
   /** Called before an operation takes effect, with its number. */
   onStep: (step: number, what: string) => void = () => {};
-  /** Fails an operation with this errno name when it returns one. A failed write may have written a beginning; a
-   * failed fsync loses what it covered. */
+  /**
+   * Fails an operation with this errno name when it returns one. A failed write may have written a
+   * beginning; a failed fsync loses what it covered.
+   */
   fault: (operation: DiskOperation, path: string) => string | undefined = () => undefined;
   /** Bytes that fit on the disk; more is ENOSPC. */
   quotaBytes = Number.POSITIVE_INFINITY;
@@ -100,7 +103,9 @@ export class SimDisk {
     return this.#directory(parent);
   }
 
-  /** A second disk in the same state, durable or not. The two have nothing in common from then on. */
+  /**
+   * A second disk in the same state, durable or not. The two have nothing in common from then on.
+   */
   fork(random: SeededRandom): SimDisk {
     const fork = new SimDisk(random);
     fork.#root = this.#root.copy();
@@ -161,7 +166,10 @@ export class SimDisk {
     }
   }
 
-  /** Makes durable what processes see now: all names, or the contents of the files whose paths match. */
+  /**
+   * Makes durable what processes see now: all names, or the contents of the files whose paths
+   * match.
+   */
   settle(what: "names" | RegExp): void {
     if (what === "names") this.#root.synced(this.#root.covered);
     for (const [path, node] of this.#walk()) {
@@ -170,8 +178,10 @@ export class SimDisk {
     }
   }
 
-  /** Flips a bit of what is durable, and of the page cache unless `cacheStaysGood`: then it is found once the page was
-   * let go. False when the file has no such byte. */
+  /**
+   * Flips a bit of what is durable, and of the page cache unless `cacheStaysGood`: then it is found
+   * once the page was let go. False when the file has no such byte.
+   */
   flipBit(path: string, position: number, bit: number, cacheStaysGood = false): boolean {
     const inode = this.#file(path);
     if (inode === undefined || position >= inode.size) return false;
@@ -324,8 +334,11 @@ export class SimDisk {
     this.#parent(path).remove(nameOf(path));
   }
 
-  /** Covers the changes before the call, as an fsync of a file does. One that fails loses nothing that the next could not
-   * make durable: a journalling file system that cannot write its metadata stops. */
+  /**
+   * Covers the changes before the call, as an fsync of a file does. One that fails loses nothing
+   * that the next could not make durable: a journalling file system that cannot write its metadata
+   * stops.
+   */
   #syncDirectory(process: Incarnation, path: string): Promise<void> {
     const directory = this.#find(path);
     const covered = directory instanceof Directory ? directory.covered : 0;

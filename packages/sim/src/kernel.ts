@@ -1,6 +1,6 @@
 /**
- * The simulator's kernel: virtual time and one queue of events. Nothing happens but events, in the order of (time,
- * sequence), so the same seed gives the same run.
+ * The simulator's kernel: virtual time and one queue of events. Nothing happens but events, in the
+ * order of (time, sequence), so the same seed gives the same run.
  */
 import { setImmediate as turn } from "node:timers/promises";
 import type { Cancel, Clock } from "@millrace/env";
@@ -72,10 +72,16 @@ export class Kernel {
   #hash = 0x811c9dc5;
   #glitchMs = 0;
   events = 0;
-  /** How far the wall clock is from where it should be, milliseconds. Monotonic time is never touched. */
+  /**
+   * How far the wall clock is from where it should be, milliseconds. Monotonic time is never
+   * touched.
+   */
   wallOffsetMs = 0;
 
-  /** `from`: a kernel whose time goes on here, such as that of a run that is tried out in several ways. */
+  /**
+   * `from`: a kernel whose time goes on here, such as that of a run that is tried out in several
+   * ways.
+   */
   constructor(seed: number, from?: Pick<Kernel, "nowMs" | "wallOffsetMs">) {
     this.random = new SeededRandom(seed);
     this.#nowMs = from?.nowMs ?? 0;
@@ -119,8 +125,8 @@ export class Kernel {
   }
 
   /**
-   * Runs events until `done` says so. Throws when the queue runs dry or `limitMs` of virtual time pass
-   * first: something waits for what will never happen.
+   * Runs events until `done` says so. Throws when the queue runs dry or `limitMs` of virtual time
+   * pass first: something waits for what will never happen.
    */
   async runUntil(done: () => boolean, limitMs = 3_600_000): Promise<void> {
     const endMs = this.#nowMs + limitMs;
@@ -131,7 +137,9 @@ export class Kernel {
     }
   }
 
-  /** Runs the next event, and everything that follows from it at once. Throws when there is none. */
+  /**
+   * Runs the next event, and everything that follows from it at once. Throws when there is none.
+   */
   async runOne(): Promise<void> {
     for (;;) {
       const event = this.#queue.pop();

@@ -1,4 +1,6 @@
-/** Seeded randomness (xoshiro128**, Blackman and Vigna), the only source of chance in a simulation. */
+/**
+ * Seeded randomness (xoshiro128**, Blackman and Vigna), the only source of chance in a simulation.
+ */
 import type { Random } from "@millrace/env";
 
 const rotate = (x: number, k: number): number => (x << k) | (x >>> (32 - k));

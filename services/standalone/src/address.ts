@@ -1,4 +1,7 @@
-/** Addresses to bind, and addresses to tell clients. They differ: clients cannot connect to `0.0.0.0`. */
+/**
+ * Addresses to bind, and addresses to tell clients. They differ: clients cannot connect to
+ * `0.0.0.0`.
+ */
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import { ErrorCode, MillraceError } from "@millrace/errors";

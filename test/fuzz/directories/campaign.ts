@@ -1,4 +1,7 @@
-/** Damaged data directories, one after another. An input is its seed and number, so it can be made again. */
+/**
+ * Damaged data directories, one after another. An input is its seed and number, so it can be made
+ * again.
+ */
 import { SeededRandom } from "@millrace/sim";
 import type { Finding } from "../run.ts";
 import { Broken, DirectoryCheck } from "./check.ts";

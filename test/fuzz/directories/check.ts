@@ -16,8 +16,10 @@ export class Broken extends Error {
 /** Disk operations of one input; more is a loop. */
 const stepsMax = 50_000;
 
-/** What is wrong with an error, or undefined when it may be thrown: typed, and of the disk or of the data, not of a
- * bug that was wrapped. */
+/**
+ * What is wrong with an error, or undefined when it may be thrown: typed, and of the disk or of the
+ * data, not of a bug that was wrapped.
+ */
 export const misdeed = (thrown: unknown): string | undefined => {
   for (let error = thrown; error !== undefined; ) {
     if (error instanceof MillraceError && error.code !== ErrorCode.INTERNAL) error = error.cause;
@@ -49,10 +51,12 @@ const tell = (seen: Seen | undefined): string =>
 
 /** Whether two openings in a row found the same. */
 const alike = (before: Seen, after: Seen): boolean => {
-  // Recovery met the damage when it built an index; that one is there now, and only a read meets it.
+  // Recovery met the damage when it built an index; that one is there now, and only a read meets
+  // it.
   if (before.state === "offline" && after.refusal === "PARTITION_OFFLINE") return true;
   if (before.state !== after.state || before.refusal !== after.refusal) return false;
-  // Where there is damage, how soon a read meets it depends on how much of the index had to be built again.
+  // Where there is damage, how soon a read meets it depends on how much of the index had to be
+  // built again.
   const lengths = [before, after].map(({ values }) => values.length);
   const common = before.refusal === undefined ? Math.max(...lengths) : Math.min(...lengths);
   return before.values.slice(0, common).join() === after.values.slice(0, common).join();
@@ -198,7 +202,10 @@ export class DirectoryCheck {
     return { state: `online ${start}-${end}`, values, refusal };
   }
 
-  /** Everything from the start to the end: right CRCs, one offset after the other, values that were written there. */
+  /**
+   * Everything from the start to the end: right CRCs, one offset after the other, values that were
+   * written there.
+   */
   async #read(log: PartitionLog, key: string, values: string[]): Promise<void> {
     for (let offset = log.logStartOffset; offset < log.logEndOffset; ) {
       const result = await log.read(offset, this.#readBytes, "log_end");
@@ -240,7 +247,8 @@ export class DirectoryCheck {
     const { directory, damaged } = this.#expected;
     const truth = directory.truths.get(key);
     const journal = [...damaged.paths].some((path) => path.startsWith("journal/"));
-    // The journal alone may hold the newest records then, and its last round may always be a torn one.
+    // The journal alone may hold the newest records then, and its last round may always be a torn
+    // one.
     const { stop } = directory;
     if (journal && (stop === "power cut" || stop === "killed at once")) return;
     if (damaged.paths.size > 1 || damaged.foreign || damaged.sealed || truth === undefined) return;

@@ -1,4 +1,7 @@
-/** Damage to the files of a data directory: what disks, crashes, and people with a copy command make of them. */
+/**
+ * Damage to the files of a data directory: what disks, crashes, and people with a copy command make
+ * of them.
+ */
 import { crcOf } from "@millrace/record";
 import type { DiskImage, SeededRandom } from "@millrace/sim";
 import { mutate } from "../mutate.ts";
@@ -138,8 +141,10 @@ const swap: Kind = (work, path, content) => {
   return { what: `swap ${path} and ${also}`, also };
 };
 
-/** The file as another directory has it, all of it right. Nobody can tell that recovery points are another directory's,
- * and recovery rests on them: theirs are of the same directory, and old. */
+/**
+ * The file as another directory has it, all of it right. Nobody can tell that recovery points are
+ * another directory's, and recovery rests on them: theirs are of the same directory, and old.
+ */
 const replace: Kind = (work, path, content) => {
   const { any, sameLife } = work.others;
   const from = path.startsWith("recovery-points") ? sameLife : any;

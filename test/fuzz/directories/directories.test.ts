@@ -1,4 +1,7 @@
-/** Damaged data directories of a fixed seed. `npm run fuzz -- --target directories` goes on from there. */
+/**
+ * Damaged data directories of a fixed seed. `npm run fuzz -- --target directories` goes on from
+ * there.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { directorySummary, fuzzDirectories } from "./campaign.ts";

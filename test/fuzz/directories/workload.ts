@@ -1,4 +1,7 @@
-/** Valid data directories to damage, made by the real engine on a simulated disk, and what is true of each. */
+/**
+ * Valid data directories to damage, made by the real engine on a simulated disk, and what is true
+ * of each.
+ */
 import { type Env, type Logger, silentLogger } from "@millrace/env";
 import {
   defaultLogConfig,
@@ -60,7 +63,10 @@ export const openOn = (
   return openLogManager(options);
 };
 
-/** How the directory was left. "killed": some time after the last append, when its segment had been written. */
+/**
+ * How the directory was left. "killed": some time after the last append, when its segment had been
+ * written.
+ */
 export const stops = ["clean", "killed", "killed at once", "power cut"] as const;
 export type Stop = (typeof stops)[number];
 

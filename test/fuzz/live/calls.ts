@@ -52,8 +52,8 @@ const patienceMs = 10_000;
 const answerBytesMax = 256 * 1024;
 
 /**
- * A connection that resets more calls than this, and goes on faster than `resetRate` a second, is ended by design, and its
- * other calls with it.
+ * A connection that resets more calls than this, and goes on faster than `resetRate` a second, is
+ * ended by design, and its other calls with it.
  */
 const resetsMax = resetBurst;
 
@@ -178,10 +178,13 @@ const bugCodes = new Set<ErrorCode>([
   ...[ErrorCode.INTERNAL, ErrorCode.STORAGE_ERROR, ErrorCode.PARTITION_OFFLINE],
 ]);
 
-/** What is wrong with an outcome, or undefined. Statuses 2, 13 and 15 (UNKNOWN, INTERNAL, DATA_LOSS) accuse the server. */
+/**
+ * What is wrong with an outcome, or undefined. Statuses 2, 13 and 15 (UNKNOWN, INTERNAL, DATA_LOSS)
+ * accuse the server.
+ */
 export const wrongWith = ({ end, errors, late }: Outcome): string | undefined => {
-  // grpc-js loses the status of a call now and then whose deadline passes while it is answered; then nobody waits for
-  // it any more, and the server's own limits reset the call.
+  // grpc-js loses the status of a call now and then whose deadline passes while it is answered;
+  // then nobody waits for it any more, and the server's own limits reset the call.
   if (late && /^reset (8|11) /.test(end)) return undefined;
   if (/^status (2|13|15) /.test(end)) return end;
   if (!end.startsWith("status ") && end !== "reset by the client") return `ended with: ${end}`;

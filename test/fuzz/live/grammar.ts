@@ -1,6 +1,7 @@
 /**
- * Messages made from their descriptors: of the right fields with values at which servers go wrong. They are written to
- * the wire by hand, so that a field may come twice, a oneof may have several cases, and a string may be no UTF-8.
+ * Messages made from their descriptors: of the right fields with values at which servers go wrong.
+ * They are written to the wire by hand, so that a field may come twice, a oneof may have several
+ * cases, and a string may be no UTF-8.
  */
 import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
@@ -76,7 +77,9 @@ export class Grammar {
   readonly #dice: SeededRandom;
   readonly #words: Vocabulary;
   readonly #manners: Manners;
-  /** Bytes that the message may still grow by: sometimes past what a method takes, never a flood. */
+  /**
+   * Bytes that the message may still grow by: sometimes past what a method takes, never a flood.
+   */
   #budgetBytes: number;
   /** Of two fields that exclude each other, the one that a polite message lacks. */
   readonly #without: string;

@@ -1,4 +1,6 @@
-/** A live server under inputs of a fixed seed. `npm run fuzz -- --target live` goes on from there. */
+/**
+ * A live server under inputs of a fixed seed. `npm run fuzz -- --target live` goes on from there.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { methods } from "./calls.ts";

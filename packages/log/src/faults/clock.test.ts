@@ -1,4 +1,7 @@
-/** Retention and the clock: what a wrong reading, an absent time and a time in the future must not delete. */
+/**
+ * Retention and the clock: what a wrong reading, an absent time and a time in the future must not
+ * delete.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Clock } from "@millrace/env";

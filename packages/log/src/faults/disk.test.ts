@@ -1,4 +1,7 @@
-/** What a disk does to the log: fsyncs that fail, no room, too few descriptors, files that cannot be read. */
+/**
+ * What a disk does to the log: fsyncs that fail, no room, too few descriptors, files that cannot be
+ * read.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";

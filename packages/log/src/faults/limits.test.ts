@@ -1,4 +1,6 @@
-/** Limits are judged before an append is accepted; work and memory are bounded whatever clients do. */
+/**
+ * Limits are judged before an append is accepted; work and memory are bounded whatever clients do.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { nodeClock } from "@millrace/env/node";

@@ -1,4 +1,6 @@
-/** Pauses of long computations, so that none holds the event loop for more than some milliseconds. */
+/**
+ * Pauses of long computations, so that none holds the event loop for more than some milliseconds.
+ */
 import type { Clock } from "@millrace/env";
 
 /** What pauses need of a clock. */

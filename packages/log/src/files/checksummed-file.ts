@@ -1,6 +1,7 @@
 /**
- * Checksummed files: `magic(4) crc32c(4, little-endian, of the message) message`. Written to a temporary name, fsynced,
- * renamed, and the directory fsynced, so that a reader sees the old content or the new, whole.
+ * Checksummed files: `magic(4) crc32c(4, little-endian, of the message) message`. Written to a
+ * temporary name, fsynced, renamed, and the directory fsynced, so that a reader sees the old
+ * content or the new, whole.
  */
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import type { Disk, DiskFile } from "@millrace/env";
@@ -98,8 +99,10 @@ export const readChecksummed = async <D extends DescMessage>(
   return message === undefined ? { kind: "damaged" } : { kind: "ok", message };
 };
 
-/** The same for a large message, which the caller decodes in steps. A file that cannot be read counts as
- * damaged: everything written so can be built again. */
+/**
+ * The same for a large message, which the caller decodes in steps. A file that cannot be read
+ * counts as damaged: everything written so can be built again.
+ */
 export const readFramed = async (
   disk: Disk,
   path: string,
@@ -135,9 +138,11 @@ export const createAnew = async (disk: Disk, path: string): Promise<DiskFile> =>
   return disk.open(path, "create");
 };
 
-/** Writes a file so that a reader sees the old content or the new. With `syncParent` false the caller
- * fsyncs the directory before relying on it. When it fails for want of room it may be tried again: the
- * half-written file is thrown away. */
+/**
+ * Writes a file so that a reader sees the old content or the new. With `syncParent` false the
+ * caller fsyncs the directory before relying on it. When it fails for want of room it may be tried
+ * again: the half-written file is thrown away.
+ */
 export const replaceFile = async (
   disk: Disk,
   path: string,

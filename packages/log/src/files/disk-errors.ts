@@ -11,7 +11,9 @@ export const isFull = (thrown: unknown): boolean =>
 
 const transient: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "EINTR", "EAGAIN", "ENOMEM"]);
 
-/** A shortage of the process or the kernel, or an interrupted call. It says nothing about the disk. */
+/**
+ * A shortage of the process or the kernel, or an interrupted call. It says nothing about the disk.
+ */
 export const isTransient = (thrown: unknown): boolean => transient.has(errno(thrown));
 
 /** Failures that go away by themselves: the same operation may succeed later. */

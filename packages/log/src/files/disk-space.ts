@@ -1,7 +1,7 @@
 /**
- * Room on the disk. Appends are refused while free space is below the reserve, long before a write fails. Should
- * somebody else fill the disk meanwhile, a file kept for that moment is given up, so that what is under
- * way can be finished.
+ * Room on the disk. Appends are refused while free space is below the reserve, long before a write
+ * fails. Should somebody else fill the disk meanwhile, a file kept for that moment is given up, so
+ * that what is under way can be finished.
  */
 import type { Env } from "@millrace/env";
 import type { LogObserver } from "../api.ts";
@@ -59,7 +59,7 @@ export class DiskSpace {
     this.#cancel = this.#env.clock.timer(checkIntervalMs, () => {
       this.#check()
         .catch((thrown: unknown) => {
-          this.#env.logger.warn({ err: thrown }, "free disk space can not be read");
+          this.#env.logger.warn({ err: thrown }, "free disk space cannot be read");
         })
         .finally(() => {
           if (!this.#closed) this.#again();

@@ -1,6 +1,6 @@
 /**
- * Whether something has changed since it was last made durable, as a pair of versions. A flag that is
- * cleared before the I/O must be given back by hand on every failure, and loses a change made
+ * Whether something has changed since it was last made durable, as a pair of versions. A flag that
+ * is cleared before the I/O must be given back by hand on every failure, and loses a change made
  * meanwhile; a version does neither.
  */
 export class Durability {

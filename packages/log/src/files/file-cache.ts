@@ -39,8 +39,10 @@ export class FileCache {
     return this.#entries.size;
   }
 
-  /** Runs `use` with the owner's file, which must exist; it stays open at least that long. Rejects with
-   * STORAGE_ERROR once the owner was forgotten. */
+  /**
+   * Runs `use` with the owner's file, which must exist; it stays open at least that long. Rejects
+   * with STORAGE_ERROR once the owner was forgotten.
+   */
   with<T>(owner: FileOwner, use: (file: DiskFile) => Promise<T>): Promise<T> {
     return this.#with(owner, false, use);
   }

@@ -16,8 +16,10 @@ export const readOfflineReason = async (
   return `${reason}: restore the partition, then remove ${path}`;
 };
 
-/** Writes the offline file, durably, unless there is one. The one that is there may be the work of a process
- * that died before its name was durable. */
+/**
+ * Writes the offline file, durably, unless there is one. The one that is there may be the work of a
+ * process that died before its name was durable.
+ */
 export const keepOffline = async (disk: Disk, directory: string, reason: string): Promise<void> => {
   const path = offlinePath(directory);
   if ((await disk.fileSize(path)) !== undefined) await disk.syncDirectory(directory);

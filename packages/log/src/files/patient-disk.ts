@@ -1,13 +1,15 @@
 /**
- * A disk that waits out what passes by itself. Too many open files, an interrupted call or a lack of
- * kernel memory says nothing about the disk; taking it for a disk failure would stop a data directory
- * for good. Such an operation is repeated for a while. An fsync never is.
+ * A disk that waits out what passes by itself. Too many open files, an interrupted call or a lack
+ * of kernel memory says nothing about the disk; taking it for a disk failure would stop a data
+ * directory for good. Such an operation is repeated for a while. An fsync never is.
  */
 import type { Clock, Disk, DiskFile, OpenMode } from "@millrace/env";
 import type { MillraceError } from "@millrace/errors";
 import { causeOf, errno, isPassing, isTransient, storageError, syncFailed } from "./disk-errors.ts";
 
-/** Longest wait for one operation, milliseconds. After it the caller gets the operation's own error. */
+/**
+ * Longest wait for one operation, milliseconds. After it the caller gets the operation's own error.
+ */
 export const patienceMs = 10_000;
 const firstPauseMs = 5;
 const pauseMsMax = 200;
@@ -16,7 +18,10 @@ const pauseMsMax = 200;
 export interface DiskTrouble {
   /** The process is short of something: give back what is not in use. */
   onShortage(thrown: unknown): void;
-  /** An fsync failed that nobody may repeat: nothing may be claimed to be durable from this moment on. */
+  /**
+   * An fsync failed that nobody may repeat: nothing may be claimed to be durable from this moment
+   * on.
+   */
   onSyncFailure(error: MillraceError): void;
 }
 
@@ -42,7 +47,10 @@ const patiently = async <T>(patience: Patience, run: () => Promise<T>): Promise<
 /** Failures of names that callers look at, and that say nothing about the disk. */
 const aboutNames: ReadonlySet<string> = new Set(["ENOENT", "EEXIST", "ENOTEMPTY", "ENOTDIR"]);
 
-/** An operation that changes something. Where it fails for good, the disk has failed, and not one file. */
+/**
+ * An operation that changes something. Where it fails for good, the disk has failed, and not one
+ * file.
+ */
 const changing = async <T>(patience: Patience, path: string, run: () => Promise<T>): Promise<T> => {
   try {
     return await patiently(patience, run);

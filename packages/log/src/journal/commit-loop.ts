@@ -1,8 +1,8 @@
 /**
- * The commit loop. Batches that arrive while a round is being written and fsynced join the next one. A
- * round's batches count, in the order of their appends, once the journal has it; their segments are
- * written behind that (`segment/writer.ts`). Only batches that the journal does not hold wait for their
- * segment.
+ * The commit loop. Batches that arrive while a round is being written and fsynced join the next
+ * one. A round's batches count, in the order of their appends, once the journal has it; their
+ * segments are written behind that (`segment/writer.ts`). Only batches that the journal does not
+ * hold wait for their segment.
  */
 import type { Clock, Disk, Logger } from "@millrace/env";
 import { ErrorCode, MillraceError, must } from "@millrace/errors";
@@ -20,7 +20,10 @@ export interface CommitTarget extends WriteTarget {
   readonly segments: readonly Segment[];
   /** After each round that touched it: listeners may run. */
   notify(): void;
-  /** Its segments must be fsynced with every round (its recovery point is older than unjournalled data). */
+  /**
+   * Its segments must be fsynced with every round (its recovery point is older than unjournalled
+   * data).
+   */
   readonly syncDirectly: boolean;
 }
 
@@ -219,7 +222,8 @@ export class Committer {
       if (this.#failure !== undefined) throw this.#failure;
       const writing = await this.#writeSegments(round, left);
       await this.#waitForRoom(round);
-      // Only rounds that the journal holds have numbers, so that recovery can tell when one is missing.
+      // Only rounds that the journal holds have numbers, so that recovery can tell when one is
+      // missing.
       const number = this.#nextRound;
       if (round.entries > 0) this.#nextRound += 1;
       const syncMs = await this.#writeJournal(round, number, left, writing.done);
@@ -263,8 +267,10 @@ export class Committer {
     }
   }
 
-  /** Hands the round's batches to their segments, once those are not too far behind. `done`: the files have
-   * what the journal will not hold. */
+  /**
+   * Hands the round's batches to their segments, once those are not too far behind. `done`: the
+   * files have what the journal will not hold.
+   */
   async #writeSegments(
     round: Round,
     left: Set<CommitItem>,
@@ -334,7 +340,9 @@ export class Committer {
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   }
 
-  /** Resolves once the segment's queued writes are in its file, however long the disk has no room. */
+  /**
+   * Resolves once the segment's queued writes are in its file, however long the disk has no room.
+   */
   async #written(segment: Segment): Promise<void> {
     const { clock, writes } = this.#options;
     for (;;) {
@@ -348,8 +356,10 @@ export class Committer {
     }
   }
 
-  /** Fsyncs every segment of a partition that has something to fsync, also the ones before the last roll:
-   * the journal must not have a batch without those before it. */
+  /**
+   * Fsyncs every segment of a partition that has something to fsync, also the ones before the last
+   * roll: the journal must not have a batch without those before it.
+   */
   async #syncAll(target: CommitTarget): Promise<void> {
     const { disk, files, writes } = this.#options;
     for (const segment of [...target.segments]) {

@@ -6,13 +6,16 @@
  *               crc32c(4, of the header before it and the table)                           52 bytes
  *     entry  := kind(1) 0(3) partition(4) topic_id(16) payload_bytes(4) aux(4) value(8)    40 bytes
  *
- * All numbers are little-endian. Payloads lie one after another in the table's order. `durable_round` is the last
- * round that was fsynced before this one was written: where a round is damaged and a later one says that it was
- * durable, bytes rotted; where none says so, the write was torn.
+ * All numbers are little-endian. Payloads lie one after another in the table's order.
+ * `durable_round` is the last round that was fsynced before this one was written: where a round is
+ * damaged and a later one says that it was durable, bytes rotted; where none says so, the write was
+ * torn.
  */
 import { crcOf, readU64, type TopicId, writeU64 } from "@millrace/record";
 
-/** Rounds begin at multiples of this, so that a torn round never touches its neighbour's sectors. */
+/**
+ * Rounds begin at multiples of this, so that a torn round never touches its neighbour's sectors.
+ */
 export const ROUND_ALIGN_BYTES = 4096;
 export const ROUND_HEADER_BYTES = 52;
 export const ENTRY_BYTES = 40;
@@ -141,7 +144,9 @@ export interface FoundRound {
   readonly entries: readonly FoundEntry[];
 }
 
-/** Reads the round at `at` of a journal file of this directory; undefined when there is none whole. */
+/**
+ * Reads the round at `at` of a journal file of this directory; undefined when there is none whole.
+ */
 export const decodeRound = (
   file: Buffer,
   at: number,

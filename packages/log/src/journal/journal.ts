@@ -1,7 +1,7 @@
 /**
  * The commit journal: a ring of preallocated, zero-filled files, so that a sync never touches file
- * metadata. One round at a time is written and fsynced; files whose rounds are all reflected in fsynced
- * segments are written over.
+ * metadata. One round at a time is written and fsynced; files whose rounds are all reflected in
+ * fsynced segments are written over.
  */
 import type { Disk, DiskFile, Env } from "@millrace/env";
 import { assert } from "@millrace/errors";
@@ -36,8 +36,10 @@ export const parseJournalName = (name: string): number | undefined => {
 /** Pause between the pieces of a file that is made while rounds are committed. */
 const fillPauseMs = 5;
 
-/** Makes one zero-filled file, durable with its name. `breathe` runs after each piece that was fsynced: one large fsync
- * would hold up the rounds that are committed meanwhile. */
+/**
+ * Makes one zero-filled file, durable with its name. `breathe` runs after each piece that was
+ * fsynced: one large fsync would hold up the rounds that are committed meanwhile.
+ */
 const preallocate = async (
   disk: Disk,
   path: string,
@@ -111,7 +113,7 @@ export class Journal {
     return this.#options.bytesMax;
   }
 
-  /** Bytes in files that can not be written over yet. */
+  /** Bytes in files that cannot be written over yet. */
   get bytesUsed(): number {
     let files = 0;
     for (const file of this.#files) if (file.lastRound > 0 && file !== this.#current) files += 1;
@@ -133,16 +135,20 @@ export class Journal {
     );
   }
 
-  /** Finds or makes the file for the next round of this size. Only with room. When it fails for want of space it may
-   * be tried again. */
+  /**
+   * Finds or makes the file for the next round of this size. Only with room. When it fails for want
+   * of space it may be tried again.
+   */
   async prepare(entries: number, payloadBytes: number): Promise<void> {
     const bytes = roundBytes(entries, payloadBytes);
     if (this.#current !== undefined && this.#position + bytes <= this.#options.fileBytes) return;
     await this.#advance();
   }
 
-  /** Writes and fsyncs a round; durable when it resolves. Only after `prepare`, and one at a time. On
-   * failure nothing is known of it, and the journal must not be used again. */
+  /**
+   * Writes and fsyncs a round; durable when it resolves. Only after `prepare`, and one at a time.
+   * On failure nothing is known of it, and the journal must not be used again.
+   */
   async commit(
     round: number,
     entries: readonly JournalEntry[],
@@ -165,7 +171,9 @@ export class Journal {
     this.#prepareNext();
   }
 
-  /** Everything up to `round` is reflected in fsynced segments: files without later rounds are free. */
+  /**
+   * Everything up to `round` is reflected in fsynced segments: files without later rounds are free.
+   */
   release(round: number): void {
     for (const file of this.#files) {
       if (file.lastRound > 0 && file.lastRound <= round) {
@@ -202,7 +210,7 @@ export class Journal {
     if (this.#freeFile() !== undefined || (this.#files.length + 1) * fileBytes > bytesMax) return;
     this.#growing = this.#grow(true)
       .catch((thrown: unknown) => {
-        env.logger.warn({ err: thrown }, "a journal file can not be made yet");
+        env.logger.warn({ err: thrown }, "a journal file cannot be made yet");
       })
       .finally(() => {
         this.#growing = undefined;

@@ -127,9 +127,9 @@ const soundOf = async (
 };
 
 /**
- * Reads every round after `after` (undefined when the recovery points are lost). The last one found counts
- * only when all of it is right: its write may have been torn. A missing or damaged one before it was durable
- * once, because a later round was written.
+ * Reads every round after `after` (undefined when the recovery points are lost). The last one found
+ * counts only when all of it is right: its write may have been torn. A missing or damaged one
+ * before it was durable once, because a later round was written.
  */
 export const scanJournal = async (
   clock: Pauses,
@@ -173,9 +173,9 @@ export const scanJournal = async (
 };
 
 /**
- * Makes the last round durable. The process that wrote it may have died before its fsync, or of it, and then
- * it is in the page cache alone: recovery must not act on what a power cut takes back. Every round before it
- * was durable when it was written.
+ * Makes the last round durable. The process that wrote it may have died before its fsync, or of it,
+ * and then it is in the page cache alone: recovery must not act on what a power cut takes back.
+ * Every round before it was durable when it was written.
  */
 export const secureLastRound = async (disk: Disk, { last }: JournalPlan): Promise<void> => {
   if (last === undefined) return;
@@ -189,7 +189,10 @@ export const secureLastRound = async (disk: Disk, { last }: JournalPlan): Promis
   }
 };
 
-/** Without a known beginning, older rounds may have been written over in parts: the run up to the last. */
+/**
+ * Without a known beginning, older rounds may have been written over in parts: the run up to the
+ * last.
+ */
 const contiguousEnd = (rounds: readonly LocatedRound[]): readonly LocatedRound[] => {
   let first = rounds.length - 1;
   while (first > 0 && rounds[first - 1]?.found.round === (rounds[first]?.found.round ?? 0) - 1) {

@@ -1,7 +1,8 @@
 /**
- * What an acknowledgement of a partition promises beyond its flush policy. After a change of the policy or a
- * truncation, the batches before and behind it must not contradict each other at recovery; until a recovery
- * point covers everything up to there, new batches keep a stronger promise.
+ * What an acknowledgement of a partition promises beyond its flush policy. After a change of the
+ * policy or a truncation, the batches before and behind it must not contradict each other at
+ * recovery; until a recovery point covers everything up to there, new batches keep a stronger
+ * promise.
  */
 export class FlushPromises {
   #syncDirectly = false;
@@ -36,8 +37,10 @@ export class FlushPromises {
     this.#changed(endOffset);
   }
 
-  /** The log was cut at `endOffset`: recovery takes nothing behind a truncation from the segments. What is
-   * left of a log whose policy is not `commit` may not be fsynced. */
+  /**
+   * The log was cut at `endOffset`: recovery takes nothing behind a truncation from the segments.
+   * What is left of a log whose policy is not `commit` may not be fsynced.
+   */
   truncated(endOffset: number, journalled: boolean): void {
     this.#journalAnyway = true;
     if (!journalled) this.#syncDirectly = true;

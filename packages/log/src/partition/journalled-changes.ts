@@ -25,8 +25,10 @@ export class JournalledChanges {
     this.#onThrown = onThrown;
   }
 
-  /** A batch: bytes for its segment and, if `headerCrc` is given, for the journal. `apply` runs once it counts,
-   * right before `done`. */
+  /**
+   * A batch: bytes for its segment and, if `headerCrc` is given, for the journal. `apply` runs once
+   * it counts, right before `done`.
+   */
   batch(
     write: SegmentWrite,
     offset: number,
@@ -68,8 +70,10 @@ export class JournalledChanges {
     });
   }
 
-  /** Journals a change that is no batch. `apply` runs once the journal has it, before anything else of the
-   * partition counts. */
+  /**
+   * Journals a change that is no batch. `apply` runs once the journal has it, before anything else
+   * of the partition counts.
+   */
   record(change: JournalChange, apply: () => void = () => {}): Promise<void> {
     const { topicId, partition } = this.#target;
     const entry = { ...change, topicId, partition, payload: [], payloadBytes: 0 };

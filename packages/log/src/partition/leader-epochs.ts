@@ -10,7 +10,9 @@ export interface EpochEntry {
 /** Rising epochs with rising or equal start offsets. */
 export class EpochCache {
   #entries: EpochEntry[] = [];
-  /** The log starts here. The first epoch may have begun before it, which a truncation must know. */
+  /**
+   * The log starts here. The first epoch may have begun before it, which a truncation must know.
+   */
   #logStartOffset = 0;
   /** Of all entries, by the `leader-epochs` file. */
   readonly durability = new Durability();
@@ -34,8 +36,10 @@ export class EpochCache {
     this.#entries = [...entries];
   }
 
-  /** Epoch `leaderEpoch` begins at `startOffset`; nothing when it is the latest already. An epoch that
-   * began at the same offset had no records and stays known, as Kafka keeps it. */
+  /**
+   * Epoch `leaderEpoch` begins at `startOffset`; nothing when it is the latest already. An epoch
+   * that began at the same offset had no records and stays known, as Kafka keeps it.
+   */
   assign(leaderEpoch: number, startOffset: number): boolean {
     const last = this.#entries.at(-1);
     if (last !== undefined && leaderEpoch <= last.leaderEpoch) {
@@ -55,8 +59,10 @@ export class EpochCache {
     this.#entries = kept;
   }
 
-  /** The log starts at `startOffset`: forgets epochs that ended before it. The one that ended right there is
-   * the latest again after a truncation to the log start. */
+  /**
+   * The log starts at `startOffset`: forgets epochs that ended before it. The one that ended right
+   * there is the latest again after a truncation to the log start.
+   */
   truncateFromStart(startOffset: number): void {
     this.#logStartOffset = startOffset;
     const first = this.#entries.findLastIndex((entry) => entry.startOffset < startOffset);
@@ -65,7 +71,10 @@ export class EpochCache {
     this.durability.changed();
   }
 
-  /** (largest epoch ≤ the one asked, where the next one begins); undefined for a newer epoch than any. */
+  /**
+   * (largest epoch ≤ the one asked, where the next one begins); undefined for a newer epoch than
+   * any.
+   */
   endOffsetFor(
     leaderEpoch: number,
     logEndOffset: number,

@@ -1,7 +1,7 @@
 /**
- * Work on the files of one partition, one piece after another: cuts, drops, fsyncs, index rows. It never waits
- * for the commit loop or for a checkpoint: the commit loop may be waiting for a checkpoint, and the checkpoint
- * for this.
+ * Work on the files of one partition, one piece after another: cuts, drops, fsyncs, index rows. It
+ * never waits for the commit loop or for a checkpoint: the commit loop may be waiting for a
+ * checkpoint, and the checkpoint for this.
  */
 import { ErrorCode, hasCode } from "@millrace/errors";
 import type { LogConfig } from "../api.ts";
@@ -65,7 +65,10 @@ export class PartitionFiles {
     await this.names.settle(() => this.#context.env.disk.syncDirectory(this.directory));
   }
 
-  /** Ends the index of a segment with its largest timestamp, durably. Damage takes the partition offline. */
+  /**
+   * Ends the index of a segment with its largest timestamp, durably. Damage takes the partition
+   * offline.
+   */
   async finishIndex(segment: Segment): Promise<void> {
     if (segment.sizeBytes === 0 || !segment.created) return;
     try {
@@ -97,7 +100,10 @@ export class PartitionFiles {
     await this.syncNames();
   }
 
-  /** Writes the index rows that have gathered, before the next checkpoint does. Nothing relies on it. */
+  /**
+   * Writes the index rows that have gathered, before the next checkpoint does. Nothing relies on
+   * it.
+   */
   writeRows(segment: Segment): void {
     if (this.#rowsBeingWritten) return;
     this.#rowsBeingWritten = true;
@@ -128,8 +134,10 @@ export class PartitionFiles {
     });
   }
 
-  /** Makes the files follow a truncation, and the producers' table after them. The journal has it: it must
-   * happen, however long the disk has no room. Damage takes the partition offline. */
+  /**
+   * Makes the files follow a truncation, and the producers' table after them. The journal has it:
+   * it must happen, however long the disk has no room. Damage takes the partition offline.
+   */
   cut(segment: Segment, dropped: readonly Segment[], end: number): Promise<void> {
     return this.run(async () => {
       for (;;) {

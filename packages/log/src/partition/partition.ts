@@ -1,10 +1,10 @@
 /**
- * One partition's log: offsets, sequences, epochs, and what of it counts. The commit loop and the readers
- * do the I/O.
+ * One partition's log: offsets, sequences, epochs, and what of it counts. The commit loop and the
+ * readers do the I/O.
  *
- * Every change has one order. Appends are synchronous. Truncation, retention, deletion of records and of
- * the partition run one after another (`#changes`); what they do to files runs one after another, too, in one
- * order with checkpoints (`files`).
+ * Every change has one order. Appends are synchronous. Truncation, retention, deletion of records
+ * and of the partition run one after another (`#changes`); what they do to files runs one after
+ * another, too, in one order with checkpoints (`files`).
  */
 import { assert, type MillraceError, must } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
@@ -127,7 +127,10 @@ export class Partition implements PartitionLog {
   get highWatermark(): number {
     return this.#highWatermark;
   }
-  /** End of the batches that are in the journal, or in their files where the policy asks for no more. */
+  /**
+   * End of the batches that are in the journal, or in their files where the policy asks for no
+   * more.
+   */
   get ackedEndOffset(): number {
     return this.#acked.place.offset;
   }
@@ -186,8 +189,10 @@ export class Partition implements PartitionLog {
     this.producers.restored(found.snapshotOffset);
   }
 
-  /** The recovery points say this of the partition from now on; `promises` as they were when the point's
-   * picture was taken. */
+  /**
+   * The recovery points say this of the partition from now on; `promises` as they were when the
+   * point's picture was taken.
+   */
   checkpointed(point: RecoveryPoint, promises: number): void {
     this.#lastPoint = point;
     this.#promises.covered(Number(point.offset), promises);
@@ -335,8 +340,7 @@ export class Partition implements PartitionLog {
 
   /** Resolves once no change and no work on files is under way. */
   async settled(): Promise<void> {
-    await this.#changes.run(async () => {});
-    await this.files.run(async () => {});
+    await this.#changes.run(() => this.files.run(async () => {}));
   }
 
   /** Calls the listeners, each at most twice in a row: they may raise the high watermark. */
@@ -344,8 +348,10 @@ export class Partition implements PartitionLog {
     this.#progress.notify();
   }
 
-  /** Damage was met: nothing is served any more, now and after a restart. `recorded`: the `offline` file
-   * says so already. */
+  /**
+   * Damage was met: nothing is served any more, now and after a restart. `recorded`: the `offline`
+   * file says so already.
+   */
   takeOffline(reason: string, recorded = false): void {
     if (this.#state.kind === "offline") return;
     this.#state = { kind: "offline", reason };
@@ -363,8 +369,10 @@ export class Partition implements PartitionLog {
     this.notify();
   }
 
-  /** Ends the partition, durably in the journal: nothing is served or appended from here on. `apply` runs with
-   * the journal's round. Resolves to false when the journal could not take it. */
+  /**
+   * Ends the partition, durably in the journal: nothing is served or appended from here on. `apply`
+   * runs with the journal's round. Resolves to false when the journal could not take it.
+   */
   async markDeleted(apply: () => void): Promise<boolean> {
     this.#deletion = "asked";
     this.#tail.clear();
@@ -381,8 +389,10 @@ export class Partition implements PartitionLog {
     return this.deleted;
   }
 
-  /** Deletes the segments that lie wholly below the log start. After a crash, which may bring back what
-   * retention had removed. */
+  /**
+   * Deletes the segments that lie wholly below the log start. After a crash, which may bring back
+   * what retention had removed.
+   */
   dropBelowLogStart(): Promise<number> {
     return this.#changes.run(() => this.#dropBelowLogStart());
   }
@@ -497,9 +507,9 @@ export class Partition implements PartitionLog {
   }
 
   /**
-   * Takes back everything from a batch on. The memory follows at once, so that a checkpoint sees the new
-   * end together with the round of the truncation; the files follow as file work, before any checkpoint
-   * can claim them. The commit loop does not wait for it.
+   * Takes back everything from a batch on. The memory follows at once, so that a checkpoint sees
+   * the new end together with the round of the truncation; the files follow as file work, before
+   * any checkpoint can claim them. The commit loop does not wait for it.
    */
   #cutTo(cut: Place): Promise<void> {
     const keep = this.#segments.findLastIndex(({ baseOffset }) => baseOffset <= cut.offset);
@@ -523,9 +533,7 @@ export class Partition implements PartitionLog {
   async #retain(): Promise<number> {
     const { context } = this.#owner;
     const changing = this.#deletion !== "none" || this.#truncating || context.closing;
-    if (this.#state.kind !== "online" || changing) {
-      return 0;
-    }
+    if (this.#state.kind !== "online" || changing) return 0;
     const { clock } = context.env;
     if (this.#isOld(this.active, clock.wallMs())) this.#roll();
     const nowMs = context.retentionClock.read();
@@ -565,8 +573,10 @@ export class Partition implements PartitionLog {
     this.#moveAckedOn();
   }
 
-  /** A segment that counts as a whole and is no longer active is not where the end lies: recovery points
-   * must not name a segment that goes. */
+  /**
+   * A segment that counts as a whole and is no longer active is not where the end lies: recovery
+   * points must not name a segment that goes.
+   */
   #moveAckedOn(): void {
     const { segment, place } = this.#acked;
     const next = this.#segments[this.#segments.indexOf(segment) + 1];

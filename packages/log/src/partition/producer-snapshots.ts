@@ -1,4 +1,6 @@
-/** Snapshots of the producers' table: files, and the table of a log from the newest one that fits. */
+/**
+ * Snapshots of the producers' table: files, and the table of a log from the newest one that fits.
+ */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import type { Disk } from "@millrace/env";
@@ -61,7 +63,9 @@ const producerOf = (entry: ProducerEntry): readonly [number, Producer] => [
   },
 ];
 
-/** Bytes of a ProducerSnapshot. Encoded messages may be put one behind the other: the fields add up. */
+/**
+ * Bytes of a ProducerSnapshot. Encoded messages may be put one behind the other: the fields add up.
+ */
 export const encodeSnapshot = async (clock: Pauses, snapshot: ProducersAt): Promise<Buffer> => {
   const { offset, entries } = snapshot;
   const parts = [
@@ -109,7 +113,9 @@ export const writeSnapshot = async (
   await writeFramed(disk, path, magics.producers, await encodeSnapshot(clock, snapshot), false);
 };
 
-/** The snapshot as of exactly `offset`, or undefined when it is missing, damaged or cannot be read. */
+/**
+ * The snapshot as of exactly `offset`, or undefined when it is missing, damaged or cannot be read.
+ */
 const readSnapshot = async (
   clock: Pauses,
   disk: Disk,
@@ -155,8 +161,9 @@ export const dropSnapshotsAbove = async (
 };
 
 /**
- * Removes the snapshots that nobody needs: a truncation begins at the newest one before the cut, which
- * is the one at the start of a segment; below the first segment the newest is enough. `kept` stays.
+ * Removes the snapshots that nobody needs: a truncation begins at the newest one before the cut,
+ * which is the one at the start of a segment; below the first segment the newest is enough. `kept`
+ * stays.
  */
 export const dropOldSnapshots = async (
   disk: Disk,
@@ -175,7 +182,10 @@ export const dropOldSnapshots = async (
   }
 };
 
-/** Replays batches from `fromOffset` up to `endOffset` into a table. Throws PARTITION_OFFLINE on damage. */
+/**
+ * Replays batches from `fromOffset` up to `endOffset` into a table. Throws PARTITION_OFFLINE on
+ * damage.
+ */
 const replay = async (
   context: SegmentContext,
   segments: readonly Segment[],
@@ -204,8 +214,10 @@ const replay = async (
   }
 };
 
-/** Makes the table what the log up to `endOffset` says. Returns the offset of the snapshot that it began
- * with. Throws PARTITION_OFFLINE on damage. */
+/**
+ * Makes the table what the log up to `endOffset` says. Returns the offset of the snapshot that it
+ * began with. Throws PARTITION_OFFLINE on damage.
+ */
 export const rebuildProducers = async (
   context: SegmentContext,
   directory: string,

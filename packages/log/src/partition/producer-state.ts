@@ -10,8 +10,10 @@ import {
 } from "./producer-snapshots.ts";
 import { type Producer, ProducerTable } from "./producer-table.ts";
 
-/** Producers kept for snapshots that are still to be written. Beyond it a roll takes none: a truncation
- * then replays more than one segment. */
+/**
+ * Producers kept for snapshots that are still to be written. Beyond it a roll takes none: a
+ * truncation then replays more than one segment.
+ */
 const pendingProducersMax = 131_072;
 
 /** Snapshots to write before a recovery point at `offset` may be. */
@@ -80,8 +82,10 @@ export class ProducerState {
     return { snapshots, version, cuts: this.#cuts, offset };
   }
 
-  /** Writes the files of a plan, unless the log was cut since: then they are another history's. Only as
-   * file work of the partition. */
+  /**
+   * Writes the files of a plan, unless the log was cut since: then they are another history's. Only
+   * as file work of the partition.
+   */
   async write(context: SegmentContext, directory: string, plan: SnapshotPlan): Promise<void> {
     const { clock, disk } = context.env;
     for (const snapshot of plan.snapshots) {
@@ -115,8 +119,10 @@ export class ProducerState {
     }
   }
 
-  /** Makes both tables those of the log that ends at `offset`. Only as file work of the partition, while
-   * nothing is appended. Throws PARTITION_OFFLINE on damage. */
+  /**
+   * Makes both tables those of the log that ends at `offset`. Only as file work of the partition,
+   * while nothing is appended. Throws PARTITION_OFFLINE on damage.
+   */
   async rebuild(
     context: SegmentContext,
     directory: string,
@@ -133,7 +139,9 @@ export class ProducerState {
     this.#stale = false;
   }
 
-  /** Writes the newest snapshot up to `offset` that is still in memory. False when there is none. */
+  /**
+   * Writes the newest snapshot up to `offset` that is still in memory. False when there is none.
+   */
   async writeRolls(context: SegmentContext, directory: string, offset: number): Promise<boolean> {
     const newest = this.#rolls.findLast((roll) => roll.offset <= offset);
     if (newest === undefined) return false;

@@ -1,6 +1,6 @@
 /**
- * Idempotence: what a partition remembers of its producers (KIP-98). Derived from the history of the log,
- * not from its beginning: deleting old records makes no producer unknown (KIP-360).
+ * Idempotence: what a partition remembers of its producers (KIP-98). Derived from the history of
+ * the log, not from its beginning: deleting old records makes no producer unknown (KIP-360).
  */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { BodyInfo } from "@millrace/record";
@@ -9,8 +9,8 @@ import { Durability } from "../files/durability.ts";
 /** Batches that a retry may repeat; also the bound of requests in flight (Kafka's five). */
 export const batchesKept = 5;
 /**
- * Most producers that a partition remembers. Beyond it the one that has been idle longest is forgotten:
- * a client that makes up producer ids must not fill the memory.
+ * Most producers that a partition remembers. Beyond it the one that has been idle longest is
+ * forgotten: a client that makes up producer ids must not fill the memory.
  */
 export const producersMax = 65_536;
 /** Monotonic time for which a producer must look expired, milliseconds. */
@@ -103,8 +103,10 @@ export class ProducerTable {
     );
   }
 
-  /** Remembers an appended batch. Never refuses: what is in the log was accepted. Returns the producer as
-   * of this batch, or undefined when it is not idempotent. */
+  /**
+   * Remembers an appended batch. Never refuses: what is in the log was accepted. Returns the
+   * producer as of this batch, or undefined when it is not idempotent.
+   */
   record(info: BodyInfo, baseOffset: number, appendTimeMs: number): Producer | undefined {
     if (info.producerId < 0) return undefined;
     const known = this.#producers.get(info.producerId);
@@ -144,8 +146,9 @@ export class ProducerTable {
   }
 
   /**
-   * Forgets producers whose last append was before `beforeMs` of the wall clock, and that have appended
-   * nothing since an earlier call at least `expiryGraceMs` ago: the time of an append may have been wrong.
+   * Forgets producers whose last append was before `beforeMs` of the wall clock, and that have
+   * appended nothing since an earlier call at least `expiryGraceMs` ago: the time of an append may
+   * have been wrong.
    */
   expire(beforeMs: number, monoMs: number): void {
     const idle = new Map<number, IdleProducer>();

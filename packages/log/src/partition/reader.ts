@@ -43,7 +43,9 @@ const none: Found = { chunk: Buffer.alloc(0), nextOffset: -1 };
 
 /** Times that a read is begun anew because the log was truncated under it. */
 const attemptsMax = 4;
-/** Age counts from the append time where a record's own time is absent or this far in the future. */
+/**
+ * Age counts from the append time where a record's own time is absent or this far in the future.
+ */
 const futureMsMax = 3_600_000;
 /** Bytes looked through at a time for the batch that holds an offset. */
 const lookBytes = 256 * 1024;
@@ -132,9 +134,9 @@ export class PartitionReader {
   }
 
   /**
-   * The time that a segment's age counts from: its largest record timestamp, where that is a time. Records
-   * may have none (plain protobuf leaves them at 0), and one in the future would keep the segment for ever;
-   * then the append time of the newest batch counts.
+   * The time that a segment's age counts from: its largest record timestamp, where that is a time.
+   * Records may have none (plain protobuf leaves them at 0), and one in the future would keep the
+   * segment for ever; then the append time of the newest batch counts.
    */
   async ageTimeOf(segment: Segment, nowMs: number): Promise<number> {
     const largestMs = await this.#maxTimestampOf(segment);
@@ -163,7 +165,10 @@ export class PartitionReader {
     return segment.index.maxTimestampMs ?? -1;
   }
 
-  /** Largest timestamp of a segment's batches that can be read: the log may begin or end inside of it. */
+  /**
+   * Largest timestamp of a segment's batches that can be read: the log may begin or end inside of
+   * it.
+   */
   async #maxTimestampBelow(segment: Segment, endOffset: number): Promise<number> {
     const { logStartOffset } = this.#owner;
     const beginsInside = segment.baseOffset < logStartOffset;
@@ -274,8 +279,10 @@ export class PartitionReader {
     );
   }
 
-  /** One read mostly. More where the batch that holds the offset lies far behind the index row, or is
-   * larger than what was read. */
+  /**
+   * One read mostly. More where the batch that holds the offset lies far behind the index row, or
+   * is larger than what was read.
+   */
   async #readFrom(
     file: DiskFile,
     segment: Segment,
@@ -305,9 +312,9 @@ export class PartitionReader {
   }
 
   /**
-   * Runs a read until no truncation straddled it: files may have been cut and written again under it, so
-   * both what it returned and what it took for damage are void. Damage takes the partition offline; a
-   * segment that was deleted meanwhile is out of range.
+   * Runs a read until no truncation straddled it: files may have been cut and written again under
+   * it, so both what it returned and what it took for damage are void. Damage takes the partition
+   * offline; a segment that was deleted meanwhile is out of range.
    */
   async #guard<T>(offset: number, limit: ReadLimit, run: () => Promise<T>): Promise<T> {
     const owner = this.#owner;
@@ -345,8 +352,11 @@ type Selected =
   | { readonly at: number; readonly reason: string }
   | { readonly at: number; readonly needBytes: number };
 
-/** The batches of a buffer from the one that holds `offset`, all below `endOffset`, within `maxBytes` but for the
- * first; or where and why there are none. Checks every CRC of what it returns. */
+/**
+ * The batches of a buffer from the one that holds `offset`, all below `endOffset`, within
+ * `maxBytes` but for the first; or where and why there are none. Checks every CRC of what it
+ * returns.
+ */
 const select = (buffer: Buffer, offset: number, endOffset: number, maxBytes: number): Selected => {
   let at = 0;
   let start = -1;
@@ -361,7 +371,7 @@ const select = (buffer: Buffer, offset: number, endOffset: number, maxBytes: num
     const lastOffset = lastOffsetOf(buffer, batch);
     if (lastOffset === undefined) {
       if (start >= 0) break;
-      return { at, reason: "the body can not be parsed" };
+      return { at, reason: "the body cannot be parsed" };
     }
     if (nextOffset >= 0 && batch.baseOffset !== nextOffset) {
       if (start >= 0) break;

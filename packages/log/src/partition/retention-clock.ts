@@ -1,7 +1,8 @@
 /**
- * A wall clock that retention may rely on. One wrong reading (a machine that was resumed, a wrong NTP
- * answer, a start with a clock a year ahead) must not delete data. So a clock that jumped is believed only
- * after further readings agree with it, and either records from outside do, too, or an hour has passed.
+ * A wall clock that retention may rely on. One wrong reading (a machine that was resumed, a wrong
+ * NTP answer, a start with a clock a year ahead) must not delete data. So a clock that jumped is
+ * believed only after further readings agree with it, and either records from outside do, too, or
+ * an hour has passed.
  */
 import type { Clock, Logger } from "@millrace/env";
 
@@ -67,7 +68,9 @@ export class RetentionClock {
     return this.#believe(now);
   }
 
-  /** A batch was appended whose newest record has this timestamp: another machine's clock, mostly. */
+  /**
+   * A batch was appended whose newest record has this timestamp: another machine's clock, mostly.
+   */
   observe(recordMs: number): void {
     if (this.#doubt === undefined || this.#confirmed) return;
     this.#confirmed = Math.abs(recordMs - this.#clock.wallMs()) <= recordAgreesMs;

@@ -23,9 +23,9 @@ export interface RetentionPlan {
 }
 
 /**
- * A segment goes only when all of it is below the high watermark: by age when its newest record is too old,
- * by size while the rest is at least as large as allowed. `ageTimeOf` gives the time that age counts from.
- * Without `nowMs` the clock is in doubt, and nothing goes by age.
+ * A segment goes only when all of it is below the high watermark: by age when its newest record is
+ * too old, by size while the rest is at least as large as allowed. `ageTimeOf` gives the time that
+ * age counts from. Without `nowMs` the clock is in doubt, and nothing goes by age.
  */
 export const planRetention = async (
   log: Retained,

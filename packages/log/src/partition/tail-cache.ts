@@ -1,6 +1,7 @@
 /**
- * The newest batches of every partition, in memory, bounded in bytes; the oldest go first. Their bytes are copied into
- * one ring: what they came in can be collected at once, and nothing here grows the heap while records come in.
+ * The newest batches of every partition, in memory, bounded in bytes; the oldest go first. Their
+ * bytes are copied into one ring: what they came in can be collected at once, and nothing here
+ * grows the heap while records come in.
  */
 import { assert } from "@millrace/errors";
 
@@ -57,7 +58,10 @@ class Queue<T> {
   }
 }
 
-/** Left free behind every batch, so that many small ones can not make the directory much larger than the ring. */
+/**
+ * Left free behind every batch, so that many small ones cannot make the directory much larger than
+ * the ring.
+ */
 const entryBytes = 128;
 
 /** One partition's part: a contiguous run of batches that ends at the log end offset. */
@@ -71,7 +75,10 @@ export class PartitionTail {
     this.#cache = cache;
   }
 
-  /** Appends a copy; `batch` follows the last one. One that is larger than the cache empties this part. */
+  /**
+   * Appends a copy; `batch` follows the last one. One that is larger than the cache empties this
+   * part.
+   */
   push(batch: CachedBatch): void {
     const entry = this.#cache.store(this, batch);
     if (entry === undefined) this.clear();
@@ -93,8 +100,10 @@ export class PartitionTail {
     if (entry !== undefined) this.#cache.removed(entry.bytes);
   }
 
-  /** A copy of whole batches from the one that holds `offset`, the first in any case, all below `endOffset`;
-   * undefined when the first is not here. */
+  /**
+   * A copy of whole batches from the one that holds `offset`, the first in any case, all below
+   * `endOffset`; undefined when the first is not here.
+   */
   read(
     offset: number,
     endOffset: number,
@@ -161,7 +170,9 @@ export class TailCache {
     return new PartitionTail(this);
   }
 
-  /** Copies a batch into the ring, over the oldest ones; undefined when it is larger than the ring. */
+  /**
+   * Copies a batch into the ring, over the oldest ones; undefined when it is larger than the ring.
+   */
   store(owner: PartitionTail, batch: CachedBatch): Entry | undefined {
     const { baseOffset, lastOffset, prefix, body } = batch;
     const bytes = prefix.length + body.length;

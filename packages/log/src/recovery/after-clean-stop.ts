@@ -26,8 +26,10 @@ const lastEntry = async (
   }
 };
 
-/** What appends to the last segment need to know of its index. An index that cannot be read is built again
- * when somebody needs it. */
+/**
+ * What appends to the last segment need to know of its index. An index that cannot be read is built
+ * again when somebody needs it.
+ */
 const loadIndexEnd = async (context: SegmentContext, segment: Segment): Promise<void> => {
   const { baseOffset, endOffset, sizeBytes, index } = segment;
   try {

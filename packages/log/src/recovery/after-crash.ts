@@ -1,19 +1,18 @@
 /**
- * Recovery of one partition: from its recovery point through the journal to whatever the segments still
- * hold.
+ * Recovery of one partition: from its recovery point through the journal to whatever the segments
+ * still hold.
  *
- * Up to the recovery point the segments were fsynced; the journal's batches after it were acknowledged.
- * Both must be there in the end, or the partition stays offline with its files as they are. Whatever
- * follows them in the segments was promised to nobody: whole batches are kept, the rest is cut.
+ * Up to the recovery point the segments were fsynced; the journal's batches after it were
+ * acknowledged. Both must be there in the end, or the partition stays offline with its files as
+ * they are. Whatever follows them in the segments was promised to nobody: whole batches are kept,
+ * the rest is cut.
  */
-import type { DiskFile } from "@millrace/env";
 import { must } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
 import { parseBody, readStored } from "@millrace/record";
 import { bugs } from "../bugs.ts";
 import type { SegmentContext } from "../context.ts";
 import { breathe, inSteps } from "../files/breathe.ts";
-import { readWhole } from "../files/checksummed-file.ts";
 import { isPassing } from "../files/disk-errors.ts";
 import type { PlannedEntry } from "../journal/scan.ts";
 import { readEpochs } from "../partition/epochs-file.ts";
@@ -25,11 +24,12 @@ import {
 } from "../partition/producer-snapshots.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { cutFiles, cutIndexFiles, unlinkIfThere } from "../segment/files.ts";
-import { decodeIndexSteps, INDEX_ENTRY_BYTES } from "../segment/index-format.ts";
+import { decodeIndexSteps } from "../segment/index-format.ts";
 import { listSegments } from "../segment/list.ts";
 import { Segment } from "../segment/segment.ts";
 import { afterTruncations, finalLogStart, firstOffset, type Truncations } from "./begin.ts";
 import { JournalReader } from "./journal-reader.ts";
+import { readOrEmpty, rewrite, writeBytes } from "./segment-io.ts";
 import { PartitionDamage, type RecoveryInput } from "./types.ts";
 
 type PlannedBatch = Extract<PlannedEntry, { readonly kind: "batch" }>;
@@ -37,8 +37,6 @@ type PlannedEpoch = Extract<PlannedEntry, { readonly kind: "epochStart" }>;
 
 /** Batches looked at in one turn of the event loop; some milliseconds. */
 const batchesPerTurn = 256;
-/** Batches of the journal are gathered to writes of about this size. */
-const writeBytes = 1024 * 1024;
 
 export class PartitionRecovery {
   readonly #input: RecoveryInput;
@@ -57,9 +55,13 @@ export class PartitionRecovery {
   /** Batches for the present segment that are not written yet. */
   #unwritten: Buffer[] = [];
   #unwrittenBytes = 0;
-  /** Nothing is left behind the present position: everything from here on comes from the journal. */
+  /**
+   * Nothing is left behind the present position: everything from here on comes from the journal.
+   */
   #void = false;
-  /** Where the batches begin, per segment, that were taken from the file behind the recovery point. */
+  /**
+   * Where the batches begin, per segment, that were taken from the file behind the recovery point.
+   */
   readonly #kept = new Map<Segment, number>();
   #stopReason = "";
   #batches = 0;
@@ -121,8 +123,10 @@ export class PartitionRecovery {
     await this.#loadProducers(point);
   }
 
-  /** At the base of a segment: there is no recovery point, or the segments that it knew were deleted because
-   * they lie below the log start. */
+  /**
+   * At the base of a segment: there is no recovery point, or the segments that it knew were deleted
+   * because they lie below the log start.
+   */
   async #beginWithSegment(base: number): Promise<void> {
     this.#end = base;
     if (this.#segments[0]?.baseOffset !== base) this.#segments.unshift(this.#newSegment(base));
@@ -146,7 +150,9 @@ export class PartitionRecovery {
     }
   }
 
-  /** A truncation went back behind the recovery point: only what stands before the cut was fsynced. */
+  /**
+   * A truncation went back behind the recovery point: only what stands before the cut was fsynced.
+   */
   async #beginBefore(offset: number): Promise<void> {
     // Not the segment that begins at the cut: the one before it may still hold what was cut off.
     const before = this.#segments.findLastIndex((segment) => segment.baseOffset < offset);
@@ -176,8 +182,10 @@ export class PartitionRecovery {
     }
   }
 
-  /** The segment of the recovery point may not have been made yet, when nothing was in it; or all of it is
-   * below the log start, and it is gone already. */
+  /**
+   * The segment of the recovery point may not have been made yet, when nothing was in it; or all of
+   * it is below the log start, and it is gone already.
+   */
   #missingSegment(base: number): void {
     if (this.#position > 0 && this.#logStart < this.#end) {
       throw new PartitionDamage(`segment ${base} is missing, ${this.#position} bytes were fsynced`);
@@ -195,7 +203,9 @@ export class PartitionRecovery {
     return new Segment(this.#partition.directory, base);
   }
 
-  /** A segment that ends at `position` for now: what its index says of the part before is believed. */
+  /**
+   * A segment that ends at `position` for now: what its index says of the part before is believed.
+   */
   async #resetIndex(segment: Segment, position: number): Promise<void> {
     const { context } = this.#input;
     const { index, baseOffset } = segment;
@@ -320,12 +330,16 @@ export class PartitionRecovery {
     return offset < this.#end && offset < this.#logStart;
   }
 
-  /** What came before the epoch may have been acknowledged from the page cache alone, and be lost: then the
-   * epoch begins where the log ends. Where the journal vouches for it, its batches were replayed already. */
+  /**
+   * What came before the epoch may have been acknowledged from the page cache alone, and be lost:
+   * then the epoch begins where the log ends. Where the journal vouches for it, its batches were
+   * replayed already.
+   */
   async #beginEpoch(entry: PlannedEpoch): Promise<void> {
     await this.#advanceIfPresent(entry.offset);
     if (!this.#isDeleted(entry.offset)) this.#refuseBehind(entry.offset);
-    // The file of epochs may be newer than the recovery point, and know this one and its successors.
+    // The file of epochs may be newer than the recovery point, and know this one and its
+    // successors.
     const { epochs } = this.#partition;
     if (entry.leaderEpoch <= epochs.latest) return;
     const start = Math.max(epochs.latestStart ?? 0, Math.min(entry.offset, this.#end));
@@ -362,7 +376,9 @@ export class PartitionRecovery {
     this.#partition.producers.latest.record(info, entry.offset, header.appendTimeMs);
   }
 
-  /** Goes on through the segments up to `offset`, which an entry of the journal says was reached. */
+  /**
+   * Goes on through the segments up to `offset`, which an entry of the journal says was reached.
+   */
   async #requireThrough(offset: number): Promise<void> {
     while (this.#end < offset) {
       const batch = await this.#peek();
@@ -537,9 +553,9 @@ export class PartitionRecovery {
   }
 
   /**
-   * Writes what was kept of the segments once more. Where the last process died of a failed fsync, the kernel
-   * has dropped its dirty marks: the bytes can be read and are on no disk, and another fsync would do nothing
-   * for them. Writing makes them dirty again.
+   * Writes what was kept of the segments once more. Where the last process died of a failed fsync,
+   * the kernel has dropped its dirty marks: the bytes can be read and are on no disk, and another
+   * fsync would do nothing for them. Writing makes them dirty again.
    */
   async #rewriteKept(): Promise<void> {
     const { files } = this.#input.context;
@@ -563,7 +579,8 @@ export class PartitionRecovery {
     if (this.#segments.length === 0) this.#segments.push(this.#newSegment(this.#end));
     if (this.#end >= this.#logStart) return;
     this.#segments.push(this.#newSegment(this.#logStart));
-    // The segments that went had a snapshot written before: it knows producers that recovery has not met.
+    // The segments that went had a snapshot written before: it knows producers that recovery has
+    // not met.
     const { context } = this.#input;
     const { clock, disk } = context.env;
     const { directory, producers } = this.#partition;
@@ -575,23 +592,3 @@ export class PartitionRecovery {
     this.#end = this.#logStart;
   }
 }
-
-/** Reads and writes again what is there. */
-const rewrite = async (file: DiskFile, from: number, end: number): Promise<void> => {
-  for (let at = from; at < end; at += writeBytes) {
-    const chunk = Buffer.alloc(Math.min(writeBytes, end - at));
-    const bytes = await file.read(chunk, 0, chunk.length, at);
-    await file.write([chunk.subarray(0, bytes)], at);
-  }
-};
-
-/** An index that cannot be read is built again. */
-const readOrEmpty = async (context: SegmentContext, path: string): Promise<Buffer> => {
-  try {
-    const bytes = await readWhole(context.env.disk, path);
-    return bytes.subarray(0, bytes.length - (bytes.length % INDEX_ENTRY_BYTES));
-  } catch (thrown) {
-    if (isPassing(thrown)) throw thrown;
-    return Buffer.alloc(0);
-  }
-};

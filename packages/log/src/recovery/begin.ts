@@ -4,8 +4,10 @@ import type { PlannedEntry } from "../journal/scan.ts";
 import type { Life } from "../partition/types.ts";
 import type { Segment } from "../segment/segment.ts";
 
-/** Entries of a partition's present life. One that was deleted and made again under its id leaves the
- * entries of its earlier lives in the journal. */
+/**
+ * Entries of a partition's present life. One that was deleted and made again under its id leaves
+ * the entries of its earlier lives in the journal.
+ */
 export const entriesOfLife = (
   entries: readonly PlannedEntry[],
   life: Life,
@@ -58,8 +60,10 @@ export const finalLogStart = (entries: readonly PlannedEntry[], before: number):
     before,
   );
 
-/** Where a log without a recovery point begins. Its first segment's name may be lost, but not the journal;
- * the journal may know nothing of it, because the directory came back from a backup. */
+/**
+ * Where a log without a recovery point begins. Its first segment's name may be lost, but not the
+ * journal; the journal may know nothing of it, because the directory came back from a backup.
+ */
 export const firstOffset = (
   segments: readonly Segment[],
   entries: readonly PlannedEntry[],

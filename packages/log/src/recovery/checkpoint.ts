@@ -1,6 +1,6 @@
 /**
- * Checkpoints: what counts is fsynced where it lies, the recovery points say so, and the journal space
- * behind them is free again. In that order.
+ * Checkpoints: what counts is fsynced where it lies, the recovery points say so, and the journal
+ * space behind them is free again. In that order.
  */
 import { clone, create } from "@bufbuild/protobuf";
 import { ErrorCode, hasCode, type MillraceError } from "@millrace/errors";
@@ -25,7 +25,9 @@ import { persistIndex, syncIndex } from "../segment/files.ts";
 import type { Segment } from "../segment/segment.ts";
 import { writeRecoveryPoints } from "./recovery-points.ts";
 
-/** State of one partition at one moment, and what must be durable before its point may be written. */
+/**
+ * State of one partition at one moment, and what must be durable before its point may be written.
+ */
 interface Captured {
   readonly partition: Partition;
   /** Undefined for a partition that went offline before it had one. */
@@ -70,9 +72,11 @@ export class Checkpointer {
     this.#options = options;
   }
 
-  /** Covers everything that has completed by the time of the call. A full disk is waited out: it rejects, and
-   * a later one does the work. After any other failure the directory takes no more writes. `recovered`: the
-   * last round that recovery has seen, before the commit loop begins. */
+  /**
+   * Covers everything that has completed by the time of the call. A full disk is waited out: it
+   * rejects, and a later one does the work. After any other failure the directory takes no more
+   * writes. `recovered`: the last round that recovery has seen, before the commit loop begins.
+   */
   run(parallel = parallelInBackground, recovered?: number): Promise<void> {
     if (this.#running === undefined) return this.#start(parallel, recovered);
     this.#next ??= this.#running
@@ -131,7 +135,10 @@ export class Checkpointer {
     }
   }
 
-  /** Each partition's picture is synchronous and says which round it is of; they need not be of the same. */
+  /**
+   * Each partition's picture is synchronous and says which round it is of; they need not be of the
+   * same.
+   */
   async #captureAll(round: () => number): Promise<Captured[]> {
     const { context, partitions } = this.#options;
     const captured: Captured[] = [];
@@ -216,9 +223,10 @@ export class CheckpointPolicy {
 }
 
 /**
- * Damage, or a mistake in the program, stops the partition and not the directory. A file that cannot be
- * opened stops the directory, because the journal still has what the file may lack, and the next start
- * replays it. At that start it stops the partition: recovery has done for it what could be done.
+ * Damage, or a mistake in the program, stops the partition and not the directory. A file that
+ * cannot be opened stops the directory, because the journal still has what the file may lack, and
+ * the next start replays it. At that start it stops the partition: recovery has done for it what
+ * could be done.
  */
 const takenOffline = (partition: Partition, thrown: unknown, atStart: boolean): boolean => {
   if (hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) partition.takeOffline(thrown.message);
@@ -248,8 +256,10 @@ const dropOldSnapshots = async (
   }
 };
 
-/** The point to write. Damage that was met meanwhile must be known to the next start before the journal
- * moves on: the partition keeps its older point, and stays offline. */
+/**
+ * The point to write. Damage that was met meanwhile must be known to the next start before the
+ * journal moves on: the partition keeps its older point, and stays offline.
+ */
 const durablePoint = async ({ partition, point }: Captured): Promise<RecoveryPoint | undefined> => {
   if (partition.state.kind !== "offline") return point;
   const offlineReason = await partition.offlineRecord.unrecorded();
@@ -335,8 +345,8 @@ const secure = async (context: LogContext, captured: Captured): Promise<void> =>
   if (partition.deleted) return;
   // A segment may have been dropped meanwhile: what is gone needs no fsync.
   const isThere = (segment: Segment): boolean => partition.segments.includes(segment);
-  // The batches of all segments first, whatever is found on the way: their journal space is about to be
-  // freed, also when the partition goes offline.
+  // The batches of all segments first, whatever is found on the way: their journal space is about
+  // to be freed, also when the partition goes offline.
   for (const segment of captured.segments) {
     if (isThere(segment)) await secureBatches(context, segment);
   }

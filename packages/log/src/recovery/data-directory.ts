@@ -99,8 +99,10 @@ export const takeCleanMarker = async (disk: Disk): Promise<CleanShutdown | undef
   return found.kind === "ok" ? found.message : undefined;
 };
 
-/** Whether a clean marker vouches for recovery points: for those written right before it, not for older ones
- * that came back, and not when a round was journalled after it. */
+/**
+ * Whether a clean marker vouches for recovery points: for those written right before it, not for
+ * older ones that came back, and not when a round was journalled after it.
+ */
 export const markerHolds = (
   marker: CleanShutdown | undefined,
   points: { readonly coveredRound: number } | undefined,
@@ -143,7 +145,7 @@ export const makePartitionDirectory = async (
   await disk.syncDirectory(paths.partitions);
 };
 
-/** What a partition directory's meta file says, or why it can not be believed. */
+/** What a partition directory's meta file says, or why it cannot be believed. */
 export const readPartitionMeta = async (
   disk: Disk,
   directory: string,
@@ -194,8 +196,10 @@ export const removeTree = async (disk: Disk, directory: string): Promise<void> =
   }
 };
 
-/** Removes what an earlier process left half done in a partition's directory, and indexes whose segment is gone: a
- * later segment of the same name must not find them. */
+/**
+ * Removes what an earlier process left half done in a partition's directory, and indexes whose
+ * segment is gone: a later segment of the same name must not find them.
+ */
 export const removeLeftovers = async (disk: Disk, directory: string): Promise<void> => {
   const names = new Set(await disk.list(directory));
   for (const name of names) {

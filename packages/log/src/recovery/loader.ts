@@ -46,7 +46,9 @@ interface Place {
   readonly entries: readonly PlannedEntry[];
 }
 
-/** The life of a directory whose meta file cannot be read, or that is lost: everything is about it. */
+/**
+ * The life of a directory whose meta file cannot be read, or that is lost: everything is about it.
+ */
 const unknownLife: Life = { incarnation: 0n, firstRound: 0 };
 
 /** Partitions worked on at once. */
@@ -55,8 +57,10 @@ const parallel = 32;
 export class PartitionLoader {
   readonly #input: LoaderInput;
   readonly counts = emptyCounts();
-  /** Directories of deleted partitions. They say that nothing is lost, so they go only once the recovery
-   * points do not name those partitions any more. */
+  /**
+   * Directories of deleted partitions. They say that nothing is lost, so they go only once the
+   * recovery points do not name those partitions any more.
+   */
   readonly leftovers: string[] = [];
   /** Deletions that are still to be finished. */
   readonly deletions = new Map<string, RecoveryPoint>();
@@ -138,8 +142,10 @@ export class PartitionLoader {
     return this.#load(place);
   }
 
-  /** Removes the directory of a deleted partition. Where that fails, the recovery points remember the deletion
-   * until it has succeeded. */
+  /**
+   * Removes the directory of a deleted partition. Where that fails, the recovery points remember
+   * the deletion until it has succeeded.
+   */
   async #finishDeletion({ topicId, partition, life, directory }: Place): Promise<void> {
     const { disk, logger } = this.#input.context.env;
     try {
@@ -183,8 +189,10 @@ export class PartitionLoader {
     }
   }
 
-  /** The disk did not give what is there. Without entries in the journal nothing is lost when it moves on:
-   * the next start tries again. */
+  /**
+   * The disk did not give what is there. Without entries in the journal nothing is lost when it
+   * moves on: the next start tries again.
+   */
   async #unreadable(place: Place, reason: string): Promise<Partition> {
     if (place.entries.length > 0) return this.#offline(place, reason);
     const partition = this.#make(place);
@@ -221,8 +229,10 @@ export class PartitionLoader {
     return new Partition(owner, topicId, topic, partition, config, life);
   }
 
-  /** Offline for good: also after the next start, when the journal will have moved on. Its batches are kept
-   * first; if that fails, the directory does not open. */
+  /**
+   * Offline for good: also after the next start, when the journal will have moved on. Its batches
+   * are kept first; if that fails, the directory does not open.
+   */
   async #offline(place: Place, reason: string): Promise<Partition> {
     const { disk, logger } = this.#input.context.env;
     const { directory, entries, point } = place;
@@ -240,8 +250,10 @@ export class PartitionLoader {
     return partition;
   }
 
-  /** Partitions whose directory is gone although points or journal vouch for records in it. Making them anew,
-   * empty, would un-say what was acknowledged. */
+  /**
+   * Partitions whose directory is gone although points or journal vouch for records in it. Making
+   * them anew, empty, would un-say what was acknowledged.
+   */
   #lost(names: ReadonlySet<string>): Partition[] {
     const { context, plan, points } = this.#input;
     const keys = new Set([...points.keys(), ...(plan?.entries.keys() ?? [])]);
@@ -275,7 +287,10 @@ const textOf = (thrown: unknown): string =>
 const isDeleted = ({ point, entries }: Place): boolean =>
   point?.deleted === true || entries.some(({ kind }) => kind === "deleted");
 
-/** The partition was deleted, and nothing of a later life follows. For directories whose life is unknown. */
+/**
+ * The partition was deleted, and nothing of a later life follows. For directories whose life is
+ * unknown.
+ */
 const isGone = ({ point, entries }: Place): boolean =>
   entries.length === 0 ? point?.deleted === true : entries.at(-1)?.kind === "deleted";
 

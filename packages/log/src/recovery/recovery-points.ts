@@ -38,7 +38,10 @@ export const deletionOf = (topicId: TopicId, partition: number, life: Life): Rec
     deleted: true,
   });
 
-/** Recovery points in the making. Encoded messages may be put one behind the other: the fields add up. */
+/**
+ * Recovery points in the making. Encoded messages may be put one behind the other: the fields add
+ * up.
+ */
 export class RecoveryPointsWriter {
   readonly #parts: Uint8Array[];
 
@@ -101,8 +104,10 @@ const decode = async (clock: Pauses, body: Uint8Array): Promise<RecoveryPoints |
   return found;
 };
 
-/** The points, from the copy where the file is damaged (then they may be one checkpoint old, and the
- * journal still has what they lack); undefined when neither can be believed. */
+/**
+ * The points, from the copy where the file is damaged (then they may be one checkpoint old, and the
+ * journal still has what they lack); undefined when neither can be believed.
+ */
 export const readRecoveryPoints = async (
   clock: Pauses,
   disk: Disk,

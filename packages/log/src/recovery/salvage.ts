@@ -1,6 +1,6 @@
 /**
- * What is kept of a partition that cannot be recovered, before the journal goes on. The next start no
- * longer finds the damage in the journal, and must not take the rest for the whole log.
+ * What is kept of a partition that cannot be recovered, before the journal goes on. The next start
+ * no longer finds the damage in the journal, and must not take the rest for the whole log.
  */
 import type { Disk } from "@millrace/env";
 import { createAnew } from "../files/checksummed-file.ts";
@@ -8,9 +8,9 @@ import { isPassing } from "../files/disk-errors.ts";
 import type { PlannedEntry } from "../journal/scan.ts";
 
 /**
- * Writes the sound batches to `salvaged-<round>.segment`, a `millrace.storage.v1.Segment`, durably: in the
- * partition's directory, or where that cannot be written, beside all partitions. Rejects when neither is
- * possible: the journal must not move on then.
+ * Writes the sound batches to `salvaged-<round>.segment`, a `millrace.storage.v1.Segment`, durably:
+ * in the partition's directory, or where that cannot be written, beside all partitions. Rejects
+ * when neither is possible: the journal must not move on then.
  */
 export const salvage = async (
   disk: Disk,

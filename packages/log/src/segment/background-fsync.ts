@@ -1,7 +1,7 @@
 /**
- * Segments are fsynced in small steps in the background. If a checkpoint fsynced everything at once, the
- * journal and with it every acknowledgement would wait for the disk for a tenth of a second. Nothing
- * relies on these steps: a checkpoint fsyncs each segment itself.
+ * Segments are fsynced in small steps in the background. If a checkpoint fsynced everything at
+ * once, the journal and with it every acknowledgement would wait for the disk for a tenth of a
+ * second. Nothing relies on these steps: a checkpoint fsyncs each segment itself.
  */
 import type { Cancel, Clock } from "@millrace/env";
 import type { MillraceError } from "@millrace/errors";
@@ -26,7 +26,10 @@ export class BackgroundFsync {
   #cancelPause: Cancel | undefined;
   #closed = false;
 
-  /** A file is fsynced after about `stepBytes`. After `onFailure` nothing on the disk can be trusted. */
+  /**
+   * A file is fsynced after about `stepBytes`. After `onFailure` nothing on the disk can be
+   * trusted.
+   */
   constructor(
     clock: Clock,
     files: FileCache,

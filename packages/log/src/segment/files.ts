@@ -66,8 +66,10 @@ export const dropSegments = async (
   });
 };
 
-/** Makes the files end where `segment` does, and removes those of the segments after it. The segment was
- * cut in memory before. */
+/**
+ * Makes the files end where `segment` does, and removes those of the segments after it. The segment
+ * was cut in memory before.
+ */
 export const cutFiles = async (
   context: SegmentContext,
   owner: SegmentOwner,
@@ -121,9 +123,9 @@ const writeAt = async (disk: Disk, path: string, bytes: Buffer, at: number): Pro
 };
 
 /**
- * Appends the rows below `writtenBytes` to the index files; with `finish`, also the entry that says how
- * late the segment's timestamps are. Not fsynced: entries check themselves, and missing ones are built
- * again. Only as file work of the partition.
+ * Appends the rows below `writtenBytes` to the index files; with `finish`, also the entry that says
+ * how late the segment's timestamps are. Not fsynced: entries check themselves, and missing ones
+ * are built again. Only as file work of the partition.
  */
 export const persistIndex = async (
   context: SegmentContext,
@@ -167,7 +169,9 @@ export const syncIndex = (disk: Disk, segment: Segment): Promise<void> =>
     }
   });
 
-/** Ends the index with the segment's largest timestamp, durably. Throws PARTITION_OFFLINE on damage. */
+/**
+ * Ends the index with the segment's largest timestamp, durably. Throws PARTITION_OFFLINE on damage.
+ */
 export const finishIndex = async (
   context: SegmentContext,
   owner: SegmentOwner & { readonly config: { readonly indexIntervalBytes: number } },

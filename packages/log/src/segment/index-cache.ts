@@ -1,4 +1,7 @@
-/** Index rows in memory: loaded when needed, a bounded number of bytes, least recently used dropped first. */
+/**
+ * Index rows in memory: loaded when needed, a bounded number of bytes, least recently used dropped
+ * first.
+ */
 import type { Clock, Disk } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { inSteps } from "../files/breathe.ts";
@@ -39,8 +42,10 @@ export class IndexCache {
     return this.#bytes;
   }
 
-  /** Persisted rows and rows that are not persisted yet, in order; loads and rebuilds what is missing.
-   * Throws PARTITION_OFFLINE on damage in the log. */
+  /**
+   * Persisted rows and rows that are not persisted yet, in order; loads and rebuilds what is
+   * missing. Throws PARTITION_OFFLINE on damage in the log.
+   */
   async rows(
     segment: Segment,
     everyBytes: number,
@@ -81,8 +86,10 @@ export class IndexCache {
     this.#loaded.delete(segment);
   }
 
-  /** Reads the index files, and builds what they lack. Taken up in one synchronous step, and only if
-   * nobody changed the files meanwhile. */
+  /**
+   * Reads the index files, and builds what they lack. Taken up in one synchronous step, and only if
+   * nobody changed the files meanwhile.
+   */
   async #load(segment: Segment, everyBytes: number): Promise<void> {
     for (;;) {
       const version = segment.index.filesVersion;

@@ -1,14 +1,15 @@
 /**
  * The sparse index of one segment: where batches lie, and how late their timestamps are.
  *
- * In memory a row is (relative offset, position, largest timestamp of the segment's batches before it). On disk the first
- * two are `<base>.index`, the third is `<base>.timeindex`, in entries of 16 bytes that check themselves:
+ * In memory a row is (relative offset, position, largest timestamp of the segment's batches before
+ * it). On disk the first two are `<base>.index`, the third is `<base>.timeindex`, in entries of 16
+ * bytes that check themselves:
  *
  *     .index      relative_offset(4) position(4) 0(4) crc32c(4)
  *     .timeindex  timestamp_ms(8) relative_offset(4) crc32c(4)
  *
- * The CRC is over the base offset and the entry before it. A file is believed up to its first bad, falling
- * or out-of-range entry; everything past that is built again from the log.
+ * The CRC is over the base offset and the entry before it. A file is believed up to its first bad,
+ * falling or out-of-range entry; everything past that is built again from the log.
  */
 import { crcOf, readU64, writeU64 } from "@millrace/record";
 import { atOnce } from "../files/breathe.ts";
@@ -68,7 +69,10 @@ const entryOf = (bytes: Buffer, number: number): Buffer =>
 /** What is believable of an index. */
 export interface DecodedIndex {
   readonly rows: IndexRow[];
-  /** Entries of the time index up to the last row's: it also has one for each time the segment ended. */
+  /**
+   * Entries of the time index up to the last row's: it also has one for each time the segment
+   * ended.
+   */
   readonly timeEntries: number;
   /** Largest timestamp of the segment, where the time index ends with it. */
   readonly maxTimestampMs: number | undefined;
@@ -103,8 +107,8 @@ function* decodeTimes(
 }
 
 /**
- * What is believable of the two files of a segment that ends at `endOffset` and `endPosition`. In steps:
- * the index of a full segment has hundreds of thousands of entries.
+ * What is believable of the two files of a segment that ends at `endOffset` and `endPosition`. In
+ * steps: the index of a full segment has hundreds of thousands of entries.
  */
 export function* decodeIndexSteps(
   baseOffset: number,

@@ -4,8 +4,10 @@ import { offsetName, parseSegmentName } from "../files/paths.ts";
 import { INDEX_ENTRY_BYTES } from "./index-format.ts";
 import { Segment } from "./segment.ts";
 
-/** A partition's segments in order, each believed to end where the next one begins; the last one's end is
- * its base until somebody knows better. Index rows are not loaded. */
+/**
+ * A partition's segments in order, each believed to end where the next one begins; the last one's
+ * end is its base until somebody knows better. Index rows are not loaded.
+ */
 export const listSegments = async (disk: Disk, directory: string): Promise<Segment[]> => {
   const names = new Set(await disk.list(directory));
   const bases = [...names].flatMap((name) => parseSegmentName(name) ?? []).sort((a, b) => a - b);

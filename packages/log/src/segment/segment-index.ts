@@ -1,6 +1,6 @@
 /**
- * The sparse index of one segment in memory: rows that are in the index files, rows that are not yet,
- * and the largest timestamp. See `index-format.ts` for the files.
+ * The sparse index of one segment in memory: rows that are in the index files, rows that are not
+ * yet, and the largest timestamp. See `index-format.ts` for the files.
  */
 import { assert } from "@millrace/errors";
 import { Durability } from "../files/durability.ts";
@@ -152,7 +152,9 @@ export class SegmentIndex {
     this.#rows = undefined;
   }
 
-  /** The files hold `rowsOnDisk` and `timesOnDisk` entries that can be believed; `rows` follow them. */
+  /**
+   * The files hold `rowsOnDisk` and `timesOnDisk` entries that can be believed; `rows` follow them.
+   */
   rebuilt(rowsOnDisk: number, timesOnDisk: number, rows: readonly IndexRow[], maxMs: number): void {
     this.#rowsOnDisk = rowsOnDisk;
     this.#timesOnDisk = timesOnDisk;
@@ -178,7 +180,8 @@ export class SegmentIndex {
   /** The segment ends at `cut`. Rows behind it are void, and its largest timestamp may be. */
   cutTo(cut: Place): void {
     const persisted = this.#rows ?? [];
-    // Where the time index has more entries than rows, its end is not where the rows end: begin anew.
+    // Where the time index has more entries than rows, its end is not where the rows end: begin
+    // anew.
     const simple = this.#timesOnDisk === this.#rowsOnDisk;
     // Rows that are not in the files are built again, together with the largest timestamp.
     this.#fresh = [];
@@ -200,14 +203,18 @@ export class SegmentIndex {
     this.#cutVersion = this.durability.version;
   }
 
-  /** Entries that were cut off may come back: they check themselves, but are another history's. They must be
-   * gone durably before a recovery point moves past them. */
+  /**
+   * Entries that were cut off may come back: they check themselves, but are another history's. They
+   * must be gone durably before a recovery point moves past them.
+   */
   get cutPending(): boolean {
     return !this.durability.covers(this.#cutVersion);
   }
 
-  /** What can be added to the files: rows below `writtenBytes`, and with `finish` the entry that ends the
-   * time index. Undefined when there is nothing. */
+  /**
+   * What can be added to the files: rows below `writtenBytes`, and with `finish` the entry that
+   * ends the time index. Undefined when there is nothing.
+   */
   nextWrite(writtenBytes: number, finish: boolean, endOffset: number): IndexWrite | undefined {
     const count = this.#fresh.findIndex((row) => row.position >= writtenBytes);
     // A copy: appends go on while it is written.

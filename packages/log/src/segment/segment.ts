@@ -149,7 +149,9 @@ export class Segment {
     this.index.cutTo(cut);
   }
 
-  /** Recovery: what is known of the segment ends at `end`; recovery appends what it finds behind. */
+  /**
+   * Recovery: what is known of the segment ends at `end`; recovery appends what it finds behind.
+   */
   beginAt(end: Place): void {
     this.#sizeBytes = end.position;
     this.#writtenBytes = end.position;

@@ -1,8 +1,8 @@
 /**
- * Segment files are written behind the journal. An append counts once the journal has it, so its segment
- * can be written later: one large write instead of many small ones, and none that an acknowledgement
- * waits for. Writes of one segment happen in order; a reader or a checkpoint that needs the bytes in the
- * file asks for them and waits.
+ * Segment files are written behind the journal. An append counts once the journal has it, so its
+ * segment can be written later: one large write instead of many small ones, and none that an
+ * acknowledgement waits for. Writes of one segment happen in order; a reader or a checkpoint that
+ * needs the bytes in the file asks for them and waits.
  */
 import type { Cancel, Clock, Logger } from "@millrace/env";
 import { assert, ErrorCode, MillraceError } from "@millrace/errors";
@@ -64,15 +64,21 @@ export interface SegmentWriterOptions {
   readonly syncStepBytes: number;
   /** ENOSPC was met: make room if there is a reserve. */
   readonly onFull: () => Promise<void>;
-  /** A write or fsync failed: nothing more may be acknowledged. The journal still has what was lost. */
+  /**
+   * A write or fsync failed: nothing more may be acknowledged. The journal still has what was lost.
+   */
   readonly onFailure: (error: MillraceError) => void;
 }
 
-/** A lane with this many bytes is written at once, and a write has no more unless one batch is larger: the
- * page cache takes memory in pieces as large as the write, and a hypervisor takes back pieces of 2 MiB
- * (`docs/performance.md`). */
+/**
+ * A lane with this many bytes is written at once, and a write has no more unless one batch is
+ * larger: the page cache takes memory in pieces as large as the write, and a hypervisor takes back
+ * pieces of 2 MiB (`docs/performance.md`).
+ */
 const laneBytesMax = 512 * 1024;
-/** Writes under way that nobody waits for. The journal and readers need the rest of the thread pool. */
+/**
+ * Writes under way that nobody waits for. The journal and readers need the rest of the thread pool.
+ */
 const parallelMax = 2;
 const fullRetryMs = 200;
 
@@ -128,8 +134,10 @@ export class SegmentWriter {
     }
   }
 
-  /** Resolves once the file has everything below `position`, which must have been appended. Rejects with
-   * STORAGE_ERROR when the disk failed, with DISK_FULL (retriable) while it has no room. */
+  /**
+   * Resolves once the file has everything below `position`, which must have been appended. Rejects
+   * with STORAGE_ERROR when the disk failed, with DISK_FULL (retriable) while it has no room.
+   */
   reach(segment: Segment, position: number): Promise<void> {
     if (segment.writtenBytes >= position) return Promise.resolve();
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
@@ -143,7 +151,10 @@ export class SegmentWriter {
     return reached;
   }
 
-  /** Resolves once everything that was queued for the segment is in its file. Rejects as `reach` does. */
+  /**
+   * Resolves once everything that was queued for the segment is in its file. Rejects as `reach`
+   * does.
+   */
   written(segment: Segment): Promise<void> {
     // After close, the state of dropped writes is unknown.
     if (this.#closed) return Promise.reject(closedError());
@@ -180,8 +191,10 @@ export class SegmentWriter {
     await quiet(lane);
   }
 
-  /** Drops the queued writes at and behind `position`, where the segment ends from now on. Resolves once
-   * no write of its file is under way. */
+  /**
+   * Drops the queued writes at and behind `position`, where the segment ends from now on. Resolves
+   * once no write of its file is under way.
+   */
   async cut(segment: Segment, position: number): Promise<void> {
     const lane = this.#lanes.get(segment);
     if (lane === undefined) return;
@@ -343,14 +356,17 @@ export class SegmentWriter {
       }
     }
     if (lane.gone) return;
-    // Only now: an fsync of the directory that began before the file was made did not cover its name.
+    // Only now: an fsync of the directory that began before the file was made did not cover its
+    // name.
     if (!segment.created) target.names.changed();
     // A cut meanwhile makes void what was written behind it.
     segment.wrote(Math.min(position + bytes, segment.sizeBytes));
     this.#syncs.wrote(segment, bytes);
   }
 
-  /** Nobody knows how long it takes: everyone who waits for the bytes is told, and may ask again. */
+  /**
+   * Nobody knows how long it takes: everyone who waits for the bytes is told, and may ask again.
+   */
   async #waitOut(lane: Lane, thrown: unknown): Promise<void> {
     const { clock, logger, onFull } = this.#options;
     const { segment } = lane;

@@ -16,7 +16,9 @@ export interface DumpFault {
 
 const inflatedBytesMax = 256 * 1024 * 1024;
 
-/** Yields every whole batch in order; then, where the file goes on with something else, the fault. */
+/**
+ * Yields every whole batch in order; then, where the file goes on with something else, the fault.
+ */
 export async function* dumpSegment(
   file: DiskFile,
   compressor: Compressor,

@@ -56,7 +56,9 @@ interface Counts {
 
 const inflatedBytesMax = 256 * 1024 * 1024;
 
-/** Checks a whole data directory. Damage is reported, not thrown; the disk's own errors are thrown. */
+/**
+ * Checks a whole data directory. Damage is reported, not thrown; the disk's own errors are thrown.
+ */
 export const verifyDirectory = async (
   disk: Disk,
   compressor: Compressor,
@@ -231,7 +233,10 @@ class PartitionCheck {
     return undefined;
   }
 
-  /** Index rows by position. A file that can not be read to its end is damage only where it must be whole. */
+  /**
+   * Index rows by position. A file that cannot be read to its end is damage only where it must be
+   * whole.
+   */
   async #index(segment: Segment, durable: number): Promise<Map<number, IndexRow>> {
     const { rows } = decodeIndex(
       segment.baseOffset,
@@ -283,7 +288,10 @@ class PartitionCheck {
     }
   }
 
-  /** Every epoch with records above the log start is known, and begins no later than its first batch there. */
+  /**
+   * Every epoch with records above the log start is known, and begins no later than its first batch
+   * there.
+   */
   async #checkEpochs(logStartOffset: number): Promise<void> {
     const path = `${this.#directory}/leader-epochs`;
     const file = await readChecksummed(this.#disk, path, magics.leaderEpochs, LeaderEpochsSchema);
@@ -307,7 +315,10 @@ class PartitionCheck {
   }
 }
 
-/** Least end that the recovery point and truncations in the journal leave to be expected of the files. */
+/**
+ * Least end that the recovery point and truncations in the journal leave to be expected of the
+ * files.
+ */
 const endOfReplay = (entries: readonly PlannedEntry[], durable: number): number => {
   let end = durable;
   for (const entry of entries) {

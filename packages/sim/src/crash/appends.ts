@@ -50,7 +50,10 @@ export const appendSomething = (
   }
 };
 
-/** What a producer sends next: mostly the next batch, sometimes one again, or one that must be refused. */
+/**
+ * What a producer sends next: mostly the next batch, sometimes one again, or one that must be
+ * refused.
+ */
 const nextBatch = (life: Life, model: PartitionModel, id: number): AppendBatch | undefined => {
   const { random } = life;
   const known = model.producers.get(id);

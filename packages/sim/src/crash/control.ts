@@ -31,7 +31,10 @@ export const lead = async (
   }
 };
 
-/** As a broker does it: to what counts, or, for a while, somewhat behind it; once in a while too far. */
+/**
+ * As a broker does it: to what counts, or, for a while, somewhat behind it; once in a while too
+ * far.
+ */
 export const raiseHighWatermark = (life: Life, log: PartitionLog, model: PartitionModel): void => {
   if (model.truncation !== undefined) return;
   const { random } = life;

@@ -5,7 +5,9 @@ import { Counts } from "./faults.ts";
 import { switchesWithout } from "./kinds.ts";
 import { explore, Finding } from "./suite.ts";
 
-/** Seeds whose workloads are crashed at their I/O steps. More with MILLRACE_CRASH_SEEDS=FIRST:COUNT. */
+/**
+ * Seeds whose workloads are crashed at their I/O steps. More with MILLRACE_CRASH_SEEDS=FIRST:COUNT.
+ */
 const [firstSeed = 1, seedCount = 40] = (process.env["MILLRACE_CRASH_SEEDS"] ?? "")
   .split(":")
   .filter((text) => text !== "")

@@ -1,4 +1,7 @@
-/** Which leader epochs a partition must know, and where they began (KIP-101, KIP-279), written anew from the rules. */
+/**
+ * Which leader epochs a partition must know, and where they began (KIP-101, KIP-279), written anew
+ * from the rules.
+ */
 
 export interface ModelEpoch {
   readonly epoch: number;
@@ -9,8 +12,10 @@ export interface ModelEpoch {
 
 type Span = Pick<ModelEpoch, "epoch" | "startOffset">;
 
-/** What is left when the log begins at `offset`: the epoch that covers it begins there. An epoch that ended there, too,
- * may still be known: it has no records, and the answers mean the same. */
+/**
+ * What is left when the log begins at `offset`: the epoch that covers it begins there. An epoch
+ * that ended there, too, may still be known: it has no records, and the answers mean the same.
+ */
 const fromStart = (epochs: readonly Span[], offset: number): Span[][] => {
   const variants = [
     epochs.findLastIndex(({ startOffset }) => startOffset <= offset),
@@ -41,7 +46,10 @@ export const endOffsetFor = (
 
 export class EpochModel {
   epochs: ModelEpoch[] = [];
-  /** What was cut or damaged cannot be told from here on: only the latest confirmed epoch is asserted. */
+  /**
+   * What was cut or damaged cannot be told from here on: only the latest confirmed epoch is
+   * asserted.
+   */
   doubtful = false;
   /** The file of epochs rotted: those without records may be forgotten. */
   damaged = false;
@@ -79,7 +87,9 @@ export class EpochModel {
     this.epochs = this.epochs.filter(({ startOffset }) => startOffset < offset);
   }
 
-  /** Every list of epochs that may be found in a log that ends at `end` and begins at `logStart`. */
+  /**
+   * Every list of epochs that may be found in a log that ends at `end` and begins at `logStart`.
+   */
   possible(end: number, logStart: number, surviving: ReadonlySet<number>): Span[][] {
     const bounded = this.epochs.map((entry) => ({
       ...entry,

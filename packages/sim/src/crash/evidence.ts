@@ -1,4 +1,7 @@
-/** What damage leaves of a partition: an operator must find everything that was acknowledged, but for what rotted. */
+/**
+ * What damage leaves of a partition: an operator must find everything that was acknowledged, but
+ * for what rotted.
+ */
 import type { SimDisk } from "../disk.ts";
 import { describe } from "./batches.ts";
 import type { PartitionModel } from "./model.ts";

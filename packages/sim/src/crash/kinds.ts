@@ -1,4 +1,7 @@
-/** Kinds of events that a workload can be made of, and promises that it insists on. All are on unless they are left out. */
+/**
+ * Kinds of events that a workload can be made of, and promises that it insists on. All are on
+ * unless they are left out.
+ */
 
 export const kinds = {
   /** Control operations are issued without waiting for those before. */

@@ -1,4 +1,7 @@
-/** The crash suite as a campaign: seed after seed, until the time is over or a promise is broken too often. */
+/**
+ * The crash suite as a campaign: seed after seed, until the time is over or a promise is broken too
+ * often.
+ */
 import { parseArgs } from "node:util";
 import { Counts } from "./faults.ts";
 import { allKinds, kinds, switchesWithout } from "./kinds.ts";

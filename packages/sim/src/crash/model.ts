@@ -108,7 +108,9 @@ export class PartitionModel {
     this.producers.doubt(before);
   }
 
-  /** The batch that a read returned, if it was there at any time since `removedBefore` were removed. */
+  /**
+   * The batch that a read returned, if it was there at any time since `removedBefore` were removed.
+   */
   accounts(found: FoundBatch, removedBefore: number, same: Same): boolean {
     const current = this.batchAt(found.baseOffset);
     if (current !== undefined && same(found, current)) return true;

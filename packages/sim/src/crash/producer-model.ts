@@ -1,4 +1,6 @@
-/** What a partition must remember of its producers (KIP-98, KIP-360), written anew from the rules. */
+/**
+ * What a partition must remember of its producers (KIP-98, KIP-360), written anew from the rules.
+ */
 import type { ProducerStamp } from "@millrace/record";
 import { type ModelBatch, stampOf } from "./batches.ts";
 
@@ -27,7 +29,10 @@ export const lastSequenceOf = (stamp: ProducerStamp, count: number): number =>
 
 export class ProducerModel {
   #producers = new Map<number, Remembered>();
-  /** Producers that may be forgotten: idle for longer than a wall clock allowed, or lost with damage. */
+  /**
+   * Producers that may be forgotten: idle for longer than a wall clock allowed, or lost with
+   * damage.
+   */
   #uncertain = new Set<number>();
 
   static of(history: readonly ModelBatch[]): ProducerModel {

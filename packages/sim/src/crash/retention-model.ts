@@ -6,8 +6,10 @@ import type { PartitionModel } from "./model.ts";
 /** Largest timestamp of a batch's records. */
 const maxTimestampOf = ({ timestampsMs }: ModelBatch): number => Math.max(...timestampsMs);
 
-/** True when the rules of one of the settings let everything below `start` go; `wallMs` is the latest time that a clock
- * lastingly showed. */
+/**
+ * True when the rules of one of the settings let everything below `start` go; `wallMs` is the
+ * latest time that a clock lastingly showed.
+ */
 export const retentionAllows = (
   model: PartitionModel,
   configs: readonly LogConfig[],

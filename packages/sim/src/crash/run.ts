@@ -57,7 +57,9 @@ export class CrashRun {
   wallOffsetMaxMs = 0;
   /** The wall clock was wrong at some time. */
   clockWasWrong = false;
-  /** Some runs have no idempotent producers: fewer files change, and mistakes show that they hide. */
+  /**
+   * Some runs have no idempotent producers: fewer files change, and mistakes show that they hide.
+   */
   readonly plain: boolean;
   /** Numbers the values, so that none comes twice. */
   nextValue = 0;
@@ -167,8 +169,10 @@ export class CrashRun {
     }
   }
 
-  /** A partition whose files met a fault may be offline, and stay so. Only what passes by itself, such as EMFILE, is no
-   * reason for that. */
+  /**
+   * A partition whose files met a fault may be offline, and stay so. Only what passes by itself,
+   * such as EMFILE, is no reason for that.
+   */
   suspectFaulty(): void {
     for (const { directory, model } of this.slots) {
       const code = this.faults.faulty.get(directory);

@@ -1,4 +1,7 @@
-/** Settings of a run, chosen by its seed: small enough that everything happens within a hundred operations. */
+/**
+ * Settings of a run, chosen by its seed: small enough that everything happens within a hundred
+ * operations.
+ */
 import {
   defaultLogConfig,
   defaultManagerConfig,

@@ -44,8 +44,8 @@ export class Finding extends Error {
 }
 
 /**
- * Runs one seed: a first life, forked and crashed at its I/O steps; each fork is recovered, checked, and lived on.
- * Throws a Finding at the first broken promise.
+ * Runs one seed: a first life, forked and crashed at its I/O steps; each fork is recovered,
+ * checked, and lived on. Throws a Finding at the first broken promise.
  */
 export const explore = async (plan: Plan): Promise<void> => {
   const { seed, on, counts } = plan;
@@ -214,7 +214,8 @@ const crashInRecovery = async (run: CrashRun, random: SeededRandom): Promise<voi
   await run.kernel.runUntil(() => over || run.violation !== undefined, 600_000);
   run.disk.onStep = () => {};
   if (run.violation !== undefined) throw run.violation;
-  // A partition that cannot be recovered goes offline alone, and stays so: its journal entries are gone.
+  // A partition that cannot be recovered goes offline alone, and stays so: its journal entries are
+  // gone.
   for (const { directory, model } of run.slots) {
     if (model === undefined || !run.faults.troubled.has(directory)) continue;
     model.suspect ??= "a fault while the directory was opened";

@@ -78,7 +78,10 @@ interface Target {
   readonly batches: number;
 }
 
-/** Journal rounds that two later ones follow: what rots in the last ones cannot be told from a torn write. */
+/**
+ * Journal rounds that two later ones follow: what rots in the last ones cannot be told from a torn
+ * write.
+ */
 const oldRounds = (run: CrashRun) => {
   const rounds: { path: string; at: number; bytes: number; round: number; entries: number }[] = [];
   for (const path of run.disk.paths()) {
@@ -123,7 +126,10 @@ const targetOf = (run: CrashRun, random: SeededRandom): Target | undefined => {
   return { path, position: random.below(run.disk.durableBytes(path)), batches: 1 };
 };
 
-/** Flips a durable bit. The partitions that it may concern may go offline, and nothing else may happen. */
+/**
+ * Flips a durable bit. The partitions that it may concern may go offline, and nothing else may
+ * happen.
+ */
 export const rot = (run: CrashRun, random: SeededRandom, running: boolean): void => {
   const target = targetOf(run, random);
   if (target === undefined) return;
@@ -139,7 +145,8 @@ export const rot = (run: CrashRun, random: SeededRandom, running: boolean): void
     if (slot.model === undefined || (slot.directory !== owner && !shared)) continue;
     slot.model.suspect = `${path} rotted at ${position}`;
     slot.model.batchesRotted += batches;
-    // In what neither an fsync nor the journal vouches for it cannot be told from a write that was torn.
+    // In what neither an fsync nor the journal vouches for it cannot be told from a write that was
+    // torn.
     if (path.endsWith(".log")) slot.model.cacheBetrayed = true;
     if (path.endsWith("leader-epochs")) slot.model.epochs.damaged = true;
     if (/producers\.\d+$/.test(path)) slot.model.producers.doubtBelow(slot.model.logStartAsked);

@@ -50,8 +50,8 @@ const observe = async (log: PartitionLog): Promise<Found> => {
 };
 
 /**
- * Checks a partition that is online after a recovery, and returns what it is from now on. Throws a Violation for a
- * broken promise, and the log's own errors.
+ * Checks a partition that is online after a recovery, and returns what it is from now on. Throws a
+ * Violation for a broken promise, and the log's own errors.
  */
 export const verifyPartition = async (input: VerifyInput): Promise<PartitionModel> => {
   const { log, model } = input;

@@ -1,4 +1,7 @@
-/** A random workload on one life of a process: what clients, brokers, operators and the disk do to a log. */
+/**
+ * A random workload on one life of a process: what clients, brokers, operators and the disk do to a
+ * log.
+ */
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import type { LogManager, PartitionLog } from "@millrace/log";
 import type { SeededRandom } from "../random.ts";
@@ -52,7 +55,10 @@ export class Life {
     for (const slot of this.run.slots) this.check(slot);
   }
 
-  /** Some partition takes no more writes since a fault was injected: the process must be started anew. */
+  /**
+   * Some partition takes no more writes since a fault was injected: the process must be started
+   * anew.
+   */
   get stopped(): boolean {
     return this.run.slots.some(({ log }) => log?.state.kind === "stopped");
   }
@@ -206,7 +212,10 @@ export class Life {
     }
   }
 
-  /** A flush while appends arrive, and another once nothing does: the second finds only what the first left over. */
+  /**
+   * A flush while appends arrive, and another once nothing does: the second finds only what the
+   * first left over.
+   */
   async #flushTwice(slot: Slot, log: PartitionLog, model: PartitionModel): Promise<void> {
     appendSomething(this, slot, log, model);
     await this.sleep(this.random.float() * 2);

@@ -1,4 +1,6 @@
-/** A directory: names as processes see them, names on the platter, and the changes between the two. */
+/**
+ * A directory: names as processes see them, names on the platter, and the changes between the two.
+ */
 import type { SeededRandom } from "../random.ts";
 import { Inode } from "./inode.ts";
 
@@ -79,7 +81,10 @@ export class Directory {
     }
   }
 
-  /** Power is cut: each change since the last fsync is kept or lost on its own. Visits everything below. */
+  /**
+   * Power is cut: each change since the last fsync is kept or lost on its own. Visits everything
+   * below.
+   */
   losePower(random: SeededRandom, seen: Set<Node>): void {
     const changes = this.#changes;
     this.#changes = [];

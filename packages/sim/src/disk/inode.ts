@@ -1,4 +1,7 @@
-/** The content of one file: what is on the platter, the page cache over it, and what lies between the two. */
+/**
+ * The content of one file: what is on the platter, the page cache over it, and what lies between
+ * the two.
+ */
 import type { SeededRandom } from "../random.ts";
 import { Bytes } from "./bytes.ts";
 
@@ -89,7 +92,10 @@ export class Inode {
     for (const change of this.#changes.splice(0, count)) apply(this.#durable, change);
   }
 
-  /** One write that was durable when it returned (O_DSYNC): what was written to the same place before it is past. */
+  /**
+   * One write that was durable when it returned (O_DSYNC): what was written to the same place
+   * before it is past.
+   */
   syncedOne(number: number): void {
     const at = this.#changes.findIndex(({ sequence }) => sequence === number);
     const change = this.#changes[at];
@@ -105,8 +111,8 @@ export class Inode {
   }
 
   /**
-   * An fsync failed. The kernel marks the pages clean all the same: the page cache goes on showing them, a later
-   * fsync has nothing to do for them, and most of them never reach the platter.
+   * An fsync failed. The kernel marks the pages clean all the same: the page cache goes on showing
+   * them, a later fsync has nothing to do for them, and most of them never reach the platter.
    */
   dropped(covered: number, random: SeededRandom, from = 0): void {
     const kept: Change[] = [];
@@ -142,7 +148,9 @@ export class Inode {
     else this.#cached.flip(position, bit);
   }
 
-  /** Power is cut: of the changes since the last fsync all, some, parts or none reach the platter. */
+  /**
+   * Power is cut: of the changes since the last fsync all, some, parts or none reach the platter.
+   */
   losePower(random: SeededRandom): void {
     const changes = this.#changes;
     this.#changes = [];
