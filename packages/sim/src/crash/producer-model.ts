@@ -61,14 +61,10 @@ export class ProducerModel {
     for (const id of other.#uncertain) this.#uncertain.add(id);
   }
 
-  doubtAll(): void {
-    for (const id of this.#producers.keys()) this.#uncertain.add(id);
-  }
-
-  /** Producers without a batch at or after an offset may be forgotten. */
-  doubtBelow(offset: number): void {
+  /** Producers whose window reaches below an offset may be known in part. */
+  doubtWindows(offset: number): void {
     for (const [id, { batches }] of this.#producers) {
-      if ((batches.at(-1)?.lastOffset ?? -1) < offset) this.#uncertain.add(id);
+      if ((batches[0]?.baseOffset ?? 0) < offset) this.#uncertain.add(id);
     }
   }
 

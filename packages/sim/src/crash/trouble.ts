@@ -149,6 +149,6 @@ export const rot = (run: CrashRun, random: SeededRandom, running: boolean): void
     // torn.
     if (path.endsWith(".log")) slot.model.cacheBetrayed = true;
     if (path.endsWith("leader-epochs")) slot.model.epochs.damaged = true;
-    if (/producers\.\d+$/.test(path)) slot.model.producers.doubtBelow(slot.model.logStartAsked);
+    if (/producers\.\d+$/.test(path)) slot.model.producers.doubtWindows(slot.model.logStartAsked);
   }
 };

@@ -184,7 +184,8 @@ const adopt = (input: VerifyInput, world: PartitionModel, found: Found): Partiti
   next.epochs.epochs = (epochs ?? []).map((entry) => ({ ...entry, confirmed: true }));
   next.removed.splice(0);
   if (next.endOffset < end) next.lostBelow = end;
-  if (found.batches.length === 0 && must < end) next.producers.doubtBelow(end);
+  // What lay below the log start was promised to survive as little as what followed it.
+  if (must < logStart) next.producers.doubtWindows(logStart);
   for (const batch of next.batches) batch.acked = true;
   next.created = true;
   next.truncation = undefined;
