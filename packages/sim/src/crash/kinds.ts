@@ -20,6 +20,7 @@ export const kinds = {
   deletion: "partitions deleted, and made again under their id",
   killedCreation: "names that were being made when the process was killed",
   killedJournal: "journal rounds that were being written when the process was killed",
+  deletionWhileClosing: "clean stops with deletions under way",
   weakAcksAfterFailure: "acknowledgements from the page cache hold after the disk failed",
   configChange: "changes of settings",
   policyChange: "changes of the flush policy",

@@ -86,7 +86,9 @@ const firstLife = async (run: CrashRun, operations: number): Promise<void> => {
 
 /** A clean stop, where the directory still takes writes. */
 const endLife = async (run: CrashRun, life: Life): Promise<boolean> => {
-  const underLoad = run.on.closeUnderLoad && life.random.chance(0.2);
+  const deleting = run.slots.some(({ model }) => model?.deleting === true);
+  const allowed = run.on.closeUnderLoad && (run.on.deletionWhileClosing || !deleting);
+  const underLoad = life.random.chance(0.2) && allowed;
   if (!underLoad) await life.settle();
   life.closing = true;
   if (run.on.closeWhenFull && life.random.chance(0.1)) {
