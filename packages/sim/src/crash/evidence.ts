@@ -7,8 +7,14 @@ import { describe } from "./batches.ts";
 import type { PartitionModel } from "./model.ts";
 import { Violation } from "./violation.ts";
 
-/** Throws a Violation when more batches are in no file than bits have rotted. */
-export const verifyEvidence = (disk: SimDisk, directory: string, model: PartitionModel): void => {
+/** Throws a Violation when more batches are in no file than can have rotted. `mayBeGone`: retention may have let go
+ * everything below an offset. */
+export const verifyEvidence = (
+  disk: SimDisk,
+  directory: string,
+  model: PartitionModel,
+  mayBeGone: (offset: number) => boolean,
+): void => {
   if (model.truncation !== undefined || model.deleting) return;
   const contents = disk
     .paths()
@@ -19,11 +25,12 @@ export const verifyEvidence = (disk: SimDisk, directory: string, model: Partitio
     ({ lastOffset, batch }) =>
       lastOffset >= model.logStartAsked &&
       lastOffset < must &&
+      !mayBeGone(lastOffset + 1) &&
       !contents.some((content) => content.includes(batch.body)),
   );
-  if (missing.length <= model.rots) return;
+  if (missing.length <= model.batchesRotted) return;
   throw new Violation(
-    `${model.name}: is offline after ${model.rots} bits rotted, and ${missing.length} batches are in no file, ` +
+    `${model.name}: is offline, ${model.batchesRotted} batches may have rotted, and ${missing.length} are in no file, ` +
       `among them ${describe(missing[0])}`,
   );
 };

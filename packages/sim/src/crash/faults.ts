@@ -71,6 +71,9 @@ export class FaultPlan {
   /** Directories of partitions that any fault was about. */
   readonly troubled = new Set<string>();
 
+  /** Of these the file of leader epochs: it counts as damaged. */
+  readonly faultyEpochs = new Set<string>();
+
   constructor(counts: Counts) {
     this.#counts = counts;
   }
@@ -80,6 +83,7 @@ export class FaultPlan {
     copy.mayStop = this.mayStop;
     copy.syncFailed = this.syncFailed;
     copy.sharedFailed = this.sharedFailed;
+    for (const name of this.faultyEpochs) copy.faultyEpochs.add(name);
     for (const [name, code] of this.faulty) copy.faulty.set(name, code);
     for (const name of this.troubled) copy.troubled.add(name);
     return copy;
@@ -127,6 +131,7 @@ export class FaultPlan {
     const name = partitionOf(path);
     if (name === undefined || !reads) this.sharedFailed = true;
     if (name !== undefined && !isDamage(this.faulty.get(name))) this.faulty.set(name, code);
+    if (name !== undefined && path.includes("/leader-epochs")) this.faultyEpochs.add(name);
     // Where a read failed, a writer may have been about to open the file, too.
     this.mayStop = true;
   }

@@ -66,10 +66,6 @@ for (
     findings.push(thrown);
     console.log(thrown.message);
     if (only !== undefined) console.log(thrown.cause);
-    const left = names.length === 0 ? "" : ` --without ${names.join()}`;
-    console.log(
-      `  node packages/sim/src/crash/main.ts --seed ${seed} --step ${thrown.step} --operations ${operations}${left}`,
-    );
     if (findings.length >= Number(options.findings)) break;
   }
 }

@@ -35,8 +35,8 @@ export class PartitionModel {
   offline = false;
   /** Worst crash since it was last found whole. */
   loss: CrashModel = "process";
-  /** Bits of its files that rotted. */
-  rots = 0;
+  /** Batches that the bits which rotted may have cost at most. */
+  batchesRotted = 0;
   /** A failed fsync may have taken from the page cache what was acknowledged from there. */
   cacheBetrayed = false;
   /** What truncations removed: reads that began before may still return it. */

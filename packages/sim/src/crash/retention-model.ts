@@ -22,14 +22,18 @@ export const retentionAllows = (
     retentionBytes >= 0 ? [retentionBytes] : [],
   );
   const oldBefore = wallMs - Math.min(...ages);
-  const restBytes = [...model.batches, ...model.removed]
-    .filter(({ lastOffset }) => lastOffset >= start)
-    .reduce((bytes, { batch }) => bytes + batch.body.length + 64, 0);
-  if (sizes.length > 0 && restBytes >= Math.min(...sizes)) return true;
-  return (
-    ages.length > 0 &&
-    [...model.batches, ...model.removed]
-      .filter((batch) => batch.baseOffset < start && batch.lastOffset >= model.logStartConfirmed)
-      .every((batch) => maxTimestampOf(batch) < oldBefore)
-  );
+  const all = [...model.batches, ...model.removed];
+  const bytesAfter = (offset: number): number =>
+    all
+      .filter(({ baseOffset }) => baseOffset > offset)
+      .reduce((bytes, { batch }) => bytes + batch.body.length + 64, 0);
+  // A batch goes for its age, or because enough of the log follows it.
+  return all
+    .filter(
+      ({ baseOffset, lastOffset }) => baseOffset < start && lastOffset >= model.logStartConfirmed,
+    )
+    .every((batch) => {
+      const old = ages.length > 0 && maxTimestampOf(batch) < oldBefore;
+      return old || (sizes.length > 0 && bytesAfter(batch.lastOffset) >= Math.min(...sizes));
+    });
 };

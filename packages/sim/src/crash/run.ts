@@ -114,6 +114,11 @@ export class CrashRun {
     return this.#process.alive;
   }
 
+  /** The latest time that any clock lastingly showed by now. */
+  get latestWallMs(): number {
+    return 1_700_000_000_000 + this.kernel.nowMs + this.wallOffsetMaxMs;
+  }
+
   /** A new process on the disk, recovered. */
   async start(): Promise<LogManager> {
     const process = new Incarnation(this.kernel);
@@ -172,6 +177,7 @@ export class CrashRun {
     for (const { directory, model } of this.slots) {
       const code = this.faults.faulty.get(directory);
       if (code === undefined || model === undefined) continue;
+      if (this.faults.faultyEpochs.has(directory)) model.epochs.damaged = true;
       if (isDamage(code) || !this.on.passingFault) model.suspect ??= `${code} from a file of it`;
     }
   }

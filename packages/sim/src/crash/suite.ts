@@ -5,7 +5,8 @@ import type { CrashModel } from "../disk.ts";
 import { SeededRandom } from "../random.ts";
 import { verifyEvidence } from "./evidence.ts";
 import type { Counts } from "./faults.ts";
-import type { Switches } from "./kinds.ts";
+import { allKinds, type Switches } from "./kinds.ts";
+import type { PartitionModel } from "./model.ts";
 import { verifyRetention } from "./retention-check.ts";
 import { retentionAllows } from "./retention-model.ts";
 import { CrashRun, type Slot } from "./run.ts";
@@ -29,14 +30,16 @@ export interface Plan {
 /** Where a promise was broken. Step 0: in the first life, before any crash. */
 export class Finding extends Error {
   override readonly name = "Finding";
-  readonly seed: number;
-  readonly step: number;
 
-  constructor(seed: number, step: number, cause: unknown) {
+  constructor({ seed, on, operations }: Plan, step: number, cause: unknown) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    super(`seed ${seed}, step ${step}: ${reason}`, { cause });
-    this.seed = seed;
-    this.step = step;
+    const off = allKinds.filter((kind) => !on[kind]);
+    const without = off.length === 0 ? "" : ` --without ${off.join()}`;
+    const again = `--seed ${seed} --step ${step} --operations ${operations}${without} --trace`;
+    super(
+      `seed ${seed}, step ${step}: ${reason}\n  again: node packages/sim/src/crash/main.ts ${again}`,
+      { cause },
+    );
   }
 }
 
@@ -63,12 +66,12 @@ export const explore = async (plan: Plan): Promise<void> => {
     while (!over && run.violation === undefined) {
       if (run.kernel.nowMs > endMs) throw new Violation("the first life never ends");
       await run.kernel.runOne();
-      for (const [step, fork] of forks.splice(0)) await examine(fork, seed, step);
+      for (const [step, fork] of forks.splice(0)) await examine(fork, plan, step);
     }
     if (run.violation !== undefined) throw run.violation;
     await first;
   } catch (thrown) {
-    throw thrown instanceof Finding ? thrown : new Finding(seed, 0, thrown);
+    throw thrown instanceof Finding ? thrown : new Finding(plan, 0, thrown);
   } finally {
     run.crash("process");
   }
@@ -106,8 +109,8 @@ const endLife = async (run: CrashRun, life: Life): Promise<boolean> => {
 };
 
 /** Everything that must hold after a crash at one step. */
-const examine = async (run: CrashRun, seed: number, step: number): Promise<void> => {
-  const random = new SeededRandom(seed * 100_003 + step);
+const examine = async (run: CrashRun, plan: Plan, step: number): Promise<void> => {
+  const random = new SeededRandom(plan.seed * 100_003 + step);
   const rejected = (thrown: unknown): void => run.fail(thrown);
   process.on("unhandledRejection", rejected);
   try {
@@ -117,7 +120,7 @@ const examine = async (run: CrashRun, seed: number, step: number): Promise<void>
     for (let life = 0; life < lives; life += 1) await anotherLife(run, random);
     await lastLife(run, random);
   } catch (thrown) {
-    throw new Finding(seed, step, thrown);
+    throw new Finding(plan, step, thrown);
   } finally {
     process.off("unhandledRejection", rejected);
     run.crash("process");
@@ -256,23 +259,32 @@ const verifySlot = async (
     slot.model = undefined;
     return;
   }
+  if (model.deleting) {
+    // Whatever is left of it, whoever asked for the deletion asks again.
+    await manager.delete(slot.topicId, slot.partition);
+    slot.model = undefined;
+    slot.log = undefined;
+    return;
+  }
+  run.suspectFaulty();
+  const retained = (world: PartitionModel, start: number): boolean =>
+    retentionAllows(world, slot.configs, start, run.latestWallMs);
   if (log.state.kind === "offline") {
-    run.suspectFaulty();
     if (model.suspect === undefined) {
       throw new Violation(`${model.name} is offline: ${log.state.reason}`);
     }
     if (!model.offline) run.counts.add("partitions offline");
     model.offline = true;
-    if (run.on.evidence) verifyEvidence(run.disk, slot.directory, model);
+    const mayBeGone = (offset: number): boolean => retained(model, offset);
+    if (run.on.evidence) verifyEvidence(run.disk, slot.directory, model, mayBeGone);
     return;
   }
-  const wallMs = 1_700_000_000_000 + run.kernel.nowMs + run.wallOffsetMaxMs;
   try {
     slot.model = await verifyPartition({
       log,
       model,
       random,
-      retentionAllows: (world, start) => retentionAllows(world, slot.configs, start, wallMs),
+      retentionAllows: retained,
     });
     slot.configs = [slot.config];
   } catch (thrown) {

@@ -71,34 +71,43 @@ const fill = (life: Life): void => {
   );
 };
 
+/** A durable byte. `batches`: how many of them its damage may cost at most. */
+interface Target {
+  readonly path: string;
+  readonly position: number;
+  readonly batches: number;
+}
+
 /**
  * Journal rounds that two later ones follow: what rots in the last ones cannot be told from a torn
  * write.
  */
-const oldRounds = (run: CrashRun): (readonly [string, number, number])[] => {
-  const rounds: { path: string; at: number; bytes: number; round: number }[] = [];
+const oldRounds = (run: CrashRun) => {
+  const rounds: { path: string; at: number; bytes: number; round: number; entries: number }[] = [];
   for (const path of run.disk.paths()) {
     if (!path.endsWith(".journal")) continue;
     const content = run.disk.content(path) ?? Buffer.alloc(0);
     for (let at = 0; at + 4096 <= content.length; at += 4096) {
       if (content.toString("latin1", at, at + 4) !== "MJR1") continue;
       const round = Number(content.readBigUInt64LE(at + 24));
-      rounds.push({ path, at, bytes: content.readUInt32LE(at + 4), round });
+      const [bytes, entries] = [content.readUInt32LE(at + 4), content.readUInt32LE(at + 40)];
+      rounds.push({ path, at, bytes, round, entries });
     }
   }
   const last = Math.max(...rounds.map(({ round }) => round));
-  return rounds
-    .filter(({ round }) => round < last - 2)
-    .map(({ path, at, bytes }) => [path, at, bytes] as const);
+  return rounds.filter(({ round }) => round < last - 2);
 };
 
 /** A durable byte whose damage must never lose anything silently, or undefined. */
-const targetOf = (run: CrashRun, random: SeededRandom): readonly [string, number] | undefined => {
+const targetOf = (run: CrashRun, random: SeededRandom): Target | undefined => {
   if (random.chance(0.3)) {
     const rounds = oldRounds(run);
     if (rounds.length === 0) return undefined;
-    const [path, at, bytes] = random.pick(rounds);
-    return [path, at + random.below(Math.min(bytes, 600))];
+    const { path, at, bytes, entries } = random.pick(rounds);
+    const within = random.below(Math.min(bytes, 600));
+    // Without its head nothing of a round can be read.
+    const batches = within < 52 + 40 * entries ? entries : 1;
+    return { path, position: at + within, batches };
   }
   const wanted = random.pick([
     /\.log$/,
@@ -114,7 +123,7 @@ const targetOf = (run: CrashRun, random: SeededRandom): readonly [string, number
     .filter((path) => wanted.test(path) && run.disk.durableBytes(path) > 0);
   if (paths.length === 0) return undefined;
   const path = random.pick(paths);
-  return [path, random.below(run.disk.durableBytes(path))];
+  return { path, position: random.below(run.disk.durableBytes(path)), batches: 1 };
 };
 
 /**
@@ -124,7 +133,7 @@ const targetOf = (run: CrashRun, random: SeededRandom): readonly [string, number
 export const rot = (run: CrashRun, random: SeededRandom, running: boolean): void => {
   const target = targetOf(run, random);
   if (target === undefined) return;
-  const [path, position] = target;
+  const { path, position, batches } = target;
   const cacheStaysGood = running && random.chance(0.5);
   if (!run.disk.flipBit(path, position, random.below(8), cacheStaysGood)) return;
   run.trace(`rot: ${path} at ${position}`);
@@ -135,7 +144,7 @@ export const rot = (run: CrashRun, random: SeededRandom, running: boolean): void
   for (const slot of run.slots) {
     if (slot.model === undefined || (slot.directory !== owner && !shared)) continue;
     slot.model.suspect = `${path} rotted at ${position}`;
-    slot.model.rots += 1;
+    slot.model.batchesRotted += batches;
     // In what neither an fsync nor the journal vouches for it cannot be told from a write that was
     // torn.
     if (path.endsWith(".log")) slot.model.cacheBetrayed = true;

@@ -342,6 +342,8 @@ export const verifyTimes = async (
     });
     if (told === "moved") return;
     starts.push(log.logStartOffset);
+    // The record with the largest timestamp may have gone before its offset was found.
+    if (told === undefined && starts[0] !== starts[1]) return;
     const expected = starts.map((start) => JSON.stringify(answer(start)));
     if (!expected.includes(JSON.stringify(told))) {
       fail(`a lookup by time tells ${JSON.stringify(told)}, not ${expected[0]}`);

@@ -177,8 +177,7 @@ export class Life {
   }
 
   retentionAllows(slot: Slot, model: PartitionModel, start: number): boolean {
-    const wallMs = 1_700_000_000_000 + this.run.kernel.nowMs + this.run.wallOffsetMaxMs;
-    return retentionAllows(model, slot.configs, start, wallMs);
+    return retentionAllows(model, slot.configs, start, this.run.latestWallMs);
   }
 
   /** Takes up the partition of a slot, or makes one. */
