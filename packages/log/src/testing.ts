@@ -7,7 +7,7 @@ import {
   readStored,
   type TopicId,
 } from "@millrace/record";
-import type { AppendBatch, Appended, PartitionLog, ReadResult } from "./api.ts";
+import type { AppendBatch, Appended, PartitionLog, ReadLimit, ReadResult } from "./api.ts";
 
 export const topicA = "000102030405060708090a0b0c0d0e0f" as TopicId;
 
@@ -78,10 +78,15 @@ export const recordsOf = (result: ReadResult, from: number): ReadRecord[] => {
 };
 
 /** Everything readable from an offset on. */
-export const readAll = async (log: PartitionLog, from: number, maxBytes = 1000) => {
+export const readAll = async (
+  log: PartitionLog,
+  from: number,
+  maxBytes = 1000,
+  limit: ReadLimit = "high_watermark",
+) => {
   const records: ReadRecord[] = [];
   for (let offset = from; ; ) {
-    const result = await log.read(offset, maxBytes, "high_watermark");
+    const result = await log.read(offset, maxBytes, limit);
     if (result.bytes === 0) return records;
     records.push(...recordsOf(result, offset));
     offset = result.nextOffset;

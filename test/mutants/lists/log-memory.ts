@@ -26,7 +26,10 @@ export const remembered: readonly Mutant[] = [
     name: "log-round-forgotten-without-partitions",
     breaks: "The covered round is in the recovery points although there is no partition.",
     file: `${src}/recovery/recovery-points.ts`,
-    replace: [["      coveredRound: BigInt(coveredRound),\n", ""]],
+    replace: [
+      ["      coveredRound: BigInt(coveredRound),\n", ""],
+      ["    if (found.coveredRound === undefined && points.size === 0) return undefined;\n", ""],
+    ],
     tests: [memory],
   },
   {

@@ -62,6 +62,8 @@ test("a restart after a failed fsync writes the bytes again, before it says that
       second.die("power");
       const again = await (await start()).log();
       assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 20], `seed ${seed}`);
+      const read = await readAll(again, 0, 1000, "log_end");
+      assert.equal(read.length, 20, `seed ${seed}`);
     });
   }
 });
@@ -100,7 +102,7 @@ test("a checkpoint without room forgets nothing that it had captured", async () 
 
 test("a checkpoint that failed has no worker left when the next one runs", async () => {
   for (let seed = 1; seed <= 60; seed += 1) {
-    await simulate({ seed }, async ({ disk, start }) => {
+    await simulate({ seed }, async ({ disk, sleep, start }) => {
       const first = await start();
       const logs: PartitionLog[] = [];
       for (let i = 0; i < 8; i += 1) logs.push(await first.log(i));
@@ -116,6 +118,14 @@ test("a checkpoint that failed has no worker left when the next one runs", async
         return "ENOSPC";
       };
       await failure(logs[0]?.flush() ?? Promise.resolve());
+      assert.ok(failed, "nothing failed");
+      const late: string[] = [];
+      disk.fault = (operation, path) => {
+        late.push(`${operation} ${path}`);
+        return undefined;
+      };
+      await sleep(100);
+      assert.deepEqual(late, [], `seed ${seed}: work goes on`);
       await logs[0]?.flush();
       for (const log of logs) assert.equal(log.state.kind, "online", `seed ${seed}`);
     });

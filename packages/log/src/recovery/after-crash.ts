@@ -11,7 +11,6 @@ import { must } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
 import { parseBody, readStored } from "@millrace/record";
 import { bugs } from "../bugs.ts";
-import type { SegmentContext } from "../context.ts";
 import { breathe, inSteps } from "../files/breathe.ts";
 import { isPassing } from "../files/disk-errors.ts";
 import type { PlannedEntry } from "../journal/scan.ts";

@@ -113,7 +113,8 @@ test(
 test("a stream fails too when its connection never answers", limit, async () => {
   await withMiddle({ connectTimeoutMs: 300 }, async (middle) => {
     middle.silent = true;
-    const stream = middle.channel.serverStream(watchMetadata, create(watchMetadata.desc.input));
+    const wanted = create(watchMetadata.desc.input);
+    const stream = middle.channel.serverStream(watchMetadata, wanted, { timeoutMs: 5000 });
     await assert.rejects(stream.read(), (thrown) => hasCode(thrown, ErrorCode.UNAVAILABLE));
   });
 });
