@@ -1,6 +1,6 @@
 /**
- * `node tools/rooms.ts packages/log`: the rooms of a package, the imports between them, and its sizes.
- * Prints the page in `docs/internals/`, or with `--check` compares it.
+ * `node tools/rooms.ts packages/log`: writes the page in `docs/internals/` about the rooms of a
+ * package, the imports between them, and its sizes.
  */
 import { globSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
@@ -30,7 +30,7 @@ const edgesOf = (source: string, files: readonly string[]): Edge[] =>
     }));
   });
 
-/** Lines of every function, by Biome's layout: from the line that opens it to the one that closes it. */
+/** Lines of every function, by Biome's layout. */
 const functionLines = (lines: readonly string[]): number[] => {
   const found: number[] = [];
   for (const [i, line] of lines.entries()) {
@@ -71,7 +71,8 @@ const pageOf = (name: string): string => {
   return `# The rooms of \`${name}\`
 
 Made by \`node tools/rooms.ts ${name}\`; a test keeps it current. An arrow is labelled with the
-number of imports. Files beside the rooms (${count("door")}: the API and what puts the rooms together) are left out.
+number of imports. Files beside the rooms (${count("door")}: the API and what puts the rooms
+together) are left out.
 
 \`\`\`mermaid
 flowchart TD

@@ -13,22 +13,9 @@ import {
 import { produceMethod } from "@millrace/rpc";
 import { grpcDialer } from "@millrace/rpc/grpc";
 import type { SeededRandom } from "@millrace/sim";
+import type { Attack } from "./attack.ts";
 import { frameAttacks } from "./frames.ts";
-import {
-  grpcMessage,
-  type Outcome,
-  openCall,
-  outcomeOf,
-  type Target,
-  withSession,
-} from "./wire.ts";
-
-export interface Attack {
-  readonly name: string;
-  /** How it may end. */
-  readonly expected: readonly Outcome[];
-  run(target: Target, dice: SeededRandom): Promise<Outcome>;
-}
+import { grpcMessage, openCall, outcomeOf, withSession } from "./wire.ts";
 
 const services = [ProduceService, FetchService, LogService, MetadataService, AdminService];
 /** Paths of all methods. */

@@ -1,6 +1,6 @@
 /** Attacks on connections: below gRPC. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Attack } from "./attacks.ts";
+import type { Attack } from "./attack.ts";
 import {
   frame,
   frameTypes,

@@ -1,73 +1,51 @@
 /** Rules of the repository that no compiler knows. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, globSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, globSync, readdirSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { errorCodeByName } from "@millrace/errors";
+import { linesOf, none, production, read, root, sources } from "./repository.ts";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const read = (path: string): string => readFileSync(join(root, path), "utf8");
-
-const sources = globSync(
-  ["packages/*/src/**/*.ts", "services/*/src/**/*.ts", "test/**/*.ts", "tools/*.ts"],
-  {
-    cwd: root,
-  },
-).sort();
-const production = sources.filter(
-  (path) => !/\.test\.ts$|^test\/|\/testing|\/contract\.ts$/.test(path),
-);
-
-const linesOf = (path: string): string[] => read(path).split("\n");
-
-const none = (problems: readonly string[]): void => {
-  assert.deepEqual(problems, []);
-};
-
-test("files have at most 600 lines, lines at most 125 columns", () => {
-  const problems: string[] = [];
-  for (const path of sources) {
-    const lines = linesOf(path);
-    if (lines.length > 601) problems.push(`${path}: ${lines.length} lines`);
-    for (const [i, line] of lines.entries()) {
-      // Mutants quote the sources, line breaks and all.
-      if (line.length > 125 && !path.startsWith("test/mutants/lists/")) {
-        problems.push(`${path}:${i + 1}: ${line.length} columns`);
-      }
-    }
-  }
-  none(problems);
+test("files have at most 600 lines", () => {
+  const lengths = sources.map((path) => [path, linesOf(path).length - 1] as const);
+  none(
+    lengths.filter(([, lines]) => lines > 600).map(([path, lines]) => `${path}: ${lines} lines`),
+  );
 });
 
-const functionOpens = new RegExp(
-  [
-    "^( *)(export )?(const \\w+ = .*=> \\{",
-    "(async )?function.*\\{",
-    "(static )?(async )?\\*?#?\\w+(<.*>)?\\(.*\\{)$",
-  ].join("|"),
-);
+const keyword = /^ *(if|for|while|switch|return|throw|else|try|describe|test|check)\b/;
+/** The last line of a signature, which may be its only one. */
+const functionOpens = /^( *)(.*)(=>|\)(?:: [^=]+)?) \{$/;
 
-/**
- * First and last line of every function, by indentation-free bracket matching of Biome's layout.
- */
-const functionLengths = (path: string): [number, number][] => {
-  const lines = linesOf(path);
+/** First line and length of every function, by the layout that Biome gives. */
+const functionLengths = (lines: readonly string[]): [number, number][] => {
   const found: [number, number][] = [];
   for (const [i, line] of lines.entries()) {
-    const opens = functionOpens.exec(line);
-    if (opens === null || /^ *(if|for|while|switch|describe|test|check)\b/.test(line)) continue;
-    const end = lines.findIndex((other, k) => k > i && other.startsWith(`${opens[1]}}`));
-    if (end > i) found.push([i + 1, end - i]);
+    const [, indent = "", head = ""] = functionOpens.exec(line) ?? [];
+    if (!functionOpens.test(line)) continue;
+    // A signature over several lines begins at the last line before with the same indentation.
+    const begins = head.startsWith(")")
+      ? lines.findLastIndex((other, k) => k < i && /^( *)\S.*[(<{]$/.exec(other)?.[1] === indent)
+      : i;
+    const first = lines[begins];
+    if (first === undefined || keyword.test(first)) continue;
+    const end = lines.findIndex((other, k) => k > i && other.startsWith(`${indent}}`));
+    if (end > i) found.push([begins + 1, end - begins + 1]);
   }
   return found;
 };
 
+test("functions are measured with their signatures", () => {
+  const lines = ["const f = (", "  a: number,", "): number => {", "  return a;", "};"];
+  assert.deepEqual(functionLengths(lines), [[1, 5]]);
+  assert.deepEqual(functionLengths(["  #g(): void {", "    if (a) {", "    }", "  }"]), [[1, 4]]);
+});
+
 test("functions have at most 70 lines", () => {
   const problems: string[] = [];
   for (const path of production) {
-    for (const [line, length] of functionLengths(path)) {
+    for (const [line, length] of functionLengths(linesOf(path))) {
       if (length > 70) problems.push(`${path}:${line}: ${length} lines`);
     }
   }
@@ -77,6 +55,23 @@ test("functions have at most 70 lines", () => {
 /** Imports of a file: module names. */
 const importsOf = (path: string): string[] =>
   [...read(path).matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((match) => match[1] ?? "");
+
+test("no two files need each other", () => {
+  const needs = new Map<string, Set<string>>();
+  for (const path of sources) {
+    const relative = importsOf(path).filter((name) => name.startsWith("."));
+    needs.set(path, new Set(relative.map((name) => normalize(join(dirname(path), name)))));
+  }
+  const problems: string[] = [];
+  for (const [path, needed] of needs) {
+    for (const other of needed) {
+      if (other !== path && path < other && needs.get(other)?.has(path)) {
+        problems.push(`${path} and ${other}`);
+      }
+    }
+  }
+  none(problems);
+});
 
 /** Packages that each one may use. The order is the architecture's: lower ones first. */
 const layers: Readonly<Record<string, readonly string[]>> = {

@@ -90,6 +90,18 @@ const list = (io: Io): Command =>
     },
   );
 
+const partitionColumns = [
+  "PARTITION",
+  "LEADER",
+  "EPOCH",
+  "REPLICAS",
+  "ISR",
+  "ELR",
+  "START",
+  "HIGH WATERMARK",
+  "BYTES",
+];
+
 const describe = (io: Io): Command =>
   withOutput(
     clusterCommand("describe", "Describe a topic", "millrace topic describe logs", io).argument(
@@ -135,17 +147,6 @@ const describe = (io: Io): Command =>
         io.stdout,
         `${topic.name}  id ${json.topic_id}  replicas ${topic.replicationFactor}\n\n`,
       );
-      const head = [
-        "PARTITION",
-        "LEADER",
-        "EPOCH",
-        "REPLICAS",
-        "ISR",
-        "ELR",
-        "START",
-        "HIGH WATERMARK",
-        "BYTES",
-      ];
       const rows = partitions.map((one) => [
         one.partition,
         one.leader ?? "none",
@@ -157,7 +158,7 @@ const describe = (io: Io): Command =>
         one.high_watermark ?? "?",
         one.size_bytes ?? one.error ?? "?",
       ]);
-      await write(io.stdout, await tableText(head, rows));
+      await write(io.stdout, await tableText(partitionColumns, rows));
       const settings = configs.map(({ key, value, source }) => [key, value, source]);
       await write(io.stdout, `\n${await tableText(["CONFIG", "VALUE", "SOURCE"], settings)}`);
     });

@@ -36,7 +36,7 @@ export interface Random {
 }
 
 /**
- * What `DiskFile` and `Disk` operations fail with. `code` is the errno name: EIO, ENOSPC, ENOENT, …
+ * What `DiskFile` and `Disk` operations fail with. `code` is the errno name: EIO, ENOSPC, ENOENT…
  */
 export interface DiskError extends Error {
   readonly code: string;

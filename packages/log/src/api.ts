@@ -165,7 +165,7 @@ export interface PartitionLog {
    * INVALID_PRODUCER_EPOCH, DISK_FULL, STORAGE_ERROR, PARTITION_OFFLINE, ADMISSION_REJECTED. For a
    * duplicate `done` is called once the original is done. */
   append(batch: AppendBatch, leaderEpoch: number, done: AppendDone): Appended;
-  /** Records (epoch, LEO) durably; must resolve before the leader serves (semantics 2.1.10). */
+  /** Records (epoch, LEO) durably; must resolve before the leader serves (KIP-101). */
   becomeLeader(leaderEpoch: number): Promise<void>;
   /** Raises the high watermark to min(value, ackedEndOffset… as the caller computed it, LEO). Lower
    * values are ignored. */
@@ -188,7 +188,7 @@ export interface PartitionLog {
   /** First readable record with the largest timestamp. */
   maxTimestamp(): Promise<TimestampOffset | undefined>;
   /**
-   * End offset of a leader epoch (semantics 2.1.11), or undefined when it is newer than the log's.
+   * End offset of a leader epoch (KIP-101, KIP-279), or undefined when it is newer than the log's.
    */
   endOffsetForEpoch(leaderEpoch: number): { leaderEpoch: number; endOffset: number } | undefined;
   /** Leader epoch of an offset in the log. */

@@ -103,9 +103,8 @@ const start = async (
   undo.add(() => logs.close(true));
   metrics.watchLogs(logs);
   await recovering.recover();
-  if (!logs.recovery.clean && logs.recovery.partitions > 0) {
-    await recovering.bumpLeaderEpochs(BROKER_ID);
-  }
+  const { clean, partitions } = logs.recovery;
+  if (!clean && partitions > 0) await recovering.bumpLeaderEpochs(BROKER_ID);
   const mirror = new Mirror({ store, clock, random, logger });
   await mirror.start();
   undo.add(() => mirror.close());
@@ -113,13 +112,9 @@ const start = async (
   const where = { client: "" };
   const view = new ClusterMirror(mirror, logger, () => where.client);
   undo.add(() => view.close());
-  const identity = { clusterId, brokerId: BROKER_ID };
   const broker = new Broker({
-    env,
-    logs,
-    view,
-    identity,
-    metrics: metrics.broker,
+    ...{ env, logs, view, metrics: metrics.broker },
+    identity: { clusterId, brokerId: BROKER_ID },
     deletionDone: (topicId) => recovering.deletionDone(topicId, BROKER_ID),
   });
   undo.add(() => broker.close());
@@ -128,17 +123,8 @@ const start = async (
     untilServed: (revision, timeoutMs) => broker.untilServed(revision, timeoutMs),
   });
   const health = new HealthState();
-  const listening = await listen({
-    resolved,
-    config,
-    broker,
-    controller,
-    health,
-    ready,
-    metrics,
-    logger,
-    undo,
-  });
+  const parts = { broker, controller, health, ready, metrics };
+  const listening = await listen({ ...parts, resolved, config, logger, undo });
   const clientEndpoint = endpointForClients(config, listening.client, logger);
   where.client = clientEndpoint;
   await controller.registerBroker(
@@ -153,12 +139,12 @@ const start = async (
   await broker.start();
   const { services, ...endpoints } = listening;
   writeFileSync(join(directory, "endpoints.json"), `${JSON.stringify(endpoints)}\n`);
-  ready.value = true;
-  for (const service of ["", ...services]) health.set(service, true);
-  undo.add(() => {
-    ready.value = false;
-    for (const service of ["", ...services]) health.set(service, false);
-  });
+  const serve = (serving: boolean): void => {
+    ready.value = serving;
+    for (const service of ["", ...services]) health.set(service, serving);
+  };
+  serve(true);
+  undo.add(() => serve(false));
   logger.info({ ...logs.recovery, cluster_id: clusterId }, "the log is recovered");
   return { endpoints, clusterId, stop: () => undo.run(logger) };
 };

@@ -3,11 +3,11 @@ import { ErrorCode, hasCode } from "@millrace/errors";
 import type { AppendBatch, Appended, PartitionLog } from "@millrace/log";
 import { iterateRecords, type ProducerStamp } from "@millrace/record";
 import { type ModelBatch, makeBatch } from "./batches.ts";
+import type { Life } from "./life.ts";
 import type { PartitionModel } from "./model.ts";
 import type { Verdict } from "./producer-model.ts";
 import type { Slot } from "./run.ts";
 import { Violation } from "./violation.ts";
-import type { Life } from "./workload.ts";
 
 const day = 86_400_000;
 

@@ -1,11 +1,11 @@
 /** Control operations, as brokers and operators issue them. */
 import { ErrorCode, hasCode } from "@millrace/errors";
 import type { PartitionLog } from "@millrace/log";
+import type { Life } from "./life.ts";
 import type { PartitionModel } from "./model.ts";
 import type { Slot } from "./run.ts";
 import { changedConfig } from "./settings.ts";
 import { Violation } from "./violation.ts";
-import type { Life } from "./workload.ts";
 
 /** A higher leader epoch begins. */
 export const lead = async (

@@ -7,8 +7,10 @@ import { describe } from "./batches.ts";
 import type { PartitionModel } from "./model.ts";
 import { Violation } from "./violation.ts";
 
-/** Throws a Violation when more batches are in no file than can have rotted. `mayBeGone`: retention may have let go
- * everything below an offset. */
+/**
+ * Throws a Violation when more batches are in no file than can have rotted. `mayBeGone`: retention
+ * may have let go everything below an offset.
+ */
 export const verifyEvidence = (
   disk: SimDisk,
   directory: string,

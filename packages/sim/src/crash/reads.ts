@@ -2,10 +2,10 @@
 import { ErrorCode, hasCode } from "@millrace/errors";
 import type { PartitionLog } from "@millrace/log";
 import { batchesIn, describe, isSame } from "./batches.ts";
+import type { Life } from "./life.ts";
 import type { PartitionModel } from "./model.ts";
 import type { Slot } from "./run.ts";
 import { Violation } from "./violation.ts";
-import type { Life } from "./workload.ts";
 
 /** True when an offset left the log while it was being read. */
 const wentAway = (

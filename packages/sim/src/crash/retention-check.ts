@@ -1,6 +1,7 @@
 /** Retention deletes what its rules say, where nothing keeps it from that. */
+
+import type { Life } from "./life.ts";
 import { Violation } from "./violation.ts";
-import type { Life } from "./workload.ts";
 
 /** Makes everything readable and old, and waits for retention. */
 export const verifyRetention = async (life: Life): Promise<void> => {

@@ -6,6 +6,7 @@ import { SeededRandom } from "../random.ts";
 import { verifyEvidence } from "./evidence.ts";
 import type { Counts } from "./faults.ts";
 import { allKinds, type Switches } from "./kinds.ts";
+import type { Life } from "./life.ts";
 import type { PartitionModel } from "./model.ts";
 import { verifyRetention } from "./retention-check.ts";
 import { retentionAllows } from "./retention-model.ts";
@@ -13,7 +14,7 @@ import { CrashRun, type Slot } from "./run.ts";
 import { rot } from "./trouble.ts";
 import { verifyPartition } from "./verify.ts";
 import { Violation } from "./violation.ts";
-import { Life } from "./workload.ts";
+import { begin, work } from "./workload.ts";
 
 export interface Plan {
   readonly seed: number;
@@ -79,8 +80,8 @@ export const explore = async (plan: Plan): Promise<void> => {
 
 const firstLife = async (run: CrashRun, operations: number): Promise<void> => {
   const manager = await run.start();
-  const life = new Life(run, manager);
-  await life.work(operations);
+  const life = begin(run, manager);
+  await work(life, operations);
   await endLife(run, life);
 };
 
@@ -132,7 +133,7 @@ const examine = async (run: CrashRun, plan: Plan, step: number): Promise<void> =
 /** A life that ends in a crash. */
 const anotherLife = async (run: CrashRun, random: SeededRandom): Promise<void> => {
   const manager = await recover(run, random);
-  const life = new Life(run, manager);
+  const life = begin(run, manager);
   const crashAt = run.disk.steps + 1 + random.below(250);
   const crash: CrashModel = random.chance(0.7) ? "power" : "process";
   let dead = false;
@@ -142,8 +143,7 @@ const anotherLife = async (run: CrashRun, random: SeededRandom): Promise<void> =
     dead = true;
   };
   let over = false;
-  life
-    .work(random.between(5, 40))
+  work(life, random.between(5, 40))
     .then(() => life.settle())
     .catch((thrown: unknown) => run.fail(thrown))
     .finally(() => {
@@ -158,8 +158,8 @@ const anotherLife = async (run: CrashRun, random: SeededRandom): Promise<void> =
 /** A life that ends with a clean stop, after which nothing is scanned and everything is there. */
 const lastLife = async (run: CrashRun, random: SeededRandom): Promise<void> => {
   const manager = await recover(run, random);
-  const life = new Life(run, manager);
-  await run.finish(life.work(random.between(0, 12)));
+  const life = begin(run, manager);
+  await run.finish(work(life, random.between(0, 12)));
   if (run.on.retention && random.chance(0.3)) await run.finish(verifyRetention(life));
   const clean = await run.finish(endLife(run, life));
   const damaged = run.slots.some(({ model }) => model?.suspect !== undefined);

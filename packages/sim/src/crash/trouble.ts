@@ -2,8 +2,8 @@
 import type { SeededRandom } from "../random.ts";
 import { partitionOf } from "./faults.ts";
 import type { Kind } from "./kinds.ts";
+import type { Life } from "./life.ts";
 import type { CrashRun } from "./run.ts";
-import type { Life } from "./workload.ts";
 
 const dayMs = 86_400_000;
 const faultKinds: readonly Kind[] = [

@@ -68,7 +68,8 @@ export declare type FetchOpen = Message<"millrace.broker.v1.FetchOpen"> & {
   clientId: string;
 
   /**
-   * Most batch bytes in one message; 0 means the server's choice. A larger first batch is still sent.
+   * Most batch bytes in one message; 0 means the server's choice. A larger first batch is still
+   * sent.
    *
    * @generated from field: uint64 message_bytes_max = 2;
    */
@@ -145,8 +146,8 @@ export declare type FetchCursor = Message<"millrace.broker.v1.FetchCursor"> & {
   leaderEpoch?: number | undefined;
 
   /**
-   * Leader epoch of the last record that the client read. Absent means unknown; used to detect that the
-   * log was truncated (KIP-320).
+   * Leader epoch of the last record that the client read. Absent means unknown; used to detect that
+   * the log was truncated (KIP-320).
    *
    * @generated from field: optional uint32 last_fetched_epoch = 7;
    */
@@ -380,8 +381,8 @@ export declare type FetchOnceRequest = Message<"millrace.broker.v1.FetchOnceRequ
   maxWaitMs: number;
 
   /**
-   * True: the server also decodes the batches into `records` and leaves `batches` empty; for callers
-   * without a decoder. Slow.
+   * True: the server also decodes the batches into `records` and leaves `batches` empty; for
+   * callers without a decoder. Slow.
    *
    * @generated from field: bool decode = 9;
    */
@@ -521,22 +522,22 @@ export declare const FetchService: GenService<{
    * Reads many partitions over one long-lived stream, as fast as the client grants bytes.
    *
    * The first message must carry `open` (and may carry cursors and grants); the first reply carries
-   * `opened`. A cursor reads one partition forward from its position, in offset order, without gap or
-   * repeat, and never past the high watermark. The server sends batches of a cursor while its grant is
-   * above zero, subtracts the batch bytes sent, and may overshoot by one batch. The first batch may
-   * begin before the position asked for: the client skips those records.
+   * `opened`. A cursor reads one partition forward from its position, in offset order, without gap
+   * or repeat, and never past the high watermark. The server sends batches of a cursor while its
+   * grant is above zero, subtracts the batch bytes sent, and may overshoot by one batch. The first
+   * batch may begin before the position asked for: the client skips those records.
    *
-   * A cursor that fails gets one message with `error` and is removed; the stream goes on. To seek, the
-   * client removes the cursor and adds another with a new id. It ignores messages that are still in
-   * flight for the old id; the grant of the new cursor starts from its own `grant_bytes`.
+   * A cursor that fails gets one message with `error` and is removed; the stream goes on. To seek,
+   * the client removes the cursor and adds another with a new id. It ignores messages that are
+   * still in flight for the old id; the grant of the new cursor starts from its own `grant_bytes`.
    *
-   * Messages without batches report a moved high watermark, or are heartbeats at the jittered interval
-   * that `opened` states. A client that receives nothing for three intervals may treat the server as
-   * dead.
+   * Messages without batches report a moved high watermark, or are heartbeats at the jittered
+   * interval that `opened` states. A client that receives nothing for three intervals may treat the
+   * server as dead.
    *
    * After the client half-closes, the server sends the batches that each cursor can read within its
-   * grant, until the cursor reaches the high watermark, and then ends the stream with OK. It does not
-   * wait for new records. A client that wants to continue reading keeps its side open.
+   * grant, until the cursor reaches the high watermark, and then ends the stream with OK. It does
+   * not wait for new records. A client that wants to continue reading keeps its side open.
    *
    * @generated from rpc millrace.broker.v1.FetchService.Fetch
    */

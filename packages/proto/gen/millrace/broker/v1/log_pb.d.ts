@@ -413,8 +413,8 @@ export enum OffsetSpec {
   LATEST = 2,
 
   /**
-   * Offset and timestamp of the record with the largest timestamp; the first of several. Absent in an
-   * empty log.
+   * Offset and timestamp of the record with the largest timestamp; the first of several. Absent in
+   * an empty log.
    *
    * @generated from enum value: OFFSET_SPEC_MAX_TIMESTAMP = 3;
    */
@@ -453,8 +453,8 @@ export declare const LogService: GenService<{
    * Moves the log start offset forward: records before it cannot be read again, and their space is
    * freed in time. Returns once the move is durable. Failures are per partition. Idempotent.
    *
-   * POLICY_VIOLATION when cleanup.policy is compact without delete; OFFSET_OUT_OF_RANGE past the high
-   * watermark.
+   * POLICY_VIOLATION when cleanup.policy is compact without delete; OFFSET_OUT_OF_RANGE past the
+   * high watermark.
    *
    * @generated from rpc millrace.broker.v1.LogService.DeleteRecords
    */

@@ -24,8 +24,8 @@ export declare type GetMetadataRequest = Message<"millrace.broker.v1.GetMetadata
   topics: string[];
 
   /**
-   * Answer from this revision or a later one. 0 means whatever the server has. Pass the revision of an
-   * Admin answer here to read what was just written.
+   * Answer from this revision or a later one. 0 means whatever the server has. Pass the revision of
+   * an Admin answer here to read what was just written.
    *
    * @generated from field: uint64 min_revision = 2;
    */
@@ -299,8 +299,8 @@ export declare type Partition = Message<"millrace.broker.v1.Partition"> & {
 export declare const PartitionSchema: GenMessage<Partition>;
 
 /**
- * Topics, leaders and brokers. Every broker, controller and coordinator answers from its mirror of the
- * metadata.
+ * Topics, leaders and brokers. Every broker, controller and coordinator answers from its mirror of
+ * the metadata.
  *
  * @generated from service millrace.broker.v1.MetadataService
  */
@@ -308,8 +308,8 @@ export declare const MetadataService: GenService<{
   /**
    * Returns topics and brokers as of one revision.
    *
-   * METADATA_STALE when the mirror does not reach `min_revision` before the deadline or 5 s. A topic
-   * that does not exist is absent from the answer, not an error.
+   * METADATA_STALE when the mirror does not reach `min_revision` before the deadline or 5 s. A
+   * topic that does not exist is absent from the answer, not an error.
    *
    * @generated from rpc millrace.broker.v1.MetadataService.GetMetadata
    */

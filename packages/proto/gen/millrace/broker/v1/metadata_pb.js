@@ -60,8 +60,8 @@ export const PartitionSchema = /*@__PURE__*/
   messageDesc(file_millrace_broker_v1_metadata, 6);
 
 /**
- * Topics, leaders and brokers. Every broker, controller and coordinator answers from its mirror of the
- * metadata.
+ * Topics, leaders and brokers. Every broker, controller and coordinator answers from its mirror of
+ * the metadata.
  *
  * @generated from service millrace.broker.v1.MetadataService
  */

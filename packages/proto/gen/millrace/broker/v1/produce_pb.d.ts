@@ -33,8 +33,8 @@ export declare type ProduceRequest = Message<"millrace.broker.v1.ProduceRequest"
   requestId: bigint;
 
   /**
-   * Topic id, 16 bytes. Absent or empty: the topic is named by `topic`. A topic id keeps a request from
-   * reaching a topic that was deleted and made again.
+   * Topic id, 16 bytes. Absent or empty: the topic is named by `topic`. A topic id keeps a request
+   * from reaching a topic that was deleted and made again.
    *
    * @generated from field: bytes topic_id = 3;
    */
@@ -63,11 +63,12 @@ export declare type ProduceRequest = Message<"millrace.broker.v1.ProduceRequest"
   leaderEpoch?: number | undefined;
 
   /**
-   * Keeps order with several requests of a partition in flight. Once a request of a partition has failed
-   * on this stream, all requests of that partition with the same or a lower order epoch fail with
-   * PRECEDING_REQUEST_FAILED and are not appended. After the client has received all failures, it raises
-   * the order epoch and sends the requests again, in order. 0 (absent): order is not kept. The order
-   * epoch ends with the stream: send unanswered requests again, in order, on the next one.
+   * Keeps order with several requests of a partition in flight. Once a request of a partition has
+   * failed on this stream, all requests of that partition with the same or a lower order epoch fail
+   * with PRECEDING_REQUEST_FAILED and are not appended. After the client has received all failures,
+   * it raises the order epoch and sends the requests again, in order. 0 (absent): order is not
+   * kept. The order epoch ends with the stream: send unanswered requests again, in order, on the
+   * next one.
    *
    * @generated from field: uint32 order_epoch = 7;
    */
@@ -108,15 +109,16 @@ export declare type ProduceOpen = Message<"millrace.broker.v1.ProduceOpen"> & {
   acks: Acks;
 
   /**
-   * Window that the client would like, bytes. 0 means the server's choice; the server may give less.
+   * Window that the client would like, bytes. 0 means the server's choice; the server may give
+   * less.
    *
    * @generated from field: uint64 window_bytes = 3;
    */
   windowBytes: bigint;
 
   /**
-   * Cluster that the client means to speak to; another one is refused with CLUSTER_ID_MISMATCH. Empty
-   * means any.
+   * Cluster that the client means to speak to; another one is refused with CLUSTER_ID_MISMATCH.
+   * Empty means any.
    *
    * @generated from field: string cluster_id = 4;
    */
@@ -246,7 +248,8 @@ export declare type ProduceResult = Message<"millrace.broker.v1.ProduceResult"> 
   guarantee: Guarantee;
 
   /**
-   * True when the batch was there already (idempotent retry): the offsets are those of the first append.
+   * True when the batch was there already (idempotent retry): the offsets are those of the first
+   * append.
    *
    * @generated from field: bool duplicate = 6;
    */
@@ -401,19 +404,20 @@ export declare const ProduceService: GenService<{
   /**
    * Appends batches over one long-lived stream, for many partitions, pipelined.
    *
-   * The first message must carry `open` and nothing else; the first reply carries `opened`. After it,
-   * each request carries exactly one batch, and gets exactly one ProduceResult with its request_id.
-   * Batches of one partition are appended in the order of their requests; results of one partition come
-   * in that order, results of different partitions in any. A batch is appended as a whole or not at all.
-   * A failure of one partition is a result with `error`; the stream goes on. A stream that breaks its
-   * protocol ends with STREAM_PROTOCOL_VIOLATION. When the stream breaks, requests without a result may
-   * or may not have been appended: an idempotent producer sends them again with the same sequences.
+   * The first message must carry `open` and nothing else; the first reply carries `opened`. After
+   * it, each request carries exactly one batch, and gets exactly one ProduceResult with its
+   * request_id. Batches of one partition are appended in the order of their requests; results of
+   * one partition come in that order, results of different partitions in any. A batch is appended
+   * as a whole or not at all. A failure of one partition is a result with `error`; the stream goes
+   * on. A stream that breaks its protocol ends with STREAM_PROTOCOL_VIOLATION. When the stream
+   * breaks, requests without a result may or may not have been appended: an idempotent producer
+   * sends them again with the same sequences.
    *
-   * Flow control: the client keeps the sum of body bytes of unanswered requests within the window that
-   * `opened` states. Each result gives its bytes back. One request may exceed an empty window.
+   * Flow control: the client keeps the sum of body bytes of unanswered requests within the window
+   * that `opened` states. Each result gives its bytes back. One request may exceed an empty window.
    *
-   * After the client half-closes, the server answers the requests that it has received, and then ends
-   * the stream with OK.
+   * After the client half-closes, the server answers the requests that it has received, and then
+   * ends the stream with OK.
    *
    * @generated from rpc millrace.broker.v1.ProduceService.Produce
    */

@@ -14,7 +14,8 @@ import type { ErrorCode } from "./errors_pb.js";
 export declare const file_millrace_common_v1_common: GenFile;
 
 /**
- * A failure of one partition inside a stream or a reply; the other partitions are not touched by it.
+ * A failure of one partition inside a stream or a reply; the other partitions are not touched by
+ * it.
  *
  * @generated from message millrace.common.v1.PartitionError
  */
@@ -55,7 +56,8 @@ export declare type PartitionError = Message<"millrace.common.v1.PartitionError"
 export declare const PartitionErrorSchema: GenMessage<PartitionError>;
 
 /**
- * The leader of a partition, as far as the sender knows. A receiver that knows a higher leader epoch ignores it.
+ * The leader of a partition, as far as the sender knows. A receiver that knows a higher leader
+ * epoch ignores it.
  *
  * @generated from message millrace.common.v1.LeaderHint
  */
@@ -96,8 +98,9 @@ export declare type LeaderHint = Message<"millrace.common.v1.LeaderHint"> & {
 export declare const LeaderHintSchema: GenMessage<LeaderHint>;
 
 /**
- * Sent in a stream before the server closes it to stop or to rebalance. The client sends no new requests
- * on this stream, waits for the answers to those in flight, half-closes, and connects again.
+ * Sent in a stream before the server closes it to stop or to rebalance. The client sends no new
+ * requests on this stream, waits for the answers to those in flight, half-closes, and connects
+ * again.
  *
  * @generated from message millrace.common.v1.Drain
  */
@@ -178,7 +181,8 @@ export enum Guarantee {
   UNSPECIFIED = 0,
 
   /**
-   * Fsynced on every in-sync replica, at least min.insync.replicas of them. Survives power loss of all.
+   * Fsynced on every in-sync replica, at least min.insync.replicas of them. Survives power loss of
+   * all.
    *
    * @generated from enum value: GUARANTEE_FSYNCED_QUORUM = 1;
    */
@@ -192,8 +196,8 @@ export enum Guarantee {
   FSYNCED_LEADER = 2,
 
   /**
-   * In the page cache of every in-sync replica (flush.policy interval or none). Survives a crash of the
-   * process, not of the machine.
+   * In the page cache of every in-sync replica (flush.policy interval or none). Survives a crash of
+   * the process, not of the machine.
    *
    * @generated from enum value: GUARANTEE_WRITTEN_QUORUM = 3;
    */

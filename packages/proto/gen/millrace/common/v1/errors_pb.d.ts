@@ -55,8 +55,8 @@ export declare type ErrorSpec = Message<"millrace.common.v1.ErrorSpec"> & {
 export declare const ErrorSpecSchema: GenMessage<ErrorSpec>;
 
 /**
- * Alphabetical by name; numbers never change. A client treats an unknown number as not retriable, with
- * possible side effects.
+ * Alphabetical by name; numbers never change. A client treats an unknown number as not retriable,
+ * with possible side effects.
  *
  * @generated from enum millrace.common.v1.ErrorCode
  */
@@ -160,7 +160,8 @@ export enum ErrorCode {
   INVALID_PRODUCER_EPOCH = 13,
 
   /**
-   * The batch is well-formed protobuf but breaks a rule (count, offsets, timestamps, sizes, control).
+   * The batch is well-formed protobuf but breaks a rule (count, offsets, timestamps, sizes,
+   * control).
    *
    * @generated from enum value: ERROR_CODE_INVALID_RECORD = 14;
    */

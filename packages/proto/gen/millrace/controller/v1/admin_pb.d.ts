@@ -635,11 +635,12 @@ export enum ConfigSource {
 export declare const ConfigSourceSchema: GenEnum<ConfigSource>;
 
 /**
- * Life cycle of topics and configs. Served by the active controller; any other answers NOT_CONTROLLER.
+ * Life cycle of topics and configs. Served by the active controller; any other answers
+ * NOT_CONTROLLER.
  *
- * Every change is one guarded transaction of the metadata store: it happens as a whole or not at all. A
- * call that ends with DEADLINE_EXCEEDED or UNAVAILABLE may have happened. Answers carry the metadata
- * revision at which the change is visible; pass it to GetMetadata as `min_revision`.
+ * Every change is one guarded transaction of the metadata store: it happens as a whole or not at
+ * all. A call that ends with DEADLINE_EXCEEDED or UNAVAILABLE may have happened. Answers carry the
+ * metadata revision at which the change is visible; pass it to GetMetadata as `min_revision`.
  *
  * @generated from service millrace.controller.v1.AdminService
  */

@@ -159,8 +159,8 @@ export declare const TopicRecordSchema: GenMessage<TopicRecord>;
 
 /**
  * Key `deletions/<topic id>`. Written in the transaction that deletes the topic's record, so the
- * deletion survives a crash at any moment after DeleteTopic was answered. A broker deletes partitions
- * from its disk only against such a record; the key goes once every broker has done so.
+ * deletion survives a crash at any moment after DeleteTopic was answered. A broker deletes
+ * partitions from its disk only against such a record; the key goes once every broker has done so.
  *
  * @generated from message millrace.storage.v1.DeletionRecord
  */

@@ -14,8 +14,8 @@ import type { Message } from "@bufbuild/protobuf";
 export declare const file_millrace_storage_v1_record: GenFile;
 
 /**
- * A segment file (`<20-digit base offset>.log`) as a whole is one serialized Segment, so any protobuf
- * implementation reads it. Field 15 is the same field as FetchResponse.batches.
+ * A segment file (`<20-digit base offset>.log`) as a whole is one serialized Segment, so any
+ * protobuf implementation reads it. Field 15 is the same field as FetchResponse.batches.
  *
  * @generated from message millrace.storage.v1.Segment
  */
@@ -66,16 +66,16 @@ export declare type RecordBatch = Message<"millrace.storage.v1.RecordBatch"> & {
   appendTimeMs?: bigint | undefined;
 
   /**
-   * CRC-32C (Castagnoli) over 24 bytes: base_offset, leader_epoch, append_time_ms and body_crc32c, each
-   * little-endian, in this order.
+   * CRC-32C (Castagnoli) over 24 bytes: base_offset, leader_epoch, append_time_ms and body_crc32c,
+   * each little-endian, in this order.
    *
    * @generated from field: optional fixed32 header_crc32c = 4;
    */
   headerCrc32c?: number | undefined;
 
   /**
-   * CRC-32C over `body`. A producer that leaves it absent gives up end-to-end protection on the way to
-   * the leader, which then computes it; present and wrong is refused as CORRUPT_MESSAGE.
+   * CRC-32C over `body`. A producer that leaves it absent gives up end-to-end protection on the way
+   * to the leader, which then computes it; present and wrong is refused as CORRUPT_MESSAGE.
    *
    * @generated from field: optional fixed32 body_crc32c = 5;
    */
@@ -96,7 +96,8 @@ export declare type RecordBatch = Message<"millrace.storage.v1.RecordBatch"> & {
 export declare const RecordBatchSchema: GenMessage<RecordBatch>;
 
 /**
- * What a producer encodes. Opaque to storage and replication; the leader validates it before append.
+ * What a producer encodes. Opaque to storage and replication; the leader validates it before
+ * append.
  *
  * @generated from message millrace.storage.v1.BatchBody
  */
@@ -174,8 +175,8 @@ export declare type BatchBody = Message<"millrace.storage.v1.BatchBody"> & {
   lastOffsetDelta?: number | undefined;
 
   /**
-   * A serialized RecordSet, compressed as `compression` says. One frame: a gzip member, a zstd frame
-   * or an LZ4 frame.
+   * A serialized RecordSet, compressed as `compression` says. One frame: a gzip member, a zstd
+   * frame or an LZ4 frame.
    *
    * @generated from field: optional bytes records = 15;
    */
@@ -236,8 +237,8 @@ export declare type Record = Message<"millrace.storage.v1.Record"> & {
   timestampDeltaMs?: bigint | undefined;
 
   /**
-   * Offset minus the batch's base_offset. From a producer: 0, 1, 2, … without a gap; absent means the
-   * record's index.
+   * Offset minus the batch's base_offset. From a producer: 0, 1, 2, … without a gap; absent means
+   * the record's index.
    *
    * @generated from field: optional uint32 offset_delta = 4;
    */
