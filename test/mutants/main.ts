@@ -132,18 +132,22 @@ const main = async (): Promise<number> => {
     return 0;
   }
   const startedMs = performance.now();
-  const open = selected.filter((mutant) => known[keyOf(mutant)] === undefined);
+  // Sources that change meanwhile do not change what this run is about.
+  const outcomes = new Map(selected.map((mutant) => [mutant, known[keyOf(mutant)]]));
+  const keys = new Map(selected.map((mutant) => [mutant, keyOf(mutant)]));
+  const open = selected.filter((mutant) => outcomes.get(mutant) === undefined);
   console.log(`${selected.length} mutants, ${selected.length - open.length} known from before`);
   const broken = await checkBaseline(open);
   for (const line of broken) console.log(`fails without a mutant: ${line}`);
   if (broken.length > 0) return 1;
   await inParallel(open, async (scratch, mutant) => {
     const outcome = await tryMutant(scratch, mutant);
-    keep(keyOf(mutant), outcome);
+    outcomes.set(mutant, outcome);
+    keep(keys.get(mutant) ?? mutant.name, outcome);
     const verdict = outcome.found ? `found by ${outcome.by}` : "NOT FOUND";
     console.log(`${mutant.name}: ${verdict} (${outcome.seconds} s)`);
   });
-  const missed = selected.filter((mutant) => known[keyOf(mutant)]?.found !== true);
+  const missed = selected.filter((mutant) => outcomes.get(mutant)?.found !== true);
   for (const { name, file, breaks } of missed) console.log(`missed: ${name} in ${file}: ${breaks}`);
   console.log(
     `${selected.length} mutants, ${selected.length - missed.length} found, ` +

@@ -224,6 +224,8 @@ export class Manager implements LogManager {
     writes.closing();
     committer.closing();
     await this.#checkpointer.idle();
+    // Deletions that were under way: nothing is renamed behind the back of the next process.
+    for (const lives of this.#lives.values()) await lives.run(async () => {});
     for (const partition of this.#partitions.values()) await partition.offlineRecord.unrecorded();
     writes.close();
     await files.closeAll();

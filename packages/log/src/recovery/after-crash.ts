@@ -155,14 +155,11 @@ export class PartitionRecovery {
   async #beginBefore(offset: number): Promise<void> {
     // Not the segment that begins at the cut: the one before it may still hold what was cut off.
     const before = this.#segments.findLastIndex((segment) => segment.baseOffset < offset);
-    const index = Math.max(0, before);
-    const segment = this.#segments[index];
-    if (segment === undefined) {
-      throw new PartitionDamage(`the segment of offset ${offset} is missing`);
-    }
-    let reached = segment.baseOffset;
+    this.#index = Math.max(0, before);
+    const segment = this.#segments[this.#index];
+    let reached = segment?.baseOffset ?? -1;
     // What follows the cut may be anything, and is not looked at.
-    if (reached < offset) {
+    if (segment !== undefined && reached < offset) {
       await this.#visit(segment, (batch) => {
         reached = batch.lastOffset + 1;
         this.#position = batch.position + batch.bytes;
@@ -170,15 +167,30 @@ export class PartitionRecovery {
       });
     }
     if (reached !== offset) {
-      throw new PartitionDamage(
-        `${segment.path} ends at ${reached}, it was fsynced up to ${offset}`,
-      );
+      // What stood before the cut is below the log start, and may be gone.
+      if (offset > this.#logStart) {
+        throw new PartitionDamage(
+          segment === undefined
+            ? `the segment of offset ${offset} is missing`
+            : `${segment.path} ends at ${reached}, it was fsynced up to ${offset}`,
+        );
+      }
+      this.#beginEmptyAt(offset);
     }
-    this.#index = index;
     this.#end = offset;
     for (const [i, later] of this.#segments.entries()) {
-      if (i >= index) await this.#resetIndex(later, i === index ? this.#position : 0);
+      if (i >= this.#index) await this.#resetIndex(later, i === this.#index ? this.#position : 0);
     }
+  }
+
+  /** With an empty segment there, the one of this name if there is one. */
+  #beginEmptyAt(base: number): void {
+    this.#position = 0;
+    this.#index = this.#segments.filter((segment) => segment.baseOffset < base).length;
+    if (this.#segments[this.#index]?.baseOffset === base) return;
+    this.#segments.splice(this.#index, 0, this.#newSegment(base));
+    // The listing took the one before for the last one, and did not know where it ends.
+    this.#segments[this.#index - 1]?.endsAt(base);
   }
 
   /**
@@ -189,13 +201,7 @@ export class PartitionRecovery {
     if (this.#position > 0 && this.#logStart < this.#end) {
       throw new PartitionDamage(`segment ${base} is missing, ${this.#position} bytes were fsynced`);
     }
-    const at = this.#position > 0 ? this.#end : base;
-    this.#position = 0;
-    this.#index = this.#segments.filter((segment) => segment.baseOffset < at).length;
-    if (this.#segments[this.#index]?.baseOffset === at) return;
-    this.#segments.splice(this.#index, 0, this.#newSegment(at));
-    // The listing took the one before for the last one, and did not know where it ends.
-    this.#segments[this.#index - 1]?.endsAt(at);
+    this.#beginEmptyAt(this.#position > 0 ? this.#end : base);
   }
 
   #newSegment(base: number): Segment {

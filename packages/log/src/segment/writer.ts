@@ -86,6 +86,8 @@ export class SegmentWriter {
   readonly #options: SegmentWriterOptions;
   readonly #lanes = new Map<Segment, Lane>();
   readonly #syncs: BackgroundFsync;
+  /** Segments that were discarded. Nothing reaches them any more. */
+  readonly #gone = new WeakSet<Segment>();
   #ready: Lane[] = [];
   #active = 0;
   #bytes = 0;
@@ -140,6 +142,7 @@ export class SegmentWriter {
    */
   reach(segment: Segment, position: number): Promise<void> {
     if (segment.writtenBytes >= position) return Promise.resolve();
+    if (this.#gone.has(segment)) return Promise.reject(droppedError(segment.path));
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#closed) return Promise.reject(closedError());
     const lane = this.#laneOf(segment);
@@ -171,12 +174,14 @@ export class SegmentWriter {
 
   /** Resolves once everything queued by now is in its file. */
   async all(): Promise<void> {
-    await Promise.all([...this.#lanes.keys()].map((segment) => this.written(segment)));
+    const kept = [...this.#lanes.values()].filter(({ gone }) => !gone);
+    await Promise.all(kept.map(({ segment }) => this.written(segment)));
   }
 
   /** Drops the queued writes of a segment that goes away, and rejects everyone who waits for them.
    * Resolves once no write or fsync of its file is under way. */
   async discard(segment: Segment): Promise<void> {
+    this.#gone.add(segment);
     this.#syncs.skip(segment);
     await this.#discardQueued(segment);
     await this.#syncs.forget(segment);

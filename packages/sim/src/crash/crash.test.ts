@@ -14,7 +14,7 @@ const [firstSeed = 1, seedCount = 40] = (process.env["MILLRACE_CRASH_SEEDS"] ?? 
   .map(Number);
 
 const counts = new Counts();
-const on = switchesWithout(["deletionWhileClosing"]);
+const on = switchesWithout([]);
 const operations = 60;
 
 for (let seed = firstSeed; seed < firstSeed + seedCount; seed += 1) {
