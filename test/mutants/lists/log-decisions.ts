@@ -13,6 +13,29 @@ const crash = "packages/sim/src/crash/crash.test.ts";
 /** Order of changes; reads; epochs; producers. */
 export const decisions: readonly Mutant[] = [
   {
+    name: "log-discarded-is-waited-for",
+    breaks: "Nobody waits for bytes of a segment that was dropped.",
+    file: `${src}/segment/writer.ts`,
+    replace: [
+      ["    if (this.#gone.has(segment)) return Promise.reject(droppedError(segment.path));\n", ""],
+    ],
+    tests: [`${src}/segment/writer.test.ts`],
+  },
+  {
+    name: "log-dropped-makes-no-room",
+    breaks: "Bytes that are dropped make room for the commit loop.",
+    file: `${src}/segment/writer.ts`,
+    replace: [["    lane.bytes = 0;\n    this.#wakeRoom();\n", "    lane.bytes = 0;\n"]],
+    tests: [`${src}/segment/writer.test.ts`],
+  },
+  {
+    name: "log-promised-file-released",
+    breaks: "A journal file with a place for a round stays until the round is written.",
+    file: `${src}/journal/journal.ts`,
+    replace: [["      if (file === this.#current && this.#promised) continue;\n", ""]],
+    tests: [`${src}/journal/journal.test.ts`],
+  },
+  {
     name: "log-read-across-truncation",
     breaks: "A read that a truncation straddled is begun anew.",
     file: `${src}/partition/partition.ts`,

@@ -79,6 +79,8 @@ export class Journal {
   #position = 0;
   #durableRound: number;
   #growing: Promise<void> | undefined;
+  /** A round has been promised its place in the current file: the file stays current. */
+  #promised = false;
   /** A round waits for the file that is being made. */
   #hurried = false;
 
@@ -141,8 +143,9 @@ export class Journal {
    */
   async prepare(entries: number, payloadBytes: number): Promise<void> {
     const bytes = roundBytes(entries, payloadBytes);
-    if (this.#current !== undefined && this.#position + bytes <= this.#options.fileBytes) return;
-    await this.#advance();
+    const fits = this.#current !== undefined && this.#position + bytes <= this.#options.fileBytes;
+    if (!fits) await this.#advance();
+    this.#promised = true;
   }
 
   /**
@@ -164,6 +167,7 @@ export class Journal {
     const position = this.#position;
     this.#position += bytes;
     current.lastRound = round;
+    this.#promised = false;
     const chunks = encodeRound(this.#options.directoryId, round, this.#durableRound, entries);
     beforeSync?.();
     await current.file.write(chunks, position);
@@ -176,6 +180,7 @@ export class Journal {
    */
   release(round: number): void {
     for (const file of this.#files) {
+      if (file === this.#current && this.#promised) continue;
       if (file.lastRound > 0 && file.lastRound <= round) {
         file.lastRound = 0;
         if (file === this.#current) this.#current = undefined;

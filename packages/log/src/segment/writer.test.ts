@@ -218,6 +218,45 @@ test("a segment that goes is not written any more, and nobody waits for it", asy
   });
 });
 
+test("a read that asks for a segment that was dropped is told so, also while it is written", async () => {
+  await setUp({}, async ({ writes, counts, add }) => {
+    const gate = Promise.withResolvers<void>();
+    counts.gate = gate.promise;
+    const segment = new Segment(".", 0);
+    add(segment, "abc");
+    const written = writes.written(segment);
+    const discarding = writes.discard(segment);
+    await assert.rejects(written, /was dropped/);
+    await assert.rejects(writes.reach(segment, 3), /was dropped/);
+    await writes.all();
+    gate.resolve();
+    await discarding;
+    await assert.rejects(writes.reach(segment, 9), /was dropped/);
+    await writes.all();
+  });
+});
+
+test("what is dropped makes room", async () => {
+  for (const how of ["discard", "cut"] as const) {
+    await setUp({ bytesMax: 4 }, async ({ writes, counts, add }) => {
+      const gate = Promise.withResolvers<void>();
+      counts.gate = gate.promise;
+      const segment = new Segment(".", 0);
+      add(segment, "abc");
+      add(segment, "def");
+      let room = false;
+      const waiting = writes.waitForRoom().then(() => {
+        room = true;
+      });
+      const dropping = how === "cut" ? writes.cut(segment, 3) : writes.discard(segment);
+      await sleep(20);
+      assert.ok(room, how);
+      gate.resolve();
+      await Promise.all([waiting, dropping]);
+    });
+  }
+});
+
 test("a full disk is waited out, but not once the log closes", async () => {
   await setUp({}, async ({ writes, counts, failures, root, add }) => {
     const segment = new Segment(".", 0);

@@ -208,6 +208,7 @@ export class SegmentWriter {
     this.#bytes -= lane.bytes - keptBytes;
     lane.writes = kept;
     lane.bytes = keptBytes;
+    this.#wakeRoom();
     const waiters = lane.waiters.splice(0);
     for (const waiter of waiters) {
       if (waiter.position > position) waiter.reject(droppedError(segment.path));
@@ -261,6 +262,7 @@ export class SegmentWriter {
     lane.position += lane.bytes;
     lane.writes = [];
     lane.bytes = 0;
+    this.#wakeRoom();
     if (!lane.writing && lane.waiters.length === 0) this.#lanes.delete(lane.segment);
   }
 
