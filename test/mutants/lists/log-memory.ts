@@ -183,7 +183,7 @@ export const remembered: readonly Mutant[] = [
     name: "log-predecessor-without-end",
     breaks: "A segment before one that is only in memory ends where that begins.",
     file: `${src}/recovery/after-crash.ts`,
-    replace: [["    this.#segments[this.#index - 1]?.endsAt(at);\n", ""]],
+    replace: [["    this.#segments[this.#index - 1]?.endsAt(base);\n", ""]],
     tests: [crash],
   },
 ];

@@ -218,7 +218,9 @@ test("a segment that goes is not written any more, and nobody waits for it", asy
   });
 });
 
-test("a read that asks for a segment that was dropped is told so, also while it is written", async () => {
+test("a read of a segment that was dropped is told so, also while it is written", {
+  timeout: 20_000,
+}, async () => {
   await setUp({}, async ({ writes, counts, add }) => {
     const gate = Promise.withResolvers<void>();
     counts.gate = gate.promise;
