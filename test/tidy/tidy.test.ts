@@ -220,3 +220,13 @@ test("generated code and references are current", () => {
   });
   assert.equal(done.status, 0, done.stderr);
 });
+
+test("scripts look for node anew after the install", () => {
+  // The shell remembers where it found node before there was one in node_modules.
+  const { scripts }: { scripts: Record<string, string> } = JSON.parse(read("package.json"));
+  const again = Object.entries(scripts).filter(
+    ([, script]) =>
+      script.includes("ensure.mjs") && !/ensure\.mjs.* && (exec )?env node /.test(script),
+  );
+  none(again.map(([name]) => name));
+});
