@@ -4,6 +4,7 @@ const src = "packages/log/src";
 const order = `${src}/faults/order.test.ts`;
 const memory = `${src}/faults/memory.test.ts`;
 const log = `${src}/log.test.ts`;
+const damage = `${src}/damage.test.ts`;
 const crash = "packages/sim/src/crash/crash.test.ts";
 
 /** What the next start must know. */
@@ -101,7 +102,7 @@ export const remembered: readonly Mutant[] = [
         "marker !== undefined && points !== undefined;",
       ],
     ],
-    tests: [log, order, crash],
+    tests: [damage, crash],
   },
   {
     name: "log-restart-without-high-watermark",
