@@ -1,7 +1,7 @@
 /** A log on a simulated disk, for tests of what fails, stops and is started again. */
 import { type Clock, type Env, silentLogger } from "@millrace/env";
 import { syncCompressor } from "@millrace/record/node";
-import { Incarnation, Kernel, SimDisk } from "@millrace/sim";
+import { type CrashModel, Incarnation, Kernel, SimDisk } from "@millrace/sim";
 import type { LogConfig, LogManager, LogManagerConfig, PartitionLog } from "./api.ts";
 import { defaultLogConfig, defaultManagerConfig } from "./defaults.ts";
 import { openLogManager } from "./open.ts";
@@ -14,13 +14,15 @@ export interface SimulatedLog {
   log(index?: number): Promise<PartitionLog>;
   /** The process's clock, to be changed. */
   readonly clock: Clock;
-  die(how: "power" | "process"): void;
+  die(how: CrashModel): void;
 }
 
 export interface Simulation {
   readonly kernel: Kernel;
   readonly disk: SimDisk;
   start(): Promise<SimulatedLog>;
+  /** Ends the process that was started last, also in the middle of its start. */
+  die(how: CrashModel): void;
   sleep(ms: number): Promise<void>;
 }
 
@@ -34,8 +36,14 @@ export const simulate = async (
   const kernel = new Kernel(settings.seed ?? 1);
   const disk = new SimDisk(kernel.random);
   const config: LogConfig = { ...defaultLogConfig, retentionMs: -1, ...settings.log };
+  let latest: Incarnation | undefined;
+  const die = (how: CrashModel): void => {
+    latest?.kill();
+    disk.crash(how);
+  };
   const start = async (): Promise<SimulatedLog> => {
     const process = new Incarnation(kernel);
+    latest = process;
     const clock = process.clock();
     const env: Env = {
       clock,
@@ -75,5 +83,5 @@ export const simulate = async (
     new Promise((resolve) => {
       kernel.schedule(ms, resolve);
     });
-  await kernel.run(run({ kernel, disk, start, sleep }));
+  await kernel.run(run({ kernel, disk, start, die, sleep }));
 };

@@ -2,6 +2,9 @@ import type { Mutant } from "../mutant.ts";
 
 const src = "packages/log/src";
 const disk = `${src}/faults/disk.test.ts`;
+const failedDisk = `${src}/faults/failed-disk.test.ts`;
+const powerCut = `${src}/faults/power-cut.test.ts`;
+const writer = `${src}/segment/writer.test.ts`;
 const memory = `${src}/faults/memory.test.ts`;
 const crash = "packages/sim/src/crash/crash.test.ts";
 
@@ -42,7 +45,7 @@ export const durability: readonly Mutant[] = [
         "    if (!bugs",
       ],
     ],
-    tests: [crash],
+    tests: [failedDisk, crash],
   },
   {
     name: "log-sync-failure-passes",
@@ -61,7 +64,7 @@ export const durability: readonly Mutant[] = [
     breaks: "A failed fsync stops the directory at once, not when its checkpoint is over.",
     file: `${src}/files/patient-disk.ts`,
     replace: [['if (!this.path.endsWith(".tmp")) this', "if (false) this"]],
-    tests: [disk, crash],
+    tests: [failedDisk, disk, crash],
   },
   {
     name: "log-dirty-flag-cleared-first",
@@ -73,7 +76,7 @@ export const durability: readonly Mutant[] = [
         "    const { version } = this;\n    this.durableUpTo(version);\n    await io();",
       ],
     ],
-    tests: [disk, crash],
+    tests: [failedDisk, disk, crash],
   },
   {
     name: "log-sync-covers-later-changes",
@@ -138,14 +141,14 @@ export const durability: readonly Mutant[] = [
   {
     name: "log-truncate-names-unsynced",
     breaks: "Segments that a truncation removed are gone durably before a recovery point says so.",
-    file: `${src}/segment/files.ts`,
+    file: `${src}/partition/partition-files.ts`,
     replace: [
       [
-        "    await letGo(context, gone);\n    owner.names.changed();\n    for (const path of gone.paths) await unlinkIfThere(disk, path);",
-        "    await letGo(context, gone);\n    for (const path of gone.paths) await unlinkIfThere(disk, path);",
+        "          await cutFiles(this.#context, this, segment, dropped);\n          this.names.changed();\n",
+        "          const { config, directory } = this;\n          const names = new Durability();\n          await cutFiles(this.#context, { config, directory, names }, segment, dropped);\n",
       ],
     ],
-    tests: [crash],
+    tests: [powerCut, crash],
   },
   {
     name: "log-index-cut-unsynced",
@@ -158,7 +161,7 @@ export const durability: readonly Mutant[] = [
         "if (sealed && index.finished) await",
       ],
     ],
-    tests: [crash],
+    tests: [powerCut, crash],
   },
   {
     name: "log-restart-trusts-page-cache",
@@ -172,7 +175,7 @@ export const durability: readonly Mutant[] = [
     breaks: "Recovery does not act on a journal round that a power cut can take back.",
     file: `${src}/open.ts`,
     replace: [["  if (plan !== undefined) await secureLastRound(disk, plan);\n", ""]],
-    tests: [crash],
+    tests: [powerCut, crash],
   },
   {
     name: "log-names-found-not-secured",
@@ -191,7 +194,7 @@ export const durability: readonly Mutant[] = [
         "    const lane = this.#lanes.get(segment);",
       ],
     ],
-    tests: [`${src}/segment/writer.test.ts`, crash],
+    tests: [failedDisk, writer, crash],
   },
   {
     name: "log-stuck-read-waits",
@@ -200,6 +203,6 @@ export const durability: readonly Mutant[] = [
     replace: [
       ["    for (const { reject } of lane.waiters.splice(0)) reject(stuckError(segment));\n", ""],
     ],
-    tests: [`${src}/segment/writer.test.ts`, disk],
+    tests: [writer, disk],
   },
 ];

@@ -289,6 +289,8 @@ test("a disk that fails: who waits is told, and nothing more is taken", async ()
     add(segment, "def");
     assert.equal(writes.bytes, 0);
     await assert.rejects(writes.reach(segment, 6), (e) => hasCode(e, ErrorCode.STORAGE_ERROR));
+    // Nothing is queued any more, and that does not mean that everything was written.
+    await assert.rejects(writes.written(segment), (e) => hasCode(e, ErrorCode.STORAGE_ERROR));
     await writes.waitForRoom();
   });
 });

@@ -1,0 +1,116 @@
+/** A disk that failed: nothing that it may have lost is acknowledged, or said to be durable. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ErrorCode, hasCode } from "@millrace/errors";
+import { appendAll, batchOf, readAll } from "../testing.ts";
+import { simulate } from "../testing-sim.ts";
+
+const batches = (count: number) =>
+  Array.from({ length: count }, (_, i) => batchOf([{ value: `v${i}`.padEnd(300, ".") }]));
+
+const failure = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+
+test("a checkpoint claims nothing after another fsync of the same bytes has failed", async () => {
+  for (let seed = 1; seed <= 20; seed += 1) {
+    // What a checkpoint writes is fsynced twice, by the checkpoint and in the background.
+    const manager = { syncStepBytes: 1, writeLingerMs: 1e6 };
+    await simulate({ seed, manager }, async ({ disk, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await log.becomeLeader(1);
+      await log.flush();
+      await appendAll(log, batches(20));
+      let failed = false;
+      disk.fault = (operation, path) => {
+        if (failed || operation !== "sync" || !path.endsWith(".log")) return undefined;
+        failed = true;
+        return "EIO";
+      };
+      const thrown = await failure(log.flush());
+      assert.ok(hasCode(thrown, ErrorCode.STORAGE_ERROR), `seed ${seed}: ${String(thrown)}`);
+      disk.fault = () => undefined;
+      first.die("power");
+      const again = await (await start()).log();
+      assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 20], `seed ${seed}`);
+    });
+  }
+});
+
+test("a failed fsync stops the directory at once, while its checkpoint is still at work", async () => {
+  const settings = { log: { flushPolicy: "none", segmentBytes: 1000 } } as const;
+  await simulate(settings, async ({ disk, sleep, start }) => {
+    const first = await start();
+    const log = await first.log(0);
+    const other = await first.log(1);
+    for (const each of [log, other]) await each.becomeLeader(1);
+    await log.flush();
+    await appendAll(log, batches(2));
+    // Fsyncing all of these segments takes the checkpoint a while.
+    await appendAll(other, batches(200));
+    await sleep(20);
+    const failing = Promise.withResolvers<void>();
+    let failed = false;
+    disk.fault = (operation, path) => {
+      if (failed || operation !== "sync" || !/-00000\/.*\.log$/.test(path)) return undefined;
+      failed = true;
+      failing.resolve();
+      return "EIO";
+    };
+    // From here on an acknowledgement promises that everything before it is durable.
+    log.updateConfig({ ...log.config, flushPolicy: "commit" });
+    let over = false;
+    const flushing = failure(log.flush()).then(() => {
+      over = true;
+    });
+    await failing.promise;
+    const thrown = await failure(appendAll(log, batches(1)));
+    assert.ok(!over, "the checkpoint was over too soon to tell");
+    assert.ok(hasCode(thrown, ErrorCode.STORAGE_ERROR), String(thrown));
+    assert.equal(log.state.kind, "stopped");
+    await flushing;
+  });
+});
+
+test("an fsync that got no descriptor has not happened", async () => {
+  for (let seed = 1; seed <= 10; seed += 1) {
+    const settings = { seed, log: { segmentBytes: 2000 }, manager: { openFilesMax: 1 } };
+    await simulate(settings, async ({ disk, sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await log.becomeLeader(1);
+      await appendAll(log, batches(20));
+      await sleep(20);
+      disk.fault = (operation, path) =>
+        operation === "open" && path.endsWith(".log") ? "EMFILE" : undefined;
+      const thrown = await failure(log.flush());
+      assert.ok(hasCode(thrown, ErrorCode.ADMISSION_REJECTED), String(thrown));
+      disk.fault = () => undefined;
+      await log.flush();
+      first.die("power");
+      const again = await (await start()).log();
+      assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 20], `seed ${seed}`);
+      assert.equal((await readAll(again, 0)).length, 20, `seed ${seed}`);
+    });
+  }
+});
+
+test("a batch that waits for room when the disk fails is not acknowledged", async () => {
+  await simulate({ log: { flushPolicy: "none" } }, async ({ disk, sleep, start }) => {
+    const log = await (await start()).log();
+    await log.becomeLeader(1);
+    await appendAll(log, batches(1));
+    await log.flush();
+    disk.quotaBytes = disk.usedBytes;
+    const appending = failure(appendAll(log, batches(1)));
+    await sleep(50);
+    disk.fault = (operation, path) =>
+      operation === "write" && path.endsWith(".log") ? "EIO" : undefined;
+    const thrown = await appending;
+    assert.ok(hasCode(thrown, ErrorCode.STORAGE_ERROR), String(thrown));
+    assert.deepEqual([log.state.kind, log.ackedEndOffset], ["stopped", 1]);
+  });
+});

@@ -1,0 +1,98 @@
+/** What a power cut takes back is not what recovery or a recovery point relies on. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { appendAll, batchOf, readAll } from "../testing.ts";
+import { type Simulation, simulate } from "../testing-sim.ts";
+
+const batches = (count: number, bytes = 300, mark = "v") =>
+  Array.from({ length: count }, (_, i) => batchOf([{ value: `${mark}${i}`.padEnd(bytes, ".") }]));
+
+test("segments that a truncation removed do not come back behind a recovery point", async () => {
+  for (let seed = 1; seed <= 10; seed += 1) {
+    await simulate({ seed, log: { segmentBytes: 1100 } }, async ({ start }) => {
+      const first = await start();
+      const log = await first.log();
+      await log.becomeLeader(1);
+      await appendAll(log, batches(12));
+      await log.flush();
+      await log.truncateTo(1);
+      // The log ends where a removed segment began, and makes no segment of its own.
+      await appendAll(log, batches(2, 300, "n"));
+      assert.deepEqual([log.logEndOffset, log.segmentCount], [3, 1]);
+      await log.flush();
+      first.die("power");
+      const again = await (await start()).log();
+      assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 3], `seed ${seed}`);
+    });
+  }
+});
+
+test("index entries that a truncation removed do not come back behind a recovery point", async () => {
+  for (let seed = 1; seed <= 10; seed += 1) {
+    await simulate({ seed, log: { indexIntervalBytes: 1000 } }, async ({ start }) => {
+      let life = await start();
+      let log = await life.log();
+      await log.becomeLeader(1);
+      await appendAll(log, batches(30));
+      // A clean stop makes the index durable.
+      await life.manager.close(true);
+      life.die("power");
+      life = await start();
+      log = await life.log();
+      await log.truncateTo(2);
+      await appendAll(log, batches(30, 500, "n"));
+      await log.flush();
+      life.die("power");
+      log = await (await start()).log();
+      assert.deepEqual([log.state.kind, log.logEndOffset], ["online", 32], `seed ${seed}`);
+      for (let offset = 0; offset < 32; offset += 1) {
+        const [record] = await readAll(log, offset, 1, "log_end");
+        assert.equal(record?.offset, offset, `seed ${seed}`);
+      }
+    });
+  }
+});
+
+/**
+ * Dies while a truncation's journal round is in the page cache alone, then loses power at a step of
+ * the recovery. True when the recovery was over before.
+ */
+const cutPowerAt = async (step: number, simulation: Simulation): Promise<boolean> => {
+  const { die, disk, start } = simulation;
+  const log = await (await start()).log();
+  await log.becomeLeader(1);
+  await appendAll(log, batches(20));
+  await log.flush();
+  const dead = Promise.withResolvers<void>();
+  disk.onStep = (_, what) => {
+    if (!what.startsWith("sync journal/")) return;
+    die("process");
+    dead.resolve();
+  };
+  void log.truncateTo(4);
+  await dead.promise;
+  const cut = Promise.withResolvers<boolean>();
+  const before = disk.steps;
+  disk.onStep = (at) => {
+    if (at !== before + step) return;
+    die("power");
+    cut.resolve(false);
+  };
+  const over = await Promise.race([start().then(() => true), cut.promise]);
+  disk.onStep = () => {};
+  const again = await (await start()).log();
+  const where = `power cut at step ${step} of the recovery`;
+  assert.equal(again.state.kind, "online", where);
+  assert.ok([4, 20].includes(again.logEndOffset), where);
+  assert.equal((await readAll(again, 0, 1000, "log_end")).length, again.logEndOffset, where);
+  return over;
+};
+
+test("recovery relies on no journal round that a power cut can take back", async () => {
+  let over = false;
+  for (let step = 1; !over; step += 1) {
+    await simulate({ seed: step }, async (simulation) => {
+      over = await cutPowerAt(step, simulation);
+    });
+  }
+});
