@@ -220,6 +220,28 @@ test("one partition's unreadable file is its own trouble: the others open, and g
   }
 });
 
+test("one segment that recovery cannot read takes one partition offline, not the directory", async () => {
+  for (const flushPolicy of ["commit", "none"] as const) {
+    await simulate({ log: { flushPolicy } }, async ({ disk, sleep, start }) => {
+      const first = await start();
+      const before = [await first.log(0), await first.log(1), await first.log(2)];
+      for (const log of before) await log.becomeLeader(1);
+      await before[0]?.flush();
+      for (const log of before) await appendAll(log, batches(3));
+      // Behind the recovery point, and in the page cache: recovery looks for it there.
+      await sleep(20);
+      first.die("process");
+      disk.fault = (operation, path) =>
+        operation === "read" && /-00001\/.*\.log$/.test(path) ? "EIO" : undefined;
+      const second = await start();
+      const after = [await second.log(0), await second.log(1), await second.log(2)];
+      const states = after.map(({ state }) => state.kind);
+      assert.deepEqual(states, ["online", "offline", "online"], flushPolicy);
+      for (const log of [after[0], after[2]]) assert.equal(log?.logEndOffset, 3, flushPolicy);
+    });
+  }
+});
+
 test("retention goes on behind a partition that it cannot look after", async () => {
   const settings = {
     seed: 5,

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { nodeDisk } from "@millrace/env/node";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { FileCache } from "../files/file-cache.ts";
-import { appendAll, batchOf, readAll } from "../testing.ts";
+import { appendAll, batchOf, readAll, recordsOf } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
 
 const batches = (count: number, bytes = 300, mark = "v") =>
@@ -74,6 +74,61 @@ test("readers up to the log end, while the log is truncated and goes on, meet no
       first.die("process");
       const again = await (await start()).log();
       assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 12]);
+    });
+  }
+});
+
+test("a read that waits for its disk while the log is truncated and goes on is begun anew", async () => {
+  for (let seed = 1; seed <= 10; seed += 1) {
+    await simulate({ seed }, async ({ disk, sleep, start }) => {
+      const log = await (await start()).log();
+      await log.becomeLeader(1);
+      await appendAll(log, batches(12));
+      await log.flush();
+      const usualMs = disk.latencyMs;
+      disk.latencyMs = 10_000;
+      let over = false;
+      const reading = log.read(8, 300, "log_end").finally(() => {
+        over = true;
+      });
+      await sleep(0);
+      disk.latencyMs = usualMs;
+      await log.truncateTo(4);
+      await log.becomeLeader(2);
+      await appendAll(log, batches(8, 1000, "n"), 2);
+      await log.flush();
+      assert.ok(!over, `seed ${seed}: the read was over too soon to tell`);
+      const [record] = recordsOf(await reading, 8);
+      assert.deepEqual([record?.offset, record?.value.slice(0, 2)], [8, "n4"], `seed ${seed}`);
+      assert.equal(log.state.kind, "online", `seed ${seed}`);
+    });
+  }
+});
+
+test("retention does not roll a segment under a truncation to the log end", async () => {
+  for (let afterMs = 0; afterMs < 2; afterMs += 0.1) {
+    await simulate({ log: { segmentMs: 50 } }, async ({ sleep, start }) => {
+      const first = await start();
+      let log = await first.log();
+      await log.becomeLeader(1);
+      await appendAll(log, batches(3));
+      await log.flush();
+      // An epoch that begins at the log end gives a truncation to there something to do.
+      await log.becomeLeader(5);
+      await sleep(100);
+      const truncating = log.truncateTo(3);
+      await sleep(afterMs);
+      await Promise.all([truncating, log.runRetention()]);
+      await log.becomeLeader(6);
+      await appendAll(log, batches(2, 300, "n"), 6);
+      await log.flush();
+      const values = async (): Promise<string> =>
+        (await readAll(log, 0)).map(({ value }) => value.slice(0, 2)).join(" ");
+      assert.equal(await values(), "v0 v1 v2 n0 n1", `retention after ${afterMs} ms`);
+      first.die("power");
+      log = await (await start()).log();
+      log.updateHighWatermark(log.logEndOffset);
+      assert.equal(await values(), "v0 v1 v2 n0 n1", `retention after ${afterMs} ms`);
     });
   }
 });
