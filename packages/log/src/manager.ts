@@ -30,6 +30,7 @@ import {
   writeCleanMarker,
 } from "./recovery/data-directory.ts";
 import { deletionOf } from "./recovery/recovery-points.ts";
+import { letGo } from "./segment/files.ts";
 
 /** How long a clean stop waits for a disk or a journal without room, milliseconds. */
 const stopPatienceMs = 5000;
@@ -141,18 +142,12 @@ export class Manager implements LogManager {
         this.#deletions.set(key, deletionOf(topicId, partition, gone.life));
       });
       this.#partitions.delete(key);
-      await gone.files.run(() => this.#letGo(gone));
+      // Nothing touches the partition's files any more.
+      await gone.files.run(async () => {
+        for (const segment of gone.segments) await letGo(this.#context, segment);
+      });
       await this.#remove(key, gone.directory, gone.config.fileDeleteDelayMs, recorded);
     });
-  }
-
-  /** Nothing touches the partition's files any more. */
-  async #letGo(gone: Partition): Promise<void> {
-    for (const segment of gone.segments) {
-      this.#context.indexes.forget(segment);
-      this.#context.files.forget(segment);
-      await this.#context.writes.discard(segment);
-    }
   }
 
   /**

@@ -18,4 +18,11 @@ export const upkeep: readonly Mutant[] = [
     replace: [["        if (neverOpened(thrown)) throw thrown;\n", ""]],
     tests: [`${src}/files/patient-disk.test.ts`],
   },
+  {
+    name: "log-dropped-segment-unmarked",
+    breaks: "A segment knows that it was taken out of the log before its files go.",
+    file: `${src}/segment/files.ts`,
+    replace: [["  segment.drop();\n", ""]],
+    tests: [`${src}/faults/order.test.ts`],
+  },
 ];

@@ -18,18 +18,19 @@ test("open files belong to a segment, not to a name", async () => {
   try {
     const disk = nodeDisk(root);
     const files = new FileCache(disk, 10);
-    const first = { path: "a.log" };
+    const first = { path: "a.log", dropped: false };
     const reading = files.with(first, async () => {}).catch((e: { code: string }) => e.code);
     const writing = files.withMade(first, (file) => file.write([Buffer.from("old")], 0));
     assert.equal(await reading, "ENOENT");
     await writing;
+    first.dropped = true;
     files.forget(first);
     await assert.rejects(
       files.with(first, async () => {}),
       /was dropped/,
     );
     await disk.unlink("a.log");
-    const second = { path: "a.log" };
+    const second = { path: "a.log", dropped: false };
     await files.withMade(second, (file) => file.write([Buffer.from("acknowledged")], 0));
     assert.equal(await disk.fileSize("a.log"), 12);
     await files.closeAll();

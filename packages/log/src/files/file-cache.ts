@@ -1,6 +1,6 @@
 /** Open files of segments: a bounded number, the least recently used closed first. */
 import type { Disk, DiskFile } from "@millrace/env";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { assert, ErrorCode, MillraceError } from "@millrace/errors";
 import { isMissing } from "./disk-errors.ts";
 
 /**
@@ -9,6 +9,8 @@ import { isMissing } from "./disk-errors.ts";
  */
 export interface FileOwner {
   readonly path: string;
+  /** The file is gone, or about to go. */
+  readonly dropped: boolean;
 }
 
 interface Entry {
@@ -27,8 +29,6 @@ export class FileCache {
   readonly #filesMax: number;
   /** In order of last use. */
   readonly #entries = new Map<FileOwner, Entry>();
-  /** Owners whose file is gone, or about to go. */
-  readonly #gone = new WeakSet<FileOwner>();
 
   constructor(disk: Disk, filesMax: number) {
     this.#disk = disk;
@@ -41,7 +41,7 @@ export class FileCache {
 
   /**
    * Runs `use` with the owner's file, which must exist; it stays open at least that long. Rejects
-   * with STORAGE_ERROR once the owner was forgotten.
+   * with STORAGE_ERROR once the owner was dropped.
    */
   with<T>(owner: FileOwner, use: (file: DiskFile) => Promise<T>): Promise<T> {
     return this.#with(owner, false, use);
@@ -52,9 +52,12 @@ export class FileCache {
     return this.#with(owner, true, use);
   }
 
-  /** Before a file is renamed or unlinked: nobody gets a handle of it any more. */
+  /**
+   * Before the file of a dropped owner is renamed or unlinked: its handle is closed once nobody
+   * uses it.
+   */
   forget(owner: FileOwner): void {
-    this.#gone.add(owner);
+    assert(owner.dropped, "only files of dropped owners are forgotten");
     const entry = this.#entries.get(owner);
     if (entry === undefined) return;
     this.#entries.delete(owner);
@@ -106,7 +109,7 @@ export class FileCache {
   }
 
   #take(owner: FileOwner, make: boolean): Entry {
-    if (this.#gone.has(owner)) throw droppedError(owner.path);
+    if (owner.dropped) throw droppedError(owner.path);
     const known = this.#entries.get(owner);
     if (known !== undefined) {
       known.users += 1;
