@@ -2,6 +2,7 @@
 import type { Mutant } from "../mutant.ts";
 
 const src = "packages/log/src";
+const index = `${src}/faults/index.test.ts`;
 
 export const upkeep: readonly Mutant[] = [
   {
@@ -24,5 +25,36 @@ export const upkeep: readonly Mutant[] = [
     file: `${src}/segment/files.ts`,
     replace: [["  segment.drop();\n", ""]],
     tests: [`${src}/faults/order.test.ts`],
+  },
+  {
+    name: "log-index-entries-about-to-be-cut",
+    breaks: "A load believes no more entries of an index file than the segment has.",
+    file: `${src}/segment/index-cache.ts`,
+    replace: [
+      ["#read(index.path, rowsOnDisk)", "#read(index.path, 1e9)"],
+      ["#read(index.timePath, timesOnDisk)", "#read(index.timePath, 1e9)"],
+      ["const { rows } = decoded;", "const rows = decoded.rows.slice(0, rowsOnDisk);"],
+    ],
+    tests: [index],
+  },
+  {
+    name: "log-index-rows-of-unknown-times",
+    breaks:
+      "An index row says how late everything before it is, also what was there before a crash.",
+    file: `${src}/segment/segment-index.ts`,
+    replace: [["    if (maxMs === undefined) return undefined;\n", ""]],
+    tests: [index],
+  },
+  {
+    name: "log-index-rows-never-written",
+    breaks: "Index rows that have gathered are written, also after a crash.",
+    file: `${src}/partition/partition-files.ts`,
+    replace: [
+      [
+        "      if (!segment.index.complete) await indexes.rows(segment, this.config.indexIntervalBytes);\n",
+        "",
+      ],
+    ],
+    tests: [index],
   },
 ];
