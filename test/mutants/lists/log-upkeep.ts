@@ -57,4 +57,30 @@ export const upkeep: readonly Mutant[] = [
     ],
     tests: [index],
   },
+  {
+    name: "log-half-a-file-left",
+    breaks: "Half a file does not make a full disk fuller.",
+    file: `${src}/files/checksummed-file.ts`,
+    replace: [["    await disk.unlink(temporary).catch(() => {});\n", ""]],
+    tests: [`${src}/files/checksummed-file.test.ts`],
+  },
+  {
+    name: "log-full-disk-is-final",
+    breaks: "A file that found no room at its fsync is written anew once there is room.",
+    file: `${src}/files/checksummed-file.ts`,
+    replace: [
+      [
+        "    throw isFull(cause) ? cause : thrown;",
+        "    throw cause === undefined ? cause : thrown;",
+      ],
+    ],
+    tests: [`${src}/files/checksummed-file.test.ts`],
+  },
+  {
+    name: "log-new-name-unsynced",
+    breaks: "A replaced file has its name durably.",
+    file: `${src}/files/checksummed-file.ts`,
+    replace: [["  if (syncParent) await disk.syncDirectory(parentOf(path));\n", ""]],
+    tests: [`${src}/files/checksummed-file.test.ts`],
+  },
 ];
