@@ -83,4 +83,18 @@ export const upkeep: readonly Mutant[] = [
     replace: [["  if (syncParent) await disk.syncDirectory(parentOf(path));\n", ""]],
     tests: [`${src}/files/checksummed-file.test.ts`],
   },
+  {
+    name: "log-queues-for-ever",
+    breaks: "A partition that was deleted takes no memory.",
+    file: `${src}/files/work-queue.ts`,
+    replace: [["      if (lane.waiting === 0) this.#lanes.delete(key);\n", ""]],
+    tests: [`${src}/manager.test.ts`],
+  },
+  {
+    name: "log-two-queues-of-a-key",
+    breaks: "Making and deleting a partition of one id happen one after another.",
+    file: `${src}/files/work-queue.ts`,
+    replace: [["if (lane.waiting === 0) this.#lanes.delete(key);", "this.#lanes.delete(key);"]],
+    tests: [`${src}/files/work-queue.test.ts`],
+  },
 ];
