@@ -3,6 +3,7 @@ import type { Mutant } from "../mutant.ts";
 
 const src = "packages/log/src";
 const index = `${src}/faults/index.test.ts`;
+const told = `${src}/faults/told.test.ts`;
 
 export const upkeep: readonly Mutant[] = [
   {
@@ -96,5 +97,31 @@ export const upkeep: readonly Mutant[] = [
     file: `${src}/files/work-queue.ts`,
     replace: [["if (lane.waiting === 0) this.#lanes.delete(key);", "this.#lanes.delete(key);"]],
     tests: [`${src}/files/work-queue.test.ts`],
+  },
+  {
+    name: "log-reserve-given-up",
+    breaks: "A reserve file that could not be removed is removed later.",
+    file: `${src}/files/disk-space.ts`,
+    replace: [["      this.#hasFile = !isMissing(thrown);\n", "      isMissing(thrown);\n"]],
+    tests: [told],
+  },
+  {
+    name: "log-close-fails-in-silence",
+    breaks: "A file that cannot be closed is told.",
+    file: `${src}/files/file-cache.ts`,
+    replace: [
+      [
+        '      this.#logger.warn({ path: file.path, err: thrown }, "a segment file cannot be closed");\n',
+        "",
+      ],
+    ],
+    tests: [told],
+  },
+  {
+    name: "log-checkpoint-waits-in-silence",
+    breaks: "A checkpoint that nobody asked for says why it has to wait.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [["        this.#options.context.env.logger.warn({ err: thrown }, waits);\n", ""]],
+    tests: [told],
   },
 ];

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { silentLogger } from "@millrace/env";
 import { nodeDisk } from "@millrace/env/node";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { FileCache } from "../files/file-cache.ts";
@@ -17,7 +18,7 @@ test("open files belong to a segment, not to a name", async () => {
   const root = mkdtempSync(join(tmpdir(), "millrace-files-"));
   try {
     const disk = nodeDisk(root);
-    const files = new FileCache(disk, 10);
+    const files = new FileCache(disk, silentLogger, 10);
     const first = { path: "a.log", dropped: false };
     const reading = files.with(first, async () => {}).catch((e: { code: string }) => e.code);
     const writing = files.withMade(first, (file) => file.write([Buffer.from("old")], 0));

@@ -1,5 +1,5 @@
 /** Open files of segments: a bounded number, the least recently used closed first. */
-import type { Disk, DiskFile } from "@millrace/env";
+import type { Disk, DiskFile, Logger } from "@millrace/env";
 import { assert, ErrorCode, MillraceError } from "@millrace/errors";
 import { isMissing } from "./disk-errors.ts";
 
@@ -26,12 +26,14 @@ export const droppedError = (path: string): MillraceError =>
 
 export class FileCache {
   readonly #disk: Disk;
+  readonly #logger: Logger;
   readonly #filesMax: number;
   /** In order of last use. */
   readonly #entries = new Map<FileOwner, Entry>();
 
-  constructor(disk: Disk, filesMax: number) {
+  constructor(disk: Disk, logger: Logger, filesMax: number) {
     this.#disk = disk;
+    this.#logger = logger;
     this.#filesMax = filesMax;
   }
 
@@ -62,7 +64,7 @@ export class FileCache {
     if (entry === undefined) return;
     this.#entries.delete(owner);
     entry.forgotten = true;
-    if (entry.users === 0) this.#close(entry);
+    if (entry.users === 0) void this.#close(entry);
   }
 
   /** Closes every file that nobody uses right now: the process is short of descriptors. */
@@ -74,8 +76,7 @@ export class FileCache {
     const entries = [...this.#entries.values()];
     this.#entries.clear();
     for (const entry of entries) {
-      const file = await entry.opening.catch(() => undefined);
-      await file?.close();
+      await this.#close(entry);
     }
   }
 
@@ -104,7 +105,7 @@ export class FileCache {
 
   #release(entry: Entry): void {
     entry.users -= 1;
-    if (entry.users === 0 && entry.forgotten) this.#close(entry);
+    if (entry.users === 0 && entry.forgotten) void this.#close(entry);
     this.#shrinkTo(this.#filesMax);
   }
 
@@ -118,7 +119,6 @@ export class FileCache {
       return known;
     }
     const entry: Entry = { opening: this.#open(owner.path, make), users: 1, forgotten: false };
-    entry.opening.catch(() => {});
     this.#entries.set(owner, entry);
     return entry;
   }
@@ -138,11 +138,26 @@ export class FileCache {
       if (this.#entries.size <= filesMax) return;
       if (entry.users > 0) continue;
       this.#entries.delete(owner);
-      this.#close(entry);
+      void this.#close(entry);
     }
   }
 
-  #close(entry: Entry): void {
-    entry.opening.then((file) => file.close()).catch(() => {});
+  /**
+   * Never rejects. What must last was fsynced before, so a close that fails is told and changes
+   * nothing.
+   */
+  async #close(entry: Entry): Promise<void> {
+    let file: DiskFile;
+    try {
+      file = await entry.opening;
+    } catch {
+      // Whoever asked for the file is told.
+      return;
+    }
+    try {
+      await file.close();
+    } catch (thrown) {
+      this.#logger.warn({ path: file.path, err: thrown }, "a segment file cannot be closed");
+    }
   }
 }

@@ -5,6 +5,7 @@ export class WorkQueue {
   /** Resolves or rejects as `work` does. A failure does not stop the work behind it. */
   run<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#last.then(work);
+    // The caller gets the failure.
     this.#last = done.then(
       () => {},
       () => {},

@@ -176,7 +176,7 @@ export class Journal {
   }
 
   async close(): Promise<void> {
-    await this.#growing?.catch(() => {});
+    await this.#growing;
     for (const { file } of this.#files) await file.close();
   }
 

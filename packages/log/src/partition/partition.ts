@@ -371,7 +371,7 @@ export class Partition implements PartitionLog {
 
   /**
    * Ends the partition, durably in the journal: nothing is served or appended from here on. `apply`
-   * runs with the journal's round. Resolves to false when the journal could not take it.
+   * runs with the journal's round. Resolves to false once the commit loop has failed, and told so.
    */
   async markDeleted(apply: () => void): Promise<boolean> {
     this.#deletion = "asked";

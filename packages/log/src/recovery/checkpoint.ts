@@ -80,6 +80,7 @@ export class Checkpointer {
   run(parallel = parallelInBackground, recovered?: number): Promise<void> {
     if (this.#running === undefined) return this.#start(parallel, recovered);
     this.#next ??= this.#running
+      // Whoever asked for that one is told.
       .catch(() => {})
       .then(() => {
         this.#next = undefined;
@@ -109,7 +110,11 @@ export class Checkpointer {
       await this.#attempt(parallel, recovered);
     } catch (thrown) {
       if (isFull(thrown)) await onFull();
-      if (isPassing(thrown)) throw passingError("a checkpoint has to wait", thrown);
+      if (isPassing(thrown)) {
+        const waits = "a checkpoint has to wait";
+        this.#options.context.env.logger.warn({ err: thrown }, waits);
+        throw passingError(waits, thrown);
+      }
       // A failed fsync leaves nothing to trust, and a later one that succeeds proves nothing.
       this.#failure = storageError("a checkpoint failed", thrown);
       onFailure(this.#failure);
@@ -218,6 +223,7 @@ export class CheckpointPolicy {
   /** Begins a checkpoint unless one is due already. */
   soon(): void {
     this.#entries = 0;
+    // The checkpointer tells why one has to wait, and what stops the directory.
     this.#checkpointer.run().catch(() => {});
   }
 }

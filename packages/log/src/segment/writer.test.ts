@@ -82,7 +82,7 @@ const setUp = async (
   const env = nodeEnv({ dataDirectory: root, compressor: nodeCompressor, logger: silentLogger });
   const counts: Counts = { writes: 0, syncs: 0 };
   const failures: MillraceError[] = [];
-  const files = new FileCache(counting(env.disk, counts), 10);
+  const files = new FileCache(counting(env.disk, counts), silentLogger, 10);
   const writes = new SegmentWriter({
     clock: env.clock,
     logger: env.logger,
