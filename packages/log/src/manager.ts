@@ -33,7 +33,7 @@ import { deletionOf } from "./recovery/recovery-points.ts";
 import { letGo } from "./segment/files.ts";
 
 /** How long a clean stop waits for a disk or a journal without room, milliseconds. */
-const stopPatienceMs = 5000;
+export const stopPatienceMs = 5000;
 /** Pause before a deletion that failed is tried again, milliseconds. */
 const deleteRetryMs = 1000;
 

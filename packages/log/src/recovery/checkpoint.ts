@@ -202,7 +202,7 @@ export class Checkpointer {
 /** Journal use at which a checkpoint is asked for. */
 const atJournalPart = 0.25;
 /** Journal entries at which one is asked for: recovery costs by entries more than by bytes. */
-const atEntries = 100_000;
+export const checkpointEntries = 100_000;
 
 /** When a checkpoint is due besides the periodic ones: well before the journal is full or long. */
 export class CheckpointPolicy {
@@ -216,7 +216,7 @@ export class CheckpointPolicy {
   /** A round with so many entries is over. */
   committed(entries: number, journalUsedPart: number): void {
     this.#entries += entries;
-    if (this.#entries < atEntries && journalUsedPart < atJournalPart) return;
+    if (this.#entries < checkpointEntries && journalUsedPart < atJournalPart) return;
     this.soon();
   }
 
