@@ -124,4 +124,12 @@ export const upkeep: readonly Mutant[] = [
     replace: [["        this.#options.context.env.logger.warn({ err: thrown }, waits);\n", ""]],
     tests: [told],
   },
+  {
+    name: "log-dropped-by-a-failed-disk-is-damage",
+    breaks:
+      "What a failed fsync dropped is in the journal, and takes no partition offline for good.",
+    file: `${src}/partition/partition.ts`,
+    replace: [['if (!recorded && kind !== "stopped") this', "if (!recorded) this"]],
+    tests: [`${src}/faults/stopped.test.ts`],
+  },
 ];
