@@ -9,7 +9,7 @@ import { create } from "@bufbuild/protobuf";
 import { connect } from "@millrace/client";
 import { ErrorCode, errorSpec, MillraceError } from "@millrace/errors";
 import { DescribeLogsRequestSchema, LogService } from "@millrace/proto/broker";
-import { BatchBuilder, type WireProduceRequest } from "@millrace/record";
+import { BatchBuilder, blankProduceRequest, type WireProduceRequest } from "@millrace/record";
 import {
   type Channel,
   fetchMethod as fetch,
@@ -97,17 +97,7 @@ const fill = async (endpoint: string, topics: readonly string[]): Promise<void> 
   await client.close();
 };
 
-export const blank: WireProduceRequest = {
-  open: undefined,
-  requestId: 0,
-  topicId: new Uint8Array(0),
-  topic: "t",
-  partition: 0,
-  leaderEpoch: undefined,
-  body: undefined,
-  bodyCrc: undefined,
-  orderEpoch: 0,
-};
+export const blank: WireProduceRequest = { ...blankProduceRequest, topic: "t" };
 export const open = { clientId: "x", acks: 0, windowBytes: 0, clusterId: "" };
 
 /** A batch of one good record. */

@@ -17,9 +17,13 @@ import { errorTextBytesMax } from "@millrace/rpc";
 import { admissionDefaults, limitNames, transportLimits } from "@millrace/rpc/grpc";
 import { probeLimits, serverMetrics, standaloneSchema } from "@millrace/standalone";
 import { reserveFileBytesMax } from "../../packages/log/src/files/disk-space.ts";
+import { patienceMs } from "../../packages/log/src/files/patient-disk.ts";
 import { roundPayloadBytesMax } from "../../packages/log/src/journal/commit-loop.ts";
-import { batchesKept } from "../../packages/log/src/partition/producer-table.ts";
+import { stopPatienceMs } from "../../packages/log/src/manager.ts";
+import { batchesKept, producersMax } from "../../packages/log/src/partition/producer-table.ts";
 import { inflatedBytesMax } from "../../packages/log/src/partition/reader.ts";
+import { indexIntervalBytesMax } from "../../packages/log/src/partition/types.ts";
+import { checkpointEntries } from "../../packages/log/src/recovery/checkpoint.ts";
 import { operationsMax, requestBytesMax } from "../../packages/metadata/src/limits.ts";
 import { inflationsMax } from "../../packages/record/src/node/compressor.ts";
 import { ELEMENTS_MAX } from "../../packages/record/src/wire/common.ts";
@@ -140,6 +144,8 @@ const fixed = new Map<string, number>([
   }),
   ...prefixed("", { reserveFileBytesMax, topicNameMax: longestName }),
   ...prefixed("", { unwrittenBytesMax, writeLingerMs, syncStepBytes }),
+  ...prefixed("", { patienceMs, stopPatienceMs, checkpointEntries }),
+  ...prefixed("", { producersMax, indexIntervalBytesMax }),
   ["logQueueBytesMax", logQueueBytesMax],
   ["sessionMemoryMib", sessionMemoryMib * mib],
   ["producerExpiryMs", logConfigOf(topicConfigOf({})).producerExpiryMs],

@@ -87,6 +87,7 @@ export const run = async (argv: readonly string[], io: Io): Promise<number> => {
     }).parseAsync([...argv], { from: "user" });
     return io.signal.aborted && code === exitCodes.done ? interruptCode(io.signal) : code;
   } catch (thrown) {
+    // Without anybody to read the report, the exit code tells it.
     return report(io, thrown).catch(() => exitCodes.failed);
   }
 };

@@ -17,7 +17,7 @@ import type { LogContext } from "./context.ts";
 import { isPassing, passingError, storageError } from "./files/disk-errors.ts";
 import type { DiskSpace } from "./files/disk-space.ts";
 import { partitionDirectory } from "./files/paths.ts";
-import { WorkQueue } from "./files/work-queue.ts";
+import { KeyedWorkQueues } from "./files/work-queue.ts";
 import type { Journal } from "./journal/journal.ts";
 import { parsePlanKey, planKey } from "./journal/scan.ts";
 import { Partition } from "./partition/partition.ts";
@@ -30,9 +30,10 @@ import {
   writeCleanMarker,
 } from "./recovery/data-directory.ts";
 import { deletionOf } from "./recovery/recovery-points.ts";
+import { letGo } from "./segment/files.ts";
 
 /** How long a clean stop waits for a disk or a journal without room, milliseconds. */
-const stopPatienceMs = 5000;
+export const stopPatienceMs = 5000;
 /** Pause before a deletion that failed is tried again, milliseconds. */
 const deleteRetryMs = 1000;
 
@@ -46,7 +47,7 @@ export class Manager implements LogManager {
   readonly #space: DiskSpace;
   readonly #owner: PartitionOwner;
   /** Making and deleting a partition of one id happen one after another. */
-  readonly #lives = new Map<string, WorkQueue>();
+  readonly #lives = new KeyedWorkQueues();
   readonly #cancels = new Set<() => void>();
   readonly recovery: RecoveryReport;
   #closed = false;
@@ -92,7 +93,7 @@ export class Manager implements LogManager {
     config: LogConfig,
   ): Promise<PartitionLog> {
     const key = planKey(topicId, partition);
-    return this.#livesOf(key).run(async () => {
+    return this.#lives.run(key, async () => {
       const known = this.#partitions.get(key);
       if (known !== undefined) return known;
       this.#refuseWhenClosed();
@@ -132,7 +133,7 @@ export class Manager implements LogManager {
 
   delete(topicId: TopicId, partition: number): Promise<void> {
     const key = planKey(topicId, partition);
-    return this.#livesOf(key).run(async () => {
+    return this.#lives.run(key, async () => {
       this.#refuseWhenClosed();
       const gone = this.#partitions.get(key);
       if (gone === undefined) return;
@@ -141,18 +142,12 @@ export class Manager implements LogManager {
         this.#deletions.set(key, deletionOf(topicId, partition, gone.life));
       });
       this.#partitions.delete(key);
-      await gone.files.run(() => this.#letGo(gone));
+      // Nothing touches the partition's files any more.
+      await gone.files.run(async () => {
+        for (const segment of gone.segments) await letGo(this.#context, segment);
+      });
       await this.#remove(key, gone.directory, gone.config.fileDeleteDelayMs, recorded);
     });
-  }
-
-  /** Nothing touches the partition's files any more. */
-  async #letGo(gone: Partition): Promise<void> {
-    for (const segment of gone.segments) {
-      this.#context.indexes.forget(segment);
-      this.#context.files.forget(segment);
-      await this.#context.writes.discard(segment);
-    }
   }
 
   /**
@@ -171,7 +166,7 @@ export class Manager implements LogManager {
         "the directory of a deleted partition cannot be removed yet",
       );
       this.#after(deleteRetryMs, () => {
-        void this.#livesOf(key).run(() => this.#remove(key, directory, delayMs, recorded));
+        void this.#lives.run(key, () => this.#remove(key, directory, delayMs, recorded));
       });
       return;
     }
@@ -180,12 +175,6 @@ export class Manager implements LogManager {
     this.#context.delayed.add(delayMs, "removing a deleted partition", () =>
       removeTree(disk, aside),
     );
-  }
-
-  #livesOf(key: string): WorkQueue {
-    const known = this.#lives.get(key) ?? new WorkQueue();
-    this.#lives.set(key, known);
-    return known;
   }
 
   gauges(): LogGauges {
@@ -225,7 +214,7 @@ export class Manager implements LogManager {
     committer.closing();
     await this.#checkpointer.idle();
     // Deletions that were under way: nothing is renamed behind the back of the next process.
-    for (const lives of this.#lives.values()) await lives.run(async () => {});
+    await this.#lives.settled();
     for (const partition of this.#partitions.values()) await partition.offlineRecord.unrecorded();
     writes.close();
     await files.closeAll();
@@ -270,7 +259,7 @@ export class Manager implements LogManager {
     for (const key of this.#deletions.keys()) {
       const { topicId, partition } = parsePlanKey(key);
       const directory = partitionDirectory(topicId, partition);
-      void this.#livesOf(key).run(() => this.#remove(key, directory, 0, true));
+      void this.#lives.run(key, () => this.#remove(key, directory, 0, true));
     }
     this.#every(config.checkpointIntervalMs, "checkpoint", () => this.#owner.checkpoint());
     this.#every(config.retentionCheckIntervalMs, "retention", () => this.#runRetention());

@@ -106,7 +106,7 @@ const makeParts = (
   });
   const onFull = (): Promise<void> => space.onFull();
   const onFailure = (error: MillraceError): void => committer.fail(error);
-  const files = new FileCache(disk, config.openFilesMax);
+  const files = new FileCache(disk, logger, config.openFilesMax);
   const writes = new SegmentWriter({
     clock,
     logger,

@@ -1,5 +1,5 @@
 /** A log on a simulated disk, for tests of what fails, stops and is started again. */
-import { type Clock, type Env, silentLogger } from "@millrace/env";
+import { type Clock, type Env, type Logger, silentLogger } from "@millrace/env";
 import { syncCompressor } from "@millrace/record/node";
 import { type CrashModel, Incarnation, Kernel, SimDisk } from "@millrace/sim";
 import type { LogConfig, LogManager, LogManagerConfig, PartitionLog } from "./api.ts";
@@ -30,7 +30,12 @@ export interface Simulation {
  * Runs a test in virtual time. Nothing happens in the background unless the settings ask for it.
  */
 export const simulate = async (
-  settings: { seed?: number; log?: Partial<LogConfig>; manager?: Partial<LogManagerConfig> },
+  settings: {
+    seed?: number;
+    log?: Partial<LogConfig>;
+    manager?: Partial<LogManagerConfig>;
+    logger?: Logger;
+  },
   run: (simulation: Simulation) => Promise<void>,
 ): Promise<void> => {
   const kernel = new Kernel(settings.seed ?? 1);
@@ -50,7 +55,7 @@ export const simulate = async (
       random: kernel.random,
       disk: disk.mount(process),
       compressor: syncCompressor,
-      logger: silentLogger,
+      logger: settings.logger ?? silentLogger,
     };
     const manager = await openLogManager({
       env,

@@ -1,4 +1,5 @@
 /** Helpers of this package's tests. */
+import type { Logger } from "@millrace/env";
 import {
   BatchBuilder,
   crcOf,
@@ -8,6 +9,22 @@ import {
   type TopicId,
 } from "@millrace/record";
 import type { AppendBatch, Appended, PartitionLog, ReadLimit, ReadResult } from "./api.ts";
+
+/** A logger that keeps the messages of warnings and errors. */
+export const keepingLogger = (): { readonly logger: Logger; readonly told: string[] } => {
+  const told: string[] = [];
+  const keep = (_: unknown, message: string): void => {
+    told.push(message);
+  };
+  const logger: Logger = {
+    debug: () => {},
+    info: () => {},
+    warn: keep,
+    error: keep,
+    child: () => logger,
+  };
+  return { logger, told };
+};
 
 export const topicA = "000102030405060708090a0b0c0d0e0f" as TopicId;
 

@@ -203,6 +203,7 @@ export class EmbeddedStore implements MetadataStore {
 
   #serial<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#serialTail.then(work);
+    // The caller gets the failure; what is queued behind it goes on.
     this.#serialTail = result.catch(() => undefined);
     return result;
   }

@@ -77,6 +77,7 @@ class FileOutput implements LogOutput {
 
   constructor(fd: number) {
     this.#file = pino.destination({ dest: fd, sync: false, maxLength: logQueueBytesMax });
+    // Lines that cannot be written stay in the queue; what the queue cannot hold is counted.
     this.#file.on("error", () => {});
     this.#file.on("drop", () => {
       this.#dropped += 1;
@@ -107,6 +108,7 @@ export const streamOutput = (target: Target): LogOutput => new StreamOutput(targ
 
 /** The process's standard output. From now on, errors of standard output and error end nothing. */
 export const standardOutput = (): LogOutput => {
+  // There is nowhere left to tell it.
   process.stderr.on("error", () => {});
   if (fstatSync(1).isFile()) return new FileOutput(1);
   return streamOutput(process.stdout);

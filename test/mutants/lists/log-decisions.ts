@@ -17,7 +17,7 @@ export const decisions: readonly Mutant[] = [
     breaks: "Nobody waits for bytes of a segment that was dropped.",
     file: `${src}/segment/writer.ts`,
     replace: [
-      ["    if (this.#gone.has(segment)) return Promise.reject(droppedError(segment.path));\n", ""],
+      ["    if (segment.dropped) return Promise.reject(droppedError(segment.path));\n", ""],
     ],
     tests: [`${src}/segment/writer.test.ts`],
   },
@@ -46,7 +46,7 @@ export const decisions: readonly Mutant[] = [
     name: "log-files-by-name",
     breaks: "A handle of a removed file does not come back with its name.",
     file: `${src}/files/file-cache.ts`,
-    replace: [["    if (this.#gone.has(owner)) throw droppedError(owner.path);\n", ""]],
+    replace: [["    if (owner.dropped) throw droppedError(owner.path);\n", ""]],
     tests: [order],
   },
   {

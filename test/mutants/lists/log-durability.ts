@@ -130,12 +130,7 @@ export const durability: readonly Mutant[] = [
     name: "log-side-file-unsynced",
     breaks: "A side file is fsynced before it takes its name.",
     file: `${src}/files/checksummed-file.ts`,
-    replace: [
-      [
-        "    await file.write([content], 0);\n    await file.sync();",
-        "    await file.write([content], 0);",
-      ],
-    ],
+    replace: [["    await fill(file);\n    await file.sync();", "    await fill(file);"]],
     tests: [memory, crash],
   },
   {

@@ -13,7 +13,7 @@ export const remembered: readonly Mutant[] = [
     name: "log-damage-forgotten",
     breaks: "Damage that was met while running outlives the process.",
     file: `${src}/partition/partition.ts`,
-    replace: [["    if (!recorded) this.offlineRecord.note(reason);\n", ""]],
+    replace: [['    if (!recorded && kind !== "stopped") this.offlineRecord.note(reason);\n', ""]],
     tests: [memory],
   },
   {

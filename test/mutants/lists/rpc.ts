@@ -243,11 +243,25 @@ const carrier: readonly Mutant[] = [
     file: duplex,
     replace: [
       [
-        "    if (last > 0) stream.uncork();\n    return this.#queuedBytes < writeQueueBytesMax;",
+        "    if (last > 0) stream.uncork();\n    return this.#queue.hasRoom;",
         "    if (last > 0) stream.uncork();\n    return true;",
       ],
     ],
     tests: [...duplexTests, ...grpcTests],
+  },
+  {
+    name: "writer-not-woken",
+    breaks: "A writer that waits for room goes on when there is some.",
+    file: "packages/rpc/src/send-queue.ts",
+    replace: [["    if (this.hasRoom) this.#drains.wake();\n", ""]],
+    tests: ["packages/rpc/src/send-queue.test.ts"],
+  },
+  {
+    name: "writer-waits-for-a-closed-queue",
+    breaks: "Nobody waits for room in a queue that nothing is written to any more.",
+    file: "packages/rpc/src/send-queue.ts",
+    replace: [["    this.#open = false;\n    this.#drains.wake();", "    this.#open = false;"]],
+    tests: ["packages/rpc/src/send-queue.test.ts"],
   },
   {
     name: "deadline-ignored",

@@ -34,13 +34,13 @@ export const surroundingsMutants: readonly Mutant[] = [
     tests: ["services/standalone/src/open-files.test.ts"],
   },
   {
-    name: "emfile-not-waited-out",
-    breaks: "Too many open files passes, and is waited out.",
+    name: "node-disk-waits-by-itself",
+    breaks: "The Node disk tells a failure at once: only its caller knows what to wait for.",
     file: "packages/env/src/node/disk.ts",
     replace: [
       [
-        'if (code !== "EMFILE" && code !== "ENFILE") throw thrown;',
-        "if (code !== undefined) throw thrown;",
+        "  list: (path) => fs.readdir(join(root, path)),",
+        "  list: (path) => fs.readdir(join(root, path)).catch(() => fs.readdir(join(root, path))),",
       ],
     ],
     tests: ["packages/env/src/node/node.test.ts"],

@@ -11,6 +11,7 @@ import {
 } from "@millrace/proto/broker";
 import { Guarantee } from "@millrace/proto/common";
 import {
+  blankFetchResponse,
   crcOf,
   encodeStoredPrefix,
   parseBody,
@@ -54,19 +55,6 @@ export interface SeenRequest {
   readonly orderEpoch: number;
   readonly recordCount: number;
 }
-
-const blank: WireFetchResponse = {
-  opened: undefined,
-  cursorId: undefined,
-  highWatermark: undefined,
-  logStartOffset: undefined,
-  lastStableOffset: undefined,
-  leaderEpoch: undefined,
-  nextOffset: undefined,
-  error: undefined,
-  drain: undefined,
-  batches: [],
-};
 
 const unknownTopic = {
   code: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
@@ -183,7 +171,7 @@ export class FakeBroker implements Dialer {
 
   #failCursor(cursor: FakeCursor, error: { code: ErrorCode; message: string }): void {
     cursor.stream.push({
-      ...blank,
+      ...blankFetchResponse,
       cursorId: cursor.cursorId,
       error: { ...error, leaderHint: undefined, retryAfterMs: undefined },
     });
@@ -354,7 +342,7 @@ export class FakeBroker implements Dialer {
     const stream = new FakeStream<WireFetchRequest, WireFetchResponse>((request) => {
       if (request.open !== undefined) {
         const opened = { heartbeatIntervalMs: 0, clusterId: "fake", brokerId: 1, cursorsMax: 9 };
-        stream.push({ ...blank, opened });
+        stream.push({ ...blankFetchResponse, opened });
       }
       for (const id of request.remove) {
         const cursor = mine.get(id);
@@ -383,7 +371,7 @@ export class FakeBroker implements Dialer {
       }
     });
     const notice = { graceMs: 1000, reason: "stopping" };
-    this.#drains.add(() => stream.push({ ...blank, drain: notice }));
+    this.#drains.add(() => stream.push({ ...blankFetchResponse, drain: notice }));
     return stream;
   }
 
@@ -398,7 +386,7 @@ export class FakeBroker implements Dialer {
       return;
     }
     if (cursor.offset === end) {
-      cursor.stream.push({ ...blank, cursorId: cursor.cursorId, highWatermark: end });
+      cursor.stream.push({ ...blankFetchResponse, cursorId: cursor.cursorId, highWatermark: end });
     }
     for (const batch of this.logs[cursor.partition] ?? []) {
       const nextOffset = batch.baseOffset + batch.count;
@@ -407,7 +395,7 @@ export class FakeBroker implements Dialer {
       cursor.grantBytes = Math.max(0, cursor.grantBytes - batch.bytes.length);
       cursor.offset = nextOffset;
       cursor.stream.push({
-        ...blank,
+        ...blankFetchResponse,
         cursorId: cursor.cursorId,
         highWatermark: end,
         leaderEpoch: 0,

@@ -2,7 +2,6 @@
 import { constants, writev } from "node:fs";
 import * as fs from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import type { Disk, DiskFile, OpenMode } from "../env.ts";
 
 /** Most buffers in one `writev` (IOV_MAX of Linux). */
@@ -122,47 +121,25 @@ class NodeFile implements DiskFile {
   }
 }
 
-/** Waits between attempts to open a file while the process has as many as it may, milliseconds. */
-const openRetryMs = [1, 2, 5, 10, 20, 50, 100, 100, 200, 200, 500, 500, 1000] as const;
-
 const codeOf = (thrown: unknown): unknown =>
   thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
-
-/**
- * Runs what needs a file descriptor. Too many open files (EMFILE, ENFILE) is a state that passes as
- * others are closed, and says nothing about the disk.
- */
-export const withDescriptor = async <T>(
-  run: () => Promise<T>,
-  sleep: (ms: number) => Promise<unknown> = pause,
-): Promise<T> => {
-  for (const ms of openRetryMs) {
-    try {
-      return await run();
-    } catch (thrown) {
-      const code = codeOf(thrown);
-      if (code !== "EMFILE" && code !== "ENFILE") throw thrown;
-      await sleep(ms);
-    }
-  }
-  return run();
-};
 
 const isMissing = (thrown: unknown): boolean => codeOf(thrown) === "ENOENT";
 
 /**
- * The directory `root`, which must exist, as a disk. Failures are those of Node, with their `code`.
+ * The directory `root`, which must exist, as a disk. Failures are those of Node, with their `code`,
+ * and come at once: what passes by itself, such as EMFILE, is for the caller to wait out.
  */
 export const nodeDisk = (root: string): Disk => ({
   open: async (path, mode) =>
-    new NodeFile(path, await withDescriptor(() => fs.open(join(root, path), flagsOf(mode), 0o640))),
+    new NodeFile(path, await fs.open(join(root, path), flagsOf(mode), 0o640)),
   rename: (from, to) => fs.rename(join(root, from), join(root, to)),
   unlink: (path) => fs.unlink(join(root, path)),
   makeDirectory: async (path) => {
     await fs.mkdir(join(root, path), { mode: 0o750 });
   },
   removeDirectory: (path) => fs.rmdir(join(root, path)),
-  list: (path) => withDescriptor(() => fs.readdir(join(root, path))),
+  list: (path) => fs.readdir(join(root, path)),
   fileSize: async (path) => {
     try {
       const stat = await fs.stat(join(root, path));
@@ -173,7 +150,7 @@ export const nodeDisk = (root: string): Disk => ({
     }
   },
   syncDirectory: async (path) => {
-    const handle = await withDescriptor(() => fs.open(join(root, path), constants.O_RDONLY));
+    const handle = await fs.open(join(root, path), constants.O_RDONLY);
     try {
       await handle.sync();
     } finally {

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
+import fs from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { withDescriptor } from "./disk.ts";
 import { nodeClock, nodeDisk, nodeRandom } from "./index.ts";
 
 const withDisk = async (run: (disk: ReturnType<typeof nodeDisk>) => Promise<void>) => {
@@ -63,25 +64,26 @@ test("a file is closed after its writes, whichever way it was opened", async () 
   });
 });
 
-test("too many open files is waited out, other failures are not", async () => {
-  const failing = (code: string, times: number) => {
-    let left = times;
-    return async (): Promise<string> => {
-      left -= 1;
-      if (left >= 0) throw Object.assign(new Error(code), { code });
-      return "opened";
+test("a failure is the caller's at once, too many open files as well", async (t) => {
+  await withDisk(async (disk) => {
+    let calls = 0;
+    const fail = async (): Promise<never> => {
+      calls += 1;
+      throw Object.assign(new Error("EMFILE"), { code: "EMFILE" });
     };
-  };
-  const waits: number[] = [];
-  const sleep = async (ms: number): Promise<void> => {
-    waits.push(ms);
-  };
-  assert.equal(await withDescriptor(failing("EMFILE", 3), sleep), "opened");
-  assert.equal(await withDescriptor(failing("ENFILE", 1), sleep), "opened");
-  assert.equal(waits.length, 4);
-  await assert.rejects(withDescriptor(failing("EIO", 1), sleep), { code: "EIO" });
-  await assert.rejects(withDescriptor(failing("EMFILE", 1000), sleep), { code: "EMFILE" });
-  assert.ok(waits.reduce((sum, ms) => sum + ms) < 10_000);
+    t.mock.method(fs, "open", fail);
+    t.mock.method(fs, "readdir", fail);
+    syncBuiltinESMExports();
+    try {
+      await assert.rejects(disk.open("x", "create"), { code: "EMFILE" });
+      await assert.rejects(disk.list("."), { code: "EMFILE" });
+      await assert.rejects(disk.syncDirectory("."), { code: "EMFILE" });
+      assert.equal(calls, 3);
+    } finally {
+      t.mock.restoreAll();
+      syncBuiltinESMExports();
+    }
+  });
 });
 
 test("clock: timers are cancelled, sleeps end with their signal", async () => {

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { silentLogger } from "@millrace/env";
 import { nodeDisk } from "@millrace/env/node";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { FileCache } from "../files/file-cache.ts";
@@ -17,19 +18,20 @@ test("open files belong to a segment, not to a name", async () => {
   const root = mkdtempSync(join(tmpdir(), "millrace-files-"));
   try {
     const disk = nodeDisk(root);
-    const files = new FileCache(disk, 10);
-    const first = { path: "a.log" };
+    const files = new FileCache(disk, silentLogger, 10);
+    const first = { path: "a.log", dropped: false };
     const reading = files.with(first, async () => {}).catch((e: { code: string }) => e.code);
     const writing = files.withMade(first, (file) => file.write([Buffer.from("old")], 0));
     assert.equal(await reading, "ENOENT");
     await writing;
+    first.dropped = true;
     files.forget(first);
     await assert.rejects(
       files.with(first, async () => {}),
       /was dropped/,
     );
     await disk.unlink("a.log");
-    const second = { path: "a.log" };
+    const second = { path: "a.log", dropped: false };
     await files.withMade(second, (file) => file.write([Buffer.from("acknowledged")], 0));
     assert.equal(await disk.fileSize("a.log"), 12);
     await files.closeAll();

@@ -128,7 +128,7 @@ export const parentOf = (path: string): string => {
 };
 
 /** A new file; what an earlier attempt left under the name is removed. */
-export const createAnew = async (disk: Disk, path: string): Promise<DiskFile> => {
+const createAnew = async (disk: Disk, path: string): Promise<DiskFile> => {
   try {
     return await disk.open(path, "create");
   } catch (thrown) {
@@ -139,23 +139,26 @@ export const createAnew = async (disk: Disk, path: string): Promise<DiskFile> =>
 };
 
 /**
- * Writes a file so that a reader sees the old content or the new. With `syncParent` false the
- * caller fsyncs the directory before relying on it. When it fails for want of room it may be tried
- * again: the half-written file is thrown away.
+ * Writes a file so that a reader sees the old content or the new: `fill` writes a temporary file,
+ * which takes the name once it is fsynced. With `syncParent` false the caller fsyncs the directory
+ * before relying on it. When it fails for want of room it may be tried again: the half-written file
+ * is thrown away.
  */
-export const replaceFile = async (
+export const replaceBy = async (
   disk: Disk,
   path: string,
-  content: Uint8Array,
+  fill: (file: DiskFile) => Promise<void>,
   syncParent = true,
 ): Promise<void> => {
   const temporary = `${path}.tmp`;
   const file = await createAnew(disk, temporary);
   try {
-    await file.write([content], 0);
+    await fill(file);
     await file.sync();
   } catch (thrown) {
     await file.close();
+    // Most likely the disk is full: half a file must not make it fuller. What failed before is
+    // told; the next attempt, or the next start, removes what is left.
     await disk.unlink(temporary).catch(() => {});
     // A failed fsync is final for bytes that must last. These are written anew.
     const cause = causeOf(thrown);
@@ -165,6 +168,14 @@ export const replaceFile = async (
   await disk.rename(temporary, path);
   if (syncParent) await disk.syncDirectory(parentOf(path));
 };
+
+/** Writes a file with this content, as `replaceBy` does. */
+export const replaceFile = (
+  disk: Disk,
+  path: string,
+  content: Uint8Array,
+  syncParent = true,
+): Promise<void> => replaceBy(disk, path, (file) => file.write([content], 0), syncParent);
 
 /** Writes the encoded bytes of a large message, as `replaceFile` does. */
 export const writeFramed = (

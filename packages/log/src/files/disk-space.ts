@@ -5,7 +5,7 @@
  */
 import type { Env } from "@millrace/env";
 import type { LogObserver } from "../api.ts";
-import { errno } from "./disk-errors.ts";
+import { errno, isMissing } from "./disk-errors.ts";
 import { paths } from "./paths.ts";
 
 const checkIntervalMs = 1000;
@@ -47,7 +47,16 @@ export class DiskSpace {
     this.#set(true);
     if (!this.#hasFile) return;
     this.#hasFile = false;
-    await this.#env.disk.unlink(paths.reserve).catch(() => {});
+    try {
+      await this.#env.disk.unlink(paths.reserve);
+    } catch (thrown) {
+      // It is still there, and its room with it.
+      this.#hasFile = !isMissing(thrown);
+      this.#env.logger.warn(
+        { path: paths.reserve, err: thrown },
+        "the reserve file cannot be removed: the full disk gets no room from it",
+      );
+    }
   }
 
   close(): void {

@@ -1,6 +1,6 @@
 /** Open files of segments: a bounded number, the least recently used closed first. */
-import type { Disk, DiskFile } from "@millrace/env";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { Disk, DiskFile, Logger } from "@millrace/env";
+import { assert, ErrorCode, MillraceError } from "@millrace/errors";
 import { isMissing } from "./disk-errors.ts";
 
 /**
@@ -9,6 +9,8 @@ import { isMissing } from "./disk-errors.ts";
  */
 export interface FileOwner {
   readonly path: string;
+  /** The file is gone, or about to go. */
+  readonly dropped: boolean;
 }
 
 interface Entry {
@@ -24,14 +26,14 @@ export const droppedError = (path: string): MillraceError =>
 
 export class FileCache {
   readonly #disk: Disk;
+  readonly #logger: Logger;
   readonly #filesMax: number;
   /** In order of last use. */
   readonly #entries = new Map<FileOwner, Entry>();
-  /** Owners whose file is gone, or about to go. */
-  readonly #gone = new WeakSet<FileOwner>();
 
-  constructor(disk: Disk, filesMax: number) {
+  constructor(disk: Disk, logger: Logger, filesMax: number) {
     this.#disk = disk;
+    this.#logger = logger;
     this.#filesMax = filesMax;
   }
 
@@ -41,7 +43,7 @@ export class FileCache {
 
   /**
    * Runs `use` with the owner's file, which must exist; it stays open at least that long. Rejects
-   * with STORAGE_ERROR once the owner was forgotten.
+   * with STORAGE_ERROR once the owner was dropped.
    */
   with<T>(owner: FileOwner, use: (file: DiskFile) => Promise<T>): Promise<T> {
     return this.#with(owner, false, use);
@@ -52,14 +54,17 @@ export class FileCache {
     return this.#with(owner, true, use);
   }
 
-  /** Before a file is renamed or unlinked: nobody gets a handle of it any more. */
+  /**
+   * Before the file of a dropped owner is renamed or unlinked: its handle is closed once nobody
+   * uses it.
+   */
   forget(owner: FileOwner): void {
-    this.#gone.add(owner);
+    assert(owner.dropped, "only files of dropped owners are forgotten");
     const entry = this.#entries.get(owner);
     if (entry === undefined) return;
     this.#entries.delete(owner);
     entry.forgotten = true;
-    if (entry.users === 0) this.#close(entry);
+    if (entry.users === 0) void this.#close(entry);
   }
 
   /** Closes every file that nobody uses right now: the process is short of descriptors. */
@@ -71,8 +76,7 @@ export class FileCache {
     const entries = [...this.#entries.values()];
     this.#entries.clear();
     for (const entry of entries) {
-      const file = await entry.opening.catch(() => undefined);
-      await file?.close();
+      await this.#close(entry);
     }
   }
 
@@ -101,12 +105,12 @@ export class FileCache {
 
   #release(entry: Entry): void {
     entry.users -= 1;
-    if (entry.users === 0 && entry.forgotten) this.#close(entry);
+    if (entry.users === 0 && entry.forgotten) void this.#close(entry);
     this.#shrinkTo(this.#filesMax);
   }
 
   #take(owner: FileOwner, make: boolean): Entry {
-    if (this.#gone.has(owner)) throw droppedError(owner.path);
+    if (owner.dropped) throw droppedError(owner.path);
     const known = this.#entries.get(owner);
     if (known !== undefined) {
       known.users += 1;
@@ -115,7 +119,6 @@ export class FileCache {
       return known;
     }
     const entry: Entry = { opening: this.#open(owner.path, make), users: 1, forgotten: false };
-    entry.opening.catch(() => {});
     this.#entries.set(owner, entry);
     return entry;
   }
@@ -135,11 +138,26 @@ export class FileCache {
       if (this.#entries.size <= filesMax) return;
       if (entry.users > 0) continue;
       this.#entries.delete(owner);
-      this.#close(entry);
+      void this.#close(entry);
     }
   }
 
-  #close(entry: Entry): void {
-    entry.opening.then((file) => file.close()).catch(() => {});
+  /**
+   * Never rejects. What must last was fsynced before, so a close that fails is told and changes
+   * nothing.
+   */
+  async #close(entry: Entry): Promise<void> {
+    let file: DiskFile;
+    try {
+      file = await entry.opening;
+    } catch {
+      // Whoever asked for the file is told.
+      return;
+    }
+    try {
+      await file.close();
+    } catch (thrown) {
+      this.#logger.warn({ path: file.path, err: thrown }, "a segment file cannot be closed");
+    }
   }
 }

@@ -5,7 +5,7 @@
  */
 import type { Disk, DiskFile, Env } from "@millrace/env";
 import { assert } from "@millrace/errors";
-import { causeOf, isFull } from "../files/disk-errors.ts";
+import { replaceBy } from "../files/checksummed-file.ts";
 import { paths } from "../files/paths.ts";
 import { encodeRound, type JournalEntry, ROUND_ALIGN_BYTES, roundBytes } from "./format.ts";
 
@@ -46,10 +46,7 @@ const preallocate = async (
   bytes: number,
   breathe?: () => Promise<void>,
 ): Promise<DiskFile> => {
-  const temporary = `${path}.tmp`;
-  if ((await disk.fileSize(temporary)) !== undefined) await disk.unlink(temporary);
-  const file = await disk.open(temporary, "create");
-  try {
+  await replaceBy(disk, path, async (file) => {
     const zeros = Buffer.alloc(Math.min(fillBytes, bytes));
     for (let at = 0; at < bytes; at += zeros.length) {
       await file.write([zeros.subarray(0, Math.min(zeros.length, bytes - at))], at);
@@ -57,17 +54,7 @@ const preallocate = async (
       await file.sync();
       await breathe();
     }
-    await file.sync();
-  } catch (thrown) {
-    await file.close();
-    // Most likely the disk is full: half a file must not make it fuller.
-    await disk.unlink(temporary).catch(() => {});
-    const cause = causeOf(thrown);
-    throw isFull(cause) ? cause : thrown;
-  }
-  await file.close();
-  await disk.rename(temporary, path);
-  await disk.syncDirectory(paths.journal);
+  });
   return disk.open(path, "writeDurably");
 };
 
@@ -189,7 +176,7 @@ export class Journal {
   }
 
   async close(): Promise<void> {
-    await this.#growing?.catch(() => {});
+    await this.#growing;
     for (const { file } of this.#files) await file.close();
   }
 

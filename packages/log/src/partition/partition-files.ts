@@ -107,10 +107,11 @@ export class PartitionFiles {
   writeRows(segment: Segment): void {
     if (this.#rowsBeingWritten) return;
     this.#rowsBeingWritten = true;
-    const { env, writes } = this.#context;
+    const { env, indexes, writes } = this.#context;
     this.run(async () => {
       await writes.written(segment);
       if (!this.#owner.segments.includes(segment) || !segment.created) return;
+      if (!segment.index.complete) await indexes.rows(segment, this.config.indexIntervalBytes);
       await persistIndex(this.#context, this, segment, false);
     })
       .catch((thrown: unknown) => {

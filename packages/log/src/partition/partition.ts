@@ -349,16 +349,17 @@ export class Partition implements PartitionLog {
   }
 
   /**
-   * Damage was met: nothing is served any more, now and after a restart. `recorded`: the `offline`
-   * file says so already.
+   * Damage was met: nothing is served any more. A restart remembers it, unless the disk has failed:
+   * what that dropped is in the journal. `recorded`: the `offline` file says so already.
    */
   takeOffline(reason: string, recorded = false): void {
-    if (this.#state.kind === "offline") return;
+    const { kind } = this.#state;
+    if (kind === "offline") return;
     this.#state = { kind: "offline", reason };
     const { topic, partition } = this;
     this.#owner.context.env.logger.error({ topic, partition, reason }, "partition is offline");
     this.#tail.clear();
-    if (!recorded) this.offlineRecord.note(reason);
+    if (!recorded && kind !== "stopped") this.offlineRecord.note(reason);
     this.notify();
   }
 
@@ -371,7 +372,7 @@ export class Partition implements PartitionLog {
 
   /**
    * Ends the partition, durably in the journal: nothing is served or appended from here on. `apply`
-   * runs with the journal's round. Resolves to false when the journal could not take it.
+   * runs with the journal's round. Resolves to false once the commit loop has failed, and told so.
    */
   async markDeleted(apply: () => void): Promise<boolean> {
     this.#deletion = "asked";

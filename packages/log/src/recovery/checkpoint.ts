@@ -80,6 +80,7 @@ export class Checkpointer {
   run(parallel = parallelInBackground, recovered?: number): Promise<void> {
     if (this.#running === undefined) return this.#start(parallel, recovered);
     this.#next ??= this.#running
+      // Whoever asked for that one is told.
       .catch(() => {})
       .then(() => {
         this.#next = undefined;
@@ -109,7 +110,11 @@ export class Checkpointer {
       await this.#attempt(parallel, recovered);
     } catch (thrown) {
       if (isFull(thrown)) await onFull();
-      if (isPassing(thrown)) throw passingError("a checkpoint has to wait", thrown);
+      if (isPassing(thrown)) {
+        const waits = "a checkpoint has to wait";
+        this.#options.context.env.logger.warn({ err: thrown }, waits);
+        throw passingError(waits, thrown);
+      }
       // A failed fsync leaves nothing to trust, and a later one that succeeds proves nothing.
       this.#failure = storageError("a checkpoint failed", thrown);
       onFailure(this.#failure);
@@ -197,7 +202,7 @@ export class Checkpointer {
 /** Journal use at which a checkpoint is asked for. */
 const atJournalPart = 0.25;
 /** Journal entries at which one is asked for: recovery costs by entries more than by bytes. */
-const atEntries = 100_000;
+export const checkpointEntries = 100_000;
 
 /** When a checkpoint is due besides the periodic ones: well before the journal is full or long. */
 export class CheckpointPolicy {
@@ -211,13 +216,14 @@ export class CheckpointPolicy {
   /** A round with so many entries is over. */
   committed(entries: number, journalUsedPart: number): void {
     this.#entries += entries;
-    if (this.#entries < atEntries && journalUsedPart < atJournalPart) return;
+    if (this.#entries < checkpointEntries && journalUsedPart < atJournalPart) return;
     this.soon();
   }
 
   /** Begins a checkpoint unless one is due already. */
   soon(): void {
     this.#entries = 0;
+    // The checkpointer tells why one has to wait, and what stops the directory.
     this.#checkpointer.run().catch(() => {});
   }
 }

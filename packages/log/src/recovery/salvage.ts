@@ -3,7 +3,7 @@
  * no longer finds the damage in the journal, and must not take the rest for the whole log.
  */
 import type { Disk } from "@millrace/env";
-import { createAnew } from "../files/checksummed-file.ts";
+import { replaceBy } from "../files/checksummed-file.ts";
 import { isPassing } from "../files/disk-errors.ts";
 import type { PlannedEntry } from "../journal/scan.ts";
 
@@ -38,8 +38,7 @@ const writeBatches = async (
 ): Promise<void> => {
   const path = directory === "." ? name : `${directory}/${name}`;
   if ((await disk.fileSize(path)) !== undefined) return;
-  const target = await createAnew(disk, `${path}.tmp`);
-  try {
+  await replaceBy(disk, path, async (target) => {
     let at = 0;
     for (const entry of batches) {
       const source = await disk.open(entry.path, "read");
@@ -52,10 +51,5 @@ const writeBatches = async (
       await target.write([bytes], at);
       at += bytes.length;
     }
-    await target.sync();
-  } finally {
-    await target.close();
-  }
-  await disk.rename(`${path}.tmp`, path);
-  await disk.syncDirectory(directory);
+  });
 };

@@ -37,7 +37,8 @@ const renameIfThere = async (disk: Disk, from: string, to: string): Promise<bool
 };
 
 /** Nothing is written to a segment's files any more, and nobody gets a handle of them. */
-const letGo = async (context: SegmentContext, segment: Segment): Promise<void> => {
+export const letGo = async (context: SegmentContext, segment: Segment): Promise<void> => {
+  segment.drop();
   context.indexes.forget(segment);
   context.files.forget(segment);
   await context.writes.discard(segment);

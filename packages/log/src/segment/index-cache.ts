@@ -105,20 +105,20 @@ export class IndexCache {
   /** False when somebody changed the files meanwhile. */
   async #attempt(segment: Segment, everyBytes: number, version: number): Promise<boolean> {
     const { index } = segment;
-    const { fresh, rowsOnDisk } = index;
+    const { fresh, rowsOnDisk, timesOnDisk } = index;
     const endOffset = fresh[0]?.offset ?? segment.endOffset;
     const endPosition = fresh[0]?.position ?? segment.sizeBytes;
     const decoded = await inSteps(
       this.#clock,
       decodeIndexSteps(
         segment.baseOffset,
-        await this.#read(index.path),
-        await this.#read(index.timePath),
+        await this.#read(index.path, rowsOnDisk),
+        await this.#read(index.timePath, timesOnDisk),
         endOffset,
         endPosition,
       ),
     );
-    const rows = decoded.rows.slice(0, rowsOnDisk);
+    const { rows } = decoded;
     const whole = rows.length === rowsOnDisk;
     const known = index.complete || decoded.maxTimestampMs !== undefined;
     const built =
@@ -165,11 +165,15 @@ export class IndexCache {
     return { rows, maxMs };
   }
 
-  /** An index that cannot be read is built again from the log. */
-  async #read(path: string): Promise<Buffer> {
+  /**
+   * The first `entries` of an index file. Those behind them are not the segment's: a truncation is
+   * about to cut them off, or a write of them failed. An index that cannot be read is built again
+   * from the log.
+   */
+  async #read(path: string, entries: number): Promise<Buffer> {
     try {
       const bytes = await readWhole(this.#disk, path);
-      return bytes.subarray(0, bytes.length - (bytes.length % INDEX_ENTRY_BYTES));
+      return bytes.subarray(0, entries * INDEX_ENTRY_BYTES);
     } catch (thrown) {
       if (isPassing(thrown)) throw thrown;
       if (!isMissing(thrown)) this.unreadable += 1;

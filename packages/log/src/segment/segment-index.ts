@@ -213,14 +213,16 @@ export class SegmentIndex {
 
   /**
    * What can be added to the files: rows below `writtenBytes`, and with `finish` the entry that
-   * ends the time index. Undefined when there is nothing.
+   * ends the time index. Undefined when there is nothing, and until the timestamps before the rows
+   * are known.
    */
   nextWrite(writtenBytes: number, finish: boolean, endOffset: number): IndexWrite | undefined {
+    const maxMs = this.maxTimestampMs;
+    if (maxMs === undefined) return undefined;
     const count = this.#fresh.findIndex((row) => row.position >= writtenBytes);
     // A copy: appends go on while it is written.
     const rows = this.#fresh.slice(0, count < 0 ? this.#fresh.length : count);
-    const maxMs = this.maxTimestampMs;
-    const last = finish && !this.#finished && maxMs !== undefined;
+    const last = finish && !this.#finished;
     if (rows.length === 0 && !last) return undefined;
     const times = [...rows];
     if (last) times.push({ offset: endOffset, position: 0, maxBeforeMs: maxMs });

@@ -33,6 +33,7 @@ export class Segment {
   #writtenBytes = 0;
   #endOffset: number;
   #created = false;
+  #dropped = false;
   #firstAppendMs: number | undefined;
   #lastAppendMs: number | undefined;
 
@@ -83,6 +84,11 @@ export class Segment {
   /** The file exists, its name maybe not yet durably. */
   get created(): boolean {
     return this.#created;
+  }
+
+  /** Taken out of the log: its files go, and nothing reaches them any more. */
+  get dropped(): boolean {
+    return this.#dropped;
   }
 
   /** Wall time of the first append in this life of the process; undefined before it. */
@@ -157,6 +163,11 @@ export class Segment {
     this.#writtenBytes = end.position;
     this.#endOffset = end.offset;
     if (this.#created) this.durability.changed();
+  }
+
+  /** Takes the segment out of the log, for good. Its files are still to be removed. */
+  drop(): void {
+    this.#dropped = true;
   }
 
   /** Recovery: the file ends where the segment does, and nothing that counted was cut. */

@@ -43,8 +43,6 @@ interface Lane {
   /** In `#ready`. */
   scheduled: boolean;
   writing: boolean;
-  /** The segment was dropped: nothing of it need be written any more. */
-  gone: boolean;
   /** The disk has no room for the write under way: nobody can tell when the bytes will be there. */
   stuck: boolean;
   waiters: Waiter[];
@@ -86,8 +84,6 @@ export class SegmentWriter {
   readonly #options: SegmentWriterOptions;
   readonly #lanes = new Map<Segment, Lane>();
   readonly #syncs: BackgroundFsync;
-  /** Segments that were discarded. Nothing reaches them any more. */
-  readonly #gone = new WeakSet<Segment>();
   #ready: Lane[] = [];
   #active = 0;
   #bytes = 0;
@@ -142,7 +138,7 @@ export class SegmentWriter {
    */
   reach(segment: Segment, position: number): Promise<void> {
     if (segment.writtenBytes >= position) return Promise.resolve();
-    if (this.#gone.has(segment)) return Promise.reject(droppedError(segment.path));
+    if (segment.dropped) return Promise.reject(droppedError(segment.path));
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#closed) return Promise.reject(closedError());
     const lane = this.#laneOf(segment);
@@ -174,14 +170,16 @@ export class SegmentWriter {
 
   /** Resolves once everything queued by now is in its file. */
   async all(): Promise<void> {
-    const kept = [...this.#lanes.values()].filter(({ gone }) => !gone);
+    const kept = [...this.#lanes.values()].filter(({ segment }) => !segment.dropped);
     await Promise.all(kept.map(({ segment }) => this.written(segment)));
   }
 
-  /** Drops the queued writes of a segment that goes away, and rejects everyone who waits for them.
-   * Resolves once no write or fsync of its file is under way. */
+  /**
+   * Drops the queued writes of a dropped segment, and rejects everyone who waits for them. Resolves
+   * once no write or fsync of its file is under way.
+   */
   async discard(segment: Segment): Promise<void> {
-    this.#gone.add(segment);
+    assert(segment.dropped, "only writes of dropped segments are discarded");
     this.#syncs.skip(segment);
     await this.#discardQueued(segment);
     await this.#syncs.forget(segment);
@@ -190,7 +188,6 @@ export class SegmentWriter {
   async #discardQueued(segment: Segment): Promise<void> {
     const lane = this.#lanes.get(segment);
     if (lane === undefined) return;
-    lane.gone = true;
     for (const { reject } of lane.waiters.splice(0)) reject(droppedError(segment.path));
     this.#drop(lane);
     await quiet(lane);
@@ -248,7 +245,6 @@ export class SegmentWriter {
       writes: [],
       scheduled: false,
       writing: false,
-      gone: false,
       stuck: false,
       waiters: [],
       quiet: [],
@@ -354,15 +350,15 @@ export class SegmentWriter {
         await files.withMade(segment, (file) => file.write(chunks, position));
         break;
       } catch (thrown) {
-        if (lane.gone) return;
+        if (segment.dropped) return;
         // A write that found no room may be repeated.
         if (!isPassing(thrown) || this.#closing || this.#closed || this.#failure !== undefined)
           throw thrown;
         await this.#waitOut(lane, thrown);
-        if (lane.gone || position >= segment.sizeBytes) return;
+        if (segment.dropped || position >= segment.sizeBytes) return;
       }
     }
-    if (lane.gone) return;
+    if (segment.dropped) return;
     // Only now: an fsync of the directory that began before the file was made did not cover its
     // name.
     if (!segment.created) target.names.changed();

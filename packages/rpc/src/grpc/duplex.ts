@@ -6,7 +6,7 @@ import type { Duplex as NodeDuplex } from "node:stream";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { Codec } from "../api.ts";
 import { Pulled } from "../pulled.ts";
-import { Waiters } from "../waiters.ts";
+import { SendQueue } from "../send-queue.ts";
 
 /** Messages received ahead of the reader. */
 export const readAheadMessages = 4;
@@ -28,9 +28,7 @@ export class GrpcDuplex<In, Out> extends Pulled<In> {
   readonly #input: Codec<In>;
   readonly #output: Codec<Out>;
   readonly #meter: StreamMeter | undefined;
-  #queuedBytes = 0;
-  #writable = true;
-  readonly #drains = new Waiters();
+  readonly #queue = new SendQueue(writeQueueBytesMax);
   bytesRead = 0;
   bytesWritten = 0;
 
@@ -57,48 +55,43 @@ export class GrpcDuplex<In, Out> extends Pulled<In> {
   }
 
   write(message: Out): boolean {
-    if (!this.#writable) return false;
+    if (!this.#queue.open) return false;
     const bytes = asBuffer(this.#output.encode(message));
-    this.#queuedBytes += bytes.length;
+    this.#queue.add(bytes.length);
     this.bytesWritten += bytes.length;
     this.#meter?.queued(bytes.length);
     this.#stream.write(bytes, () => {
-      this.#queuedBytes -= bytes.length;
       this.#meter?.sent(bytes.length);
-      if (this.#queuedBytes < writeQueueBytesMax) this.#drains.wake();
+      this.#queue.sent(bytes.length);
     });
-    return this.#queuedBytes < writeQueueBytesMax;
+    return this.#queue.hasRoom;
   }
 
   drained(): Promise<void> {
-    if (!this.#writable || this.#queuedBytes < writeQueueBytesMax) return Promise.resolve();
-    return this.#drains.wait();
+    return this.#queue.drained();
   }
 
   queuedBytes(): number {
-    return this.#queuedBytes;
+    return this.#queue.bytes;
   }
 
   /** Half-closes: no more writes. */
   endWrites(): void {
-    if (!this.#writable) return;
-    this.#writable = false;
-    this.#drains.wake();
+    if (!this.#queue.open) return;
+    this.#queue.close();
     this.#stream.end();
   }
 
   /** Ends the stream with an error. Messages received before can still be read. */
   fail(error: MillraceError): void {
     this.failure ??= error;
-    this.#writable = false;
+    this.#queue.close();
     this.wakeReaders();
-    this.#drains.wake();
   }
 
   /** Ends the stream without an error. */
   finish(): void {
-    this.#writable = false;
-    this.#drains.wake();
+    this.#queue.close();
   }
 }
 

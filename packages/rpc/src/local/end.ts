@@ -2,8 +2,8 @@
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { Codec } from "../api.ts";
 import { Pulled } from "../pulled.ts";
+import { SendQueue } from "../send-queue.ts";
 import { fromWireStatus, toWireStatus } from "../status.ts";
-import { Waiters } from "../waiters.ts";
 import type { Frame, Wire } from "./wire.ts";
 
 /** Flow-control window, bytes. */
@@ -19,11 +19,9 @@ export class LocalEnd<In, Out> extends Pulled<In> {
   readonly #inbox: Uint8Array[] = [];
   readonly #outbox: Uint8Array[] = [];
   #unreadBytes = 0;
-  #queued = 0;
+  readonly #queue = new SendQueue(queueBytesMax);
   #inFlight = 0;
   #endAfterQueue: Frame | undefined;
-  #writable = true;
-  readonly #drains = new Waiters();
   /** Set by the connection. */
   wire: Wire | undefined;
   /** Tells the other end that bytes were read. */
@@ -48,40 +46,38 @@ export class LocalEnd<In, Out> extends Pulled<In> {
   }
 
   write(message: Out): boolean {
-    if (!this.#writable) return false;
+    if (!this.#queue.open) return false;
     // Copied, as by a real network.
     const bytes = Uint8Array.from(this.#output.encode(message));
     this.#outbox.push(bytes);
-    this.#queued += bytes.length;
+    this.#queue.add(bytes.length);
     this.#pump();
-    return this.#queued < queueBytesMax;
+    return this.#queue.hasRoom;
   }
 
   drained(): Promise<void> {
-    if (!this.#writable || this.#queued < queueBytesMax) return Promise.resolve();
-    return this.#drains.wait();
+    return this.#queue.drained();
   }
 
   queuedBytes(): number {
-    return this.#queued;
+    return this.#queue.bytes;
   }
 
   /** Sends a last frame once the queue is empty; no more writes. */
   finishWith(frame: Frame): void {
-    if (!this.#writable) return;
-    this.#writable = false;
+    if (!this.#queue.open) return;
+    this.#queue.close();
     this.#endAfterQueue = frame;
     this.#pump();
-    this.#drains.wake();
   }
 
   /** Sends a frame at once, ahead of the queue, and stops writing. */
   breakOff(frame: Frame): void {
-    this.#writable = false;
+    this.#queue.close();
     this.#outbox.length = 0;
-    this.#queued = 0;
+    this.#queue.clear();
     this.wire?.send(frame);
-    this.#wakeAll();
+    this.wakeReaders();
   }
 
   /** A frame from the other end. */
@@ -102,10 +98,10 @@ export class LocalEnd<In, Out> extends Pulled<In> {
     else if (frame.kind === "status") {
       if (frame.status === undefined) this.ended = true;
       else this.failure ??= fromWireStatus(frame.status);
-      this.#writable = false;
+      this.#queue.close();
       this.onOver();
     }
-    this.#wakeAll();
+    this.wakeReaders();
   }
 
   /** The other end has read so much. */
@@ -116,8 +112,8 @@ export class LocalEnd<In, Out> extends Pulled<In> {
 
   fail(error: MillraceError): void {
     if (this.failure === undefined && !this.ended) this.failure = error;
-    this.#writable = false;
-    this.#wakeAll();
+    this.#queue.close();
+    this.wakeReaders();
     this.onOver();
   }
 
@@ -125,23 +121,15 @@ export class LocalEnd<In, Out> extends Pulled<In> {
     while (this.#inFlight < windowBytes) {
       const bytes = this.#outbox.shift();
       if (bytes === undefined) break;
-      this.#queued -= bytes.length;
       this.#inFlight += bytes.length;
       this.wire?.send({ kind: "message", bytes });
+      this.#queue.sent(bytes.length);
     }
     if (this.#outbox.length === 0 && this.#endAfterQueue !== undefined) {
       const last = this.#endAfterQueue;
       this.#endAfterQueue = undefined;
       this.wire?.send(last);
     }
-    if (this.#queued >= queueBytesMax) return;
-    this.#drains.wake();
-  }
-
-  #wakeAll(): void {
-    this.wakeReaders();
-    if (this.#writable) return;
-    this.#drains.wake();
   }
 }
 

@@ -2,7 +2,12 @@
 import type { Compressor, Random } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { ReadResult } from "@millrace/log";
-import type { WireFetchCursor, WireFetchRequest, WireFetchResponse } from "@millrace/record";
+import {
+  blankFetchResponse,
+  type WireFetchCursor,
+  type WireFetchRequest,
+  type WireFetchResponse,
+} from "@millrace/record";
 import type { ServerStream } from "@millrace/rpc";
 import { limits } from "../limits.ts";
 import { checkIsolation } from "../log-service.ts";
@@ -14,19 +19,6 @@ import { readHandshake } from "../stream-handshake.ts";
 import type { TurnLimiter } from "./turn-limiter.ts";
 
 type FetchStream = ServerStream<WireFetchRequest, WireFetchResponse>;
-
-const blank: WireFetchResponse = {
-  opened: undefined,
-  cursorId: undefined,
-  highWatermark: undefined,
-  logStartOffset: undefined,
-  lastStableOffset: undefined,
-  leaderEpoch: undefined,
-  nextOffset: undefined,
-  error: undefined,
-  drain: undefined,
-  batches: [],
-};
 
 interface Cursor {
   readonly id: number;
@@ -111,7 +103,10 @@ export class FetchSession {
    */
   async run(): Promise<void> {
     const stopDrain = this.#context.appender.onDrain(this.#stream.context, (graceMs) => {
-      this.#stream.write({ ...blank, drain: { graceMs, reason: "the server is stopping" } });
+      this.#stream.write({
+        ...blankFetchResponse,
+        drain: { graceMs, reason: "the server is stopping" },
+      });
     });
     try {
       await this.#open();
@@ -149,14 +144,14 @@ export class FetchSession {
       brokerId,
       cursorsMax: limits.cursorsMax,
     };
-    this.#stream.write({ ...blank, opened });
+    this.#stream.write({ ...blankFetchResponse, opened });
     await this.#apply(first);
   }
 
   #heartbeat(): void {
     const ms = limits.heartbeatIntervalMs * (0.5 + this.#context.random.float());
     this.#cancelHeartbeat = this.#context.appender.clock.timer(ms, () => {
-      this.#stream.write(blank);
+      this.#stream.write(blankFetchResponse);
       this.#heartbeat();
     });
   }
@@ -211,7 +206,7 @@ export class FetchSession {
     this.#drop(id);
     this.#context.metrics.onError(error);
     const more = this.#stream.write({
-      ...blank,
+      ...blankFetchResponse,
       cursorId: id,
       highWatermark: replica?.log.highWatermark,
       logStartOffset: replica?.log.logStartOffset,
@@ -296,7 +291,7 @@ export class FetchSession {
     cursor.toldHighWatermark = result.highWatermark;
     this.#context.metrics.onFetch(result.bytes);
     const more = this.#stream.write({
-      ...blank,
+      ...blankFetchResponse,
       cursorId: cursor.id,
       highWatermark: result.highWatermark,
       logStartOffset: result.logStartOffset,
@@ -332,7 +327,7 @@ export class FetchSession {
     const { log } = cursor.replica;
     cursor.toldHighWatermark = log.highWatermark;
     return this.#stream.write({
-      ...blank,
+      ...blankFetchResponse,
       cursorId: cursor.id,
       highWatermark: log.highWatermark,
       logStartOffset: log.logStartOffset,

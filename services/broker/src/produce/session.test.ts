@@ -3,17 +3,17 @@ import { test } from "node:test";
 import { nodeClock } from "@millrace/env/node";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import { Guarantee } from "@millrace/proto/common";
-import type { WireProduceRequest, WireProduceResponse } from "@millrace/record";
+import {
+  blankProduceRequest,
+  type WireProduceRequest,
+  type WireProduceResponse,
+} from "@millrace/record";
 import type { AppendCallback } from "./appender.ts";
 import { ProduceSession } from "./session.ts";
 
 const clock = nodeClock();
-const noBytes = new Uint8Array(0);
 
-const blank: WireProduceRequest = {
-  ...{ open: undefined, requestId: 0, topicId: noBytes, topic: "t", partition: 0 },
-  ...{ leaderEpoch: undefined, body: undefined, bodyCrc: undefined, orderEpoch: 0 },
-};
+const blank: WireProduceRequest = { ...blankProduceRequest, topic: "t" };
 const open = { ...blank, open: { clientId: "c", acks: 0, windowBytes: 100, clusterId: "" } };
 const batch = (requestId: number, bytes = 60): WireProduceRequest => ({
   ...blank,

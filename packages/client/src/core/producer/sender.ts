@@ -2,6 +2,7 @@
 import type { Clock, Logger, Random } from "@millrace/env";
 import { ErrorCode, MillraceError, must } from "@millrace/errors";
 import {
+  blankProduceRequest,
   HEADROOM_BYTES,
   type WireProduceRequest,
   type WireProduceResponse,
@@ -50,8 +51,6 @@ const windowBytesWanted = 16 * 1024 * 1024;
 const openTimeoutMs = 10_000;
 /** Upper bound of the bytes of a request besides its body. */
 const requestOverheadBytes = 512;
-
-const noBytes = new Uint8Array(0);
 
 /**
  * Sends batches to one broker over one stream. Opens the stream on demand, and again after a
@@ -200,20 +199,13 @@ export class Sender implements Route {
     const stream = this.#channel.bidi(produceMethod);
     this.#stream = stream;
     this.#write({
+      ...blankProduceRequest,
       open: {
         clientId: this.#context.clientId,
         acks: this.#context.acks,
         windowBytes: windowBytesWanted,
         clusterId: this.#context.clusterId(),
       },
-      requestId: 0,
-      topicId: noBytes,
-      topic: "",
-      partition: 0,
-      leaderEpoch: undefined,
-      body: undefined,
-      bodyCrc: undefined,
-      orderEpoch: 0,
     });
     this.#cancelTimer = this.#context.clock.timer(openTimeoutMs, () => {
       this.#lost(stream, unanswered(this.endpoint, openTimeoutMs));

@@ -272,6 +272,7 @@ export class ConnectionListener {
     this.#byKey.set(key, { handle, connection });
     this.#sockets.add(socket);
     this.#options.onConnections(this.#sockets.size);
+    // `close` follows, and ends its calls. Peers that go away are no fault of the server.
     socket.on("error", () => {});
     socket.once("close", () => {
       this.#sockets.delete(socket);

@@ -9,7 +9,7 @@ import { constants, type ServerHttp2Stream } from "node:http2";
 import type { MillraceError } from "@millrace/errors";
 import type { Codec } from "../../../api.ts";
 import { Pulled } from "../../../pulled.ts";
-import { Waiters } from "../../../waiters.ts";
+import { SendQueue } from "../../../send-queue.ts";
 import { type StreamMeter, writeQueueBytesMax } from "../../duplex.ts";
 import { respond, trailersOf } from "./respond.ts";
 
@@ -109,11 +109,9 @@ export class Http2Duplex<In, Out> extends Pulled<In> {
   #received: Buffer[] = [];
   #next = 0;
   #receivedBytes = 0;
-  #queuedBytes = 0;
-  #writable = true;
+  readonly #queue = new SendQueue(writeQueueBytesMax);
   #over = false;
   #paused = false;
-  readonly #drains = new Waiters();
   bytesRead = 0;
   bytesWritten = 0;
 
@@ -155,11 +153,11 @@ export class Http2Duplex<In, Out> extends Pulled<In> {
 
   write(message: Out): boolean {
     const stream = this.#stream;
-    if (!this.#writable || stream.destroyed || stream.closed) return false;
+    if (!this.#queue.open || stream.destroyed || stream.closed) return false;
     const parts = this.#output.parts?.(message) ?? [this.#output.encode(message)];
     let bytes = 0;
     for (const part of parts) bytes += part.length;
-    this.#queuedBytes += bytes;
+    this.#queue.add(bytes);
     this.bytesWritten += bytes;
     this.#meter?.queued(bytes);
     if (!stream.headersSent) stream.respond(responseHeaders, { waitForTrailers: true });
@@ -169,24 +167,22 @@ export class Http2Duplex<In, Out> extends Pulled<In> {
     for (let i = 0; i < last; i += 1) stream.write(frames[i]);
     stream.write(frames[last], () => this.#sent(bytes));
     if (last > 0) stream.uncork();
-    return this.#queuedBytes < writeQueueBytesMax;
+    return this.#queue.hasRoom;
   }
 
   drained(): Promise<void> {
-    if (!this.#writable || this.#queuedBytes < writeQueueBytesMax) return Promise.resolve();
-    return this.#drains.wait();
+    return this.#queue.drained();
   }
 
   queuedBytes(): number {
-    return this.#queuedBytes;
+    return this.#queue.bytes;
   }
 
   /** Ends the call with an error. Messages received before can still be read. */
   fail(error: MillraceError): void {
     this.failure ??= error;
-    this.#writable = false;
+    this.#queue.close();
     this.wakeReaders();
-    this.#drains.wake();
   }
 
   /**
@@ -196,8 +192,7 @@ export class Http2Duplex<In, Out> extends Pulled<In> {
   finish(thrown?: unknown): void {
     if (this.#over) return;
     this.#over = true;
-    this.#writable = false;
-    this.#drains.wake();
+    this.#queue.close();
     const stream = this.#stream;
     // The call was refused, or the peer is gone: there is nobody to take a status.
     if (stream.destroyed || stream.closed || stream.writableEnded) return;
@@ -222,9 +217,8 @@ export class Http2Duplex<In, Out> extends Pulled<In> {
   }
 
   #sent(bytes: number): void {
-    this.#queuedBytes -= bytes;
     this.#meter?.sent(bytes);
-    if (this.#queuedBytes < writeQueueBytesMax) this.#drains.wake();
+    this.#queue.sent(bytes);
   }
 }
 

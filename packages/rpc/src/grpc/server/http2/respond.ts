@@ -30,6 +30,7 @@ export const trailersOf = (thrown?: unknown): Record<string, string | number> =>
 
 /** Ends a call that has no response headers yet. */
 export const respond = (stream: ServerHttp2Stream, thrown?: unknown): void => {
+  // The peer is gone: nobody is left to be told.
   stream.on("error", () => {});
   // Refusing the call may have ended its connection. A response would then throw in an event
   // handler.

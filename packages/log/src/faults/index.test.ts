@@ -1,0 +1,93 @@
+/** What the index files say, when cuts, crashes and lookups come together. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { syncCompressor } from "@millrace/record/node";
+import { Incarnation } from "@millrace/sim";
+import { offsetName, partitionDirectory } from "../files/paths.ts";
+import { SegmentIndex } from "../segment/segment-index.ts";
+import { appendAll, batchOf, topicA } from "../testing.ts";
+import { type Simulation, simulate } from "../testing-sim.ts";
+import { verifyDirectory } from "../tools/verify.ts";
+
+const batches = (count: number, timestampMs: number, bytes = 300) =>
+  Array.from({ length: count }, (_, i) =>
+    batchOf([{ value: `v${i}`.padEnd(bytes, "."), timestampMs }]),
+  );
+
+const indexPath = `${partitionDirectory(topicA, 0)}/${offsetName(0)}.index`;
+
+/** After a clean stop the files must be beyond reproach. */
+const assertSound = async ({ disk, kernel }: Simulation, what: string): Promise<void> => {
+  const { clean, damages } = await verifyDirectory(
+    disk.mount(new Incarnation(kernel)),
+    syncCompressor,
+  );
+  assert.deepEqual({ clean, damages }, { clean: true, damages: [] }, what);
+};
+
+test("a lookup believes no entry of an index that a truncation is about to cut", async () => {
+  const settings = { log: { indexIntervalBytes: 1000 }, manager: { indexCacheBytesMax: 0 } };
+  for (let seed = 1; seed <= 80; seed += 1) {
+    await simulate({ seed, ...settings }, async (simulation) => {
+      const { manager, log: logOf } = await simulation.start();
+      // The rows of the second push those of the first out of memory.
+      const logs = [await logOf(0), await logOf(1)];
+      for (const log of logs) {
+        await log.becomeLeader(1);
+        await appendAll(log, batches(20, 1000));
+        await log.flush();
+      }
+      const [log] = logs;
+      assert.ok(log !== undefined);
+      await log.becomeLeader(2);
+      // Some of the lookups come between the cut in memory and the cut of the files.
+      const truncated = log.truncateTo(20);
+      await simulation.sleep(seed / 20);
+      await Promise.all([truncated, log.maxTimestamp()]);
+      await manager.close(true);
+      await assertSound(simulation, `seed ${seed}`);
+    });
+  }
+});
+
+test("index rows are written once the timestamps before them are known", async () => {
+  // No checkpoint comes between: rows are written once there are many.
+  const settings = {
+    log: { indexIntervalBytes: 700 },
+    manager: { journalBytesMax: 16 * 1024 * 1024 },
+  };
+  for (const unread of ["crash", "truncation"] as const) {
+    await simulate({ seed: 1, ...settings }, async (simulation) => {
+      const first = await simulation.start();
+      const before = await first.log();
+      await before.becomeLeader(1);
+      await appendAll(before, [...batches(4, 1000), ...batches(1, 9000)]);
+      if (unread === "truncation") await appendAll(before, batches(1, 1000));
+      await before.flush();
+      if (unread === "crash") first.die("process");
+      else await before.truncateTo(5);
+      const second = unread === "crash" ? await simulation.start() : first;
+      const log = await second.log();
+      await log.becomeLeader(2);
+      for (let i = 0; i < 12; i += 1) await appendAll(log, batches(100, 1000), 2);
+      await simulation.sleep(100);
+      const rows = simulation.disk.image().files.get(indexPath)?.length ?? 0;
+      assert.ok(rows >= 500 * 16, `${rows} bytes of rows, ${unread}`);
+      assert.equal((await log.maxTimestamp())?.offset, 4, unread);
+      assert.equal((await log.offsetForTimestamp(5000))?.offset, 4, unread);
+      await second.manager.close(true);
+      await assertSound(simulation, unread);
+    });
+  }
+});
+
+test("rows wait for the timestamps before them", () => {
+  const index = new SegmentIndex("0.log");
+  index.found(1, 1);
+  index.lastRowAt(100);
+  index.append({ offset: 5, position: 200 }, 1000, 50);
+  assert.equal(index.nextWrite(300, true, 6), undefined);
+  index.completeMax(9000);
+  const row = { offset: 5, position: 200, maxBeforeMs: 9000 };
+  assert.deepEqual(index.nextWrite(300, false, 6)?.rows, [row]);
+});

@@ -1,0 +1,135 @@
+/** What the log gives back, gives up and forgets. */
+import type { Mutant } from "../mutant.ts";
+
+const src = "packages/log/src";
+const index = `${src}/faults/index.test.ts`;
+const told = `${src}/faults/told.test.ts`;
+
+export const upkeep: readonly Mutant[] = [
+  {
+    name: "log-patience-without-end",
+    breaks: "A shortage that does not end is told after ten seconds.",
+    file: `${src}/files/patient-disk.ts`,
+    replace: [["export const patienceMs = 10_000;", "export const patienceMs = 12_700;"]],
+    tests: [`${src}/files/patient-disk.test.ts`],
+  },
+  {
+    name: "log-directory-fsync-without-descriptor",
+    breaks: "A directory that could not be opened was not fsynced, and is no failed disk.",
+    file: `${src}/files/patient-disk.ts`,
+    replace: [["        if (neverOpened(thrown)) throw thrown;\n", ""]],
+    tests: [`${src}/files/patient-disk.test.ts`],
+  },
+  {
+    name: "log-dropped-segment-unmarked",
+    breaks: "A segment knows that it was taken out of the log before its files go.",
+    file: `${src}/segment/files.ts`,
+    replace: [["  segment.drop();\n", ""]],
+    tests: [`${src}/faults/order.test.ts`],
+  },
+  {
+    name: "log-index-entries-about-to-be-cut",
+    breaks: "A load believes no more entries of an index file than the segment has.",
+    file: `${src}/segment/index-cache.ts`,
+    replace: [
+      ["#read(index.path, rowsOnDisk)", "#read(index.path, 1e9)"],
+      ["#read(index.timePath, timesOnDisk)", "#read(index.timePath, 1e9)"],
+      ["const { rows } = decoded;", "const rows = decoded.rows.slice(0, rowsOnDisk);"],
+    ],
+    tests: [index],
+  },
+  {
+    name: "log-index-rows-of-unknown-times",
+    breaks:
+      "An index row says how late everything before it is, also what was there before a crash.",
+    file: `${src}/segment/segment-index.ts`,
+    replace: [["    if (maxMs === undefined) return undefined;\n", ""]],
+    tests: [index],
+  },
+  {
+    name: "log-index-rows-never-written",
+    breaks: "Index rows that have gathered are written, also after a crash.",
+    file: `${src}/partition/partition-files.ts`,
+    replace: [
+      [
+        "      if (!segment.index.complete) await indexes.rows(segment, this.config.indexIntervalBytes);\n",
+        "",
+      ],
+    ],
+    tests: [index],
+  },
+  {
+    name: "log-half-a-file-left",
+    breaks: "Half a file does not make a full disk fuller.",
+    file: `${src}/files/checksummed-file.ts`,
+    replace: [["    await disk.unlink(temporary).catch(() => {});\n", ""]],
+    tests: [`${src}/files/checksummed-file.test.ts`],
+  },
+  {
+    name: "log-full-disk-is-final",
+    breaks: "A file that found no room at its fsync is written anew once there is room.",
+    file: `${src}/files/checksummed-file.ts`,
+    replace: [
+      [
+        "    throw isFull(cause) ? cause : thrown;",
+        "    throw cause === undefined ? cause : thrown;",
+      ],
+    ],
+    tests: [`${src}/files/checksummed-file.test.ts`],
+  },
+  {
+    name: "log-new-name-unsynced",
+    breaks: "A replaced file has its name durably.",
+    file: `${src}/files/checksummed-file.ts`,
+    replace: [["  if (syncParent) await disk.syncDirectory(parentOf(path));\n", ""]],
+    tests: [`${src}/files/checksummed-file.test.ts`],
+  },
+  {
+    name: "log-queues-for-ever",
+    breaks: "A partition that was deleted takes no memory.",
+    file: `${src}/files/work-queue.ts`,
+    replace: [["      if (lane.waiting === 0) this.#lanes.delete(key);\n", ""]],
+    tests: [`${src}/manager.test.ts`],
+  },
+  {
+    name: "log-two-queues-of-a-key",
+    breaks: "Making and deleting a partition of one id happen one after another.",
+    file: `${src}/files/work-queue.ts`,
+    replace: [["if (lane.waiting === 0) this.#lanes.delete(key);", "this.#lanes.delete(key);"]],
+    tests: [`${src}/files/work-queue.test.ts`],
+  },
+  {
+    name: "log-reserve-given-up",
+    breaks: "A reserve file that could not be removed is removed later.",
+    file: `${src}/files/disk-space.ts`,
+    replace: [["      this.#hasFile = !isMissing(thrown);\n", "      isMissing(thrown);\n"]],
+    tests: [told],
+  },
+  {
+    name: "log-close-fails-in-silence",
+    breaks: "A file that cannot be closed is told.",
+    file: `${src}/files/file-cache.ts`,
+    replace: [
+      [
+        '      this.#logger.warn({ path: file.path, err: thrown }, "a segment file cannot be closed");\n',
+        "",
+      ],
+    ],
+    tests: [told],
+  },
+  {
+    name: "log-checkpoint-waits-in-silence",
+    breaks: "A checkpoint that nobody asked for says why it has to wait.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [["        this.#options.context.env.logger.warn({ err: thrown }, waits);\n", ""]],
+    tests: [told],
+  },
+  {
+    name: "log-dropped-by-a-failed-disk-is-damage",
+    breaks:
+      "What a failed fsync dropped is in the journal, and takes no partition offline for good.",
+    file: `${src}/partition/partition.ts`,
+    replace: [['if (!recorded && kind !== "stopped") this', "if (!recorded) this"]],
+    tests: [`${src}/faults/stopped.test.ts`],
+  },
+];
