@@ -7,6 +7,18 @@ const told = `${src}/faults/told.test.ts`;
 
 export const upkeep: readonly Mutant[] = [
   {
+    name: "log-deleted-gap-ends-log",
+    breaks: "Recovery goes on behind a deleted segment whose older ones are still there.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      [
+        "    if (batch !== undefined || this.#void) return batch;",
+        "    if (batch !== undefined || this.#end >= 0) return batch;",
+      ],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
     name: "log-patience-without-end",
     breaks: "A shortage that does not end is told after ten seconds.",
     file: `${src}/files/patient-disk.ts`,

@@ -10,9 +10,7 @@
 import { must } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
 import { parseBody, readStored } from "@millrace/record";
-import { bugs } from "../bugs.ts";
-import { breathe, inSteps } from "../files/breathe.ts";
-import { isPassing } from "../files/disk-errors.ts";
+import { breathe } from "../files/breathe.ts";
 import type { PlannedEntry } from "../journal/scan.ts";
 import { readEpochs } from "../partition/epochs-file.ts";
 import type { Partition } from "../partition/partition.ts";
@@ -22,13 +20,12 @@ import {
   rebuildProducers,
 } from "../partition/producer-snapshots.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
-import { cutFiles, cutIndexFiles, unlinkIfThere } from "../segment/files.ts";
-import { decodeIndexSteps } from "../segment/index-format.ts";
+import { cutFiles } from "../segment/files.ts";
 import { listSegments } from "../segment/list.ts";
 import { Segment } from "../segment/segment.ts";
 import { afterTruncations, finalLogStart, firstOffset, type Truncations } from "./begin.ts";
 import { JournalReader } from "./journal-reader.ts";
-import { readOrEmpty, rewrite, writeBytes } from "./segment-io.ts";
+import { endSegmentAt, rewrite, writeBytes } from "./segment-io.ts";
 import { PartitionDamage, type RecoveryInput } from "./types.ts";
 
 type PlannedBatch = Extract<PlannedEntry, { readonly kind: "batch" }>;
@@ -208,34 +205,10 @@ export class PartitionRecovery {
     return new Segment(this.#partition.directory, base);
   }
 
-  /**
-   * A segment that ends at `position` for now: what its index says of the part before is believed.
-   */
-  async #resetIndex(segment: Segment, position: number): Promise<void> {
-    const { context } = this.#input;
-    const { index, baseOffset } = segment;
-    const end = { offset: position === 0 ? baseOffset : this.#end, position };
-    segment.beginAt(end);
-    if (bugs.indexNotRebuilt) return;
-    const decoded = await inSteps(
-      context.env.clock,
-      decodeIndexSteps(
-        baseOffset,
-        await readOrEmpty(context, index.path),
-        await readOrEmpty(context, index.timePath),
-        end.offset,
-        position,
-      ),
-    );
-    index.restart(decoded.rows, decoded.timeEntries, decoded.maxTimestampMs, position === 0);
-    try {
-      await cutIndexFiles(context, segment);
-    } catch (thrown) {
-      if (isPassing(thrown)) throw thrown;
-      // Nothing relies on it: it is built again from the log.
-      for (const path of index.paths) await unlinkIfThere(context.env.disk, path);
-      index.restart([], 0, undefined, position === 0);
-    }
+  /** What the segment's index says of the part before `position` is believed. */
+  #resetIndex(segment: Segment, position: number): Promise<void> {
+    const offset = position === 0 ? segment.baseOffset : this.#end;
+    return endSegmentAt(this.#input.context, segment, { offset, position });
   }
 
   async #loadEpochs(): Promise<void> {
@@ -386,10 +359,12 @@ export class PartitionRecovery {
    */
   async #requireThrough(offset: number): Promise<void> {
     while (this.#end < offset) {
-      const batch = await this.#peek();
+      const batch = await this.#next(offset);
       if (batch !== undefined) {
         this.#accept(batch);
         await this.#pause();
+      } else if (this.#end === offset) {
+        return;
       } else if (offset <= this.#logStart) {
         await this.#beginAnew(offset);
       } else {
@@ -403,7 +378,7 @@ export class PartitionRecovery {
   /** Goes on through the segments up to `offset` as far as there are whole batches. */
   async #advanceIfPresent(offset: number): Promise<void> {
     while (this.#end < offset) {
-      const batch = await this.#peek();
+      const batch = await this.#next(offset);
       if (batch === undefined || batch.lastOffset >= offset) return;
       this.#accept(batch);
       await this.#pause();
@@ -418,6 +393,26 @@ export class PartitionRecovery {
     this.#position = 0;
     this.#end = offset;
     this.#void = true;
+  }
+
+  /**
+   * The next batch in the segments. What is missing below the log start was deleted: recovery goes
+   * on behind it, but not behind `upTo`.
+   */
+  async #next(upTo = Number.MAX_SAFE_INTEGER): Promise<ScannedBatch | undefined> {
+    const batch = await this.#peek();
+    if (batch !== undefined || this.#void) return batch;
+    // Deleted segments lose their names in any order, and nobody fsyncs them any more.
+    const start = Math.min(this.#logStart, upTo);
+    const index = this.#segments.findLastIndex(({ baseOffset }) => baseOffset <= start);
+    const segment = this.#segments[index];
+    if (segment === undefined || index <= this.#index || segment.baseOffset <= this.#end) return;
+    await this.#closeScanner();
+    this.#index = index;
+    this.#position = 0;
+    await this.#goOnAt(segment.baseOffset);
+    this.#partition.producers.rolled(this.#end);
+    return this.#peek();
   }
 
   /** The next batch in the segments, if it is whole and follows. */
@@ -573,7 +568,7 @@ export class PartitionRecovery {
   }
 
   async #keepTail(): Promise<void> {
-    for (let batch = await this.#peek(); batch !== undefined; batch = await this.#peek()) {
+    for (let batch = await this.#next(); batch !== undefined; batch = await this.#next()) {
       this.#accept(batch);
       await this.#pause();
     }
@@ -584,16 +579,21 @@ export class PartitionRecovery {
     if (this.#segments.length === 0) this.#segments.push(this.#newSegment(this.#end));
     if (this.#end >= this.#logStart) return;
     this.#segments.push(this.#newSegment(this.#logStart));
-    // The segments that went had a snapshot written before: it knows producers that recovery has
-    // not met.
-    const { context } = this.#input;
-    const { clock, disk } = context.env;
+    await this.#goOnAt(this.#logStart);
+  }
+
+  /**
+   * Everything up to `offset` is deleted. The segments that went had a snapshot written before: it
+   * knows producers that recovery has not met.
+   */
+  async #goOnAt(offset: number): Promise<void> {
+    const { clock, disk } = this.#input.context.env;
     const { directory, producers } = this.#partition;
-    const snapshot = await newestSnapshot(clock, disk, directory, this.#logStart);
+    const snapshot = await newestSnapshot(clock, disk, directory, offset);
     if (snapshot !== undefined && snapshot.offset > this.#end) {
       producers.latest.replace(snapshot.entries);
       this.#snapshotOffset = snapshot.offset;
     }
-    this.#end = this.#logStart;
+    this.#end = offset;
   }
 }

@@ -1,9 +1,14 @@
 /** What recovery does with segment files as a whole. */
 import type { DiskFile } from "@millrace/env";
+import { bugs } from "../bugs.ts";
 import type { SegmentContext } from "../context.ts";
+import { inSteps } from "../files/breathe.ts";
 import { readWhole } from "../files/checksummed-file.ts";
 import { isPassing } from "../files/disk-errors.ts";
-import { INDEX_ENTRY_BYTES } from "../segment/index-format.ts";
+import { cutIndexFiles, unlinkIfThere } from "../segment/files.ts";
+import { decodeIndexSteps, INDEX_ENTRY_BYTES } from "../segment/index-format.ts";
+import type { Place } from "../segment/place.ts";
+import type { Segment } from "../segment/segment.ts";
 
 /** Batches of the journal are gathered to writes of about this size. */
 export const writeBytes = 1024 * 1024;
@@ -18,12 +23,46 @@ export const rewrite = async (file: DiskFile, from: number, end: number): Promis
 };
 
 /** An index that cannot be read is built again. */
-export const readOrEmpty = async (context: SegmentContext, path: string): Promise<Buffer> => {
+const readOrEmpty = async (context: SegmentContext, path: string): Promise<Buffer> => {
   try {
     const bytes = await readWhole(context.env.disk, path);
     return bytes.subarray(0, bytes.length - (bytes.length % INDEX_ENTRY_BYTES));
   } catch (thrown) {
     if (isPassing(thrown)) throw thrown;
     return Buffer.alloc(0);
+  }
+};
+
+/**
+ * A segment that ends at `end` for now: what its index says of the part before is believed, and its
+ * files are cut to that.
+ */
+export const endSegmentAt = async (
+  context: SegmentContext,
+  segment: Segment,
+  end: Place,
+): Promise<void> => {
+  const { index, baseOffset } = segment;
+  segment.beginAt(end);
+  if (bugs.indexNotRebuilt) return;
+  const decoded = await inSteps(
+    context.env.clock,
+    decodeIndexSteps(
+      baseOffset,
+      await readOrEmpty(context, index.path),
+      await readOrEmpty(context, index.timePath),
+      end.offset,
+      end.position,
+    ),
+  );
+  const empty = end.position === 0;
+  index.restart(decoded.rows, decoded.timeEntries, decoded.maxTimestampMs, empty);
+  try {
+    await cutIndexFiles(context, segment);
+  } catch (thrown) {
+    if (isPassing(thrown)) throw thrown;
+    // Nothing relies on it: it is built again from the log.
+    for (const path of index.paths) await unlinkIfThere(context.env.disk, path);
+    index.restart([], 0, undefined, empty);
   }
 };
