@@ -19,6 +19,13 @@ export const upkeep: readonly Mutant[] = [
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {
+    name: "log-unknown-life-unnoted",
+    breaks: "Entries of a partition that cannot be read are kept until its state is on the disk.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["if (place.life === unknownLife && entries.length > 0) throw thrown;\n", ""]],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
     name: "log-patience-without-end",
     breaks: "A shortage that does not end is told after ten seconds.",
     file: `${src}/files/patient-disk.ts`,

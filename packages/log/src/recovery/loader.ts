@@ -243,6 +243,8 @@ export class PartitionLoader {
       () => true,
       (thrown: unknown) => {
         logger.error({ directory, err: thrown }, "the offline file cannot be written");
+        // The recovery points keep a reason for a known life only, and its entries are freed.
+        if (place.life === unknownLife && entries.length > 0) throw thrown;
         return false;
       },
     );

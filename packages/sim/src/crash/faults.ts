@@ -127,7 +127,8 @@ export class FaultPlan {
 
   #note(operation: DiskOperation, path: string, code: string): void {
     if (operation === "sync" || operation === "syncDirectory") this.syncFailed = true;
-    const reads = ["read", "open", "fileSize", "size", "list"].includes(operation);
+    const asks = ["read", "open", "fileSize", "size", "list"].includes(operation);
+    const reads = asks && !path.endsWith(".tmp");
     const name = partitionOf(path);
     if (name === undefined || !reads) this.sharedFailed = true;
     if (name !== undefined && !isDamage(this.faulty.get(name))) this.faulty.set(name, code);
