@@ -26,6 +26,13 @@ export const upkeep: readonly Mutant[] = [
     tests: [`${src}/faults/offline.test.ts`],
   },
   {
+    name: "log-cut-not-dirty-again",
+    breaks: "A cut that a failed fsync dropped is made again before anything relies on it.",
+    file: `${src}/recovery/segment-io.ts`,
+    replace: [["const cut = truncated && segment.created", "const cut = false && segment.created"]],
+    tests: [`${src}/faults/failed-disk.test.ts`],
+  },
+  {
     name: "log-patience-without-end",
     breaks: "A shortage that does not end is told after ten seconds.",
     file: `${src}/files/patient-disk.ts`,

@@ -114,3 +114,26 @@ test("a batch that waits for room when the disk fails is not acknowledged", asyn
     assert.deepEqual([log.state.kind, log.ackedEndOffset], ["stopped", 1]);
   });
 });
+
+test("a restart after a failed fsync cuts again what a truncation had cut", async () => {
+  for (let seed = 1; seed <= 20; seed += 1) {
+    await simulate({ seed }, async ({ disk, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await log.becomeLeader(1);
+      await appendAll(log, batches(20));
+      await log.flush();
+      await log.truncateTo(4);
+      disk.fault = (operation, path) =>
+        operation === "sync" && path.endsWith(".log") ? "EIO" : undefined;
+      await assert.rejects(log.flush());
+      disk.fault = () => undefined;
+      // The page cache shows the cut, and no fsync brings it to the disk any more.
+      first.die("process");
+      const second = await start();
+      second.die("power");
+      const again = await (await start()).log();
+      assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 4], `seed ${seed}`);
+    });
+  }
+});

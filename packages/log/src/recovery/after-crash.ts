@@ -25,7 +25,7 @@ import { listSegments } from "../segment/list.ts";
 import { Segment } from "../segment/segment.ts";
 import { afterTruncations, finalLogStart, firstOffset, type Truncations } from "./begin.ts";
 import { JournalReader } from "./journal-reader.ts";
-import { endSegmentAt, rewrite, writeBytes } from "./segment-io.ts";
+import { dirtyAgain, endSegmentAt, writeBytes } from "./segment-io.ts";
 import { PartitionDamage, type RecoveryInput } from "./types.ts";
 
 type PlannedBatch = Extract<PlannedEntry, { readonly kind: "batch" }>;
@@ -81,7 +81,8 @@ export class PartitionRecovery {
       for (const entry of this.#truncations.entries) await this.#replay(entry);
       if (this.#truncations.backTo === undefined) await this.#keepTail();
       await this.#cutHere();
-      await this.#rewriteKept();
+      const truncated = this.#truncations.backTo !== undefined;
+      await dirtyAgain(context, this.#segments, this.#kept, truncated);
       counts.indexesRebuilt += context.indexes.rebuilt;
     } finally {
       await this.#closeScanner();
@@ -550,21 +551,6 @@ export class PartitionRecovery {
     counts.bytesCut += cutBytes;
     this.#fileBytes.delete(segment);
     await cutFiles(context, this.#partition, segment, dropped);
-  }
-
-  /**
-   * Writes what was kept of the segments once more. Where the last process died of a failed fsync,
-   * the kernel has dropped its dirty marks: the bytes can be read and are on no disk, and another
-   * fsync would do nothing for them. Writing makes them dirty again.
-   */
-  async #rewriteKept(): Promise<void> {
-    const { files } = this.#input.context;
-    for (const [segment, from] of this.#kept) {
-      if (!this.#segments.includes(segment)) continue;
-      const end = segment.sizeBytes;
-      await files.with(segment, (file) => rewrite(file, from, end));
-      segment.wrote(end);
-    }
   }
 
   async #keepTail(): Promise<void> {

@@ -14,11 +14,35 @@ import type { Segment } from "../segment/segment.ts";
 export const writeBytes = 1024 * 1024;
 
 /** Reads and writes again what is there. */
-export const rewrite = async (file: DiskFile, from: number, end: number): Promise<void> => {
+const rewrite = async (file: DiskFile, from: number, end: number): Promise<void> => {
   for (let at = from; at < end; at += writeBytes) {
     const chunk = Buffer.alloc(Math.min(writeBytes, end - at));
     const bytes = await file.read(chunk, 0, chunk.length, at);
     await file.write([chunk.subarray(0, bytes)], at);
+  }
+};
+
+/**
+ * Writes what was kept of the segments once more, each from where `kept` says. Where the last
+ * process died of a failed fsync, the kernel has dropped its dirty marks: the bytes can be read and
+ * are on no disk, and another fsync would do nothing for them. Writing makes them dirty again. The
+ * same holds for the cut of a truncation.
+ */
+export const dirtyAgain = async (
+  { files }: SegmentContext,
+  segments: readonly Segment[],
+  kept: ReadonlyMap<Segment, number>,
+  truncated: boolean,
+): Promise<void> => {
+  for (const segment of segments) {
+    const from = kept.get(segment);
+    const end = segment.sizeBytes;
+    if (from !== undefined) {
+      await files.with(segment, (file) => rewrite(file, from, end));
+      segment.wrote(end);
+    }
+    const cut = truncated && segment.created && segment.durability.pending;
+    if (cut) await files.with(segment, (file) => file.truncate(end));
   }
 };
 
