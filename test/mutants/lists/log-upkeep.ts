@@ -33,6 +33,25 @@ export const upkeep: readonly Mutant[] = [
     tests: [`${src}/faults/failed-disk.test.ts`],
   },
   {
+    name: "log-cut-outlives-stop",
+    breaks: "A truncation that finds no room does not hold up a stop for ever.",
+    file: `${src}/partition/partition-files.ts`,
+    replace: [["          if (this.#context.committer.impatient) throw this.#cutEnded();\n", ""]],
+    tests: [`${src}/faults/disk.test.ts`],
+  },
+  {
+    name: "log-cut-ended-claimed",
+    breaks: "A stop that ended a truncation leaves no marker of a clean one.",
+    file: `${src}/partition/partition-files.ts`,
+    replace: [
+      [
+        "    const error = errors.closing();\n    this.#context.committer.fail(error);",
+        "    const error = errors.closing();",
+      ],
+    ],
+    tests: [`${src}/faults/disk.test.ts`],
+  },
+  {
     name: "log-patience-without-end",
     breaks: "A shortage that does not end is told after ten seconds.",
     file: `${src}/files/patient-disk.ts`,

@@ -270,3 +270,23 @@ test("retention goes on behind a partition that it cannot look after", async () 
     second.die("process");
   });
 });
+
+test("a stop ends while a truncation waits for room; the next start has the cut", async () => {
+  await simulate({}, async ({ disk, kernel, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    await appendAll(log, batches(20));
+    await log.flush();
+    disk.fault = (operation) => (operation === "truncate" ? "ENOSPC" : undefined);
+    const cut = failure(log.truncateTo(4));
+    const before = kernel.nowMs;
+    await first.manager.close(true);
+    assert.ok(kernel.nowMs - before < 10_000);
+    assert.match(String(await cut), /being closed/);
+    disk.fault = () => undefined;
+    first.die("power");
+    const again = await (await start()).log();
+    assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 4]);
+  });
+});

@@ -166,6 +166,11 @@ export class Committer {
     for (const wake of waiters) wake();
   }
 
+  /** The patience of a stop is over: what finds no room now fails. */
+  get impatient(): boolean {
+    return this.#closing;
+  }
+
   /** From now on a round that finds no room on the disk or in the journal fails at once. */
   closing(): void {
     this.#closing = true;

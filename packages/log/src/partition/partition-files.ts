@@ -12,6 +12,7 @@ import { Durability } from "../files/durability.ts";
 import { WorkQueue } from "../files/work-queue.ts";
 import { cutFiles, dropSegments, finishIndex, persistIndex } from "../segment/files.ts";
 import type { Segment } from "../segment/segment.ts";
+import { errors } from "./errors.ts";
 import type { ProducerState } from "./producer-state.ts";
 
 /** Pause before work that found no room is tried again, milliseconds. */
@@ -137,7 +138,8 @@ export class PartitionFiles {
 
   /**
    * Makes the files follow a truncation, and the producers' table after them. The journal has it:
-   * it must happen, however long the disk has no room. Damage takes the partition offline.
+   * it must happen, however long the disk has no room; what a stop ends, the next start does. Damage
+   * takes the partition offline.
    */
   cut(segment: Segment, dropped: readonly Segment[], end: number): Promise<void> {
     return this.run(async () => {
@@ -150,10 +152,18 @@ export class PartitionFiles {
           return;
         } catch (thrown) {
           if (!isPassing(thrown)) throw this.#cutFailed(segment, thrown);
+          if (this.#context.committer.impatient) throw this.#cutEnded();
           await this.#context.env.clock.sleep(retryMs);
         }
       }
     });
+  }
+
+  /** No checkpoint and no marker may claim the files as they are now. */
+  #cutEnded(): Error {
+    const error = errors.closing();
+    this.#context.committer.fail(error);
+    return error;
   }
 
   #cutFailed(segment: Segment, thrown: unknown): Error {
