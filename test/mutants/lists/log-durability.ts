@@ -161,8 +161,8 @@ export const durability: readonly Mutant[] = [
   {
     name: "log-restart-trusts-page-cache",
     breaks: "After a failed fsync and a restart the bytes are written again.",
-    file: `${src}/recovery/after-crash.ts`,
-    replace: [["      await this.#rewriteKept();\n", ""]],
+    file: `${src}/recovery/segment-io.ts`,
+    replace: [["      await files.with(segment, (file) => rewrite(file, from, end));\n", ""]],
     tests: [disk],
   },
   {

@@ -52,6 +52,32 @@ export const upkeep: readonly Mutant[] = [
     tests: [`${src}/faults/disk.test.ts`],
   },
   {
+    name: "log-damage-before-life",
+    breaks: "Damaged rounds of the journal take no partition offline that was made after them.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      [
+        "    return damagedUpTo > covered ? damagedUpTo",
+        "    return covered >= -1 && damagedUpTo > 0 ? damagedUpTo",
+      ],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-damage-of-first-round-of-life",
+    breaks: "Damage in the first round of a partition's life takes it offline.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["Math.max(life.firstRound - 1,", "Math.max(life.firstRound,"]],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-earlier-deletion-kept",
+    breaks: "The deletion of an earlier life does not end one whose meta file cannot be read.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["if (point !== undefined && !point.deleted)", "if (point !== undefined)"]],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
     name: "log-patience-without-end",
     breaks: "A shortage that does not end is told after ten seconds.",
     file: `${src}/files/patient-disk.ts`,

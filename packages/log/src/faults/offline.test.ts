@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";
-import { appendAll, batchOf, readAll } from "../testing.ts";
+import { appendAll, batchOf, readAll, topicA } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
 
 test("a start that can neither read a partition nor note that leaves its journal alone", async () => {
@@ -19,5 +19,63 @@ test("a start that can neither read a partition nor note that leaves its journal
     const again = await (await start()).log();
     assert.deepEqual([again.state.kind, again.leaderEpoch], ["online", 1]);
     assert.equal((await readAll(again, 0, 1e6, "log_end")).length, 1);
+  });
+});
+
+for (const [round, expected] of [
+  [2, ["offline", "online"]],
+  [4, ["offline", "online"]],
+  // The first of the second partition's life.
+  [5, ["offline", "offline"]],
+] as const) {
+  test(`damage in round ${round} of the journal concerns no partition made after it`, async () => {
+    await simulate({}, async ({ disk, start }) => {
+      const first = await start();
+      const old = await first.log(0);
+      await old.becomeLeader(1);
+      for (let i = 0; i < 3; i += 1) await appendAll(old, [batchOf([{ value: `${i}` }])]);
+      const made = await first.log(1);
+      await made.becomeLeader(1);
+      await appendAll(made, [batchOf([{ value: "x" }])]);
+      first.die("power");
+      assert.ok(disk.flipBit("journal/00000000.journal", (round - 1) * 4096 + 20, 1));
+      const second = await start();
+      const logs = [await second.log(0), await second.log(1)] as const;
+      assert.deepEqual(
+        logs.map(({ state }) => state.kind),
+        expected,
+      );
+      if (logs[1].state.kind === "offline") return;
+      assert.equal((await readAll(logs[1], 0, 1e6, "log_end")).length, 1);
+    });
+  });
+}
+
+test("the deletion of an earlier life does not end a partition whose meta file is damaged", async () => {
+  await simulate({}, async ({ disk, sleep, start }) => {
+    const first = await start();
+    const other = await first.log(1);
+    await first.log(0);
+    // The recovery points know the deletion, and nothing of the next life.
+    let checkpoint = Promise.resolve();
+    disk.onStep = (_, what) => {
+      if (!what.startsWith("rename partitions/")) return;
+      disk.onStep = () => {};
+      checkpoint = other.flush();
+    };
+    await first.manager.delete(topicA, 0);
+    await checkpoint;
+    const log = await first.log(0);
+    await log.becomeLeader(1);
+    await appendAll(log, [batchOf([{ value: "x" }])]);
+    await sleep(20);
+    first.die("power");
+    assert.ok(disk.flipBit(`partitions/${topicA}-00000/meta`, 20, 1));
+    for (let life = 0; life < 3; life += 1) {
+      const next = await start();
+      assert.equal((await next.log(0)).state.kind, "offline", `life ${life}`);
+      await next.manager.close(true);
+      next.die("process");
+    }
   });
 });

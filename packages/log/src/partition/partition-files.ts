@@ -138,8 +138,8 @@ export class PartitionFiles {
 
   /**
    * Makes the files follow a truncation, and the producers' table after them. The journal has it:
-   * it must happen, however long the disk has no room; what a stop ends, the next start does. Damage
-   * takes the partition offline.
+   * it must happen, however long the disk has no room; what a stop ends, the next start does.
+   * Damage takes the partition offline.
    */
   cut(segment: Segment, dropped: readonly Segment[], end: number): Promise<void> {
     return this.run(async () => {

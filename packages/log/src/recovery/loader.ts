@@ -169,7 +169,7 @@ export class PartitionLoader {
     const reason = await this.#offlineReason(place);
     if (reason !== undefined) return this.#offline(place, reason);
     const partition = this.#make(place);
-    if (point !== undefined) partition.checkpointed(point, partition.promises);
+    keepPoint(partition, point);
     try {
       await removeLeftovers(disk, directory);
       await this.#recover(partition, place);
@@ -196,7 +196,7 @@ export class PartitionLoader {
   async #unreadable(place: Place, reason: string): Promise<Partition> {
     if (place.entries.length > 0) return this.#offline(place, reason);
     const partition = this.#make(place);
-    if (place.point !== undefined) partition.checkpointed(place.point, partition.promises);
+    keepPoint(partition, place.point);
     partition.takeOffline(`${reason}: check the disk, then restart`, true);
     return partition;
   }
@@ -215,11 +215,19 @@ export class PartitionLoader {
     return reason === "" ? undefined : reason;
   }
 
-  async #recover(partition: Partition, { point, entries }: Place): Promise<void> {
-    const { context, plan, clean } = this.#input;
+  /** The damaged rounds, unless all of them are older than the partition's life or its point. */
+  #damagedUpTo({ life, point }: Place): number | undefined {
+    const damagedUpTo = this.#input.plan?.damagedUpTo ?? -1;
+    const covered = Math.max(life.firstRound - 1, Number(point?.journalRound ?? 0n));
+    return damagedUpTo > covered ? damagedUpTo : undefined;
+  }
+
+  async #recover(partition: Partition, place: Place): Promise<void> {
+    const { context, clean } = this.#input;
+    const { point, entries } = place;
     if (clean && point !== undefined && (await loadClean(context, partition, point))) return;
     const { counts } = this;
-    const damagedUpTo = plan?.damagedUpTo;
+    const damagedUpTo = this.#damagedUpTo(place);
     await new PartitionRecovery({ context, partition, point, entries, damagedUpTo, counts }).run();
   }
 
@@ -238,7 +246,7 @@ export class PartitionLoader {
     const { directory, entries, point } = place;
     await salvage(disk, directory, entries);
     const partition = this.#make(place);
-    if (point !== undefined) partition.checkpointed(point, partition.promises);
+    keepPoint(partition, point);
     const recorded = await keepOffline(disk, directory, reason).then(
       () => true,
       (thrown: unknown) => {
@@ -271,7 +279,7 @@ export class PartitionLoader {
       const place = { ...id, directory, topic: id.topicId, life, point, entries };
       if (!vouchesForRecords(place)) continue;
       const partition = this.#make(place);
-      if (point !== undefined) partition.checkpointed(point, partition.promises);
+      keepPoint(partition, point);
       partition.takeOffline(
         `its directory ${directory} is missing, and held records: restore it, or delete the topic`,
         true,
@@ -282,6 +290,14 @@ export class PartitionLoader {
     return lost;
   }
 }
+
+/**
+ * The recovery points go on to say this of the partition; not that an earlier life was deleted: it
+ * would end the present one at the next start.
+ */
+const keepPoint = (partition: Partition, point: RecoveryPoint | undefined): void => {
+  if (point !== undefined && !point.deleted) partition.checkpointed(point, partition.promises);
+};
 
 const textOf = (thrown: unknown): string =>
   thrown instanceof Error ? thrown.message : String(thrown);
