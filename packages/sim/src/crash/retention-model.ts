@@ -27,8 +27,11 @@ export const retentionAllows = (
     all
       .filter(({ baseOffset }) => baseOffset > offset)
       .reduce((bytes, { batch }) => bytes + batch.body.length + 64, 0);
+  // Where the log goes on after a truncation, the batches from before it keep nothing.
+  const end = model.endOffset;
+  const there = [...model.batches, ...model.removed.filter(({ lastOffset }) => lastOffset >= end)];
   // A batch goes for its age, or because enough of the log follows it.
-  return all
+  return there
     .filter(
       ({ baseOffset, lastOffset }) => baseOffset < start && lastOffset >= model.logStartConfirmed,
     )
