@@ -34,6 +34,8 @@ export class ProducerModel {
    * damage.
    */
   #uncertain = new Set<number>();
+  /** What the log remembered of batches below this offset may be lost. */
+  #doubtBelow = 0;
 
   static of(history: readonly ModelBatch[]): ProducerModel {
     const model = new ProducerModel();
@@ -45,6 +47,7 @@ export class ProducerModel {
     const copy = new ProducerModel();
     copy.#producers = new Map(this.#producers);
     copy.#uncertain = new Set(this.#uncertain);
+    copy.#doubtBelow = this.#doubtBelow;
     return copy;
   }
 
@@ -56,13 +59,18 @@ export class ProducerModel {
     return this.#producers.get(id);
   }
 
-  /** Takes over from another model which of the producers may be forgotten. */
+  /**
+   * Takes over from another model which of the producers may be forgotten. A cut that removed a
+   * producer's newest batches brings back its older window, which may reach below what is known.
+   */
   doubt(other: ProducerModel): void {
     for (const id of other.#uncertain) this.#uncertain.add(id);
+    this.doubtWindows(other.#doubtBelow);
   }
 
   /** Producers whose window reaches below an offset may be known in part. */
   doubtWindows(offset: number): void {
+    this.#doubtBelow = Math.max(this.#doubtBelow, offset);
     for (const [id, { batches }] of this.#producers) {
       if ((batches[0]?.baseOffset ?? 0) < offset) this.#uncertain.add(id);
     }
