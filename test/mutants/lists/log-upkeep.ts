@@ -78,6 +78,13 @@ export const upkeep: readonly Mutant[] = [
     tests: [`${src}/faults/offline.test.ts`],
   },
   {
+    name: "log-deleted-epoch-forgotten",
+    breaks: "Recovery knows the epochs of batches that were deleted since.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [["    if (newer) epochs.assign(header.leaderEpoch, entry.offset);\n", ""]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
     name: "log-patience-without-end",
     breaks: "A shortage that does not end is told after ten seconds.",
     file: `${src}/files/patient-disk.ts`,

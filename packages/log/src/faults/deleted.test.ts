@@ -41,3 +41,22 @@ for (const flushPolicy of ["none", "commit"] as const) {
     });
   });
 }
+
+test("the epochs of deleted batches that only the journal has are not forgotten", async () => {
+  const settings = { log: { segmentBytes: 800, fileDeleteDelayMs: 0 } };
+  await simulate(settings, async ({ sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    await appendAll(log, batches(2), 1);
+    await appendAll(log, batches(2), 2);
+    await appendAll(log, batches(6), 3);
+    log.updateHighWatermark(10);
+    await log.advanceLogStart(4);
+    await sleep(100);
+    first.die("process");
+    const again = await (await start()).log();
+    assert.equal(again.logStartOffset, 4);
+    assert.deepEqual(again.endOffsetForEpoch(2), { leaderEpoch: 2, endOffset: 4 });
+  });
+});

@@ -327,7 +327,7 @@ export class PartitionRecovery {
 
   async #replayBatch(entry: PlannedBatch): Promise<void> {
     if (this.#isDeleted(entry.offset)) {
-      await this.#rememberProducer(entry);
+      await this.#rememberDeleted(entry);
       return;
     }
     await this.#requireThrough(entry.offset);
@@ -345,12 +345,16 @@ export class PartitionRecovery {
     await this.#write(entry);
   }
 
-  /** A batch below the log start is gone, but its producer is not forgotten. */
-  async #rememberProducer(entry: PlannedBatch): Promise<void> {
-    if (!entry.sound || entry.offset < (this.#snapshotOffset ?? 0)) return;
+  /** A batch below the log start is gone, but its producer and its epoch are not forgotten. */
+  async #rememberDeleted(entry: PlannedBatch): Promise<void> {
+    if (!entry.sound) return;
     const bytes = await this.#journal.payload(entry);
     const header = readStored(bytes, 0);
     if ("fault" in header) return;
+    const { epochs } = this.#partition;
+    const newer = header.leaderEpoch > epochs.latest && entry.offset >= (epochs.latestStart ?? 0);
+    if (newer) epochs.assign(header.leaderEpoch, entry.offset);
+    if (entry.offset < (this.#snapshotOffset ?? 0)) return;
     const info = parseBody(bytes.subarray(header.bodyStart, header.bodyEnd));
     this.#partition.producers.latest.record(info, entry.offset, header.appendTimeMs);
   }
