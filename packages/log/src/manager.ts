@@ -146,14 +146,20 @@ export class Manager implements LogManager {
       await gone.files.run(async () => {
         for (const segment of gone.segments) await letGo(this.#context, segment);
       });
-      await this.#remove(key, gone.directory, gone.config.fileDeleteDelayMs, recorded);
+      try {
+        await this.#remove(key, gone.directory, gone.config.fileDeleteDelayMs, recorded);
+      } catch (thrown) {
+        // It can be asked for again.
+        this.#partitions.set(key, gone);
+        throw thrown;
+      }
     });
   }
 
   /**
    * The directory goes, however often that fails; the data directory goes on meanwhile. Where the
    * journal has no record of the deletion, the renamed directory is the record, and the next start
-   * removes it.
+   * removes it; without that the deletion has not happened.
    */
   async #remove(key: string, directory: string, delayMs: number, recorded: boolean): Promise<void> {
     const { disk, logger } = this.#context.env;
@@ -161,6 +167,7 @@ export class Manager implements LogManager {
     try {
       aside = await moveAside(disk, directory);
     } catch (thrown) {
+      if (!recorded) throw storageError(`the deletion of ${directory} cannot be recorded`, thrown);
       logger.error(
         { directory, err: thrown },
         "the directory of a deleted partition cannot be removed yet",

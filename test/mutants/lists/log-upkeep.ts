@@ -85,6 +85,27 @@ export const upkeep: readonly Mutant[] = [
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {
+    name: "log-unrecorded-deletion-succeeds",
+    breaks: "A deletion that nothing on the disk keeps is not answered as done.",
+    file: `${src}/manager.ts`,
+    replace: [
+      [
+        "      if (!recorded) throw storageError(",
+        "      if (recorded === undefined) throw storageError(",
+      ],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-failed-deletion-forgotten",
+    breaks: "A deletion that failed can be asked for again, and fails again.",
+    file: `${src}/manager.ts`,
+    replace: [
+      ["        this.#partitions.set(key, gone);\n        throw thrown;", "        throw thrown;"],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
     name: "log-patience-without-end",
     breaks: "A shortage that does not end is told after ten seconds.",
     file: `${src}/files/patient-disk.ts`,

@@ -79,3 +79,17 @@ test("the deletion of an earlier life does not end a partition whose meta file i
     }
   });
 });
+
+test("a deletion that neither the journal nor the directory keeps is no success", async () => {
+  await simulate({}, async ({ disk, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    await appendAll(log, [batchOf([{ value: "x" }])]);
+    disk.fault = (operation) => (/write|rename/.test(operation) ? "EIO" : undefined);
+    for (let time = 0; time < 2; time += 1) {
+      const thrown = await first.manager.delete(topicA, 0).catch((error: unknown) => error);
+      assert.ok(hasCode(thrown, ErrorCode.STORAGE_ERROR), `time ${time}`);
+    }
+  });
+});
