@@ -88,7 +88,7 @@ export const durability: readonly Mutant[] = [
         "    await io();\n    this.durableUpTo(Math.max(version, this.version));",
       ],
     ],
-    tests: [crash],
+    tests: [`${src}/files/durability.test.ts`, crash],
   },
   {
     name: "log-epochs-captured-is-written",

@@ -161,6 +161,10 @@ export const remembered: readonly Mutant[] = [
         "const dropped = first !== undefined && first > from && first <= this.#logStart;",
         "const dropped = false as boolean;",
       ],
+      [
+        "    if (batch !== undefined || this.#void) return batch;",
+        "    if (batch !== undefined || this.#end >= 0) return batch;",
+      ],
     ],
     tests: [memory],
   },

@@ -281,3 +281,17 @@ test("what is appended while the log closes is refused, and what was acknowledge
     });
   }
 });
+
+test("nothing is appended once a stop has begun", async () => {
+  await simulate({}, async ({ start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    const closing = first.manager.close(true);
+    assert.throws(
+      () => log.append(batchOf([{ value: "x" }]), 1, () => {}),
+      (thrown) => hasCode(thrown, ErrorCode.SHUTTING_DOWN),
+    );
+    await closing;
+  });
+});
