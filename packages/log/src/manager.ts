@@ -146,6 +146,8 @@ export class Manager implements LogManager {
       await gone.files.run(async () => {
         for (const segment of gone.segments) await letGo(this.#context, segment);
       });
+      // It is written by its path, where the next life may be by then.
+      await gone.offlineRecord.unrecorded();
       try {
         await this.#remove(key, gone.directory, gone.config.fileDeleteDelayMs, recorded);
       } catch (thrown) {

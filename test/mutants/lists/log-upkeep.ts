@@ -106,6 +106,13 @@ export const upkeep: readonly Mutant[] = [
     tests: [`${src}/faults/offline.test.ts`],
   },
   {
+    name: "log-damage-noted-in-next-life",
+    breaks: "A deletion waits for the note of its life's damage.",
+    file: `${src}/manager.ts`,
+    replace: [["      await gone.offlineRecord.unrecorded();\n", ""]],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
     name: "log-patience-without-end",
     breaks: "A shortage that does not end is told after ten seconds.",
     file: `${src}/files/patient-disk.ts`,

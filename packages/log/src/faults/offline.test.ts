@@ -93,3 +93,26 @@ test("a deletion that neither the journal nor the directory keeps is no success"
     }
   });
 });
+
+test("damage of a life that was deleted is not noted in the directory of the next", async () => {
+  await simulate({ log: { fileDeleteDelayMs: 0 } }, async ({ disk, kernel, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    await appendAll(log, [batchOf([{ value: "x".padEnd(1000, ".") }])]);
+    await log.flush();
+    assert.ok(disk.flipBit(`partitions/${topicA}-00000/${"0".repeat(20)}.log`, 500, 1));
+    // The note waits for a descriptor.
+    disk.fault = (operation, path) =>
+      operation === "open" && path.endsWith("/offline.tmp") ? "EMFILE" : undefined;
+    kernel.schedule(2000, () => {
+      disk.fault = () => undefined;
+    });
+    await assert.rejects(readAll(log, 0, 1e6, "log_end"));
+    await first.manager.delete(topicA, 0);
+    await (await first.log()).becomeLeader(1);
+    await sleep(5000);
+    first.die("process");
+    assert.equal((await (await start()).log()).state.kind, "online");
+  });
+});
