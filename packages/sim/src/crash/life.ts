@@ -161,7 +161,7 @@ export class Life {
   }
 
   retentionAllows(slot: Slot, model: PartitionModel, start: number): boolean {
-    return retentionAllows(model, slot.configs, start, this.run.latestWallMs);
+    return retentionAllows(model, slot.configs, start, this.run.walls);
   }
 
   /** Resolves once nothing is under way. */

@@ -17,6 +17,7 @@ import { SeededRandom } from "../random.ts";
 import { type Counts, FaultPlan, isDamage } from "./faults.ts";
 import type { Switches } from "./kinds.ts";
 import type { PartitionModel } from "./model.ts";
+import type { WallSpan } from "./retention-model.ts";
 import { logConfigOf, managerConfigOf } from "./settings.ts";
 import { Violation } from "./violation.ts";
 
@@ -53,8 +54,8 @@ export class CrashRun {
   readonly random: SeededRandom;
   readonly slots: readonly Slot[];
   faults: FaultPlan;
-  /** Largest offset of the wall clock that lasted. */
-  wallOffsetMaxMs = 0;
+  /** Offsets of the wall clock that lasted. */
+  readonly wallOffsetsMs = new Set([0]);
   /** The wall clock was wrong at some time. */
   clockWasWrong = false;
   /**
@@ -98,7 +99,7 @@ export class CrashRun {
       model: slot.model?.copy(),
       log: undefined,
     }));
-    this.wallOffsetMaxMs = from.wallOffsetMaxMs;
+    for (const offsetMs of from.wallOffsetsMs) this.wallOffsetsMs.add(offsetMs);
     this.clockWasWrong = from.clockWasWrong;
     this.nextValue = from.nextValue + 1_000_000;
     this.nextProducer = from.nextProducer + 1_000_000;
@@ -114,9 +115,12 @@ export class CrashRun {
     return this.#process.alive;
   }
 
-  /** The latest time that any clock lastingly showed by now. */
-  get latestWallMs(): number {
-    return 1_700_000_000_000 + this.kernel.nowMs + this.wallOffsetMaxMs;
+  /** The times that clocks lastingly showed by now. */
+  get walls(): readonly WallSpan[] {
+    return [...this.wallOffsetsMs].map((offsetMs) => {
+      const firstMs = 1_700_000_000_000 + offsetMs;
+      return { firstMs, lastMs: firstMs + this.kernel.nowMs };
+    });
   }
 
   /** A new process on the disk, recovered. */

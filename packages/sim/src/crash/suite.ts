@@ -270,7 +270,7 @@ const verifySlot = async (
   }
   run.suspectFaulty();
   const retained = (world: PartitionModel, start: number): boolean =>
-    retentionAllows(world, slot.configs, start, run.latestWallMs);
+    retentionAllows(world, slot.configs, start, run.walls);
   if (log.state.kind === "offline") {
     if (model.suspect === undefined) {
       throw new Violation(`${model.name} is offline: ${log.state.reason}`);

@@ -47,7 +47,7 @@ export const causeTrouble = (life: Life, kind: Kind): void => {
 const jump = (run: CrashRun, random: SeededRandom): void => {
   const { kernel } = run;
   kernel.wallOffsetMs = random.pick([0, 0, 8, -8, 365, -1]) * dayMs;
-  run.wallOffsetMaxMs = Math.max(run.wallOffsetMaxMs, kernel.wallOffsetMs);
+  run.wallOffsetsMs.add(kernel.wallOffsetMs);
   run.counts.add("trouble: wall clock jumps");
   // A check may now find every producer idle for too long.
   const nowMs = 1_700_000_000_000 + kernel.nowMs + kernel.wallOffsetMs;
