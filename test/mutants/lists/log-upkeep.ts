@@ -54,19 +54,14 @@ export const upkeep: readonly Mutant[] = [
   {
     name: "log-damage-before-life",
     breaks: "Damaged rounds of the journal take no partition offline that was made after them.",
-    file: `${src}/recovery/loader.ts`,
-    replace: [
-      [
-        "    return damagedUpTo > covered ? damagedUpTo",
-        "    return covered >= -1 && damagedUpTo > 0 ? damagedUpTo",
-      ],
-    ],
+    file: `${src}/recovery/begin.ts`,
+    replace: [["damagedUpTo > covered ? damagedUpTo", "covered >= -1 ? damagedUpTo"]],
     tests: [`${src}/faults/offline.test.ts`],
   },
   {
     name: "log-damage-of-first-round-of-life",
     breaks: "Damage in the first round of a partition's life takes it offline.",
-    file: `${src}/recovery/loader.ts`,
+    file: `${src}/recovery/begin.ts`,
     replace: [["Math.max(life.firstRound - 1,", "Math.max(life.firstRound,"]],
     tests: [`${src}/faults/offline.test.ts`],
   },

@@ -28,6 +28,16 @@ export const entriesAfter = (
   return entries.filter(({ round }) => round > covered);
 };
 
+/** The damaged rounds, unless all of them are older than the partition's life or its point. */
+export const damageAfter = (
+  damagedUpTo: number | undefined,
+  life: Life,
+  point: RecoveryPoint | undefined,
+): number | undefined => {
+  const covered = Math.max(life.firstRound - 1, Number(point?.journalRound ?? 0n));
+  return damagedUpTo !== undefined && damagedUpTo > covered ? damagedUpTo : undefined;
+};
+
 /** Whether a change is about something below `offset`. */
 const isBefore = (entry: PlannedEntry, offset: number): boolean =>
   !("offset" in entry) || entry.offset < offset;

@@ -13,7 +13,7 @@ import type { Life, PartitionOwner } from "../partition/types.ts";
 import { deletedSuffix } from "../segment/files.ts";
 import { loadClean } from "./after-clean-stop.ts";
 import { PartitionRecovery } from "./after-crash.ts";
-import { entriesAfter, entriesOfLife, pointOfLife } from "./begin.ts";
+import { damageAfter, entriesAfter, entriesOfLife, pointOfLife } from "./begin.ts";
 import { readPartitionMeta, removeLeftovers, removePartition } from "./data-directory.ts";
 import { deletionOf } from "./recovery-points.ts";
 import { salvage } from "./salvage.ts";
@@ -215,19 +215,11 @@ export class PartitionLoader {
     return reason === "" ? undefined : reason;
   }
 
-  /** The damaged rounds, unless all of them are older than the partition's life or its point. */
-  #damagedUpTo({ life, point }: Place): number | undefined {
-    const damagedUpTo = this.#input.plan?.damagedUpTo ?? -1;
-    const covered = Math.max(life.firstRound - 1, Number(point?.journalRound ?? 0n));
-    return damagedUpTo > covered ? damagedUpTo : undefined;
-  }
-
-  async #recover(partition: Partition, place: Place): Promise<void> {
-    const { context, clean } = this.#input;
-    const { point, entries } = place;
+  async #recover(partition: Partition, { life, point, entries }: Place): Promise<void> {
+    const { context, plan, clean } = this.#input;
     if (clean && point !== undefined && (await loadClean(context, partition, point))) return;
     const { counts } = this;
-    const damagedUpTo = this.#damagedUpTo(place);
+    const damagedUpTo = damageAfter(plan?.damagedUpTo, life, point);
     await new PartitionRecovery({ context, partition, point, entries, damagedUpTo, counts }).run();
   }
 

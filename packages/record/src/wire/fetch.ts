@@ -23,20 +23,6 @@ import type {
 
 const noBytes = new Uint8Array(0);
 
-/** A response that says nothing: a heartbeat. */
-export const blankFetchResponse: WireFetchResponse = {
-  opened: undefined,
-  cursorId: undefined,
-  highWatermark: undefined,
-  logStartOffset: undefined,
-  lastStableOffset: undefined,
-  leaderEpoch: undefined,
-  nextOffset: undefined,
-  error: undefined,
-  drain: undefined,
-  batches: [],
-};
-
 const writePacked = (field: number, values: readonly number[]): void => {
   if (values.length === 0) return;
   let bytes = 0;
@@ -224,7 +210,18 @@ const BATCH_TAG = 0x7a;
 
 const decodeResponse = (bytes: Uint8Array): WireFetchResponse => {
   const batches: Uint8Array[] = [];
-  const message: Mutable<WireFetchResponse> = { ...blankFetchResponse, batches };
+  const message: Mutable<WireFetchResponse> = {
+    opened: undefined,
+    cursorId: undefined,
+    highWatermark: undefined,
+    logStartOffset: undefined,
+    lastStableOffset: undefined,
+    leaderEpoch: undefined,
+    nextOffset: undefined,
+    error: undefined,
+    drain: undefined,
+    batches,
+  };
   const reader = new WireReader(bytes, "FetchResponse");
   while (!reader.done) {
     const start = reader.at;
@@ -242,6 +239,9 @@ const decodeResponse = (bytes: Uint8Array): WireFetchResponse => {
   }
   return message;
 };
+
+/** A response that says nothing: a heartbeat. */
+export const blankFetchResponse = decodeResponse(noBytes);
 
 const readResponseField = (
   reader: WireReader,
