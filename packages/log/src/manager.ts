@@ -139,7 +139,8 @@ export class Manager implements LogManager {
       if (gone === undefined) return;
       // Every checkpoint that covers the deletion says so, until the directory has gone.
       const recorded = await gone.markDeleted(() => {
-        this.#deletions.set(key, deletionOf(topicId, partition, gone.life));
+        const round = this.#context.committer.nextRound - 1;
+        this.#deletions.set(key, deletionOf(topicId, partition, gone.life, round));
       });
       this.#partitions.delete(key);
       // Nothing touches the partition's files any more.

@@ -3,6 +3,7 @@ import type { Mutant } from "../mutant.ts";
 
 const src = "packages/log/src";
 const index = `${src}/faults/index.test.ts`;
+const lives = `${src}/faults/lives.test.ts`;
 const told = `${src}/faults/told.test.ts`;
 
 export const upkeep: readonly Mutant[] = [
@@ -66,11 +67,57 @@ export const upkeep: readonly Mutant[] = [
     tests: [`${src}/faults/offline.test.ts`],
   },
   {
-    name: "log-earlier-deletion-kept",
+    name: "log-earlier-deletion-ends-unknown",
     breaks: "The deletion of an earlier life does not end one whose meta file cannot be read.",
     file: `${src}/recovery/loader.ts`,
-    replace: [["if (point !== undefined && !point.deleted)", "if (point !== undefined)"]],
-    tests: [`${src}/faults/offline.test.ts`],
+    replace: [
+      [
+        "return this.#unreadable(place, `its meta file cannot",
+        "if (place.point?.deleted === true) return undefined;\n      return this.#unreadable(place, `its meta file cannot",
+      ],
+    ],
+    tests: [lives],
+  },
+  {
+    name: "log-earlier-deletion-ends-damaged",
+    breaks: "The deletion of an earlier life does not end one whose meta file is damaged.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      [
+        "if (halfMade && (deletedBefore",
+        "if (place.point?.deleted || (halfMade && deletedBefore) || (halfMade && (deletedBefore",
+      ],
+      ["!vouchesForRecords(place))) {", "!vouchesForRecords(place)))) {"],
+    ],
+    tests: [lives],
+  },
+  {
+    name: "log-deletion-of-unknown-life-forgotten",
+    breaks: "The deletion of a partition whose life is not known stays on record.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["if (point !== undefined) partition", "if (point?.deleted === false) partition"]],
+    tests: [lives],
+  },
+  {
+    name: "log-deletion-ends-later-life",
+    breaks: "A deletion ends the lives that began before it, and no later one.",
+    file: `${src}/recovery/begin.ts`,
+    replace: [["firstRound <= Number(journalRound)", "firstRound >= 0"]],
+    tests: [lives],
+  },
+  {
+    name: "log-deletion-without-round",
+    breaks: "A partition that is deleted while its life is not known does not come back.",
+    file: `${src}/manager.ts`,
+    replace: [["committer.nextRound - 1;", "committer.nextRound * 0;"]],
+    tests: [lives],
+  },
+  {
+    name: "log-lost-rounds-forgotten",
+    breaks: "What the journal lost of a partition that cannot be read is remembered.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["if (damaged || entries.length > 0) return", "if (entries.length > 0) return"]],
+    tests: [lives],
   },
   {
     name: "log-deleted-epoch-forgotten",

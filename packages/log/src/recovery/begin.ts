@@ -17,7 +17,14 @@ export const entriesOfLife = (
 export const pointOfLife = (
   point: RecoveryPoint | undefined,
   life: Life,
-): RecoveryPoint | undefined => (point?.incarnation === life.incarnation ? point : undefined);
+): RecoveryPoint | undefined =>
+  point !== undefined && (point.incarnation === life.incarnation || ends(point, life))
+    ? point
+    : undefined;
+
+/** Whether a deletion, of whichever life, came after this one had begun. */
+const ends = ({ deleted, journalRound }: RecoveryPoint, { firstRound }: Life): boolean =>
+  deleted && journalRound > 0n && firstRound <= Number(journalRound);
 
 /** Entries that the recovery point does not reflect yet. */
 export const entriesAfter = (

@@ -109,18 +109,14 @@ export class PartitionLoader {
       meta = await readPartitionMeta(disk, directory, id.topicId, id.partition, context.identity);
     } catch (thrown) {
       if (isPassing(thrown)) throw thrown;
-      const place = { ...id, directory, topic: id.topicId, life: unknownLife, point, entries };
-      if (isGone(place)) {
-        await this.#finishDeletion(place);
-        return undefined;
-      }
+      const place = placeOfUnknownLife(id, directory, point, entries);
       return this.#unreadable(place, `its meta file cannot be read: ${textOf(thrown)}`);
     }
     if (typeof meta === "string") {
-      const place = { ...id, directory, topic: id.topicId, life: unknownLife, point, entries };
-      // Points and entries may be those of an earlier life.
+      const place = placeOfUnknownLife(id, directory, point, entries);
       const halfMade = meta.endsWith("missing") && (await this.#isHalfMade(directory));
-      if (isGone(place) || (halfMade && (deletedBefore || !vouchesForRecords(place)))) {
+      // Points and entries may be those of an earlier life.
+      if (halfMade && (deletedBefore || !vouchesForRecords(place))) {
         await this.#finishDeletion(place);
         return undefined;
       }
@@ -190,11 +186,13 @@ export class PartitionLoader {
   }
 
   /**
-   * The disk did not give what is there. Without entries in the journal nothing is lost when it
-   * moves on: the next start tries again.
+   * The disk did not give what is there. Where the journal has nothing of the partition and has
+   * lost nothing, nothing is lost when it moves on: the next start tries again.
    */
   async #unreadable(place: Place, reason: string): Promise<Partition> {
-    if (place.entries.length > 0) return this.#offline(place, reason);
+    const { entries, life, point } = place;
+    const damaged = damageAfter(this.#input.plan?.damagedUpTo, life, point) !== undefined;
+    if (damaged || entries.length > 0) return this.#offline(place, reason);
     const partition = this.#make(place);
     keepPoint(partition, place.point);
     partition.takeOffline(`${reason}: check the disk, then restart`, true);
@@ -283,12 +281,9 @@ export class PartitionLoader {
   }
 }
 
-/**
- * The recovery points go on to say this of the partition; not that an earlier life was deleted: it
- * would end the present one at the next start.
- */
+/** The recovery points go on to say this of the partition. */
 const keepPoint = (partition: Partition, point: RecoveryPoint | undefined): void => {
-  if (point !== undefined && !point.deleted) partition.checkpointed(point, partition.promises);
+  if (point !== undefined) partition.checkpointed(point, partition.promises);
 };
 
 const textOf = (thrown: unknown): string =>
@@ -298,11 +293,26 @@ const isDeleted = ({ point, entries }: Place): boolean =>
   point?.deleted === true || entries.some(({ kind }) => kind === "deleted");
 
 /**
- * The partition was deleted, and nothing of a later life follows. For directories whose life is
- * unknown.
+ * A directory whose meta file says nothing may be that of a deleted partition, or of the next one
+ * of its id: the deletion stays on record for the day the file can be read, and what the journal
+ * has from before it is no part of the next one.
  */
-const isGone = ({ point, entries }: Place): boolean =>
-  entries.length === 0 ? point?.deleted === true : entries.at(-1)?.kind === "deleted";
+const placeOfUnknownLife = (
+  id: { readonly topicId: TopicId; readonly partition: number },
+  directory: string,
+  point: RecoveryPoint | undefined,
+  entries: readonly PlannedEntry[],
+): Place => {
+  const last = entries.findLastIndex(({ kind }) => kind === "deleted");
+  const place = { ...id, directory, topic: id.topicId, life: unknownLife };
+  const deletion = entries[last];
+  if (deletion === undefined) return { ...place, point, entries };
+  return {
+    ...place,
+    point: deletionOf(id.topicId, id.partition, unknownLife, deletion.round),
+    entries: entries.slice(last + 1),
+  };
+};
 
 /** Records that were there after the last deletion and are not below the log start. */
 const vouchesForRecords = ({ point, entries }: Place): boolean => {

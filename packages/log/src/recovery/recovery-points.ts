@@ -29,12 +29,21 @@ export interface FoundPoints {
   readonly wallTimeMs: number | undefined;
 }
 
-/** The point of a partition that was deleted and whose directory is still there. */
-export const deletionOf = (topicId: TopicId, partition: number, life: Life): RecoveryPoint =>
+/**
+ * The point of a partition that was deleted and whose directory is still there. Every life of it
+ * that began by `round` of the journal has ended, also where the meta file did not tell which.
+ */
+export const deletionOf = (
+  topicId: TopicId,
+  partition: number,
+  life: Life,
+  round = 0,
+): RecoveryPoint =>
   create(RecoveryPointSchema, {
     topicId: bytesOf(topicId),
     partition,
     incarnation: life.incarnation,
+    journalRound: BigInt(round),
     deleted: true,
   });
 

@@ -43,6 +43,8 @@ export interface Slot {
   lastEpoch: number;
   /** Lives of the partition so far. */
   lives: number;
+  /** The meta file rotted: the log cannot tell which life the directory is of. */
+  metaRotted: boolean;
 }
 
 export class CrashRun {
@@ -239,6 +241,7 @@ export class CrashRun {
       log: undefined,
       lastEpoch: 0,
       lives: 0,
+      metaRotted: false,
     };
   }
 

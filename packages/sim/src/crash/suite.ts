@@ -253,7 +253,15 @@ const verifySlot = async (
   const { model } = slot;
   slot.log = log;
   if (model === undefined) {
-    if (log !== undefined) throw new Violation(`${slot.directory} was deleted, and is back`);
+    if (log === undefined) return;
+    // A directory of which nobody knows the life is kept, offline, and can be deleted again.
+    const unknown = slot.metaRotted || run.faults.faulty.has(slot.directory);
+    if (!unknown || log.state.kind === "online") {
+      throw new Violation(`${slot.directory} was deleted, and is back`);
+    }
+    run.counts.add("deleted partitions of an unknown life");
+    await manager.delete(slot.topicId, slot.partition);
+    slot.log = undefined;
     return;
   }
   if (log === undefined) {

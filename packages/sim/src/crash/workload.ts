@@ -18,6 +18,7 @@ export const begin = (run: CrashRun, manager: LogManager): Life =>
 /** Makes a partition, the second life of one before it perhaps. */
 const create = async (life: Life, slot: Slot): Promise<void> => {
   slot.lives += 1;
+  slot.metaRotted = false;
   const model = new PartitionModel(`${slot.topic}-${slot.partition} (life ${slot.lives})`);
   slot.model = model;
   slot.configs = [slot.config];

@@ -250,7 +250,8 @@ export declare type RecoveryPoint = Message<"millrace.storage.v1.RecoveryPoint">
   incarnation: bigint;
 
   /**
-   * The partition was deleted; its directory is still to be removed.
+   * The partition was deleted; its directory is still to be removed. So was every life of it whose
+   * first_round is at most journal_round, whichever incarnation the meta file told, if any.
    *
    * @generated from field: bool deleted = 12;
    */
