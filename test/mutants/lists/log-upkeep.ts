@@ -2,6 +2,7 @@
 import type { Mutant } from "../mutant.ts";
 
 const src = "packages/log/src";
+const epochs = `${src}/faults/epochs.test.ts`;
 const index = `${src}/faults/index.test.ts`;
 const lives = `${src}/faults/lives.test.ts`;
 const told = `${src}/faults/told.test.ts`;
@@ -153,6 +154,20 @@ export const upkeep: readonly Mutant[] = [
     file: `${src}/manager.ts`,
     replace: [["      await gone.offlineRecord.unrecorded();\n", ""]],
     tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-unreadable-epochs-come-back",
+    breaks: "Epochs that a truncation cut off while their file could not be read stay cut off.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [["    epochs.durability.changed();\n    for (const", "    for (const"]],
+    tests: [epochs],
+  },
+  {
+    name: "log-clean-epoch-forgotten",
+    breaks: "An empty log whose epochs cannot be read after a clean stop knows who led it.",
+    file: `${src}/recovery/after-clean-stop.ts`,
+    replace: [[" && (endOffset > 0 || (point.leaderEpoch ?? 0) > 0))", " && endOffset > 0)"]],
+    tests: [epochs],
   },
   {
     name: "log-patience-without-end",

@@ -221,6 +221,9 @@ export class PartitionRecovery {
       if (epochs.entries.length < known.length) epochs.durability.changed();
       return;
     }
+    // The file may only be unreadable now. Left as it is, it comes back with epochs that a
+    // truncation cut off.
+    epochs.durability.changed();
     for (const segment of this.#before()) {
       await this.#visit(segment, ({ header: { leaderEpoch, baseOffset } }) => {
         const last = epochs.entries.at(-1);
