@@ -106,6 +106,15 @@ export const upkeep: readonly Mutant[] = [
     tests: [lives],
   },
   {
+    name: "log-weak-before-written",
+    breaks: "What the journal does not hold counts once the files have all before it.",
+    file: `${src}/journal/commit-loop.ts`,
+    replace: [
+      ["        if (target.promises.takeUnwritten()) this.#unwritten(target, written);\n", ""],
+    ],
+    tests: [`${src}/faults/memory.test.ts`],
+  },
+  {
     name: "log-deletion-without-round",
     breaks: "A partition that is deleted while its life is not known does not come back.",
     file: `${src}/manager.ts`,

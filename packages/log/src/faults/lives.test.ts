@@ -1,4 +1,4 @@
-/** A partition that was deleted and made again, when its meta file does not say which life it is. */
+/** A partition that was deleted and made again, when its meta file does not tell its life. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { partitionDirectory } from "../files/paths.ts";

@@ -283,7 +283,7 @@ export class PartitionLoader {
 
 /** The recovery points go on to say this of the partition. */
 const keepPoint = (partition: Partition, point: RecoveryPoint | undefined): void => {
-  if (point !== undefined) partition.checkpointed(point, partition.promises);
+  if (point !== undefined) partition.checkpointed(point, partition.promises.version);
 };
 
 const textOf = (thrown: unknown): string =>
