@@ -265,7 +265,7 @@ test("what the journal does not hold counts once the files have all that stands 
     await log.becomeLeader(1);
     await appendAll(log, batches(1));
     // What comes while the checkpoint of the change is written is journalled, and waits.
-    let journalled = Promise.resolve();
+    let journalled: Promise<unknown> = Promise.resolve();
     disk.onStep = (_, what) => {
       if (!what.startsWith("rename recovery-points")) return;
       disk.onStep = () => {};
