@@ -115,6 +115,15 @@ export const upkeep: readonly Mutant[] = [
     tests: [`${src}/faults/memory.test.ts`],
   },
   {
+    name: "log-producers-go-with-segments",
+    breaks: "Segments do not go before a snapshot has what they say of producers.",
+    file: `${src}/partition/producer-state.ts`,
+    replace: [
+      ["    if (newest?.offset === offset) return wrote;", "    if (newest) return wrote;"],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
     name: "log-deletion-without-round",
     breaks: "A partition that is deleted while its life is not known does not come back.",
     file: `${src}/manager.ts`,

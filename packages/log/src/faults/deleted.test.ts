@@ -1,6 +1,7 @@
 /** What was deleted below the log start may be gone in any order, and takes nothing with it. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { must } from "@millrace/errors";
 import { Incarnation } from "@millrace/sim";
 import { appendAll, batchOf, readAll, topicA } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
@@ -58,5 +59,38 @@ test("the epochs of deleted batches that only the journal has are not forgotten"
     const again = await (await start()).log();
     assert.equal(again.logStartOffset, 4);
     assert.deepEqual(again.endOffsetForEpoch(2), { leaderEpoch: 2, endOffset: 4 });
+  });
+});
+
+test("the producers of deleted segments outlive a snapshot that was never written", async () => {
+  const settings = { log: { segmentBytes: 800, fileDeleteDelayMs: 0 } };
+  await simulate(settings, async ({ disk, kernel, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    const sent = Array.from({ length: 8 }, (_, i) =>
+      batchOf([{ value: "x".padEnd(300, ".") }], {
+        producerId: 7,
+        producerEpoch: 0,
+        baseSequence: i,
+      }),
+    );
+    await appendAll(log, sent);
+    await log.flush();
+    first.die("power");
+    const directory = `partitions/${topicA}-00000`;
+    const names = disk.mount(new Incarnation(kernel));
+    for (const name of await names.list(directory)) {
+      const kept = name.endsWith(`producers.${"2".padStart(20, "0")}`);
+      if (name.startsWith("producers.") && !kept) await names.unlink(`${directory}/${name}`);
+    }
+    const second = await start();
+    const again = await second.log();
+    again.updateHighWatermark(8);
+    await again.advanceLogStart(6);
+    await sleep(100);
+    await again.truncateTo(6);
+    const retry = again.append(must(sent[5], "batch"), 1, () => {});
+    assert.deepEqual([retry.duplicate, retry.baseOffset], [true, 5]);
   });
 });
