@@ -124,6 +124,25 @@ export const upkeep: readonly Mutant[] = [
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {
+    name: "log-stale-sequences-at-cut",
+    breaks: "A producer goes on when the snapshot at a truncation cannot be read.",
+    file: `${src}/partition/producer-snapshots.ts`,
+    replace: [["next > offset ? entries.map(withoutSequences) : entries", "entries"]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-stale-sequences-at-start",
+    breaks: "A producer goes on when recovery cannot read the snapshot of deleted segments.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      [
+        "    if (snapshot?.offset !== offset) latest.replace(latest.entries().map(withoutSequences));\n",
+        "",
+      ],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
     name: "log-deletion-without-round",
     breaks: "A partition that is deleted while its life is not known does not come back.",
     file: `${src}/manager.ts`,
