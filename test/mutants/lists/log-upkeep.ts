@@ -143,6 +143,13 @@ export const upkeep: readonly Mutant[] = [
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {
+    name: "log-round-given-twice",
+    breaks: "No round before a partition's life is given again.",
+    file: `${src}/open.ts`,
+    replace: [["after ?? 0, loader.firstRoundMax - 1);", "after ?? 0);"]],
+    tests: [lives],
+  },
+  {
     name: "log-deletion-without-round",
     breaks: "A partition that is deleted while its life is not known does not come back.",
     file: `${src}/manager.ts`,
