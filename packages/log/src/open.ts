@@ -194,7 +194,9 @@ const recover = async (
     indexesRebuilt: counts.indexesRebuilt,
     durationMs: clock.monoMs() - startedMs,
   };
-  const lastRound = Math.max(plan?.lastRound ?? 0, after ?? 0);
+  // A life that began while a round was under way counts from the next one. If a crash tore the
+  // round, or it rotted, its number must not be given to what comes now.
+  const lastRound = Math.max(plan?.lastRound ?? 0, after ?? 0, loader.firstRoundMax - 1);
   return { recovery, lastRound, leftovers: loader.leftovers };
 };
 

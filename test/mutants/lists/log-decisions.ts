@@ -185,8 +185,8 @@ export const decisions: readonly Mutant[] = [
     file: `${src}/partition/partition-files.ts`,
     replace: [
       [
-        "      if (await producers.writeRolls(this.#context, this.directory, firstOffset)) {",
-        "      if (false as boolean) {\n        await producers.writeRolls(this.#context, this.directory, firstOffset);",
+        "      if (await producers.secure(this.#context, this.directory, dropped, firstOffset)) {",
+        "      if (producers === undefined) {",
       ],
     ],
     tests: [limits, crash],

@@ -46,8 +46,8 @@ export const remembered: readonly Mutant[] = [
     file: `${src}/recovery/begin.ts`,
     replace: [
       [
-        "(point?.incarnation === life.incarnation ? point : undefined);",
-        "(life === undefined ? undefined : point);",
+        "(point.incarnation === life.incarnation || ends(point, life))",
+        "(point.incarnation >= 0n || ends(point, life))",
       ],
     ],
     tests: [memory],
@@ -64,7 +64,10 @@ export const remembered: readonly Mutant[] = [
     breaks: "A deletion that the disk refused does not come back.",
     file: `${src}/manager.ts`,
     replace: [
-      ["        this.#deletions.set(key, deletionOf(topicId, partition, gone.life));\n", ""],
+      [
+        "        this.#deletions.set(key, deletionOf(topicId, partition, gone.life, round));\n",
+        "        if (round < 0) return;\n",
+      ],
     ],
     tests: [memory],
   },

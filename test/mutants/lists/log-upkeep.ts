@@ -107,6 +107,50 @@ export const upkeep: readonly Mutant[] = [
     tests: [lives],
   },
   {
+    name: "log-weak-before-written",
+    breaks: "What the journal does not hold counts once the files have all before it.",
+    file: `${src}/journal/commit-loop.ts`,
+    replace: [
+      ["        if (target.promises.takeUnwritten()) this.#unwritten(target, written);\n", ""],
+    ],
+    tests: [`${src}/faults/memory.test.ts`],
+  },
+  {
+    name: "log-producers-go-with-segments",
+    breaks: "Segments do not go before a snapshot has what they say of producers.",
+    file: `${src}/partition/producer-state.ts`,
+    replace: [
+      ["    if (newest?.offset === offset) return wrote;", "    if (newest) return wrote;"],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-stale-sequences-at-cut",
+    breaks: "A producer goes on when the snapshot at a truncation cannot be read.",
+    file: `${src}/partition/producer-snapshots.ts`,
+    replace: [["next > offset ? entries.map(withoutSequences) : entries", "entries"]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-stale-sequences-at-start",
+    breaks: "A producer goes on when recovery cannot read the snapshot of deleted segments.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      [
+        "    if (snapshot?.offset !== offset) latest.replace(latest.entries().map(withoutSequences));\n",
+        "",
+      ],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-round-given-twice",
+    breaks: "No round before a partition's life is given again.",
+    file: `${src}/open.ts`,
+    replace: [["after ?? 0, loader.firstRoundMax - 1);", "after ?? 0);"]],
+    tests: [lives],
+  },
+  {
     name: "log-deletion-without-round",
     breaks: "A partition that is deleted while its life is not known does not come back.",
     file: `${src}/manager.ts`,

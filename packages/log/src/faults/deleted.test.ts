@@ -1,9 +1,14 @@
 /** What was deleted below the log start may be gone in any order, and takes nothing with it. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ErrorCode, hasCode, must } from "@millrace/errors";
 import { Incarnation } from "@millrace/sim";
+import type { PartitionLog } from "../api.ts";
+import { offsetName, partitionDirectory } from "../files/paths.ts";
 import { appendAll, batchOf, readAll, topicA } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
+
+const directory = partitionDirectory(topicA, 0);
 
 const batches = (count: number) =>
   Array.from({ length: count }, (_, i) => batchOf([{ value: `v${i}`.padEnd(300, ".") }]));
@@ -25,7 +30,6 @@ for (const flushPolicy of ["none", "commit"] as const) {
       // The names of the older ones come back, that of the newest deleted one does not.
       const names = disk.mount(new Incarnation(kernel));
       let returned = 0;
-      const directory = `partitions/${topicA}-00000`;
       for (const name of await names.list(directory)) {
         if (!name.endsWith(".log.deleted") || name.includes("08.")) continue;
         await names.rename(`${directory}/${name}`, `${directory}/${name.slice(0, -8)}`);
@@ -58,5 +62,88 @@ test("the epochs of deleted batches that only the journal has are not forgotten"
     const again = await (await start()).log();
     assert.equal(again.logStartOffset, 4);
     assert.deepEqual(again.endOffsetForEpoch(2), { leaderEpoch: 2, endOffset: 4 });
+  });
+});
+
+/** A batch of about 340 bytes: two of them are too many for a segment of 600. */
+const sent = (producerId: number, baseSequence: number, producerEpoch = 1) =>
+  batchOf([{ value: "x".padEnd(300, ".") }], { producerId, producerEpoch, baseSequence });
+
+const small = { log: { segmentBytes: 600, fileDeleteDelayMs: 1e6 } };
+
+test("the producers of deleted segments outlive a snapshot that was never written", async () => {
+  await simulate(small, async ({ disk, kernel, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    const all = Array.from({ length: 8 }, (_, i) => sent(7, i));
+    await appendAll(log, all);
+    await log.flush();
+    first.die("power");
+    const names = disk.mount(new Incarnation(kernel));
+    for (const name of await names.list(directory)) {
+      const kept = name.endsWith(`producers.${offsetName(2)}`);
+      if (name.startsWith("producers.") && !kept) await names.unlink(`${directory}/${name}`);
+    }
+    const again = await (await start()).log();
+    again.updateHighWatermark(8);
+    await again.advanceLogStart(6);
+    await sleep(100);
+    await again.truncateTo(6);
+    const retry = again.append(must(all[5], "batch"), 1, () => {});
+    assert.deepEqual([retry.duplicate, retry.baseOffset], [true, 5]);
+  });
+});
+
+/** What is left of a producer of whose last batches nothing is: its epoch, and no sequence. */
+const assertOnlyFenced = (log: PartitionLog, producerId: number, nextSequence: number): void => {
+  assert.throws(
+    () => log.append(sent(producerId, 0, 0), 1, () => {}),
+    (thrown) => hasCode(thrown, ErrorCode.INVALID_PRODUCER_EPOCH),
+  );
+  assert.equal(log.append(sent(producerId, nextSequence), 1, () => {}).duplicate, false);
+};
+
+test("a producer goes on when the snapshot at a truncation cannot be read", async () => {
+  await simulate(small, async ({ disk, sleep, start }) => {
+    const log = await (await start()).log();
+    await log.becomeLeader(1);
+    await appendAll(
+      log,
+      [0, 1, 2, 3, 4, 5, 6, 7].map((i) => sent(7, i)),
+    );
+    await log.flush();
+    log.updateHighWatermark(8);
+    await log.advanceLogStart(6);
+    await sleep(100);
+    const path = `${directory}/producers.${offsetName(6)}`;
+    disk.fault = (operation, of) => (operation === "open" && of === path ? "EIO" : undefined);
+    await log.truncateTo(6);
+    assertOnlyFenced(log, 7, 6);
+  });
+});
+
+test("a producer goes on when recovery cannot read the snapshot of deleted segments", async () => {
+  const settings = { log: { ...small.log, flushPolicy: "none" as const } };
+  await simulate(settings, async ({ disk, kernel, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    await appendAll(log, [sent(7, 0), sent(8, 0)]);
+    await log.flush();
+    await appendAll(log, [sent(7, 1), sent(7, 2), sent(8, 1), sent(7, 3), sent(7, 4)]);
+    log.updateHighWatermark(7);
+    await log.advanceLogStart(6);
+    await sleep(100);
+    first.die("process");
+    assert.ok(disk.flipBit(`${directory}/producers.${offsetName(6)}`, 20, 1));
+    const names = disk.mount(new Incarnation(kernel));
+    for (const base of [2, 3]) {
+      const path = `${directory}/${offsetName(base)}.log`;
+      await names.rename(`${path}.deleted`, path);
+    }
+    const again = await (await start()).log();
+    assert.deepEqual([again.logStartOffset, again.logEndOffset], [6, 7]);
+    assertOnlyFenced(again, 8, 2);
   });
 });

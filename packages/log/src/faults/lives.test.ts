@@ -1,4 +1,4 @@
-/** A partition that was deleted and made again, when its meta file does not say which life it is. */
+/** A partition that was deleted and made again, when its meta file does not tell its life. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { partitionDirectory } from "../files/paths.ts";
@@ -118,5 +118,48 @@ test("what the journal lost is remembered of a partition that cannot be read", a
     assert.equal(await startAndStop(simulation), "offline");
     disk.fault = () => undefined;
     assert.equal(await startAndStop(simulation), "offline");
+  });
+});
+
+test("a partition that was made while a round was under way keeps what follows a power cut", async () => {
+  // The disk keeps the round in some of them.
+  for (let seed = 1; seed <= 8; seed += 1) {
+    await simulate({ seed }, async ({ disk, sleep, start }) => {
+      const first = await start();
+      const other = await first.log(1);
+      await other.becomeLeader(1);
+      disk.fault = (operation, path) =>
+        operation === "write" && path.startsWith("journal/") ? "EAGAIN" : undefined;
+      other.append(batchOf([{ value: "lost" }]), 1, () => {});
+      await sleep(100);
+      await first.log(0);
+      first.die("power");
+      disk.fault = () => undefined;
+      const second = await start();
+      const log = await second.log(0);
+      for (const value of ["y", "z"]) await appendAll(log, [batchOf([{ value }])]);
+      second.die("power");
+      const again = await (await start()).log(0);
+      assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 2], `seed ${seed}`);
+    });
+  }
+});
+
+test("a round that rotted gives no number to a later life", async () => {
+  await simulate({}, async (simulation) => {
+    const { disk, start } = simulation;
+    const first = await start();
+    await appendAll(await first.log(), [batchOf([{ value: "x" }])]);
+    await first.manager.delete(topicA, 0);
+    await first.log();
+    first.die("power");
+    // The deletion's round, the last one: nobody can tell it from one that was torn.
+    assert.ok(disk.flipBit("journal/00000000.journal", 4096 + 20, 1));
+    const second = await start();
+    const log = await second.log();
+    for (const value of ["y", "z"]) await appendAll(log, [batchOf([{ value }])]);
+    second.die("power");
+    const again = await (await start()).log(0);
+    assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 2]);
   });
 });

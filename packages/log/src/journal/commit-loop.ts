@@ -18,13 +18,20 @@ import type { Journal } from "./journal.ts";
 /** What the loop needs of a partition. */
 export interface CommitTarget extends WriteTarget {
   readonly segments: readonly Segment[];
+  readonly promises: CommitPromises;
   /** After each round that touched it: listeners may run. */
   notify(): void;
+}
+
+/** What an acknowledgement promises of what came before it. */
+export interface CommitPromises {
   /**
-   * Its segments must be fsynced with every round (its recovery point is older than unjournalled
+   * The segments must be fsynced with every round (the recovery point is older than unjournalled
    * data).
    */
   readonly syncDirectly: boolean;
+  /** True once where journalled batches that are not written stand before unjournalled ones. */
+  takeUnwritten(): boolean;
 }
 
 /** One unit of work. `complete` runs once the unit counts, `fail` when it never will. */
@@ -291,7 +298,7 @@ export class Committer {
     done.catch(() => {});
     // A batch in the journal vouches for all before it: those must be fsynced first.
     const direct = round.items.some(
-      ({ entry, target }) => entry !== undefined && target.syncDirectly,
+      ({ entry, target }) => entry !== undefined && target.promises.syncDirectly,
     );
     if (direct) await done;
     return { done };
@@ -333,8 +340,11 @@ export class Committer {
     const direct = new Set<CommitTarget>();
     for (const { entry, target, write } of items) {
       if (write === undefined) continue;
-      if (target.syncDirectly) direct.add(target);
-      else if (entry === undefined) written.add(write.segment);
+      if (target.promises.syncDirectly) direct.add(target);
+      else if (entry === undefined) {
+        written.add(write.segment);
+        if (target.promises.takeUnwritten()) this.#unwritten(target, written);
+      }
     }
     if (written.size === 0 && direct.size === 0) return;
     const reaching = [
@@ -343,6 +353,11 @@ export class Committer {
     ];
     const outcomes = await Promise.allSettled(reaching);
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+  }
+
+  /** Adds the segments of a partition that have queued writes. */
+  #unwritten({ segments }: CommitTarget, into: Set<Segment>): void {
+    for (const segment of segments) if (this.#options.writes.has(segment)) into.add(segment);
   }
 
   /**

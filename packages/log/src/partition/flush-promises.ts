@@ -7,6 +7,7 @@
 export class FlushPromises {
   #syncDirectly = false;
   #journalAnyway = false;
+  #unwritten = false;
   #version = 0;
   #since = 0;
 
@@ -51,7 +52,19 @@ export class FlushPromises {
   covered(offset: number, version: number): void {
     if (version !== this.#version || offset < this.#since) return;
     this.#syncDirectly = false;
+    if (this.#journalAnyway) this.#unwritten = true;
     this.#journalAnyway = false;
+  }
+
+  /**
+   * Whether batches that only the journal holds may stand before those that it does not hold:
+   * recovery writes the former, and takes nothing from the files behind them. True once; whoever
+   * asks waits until they are written.
+   */
+  takeUnwritten(): boolean {
+    const unwritten = this.#unwritten;
+    this.#unwritten = false;
+    return unwritten;
   }
 
   #changed(endOffset: number): void {

@@ -128,7 +128,7 @@ export class PartitionFiles {
     await this.run(async () => {
       // What they say of producers must not go with them.
       const { producers } = this.#owner;
-      if (await producers.writeRolls(this.#context, this.directory, firstOffset)) {
+      if (await producers.secure(this.#context, this.directory, dropped, firstOffset)) {
         this.names.changed();
         await this.syncNames();
       }

@@ -59,7 +59,7 @@ export class Partition implements PartitionLog {
   readonly #reader: PartitionReader;
   readonly #progress: Progress;
   readonly #journalled: JournalledChanges;
-  readonly #promises = new FlushPromises();
+  readonly promises = new FlushPromises();
   readonly #announcements = new RetentionAnnouncements();
   readonly #changes = new WorkQueue();
   /** In order; the last one takes appends. Never empty. */
@@ -150,16 +150,10 @@ export class Partition implements PartitionLog {
   get deleted(): boolean {
     return this.#deletion === "recorded";
   }
-  get syncDirectly(): boolean {
-    return this.#promises.syncDirectly;
-  }
   get names(): Durability {
     return this.files.names;
   }
   /** What the recovery points say of the partition. */
-  get promises(): number {
-    return this.#promises.version;
-  }
   get lastPoint(): RecoveryPoint | undefined {
     return this.#lastPoint;
   }
@@ -190,12 +184,12 @@ export class Partition implements PartitionLog {
   }
 
   /**
-   * The recovery points say this of the partition from now on; `promises` as they were when the
-   * point's picture was taken.
+   * The recovery points say this of the partition from now on; `version` of the promises as it was
+   * when the point's picture was taken.
    */
-  checkpointed(point: RecoveryPoint, promises: number): void {
+  checkpointed(point: RecoveryPoint, version: number): void {
     this.#lastPoint = point;
-    this.#promises.covered(Number(point.offset), promises);
+    this.promises.covered(Number(point.offset), version);
   }
 
   append(batch: AppendBatch, leaderEpoch: number, done: AppendDone): Appended {
@@ -309,8 +303,8 @@ export class Partition implements PartitionLog {
     const journalled = config.flushPolicy === "commit";
     if ((before.flushPolicy === "commit") === journalled) return;
     // Until a checkpoint has covered what was appended under the old policy.
-    if (journalled) this.#promises.strengthened(this.#logEndOffset);
-    else this.#promises.weakened(this.#logEndOffset);
+    if (journalled) this.promises.strengthened(this.#logEndOffset);
+    else this.promises.weakened(this.#logEndOffset);
     this.#coverSoon();
   }
 
@@ -450,7 +444,7 @@ export class Partition implements PartitionLog {
     // Behind the header's CRC stand the body's field (5 bytes), the body's tag and its length.
     const headerCrcAt = prefix.length - varintBytes(body.length) - 10;
     const headerCrc = prefix.readUInt32LE(headerCrcAt);
-    const journalled = this.#config.flushPolicy === "commit" || this.#promises.journalAnyway;
+    const journalled = this.#config.flushPolicy === "commit" || this.promises.journalAnyway;
     this.#journalled.batch(
       { segment, position, chunks, bytes },
       baseOffset,
@@ -527,7 +521,7 @@ export class Partition implements PartitionLog {
     this.#highWatermark = Math.min(this.#highWatermark, end);
     this.epochs.truncateFromEnd(end);
     this.producers.cut(end);
-    this.#promises.truncated(end, this.#config.flushPolicy === "commit");
+    this.promises.truncated(end, this.#config.flushPolicy === "commit");
     return this.files.cut(segment, dropped, end);
   }
 

@@ -215,6 +215,15 @@ const replay = async (
 };
 
 /**
+ * What a snapshot says where batches behind it were deleted, and the snapshot that had them cannot
+ * be read: who was fenced, and no sequences: they would refuse a producer that has gone on.
+ */
+export const withoutSequences = ([id, producer]: readonly [number, Producer]): readonly [
+  number,
+  Producer,
+] => [id, { ...producer, batches: [] }];
+
+/**
  * Makes the table what the log up to `endOffset` says. Returns the offset of the snapshot that it
  * began with. Throws PARTITION_OFFLINE on damage.
  */
@@ -227,7 +236,10 @@ export const rebuildProducers = async (
 ): Promise<number | undefined> => {
   const { clock, disk } = context.env;
   const snapshot = await newestSnapshot(clock, disk, directory, endOffset);
-  table.replace(snapshot?.entries ?? []);
-  await replay(context, segments, table, snapshot?.offset ?? 0, endOffset);
+  const offset = snapshot?.offset ?? 0;
+  const entries = snapshot?.entries ?? [];
+  const next = segments.find((segment) => segment.endOffset > offset)?.baseOffset ?? endOffset;
+  table.replace(next > offset ? entries.map(withoutSequences) : entries);
+  await replay(context, segments, table, offset, endOffset);
   return snapshot?.offset;
 };

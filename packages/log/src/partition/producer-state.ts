@@ -1,9 +1,11 @@
 /** The producers of one partition: as of the log end, as of what counts, and their snapshots. */
-import type { SegmentContext } from "../context.ts";
+import type { LogContext, SegmentContext } from "../context.ts";
+import { isPassing } from "../files/disk-errors.ts";
 import type { Segment } from "../segment/segment.ts";
 import {
   dropOldSnapshots,
   dropSnapshotsAbove,
+  newestSnapshot,
   type ProducersAt,
   rebuildProducers,
   writeSnapshot,
@@ -132,7 +134,7 @@ export class ProducerState {
     await dropSnapshotsAbove(context.env.disk, directory, offset);
     const known = this.latest.size > 0 || this.completed.size > 0;
     if (known) {
-      await this.writeRolls(context, directory, offset);
+      await this.#writeRolls(context, directory, offset);
       await rebuildProducers(context, directory, segments, this.latest, offset);
     }
     this.completed.copyFrom(this.latest);
@@ -140,9 +142,37 @@ export class ProducerState {
   }
 
   /**
+   * Writes a snapshot of `offset`, where segments are about to go and none behind them can be
+   * relied on: one that was taken as the next segment began, or else what the segments say. False
+   * when nothing had to be written.
+   */
+  async secure(
+    context: LogContext,
+    directory: string,
+    dropped: readonly Segment[],
+    offset: number,
+  ): Promise<boolean> {
+    const { clock, disk, logger } = context.env;
+    const wrote = await this.#writeRolls(context, directory, offset);
+    if (this.latest.size === 0 && this.completed.size === 0) return wrote;
+    const newest = await newestSnapshot(clock, disk, directory, offset);
+    if (newest?.offset === offset) return wrote;
+    const table = new ProducerTable();
+    try {
+      await rebuildProducers(context, directory, dropped, table, offset);
+    } catch (thrown) {
+      if (isPassing(thrown)) throw thrown;
+      // They go because they are old, readable or not.
+      logger.warn({ directory, err: thrown }, "producers of deleted segments may be forgotten");
+    }
+    await writeSnapshot(clock, disk, directory, { offset, entries: table.entries() });
+    return true;
+  }
+
+  /**
    * Writes the newest snapshot up to `offset` that is still in memory. False when there is none.
    */
-  async writeRolls(context: SegmentContext, directory: string, offset: number): Promise<boolean> {
+  async #writeRolls(context: SegmentContext, directory: string, offset: number): Promise<boolean> {
     const newest = this.#rolls.findLast((roll) => roll.offset <= offset);
     if (newest === undefined) return false;
     await writeSnapshot(context.env.clock, context.env.disk, directory, newest);

@@ -18,6 +18,7 @@ import {
   dropSnapshotsAbove,
   newestSnapshot,
   rebuildProducers,
+  withoutSequences,
 } from "../partition/producer-snapshots.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { cutFiles } from "../segment/files.ts";
@@ -583,10 +584,12 @@ export class PartitionRecovery {
     const { clock, disk } = this.#input.context.env;
     const { directory, producers } = this.#partition;
     const snapshot = await newestSnapshot(clock, disk, directory, offset);
+    const { latest } = producers;
     if (snapshot !== undefined && snapshot.offset > this.#end) {
-      producers.latest.replace(snapshot.entries);
+      latest.replace(snapshot.entries);
       this.#snapshotOffset = snapshot.offset;
     }
+    if (snapshot?.offset !== offset) latest.replace(latest.entries().map(withoutSequences));
     this.#end = offset;
   }
 }

@@ -281,7 +281,8 @@ const durablePoint = async ({ partition, point }: Captured): Promise<RecoveryPoi
 const capture = (context: LogContext, partition: Partition, round: number): Captured => {
   const unsafe = (segment: Segment): boolean =>
     segment.durability.pending || context.writes.has(segment);
-  const { lastPoint, promises } = partition;
+  const { lastPoint } = partition;
+  const promises = partition.promises.version;
   if (partition.state.kind === "offline") {
     // The journal behind what was acknowledged before it went offline is about to be freed.
     const segments = partition.segments.filter(unsafe);

@@ -62,6 +62,8 @@ export class PartitionLoader {
    * recovery points do not name those partitions any more.
    */
   readonly leftovers: string[] = [];
+  /** First journal round of the newest life: no round before it may be written any more. */
+  firstRoundMax = 0;
   /** Deletions that are still to be finished. */
   readonly deletions = new Map<string, RecoveryPoint>();
 
@@ -123,6 +125,7 @@ export class PartitionLoader {
       return this.#offline(place, meta);
     }
     const life = { incarnation: meta.incarnation, firstRound: Number(meta.firstRound) };
+    this.firstRoundMax = Math.max(this.firstRoundMax, life.firstRound);
     const place: Place = {
       ...id,
       directory,
@@ -283,7 +286,7 @@ export class PartitionLoader {
 
 /** The recovery points go on to say this of the partition. */
 const keepPoint = (partition: Partition, point: RecoveryPoint | undefined): void => {
-  if (point !== undefined) partition.checkpointed(point, partition.promises);
+  if (point !== undefined) partition.checkpointed(point, partition.promises.version);
 };
 
 const textOf = (thrown: unknown): string =>

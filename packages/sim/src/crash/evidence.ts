@@ -18,9 +18,11 @@ export const verifyEvidence = (
   mayBeGone: (offset: number) => boolean,
 ): void => {
   if (model.truncation !== undefined || model.deleting) return;
+  // Where the partition's own directory takes no salvage, it lies beside all of them.
+  const places = [`partitions/${directory}/`, `${directory}-salvaged-`, "journal/"];
   const contents = disk
     .paths()
-    .filter((path) => path.startsWith(`partitions/${directory}/`) || path.startsWith("journal/"))
+    .filter((path) => places.some((place) => path.startsWith(place)))
     .flatMap((path) => disk.content(path) ?? []);
   const must = model.mustEnd();
   const missing = model.batches.filter(
