@@ -6,8 +6,11 @@ import { makeBatch } from "./batches.ts";
 import { doubtLostProducers, type Files } from "./lost-producers.ts";
 import { PartitionModel } from "./model.ts";
 
-/** Ten batches of one record each; producer 7 sent the even ones, producer 8 the odd ones. */
-const log = (): PartitionModel => {
+/**
+ * Ten batches of one record each; producer 7 sent the even ones, producer 8 the odd ones, nobody
+ * those from `plainFrom` on.
+ */
+const log = (plainFrom = 10): PartitionModel => {
   const model = new PartitionModel("t");
   for (let offset = 0; offset < 10; offset += 1) {
     const producerId = 7 + (offset % 2);
@@ -17,7 +20,10 @@ const log = (): PartitionModel => {
       lastOffset: offset,
       leaderEpoch: 1,
       appendTimeMs: 0,
-      batch: makeBatch([{ value: `v${offset}`, timestampMs: 0 }], stamp),
+      batch: makeBatch(
+        [{ value: `v${offset}`, timestampMs: 0 }],
+        offset < plainFrom ? stamp : undefined,
+      ),
       timestampsMs: [0],
       policy: "commit",
       acked: true,
@@ -63,6 +69,10 @@ test("producers of deleted segments are in doubt once their snapshot has rotted"
   assert.deepEqual(certain({ 10: true }, 10), []);
   // The snapshot before it does not know the batches in between.
   assert.deepEqual(certain({ 4: false, 10: true }, 10), []);
+});
+
+test("the log cannot tell who sent what is gone", () => {
+  assert.deepEqual(certain({ 4: false, 10: true }, 10, [10], log(4)), []);
 });
 
 test("nothing is in doubt that a segment or another snapshot has", () => {

@@ -1,7 +1,7 @@
 /** What rot in snapshots of producers takes: batches of deleted segments that no other file has. */
 import { crcOf } from "@millrace/record";
 import type { SimDisk } from "../disk.ts";
-import { type ModelBatch, stampOf } from "./batches.ts";
+import type { ModelBatch } from "./batches.ts";
 import type { PartitionModel } from "./model.ts";
 
 /** The files of a data directory, as the next process reads them. */
@@ -35,8 +35,8 @@ export const doubtLostProducers = (disk: Files, directory: string, model: Partit
     return { offset, rotten: rottenSnapshots.has(offset) && !isSound(contentOf(path)) };
   });
   const logs = paths.filter((path) => path.endsWith(".log")).map(contentOf);
-  const isLost = ({ batch }: ModelBatch): boolean =>
-    stampOf(batch) !== undefined && !logs.some((log) => log.includes(batch.body));
+  // Whoever sent it: the log cannot tell, and believes no sequences from before it.
+  const isLost = ({ batch }: ModelBatch): boolean => !logs.some((log) => log.includes(batch.body));
   // A snapshot counts where the log ends behind it, whatever the crash took.
   const end = Math.min(model.mustEnd(), truncation?.offset ?? Number.MAX_SAFE_INTEGER);
   const sound = snapshots.filter(({ rotten }) => !rotten).map(({ offset }) => offset);
