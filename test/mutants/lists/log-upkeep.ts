@@ -134,12 +134,9 @@ export const upkeep: readonly Mutant[] = [
   {
     name: "log-stale-sequences-at-start",
     breaks: "A producer goes on when recovery cannot read the snapshot of deleted segments.",
-    file: `${src}/recovery/after-crash.ts`,
+    file: `${src}/recovery/producers.ts`,
     replace: [
-      [
-        "    if (snapshot?.offset !== offset) latest.replace(latest.entries().map(withoutSequences));\n",
-        "",
-      ],
+      ["    producers.latest.replace(producers.latest.entries().map(withoutSequences));\n", ""],
     ],
     tests: [`${src}/faults/deleted.test.ts`],
   },
