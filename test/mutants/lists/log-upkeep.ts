@@ -128,7 +128,7 @@ export const upkeep: readonly Mutant[] = [
     name: "log-stale-sequences-at-cut",
     breaks: "A producer goes on when the snapshot at a truncation cannot be read.",
     file: `${src}/partition/producer-snapshots.ts`,
-    replace: [["next > offset ? entries.map(withoutSequences) : entries", "entries"]],
+    replace: [["whole ? entries : entries.map(withoutSequences)", "entries"]],
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {
@@ -195,6 +195,22 @@ export const upkeep: readonly Mutant[] = [
     file: `${src}/manager.ts`,
     replace: [["      await gone.offlineRecord.unrecorded();\n", ""]],
     tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-snapshot-ahead-ignored",
+    breaks: "Recovery from a cut below the log start believes the snapshot of deleted segments.",
+    file: `${src}/recovery/producers.ts`,
+    replace: [["    if (this.#ahead?.offset === end) this.#begin(this.#ahead);\n", ""]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-cut-snapshot-comes-back",
+    breaks: "A snapshot that a truncation removed is gone before recovery may rely on its like.",
+    file: `${src}/partition/partition-files.ts`,
+    replace: [
+      ["      await this.syncNames();\n      await dropSegments", "      await dropSegments"],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
   },
   {
     name: "log-unreadable-epochs-come-back",

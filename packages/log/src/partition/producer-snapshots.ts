@@ -223,23 +223,29 @@ export const withoutSequences = ([id, producer]: readonly [number, Producer]): r
   Producer,
 ] => [id, { ...producer, batches: [] }];
 
-/**
- * Makes the table what the log up to `endOffset` says. Returns the offset of the snapshot that it
- * began with. Throws PARTITION_OFFLINE on damage.
- */
+/** What a table was made from. */
+export interface Rebuilt {
+  /** Of the snapshot that it began with. */
+  readonly snapshotOffset: number | undefined;
+  /** False where batches behind the snapshot are in no segment. */
+  readonly whole: boolean;
+}
+
+/** Makes the table what the log up to `endOffset` says. Throws PARTITION_OFFLINE on damage. */
 export const rebuildProducers = async (
   context: SegmentContext,
   directory: string,
   segments: readonly Segment[],
   table: ProducerTable,
   endOffset: number,
-): Promise<number | undefined> => {
+): Promise<Rebuilt> => {
   const { clock, disk } = context.env;
   const snapshot = await newestSnapshot(clock, disk, directory, endOffset);
   const offset = snapshot?.offset ?? 0;
   const entries = snapshot?.entries ?? [];
   const next = segments.find((segment) => segment.endOffset > offset)?.baseOffset ?? endOffset;
-  table.replace(next > offset ? entries.map(withoutSequences) : entries);
+  const whole = next <= offset;
+  table.replace(whole ? entries : entries.map(withoutSequences));
   await replay(context, segments, table, offset, endOffset);
-  return snapshot?.offset;
+  return { snapshotOffset: snapshot?.offset, whole };
 };

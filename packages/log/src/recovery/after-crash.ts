@@ -487,6 +487,7 @@ export class PartitionRecovery {
     segment.append({ lastOffset, bytes, maxTimestampMs, appendTimeMs }, config.indexIntervalBytes);
     this.#position = segment.sizeBytes;
     this.#end = lastOffset + 1;
+    this.#producers.reached(this.#end);
     return segment;
   }
 

@@ -1,4 +1,4 @@
-/** What recovery knows of a partition's producers: by their snapshots and by batches behind them. */
+/** What recovery knows of a partition's producers, by snapshots and by the batches behind them. */
 import type { RecoveryPoint } from "@millrace/proto/storage";
 import type { SegmentContext } from "../context.ts";
 import type { Partition } from "../partition/partition.ts";
@@ -25,6 +25,8 @@ export class RecoveredProducers {
   readonly #partition: Partition;
   /** Of the snapshot that the table began with. */
   #snapshotOffset: number | undefined;
+  /** Knows batches of deleted segments, and recovery has not come to its offset yet. */
+  #ahead: ProducersAt | undefined;
 
   constructor(context: SegmentContext, partition: Partition) {
     this.#context = context;
@@ -42,7 +44,7 @@ export class RecoveredProducers {
 
   /** Makes the table what is known as of `end`. */
   async load({ point, segments, end, logStart }: Beginning): Promise<void> {
-    const { disk } = this.#context.env;
+    const { clock, disk } = this.#context.env;
     const { directory, producers } = this.#partition;
     // Nothing below the log start can have another history.
     await dropSnapshotsAbove(disk, directory, Math.max(end, logStart));
@@ -50,8 +52,17 @@ export class RecoveredProducers {
     const none = point?.producerSnapshot === false && end <= Number(point.offset);
     if (none) return;
     const { latest } = producers;
-    const context = this.#context;
-    this.#snapshotOffset = await rebuildProducers(context, directory, segments, latest, end);
+    const rebuilt = await rebuildProducers(this.#context, directory, segments, latest, end);
+    this.#snapshotOffset = rebuilt.snapshotOffset;
+    // The segments that are gone had a snapshot written before, maybe of an offset behind `end`.
+    if (rebuilt.whole || logStart <= end) return;
+    const ahead = await newestSnapshot(clock, disk, directory, logStart);
+    if (ahead !== undefined && ahead.offset > end) this.#ahead = ahead;
+  }
+
+  /** Recovery has come to `end`, batch by batch. */
+  reached(end: number): void {
+    if (this.#ahead?.offset === end) this.#begin(this.#ahead);
   }
 
   /**
@@ -70,5 +81,6 @@ export class RecoveredProducers {
   #begin(snapshot: ProducersAt): void {
     this.#partition.producers.latest.replace(snapshot.entries);
     this.#snapshotOffset = snapshot.offset;
+    this.#ahead = undefined;
   }
 }
