@@ -148,6 +148,13 @@ export const upkeep: readonly Mutant[] = [
     tests: [lives],
   },
   {
+    name: "log-impossible-point-believed",
+    breaks: "A recovery point that no log ever had is not believed.",
+    file: `${src}/recovery/recovery-points.ts`,
+    replace: [[" && segmentBaseOffset <= offset;", " && segmentBaseOffset + offset >= 0n;"]],
+    tests: [`${src}/damage.test.ts`],
+  },
+  {
     name: "log-deletion-without-round",
     breaks: "A partition that is deleted while its life is not known does not come back.",
     file: `${src}/manager.ts`,
