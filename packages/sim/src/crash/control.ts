@@ -117,7 +117,7 @@ export const truncate = async (
   try {
     await log.truncateTo(inside ? batch.lastOffset : cut);
     life.tell(model, `truncated to ${cut}`);
-    doubtLostProducers(run.disk, slot.directory, model);
+    doubtLostProducers(run.disk, slot.directory, model, run.faults.unreadSnapshots);
     model.truncated(cut);
     if (!run.on.olderEpochs) await lead(life, slot, log, model);
     run.counts.add(atEnd ? "truncations at the end" : "truncations");
