@@ -61,7 +61,8 @@ export const flush = async (
   model: PartitionModel,
 ): Promise<void> => {
   const { endOffset, highWatermark, removed } = model;
-  const epoch = model.epochs.latest;
+  // None at all: one that begins while the flush is under way may be epoch 0.
+  const epoch = model.epochs.epochs.at(-1)?.epoch ?? -1;
   const cuts = removed.length;
   const truncating = model.truncation !== undefined;
   try {
