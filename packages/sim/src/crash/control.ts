@@ -60,10 +60,9 @@ export const flush = async (
   log: PartitionLog,
   model: PartitionModel,
 ): Promise<void> => {
-  const { endOffset, highWatermark, removed } = model;
+  const { cuts, endOffset, highWatermark } = model;
   // None at all: one that begins while the flush is under way may be epoch 0.
   const epoch = model.epochs.epochs.at(-1)?.epoch ?? -1;
-  const cuts = removed.length;
   const truncating = model.truncation !== undefined;
   try {
     await log.flush();
@@ -73,7 +72,7 @@ export const flush = async (
   }
   life.run.counts.add("flushes");
   life.tell(model, `flushed to ${endOffset}`);
-  if (truncating || model.truncation !== undefined || model.removed.length !== cuts) return;
+  if (truncating || model.truncation !== undefined || model.cuts !== cuts) return;
   model.durableEnd = Math.max(model.durableEnd, endOffset);
   model.highWatermarkDurable = Math.max(model.highWatermarkDurable, highWatermark);
   model.epochs.confirmUpTo(epoch);

@@ -21,6 +21,8 @@ export class PartitionModel {
   /** `delete` was called: the partition may be gone. */
   deleting = false;
   truncation: Pending | undefined;
+  /** Truncations that took effect, also those that removed no batch. */
+  cuts = 0;
   logStartConfirmed = 0;
   logStartAsked = 0;
   /** As it is in memory. */
@@ -93,6 +95,7 @@ export class PartitionModel {
   /** A truncation took effect. */
   truncated(offset: number): void {
     this.truncation = undefined;
+    this.cuts += 1;
     this.cutTo(offset);
     this.highWatermark = Math.min(this.highWatermark, offset);
     this.highWatermarkDurable = Math.min(this.highWatermarkDurable, offset);
