@@ -4,6 +4,7 @@ import type { Mutant } from "../mutant.ts";
 const src = "packages/log/src";
 const index = `${src}/faults/index.test.ts`;
 const lives = `${src}/faults/lives.test.ts`;
+const missing = `${src}/faults/missing.test.ts`;
 const told = `${src}/faults/told.test.ts`;
 
 export const upkeep: readonly Mutant[] = [
@@ -18,6 +19,54 @@ export const upkeep: readonly Mutant[] = [
       ],
     ],
     tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-missing-forgotten",
+    breaks: "A partition whose directory is missing stays known when only the journal knew it.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      [
+        'partition.takeOffline(reasonOfLoss(place, more), !more && (point?.offlineReason ?? "") === "");',
+        "partition.takeOffline(reasonOfLoss(place, more), true);",
+      ],
+    ],
+    tests: [missing],
+  },
+  {
+    name: "log-missing-forgotten-later",
+    breaks: "It stays known at the second start after the one that missed it, too.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      [
+        'point.offset > point.logStartOffset || point.offlineReason !== ""',
+        "point.offset > point.logStartOffset",
+      ],
+    ],
+    tests: [missing],
+  },
+  {
+    name: "log-missing-freed",
+    breaks: "The journal's batches of a partition whose directory is missing are kept.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["    await salvage(context.env.disk, directory, entries);\n", ""]],
+    tests: [missing],
+  },
+  {
+    name: "log-missing-comes-back-whole",
+    breaks: "A directory that is put back is offline if it may lack what only the journal had.",
+    file: `${src}/recovery/begin.ts`,
+    replace: [['const lost = incarnation === 0n && offlineReason !== "";', "const lost = false;"]],
+    tests: [missing],
+  },
+  {
+    name: "log-missing-ends-next-life",
+    breaks: "A partition that is made anew is not offline because its last life was missing.",
+    file: `${src}/recovery/begin.ts`,
+    replace: [
+      ["return (deleted || lost) && journalRound", "return lost || (deleted && journalRound"],
+      ["<= Number(journalRound);\n};", "<= Number(journalRound));\n};"],
+    ],
+    tests: [missing],
   },
   {
     name: "log-unknown-life-unnoted",
