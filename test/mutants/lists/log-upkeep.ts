@@ -176,7 +176,29 @@ export const upkeep: readonly Mutant[] = [
     name: "log-stale-sequences-at-cut",
     breaks: "A producer goes on when the snapshot at a truncation cannot be read.",
     file: `${src}/partition/producer-snapshots.ts`,
-    replace: [["next > offset ? entries.map(withoutSequences) : entries", "entries"]],
+    replace: [["  goOnAt(endOffset);\n", ""]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-stale-sequences-at-hole",
+    breaks: "A producer goes on behind a hole among deleted segments that came back.",
+    file: `${src}/partition/producer-snapshots.ts`,
+    replace: [["          goOnAt(baseOffset);\n", ""]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-stale-sequences-at-rot",
+    breaks: "A producer goes on behind a deleted batch that rotted in the journal.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [["    } else latest.replace(latest.entries().map(withoutSequences));\n", "    }\n"]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-epoch-rots-with-records",
+    breaks:
+      "The epoch of a deleted batch is known where its header is right and its records are not.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [["const newer = known && begun", "const newer = entry.sound && known && begun"]],
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {

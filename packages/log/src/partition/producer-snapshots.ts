@@ -183,8 +183,17 @@ export const dropOldSnapshots = async (
 };
 
 /**
- * Replays batches from `fromOffset` up to `endOffset` into a table. Throws PARTITION_OFFLINE on
- * damage.
+ * What a snapshot says where batches behind it were deleted, and the snapshot that had them cannot
+ * be read: who was fenced, and no sequences: they would refuse a producer that has gone on.
+ */
+export const withoutSequences = ([id, producer]: readonly [number, Producer]): readonly [
+  number,
+  Producer,
+] => [id, { ...producer, batches: [] }];
+
+/**
+ * Replays batches from `fromOffset` up to `endOffset` into a table. Where some were deleted, only
+ * who was fenced is known of before. Throws PARTITION_OFFLINE on damage.
  */
 const replay = async (
   context: SegmentContext,
@@ -193,6 +202,10 @@ const replay = async (
   fromOffset: number,
   endOffset: number,
 ): Promise<void> => {
+  let reached = fromOffset;
+  const goOnAt = (offset: number): void => {
+    if (offset > reached) table.replace(table.entries().map(withoutSequences));
+  };
   for (const segment of segments) {
     if (segment.endOffset <= fromOffset || segment.baseOffset >= endOffset) continue;
     if (segment.sizeBytes === 0) continue;
@@ -207,21 +220,17 @@ const replay = async (
         }
         const { baseOffset, appendTimeMs } = batch.header;
         if (baseOffset >= endOffset) return;
-        if (baseOffset >= fromOffset) table.record(batch.info, baseOffset, appendTimeMs);
+        if (baseOffset >= fromOffset) {
+          goOnAt(baseOffset);
+          table.record(batch.info, baseOffset, appendTimeMs);
+          reached = batch.lastOffset + 1;
+        }
         scanner.skip(batch);
       }
     });
   }
+  goOnAt(endOffset);
 };
-
-/**
- * What a snapshot says where batches behind it were deleted, and the snapshot that had them cannot
- * be read: who was fenced, and no sequences: they would refuse a producer that has gone on.
- */
-export const withoutSequences = ([id, producer]: readonly [number, Producer]): readonly [
-  number,
-  Producer,
-] => [id, { ...producer, batches: [] }];
 
 /**
  * Makes the table what the log up to `endOffset` says. Returns the offset of the snapshot that it
@@ -237,9 +246,7 @@ export const rebuildProducers = async (
   const { clock, disk } = context.env;
   const snapshot = await newestSnapshot(clock, disk, directory, endOffset);
   const offset = snapshot?.offset ?? 0;
-  const entries = snapshot?.entries ?? [];
-  const next = segments.find((segment) => segment.endOffset > offset)?.baseOffset ?? endOffset;
-  table.replace(next > offset ? entries.map(withoutSequences) : entries);
+  table.replace(snapshot?.entries ?? []);
   await replay(context, segments, table, offset, endOffset);
   return snapshot?.offset;
 };
