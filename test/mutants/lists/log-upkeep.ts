@@ -254,6 +254,13 @@ export const upkeep: readonly Mutant[] = [
     tests: [`${src}/faults/offline.test.ts`],
   },
   {
+    name: "log-missing-deletion-succeeds",
+    breaks: "A deletion of a missing partition that the journal does not keep is no success.",
+    file: `${src}/manager.ts`,
+    replace: [["      if (!recorded) await disk.list(aside);\n", ""]],
+    tests: [missing],
+  },
+  {
     name: "log-failed-deletion-forgotten",
     breaks: "A deletion that failed can be asked for again, and fails again.",
     file: `${src}/manager.ts`,

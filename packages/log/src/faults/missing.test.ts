@@ -1,6 +1,7 @@
 /** Directories of partitions that disappear, and come back. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ErrorCode, hasCode } from "@millrace/errors";
 import { Incarnation } from "@millrace/sim";
 import { partitionDirectory } from "../files/paths.ts";
 import { appendAll, batchOf, topicA } from "../testing.ts";
@@ -130,5 +131,18 @@ test("a partition that is made anew after one that was missing has its own life"
     const third = await simulation.start();
     assert.equal(stateOf(third), "online");
     assert.equal((await third.log(0)).logEndOffset, 1);
+  });
+});
+
+test("the deletion of a missing partition that the journal cannot keep is no success", async () => {
+  await simulate({}, async (simulation) => {
+    const { disk, start } = simulation;
+    await losePartition(simulation);
+    const life = await start();
+    disk.fault = (operation) => (operation === "write" ? "EIO" : undefined);
+    for (let time = 0; time < 2; time += 1) {
+      const thrown = await life.manager.delete(topicA, 0).catch((error: unknown) => error);
+      assert.ok(hasCode(thrown, ErrorCode.STORAGE_ERROR), `time ${time}`);
+    }
   });
 });
