@@ -339,7 +339,7 @@ const placeOfLost = (
   return { ...id, directory, topic: id.topicId, life: unknownLife, point, entries };
 };
 
-/** `more`: the journal had something of the partition that its recovery point does not vouch for. */
+/** `more`: the journal had something of the partition that its point does not vouch for. */
 const reasonOfLoss = ({ directory, point }: Place, more: boolean): string => {
   const lost = `its directory ${directory} is missing, and held records`;
   const known = point?.offlineReason ?? "";
