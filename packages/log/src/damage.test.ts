@@ -4,7 +4,7 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { create } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import { silentLogger } from "@millrace/env";
 import { nodeDisk, nodeEnv } from "@millrace/env/node";
 import { ErrorCode, hasCode } from "@millrace/errors";
@@ -190,7 +190,7 @@ test("a segment under the name of another takes its partition offline, not the d
   });
 });
 
-test("recovery points that are older than the clean marker, or of no topic, are not believed as they are", async () => {
+test("recovery points that are older than the clean marker, or of no log, are not believed as they are", async () => {
   await withDirectory(async (at) => {
     const points = ["recovery-points", "recovery-points.copy"].map((name) => at.path(name));
     const first = await at.open();
@@ -206,12 +206,22 @@ test("recovery points that are older than the clean marker, or of no topic, are 
     assert.equal((await readAll(logOf(second), 0)).length <= 10, true);
     assert.equal(logOf(second).logEndOffset, 10);
     await second.close(true);
-    const nobody = create(RecoveryPointsSchema, { points: [{ topicId: Buffer.alloc(3) }] });
-    const framed = frameChecksummed(magics.recoveryPoints, RecoveryPointsSchema, nobody);
-    for (const path of points) writeFileSync(path, framed);
-    await verifyDirectory(nodeDisk(at.root), nodeCompressor);
-    const third = await at.open();
-    assert.equal(logOf(third).logEndOffset, 10);
-    await third.close(true);
+    const ofTopic = { topicId: Buffer.from(topicA, "hex"), incarnation: 1n };
+    for (const point of [
+      { topicId: Buffer.alloc(3) },
+      { ...ofTopic, offset: 1n, segmentBaseOffset: 6n },
+    ]) {
+      const { coveredRound } = fromBinary(
+        RecoveryPointsSchema,
+        readFileSync(points[0] ?? "").subarray(8),
+      );
+      const message = create(RecoveryPointsSchema, { points: [point], coveredRound });
+      const framed = frameChecksummed(magics.recoveryPoints, RecoveryPointsSchema, message);
+      for (const path of points) writeFileSync(path, framed);
+      await verifyDirectory(nodeDisk(at.root), nodeCompressor);
+      const third = await at.open();
+      assert.deepEqual([third.recovery.clean, logOf(third).logEndOffset], [false, 10]);
+      await third.close(true);
+    }
   });
 });

@@ -2,6 +2,7 @@
 import type { Mutant } from "../mutant.ts";
 
 const src = "packages/log/src";
+const epochs = `${src}/faults/epochs.test.ts`;
 const index = `${src}/faults/index.test.ts`;
 const lives = `${src}/faults/lives.test.ts`;
 const missing = `${src}/faults/missing.test.ts`;
@@ -190,7 +191,7 @@ export const upkeep: readonly Mutant[] = [
     name: "log-stale-sequences-at-rot",
     breaks: "A producer goes on behind a deleted batch that rotted in the journal.",
     file: `${src}/recovery/after-crash.ts`,
-    replace: [["    } else latest.replace(latest.entries().map(withoutSequences));\n", "    }\n"]],
+    replace: [["    } else this.#producers.forgetSequences();\n", "    }\n"]],
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {
@@ -204,13 +205,8 @@ export const upkeep: readonly Mutant[] = [
   {
     name: "log-stale-sequences-at-start",
     breaks: "A producer goes on when recovery cannot read the snapshot of deleted segments.",
-    file: `${src}/recovery/after-crash.ts`,
-    replace: [
-      [
-        "    if (snapshot?.offset !== offset) latest.replace(latest.entries().map(withoutSequences));\n",
-        "",
-      ],
-    ],
+    file: `${src}/recovery/producers.ts`,
+    replace: [["    if (snapshot?.offset !== offset) this.forgetSequences();\n", ""]],
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {
@@ -219,6 +215,13 @@ export const upkeep: readonly Mutant[] = [
     file: `${src}/open.ts`,
     replace: [["after ?? 0, loader.firstRoundMax - 1);", "after ?? 0);"]],
     tests: [lives],
+  },
+  {
+    name: "log-impossible-point-believed",
+    breaks: "A recovery point that no log ever had is not believed.",
+    file: `${src}/recovery/recovery-points.ts`,
+    replace: [[" && segmentBaseOffset <= offset;", " && segmentBaseOffset + offset >= 0n;"]],
+    tests: [`${src}/damage.test.ts`],
   },
   {
     name: "log-deletion-without-round",
@@ -275,6 +278,36 @@ export const upkeep: readonly Mutant[] = [
     file: `${src}/manager.ts`,
     replace: [["      await gone.offlineRecord.unrecorded();\n", ""]],
     tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-snapshot-ahead-ignored",
+    breaks: "Recovery from a cut below the log start believes the snapshot of deleted segments.",
+    file: `${src}/recovery/producers.ts`,
+    replace: [["    if (this.#ahead?.offset === end) this.#begin(this.#ahead);\n", ""]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-cut-snapshot-comes-back",
+    breaks: "A snapshot that a truncation removed is gone before recovery may rely on its like.",
+    file: `${src}/partition/partition-files.ts`,
+    replace: [
+      ["      await this.syncNames();\n      await dropSegments", "      await dropSegments"],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-unreadable-epochs-come-back",
+    breaks: "Epochs that a truncation cut off while their file could not be read stay cut off.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [["    epochs.durability.changed();\n    for (const", "    for (const"]],
+    tests: [epochs],
+  },
+  {
+    name: "log-clean-epoch-forgotten",
+    breaks: "An empty log whose epochs cannot be read after a clean stop knows who led it.",
+    file: `${src}/recovery/after-clean-stop.ts`,
+    replace: [[" && (endOffset > 0 || (point.leaderEpoch ?? 0) > 0))", " && endOffset > 0)"]],
+    tests: [epochs],
   },
   {
     name: "log-patience-without-end",

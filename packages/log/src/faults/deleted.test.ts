@@ -237,3 +237,51 @@ test("a producer goes on behind a deleted batch whose records rotted in the jour
     assertOnlyFenced(again, 8, 2);
   });
 });
+
+test("recovery from a cut below the log start knows the producers of deleted segments", async () => {
+  const settings = { log: { segmentBytes: 800, fileDeleteDelayMs: 0 } };
+  await simulate(settings, async ({ sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    const all = [0, 1, 2, 3, 4, 5, 6, 7].map((i) => sent(7, i));
+    await appendAll(log, all);
+    await log.flush();
+    // Inside a segment: no snapshot is as of the cut.
+    await log.truncateTo(5);
+    await appendAll(log, [sent(8, 0), sent(8, 1), sent(8, 2)]);
+    log.updateHighWatermark(8);
+    await log.advanceLogStart(6);
+    await sleep(100);
+    first.die("process");
+    const again = await (await start()).log();
+    assert.deepEqual([again.logStartOffset, again.logEndOffset], [6, 8]);
+    const retries = [...all.slice(0, 5), sent(8, 0), sent(8, 1), sent(8, 2)];
+    for (const [offset, batch] of retries.entries()) {
+      const retry = again.append(batch, 1, () => {});
+      assert.deepEqual([retry.duplicate, retry.baseOffset], [true, offset]);
+    }
+  });
+});
+
+test("producers that a truncation cut off do not come back with the name of a snapshot", async () => {
+  for (let seed = 1; seed <= 30; seed += 1) {
+    const settings = { seed, log: { segmentBytes: 800, fileDeleteDelayMs: 0 } };
+    await simulate(settings, async ({ sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await log.becomeLeader(1);
+      await appendAll(log, [...batches(1), ...[0, 1, 2, 3, 4].map((i) => sent(7, i))]);
+      await log.flush();
+      await log.truncateTo(1);
+      await appendAll(log, batches(5));
+      log.updateHighWatermark(6);
+      await log.advanceLogStart(4);
+      await sleep(100);
+      first.die("power");
+      const again = await (await start()).log();
+      assert.deepEqual([again.logStartOffset, again.logEndOffset], [4, 6]);
+      assert.equal(again.append(sent(7, 0), 1, () => {}).duplicate, false, `seed ${seed}`);
+    });
+  }
+});

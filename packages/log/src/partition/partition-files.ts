@@ -130,8 +130,9 @@ export class PartitionFiles {
       const { producers } = this.#owner;
       if (await producers.secure(this.#context, this.directory, dropped, firstOffset)) {
         this.names.changed();
-        await this.syncNames();
       }
+      // Also what a truncation removed: recovery believes a snapshot where segments are gone.
+      await this.syncNames();
       await dropSegments(this.#context, this, dropped);
     });
   }

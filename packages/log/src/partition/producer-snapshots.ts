@@ -193,7 +193,7 @@ export const withoutSequences = ([id, producer]: readonly [number, Producer]): r
 
 /**
  * Replays batches from `fromOffset` up to `endOffset` into a table. Where some were deleted, only
- * who was fenced is known of before. Throws PARTITION_OFFLINE on damage.
+ * who was fenced is known of before, and it resolves to false. Throws PARTITION_OFFLINE on damage.
  */
 const replay = async (
   context: SegmentContext,
@@ -201,10 +201,13 @@ const replay = async (
   table: ProducerTable,
   fromOffset: number,
   endOffset: number,
-): Promise<void> => {
+): Promise<boolean> => {
   let reached = fromOffset;
+  let whole = true;
   const goOnAt = (offset: number): void => {
-    if (offset > reached) table.replace(table.entries().map(withoutSequences));
+    if (offset <= reached) return;
+    whole = false;
+    table.replace(table.entries().map(withoutSequences));
   };
   for (const segment of segments) {
     if (segment.endOffset <= fromOffset || segment.baseOffset >= endOffset) continue;
@@ -230,23 +233,29 @@ const replay = async (
     });
   }
   goOnAt(endOffset);
+  return whole;
 };
 
-/**
- * Makes the table what the log up to `endOffset` says. Returns the offset of the snapshot that it
- * began with. Throws PARTITION_OFFLINE on damage.
- */
+/** What a table was made from. */
+export interface Rebuilt {
+  /** Of the snapshot that it began with. */
+  readonly snapshotOffset: number | undefined;
+  /** False where batches behind the snapshot are in no segment. */
+  readonly whole: boolean;
+}
+
+/** Makes the table what the log up to `endOffset` says. Throws PARTITION_OFFLINE on damage. */
 export const rebuildProducers = async (
   context: SegmentContext,
   directory: string,
   segments: readonly Segment[],
   table: ProducerTable,
   endOffset: number,
-): Promise<number | undefined> => {
+): Promise<Rebuilt> => {
   const { clock, disk } = context.env;
   const snapshot = await newestSnapshot(clock, disk, directory, endOffset);
   const offset = snapshot?.offset ?? 0;
   table.replace(snapshot?.entries ?? []);
-  await replay(context, segments, table, offset, endOffset);
-  return snapshot?.offset;
+  const whole = await replay(context, segments, table, offset, endOffset);
+  return { snapshotOffset: snapshot?.offset, whole };
 };

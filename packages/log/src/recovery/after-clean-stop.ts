@@ -67,7 +67,8 @@ export const loadClean = async (
   if (active?.baseOffset !== base || active.sizeBytes !== Number(point.positionBytes)) return false;
   active.endsAt(endOffset);
   const epochs = await readEpochs(context, directory);
-  if (epochs === undefined && endOffset > 0) return false;
+  // Only a log that nobody led and nothing was appended to has no such file.
+  if (epochs === undefined && (endOffset > 0 || (point.leaderEpoch ?? 0) > 0)) return false;
   if (point.producerSnapshot) {
     const snapshot = await newestSnapshot(context.env.clock, disk, directory, endOffset);
     if (snapshot?.offset !== endOffset) return false;

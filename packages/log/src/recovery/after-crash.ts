@@ -14,18 +14,13 @@ import { breathe } from "../files/breathe.ts";
 import type { PlannedEntry } from "../journal/scan.ts";
 import { readEpochs } from "../partition/epochs-file.ts";
 import type { Partition } from "../partition/partition.ts";
-import {
-  dropSnapshotsAbove,
-  newestSnapshot,
-  rebuildProducers,
-  withoutSequences,
-} from "../partition/producer-snapshots.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { cutFiles } from "../segment/files.ts";
 import { listSegments } from "../segment/list.ts";
 import { Segment } from "../segment/segment.ts";
 import { afterTruncations, finalLogStart, firstOffset, type Truncations } from "./begin.ts";
 import { JournalReader } from "./journal-reader.ts";
+import { RecoveredProducers } from "./producers.ts";
 import { dirtyAgain, endSegmentAt, writeBytes } from "./segment-io.ts";
 import { PartitionDamage, type RecoveryInput } from "./types.ts";
 
@@ -62,12 +57,13 @@ export class PartitionRecovery {
   readonly #kept = new Map<Segment, number>();
   #stopReason = "";
   #batches = 0;
-  #snapshotOffset: number | undefined;
+  readonly #producers: RecoveredProducers;
 
   constructor(input: RecoveryInput) {
     this.#input = input;
     this.#partition = input.partition;
     this.#journal = new JournalReader(input.context.env.disk);
+    this.#producers = new RecoveredProducers(input.context, input.partition);
   }
 
   /** Brings the partition's files and memory to what must be there. Throws PartitionDamage. */
@@ -100,7 +96,7 @@ export class PartitionRecovery {
         Number(point?.highWatermark ?? 0n),
         this.#truncations.backTo ?? Number.MAX_SAFE_INTEGER,
       ),
-      snapshotOffset: this.#snapshotOffset === this.#end ? this.#snapshotOffset : undefined,
+      snapshotOffset: this.#producers.snapshotAt(this.#end),
     });
   }
 
@@ -118,7 +114,12 @@ export class PartitionRecovery {
     else await this.#beginAt(point);
     await this.#loadEpochs();
     if (backTo !== undefined) this.#partition.epochs.truncateFromEnd(backTo);
-    await this.#loadProducers(point);
+    await this.#producers.load({
+      point,
+      segments: this.#before(),
+      end: this.#end,
+      logStart: this.#logStart,
+    });
   }
 
   /**
@@ -222,6 +223,9 @@ export class PartitionRecovery {
       if (epochs.entries.length < known.length) epochs.durability.changed();
       return;
     }
+    // The file may only be unreadable now. Left as it is, it comes back with epochs that a
+    // truncation cut off.
+    epochs.durability.changed();
     for (const segment of this.#before()) {
       await this.#visit(segment, ({ header: { leaderEpoch, baseOffset } }) => {
         const last = epochs.entries.at(-1);
@@ -236,24 +240,6 @@ export class PartitionRecovery {
     if (leaderEpoch > epochs.latest && Number(leaderEpochStart) <= this.#end) {
       epochs.assign(leaderEpoch, Math.max(Number(leaderEpochStart), epochs.latestStart ?? 0));
     }
-  }
-
-  async #loadProducers(point: RecoveryPoint | undefined): Promise<void> {
-    const { context } = this.#input;
-    const { directory, producers } = this.#partition;
-    // Nothing below the log start can have another history.
-    const kept = Math.max(this.#end, this.#logStart);
-    await dropSnapshotsAbove(context.env.disk, directory, kept);
-    // The point says that there were none, as of its offset.
-    const none = point?.producerSnapshot === false && this.#end <= Number(point.offset);
-    if (none) return;
-    this.#snapshotOffset = await rebuildProducers(
-      context,
-      directory,
-      this.#before(),
-      producers.latest,
-      this.#end,
-    );
   }
 
   /** Segments up to the end that recovery has reached. */
@@ -358,12 +344,11 @@ export class PartitionRecovery {
     const begun = entry.offset >= (epochs.latestStart ?? 0);
     const newer = known && begun && header.leaderEpoch > epochs.latest;
     if (newer) epochs.assign(header.leaderEpoch, entry.offset);
-    if (entry.offset < (this.#snapshotOffset ?? 0)) return;
-    const { latest } = producers;
+    if (entry.offset < this.#producers.snapshotOffset) return;
     if (known && entry.sound) {
       const info = parseBody(bytes.subarray(header.bodyStart, header.bodyEnd));
-      latest.record(info, entry.offset, header.appendTimeMs);
-    } else latest.replace(latest.entries().map(withoutSequences));
+      producers.latest.record(info, entry.offset, header.appendTimeMs);
+    } else this.#producers.forgetSequences();
   }
 
   /**
@@ -507,6 +492,7 @@ export class PartitionRecovery {
     segment.append({ lastOffset, bytes, maxTimestampMs, appendTimeMs }, config.indexIntervalBytes);
     this.#position = segment.sizeBytes;
     this.#end = lastOffset + 1;
+    this.#producers.reached(this.#end);
     return segment;
   }
 
@@ -579,20 +565,9 @@ export class PartitionRecovery {
     await this.#goOnAt(this.#logStart);
   }
 
-  /**
-   * Everything up to `offset` is deleted. The segments that went had a snapshot written before: it
-   * knows producers that recovery has not met.
-   */
+  /** Everything up to `offset` is deleted. */
   async #goOnAt(offset: number): Promise<void> {
-    const { clock, disk } = this.#input.context.env;
-    const { directory, producers } = this.#partition;
-    const snapshot = await newestSnapshot(clock, disk, directory, offset);
-    const { latest } = producers;
-    if (snapshot !== undefined && snapshot.offset > this.#end) {
-      latest.replace(snapshot.entries);
-      this.#snapshotOffset = snapshot.offset;
-    }
-    if (snapshot?.offset !== offset) latest.replace(latest.entries().map(withoutSequences));
+    await this.#producers.goOnAt(offset, this.#end);
     this.#end = offset;
   }
 }

@@ -101,6 +101,10 @@ export const writeRecoveryPoints = async (
   await writer.write(disk);
 };
 
+/** False for a point that no log ever had. */
+const isPossible = ({ topicId, segmentBaseOffset, offset }: RecoveryPoint): boolean =>
+  topicId.length === topicIdBytes && segmentBaseOffset <= offset;
+
 const decode = async (clock: Pauses, body: Uint8Array): Promise<RecoveryPoints | undefined> => {
   const reader = new BinaryReader(body);
   const found = create(RecoveryPointsSchema);
@@ -109,7 +113,7 @@ const decode = async (clock: Pauses, body: Uint8Array): Promise<RecoveryPoints |
       const [field, wireType] = reader.tag();
       if (field === pointsField && wireType === WireType.LengthDelimited) {
         const point = fromBinary(RecoveryPointSchema, reader.bytes());
-        if (point.topicId.length !== topicIdBytes) return undefined;
+        if (!isPossible(point)) return undefined;
         found.points.push(point);
         if (found.points.length % pointsPerStep === 0) await breathe(clock);
       } else if (field === 2 && wireType === WireType.Varint) {

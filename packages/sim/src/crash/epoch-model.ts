@@ -12,6 +12,13 @@ export interface ModelEpoch {
 
 type Span = Pick<ModelEpoch, "epoch" | "startOffset">;
 
+interface PossibleEpochs {
+  /** Those that the log knows, where they began. */
+  readonly known: readonly Span[];
+  /** What its answers come from: none of them begins below the log start. */
+  readonly answering: readonly Span[];
+}
+
 /**
  * What is left when the log begins at `offset`: the epoch that covers it begins there. An epoch
  * that ended there, too, may still be known: it has no records, and the answers mean the same.
@@ -88,21 +95,37 @@ export class EpochModel {
   }
 
   /**
-   * Every list of epochs that may be found in a log that ends at `end` and begins at `logStart`.
+   * Every list of epochs that may be found in a log that ends at `end` and begins at `logStart`,
+   * those that know most first.
    */
-  possible(end: number, logStart: number, surviving: ReadonlySet<number>): Span[][] {
+  possible(end: number, logStart: number, surviving: ReadonlySet<number>): PossibleEpochs[] {
     const bounded = this.epochs.map((entry) => ({
-      ...entry,
+      epoch: entry.epoch,
       startOffset: Math.min(entry.startOffset, end),
       certain: (entry.confirmed && !this.damaged) || surviving.has(entry.epoch),
     }));
-    let lists: Span[][] = [[]];
-    for (const entry of bounded) {
+    const below = bounded.filter(({ startOffset }) => startOffset < logStart);
+    // Of those that began below the log start only the last one that is known tells.
+    const needed = below.findLastIndex(({ certain }) => certain) + 1;
+    let lists: Span[][] = [];
+    for (let known = below.length; known >= needed; known -= 1) lists.push(below.slice(0, known));
+    for (const { certain, ...entry } of bounded.slice(below.length)) {
       const without = lists;
       lists = without.map((list) => [...list, entry]);
       // Where it is not certain, it may be known or not.
-      if (!entry.certain && without.length < 256) lists.push(...without);
+      if (!certain && without.length < 256) lists.push(...without);
     }
-    return lists.flatMap((list) => fromStart(list, logStart));
+    return lists.flatMap((known) =>
+      fromStart(known, logStart).map((answering) => ({ known, answering })),
+    );
+  }
+
+  /**
+   * What was found counts from now on. What began below the log start stays known: where the file
+   * of epochs rots, an epoch without records is forgotten, and the one before it answers instead.
+   */
+  adopt(found: PossibleEpochs | undefined): void {
+    this.doubtful = found === undefined;
+    this.epochs = (found?.known ?? []).map((entry) => ({ ...entry, confirmed: true }));
   }
 }

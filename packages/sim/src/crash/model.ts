@@ -39,6 +39,8 @@ export class PartitionModel {
   batchesRotted = 0;
   /** A failed fsync may have taken from the page cache what was acknowledged from there. */
   cacheBetrayed = false;
+  /** Offsets of snapshots of the producers whose files rotted. */
+  rottenSnapshots = new Set<number>();
   /** What truncations removed: reads that began before may still return it. */
   removed: ModelBatch[] = [];
   /** Offset before which nothing of the log is left but its producers. */
@@ -55,6 +57,7 @@ export class PartitionModel {
     copy.epochs = this.epochs.copy();
     copy.producers = this.producers.copy();
     copy.removed = [...this.removed];
+    copy.rottenSnapshots = new Set(this.rottenSnapshots);
     return copy;
   }
 

@@ -16,6 +16,7 @@ import { Incarnation, Kernel } from "../kernel.ts";
 import { SeededRandom } from "../random.ts";
 import { type Counts, FaultPlan, isDamage } from "./faults.ts";
 import type { Switches } from "./kinds.ts";
+import { doubtLostProducers } from "./lost-producers.ts";
 import type { PartitionModel } from "./model.ts";
 import type { WallSpan } from "./retention-model.ts";
 import { logConfigOf, managerConfigOf } from "./settings.ts";
@@ -171,7 +172,9 @@ export class CrashRun {
     this.trace(`crash: ${model} at step ${this.disk.steps}, ${this.kernel.nowMs.toFixed(1)} ms`);
     for (const slot of this.slots) {
       slot.log = undefined;
-      if (model === "power" && slot.model !== undefined) slot.model.loss = "power";
+      if (slot.model === undefined) continue;
+      if (model === "power") slot.model.loss = "power";
+      doubtLostProducers(this.disk, slot.directory, slot.model);
     }
   }
 

@@ -3,6 +3,7 @@ import type { SeededRandom } from "../random.ts";
 import { partitionOf } from "./faults.ts";
 import type { Kind } from "./kinds.ts";
 import type { Life } from "./life.ts";
+import { doubtLostProducers, snapshotOffsetOf } from "./lost-producers.ts";
 import type { CrashRun } from "./run.ts";
 
 const dayMs = 86_400_000;
@@ -150,6 +151,9 @@ export const rot = (run: CrashRun, random: SeededRandom, running: boolean): void
     // torn.
     if (path.endsWith(".log")) slot.model.cacheBetrayed = true;
     if (path.endsWith("leader-epochs")) slot.model.epochs.damaged = true;
-    if (/producers\.\d+$/.test(path)) slot.model.producers.doubtWindows(slot.model.logStartAsked);
+    const snapshot = snapshotOffsetOf(path);
+    if (snapshot === undefined) continue;
+    slot.model.rottenSnapshots.add(snapshot);
+    doubtLostProducers(run.disk, slot.directory, slot.model);
   }
 };

@@ -153,18 +153,18 @@ const problemOfEpochs = (
   return undefined;
 };
 
-/** The list of epochs that the log's answers agree with. */
+/** The epochs that the log's answers agree with. */
 const matchingEpochs = (
   log: PartitionLog,
   epochs: EpochModel,
   { logStart, end, batches }: Found,
 ) => {
   const surviving = new Set(batches.map(({ leaderEpoch }) => leaderEpoch));
-  return epochs.possible(end, logStart, surviving).find((list) => {
-    const latest = list.at(-1)?.epoch ?? 0;
+  return epochs.possible(end, logStart, surviving).find(({ answering }) => {
+    const latest = answering.at(-1)?.epoch ?? 0;
     if (log.leaderEpoch !== latest) return false;
     for (let epoch = 0; epoch <= latest + 1; epoch += 1) {
-      const expected = endOffsetFor(list, epoch, end);
+      const expected = endOffsetFor(answering, epoch, end);
       const told = log.endOffsetForEpoch(epoch);
       if (told?.endOffset !== expected?.endOffset) return false;
       if (told?.leaderEpoch !== expected?.leaderEpoch) return false;
@@ -180,8 +180,7 @@ const adopt = (input: VerifyInput, world: PartitionModel, found: Found): Partiti
   const epochs = matchingEpochs(input.log, world.epochs, found);
   const must = world.mustEnd();
   next.cutTo(end);
-  next.epochs.doubtful = epochs === undefined;
-  next.epochs.epochs = (epochs ?? []).map((entry) => ({ ...entry, confirmed: true }));
+  next.epochs.adopt(epochs);
   next.removed.splice(0);
   if (next.endOffset < end) next.lostBelow = end;
   // What lay below the log start was promised to survive as little as what followed it.

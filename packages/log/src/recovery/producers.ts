@@ -1,0 +1,90 @@
+/** What recovery knows of a partition's producers, by snapshots and by the batches behind them. */
+import type { RecoveryPoint } from "@millrace/proto/storage";
+import type { SegmentContext } from "../context.ts";
+import type { Partition } from "../partition/partition.ts";
+import {
+  dropSnapshotsAbove,
+  newestSnapshot,
+  type ProducersAt,
+  rebuildProducers,
+  withoutSequences,
+} from "../partition/producer-snapshots.ts";
+import type { Segment } from "../segment/segment.ts";
+
+/** Where recovery begins to look at batches. */
+interface Beginning {
+  readonly point: RecoveryPoint | undefined;
+  /** Segments of the log up to `end`. */
+  readonly segments: readonly Segment[];
+  readonly end: number;
+  readonly logStart: number;
+}
+
+export class RecoveredProducers {
+  readonly #context: SegmentContext;
+  readonly #partition: Partition;
+  /** Of the snapshot that the table began with. */
+  #snapshotOffset: number | undefined;
+  /** Knows batches of deleted segments, and recovery has not come to its offset yet. */
+  #ahead: ProducersAt | undefined;
+
+  constructor(context: SegmentContext, partition: Partition) {
+    this.#context = context;
+    this.#partition = partition;
+  }
+
+  get snapshotOffset(): number {
+    return this.#snapshotOffset ?? 0;
+  }
+
+  /** Offset of the snapshot on the disk that holds exactly what is known at `end`. */
+  snapshotAt(end: number): number | undefined {
+    return this.#snapshotOffset === end ? end : undefined;
+  }
+
+  /** Makes the table what is known as of `end`. */
+  async load({ point, segments, end, logStart }: Beginning): Promise<void> {
+    const { clock, disk } = this.#context.env;
+    const { directory, producers } = this.#partition;
+    // Nothing below the log start can have another history.
+    await dropSnapshotsAbove(disk, directory, Math.max(end, logStart));
+    // The point says that there were none, as of its offset.
+    const none = point?.producerSnapshot === false && end <= Number(point.offset);
+    if (none) return;
+    const { latest } = producers;
+    const rebuilt = await rebuildProducers(this.#context, directory, segments, latest, end);
+    this.#snapshotOffset = rebuilt.snapshotOffset;
+    // The segments that are gone had a snapshot written before, maybe of an offset behind `end`.
+    if (rebuilt.whole || logStart <= end) return;
+    const ahead = await newestSnapshot(clock, disk, directory, logStart);
+    if (ahead !== undefined && ahead.offset > end) this.#ahead = ahead;
+  }
+
+  /** Recovery has come to `end`, batch by batch. */
+  reached(end: number): void {
+    if (this.#ahead?.offset === end) this.#begin(this.#ahead);
+  }
+
+  /**
+   * Everything from `end` to `offset` is deleted. The segments that went had a snapshot written
+   * before: it knows producers that recovery has not met.
+   */
+  async goOnAt(offset: number, end: number): Promise<void> {
+    const { clock, disk } = this.#context.env;
+    const snapshot = await newestSnapshot(clock, disk, this.#partition.directory, offset);
+    if (snapshot !== undefined && snapshot.offset > end) this.#begin(snapshot);
+    if (snapshot?.offset !== offset) this.forgetSequences();
+  }
+
+  /** Batches are missing here: producers may have gone on in them. */
+  forgetSequences(): void {
+    const { latest } = this.#partition.producers;
+    latest.replace(latest.entries().map(withoutSequences));
+  }
+
+  #begin(snapshot: ProducersAt): void {
+    this.#partition.producers.latest.replace(snapshot.entries);
+    this.#snapshotOffset = snapshot.offset;
+    this.#ahead = undefined;
+  }
+}

@@ -1,0 +1,51 @@
+/** What rot in snapshots of producers takes: batches of deleted segments that no other file has. */
+import { crcOf } from "@millrace/record";
+import type { SimDisk } from "../disk.ts";
+import type { ModelBatch } from "./batches.ts";
+import type { PartitionModel } from "./model.ts";
+
+/** The files of a data directory, as the next process reads them. */
+export type Files = Pick<SimDisk, "paths" | "content">;
+
+/** Offset of a snapshot's file, or undefined for another path. */
+export const snapshotOffsetOf = (path: string): number | undefined => {
+  const match = /\/producers\.(\d+)$/.exec(path);
+  return match === null ? undefined : Number(match[1]);
+};
+
+/** True for the content of a checksummed file: magic, CRC, message. */
+const isSound = (content: Buffer): boolean =>
+  content.toString("latin1", 0, 4) === "MRPS" &&
+  content.readUInt32LE(4) === crcOf(content.subarray(8));
+
+/**
+ * Lets the model doubt what the log can no longer know of its producers, as the files are now. A
+ * snapshot that rotted takes with it the batches behind the one before it, as far as their segments
+ * are deleted. Retention goes on and snapshots are written again, so it is asked anew at every
+ * moment at which the log reads its snapshots.
+ */
+export const doubtLostProducers = (disk: Files, directory: string, model: PartitionModel): void => {
+  const { batches, producers, rottenSnapshots, truncation } = model;
+  if (rottenSnapshots.size === 0) return;
+  const paths = disk.paths().filter((path) => path.startsWith(`partitions/${directory}/`));
+  const contentOf = (path: string): Buffer => disk.content(path) ?? Buffer.alloc(0);
+  const snapshots = paths.flatMap((path) => {
+    const offset = snapshotOffsetOf(path);
+    if (offset === undefined) return [];
+    return { offset, rotten: rottenSnapshots.has(offset) && !isSound(contentOf(path)) };
+  });
+  const logs = paths.filter((path) => path.endsWith(".log")).map(contentOf);
+  // Whoever sent it: the log cannot tell, and believes no sequences from before it.
+  const isLost = ({ batch }: ModelBatch): boolean => !logs.some((log) => log.includes(batch.body));
+  // A snapshot counts where the log ends behind it, whatever the crash took.
+  const end = Math.min(model.mustEnd(), truncation?.offset ?? Number.MAX_SAFE_INTEGER);
+  const sound = snapshots.filter(({ rotten }) => !rotten).map(({ offset }) => offset);
+  for (const { offset, rotten } of snapshots) {
+    if (!rotten || sound.some((other) => other > offset && other <= end)) continue;
+    const from = Math.max(0, ...sound.filter((other) => other < offset));
+    const lost = batches.findLast(
+      (batch) => batch.baseOffset >= from && batch.lastOffset < offset && isLost(batch),
+    );
+    if (lost !== undefined) producers.doubtWindows(lost.lastOffset + 1);
+  }
+};
