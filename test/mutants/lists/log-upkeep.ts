@@ -224,6 +224,15 @@ export const upkeep: readonly Mutant[] = [
     tests: [`${src}/damage.test.ts`],
   },
   {
+    name: "log-unreadable-snapshot-untold",
+    breaks: "A snapshot of producers that cannot be read is told.",
+    file: `${src}/partition/producer-snapshots.ts`,
+    replace: [
+      ["    logger.warn({ path: producersPath(directory, covered) }, unreadableText);\n", ""],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
     name: "log-deletion-without-round",
     breaks: "A partition that is deleted while its life is not known does not come back.",
     file: `${src}/manager.ts`,

@@ -1,6 +1,7 @@
 /** What was deleted below the log start may be gone in any order, and takes nothing with it. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { silentLogger } from "@millrace/env";
 import { ErrorCode, hasCode, must } from "@millrace/errors";
 import { Incarnation } from "@millrace/sim";
 import type { PartitionLog } from "../api.ts";
@@ -131,8 +132,10 @@ const assertOnlyFenced = (log: PartitionLog, producerId: number, nextSequence: n
   assert.equal(log.append(sent(producerId, nextSequence), 1, () => {}).duplicate, false);
 };
 
-test("a producer goes on when the snapshot at a truncation cannot be read", async () => {
-  await simulate(small, async ({ disk, sleep, start }) => {
+test("a producer goes on when the snapshot at a truncation cannot be read, and that is told", async () => {
+  const told: string[] = [];
+  const logger = { ...silentLogger, warn: (_: unknown, text: string) => told.push(text) };
+  await simulate({ ...small, logger }, async ({ disk, sleep, start }) => {
     const log = await (await start()).log();
     await log.becomeLeader(1);
     await appendAll(
@@ -147,6 +150,7 @@ test("a producer goes on when the snapshot at a truncation cannot be read", asyn
     disk.fault = (operation, of) => (operation === "open" && of === path ? "EIO" : undefined);
     await log.truncateTo(6);
     assertOnlyFenced(log, 7, 6);
+    assert.match(told.join(), /a snapshot of producers cannot be read/);
   });
 });
 

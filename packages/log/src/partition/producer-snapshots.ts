@@ -3,7 +3,7 @@
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
-import type { Disk } from "@millrace/env";
+import type { Disk, Env } from "@millrace/env";
 import {
   type ProducerEntry,
   ProducerEntrySchema,
@@ -134,10 +134,12 @@ export const snapshotOffsets = async (disk: Disk, directory: string): Promise<nu
     .flatMap((name) => parseProducersName(name) ?? [])
     .sort((a, b) => b - a);
 
+const unreadableText =
+  "a snapshot of producers cannot be read: a retry of a batch below the log start may be appended again";
+
 /** The newest snapshot at or below `offset` that can be believed. */
 export const newestSnapshot = async (
-  clock: Pauses,
-  disk: Disk,
+  { clock, disk, logger }: Env,
   directory: string,
   offset: number,
 ): Promise<ProducersAt | undefined> => {
@@ -145,6 +147,7 @@ export const newestSnapshot = async (
     if (covered > offset) continue;
     const snapshot = await readSnapshot(clock, disk, directory, covered);
     if (snapshot !== undefined) return snapshot;
+    logger.warn({ path: producersPath(directory, covered) }, unreadableText);
   }
   return undefined;
 };
@@ -252,8 +255,7 @@ export const rebuildProducers = async (
   table: ProducerTable,
   endOffset: number,
 ): Promise<Rebuilt> => {
-  const { clock, disk } = context.env;
-  const snapshot = await newestSnapshot(clock, disk, directory, endOffset);
+  const snapshot = await newestSnapshot(context.env, directory, endOffset);
   const offset = snapshot?.offset ?? 0;
   table.replace(snapshot?.entries ?? []);
   const whole = await replay(context, segments, table, offset, endOffset);

@@ -155,7 +155,7 @@ export class ProducerState {
     const { clock, disk, logger } = context.env;
     const wrote = await this.#writeRolls(context, directory, offset);
     if (this.latest.size === 0 && this.completed.size === 0) return wrote;
-    const newest = await newestSnapshot(clock, disk, directory, offset);
+    const newest = await newestSnapshot(context.env, directory, offset);
     if (newest?.offset === offset) return wrote;
     const table = new ProducerTable();
     try {

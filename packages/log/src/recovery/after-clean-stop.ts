@@ -70,7 +70,7 @@ export const loadClean = async (
   // Only a log that nobody led and nothing was appended to has no such file.
   if (epochs === undefined && (endOffset > 0 || (point.leaderEpoch ?? 0) > 0)) return false;
   if (point.producerSnapshot) {
-    const snapshot = await newestSnapshot(context.env.clock, disk, directory, endOffset);
+    const snapshot = await newestSnapshot(context.env, directory, endOffset);
     if (snapshot?.offset !== endOffset) return false;
     partition.producers.latest.replace(snapshot.entries);
   }

@@ -44,7 +44,7 @@ export class RecoveredProducers {
 
   /** Makes the table what is known as of `end`. */
   async load({ point, segments, end, logStart }: Beginning): Promise<void> {
-    const { clock, disk } = this.#context.env;
+    const { disk } = this.#context.env;
     const { directory, producers } = this.#partition;
     // Nothing below the log start can have another history.
     await dropSnapshotsAbove(disk, directory, Math.max(end, logStart));
@@ -56,7 +56,7 @@ export class RecoveredProducers {
     this.#snapshotOffset = rebuilt.snapshotOffset;
     // The segments that are gone had a snapshot written before, maybe of an offset behind `end`.
     if (rebuilt.whole || logStart <= end) return;
-    const ahead = await newestSnapshot(clock, disk, directory, logStart);
+    const ahead = await newestSnapshot(this.#context.env, directory, logStart);
     if (ahead !== undefined && ahead.offset > end) this.#ahead = ahead;
   }
 
@@ -70,8 +70,8 @@ export class RecoveredProducers {
    * before: it knows producers that recovery has not met.
    */
   async goOnAt(offset: number, end: number): Promise<void> {
-    const { clock, disk } = this.#context.env;
-    const snapshot = await newestSnapshot(clock, disk, this.#partition.directory, offset);
+    const { directory } = this.#partition;
+    const snapshot = await newestSnapshot(this.#context.env, directory, offset);
     if (snapshot !== undefined && snapshot.offset > end) this.#begin(snapshot);
     if (snapshot?.offset !== offset) this.forgetSequences();
   }

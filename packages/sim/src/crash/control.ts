@@ -61,7 +61,8 @@ export const flush = async (
   model: PartitionModel,
 ): Promise<void> => {
   const { endOffset, highWatermark, removed } = model;
-  const epoch = model.epochs.latest;
+  // None at all: one that begins while the flush is under way may be epoch 0.
+  const epoch = model.epochs.epochs.at(-1)?.epoch ?? -1;
   const cuts = removed.length;
   const truncating = model.truncation !== undefined;
   try {
@@ -117,7 +118,7 @@ export const truncate = async (
   try {
     await log.truncateTo(inside ? batch.lastOffset : cut);
     life.tell(model, `truncated to ${cut}`);
-    doubtLostProducers(run.disk, slot.directory, model);
+    doubtLostProducers(run.disk, slot.directory, model, run.faults.unreadSnapshots);
     model.truncated(cut);
     if (!run.on.olderEpochs) await lead(life, slot, log, model);
     run.counts.add(atEnd ? "truncations at the end" : "truncations");

@@ -2,6 +2,7 @@
 import type { DiskOperation, SimDisk } from "../disk.ts";
 import type { SeededRandom } from "../random.ts";
 import type { Kind } from "./kinds.ts";
+import { snapshotOffsetOf } from "./lost-producers.ts";
 
 /** How often each kind of event happened. */
 export class Counts {
@@ -71,6 +72,8 @@ export class FaultPlan {
   /** Directories of partitions that any fault was about. */
   readonly troubled = new Set<string>();
 
+  /** Snapshots of producers that a read met a fault in: their paths. */
+  readonly unreadSnapshots = new Set<string>();
   /** Of these the file of leader epochs: it counts as damaged. */
   readonly faultyEpochs = new Set<string>();
 
@@ -83,6 +86,7 @@ export class FaultPlan {
     copy.mayStop = this.mayStop;
     copy.syncFailed = this.syncFailed;
     copy.sharedFailed = this.sharedFailed;
+    for (const path of this.unreadSnapshots) copy.unreadSnapshots.add(path);
     for (const name of this.faultyEpochs) copy.faultyEpochs.add(name);
     for (const [name, code] of this.faulty) copy.faulty.set(name, code);
     for (const name of this.troubled) copy.troubled.add(name);
@@ -133,6 +137,7 @@ export class FaultPlan {
     if (name === undefined || !reads) this.sharedFailed = true;
     if (name !== undefined && !isDamage(this.faulty.get(name))) this.faulty.set(name, code);
     if (name !== undefined && path.includes("/leader-epochs")) this.faultyEpochs.add(name);
+    if (reads && snapshotOffsetOf(path) !== undefined) this.unreadSnapshots.add(path);
     // Where a read failed, a writer may have been about to open the file, too.
     this.mayStop = true;
   }

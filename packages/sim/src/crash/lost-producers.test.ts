@@ -91,3 +91,14 @@ test("a snapshot that was written again, or that something else broke, excuses n
   assert.deepEqual(certain({ 10: false }, 10), [7, 8]);
   assert.deepEqual(certain({ 10: true }, 10, []), [7, 8]);
 });
+
+test("a snapshot that the disk did not give is lost, whatever is written after it", () => {
+  const idsAfter = (unread: string, base: number): number[] => {
+    const model = log();
+    doubtLostProducers(files(model, { 4: false, 10: false }, base), "p", model, [unread]);
+    return model.producers.ids();
+  };
+  assert.deepEqual(idsAfter(nameOf(8), 8), []);
+  assert.deepEqual(idsAfter(nameOf(8), 4), [7, 8], "the segments are there");
+  assert.deepEqual(idsAfter(nameOf(8).replace("/p/", "/q/"), 8), [7, 8], "another partition's");
+});

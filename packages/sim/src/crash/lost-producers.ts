@@ -1,4 +1,4 @@
-/** What rot in snapshots of producers takes: batches of deleted segments that no other file has. */
+/** What a snapshot of producers that cannot be read takes: batches that no other file has. */
 import { crcOf } from "@millrace/record";
 import type { SimDisk } from "../disk.ts";
 import type { ModelBatch } from "./batches.ts";
@@ -22,11 +22,18 @@ const isSound = (content: Buffer): boolean =>
  * Lets the model doubt what the log can no longer know of its producers, as the files are now. A
  * snapshot that rotted takes with it the batches behind the one before it, as far as their segments
  * are deleted. Retention goes on and snapshots are written again, so it is asked anew at every
- * moment at which the log reads its snapshots.
+ * moment at which the log reads its snapshots. One that the disk did not give (`unread`, paths) is
+ * lost, too: what is written after it was missed does not know those batches.
  */
-export const doubtLostProducers = (disk: Files, directory: string, model: PartitionModel): void => {
+export const doubtLostProducers = (
+  disk: Files,
+  directory: string,
+  model: PartitionModel,
+  unread: Iterable<string> = [],
+): void => {
   const { batches, producers, rottenSnapshots, truncation } = model;
-  if (rottenSnapshots.size === 0) return;
+  const missed = [...unread].filter((path) => path.startsWith(`partitions/${directory}/`));
+  if (rottenSnapshots.size === 0 && missed.length === 0) return;
   const paths = disk.paths().filter((path) => path.startsWith(`partitions/${directory}/`));
   const contentOf = (path: string): Buffer => disk.content(path) ?? Buffer.alloc(0);
   const snapshots = paths.flatMap((path) => {
@@ -40,8 +47,14 @@ export const doubtLostProducers = (disk: Files, directory: string, model: Partit
   // A snapshot counts where the log ends behind it, whatever the crash took.
   const end = Math.min(model.mustEnd(), truncation?.offset ?? Number.MAX_SAFE_INTEGER);
   const sound = snapshots.filter(({ rotten }) => !rotten).map(({ offset }) => offset);
-  for (const { offset, rotten } of snapshots) {
-    if (!rotten || sound.some((other) => other > offset && other <= end)) continue;
+  const lostOffsets = snapshots
+    .filter(({ rotten }) => rotten)
+    .map(({ offset }) => offset)
+    .filter((offset) => !sound.some((other) => other > offset && other <= end));
+  for (const offset of [
+    ...lostOffsets,
+    ...missed.flatMap((path) => snapshotOffsetOf(path) ?? []),
+  ]) {
     const from = Math.max(0, ...sound.filter((other) => other < offset));
     const lost = batches.findLast(
       (batch) => batch.baseOffset >= from && batch.lastOffset < offset && isLost(batch),

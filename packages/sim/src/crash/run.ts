@@ -174,7 +174,7 @@ export class CrashRun {
       slot.log = undefined;
       if (slot.model === undefined) continue;
       if (model === "power") slot.model.loss = "power";
-      doubtLostProducers(this.disk, slot.directory, slot.model);
+      doubtLostProducers(this.disk, slot.directory, slot.model, this.faults.unreadSnapshots);
     }
   }
 

@@ -7,6 +7,7 @@ import { verifyEvidence } from "./evidence.ts";
 import type { Counts } from "./faults.ts";
 import { allKinds, type Switches } from "./kinds.ts";
 import type { Life } from "./life.ts";
+import { doubtLostProducers } from "./lost-producers.ts";
 import type { PartitionModel } from "./model.ts";
 import { verifyRetention } from "./retention-check.ts";
 import { retentionAllows } from "./retention-model.ts";
@@ -277,6 +278,7 @@ const verifySlot = async (
     return;
   }
   run.suspectFaulty();
+  doubtLostProducers(run.disk, slot.directory, model, run.faults.unreadSnapshots);
   const retained = (world: PartitionModel, start: number): boolean =>
     retentionAllows(world, slot.configs, start, run.walls);
   if (log.state.kind === "offline") {
