@@ -169,6 +169,8 @@ export class Manager implements LogManager {
     let aside: string;
     try {
       aside = await moveAside(disk, directory);
+      // A directory that was missing leaves no record.
+      if (!recorded) await disk.list(aside);
     } catch (thrown) {
       if (!recorded) throw storageError(`the deletion of ${directory} cannot be recorded`, thrown);
       logger.error(

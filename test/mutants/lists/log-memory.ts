@@ -77,7 +77,7 @@ export const remembered: readonly Mutant[] = [
     file: `${src}/recovery/loader.ts`,
     replace: [
       [
-        "      if (!vouchesForRecords(place)) continue;",
+        "      if (vouchesForRecords(place)) lost.push(await this.#missing(place));",
         "      if (vouchesForRecords(place)) continue;",
       ],
     ],

@@ -5,6 +5,7 @@ const src = "packages/log/src";
 const epochs = `${src}/faults/epochs.test.ts`;
 const index = `${src}/faults/index.test.ts`;
 const lives = `${src}/faults/lives.test.ts`;
+const missing = `${src}/faults/missing.test.ts`;
 const told = `${src}/faults/told.test.ts`;
 
 export const upkeep: readonly Mutant[] = [
@@ -19,6 +20,54 @@ export const upkeep: readonly Mutant[] = [
       ],
     ],
     tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-missing-forgotten",
+    breaks: "A partition whose directory is missing stays known when only the journal knew it.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      [
+        'partition.takeOffline(reasonOfLoss(place, more), !more && (point?.offlineReason ?? "") === "");',
+        "partition.takeOffline(reasonOfLoss(place, more), true);",
+      ],
+    ],
+    tests: [missing],
+  },
+  {
+    name: "log-missing-forgotten-later",
+    breaks: "It stays known at the second start after the one that missed it, too.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      [
+        'point.offset > point.logStartOffset || point.offlineReason !== ""',
+        "point.offset > point.logStartOffset",
+      ],
+    ],
+    tests: [missing],
+  },
+  {
+    name: "log-missing-freed",
+    breaks: "The journal's batches of a partition whose directory is missing are kept.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["    await salvage(context.env.disk, directory, entries);\n", ""]],
+    tests: [missing],
+  },
+  {
+    name: "log-missing-comes-back-whole",
+    breaks: "A directory that is put back is offline if it may lack what only the journal had.",
+    file: `${src}/recovery/begin.ts`,
+    replace: [['const lost = incarnation === 0n && offlineReason !== "";', "const lost = false;"]],
+    tests: [missing],
+  },
+  {
+    name: "log-missing-ends-next-life",
+    breaks: "A partition that is made anew is not offline because its last life was missing.",
+    file: `${src}/recovery/begin.ts`,
+    replace: [
+      ["return (deleted || lost) && journalRound", "return lost || (deleted && journalRound"],
+      ["<= Number(journalRound);\n};", "<= Number(journalRound));\n};"],
+    ],
+    tests: [missing],
   },
   {
     name: "log-unknown-life-unnoted",
@@ -128,16 +177,36 @@ export const upkeep: readonly Mutant[] = [
     name: "log-stale-sequences-at-cut",
     breaks: "A producer goes on when the snapshot at a truncation cannot be read.",
     file: `${src}/partition/producer-snapshots.ts`,
-    replace: [["whole ? entries : entries.map(withoutSequences)", "entries"]],
+    replace: [["  goOnAt(endOffset);\n", ""]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-stale-sequences-at-hole",
+    breaks: "A producer goes on behind a hole among deleted segments that came back.",
+    file: `${src}/partition/producer-snapshots.ts`,
+    replace: [["          goOnAt(baseOffset);\n", ""]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-stale-sequences-at-rot",
+    breaks: "A producer goes on behind a deleted batch that rotted in the journal.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [["    } else this.#producers.forgetSequences();\n", "    }\n"]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-epoch-rots-with-records",
+    breaks:
+      "The epoch of a deleted batch is known where its header is right and its records are not.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [["const newer = known && begun", "const newer = entry.sound && known && begun"]],
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {
     name: "log-stale-sequences-at-start",
     breaks: "A producer goes on when recovery cannot read the snapshot of deleted segments.",
     file: `${src}/recovery/producers.ts`,
-    replace: [
-      ["    producers.latest.replace(producers.latest.entries().map(withoutSequences));\n", ""],
-    ],
+    replace: [["    if (snapshot?.offset !== offset) this.forgetSequences();\n", ""]],
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {
@@ -195,6 +264,13 @@ export const upkeep: readonly Mutant[] = [
       ],
     ],
     tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-missing-deletion-succeeds",
+    breaks: "A deletion of a missing partition that the journal does not keep is no success.",
+    file: `${src}/manager.ts`,
+    replace: [["      if (!recorded) await disk.list(aside);\n", ""]],
+    tests: [missing],
   },
   {
     name: "log-failed-deletion-forgotten",

@@ -5,7 +5,9 @@ import { silentLogger } from "@millrace/env";
 import { ErrorCode, hasCode, must } from "@millrace/errors";
 import { Incarnation } from "@millrace/sim";
 import type { PartitionLog } from "../api.ts";
+import { noPauses } from "../files/breathe.ts";
 import { offsetName, partitionDirectory } from "../files/paths.ts";
+import { writeSnapshot } from "../partition/producer-snapshots.ts";
 import { appendAll, batchOf, readAll, topicA } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
 
@@ -63,6 +65,31 @@ test("the epochs of deleted batches that only the journal has are not forgotten"
     const again = await (await start()).log();
     assert.equal(again.logStartOffset, 4);
     assert.deepEqual(again.endOffsetForEpoch(2), { leaderEpoch: 2, endOffset: 4 });
+  });
+});
+
+test("the epoch of a deleted batch whose records rotted in the journal is not forgotten", async () => {
+  const settings = { log: { segmentBytes: 800, fileDeleteDelayMs: 0 } };
+  await simulate(settings, async ({ disk, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    await appendAll(log, batches(2), 1);
+    await appendAll(log, [batchOf([{ value: "of epoch 2".padEnd(600, ".") }])], 2);
+    log.append(must(batches(1)[0], "batch"), 3, () => {});
+    await log.advanceLogStart(3);
+    await log.truncateTo(3);
+    await sleep(100);
+    first.die("process");
+    const journal = "journal/00000000.journal";
+    const at = must(disk.content(journal), "journal").indexOf("of epoch 2");
+    assert.ok(at > 0 && disk.flipBit(journal, at, 1));
+    const again = await (await start()).log();
+    assert.deepEqual([again.state.kind, again.logStartOffset], ["online", 3]);
+    assert.equal(again.leaderEpoch, 2);
+    const batch = must(batches(1)[0], "batch");
+    const deposed = () => again.append(batch, 1, () => {});
+    assert.throws(deposed, (thrown) => hasCode(thrown, ErrorCode.FENCED_LEADER_EPOCH));
   });
 });
 
@@ -148,6 +175,69 @@ test("a producer goes on when recovery cannot read the snapshot of deleted segme
     }
     const again = await (await start()).log();
     assert.deepEqual([again.logStartOffset, again.logEndOffset], [6, 7]);
+    assertOnlyFenced(again, 8, 2);
+  });
+});
+
+/** As a snapshot has it: one batch of one record, sequence 0. */
+const producerAt = (baseOffset: number) => ({
+  epoch: 1,
+  lastAppendTimeMs: 1000,
+  batches: [{ baseSequence: 0, lastSequence: 0, baseOffset, appendTimeMs: 1000 }],
+});
+
+for (const kept of [2, 3]) {
+  test(`a producer goes on behind a hole among segments that came back, snapshot ${kept}`, async () => {
+    await simulate(small, async ({ disk, kernel, sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await log.becomeLeader(1);
+      const all = [sent(8, 0), sent(7, 0), sent(7, 1), sent(7, 2), sent(8, 1), sent(7, 3)];
+      await appendAll(log, [...all, sent(7, 4), sent(7, 5)]);
+      await log.flush();
+      log.updateHighWatermark(8);
+      await log.advanceLogStart(6);
+      await sleep(100);
+      await log.flush();
+      first.die("process");
+      const names = disk.mount(new Incarnation(kernel));
+      for (const base of [0, 1, 2]) {
+        const path = `${directory}/${offsetName(base)}.log`;
+        await names.rename(`${path}.deleted`, path);
+      }
+      // The newest snapshot that can be believed is from before the hole.
+      for (const name of await names.list(directory)) {
+        if (name.startsWith("producers.")) await names.unlink(`${directory}/${name}`);
+      }
+      const snapshot = { offset: kept, entries: [[8, producerAt(0)] as const] };
+      await writeSnapshot(noPauses, names, directory, snapshot);
+      await names.syncDirectory(directory);
+      const again = await (await start()).log();
+      assert.deepEqual([again.logStartOffset, again.logEndOffset], [6, 8]);
+      assertOnlyFenced(again, 8, 2);
+    });
+  });
+}
+
+test("a producer goes on behind a deleted batch whose records rotted in the journal", async () => {
+  const settings = { log: { ...small.log, fileDeleteDelayMs: 0 } };
+  await simulate(settings, async ({ disk, kernel, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    const second = { producerId: 8, producerEpoch: 1, baseSequence: 1 };
+    const rotten = batchOf([{ value: "second".padEnd(300, ".") }], second);
+    await appendAll(log, [sent(8, 0), rotten, sent(7, 0)]);
+    await log.advanceLogStart(2);
+    await sleep(100);
+    first.die("process");
+    const journal = "journal/00000000.journal";
+    const at = must(disk.content(journal), "journal").indexOf("second");
+    assert.ok(at > 0 && disk.flipBit(journal, at, 1));
+    const names = disk.mount(new Incarnation(kernel));
+    await names.unlink(`${directory}/producers.${offsetName(2)}`);
+    const again = await (await start()).log();
+    assert.deepEqual([again.logStartOffset, again.logEndOffset], [2, 3]);
     assertOnlyFenced(again, 8, 2);
   });
 });

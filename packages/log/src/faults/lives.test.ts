@@ -163,3 +163,27 @@ test("a round that rotted gives no number to a later life", async () => {
     assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 2]);
   });
 });
+
+test("the epoch of a life that was made while a round was under way outlives two power cuts", async () => {
+  // The disk keeps the round in some of them.
+  for (let seed = 1; seed <= 8; seed += 1) {
+    await simulate({ seed }, async ({ disk, sleep, start }) => {
+      const first = await start();
+      const other = await first.log(1);
+      await other.becomeLeader(1);
+      disk.fault = (operation, path) =>
+        operation === "write" && path.startsWith("journal/") ? "EAGAIN" : undefined;
+      void other.becomeLeader(2);
+      await sleep(100);
+      await first.log(0);
+      first.die("power");
+      disk.fault = () => undefined;
+      const second = await start();
+      const log = await second.log(0);
+      await log.becomeLeader(3);
+      second.die("power");
+      const again = await (await start()).log(0);
+      assert.deepEqual([again.state.kind, again.leaderEpoch], ["online", 3], `seed ${seed}`);
+    });
+  }
+});

@@ -186,8 +186,17 @@ export const dropOldSnapshots = async (
 };
 
 /**
- * Replays batches from `fromOffset` up to `endOffset` into a table. Throws PARTITION_OFFLINE on
- * damage.
+ * What a snapshot says where batches behind it were deleted, and the snapshot that had them cannot
+ * be read: who was fenced, and no sequences: they would refuse a producer that has gone on.
+ */
+export const withoutSequences = ([id, producer]: readonly [number, Producer]): readonly [
+  number,
+  Producer,
+] => [id, { ...producer, batches: [] }];
+
+/**
+ * Replays batches from `fromOffset` up to `endOffset` into a table. Where some were deleted, only
+ * who was fenced is known of before, and it resolves to false. Throws PARTITION_OFFLINE on damage.
  */
 const replay = async (
   context: SegmentContext,
@@ -195,7 +204,14 @@ const replay = async (
   table: ProducerTable,
   fromOffset: number,
   endOffset: number,
-): Promise<void> => {
+): Promise<boolean> => {
+  let reached = fromOffset;
+  let whole = true;
+  const goOnAt = (offset: number): void => {
+    if (offset <= reached) return;
+    whole = false;
+    table.replace(table.entries().map(withoutSequences));
+  };
   for (const segment of segments) {
     if (segment.endOffset <= fromOffset || segment.baseOffset >= endOffset) continue;
     if (segment.sizeBytes === 0) continue;
@@ -210,21 +226,18 @@ const replay = async (
         }
         const { baseOffset, appendTimeMs } = batch.header;
         if (baseOffset >= endOffset) return;
-        if (baseOffset >= fromOffset) table.record(batch.info, baseOffset, appendTimeMs);
+        if (baseOffset >= fromOffset) {
+          goOnAt(baseOffset);
+          table.record(batch.info, baseOffset, appendTimeMs);
+          reached = batch.lastOffset + 1;
+        }
         scanner.skip(batch);
       }
     });
   }
+  goOnAt(endOffset);
+  return whole;
 };
-
-/**
- * What a snapshot says where batches behind it were deleted, and the snapshot that had them cannot
- * be read: who was fenced, and no sequences: they would refuse a producer that has gone on.
- */
-export const withoutSequences = ([id, producer]: readonly [number, Producer]): readonly [
-  number,
-  Producer,
-] => [id, { ...producer, batches: [] }];
 
 /** What a table was made from. */
 export interface Rebuilt {
@@ -244,10 +257,7 @@ export const rebuildProducers = async (
 ): Promise<Rebuilt> => {
   const snapshot = await newestSnapshot(context.env, directory, endOffset);
   const offset = snapshot?.offset ?? 0;
-  const entries = snapshot?.entries ?? [];
-  const next = segments.find((segment) => segment.endOffset > offset)?.baseOffset ?? endOffset;
-  const whole = next <= offset;
-  table.replace(whole ? entries : entries.map(withoutSequences));
-  await replay(context, segments, table, offset, endOffset);
+  table.replace(snapshot?.entries ?? []);
+  const whole = await replay(context, segments, table, offset, endOffset);
   return { snapshotOffset: snapshot?.offset, whole };
 };

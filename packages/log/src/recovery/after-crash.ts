@@ -332,18 +332,23 @@ export class PartitionRecovery {
     await this.#write(entry);
   }
 
-  /** A batch below the log start is gone, but its producer and its epoch are not forgotten. */
+  /**
+   * A batch below the log start is gone, but its producer and its epoch are not forgotten. Where
+   * its records rotted in the journal, the header still has its own checksum.
+   */
   async #rememberDeleted(entry: PlannedBatch): Promise<void> {
-    if (!entry.sound) return;
     const bytes = await this.#journal.payload(entry);
     const header = readStored(bytes, 0);
-    if ("fault" in header) return;
-    const { epochs } = this.#partition;
-    const newer = header.leaderEpoch > epochs.latest && entry.offset >= (epochs.latestStart ?? 0);
+    const known = !("fault" in header) && header.headerCrc === entry.headerCrc;
+    const { epochs, producers } = this.#partition;
+    const begun = entry.offset >= (epochs.latestStart ?? 0);
+    const newer = known && begun && header.leaderEpoch > epochs.latest;
     if (newer) epochs.assign(header.leaderEpoch, entry.offset);
     if (entry.offset < this.#producers.snapshotOffset) return;
-    const info = parseBody(bytes.subarray(header.bodyStart, header.bodyEnd));
-    this.#partition.producers.latest.record(info, entry.offset, header.appendTimeMs);
+    if (known && entry.sound) {
+      const info = parseBody(bytes.subarray(header.bodyStart, header.bodyEnd));
+      producers.latest.record(info, entry.offset, header.appendTimeMs);
+    } else this.#producers.forgetSequences();
   }
 
   /**

@@ -22,9 +22,12 @@ export const pointOfLife = (
     ? point
     : undefined;
 
-/** Whether a deletion, of whichever life, came after this one had begun. */
-const ends = ({ deleted, journalRound }: RecoveryPoint, { firstRound }: Life): boolean =>
-  deleted && journalRound > 0n && firstRound <= Number(journalRound);
+/** Whether a deletion or a loss, of whichever life, came after this one had begun. */
+const ends = (point: RecoveryPoint, { firstRound }: Life): boolean => {
+  const { deleted, incarnation, journalRound, offlineReason } = point;
+  const lost = incarnation === 0n && offlineReason !== "";
+  return (deleted || lost) && journalRound > 0n && firstRound <= Number(journalRound);
+};
 
 /** Entries that the recovery point does not reflect yet. */
 export const entriesAfter = (

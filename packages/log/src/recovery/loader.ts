@@ -15,7 +15,7 @@ import { loadClean } from "./after-clean-stop.ts";
 import { PartitionRecovery } from "./after-crash.ts";
 import { damageAfter, entriesAfter, entriesOfLife, pointOfLife } from "./begin.ts";
 import { readPartitionMeta, removeLeftovers, removePartition } from "./data-directory.ts";
-import { deletionOf } from "./recovery-points.ts";
+import { deletionOf, lossOf } from "./recovery-points.ts";
 import { salvage } from "./salvage.ts";
 import { PartitionDamage, type RecoveryCounts } from "./types.ts";
 
@@ -86,7 +86,7 @@ export class PartitionLoader {
     };
     const outcomes = await Promise.allSettled(Array.from({ length: parallel }, worker));
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
-    for (const lost of this.#lost(new Set(names))) {
+    for (const lost of await this.#lost(new Set(names))) {
       partitions.set(planKey(lost.topicId, lost.partition), lost);
     }
     return partitions;
@@ -257,8 +257,8 @@ export class PartitionLoader {
    * Partitions whose directory is gone although points or journal vouch for records in it. Making
    * them anew, empty, would un-say what was acknowledged.
    */
-  #lost(names: ReadonlySet<string>): Partition[] {
-    const { context, plan, points } = this.#input;
+  async #lost(names: ReadonlySet<string>): Promise<Partition[]> {
+    const { plan, points } = this.#input;
     const keys = new Set([...points.keys(), ...(plan?.entries.keys() ?? [])]);
     const lost: Partition[] = [];
     for (const key of keys) {
@@ -266,21 +266,30 @@ export class PartitionLoader {
       const directory = partitionDirectory(id.topicId, id.partition);
       const name = directory.slice(paths.partitions.length + 1);
       if (names.has(name) || names.has(`${name}${deletedSuffix}`)) continue;
-      const point = points.get(key);
-      const entries = plan?.entries.get(key) ?? [];
-      const life = unknownLife;
-      const place = { ...id, directory, topic: id.topicId, life, point, entries };
-      if (!vouchesForRecords(place)) continue;
-      const partition = this.#make(place);
-      keepPoint(partition, point);
-      partition.takeOffline(
-        `its directory ${directory} is missing, and held records: restore it, or delete the topic`,
-        true,
-      );
-      context.env.logger.error({ directory }, "the directory of a partition is missing");
-      lost.push(partition);
+      const place = placeOfLost(id, directory, points.get(key), plan?.entries.get(key) ?? []);
+      if (vouchesForRecords(place)) lost.push(await this.#missing(place));
     }
     return lost;
+  }
+
+  /**
+   * Offline while the directory is missing. The recovery point vouches for what is below it. Where
+   * the journal knows more, or has lost some of it, a directory that is put back may lack that: the
+   * batches are kept first, or the data directory does not open, and the recovery points keep the
+   * reason for the partition to stay offline.
+   */
+  async #missing(place: Place): Promise<Partition> {
+    const { context, plan } = this.#input;
+    const { directory, entries, point } = place;
+    const damaged = damageAfter(plan?.damagedUpTo, place.life, point) !== undefined;
+    const more = damaged || entries.length > 0;
+    await salvage(context.env.disk, directory, entries);
+    const partition = this.#make(place);
+    const round = plan?.lastRound ?? 0;
+    keepPoint(partition, point ?? lossOf(place.topicId, place.partition, round));
+    partition.takeOffline(reasonOfLoss(place, more), !more && (point?.offlineReason ?? "") === "");
+    context.env.logger.error({ directory }, "the directory of a partition is missing");
+    return partition;
   }
 }
 
@@ -317,11 +326,37 @@ const placeOfUnknownLife = (
   };
 };
 
-/** Records that were there after the last deletion and are not below the log start. */
+/** A directory that is gone: the last deletion on record ended everything before it. */
+const placeOfLost = (
+  id: { readonly topicId: TopicId; readonly partition: number },
+  directory: string,
+  known: RecoveryPoint | undefined,
+  all: readonly PlannedEntry[],
+): Place => {
+  const last = all.findLastIndex(({ kind }) => kind === "deleted");
+  const point = last >= 0 || known?.deleted === true ? undefined : known;
+  const entries = entriesAfter(all.slice(last + 1), known);
+  return { ...id, directory, topic: id.topicId, life: unknownLife, point, entries };
+};
+
+/** `more`: the journal had something of the partition that its point does not vouch for. */
+const reasonOfLoss = ({ directory, point }: Place, more: boolean): string => {
+  const lost = `its directory ${directory} is missing, and held records`;
+  const known = point?.offlineReason ?? "";
+  if (known.startsWith(lost)) return known;
+  const kept = "; what only the journal had of it is in salvaged-<round>.segment";
+  const before = known === "" ? "" : `; before that: ${known}`;
+  return `${lost}${more ? kept : ""}${before}: restore it, or delete the topic`;
+};
+
+/**
+ * Records that were there after the last deletion and are not below the log start, or a reason to
+ * be offline.
+ */
 const vouchesForRecords = ({ point, entries }: Place): boolean => {
   const last = entries.findLastIndex(({ kind }) => kind === "deleted");
   const batches = entries.slice(last + 1).some(({ kind }) => kind === "batch");
   if (batches) return true;
   if (last >= 0 || point === undefined || point.deleted) return false;
-  return point.offset > point.logStartOffset;
+  return point.offset > point.logStartOffset || point.offlineReason !== "";
 };

@@ -70,11 +70,16 @@ export class RecoveredProducers {
    * before: it knows producers that recovery has not met.
    */
   async goOnAt(offset: number, end: number): Promise<void> {
-    const { directory, producers } = this.#partition;
+    const { directory } = this.#partition;
     const snapshot = await newestSnapshot(this.#context.env, directory, offset);
     if (snapshot !== undefined && snapshot.offset > end) this.#begin(snapshot);
-    if (snapshot?.offset === offset) return;
-    producers.latest.replace(producers.latest.entries().map(withoutSequences));
+    if (snapshot?.offset !== offset) this.forgetSequences();
+  }
+
+  /** Batches are missing here: producers may have gone on in them. */
+  forgetSequences(): void {
+    const { latest } = this.#partition.producers;
+    latest.replace(latest.entries().map(withoutSequences));
   }
 
   #begin(snapshot: ProducersAt): void {

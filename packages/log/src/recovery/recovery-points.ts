@@ -48,6 +48,17 @@ export const deletionOf = (
   });
 
 /**
+ * The point of a partition whose directory is missing and that only the journal vouches for: it is
+ * about whichever life began by `round` of the journal. The reason to be offline comes with it.
+ */
+export const lossOf = (topicId: TopicId, partition: number, round: number): RecoveryPoint =>
+  create(RecoveryPointSchema, {
+    topicId: bytesOf(topicId),
+    partition,
+    journalRound: BigInt(round),
+  });
+
+/**
  * Recovery points in the making. Encoded messages may be put one behind the other: the fields add
  * up.
  */
