@@ -39,8 +39,7 @@ test("an epoch without records is forgotten with the file alone", () => {
 
 test("a recovery forgets no epoch that began below the log start", () => {
   const model = led();
-  const [found] = model.possible(18, 6, new Set([3, 5]));
-  model.adopt(found);
+  model.adopt(model.possible(18, 6, new Set([3, 5])));
   assert.deepEqual(answersFor(model, 2), new Set([second]));
   model.damaged = true;
   assert.deepEqual(answersFor(model, 2), new Set([second, first]));
@@ -53,4 +52,36 @@ test("many epochs below the log start are no reason to believe that all are know
     .possible(41, 40, new Set([40]))
     .map(({ answering }) => JSON.stringify(endOffsetFor(answering, 39, 41)));
   assert.ok(latest.includes(JSON.stringify({ leaderEpoch: 20, endOffset: 40 })));
+});
+
+test("an epoch that the answers need not know may be missing later", () => {
+  const model = new EpochModel();
+  model.begin(0, 0);
+  model.begin(2, 0);
+  model.confirm(2);
+  // After a power cut nothing tells whether epoch 0 is known.
+  model.adopt(model.possible(0, 0, new Set()));
+  assert.deepEqual(
+    model.epochs.map(({ epoch, confirmed }) => [epoch, confirmed]),
+    [
+      [0, false],
+      [2, true],
+    ],
+  );
+});
+
+test("an epoch whose beginning was lost seems to begin with what is left of it", () => {
+  const model = new EpochModel();
+  for (const [epoch, startOffset] of [
+    [2, 0],
+    [3, 13],
+    [4, 22],
+  ] as const) {
+    model.begin(epoch, startOffset);
+  }
+  model.confirm(2);
+  const answers = model
+    .possible(74, 45, new Set([4]))
+    .map(({ answering }) => JSON.stringify(endOffsetFor(answering, 3, 74)));
+  assert.ok(answers.includes(JSON.stringify({ leaderEpoch: 2, endOffset: 45 })));
 });

@@ -99,16 +99,26 @@ export class EpochModel {
    * those that know most first.
    */
   possible(end: number, logStart: number, surviving: ReadonlySet<number>): PossibleEpochs[] {
-    const bounded = this.epochs.map((entry) => ({
-      epoch: entry.epoch,
-      startOffset: Math.min(entry.startOffset, end),
-      certain: (entry.confirmed && !this.damaged) || surviving.has(entry.epoch),
-    }));
+    const bounded = this.epochs.map((entry) => {
+      const durable = entry.confirmed && !this.damaged;
+      const startOffset = Math.min(entry.startOffset, end);
+      const certain = durable || surviving.has(entry.epoch);
+      return { epoch: entry.epoch, startOffset, durable, certain };
+    });
     const below = bounded.filter(({ startOffset }) => startOffset < logStart);
     // Of those that began below the log start only the last one that is known tells.
     const needed = below.findLastIndex(({ certain }) => certain) + 1;
     let lists: Span[][] = [];
     for (let known = below.length; known >= needed; known -= 1) lists.push(below.slice(0, known));
+    const durable = below.findLastIndex((entry) => entry.durable) + 1;
+    const last = below[needed - 1];
+    if (last !== undefined && durable < needed) {
+      // It is known by the batches that are left of it, and seems to begin with them.
+      const { epoch } = last;
+      for (let known = needed - 1; known >= durable; known -= 1) {
+        lists.push([...below.slice(0, known), { epoch, startOffset: logStart }]);
+      }
+    }
     for (const { certain, ...entry } of bounded.slice(below.length)) {
       const without = lists;
       lists = without.map((list) => [...list, entry]);
@@ -121,11 +131,19 @@ export class EpochModel {
   }
 
   /**
-   * What was found counts from now on. What began below the log start stays known: where the file
-   * of epochs rots, an epoch without records is forgotten, and the one before it answers instead.
+   * What was found counts from now on: the most that the answers agree with, of which only that is
+   * certain without which none of them agrees. What began below the log start stays known: where
+   * the file of epochs rots, an epoch without records is forgotten, and the one before it answers
+   * instead.
    */
-  adopt(found: PossibleEpochs | undefined): void {
-    this.doubtful = found === undefined;
-    this.epochs = (found?.known ?? []).map((entry) => ({ ...entry, confirmed: true }));
+  adopt(found: readonly PossibleEpochs[]): void {
+    this.doubtful = found.length === 0;
+    const isIn = (epoch: number) => (other: PossibleEpochs) =>
+      other.known.some((entry) => entry.epoch === epoch);
+    const [most] = found;
+    this.epochs = (most?.known ?? []).map((entry) => ({
+      ...entry,
+      confirmed: found.every(isIn(entry.epoch)),
+    }));
   }
 }

@@ -139,7 +139,7 @@ const problemOfEpochs = (
     : (epochs.epochs.findLast((entry) => entry.confirmed)?.epoch ?? 0);
   if (log.leaderEpoch < confirmed) return `knows epoch ${log.leaderEpoch}, it had ${confirmed}`;
   if (epochs.doubtful) return undefined;
-  if (matchingEpochs(log, epochs, found) === undefined) {
+  if (matchingEpochs(log, epochs, found).length === 0) {
     const known = JSON.stringify(epochs.epochs);
     const answers = Array.from({ length: log.leaderEpoch + 1 }, (_, epoch) =>
       JSON.stringify(log.endOffsetForEpoch(epoch)),
@@ -160,7 +160,7 @@ const matchingEpochs = (
   { logStart, end, batches }: Found,
 ) => {
   const surviving = new Set(batches.map(({ leaderEpoch }) => leaderEpoch));
-  return epochs.possible(end, logStart, surviving).find(({ answering }) => {
+  return epochs.possible(end, logStart, surviving).filter(({ answering }) => {
     const latest = answering.at(-1)?.epoch ?? 0;
     if (log.leaderEpoch !== latest) return false;
     for (let epoch = 0; epoch <= latest + 1; epoch += 1) {
