@@ -308,7 +308,16 @@ export const upkeep: readonly Mutant[] = [
     name: "log-unreadable-epochs-come-back",
     breaks: "Epochs that a truncation cut off while their file could not be read stay cut off.",
     file: `${src}/recovery/after-crash.ts`,
-    replace: [["    epochs.durability.changed();\n    for (const", "    for (const"]],
+    replace: [["directory)) epochs.durability.changed();", "directory)) void epochs;"]],
+    tests: [epochs],
+  },
+  {
+    name: "log-epochs-written-beside-open-meta",
+    breaks: "Recovery writes nothing beside a meta file whose name may not be durable.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      ["    if (await hasEpochs(context, this.#partition.directory)) epochs", "    epochs"],
+    ],
     tests: [epochs],
   },
   {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { SimDisk } from "@millrace/sim";
-import { appendAll, batchOf } from "../testing.ts";
+import { appendAll, batchOf, topicA } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
 
 const hideEpochs = (disk: SimDisk): void => {
@@ -40,4 +40,27 @@ test("the epoch of an empty log outlives a clean stop without the file", async (
     const again = await (await start()).log();
     assert.deepEqual([again.state.kind, again.leaderEpoch], ["online", 3]);
   });
+});
+
+test("recovery writes nothing beside a meta file whose name may not be durable", async () => {
+  for (let seed = 1; seed <= 30; seed += 1) {
+    await simulate({ seed }, async ({ die, disk, sleep, start }) => {
+      const first = await start();
+      const dieBeforeNames = (how: "power" | "process"): void => {
+        disk.onStep = (_, what) => {
+          if (!what.startsWith("syncDirectory partitions/")) return;
+          disk.onStep = () => {};
+          die(how);
+        };
+      };
+      dieBeforeNames("process");
+      void first.log();
+      await sleep(100);
+      dieBeforeNames("power");
+      void start();
+      await sleep(1000);
+      const again = await start();
+      assert.notEqual(again.manager.get(topicA, 0)?.state.kind, "offline", `seed ${seed}`);
+    });
+  }
 });

@@ -6,6 +6,8 @@ import { magics, readChecksummed, writeChecksummed } from "../files/checksummed-
 import { isPassing } from "../files/disk-errors.ts";
 import type { EpochEntry } from "./leader-epochs.ts";
 
+const pathOf = (directory: string): string => `${directory}/leader-epochs`;
+
 /** Writes the file. Its name is durable once the caller has fsynced the directory. */
 export const writeEpochs = (
   context: SegmentContext,
@@ -18,7 +20,7 @@ export const writeEpochs = (
       startOffset: BigInt(startOffset),
     })),
   });
-  const path = `${directory}/leader-epochs`;
+  const path = pathOf(directory);
   const { disk } = context.env;
   return writeChecksummed(disk, path, magics.leaderEpochs, LeaderEpochsSchema, message, false);
 };
@@ -28,7 +30,7 @@ export const readEpochs = async (
   context: SegmentContext,
   directory: string,
 ): Promise<readonly EpochEntry[] | undefined> => {
-  const path = `${directory}/leader-epochs`;
+  const path = pathOf(directory);
   const { disk } = context.env;
   try {
     const file = await readChecksummed(disk, path, magics.leaderEpochs, LeaderEpochsSchema);
@@ -42,3 +44,7 @@ export const readEpochs = async (
     return undefined;
   }
 };
+
+/** Whether there is such a file, readable or not. */
+export const hasEpochs = async (context: SegmentContext, directory: string): Promise<boolean> =>
+  (await context.env.disk.fileSize(pathOf(directory))) !== undefined;

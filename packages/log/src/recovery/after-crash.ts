@@ -12,7 +12,7 @@ import type { RecoveryPoint } from "@millrace/proto/storage";
 import { parseBody, readStored } from "@millrace/record";
 import { breathe } from "../files/breathe.ts";
 import type { PlannedEntry } from "../journal/scan.ts";
-import { readEpochs } from "../partition/epochs-file.ts";
+import { hasEpochs, readEpochs } from "../partition/epochs-file.ts";
 import type { Partition } from "../partition/partition.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { cutFiles } from "../segment/files.ts";
@@ -225,7 +225,8 @@ export class PartitionRecovery {
     }
     // The file may only be unreadable now. Left as it is, it comes back with epochs that a
     // truncation cut off.
-    epochs.durability.changed();
+    const { context } = this.#input;
+    if (await hasEpochs(context, this.#partition.directory)) epochs.durability.changed();
     for (const segment of this.#before()) {
       await this.#visit(segment, ({ header: { leaderEpoch, baseOffset } }) => {
         const last = epochs.entries.at(-1);

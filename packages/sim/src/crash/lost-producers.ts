@@ -47,18 +47,20 @@ export const doubtLostProducers = (
   // A snapshot counts where the log ends behind it, whatever the crash took.
   const end = Math.min(model.mustEnd(), truncation?.offset ?? Number.MAX_SAFE_INTEGER);
   const sound = snapshots.filter(({ rotten }) => !rotten).map(({ offset }) => offset);
-  const lostOffsets = snapshots
-    .filter(({ rotten }) => rotten)
-    .map(({ offset }) => offset)
-    .filter((offset) => !sound.some((other) => other > offset && other <= end));
-  for (const offset of [
-    ...lostOffsets,
-    ...missed.flatMap((path) => snapshotOffsetOf(path) ?? []),
-  ]) {
+  /** End of what is lost with the snapshot of an offset; 0 when it is all somewhere else. */
+  const lostWith = (offset: number): number => {
     const from = Math.max(0, ...sound.filter((other) => other < offset));
     const lost = batches.findLast(
       (batch) => batch.baseOffset >= from && batch.lastOffset < offset && isLost(batch),
     );
-    if (lost !== undefined) producers.doubtWindows(lost.lastOffset + 1);
+    return lost === undefined ? 0 : lost.lastOffset + 1;
+  };
+  for (const { offset, rotten } of snapshots) {
+    if (!rotten) continue;
+    const newer = sound.some((other) => other > offset && other <= end);
+    // The newer one has it all, as long as the log reaches there.
+    if (newer) producers.doubtWindowsAfterCut(lostWith(offset));
+    else producers.doubtWindows(lostWith(offset));
   }
+  for (const path of missed) producers.doubtWindows(lostWith(snapshotOffsetOf(path) ?? 0));
 };

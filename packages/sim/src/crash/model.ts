@@ -105,13 +105,14 @@ export class PartitionModel {
   /** Takes back the batches from an offset on, and all that followed from them. */
   cutTo(offset: number): void {
     const kept = this.batches.filter((batch) => batch.lastOffset < offset);
+    const cut = kept.length < this.batches.length;
     this.removed.push(...this.batches.slice(kept.length));
     if (this.logStartAsked > 0 && this.logStartAsked >= offset) this.epochs.doubtful = true;
     this.batches = kept;
     this.epochs.truncate(offset);
     const before = this.producers;
     this.producers = ProducerModel.of(kept);
-    this.producers.doubt(before);
+    this.producers.doubt(before, cut);
   }
 
   /**

@@ -27,7 +27,7 @@ test("a window that a cut brings back is as doubtful as it was", () => {
   whole.doubtWindows(20);
   assert.deepEqual(whole.ids(), [7], "its window begins at 25");
   const cut = ProducerModel.of(older);
-  cut.doubt(whole.copy());
+  cut.doubt(whole.copy(), true);
   assert.deepEqual(cut.ids(), [], "its window begins at 18");
 });
 
@@ -35,6 +35,18 @@ test("a window that a cut brings back is certain where nothing below it is lost"
   const whole = ProducerModel.of(history(18, 22, 25, 26, 27, 28, 29));
   whole.doubtWindows(18);
   const cut = ProducerModel.of(history(18, 22));
-  cut.doubt(whole);
+  cut.doubt(whole, true);
   assert.deepEqual(cut.ids(), [7]);
+});
+
+test("what only a newer snapshot knows is in doubt once a cut goes behind it", () => {
+  const whole = ProducerModel.of(history(18, 22, 25, 26, 27, 28, 29));
+  whole.doubtWindowsAfterCut(20);
+  assert.deepEqual(whole.ids(), [7]);
+  const same = ProducerModel.of(history(18, 22, 25, 26, 27, 28, 29));
+  same.doubt(whole, false);
+  assert.deepEqual(same.ids(), [7], "nothing was cut");
+  const cut = ProducerModel.of(history(18, 22));
+  cut.doubt(same.copy(), true);
+  assert.deepEqual(cut.ids(), []);
 });

@@ -36,6 +36,8 @@ export class ProducerModel {
   #uncertain = new Set<number>();
   /** What the log remembered of batches below this offset may be lost. */
   #doubtBelow = 0;
+  /** The same, once a cut takes back the batches behind which a snapshot still knows it. */
+  #doubtBelowAfterCut = 0;
 
   static of(history: readonly ModelBatch[]): ProducerModel {
     const model = new ProducerModel();
@@ -48,6 +50,7 @@ export class ProducerModel {
     copy.#producers = new Map(this.#producers);
     copy.#uncertain = new Set(this.#uncertain);
     copy.#doubtBelow = this.#doubtBelow;
+    copy.#doubtBelowAfterCut = this.#doubtBelowAfterCut;
     return copy;
   }
 
@@ -61,11 +64,20 @@ export class ProducerModel {
 
   /**
    * Takes over from another model which of the producers may be forgotten. A cut that removed a
-   * producer's newest batches brings back its older window, which may reach below what is known.
+   * producer's newest batches (`cut`) brings back its older window, which may reach below what is
+   * known.
    */
-  doubt(other: ProducerModel): void {
+  doubt(other: ProducerModel, cut: boolean): void {
     for (const id of other.#uncertain) this.#uncertain.add(id);
-    this.doubtWindows(other.#doubtBelow);
+    this.#doubtBelowAfterCut = other.#doubtBelowAfterCut;
+    this.doubtWindows(
+      cut ? Math.max(other.#doubtBelow, other.#doubtBelowAfterCut) : other.#doubtBelow,
+    );
+  }
+
+  /** As `doubtWindows`, from the next cut on. */
+  doubtWindowsAfterCut(offset: number): void {
+    this.#doubtBelowAfterCut = Math.max(this.#doubtBelowAfterCut, offset);
   }
 
   /** Producers whose window reaches below an offset may be known in part. */
