@@ -2,6 +2,7 @@
 import type { Mutant } from "../mutant.ts";
 
 const src = "packages/log/src";
+const evidence = `${src}/faults/evidence.test.ts`;
 const index = `${src}/faults/index.test.ts`;
 const lives = `${src}/faults/lives.test.ts`;
 const told = `${src}/faults/told.test.ts`;
@@ -323,5 +324,17 @@ export const upkeep: readonly Mutant[] = [
     file: `${src}/partition/partition.ts`,
     replace: [['if (!recorded && kind !== "stopped") this', "if (!recorded) this"]],
     tests: [`${src}/faults/stopped.test.ts`],
+  },
+  {
+    name: "log-offline-name-not-durable",
+    breaks: "A segment of an offline partition keeps its name when its journal space goes.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [
+      [
+        "    await partition.files.syncNames();\n",
+        '    if (partition.state.kind !== "offline") await partition.files.syncNames();\n',
+      ],
+    ],
+    tests: [evidence],
   },
 ];

@@ -348,8 +348,18 @@ const hasWork = (captured: Captured): boolean =>
 
 /** Everything of a partition that its recovery point will claim. As file work of the partition. */
 const secure = async (context: LogContext, captured: Captured): Promise<void> => {
-  const { partition, snapshots, epochs } = captured;
+  const { partition } = captured;
   if (partition.deleted) return;
+  try {
+    await secureFiles(context, captured);
+  } finally {
+    // Also of a partition that is offline, or goes offline here: its batches leave the journal.
+    await partition.files.syncNames();
+  }
+};
+
+const secureFiles = async (context: LogContext, captured: Captured): Promise<void> => {
+  const { partition, snapshots, epochs } = captured;
   // A segment may have been dropped meanwhile: what is gone needs no fsync.
   const isThere = (segment: Segment): boolean => partition.segments.includes(segment);
   // The batches of all segments first, whatever is found on the way: their journal space is about
@@ -369,7 +379,6 @@ const secure = async (context: LogContext, captured: Captured): Promise<void> =>
     await writeEpochs(context, partition.directory, epochs.entries);
     partition.names.changed();
   }
-  await partition.files.syncNames();
 };
 
 const secureBatches = async (context: LogContext, segment: Segment): Promise<void> => {

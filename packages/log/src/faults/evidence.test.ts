@@ -1,0 +1,50 @@
+/** What is acknowledged of a partition that is offline stays in some file, for people. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { SimDisk } from "@millrace/sim";
+import type { PartitionLog } from "../api.ts";
+import { offsetName, partitionDirectory } from "../files/paths.ts";
+import { appendAll, batchOf, topicA } from "../testing.ts";
+import { simulate } from "../testing-sim.ts";
+
+const directory = partitionDirectory(topicA, 0);
+const segment = (base: number): string => `${directory}/${offsetName(base)}.log`;
+const valueOf = (i: number): string => `value-${i}-`.padEnd(300, ".");
+
+const appendEach = async (log: PartitionLog, values: readonly number[]): Promise<void> => {
+  for (const i of values) await appendAll(log, [batchOf([{ value: valueOf(i) }])]);
+};
+
+/** Takes the space of every round that was released. */
+const overwriteJournal = (log: PartitionLog): Promise<void> =>
+  appendEach(
+    log,
+    Array.from({ length: 12 }, (_, i) => 100 + i),
+  );
+
+/** Values of these that no file holds. */
+const lost = (disk: SimDisk, values: readonly number[]): number[] => {
+  const contents = disk.paths().map((path) => disk.content(path));
+  return values.filter((i) => !contents.some((content) => content?.includes(valueOf(i))));
+};
+
+test("a segment that is made after its partition went offline keeps its name", async () => {
+  for (let seed = 1; seed <= 12; seed += 1) {
+    const settings = { seed, log: { segmentBytes: 800 }, manager: { writeLingerMs: 500 } };
+    await simulate(settings, async ({ disk, sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      const other = await first.log(1);
+      await appendEach(log, [0, 1]);
+      await log.flush();
+      await appendEach(log, [2, 3]);
+      assert.ok(disk.flipBit(segment(0), 200, 1));
+      await assert.rejects(log.read(0, 1000, "log_end"));
+      await sleep(50);
+      await other.flush();
+      await overwriteJournal(other);
+      first.die("power");
+      assert.deepEqual(lost(disk, [1, 2, 3]), [], `seed ${seed}`);
+    });
+  }
+});
