@@ -337,4 +337,11 @@ export const upkeep: readonly Mutant[] = [
     ],
     tests: [evidence],
   },
+  {
+    name: "log-offline-reason-forgotten",
+    breaks: "The reason in the recovery points outlives a start that cannot read the partition.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [['    partition.offlineRecord.keepInPoints(point?.offlineReason ?? "");\n', ""]],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
 ];

@@ -9,10 +9,10 @@ import { simulate } from "../testing-sim.ts";
 
 const directory = partitionDirectory(topicA, 0);
 const segment = (base: number): string => `${directory}/${offsetName(base)}.log`;
-const valueOf = (i: number): string => `value-${i}-`.padEnd(300, ".");
+const textOf = (i: number): string => `value-${i}-`.padEnd(300, ".");
 
 const appendEach = async (log: PartitionLog, values: readonly number[]): Promise<void> => {
-  for (const i of values) await appendAll(log, [batchOf([{ value: valueOf(i) }])]);
+  for (const i of values) await appendAll(log, [batchOf([{ value: textOf(i) }])]);
 };
 
 /** Takes the space of every round that was released. */
@@ -25,7 +25,7 @@ const overwriteJournal = (log: PartitionLog): Promise<void> =>
 /** Values of these that no file holds. */
 const lost = (disk: SimDisk, values: readonly number[]): number[] => {
   const contents = disk.paths().map((path) => disk.content(path));
-  return values.filter((i) => !contents.some((content) => content?.includes(valueOf(i))));
+  return values.filter((i) => !contents.some((content) => content?.includes(textOf(i))));
 };
 
 test("a segment that is made after its partition went offline keeps its name", async () => {

@@ -116,3 +116,25 @@ test("damage of a life that was deleted is not noted in the directory of the nex
     assert.equal((await (await start()).log()).state.kind, "online");
   });
 });
+
+test("a reason that only the recovery points keep outlives a meta file that cannot be read", async () => {
+  await simulate({ manager: { writeLingerMs: 1000 } }, async ({ disk, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await appendAll(log, [batchOf([{ value: "x" }])]);
+    await log.flush();
+    // The journal has it, and nothing else.
+    await appendAll(log, [batchOf([{ value: "y" }])]);
+    first.die("process");
+    for (const readable of [/-00000\/meta$/, /^$/, /-00000/]) {
+      disk.fault = (operation, path) =>
+        operation === "open" && path.includes("-00000/") && !readable.test(path)
+          ? "EIO"
+          : undefined;
+      const life = await start();
+      assert.equal(life.manager.get(topicA, 0)?.state.kind, "offline", String(readable));
+      await life.manager.close(true);
+      life.die("process");
+    }
+  });
+});

@@ -199,6 +199,8 @@ export class PartitionLoader {
     const partition = this.#make(place);
     keepPoint(partition, place.point);
     partition.takeOffline(`${reason}: check the disk, then restart`, true);
+    // What an earlier start met is not forgotten over that.
+    partition.offlineRecord.keepInPoints(point?.offlineReason ?? "");
     return partition;
   }
 
