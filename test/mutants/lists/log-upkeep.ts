@@ -344,4 +344,20 @@ export const upkeep: readonly Mutant[] = [
     replace: [['    partition.offlineRecord.keepInPoints(point?.offlineReason ?? "");\n', ""]],
     tests: [`${src}/faults/offline.test.ts`],
   },
+  {
+    name: "log-lost-directory-forgotten",
+    breaks: "A lost directory whose records only the journal had is remembered over later starts.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      ['      partition.offlineRecord.keepInPoints(known ?? "");\n', "      known ?? partition;\n"],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-lost-directory-not-salvaged",
+    breaks: "What the journal has of a lost directory is salvaged before it moves on.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["      await salvage(context.env.disk, directory, entries);\n", ""]],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
 ];

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";
+import { Incarnation } from "@millrace/sim";
 import { appendAll, batchOf, readAll, topicA } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
 
@@ -138,3 +139,35 @@ test("a reason that only the recovery points keep outlives a meta file that cann
     }
   });
 });
+
+for (const checkpointed of [false, true]) {
+  const what = checkpointed ? "recovery points and journal" : "the journal";
+  test(`a lost directory whose records ${what} had is remembered over later starts`, async () => {
+    const settings = { manager: { writeLingerMs: 1000 } };
+    await simulate(settings, async ({ disk, kernel, start }) => {
+      const first = await start();
+      const log = await first.log();
+      if (checkpointed) await log.flush();
+      await appendAll(log, [batchOf([{ value: "only in the journal" }])]);
+      first.die("process");
+      const names = disk.mount(new Incarnation(kernel));
+      await names.rename(`partitions/${topicA}-00000`, "elsewhere");
+      for (let life = 0; life < 3; life += 1) {
+        const next = await start();
+        assert.equal(next.manager.get(topicA, 0)?.state.kind, "offline", `life ${life}`);
+        for (let i = 0; i < 4; i += 1)
+          await appendAll(await next.log(1), [batchOf([{ value: "z" }])]);
+        await next.manager.close(true);
+        next.die("power");
+      }
+      const salvaged = disk.paths().filter((path) => path.includes("salvaged-"));
+      assert.equal(salvaged.length, 1);
+      assert.ok(disk.content(salvaged[0] ?? "")?.includes("only in the journal"));
+      const last = await start();
+      await last.manager.delete(topicA, 0);
+      assert.equal((await last.log()).state.kind, "online");
+      last.die("power");
+      assert.equal((await (await start()).log()).state.kind, "online");
+    });
+  });
+}

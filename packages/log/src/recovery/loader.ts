@@ -86,7 +86,7 @@ export class PartitionLoader {
     };
     const outcomes = await Promise.allSettled(Array.from({ length: parallel }, worker));
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
-    for (const lost of this.#lost(new Set(names))) {
+    for (const lost of await this.#lost(new Set(names))) {
       partitions.set(planKey(lost.topicId, lost.partition), lost);
     }
     return partitions;
@@ -259,7 +259,7 @@ export class PartitionLoader {
    * Partitions whose directory is gone although points or journal vouch for records in it. Making
    * them anew, empty, would un-say what was acknowledged.
    */
-  #lost(names: ReadonlySet<string>): Partition[] {
+  async #lost(names: ReadonlySet<string>): Promise<Partition[]> {
     const { context, plan, points } = this.#input;
     const keys = new Set([...points.keys(), ...(plan?.entries.keys() ?? [])]);
     const lost: Partition[] = [];
@@ -273,12 +273,14 @@ export class PartitionLoader {
       const life = unknownLife;
       const place = { ...id, directory, topic: id.topicId, life, point, entries };
       if (!vouchesForRecords(place)) continue;
+      await salvage(context.env.disk, directory, entries);
       const partition = this.#make(place);
       keepPoint(partition, point);
-      partition.takeOffline(
-        `its directory ${directory} is missing, and held records: restore it, or delete the topic`,
-        true,
-      );
+      const reason = `its directory ${directory} is missing, and held records: restore it, or delete the topic`;
+      partition.takeOffline(reason, true);
+      // The journal moves on, and the next start must know what it vouched for.
+      const known = entries.length > 0 ? reason : point?.offlineReason;
+      partition.offlineRecord.keepInPoints(known ?? "");
       context.env.logger.error({ directory }, "the directory of a partition is missing");
       lost.push(partition);
     }
@@ -325,5 +327,5 @@ const vouchesForRecords = ({ point, entries }: Place): boolean => {
   const batches = entries.slice(last + 1).some(({ kind }) => kind === "batch");
   if (batches) return true;
   if (last >= 0 || point === undefined || point.deleted) return false;
-  return point.offset > point.logStartOffset;
+  return point.offset > point.logStartOffset || point.offlineReason !== "";
 };
