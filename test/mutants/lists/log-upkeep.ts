@@ -360,4 +360,11 @@ export const upkeep: readonly Mutant[] = [
     replace: [["      await salvage(context.env.disk, directory, entries);\n", ""]],
     tests: [`${src}/faults/offline.test.ts`],
   },
+  {
+    name: "log-recovered-synced-too-late",
+    breaks: "What recovery wrote is fsynced while the journal still has it.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["    await syncSegments(context, partition.segments);\n", ""]],
+    tests: [evidence],
+  },
 ];

@@ -48,3 +48,32 @@ test("a segment that is made after its partition went offline keeps its name", a
     });
   }
 });
+
+test("a file that cannot be opened at the end of a start takes no batches with it", async () => {
+  const settings = {
+    log: { segmentBytes: 800 },
+    manager: { openFilesMax: 1, writeLingerMs: 5000 },
+  };
+  let offline = 0;
+  for (let seed = 1; seed <= 24; seed += 1) {
+    await simulate({ seed, ...settings }, async ({ disk, start }) => {
+      const first = await start();
+      await appendEach(await first.log(), [0, 1, 2, 3, 4, 5]);
+      await first.log(1);
+      first.die("power");
+      let opens = 0;
+      disk.fault = (operation, path) => {
+        if (operation !== "open" || path !== segment(2)) return undefined;
+        opens += 1;
+        return opens === 1 + Math.ceil(seed / 6) ? "EIO" : undefined;
+      };
+      const second = await start();
+      disk.fault = () => undefined;
+      if ((await second.log()).state.kind === "offline") offline += 1;
+      await overwriteJournal(await second.log(1));
+      second.die("power");
+      assert.deepEqual(lost(disk, [0, 1, 2, 3, 4, 5]), [], `seed ${seed}`);
+    });
+  }
+  assert.ok(offline > 0, "no start met the failure");
+});

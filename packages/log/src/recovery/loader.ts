@@ -17,6 +17,7 @@ import { damageAfter, entriesAfter, entriesOfLife, pointOfLife } from "./begin.t
 import { readPartitionMeta, removeLeftovers, removePartition } from "./data-directory.ts";
 import { deletionOf } from "./recovery-points.ts";
 import { salvage } from "./salvage.ts";
+import { syncSegments } from "./segment-io.ts";
 import { PartitionDamage, type RecoveryCounts } from "./types.ts";
 
 export const emptyCounts = (): RecoveryCounts => ({
@@ -224,6 +225,7 @@ export class PartitionLoader {
     const { counts } = this;
     const damagedUpTo = damageAfter(plan?.damagedUpTo, life, point);
     await new PartitionRecovery({ context, partition, point, entries, damagedUpTo, counts }).run();
+    await syncSegments(context, partition.segments);
   }
 
   #make({ topicId, topic, partition, life }: Place): Partition {
