@@ -367,4 +367,13 @@ export const upkeep: readonly Mutant[] = [
     replace: [["    await syncSegments(context, partition.segments);\n", ""]],
     tests: [evidence],
   },
+  {
+    name: "log-evidence-cut",
+    breaks: "Recovery cuts no segment that may hold a batch which the journal has lost.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      ["      if (lost !== undefined) throw lostBatch(lost);\n", "      lost?.toFixed();\n"],
+    ],
+    tests: [evidence],
+  },
 ];

@@ -77,3 +77,23 @@ test("a file that cannot be opened at the end of a start takes no batches with i
   }
   assert.ok(offline > 0, "no start met the failure");
 });
+
+test("recovery cuts no segment that may hold a batch which the journal has lost", async () => {
+  await simulate({}, async ({ disk, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await appendEach(log, [0]);
+    await log.flush();
+    await appendEach(log, [1, 2, 3, 4, 5]);
+    await sleep(100);
+    first.die("process");
+    // As if power was cut, and only the first of the new batches did not reach the segment.
+    const at = disk.content(segment(0))?.indexOf(textOf(1)) ?? -1;
+    assert.ok(disk.flipBit(segment(0), at, 1));
+    const journal = "journal/00000000.journal";
+    const lostAt = disk.content(journal)?.indexOf(textOf(2)) ?? -1;
+    assert.ok(disk.flipBit(journal, lostAt, 1));
+    assert.equal((await (await start()).log()).state.kind, "offline");
+    assert.deepEqual(lost(disk, [0, 1, 2, 3, 4, 5]), []);
+  });
+});
