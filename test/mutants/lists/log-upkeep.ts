@@ -376,4 +376,30 @@ export const upkeep: readonly Mutant[] = [
     ],
     tests: [evidence],
   },
+  {
+    name: "log-undropped-forgotten",
+    breaks: "Segments that could not be removed are removed later.",
+    file: `${src}/partition/partition-files.ts`,
+    replace: [["    this.#dropped.push(...dropped);\n", "    this.#dropped = [...dropped];\n"]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-renamed-before-forgotten",
+    breaks: "A segment whose renaming failed once is removed whole later.",
+    file: `${src}/segment/files.ts`,
+    replace: [
+      [
+        "      await renameIfThere(disk, path, aside);\n",
+        "      if ((await disk.fileSize(path)) === undefined) continue;\n      await renameIfThere(disk, path, aside);\n",
+      ],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-dropped-write-to-next-life",
+    breaks: "Segments that wait for their removal write nothing to the next life's directory.",
+    file: `${src}/partition/partition-files.ts`,
+    replace: [["[...this.#dropped, ...this.#owner.segments]", "[...this.#owner.segments]"]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
 ];

@@ -588,7 +588,7 @@ export class Partition implements PartitionLog {
     }
     const dropped = this.#segments.splice(0, count);
     const first = must(this.#segments[0], "first segment").baseOffset;
-    if (dropped.length > 0) await this.files.drop(dropped, first);
+    await this.files.drop(dropped, first);
     return dropped.length;
   }
 }
