@@ -5,6 +5,7 @@ const src = "packages/log/src";
 const evidence = `${src}/faults/evidence.test.ts`;
 const index = `${src}/faults/index.test.ts`;
 const lives = `${src}/faults/lives.test.ts`;
+const order = `${src}/faults/order.test.ts`;
 const told = `${src}/faults/told.test.ts`;
 
 export const upkeep: readonly Mutant[] = [
@@ -401,5 +402,26 @@ export const upkeep: readonly Mutant[] = [
     file: `${src}/partition/partition-files.ts`,
     replace: [["[...this.#dropped, ...this.#owner.segments]", "[...this.#owner.segments]"]],
     tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-dropped-write-stops-all",
+    breaks: "An append that waits for older writes survives that retention drops their segment.",
+    file: `${src}/journal/commit-loop.ts`,
+    replace: [["unlessDropped(segment, this.#written(segment))", "this.#written(segment)"]],
+    tests: [order],
+  },
+  {
+    name: "log-dropped-fsync-stops-all",
+    breaks: "An append that fsyncs older segments survives that retention drops one of them.",
+    file: `${src}/journal/commit-loop.ts`,
+    replace: [["unlessDropped(segment, this.#synced(segment))", "this.#synced(segment)"]],
+    tests: [order],
+  },
+  {
+    name: "log-every-failure-is-a-drop",
+    breaks: "An append whose segment cannot be written fails.",
+    file: `${src}/journal/commit-loop.ts`,
+    replace: [["    if (!segment.dropped) throw thrown;\n", "    void thrown;\n"]],
+    tests: [`${src}/faults/failed-disk.test.ts`],
   },
 ];
