@@ -424,4 +424,11 @@ export const upkeep: readonly Mutant[] = [
     replace: [["    if (!segment.dropped) throw thrown;\n", "    void thrown;\n"]],
     tests: [`${src}/faults/failed-disk.test.ts`],
   },
+  {
+    name: "log-reason-taken-for-point",
+    breaks: "A reason that is kept without a recovery point is no recovery point.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [["lastPoint === undefined || isReasonAlone(lastPoint)", "lastPoint === undefined"]],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
 ];

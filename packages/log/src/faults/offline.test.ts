@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { Incarnation } from "@millrace/sim";
+import { offsetName } from "../files/paths.ts";
 import { appendAll, batchOf, readAll, topicA } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
 
@@ -171,3 +172,33 @@ for (const checkpointed of [false, true]) {
     });
   });
 }
+
+test("a reason that is kept without a recovery point is no recovery point", async () => {
+  const settings = { log: { segmentBytes: 800, fileDeleteDelayMs: 0 } };
+  await simulate(settings, async ({ disk, kernel, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    const records = Array.from({ length: 8 }, (_, i) => ({ value: `${i}`.padEnd(300, ".") }));
+    for (const record of records) await appendAll(log, [batchOf([record])]);
+    await log.advanceLogStart(4);
+    await sleep(50);
+    const segment = `partitions/${topicA}-00000/${offsetName(4)}.log`;
+    assert.ok(disk.flipBit(segment, 200, 1));
+    disk.fault = (operation, path) =>
+      operation === "open" && path.endsWith("/offline.tmp") ? "EIO" : undefined;
+    await assert.rejects(log.read(4, 1000, "log_end"));
+    await (await first.log(1)).flush();
+    first.die("process");
+    disk.fault = () => undefined;
+    const second = await start();
+    assert.equal((await second.log()).state.kind, "offline");
+    await second.manager.close(true);
+    second.die("process");
+    // Somebody repairs it.
+    assert.ok(disk.flipBit(segment, 200, 1));
+    await disk.mount(new Incarnation(kernel)).unlink(`partitions/${topicA}-00000/offline`);
+    const repaired = await (await start()).log();
+    assert.deepEqual([repaired.state.kind, repaired.logEndOffset], ["online", 8]);
+    assert.equal((await readAll(repaired, 4, 1e6, "log_end")).length, 4);
+  });
+});

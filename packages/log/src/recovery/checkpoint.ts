@@ -270,12 +270,17 @@ const durablePoint = async ({ partition, point }: Captured): Promise<RecoveryPoi
   if (partition.state.kind !== "offline") return point;
   const offlineReason = await partition.offlineRecord.unrecorded();
   const { lastPoint } = partition;
-  if (lastPoint === undefined && offlineReason === "") return undefined;
+  const empty = lastPoint === undefined || isReasonAlone(lastPoint);
+  if (empty && offlineReason === "") return undefined;
   const known = lastPoint ?? create(RecoveryPointSchema, idOf(partition));
   const noted = clone(RecoveryPointSchema, known);
   noted.offlineReason = offlineReason;
   return noted;
 };
+
+/** Made for its reason: it says nothing of the log, and must not outlive the reason. */
+const isReasonAlone = ({ journalRound, offset, offlineReason }: RecoveryPoint): boolean =>
+  journalRound === 0n && offset === 0n && offlineReason !== "";
 
 /** One synchronous picture: it reflects everything in rounds up to `round`. */
 const capture = (context: LogContext, partition: Partition, round: number): Captured => {
