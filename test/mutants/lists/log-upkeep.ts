@@ -431,4 +431,28 @@ export const upkeep: readonly Mutant[] = [
     replace: [["lastPoint === undefined || isReasonAlone(lastPoint)", "lastPoint === undefined"]],
     tests: [`${src}/faults/offline.test.ts`],
   },
+  {
+    name: "log-offline-start-forgotten",
+    breaks: "A partition that went offline while running and was repaired keeps its log start.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [
+      [
+        "  if (logStart > noted.logStartOffset) noted.logStartOffset = logStart;\n",
+        "  logStart;\n",
+      ],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-unrecovered-start-forgotten",
+    breaks: "A partition that could not be recovered and was repaired keeps its log start.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      [
+        "    keepPoint(partition, point && withLogStart(point, entries));\n",
+        "    keepPoint(partition, point);\n",
+      ],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
 ];

@@ -202,3 +202,45 @@ test("a reason that is kept without a recovery point is no recovery point", asyn
     assert.equal((await readAll(repaired, 4, 1e6, "log_end")).length, 4);
   });
 });
+
+for (const met of ["by a reader", "by the next start"]) {
+  test(`a repaired partition keeps its log start when trouble was met ${met}`, async () => {
+    const settings = { log: { segmentBytes: 800, fileDeleteDelayMs: 0 } };
+    await simulate(settings, async ({ disk, kernel, sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      const batches = (count: number) =>
+        Array.from({ length: count }, () => batchOf([{ value: "x".padEnd(300, ".") }]));
+      await appendAll(log, batches(3));
+      await log.flush();
+      await appendAll(log, batches(5));
+      await log.advanceLogStart(5);
+      await sleep(50);
+      const segment = `partitions/${topicA}-00000/${offsetName(6)}.log`;
+      disk.fault = (operation, path) =>
+        operation === "read" && path === segment ? "EIO" : undefined;
+      if (met === "by a reader") {
+        assert.ok(disk.flipBit(segment, 200, 1));
+        disk.fault = () => undefined;
+        await assert.rejects(log.read(6, 1000, "log_end"));
+        assert.ok(disk.flipBit(segment, 200, 1));
+        await (await first.log(1)).flush();
+        await first.manager.close(true);
+        first.die("power");
+      } else {
+        first.die("process");
+        const second = await start();
+        assert.equal((await second.log()).state.kind, "offline");
+        await second.manager.close(true);
+        second.die("process");
+        disk.fault = () => undefined;
+      }
+      await disk.mount(new Incarnation(kernel)).unlink(`partitions/${topicA}-00000/offline`);
+      const repaired = await (await start()).log();
+      assert.deepEqual(
+        [repaired.state, repaired.logStartOffset, repaired.logEndOffset],
+        [{ kind: "online" }, 5, 8],
+      );
+    });
+  });
+}

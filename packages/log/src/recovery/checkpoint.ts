@@ -275,6 +275,9 @@ const durablePoint = async ({ partition, point }: Captured): Promise<RecoveryPoi
   const known = lastPoint ?? create(RecoveryPointSchema, idOf(partition));
   const noted = clone(RecoveryPointSchema, known);
   noted.offlineReason = offlineReason;
+  // The journal's entry goes, and segments below it may be gone: a repaired log begins there.
+  const logStart = BigInt(partition.logStartOffset);
+  if (logStart > noted.logStartOffset) noted.logStartOffset = logStart;
   return noted;
 };
 

@@ -1,6 +1,11 @@
 /** Loading every partition of a data directory, after a clean stop or any other. */
+import { clone } from "@bufbuild/protobuf";
 import { ErrorCode, hasCode } from "@millrace/errors";
-import type { PartitionMeta, RecoveryPoint } from "@millrace/proto/storage";
+import {
+  type PartitionMeta,
+  type RecoveryPoint,
+  RecoveryPointSchema,
+} from "@millrace/proto/storage";
 import type { TopicId } from "@millrace/record";
 import type { LogManagerOptions } from "../api.ts";
 import type { LogContext } from "../context.ts";
@@ -13,7 +18,7 @@ import type { Life, PartitionOwner } from "../partition/types.ts";
 import { deletedSuffix } from "../segment/files.ts";
 import { loadClean } from "./after-clean-stop.ts";
 import { PartitionRecovery } from "./after-crash.ts";
-import { damageAfter, entriesAfter, entriesOfLife, pointOfLife } from "./begin.ts";
+import { damageAfter, entriesAfter, entriesOfLife, finalLogStart, pointOfLife } from "./begin.ts";
 import { readPartitionMeta, removeLeftovers, removePartition } from "./data-directory.ts";
 import { deletionOf } from "./recovery-points.ts";
 import { salvage } from "./salvage.ts";
@@ -243,7 +248,7 @@ export class PartitionLoader {
     const { directory, entries, point } = place;
     await salvage(disk, directory, entries);
     const partition = this.#make(place);
-    keepPoint(partition, point);
+    keepPoint(partition, point && withLogStart(point, entries));
     const recorded = await keepOffline(disk, directory, reason).then(
       () => true,
       (thrown: unknown) => {
@@ -293,6 +298,13 @@ export class PartitionLoader {
 /** The recovery points go on to say this of the partition. */
 const keepPoint = (partition: Partition, point: RecoveryPoint | undefined): void => {
   if (point !== undefined) partition.checkpointed(point, partition.promises.version);
+};
+
+/** The log start outlives the journal that moved it. */
+const withLogStart = (point: RecoveryPoint, entries: readonly PlannedEntry[]): RecoveryPoint => {
+  const moved = clone(RecoveryPointSchema, point);
+  moved.logStartOffset = BigInt(finalLogStart(entries, Number(point.logStartOffset)));
+  return moved;
 };
 
 const textOf = (thrown: unknown): string =>
