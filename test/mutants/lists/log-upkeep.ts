@@ -455,4 +455,25 @@ export const upkeep: readonly Mutant[] = [
     ],
     tests: [`${src}/faults/offline.test.ts`],
   },
+  {
+    name: "log-offline-cut-forgotten",
+    breaks: "A partition that was truncated before it went offline can be repaired.",
+    file: `${src}/partition/partition.ts`,
+    replace: [
+      ["    this.#lastPoint = pointCutTo(this.#lastPoint, segment.baseOffset, cut);\n", ""],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-point-of-the-uncut-log",
+    breaks: "A checkpoint that a truncation overtook leaves no point of the log before it.",
+    file: `${src}/partition/partition.ts`,
+    replace: [
+      [
+        "    if (version === this.promises.version) this.#lastPoint = point;\n",
+        "    this.#lastPoint = point;\n",
+      ],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
 ];

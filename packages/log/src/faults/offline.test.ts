@@ -244,3 +244,37 @@ for (const met of ["by a reader", "by the next start"]) {
     });
   });
 }
+
+for (const order of ["before", "during"]) {
+  test(`a repaired partition ends where a truncation ${order} a checkpoint left it`, async () => {
+    await simulate({ log: { segmentBytes: 1200 } }, async ({ disk, kernel, start }) => {
+      const first = await start();
+      const log = await first.log();
+      const batches = (count: number, mark: string) =>
+        Array.from({ length: count }, () => batchOf([{ value: mark.padEnd(300, ".") }]));
+      await appendAll(log, batches(8, "old"));
+      await log.flush();
+      let truncating = order === "before" ? log.truncateTo(4) : undefined;
+      disk.onStep = (_, what) => {
+        if (what.startsWith("open recovery-points.tmp")) truncating ??= log.truncateTo(4);
+      };
+      if (truncating === undefined) await log.flush();
+      await truncating;
+      await appendAll(log, batches(2, "new"), 2);
+      const segment = `partitions/${topicA}-00000/${offsetName(0)}.log`;
+      assert.ok(disk.flipBit(segment, 200, 1));
+      await assert.rejects(log.read(0, 1000, "log_end"));
+      await (await first.log(1)).flush();
+      await first.manager.close(true);
+      first.die("power");
+      // Somebody repairs it.
+      assert.ok(disk.flipBit(segment, 200, 1));
+      await disk.mount(new Incarnation(kernel)).unlink(`partitions/${topicA}-00000/offline`);
+      const repaired = await (await start()).log();
+      assert.deepEqual([repaired.state, repaired.logEndOffset], [{ kind: "online" }, 6]);
+      const records = await readAll(repaired, 0, 1e6, "log_end");
+      const marks = records.map(({ value }) => value.slice(0, 3)).join(" ");
+      assert.equal(marks, "old old old old new new");
+    });
+  });
+}
