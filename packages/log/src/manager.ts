@@ -30,7 +30,6 @@ import {
   writeCleanMarker,
 } from "./recovery/data-directory.ts";
 import { deletionOf } from "./recovery/recovery-points.ts";
-import { letGo } from "./segment/files.ts";
 
 /** How long a clean stop waits for a disk or a journal without room, milliseconds. */
 export const stopPatienceMs = 5000;
@@ -143,10 +142,7 @@ export class Manager implements LogManager {
         this.#deletions.set(key, deletionOf(topicId, partition, gone.life, round));
       });
       this.#partitions.delete(key);
-      // Nothing touches the partition's files any more.
-      await gone.files.run(async () => {
-        for (const segment of gone.segments) await letGo(this.#context, segment);
-      });
+      await gone.files.letGo();
       // It is written by its path, where the next life may be by then.
       await gone.offlineRecord.unrecorded();
       try {

@@ -185,8 +185,8 @@ export const decisions: readonly Mutant[] = [
     file: `${src}/partition/partition-files.ts`,
     replace: [
       [
-        "      if (await producers.secure(this.#context, this.directory, dropped, firstOffset)) {",
-        "      if (producers === undefined) {",
+        "    if (await producers.secure(this.#context, this.directory, this.#dropped, firstOffset)) {",
+        "    if (producers === undefined) {",
       ],
     ],
     tests: [limits, crash],

@@ -6,6 +6,8 @@ const epochs = `${src}/faults/epochs.test.ts`;
 const index = `${src}/faults/index.test.ts`;
 const lives = `${src}/faults/lives.test.ts`;
 const missing = `${src}/faults/missing.test.ts`;
+const evidence = `${src}/faults/evidence.test.ts`;
+const order = `${src}/faults/order.test.ts`;
 const told = `${src}/faults/told.test.ts`;
 
 export const upkeep: readonly Mutant[] = [
@@ -299,9 +301,7 @@ export const upkeep: readonly Mutant[] = [
     name: "log-cut-snapshot-comes-back",
     breaks: "A snapshot that a truncation removed is gone before recovery may rely on its like.",
     file: `${src}/partition/partition-files.ts`,
-    replace: [
-      ["      await this.syncNames();\n      await dropSegments", "      await dropSegments"],
-    ],
+    replace: [["    await this.syncNames();\n    await dropSegments", "      await dropSegments"]],
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {
@@ -452,5 +452,139 @@ export const upkeep: readonly Mutant[] = [
     file: `${src}/partition/partition.ts`,
     replace: [['if (!recorded && kind !== "stopped") this', "if (!recorded) this"]],
     tests: [`${src}/faults/stopped.test.ts`],
+  },
+  {
+    name: "log-offline-name-not-durable",
+    breaks: "A segment of an offline partition keeps its name when its journal space goes.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [
+      [
+        "    await partition.files.syncNames();\n",
+        '    if (partition.state.kind !== "offline") await partition.files.syncNames();\n',
+      ],
+    ],
+    tests: [evidence],
+  },
+  {
+    name: "log-offline-reason-forgotten",
+    breaks: "The reason in the recovery points outlives a start that cannot read the partition.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [['    partition.offlineRecord.keepInPoints(point?.offlineReason ?? "");\n', ""]],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-recovered-synced-too-late",
+    breaks: "What recovery wrote is fsynced while the journal still has it.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["    await syncSegments(context, partition.segments);\n", ""]],
+    tests: [evidence],
+  },
+  {
+    name: "log-evidence-cut",
+    breaks: "Recovery cuts no segment that may hold a batch which the journal has lost.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      ["      if (lost !== undefined) throw lostBatch(lost);\n", "      lost?.toFixed();\n"],
+    ],
+    tests: [evidence],
+  },
+  {
+    name: "log-undropped-forgotten",
+    breaks: "Segments that could not be removed are removed later.",
+    file: `${src}/partition/partition-files.ts`,
+    replace: [["    this.#dropped.push(...dropped);\n", "    this.#dropped = [...dropped];\n"]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-renamed-before-forgotten",
+    breaks: "A segment whose renaming failed once is removed whole later.",
+    file: `${src}/segment/files.ts`,
+    replace: [
+      [
+        "      await renameIfThere(disk, path, aside);\n",
+        "      if ((await disk.fileSize(path)) === undefined) continue;\n      await renameIfThere(disk, path, aside);\n",
+      ],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-dropped-write-to-next-life",
+    breaks: "Segments that wait for their removal write nothing to the next life's directory.",
+    file: `${src}/partition/partition-files.ts`,
+    replace: [["[...this.#dropped, ...this.#owner.segments]", "[...this.#owner.segments]"]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-dropped-write-stops-all",
+    breaks: "An append that waits for older writes survives that retention drops their segment.",
+    file: `${src}/journal/commit-loop.ts`,
+    replace: [["unlessDropped(segment, this.#written(segment))", "this.#written(segment)"]],
+    tests: [order],
+  },
+  {
+    name: "log-dropped-fsync-stops-all",
+    breaks: "An append that fsyncs older segments survives that retention drops one of them.",
+    file: `${src}/journal/commit-loop.ts`,
+    replace: [["unlessDropped(segment, this.#synced(segment))", "this.#synced(segment)"]],
+    tests: [order],
+  },
+  {
+    name: "log-every-failure-is-a-drop",
+    breaks: "An append whose segment cannot be written fails.",
+    file: `${src}/journal/commit-loop.ts`,
+    replace: [["    if (!segment.dropped) throw thrown;\n", "    void thrown;\n"]],
+    tests: [`${src}/faults/failed-disk.test.ts`],
+  },
+  {
+    name: "log-reason-taken-for-point",
+    breaks: "A reason that is kept without a recovery point is no recovery point.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [["lastPoint === undefined || isReasonAlone(lastPoint)", "lastPoint === undefined"]],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-offline-start-forgotten",
+    breaks: "A partition that went offline while running and was repaired keeps its log start.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [
+      [
+        "  if (logStart > noted.logStartOffset) noted.logStartOffset = logStart;\n",
+        "  logStart;\n",
+      ],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-unrecovered-start-forgotten",
+    breaks: "A partition that could not be recovered and was repaired keeps its log start.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      [
+        "    keepPoint(partition, point && withLogStart(point, entries));\n",
+        "    keepPoint(partition, point);\n",
+      ],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-offline-cut-forgotten",
+    breaks: "A partition that was truncated before it went offline can be repaired.",
+    file: `${src}/partition/partition.ts`,
+    replace: [
+      ["    this.#lastPoint = pointCutTo(this.#lastPoint, segment.baseOffset, cut);\n", ""],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-point-of-the-uncut-log",
+    breaks: "A checkpoint that a truncation overtook leaves no point of the log before it.",
+    file: `${src}/partition/partition.ts`,
+    replace: [
+      [
+        "    if (version === this.promises.version) this.#lastPoint = point;\n",
+        "    this.#lastPoint = point;\n",
+      ],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
   },
 ];

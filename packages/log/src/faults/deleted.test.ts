@@ -289,3 +289,65 @@ test("producers that a truncation cut off do not come back with the name of a sn
     });
   }
 });
+
+/** Opening a snapshot of producers finds no room. */
+const noRoomForSnapshots = (operation: string, path: string): string | undefined =>
+  operation === "open" && /producers\.[0-9]+\.tmp$/.test(path) ? "ENOSPC" : undefined;
+
+/** The second segment cannot be renamed, the first one was. */
+const noRoomForNames = (operation: string, path: string): string | undefined =>
+  operation === "rename" && path.endsWith("01.log") ? "ENOSPC" : undefined;
+
+for (const fault of [noRoomForSnapshots, noRoomForNames]) {
+  test(`segments that could not go for want of room go later: ${fault.name}`, async () => {
+    const settings = { log: { segmentBytes: 600, fileDeleteDelayMs: 0 } };
+    await simulate(settings, async ({ disk, sleep, start }) => {
+      const log = await (await start()).log();
+      await appendAll(
+        log,
+        Array.from({ length: 8 }, (_, i) => sent(7, i)),
+      );
+      await sleep(50);
+      disk.fault = fault;
+      await log.advanceLogStart(4);
+      assert.equal(log.logStartOffset, 4);
+      disk.fault = () => undefined;
+      await log.runRetention();
+      await sleep(50);
+      assert.deepEqual(
+        disk.paths().filter((path) => path.includes(".log")),
+        [4, 5, 6, 7].map((base) => `${directory}/${offsetName(base)}.log`),
+      );
+    });
+  });
+}
+
+test("what a deleted partition still had to write does not reach the next of its id", async () => {
+  const settings = { log: { segmentBytes: 600, fileDeleteDelayMs: 0 } };
+  await simulate(settings, async ({ disk, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    disk.fault = (operation, path) =>
+      (operation === "open" && path.endsWith(".log")) || noRoomForSnapshots(operation, path)
+        ? "ENOSPC"
+        : undefined;
+    await appendAll(
+      log,
+      Array.from({ length: 8 }, (_, i) => sent(7, i)),
+    );
+    await log.advanceLogStart(4).catch(() => {});
+    await first.manager.delete(topicA, 0);
+    const next = await first.log();
+    disk.fault = () => undefined;
+    await sleep(1000);
+    assert.deepEqual(
+      disk.paths().filter((path) => path.startsWith(directory)),
+      [`${directory}/meta`],
+    );
+    await appendAll(next, batches(1));
+    await next.flush();
+    first.die("power");
+    const again = await (await start()).log();
+    assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 1]);
+  });
+});

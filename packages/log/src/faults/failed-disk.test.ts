@@ -137,3 +137,19 @@ test("a restart after a failed fsync cuts again what a truncation had cut", asyn
     });
   }
 });
+
+test("an append fails that relies on an older segment which cannot be opened for its fsync", async () => {
+  const log = { segmentBytes: 800, flushPolicy: "none" as const };
+  await simulate({ log, manager: { openFilesMax: 1 } }, async ({ disk, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    const older = batchOf([{ value: "x".padEnd(700, ".") }]);
+    await appendAll(log, [older]);
+    await appendAll(await first.log(1), [older]);
+    await sleep(10);
+    disk.fault = (operation, path) =>
+      operation === "open" && path.endsWith(`-00000/${"0".repeat(20)}.log`) ? "EIO" : undefined;
+    log.updateConfig({ ...log.config, flushPolicy: "commit" });
+    await assert.rejects(appendAll(log, [older]));
+  });
+});

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";
+import { Incarnation } from "@millrace/sim";
+import { offsetName } from "../files/paths.ts";
 import { appendAll, batchOf, readAll, topicA } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
 
@@ -116,3 +118,163 @@ test("damage of a life that was deleted is not noted in the directory of the nex
     assert.equal((await (await start()).log()).state.kind, "online");
   });
 });
+
+test("a reason that only the recovery points keep outlives a meta file that cannot be read", async () => {
+  await simulate({ manager: { writeLingerMs: 1000 } }, async ({ disk, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await appendAll(log, [batchOf([{ value: "x" }])]);
+    await log.flush();
+    // The journal has it, and nothing else.
+    await appendAll(log, [batchOf([{ value: "y" }])]);
+    first.die("process");
+    for (const readable of [/-00000\/meta$/, /^$/, /-00000/]) {
+      disk.fault = (operation, path) =>
+        operation === "open" && path.includes("-00000/") && !readable.test(path)
+          ? "EIO"
+          : undefined;
+      const life = await start();
+      assert.equal(life.manager.get(topicA, 0)?.state.kind, "offline", String(readable));
+      await life.manager.close(true);
+      life.die("process");
+    }
+  });
+});
+
+for (const checkpointed of [false, true]) {
+  const what = checkpointed ? "recovery points and journal" : "the journal";
+  test(`a lost directory whose records ${what} had is remembered over later starts`, async () => {
+    const settings = { manager: { writeLingerMs: 1000 } };
+    await simulate(settings, async ({ disk, kernel, start }) => {
+      const first = await start();
+      const log = await first.log();
+      if (checkpointed) await log.flush();
+      await appendAll(log, [batchOf([{ value: "only in the journal" }])]);
+      first.die("process");
+      const names = disk.mount(new Incarnation(kernel));
+      await names.rename(`partitions/${topicA}-00000`, "elsewhere");
+      for (let life = 0; life < 3; life += 1) {
+        const next = await start();
+        assert.equal(next.manager.get(topicA, 0)?.state.kind, "offline", `life ${life}`);
+        for (let i = 0; i < 4; i += 1)
+          await appendAll(await next.log(1), [batchOf([{ value: "z" }])]);
+        await next.manager.close(true);
+        next.die("power");
+      }
+      const salvaged = disk.paths().filter((path) => path.includes("salvaged-"));
+      assert.equal(salvaged.length, 1);
+      assert.ok(disk.content(salvaged[0] ?? "")?.includes("only in the journal"));
+      const last = await start();
+      await last.manager.delete(topicA, 0);
+      assert.equal((await last.log()).state.kind, "online");
+      last.die("power");
+      assert.equal((await (await start()).log()).state.kind, "online");
+    });
+  });
+}
+
+test("a reason that is kept without a recovery point is no recovery point", async () => {
+  const settings = { log: { segmentBytes: 800, fileDeleteDelayMs: 0 } };
+  await simulate(settings, async ({ disk, kernel, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    const records = Array.from({ length: 8 }, (_, i) => ({ value: `${i}`.padEnd(300, ".") }));
+    for (const record of records) await appendAll(log, [batchOf([record])]);
+    await log.advanceLogStart(4);
+    await sleep(50);
+    const segment = `partitions/${topicA}-00000/${offsetName(4)}.log`;
+    assert.ok(disk.flipBit(segment, 200, 1));
+    disk.fault = (operation, path) =>
+      operation === "open" && path.endsWith("/offline.tmp") ? "EIO" : undefined;
+    await assert.rejects(log.read(4, 1000, "log_end"));
+    await (await first.log(1)).flush();
+    first.die("process");
+    disk.fault = () => undefined;
+    const second = await start();
+    assert.equal((await second.log()).state.kind, "offline");
+    await second.manager.close(true);
+    second.die("process");
+    // Somebody repairs it.
+    assert.ok(disk.flipBit(segment, 200, 1));
+    await disk.mount(new Incarnation(kernel)).unlink(`partitions/${topicA}-00000/offline`);
+    const repaired = await (await start()).log();
+    assert.deepEqual([repaired.state.kind, repaired.logEndOffset], ["online", 8]);
+    assert.equal((await readAll(repaired, 4, 1e6, "log_end")).length, 4);
+  });
+});
+
+for (const met of ["by a reader", "by the next start"]) {
+  test(`a repaired partition keeps its log start when trouble was met ${met}`, async () => {
+    const settings = { log: { segmentBytes: 800, fileDeleteDelayMs: 0 } };
+    await simulate(settings, async ({ disk, kernel, sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      const batches = (count: number) =>
+        Array.from({ length: count }, () => batchOf([{ value: "x".padEnd(300, ".") }]));
+      await appendAll(log, batches(3));
+      await log.flush();
+      await appendAll(log, batches(5));
+      await log.advanceLogStart(5);
+      await sleep(50);
+      const segment = `partitions/${topicA}-00000/${offsetName(6)}.log`;
+      disk.fault = (operation, path) =>
+        operation === "read" && path === segment ? "EIO" : undefined;
+      if (met === "by a reader") {
+        assert.ok(disk.flipBit(segment, 200, 1));
+        disk.fault = () => undefined;
+        await assert.rejects(log.read(6, 1000, "log_end"));
+        assert.ok(disk.flipBit(segment, 200, 1));
+        await (await first.log(1)).flush();
+        await first.manager.close(true);
+        first.die("power");
+      } else {
+        first.die("process");
+        const second = await start();
+        assert.equal((await second.log()).state.kind, "offline");
+        await second.manager.close(true);
+        second.die("process");
+        disk.fault = () => undefined;
+      }
+      await disk.mount(new Incarnation(kernel)).unlink(`partitions/${topicA}-00000/offline`);
+      const repaired = await (await start()).log();
+      assert.deepEqual(
+        [repaired.state, repaired.logStartOffset, repaired.logEndOffset],
+        [{ kind: "online" }, 5, 8],
+      );
+    });
+  });
+}
+
+for (const order of ["before", "during"]) {
+  test(`a repaired partition ends where a truncation ${order} a checkpoint left it`, async () => {
+    await simulate({ log: { segmentBytes: 1200 } }, async ({ disk, kernel, start }) => {
+      const first = await start();
+      const log = await first.log();
+      const batches = (count: number, mark: string) =>
+        Array.from({ length: count }, () => batchOf([{ value: mark.padEnd(300, ".") }]));
+      await appendAll(log, batches(8, "old"));
+      await log.flush();
+      let truncating = order === "before" ? log.truncateTo(4) : undefined;
+      disk.onStep = (_, what) => {
+        if (what.startsWith("open recovery-points.tmp")) truncating ??= log.truncateTo(4);
+      };
+      if (truncating === undefined) await log.flush();
+      await truncating;
+      await appendAll(log, batches(2, "new"), 2);
+      const segment = `partitions/${topicA}-00000/${offsetName(0)}.log`;
+      assert.ok(disk.flipBit(segment, 200, 1));
+      await assert.rejects(log.read(0, 1000, "log_end"));
+      await (await first.log(1)).flush();
+      await first.manager.close(true);
+      first.die("power");
+      // Somebody repairs it.
+      assert.ok(disk.flipBit(segment, 200, 1));
+      await disk.mount(new Incarnation(kernel)).unlink(`partitions/${topicA}-00000/offline`);
+      const repaired = await (await start()).log();
+      assert.deepEqual([repaired.state, repaired.logEndOffset], [{ kind: "online" }, 6]);
+      const records = await readAll(repaired, 0, 1e6, "log_end");
+      const marks = records.map(({ value }) => value.slice(0, 3)).join(" ");
+      assert.equal(marks, "old old old old new new");
+    });
+  });
+}

@@ -295,3 +295,51 @@ test("nothing is appended once a stop has begun", async () => {
     await closing;
   });
 });
+
+test("retention that drops what an append waits for stops nothing", async () => {
+  for (let seed = 1; seed <= 25; seed += 1) {
+    const settings = { seed, log: { segmentBytes: 800 }, manager: { writeLingerMs: 1e6 } };
+    await simulate(settings, async ({ disk, sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await appendAll(log, batches(1));
+      // Journalled behind the checkpoint that ends that: it stands before what is not journalled.
+      const late = Promise.withResolvers<unknown>();
+      disk.onStep = (_, what) => {
+        if (!what.startsWith("open recovery-points.tmp")) return;
+        disk.onStep = () => {};
+        late.resolve(appendAll(log, batches(1)));
+      };
+      log.updateConfig({ ...log.config, flushPolicy: "none" });
+      await late.promise;
+      await sleep(100);
+      await log.advanceLogStart(2);
+      const appending = appendAll(log, batches(1));
+      await sleep((seed % 5) / 20);
+      await Promise.all([log.runRetention(), appending]);
+      assert.equal(log.segmentCount, 1, `seed ${seed}`);
+      await appendAll(await first.log(1), batches(1));
+    });
+  }
+});
+
+test("retention that drops what an append fsyncs stops nothing", async () => {
+  const log = { segmentBytes: 800, flushPolicy: "none" as const };
+  for (let seed = 1; seed <= 25; seed += 1) {
+    // No other file stays open: the segment is opened for its fsync.
+    await simulate({ seed, log, manager: { openFilesMax: 1 } }, async ({ sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      const other = await first.log(1);
+      await appendAll(log, batches(2));
+      await appendAll(other, batches(1));
+      await log.advanceLogStart(2);
+      await sleep(10);
+      log.updateConfig({ ...log.config, flushPolicy: "commit" });
+      const appending = appendAll(log, batches(1));
+      await sleep((seed % 5) / 20);
+      await Promise.all([log.runRetention(), appending]);
+      await appendAll(other, batches(1));
+    });
+  }
+});

@@ -348,7 +348,7 @@ export class Committer {
     }
     if (written.size === 0 && direct.size === 0) return;
     const reaching = [
-      ...[...written].map((segment) => this.#written(segment)),
+      ...[...written].map((segment) => unlessDropped(segment, this.#written(segment))),
       ...[...direct].map((target) => this.#syncAll(target)),
     ];
     const outcomes = await Promise.allSettled(reaching);
@@ -381,13 +381,18 @@ export class Committer {
    * roll: the journal must not have a batch without those before it.
    */
   async #syncAll(target: CommitTarget): Promise<void> {
-    const { disk, files, writes } = this.#options;
+    const { disk, writes } = this.#options;
     for (const segment of [...target.segments]) {
       if (!segment.durability.pending && !writes.has(segment)) continue;
-      await this.#written(segment);
-      await segment.durability.settle(() => files.with(segment, (file) => file.sync()));
+      await unlessDropped(segment, this.#synced(segment));
     }
     await target.names.settle(() => disk.syncDirectory(target.directory));
+  }
+
+  async #synced(segment: Segment): Promise<void> {
+    await this.#written(segment);
+    const { files } = this.#options;
+    await segment.durability.settle(() => files.with(segment, (file) => file.sync()));
   }
 
   /** Items of partitions without a journalled item in this round count once they are written. */
@@ -424,3 +429,12 @@ export class Committer {
     }
   }
 }
+
+/** A segment that retention drops meanwhile lies below the log start: nobody needs its bytes. */
+const unlessDropped = async (segment: Segment, work: Promise<void>): Promise<void> => {
+  try {
+    await work;
+  } catch (thrown) {
+    if (!segment.dropped) throw thrown;
+  }
+};

@@ -27,6 +27,11 @@ export class OfflineRecord {
     );
   }
 
+  /** The recovery points keep the reason: the directory cannot be read or is not there. */
+  keepInPoints(reason: string): void {
+    this.#unrecorded = Promise.resolve(reason);
+  }
+
   /** Why the partition is offline, if its directory could not keep it; "" otherwise. */
   unrecorded(): Promise<string> {
     return this.#unrecorded;

@@ -10,7 +10,7 @@ import type { LogContext } from "../context.ts";
 import { isPassing, storageError } from "../files/disk-errors.ts";
 import { Durability } from "../files/durability.ts";
 import { WorkQueue } from "../files/work-queue.ts";
-import { cutFiles, dropSegments, finishIndex, persistIndex } from "../segment/files.ts";
+import { cutFiles, dropSegments, finishIndex, letGo, persistIndex } from "../segment/files.ts";
 import type { Segment } from "../segment/segment.ts";
 import { errors } from "./errors.ts";
 import type { ProducerState } from "./producer-state.ts";
@@ -33,6 +33,8 @@ export class PartitionFiles {
   readonly #context: LogContext;
   readonly #owner: FilesOwner;
   readonly #queue = new WorkQueue();
+  /** Segments that left the log and whose files are still to be removed. */
+  #dropped: Segment[] = [];
   #flushing = false;
   #lastFlushMs = 0;
   #rowsBeingWritten = false;
@@ -123,17 +125,39 @@ export class PartitionFiles {
       });
   }
 
-  /** Removes segments that lie below the log start. */
+  /**
+   * Removes segments that lie below the log start, and those that an earlier call could not remove.
+   * Where there is no room for what they say of producers, they go with the next call.
+   */
   async drop(dropped: readonly Segment[], firstOffset: number): Promise<void> {
+    this.#dropped.push(...dropped);
+    if (this.#dropped.length === 0) return;
+    try {
+      await this.run(() => this.#removeDropped(firstOffset));
+    } catch (thrown) {
+      if (!isPassing(thrown)) throw thrown;
+      const { directory } = this;
+      this.#context.env.logger.warn({ directory, err: thrown }, "old segments cannot go yet");
+    }
+  }
+
+  async #removeDropped(firstOffset: number): Promise<void> {
+    // What they say of producers must not go with them.
+    const { producers } = this.#owner;
+    if (await producers.secure(this.#context, this.directory, this.#dropped, firstOffset)) {
+      this.names.changed();
+    }
+    // Also what a truncation removed: recovery believes a snapshot where segments are gone.
+    await this.syncNames();
+    await dropSegments(this.#context, this, this.#dropped);
+    this.#dropped = [];
+  }
+
+  /** Nothing touches the files any more: they may be another life's soon. */
+  async letGo(): Promise<void> {
     await this.run(async () => {
-      // What they say of producers must not go with them.
-      const { producers } = this.#owner;
-      if (await producers.secure(this.#context, this.directory, dropped, firstOffset)) {
-        this.names.changed();
-      }
-      // Also what a truncation removed: recovery believes a snapshot where segments are gone.
-      await this.syncNames();
-      await dropSegments(this.#context, this, dropped);
+      const all = [...this.#dropped, ...this.#owner.segments];
+      for (const segment of all) await letGo(this.#context, segment);
     });
   }
 

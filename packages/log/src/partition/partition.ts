@@ -39,7 +39,7 @@ import { Progress } from "./progress.ts";
 import { PartitionReader } from "./reader.ts";
 import { announce, planRetention, RetentionAnnouncements } from "./retention.ts";
 import type { PartitionTail } from "./tail-cache.ts";
-import { type Life, type PartitionOwner, type Restored, usable } from "./types.ts";
+import { type Life, type PartitionOwner, pointCutTo, type Restored, usable } from "./types.ts";
 
 /** Index rows of a segment that are written before the next checkpoint. */
 const freshRowsMax = 512;
@@ -188,7 +188,8 @@ export class Partition implements PartitionLog {
    * when the point's picture was taken.
    */
   checkpointed(point: RecoveryPoint, version: number): void {
-    this.#lastPoint = point;
+    // Before a cut it was another log's; the one before it was cut, too.
+    if (version === this.promises.version) this.#lastPoint = point;
     this.promises.covered(Number(point.offset), version);
   }
 
@@ -511,6 +512,7 @@ export class Partition implements PartitionLog {
     const segment = must(this.#segments[keep], "segment of a truncation");
     const dropped = this.#segments.splice(keep + 1);
     segment.cutTo(cut);
+    this.#lastPoint = pointCutTo(this.#lastPoint, segment.baseOffset, cut);
     // A log that is cut below its start begins again there.
     const end = Math.max(cut.offset, this.#logStartOffset);
     if (end > cut.offset) this.#segments.push(new Segment(this.directory, end));
@@ -588,7 +590,7 @@ export class Partition implements PartitionLog {
     }
     const dropped = this.#segments.splice(0, count);
     const first = must(this.#segments[0], "first segment").baseOffset;
-    if (dropped.length > 0) await this.files.drop(dropped, first);
+    await this.files.drop(dropped, first);
     return dropped.length;
   }
 }

@@ -1,6 +1,9 @@
 /** What a partition and its surroundings agree on. */
+import { clone } from "@bufbuild/protobuf";
+import { type RecoveryPoint, RecoveryPointSchema } from "@millrace/proto/storage";
 import type { LogConfig } from "../api.ts";
 import type { LogContext } from "../context.ts";
+import type { Place } from "../segment/place.ts";
 import type { Segment } from "../segment/segment.ts";
 
 /** What else a manager does for its partitions. */
@@ -15,6 +18,20 @@ export interface Life {
   readonly incarnation: bigint;
   readonly firstRound: number;
 }
+
+/** A recovery point of a log that ends at `cut` of a segment now. */
+export const pointCutTo = (
+  point: RecoveryPoint | undefined,
+  segmentBase: number,
+  cut: Place,
+): RecoveryPoint | undefined => {
+  if (point === undefined || Number(point.offset) <= cut.offset) return point;
+  const shorter = clone(RecoveryPointSchema, point);
+  shorter.offset = BigInt(cut.offset);
+  shorter.segmentBaseOffset = BigInt(segmentBase);
+  shorter.positionBytes = BigInt(cut.position);
+  return shorter;
+};
 
 /** What recovery found. */
 export interface Restored {

@@ -18,11 +18,17 @@ import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { cutFiles } from "../segment/files.ts";
 import { listSegments } from "../segment/list.ts";
 import { Segment } from "../segment/segment.ts";
-import { afterTruncations, finalLogStart, firstOffset, type Truncations } from "./begin.ts";
+import {
+  afterTruncations,
+  finalLogStart,
+  firstOffset,
+  lostBehind,
+  type Truncations,
+} from "./begin.ts";
 import { JournalReader } from "./journal-reader.ts";
 import { RecoveredProducers } from "./producers.ts";
 import { dirtyAgain, endSegmentAt, writeBytes } from "./segment-io.ts";
-import { PartitionDamage, type RecoveryInput } from "./types.ts";
+import { lostBatch, PartitionDamage, type RecoveryInput } from "./types.ts";
 
 type PlannedBatch = Extract<PlannedEntry, { readonly kind: "batch" }>;
 type PlannedEpoch = Extract<PlannedEntry, { readonly kind: "epochStart" }>;
@@ -325,11 +331,7 @@ export class PartitionRecovery {
       this.#accept(present);
       return;
     }
-    if (!entry.sound) {
-      throw new PartitionDamage(
-        `the batch at offset ${entry.offset} is damaged in the journal, and not in its segment`,
-      );
-    }
+    if (!entry.sound) throw lostBatch(entry.offset);
     await this.#write(entry);
   }
 
@@ -499,7 +501,11 @@ export class PartitionRecovery {
 
   /** Puts a batch of the journal where the segments do not have it; everything behind is void. */
   async #write(entry: PlannedBatch): Promise<void> {
-    if (!this.#void) await this.#cutHere();
+    if (!this.#void) {
+      const lost = lostBehind(this.#truncations.entries, entry.offset);
+      if (lost !== undefined) throw lostBatch(lost);
+      await this.#cutHere();
+    }
     this.#void = true;
     const bytes = await this.#journal.payload(entry);
     const header = readStored(bytes, 0);

@@ -270,12 +270,20 @@ const durablePoint = async ({ partition, point }: Captured): Promise<RecoveryPoi
   if (partition.state.kind !== "offline") return point;
   const offlineReason = await partition.offlineRecord.unrecorded();
   const { lastPoint } = partition;
-  if (lastPoint === undefined && offlineReason === "") return undefined;
+  const empty = lastPoint === undefined || isReasonAlone(lastPoint);
+  if (empty && offlineReason === "") return undefined;
   const known = lastPoint ?? create(RecoveryPointSchema, idOf(partition));
   const noted = clone(RecoveryPointSchema, known);
   noted.offlineReason = offlineReason;
+  // The journal's entry goes, and segments below it may be gone: a repaired log begins there.
+  const logStart = BigInt(partition.logStartOffset);
+  if (logStart > noted.logStartOffset) noted.logStartOffset = logStart;
   return noted;
 };
+
+/** Made for its reason: it says nothing of the log, and must not outlive the reason. */
+const isReasonAlone = ({ journalRound, offset, offlineReason }: RecoveryPoint): boolean =>
+  journalRound === 0n && offset === 0n && offlineReason !== "";
 
 /** One synchronous picture: it reflects everything in rounds up to `round`. */
 const capture = (context: LogContext, partition: Partition, round: number): Captured => {
@@ -348,8 +356,18 @@ const hasWork = (captured: Captured): boolean =>
 
 /** Everything of a partition that its recovery point will claim. As file work of the partition. */
 const secure = async (context: LogContext, captured: Captured): Promise<void> => {
-  const { partition, snapshots, epochs } = captured;
+  const { partition } = captured;
   if (partition.deleted) return;
+  try {
+    await secureFiles(context, captured);
+  } finally {
+    // Also of a partition that is offline, or goes offline here: its batches leave the journal.
+    await partition.files.syncNames();
+  }
+};
+
+const secureFiles = async (context: LogContext, captured: Captured): Promise<void> => {
+  const { partition, snapshots, epochs } = captured;
   // A segment may have been dropped meanwhile: what is gone needs no fsync.
   const isThere = (segment: Segment): boolean => partition.segments.includes(segment);
   // The batches of all segments first, whatever is found on the way: their journal space is about
@@ -369,7 +387,6 @@ const secure = async (context: LogContext, captured: Captured): Promise<void> =>
     await writeEpochs(context, partition.directory, epochs.entries);
     partition.names.changed();
   }
-  await partition.files.syncNames();
 };
 
 const secureBatches = async (context: LogContext, segment: Segment): Promise<void> => {

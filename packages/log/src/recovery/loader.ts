@@ -1,6 +1,11 @@
 /** Loading every partition of a data directory, after a clean stop or any other. */
+import { clone } from "@bufbuild/protobuf";
 import { ErrorCode, hasCode } from "@millrace/errors";
-import type { PartitionMeta, RecoveryPoint } from "@millrace/proto/storage";
+import {
+  type PartitionMeta,
+  type RecoveryPoint,
+  RecoveryPointSchema,
+} from "@millrace/proto/storage";
 import type { TopicId } from "@millrace/record";
 import type { LogManagerOptions } from "../api.ts";
 import type { LogContext } from "../context.ts";
@@ -13,10 +18,11 @@ import type { Life, PartitionOwner } from "../partition/types.ts";
 import { deletedSuffix } from "../segment/files.ts";
 import { loadClean } from "./after-clean-stop.ts";
 import { PartitionRecovery } from "./after-crash.ts";
-import { damageAfter, entriesAfter, entriesOfLife, pointOfLife } from "./begin.ts";
+import { damageAfter, entriesAfter, entriesOfLife, finalLogStart, pointOfLife } from "./begin.ts";
 import { readPartitionMeta, removeLeftovers, removePartition } from "./data-directory.ts";
 import { deletionOf, lossOf } from "./recovery-points.ts";
 import { salvage } from "./salvage.ts";
+import { syncSegments } from "./segment-io.ts";
 import { PartitionDamage, type RecoveryCounts } from "./types.ts";
 
 export const emptyCounts = (): RecoveryCounts => ({
@@ -199,6 +205,8 @@ export class PartitionLoader {
     const partition = this.#make(place);
     keepPoint(partition, place.point);
     partition.takeOffline(`${reason}: check the disk, then restart`, true);
+    // What an earlier start met is not forgotten over that.
+    partition.offlineRecord.keepInPoints(point?.offlineReason ?? "");
     return partition;
   }
 
@@ -222,6 +230,7 @@ export class PartitionLoader {
     const { counts } = this;
     const damagedUpTo = damageAfter(plan?.damagedUpTo, life, point);
     await new PartitionRecovery({ context, partition, point, entries, damagedUpTo, counts }).run();
+    await syncSegments(context, partition.segments);
   }
 
   #make({ topicId, topic, partition, life }: Place): Partition {
@@ -239,7 +248,7 @@ export class PartitionLoader {
     const { directory, entries, point } = place;
     await salvage(disk, directory, entries);
     const partition = this.#make(place);
-    keepPoint(partition, point);
+    keepPoint(partition, point && withLogStart(point, entries));
     const recorded = await keepOffline(disk, directory, reason).then(
       () => true,
       (thrown: unknown) => {
@@ -296,6 +305,13 @@ export class PartitionLoader {
 /** The recovery points go on to say this of the partition. */
 const keepPoint = (partition: Partition, point: RecoveryPoint | undefined): void => {
   if (point !== undefined) partition.checkpointed(point, partition.promises.version);
+};
+
+/** The log start outlives the journal that moved it. */
+const withLogStart = (point: RecoveryPoint, entries: readonly PlannedEntry[]): RecoveryPoint => {
+  const moved = clone(RecoveryPointSchema, point);
+  moved.logStartOffset = BigInt(finalLogStart(entries, Number(point.logStartOffset)));
+  return moved;
 };
 
 const textOf = (thrown: unknown): string =>

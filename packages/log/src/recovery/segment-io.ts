@@ -46,6 +46,20 @@ export const dirtyAgain = async (
   }
 };
 
+/**
+ * Fsyncs what recovery wrote. A file that cannot be opened any more is met here, while the journal
+ * still has its batches, and not by the checkpoint behind which they are gone.
+ */
+export const syncSegments = async (
+  { files }: SegmentContext,
+  segments: readonly Segment[],
+): Promise<void> => {
+  for (const segment of segments) {
+    if (!segment.created) continue;
+    await segment.durability.settle(() => files.with(segment, (file) => file.sync()));
+  }
+};
+
 /** An index that cannot be read is built again. */
 const readOrEmpty = async (context: SegmentContext, path: string): Promise<Buffer> => {
   try {

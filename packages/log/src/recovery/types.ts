@@ -9,6 +9,12 @@ export class PartitionDamage extends Error {
   override readonly name = "PartitionDamage";
 }
 
+/** A batch that neither the journal nor the segments have whole where it should be. */
+export const lostBatch = (offset: number): PartitionDamage =>
+  new PartitionDamage(
+    `the batch at offset ${offset} is damaged in the journal, and not in its segment`,
+  );
+
 export interface RecoveryCounts {
   segmentBytesScanned: number;
   entriesReplayed: number;

@@ -26,13 +26,11 @@ export const unlinkIfThere = async (disk: Disk, path: string): Promise<void> => 
   }
 };
 
-const renameIfThere = async (disk: Disk, from: string, to: string): Promise<boolean> => {
+const renameIfThere = async (disk: Disk, from: string, to: string): Promise<void> => {
   try {
     await disk.rename(from, to);
-    return true;
   } catch (thrown) {
-    if (isMissing(thrown)) return false;
-    throw thrown;
+    if (!isMissing(thrown)) throw thrown;
   }
 };
 
@@ -54,12 +52,14 @@ export const dropSegments = async (
   const renamed: string[] = [];
   for (const segment of segments) {
     await letGo(context, segment);
-    context.observer.onSegmentDeleted?.(segment.sizeBytes);
     owner.names.changed();
     for (const path of segment.paths) {
       const aside = `${path}${deletedSuffix}`;
-      if (await renameIfThere(disk, path, aside)) renamed.push(aside);
+      await renameIfThere(disk, path, aside);
+      // An earlier call may have renamed it, and then failed.
+      renamed.push(aside);
     }
+    context.observer.onSegmentDeleted?.(segment.sizeBytes);
   }
   const { fileDeleteDelayMs } = owner.config;
   context.delayed.add(fileDeleteDelayMs, "removing old segments", async () => {
