@@ -3,11 +3,13 @@ import type { Mutant } from "../mutant.ts";
 import { decisions } from "./log-decisions.ts";
 import { durability } from "./log-durability.ts";
 import { remembered } from "./log-memory.ts";
+import { recovery } from "./log-recovery.ts";
 import { upkeep } from "./log-upkeep.ts";
 
 export const logMutants: readonly Mutant[] = [
   ...durability,
   ...remembered,
   ...decisions,
+  ...recovery,
   ...upkeep,
 ];

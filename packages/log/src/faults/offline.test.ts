@@ -278,3 +278,29 @@ for (const order of ["before", "during"]) {
     });
   });
 }
+
+for (const [files, expected] of [
+  [/^recovery-points$/, 2],
+  [/^recovery-points(\.copy)?$/, undefined],
+] as const) {
+  const then = expected === undefined ? "ends a start" : "is made up for by its copy";
+  test(`recovery points that cannot be read: ${files.source} ${then}, and nothing is forgotten`, async () => {
+    await simulate({}, async ({ die, disk, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await log.becomeLeader(1);
+      await appendAll(log, [batchOf([{ value: "x" }]), batchOf([{ value: "y" }, { value: "z" }])]);
+      log.updateHighWatermark(3);
+      await log.advanceLogStart(2);
+      await first.manager.close(true);
+      first.die("process");
+      disk.fault = (operation, path) =>
+        operation === "open" && files.test(path) ? "EIO" : undefined;
+      const begun = await start().catch((thrown: unknown) => thrown);
+      if (expected === undefined) assert.ok(hasCode(begun, ErrorCode.STORAGE_ERROR));
+      disk.fault = () => undefined;
+      die("power");
+      assert.equal((await (await start()).log()).logStartOffset, 2);
+    });
+  });
+}

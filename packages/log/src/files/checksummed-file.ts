@@ -6,7 +6,7 @@
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import type { Disk, DiskFile } from "@millrace/env";
 import { crcOf } from "@millrace/record";
-import { causeOf, errno, isFull, isMissing, isPassing } from "./disk-errors.ts";
+import { causeOf, errno, isFull, isMissing } from "./disk-errors.ts";
 
 const headBytes = 8;
 
@@ -99,10 +99,7 @@ export const readChecksummed = async <D extends DescMessage>(
   return message === undefined ? { kind: "damaged" } : { kind: "ok", message };
 };
 
-/**
- * The same for a large message, which the caller decodes in steps. A file that cannot be read
- * counts as damaged: everything written so can be built again.
- */
+/** The same for a large message, which the caller decodes in steps. */
 export const readFramed = async (
   disk: Disk,
   path: string,
@@ -110,15 +107,10 @@ export const readFramed = async (
 ): Promise<
   { readonly kind: "ok"; readonly body: Buffer } | { readonly kind: "missing" | "damaged" }
 > => {
-  try {
-    const framed = await readIfThere(disk, path);
-    if (framed === undefined) return { kind: "missing" };
-    const body = bodyOf(magic, framed);
-    return body === undefined ? { kind: "damaged" } : { kind: "ok", body };
-  } catch (thrown) {
-    if (isPassing(thrown)) throw thrown;
-    return { kind: "damaged" };
-  }
+  const framed = await readIfThere(disk, path);
+  if (framed === undefined) return { kind: "missing" };
+  const body = bodyOf(magic, framed);
+  return body === undefined ? { kind: "damaged" } : { kind: "ok", body };
 };
 
 /** Directory part of a path; "." for the root. */

@@ -12,6 +12,7 @@ import {
 import type { SegmentContext } from "../context.ts";
 import { breathe, type Pauses } from "../files/breathe.ts";
 import { magics, readFramed, writeFramed } from "../files/checksummed-file.ts";
+import { isPassing } from "../files/disk-errors.ts";
 import { offsetName } from "../files/paths.ts";
 import { BatchScanner } from "../segment/batch-scanner.ts";
 import { unlinkIfThere } from "../segment/files.ts";
@@ -122,10 +123,15 @@ const readSnapshot = async (
   directory: string,
   offset: number,
 ): Promise<ProducersAt | undefined> => {
-  const found = await readFramed(disk, producersPath(directory, offset), magics.producers);
-  if (found.kind !== "ok") return undefined;
-  const snapshot = await decodeSnapshot(clock, found.body);
-  return snapshot?.offset === offset ? snapshot : undefined;
+  try {
+    const found = await readFramed(disk, producersPath(directory, offset), magics.producers);
+    if (found.kind !== "ok") return undefined;
+    const snapshot = await decodeSnapshot(clock, found.body);
+    return snapshot?.offset === offset ? snapshot : undefined;
+  } catch (thrown) {
+    if (isPassing(thrown)) throw thrown;
+    return undefined;
+  }
 };
 
 /** Offsets of the snapshots in a directory, falling. */

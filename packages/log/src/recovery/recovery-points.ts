@@ -11,6 +11,7 @@ import {
 import { topicIdBytes as bytesOf, type TopicId, topicIdOf } from "@millrace/record";
 import { breathe, type Pauses } from "../files/breathe.ts";
 import { magics, readFramed, writeFramed } from "../files/checksummed-file.ts";
+import { isPassing } from "../files/disk-errors.ts";
 import { paths } from "../files/paths.ts";
 import { planKey } from "../journal/scan.ts";
 import type { Life } from "../partition/types.ts";
@@ -130,14 +131,24 @@ const decode = async (clock: Pauses, body: Uint8Array): Promise<RecoveryPoints |
 
 /**
  * The points, from the copy where the file is damaged (then they may be one checkpoint old, and the
- * journal still has what they lack); undefined when neither can be believed.
+ * journal still has what they lack); undefined when neither can be believed. Throws the disk's
+ * error where one that cannot be read may be all there is: what is opened without it writes it
+ * anew, without deletions, log starts and reasons to be offline.
  */
 export const readRecoveryPoints = async (
   clock: Pauses,
   disk: Disk,
 ): Promise<FoundPoints | undefined> => {
+  let unreadable: unknown;
   for (const path of [paths.recoveryPoints, paths.recoveryPointsCopy]) {
-    const framed = await readFramed(disk, path, magics.recoveryPoints);
+    let framed: Awaited<ReturnType<typeof readFramed>>;
+    try {
+      framed = await readFramed(disk, path, magics.recoveryPoints);
+    } catch (thrown) {
+      if (isPassing(thrown)) throw thrown;
+      unreadable = thrown;
+      continue;
+    }
     if (framed.kind !== "ok") continue;
     const found = await decode(clock, framed.body);
     if (found === undefined) continue;
@@ -156,5 +167,6 @@ export const readRecoveryPoints = async (
       wallTimeMs: wallTimeMs === 0 ? undefined : wallTimeMs,
     };
   }
+  if (unreadable !== undefined) throw unreadable;
   return undefined;
 };

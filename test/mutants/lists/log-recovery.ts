@@ -1,0 +1,422 @@
+/** What recovery must neither forget nor believe. */
+import type { Mutant } from "../mutant.ts";
+
+const src = "packages/log/src";
+const epochs = `${src}/faults/epochs.test.ts`;
+const lives = `${src}/faults/lives.test.ts`;
+const missing = `${src}/faults/missing.test.ts`;
+const evidence = `${src}/faults/evidence.test.ts`;
+const told = `${src}/faults/told.test.ts`;
+
+export const recovery: readonly Mutant[] = [
+  {
+    name: "log-deleted-gap-ends-log",
+    breaks: "Recovery goes on behind a deleted segment whose older ones are still there.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      [
+        "    if (batch !== undefined || this.#void) return batch;",
+        "    if (batch !== undefined || this.#end >= 0) return batch;",
+      ],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-missing-forgotten",
+    breaks: "A partition whose directory is missing stays known when only the journal knew it.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      [
+        'partition.takeOffline(reasonOfLoss(place, more), !more && (point?.offlineReason ?? "") === "");',
+        "partition.takeOffline(reasonOfLoss(place, more), true);",
+      ],
+    ],
+    tests: [missing],
+  },
+  {
+    name: "log-missing-forgotten-later",
+    breaks: "It stays known at the second start after the one that missed it, too.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      [
+        'point.offset > point.logStartOffset || point.offlineReason !== ""',
+        "point.offset > point.logStartOffset",
+      ],
+    ],
+    tests: [missing],
+  },
+  {
+    name: "log-missing-freed",
+    breaks: "The journal's batches of a partition whose directory is missing are kept.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["    await salvage(context.env.disk, directory, entries);\n", ""]],
+    tests: [missing],
+  },
+  {
+    name: "log-missing-comes-back-whole",
+    breaks: "A directory that is put back is offline if it may lack what only the journal had.",
+    file: `${src}/recovery/begin.ts`,
+    replace: [['const lost = incarnation === 0n && offlineReason !== "";', "const lost = false;"]],
+    tests: [missing],
+  },
+  {
+    name: "log-missing-ends-next-life",
+    breaks: "A partition that is made anew is not offline because its last life was missing.",
+    file: `${src}/recovery/begin.ts`,
+    replace: [
+      ["return (deleted || lost) && journalRound", "return lost || (deleted && journalRound"],
+      ["<= Number(journalRound);\n};", "<= Number(journalRound));\n};"],
+    ],
+    tests: [missing],
+  },
+  {
+    name: "log-unknown-life-unnoted",
+    breaks: "Entries of a partition that cannot be read are kept until its state is on the disk.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["if (place.life === unknownLife && entries.length > 0) throw thrown;\n", ""]],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-damage-before-life",
+    breaks: "Damaged rounds of the journal take no partition offline that was made after them.",
+    file: `${src}/recovery/begin.ts`,
+    replace: [["damagedUpTo > covered ? damagedUpTo", "covered >= -1 ? damagedUpTo"]],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-damage-of-first-round-of-life",
+    breaks: "Damage in the first round of a partition's life takes it offline.",
+    file: `${src}/recovery/begin.ts`,
+    replace: [["Math.max(life.firstRound - 1,", "Math.max(life.firstRound,"]],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-earlier-deletion-ends-unknown",
+    breaks: "The deletion of an earlier life does not end one whose meta file cannot be read.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      [
+        "return this.#unreadable(place, `its meta file cannot",
+        "if (place.point?.deleted === true) return undefined;\n      return this.#unreadable(place, `its meta file cannot",
+      ],
+    ],
+    tests: [lives],
+  },
+  {
+    name: "log-earlier-deletion-ends-damaged",
+    breaks: "The deletion of an earlier life does not end one whose meta file is damaged.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      [
+        "if (halfMade && (deletedBefore",
+        "if (place.point?.deleted || (halfMade && deletedBefore) || (halfMade && (deletedBefore",
+      ],
+      ["!vouchesForRecords(place))) {", "!vouchesForRecords(place)))) {"],
+    ],
+    tests: [lives],
+  },
+  {
+    name: "log-deletion-of-unknown-life-forgotten",
+    breaks: "The deletion of a partition whose life is not known stays on record.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["if (point !== undefined) partition", "if (point?.deleted === false) partition"]],
+    tests: [lives],
+  },
+  {
+    name: "log-deletion-ends-later-life",
+    breaks: "A deletion ends the lives that began before it, and no later one.",
+    file: `${src}/recovery/begin.ts`,
+    replace: [["firstRound <= Number(journalRound)", "firstRound >= 0"]],
+    tests: [lives],
+  },
+  {
+    name: "log-weak-before-written",
+    breaks: "What the journal does not hold counts once the files have all before it.",
+    file: `${src}/journal/commit-loop.ts`,
+    replace: [
+      ["        if (target.promises.takeUnwritten()) this.#unwritten(target, written);\n", ""],
+    ],
+    tests: [`${src}/faults/memory.test.ts`],
+  },
+  {
+    name: "log-producers-go-with-segments",
+    breaks: "Segments do not go before a snapshot has what they say of producers.",
+    file: `${src}/partition/producer-state.ts`,
+    replace: [
+      ["    if (newest?.offset === offset) return wrote;", "    if (newest) return wrote;"],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-stale-sequences-at-cut",
+    breaks: "A producer goes on when the snapshot at a truncation cannot be read.",
+    file: `${src}/partition/producer-snapshots.ts`,
+    replace: [["  goOnAt(endOffset);\n", ""]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-stale-sequences-at-hole",
+    breaks: "A producer goes on behind a hole among deleted segments that came back.",
+    file: `${src}/partition/producer-snapshots.ts`,
+    replace: [["          goOnAt(baseOffset);\n", ""]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-stale-sequences-at-rot",
+    breaks: "A producer goes on behind a deleted batch that rotted in the journal.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [["    } else this.#producers.forgetSequences();\n", "    }\n"]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-epoch-rots-with-records",
+    breaks:
+      "The epoch of a deleted batch is known where its header is right and its records are not.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [["const newer = known && begun", "const newer = entry.sound && known && begun"]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-stale-sequences-at-start",
+    breaks: "A producer goes on when recovery cannot read the snapshot of deleted segments.",
+    file: `${src}/recovery/producers.ts`,
+    replace: [["    if (snapshot?.offset !== offset) this.forgetSequences();\n", ""]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-round-given-twice",
+    breaks: "No round before a partition's life is given again.",
+    file: `${src}/open.ts`,
+    replace: [["after ?? 0, loader.firstRoundMax - 1);", "after ?? 0);"]],
+    tests: [lives],
+  },
+  {
+    name: "log-impossible-point-believed",
+    breaks: "A recovery point that no log ever had is not believed.",
+    file: `${src}/recovery/recovery-points.ts`,
+    replace: [[" && segmentBaseOffset <= offset;", " && segmentBaseOffset + offset >= 0n;"]],
+    tests: [`${src}/damage.test.ts`],
+  },
+  {
+    name: "log-unreadable-snapshot-untold",
+    breaks: "A snapshot of producers that cannot be read is told.",
+    file: `${src}/partition/producer-snapshots.ts`,
+    replace: [
+      ["    logger.warn({ path: producersPath(directory, covered) }, unreadableText);\n", ""],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-unreadable-points-written-anew",
+    breaks: "Recovery points that cannot be read end a start, and are not written anew.",
+    file: `${src}/recovery/recovery-points.ts`,
+    replace: [["  if (unreadable !== undefined) throw unreadable;\n", ""]],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-deletion-without-round",
+    breaks: "A partition that is deleted while its life is not known does not come back.",
+    file: `${src}/manager.ts`,
+    replace: [["committer.nextRound - 1;", "committer.nextRound * 0;"]],
+    tests: [lives],
+  },
+  {
+    name: "log-lost-rounds-forgotten",
+    breaks: "What the journal lost of a partition that cannot be read is remembered.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["if (damaged || entries.length > 0) return", "if (entries.length > 0) return"]],
+    tests: [lives],
+  },
+  {
+    name: "log-deleted-epoch-forgotten",
+    breaks: "Recovery knows the epochs of batches that were deleted since.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [["    if (newer) epochs.assign(header.leaderEpoch, entry.offset);\n", ""]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-unrecorded-deletion-succeeds",
+    breaks: "A deletion that nothing on the disk keeps is not answered as done.",
+    file: `${src}/manager.ts`,
+    replace: [
+      [
+        "      if (!recorded) throw storageError(",
+        "      if (recorded === undefined) throw storageError(",
+      ],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-missing-deletion-succeeds",
+    breaks: "A deletion of a missing partition that the journal does not keep is no success.",
+    file: `${src}/manager.ts`,
+    replace: [["      if (!recorded) await disk.list(aside);\n", ""]],
+    tests: [missing],
+  },
+  {
+    name: "log-failed-deletion-forgotten",
+    breaks: "A deletion that failed can be asked for again, and fails again.",
+    file: `${src}/manager.ts`,
+    replace: [
+      ["        this.#partitions.set(key, gone);\n        throw thrown;", "        throw thrown;"],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-damage-noted-in-next-life",
+    breaks: "A deletion waits for the note of its life's damage.",
+    file: `${src}/manager.ts`,
+    replace: [["      await gone.offlineRecord.unrecorded();\n", ""]],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-snapshot-ahead-ignored",
+    breaks: "Recovery from a cut below the log start believes the snapshot of deleted segments.",
+    file: `${src}/recovery/producers.ts`,
+    replace: [["    if (this.#ahead?.offset === end) this.#begin(this.#ahead);\n", ""]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-cut-snapshot-comes-back",
+    breaks: "A snapshot that a truncation removed is gone before recovery may rely on its like.",
+    file: `${src}/partition/partition-files.ts`,
+    replace: [["    await this.syncNames();\n    await dropSegments", "      await dropSegments"]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-unreadable-epochs-come-back",
+    breaks: "Epochs that a truncation cut off while their file could not be read stay cut off.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [["directory)) epochs.durability.changed();", "directory)) void epochs;"]],
+    tests: [epochs],
+  },
+  {
+    name: "log-epochs-written-beside-open-meta",
+    breaks: "Recovery writes nothing beside a meta file whose name may not be durable.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      ["    if (await hasEpochs(context, this.#partition.directory)) epochs", "    epochs"],
+    ],
+    tests: [epochs],
+  },
+  {
+    name: "log-clean-epoch-forgotten",
+    breaks: "An empty log whose epochs cannot be read after a clean stop knows who led it.",
+    file: `${src}/recovery/after-clean-stop.ts`,
+    replace: [[" && (endOffset > 0 || (point.leaderEpoch ?? 0) > 0))", " && endOffset > 0)"]],
+    tests: [epochs],
+  },
+  {
+    name: "log-offline-name-not-durable",
+    breaks: "A segment of an offline partition keeps its name when its journal space goes.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [
+      [
+        "    await partition.files.syncNames();\n",
+        '    if (partition.state.kind !== "offline") await partition.files.syncNames();\n',
+      ],
+    ],
+    tests: [evidence],
+  },
+  {
+    name: "log-offline-reason-forgotten",
+    breaks: "The reason in the recovery points outlives a start that cannot read the partition.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [['    partition.offlineRecord.keepInPoints(point?.offlineReason ?? "");\n', ""]],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-recovered-synced-too-late",
+    breaks: "What recovery wrote is fsynced while the journal still has it.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["    await syncSegments(context, partition.segments);\n", ""]],
+    tests: [evidence],
+  },
+  {
+    name: "log-evidence-cut",
+    breaks: "Recovery cuts no segment that may hold a batch which the journal has lost.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      ["      if (lost !== undefined) throw lostBatch(lost);\n", "      lost?.toFixed();\n"],
+    ],
+    tests: [evidence],
+  },
+  {
+    name: "log-undropped-forgotten",
+    breaks: "Segments that could not be removed are removed later.",
+    file: `${src}/partition/partition-files.ts`,
+    replace: [["    this.#dropped.push(...dropped);\n", "    this.#dropped = [...dropped];\n"]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-renamed-before-forgotten",
+    breaks: "A segment whose renaming failed once is removed whole later.",
+    file: `${src}/segment/files.ts`,
+    replace: [
+      [
+        "      await renameIfThere(disk, path, aside);\n",
+        "      if ((await disk.fileSize(path)) === undefined) continue;\n      await renameIfThere(disk, path, aside);\n",
+      ],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-dropped-write-to-next-life",
+    breaks: "Segments that wait for their removal write nothing to the next life's directory.",
+    file: `${src}/partition/partition-files.ts`,
+    replace: [["[...this.#dropped, ...this.#owner.segments]", "[...this.#owner.segments]"]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-reason-taken-for-point",
+    breaks: "A reason that is kept without a recovery point is no recovery point.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [["lastPoint === undefined || isReasonAlone(lastPoint)", "lastPoint === undefined"]],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-offline-start-forgotten",
+    breaks: "A partition that went offline while running and was repaired keeps its log start.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [
+      [
+        "  if (logStart > noted.logStartOffset) noted.logStartOffset = logStart;\n",
+        "  logStart;\n",
+      ],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-unrecovered-start-forgotten",
+    breaks: "A partition that could not be recovered and was repaired keeps its log start.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      [
+        "    keepPoint(partition, point && withLogStart(point, entries));\n",
+        "    keepPoint(partition, point);\n",
+      ],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-offline-cut-forgotten",
+    breaks: "A partition that was truncated before it went offline can be repaired.",
+    file: `${src}/partition/partition.ts`,
+    replace: [
+      ["    this.#lastPoint = pointCutTo(this.#lastPoint, segment.baseOffset, cut);\n", ""],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+  {
+    name: "log-point-of-the-uncut-log",
+    breaks: "A checkpoint that a truncation overtook leaves no point of the log before it.",
+    file: `${src}/partition/partition.ts`,
+    replace: [
+      [
+        "    if (version === this.promises.version) this.#lastPoint = point;\n",
+        "    this.#lastPoint = point;\n",
+      ],
+    ],
+    tests: [`${src}/faults/offline.test.ts`],
+  },
+];
