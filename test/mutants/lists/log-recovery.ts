@@ -6,7 +6,6 @@ const epochs = `${src}/faults/epochs.test.ts`;
 const lives = `${src}/faults/lives.test.ts`;
 const missing = `${src}/faults/missing.test.ts`;
 const evidence = `${src}/faults/evidence.test.ts`;
-const told = `${src}/faults/told.test.ts`;
 
 export const recovery: readonly Mutant[] = [
   {
