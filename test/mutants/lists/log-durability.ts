@@ -31,7 +31,7 @@ export const durability: readonly Mutant[] = [
     breaks: "A checkpoint covers batches that are still queued for their segment.",
     file: `${src}/recovery/checkpoint.ts`,
     replace: [
-      ["segment.durability.pending || context.writes.has(segment);", "segment.durability.pending;"],
+      ["segment.cutting || context.writes.has(segment);", "segment.durability.pending;"],
     ],
     tests: [disk, memory, crash],
   },

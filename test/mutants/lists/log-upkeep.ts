@@ -180,4 +180,13 @@ export const upkeep: readonly Mutant[] = [
     replace: [["    if (!segment.dropped) throw thrown;\n", "    void thrown;\n"]],
     tests: [`${src}/faults/failed-disk.test.ts`],
   },
+  {
+    name: "log-cut-believed-durable",
+    breaks: "A recovery point claims no truncation before its files are cut, and fsynced.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [
+      ["segment.durability.pending || segment.cutting ||", "segment.durability.pending ||"],
+    ],
+    tests: [`${src}/faults/power-cut.test.ts`],
+  },
 ];

@@ -96,3 +96,46 @@ test("recovery relies on no journal round that a power cut can take back", async
     });
   }
 });
+
+test("what a truncation took does not come back behind a recovery point, whenever it came", async () => {
+  let cuts = 0;
+  for (let at = 1; at <= 30; at += 1) {
+    for (let points = 1; points <= 3; points += 1) {
+      const settings = { seed: at, log: { flushPolicy: "none" as const, segmentBytes: 500 } };
+      await simulate(settings, async ({ die, disk, sleep, start }) => {
+        const log = await (await start()).log();
+        await log.becomeLeader(1);
+        await appendAll(log, batches(20));
+        let steps = 0;
+        let written = 0;
+        let cut = false;
+        disk.onStep = (_, what) => {
+          steps += 1;
+          // While a checkpoint fsyncs one segment after the other.
+          if (steps === at) {
+            const truncated = (): void => {
+              cut = true;
+            };
+            log.truncateTo(12).then(truncated, () => {});
+            log.flush().catch(() => {});
+          }
+          if (steps < at || !what.startsWith("rename recovery-points.copy")) return;
+          written += 1;
+          if (written === points) dies();
+        };
+        const dies = (): void => {
+          disk.onStep = () => {};
+          die("power");
+        };
+        log.flush().catch(() => {});
+        await sleep(300);
+        if (written < points) dies();
+        const again = await (await start()).log();
+        if (!cut) return;
+        cuts += 1;
+        assert.equal(again.logEndOffset, 12, `step ${at}, point ${points}`);
+      });
+    }
+  }
+  assert.ok(cuts > 20);
+});

@@ -288,7 +288,7 @@ const isReasonAlone = ({ journalRound, offset, offlineReason }: RecoveryPoint): 
 /** One synchronous picture: it reflects everything in rounds up to `round`. */
 const capture = (context: LogContext, partition: Partition, round: number): Captured => {
   const unsafe = (segment: Segment): boolean =>
-    segment.durability.pending || context.writes.has(segment);
+    segment.durability.pending || segment.cutting || context.writes.has(segment);
   const { lastPoint } = partition;
   const promises = partition.promises.version;
   if (partition.state.kind === "offline") {

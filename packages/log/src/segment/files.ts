@@ -86,8 +86,8 @@ export const cutFiles = async (
   await context.writes.cut(segment, segment.sizeBytes);
   if (segment.created) {
     await context.files.with(segment, (file) => file.truncate(segment.sizeBytes));
-    segment.fileCut();
   }
+  segment.fileCut();
   await cutIndexFiles(context, segment);
 };
 

@@ -33,6 +33,7 @@ export class Segment {
   #writtenBytes = 0;
   #endOffset: number;
   #created = false;
+  #cutting = false;
   #dropped = false;
   #firstAppendMs: number | undefined;
   #lastAppendMs: number | undefined;
@@ -151,7 +152,7 @@ export class Segment {
     this.#writtenBytes = Math.min(this.#writtenBytes, cut.position);
     this.#endOffset = cut.offset;
     this.#lastAppendMs = undefined;
-    this.durability.changed();
+    this.#cutting = true;
     this.index.cutTo(cut);
   }
 
@@ -170,10 +171,16 @@ export class Segment {
     this.#dropped = true;
   }
 
-  /** Recovery: the file ends where the segment does, and nothing that counted was cut. */
+  /** The file, if there is one, ends where the segment does. */
   fileCut(): void {
+    this.#cutting = false;
     this.#writtenBytes = Math.min(this.#writtenBytes, this.#sizeBytes);
-    this.durability.changed();
+    if (this.#created) this.durability.changed();
+  }
+
+  /** The file is still to be cut: an fsync before that does not make the cut durable. */
+  get cutting(): boolean {
+    return this.#cutting;
   }
 
   /** Where a segment that was found ends, once somebody knows better than the listing. */
