@@ -85,3 +85,24 @@ test("an epoch whose beginning was lost seems to begin with what is left of it",
     .map(({ answering }) => JSON.stringify(endOffsetFor(answering, 3, 74)));
   assert.ok(answers.includes(JSON.stringify({ leaderEpoch: 2, endOffset: 45 })));
 });
+
+test("a cut at the log start may take an epoch whose beginning was lost", () => {
+  const model = new EpochModel();
+  for (const [epoch, startOffset] of [
+    [2, 0],
+    [3, 57],
+  ] as const) {
+    model.begin(epoch, startOffset);
+  }
+  model.confirm(2);
+  const alike = model
+    .possible(69, 59, new Set([3]))
+    .filter(({ answering }) => answering.length === 1 && answering[0]?.epoch === 3);
+  model.adopt(alike);
+  const confirmed = () => model.epochs.filter((entry) => entry.confirmed).map(({ epoch }) => epoch);
+  assert.ok(confirmed().includes(3));
+  model.truncate(60);
+  assert.ok(confirmed().includes(3));
+  model.truncate(59);
+  assert.ok(!confirmed().includes(3));
+});

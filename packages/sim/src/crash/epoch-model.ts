@@ -8,6 +8,8 @@ export interface ModelEpoch {
   readonly startOffset: number;
   /** Its record was acknowledged: it must be known after any crash. */
   confirmed: boolean;
+  /** The log may take it to have begun as late as this, where its first batches were lost. */
+  readonly latestStart?: number;
 }
 
 type Span = Pick<ModelEpoch, "epoch" | "startOffset">;
@@ -91,7 +93,12 @@ export class EpochModel {
 
   /** Everything from an offset on is cut: epochs that began there never were. */
   truncate(offset: number): void {
-    this.epochs = this.epochs.filter(({ startOffset }) => startOffset < offset);
+    this.epochs = this.epochs
+      .filter(({ startOffset }) => startOffset < offset)
+      .map((entry) => ({
+        ...entry,
+        confirmed: entry.confirmed && (entry.latestStart ?? 0) < offset,
+      }));
   }
 
   /**
@@ -138,12 +145,13 @@ export class EpochModel {
    */
   adopt(found: readonly PossibleEpochs[]): void {
     this.doubtful = found.length === 0;
-    const isIn = (epoch: number) => (other: PossibleEpochs) =>
-      other.known.some((entry) => entry.epoch === epoch);
+    const startsOf = (epoch: number): number[] =>
+      found.flatMap(({ known }) => known.find((entry) => entry.epoch === epoch)?.startOffset ?? []);
     const [most] = found;
-    this.epochs = (most?.known ?? []).map((entry) => ({
-      ...entry,
-      confirmed: found.every(isIn(entry.epoch)),
-    }));
+    this.epochs = (most?.known ?? []).map(({ epoch, startOffset }) => {
+      const starts = startsOf(epoch);
+      const confirmed = starts.length === found.length;
+      return { epoch, startOffset, confirmed, latestStart: Math.max(...starts) };
+    });
   }
 }
