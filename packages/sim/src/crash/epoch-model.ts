@@ -148,10 +148,12 @@ export class EpochModel {
     const startsOf = (epoch: number): number[] =>
       found.flatMap(({ known }) => known.find((entry) => entry.epoch === epoch)?.startOffset ?? []);
     const [most] = found;
+    const before = this.epochs;
     this.epochs = (most?.known ?? []).map(({ epoch, startOffset }) => {
       const starts = startsOf(epoch);
       const confirmed = starts.length === found.length;
-      return { epoch, startOffset, confirmed, latestStart: Math.max(...starts) };
+      const doubted = before.find((entry) => entry.epoch === epoch)?.latestStart ?? 0;
+      return { epoch, startOffset, confirmed, latestStart: Math.max(doubted, ...starts) };
     });
   }
 }

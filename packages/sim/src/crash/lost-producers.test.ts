@@ -60,6 +60,7 @@ const certain = (
   rotted = [10],
   model = log(),
 ): number[] => {
+  model.durableEnd = model.endOffset;
   for (const offset of rotted) model.rottenSnapshots.add(offset);
   doubtLostProducers(files(model, rotten, base), "p", model);
   return model.producers.ids();

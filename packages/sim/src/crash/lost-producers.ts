@@ -44,8 +44,9 @@ export const doubtLostProducers = (
   const logs = paths.filter((path) => path.endsWith(".log")).map(contentOf);
   // Whoever sent it: the log cannot tell, and believes no sequences from before it.
   const isLost = ({ batch }: ModelBatch): boolean => !logs.some((log) => log.includes(batch.body));
-  // A snapshot counts where the log ends behind it, whatever the crash took.
-  const end = Math.min(model.mustEnd(), truncation?.offset ?? Number.MAX_SAFE_INTEGER);
+  // A snapshot counts where recovery begins behind it: not before the last recovery or flush, also
+  // when the recovery points rot and their copy is older.
+  const end = Math.min(model.durableEnd, truncation?.offset ?? Number.MAX_SAFE_INTEGER);
   const sound = snapshots.filter(({ rotten }) => !rotten).map(({ offset }) => offset);
   /** End of what is lost with the snapshot of an offset; 0 when it is all somewhere else. */
   const lostWith = (offset: number): number => {
