@@ -190,6 +190,25 @@ test("a segment under the name of another takes its partition offline, not the d
   });
 });
 
+test("a segment of another log, whole in itself, is damage and not the end of what can be read", async () => {
+  await withDirectory(async (at) => {
+    const first = await at.open();
+    const log = await first.create(topicA, "t", 0, config);
+    for (const value of ["x", "y"])
+      await appendAll(log, [batchOf([{ value: value.repeat(300) }])], 0);
+    const other = await first.create(topicA, "t", 1, config);
+    const records = Array.from({ length: 10 }, (_, i) => ({ value: `value ${i}` }));
+    await appendAll(other, [batchOf(records), batchOf([{ value: "z".repeat(600) }])], 0);
+    await other.flush();
+    await first.close(true);
+    const name = (directory: string): string => at.path(`${directory}/${"0".repeat(20)}.log`);
+    copyFileSync(name(partitionDirectory(topicA, 1)), name(directory));
+    const again = await at.open();
+    await assert.rejects(logOf(again).read(0, 1e6, "log_end"), isOffline);
+    await again.close(false);
+  });
+});
+
 test("recovery points that are older than the clean marker, or of no log, are not believed as they are", async () => {
   await withDirectory(async (at) => {
     const points = ["recovery-points", "recovery-points.copy"].map((name) => at.path(name));

@@ -30,9 +30,7 @@ export const durability: readonly Mutant[] = [
     name: "log-checkpoint-ignores-queued-writes",
     breaks: "A checkpoint covers batches that are still queued for their segment.",
     file: `${src}/recovery/checkpoint.ts`,
-    replace: [
-      ["segment.cutting || context.writes.has(segment);", "segment.durability.pending;"],
-    ],
+    replace: [["segment.cutting || context.writes.has(segment);", "segment.durability.pending;"]],
     tests: [disk, memory, crash],
   },
   {

@@ -189,4 +189,11 @@ export const upkeep: readonly Mutant[] = [
     ],
     tests: [`${src}/faults/power-cut.test.ts`],
   },
+  {
+    name: "log-other-logs-segment-ends-reads",
+    breaks: "A segment of another log is damage, and not the end of what can be read.",
+    file: `${src}/partition/reader.ts`,
+    replace: [["if (read.chunk.length > 0 || endOffset < ackedEndOffset) return", "return"]],
+    tests: [`${src}/damage.test.ts`],
+  },
 ];

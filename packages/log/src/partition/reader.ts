@@ -63,11 +63,15 @@ export class PartitionReader {
     const owner = this.#owner;
     const cached = owner.tryReadTail(offset, maxBytes, limit);
     if (cached !== undefined) return cached;
-    const found = await this.#guard(offset, limit, () => {
-      const endOffset = Math.min(owner.readEnd(offset, limit), owner.ackedEndOffset);
-      if (offset >= endOffset) return Promise.resolve(none);
+    const found = await this.#guard(offset, limit, async () => {
+      const { ackedEndOffset } = owner;
+      const endOffset = Math.min(owner.readEnd(offset, limit), ackedEndOffset);
+      if (offset >= endOffset) return none;
       const segment = segmentOf(owner.segments, offset);
-      return this.#readSegment(segment, offset, endOffset, maxBytes);
+      const read = await this.#readSegment(segment, offset, endOffset, maxBytes);
+      // The high watermark may lie inside of a batch; the end of what counts does not.
+      if (read.chunk.length > 0 || endOffset < ackedEndOffset) return read;
+      throw damaged(segment, segment.sizeBytes, `the batch of offset ${offset} is another log's`);
     });
     const { highWatermark, logStartOffset } = owner;
     return {
