@@ -418,4 +418,11 @@ export const recovery: readonly Mutant[] = [
     ],
     tests: [`${src}/faults/offline.test.ts`],
   },
+  {
+    name: "log-stale-sequences-at-damage",
+    breaks: "A producer goes on when a deleted segment that no snapshot knows is damaged.",
+    file: `${src}/partition/producer-state.ts`,
+    replace: [["      table.replace(table.entries().map(withoutSequences));\n", ""]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
 ];

@@ -154,6 +154,32 @@ test("a producer goes on when the snapshot at a truncation cannot be read, and t
   });
 });
 
+test("a producer goes on when a deleted segment that no snapshot knows is damaged", async () => {
+  await simulate(small, async ({ disk, kernel, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    await appendAll(
+      log,
+      Array.from({ length: 8 }, (_, i) => sent(7, i)),
+    );
+    await log.flush();
+    first.die("power");
+    const names = disk.mount(new Incarnation(kernel));
+    for (const name of await names.list(directory)) {
+      const kept = name.endsWith(`producers.${offsetName(2)}`) || name.endsWith(offsetName(8));
+      if (name.startsWith("producers.") && !kept) await names.unlink(`${directory}/${name}`);
+    }
+    assert.ok(disk.flipBit(`${directory}/${offsetName(4)}.log`, 100, 1));
+    const again = await (await start()).log();
+    again.updateHighWatermark(8);
+    await again.advanceLogStart(6);
+    await sleep(100);
+    await again.truncateTo(6);
+    assertOnlyFenced(again, 7, 6);
+  });
+});
+
 test("a producer goes on when recovery cannot read the snapshot of deleted segments", async () => {
   const settings = { log: { ...small.log, flushPolicy: "none" as const } };
   await simulate(settings, async ({ disk, kernel, sleep, start }) => {

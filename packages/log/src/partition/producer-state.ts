@@ -8,6 +8,7 @@ import {
   newestSnapshot,
   type ProducersAt,
   rebuildProducers,
+  withoutSequences,
   writeSnapshot,
 } from "./producer-snapshots.ts";
 import { type Producer, ProducerTable } from "./producer-table.ts";
@@ -164,6 +165,7 @@ export class ProducerState {
       if (isPassing(thrown)) throw thrown;
       // They go because they are old, readable or not.
       logger.warn({ directory, err: thrown }, "producers of deleted segments may be forgotten");
+      table.replace(table.entries().map(withoutSequences));
     }
     await writeSnapshot(clock, disk, directory, { offset, entries: table.entries() });
     return true;
