@@ -143,7 +143,7 @@ const makeParts = (
     files,
     writes,
     committer,
-    indexes: new IndexCache(clock, disk, files, config.indexCacheBytesMax),
+    indexes: new IndexCache(clock, disk, files, writes, config.indexCacheBytesMax),
     tails: new TailCache(config.tailCacheBytesMax),
     delayed: new DelayedTasks(clock, logger),
     retentionClock: new RetentionClock(clock, logger, knownWallMs),

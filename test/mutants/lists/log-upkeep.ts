@@ -196,4 +196,16 @@ export const upkeep: readonly Mutant[] = [
     replace: [["if (read.chunk.length > 0 || endOffset < ackedEndOffset) return", "return"]],
     tests: [`${src}/damage.test.ts`],
   },
+  {
+    name: "log-times-of-unwritten-forgotten",
+    breaks: "A lookup knows the times of batches that a cut left and that are still to be written.",
+    file: `${src}/segment/index-cache.ts`,
+    replace: [
+      [
+        "    await this.#writes.reach(segment, Math.min(endPosition, segment.index.unknownBytes));\n",
+        "    await this.#writes.reach(segment, 0);\n",
+      ],
+    ],
+    tests: [index],
+  },
 ];

@@ -91,3 +91,21 @@ test("rows wait for the timestamps before them", () => {
   const row = { offset: 5, position: 200, maxBeforeMs: 9000 };
   assert.deepEqual(index.nextWrite(300, false, 6)?.rows, [row]);
 });
+
+for (const written of [0, 1]) {
+  test(`a lookup knows the times of batches that a cut left, ${written} of them in the file`, async () => {
+    await simulate({ manager: { writeLingerMs: 50 } }, async ({ sleep, start }) => {
+      const log = await (await start()).log();
+      const append = (timestampMs: number) => appendAll(log, batches(1, timestampMs));
+      if (written > 0) await append(1000);
+      await sleep(100);
+      await append(5000);
+      // Takes the epoch alone, and needs no look at the file.
+      await log.becomeLeader(2);
+      await log.truncateTo(written + 1);
+      log.updateHighWatermark(written + 1);
+      assert.equal((await log.maxTimestamp())?.timestampMs, 5000);
+      assert.equal((await log.offsetForTimestamp(2000))?.offset, written);
+    });
+  });
+}

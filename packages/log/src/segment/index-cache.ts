@@ -11,6 +11,7 @@ import type { FileCache } from "../files/file-cache.ts";
 import { BatchScanner } from "./batch-scanner.ts";
 import { decodeIndexSteps, INDEX_ENTRY_BYTES, type IndexRow } from "./index-format.ts";
 import type { Segment } from "./segment.ts";
+import type { SegmentWriter } from "./writer.ts";
 
 /** Memory of one row, about. */
 const rowBytes = 56;
@@ -24,6 +25,7 @@ export class IndexCache {
   readonly #clock: Clock;
   readonly #disk: Disk;
   readonly #files: FileCache;
+  readonly #writes: Pick<SegmentWriter, "reach">;
   readonly #bytesMax: number;
   readonly #loading = new Map<Segment, Promise<void>>();
   readonly #loaded = new Map<Segment, number>();
@@ -31,10 +33,17 @@ export class IndexCache {
   /** Indexes that had to be built from the log. */
   rebuilt = 0;
 
-  constructor(clock: Clock, disk: Disk, files: FileCache, bytesMax: number) {
+  constructor(
+    clock: Clock,
+    disk: Disk,
+    files: FileCache,
+    writes: Pick<SegmentWriter, "reach">,
+    bytesMax: number,
+  ) {
     this.#clock = clock;
     this.#disk = disk;
     this.#files = files;
+    this.#writes = writes;
     this.#bytesMax = bytesMax;
   }
 
@@ -142,6 +151,9 @@ export class IndexCache {
     const rows: IndexRow[] = [];
     let maxMs = last?.maxBeforeMs ?? -1;
     let rowPosition = last?.position ?? 0;
+    // What a truncation left may still have to be written.
+    await this.#writes.reach(segment, Math.min(endPosition, segment.index.unknownBytes));
+    if (segment.writtenBytes === 0) return { rows, maxMs };
     await this.#files.with(segment, async (file) => {
       // Batches appended since the load have their rows, and their timestamps are known: no need to
       // wait until they are written.

@@ -34,6 +34,7 @@ export class SegmentIndex {
   #lastRowPosition = -1;
   /** Largest timestamp of what was appended since the segment was made or loaded; -1 for none. */
   #runningMaxMs = -1;
+  #unknownBytes = 0;
   /** False after a load: `#runningMaxMs` lacks what was there before. */
   #maxComplete = true;
   /** The time index ends with the segment's largest timestamp. */
@@ -191,10 +192,16 @@ export class SegmentIndex {
     this.#lastRowPosition = this.#rows.at(-1)?.position ?? -1;
     this.#runningMaxMs = -1;
     this.#maxComplete = cut.position === 0;
+    this.#unknownBytes = cut.position;
     this.#finished = false;
     this.#filesVersion += 2;
     this.#cuts += 1;
     this.filesCut();
+  }
+
+  /** Bytes from the beginning of the segment on that only its file tells about, since a cut. */
+  get unknownBytes(): number {
+    return this.#unknownBytes;
   }
 
   /** The files were cut, or are about to be: an fsync that began before does not cover it. */
