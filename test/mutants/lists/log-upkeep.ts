@@ -208,4 +208,11 @@ export const upkeep: readonly Mutant[] = [
     ],
     tests: [index],
   },
+  {
+    name: "log-scan-of-cut-file-never-ends",
+    breaks: "A scan of a file that was cut under it ends.",
+    file: `${src}/segment/batch-scanner.ts`,
+    replace: [["        if (!more || haveBytes", "        if (haveBytes"]],
+    tests: [`${src}/segment/batch-scanner.test.ts`],
+  },
 ];

@@ -21,7 +21,7 @@ export type ScanStop = { readonly end: true } | { readonly end: false; readonly 
 
 /** Reads batches one after another from a position. One buffer, read ahead. */
 export class BatchScanner {
-  readonly #file: DiskFile;
+  readonly #file: Pick<DiskFile, "read">;
   readonly #endPosition: number;
   #buffer: Buffer = Buffer.alloc(0);
   /** Position in the file of the buffer's first byte. */
@@ -30,7 +30,7 @@ export class BatchScanner {
   bytesRead = 0;
 
   /** Walks from `position` (a batch's first byte) up to `endPosition`. */
-  constructor(file: DiskFile, position: number, endPosition: number) {
+  constructor(file: Pick<DiskFile, "read">, position: number, endPosition: number) {
     this.#file = file;
     this.#position = position;
     this.#bufferPosition = position;
@@ -46,14 +46,15 @@ export class BatchScanner {
     if (this.#position >= this.#endPosition) return { end: true };
     let want = STORED_PREFIX_BYTES_MAX;
     for (;;) {
-      await this.#fill(want);
+      const more = await this.#fill(want);
       const start = this.#position - this.#bufferPosition;
       const found = readStored(this.#buffer, start);
       if ("fault" in found) {
         if (found.fault === "damaged") return { end: false, reason: found.reason };
         const haveBytes = this.#buffer.length - start;
         const allBytes = this.#endPosition - this.#position;
-        if (haveBytes >= allBytes || found.needBytes > allBytes) {
+        // A truncation may have cut the file under the scan.
+        if (!more || haveBytes >= allBytes || found.needBytes > allBytes) {
           return { end: false, reason: "the file ends inside a batch" };
         }
         want = Math.max(found.needBytes, haveBytes + 1);
@@ -84,12 +85,15 @@ export class BatchScanner {
     }
   }
 
-  /** Makes at least `bytes` from the position on available, or all there are. */
-  async #fill(bytes: number): Promise<void> {
+  /**
+   * Makes at least `bytes` from the position on available, or all there are. False when the file
+   * had nothing more.
+   */
+  async #fill(bytes: number): Promise<boolean> {
     const start = this.#position - this.#bufferPosition;
     const have = this.#buffer.length - start;
     const left = this.#endPosition - this.#position;
-    if (have >= Math.min(bytes, left)) return;
+    if (have >= Math.min(bytes, left)) return true;
     const size = Math.min(left, Math.max(bytes, readAheadBytes));
     const buffer = Buffer.allocUnsafe(size);
     this.#buffer.copy(buffer, 0, start);
@@ -98,5 +102,6 @@ export class BatchScanner {
     this.bytesRead += read;
     this.#buffer = buffer.subarray(0, kept + read);
     this.#bufferPosition = this.#position;
+    return read > 0;
   }
 }
