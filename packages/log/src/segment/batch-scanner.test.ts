@@ -18,15 +18,17 @@ const segmentBytes = async (): Promise<Buffer> => {
   return content;
 };
 
-test("a scan of a file that was cut under it ends", { timeout: 10_000 }, async () => {
+test("a scan of a file that was cut under it ends", async () => {
   const content = await segmentBytes();
   for (let length = 0; length <= content.length; length += 1) {
+    let reads = 0;
     const file = {
       read: (buffer: Uint8Array, at: number, bytes: number, position: number): Promise<number> => {
         const part = content.subarray(position, Math.min(length, position + bytes));
         buffer.set(part, at);
-        // Not at once: a scan that never ends must not stop the test's clock.
-        return new Promise((resolve) => setImmediate(resolve, part.length));
+        reads += 1;
+        assert.ok(reads < 100, "it goes on for ever");
+        return Promise.resolve(part.length);
       },
     };
     const scanner = new BatchScanner(file, 0, content.length);
