@@ -56,10 +56,10 @@ export const retentionAllows = (
     all
       .filter(({ baseOffset }) => baseOffset > offset)
       .reduce((bytes, { batch }) => bytes + batch.body.length + 64, 0);
+  // What was asked to go may have gone, and says nothing of what retention may take after it.
+  const from = Math.max(model.logStartConfirmed, model.logStartAsked);
   const gone = latest(model)
-    .filter(
-      ({ baseOffset, lastOffset }) => baseOffset < start && lastOffset >= model.logStartConfirmed,
-    )
+    .filter(({ baseOffset, lastOffset }) => baseOffset < start && lastOffset >= from)
     .sort((a, b) => a.baseOffset - b.baseOffset);
   // A batch goes for its age, or because enough of the log follows it.
   return gone.every((batch) => {
