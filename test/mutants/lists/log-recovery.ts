@@ -179,7 +179,9 @@ export const recovery: readonly Mutant[] = [
     name: "log-stale-sequences-at-start",
     breaks: "A producer goes on when recovery cannot read the snapshot of deleted segments.",
     file: `${src}/recovery/producers.ts`,
-    replace: [["    if (snapshot?.offset !== offset) this.forgetSequences();\n", ""]],
+    replace: [
+      ["    this.forgetSequences();\n    await this.#lookAhead", "    await this.#lookAhead"],
+    ],
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {
@@ -423,6 +425,22 @@ export const recovery: readonly Mutant[] = [
     breaks: "A producer goes on when a deleted segment that no snapshot knows is damaged.",
     file: `${src}/partition/producer-state.ts`,
     replace: [["      table.replace(table.entries().map(withoutSequences));\n", ""]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-recovery-overtakes-journal",
+    breaks: "Recovery that goes on behind a deleted segment does not overtake the journal.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      ["    return this.#end < upTo ? this.#peek() : undefined;", "    return this.#peek();"],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-snapshot-behind-hole-ignored",
+    breaks: "The snapshot of the log start knows what stood in a hole among deleted segments.",
+    file: `${src}/recovery/producers.ts`,
+    replace: [["    await this.#lookAhead(offset);\n", ""]],
     tests: [`${src}/faults/deleted.test.ts`],
   },
 ];

@@ -412,7 +412,8 @@ export class PartitionRecovery {
     this.#position = 0;
     await this.#goOnAt(segment.baseOffset);
     this.#partition.producers.rolled(this.#end);
-    return this.#peek();
+    // The journal goes on here.
+    return this.#end < upTo ? this.#peek() : undefined;
   }
 
   /** The next batch in the segments, if it is whole and follows. */

@@ -23,6 +23,7 @@ interface Beginning {
 export class RecoveredProducers {
   readonly #context: SegmentContext;
   readonly #partition: Partition;
+  #logStart = 0;
   /** Of the snapshot that the table began with. */
   #snapshotOffset: number | undefined;
   /** Knows batches of deleted segments, and recovery has not come to its offset yet. */
@@ -46,6 +47,7 @@ export class RecoveredProducers {
   async load({ point, segments, end, logStart }: Beginning): Promise<void> {
     const { disk } = this.#context.env;
     const { directory, producers } = this.#partition;
+    this.#logStart = logStart;
     // Nothing below the log start can have another history.
     await dropSnapshotsAbove(disk, directory, Math.max(end, logStart));
     // The point says that there were none, as of its offset.
@@ -54,9 +56,14 @@ export class RecoveredProducers {
     const { latest } = producers;
     const rebuilt = await rebuildProducers(this.#context, directory, segments, latest, end);
     this.#snapshotOffset = rebuilt.snapshotOffset;
-    // The segments that are gone had a snapshot written before, maybe of an offset behind `end`.
-    if (rebuilt.whole || logStart <= end) return;
-    const ahead = await newestSnapshot(this.#context.env, directory, logStart);
+    if (!rebuilt.whole) await this.#lookAhead(end);
+  }
+
+  /** The segments that are gone had a snapshot written before, maybe of an offset behind `end`. */
+  async #lookAhead(end: number): Promise<void> {
+    if (this.#logStart <= end) return;
+    const { directory } = this.#partition;
+    const ahead = await newestSnapshot(this.#context.env, directory, this.#logStart);
     if (ahead !== undefined && ahead.offset > end) this.#ahead = ahead;
   }
 
@@ -73,7 +80,9 @@ export class RecoveredProducers {
     const { directory } = this.#partition;
     const snapshot = await newestSnapshot(this.#context.env, directory, offset);
     if (snapshot !== undefined && snapshot.offset > end) this.#begin(snapshot);
-    if (snapshot?.offset !== offset) this.forgetSequences();
+    if (snapshot?.offset === offset) return;
+    this.forgetSequences();
+    await this.#lookAhead(offset);
   }
 
   /** Batches are missing here: producers may have gone on in them. */
