@@ -443,4 +443,11 @@ export const recovery: readonly Mutant[] = [
     replace: [["    await this.#lookAhead(offset);\n", ""]],
     tests: [`${src}/faults/deleted.test.ts`],
   },
+  {
+    name: "log-missing-emptied-made-anew",
+    breaks: "A missing partition all of whose records were deleted does not begin at 0 again.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["point.offset > 0n ||", "point.offset > point.logStartOffset ||"]],
+    tests: [missing],
+  },
 ];

@@ -66,6 +66,20 @@ for (const end of ["power", "process", "clean stop"]) {
   });
 }
 
+test("a missing partition all of whose records were deleted does not begin at 0 again", async () => {
+  await simulate({}, async (simulation) => {
+    const first = await simulation.start();
+    const log = await first.log(0);
+    await appendAll(log, batches("x", "y"));
+    log.updateHighWatermark(2);
+    await log.advanceLogStart(2);
+    await first.manager.close(true);
+    first.die("process");
+    await move(simulation, directory, elsewhere);
+    assert.match(stateOf(await simulation.start()), /^offline: its directory .* is missing/);
+  });
+});
+
 test("a directory that is put back may lack what the journal had: it is offline", async () => {
   await simulate({}, async (simulation) => {
     await losePartition(simulation);

@@ -366,13 +366,13 @@ const reasonOfLoss = ({ directory, point }: Place, more: boolean): string => {
 };
 
 /**
- * Records that were there after the last deletion and are not below the log start, or a reason to
- * be offline.
+ * There were records after the last deletion, or there is a reason to be offline. Also where all of
+ * them are below the log start: their offsets must not be given again.
  */
 const vouchesForRecords = ({ point, entries }: Place): boolean => {
   const last = entries.findLastIndex(({ kind }) => kind === "deleted");
   const batches = entries.slice(last + 1).some(({ kind }) => kind === "batch");
   if (batches) return true;
   if (last >= 0 || point === undefined || point.deleted) return false;
-  return point.offset > point.logStartOffset || point.offlineReason !== "";
+  return point.offset > 0n || point.offlineReason !== "";
 };
