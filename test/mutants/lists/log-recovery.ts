@@ -36,12 +36,7 @@ export const recovery: readonly Mutant[] = [
     name: "log-missing-forgotten-later",
     breaks: "It stays known at the second start after the one that missed it, too.",
     file: `${src}/recovery/loader.ts`,
-    replace: [
-      [
-        'point.offset > point.logStartOffset || point.offlineReason !== ""',
-        "point.offset > point.logStartOffset",
-      ],
-    ],
+    replace: [['point.offset > 0n || point.offlineReason !== ""', "point.offset > 0n"]],
     tests: [missing],
   },
   {
@@ -372,7 +367,13 @@ export const recovery: readonly Mutant[] = [
     name: "log-reason-taken-for-point",
     breaks: "A reason that is kept without a recovery point is no recovery point.",
     file: `${src}/recovery/checkpoint.ts`,
-    replace: [["lastPoint === undefined || isReasonAlone(lastPoint)", "lastPoint === undefined"]],
+    replace: [
+      ["lastPoint === undefined || isReasonAlone(lastPoint)", "lastPoint === undefined"],
+      [
+        "  if (logStart > noted.logStartOffset) noted.logStartOffset = logStart;\n",
+        "  logStart;\n",
+      ],
+    ],
     tests: [`${src}/faults/offline.test.ts`],
   },
   {

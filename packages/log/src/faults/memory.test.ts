@@ -86,6 +86,25 @@ test("the journal's round is remembered while there is no partition", async () =
   }
 });
 
+test("the journal's round is remembered beside a partition without a recovery point", async () => {
+  await simulate({ manager: { checkpointIntervalMs: 50 } }, async ({ disk, sleep, start }) => {
+    const first = await start();
+    await first.log(0);
+    first.die("power");
+    const meta = `${partitionDirectory(topicA, 0)}/meta`;
+    disk.fault = (operation, path) => (operation === "open" && path === meta ? "EIO" : undefined);
+    const second = await start();
+    const other = await second.log(1);
+    // The journal's first rounds are overwritten.
+    for (let i = 0; i < 20; i += 1) await appendAll(other, batches(10, 10_000));
+    await second.manager.delete(topicA, 1);
+    await sleep(200);
+    second.die("process");
+    disk.fault = () => undefined;
+    assert.equal((await (await start()).log(0)).state.kind, "online");
+  });
+});
+
 test("a second life of a partition keeps what was acknowledged in it, and nothing of the first", async () => {
   for (let seed = 1; seed <= 20; seed += 1) {
     await simulate({ seed }, async ({ start }) => {
