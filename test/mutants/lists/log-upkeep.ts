@@ -215,4 +215,11 @@ export const upkeep: readonly Mutant[] = [
     replace: [["        if (!more || haveBytes", "        if (haveBytes"]],
     tests: [`${src}/segment/batch-scanner.test.ts`],
   },
+  {
+    name: "log-wait-for-bytes-that-were-cut",
+    breaks: "A read that a truncation overtakes does not wait for bytes that were cut.",
+    file: `${src}/segment/writer.ts`,
+    replace: [["    if (position > segment.sizeBytes) return", "    if (segment.dropped) return"]],
+    tests: [order],
+  },
 ];
