@@ -4,6 +4,7 @@ import type { Mutant } from "../mutant.ts";
 const src = "packages/log/src";
 const index = `${src}/faults/index.test.ts`;
 const order = `${src}/faults/order.test.ts`;
+const retention = `${src}/faults/retention.test.ts`;
 const told = `${src}/faults/told.test.ts`;
 
 export const upkeep: readonly Mutant[] = [
@@ -221,5 +222,12 @@ export const upkeep: readonly Mutant[] = [
     file: `${src}/segment/writer.ts`,
     replace: [["    if (position > segment.sizeBytes) return", "    if (segment.dropped) return"]],
     tests: [order],
+  },
+  {
+    name: "log-growing-log-kept-for-ever",
+    breaks: "What was announced goes, also where there is more to go by then.",
+    file: `${src}/partition/retention.ts`,
+    replace: [["    return announced;\n", "    return log.logStartOffset;\n"]],
+    tests: [retention],
   },
 ];
