@@ -230,4 +230,16 @@ export const upkeep: readonly Mutant[] = [
     replace: [["    return announced;\n", "    return log.logStartOffset;\n"]],
     tests: [retention],
   },
+  {
+    name: "log-no-start-without-reserve-file",
+    breaks: "A directory starts where a quota leaves no room for the reserve file.",
+    file: `${src}/files/disk-space.ts`,
+    replace: [
+      [
+        "      if (!isPassing(thrown)) throw thrown;",
+        '      if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ENOSPC")) throw thrown;',
+      ],
+    ],
+    tests: [`${src}/faults/disk.test.ts`],
+  },
 ];
