@@ -242,4 +242,28 @@ export const upkeep: readonly Mutant[] = [
     ],
     tests: [`${src}/faults/disk.test.ts`],
   },
+  {
+    name: "log-verify-forgets-cut",
+    breaks: "A log that was cut behind its recovery point is not damaged.",
+    file: `${src}/tools/verify.ts`,
+    replace: [
+      [
+        "    if (this.#end >= 0 && this.#end < replayed) {",
+        "    if (this.#end >= 0 && this.#end < durable) {",
+      ],
+    ],
+    tests: [`${src}/faults/verify.test.ts`],
+  },
+  {
+    name: "log-verify-index-of-cut",
+    breaks: "The index of the last segment may be behind a cut.",
+    file: `${src}/tools/verify.ts`,
+    replace: [
+      [
+        "clean || (!isLast && segment.endOffset <= replayed)",
+        "clean || segment.endOffset <= replayed",
+      ],
+    ],
+    tests: [`${src}/faults/verify.test.ts`],
+  },
 ];
