@@ -266,4 +266,28 @@ export const upkeep: readonly Mutant[] = [
     ],
     tests: [`${src}/faults/verify.test.ts`],
   },
+  {
+    name: "log-lookup-out-of-range",
+    breaks: "A lookup by time whose segment is deleted under it is begun anew.",
+    file: `${src}/partition/reader.ts`,
+    replace: [
+      [
+        "      const changed = owner.cuts !== cuts || startMoved;",
+        "      const changed = owner.cuts !== cuts;",
+      ],
+    ],
+    tests: [retention],
+  },
+  {
+    name: "log-largest-time-gone",
+    breaks: "A log that has records has a largest time, whatever is deleted meanwhile.",
+    file: `${src}/partition/reader.ts`,
+    replace: [
+      [
+        "found === undefined && owner.logStartOffset !== logStartOffset",
+        "found === undefined && largest < 0",
+      ],
+    ],
+    tests: [retention],
+  },
 ];

@@ -1,4 +1,4 @@
-/** Retention of a log that grows. */
+/** Retention of a log that grows, and what lookups and damage come to know of it. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { appendAll, batchOf } from "../testing.ts";
@@ -26,4 +26,34 @@ test("a log of which most is too old at every round is deleted as it grows", asy
     // What is older than a minute, one round after it was announced.
     assert.deepEqual(starts, [0, 24, 54, 84]);
   });
+});
+
+test("a lookup by time whose segment is deleted under it finds what is left", async () => {
+  const settings = {
+    log: { segmentBytes: 800, indexIntervalBytes: 300, fileDeleteDelayMs: 0 },
+    manager: { indexCacheBytesMax: 0, openFilesMax: 1 },
+  };
+  for (let seed = 1; seed <= 60; seed += 1) {
+    await simulate({ seed, ...settings }, async ({ sleep, start }) => {
+      const first = await start();
+      const before = await first.log();
+      await before.becomeLeader(1);
+      // The largest time is among those that go.
+      for (let i = 0; i < 12; i += 1) await appendAll(before, [at(i === 3 ? 9000 : 1000 + i)]);
+      await first.manager.close(true);
+      first.die("process");
+      const log = await (await start()).log();
+      log.updateHighWatermark(12);
+      const move = () => log.advanceLogStart(8);
+      const look = () => Promise.all([log.offsetForTimestamp(1009), log.maxTimestamp()]);
+      const lookFirst = seed % 2 === 0;
+      const looked = sleep(lookFirst ? 0 : seed / 20).then(look);
+      const moved = sleep(lookFirst ? seed / 20 : 0).then(move);
+      const [found, largest] = await looked;
+      // As it was before the log start moved, or after.
+      assert.ok(found?.offset === 9 || found?.offset === 3, `${found?.offset}, seed ${seed}`);
+      assert.ok(largest?.offset === 11 || largest?.offset === 3, `${largest?.offset}`);
+      await moved;
+    });
+  }
 });
