@@ -290,4 +290,28 @@ export const upkeep: readonly Mutant[] = [
     ],
     tests: [retention],
   },
+  {
+    name: "log-retention-overlooks-damage",
+    breaks: "Damage that retention meets takes the partition offline.",
+    file: `${src}/partition/reader.ts`,
+    replace: [
+      [
+        'return this.#guard(undefined, "log_end", () => this.#ageTimeOf(segment, nowMs));',
+        "return this.#ageTimeOf(segment, nowMs);",
+      ],
+    ],
+    tests: [retention],
+  },
+  {
+    name: "log-index-rows-overlook-damage",
+    breaks: "Damage that is met while index rows are written takes the partition offline.",
+    file: `${src}/partition/partition-files.ts`,
+    replace: [
+      [
+        "        if (hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) this.#owner.takeOffline(thrown.message);\n",
+        "",
+      ],
+    ],
+    tests: [retention],
+  },
 ];

@@ -1,8 +1,13 @@
 /** Retention of a log that grows, and what lookups and damage come to know of it. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { appendAll, batchOf } from "../testing.ts";
-import { simulate } from "../testing-sim.ts";
+import { ErrorCode, hasCode } from "@millrace/errors";
+import { Incarnation } from "@millrace/sim";
+import { offsetName, partitionDirectory } from "../files/paths.ts";
+import { appendAll, batchOf, topicA } from "../testing.ts";
+import { type Simulation, simulate } from "../testing-sim.ts";
+
+const firstSegment = `${partitionDirectory(topicA, 0)}/${offsetName(0)}`;
 
 const at = (timestampMs: number) => batchOf([{ value: "x".repeat(300), timestampMs }]);
 
@@ -56,4 +61,45 @@ test("a lookup by time whose segment is deleted under it finds what is left", as
       await moved;
     });
   }
+});
+
+/** A clean start on a first segment that has rotted, and whose index says no largest time. */
+const startOnRot = async ({ disk, kernel, start }: Simulation) => {
+  const first = await start();
+  const log = await first.log();
+  await log.becomeLeader(1);
+  for (let i = 0; i < 12; i += 1) await appendAll(log, [at(1000 + i)]);
+  await first.manager.close(true);
+  first.die("process");
+  await disk.mount(new Incarnation(kernel)).unlink(`${firstSegment}.timeindex`);
+  assert.ok(disk.flipBit(`${firstSegment}.log`, 100, 1));
+  const again = await (await start()).log();
+  again.updateHighWatermark(12);
+  return again;
+};
+
+test("damage that retention meets takes the partition offline", async () => {
+  await simulate({ log: { segmentBytes: 800, retentionMs: 1000 } }, async (simulation) => {
+    const log = await startOnRot(simulation);
+    await assert.rejects(log.runRetention(), (thrown) =>
+      hasCode(thrown, ErrorCode.PARTITION_OFFLINE),
+    );
+    assert.equal(log.state.kind, "offline");
+  });
+});
+
+test("damage that is met while index rows are written takes the partition offline", async () => {
+  const settings = {
+    log: { indexIntervalBytes: 300 },
+    manager: { journalBytesMax: 16 * 1024 * 1024 },
+  };
+  await simulate(settings, async (simulation) => {
+    const log = await startOnRot(simulation);
+    await appendAll(
+      log,
+      Array.from({ length: 520 }, () => at(2000)),
+    );
+    await simulation.sleep(100);
+    assert.equal(log.state.kind, "offline");
+  });
 });

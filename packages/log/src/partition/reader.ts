@@ -146,7 +146,11 @@ export class PartitionReader {
    * Records may have none (plain protobuf leaves them at 0), and one in the future would keep the
    * segment for ever; then the append time of the newest batch counts.
    */
-  async ageTimeOf(segment: Segment, nowMs: number): Promise<number> {
+  ageTimeOf(segment: Segment, nowMs: number): Promise<number> {
+    return this.#guard(undefined, "log_end", () => this.#ageTimeOf(segment, nowMs));
+  }
+
+  async #ageTimeOf(segment: Segment, nowMs: number): Promise<number> {
     const largestMs = await this.#maxTimestampOf(segment);
     if (largestMs > 0 && largestMs <= nowMs + futureMsMax) return largestMs;
     const appendMs = segment.lastAppendMs ?? (await this.#lastAppendOf(segment));
