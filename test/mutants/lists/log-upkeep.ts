@@ -4,6 +4,7 @@ import type { Mutant } from "../mutant.ts";
 const src = "packages/log/src";
 const index = `${src}/faults/index.test.ts`;
 const order = `${src}/faults/order.test.ts`;
+const retention = `${src}/faults/retention.test.ts`;
 const told = `${src}/faults/told.test.ts`;
 
 export const upkeep: readonly Mutant[] = [
@@ -214,5 +215,103 @@ export const upkeep: readonly Mutant[] = [
     file: `${src}/segment/batch-scanner.ts`,
     replace: [["        if (!more || haveBytes", "        if (haveBytes"]],
     tests: [`${src}/segment/batch-scanner.test.ts`],
+  },
+  {
+    name: "log-wait-for-bytes-that-were-cut",
+    breaks: "A read that a truncation overtakes does not wait for bytes that were cut.",
+    file: `${src}/segment/writer.ts`,
+    replace: [["    if (position > segment.sizeBytes) return", "    if (segment.dropped) return"]],
+    tests: [order],
+  },
+  {
+    name: "log-growing-log-kept-for-ever",
+    breaks: "What was announced goes, also where there is more to go by then.",
+    file: `${src}/partition/retention.ts`,
+    replace: [["    return announced;\n", "    return log.logStartOffset;\n"]],
+    tests: [retention],
+  },
+  {
+    name: "log-no-start-without-reserve-file",
+    breaks: "A directory starts where a quota leaves no room for the reserve file.",
+    file: `${src}/files/disk-space.ts`,
+    replace: [
+      [
+        "      if (!isPassing(thrown)) throw thrown;",
+        '      if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ENOSPC")) throw thrown;',
+      ],
+    ],
+    tests: [`${src}/faults/disk.test.ts`],
+  },
+  {
+    name: "log-verify-forgets-cut",
+    breaks: "A log that was cut behind its recovery point is not damaged.",
+    file: `${src}/tools/verify.ts`,
+    replace: [
+      [
+        "    if (this.#end >= 0 && this.#end < replayed) {",
+        "    if (this.#end >= 0 && this.#end < durable) {",
+      ],
+    ],
+    tests: [`${src}/faults/verify.test.ts`],
+  },
+  {
+    name: "log-verify-index-of-cut",
+    breaks: "The index of the last segment may be behind a cut.",
+    file: `${src}/tools/verify.ts`,
+    replace: [
+      [
+        "clean || (!isLast && segment.endOffset <= replayed)",
+        "clean || segment.endOffset <= replayed",
+      ],
+    ],
+    tests: [`${src}/faults/verify.test.ts`],
+  },
+  {
+    name: "log-lookup-out-of-range",
+    breaks: "A lookup by time whose segment is deleted under it is begun anew.",
+    file: `${src}/partition/reader.ts`,
+    replace: [
+      [
+        "      const changed = owner.cuts !== cuts || startMoved;",
+        "      const changed = owner.cuts !== cuts;",
+      ],
+    ],
+    tests: [retention],
+  },
+  {
+    name: "log-largest-time-gone",
+    breaks: "A log that has records has a largest time, whatever is deleted meanwhile.",
+    file: `${src}/partition/reader.ts`,
+    replace: [
+      [
+        "found === undefined && owner.logStartOffset !== logStartOffset",
+        "found === undefined && largest < 0",
+      ],
+    ],
+    tests: [retention],
+  },
+  {
+    name: "log-retention-overlooks-damage",
+    breaks: "Damage that retention meets takes the partition offline.",
+    file: `${src}/partition/reader.ts`,
+    replace: [
+      [
+        'return this.#guard(undefined, "log_end", () => this.#ageTimeOf(segment, nowMs));',
+        "return this.#ageTimeOf(segment, nowMs);",
+      ],
+    ],
+    tests: [retention],
+  },
+  {
+    name: "log-index-rows-overlook-damage",
+    breaks: "Damage that is met while index rows are written takes the partition offline.",
+    file: `${src}/partition/partition-files.ts`,
+    replace: [
+      [
+        "        if (hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) this.#owner.takeOffline(thrown.message);\n",
+        "",
+      ],
+    ],
+    tests: [retention],
   },
 ];

@@ -161,10 +161,11 @@ test("more than half of a partition goes one round after it was announced, unles
 test("what was announced is not more than what goes", () => {
   const announcements = new RetentionAnnouncements();
   const plan = (startOffset: number, oldBytes: number) => ({ startOffset, oldBytes, roll: false });
-  assert.equal(announcements.mustWait(plan(5, 60), 100), true);
-  assert.equal(announcements.mustWait(plan(9, 90), 100), true, "more than was announced");
-  assert.equal(announcements.mustWait(plan(9, 90), 100), false);
-  assert.equal(announcements.mustWait(plan(9, 50), 100), false, "half is usual");
+  const log = { logStartOffset: 2, sizeBytes: 100 };
+  assert.equal(announcements.startFor(plan(5, 60), log), 2);
+  assert.equal(announcements.startFor(plan(9, 90), log), 5, "more than was announced");
+  assert.equal(announcements.startFor(plan(9, 90), log), 9);
+  assert.equal(announcements.startFor(plan(9, 50), log), 9, "half is usual");
 });
 
 test("the largest time that can be read is looked for above the log start alone", async () => {

@@ -290,3 +290,17 @@ test("a stop ends while a truncation waits for room; the next start has the cut"
     assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 4]);
   });
 });
+
+for (const code of ["ENOSPC", "EDQUOT", "EMFILE"]) {
+  test(`a directory starts without its reserve file: ${code}`, async () => {
+    await simulate({ manager: { diskReserveBytes: 1000 } }, async ({ disk, sleep, start }) => {
+      disk.fault = (operation, path) =>
+        path === "reserve" && (operation === "open" || operation === "write") ? code : undefined;
+      const log = await (await start()).log();
+      await appendAll(log, batches(1));
+      disk.fault = () => undefined;
+      await sleep(2000);
+      assert.equal(disk.content("reserve")?.length, 1000);
+    });
+  });
+}

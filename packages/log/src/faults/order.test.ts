@@ -343,3 +343,33 @@ test("retention that drops what an append fsyncs stops nothing", async () => {
     });
   }
 });
+
+test("a read that a truncation overtakes does not wait for bytes that were cut", async () => {
+  const settings = { manager: { openFilesMax: 1 } };
+  for (let seed = 1; seed <= 40; seed += 1) {
+    await simulate({ seed, ...settings }, async ({ sleep, start }) => {
+      const { log: logOf } = await start();
+      const logs = [await logOf(0), await logOf(1)] as const;
+      for (const log of logs) {
+        await log.becomeLeader(1);
+        await appendAll(log, batches(40));
+        await log.flush();
+      }
+      const [log, other] = logs;
+      const truncated = log.truncateTo(4);
+      let reading = 0;
+      for (let i = 0; i < 20; i += 1) {
+        // Closes the file of the first: the read has to wait before it knows what it needs.
+        await other.read(0, 1000, "log_end");
+        reading += 1;
+        void log.read(2, 20_000, "log_end").finally(() => {
+          reading -= 1;
+        });
+        await sleep(0.1);
+      }
+      await truncated;
+      await sleep(1000);
+      assert.equal(reading, 0, `seed ${seed}`);
+    });
+  }
+});

@@ -5,7 +5,7 @@
  */
 import type { Env } from "@millrace/env";
 import type { LogObserver } from "../api.ts";
-import { errno, isMissing } from "./disk-errors.ts";
+import { isMissing, isPassing } from "./disk-errors.ts";
 import { paths } from "./paths.ts";
 
 const checkIntervalMs = 1000;
@@ -114,7 +114,8 @@ export class DiskSpace {
         await file.close();
       }
     } catch (thrown) {
-      if (errno(thrown) !== "ENOSPC") throw thrown;
+      // The next look tries again.
+      if (!isPassing(thrown)) throw thrown;
     }
   }
 }

@@ -118,6 +118,7 @@ export class PartitionFiles {
       await persistIndex(this.#context, this, segment, false);
     })
       .catch((thrown: unknown) => {
+        if (hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) this.#owner.takeOffline(thrown.message);
         env.logger.debug({ err: thrown, path: segment.path }, "index rows wait");
       })
       .finally(() => {

@@ -542,11 +542,8 @@ export class Partition implements PartitionLog {
       (segment, now) => this.#reader.ageTimeOf(segment, now),
       nowMs,
     );
-    if (this.#announcements.mustWait(plan, this.sizeBytes)) {
-      announce(context.env.logger, this, plan);
-      return 0;
-    }
-    const { startOffset } = plan;
+    const startOffset = this.#announcements.startFor(plan, this);
+    if (startOffset < plan.startOffset) announce(context.env.logger, this, plan);
     // Nothing was appended to the active segment meanwhile: it is all too old.
     if (plan.roll && this.active.endOffset === startOffset) this.#roll();
     if (startOffset > this.#logStartOffset) await this.#moveLogStart(startOffset);

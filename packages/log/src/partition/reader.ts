@@ -99,18 +99,19 @@ export class PartitionReader {
   }
 
   async offsetForTimestamp(timestampMs: number): Promise<TimestampOffset | undefined> {
+    this.#owner.readEnd(this.#owner.logStartOffset, "high_watermark");
+    return this.#guard(undefined, "high_watermark", () => this.#firstAt(timestampMs));
+  }
+
+  async #firstAt(timestampMs: number): Promise<TimestampOffset | undefined> {
     const owner = this.#owner;
-    const startOffset = owner.logStartOffset;
-    owner.readEnd(startOffset, "high_watermark");
-    return this.#guard(startOffset, "high_watermark", async () => {
-      for (const segment of [...owner.segments]) {
-        if (segment.endOffset <= owner.logStartOffset || segment.sizeBytes === 0) continue;
-        if (segment.baseOffset >= owner.highWatermark) return undefined;
-        const found = await this.#findIn(segment, timestampMs);
-        if (found !== undefined) return found;
-      }
-      return undefined;
-    });
+    for (const segment of [...owner.segments]) {
+      if (segment.endOffset <= owner.logStartOffset || segment.sizeBytes === 0) continue;
+      if (segment.baseOffset >= owner.highWatermark) return undefined;
+      const found = await this.#findIn(segment, timestampMs);
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 
   async #findIn(segment: Segment, timestampMs: number): Promise<TimestampOffset | undefined> {
@@ -123,18 +124,21 @@ export class PartitionReader {
 
   async maxTimestamp(): Promise<TimestampOffset | undefined> {
     const owner = this.#owner;
-    const startOffset = owner.logStartOffset;
-    owner.readEnd(startOffset, "high_watermark");
-    const largestMs = await this.#guard(startOffset, "high_watermark", async () => {
-      const endOffset = owner.highWatermark;
+    owner.readEnd(owner.logStartOffset, "high_watermark");
+    return this.#guard(undefined, "high_watermark", async () => {
+      const { highWatermark: endOffset, logStartOffset } = owner;
       let largest = -1;
       for (const segment of [...owner.segments]) {
         if (segment.endOffset <= owner.logStartOffset || segment.baseOffset >= endOffset) continue;
         largest = Math.max(largest, await this.#maxTimestampBelow(segment, endOffset));
       }
-      return largest;
+      const found = largest < 0 ? undefined : await this.#firstAt(largest);
+      // The record may have gone meanwhile, and is not the largest any more.
+      if (found === undefined && owner.logStartOffset !== logStartOffset) {
+        throw changing(owner.name);
+      }
+      return found;
     });
-    return largestMs < 0 ? undefined : this.offsetForTimestamp(largestMs);
   }
 
   /**
@@ -142,7 +146,11 @@ export class PartitionReader {
    * Records may have none (plain protobuf leaves them at 0), and one in the future would keep the
    * segment for ever; then the append time of the newest batch counts.
    */
-  async ageTimeOf(segment: Segment, nowMs: number): Promise<number> {
+  ageTimeOf(segment: Segment, nowMs: number): Promise<number> {
+    return this.#guard(undefined, "log_end", () => this.#ageTimeOf(segment, nowMs));
+  }
+
+  async #ageTimeOf(segment: Segment, nowMs: number): Promise<number> {
     const largestMs = await this.#maxTimestampOf(segment);
     if (largestMs > 0 && largestMs <= nowMs + futureMsMax) return largestMs;
     const appendMs = segment.lastAppendMs ?? (await this.#lastAppendOf(segment));
@@ -318,12 +326,13 @@ export class PartitionReader {
   /**
    * Runs a read until no truncation straddled it: files may have been cut and written again under
    * it, so both what it returned and what it took for damage are void. Damage takes the partition
-   * offline; a segment that was deleted meanwhile is out of range.
+   * offline; an offset that was deleted meanwhile is out of range. What asks for no offset fails
+   * with a segment that was deleted meanwhile, and is begun anew.
    */
-  async #guard<T>(offset: number, limit: ReadLimit, run: () => Promise<T>): Promise<T> {
+  async #guard<T>(offset: number | undefined, limit: ReadLimit, run: () => Promise<T>): Promise<T> {
     const owner = this.#owner;
     for (let attempt = 1; ; attempt += 1) {
-      const { cuts } = owner;
+      const { cuts, logStartOffset } = owner;
       let failure: unknown;
       try {
         const found = await run();
@@ -332,9 +341,11 @@ export class PartitionReader {
       } catch (thrown) {
         failure = thrown;
       }
-      owner.readEnd(Math.max(offset, 0), limit);
-      if (owner.cuts !== cuts && attempt < attemptsMax) continue;
-      throw owner.cuts === cuts ? this.#failed(failure) : changing(owner.name);
+      owner.readEnd(Math.max(offset ?? owner.logStartOffset, 0), limit);
+      const startMoved = offset === undefined && owner.logStartOffset !== logStartOffset;
+      const changed = owner.cuts !== cuts || startMoved;
+      if (changed && attempt < attemptsMax) continue;
+      throw changed ? changing(owner.name) : this.#failed(failure);
     }
   }
 

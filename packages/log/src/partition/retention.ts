@@ -64,7 +64,7 @@ const usualPart = 0.5;
 export class RetentionAnnouncements {
   /** Retention's settings were changed: the next round may delete any amount. */
   #asked = false;
-  /** Log start that the last round announced and did not move to. */
+  /** Log start that the last round announced, and did not move to. */
   #announcedStart: number | undefined;
 
   /** Somebody changed the settings, and expects something to go. */
@@ -72,16 +72,19 @@ export class RetentionAnnouncements {
     this.#asked = true;
   }
 
-  /** True when the plan must wait for the next round. */
-  mustWait(plan: RetentionPlan, sizeBytes: number): boolean {
+  /**
+   * The log start that the plan may move to now. What lies behind it is announced, and waits for
+   * the next round: a log that grows has always more to go than was announced.
+   */
+  startFor(plan: RetentionPlan, log: Pick<Retained, "logStartOffset" | "sizeBytes">): number {
     const asked = this.#asked;
-    const announced = this.#announcedStart;
+    const announced = this.#announcedStart ?? log.logStartOffset;
     this.#asked = false;
     this.#announcedStart = undefined;
-    if (plan.oldBytes <= sizeBytes * usualPart) return false;
-    if (asked || (announced !== undefined && plan.startOffset <= announced)) return false;
+    const usual = plan.oldBytes <= log.sizeBytes * usualPart;
+    if (usual || asked || plan.startOffset <= announced) return plan.startOffset;
     this.#announcedStart = plan.startOffset;
-    return true;
+    return announced;
   }
 }
 

@@ -75,6 +75,8 @@ const setUp = async (
     counts: Counts;
     failures: MillraceError[];
     root: string;
+    /** Appends to the segment; what it returns queues the bytes. */
+    append: (segment: Segment, text: string) => () => void;
     add: (segment: Segment, text: string) => void;
   }) => Promise<void>,
 ): Promise<void> => {
@@ -95,13 +97,15 @@ const setUp = async (
     onFailure: (error) => failures.push(error),
   });
   const target = { directory: ".", names: new Durability() };
-  const add = (segment: Segment, text: string): void => {
+  const append = (segment: Segment, text: string): (() => void) => {
     const batch = { lastOffset: segment.endOffset, bytes: text.length };
     const position = segment.append({ ...batch, maxTimestampMs: 0, appendTimeMs: 0 }, 1024);
-    writes.add(target, { segment, position, chunks: [Buffer.from(text)], bytes: text.length });
+    const bytes = text.length;
+    return () => writes.add(target, { segment, position, chunks: [Buffer.from(text)], bytes });
   };
+  const add = (segment: Segment, text: string): void => append(segment, text)();
   try {
-    await run({ writes, counts, failures, root, add });
+    await run({ writes, counts, failures, root, append, add });
   } finally {
     writes.close();
     await files.closeAll();
@@ -166,12 +170,13 @@ test("nothing waits longer than the linger time", async () => {
 });
 
 test("who waits for bytes that are added later gets them", async () => {
-  await setUp({}, async ({ writes, root, add }) => {
+  await setUp({}, async ({ writes, root, append }) => {
     const segment = new Segment(".", 0);
+    const [addFirst, addSecond] = [append(segment, "ab"), append(segment, "cd")];
     const reached = writes.reach(segment, 4);
-    add(segment, "ab");
+    addFirst();
     await sleep(10);
-    add(segment, "cd");
+    addSecond();
     await reached;
     assert.equal(contentOf(root, segment), "abcd");
   });

@@ -134,11 +134,14 @@ export class SegmentWriter {
 
   /**
    * Resolves once the file has everything below `position`, which must have been appended. Rejects
-   * with STORAGE_ERROR when the disk failed, with DISK_FULL (retriable) while it has no room.
+   * with STORAGE_ERROR when the disk failed or a truncation took the bytes, with DISK_FULL
+   * (retriable) while there is no room.
    */
   reach(segment: Segment, position: number): Promise<void> {
     if (segment.writtenBytes >= position) return Promise.resolve();
     if (segment.dropped) return Promise.reject(droppedError(segment.path));
+    // Nobody writes what was cut: the wait would have no end.
+    if (position > segment.sizeBytes) return Promise.reject(droppedError(segment.path));
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#closed) return Promise.reject(closedError());
     const lane = this.#laneOf(segment);

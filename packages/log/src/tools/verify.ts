@@ -146,18 +146,18 @@ class PartitionCheck {
     this.#logStart = Number(point?.logStartOffset ?? 0n);
     const replayed = endOfReplay(entries, durable);
     for (const segment of segments) {
-      const whole = await this.#checkSegment(segment, durable, replayed);
+      const whole = await this.#checkSegment(segment, replayed, clean);
       if (!whole) return;
     }
-    if (this.#end >= 0 && this.#end < durable) {
+    if (this.#end >= 0 && this.#end < replayed) {
       const last = segments.at(-1)?.path ?? this.#directory;
-      this.#damage(last, 0, `the log ends at ${this.#end}, it was durable up to ${durable}`);
+      this.#damage(last, 0, `the log ends at ${this.#end}, it was durable up to ${replayed}`);
     }
     if (clean) await this.#checkEpochs(Number(point?.logStartOffset ?? 0n));
   }
 
   /** False when the log ends in it, damaged or torn. */
-  async #checkSegment(segment: Segment, durable: number, replayed: number): Promise<boolean> {
+  async #checkSegment(segment: Segment, replayed: number, clean: boolean): Promise<boolean> {
     this.#counts.segments += 1;
     const restarted = segment.baseOffset === this.#logStart && this.#end <= this.#logStart;
     if (this.#end >= 0 && segment.baseOffset !== this.#end && !restarted) {
@@ -166,7 +166,7 @@ class PartitionCheck {
       return false;
     }
     this.#end = segment.baseOffset;
-    const rows = await this.#index(segment, durable);
+    const rows = await this.#index(segment, replayed, clean);
     const file = await this.#disk.open(segment.path, "read");
     try {
       const walker = new BatchScanner(file, 0, segment.sizeBytes);
@@ -193,7 +193,7 @@ class PartitionCheck {
       await file.close();
     }
     for (const row of rows.values()) {
-      if (row.offset < durable)
+      if (row.offset < replayed)
         this.#damage(segment.index.path, 0, `no batch at offset ${row.offset}`);
     }
     return true;
@@ -235,9 +235,9 @@ class PartitionCheck {
 
   /**
    * Index rows by position. A file that cannot be read to its end is damage only where it must be
-   * whole.
+   * whole: that of the last segment is checked after a crash.
    */
-  async #index(segment: Segment, durable: number): Promise<Map<number, IndexRow>> {
+  async #index(segment: Segment, replayed: number, clean: boolean): Promise<Map<number, IndexRow>> {
     const { rows } = decodeIndex(
       segment.baseOffset,
       await this.#read(segment.index.path),
@@ -245,7 +245,9 @@ class PartitionCheck {
       Number.MAX_SAFE_INTEGER,
       segment.sizeBytes,
     );
-    if (rows.length < segment.index.rowsOnDisk && segment.endOffset <= durable) {
+    const isLast = segment.endOffset === segment.baseOffset;
+    const mustBeWhole = clean || (!isLast && segment.endOffset <= replayed);
+    if (rows.length < segment.index.rowsOnDisk && mustBeWhole) {
       const position = rows.length * INDEX_ENTRY_BYTES;
       this.#damage(
         segment.index.path,
