@@ -163,7 +163,9 @@ export class SegmentWriter {
     // A failure dropped what was queued: nothing can be concluded from an empty lane.
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     const lane = this.#lanes.get(segment);
-    return lane === undefined ? Promise.resolve() : this.reach(segment, lane.position + lane.bytes);
+    if (lane === undefined) return Promise.resolve();
+    // What a truncation is about to take from the queue is waited for by nobody.
+    return this.reach(segment, Math.min(lane.position + lane.bytes, segment.sizeBytes));
   }
 
   /** Something is queued for the segment, or being written. */
