@@ -110,6 +110,8 @@ class PartitionCheck {
   readonly #epochRuns: { leaderEpoch: number; startOffset: number; endOffset: number }[] = [];
   #end = -1;
   #logStart = 0;
+  /** Indexes of segments that end no later are believed by the next start. */
+  #indexedEnd = 0;
   #epoch = 0;
 
   constructor(
@@ -145,11 +147,15 @@ class PartitionCheck {
     const durable = point === undefined ? 0 : Number(point.offset);
     this.#logStart = Number(point?.logStartOffset ?? 0n);
     const replayed = endOfReplay(entries, durable);
+    // Recovery checks the indexes from the segment on that it begins in, or that was cut.
+    const base = Number(point?.segmentBaseOffset ?? 0n);
+    this.#indexedEnd = replayed < durable ? Math.min(base, replayed - 1) : base;
     for (const segment of segments) {
       const whole = await this.#checkSegment(segment, replayed, clean);
       if (!whole) return;
     }
-    if (this.#end >= 0 && this.#end < replayed) {
+    // Nothing need be left of what lies below the log start.
+    if (this.#end >= 0 && this.#end < replayed && replayed > this.#logStart) {
       const last = segments.at(-1)?.path ?? this.#directory;
       this.#damage(last, 0, `the log ends at ${this.#end}, it was durable up to ${replayed}`);
     }
@@ -166,7 +172,7 @@ class PartitionCheck {
       return false;
     }
     this.#end = segment.baseOffset;
-    const rows = await this.#index(segment, replayed, clean);
+    const rows = await this.#index(segment, clean);
     const file = await this.#disk.open(segment.path, "read");
     try {
       const walker = new BatchScanner(file, 0, segment.sizeBytes);
@@ -235,9 +241,9 @@ class PartitionCheck {
 
   /**
    * Index rows by position. A file that cannot be read to its end is damage only where it must be
-   * whole: that of the last segment is checked after a crash.
+   * whole: the next start checks the others.
    */
-  async #index(segment: Segment, replayed: number, clean: boolean): Promise<Map<number, IndexRow>> {
+  async #index(segment: Segment, clean: boolean): Promise<Map<number, IndexRow>> {
     const { rows } = decodeIndex(
       segment.baseOffset,
       await this.#read(segment.index.path),
@@ -246,7 +252,7 @@ class PartitionCheck {
       segment.sizeBytes,
     );
     const isLast = segment.endOffset === segment.baseOffset;
-    const mustBeWhole = clean || (!isLast && segment.endOffset <= replayed);
+    const mustBeWhole = clean || (!isLast && segment.endOffset <= this.#indexedEnd);
     if (rows.length < segment.index.rowsOnDisk && mustBeWhole) {
       const position = rows.length * INDEX_ENTRY_BYTES;
       this.#damage(
