@@ -1,5 +1,4 @@
 /** All services in one process, over one data directory and an embedded metadata store. */
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { Broker, ClusterMirror, logConfigOf } from "@millrace/broker";
@@ -25,6 +24,7 @@ import { type AdmissionLimits, grpcListener } from "@millrace/rpc/grpc";
 import { advertisedOf, checkAdvertise, isLoopback, parseAddress } from "./address.ts";
 import { admissionOf, probeLimits, type StandaloneConfig, standaloneSchema } from "./config.ts";
 import { lockDirectory, prepareDirectory } from "./data-directory.ts";
+import { writeEndpoints } from "./endpoints.ts";
 import { type ServerMetrics, serverMetrics } from "./metrics.ts";
 import { fileBudget, openFilesLimit } from "./open-files.ts";
 
@@ -138,7 +138,7 @@ const start = async (
   await mirror.waitForRevision((await store.range({ key: keys.cluster })).revision, 10_000);
   await broker.start();
   const { services, ...endpoints } = listening;
-  writeFileSync(join(directory, "endpoints.json"), `${JSON.stringify(endpoints)}\n`);
+  writeEndpoints(directory, endpoints);
   const serve = (serving: boolean): void => {
     ready.value = serving;
     for (const service of ["", ...services]) health.set(service, serving);

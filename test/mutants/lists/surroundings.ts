@@ -128,4 +128,14 @@ export const surroundingsMutants: readonly Mutant[] = [
     replace: [["(fits.includes(true) && !entry.libc)", "false"]],
     tests: ["test/integration/ensure.test.ts"],
   },
+  {
+    name: "standalone-endpoints-half-written",
+    breaks: "The file of endpoints is there as a whole or not at all.",
+    file: "services/standalone/src/endpoints.ts",
+    replace: [
+      ["  writeFileSync(`${path}.tmp`,", "  writeFileSync(path,"],
+      ["  renameSync(`${path}.tmp`, path);\n", "  renameSync(path, path);\n"],
+    ],
+    tests: ["services/standalone/src/endpoints.test.ts"],
+  },
 ];

@@ -1,0 +1,13 @@
+/** The file that tells scripts where the server listens. */
+import { renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+/**
+ * Writes `endpoints.json` into the data directory. Whoever waits for the file finds all of it, or
+ * that of the last start.
+ */
+export const writeEndpoints = (directory: string, endpoints: object): void => {
+  const path = join(directory, "endpoints.json");
+  writeFileSync(`${path}.tmp`, `${JSON.stringify(endpoints)}\n`);
+  renameSync(`${path}.tmp`, path);
+};
