@@ -8,6 +8,7 @@ import { join } from "node:path";
  */
 export const writeEndpoints = (directory: string, endpoints: object): void => {
   const path = join(directory, "endpoints.json");
-  writeFileSync(`${path}.tmp`, `${JSON.stringify(endpoints)}\n`);
-  renameSync(`${path}.tmp`, path);
+  const temporary = `${path}.tmp`;
+  writeFileSync(temporary, `${JSON.stringify(endpoints)}\n`);
+  renameSync(temporary, path);
 };

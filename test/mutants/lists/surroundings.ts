@@ -133,8 +133,8 @@ export const surroundingsMutants: readonly Mutant[] = [
     breaks: "The file of endpoints is there as a whole or not at all.",
     file: "services/standalone/src/endpoints.ts",
     replace: [
-      ["  writeFileSync(`${path}.tmp`,", "  writeFileSync(path,"],
-      ["  renameSync(`${path}.tmp`, path);\n", "  renameSync(path, path);\n"],
+      ["  writeFileSync(temporary,", "  writeFileSync(path,"],
+      ["  renameSync(temporary, path);\n", "  renameSync(path, path);\n"],
     ],
     tests: ["services/standalone/src/endpoints.test.ts"],
   },
