@@ -136,9 +136,7 @@ export const recovery: readonly Mutant[] = [
     name: "log-producers-go-with-segments",
     breaks: "Segments do not go before a snapshot has what they say of producers.",
     file: `${src}/partition/producer-state.ts`,
-    replace: [
-      ["    if (newest?.offset === offset) return wrote;", "    if (newest) return wrote;"],
-    ],
+    replace: [["    if (newest?.offset === offset) return", "    if (newest) return"]],
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {

@@ -22,6 +22,15 @@ const remove = async ({ disk }: Simulation, life: SimulatedLog, knows: string): 
   await checkpoint;
 };
 
+/** Partition 0 is deleted and made again, and holds nothing when the power goes. */
+const remake = async (simulation: Simulation, knows: string): Promise<void> => {
+  const first = await simulation.start();
+  await appendAll(await first.log(), [batchOf([{ value: "x" }])]);
+  await remove(simulation, first, knows);
+  await first.log();
+  first.die("power");
+};
+
 /** The state of partition 0 after a start, then a clean stop. */
 const startAndStop = async (simulation: Simulation): Promise<string> => {
   const life = await simulation.start();
@@ -34,12 +43,8 @@ const startAndStop = async (simulation: Simulation): Promise<string> => {
 for (const knows of ["points", "journal"]) {
   test(`a new life without records outlives a meta file that cannot be read, ${knows}`, async () => {
     await simulate({}, async (simulation) => {
-      const { disk, start } = simulation;
-      const first = await start();
-      await appendAll(await first.log(), [batchOf([{ value: "x" }])]);
-      await remove(simulation, first, knows);
-      await first.log();
-      first.die("power");
+      const { disk } = simulation;
+      await remake(simulation, knows);
       disk.fault = (operation, path) => (operation === "open" && path === meta ? "EIO" : undefined);
       assert.equal(await startAndStop(simulation), "offline");
       disk.fault = () => undefined;
@@ -49,12 +54,8 @@ for (const knows of ["points", "journal"]) {
 
   test(`a new life without records outlives the rot of its meta file, ${knows}`, async () => {
     await simulate({}, async (simulation) => {
-      const { disk, start } = simulation;
-      const first = await start();
-      await appendAll(await first.log(), [batchOf([{ value: "x" }])]);
-      await remove(simulation, first, knows);
-      await first.log();
-      first.die("power");
+      const { disk } = simulation;
+      await remake(simulation, knows);
       assert.ok(disk.flipBit(meta, 20, 1));
       for (let start = 0; start < 3; start += 1) {
         assert.equal(await startAndStop(simulation), "offline", `start ${start}`);

@@ -154,10 +154,11 @@ export class ProducerState {
     offset: number,
   ): Promise<boolean> {
     const { clock, disk, logger } = context.env;
-    const wrote = await this.#writeRolls(context, directory, offset);
-    if (this.latest.size === 0 && this.completed.size === 0) return wrote;
+    const written = await this.#writeRolls(context, directory, offset);
+    const nobody = this.latest.size === 0 && this.completed.size === 0;
+    if (nobody || written === offset) return written !== undefined;
     const newest = await newestSnapshot(context.env, directory, offset);
-    if (newest?.offset === offset) return wrote;
+    if (newest?.offset === offset) return written !== undefined;
     const table = new ProducerTable();
     try {
       await rebuildProducers(context, directory, dropped, table, offset);
@@ -171,13 +172,14 @@ export class ProducerState {
     return true;
   }
 
-  /**
-   * Writes the newest snapshot up to `offset` that is still in memory. False when there is none.
-   */
-  async #writeRolls(context: SegmentContext, directory: string, offset: number): Promise<boolean> {
+  /** Writes the newest snapshot up to `offset` that is still in memory. Returns its offset. */
+  async #writeRolls(
+    { env }: SegmentContext,
+    directory: string,
+    offset: number,
+  ): Promise<number | undefined> {
     const newest = this.#rolls.findLast((roll) => roll.offset <= offset);
-    if (newest === undefined) return false;
-    await writeSnapshot(context.env.clock, context.env.disk, directory, newest);
-    return true;
+    if (newest !== undefined) await writeSnapshot(env.clock, env.disk, directory, newest);
+    return newest?.offset;
   }
 }

@@ -349,10 +349,9 @@ const placeOfLost = (
   known: RecoveryPoint | undefined,
   all: readonly PlannedEntry[],
 ): Place => {
-  const last = all.findLastIndex(({ kind }) => kind === "deleted");
-  const point = last >= 0 || known?.deleted === true ? undefined : known;
-  const entries = entriesAfter(all.slice(last + 1), known);
-  return { ...id, directory, topic: id.topicId, life: unknownLife, point, entries };
+  const place = placeOfUnknownLife(id, directory, known, all);
+  const point = place.point?.deleted === true ? undefined : place.point;
+  return { ...place, point, entries: entriesAfter(place.entries, known) };
 };
 
 /** `more`: the journal had something of the partition that its point does not vouch for. */
@@ -370,9 +369,7 @@ const reasonOfLoss = ({ directory, point }: Place, more: boolean): string => {
  * them are below the log start: their offsets must not be given again.
  */
 const vouchesForRecords = ({ point, entries }: Place): boolean => {
-  const last = entries.findLastIndex(({ kind }) => kind === "deleted");
-  const batches = entries.slice(last + 1).some(({ kind }) => kind === "batch");
-  if (batches) return true;
-  if (last >= 0 || point === undefined || point.deleted) return false;
+  if (entries.some(({ kind }) => kind === "batch")) return true;
+  if (point === undefined || point.deleted) return false;
   return point.offset > 0n || point.offlineReason !== "";
 };
