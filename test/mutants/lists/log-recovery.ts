@@ -330,10 +330,38 @@ export const recovery: readonly Mutant[] = [
     name: "log-evidence-cut",
     breaks: "Recovery cuts no segment that may hold a batch which the journal has lost.",
     file: `${src}/recovery/after-crash.ts`,
+    replace: [["      if (!entry.sound) throw lostBatch(entry.offset);\n      if", "      if"]],
+    tests: [evidence],
+  },
+  {
+    name: "log-fsynced-cut",
+    breaks: "Recovery cuts no segment that alone has what was acknowledged.",
+    file: `${src}/recovery/after-crash.ts`,
     replace: [
-      ["      if (lost !== undefined) throw lostBatch(lost);\n", "      lost?.toFixed();\n"],
+      ["      if (entry.offset > end && entry.offset > this.#logStart) {", "      if (end < 0) {"],
     ],
     tests: [evidence],
+  },
+  {
+    name: "log-deleted-batch-written",
+    breaks: "A batch of the journal that was deleted is not written over what comes behind it.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      ["      present = await this.#next(entry.offset);", "      present = await this.#peek();"],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-deleted-hole-begins-anew",
+    breaks: "Recovery goes on behind what was deleted, however far that is.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      [
+        "Math.min(this.#logStart, this.#truncations.backTo ?? Number.MAX_SAFE_INTEGER);",
+        "Math.min(this.#logStart, upTo);",
+      ],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
   },
   {
     name: "log-undropped-forgotten",

@@ -412,3 +412,38 @@ test("recovery that goes on behind a deleted segment does not overtake the journ
     assert.deepEqual([retry.duplicate, retry.baseOffset], [true, 2]);
   });
 });
+
+test("a deleted batch that the journal still has takes nothing with it", async () => {
+  await simulate(small, async ({ disk, kernel, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    await appendAll(log, [sent(7, 0)]);
+    // The recovery point of this change is at offset 2: the journal has the batch there, and none
+    // of those that follow.
+    log.updateConfig({ ...log.config, flushPolicy: "none" });
+    await appendAll(log, [sent(7, 1)]);
+    await appendAll(log, [sent(8, 0)]);
+    await sleep(50);
+    disk.fault = (_, path) => (path.startsWith("recovery-points") ? "EAGAIN" : undefined);
+    await appendAll(log, [sent(9, 0), sent(9, 1), sent(9, 2)]);
+    log.updateConfig({ ...log.config, flushPolicy: "commit" });
+    await appendAll(log, [sent(10, 0)]);
+    log.updateHighWatermark(7);
+    await log.advanceLogStart(4);
+    await sleep(100);
+    first.die("process");
+    disk.fault = () => undefined;
+    const names = disk.mount(new Incarnation(kernel));
+    const path = `${directory}/${offsetName(1)}.log`;
+    await names.rename(`${path}.deleted`, path);
+    const again = await (await start()).log();
+    assert.deepEqual(
+      [again.state, again.logStartOffset, again.logEndOffset],
+      [{ kind: "online" }, 4, 7],
+    );
+    for (const last of [sent(8, 0), sent(9, 2), sent(10, 0)]) {
+      assert.equal(again.append(last, 1, () => {}).duplicate, true);
+    }
+  });
+});

@@ -97,3 +97,29 @@ test("recovery cuts no segment that may hold a batch which the journal has lost"
     assert.deepEqual(lost(disk, [0, 1, 2, 3, 4, 5]), []);
   });
 });
+
+test("recovery cuts no segment that alone has what was acknowledged", async () => {
+  await simulate({}, async ({ disk, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    // Behind the recovery point of this change the journal has the first batch, and not those that
+    // follow.
+    log.updateConfig({ ...log.config, flushPolicy: "none" });
+    await appendEach(log, [0]);
+    await appendEach(log, [1]);
+    await sleep(50);
+    disk.fault = (_, path) => (path.startsWith("recovery-points") ? "EAGAIN" : undefined);
+    await appendEach(log, [2, 3]);
+    log.updateConfig({ ...log.config, flushPolicy: "commit" });
+    await appendEach(log, [4]);
+    await sleep(100);
+    first.die("power");
+    disk.fault = () => undefined;
+    const at = disk.content(segment(0))?.indexOf(textOf(1)) ?? -1;
+    assert.ok(disk.flipBit(segment(0), at, 1));
+    const { state } = await (await start()).log();
+    const reason = "reason" in state ? state.reason : "";
+    assert.match(reason, /offsets 2 to 3 were acknowledged and are missing/);
+    assert.deepEqual(lost(disk, [0, 1, 2, 3, 4]), []);
+  });
+});

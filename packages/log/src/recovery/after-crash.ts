@@ -18,19 +18,12 @@ import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { cutFiles } from "../segment/files.ts";
 import { listSegments } from "../segment/list.ts";
 import { Segment } from "../segment/segment.ts";
-import {
-  afterTruncations,
-  finalLogStart,
-  firstOffset,
-  lostBehind,
-  type Truncations,
-} from "./begin.ts";
-import { JournalReader } from "./journal-reader.ts";
+import { afterTruncations, finalLogStart, firstOffset, type Truncations } from "./begin.ts";
+import { JournalReader, type PlannedBatch } from "./journal-reader.ts";
 import { RecoveredProducers } from "./producers.ts";
 import { dirtyAgain, endSegmentAt, writeBytes } from "./segment-io.ts";
-import { lostBatch, PartitionDamage, type RecoveryInput } from "./types.ts";
+import { lostBatch, missing, PartitionDamage, type RecoveryInput } from "./types.ts";
 
-type PlannedBatch = Extract<PlannedEntry, { readonly kind: "batch" }>;
 type PlannedEpoch = Extract<PlannedEntry, { readonly kind: "epochStart" }>;
 
 /** Batches looked at in one turn of the event loop; some milliseconds. */
@@ -320,13 +313,16 @@ export class PartitionRecovery {
   }
 
   async #replayBatch(entry: PlannedBatch): Promise<void> {
+    let present: ScannedBatch | undefined;
+    if (!this.#isDeleted(entry.offset)) {
+      await this.#requireThrough(entry.offset);
+      present = await this.#next(entry.offset);
+    }
     if (this.#isDeleted(entry.offset)) {
       await this.#rememberDeleted(entry);
       return;
     }
-    await this.#requireThrough(entry.offset);
     this.#refuseBehind(entry.offset);
-    const present = await this.#peek();
     if (present !== undefined && present.header.headerCrc === entry.headerCrc) {
       this.#accept(present);
       return;
@@ -363,14 +359,12 @@ export class PartitionRecovery {
       if (batch !== undefined) {
         this.#accept(batch);
         await this.#pause();
-      } else if (this.#end === offset) {
+      } else if (this.#end >= offset) {
         return;
       } else if (offset <= this.#logStart) {
         await this.#beginAnew(offset);
       } else {
-        throw new PartitionDamage(
-          `offsets ${this.#end} to ${offset - 1} were acknowledged and are missing: ${this.#stopReason}`,
-        );
+        throw missing(this.#end, offset, this.#stopReason);
       }
     }
   }
@@ -387,23 +381,42 @@ export class PartitionRecovery {
 
   /** The log was cut below its start, and began again there. */
   async #beginAnew(offset: number): Promise<void> {
-    await this.#cutHere();
+    await this.#voidBehind(offset);
     this.#segments.push(this.#newSegment(offset));
     this.#index = this.#segments.length - 1;
     this.#position = 0;
     this.#end = offset;
+  }
+
+  /**
+   * Cuts everything behind the present position, unless the segments may be all that has a batch
+   * that was acknowledged.
+   */
+  async #voidBehind(offset: number): Promise<void> {
+    let end = offset;
+    for (const entry of this.#truncations.entries) {
+      if (entry.kind !== "batch" || entry.offset < offset) continue;
+      if (!entry.sound) throw lostBatch(entry.offset);
+      if (entry.offset > end && entry.offset > this.#logStart) {
+        throw missing(end, entry.offset, this.#stopReason);
+      }
+      end = (await this.#journal.batch(entry)).lastOffset + 1;
+      await this.#pause();
+    }
+    await this.#cutHere();
     this.#void = true;
   }
 
   /**
-   * The next batch in the segments. What is missing below the log start was deleted: recovery goes
-   * on behind it, but not behind `upTo`.
+   * The next batch in the segments, if they go on below `upTo`. What is missing below the log start
+   * was deleted: recovery goes on behind it.
    */
   async #next(upTo = Number.MAX_SAFE_INTEGER): Promise<ScannedBatch | undefined> {
     const batch = await this.#peek();
     if (batch !== undefined || this.#void) return batch;
-    // Deleted segments lose their names in any order, and nobody fsyncs them any more.
-    const start = Math.min(this.#logStart, upTo);
+    // Deleted segments lose their names in any order, and nobody fsyncs them any more. One behind a
+    // truncation may be what it cut off.
+    const start = Math.min(this.#logStart, this.#truncations.backTo ?? Number.MAX_SAFE_INTEGER);
     const index = this.#segments.findLastIndex(({ baseOffset }) => baseOffset <= start);
     const segment = this.#segments[index];
     if (segment === undefined || index <= this.#index || segment.baseOffset <= this.#end) return;
@@ -412,7 +425,6 @@ export class PartitionRecovery {
     this.#position = 0;
     await this.#goOnAt(segment.baseOffset);
     this.#partition.producers.rolled(this.#end);
-    // The journal goes on here.
     return this.#end < upTo ? this.#peek() : undefined;
   }
 
@@ -502,17 +514,8 @@ export class PartitionRecovery {
 
   /** Puts a batch of the journal where the segments do not have it; everything behind is void. */
   async #write(entry: PlannedBatch): Promise<void> {
-    if (!this.#void) {
-      const lost = lostBehind(this.#truncations.entries, entry.offset);
-      if (lost !== undefined) throw lostBatch(lost);
-      await this.#cutHere();
-    }
-    this.#void = true;
-    const bytes = await this.#journal.payload(entry);
-    const header = readStored(bytes, 0);
-    if ("fault" in header) throw new PartitionDamage("the journal changed under recovery");
-    const info = parseBody(bytes.subarray(header.bodyStart, header.bodyEnd));
-    const lastOffset = entry.offset + info.lastOffsetDelta;
+    if (!this.#void) await this.#voidBehind(entry.offset);
+    const { bytes, header, info, lastOffset } = await this.#journal.batch(entry);
     const { segmentBytes } = this.#partition.config;
     const present = this.#segments[this.#index];
     if (present === undefined || !present.fits(bytes.length, lastOffset, segmentBytes)) {

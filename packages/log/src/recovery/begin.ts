@@ -52,20 +52,6 @@ export const damageAfter = (
 const isBefore = (entry: PlannedEntry, offset: number): boolean =>
   !("offset" in entry) || entry.offset < offset;
 
-/**
- * The first batch behind `offset` that the journal has lost. It may still stand in the segments,
- * which must not be cut before it then.
- */
-export const lostBehind = (
-  entries: readonly PlannedEntry[],
-  offset: number,
-): number | undefined => {
-  for (const entry of entries) {
-    if (entry.kind === "batch" && !entry.sound && entry.offset > offset) return entry.offset;
-  }
-  return undefined;
-};
-
 export interface Truncations {
   /** Entries that still hold. */
   readonly entries: readonly PlannedEntry[];

@@ -1,6 +1,18 @@
 /** Reading batches out of the journal during recovery, a window at a time. */
 import type { Disk, DiskFile } from "@millrace/env";
-import type { PlannedPayload } from "../journal/scan.ts";
+import { type BodyInfo, parseBody, readStored, type StoredBatch } from "@millrace/record";
+import type { PlannedEntry, PlannedPayload } from "../journal/scan.ts";
+import { PartitionDamage } from "./types.ts";
+
+export type PlannedBatch = Extract<PlannedEntry, { readonly kind: "batch" }>;
+
+/** A batch as the journal has it. */
+export interface JournalBatch {
+  readonly bytes: Buffer;
+  readonly header: StoredBatch;
+  readonly info: BodyInfo;
+  readonly lastOffset: number;
+}
 
 const windowBytes = 1024 * 1024;
 
@@ -27,6 +39,15 @@ export class JournalReader {
     this.#window = window.subarray(0, bytes);
     this.#windowAt = entry.at;
     return this.#window.subarray(0, entry.bytes);
+  }
+
+  /** A batch that is sound, taken apart. */
+  async batch(entry: PlannedBatch): Promise<JournalBatch> {
+    const bytes = await this.payload(entry);
+    const header = readStored(bytes, 0);
+    if ("fault" in header) throw new PartitionDamage("the journal changed under recovery");
+    const info = parseBody(bytes.subarray(header.bodyStart, header.bodyEnd));
+    return { bytes, header, info, lastOffset: entry.offset + info.lastOffsetDelta };
   }
 
   async close(): Promise<void> {

@@ -15,6 +15,9 @@ export const lostBatch = (offset: number): PartitionDamage =>
     `the batch at offset ${offset} is damaged in the journal, and not in its segment`,
   );
 
+export const missing = (from: number, to: number, reason: string): PartitionDamage =>
+  new PartitionDamage(`offsets ${from} to ${to - 1} were acknowledged and are missing: ${reason}`);
+
 export interface RecoveryCounts {
   segmentBytesScanned: number;
   entriesReplayed: number;
