@@ -36,6 +36,12 @@ export const stopPatienceMs = 5000;
 /** Pause before a deletion that failed is tried again, milliseconds. */
 const deleteRetryMs = 1000;
 
+/** A directory that is to go, and whose it was. */
+interface Deleted {
+  readonly directory: string;
+  readonly life: { readonly incarnation: bigint };
+}
+
 export class Manager implements LogManager {
   readonly #options: LogManagerOptions;
   readonly #context: LogContext;
@@ -146,7 +152,7 @@ export class Manager implements LogManager {
       // It is written by its path, where the next life may be by then.
       await gone.offlineRecord.unrecorded();
       try {
-        await this.#remove(key, gone.directory, gone.config.fileDeleteDelayMs, recorded);
+        await this.#remove(key, gone, gone.config.fileDeleteDelayMs, recorded);
       } catch (thrown) {
         // It can be asked for again.
         this.#partitions.set(key, gone);
@@ -160,11 +166,12 @@ export class Manager implements LogManager {
    * journal has no record of the deletion, the renamed directory is the record, and the next start
    * removes it; without that the deletion has not happened.
    */
-  async #remove(key: string, directory: string, delayMs: number, recorded: boolean): Promise<void> {
+  async #remove(key: string, of: Deleted, delayMs: number, recorded: boolean): Promise<void> {
     const { disk, logger } = this.#context.env;
+    const { directory, life } = of;
     let aside: string;
     try {
-      aside = await moveAside(disk, directory);
+      aside = await moveAside(disk, directory, life.incarnation);
       // A directory that was missing leaves no record.
       if (!recorded) await disk.list(aside);
     } catch (thrown) {
@@ -174,7 +181,7 @@ export class Manager implements LogManager {
         "the directory of a deleted partition cannot be removed yet",
       );
       this.#after(deleteRetryMs, () => {
-        void this.#lives.run(key, () => this.#remove(key, directory, delayMs, recorded));
+        void this.#lives.run(key, () => this.#remove(key, of, delayMs, recorded));
       });
       return;
     }
@@ -264,10 +271,10 @@ export class Manager implements LogManager {
 
   start(): void {
     const { config, env } = this.#context;
-    for (const key of this.#deletions.keys()) {
+    for (const [key, life] of this.#deletions) {
       const { topicId, partition } = parsePlanKey(key);
-      const directory = partitionDirectory(topicId, partition);
-      void this.#lives.run(key, () => this.#remove(key, directory, 0, true));
+      const of = { directory: partitionDirectory(topicId, partition), life };
+      void this.#lives.run(key, () => this.#remove(key, of, 0, true));
     }
     this.#every(config.checkpointIntervalMs, "checkpoint", () => this.#owner.checkpoint());
     this.#every(config.retentionCheckIntervalMs, "retention", () => this.#runRetention());

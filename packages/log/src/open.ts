@@ -178,7 +178,9 @@ const recover = async (
   const plan = clean ? undefined : await scanJournal(clock, disk, context.directoryId, after);
   if (plan !== undefined) await secureLastRound(disk, plan);
   const points = found?.points ?? new Map<string, RecoveryPoint>();
-  const loader = new PartitionLoader({ options, context, owner, points, plan, clean });
+  const coveredRound = after ?? 0;
+  const input = { options, context, owner, points, plan, clean, coveredRound };
+  const loader = new PartitionLoader(input);
   for (const [key, partition] of await loader.loadAll()) partitions.set(key, partition);
   for (const [key, point] of loader.deletions) deletions.set(key, point);
   const { counts } = loader;

@@ -77,8 +77,8 @@ export const remembered: readonly Mutant[] = [
     file: `${src}/recovery/loader.ts`,
     replace: [
       [
-        "      if (vouchesForRecords(place)) lost.push(await this.#missing(place));",
-        "      if (vouchesForRecords(place)) continue;",
+        "      if (!deleted) lost.push(await this.#missing(place));",
+        "      if (!deleted) continue;",
       ],
     ],
     tests: [memory],

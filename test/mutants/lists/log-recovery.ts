@@ -241,6 +241,46 @@ export const recovery: readonly Mutant[] = [
     tests: [`${src}/faults/offline.test.ts`],
   },
   {
+    name: "log-lives-share-a-name",
+    breaks: "Each life of a partition is renamed aside under a name of its own.",
+    file: `${src}/recovery/data-directory.ts`,
+    replace: [["const life = incarnation.toString(16)", "const life = 0n.toString(16)"]],
+    tests: [`${src}/faults/missing.test.ts`],
+  },
+  {
+    name: "log-missing-excused-by-earlier-life",
+    breaks: "What is left of an earlier life says nothing about a missing partition.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      ["      if (same) return true;", "      if (same || meta.partition >= 0) return true;"],
+    ],
+    tests: [`${src}/faults/missing.test.ts`],
+  },
+  {
+    name: "log-renamed-directory-no-record",
+    breaks: "A renamed directory is the record of a deletion that the journal could not keep.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      [
+        "point === undefined ? Number(firstRound) > coveredRound : ",
+        "point === undefined ? coveredRound < 0 : ",
+      ],
+    ],
+    tests: [`${src}/faults/missing.test.ts`],
+  },
+  {
+    name: "log-renamed-directory-excuses-next",
+    breaks: "A renamed directory from before the recovery points is no record of later deletions.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      [
+        "point === undefined ? Number(firstRound) > coveredRound : ",
+        "point === undefined ? firstRound >= 0n : ",
+      ],
+    ],
+    tests: [`${src}/faults/missing.test.ts`],
+  },
+  {
     name: "log-missing-deletion-succeeds",
     breaks: "A deletion of a missing partition that the journal does not keep is no success.",
     file: `${src}/manager.ts`,

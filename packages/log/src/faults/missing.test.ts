@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { Incarnation } from "@millrace/sim";
+import type { PartitionLog } from "../api.ts";
 import { partitionDirectory } from "../files/paths.ts";
 import { appendAll, batchOf, topicA } from "../testing.ts";
 import { type SimulatedLog, type Simulation, simulate } from "../testing-sim.ts";
@@ -160,3 +161,49 @@ test("the deletion of a missing partition that the journal cannot keep is no suc
     }
   });
 });
+
+/** Two lives of partition 0, the directory of the first one still there. */
+const liveTwice = async (life: SimulatedLog): Promise<PartitionLog> => {
+  await appendAll(await life.log(0), batches("first"));
+  await life.manager.delete(topicA, 0);
+  await (await life.log(1)).flush();
+  const second = await life.log(0);
+  await appendAll(second, batches("second"));
+  return second;
+};
+
+for (const knows of ["journal", "recovery points"]) {
+  test(`a missing partition is missed beside what is left of an earlier life, ${knows}`, async () => {
+    await simulate({ log: { fileDeleteDelayMs: 1e6 } }, async (simulation) => {
+      const first = await simulation.start();
+      const log = await liveTwice(first);
+      if (knows === "recovery points") await log.flush();
+      first.die("process");
+      await move(simulation, directory, elsewhere);
+      for (let start = 0; start < 2; start += 1) {
+        const life = await simulation.start();
+        assert.match(stateOf(life), /^offline: its directory .* is missing/, `${start}`);
+        life.die("power");
+      }
+      if (knows === "journal") assert.ok(salvaged(simulation).join("").includes("second"));
+    });
+  });
+}
+
+for (const knows of ["journal", "recovery points"]) {
+  test(`a deletion that the journal cannot keep outlives the removal of an earlier life, ${knows}`, async () => {
+    await simulate({ log: { fileDeleteDelayMs: 100 } }, async (simulation) => {
+      const { disk, sleep, start } = simulation;
+      const first = await start();
+      const log = await liveTwice(first);
+      if (knows === "recovery points") await log.flush();
+      disk.fault = (operation, path) =>
+        operation === "write" && path.startsWith("journal") ? "EIO" : undefined;
+      await first.manager.delete(topicA, 0);
+      await sleep(1000);
+      first.die("power");
+      disk.fault = () => undefined;
+      assert.equal(stateOf(await start()), "gone");
+    });
+  });
+}

@@ -165,13 +165,21 @@ export const readPartitionMeta = async (
   return same ? message : "its meta file is another partition's";
 };
 
-/** Renames a partition's directory aside, durably. One that is not there is fine. */
-export const moveAside = async (disk: Disk, directory: string): Promise<string> => {
-  const aside = `${directory}${deletedSuffix}`;
+/**
+ * Renames the directory of a partition's life aside, durably: under a name of its own, because an
+ * earlier life may still be about to be removed. One that is not there is fine.
+ */
+export const moveAside = async (
+  disk: Disk,
+  directory: string,
+  incarnation: bigint,
+): Promise<string> => {
+  const life = incarnation.toString(16).padStart(16, "0");
+  const aside = `${directory}.${life}${deletedSuffix}`;
   try {
     await disk.rename(directory, aside);
   } catch (thrown) {
-    // An earlier life may still lie there.
+    // The life of several directories is unknown, and the same then.
     if (errno(thrown) === "ENOTEMPTY" || errno(thrown) === "EEXIST") {
       await removeTree(disk, aside);
       await disk.rename(directory, aside);
@@ -182,8 +190,11 @@ export const moveAside = async (disk: Disk, directory: string): Promise<string> 
 };
 
 /** Removes a partition's directory. A crash leaves all of it or nothing under its name. */
-export const removePartition = async (disk: Disk, directory: string): Promise<void> =>
-  removeTree(disk, await moveAside(disk, directory));
+export const removePartition = async (
+  disk: Disk,
+  directory: string,
+  incarnation: bigint,
+): Promise<void> => removeTree(disk, await moveAside(disk, directory, incarnation));
 
 /** Removes a directory with the files in it. */
 export const removeTree = async (disk: Disk, directory: string): Promise<void> => {

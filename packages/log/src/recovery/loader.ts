@@ -39,6 +39,8 @@ export interface LoaderInput {
   readonly points: ReadonlyMap<string, RecoveryPoint>;
   readonly plan: JournalPlan | undefined;
   readonly clean: boolean;
+  /** Last journal round that the recovery points reflect as a whole. */
+  readonly coveredRound: number;
 }
 
 /** A partition's directory, and what recovery points and journal know of its present life. */
@@ -82,17 +84,18 @@ export class PartitionLoader {
     const { disk } = this.#input.context.env;
     const partitions = new Map<string, Partition>();
     const names = await disk.list(paths.partitions);
+    const asides = asidesOf(names);
     const queue = [...names].sort().reverse();
     const worker = async (): Promise<void> => {
       for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
-        const loaded = await this.#loadNamed(name, names.includes(`${name}${deletedSuffix}`));
+        const loaded = await this.#loadNamed(name, asides.has(name));
         if (loaded === undefined) continue;
         partitions.set(planKey(loaded.topicId, loaded.partition), loaded);
       }
     };
     const outcomes = await Promise.allSettled(Array.from({ length: parallel }, worker));
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
-    for (const lost of await this.#lost(new Set(names))) {
+    for (const lost of await this.#lost(new Set(names), asides)) {
       partitions.set(planKey(lost.topicId, lost.partition), lost);
     }
     return partitions;
@@ -154,7 +157,7 @@ export class PartitionLoader {
   async #finishDeletion({ topicId, partition, life, directory }: Place): Promise<void> {
     const { disk, logger } = this.#input.context.env;
     try {
-      await removePartition(disk, directory);
+      await removePartition(disk, directory, life.incarnation);
     } catch (thrown) {
       logger.error({ directory, err: thrown }, "a deleted partition cannot be removed yet");
       this.deletions.set(planKey(topicId, partition), deletionOf(topicId, partition, life));
@@ -266,7 +269,10 @@ export class PartitionLoader {
    * Partitions whose directory is gone although points or journal vouch for records in it. Making
    * them anew, empty, would un-say what was acknowledged.
    */
-  async #lost(names: ReadonlySet<string>): Promise<Partition[]> {
+  async #lost(
+    names: ReadonlySet<string>,
+    asides: ReadonlyMap<string, readonly string[]>,
+  ): Promise<Partition[]> {
     const { plan, points } = this.#input;
     const keys = new Set([...points.keys(), ...(plan?.entries.keys() ?? [])]);
     const lost: Partition[] = [];
@@ -274,11 +280,39 @@ export class PartitionLoader {
       const id = parsePlanKey(key);
       const directory = partitionDirectory(id.topicId, id.partition);
       const name = directory.slice(paths.partitions.length + 1);
-      if (names.has(name) || names.has(`${name}${deletedSuffix}`)) continue;
+      if (names.has(name)) continue;
       const place = placeOfLost(id, directory, points.get(key), plan?.entries.get(key) ?? []);
-      if (vouchesForRecords(place)) lost.push(await this.#missing(place));
+      if (!vouchesForRecords(place)) continue;
+      const deleted = await this.#wasDeleted(place, asides.get(name) ?? []);
+      if (!deleted) lost.push(await this.#missing(place));
     }
     return lost;
+  }
+
+  /**
+   * Whether one of the directories that were renamed aside is that of the life which points and
+   * journal vouch for: the disk failed before the journal had its deletion.
+   */
+  async #wasDeleted(place: Place, asides: readonly string[]): Promise<boolean> {
+    const { context, coveredRound } = this.#input;
+    const { topicId, partition, point } = place;
+    const { disk } = context.env;
+    for (const aside of asides) {
+      const directory = `${paths.partitions}/${aside}`;
+      const reading = readPartitionMeta(disk, directory, topicId, partition, context.identity);
+      const meta = await reading.catch((thrown: unknown) => {
+        if (isPassing(thrown)) throw thrown;
+        return textOf(thrown);
+      });
+      // It says nothing then.
+      if (typeof meta === "string") continue;
+      const { incarnation, firstRound } = meta;
+      // A partition that has no point was made after the points were written.
+      const same =
+        point === undefined ? Number(firstRound) > coveredRound : incarnation === point.incarnation;
+      if (same) return true;
+    }
+    return false;
   }
 
   /**
@@ -301,6 +335,13 @@ export class PartitionLoader {
     return partition;
   }
 }
+
+/** By the name of a partition's directory: those of its deleted lives that are still there. */
+const asidesOf = (names: readonly string[]): ReadonlyMap<string, readonly string[]> =>
+  Map.groupBy(
+    names.filter((name) => name.endsWith(deletedSuffix)),
+    (name) => name.slice(0, name.indexOf(".")),
+  );
 
 /** The recovery points go on to say this of the partition. */
 const keepPoint = (partition: Partition, point: RecoveryPoint | undefined): void => {
