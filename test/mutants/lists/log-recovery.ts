@@ -386,22 +386,31 @@ export const recovery: readonly Mutant[] = [
     name: "log-deleted-batch-written",
     breaks: "A batch of the journal that was deleted is not written over what comes behind it.",
     file: `${src}/recovery/after-crash.ts`,
-    replace: [
-      ["      present = await this.#next(entry.offset);", "      present = await this.#peek();"],
-    ],
+    replace: [["        if (await this.#passDeleted(this.#logStart)) return false;\n", ""]],
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {
-    name: "log-deleted-hole-begins-anew",
-    breaks: "Recovery goes on behind what was deleted, however far that is.",
-    file: `${src}/recovery/after-crash.ts`,
+    name: "log-lost-index-added-to",
+    breaks: "A lost index is replaced as a whole: a crash leaves the old one or the new one.",
+    file: `${src}/segment/segment-index.ts`,
+    replace: [["    this.#replaces ||= lost;\n", ""]],
+    tests: [`${src}/faults/index.test.ts`],
+  },
+  {
+    name: "log-lost-index-rows-first",
+    breaks: "The times of a lost index are replaced before its rows.",
+    file: `${src}/segment/files.ts`,
     replace: [
       [
-        "Math.min(this.#logStart, this.#truncations.backTo ?? Number.MAX_SAFE_INTEGER);",
-        "Math.min(this.#logStart, upTo);",
+        "      await replaceFile(disk, index.timePath, times);",
+        "      const late = index.timePath;",
+      ],
+      [
+        "      await replaceFile(disk, index.path, rows, false);",
+        "      await replaceFile(disk, index.path, rows);\n      await replaceFile(disk, late, times);",
       ],
     ],
-    tests: [`${src}/faults/deleted.test.ts`],
+    tests: [`${src}/faults/index.test.ts`],
   },
   {
     name: "log-undropped-forgotten",

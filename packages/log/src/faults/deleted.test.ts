@@ -378,40 +378,42 @@ test("what a deleted partition still had to write does not reach the next of its
   });
 });
 
-test("recovery that goes on behind a deleted segment does not overtake the journal", async () => {
-  const weak = { ...small.log, flushPolicy: "none" as const };
-  await simulate({ log: weak }, async ({ disk, kernel, sleep, start }) => {
-    const first = await start();
-    const log = await first.log();
-    await log.becomeLeader(1);
-    await appendAll(log, [sent(7, 0), sent(7, 1)]);
-    await log.flush();
-    await appendAll(log, [sent(7, 2)]);
-    // No later recovery point.
-    disk.fault = (_, path) => (path.startsWith("recovery-points") ? "EAGAIN" : undefined);
-    log.updateConfig({ ...log.config, flushPolicy: "commit" });
-    await appendAll(log, [sent(8, 0), sent(8, 1), sent(8, 2)]);
-    log.updateHighWatermark(6);
-    await log.advanceLogStart(5);
-    await sleep(100);
-    first.die("process");
-    disk.fault = () => undefined;
-    const names = disk.mount(new Incarnation(kernel));
-    for (const base of [0, 1, 3]) {
-      const path = `${directory}/${offsetName(base)}.log`;
-      await names.rename(`${path}.deleted`, path);
-    }
-    await names.unlink(`${directory}/producers.${offsetName(3)}`);
-    const again = await (await start()).log();
-    assert.deepEqual(
-      [again.state.kind, again.logStartOffset, again.logEndOffset],
-      ["online", 5, 6],
-    );
-    // The snapshot of the log start knows what stood in the hole.
-    const retry = again.append(sent(7, 2), 1, () => {});
-    assert.deepEqual([retry.duplicate, retry.baseOffset], [true, 2]);
+for (const logStart of [3, 5]) {
+  test(`recovery that goes on behind a deleted segment does not overtake the journal, ${logStart}`, async () => {
+    const weak = { ...small.log, flushPolicy: "none" as const };
+    await simulate({ log: weak }, async ({ disk, kernel, sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await log.becomeLeader(1);
+      await appendAll(log, [sent(7, 0), sent(7, 1)]);
+      await log.flush();
+      await appendAll(log, [sent(7, 2)]);
+      // No later recovery point.
+      disk.fault = (_, path) => (path.startsWith("recovery-points") ? "EAGAIN" : undefined);
+      log.updateConfig({ ...log.config, flushPolicy: "commit" });
+      await appendAll(log, [sent(8, 0), sent(8, 1), sent(8, 2)]);
+      log.updateHighWatermark(6);
+      await log.advanceLogStart(logStart);
+      await sleep(100);
+      first.die("process");
+      disk.fault = () => undefined;
+      const names = disk.mount(new Incarnation(kernel));
+      for (const base of logStart === 5 ? [0, 1, 3] : [0, 1]) {
+        const path = `${directory}/${offsetName(base)}.log`;
+        await names.rename(`${path}.deleted`, path);
+      }
+      if (logStart === 5) await names.unlink(`${directory}/producers.${offsetName(3)}`);
+      const again = await (await start()).log();
+      assert.deepEqual(
+        [again.state.kind, again.logStartOffset, again.logEndOffset],
+        ["online", logStart, 6],
+      );
+      // The snapshot of the log start knows what stood in the hole.
+      const retry = again.append(sent(7, 2), 1, () => {});
+      assert.deepEqual([retry.duplicate, retry.baseOffset], [true, 2]);
+    });
   });
-});
+}
 
 test("a deleted batch that the journal still has takes nothing with it", async () => {
   await simulate(small, async ({ disk, kernel, sleep, start }) => {

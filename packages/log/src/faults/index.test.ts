@@ -109,3 +109,54 @@ for (const written of [0, 1]) {
     });
   });
 }
+
+const timePath = indexPath.replace(/index$/, "timeindex");
+
+/** Power is cut at a step of the checkpoint that writes a lost index again. True: it was over. */
+const cutPowerAt = async (step: number, lost: string, simulation: Simulation): Promise<boolean> => {
+  const { die, disk, kernel, start } = simulation;
+  const first = await start();
+  const log = await first.log();
+  await appendAll(log, batches(40, 1000));
+  await first.manager.close(true);
+  first.die("process");
+  const files = disk.mount(new Incarnation(kernel));
+  for (const path of lost === "both" ? [indexPath, timePath] : [lost]) {
+    const file = await files.open(path, "write");
+    await file.truncate(0);
+    await file.sync();
+    await file.close();
+  }
+  const again = await (await start()).log();
+  again.updateHighWatermark(40);
+  assert.equal((await again.offsetForTimestamp(1000))?.offset, 0);
+  await appendAll(again, batches(1, 2000));
+  const cut = Promise.withResolvers<boolean>();
+  const before = disk.steps;
+  disk.onStep = (at) => {
+    if (at !== before + step) return;
+    die("power");
+    cut.resolve(false);
+  };
+  const over = await Promise.race([again.flush().then(() => true), cut.promise]);
+  disk.onStep = () => {};
+  if (over) die("power");
+  await start();
+  const { damages } = await verifyDirectory(disk.mount(new Incarnation(kernel)), syncCompressor);
+  assert.deepEqual(damages, [], `step ${step}`);
+  return over;
+};
+
+for (const lost of ["both", indexPath]) {
+  test(`a power cut leaves no damage of an index that was lost: ${lost}`, async () => {
+    const settings = { log: { segmentBytes: 8000, indexIntervalBytes: 1000 } };
+    for (let seed = 1; seed <= 8; seed += 1) {
+      let over = false;
+      for (let step = 1; !over; step += 1) {
+        await simulate({ seed, ...settings }, async (simulation) => {
+          over = await cutPowerAt(step, lost, simulation);
+        });
+      }
+    }
+  });
+}

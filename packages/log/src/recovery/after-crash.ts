@@ -313,21 +313,22 @@ export class PartitionRecovery {
   }
 
   async #replayBatch(entry: PlannedBatch): Promise<void> {
-    let present: ScannedBatch | undefined;
-    if (!this.#isDeleted(entry.offset)) {
-      await this.#requireThrough(entry.offset);
-      present = await this.#next(entry.offset);
-    }
+    await this.#requireThrough(entry.offset);
     if (this.#isDeleted(entry.offset)) {
       await this.#rememberDeleted(entry);
       return;
     }
     this.#refuseBehind(entry.offset);
+    const present = await this.#peek();
     if (present !== undefined && present.header.headerCrc === entry.headerCrc) {
       this.#accept(present);
       return;
     }
     if (!entry.sound) throw lostBatch(entry.offset);
+    if (!this.#void && !(await this.#voidBehind(entry.offset))) {
+      await this.#rememberDeleted(entry);
+      return;
+    }
     await this.#write(entry);
   }
 
@@ -362,7 +363,7 @@ export class PartitionRecovery {
       } else if (this.#end >= offset) {
         return;
       } else if (offset <= this.#logStart) {
-        await this.#beginAnew(offset);
+        if (await this.#voidBehind(offset)) this.#beginAnew(offset);
       } else {
         throw missing(this.#end, offset, this.#stopReason);
       }
@@ -380,8 +381,7 @@ export class PartitionRecovery {
   }
 
   /** The log was cut below its start, and began again there. */
-  async #beginAnew(offset: number): Promise<void> {
-    await this.#voidBehind(offset);
+  #beginAnew(offset: number): void {
     this.#segments.push(this.#newSegment(offset));
     this.#index = this.#segments.length - 1;
     this.#position = 0;
@@ -389,15 +389,17 @@ export class PartitionRecovery {
   }
 
   /**
-   * Cuts everything behind the present position, unless the segments may be all that has a batch
-   * that was acknowledged.
+   * Cuts everything behind the present position: from `offset` on the journal has it. False, with
+   * nothing cut, where the segments alone have what was acknowledged, and go on behind what was
+   * deleted.
    */
-  async #voidBehind(offset: number): Promise<void> {
+  async #voidBehind(offset: number): Promise<boolean> {
     let end = offset;
     for (const entry of this.#truncations.entries) {
       if (entry.kind !== "batch" || entry.offset < offset) continue;
       if (!entry.sound) throw lostBatch(entry.offset);
       if (entry.offset > end && entry.offset > this.#logStart) {
+        if (await this.#passDeleted(this.#logStart)) return false;
         throw missing(end, entry.offset, this.#stopReason);
       }
       end = (await this.#journal.batch(entry)).lastOffset + 1;
@@ -405,27 +407,36 @@ export class PartitionRecovery {
     }
     await this.#cutHere();
     this.#void = true;
+    return true;
   }
 
   /**
-   * The next batch in the segments, if they go on below `upTo`. What is missing below the log start
-   * was deleted: recovery goes on behind it.
+   * The next batch in the segments. What is missing below the log start was deleted: recovery goes
+   * on behind it, but not behind `upTo`.
    */
   async #next(upTo = Number.MAX_SAFE_INTEGER): Promise<ScannedBatch | undefined> {
     const batch = await this.#peek();
     if (batch !== undefined || this.#void) return batch;
-    // Deleted segments lose their names in any order, and nobody fsyncs them any more. One behind a
-    // truncation may be what it cut off.
-    const start = Math.min(this.#logStart, this.#truncations.backTo ?? Number.MAX_SAFE_INTEGER);
+    if (!(await this.#passDeleted(Math.min(this.#logStart, upTo)))) return undefined;
+    // The journal goes on here.
+    return this.#end < upTo ? this.#peek() : undefined;
+  }
+
+  /**
+   * Goes on at the last segment that begins at or below `start`. Deleted segments lose their names
+   * in any order, and nobody fsyncs them any more.
+   */
+  async #passDeleted(start: number): Promise<boolean> {
     const index = this.#segments.findLastIndex(({ baseOffset }) => baseOffset <= start);
     const segment = this.#segments[index];
-    if (segment === undefined || index <= this.#index || segment.baseOffset <= this.#end) return;
+    const passes = index > this.#index && (segment?.baseOffset ?? 0) > this.#end;
+    if (segment === undefined || !passes) return false;
     await this.#closeScanner();
     this.#index = index;
     this.#position = 0;
     await this.#goOnAt(segment.baseOffset);
     this.#partition.producers.rolled(this.#end);
-    return this.#end < upTo ? this.#peek() : undefined;
+    return true;
   }
 
   /** The next batch in the segments, if it is whole and follows. */
@@ -512,9 +523,8 @@ export class PartitionRecovery {
     return segment;
   }
 
-  /** Puts a batch of the journal where the segments do not have it; everything behind is void. */
+  /** Puts a batch of the journal where the segments do not have it. */
   async #write(entry: PlannedBatch): Promise<void> {
-    if (!this.#void) await this.#voidBehind(entry.offset);
     const { bytes, header, info, lastOffset } = await this.#journal.batch(entry);
     const { segmentBytes } = this.#partition.config;
     const present = this.#segments[this.#index];

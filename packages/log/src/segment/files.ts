@@ -2,6 +2,7 @@
 import type { Disk } from "@millrace/env";
 import { must } from "@millrace/errors";
 import type { SegmentContext } from "../context.ts";
+import { replaceFile } from "../files/checksummed-file.ts";
 import { isMissing } from "../files/disk-errors.ts";
 import type { Durability } from "../files/durability.ts";
 import { encodeOffsetEntries, encodeTimeEntries, INDEX_ENTRY_BYTES } from "./index-format.ts";
@@ -112,6 +113,7 @@ export const cutIndexFiles = async (context: SegmentContext, segment: Segment): 
   index.filesCut();
 };
 
+/** True when it made the file. */
 const writeAt = async (disk: Disk, path: string, bytes: Buffer, at: number): Promise<boolean> => {
   const created = (await disk.fileSize(path)) === undefined;
   const file = await disk.open(path, created ? "create" : "write");
@@ -138,17 +140,23 @@ export const persistIndex = async (
   const { index, baseOffset } = segment;
   const write = index.nextWrite(segment.writtenBytes, finish, segment.endOffset);
   if (write === undefined) return;
+  const rows = encodeOffsetEntries(baseOffset, write.rows);
+  const times = encodeTimeEntries(baseOffset, write.times);
   index.writing();
   let written: typeof write | undefined;
   try {
-    if (write.rows.length > 0) {
-      const bytes = encodeOffsetEntries(baseOffset, write.rows);
-      const created = await writeAt(disk, index.path, bytes, write.rowsAt * INDEX_ENTRY_BYTES);
-      if (created) owner.names.changed();
+    if (write.replaces) {
+      // A row without its time would look damaged: the times come first.
+      await replaceFile(disk, index.timePath, times);
+      owner.names.changed();
+      await replaceFile(disk, index.path, rows, false);
+    } else {
+      const added = rows.length > 0;
+      if (added && (await writeAt(disk, index.path, rows, write.rowsAt * INDEX_ENTRY_BYTES)))
+        owner.names.changed();
+      if (await writeAt(disk, index.timePath, times, write.timesAt * INDEX_ENTRY_BYTES))
+        owner.names.changed();
     }
-    const bytes = encodeTimeEntries(baseOffset, write.times);
-    const created = await writeAt(disk, index.timePath, bytes, write.timesAt * INDEX_ENTRY_BYTES);
-    if (created) owner.names.changed();
     written = write;
   } finally {
     index.wrote(written, segment.endOffset);

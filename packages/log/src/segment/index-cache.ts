@@ -135,8 +135,10 @@ export class IndexCache {
     if (index.filesVersion !== version || index.filesChanging) return false;
     if (built !== undefined) {
       this.rebuilt += 1;
-      index.rebuilt(rows.length, decoded.timeEntries, built.rows, built.maxMs);
-    } else if (decoded.maxTimestampMs !== undefined) index.completeMax(decoded.maxTimestampMs);
+      index.rebuilt(rows, decoded.timeEntries, built.rows, built.maxMs);
+      return true;
+    }
+    if (decoded.maxTimestampMs !== undefined) index.completeMax(decoded.maxTimestampMs);
     index.load(rows);
     return true;
   }

@@ -14,6 +14,8 @@ export interface IndexWrite {
   readonly times: readonly IndexRow[];
   readonly rowsAt: number;
   readonly timesAt: number;
+  /** The files are not added to but replaced: what they held was lost. */
+  readonly replaces: boolean;
   /** Where the segment ended, if the write ends the time index with its largest timestamp. */
   readonly endOffset: number | undefined;
   /** Cuts of the segment before the write. */
@@ -30,6 +32,7 @@ export class SegmentIndex {
   #fresh: IndexRow[] = [];
   #rowsOnDisk = 0;
   #timesOnDisk = 0;
+  #replaces = false;
   /** Position of the newest row, of either kind. */
   #lastRowPosition = -1;
   /** Largest timestamp of what was appended since the segment was made or loaded; -1 for none. */
@@ -154,15 +157,20 @@ export class SegmentIndex {
   }
 
   /**
-   * The files hold `rowsOnDisk` and `timesOnDisk` entries that can be believed; `rows` follow them.
+   * The files hold the rows `kept`, in `times` entries of time, that can be believed; `rows` follow
+   * them. Where rows were lost the files are replaced: recovery does not look at those of segments
+   * below its point any more, and would not see what a crash leaves of an addition.
    */
-  rebuilt(rowsOnDisk: number, timesOnDisk: number, rows: readonly IndexRow[], maxMs: number): void {
-    this.#rowsOnDisk = rowsOnDisk;
-    this.#timesOnDisk = timesOnDisk;
+  rebuilt(kept: IndexRow[], times: number, rows: readonly IndexRow[], maxMs: number): void {
+    const lost = rows.length > 0 || kept.length < this.#rowsOnDisk;
     this.#finished = false;
     this.#filesVersion += 2;
     this.completeMax(maxMs);
-    this.#fresh = [...rows, ...this.#fresh];
+    this.#rows = lost ? [] : kept;
+    if (lost) this.#fresh = [...kept, ...rows, ...this.#fresh];
+    this.#rowsOnDisk = this.#rows.length;
+    this.#timesOnDisk = lost ? 0 : times;
+    this.#replaces ||= lost;
   }
 
   /** Recovery: what can be believed of the files of a segment that ends at `end` for now. */
@@ -238,6 +246,7 @@ export class SegmentIndex {
       times,
       rowsAt: this.#rowsOnDisk,
       timesAt: this.#timesOnDisk,
+      replaces: this.#replaces,
       endOffset: last ? endOffset : undefined,
       cuts: this.#cuts,
     };
@@ -254,6 +263,7 @@ export class SegmentIndex {
     this.#filesVersion += 1;
     // A cut meanwhile made these rows void; it also cuts them off the files.
     if (written === undefined || written.cuts !== this.#cuts) return;
+    this.#replaces = false;
     this.#fresh = this.#fresh.slice(written.rows.length);
     this.#rows?.push(...written.rows);
     this.#rowsOnDisk += written.rows.length;
