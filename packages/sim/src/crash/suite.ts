@@ -253,7 +253,10 @@ const verifySlot = async (
   const log = manager.get(slot.topicId, slot.partition);
   const { model } = slot;
   slot.log = log;
-  if (model === undefined) {
+  // What was not made may have found the directory of the life before it.
+  const before = model?.created === false && slot.metaRotted && log?.state.kind === "offline";
+  if (model === undefined || before) {
+    slot.model = undefined;
     if (log === undefined) return;
     // A directory of which nobody knows the life is kept, offline, and can be deleted again.
     const unknown = slot.metaRotted || run.faults.faulty.has(slot.directory);

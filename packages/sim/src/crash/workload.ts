@@ -18,7 +18,6 @@ export const begin = (run: CrashRun, manager: LogManager): Life =>
 /** Makes a partition, the second life of one before it perhaps. */
 const create = async (life: Life, slot: Slot): Promise<void> => {
   slot.lives += 1;
-  slot.metaRotted = false;
   const model = new PartitionModel(`${slot.topic}-${slot.partition} (life ${slot.lives})`);
   slot.model = model;
   slot.configs = [slot.config];
@@ -30,6 +29,7 @@ const create = async (life: Life, slot: Slot): Promise<void> => {
       throw new Violation(`${model.name}: is made with ${log.logEndOffset} offsets in it`);
     }
     model.created = true;
+    slot.metaRotted = false;
     slot.log = log;
     await control.lead(life, slot, log, model);
   } catch (thrown) {
