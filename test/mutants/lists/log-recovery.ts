@@ -413,6 +413,44 @@ export const recovery: readonly Mutant[] = [
     tests: [`${src}/faults/index.test.ts`],
   },
   {
+    name: "log-hole-forgets-journal",
+    breaks: "The journal knows the producers of deleted segments whose snapshot is lost.",
+    file: `${src}/recovery/producers.ts`,
+    replace: [["    if (!rebuilt.whole && from < end) {", "    if (!rebuilt.whole && from < 0) {"]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-hole-without-snapshot",
+    breaks: "A truncation behind a hole knows the producers that the journal had there.",
+    file: `${src}/recovery/producers.ts`,
+    replace: [["    this.#partition.producers.rolled(end);\n", ""]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-hole-believes-part",
+    breaks: "Producers go on behind a hole that the journal fills only in part.",
+    file: `${src}/recovery/producers.ts`,
+    replace: [
+      [
+        "    if (from < end) await this.#forgetBefore(end);",
+        "    if (from < 0) await this.#forgetBefore(end);",
+      ],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-hole-never-closed",
+    breaks: "The end of a hole is told before batches behind it are taken.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      [
+        "    await this.#producers.goOn(this.#end);\n    const batch = await this.#peek();",
+        "    const batch = await this.#peek();",
+      ],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
     name: "log-undropped-forgotten",
     breaks: "Segments that could not be removed are removed later.",
     file: `${src}/partition/partition-files.ts`,

@@ -449,3 +449,82 @@ test("a deleted batch that the journal still has takes nothing with it", async (
     }
   });
 });
+
+for (const truncated of [false, true]) {
+  test(`the journal knows the producers of a hole, truncated behind it: ${truncated}`, async () => {
+    await simulate(small, async ({ disk, kernel, sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await log.becomeLeader(1);
+      const all = Array.from({ length: 5 }, (_, i) => sent(7, i));
+      await appendAll(log, all.slice(0, 2));
+      await log.flush();
+      // The segment of the log start takes two small batches more.
+      const small = [batchOf([{ value: "x" }]), batchOf([{ value: "y" }])];
+      await appendAll(log, [...all.slice(2), ...batches(1), ...small]);
+      log.updateHighWatermark(5);
+      await log.advanceLogStart(5);
+      await sleep(100);
+      first.die("process");
+      // The snapshot at the log start lost its name.
+      const names = disk.mount(new Incarnation(kernel));
+      await names.unlink(`${directory}/producers.${offsetName(5)}`);
+      const again = await (await start()).log();
+      assert.deepEqual([again.logStartOffset, again.logEndOffset], [5, 8]);
+      if (truncated) await again.truncateTo(6);
+      for (const batch of all) assert.equal(again.append(batch, 1, () => {}).duplicate, true);
+    });
+  });
+}
+
+test("a producer goes on behind a hole that the journal fills only in part", async () => {
+  await simulate(small, async ({ disk, kernel, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    await appendAll(log, [sent(7, 0)]);
+    log.updateConfig({ ...log.config, flushPolicy: "none" });
+    await appendAll(log, [sent(7, 1)]);
+    await appendAll(log, [sent(8, 0)]);
+    await sleep(50);
+    disk.fault = (_, path) => (path.startsWith("recovery-points") ? "EAGAIN" : undefined);
+    await appendAll(log, [sent(8, 1), sent(7, 2), ...batches(1)]);
+    log.updateHighWatermark(5);
+    await log.advanceLogStart(5);
+    await sleep(100);
+    first.die("process");
+    disk.fault = () => undefined;
+    const names = disk.mount(new Incarnation(kernel));
+    await names.unlink(`${directory}/producers.${offsetName(5)}`);
+    const again = await (await start()).log();
+    assert.equal(again.logStartOffset, 5);
+    assertOnlyFenced(again, 8, 2);
+  });
+});
+
+test("the end of a hole in the segments is where they go on", async () => {
+  await simulate(small, async ({ disk, kernel, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    await appendAll(log, [sent(7, 0)]);
+    log.updateConfig({ ...log.config, flushPolicy: "none" });
+    await appendAll(log, [sent(7, 1)]);
+    await appendAll(log, [sent(7, 2)]);
+    await sleep(50);
+    disk.fault = (_, path) => (path.startsWith("recovery-points") ? "EAGAIN" : undefined);
+    await appendAll(log, [sent(7, 3)]);
+    log.updateConfig({ ...log.config, flushPolicy: "commit" });
+    await appendAll(log, [sent(7, 4)]);
+    log.updateHighWatermark(5);
+    await log.advanceLogStart(3);
+    await sleep(100);
+    first.die("process");
+    disk.fault = () => undefined;
+    const names = disk.mount(new Incarnation(kernel));
+    await names.unlink(`${directory}/producers.${offsetName(3)}`);
+    const again = await (await start()).log();
+    assert.deepEqual([again.logStartOffset, again.logEndOffset], [3, 5]);
+    assert.equal(again.append(sent(7, 2), 1, () => {}).duplicate, true);
+  });
+});

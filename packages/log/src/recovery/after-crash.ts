@@ -9,7 +9,7 @@
  */
 import { must } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
-import { parseBody, readStored } from "@millrace/record";
+import { readStored } from "@millrace/record";
 import { breathe } from "../files/breathe.ts";
 import type { PlannedEntry } from "../journal/scan.ts";
 import { hasEpochs, readEpochs } from "../partition/epochs-file.ts";
@@ -75,6 +75,7 @@ export class PartitionRecovery {
     try {
       await this.#begin();
       for (const entry of this.#truncations.entries) await this.#replay(entry);
+      await this.#producers.goOn(this.#end);
       if (this.#truncations.backTo === undefined) await this.#keepTail();
       await this.#cutHere();
       const truncated = this.#truncations.backTo !== undefined;
@@ -115,6 +116,7 @@ export class PartitionRecovery {
     if (backTo !== undefined) this.#partition.epochs.truncateFromEnd(backTo);
     await this.#producers.load({
       point,
+      from,
       segments: this.#before(),
       end: this.#end,
       logStart: this.#logStart,
@@ -319,6 +321,7 @@ export class PartitionRecovery {
       return;
     }
     this.#refuseBehind(entry.offset);
+    await this.#producers.goOn(this.#end);
     const present = await this.#peek();
     if (present !== undefined && present.header.headerCrc === entry.headerCrc) {
       this.#accept(present);
@@ -346,7 +349,8 @@ export class PartitionRecovery {
     if (newer) epochs.assign(header.leaderEpoch, entry.offset);
     if (entry.offset < this.#producers.snapshotOffset) return;
     if (known && entry.sound) {
-      const info = parseBody(bytes.subarray(header.bodyStart, header.bodyEnd));
+      const { info, lastOffset } = await this.#journal.batch(entry);
+      await this.#producers.remember(entry.offset, lastOffset + 1);
       producers.latest.record(info, entry.offset, header.appendTimeMs);
     } else this.#producers.forgetSequences();
   }
@@ -415,6 +419,7 @@ export class PartitionRecovery {
    * on behind it, but not behind `upTo`.
    */
   async #next(upTo = Number.MAX_SAFE_INTEGER): Promise<ScannedBatch | undefined> {
+    await this.#producers.goOn(this.#end);
     const batch = await this.#peek();
     if (batch !== undefined || this.#void) return batch;
     if (!(await this.#passDeleted(Math.min(this.#logStart, upTo)))) return undefined;

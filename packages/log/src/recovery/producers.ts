@@ -14,6 +14,8 @@ import type { Segment } from "../segment/segment.ts";
 /** Where recovery begins to look at batches. */
 interface Beginning {
   readonly point: RecoveryPoint | undefined;
+  /** Offset from which the journal has batches. */
+  readonly from: number;
   /** Segments of the log up to `end`. */
   readonly segments: readonly Segment[];
   readonly end: number;
@@ -28,6 +30,8 @@ export class RecoveredProducers {
   #snapshotOffset: number | undefined;
   /** Knows batches of deleted segments, and recovery has not come to its offset yet. */
   #ahead: ProducersAt | undefined;
+  /** Where the table has come to, while the journal fills a hole in the segments. */
+  #holeFrom: number | undefined;
 
   constructor(context: SegmentContext, partition: Partition) {
     this.#context = context;
@@ -43,8 +47,11 @@ export class RecoveredProducers {
     return this.#snapshotOffset === end ? end : undefined;
   }
 
-  /** Makes the table what is known as of `end`. */
-  async load({ point, segments, end, logStart }: Beginning): Promise<void> {
+  /**
+   * Makes the table what is known as of `end`, or as of `from`, where segments behind it are gone:
+   * `remember` fills the hole then.
+   */
+  async load({ point, from, segments, end, logStart }: Beginning): Promise<void> {
     const { disk } = this.#context.env;
     const { directory, producers } = this.#partition;
     this.#logStart = logStart;
@@ -54,9 +61,36 @@ export class RecoveredProducers {
     const none = point?.producerSnapshot === false && end <= Number(point.offset);
     if (none) return;
     const { latest } = producers;
-    const rebuilt = await rebuildProducers(this.#context, directory, segments, latest, end);
+    const rebuild = (at: number) =>
+      rebuildProducers(this.#context, directory, segments, latest, at);
+    let rebuilt = await rebuild(end);
+    if (!rebuilt.whole && from < end) {
+      rebuilt = await rebuild(from);
+      this.#holeFrom = from;
+    } else if (!rebuilt.whole) await this.#lookAhead(end);
     this.#snapshotOffset = rebuilt.snapshotOffset;
-    if (!rebuilt.whole) await this.#lookAhead(end);
+  }
+
+  /** The journal has a batch from `offset` to `end` that is in no segment. */
+  async remember(offset: number, end: number): Promise<void> {
+    if (this.#holeFrom === undefined) return;
+    if (offset > this.#holeFrom) await this.#forgetBefore(offset);
+    this.#holeFrom = end;
+  }
+
+  /** The log goes on at `end`: what is missing before it is in no segment and not in the journal. */
+  async goOn(end: number): Promise<void> {
+    const from = this.#holeFrom;
+    if (from === undefined) return;
+    this.#holeFrom = undefined;
+    if (from < end) await this.#forgetBefore(end);
+    // The journal moves on: a truncation needs a snapshot that has what it knew.
+    this.#partition.producers.rolled(end);
+  }
+
+  async #forgetBefore(offset: number): Promise<void> {
+    this.forgetSequences();
+    await this.#lookAhead(offset);
   }
 
   /** The segments that are gone had a snapshot written before, maybe of an offset behind `end`. */
@@ -81,8 +115,7 @@ export class RecoveredProducers {
     const snapshot = await newestSnapshot(this.#context.env, directory, offset);
     if (snapshot !== undefined && snapshot.offset > end) this.#begin(snapshot);
     if (snapshot?.offset === offset) return;
-    this.forgetSequences();
-    await this.#lookAhead(offset);
+    await this.#forgetBefore(offset);
   }
 
   /** Batches are missing here: producers may have gone on in them. */
