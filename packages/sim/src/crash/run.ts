@@ -44,8 +44,11 @@ export interface Slot {
   lastEpoch: number;
   /** Lives of the partition so far. */
   lives: number;
-  /** The meta file rotted: the log cannot tell which life the directory is of. */
-  metaRotted: boolean;
+  /**
+   * The meta file rotted, so that the log cannot tell which life the directory is of; or the
+   * journal, which may have had the deletion.
+   */
+  lifeUnknown: boolean;
 }
 
 export class CrashRun {
@@ -244,7 +247,7 @@ export class CrashRun {
       log: undefined,
       lastEpoch: 0,
       lives: 0,
-      metaRotted: false,
+      lifeUnknown: false,
     };
   }
 

@@ -254,12 +254,12 @@ const verifySlot = async (
   const { model } = slot;
   slot.log = log;
   // What was not made may have found the directory of the life before it.
-  const before = model?.created === false && slot.metaRotted && log?.state.kind === "offline";
+  const before = model?.created === false && slot.lifeUnknown && log?.state.kind === "offline";
   if (model === undefined || before) {
     slot.model = undefined;
     if (log === undefined) return;
     // A directory of which nobody knows the life is kept, offline, and can be deleted again.
-    const unknown = slot.metaRotted || run.faults.faulty.has(slot.directory);
+    const unknown = slot.lifeUnknown || run.faults.faulty.has(slot.directory);
     if (!unknown || log.state.kind === "online") {
       throw new Violation(`${slot.directory} was deleted, and is back`);
     }

@@ -143,7 +143,8 @@ export const rot = (run: CrashRun, random: SeededRandom, running: boolean): void
   const owner = partitionOf(path);
   const shared = path.startsWith("journal/");
   for (const slot of run.slots) {
-    if (slot.directory === owner && path.endsWith("/meta")) slot.metaRotted = true;
+    if (slot.directory === owner && path.endsWith("/meta")) slot.lifeUnknown = true;
+    if (shared && slot.model === undefined) slot.lifeUnknown = true;
     if (slot.model === undefined || (slot.directory !== owner && !shared)) continue;
     slot.model.suspect = `${path} rotted at ${position}`;
     slot.model.batchesRotted += batches;

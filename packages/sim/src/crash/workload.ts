@@ -29,7 +29,7 @@ const create = async (life: Life, slot: Slot): Promise<void> => {
       throw new Violation(`${model.name}: is made with ${log.logEndOffset} offsets in it`);
     }
     model.created = true;
-    slot.metaRotted = false;
+    slot.lifeUnknown = false;
     slot.log = log;
     await control.lead(life, slot, log, model);
   } catch (thrown) {
