@@ -68,10 +68,11 @@ for (const [name, compressor] of variants) {
 
 test("a bomb is stopped at the cap", async () => {
   for (const kind of kinds) {
-    const bomb = await nodeCompressor.compress(kind, Buffer.alloc(32 * 1024 * 1024));
+    // Far more than what earlier work may have left to be used again.
+    const bomb = await nodeCompressor.compress(kind, Buffer.alloc(192 * 1024 * 1024));
     const before = process.memoryUsage().rss;
     await assert.rejects(nodeCompressor.decompress(kind, bomb, 1_000_000), RangeError);
-    assert.ok(process.memoryUsage().rss - before < 16 * 1024 * 1024, kind);
+    assert.ok(process.memoryUsage().rss - before < 64 * 1024 * 1024, kind);
   }
 });
 
