@@ -165,7 +165,7 @@ export const recovery: readonly Mutant[] = [
     breaks:
       "The epoch of a deleted batch is known where its header is right and its records are not.",
     file: `${src}/recovery/after-crash.ts`,
-    replace: [["const newer = known && begun", "const newer = entry.sound && known && begun"]],
+    replace: [["    if (known) epochs.remember", "    if (known && entry.sound) epochs.remember"]],
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {
@@ -225,7 +225,7 @@ export const recovery: readonly Mutant[] = [
     name: "log-deleted-epoch-forgotten",
     breaks: "Recovery knows the epochs of batches that were deleted since.",
     file: `${src}/recovery/after-crash.ts`,
-    replace: [["    if (newer) epochs.assign(header.leaderEpoch, entry.offset);\n", ""]],
+    replace: [["    if (known) epochs.remember(header.leaderEpoch, entry.offset);\n", ""]],
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {
@@ -448,6 +448,22 @@ export const recovery: readonly Mutant[] = [
         "    const batch = await this.#peek();",
       ],
     ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-deleted-epoch-zero",
+    breaks: "Recovery knows epoch 0 of batches that were deleted since.",
+    file: `${src}/partition/leader-epochs.ts`,
+    replace: [
+      ["    if (!later) this.assign", "    if (!later && leaderEpoch > this.latest) this.assign"],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-deleted-epoch-after-later",
+    breaks: "An epoch of deleted batches does not begin again behind later ones.",
+    file: `${src}/partition/leader-epochs.ts`,
+    replace: [["    if (!later) this.assign", "    if (this.latest >= 0) this.assign"]],
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {

@@ -13,6 +13,8 @@ import { simulate } from "../testing-sim.ts";
 
 const directory = partitionDirectory(topicA, 0);
 
+const small = { log: { segmentBytes: 600, fileDeleteDelayMs: 1e6 } };
+
 const batches = (count: number) =>
   Array.from({ length: count }, (_, i) => batchOf([{ value: `v${i}`.padEnd(300, ".") }]));
 
@@ -68,6 +70,44 @@ test("the epochs of deleted batches that only the journal has are not forgotten"
   });
 });
 
+test("epoch 0 of deleted batches that only the journal has is not forgotten", async () => {
+  await simulate(small, async ({ sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await appendAll(log, batches(2), 0);
+    await log.truncateTo(1);
+    log.updateHighWatermark(1);
+    await log.advanceLogStart(1);
+    await sleep(100);
+    first.die("process");
+    const again = await (await start()).log();
+    assert.deepEqual([again.logStartOffset, again.logEndOffset], [1, 1]);
+    assert.deepEqual(again.endOffsetForEpoch(0), { leaderEpoch: 0, endOffset: 1 });
+  });
+});
+
+test("epochs that are known already are not begun again by deleted batches", async () => {
+  await simulate(small, async ({ disk, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    await appendAll(log, batches(2), 1);
+    await log.becomeLeader(2);
+    await appendAll(log, batches(2), 2);
+    // The file of epochs is newer than the recovery points.
+    disk.fault = (_, path) => (path.startsWith("recovery-points") ? "EAGAIN" : undefined);
+    await assert.rejects(log.flush());
+    log.updateHighWatermark(4);
+    await log.advanceLogStart(2);
+    await sleep(100);
+    first.die("process");
+    disk.fault = () => undefined;
+    const again = await (await start()).log();
+    assert.deepEqual([again.state, again.logStartOffset], [{ kind: "online" }, 2]);
+    assert.deepEqual(again.endOffsetForEpoch(2), { leaderEpoch: 2, endOffset: 4 });
+  });
+});
+
 test("the epoch of a deleted batch whose records rotted in the journal is not forgotten", async () => {
   const settings = { log: { segmentBytes: 800, fileDeleteDelayMs: 0 } };
   await simulate(settings, async ({ disk, sleep, start }) => {
@@ -96,8 +136,6 @@ test("the epoch of a deleted batch whose records rotted in the journal is not fo
 /** A batch of about 340 bytes: two of them are too many for a segment of 600. */
 const sent = (producerId: number, baseSequence: number, producerEpoch = 1) =>
   batchOf([{ value: "x".padEnd(300, ".") }], { producerId, producerEpoch, baseSequence });
-
-const small = { log: { segmentBytes: 600, fileDeleteDelayMs: 1e6 } };
 
 test("the producers of deleted segments outlive a snapshot that was never written", async () => {
   await simulate(small, async ({ disk, kernel, sleep, start }) => {

@@ -52,6 +52,14 @@ export class EpochCache {
     return true;
   }
 
+  /** A deleted batch at `offset` was of this epoch. Later ones may be known already. */
+  remember(leaderEpoch: number, offset: number): void {
+    const last = this.#entries.at(-1);
+    const later =
+      last !== undefined && (offset < last.startOffset || leaderEpoch < last.leaderEpoch);
+    if (!later) this.assign(leaderEpoch, offset);
+  }
+
   /** Forgets epochs that began at or after `endOffset`. */
   truncateFromEnd(endOffset: number): void {
     const kept = this.#entries.filter((entry) => entry.startOffset < endOffset);

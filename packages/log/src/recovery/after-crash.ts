@@ -344,9 +344,7 @@ export class PartitionRecovery {
     const header = readStored(bytes, 0);
     const known = !("fault" in header) && header.headerCrc === entry.headerCrc;
     const { epochs, producers } = this.#partition;
-    const begun = entry.offset >= (epochs.latestStart ?? 0);
-    const newer = known && begun && header.leaderEpoch > epochs.latest;
-    if (newer) epochs.assign(header.leaderEpoch, entry.offset);
+    if (known) epochs.remember(header.leaderEpoch, entry.offset);
     if (entry.offset < this.#producers.snapshotOffset) return;
     if (known && entry.sound) {
       const { info, lastOffset } = await this.#journal.batch(entry);
