@@ -467,6 +467,15 @@ export const recovery: readonly Mutant[] = [
     tests: [`${src}/faults/deleted.test.ts`],
   },
   {
+    name: "log-failed-write-overlooked",
+    breaks: "A round that fsyncs all segments sees one whose write has failed meanwhile.",
+    file: `${src}/journal/commit-loop.ts`,
+    replace: [
+      ["segment.writtenBytes >= segment.sizeBytes;", "!this.#options.writes.has(segment);"],
+    ],
+    tests: [`${src}/faults/failed-disk.test.ts`],
+  },
+  {
     name: "log-undropped-forgotten",
     breaks: "Segments that could not be removed are removed later.",
     file: `${src}/partition/partition-files.ts`,

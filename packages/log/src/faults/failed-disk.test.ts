@@ -153,3 +153,27 @@ test("an append fails that relies on an older segment which cannot be opened for
     await assert.rejects(appendAll(log, [older]));
   });
 });
+
+test("no batch counts whose write failed while older segments were fsynced", async () => {
+  let failed = 0;
+  for (let seed = 1; seed <= 40; seed += 1) {
+    const log = { segmentBytes: 800, flushPolicy: "none" as const };
+    await simulate({ seed, log }, async ({ disk, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await appendAll(log, batches(4));
+      disk.fault = (operation, path) =>
+        operation === "write" && /[4-9]\.log$/.test(path) ? "EIO" : undefined;
+      const appending = appendAll(log, batches(2));
+      // From here on rounds fsync all segments.
+      log.updateConfig({ ...log.config, flushPolicy: "commit" });
+      if ((await failure(appending)) !== undefined) failed += 1;
+      const promised = log.ackedEndOffset;
+      first.die("process");
+      disk.fault = () => undefined;
+      const again = await (await start()).log();
+      assert.ok(again.logEndOffset >= promised, `seed ${seed}: ${promised} were acknowledged`);
+    });
+  }
+  assert.equal(failed, 40);
+});

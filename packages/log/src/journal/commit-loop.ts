@@ -381,9 +381,11 @@ export class Committer {
    * roll: the journal must not have a batch without those before it.
    */
   async #syncAll(target: CommitTarget): Promise<void> {
-    const { disk, writes } = this.#options;
+    const { disk } = this.#options;
     for (const segment of [...target.segments]) {
-      if (!segment.durability.pending && !writes.has(segment)) continue;
+      // Not what is queued: a write that failed is not, and the segment lacks it.
+      const written = segment.writtenBytes >= segment.sizeBytes;
+      if (written && !segment.durability.pending) continue;
       await unlessDropped(segment, this.#synced(segment));
     }
     await target.names.settle(() => disk.syncDirectory(target.directory));

@@ -78,7 +78,7 @@ export class RecoveredProducers {
     this.#holeFrom = end;
   }
 
-  /** The log goes on at `end`: what is missing before it is in no segment and not in the journal. */
+  /** The log goes on at `end`. What is missing before it is in no segment nor in the journal. */
   async goOn(end: number): Promise<void> {
     const from = this.#holeFrom;
     if (from === undefined) return;
