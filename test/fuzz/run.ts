@@ -1,6 +1,7 @@
 /** The loop: seeded inputs into targets until a bound, with what was found. */
 import { SeededRandom } from "@millrace/sim";
 import { corpus } from "./corpus.ts";
+import { cpuMs } from "./cpu-time.ts";
 import { mutate } from "./mutate.ts";
 import { isRefusal, type Target } from "./targets.ts";
 
@@ -17,7 +18,7 @@ export interface Count {
   slowestMs: number;
 }
 
-/** Longer than this is a hang. */
+/** Longer than this is a hang, ms of CPU. */
 const inputMsMax = 2_000;
 
 export interface FuzzOptions {
@@ -28,7 +29,7 @@ export interface FuzzOptions {
 }
 
 const one = async (target: Target, bytes: Buffer, count: Count): Promise<Finding | undefined> => {
-  const startedMs = performance.now();
+  const startedMs = cpuMs();
   let error: unknown;
   try {
     const running = target.run(bytes);
@@ -37,7 +38,7 @@ const one = async (target: Target, bytes: Buffer, count: Count): Promise<Finding
   } catch (thrown) {
     if (!isRefusal(thrown)) error = thrown;
   }
-  const ms = performance.now() - startedMs;
+  const ms = cpuMs() - startedMs;
   count.inputs += 1;
   count.slowestMs = Math.max(count.slowestMs, ms);
   if (error === undefined && ms > inputMsMax) error = new Error(`took ${ms.toFixed(0)} ms`);
