@@ -476,6 +476,25 @@ export const recovery: readonly Mutant[] = [
     tests: [`${src}/faults/failed-disk.test.ts`],
   },
   {
+    name: "log-deleted-segment-short",
+    breaks: "A deleted segment that comes back without its bytes is no damage.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      [
+        "    if (this.#position > 0 && this.#logStart < this.#end) {",
+        "    if (this.#position > 0 && (present !== undefined || this.#logStart < this.#end)) {",
+      ],
+    ],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
+    name: "log-deleted-segment-kept",
+    breaks: "A deleted segment that comes back without its bytes goes again.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [["    await dropSegments(context, this.#partition, deleted);\n", ""]],
+    tests: [`${src}/faults/deleted.test.ts`],
+  },
+  {
     name: "log-undropped-forgotten",
     breaks: "Segments that could not be removed are removed later.",
     file: `${src}/partition/partition-files.ts`,

@@ -566,3 +566,33 @@ test("the end of a hole in the segments is where they go on", async () => {
     assert.equal(again.append(sent(7, 2), 1, () => {}).duplicate, true);
   });
 });
+
+for (const bytes of [0, 100]) {
+  test(`a deleted segment of the recovery point comes back with ${bytes} bytes`, async () => {
+    await simulate(small, async ({ disk, kernel, sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await log.becomeLeader(1);
+      await appendAll(log, [sent(7, 0), sent(7, 1)]);
+      await log.flush();
+      await appendAll(log, [sent(7, 2), sent(7, 3)]);
+      log.updateHighWatermark(4);
+      await log.advanceLogStart(2);
+      await sleep(100);
+      first.die("process");
+      const files = disk.mount(new Incarnation(kernel));
+      const path = `${directory}/${offsetName(1)}.log`;
+      await files.rename(`${path}.deleted`, path);
+      const file = await files.open(path, "write");
+      await file.truncate(bytes);
+      await file.close();
+      const again = await (await start()).log();
+      assert.deepEqual(
+        [again.state, again.logStartOffset, again.logEndOffset],
+        [{ kind: "online" }, 2, 4],
+      );
+      assert.equal(again.append(sent(7, 3), 1, () => {}).duplicate, true);
+      assert.ok(!disk.paths().includes(path));
+    });
+  });
+}

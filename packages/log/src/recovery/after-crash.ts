@@ -15,7 +15,7 @@ import type { PlannedEntry } from "../journal/scan.ts";
 import { hasEpochs, readEpochs } from "../partition/epochs-file.ts";
 import type { Partition } from "../partition/partition.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
-import { cutFiles } from "../segment/files.ts";
+import { cutFiles, dropSegments } from "../segment/files.ts";
 import { listSegments } from "../segment/list.ts";
 import { Segment } from "../segment/segment.ts";
 import { afterTruncations, finalLogStart, firstOffset, type Truncations } from "./begin.ts";
@@ -138,14 +138,10 @@ export class PartitionRecovery {
     this.#position = Number(point.positionBytes);
     const base = Number(point.segmentBaseOffset);
     this.#index = this.#segments.findIndex((segment) => segment.baseOffset === base);
-    if (this.#index < 0) this.#missingSegment(base);
+    const present = this.#segments[this.#index];
+    if ((present?.sizeBytes ?? -1) < this.#position) await this.#lackingSegment(base, present);
     for (const [i, segment] of this.#segments.entries()) {
       if (i < this.#index) continue;
-      if (i === this.#index && segment.sizeBytes < this.#position) {
-        throw new PartitionDamage(
-          `${segment.path} has ${segment.sizeBytes} bytes, ${this.#position} were fsynced`,
-        );
-      }
       await this.#resetIndex(segment, i === this.#index ? this.#position : 0);
     }
   }
@@ -196,12 +192,16 @@ export class PartitionRecovery {
 
   /**
    * The segment of the recovery point may not have been made yet, when nothing was in it; or all of
-   * it is below the log start, and it is gone already.
+   * it is below the log start, and it is gone already, or came back: it was not fsynced any more.
    */
-  #missingSegment(base: number): void {
+  async #lackingSegment(base: number, present: Segment | undefined): Promise<void> {
+    const { context } = this.#input;
     if (this.#position > 0 && this.#logStart < this.#end) {
-      throw new PartitionDamage(`segment ${base} is missing, ${this.#position} bytes were fsynced`);
+      const has = present === undefined ? "is missing" : `has ${present.sizeBytes} bytes`;
+      throw new PartitionDamage(`segment ${base} ${has}, ${this.#position} bytes were fsynced`);
     }
+    const deleted = present === undefined ? [] : this.#segments.splice(this.#index, 1);
+    await dropSegments(context, this.#partition, deleted);
     this.#beginEmptyAt(this.#position > 0 ? this.#end : base);
   }
 
