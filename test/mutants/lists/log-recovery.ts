@@ -9,18 +9,6 @@ const evidence = `${src}/faults/evidence.test.ts`;
 
 export const recovery: readonly Mutant[] = [
   {
-    name: "log-deleted-gap-ends-log",
-    breaks: "Recovery goes on behind a deleted segment whose older ones are still there.",
-    file: `${src}/recovery/after-crash.ts`,
-    replace: [
-      [
-        "    if (batch !== undefined || this.#void) return batch;",
-        "    if (batch !== undefined || this.#end >= 0) return batch;",
-      ],
-    ],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
     name: "log-missing-forgotten",
     breaks: "A partition whose directory is missing stays known when only the journal knew it.",
     file: `${src}/recovery/loader.ts`,
@@ -133,51 +121,6 @@ export const recovery: readonly Mutant[] = [
     tests: [`${src}/faults/memory.test.ts`],
   },
   {
-    name: "log-producers-go-with-segments",
-    breaks: "Segments do not go before a snapshot has what they say of producers.",
-    file: `${src}/partition/producer-state.ts`,
-    replace: [["    if (newest?.offset === offset) return", "    if (newest) return"]],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
-    name: "log-stale-sequences-at-cut",
-    breaks: "A producer goes on when the snapshot at a truncation cannot be read.",
-    file: `${src}/partition/producer-snapshots.ts`,
-    replace: [["  goOnAt(endOffset);\n", ""]],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
-    name: "log-stale-sequences-at-hole",
-    breaks: "A producer goes on behind a hole among deleted segments that came back.",
-    file: `${src}/partition/producer-snapshots.ts`,
-    replace: [["          goOnAt(baseOffset);\n", ""]],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
-    name: "log-stale-sequences-at-rot",
-    breaks: "A producer goes on behind a deleted batch that rotted in the journal.",
-    file: `${src}/recovery/after-crash.ts`,
-    replace: [["    } else this.#producers.forgetSequences();\n", "    }\n"]],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
-    name: "log-epoch-rots-with-records",
-    breaks:
-      "The epoch of a deleted batch is known where its header is right and its records are not.",
-    file: `${src}/recovery/after-crash.ts`,
-    replace: [["    if (known) epochs.remember", "    if (known && entry.sound) epochs.remember"]],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
-    name: "log-stale-sequences-at-start",
-    breaks: "A producer goes on when recovery cannot read the snapshot of deleted segments.",
-    file: `${src}/recovery/producers.ts`,
-    replace: [
-      ["    this.forgetSequences();\n    await this.#lookAhead", "    await this.#lookAhead"],
-    ],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
     name: "log-round-given-twice",
     breaks: "No round before a partition's life is given again.",
     file: `${src}/open.ts`,
@@ -190,15 +133,6 @@ export const recovery: readonly Mutant[] = [
     file: `${src}/recovery/recovery-points.ts`,
     replace: [[" && segmentBaseOffset <= offset;", " && segmentBaseOffset + offset >= 0n;"]],
     tests: [`${src}/damage.test.ts`],
-  },
-  {
-    name: "log-unreadable-snapshot-untold",
-    breaks: "A snapshot of producers that cannot be read is told.",
-    file: `${src}/partition/producer-snapshots.ts`,
-    replace: [
-      ["    logger.warn({ path: producersPath(directory, covered) }, unreadableText);\n", ""],
-    ],
-    tests: [`${src}/faults/deleted.test.ts`],
   },
   {
     name: "log-unreadable-points-written-anew",
@@ -220,13 +154,6 @@ export const recovery: readonly Mutant[] = [
     file: `${src}/recovery/loader.ts`,
     replace: [["if (damaged || entries.length > 0) return", "if (entries.length > 0) return"]],
     tests: [lives],
-  },
-  {
-    name: "log-deleted-epoch-forgotten",
-    breaks: "Recovery knows the epochs of batches that were deleted since.",
-    file: `${src}/recovery/after-crash.ts`,
-    replace: [["    if (known) epochs.remember(header.leaderEpoch, entry.offset);\n", ""]],
-    tests: [`${src}/faults/deleted.test.ts`],
   },
   {
     name: "log-unrecorded-deletion-succeeds",
@@ -304,20 +231,6 @@ export const recovery: readonly Mutant[] = [
     tests: [`${src}/faults/offline.test.ts`],
   },
   {
-    name: "log-snapshot-ahead-ignored",
-    breaks: "Recovery from a cut below the log start believes the snapshot of deleted segments.",
-    file: `${src}/recovery/producers.ts`,
-    replace: [["    if (this.#ahead?.offset === end) this.#begin(this.#ahead);\n", ""]],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
-    name: "log-cut-snapshot-comes-back",
-    breaks: "A snapshot that a truncation removed is gone before recovery may rely on its like.",
-    file: `${src}/partition/partition-files.ts`,
-    replace: [["    await this.syncNames();\n    await dropSegments", "      await dropSegments"]],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
     name: "log-unreadable-epochs-come-back",
     breaks: "Epochs that a truncation cut off while their file could not be read stay cut off.",
     file: `${src}/recovery/after-crash.ts`,
@@ -383,13 +296,6 @@ export const recovery: readonly Mutant[] = [
     tests: [evidence],
   },
   {
-    name: "log-deleted-batch-written",
-    breaks: "A batch of the journal that was deleted is not written over what comes behind it.",
-    file: `${src}/recovery/after-crash.ts`,
-    replace: [["        if (await this.#passDeleted(this.#logStart)) return false;\n", ""]],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
     name: "log-lost-index-added-to",
     breaks: "A lost index is replaced as a whole: a crash leaves the old one or the new one.",
     file: `${src}/segment/segment-index.ts`,
@@ -413,60 +319,6 @@ export const recovery: readonly Mutant[] = [
     tests: [`${src}/faults/index.test.ts`],
   },
   {
-    name: "log-hole-forgets-journal",
-    breaks: "The journal knows the producers of deleted segments whose snapshot is lost.",
-    file: `${src}/recovery/producers.ts`,
-    replace: [["    if (!rebuilt.whole && from < end) {", "    if (!rebuilt.whole && from < 0) {"]],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
-    name: "log-hole-without-snapshot",
-    breaks: "A truncation behind a hole knows the producers that the journal had there.",
-    file: `${src}/recovery/producers.ts`,
-    replace: [["    this.#partition.producers.rolled(end);\n", ""]],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
-    name: "log-hole-believes-part",
-    breaks: "Producers go on behind a hole that the journal fills only in part.",
-    file: `${src}/recovery/producers.ts`,
-    replace: [
-      [
-        "    if (from < end) await this.#forgetBefore(end);",
-        "    if (from < 0) await this.#forgetBefore(end);",
-      ],
-    ],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
-    name: "log-hole-never-closed",
-    breaks: "The end of a hole is told before batches behind it are taken.",
-    file: `${src}/recovery/after-crash.ts`,
-    replace: [
-      [
-        "    await this.#producers.goOn(this.#end);\n    const batch = await this.#peek();",
-        "    const batch = await this.#peek();",
-      ],
-    ],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
-    name: "log-deleted-epoch-zero",
-    breaks: "Recovery knows epoch 0 of batches that were deleted since.",
-    file: `${src}/partition/leader-epochs.ts`,
-    replace: [
-      ["    if (!later) this.assign", "    if (!later && leaderEpoch > this.latest) this.assign"],
-    ],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
-    name: "log-deleted-epoch-after-later",
-    breaks: "An epoch of deleted batches does not begin again behind later ones.",
-    file: `${src}/partition/leader-epochs.ts`,
-    replace: [["    if (!later) this.assign", "    if (this.latest >= 0) this.assign"]],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
     name: "log-failed-write-overlooked",
     breaks: "A round that fsyncs all segments sees one whose write has failed meanwhile.",
     file: `${src}/journal/commit-loop.ts`,
@@ -474,51 +326,6 @@ export const recovery: readonly Mutant[] = [
       ["segment.writtenBytes >= segment.sizeBytes;", "!this.#options.writes.has(segment);"],
     ],
     tests: [`${src}/faults/failed-disk.test.ts`],
-  },
-  {
-    name: "log-deleted-segment-short",
-    breaks: "A deleted segment that comes back without its bytes is no damage.",
-    file: `${src}/recovery/after-crash.ts`,
-    replace: [
-      [
-        "    if (this.#position > 0 && this.#logStart < this.#end) {",
-        "    if (this.#position > 0 && (present !== undefined || this.#logStart < this.#end)) {",
-      ],
-    ],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
-    name: "log-deleted-segment-kept",
-    breaks: "A deleted segment that comes back without its bytes goes again.",
-    file: `${src}/recovery/after-crash.ts`,
-    replace: [["    await dropSegments(context, this.#partition, deleted);\n", ""]],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
-    name: "log-undropped-forgotten",
-    breaks: "Segments that could not be removed are removed later.",
-    file: `${src}/partition/partition-files.ts`,
-    replace: [["    this.#dropped.push(...dropped);\n", "    this.#dropped = [...dropped];\n"]],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
-    name: "log-renamed-before-forgotten",
-    breaks: "A segment whose renaming failed once is removed whole later.",
-    file: `${src}/segment/files.ts`,
-    replace: [
-      [
-        "      await renameIfThere(disk, path, aside);\n",
-        "      if ((await disk.fileSize(path)) === undefined) continue;\n      await renameIfThere(disk, path, aside);\n",
-      ],
-    ],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
-    name: "log-dropped-write-to-next-life",
-    breaks: "Segments that wait for their removal write nothing to the next life's directory.",
-    file: `${src}/partition/partition-files.ts`,
-    replace: [["[...this.#dropped, ...this.#owner.segments]", "[...this.#owner.segments]"]],
-    tests: [`${src}/faults/deleted.test.ts`],
   },
   {
     name: "log-reason-taken-for-point",
@@ -577,29 +384,6 @@ export const recovery: readonly Mutant[] = [
       ],
     ],
     tests: [`${src}/faults/offline.test.ts`],
-  },
-  {
-    name: "log-stale-sequences-at-damage",
-    breaks: "A producer goes on when a deleted segment that no snapshot knows is damaged.",
-    file: `${src}/partition/producer-state.ts`,
-    replace: [["      table.replace(table.entries().map(withoutSequences));\n", ""]],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
-    name: "log-recovery-overtakes-journal",
-    breaks: "Recovery that goes on behind a deleted segment does not overtake the journal.",
-    file: `${src}/recovery/after-crash.ts`,
-    replace: [
-      ["    return this.#end < upTo ? this.#peek() : undefined;", "    return this.#peek();"],
-    ],
-    tests: [`${src}/faults/deleted.test.ts`],
-  },
-  {
-    name: "log-snapshot-behind-hole-ignored",
-    breaks: "The snapshot of the log start knows what stood in a hole among deleted segments.",
-    file: `${src}/recovery/producers.ts`,
-    replace: [["    await this.#lookAhead(offset);\n", ""]],
-    tests: [`${src}/faults/deleted.test.ts`],
   },
   {
     name: "log-missing-emptied-made-anew",

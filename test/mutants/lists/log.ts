@@ -1,6 +1,7 @@
 /** Mutants of the log engine. */
 import type { Mutant } from "../mutant.ts";
 import { decisions } from "./log-decisions.ts";
+import { deletions } from "./log-deleted.ts";
 import { durability } from "./log-durability.ts";
 import { remembered } from "./log-memory.ts";
 import { recovery } from "./log-recovery.ts";
@@ -11,5 +12,6 @@ export const logMutants: readonly Mutant[] = [
   ...remembered,
   ...decisions,
   ...recovery,
+  ...deletions,
   ...upkeep,
 ];
