@@ -70,7 +70,14 @@ export class Kernel {
 
   /** Runs `run` after `delayMs` of virtual time. `what` names the event in the trace. */
   schedule(delayMs: number, run: () => void, what = "timer"): Cancel {
-    const atMs = this.#nowMs + Math.max(0, delayMs);
+    return this.scheduleAt(this.#nowMs + Math.max(0, delayMs), run, what);
+  }
+
+  /**
+   * Runs `run` at a time that is not before now. Events of exactly one time keep their order, which
+   * a delay cannot promise: sums differ in their last bit.
+   */
+  scheduleAt(atMs: number, run: () => void, what: string): Cancel {
     const event: Event = { atMs, sequence: this.#sequence++, what, run, cancelled: false };
     this.#queue.push(event);
     return () => {

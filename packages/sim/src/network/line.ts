@@ -98,11 +98,9 @@ export class Line {
       if (transit === "stalled" || isRepeated(sent.packet)) this.#wait(sent, transit);
       return;
     }
-    const { nowMs } = this.#kernel;
-    const atMs = Math.max(this.#lastAtMs, nowMs + transit);
-    this.#lastAtMs = atMs;
+    this.#lastAtMs = Math.max(this.#lastAtMs, this.#kernel.nowMs + transit);
     const what = `${this.#name} ${nameOf(sent.packet)}`;
-    this.#kernel.schedule(atMs - nowMs, () => this.#land(sent), what);
+    this.#kernel.scheduleAt(this.#lastAtMs, () => this.#land(sent), what);
   }
 
   #land(sent: Sent): void {
