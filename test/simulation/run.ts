@@ -153,11 +153,7 @@ const check = (history: History, found: ReadonlyMap<string, string>): void => {
 };
 
 /** Crashes the broker, and starts it again. */
-const crash = async (
-  world: World,
-  random: SeededRandom,
-  working: () => boolean,
-): Promise<void> => {
+const crash = async (world: World, random: SeededRandom, working: () => boolean): Promise<void> => {
   while (working()) {
     await world.sleep(100 + random.float() * 2000);
     if (!working()) return;

@@ -199,7 +199,7 @@ export class SimNetwork {
       endpoint: bound,
       close: () => {
         forget();
-        if (listening.process.alive) close();
+        close();
       },
     };
   }
