@@ -125,8 +125,8 @@ test("a killed process runs nothing, and the operating system cleans up after it
   const kernel = new Kernel(1);
   const process = new Incarnation(kernel, "p");
   const ran: string[] = [];
-  process.onKill(() => ran.push("cleaned up"));
-  const forget = process.onKill(() => ran.push("forgotten"));
+  process.whenKilled(() => ran.push("cleaned up"));
+  const forget = process.whenKilled(() => ran.push("forgotten"));
   forget();
   process.schedule(5, () => ran.push("timer"));
   process.kill();

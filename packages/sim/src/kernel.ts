@@ -147,7 +147,7 @@ export class Kernel {
 export class Incarnation {
   readonly #kernel: Kernel;
   readonly #name: string;
-  readonly #onKill = new Set<() => void>();
+  readonly #atKill = new Set<() => void>();
   /** What came during a pause, in order. */
   #backlog: (() => void)[] = [];
   #alive = true;
@@ -169,8 +169,8 @@ export class Incarnation {
     this.#kernel.trace(`kill ${this.#name}`);
     this.#alive = false;
     this.#backlog = [];
-    for (const undo of this.#onKill) undo();
-    this.#onKill.clear();
+    for (const undo of this.#atKill) undo();
+    this.#atKill.clear();
   }
 
   /** SIGSTOP: the process stands still. Its connections stay open, and peers hear nothing. */
@@ -189,9 +189,9 @@ export class Incarnation {
   }
 
   /** Runs `undo`, as the operating system, when the process is killed. Returns how to forget it. */
-  onKill(undo: () => void): Cancel {
-    this.#onKill.add(undo);
-    return () => void this.#onKill.delete(undo);
+  whenKilled(undo: () => void): Cancel {
+    this.#atKill.add(undo);
+    return () => void this.#atKill.delete(undo);
   }
 
   /** Runs what comes from outside now, after a pause, or never. */

@@ -32,7 +32,7 @@ export const mountStore = (store: MetadataStore, process: Incarnation): Metadata
         );
       }
       const cancel = store.watch(range, fromRevision, inProcess(handlers));
-      process.onKill(() => cancel());
+      process.whenKilled(() => cancel());
       return cancel;
     },
     grantLease: (ttlSeconds) => call(() => store.grantLease(ttlSeconds)),

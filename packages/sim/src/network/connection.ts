@@ -49,7 +49,7 @@ class End implements Socket {
     this.#line = line;
     this.#fate = options.fate;
     // The operating system of a dead process breaks its connections, after what was sent.
-    this.#stopWatching = process.onKill(() => {
+    this.#stopWatching = process.whenKilled(() => {
       this.#end();
       if (host.isUp) line.send({ kind: "reset" });
       else line.forget();

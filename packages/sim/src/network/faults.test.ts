@@ -1,4 +1,4 @@
-/** Faults of links, hosts and processes, each alone. Links take 1 ms unless a test says otherwise. */
+/** Faults of links, hosts and processes, each alone. A link takes 1 ms unless a test sets it. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";

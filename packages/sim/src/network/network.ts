@@ -41,7 +41,7 @@ export class SimNetwork {
   attach(hostName: string, process: Incarnation): { dialer: Dialer; listener: Listener } {
     const host = this.#host(hostName);
     host.processes.add(process);
-    process.onKill(() => host.processes.delete(process));
+    process.whenKilled(() => host.processes.delete(process));
     const transport: LocalTransport = {
       host: hostName,
       clock: process.clock(),
@@ -194,7 +194,7 @@ export class SimNetwork {
     const close = (): void => {
       if (this.#listening.get(bound) === listening) this.#listening.delete(bound);
     };
-    const forget = listening.process.onKill(close);
+    const forget = listening.process.whenKilled(close);
     return {
       endpoint: bound,
       close: () => {
