@@ -112,6 +112,29 @@ withWorld("a partition by sets: inside of a set everything passes, and it heals"
   assert.equal((await reach()).length, 12);
 });
 
+withWorld("a partition is both ways, also for what is open", async (world) => {
+  const nodes = [world.start("a"), world.start("b")] as const;
+  for (const [i, from] of nodes.entries()) {
+    const to = nodes[1 - i];
+    assert.ok(to !== undefined);
+    const endpoint = `${"ba"[i]}:1`;
+    await serve(to, endpoint, {
+      pour: async (stream) => {
+        stream.write(drop(10));
+        await world.sleep(50);
+        stream.write(drop(10));
+      },
+    });
+    const stream = drink(from.dialer.dial(endpoint));
+    await stream.read();
+    world.network.partition("a", "b");
+    await world.sleep(1000);
+    assert.equal(stream.tryRead(), undefined, `to ${endpoint}`);
+    world.network.heal();
+    await stream.read();
+  }
+});
+
 test("loss by chance costs time, nothing else, and the same under the same seed", async () => {
   const campaign = async (seed: number): Promise<[number, number, number]> => {
     const world = testWorld(1, seed);

@@ -105,8 +105,7 @@ export class Line {
 
   #land(sent: Sent): void {
     if (this.#severed) return;
-    const isNext = (this.#waiting[0]?.sequence ?? Number.POSITIVE_INFINITY) > sent.sequence;
-    if (isNext && this.#arrive(sent.packet)) this.#retries = 0;
+    if (this.#arrive(sent.packet)) this.#retries = 0;
     else if (isRepeated(sent.packet)) this.#wait(sent, "lost");
   }
 
