@@ -473,6 +473,18 @@ const boots: readonly Mutant[] = [
     tests: bootTests,
   },
   {
+    name: "boot-dead-while-it-recovers",
+    breaks: "A server that recovers answers probes of its liveness.",
+    file: "services/standalone/src/server.ts",
+    replace: [
+      [
+        "  const server = await boot({\n    ...{ env, store, metrics, brokerId: BROKER_ID },",
+        "  await http.close();\n  const server = await boot({\n    ...{ env, store, metrics, brokerId: BROKER_ID },",
+      ],
+    ],
+    tests: ["test/integration/surroundings.test.ts"],
+  },
+  {
     name: "boot-log-left-open",
     breaks: "A stop leaves a clean log.",
     file: `${boot}broker.ts`,
