@@ -65,13 +65,16 @@ test("a server that recovers is alive and not ready", async () => {
         ({ status }) => status === 200,
         () => false,
       );
-    for (let i = 0; i < 200 && !(await alive()); i += 1) await sleep(50);
-    assert.equal(await alive(), true);
-    await sleep(500);
-    assert.equal((await fetch(`${http}/readyz`)).status, 503);
-    assert.equal(existsSync(join(directory, "endpoints.json")), false);
-    assert.equal((await fetch(`${http}/metrics`)).status, 200);
-    await server.kill("SIGKILL");
+    try {
+      for (let i = 0; i < 200 && !(await alive()); i += 1) await sleep(50);
+      assert.equal(await alive(), true);
+      await sleep(500);
+      assert.equal((await fetch(`${http}/readyz`)).status, 503);
+      assert.equal(existsSync(join(directory, "endpoints.json")), false);
+      assert.equal((await fetch(`${http}/metrics`)).status, 200);
+    } finally {
+      await server.kill("SIGKILL");
+    }
   });
 });
 

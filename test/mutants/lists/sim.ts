@@ -473,15 +473,10 @@ const boots: readonly Mutant[] = [
     tests: bootTests,
   },
   {
-    name: "boot-dead-while-it-recovers",
-    breaks: "A server that recovers answers probes of its liveness.",
+    name: "boot-ready-while-it-recovers",
+    breaks: "A server that recovers is not ready.",
     file: "services/standalone/src/server.ts",
-    replace: [
-      [
-        "  const server = await boot({\n    ...{ env, store, metrics, brokerId: BROKER_ID },",
-        "  await http.close();\n  const server = await boot({\n    ...{ env, store, metrics, brokerId: BROKER_ID },",
-      ],
-    ],
+    replace: [["  const ready = { value: false };", "  const ready = { value: true };"]],
     tests: ["test/integration/surroundings.test.ts"],
   },
   {
