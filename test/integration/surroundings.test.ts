@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { existsSync, openSync, readFileSync, writeSync } from "node:fs";
-import { connect as dial, type Socket } from "node:net";
+import { type AddressInfo, createServer, connect as dial, type Socket } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -40,6 +40,41 @@ test("with 150 file descriptors, 300 partitions are written, read and recovered"
     assert.match(metrics, /millrace_log_disk_failures_total 0\n/);
     await reader.close();
     assert.equal((await again.kill("SIGTERM")).code, 0);
+  });
+});
+
+/** A port that was free just now: one that is told in no file cannot be picked by the server. */
+const freePort = async (): Promise<number> => {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => probe.once("listening", resolve));
+  const { port } = probe.address() as AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
+};
+
+test("a server that recovers is alive and not ready", async () => {
+  await withDirectory(async (directory) => {
+    // Opening a pipe that nobody writes waits, and the recovery with it.
+    const made = spawn("mkfifo", [join(directory, "meta")]);
+    await new Promise((resolve) => made.once("exit", resolve));
+    const port = await freePort();
+    const http = `http://127.0.0.1:${port}`;
+    const server = new ServerProcess(directory, ["--http-listen", `127.0.0.1:${port}`]);
+    const alive = async (): Promise<boolean> =>
+      fetch(`${http}/livez`).then(
+        ({ status }) => status === 200,
+        () => false,
+      );
+    try {
+      for (let i = 0; i < 200 && !(await alive()); i += 1) await sleep(50);
+      assert.equal(await alive(), true);
+      await sleep(500);
+      assert.equal((await fetch(`${http}/readyz`)).status, 503);
+      assert.equal(existsSync(join(directory, "endpoints.json")), false);
+      assert.equal((await fetch(`${http}/metrics`)).status, 200);
+    } finally {
+      await server.kill("SIGKILL");
+    }
   });
 });
 

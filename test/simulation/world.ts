@@ -1,27 +1,25 @@
 /**
  * One simulated machine with a standalone broker on it, and a network between it and its clients.
  */
-import { create } from "@bufbuild/protobuf";
-import { Broker, ClusterMirror, logConfigOf, noMetrics } from "@millrace/broker";
+import { noMetrics } from "@millrace/broker";
 import { type Client, createClient } from "@millrace/client/core";
-import { topicConfigOf } from "@millrace/config";
-import { Controller } from "@millrace/controller";
 import { type Env, silentLogger } from "@millrace/env";
-import { defaultManagerConfig, openLogManager } from "@millrace/log";
-import {
-  decodeRecord,
-  EmbeddedStore,
-  type KeyValue,
-  keys,
-  Mirror,
-  type Persistence,
-} from "@millrace/metadata";
-import { BrokerRecordSchema } from "@millrace/proto/storage";
+import { defaultManagerConfig } from "@millrace/log";
+import { EmbeddedStore, type KeyValue, type Persistence } from "@millrace/metadata";
 import { syncCompressor } from "@millrace/record/node";
-import { type Link, LocalNetwork } from "@millrace/rpc/local";
-import { type CrashModel, Incarnation, Kernel, SeededRandom, SimDisk } from "@millrace/sim";
+import {
+  type CrashModel,
+  Incarnation,
+  Kernel,
+  mountStore,
+  SeededRandom,
+  SimDisk,
+  SimNetwork,
+} from "@millrace/sim";
+import { boot } from "@millrace/standalone/boot";
 
-const endpoint = "broker:7400";
+const host = "broker";
+const endpoint = `${host}:7400`;
 
 /** Metadata that survives crashes; its own durability is tested with SQLite. */
 const durableMetadata = (): Persistence => {
@@ -39,119 +37,157 @@ const durableMetadata = (): Persistence => {
 };
 
 /** Faults that a seed switches on. */
-export interface Faults {
+interface Faults {
   readonly resets: boolean;
-  readonly silence: boolean;
+  readonly halfOpen: boolean;
   readonly delays: boolean;
+  /** Losses, partitions and stalls of links, narrow links. */
+  readonly links: boolean;
+  readonly pauses: boolean;
 }
 
 export class World {
   readonly kernel: Kernel;
   readonly disk: SimDisk;
-  readonly network: LocalNetwork;
-  readonly faults: Faults;
+  readonly network: SimNetwork;
+  readonly #faults: Faults;
   readonly #random: SeededRandom;
   readonly #metadata = durableMetadata();
+  readonly #clients: string[] = [];
   #broker: Incarnation;
-  #healing = false;
-  boots = 0;
+  #healed = false;
 
   constructor(seed: number) {
     this.kernel = new Kernel(seed);
     this.#random = new SeededRandom(seed ^ 0x2c1b3c6d);
     this.disk = new SimDisk(this.kernel.random);
-    this.#broker = new Incarnation(this.kernel);
+    this.#broker = new Incarnation(this.kernel, host);
     const random = this.#random;
-    this.faults = {
+    this.#faults = {
       resets: random.chance(0.6),
-      silence: random.chance(0.3),
+      halfOpen: random.chance(0.3),
       delays: random.chance(0.7),
+      links: random.chance(0.5),
+      pauses: random.chance(0.3),
     };
-    const link: Link = {
-      delayMs: () => (this.faults.delays ? random.float() * (random.chance(0.02) ? 300 : 4) : 0.1),
-      fate: () => this.#fate(),
-      refuses: () => !this.#healing && this.faults.resets && random.chance(0.02),
-    };
-    this.network = new LocalNetwork({ clock: new Incarnation(this.kernel).clock(), link });
+    const { delays } = this.#faults;
+    this.network = new SimNetwork(this.kernel, () =>
+      delays ? random.float() * (random.chance(0.02) ? 300 : 4) : 0.1,
+    );
+    this.network.fate = () => this.#fate();
   }
 
   /** From now on the network is well. */
   heal(): void {
-    this.#healing = true;
+    this.#healed = true;
+    this.network.heal();
+    this.#broker.resume();
   }
 
   /** Starts a process on what the disk holds; resolves once it serves. */
   async boot(): Promise<void> {
-    const process = new Incarnation(this.kernel);
+    const process = new Incarnation(this.kernel, host);
     this.#broker = process;
+    this.network.powerOn(host);
     const clock = process.clock();
     const random = this.#random;
     const env: Env = {
-      clock,
-      random,
-      disk: this.disk.mount(process),
-      compressor: syncCompressor,
-      logger: silentLogger,
+      ...{ clock, random, disk: this.disk.mount(process), compressor: syncCompressor },
+      ...{ logger: silentLogger, sim: this.kernel.marks },
     };
     const store = new EmbeddedStore({ clock, random, persistence: this.#metadata });
-    const shared = { store, clock, random, logger: silentLogger };
-    const controller = new Controller({ ...shared, defaultReplicationFactor: 1 });
-    const clusterId = await controller.bootstrapCluster("sim");
-    const configs = new Map<string, Readonly<Record<string, string>>>();
-    for (const kv of (await store.range({ prefix: keys.topics })).kvs) {
-      const record = decodeRecord.topic(kv);
-      configs.set(Buffer.from(record.topicId).toString("hex"), record.configs);
-    }
-    const identity = { clusterId, brokerId: 0 };
-    const logs = await openLogManager({
-      env,
-      identity,
-      config: {
+    const { dialer, listener } = this.network.attach(host, process);
+    await boot({
+      ...{ env, store: mountStore(store, process), dialer, brokerId: 0, newClusterId: "sim" },
+      listeners: {
+        client: { listener, endpoint },
+        internal: { listener, endpoint: `${host}:7401` },
+        health: { listener, endpoint: `${host}:7402` },
+        graceMs: 1000,
+      },
+      logConfig: {
         ...defaultManagerConfig,
         journalFileBytes: 64 * 1024,
         journalBytesMax: 256 * 1024,
-        tailCacheBytesMax: 20_000,
+        tailCacheBytesMax: this.kernel.marks.buggify("no tail cache", 1) ? 0 : 20_000,
         diskReserveBytes: 0,
-        checkpointIntervalMs: 200,
+        checkpointIntervalMs: this.kernel.marks.buggify("checkpoints all the time") ? 5 : 200,
       },
-      configFor: (topicId) => logConfigOf(topicConfigOf(configs.get(topicId) ?? {})),
+      metrics: { broker: noMetrics },
+      advertise: () => endpoint,
     });
-    await controller.recover();
-    if (!logs.recovery.clean && logs.recovery.partitions > 0) await controller.bumpLeaderEpochs(0);
-    const mirror = new Mirror(shared);
-    await mirror.start();
-    const view = new ClusterMirror(mirror, silentLogger, () => endpoint);
-    const broker = new Broker({ env, logs, view, identity, metrics: noMetrics });
-    const bindings = [...broker.bindings(), ...controller.bindings()];
-    await this.network.listener("broker").listen(endpoint, bindings);
-    await controller.registerBroker(
-      create(BrokerRecordSchema, { brokerId: 0, clientEndpoint: endpoint }),
-    );
-    await mirror.waitForRevision((await store.range({ key: keys.cluster })).revision, 10_000);
-    await broker.start();
-    this.boots += 1;
-    this.kernel.trace(`boot ${this.boots}`);
   }
 
   /** The process, or the machine with it, dies. */
   crash(model: CrashModel): void {
-    this.kernel.trace(`crash ${model}`);
-    this.#broker.kill();
-    this.network.kill("broker");
+    this.kernel.marks.sometimes(`crash: ${model}`);
+    if (model === "power") this.network.powerOff(host);
+    else this.#broker.kill();
     this.disk.crash(model);
   }
 
-  /** A client on a host of its own, which never dies. */
-  client(host: string): Client {
-    const clock = new Incarnation(this.kernel).clock();
-    const env = { clock, random: this.#random, compressor: syncCompressor, logger: silentLogger };
-    return createClient({ dialer: this.network.dialer(host), env, bootstrap: [endpoint] });
+  /** Brings trouble to the network or the process, and ends it, until `working` says no. */
+  async disturb(working: () => boolean): Promise<void> {
+    const random = this.#random;
+    while (working() && !this.#healed) {
+      await this.sleep(100 + random.float() * 3000);
+      if (!working() || this.#healed) return;
+      const end = this.#disturbance();
+      await this.sleep(random.float() * (random.chance(0.1) ? 40_000 : 1500));
+      end();
+    }
   }
 
-  #fate(): "deliver" | "reset" | "silent" {
-    if (this.#healing) return "deliver";
-    if (this.faults.resets && this.#random.chance(0.002)) return "reset";
-    if (this.faults.silence && this.#random.chance(0.0005)) return "silent";
+  /** A client on a host of its own, which never dies. */
+  client(name: string): Client {
+    this.#clients.push(name);
+    const process = new Incarnation(this.kernel, name);
+    const env = { clock: process.clock(), random: this.#random };
+    return createClient({
+      dialer: this.network.attach(name, process).dialer,
+      env: { ...env, compressor: syncCompressor, logger: silentLogger },
+      bootstrap: [endpoint],
+    });
+  }
+
+  sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.kernel.schedule(ms, resolve, "world");
+    });
+  }
+
+  /** Something that the seed allows. Returns what ends it. */
+  #disturbance(): () => void {
+    const random = this.#random;
+    const { links, pauses } = this.#faults;
+    const kinds = [
+      ...(links ? (["cut", "partition", "lose", "stall", "narrow"] as const) : []),
+      ...(pauses ? (["pause"] as const) : []),
+    ];
+    if (kinds.length === 0) return () => {};
+    const kind = random.pick(kinds);
+    const client = random.pick(this.#clients);
+    const [from, to] = random.chance(0.5) ? [client, host] : [host, client];
+    this.kernel.marks.sometimes(`fault: ${kind}`);
+    const { network } = this;
+    if (kind === "pause") {
+      const process = this.#broker;
+      process.pause();
+      return () => process.resume();
+    }
+    if (kind === "partition") network.partition(this.#clients, host);
+    else if (kind === "lose") network.lose(from, to, random.float());
+    else if (kind === "narrow") {
+      network.limit(from, to, 1000 + random.below(50_000));
+      return () => network.limit(from, to, Number.POSITIVE_INFINITY);
+    } else network[kind](from, to);
+    return () => network.heal();
+  }
+
+  #fate(): "deliver" | "reset" | "half-open" {
+    if (this.#healed) return "deliver";
+    if (this.#faults.resets && this.#random.chance(0.002)) return "reset";
+    if (this.#faults.halfOpen && this.#random.chance(0.0005)) return "half-open";
     return "deliver";
   }
 }

@@ -153,7 +153,7 @@ const shells = [
   /\/grpc\//,
   /^packages\/(cli|observability|proto)\//,
   /^packages\/client\/src\/(index\.ts|testing)/,
-  /^services\/standalone\//,
+  /^services\/standalone\/(?!src\/boot\/)/,
   /^packages\/sim\/src\/(kernel|crash\/(main|suite))\.ts$/,
   /^tools\//,
 ];

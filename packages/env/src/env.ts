@@ -124,6 +124,19 @@ export interface Logger {
   child(fields: Readonly<Record<string, unknown>>): Logger;
 }
 
+/** What core code tells the simulator about itself. */
+export interface SimHooks {
+  /** Marks a rare and interesting state as reached. A campaign of simulations reaches each mark. */
+  sometimes(name: string): void;
+  /** States a promise. A run in which it does not hold ends as failed. */
+  always(holds: boolean, name: string): void;
+  /**
+   * True now and then, with the probability `chance` (default 0.25) in a quarter of the runs: take
+   * the rare path, such as a tiny batch, a full queue or an early timeout.
+   */
+  buggify(name: string, chance?: number): boolean;
+}
+
 /** The environment of a process, or of a simulated node. */
 export interface Env {
   readonly clock: Clock;
@@ -131,6 +144,11 @@ export interface Env {
   readonly disk: Disk;
   readonly compressor: Compressor;
   readonly logger: Logger;
+  /**
+   * The simulator. Absent in production, where `env.sim?.sometimes(…)` does nothing and evaluates
+   * no argument.
+   */
+  readonly sim?: SimHooks;
 }
 
 /** A logger that drops everything. */

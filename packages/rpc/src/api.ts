@@ -1,7 +1,7 @@
 /**
  * Remote calls as the rest of the system sees them. Two carriers implement this:
- * `@millrace/rpc/grpc` (grpc-js) and the network of the simulator (`@millrace/rpc/local` over a
- * `Link`). Code that serves or calls never knows which one it runs on.
+ * `@millrace/rpc/grpc` (grpc-js) and `@millrace/rpc/local` (over the simulated network). Code that
+ * serves or calls never knows which one it runs on.
  *
  * Every failure is a `MillraceError`. Streams are pulled: beyond a bounded read-ahead, a carrier
  * reads from the peer only what its user asks for.

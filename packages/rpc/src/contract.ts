@@ -14,6 +14,7 @@ import {
 } from "@millrace/proto/broker";
 import type { WireProduceRequest, WireProduceResponse } from "@millrace/record";
 import type { BidiHandler, Channel, Dialer, Listener, RpcServer } from "./api.ts";
+import { isConnectionRefused } from "./connection-error.ts";
 import { bindService, methodOf } from "./method.ts";
 import { produceMethod } from "./stream-methods.ts";
 
@@ -314,6 +315,21 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
         hasCode(thrown, ErrorCode.UNAVAILABLE),
       );
     }
+  });
+
+  check("a refused connection is told apart from other trouble", async ({ channel, server }) => {
+    await channel.unary(getMetadata, ask);
+    const stream = channel.bidi(produceMethod);
+    stream.write(request(1));
+    await stream.read();
+    await server.shutdown(0);
+    await assert.rejects(stream.read(), (thrown) => !isConnectionRefused(thrown));
+    await assert.rejects(channel.unary(getMetadata, ask, { timeoutMs: 3000 }), MillraceError);
+    await assert.rejects(
+      channel.unary(getMetadata, ask, { timeoutMs: 3000 }),
+      isConnectionRefused,
+      "nothing listens there any more",
+    );
   });
 
   check("closing a channel ends its open streams", async ({ channel }) => {

@@ -4,73 +4,21 @@
  */
 import { setImmediate as turn } from "node:timers/promises";
 import type { Cancel, Clock } from "@millrace/env";
+import { type Event, EventQueue } from "./event-queue.ts";
+import { Marks } from "./marks.ts";
 import { SeededRandom } from "./random.ts";
-
-interface Event {
-  readonly atMs: number;
-  readonly sequence: number;
-  readonly run: () => void;
-  cancelled: boolean;
-}
-
-const before = (a: Event, b: Event): boolean =>
-  a.atMs < b.atMs || (a.atMs === b.atMs && a.sequence < b.sequence);
-
-/** A binary heap of events. */
-class EventQueue {
-  readonly #heap: Event[] = [];
-
-  push(event: Event): void {
-    const heap = this.#heap;
-    heap.push(event);
-    let at = heap.length - 1;
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      const above = heap[parent];
-      if (above === undefined || before(above, event)) break;
-      heap[at] = above;
-      at = parent;
-    }
-    heap[at] = event;
-  }
-
-  pop(): Event | undefined {
-    const heap = this.#heap;
-    const first = heap[0];
-    const last = heap.pop();
-    if (first === undefined || last === undefined || heap.length === 0) return first;
-    let at = 0;
-    for (;;) {
-      const left = heap[2 * at + 1];
-      const right = heap[2 * at + 2];
-      if (left === undefined) break;
-      const goRight = right !== undefined && before(right, left);
-      const child = goRight ? right : left;
-      if (before(last, child)) break;
-      heap[at] = child;
-      at = 2 * at + (goRight ? 2 : 1);
-    }
-    heap[at] = last;
-    return first;
-  }
-}
-
-/** FNV-1a over text, for traces. */
-const mix = (hash: number, text: string): number => {
-  let mixed = hash;
-  for (let i = 0; i < text.length; i += 1) {
-    mixed = Math.imul(mixed ^ text.charCodeAt(i), 0x01000193);
-  }
-  return mixed >>> 0;
-};
+import { Trace } from "./trace.ts";
 
 export class Kernel {
   readonly random: SeededRandom;
+  /** `sometimes`, `always` and `buggify` of everything in this run; for `Env.sim`. */
+  readonly marks: Marks;
   readonly #queue = new EventQueue();
+  readonly #trace = new Trace();
   #nowMs = 0;
   #sequence = 0;
-  #hash = 0x811c9dc5;
   #glitchMs = 0;
+  /** Events that ran: the number of the step that runs now. */
   events = 0;
   /**
    * How far the wall clock is from where it should be, milliseconds. Monotonic time is never
@@ -84,6 +32,7 @@ export class Kernel {
    */
   constructor(seed: number, from?: Pick<Kernel, "nowMs" | "wallOffsetMs">) {
     this.random = new SeededRandom(seed);
+    this.marks = new Marks(seed, (what) => this.trace(what));
     this.#nowMs = from?.nowMs ?? 0;
     this.wallOffsetMs = from?.wallOffsetMs ?? 0;
   }
@@ -104,20 +53,32 @@ export class Kernel {
     return this.#nowMs;
   }
 
-  /** Hash of everything traced so far: equal for equal runs. */
+  /** Hash of every event and everything traced so far: equal for equal runs. */
   get traceHash(): number {
-    return this.#hash;
+    return this.#trace.hash;
   }
 
-  /** Adds to the trace. */
+  /** Gets every line of the trace from now on. */
+  set onTrace(onLine: (line: string) => void) {
+    this.#trace.onLine = onLine;
+  }
+
+  /** Adds to the trace, at the present step. */
   trace(what: string): void {
-    this.#hash = mix(this.#hash, `${this.#nowMs} ${what}\n`);
+    this.#trace.add(this.events, this.#nowMs, what);
   }
 
-  /** Runs `run` after `delayMs` of virtual time. */
-  schedule(delayMs: number, run: () => void): Cancel {
-    const atMs = this.#nowMs + Math.max(0, delayMs);
-    const event: Event = { atMs, sequence: this.#sequence++, run, cancelled: false };
+  /** Runs `run` after `delayMs` of virtual time. `what` names the event in the trace. */
+  schedule(delayMs: number, run: () => void, what = "timer"): Cancel {
+    return this.scheduleAt(this.#nowMs + Math.max(0, delayMs), run, what);
+  }
+
+  /**
+   * Runs `run` at a time that is not before now. Events of exactly one time keep their order, which
+   * a delay cannot promise: sums differ in their last bit.
+   */
+  scheduleAt(atMs: number, run: () => void, what: string): Cancel {
+    const event: Event = { atMs, sequence: this.#sequence++, what, run, cancelled: false };
     this.#queue.push(event);
     return () => {
       event.cancelled = true;
@@ -131,6 +92,7 @@ export class Kernel {
   async runUntil(done: () => boolean, limitMs = 3_600_000): Promise<void> {
     const endMs = this.#nowMs + limitMs;
     await turn();
+    this.#checkPromises();
     while (!done()) {
       if (this.#nowMs > endMs) throw new Error(`not done after ${limitMs} ms of virtual time`);
       await this.runOne();
@@ -138,7 +100,8 @@ export class Kernel {
   }
 
   /**
-   * Runs the next event, and everything that follows from it at once. Throws when there is none.
+   * Runs the next event, and everything that follows from it at once. Throws when there is none,
+   * and when an `always` of the run does not hold.
    */
   async runOne(): Promise<void> {
     for (;;) {
@@ -147,8 +110,10 @@ export class Kernel {
       if (event.cancelled) continue;
       this.#nowMs = event.atMs;
       this.events += 1;
+      this.#trace.add(this.events, event.atMs, event.what);
       event.run();
       await turn();
+      this.#checkPromises();
       return;
     }
   }
@@ -168,30 +133,85 @@ export class Kernel {
     await watch;
     return work;
   }
+
+  #checkPromises(): void {
+    const { broken } = this.marks;
+    if (broken !== undefined) throw new Error(`broken at step ${this.events}: ${broken}`);
+  }
 }
 
-/** One life of a simulated process. After `kill` none of its callbacks runs any more. */
+/**
+ * One life of a simulated process. What it schedules, and what comes from outside through `run`,
+ * stands still during a pause and never happens after a kill.
+ */
 export class Incarnation {
   readonly #kernel: Kernel;
+  readonly #name: string;
+  readonly #atKill = new Set<() => void>();
+  /** What came during a pause, in order. */
+  #backlog: (() => void)[] = [];
   #alive = true;
+  #paused = false;
 
-  constructor(kernel: Kernel) {
+  /** `name` is for the trace. */
+  constructor(kernel: Kernel, name = "process") {
     this.#kernel = kernel;
+    this.#name = name;
   }
 
   get alive(): boolean {
     return this.#alive;
   }
 
+  /** SIGKILL. What the operating system does about it, such as closing connections, follows. */
   kill(): void {
+    if (!this.#alive) return;
+    this.#kernel.trace(`kill ${this.#name}`);
     this.#alive = false;
+    this.#backlog = [];
+    for (const undo of this.#atKill) undo();
+    this.#atKill.clear();
   }
 
-  /** Like the kernel's, but dies with the process. */
-  schedule(delayMs: number, run: () => void): Cancel {
-    return this.#kernel.schedule(delayMs, () => {
-      if (this.#alive) run();
-    });
+  /** SIGSTOP: the process stands still. Its connections stay open, and peers hear nothing. */
+  pause(): void {
+    if (!this.#alive || this.#paused) return;
+    this.#kernel.trace(`pause ${this.#name}`);
+    this.#paused = true;
+  }
+
+  /** SIGCONT: what came meanwhile happens now, in its order, an event each. */
+  resume(): void {
+    if (!this.#paused) return;
+    this.#kernel.trace(`resume ${this.#name}`);
+    this.#paused = false;
+    this.#catchUp();
+  }
+
+  /** Runs `undo`, as the operating system, when the process is killed. Returns how to forget it. */
+  whenKilled(undo: () => void): Cancel {
+    this.#atKill.add(undo);
+    return () => void this.#atKill.delete(undo);
+  }
+
+  /** Runs what comes from outside now, after a pause, or never. */
+  run(what: () => void): void {
+    if (!this.#alive) return;
+    if (this.#paused || this.#backlog.length > 0) this.#backlog.push(what);
+    else what();
+  }
+
+  /** Like the kernel's, in the life of the process. */
+  schedule(delayMs: number, run: () => void, what = "timer"): Cancel {
+    let cancelled = false;
+    const due = (): void => {
+      if (!cancelled) run();
+    };
+    const cancel = this.#kernel.schedule(delayMs, () => this.run(due), `${this.#name}: ${what}`);
+    return () => {
+      cancelled = true;
+      cancel();
+    };
   }
 
   /** The process's clock. */
@@ -217,7 +237,20 @@ export class Incarnation {
           });
           signal?.addEventListener("abort", onAbort, { once: true });
         }),
-      defer: (fn) => void this.schedule(0, fn),
+      defer: (fn) => void this.schedule(0, fn, "defer"),
     };
+  }
+
+  /** One event for each thing that came during the pause, unless another pause begins. */
+  #catchUp(): void {
+    this.#kernel.schedule(
+      0,
+      () => {
+        if (this.#paused) return;
+        this.#backlog.shift()?.();
+        if (this.#backlog.length > 0) this.#catchUp();
+      },
+      `${this.#name}: catch up`,
+    );
   }
 }

@@ -6,6 +6,7 @@ import { logMutants } from "./log.ts";
 import { metadataMutants } from "./metadata.ts";
 import { recordMutants } from "./record.ts";
 import { rpcMutants } from "./rpc.ts";
+import { simMutants } from "./sim.ts";
 
 export const allMutants: readonly Mutant[] = [
   ...logMutants,
@@ -14,4 +15,5 @@ export const allMutants: readonly Mutant[] = [
   ...clientMutants,
   ...metadataMutants,
   ...rpcMutants,
+  ...simMutants,
 ];

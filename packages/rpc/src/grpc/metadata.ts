@@ -1,6 +1,7 @@
 /** Statuses and request metadata as grpc-js has them. */
-import { Metadata, type ServiceError, type StatusObject } from "@grpc/grpc-js";
-import type { MillraceError } from "@millrace/errors";
+import { Metadata, type ServiceError, type StatusObject, status } from "@grpc/grpc-js";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import { ConnectionError } from "../connection-error.ts";
 import { fromWireStatus, toWireStatus } from "../status.ts";
 import { asBuffer } from "./duplex.ts";
 
@@ -19,6 +20,12 @@ export const errorOf = (
   error: Pick<ServiceError, "code" | "details" | "metadata">,
 ): MillraceError => {
   const [details] = error.metadata?.get(detailsKey) ?? [];
+  // grpc-js tells the errno of a connection that it could not make in the text alone.
+  const refused = error.code === status.UNAVAILABLE && /\bECONNREFUSED\b/.test(error.details);
+  if (refused && details === undefined) {
+    const cause = new ConnectionError("refused", error.details);
+    return new MillraceError(ErrorCode.UNAVAILABLE, error.details, { cause });
+  }
   return fromWireStatus({
     code: error.code,
     message: error.details,

@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { create } from "@bufbuild/protobuf";
+import { noMetrics } from "@millrace/broker";
+import { type Env, silentLogger } from "@millrace/env";
+import { ErrorCode, hasCode } from "@millrace/errors";
+import { defaultManagerConfig } from "@millrace/log";
+import { decodeRecord, EmbeddedStore, keys } from "@millrace/metadata";
+import { GetMetadataRequestSchema, MetadataService } from "@millrace/proto/broker";
+import { AdminService, CreateTopicRequestSchema } from "@millrace/proto/controller";
+import { syncCompressor } from "@millrace/record/node";
+import { type Dialer, methodOf } from "@millrace/rpc";
+import { Incarnation, Kernel, mountStore, SimDisk, SimNetwork } from "@millrace/sim";
+import { type Booted, boot } from "./index.ts";
+
+/** A machine with a disk and a store, on which processes start. */
+class Machine {
+  readonly kernel = new Kernel(1);
+  readonly disk = new SimDisk(this.kernel.random);
+  readonly network = new SimNetwork(this.kernel);
+  readonly store = new EmbeddedStore({
+    clock: new Incarnation(this.kernel).clock(),
+    random: this.kernel.random,
+  });
+  readonly serving: boolean[] = [];
+  process = new Incarnation(this.kernel);
+
+  start(clientPort = "7400"): Promise<Booted> {
+    const process = new Incarnation(this.kernel, "m");
+    this.process = process;
+    const env: Env = {
+      ...{ clock: process.clock(), random: this.kernel.random, compressor: syncCompressor },
+      ...{ disk: this.disk.mount(process), logger: silentLogger, sim: this.kernel.marks },
+    };
+    const { dialer, listener } = this.network.attach("m", process);
+    return boot({
+      ...{ env, store: mountStore(this.store, process), dialer, brokerId: 3 },
+      listeners: {
+        client: { listener, endpoint: `m:${clientPort}` },
+        internal: { listener, endpoint: "m:7401" },
+        health: { listener, endpoint: "m:7402" },
+        graceMs: 1000,
+      },
+      logConfig: { ...defaultManagerConfig, diskReserveBytes: 0 },
+      metrics: { broker: noMetrics },
+      advertise: (listening) => listening.replace("m:", "advertised:"),
+      onServing: (serving) => this.serving.push(serving),
+    });
+  }
+
+  dialer(host: string): Dialer {
+    return this.network.attach(host, new Incarnation(this.kernel, host)).dialer;
+  }
+
+  run<T>(work: Promise<T>): Promise<T> {
+    return this.kernel.run(work);
+  }
+}
+
+const makeTopic = async (dialer: Dialer): Promise<void> => {
+  const request = create(CreateTopicRequestSchema, { name: "t", partitionCount: 2 });
+  await dialer.dial("m:7400").unary(methodOf(AdminService.method.createTopic), request);
+};
+
+test("a process serves what it is told, registers itself, and stops cleanly", async () => {
+  const machine = new Machine();
+  const first = await machine.run(machine.start());
+  assert.deepEqual(first.endpoints, { client: "m:7400", internal: "m:7401", health: "m:7402" });
+  assert.deepEqual(machine.serving, [true]);
+  const dialer = machine.dialer("c");
+  await machine.run(makeTopic(dialer));
+  const metadata = await machine.run(
+    dialer
+      .dial("m:7400")
+      .unary(
+        methodOf(MetadataService.method.getMetadata),
+        create(GetMetadataRequestSchema, { topics: ["t"] }),
+      ),
+  );
+  assert.equal(metadata.clusterId, first.clusterId);
+  assert.equal(metadata.topics[0]?.partitions.length, 2);
+  const [broker] = (await machine.run(machine.store.range({ key: keys.broker(3) }))).kvs;
+  assert.ok(broker !== undefined);
+  assert.equal(decodeRecord.broker(broker).clientEndpoint, "advertised:7400");
+  await machine.run(first.stop());
+  assert.deepEqual(machine.serving, [true, false]);
+  const second = await machine.run(machine.start());
+  assert.equal(second.recovery.clean, true);
+  assert.equal(second.clusterId, first.clusterId);
+});
+
+const epochs = async ({ store }: Machine): Promise<number[]> =>
+  (await store.range({ prefix: keys.partitions })).kvs.map(
+    (kv) => decodeRecord.partition(kv).leaderEpoch,
+  );
+
+test("leader epochs rise after an unclean stop, and after no other", async () => {
+  const machine = new Machine();
+  const first = await machine.run(machine.start());
+  await machine.run(makeTopic(machine.dialer("c")));
+  const before = await machine.run(epochs(machine));
+  await machine.run(first.stop());
+  machine.process.kill();
+  await machine.run(machine.start());
+  assert.deepEqual(await machine.run(epochs(machine)), before);
+  machine.process.kill();
+  machine.disk.crash("process");
+  await machine.run(machine.start());
+  assert.deepEqual(
+    await machine.run(epochs(machine)),
+    before.map((epoch) => epoch + 1),
+  );
+});
+
+test("a start that fails undoes what it did: ports are free, and the log is clean", async () => {
+  const machine = new Machine();
+  const first = await machine.run(machine.start());
+  await machine.run(makeTopic(machine.dialer("c")));
+  await machine.run(first.stop());
+  const other = machine.network.attach("m", new Incarnation(machine.kernel, "other"));
+  await machine.run(other.listener.listen("m:7400", []));
+  machine.serving.length = 0;
+  await assert.rejects(machine.run(machine.start()), (thrown) =>
+    hasCode(thrown, ErrorCode.UNAVAILABLE),
+  );
+  assert.deepEqual(machine.serving, []);
+  const second = await machine.run(machine.start("7500"));
+  assert.equal(second.recovery.clean, true);
+});

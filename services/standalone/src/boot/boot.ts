@@ -1,0 +1,111 @@
+/**
+ * Starts a process from its environment: the one way, for the standalone server and for the
+ * simulator. Everything of the outside world comes in through the options.
+ */
+import { create } from "@bufbuild/protobuf";
+import type { BrokerMetrics } from "@millrace/broker";
+import { Controller } from "@millrace/controller";
+import type { Env } from "@millrace/env";
+import type { LogManagerConfig, RecoveryReport } from "@millrace/log";
+import { keys, type MetadataStore } from "@millrace/metadata";
+import { BrokerRecordSchema } from "@millrace/proto/storage";
+import { type Dialer, HealthState } from "@millrace/rpc";
+import { type LogMetrics, openLogs, startBroker } from "./broker.ts";
+import { type BoundEndpoints, type Listeners, listen } from "./listen.ts";
+import { Undo } from "./undo.ts";
+
+export interface BootOptions {
+  readonly env: Env;
+  /** Belongs to the caller, who closes it after the stop. */
+  readonly store: MetadataStore;
+  /** Reaches the brokers and controllers of other processes. */
+  readonly dialer: Dialer;
+  readonly listeners: Listeners;
+  readonly brokerId: number;
+  /** Id for a cluster that has none yet. Default: random. */
+  readonly newClusterId?: string;
+  readonly logConfig: LogManagerConfig;
+  readonly metrics: { readonly broker: BrokerMetrics } & LogMetrics;
+  /** The address that clients are told, from the one that the listener is bound to. */
+  readonly advertise: (listening: string) => string;
+  /** Told when everything is served, and when it ends. */
+  readonly onServing?: (serving: boolean) => void;
+}
+
+/** A process that serves. */
+export interface Booted {
+  readonly endpoints: BoundEndpoints;
+  readonly clusterId: string;
+  readonly recovery: RecoveryReport;
+  /** Drains, flushes, writes the clean marker. */
+  stop(): Promise<void>;
+}
+
+/** Longest wait for the mirror to have read what the start wrote, ms. */
+const mirrorTimeoutMs = 10_000;
+
+/** Starts broker and controller. Rejects with a MillraceError before anything is served. */
+export const boot = async (options: BootOptions): Promise<Booted> => {
+  const undo = new Undo();
+  try {
+    return await start(options, undo);
+  } catch (thrown) {
+    await undo.run(options.env.logger);
+    throw thrown;
+  }
+};
+
+const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
+  const { env, store, brokerId, metrics } = options;
+  const { clock, random, logger } = env;
+  const controllerOptions = { store, clock, random, logger, defaultReplicationFactor: 1 };
+  const recovering = new Controller(controllerOptions);
+  const clusterId = await recovering.bootstrapCluster(options.newClusterId);
+  const identity = { clusterId, brokerId };
+  const shared = { env, store, identity };
+  const logs = await openLogs({ ...shared, config: options.logConfig, metrics }, undo);
+  await recovering.recover();
+  const { clean, partitions } = logs.recovery;
+  if (!clean && partitions > 0) {
+    env.sim?.sometimes("boot: leader epochs rise after an unclean stop");
+    await recovering.bumpLeaderEpochs(brokerId);
+  }
+  const where = { client: "" };
+  const { broker, mirror } = await startBroker(
+    {
+      ...{ ...shared, logs, metrics: metrics.broker },
+      controllerEndpoint: () => where.client,
+      deletionDone: (topicId) => recovering.deletionDone(topicId, brokerId),
+    },
+    undo,
+  );
+  const controller = new Controller({
+    ...controllerOptions,
+    untilServed: (revision, timeoutMs) => broker.untilServed(revision, timeoutMs),
+  });
+  const health = new HealthState();
+  const services = [...broker.bindings(), ...controller.bindings()];
+  const endpoints = await listen(options.listeners, services, health, undo);
+  where.client = options.advertise(endpoints.client);
+  await controller.registerBroker(
+    create(BrokerRecordSchema, {
+      brokerId,
+      incarnationId: random.bytes(16),
+      clientEndpoint: where.client,
+      internalEndpoint: endpoints.internal,
+    }),
+  );
+  const { revision } = await store.range({ key: keys.cluster });
+  await mirror.waitForRevision(revision, mirrorTimeoutMs);
+  await broker.start();
+  const serve = (serving: boolean): void => {
+    options.onServing?.(serving);
+    for (const name of ["", ...services.map(({ desc }) => desc.typeName)]) {
+      health.set(name, serving);
+    }
+  };
+  serve(true);
+  undo.add(() => serve(false));
+  logger.info({ ...logs.recovery, cluster_id: clusterId }, "the log is recovered");
+  return { endpoints, clusterId, recovery: logs.recovery, stop: () => undo.run(logger) };
+};

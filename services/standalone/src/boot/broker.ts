@@ -1,0 +1,98 @@
+/** Starts what makes a process a broker: its logs, its mirror of the metadata, its services. */
+import { Broker, type BrokerMetrics, ClusterMirror, logConfigOf } from "@millrace/broker";
+import { topicConfigOf } from "@millrace/config";
+import type { Env } from "@millrace/env";
+import {
+  type LogManager,
+  type LogManagerConfig,
+  type LogObserver,
+  openLogManager,
+} from "@millrace/log";
+import { decodeRecord, keys, type MetadataStore, Mirror } from "@millrace/metadata";
+import { type TopicId, topicIdOf } from "@millrace/record";
+import type { Undo } from "./undo.ts";
+
+/** Who the broker is. */
+export interface Identity {
+  readonly clusterId: string;
+  readonly brokerId: number;
+}
+
+/** What is counted. */
+export interface LogMetrics {
+  readonly log?: LogObserver;
+  /** Called once the logs are open. */
+  readonly watchLogs?: (logs: LogManager) => void;
+}
+
+/** Configs of all topics by id, as the metadata has them before there is a mirror. */
+const topicConfigs = async (
+  store: MetadataStore,
+): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>> => {
+  const configs = new Map<string, Readonly<Record<string, string>>>();
+  for (const kv of (await store.range({ prefix: keys.topics })).kvs) {
+    const record = decodeRecord.topic(kv);
+    configs.set(topicIdOf(record.topicId), record.configs);
+  }
+  // The configs of a deleted topic still apply to its remaining files.
+  for (const kv of (await store.range({ prefix: keys.deletions })).kvs) {
+    const { topic } = decodeRecord.deletion(kv);
+    if (topic !== undefined) configs.set(topicIdOf(topic.topicId), topic.configs);
+  }
+  return configs;
+};
+
+/** Opens the logs of the disk, recovered. */
+export const openLogs = async (
+  options: {
+    readonly env: Env;
+    readonly store: MetadataStore;
+    readonly identity: Identity;
+    readonly config: LogManagerConfig;
+    readonly metrics: LogMetrics;
+  },
+  undo: Undo,
+): Promise<LogManager> => {
+  const { env, store, identity, config, metrics } = options;
+  const configs = await topicConfigs(store);
+  const logs = await openLogManager({
+    ...{ env, identity, config },
+    configFor: (topicId) => logConfigOf(topicConfigOf(configs.get(topicId) ?? {})),
+    ...(metrics.log === undefined ? {} : { observer: metrics.log }),
+  });
+  undo.add(() => logs.close(true));
+  metrics.watchLogs?.(logs);
+  return logs;
+};
+
+/** A broker that mirrors the metadata and serves nothing yet. */
+export interface StartedBroker {
+  readonly broker: Broker;
+  readonly mirror: Mirror;
+}
+
+export const startBroker = async (
+  options: {
+    readonly env: Env;
+    readonly store: MetadataStore;
+    readonly identity: Identity;
+    readonly logs: LogManager;
+    readonly metrics: BrokerMetrics;
+    /** Where clients find a controller. */
+    readonly controllerEndpoint: () => string;
+    /** Tells the controller that nothing of a deleted topic is left here. */
+    readonly deletionDone: (topicId: TopicId) => Promise<void>;
+  },
+  undo: Undo,
+): Promise<StartedBroker> => {
+  const { env, store, identity, logs, metrics, controllerEndpoint, deletionDone } = options;
+  const { clock, random, logger } = env;
+  const mirror = new Mirror({ store, clock, random, logger });
+  await mirror.start();
+  undo.add(() => mirror.close());
+  const view = new ClusterMirror(mirror, logger, controllerEndpoint);
+  undo.add(() => view.close());
+  const broker = new Broker({ env, logs, view, metrics, identity, deletionDone });
+  undo.add(() => broker.close());
+  return { broker, mirror };
+};

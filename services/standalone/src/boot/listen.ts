@@ -1,0 +1,56 @@
+/** The listeners of a process, each with the services that belong to it. */
+import {
+  type HealthState,
+  healthService,
+  type Listener,
+  reflectionServices,
+  type ServiceBinding,
+} from "@millrace/rpc";
+import type { Undo } from "./undo.ts";
+
+/** A listener and its address. */
+export interface ListenAt {
+  readonly listener: Listener;
+  /** `host:port`; port 0 picks one. */
+  readonly endpoint: string;
+}
+
+export interface Listeners {
+  readonly client: ListenAt;
+  readonly internal: ListenAt;
+  readonly health: ListenAt;
+  /** Longest wait for the open calls of clients at a stop, ms. */
+  readonly graceMs: number;
+}
+
+/** The bound addresses. */
+export interface BoundEndpoints {
+  readonly client: string;
+  readonly internal: string;
+  readonly health: string;
+}
+
+/** Opens all listeners. Clients come last: then everything else answers. */
+export const listen = async (
+  listeners: Listeners,
+  services: readonly ServiceBinding[],
+  health: HealthState,
+  undo: Undo,
+): Promise<BoundEndpoints> => {
+  const healthBinding = healthService(health);
+  const all = [...services, healthBinding];
+  const open = async (
+    { listener, endpoint }: ListenAt,
+    bindings: readonly ServiceBinding[],
+    graceMs: number,
+  ): Promise<string> => {
+    const server = await listener.listen(endpoint, bindings);
+    undo.add(() => server.shutdown(graceMs));
+    return server.endpoint;
+  };
+  const probes = await open(listeners.health, [healthBinding], 0);
+  const internal = await open(listeners.internal, [healthBinding], 0);
+  const reflection = reflectionServices(all.map(({ desc }) => desc));
+  const client = await open(listeners.client, [...all, ...reflection], listeners.graceMs);
+  return { client, internal, health: probes };
+};

@@ -1,0 +1,70 @@
+/**
+ * `npm run sim -- --seeds N [--seed S] [--trace]`: simulates N seeds from S on, outside of a test
+ * runner. Ends with 0 when every seed held, 1 after a failure, 2 for a wrong command line.
+ */
+import { parseArgs } from "node:util";
+import { run } from "./run.ts";
+import { Totals } from "./totals.ts";
+
+const usage = "usage: npm run sim -- [--seeds N] [--seed S] [--trace]";
+
+interface Wanted {
+  readonly first: number;
+  readonly count: number;
+  readonly trace: boolean;
+}
+
+const parse = (): Wanted => {
+  const whole = { type: "string" } as const;
+  const options = { seed: whole, seeds: whole, trace: { type: "boolean" } } as const;
+  const { values } = parseArgs({ options });
+  const number = (name: "seed" | "seeds", fallback: number): number => {
+    const text = values[name];
+    if (text === undefined) return fallback;
+    if (!/^[1-9][0-9]{0,8}$/.test(text)) {
+      throw new Error(`--${name} ${text} is not allowed: use a whole number from 1 on`);
+    }
+    return Number(text);
+  };
+  const count = number("seeds", values.seed === undefined ? 60 : 1);
+  const trace = values.trace === true;
+  if (trace && count > 1) throw new Error("--trace is for one seed: leave --seeds out");
+  return { first: number("seed", 1), count, trace };
+};
+
+const simulate = async ({ first, count, trace }: Wanted): Promise<number> => {
+  const totals = new Totals();
+  const startedMs = performance.now();
+  let failures = 0;
+  for (let seed = first; seed < first + count; seed += 1) {
+    try {
+      const report = await run(seed, trace ? (line) => console.log(line) : undefined);
+      totals.add(report);
+      if (count === 1) console.log(`seed ${seed}: trace ${report.traceHash.toString(16)}`);
+    } catch (thrown) {
+      failures += 1;
+      console.error(`FAILED ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+      console.error(`  replay: npm run sim -- --seed ${seed} --trace`);
+    }
+  }
+  const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+  console.log(`${totals.summary()}, ${failures} failed, in ${seconds} s`);
+  for (const [name, times] of [...totals.marks].sort()) {
+    console.log(`  ${String(times).padStart(8)}  ${name}`);
+  }
+  for (const name of totals.missing()) console.log(`         0  ${name}`);
+  return failures === 0 ? 0 : 1;
+};
+
+const main = async (): Promise<number> => {
+  let wanted: Wanted;
+  try {
+    wanted = parse();
+  } catch (thrown) {
+    console.error(`${thrown instanceof Error ? thrown.message : String(thrown)}\n${usage}`);
+    return 2;
+  }
+  return simulate(wanted);
+};
+
+process.exitCode = await main();
