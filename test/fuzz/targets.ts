@@ -79,7 +79,12 @@ const stored = (baseOffset: number): Buffer => {
 const noBytes = Buffer.alloc(0);
 const error = {
   ...{ code: 3, message: "m", retryAfterMs: 5 },
-  leaderHint: { brokerId: 1, leaderEpoch: 2, endpoint: "a:1", metadataRevision: 3 },
+  leaderHint: {
+    brokerId: 1,
+    leaderEpoch: 2,
+    endpoint: { host: "a", port: 1, listener: "", tls: false, authority: "" },
+    metadataRevision: 3,
+  },
 };
 const produceRequest = {
   ...{ open: undefined, requestId: 7, topicId: Buffer.alloc(16, 1), topic: "t", partition: 2 },

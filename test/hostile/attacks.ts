@@ -1,7 +1,8 @@
 /** Attacks on calls, and the list of all. Each is short, and ends with what the server did. */
 import { gzipSync } from "node:zlib";
-import { FetchService, LogService, MetadataService, ProduceService } from "@millrace/proto/broker";
+import { FetchService, LogService, ProduceService } from "@millrace/proto/broker";
 import { AdminService } from "@millrace/proto/controller";
+import { MetadataService } from "@millrace/proto/metadata";
 import {
   BatchBuilder,
   crcOf,

@@ -10,11 +10,10 @@ import {
   DeleteRecordsRequestSchema,
   FetchOnceRequestSchema,
   FetchService,
-  GetMetadataRequestSchema,
   ListOffsetsRequestSchema,
   LogService,
-  MetadataService,
 } from "@millrace/proto/broker";
+import { GetMetadataRequestSchema, MetadataService } from "@millrace/proto/metadata";
 import { fetchResponseCodec, type WireFetchResponse } from "@millrace/record";
 import { type ClientStream, methodOf, wireMethodOf } from "@millrace/rpc";
 import {

@@ -1,10 +1,12 @@
+import type { Endpoint } from "./endpoint.ts";
 import { ErrorCode, type ErrorSpec, errorSpec } from "./table.ts";
 
 /** The leader of a partition; see `millrace.common.v1.LeaderHint`. */
 export interface LeaderHint {
   readonly brokerId: number;
   readonly leaderEpoch: number;
-  readonly endpoint: string;
+  /** Undefined: the sender knows the leader, but not where clients reach it. */
+  readonly endpoint: Endpoint | undefined;
   readonly metadataRevision: bigint;
 }
 

@@ -3,15 +3,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
+import { ProduceOnceRequestSchema, ProduceService } from "@millrace/proto/broker";
 import {
   GetMetadataRequestSchema,
   GetMetadataResponseSchema,
   MetadataService,
-  ProduceOnceRequestSchema,
-  ProduceService,
   WatchMetadataRequestSchema,
   WatchMetadataResponseSchema,
-} from "@millrace/proto/broker";
+} from "@millrace/proto/metadata";
 import type { WireProduceRequest, WireProduceResponse } from "@millrace/record";
 import type { BidiHandler, Channel, Dialer, Listener, RpcServer } from "./api.ts";
 import { bindService, methodOf } from "./method.ts";
@@ -71,6 +70,7 @@ const echo: Produce = async (stream) => {
 };
 
 const meta = (clusterId: string) => create(GetMetadataResponseSchema, { clusterId });
+const leaderEndpoint = { host: "h", port: 1, listener: "", tls: false, authority: "" };
 const ask = create(GetMetadataRequestSchema, { topics: ["a"] });
 
 interface Setup {
@@ -135,7 +135,7 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
       await assert.rejects(channel.unary(getMetadata, ask), (thrown) => {
         assert.ok(hasCode(thrown, ErrorCode.NOT_LEADER));
         assert.equal(thrown.message, "elsewhere: go there");
-        assert.equal(thrown.leaderHint?.endpoint, "h:1");
+        assert.deepEqual(thrown.leaderHint?.endpoint, leaderEndpoint);
         assert.equal(thrown.leaderHint?.metadataRevision, 7n);
         assert.equal(thrown.retryAfterMs, 1500);
         return true;
@@ -145,7 +145,10 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
       get: async () => {
         throw new MillraceError(ErrorCode.NOT_LEADER, "elsewhere: go there", {
           retryAfterMs: 1500,
-          leaderHint: { brokerId: 2, leaderEpoch: 3, endpoint: "h:1", metadataRevision: 7n },
+          leaderHint: {
+            ...{ brokerId: 2, leaderEpoch: 3, metadataRevision: 7n },
+            endpoint: leaderEndpoint,
+          },
         });
       },
     },

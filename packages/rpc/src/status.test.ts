@@ -8,7 +8,8 @@ import { StatusSchema } from "../gen/google/rpc/status_pb.js";
 import { fromWireStatus, toWireStatus } from "./status.ts";
 
 test("an error arrives as it was sent: code, text, facts, hint, pause", () => {
-  const leaderHint = { brokerId: 3, leaderEpoch: 7, endpoint: "b:1", metadataRevision: 9n };
+  const endpoint = { host: "::1", port: 1, listener: "l", tls: true, authority: "b.example" };
+  const leaderHint = { brokerId: 3, leaderEpoch: 7, endpoint, metadataRevision: 9n };
   for (const retryAfterMs of [1, 999, 1000, 1500, 90_001]) {
     const facts = { limit: "streams" };
     const sent = new MillraceError(ErrorCode.NOT_LEADER, "not here", {

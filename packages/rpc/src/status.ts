@@ -4,7 +4,16 @@
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { anyIs, anyPack, anyUnpack, DurationSchema } from "@bufbuild/protobuf/wkt";
-import { ErrorCode, errorCodeByName, errorSpec, MillraceError } from "@millrace/errors";
+import {
+  type Endpoint,
+  ErrorCode,
+  errorCodeByName,
+  errorSpec,
+  formatEndpoint,
+  type LeaderHint,
+  MillraceError,
+  parseEndpoint,
+} from "@millrace/errors";
 import { ErrorInfoSchema, RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../gen/google/rpc/status_pb.js";
 
@@ -38,8 +47,20 @@ const hintFacts = (error: MillraceError): Record<string, string> => {
   return {
     leader_broker_id: String(hint.brokerId),
     leader_epoch: String(hint.leaderEpoch),
-    leader_endpoint: hint.endpoint,
     metadata_revision: String(hint.metadataRevision),
+    ...endpointFacts(hint.endpoint),
+  };
+};
+
+/** An endpoint in the words of `LeaderHint.endpoint`; what is empty or false there is left out. */
+const endpointFacts = (endpoint: Endpoint | undefined): Record<string, string> => {
+  if (endpoint === undefined) return {};
+  const { listener, tls, authority } = endpoint;
+  return {
+    leader_endpoint: formatEndpoint(endpoint),
+    ...(listener === "" ? {} : { leader_listener: listener }),
+    ...(tls ? { leader_tls: "true" } : {}),
+    ...(authority === "" ? {} : { leader_authority: authority }),
   };
 };
 
@@ -93,16 +114,24 @@ const codeOfPlainStatus = (status: WireStatus): ErrorCode => {
   }
 };
 
-const hintOf = (facts: Readonly<Record<string, string>>) => {
-  const { leader_broker_id, leader_epoch, leader_endpoint, metadata_revision } = facts;
-  if (leader_broker_id === undefined || leader_endpoint === undefined) return undefined;
+const hintOf = (facts: Readonly<Record<string, string>>): LeaderHint | undefined => {
+  const { leader_broker_id, leader_epoch, metadata_revision } = facts;
+  if (leader_broker_id === undefined) return undefined;
   if (!/^[0-9]{1,20}$/.test(metadata_revision ?? "")) return undefined;
   return {
     brokerId: Number(leader_broker_id),
     leaderEpoch: Number(leader_epoch ?? 0),
-    endpoint: leader_endpoint,
+    endpoint: endpointOf(facts),
     metadataRevision: BigInt(metadata_revision ?? 0),
   };
+};
+
+const endpointOf = (facts: Readonly<Record<string, string>>): Endpoint | undefined => {
+  const { leader_endpoint, leader_listener, leader_tls, leader_authority } = facts;
+  const address = parseEndpoint(leader_endpoint ?? "");
+  if (address === undefined) return undefined;
+  const tls = leader_tls === "true";
+  return { ...address, listener: leader_listener ?? "", tls, authority: leader_authority ?? "" };
 };
 
 /** The error that a status stands for. Never throws: damaged details count as none. */

@@ -1,7 +1,8 @@
 /** Composes a broker: partitions as the metadata assigns them, served over any carrier. */
 import type { Clock, Env } from "@millrace/env";
 import type { LogManager } from "@millrace/log";
-import { FetchService, LogService, MetadataService, ProduceService } from "@millrace/proto/broker";
+import { FetchService, LogService, ProduceService } from "@millrace/proto/broker";
+import { MetadataService } from "@millrace/proto/metadata";
 import type {
   WireFetchRequest,
   WireFetchResponse,

@@ -1,4 +1,9 @@
+import { type Endpoint, formatEndpoint } from "@millrace/errors";
 import type { Channel, Dialer } from "@millrace/rpc";
+
+/** What tells endpoints apart: the listener's name does not. */
+export const endpointKey = (endpoint: Endpoint): string =>
+  `${endpoint.tls ? "tls" : "plain"} ${formatEndpoint(endpoint)} ${endpoint.authority}`;
 
 /** One channel per endpoint, made on first use and kept until `close`. */
 export class Connections {
@@ -9,11 +14,13 @@ export class Connections {
     this.#dialer = dialer;
   }
 
-  channel(endpoint: string): Channel {
-    let channel = this.#channels.get(endpoint);
+  channel(endpoint: Endpoint): Channel {
+    const key = endpointKey(endpoint);
+    let channel = this.#channels.get(key);
     if (channel === undefined) {
-      channel = this.#dialer.dial(endpoint);
-      this.#channels.set(endpoint, channel);
+      const { authority, tls } = endpoint;
+      channel = this.#dialer.dial(formatEndpoint(endpoint), { authority, tls });
+      this.#channels.set(key, channel);
     }
     return channel;
   }

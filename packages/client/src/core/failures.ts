@@ -1,6 +1,12 @@
 /** Errors inside messages, and what the client does about errors. */
-import type { LeaderHint } from "@millrace/errors";
-import { type ErrorCode, errorSpec, MillraceError } from "@millrace/errors";
+import {
+  dialable,
+  type Endpoint,
+  type ErrorCode,
+  errorSpec,
+  type LeaderHint,
+  MillraceError,
+} from "@millrace/errors";
 
 interface WireError {
   readonly code: number;
@@ -9,7 +15,7 @@ interface WireError {
     | {
         readonly brokerId: number;
         readonly leaderEpoch: number;
-        readonly endpoint: string;
+        readonly endpoint?: Endpoint | undefined;
         readonly metadataRevision: number | bigint;
       }
     | undefined;
@@ -25,7 +31,7 @@ export const fromWire = (wire: WireError): MillraceError => {
       : {
           brokerId: hint.brokerId,
           leaderEpoch: hint.leaderEpoch,
-          endpoint: hint.endpoint,
+          endpoint: dialable(hint.endpoint),
           metadataRevision: BigInt(hint.metadataRevision),
         };
   return new MillraceError(wire.code as ErrorCode, wire.message, {

@@ -83,3 +83,35 @@ test("pauses double up to a bound, lose at most half, and respect a floor", () =
   assert.equal(backoffMs(50, random(0)), 1000);
   assert.equal(backoffMs(0, random(0), 700), 700);
 });
+
+test("what the metadata say about an endpoint reaches the dialer", limit, async () => {
+  const { broker, client } = setUp();
+  broker.endpointParts = { host: "2001:db8::7", tls: true, authority: "b.example" };
+  await client.producer().send({ topic: "events", value: "v" });
+  assert.deepEqual(broker.dialed, [
+    { endpoint: "fake:1", options: { authority: "", tls: false } },
+    { endpoint: "[2001:db8::7]:1", options: { authority: "b.example", tls: true } },
+  ]);
+});
+
+test(
+  "the endpoint in a leader hint is dialed as it is, and one without a host is not",
+  limit,
+  async () => {
+    const { broker, client } = setUp();
+    const endpoint = { host: "::2", port: 7, listener: "l", tls: false, authority: "two" };
+    const hint = { brokerId: 2, leaderEpoch: 1, metadataRevision: 1 };
+    broker.leaderHint = { ...hint, endpoint };
+    broker.fault = (n) => (n === 1 ? ErrorCode.NOT_LEADER : undefined);
+    const producer = client.producer();
+    await producer.send({ topic: "events", value: "v" });
+    const dialed = broker.dialed.map((one) => one.endpoint);
+    assert.deepEqual(dialed, ["fake:1", "[::2]:7"]);
+    assert.equal(broker.dialed.at(-1)?.options.authority, "two");
+    // Where the leader is reached is known from the metadata: no endpoint is needed.
+    broker.leaderHint = { ...hint, leaderEpoch: 2, endpoint: { ...endpoint, host: "" } };
+    broker.fault = (n) => (n === 3 ? ErrorCode.NOT_LEADER : undefined);
+    await producer.send({ topic: "events", value: "v" });
+    assert.equal(broker.seen.at(-1)?.endpoint, "[::2]:7");
+  },
+);

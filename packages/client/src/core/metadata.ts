@@ -1,14 +1,22 @@
 /** What the client knows about the cluster: brokers, topics, and the leader of each partition. */
 import { create } from "@bufbuild/protobuf";
 import type { Cancel, Clock, Logger, Random } from "@millrace/env";
-import { ErrorCode, type LeaderHint, MillraceError } from "@millrace/errors";
+import {
+  dialable,
+  type Endpoint,
+  ErrorCode,
+  formatEndpoint,
+  type LeaderHint,
+  MillraceError,
+  must,
+} from "@millrace/errors";
 import {
   type GetMetadataRequest,
   GetMetadataRequestSchema,
   type GetMetadataResponse,
-} from "@millrace/proto/broker";
+} from "@millrace/proto/metadata";
 import { backoffMs } from "./backoff.ts";
-import type { Connections } from "./connections.ts";
+import { type Connections, endpointKey } from "./connections.ts";
 import { methods } from "./methods.ts";
 
 export interface PartitionInfo {
@@ -16,9 +24,6 @@ export interface PartitionInfo {
   /** Broker id; undefined while the partition has no leader. */
   readonly leader: number | undefined;
   readonly leaderEpoch: number;
-  readonly replicas: readonly number[];
-  readonly isr: readonly number[];
-  readonly elr: readonly number[];
 }
 
 export interface TopicInfo {
@@ -29,21 +34,22 @@ export interface TopicInfo {
 
 export interface BrokerInfo {
   readonly brokerId: number;
-  readonly endpoint: string;
+  readonly endpoint: Endpoint;
   readonly rack: string;
 }
 
 /** Where requests for a partition go. */
 export interface Leader {
   readonly brokerId: number;
-  readonly endpoint: string;
+  readonly endpoint: Endpoint;
   readonly leaderEpoch: number;
   readonly topicId: Uint8Array;
 }
 
 export interface MetadataContext {
   readonly connections: Connections;
-  readonly bootstrap: readonly string[];
+  /** At least one. */
+  readonly bootstrap: readonly Endpoint[];
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -72,13 +78,13 @@ export class MetadataCache {
   readonly #brokers = new Map<number, BrokerInfo>();
   readonly #wanted = new Set<string>();
   #clusterId = "";
-  #controller = "";
+  #controller: Endpoint | undefined;
   #revision = 0n;
   #minRevision = 0n;
   #version = 0;
   readonly #listeners = new Set<() => void>();
   #refreshing: Promise<void> | undefined;
-  #goodEndpoint: string | undefined;
+  #goodEndpoint: Endpoint | undefined;
   #cancelTimer: Cancel = () => {};
   #closed = false;
 
@@ -91,8 +97,9 @@ export class MetadataCache {
   }
 
   /** Endpoint for Admin calls. A bootstrap server until the controller is known. */
-  get controllerEndpoint(): string {
-    return this.#controller || this.#goodEndpoint || (this.#context.bootstrap[0] ?? "");
+  get controller(): Endpoint {
+    const first = this.#controller ?? this.#goodEndpoint ?? this.#context.bootstrap[0];
+    return must(first, "bootstrap server");
   }
 
   /** Rises with every change. */
@@ -180,9 +187,12 @@ export class MetadataCache {
     const info = this.#topics.get(topic);
     const known = info?.partitions[partition];
     if (info === undefined || known === undefined) return;
-    if (hint.endpoint === "" || hint.leaderEpoch < known.leaderEpoch) return;
-    const { brokerId, endpoint } = hint;
-    const rack = this.#brokers.get(brokerId)?.rack ?? "";
+    if (hint.leaderEpoch < known.leaderEpoch) return;
+    const { brokerId } = hint;
+    const broker = this.#brokers.get(brokerId);
+    const endpoint = hint.endpoint ?? broker?.endpoint;
+    if (endpoint === undefined) return;
+    const rack = broker?.rack ?? "";
     this.#brokers.set(brokerId, { brokerId, endpoint, rack });
     const partitions = [...info.partitions];
     partitions[partition] = { ...known, leader: brokerId, leaderEpoch: hint.leaderEpoch };
@@ -264,7 +274,7 @@ export class MetadataCache {
   }
 
   async #askOne(
-    endpoint: string,
+    endpoint: Endpoint,
     request: GetMetadataRequest,
     signal: AbortSignal,
   ): Promise<GetMetadataResponse> {
@@ -275,7 +285,10 @@ export class MetadataCache {
       if (!signal.aborted) this.#goodEndpoint = endpoint;
       return reply;
     } catch (thrown) {
-      if (endpoint === this.#goodEndpoint) this.#goodEndpoint = undefined;
+      const good = this.#goodEndpoint;
+      if (good !== undefined && endpointKey(good) === endpointKey(endpoint)) {
+        this.#goodEndpoint = undefined;
+      }
       throw thrown;
     }
   }
@@ -286,7 +299,7 @@ export class MetadataCache {
     }
     return new MillraceError(
       ErrorCode.UNAVAILABLE,
-      `none of ${this.#context.bootstrap.join(", ")} answers (${last.message}): ` +
+      `none of ${this.#context.bootstrap.map(formatEndpoint).join(", ")} answers (${last.message}): ` +
         "check the bootstrap servers and the network",
       { cause: last },
     );
@@ -298,28 +311,35 @@ export class MetadataCache {
   }
 
   /** Servers to ask, in order: the one that answered last, the bootstrap servers, known brokers. */
-  #candidates(): string[] {
-    const endpoints = new Set<string>();
-    if (this.#goodEndpoint !== undefined) endpoints.add(this.#goodEndpoint);
-    for (const endpoint of this.#context.bootstrap) endpoints.add(endpoint);
-    for (const broker of this.#brokers.values()) endpoints.add(broker.endpoint);
-    return [...endpoints];
+  #candidates(): Endpoint[] {
+    const known = [...this.#brokers.values()].map(({ endpoint }) => endpoint);
+    const all = [...this.#context.bootstrap, ...known];
+    if (this.#goodEndpoint !== undefined) all.unshift(this.#goodEndpoint);
+    const first = new Map<string, Endpoint>();
+    for (const endpoint of all) {
+      const key = endpointKey(endpoint);
+      if (!first.has(key)) first.set(key, endpoint);
+    }
+    return [...first.values()];
   }
 
   #take(reply: GetMetadataResponse, asked: readonly string[]): void {
     if (reply.revision < this.#revision && reply.clusterId === this.#clusterId) return;
     this.#clusterId = reply.clusterId;
     this.#revision = reply.revision;
-    this.#controller = reply.controllerEndpoint;
+    this.#controller = dialable(reply.controller);
     this.#brokers.clear();
-    for (const { brokerId, endpoint, rack } of reply.brokers) {
-      this.#brokers.set(brokerId, { brokerId, endpoint, rack });
+    for (const { brokerId, endpoint: told, rack } of reply.brokers) {
+      const endpoint = dialable(told);
+      if (endpoint !== undefined) this.#brokers.set(brokerId, { brokerId, endpoint, rack });
     }
     if (asked.length === 0) this.#topics.clear();
     for (const name of asked) this.#topics.delete(name);
     for (const topic of reply.topics) {
       if (!this.#wanted.has(topic.name)) continue;
-      const partitions = topic.partitions.map((p) => ({ ...p, leader: p.leader }));
+      const partitions = topic.partitions.map(({ partition, leader, leaderEpoch }) => ({
+        ...{ partition, leader, leaderEpoch },
+      }));
       this.#topics.set(topic.name, { name: topic.name, topicId: topic.topicId, partitions });
     }
     this.#changed();

@@ -1,15 +1,14 @@
 /** Brokers in memory behind a `Dialer`, for the tests of this package. */
 import { create } from "@bufbuild/protobuf";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { type Endpoint, ErrorCode, MillraceError } from "@millrace/errors";
 import {
-  type GetMetadataRequest,
-  GetMetadataResponseSchema,
   type ListOffsetsRequest,
   ListOffsetsResponseSchema,
   OffsetSpec,
 } from "@millrace/proto/broker";
 import { Guarantee } from "@millrace/proto/common";
+import { type GetMetadataRequest, GetMetadataResponseSchema } from "@millrace/proto/metadata";
 import {
   blankFetchResponse,
   crcOf,
@@ -17,11 +16,19 @@ import {
   parseBody,
   type WireFetchRequest,
   type WireFetchResponse,
+  type WireLeaderHint,
   type WireProduceRequest,
   type WireProduceResponse,
 } from "@millrace/record";
 import { nodeCompressor } from "@millrace/record/node";
-import type { CallOptions, Channel, ClientStream, Dialer, Method } from "@millrace/rpc";
+import type {
+  CallOptions,
+  Channel,
+  ClientStream,
+  Dialer,
+  DialOptions,
+  Method,
+} from "@millrace/rpc";
 import type { ClientEnv } from "../core/client.ts";
 import { FakeStream } from "./fake-stream.ts";
 
@@ -90,6 +97,12 @@ export class FakeBroker implements Dialer {
   latencyMs = 0;
   /** Endpoints whose unary calls are never answered. */
   readonly silent = new Set<string>();
+  /** What was dialed, in order. */
+  readonly dialed: { readonly endpoint: string; readonly options: DialOptions }[] = [];
+  /** What the metadata say about the endpoint of every broker besides host and port. */
+  endpointParts: Partial<Endpoint> = {};
+  /** Comes with injected produce faults. */
+  leaderHint: WireLeaderHint | undefined;
   /** Endpoints of GetMetadata calls, in order. */
   readonly asked: string[] = [];
   readonly seen: SeenRequest[] = [];
@@ -119,7 +132,8 @@ export class FakeBroker implements Dialer {
     this.logs = Array.from({ length: partitionCount }, () => []);
   }
 
-  dial(endpoint: string): Channel {
+  dial(endpoint: string, options: DialOptions = {}): Channel {
+    this.dialed.push({ endpoint, options });
     return {
       endpoint,
       unary: async <I, O>(
@@ -227,13 +241,15 @@ export class FakeBroker implements Dialer {
     const partitions = this.logs.map((_, partition) => ({
       partition,
       leader: this.leaders.get(partition) ?? 1,
-      replicas: [1, 2],
     }));
     const shown = this.exists && topics.includes("events");
     return create(GetMetadataResponseSchema, {
       clusterId: "fake",
       revision: this.#revision,
-      brokers: [1, 2].map((brokerId) => ({ brokerId, endpoint: `fake:${brokerId}` })),
+      brokers: [1, 2].map((brokerId) => ({
+        brokerId,
+        endpoint: { host: "fake", port: brokerId, ...this.endpointParts },
+      })),
       topics: shown ? [{ name: "events", topicId: this.topicId, partitions }] : [],
     });
   }
@@ -296,7 +312,7 @@ export class FakeBroker implements Dialer {
         return;
       }
       const error = failed
-        ? { code: fault, message: "injected", leaderHint: undefined, retryAfterMs: undefined }
+        ? { code: fault, message: "injected", leaderHint: this.leaderHint, retryAfterMs: undefined }
         : undefined;
       const result = {
         requestId: request.requestId,

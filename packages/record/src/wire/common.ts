@@ -2,7 +2,7 @@
 
 import { WireReader } from "../reader.ts";
 import { WireWriter } from "../writer.ts";
-import type { WireDrain, WireLeaderHint, WirePartitionError } from "./messages.ts";
+import type { WireDrain, WireEndpoint, WireLeaderHint, WirePartitionError } from "./messages.ts";
 
 /** Most elements of a repeated field that a decoder takes. */
 export const ELEMENTS_MAX = 10_000;
@@ -49,6 +49,17 @@ export const readDrain = (bytes: Uint8Array, into: WireDrain | undefined): WireD
   return drain;
 };
 
+const writeEndpoint = (field: number, endpoint: WireEndpoint | undefined): void => {
+  if (endpoint === undefined) return;
+  writer.message(field, () => {
+    writer.text(1, endpoint.host);
+    writer.varint(2, endpoint.port);
+    writer.text(3, endpoint.listener);
+    writer.bool(4, endpoint.tls);
+    writer.text(5, endpoint.authority);
+  });
+};
+
 export const writeError = (field: number, error: WirePartitionError | undefined): void => {
   if (error === undefined) return;
   writer.message(field, () => {
@@ -59,7 +70,7 @@ export const writeError = (field: number, error: WirePartitionError | undefined)
       writer.message(3, () => {
         writer.varint(1, hint.brokerId);
         writer.varint(2, hint.leaderEpoch);
-        writer.text(3, hint.endpoint);
+        writeEndpoint(3, hint.endpoint);
         writer.varint(4, hint.metadataRevision);
       });
     }
@@ -67,18 +78,40 @@ export const writeError = (field: number, error: WirePartitionError | undefined)
   });
 };
 
+const readEndpoint = (bytes: Uint8Array, into: WireEndpoint | undefined): WireEndpoint => {
+  const endpoint: Mutable<WireEndpoint> = into ?? {
+    host: "",
+    port: 0,
+    listener: "",
+    tls: false,
+    authority: "",
+  };
+  const reader = named(bytes);
+  eachField(reader, (field, wireType) => {
+    if (field === 1 && wireType === 2) endpoint.host = reader.text();
+    else if (field === 2 && wireType === 0) endpoint.port = reader.uint32();
+    else if (field === 3 && wireType === 2) endpoint.listener = reader.text();
+    else if (field === 4 && wireType === 0) endpoint.tls = reader.bool();
+    else if (field === 5 && wireType === 2) endpoint.authority = reader.text();
+    else return false;
+    return true;
+  });
+  return endpoint;
+};
+
 const readHint = (bytes: Uint8Array, into: WireLeaderHint | undefined): WireLeaderHint => {
   const hint: Mutable<WireLeaderHint> = into ?? {
     brokerId: 0,
     leaderEpoch: 0,
-    endpoint: "",
+    endpoint: undefined,
     metadataRevision: 0,
   };
   const reader = named(bytes);
   eachField(reader, (field, wireType) => {
     if (field === 1 && wireType === 0) hint.brokerId = reader.uint32();
     else if (field === 2 && wireType === 0) hint.leaderEpoch = reader.uint32();
-    else if (field === 3 && wireType === 2) hint.endpoint = reader.text();
+    else if (field === 3 && wireType === 2)
+      hint.endpoint = readEndpoint(reader.view(), hint.endpoint);
     else if (field === 4 && wireType === 0) hint.metadataRevision = reader.uint64();
     else return false;
     return true;

@@ -13,11 +13,20 @@ export interface WirePartitionError {
   readonly retryAfterMs: number | undefined;
 }
 
+/** `millrace.common.v1.Endpoint`. */
+export interface WireEndpoint {
+  readonly host: string;
+  readonly port: number;
+  readonly listener: string;
+  readonly tls: boolean;
+  readonly authority: string;
+}
+
 /** `millrace.common.v1.LeaderHint`. */
 export interface WireLeaderHint {
   readonly brokerId: number;
   readonly leaderEpoch: number;
-  readonly endpoint: string;
+  readonly endpoint: WireEndpoint | undefined;
   readonly metadataRevision: number;
 }
 

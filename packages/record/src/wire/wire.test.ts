@@ -87,7 +87,13 @@ const errorOf = (dice: Dice): WirePartitionError => ({
   leaderHint: dice.maybe(() => ({
     brokerId: dice.number(u32),
     leaderEpoch: dice.number(u32),
-    endpoint: dice.text(),
+    endpoint: dice.maybe(() => ({
+      host: dice.text(),
+      port: dice.number(65_535),
+      listener: dice.text(),
+      tls: dice.below(2) === 1,
+      authority: dice.text(),
+    })),
     metadataRevision: dice.number(safe),
   })),
 });

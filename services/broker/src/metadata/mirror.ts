@@ -3,7 +3,7 @@
  * shared between snapshots.
  */
 import type { Logger } from "@millrace/env";
-import { MillraceError } from "@millrace/errors";
+import { ErrorCode, MillraceError, parseEndpoint } from "@millrace/errors";
 import {
   decodeRecord,
   type KeyValue,
@@ -61,7 +61,7 @@ export class ClusterMirror implements ClusterView {
       topicsById: new Map(),
       deletions: new Map(),
       brokers: new Map(),
-      controllerEndpoint: "",
+      controller: undefined,
     };
     const all = mirror.entries("").map((kv): WatchEvent => ({ type: "put", kv }));
     this.#take(all);
@@ -119,7 +119,15 @@ export class ClusterMirror implements ClusterView {
       return;
     }
     const { brokerId, clientEndpoint, rack } = decodeRecord.broker(kv);
-    this.#brokers.set(brokerId, { brokerId, endpoint: clientEndpoint, rack });
+    const endpoint = parseEndpoint(clientEndpoint);
+    if (endpoint === undefined) {
+      throw new MillraceError(
+        ErrorCode.CORRUPT_MESSAGE,
+        `broker ${brokerId} is at ${JSON.stringify(clientEndpoint)}, which is no host:port: ` +
+          "restart it with another --advertise",
+      );
+    }
+    this.#brokers.set(brokerId, { brokerId, endpoint, rack });
   }
 
   #takeDeletion(type: WatchEvent["type"], kv: KeyValue): void {
@@ -193,7 +201,7 @@ export class ClusterMirror implements ClusterView {
       topicsById,
       deletions: new Map(this.#deletions),
       brokers: new Map(this.#brokers),
-      controllerEndpoint: this.#controllerEndpoint(),
+      controller: parseEndpoint(this.#controllerEndpoint()),
     };
     if (changed.length + deleted.length === 0 && !brokersChanged && !deletionsChanged) return;
     const change = { changed, deleted, brokersChanged, deletionsChanged };

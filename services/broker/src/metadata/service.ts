@@ -8,7 +8,7 @@ import {
   type WatchMetadataRequest,
   type WatchMetadataResponse,
   WatchMetadataResponseSchema,
-} from "@millrace/proto/broker";
+} from "@millrace/proto/metadata";
 import { topicIdBytes } from "@millrace/record";
 import type { ServerStream } from "@millrace/rpc";
 import { limits } from "../limits.ts";
@@ -21,9 +21,6 @@ const topicMessage = (topic: TopicView) => ({
     partition: view.partition,
     ...(view.leader === undefined ? {} : { leader: view.leader }),
     leaderEpoch: view.leaderEpoch,
-    replicas: [...view.replicas],
-    isr: [...view.isr],
-    elr: [...view.elr],
   })),
 });
 
@@ -64,7 +61,7 @@ export class MetadataHandlers {
       revision: BigInt(snapshot.revision),
       brokers: brokerMessages(snapshot),
       topics: select(snapshot, request.topics).map(topicMessage),
-      controllerEndpoint: snapshot.controllerEndpoint,
+      controller: snapshot.controller,
     });
   }
 
@@ -122,11 +119,10 @@ export class MetadataHandlers {
       snapshot,
       clusterId: now.clusterId,
       revision: BigInt(now.revision),
-      brokers: brokersChanged ? brokerMessages(now) : [],
-      brokersChanged,
+      ...(brokersChanged ? { brokers: { brokers: brokerMessages(now) } } : {}),
       topics: topics.map(topicMessage),
       deletedTopics: [...names].filter((name) => !now.topics.has(name)),
-      controllerEndpoint: now.controllerEndpoint,
+      controller: now.controller ?? { host: "" },
     });
   }
 }

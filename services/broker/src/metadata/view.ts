@@ -1,4 +1,5 @@
 /** What a broker knows about the cluster: decoded, indexed, as of one revision. */
+import type { Endpoint } from "@millrace/errors";
 import type { TopicId } from "@millrace/record";
 
 export interface PartitionView {
@@ -23,7 +24,8 @@ export interface TopicView {
 
 export interface BrokerView {
   readonly brokerId: number;
-  readonly endpoint: string;
+  /** Where clients reach it. */
+  readonly endpoint: Endpoint;
   readonly rack: string;
 }
 
@@ -43,8 +45,8 @@ export interface ClusterSnapshot {
   /** By topic id. Only these allow a broker to delete partitions from its disk. */
   readonly deletions: ReadonlyMap<TopicId, DeletionView>;
   readonly brokers: ReadonlyMap<number, BrokerView>;
-  /** `host:port`; empty when none is known. */
-  readonly controllerEndpoint: string;
+  /** Where Admin calls go; undefined when none is known. */
+  readonly controller: Endpoint | undefined;
 }
 
 /** Names of topics that differ between two snapshots. */

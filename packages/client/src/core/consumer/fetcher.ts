@@ -39,6 +39,7 @@ const silentIntervals = 3 * 1.5;
 
 /** Reads all cursors of one broker over one stream. */
 export class Fetcher {
+  /** `host:port`, for texts. */
   readonly endpoint: string;
   readonly #channel: Channel;
   readonly #context: FetcherContext;
@@ -57,8 +58,8 @@ export class Fetcher {
   #backingOff = false;
   #stopped = false;
 
-  constructor(endpoint: string, channel: Channel, context: FetcherContext, events: FetcherEvents) {
-    this.endpoint = endpoint;
+  constructor(channel: Channel, context: FetcherContext, events: FetcherEvents) {
+    this.endpoint = channel.endpoint;
     this.#channel = channel;
     this.#context = context;
     this.#events = events;
