@@ -79,6 +79,7 @@ const stored = (baseOffset: number): Buffer => {
 const noBytes = Buffer.alloc(0);
 const error = {
   ...{ code: 3, message: "m", retryAfterMs: 5 },
+  ...{ retriable: true, refreshMetadata: false, sideEffects: true },
   leaderHint: {
     brokerId: 1,
     leaderEpoch: 2,

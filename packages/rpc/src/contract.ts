@@ -154,6 +154,45 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
     },
   );
 
+  for (const retriable of [true, false]) {
+    const advice = { retriable, refreshMetadata: true, sideEffects: false };
+    const future = {
+      message: "tomorrow: wait",
+      spec: { name: "FROM_THE_FUTURE", grpcCode: 9, ...advice },
+    };
+    const made = () => new MillraceError(9_999 as ErrorCode, future.message, { spec: future.spec });
+    const isFuture = (thrown: unknown): boolean => {
+      assert.ok(thrown instanceof MillraceError);
+      assert.deepEqual([thrown.message, thrown.spec], [future.message, future.spec]);
+      return true;
+    };
+    const kind = retriable ? "retriable" : "final";
+    check(
+      `a ${kind} error of a newer server arrives with what it means, from a call`,
+      async ({ channel }) => {
+        await assert.rejects(channel.unary(getMetadata, ask), isFuture);
+      },
+      {
+        get: async () => {
+          throw made();
+        },
+      },
+    );
+    check(
+      `a ${kind} error of a newer server arrives with what it means, from a stream`,
+      async ({ channel }) => {
+        const stream = channel.bidi(produceMethod);
+        stream.write(request(1));
+        await assert.rejects(stream.read(), isFuture);
+      },
+      {
+        produce: async () => {
+          throw made();
+        },
+      },
+    );
+  }
+
   check("what is unexpected stays inside", async ({ channel }) => {
     const once = methodOf(ProduceService.method.produceOnce);
     const empty = create(ProduceOnceRequestSchema);

@@ -6,7 +6,9 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { anyIs, anyPack, anyUnpack, DurationSchema } from "@bufbuild/protobuf/wkt";
 import {
   type Endpoint,
+  type ErrorAdvice,
   ErrorCode,
+  type ErrorSpec,
   errorCodeByName,
   errorSpec,
   formatEndpoint,
@@ -14,7 +16,11 @@ import {
   MillraceError,
   parseEndpoint,
 } from "@millrace/errors";
-import { ErrorInfoSchema, RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
+import {
+  type ErrorInfo,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+} from "../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../gen/google/rpc/status_pb.js";
 
 /** `ErrorInfo.domain` of our errors. */
@@ -64,6 +70,13 @@ const endpointFacts = (endpoint: Endpoint | undefined): Record<string, string> =
   };
 };
 
+/** For clients that do not know the code. */
+const adviceFacts = (advice: ErrorAdvice): Record<string, string> => ({
+  retriable: String(advice.retriable),
+  refresh_metadata: String(advice.refreshMetadata),
+  side_effects: String(advice.sideEffects),
+});
+
 /** The status of an error. The text of an unexpected one stays on the server. */
 export const toWireStatus = (thrown: unknown): WireStatus => {
   const error = MillraceError.from(thrown);
@@ -75,7 +88,7 @@ export const toWireStatus = (thrown: unknown): WireStatus => {
       create(ErrorInfoSchema, {
         reason: error.codeName,
         domain: ERROR_DOMAIN,
-        metadata: { ...error.facts, ...hintFacts(error) },
+        metadata: { ...error.facts, ...hintFacts(error), ...adviceFacts(error.spec) },
       }),
     ),
   ];
@@ -134,17 +147,36 @@ const endpointOf = (facts: Readonly<Record<string, string>>): Endpoint | undefin
   return { ...address, listener: leader_listener ?? "", tls, authority: leader_authority ?? "" };
 };
 
+/** As AIP-193 has reasons. */
+const reasonFormat = /^[A-Z][A-Z0-9_]{0,62}$/;
+
+/** What a newer server says about a code that has no number here; undefined if it says nothing. */
+const unknownSpec = ({ reason, metadata }: ErrorInfo, grpcCode: number): ErrorSpec | undefined => {
+  const { retriable, refresh_metadata, side_effects } = metadata;
+  if (retriable === undefined || !reasonFormat.test(reason)) return undefined;
+  return {
+    name: reason,
+    grpcCode,
+    retriable: retriable === "true",
+    refreshMetadata: refresh_metadata === "true",
+    sideEffects: side_effects !== "false",
+  };
+};
+
 /** The error that a status stands for. Never throws: damaged details count as none. */
 export const fromWireStatus = (status: WireStatus): MillraceError => {
   let code = codeOfPlainStatus(status);
   let facts: Readonly<Record<string, string>> | undefined;
+  let spec: ErrorSpec | undefined;
   let retryAfterMs: number | undefined;
   try {
     const parsed = fromBinary(StatusSchema, status.details ?? new Uint8Array());
     for (const detail of parsed.details) {
       const info = anyIs(detail, ErrorInfoSchema) ? anyUnpack(detail, ErrorInfoSchema) : undefined;
       if (info?.domain === ERROR_DOMAIN) {
-        code = errorCodeByName(info.reason) ?? code;
+        const known = errorCodeByName(info.reason);
+        spec = known === undefined ? unknownSpec(info, status.code) : undefined;
+        code = spec === undefined ? (known ?? code) : ErrorCode.UNSPECIFIED;
         facts = info.metadata;
       }
       const retry = anyIs(detail, RetryInfoSchema) ? anyUnpack(detail, RetryInfoSchema) : undefined;
@@ -156,9 +188,11 @@ export const fromWireStatus = (status: WireStatus): MillraceError => {
     // Damaged details: the status says enough.
   }
   const leaderHint = facts === undefined ? undefined : hintOf(facts);
-  const message = status.message === "" ? errorSpec(code).name.toLowerCase() : status.message;
+  const message =
+    status.message === "" ? (spec ?? errorSpec(code)).name.toLowerCase() : status.message;
   return new MillraceError(code, message, {
     ...(facts === undefined ? {} : { facts }),
+    ...(spec === undefined ? {} : { spec }),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     ...(leaderHint === undefined ? {} : { leaderHint }),
   });

@@ -4,6 +4,7 @@ import { brokerMutants } from "./broker.ts";
 import { clientMutants } from "./client.ts";
 import { logMutants } from "./log.ts";
 import { metadataMutants } from "./metadata.ts";
+import { protocolMutants } from "./protocol.ts";
 import { recordMutants } from "./record.ts";
 import { rpcMutants } from "./rpc.ts";
 
@@ -14,4 +15,5 @@ export const allMutants: readonly Mutant[] = [
   ...clientMutants,
   ...metadataMutants,
   ...rpcMutants,
+  ...protocolMutants,
 ];

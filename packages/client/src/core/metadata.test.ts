@@ -3,9 +3,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ErrorCode, hasCode } from "@millrace/errors";
+import { FakeBroker } from "../testing/fake-broker.ts";
 import { setUp } from "../testing/set-up.ts";
 import { backoffMs } from "./backoff.ts";
 import { isEndpoint } from "./checks.ts";
+import { Connections } from "./connections.ts";
 
 const limit = { timeout: 8_000 };
 
@@ -115,3 +117,14 @@ test(
     assert.equal(broker.seen.at(-1)?.endpoint, "[::2]:7");
   },
 );
+
+test("endpoints that differ in more than their listener have channels of their own", () => {
+  const broker = new FakeBroker();
+  const connections = new Connections(broker);
+  const endpoint = { host: "h", port: 1, listener: "", tls: false, authority: "" };
+  const one = connections.channel(endpoint);
+  assert.equal(connections.channel({ ...endpoint, listener: "other name" }), one);
+  const others = [{ authority: "a" }, { tls: true }, { port: 2 }, { host: "i" }];
+  for (const part of others) assert.notEqual(connections.channel({ ...endpoint, ...part }), one);
+  assert.equal(broker.dialed.length, 5);
+});

@@ -1,7 +1,13 @@
 /** Brokers in memory behind a `Dialer`, for the tests of this package. */
 import { create } from "@bufbuild/protobuf";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
-import { type Endpoint, ErrorCode, MillraceError } from "@millrace/errors";
+import {
+  type Endpoint,
+  type ErrorAdvice,
+  ErrorCode,
+  errorSpec,
+  MillraceError,
+} from "@millrace/errors";
 import {
   type ListOffsetsRequest,
   ListOffsetsResponseSchema,
@@ -17,6 +23,7 @@ import {
   type WireFetchRequest,
   type WireFetchResponse,
   type WireLeaderHint,
+  type WirePartitionError,
   type WireProduceRequest,
   type WireProduceResponse,
 } from "@millrace/record";
@@ -101,6 +108,10 @@ export class FakeBroker implements Dialer {
   readonly dialed: { readonly endpoint: string; readonly options: DialOptions }[] = [];
   /** What the metadata say about the endpoint of every broker besides host and port. */
   endpointParts: Partial<Endpoint> = {};
+  /** What comes with every error in a message, instead of what its code says. */
+  advice: ErrorAdvice | undefined;
+  /** An error for a unary call, by its path. */
+  callFault: (path: string) => MillraceError | undefined = () => undefined;
   /** Comes with injected produce faults. */
   leaderHint: WireLeaderHint | undefined;
   /** Endpoints of GetMetadata calls, in order. */
@@ -183,11 +194,17 @@ export class FakeBroker implements Dialer {
     this.#revision += 1n;
   }
 
+  #wireError(code: ErrorCode, message: string): WirePartitionError {
+    const { retriable, refreshMetadata, sideEffects } = this.advice ?? errorSpec(code);
+    const advice = { retriable, refreshMetadata, sideEffects };
+    return { code, message, leaderHint: undefined, retryAfterMs: undefined, ...advice };
+  }
+
   #failCursor(cursor: FakeCursor, error: { code: ErrorCode; message: string }): void {
     cursor.stream.push({
       ...blankFetchResponse,
       cursorId: cursor.cursorId,
-      error: { ...error, leaderHint: undefined, retryAfterMs: undefined },
+      error: this.#wireError(error.code, error.message),
     });
   }
 
@@ -210,6 +227,7 @@ export class FakeBroker implements Dialer {
   heal(): void {
     this.fault = () => undefined;
     this.fetchFault = () => undefined;
+    this.callFault = () => undefined;
     this.silent.clear();
     this.exists = true;
     this.bodyBytesMax = Number.POSITIVE_INFINITY;
@@ -232,6 +250,8 @@ export class FakeBroker implements Dialer {
     if (path.endsWith("/GetMetadata")) this.asked.push(endpoint);
     if (this.latencyMs > 0) await new Promise((resolve) => setTimeout(resolve, this.latencyMs));
     if (this.silent.has(endpoint)) await silence(signal, timeoutMs);
+    const fault = this.callFault(path);
+    if (fault !== undefined) throw fault;
     if (path.endsWith("/GetMetadata")) return this.#metadata(request as GetMetadataRequest);
     if (path.endsWith("/ListOffsets")) return this.#listOffsets(request as ListOffsetsRequest);
     throw new MillraceError(ErrorCode.UNSUPPORTED_OPERATION, path);
@@ -312,7 +332,7 @@ export class FakeBroker implements Dialer {
         return;
       }
       const error = failed
-        ? { code: fault, message: "injected", leaderHint: this.leaderHint, retryAfterMs: undefined }
+        ? { ...this.#wireError(fault, "injected"), leaderHint: this.leaderHint }
         : undefined;
       const result = {
         requestId: request.requestId,

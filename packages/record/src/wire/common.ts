@@ -75,6 +75,9 @@ export const writeError = (field: number, error: WirePartitionError | undefined)
       });
     }
     writer.optional(4, error.retryAfterMs);
+    writer.bool(5, error.retriable);
+    writer.bool(6, error.refreshMetadata);
+    writer.bool(7, error.sideEffects);
   });
 };
 
@@ -128,6 +131,9 @@ export const readError = (
     message: "",
     leaderHint: undefined,
     retryAfterMs: undefined,
+    retriable: false,
+    refreshMetadata: false,
+    sideEffects: false,
   };
   const reader = named(bytes);
   eachField(reader, (field, wireType) => {
@@ -135,7 +141,11 @@ export const readError = (
     else if (field === 2 && wireType === 2) error.message = reader.text();
     else if (field === 3 && wireType === 2)
       error.leaderHint = readHint(reader.view(), error.leaderHint);
-    else if (field === 4 && wireType === 0) error.retryAfterMs = reader.uint32();
+    else if (wireType !== 0) return false;
+    else if (field === 4) error.retryAfterMs = reader.uint32();
+    else if (field === 5) error.retriable = reader.bool();
+    else if (field === 6) error.refreshMetadata = reader.bool();
+    else if (field === 7) error.sideEffects = reader.bool();
     else return false;
     return true;
   });

@@ -11,6 +11,9 @@ export interface WirePartitionError {
   readonly message: string;
   readonly leaderHint: WireLeaderHint | undefined;
   readonly retryAfterMs: number | undefined;
+  readonly retriable: boolean;
+  readonly refreshMetadata: boolean;
+  readonly sideEffects: boolean;
 }
 
 /** `millrace.common.v1.Endpoint`. */

@@ -84,6 +84,9 @@ const errorOf = (dice: Dice): WirePartitionError => ({
   code: dice.below(40),
   message: dice.text(),
   retryAfterMs: dice.maybe(() => dice.number(u32)),
+  retriable: dice.below(2) === 1,
+  refreshMetadata: dice.below(2) === 1,
+  sideEffects: dice.below(2) === 1,
   leaderHint: dice.maybe(() => ({
     brokerId: dice.number(u32),
     leaderEpoch: dice.number(u32),
@@ -294,6 +297,40 @@ const golden: readonly [string, () => Uint8Array, string][] = [
         ],
       }),
     "120c0807100018e807280140ac02",
+  ],
+  [
+    "ProduceResponse with an error",
+    () =>
+      produceResponseCodec.encode({
+        opened: undefined,
+        drain: undefined,
+        results: [
+          {
+            requestId: 7,
+            baseOffset: undefined,
+            appendTimeMs: undefined,
+            logStartOffset: undefined,
+            guarantee: 0,
+            duplicate: false,
+            error: {
+              code: 300,
+              message: "m",
+              leaderHint: {
+                brokerId: 2,
+                leaderEpoch: 3,
+                endpoint: { host: "h", port: 7400, listener: "l", tls: true, authority: "a" },
+                metadataRevision: 9,
+              },
+              retryAfterMs: 0,
+              retriable: true,
+              refreshMetadata: true,
+              sideEffects: true,
+            },
+            windowBytes: 0,
+          },
+        ],
+      }),
+    "122a08073a2608ac0212016d1a16080210031a0e0a016810e8391a016c20012a016120092000280130013801",
   ],
   [
     "FetchRequest",

@@ -49,7 +49,7 @@ export interface AppenderContext {
   readonly identity: { readonly clusterId: string; readonly brokerId: number };
 }
 
-/** In-band form of an error. */
+/** In-band form of an error. Says also what a client may do that does not know the code. */
 export const wirePartitionError = (error: MillraceError): WirePartitionError => ({
   code: error.code,
   message: error.message,
@@ -58,6 +58,9 @@ export const wirePartitionError = (error: MillraceError): WirePartitionError => 
       ? undefined
       : { ...error.leaderHint, metadataRevision: Number(error.leaderHint.metadataRevision) },
   retryAfterMs: error.retryAfterMs,
+  retriable: error.spec.retriable,
+  refreshMetadata: error.spec.refreshMetadata,
+  sideEffects: error.spec.sideEffects,
 });
 
 const guaranteeOf = (replica: Replica, acks: Acks): Guarantee => {

@@ -1,0 +1,132 @@
+/** Mutants of the contracts between servers and clients of different versions: ADR 9. */
+import type { Mutant } from "../mutant.ts";
+
+const wire = "packages/record/src/wire/";
+const wireTests = [`${wire}wire.test.ts`];
+const status = "packages/rpc/src/status.ts";
+const statusTests = ["packages/rpc/src/status.test.ts"];
+const client = "packages/client/src/core/";
+const failureTests = [`${client}failures.test.ts`];
+const metadataTests = [`${client}metadata.test.ts`];
+const inBandTests = ["services/broker/src/errors-in-band.test.ts"];
+const dialer = "packages/rpc/src/grpc/client/dialer.ts";
+const dialerTests = ["packages/rpc/src/grpc/client/dialer.test.ts"];
+const endpointTests = ["packages/errors/src/endpoint.test.ts"];
+
+const errors: readonly Mutant[] = [
+  {
+    name: "side-effects-not-encoded",
+    breaks: "A PartitionError says whether the request may have had an effect.",
+    file: `${wire}common.ts`,
+    replace: [["    writer.bool(7, error.sideEffects);\n", ""]],
+    tests: wireTests,
+  },
+  {
+    name: "retriable-not-decoded",
+    breaks: "A client reads whether an error is retriable.",
+    file: `${wire}common.ts`,
+    replace: [["error.retriable = reader.bool();", "reader.bool();"]],
+    tests: wireTests,
+  },
+  {
+    name: "stream-error-without-advice",
+    breaks: "Errors on a stream say what a client may do.",
+    file: "services/broker/src/produce/appender.ts",
+    replace: [["  retriable: error.spec.retriable,\n", "  retriable: false,\n"]],
+    tests: inBandTests,
+  },
+  {
+    name: "call-error-without-advice",
+    breaks: "Errors of a partition in a call say what a client may do.",
+    file: "services/broker/src/log-service.ts",
+    replace: [["    ...{ retriable, refreshMetadata, sideEffects },\n", ""]],
+    tests: inBandTests,
+  },
+  {
+    name: "status-without-advice",
+    breaks: "The status of a call says what a client may do.",
+    file: status,
+    replace: [[", ...adviceFacts(error.spec) }", " }"]],
+    tests: statusTests,
+  },
+  {
+    name: "unsaid-side-effects-are-none",
+    breaks: "An error that does not say so may have had an effect.",
+    file: status,
+    replace: [['sideEffects: side_effects !== "false"', 'sideEffects: side_effects === "true"']],
+    tests: statusTests,
+  },
+  {
+    name: "reason-of-any-form",
+    breaks: "The name of an unknown error can be shown on a terminal.",
+    file: status,
+    replace: [[" || !reasonFormat.test(reason)", ""]],
+    tests: statusTests,
+  },
+  {
+    name: "known-code-redefined",
+    breaks: "What a known code means is not for the sender to say.",
+    file: "packages/errors/src/error.ts",
+    replace: [["details.spec === undefined || isKnownCode(code)", "details.spec === undefined"]],
+    tests: failureTests,
+  },
+  {
+    name: "unknown-code-is-final",
+    breaks: "A client goes by what comes with a code that it does not know.",
+    file: `${client}failures.ts`,
+    replace: [["{ ...errorSpec(code), ...advice }", "errorSpec(code)"]],
+    tests: failureTests,
+  },
+];
+
+const endpoints: readonly Mutant[] = [
+  {
+    name: "ipv6-without-brackets",
+    breaks: "An IPv6 address of an endpoint can be dialed.",
+    file: "packages/errors/src/endpoint.ts",
+    replace: [['host.includes(":") ?', 'host.includes("[") ?']],
+    tests: endpointTests,
+  },
+  {
+    name: "endpoint-without-a-host-dialed",
+    breaks: "An endpoint of a message without a host is none.",
+    file: "packages/errors/src/endpoint.ts",
+    replace: [['told.host === "" || ', ""]],
+    tests: [...endpointTests, ...metadataTests],
+  },
+  {
+    name: "authority-dropped",
+    breaks: "Calls carry the authority of their endpoint.",
+    file: dialer,
+    replace: [['"grpc.default_authority": this.#authority', '"grpc.default_authority": ""']],
+    tests: dialerTests,
+  },
+  {
+    name: "plaintext-to-tls",
+    breaks: "An endpoint with TLS is refused with what to do.",
+    file: dialer,
+    replace: [["    tls ? refusedChannel", "    !tls && tls ? refusedChannel"]],
+    tests: dialerTests,
+  },
+  {
+    name: "endpoint-parts-forgotten",
+    breaks: "TLS and authority of an endpoint reach the dialer.",
+    file: `${client}connections.ts`,
+    replace: [
+      [
+        "this.#dialer.dial(formatEndpoint(endpoint), { authority, tls })",
+        "this.#dialer.dial(formatEndpoint(endpoint))",
+      ],
+    ],
+    tests: metadataTests,
+  },
+  {
+    name: "one-channel-for-two-authorities",
+    breaks: "Endpoints that differ in authority have channels of their own.",
+    file: `${client}connections.ts`,
+    replace: [[" ${endpoint.authority}`", "`"]],
+    tests: metadataTests,
+  },
+];
+
+export const protocolMutants: readonly Mutant[] = [...errors, ...endpoints];
