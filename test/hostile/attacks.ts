@@ -82,7 +82,7 @@ const blank: WireProduceRequest = {
   bodyCrc: undefined,
   orderEpoch: 0,
 };
-const open = { clientId: "hostile", acks: 0, windowBytes: 0, clusterId: "" };
+const open = { clientId: "hostile", acks: 0, windowBytes: 0, clusterId: "", requiredFeatures: [] };
 
 const info = {
   compression: "none",
@@ -158,7 +158,13 @@ const cursor = (topic: string, more: object) => ({
 const fetchOpening = (topic: string, cursors: readonly object[]): Buffer =>
   grpcMessage(
     fetchRequestCodec.encode({
-      open: { clientId: "hostile", messageBytesMax: 0, clusterId: "", isolation: 0 },
+      open: {
+        clientId: "hostile",
+        messageBytesMax: 0,
+        clusterId: "",
+        isolation: 0,
+        requiredFeatures: [],
+      },
       remove: [],
       add: cursors.map((more) => cursor(topic, more)),
       grants: [],

@@ -124,9 +124,51 @@ const endpoints: readonly Mutant[] = [
     name: "one-channel-for-two-authorities",
     breaks: "Endpoints that differ in authority have channels of their own.",
     file: `${client}connections.ts`,
-    replace: [[" ${endpoint.authority}`", "`"]],
+    replace: [[" $".concat("{endpoint.authority}`"), "`"]],
     tests: metadataTests,
   },
 ];
 
-export const protocolMutants: readonly Mutant[] = [...errors, ...endpoints];
+const streamTests = ["test/integration/bad-input.test.ts"];
+
+const features: readonly Mutant[] = [
+  {
+    name: "unknown-feature-accepted",
+    breaks: "A stream that requires an unknown feature is refused.",
+    file: "services/broker/src/features.ts",
+    replace: [["!known.has(name)", "known.has(name)"]],
+    tests: streamTests,
+  },
+  {
+    name: "features-checked-late-on-produce",
+    breaks: "Features are checked before anything else of a Produce opening.",
+    file: "services/broker/src/produce/session.ts",
+    replace: [
+      ["    checkFeatures(open.requiredFeatures);\n", ""],
+      ["    this.#acks = open", "    checkFeatures(open.requiredFeatures);\n    this.#acks = open"],
+    ],
+    tests: streamTests,
+  },
+  {
+    name: "features-checked-late-on-fetch",
+    breaks: "Features are checked before anything else of a Fetch opening.",
+    file: "services/broker/src/fetch/session.ts",
+    replace: [
+      ["    checkFeatures(open.requiredFeatures);\n", ""],
+      [
+        "    checkIsolation(open.isolation);\n",
+        "    checkIsolation(open.isolation);\n    checkFeatures(open.requiredFeatures);\n",
+      ],
+    ],
+    tests: streamTests,
+  },
+  {
+    name: "feature-level-untold",
+    breaks: "A stream tells the feature level of its server.",
+    file: `${wire}produce.ts`,
+    replace: [["      writer.varint(5, opened.featureLevel);\n", ""]],
+    tests: [...wireTests, ...streamTests],
+  },
+];
+
+export const protocolMutants: readonly Mutant[] = [...errors, ...endpoints, ...features];

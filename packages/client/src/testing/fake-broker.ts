@@ -294,7 +294,13 @@ export class FakeBroker implements Dialer {
     const stream = new FakeStream<WireProduceRequest, WireProduceResponse>((message) => {
       if (message.open !== undefined) {
         const { windowBytes, messageBytesMax } = this;
-        const opened = { windowBytes, messageBytesMax, clusterId: "fake", brokerId: 1 };
+        const opened = {
+          windowBytes,
+          messageBytesMax,
+          clusterId: "fake",
+          brokerId: 1,
+          featureLevel: 1,
+        };
         stream.push({ opened, results: [], drain: undefined });
       } else this.#append(stream, endpoint, message);
     });
@@ -377,7 +383,13 @@ export class FakeBroker implements Dialer {
     const mine = new Map<number, FakeCursor>();
     const stream = new FakeStream<WireFetchRequest, WireFetchResponse>((request) => {
       if (request.open !== undefined) {
-        const opened = { heartbeatIntervalMs: 0, clusterId: "fake", brokerId: 1, cursorsMax: 9 };
+        const opened = {
+          heartbeatIntervalMs: 0,
+          clusterId: "fake",
+          brokerId: 1,
+          cursorsMax: 9,
+          featureLevel: 1,
+        };
         stream.push({ ...blankFetchResponse, opened });
       }
       for (const id of request.remove) {

@@ -26,6 +26,14 @@ export const eachField = (
   }
 };
 
+/** Adds to a repeated field, which must not have more than ELEMENTS_MAX elements. */
+export const pushBounded = <T>(list: T[], value: T, reader: WireReader): void => {
+  if (list.length >= ELEMENTS_MAX) {
+    throw reader.excess(`more than ${ELEMENTS_MAX} elements of a kind: send several`);
+  }
+  list.push(value);
+};
+
 /** A mutable copy of a readonly message while it is decoded. */
 export type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 

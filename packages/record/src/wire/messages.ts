@@ -45,6 +45,7 @@ export interface WireProduceOpen {
   readonly acks: number;
   readonly windowBytes: number;
   readonly clusterId: string;
+  readonly requiredFeatures: readonly string[];
 }
 
 /** `millrace.broker.v1.ProduceRequest`. Of the batch only what a producer may set. */
@@ -74,6 +75,7 @@ export interface WireProduceOpened {
   readonly messageBytesMax: number;
   readonly clusterId: string;
   readonly brokerId: number;
+  readonly featureLevel: number;
 }
 
 /** `millrace.broker.v1.ProduceResult`. */
@@ -101,6 +103,7 @@ export interface WireFetchOpen {
   readonly messageBytesMax: number;
   readonly clusterId: string;
   readonly isolation: number;
+  readonly requiredFeatures: readonly string[];
 }
 
 /** `millrace.broker.v1.FetchCursor`. */
@@ -136,6 +139,7 @@ export interface WireFetchOpened {
   readonly clusterId: string;
   readonly brokerId: number;
   readonly cursorsMax: number;
+  readonly featureLevel: number;
 }
 
 /** `millrace.broker.v1.FetchResponse`. */

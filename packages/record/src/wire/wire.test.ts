@@ -109,6 +109,7 @@ const produceRequest = (dice: Dice): WireProduceRequest => {
       acks: dice.below(5),
       windowBytes: dice.number(safe),
       clusterId: dice.text(),
+      requiredFeatures: dice.list(3, () => dice.text()),
     })),
     requestId: dice.number(safe),
     topicId: dice.below(2) === 0 ? Buffer.alloc(0) : dice.bytes(16),
@@ -127,6 +128,7 @@ const produceResponse = (dice: Dice): WireProduceResponse => ({
     messageBytesMax: dice.number(safe),
     clusterId: dice.text(),
     brokerId: dice.number(u32),
+    featureLevel: dice.number(u32),
   })),
   results: dice.list(4, () => ({
     requestId: dice.number(safe),
@@ -147,6 +149,7 @@ const fetchRequest = (dice: Dice): WireFetchRequest => ({
     messageBytesMax: dice.number(safe),
     clusterId: dice.text(),
     isolation: dice.below(3),
+    requiredFeatures: dice.list(3, () => dice.text()),
   })),
   remove: dice.list(4, () => dice.number(u32)),
   add: dice.list(3, () => ({
@@ -181,6 +184,7 @@ const fetchResponse = (dice: Dice): WireFetchResponse => {
       clusterId: dice.text(),
       brokerId: dice.number(u32),
       cursorsMax: dice.number(u32),
+      featureLevel: dice.number(u32),
     })),
     cursorId: dice.maybe(() => dice.number(u32)),
     highWatermark: dice.maybe(() => dice.number(safe)),

@@ -11,6 +11,7 @@ import {
 } from "@millrace/proto/metadata";
 import { topicIdBytes } from "@millrace/record";
 import type { ServerStream } from "@millrace/rpc";
+import { featureLevel } from "../features.ts";
 import { limits } from "../limits.ts";
 import type { ClusterSnapshot, ClusterView, TopicView } from "./view.ts";
 
@@ -59,6 +60,7 @@ export class MetadataHandlers {
     return create(GetMetadataResponseSchema, {
       clusterId: snapshot.clusterId,
       revision: BigInt(snapshot.revision),
+      featureLevel,
       brokers: brokerMessages(snapshot),
       topics: select(snapshot, request.topics).map(topicMessage),
       controller: snapshot.controller,
@@ -119,6 +121,7 @@ export class MetadataHandlers {
       snapshot,
       clusterId: now.clusterId,
       revision: BigInt(now.revision),
+      ...(snapshot ? { featureLevel } : {}),
       ...(brokersChanged ? { brokers: { brokers: brokerMessages(now) } } : {}),
       topics: topics.map(topicMessage),
       deletedTopics: [...names].filter((name) => !now.topics.has(name)),

@@ -14,7 +14,8 @@ import { ProduceSession } from "./session.ts";
 const clock = nodeClock();
 
 const blank: WireProduceRequest = { ...blankProduceRequest, topic: "t" };
-const open = { ...blank, open: { clientId: "c", acks: 0, windowBytes: 100, clusterId: "" } };
+const opening = { clientId: "c", acks: 0, windowBytes: 100, clusterId: "", requiredFeatures: [] };
+const open = { ...blank, open: opening };
 const batch = (requestId: number, bytes = 60): WireProduceRequest => ({
   ...blank,
   requestId,

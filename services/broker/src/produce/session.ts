@@ -4,6 +4,7 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import type { WireProduceRequest, WireProduceResponse, WireProduceResult } from "@millrace/record";
 import type { ServerStream } from "@millrace/rpc";
+import { checkFeatures, featureLevel } from "../features.ts";
 import { limits } from "../limits.ts";
 import { readHandshake } from "../stream-handshake.ts";
 import { type Appender, type AppendOrder, wirePartitionError } from "./appender.ts";
@@ -67,6 +68,7 @@ export class ProduceSession {
     const first = await readHandshake(this.#stream, this.#appender.clock);
     const open = first.open;
     if (open === undefined) throw violation("the first message has no open");
+    checkFeatures(open.requiredFeatures);
     if (first.body !== undefined) throw violation("the first message carries a batch");
     this.#appender.checkClient(open.clientId, open.clusterId);
     this.#acks = open.acks === Acks.UNSPECIFIED ? Acks.ALL : open.acks;
@@ -85,6 +87,7 @@ export class ProduceSession {
       messageBytesMax: limits.messageBytesMax,
       clusterId,
       brokerId,
+      featureLevel,
     };
     this.#stream.write({ ...empty, opened });
   }

@@ -137,6 +137,7 @@ export class Fetcher {
             messageBytesMax,
             clusterId: this.#context.clusterId(),
             isolation: this.#context.isolation,
+            requiredFeatures: [],
           }
         : undefined,
       remove: opening ? [] : this.#remove,

@@ -206,6 +206,7 @@ export class Sender implements Route {
         acks: this.#context.acks,
         windowBytes: windowBytesWanted,
         clusterId: this.#context.clusterId(),
+        requiredFeatures: [],
       },
     });
     this.#cancelTimer = this.#context.clock.timer(openTimeoutMs, () => {
