@@ -74,7 +74,7 @@ export class Broker {
     const turnLimiter = new TurnLimiter(addedPerTurn, (run) => clock.defer(run));
     this.#fetch = { replicas, appender, random, compressor, metrics, turnLimiter };
     this.#log = new LogServiceHandlers(replicas);
-    this.#metadata = new MetadataHandlers(view);
+    this.#metadata = new MetadataHandlers(view, clock, random);
   }
 
   /** Resolves once the broker serves every partition that the metadata assigns to it. */

@@ -171,4 +171,193 @@ const features: readonly Mutant[] = [
   },
 ];
 
-export const protocolMutants: readonly Mutant[] = [...errors, ...endpoints, ...features];
+const metadataRoom = "services/broker/src/metadata/";
+const watchTests = [`${metadataRoom}watch.test.ts`];
+const controllerTests = ["services/controller/src/controller.test.ts"];
+
+const metadata: readonly Mutant[] = [
+  {
+    name: "generation-made-at-every-start",
+    breaks: "A cluster keeps its generation.",
+    file: "services/controller/src/controller.ts",
+    replace: [["known.generation.length > 0) return", "known.generation.length > 16) return"]],
+    tests: controllerTests,
+  },
+  {
+    name: "two-starts-two-generations",
+    breaks: "A generation is added only to the record as it was read.",
+    file: "services/controller/src/controller.ts",
+    replace: [
+      [
+        'await this.#registry.write([asRead], [{ type: "put", key: keys.cluster, value }]);',
+        'await this.#registry.write([], [{ type: "put", key: keys.cluster, value }]);',
+      ],
+    ],
+    tests: controllerTests,
+  },
+  {
+    name: "newer-metadata-rewritten",
+    breaks: "Metadata of a newer version is not touched.",
+    file: "services/controller/src/controller.ts",
+    replace: [["      if (known !== undefined) checkFormat(known.formatVersion);\n", ""]],
+    tests: controllerTests,
+  },
+  {
+    name: "generation-change-untold",
+    breaks: "The view tells when the generation is another one.",
+    file: `${metadataRoom}mirror.ts`,
+    replace: [
+      [
+        "brokersChanged || deletionsChanged || generationChanged",
+        "brokersChanged || deletionsChanged",
+      ],
+    ],
+    tests: [`${metadataRoom}mirror.test.ts`],
+  },
+  {
+    name: "watch-outlives-its-generation",
+    breaks: "A watch ends when the generation changes.",
+    file: `${metadataRoom}watch.ts`,
+    replace: [
+      [
+        "return Buffer.compare(this.#context.view.current.generation, this.#generation) !== 0;",
+        "return false;",
+      ],
+    ],
+    tests: watchTests,
+  },
+  {
+    name: "min-revision-of-another-generation",
+    breaks: "A revision of another generation is not waited for.",
+    file: `${metadataRoom}service.ts`,
+    replace: [["if (comparable) await requireRevision", "await requireRevision"]],
+    tests: watchTests,
+  },
+  {
+    name: "resume-of-another-generation",
+    breaks: "A client of another generation gets a snapshot.",
+    file: `${metadataRoom}watch.ts`,
+    replace: [
+      ["isSameGeneration(this.#generation, this.#request.generation) && after > 0n", "after > 0n"],
+    ],
+    tests: watchTests,
+  },
+  {
+    name: "resume-beyond-the-memory",
+    breaks: "A client that was away too long gets a snapshot.",
+    file: `${metadataRoom}route-history.ts`,
+    replace: [["if (revision < this.#sinceRevision) return undefined;", ""]],
+    tests: watchTests,
+  },
+  {
+    name: "half-forgotten-revision-resumed",
+    breaks: "A revision of which something is forgotten is not resumed from before.",
+    file: `${metadataRoom}route-history.ts`,
+    replace: [
+      ["this.#sinceRevision = oldest.revision;", "this.#sinceRevision = oldest.revision - 2;"],
+    ],
+    tests: watchTests,
+  },
+  {
+    name: "resume-loses-a-change",
+    breaks: "A client that comes back hears all that changed since its revision.",
+    file: `${metadataRoom}route-history.ts`,
+    replace: [
+      ["(newer[0]?.position ?? this.#position + 1) - 1", "newer[0]?.position ?? this.#position"],
+    ],
+    tests: watchTests,
+  },
+  {
+    name: "history-unbounded",
+    breaks: "The memory of changes is bounded.",
+    file: `${metadataRoom}route-history.ts`,
+    replace: [["if (this.#names <= this.#namesMax) return;", "if (this.#names > 0) return;"]],
+    tests: watchTests,
+  },
+  {
+    name: "isr-changes-told",
+    breaks: "A watcher hears nothing of what it does not route by.",
+    file: `${metadataRoom}route-history.ts`,
+    replace: [
+      [
+        "if (isSameRoute(old.topic.partitions[i], view)) continue;",
+        "if (old.topic.partitions[i] === view) continue;",
+      ],
+    ],
+    tests: watchTests,
+  },
+  {
+    name: "made-again-unnoticed",
+    breaks: "A topic that was made again is told whole.",
+    file: `${metadataRoom}route-history.ts`,
+    replace: [["old?.topic.id !== topic.id || ", "old === undefined || "]],
+    tests: watchTests,
+  },
+  {
+    name: "no-heartbeats",
+    breaks: "A watch without news has heartbeats.",
+    file: `${metadataRoom}watch.ts`,
+    replace: [["      due = true;\n", ""]],
+    tests: watchTests,
+  },
+  {
+    name: "watch-holds-up-the-shutdown",
+    breaks: "A watch ends when the server drains.",
+    file: `${metadataRoom}watch.ts`,
+    replace: [
+      ["if (signal.aborted || draining.aborted) return true;", "if (signal.aborted) return true;"],
+    ],
+    tests: watchTests,
+  },
+  {
+    name: "client-frozen-by-a-restore",
+    breaks: "A client replaces what it knows at another generation.",
+    file: `${client}metadata.ts`,
+    replace: [
+      ["if (!isOther && reply.revision < this.#revision)", "if (reply.revision < this.#revision)"],
+    ],
+    tests: metadataTests,
+  },
+  {
+    name: "client-waits-for-an-old-generation",
+    breaks: "Revisions of another generation are not waited for.",
+    file: `${client}metadata.ts`,
+    replace: [["if (isOther && this.#generation.length > 0) this.#minRevision = 0n;", ""]],
+    tests: metadataTests,
+  },
+  {
+    name: "client-generation-unsaid",
+    breaks: "A client says which generation its revision is of.",
+    file: `${client}metadata.ts`,
+    replace: [["      generation: this.#generation,\n    });", "    });"]],
+    tests: metadataTests,
+  },
+  {
+    name: "client-leader-epoch-falls",
+    breaks: "A client believes leader epochs only where they do not fall.",
+    file: `${client}metadata.ts`,
+    replace: [["leaderEpoch >= route.leaderEpoch", "leaderEpoch >= 0"]],
+    tests: metadataTests,
+  },
+  {
+    name: "client-newer-leader-lost",
+    breaks: "A leader that only a hint has told stays reachable.",
+    file: `${client}metadata.ts`,
+    replace: [["        this.#keepBroker(route.leader, knownBrokers);\n", ""]],
+    tests: metadataTests,
+  },
+  {
+    name: "client-joins-another-cluster",
+    breaks: "A client speaks to one cluster.",
+    file: `${client}metadata.ts`,
+    replace: [["      this.#checkCluster(reply.clusterId, channel.endpoint);\n", ""]],
+    tests: metadataTests,
+  },
+];
+
+export const protocolMutants: readonly Mutant[] = [
+  ...errors,
+  ...endpoints,
+  ...features,
+  ...metadata,
+];

@@ -128,3 +128,91 @@ test("endpoints that differ in more than their listener have channels of their o
   for (const part of others) assert.notEqual(connections.channel({ ...endpoint, ...part }), one);
   assert.equal(broker.dialed.length, 5);
 });
+
+/** Bytes of another generation than the one that fake brokers begin with. */
+const restored = new Uint8Array(16).fill(2);
+
+test(
+  "an older revision changes nothing, but in another generation it replaces what is known",
+  limit,
+  async () => {
+    const { broker, client } = setUp(3, { metadataMaxAgeMs: 60_000 });
+    broker.revision = 100n;
+    await client.producer().send({ topic: "events", partition: 0, value: "v" });
+    broker.revision = 50n;
+    broker.leaders.set(0, 2);
+    broker.logs.pop();
+    await client.admin.cluster();
+    assert.equal(await client.partitionCount("events"), 3);
+    broker.generation = restored;
+    assert.equal(await client.partitionCount("events"), 2);
+    await client.producer().send({ topic: "events", partition: 0, value: "v" });
+    assert.equal(broker.seen.at(-1)?.endpoint, "fake:2");
+    await client.admin.cluster();
+    const [first, second] = broker.metadataRequests;
+    assert.equal(first?.generation.length, 0);
+    assert.deepEqual(second?.generation, new Uint8Array(16).fill(1));
+    assert.deepEqual(broker.metadataRequests.at(-1)?.generation, restored);
+  },
+);
+
+test(
+  "a revision that an Admin call returned is not waited for in another generation",
+  limit,
+  async () => {
+    const { broker, client } = setUp();
+    broker.revision = 7n;
+    broker.createdRevision = 1_000n;
+    await client.admin.createTopic({ name: "new" });
+    await assert.rejects(client.admin.cluster(), (thrown) =>
+      hasCode(thrown, ErrorCode.METADATA_STALE),
+    );
+    broker.generation = restored;
+    await client.admin.cluster();
+    await client.producer().send({ topic: "events", value: "v" });
+    assert.equal(broker.metadataRequests.at(-1)?.minRevision, 0n);
+  },
+);
+
+test(
+  "a leader epoch never falls: neither behind a hint nor in a restored generation",
+  limit,
+  async () => {
+    const { broker, client } = setUp();
+    const producer = client.producer();
+    const endpoint = { host: "fake", port: 3, listener: "", tls: false, authority: "" };
+    broker.leaderHint = { brokerId: 3, leaderEpoch: 5, metadataRevision: 9, endpoint };
+    broker.fault = (n) => (n === 1 ? ErrorCode.NOT_LEADER : undefined);
+    const send = async (): Promise<string | undefined> => {
+      await client.admin.cluster();
+      await producer.send({ topic: "events", value: "v" });
+      return broker.seen.at(-1)?.endpoint;
+    };
+    assert.equal(await send(), "fake:3");
+    // The server has not heard of the election, nor of the broker.
+    broker.revision += 1n;
+    assert.equal(await send(), "fake:3");
+    broker.generation = restored;
+    broker.revision = 1n;
+    broker.epochs.set(0, 4);
+    assert.equal(await send(), "fake:3");
+    broker.epochs.set(0, 5);
+    assert.equal(await send(), "fake:1");
+    // A topic that was made again begins anew.
+    broker.epochs.set(0, 1);
+    broker.recreate();
+    broker.leaders.set(0, 2);
+    await client.partitionCount("events");
+    assert.equal(await send(), "fake:2");
+  },
+);
+
+test("a server of another cluster is passed over", limit, async () => {
+  const { broker, client } = setUp();
+  await client.admin.cluster();
+  broker.clusterId = "another";
+  await assert.rejects(client.admin.cluster(), (thrown) => {
+    assert.ok(hasCode(thrown, ErrorCode.CLUSTER_ID_MISMATCH));
+    return /is of cluster another, not fake/.test(thrown.message);
+  });
+});

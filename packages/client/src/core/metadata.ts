@@ -78,6 +78,8 @@ export class MetadataCache {
   readonly #brokers = new Map<number, BrokerInfo>();
   readonly #wanted = new Set<string>();
   #clusterId = "";
+  /** Of what is known; empty before the first answer. */
+  #generation: Uint8Array = new Uint8Array(0);
   #controller: Endpoint | undefined;
   #revision = 0n;
   #minRevision = 0n;
@@ -241,6 +243,7 @@ export class MetadataCache {
     const request = create(GetMetadataRequestSchema, {
       topics: [...topics],
       minRevision: this.#minRevision,
+      generation: this.#generation,
     });
     const candidates = this.#candidates();
     const others = new AbortController();
@@ -282,6 +285,7 @@ export class MetadataCache {
     try {
       const channel = connections.channel(endpoint);
       const reply = await channel.unary(methods.getMetadata, request, { timeoutMs, signal });
+      this.#checkCluster(reply.clusterId, channel.endpoint);
       if (!signal.aborted) this.#goodEndpoint = endpoint;
       return reply;
     } catch (thrown) {
@@ -291,6 +295,15 @@ export class MetadataCache {
       }
       throw thrown;
     }
+  }
+
+  /** One client speaks to one cluster, however its addresses are given to others. */
+  #checkCluster(clusterId: string, endpoint: string): void {
+    if (this.#clusterId === "" || clusterId === this.#clusterId) return;
+    throw new MillraceError(
+      ErrorCode.CLUSTER_ID_MISMATCH,
+      `${endpoint} is of cluster ${clusterId}, not ${this.#clusterId}: check the bootstrap servers`,
+    );
   }
 
   #noAnswer(last: MillraceError): MillraceError {
@@ -324,8 +337,16 @@ export class MetadataCache {
   }
 
   #take(reply: GetMetadataResponse, asked: readonly string[]): void {
-    if (reply.revision < this.#revision && reply.clusterId === this.#clusterId) return;
+    const isOther = Buffer.compare(reply.generation, this.#generation) !== 0;
+    if (!isOther && reply.revision < this.#revision) return;
+    const known = new Map(this.#topics);
+    const knownBrokers = new Map(this.#brokers);
+    // The metadata was restored from a backup: what is remembered of it may never be true again,
+    // and its revisions may never be reached.
+    if (isOther) this.#topics.clear();
+    if (isOther && this.#generation.length > 0) this.#minRevision = 0n;
     this.#clusterId = reply.clusterId;
+    this.#generation = reply.generation;
     this.#revision = reply.revision;
     this.#controller = dialable(reply.controller);
     this.#brokers.clear();
@@ -337,12 +358,29 @@ export class MetadataCache {
     for (const name of asked) this.#topics.delete(name);
     for (const topic of reply.topics) {
       if (!this.#wanted.has(topic.name)) continue;
-      const partitions = topic.partitions.map(({ partition, leader, leaderEpoch }) => ({
-        ...{ partition, leader, leaderEpoch },
-      }));
-      this.#topics.set(topic.name, { name: topic.name, topicId: topic.topicId, partitions });
+      const { name, topicId } = topic;
+      const old = known.get(name);
+      const routes = old !== undefined && isSameTopic(old.topicId, topicId) ? old.partitions : [];
+      const partitions = topic.partitions.map(({ partition, leader, leaderEpoch }) => {
+        const route = routes[partition];
+        // Epochs only rise. A server that tells a lower one is behind a leader hint, or its metadata
+        // come from a backup that knows nothing of later elections.
+        if (route === undefined || leaderEpoch >= route.leaderEpoch) {
+          return { partition, leader, leaderEpoch };
+        }
+        this.#keepBroker(route.leader, knownBrokers);
+        return route;
+      });
+      this.#topics.set(name, { name, topicId, partitions });
     }
     this.#changed();
+  }
+
+  /** A route that is newer than the answer may lead to a broker that the answer does not list. */
+  #keepBroker(brokerId: number | undefined, known: ReadonlyMap<number, BrokerInfo>): void {
+    if (brokerId === undefined || this.#brokers.has(brokerId)) return;
+    const broker = known.get(brokerId);
+    if (broker !== undefined) this.#brokers.set(brokerId, broker);
   }
 }
 

@@ -14,6 +14,7 @@ import {
   OffsetSpec,
 } from "@millrace/proto/broker";
 import { Guarantee } from "@millrace/proto/common";
+import { CreateTopicResponseSchema } from "@millrace/proto/controller";
 import { type GetMetadataRequest, GetMetadataResponseSchema } from "@millrace/proto/metadata";
 import {
   blankFetchResponse,
@@ -131,7 +132,19 @@ export class FakeBroker implements Dialer {
   fault: (requestNumber: number) => ErrorCode | "reset" | undefined = () => undefined;
   /** Per cursor added: an error to answer instead of records. */
   fetchFault: (partition: number) => ErrorCode | undefined = () => undefined;
-  #revision = 1n;
+  /** Of the metadata. */
+  revision = 1n;
+  /** Of the metadata. */
+  generation = new Uint8Array(16).fill(1);
+  clusterId = "fake";
+  /** What CreateTopic answers. */
+  createdRevision = 0n;
+  /** Leader epoch of each partition; 0 when absent. */
+  readonly epochs = new Map<number, number>();
+  /** Brokers that the metadata list. */
+  listed = [1, 2];
+  /** Requests for metadata, in order. */
+  readonly metadataRequests: GetMetadataRequest[] = [];
   #held: (() => void)[] = [];
   readonly #drains = new Set<() => void>();
   #attempts = 0;
@@ -171,7 +184,7 @@ export class FakeBroker implements Dialer {
 
   addPartitions(count: number): void {
     for (let i = 0; i < count; i += 1) this.logs.push([]);
-    this.#revision += 1n;
+    this.revision += 1n;
   }
 
   /** Deletes the topic and makes it again. */
@@ -179,7 +192,7 @@ export class FakeBroker implements Dialer {
     this.topicId = new Uint8Array(16).fill((this.topicId[0] ?? 0) + 1);
     this.logs = Array.from({ length: partitionCount }, () => []);
     this.starts.clear();
-    this.#revision += 1n;
+    this.revision += 1n;
     for (const cursor of this.#cursors) this.#failCursor(cursor, unknownTopic);
     this.#cursors.clear();
   }
@@ -191,7 +204,7 @@ export class FakeBroker implements Dialer {
 
   lead(partition: number, broker: number): void {
     this.leaders.set(partition, broker);
-    this.#revision += 1n;
+    this.revision += 1n;
   }
 
   #wireError(code: ErrorCode, message: string): WirePartitionError {
@@ -254,19 +267,30 @@ export class FakeBroker implements Dialer {
     if (fault !== undefined) throw fault;
     if (path.endsWith("/GetMetadata")) return this.#metadata(request as GetMetadataRequest);
     if (path.endsWith("/ListOffsets")) return this.#listOffsets(request as ListOffsetsRequest);
+    if (path.endsWith("/CreateTopic")) {
+      return create(CreateTopicResponseSchema, { revision: this.createdRevision });
+    }
     throw new MillraceError(ErrorCode.UNSUPPORTED_OPERATION, path);
   }
 
-  #metadata({ topics }: GetMetadataRequest): unknown {
+  #metadata(request: GetMetadataRequest): unknown {
+    this.metadataRequests.push(request);
+    const { topics, minRevision } = request;
+    const isSame = Buffer.compare(request.generation, this.generation) === 0;
+    if (isSame && minRevision > this.revision) {
+      throw new MillraceError(ErrorCode.METADATA_STALE, `revision ${this.revision}`);
+    }
     const partitions = this.logs.map((_, partition) => ({
       partition,
       leader: this.leaders.get(partition) ?? 1,
+      leaderEpoch: this.epochs.get(partition) ?? 0,
     }));
     const shown = this.exists && topics.includes("events");
     return create(GetMetadataResponseSchema, {
-      clusterId: "fake",
-      revision: this.#revision,
-      brokers: [1, 2].map((brokerId) => ({
+      clusterId: this.clusterId,
+      generation: this.generation,
+      revision: this.revision,
+      brokers: this.listed.map((brokerId) => ({
         brokerId,
         endpoint: { host: "fake", port: brokerId, ...this.endpointParts },
       })),

@@ -24,8 +24,8 @@ export interface TopicView {
 
 export interface BrokerView {
   readonly brokerId: number;
-  /** Where clients reach it. */
-  readonly endpoint: Endpoint;
+  /** Where clients reach it; undefined when it tells nothing that can be dialed. */
+  readonly endpoint: Endpoint | undefined;
   readonly rack: string;
 }
 
@@ -39,6 +39,8 @@ export interface DeletionView {
 /** A consistent snapshot. Replaced as a whole, never changed. */
 export interface ClusterSnapshot {
   readonly clusterId: string;
+  /** Of the metadata; empty until the cluster's record has arrived. */
+  readonly generation: Uint8Array;
   readonly revision: number;
   readonly topics: ReadonlyMap<string, TopicView>;
   readonly topicsById: ReadonlyMap<TopicId, TopicView>;
@@ -60,7 +62,10 @@ export interface ClusterChange {
 /** The live view; implemented over the metadata mirror. */
 export interface ClusterView {
   readonly current: ClusterSnapshot;
-  /** Called after every replacement. Returns how to stop. */
+  /**
+   * Called after every replacement that changes topics, brokers, deletions or the generation.
+   * Returns how to stop.
+   */
   onChange(listener: (change: ClusterChange) => void): () => void;
   /** True once the view has reached the revision; false when `timeoutMs` passed first. */
   waitForRevision(revision: number, timeoutMs: number): Promise<boolean>;
