@@ -54,6 +54,14 @@ interface Bad {
 
 const invalid = ErrorCode.INVALID_REQUEST;
 const inputs: readonly Bad[] = [
+  {
+    what: "a call for another cluster",
+    bytes: framed(nothing),
+    code: ErrorCode.CLUSTER_ID_MISMATCH,
+    text: /^this is cluster \S+, not "another": check the bootstrap address$/,
+    headers: { "millrace-cluster-id": "another" },
+    to: once,
+  },
   { what: "no message", bytes: nothing, code: invalid, text: /send one/, to: once },
   {
     what: "no message",

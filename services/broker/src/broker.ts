@@ -14,6 +14,7 @@ import {
   bindService,
   fetchMethod,
   methodOf,
+  ofCluster,
   produceMethod,
   type ServiceBinding,
 } from "@millrace/rpc";
@@ -99,7 +100,7 @@ export class Broker {
   bindings(): ServiceBinding[] {
     const log = this.#log;
     const metadata = this.#metadata;
-    return [
+    const services = [
       bindService<typeof ProduceService, Produce>(
         ProduceService,
         {
@@ -126,6 +127,8 @@ export class Broker {
         watchMetadata: (request, stream) => metadata.watchMetadata(request, stream),
       }),
     ];
+    const { clusterId } = this.#appender.identity;
+    return services.map((service) => ofCluster(service, () => clusterId));
   }
 
   /** Stops serving. The logs stay open: they belong to the caller. */

@@ -26,7 +26,7 @@ import {
   TopicRecordSchema,
 } from "@millrace/proto/storage";
 import { type TopicId, topicIdOf } from "@millrace/record";
-import { bindService, type ServiceBinding } from "@millrace/rpc";
+import { bindService, ofCluster, type ServiceBinding } from "@millrace/rpc";
 import { assignReplicas } from "./assignment.ts";
 import { configEntries, describeTopics, listTopics } from "./describe.ts";
 import { limits } from "./limits.ts";
@@ -291,7 +291,7 @@ export class Controller {
   /** The Admin service. */
   bindings(): ServiceBinding[] {
     const registry = this.#registry;
-    return [
+    const services = [
       bindService(AdminService, {
         createTopic: (request) => this.createTopic(request),
         deleteTopic: async (request) =>
@@ -308,6 +308,7 @@ export class Controller {
         describeTopics: (request) => describeTopics(registry, request),
       }),
     ];
+    return services.map((service) => ofCluster(service, () => registry.clusterId()));
   }
 
   /** The change is committed: a slow or failing broker only delays the answer. */

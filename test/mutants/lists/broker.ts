@@ -227,7 +227,7 @@ const producing: readonly Mutant[] = [
     name: "half-closed-produce-unanswered",
     breaks: "A half-closed Produce answers every request before it ends.",
     file: produceSession,
-    replace: [["while (this.#inFlight > 0) {", "while (this.#inFlight < 0) {"]],
+    replace: [["while (this.#inFlight > 0) await", "while (this.#inFlight < 0) await"]],
     tests: ["services/broker/src/produce/session.test.ts"],
   },
   {
@@ -314,12 +314,7 @@ const producing: readonly Mutant[] = [
     name: "another-clusters-client-accepted",
     breaks: "A client that means another cluster is refused.",
     file: appender,
-    replace: [
-      [
-        'if (clusterId !== "" && clusterId !== this.identity.clusterId) {',
-        'if (clusterId === "?") {',
-      ],
-    ],
+    replace: [["    refuseOtherCluster(this.identity.clusterId, clusterId);\n", ""]],
     tests: badProduce,
   },
   {

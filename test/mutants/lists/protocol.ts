@@ -350,7 +350,49 @@ const metadata: readonly Mutant[] = [
     name: "client-joins-another-cluster",
     breaks: "A client speaks to one cluster.",
     file: `${client}metadata.ts`,
-    replace: [["      this.#checkCluster(reply.clusterId, channel.endpoint);\n", ""]],
+    replace: [["      this.#checkCluster(reply.clusterId, endpoint);\n", ""]],
+    tests: metadataTests,
+  },
+];
+
+const wireInputTests = ["test/integration/bad-input-wire.test.ts"];
+
+const clusterIds: readonly Mutant[] = [
+  {
+    name: "brokers-call-of-another-cluster",
+    breaks: "A broker refuses calls that name another cluster.",
+    file: "services/broker/src/broker.ts",
+    replace: [["services.map((service) => ofCluster(service, () => clusterId))", "services"]],
+    tests: wireInputTests,
+  },
+  {
+    name: "controllers-call-of-another-cluster",
+    breaks: "A controller refuses calls that name another cluster.",
+    file: "services/controller/src/controller.ts",
+    replace: [
+      ["services.map((service) => ofCluster(service, () => registry.clusterId()))", "services"],
+    ],
+    tests: wireInputTests,
+  },
+  {
+    name: "watch-of-another-cluster",
+    breaks: "A watch that names another cluster is refused.",
+    file: "packages/rpc/src/cluster-id.ts",
+    replace: [["        await check(stream.context);\n", ""]],
+    tests: wireInputTests,
+  },
+  {
+    name: "client-names-no-cluster",
+    breaks: "A client names its cluster in every call.",
+    file: `${client}connections.ts`,
+    replace: [["metadata === undefined ? options :", "metadata !== undefined ? options :"]],
+    tests: metadataTests,
+  },
+  {
+    name: "cluster-id-of-any-bytes",
+    breaks: "Only what can be a header is sent as one.",
+    file: "packages/rpc/src/cluster-id.ts",
+    replace: [["/^[\\x21-\\x7e]+$/.test(clusterId)", 'clusterId !== ""']],
     tests: metadataTests,
   },
 ];
@@ -360,4 +402,5 @@ export const protocolMutants: readonly Mutant[] = [
   ...endpoints,
   ...features,
   ...metadata,
+  ...clusterIds,
 ];

@@ -151,9 +151,10 @@ export class Admin {
       const request = create(DeleteRecordsRequestSchema, {
         partitions: [{ topicId: leader.topicId, topic, partition, ...before }],
       });
-      const reply = await this.#context.connections
-        .channel(leader.endpoint)
-        .unary(methods.deleteRecords, request, { timeoutMs: leftMs });
+      const { connections } = this.#context;
+      const options = { timeoutMs: leftMs };
+      const { endpoint } = leader;
+      const reply = await connections.unary(endpoint, methods.deleteRecords, request, options);
       const result = reply.results[0];
       if (result?.error !== undefined) throw fromWire(result.error);
       return result?.lowWatermark ?? 0n;
@@ -168,9 +169,9 @@ export class Admin {
     const request = create(DescribeLogsRequestSchema, { topics: [...topics] });
     const replies = await Promise.all(
       brokers.map(async ({ brokerId, endpoint }) => {
-        const reply = await this.#context.connections
-          .channel(endpoint)
-          .unary(methods.describeLogs, request, { timeoutMs: this.#timeoutMs });
+        const options = { timeoutMs: this.#timeoutMs };
+        const { connections } = this.#context;
+        const reply = await connections.unary(endpoint, methods.describeLogs, request, options);
         return reply.logs.map((log) => ({ ...log, brokerId }));
       }),
     );
@@ -193,7 +194,7 @@ export class Admin {
     for (let attempt = 0; ; attempt += 1) {
       try {
         const timeoutMs = Math.max(1, deadlineMs - clock.monoMs());
-        return await connections.channel(metadata.controller).unary(method, request, { timeoutMs });
+        return await connections.unary(metadata.controller, method, request, { timeoutMs });
       } catch (thrown) {
         const error = MillraceError.from(thrown);
         const pauseMs = backoffMs(attempt, random, error.retryAfterMs);

@@ -50,7 +50,7 @@ export class Client implements AsyncDisposable {
     checkClientId(clientId);
     this.#env = env;
     this.#clientId = clientId;
-    this.#connections = new Connections(dialer);
+    this.#connections = new Connections(dialer, () => this.#metadata.clusterId);
     const { clock, logger, random } = env;
     const connections = this.#connections;
     const callTimeoutMs = Math.min(metadataTimeoutMs, adminTimeoutMs);

@@ -120,7 +120,7 @@ test(
 
 test("endpoints that differ in more than their listener have channels of their own", () => {
   const broker = new FakeBroker();
-  const connections = new Connections(broker);
+  const connections = new Connections(broker, () => "");
   const endpoint = { host: "h", port: 1, listener: "", tls: false, authority: "" };
   const one = connections.channel(endpoint);
   assert.equal(connections.channel({ ...endpoint, listener: "other name" }), one);
@@ -206,6 +206,28 @@ test(
     assert.equal(await send(), "fake:2");
   },
 );
+
+test("every call names the cluster, once it is known", limit, async () => {
+  const { broker, client } = setUp();
+  await client.admin.cluster();
+  await client.admin.cluster();
+  await client.admin.createTopic({ name: "new" });
+  await client.admin.listOffset("events", 0, "latest");
+  await client.admin.deleteRecords("events", 0).catch(() => {});
+  await client.admin.describeLogs().catch(() => {});
+  const [first, ...later] = broker.clusterIds;
+  assert.equal(first, undefined);
+  assert.ok(later.length >= 6);
+  assert.deepEqual([...new Set(later)], ["fake"]);
+});
+
+test("a cluster id that cannot be a header is not sent as one", limit, async () => {
+  const { broker, client } = setUp();
+  broker.clusterId = "fähig\n";
+  await client.admin.cluster();
+  await client.admin.cluster();
+  assert.deepEqual(broker.clusterIds, [undefined, undefined]);
+});
 
 test("a server of another cluster is passed over", limit, async () => {
   const { broker, client } = setUp();

@@ -283,9 +283,9 @@ export class MetadataCache {
   ): Promise<GetMetadataResponse> {
     const { connections, callTimeoutMs: timeoutMs } = this.#context;
     try {
-      const channel = connections.channel(endpoint);
-      const reply = await channel.unary(methods.getMetadata, request, { timeoutMs, signal });
-      this.#checkCluster(reply.clusterId, channel.endpoint);
+      const options = { timeoutMs, signal };
+      const reply = await connections.unary(endpoint, methods.getMetadata, request, options);
+      this.#checkCluster(reply.clusterId, endpoint);
       if (!signal.aborted) this.#goodEndpoint = endpoint;
       return reply;
     } catch (thrown) {
@@ -298,11 +298,11 @@ export class MetadataCache {
   }
 
   /** One client speaks to one cluster, however its addresses are given to others. */
-  #checkCluster(clusterId: string, endpoint: string): void {
+  #checkCluster(clusterId: string, endpoint: Endpoint): void {
     if (this.#clusterId === "" || clusterId === this.#clusterId) return;
     throw new MillraceError(
       ErrorCode.CLUSTER_ID_MISMATCH,
-      `${endpoint} is of cluster ${clusterId}, not ${this.#clusterId}: check the bootstrap servers`,
+      `${formatEndpoint(endpoint)} is of cluster ${clusterId}, not ${this.#clusterId}: check the bootstrap servers`,
     );
   }
 
@@ -363,8 +363,8 @@ export class MetadataCache {
       const routes = old !== undefined && isSameTopic(old.topicId, topicId) ? old.partitions : [];
       const partitions = topic.partitions.map(({ partition, leader, leaderEpoch }) => {
         const route = routes[partition];
-        // Epochs only rise. A server that tells a lower one is behind a leader hint, or its metadata
-        // come from a backup that knows nothing of later elections.
+        // Epochs only rise. Who tells a lower one is behind a leader hint, or has metadata from a
+        // backup that knows nothing of later elections.
         if (route === undefined || leaderEpoch >= route.leaderEpoch) {
           return { partition, leader, leaderEpoch };
         }

@@ -143,6 +143,8 @@ export class FakeBroker implements Dialer {
   readonly epochs = new Map<number, number>();
   /** Brokers that the metadata list. */
   listed = [1, 2];
+  /** The cluster that each unary call names. */
+  readonly clusterIds: (string | undefined)[] = [];
   /** Requests for metadata, in order. */
   readonly metadataRequests: GetMetadataRequest[] = [];
   #held: (() => void)[] = [];
@@ -258,8 +260,9 @@ export class FakeBroker implements Dialer {
     endpoint: string,
     path: string,
     request: unknown,
-    { signal, timeoutMs }: CallOptions,
+    { signal, timeoutMs, metadata }: CallOptions,
   ): Promise<unknown> {
+    this.clusterIds.push(metadata?.get("millrace-cluster-id"));
     if (path.endsWith("/GetMetadata")) this.asked.push(endpoint);
     if (this.latencyMs > 0) await new Promise((resolve) => setTimeout(resolve, this.latencyMs));
     if (this.silent.has(endpoint)) await silence(signal, timeoutMs);

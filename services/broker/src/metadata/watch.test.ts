@@ -39,6 +39,9 @@ const fakeClock = () => {
   return { clock, expire, timers };
 };
 
+/** A watch that is not told what it waits for hangs. */
+const limit = { timeout: 10_000 };
+
 const half: Random = { float: () => 0.5, below: () => 0, bytes: (n) => new Uint8Array(n) };
 
 interface Wanted {
@@ -119,7 +122,7 @@ const a = "a".charCodeAt(0);
 const b = "b".charCodeAt(0);
 const first = { generation: 1, brokers: ["b0:7400"], controller: "b0" };
 
-test("first a snapshot with all that clients need to know, then what changes", async () => {
+test("first a snapshot with all that clients need to know, then what changes", limit, async () => {
   const view = new FakeView(10, [topicOf("a", [partitionOf(0), partitionOf(1)])]);
   const { news, told, gone, outcome } = watching(view, new RouteHistory(view, 100));
   await turn();
@@ -147,7 +150,7 @@ test("first a snapshot with all that clients need to know, then what changes", a
   assert.equal(view.listeners, 1, "only the history still listens");
 });
 
-test("what no client routes by is not told: ISR, configs", async () => {
+test("what no client routes by is not told: ISR, configs", limit, async () => {
   const view = new FakeView(10, [topicOf("a", [partitionOf(0)])]);
   const { news, gone } = watching(view, new RouteHistory(view, 100));
   await news();
@@ -157,7 +160,7 @@ test("what no client routes by is not told: ISR, configs", async () => {
   gone.abort();
 });
 
-test("a watcher of some topics hears of those alone", async () => {
+test("a watcher of some topics hears of those alone", limit, async () => {
   const view = new FakeView(10, [topicOf("a", [partitionOf(0)]), topicOf("b", [partitionOf(0)])]);
   const { news, gone } = watching(view, new RouteHistory(view, 100), { topics: ["a", "c", "a"] });
   assert.deepEqual((await news())[0]?.topics, [`a#${a} 0:0/1`]);
@@ -168,25 +171,29 @@ test("a watcher of some topics hears of those alone", async () => {
   gone.abort();
 });
 
-test("between changes come heartbeats with the revision alone, and a new controller", async () => {
-  const view = new FakeView(10);
-  const { news, expire, gone } = watching(view, new RouteHistory(view, 100));
-  await news();
-  view.current = { ...view.current, revision: 25 };
-  assert.equal(expire(), 5000);
-  assert.deepEqual(await news(), [{ revision: 25 }]);
-  view.current = { ...view.current, controller: brokerOf(3).endpoint };
-  expire();
-  assert.deepEqual(await news(), [{ revision: 25, controller: "b3" }]);
-  view.current = { ...view.current, controller: undefined };
-  expire();
-  assert.deepEqual(await news(), [{ revision: 25, controller: "" }]);
-  gone.abort();
-});
+test(
+  "between changes come heartbeats with the revision alone, and a new controller",
+  limit,
+  async () => {
+    const view = new FakeView(10);
+    const { news, expire, gone } = watching(view, new RouteHistory(view, 100));
+    await news();
+    view.current = { ...view.current, revision: 25 };
+    assert.equal(expire(), 5000);
+    assert.deepEqual(await news(), [{ revision: 25 }]);
+    view.current = { ...view.current, controller: brokerOf(3).endpoint };
+    expire();
+    assert.deepEqual(await news(), [{ revision: 25, controller: "b3" }]);
+    view.current = { ...view.current, controller: undefined };
+    expire();
+    assert.deepEqual(await news(), [{ revision: 25, controller: "" }]);
+    gone.abort();
+  },
+);
 
 const generation = new Uint8Array(16).fill(1);
 
-test("who comes back hears what changed since, as far as it is remembered", async () => {
+test("who comes back hears what changed since, as far as it is remembered", limit, async () => {
   const view = new FakeView(10, [topicOf("a", [partitionOf(0), partitionOf(1)])]);
   const history = new RouteHistory(view, 100);
   view.change({ put: [topicOf("a", [partitionOf(0, 1, 2), partitionOf(1)])], revision: 20 });
@@ -218,7 +225,7 @@ test("who comes back hears what changed since, as far as it is remembered", asyn
   assert.deepEqual(await from(0n), everything);
 });
 
-test("another generation, or none, gets a snapshot", async () => {
+test("another generation, or none, gets a snapshot", limit, async () => {
   const view = new FakeView(10);
   const history = new RouteHistory(view, 100);
   for (const theirs of [new Uint8Array(16).fill(9), new Uint8Array(0)]) {
@@ -228,7 +235,7 @@ test("another generation, or none, gets a snapshot", async () => {
   }
 });
 
-test("who is ahead of this process waits for it, and is refused in the end", async () => {
+test("who is ahead of this process waits for it, and is refused in the end", limit, async () => {
   const view = new FakeView(10);
   const history = new RouteHistory(view, 100);
   const ahead = watching(view, history, { generation, afterRevision: 12n });
@@ -245,7 +252,7 @@ test("who is ahead of this process waits for it, and is refused in the end", asy
   assert.ok(hasCode(await never.outcome, ErrorCode.METADATA_STALE));
 });
 
-test("a slow watcher is told the newest state once, not every one between", async () => {
+test("a slow watcher is told the newest state once, not every one between", limit, async () => {
   const view = new FakeView(10, [topicOf("a", [partitionOf(0)])]);
   const { news, block, unblock, gone } = watching(view, new RouteHistory(view, 10));
   await news();
@@ -265,7 +272,7 @@ test("a slow watcher is told the newest state once, not every one between", asyn
   gone.abort();
 });
 
-test("a watch ends with the generation, and with the server", async () => {
+test("a watch ends with the generation, and with the server", limit, async () => {
   const view = new FakeView(10);
   const history = new RouteHistory(view, 100);
   const watch = watching(view, history);
@@ -293,7 +300,7 @@ test("only the newest changes are remembered, and none that is half forgotten", 
   assert.equal(history.since(100), undefined);
 });
 
-test("a change at a revision that was told already is told", async () => {
+test("a change at a revision that was told already is told", limit, async () => {
   const view = new FakeView(10, [topicOf("a", [partitionOf(0)])]);
   const { news, gone } = watching(view, new RouteHistory(view, 100));
   await news();
@@ -326,7 +333,7 @@ const apply = (known: Map<string, TopicView["partitions"]>, message: WatchMetada
   }
 };
 
-test("whoever follows, breaks off and comes back knows what is true", async () => {
+test("whoever follows, breaks off and comes back knows what is true", limit, async () => {
   const step = fc.oneof(
     fc.record({
       name: fc.constantFrom("a", "b", "c"),
@@ -383,22 +390,26 @@ test("whoever follows, breaks off and comes back knows what is true", async () =
   );
 });
 
-test("GetMetadata waits for a revision of its own generation, and for no other", async () => {
-  const view = new FakeView(10, [topicOf("a", [partitionOf(0)])]);
-  const handlers = new MetadataHandlers(view, nodeClock(), half);
-  const ask = (fields: Parameters<typeof create<typeof GetMetadataRequestSchema>>[1]) =>
-    handlers.getMetadata(create(GetMetadataRequestSchema, fields));
-  const answer = await ask({ minRevision: 900n, generation: new Uint8Array(16).fill(9) });
-  assert.deepEqual(
-    [answer.revision, answer.generation[0], answer.featureLevel, answer.controller?.host],
-    [10n, 1, 1, "b0"],
-  );
-  for (const theirs of [generation, new Uint8Array(0)]) {
-    const stale = ask({ minRevision: 900n, generation: theirs });
-    view.giveUp();
-    await assert.rejects(stale, (thrown) => hasCode(thrown, ErrorCode.METADATA_STALE));
-  }
-  const waits = ask({ minRevision: 11n, generation, topics: ["b"] });
-  view.change({ put: [topicOf("b", [partitionOf(0)])] });
-  assert.equal((await waits).topics[0]?.name, "b");
-});
+test(
+  "GetMetadata waits for a revision of its own generation, and for no other",
+  limit,
+  async () => {
+    const view = new FakeView(10, [topicOf("a", [partitionOf(0)])]);
+    const handlers = new MetadataHandlers(view, nodeClock(), half);
+    const ask = (fields: Parameters<typeof create<typeof GetMetadataRequestSchema>>[1]) =>
+      handlers.getMetadata(create(GetMetadataRequestSchema, fields));
+    const answer = await ask({ minRevision: 900n, generation: new Uint8Array(16).fill(9) });
+    assert.deepEqual(
+      [answer.revision, answer.generation[0], answer.featureLevel, answer.controller?.host],
+      [10n, 1, 1, "b0"],
+    );
+    for (const theirs of [generation, new Uint8Array(0)]) {
+      const stale = ask({ minRevision: 900n, generation: theirs });
+      view.giveUp();
+      await assert.rejects(stale, (thrown) => hasCode(thrown, ErrorCode.METADATA_STALE));
+    }
+    const waits = ask({ minRevision: 11n, generation, topics: ["b"] });
+    view.change({ put: [topicOf("b", [partitionOf(0)])] });
+    assert.equal((await waits).topics[0]?.name, "b");
+  },
+);

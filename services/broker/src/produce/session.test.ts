@@ -12,6 +12,7 @@ import type { AppendCallback } from "./appender.ts";
 import { ProduceSession } from "./session.ts";
 
 const clock = nodeClock();
+const limit = { timeout: 10_000 };
 
 const blank: WireProduceRequest = { ...blankProduceRequest, topic: "t" };
 const opening = { clientId: "c", acks: 0, windowBytes: 100, clusterId: "", requiredFeatures: [] };
@@ -75,7 +76,7 @@ const done = {
   guarantee: Guarantee.FSYNCED_QUORUM,
 };
 
-test("an answer gives its bytes back to the window", async () => {
+test("an answer gives its bytes back to the window", limit, async () => {
   const { appends, outcome, send, end, answers } = setUp();
   for (let requestId = 1; requestId <= 5; requestId += 1) {
     send(batch(requestId));
@@ -89,37 +90,45 @@ test("an answer gives its bytes back to the window", async () => {
   assert.deepEqual(answers(), [1, 2, 3, 4, 5]);
 });
 
-test("one request may exceed an empty window, and the next is not read before it is answered", async () => {
-  const { appends, outcome, send, end, answers, requests } = setUp();
-  send(batch(1, 500));
-  send(batch(2, 1));
-  await clock.sleep(10);
-  assert.deepEqual([appends.length, requests.length], [1, 1]);
-  appends[0]?.(done);
-  await clock.sleep(5);
-  assert.deepEqual([appends.length, requests.length], [2, 0]);
-  appends[1]?.(done);
-  end();
-  assert.equal(await outcome, "ended");
-  assert.deepEqual(answers(), [1, 2]);
-});
+test(
+  "one request may exceed an empty window, and the next is not read before it is answered",
+  limit,
+  async () => {
+    const { appends, outcome, send, end, answers, requests } = setUp();
+    send(batch(1, 500));
+    send(batch(2, 1));
+    await clock.sleep(10);
+    assert.deepEqual([appends.length, requests.length], [1, 1]);
+    appends[0]?.(done);
+    await clock.sleep(5);
+    assert.deepEqual([appends.length, requests.length], [2, 0]);
+    appends[1]?.(done);
+    end();
+    assert.equal(await outcome, "ended");
+    assert.deepEqual(answers(), [1, 2]);
+  },
+);
 
-test("a client that does not count is read as its window allows, and gets every answer", async () => {
-  const { appends, outcome, send, end, answers } = setUp();
-  const count = 20;
-  for (let requestId = 1; requestId <= count; requestId += 1) send(batch(requestId, 40));
-  end();
-  for (let answered = 0; answered < count; answered += 1) {
-    await clock.sleep(3);
-    // 40 and 80 bytes are within the window of 100; the third request is the one beyond it.
-    assert.equal(appends.length, Math.min(count, answered + 3));
-    appends[answered]?.(done);
-  }
-  assert.equal(await outcome, "ended");
-  assert.equal(answers().length, count);
-});
+test(
+  "a client that does not count is read as its window allows, and gets every answer",
+  limit,
+  async () => {
+    const { appends, outcome, send, end, answers } = setUp();
+    const count = 20;
+    for (let requestId = 1; requestId <= count; requestId += 1) send(batch(requestId, 40));
+    end();
+    for (let answered = 0; answered < count; answered += 1) {
+      await clock.sleep(3);
+      // 40 and 80 bytes are within the window of 100; the third request is the one beyond it.
+      assert.equal(appends.length, Math.min(count, answered + 3));
+      appends[answered]?.(done);
+    }
+    assert.equal(await outcome, "ended");
+    assert.equal(answers().length, count);
+  },
+);
 
-test("requests that fail give their bytes back, too", async () => {
+test("requests that fail give their bytes back, too", limit, async () => {
   const { appends, outcome, send, end } = setUp();
   for (let requestId = 1; requestId <= 3; requestId += 1) send(batch(requestId, 200));
   end();
@@ -130,7 +139,7 @@ test("requests that fail give their bytes back, too", async () => {
   assert.equal(await outcome, "ended");
 });
 
-test("a client that leaves while its window is full ends the stream", async () => {
+test("a client that leaves while its window is full ends the stream", limit, async () => {
   const { outcome, send, gone } = setUp();
   send(batch(1, 500));
   await clock.sleep(5);
@@ -138,7 +147,7 @@ test("a client that leaves while its window is full ends the stream", async () =
   assert.ok(hasCode(await outcome, ErrorCode.CANCELLED));
 });
 
-test("after a half-close every request is answered before the stream ends", async () => {
+test("after a half-close every request is answered before the stream ends", limit, async () => {
   const { appends, outcome, send, end, answers } = setUp();
   send(batch(1, 10));
   send(batch(2, 10));
