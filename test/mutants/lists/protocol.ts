@@ -397,10 +397,52 @@ const clusterIds: readonly Mutant[] = [
   },
 ];
 
+const cursor = `${client}consumer/cursor.ts`;
+const cursorTests = [`${client}consumer/cursor.test.ts`, `${client}consumer/consumer.test.ts`];
+
+const fetchedEpochs: readonly Mutant[] = [
+  {
+    name: "epoch-of-the-first-batch",
+    breaks: "A cursor tells the epoch of the last batch it read.",
+    file: cursor,
+    replace: [["      at = batch.bodyEnd;\n", "      at = chunk.buffer.length;\n"]],
+    tests: cursorTests,
+  },
+  {
+    name: "epoch-of-a-damaged-message",
+    breaks: "Nothing is told of what cannot be read.",
+    file: cursor,
+    replace: [['if ("fault" in batch) return undefined;', 'if ("fault" in batch) return epoch;']],
+    tests: cursorTests,
+  },
+  {
+    name: "epoch-forgotten-when-handed-out",
+    breaks: "A cursor tells the epoch of the last batch it read when nothing is buffered.",
+    file: cursor,
+    replace: [["    this.#openedEpoch = leaderEpoch;\n", ""]],
+    tests: cursorTests,
+  },
+  {
+    name: "epoch-of-the-old-topic",
+    breaks: "A position of a topic that was made again has no epoch of the old one.",
+    file: cursor,
+    replace: [["    this.#openedEpoch = undefined;\n", ""]],
+    tests: cursorTests,
+  },
+  {
+    name: "fetched-epoch-unsaid",
+    breaks: "The fetch stream says the last fetched epoch.",
+    file: `${client}consumer/fetcher.ts`,
+    replace: [["lastFetchedEpoch: cursor.lastFetchedEpoch,", "lastFetchedEpoch: undefined,"]],
+    tests: cursorTests,
+  },
+];
+
 export const protocolMutants: readonly Mutant[] = [
   ...errors,
   ...endpoints,
   ...features,
   ...metadata,
   ...clusterIds,
+  ...fetchedEpochs,
 ];

@@ -21,6 +21,7 @@ import {
   crcOf,
   encodeStoredPrefix,
   parseBody,
+  type WireFetchCursor,
   type WireFetchRequest,
   type WireFetchResponse,
   type WireLeaderHint,
@@ -145,6 +146,8 @@ export class FakeBroker implements Dialer {
   listed = [1, 2];
   /** The cluster that each unary call names. */
   readonly clusterIds: (string | undefined)[] = [];
+  /** Cursors as clients added them, in order. */
+  readonly added: WireFetchCursor[] = [];
   /** Requests for metadata, in order. */
   readonly metadataRequests: GetMetadataRequest[] = [];
   #held: (() => void)[] = [];
@@ -396,7 +399,8 @@ export class FakeBroker implements Dialer {
 
   #store(partition: number, baseOffset: number, body: Uint8Array): void {
     const info = parseBody(body);
-    const fields = { baseOffset, leaderEpoch: 0, appendTimeMs: 1, bodyCrc: crcOf(body) };
+    const leaderEpoch = this.epochs.get(partition) ?? 0;
+    const fields = { baseOffset, leaderEpoch, appendTimeMs: 1, bodyCrc: crcOf(body) };
     this.logs[partition]?.push({
       baseOffset,
       count: info.recordCount,
@@ -424,7 +428,9 @@ export class FakeBroker implements Dialer {
         if (cursor !== undefined) this.#cursors.delete(cursor);
         mine.delete(id);
       }
-      for (const { cursorId, topicId, partition, offset, grantBytes } of request.add) {
+      for (const added of request.add) {
+        const { cursorId, topicId, partition, offset, grantBytes } = added;
+        this.added.push(added);
         this.grantedBytes += grantBytes;
         const cursor = { partition, stream, cursorId, offset, grantBytes };
         const fault = this.fetchFault(partition);
@@ -473,7 +479,7 @@ export class FakeBroker implements Dialer {
         ...blankFetchResponse,
         cursorId: cursor.cursorId,
         highWatermark: end,
-        leaderEpoch: 0,
+        leaderEpoch: this.epochs.get(cursor.partition) ?? 0,
         nextOffset,
         batches: [batch.bytes],
       });

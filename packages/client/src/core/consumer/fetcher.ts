@@ -81,7 +81,7 @@ export class Fetcher {
       partition: cursor.partition,
       offset: cursor.fetchOffset,
       leaderEpoch: leader.leaderEpoch,
-      lastFetchedEpoch: cursor.lastEpoch,
+      lastFetchedEpoch: cursor.lastFetchedEpoch,
       grantBytes: cursor.takeGrant(),
     });
     this.#schedule();
@@ -184,7 +184,7 @@ export class Fetcher {
   }
 
   #take(message: WireFetchResponse): void {
-    const { cursorId = 0, error, nextOffset, highWatermark, leaderEpoch } = message;
+    const { cursorId = 0, error, nextOffset, highWatermark } = message;
     const cursor = this.#cursors.get(cursorId);
     if (cursor === undefined) return;
     if (error !== undefined) {
@@ -196,7 +196,7 @@ export class Fetcher {
     const batches = message.batches.map((view) =>
       Buffer.from(view.buffer, view.byteOffset, view.byteLength),
     );
-    cursor.receive({ batches, nextOffset, highWatermark, leaderEpoch });
+    cursor.receive({ batches, nextOffset, highWatermark });
     this.#events.onData(cursor);
   }
 
