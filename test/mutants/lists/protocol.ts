@@ -262,8 +262,34 @@ const metadata: readonly Mutant[] = [
     name: "resume-loses-a-change",
     breaks: "A client that comes back hears all that changed since its revision.",
     file: `${metadataRoom}route-history.ts`,
+    replace: [["(next?.position ?? this.#position + 1) - 1", "next?.position ?? this.#position"]],
+    tests: watchTests,
+  },
+  {
+    name: "resume-inside-a-listing",
+    breaks: "Who stands between revisions that a listing merged gets a snapshot.",
+    file: `${metadataRoom}route-history.ts`,
+    replace: [["if (next !== undefined && revision > next.after) return undefined;", ""]],
+    tests: watchTests,
+  },
+  {
+    name: "told-revision-not-resumed",
+    breaks: "Every revision that a watcher was told can be resumed from.",
+    file: `${metadataRoom}route-history.ts`,
     replace: [
-      ["(newer[0]?.position ?? this.#position + 1) - 1", "newer[0]?.position ?? this.#position"],
+      [
+        "    this.#seenRevision = this.#view.current.revision;\n    return this.#seenRevision;",
+        "    return this.#view.current.revision;",
+      ],
+    ],
+    tests: watchTests,
+  },
+  {
+    name: "resume-across-generations",
+    breaks: "What changed between two generations is not resumed.",
+    file: `${metadataRoom}route-history.ts`,
+    replace: [
+      ["    this.#sinceRevision = revision;\n    this.#entries = [];", "    this.#entries = [];"],
     ],
     tests: watchTests,
   },

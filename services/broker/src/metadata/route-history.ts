@@ -38,6 +38,8 @@ interface Routes {
 }
 
 interface Entry {
+  /** The view before the change was of this revision, or of a later one below `revision`. */
+  readonly after: number;
   readonly revision: number;
   readonly position: Position;
   readonly names: readonly string[];
@@ -56,6 +58,9 @@ export class RouteHistory {
   #names = 0;
   /** Revision since which everything is remembered. */
   #sinceRevision: number;
+  /** The newest revision at which the view has been seen. */
+  #seenRevision: number;
+  #generation: Uint8Array;
   #position: Position = 0;
   #brokersAt: Position = 0;
 
@@ -63,8 +68,10 @@ export class RouteHistory {
   constructor(view: ClusterView, namesMax: number) {
     this.#view = view;
     this.#namesMax = namesMax;
-    const { revision, topics } = view.current;
+    const { revision, topics, generation } = view.current;
     this.#sinceRevision = revision;
+    this.#seenRevision = revision;
+    this.#generation = generation;
     for (const topic of topics.values()) this.#note(topic, 0);
     view.onChange((change) => this.#take(change));
   }
@@ -72,6 +79,12 @@ export class RouteHistory {
   /** Of the newest change. */
   get position(): Position {
     return this.#position;
+  }
+
+  /** The revision of the view, which watchers are told and may come back with. */
+  get revision(): number {
+    this.#seenRevision = this.#view.current.revision;
+    return this.#seenRevision;
   }
 
   /** When the list of brokers changed last. */
@@ -87,14 +100,17 @@ export class RouteHistory {
 
   /**
    * Where a watcher stands that is informed up to a revision which this process has reached, and
-   * the topics that changed since. Undefined when that is too long ago.
+   * the topics that changed since. Undefined when that is too long ago, or between two revisions
+   * that were seen as one change: a listing does not show what was made and deleted in between.
    */
   since(
     revision: number,
   ): { readonly position: Position; readonly names: ReadonlySet<string> } | undefined {
     if (revision < this.#sinceRevision) return undefined;
     const newer = this.#entries.filter((entry) => entry.revision > revision);
-    const position = (newer[0]?.position ?? this.#position + 1) - 1;
+    const [next] = newer;
+    if (next !== undefined && revision > next.after) return undefined;
+    const position = (next?.position ?? this.#position + 1) - 1;
     return { position, names: new Set(newer.flatMap(({ names }) => names)) };
   }
 
@@ -109,7 +125,9 @@ export class RouteHistory {
   }
 
   #take({ changed, deleted, brokersChanged }: ClusterChange): void {
-    const { revision, topics } = this.#view.current;
+    const { revision, topics, generation } = this.#view.current;
+    const after = this.#seenRevision;
+    this.#seenRevision = revision;
     const position = this.#position + 1;
     const names: string[] = [];
     for (const name of changed) {
@@ -123,8 +141,9 @@ export class RouteHistory {
     if (names.length > 0 || brokersChanged) {
       this.#position = position;
       if (brokersChanged) this.#brokersAt = position;
-      this.#remember({ revision, position, names });
+      this.#remember({ after, revision, position, names });
     }
+    if (Buffer.compare(generation, this.#generation) !== 0) this.#forget(revision, generation);
     const change = { names, brokers: brokersChanged };
     for (const listener of [...this.#listeners]) listener(change);
   }
@@ -147,6 +166,14 @@ export class RouteHistory {
     }
     this.#routes.set(topic.name, { topic, madeAt, movedAt });
     return moved;
+  }
+
+  /** What changed between two generations says nothing about revisions of the new one. */
+  #forget(revision: number, generation: Uint8Array): void {
+    this.#generation = generation;
+    this.#sinceRevision = revision;
+    this.#entries = [];
+    this.#names = 0;
   }
 
   /** A change of brokers alone counts as one name, so that those are bounded, too. */

@@ -28,7 +28,7 @@ export class MetadataHandlers {
 
   /** Throws METADATA_STALE when this process does not reach `min_revision` in time. */
   async getMetadata(request: GetMetadataRequest): Promise<GetMetadataResponse> {
-    const { view } = this.#context;
+    const { view, history } = this.#context;
     const { generation: wanted, minRevision } = request;
     // A revision of another generation says nothing about this one.
     const comparable = wanted.length === 0 || isSameGeneration(wanted, view.current.generation);
@@ -37,7 +37,7 @@ export class MetadataHandlers {
     const { clusterId, generation, controller } = snapshot;
     return create(GetMetadataResponseSchema, {
       ...{ clusterId, generation, featureLevel },
-      revision: BigInt(snapshot.revision),
+      revision: BigInt(history.revision),
       brokers: brokerMessages(snapshot),
       topics: selectTopics(snapshot, request.topics).map(topicMessage),
       ...(controller === undefined ? {} : { controller }),

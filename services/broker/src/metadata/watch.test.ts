@@ -211,10 +211,10 @@ test("who comes back hears what changed since, as far as it is remembered", limi
   const { brokers: _, ...facts } = first;
   const start = { revision: 60, ...facts };
   assert.deepEqual(await from(60n), start);
-  assert.deepEqual(await from(55n), { ...start, deleted: ["a"] });
-  assert.deepEqual(await from(49n), { ...start, routes: [`${b} 0:1/2`], deleted: ["a"] });
+  assert.deepEqual(await from(50n), { ...start, deleted: ["a"] });
+  assert.deepEqual(await from(40n), { ...start, routes: [`${b} 0:1/2`], deleted: ["a"] });
   const brokers = ["b0:7400", "b1:7400"];
-  assert.deepEqual(await from(39n, ["a"]), { ...start, deleted: ["a"], brokers });
+  assert.deepEqual(await from(30n, ["a"]), { ...start, deleted: ["a"], brokers });
   // Whole topics, as they are now: nobody needs the states between.
   assert.deepEqual(await from(10n), {
     ...{ ...start, brokers, deleted: ["a"] },
@@ -223,6 +223,50 @@ test("who comes back hears what changed since, as far as it is remembered", limi
   const everything = { ...start, snapshot: true, brokers, topics: [`b#${b} 0:1/2`] };
   assert.deepEqual(await from(9n), everything, "before this process knew anything");
   assert.deepEqual(await from(0n), everything);
+});
+
+test(
+  "between two revisions that a listing showed as one change, there is a snapshot",
+  limit,
+  async () => {
+    const view = new FakeView(10, [topicOf("a", [partitionOf(0)])]);
+    const history = new RouteHistory(view, 100);
+    const from = async (afterRevision: bigint) => {
+      const watch = watching(view, history, { generation, afterRevision });
+      const [answer] = await watch.news();
+      watch.gone.abort();
+      return answer?.snapshot ?? false;
+    };
+    // Revisions that bring nothing of ours: seen as they are told.
+    view.current = { ...view.current, revision: 14 };
+    assert.equal(await from(14n), false);
+    // At 15 a topic was made, at 17 it was deleted, and the listing at 18 shows neither.
+    view.change({ put: [topicOf("b", [partitionOf(0)])], revision: 18 });
+    assert.deepEqual(await Promise.all([13n, 14n, 15n, 17n, 18n].map(from)), [
+      false,
+      false,
+      true,
+      true,
+      false,
+    ]);
+  },
+);
+
+test("nothing of before another generation is resumed", limit, async () => {
+  const view = new FakeView(10, [topicOf("a", [partitionOf(0)])]);
+  const history = new RouteHistory(view, 100);
+  view.change({ put: [topicOf("a", [partitionOf(0, 1, 2)])], revision: 20 });
+  view.change({ generation: 2, put: [topicOf("b", [partitionOf(0)])], revision: 15 });
+  const theirs = new Uint8Array(16).fill(2);
+  for (const [afterRevision, isSnapshot] of [
+    [12n, true],
+    [14n, true],
+    [15n, undefined],
+  ] as const) {
+    const watch = watching(view, history, { generation: theirs, afterRevision });
+    assert.equal((await watch.news())[0]?.snapshot, isSnapshot, `${afterRevision}`);
+    watch.gone.abort();
+  }
 });
 
 test("another generation, or none, gets a snapshot", limit, async () => {
@@ -238,8 +282,10 @@ test("another generation, or none, gets a snapshot", limit, async () => {
 test("who is ahead of this process waits for it, and is refused in the end", limit, async () => {
   const view = new FakeView(10);
   const history = new RouteHistory(view, 100);
-  const ahead = watching(view, history, { generation, afterRevision: 12n });
+  const ahead = watching(view, history, { generation, afterRevision: 11n });
   assert.deepEqual(await ahead.news(), []);
+  view.change({ put: [topicOf("z", [partitionOf(0)])], revision: 11 });
+  assert.deepEqual(await ahead.news(), [{ revision: 11, generation: 1, controller: "b0" }]);
   view.change({ put: [topicOf("a", [partitionOf(0)])], revision: 13 });
   assert.deepEqual(
     (await ahead.news()).map(({ snapshot, revision, topics }) => [snapshot, revision, topics]),

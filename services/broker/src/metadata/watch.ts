@@ -72,7 +72,7 @@ export class MetadataWatch {
       while (!this.#over) {
         if (!this.#stream.write(message)) await this.#stream.drained();
         await this.#newsOrHeartbeat();
-        message = create(WatchMetadataResponseSchema, this.#changes());
+        message = this.#changes();
       }
     } finally {
       stop();
@@ -131,7 +131,7 @@ export class MetadataWatch {
   #changes(): WatchMetadataResponse {
     const { view, history } = this.#context;
     const now = view.current;
-    const message = create(WatchMetadataResponseSchema, { revision: BigInt(now.revision) });
+    const message = create(WatchMetadataResponseSchema, { revision: BigInt(history.revision) });
     for (const name of this.#pending) {
       const change = history.changeOf(name, this.#told);
       if (change.kind === "deleted") message.deletedTopics.push(name);
