@@ -3,19 +3,30 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { connect } from "@millrace/client";
 import { BatchBuilder, blankProduceRequest } from "@millrace/record";
-import { produceMethod } from "@millrace/rpc";
+import { type Channel, produceMethod } from "@millrace/rpc";
 import { grpcDialer } from "@millrace/rpc/grpc";
 import { ServerProcess, withDirectory } from "./server.ts";
 
 const count = 200;
 
-test(`${count} requests of 1 MB, written before any result is read, get ${count} results`, async () => {
-  await withDirectory(async (directory) => {
+/** A server and a channel to it, which a failure does not leave behind. */
+const withServer = (body: (endpoint: string, channel: Channel) => Promise<void>): Promise<void> =>
+  withDirectory(async (directory) => {
     const server = new ServerProcess(directory);
     const { client: endpoint } = await server.ready();
-    const client = await connect({ bootstrap: [endpoint] });
-    await client.admin.createTopic({ name: "t", partitionCount: 1 });
     const channel = grpcDialer().dial(endpoint);
+    try {
+      await body(endpoint, channel);
+    } finally {
+      channel.close();
+      await server.kill("SIGKILL");
+    }
+  });
+
+test(`${count} requests of 1 MB, written before any result is read, get ${count} results`, async () => {
+  await withServer(async (endpoint, channel) => {
+    await using client = await connect({ bootstrap: [endpoint] });
+    await client.admin.createTopic({ name: "t", partitionCount: 1 });
     const stream = channel.bidi(produceMethod);
     const open = { clientId: "", acks: 0, windowBytes: 0, clusterId: "", requiredFeatures: [] };
     stream.write({ ...blankProduceRequest, open });
@@ -39,8 +50,5 @@ test(`${count} requests of 1 MB, written before any result is read, get ${count}
       offsets,
       Array.from({ length: count }, (_, i) => i),
     );
-    channel.close();
-    await client.close();
-    assert.equal((await server.kill("SIGTERM")).code, 0);
   });
 });

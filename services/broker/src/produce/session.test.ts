@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { afterEach, test } from "node:test";
 import { nodeClock } from "@millrace/env/node";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import { Guarantee } from "@millrace/proto/common";
@@ -23,6 +23,12 @@ const batch = (requestId: number, bytes = 60): WireProduceRequest => ({
   body: Buffer.alloc(bytes),
 });
 
+/** Ends what a test has left behind, so that a failure does not keep its process alive. */
+const clients: AbortController[] = [];
+afterEach(() => {
+  for (const client of clients.splice(0)) client.abort(new MillraceError(ErrorCode.CANCELLED, ""));
+});
+
 /** A session; the test sends requests, and answers appends. */
 const setUp = () => {
   const requests: WireProduceRequest[] = [];
@@ -30,6 +36,7 @@ const setUp = () => {
   const responses: WireProduceResponse[] = [];
   let ended = false;
   const gone = new AbortController();
+  clients.push(gone);
   const stream = {
     context: { signal: gone.signal },
     tryRead: () => requests.shift(),
