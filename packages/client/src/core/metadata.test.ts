@@ -237,4 +237,9 @@ test("a server of another cluster is passed over", limit, async () => {
     assert.ok(hasCode(thrown, ErrorCode.CLUSTER_ID_MISMATCH));
     return /is of cluster another, not fake/.test(thrown.message);
   });
+  const startedMs = performance.now();
+  await assert.rejects(client.admin.listOffset("other", 0, "latest"), (thrown) =>
+    hasCode(thrown, ErrorCode.CLUSTER_ID_MISMATCH),
+  );
+  assert.ok(performance.now() - startedMs < 1_000, "waiting would not help");
 });

@@ -145,7 +145,8 @@ export class MetadataCache {
   }
 
   /** A topic, from the cache or a server. Throws UNKNOWN_TOPIC_OR_PARTITION when the topic does not
-   * appear within two seconds, UNAVAILABLE when no server answers within thirty. */
+   * appear within two seconds, UNAVAILABLE when no server answers within thirty, and
+   * CLUSTER_ID_MISMATCH at once when they are of another cluster. */
   async topic(name: string, signal?: AbortSignal): Promise<TopicInfo> {
     this.#wanted.add(name);
     const started = this.#context.clock.monoMs();
@@ -161,7 +162,8 @@ export class MetadataCache {
         failure = MillraceError.from(thrown);
       }
       const waitedMs = this.#context.clock.monoMs() - started;
-      if (failure !== undefined && waitedMs > unreachableMs) throw failure;
+      const isFinal = failure?.code === ErrorCode.CLUSTER_ID_MISMATCH;
+      if (failure !== undefined && (isFinal || waitedMs > unreachableMs)) throw failure;
       if (failure === undefined && waitedMs > unknownTopicMs) {
         this.#wanted.delete(name);
         throw new MillraceError(
