@@ -141,9 +141,11 @@ test("first a snapshot with all that clients need to know, then what changes", l
   assert.deepEqual(await news(), [{ revision: 14, topics: [`b#${b} 0:0/1 1:0/1`] }]);
   view.change({ put: [topicOf("b", [partitionOf(0)], 7)] });
   assert.deepEqual(await news(), [{ revision: 15, topics: ["b#7 0:0/1"] }]);
+  view.change({ put: [topicOf("b", [partitionOf(0)], 8)] });
+  assert.deepEqual(await news(), [{ revision: 16, topics: ["b#8 0:0/1"] }], "with the same leader");
   view.change({ remove: ["b"], brokers: [brokerOf(1), brokerOf(0)] });
   assert.deepEqual(await news(), [
-    { revision: 16, deleted: ["b"], brokers: ["b0:7400", "b1:7400"] },
+    { revision: 17, deleted: ["b"], brokers: ["b0:7400", "b1:7400"] },
   ]);
   gone.abort();
   assert.equal(await outcome, "ended");
@@ -356,26 +358,33 @@ test("a change at a revision that was told already is told", limit, async () => 
   gone.abort();
 });
 
-/** What a client makes of the messages; the keys are topics. */
-const apply = (known: Map<string, TopicView["partitions"]>, message: WatchMetadataResponse) => {
-  const ids = new Map<number, string>();
+interface Known {
+  readonly id: number;
+  readonly partitions: TopicView["partitions"];
+}
+
+/** What a client makes of a message; the keys are topics. */
+const apply = (known: Map<string, Known>, message: WatchMetadataResponse): void => {
   if (message.snapshot) known.clear();
   for (const name of message.deletedTopics) known.delete(name);
-  for (const { name, partitions } of message.topics) {
-    known.set(
-      name,
-      partitions.map((one) => partitionOf(one.partition, one.leader ?? -1, one.leaderEpoch)),
-    );
+  for (const { name, topicId, partitions } of message.topics) {
+    known.set(name, {
+      id: topicId[0] ?? 0,
+      partitions: partitions.map((one) =>
+        partitionOf(one.partition, one.leader ?? "none", one.leaderEpoch),
+      ),
+    });
   }
-  for (const name of known.keys()) ids.set(name.charCodeAt(0), name);
   for (const { topicId, partition } of message.routes) {
-    const name = ids.get((topicId[0] ?? 0) % 128) ?? "";
-    const partitions = [...(known.get(name) ?? [])];
-    const index = partition?.partition ?? 0;
+    const found = [...known].find(([, { id }]) => id === topicId[0]);
+    assert.ok(found !== undefined, "a route of a topic that the client does not know");
+    const [name, { id, partitions }] = found;
+    const { partition: index = 0, leader = "none", leaderEpoch = 0 } = partition ?? {};
     assert.ok(index < partitions.length, "a route of a partition that the client does not know");
-    const { leader = -1, leaderEpoch = 0 } = partition ?? {};
-    partitions[index] = partitionOf(index, leader, leaderEpoch);
-    known.set(name, partitions);
+    known.set(name, {
+      id,
+      partitions: partitions.with(index, partitionOf(index, leader, leaderEpoch)),
+    });
   }
 };
 
@@ -391,7 +400,9 @@ test("whoever follows, breaks off and comes back knows what is true", limit, asy
     fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
       const view = new FakeView(5);
       const history = new RouteHistory(view, 6);
-      const known = new Map<string, TopicView["partitions"]>();
+      const known = new Map<string, Known>();
+      const ids = new Map<string, number>();
+      let nextId = 1;
       let informed = 0n;
       let watch = watching(view, history);
       const read = async (): Promise<void> => {
@@ -410,7 +421,7 @@ test("whoever follows, breaks off and comes back knows what is true", limit, asy
           watch = watching(view, history, { generation, afterRevision: informed });
         } else {
           const old = view.current.topics.get(one.name);
-          const id = one.name.charCodeAt(0) + (one.what === "remake" ? 128 : 0);
+          if (one.what === "remake" || old === undefined) ids.set(one.name, nextId++);
           const partitions = [...(old?.partitions ?? [])];
           if (one.what === "remove") view.change({ remove: old === undefined ? [] : [one.name] });
           else {
@@ -418,18 +429,21 @@ test("whoever follows, breaks off and comes back knows what is true", limit, asy
             if (one.what === "move" && length > 0) {
               const epoch = (partitions[length - 1]?.leaderEpoch ?? 0) + 1;
               partitions[length - 1] = partitionOf(length - 1, epoch % 2, epoch);
-            } else partitions.push(partitionOf(length));
-            view.change({ put: [topicOf(one.name, partitions, id)] });
+            } else if (one.what === "grow" || length === 0) partitions.push(partitionOf(length));
+            view.change({ put: [topicOf(one.name, partitions, ids.get(one.name))] });
           }
         }
       }
       await read();
       watch.gone.abort();
       const truth = [...view.current.topics].map(([name, { partitions }]) => [
-        name,
+        ...[name, ids.get(name)],
         partitions.map(route),
       ]);
-      const believed = [...known].map(([name, partitions]) => [name, partitions.map(route)]);
+      const believed = [...known].map(([name, { id, partitions }]) => [
+        ...[name, id],
+        partitions.map(route),
+      ]);
       assert.deepEqual(believed.sort(), truth.sort());
     }),
     { numRuns: 300, seed: 7 },
