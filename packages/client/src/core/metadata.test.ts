@@ -179,7 +179,7 @@ test(
   limit,
   async () => {
     const { broker, client } = setUp();
-    const producer = client.producer();
+    const producer = client.producer({ deliveryTimeoutMs: 3_000 });
     const endpoint = { host: "fake", port: 3, listener: "", tls: false, authority: "" };
     broker.leaderHint = { brokerId: 3, leaderEpoch: 5, metadataRevision: 9, endpoint };
     broker.fault = (n) => (n === 1 ? ErrorCode.NOT_LEADER : undefined);
