@@ -86,7 +86,8 @@ const errors = (root: string): string => {
     "One enum, `millrace.common.v1.ErrorCode`. On the wire a failed call has the gRPC code and, in " +
     "its details, a `google.rpc.ErrorInfo` with the name as reason; a failed partition has a " +
     "`PartitionError` in the stream. *Retry*: the same request may succeed later. *Refresh*: ask " +
-    "for the metadata first. *Effects*: it may have happened.\n\n" +
+    "for the metadata first. *Effects*: it may have happened. These three travel with every error, " +
+    "[for clients that do not know its code](../guides/protocol.md#errors).\n\n" +
     `${table(["code", "gRPC", "retry", "refresh", "effects", "meaning"], rows)}\n`
   );
 };

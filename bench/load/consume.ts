@@ -93,7 +93,13 @@ export const consume = async (options: LoadOptions): Promise<Result> => {
       ...{ cursorId: partition + 1, topicId: noBytes, topic: options.topic, partition, offset },
       ...{ leaderEpoch: undefined, lastFetchedEpoch: undefined, grantBytes },
     }));
-    const open = { clientId: "bench", messageBytesMax: 1024 * 1024, clusterId: "", isolation: 0 };
+    const open = {
+      clientId: "bench",
+      messageBytesMax: 1024 * 1024,
+      clusterId: "",
+      isolation: 0,
+      requiredFeatures: [],
+    };
     stream.write({ open, remove: [], add, grants: [] });
     const owed = new Map<number, number>();
     const reader = new Reader(options.anyOffset);

@@ -33,7 +33,7 @@ export class ProduceStream {
     const opened = Promise.withResolvers<void>();
     this.opened = opened.promise;
     this.#stream.write({
-      open: { clientId: "bench", acks: Acks.ALL, windowBytes, clusterId: "" },
+      open: { clientId: "bench", acks: Acks.ALL, windowBytes, clusterId: "", requiredFeatures: [] },
       ...{ requestId: 0, topicId: noBytes, topic: "", partition: 0, orderEpoch: 0 },
       ...{ leaderEpoch: undefined, body: undefined, bodyCrc: undefined },
     });

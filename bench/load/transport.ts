@@ -27,7 +27,13 @@ const produce = (call: Call): void => {
   call.on("data", (bytes: Buffer) => {
     const request = produceMethod.input.decode(bytes);
     if (request.open !== undefined) {
-      const opened = { windowBytes, messageBytesMax: 8 << 20, clusterId: "bench", brokerId: 1 };
+      const opened = {
+        windowBytes,
+        messageBytesMax: 8 << 20,
+        clusterId: "bench",
+        brokerId: 1,
+        featureLevel: 1,
+      };
       answer({ opened, results: [], drain: undefined });
       return;
     }

@@ -1,10 +1,19 @@
 /** Clients that are not ours. Each is skipped, by name, where its tool is missing. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { globSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  existsSync,
+  globSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { connect } from "@millrace/client";
 import { ServerProcess, withDirectory } from "../integration/server.ts";
@@ -41,18 +50,29 @@ const withServer = async (run: (endpoint: string, directory: string) => Promise<
   });
 };
 
+/** What a Python client says that was made from the .proto files alone. */
+const pythonSays = (script: string, endpoint: string): string => {
+  const stubs = mkdtempSync(join(tmpdir(), "millrace-stubs-"));
+  try {
+    const protos = globSync("**/*.proto", { cwd: join(root, "proto") });
+    const outputs = [`--python_out=${stubs}`, `--grpc_python_out=${stubs}`];
+    output(python, ["-m", "grpc_tools.protoc", "-I", "proto", ...outputs, ...protos]);
+    return output(python, [`test/conformance/${script}`, endpoint, "t", stubs]);
+  } finally {
+    rmSync(stubs, { recursive: true });
+  }
+};
+
 test("Python, from the .proto files, over both streams", { skip: noPython }, async () => {
   await withServer(async (endpoint) => {
-    const stubs = mkdtempSync(join(tmpdir(), "millrace-stubs-"));
-    try {
-      const protos = globSync("**/*.proto", { cwd: join(root, "proto") });
-      const outputs = [`--python_out=${stubs}`, `--grpc_python_out=${stubs}`];
-      output(python, ["-m", "grpc_tools.protoc", "-I", "proto", ...outputs, ...protos]);
-      const said = output(python, ["test/conformance/produce_and_fetch.py", endpoint, "t", stubs]);
-      assert.equal(said, "acknowledged 1000 fetched 1000\n");
-    } finally {
-      rmSync(stubs, { recursive: true });
-    }
+    const said = pythonSays("produce_and_fetch.py", endpoint);
+    assert.equal(said, "acknowledged 1000 fetched 1000\n");
+  });
+});
+
+test("Python, 200 requests of 1 MB before it reads a result", { skip: noPython }, async () => {
+  await withServer(async (endpoint) => {
+    assert.equal(pythonSays("naive_pipelining.py", endpoint), "acknowledged 200\n");
   });
 });
 
@@ -62,7 +82,10 @@ test("protoc reads a segment file as a Segment", { skip: noPython }, async () =>
     await client.producer().send({ topic: "t", value: "first line" });
     await client.close();
     const [name = ""] = readdirSync(join(directory, "partitions"));
-    const segment = readFileSync(join(directory, "partitions", name, "00000000000000000000.log"));
+    const path = join(directory, "partitions", name, "00000000000000000000.log");
+    // An acknowledged batch is in the journal; its segment follows in the background.
+    while (!existsSync(path) || statSync(path).size === 0) await sleep(20);
+    const segment = readFileSync(path);
     const decode = ["--decode=millrace.storage.v1.Segment", "millrace/storage/v1/record.proto"];
     const text = output(python, ["-m", "grpc_tools.protoc", "-I", "proto", ...decode], segment);
     assert.match(text, /^batches \{\n {2}base_offset: 0\n[\s\S]*first line/);

@@ -79,7 +79,13 @@ const stored = (baseOffset: number): Buffer => {
 const noBytes = Buffer.alloc(0);
 const error = {
   ...{ code: 3, message: "m", retryAfterMs: 5 },
-  leaderHint: { brokerId: 1, leaderEpoch: 2, endpoint: "a:1", metadataRevision: 3 },
+  ...{ retriable: true, refreshMetadata: false, sideEffects: true },
+  leaderHint: {
+    brokerId: 1,
+    leaderEpoch: 2,
+    endpoint: { host: "a", port: 1, listener: "", tls: false, authority: "" },
+    metadataRevision: 3,
+  },
 };
 const produceRequest = {
   ...{ open: undefined, requestId: 7, topicId: Buffer.alloc(16, 1), topic: "t", partition: 2 },
@@ -89,7 +95,7 @@ const produceResult = {
   ...{ requestId: 7, baseOffset: 5, appendTimeMs: 6, logStartOffset: 0, guarantee: 1 },
   ...{ duplicate: true, error, windowBytes: 100 },
 };
-const opened = { windowBytes: 1, messageBytesMax: 2, clusterId: "c", brokerId: 3 };
+const opened = { windowBytes: 1, messageBytesMax: 2, clusterId: "c", brokerId: 3, featureLevel: 1 };
 const fetchCursor = {
   ...{ cursorId: 1, topicId: noBytes, topic: "t", partition: 0, offset: 9 },
   ...{ leaderEpoch: 1, lastFetchedEpoch: undefined, grantBytes: 1000 },
@@ -184,7 +190,7 @@ export const targets = async (): Promise<Target[]> => [
     produceRequestCodec.encode(produceRequest),
     produceRequestCodec.encode({
       ...produceRequest,
-      open: { clientId: "a", acks: 1, windowBytes: 5, clusterId: "" },
+      open: { clientId: "a", acks: 1, windowBytes: 5, clusterId: "", requiredFeatures: ["f"] },
     }),
   ]),
   hot("ProduceResponse", produceResponseCodec, [

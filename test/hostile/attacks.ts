@@ -1,7 +1,8 @@
 /** Attacks on calls, and the list of all. Each is short, and ends with what the server did. */
 import { gzipSync } from "node:zlib";
-import { FetchService, LogService, MetadataService, ProduceService } from "@millrace/proto/broker";
+import { FetchService, LogService, ProduceService } from "@millrace/proto/broker";
 import { AdminService } from "@millrace/proto/controller";
+import { MetadataService } from "@millrace/proto/metadata";
 import {
   BatchBuilder,
   crcOf,
@@ -81,7 +82,7 @@ const blank: WireProduceRequest = {
   bodyCrc: undefined,
   orderEpoch: 0,
 };
-const open = { clientId: "hostile", acks: 0, windowBytes: 0, clusterId: "" };
+const open = { clientId: "hostile", acks: 0, windowBytes: 0, clusterId: "", requiredFeatures: [] };
 
 const info = {
   compression: "none",
@@ -157,7 +158,13 @@ const cursor = (topic: string, more: object) => ({
 const fetchOpening = (topic: string, cursors: readonly object[]): Buffer =>
   grpcMessage(
     fetchRequestCodec.encode({
-      open: { clientId: "hostile", messageBytesMax: 0, clusterId: "", isolation: 0 },
+      open: {
+        clientId: "hostile",
+        messageBytesMax: 0,
+        clusterId: "",
+        isolation: 0,
+        requiredFeatures: [],
+      },
       remove: [],
       add: cursors.map((more) => cursor(topic, more)),
       grants: [],

@@ -15,7 +15,7 @@ import {
 } from "./wire.ts";
 
 const producePath = "/millrace.broker.v1.ProduceService/Produce";
-const metadataPath = "/millrace.broker.v1.MetadataService/GetMetadata";
+const metadataPath = "/millrace.metadata.v1.MetadataService/GetMetadata";
 const nothing = Buffer.alloc(0);
 
 /** Sends the same bytes again and again until the server has enough. */

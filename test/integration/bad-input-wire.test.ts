@@ -5,8 +5,9 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { ErrorCode } from "@millrace/errors";
-import { FetchService, LogService, MetadataService, ProduceService } from "@millrace/proto/broker";
+import { FetchService, LogService, ProduceService } from "@millrace/proto/broker";
 import { AdminService } from "@millrace/proto/controller";
+import { MetadataService } from "@millrace/proto/metadata";
 import { produceRequestCodec } from "@millrace/record";
 import {
   badInputSite,
@@ -53,6 +54,14 @@ interface Bad {
 
 const invalid = ErrorCode.INVALID_REQUEST;
 const inputs: readonly Bad[] = [
+  {
+    what: "a call for another cluster",
+    bytes: framed(nothing),
+    code: ErrorCode.CLUSTER_ID_MISMATCH,
+    text: /^this is cluster \S+, not "another": check the bootstrap address$/,
+    headers: { "millrace-cluster-id": "another" },
+    to: once,
+  },
   { what: "no message", bytes: nothing, code: invalid, text: /send one/, to: once },
   {
     what: "no message",
@@ -155,7 +164,7 @@ test("random bytes get an error or an answer from every method, never INTERNAL, 
 
 test("a timeout longer than any timer is none", async () => {
   const headers = { "grpc-timeout": "99999999H" };
-  const path = "/millrace.broker.v1.MetadataService/GetMetadata";
+  const path = "/millrace.metadata.v1.MetadataService/GetMetadata";
   assert.equal((await rawCall(site, path, framed(nothing), { headers })).status, 0);
 });
 

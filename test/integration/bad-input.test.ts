@@ -13,6 +13,7 @@ import {
   ProduceOnceRequestSchema,
   ProduceService,
 } from "@millrace/proto/broker";
+import { GetMetadataRequestSchema, MetadataService } from "@millrace/proto/metadata";
 import { crcOf, encodeBody, type WireProduceRequest } from "@millrace/record";
 import { methodOf, wireMethodOf } from "@millrace/rpc";
 import { badInputSite, blank, bodyOf, fetch, open, produce } from "./bad-input.ts";
@@ -152,6 +153,43 @@ test("ProduceOnce refuses what makes no sense", async () => {
   }
 });
 
+test("a stream that requires an unknown feature is refused, before anything else is looked at", async () => {
+  const isUnsupported = (thrown: unknown): boolean =>
+    hasCode(thrown, ErrorCode.UNSUPPORTED_OPERATION) &&
+    /no feature "time-travel"/.test(thrown.message);
+  // All of it is wrong, but what it is about may look different where the feature is known.
+  const wrong = { clientId: "x".repeat(300), clusterId: "another" };
+  const requiredFeatures = ["time-travel", "another"];
+  const produces = site.channel.bidi(produce);
+  const opening = { ...open, ...wrong, acks: 99, requiredFeatures };
+  produces.write({ ...blank, open: opening, body: bodyOf("x") });
+  await assert.rejects(produces.read(), isUnsupported);
+  const fetches = site.channel.bidi(fetch);
+  fetches.write({
+    ...{ remove: [], add: [], grants: [] },
+    open: { ...wrong, messageBytesMax: 0, isolation: 99, requiredFeatures },
+  });
+  await assert.rejects(fetches.read(), isUnsupported);
+});
+
+test("both streams and the metadata tell the feature level", async () => {
+  const produces = site.channel.bidi(produce);
+  produces.write({ ...blank, open });
+  assert.equal((await produces.read())?.opened?.featureLevel, 1);
+  produces.cancel();
+  const fetches = site.channel.bidi(fetch);
+  const opening = { clientId: "", messageBytesMax: 0, clusterId: "", isolation: 0 };
+  fetches.write({
+    ...{ remove: [], add: [], grants: [] },
+    open: { ...opening, requiredFeatures: [] },
+  });
+  assert.equal((await fetches.read())?.opened?.featureLevel, 1);
+  fetches.cancel();
+  const getMetadata = methodOf(MetadataService.method.getMetadata);
+  const answer = await site.channel.unary(getMetadata, create(GetMetadataRequestSchema));
+  assert.equal(answer.featureLevel, 1);
+});
+
 test("fetch before the start or past the end is OFFSET_OUT_OF_RANGE", async () => {
   for (const offset of [0n, 3n, 5000n, 2n ** 63n]) {
     const request = create(FetchOnceRequestSchema, { topic: "t", offset });
@@ -169,7 +207,7 @@ test("fetch before the start or past the end is OFFSET_OUT_OF_RANGE", async () =
     grantBytes: 1000,
   };
   stream.write({
-    open: { clientId: "", messageBytesMax: 0, clusterId: "", isolation: 0 },
+    open: { clientId: "", messageBytesMax: 0, clusterId: "", isolation: 0, requiredFeatures: [] },
     remove: [],
     add: [
       { ...cursor, cursorId: 1, offset: 1 },

@@ -98,7 +98,7 @@ const fill = async (endpoint: string, topics: readonly string[]): Promise<void> 
 };
 
 export const blank: WireProduceRequest = { ...blankProduceRequest, topic: "t" };
-export const open = { clientId: "x", acks: 0, windowBytes: 0, clusterId: "" };
+export const open = { clientId: "x", acks: 0, windowBytes: 0, clusterId: "", requiredFeatures: [] };
 
 /** A batch of one good record. */
 export const bodyOf = (value: string, timestampMs = Date.now()): Buffer => {

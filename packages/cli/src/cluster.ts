@@ -1,5 +1,5 @@
 /** `millrace cluster …` and `millrace broker …`. */
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { ErrorCode, formatEndpoint, MillraceError } from "@millrace/errors";
 import { Command } from "commander";
 import { type Io, wholeNumber, writeIfOpen } from "./io.ts";
 import {
@@ -11,6 +11,14 @@ import {
   withClient,
   withOutput,
 } from "./shared.ts";
+
+/** A broker as it is printed: with its address as `host:port`. */
+const printable = <T extends { readonly endpoint: Parameters<typeof formatEndpoint>[0] }>(
+  broker: T,
+): Omit<T, "endpoint"> & { readonly endpoint: string } => ({
+  ...broker,
+  endpoint: formatEndpoint(broker.endpoint),
+});
 
 type Flags = ClusterFlags & Readonly<Record<string, unknown>>;
 
@@ -36,10 +44,12 @@ const status = (io: Io): Command =>
         }
         const logs = await client.admin.describeLogs();
         counts.offline += logs.filter(({ error }) => error !== undefined).length;
-        const { clusterId, controllerEndpoint, brokers } = cluster;
+        const { clusterId } = cluster;
+        const controller = formatEndpoint(cluster.controller);
+        const brokers = cluster.brokers.map(printable);
         const json = {
           cluster_id: clusterId,
-          controller: controllerEndpoint,
+          controller,
           brokers,
           topics: names.length,
           ...counts,
@@ -48,7 +58,7 @@ const status = (io: Io): Command =>
         else {
           const rows = [
             ["cluster id", clusterId],
-            ["controller", controllerEndpoint],
+            ["controller", controller],
             [
               "brokers",
               brokers.map(({ brokerId, endpoint }) => `${brokerId} (${endpoint})`).join(", "),
@@ -75,7 +85,7 @@ const list = (io: Io): Command =>
   withOutput(clusterCommand("list", "List brokers", "millrace broker list", io)).action(
     async (flags: Flags) => {
       await withClient(io, flags, async (client) => {
-        const { brokers } = await client.admin.cluster();
+        const brokers = (await client.admin.cluster()).brokers.map(printable);
         const rows = brokers.map(({ brokerId, endpoint, rack }) => [
           brokerId,
           endpoint,
@@ -97,7 +107,7 @@ const describe = (io: Io): Command =>
   ).action(async (text: string, flags: Flags) => {
     const id = wholeNumber("ID", text, 0, 0x7fff_ffff);
     await withClient(io, flags, async (client) => {
-      const { brokers } = await client.admin.cluster();
+      const brokers = (await client.admin.cluster()).brokers.map(printable);
       const broker = brokers.find(({ brokerId }) => brokerId === id);
       if (broker === undefined) {
         throw new MillraceError(

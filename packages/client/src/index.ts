@@ -6,7 +6,7 @@ import type { Dialer } from "@millrace/rpc";
 import { grpcDialer } from "@millrace/rpc/grpc";
 import { type Client, type ClientEnv, createClient } from "./core/index.ts";
 
-export { ErrorCode, MillraceError } from "@millrace/errors";
+export { type Endpoint, ErrorCode, formatEndpoint, MillraceError } from "@millrace/errors";
 export * from "./core/index.ts";
 
 /** How to reach a cluster from Node. */

@@ -1,10 +1,12 @@
-import { ErrorCode, type ErrorSpec, errorSpec } from "./table.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { ErrorCode, type ErrorSpec, errorSpec, isKnownCode } from "./table.ts";
 
 /** The leader of a partition; see `millrace.common.v1.LeaderHint`. */
 export interface LeaderHint {
   readonly brokerId: number;
   readonly leaderEpoch: number;
-  readonly endpoint: string;
+  /** Undefined: the sender knows the leader, but not where clients reach it. */
+  readonly endpoint: Endpoint | undefined;
   readonly metadataRevision: bigint;
 }
 
@@ -15,6 +17,10 @@ export interface ErrorDetails {
   readonly retryAfterMs?: number;
   /** Machine-readable facts, sent as `ErrorInfo.metadata`. No secrets. */
   readonly facts?: Readonly<Record<string, string>>;
+  /**
+   * Annotations that came with a code which this version does not know. Known codes have their own.
+   */
+  readonly spec?: ErrorSpec;
   /** Kept for the log, never sent. */
   readonly cause?: unknown;
 }
@@ -29,6 +35,8 @@ export class MillraceError extends Error {
   readonly leaderHint: LeaderHint | undefined;
   readonly retryAfterMs: number | undefined;
   readonly facts: Readonly<Record<string, string>> | undefined;
+  /** What a caller may do; of an unknown code, what its sender said. */
+  readonly spec: ErrorSpec;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -36,10 +44,8 @@ export class MillraceError extends Error {
     this.leaderHint = details.leaderHint;
     this.retryAfterMs = details.retryAfterMs;
     this.facts = details.facts;
-  }
-
-  get spec(): ErrorSpec {
-    return errorSpec(this.code);
+    const own = errorSpec(code);
+    this.spec = details.spec === undefined || isKnownCode(code) ? own : details.spec;
   }
 
   /** Name of the code, as in `error: CODE: …`. */

@@ -1,3 +1,4 @@
 export * from "./assert.ts";
+export * from "./endpoint.ts";
 export * from "./error.ts";
 export * from "./table.ts";

@@ -3,15 +3,22 @@ import { ErrorCode, ErrorCodeSchema, error_spec } from "@millrace/proto/common";
 
 export { ErrorCode };
 
-/** What a caller may do with an error; the annotations of `ErrorCode` in `errors.proto`. */
-export interface ErrorSpec {
+/** What a caller may do after an error. Every error says this on the wire, too. */
+export interface ErrorAdvice {
+  /** The same request may succeed later, unchanged. */
+  readonly retriable: boolean;
+  /** Refresh the metadata before a retry. */
+  readonly refreshMetadata: boolean;
+  /** The request may have had an effect although it failed. */
+  readonly sideEffects: boolean;
+}
+
+/** The annotations of an `ErrorCode` in `errors.proto`. */
+export interface ErrorSpec extends ErrorAdvice {
   /** `ErrorCode` name without its prefix: what `error: CODE` and `ErrorInfo.reason` show. */
   readonly name: string;
   /** Canonical gRPC status code. */
   readonly grpcCode: number;
-  readonly retriable: boolean;
-  readonly refreshMetadata: boolean;
-  readonly sideEffects: boolean;
 }
 
 const build = (): ReadonlyMap<ErrorCode, ErrorSpec> => {
@@ -32,8 +39,13 @@ const build = (): ReadonlyMap<ErrorCode, ErrorSpec> => {
 /** Every known code with its annotations. */
 export const errorTable: ReadonlyMap<ErrorCode, ErrorSpec> = build();
 
+/** True for a code whose annotations this version has. Others come from newer peers. */
+export const isKnownCode = (code: ErrorCode): boolean =>
+  code !== ErrorCode.UNSPECIFIED && errorTable.has(code);
+
 /**
- * Annotations of a code. A code of a newer server is not retriable and may have had side effects.
+ * Annotations of a code. One that this version does not know is not retriable and may have had side
+ * effects, unless its sender says otherwise: see `MillraceError.spec`.
  */
 export const errorSpec = (code: ErrorCode): ErrorSpec =>
   errorTable.get(code) ?? {

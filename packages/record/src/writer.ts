@@ -76,6 +76,14 @@ export class WireWriter {
     this.#at += this.#buffer.write(value, this.#at, "utf8");
   }
 
+  /** A repeated string: every element is written, "" too. */
+  texts(field: number, values: readonly string[]): void {
+    for (const value of values) {
+      if (value === "") this.header(field, 0);
+      else this.text(field, value);
+    }
+  }
+
   /** Plain bytes: empty is not written. */
   bytes(field: number, value: Uint8Array): void {
     if (value.length === 0) return;

@@ -163,9 +163,21 @@ export interface Channel {
   close(): void;
 }
 
+/** What an `Endpoint` says besides host and port. */
+export interface DialOptions {
+  /** Name to send as `:authority`, and to expect in the server's certificate. */
+  readonly authority?: string;
+  /** True: the connection begins with TLS. */
+  readonly tls?: boolean;
+}
+
 /** Opens channels; what a client gets instead of a transport. */
 export interface Dialer {
-  dial(endpoint: string): Channel;
+  /**
+   * `endpoint` is `host:port`, IPv6 in brackets. Never throws: on a channel that the carrier cannot
+   * open, as one with TLS today, every call fails with UNSUPPORTED_OPERATION.
+   */
+  dial(endpoint: string, options?: DialOptions): Channel;
 }
 
 /** A running server. */

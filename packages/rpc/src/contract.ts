@@ -3,15 +3,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
+import { ProduceOnceRequestSchema, ProduceService } from "@millrace/proto/broker";
 import {
   GetMetadataRequestSchema,
   GetMetadataResponseSchema,
   MetadataService,
-  ProduceOnceRequestSchema,
-  ProduceService,
   WatchMetadataRequestSchema,
   WatchMetadataResponseSchema,
-} from "@millrace/proto/broker";
+} from "@millrace/proto/metadata";
 import type { WireProduceRequest, WireProduceResponse } from "@millrace/record";
 import type { BidiHandler, Channel, Dialer, Listener, RpcServer } from "./api.ts";
 import { isConnectionRefused } from "./connection-error.ts";
@@ -72,6 +71,7 @@ const echo: Produce = async (stream) => {
 };
 
 const meta = (clusterId: string) => create(GetMetadataResponseSchema, { clusterId });
+const leaderEndpoint = { host: "h", port: 1, listener: "", tls: false, authority: "" };
 const ask = create(GetMetadataRequestSchema, { topics: ["a"] });
 
 interface Setup {
@@ -136,7 +136,7 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
       await assert.rejects(channel.unary(getMetadata, ask), (thrown) => {
         assert.ok(hasCode(thrown, ErrorCode.NOT_LEADER));
         assert.equal(thrown.message, "elsewhere: go there");
-        assert.equal(thrown.leaderHint?.endpoint, "h:1");
+        assert.deepEqual(thrown.leaderHint?.endpoint, leaderEndpoint);
         assert.equal(thrown.leaderHint?.metadataRevision, 7n);
         assert.equal(thrown.retryAfterMs, 1500);
         return true;
@@ -146,11 +146,53 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
       get: async () => {
         throw new MillraceError(ErrorCode.NOT_LEADER, "elsewhere: go there", {
           retryAfterMs: 1500,
-          leaderHint: { brokerId: 2, leaderEpoch: 3, endpoint: "h:1", metadataRevision: 7n },
+          leaderHint: {
+            ...{ brokerId: 2, leaderEpoch: 3, metadataRevision: 7n },
+            endpoint: leaderEndpoint,
+          },
         });
       },
     },
   );
+
+  for (const retriable of [true, false]) {
+    const advice = { retriable, refreshMetadata: true, sideEffects: false };
+    const future = {
+      message: "tomorrow: wait",
+      spec: { name: "FROM_THE_FUTURE", grpcCode: 9, ...advice },
+    };
+    const made = () => new MillraceError(9_999 as ErrorCode, future.message, { spec: future.spec });
+    const isFuture = (thrown: unknown): boolean => {
+      assert.ok(thrown instanceof MillraceError);
+      assert.deepEqual([thrown.message, thrown.spec], [future.message, future.spec]);
+      return true;
+    };
+    const kind = retriable ? "retriable" : "final";
+    check(
+      `a ${kind} error of a newer server arrives with what it means, from a call`,
+      async ({ channel }) => {
+        await assert.rejects(channel.unary(getMetadata, ask), isFuture);
+      },
+      {
+        get: async () => {
+          throw made();
+        },
+      },
+    );
+    check(
+      `a ${kind} error of a newer server arrives with what it means, from a stream`,
+      async ({ channel }) => {
+        const stream = channel.bidi(produceMethod);
+        stream.write(request(1));
+        await assert.rejects(stream.read(), isFuture);
+      },
+      {
+        produce: async () => {
+          throw made();
+        },
+      },
+    );
+  }
 
   check("what is unexpected stays inside", async ({ channel }) => {
     const once = methodOf(ProduceService.method.produceOnce);

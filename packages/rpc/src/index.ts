@@ -1,4 +1,5 @@
 export * from "./api.ts";
+export * from "./cluster-id.ts";
 export * from "./connection-error.ts";
 export * from "./health.ts";
 export * from "./method.ts";

@@ -2,13 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { anyPack } from "@bufbuild/protobuf/wkt";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { ErrorCode, errorTable, MillraceError } from "@millrace/errors";
 import { ErrorInfoSchema } from "../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../gen/google/rpc/status_pb.js";
 import { fromWireStatus, toWireStatus } from "./status.ts";
 
 test("an error arrives as it was sent: code, text, facts, hint, pause", () => {
-  const leaderHint = { brokerId: 3, leaderEpoch: 7, endpoint: "b:1", metadataRevision: 9n };
+  const endpoint = { host: "::1", port: 1, listener: "l", tls: true, authority: "b.example" };
+  const leaderHint = { brokerId: 3, leaderEpoch: 7, endpoint, metadataRevision: 9n };
   for (const retryAfterMs of [1, 999, 1000, 1500, 90_001]) {
     const facts = { limit: "streams" };
     const sent = new MillraceError(ErrorCode.NOT_LEADER, "not here", {
@@ -42,6 +43,48 @@ test("details of another domain, and damaged ones, are not taken for ours", () =
     fromWireStatus({ code: 4, message: "m", details: damaged }).code,
     ErrorCode.DEADLINE_EXCEEDED,
   );
+});
+
+test("every error says what a caller may do, known or not", () => {
+  for (const [code, spec] of errorTable) {
+    if (code === ErrorCode.UNSPECIFIED) continue;
+    const { facts, spec: back } = fromWireStatus(toWireStatus(new MillraceError(code, "m")));
+    assert.deepEqual(
+      [facts?.["retriable"], facts?.["refresh_metadata"], facts?.["side_effects"]],
+      [spec.retriable, spec.refreshMetadata, spec.sideEffects].map(String),
+    );
+    assert.deepEqual(back, spec);
+  }
+});
+
+/** The error of a status whose ErrorInfo has this reason and metadata. */
+const errorFrom = (reason: string, metadata: Record<string, string>): MillraceError => {
+  const info = create(ErrorInfoSchema, { reason, domain: "millrace.dev", metadata });
+  const status = create(StatusSchema, { code: 8, details: [anyPack(ErrorInfoSchema, info)] });
+  return fromWireStatus({ code: 8, message: "", details: toBinary(StatusSchema, status) });
+};
+
+test("a reason without a number here is judged by what comes with it", () => {
+  const told = errorFrom("QUOTA_OF_2031", { retriable: "true", side_effects: "false" });
+  assert.equal(told.message, "quota_of_2031");
+  assert.deepEqual(told.spec, {
+    ...{ name: "QUOTA_OF_2031", grpcCode: 8 },
+    ...{ retriable: true, refreshMetadata: false, sideEffects: false },
+  });
+  // What is not said may have had an effect.
+  assert.equal(errorFrom("QUOTA_OF_2031", { retriable: "false" }).spec.sideEffects, true);
+  // Nothing said, or no name that can be shown: the gRPC code says what there is to know.
+  for (const [reason, metadata] of [
+    ["QUOTA_OF_2031", {}],
+    ["evil\u001b[2J", { retriable: "true" }],
+  ] as const) {
+    assert.equal(errorFrom(reason, metadata).code, ErrorCode.ADMISSION_REJECTED);
+  }
+});
+
+test("what a known code means is not for the sender to say", () => {
+  const { spec } = errorFrom("INVALID_REQUEST", { retriable: "true", side_effects: "true" });
+  assert.deepEqual([spec.retriable, spec.sideEffects], [false, false]);
 });
 
 test("texts of errors fit the headers of any peer, and can be encoded, whatever is in them", () => {

@@ -4,8 +4,23 @@
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { anyIs, anyPack, anyUnpack, DurationSchema } from "@bufbuild/protobuf/wkt";
-import { ErrorCode, errorCodeByName, errorSpec, MillraceError } from "@millrace/errors";
-import { ErrorInfoSchema, RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
+import {
+  type Endpoint,
+  type ErrorAdvice,
+  ErrorCode,
+  type ErrorSpec,
+  errorCodeByName,
+  errorSpec,
+  formatEndpoint,
+  type LeaderHint,
+  MillraceError,
+  parseEndpoint,
+} from "@millrace/errors";
+import {
+  type ErrorInfo,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+} from "../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../gen/google/rpc/status_pb.js";
 
 /** `ErrorInfo.domain` of our errors. */
@@ -38,10 +53,29 @@ const hintFacts = (error: MillraceError): Record<string, string> => {
   return {
     leader_broker_id: String(hint.brokerId),
     leader_epoch: String(hint.leaderEpoch),
-    leader_endpoint: hint.endpoint,
     metadata_revision: String(hint.metadataRevision),
+    ...endpointFacts(hint.endpoint),
   };
 };
+
+/** An endpoint in the words of `LeaderHint.endpoint`; what is empty or false there is left out. */
+const endpointFacts = (endpoint: Endpoint | undefined): Record<string, string> => {
+  if (endpoint === undefined) return {};
+  const { listener, tls, authority } = endpoint;
+  return {
+    leader_endpoint: formatEndpoint(endpoint),
+    ...(listener === "" ? {} : { leader_listener: listener }),
+    ...(tls ? { leader_tls: "true" } : {}),
+    ...(authority === "" ? {} : { leader_authority: authority }),
+  };
+};
+
+/** For clients that do not know the code. */
+const adviceFacts = (advice: ErrorAdvice): Record<string, string> => ({
+  retriable: String(advice.retriable),
+  refresh_metadata: String(advice.refreshMetadata),
+  side_effects: String(advice.sideEffects),
+});
 
 /** The status of an error. The text of an unexpected one stays on the server. */
 export const toWireStatus = (thrown: unknown): WireStatus => {
@@ -54,7 +88,7 @@ export const toWireStatus = (thrown: unknown): WireStatus => {
       create(ErrorInfoSchema, {
         reason: error.codeName,
         domain: ERROR_DOMAIN,
-        metadata: { ...error.facts, ...hintFacts(error) },
+        metadata: { ...error.facts, ...hintFacts(error), ...adviceFacts(error.spec) },
       }),
     ),
   ];
@@ -93,15 +127,39 @@ const codeOfPlainStatus = (status: WireStatus): ErrorCode => {
   }
 };
 
-const hintOf = (facts: Readonly<Record<string, string>>) => {
-  const { leader_broker_id, leader_epoch, leader_endpoint, metadata_revision } = facts;
-  if (leader_broker_id === undefined || leader_endpoint === undefined) return undefined;
+const hintOf = (facts: Readonly<Record<string, string>>): LeaderHint | undefined => {
+  const { leader_broker_id, leader_epoch, metadata_revision } = facts;
+  if (leader_broker_id === undefined) return undefined;
   if (!/^[0-9]{1,20}$/.test(metadata_revision ?? "")) return undefined;
   return {
     brokerId: Number(leader_broker_id),
     leaderEpoch: Number(leader_epoch ?? 0),
-    endpoint: leader_endpoint,
+    endpoint: endpointOf(facts),
     metadataRevision: BigInt(metadata_revision ?? 0),
+  };
+};
+
+const endpointOf = (facts: Readonly<Record<string, string>>): Endpoint | undefined => {
+  const { leader_endpoint, leader_listener, leader_tls, leader_authority } = facts;
+  const address = parseEndpoint(leader_endpoint ?? "");
+  if (address === undefined) return undefined;
+  const tls = leader_tls === "true";
+  return { ...address, listener: leader_listener ?? "", tls, authority: leader_authority ?? "" };
+};
+
+/** As AIP-193 has reasons. */
+const reasonFormat = /^[A-Z][A-Z0-9_]{0,62}$/;
+
+/** What a newer server says about a code that has no number here; undefined if it says nothing. */
+const unknownSpec = ({ reason, metadata }: ErrorInfo, grpcCode: number): ErrorSpec | undefined => {
+  const { retriable, refresh_metadata, side_effects } = metadata;
+  if (retriable === undefined || !reasonFormat.test(reason)) return undefined;
+  return {
+    name: reason,
+    grpcCode,
+    retriable: retriable === "true",
+    refreshMetadata: refresh_metadata === "true",
+    sideEffects: side_effects !== "false",
   };
 };
 
@@ -109,13 +167,16 @@ const hintOf = (facts: Readonly<Record<string, string>>) => {
 export const fromWireStatus = (status: WireStatus): MillraceError => {
   let code = codeOfPlainStatus(status);
   let facts: Readonly<Record<string, string>> | undefined;
+  let spec: ErrorSpec | undefined;
   let retryAfterMs: number | undefined;
   try {
     const parsed = fromBinary(StatusSchema, status.details ?? new Uint8Array());
     for (const detail of parsed.details) {
       const info = anyIs(detail, ErrorInfoSchema) ? anyUnpack(detail, ErrorInfoSchema) : undefined;
       if (info?.domain === ERROR_DOMAIN) {
-        code = errorCodeByName(info.reason) ?? code;
+        const known = errorCodeByName(info.reason);
+        spec = known === undefined ? unknownSpec(info, status.code) : undefined;
+        code = spec === undefined ? (known ?? code) : ErrorCode.UNSPECIFIED;
         facts = info.metadata;
       }
       const retry = anyIs(detail, RetryInfoSchema) ? anyUnpack(detail, RetryInfoSchema) : undefined;
@@ -127,9 +188,11 @@ export const fromWireStatus = (status: WireStatus): MillraceError => {
     // Damaged details: the status says enough.
   }
   const leaderHint = facts === undefined ? undefined : hintOf(facts);
-  const message = status.message === "" ? errorSpec(code).name.toLowerCase() : status.message;
+  const message =
+    status.message === "" ? (spec ?? errorSpec(code)).name.toLowerCase() : status.message;
   return new MillraceError(code, message, {
     ...(facts === undefined ? {} : { facts }),
+    ...(spec === undefined ? {} : { spec }),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     ...(leaderHint === undefined ? {} : { leaderHint }),
   });

@@ -1,7 +1,8 @@
 /** Composes a broker: partitions as the metadata assigns them, served over any carrier. */
 import type { Clock, Env } from "@millrace/env";
 import type { LogManager } from "@millrace/log";
-import { FetchService, LogService, MetadataService, ProduceService } from "@millrace/proto/broker";
+import { FetchService, LogService, ProduceService } from "@millrace/proto/broker";
+import { MetadataService } from "@millrace/proto/metadata";
 import type {
   WireFetchRequest,
   WireFetchResponse,
@@ -13,6 +14,7 @@ import {
   bindService,
   fetchMethod,
   methodOf,
+  ofCluster,
   produceMethod,
   type ServiceBinding,
 } from "@millrace/rpc";
@@ -73,7 +75,7 @@ export class Broker {
     const turnLimiter = new TurnLimiter(addedPerTurn, (run) => clock.defer(run));
     this.#fetch = { replicas, appender, random, compressor, metrics, turnLimiter };
     this.#log = new LogServiceHandlers(replicas);
-    this.#metadata = new MetadataHandlers(view);
+    this.#metadata = new MetadataHandlers(view, clock, random);
   }
 
   /** Resolves once the broker serves every partition that the metadata assigns to it. */
@@ -98,7 +100,7 @@ export class Broker {
   bindings(): ServiceBinding[] {
     const log = this.#log;
     const metadata = this.#metadata;
-    return [
+    const services = [
       bindService<typeof ProduceService, Produce>(
         ProduceService,
         {
@@ -125,6 +127,8 @@ export class Broker {
         watchMetadata: (request, stream) => metadata.watchMetadata(request, stream),
       }),
     ];
+    const { clusterId } = this.#appender.identity;
+    return services.map((service) => ofCluster(service, () => clusterId));
   }
 
   /** Stops serving. The logs stay open: they belong to the caller. */

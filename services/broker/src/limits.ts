@@ -20,7 +20,7 @@ export const limits = {
   drainGraceMs: 5_000,
   /** A stream without its opening message is ended after this. */
   openTimeoutMs: 10_000,
-  /** Mean interval of heartbeats on a fetch stream. */
+  /** Mean interval of heartbeats on a fetch stream and a watch of the metadata. */
   heartbeatIntervalMs: 5_000,
   /** Cursors of one fetch stream. */
   cursorsMax: 10_000,
@@ -32,8 +32,10 @@ export const limits = {
   fetchOnceBytesDefault: 1024 * 1024,
   /** Longest wait of FetchOnce. */
   fetchWaitMsMax: 60_000,
-  /** Longest wait of GetMetadata for a revision. */
+  /** Longest wait of GetMetadata and WatchMetadata for a revision. */
   metadataWaitMsMax: 5_000,
+  /** Names of changed topics that are remembered for watchers who come back. */
+  metadataHistoryNamesMax: 10_000,
   /** Partitions in one ListOffsets or DeleteRecords. */
   partitionsPerCallMax: 10_000,
 } as const;

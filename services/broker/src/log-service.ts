@@ -1,6 +1,6 @@
 /** The unary calls on logs: ListOffsets, DeleteRecords, DescribeLogs. */
 import { create } from "@bufbuild/protobuf";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { ErrorCode, type LeaderHint, MillraceError } from "@millrace/errors";
 import {
   type DeleteRecordsPartition,
   type DeleteRecordsRequest,
@@ -21,13 +21,20 @@ import { limits } from "./limits.ts";
 import type { Replica } from "./partitions/replica.ts";
 import type { ReplicaManager } from "./partitions/replica-manager.ts";
 
+const hintMessage = ({ endpoint, ...hint }: LeaderHint) => ({
+  ...hint,
+  ...(endpoint === undefined ? {} : { endpoint }),
+});
+
 /** An error of one partition as the generated message. */
 export const partitionError = (thrown: unknown): PartitionError => {
   const error = MillraceError.from(thrown);
+  const { retriable, refreshMetadata, sideEffects } = error.spec;
   return create(PartitionErrorSchema, {
     code: error.code,
     message: error.message,
-    ...(error.leaderHint === undefined ? {} : { leaderHint: error.leaderHint }),
+    ...{ retriable, refreshMetadata, sideEffects },
+    ...(error.leaderHint === undefined ? {} : { leaderHint: hintMessage(error.leaderHint) }),
     ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
   });
 };

@@ -17,7 +17,7 @@ import {
   CreateTopicRequestSchema,
   DeleteTopicRequestSchema,
 } from "@millrace/proto/controller";
-import { BrokerRecordSchema } from "@millrace/proto/storage";
+import { BrokerRecordSchema, ClusterRecordSchema } from "@millrace/proto/storage";
 import { topicIdOf } from "@millrace/record";
 import fc from "fast-check";
 import { assignReplicas } from "./assignment.ts";
@@ -248,4 +248,61 @@ test("replicas are distinct, leaders spread evenly, racks differ", () => {
       },
     ),
   );
+});
+
+/** The cluster's record as it is stored. */
+const clusterRecord = async (store: MetadataStore) => {
+  const [kv] = (await store.range({ key: keys.cluster })).kvs;
+  assert.ok(kv !== undefined);
+  return { record: decodeRecord.cluster(kv), kv };
+};
+
+const controllerOf = (store: MetadataStore): Controller =>
+  new Controller({ store, clock, random, logger: silentLogger, defaultReplicationFactor: 1 });
+
+test("a cluster is made with a generation, and keeps it", async () => {
+  const { store, controller } = await setUp();
+  const { record, kv } = await clusterRecord(store);
+  assert.equal(record.generation.length, 16);
+  assert.equal(await controller.bootstrapCluster(), record.clusterId);
+  assert.equal((await clusterRecord(store)).kv.modRevision, kv.modRevision);
+  const other = await setUp();
+  const another = (await clusterRecord(other.store)).record;
+  assert.notDeepEqual(another.generation, record.generation);
+});
+
+test("a cluster of before gets a generation once, whoever starts first", async () => {
+  const store = new EmbeddedStore({ clock, random });
+  const old = create(ClusterRecordSchema, { clusterId: "old", formatVersion: 1, featureLevel: 1 });
+  const put = { type: "put", key: keys.cluster, value: encodeRecord.cluster(old) } as const;
+  await store.txn([], [put]);
+  // Both read the record before either has written it.
+  const reads = Promise.withResolvers<void>();
+  let readers = 0;
+  const together: MetadataStore = Object.assign(Object.create(store) as EmbeddedStore, {
+    range: async (...args: Parameters<MetadataStore["range"]>) => {
+      const found = await store.range(...args);
+      readers += 1;
+      if (readers === 2) reads.resolve();
+      await reads.promise;
+      return found;
+    },
+    txn: (...args: Parameters<MetadataStore["txn"]>) => store.txn(...args),
+  });
+  const starts = [controllerOf(together), controllerOf(together)];
+  const ids = await Promise.all(starts.map((one) => one.bootstrapCluster("another")));
+  assert.deepEqual(ids, ["old", "old"]);
+  const { record, kv } = await clusterRecord(store);
+  assert.equal(kv.version, 2);
+  assert.deepEqual({ ...record, generation: undefined }, { ...old, generation: undefined });
+  assert.equal(record.generation.length, 16);
+});
+
+test("metadata of a newer version is refused, and not touched", async () => {
+  const store = new EmbeddedStore({ clock, random });
+  const newer = create(ClusterRecordSchema, { clusterId: "new", formatVersion: 2 });
+  const put = { type: "put", key: keys.cluster, value: encodeRecord.cluster(newer) } as const;
+  await store.txn([], [put]);
+  await refused(controllerOf(store).bootstrapCluster(), ErrorCode.DATA_DIRECTORY_UNUSABLE);
+  assert.equal((await clusterRecord(store)).kv.version, 1);
 });

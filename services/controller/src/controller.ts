@@ -26,7 +26,7 @@ import {
   TopicRecordSchema,
 } from "@millrace/proto/storage";
 import { type TopicId, topicIdOf } from "@millrace/record";
-import { bindService, type ServiceBinding } from "@millrace/rpc";
+import { bindService, ofCluster, type ServiceBinding } from "@millrace/rpc";
 import { assignReplicas } from "./assignment.ts";
 import { configEntries, describeTopics, listTopics } from "./describe.ts";
 import { limits } from "./limits.ts";
@@ -49,6 +49,14 @@ export interface ControllerOptions {
 
 /** Version of the metadata that this code writes. */
 const FORMAT_VERSION = 1;
+
+const checkFormat = (formatVersion: number): void => {
+  if (formatVersion <= FORMAT_VERSION) return;
+  throw new MillraceError(
+    ErrorCode.DATA_DIRECTORY_UNUSABLE,
+    `the metadata has format ${formatVersion}, this version reads up to ${FORMAT_VERSION}: use a newer version`,
+  );
+};
 
 const conflict = (name: string): MillraceError =>
   new MillraceError(
@@ -81,30 +89,37 @@ export class Controller {
   }
 
   /**
-   * Creates the cluster's record if there is none, and returns the cluster id. Throws
-   * DATA_DIRECTORY_UNUSABLE when a newer version wrote the metadata.
+   * Creates the cluster's record if there is none, gives it a generation if it has none, and
+   * returns the cluster id. Throws DATA_DIRECTORY_UNUSABLE when a newer version wrote the metadata.
    */
   async bootstrapCluster(wantedId?: string): Promise<string> {
     const { store, random } = this.#options;
-    const { kvs } = await store.range({ key: keys.cluster });
-    if (kvs[0] !== undefined) {
-      const { clusterId, formatVersion } = decodeRecord.cluster(kvs[0]);
-      if (formatVersion <= FORMAT_VERSION) return clusterId;
-      throw new MillraceError(
-        ErrorCode.DATA_DIRECTORY_UNUSABLE,
-        `the metadata has format ${formatVersion}, this version reads up to ${FORMAT_VERSION}: use a newer version`,
-      );
-    }
     const id = wantedId ?? `c${Buffer.from(random.bytes(16)).toString("base64url").slice(0, 21)}`;
-    const record = create(ClusterRecordSchema, {
-      clusterId: id,
-      formatVersion: FORMAT_VERSION,
-      featureLevel: 1,
-    });
-    const absent: Compare = { key: keys.cluster, target: "createRevision", equals: 0 };
-    const value = encodeRecord.cluster(record);
-    await this.#registry.write([absent], [{ type: "put", key: keys.cluster, value }]);
-    return this.bootstrapCluster(id);
+    for (let attempt = 0; attempt < limits.attemptsMax; attempt += 1) {
+      const [kv] = (await store.range({ key: keys.cluster })).kvs;
+      const known = kv === undefined ? undefined : decodeRecord.cluster(kv);
+      if (known !== undefined) checkFormat(known.formatVersion);
+      if (known !== undefined && known.generation.length > 0) return known.clusterId;
+      const record =
+        known ??
+        create(ClusterRecordSchema, {
+          clusterId: id,
+          formatVersion: FORMAT_VERSION,
+          featureLevel: 1,
+        });
+      const value = encodeRecord.cluster({ ...record, generation: random.bytes(16) });
+      const asRead: Compare = {
+        key: keys.cluster,
+        target: "modRevision",
+        equals: kv?.modRevision ?? 0,
+      };
+      // Whoever writes first decides: what is stored is read back.
+      await this.#registry.write([asRead], [{ type: "put", key: keys.cluster, value }]);
+    }
+    throw new MillraceError(
+      ErrorCode.UNAVAILABLE,
+      "the cluster's record keeps changing under this start: start again",
+    );
   }
 
   /** Registers a broker, under a lease in a cluster. */
@@ -276,7 +291,7 @@ export class Controller {
   /** The Admin service. */
   bindings(): ServiceBinding[] {
     const registry = this.#registry;
-    return [
+    const services = [
       bindService(AdminService, {
         createTopic: (request) => this.createTopic(request),
         deleteTopic: async (request) =>
@@ -293,6 +308,7 @@ export class Controller {
         describeTopics: (request) => describeTopics(registry, request),
       }),
     ];
+    return services.map((service) => ofCluster(service, () => registry.clusterId()));
   }
 
   /** The change is committed: a slow or failing broker only delays the answer. */

@@ -34,10 +34,25 @@ export class Registry {
   readonly #store: MetadataStore;
   /** Compares of every write: this process is still the controller. */
   readonly #guard: readonly Compare[];
+  #clusterId: string | undefined;
 
   constructor(store: MetadataStore, guard: readonly Compare[]) {
     this.#store = store;
     this.#guard = guard;
+  }
+
+  /** The id in the cluster's record, which never changes. Throws UNAVAILABLE without a record. */
+  async clusterId(): Promise<string> {
+    if (this.#clusterId !== undefined) return this.#clusterId;
+    const [kv] = (await this.#store.range({ key: keys.cluster })).kvs;
+    if (kv === undefined) {
+      throw new MillraceError(
+        ErrorCode.UNAVAILABLE,
+        "the cluster has no record yet: retry once a controller has started",
+      );
+    }
+    this.#clusterId = decodeRecord.cluster(kv).clusterId;
+    return this.#clusterId;
   }
 
   async revision(): Promise<number> {

@@ -11,9 +11,10 @@ import {
 } from "@bufbuild/protobuf";
 import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import { ErrorCode } from "@millrace/errors";
-import { FetchService, LogService, MetadataService, ProduceService } from "@millrace/proto/broker";
+import { FetchService, LogService, ProduceService } from "@millrace/proto/broker";
 import { PartitionErrorSchema } from "@millrace/proto/common";
 import { AdminService } from "@millrace/proto/controller";
+import { MetadataService } from "@millrace/proto/metadata";
 import { Health } from "../../../packages/rpc/gen/grpc/health/v1/health_pb.js";
 import * as v1 from "../../../packages/rpc/gen/grpc/reflection/v1/reflection_pb.js";
 import * as v1alpha from "../../../packages/rpc/gen/grpc/reflection/v1alpha/reflection_pb.js";

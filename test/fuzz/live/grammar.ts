@@ -121,6 +121,8 @@ export class Grammar {
     const dice = this.#dice;
     if (this.#rude(0.05)) return dice.below(3);
     if (field.name === "open") return first ? 1 : 0;
+    // There is none yet: a stream that asks for one says nothing else.
+    if (field.name === "required_features") return this.#rude(0.05) ? 1 : 0;
     if (field.name === this.#without && this.#manners === "polite") return 0;
     if (field.name === "topic" || field.name === "name" || field.name === "spec") return 1;
     if (field.oneof !== undefined) return dice.chance(0.4) ? 1 : 0;

@@ -190,15 +190,31 @@ const fetching: readonly Mutant[] = [
 const producing: readonly Mutant[] = [
   {
     name: "produce-window-unbounded",
-    breaks: "A client that overruns the window of Produce is cut off.",
+    breaks: "A Produce stream whose window is full is not read.",
+    file: produceSession,
+    replace: [["if (this.#inFlightBytes > this.#windowBytes) await this.#waitForWindow();", ""]],
+    tests: ["services/broker/src/produce/session.test.ts"],
+  },
+  {
+    name: "produce-window-cuts-off",
+    breaks: "A client that does not count its bytes is slow, not cut off.",
     file: produceSession,
     replace: [
       [
-        "this.#inFlightBytes > 0 && this.#inFlightBytes + bytes > this.#windowBytes",
-        "this.#inFlightBytes < 0",
+        "    this.#inFlightBytes += bytes;\n    this.#inFlight += 1;",
+        "    if (this.#inFlightBytes > 0 && this.#inFlightBytes + bytes > this.#windowBytes) {\n" +
+          '      throw violation("more than the window in flight");\n' +
+          "    }\n    this.#inFlightBytes += bytes;\n    this.#inFlight += 1;",
       ],
     ],
-    tests: badFetch,
+    tests: ["test/integration/naive-pipelining.test.ts", ...badFetch],
+  },
+  {
+    name: "produce-waits-for-who-is-gone",
+    breaks: "A client that leaves while its window is full ends the stream.",
+    file: produceSession,
+    replace: [[" && !signal.aborted) await this.#nextAnswer();", ") await this.#nextAnswer();"]],
+    tests: ["services/broker/src/produce/session.test.ts"],
   },
   {
     name: "produce-window-not-given-back",
@@ -211,7 +227,7 @@ const producing: readonly Mutant[] = [
     name: "half-closed-produce-unanswered",
     breaks: "A half-closed Produce answers every request before it ends.",
     file: produceSession,
-    replace: [["while (this.#inFlight > 0) {", "while (this.#inFlight < 0) {"]],
+    replace: [["while (this.#inFlight > 0) await", "while (this.#inFlight < 0) await"]],
     tests: ["services/broker/src/produce/session.test.ts"],
   },
   {
@@ -298,12 +314,7 @@ const producing: readonly Mutant[] = [
     name: "another-clusters-client-accepted",
     breaks: "A client that means another cluster is refused.",
     file: appender,
-    replace: [
-      [
-        'if (clusterId !== "" && clusterId !== this.identity.clusterId) {',
-        'if (clusterId === "?") {',
-      ],
-    ],
+    replace: [["    refuseOtherCluster(this.identity.clusterId, clusterId);\n", ""]],
     tests: badProduce,
   },
   {

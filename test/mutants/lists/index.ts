@@ -4,6 +4,7 @@ import { brokerMutants } from "./broker.ts";
 import { clientMutants } from "./client.ts";
 import { logMutants } from "./log.ts";
 import { metadataMutants } from "./metadata.ts";
+import { protocolMutants } from "./protocol.ts";
 import { recordMutants } from "./record.ts";
 import { rpcMutants } from "./rpc.ts";
 import { simMutants } from "./sim.ts";
@@ -16,4 +17,5 @@ export const allMutants: readonly Mutant[] = [
   ...metadataMutants,
   ...rpcMutants,
   ...simMutants,
+  ...protocolMutants,
 ];

@@ -1,6 +1,6 @@
 /** Topics, configs, logs and the cluster. */
 import { create } from "@bufbuild/protobuf";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { type Endpoint, ErrorCode, MillraceError } from "@millrace/errors";
 import {
   DeleteRecordsRequestSchema,
   DescribeLogsRequestSchema,
@@ -44,7 +44,8 @@ export interface NewTopic {
 /** The cluster, as one server knows it. */
 export interface ClusterDescription {
   readonly clusterId: string;
-  readonly controllerEndpoint: string;
+  /** Where Admin calls go: the controller, or a server that may know it. */
+  readonly controller: Endpoint;
   readonly brokers: readonly BrokerInfo[];
 }
 
@@ -150,9 +151,10 @@ export class Admin {
       const request = create(DeleteRecordsRequestSchema, {
         partitions: [{ topicId: leader.topicId, topic, partition, ...before }],
       });
-      const reply = await this.#context.connections
-        .channel(leader.endpoint)
-        .unary(methods.deleteRecords, request, { timeoutMs: leftMs });
+      const { connections } = this.#context;
+      const options = { timeoutMs: leftMs };
+      const { endpoint } = leader;
+      const reply = await connections.unary(endpoint, methods.deleteRecords, request, options);
       const result = reply.results[0];
       if (result?.error !== undefined) throw fromWire(result.error);
       return result?.lowWatermark ?? 0n;
@@ -167,9 +169,9 @@ export class Admin {
     const request = create(DescribeLogsRequestSchema, { topics: [...topics] });
     const replies = await Promise.all(
       brokers.map(async ({ brokerId, endpoint }) => {
-        const reply = await this.#context.connections
-          .channel(endpoint)
-          .unary(methods.describeLogs, request, { timeoutMs: this.#timeoutMs });
+        const options = { timeoutMs: this.#timeoutMs };
+        const { connections } = this.#context;
+        const reply = await connections.unary(endpoint, methods.describeLogs, request, options);
         return reply.logs.map((log) => ({ ...log, brokerId }));
       }),
     );
@@ -180,8 +182,8 @@ export class Admin {
   async cluster(): Promise<ClusterDescription> {
     const { metadata } = this.#context;
     await metadata.refresh();
-    const { clusterId, controllerEndpoint } = metadata;
-    return { clusterId, controllerEndpoint, brokers: metadata.brokers() };
+    const { clusterId, controller } = metadata;
+    return { clusterId, controller, brokers: metadata.brokers() };
   }
 
   /** Calls the active controller. Looks for it again, and retries, while the call had no effect. */
@@ -192,9 +194,7 @@ export class Admin {
     for (let attempt = 0; ; attempt += 1) {
       try {
         const timeoutMs = Math.max(1, deadlineMs - clock.monoMs());
-        return await connections
-          .channel(metadata.controllerEndpoint)
-          .unary(method, request, { timeoutMs });
+        return await connections.unary(metadata.controller, method, request, { timeoutMs });
       } catch (thrown) {
         const error = MillraceError.from(thrown);
         const pauseMs = backoffMs(attempt, random, error.retryAfterMs);

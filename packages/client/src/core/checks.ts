@@ -1,5 +1,5 @@
 /** Checks of options. */
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { ErrorCode, MillraceError, parseEndpoint } from "@millrace/errors";
 
 /** The whole number if it is in range. Throws INVALID_REQUEST. */
 export const inRange = (name: string, value: number, min: number, max: number): number => {
@@ -19,10 +19,5 @@ export const oneOf = <T extends string>(name: string, value: T, allowed: readonl
   );
 };
 
-const hostAndPort = /^(\[[0-9a-fA-F:.%]+\]|[^\s:/[\]]+):(\d{1,5})$/;
-
 /** True for `host:port`, with an IPv6 address in brackets. */
-export const isEndpoint = (text: string): boolean => {
-  const port = Number(hostAndPort.exec(text)?.[2] ?? 0);
-  return port >= 1 && port <= 65_535;
-};
+export const isEndpoint = (text: string): boolean => parseEndpoint(text) !== undefined;

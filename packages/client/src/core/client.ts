@@ -1,9 +1,9 @@
 /** The client: the entry to one cluster. */
 import type { Env } from "@millrace/env";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { type Endpoint, ErrorCode, MillraceError, parseEndpoint } from "@millrace/errors";
 import type { Dialer } from "@millrace/rpc";
 import { Admin } from "./admin.ts";
-import { inRange, isEndpoint } from "./checks.ts";
+import { inRange } from "./checks.ts";
 import { Connections } from "./connections.ts";
 import { Consumer } from "./consumer/consumer.ts";
 import { closedError, MetadataCache } from "./metadata.ts";
@@ -45,11 +45,12 @@ export class Client implements AsyncDisposable {
 
   /** Throws INVALID_REQUEST for bootstrap servers or an option that cannot be used. */
   constructor(options: ClientOptions) {
-    const { adminTimeoutMs = 30_000, bootstrap, clientId = "", dialer, env } = options;
-    checkIdentity(bootstrap, clientId);
+    const { adminTimeoutMs = 30_000, clientId = "", dialer, env } = options;
+    const bootstrap = endpointsOf(options.bootstrap);
+    checkClientId(clientId);
     this.#env = env;
     this.#clientId = clientId;
-    this.#connections = new Connections(dialer);
+    this.#connections = new Connections(dialer, () => this.#metadata.clusterId);
     const { clock, logger, random } = env;
     const connections = this.#connections;
     const callTimeoutMs = Math.min(metadataTimeoutMs, adminTimeoutMs);
@@ -118,18 +119,22 @@ export class Client implements AsyncDisposable {
   }
 }
 
-const checkIdentity = (bootstrap: readonly string[], clientId: string): void => {
-  const refuse = (what: string): never => {
-    throw new MillraceError(ErrorCode.INVALID_REQUEST, what);
-  };
-  if (bootstrap.length === 0) refuse("there is no bootstrap server: give one or more host:port");
-  for (const endpoint of bootstrap) {
-    if (!isEndpoint(endpoint)) {
-      refuse(`bootstrap server ${JSON.stringify(endpoint)} is not usable: give host:port`);
-    }
+const refuse = (what: string): MillraceError => new MillraceError(ErrorCode.INVALID_REQUEST, what);
+
+const endpointsOf = (bootstrap: readonly string[]): Endpoint[] => {
+  if (bootstrap.length === 0) {
+    throw refuse("there is no bootstrap server: give one or more host:port");
   }
+  return bootstrap.map((text) => {
+    const endpoint = parseEndpoint(text);
+    if (endpoint !== undefined) return endpoint;
+    throw refuse(`bootstrap server ${JSON.stringify(text)} is not usable: give host:port`);
+  });
+};
+
+const checkClientId = (clientId: string): void => {
   const bytes = Buffer.byteLength(clientId);
-  if (bytes > 249) refuse(`the clientId has ${bytes} bytes: use at most 249`);
+  if (bytes > 249) throw refuse(`the clientId has ${bytes} bytes: use at most 249`);
 };
 
 /** Makes a client on any carrier. Connects on first use. */

@@ -1,19 +1,47 @@
-import type { Channel, Dialer } from "@millrace/rpc";
+import { type Endpoint, formatEndpoint } from "@millrace/errors";
+import {
+  type CallOptions,
+  type Channel,
+  clusterIdMetadata,
+  type Dialer,
+  type Method,
+} from "@millrace/rpc";
+
+/** What tells endpoints apart: the listener's name does not. */
+export const endpointKey = (endpoint: Endpoint): string =>
+  `${endpoint.tls ? "tls" : "plain"} ${formatEndpoint(endpoint)} ${endpoint.authority}`;
 
 /** One channel per endpoint, made on first use and kept until `close`. */
 export class Connections {
   readonly #dialer: Dialer;
+  readonly #clusterId: () => string;
   readonly #channels = new Map<string, Channel>();
 
-  constructor(dialer: Dialer) {
+  /** `clusterId` is empty until the client knows it. */
+  constructor(dialer: Dialer, clusterId: () => string) {
     this.#dialer = dialer;
+    this.#clusterId = clusterId;
   }
 
-  channel(endpoint: string): Channel {
-    let channel = this.#channels.get(endpoint);
+  /** Calls a method of an endpoint. Names the cluster, once it is known. */
+  unary<I, O>(
+    endpoint: Endpoint,
+    method: Method<I, O>,
+    request: I,
+    options: Omit<CallOptions, "metadata">,
+  ): Promise<O> {
+    const metadata = clusterIdMetadata(this.#clusterId());
+    const named = metadata === undefined ? options : { ...options, metadata };
+    return this.channel(endpoint).unary(method, request, named);
+  }
+
+  channel(endpoint: Endpoint): Channel {
+    const key = endpointKey(endpoint);
+    let channel = this.#channels.get(key);
     if (channel === undefined) {
-      channel = this.#dialer.dial(endpoint);
-      this.#channels.set(endpoint, channel);
+      const { authority, tls } = endpoint;
+      channel = this.#dialer.dial(formatEndpoint(endpoint), { authority, tls });
+      this.#channels.set(key, channel);
     }
     return channel;
   }

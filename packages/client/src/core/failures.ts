@@ -1,15 +1,23 @@
 /** Errors inside messages, and what the client does about errors. */
-import type { LeaderHint } from "@millrace/errors";
-import { type ErrorCode, errorSpec, MillraceError } from "@millrace/errors";
+import {
+  dialable,
+  type Endpoint,
+  type ErrorAdvice,
+  type ErrorCode,
+  errorSpec,
+  type LeaderHint,
+  MillraceError,
+} from "@millrace/errors";
 
-interface WireError {
+/** A PartitionError, of the generated code or of the hand-written codecs. */
+interface WireError extends ErrorAdvice {
   readonly code: number;
   readonly message: string;
   readonly leaderHint?:
     | {
         readonly brokerId: number;
         readonly leaderEpoch: number;
-        readonly endpoint: string;
+        readonly endpoint?: Endpoint | undefined;
         readonly metadataRevision: number | bigint;
       }
     | undefined;
@@ -25,16 +33,19 @@ export const fromWire = (wire: WireError): MillraceError => {
       : {
           brokerId: hint.brokerId,
           leaderEpoch: hint.leaderEpoch,
-          endpoint: hint.endpoint,
+          endpoint: dialable(hint.endpoint),
           metadataRevision: BigInt(hint.metadataRevision),
         };
-  return new MillraceError(wire.code as ErrorCode, wire.message, {
+  const code = wire.code as ErrorCode;
+  const { retriable, refreshMetadata, sideEffects } = wire;
+  const advice = { retriable, refreshMetadata, sideEffects };
+  return new MillraceError(code, wire.message, {
+    spec: { ...errorSpec(code), ...advice },
     ...(leaderHint === undefined ? {} : { leaderHint }),
     ...(wire.retryAfterMs === undefined ? {} : { retryAfterMs: wire.retryAfterMs }),
   });
 };
 
-export const isRetriable = (error: MillraceError): boolean => errorSpec(error.code).retriable;
+export const isRetriable = (error: MillraceError): boolean => error.spec.retriable;
 
-export const wantsRefresh = (error: MillraceError): boolean =>
-  errorSpec(error.code).refreshMetadata;
+export const wantsRefresh = (error: MillraceError): boolean => error.spec.refreshMetadata;

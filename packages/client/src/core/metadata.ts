@@ -1,14 +1,22 @@
 /** What the client knows about the cluster: brokers, topics, and the leader of each partition. */
 import { create } from "@bufbuild/protobuf";
 import type { Cancel, Clock, Logger, Random } from "@millrace/env";
-import { ErrorCode, type LeaderHint, MillraceError } from "@millrace/errors";
+import {
+  dialable,
+  type Endpoint,
+  ErrorCode,
+  formatEndpoint,
+  type LeaderHint,
+  MillraceError,
+  must,
+} from "@millrace/errors";
 import {
   type GetMetadataRequest,
   GetMetadataRequestSchema,
   type GetMetadataResponse,
-} from "@millrace/proto/broker";
+} from "@millrace/proto/metadata";
 import { backoffMs } from "./backoff.ts";
-import type { Connections } from "./connections.ts";
+import { type Connections, endpointKey } from "./connections.ts";
 import { methods } from "./methods.ts";
 
 export interface PartitionInfo {
@@ -16,9 +24,6 @@ export interface PartitionInfo {
   /** Broker id; undefined while the partition has no leader. */
   readonly leader: number | undefined;
   readonly leaderEpoch: number;
-  readonly replicas: readonly number[];
-  readonly isr: readonly number[];
-  readonly elr: readonly number[];
 }
 
 export interface TopicInfo {
@@ -29,21 +34,22 @@ export interface TopicInfo {
 
 export interface BrokerInfo {
   readonly brokerId: number;
-  readonly endpoint: string;
+  readonly endpoint: Endpoint;
   readonly rack: string;
 }
 
 /** Where requests for a partition go. */
 export interface Leader {
   readonly brokerId: number;
-  readonly endpoint: string;
+  readonly endpoint: Endpoint;
   readonly leaderEpoch: number;
   readonly topicId: Uint8Array;
 }
 
 export interface MetadataContext {
   readonly connections: Connections;
-  readonly bootstrap: readonly string[];
+  /** At least one. */
+  readonly bootstrap: readonly Endpoint[];
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -72,13 +78,15 @@ export class MetadataCache {
   readonly #brokers = new Map<number, BrokerInfo>();
   readonly #wanted = new Set<string>();
   #clusterId = "";
-  #controller = "";
+  /** Of what is known; empty before the first answer. */
+  #generation: Uint8Array = new Uint8Array(0);
+  #controller: Endpoint | undefined;
   #revision = 0n;
   #minRevision = 0n;
   #version = 0;
   readonly #listeners = new Set<() => void>();
   #refreshing: Promise<void> | undefined;
-  #goodEndpoint: string | undefined;
+  #goodEndpoint: Endpoint | undefined;
   #cancelTimer: Cancel = () => {};
   #closed = false;
 
@@ -91,8 +99,9 @@ export class MetadataCache {
   }
 
   /** Endpoint for Admin calls. A bootstrap server until the controller is known. */
-  get controllerEndpoint(): string {
-    return this.#controller || this.#goodEndpoint || (this.#context.bootstrap[0] ?? "");
+  get controller(): Endpoint {
+    const first = this.#controller ?? this.#goodEndpoint ?? this.#context.bootstrap[0];
+    return must(first, "bootstrap server");
   }
 
   /** Rises with every change. */
@@ -136,7 +145,8 @@ export class MetadataCache {
   }
 
   /** A topic, from the cache or a server. Throws UNKNOWN_TOPIC_OR_PARTITION when the topic does not
-   * appear within two seconds, UNAVAILABLE when no server answers within thirty. */
+   * appear within two seconds, UNAVAILABLE when no server answers within thirty, and
+   * CLUSTER_ID_MISMATCH at once when they are of another cluster. */
   async topic(name: string, signal?: AbortSignal): Promise<TopicInfo> {
     this.#wanted.add(name);
     const started = this.#context.clock.monoMs();
@@ -152,7 +162,8 @@ export class MetadataCache {
         failure = MillraceError.from(thrown);
       }
       const waitedMs = this.#context.clock.monoMs() - started;
-      if (failure !== undefined && waitedMs > unreachableMs) throw failure;
+      const isFinal = failure?.code === ErrorCode.CLUSTER_ID_MISMATCH;
+      if (failure !== undefined && (isFinal || waitedMs > unreachableMs)) throw failure;
       if (failure === undefined && waitedMs > unknownTopicMs) {
         this.#wanted.delete(name);
         throw new MillraceError(
@@ -180,9 +191,12 @@ export class MetadataCache {
     const info = this.#topics.get(topic);
     const known = info?.partitions[partition];
     if (info === undefined || known === undefined) return;
-    if (hint.endpoint === "" || hint.leaderEpoch < known.leaderEpoch) return;
-    const { brokerId, endpoint } = hint;
-    const rack = this.#brokers.get(brokerId)?.rack ?? "";
+    if (hint.leaderEpoch < known.leaderEpoch) return;
+    const { brokerId } = hint;
+    const broker = this.#brokers.get(brokerId);
+    const endpoint = hint.endpoint ?? broker?.endpoint;
+    if (endpoint === undefined) return;
+    const rack = broker?.rack ?? "";
     this.#brokers.set(brokerId, { brokerId, endpoint, rack });
     const partitions = [...info.partitions];
     partitions[partition] = { ...known, leader: brokerId, leaderEpoch: hint.leaderEpoch };
@@ -231,6 +245,7 @@ export class MetadataCache {
     const request = create(GetMetadataRequestSchema, {
       topics: [...topics],
       minRevision: this.#minRevision,
+      generation: this.#generation,
     });
     const candidates = this.#candidates();
     const others = new AbortController();
@@ -264,20 +279,33 @@ export class MetadataCache {
   }
 
   async #askOne(
-    endpoint: string,
+    endpoint: Endpoint,
     request: GetMetadataRequest,
     signal: AbortSignal,
   ): Promise<GetMetadataResponse> {
     const { connections, callTimeoutMs: timeoutMs } = this.#context;
     try {
-      const channel = connections.channel(endpoint);
-      const reply = await channel.unary(methods.getMetadata, request, { timeoutMs, signal });
+      const options = { timeoutMs, signal };
+      const reply = await connections.unary(endpoint, methods.getMetadata, request, options);
+      this.#checkCluster(reply.clusterId, endpoint);
       if (!signal.aborted) this.#goodEndpoint = endpoint;
       return reply;
     } catch (thrown) {
-      if (endpoint === this.#goodEndpoint) this.#goodEndpoint = undefined;
+      const good = this.#goodEndpoint;
+      if (good !== undefined && endpointKey(good) === endpointKey(endpoint)) {
+        this.#goodEndpoint = undefined;
+      }
       throw thrown;
     }
+  }
+
+  /** One client speaks to one cluster, however its addresses are given to others. */
+  #checkCluster(clusterId: string, endpoint: Endpoint): void {
+    if (this.#clusterId === "" || clusterId === this.#clusterId) return;
+    throw new MillraceError(
+      ErrorCode.CLUSTER_ID_MISMATCH,
+      `${formatEndpoint(endpoint)} is of cluster ${clusterId}, not ${this.#clusterId}: check the bootstrap servers`,
+    );
   }
 
   #noAnswer(last: MillraceError): MillraceError {
@@ -286,7 +314,7 @@ export class MetadataCache {
     }
     return new MillraceError(
       ErrorCode.UNAVAILABLE,
-      `none of ${this.#context.bootstrap.join(", ")} answers (${last.message}): ` +
+      `none of ${this.#context.bootstrap.map(formatEndpoint).join(", ")} answers (${last.message}): ` +
         "check the bootstrap servers and the network",
       { cause: last },
     );
@@ -298,31 +326,63 @@ export class MetadataCache {
   }
 
   /** Servers to ask, in order: the one that answered last, the bootstrap servers, known brokers. */
-  #candidates(): string[] {
-    const endpoints = new Set<string>();
-    if (this.#goodEndpoint !== undefined) endpoints.add(this.#goodEndpoint);
-    for (const endpoint of this.#context.bootstrap) endpoints.add(endpoint);
-    for (const broker of this.#brokers.values()) endpoints.add(broker.endpoint);
-    return [...endpoints];
+  #candidates(): Endpoint[] {
+    const known = [...this.#brokers.values()].map(({ endpoint }) => endpoint);
+    const all = [...this.#context.bootstrap, ...known];
+    if (this.#goodEndpoint !== undefined) all.unshift(this.#goodEndpoint);
+    const first = new Map<string, Endpoint>();
+    for (const endpoint of all) {
+      const key = endpointKey(endpoint);
+      if (!first.has(key)) first.set(key, endpoint);
+    }
+    return [...first.values()];
   }
 
   #take(reply: GetMetadataResponse, asked: readonly string[]): void {
-    if (reply.revision < this.#revision && reply.clusterId === this.#clusterId) return;
+    const isOther = Buffer.compare(reply.generation, this.#generation) !== 0;
+    if (!isOther && reply.revision < this.#revision) return;
+    const known = new Map(this.#topics);
+    const knownBrokers = new Map(this.#brokers);
+    // The metadata was restored from a backup: what is remembered of it may never be true again,
+    // and its revisions may never be reached.
+    if (isOther) this.#topics.clear();
+    if (isOther && this.#generation.length > 0) this.#minRevision = 0n;
     this.#clusterId = reply.clusterId;
+    this.#generation = reply.generation;
     this.#revision = reply.revision;
-    this.#controller = reply.controllerEndpoint;
+    this.#controller = dialable(reply.controller);
     this.#brokers.clear();
-    for (const { brokerId, endpoint, rack } of reply.brokers) {
-      this.#brokers.set(brokerId, { brokerId, endpoint, rack });
+    for (const { brokerId, endpoint: told, rack } of reply.brokers) {
+      const endpoint = dialable(told);
+      if (endpoint !== undefined) this.#brokers.set(brokerId, { brokerId, endpoint, rack });
     }
     if (asked.length === 0) this.#topics.clear();
     for (const name of asked) this.#topics.delete(name);
     for (const topic of reply.topics) {
       if (!this.#wanted.has(topic.name)) continue;
-      const partitions = topic.partitions.map((p) => ({ ...p, leader: p.leader }));
-      this.#topics.set(topic.name, { name: topic.name, topicId: topic.topicId, partitions });
+      const { name, topicId } = topic;
+      const old = known.get(name);
+      const routes = old !== undefined && isSameTopic(old.topicId, topicId) ? old.partitions : [];
+      const partitions = topic.partitions.map(({ partition, leader, leaderEpoch }) => {
+        const route = routes[partition];
+        // Epochs only rise. Who tells a lower one is behind a leader hint, or has metadata from a
+        // backup that knows nothing of later elections.
+        if (route === undefined || leaderEpoch >= route.leaderEpoch) {
+          return { partition, leader, leaderEpoch };
+        }
+        this.#keepBroker(route.leader, knownBrokers);
+        return route;
+      });
+      this.#topics.set(name, { name, topicId, partitions });
     }
     this.#changed();
+  }
+
+  /** A route that is newer than the answer may lead to a broker that the answer does not list. */
+  #keepBroker(brokerId: number | undefined, known: ReadonlyMap<number, BrokerInfo>): void {
+    if (brokerId === undefined || this.#brokers.has(brokerId)) return;
+    const broker = known.get(brokerId);
+    if (broker !== undefined) this.#brokers.set(brokerId, broker);
   }
 }
 

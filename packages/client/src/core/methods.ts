@@ -6,8 +6,9 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { LogService, MetadataService } from "@millrace/proto/broker";
+import { LogService } from "@millrace/proto/broker";
 import { AdminService } from "@millrace/proto/controller";
+import { MetadataService } from "@millrace/proto/metadata";
 import type { Codec, Method } from "@millrace/rpc";
 
 export { fetchMethod, produceMethod } from "@millrace/rpc";

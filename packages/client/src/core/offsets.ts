@@ -111,11 +111,10 @@ const askOffset = (
   askLeader(context, topic, partition, timeoutMs, async (leader, leftMs) => {
     const { topicId } = leader;
     const query = { topicId, topic, partition, ...specOf(at) };
-    const reply = await context.connections
-      .channel(leader.endpoint)
-      .unary(methods.listOffsets, create(ListOffsetsRequestSchema, { queries: [query] }), {
-        timeoutMs: leftMs,
-      });
+    const { connections } = context;
+    const request = create(ListOffsetsRequestSchema, { queries: [query] });
+    const options = { timeoutMs: leftMs };
+    const reply = await connections.unary(leader.endpoint, methods.listOffsets, request, options);
     const result = reply.results[0];
     if (result?.error !== undefined) throw fromWire(result.error);
     if (result?.offset === undefined) return { topicId, found: undefined };

@@ -1,27 +1,43 @@
 /** Brokers in memory behind a `Dialer`, for the tests of this package. */
 import { create } from "@bufbuild/protobuf";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
-import { ErrorCode, MillraceError } from "@millrace/errors";
 import {
-  type GetMetadataRequest,
-  GetMetadataResponseSchema,
+  type Endpoint,
+  type ErrorAdvice,
+  ErrorCode,
+  errorSpec,
+  MillraceError,
+} from "@millrace/errors";
+import {
   type ListOffsetsRequest,
   ListOffsetsResponseSchema,
   OffsetSpec,
 } from "@millrace/proto/broker";
 import { Guarantee } from "@millrace/proto/common";
+import { CreateTopicResponseSchema } from "@millrace/proto/controller";
+import { type GetMetadataRequest, GetMetadataResponseSchema } from "@millrace/proto/metadata";
 import {
   blankFetchResponse,
   crcOf,
   encodeStoredPrefix,
   parseBody,
+  type WireFetchCursor,
   type WireFetchRequest,
   type WireFetchResponse,
+  type WireLeaderHint,
+  type WirePartitionError,
   type WireProduceRequest,
   type WireProduceResponse,
 } from "@millrace/record";
 import { nodeCompressor } from "@millrace/record/node";
-import type { CallOptions, Channel, ClientStream, Dialer, Method } from "@millrace/rpc";
+import type {
+  CallOptions,
+  Channel,
+  ClientStream,
+  Dialer,
+  DialOptions,
+  Method,
+} from "@millrace/rpc";
 import type { ClientEnv } from "../core/client.ts";
 import { FakeStream } from "./fake-stream.ts";
 
@@ -90,6 +106,16 @@ export class FakeBroker implements Dialer {
   latencyMs = 0;
   /** Endpoints whose unary calls are never answered. */
   readonly silent = new Set<string>();
+  /** What was dialed, in order. */
+  readonly dialed: { readonly endpoint: string; readonly options: DialOptions }[] = [];
+  /** What the metadata say about the endpoint of every broker besides host and port. */
+  endpointParts: Partial<Endpoint> = {};
+  /** What comes with every error in a message, instead of what its code says. */
+  advice: ErrorAdvice | undefined;
+  /** An error for a unary call, by its path. */
+  callFault: (path: string) => MillraceError | undefined = () => undefined;
+  /** Comes with injected produce faults. */
+  leaderHint: WireLeaderHint | undefined;
   /** Endpoints of GetMetadata calls, in order. */
   readonly asked: string[] = [];
   readonly seen: SeenRequest[] = [];
@@ -107,7 +133,23 @@ export class FakeBroker implements Dialer {
   fault: (requestNumber: number) => ErrorCode | "reset" | undefined = () => undefined;
   /** Per cursor added: an error to answer instead of records. */
   fetchFault: (partition: number) => ErrorCode | undefined = () => undefined;
-  #revision = 1n;
+  /** Of the metadata. */
+  revision = 1n;
+  /** Of the metadata. */
+  generation = new Uint8Array(16).fill(1);
+  clusterId = "fake";
+  /** What CreateTopic answers. */
+  createdRevision = 0n;
+  /** Leader epoch of each partition; 0 when absent. */
+  readonly epochs = new Map<number, number>();
+  /** Brokers that the metadata list. */
+  listed = [1, 2];
+  /** The cluster that each unary call names. */
+  readonly clusterIds: (string | undefined)[] = [];
+  /** Cursors as clients added them, in order. */
+  readonly added: WireFetchCursor[] = [];
+  /** Requests for metadata, in order. */
+  readonly metadataRequests: GetMetadataRequest[] = [];
   #held: (() => void)[] = [];
   readonly #drains = new Set<() => void>();
   #attempts = 0;
@@ -119,7 +161,8 @@ export class FakeBroker implements Dialer {
     this.logs = Array.from({ length: partitionCount }, () => []);
   }
 
-  dial(endpoint: string): Channel {
+  dial(endpoint: string, options: DialOptions = {}): Channel {
+    this.dialed.push({ endpoint, options });
     return {
       endpoint,
       unary: async <I, O>(
@@ -146,7 +189,7 @@ export class FakeBroker implements Dialer {
 
   addPartitions(count: number): void {
     for (let i = 0; i < count; i += 1) this.logs.push([]);
-    this.#revision += 1n;
+    this.revision += 1n;
   }
 
   /** Deletes the topic and makes it again. */
@@ -154,7 +197,7 @@ export class FakeBroker implements Dialer {
     this.topicId = new Uint8Array(16).fill((this.topicId[0] ?? 0) + 1);
     this.logs = Array.from({ length: partitionCount }, () => []);
     this.starts.clear();
-    this.#revision += 1n;
+    this.revision += 1n;
     for (const cursor of this.#cursors) this.#failCursor(cursor, unknownTopic);
     this.#cursors.clear();
   }
@@ -166,14 +209,20 @@ export class FakeBroker implements Dialer {
 
   lead(partition: number, broker: number): void {
     this.leaders.set(partition, broker);
-    this.#revision += 1n;
+    this.revision += 1n;
+  }
+
+  #wireError(code: ErrorCode, message: string): WirePartitionError {
+    const { retriable, refreshMetadata, sideEffects } = this.advice ?? errorSpec(code);
+    const advice = { retriable, refreshMetadata, sideEffects };
+    return { code, message, leaderHint: undefined, retryAfterMs: undefined, ...advice };
   }
 
   #failCursor(cursor: FakeCursor, error: { code: ErrorCode; message: string }): void {
     cursor.stream.push({
       ...blankFetchResponse,
       cursorId: cursor.cursorId,
-      error: { ...error, leaderHint: undefined, retryAfterMs: undefined },
+      error: this.#wireError(error.code, error.message),
     });
   }
 
@@ -196,6 +245,7 @@ export class FakeBroker implements Dialer {
   heal(): void {
     this.fault = () => undefined;
     this.fetchFault = () => undefined;
+    this.callFault = () => undefined;
     this.silent.clear();
     this.exists = true;
     this.bodyBytesMax = Number.POSITIVE_INFINITY;
@@ -213,27 +263,43 @@ export class FakeBroker implements Dialer {
     endpoint: string,
     path: string,
     request: unknown,
-    { signal, timeoutMs }: CallOptions,
+    { signal, timeoutMs, metadata }: CallOptions,
   ): Promise<unknown> {
+    this.clusterIds.push(metadata?.get("millrace-cluster-id"));
     if (path.endsWith("/GetMetadata")) this.asked.push(endpoint);
     if (this.latencyMs > 0) await new Promise((resolve) => setTimeout(resolve, this.latencyMs));
     if (this.silent.has(endpoint)) await silence(signal, timeoutMs);
+    const fault = this.callFault(path);
+    if (fault !== undefined) throw fault;
     if (path.endsWith("/GetMetadata")) return this.#metadata(request as GetMetadataRequest);
     if (path.endsWith("/ListOffsets")) return this.#listOffsets(request as ListOffsetsRequest);
+    if (path.endsWith("/CreateTopic")) {
+      return create(CreateTopicResponseSchema, { revision: this.createdRevision });
+    }
     throw new MillraceError(ErrorCode.UNSUPPORTED_OPERATION, path);
   }
 
-  #metadata({ topics }: GetMetadataRequest): unknown {
+  #metadata(request: GetMetadataRequest): unknown {
+    this.metadataRequests.push(request);
+    const { topics, minRevision } = request;
+    const isSame = Buffer.compare(request.generation, this.generation) === 0;
+    if (isSame && minRevision > this.revision) {
+      throw new MillraceError(ErrorCode.METADATA_STALE, `revision ${this.revision}`);
+    }
     const partitions = this.logs.map((_, partition) => ({
       partition,
       leader: this.leaders.get(partition) ?? 1,
-      replicas: [1, 2],
+      leaderEpoch: this.epochs.get(partition) ?? 0,
     }));
     const shown = this.exists && topics.includes("events");
     return create(GetMetadataResponseSchema, {
-      clusterId: "fake",
-      revision: this.#revision,
-      brokers: [1, 2].map((brokerId) => ({ brokerId, endpoint: `fake:${brokerId}` })),
+      clusterId: this.clusterId,
+      generation: this.generation,
+      revision: this.revision,
+      brokers: this.listed.map((brokerId) => ({
+        brokerId,
+        endpoint: { host: "fake", port: brokerId, ...this.endpointParts },
+      })),
       topics: shown ? [{ name: "events", topicId: this.topicId, partitions }] : [],
     });
   }
@@ -258,7 +324,13 @@ export class FakeBroker implements Dialer {
     const stream = new FakeStream<WireProduceRequest, WireProduceResponse>((message) => {
       if (message.open !== undefined) {
         const { windowBytes, messageBytesMax } = this;
-        const opened = { windowBytes, messageBytesMax, clusterId: "fake", brokerId: 1 };
+        const opened = {
+          windowBytes,
+          messageBytesMax,
+          clusterId: "fake",
+          brokerId: 1,
+          featureLevel: 1,
+        };
         stream.push({ opened, results: [], drain: undefined });
       } else this.#append(stream, endpoint, message);
     });
@@ -296,7 +368,7 @@ export class FakeBroker implements Dialer {
         return;
       }
       const error = failed
-        ? { code: fault, message: "injected", leaderHint: undefined, retryAfterMs: undefined }
+        ? { ...this.#wireError(fault, "injected"), leaderHint: this.leaderHint }
         : undefined;
       const result = {
         requestId: request.requestId,
@@ -327,7 +399,8 @@ export class FakeBroker implements Dialer {
 
   #store(partition: number, baseOffset: number, body: Uint8Array): void {
     const info = parseBody(body);
-    const fields = { baseOffset, leaderEpoch: 0, appendTimeMs: 1, bodyCrc: crcOf(body) };
+    const leaderEpoch = this.epochs.get(partition) ?? 0;
+    const fields = { baseOffset, leaderEpoch, appendTimeMs: 1, bodyCrc: crcOf(body) };
     this.logs[partition]?.push({
       baseOffset,
       count: info.recordCount,
@@ -341,7 +414,13 @@ export class FakeBroker implements Dialer {
     const mine = new Map<number, FakeCursor>();
     const stream = new FakeStream<WireFetchRequest, WireFetchResponse>((request) => {
       if (request.open !== undefined) {
-        const opened = { heartbeatIntervalMs: 0, clusterId: "fake", brokerId: 1, cursorsMax: 9 };
+        const opened = {
+          heartbeatIntervalMs: 0,
+          clusterId: "fake",
+          brokerId: 1,
+          cursorsMax: 9,
+          featureLevel: 1,
+        };
         stream.push({ ...blankFetchResponse, opened });
       }
       for (const id of request.remove) {
@@ -349,7 +428,9 @@ export class FakeBroker implements Dialer {
         if (cursor !== undefined) this.#cursors.delete(cursor);
         mine.delete(id);
       }
-      for (const { cursorId, topicId, partition, offset, grantBytes } of request.add) {
+      for (const added of request.add) {
+        const { cursorId, topicId, partition, offset, grantBytes } = added;
+        this.added.push(added);
         this.grantedBytes += grantBytes;
         const cursor = { partition, stream, cursorId, offset, grantBytes };
         const fault = this.fetchFault(partition);
@@ -398,7 +479,7 @@ export class FakeBroker implements Dialer {
         ...blankFetchResponse,
         cursorId: cursor.cursorId,
         highWatermark: end,
-        leaderEpoch: 0,
+        leaderEpoch: this.epochs.get(cursor.partition) ?? 0,
         nextOffset,
         batches: [batch.bytes],
       });

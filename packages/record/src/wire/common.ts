@@ -2,7 +2,7 @@
 
 import { WireReader } from "../reader.ts";
 import { WireWriter } from "../writer.ts";
-import type { WireDrain, WireLeaderHint, WirePartitionError } from "./messages.ts";
+import type { WireDrain, WireEndpoint, WireLeaderHint, WirePartitionError } from "./messages.ts";
 
 /** Most elements of a repeated field that a decoder takes. */
 export const ELEMENTS_MAX = 10_000;
@@ -24,6 +24,14 @@ export const eachField = (
     const wireType = tag & 7;
     if (!field(Math.floor(tag / 8), wireType)) reader.skip(wireType);
   }
+};
+
+/** Adds to a repeated field, which must not have more than ELEMENTS_MAX elements. */
+export const pushBounded = <T>(list: T[], value: T, reader: WireReader): void => {
+  if (list.length >= ELEMENTS_MAX) {
+    throw reader.excess(`more than ${ELEMENTS_MAX} elements of a kind: send several`);
+  }
+  list.push(value);
 };
 
 /** A mutable copy of a readonly message while it is decoded. */
@@ -49,6 +57,17 @@ export const readDrain = (bytes: Uint8Array, into: WireDrain | undefined): WireD
   return drain;
 };
 
+const writeEndpoint = (field: number, endpoint: WireEndpoint | undefined): void => {
+  if (endpoint === undefined) return;
+  writer.message(field, () => {
+    writer.text(1, endpoint.host);
+    writer.varint(2, endpoint.port);
+    writer.text(3, endpoint.listener);
+    writer.bool(4, endpoint.tls);
+    writer.text(5, endpoint.authority);
+  });
+};
+
 export const writeError = (field: number, error: WirePartitionError | undefined): void => {
   if (error === undefined) return;
   writer.message(field, () => {
@@ -59,26 +78,51 @@ export const writeError = (field: number, error: WirePartitionError | undefined)
       writer.message(3, () => {
         writer.varint(1, hint.brokerId);
         writer.varint(2, hint.leaderEpoch);
-        writer.text(3, hint.endpoint);
+        writeEndpoint(3, hint.endpoint);
         writer.varint(4, hint.metadataRevision);
       });
     }
     writer.optional(4, error.retryAfterMs);
+    writer.bool(5, error.retriable);
+    writer.bool(6, error.refreshMetadata);
+    writer.bool(7, error.sideEffects);
   });
+};
+
+const readEndpoint = (bytes: Uint8Array, into: WireEndpoint | undefined): WireEndpoint => {
+  const endpoint: Mutable<WireEndpoint> = into ?? {
+    host: "",
+    port: 0,
+    listener: "",
+    tls: false,
+    authority: "",
+  };
+  const reader = named(bytes);
+  eachField(reader, (field, wireType) => {
+    if (field === 1 && wireType === 2) endpoint.host = reader.text();
+    else if (field === 2 && wireType === 0) endpoint.port = reader.uint32();
+    else if (field === 3 && wireType === 2) endpoint.listener = reader.text();
+    else if (field === 4 && wireType === 0) endpoint.tls = reader.bool();
+    else if (field === 5 && wireType === 2) endpoint.authority = reader.text();
+    else return false;
+    return true;
+  });
+  return endpoint;
 };
 
 const readHint = (bytes: Uint8Array, into: WireLeaderHint | undefined): WireLeaderHint => {
   const hint: Mutable<WireLeaderHint> = into ?? {
     brokerId: 0,
     leaderEpoch: 0,
-    endpoint: "",
+    endpoint: undefined,
     metadataRevision: 0,
   };
   const reader = named(bytes);
   eachField(reader, (field, wireType) => {
     if (field === 1 && wireType === 0) hint.brokerId = reader.uint32();
     else if (field === 2 && wireType === 0) hint.leaderEpoch = reader.uint32();
-    else if (field === 3 && wireType === 2) hint.endpoint = reader.text();
+    else if (field === 3 && wireType === 2)
+      hint.endpoint = readEndpoint(reader.view(), hint.endpoint);
     else if (field === 4 && wireType === 0) hint.metadataRevision = reader.uint64();
     else return false;
     return true;
@@ -95,6 +139,9 @@ export const readError = (
     message: "",
     leaderHint: undefined,
     retryAfterMs: undefined,
+    retriable: false,
+    refreshMetadata: false,
+    sideEffects: false,
   };
   const reader = named(bytes);
   eachField(reader, (field, wireType) => {
@@ -102,7 +149,11 @@ export const readError = (
     else if (field === 2 && wireType === 2) error.message = reader.text();
     else if (field === 3 && wireType === 2)
       error.leaderHint = readHint(reader.view(), error.leaderHint);
-    else if (field === 4 && wireType === 0) error.retryAfterMs = reader.uint32();
+    else if (wireType !== 0) return false;
+    else if (field === 4) error.retryAfterMs = reader.uint32();
+    else if (field === 5) error.retriable = reader.bool();
+    else if (field === 6) error.refreshMetadata = reader.bool();
+    else if (field === 7) error.sideEffects = reader.bool();
     else return false;
     return true;
   });

@@ -3,9 +3,9 @@
 import { WireReader } from "../reader.ts";
 import { varintBytes } from "../varint.ts";
 import {
-  ELEMENTS_MAX,
   eachField,
   type Mutable,
+  pushBounded,
   readDrain,
   readError,
   writeDrain,
@@ -53,6 +53,7 @@ const encodeRequest = (message: WireFetchRequest): Buffer => {
       writer.varint(2, open.messageBytesMax);
       writer.text(3, open.clusterId);
       writer.int32(4, open.isolation);
+      writer.texts(5, open.requiredFeatures);
     });
   }
   writePacked(2, message.remove);
@@ -67,11 +68,10 @@ const encodeRequest = (message: WireFetchRequest): Buffer => {
 };
 
 const readOpen = (bytes: Uint8Array, into: WireFetchOpen | undefined): WireFetchOpen => {
-  const open: Mutable<WireFetchOpen> = into ?? {
-    clientId: "",
-    messageBytesMax: 0,
-    clusterId: "",
-    isolation: 0,
+  const requiredFeatures: string[] = [...(into?.requiredFeatures ?? [])];
+  const open: Mutable<WireFetchOpen> = {
+    ...(into ?? { clientId: "", messageBytesMax: 0, clusterId: "", isolation: 0 }),
+    requiredFeatures,
   };
   const reader = new WireReader(bytes, "FetchOpen");
   eachField(reader, (field, wireType) => {
@@ -79,6 +79,7 @@ const readOpen = (bytes: Uint8Array, into: WireFetchOpen | undefined): WireFetch
     else if (field === 2 && wireType === 0) open.messageBytesMax = reader.cappedUint64();
     else if (field === 3 && wireType === 2) open.clusterId = reader.text();
     else if (field === 4 && wireType === 0) open.isolation = reader.int32();
+    else if (field === 5 && wireType === 2) pushBounded(requiredFeatures, reader.text(), reader);
     else return false;
     return true;
   });
@@ -125,13 +126,6 @@ const readGrant = (bytes: Uint8Array): WireFetchGrant => {
   return grant;
 };
 
-const pushBounded = <T>(list: T[], value: T, reader: WireReader): void => {
-  if (list.length >= ELEMENTS_MAX) {
-    throw reader.excess(`more than ${ELEMENTS_MAX} elements of a kind: send several`);
-  }
-  list.push(value);
-};
-
 const decodeRequest = (bytes: Uint8Array): WireFetchRequest => {
   const remove: number[] = [];
   const add: WireFetchCursor[] = [];
@@ -173,6 +167,7 @@ const writeResponseHead = (message: WireFetchResponse): void => {
       writer.text(2, opened.clusterId);
       writer.varint(3, opened.brokerId);
       writer.varint(4, opened.cursorsMax);
+      writer.varint(5, opened.featureLevel);
     });
   }
   writer.optional(2, message.cursorId);
@@ -191,6 +186,7 @@ const readOpened = (bytes: Uint8Array, into: WireFetchOpened | undefined): WireF
     clusterId: "",
     brokerId: 0,
     cursorsMax: 0,
+    featureLevel: 0,
   };
   const reader = new WireReader(bytes, "FetchOpened");
   eachField(reader, (field, wireType) => {
@@ -199,6 +195,7 @@ const readOpened = (bytes: Uint8Array, into: WireFetchOpened | undefined): WireF
     else if (field === 1) opened.heartbeatIntervalMs = reader.uint32();
     else if (field === 3) opened.brokerId = reader.uint32();
     else if (field === 4) opened.cursorsMax = reader.uint32();
+    else if (field === 5) opened.featureLevel = reader.uint32();
     else return false;
     return true;
   });

@@ -11,13 +11,25 @@ export interface WirePartitionError {
   readonly message: string;
   readonly leaderHint: WireLeaderHint | undefined;
   readonly retryAfterMs: number | undefined;
+  readonly retriable: boolean;
+  readonly refreshMetadata: boolean;
+  readonly sideEffects: boolean;
+}
+
+/** `millrace.common.v1.Endpoint`. */
+export interface WireEndpoint {
+  readonly host: string;
+  readonly port: number;
+  readonly listener: string;
+  readonly tls: boolean;
+  readonly authority: string;
 }
 
 /** `millrace.common.v1.LeaderHint`. */
 export interface WireLeaderHint {
   readonly brokerId: number;
   readonly leaderEpoch: number;
-  readonly endpoint: string;
+  readonly endpoint: WireEndpoint | undefined;
   readonly metadataRevision: number;
 }
 
@@ -33,6 +45,7 @@ export interface WireProduceOpen {
   readonly acks: number;
   readonly windowBytes: number;
   readonly clusterId: string;
+  readonly requiredFeatures: readonly string[];
 }
 
 /** `millrace.broker.v1.ProduceRequest`. Of the batch only what a producer may set. */
@@ -62,6 +75,7 @@ export interface WireProduceOpened {
   readonly messageBytesMax: number;
   readonly clusterId: string;
   readonly brokerId: number;
+  readonly featureLevel: number;
 }
 
 /** `millrace.broker.v1.ProduceResult`. */
@@ -89,6 +103,7 @@ export interface WireFetchOpen {
   readonly messageBytesMax: number;
   readonly clusterId: string;
   readonly isolation: number;
+  readonly requiredFeatures: readonly string[];
 }
 
 /** `millrace.broker.v1.FetchCursor`. */
@@ -124,6 +139,7 @@ export interface WireFetchOpened {
   readonly clusterId: string;
   readonly brokerId: number;
   readonly cursorsMax: number;
+  readonly featureLevel: number;
 }
 
 /** `millrace.broker.v1.FetchResponse`. */

@@ -6,6 +6,7 @@ import {
   ELEMENTS_MAX,
   eachField,
   type Mutable,
+  pushBounded,
   readDrain,
   readError,
   writeDrain,
@@ -31,6 +32,7 @@ const encodeRequest = (message: WireProduceRequest): Buffer => {
       writer.int32(2, open.acks);
       writer.varint(3, open.windowBytes);
       writer.text(4, open.clusterId);
+      writer.texts(5, open.requiredFeatures);
     });
   }
   writer.varint(2, message.requestId);
@@ -50,11 +52,10 @@ const encodeRequest = (message: WireProduceRequest): Buffer => {
 };
 
 const readOpen = (bytes: Uint8Array, into: WireProduceOpen | undefined): WireProduceOpen => {
-  const open: Mutable<WireProduceOpen> = into ?? {
-    clientId: "",
-    acks: 0,
-    windowBytes: 0,
-    clusterId: "",
+  const requiredFeatures: string[] = [...(into?.requiredFeatures ?? [])];
+  const open: Mutable<WireProduceOpen> = {
+    ...(into ?? { clientId: "", acks: 0, windowBytes: 0, clusterId: "" }),
+    requiredFeatures,
   };
   const reader = new WireReader(bytes, "ProduceOpen");
   eachField(reader, (field, wireType) => {
@@ -62,6 +63,7 @@ const readOpen = (bytes: Uint8Array, into: WireProduceOpen | undefined): WirePro
     else if (field === 2 && wireType === 0) open.acks = reader.int32();
     else if (field === 3 && wireType === 0) open.windowBytes = reader.cappedUint64();
     else if (field === 4 && wireType === 2) open.clusterId = reader.text();
+    else if (field === 5 && wireType === 2) pushBounded(requiredFeatures, reader.text(), reader);
     else return false;
     return true;
   });
@@ -132,6 +134,7 @@ const encodeResponse = (message: WireProduceResponse): Buffer => {
       writer.varint(2, opened.messageBytesMax);
       writer.text(3, opened.clusterId);
       writer.varint(4, opened.brokerId);
+      writer.varint(5, opened.featureLevel);
     });
   }
   for (const result of message.results) writeResult(result);
@@ -145,6 +148,7 @@ const readOpened = (bytes: Uint8Array, into: WireProduceOpened | undefined): Wir
     messageBytesMax: 0,
     clusterId: "",
     brokerId: 0,
+    featureLevel: 0,
   };
   const reader = new WireReader(bytes, "ProduceOpened");
   eachField(reader, (field, wireType) => {
@@ -152,6 +156,7 @@ const readOpened = (bytes: Uint8Array, into: WireProduceOpened | undefined): Wir
     else if (field === 2 && wireType === 0) opened.messageBytesMax = reader.uint64();
     else if (field === 3 && wireType === 2) opened.clusterId = reader.text();
     else if (field === 4 && wireType === 0) opened.brokerId = reader.uint32();
+    else if (field === 5 && wireType === 0) opened.featureLevel = reader.uint32();
     else return false;
     return true;
   });

@@ -84,10 +84,19 @@ const errorOf = (dice: Dice): WirePartitionError => ({
   code: dice.below(40),
   message: dice.text(),
   retryAfterMs: dice.maybe(() => dice.number(u32)),
+  retriable: dice.below(2) === 1,
+  refreshMetadata: dice.below(2) === 1,
+  sideEffects: dice.below(2) === 1,
   leaderHint: dice.maybe(() => ({
     brokerId: dice.number(u32),
     leaderEpoch: dice.number(u32),
-    endpoint: dice.text(),
+    endpoint: dice.maybe(() => ({
+      host: dice.text(),
+      port: dice.number(65_535),
+      listener: dice.text(),
+      tls: dice.below(2) === 1,
+      authority: dice.text(),
+    })),
     metadataRevision: dice.number(safe),
   })),
 });
@@ -100,6 +109,7 @@ const produceRequest = (dice: Dice): WireProduceRequest => {
       acks: dice.below(5),
       windowBytes: dice.number(safe),
       clusterId: dice.text(),
+      requiredFeatures: dice.list(3, () => dice.text()),
     })),
     requestId: dice.number(safe),
     topicId: dice.below(2) === 0 ? Buffer.alloc(0) : dice.bytes(16),
@@ -118,6 +128,7 @@ const produceResponse = (dice: Dice): WireProduceResponse => ({
     messageBytesMax: dice.number(safe),
     clusterId: dice.text(),
     brokerId: dice.number(u32),
+    featureLevel: dice.number(u32),
   })),
   results: dice.list(4, () => ({
     requestId: dice.number(safe),
@@ -138,6 +149,7 @@ const fetchRequest = (dice: Dice): WireFetchRequest => ({
     messageBytesMax: dice.number(safe),
     clusterId: dice.text(),
     isolation: dice.below(3),
+    requiredFeatures: dice.list(3, () => dice.text()),
   })),
   remove: dice.list(4, () => dice.number(u32)),
   add: dice.list(3, () => ({
@@ -172,6 +184,7 @@ const fetchResponse = (dice: Dice): WireFetchResponse => {
       clusterId: dice.text(),
       brokerId: dice.number(u32),
       cursorsMax: dice.number(u32),
+      featureLevel: dice.number(u32),
     })),
     cursorId: dice.maybe(() => dice.number(u32)),
     highWatermark: dice.maybe(() => dice.number(safe)),
@@ -288,6 +301,40 @@ const golden: readonly [string, () => Uint8Array, string][] = [
         ],
       }),
     "120c0807100018e807280140ac02",
+  ],
+  [
+    "ProduceResponse with an error",
+    () =>
+      produceResponseCodec.encode({
+        opened: undefined,
+        drain: undefined,
+        results: [
+          {
+            requestId: 7,
+            baseOffset: undefined,
+            appendTimeMs: undefined,
+            logStartOffset: undefined,
+            guarantee: 0,
+            duplicate: false,
+            error: {
+              code: 300,
+              message: "m",
+              leaderHint: {
+                brokerId: 2,
+                leaderEpoch: 3,
+                endpoint: { host: "h", port: 7400, listener: "l", tls: true, authority: "a" },
+                metadataRevision: 9,
+              },
+              retryAfterMs: 0,
+              retriable: true,
+              refreshMetadata: true,
+              sideEffects: true,
+            },
+            windowBytes: 0,
+          },
+        ],
+      }),
+    "122a08073a2608ac0212016d1a16080210031a0e0a016810e8391a016c20012a016120092000280130013801",
   ],
   [
     "FetchRequest",

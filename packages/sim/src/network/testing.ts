@@ -1,13 +1,13 @@
 /** Two kinds of calls over a simulated network, for tests. */
 import { create } from "@bufbuild/protobuf";
+import { ProduceService } from "@millrace/proto/broker";
 import {
   GetMetadataRequestSchema,
   GetMetadataResponseSchema,
   MetadataService,
-  ProduceService,
   WatchMetadataRequestSchema,
   WatchMetadataResponseSchema,
-} from "@millrace/proto/broker";
+} from "@millrace/proto/metadata";
 import type { WireProduceRequest, WireProduceResponse } from "@millrace/record";
 import {
   bindService,

@@ -65,7 +65,13 @@ const contextOf = (replica: unknown) => ({
   metrics: { onFetch: () => {}, onError: () => {} },
 });
 
-const open = { clientId: "c", messageBytesMax: 0, clusterId: "", isolation: 0 };
+const open = {
+  clientId: "c",
+  messageBytesMax: 0,
+  clusterId: "",
+  isolation: 0,
+  requiredFeatures: [],
+};
 const cursorAt = (cursorId: number, offset: number, grantBytes: number) => ({
   ...{ cursorId, topicId: noBytes, topic: "t", partition: 0, offset, grantBytes },
   ...{ leaderEpoch: undefined, lastFetchedEpoch: undefined },

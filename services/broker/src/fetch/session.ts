@@ -9,6 +9,7 @@ import {
   type WireFetchResponse,
 } from "@millrace/record";
 import type { ServerStream } from "@millrace/rpc";
+import { checkFeatures, featureLevel } from "../features.ts";
 import { limits } from "../limits.ts";
 import { checkIsolation } from "../log-service.ts";
 import type { BrokerMetrics } from "../metrics.ts";
@@ -132,6 +133,7 @@ export class FetchSession {
     const first = await readHandshake(this.#stream, this.#context.appender.clock);
     const open = first.open;
     if (open === undefined) throw violation("the first message has no open");
+    checkFeatures(open.requiredFeatures);
     this.#context.appender.checkClient(open.clientId, open.clusterId);
     checkIsolation(open.isolation);
     if (open.messageBytesMax > 0) {
@@ -143,6 +145,7 @@ export class FetchSession {
       clusterId,
       brokerId,
       cursorsMax: limits.cursorsMax,
+      featureLevel,
     };
     this.#stream.write({ ...blankFetchResponse, opened });
     await this.#apply(first);

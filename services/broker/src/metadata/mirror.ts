@@ -3,7 +3,7 @@
  * shared between snapshots.
  */
 import type { Logger } from "@millrace/env";
-import { MillraceError } from "@millrace/errors";
+import { MillraceError, parseEndpoint } from "@millrace/errors";
 import {
   decodeRecord,
   type KeyValue,
@@ -48,6 +48,7 @@ export class ClusterMirror implements ClusterView {
   readonly #listeners = new Set<(change: ClusterChange) => void>();
   readonly #stop: () => void;
   #clusterId = "";
+  #generation: Uint8Array = new Uint8Array(0);
   #current: ClusterSnapshot;
 
   constructor(mirror: Mirror, logger: Logger, controllerEndpoint: () => string) {
@@ -56,12 +57,13 @@ export class ClusterMirror implements ClusterView {
     this.#controllerEndpoint = controllerEndpoint;
     this.#current = {
       clusterId: "",
+      generation: this.#generation,
       revision: 0,
       topics: new Map(),
       topicsById: new Map(),
       deletions: new Map(),
       brokers: new Map(),
-      controllerEndpoint: "",
+      controller: undefined,
     };
     const all = mirror.entries("").map((kv): WatchEvent => ({ type: "put", kv }));
     this.#take(all);
@@ -89,7 +91,7 @@ export class ClusterMirror implements ClusterView {
 
   #take(events: readonly WatchEvent[]): void {
     const touched = new Set<string>();
-    const changed = { brokers: false, deletions: false };
+    const changed = { brokers: false, deletions: false, generation: false };
     for (const { type, kv } of events) {
       try {
         if (kv.key.startsWith(keys.brokers)) {
@@ -101,7 +103,7 @@ export class ClusterMirror implements ClusterView {
         } else if (kv.key.startsWith(keys.topics)) touched.add(this.#takeTopic(type, kv));
         else if (kv.key.startsWith(keys.partitions)) touched.add(this.#takePartition(type, kv));
         else if (kv.key === keys.cluster && type === "put") {
-          this.#clusterId = decodeRecord.cluster(kv).clusterId;
+          changed.generation ||= this.#takeCluster(kv);
         }
       } catch (thrown) {
         // One bad value must not stop updates for the rest of the cluster.
@@ -113,13 +115,29 @@ export class ClusterMirror implements ClusterView {
     this.#replace(touched, changed);
   }
 
+  /** True when the generation is another one. */
+  #takeCluster(kv: KeyValue): boolean {
+    const { clusterId, generation } = decodeRecord.cluster(kv);
+    const isOther = Buffer.compare(generation, this.#generation) !== 0;
+    this.#clusterId = clusterId;
+    this.#generation = generation;
+    return isOther;
+  }
+
   #takeBroker(type: WatchEvent["type"], kv: KeyValue): void {
     if (type === "delete") {
       this.#brokers.delete(Number(kv.key.slice(keys.brokers.length)));
       return;
     }
     const { brokerId, clientEndpoint, rack } = decodeRecord.broker(kv);
-    this.#brokers.set(brokerId, { brokerId, endpoint: clientEndpoint, rack });
+    const endpoint = parseEndpoint(clientEndpoint);
+    if (endpoint === undefined && clientEndpoint !== "") {
+      this.#logger.error(
+        { broker: brokerId, endpoint: clientEndpoint },
+        "a broker's address for clients is no host:port: restart it with another --advertise",
+      );
+    }
+    this.#brokers.set(brokerId, { brokerId, endpoint, rack });
   }
 
   #takeDeletion(type: WatchEvent["type"], kv: KeyValue): void {
@@ -167,7 +185,8 @@ export class ClusterMirror implements ClusterView {
     {
       brokers: brokersChanged,
       deletions: deletionsChanged,
-    }: { brokers: boolean; deletions: boolean },
+      generation: generationChanged,
+    }: { brokers: boolean; deletions: boolean; generation: boolean },
   ): void {
     const topics = new Map(this.#current.topics);
     const topicsById = new Map(this.#current.topicsById);
@@ -188,14 +207,16 @@ export class ClusterMirror implements ClusterView {
     }
     this.#current = {
       clusterId: this.#clusterId,
+      generation: this.#generation,
       revision: this.#mirror.revision,
       topics,
       topicsById,
       deletions: new Map(this.#deletions),
       brokers: new Map(this.#brokers),
-      controllerEndpoint: this.#controllerEndpoint(),
+      controller: parseEndpoint(this.#controllerEndpoint()),
     };
-    if (changed.length + deleted.length === 0 && !brokersChanged && !deletionsChanged) return;
+    const others = brokersChanged || deletionsChanged || generationChanged;
+    if (changed.length + deleted.length === 0 && !others) return;
     const change = { changed, deleted, brokersChanged, deletionsChanged };
     for (const listener of this.#listeners) listener(change);
   }

@@ -1,4 +1,5 @@
 /** What a broker knows about the cluster: decoded, indexed, as of one revision. */
+import type { Endpoint } from "@millrace/errors";
 import type { TopicId } from "@millrace/record";
 
 export interface PartitionView {
@@ -23,7 +24,8 @@ export interface TopicView {
 
 export interface BrokerView {
   readonly brokerId: number;
-  readonly endpoint: string;
+  /** Where clients reach it; undefined when it tells nothing that can be dialed. */
+  readonly endpoint: Endpoint | undefined;
   readonly rack: string;
 }
 
@@ -37,14 +39,16 @@ export interface DeletionView {
 /** A consistent snapshot. Replaced as a whole, never changed. */
 export interface ClusterSnapshot {
   readonly clusterId: string;
+  /** Of the metadata; empty until the cluster's record has arrived. */
+  readonly generation: Uint8Array;
   readonly revision: number;
   readonly topics: ReadonlyMap<string, TopicView>;
   readonly topicsById: ReadonlyMap<TopicId, TopicView>;
   /** By topic id. Only these allow a broker to delete partitions from its disk. */
   readonly deletions: ReadonlyMap<TopicId, DeletionView>;
   readonly brokers: ReadonlyMap<number, BrokerView>;
-  /** `host:port`; empty when none is known. */
-  readonly controllerEndpoint: string;
+  /** Where Admin calls go; undefined when none is known. */
+  readonly controller: Endpoint | undefined;
 }
 
 /** Names of topics that differ between two snapshots. */
@@ -58,7 +62,10 @@ export interface ClusterChange {
 /** The live view; implemented over the metadata mirror. */
 export interface ClusterView {
   readonly current: ClusterSnapshot;
-  /** Called after every replacement. Returns how to stop. */
+  /**
+   * Called after every replacement that changes topics, brokers, deletions or the generation.
+   * Returns how to stop.
+   */
   onChange(listener: (change: ClusterChange) => void): () => void;
   /** True once the view has reached the revision; false when `timeoutMs` passed first. */
   waitForRevision(revision: number, timeoutMs: number): Promise<boolean>;

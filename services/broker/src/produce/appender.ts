@@ -4,7 +4,7 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { AppendBatch, LogManager } from "@millrace/log";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import { validateBatch, type WirePartitionError } from "@millrace/record";
-import type { CallContext } from "@millrace/rpc";
+import { type CallContext, refuseOtherCluster } from "@millrace/rpc";
 import { limits } from "../limits.ts";
 import type { BrokerMetrics } from "../metrics.ts";
 import type { Replica } from "../partitions/replica.ts";
@@ -49,7 +49,7 @@ export interface AppenderContext {
   readonly identity: { readonly clusterId: string; readonly brokerId: number };
 }
 
-/** In-band form of an error. */
+/** In-band form of an error. Says also what a client may do that does not know the code. */
 export const wirePartitionError = (error: MillraceError): WirePartitionError => ({
   code: error.code,
   message: error.message,
@@ -58,6 +58,9 @@ export const wirePartitionError = (error: MillraceError): WirePartitionError => 
       ? undefined
       : { ...error.leaderHint, metadataRevision: Number(error.leaderHint.metadataRevision) },
   retryAfterMs: error.retryAfterMs,
+  retriable: error.spec.retriable,
+  refreshMetadata: error.spec.refreshMetadata,
+  sideEffects: error.spec.sideEffects,
 });
 
 const guaranteeOf = (replica: Replica, acks: Acks): Guarantee => {
@@ -90,13 +93,7 @@ export class Appender {
         `client_id is longer than ${limits.clientIdBytesMax} bytes: send a shorter one`,
       );
     }
-    if (clusterId !== "" && clusterId !== this.identity.clusterId) {
-      throw MillraceError.refusal(
-        ErrorCode.CLUSTER_ID_MISMATCH,
-        `this is cluster ${this.identity.clusterId}, not ${JSON.stringify(clusterId.slice(0, 64))}: ` +
-          "check the bootstrap address",
-      );
-    }
+    refuseOtherCluster(this.identity.clusterId, clusterId);
   }
 
   /** Calls `tell` once, when the server begins to shut down. Returns how to stop. */

@@ -1,9 +1,13 @@
-/** A produce stream: requests in, results out, in order per partition, within a byte window. */
+/**
+ * A produce stream: requests in, results out, in order per partition. While more than the window is
+ * unanswered, nothing is read, and HTTP/2 makes the client wait.
+ */
 
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import type { WireProduceRequest, WireProduceResponse, WireProduceResult } from "@millrace/record";
 import type { ServerStream } from "@millrace/rpc";
+import { checkFeatures, featureLevel } from "../features.ts";
 import { limits } from "../limits.ts";
 import { readHandshake } from "../stream-handshake.ts";
 import { type Appender, type AppendOrder, wirePartitionError } from "./appender.ts";
@@ -28,7 +32,8 @@ export class ProduceSession {
   #results: WireProduceResult[] = [];
   #flushing = false;
   #full = false;
-  #idle: (() => void) | undefined;
+  /** Called by the next answer, and when the client is gone. */
+  #wake: () => void = () => {};
   /** Highest order epoch of a failed request, by partition. */
   readonly #failedEpochs = new Map<string, number>();
 
@@ -38,9 +43,12 @@ export class ProduceSession {
   }
 
   async run(): Promise<void> {
-    const stopDrain = this.#appender.onDrain(this.#stream.context, (graceMs) => {
+    const { context } = this.#stream;
+    const stopDrain = this.#appender.onDrain(context, (graceMs) => {
       this.#stream.write({ ...empty, drain: { graceMs, reason: "the server is stopping" } });
     });
+    const onAbort = (): void => this.#wake();
+    context.signal.addEventListener("abort", onAbort);
     try {
       await this.#open();
       for (;;) {
@@ -48,25 +56,36 @@ export class ProduceSession {
         if (request === undefined) break;
         this.#accept(request);
         await this.#appender.waitForCapacity();
+        if (this.#inFlightBytes > this.#windowBytes) await this.#waitForWindow();
         // Stop reading until the client drains its responses.
         if (this.#full) await this.#stream.drained();
         this.#full = false;
       }
-      while (this.#inFlight > 0) {
-        await new Promise<void>((resolve) => {
-          this.#idle = resolve;
-        });
-      }
+      while (this.#inFlight > 0) await this.#nextAnswer();
       this.#flush();
     } finally {
       stopDrain();
+      context.signal.removeEventListener("abort", onAbort);
     }
+  }
+
+  /** A client that is gone is not waited for: reading tells why it left. */
+  async #waitForWindow(): Promise<void> {
+    const { signal } = this.#stream.context;
+    while (this.#inFlightBytes > this.#windowBytes && !signal.aborted) await this.#nextAnswer();
+  }
+
+  #nextAnswer(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
   }
 
   async #open(): Promise<void> {
     const first = await readHandshake(this.#stream, this.#appender.clock);
     const open = first.open;
     if (open === undefined) throw violation("the first message has no open");
+    checkFeatures(open.requiredFeatures);
     if (first.body !== undefined) throw violation("the first message carries a batch");
     this.#appender.checkClient(open.clientId, open.clusterId);
     this.#acks = open.acks === Acks.UNSPECIFIED ? Acks.ALL : open.acks;
@@ -85,6 +104,7 @@ export class ProduceSession {
       messageBytesMax: limits.messageBytesMax,
       clusterId,
       brokerId,
+      featureLevel,
     };
     this.#stream.write({ ...empty, opened });
   }
@@ -93,9 +113,6 @@ export class ProduceSession {
     if (request.open !== undefined) throw violation("a second open");
     if (request.body === undefined) throw violation(`request ${request.requestId} has no batch`);
     const bytes = request.body.length;
-    if (this.#inFlightBytes > 0 && this.#inFlightBytes + bytes > this.#windowBytes) {
-      throw violation(`more than the window of ${this.#windowBytes} bytes in flight`);
-    }
     this.#inFlightBytes += bytes;
     this.#inFlight += 1;
     const { requestId } = request;
@@ -117,7 +134,7 @@ export class ProduceSession {
             }
           : { requestId, ...outcome, error: undefined, windowBytes: bytes },
       );
-      if (this.#inFlight === 0) this.#idle?.();
+      this.#wake();
     });
   }
 

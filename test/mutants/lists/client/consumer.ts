@@ -103,7 +103,7 @@ export const consumerMutants: readonly Mutant[] = [
     name: "client-restart-keeps-topic-id",
     breaks: "after a reset into a topic made again, the reset repeats for ever",
     file: `${consumer}/cursor.ts`,
-    replace: [["    this.topicId = topicId;\n    this.lastEpoch", "    this.lastEpoch"]],
+    replace: [["    this.topicId = topicId;\n    this.#openedEpoch", "    this.#openedEpoch"]],
     tests: consumerTest,
   },
   {

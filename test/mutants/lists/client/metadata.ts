@@ -55,7 +55,12 @@ export const metadataMutants: readonly Mutant[] = [
     name: "client-bootstrap-unchecked",
     breaks: "an address without a port is dialed on some other port",
     file: "packages/client/src/core/client.ts",
-    replace: [["if (!isEndpoint(endpoint)) {", "if (endpoint === undefined) {"]],
+    replace: [
+      [
+        "if (endpoint !== undefined) return endpoint;",
+        'return endpoint ?? { host: text, port: 7400, listener: "", tls: false, authority: "" };',
+      ],
+    ],
     tests: metadataTest,
   },
 ];

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
-import { testEnv } from "../../testing/fake-broker.ts";
+import { type FakeBroker, testEnv } from "../../testing/fake-broker.ts";
 import { another, numbered, setUp, text, writeBatch } from "../../testing/set-up.ts";
 import type { Client } from "../client.ts";
 import type { ConsumerOptions, Position } from "../types.ts";
@@ -424,4 +424,58 @@ test("options and assignments are checked", limit, async () => {
     (thrown) => hasCode(thrown, ErrorCode.INVALID_REQUEST),
   );
   await client.close();
+});
+
+/** Makes the consumer open a new stream, and tells what it says of the partition then. */
+const reopened = async (broker: FakeBroker): Promise<readonly (number | undefined)[]> => {
+  const before = broker.added.length;
+  broker.drain();
+  while (broker.added.length === before) await sleep(5);
+  const { offset, lastFetchedEpoch } = broker.added.at(-1) ?? {};
+  return [offset, lastFetchedEpoch];
+};
+
+test(
+  "a cursor tells the epoch of the last batch it read, not that of the partition",
+  limit,
+  async () => {
+    const { broker, client } = setUp();
+    broker.epochs.set(0, 3);
+    await writeBatch(client, numbered("a", 2));
+    broker.epochs.set(0, 4);
+    await writeBatch(client, numbered("b", 2));
+    // An election that nothing was appended after.
+    broker.epochs.set(0, 9);
+    const consumer = await reading(client, [0], "earliest");
+    const records = consumer.records();
+    await records.next();
+    assert.deepEqual([broker.added[0]?.offset, broker.added[0]?.lastFetchedEpoch], [0, undefined]);
+    assert.deepEqual(await reopened(broker), [4, 4], "what is buffered counts");
+    for (let i = 1; i < 4; i += 1) await records.next();
+    assert.deepEqual(await reopened(broker), [4, 4], "and what was handed out");
+    const next = records.next();
+    await writeBatch(client, ["c"]);
+    assert.equal(text((await next).value?.value ?? null), "c");
+    assert.deepEqual(await reopened(broker), [5, 9]);
+    await consumer.seek("events", 0, { offset: 1 });
+    await sleep(20);
+    const sought = broker.added.at(-1);
+    assert.deepEqual([sought?.offset, sought?.lastFetchedEpoch], [1, undefined]);
+  },
+);
+
+test("a position of a topic that was made again has no epoch of the old one", limit, async () => {
+  const { broker, client } = setUp();
+  broker.epochs.set(0, 3);
+  await writeBatch(client, ["a"]);
+  const consumer = await reading(client, [0], "earliest", { onOutOfRange: "earliest" });
+  const records = consumer.records();
+  await records.next();
+  broker.epochs.set(0, 1);
+  broker.recreate();
+  const next = records.next();
+  while (broker.added.at(-1)?.offset !== 0 || broker.added.length < 2) await sleep(5);
+  assert.equal(broker.added.at(-1)?.lastFetchedEpoch, undefined);
+  await writeBatch(another(broker), ["b"]);
+  assert.equal(text((await next).value?.value ?? null), "b");
 });

@@ -270,7 +270,7 @@ export class Consumer implements AsyncDisposable {
     const { compressor } = this.#context.env;
     const decoded = await decodeNext(cursor, chunk, compressor, this.#inflatedBytesMax);
     if (cursor.chunk !== chunk) return false;
-    cursor.open(chunk, decoded.nextAt, decoded.records);
+    cursor.open(chunk, decoded);
     return true;
   }
 

@@ -1,5 +1,6 @@
 /** State of one partition that is being read: position, buffer and grants. */
 import type { MillraceError } from "@millrace/errors";
+import { readStored } from "@millrace/record";
 import type { ConsumedRecord } from "../types.ts";
 
 /** A fetched message: whole stored batches, not decoded yet. */
@@ -19,6 +20,15 @@ export interface OpenBatch {
   readonly highWatermark: number;
   /** Stored bytes, which count as buffered until all records are taken. */
   readonly bytes: number;
+}
+
+/** What became of a stored batch. */
+export interface DecodedBatch {
+  /** Those at or after the position, and before the end. */
+  readonly records: readonly ConsumedRecord[];
+  /** Where the next batch begins in the chunk. */
+  readonly nextAt: number;
+  readonly leaderEpoch: number;
 }
 
 /** The hold that a fetch stream has on a cursor. */
@@ -44,7 +54,6 @@ export interface Fetched {
   readonly batches: readonly Buffer[];
   readonly nextOffset: number | undefined;
   readonly highWatermark: number | undefined;
-  readonly leaderEpoch: number | undefined;
 }
 
 const detached: CursorState = { name: "detached" };
@@ -60,8 +69,6 @@ export class Cursor {
   /** Upper bound of buffered and granted bytes together. */
   capacityBytes = 0;
   highWatermark = 0;
-  /** Leader epoch of the last fetched records. */
-  lastEpoch: number | undefined;
   /** Failed attempts to fetch since the last success. */
   failures = 0;
   /** Moves to another place by `onOutOfRange` since the last success. */
@@ -76,6 +83,8 @@ export class Cursor {
   #bufferedBytes = 0;
   /** Granted to the server and not received yet. */
   #grantedBytes = 0;
+  /** Leader epoch in the last batch that was opened. */
+  #openedEpoch: number | undefined;
 
   /** `endOffset` is where an iteration with `untilEnd` stops; Infinity without one. */
   constructor(topic: string, partition: number, from: StartingPoint) {
@@ -139,6 +148,24 @@ export class Cursor {
     return this.#chunks[0];
   }
 
+  /**
+   * Leader epoch in the last batch before `fetchOffset`; undefined while unknown. Not that of the
+   * partition: batches keep the epoch they were appended in, so a leader that has taken over since
+   * would seem to have cut the log (KIP-320).
+   */
+  get lastFetchedEpoch(): number | undefined {
+    const chunk = this.#chunks.at(-1);
+    if (chunk === undefined) return this.#openedEpoch;
+    let epoch: number | undefined;
+    for (let at = chunk.at; at < chunk.buffer.length; ) {
+      const batch = readStored(chunk.buffer, at);
+      if ("fault" in batch) return undefined;
+      epoch = batch.leaderEpoch;
+      at = batch.bodyEnd;
+    }
+    return epoch;
+  }
+
   /** Bytes to grant now: 0 while the server still has half of what this cursor may hold. */
   grantDue(): number {
     if (this.paused) return 0;
@@ -189,7 +216,6 @@ export class Cursor {
     this.failures = 0;
     this.restarts = 0;
     if (news.highWatermark !== undefined) this.highWatermark = news.highWatermark;
-    if (news.leaderEpoch !== undefined) this.lastEpoch = news.leaderEpoch;
     for (const buffer of batches) {
       this.#chunks.push({ buffer, at: 0, nextOffset, highWatermark: this.highWatermark });
       this.#bufferedBytes += buffer.length;
@@ -202,7 +228,7 @@ export class Cursor {
   /** Moves a drained cursor to another place. Buffered records would belong to the old place. */
   restart({ topicId, offset, endOffset }: StartingPoint): void {
     this.topicId = topicId;
-    this.lastEpoch = undefined;
+    this.#openedEpoch = undefined;
     this.#position = offset;
     this.#fetchOffset = offset;
     this.#endOffset = endOffset;
@@ -213,10 +239,11 @@ export class Cursor {
     this.#endOffset = Math.min(this.#endOffset, Math.max(offset, this.#position));
   }
 
-  /** Opens the decoded next batch of the first chunk, which ends at `nextAt` in the chunk. */
-  open(chunk: Chunk, nextAt: number, records: readonly ConsumedRecord[]): void {
+  /** Opens the decoded next batch of the first chunk. */
+  open(chunk: Chunk, { records, nextAt, leaderEpoch }: DecodedBatch): void {
     const bytes = nextAt - chunk.at;
     chunk.at = nextAt;
+    this.#openedEpoch = leaderEpoch;
     const last = nextAt >= chunk.buffer.length;
     if (last) this.#chunks.shift();
     const end = records.at(-1);

@@ -3,7 +3,7 @@ import type { CompressionName, Compressor } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { bodyCrcMatches, decodeRecords, parseBody, readStored } from "@millrace/record";
 import type { ConsumedHeader, ConsumedRecord } from "../types.ts";
-import type { Chunk, Cursor } from "./cursor.ts";
+import type { Chunk, Cursor, DecodedBatch } from "./cursor.ts";
 
 const noHeaders: readonly ConsumedHeader[] = [];
 
@@ -52,15 +52,15 @@ export const decodeNext = async (
   chunk: Chunk,
   compressor: Compressor,
   inflatedBytesMax: number,
-): Promise<{ readonly records: ConsumedRecord[]; readonly nextAt: number }> => {
+): Promise<DecodedBatch> => {
   const stored = readStored(chunk.buffer, chunk.at);
   if ("fault" in stored) {
     throw corrupt(cursor, stored.fault === "damaged" ? stored.reason : "it is cut off");
   }
   if (!bodyCrcMatches(chunk.buffer, stored)) throw corrupt(cursor, "its CRC is wrong");
   const info = parseBody(chunk.buffer.subarray(stored.bodyStart, stored.bodyEnd));
-  const nextAt = stored.bodyEnd;
-  if (info.control !== 0) return { records: [], nextAt };
+  const { bodyEnd: nextAt, leaderEpoch } = stored;
+  if (info.control !== 0) return { records: [], nextAt, leaderEpoch };
   const set =
     info.compression === "none"
       ? info.records
@@ -81,8 +81,8 @@ export const decodeNext = async (
         record.headers.length === 0
           ? noHeaders
           : record.headers.map(({ name, value }) => ({ name, value: value ?? null })),
-      leaderEpoch: stored.leaderEpoch,
+      leaderEpoch,
     });
   }
-  return { records, nextAt };
+  return { records, nextAt, leaderEpoch };
 };

@@ -39,6 +39,7 @@ const silentIntervals = 3 * 1.5;
 
 /** Reads all cursors of one broker over one stream. */
 export class Fetcher {
+  /** `host:port`, for texts. */
   readonly endpoint: string;
   readonly #channel: Channel;
   readonly #context: FetcherContext;
@@ -57,8 +58,8 @@ export class Fetcher {
   #backingOff = false;
   #stopped = false;
 
-  constructor(endpoint: string, channel: Channel, context: FetcherContext, events: FetcherEvents) {
-    this.endpoint = endpoint;
+  constructor(channel: Channel, context: FetcherContext, events: FetcherEvents) {
+    this.endpoint = channel.endpoint;
     this.#channel = channel;
     this.#context = context;
     this.#events = events;
@@ -80,7 +81,7 @@ export class Fetcher {
       partition: cursor.partition,
       offset: cursor.fetchOffset,
       leaderEpoch: leader.leaderEpoch,
-      lastFetchedEpoch: cursor.lastEpoch,
+      lastFetchedEpoch: cursor.lastFetchedEpoch,
       grantBytes: cursor.takeGrant(),
     });
     this.#schedule();
@@ -136,6 +137,7 @@ export class Fetcher {
             messageBytesMax,
             clusterId: this.#context.clusterId(),
             isolation: this.#context.isolation,
+            requiredFeatures: [],
           }
         : undefined,
       remove: opening ? [] : this.#remove,
@@ -182,7 +184,7 @@ export class Fetcher {
   }
 
   #take(message: WireFetchResponse): void {
-    const { cursorId = 0, error, nextOffset, highWatermark, leaderEpoch } = message;
+    const { cursorId = 0, error, nextOffset, highWatermark } = message;
     const cursor = this.#cursors.get(cursorId);
     if (cursor === undefined) return;
     if (error !== undefined) {
@@ -194,7 +196,7 @@ export class Fetcher {
     const batches = message.batches.map((view) =>
       Buffer.from(view.buffer, view.byteOffset, view.byteLength),
     );
-    cursor.receive({ batches, nextOffset, highWatermark, leaderEpoch });
+    cursor.receive({ batches, nextOffset, highWatermark });
     this.#events.onData(cursor);
   }
 

@@ -1,6 +1,7 @@
 /** Keeps every cursor attached to the fetch stream of its partition's leader. */
 import type { Env } from "@millrace/env";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { type Endpoint, ErrorCode, MillraceError } from "@millrace/errors";
+import type { Channel } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
 import { isRetriable, wantsRefresh } from "../failures.ts";
 import { isSameTopic, type TopicInfo } from "../metadata.ts";
@@ -29,7 +30,7 @@ const unknownTopicAttempts = 5;
 export class Leaders {
   readonly #context: LeadersContext;
   readonly #options: LeadersOptions;
-  readonly #fetchers = new Map<string, Fetcher>();
+  readonly #fetchers = new Map<Channel, Fetcher>();
   #stopped = false;
 
   constructor(context: LeadersContext, options: LeadersOptions) {
@@ -150,23 +151,23 @@ export class Leaders {
     });
   }
 
-  #fetcherFor(endpoint: string): Fetcher {
-    let fetcher = this.#fetchers.get(endpoint);
+  #fetcherFor(endpoint: Endpoint): Fetcher {
+    const { connections, metadata, clientId, env } = this.#context;
+    const channel = connections.channel(endpoint);
+    let fetcher = this.#fetchers.get(channel);
     if (fetcher === undefined) {
-      const { connections, metadata, clientId, env } = this.#context;
       const { clock, random, logger } = env;
       const { isolation } = this.#options;
       const clusterId = (): string => metadata.clusterId;
       fetcher = new Fetcher(
-        endpoint,
-        connections.channel(endpoint),
+        channel,
         { clock, random, logger, clientId, isolation, clusterId },
         {
           onData: (cursor) => this.#onData(cursor),
           onFailed: (cursor, error) => this.#retry(cursor, error),
         },
       );
-      this.#fetchers.set(endpoint, fetcher);
+      this.#fetchers.set(channel, fetcher);
     }
     return fetcher;
   }

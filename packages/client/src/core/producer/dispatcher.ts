@@ -1,7 +1,8 @@
 /** Moves batches from partition queues to brokers. Decides when, in which order, and how often. */
 import type { CompressionName, Env } from "@millrace/env";
-import { ErrorCode, MillraceError, must } from "@millrace/errors";
+import { type Endpoint, ErrorCode, MillraceError, must } from "@millrace/errors";
 import { BatchBuilder, crcOf, type WireProduceResult } from "@millrace/record";
+import type { Channel } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
 import type { Connections } from "../connections.ts";
 import { isRetriable, wantsRefresh } from "../failures.ts";
@@ -52,7 +53,7 @@ export class Dispatcher implements SenderEvents {
   readonly #options: DispatchOptions;
   readonly #context: DispatchContext;
   readonly #events: DispatchEvents;
-  readonly #senders = new Map<string, Sender>();
+  readonly #senders = new Map<Channel, Sender>();
   readonly #active = new Set<PartitionQueue>();
   readonly #spares: BatchBuilder[] = [];
   #scheduled: PartitionQueue[] = [];
@@ -302,10 +303,11 @@ export class Dispatcher implements SenderEvents {
     void metadata.tryRefresh().then(() => this.schedule(queue));
   }
 
-  #senderFor(endpoint: string): Sender {
-    let sender = this.#senders.get(endpoint);
+  #senderFor(endpoint: Endpoint): Sender {
+    const { env, connections, metadata } = this.#context;
+    const channel = connections.channel(endpoint);
+    let sender = this.#senders.get(channel);
     if (sender === undefined) {
-      const { env, connections, metadata } = this.#context;
       const context: SenderContext = {
         clock: env.clock,
         random: env.random,
@@ -314,8 +316,8 @@ export class Dispatcher implements SenderEvents {
         acks: this.#options.acks,
         clusterId: () => metadata.clusterId,
       };
-      sender = new Sender(endpoint, connections.channel(endpoint), context, this);
-      this.#senders.set(endpoint, sender);
+      sender = new Sender(channel, context, this);
+      this.#senders.set(channel, sender);
     }
     return sender;
   }

@@ -57,6 +57,7 @@ const requestOverheadBytes = 512;
  * failure.
  */
 export class Sender implements Route {
+  /** `host:port`, for texts. */
   readonly endpoint: string;
   /** Queues that wait for room in the window, in the order in which they came. */
   readonly waiting = new Set<PartitionQueue>();
@@ -78,8 +79,8 @@ export class Sender implements Route {
   #lastError: MillraceError | undefined;
   #cancelTimer: () => void = () => {};
 
-  constructor(endpoint: string, channel: Channel, context: SenderContext, events: SenderEvents) {
-    this.endpoint = endpoint;
+  constructor(channel: Channel, context: SenderContext, events: SenderEvents) {
+    this.endpoint = channel.endpoint;
     this.#channel = channel;
     this.#context = context;
     this.#events = events;
@@ -205,6 +206,7 @@ export class Sender implements Route {
         acks: this.#context.acks,
         windowBytes: windowBytesWanted,
         clusterId: this.#context.clusterId(),
+        requiredFeatures: [],
       },
     });
     this.#cancelTimer = this.#context.clock.timer(openTimeoutMs, () => {

@@ -1,6 +1,11 @@
 /** Connections that are bad in ways that TCP does not show. */
 import assert from "node:assert/strict";
-import { connect, createServer, type Socket } from "node:net";
+import {
+  createServer as createHttp2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Stream,
+} from "node:http2";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
@@ -9,9 +14,11 @@ import {
   GetMetadataRequestSchema,
   GetMetadataResponseSchema,
   MetadataService,
-} from "@millrace/proto/broker";
+} from "@millrace/proto/metadata";
+import { blankProduceRequest } from "@millrace/record";
 import type { Channel } from "../../api.ts";
 import { bindService, methodOf } from "../../method.ts";
+import { produceMethod } from "../../stream-methods.ts";
 import { grpcListener } from "../server/server.ts";
 import { type GrpcClientOptions, grpcDialer } from "./dialer.ts";
 
@@ -192,4 +199,41 @@ test("proxy variables of the environment do not lead away from a broker", limit,
       else process.env[name] = before[i];
     }
   }
+});
+
+/** What `:authority` a call to a channel has. */
+const authorityOf = async (authority: string): Promise<string | undefined> => {
+  const server = createHttp2Server();
+  const seen = Promise.withResolvers<string | undefined>();
+  server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+    seen.resolve(headers[":authority"]);
+    stream.respond({ ":status": 200, "grpc-status": "12" }, { endStream: true });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const channel = grpcDialer().dial(`127.0.0.1:${port}`, { authority });
+  try {
+    await assert.rejects(ask(channel));
+    return (await seen.promise)?.replace(String(port), "PORT");
+  } finally {
+    channel.close();
+    server.close();
+  }
+};
+
+test("calls carry the authority of the endpoint, or its host and port", limit, async () => {
+  assert.equal(await authorityOf("broker-0.example"), "broker-0.example");
+  assert.equal(await authorityOf(""), "127.0.0.1:PORT");
+});
+
+test("an endpoint with TLS fails every call with what to do, and throws nothing at once", async () => {
+  const channel = grpcDialer().dial("127.0.0.1:1", { tls: true });
+  const refused = (thrown: unknown) =>
+    hasCode(thrown, ErrorCode.UNSUPPORTED_OPERATION) && /wants TLS/.test(thrown.message);
+  await assert.rejects(ask(channel), refused);
+  const stream = channel.bidi(produceMethod);
+  assert.equal(stream.write(blankProduceRequest), false);
+  await stream.drained();
+  await assert.rejects(stream.read(), refused);
+  channel.close();
 });

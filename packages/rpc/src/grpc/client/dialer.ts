@@ -11,7 +11,8 @@ import {
   status,
 } from "@grpc/grpc-js";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import type { CallOptions, Channel, ClientStream, Dialer, Method } from "../../api.ts";
+import type { CallOptions, Channel, ClientStream, Dialer, DialOptions, Method } from "../../api.ts";
+import { refusedChannel } from "../../refused.ts";
 import { asBuffer, GrpcDuplex, identity } from "../duplex.ts";
 import { errorOf, fromMap } from "../metadata.ts";
 import { connectionWindowBytes } from "../windows.ts";
@@ -50,8 +51,16 @@ const transportStatuses: ReadonlySet<number> = new Set([
 
 /** A dialer of plaintext HTTP/2 connections. */
 export const grpcDialer = (options: GrpcClientOptions = {}): Dialer => ({
-  dial: (endpoint) => new GrpcChannel(endpoint, options),
+  dial: (endpoint, { authority = "", tls = false }: DialOptions = {}) =>
+    tls ? refusedChannel(endpoint, noTls(endpoint)) : new GrpcChannel(endpoint, authority, options),
 });
+
+/** Plaintext to a listener that waits for TLS would only time out. */
+const noTls = (endpoint: string): MillraceError =>
+  new MillraceError(
+    ErrorCode.UNSUPPORTED_OPERATION,
+    `${endpoint} wants TLS, which this client does not speak: use a listener without it`,
+  );
 
 type Failure = Pick<ServiceError, "code" | "details" | "metadata">;
 
@@ -63,6 +72,7 @@ interface Attempt {
 
 class GrpcChannel implements Channel {
   readonly endpoint: string;
+  readonly #authority: string;
   readonly #options: GrpcClientOptions;
   #client: Client;
   readonly #live = new Set<(reason: MillraceError) => void>();
@@ -73,8 +83,10 @@ class GrpcChannel implements Channel {
   #lastHeardMs = Number.NEGATIVE_INFINITY;
   #closed = false;
 
-  constructor(endpoint: string, options: GrpcClientOptions) {
+  /** An empty `authority` means the host and port of the endpoint. */
+  constructor(endpoint: string, authority: string, options: GrpcClientOptions) {
     this.endpoint = endpoint;
+    this.#authority = authority;
     this.#options = options;
     this.#client = this.#connect();
   }
@@ -262,6 +274,7 @@ class GrpcChannel implements Channel {
     return new Client(this.endpoint, credentials.createInsecure(), {
       "grpc.max_receive_message_length": this.#options.messageBytesMax ?? 64 * mib,
       "grpc.max_send_message_length": 64 * mib,
+      ...(this.#authority === "" ? {} : { "grpc.default_authority": this.#authority }),
       "grpc.enable_retries": 0,
       "grpc.service_config_disable_resolution": 1,
       "grpc.use_local_subchannel_pool": 1,

@@ -69,7 +69,8 @@ export declare type FetchOpen = Message<"millrace.broker.v1.FetchOpen"> & {
 
   /**
    * Most batch bytes in one message; 0 means the server's choice. A larger first batch is still
-   * sent.
+   * sent: a client of gRPC's default limit of 4 MiB a message needs topics whose max.message.bytes
+   * is below it, or a higher limit.
    *
    * @generated from field: uint64 message_bytes_max = 2;
    */
@@ -88,6 +89,13 @@ export declare type FetchOpen = Message<"millrace.broker.v1.FetchOpen"> & {
    * @generated from field: millrace.common.v1.Isolation isolation = 4;
    */
   isolation: Isolation;
+
+  /**
+   * As in ProduceOpen.
+   *
+   * @generated from field: repeated string required_features = 5;
+   */
+  requiredFeatures: string[];
 };
 
 /**
@@ -146,8 +154,9 @@ export declare type FetchCursor = Message<"millrace.broker.v1.FetchCursor"> & {
   leaderEpoch?: number | undefined;
 
   /**
-   * Leader epoch of the last record that the client read. Absent means unknown; used to detect that
-   * the log was truncated (KIP-320).
+   * Leader epoch in the last batch that the client read, not that of the partition: batches keep
+   * the epoch they were appended in. Absent means unknown; used to detect that the log was
+   * truncated (KIP-320).
    *
    * @generated from field: optional uint32 last_fetched_epoch = 7;
    */
@@ -310,6 +319,13 @@ export declare type FetchOpened = Message<"millrace.broker.v1.FetchOpened"> & {
    * @generated from field: uint32 cursors_max = 4;
    */
   cursorsMax: number;
+
+  /**
+   * As in ProduceOpened.
+   *
+   * @generated from field: uint32 feature_level = 5;
+   */
+  featureLevel: number;
 };
 
 /**

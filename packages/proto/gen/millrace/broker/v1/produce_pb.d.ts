@@ -123,6 +123,14 @@ export declare type ProduceOpen = Message<"millrace.broker.v1.ProduceOpen"> & {
    * @generated from field: string cluster_id = 4;
    */
   clusterId: string;
+
+  /**
+   * Features without which the client's requests would mean something else. The server refuses the
+   * stream with UNSUPPORTED_OPERATION, naming it, when it does not have one of them.
+   *
+   * @generated from field: repeated string required_features = 5;
+   */
+  requiredFeatures: string[];
 };
 
 /**
@@ -198,6 +206,13 @@ export declare type ProduceOpened = Message<"millrace.broker.v1.ProduceOpened"> 
    * @generated from field: uint32 broker_id = 4;
    */
   brokerId: number;
+
+  /**
+   * Feature level of the server: fields that the protocol got at a higher level mean nothing to it.
+   *
+   * @generated from field: uint32 feature_level = 5;
+   */
+  featureLevel: number;
 };
 
 /**
@@ -413,8 +428,10 @@ export declare const ProduceService: GenService<{
    * breaks, requests without a result may or may not have been appended: an idempotent producer
    * sends them again with the same sequences.
    *
-   * Flow control: the client keeps the sum of body bytes of unanswered requests within the window
-   * that `opened` states. Each result gives its bytes back. One request may exceed an empty window.
+   * Flow control: the client should keep the sum of body bytes of unanswered requests within the
+   * window that `opened` states. Each result gives its bytes back. The server stops reading while
+   * more than the window is unanswered: HTTP/2 makes a client wait that does not count. It also
+   * stops while results wait that the client does not read and HTTP/2 does not take.
    *
    * After the client half-closes, the server answers the requests that it has received, and then
    * ends the stream with OK.

@@ -47,6 +47,27 @@ export declare type PartitionError = Message<"millrace.common.v1.PartitionError"
    * @generated from field: optional uint32 retry_after_ms = 4;
    */
   retryAfterMs?: number | undefined;
+
+  /**
+   * True when the same request may succeed later, unchanged.
+   *
+   * @generated from field: bool retriable = 5;
+   */
+  retriable: boolean;
+
+  /**
+   * True when the client should refresh its metadata before it retries.
+   *
+   * @generated from field: bool refresh_metadata = 6;
+   */
+  refreshMetadata: boolean;
+
+  /**
+   * True when the request may have had an effect although it failed.
+   *
+   * @generated from field: bool side_effects = 7;
+   */
+  sideEffects: boolean;
 };
 
 /**
@@ -54,6 +75,55 @@ export declare type PartitionError = Message<"millrace.common.v1.PartitionError"
  * Use `create(PartitionErrorSchema)` to create a new message.
  */
 export declare const PartitionErrorSchema: GenMessage<PartitionError>;
+
+/**
+ * Where a process can be reached.
+ *
+ * @generated from message millrace.common.v1.Endpoint
+ */
+export declare type Endpoint = Message<"millrace.common.v1.Endpoint"> & {
+  /**
+   * Host name or IP address; IPv6 without brackets.
+   *
+   * @generated from field: string host = 1;
+   */
+  host: string;
+
+  /**
+   * TCP port, 1 to 65,535.
+   *
+   * @generated from field: uint32 port = 2;
+   */
+  port: number;
+
+  /**
+   * Name of the listener. A client is told endpoints of the listener that it came in by, where a
+   * process has one of that name. Empty: the process has one listener.
+   *
+   * @generated from field: string listener = 3;
+   */
+  listener: string;
+
+  /**
+   * True: connections begin with TLS.
+   *
+   * @generated from field: bool tls = 4;
+   */
+  tls: boolean;
+
+  /**
+   * Name to expect in the server's certificate and to send as `:authority`. Empty means `host`.
+   *
+   * @generated from field: string authority = 5;
+   */
+  authority: string;
+};
+
+/**
+ * Describes the message millrace.common.v1.Endpoint.
+ * Use `create(EndpointSchema)` to create a new message.
+ */
+export declare const EndpointSchema: GenMessage<Endpoint>;
 
 /**
  * The leader of a partition, as far as the sender knows. A receiver that knows a higher leader
@@ -77,11 +147,11 @@ export declare type LeaderHint = Message<"millrace.common.v1.LeaderHint"> & {
   leaderEpoch: number;
 
   /**
-   * `host:port` for clients.
+   * Where clients reach it.
    *
-   * @generated from field: string endpoint = 3;
+   * @generated from field: millrace.common.v1.Endpoint endpoint = 3;
    */
-  endpoint: string;
+  endpoint?: Endpoint | undefined;
 
   /**
    * Metadata revision from which this was taken.

@@ -55,8 +55,8 @@ export declare type ErrorSpec = Message<"millrace.common.v1.ErrorSpec"> & {
 export declare const ErrorSpecSchema: GenMessage<ErrorSpec>;
 
 /**
- * Alphabetical by name; numbers never change. A client treats an unknown number as not retriable,
- * with possible side effects.
+ * Alphabetical by name; numbers never change. A client that does not know a number goes by what
+ * comes with it: the flags of PartitionError, or those in ErrorInfo.metadata.
  *
  * @generated from enum millrace.common.v1.ErrorCode
  */

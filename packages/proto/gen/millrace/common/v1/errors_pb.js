@@ -27,8 +27,8 @@ export const ErrorCodeSchema = /*@__PURE__*/
   enumDesc(file_millrace_common_v1_errors, 0);
 
 /**
- * Alphabetical by name; numbers never change. A client treats an unknown number as not retriable,
- * with possible side effects.
+ * Alphabetical by name; numbers never change. A client that does not know a number goes by what
+ * comes with it: the flags of PartitionError, or those in ErrorInfo.metadata.
  *
  * @generated from enum millrace.common.v1.ErrorCode
  */

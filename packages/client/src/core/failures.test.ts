@@ -1,0 +1,112 @@
+/** Errors of a server that is newer than this client. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import { numbered, readAll, setUp, writeBatch } from "../testing/set-up.ts";
+import { fromWire } from "./failures.ts";
+
+const limit = { timeout: 8_000 };
+const future = 9_999 as ErrorCode;
+const transient = { retriable: true, refreshMetadata: false, sideEffects: false };
+const final = { retriable: false, refreshMetadata: false, sideEffects: false };
+
+/** The error of a call, as a carrier makes it from the status of a newer server. */
+const statusOf = (advice: typeof transient): MillraceError =>
+  new MillraceError(ErrorCode.UNSPECIFIED, "not today", {
+    spec: { name: "FROM_THE_FUTURE", grpcCode: 9, ...advice },
+  });
+
+test("what a code from the future means is told with it, and known codes mean what they meant", () => {
+  const wire = { code: future, message: "m", ...transient, refreshMetadata: true };
+  const error = fromWire(wire);
+  assert.deepEqual(error.spec, {
+    ...{ name: "UNKNOWN_9999", grpcCode: 2 },
+    ...{ retriable: true, refreshMetadata: true, sideEffects: false },
+  });
+  // A server cannot redefine what both sides know.
+  const known = fromWire({ ...wire, code: ErrorCode.INVALID_REQUEST });
+  assert.equal(known.spec.retriable, false);
+  assert.equal(known.codeName, "INVALID_REQUEST");
+});
+
+test("a batch that fails with an unknown code is sent again if that may help", limit, async () => {
+  const { broker, client } = setUp();
+  broker.advice = transient;
+  broker.fault = (n) => (n <= 2 ? future : undefined);
+  const { offset } = await client.producer().send({ topic: "events", value: "v" });
+  assert.equal(offset, 0n);
+  assert.equal(broker.requests, 3);
+});
+
+test("a batch that fails with an unknown code for good fails at once", limit, async () => {
+  const { broker, client } = setUp();
+  broker.advice = final;
+  broker.fault = () => future;
+  const producer = client.producer();
+  await assert.rejects(producer.send({ topic: "events", value: "v" }), (thrown) => {
+    assert.ok(thrown instanceof MillraceError);
+    assert.equal(thrown.codeName, "UNKNOWN_9999");
+    return true;
+  });
+  assert.equal(broker.requests, 1);
+});
+
+test("an unknown code that wants fresh metadata gets them", limit, async () => {
+  const { broker, client } = setUp();
+  const producer = client.producer();
+  await producer.send({ topic: "events", value: "v" });
+  const before = broker.asked.length;
+  broker.advice = { ...transient, refreshMetadata: true };
+  broker.fault = (n) => (n === 2 ? future : undefined);
+  await producer.send({ topic: "events", value: "v" });
+  assert.ok(broker.asked.length > before);
+});
+
+test("a partition that fails with an unknown code is read on if that may help", limit, async () => {
+  const { broker, client } = setUp();
+  await writeBatch(client, numbered("v", 3));
+  let faults = 2;
+  broker.advice = transient;
+  broker.fetchFault = () => (faults-- > 0 ? future : undefined);
+  assert.deepEqual(await readAll(client), ["v0", "v1", "v2"]);
+  broker.advice = final;
+  broker.fetchFault = () => future;
+  await assert.rejects(readAll(client), /injected/);
+});
+
+test("a call that fails with an unknown code is repeated if that may help", limit, async () => {
+  const { broker, client } = setUp();
+  await writeBatch(client, numbered("v", 3));
+  let calls = 0;
+  const answer = (advice: typeof transient, times: number) => (path: string) => {
+    if (!path.endsWith("/ListOffsets")) return undefined;
+    calls += 1;
+    return calls <= times ? statusOf(advice) : undefined;
+  };
+  broker.callFault = answer(transient, 2);
+  assert.equal((await client.admin.listOffset("events", 0, "latest"))?.offset, 3n);
+  assert.equal(calls, 3);
+  calls = 0;
+  broker.callFault = answer(final, 2);
+  await assert.rejects(client.admin.listOffset("events", 0, "latest"), (thrown) => {
+    assert.ok(thrown instanceof MillraceError);
+    return thrown.codeName === "FROM_THE_FUTURE";
+  });
+  assert.equal(calls, 1);
+});
+
+test(
+  "an Admin call is not repeated after an unknown code that may have had an effect",
+  limit,
+  async () => {
+    const { broker, client } = setUp();
+    let calls = 0;
+    broker.callFault = (path) => {
+      if (!path.endsWith("/CreateTopic")) return undefined;
+      calls += 1;
+      return statusOf({ ...transient, sideEffects: true });
+    };
+    await assert.rejects(client.admin.createTopic({ name: "t" }), /not today/);
+    assert.equal(calls, 1);
+  },
+);

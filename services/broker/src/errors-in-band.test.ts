@@ -1,0 +1,30 @@
+/** Errors inside messages say what a client may do that does not know their code. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type ErrorAdvice, errorTable, MillraceError } from "@millrace/errors";
+import { partitionError } from "./log-service.ts";
+import { wirePartitionError } from "./produce/appender.ts";
+
+const adviceOf = ({ retriable, refreshMetadata, sideEffects }: ErrorAdvice) => ({
+  ...{ retriable, refreshMetadata, sideEffects },
+});
+
+test("every code carries its annotations, on streams and in calls", () => {
+  for (const [code, spec] of errorTable) {
+    const error = new MillraceError(code, "m");
+    assert.deepEqual(adviceOf(wirePartitionError(error)), adviceOf(spec), spec.name);
+    assert.deepEqual(adviceOf(partitionError(error)), adviceOf(spec), spec.name);
+  }
+});
+
+test("a leader hint carries the endpoint as it is, and none where none is known", () => {
+  const endpoint = { host: "::1", port: 7400, listener: "l", tls: true, authority: "a" };
+  const hint = { brokerId: 2, leaderEpoch: 3, metadataRevision: 4n };
+  const [code = 0] = errorTable.keys();
+  const told = new MillraceError(code, "m", { leaderHint: { ...hint, endpoint } });
+  assert.deepEqual(wirePartitionError(told).leaderHint?.endpoint, endpoint);
+  const { $typeName: _, ...message } = partitionError(told).leaderHint?.endpoint ?? {};
+  assert.deepEqual(message, endpoint);
+  const silent = new MillraceError(code, "m", { leaderHint: { ...hint, endpoint: undefined } });
+  assert.equal(partitionError(silent).leaderHint?.endpoint, undefined);
+});

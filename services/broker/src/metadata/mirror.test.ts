@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { create } from "@bufbuild/protobuf";
+import { silentLogger } from "@millrace/env";
+import { nodeClock, nodeRandom } from "@millrace/env/node";
+import { EmbeddedStore, encodeRecord, keys, Mirror } from "@millrace/metadata";
+import { BrokerRecordSchema, ClusterRecordSchema } from "@millrace/proto/storage";
+import { ClusterMirror } from "./mirror.ts";
+import type { ClusterChange } from "./view.ts";
+
+const clock = nodeClock();
+const random = nodeRandom();
+
+test("the view knows the generation, and tells when it is another one", async (context) => {
+  const store = new EmbeddedStore({ clock, random });
+  const write = async (generation: number): Promise<void> => {
+    const record = create(ClusterRecordSchema, {
+      clusterId: "c",
+      generation: new Uint8Array(16).fill(generation),
+    });
+    const value = encodeRecord.cluster(record);
+    const { revision } = await store.txn([], [{ type: "put", key: keys.cluster, value }]);
+    await mirror.waitForRevision(revision, 1000);
+  };
+  const mirror = new Mirror({ store, clock, random, logger: silentLogger });
+  await mirror.start();
+  const view = new ClusterMirror(mirror, silentLogger, () => "[::1]:7400");
+  context.after(() => {
+    view.close();
+    mirror.close();
+    return store.close();
+  });
+  assert.equal(view.current.generation.length, 0);
+  const changes: ClusterChange[] = [];
+  view.onChange((change) => changes.push(change));
+  await write(1);
+  assert.equal(view.current.generation[0], 1);
+  assert.equal(view.current.controller?.host, "::1");
+  assert.equal(changes.length, 1);
+  await write(1);
+  assert.equal(changes.length, 1, "the same generation again is no news");
+  await write(2);
+  assert.equal(view.current.generation[0], 2);
+  assert.equal(changes.length, 2);
+});
+
+test("a broker whose address nobody can dial is known, without an endpoint", async (context) => {
+  const store = new EmbeddedStore({ clock, random });
+  for (const [brokerId, clientEndpoint] of ["b:1", "", "nonsense"].entries()) {
+    const value = encodeRecord.broker(create(BrokerRecordSchema, { brokerId, clientEndpoint }));
+    await store.txn([], [{ type: "put", key: keys.broker(brokerId), value }]);
+  }
+  const mirror = new Mirror({ store, clock, random, logger: silentLogger });
+  await mirror.start();
+  const logged: unknown[] = [];
+  const logger = { ...silentLogger, error: (fields: object) => void logged.push(fields) };
+  const view = new ClusterMirror(mirror, logger, () => "");
+  context.after(() => {
+    view.close();
+    mirror.close();
+    return store.close();
+  });
+  const hosts = [...view.current.brokers.values()].map(({ endpoint }) => endpoint?.host);
+  assert.deepEqual(hosts, ["b", undefined, undefined]);
+  assert.deepEqual(logged, [{ broker: 2, endpoint: "nonsense" }]);
+  assert.equal(view.current.controller, undefined);
+});
