@@ -24,14 +24,14 @@ const collect = (store: MetadataStore, prefix: string, from: number) => {
   const events: WatchEvent[] = [];
   const batches: WatchBatch[] = [];
   const ends: WatchEnd[] = [];
-  const cancel = store.watch({ prefix }, from, {
+  const handle = store.watch({ prefix }, from, {
     onBatch: (batch) => {
       batches.push(batch);
       events.push(...batch.events);
     },
     onEnd: (end) => ends.push(end),
   });
-  return { events, batches, ends, cancel };
+  return { events, batches, ends, cancel: () => handle.cancel(), handle };
 };
 
 /** Registers the suite. `open` gives a store, maybe shared; `prefix` must be new for every test. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
-import type { KeyValue, MetadataStore, WatchHandlers } from "./api.ts";
+import type { KeyRange, KeyValue, MetadataStore, WatchHandlers } from "./api.ts";
 import { Mirror } from "./mirror.ts";
 
 const clock = nodeClock();
@@ -18,17 +18,18 @@ const scripted = (relistIntervalMs = 10) => {
   const listings: PromiseWithResolvers<{ kvs: KeyValue[]; revision: number; more: boolean }>[] = [];
   const watches: { from: number; handlers: WatchHandlers }[] = [];
   const store = {
-    range: () => {
+    range: async (range: KeyRange) => {
+      if ("key" in range) return { kvs: [], revision: mirror.revision, more: false };
       const listing = Promise.withResolvers<{ kvs: KeyValue[]; revision: number; more: boolean }>();
       listings.push(listing);
       return listing.promise;
     },
     watch: (_range: unknown, from: number, handlers: WatchHandlers) => {
       watches.push({ from, handlers });
-      return () => {};
+      return { cancel: () => {}, requestProgress: () => {} };
     },
   };
-  const mirror = new Mirror({
+  const mirror: Mirror = new Mirror({
     store: store as unknown as MetadataStore,
     ...{ clock, random, logger: silentLogger, relistIntervalMs },
   });

@@ -139,7 +139,7 @@ const unreliable = (store: MetadataStore): MetadataStore & { trouble(): void } =
     range: store.range.bind(store),
     watch: (range: { prefix: string }, from: number, handlers: WatchHandlers) => {
       let over = false;
-      const cancel = store.watch(range, from, {
+      const handle = store.watch(range, from, {
         onBatch: (batch) => {
           if (!over) handlers.onBatch(batch);
         },
@@ -151,11 +151,11 @@ const unreliable = (store: MetadataStore): MetadataStore & { trouble(): void } =
       const lose = (): void => {
         if (over) return;
         over = true;
-        cancel();
+        handle.cancel();
         handlers.onEnd({ reason: "lost", error: new Error("cut") });
       };
       live.add(lose);
-      return cancel;
+      return handle;
     },
     trouble: () => {
       for (const lose of live) lose();

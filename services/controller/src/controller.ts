@@ -9,6 +9,9 @@ import {
   encodeRecord,
   keys,
   type MetadataStore,
+  newGeneration,
+  noGeneration,
+  putGeneration,
 } from "@millrace/metadata";
 import {
   AdminService,
@@ -81,11 +84,14 @@ export class Controller {
   }
 
   /**
-   * Creates the cluster's record if there is none, and returns the cluster id. Throws
-   * DATA_DIRECTORY_UNUSABLE when a newer version wrote the metadata.
+   * Creates the cluster's record and the metadata's generation if there is none, and returns the
+   * cluster id. Throws DATA_DIRECTORY_UNUSABLE when a newer version wrote the metadata.
    */
   async bootstrapCluster(wantedId?: string): Promise<string> {
     const { store, random } = this.#options;
+    if ((await store.range({ key: keys.generation })).kvs.length === 0) {
+      await this.#registry.write([noGeneration], [putGeneration(newGeneration(random))]);
+    }
     const { kvs } = await store.range({ key: keys.cluster });
     if (kvs[0] !== undefined) {
       const { clusterId, formatVersion } = decodeRecord.cluster(kvs[0]);
