@@ -4,8 +4,14 @@ import type { Compare, KeyRange, KeyValue, Operation, RangeOptions } from "./api
 
 /** Most compares, and most operations in each branch of a transaction (etcd's default). */
 export const operationsMax = 128;
-/** Largest request, bytes of keys and values (etcd's default). */
+/** Largest request (etcd's default): keys, values, and what is added to them on the way. */
 export const requestBytesMax = 1_572_864;
+/** Longest root of a cluster's keys in etcd, bytes. */
+export const rootBytesMax = 100;
+/** Counted for every compare and operation: the root, for a range twice, and its framing. */
+const overheadBytes = 256;
+/** Counted once: the header of a request. */
+const headerBytes = 1024;
 
 /** Longest time until a call settles when the caller names none, ms. */
 export const callTimeoutMs = 5000;
@@ -50,7 +56,7 @@ export const checkRead = (range: KeyRange, { limit, startAfter }: RangeOptions):
 const bytesOf = (operation: Operation): number => {
   if (operation.type === "put") return Buffer.byteLength(operation.key) + operation.value.length;
   const { range } = operation;
-  return Buffer.byteLength("key" in range ? range.key : range.prefix);
+  return "key" in range ? Buffer.byteLength(range.key) : 2 * Buffer.byteLength(range.prefix);
 };
 
 const checkBranch = (branch: readonly Operation[]): void => {
@@ -83,8 +89,9 @@ export const checkLimits = (
   then: readonly Operation[],
   otherwise: readonly Operation[],
 ): void => {
-  let bytes = 0;
+  let bytes = headerBytes;
   for (const list of [compares, then, otherwise]) {
+    bytes += list.length * overheadBytes;
     if (list.length > operationsMax) {
       throw invalid(`${list.length} operations, at most ${operationsMax}: split the transaction`);
     }

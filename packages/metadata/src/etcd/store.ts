@@ -15,7 +15,15 @@ import type {
   WatchHandle,
   WatchHandlers,
 } from "../api.ts";
-import { callTimeoutMs, checkLimits, checkRange, checkRead, checkTtl, invalid } from "../limits.ts";
+import {
+  callTimeoutMs,
+  checkLimits,
+  checkRange,
+  checkRead,
+  checkTtl,
+  invalid,
+  rootBytesMax,
+} from "../limits.ts";
 import { storeClosed, unknownOutcome } from "../outcome.ts";
 import { Codec, leaseIdOf, numberOf } from "./codec.ts";
 import { type Credentials, Endpoints, type Server } from "./endpoints.ts";
@@ -50,7 +58,11 @@ export class EtcdStore implements MetadataStore {
 
   constructor(options: EtcdStoreOptions) {
     const { clock, random, logger, servers, root, credentials } = options;
-    if (root === "") throw new MillraceError(ErrorCode.INVALID_CONFIG, "the root is empty: set it");
+    const rootBytes = Buffer.byteLength(root);
+    if (rootBytes < 1 || rootBytes > rootBytesMax) {
+      const what = `a root of ${rootBytes} bytes in etcd is not allowed: use 1 to ${rootBytesMax}`;
+      throw new MillraceError(ErrorCode.INVALID_CONFIG, what);
+    }
     this.#options = options;
     this.#codec = new Codec(root);
     const probe = { key: this.#codec.key(""), limit: 1, keys_only: true };
