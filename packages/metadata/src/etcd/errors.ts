@@ -1,7 +1,7 @@
 /** What an error of etcd means: for the server that gave it, for the call, for the caller. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { notDone, unknownOutcome } from "../outcome.ts";
-import { EtcdError } from "./raw-api.ts";
+import { EtcdError, etcdSays } from "./raw-api.ts";
 
 /** gRPC codes by name. */
 const grpc = {
@@ -24,7 +24,7 @@ const refusals: ReadonlySet<number> = new Set(Object.values(grpc));
  */
 export const isRefusal = ({ code, message }: EtcdError): boolean =>
   // gRPC ends a connection that it finds too busy with the code of etcd's quotas.
-  code === grpc.resourceExhausted ? message.includes("etcdserver:") : refusals.has(code);
+  code === grpc.resourceExhausted ? message.includes(etcdSays) : refusals.has(code);
 
 /** The login has ended: users or roles have changed, or nobody used it for minutes. */
 export const isLoginOver = ({ code, message }: EtcdError): boolean =>
@@ -43,11 +43,8 @@ export const refusalOf = (error: EtcdError): MillraceError => {
   const cause = { cause: error };
   const say = (code: ErrorCode, advice: string): MillraceError =>
     new MillraceError(code, `etcd refuses: ${error.message}: ${advice}`, cause);
-  if (error.message.includes("user name is empty")) {
-    return notDone(
-      `etcd refuses: ${error.message}: it has users: set a user and a password`,
-      error,
-    );
+  if (/user name is empty|authentication failed/.test(error.message)) {
+    return notDone(`etcd refuses: ${error.message}: set its user and password`, error);
   }
   switch (error.code) {
     case grpc.resourceExhausted:

@@ -26,7 +26,10 @@ export interface CallContext {
   readonly timeoutMs: number;
 }
 
-/** A failed call: the gRPC status and etcd's text. */
+/** What etcd's own texts begin with, unlike those of gRPC and of the network. */
+export const etcdSays = "etcd: ";
+
+/** A failed call: the gRPC status and its text. */
 export class EtcdError extends Error {
   override readonly name = "EtcdError";
   readonly code: number;

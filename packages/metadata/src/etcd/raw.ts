@@ -9,6 +9,7 @@ import { castGrpcError, Etcd3, type IOptions } from "etcd3";
 import {
   type CallContext,
   EtcdError,
+  etcdSays,
   type RawEtcd,
   type RawStream,
   type StreamHandlers,
@@ -35,9 +36,7 @@ const codes: readonly (readonly [new (...args: never[]) => Error, number])[] = [
   [etcd3.GRPCCancelledError, 1],
   [etcd3.GRPCUnknownError, 2],
   [etcd3.GRPCInvalidArgumentError, 3],
-  [etcd3.EtcdAuthenticationFailedError, 16],
   [etcd3.GRPCDeadlineExceededError, 4],
-  [etcd3.EtcdLeaseInvalidError, 5],
   [etcd3.GRPCNotFoundError, 5],
   [etcd3.GRPCAlreadyExistsError, 6],
   [etcd3.EtcdPermissionDeniedError, 7],
@@ -49,7 +48,6 @@ const codes: readonly (readonly [new (...args: never[]) => Error, number])[] = [
   [etcd3.GRPCInternalError, 13],
   [etcd3.GRPCUnavailableError, 14],
   [etcd3.GRPCDataLossError, 15],
-  [etcd3.EtcdInvalidAuthTokenError, 16],
   [etcd3.GRPCUnauthenticatedError, 16],
 ];
 
@@ -76,8 +74,13 @@ const channelOptions: NonNullable<IOptions["grpcOptions"]> = {
   "grpc.use_local_subchannel_pool": 1,
 };
 
-/** Makes etcd refuse the call while its member knows no leader, instead of waiting for one. */
-const withMetadata =
+/**
+ * Around every call. On the way out: etcd refuses a call while its member knows no leader, instead
+ * of waiting for one, and learns who calls. On the way back: etcd3 looks for texts of etcd's, and
+ * makes a call whose token is not valid again and again until its deadline, so that it must not see
+ * them.
+ */
+const around =
   (token: string | undefined): Interceptor =>
   (options, nextCall) => {
     const call = nextCall(options);
@@ -85,14 +88,21 @@ const withMetadata =
     call.start = (metadata, listener) => {
       metadata.set("hasleader", "true");
       if (token !== undefined) metadata.set("token", token);
-      start(metadata, listener);
+      start(metadata, {
+        onReceiveMetadata: (received) => listener?.onReceiveMetadata?.(received),
+        onReceiveMessage: (message) => listener?.onReceiveMessage?.(message),
+        onReceiveStatus: (status) => {
+          const details = status.details.replace(/^etcdserver: /, etcdSays);
+          listener?.onReceiveStatus?.({ ...status, details });
+        },
+      });
     };
     // A part of its type that grpc-js does not use.
     return call as ReturnType<Interceptor>;
   };
 
 const settingsOf = ({ token }: CallContext): CallSettings => ({
-  interceptors: [withMetadata(token)],
+  interceptors: [around(token)],
 });
 
 interface AnyStream<Request, Response> {
