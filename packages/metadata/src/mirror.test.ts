@@ -3,10 +3,15 @@ import { test } from "node:test";
 import { silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import type { KeyRange, KeyValue, MetadataStore, WatchHandlers } from "./api.ts";
-import { Mirror } from "./mirror.ts";
+import { EmbeddedStore } from "./embedded.ts";
+import { keys } from "./keys.ts";
+import { Mirror, type Reset } from "./mirror.ts";
+import { mirrorContract, steered } from "./testing/mirror-contract.ts";
 
 const clock = nodeClock();
 const random = nodeRandom();
+
+mirrorContract("memory", async () => new EmbeddedStore({ clock, random }));
 
 const kvAt = (modRevision: number): KeyValue => ({
   ...{ key: "k", value: Buffer.from(`at ${modRevision}`), createRevision: 1, modRevision },
@@ -103,4 +108,110 @@ test("a watch that is compacted away is replaced by a listing, a lost one by a w
   while (watches.length < 3) await clock.sleep(1);
   assert.equal(watches[2]?.from, 31);
   assert.deepEqual(told, ["delete k"]);
+});
+
+const put = (key: string, value: string) =>
+  ({ type: "put", key, value: Buffer.from(value) }) as const;
+
+/** A mirror on a store that has gone further than another one, which then takes its place. */
+const movedBack = async (relistIntervalMs: number) => {
+  const [before, after] = [0, 1].map(() => new EmbeddedStore({ clock, random }));
+  assert.ok(before !== undefined && after !== undefined);
+  for (let i = 0; i < 5; i += 1) await before.txn([], [put("k", `before ${i}`)]);
+  await after.txn([], [put("k", "after")]);
+  const shaky = steered(before);
+  const errors: string[] = [];
+  const logger = { ...silentLogger, error: (_: unknown, message: string) => errors.push(message) };
+  const mirror = new Mirror({
+    ...{ store: shaky.store, clock, random, logger, relistIntervalMs },
+  });
+  const resets: Reset[] = [];
+  mirror.onReset((reset) => resets.push(reset));
+  await mirror.start();
+  return { mirror, resets, errors, shaky, after };
+};
+
+test("a store whose revision has gone back is told, and read anew", async () => {
+  const { mirror, resets, errors, shaky, after } = await movedBack(2 ** 30);
+  shaky.replace(after);
+  while (resets.length === 0) await clock.sleep(1);
+  assert.deepEqual(resets, [
+    { before: { generation: "", revision: 6 }, after: { generation: "", revision: 2 } },
+  ]);
+  assert.equal(mirror.revision, 2);
+  assert.equal(Buffer.from(mirror.get("k")?.value ?? []).toString(), "after");
+  assert.equal(errors.length, 1);
+  await after.txn([], [put("k", "later")]);
+  assert.equal(await mirror.waitForRevision(3, 5000), true);
+  assert.equal(Buffer.from(mirror.get("k")?.value ?? []).toString(), "later");
+  mirror.close();
+});
+
+test("a safety listing notices a store that has gone back under a watch that is not lost", async () => {
+  const { mirror, resets, shaky, after } = await movedBack(30);
+  shaky.redirect(after);
+  while (resets.length === 0) await clock.sleep(1);
+  await after.txn([], [put("k", "later")]);
+  assert.equal(await mirror.waitForRevision(3, 5000), true);
+  assert.deepEqual([mirror.resets, mirror.missed, mirror.revision], [1, 0, 3]);
+  mirror.close();
+});
+
+test("equal revisions of different stores are not taken for equal values", async () => {
+  const [one, two] = [0, 1].map(() => new EmbeddedStore({ clock, random }));
+  assert.ok(one !== undefined && two !== undefined);
+  await one.txn([], [put(keys.generation, "one"), put("k", "1")]);
+  await two.txn([], [put(keys.generation, "two"), put("k", "2")]);
+  const shaky = steered(one);
+  const mirror = new Mirror({ store: shaky.store, clock, random, logger: silentLogger });
+  await mirror.start();
+  shaky.replace(two);
+  while (mirror.resets === 0) await clock.sleep(1);
+  assert.equal(Buffer.from(mirror.get("k")?.value ?? []).toString(), "2");
+  mirror.close();
+});
+
+test("a watch that is silent is replaced by another one", async () => {
+  const store = new EmbeddedStore({ clock, random });
+  let watches = 0;
+  const silent: MetadataStore = Object.create(store, {
+    range: { value: store.range.bind(store) },
+    watch: {
+      value: (...[range, from, handlers]: Parameters<MetadataStore["watch"]>) => {
+        watches += 1;
+        if (watches > 1) return store.watch(range, from, handlers);
+        return { cancel: () => {}, requestProgress: () => {} };
+      },
+    },
+  });
+  // A hundred times as fast.
+  const fast = { ...clock, timer: (ms: number, run: () => void) => clock.timer(ms / 100, run) };
+  const mirror = new Mirror({
+    ...{ store: silent, clock: fast, random, logger: silentLogger, relistIntervalMs: 1000 },
+  });
+  await mirror.start();
+  await store.txn([], [put("k", "1")]);
+  while (mirror.get("k") === undefined) await clock.sleep(1);
+  assert.equal(watches, 2);
+  assert.equal(mirror.missed, 0, "the watch was late, and has lost nothing");
+  mirror.close();
+});
+
+test("breaks without an end are met with longer and longer pauses, until something comes", async (context) => {
+  const { mirror, listings, watches } = scripted(2 ** 30);
+  context.after(() => mirror.close());
+  const started = mirror.start();
+  listings[0]?.resolve({ kvs: [], revision: 5, more: false });
+  await started;
+  const pauses: number[] = [];
+  for (let i = 0; i < 5; i += 1) {
+    const begin = clock.monoMs();
+    watches.at(-1)?.handlers.onEnd({ reason: "lost", error: new Error("cut") });
+    while (watches.length === i + 1) await clock.sleep(1);
+    pauses.push(clock.monoMs() - begin);
+    if (i === 3) watches.at(-1)?.handlers.onBatch({ events: [], revision: 6 });
+  }
+  // 50 ms, doubled each time, half to one and a half of it.
+  assert.ok((pauses[3] ?? 0) >= 200, String(pauses));
+  assert.ok((pauses[4] ?? 0) < 200, String(pauses));
 });
