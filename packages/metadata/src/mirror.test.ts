@@ -71,6 +71,25 @@ test("what the watch has missed is counted and corrected by the next listing", a
   assert.equal(mirror.get("k")?.modRevision, 5);
 });
 
+test("a safety listing that another listing has overtaken proves nothing", async (context) => {
+  const { mirror, listings, watches } = scripted();
+  context.after(() => mirror.close());
+  const started = mirror.start();
+  listings[0]?.resolve({ kvs: [], revision: 5, more: false });
+  await started;
+  while (listings.length < 2) await clock.sleep(1);
+  // At revision 10 the key was there. The watch never came so far: it is compacted away, and the
+  // next listing, at 20, finds the key deleted.
+  listings[1]?.resolve({ kvs: [kvAt(8)], revision: 10, more: false });
+  watches[0]?.handlers.onEnd({ reason: "compacted", compactRevision: 15 });
+  while (listings.length < 3) await clock.sleep(1);
+  listings[2]?.resolve({ kvs: [], revision: 20, more: false });
+  while (watches.length < 2) await clock.sleep(1);
+  await clock.sleep(5);
+  assert.equal(mirror.missed, 0);
+  assert.equal(mirror.get("k"), undefined);
+});
+
 test("waiting for a revision ends in time, at the revision, or with the mirror", async (context) => {
   const { mirror, listings, watches } = scripted();
   context.after(() => mirror.close());

@@ -69,6 +69,8 @@ export class Mirror {
   #watch: WatchHandle | undefined;
   /** Rises with every watch and every listing that replaces the copy. */
   #turn = 0;
+  /** Rises with every listing that replaces the copy. */
+  #replaced = 0;
   /** Watches that ended without having delivered anything, one after the other. */
   #failures = 0;
   #cancelTimer: Cancel = () => {};
@@ -191,6 +193,7 @@ export class Mirror {
     const isReset = this.#contradicts(before, listing);
     const events = differences(this.#kvs, listing);
     this.#turn += 1;
+    this.#replaced += 1;
     this.#revision = listing.revision;
     if (isReset) {
       const generation = generationOf(listing.kvs.get(keys.generation));
@@ -286,18 +289,21 @@ export class Mirror {
   async #verify(): Promise<void> {
     const { logger, observer } = this.#options;
     const before = { generation: this.#generation, revision: this.#revision };
-    const { resets } = this;
+    const replaced = this.#replaced;
+    // A listing in between knows what was deleted before it, but not all of the time before that.
+    const isOver = (): boolean => this.#closed || this.#replaced !== replaced;
     const deleted = new Map<string, number>();
     this.#deleted = deleted;
     const listing = await this.#list();
-    // A listing in between has replaced the copy, and said so.
-    if (this.#closed || this.resets !== resets) return;
+    if (isOver()) return;
     if (this.#contradicts(before, listing)) {
       this.#restart(listing);
       return;
     }
-    if (!(await this.waitForRevision(listing.revision, catchUpMs, this.#generation))) {
-      if (this.#closed || this.#watch === undefined || this.resets !== resets) return;
+    const isReached = await this.waitForRevision(listing.revision, catchUpMs, this.#generation);
+    if (isOver()) return;
+    if (!isReached) {
+      if (this.#watch === undefined) return;
       logger.warn(
         { revision: listing.revision },
         "the watch of the metadata is silent: watching anew",
@@ -309,7 +315,13 @@ export class Mirror {
     if (events.length === 0) return;
     this.missed += events.length;
     observer?.missed(events.length);
-    logger.error({ events: events.length }, "a watch has missed metadata changes");
+    const examples = events.slice(0, 10).map(({ type, kv }) => ({
+      ...{ type, key: kv.key, found: kv.modRevision, known: this.#kvs.get(kv.key)?.modRevision },
+    }));
+    logger.error(
+      { changes: events.length, listed: listing.revision, revision: this.#revision, examples },
+      "a watch has missed metadata changes",
+    );
     this.#apply(events, this.#revision);
   }
 
