@@ -36,32 +36,58 @@ export class Etcd {
   #process: ChildProcess | undefined;
   #dataDirectory: string;
 
-  private constructor(ports: readonly [number, number], scheme: string, flags: readonly string[]) {
-    const [clientPort, peerPort] = ports;
-    this.clientPort = clientPort;
-    this.#scheme = scheme;
+  private constructor(options: {
+    readonly clientPort: number;
+    readonly name: string;
+    readonly peers: ReadonlyMap<string, string>;
+    readonly scheme: string;
+    readonly flags: readonly string[];
+  }) {
+    const { name, peers, flags } = options;
+    this.clientPort = options.clientPort;
+    this.#scheme = options.scheme;
     this.#directory = mkdtempSync(join(tmpdir(), "millrace-etcd-"));
     this.#dataDirectory = join(this.#directory, "data");
-    const peer = `http://127.0.0.1:${peerPort}`;
+    const peer = peers.get(name) ?? "";
+    const cluster = [...peers].map(([member, url]) => `${member}=${url}`).join(",");
     this.#flags = [
       ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer],
-      ...["--initial-cluster", `default=${peer}`],
+      ...["--initial-cluster", cluster, "--name", name],
       ...["--listen-client-urls", this.endpoint, "--advertise-client-urls", this.endpoint],
       ...["--log-level", "error", "--unsafe-no-fsync", ...flags],
     ];
   }
 
-  /** Started, and answering. */
+  /** One server, which listens. */
   static async start(options: { tls?: boolean; flags?: readonly string[] } = {}): Promise<Etcd> {
     const { tls = false, flags = [] } = options;
-    const ports = [await freePort(), await freePort()] as const;
-    const etcd = new Etcd(ports, tls ? "https" : "http", flags);
+    const [clientPort, peerPort] = [await freePort(), await freePort()];
+    const peers = new Map([["default", `http://127.0.0.1:${peerPort}`]]);
+    const scheme = tls ? "https" : "http";
+    const etcd = new Etcd({ clientPort, name: "default", peers, scheme, flags });
     await etcd.run();
     return etcd;
   }
 
+  /** Members of one cluster, which listen. */
+  static async cluster(members: number): Promise<Etcd[]> {
+    const peers = new Map<string, string>();
+    for (let i = 0; i < members; i += 1) {
+      peers.set(`etcd-${i}`, `http://127.0.0.1:${await freePort()}`);
+    }
+    const servers: Etcd[] = [];
+    for (const name of peers.keys()) {
+      const clientPort = await freePort();
+      servers.push(new Etcd({ clientPort, name, peers, scheme: "http", flags: [] }));
+    }
+    await Promise.all(servers.map((server) => server.run()));
+    return servers;
+  }
+
   get endpoint(): string {
-    return `${this.#scheme}://127.0.0.1:${this.clientPort}`;
+    // TLS checks a name.
+    const host = this.#scheme === "https" ? "localhost" : "127.0.0.1";
+    return `${this.#scheme}://${host}:${this.clientPort}`;
   }
 
   async run(): Promise<void> {

@@ -280,7 +280,7 @@ export class Pair {
         [{ key: slotKey, target: "modRevision", equals: slot }, ...compares],
         [putSlot(token), ...this.#leased(command.apply, side)],
         [readSlot, ...this.#leased(command.otherwise, side)],
-        { timeoutMs: this.timeoutMs },
+        { timeoutMs: calm ? 10_000 : this.timeoutMs },
       );
     };
     const etcd = await answered(() =>

@@ -22,6 +22,8 @@ export interface EtcdOptions {
     readonly certificate?: Uint8Array;
     readonly key?: Uint8Array;
   };
+  /** Name in the servers' certificates, where it is not the host of the endpoint. */
+  readonly serverName?: string;
   readonly credentials?: Credentials;
   /** Silence of a watch after which etcd is asked, and again until the watch is lost, ms. */
   readonly watchSilenceMs?: number;
@@ -29,7 +31,11 @@ export interface EtcdOptions {
 
 const refuse = (what: string): MillraceError => new MillraceError(ErrorCode.INVALID_CONFIG, what);
 
-const checkEndpoints = ({ endpoints, tls, credentials, logger }: EtcdOptions): void => {
+/** grpc-js cannot check an address against a certificate on this version of Node. */
+const isAddress = (endpoint: string): boolean => /^https:\/\/([\d.]+|\[.*\]):\d+$/.test(endpoint);
+
+const checkEndpoints = (options: EtcdOptions): void => {
+  const { endpoints, tls, serverName, credentials, logger } = options;
   if (endpoints.length === 0) throw refuse("no etcd endpoint: name at least one");
   for (const endpoint of endpoints) {
     if (/^https?:\/\/[^/\s]+:\d+$/.test(endpoint)) continue;
@@ -38,6 +44,12 @@ const checkEndpoints = ({ endpoints, tls, credentials, logger }: EtcdOptions): v
   const secure = endpoints.filter((endpoint) => endpoint.startsWith("https:")).length;
   if (secure > 0 && secure < endpoints.length) {
     throw refuse("etcd endpoints with and without TLS: use https for all of them");
+  }
+  const address = serverName === undefined ? endpoints.find(isAddress) : undefined;
+  if (address !== undefined) {
+    throw refuse(
+      `etcd endpoint ${address} is an address: use a host name, or set the server's name`,
+    );
   }
   if (tls !== undefined && secure === 0) {
     throw refuse("certificates for etcd endpoints without TLS: use https endpoints");
@@ -52,13 +64,14 @@ const checkEndpoints = ({ endpoints, tls, credentials, logger }: EtcdOptions): v
 
 /** Connects at the first call. Throws INVALID_CONFIG for endpoints or certificates that cannot be. */
 export const openEtcdStore = (options: EtcdOptions): MetadataStore => {
-  const { clock, random, logger, root, credentials, tls, watchSilenceMs } = options;
+  const { clock, random, logger, root, credentials, tls, serverName, watchSilenceMs } = options;
   checkEndpoints(options);
   const servers = options.endpoints.map((endpoint) => ({
     endpoint,
     raw: connectEtcd({
       endpoint,
       ...(tls === undefined ? {} : { tls }),
+      ...(serverName === undefined ? {} : { serverName }),
       wallMs: () => clock.wallMs(),
     }),
   }));

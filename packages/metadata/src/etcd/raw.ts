@@ -24,6 +24,8 @@ export interface ConnectOptions {
     readonly certificate?: Uint8Array;
     readonly key?: Uint8Array;
   };
+  /** Name in the server's certificate, where it is not the host of the endpoint. */
+  readonly serverName?: string;
   /** Milliseconds since the epoch, for deadlines. */
   readonly wallMs: () => number;
 }
@@ -159,9 +161,12 @@ const streamOf = <Request, Response>(
 
 const buffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes);
 
-const optionsOf = ({ endpoint, tls }: ConnectOptions): IOptions => ({
+const optionsOf = ({ endpoint, tls, serverName }: ConnectOptions): IOptions => ({
   hosts: [endpoint],
-  grpcOptions: channelOptions,
+  grpcOptions: {
+    ...channelOptions,
+    ...(serverName === undefined ? {} : { "grpc.ssl_target_name_override": serverName }),
+  },
   // A write that is tried again may happen twice; the store decides what to try again.
   faultHandling: { global: noop, host: () => noop },
   ...(tls === undefined
