@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { nodeRandom } from "@millrace/env/node";
 import type { Operation } from "./api.ts";
 import { EmbeddedStore } from "./embedded.ts";
+import { isOutcomeUnknown } from "./outcome.ts";
 import { manualClock } from "./testing/manual-clock.ts";
 
 const put = (key: string, lease?: string): Operation => ({
@@ -48,4 +49,33 @@ test("a watch that is served change by change sees each revision once, together"
   await store.txn([], [put("d")]);
   await turn();
   assert.deepEqual(seen, ["1: put a", "2: put b, delete a", "3: put c", "4: put d"]);
+});
+
+test("a call ends in time when the disk does not answer, its outcome unknown", async () => {
+  const { clock, turn, advance } = manualClock();
+  const disk = Promise.withResolvers<void>();
+  const store = new EmbeddedStore({
+    ...{ clock, random: nodeRandom() },
+    persistence: {
+      load: () => ({ revision: 1, kvs: [] }),
+      commit: () => disk.promise,
+      close: () => {},
+    },
+  });
+  const failures: unknown[] = [];
+  const note = (thrown: unknown): void => {
+    failures.push(thrown);
+  };
+  store.txn([], [put("a")], [], { timeoutMs: 100 }).catch(note);
+  store.txn([], [put("b")]).catch(note);
+  await turn();
+  await advance(99);
+  assert.equal(failures.length, 0);
+  await advance(1);
+  assert.deepEqual(failures.map(isOutcomeUnknown), [true]);
+  await advance(4900);
+  assert.deepEqual(failures.map(isOutcomeUnknown), [true, true]);
+  disk.resolve();
+  await turn();
+  assert.equal((await store.range({ prefix: "" })).kvs.length, 2, "both have happened in the end");
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
-import type { KeyRange, KeyValue, MetadataStore, WatchHandlers } from "./api.ts";
+import type { KeyRange, KeyValue, MetadataStore, WatchEvent, WatchHandlers } from "./api.ts";
 import { EmbeddedStore } from "./embedded.ts";
 import { keys } from "./keys.ts";
 import { Mirror, type Reset } from "./mirror.ts";
@@ -22,6 +22,7 @@ const kvAt = (modRevision: number): KeyValue => ({
 const scripted = (relistIntervalMs = 10) => {
   const listings: PromiseWithResolvers<{ kvs: KeyValue[]; revision: number; more: boolean }>[] = [];
   const watches: { from: number; handlers: WatchHandlers }[] = [];
+  const asked = { times: 0 };
   const store = {
     range: async (range: KeyRange) => {
       if ("key" in range) return { kvs: [], revision: mirror.revision, more: false };
@@ -31,30 +32,45 @@ const scripted = (relistIntervalMs = 10) => {
     },
     watch: (_range: unknown, from: number, handlers: WatchHandlers) => {
       watches.push({ from, handlers });
-      return { cancel: () => {}, requestProgress: () => {} };
+      const requestProgress = (): void => {
+        asked.times += 1;
+      };
+      return { cancel: () => {}, requestProgress };
     },
   };
   const mirror: Mirror = new Mirror({
     store: store as unknown as MetadataStore,
     ...{ clock, random, logger: silentLogger, relistIntervalMs },
   });
-  return { mirror, listings, watches };
+  return { mirror, listings, watches, asked };
 };
 
 test("a listing that the watch has overtaken changes nothing", async (context) => {
   const { mirror, listings, watches } = scripted();
   context.after(() => mirror.close());
   const started = mirror.start();
-  listings[0]?.resolve({ kvs: [kvAt(5)], revision: 5, more: false });
+  const old = [kvAt(5), { ...kvAt(4), key: "deleted" }];
+  listings[0]?.resolve({ kvs: old, revision: 5, more: false });
   await started;
   assert.equal(watches[0]?.from, 6);
   while (listings.length < 2) await clock.sleep(1);
   // The safety listing is under way: it saw revision 5, and the watch delivers 6 before it answers.
-  watches[0]?.handlers.onBatch({ events: [{ type: "put", kv: kvAt(6) }], revision: 6 });
-  listings[1]?.resolve({ kvs: [kvAt(5)], revision: 5, more: false });
+  const events: WatchEvent[] = [
+    { type: "put", kv: kvAt(6) },
+    { type: "put", kv: { ...kvAt(6), key: "new" } },
+    { type: "delete", kv: { ...kvAt(6), key: "deleted" } },
+  ];
+  watches[0]?.handlers.onBatch({ events, revision: 6 });
+  listings[1]?.resolve({ kvs: old, revision: 5, more: false });
   await clock.sleep(5);
   assert.equal(mirror.revision, 6);
-  assert.equal(mirror.get("k")?.modRevision, 6);
+  assert.deepEqual(
+    mirror.entries("").map(({ key, modRevision }) => [key, modRevision]),
+    [
+      ["k", 6],
+      ["new", 6],
+    ],
+  );
   assert.equal(mirror.missed, 0);
 });
 
@@ -91,7 +107,7 @@ test("a safety listing that another listing has overtaken proves nothing", async
 });
 
 test("waiting for a revision ends in time, at the revision, or with the mirror", async (context) => {
-  const { mirror, listings, watches } = scripted();
+  const { mirror, listings, watches, asked } = scripted();
   context.after(() => mirror.close());
   const started = mirror.start();
   listings[0]?.resolve({ kvs: [], revision: 5, more: false });
@@ -100,6 +116,7 @@ test("waiting for a revision ends in time, at the revision, or with the mirror",
     Promise.race([promise, clock.sleep(1000).then(() => "timeout" as const)]);
   assert.equal(await mirror.waitForRevision(5, 0), true);
   assert.equal(await within(mirror.waitForRevision(6, 10)), false);
+  assert.equal(asked.times, 1, "the change may be one that no event tells of");
   const reached = mirror.waitForRevision(6, 10_000);
   watches[0]?.handlers.onBatch({ events: [], revision: 6 });
   assert.equal(await within(reached), true);

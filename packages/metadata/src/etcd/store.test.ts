@@ -226,6 +226,20 @@ test("another cluster behind the endpoints ends all watches, loudly", async () =
   await store.close();
 });
 
+test("a page begins at the key after the last one, and never before its prefix", async () => {
+  const { store, first } = open(1);
+  for (const startAfter of ["b/1", "a", "b/"]) {
+    await store.range({ prefix: "b/" }, { startAfter, limit: 2, revision: 9 });
+  }
+  const range_end = Buffer.from("/r/b0");
+  assert.deepEqual(first.ranges, [
+    { key: Buffer.from("/r/b/1\0"), range_end, limit: 2, revision: 9 },
+    { key: Buffer.from("/r/b/"), range_end, limit: 2, revision: 9 },
+    { key: Buffer.from("/r/b/\0"), range_end, limit: 2, revision: 9 },
+  ]);
+  await store.close();
+});
+
 test("keys lie under the root; a key that is no text is refused", async () => {
   const { store, first } = open(1);
   await store.txn(

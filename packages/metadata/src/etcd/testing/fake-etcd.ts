@@ -1,5 +1,5 @@
 /** An etcd server whose answers the test gives. */
-import type { IEvent, ITxnRequest, IWatchRequest, IWatchResponse } from "etcd3";
+import type { IEvent, IRangeRequest, ITxnRequest, IWatchRequest, IWatchResponse } from "etcd3";
 import { type CallContext, EtcdError, type RawEtcd, type StreamHandlers } from "../raw-api.ts";
 
 export const header = (revision: number, clusterId = "1") => ({
@@ -40,6 +40,7 @@ export class FakeEtcd implements RawEtcd {
   readonly calls: string[] = [];
   readonly contexts: CallContext[] = [];
   readonly transactions: ITxnRequest[] = [];
+  readonly ranges: IRangeRequest[] = [];
   readonly streams: FakeStream[] = [];
   revision = 1;
   clusterId = "1";
@@ -68,7 +69,8 @@ export class FakeEtcd implements RawEtcd {
     await this.before(name);
   }
 
-  readonly range: RawEtcd["range"] = async (_request, context) => {
+  readonly range: RawEtcd["range"] = async (request, context) => {
+    this.ranges.push(request);
     await this.#called("range", context);
     return { header: header(this.revision, this.clusterId), kvs: [], more: false, count: "0" };
   };
