@@ -29,7 +29,7 @@ const putSlot = (token: string): Operation => ({
   ...{ type: "put", key: slotKey, value: Buffer.from(token) },
 });
 
-/** A key and its value without the name of its lease, which differs; revisions moved by `offset`. */
+/** A key without the name of its lease, which differs; revisions moved by `offset`. */
 const plain = (kv: KeyValue, offset: number): string => {
   const value = Buffer.from(kv.value).toString("hex");
   const move = (revision: number): number => (revision === 0 ? 0 : revision - offset);

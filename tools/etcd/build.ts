@@ -2,8 +2,8 @@
  * Builds etcd, etcdctl and etcdutl of the version that `go.mod` beside this file pins, once, into a
  * cache outside of the clone. `node tools/etcd/build.ts` prints the directory.
  *
- * Needs Go; the first build downloads 0.2 GiB through Go's module proxy and takes about 110 s on two
- * cores.
+ * Needs Go; the first build downloads 0.2 GiB through Go's module proxy and takes about 110 s on
+ * two cores.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";

@@ -1,7 +1,7 @@
 /**
- * `npm run test:etcd`: the tests that need a real etcd. Builds it first where it is missing; without
- * Go they are skipped by name. `npm run test:etcd -- PATTERN…` runs only the test files whose path
- * contains one of the patterns.
+ * `npm run test:etcd`: the tests that need a real etcd. Builds it first where it is missing;
+ * without Go they are skipped by name. `npm run test:etcd -- PATTERN…` runs only the test files
+ * whose path contains one of the patterns.
  */
 import { spawnSync } from "node:child_process";
 import { globSync } from "node:fs";

@@ -244,7 +244,8 @@ export class EmbeddedStore implements MetadataStore {
 
   #expiry(id: string, ms: number): Cancel {
     return this.#clock.timer(ms, () => {
-      // A late answer changes nothing: the work itself goes on. Fails only when the store is closed or broken, and its leases with it.
+      // Fails when the store is closed or broken, and its leases with it. When it is late, the
+      // revocation goes on.
       this.revokeLease(id).catch(() => {});
     });
   }

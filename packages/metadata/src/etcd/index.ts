@@ -62,7 +62,7 @@ const checkEndpoints = (options: EtcdOptions): void => {
   }
 };
 
-/** Connects at the first call. Throws INVALID_CONFIG for endpoints or certificates that cannot be. */
+/** Connects at the first call. Throws INVALID_CONFIG for options that do not go together. */
 export const openEtcdStore = (options: EtcdOptions): MetadataStore => {
   const { clock, random, logger, root, credentials, tls, serverName, watchSilenceMs } = options;
   checkEndpoints(options);
