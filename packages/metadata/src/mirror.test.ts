@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { silentLogger } from "@millrace/env";
+import { type Clock, silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import type { KeyRange, KeyValue, MetadataStore, WatchEvent, WatchHandlers } from "./api.ts";
 import { EmbeddedStore } from "./embedded.ts";
@@ -19,7 +19,7 @@ const kvAt = (modRevision: number): KeyValue => ({
 });
 
 /** A store whose answers the test gives. */
-const scripted = (relistIntervalMs = 10) => {
+const scripted = (relistIntervalMs = 10, time = clock) => {
   const listings: PromiseWithResolvers<{ kvs: KeyValue[]; revision: number; more: boolean }>[] = [];
   const watches: { from: number; handlers: WatchHandlers }[] = [];
   const asked = { times: 0 };
@@ -40,7 +40,7 @@ const scripted = (relistIntervalMs = 10) => {
   };
   const mirror: Mirror = new Mirror({
     store: store as unknown as MetadataStore,
-    ...{ clock, random, logger: silentLogger, relistIntervalMs },
+    ...{ clock: time, random, logger: silentLogger, relistIntervalMs },
   });
   return { mirror, listings, watches, asked };
 };
@@ -234,20 +234,29 @@ test("a watch that is silent is replaced by another one", async () => {
 });
 
 test("breaks without an end are met with longer and longer pauses, until something comes", async (context) => {
-  const { mirror, listings, watches } = scripted(2 ** 30);
+  const pauses: number[] = [];
+  const recorded: Clock = {
+    ...clock,
+    timer: (ms, run) => {
+      pauses.push(ms);
+      return clock.timer(ms / 100, run);
+    },
+  };
+  const { mirror, listings, watches } = scripted(2 ** 30, recorded);
   context.after(() => mirror.close());
   const started = mirror.start();
   listings[0]?.resolve({ kvs: [], revision: 5, more: false });
   await started;
-  const pauses: number[] = [];
-  for (let i = 0; i < 5; i += 1) {
-    const begin = clock.monoMs();
+  pauses.length = 0;
+  for (let i = 0; i < 9; i += 1) {
     watches.at(-1)?.handlers.onEnd({ reason: "lost", error: new Error("cut") });
     while (watches.length === i + 1) await clock.sleep(1);
-    pauses.push(clock.monoMs() - begin);
-    if (i === 3) watches.at(-1)?.handlers.onBatch({ events: [], revision: 6 });
+    if (i === 7) watches.at(-1)?.handlers.onBatch({ events: [], revision: 6 });
   }
-  // 50 ms, doubled each time, half to one and a half of it.
-  assert.ok((pauses[3] ?? 0) >= 200, String(pauses));
-  assert.ok((pauses[4] ?? 0) < 200, String(pauses));
+  assert.equal(pauses.length, 9);
+  // Half to one and a half of it.
+  for (const [i, ms] of [50, 100, 200, 400, 800, 1600, 3200, 5000, 50].entries()) {
+    const pause = pauses[i] ?? 0;
+    assert.ok(pause >= ms / 2 && pause <= ms * 1.5, `${pause} ms for ${ms}`);
+  }
 });

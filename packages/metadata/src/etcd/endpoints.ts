@@ -73,8 +73,9 @@ export class Endpoints {
     const shareMs = timeoutMs / (servers.length + 1);
     for (let attempt = 1; ; attempt += 1) {
       const server = this.current;
+      const leftMs = Math.max(1, endMs - clock.monoMs());
       try {
-        const value = await this.#ask(server, shareMs, call);
+        const value = await this.#ask(server, Math.min(shareMs, leftMs), call);
         if (server === this.current) this.#proven = true;
         return value;
       } catch (thrown) {

@@ -43,7 +43,7 @@ test("a read that one server does not answer is answered by another, in time", a
   assert.equal(first.calls.length, 1, "the next read goes to the server that works");
   second.hang();
   first.before = async () => {};
-  await store.range({ key: "k" }, { timeoutMs: 300 });
+  await store.range({ key: "k" }, { timeoutMs: 1500 });
   assert.equal(first.calls.length, 2);
   await store.close();
 });
@@ -57,6 +57,20 @@ test("a read that nobody answers fails in time, and is known to have done nothin
   assert.ok(hasCode(thrown, ErrorCode.UNAVAILABLE), String(thrown));
   assert.equal(isOutcomeUnknown(thrown), false);
   assert.ok(clock.monoMs() - begin < 2000);
+  await store.close();
+});
+
+test("no attempt of a read is given more than what is left of its time", async () => {
+  const { store, first } = open(1);
+  const endMs = clock.monoMs() + 200;
+  const given: [number, number][] = [];
+  first.before = async () => {
+    given.push([first.contexts.at(-1)?.timeoutMs ?? 0, endMs - clock.monoMs()]);
+    throw new EtcdError(14, "gone");
+  };
+  await thrownBy(store.range({ key: "k" }, { timeoutMs: 200 }));
+  assert.ok(given.length > 2);
+  for (const [ms, leftMs] of given) assert.ok(ms <= Math.max(1, leftMs) + 20, `${ms} of ${leftMs}`);
   await store.close();
 });
 
