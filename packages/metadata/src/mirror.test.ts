@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { type Clock, silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import type { KeyRange, KeyValue, MetadataStore, WatchEvent, WatchHandlers } from "./api.ts";
@@ -12,6 +12,12 @@ const clock = nodeClock();
 const random = nodeRandom();
 
 mirrorContract("memory", async () => new EmbeddedStore({ clock, random }));
+
+/** Waits until `done` holds. */
+const until = async (done: () => boolean): Promise<void> => {
+  for (let i = 0; i < 3000 && !done(); i += 1) await clock.sleep(1);
+  assert.ok(done(), "it never happened");
+};
 
 const kvAt = (modRevision: number): KeyValue => ({
   ...{ key: "k", value: Buffer.from(`at ${modRevision}`), createRevision: 1, modRevision },
@@ -53,7 +59,7 @@ test("a listing that the watch has overtaken changes nothing", async (context) =
   listings[0]?.resolve({ kvs: old, revision: 5, more: false });
   await started;
   assert.equal(watches[0]?.from, 6);
-  while (listings.length < 2) await clock.sleep(1);
+  await until(() => listings.length >= 2);
   // The safety listing is under way: it saw revision 5, and the watch delivers 6 before it answers.
   const events: WatchEvent[] = [
     { type: "put", kv: kvAt(6) },
@@ -80,7 +86,7 @@ test("what the watch has missed is counted and corrected by the next listing", a
   const started = mirror.start();
   listings[0]?.resolve({ kvs: [], revision: 5, more: false });
   await started;
-  while (listings.length < 2) await clock.sleep(1);
+  await until(() => listings.length >= 2);
   listings[1]?.resolve({ kvs: [kvAt(5)], revision: 5, more: false });
   await clock.sleep(5);
   assert.equal(mirror.missed, 1);
@@ -93,14 +99,14 @@ test("a safety listing that another listing has overtaken proves nothing", async
   const started = mirror.start();
   listings[0]?.resolve({ kvs: [], revision: 5, more: false });
   await started;
-  while (listings.length < 2) await clock.sleep(1);
+  await until(() => listings.length >= 2);
   // At revision 10 the key was there. The watch never came so far: it is compacted away, and the
   // next listing, at 20, finds the key deleted.
   listings[1]?.resolve({ kvs: [kvAt(8)], revision: 10, more: false });
   watches[0]?.handlers.onEnd({ reason: "compacted", compactRevision: 15 });
-  while (listings.length < 3) await clock.sleep(1);
+  await until(() => listings.length >= 3);
   listings[2]?.resolve({ kvs: [], revision: 20, more: false });
-  while (watches.length < 2) await clock.sleep(1);
+  await until(() => watches.length >= 2);
   await clock.sleep(5);
   assert.equal(mirror.missed, 0);
   assert.equal(mirror.get("k"), undefined);
@@ -132,16 +138,16 @@ test("a watch that is compacted away is replaced by a listing, a lost one by a w
   listings[0]?.resolve({ kvs: [kvAt(4)], revision: 5, more: false });
   await started;
   watches[0]?.handlers.onEnd({ reason: "lost", error: new Error("cut") });
-  while (watches.length < 2) await clock.sleep(1);
+  await until(() => watches.length >= 2);
   assert.equal(watches[1]?.from, 6);
   assert.equal(listings.length, 1);
   watches[1]?.handlers.onEnd({ reason: "compacted", compactRevision: 20 });
-  while (listings.length < 2 && watches.length < 3) await clock.sleep(1);
+  await until(() => listings.length >= 2 || watches.length >= 3);
   assert.equal(watches.length, 2, "nothing is watched before the listing");
   const told: string[] = [];
   mirror.onChange((events) => told.push(...events.map(({ type, kv }) => `${type} ${kv.key}`)));
   listings[1]?.resolve({ kvs: [], revision: 30, more: false });
-  while (watches.length < 3) await clock.sleep(1);
+  await until(() => watches.length >= 3);
   assert.equal(watches[2]?.from, 31);
   assert.deepEqual(told, ["delete k"]);
 });
@@ -150,7 +156,7 @@ const put = (key: string, value: string) =>
   ({ type: "put", key, value: Buffer.from(value) }) as const;
 
 /** A mirror on a store that has gone further than another one, which then takes its place. */
-const movedBack = async (relistIntervalMs: number) => {
+const movedBack = async (context: TestContext, relistIntervalMs: number) => {
   const [before, after] = [0, 1].map(() => new EmbeddedStore({ clock, random }));
   assert.ok(before !== undefined && after !== undefined);
   for (let i = 0; i < 5; i += 1) await before.txn([], [put("k", `before ${i}`)]);
@@ -161,16 +167,17 @@ const movedBack = async (relistIntervalMs: number) => {
   const mirror = new Mirror({
     ...{ store: shaky.store, clock, random, logger, relistIntervalMs },
   });
+  context.after(() => mirror.close());
   const resets: Reset[] = [];
   mirror.onReset((reset) => resets.push(reset));
   await mirror.start();
   return { mirror, resets, errors, shaky, after };
 };
 
-test("a store whose revision has gone back is told, and read anew", async () => {
-  const { mirror, resets, errors, shaky, after } = await movedBack(2 ** 30);
+test("a store whose revision has gone back is told, and read anew", async (context) => {
+  const { mirror, resets, errors, shaky, after } = await movedBack(context, 2 ** 30);
   shaky.replace(after);
-  while (resets.length === 0) await clock.sleep(1);
+  await until(() => resets.length > 0);
   assert.deepEqual(resets, [
     { before: { generation: "", revision: 6 }, after: { generation: "", revision: 2 } },
   ]);
@@ -183,31 +190,32 @@ test("a store whose revision has gone back is told, and read anew", async () => 
   mirror.close();
 });
 
-test("a safety listing notices a store that has gone back under a watch that is not lost", async () => {
-  const { mirror, resets, shaky, after } = await movedBack(30);
+test("a safety listing notices a store that has gone back under a watch that is not lost", async (context) => {
+  const { mirror, resets, shaky, after } = await movedBack(context, 30);
   shaky.redirect(after);
-  while (resets.length === 0) await clock.sleep(1);
+  await until(() => resets.length > 0);
   await after.txn([], [put("k", "later")]);
   assert.equal(await mirror.waitForRevision(3, 5000), true);
   assert.deepEqual([mirror.resets, mirror.missed, mirror.revision], [1, 0, 3]);
   mirror.close();
 });
 
-test("equal revisions of different stores are not taken for equal values", async () => {
+test("equal revisions of different stores are not taken for equal values", async (context) => {
   const [one, two] = [0, 1].map(() => new EmbeddedStore({ clock, random }));
   assert.ok(one !== undefined && two !== undefined);
   await one.txn([], [put(keys.generation, "one"), put("k", "1")]);
   await two.txn([], [put(keys.generation, "two"), put("k", "2")]);
   const shaky = steered(one);
   const mirror = new Mirror({ store: shaky.store, clock, random, logger: silentLogger });
+  context.after(() => mirror.close());
   await mirror.start();
   shaky.replace(two);
-  while (mirror.resets === 0) await clock.sleep(1);
+  await until(() => mirror.resets > 0);
   assert.equal(Buffer.from(mirror.get("k")?.value ?? []).toString(), "2");
   mirror.close();
 });
 
-test("a watch that is silent is replaced by another one", async () => {
+test("a watch that is silent is replaced by another one", async (context) => {
   const store = new EmbeddedStore({ clock, random });
   let watches = 0;
   const silent: MetadataStore = Object.create(store, {
@@ -225,9 +233,10 @@ test("a watch that is silent is replaced by another one", async () => {
   const mirror = new Mirror({
     ...{ store: silent, clock: fast, random, logger: silentLogger, relistIntervalMs: 1000 },
   });
+  context.after(() => mirror.close());
   await mirror.start();
   await store.txn([], [put("k", "1")]);
-  while (mirror.get("k") === undefined) await clock.sleep(1);
+  await until(() => mirror.get("k") !== undefined);
   assert.equal(watches, 2);
   assert.equal(mirror.missed, 0, "the watch was late, and has lost nothing");
   mirror.close();
@@ -250,7 +259,7 @@ test("breaks without an end are met with longer and longer pauses, until somethi
   pauses.length = 0;
   for (let i = 0; i < 9; i += 1) {
     watches.at(-1)?.handlers.onEnd({ reason: "lost", error: new Error("cut") });
-    while (watches.length === i + 1) await clock.sleep(1);
+    await until(() => watches.length > i + 1);
     if (i === 7) watches.at(-1)?.handlers.onBatch({ events: [], revision: 6 });
   }
   assert.equal(pauses.length, 9);

@@ -165,7 +165,7 @@ const unreliable = (store: MetadataStore): MetadataStore & { trouble(): void } =
   });
 };
 
-test("a mirror ends up with what the store has, whatever breaks", async () => {
+test("a mirror ends up with what the store has, whatever breaks", async (context) => {
   const store = new EmbeddedStore({ clock, random });
   const shaky = unreliable(store);
   const quick = { float: () => 0, below: random.below, bytes: random.bytes };
@@ -175,6 +175,10 @@ test("a mirror ends up with what the store has, whatever breaks", async () => {
     random: quick,
     logger: silentLogger,
     relistIntervalMs: 500,
+  });
+  context.after(async () => {
+    mirror.close();
+    await store.close();
   });
   await mirror.start();
   const told = new Map<string, string>();
@@ -203,8 +207,6 @@ test("a mirror ends up with what the store has, whatever breaks", async () => {
   assert.deepEqual([...told].sort(), wanted.toSorted());
   assert.equal(mirror.missed, 0);
   assert.equal(await mirror.waitForRevision(end.revision + 5, 20), false);
-  mirror.close();
-  await store.close();
 });
 
 test("a value under another's key is refused", () => {

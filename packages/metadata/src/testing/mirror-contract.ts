@@ -65,6 +65,9 @@ export const steered = (first: MetadataStore) => {
   return { store, state, cut, redirect, replace };
 };
 
+/** Mirrors of the running test: one that is left open keeps the process from ending. */
+const opened = new Set<Mirror>();
+
 /** A mirror, and what it has told. */
 const mirrorOf = async (store: MetadataStore, relistIntervalMs: number) => {
   const resets: Reset[] = [];
@@ -86,6 +89,7 @@ const mirrorOf = async (store: MetadataStore, relistIntervalMs: number) => {
       },
     },
   });
+  opened.add(mirror);
   const told: string[] = [];
   /** What somebody knows who believes what is told. */
   const believed = new Map<string, string>();
@@ -131,6 +135,8 @@ export const mirrorContract = (name: string, open: () => Promise<MetadataStore>)
       try {
         await body(store);
       } finally {
+        for (const mirror of opened) mirror.close();
+        opened.clear();
         await store.close();
       }
     });
