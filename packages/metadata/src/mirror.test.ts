@@ -80,6 +80,21 @@ test("a listing that the watch has overtaken changes nothing", async (context) =
   assert.equal(mirror.missed, 0);
 });
 
+test("a change that is known already is told to nobody, and undoes nothing", async (context) => {
+  const { mirror, listings, watches } = scripted(2 ** 30);
+  context.after(() => mirror.close());
+  const started = mirror.start();
+  listings[0]?.resolve({ kvs: [kvAt(5)], revision: 6, more: false });
+  await started;
+  const told: number[] = [];
+  mirror.onChange((events) => told.push(...events.map(({ kv }) => kv.modRevision)));
+  for (const revision of [4, 5, 6, 7, 7]) {
+    watches[0]?.handlers.onBatch({ events: [{ type: "put", kv: kvAt(revision) }], revision });
+  }
+  assert.deepEqual(told, [7]);
+  assert.deepEqual([mirror.get("k")?.modRevision, mirror.revision], [7, 7]);
+});
+
 test("what the watch has missed is counted and corrected by the next listing", async (context) => {
   const { mirror, listings } = scripted();
   context.after(() => mirror.close());

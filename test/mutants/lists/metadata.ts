@@ -159,7 +159,7 @@ export const metadataMutants: readonly Mutant[] = [
     breaks: "A listing after a compaction tells of deletions, too.",
     file: "packages/metadata/src/listing.ts",
     replace: [["if (!kvs.has(kv.key)) events.push(", 'if (kv.key === "") events.push(']],
-    tests,
+    tests: ["packages/metadata/src/mirror.test.ts"],
   },
   {
     name: "mirror-does-not-relist-after-compaction",

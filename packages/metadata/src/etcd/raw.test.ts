@@ -138,6 +138,10 @@ test("a call that fails is not made again, and its code is told", async (context
 
 test("a call without an answer ends at its deadline, and the next has a new connection", async (context) => {
   const { raw, state, peers } = await serve(context);
+  // A stream that keeps its own connection open must not lend it to calls.
+  const stream = raw.watch(call(5000), { onData: () => {}, onEnd: () => {} });
+  stream.write({ progress_request: {} });
+  while (state.streams.length === 0) await clock.sleep(1);
   state.answer = () => {};
   const begin = clock.monoMs();
   assert.equal((await failure(raw.txn({}, call(200)))).code, 4);

@@ -152,6 +152,7 @@ test("a server that lags is waited for; a store that never was there is told", a
   lagging.first.revision = 4;
   lagging.receive(watched(3, { created: true }));
   await lagging.turn();
+  await lagging.turn();
   lagging.receive(watched(5, { events: [event(key("a"), 5)] }));
   assert.deepEqual(lagging.told, ["5: put a"]);
   const restored = await begin();
