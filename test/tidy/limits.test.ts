@@ -24,7 +24,12 @@ import { batchesKept, producersMax } from "../../packages/log/src/partition/prod
 import { inflatedBytesMax } from "../../packages/log/src/partition/reader.ts";
 import { indexIntervalBytesMax } from "../../packages/log/src/partition/types.ts";
 import { checkpointEntries } from "../../packages/log/src/recovery/checkpoint.ts";
-import { operationsMax, requestBytesMax } from "../../packages/metadata/src/limits.ts";
+import {
+  callTimeoutMs,
+  operationsMax,
+  requestBytesMax,
+  rootBytesMax,
+} from "../../packages/metadata/src/limits.ts";
 import { inflationsMax } from "../../packages/record/src/node/compressor.ts";
 import { ELEMENTS_MAX } from "../../packages/record/src/wire/common.ts";
 import { readAheadMessages, writeQueueBytesMax } from "../../packages/rpc/src/grpc/duplex.ts";
@@ -140,6 +145,8 @@ const fixed = new Map<string, number>([
     batchesKept,
     operationsMax,
     requestBytesMax,
+    callTimeoutMs,
+    rootBytesMax,
     roundPayloadBytesMax,
   }),
   ...prefixed("", { reserveFileBytesMax, topicNameMax: longestName }),

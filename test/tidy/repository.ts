@@ -14,7 +14,7 @@ export const sources = list(
   "packages/*/src/**/*.ts",
   "services/*/src/**/*.ts",
   "test/**/*.ts",
-  "tools/*.ts",
+  "tools/**/*.ts",
   "bench/**/*.ts",
 );
 

@@ -5,10 +5,12 @@
  * root; values are bytes.
  *
  * Limits, checked by every implementation so that nothing works embedded and fails on etcd: 128
- * operations a transaction (compares, then-branch and else-branch each), 1.5 MiB a request.
+ * operations a transaction (compares, then-branch and else-branch each), 1.5 MiB a request, keys of
+ * well-formed text.
  *
- * Errors are MillraceError: UNAVAILABLE (outcome of a write unknown), INVALID_REQUEST (limits),
- * CANCELLED.
+ * Errors are MillraceError: UNAVAILABLE (see `isOutcomeUnknown` for writes), INVALID_REQUEST
+ * (limits, a lease that is gone, a revision that cannot be read), ADMISSION_REJECTED (etcd is full
+ * or overloaded; nothing was done), CORRUPT_MESSAGE (a key that is no text), CANCELLED (closed).
  */
 
 /** A key with its value. Revisions as in etcd. */
@@ -78,19 +80,39 @@ export interface WatchBatch {
 }
 
 /**
- * How a watch ends: `compacted` (start again by listing), `cancelled` (by the caller), or `lost`
- * (the connection broke: watch again from the last event's revision + 1).
+ * How a watch ends: `compacted` (start again by listing), `cancelled` (by the caller), `lost` (the
+ * connection broke: watch again from the last batch's revision + 1), or `diverged` (the store has
+ * not reached the revision before `fromRevision`, or has become another one, as after a restore:
+ * list again, and believe nothing that was read before).
  */
 export type WatchEnd =
   | { readonly reason: "compacted"; readonly compactRevision: number }
   | { readonly reason: "cancelled" }
-  | { readonly reason: "lost"; readonly error: Error };
+  | { readonly reason: "lost"; readonly error: Error }
+  | { readonly reason: "diverged"; readonly error: Error };
 
 export interface WatchHandlers {
   /** In revision order; never concurrently. Must not throw. */
   onBatch(batch: WatchBatch): void;
   /** Once, last. */
   onEnd(end: WatchEnd): void;
+}
+
+/** A running watch. */
+export interface WatchHandle {
+  /** Nothing is delivered after it returns, but `onEnd` once. */
+  cancel(): void;
+  /**
+   * Asks for a batch now, which says how far the watch is; a batch without events if nothing has
+   * changed. None comes when the connection is lost: `onEnd` tells.
+   */
+  requestProgress(): void;
+}
+
+/** Of every call. */
+export interface CallOptions {
+  /** Longest time until the call settles, milliseconds. Default 5,000. */
+  readonly timeoutMs?: number;
 }
 
 /** A lease. Only a hint: safety comes from revisions in compares, never from a lease. */
@@ -100,34 +122,49 @@ export interface Lease {
   readonly ttlSeconds: number;
 }
 
+export interface RangeOptions extends CallOptions {
+  /** Reads as of this revision. INVALID_REQUEST if it is compacted away or in the future. */
+  readonly revision?: number;
+  /** Most keys in the answer, at least 1. Default all. */
+  readonly limit?: number;
+  /** Only keys after this one. */
+  readonly startAfter?: string;
+}
+
+export interface RangeResult {
+  readonly kvs: readonly KeyValue[];
+  /** The store's revision at the time of the read, also when an earlier one was read. */
+  readonly revision: number;
+  /** True when `limit` has cut the answer. */
+  readonly more: boolean;
+}
+
 export interface MetadataStore {
-  /** Reads keys in order, as of `revision` or now. */
-  range(
-    range: KeyRange,
-    options?: { readonly revision?: number; readonly limit?: number; readonly startAfter?: string },
-  ): Promise<{
-    readonly kvs: readonly KeyValue[];
-    readonly revision: number;
-    readonly more: boolean;
-  }>;
-  /** One atomic transaction. UNAVAILABLE means unknown outcome: read back before trying again. */
+  /** Reads keys in order, as of `revision` or now. Sees every write that was answered before. */
+  range(range: KeyRange, options?: RangeOptions): Promise<RangeResult>;
+  /**
+   * One atomic transaction. After an error for which `isOutcomeUnknown` holds it may have happened,
+   * or may still happen: `GuardedWriter` finds out.
+   */
   txn(
     compares: readonly Compare[],
     then: readonly Operation[],
     otherwise?: readonly Operation[],
+    options?: CallOptions,
   ): Promise<TxnResult>;
-  /**
-   * Delivers every change with revision ≥ `fromRevision`, and progress from time to time. Returns
-   * how to cancel.
-   */
-  watch(range: KeyRange, fromRevision: number, handlers: WatchHandlers): () => void;
+  /** Delivers every change with revision ≥ `fromRevision`, and progress from time to time. */
+  watch(range: KeyRange, fromRevision: number, handlers: WatchHandlers): WatchHandle;
   /** TTL in whole seconds, at least 1. */
-  grantLease(ttlSeconds: number): Promise<Lease>;
+  grantLease(ttlSeconds: number, options?: CallOptions): Promise<Lease>;
   /** Resets the lease's TTL; rejects with UNAVAILABLE, or resolves false when the lease is gone. */
-  keepAlive(leaseId: string): Promise<boolean>;
+  keepAlive(leaseId: string, options?: CallOptions): Promise<boolean>;
   /** Ends the lease and deletes its keys in one revision. An unknown lease is not an error. */
-  revokeLease(leaseId: string): Promise<void>;
-  /** Forgets history below `revision`. */
-  compact(revision: number): Promise<void>;
+  revokeLease(leaseId: string, options?: CallOptions): Promise<void>;
+  /**
+   * Forgets history below `revision`, which can still be read and watched from. Forgetting what is
+   * forgotten is not an error.
+   */
+  compact(revision: number, options?: CallOptions): Promise<void>;
+  /** Ends watches as `cancelled`, and calls under way with CANCELLED. */
   close(): Promise<void>;
 }

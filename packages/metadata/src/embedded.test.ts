@@ -1,42 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Clock } from "@millrace/env";
 import { nodeRandom } from "@millrace/env/node";
 import type { Operation } from "./api.ts";
 import { EmbeddedStore } from "./embedded.ts";
-
-/** A clock that the test moves. Deferred work runs before a `turn` ends. */
-const manualClock = () => {
-  let nowMs = 0;
-  const timers = new Set<{ readonly atMs: number; readonly run: () => void }>();
-  const deferred: (() => void)[] = [];
-  const turn = async (): Promise<void> => {
-    for (let i = 0; i < 10; i += 1) {
-      await Promise.resolve();
-      for (const run of deferred.splice(0)) run();
-    }
-  };
-  const clock: Clock = {
-    monoMs: () => nowMs,
-    wallMs: () => nowMs,
-    timer: (ms, run) => {
-      const timer = { atMs: nowMs + ms, run };
-      timers.add(timer);
-      return () => timers.delete(timer);
-    },
-    sleep: () => Promise.reject(new Error("nothing sleeps here")),
-    defer: (run) => deferred.push(run),
-  };
-  const advance = async (ms: number): Promise<void> => {
-    nowMs += ms;
-    for (const timer of [...timers].sort((a, b) => a.atMs - b.atMs)) {
-      if (timer.atMs > nowMs || !timers.delete(timer)) continue;
-      timer.run();
-    }
-    await turn();
-  };
-  return { clock, turn, advance };
-};
+import { isOutcomeUnknown } from "./outcome.ts";
+import { manualClock } from "./testing/manual-clock.ts";
 
 const put = (key: string, lease?: string): Operation => ({
   type: "put",
@@ -81,4 +49,33 @@ test("a watch that is served change by change sees each revision once, together"
   await store.txn([], [put("d")]);
   await turn();
   assert.deepEqual(seen, ["1: put a", "2: put b, delete a", "3: put c", "4: put d"]);
+});
+
+test("a call ends in time when the disk does not answer, its outcome unknown", async () => {
+  const { clock, turn, advance } = manualClock();
+  const disk = Promise.withResolvers<void>();
+  const store = new EmbeddedStore({
+    ...{ clock, random: nodeRandom() },
+    persistence: {
+      load: () => ({ revision: 1, kvs: [] }),
+      commit: () => disk.promise,
+      close: () => {},
+    },
+  });
+  const failures: unknown[] = [];
+  const note = (thrown: unknown): void => {
+    failures.push(thrown);
+  };
+  store.txn([], [put("a")], [], { timeoutMs: 100 }).catch(note);
+  store.txn([], [put("b")]).catch(note);
+  await turn();
+  await advance(99);
+  assert.equal(failures.length, 0);
+  await advance(1);
+  assert.deepEqual(failures.map(isOutcomeUnknown), [true]);
+  await advance(4900);
+  assert.deepEqual(failures.map(isOutcomeUnknown), [true, true]);
+  disk.resolve();
+  await turn();
+  assert.equal((await store.range({ prefix: "" })).kvs.length, 2, "both have happened in the end");
 });

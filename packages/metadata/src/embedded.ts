@@ -1,7 +1,8 @@
 /** `EmbeddedStore`: the model of etcd in memory, made durable by a `Persistence`. */
 import type { Cancel, Clock, Random } from "@millrace/env";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { MillraceError } from "@millrace/errors";
 import type {
+  CallOptions,
   Compare,
   KeyRange,
   KeyValue,
@@ -9,11 +10,25 @@ import type {
   MetadataStore,
   Operation,
   OperationResult,
+  RangeOptions,
+  RangeResult,
   TxnResult,
   WatchEvent,
+  WatchHandle,
   WatchHandlers,
 } from "./api.ts";
-import { byKey, checkLimits, invalid, keyOfRange, matches } from "./limits.ts";
+import {
+  byKey,
+  callTimeoutMs,
+  checkLimits,
+  checkRange,
+  checkRead,
+  checkTtl,
+  invalid,
+  keyOfRange,
+  matches,
+} from "./limits.ts";
+import { divergedError, notDone, storeClosed, unknownOutcome, withTimeout } from "./outcome.ts";
 
 /** The state that a store starts from. */
 export interface StoredState {
@@ -54,6 +69,8 @@ interface Watcher {
   next: number;
   ended: boolean;
   scheduled: boolean;
+  /** A progress batch has been asked for. */
+  asked: boolean;
 }
 
 interface HeldLease {
@@ -77,6 +94,8 @@ export class EmbeddedStore implements MetadataStore {
   #revision = 1;
   /** First revision whose changes are in the history. */
   #historyFrom = 1;
+  /** Lowest revision that can be read. */
+  #readableFrom = 1;
   #serialTail: Promise<unknown> = Promise.resolve();
   #stopProgress: Cancel = () => {};
   #broken: MillraceError | undefined;
@@ -95,17 +114,12 @@ export class EmbeddedStore implements MetadataStore {
       for (const kv of state.kvs) this.#current.set(kv.key, kv);
     }
     this.#historyFrom = this.#revision + 1;
+    this.#readableFrom = this.#revision;
   }
 
-  async range(
-    range: KeyRange,
-    options: {
-      readonly revision?: number;
-      readonly limit?: number;
-      readonly startAfter?: string;
-    } = {},
-  ): ReturnType<MetadataStore["range"]> {
+  async range(range: KeyRange, options: RangeOptions = {}): Promise<RangeResult> {
     this.#checkOpen();
+    checkRead(range, options);
     const found = this.#select(range, this.#overlayAt(options.revision));
     const after = options.startAfter === undefined ? undefined : Buffer.from(options.startAfter);
     const rest =
@@ -120,10 +134,11 @@ export class EmbeddedStore implements MetadataStore {
     compares: readonly Compare[],
     then: readonly Operation[],
     otherwise: readonly Operation[] = [],
+    options: CallOptions = {},
   ): Promise<TxnResult> {
     this.#checkOpen();
     checkLimits(compares, then, otherwise);
-    return this.#serial(async () => {
+    return this.#serial(options, async () => {
       this.#checkOpen();
       const succeeded = compares.every((compare) => this.#holds(compare));
       const overlay: Overlay = new Map();
@@ -137,27 +152,38 @@ export class EmbeddedStore implements MetadataStore {
     });
   }
 
-  watch(range: KeyRange, fromRevision: number, handlers: WatchHandlers): () => void {
+  watch(range: KeyRange, fromRevision: number, handlers: WatchHandlers): WatchHandle {
     this.#checkOpen();
-    const watcher = { range, handlers, next: fromRevision, ended: false, scheduled: false };
+    checkRange(range);
+    const watcher: Watcher = {
+      ...{ range, handlers, next: fromRevision },
+      ...{ ended: false, scheduled: false, asked: false },
+    };
     if (this.#watchers.size === 0) this.#startProgress();
     this.#watchers.add(watcher);
-    this.#schedule(watcher);
-    return () => this.#end(watcher, () => handlers.onEnd({ reason: "cancelled" }));
+    if (fromRevision > this.#revision + 1) {
+      const error = divergedError(fromRevision, this.#revision);
+      this.#end(watcher, () => handlers.onEnd({ reason: "diverged", error }));
+    } else this.#schedule(watcher);
+    return {
+      cancel: () => this.#end(watcher, () => handlers.onEnd({ reason: "cancelled" })),
+      requestProgress: () => {
+        watcher.asked = true;
+        this.#schedule(watcher);
+      },
+    };
   }
 
   async grantLease(ttlSeconds: number): Promise<Lease> {
     this.#checkOpen();
-    if (!Number.isInteger(ttlSeconds) || ttlSeconds < 1) {
-      throw invalid(`lease TTL ${ttlSeconds} is not allowed: use whole seconds, at least 1`);
-    }
+    checkTtl(ttlSeconds);
     const id = Buffer.from(this.#random.bytes(8)).toString("hex");
     this.#leases.set(id, { ttlSeconds, cancel: this.#expiry(id, ttlSeconds * 1000) });
     return { id, ttlSeconds };
   }
 
-  async keepAlive(leaseId: string): Promise<boolean> {
-    return this.#serial(async () => {
+  keepAlive(leaseId: string, options: CallOptions = {}): Promise<boolean> {
+    return this.#serial(options, async () => {
       this.#checkOpen();
       const lease = this.#leases.get(leaseId);
       if (lease === undefined) return false;
@@ -167,8 +193,8 @@ export class EmbeddedStore implements MetadataStore {
     });
   }
 
-  revokeLease(leaseId: string): Promise<void> {
-    return this.#serial(async () => {
+  revokeLease(leaseId: string, options: CallOptions = {}): Promise<void> {
+    return this.#serial(options, async () => {
       this.#checkOpen();
       const lease = this.#leases.get(leaseId);
       if (lease === undefined) return;
@@ -186,13 +212,14 @@ export class EmbeddedStore implements MetadataStore {
     this.#checkOpen();
     if (revision > this.#revision) throw invalid(`revision ${revision} is in the future`);
     this.#historyFrom = Math.max(this.#historyFrom, revision);
+    this.#readableFrom = Math.max(this.#readableFrom, revision);
     this.#history = this.#history.filter((entry) => entry.revision >= this.#historyFrom);
   }
 
   async close(): Promise<void> {
     if (this.#broken !== undefined) return;
     await this.#serialTail;
-    this.#broken = new MillraceError(ErrorCode.CANCELLED, "the metadata store is closed");
+    this.#broken = storeClosed("none");
     this.#stopProgress();
     for (const lease of this.#leases.values()) lease.cancel();
     for (const watcher of [...this.#watchers]) {
@@ -201,11 +228,14 @@ export class EmbeddedStore implements MetadataStore {
     this.#persistence?.close();
   }
 
-  #serial<T>(work: () => Promise<T>): Promise<T> {
+  #serial<T>(options: CallOptions, work: () => Promise<T>): Promise<T> {
     const result = this.#serialTail.then(work);
     // The caller gets the failure; what is queued behind it goes on.
     this.#serialTail = result.catch(() => undefined);
-    return result;
+    const timeoutMs = options.timeoutMs ?? callTimeoutMs;
+    return withTimeout(this.#clock, timeoutMs, result, () =>
+      unknownOutcome(`the metadata store has not answered for ${timeoutMs} ms: read back, retry`),
+    );
   }
 
   #checkOpen(): void {
@@ -214,7 +244,8 @@ export class EmbeddedStore implements MetadataStore {
 
   #expiry(id: string, ms: number): Cancel {
     return this.#clock.timer(ms, () => {
-      // Fails only when the store is closed or broken, and its leases with it.
+      // Fails when the store is closed or broken, and its leases with it. When it is late, the
+      // revocation goes on.
       this.revokeLease(id).catch(() => {});
     });
   }
@@ -239,8 +270,10 @@ export class EmbeddedStore implements MetadataStore {
   #overlayAt(revision: number | undefined): Overlay {
     const overlay: Overlay = new Map();
     if (revision === undefined || revision === this.#revision) return overlay;
-    if (revision > this.#revision || revision < this.#historyFrom - 1) {
-      throw invalid(`revision ${revision} cannot be read any more: list again`);
+    if (revision > this.#revision || revision < this.#readableFrom) {
+      throw invalid(
+        `revision ${revision} cannot be read: it is compacted or in the future: list again`,
+      );
     }
     for (let i = this.#history.length - 1; i >= 0; i -= 1) {
       const entry = this.#history[i];
@@ -313,12 +346,9 @@ export class EmbeddedStore implements MetadataStore {
     try {
       await this.#persistence?.commit({ revision, puts, deletes });
     } catch (thrown) {
-      this.#broken = new MillraceError(
-        ErrorCode.UNAVAILABLE,
-        "the metadata cannot be written: check the disk, then restart",
-        { cause: thrown },
-      );
-      throw this.#broken;
+      const what = "the metadata cannot be written: check the disk, then restart";
+      this.#broken = notDone(what, thrown);
+      throw unknownOutcome(what, thrown);
     }
     this.#revision = revision;
     this.#history.push({ revision, changes });
@@ -335,15 +365,14 @@ export class EmbeddedStore implements MetadataStore {
     if (this.#history.length <= 20_000) return;
     this.#history = this.#history.slice(10_000);
     this.#historyFrom = this.#history[0]?.revision ?? this.#revision + 1;
+    this.#readableFrom = this.#historyFrom - 1;
   }
 
   #startProgress(): void {
     this.#stopProgress();
     this.#stopProgress = this.#clock.timer(progressIntervalMs, () => {
       for (const watcher of this.#watchers) {
-        if (watcher.next > this.#revision) {
-          watcher.handlers.onBatch({ events: [], revision: this.#revision });
-        }
+        if (watcher.next > this.#revision) this.#progress(watcher);
       }
       if (this.#watchers.size > 0) this.#startProgress();
     });
@@ -363,7 +392,13 @@ export class EmbeddedStore implements MetadataStore {
     this.#clock.defer(() => {
       watcher.scheduled = false;
       this.#deliver(watcher);
+      if (watcher.asked && !watcher.ended) this.#progress(watcher);
     });
+  }
+
+  #progress(watcher: Watcher): void {
+    watcher.asked = false;
+    watcher.handlers.onBatch({ events: [], revision: watcher.next - 1 });
   }
 
   #deliver(watcher: Watcher): void {

@@ -24,6 +24,11 @@ const padded = (partition: number): string => String(partition).padStart(5, "0")
 /** Names of keys. Topic ids are 32 lower-case hex digits. */
 export const keys = {
   cluster: "cluster",
+  /** 32 hex digits, random at bootstrap and at every restore: see `Mirror.generation`. */
+  generation: "generation",
+  tokens: "tokens/",
+  /** Of a `GuardedWriter`; its value is the token of the writer's last transaction. */
+  token: (writer: string, slot: number): string => `tokens/${writer}/${slot}`,
   brokers: "brokers/",
   broker: (brokerId: number): string => `brokers/${brokerId}`,
   topics: "topics/",

@@ -1,11 +1,20 @@
 /** Limits of every implementation, so that nothing works on one and fails on another. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import type { Compare, KeyRange, KeyValue, Operation } from "./api.ts";
+import type { Compare, KeyRange, KeyValue, Operation, RangeOptions } from "./api.ts";
 
 /** Most compares, and most operations in each branch of a transaction (etcd's default). */
 export const operationsMax = 128;
-/** Largest request, bytes of keys and values (etcd's default). */
+/** Largest request (etcd's default): keys, values, and what is added to them on the way. */
 export const requestBytesMax = 1_572_864;
+/** Longest root of a cluster's keys in etcd, bytes. */
+export const rootBytesMax = 100;
+/** Counted for every compare and operation: the root, for a range twice, and its framing. */
+const overheadBytes = 256;
+/** Counted once: the header of a request. */
+const headerBytes = 1024;
+
+/** Longest time until a call settles when the caller names none, ms. */
+export const callTimeoutMs = 5000;
 
 export const invalid = (message: string): MillraceError =>
   new MillraceError(ErrorCode.INVALID_REQUEST, message);
@@ -21,16 +30,43 @@ export const matches = (range: KeyRange, key: string): boolean =>
 export const byKey = (a: Pick<KeyValue, "key">, b: Pick<KeyValue, "key">): number =>
   a.key === b.key ? 0 : Buffer.compare(Buffer.from(a.key), Buffer.from(b.key));
 
+/** Throws INVALID_REQUEST for text that UTF-8 cannot hold: two such keys would become one. */
+export const checkKey = (key: string): void => {
+  if (key.isWellFormed()) return;
+  throw invalid(`key ${JSON.stringify(key)} has half a surrogate pair: use well-formed text`);
+};
+
+export const checkRange = (range: KeyRange): void =>
+  checkKey("key" in range ? range.key : range.prefix);
+
+/** Throws INVALID_REQUEST for a TTL that no store grants. */
+export const checkTtl = (ttlSeconds: number): void => {
+  if (Number.isInteger(ttlSeconds) && ttlSeconds >= 1) return;
+  throw invalid(`lease TTL ${ttlSeconds} is not allowed: use whole seconds, at least 1`);
+};
+
+/** Throws INVALID_REQUEST before any read. */
+export const checkRead = (range: KeyRange, { limit, startAfter }: RangeOptions): void => {
+  checkRange(range);
+  if (startAfter !== undefined) checkKey(startAfter);
+  if (limit === undefined || (Number.isInteger(limit) && limit >= 1)) return;
+  throw invalid(`limit ${limit} is not allowed: use a whole number, at least 1`);
+};
+
 const bytesOf = (operation: Operation): number => {
   if (operation.type === "put") return Buffer.byteLength(operation.key) + operation.value.length;
   const { range } = operation;
-  return Buffer.byteLength("key" in range ? range.key : range.prefix);
+  return "key" in range ? Buffer.byteLength(range.key) : 2 * Buffer.byteLength(range.prefix);
 };
 
 const checkBranch = (branch: readonly Operation[]): void => {
   const put = new Set<string>();
   for (const operation of branch) {
-    if (operation.type !== "put") continue;
+    if (operation.type !== "put") {
+      checkRange(operation.range);
+      continue;
+    }
+    checkKey(operation.key);
     if (operation.key === "") throw invalid("an empty key: name one");
     if (put.has(operation.key)) {
       throw invalid(`key ${operation.key} is put twice in one transaction: put it once`);
@@ -53,13 +89,15 @@ export const checkLimits = (
   then: readonly Operation[],
   otherwise: readonly Operation[],
 ): void => {
-  let bytes = 0;
+  let bytes = headerBytes;
   for (const list of [compares, then, otherwise]) {
+    bytes += list.length * overheadBytes;
     if (list.length > operationsMax) {
       throw invalid(`${list.length} operations, at most ${operationsMax}: split the transaction`);
     }
   }
   for (const compare of compares) {
+    checkKey(compare.key);
     bytes += Buffer.byteLength(compare.key);
     if (compare.target === "value") bytes += compare.equals.length;
   }

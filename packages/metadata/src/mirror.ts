@@ -1,12 +1,33 @@
 /**
  * A copy of the key space in memory, kept current by one watch: list at revision r, watch from r +
  * 1, resume from the last event after a break, and list again after a compaction, reporting the
- * differences and deletions. A safety listing from time to time counts changes that the watch
- * missed; that count must stay zero.
+ * differences and deletions.
+ *
+ * A store that was restored, or is another one, has another generation (a random value under
+ * `keys.generation`), or an older revision than the mirror has seen. Then the copy is replaced, and
+ * everybody is told: what was read before may never have happened in this store.
+ *
+ * A safety listing from time to time counts changes that the watch missed; that count must stay
+ * zero.
  */
 import type { Cancel, Clock, Logger, Random } from "@millrace/env";
-import type { KeyValue, MetadataStore, WatchEnd, WatchEvent } from "./api.ts";
+import { ErrorCode, hasCode } from "@millrace/errors";
+import type { KeyValue, MetadataStore, WatchEnd, WatchEvent, WatchHandle } from "./api.ts";
+import { keys } from "./keys.ts";
 import { byKey } from "./limits.ts";
+import { correction, differences, type Listing, listAll } from "./listing.ts";
+
+/** For metrics. */
+export interface MirrorObserver {
+  /** A listing of the whole key space has been taken or compared. */
+  listed(): void;
+  /** The watch has ended, and another one begins. */
+  resumed(reason: WatchEnd["reason"]): void;
+  /** A safety listing has found differences: a bug of the store or of the mirror. */
+  missed(changes: number): void;
+  /** The store has another generation, or went back. */
+  reset(): void;
+}
 
 export interface MirrorOptions {
   readonly store: MetadataStore;
@@ -15,36 +36,64 @@ export interface MirrorOptions {
   readonly logger: Logger;
   /** Interval of the safety listing, milliseconds. Default 300,000. */
   readonly relistIntervalMs?: number;
+  readonly observer?: MirrorObserver;
+}
+
+/** What the mirror knew of a store, and what it has found in its place. */
+export interface Reset {
+  readonly before: { readonly generation: string; readonly revision: number };
+  readonly after: { readonly generation: string; readonly revision: number };
 }
 
 const backoffMs = (random: Random, attempt: number): number =>
   Math.min(5000, 50 * 2 ** Math.min(attempt, 7)) * (0.5 + random.float());
 
-const same = (a: KeyValue | undefined, b: KeyValue | undefined): boolean =>
-  a?.modRevision === b?.modRevision;
+/** How long a watch may take to reach the revision of a safety listing. */
+const catchUpMs = 10_000;
+/** How often a watch is asked for progress while somebody waits for a revision. */
+const askIntervalMs = 200;
+
+const generationOf = (kv: KeyValue | undefined): string =>
+  kv === undefined ? "" : Buffer.from(kv.value).toString();
 
 export class Mirror {
   readonly #options: MirrorOptions;
   readonly #kvs = new Map<string, KeyValue>();
   readonly #listeners = new Set<(events: readonly WatchEvent[]) => void>();
+  readonly #resetListeners = new Set<(reset: Reset) => void>();
   readonly #waiters = new Set<() => void>();
+  /** Keys deleted since a safety listing began, by the revision of their deletion. */
+  #deleted: Map<string, number> | undefined;
   #revision = 0;
-  #stopWatch: () => void = () => {};
+  #generation = "";
+  #watch: WatchHandle | undefined;
+  /** Rises with every watch and every listing that replaces the copy. */
+  #turn = 0;
+  /** Rises with every listing that replaces the copy. */
+  #replaced = 0;
+  /** Watches that ended without having delivered anything, one after the other. */
+  #failures = 0;
   #cancelTimer: Cancel = () => {};
   #closed = false;
-  #generation = 0;
-  /** Differences that a safety listing found. */
+  /** Differences that safety listings found. */
   missed = 0;
   /** Listings so far. */
   listings = 0;
+  /** How often the store had another generation, or went back. */
+  resets = 0;
 
   constructor(options: MirrorOptions) {
     this.#options = options;
   }
 
-  /** All changes up to this revision have been seen. */
+  /** All changes up to this revision, of this generation, have been seen. */
   get revision(): number {
     return this.#revision;
+  }
+
+  /** Of the store; empty until it has one. Revisions of different generations do not compare. */
+  get generation(): string {
+    return this.#generation;
   }
 
   get(key: string): KeyValue | undefined {
@@ -58,8 +107,8 @@ export class Mirror {
 
   /** Lists once, then keeps watching. Rejects when the first listing fails. */
   async start(): Promise<void> {
-    await this.#list(false);
-    this.#watch();
+    this.#replace(await this.#list());
+    this.#follow();
     this.#armSafety();
   }
 
@@ -72,111 +121,244 @@ export class Mirror {
     return () => this.#listeners.delete(listener);
   }
 
-  /** True once the mirror has reached the revision; false when `timeoutMs` passed first. */
-  waitForRevision(revision: number, timeoutMs: number): Promise<boolean> {
-    if (this.#revision >= revision) return Promise.resolve(true);
+  /**
+   * Called when the store has another generation or went back, before the events of the listing
+   * that replaces the copy. Returns how to stop.
+   */
+  onReset(listener: (reset: Reset) => void): () => void {
+    this.#resetListeners.add(listener);
+    return () => this.#resetListeners.delete(listener);
+  }
+
+  /**
+   * True once the mirror has reached the revision; false when `timeoutMs` passed first, and at once
+   * when the mirror is closed or has another generation than the revision is of.
+   */
+  waitForRevision(revision: number, timeoutMs: number, generation?: string): Promise<boolean> {
+    const { clock } = this.#options;
+    const reached = (): boolean | undefined => {
+      if (generation !== undefined && generation !== this.#generation) return false;
+      if (this.#revision >= revision) return true;
+      return this.#closed ? false : undefined;
+    };
+    const now = reached();
+    if (now !== undefined) return Promise.resolve(now);
     return new Promise((resolve) => {
+      let cancelAsking: Cancel = () => {};
       const check = (): void => {
-        if (this.#revision >= revision) settle(true);
-        else if (this.#closed) settle(false);
+        const answer = reached();
+        if (answer !== undefined) settle(answer);
       };
-      const settle = (reached: boolean): void => {
+      const settle = (answer: boolean): void => {
         cancel();
+        cancelAsking();
         this.#waiters.delete(check);
-        resolve(reached);
+        resolve(answer);
       };
-      const cancel = this.#options.clock.timer(timeoutMs, () => settle(false));
+      const cancel = clock.timer(timeoutMs, () => settle(false));
+      // The revision may be of a change elsewhere in the store, which no event tells of.
+      const ask = (): void => {
+        this.#watch?.requestProgress();
+        cancelAsking = clock.timer(askIntervalMs, ask);
+      };
       this.#waiters.add(check);
+      ask();
     });
   }
 
   close(): void {
     this.#closed = true;
     this.#cancelTimer();
-    this.#stopWatch();
+    this.#watch?.cancel();
     this.#wake();
   }
 
-  /** Replaces the copy by a listing, and reports the differences. */
-  async #list(isSafety: boolean): Promise<void> {
-    const { store } = this.#options;
-    const first = await store.range({ prefix: "" }, { limit: 1000 });
-    const { revision } = first;
-    const found = new Map(first.kvs.map((kv) => [kv.key, kv]));
-    let page = first;
-    while (page.more) {
-      const startAfter = page.kvs.at(-1)?.key ?? "";
-      page = await store.range({ prefix: "" }, { revision, limit: 1000, startAfter });
-      for (const kv of page.kvs) found.set(kv.key, kv);
-    }
+  async #list(): Promise<Listing> {
+    const listing = await listAll(this.#options.store);
     this.listings += 1;
-    // The watch may have overtaken the listing.
-    if (this.#closed || revision < this.#revision) return;
-    const events: WatchEvent[] = [];
-    for (const kv of found.values()) {
-      if (!same(this.#kvs.get(kv.key), kv)) events.push({ type: "put", kv });
-    }
-    for (const [key, kv] of this.#kvs) {
-      if (found.has(key)) continue;
-      const gone = { ...kv, value: new Uint8Array(0), modRevision: revision, version: 0 };
-      events.push({ type: "delete", kv: gone });
-    }
-    if (isSafety && revision === this.#revision && events.length > 0) {
-      this.missed += events.length;
-      this.#options.logger.error({ events: events.length }, "a watch has missed metadata changes");
-    }
-    this.#take(events, revision);
+    this.#options.observer?.listed();
+    return listing;
   }
 
-  #watch(): void {
+  /** Whether a read at this revision, of this generation, contradicts what was seen before it. */
+  #contradicts(seen: { revision: number; generation: string }, now: Listing): boolean {
+    const other =
+      seen.generation !== "" && generationOf(now.kvs.get(keys.generation)) !== seen.generation;
+    return other || now.revision < seen.revision;
+  }
+
+  /** Replaces the copy by a listing, and reports the differences. */
+  #replace(listing: Listing): void {
+    const before = { generation: this.#generation, revision: this.#revision };
+    const isReset = this.#contradicts(before, listing);
+    const events = differences(this.#kvs, listing);
+    this.#turn += 1;
+    this.#replaced += 1;
+    this.#revision = listing.revision;
+    if (isReset) {
+      const generation = generationOf(listing.kvs.get(keys.generation));
+      this.#generation = generation;
+      this.#tellReset({ before, after: { generation, revision: listing.revision } });
+    }
+    this.#apply(events, listing.revision);
+  }
+
+  #tellReset(reset: Reset): void {
+    this.resets += 1;
+    this.#options.observer?.reset();
+    this.#options.logger.error(
+      { before: reset.before, after: reset.after },
+      "the metadata store was restored, or is another one: everything is read anew",
+    );
+    for (const listener of this.#resetListeners) listener(reset);
+  }
+
+  #follow(): void {
     if (this.#closed) return;
-    const { store } = this.#options;
-    this.#generation += 1;
-    const generation = this.#generation;
-    this.#stopWatch = store.watch({ prefix: "" }, this.#revision + 1, {
+    this.#turn += 1;
+    const turn = this.#turn;
+    const isCurrent = (): boolean => turn === this.#turn && !this.#closed;
+    this.#watch = this.#options.store.watch({ prefix: "" }, this.#revision + 1, {
       onBatch: ({ events, revision }) => {
-        if (generation === this.#generation && !this.#closed) this.#take(events, revision);
+        if (isCurrent()) this.#take(events, revision);
       },
       onEnd: (end) => {
-        if (generation === this.#generation && !this.#closed) this.#resume(end, 0);
+        if (isCurrent()) this.#resume(end);
       },
     });
   }
 
-  #resume(end: WatchEnd, attempt: number): void {
-    const { clock, random, logger } = this.#options;
+  #resume(end: WatchEnd): void {
+    const { clock, random, logger, observer } = this.#options;
+    this.#watch = undefined;
+    if (end.reason === "lost" || end.reason === "diverged") {
+      logger.warn({ err: end.error, reason: end.reason }, "the watch of the metadata has ended");
+    }
+    const attempt = this.#failures;
+    this.#failures += 1;
+    const turn = this.#turn;
     clock.timer(backoffMs(random, attempt), () => {
-      if (this.#closed) return;
-      if (end.reason !== "compacted") {
-        this.#watch();
-        return;
-      }
-      this.#list(false).then(
-        () => this.#watch(),
+      if (this.#closed || turn !== this.#turn) return;
+      observer?.resumed(end.reason);
+      const isCurrent = (): boolean => turn === this.#turn && !this.#closed;
+      this.#listAgain(end).then(
+        (listing) => {
+          if (!isCurrent()) return;
+          if (listing !== undefined) this.#replace(listing);
+          this.#follow();
+        },
         (thrown: unknown) => {
-          logger.warn({ err: thrown }, "the metadata cannot be listed: trying again");
-          this.#resume(end, attempt + 1);
+          if (!isCurrent()) return;
+          logger.warn({ err: thrown }, "the metadata cannot be read: trying again");
+          this.#resume(end);
         },
       );
     });
   }
 
+  /** The listing that the next watch needs, or undefined if it can go on where the last ended. */
+  async #listAgain(end: WatchEnd): Promise<Listing | undefined> {
+    if (end.reason === "lost") {
+      // Behind a lost connection there may be another store now, which would go on in silence.
+      const { kvs, revision } = await this.#options.store.range({ key: keys.generation });
+      const found = { kvs: new Map(kvs.map((kv) => [kv.key, kv])), revision };
+      if (!this.#contradicts({ generation: this.#generation, revision: this.#revision }, found)) {
+        return undefined;
+      }
+    }
+    return this.#list();
+  }
+
   #armSafety(): void {
     const { clock, random, relistIntervalMs = 300_000, logger } = this.#options;
     this.#cancelTimer = clock.timer(relistIntervalMs * (0.5 + random.float()), () => {
-      this.#list(true)
-        .catch((thrown: unknown) => logger.warn({ err: thrown }, "the metadata cannot be listed"))
+      this.#verify()
+        .catch((thrown: unknown) => {
+          // The history of a long listing may be compacted away under it: next time.
+          if (hasCode(thrown, ErrorCode.INVALID_REQUEST)) return;
+          logger.warn({ err: thrown }, "the metadata cannot be listed");
+        })
         .finally(() => {
+          this.#deleted = undefined;
           if (!this.#closed) this.#armSafety();
         });
     });
   }
 
+  /** Compares the copy with a listing. */
+  async #verify(): Promise<void> {
+    const { logger, observer } = this.#options;
+    const before = { generation: this.#generation, revision: this.#revision };
+    const replaced = this.#replaced;
+    // A listing in between knows what was deleted before it, but not all of the time before that.
+    const isOver = (): boolean => this.#closed || this.#replaced !== replaced;
+    const deleted = new Map<string, number>();
+    this.#deleted = deleted;
+    const listing = await this.#list();
+    if (isOver()) return;
+    if (this.#contradicts(before, listing)) {
+      this.#restart(listing);
+      return;
+    }
+    const isReached = await this.waitForRevision(listing.revision, catchUpMs, this.#generation);
+    if (isOver()) return;
+    if (!isReached) {
+      if (this.#watch === undefined) return;
+      logger.warn(
+        { revision: listing.revision },
+        "the watch of the metadata is silent: watching anew",
+      );
+      this.#restart(undefined);
+      return;
+    }
+    const events = correction(this.#kvs, deleted, listing);
+    if (events.length === 0) return;
+    this.missed += events.length;
+    observer?.missed(events.length);
+    const examples = events.slice(0, 10).map(({ type, kv }) => ({
+      ...{ type, key: kv.key, found: kv.modRevision, known: this.#kvs.get(kv.key)?.modRevision },
+    }));
+    logger.error(
+      { changes: events.length, listed: listing.revision, revision: this.#revision, examples },
+      "a watch has missed metadata changes",
+    );
+    this.#apply(events, this.#revision);
+  }
+
+  /** Watches anew, after replacing the copy where there is a listing. */
+  #restart(listing: Listing | undefined): void {
+    const watch = this.#watch;
+    if (listing !== undefined) this.#replace(listing);
+    this.#follow();
+    watch?.cancel();
+  }
+
+  /** What a watch has delivered. Changes that are known already are passed over. */
   #take(events: readonly WatchEvent[], revision: number): void {
+    this.#failures = 0;
+    const fresh = events.filter(({ kv }) => kv.modRevision > this.#revision);
+    const changed = fresh.findLast(({ kv }) => kv.key === keys.generation);
+    if (changed !== undefined) this.#takeGeneration(generationOf(changed.kv), revision);
+    this.#apply(fresh, revision);
+  }
+
+  /** A generation that is replaced under a running watch, as a restore does it. */
+  #takeGeneration(generation: string, revision: number): void {
+    const before = { generation: this.#generation, revision: this.#revision };
+    this.#generation = generation;
+    if (before.generation === "" || before.generation === generation) return;
+    this.#tellReset({ before, after: { generation, revision } });
+  }
+
+  #apply(events: readonly WatchEvent[], revision: number): void {
     for (const { type, kv } of events) {
       if (type === "put") this.#kvs.set(kv.key, kv);
-      else this.#kvs.delete(kv.key);
+      else {
+        this.#kvs.delete(kv.key);
+        this.#deleted?.set(kv.key, kv.modRevision);
+      }
     }
+    this.#generation = generationOf(this.#kvs.get(keys.generation));
     this.#revision = Math.max(this.#revision, revision);
     if (events.length > 0) for (const listener of this.#listeners) listener(events);
     this.#wake();

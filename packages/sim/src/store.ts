@@ -23,7 +23,8 @@ export const mountStore = (store: MetadataStore, process: Incarnation): Metadata
   });
   return {
     range: (range, options) => call(() => store.range(range, options)),
-    txn: (compares, then, otherwise) => call(() => store.txn(compares, then, otherwise)),
+    txn: (compares, then, otherwise, options) =>
+      call(() => store.txn(compares, then, otherwise, options)),
     watch: (range, fromRevision, handlers) => {
       if (!process.alive) {
         throw new MillraceError(
@@ -31,14 +32,19 @@ export const mountStore = (store: MetadataStore, process: Incarnation): Metadata
           "a process that was killed watches the metadata: end its code, or mark the test's error",
         );
       }
-      const cancel = store.watch(range, fromRevision, inProcess(handlers));
-      process.whenKilled(() => cancel());
-      return cancel;
+      const handle = store.watch(range, fromRevision, inProcess(handlers));
+      process.whenKilled(() => handle.cancel());
+      return {
+        cancel: () => handle.cancel(),
+        requestProgress: () => {
+          if (process.alive) handle.requestProgress();
+        },
+      };
     },
-    grantLease: (ttlSeconds) => call(() => store.grantLease(ttlSeconds)),
-    keepAlive: (leaseId) => call(() => store.keepAlive(leaseId)),
-    revokeLease: (leaseId) => call(() => store.revokeLease(leaseId)),
-    compact: (revision) => call(() => store.compact(revision)),
+    grantLease: (ttlSeconds, options) => call(() => store.grantLease(ttlSeconds, options)),
+    keepAlive: (leaseId, options) => call(() => store.keepAlive(leaseId, options)),
+    revokeLease: (leaseId, options) => call(() => store.revokeLease(leaseId, options)),
+    compact: (revision, options) => call(() => store.compact(revision, options)),
     close: () => call(() => store.close()),
   };
 };

@@ -9,6 +9,9 @@ import {
   encodeRecord,
   keys,
   type MetadataStore,
+  newGeneration,
+  noGeneration,
+  putGeneration,
 } from "@millrace/metadata";
 import {
   AdminService,
@@ -89,37 +92,30 @@ export class Controller {
   }
 
   /**
-   * Creates the cluster's record if there is none, gives it a generation if it has none, and
-   * returns the cluster id. Throws DATA_DIRECTORY_UNUSABLE when a newer version wrote the metadata.
+   * Creates the cluster's record and the metadata's generation if there is none, and returns the
+   * cluster id. Throws DATA_DIRECTORY_UNUSABLE when a newer version wrote the metadata.
    */
   async bootstrapCluster(wantedId?: string): Promise<string> {
     const { store, random } = this.#options;
-    const id = wantedId ?? `c${Buffer.from(random.bytes(16)).toString("base64url").slice(0, 21)}`;
-    for (let attempt = 0; attempt < limits.attemptsMax; attempt += 1) {
-      const [kv] = (await store.range({ key: keys.cluster })).kvs;
-      const known = kv === undefined ? undefined : decodeRecord.cluster(kv);
-      if (known !== undefined) checkFormat(known.formatVersion);
-      if (known !== undefined && known.generation.length > 0) return known.clusterId;
-      const record =
-        known ??
-        create(ClusterRecordSchema, {
-          clusterId: id,
-          formatVersion: FORMAT_VERSION,
-          featureLevel: 1,
-        });
-      const value = encodeRecord.cluster({ ...record, generation: random.bytes(16) });
-      const asRead: Compare = {
-        key: keys.cluster,
-        target: "modRevision",
-        equals: kv?.modRevision ?? 0,
-      };
-      // Whoever writes first decides: what is stored is read back.
-      await this.#registry.write([asRead], [{ type: "put", key: keys.cluster, value }]);
+    const [kv] = (await store.range({ key: keys.cluster })).kvs;
+    const known = kv === undefined ? undefined : decodeRecord.cluster(kv);
+    if (known !== undefined) checkFormat(known.formatVersion);
+    // Whoever writes first decides.
+    if ((await store.range({ key: keys.generation })).kvs.length === 0) {
+      await this.#registry.write([noGeneration], [putGeneration(newGeneration(random))]);
     }
-    throw new MillraceError(
-      ErrorCode.UNAVAILABLE,
-      "the cluster's record keeps changing under this start: start again",
-    );
+    if (known !== undefined) return known.clusterId;
+    const clusterId =
+      wantedId ?? `c${Buffer.from(random.bytes(16)).toString("base64url").slice(0, 21)}`;
+    const record = create(ClusterRecordSchema, {
+      clusterId,
+      formatVersion: FORMAT_VERSION,
+      featureLevel: 1,
+    });
+    const absent: Compare = { key: keys.cluster, target: "createRevision", equals: 0 };
+    const value = encodeRecord.cluster(record);
+    await this.#registry.write([absent], [{ type: "put", key: keys.cluster, value }]);
+    return this.bootstrapCluster(clusterId);
   }
 
   /** Registers a broker, under a lease in a cluster. */

@@ -4,6 +4,7 @@ import { brokerMutants } from "./broker.ts";
 import { clientMutants } from "./client.ts";
 import { logMutants } from "./log.ts";
 import { metadataMutants } from "./metadata.ts";
+import { metadataEtcdMutants } from "./metadata-etcd.ts";
 import { protocolMutants } from "./protocol.ts";
 import { recordMutants } from "./record.ts";
 import { rpcMutants } from "./rpc.ts";
@@ -15,6 +16,7 @@ export const allMutants: readonly Mutant[] = [
   ...brokerMutants,
   ...clientMutants,
   ...metadataMutants,
+  ...metadataEtcdMutants,
   ...rpcMutants,
   ...simMutants,
   ...protocolMutants,

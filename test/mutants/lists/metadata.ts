@@ -32,7 +32,7 @@ export const metadataMutants: readonly Mutant[] = [
     file: store,
     replace: [
       [
-        "      throw this.#broken;\n    }\n    this.#revision = revision;",
+        "      throw unknownOutcome(what, thrown);\n    }\n    this.#revision = revision;",
         "    }\n    this.#revision = revision;",
       ],
     ],
@@ -157,24 +157,17 @@ export const metadataMutants: readonly Mutant[] = [
   {
     name: "mirror-keeps-deleted-keys",
     breaks: "A listing after a compaction tells of deletions, too.",
-    file: mirror,
-    replace: [["if (found.has(key)) continue;", 'if (key !== "") continue;']],
-    tests,
-  },
-  {
-    name: "mirror-takes-an-old-listing",
-    breaks: "A listing that the watch has overtaken is dropped.",
-    file: mirror,
-    replace: [
-      ["if (this.#closed || revision < this.#revision) return;", "if (this.#closed) return;"],
-    ],
+    file: "packages/metadata/src/listing.ts",
+    replace: [["if (!kvs.has(kv.key)) events.push(", 'if (kv.key === "") events.push(']],
     tests: ["packages/metadata/src/mirror.test.ts"],
   },
   {
     name: "mirror-does-not-relist-after-compaction",
     breaks: "A watch that was compacted away is replaced by a listing.",
     file: mirror,
-    replace: [['if (end.reason !== "compacted") {', "if (!this.#closed) {"]],
+    replace: [
+      ['if (end.reason === "lost") {\n      // Behind', "if (!this.#closed) {\n      // Behind"],
+    ],
     tests: ["packages/metadata/src/mirror.test.ts"],
   },
   {

@@ -180,17 +180,22 @@ const metadata: readonly Mutant[] = [
     name: "generation-made-at-every-start",
     breaks: "A cluster keeps its generation.",
     file: "services/controller/src/controller.ts",
-    replace: [["known.generation.length > 0) return", "known.generation.length > 16) return"]],
+    replace: [
+      [
+        "write([noGeneration], [putGeneration(newGeneration(random))]);\n    }",
+        "write([], [putGeneration(newGeneration(random))]);\n    } else await this.#registry.write([], [putGeneration(newGeneration(random))]);",
+      ],
+    ],
     tests: controllerTests,
   },
   {
     name: "two-starts-two-generations",
-    breaks: "A generation is added only to the record as it was read.",
+    breaks: "A generation is added only where there is none.",
     file: "services/controller/src/controller.ts",
     replace: [
       [
-        'await this.#registry.write([asRead], [{ type: "put", key: keys.cluster, value }]);',
-        'await this.#registry.write([], [{ type: "put", key: keys.cluster, value }]);',
+        "await this.#registry.write([noGeneration], [putGeneration(newGeneration(random))]);",
+        "await this.#registry.write([], [putGeneration(newGeneration(random))]);",
       ],
     ],
     tests: controllerTests,
@@ -199,7 +204,7 @@ const metadata: readonly Mutant[] = [
     name: "newer-metadata-rewritten",
     breaks: "Metadata of a newer version is not touched.",
     file: "services/controller/src/controller.ts",
-    replace: [["      if (known !== undefined) checkFormat(known.formatVersion);\n", ""]],
+    replace: [["    if (known !== undefined) checkFormat(known.formatVersion);\n", ""]],
     tests: controllerTests,
   },
   {

@@ -203,7 +203,7 @@ const dead: readonly Mutant[] = [
         "onBatch: (batch) => process.run(() => handlers.onBatch(batch)),",
         "onBatch: handlers.onBatch,",
       ],
-      ["      process.whenKilled(() => cancel());\n", ""],
+      ["      process.whenKilled(() => handle.cancel());\n", ""],
     ],
     tests: deadTests,
   },

@@ -3,8 +3,8 @@ import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
-import { EmbeddedStore, encodeRecord, keys, Mirror } from "@millrace/metadata";
-import { BrokerRecordSchema, ClusterRecordSchema } from "@millrace/proto/storage";
+import { EmbeddedStore, encodeRecord, keys, Mirror, putGeneration } from "@millrace/metadata";
+import { BrokerRecordSchema } from "@millrace/proto/storage";
 import { ClusterMirror } from "./mirror.ts";
 import type { ClusterChange } from "./view.ts";
 
@@ -14,12 +14,8 @@ const random = nodeRandom();
 test("the view knows the generation, and tells when it is another one", async (context) => {
   const store = new EmbeddedStore({ clock, random });
   const write = async (generation: number): Promise<void> => {
-    const record = create(ClusterRecordSchema, {
-      clusterId: "c",
-      generation: new Uint8Array(16).fill(generation),
-    });
-    const value = encodeRecord.cluster(record);
-    const { revision } = await store.txn([], [{ type: "put", key: keys.cluster, value }]);
+    const hex = Buffer.alloc(16, generation).toString("hex");
+    const { revision } = await store.txn([], [putGeneration(hex)]);
     await mirror.waitForRevision(revision, 1000);
   };
   const mirror = new Mirror({ store, clock, random, logger: silentLogger });

@@ -103,7 +103,9 @@ export class ClusterMirror implements ClusterView {
         } else if (kv.key.startsWith(keys.topics)) touched.add(this.#takeTopic(type, kv));
         else if (kv.key.startsWith(keys.partitions)) touched.add(this.#takePartition(type, kv));
         else if (kv.key === keys.cluster && type === "put") {
-          changed.generation ||= this.#takeCluster(kv);
+          this.#clusterId = decodeRecord.cluster(kv).clusterId;
+        } else if (kv.key === keys.generation && type === "put") {
+          changed.generation ||= this.#takeGeneration(kv);
         }
       } catch (thrown) {
         // One bad value must not stop updates for the rest of the cluster.
@@ -116,10 +118,9 @@ export class ClusterMirror implements ClusterView {
   }
 
   /** True when the generation is another one. */
-  #takeCluster(kv: KeyValue): boolean {
-    const { clusterId, generation } = decodeRecord.cluster(kv);
+  #takeGeneration(kv: KeyValue): boolean {
+    const generation = Buffer.from(Buffer.from(kv.value).toString(), "hex");
     const isOther = Buffer.compare(generation, this.#generation) !== 0;
-    this.#clusterId = clusterId;
     this.#generation = generation;
     return isOther;
   }

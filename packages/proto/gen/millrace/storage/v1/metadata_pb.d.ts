@@ -39,14 +39,6 @@ export declare type ClusterRecord = Message<"millrace.storage.v1.ClusterRecord">
    * @generated from field: uint32 feature_level = 3;
    */
   featureLevel: number;
-
-  /**
-   * Random, made when the cluster is bootstrapped and whenever its metadata is restored from a
-   * backup; 16 bytes. Revisions of different generations cannot be compared.
-   *
-   * @generated from field: bytes generation = 4;
-   */
-  generation: Uint8Array;
 };
 
 /**
