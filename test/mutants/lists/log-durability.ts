@@ -198,4 +198,11 @@ export const durability: readonly Mutant[] = [
     ],
     tests: [writer, disk],
   },
+  {
+    name: "log-checkpoint-after-close",
+    breaks: "No checkpoint claims what a directory dropped as it was closed.",
+    file: `${src}/manager.ts`,
+    replace: [["    committer.fail(errors.closing());\n", ""]],
+    tests: [`${src}/faults/closed.test.ts`],
+  },
 ];
