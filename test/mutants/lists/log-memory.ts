@@ -194,4 +194,11 @@ export const remembered: readonly Mutant[] = [
     replace: [["    this.#segments[this.#index - 1]?.endsAt(base);\n", ""]],
     tests: [crash],
   },
+  {
+    name: "log-ended-life-hides-loss",
+    breaks: "What is left of a life that ended does not hide the loss of the next one.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["Math.max(coveredRound, ended)", "coveredRound"]],
+    tests: [`${src}/faults/missing.test.ts`],
+  },
 ];

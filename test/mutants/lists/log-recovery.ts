@@ -262,7 +262,7 @@ export const recovery: readonly Mutant[] = [
     file: `${src}/recovery/loader.ts`,
     replace: [
       [
-        "point === undefined ? Number(firstRound) > coveredRound : ",
+        "point === undefined ? Number(firstRound) > after : ",
         "point === undefined ? coveredRound < 0 : ",
       ],
     ],
@@ -274,7 +274,7 @@ export const recovery: readonly Mutant[] = [
     file: `${src}/recovery/loader.ts`,
     replace: [
       [
-        "point === undefined ? Number(firstRound) > coveredRound : ",
+        "point === undefined ? Number(firstRound) > after : ",
         "point === undefined ? firstRound >= 0n : ",
       ],
     ],

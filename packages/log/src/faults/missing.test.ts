@@ -207,3 +207,16 @@ for (const knows of ["journal", "recovery points"]) {
     });
   });
 }
+
+test("a missing partition is missed beside an earlier life that no recovery point knew", async () => {
+  await simulate({ log: { fileDeleteDelayMs: 1e6 } }, async (simulation) => {
+    const first = await simulation.start();
+    await appendAll(await first.log(0), batches("first"));
+    await first.manager.delete(topicA, 0);
+    await appendAll(await first.log(0), batches("second"));
+    first.die("process");
+    await move(simulation, directory, elsewhere);
+    assert.match(stateOf(await simulation.start()), /^offline: its directory .* is missing/);
+    assert.ok(salvaged(simulation).join("").includes("second"));
+  });
+});

@@ -294,9 +294,12 @@ export class PartitionLoader {
    * journal vouch for: the disk failed before the journal had its deletion.
    */
   async #wasDeleted(place: Place, asides: readonly string[]): Promise<boolean> {
-    const { context, coveredRound } = this.#input;
+    const { context, coveredRound, plan } = this.#input;
     const { topicId, partition, point } = place;
     const { disk } = context.env;
+    const known = plan?.entries.get(planKey(topicId, partition)) ?? [];
+    const ended = known.findLast(({ kind }) => kind === "deleted")?.round ?? 0;
+    const after = Math.max(coveredRound, ended);
     for (const aside of asides) {
       const directory = `${paths.partitions}/${aside}`;
       const reading = readPartitionMeta(disk, directory, topicId, partition, context.identity);
@@ -307,9 +310,10 @@ export class PartitionLoader {
       // It says nothing then.
       if (typeof meta === "string") continue;
       const { incarnation, firstRound } = meta;
-      // A partition that has no point was made after the points were written.
+      // A partition that has no point was made after the points were written, and after the last
+      // deletion.
       const same =
-        point === undefined ? Number(firstRound) > coveredRound : incarnation === point.incarnation;
+        point === undefined ? Number(firstRound) > after : incarnation === point.incarnation;
       if (same) return true;
     }
     return false;
