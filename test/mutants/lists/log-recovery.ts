@@ -100,13 +100,7 @@ export const recovery: readonly Mutant[] = [
     name: "log-earlier-deletion-ends-damaged",
     breaks: "The deletion of an earlier life does not end one whose meta file is damaged.",
     file: `${src}/recovery/loader.ts`,
-    replace: [
-      [
-        "if (halfMade && (deletedBefore",
-        "if (place.point?.deleted || (halfMade && deletedBefore) || (halfMade && (deletedBefore",
-      ],
-      ["!vouchesForRecords(place))) {", "!vouchesForRecords(place)))) {"],
-    ],
+    replace: [["if (halfMade && !(", "if (place.point?.deleted || !("]],
     tests: [lives],
   },
   {

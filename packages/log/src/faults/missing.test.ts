@@ -220,3 +220,18 @@ test("a missing partition is missed beside an earlier life that no recovery poin
     assert.ok(salvaged(simulation).join("").includes("second"));
   });
 });
+
+for (const knows of ["journal", "recovery points"]) {
+  test(`an emptied directory is missed beside what is left of an earlier life, ${knows}`, async () => {
+    await simulate({ log: { fileDeleteDelayMs: 1e6 } }, async (simulation) => {
+      const first = await simulation.start();
+      const log = await liveTwice(first);
+      if (knows === "recovery points") await log.flush();
+      first.die("process");
+      const names = simulation.disk.mount(new Incarnation(simulation.kernel));
+      for (const name of await names.list(directory)) await names.unlink(`${directory}/${name}`);
+      assert.match(stateOf(await simulation.start()), /^offline: its meta file is missing/);
+      if (knows === "journal") assert.ok(salvaged(simulation).join("").includes("second"));
+    });
+  });
+}
