@@ -205,4 +205,11 @@ export const remembered: readonly Mutant[] = [
     replace: [["if (halfMade && !(", "if (halfMade && asides.length > 0 || halfMade && !("]],
     tests: [`${src}/faults/missing.test.ts`],
   },
+  {
+    name: "log-salvaged-name-not-durable",
+    breaks: "What an earlier start kept of a partition is durable before the journal moves on.",
+    file: `${src}/recovery/salvage.ts`,
+    replace: [["    await disk.syncDirectory(directory);\n", ""]],
+    tests: [`${src}/faults/evidence.test.ts`],
+  },
 ];
