@@ -205,4 +205,16 @@ export const durability: readonly Mutant[] = [
     replace: [["    committer.fail(errors.closing());\n", ""]],
     tests: [`${src}/faults/closed.test.ts`],
   },
+  {
+    name: "log-written-counts-after-failure",
+    breaks: "What was written before an fsync failed does not count after it.",
+    file: `${src}/journal/commit-loop.ts`,
+    replace: [
+      [
+        "      if (this.#failure !== undefined) throw this.#failure;\n      this.#completeWeak",
+        "      this.#completeWeak",
+      ],
+    ],
+    tests: [failedDisk],
+  },
 ];
