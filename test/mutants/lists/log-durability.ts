@@ -217,4 +217,11 @@ export const durability: readonly Mutant[] = [
     ],
     tests: [failedDisk],
   },
+  {
+    name: "log-failed-start-leaves-offline",
+    breaks: "An fsync that fails during a start is no damage of the partition.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["      if (context.committer.failure !== undefined) throw thrown;\n", ""]],
+    tests: [failedDisk],
+  },
 ];

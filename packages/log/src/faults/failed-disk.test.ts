@@ -204,3 +204,18 @@ test("what a failed fsync may have dropped does not count once another partition
     });
   }
 });
+
+test("a start that a failed fsync ends leaves no partition offline", async () => {
+  await simulate({}, async ({ die, disk, start }) => {
+    const first = await start();
+    await appendAll(await first.log(), batches(2));
+    first.die("power");
+    disk.fault = (operation, path) =>
+      operation === "sync" && path.endsWith(".log") ? "EIO" : undefined;
+    await assert.rejects(start(), (e) => hasCode(e, ErrorCode.STORAGE_ERROR));
+    die("process");
+    disk.fault = () => undefined;
+    const again = await (await start()).log();
+    assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 2]);
+  });
+});

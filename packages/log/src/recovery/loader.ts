@@ -189,6 +189,8 @@ export class PartitionLoader {
       const damaged =
         thrown instanceof PartitionDamage || hasCode(thrown, ErrorCode.PARTITION_OFFLINE);
       if (damaged) return this.#offline(place, textOf(thrown));
+      // A failed fsync says nothing about the partition either, and the directory does not open.
+      if (context.committer.failure !== undefined) throw thrown;
       if (isProgrammingError(thrown)) {
         context.env.logger.error({ directory, err: thrown }, "a mistake in recovery");
       }
