@@ -20,6 +20,7 @@ import { partitionDirectory } from "./files/paths.ts";
 import { KeyedWorkQueues } from "./files/work-queue.ts";
 import type { Journal } from "./journal/journal.ts";
 import { parsePlanKey, planKey } from "./journal/scan.ts";
+import { errors } from "./partition/errors.ts";
 import { Partition } from "./partition/partition.ts";
 import type { PartitionOwner } from "./partition/types.ts";
 import { type Checkpointer, parallelAlone } from "./recovery/checkpoint.ts";
@@ -231,6 +232,9 @@ export class Manager implements LogManager {
     // Deletions that were under way: nothing is renamed behind the back of the next process.
     await this.#lives.settled();
     for (const partition of this.#partitions.values()) await partition.offlineRecord.unrecorded();
+    // What is dropped now looks written to a checkpoint: from here on none may claim anything.
+    committer.fail(errors.closing());
+    await this.#checkpointer.idle();
     writes.close();
     await files.closeAll();
     await this.#journal.close();

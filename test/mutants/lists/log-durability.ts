@@ -198,4 +198,30 @@ export const durability: readonly Mutant[] = [
     ],
     tests: [writer, disk],
   },
+  {
+    name: "log-checkpoint-after-close",
+    breaks: "No checkpoint claims what a directory dropped as it was closed.",
+    file: `${src}/manager.ts`,
+    replace: [["    committer.fail(errors.closing());\n", ""]],
+    tests: [`${src}/faults/closed.test.ts`],
+  },
+  {
+    name: "log-written-counts-after-failure",
+    breaks: "What was written before an fsync failed does not count after it.",
+    file: `${src}/journal/commit-loop.ts`,
+    replace: [
+      [
+        "      if (this.#failure !== undefined) throw this.#failure;\n      this.#completeWeak",
+        "      this.#completeWeak",
+      ],
+    ],
+    tests: [failedDisk],
+  },
+  {
+    name: "log-failed-start-leaves-offline",
+    breaks: "An fsync that fails during a start is no damage of the partition.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["      if (context.committer.failure !== undefined) throw thrown;\n", ""]],
+    tests: [failedDisk],
+  },
 ];

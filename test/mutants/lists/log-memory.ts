@@ -76,10 +76,7 @@ export const remembered: readonly Mutant[] = [
     breaks: "A lost partition directory is told, not made anew.",
     file: `${src}/recovery/loader.ts`,
     replace: [
-      [
-        "      if (!deleted) lost.push(await this.#missing(place));",
-        "      if (!deleted) continue;",
-      ],
+      ["      if (isLoss) lost.push(await this.#missing(place));", "      if (isLoss) continue;"],
     ],
     tests: [memory],
   },
@@ -193,5 +190,26 @@ export const remembered: readonly Mutant[] = [
     file: `${src}/recovery/after-crash.ts`,
     replace: [["    this.#segments[this.#index - 1]?.endsAt(base);\n", ""]],
     tests: [crash],
+  },
+  {
+    name: "log-ended-life-hides-loss",
+    breaks: "What is left of a life that ended does not hide the loss of the next one.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["Math.max(coveredRound, ended)", "coveredRound"]],
+    tests: [`${src}/faults/missing.test.ts`],
+  },
+  {
+    name: "log-emptied-directory-half-made",
+    breaks: "A directory that lost its files beside an earlier life is no half-made one.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["if (halfMade && !(", "if (halfMade && asides.length > 0 || halfMade && !("]],
+    tests: [`${src}/faults/missing.test.ts`],
+  },
+  {
+    name: "log-salvaged-name-not-durable",
+    breaks: "What an earlier start kept of a partition is durable before the journal moves on.",
+    file: `${src}/recovery/salvage.ts`,
+    replace: [["    await disk.syncDirectory(directory);\n", ""]],
+    tests: [`${src}/faults/evidence.test.ts`],
   },
 ];

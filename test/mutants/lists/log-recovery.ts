@@ -88,13 +88,7 @@ export const recovery: readonly Mutant[] = [
     name: "log-earlier-deletion-ends-damaged",
     breaks: "The deletion of an earlier life does not end one whose meta file is damaged.",
     file: `${src}/recovery/loader.ts`,
-    replace: [
-      [
-        "if (halfMade && (deletedBefore",
-        "if (place.point?.deleted || (halfMade && deletedBefore) || (halfMade && (deletedBefore",
-      ],
-      ["!vouchesForRecords(place))) {", "!vouchesForRecords(place)))) {"],
-    ],
+    replace: [["if (halfMade && !(", "if (place.point?.deleted || !("]],
     tests: [lives],
   },
   {
@@ -189,7 +183,7 @@ export const recovery: readonly Mutant[] = [
     file: `${src}/recovery/loader.ts`,
     replace: [
       [
-        "point === undefined ? Number(firstRound) > coveredRound : ",
+        "point === undefined ? Number(firstRound) > after : ",
         "point === undefined ? coveredRound < 0 : ",
       ],
     ],
@@ -201,7 +195,7 @@ export const recovery: readonly Mutant[] = [
     file: `${src}/recovery/loader.ts`,
     replace: [
       [
-        "point === undefined ? Number(firstRound) > coveredRound : ",
+        "point === undefined ? Number(firstRound) > after : ",
         "point === undefined ? firstRound >= 0n : ",
       ],
     ],

@@ -1,7 +1,7 @@
 /** What is acknowledged of a partition that is offline stays in some file, for people. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { SimDisk } from "@millrace/sim";
+import { Incarnation, type SimDisk } from "@millrace/sim";
 import type { PartitionLog } from "../api.ts";
 import { offsetName, partitionDirectory } from "../files/paths.ts";
 import { appendAll, batchOf, topicA } from "../testing.ts";
@@ -122,4 +122,35 @@ test("recovery cuts no segment that alone has what was acknowledged", async () =
     assert.match(reason, /offsets 2 to 3 were acknowledged and are missing/);
     assert.deepEqual(lost(disk, [0, 1, 2, 3, 4]), []);
   });
+});
+
+test("batches that were kept by a start which died outlive a power cut after the next one", async () => {
+  for (let seed = 1; seed <= 12; seed += 1) {
+    await simulate({ seed }, async ({ die, disk, kernel, sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await first.log(1);
+      await appendEach(log, [0]);
+      await log.flush();
+      await appendEach(log, [1]);
+      first.die("power");
+      await disk.mount(new Incarnation(kernel)).unlink(segment(0));
+      // The file is there, and its name not yet durable.
+      disk.onStep = (_, what) => {
+        const kept = disk.paths().some((path) => /salvaged-.*segment$/.test(path));
+        if (!kept || what !== `syncDirectory ${directory}`) return;
+        disk.onStep = () => {};
+        die("process");
+      };
+      start().catch(() => {});
+      await sleep(500);
+      disk.fault = (_, path) => (path.startsWith(`${directory}/offline`) ? "EIO" : undefined);
+      const second = await start();
+      disk.fault = () => undefined;
+      assert.equal((await second.log()).state.kind, "offline");
+      await overwriteJournal(await second.log(1));
+      second.die("power");
+      assert.deepEqual(lost(disk, [1]), [], `seed ${seed}`);
+    });
+  }
 });

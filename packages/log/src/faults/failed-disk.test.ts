@@ -177,3 +177,45 @@ test("no batch counts whose write failed while older segments were fsynced", asy
   }
   assert.equal(failed, 40);
 });
+
+test("what a failed fsync may have dropped does not count once another partition has room", async () => {
+  for (let seed = 1; seed <= 20; seed += 1) {
+    const log = { flushPolicy: "interval", flushIntervalMs: 50 } as const;
+    await simulate({ seed, log }, async ({ disk, sleep, start }) => {
+      const first = await start();
+      const log = await first.log(0);
+      const other = await first.log(1);
+      disk.fault = (operation, path) => {
+        if (operation === "write" && /-00001\/.*\.log$/.test(path)) return "ENOSPC";
+        return operation === "sync" && /-00000\/.*\.log$/.test(path) ? "EIO" : undefined;
+      };
+      // One round: it waits for the other partition's write.
+      const appending = failure(
+        Promise.all([log, other].map((each) => appendAll(each, batches(1)))),
+      );
+      await sleep(300);
+      assert.equal(log.state.kind, "stopped", `seed ${seed}`);
+      disk.fault = () => undefined;
+      await appending;
+      const promised = log.ackedEndOffset;
+      first.die("process");
+      const again = await (await start()).log(0);
+      assert.ok(again.logEndOffset >= promised, `seed ${seed}: ${promised} were acknowledged`);
+    });
+  }
+});
+
+test("a start that a failed fsync ends leaves no partition offline", async () => {
+  await simulate({}, async ({ die, disk, start }) => {
+    const first = await start();
+    await appendAll(await first.log(), batches(2));
+    first.die("power");
+    disk.fault = (operation, path) =>
+      operation === "sync" && path.endsWith(".log") ? "EIO" : undefined;
+    await assert.rejects(start(), (e) => hasCode(e, ErrorCode.STORAGE_ERROR));
+    die("process");
+    disk.fault = () => undefined;
+    const again = await (await start()).log();
+    assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 2]);
+  });
+});

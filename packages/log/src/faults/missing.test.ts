@@ -207,3 +207,31 @@ for (const knows of ["journal", "recovery points"]) {
     });
   });
 }
+
+test("a missing partition is missed beside an earlier life that no recovery point knew", async () => {
+  await simulate({ log: { fileDeleteDelayMs: 1e6 } }, async (simulation) => {
+    const first = await simulation.start();
+    await appendAll(await first.log(0), batches("first"));
+    await first.manager.delete(topicA, 0);
+    await appendAll(await first.log(0), batches("second"));
+    first.die("process");
+    await move(simulation, directory, elsewhere);
+    assert.match(stateOf(await simulation.start()), /^offline: its directory .* is missing/);
+    assert.ok(salvaged(simulation).join("").includes("second"));
+  });
+});
+
+for (const knows of ["journal", "recovery points"]) {
+  test(`an emptied directory is missed beside what is left of an earlier life, ${knows}`, async () => {
+    await simulate({ log: { fileDeleteDelayMs: 1e6 } }, async (simulation) => {
+      const first = await simulation.start();
+      const log = await liveTwice(first);
+      if (knows === "recovery points") await log.flush();
+      first.die("process");
+      const names = simulation.disk.mount(new Incarnation(simulation.kernel));
+      for (const name of await names.list(directory)) await names.unlink(`${directory}/${name}`);
+      assert.match(stateOf(await simulation.start()), /^offline: its meta file is missing/);
+      if (knows === "journal") assert.ok(salvaged(simulation).join("").includes("second"));
+    });
+  });
+}

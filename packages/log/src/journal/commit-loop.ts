@@ -293,7 +293,11 @@ export class Committer {
     for (const { target, write } of round.items) {
       if (write !== undefined) writes.add(target, write);
     }
-    const done = this.#reachSegments(round.items).then(() => this.#completeWeak(round.items, left));
+    const done = this.#reachSegments(round.items).then(() => {
+      // A failed fsync may have dropped what was written before it.
+      if (this.#failure !== undefined) throw this.#failure;
+      this.#completeWeak(round.items, left);
+    });
     // Its failure is seen where it is awaited.
     done.catch(() => {});
     // A batch in the journal vouches for all before it: those must be fsynced first.

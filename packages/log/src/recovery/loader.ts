@@ -88,7 +88,7 @@ export class PartitionLoader {
     const queue = [...names].sort().reverse();
     const worker = async (): Promise<void> => {
       for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
-        const loaded = await this.#loadNamed(name, asides.has(name));
+        const loaded = await this.#loadNamed(name, asides.get(name) ?? []);
         if (loaded === undefined) continue;
         partitions.set(planKey(loaded.topicId, loaded.partition), loaded);
       }
@@ -101,8 +101,8 @@ export class PartitionLoader {
     return partitions;
   }
 
-  /** `deletedBefore`: an earlier life of it was deleted, and its directory is still there. */
-  async #loadNamed(name: string, deletedBefore: boolean): Promise<Partition | undefined> {
+  /** `asides`: directories of its deleted lives that are still there. */
+  async #loadNamed(name: string, asides: readonly string[]): Promise<Partition | undefined> {
     const { context, plan, points } = this.#input;
     const { disk } = context.env;
     const directory = `${paths.partitions}/${name}`;
@@ -126,8 +126,7 @@ export class PartitionLoader {
     if (typeof meta === "string") {
       const place = placeOfUnknownLife(id, directory, point, entries);
       const halfMade = meta.endsWith("missing") && (await this.#isHalfMade(directory));
-      // Points and entries may be those of an earlier life.
-      if (halfMade && (deletedBefore || !vouchesForRecords(place))) {
+      if (halfMade && !(await this.#isLoss(placeOfLost(id, directory, point, entries), asides))) {
         await this.#finishDeletion(place);
         return undefined;
       }
@@ -190,6 +189,8 @@ export class PartitionLoader {
       const damaged =
         thrown instanceof PartitionDamage || hasCode(thrown, ErrorCode.PARTITION_OFFLINE);
       if (damaged) return this.#offline(place, textOf(thrown));
+      // A failed fsync says nothing about the partition either, and the directory does not open.
+      if (context.committer.failure !== undefined) throw thrown;
       if (isProgrammingError(thrown)) {
         context.env.logger.error({ directory, err: thrown }, "a mistake in recovery");
       }
@@ -282,11 +283,15 @@ export class PartitionLoader {
       const name = directory.slice(paths.partitions.length + 1);
       if (names.has(name)) continue;
       const place = placeOfLost(id, directory, points.get(key), plan?.entries.get(key) ?? []);
-      if (!vouchesForRecords(place)) continue;
-      const deleted = await this.#wasDeleted(place, asides.get(name) ?? []);
-      if (!deleted) lost.push(await this.#missing(place));
+      const isLoss = await this.#isLoss(place, asides.get(name) ?? []);
+      if (isLoss) lost.push(await this.#missing(place));
     }
     return lost;
+  }
+
+  /** Whether points or journal vouch for records of a life that was not deleted. */
+  async #isLoss(place: Place, asides: readonly string[]): Promise<boolean> {
+    return vouchesForRecords(place) && !(await this.#wasDeleted(place, asides));
   }
 
   /**
@@ -294,9 +299,12 @@ export class PartitionLoader {
    * journal vouch for: the disk failed before the journal had its deletion.
    */
   async #wasDeleted(place: Place, asides: readonly string[]): Promise<boolean> {
-    const { context, coveredRound } = this.#input;
+    const { context, coveredRound, plan } = this.#input;
     const { topicId, partition, point } = place;
     const { disk } = context.env;
+    const known = plan?.entries.get(planKey(topicId, partition)) ?? [];
+    const ended = known.findLast(({ kind }) => kind === "deleted")?.round ?? 0;
+    const after = Math.max(coveredRound, ended);
     for (const aside of asides) {
       const directory = `${paths.partitions}/${aside}`;
       const reading = readPartitionMeta(disk, directory, topicId, partition, context.identity);
@@ -307,9 +315,10 @@ export class PartitionLoader {
       // It says nothing then.
       if (typeof meta === "string") continue;
       const { incarnation, firstRound } = meta;
-      // A partition that has no point was made after the points were written.
+      // A partition that has no point was made after the points were written, and after the last
+      // deletion.
       const same =
-        point === undefined ? Number(firstRound) > coveredRound : incarnation === point.incarnation;
+        point === undefined ? Number(firstRound) > after : incarnation === point.incarnation;
       if (same) return true;
     }
     return false;

@@ -37,7 +37,11 @@ const writeBatches = async (
   batches: readonly PlannedEntry[],
 ): Promise<void> => {
   const path = directory === "." ? name : `${directory}/${name}`;
-  if ((await disk.fileSize(path)) !== undefined) return;
+  if ((await disk.fileSize(path)) !== undefined) {
+    // It may be the work of a start that died before the name was durable.
+    await disk.syncDirectory(directory);
+    return;
+  }
   await replaceBy(disk, path, async (target) => {
     let at = 0;
     for (const entry of batches) {
