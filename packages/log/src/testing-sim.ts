@@ -26,6 +26,10 @@ export interface Simulation {
   sleep(ms: number): Promise<void>;
 }
 
+/** A fault: no recovery point is written. */
+export const noPoints = (_: string, path: string): string | undefined =>
+  path.startsWith("recovery-points") ? "EAGAIN" : undefined;
+
 /**
  * Runs a test in virtual time. Nothing happens in the background unless the settings ask for it.
  */

@@ -9,7 +9,7 @@ import { noPauses } from "../files/breathe.ts";
 import { offsetName, partitionDirectory } from "../files/paths.ts";
 import { writeSnapshot } from "../partition/producer-snapshots.ts";
 import { appendAll, batchOf, readAll, topicA } from "../testing.ts";
-import { simulate } from "../testing-sim.ts";
+import { noPoints, simulate } from "../testing-sim.ts";
 
 const directory = partitionDirectory(topicA, 0);
 
@@ -95,7 +95,7 @@ test("epochs that are known already are not begun again by deleted batches", asy
     await log.becomeLeader(2);
     await appendAll(log, batches(2), 2);
     // The file of epochs is newer than the recovery points.
-    disk.fault = (_, path) => (path.startsWith("recovery-points") ? "EAGAIN" : undefined);
+    disk.fault = noPoints;
     await assert.rejects(log.flush());
     log.updateHighWatermark(4);
     await log.advanceLogStart(2);
@@ -427,7 +427,7 @@ for (const logStart of [3, 5]) {
       await log.flush();
       await appendAll(log, [sent(7, 2)]);
       // No later recovery point.
-      disk.fault = (_, path) => (path.startsWith("recovery-points") ? "EAGAIN" : undefined);
+      disk.fault = noPoints;
       log.updateConfig({ ...log.config, flushPolicy: "commit" });
       await appendAll(log, [sent(8, 0), sent(8, 1), sent(8, 2)]);
       log.updateHighWatermark(6);
@@ -453,19 +453,29 @@ for (const logStart of [3, 5]) {
   });
 }
 
+/**
+ * Appends two batches, and the flush policy becomes `none`. The recovery point of that change is at
+ * offset 2: the journal has the third batch, there, and none of those that follow.
+ */
+const appendWithPoint = async (
+  log: PartitionLog,
+  third: ReturnType<typeof sent>,
+  sleep: (ms: number) => Promise<void>,
+): Promise<void> => {
+  await log.becomeLeader(1);
+  await appendAll(log, [sent(7, 0)]);
+  log.updateConfig({ ...log.config, flushPolicy: "none" });
+  await appendAll(log, [sent(7, 1)]);
+  await appendAll(log, [third]);
+  await sleep(50);
+};
+
 test("a deleted batch that the journal still has takes nothing with it", async () => {
   await simulate(small, async ({ disk, kernel, sleep, start }) => {
     const first = await start();
     const log = await first.log();
-    await log.becomeLeader(1);
-    await appendAll(log, [sent(7, 0)]);
-    // The recovery point of this change is at offset 2: the journal has the batch there, and none
-    // of those that follow.
-    log.updateConfig({ ...log.config, flushPolicy: "none" });
-    await appendAll(log, [sent(7, 1)]);
-    await appendAll(log, [sent(8, 0)]);
-    await sleep(50);
-    disk.fault = (_, path) => (path.startsWith("recovery-points") ? "EAGAIN" : undefined);
+    await appendWithPoint(log, sent(8, 0), sleep);
+    disk.fault = noPoints;
     await appendAll(log, [sent(9, 0), sent(9, 1), sent(9, 2)]);
     log.updateConfig({ ...log.config, flushPolicy: "commit" });
     await appendAll(log, [sent(10, 0)]);
@@ -519,13 +529,8 @@ test("a producer goes on behind a hole that the journal fills only in part", asy
   await simulate(small, async ({ disk, kernel, sleep, start }) => {
     const first = await start();
     const log = await first.log();
-    await log.becomeLeader(1);
-    await appendAll(log, [sent(7, 0)]);
-    log.updateConfig({ ...log.config, flushPolicy: "none" });
-    await appendAll(log, [sent(7, 1)]);
-    await appendAll(log, [sent(8, 0)]);
-    await sleep(50);
-    disk.fault = (_, path) => (path.startsWith("recovery-points") ? "EAGAIN" : undefined);
+    await appendWithPoint(log, sent(8, 0), sleep);
+    disk.fault = noPoints;
     await appendAll(log, [sent(8, 1), sent(7, 2), ...batches(1)]);
     log.updateHighWatermark(5);
     await log.advanceLogStart(5);
@@ -544,13 +549,8 @@ test("the end of a hole in the segments is where they go on", async () => {
   await simulate(small, async ({ disk, kernel, sleep, start }) => {
     const first = await start();
     const log = await first.log();
-    await log.becomeLeader(1);
-    await appendAll(log, [sent(7, 0)]);
-    log.updateConfig({ ...log.config, flushPolicy: "none" });
-    await appendAll(log, [sent(7, 1)]);
-    await appendAll(log, [sent(7, 2)]);
-    await sleep(50);
-    disk.fault = (_, path) => (path.startsWith("recovery-points") ? "EAGAIN" : undefined);
+    await appendWithPoint(log, sent(7, 2), sleep);
+    disk.fault = noPoints;
     await appendAll(log, [sent(7, 3)]);
     log.updateConfig({ ...log.config, flushPolicy: "commit" });
     await appendAll(log, [sent(7, 4)]);

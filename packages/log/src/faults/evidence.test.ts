@@ -5,7 +5,7 @@ import { Incarnation, type SimDisk } from "@millrace/sim";
 import type { PartitionLog } from "../api.ts";
 import { offsetName, partitionDirectory } from "../files/paths.ts";
 import { appendAll, batchOf, topicA } from "../testing.ts";
-import { simulate } from "../testing-sim.ts";
+import { noPoints, simulate } from "../testing-sim.ts";
 
 const directory = partitionDirectory(topicA, 0);
 const segment = (base: number): string => `${directory}/${offsetName(base)}.log`;
@@ -108,7 +108,7 @@ test("recovery cuts no segment that alone has what was acknowledged", async () =
     await appendEach(log, [0]);
     await appendEach(log, [1]);
     await sleep(50);
-    disk.fault = (_, path) => (path.startsWith("recovery-points") ? "EAGAIN" : undefined);
+    disk.fault = noPoints;
     await appendEach(log, [2, 3]);
     log.updateConfig({ ...log.config, flushPolicy: "commit" });
     await appendEach(log, [4]);
