@@ -123,8 +123,10 @@ export const truncate = async (
     run.counts.add(atEnd ? "truncations at the end" : "truncations");
   } catch (thrown) {
     // Where the partition goes on, it had no effect; otherwise nothing is known of it.
-    const { state, logEndOffset } = log;
-    const without = state.kind === "online" && logEndOffset === model.endOffset;
+    const { state, logEndOffset, leaderEpoch } = log;
+    // One at the end takes an epoch alone.
+    const same = logEndOffset === model.endOffset && leaderEpoch === model.epochs.latest;
+    const without = state.kind === "online" && same;
     if (without || hasCode(thrown, ErrorCode.LEADER_NOT_AVAILABLE)) model.truncation = undefined;
     life.judge(slot, model, "truncateTo", thrown);
   }
