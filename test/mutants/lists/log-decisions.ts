@@ -268,7 +268,7 @@ export const decisions: readonly Mutant[] = [
         "persisted.filter((row) => row.position <= cut.position)",
       ],
     ],
-    tests: [crash],
+    tests: [`${src}/faults/index.test.ts`],
   },
   {
     name: "log-sparse-index-taken",

@@ -42,7 +42,12 @@ export const deletions: readonly Mutant[] = [
     name: "log-stale-sequences-at-rot",
     breaks: "A producer goes on behind a deleted batch that rotted in the journal.",
     file: `${src}/recovery/after-crash.ts`,
-    replace: [["    } else this.#producers.forgetSequences();\n", "    }\n"]],
+    replace: [
+      [
+        "    } else this.#producers.forgetSequences();",
+        "    } else await this.#producers.remember(entry.offset, Number.MAX_SAFE_INTEGER);",
+      ],
+    ],
     tests: [deleted],
   },
   {

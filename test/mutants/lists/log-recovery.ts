@@ -316,8 +316,13 @@ export const recovery: readonly Mutant[] = [
     name: "log-failed-write-overlooked",
     breaks: "A round that fsyncs all segments sees one whose write has failed meanwhile.",
     file: `${src}/journal/commit-loop.ts`,
+    // Either check alone sees it.
     replace: [
       ["segment.writtenBytes >= segment.sizeBytes;", "!this.#options.writes.has(segment);"],
+      [
+        "      if (this.#failure !== undefined) throw this.#failure;\n      this.#completeWeak",
+        "      this.#completeWeak",
+      ],
     ],
     tests: [`${src}/faults/failed-disk.test.ts`],
   },

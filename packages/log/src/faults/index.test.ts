@@ -92,6 +92,18 @@ test("rows wait for the timestamps before them", () => {
   assert.deepEqual(index.nextWrite(300, false, 6)?.rows, [row]);
 });
 
+test("a row of the batch that a cut takes is void", () => {
+  const index = new SegmentIndex("0.log");
+  index.append({ offset: 0, position: 0 }, 1000, 50);
+  index.append({ offset: 3, position: 100 }, 1000, 50);
+  index.append({ offset: 5, position: 200 }, 1000, 50);
+  index.writing();
+  index.wrote(index.nextWrite(300, false, 6), 6);
+  assert.equal(index.rowsOnDisk, 2);
+  index.cutTo({ offset: 5, position: 200 });
+  assert.deepEqual([index.rowsOnDisk, index.timesOnDisk], [1, 1]);
+});
+
 for (const written of [0, 1]) {
   test(`a lookup knows the times of batches that a cut left, ${written} of them in the file`, async () => {
     await simulate({ manager: { writeLingerMs: 50 } }, async ({ sleep, start }) => {
