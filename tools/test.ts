@@ -6,6 +6,7 @@ import { spawnSync } from "node:child_process";
 import { globSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { runTests } from "./run-tests.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = (name: string): string => join(root, "node_modules", ".bin", name);
@@ -33,21 +34,11 @@ if (patterns.length === 0) {
 
 const files = globSync(
   ["packages/*/src/**/*.test.ts", "services/*/src/**/*.test.ts", "test/*/**/*.test.ts"],
-  {
-    cwd: root,
-  },
-)
-  // They need more than Node: npm run test:etcd.
-  .filter((file) => !file.startsWith("test/etcd/"))
-  .filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)))
-  .sort();
-if (files.length === 0) {
-  console.error("no test file matches");
-  process.exit(1);
-}
-const done = spawnSync(
-  process.execPath,
-  ["--test", "--test-concurrency=2", "--test-timeout=300000", "--test-reporter=spec", ...files],
-  { cwd: root, stdio: "inherit" },
+  { cwd: root },
 );
-process.exit(done.status ?? 1);
+// Those of etcd need more than Node: npm run test:etcd.
+runTests(
+  root,
+  files.filter((file) => !file.startsWith("test/etcd/")),
+  patterns,
+);

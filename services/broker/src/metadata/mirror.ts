@@ -105,7 +105,7 @@ export class ClusterMirror implements ClusterView {
         else if (kv.key === keys.cluster && type === "put") {
           this.#clusterId = decodeRecord.cluster(kv).clusterId;
         } else if (kv.key === keys.generation && type === "put") {
-          changed.generation ||= this.#takeGeneration(kv);
+          changed.generation ||= this.#takeGeneration();
         }
       } catch (thrown) {
         // One bad value must not stop updates for the rest of the cluster.
@@ -118,8 +118,8 @@ export class ClusterMirror implements ClusterView {
   }
 
   /** True when the generation is another one. */
-  #takeGeneration(kv: KeyValue): boolean {
-    const generation = Buffer.from(Buffer.from(kv.value).toString(), "hex");
+  #takeGeneration(): boolean {
+    const generation = Buffer.from(this.#mirror.generation, "hex");
     const isOther = Buffer.compare(generation, this.#generation) !== 0;
     this.#generation = generation;
     return isOther;

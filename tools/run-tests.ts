@@ -1,0 +1,26 @@
+/** Runs test files, for the tiers. */
+import { spawnSync } from "node:child_process";
+
+/**
+ * Runs those of the files whose path contains one of the patterns, or all without patterns, and
+ * ends this process with their outcome.
+ */
+export const runTests = (
+  root: string,
+  files: readonly string[],
+  patterns: readonly string[],
+): never => {
+  const chosen = files
+    .filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)))
+    .sort();
+  if (chosen.length === 0) {
+    console.error("no test file matches");
+    process.exit(1);
+  }
+  const options = ["--test-concurrency=2", "--test-timeout=300000", "--test-reporter=spec"];
+  const done = spawnSync(process.execPath, ["--test", ...options, ...chosen], {
+    cwd: root,
+    stdio: "inherit",
+  });
+  process.exit(done.status ?? 1);
+};
