@@ -65,7 +65,7 @@ export const upkeep: readonly Mutant[] = [
       ["#read(index.timePath, timesOnDisk)", "#read(index.timePath, 1e9)"],
       ["const { rows } = decoded;", "const rows = decoded.rows.slice(0, rowsOnDisk);"],
     ],
-    tests: [index],
+    tests: [`${src}/segment/index-cache.test.ts`],
   },
   {
     name: "log-index-rows-of-unknown-times",
