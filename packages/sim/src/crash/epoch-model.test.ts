@@ -106,4 +106,9 @@ test("a cut at the log start may take an epoch whose beginning was lost", () => 
   assert.ok(confirmed().includes(3));
   model.truncate(59);
   assert.ok(!confirmed().includes(3));
+  // A flush makes nothing known that the cut took; leading in it does.
+  model.confirmUpTo(3);
+  assert.ok(!confirmed().includes(3));
+  model.confirm(3);
+  assert.ok(confirmed().includes(3));
 });

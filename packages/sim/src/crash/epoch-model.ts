@@ -10,6 +10,8 @@ export interface ModelEpoch {
   confirmed: boolean;
   /** The log may take it to have begun as late as this, where its first batches were lost. */
   readonly latestStart?: number;
+  /** If it did, a cut has taken it, and no flush makes it known. */
+  readonly maybeCut?: boolean;
 }
 
 type Span = Pick<ModelEpoch, "epoch" | "startOffset">;
@@ -81,24 +83,28 @@ export class EpochModel {
       this.epochs.push({ epoch, startOffset, confirmed: false });
   }
 
-  /** The beginning of an epoch is durable. */
+  /** The beginning of an epoch is durable: the log led in it. */
   confirm(epoch: number): void {
-    for (const entry of this.epochs) if (entry.epoch === epoch) entry.confirmed = true;
+    this.epochs = this.epochs.map((entry) =>
+      entry.epoch === epoch ? { ...entry, confirmed: true, maybeCut: false } : entry,
+    );
   }
 
-  /** So is that of every epoch up to one. */
+  /** What the log knows of the epochs up to one is durable. */
   confirmUpTo(epoch: number): void {
-    for (const entry of this.epochs) if (entry.epoch <= epoch) entry.confirmed = true;
+    for (const entry of this.epochs) {
+      if (entry.epoch <= epoch && entry.maybeCut !== true) entry.confirmed = true;
+    }
   }
 
   /** Everything from an offset on is cut: epochs that began there never were. */
   truncate(offset: number): void {
     this.epochs = this.epochs
       .filter(({ startOffset }) => startOffset < offset)
-      .map((entry) => ({
-        ...entry,
-        confirmed: entry.confirmed && (entry.latestStart ?? 0) < offset,
-      }));
+      .map((entry) => {
+        const maybeCut = entry.maybeCut === true || (entry.latestStart ?? 0) >= offset;
+        return { ...entry, maybeCut, confirmed: entry.confirmed && !maybeCut };
+      });
   }
 
   /**
