@@ -103,8 +103,7 @@ export class Manager implements LogManager {
       const known = this.#partitions.get(key);
       if (known !== undefined) return known;
       this.#refuseWhenClosed();
-      const { failure } = this.#context.committer;
-      if (failure !== undefined) throw failure;
+      this.#refuseWhenStopped();
       if (this.#deletions.has(key)) {
         throw new MillraceError(
           ErrorCode.STORAGE_ERROR,
@@ -113,6 +112,12 @@ export class Manager implements LogManager {
       }
       return this.#make(key, topicId, topic, partition, config);
     });
+  }
+
+  /** Throws what the disk failed with. */
+  #refuseWhenStopped(): void {
+    const { failure } = this.#context.committer;
+    if (failure !== undefined) throw failure;
   }
 
   async #make(
@@ -132,6 +137,8 @@ export class Manager implements LogManager {
       if (isPassing(thrown)) throw passingError(`${topic}-${partition} cannot be made yet`, thrown);
       throw storageError(`${topic}-${partition} cannot be made`, thrown);
     }
+    // Who is made after the disk failed is not told that it takes no appends.
+    this.#refuseWhenStopped();
     const made = new Partition(this.#owner, topicId, topic, partition, config, life);
     this.#partitions.set(key, made);
     return made;

@@ -218,6 +218,18 @@ export const durability: readonly Mutant[] = [
     tests: [failedDisk],
   },
   {
+    name: "log-made-while-the-disk-fails",
+    breaks: "A partition that is made while the disk fails is refused: nobody would tell it.",
+    file: `${src}/manager.ts`,
+    replace: [
+      [
+        "    this.#refuseWhenStopped();\n    const made = new Partition(",
+        "    const made = new Partition(",
+      ],
+    ],
+    tests: [`${src}/faults/failed-disk.test.ts`],
+  },
+  {
     name: "log-failed-start-leaves-offline",
     breaks: "An fsync that fails during a start is no damage of the partition.",
     file: `${src}/recovery/loader.ts`,

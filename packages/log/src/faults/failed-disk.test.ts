@@ -75,6 +75,32 @@ test("a failed fsync stops the directory at once, while its checkpoint is still 
   });
 });
 
+test("a partition that is made while the disk fails does not look as if it took appends", async () => {
+  let refused = 0;
+  for (let seed = 1; seed <= 20; seed += 1) {
+    await simulate({ seed }, async ({ disk, start }) => {
+      const first = await start();
+      const log = await first.log(0);
+      await log.becomeLeader(1);
+      await appendAll(log, batches(2));
+      disk.fault = (operation, path) =>
+        operation === "sync" && /-00000\/.*\.log$/.test(path) ? "EIO" : undefined;
+      const flushing = failure(log.flush());
+      const thrown = await failure(first.log(1));
+      assert.ok(hasCode(await flushing, ErrorCode.STORAGE_ERROR), `seed ${seed}`);
+      if (hasCode(thrown, ErrorCode.STORAGE_ERROR)) refused += 1;
+      else assert.equal((await first.log(1)).state.kind, "stopped", `seed ${seed}`);
+      disk.fault = () => undefined;
+      first.die("process");
+      const again = await start();
+      for (const partition of [0, 1]) {
+        assert.equal((await again.log(partition)).state.kind, "online", `seed ${seed}`);
+      }
+    });
+  }
+  assert.ok(refused > 0);
+});
+
 test("an fsync that got no descriptor has not happened", async () => {
   for (let seed = 1; seed <= 10; seed += 1) {
     const settings = { seed, log: { segmentBytes: 2000 }, manager: { openFilesMax: 1 } };

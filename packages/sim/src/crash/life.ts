@@ -129,6 +129,7 @@ export class Life {
       if (!this.#mayStop()) fail(`has stopped: ${log.state.reason}`);
       return;
     }
+    if (this.stopped) fail("is online, although the directory takes no more writes");
     const { logStartOffset, highWatermark, ackedEndOffset, logEndOffset, leaderEpoch } = log;
     if (logStartOffset < model.logStartConfirmed) fail(`log start fell to ${logStartOffset}`);
     const moved = logStartOffset > model.logStartAsked;
