@@ -150,10 +150,11 @@ export const rot = (run: CrashRun, random: SeededRandom, running: boolean): void
     slot.model.batchesRotted += batches;
     // In what neither an fsync nor the journal vouches for it cannot be told from a write that was
     // torn.
-    if (path.endsWith(".log")) {
-      slot.model.cacheBetrayed = true;
-      // What retention deletes next, with all behind it, may be all that knew its producers.
-      slot.model.producers.doubtWindows(slot.model.highWatermark);
+    if (path.endsWith(".log")) slot.model.cacheBetrayed = true;
+    if (path.endsWith(".log") || shared) {
+      // What retention deletes next, with all behind it, may be all that knew its producers. A file
+      // that no fsync covers yet is gone with the power, and leaves what the journal has of it.
+      slot.model.producers.doubtWindows(slot.model.endOffset);
     }
     if (path.endsWith("leader-epochs")) slot.model.epochs.damaged = true;
     const snapshot = snapshotOffsetOf(path);
