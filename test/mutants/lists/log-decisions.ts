@@ -110,9 +110,7 @@ export const decisions: readonly Mutant[] = [
     name: "log-epochs-back-after-truncation",
     breaks: "Epochs that a truncation cut off are not known again after a restart.",
     file: `${src}/recovery/after-crash.ts`,
-    replace: [
-      ["    if (backTo !== undefined) this.#partition.epochs.truncateFromEnd(backTo);\n", ""],
-    ],
+    replace: [["    if (backTo !== undefined) this.#epochs.truncate(backTo);\n", ""]],
     tests: [order, crash],
   },
   {

@@ -227,17 +227,29 @@ export const recovery: readonly Mutant[] = [
   {
     name: "log-unreadable-epochs-come-back",
     breaks: "Epochs that a truncation cut off while their file could not be read stay cut off.",
-    file: `${src}/recovery/after-crash.ts`,
+    file: `${src}/recovery/epochs.ts`,
     replace: [["directory)) epochs.durability.changed();", "directory)) void epochs;"]],
     tests: [epochs],
   },
   {
     name: "log-epochs-written-beside-open-meta",
     breaks: "Recovery writes nothing beside a meta file whose name may not be durable.",
+    file: `${src}/recovery/epochs.ts`,
+    replace: [["    if (await hasEpochs(this.#context, directory)) epochs", "    epochs"]],
+    tests: [epochs],
+  },
+  {
+    name: "log-deleted-epochs-forgotten",
+    breaks: "A log that begins again at its start knows who led it there.",
     file: `${src}/recovery/after-crash.ts`,
-    replace: [
-      ["    if (await hasEpochs(context, this.#partition.directory)) epochs", "    epochs"],
-    ],
+    replace: [["    this.#epochs.beginAgainAt(this.#logStart);\n", ""]],
+    tests: [epochs],
+  },
+  {
+    name: "log-deleted-epochs-back-after-truncation",
+    breaks: "A cut at the log start takes the epochs that began there, also those of the file.",
+    file: `${src}/recovery/epochs.ts`,
+    replace: [["entry.startOffset < offset);\n", "entry.startOffset <= offset);\n"]],
     tests: [epochs],
   },
   {

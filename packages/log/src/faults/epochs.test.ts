@@ -1,9 +1,9 @@
 /** What is known of leader epochs when their file cannot be read. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { SimDisk } from "@millrace/sim";
+import { Incarnation, type SimDisk } from "@millrace/sim";
 import { appendAll, batchOf, topicA } from "../testing.ts";
-import { simulate } from "../testing-sim.ts";
+import { noPoints, simulate } from "../testing-sim.ts";
 
 const hideEpochs = (disk: SimDisk): void => {
   disk.fault = (operation, path) =>
@@ -29,6 +29,35 @@ test("epochs that a truncation cut off do not come back with their file", async 
     assert.deepEqual([again.logEndOffset, again.leaderEpoch], [0, 0]);
   });
 });
+
+for (const cut of [false, true]) {
+  test(`a log that begins again at its start knows who led it${cut ? ", up to a cut" : ""}`, async () => {
+    await simulate({ log: { flushPolicy: "none" } }, async ({ disk, kernel, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await log.becomeLeader(1);
+      await log.flush();
+      const values = (count: number) =>
+        Array.from({ length: count }, (_, i) => batchOf([{ value: `${i}` }]));
+      await appendAll(log, values(5), 1);
+      await appendAll(log, values(3), 2);
+      await appendAll(log, values(2), 3);
+      log.updateHighWatermark(8);
+      await log.advanceLogStart(8);
+      // The file is newer than the recovery point, which says: offset 0, epoch 1.
+      disk.fault = noPoints;
+      await assert.rejects(log.flush());
+      if (cut) await log.truncateTo(8);
+      first.die("power");
+      disk.fault = () => undefined;
+      // As retention leaves it, where it took all of them.
+      const files = disk.mount(new Incarnation(kernel));
+      for (const path of disk.paths()) if (path.endsWith(".log")) await files.unlink(path);
+      const { logEndOffset, leaderEpoch } = await (await start()).log();
+      assert.deepEqual([logEndOffset, leaderEpoch], [8, cut ? 2 : 3]);
+    });
+  });
+}
 
 test("the epoch of an empty log outlives a clean stop without the file", async () => {
   await simulate({}, async ({ disk, start }) => {

@@ -12,13 +12,13 @@ import type { RecoveryPoint } from "@millrace/proto/storage";
 import { readStored } from "@millrace/record";
 import { breathe } from "../files/breathe.ts";
 import type { PlannedEntry } from "../journal/scan.ts";
-import { hasEpochs, readEpochs } from "../partition/epochs-file.ts";
 import type { Partition } from "../partition/partition.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { cutFiles, dropSegments } from "../segment/files.ts";
 import { listSegments } from "../segment/list.ts";
 import { Segment } from "../segment/segment.ts";
 import { afterTruncations, finalLogStart, firstOffset, type Truncations } from "./begin.ts";
+import { RecoveredEpochs } from "./epochs.ts";
 import { JournalReader, type PlannedBatch } from "./journal-reader.ts";
 import { RecoveredProducers } from "./producers.ts";
 import { dirtyAgain, endSegmentAt, writeBytes } from "./segment-io.ts";
@@ -56,12 +56,14 @@ export class PartitionRecovery {
   readonly #kept = new Map<Segment, number>();
   #stopReason = "";
   #batches = 0;
+  readonly #epochs: RecoveredEpochs;
   readonly #producers: RecoveredProducers;
 
   constructor(input: RecoveryInput) {
     this.#input = input;
     this.#partition = input.partition;
     this.#journal = new JournalReader(input.context.env.disk);
+    this.#epochs = new RecoveredEpochs(input.context, input.partition);
     this.#producers = new RecoveredProducers(input.context, input.partition);
   }
 
@@ -112,8 +114,10 @@ export class PartitionRecovery {
     if (dropped || point === undefined) await this.#beginWithSegment(dropped ? first : from);
     else if (backTo !== undefined && backTo < from) await this.#beginBefore(backTo);
     else await this.#beginAt(point);
-    await this.#loadEpochs();
-    if (backTo !== undefined) this.#partition.epochs.truncateFromEnd(backTo);
+    await this.#epochs.load(point, this.#end, async (take) => {
+      for (const segment of this.#before()) await this.#visit(segment, take);
+    });
+    if (backTo !== undefined) this.#epochs.truncate(backTo);
     await this.#producers.load({
       point,
       from,
@@ -215,35 +219,6 @@ export class PartitionRecovery {
     return endSegmentAt(this.#input.context, segment, { offset, position });
   }
 
-  async #loadEpochs(): Promise<void> {
-    const { epochs } = this.#partition;
-    const known = await readEpochs(this.#input.context, this.#partition.directory);
-    if (known !== undefined) {
-      epochs.load(known.filter((entry) => entry.startOffset <= this.#end));
-      // The file of most partitions stays as it is: ten thousand of them need not be written again.
-      if (epochs.entries.length < known.length) epochs.durability.changed();
-      return;
-    }
-    // The file may only be unreadable now. Left as it is, it comes back with epochs that a
-    // truncation cut off.
-    const { context } = this.#input;
-    if (await hasEpochs(context, this.#partition.directory)) epochs.durability.changed();
-    for (const segment of this.#before()) {
-      await this.#visit(segment, ({ header: { leaderEpoch, baseOffset } }) => {
-        const last = epochs.entries.at(-1);
-        if (last !== undefined && (leaderEpoch < last.leaderEpoch || baseOffset < last.startOffset))
-          throw new PartitionDamage(`${segment.path}: epochs or offsets fall at ${baseOffset}`);
-        epochs.assign(leaderEpoch, baseOffset);
-        return true;
-      });
-    }
-    // An epoch without records is in no segment.
-    const { leaderEpoch = 0, leaderEpochStart = 0n } = this.#input.point ?? {};
-    if (leaderEpoch > epochs.latest && Number(leaderEpochStart) <= this.#end) {
-      epochs.assign(leaderEpoch, Math.max(Number(leaderEpochStart), epochs.latestStart ?? 0));
-    }
-  }
-
   /** Segments up to the end that recovery has reached. */
   #before(): readonly Segment[] {
     return this.#segments.slice(0, this.#index + 1).filter((segment) => segment.sizeBytes > 0);
@@ -306,12 +281,7 @@ export class PartitionRecovery {
   async #beginEpoch(entry: PlannedEpoch): Promise<void> {
     await this.#advanceIfPresent(entry.offset);
     if (!this.#isDeleted(entry.offset)) this.#refuseBehind(entry.offset);
-    // The file of epochs may be newer than the recovery point, and know this one and its
-    // successors.
-    const { epochs } = this.#partition;
-    if (entry.leaderEpoch <= epochs.latest) return;
-    const start = Math.max(epochs.latestStart ?? 0, Math.min(entry.offset, this.#end));
-    epochs.assign(entry.leaderEpoch, start);
+    this.#epochs.begin(entry.leaderEpoch, Math.min(entry.offset, this.#end));
   }
 
   async #replayBatch(entry: PlannedBatch): Promise<void> {
@@ -587,6 +557,7 @@ export class PartitionRecovery {
     if (this.#end >= this.#logStart) return;
     this.#segments.push(this.#newSegment(this.#logStart));
     await this.#goOnAt(this.#logStart);
+    this.#epochs.beginAgainAt(this.#logStart);
   }
 
   /** Everything up to `offset` is deleted. */
