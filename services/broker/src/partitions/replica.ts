@@ -1,100 +1,186 @@
-/** One partition as this broker serves it: leadership over a log. */
-
+/**
+ * One partition as this broker serves it. A view of the metadata is taken up synchronously: what it
+ * ends has ended before any I/O that it begins. Whatever waited for I/O goes on only in the
+ * generation that it began in.
+ */
 import type { TopicConfig } from "@millrace/config";
-import type { Clock, Logger } from "@millrace/env";
-import { ErrorCode, MillraceError } from "@millrace/errors";
-import type { PartitionLog } from "@millrace/log";
+import type { Logger } from "@millrace/env";
+import type { MillraceError } from "@millrace/errors";
+import type { AppendBatch, Appended, PartitionLog } from "@millrace/log";
+import { Acks } from "@millrace/proto/common";
+import type { TopicId } from "@millrace/record";
 import type { PartitionView, TopicView } from "../metadata/view.ts";
+import { Acknowledgements, type WaitingAppend } from "./acknowledgements.ts";
+import { logConfigOf } from "./log-config.ts";
+import { refusals } from "./refusals.ts";
+import type { Leader, ReplicaState } from "./replica-state.ts";
 
 /** What a replica needs from its owner. */
 export interface ReplicaContext {
   readonly brokerId: number;
-  readonly clock: Clock;
   readonly logger: Logger;
   /** Hint for a partition that another broker leads. */
   readonly hint: (view: PartitionView) => MillraceError["leaderHint"];
+  /** Latest leader epoch of the log when it was opened after an unclean stop, else undefined. */
+  readonly uncleanEpoch?: number | undefined;
 }
 
-/**
- * A replica. It leads when the metadata says so and its log has recorded the leader epoch. Whoever
- * reads or appends calls `requireLeader` in the same synchronous section.
- */
+/** An append on its way to the log. */
+export interface Append extends WaitingAppend {
+  /** The log has taken it: called within `Replica.append`. */
+  accepted(replica: Replica, log: PartitionLog, appended: Appended): void;
+}
+
+const ignore = (): void => {};
+
 export class Replica {
-  readonly log: PartitionLog;
-  topic: TopicView;
-  view: PartitionView;
-  config: TopicConfig;
-  /** Leader epoch under which this replica serves, or undefined while it does not lead. */
-  leadingEpoch: number | undefined;
+  readonly topic: string;
+  readonly topicId: TopicId;
+  readonly partition: number;
   readonly #context: ReplicaContext;
-  readonly #stopProgress: () => void;
+  #view: PartitionView;
+  #config: TopicConfig;
+  #state: ReplicaState = { kind: "none" };
+  /** Rises with every change of epoch or role. */
+  #generation = 0;
+  /** A view that lets it lead in an old epoch has been reported. */
+  #oldEpochReported = false;
+  #stopProgress = ignore;
   readonly #waiters = new Set<() => void>();
 
-  constructor(
-    context: ReplicaContext,
-    log: PartitionLog,
-    topic: TopicView,
-    view: PartitionView,
-    config: TopicConfig,
-  ) {
+  constructor(context: ReplicaContext, topic: TopicView, view: PartitionView, config: TopicConfig) {
     this.#context = context;
-    this.log = log;
-    this.topic = topic;
-    this.view = view;
-    this.config = config;
-    this.#stopProgress = log.onProgress(() => this.#progress());
+    this.topic = topic.name;
+    this.topicId = topic.id;
+    this.partition = view.partition;
+    this.#view = view;
+    this.#config = config;
+  }
+
+  get name(): string {
+    return `${this.topic}-${this.partition}`;
+  }
+
+  get view(): PartitionView {
+    return this.#view;
+  }
+
+  get config(): TopicConfig {
+    return this.#config;
+  }
+
+  get state(): ReplicaState {
+    return this.#state;
+  }
+
+  /** Undefined while there is none. */
+  get log(): PartitionLog | undefined {
+    return "log" in this.#state ? this.#state.log : undefined;
   }
 
   /** `min.insync.replicas`, but never more than there are replicas. */
   get minInsyncReplicas(): number {
-    return Math.min(this.config["min.insync.replicas"], this.view.replicas.length);
+    return Math.min(this.#config["min.insync.replicas"], this.#view.replicas.length);
   }
 
-  /** Applies a new view. The owner never calls it concurrently. */
-  async apply(topic: TopicView, view: PartitionView, config: TopicConfig): Promise<void> {
-    this.topic = topic;
-    this.config = config;
-    const leads = view.leader === this.#context.brokerId;
-    this.view = view;
-    if (!leads || view.leaderEpoch !== this.leadingEpoch) {
-      this.leadingEpoch = undefined;
-      this.#wake();
+  /**
+   * Takes up a view. When epoch or role changed, the old leadership has ended when this returns,
+   * and what waited for an acknowledgement has failed. True when `followView` has something to do.
+   */
+  take(view: PartitionView, config: TopicConfig): boolean {
+    const before = this.#view;
+    this.#view = view;
+    if (config !== this.#config) {
+      this.#config = config;
+      this.log?.updateConfig(logConfigOf(config));
     }
-    if (!leads || this.leadingEpoch !== undefined || this.log.state.kind !== "online") return;
-    await this.log.becomeLeader(view.leaderEpoch);
-    if (this.view !== view) return;
-    this.leadingEpoch = view.leaderEpoch;
+    if (view.leader === before.leader && view.leaderEpoch === before.leaderEpoch) {
+      this.#progress();
+      return false;
+    }
+    this.#generation += 1;
+    const state = this.#state;
+    if (state.kind === "leader") {
+      this.#state = { kind: "follower", log: state.log };
+      this.#fail(state, "lost its leader", this.#context.hint(view));
+    }
+    this.#wake();
+    return this.#shouldLead();
+  }
+
+  /** Its log has been made or found. */
+  opened(log: PartitionLog): void {
+    if (this.#state.kind !== "none") return;
+    log.updateConfig(logConfigOf(this.#config));
+    this.#state = { kind: "follower", log };
+    this.#stopProgress = log.onProgress(() => this.#progress());
     this.#progress();
   }
 
-  /** Throws unless this replica leads under an epoch that the caller accepts; returns the epoch. */
-  requireLeader(expectedEpoch: number | undefined): number {
-    const epoch = this.leadingEpoch;
-    if (this.log.state.kind === "offline") {
-      throw MillraceError.refusal(
-        ErrorCode.PARTITION_OFFLINE,
-        `${this.name} is offline: ${this.log.state.reason}: run millrace log verify on its directory`,
-      );
+  /**
+   * The I/O that the view asks for: records the leader epoch, then leads. The owner calls it once
+   * at a time. Rejects as `PartitionLog.becomeLeader` does.
+   */
+  async followView(): Promise<void> {
+    const state = this.#state;
+    if (state.kind !== "follower" || !this.#shouldLead()) return;
+    const { log } = state;
+    if (log.state.kind !== "online") return;
+    const generation = this.#generation;
+    const epoch = this.#view.leaderEpoch;
+    const startOffset = log.logEndOffset;
+    try {
+      await log.becomeLeader(epoch);
+    } catch (thrown) {
+      if (generation === this.#generation) throw thrown;
     }
-    if (epoch === undefined) throw this.#notLeader();
-    if (expectedEpoch !== undefined && expectedEpoch < epoch) {
-      throw MillraceError.refusal(
-        ErrorCode.FENCED_LEADER_EPOCH,
-        `leader epoch ${expectedEpoch} of ${this.name} is old, it is ${epoch}: refresh the metadata`,
-        hintDetails(this.#context.hint(this.view)),
-      );
-    }
-    if (expectedEpoch !== undefined && expectedEpoch > epoch) {
-      throw MillraceError.refusal(
-        ErrorCode.UNKNOWN_LEADER_EPOCH,
-        `leader epoch ${expectedEpoch} of ${this.name} is newer than ${epoch}, which this broker knows: retry`,
-      );
-    }
-    return epoch;
+    if (generation !== this.#generation) return;
+    const acknowledgements = new Acknowledgements();
+    this.#state = { kind: "leader", log, epoch, startOffset, acknowledgements };
+    this.#progress();
   }
 
-  get name(): string {
-    return `${this.topic.name}-${this.view.partition}`;
+  /**
+   * This replica as a leader under an epoch that the caller accepts. Throws otherwise. Whoever reads
+   * or appends calls it in the same synchronous section, and again after every wait.
+   */
+  requireLeader(expectedEpoch: number | undefined): Leader {
+    const state = this.#state;
+    if (state.kind !== "leader") throw this.#refusal(state);
+    const { epoch } = state;
+    if (expectedEpoch === undefined || expectedEpoch === epoch) return state;
+    if (expectedEpoch > epoch) throw refusals.newerEpoch(this.name, expectedEpoch, epoch);
+    throw refusals.oldEpoch(this.name, expectedEpoch, epoch, this.#context.hint(this.#view));
+  }
+
+  /**
+   * Appends, and answers as `append.acks` asks, never within the call; acks none is not answered.
+   * Throws, before any effect, as `requireLeader` and `PartitionLog.append` do, and
+   * NOT_ENOUGH_REPLICAS for acks all.
+   */
+  append(batch: AppendBatch, expectedEpoch: number | undefined, append: Append): void {
+    const { log, epoch, acknowledgements } = this.requireLeader(expectedEpoch);
+    if (append.acks === Acks.NONE) {
+      append.accepted(this, log, log.append(batch, epoch, ignore));
+      return;
+    }
+    if (append.acks === Acks.ALL && !this.#hasMinInsync()) {
+      throw refusals.tooFewInSync(this.name, this.#view.isr.length, this.minInsyncReplicas);
+    }
+    const stored = (error: Error | undefined): void => acknowledgements.stored(append, error);
+    append.accepted(this, log, log.append(batch, epoch, stored));
+    acknowledgements.add(append);
+  }
+
+  /**
+   * The end of what can be read, for a caller who asks for the latest offset. Throws
+   * LEADER_NOT_AVAILABLE while a leader that has just taken over may know a lower one than its
+   * predecessor told.
+   */
+  latestOffset(expectedEpoch: number | undefined): number {
+    const { epoch, log, startOffset } = this.requireLeader(expectedEpoch);
+    if (log.highWatermark < startOffset) throw refusals.latestUnknown(this.name, epoch);
+    return log.highWatermark;
   }
 
   /** Calls `wake` once, after the next progress or change of role. Returns how to stop. */
@@ -103,36 +189,81 @@ export class Replica {
     return () => this.#waiters.delete(wake);
   }
 
+  /** Ends it. The log stays with its manager. */
   close(): void {
-    this.leadingEpoch = undefined;
+    const state = this.#state;
+    this.#generation += 1;
+    this.#state = { kind: "closed" };
     this.#stopProgress();
+    if (state.kind === "leader") this.#fail(state, "was given up by its broker", undefined);
     this.#wake();
   }
 
-  #notLeader(): MillraceError {
-    const leader = this.view.leader;
-    if (leader === undefined || leader === this.#context.brokerId) {
-      return MillraceError.refusal(
-        ErrorCode.LEADER_NOT_AVAILABLE,
-        `${this.name} has no leader at the moment: retry`,
-      );
-    }
-    return MillraceError.refusal(
-      ErrorCode.NOT_LEADER,
-      `broker ${this.#context.brokerId} does not lead ${this.name}, broker ${leader} does`,
-      hintDetails(this.#context.hint(this.view)),
+  #hasMinInsync(): boolean {
+    return this.#view.isr.length >= this.minInsyncReplicas;
+  }
+
+  #shouldLead(): boolean {
+    const { brokerId, uncleanEpoch } = this.#context;
+    if (this.#view.leader !== brokerId) return false;
+    if (uncleanEpoch === undefined || this.#view.leaderEpoch > uncleanEpoch) return true;
+    this.#reportOldEpoch(uncleanEpoch);
+    return false;
+  }
+
+  /** What an unclean stop took from this log may be elsewhere, under the same epoch and offsets. */
+  #reportOldEpoch(uncleanEpoch: number): void {
+    if (this.#oldEpochReported) return;
+    this.#oldEpochReported = true;
+    const { topic, partition } = this;
+    this.#context.logger.error(
+      { topic, partition, leader_epoch: this.#view.leaderEpoch, log_leader_epoch: uncleanEpoch },
+      "a partition does not lead: its log was not closed cleanly in this leader epoch or a newer " +
+        "one, and leads only in a higher one: restart the server, which raises the epoch; if that " +
+        "does not help, the metadata is older than the log: restore the newest backup of it",
     );
   }
 
+  #refusal(state: Exclude<ReplicaState, Leader>): MillraceError {
+    if (state.kind === "offline") return refusals.offline(this.name, state.reason);
+    const { brokerId, hint } = this.#context;
+    const { leader } = this.#view;
+    if (leader !== undefined && leader !== brokerId) {
+      return refusals.notLeader(this.name, brokerId, leader, hint(this.#view));
+    }
+    if (state.kind === "none") return refusals.notReady(this.name);
+    return refusals.noLeader(this.name);
+  }
+
+  #fail({ acknowledgements, epoch }: Leader, why: string, hint: MillraceError["leaderHint"]): void {
+    if (acknowledgements.size === 0) return;
+    acknowledgements.failAll(refusals.leadershipLost(this.name, epoch, why, hint));
+  }
+
   /**
-   * A sole replica raises the high watermark to what its log has stored as the flush policy
-   * demands.
+   * The log or the view has moved. This broker is the only replica that counts: the high watermark
+   * is where its log has stored what the flush policy demands.
    */
   #progress(): void {
-    if (this.leadingEpoch !== undefined && this.view.isr.length >= this.minInsyncReplicas) {
-      this.log.updateHighWatermark(this.log.ackedEndOffset);
+    const state = this.#state;
+    if (state.kind === "leader" || state.kind === "follower") {
+      const { log } = state;
+      if (log.state.kind === "offline") this.#goOffline(state, log.state.reason);
+      else if (state.kind === "leader") {
+        if (this.#hasMinInsync()) log.updateHighWatermark(log.ackedEndOffset);
+        state.acknowledgements.passed(log.highWatermark);
+      }
     }
     this.#wake();
+  }
+
+  #goOffline(
+    from: Leader | { readonly kind: "follower"; log: PartitionLog },
+    reason: string,
+  ): void {
+    this.#generation += 1;
+    this.#state = { kind: "offline", log: from.log, reason };
+    if (from.kind === "leader") this.#fail(from, "went offline", undefined);
   }
 
   #wake(): void {
@@ -142,6 +273,3 @@ export class Replica {
     for (const wake of waiters) wake();
   }
 }
-
-const hintDetails = (hint: MillraceError["leaderHint"]) =>
-  hint === undefined ? {} : { leaderHint: hint };
