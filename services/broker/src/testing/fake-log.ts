@@ -20,6 +20,8 @@ export class FakeLog {
   ackedEndOffset: number;
   highWatermark: number;
   leaderEpoch = 0;
+  readonly sizeBytes = 0;
+  readonly segmentCount = 1;
   /** Leader epochs that were recorded, in order. */
   readonly epochs: number[] = [];
   readonly configs: LogConfig[] = [];
