@@ -102,11 +102,12 @@ export class LogServiceHandlers {
 
   async #listOne(query: ListOffsetsQuery): Promise<Record<string, unknown>> {
     const replica = this.#replicas.find(query);
-    const { epoch: leaderEpoch, log } = replica.requireLeader(query.leaderEpoch);
+    const leader = replica.requireLeader(query.leaderEpoch);
+    const { epoch: leaderEpoch, log } = leader;
     switch (query.spec) {
       case OffsetSpec.UNSPECIFIED:
       case OffsetSpec.LATEST:
-        return { offset: BigInt(replica.latestOffset(leaderEpoch)), leaderEpoch };
+        return { offset: BigInt(leader.latestOffset()), leaderEpoch };
       case OffsetSpec.EARLIEST:
         return { offset: BigInt(log.logStartOffset), leaderEpoch };
       case OffsetSpec.MAX_TIMESTAMP:
@@ -125,9 +126,9 @@ export class LogServiceHandlers {
 
   /** An answer of the leader of `epoch`, if it still leads and can tell. */
   #foundBy(replica: Replica, epoch: number, result: TimestampOffset | undefined) {
-    replica.requireLeader(epoch);
+    const leader = replica.requireLeader(epoch);
     // That there is no such record says how far the log is readable, as the latest offset does.
-    if (result === undefined) replica.latestOffset(epoch);
+    if (result === undefined) leader.latestOffset();
     return found(result);
   }
 
@@ -146,10 +147,11 @@ export class LogServiceHandlers {
 
   async #deleteOne(partition: DeleteRecordsPartition): Promise<number> {
     const replica = this.#replicas.find(partition);
-    const { epoch, log } = replica.requireLeader(undefined);
+    const leader = replica.requireLeader(undefined);
+    const { log } = leader;
     const before =
       partition.beforeOffset === undefined
-        ? replica.latestOffset(epoch)
+        ? leader.latestOffset()
         : requestOffset(partition.beforeOffset);
     await log.advanceLogStart(before);
     return log.logStartOffset;

@@ -226,14 +226,30 @@ test("a partition that was being made when its topic was deleted is deleted, too
   const { view, replicas, logs, done } = setUp(context, { before: hold, topics: [topic] });
   void replicas.settle();
   await turns();
+  const replica = replicas.find({ topicId: new Uint8Array(0), topic: "t", partition: 0 });
   const deletion = { name: "t", id: topic.id, pendingBrokerIds: [0] };
   view.current = { ...view.current, deletions: new Map([[topic.id, deletion]]) };
   view.change({ remove: ["t"] });
+  assert.equal(replica.state.kind, "closed");
   await turns();
   assert.equal(done.length, 0, "not before it is there");
   creation.resolve();
   await replicas.settle();
   assert.deepEqual([logs.logs.size, done.includes(topic.id)], [0, true]);
+});
+
+test("a partition whose topic was deleted while it waited to be made is not made", async (context) => {
+  const creation = Promise.withResolvers<void>();
+  const hold = (logs: FakeLogs): void => {
+    for (const i of indexes(64)) logs.held.set(i, creation);
+  };
+  const { view, replicas, logs } = setUp(context, { before: hold, topics: [topicWith(65)] });
+  void replicas.settle();
+  await turns();
+  view.change({ remove: ["t"] });
+  creation.resolve();
+  await turns();
+  assert.equal(logs.attempts.length, 64);
 });
 
 test("after an unclean stop, what was on the disk leads in higher epochs alone", async (context) => {

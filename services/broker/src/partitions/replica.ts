@@ -6,14 +6,15 @@
 import type { TopicConfig } from "@millrace/config";
 import type { Logger } from "@millrace/env";
 import type { MillraceError } from "@millrace/errors";
-import type { AppendBatch, Appended, PartitionLog } from "@millrace/log";
+import type { AppendBatch, PartitionLog } from "@millrace/log";
 import { Acks } from "@millrace/proto/common";
 import type { TopicId } from "@millrace/record";
 import type { PartitionView, TopicView } from "../metadata/view.ts";
-import { Acknowledgements, type WaitingAppend } from "./acknowledgements.ts";
+import { EpochFloor } from "./epoch-floor.ts";
+import { type Append, Leader } from "./leader.ts";
 import { logConfigOf } from "./log-config.ts";
 import { refusals } from "./refusals.ts";
-import type { Leader, ReplicaState } from "./replica-state.ts";
+import type { Follower, ReplicaState } from "./replica-state.ts";
 
 /** What a replica needs from its owner. */
 export interface ReplicaContext {
@@ -25,31 +26,23 @@ export interface ReplicaContext {
   readonly uncleanEpoch?: number | undefined;
 }
 
-/** An append on its way to the log. */
-export interface Append extends WaitingAppend {
-  /** The log has taken it: called within `Replica.append`. */
-  accepted(replica: Replica, log: PartitionLog, appended: Appended): void;
-}
-
-const ignore = (): void => {};
-
 export class Replica {
   readonly topic: string;
   readonly topicId: TopicId;
   readonly partition: number;
   readonly #context: ReplicaContext;
+  readonly #epochFloor: EpochFloor;
   #view: PartitionView;
   #config: TopicConfig;
   #state: ReplicaState = { kind: "none" };
   /** Rises with every change of epoch or role. */
   #generation = 0;
-  /** A view that lets it lead in an old epoch has been reported. */
-  #oldEpochReported = false;
-  #stopProgress = ignore;
+  #stopProgress = (): void => {};
   readonly #waiters = new Set<() => void>();
 
   constructor(context: ReplicaContext, topic: TopicView, view: PartitionView, config: TopicConfig) {
     this.#context = context;
+    this.#epochFloor = new EpochFloor(context.logger, context.uncleanEpoch);
     this.topic = topic.name;
     this.topicId = topic.id;
     this.partition = view.partition;
@@ -102,7 +95,7 @@ export class Replica {
     const state = this.#state;
     if (state.kind === "leader") {
       this.#state = { kind: "follower", log: state.log };
-      this.#fail(state, "lost its leader", this.#context.hint(view));
+      state.end("lost its leader", this.#context.hint(view));
     }
     this.#wake();
     return this.#shouldLead();
@@ -135,14 +128,13 @@ export class Replica {
       if (generation === this.#generation) throw thrown;
     }
     if (generation !== this.#generation) return;
-    const acknowledgements = new Acknowledgements();
-    this.#state = { kind: "leader", log, epoch, startOffset, acknowledgements };
+    this.#state = new Leader(this.name, log, epoch, startOffset);
     this.#progress();
   }
 
   /**
-   * This replica as a leader under an epoch that the caller accepts. Throws otherwise. Whoever reads
-   * or appends calls it in the same synchronous section, and again after every wait.
+   * This replica as a leader, under an epoch that the caller accepts; throws otherwise. Call it in
+   * the synchronous section of a read or an append, and again after every wait.
    */
   requireLeader(expectedEpoch: number | undefined): Leader {
     const state = this.#state;
@@ -156,31 +148,14 @@ export class Replica {
   /**
    * Appends, and answers as `append.acks` asks, never within the call; acks none is not answered.
    * Throws, before any effect, as `requireLeader` and `PartitionLog.append` do, and
-   * NOT_ENOUGH_REPLICAS for acks all.
+   * NOT_ENOUGH_REPLICAS for acks all. All of it is one synchronous section.
    */
   append(batch: AppendBatch, expectedEpoch: number | undefined, append: Append): void {
-    const { log, epoch, acknowledgements } = this.requireLeader(expectedEpoch);
-    if (append.acks === Acks.NONE) {
-      append.accepted(this, log, log.append(batch, epoch, ignore));
-      return;
-    }
+    const leader = this.requireLeader(expectedEpoch);
     if (append.acks === Acks.ALL && !this.#hasMinInsync()) {
       throw refusals.tooFewInSync(this.name, this.#view.isr.length, this.minInsyncReplicas);
     }
-    const stored = (error: Error | undefined): void => acknowledgements.stored(append, error);
-    append.accepted(this, log, log.append(batch, epoch, stored));
-    acknowledgements.add(append);
-  }
-
-  /**
-   * The end of what can be read, for a caller who asks for the latest offset. Throws
-   * LEADER_NOT_AVAILABLE while a leader that has just taken over may know a lower one than its
-   * predecessor told.
-   */
-  latestOffset(expectedEpoch: number | undefined): number {
-    const { epoch, log, startOffset } = this.requireLeader(expectedEpoch);
-    if (log.highWatermark < startOffset) throw refusals.latestUnknown(this.name, epoch);
-    return log.highWatermark;
+    leader.append(batch, append);
   }
 
   /** Calls `wake` once, after the next progress or change of role. Returns how to stop. */
@@ -195,7 +170,7 @@ export class Replica {
     this.#generation += 1;
     this.#state = { kind: "closed" };
     this.#stopProgress();
-    if (state.kind === "leader") this.#fail(state, "was given up by its broker", undefined);
+    if (state.kind === "leader") state.end("was given up by its broker", undefined);
     this.#wake();
   }
 
@@ -204,24 +179,9 @@ export class Replica {
   }
 
   #shouldLead(): boolean {
-    const { brokerId, uncleanEpoch } = this.#context;
-    if (this.#view.leader !== brokerId) return false;
-    if (uncleanEpoch === undefined || this.#view.leaderEpoch > uncleanEpoch) return true;
-    this.#reportOldEpoch(uncleanEpoch);
-    return false;
-  }
-
-  /** What an unclean stop took from this log may be elsewhere, under the same epoch and offsets. */
-  #reportOldEpoch(uncleanEpoch: number): void {
-    if (this.#oldEpochReported) return;
-    this.#oldEpochReported = true;
-    const { topic, partition } = this;
-    this.#context.logger.error(
-      { topic, partition, leader_epoch: this.#view.leaderEpoch, log_leader_epoch: uncleanEpoch },
-      "a partition does not lead: its log was not closed cleanly in this leader epoch or a newer " +
-        "one, and leads only in a higher one: restart the server, which raises the epoch; if that " +
-        "does not help, the metadata is older than the log: restore the newest backup of it",
-    );
+    const { leader, leaderEpoch } = this.#view;
+    if (leader !== this.#context.brokerId) return false;
+    return this.#epochFloor.allows(leaderEpoch, this.topic, this.partition);
   }
 
   #refusal(state: Exclude<ReplicaState, Leader>): MillraceError {
@@ -235,35 +195,21 @@ export class Replica {
     return refusals.noLeader(this.name);
   }
 
-  #fail({ acknowledgements, epoch }: Leader, why: string, hint: MillraceError["leaderHint"]): void {
-    if (acknowledgements.size === 0) return;
-    acknowledgements.failAll(refusals.leadershipLost(this.name, epoch, why, hint));
-  }
-
-  /**
-   * The log or the view has moved. This broker is the only replica that counts: the high watermark
-   * is where its log has stored what the flush policy demands.
-   */
+  /** The log or the view has moved. */
   #progress(): void {
     const state = this.#state;
     if (state.kind === "leader" || state.kind === "follower") {
-      const { log } = state;
-      if (log.state.kind === "offline") this.#goOffline(state, log.state.reason);
-      else if (state.kind === "leader") {
-        if (this.#hasMinInsync()) log.updateHighWatermark(log.ackedEndOffset);
-        state.acknowledgements.passed(log.highWatermark);
-      }
+      const logState = state.log.state;
+      if (logState.kind === "offline") this.#goOffline(state, logState.reason);
+      else if (state.kind === "leader") state.progress(this.#hasMinInsync());
     }
     this.#wake();
   }
 
-  #goOffline(
-    from: Leader | { readonly kind: "follower"; log: PartitionLog },
-    reason: string,
-  ): void {
+  #goOffline(from: Leader | Follower, reason: string): void {
     this.#generation += 1;
     this.#state = { kind: "offline", log: from.log, reason };
-    if (from.kind === "leader") this.#fail(from, "went offline", undefined);
+    if (from.kind === "leader") from.end("went offline", undefined);
   }
 
   #wake(): void {

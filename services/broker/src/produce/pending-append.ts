@@ -4,7 +4,7 @@ import { MillraceError, must } from "@millrace/errors";
 import type { Appended, PartitionLog } from "@millrace/log";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import type { BrokerMetrics } from "../metrics.ts";
-import type { Append, Replica } from "../partitions/replica.ts";
+import type { Append } from "../partitions/leader.ts";
 
 /** The result of an acknowledged append. */
 export interface AppendOutcome {
@@ -28,9 +28,9 @@ export interface AppendOrder {
   failed(): void;
 }
 
-const guaranteeOf = (replica: Replica, acks: Acks): Guarantee => {
+const guaranteeOf = (log: PartitionLog, acks: Acks): Guarantee => {
   if (acks === Acks.NONE) return Guarantee.RECEIVED;
-  const synced = replica.config["flush.policy"] === "commit";
+  const synced = log.config.flushPolicy === "commit";
   if (acks === Acks.LEADER) return synced ? Guarantee.FSYNCED_LEADER : Guarantee.WRITTEN_LEADER;
   return synced ? Guarantee.FSYNCED_QUORUM : Guarantee.WRITTEN_QUORUM;
 };
@@ -43,7 +43,6 @@ export class PendingAppend implements Append {
   readonly #metrics: BrokerMetrics;
   readonly #done: AppendCallback;
   readonly #startedMs: number;
-  #replica: Replica | undefined;
   #log: PartitionLog | undefined;
   #appended: Appended | undefined;
   lastOffset = -1;
@@ -63,8 +62,7 @@ export class PendingAppend implements Append {
     this.#startedMs = context.clock.monoMs();
   }
 
-  accepted(replica: Replica, log: PartitionLog, appended: Appended): void {
-    this.#replica = replica;
+  accepted(log: PartitionLog, appended: Appended): void {
     this.#log = log;
     this.#appended = appended;
     this.lastOffset = appended.lastOffset;
@@ -86,10 +84,10 @@ export class PendingAppend implements Append {
   }
 
   #outcome(): AppendOutcome {
-    const replica = must(this.#replica, "replica of an accepted append");
+    const log = must(this.#log, "log of an accepted append");
     const { baseOffset, appendTimeMs, duplicate } = must(this.#appended, "accepted append");
-    const { logStartOffset } = must(this.#log, "log of an accepted append");
-    const guarantee = guaranteeOf(replica, this.acks);
+    const { logStartOffset } = log;
+    const guarantee = guaranteeOf(log, this.acks);
     return { baseOffset, appendTimeMs, logStartOffset, guarantee, duplicate };
   }
 }

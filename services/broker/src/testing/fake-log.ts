@@ -49,6 +49,10 @@ export class FakeLog {
     return () => this.#listeners.delete(listener);
   }
 
+  get config(): LogConfig | undefined {
+    return this.configs.at(-1);
+  }
+
   updateConfig(config: LogConfig): void {
     this.configs.push(config);
   }
