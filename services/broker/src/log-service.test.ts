@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { topicConfigOf } from "@millrace/config";
-import { silentLogger } from "@millrace/env";
 import { ErrorCode } from "@millrace/errors";
 import type { TimestampOffset } from "@millrace/log";
 import {
@@ -13,7 +12,7 @@ import {
 } from "@millrace/proto/broker";
 import { LogServiceHandlers } from "./log-service.ts";
 import { Replica } from "./partitions/replica.ts";
-import { FakeLog } from "./testing/fake-log.ts";
+import { FakeLog, noFloors } from "./testing/fake-log.ts";
 import { partitionOf, topicOf } from "./testing/fake-view.ts";
 
 /** A log whose lookups by time wait for the test. */
@@ -32,7 +31,7 @@ const setUp = async (stored = 10) => {
   const log = new SearchedLog(10, 0);
   log.ackedEndOffset = stored;
   const config = topicConfigOf({});
-  const context = { brokerId: 0, logger: silentLogger, hint: () => undefined };
+  const context = { brokerId: 0, epochFloors: noFloors, hint: () => undefined };
   const replica = new Replica(context, topicOf("t", []), partitionOf(0, 0, 5), config);
   const making = new Replica(context, topicOf("u", []), partitionOf(0, 0, 5), config);
   replica.opened(log.asLog());

@@ -5,7 +5,7 @@ const room = "services/broker/src/partitions/";
 const replica = `${room}replica.ts`;
 const replicaTests = [`${room}replica.test.ts`];
 const leader = `${room}leader.ts`;
-const epochFloor = `${room}epoch-floor.ts`;
+const epochFloors = `${room}epoch-floors.ts`;
 const acknowledgements = `${room}acknowledgements.ts`;
 const serialWork = `${room}serial-work.ts`;
 const serialTests = [`${room}serial-work.test.ts`];
@@ -45,7 +45,7 @@ const leading: readonly Mutant[] = [
       [
         "const startOffset = log.logEndOffset;\n",
         "const startOffset = log.logEndOffset;\n" +
-          "    this.#state = new Leader(this.name, log, epoch, startOffset);\n",
+          "    this.#state = new Leader(log, epoch, startOffset);\n",
       ],
     ],
     tests: replicaTests,
@@ -184,29 +184,29 @@ const leading: readonly Mutant[] = [
   {
     name: "leads-again-in-the-epoch-of-a-crash",
     breaks: "After an unclean stop a replica leads only above its log's epoch.",
-    file: epochFloor,
+    file: epochFloors,
     replace: [["leaderEpoch > uncleanEpoch) return true", "leaderEpoch >= 0) return true"]],
     tests: [...replicaTests, ...hostedTests],
   },
   {
     name: "epoch-of-a-crash-off-by-one",
     breaks: "After an unclean stop a replica does not lead in its log's epoch.",
-    file: epochFloor,
+    file: epochFloors,
     replace: [["leaderEpoch > uncleanEpoch", "leaderEpoch >= uncleanEpoch"]],
     tests: replicaTests,
   },
   {
     name: "old-epoch-reported-again-and-again",
     breaks: "That a partition does not lead after a crash is logged once.",
-    file: epochFloor,
-    replace: [["    if (this.#reported) return false;\n", ""]],
+    file: epochFloors,
+    replace: [["    if (this.#reported.has(key)) return false;\n", ""]],
     tests: replicaTests,
   },
   {
     name: "epochs-of-a-crash-not-noted",
     breaks: "The manager notes the epochs that logs had at an unclean open, and only then.",
-    file: manager,
-    replace: [["if (!logs.recovery.clean) {", "if (logs.recovery.clean) {"]],
+    file: epochFloors,
+    replace: [["if (logs.recovery.clean) return;", "if (!logs.recovery.clean) return;"]],
     tests: hostedTests,
   },
 ];

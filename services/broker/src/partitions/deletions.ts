@@ -8,6 +8,7 @@ import type { LogManager, PartitionLog } from "@millrace/log";
 import type { TopicId } from "@millrace/record";
 import type { ClusterView, DeletionView } from "../metadata/view.ts";
 import type { Creations } from "./creations.ts";
+import type { Work } from "./serial-work.ts";
 
 /** Reports that this broker has no partition of a deleted topic any more. */
 export type DeletionDone = (topicId: TopicId) => Promise<void>;
@@ -21,7 +22,7 @@ export interface DeletionsOptions {
   readonly deletionDone: DeletionDone;
 }
 
-export class Deletions {
+export class Deletions implements Work {
   readonly #options: DeletionsOptions;
   /** Topics with a partition that could not be deleted. The next start tries again. */
   readonly #undeletable = new Set<TopicId>();
@@ -32,7 +33,7 @@ export class Deletions {
     this.#options = options;
   }
 
-  /** Makes the disk follow the deletion records of now. One run at a time; never rejects. */
+  /** Makes the disk follow the deletion records of now. One run at a time. */
   async run(): Promise<void> {
     const { creations, logs, view } = this.#options;
     const { deletions } = view.current;
@@ -49,6 +50,11 @@ export class Deletions {
     }
     for (const [topicId, found] of unexplained) this.#reportUnexplained(topicId, found);
     for (const deletion of deletions.values()) await this.#acknowledge(deletion);
+  }
+
+  failed(thrown: unknown): void {
+    const err = MillraceError.from(thrown);
+    this.#options.logger.error({ err }, "deletions failed: they are tried again");
   }
 
   async #delete(log: PartitionLog): Promise<void> {

@@ -11,21 +11,13 @@ import { FakeView, partitionOf, topicOf } from "../testing/fake-view.ts";
 import { Replica } from "./replica.ts";
 import { ReplicaManager } from "./replica-manager.ts";
 
-class TestLog extends FakeLog {
-  readonly topicId: TopicId;
-  readonly partition: number;
-
-  constructor(topicId: TopicId, partition: number) {
-    super();
-    this.topicId = topicId;
-    this.partition = partition;
-  }
-}
+const logOf = (topicId: TopicId, partition: number): FakeLog =>
+  new FakeLog(0, 0, { topicId, topic: "t", partition });
 
 /** A data directory that holds or refuses the creations that the test names by partition. */
 class FakeLogs {
   readonly recovery: { readonly clean: boolean };
-  readonly logs = new Map<string, TestLog>();
+  readonly logs = new Map<string, FakeLog>();
   readonly held = new Map<number, PromiseWithResolvers<void>>();
   readonly refused = new Set<number>();
   readonly attempts: number[] = [];
@@ -45,7 +37,7 @@ class FakeLogs {
     if (this.refused.has(partition)) throw new Error("EMFILE");
     await this.held.get(partition)?.promise;
     const known = this.logs.get(`${topicId}#${partition}`);
-    const log = known ?? new TestLog(topicId, partition);
+    const log = known ?? logOf(topicId, partition);
     if (this.slow.has(partition)) log.takeovers = [];
     this.logs.set(`${topicId}#${partition}`, log);
     return log;
@@ -105,9 +97,9 @@ const setUp = (
       return MillraceError.from(thrown).codeName;
     }
   };
-  const logOf = (partition: number): TestLog | undefined =>
+  const made = (partition: number): FakeLog | undefined =>
     [...logs.logs.values()].find((log) => log.partition === partition);
-  return { view, logs, timers, errors, done, replicas, ask, logOf };
+  return { view, logs, timers, errors, done, replicas, ask, made };
 };
 
 /** Everything that does not wait for the test goes on. */
@@ -121,7 +113,7 @@ test("partitions whose disk hangs hold up no others, nor their own resignation",
     logs.held.set(2, Promise.withResolvers<void>());
   };
   const topic = topicWith(4);
-  const { view, replicas, ask, logOf } = setUp(context, { before: hold, topics: [topic] });
+  const { view, replicas, ask, made } = setUp(context, { before: hold, topics: [topic] });
   const settled = replicas.settle().then(() => "settled");
   await turns();
   assert.deepEqual([0, 1, 2, 3].map(ask), [1, "LEADER_NOT_AVAILABLE", "LEADER_NOT_AVAILABLE", 1]);
@@ -131,7 +123,7 @@ test("partitions whose disk hangs hold up no others, nor their own resignation",
   view.change({ put: [changed(view.current.topics.get("t") ?? topic, 1, 1, 2)] });
   assert.equal(ask(1), "NOT_LEADER", "within the call");
   assert.equal(await Promise.race([settled, turns().then(() => "waiting")]), "waiting");
-  logOf(1)?.takeovers?.[0]?.resolve();
+  made(1)?.takeovers?.[0]?.resolve();
   await turns();
   assert.equal(ask(1), "NOT_LEADER");
 });
@@ -139,11 +131,11 @@ test("partitions whose disk hangs hold up no others, nor their own resignation",
 test("the newest view wins: what came in between is not done", async (context) => {
   const topic = topicWith(1, 5);
   const slow = (logs: FakeLogs): void => void logs.slow.add(0);
-  const { view, replicas, ask, logOf } = setUp(context, { before: slow, topics: [topic] });
+  const { view, replicas, ask, made } = setUp(context, { before: slow, topics: [topic] });
   void replicas.settle();
   await turns();
   for (const epoch of [6, 7, 8]) view.change({ put: [changed(topic, 0, 0, epoch)] });
-  const log = logOf(0);
+  const log = made(0);
   assert.equal(log?.takeovers?.length, 1, "one at a time");
   log?.takeovers?.[0]?.resolve();
   await turns();
@@ -256,7 +248,7 @@ test("after an unclean stop, what was on the disk leads in higher epochs alone",
   const topic = topicWith(3, 5);
   const before = (logs: FakeLogs): void => {
     for (const [partition, epoch] of [5, 4].entries()) {
-      const log = new TestLog(topic.id, partition);
+      const log = logOf(topic.id, partition);
       log.leaderEpoch = epoch;
       logs.logs.set(`${topic.id}#${partition}`, log);
     }

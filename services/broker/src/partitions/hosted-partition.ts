@@ -7,33 +7,26 @@ import type { PartitionView, TopicView } from "../metadata/view.ts";
 import type { Creations } from "./creations.ts";
 import { logConfigOf } from "./log-config.ts";
 import { Replica, type ReplicaContext } from "./replica.ts";
-import { SerialWork } from "./serial-work.ts";
+import { SerialWork, type Work } from "./serial-work.ts";
 
 /** What all partitions of a broker share. */
 export interface HostContext {
   readonly env: Pick<Env, "clock" | "logger">;
   readonly logs: LogManager;
   readonly creations: Creations;
-  /** Of one partition. */
-  readonly replicaContext: (topic: TopicView, partition: number) => ReplicaContext;
+  readonly replicas: ReplicaContext;
 }
 
 /** Its work waits for no other partition's, but for a place among the creations. */
-export class HostedPartition {
+export class HostedPartition implements Work {
   readonly replica: Replica;
   readonly #context: HostContext;
   readonly #work: SerialWork;
 
   constructor(context: HostContext, topic: TopicView, view: PartitionView, config: TopicConfig) {
     this.#context = context;
-    const { clock } = context.env;
-    const replicaContext = context.replicaContext(topic, view.partition);
-    this.replica = new Replica(replicaContext, topic, view, config);
-    this.#work = new SerialWork({
-      clock,
-      run: () => this.#run(),
-      onFailure: (thrown, retryMs) => this.#failed(thrown, retryMs),
-    });
+    this.replica = new Replica(context.replicas, topic, view, config);
+    this.#work = new SerialWork(context.env.clock, this);
     this.#work.request();
   }
 
@@ -52,7 +45,8 @@ export class HostedPartition {
     this.#work.close();
   }
 
-  async #run(): Promise<void> {
+  /** Of `Work`: makes the log, and does what the view asks for. */
+  async run(): Promise<void> {
     const { creations, logs } = this.#context;
     const { replica } = this;
     const { topic, topicId, partition } = replica;
@@ -67,7 +61,7 @@ export class HostedPartition {
     await replica.followView();
   }
 
-  #failed(thrown: unknown, retryMs: number): void {
+  failed(thrown: unknown, retryMs: number): void {
     const { topic, partition } = this.replica;
     this.#context.env.logger.error(
       { topic, partition, retry_ms: retryMs, err: MillraceError.from(thrown) },

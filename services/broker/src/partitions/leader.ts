@@ -19,14 +19,16 @@ export class Leader {
   readonly epoch: number;
   /** Where the log ended when it took over. */
   readonly #startOffset: number;
-  readonly #name: string;
   readonly #acknowledgements = new Acknowledgements();
 
-  constructor(name: string, log: PartitionLog, epoch: number, startOffset: number) {
-    this.#name = name;
+  constructor(log: PartitionLog, epoch: number, startOffset: number) {
     this.log = log;
     this.epoch = epoch;
     this.#startOffset = startOffset;
+  }
+
+  get #name(): string {
+    return `${this.log.topic}-${this.log.partition}`;
   }
 
   /** Appends, and answers as `append.acks` asks, later; acks none is not answered. */

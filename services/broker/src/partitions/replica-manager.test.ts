@@ -21,7 +21,7 @@ const random = nodeRandom();
  * A log that only knows its name; `create` and `delete` are all that the manager asks of a disk.
  */
 const logOf = (topicId: TopicId, topic: string, partition: number) =>
-  Object.assign(new FakeLog(), { topicId, topic, partition });
+  new FakeLog(0, 0, { topicId, topic, partition });
 
 class FakeLogs {
   readonly recovery = { clean: true };

@@ -6,17 +6,16 @@ import { type TopicConfig, topicConfigOf } from "@millrace/config";
 import type { Env } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { LogManager } from "@millrace/log";
-import { type TopicId, topicIdOf } from "@millrace/record";
+import { topicIdOf } from "@millrace/record";
 import type { ClusterChange, ClusterView, PartitionView, TopicView } from "../metadata/view.ts";
 import { Creations } from "./creations.ts";
 import { type DeletionDone, Deletions } from "./deletions.ts";
+import { EpochFloors } from "./epoch-floors.ts";
 import type { HostContext } from "./hosted-partition.ts";
 import { HostedTopic } from "./hosted-topic.ts";
 import { refusals } from "./refusals.ts";
-import type { Replica, ReplicaContext } from "./replica.ts";
+import type { Replica } from "./replica.ts";
 import { SerialWork } from "./serial-work.ts";
-
-const keyOf = (id: TopicId, partition: number): string => `${id}#${partition}`;
 
 /** How a request names a partition. */
 export interface PartitionAddress {
@@ -39,8 +38,6 @@ export class ReplicaManager {
   readonly #options: ReplicaManagerOptions;
   readonly #context: HostContext;
   readonly #topics = new Map<string, HostedTopic>();
-  /** Leader epochs that the logs had when they were opened after an unclean stop. */
-  readonly #uncleanEpochs = new Map<string, number>();
   readonly #deletions: SerialWork;
   readonly #stopWatching: () => void;
 
@@ -48,25 +45,12 @@ export class ReplicaManager {
     this.#options = options;
     const { brokerId, deletionDone, env, logs, view } = options;
     const { clock, logger } = env;
-    if (!logs.recovery.clean) {
-      for (const { topicId, partition, leaderEpoch } of logs.partitions()) {
-        this.#uncleanEpochs.set(keyOf(topicId, partition), leaderEpoch);
-      }
-    }
     const creations = new Creations();
-    const replicaContext = (topic: TopicView, partition: number): ReplicaContext => ({
-      ...{ brokerId, logger, hint: (partitionView) => this.#hint(partitionView) },
-      uncleanEpoch: this.#uncleanEpochs.get(keyOf(topic.id, partition)),
-    });
-    this.#context = { env, logs, creations, replicaContext };
+    const hint = (of: PartitionView) => this.#hint(of);
+    const epochFloors = new EpochFloors(logger, logs);
+    this.#context = { env, logs, creations, replicas: { brokerId, epochFloors, hint } };
     const deletions = new Deletions({ logger, logs, view, brokerId, creations, deletionDone });
-    this.#deletions = new SerialWork({
-      clock,
-      run: () => deletions.run(),
-      onFailure: (thrown) => {
-        logger.error({ err: MillraceError.from(thrown) }, "deletions failed: they are tried again");
-      },
-    });
+    this.#deletions = new SerialWork(clock, deletions);
     this.#stopWatching = view.onChange((change) => this.#take(change));
   }
 

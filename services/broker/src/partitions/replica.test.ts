@@ -6,8 +6,9 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { AppendBatch } from "@millrace/log";
 import { Acks } from "@millrace/proto/common";
 import type { PartitionView } from "../metadata/view.ts";
-import { FakeLog } from "../testing/fake-log.ts";
+import { FakeLog, noFloors } from "../testing/fake-log.ts";
 import { partitionOf, topicOf } from "../testing/fake-view.ts";
+import { EpochFloors } from "./epoch-floors.ts";
 import type { Append } from "./leader.ts";
 import { Replica } from "./replica.ts";
 
@@ -20,7 +21,10 @@ const setUp = ({ minInsync = 1, log = new FakeLog(10, 0), uncleanEpoch = -1 } = 
     partitionOf(0, leader, leaderEpoch, isr);
   const reports: string[] = [];
   const logger: Logger = { ...silentLogger, error: (_fields, message) => reports.push(message) };
-  const context = { brokerId: 0, logger, hint: hintOf, uncleanEpoch };
+  const found = Object.assign(new FakeLog(), { leaderEpoch: uncleanEpoch });
+  const logs = { recovery: { clean: uncleanEpoch < 0 }, partitions: () => [found] };
+  const epochFloors = new EpochFloors(logger, logs as never);
+  const context = { brokerId: 0, epochFloors, hint: hintOf };
   const replica = new Replica(context, topicOf("t", []), viewOf(1, 1), config);
   replica.opened(log.asLog());
   const take = (view: PartitionView): boolean => replica.take(view, config);
@@ -87,7 +91,7 @@ test("a replica leads once its log has recorded the epoch, and serves that epoch
 
 test("a replica whose log is being made has a name for that, and leads once it is there", async () => {
   const log = new FakeLog();
-  const context = { brokerId: 0, logger: silentLogger, hint: hintOf };
+  const context = { brokerId: 0, epochFloors: noFloors, hint: hintOf };
   const config = topicConfigOf({});
   const replica = new Replica(context, topicOf("t", []), partitionOf(0), config);
   const kind = (): string => replica.state.kind;

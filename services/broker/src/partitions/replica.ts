@@ -4,45 +4,42 @@
  * generation that it began in.
  */
 import type { TopicConfig } from "@millrace/config";
-import type { Logger } from "@millrace/env";
 import type { MillraceError } from "@millrace/errors";
 import type { AppendBatch, PartitionLog } from "@millrace/log";
 import { Acks } from "@millrace/proto/common";
 import type { TopicId } from "@millrace/record";
 import type { PartitionView, TopicView } from "../metadata/view.ts";
-import { EpochFloor } from "./epoch-floor.ts";
+import type { EpochFloors } from "./epoch-floors.ts";
 import { type Append, Leader } from "./leader.ts";
 import { logConfigOf } from "./log-config.ts";
 import { refusals } from "./refusals.ts";
 import type { Follower, ReplicaState } from "./replica-state.ts";
 
-/** What a replica needs from its owner. */
+/** What all replicas of a broker share. */
 export interface ReplicaContext {
   readonly brokerId: number;
-  readonly logger: Logger;
+  readonly epochFloors: EpochFloors;
   /** Hint for a partition that another broker leads. */
   readonly hint: (view: PartitionView) => MillraceError["leaderHint"];
-  /** Latest leader epoch of the log when it was opened after an unclean stop, else undefined. */
-  readonly uncleanEpoch?: number | undefined;
 }
+
+const ignore = (): void => {};
 
 export class Replica {
   readonly topic: string;
   readonly topicId: TopicId;
   readonly partition: number;
   readonly #context: ReplicaContext;
-  readonly #epochFloor: EpochFloor;
   #view: PartitionView;
   #config: TopicConfig;
   #state: ReplicaState = { kind: "none" };
   /** Rises with every change of epoch or role. */
   #generation = 0;
-  #stopProgress = (): void => {};
+  #stopProgress = ignore;
   readonly #waiters = new Set<() => void>();
 
   constructor(context: ReplicaContext, topic: TopicView, view: PartitionView, config: TopicConfig) {
     this.#context = context;
-    this.#epochFloor = new EpochFloor(context.logger, context.uncleanEpoch);
     this.topic = topic.name;
     this.topicId = topic.id;
     this.partition = view.partition;
@@ -128,7 +125,7 @@ export class Replica {
       if (generation === this.#generation) throw thrown;
     }
     if (generation !== this.#generation) return;
-    this.#state = new Leader(this.name, log, epoch, startOffset);
+    this.#state = new Leader(log, epoch, startOffset);
     this.#progress();
   }
 
@@ -179,9 +176,9 @@ export class Replica {
   }
 
   #shouldLead(): boolean {
+    const { brokerId, epochFloors } = this.#context;
     const { leader, leaderEpoch } = this.#view;
-    if (leader !== this.#context.brokerId) return false;
-    return this.#epochFloor.allows(leaderEpoch, this.topic, this.partition);
+    return leader === brokerId && epochFloors.allows(this, leaderEpoch);
   }
 
   #refusal(state: Exclude<ReplicaState, Leader>): MillraceError {

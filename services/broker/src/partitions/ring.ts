@@ -3,10 +3,11 @@
 /** Slots that an empty ring keeps; a longer one lets go of its array once it is empty. */
 const keptSlots = 1024;
 const firstSlots = 8;
+const noSlots: undefined[] = [];
 
 export class Ring<T> {
   /** Its length is a power of two, or 0 before the first element. */
-  #slots: (T | undefined)[] = [];
+  #slots: (T | undefined)[] = noSlots;
   #head = 0;
   #size = 0;
 
@@ -33,7 +34,7 @@ export class Ring<T> {
     this.#head = (this.#head + 1) & (this.#slots.length - 1);
     this.#size -= 1;
     if (this.#size === 0 && this.#slots.length > keptSlots) {
-      this.#slots = [];
+      this.#slots = noSlots;
       this.#head = 0;
     }
     return element;

@@ -15,14 +15,13 @@ const setUp = () => {
       one.cancelled = true;
     };
   };
-  const work = new SerialWork({
-    clock: { timer } as Clock,
+  const work = new SerialWork({ timer } as Clock, {
     run: () => {
       const run = Promise.withResolvers<void>();
       runs.push(run);
       return run.promise;
     },
-    onFailure: (_thrown, retryMs) => pauses.push(retryMs),
+    failed: (_thrown, retryMs) => pauses.push(retryMs),
   });
   const end = async (error?: Error): Promise<void> => {
     const run = runs.at(-1);

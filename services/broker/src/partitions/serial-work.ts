@@ -18,22 +18,27 @@ type WorkState =
   | { readonly kind: "waiting"; readonly cancel: Cancel }
   | { readonly kind: "closed" };
 
-export interface SerialWorkOptions {
-  readonly clock: Clock;
-  readonly run: () => Promise<void>;
+/** What is to be done. */
+export interface Work {
+  run(): Promise<void>;
   /** A run failed, and the next one begins in `retryMs` unless it is asked for earlier. */
-  readonly onFailure: (thrown: unknown, retryMs: number) => void;
+  failed(thrown: unknown, retryMs: number): void;
 }
 
+const idle: WorkState = { kind: "idle" };
+const closed: WorkState = { kind: "closed" };
+
 export class SerialWork {
-  readonly #options: SerialWorkOptions;
-  #state: WorkState = { kind: "idle" };
-  #done: Promise<void> = Promise.resolve();
+  readonly #clock: Clock;
+  readonly #work: Work;
+  #state: WorkState = idle;
+  #done: Promise<void> | undefined;
   /** Runs in a row that failed. */
   #failures = 0;
 
-  constructor(options: SerialWorkOptions) {
-    this.#options = options;
+  constructor(clock: Clock, work: Work) {
+    this.#clock = clock;
+    this.#work = work;
   }
 
   /** Resolves when nothing runs any more; undefined when nothing does. A retry is not awaited. */
@@ -58,29 +63,29 @@ export class SerialWork {
   /** No run begins any more; one that is under way goes on to its end, and tells nobody. */
   close(): void {
     if (this.#state.kind === "waiting") this.#state.cancel();
-    this.#state = { kind: "closed" };
+    this.#state = closed;
   }
 
   async #runAll(running: Running): Promise<void> {
     let failed: { readonly thrown: unknown } | undefined;
     do {
       running.again = false;
-      failed = await this.#options.run().then(
+      failed = await this.#work.run().then(
         () => undefined,
         (thrown: unknown) => ({ thrown }),
       );
       if (this.#state !== running) return;
     } while (running.again);
-    this.#state = { kind: "idle" };
+    this.#state = idle;
+    this.#done = undefined;
     if (failed === undefined) this.#failures = 0;
     else this.#retryLater(failed.thrown);
   }
 
   #retryLater(thrown: unknown): void {
-    const { clock, onFailure } = this.#options;
     const retryMs = Math.min(retryMsMax, retryMsMin * 2 ** this.#failures);
     this.#failures += 1;
-    this.#state = { kind: "waiting", cancel: clock.timer(retryMs, () => this.request()) };
-    onFailure(thrown, retryMs);
+    this.#state = { kind: "waiting", cancel: this.#clock.timer(retryMs, () => this.request()) };
+    this.#work.failed(thrown, retryMs);
   }
 }

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { topicConfigOf } from "@millrace/config";
-import { type Compressor, silentLogger } from "@millrace/env";
+import type { Compressor } from "@millrace/env";
 import { nodeClock } from "@millrace/env/node";
 import type { LogGauges, LogManager } from "@millrace/log";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import { BatchBuilder } from "@millrace/record";
 import { nodeCompressor } from "@millrace/record/node";
 import { Replica } from "../partitions/replica.ts";
-import { FakeLog } from "../testing/fake-log.ts";
+import { FakeLog, noFloors } from "../testing/fake-log.ts";
 import { partitionOf, topicOf } from "../testing/fake-view.ts";
 import { Appender } from "./appender.ts";
 import type { AppendOrder, AppendResult } from "./pending-append.ts";
@@ -39,7 +39,7 @@ const setUp = async () => {
   const state = { pendingBytes: 0 };
   let waitsForLog = 0;
   const config = topicConfigOf({ "min.insync.replicas": "2" });
-  const context = { brokerId: 0, logger: silentLogger, hint: () => undefined };
+  const context = { brokerId: 0, epochFloors: noFloors, hint: () => undefined };
   const replica = new Replica(context, topicOf("t", []), partitionOf(0, 0, 3), config);
   replica.opened(log.asLog());
   await replica.followView();

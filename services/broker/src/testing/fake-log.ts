@@ -1,19 +1,37 @@
 /** A partition's log that a test moves on: nothing is stored before it says so. */
+import { silentLogger } from "@millrace/env";
 import type {
   AppendBatch,
   AppendDone,
   LogConfig,
   PartitionLog,
   PartitionState,
+  RecoveryReport,
 } from "@millrace/log";
+import type { TopicId } from "@millrace/record";
+import { EpochFloors } from "../partitions/epoch-floors.ts";
+import { topicOf } from "./fake-view.ts";
 
 interface Held {
   readonly lastOffset: number;
   readonly done: AppendDone;
 }
 
+type PartitionName = Pick<PartitionLog, "topicId" | "topic" | "partition">;
+
+const firstOfT: PartitionName = { topicId: topicOf("t", []).id, topic: "t", partition: 0 };
+
+/** Of a data directory that was closed cleanly. */
+export const noFloors = new EpochFloors(silentLogger, {
+  recovery: { clean: true } as RecoveryReport,
+  partitions: () => [],
+});
+
 /** Takes batches of one record, unless `info.lastOffsetDelta` says otherwise. */
 export class FakeLog {
+  readonly topicId: TopicId;
+  readonly topic: string;
+  readonly partition: number;
   state: PartitionState = { kind: "online" };
   logStartOffset = 0;
   logEndOffset: number;
@@ -34,7 +52,11 @@ export class FakeLog {
   readonly #listeners = new Set<() => void>();
   #held: Held[] = [];
 
-  constructor(endOffset = 0, highWatermark = endOffset) {
+  /** Default: of partition 0 of `topicOf("t", …)`. */
+  constructor(endOffset = 0, highWatermark = endOffset, of: PartitionName = firstOfT) {
+    this.topicId = of.topicId;
+    this.topic = of.topic;
+    this.partition = of.partition;
     this.logEndOffset = endOffset;
     this.ackedEndOffset = endOffset;
     this.highWatermark = highWatermark;
