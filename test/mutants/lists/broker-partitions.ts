@@ -423,6 +423,13 @@ const working: readonly Mutant[] = [
     tests: hostedTests,
   },
   {
+    name: "stop-does-not-last",
+    breaks: "Who waited for a change does not start partitions after a stop.",
+    file: manager,
+    replace: [["    if (this.#closed) return;\n", ""]],
+    tests: hostedTests,
+  },
+  {
     name: "creations-unbounded",
     breaks: "64 partitions are made at the same time.",
     file: `${room}creations.ts`,

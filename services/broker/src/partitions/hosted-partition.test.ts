@@ -278,5 +278,6 @@ test("a stop ends everything at once, and waits for no disk", async (context) =>
   assert.throws(() => replica.requireLeader(1), { code: ErrorCode.LEADER_NOT_AVAILABLE });
   assert.equal(await Promise.race([closed, turns().then(() => "waiting")]), undefined);
   assert.equal(view.listeners, 0);
-  assert.equal(ask(0), "LEADER_NOT_AVAILABLE");
+  await replicas.settle();
+  assert.equal(ask(0), "LEADER_NOT_AVAILABLE", "and nothing begins after it");
 });

@@ -40,6 +40,7 @@ export class ReplicaManager {
   readonly #topics = new Map<string, HostedTopic>();
   readonly #deletions: SerialWork;
   readonly #stopWatching: () => void;
+  #closed = false;
 
   constructor(options: ReplicaManagerOptions) {
     this.#options = options;
@@ -59,6 +60,7 @@ export class ReplicaManager {
    * that failed and wait to be tried again. For the start, and for callers who wait for a change.
    */
   async settle(): Promise<void> {
+    if (this.#closed) return;
     for (const name of [...this.#topics.keys(), ...this.#options.view.current.topics.keys()]) {
       this.#takeTopic(name);
     }
@@ -100,6 +102,7 @@ export class ReplicaManager {
    * logs, which close after this.
    */
   async close(): Promise<void> {
+    this.#closed = true;
     this.#stopWatching();
     for (const topic of this.#topics.values()) topic.close();
     this.#topics.clear();
