@@ -10,6 +10,7 @@ const acknowledgements = `${room}acknowledgements.ts`;
 const serialWork = `${room}serial-work.ts`;
 const serialTests = [`${room}serial-work.test.ts`];
 const hostedTests = [`${room}hosted-partition.test.ts`];
+const realLogTests = [`${room}real-logs.test.ts`];
 const hostedTopic = `${room}hosted-topic.ts`;
 const manager = `${room}replica-manager.ts`;
 const logService = "services/broker/src/log-service.ts";
@@ -207,7 +208,7 @@ const leading: readonly Mutant[] = [
     breaks: "The manager notes the epochs that logs had at an unclean open, and only then.",
     file: epochFloors,
     replace: [["if (logs.recovery.clean) return;", "if (!logs.recovery.clean) return;"]],
-    tests: hostedTests,
+    tests: [...realLogTests, ...hostedTests],
   },
 ];
 
@@ -268,6 +269,22 @@ const acknowledging: readonly Mutant[] = [
     file: acknowledgements,
     replace: [["      this.passed(this.#highWatermark);\n", ""]],
     tests: replicaTests,
+  },
+  {
+    name: "repeated-append-unanswered",
+    breaks: "A repeated batch is answered, though the high watermark does not rise for it.",
+    file: leader,
+    replace: [
+      [
+        "    if (hasMinInsync) log.update",
+        "    const before = log.highWatermark;\n    if (hasMinInsync) log.update",
+      ],
+      [
+        "    this.#acknowledgements.passed(",
+        "    if (log.highWatermark > before) this.#acknowledgements.passed(",
+      ],
+    ],
+    tests: realLogTests,
   },
   {
     name: "lost-leader-unanswered",
