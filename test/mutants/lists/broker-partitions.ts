@@ -137,7 +137,7 @@ const leading: readonly Mutant[] = [
   },
   {
     name: "offline-while-taking-over",
-    breaks: "A partition that goes offline while it takes over does not lead.",
+    breaks: "A partition that goes offline while it takes over is not tried again.",
     file: replica,
     replace: [
       [
