@@ -278,6 +278,7 @@ test("a stop ends everything at once, and waits for no disk", async (context) =>
   assert.throws(() => replica.requireLeader(1), { code: ErrorCode.LEADER_NOT_AVAILABLE });
   assert.equal(await Promise.race([closed, turns().then(() => "waiting")]), undefined);
   assert.equal(view.listeners, 0);
-  await replicas.settle();
+  void replicas.settle();
+  await turns();
   assert.equal(ask(0), "LEADER_NOT_AVAILABLE", "and nothing begins after it");
 });
