@@ -441,7 +441,7 @@ const working: readonly Mutant[] = [
   },
   {
     name: "stop-does-not-last",
-    breaks: "Who waited for a change does not start partitions after a stop.",
+    breaks: "A caller that waited for a change starts no partitions after a stop.",
     file: manager,
     replace: [["    if (this.#closed) return;\n", ""]],
     tests: hostedTests,

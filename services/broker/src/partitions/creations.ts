@@ -1,4 +1,4 @@
-/** Makes partitions on the disk: so many at once, and nobody deletes what is being made. */
+/** Creations of partitions on the disk: at most 64 at once. Deletions wait for those under way. */
 import type { TopicId } from "@millrace/record";
 import { Ring } from "./ring.ts";
 

@@ -35,7 +35,7 @@ const guaranteeOf = (log: PartitionLog, acks: Acks): Guarantee => {
   return synced ? Guarantee.FSYNCED_QUORUM : Guarantee.WRITTEN_QUORUM;
 };
 
-/** An object where there were closures: one per append, on the hottest path of the broker. */
+/** One object per append, and no closures: this is the hottest path of the broker. */
 export class PendingAppend implements Append {
   readonly acks: Acks;
   readonly order: AppendOrder | undefined;
