@@ -24,7 +24,7 @@ export const fetchOnce = async (
   call: CallContext,
 ): Promise<FetchOnceResponse> => {
   const replica = context.replicas.find(request);
-  const leaderEpoch = replica.requireLeader(request.leaderEpoch);
+  const { epoch: leaderEpoch, log } = replica.requireLeader(request.leaderEpoch);
   const offset = requestOffset(request.offset);
   checkIsolation(request.isolation);
   if (request.maxWaitMs > limits.fetchWaitMsMax) {
@@ -42,7 +42,7 @@ export const fetchOnce = async (
   const endMs = clock.monoMs() + request.maxWaitMs;
   let result: ReadResult;
   for (;;) {
-    result = await replica.log.read(offset, maxBytes, "high_watermark");
+    result = await log.read(offset, maxBytes, "high_watermark");
     replica.requireLeader(leaderEpoch);
     const leftMs = endMs - clock.monoMs();
     if (result.bytes >= minBytes || leftMs <= 0 || call.signal.aborted) break;

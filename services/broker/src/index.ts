@@ -3,4 +3,4 @@ export { limits } from "./limits.ts";
 export { ClusterMirror } from "./metadata/mirror.ts";
 export type { ClusterChange, ClusterSnapshot, ClusterView } from "./metadata/view.ts";
 export { type BrokerMetrics, noMetrics } from "./metrics.ts";
-export { logConfigOf } from "./partitions/replica-manager.ts";
+export { logConfigOf } from "./partitions/log-config.ts";

@@ -1,6 +1,7 @@
 /** The unary calls on logs: ListOffsets, DeleteRecords, DescribeLogs. */
 import { create } from "@bufbuild/protobuf";
 import { ErrorCode, type LeaderHint, MillraceError } from "@millrace/errors";
+import type { PartitionLog, TimestampOffset } from "@millrace/log";
 import {
   type DeleteRecordsPartition,
   type DeleteRecordsRequest,
@@ -68,7 +69,7 @@ export const checkIsolation = (isolation: Isolation): void => {
   );
 };
 
-const found = (result: { offset: number; timestampMs: number; leaderEpoch: number } | undefined) =>
+const found = (result: TimestampOffset | undefined) =>
   result === undefined
     ? {}
     : {
@@ -101,24 +102,34 @@ export class LogServiceHandlers {
 
   async #listOne(query: ListOffsetsQuery): Promise<Record<string, unknown>> {
     const replica = this.#replicas.find(query);
-    const leaderEpoch = replica.requireLeader(query.leaderEpoch);
-    const { log } = replica;
+    const leader = replica.requireLeader(query.leaderEpoch);
+    const { epoch: leaderEpoch, log } = leader;
     switch (query.spec) {
       case OffsetSpec.UNSPECIFIED:
       case OffsetSpec.LATEST:
-        return { offset: BigInt(log.highWatermark), leaderEpoch };
+        return { offset: BigInt(leader.latestOffset()), leaderEpoch };
       case OffsetSpec.EARLIEST:
         return { offset: BigInt(log.logStartOffset), leaderEpoch };
       case OffsetSpec.MAX_TIMESTAMP:
-        return found(await log.maxTimestamp());
-      case OffsetSpec.TIMESTAMP:
-        return found(await log.offsetForTimestamp(Math.max(0, Number(query.timestampMs))));
+        return this.#foundBy(replica, leaderEpoch, await log.maxTimestamp());
+      case OffsetSpec.TIMESTAMP: {
+        const timestampMs = Math.max(0, Number(query.timestampMs));
+        return this.#foundBy(replica, leaderEpoch, await log.offsetForTimestamp(timestampMs));
+      }
       default:
         throw new MillraceError(
           ErrorCode.INVALID_REQUEST,
           `offset spec ${query.spec} is unknown: see OffsetSpec`,
         );
     }
+  }
+
+  /** An answer of the leader of `epoch`, if it still leads and can tell. */
+  #foundBy(replica: Replica, epoch: number, result: TimestampOffset | undefined) {
+    const leader = replica.requireLeader(epoch);
+    // That there is no such record says how far the log is readable, as the latest offset does.
+    if (result === undefined) leader.latestOffset();
+    return found(result);
   }
 
   async deleteRecords(request: DeleteRecordsRequest): Promise<DeleteRecordsResponse> {
@@ -136,11 +147,11 @@ export class LogServiceHandlers {
 
   async #deleteOne(partition: DeleteRecordsPartition): Promise<number> {
     const replica = this.#replicas.find(partition);
-    replica.requireLeader(undefined);
-    const { log } = replica;
+    const leader = replica.requireLeader(undefined);
+    const { log } = leader;
     const before =
       partition.beforeOffset === undefined
-        ? log.highWatermark
+        ? leader.latestOffset()
         : requestOffset(partition.beforeOffset);
     await log.advanceLogStart(before);
     return log.logStartOffset;
@@ -150,14 +161,15 @@ export class LogServiceHandlers {
     const wanted = new Set(request.topics);
     const logs = [];
     for (const replica of this.#replicas.replicas()) {
-      if (wanted.size === 0 || wanted.has(replica.topic.name)) logs.push(describe(replica));
+      const { log, topic } = replica;
+      if (log === undefined) continue;
+      if (wanted.size === 0 || wanted.has(topic)) logs.push(describe(replica, log));
     }
     return create(DescribeLogsResponseSchema, { logs });
   }
 }
 
-const describe = (replica: Replica) => {
-  const { log, topic, view } = replica;
+const describe = ({ topic, topicId, view }: Replica, log: PartitionLog) => {
   const offline =
     log.state.kind === "online"
       ? {}
@@ -170,8 +182,8 @@ const describe = (replica: Replica) => {
           ),
         };
   return {
-    topic: topic.name,
-    topicId: topicIdBytes(topic.id),
+    topic,
+    topicId: topicIdBytes(topicId),
     partition: view.partition,
     logStartOffset: BigInt(log.logStartOffset),
     highWatermark: BigInt(log.highWatermark),

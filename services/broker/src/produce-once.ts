@@ -9,7 +9,8 @@ import {
 import { Acks } from "@millrace/proto/common";
 import type { Record as RecordMessage } from "@millrace/proto/storage";
 import { BatchBuilder } from "@millrace/record";
-import type { Appender, AppendResult } from "./produce/appender.ts";
+import type { Appender } from "./produce/appender.ts";
+import type { AppendResult } from "./produce/pending-append.ts";
 
 const invalid = (what: string): MillraceError => new MillraceError(ErrorCode.INVALID_REQUEST, what);
 

@@ -1,7 +1,8 @@
 import type { Mutant } from "../mutant.ts";
+import { partitionMutants } from "./broker-partitions.ts";
 import { surroundingsMutants } from "./surroundings.ts";
 
-const replicaManager = "services/broker/src/partitions/replica-manager.ts";
+const deletions = "services/broker/src/partitions/deletions.ts";
 const replicaManagerTest = "services/broker/src/partitions/replica-manager.test.ts";
 
 /** Deletion of topics: the intent is durable, and only the intent deletes. */
@@ -21,19 +22,16 @@ const deletion: readonly Mutant[] = [
   {
     name: "delete-what-the-metadata-lacks",
     breaks: "Absence from the metadata is never a reason to delete a partition.",
-    file: replicaManager,
+    file: deletions,
     replace: [
-      [
-        "if (snapshot.deletions.has(topicId)) await",
-        "if (!snapshot.topicsById.has(topicId)) await",
-      ],
+      ["if (deletions.has(topicId)) await", "if (!snapshot.topicsById.has(topicId)) await"],
     ],
     tests: [replicaManagerTest],
   },
   {
     name: "unexplained-partitions-unnamed",
     breaks: "A partition that nothing in the metadata explains is named in the log.",
-    file: replicaManager,
+    file: deletions,
     replace: [
       ["if (this.#unexplained.has(topicId)) return;", "if (topicId !== undefined) return;"],
     ],
@@ -42,11 +40,11 @@ const deletion: readonly Mutant[] = [
   {
     name: "failed-deletion-acknowledged",
     breaks: "A deletion's record stays while a partition could not be deleted.",
-    file: replicaManager,
+    file: deletions,
     replace: [
       [
-        "if (!pendingBrokerIds.includes(this.#brokerId) || this.#undeletable.has(id)) return;",
-        "if (!pendingBrokerIds.includes(this.#brokerId)) return;",
+        "if (!pendingBrokerIds.includes(brokerId) || this.#undeletable.has(id)) return;",
+        "if (!pendingBrokerIds.includes(brokerId)) return;",
       ],
     ],
     tests: [replicaManagerTest],
@@ -73,8 +71,8 @@ const deletion: readonly Mutant[] = [
   {
     name: "failed-start-forgotten",
     breaks: "A partition that could not be started is tried again.",
-    file: replicaManager,
-    replace: [["if (this.#failedRounds > 0 && !this.#closed) this.#retryLater();", ""]],
+    file: "services/broker/src/partitions/serial-work.ts",
+    replace: [["clock.timer(retryMs, () => this.request())", "clock.timer(retryMs, () => {})"]],
     tests: [replicaManagerTest],
   },
   {
@@ -94,7 +92,6 @@ const appender = "services/broker/src/produce/appender.ts";
 const appenderTests = ["services/broker/src/produce/appender.test.ts"];
 const produceSession = "services/broker/src/produce/session.ts";
 const replica = "services/broker/src/partitions/replica.ts";
-const replicaTests = ["services/broker/src/partitions/replica.test.ts"];
 const controllerTests = ["services/controller/src/controller.test.ts"];
 
 const fetching: readonly Mutant[] = [
@@ -240,24 +237,8 @@ const producing: readonly Mutant[] = [
   {
     name: "failure-does-not-stop-its-followers",
     breaks: "Requests behind a failed one are not appended.",
-    file: appender,
-    replace: [
-      [
-        "    } catch (thrown) {\n" +
-          "      target.order?.failed();\n" +
-          "      const error = MillraceError.from(thrown);\n" +
-          "      this.clock.defer(() => finish({ error }));\n" +
-          "    }\n" +
-          "  }\n\n" +
-          "  #validate(",
-        "    } catch (thrown) {\n" +
-          "      const error = MillraceError.from(thrown);\n" +
-          "      this.clock.defer(() => finish({ error }));\n" +
-          "    }\n" +
-          "  }\n\n" +
-          "  #validate(",
-      ],
-    ],
+    file: "services/broker/src/produce/pending-append.ts",
+    replace: [["    this.order?.failed();\n    this.#clock", "    this.#clock"]],
     tests: badProduce,
   },
   {
@@ -292,20 +273,23 @@ const producing: readonly Mutant[] = [
   {
     name: "isr-too-small-accepted",
     breaks: "acks all needs min.insync.replicas.",
-    file: appender,
+    file: replica,
     replace: [
-      ["replica.view.isr.length < replica.minInsyncReplicas", "replica.view.isr.length < 0"],
+      [
+        "if (append.acks === Acks.ALL && !this.#hasMinInsync()) {",
+        "if (append.acks === undefined) {",
+      ],
     ],
     tests: appenderTests,
   },
   {
     name: "epoch-unchecked-after-validation",
     breaks: "A batch is appended under the epoch of the moment of its append.",
-    file: appender,
+    file: replica,
     replace: [
       [
-        "      const epoch = replica.requireLeader(target.leaderEpoch);\n      if (acks",
-        "      const epoch = replica.leadingEpoch ?? 0;\n      if (acks",
+        "const leader = this.requireLeader(expectedEpoch);",
+        "const leader = this.requireLeader(undefined);",
       ],
     ],
     tests: appenderTests,
@@ -323,74 +307,6 @@ const producing: readonly Mutant[] = [
     file: "services/broker/src/stream-handshake.ts",
     replace: [["clock.timer(limits.openTimeoutMs,", "clock.timer(10 * limits.openTimeoutMs,"]],
     tests: ["services/broker/src/stream-handshake.test.ts"],
-  },
-];
-
-const leading: readonly Mutant[] = [
-  {
-    name: "old-epoch-accepted",
-    breaks: "A request of an older leader epoch is fenced.",
-    file: replica,
-    replace: [["expectedEpoch < epoch", "expectedEpoch < epoch - 1"]],
-    tests: replicaTests,
-  },
-  {
-    name: "newer-epoch-accepted",
-    breaks: "A request of a leader epoch that the broker does not know is refused.",
-    file: replica,
-    replace: [["expectedEpoch > epoch", "expectedEpoch > epoch + 1"]],
-    tests: replicaTests,
-  },
-  {
-    name: "leads-before-the-epoch-is-durable",
-    breaks: "A replica leads once its log has recorded the epoch.",
-    file: replica,
-    replace: [
-      [
-        "    await this.log.becomeLeader(view.leaderEpoch);\n" +
-          "    if (this.view !== view) return;\n" +
-          "    this.leadingEpoch = view.leaderEpoch;",
-        "    this.leadingEpoch = view.leaderEpoch;\n" +
-          "    await this.log.becomeLeader(view.leaderEpoch);\n" +
-          "    if (this.view !== view) return;",
-      ],
-    ],
-    tests: replicaTests,
-  },
-  {
-    name: "deposed-while-taking-over",
-    breaks: "A replica that was deposed while it took over does not lead.",
-    file: replica,
-    replace: [["    if (this.view !== view) return;\n", ""]],
-    tests: replicaTests,
-  },
-  {
-    name: "leads-on-after-a-new-epoch",
-    breaks: "A replica does not serve under an old epoch.",
-    file: replica,
-    replace: [["if (!leads || view.leaderEpoch !== this.leadingEpoch) {", "if (!leads) {"]],
-    tests: replicaTests,
-  },
-  {
-    name: "high-watermark-without-the-isr",
-    breaks: "The high watermark does not rise below min.insync.replicas.",
-    file: replica,
-    replace: [
-      [
-        "this.leadingEpoch !== undefined && this.view.isr.length >= this.minInsyncReplicas",
-        "this.leadingEpoch !== undefined",
-      ],
-    ],
-    tests: replicaTests,
-  },
-  {
-    name: "offline-partition-served",
-    breaks: "An offline partition is not served.",
-    file: replica,
-    replace: [
-      ['if (this.log.state.kind === "offline") {', 'if (this.log.state.kind === "stopped") {'],
-    ],
-    tests: replicaTests,
   },
 ];
 
@@ -496,7 +412,7 @@ export const brokerMutants: readonly Mutant[] = [
   ...deletion,
   ...fetching,
   ...producing,
-  ...leading,
+  ...partitionMutants,
   ...controlling,
   ...surroundingsMutants,
 ];

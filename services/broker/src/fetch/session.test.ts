@@ -35,7 +35,9 @@ const streamOf = (requests: WireFetchRequest[], enough: number) => {
 
 /** A replica whose reads take a while: one record of 100 bytes each. */
 const slowReplica = {
-  requireLeader: () => 1,
+  requireLeader() {
+    return { epoch: 1, log: this.log };
+  },
   onceProgress: () => () => {},
   log: {
     highWatermark: endOffset,

@@ -1,7 +1,7 @@
 /** A fetch stream: cursors that read forward, as fast as the client grants bytes. */
 import type { Compressor, Random } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import type { ReadResult } from "@millrace/log";
+import type { PartitionLog, ReadResult } from "@millrace/log";
 import {
   blankFetchResponse,
   type WireFetchCursor,
@@ -24,6 +24,7 @@ type FetchStream = ServerStream<WireFetchRequest, WireFetchResponse>;
 interface Cursor {
   readonly id: number;
   readonly replica: Replica;
+  readonly log: PartitionLog;
   readonly leaderEpoch: number;
   offset: number;
   grantBytes: number;
@@ -182,10 +183,11 @@ export class FetchSession {
       throw violation(`more than ${limits.cursorsMax} cursors`);
     try {
       const replica = this.#context.replicas.find(wanted);
-      const leaderEpoch = replica.requireLeader(wanted.leaderEpoch);
+      const { epoch: leaderEpoch, log } = replica.requireLeader(wanted.leaderEpoch);
       const cursor: Cursor = {
         id: wanted.cursorId,
         replica,
+        log,
         leaderEpoch,
         offset: wanted.offset,
         grantBytes: wanted.grantBytes,
@@ -205,14 +207,14 @@ export class FetchSession {
     this.#cursors.delete(id);
   }
 
-  #fail(id: number, error: MillraceError, replica: Replica | undefined): void {
+  #fail(id: number, error: MillraceError, log: PartitionLog | undefined): void {
     this.#drop(id);
     this.#context.metrics.onError(error);
     const more = this.#stream.write({
       ...blankFetchResponse,
       cursorId: id,
-      highWatermark: replica?.log.highWatermark,
-      logStartOffset: replica?.log.logStartOffset,
+      highWatermark: log?.highWatermark,
+      logStartOffset: log?.logStartOffset,
       error: wirePartitionError(error),
     });
     this.#full ||= !more;
@@ -264,7 +266,7 @@ export class FetchSession {
       try {
         more = await this.#serve(cursor);
       } catch (thrown) {
-        this.#fail(cursor.id, MillraceError.from(thrown), cursor.replica);
+        this.#fail(cursor.id, MillraceError.from(thrown), cursor.log);
       }
       if (!more) await this.#stream.drained();
     }
@@ -273,8 +275,7 @@ export class FetchSession {
 
   /** One message of one cursor. False when the write queue is full. */
   async #serve(cursor: Cursor): Promise<boolean> {
-    const { replica } = cursor;
-    const { log } = replica;
+    const { log, replica } = cursor;
     replica.requireLeader(cursor.leaderEpoch);
     const bytes = Math.min(this.#messageBytesMax, cursor.grantBytes);
     let result: ReadResult | undefined;
@@ -312,7 +313,7 @@ export class FetchSession {
    * Returns false when the write queue is full.
    */
   #caughtUp(cursor: Cursor): boolean {
-    const { log } = cursor.replica;
+    const { log } = cursor;
     // A grant or progress may have come while the log was read.
     if (cursor.offset < log.highWatermark && cursor.grantBytes > 0) {
       this.#enqueue(cursor);
@@ -327,7 +328,7 @@ export class FetchSession {
   }
 
   #tellProgress(cursor: Cursor): boolean {
-    const { log } = cursor.replica;
+    const { log } = cursor;
     cursor.toldHighWatermark = log.highWatermark;
     return this.#stream.write({
       ...blankFetchResponse,

@@ -11,6 +11,7 @@ import { CreateTopicRequestSchema, DeleteTopicRequestSchema } from "@millrace/pr
 import { BrokerRecordSchema } from "@millrace/proto/storage";
 import { type TopicId, topicIdOf } from "@millrace/record";
 import { ClusterMirror } from "../metadata/mirror.ts";
+import { FakeLog } from "../testing/fake-log.ts";
 import { ReplicaManager } from "./replica-manager.ts";
 
 const clock = nodeClock();
@@ -19,16 +20,11 @@ const random = nodeRandom();
 /**
  * A log that only knows its name; `create` and `delete` are all that the manager asks of a disk.
  */
-const logOf = (topicId: TopicId, topic: string, partition: number) => ({
-  ...{ topicId, topic, partition, ackedEndOffset: 0 },
-  state: { kind: "online" },
-  onProgress: () => () => {},
-  updateConfig: () => {},
-  updateHighWatermark: () => {},
-  becomeLeader: () => Promise.resolve(),
-});
+const logOf = (topicId: TopicId, topic: string, partition: number) =>
+  new FakeLog(0, 0, { topicId, topic, partition });
 
 class FakeLogs {
+  readonly recovery = { clean: true };
   readonly logs = new Map<string, ReturnType<typeof logOf>>();
   /** Keys that the disk refuses to delete. */
   readonly stuck = new Set<string>();

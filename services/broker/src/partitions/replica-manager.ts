@@ -1,40 +1,21 @@
-/** Makes this broker's logs what the metadata says they should be. */
+/**
+ * Makes this broker's partitions what the metadata says they should be. A change of the view is
+ * taken up at once, by the partitions that it is about; their I/O runs apart from one another.
+ */
 import { type TopicConfig, topicConfigOf } from "@millrace/config";
 import type { Env } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import type { LogConfig, LogManager, PartitionLog } from "@millrace/log";
-import { type TopicId, topicIdOf } from "@millrace/record";
-import type {
-  ClusterSnapshot,
-  ClusterView,
-  DeletionView,
-  PartitionView,
-  TopicView,
-} from "../metadata/view.ts";
-import { Replica, type ReplicaContext } from "./replica.ts";
-
-/** Log settings of a topic's configs. */
-export const logConfigOf = (config: TopicConfig): LogConfig => ({
-  segmentBytes: config["segment.bytes"],
-  segmentMs: config["segment.ms"],
-  indexIntervalBytes: config["index.interval.bytes"],
-  retentionMs: config["retention.ms"],
-  retentionBytes: config["retention.bytes"],
-  retentionEnabled: config["cleanup.policy"] === "delete",
-  fileDeleteDelayMs: config["file.delete.delay.ms"],
-  flushPolicy: config["flush.policy"],
-  flushIntervalMs: config["flush.ms"],
-  producerExpiryMs: 86_400_000,
-});
-
-/** Partitions that start at the same time; their first journal entries share an fsync. */
-const parallel = 64;
-
-/** Pause before partitions that could not be started are tried again, ms; doubles per attempt. */
-const retryMsMin = 500;
-const retryMsMax = 60_000;
-
-const keyOf = (id: TopicId, partition: number): string => `${id}#${partition}`;
+import type { LogManager } from "@millrace/log";
+import { topicIdOf } from "@millrace/record";
+import type { ClusterChange, ClusterView, PartitionView, TopicView } from "../metadata/view.ts";
+import { Creations } from "./creations.ts";
+import { type DeletionDone, Deletions } from "./deletions.ts";
+import { EpochFloors } from "./epoch-floors.ts";
+import type { HostContext } from "./hosted-partition.ts";
+import { HostedTopic } from "./hosted-topic.ts";
+import { refusals } from "./refusals.ts";
+import type { Replica } from "./replica.ts";
+import { SerialWork } from "./serial-work.ts";
 
 /** How a request names a partition. */
 export interface PartitionAddress {
@@ -44,9 +25,6 @@ export interface PartitionAddress {
   readonly partition: number;
 }
 
-/** Reports that this broker has no partition of a deleted topic any more. */
-export type DeletionDone = (topicId: TopicId) => Promise<void>;
-
 export interface ReplicaManagerOptions {
   readonly env: Env;
   readonly logs: LogManager;
@@ -55,45 +33,45 @@ export interface ReplicaManagerOptions {
   readonly deletionDone: DeletionDone;
 }
 
-/** All replicas of this broker. One reconciliation runs at a time; the newest view wins. */
+/** All replicas of this broker. */
 export class ReplicaManager {
-  readonly #env: Env;
-  readonly #logs: LogManager;
-  readonly #view: ClusterView;
-  readonly #brokerId: number;
-  readonly #deletionDone: DeletionDone;
-  readonly #replicas = new Map<string, Replica>();
-  /** Topics with a partition that could not be deleted. The next start tries again. */
-  readonly #undeletable = new Set<TopicId>();
-  /** Topics with partitions on the disk that the metadata does not explain; each is logged once. */
-  readonly #unexplained = new Set<TopicId>();
+  readonly #options: ReplicaManagerOptions;
+  readonly #context: HostContext;
+  readonly #topics = new Map<string, HostedTopic>();
+  readonly #deletions: SerialWork;
   readonly #stopWatching: () => void;
-  #running: Promise<void> | undefined;
-  #again = false;
-  /** Partitions that this round could not start, and rounds in a row with any. */
-  #failures = 0;
-  #failedRounds = 0;
-  #cancelRetry: () => void = () => {};
   #closed = false;
 
   constructor(options: ReplicaManagerOptions) {
-    this.#env = options.env;
-    this.#logs = options.logs;
-    this.#view = options.view;
-    this.#brokerId = options.brokerId;
-    this.#deletionDone = options.deletionDone;
-    const { view } = options;
-    this.#stopWatching = view.onChange(() => this.#kick());
+    this.#options = options;
+    const { brokerId, deletionDone, env, logs, view } = options;
+    const { clock, logger } = env;
+    const creations = new Creations();
+    const hint = (of: PartitionView) => this.#hint(of);
+    const epochFloors = new EpochFloors(logger, logs);
+    this.#context = { env, logs, creations, replicas: { brokerId, epochFloors, hint } };
+    const deletions = new Deletions({ logger, logs, view, brokerId, creations, deletionDone });
+    this.#deletions = new SerialWork(clock, deletions);
+    this.#stopWatching = view.onChange((change) => this.#take(change));
   }
 
-  /** Resolves once the replicas match the view as of now. */
+  /**
+   * Takes up the whole view, and resolves once nothing is left to do for it, except for partitions
+   * that failed and wait to be tried again. For the start, and for callers who wait for a change.
+   */
   async settle(): Promise<void> {
-    this.#kick();
-    while (this.#running !== undefined) await this.#running;
+    if (this.#closed) return;
+    for (const name of [...this.#topics.keys(), ...this.#options.view.current.topics.keys()]) {
+      this.#takeTopic(name);
+    }
+    this.#deletions.request();
+    for (let work = this.#working(); work.length > 0; work = this.#working()) {
+      await Promise.all(work);
+    }
   }
 
-  replicas(): Iterable<Replica> {
-    return this.#replicas.values();
+  *replicas(): Iterable<Replica> {
+    for (const topic of this.#topics.values()) yield* topic.replicas();
   }
 
   /**
@@ -109,32 +87,32 @@ export class ReplicaManager {
         `topic ${topic.name} has no partition ${address.partition}: it has ${topic.partitions.length}`,
       );
     }
-    const replica = this.#replicas.get(keyOf(topic.id, address.partition));
-    if (replica !== undefined) return replica;
-    const hint = this.#hint(view);
-    if (view.leader === undefined || view.leader === this.#brokerId) {
-      throw MillraceError.refusal(
-        ErrorCode.LEADER_NOT_AVAILABLE,
-        `${topic.name}-${address.partition} is being set up: retry`,
-      );
-    }
-    throw MillraceError.refusal(
-      ErrorCode.NOT_LEADER,
-      `broker ${this.#brokerId} does not lead ${topic.name}-${address.partition}`,
-      hint === undefined ? {} : { leaderHint: hint },
-    );
+    const hosted = this.#topics.get(topic.name);
+    const partition = hosted?.id === topic.id ? hosted.partition(view.partition) : undefined;
+    if (partition !== undefined) return partition.replica;
+    const name = `${topic.name}-${view.partition}`;
+    const { brokerId } = this.#options;
+    const { leader } = view;
+    if (leader === undefined || leader === brokerId) throw refusals.notReady(name);
+    throw refusals.notLeader(name, brokerId, leader, this.#hint(view));
   }
 
+  /**
+   * Ends all replicas at once, and resolves when no deletion is under way. Other I/O belongs to the
+   * logs, which close after this.
+   */
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopWatching();
-    this.#cancelRetry();
-    while (this.#running !== undefined) await this.#running;
-    for (const replica of this.#replicas.values()) replica.close();
+    for (const topic of this.#topics.values()) topic.close();
+    this.#topics.clear();
+    const deleting = this.#deletions.running;
+    this.#deletions.close();
+    await deleting;
   }
 
   #topicOf(address: PartitionAddress): TopicView {
-    const snapshot = this.#view.current;
+    const snapshot = this.#options.view.current;
     if (address.topicId.length === 0) {
       const topic = snapshot.topics.get(address.topic);
       if (topic !== undefined) return topic;
@@ -160,7 +138,7 @@ export class ReplicaManager {
   }
 
   #hint(view: PartitionView): MillraceError["leaderHint"] {
-    const snapshot = this.#view.current;
+    const snapshot = this.#options.view.current;
     const broker = view.leader === undefined ? undefined : snapshot.brokers.get(view.leader);
     if (broker === undefined) return undefined;
     return {
@@ -171,141 +149,51 @@ export class ReplicaManager {
     };
   }
 
-  /** A partition that could not be started is tried again, without a change of the metadata. */
-  #retryLater(): void {
-    const ms = Math.min(retryMsMax, retryMsMin * 2 ** (this.#failedRounds - 1));
-    this.#cancelRetry();
-    this.#cancelRetry = this.#env.clock.timer(ms, () => this.#kick());
-  }
-
-  #kick(): void {
-    this.#again = true;
-    if (this.#running !== undefined || this.#closed) return;
-    this.#running = this.#run().finally(() => {
-      this.#running = undefined;
-    });
-  }
-
-  async #run(): Promise<void> {
-    while (this.#again && !this.#closed) {
-      this.#again = false;
-      this.#failures = 0;
-      await this.#reconcile(this.#view.current);
-      this.#failedRounds = this.#failures === 0 ? 0 : this.#failedRounds + 1;
+  /** Work that is under way. */
+  #working(): Promise<void>[] {
+    const work = this.#deletions.running === undefined ? [] : [this.#deletions.running];
+    for (const topic of this.#topics.values()) {
+      for (const { working } of topic.partitions()) if (working !== undefined) work.push(working);
     }
-    if (this.#failedRounds > 0 && !this.#closed) this.#retryLater();
+    return work;
   }
 
-  async #reconcile(snapshot: ClusterSnapshot): Promise<void> {
-    const wanted = new Set<string>();
-    const steps: (() => Promise<void>)[] = [];
-    for (const topic of snapshot.topics.values()) {
-      const config = topicConfigOf(topic.configs);
-      for (const view of topic.partitions) {
-        if (!view.replicas.includes(this.#brokerId)) continue;
-        wanted.add(keyOf(topic.id, view.partition));
-        if (this.#isUpToDate(topic, view)) continue;
-        steps.push(() => this.#applyOne(topic, view, config));
-      }
+  #take({ changed, deleted, deletionsChanged }: ClusterChange): void {
+    for (const name of changed) this.#takeTopic(name);
+    for (const name of deleted) this.#takeTopic(name);
+    if (deleted.length > 0 || deletionsChanged) this.#deletions.request();
+  }
+
+  #takeTopic(name: string): void {
+    const topic = this.#options.view.current.topics.get(name);
+    let hosted = this.#topics.get(name);
+    if (hosted !== undefined && hosted.id !== topic?.id) {
+      hosted.close();
+      this.#topics.delete(name);
+      this.#deletions.request();
+      hosted = undefined;
     }
-    steps.reverse();
-    const worker = async (): Promise<void> => {
-      for (let step = steps.pop(); step !== undefined; step = steps.pop()) await step();
-    };
-    await Promise.all(Array.from({ length: parallel }, worker));
-    await this.#release(snapshot, wanted);
+    if (topic === undefined) return;
+    const config = this.#configOf(topic, hosted);
+    if (config === undefined) return;
+    if (hosted === undefined) {
+      hosted = new HostedTopic(this.#context, this.#options.brokerId, topic, config);
+      this.#topics.set(name, hosted);
+    }
+    hosted.take(topic, config);
   }
 
-  #isUpToDate(topic: TopicView, view: PartitionView): boolean {
-    const replica = this.#replicas.get(keyOf(topic.id, view.partition));
-    return replica?.topic === topic && replica.view === view;
-  }
-
-  async #applyOne(topic: TopicView, view: PartitionView, config: TopicConfig): Promise<void> {
-    const key = keyOf(topic.id, view.partition);
-    const logConfig = logConfigOf(config);
+  /** Configs that this version cannot read leave a topic as it is. */
+  #configOf(topic: TopicView, hosted: HostedTopic | undefined): TopicConfig | undefined {
+    if (hosted?.configs === topic.configs) return hosted.config;
     try {
-      let replica = this.#replicas.get(key);
-      if (replica === undefined) {
-        const log = await this.#logs.create(topic.id, topic.name, view.partition, logConfig);
-        replica = new Replica(this.#context(), log, topic, view, config);
-        this.#replicas.set(key, replica);
-      }
-      replica.log.updateConfig(logConfig);
-      await replica.apply(topic, view, config);
+      return topicConfigOf(topic.configs);
     } catch (thrown) {
-      this.#failures += 1;
-      const error = MillraceError.from(thrown);
-      this.#env.logger.error(
-        { topic: topic.name, partition: view.partition, err: error },
-        "a partition cannot be started: it is tried again",
+      this.#options.env.logger.error(
+        { topic: topic.name, err: MillraceError.from(thrown) },
+        "the configs of a topic cannot be read, and are not applied: set them again",
       );
+      return hosted?.config;
     }
-  }
-
-  /**
-   * Closes replicas that this broker no longer serves, and deletes partitions of deleted topics.
-   */
-  async #release(snapshot: ClusterSnapshot, wanted: ReadonlySet<string>): Promise<void> {
-    for (const [key, replica] of [...this.#replicas]) {
-      if (wanted.has(key)) continue;
-      replica.close();
-      this.#replicas.delete(key);
-    }
-    const unexplained = new Map<TopicId, PartitionLog[]>();
-    for (const log of [...this.#logs.partitions()]) {
-      const { topicId } = log;
-      if (snapshot.deletions.has(topicId)) await this.#delete(log);
-      else if (!snapshot.topicsById.has(topicId)) {
-        unexplained.set(topicId, [...(unexplained.get(topicId) ?? []), log]);
-      }
-    }
-    for (const [topicId, logs] of unexplained) this.#reportUnexplained(topicId, logs);
-    for (const deletion of snapshot.deletions.values()) await this.#acknowledge(deletion);
-  }
-
-  async #delete(log: PartitionLog): Promise<void> {
-    try {
-      await this.#logs.delete(log.topicId, log.partition);
-    } catch (thrown) {
-      this.#undeletable.add(log.topicId);
-      this.#env.logger.error(
-        { topic: log.topic, partition: log.partition, err: MillraceError.from(thrown) },
-        "a partition of a deleted topic cannot be deleted: check the disk, then restart",
-      );
-    }
-  }
-
-  async #acknowledge({ id, name, pendingBrokerIds }: DeletionView): Promise<void> {
-    if (!pendingBrokerIds.includes(this.#brokerId) || this.#undeletable.has(id)) return;
-    try {
-      await this.#deletionDone(id);
-    } catch (thrown) {
-      this.#env.logger.warn(
-        { topic: name, topic_id: id, err: MillraceError.from(thrown) },
-        "the end of a topic's deletion cannot be recorded: it is repeated at the next start",
-      );
-    }
-  }
-
-  /** Absence from the metadata is never a reason to delete: the metadata may be an old backup. */
-  #reportUnexplained(topicId: TopicId, logs: readonly PartitionLog[]): void {
-    if (this.#unexplained.has(topicId)) return;
-    this.#unexplained.add(topicId);
-    this.#env.logger.error(
-      {
-        topic: logs[0]?.topic,
-        topic_id: topicId,
-        partitions: logs.map(({ partition }) => partition).sort((a, b) => a - b),
-        directories: `partitions/${topicId}-*`,
-      },
-      "partitions on the disk belong to no topic of the metadata, and are kept: " +
-        "restore the metadata that knows them, or stop the server and remove their directories",
-    );
-  }
-
-  #context(): ReplicaContext {
-    const { clock, logger } = this.#env;
-    return { brokerId: this.#brokerId, clock, logger, hint: (view) => this.#hint(view) };
   }
 }

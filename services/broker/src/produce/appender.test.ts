@@ -1,13 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { topicConfigOf } from "@millrace/config";
 import type { Compressor } from "@millrace/env";
 import { nodeClock } from "@millrace/env/node";
-import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { LogGauges, LogManager } from "@millrace/log";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import { BatchBuilder } from "@millrace/record";
 import { nodeCompressor } from "@millrace/record/node";
-import { Appender, type AppendResult } from "./appender.ts";
+import { Replica } from "../partitions/replica.ts";
+import { FakeLog, noFloors } from "../testing/fake-log.ts";
+import { partitionOf, topicOf } from "../testing/fake-view.ts";
+import { Appender } from "./appender.ts";
+import type { AppendOrder, AppendResult } from "./pending-append.ts";
 
 const clock = nodeClock();
 
@@ -17,42 +21,31 @@ const bodyOf = (value: string, compression: "none" | "zstd" = "none"): Promise<U
   return builder.finish({ compression, compressor: nodeCompressor });
 };
 
+/** A log that stores batches at the end of the turn, unless the test holds them. */
+class SwiftLog extends FakeLog {
+  holds = false;
+
+  override append(...args: Parameters<FakeLog["append"]>) {
+    const appended = super.append(...args);
+    if (!this.holds) clock.defer(() => this.commit());
+    return appended;
+  }
+}
+
 /** An appender over one replica whose log notes what it takes; inflating waits for the test. */
-const setUp = () => {
-  const appended: { bytes: number; epoch: number }[] = [];
+const setUp = async () => {
+  const log = new SwiftLog();
   const inflating: (() => void)[] = [];
-  const state = { epoch: 3, isr: [0, 1], pendingBytes: 0 };
+  const state = { pendingBytes: 0 };
   let waitsForLog = 0;
-  const replica = {
-    name: "t-0",
-    config: {
-      "flush.policy": "commit",
-      "max.message.bytes": 1_000_000,
-      "message.timestamp.after.max.ms": 10_000,
-      "message.timestamp.before.max.ms": 10_000,
-    },
-    minInsyncReplicas: 2,
-    get view() {
-      return { isr: state.isr };
-    },
-    get leadingEpoch() {
-      return state.epoch;
-    },
-    requireLeader: (expected: number | undefined) => {
-      if (expected !== undefined && expected !== state.epoch) {
-        throw new MillraceError(ErrorCode.FENCED_LEADER_EPOCH, "old");
-      }
-      return state.epoch;
-    },
-    log: {
-      logStartOffset: 0,
-      append: (batch: { body: Uint8Array }, epoch: number, done: () => void) => {
-        appended.push({ bytes: batch.body.length, epoch });
-        clock.defer(done);
-        const offset = appended.length - 1;
-        return { baseOffset: offset, lastOffset: offset, appendTimeMs: 1, duplicate: false };
-      },
-    },
+  const config = topicConfigOf({ "min.insync.replicas": "2" });
+  const context = { brokerId: 0, epochFloors: noFloors, hint: () => undefined };
+  const replica = new Replica(context, topicOf("t", []), partitionOf(0, 0, 3), config);
+  replica.opened(log.asLog());
+  await replica.followView();
+  const take = async (leaderEpoch: number, isr = [0, 1]): Promise<void> => {
+    replica.take(partitionOf(0, 0, leaderEpoch, isr), config);
+    await replica.followView();
   };
   const compressor: Compressor = {
     ...nodeCompressor,
@@ -69,29 +62,41 @@ const setUp = () => {
       return Promise.resolve();
     },
   };
-  const context = {
+  const appender = new Appender({
     ...{ clock, compressor, identity: { clusterId: "c", brokerId: 0 } },
     logs,
     replicas: { find: () => replica },
     metrics: { onProduce: () => {}, onAppend: () => {} },
-  };
-  const appender = new Appender(context as never);
-  const append = (
-    body: Uint8Array,
-    { leaderEpoch, acks = Acks.ALL }: { leaderEpoch?: number; acks?: Acks } = {},
-  ) =>
+  } as never);
+  const append = (body: Uint8Array, { leaderEpoch, acks = Acks.ALL, order }: AppendOptions = {}) =>
     new Promise<AppendResult>((resolve) => {
       const target = { topicId: new Uint8Array(0), topic: "t", partition: 0, bodyCrc: undefined };
-      appender.append({ ...target, leaderEpoch }, body, acks, resolve);
+      appender.append({ ...target, leaderEpoch, order }, body, acks, resolve);
     });
-  return { appender, append, appended, inflating, state, waitsForLog: () => waitsForLog };
+  const { appended } = log;
+  return {
+    appender,
+    append,
+    appended,
+    inflating,
+    log,
+    state,
+    take,
+    waitsForLog: () => waitsForLog,
+  };
 };
+
+interface AppendOptions {
+  readonly leaderEpoch?: number;
+  readonly acks?: Acks;
+  readonly order?: AppendOrder;
+}
 
 const codeOf = (result: AppendResult): string =>
   "error" in result ? result.error.codeName : "appended";
 
 test("batches of a partition are appended in the order of their requests, however long each inflates", async () => {
-  const { append, appended, inflating } = setUp();
+  const { append, appended, inflating } = await setUp();
   const bodies = await Promise.all([
     bodyOf("a".repeat(500), "zstd"),
     bodyOf("b", "zstd"),
@@ -112,11 +117,11 @@ test("batches of a partition are appended in the order of their requests, howeve
 });
 
 test("a batch is appended under the leader epoch of the moment of its append", async () => {
-  const { append, appended, inflating, state } = setUp();
+  const { append, appended, inflating, take } = await setUp();
   const fenced = append(await bodyOf("a", "zstd"), { leaderEpoch: 3 });
   const anyEpoch = append(await bodyOf("b", "zstd"));
   await clock.sleep(1);
-  state.epoch = 4;
+  await take(4);
   for (const resume of inflating) resume();
   assert.equal(codeOf(await fenced), "FENCED_LEADER_EPOCH");
   assert.equal(codeOf(await anyEpoch), "appended");
@@ -127,21 +132,21 @@ test("a batch is appended under the leader epoch of the moment of its append", a
 });
 
 test("acks all needs min.insync.replicas, other acks do not; the answer says what is guaranteed", async () => {
-  const { append, state } = setUp();
+  const { append, take } = await setUp();
   const body = await bodyOf("a");
   const guarantee = async (acks: Acks) => {
     const result = await append(body, { acks });
     return "error" in result ? result.error.codeName : Guarantee[result.guarantee];
   };
   assert.equal(await guarantee(Acks.ALL), "FSYNCED_QUORUM");
-  state.isr = [0];
+  await take(3, [0]);
   assert.equal(await guarantee(Acks.ALL), "NOT_ENOUGH_REPLICAS");
   assert.equal(await guarantee(Acks.LEADER), "FSYNCED_LEADER");
   assert.equal(await guarantee(Acks.NONE), "RECEIVED");
 });
 
 test("bytes that are being validated count as pending", async () => {
-  const { appender, append, inflating, state, waitsForLog } = setUp();
+  const { appender, append, inflating, state, waitsForLog } = await setUp();
   state.pendingBytes = 740;
   assert.equal(appender.waitForCapacity(), undefined);
   const result = append(await bodyOf("a", "zstd"));
@@ -151,4 +156,32 @@ test("bytes that are being validated count as pending", async () => {
   inflating[0]?.();
   await result;
   assert.equal(appender.waitForCapacity(), undefined, "and no longer than that");
+});
+
+/** An order that notes what it is told. */
+const orderOf = () => {
+  const told: string[] = [];
+  return { told, check: () => told.push("check"), failed: () => told.push("failed") };
+};
+
+test("a request that fails after its append stops the later ones of its order", async () => {
+  const { append, log, take } = await setUp();
+  const order = orderOf();
+  log.holds = true;
+  const appended = append(await bodyOf("a"), { order });
+  assert.deepEqual(order.told, ["check"]);
+  await take(4);
+  assert.equal(codeOf(await appended), "UNAVAILABLE");
+  assert.deepEqual(order.told, ["check", "failed"]);
+});
+
+test("acks none is answered before anything is stored, other acks are not", async () => {
+  const { append, log } = await setUp();
+  log.holds = true;
+  const body = await bodyOf("a");
+  assert.equal(codeOf(await append(body, { acks: Acks.NONE })), "appended");
+  const rest = Promise.all([append(body, { acks: Acks.LEADER }), append(body)]);
+  assert.equal(await Promise.race([rest, clock.sleep(10).then(() => "waiting")]), "waiting");
+  log.commit();
+  assert.deepEqual((await rest).map(codeOf), ["appended", "appended"]);
 });

@@ -2,27 +2,14 @@
 import type { Clock, Compressor } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { AppendBatch, LogManager } from "@millrace/log";
-import { Acks, Guarantee } from "@millrace/proto/common";
+import { Acks } from "@millrace/proto/common";
 import { validateBatch, type WirePartitionError } from "@millrace/record";
 import { type CallContext, refuseOtherCluster } from "@millrace/rpc";
 import { limits } from "../limits.ts";
 import type { BrokerMetrics } from "../metrics.ts";
 import type { Replica } from "../partitions/replica.ts";
 import type { PartitionAddress, ReplicaManager } from "../partitions/replica-manager.ts";
-
-/** The result of an acknowledged append. */
-export interface AppendOutcome {
-  readonly baseOffset: number;
-  readonly appendTimeMs: number;
-  readonly logStartOffset: number;
-  readonly guarantee: Guarantee;
-  readonly duplicate: boolean;
-}
-
-export type AppendResult = AppendOutcome | { readonly error: MillraceError };
-
-/** Called once per append, in append order per partition. */
-export type AppendCallback = (result: AppendResult) => void;
+import { type AppendCallback, type AppendOrder, PendingAppend } from "./pending-append.ts";
 
 /** Where a batch goes. */
 export interface AppendTarget extends PartitionAddress {
@@ -30,14 +17,6 @@ export interface AppendTarget extends PartitionAddress {
   readonly bodyCrc: number | undefined;
   /** Checked at the moment of the append: an earlier failure on the stream may forbid it. */
   readonly order?: AppendOrder | undefined;
-}
-
-/** Order of the requests of one stream; see ProduceRequest.order_epoch. */
-export interface AppendOrder {
-  /** Throws PRECEDING_REQUEST_FAILED. */
-  check(): void;
-  /** The request failed: later ones of its partition must not be appended. */
-  failed(): void;
 }
 
 export interface AppenderContext {
@@ -62,13 +41,6 @@ export const wirePartitionError = (error: MillraceError): WirePartitionError => 
   refreshMetadata: error.spec.refreshMetadata,
   sideEffects: error.spec.sideEffects,
 });
-
-const guaranteeOf = (replica: Replica, acks: Acks): Guarantee => {
-  if (acks === Acks.NONE) return Guarantee.RECEIVED;
-  const synced = replica.config["flush.policy"] === "commit";
-  if (acks === Acks.LEADER) return synced ? Guarantee.FSYNCED_LEADER : Guarantee.WRITTEN_LEADER;
-  return synced ? Guarantee.FSYNCED_QUORUM : Guarantee.WRITTEN_QUORUM;
-};
 
 /** Validates batches, appends them, and reports once the requested acks are met. */
 export class Appender {
@@ -112,26 +84,19 @@ export class Appender {
 
   /** Appends a batch. Never throws, and never calls `done` synchronously. */
   append(target: AppendTarget, body: Uint8Array, acks: Acks, done: AppendCallback): void {
-    const started = this.clock.monoMs();
-    const finish: AppendCallback = (outcome) => {
-      const error = "error" in outcome ? outcome.error : undefined;
-      this.#context.metrics.onProduce(this.clock.monoMs() - started, error);
-      done(outcome);
-    };
+    const append = new PendingAppend(this.#context, target.order, acks, done);
     try {
       const replica = this.#context.replicas.find(target);
       replica.requireLeader(target.leaderEpoch);
       const waiting = this.#pendingValidation.get(replica);
       const validated = this.#validate(replica, body, target.bodyCrc);
       if (waiting === undefined && !(validated instanceof Promise)) {
-        this.#appendNow(replica, target, validated, acks, finish);
+        this.#appendNow(replica, target.leaderEpoch, validated, append);
         return;
       }
-      this.#appendLater(replica, waiting, validated, body.length, target, acks, finish);
+      this.#appendLater(replica, waiting, validated, body.length, target.leaderEpoch, append);
     } catch (thrown) {
-      target.order?.failed();
-      const error = MillraceError.from(thrown);
-      this.clock.defer(() => finish({ error }));
+      append.refuse(thrown);
     }
   }
 
@@ -161,22 +126,19 @@ export class Appender {
     waiting: Promise<void> | undefined,
     validated: AppendBatch | Promise<AppendBatch>,
     bytes: number,
-    target: AppendTarget,
-    acks: Acks,
-    finish: AppendCallback,
+    leaderEpoch: number | undefined,
+    append: PendingAppend,
   ): void {
     this.#validatingBytes += bytes;
     const run = async (): Promise<void> => {
       const settled = await Promise.resolve(validated).then(
         (batch) => ({ batch }),
-        (error: unknown) => ({ error: MillraceError.from(error) }),
+        (error: unknown) => ({ error }),
       );
       await waiting;
       this.#validatingBytes -= bytes;
-      if ("error" in settled) {
-        target.order?.failed();
-        finish(settled);
-      } else this.#appendNow(replica, target, settled.batch, acks, finish);
+      if ("error" in settled) append.refuse(settled.error);
+      else this.#appendNow(replica, leaderEpoch, settled.batch, append);
     };
     const mine = run().finally(() => {
       if (this.#pendingValidation.get(replica) === mine) this.#pendingValidation.delete(replica);
@@ -184,41 +146,20 @@ export class Appender {
     this.#pendingValidation.set(replica, mine);
   }
 
-  /** Checks the epoch and appends in one synchronous section, so no leader change falls between. */
+  /** Order, epoch and in-sync replicas are judged in the synchronous section of the append. */
   #appendNow(
     replica: Replica,
-    target: AppendTarget,
+    leaderEpoch: number | undefined,
     batch: AppendBatch,
-    acks: Acks,
-    finish: AppendCallback,
+    append: PendingAppend,
   ): void {
     try {
-      target.order?.check();
-      const epoch = replica.requireLeader(target.leaderEpoch);
-      if (acks === Acks.ALL && replica.view.isr.length < replica.minInsyncReplicas) {
-        throw MillraceError.refusal(
-          ErrorCode.NOT_ENOUGH_REPLICAS,
-          `${replica.name} has ${replica.view.isr.length} in-sync replicas, ` +
-            `min.insync.replicas is ${replica.minInsyncReplicas}: retry when brokers are back`,
-        );
-      }
-      const outcome = (): AppendOutcome => ({
-        baseOffset: appended.baseOffset,
-        appendTimeMs: appended.appendTimeMs,
-        logStartOffset: replica.log.logStartOffset,
-        guarantee: guaranteeOf(replica, acks),
-        duplicate: appended.duplicate,
-      });
-      const appended = replica.log.append(batch, epoch, (error) => {
-        if (acks === Acks.NONE) return;
-        finish(error === undefined ? outcome() : { error: MillraceError.from(error) });
-      });
+      append.order?.check();
+      replica.append(batch, leaderEpoch, append);
       this.#context.metrics.onAppend(batch.info.recordCount, batch.body.length);
-      if (acks === Acks.NONE) this.clock.defer(() => finish(outcome()));
+      if (append.acks === Acks.NONE) this.clock.defer(() => append.settle(undefined));
     } catch (thrown) {
-      target.order?.failed();
-      const error = MillraceError.from(thrown);
-      this.clock.defer(() => finish({ error }));
+      append.refuse(thrown);
     }
   }
 }

@@ -8,7 +8,7 @@ import {
   type WireProduceRequest,
   type WireProduceResponse,
 } from "@millrace/record";
-import type { AppendCallback } from "./appender.ts";
+import type { AppendCallback } from "./pending-append.ts";
 import { ProduceSession } from "./session.ts";
 
 const clock = nodeClock();

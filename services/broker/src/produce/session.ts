@@ -10,7 +10,8 @@ import type { ServerStream } from "@millrace/rpc";
 import { checkFeatures, featureLevel } from "../features.ts";
 import { limits } from "../limits.ts";
 import { readHandshake } from "../stream-handshake.ts";
-import { type Appender, type AppendOrder, wirePartitionError } from "./appender.ts";
+import { type Appender, wirePartitionError } from "./appender.ts";
+import type { AppendOrder } from "./pending-append.ts";
 
 type ProduceStream = ServerStream<WireProduceRequest, WireProduceResponse>;
 

@@ -40,6 +40,9 @@ export const brokerOf = (brokerId: number): BrokerView => ({
   rack: "",
 });
 
+const byId = (topics: Iterable<TopicView>) =>
+  new Map([...topics].map((topic) => [topic.id, topic] as const));
+
 /** What a test changes in one revision. */
 export interface Change {
   readonly put?: readonly TopicView[];
@@ -61,7 +64,7 @@ export class FakeView implements ClusterView {
       generation: new Uint8Array(16).fill(1),
       revision,
       topics: new Map(topics.map((topic) => [topic.name, topic])),
-      topicsById: new Map(),
+      topicsById: byId(topics),
       deletions: new Map(),
       brokers: new Map([[0, brokerOf(0)]]),
       controller: parseEndpoint("b0:7400"),
@@ -81,7 +84,7 @@ export class FakeView implements ClusterView {
     for (const name of remove) topics.delete(name);
     this.current = {
       ...this.current,
-      ...{ revision, topics },
+      ...{ revision, topics, topicsById: byId(topics.values()) },
       ...(brokers && { brokers: new Map(brokers.map((one) => [one.brokerId, one])) }),
       ...(generation !== undefined && { generation: new Uint8Array(16).fill(generation) }),
     };

@@ -1,0 +1,99 @@
+/**
+ * Deletes the partitions of deleted topics from the disk, against a deletion record alone. Absence
+ * from the metadata is never a reason to delete: the metadata may be an old backup.
+ */
+import type { Logger } from "@millrace/env";
+import { MillraceError } from "@millrace/errors";
+import type { LogManager, PartitionLog } from "@millrace/log";
+import type { TopicId } from "@millrace/record";
+import type { ClusterView, DeletionView } from "../metadata/view.ts";
+import type { Creations } from "./creations.ts";
+import type { Work } from "./serial-work.ts";
+
+/** Reports that this broker has no partition of a deleted topic any more. */
+export type DeletionDone = (topicId: TopicId) => Promise<void>;
+
+export interface DeletionsOptions {
+  readonly logger: Logger;
+  readonly logs: LogManager;
+  readonly view: ClusterView;
+  readonly brokerId: number;
+  readonly creations: Creations;
+  readonly deletionDone: DeletionDone;
+}
+
+export class Deletions implements Work {
+  readonly #options: DeletionsOptions;
+  /** Topics with a partition that could not be deleted. The next start tries again. */
+  readonly #undeletable = new Set<TopicId>();
+  /** Topics with partitions on the disk that the metadata does not explain; each is logged once. */
+  readonly #unexplained = new Set<TopicId>();
+
+  constructor(options: DeletionsOptions) {
+    this.#options = options;
+  }
+
+  /** Makes the disk follow the deletion records of now. One run at a time. */
+  async run(): Promise<void> {
+    const { creations, logs, view } = this.#options;
+    const { deletions } = view.current;
+    // A partition that is being made is not among the logs yet.
+    for (const topicId of deletions.keys()) await creations.settled(topicId);
+    const unexplained = new Map<TopicId, PartitionLog[]>();
+    const snapshot = view.current;
+    for (const log of [...logs.partitions()]) {
+      const { topicId } = log;
+      if (deletions.has(topicId)) await this.#delete(log);
+      else if (!snapshot.topicsById.has(topicId) && !snapshot.deletions.has(topicId)) {
+        unexplained.set(topicId, [...(unexplained.get(topicId) ?? []), log]);
+      }
+    }
+    for (const [topicId, found] of unexplained) this.#reportUnexplained(topicId, found);
+    for (const deletion of deletions.values()) await this.#acknowledge(deletion);
+  }
+
+  failed(thrown: unknown): void {
+    const err = MillraceError.from(thrown);
+    this.#options.logger.error({ err }, "deletions failed: they are tried again");
+  }
+
+  async #delete(log: PartitionLog): Promise<void> {
+    try {
+      await this.#options.logs.delete(log.topicId, log.partition);
+    } catch (thrown) {
+      this.#undeletable.add(log.topicId);
+      this.#options.logger.error(
+        { topic: log.topic, partition: log.partition, err: MillraceError.from(thrown) },
+        "a partition of a deleted topic cannot be deleted: check the disk, then restart",
+      );
+    }
+  }
+
+  async #acknowledge({ id, name, pendingBrokerIds }: DeletionView): Promise<void> {
+    const { brokerId, deletionDone, logger } = this.#options;
+    if (!pendingBrokerIds.includes(brokerId) || this.#undeletable.has(id)) return;
+    try {
+      await deletionDone(id);
+    } catch (thrown) {
+      logger.warn(
+        { topic: name, topic_id: id, err: MillraceError.from(thrown) },
+        "the end of a topic's deletion cannot be recorded: it is repeated at the next start",
+      );
+    }
+  }
+
+  #reportUnexplained(topicId: TopicId, logs: readonly PartitionLog[]): void {
+    if (this.#unexplained.has(topicId)) return;
+    this.#unexplained.add(topicId);
+    this.#options.logger.error(
+      {
+        topic: logs[0]?.topic,
+        topic_id: topicId,
+        partitions: logs.map(({ partition }) => partition).sort((a, b) => a - b),
+        directories: `partitions/${topicId}-*`,
+      },
+      "partitions on the disk belong to no topic of the metadata, and are kept: " +
+        "restore the metadata that knows them, or stop the server and remove their directories",
+    );
+  }
+}

@@ -1,0 +1,73 @@
+/** One leadership of a partition: it begins when the log has recorded its epoch, and ends once. */
+import type { MillraceError } from "@millrace/errors";
+import type { AppendBatch, Appended, PartitionLog } from "@millrace/log";
+import { Acks } from "@millrace/proto/common";
+import { Acknowledgements, type WaitingAppend } from "./acknowledgements.ts";
+import { refusals } from "./refusals.ts";
+
+/** An append on its way to the log. */
+export interface Append extends WaitingAppend {
+  /** The log has taken it: called within `Leader.append`. */
+  accepted(log: PartitionLog, appended: Appended): void;
+}
+
+const ignore = (): void => {};
+
+export class Leader {
+  readonly kind = "leader";
+  readonly log: PartitionLog;
+  readonly epoch: number;
+  /** Where the log ended when it took over. */
+  readonly #startOffset: number;
+  readonly #acknowledgements = new Acknowledgements();
+
+  constructor(log: PartitionLog, epoch: number, startOffset: number) {
+    this.log = log;
+    this.epoch = epoch;
+    this.#startOffset = startOffset;
+  }
+
+  get #name(): string {
+    return `${this.log.topic}-${this.log.partition}`;
+  }
+
+  /** Appends, and answers as `append.acks` asks, later; acks none is not answered. */
+  append(batch: AppendBatch, append: Append): void {
+    const { epoch, log } = this;
+    if (append.acks === Acks.NONE) {
+      append.accepted(log, log.append(batch, epoch, ignore));
+      return;
+    }
+    const acknowledgements = this.#acknowledgements;
+    const stored = (error: Error | undefined): void => acknowledgements.stored(append, error);
+    append.accepted(log, log.append(batch, epoch, stored));
+    acknowledgements.add(append);
+  }
+
+  /**
+   * The end of what can be read, for a caller who asks for the latest offset. Throws
+   * LEADER_NOT_AVAILABLE until the high watermark has reached the start of the epoch: an earlier
+   * leader may have told a higher one.
+   */
+  latestOffset(): number {
+    const { highWatermark } = this.log;
+    if (highWatermark < this.#startOffset) throw refusals.latestUnknown(this.#name, this.epoch);
+    return highWatermark;
+  }
+
+  /**
+   * The log or the view has moved. This broker is the only replica that counts: the high watermark
+   * is where its log has stored what the flush policy demands.
+   */
+  progress(hasMinInsync: boolean): void {
+    const { log } = this;
+    if (hasMinInsync) log.updateHighWatermark(log.ackedEndOffset);
+    this.#acknowledgements.passed(log.highWatermark);
+  }
+
+  /** Fails what waits for its acknowledgement. */
+  end(why: string, hint: MillraceError["leaderHint"]): void {
+    if (this.#acknowledgements.size === 0) return;
+    this.#acknowledgements.failAll(refusals.leadershipLost(this.#name, this.epoch, why, hint));
+  }
+}

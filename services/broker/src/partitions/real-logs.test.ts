@@ -1,0 +1,105 @@
+/** Partitions over real logs on a simulated disk, through a loss of power. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { topicConfigOf } from "@millrace/config";
+import { type Env, silentLogger } from "@millrace/env";
+import { MillraceError } from "@millrace/errors";
+import { type AppendBatch, defaultManagerConfig, openLogManager } from "@millrace/log";
+import { Acks } from "@millrace/proto/common";
+import { BatchBuilder, validateBatch } from "@millrace/record";
+import { syncCompressor } from "@millrace/record/node";
+import { Incarnation, Kernel, SeededRandom, SimDisk } from "@millrace/sim";
+import { FakeView, partitionOf, topicOf } from "../testing/fake-view.ts";
+import type { Append } from "./leader.ts";
+import { logConfigOf } from "./log-config.ts";
+import { ReplicaManager } from "./replica-manager.ts";
+
+const config = {
+  ...{ ...defaultManagerConfig, diskReserveBytes: 0 },
+  ...{ journalFileBytes: 64 * 1024, journalBytesMax: 256 * 1024 },
+};
+
+const topicIn = (leaderEpoch: number) => topicOf("t", [partitionOf(0, 0, leaderEpoch)]);
+
+/** A process on the disk, whose metadata let it lead in `leaderEpoch`. */
+const start = async (kernel: Kernel, disk: SimDisk, leaderEpoch: number) => {
+  const process = new Incarnation(kernel);
+  const errors: string[] = [];
+  const logger = { ...silentLogger, error: (_: object, message: string) => errors.push(message) };
+  const env: Env = {
+    ...{ clock: process.clock(), random: new SeededRandom(2), disk: disk.mount(process) },
+    ...{ compressor: syncCompressor, logger },
+  };
+  const logs = await openLogManager({
+    ...{ env, config, identity: { clusterId: "c", brokerId: 0 } },
+    configFor: () => logConfigOf(topicConfigOf({})),
+  });
+  const view = new FakeView(1, [topicIn(leaderEpoch)]);
+  const deletionDone = async (): Promise<void> => {};
+  const replicas = new ReplicaManager({ env, logs, view, brokerId: 0, deletionDone });
+  await replicas.settle();
+  const find = () => replicas.find({ topicId: new Uint8Array(0), topic: "t", partition: 0 });
+  const leads = (): number | string => {
+    try {
+      return find().requireLeader(undefined).epoch;
+    } catch (thrown) {
+      return MillraceError.from(thrown).codeName;
+    }
+  };
+  return { process, logs, view, replicas, errors, find, leads };
+};
+
+const batchOf = async (): Promise<AppendBatch> => {
+  const builder = new BatchBuilder();
+  builder.append({ value: Buffer.from("v"), timestampMs: 1 });
+  const limits = {
+    ...{ bodyBytesMax: 1e6, recordCountMax: 10, inflatedBytesMax: 1e6, nowMs: 1 },
+    ...{ timestampAfterMaxMs: 1e9, timestampBeforeMaxMs: 1e9 },
+  };
+  return validateBatch(builder.finishPlain(), undefined, limits, syncCompressor);
+};
+
+test("one leader epoch has one history, whatever a loss of power took", async () => {
+  const kernel = new Kernel(1);
+  const disk = new SimDisk(kernel.random);
+  const first = await kernel.run(start(kernel, disk, 5));
+  assert.equal(first.leads(), 5);
+  first.process.kill();
+  disk.crash("power");
+  const second = await kernel.run(start(kernel, disk, 5));
+  assert.equal(second.logs.recovery.clean, false);
+  assert.equal(second.leads(), "LEADER_NOT_AVAILABLE");
+  assert.match(second.errors.join(), /does not lead/);
+  second.view.change({ put: [topicIn(6)] });
+  await kernel.run(second.replicas.settle());
+  assert.equal(second.leads(), 6);
+  await kernel.run(second.replicas.close().then(() => second.logs.close(true)));
+  const third = await kernel.run(start(kernel, disk, 6));
+  assert.equal(third.leads(), 6, "a clean stop keeps the epoch");
+  await kernel.run(third.logs.close(false));
+});
+
+test("an append is acknowledged by the log's own progress, new or repeated", async () => {
+  const kernel = new Kernel(1);
+  const { find, logs } = await kernel.run(start(kernel, new SimDisk(kernel.random), 5));
+  const replica = find();
+  const batch = await batchOf();
+  // The log refuses what is not next in the sequence of a producer, and repeats what it has.
+  const info = { ...batch.info, producerId: 7, producerEpoch: 0, baseSequence: 0 };
+  const append = (acks: Acks): Promise<unknown> =>
+    new Promise((resolve) => {
+      let repeated = false;
+      const one: Append = {
+        ...{ acks, lastOffset: 0, failure: undefined },
+        accepted: (_log, { duplicate }) => {
+          repeated = duplicate;
+        },
+        settle: (error) => resolve(error ?? [repeated, replica.log?.highWatermark]),
+      };
+      replica.append({ ...batch, info }, 5, one);
+    });
+  assert.deepEqual(await kernel.run(append(Acks.ALL)), [false, 1]);
+  assert.deepEqual(await kernel.run(append(Acks.ALL)), [true, 1]);
+  assert.deepEqual(await kernel.run(append(Acks.LEADER)), [true, 1]);
+  await kernel.run(logs.close(false));
+});
