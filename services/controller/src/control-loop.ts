@@ -7,7 +7,7 @@ import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import { encodeRecord, type Mirror } from "@millrace/metadata";
 import type { StateMirror } from "./cluster-state.ts";
 import { type Change, desired } from "./desired.ts";
-import { changesPerTransaction, limits } from "./limits.ts";
+import { changesPerTransaction } from "./limits.ts";
 import type { ControllerMetrics } from "./metrics.ts";
 import type { Reign } from "./reign.ts";
 

@@ -12,7 +12,7 @@ import {
 } from "@millrace/metadata";
 import { ControllerRecordSchema } from "@millrace/proto/storage";
 import { LeasedKey } from "./leased-key.ts";
-import { campaignIntervalMs, changesPerTransaction, limits, sessionSeconds } from "./limits.ts";
+import { campaignIntervalMs, changesPerTransaction, sessionSeconds } from "./limits.ts";
 import { Reign } from "./reign.ts";
 
 export interface ElectionOptions {

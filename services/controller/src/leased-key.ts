@@ -4,7 +4,8 @@
  * what keeps two holders apart is that each has another create revision.
  */
 import type { Cancel, Clock } from "@millrace/env";
-import type { KeyValue, Lease, MetadataStore } from "@millrace/metadata";
+import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
+import type { KeyValue, Lease, MetadataStore, TxnResult } from "@millrace/metadata";
 
 export interface LeasedKeyOptions {
   readonly store: MetadataStore;
@@ -51,10 +52,7 @@ export class LeasedKey {
       const same = { key, target: "modRevision", equals: found.modRevision } as const;
       await store.txn([same], [{ type: "delete", range: { key } }]);
     }
-    const lease = await this.#liveLease();
-    const absent = { key, target: "createRevision", equals: 0 } as const;
-    const put = { type: "put", key, value, lease } as const;
-    const taken = await store.txn([absent], [put], [{ type: "range", range: { key } }]);
+    const taken = await this.#putUnder(0, value);
     if (taken.succeeded) return { createRevision: taken.revision };
     const [read] = taken.results;
     const [holder] = read?.type === "range" ? read.kvs : [];
@@ -65,11 +63,7 @@ export class LeasedKey {
 
   /** Replaces the value of the key that is held. False when it is not held any more. */
   async replace(createRevision: number, value: Uint8Array): Promise<boolean> {
-    const { store, key } = this.#options;
-    const lease = await this.#liveLease();
-    const held = { key, target: "createRevision", equals: createRevision } as const;
-    const put = { type: "put", key, value, lease } as const;
-    return (await store.txn([held], [put])).succeeded;
+    return (await this.#putUnder(createRevision, value)).succeeded;
   }
 
   /** Keeps the lease alive until the key is lost. Returns how to stop, without giving the key up. */
@@ -141,6 +135,23 @@ export class LeasedKey {
     const isOwn = this.#options.isOwn?.(holder) ?? false;
     if (isOwn && (await this.replace(createRevision, value))) return { createRevision };
     return { createRevision: undefined, holder };
+  }
+
+  /** Puts the key if it still has this create revision, and reads it otherwise. */
+  async #putUnder(createRevision: number, value: Uint8Array): Promise<TxnResult> {
+    const { store, key } = this.#options;
+    const lease = await this.#liveLease();
+    const same = { key, target: "createRevision", equals: createRevision } as const;
+    const put = { type: "put", key, value, lease } as const;
+    try {
+      return await store.txn([same], [put], [{ type: "range", range: { key } }]);
+    } catch (thrown) {
+      if (!hasCode(thrown, ErrorCode.INVALID_REQUEST)) throw thrown;
+      // On a slow way to the store, or in a pause, the lease has ended.
+      this.#lease = undefined;
+      const text = `the lease of ${key} ended before it was used: retry`;
+      throw new MillraceError(ErrorCode.UNAVAILABLE, text, { cause: thrown });
+    }
   }
 
   /** The lease of attempts before, if it is still alive. */

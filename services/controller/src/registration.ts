@@ -15,7 +15,7 @@ import {
 } from "@millrace/metadata";
 import type { BrokerRecord } from "@millrace/proto/storage";
 import { type Attempt, LeasedKey } from "./leased-key.ts";
-import { limits, registerIntervalMs, sessionSeconds } from "./limits.ts";
+import { registerIntervalMs, sessionSeconds } from "./limits.ts";
 
 export interface RegistrationOptions {
   readonly store: MetadataStore;

@@ -22,7 +22,7 @@ import {
 import type { TopicId } from "@millrace/record";
 import { topicIdBytes, topicIdOf } from "@millrace/record";
 import type { Candidate } from "./assignment.ts";
-import { changesPerTransaction, limits } from "./limits.ts";
+import { changesPerTransaction } from "./limits.ts";
 import type { Write } from "./reign.ts";
 
 /** Operations per transaction. */
