@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ErrorCode, hasCode } from "@millrace/errors";
+import { GuardedWriter, keys, Mirror } from "@millrace/metadata";
+import { Election } from "./election.ts";
+import { Reign } from "./reign.ts";
+import { type Interpose, isActive, TestCluster, ttlSeconds } from "./testing/cluster.ts";
+
+const put = (key: string) => ({ type: "put", key, value: Buffer.from("x") }) as const;
+const isRefused = (thrown: unknown): boolean => hasCode(thrown, ErrorCode.NOT_CONTROLLER);
+
+/** An elected candidate, without a loop. */
+const elected = async (cluster: TestCluster, interpose?: Interpose) => {
+  const { life, ...shared } = cluster.process("candidate", interpose);
+  const mirror = new Mirror(shared);
+  await cluster.run(mirror.start());
+  const election = new Election({ ...shared, mirror, controllerId: 1, ttlSeconds });
+  const reign = await cluster.run(election.campaign());
+  assert.ok(reign !== undefined);
+  return { life, election, reign };
+};
+
+test("one controller is active; the next follows when its lease ends, under a higher epoch", async () => {
+  const cluster = new TestCluster();
+  const first = await cluster.controller(1);
+  await cluster.pass(100);
+  const second = await cluster.controller(2);
+  const epoch = (await cluster.get(keys.controller))?.createRevision ?? 0;
+  await cluster.pass(10_000 * ttlSeconds);
+  assert.deepEqual([isActive(first.process), isActive(second.process)], [true, false]);
+  await assert.rejects(cluster.run(second.process.write([], [put("partitions/x")])), isRefused);
+  assert.equal(await cluster.get("partitions/x"), undefined);
+  first.life.kill();
+  await cluster.pass(500);
+  assert.equal(isActive(second.process), false, "a lease is waited for");
+  await cluster.pass(1000 * ttlSeconds + 100);
+  assert.equal(isActive(second.process), true);
+  assert.ok(((await cluster.get(keys.controller))?.createRevision ?? 0) > epoch);
+});
+
+test("a controller that stops gives up its key at once", async () => {
+  const cluster = new TestCluster();
+  const first = await cluster.controller(1);
+  await cluster.pass(100);
+  const second = await cluster.controller(2);
+  await cluster.run(first.process.close());
+  await cluster.pass(10);
+  assert.equal(isActive(second.process), true);
+});
+
+test("a controller whose key is gone stops at once, says so, and is elected again", async () => {
+  const cluster = new TestCluster();
+  const { election, reign } = await elected(cluster);
+  const ends: string[] = [];
+  reign.onEnd((why) => ends.push(why));
+  await cluster.run(cluster.store.txn([], [{ type: "delete", range: { key: keys.controller } }]));
+  await cluster.pass(10);
+  assert.deepEqual(ends, ["its key is gone"]);
+  assert.equal(reign.isActive, false);
+  await assert.rejects(cluster.run(reign.write([], [put("partitions/x")])), isRefused);
+  const next = await cluster.run(election.campaign());
+  assert.ok((next?.epoch ?? 0) > reign.epoch);
+  // It has a life of its own: the end of the one before does not take its key.
+  await cluster.pass(3000 * ttlSeconds);
+  assert.equal(next?.isActive, true);
+  assert.deepEqual(ends, ["its key is gone"]);
+});
+
+test("no news of the lease is the end of a reign", async () => {
+  const cluster = new TestCluster();
+  let cut = false;
+  const { reign } = await elected(cluster, ({ keepAlive }) => ({
+    keepAlive: (lease, options) => (cut ? new Promise(() => {}) : keepAlive(lease, options)),
+  }));
+  await cluster.pass(5000 * ttlSeconds);
+  assert.equal(reign.isActive, true);
+  cut = true;
+  await cluster.pass(1000 * ttlSeconds);
+  assert.equal(reign.isActive, false);
+});
+
+test("a write that the guard refuses ends the reign; one that another compare refuses does not", async () => {
+  const cluster = new TestCluster();
+  // Its watch is silent, so nothing but the write can tell.
+  const { reign } = await elected(cluster, () => ({
+    watch: () => ({ cancel() {}, requestProgress() {} }),
+  }));
+  const conflict = { key: "x", target: "modRevision", equals: 77 } as const;
+  assert.equal((await cluster.run(reign.write([conflict], [put("x")]))).succeeded, false);
+  assert.equal(reign.isActive, true);
+  assert.equal((await cluster.run(reign.write([], [put("x")]))).succeeded, true);
+  await cluster.run(cluster.store.txn([], [{ type: "delete", range: { key: keys.controller } }]));
+  await assert.rejects(cluster.run(reign.write([], [put("y")])), isRefused);
+  assert.equal(reign.isActive, false);
+  assert.equal(await cluster.get("y"), undefined);
+});
+
+test("nothing is asked of the store after the end of a reign", async () => {
+  const cluster = new TestCluster();
+  let writes = 0;
+  const { store, clock, random } = cluster.process("p", ({ txn }) => ({
+    txn: (...args) => {
+      writes += 1;
+      return txn(...args);
+    },
+  }));
+  const reign = new Reign(1, store, new GuardedWriter({ store, clock, random, writer: "w" }));
+  reign.end("over");
+  await assert.rejects(reign.write([], [put("x")]), isRefused);
+  assert.equal(writes, 0);
+});
+
+test("tokens of earlier controllers are removed, by a guarded transaction", async () => {
+  const cluster = new TestCluster();
+  const { reign, election } = await elected(cluster);
+  await cluster.run(reign.write([], [put("x")]));
+  const tokens = async () =>
+    (await cluster.run(cluster.store.range({ prefix: keys.tokens }))).kvs.map(({ key }) => key);
+  assert.equal((await tokens()).length, 1);
+  await cluster.run(election.close());
+  const next = await elected(cluster);
+  assert.deepEqual(await tokens(), [keys.token(`controller-1.${next.reign.epoch}`, 1)]);
+});
