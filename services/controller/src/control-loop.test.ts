@@ -54,6 +54,8 @@ test("every partition of a broker with a new epoch is led anew, a hundred in a t
     lines.map(({ fields: { changes, elected, leaderless } }) => ({ changes, elected, leaderless })),
     [{ changes: 250, elected: 250, leaderless: 0 }],
   );
+  const { changes, elections, conflicts, active } = cluster.counts;
+  assert.deepEqual([changes, elections, conflicts, active], [250, 250, 0, 1]);
 });
 
 test("a broker that is gone leads nothing until it is back", async () => {
@@ -93,6 +95,7 @@ test("what has changed meanwhile is not overwritten, and does not hold up the ot
   assert.ok(epochs.every((epoch, i) => i === 42 || epoch === 2));
   // Halves of 100, 50, 25, 13 or 12…: the others are written without waiting for the one.
   assert.ok(sent <= 17, `${sent} transactions`);
+  assert.equal(cluster.counts.conflicts, 1);
 });
 
 test("a store that fails is tried again, after a pause that grows", async () => {
@@ -109,6 +112,7 @@ test("a store that fails is tried again, after a pause that grows", async () => 
   assert.equal(await cluster.run(process.settled(registration.epoch, 30_000)), true);
   assert.equal(isActive(process), true);
   assert.equal(times.length, 5);
+  assert.equal(cluster.counts.failures, 4);
   assert.ok((times[4] ?? 0) - (times[3] ?? 0) > (times[1] ?? 0) - (times[0] ?? 0));
   assert.deepEqual(
     (await cluster.partitions()).map(({ leaderEpoch }) => leaderEpoch),
@@ -140,6 +144,7 @@ test("the loop ends with its reign", async () => {
   await cluster.run(registration.close());
   await cluster.pass(5000);
   assert.equal(sent, 1);
+  assert.equal(cluster.counts.active, 0);
   assert.equal(await cluster.run(process.settled(0, 100)), false);
   life.kill();
 });

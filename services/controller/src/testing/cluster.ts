@@ -19,6 +19,7 @@ import {
 } from "@millrace/proto/storage";
 import { Incarnation, Kernel, mountStore } from "@millrace/sim";
 import { ControllerProcess } from "../controller-process.ts";
+import type { ControllerMetrics } from "../metrics.ts";
 import { Registration, type RegistrationOptions } from "../registration.ts";
 
 export const ttlSeconds = 3;
@@ -31,6 +32,8 @@ export class TestCluster {
   readonly store: EmbeddedStore;
   readonly lines: { fields: Readonly<Record<string, unknown>>; message: string }[] = [];
   readonly logger: Logger;
+  /** Of all controllers. */
+  readonly counts = { active: 0, changes: 0, elections: 0, conflicts: 0, failures: 0 };
 
   constructor() {
     const clock = new Incarnation(this.kernel, "store").clock();
@@ -64,7 +67,24 @@ export class TestCluster {
     const { life, ...shared } = this.process(`controller ${controllerId}`, interpose);
     const mirror = new Mirror(shared);
     await this.run(mirror.start());
-    const process = new ControllerProcess({ ...shared, mirror, controllerId, ttlSeconds });
+    const { counts } = this;
+    const metrics: ControllerMetrics = {
+      onReign: (active) => {
+        counts.active += active ? 1 : -1;
+      },
+      onChanges: (changes, elections) => {
+        counts.changes += changes;
+        counts.elections += elections;
+      },
+      onConflict: () => {
+        counts.conflicts += 1;
+      },
+      onFailure: () => {
+        counts.failures += 1;
+      },
+    };
+    const options = { ...shared, mirror, controllerId, ttlSeconds, metrics };
+    const process = new ControllerProcess(options);
     return { life, process, mirror };
   }
 

@@ -84,6 +84,9 @@ test("a process serves what it is told, registers itself, and stops cleanly", as
   assert.equal(decodeRecord.broker(broker).clientEndpoint, "advertised:7400");
   await machine.run(first.stop());
   assert.deepEqual(machine.serving, [true, false]);
+  for (const key of [keys.broker(3), keys.controller]) {
+    assert.equal((await machine.run(machine.store.range({ key }))).kvs.length, 0, key);
+  }
   const second = await machine.run(machine.start());
   assert.equal(second.recovery.clean, true);
   assert.equal(second.clusterId, first.clusterId);
