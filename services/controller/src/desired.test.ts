@@ -27,6 +27,8 @@ interface Drawn {
   readonly leaderEpoch: number;
   readonly modRevision: number;
   readonly minIsrEpoch: number;
+  /** Whether the ISR is in the opposite order of the replicas. */
+  readonly isReversed: boolean;
 }
 
 const drawnPartition: fc.Arbitrary<Drawn> = fc.record({
@@ -44,6 +46,7 @@ const drawnPartition: fc.Arbitrary<Drawn> = fc.record({
   leaderEpoch: fc.integer({ min: 1, max: 9 }),
   modRevision: fc.integer({ min: 2, max: 2 * epoch }),
   minIsrEpoch: fc.nat(1),
+  isReversed: fc.boolean(),
 });
 
 const drawnState = fc.record({
@@ -63,6 +66,7 @@ type DrawnState = typeof drawnState extends fc.Arbitrary<infer T> ? T : never;
 
 const partitionOf = (drawn: Drawn, brokers: ReadonlyMap<number, number>): PartitionState => {
   const isr = drawn.members.filter(({ role }) => role === "isr");
+  if (drawn.isReversed) isr.reverse();
   const leader = isr[drawn.leads]?.id;
   const record = create(PartitionRecordSchema, {
     topicId: topicIdBytes(idOf(drawn.topic)),
@@ -218,7 +222,7 @@ test("a broker that comes or goes touches only the partitions that it is a repli
 
 const one = (members: readonly Member[], fields: Partial<Drawn> = {}): Drawn => ({
   ...{ topic: 0, partition: 0, leads: 0, leaderEpoch: 5, modRevision: 150, minIsrEpoch: 0 },
-  ...{ members, ...fields },
+  ...{ isReversed: false, members, ...fields },
 });
 const member = (id: number, role: Member["role"] = "isr", isCurrent = true): Member => ({
   ...{ id, role, isCurrent },
@@ -252,9 +256,14 @@ test("who leads, under which epoch, and who may lead later", () => {
   // All have restarted: the first leads alone.
   const restarted = [member(1, "isr", false), member(0, "isr", false)];
   assert.equal(outcome(one(restarted), all, 2), "1/6 isr 1 elr 0");
+  const reversed = { isReversed: true };
+  assert.equal(outcome(one(restarted, reversed), all, 2), "1/6 isr 1 elr 0");
+  assert.equal(outcome(one(three, reversed), { 0: 10, 1: 11 }), "0/6 isr 1,0 elr ");
   // The ELR is asked when nobody of the ISR is there, and only while it means something.
   const waiting = [member(0), member(1, "elr"), member(2, "out")];
   assert.equal(outcome(one(waiting), { 1: 11, 2: 12 }, 2), "1/6 isr 1 elr 0");
+  const back = [member(1, "elr"), member(0, "isr", false)];
+  assert.equal(outcome(one(back), all, 2), "0/6 isr 0 elr 1");
   assert.equal(outcome(one(waiting), { 2: 12 }, 2), "none/6 isr 0 elr 1");
   assert.equal(outcome(one(waiting), { 1: 11 }, 1), "none/6 isr 0 elr ");
   assert.equal(outcome(one(waiting, { minIsrEpoch: 1 }), { 1: 11 }, 2), "none/6 isr 0 elr ");

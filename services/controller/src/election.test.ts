@@ -9,6 +9,8 @@ import { type Interpose, isActive, TestCluster, ttlSeconds } from "./testing/clu
 const put = (key: string) => ({ type: "put", key, value: Buffer.from("x") }) as const;
 const isRefused = (thrown: unknown): boolean => hasCode(thrown, ErrorCode.NOT_CONTROLLER);
 
+const silent = () => ({ cancel() {}, requestProgress() {} });
+
 /** An elected candidate, without a loop. */
 const elected = async (cluster: TestCluster, interpose?: Interpose) => {
   const { life, ...shared } = cluster.process("candidate", interpose);
@@ -66,10 +68,43 @@ test("a controller whose key is gone stops at once, says so, and is elected agai
   assert.deepEqual(ends, ["its key is gone"]);
 });
 
+test("a candidate whose answer is lost finds out that it was elected", async () => {
+  const cluster = new TestCluster();
+  let isLost = true;
+  await elected(cluster, ({ txn }) => ({
+    txn: async (...args) => {
+      const done = await txn(...args);
+      if (!isLost) return done;
+      isLost = false;
+      throw new Error("the answer is lost");
+    },
+  }));
+  assert.ok(cluster.kernel.nowMs < 1000 * ttlSeconds, "before the lease of that attempt has ended");
+});
+
+test("a mirror that is behind the election says nothing about it", async () => {
+  const cluster = new TestCluster();
+  const { reign } = await elected(cluster, ({ watch, grantLease }) => ({
+    watch: (range, from, { onBatch, onEnd }) =>
+      watch(range, from, {
+        onBatch: (batch) => void cluster.kernel.schedule(300, () => onBatch(batch)),
+        onEnd,
+      }),
+    grantLease: async (...args) => {
+      await cluster.store.txn([], [put("before")]);
+      return grantLease(...args);
+    },
+  }));
+  await cluster.pass(500);
+  assert.equal(reign.isActive, true);
+});
+
 test("no news of the lease is the end of a reign", async () => {
   const cluster = new TestCluster();
   let cut = false;
+  // Nor of anything else.
   const { reign } = await elected(cluster, ({ keepAlive }) => ({
+    watch: silent,
     keepAlive: (lease, options) => (cut ? new Promise(() => {}) : keepAlive(lease, options)),
   }));
   await cluster.pass(5000 * ttlSeconds);
@@ -82,9 +117,7 @@ test("no news of the lease is the end of a reign", async () => {
 test("a write that the guard refuses ends the reign; one that another compare refuses does not", async () => {
   const cluster = new TestCluster();
   // Its watch is silent, so nothing but the write can tell.
-  const { reign } = await elected(cluster, () => ({
-    watch: () => ({ cancel() {}, requestProgress() {} }),
-  }));
+  const { reign } = await elected(cluster, () => ({ watch: silent }));
   const conflict = { key: "x", target: "modRevision", equals: 77 } as const;
   assert.equal((await cluster.run(reign.write([conflict], [put("x")]))).succeeded, false);
   assert.equal(reign.isActive, true);

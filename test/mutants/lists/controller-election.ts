@@ -78,7 +78,7 @@ const election: readonly Mutant[] = [
     breaks: "A mirror that has not seen the election says nothing about it.",
     file: `${at}election.ts`,
     replace: [["      if (mirror.revision < epoch) return;\n", ""]],
-    tests: many,
+    tests: elections,
   },
   {
     name: "silence-is-still-active",

@@ -5,7 +5,7 @@ import { noMetrics } from "@millrace/broker";
 import { type Env, silentLogger } from "@millrace/env";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { defaultManagerConfig } from "@millrace/log";
-import { decodeRecord, EmbeddedStore, keys } from "@millrace/metadata";
+import { decodeRecord, EmbeddedStore, keys, type MetadataStore } from "@millrace/metadata";
 import { AdminService, CreateTopicRequestSchema } from "@millrace/proto/controller";
 import { GetMetadataRequestSchema, MetadataService } from "@millrace/proto/metadata";
 import { syncCompressor } from "@millrace/record/node";
@@ -24,6 +24,8 @@ class Machine {
   });
   readonly serving: boolean[] = [];
   process = new Incarnation(this.kernel);
+  /** How long a transaction takes. */
+  transactionMs = 0;
 
   start(clientPort = "7400"): Promise<Booted> {
     const process = new Incarnation(this.kernel, "m");
@@ -33,8 +35,13 @@ class Machine {
       ...{ disk: this.disk.mount(process), logger: silentLogger, sim: this.kernel.marks },
     };
     const { dialer, listener } = this.network.attach("m", process);
+    const mounted = mountStore(this.store, process);
+    const txn: MetadataStore["txn"] = async (...args) => {
+      await env.clock.sleep(this.transactionMs);
+      return mounted.txn(...args);
+    };
     return boot({
-      ...{ env, store: mountStore(this.store, process), dialer, brokerId: 3 },
+      ...{ env, store: { ...mounted, txn }, dialer, brokerId: 3 },
       listeners: {
         client: { listener, endpoint: `m:${clientPort}` },
         internal: { listener, endpoint: "m:7401" },
@@ -110,6 +117,7 @@ test("leader epochs rise with every start, clean or not, and leaders are there b
   // The next process waits until the leases of the one that was killed have ended.
   machine.process.kill();
   machine.disk.crash("process");
+  machine.transactionMs = 500;
   await machine.run(machine.start());
   assert.deepEqual(await machine.run(epochs(machine)), [3, 3]);
 });
