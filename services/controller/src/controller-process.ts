@@ -82,8 +82,8 @@ export class ControllerProcess {
   }
 
   #activeTerm(): Term {
-    if (this.#term === undefined) throw notController("another one is, or none is elected yet");
-    return this.#term;
+    if (this.#term !== undefined) return this.#term;
+    throw notController(this.#election.failure ?? "another one is, or none is elected yet");
   }
 
   async #run(): Promise<void> {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ErrorCode, hasCode } from "@millrace/errors";
+import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import { GuardedWriter, keys, Mirror } from "@millrace/metadata";
 import { Election } from "./election.ts";
 import { Reign } from "./reign.ts";
@@ -80,6 +80,17 @@ test("a candidate whose answer is lost finds out that it was elected", async () 
     },
   }));
   assert.ok(cluster.kernel.nowMs < 1000 * ttlSeconds, "before the lease of that attempt has ended");
+});
+
+test("a store that fails is what the refusal names", async () => {
+  const cluster = new TestCluster();
+  const { process } = await cluster.controller(1, () => ({
+    txn: () => Promise.reject(new MillraceError(ErrorCode.UNAVAILABLE, "the disk is gone")),
+  }));
+  await cluster.pass(60_000);
+  assert.throws(() => process.requireActive(), /not the active one: the disk is gone/);
+  const attempts = cluster.lines.filter(({ message }) => /cannot be held/.test(message)).length;
+  assert.ok(attempts >= 3 && attempts <= 10, `${attempts} attempts in a minute`);
 });
 
 test("a mirror that is behind the election says nothing about it", async () => {

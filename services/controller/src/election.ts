@@ -12,7 +12,12 @@ import {
 } from "@millrace/metadata";
 import { ControllerRecordSchema } from "@millrace/proto/storage";
 import { LeasedKey } from "./leased-key.ts";
-import { campaignIntervalMs, changesPerTransaction, sessionSeconds } from "./limits.ts";
+import {
+  campaignIntervalMs,
+  campaignIntervalMsMax,
+  changesPerTransaction,
+  sessionSeconds,
+} from "./limits.ts";
 import { Reign } from "./reign.ts";
 
 export interface ElectionOptions {
@@ -37,7 +42,11 @@ export class Election {
   readonly #value: Uint8Array;
   #reign: Reign | undefined;
   #wake: () => void = () => {};
+  /** Attempts in a row that failed. */
+  #failures = 0;
   #closed = false;
+  /** Why the last attempt failed, or undefined when it told who holds the key. */
+  failure: string | undefined;
 
   constructor(options: ElectionOptions) {
     this.#options = options;
@@ -56,12 +65,19 @@ export class Election {
     });
     try {
       while (!this.#closed) {
-        const reign = await this.#attempt().catch((thrown: unknown) => {
-          logger.warn(
-            { err: MillraceError.from(thrown) },
-            "the election cannot be held: trying again",
-          );
-        });
+        const reign = await this.#attempt().then(
+          (result) => {
+            this.#failures = 0;
+            this.failure = undefined;
+            return result;
+          },
+          (thrown: unknown) => {
+            const err = MillraceError.from(thrown);
+            this.#failures += 1;
+            this.failure = err.message;
+            logger.warn({ err }, "the election cannot be held: trying again");
+          },
+        );
         if (reign !== undefined) return reign;
         await this.#pause();
       }
@@ -140,7 +156,8 @@ export class Election {
     const { clock, random } = this.#options;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#wake = resolve;
-    const cancel = clock.timer(campaignIntervalMs * (0.5 + random.float()), resolve);
+    const ms = Math.min(campaignIntervalMsMax, campaignIntervalMs * 2 ** this.#failures);
+    const cancel = clock.timer(ms * (0.5 + random.float()), resolve);
     if (this.#closed) resolve();
     await promise;
     cancel();

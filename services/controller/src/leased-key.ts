@@ -66,7 +66,7 @@ export class LeasedKey {
     return (await this.#putUnder(createRevision, value)).succeeded;
   }
 
-  /** Keeps the lease alive until the key is lost. Returns how to stop, without giving the key up. */
+  /** Keeps the lease alive until the key is lost. Returns how to stop; the key stays held. */
   keep(createRevision: number, { unknownMsMax, onLost }: KeepOptions): Cancel {
     const { clock, ttlSeconds } = this.#options;
     let stopped = false;

@@ -2,7 +2,7 @@
 export interface ControllerMetrics {
   /** This controller was elected, or is not the active one any more. */
   onReign(active: boolean): void;
-  /** A round of changes was written: records changed or removed, leaders elected or lost in them. */
+  /** A round was written: records changed or removed, and leaders elected or lost in them. */
   onChanges(changes: number, elections: number): void;
   /** A change was skipped because its key had changed meanwhile. It is decided anew. */
   onConflict(): void;

@@ -25,8 +25,8 @@ export interface RegistrationOptions {
   /** Of the lease, whole seconds. Default `sessionSeconds`. */
   readonly ttlSeconds?: number;
   /**
-   * Longest wait for the lease of an earlier process with this id, ms. Default: the time of a lease,
-   * and half of it more.
+   * Longest wait for the lease of an earlier process with this id, ms. Default: the time of a
+   * lease, and half of it more.
    */
   readonly waitMs?: number;
 }
