@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
-import { GuardedWriter, keys, Mirror } from "@millrace/metadata";
+import { GuardedWriter, type KeyValue, keys, Mirror, type Persistence } from "@millrace/metadata";
 import { Election } from "./election.ts";
 import { Reign } from "./reign.ts";
 import { type Interpose, isActive, TestCluster, ttlSeconds } from "./testing/cluster.ts";
@@ -40,12 +40,34 @@ test("one controller is active; the next follows when its lease ends, under a hi
   assert.ok(((await cluster.get(keys.controller))?.createRevision ?? 0) > epoch);
 });
 
+test("the key of a process that died with its embedded store holds up nobody", async () => {
+  const kvs = new Map<string, KeyValue>();
+  let revision = 1;
+  const persistence: Persistence = {
+    load: () => ({ revision, kvs: [...kvs.values()] }),
+    commit: (change) => {
+      for (const kv of change.puts) kvs.set(kv.key, kv);
+      for (const key of change.deletes) kvs.delete(key);
+      revision = change.revision;
+    },
+    close() {},
+  };
+  const first = new TestCluster(persistence);
+  const { reign } = await elected(first);
+  const second = new TestCluster(persistence);
+  const next = await elected(second);
+  assert.ok(second.kernel.nowMs < 100, "no lease is waited for");
+  assert.ok(next.reign.epoch > reign.epoch);
+});
+
 test("a controller that stops gives up its key at once", async () => {
   const cluster = new TestCluster();
   const first = await cluster.controller(1);
   await cluster.pass(100);
   const second = await cluster.controller(2);
+  cluster.lines.length = 0;
   await cluster.run(first.process.close());
+  assert.deepEqual(cluster.lines, [], "a stop is no news");
   await cluster.pass(10);
   assert.equal(isActive(second.process), true);
 });

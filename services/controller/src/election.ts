@@ -143,10 +143,10 @@ export class Election {
       stopKeeping();
       stopWatching();
       stopResets();
-      logger.warn(
-        { controller: controllerId, epoch, why },
-        "this controller is not active any more",
-      );
+      const fields = { controller: controllerId, epoch, why };
+      // A stop is no news.
+      if (this.#closed) logger.debug(fields, "this controller stops");
+      else logger.warn(fields, "this controller is not active any more");
       // Frees the key for whoever comes next, if it is still this one's.
       void this.#key.release();
     });

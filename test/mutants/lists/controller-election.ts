@@ -97,6 +97,20 @@ const election: readonly Mutant[] = [
     tests: [...elections, ...registrations],
   },
   {
+    name: "stop-is-news",
+    breaks: "A stop of a controller is no warning.",
+    file: `${at}election.ts`,
+    replace: [["if (this.#closed) logger.debug(", "if (this.#closed) logger.warn("]],
+    tests: elections,
+  },
+  {
+    name: "election-retried-at-once",
+    breaks: "A candidate whose attempts fail waits, longer each time.",
+    file: `${at}election.ts`,
+    replace: [["            this.#failures += 1;\n", ""]],
+    tests: elections,
+  },
+  {
     name: "no-second-campaign",
     breaks: "A controller that was deposed campaigns again.",
     file: `${at}controller-process.ts`,

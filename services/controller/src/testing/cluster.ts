@@ -10,6 +10,7 @@ import {
   type MetadataStore,
   Mirror,
   type Operation,
+  type Persistence,
 } from "@millrace/metadata";
 import {
   BrokerRecordSchema,
@@ -35,9 +36,10 @@ export class TestCluster {
   /** Of all controllers. */
   readonly counts = { active: 0, changes: 0, elections: 0, conflicts: 0, failures: 0 };
 
-  constructor() {
+  constructor(persistence?: Persistence) {
     const clock = new Incarnation(this.kernel, "store").clock();
-    this.store = new EmbeddedStore({ clock, random: this.kernel.random });
+    const options = persistence === undefined ? {} : { persistence };
+    this.store = new EmbeddedStore({ clock, random: this.kernel.random, ...options });
     const add = (fields: Readonly<Record<string, unknown>>, message: string): void => {
       this.lines.push({ fields, message });
     };
