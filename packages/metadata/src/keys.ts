@@ -9,6 +9,8 @@ import {
   BrokerRecordSchema,
   type ClusterRecord,
   ClusterRecordSchema,
+  type ControllerRecord,
+  ControllerRecordSchema,
   type DeletionRecord,
   DeletionRecordSchema,
   type PartitionRecord,
@@ -26,6 +28,8 @@ export const keys = {
   cluster: "cluster",
   /** 32 hex digits, random at bootstrap and at every restore: see `Mirror.generation`. */
   generation: "generation",
+  /** Held by the active controller. */
+  controller: "controller/leader",
   tokens: "tokens/",
   /** Of a `GuardedWriter`; its value is the token of the writer's last transaction. */
   token: (writer: string, slot: number): string => `tokens/${writer}/${slot}`,
@@ -44,6 +48,7 @@ export const keys = {
 /** Encodes values. */
 export const encodeRecord = {
   cluster: (record: ClusterRecord): Uint8Array => toBinary(ClusterRecordSchema, record),
+  controller: (record: ControllerRecord): Uint8Array => toBinary(ControllerRecordSchema, record),
   broker: (record: BrokerRecord): Uint8Array => toBinary(BrokerRecordSchema, record),
   topic: (record: TopicRecord): Uint8Array => toBinary(TopicRecordSchema, record),
   deletion: (record: DeletionRecord): Uint8Array => toBinary(DeletionRecordSchema, record),
@@ -73,6 +78,7 @@ const decoder =
  */
 export const decodeRecord = {
   cluster: decoder(ClusterRecordSchema, () => keys.cluster),
+  controller: decoder(ControllerRecordSchema, () => keys.controller),
   broker: decoder(BrokerRecordSchema, (record) => keys.broker(record.brokerId)),
   topic: decoder(TopicRecordSchema, (record) => keys.topic(record.name)),
   deletion: decoder(DeletionRecordSchema, (record) =>

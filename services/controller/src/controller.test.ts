@@ -12,16 +12,20 @@ import {
   type MetadataStore,
 } from "@millrace/metadata";
 import {
+  AdminService,
   AlterConfigsRequestSchema,
   CreatePartitionsRequestSchema,
   CreateTopicRequestSchema,
   DeleteTopicRequestSchema,
+  ListTopicsRequestSchema,
 } from "@millrace/proto/controller";
 import { BrokerRecordSchema, ClusterRecordSchema } from "@millrace/proto/storage";
-import { topicIdOf } from "@millrace/record";
+import { methodOf } from "@millrace/rpc";
+import { Incarnation, Kernel, SimNetwork } from "@millrace/sim";
 import fc from "fast-check";
 import { assignReplicas } from "./assignment.ts";
 import { Controller } from "./controller.ts";
+import { notController } from "./reign.ts";
 
 const clock = nodeClock();
 const random = nodeRandom();
@@ -37,9 +41,8 @@ const setUp = async (brokers = 1) => {
   });
   await controller.bootstrapCluster();
   for (let brokerId = 0; brokerId < brokers; brokerId += 1) {
-    await controller.registerBroker(
-      create(BrokerRecordSchema, { brokerId, clientEndpoint: "h:1" }),
-    );
+    const value = encodeRecord.broker(create(BrokerRecordSchema, { brokerId }));
+    await store.txn([], [{ type: "put", key: keys.broker(brokerId), value }]);
   }
   return { store, controller };
 };
@@ -123,27 +126,45 @@ test("of many who create one topic, one succeeds", async () => {
   assert.equal((await store.range({ prefix: keys.partitions })).kvs.length, 3);
 });
 
-test("what an interrupted call left is removed; epochs rise for the broker that lost", async () => {
-  const { store, controller } = await setUp();
-  await controller.createTopic(topic({ name: "t", partitionCount: 2 }));
-  const [kept] = (await store.range({ prefix: keys.partitions })).kvs;
-  assert.ok(kept !== undefined);
-  const { topicId, ...record } = decodeRecord.partition(kept);
-  const orphan = async (id: Uint8Array, partition: number): Promise<void> => {
-    const key = keys.partition(topicIdOf(id), partition);
-    const value = encodeRecord.partition({ ...record, topicId: id, partition });
-    await store.txn([], [{ type: "put", key, value }]);
-  };
-  // An interrupted CreateTopic, and an interrupted CreatePartitions.
-  await orphan(Buffer.alloc(16, 0xff), 0);
-  await orphan(topicId, 2);
-  await controller.recover();
-  await controller.bumpLeaderEpochs(0);
-  const { kvs } = await store.range({ prefix: keys.partitions });
-  assert.deepEqual(
-    kvs.map((kv) => decodeRecord.partition(kv).leaderEpoch),
-    [2, 2],
+test("new partitions name the epochs of their replicas, and grow only from what is there", async () => {
+  const { store, controller } = await setUp(3);
+  await controller.createTopic(topic({ name: "t", partitionCount: 2, replicationFactor: 3 }));
+  const epochs = new Map(
+    (await store.range({ prefix: keys.brokers })).kvs.map((kv) => [
+      decodeRecord.broker(kv).brokerId,
+      BigInt(kv.createRevision),
+    ]),
   );
+  for (const kv of (await store.range({ prefix: keys.partitions })).kvs) {
+    const { isr, isrBrokerEpochs } = decodeRecord.partition(kv);
+    assert.deepEqual(
+      isrBrokerEpochs,
+      isr.map((id) => epochs.get(id)),
+    );
+  }
+  // Both calls see two partitions. The later one must not write over what the first has made.
+  const grow = (by: Controller, partitionCount: number) =>
+    by.createPartitions(create(CreatePartitionsRequestSchema, { name: "t", partitionCount }));
+  const slow = controllerOf(interrupted(store, () => grow(controller, 4)));
+  const before = async () => (await store.range({ prefix: keys.partitions })).kvs.length;
+  await grow(slow, 6);
+  assert.equal(await before(), 6);
+  const versions = (await store.range({ prefix: keys.partitions })).kvs.map((kv) => kv.version);
+  assert.deepEqual(versions, [1, 1, 1, 1, 1, 1]);
+});
+
+test("a change of min.insync.replicas, and no other, makes every ELR worthless", async () => {
+  const { store, controller } = await setUp();
+  await controller.createTopic(topic({ name: "t" }));
+  const alter = async (fields: { set?: Record<string, string>; remove?: string[] }) => {
+    await controller.alterConfigs(create(AlterConfigsRequestSchema, { topic: "t", ...fields }));
+    const [kv] = (await store.range({ key: keys.topic("t") })).kvs;
+    return kv && decodeRecord.topic(kv).minIsrEpoch;
+  };
+  assert.equal(await alter({ set: { "flush.ms": "7" } }), 0);
+  assert.equal(await alter({ set: { "min.insync.replicas": "2" } }), 1);
+  assert.equal(await alter({ set: { "min.insync.replicas": "2" } }), 1);
+  assert.equal(await alter({ remove: ["min.insync.replicas"] }), 2);
 });
 
 /** A store in which something else happens right before the next transaction. */
@@ -205,19 +226,28 @@ test("CreateTopic and CreatePartitions wait for the brokers, and are answered if
   assert.deepEqual(waits, [Number(made.revision), Number(revision)]);
 });
 
-test("a controller that is none any more writes nothing", async () => {
+test("what is not the active controller writes nothing, and answers nothing", async () => {
   const { store } = await setUp();
-  const guard = [{ key: "controller/leader", target: "createRevision", equals: 77 }] as const;
+  const refusal = notController("another one is");
+  const requireActive = (): never => {
+    throw refusal;
+  };
+  const active = { write: async () => requireActive(), requireActive };
   const stale = new Controller({
-    store,
-    clock,
-    random,
-    logger: silentLogger,
-    defaultReplicationFactor: 1,
-    guard,
+    ...{ store, clock, random, logger: silentLogger, defaultReplicationFactor: 1, active },
   });
   await refused(stale.createTopic(topic({ name: "t" })), ErrorCode.NOT_CONTROLLER);
   assert.equal((await store.range({ prefix: keys.topics })).kvs.length, 0);
+  const kernel = new Kernel(1);
+  const network = new SimNetwork(kernel);
+  const { listener } = network.attach("s", new Incarnation(kernel, "s"));
+  await kernel.run(listener.listen("s:1", stale.bindings()));
+  const channel = network.attach("c", new Incarnation(kernel, "c")).dialer.dial("s:1");
+  const list = channel.unary(
+    methodOf(AdminService.method.listTopics),
+    create(ListTopicsRequestSchema),
+  );
+  await refused(kernel.run(list), ErrorCode.NOT_CONTROLLER);
 });
 
 test("replicas are distinct, leaders spread evenly, racks differ", () => {

@@ -1,18 +1,9 @@
-/** The controller's core: life cycle of topics and configs over the metadata store. */
+/** The Admin service: life cycle of topics and configs over the metadata store. */
 import { create } from "@bufbuild/protobuf";
 import { checkTopicConfigKey, checkTopicConfigs, checkTopicName } from "@millrace/config";
 import type { Clock, Logger, Random } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import {
-  type Compare,
-  decodeRecord,
-  encodeRecord,
-  keys,
-  type MetadataStore,
-  newGeneration,
-  noGeneration,
-  putGeneration,
-} from "@millrace/metadata";
+import { type Compare, encodeRecord, keys, type MetadataStore } from "@millrace/metadata";
 import {
   AdminService,
   type AlterConfigsRequest,
@@ -21,19 +12,19 @@ import {
   type CreateTopicResponse,
   CreateTopicResponseSchema,
   type DeleteTopicRequest,
+  type DescribeConfigsRequest,
+  type DescribeTopicsRequest,
+  type ListTopicsRequest,
 } from "@millrace/proto/controller";
-import {
-  type BrokerRecord,
-  ClusterRecordSchema,
-  type TopicRecord,
-  TopicRecordSchema,
-} from "@millrace/proto/storage";
+import { type TopicRecord, TopicRecordSchema } from "@millrace/proto/storage";
 import { type TopicId, topicIdOf } from "@millrace/record";
 import { bindService, ofCluster, type ServiceBinding } from "@millrace/rpc";
 import { assignReplicas } from "./assignment.ts";
+import { bootstrapCluster } from "./bootstrap.ts";
 import { configEntries, describeTopics, listTopics } from "./describe.ts";
 import { limits } from "./limits.ts";
-import { Registry } from "./registry.ts";
+import { type Assignment, Registry, type StoredTopic } from "./registry.ts";
+import { unguarded, type Write } from "./reign.ts";
 
 export interface ControllerOptions {
   readonly store: MetadataStore;
@@ -41,25 +32,14 @@ export interface ControllerOptions {
   readonly random: Random;
   readonly logger: Logger;
   readonly defaultReplicationFactor: number;
-  /** Compares of every write: the election key in a cluster, none in standalone. */
-  readonly guard?: readonly Compare[];
+  /** The process whose reign guards every write. Without one, alone with the store: for tests. */
+  readonly active?: { readonly write: Write; requireActive(): void };
   /**
    * Waits, for a bounded time, until the brokers serve the metadata as of a revision. CreateTopic
    * and CreatePartitions answer after it, so that the next call of the client finds a leader.
    */
   readonly untilServed?: (revision: number, timeoutMs: number) => Promise<void>;
 }
-
-/** Version of the metadata that this code writes. */
-const FORMAT_VERSION = 1;
-
-const checkFormat = (formatVersion: number): void => {
-  if (formatVersion <= FORMAT_VERSION) return;
-  throw new MillraceError(
-    ErrorCode.DATA_DIRECTORY_UNUSABLE,
-    `the metadata has format ${formatVersion}, this version reads up to ${FORMAT_VERSION}: use a newer version`,
-  );
-};
 
 const conflict = (name: string): MillraceError =>
   new MillraceError(
@@ -82,87 +62,25 @@ const checkPartitionCount = (count: number): void => {
   );
 };
 
+const minIsr = "min.insync.replicas";
+
+const isUnchanged = ({ record, modRevision }: StoredTopic): Compare => ({
+  ...{ key: keys.topic(record.name), target: "modRevision", equals: modRevision },
+});
+
 export class Controller {
   readonly #options: ControllerOptions;
   readonly #registry: Registry;
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    this.#registry = new Registry(options.store, options.guard ?? []);
+    this.#registry = new Registry(options.store, options.active?.write ?? unguarded(options.store));
   }
 
-  /**
-   * Creates the cluster's record and the metadata's generation if there is none, and returns the
-   * cluster id. Throws DATA_DIRECTORY_UNUSABLE when a newer version wrote the metadata.
-   */
-  async bootstrapCluster(wantedId?: string): Promise<string> {
+  /** See `bootstrapCluster`. */
+  bootstrapCluster(wantedId?: string): Promise<string> {
     const { store, random } = this.#options;
-    const [kv] = (await store.range({ key: keys.cluster })).kvs;
-    const known = kv === undefined ? undefined : decodeRecord.cluster(kv);
-    if (known !== undefined) checkFormat(known.formatVersion);
-    // Whoever writes first decides.
-    if ((await store.range({ key: keys.generation })).kvs.length === 0) {
-      await this.#registry.write([noGeneration], [putGeneration(newGeneration(random))]);
-    }
-    if (known !== undefined) return known.clusterId;
-    const clusterId =
-      wantedId ?? `c${Buffer.from(random.bytes(16)).toString("base64url").slice(0, 21)}`;
-    const record = create(ClusterRecordSchema, {
-      clusterId,
-      formatVersion: FORMAT_VERSION,
-      featureLevel: 1,
-    });
-    const absent: Compare = { key: keys.cluster, target: "createRevision", equals: 0 };
-    const value = encodeRecord.cluster(record);
-    await this.#registry.write([absent], [{ type: "put", key: keys.cluster, value }]);
-    return this.bootstrapCluster(clusterId);
-  }
-
-  /** Registers a broker, under a lease in a cluster. */
-  async registerBroker(record: BrokerRecord, lease?: string): Promise<void> {
-    const key = keys.broker(record.brokerId);
-    const value = encodeRecord.broker(record);
-    const put = { type: "put", key, value, ...(lease === undefined ? {} : { lease }) } as const;
-    await this.#registry.write([], [put]);
-  }
-
-  /**
-   * Removes leftovers of interrupted calls: partitions of topics that do not exist, and partitions
-   * beyond the partition count of their topic.
-   */
-  async recover(): Promise<void> {
-    const counts = new Map<string, number>();
-    for (let after = "", more = true; more; ) {
-      const page = await this.#registry.topics(after, 1000);
-      for (const { id, record } of page.topics) counts.set(id, record.partitionCount);
-      after = page.topics.at(-1)?.record.name ?? after;
-      more = page.more;
-    }
-    const orphans = (await this.#registry.allPartitions())
-      .filter(({ record }) => record.partition >= (counts.get(topicIdOf(record.topicId)) ?? 0))
-      .map(({ kv }) => kv.key);
-    if (orphans.length === 0) return;
-    this.#options.logger.info(
-      { partitions: orphans.length },
-      "removing partitions without a topic",
-    );
-    await this.#registry.remove(orphans);
-  }
-
-  /**
-   * Raises the leader epochs of a broker that stopped uncleanly as a sole replica: it may have lost
-   * appends, and new ones must not look like those.
-   */
-  async bumpLeaderEpochs(brokerId: number): Promise<void> {
-    const led = (await this.#registry.allPartitions()).filter(
-      ({ record }) => record.leader === brokerId,
-    );
-    await this.#registry.replacePartitions(
-      led.map(({ record, kv }) => ({
-        kv,
-        record: { ...record, leaderEpoch: record.leaderEpoch + 1 },
-      })),
-    );
+    return bootstrapCluster(store, random, wantedId);
   }
 
   async createTopic(request: CreateTopicRequest): Promise<CreateTopicResponse> {
@@ -175,9 +93,7 @@ export class Controller {
       request.replicationFactor === 0
         ? this.#options.defaultReplicationFactor
         : request.replicationFactor;
-    const brokers = await this.#registry.brokers();
-    const start = this.#options.random.below(Math.max(1, brokers.length));
-    const assignment = assignReplicas(brokers, replicationFactor, 0, partitionCount, start);
+    const assignment = await this.#assign(replicationFactor, 0, partitionCount);
     if ((await this.#registry.findTopic(name)) !== undefined) throw exists(name);
     const answer = { partitionCount, replicationFactor };
     if (validateOnly) {
@@ -186,8 +102,9 @@ export class Controller {
     }
     const topicId = this.#options.random.bytes(16);
     const id = topicIdOf(topicId);
-    // Partitions first, so that a visible topic is complete. `recover` removes what a crash leaves.
-    await this.#registry.putPartitions(id, 0, assignment);
+    // Partitions first, so that a visible topic is complete. The control loop of the next reign
+    // removes what a crash leaves.
+    await this.#registry.putPartitions(id, 0, assignment, []);
     const record = create(TopicRecordSchema, {
       name,
       topicId,
@@ -200,7 +117,8 @@ export class Controller {
     const put = { type: "put", key: keys.topic(name), value } as const;
     const revision = await this.#registry.write([absent], [put]);
     if (revision === undefined) {
-      await this.#registry.remove(assignment.map((_, partition) => keys.partition(id, partition)));
+      const partitions = assignment.replicas.map((_, partition) => keys.partition(id, partition));
+      await this.#registry.remove(partitions);
       throw exists(name);
     }
     await this.#untilServed(revision);
@@ -255,11 +173,13 @@ export class Controller {
           `topic ${record.name} has ${first} partitions: their number only grows`,
         );
       }
-      const brokers = await this.#registry.brokers();
-      const start = this.#options.random.below(Math.max(1, brokers.length));
-      const { replicationFactor } = record;
-      const assignment = assignReplicas(brokers, replicationFactor, first, count, start);
-      if (!request.validateOnly) await this.#registry.putPartitions(id, first, assignment);
+      const assignment = await this.#assign(record.replicationFactor, first, count);
+      if (!request.validateOnly) {
+        // Another call that has grown the topic has written some of these partitions already.
+        const unchanged = [isUnchanged(topic)];
+        if (!(await this.#registry.putPartitions(id, first, assignment, unchanged)))
+          return undefined;
+      }
       return { ...record, partitionCount: request.partitionCount };
     });
     if (!request.validateOnly) await this.#untilServed(Number(done.revision));
@@ -280,31 +200,55 @@ export class Controller {
         }
         delete configs[key];
       }
-      return { ...record, configs };
+      const isSameMinimum = configs[minIsr] === record.configs[minIsr];
+      const minIsrEpoch = record.minIsrEpoch + (isSameMinimum ? 0 : 1);
+      return { ...record, configs, minIsrEpoch };
     });
   }
 
-  /** The Admin service. */
+  /** The Admin service. Only the active controller answers; others refuse with NOT_CONTROLLER. */
   bindings(): ServiceBinding[] {
     const registry = this.#registry;
+    const active =
+      <I, O>(handler: (request: I) => Promise<O>) =>
+      async (request: I): Promise<O> => {
+        this.#options.active?.requireActive();
+        return handler(request);
+      };
     const services = [
       bindService(AdminService, {
-        createTopic: (request) => this.createTopic(request),
-        deleteTopic: async (request) =>
+        createTopic: active((request: CreateTopicRequest) => this.createTopic(request)),
+        deleteTopic: active(async (request: DeleteTopicRequest) =>
           message("DeleteTopicResponse", await this.deleteTopic(request)),
-        createPartitions: async (request) =>
+        ),
+        createPartitions: active(async (request: CreatePartitionsRequest) =>
           message("CreatePartitionsResponse", await this.createPartitions(request)),
-        alterConfigs: async (request) =>
+        ),
+        alterConfigs: active(async (request: AlterConfigsRequest) =>
           message("AlterConfigsResponse", await this.alterConfigs(request)),
-        describeConfigs: async (request) =>
+        ),
+        describeConfigs: active(async (request: DescribeConfigsRequest) =>
           message("DescribeConfigsResponse", {
             configs: configEntries((await registry.topic(request.topic)).record.configs),
           }),
-        listTopics: (request) => listTopics(registry, request),
-        describeTopics: (request) => describeTopics(registry, request),
+        ),
+        listTopics: active((request: ListTopicsRequest) => listTopics(registry, request)),
+        describeTopics: active((request: DescribeTopicsRequest) =>
+          describeTopics(registry, request),
+        ),
       }),
     ];
     return services.map((service) => ofCluster(service, () => registry.clusterId()));
+  }
+
+  /** Replicas for `count` partitions from `first`, on the registered brokers. */
+  async #assign(replicationFactor: number, first: number, count: number): Promise<Assignment> {
+    const brokers = await this.#registry.brokers();
+    const start = this.#options.random.below(Math.max(1, brokers.length));
+    return {
+      replicas: assignReplicas(brokers, replicationFactor, first, count, start),
+      epochs: new Map(brokers.map(({ brokerId, epoch }) => [brokerId, epoch])),
+    };
   }
 
   /** The change is committed: a slow or failing broker only delays the answer. */
@@ -317,22 +261,20 @@ export class Controller {
     }
   }
 
-  /** Changes a topic's record by compare-and-set. */
+  /** Changes a topic's record by compare-and-set; again when `change` says that it has changed. */
   async #change(
     name: string,
     validateOnly: boolean,
-    change: (topic: {
-      record: TopicRecord;
-      id: ReturnType<typeof topicIdOf>;
-    }) => Promise<TopicRecord>,
+    change: (topic: StoredTopic) => Promise<TopicRecord | undefined>,
   ): Promise<{ revision: bigint }> {
     for (let attempt = 0; attempt < limits.attemptsMax; attempt += 1) {
       const topic = await this.#registry.topic(name);
       const changed = await change(topic);
+      if (changed === undefined) continue;
       if (validateOnly) return { revision: BigInt(await this.#registry.revision()) };
       const key = keys.topic(name);
       const revision = await this.#registry.write(
-        [{ key, target: "modRevision", equals: topic.modRevision }],
+        [isUnchanged(topic)],
         [{ type: "put", key, value: encodeRecord.topic(changed) }],
       );
       if (revision !== undefined) return { revision: BigInt(revision) };

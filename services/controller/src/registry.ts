@@ -1,4 +1,7 @@
-/** Reads and guarded writes of the metadata that the controller owns. */
+/**
+ * Reads and writes of the metadata behind the Admin service. Reads go to the store: a client must
+ * find what it has just made, and a mirror may be behind.
+ */
 import { create } from "@bufbuild/protobuf";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import {
@@ -19,9 +22,22 @@ import {
 import type { TopicId } from "@millrace/record";
 import { topicIdBytes, topicIdOf } from "@millrace/record";
 import type { Candidate } from "./assignment.ts";
+import { changesPerTransaction } from "./limits.ts";
+import type { Write } from "./reign.ts";
 
-/** Operations per transaction; with the compares of the guard below the 128 of etcd. */
-const chunkSize = 100;
+/** Operations per transaction. */
+const chunkSize = changesPerTransaction;
+
+/** A broker that replicas can be assigned to, with its epoch. */
+export interface RegisteredBroker extends Candidate {
+  readonly epoch: number;
+}
+
+/** New replicas, and who of them is registered under which epoch. */
+export interface Assignment {
+  readonly replicas: readonly number[][];
+  readonly epochs: ReadonlyMap<number, number>;
+}
 
 /** A topic as it is stored. */
 export interface StoredTopic {
@@ -32,13 +48,12 @@ export interface StoredTopic {
 
 export class Registry {
   readonly #store: MetadataStore;
-  /** Compares of every write: this process is still the controller. */
-  readonly #guard: readonly Compare[];
+  readonly #write: Write;
   #clusterId: string | undefined;
 
-  constructor(store: MetadataStore, guard: readonly Compare[]) {
+  constructor(store: MetadataStore, write: Write) {
     this.#store = store;
-    this.#guard = guard;
+    this.#write = write;
   }
 
   /** The id in the cluster's record, which never changes. Throws UNAVAILABLE without a record. */
@@ -83,11 +98,11 @@ export class Registry {
     return { topics: kvs.map(toTopic), more };
   }
 
-  async brokers(): Promise<Candidate[]> {
+  async brokers(): Promise<RegisteredBroker[]> {
     const { kvs } = await this.#store.range({ prefix: keys.brokers });
     return kvs.map((kv) => {
       const { brokerId, rack } = decodeRecord.broker(kv);
-      return { brokerId, rack };
+      return { brokerId, rack, epoch: kv.createRevision };
     });
   }
 
@@ -99,15 +114,18 @@ export class Registry {
       .sort((a, b) => a.record.partition - b.record.partition);
   }
 
-  async allPartitions(): Promise<{ record: PartitionRecord; kv: KeyValue }[]> {
-    const { kvs } = await this.#store.range({ prefix: keys.partitions });
-    return kvs.map((kv) => ({ record: decodeRecord.partition(kv), kv }));
-  }
-
-  /** Writes new partition records, in as many transactions as needed. */
-  async putPartitions(id: TopicId, first: number, assignment: readonly number[][]): Promise<void> {
-    for (let at = 0; at < assignment.length; at += chunkSize) {
-      const puts = assignment.slice(at, at + chunkSize).map((replicas, i): Operation => {
+  /**
+   * Writes new partition records, in as many transactions as needed, as long as `compares` hold.
+   * False as soon as one does not.
+   */
+  async putPartitions(
+    id: TopicId,
+    first: number,
+    { replicas: all, epochs }: Assignment,
+    compares: readonly Compare[],
+  ): Promise<boolean> {
+    for (let at = 0; at < all.length; at += chunkSize) {
+      const puts = all.slice(at, at + chunkSize).map((replicas, i): Operation => {
         const partition = first + at + i;
         const record = create(PartitionRecordSchema, {
           topicId: topicIdBytes(id),
@@ -116,37 +134,14 @@ export class Registry {
           isr: replicas,
           leader: replicas[0] ?? 0,
           leaderEpoch: 1,
+          isrBrokerEpochs: replicas.map((brokerId) => BigInt(epochs.get(brokerId) ?? 0)),
         });
         const key = keys.partition(id, partition);
         return { type: "put", key, value: encodeRecord.partition(record) };
       });
-      await this.write([], puts);
+      if ((await this.write(compares, puts)) === undefined) return false;
     }
-  }
-
-  /**
-   * Replaces partition records that are unchanged since they were read, in as many transactions as
-   * needed. A record that has changed is skipped, the others of its transaction are not.
-   */
-  async replacePartitions(
-    changes: readonly { readonly kv: KeyValue; readonly record: PartitionRecord }[],
-  ): Promise<void> {
-    for (let at = 0; at < changes.length; at += chunkSize) {
-      const chunk = changes.slice(at, at + chunkSize);
-      if ((await this.#replace(chunk)) !== undefined) continue;
-      for (const change of chunk) await this.#replace([change]);
-    }
-  }
-
-  #replace(changes: readonly { readonly kv: KeyValue; readonly record: PartitionRecord }[]) {
-    return this.write(
-      changes.map(({ kv }) => ({ key: kv.key, target: "modRevision", equals: kv.modRevision })),
-      changes.map(({ kv, record }) => ({
-        type: "put",
-        key: kv.key,
-        value: encodeRecord.partition(record),
-      })),
-    );
+    return true;
   }
 
   /**
@@ -206,27 +201,15 @@ export class Registry {
   }
 
   /**
-   * One guarded transaction. Returns its revision, or undefined if one of `compares` did not hold.
-   * Throws NOT_CONTROLLER if one of the guard did not.
+   * One transaction. Returns its revision, or undefined if one of `compares` did not hold. Throws
+   * NOT_CONTROLLER when this is not the active controller.
    */
   async write(
     compares: readonly Compare[],
     operations: readonly Operation[],
   ): Promise<number | undefined> {
-    const result = await this.#store.txn([...this.#guard, ...compares], operations);
-    if (result.succeeded) return result.revision;
-    await this.#checkGuard();
-    return undefined;
-  }
-
-  async #checkGuard(): Promise<void> {
-    if (this.#guard.length === 0) return;
-    const { succeeded } = await this.#store.txn(this.#guard, []);
-    if (succeeded) return;
-    throw new MillraceError(
-      ErrorCode.NOT_CONTROLLER,
-      "another controller has taken over: refresh the metadata",
-    );
+    const result = await this.#write(compares, operations);
+    return result.succeeded ? result.revision : undefined;
   }
 }
 

@@ -1,5 +1,6 @@
 /** Everything that the server counts, by the names of `docs/reference/metrics.md`. */
 import type { BrokerMetrics } from "@millrace/broker";
+import type { ControllerMetrics } from "@millrace/controller";
 import type { LogManager, LogObserver } from "@millrace/log";
 import { latencyBuckets, Metrics } from "@millrace/observability";
 import type { AdmissionGauges, AdmissionObserver, CallObserver } from "@millrace/rpc/grpc";
@@ -13,6 +14,7 @@ export interface ListenerMetrics {
 export interface ServerMetrics {
   readonly registry: Metrics;
   readonly broker: BrokerMetrics;
+  readonly controller: ControllerMetrics;
   readonly log: LogObserver;
   readonly calls: CallObserver;
   /** A connection to the HTTP port was refused. */
@@ -249,6 +251,38 @@ const listenerMetrics = (metrics: Metrics): ((listener: string) => ListenerMetri
   });
 };
 
+const controllerMetrics = (metrics: Metrics): ControllerMetrics => {
+  const active = metrics.gauge({
+    name: "millrace_controller_active_count",
+    help: "1 while this is the active controller.",
+  });
+  const counter = (name: string, help: string) =>
+    metrics.counter({ name: `millrace_controller_${name}_total`, help });
+  const reigns = counter("reigns", "Elections of this controller.");
+  const changes = counter("changes", "Metadata records changed or removed by the control loop.");
+  const elections = counter(
+    "leader_elections",
+    "Partitions that got another leader, another leader epoch, or lost their leader.",
+  );
+  const conflicts = counter(
+    "conflicts",
+    "Changes that were decided anew because their record had changed meanwhile.",
+  );
+  const failures = counter("failures", "Rounds of the control loop that failed and were repeated.");
+  return {
+    onReign: (isActive) => {
+      active.set(isActive ? 1 : 0);
+      if (isActive) reigns.add(1);
+    },
+    onChanges: (changed, elected) => {
+      changes.add(changed);
+      elections.add(elected);
+    },
+    onConflict: () => conflicts.add(1),
+    onFailure: () => failures.add(1),
+  };
+};
+
 /** All metrics of a server, registered. */
 export const serverMetrics = (droppedLogLines: () => number = () => 0): ServerMetrics => {
   const metrics = new Metrics();
@@ -269,6 +303,7 @@ export const serverMetrics = (droppedLogLines: () => number = () => 0): ServerMe
   return {
     registry: metrics,
     broker: brokerMetrics(metrics),
+    controller: controllerMetrics(metrics),
     log: logMetrics(metrics),
     calls: callMetrics(metrics),
     listener: listenerMetrics(metrics),

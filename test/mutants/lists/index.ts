@@ -2,6 +2,7 @@
 import type { Mutant } from "../mutant.ts";
 import { brokerMutants } from "./broker.ts";
 import { clientMutants } from "./client.ts";
+import { controllerMutants } from "./controller.ts";
 import { logMutants } from "./log.ts";
 import { metadataMutants } from "./metadata.ts";
 import { metadataEtcdMutants } from "./metadata-etcd.ts";
@@ -15,6 +16,7 @@ export const allMutants: readonly Mutant[] = [
   ...recordMutants,
   ...brokerMutants,
   ...clientMutants,
+  ...controllerMutants,
   ...metadataMutants,
   ...metadataEtcdMutants,
   ...rpcMutants,

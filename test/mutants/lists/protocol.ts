@@ -173,40 +173,8 @@ const features: readonly Mutant[] = [
 
 const metadataRoom = "services/broker/src/metadata/";
 const watchTests = [`${metadataRoom}watch.test.ts`];
-const controllerTests = ["services/controller/src/controller.test.ts"];
 
 const metadata: readonly Mutant[] = [
-  {
-    name: "generation-made-at-every-start",
-    breaks: "A cluster keeps its generation.",
-    file: "services/controller/src/controller.ts",
-    replace: [
-      [
-        "write([noGeneration], [putGeneration(newGeneration(random))]);\n    }",
-        "write([], [putGeneration(newGeneration(random))]);\n    } else await this.#registry.write([], [putGeneration(newGeneration(random))]);",
-      ],
-    ],
-    tests: controllerTests,
-  },
-  {
-    name: "two-starts-two-generations",
-    breaks: "A generation is added only where there is none.",
-    file: "services/controller/src/controller.ts",
-    replace: [
-      [
-        "await this.#registry.write([noGeneration], [putGeneration(newGeneration(random))]);",
-        "await this.#registry.write([], [putGeneration(newGeneration(random))]);",
-      ],
-    ],
-    tests: controllerTests,
-  },
-  {
-    name: "newer-metadata-rewritten",
-    breaks: "Metadata of a newer version is not touched.",
-    file: "services/controller/src/controller.ts",
-    replace: [["    if (known !== undefined) checkFormat(known.formatVersion);\n", ""]],
-    tests: controllerTests,
-  },
   {
     name: "generation-change-untold",
     breaks: "The view tells when the generation is another one.",

@@ -426,20 +426,6 @@ const faults: readonly Mutant[] = [
 
 const boots: readonly Mutant[] = [
   {
-    name: "boot-epochs-stay",
-    breaks: "Leader epochs rise after an unclean stop.",
-    file: `${boot}boot.ts`,
-    replace: [["    await recovering.bumpLeaderEpochs(brokerId);\n", ""]],
-    tests: bootTests,
-  },
-  {
-    name: "boot-epochs-always-rise",
-    breaks: "Leader epochs stay as they are after a clean stop.",
-    file: `${boot}boot.ts`,
-    replace: [["if (!clean && partitions > 0) {", "if (partitions > 0) {"]],
-    tests: bootTests,
-  },
-  {
     name: "boot-leaves-a-failed-start",
     breaks: "A start that fails undoes what it did.",
     file: `${boot}boot.ts`,

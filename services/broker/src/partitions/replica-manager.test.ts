@@ -62,7 +62,8 @@ const setUp = async () => {
   const shared = { store, clock, random, logger: silentLogger };
   const controller = new Controller({ ...shared, defaultReplicationFactor: 1 });
   await controller.bootstrapCluster();
-  await controller.registerBroker(create(BrokerRecordSchema, { brokerId: 0 }));
+  const value = encodeRecord.broker(create(BrokerRecordSchema, { brokerId: 0 }));
+  await store.txn([], [{ type: "put", key: keys.broker(0), value }]);
   const createTopic = (name: string, partitionCount: number) =>
     controller.createTopic(create(CreateTopicRequestSchema, { name, partitionCount }));
   const deleteTopic = (name: string) =>
@@ -223,7 +224,12 @@ test("a deletion of several brokers waits for each of them", async () => {
   const record = { name: "t", topicId, partitionCount: 1, replicationFactor: 2, configs: {} };
   const value = encodeRecord.deletion({
     $typeName: "millrace.storage.v1.DeletionRecord",
-    topic: { $typeName: "millrace.storage.v1.TopicRecord", ...record, createdAtMs: 0n },
+    topic: {
+      $typeName: "millrace.storage.v1.TopicRecord",
+      ...record,
+      createdAtMs: 0n,
+      minIsrEpoch: 0,
+    },
     deletedAtMs: 0n,
     pendingBrokerIds: [0, 1],
   });

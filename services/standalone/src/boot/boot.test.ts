@@ -5,7 +5,7 @@ import { noMetrics } from "@millrace/broker";
 import { type Env, silentLogger } from "@millrace/env";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { defaultManagerConfig } from "@millrace/log";
-import { decodeRecord, EmbeddedStore, keys } from "@millrace/metadata";
+import { decodeRecord, EmbeddedStore, keys, type MetadataStore } from "@millrace/metadata";
 import { AdminService, CreateTopicRequestSchema } from "@millrace/proto/controller";
 import { GetMetadataRequestSchema, MetadataService } from "@millrace/proto/metadata";
 import { syncCompressor } from "@millrace/record/node";
@@ -24,6 +24,8 @@ class Machine {
   });
   readonly serving: boolean[] = [];
   process = new Incarnation(this.kernel);
+  /** How long a transaction takes. */
+  transactionMs = 0;
 
   start(clientPort = "7400"): Promise<Booted> {
     const process = new Incarnation(this.kernel, "m");
@@ -33,8 +35,13 @@ class Machine {
       ...{ disk: this.disk.mount(process), logger: silentLogger, sim: this.kernel.marks },
     };
     const { dialer, listener } = this.network.attach("m", process);
+    const mounted = mountStore(this.store, process);
+    const txn: MetadataStore["txn"] = async (...args) => {
+      await env.clock.sleep(this.transactionMs);
+      return mounted.txn(...args);
+    };
     return boot({
-      ...{ env, store: mountStore(this.store, process), dialer, brokerId: 3 },
+      ...{ env, store: { ...mounted, txn }, dialer, brokerId: 3 },
       listeners: {
         client: { listener, endpoint: `m:${clientPort}` },
         internal: { listener, endpoint: "m:7401" },
@@ -84,6 +91,9 @@ test("a process serves what it is told, registers itself, and stops cleanly", as
   assert.equal(decodeRecord.broker(broker).clientEndpoint, "advertised:7400");
   await machine.run(first.stop());
   assert.deepEqual(machine.serving, [true, false]);
+  for (const key of [keys.broker(3), keys.controller]) {
+    assert.equal((await machine.run(machine.store.range({ key }))).kvs.length, 0, key);
+  }
   const second = await machine.run(machine.start());
   assert.equal(second.recovery.clean, true);
   assert.equal(second.clusterId, first.clusterId);
@@ -94,22 +104,22 @@ const epochs = async ({ store }: Machine): Promise<number[]> =>
     (kv) => decodeRecord.partition(kv).leaderEpoch,
   );
 
-test("leader epochs rise after an unclean stop, and after no other", async () => {
+test("leader epochs rise with every start, clean or not, and leaders are there before it serves", async () => {
   const machine = new Machine();
   const first = await machine.run(machine.start());
   await machine.run(makeTopic(machine.dialer("c")));
   const before = await machine.run(epochs(machine));
+  assert.deepEqual(before, [1, 1]);
   await machine.run(first.stop());
   machine.process.kill();
   await machine.run(machine.start());
-  assert.deepEqual(await machine.run(epochs(machine)), before);
+  assert.deepEqual(await machine.run(epochs(machine)), [2, 2]);
+  // The next process waits until the leases of the one that was killed have ended.
   machine.process.kill();
   machine.disk.crash("process");
+  machine.transactionMs = 500;
   await machine.run(machine.start());
-  assert.deepEqual(
-    await machine.run(epochs(machine)),
-    before.map((epoch) => epoch + 1),
-  );
+  assert.deepEqual(await machine.run(epochs(machine)), [3, 3]);
 });
 
 test("a start that fails undoes what it did: ports are free, and the log is clean", async () => {

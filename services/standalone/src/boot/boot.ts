@@ -2,15 +2,14 @@
  * Starts a process from its environment: the one way, for the standalone server and for the
  * simulator. Everything of the outside world comes in through the options.
  */
-import { create } from "@bufbuild/protobuf";
 import type { BrokerMetrics } from "@millrace/broker";
-import { Controller } from "@millrace/controller";
+import { bootstrapCluster, Controller, type ControllerMetrics } from "@millrace/controller";
 import type { Env } from "@millrace/env";
 import type { LogManagerConfig, RecoveryReport } from "@millrace/log";
 import { keys, type MetadataStore } from "@millrace/metadata";
-import { BrokerRecordSchema } from "@millrace/proto/storage";
 import { type Dialer, HealthState } from "@millrace/rpc";
 import { type LogMetrics, openLogs, startBroker } from "./broker.ts";
+import { startController } from "./controller.ts";
 import { type BoundEndpoints, type Listeners, listen } from "./listen.ts";
 import { Undo } from "./undo.ts";
 
@@ -25,7 +24,10 @@ export interface BootOptions {
   /** Id for a cluster that has none yet. Default: random. */
   readonly newClusterId?: string;
   readonly logConfig: LogManagerConfig;
-  readonly metrics: { readonly broker: BrokerMetrics } & LogMetrics;
+  readonly metrics: {
+    readonly broker: BrokerMetrics;
+    readonly controller?: ControllerMetrics;
+  } & LogMetrics;
   /** The address that clients are told, from the one that the listener is bound to. */
   readonly advertise: (listening: string) => string;
   /** Told when everything is served, and when it ends. */
@@ -58,43 +60,43 @@ export const boot = async (options: BootOptions): Promise<Booted> => {
 const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   const { env, store, brokerId, metrics } = options;
   const { clock, random, logger } = env;
-  const controllerOptions = { store, clock, random, logger, defaultReplicationFactor: 1 };
-  const recovering = new Controller(controllerOptions);
-  const clusterId = await recovering.bootstrapCluster(options.newClusterId);
+  const clusterId = await bootstrapCluster(store, random, options.newClusterId);
   const identity = { clusterId, brokerId };
   const shared = { env, store, identity };
   const logs = await openLogs({ ...shared, config: options.logConfig, metrics }, undo);
-  await recovering.recover();
-  const { clean, partitions } = logs.recovery;
-  if (!clean && partitions > 0) {
-    env.sim?.sometimes("boot: leader epochs rise after an unclean stop");
-    await recovering.bumpLeaderEpochs(brokerId);
-  }
-  const where = { client: "" };
-  const { broker, mirror } = await startBroker(
+  const { mirror, active, registration } = await startController(
     {
-      ...{ ...shared, logs, metrics: metrics.broker },
-      controllerEndpoint: () => where.client,
-      deletionDone: (topicId) => recovering.deletionDone(topicId, brokerId),
+      ...{ env, store, brokerId },
+      ...(metrics.controller === undefined ? {} : { metrics: metrics.controller }),
     },
     undo,
   );
-  const controller = new Controller({
+  const { clean, partitions } = logs.recovery;
+  if (!clean && partitions > 0) {
+    env.sim?.sometimes("boot: leader epochs rise after an unclean stop");
+  }
+  const where = { client: "" };
+  const controllerOptions = { store, clock, random, logger, active, defaultReplicationFactor: 1 };
+  const controller: Controller = new Controller({
     ...controllerOptions,
     untilServed: (revision, timeoutMs) => broker.untilServed(revision, timeoutMs),
   });
+  const broker = startBroker(
+    {
+      ...{ env, mirror, identity, logs, metrics: metrics.broker },
+      controllerEndpoint: () => where.client,
+      deletionDone: (topicId) => controller.deletionDone(topicId, brokerId),
+    },
+    undo,
+  );
   const health = new HealthState();
   const services = [...broker.bindings(), ...controller.bindings()];
   const endpoints = await listen(options.listeners, services, health, undo);
   where.client = options.advertise(endpoints.client);
-  await controller.registerBroker(
-    create(BrokerRecordSchema, {
-      brokerId,
-      incarnationId: random.bytes(16),
-      clientEndpoint: where.client,
-      internalEndpoint: endpoints.internal,
-    }),
-  );
+  await registration.update({
+    clientEndpoint: where.client,
+    internalEndpoint: endpoints.internal,
+  });
   const { revision } = await store.range({ key: keys.cluster });
   await mirror.waitForRevision(revision, mirrorTimeoutMs);
   await broker.start();

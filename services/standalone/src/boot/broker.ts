@@ -1,4 +1,4 @@
-/** Starts what makes a process a broker: its logs, its mirror of the metadata, its services. */
+/** Starts what makes a process a broker: its logs, its view of the metadata, its services. */
 import { Broker, type BrokerMetrics, ClusterMirror, logConfigOf } from "@millrace/broker";
 import { topicConfigOf } from "@millrace/config";
 import type { Env } from "@millrace/env";
@@ -8,7 +8,7 @@ import {
   type LogObserver,
   openLogManager,
 } from "@millrace/log";
-import { decodeRecord, keys, type MetadataStore, Mirror } from "@millrace/metadata";
+import { decodeRecord, keys, type MetadataStore, type Mirror } from "@millrace/metadata";
 import { type TopicId, topicIdOf } from "@millrace/record";
 import type { Undo } from "./undo.ts";
 
@@ -65,16 +65,11 @@ export const openLogs = async (
   return logs;
 };
 
-/** A broker that mirrors the metadata and serves nothing yet. */
-export interface StartedBroker {
-  readonly broker: Broker;
-  readonly mirror: Mirror;
-}
-
-export const startBroker = async (
+/** A broker that serves nothing yet. */
+export const startBroker = (
   options: {
     readonly env: Env;
-    readonly store: MetadataStore;
+    readonly mirror: Mirror;
     readonly identity: Identity;
     readonly logs: LogManager;
     readonly metrics: BrokerMetrics;
@@ -84,15 +79,11 @@ export const startBroker = async (
     readonly deletionDone: (topicId: TopicId) => Promise<void>;
   },
   undo: Undo,
-): Promise<StartedBroker> => {
-  const { env, store, identity, logs, metrics, controllerEndpoint, deletionDone } = options;
-  const { clock, random, logger } = env;
-  const mirror = new Mirror({ store, clock, random, logger });
-  await mirror.start();
-  undo.add(() => mirror.close());
-  const view = new ClusterMirror(mirror, logger, controllerEndpoint);
+): Broker => {
+  const { env, mirror, identity, logs, metrics, controllerEndpoint, deletionDone } = options;
+  const view = new ClusterMirror(mirror, env.logger, controllerEndpoint);
   undo.add(() => view.close());
   const broker = new Broker({ env, logs, view, metrics, identity, deletionDone });
   undo.add(() => broker.close());
-  return { broker, mirror };
+  return broker;
 };

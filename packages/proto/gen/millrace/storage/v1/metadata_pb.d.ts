@@ -48,6 +48,34 @@ export declare type ClusterRecord = Message<"millrace.storage.v1.ClusterRecord">
 export declare const ClusterRecordSchema: GenMessage<ClusterRecord>;
 
 /**
+ * Key `controller/leader`, leased. Controller epoch is the key's create_revision; every transaction
+ * of the active controller is guarded by it.
+ *
+ * @generated from message millrace.storage.v1.ControllerRecord
+ */
+export declare type ControllerRecord = Message<"millrace.storage.v1.ControllerRecord"> & {
+  /**
+   * Of the process.
+   *
+   * @generated from field: uint32 controller_id = 1;
+   */
+  controllerId: number;
+
+  /**
+   * Random for every process start; 16 bytes.
+   *
+   * @generated from field: bytes incarnation_id = 2;
+   */
+  incarnationId: Uint8Array;
+};
+
+/**
+ * Describes the message millrace.storage.v1.ControllerRecord.
+ * Use `create(ControllerRecordSchema)` to create a new message.
+ */
+export declare const ControllerRecordSchema: GenMessage<ControllerRecord>;
+
+/**
  * Key `brokers/<id>`, leased. Broker epoch is the key's create_revision.
  *
  * @generated from message millrace.storage.v1.BrokerRecord
@@ -149,6 +177,14 @@ export declare type TopicRecord = Message<"millrace.storage.v1.TopicRecord"> & {
    * @generated from field: uint64 created_at_ms = 6;
    */
   createdAtMs: bigint;
+
+  /**
+   * Rises with every change of `min.insync.replicas`, which makes every ELR worthless: a leader may
+   * have advanced its high watermark under the lower minimum.
+   *
+   * @generated from field: uint32 min_isr_epoch = 7;
+   */
+  minIsrEpoch: number;
 };
 
 /**
@@ -235,7 +271,7 @@ export declare type PartitionRecord = Message<"millrace.storage.v1.PartitionReco
   leader?: number | undefined;
 
   /**
-   * Rises with every change of leader, and after every unclean stop of a sole replica.
+   * Rises with every change of leader, also to none, and with every new broker epoch of the leader.
    *
    * @generated from field: uint32 leader_epoch = 6;
    */
@@ -261,6 +297,21 @@ export declare type PartitionRecord = Message<"millrace.storage.v1.PartitionReco
    * @generated from field: repeated uint32 removing = 9;
    */
   removing: number[];
+
+  /**
+   * Broker epochs of `isr`, in its order: a member that has registered anew since is not in sync.
+   * The leader, which is one of them, led under its epoch here.
+   *
+   * @generated from field: repeated uint64 isr_broker_epochs = 10;
+   */
+  isrBrokerEpochs: bigint[];
+
+  /**
+   * `min_isr_epoch` of the topic when `elr` was written; under another one `elr` means nothing.
+   *
+   * @generated from field: uint32 min_isr_epoch = 11;
+   */
+  minIsrEpoch: number;
 };
 
 /**

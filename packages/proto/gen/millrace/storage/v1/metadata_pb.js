@@ -11,7 +11,7 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file millrace/storage/v1/metadata.proto.
  */
 export const file_millrace_storage_v1_metadata = /*@__PURE__*/
-  fileDesc("CiJtaWxscmFjZS9zdG9yYWdlL3YxL21ldGFkYXRhLnByb3RvEhNtaWxscmFjZS5zdG9yYWdlLnYxIlIKDUNsdXN0ZXJSZWNvcmQSEgoKY2x1c3Rlcl9pZBgBIAEoCRIWCg5mb3JtYXRfdmVyc2lvbhgCIAEoDRIVCg1mZWF0dXJlX2xldmVsGAMgASgNIpYBCgxCcm9rZXJSZWNvcmQSEQoJYnJva2VyX2lkGAEgASgNEhYKDmluY2FybmF0aW9uX2lkGAIgASgMEhcKD2NsaWVudF9lbmRwb2ludBgDIAEoCRIZChFpbnRlcm5hbF9lbmRwb2ludBgEIAEoCRIMCgRyYWNrGAUgASgJEhkKEWZlYXR1cmVfbGV2ZWxfbWF4GAYgASgNIukBCgtUb3BpY1JlY29yZBIMCgRuYW1lGAEgASgJEhAKCHRvcGljX2lkGAIgASgMEhcKD3BhcnRpdGlvbl9jb3VudBgDIAEoDRIaChJyZXBsaWNhdGlvbl9mYWN0b3IYBCABKA0SPgoHY29uZmlncxgFIAMoCzItLm1pbGxyYWNlLnN0b3JhZ2UudjEuVG9waWNSZWNvcmQuQ29uZmlnc0VudHJ5EhUKDWNyZWF0ZWRfYXRfbXMYBiABKAQaLgoMQ29uZmlnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEidAoORGVsZXRpb25SZWNvcmQSLwoFdG9waWMYASABKAsyIC5taWxscmFjZS5zdG9yYWdlLnYxLlRvcGljUmVjb3JkEhUKDWRlbGV0ZWRfYXRfbXMYAiABKAQSGgoScGVuZGluZ19icm9rZXJfaWRzGAMgAygNIroBCg9QYXJ0aXRpb25SZWNvcmQSEAoIdG9waWNfaWQYASABKAwSEQoJcGFydGl0aW9uGAIgASgNEhAKCHJlcGxpY2FzGAMgAygNEgsKA2lzchgEIAMoDRITCgZsZWFkZXIYBSABKA1IAIgBARIUCgxsZWFkZXJfZXBvY2gYBiABKA0SCwoDZWxyGAcgAygNEg4KBmFkZGluZxgIIAMoDRIQCghyZW1vdmluZxgJIAMoDUIJCgdfbGVhZGVyYgZwcm90bzM");
+  fileDesc("CiJtaWxscmFjZS9zdG9yYWdlL3YxL21ldGFkYXRhLnByb3RvEhNtaWxscmFjZS5zdG9yYWdlLnYxIlIKDUNsdXN0ZXJSZWNvcmQSEgoKY2x1c3Rlcl9pZBgBIAEoCRIWCg5mb3JtYXRfdmVyc2lvbhgCIAEoDRIVCg1mZWF0dXJlX2xldmVsGAMgASgNIkEKEENvbnRyb2xsZXJSZWNvcmQSFQoNY29udHJvbGxlcl9pZBgBIAEoDRIWCg5pbmNhcm5hdGlvbl9pZBgCIAEoDCKWAQoMQnJva2VyUmVjb3JkEhEKCWJyb2tlcl9pZBgBIAEoDRIWCg5pbmNhcm5hdGlvbl9pZBgCIAEoDBIXCg9jbGllbnRfZW5kcG9pbnQYAyABKAkSGQoRaW50ZXJuYWxfZW5kcG9pbnQYBCABKAkSDAoEcmFjaxgFIAEoCRIZChFmZWF0dXJlX2xldmVsX21heBgGIAEoDSKAAgoLVG9waWNSZWNvcmQSDAoEbmFtZRgBIAEoCRIQCgh0b3BpY19pZBgCIAEoDBIXCg9wYXJ0aXRpb25fY291bnQYAyABKA0SGgoScmVwbGljYXRpb25fZmFjdG9yGAQgASgNEj4KB2NvbmZpZ3MYBSADKAsyLS5taWxscmFjZS5zdG9yYWdlLnYxLlRvcGljUmVjb3JkLkNvbmZpZ3NFbnRyeRIVCg1jcmVhdGVkX2F0X21zGAYgASgEEhUKDW1pbl9pc3JfZXBvY2gYByABKA0aLgoMQ29uZmlnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEidAoORGVsZXRpb25SZWNvcmQSLwoFdG9waWMYASABKAsyIC5taWxscmFjZS5zdG9yYWdlLnYxLlRvcGljUmVjb3JkEhUKDWRlbGV0ZWRfYXRfbXMYAiABKAQSGgoScGVuZGluZ19icm9rZXJfaWRzGAMgAygNIuwBCg9QYXJ0aXRpb25SZWNvcmQSEAoIdG9waWNfaWQYASABKAwSEQoJcGFydGl0aW9uGAIgASgNEhAKCHJlcGxpY2FzGAMgAygNEgsKA2lzchgEIAMoDRITCgZsZWFkZXIYBSABKA1IAIgBARIUCgxsZWFkZXJfZXBvY2gYBiABKA0SCwoDZWxyGAcgAygNEg4KBmFkZGluZxgIIAMoDRIQCghyZW1vdmluZxgJIAMoDRIZChFpc3JfYnJva2VyX2Vwb2NocxgKIAMoBBIVCg1taW5faXNyX2Vwb2NoGAsgASgNQgkKB19sZWFkZXJiBnByb3RvMw");
 
 /**
  * Describes the message millrace.storage.v1.ClusterRecord.
@@ -21,30 +21,37 @@ export const ClusterRecordSchema = /*@__PURE__*/
   messageDesc(file_millrace_storage_v1_metadata, 0);
 
 /**
+ * Describes the message millrace.storage.v1.ControllerRecord.
+ * Use `create(ControllerRecordSchema)` to create a new message.
+ */
+export const ControllerRecordSchema = /*@__PURE__*/
+  messageDesc(file_millrace_storage_v1_metadata, 1);
+
+/**
  * Describes the message millrace.storage.v1.BrokerRecord.
  * Use `create(BrokerRecordSchema)` to create a new message.
  */
 export const BrokerRecordSchema = /*@__PURE__*/
-  messageDesc(file_millrace_storage_v1_metadata, 1);
+  messageDesc(file_millrace_storage_v1_metadata, 2);
 
 /**
  * Describes the message millrace.storage.v1.TopicRecord.
  * Use `create(TopicRecordSchema)` to create a new message.
  */
 export const TopicRecordSchema = /*@__PURE__*/
-  messageDesc(file_millrace_storage_v1_metadata, 2);
+  messageDesc(file_millrace_storage_v1_metadata, 3);
 
 /**
  * Describes the message millrace.storage.v1.DeletionRecord.
  * Use `create(DeletionRecordSchema)` to create a new message.
  */
 export const DeletionRecordSchema = /*@__PURE__*/
-  messageDesc(file_millrace_storage_v1_metadata, 3);
+  messageDesc(file_millrace_storage_v1_metadata, 4);
 
 /**
  * Describes the message millrace.storage.v1.PartitionRecord.
  * Use `create(PartitionRecordSchema)` to create a new message.
  */
 export const PartitionRecordSchema = /*@__PURE__*/
-  messageDesc(file_millrace_storage_v1_metadata, 4);
+  messageDesc(file_millrace_storage_v1_metadata, 5);
 

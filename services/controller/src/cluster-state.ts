@@ -1,0 +1,134 @@
+/** What the controller decides from: the metadata, decoded, as of one revision. */
+import { topicConfigOf } from "@millrace/config";
+import type { Logger } from "@millrace/env";
+import { MillraceError } from "@millrace/errors";
+import {
+  decodeRecord,
+  type KeyValue,
+  keys,
+  type Mirror,
+  type WatchEvent,
+} from "@millrace/metadata";
+import type { PartitionRecord } from "@millrace/proto/storage";
+import { type TopicId, topicIdOf } from "@millrace/record";
+
+export interface TopicState {
+  readonly id: TopicId;
+  readonly partitionCount: number;
+  readonly minInsyncReplicas: number;
+  readonly minIsrEpoch: number;
+}
+
+export interface PartitionState {
+  readonly record: PartitionRecord;
+  readonly topicId: TopicId;
+  readonly modRevision: number;
+}
+
+export interface DeletionState {
+  readonly topicId: TopicId;
+  /** Brokers that may still hold partitions of the topic. */
+  readonly pending: readonly number[];
+  readonly modRevision: number;
+}
+
+export interface ClusterState {
+  /** Every change up to this revision is in it. */
+  readonly revision: number;
+  /** Registered brokers, with their epochs. */
+  readonly brokers: ReadonlyMap<number, number>;
+  readonly topics: ReadonlyMap<TopicId, TopicState>;
+  /** By key. */
+  readonly partitions: ReadonlyMap<string, PartitionState>;
+  /** By topic. */
+  readonly deletions: ReadonlyMap<TopicId, DeletionState>;
+  /** Keys whose values cannot be read: nothing is removed while there are any. */
+  readonly unreadable: ReadonlySet<string>;
+}
+
+const topicOf = (kv: KeyValue): TopicState => {
+  const { topicId, partitionCount, configs, minIsrEpoch } = decodeRecord.topic(kv);
+  const minInsyncReplicas = topicConfigOf(configs)["min.insync.replicas"];
+  return { id: topicIdOf(topicId), partitionCount, minInsyncReplicas, minIsrEpoch };
+};
+
+/** Decodes each change once. The state is live: it changes with the mirror, between two turns. */
+export class StateMirror {
+  readonly #mirror: Mirror;
+  readonly #logger: Logger;
+  readonly #stop: () => void;
+  readonly #brokers = new Map<number, number>();
+  readonly #topics = new Map<TopicId, TopicState>();
+  readonly #topicIds = new Map<string, TopicId>();
+  readonly #partitions = new Map<string, PartitionState>();
+  readonly #deletions = new Map<TopicId, DeletionState>();
+  readonly #unreadable = new Set<string>();
+
+  constructor(mirror: Mirror, logger: Logger) {
+    this.#mirror = mirror;
+    this.#logger = logger;
+    this.#take(mirror.entries("").map((kv): WatchEvent => ({ type: "put", kv })));
+    this.#stop = mirror.onChange((events) => this.#take(events));
+  }
+
+  get current(): ClusterState {
+    return {
+      revision: this.#mirror.revision,
+      brokers: this.#brokers,
+      topics: this.#topics,
+      partitions: this.#partitions,
+      deletions: this.#deletions,
+      unreadable: this.#unreadable,
+    };
+  }
+
+  close(): void {
+    this.#stop();
+  }
+
+  #take(events: readonly WatchEvent[]): void {
+    for (const { type, kv } of events) {
+      const { key } = kv;
+      this.#unreadable.delete(key);
+      this.#forget(key);
+      if (type === "delete") continue;
+      try {
+        this.#put(kv);
+      } catch (thrown) {
+        this.#unreadable.add(key);
+        this.#logger.error({ key, err: MillraceError.from(thrown) }, "a metadata value is refused");
+      }
+    }
+  }
+
+  #forget(key: string): void {
+    if (key.startsWith(keys.partitions)) this.#partitions.delete(key);
+    else if (key.startsWith(keys.brokers)) {
+      this.#brokers.delete(Number(key.slice(keys.brokers.length)));
+    } else if (key.startsWith(keys.deletions)) {
+      this.#deletions.delete(topicIdOf(Buffer.from(key.slice(keys.deletions.length), "hex")));
+    } else if (key.startsWith(keys.topics)) {
+      const id = this.#topicIds.get(key);
+      if (id !== undefined) this.#topics.delete(id);
+      this.#topicIds.delete(key);
+    }
+  }
+
+  #put(kv: KeyValue): void {
+    const { key, modRevision } = kv;
+    if (key.startsWith(keys.partitions)) {
+      const record = decodeRecord.partition(kv);
+      this.#partitions.set(key, { record, topicId: topicIdOf(record.topicId), modRevision });
+    } else if (key.startsWith(keys.brokers)) {
+      this.#brokers.set(decodeRecord.broker(kv).brokerId, kv.createRevision);
+    } else if (key.startsWith(keys.deletions)) {
+      const { topic, pendingBrokerIds: pending } = decodeRecord.deletion(kv);
+      const topicId = topicIdOf(topic?.topicId ?? new Uint8Array(0));
+      this.#deletions.set(topicId, { topicId, pending, modRevision });
+    } else if (key.startsWith(keys.topics)) {
+      const topic = topicOf(kv);
+      this.#topics.set(topic.id, topic);
+      this.#topicIds.set(key, topic.id);
+    }
+  }
+}

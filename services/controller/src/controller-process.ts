@@ -1,0 +1,120 @@
+/** A controller's life: campaign, reign, campaign again. */
+import type { Clock, Logger, Random } from "@millrace/env";
+import type { MetadataStore, Mirror } from "@millrace/metadata";
+import { StateMirror } from "./cluster-state.ts";
+import { ControlLoop } from "./control-loop.ts";
+import { Election } from "./election.ts";
+import { type ControllerMetrics, noMetrics } from "./metrics.ts";
+import { notController, type Reign, type Write } from "./reign.ts";
+
+export interface ControllerProcessOptions {
+  readonly store: MetadataStore;
+  /** Started. Belongs to the caller. */
+  readonly mirror: Mirror;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly controllerId: number;
+  /** Of the lease of the election, whole seconds. Default `sessionSeconds`. */
+  readonly ttlSeconds?: number;
+  readonly metrics?: ControllerMetrics;
+}
+
+/** A reign with its loop. */
+interface Term {
+  readonly reign: Reign;
+  readonly loop: ControlLoop;
+}
+
+export class ControllerProcess {
+  readonly #options: ControllerProcessOptions;
+  readonly #election: Election;
+  readonly #state: StateMirror;
+  readonly #waiters = new Set<() => void>();
+  #term: Term | undefined;
+  #closed = false;
+
+  /** Takes part in the election from now on. */
+  constructor(options: ControllerProcessOptions) {
+    this.#options = options;
+    const { mirror, logger } = options;
+    this.#election = new Election(options);
+    this.#state = new StateMirror(mirror, logger);
+    void this.#run();
+  }
+
+  /** Writes as the active controller. Throws NOT_CONTROLLER when this is not the active one. */
+  readonly write: Write = async (compares, operations) =>
+    this.#activeTerm().reign.write(compares, operations);
+
+  /** Throws NOT_CONTROLLER when this is not the active controller. */
+  requireActive(): void {
+    this.#activeTerm();
+  }
+
+  /**
+   * True once this is the active controller and nothing was left to change at this revision or a
+   * later one; false after `timeoutMs`.
+   */
+  async settled(revision: number, timeoutMs: number): Promise<boolean> {
+    const { clock } = this.#options;
+    const endMs = clock.monoMs() + timeoutMs;
+    while (!this.#closed) {
+      const leftMs = endMs - clock.monoMs();
+      if (leftMs <= 0) return false;
+      if (this.#term === undefined) {
+        await this.#nextTerm(leftMs);
+        continue;
+      }
+      const { loop, reign } = this.#term;
+      if (await loop.settled(revision, leftMs)) return true;
+      if (reign.isActive) return false;
+    }
+    return false;
+  }
+
+  /** Ends the reign, and gives up the election's key. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#election.close();
+    this.#state.close();
+    this.#tell();
+  }
+
+  #activeTerm(): Term {
+    if (this.#term !== undefined) return this.#term;
+    throw notController(this.#election.failure ?? "another one is, or none is elected yet");
+  }
+
+  async #run(): Promise<void> {
+    const { metrics = noMetrics } = this.#options;
+    while (!this.#closed) {
+      const reign = await this.#election.campaign();
+      if (reign === undefined) return;
+      const ended = Promise.withResolvers<void>();
+      const loop = new ControlLoop({ ...this.#options, metrics, state: this.#state, reign });
+      this.#term = { reign, loop };
+      metrics.onReign(true);
+      this.#tell();
+      reign.onEnd(() => {
+        this.#term = undefined;
+        metrics.onReign(false);
+        ended.resolve();
+      });
+      await ended.promise;
+    }
+  }
+
+  #tell(): void {
+    for (const resolve of this.#waiters) resolve();
+  }
+
+  async #nextTerm(timeoutMs: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const cancel = this.#options.clock.timer(timeoutMs, resolve);
+    this.#waiters.add(resolve);
+    await promise;
+    this.#waiters.delete(resolve);
+    cancel();
+  }
+}

@@ -1,0 +1,60 @@
+/** From the state of the cluster to what has to change. Pure. */
+
+import { keys } from "@millrace/metadata";
+import type { PartitionRecord } from "@millrace/proto/storage";
+import type { ClusterState, PartitionState } from "./cluster-state.ts";
+import { nextPartition } from "./leadership.ts";
+
+/** A change of one key, made only if the key has not changed since. */
+export interface Change {
+  readonly key: string;
+  readonly modRevision: number;
+  /** The new value; absent: the key is removed. */
+  readonly record?: PartitionRecord;
+  /** A leader was elected, or lost without another. */
+  readonly elects: boolean;
+}
+
+/** Partitions beyond the count of their topic, or of none. */
+const isOrphan = (state: ClusterState, { topicId, record }: PartitionState): boolean =>
+  record.partition >= (state.topics.get(topicId)?.partitionCount ?? 0);
+
+/**
+ * Whether an orphan belongs to a creation that is over: one of an earlier controller, whose writes
+ * are refused by now, or of a topic that was deleted since. The others may be under way.
+ */
+const isLeftover = (state: ClusterState, epoch: number, one: PartitionState): boolean =>
+  state.unreadable.size === 0 && (one.modRevision < epoch || state.deletions.has(one.topicId));
+
+/**
+ * What the active controller of this epoch has to change, in order of keys. Empty while the state
+ * is older than the reign: it may lack what the controller before has done.
+ */
+export const desired = (state: ClusterState, epoch: number): Change[] => {
+  if (state.revision < epoch) return [];
+  const changes: Change[] = [];
+  const remaining = new Set<string>();
+  for (const [key, one] of state.partitions) {
+    const { record, modRevision, topicId } = one;
+    const topic = state.topics.get(topicId);
+    if (topic === undefined || isOrphan(state, one)) {
+      remaining.add(topicId);
+      if (isLeftover(state, epoch, one)) changes.push({ key, modRevision, elects: false });
+      continue;
+    }
+    const next = nextPartition(record, topic, state.brokers);
+    if (next === undefined) continue;
+    changes.push({
+      key,
+      modRevision,
+      record: next,
+      elects: next.leaderEpoch !== record.leaderEpoch,
+    });
+  }
+  for (const { topicId, pending, modRevision } of state.deletions.values()) {
+    // The record is what makes partitions of the topic leftovers, so it goes last.
+    if (pending.length > 0 || remaining.has(topicId)) continue;
+    changes.push({ key: keys.deletion(topicId), modRevision, elects: false });
+  }
+  return changes.sort((a, b) => (a.key < b.key ? -1 : 1));
+};

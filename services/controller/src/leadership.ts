@@ -1,0 +1,95 @@
+/** Who is in sync and who leads one partition, from which brokers are registered. Pure. */
+import type { PartitionRecord } from "@millrace/proto/storage";
+
+/** What the rules need to know of a topic. */
+export interface MinInsync {
+  readonly minInsyncReplicas: number;
+  readonly minIsrEpoch: number;
+}
+
+const sameNumbers = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === b.length && a.every((value, i) => value === b[i]);
+
+const sameEpochs = (a: readonly bigint[], b: readonly bigint[]): boolean =>
+  a.length === b.length && a.every((value, i) => value === b[i]);
+
+/** ISR, and who leads. */
+interface Elected {
+  readonly isr: readonly number[];
+  readonly leader: number | undefined;
+}
+
+/**
+ * Kafka's `electAnyLeader` without unclean elections: the leader stays while it is in sync, else
+ * the first replica, in their order, that is. When no member of the ISR is left, its members stay
+ * in it: all of them have everything that was acknowledged, on their disks, whoever comes back
+ * first. So one that has registered anew is elected before the ELR is asked, and leads alone until
+ * others have caught up.
+ */
+const elect = (
+  record: PartitionRecord,
+  elr: readonly number[],
+  brokers: ReadonlyMap<number, number>,
+): Elected => {
+  const inSync = record.isr.filter((id, i) => {
+    const epoch = brokers.get(id);
+    return epoch !== undefined && BigInt(epoch) === record.isrBrokerEpochs[i];
+  });
+  if (inSync.length > 0) {
+    const stays = record.leader !== undefined && inSync.includes(record.leader);
+    const leader = stays ? record.leader : record.replicas.find((id) => inSync.includes(id));
+    return { isr: inSync, leader };
+  }
+  const firstOf = (ids: readonly number[]): number | undefined =>
+    record.replicas.find((id) => ids.includes(id) && brokers.has(id));
+  const leader = firstOf(record.isr) ?? firstOf(elr);
+  return leader === undefined ? { isr: record.isr, leader } : { isr: [leader], leader };
+};
+
+/**
+ * The partition as it should be, or undefined when it is so already.
+ *
+ * - A broker that is not registered, or has registered anew, leaves the ISR. It enters the ELR
+ *   (KIP-966) while the ISR is smaller than `min.insync.replicas`: the high watermark then stands
+ *   still, so the broker's disk has everything below it. At the full size the ELR is empty.
+ * - Unlike Kafka, an unclean restart does not leave the ELR: acknowledged means fsynced here.
+ * - The leader epoch rises with every change of leader, also to none, and with every new broker
+ *   epoch of the leader: a restarted leader may have lost what nobody had acknowledged.
+ */
+export const nextPartition = (
+  record: PartitionRecord,
+  topic: MinInsync,
+  brokers: ReadonlyMap<number, number>,
+): PartitionRecord | undefined => {
+  const min = Math.min(topic.minInsyncReplicas, record.replicas.length);
+  // Where the high watermark may have moved on without it, an ELR means nothing.
+  const isElrValid = record.isr.length < min && record.minIsrEpoch === topic.minIsrEpoch;
+  const elrBefore = isElrValid ? record.elr : [];
+  const { isr, leader } = elect(record, elrBefore, brokers);
+  const complete = new Set([...record.isr, ...elrBefore]);
+  const elr =
+    isr.length < min ? record.replicas.filter((id) => complete.has(id) && !isr.includes(id)) : [];
+  const isrBrokerEpochs =
+    leader === undefined ? record.isrBrokerEpochs : isr.map((id) => BigInt(brokers.get(id) ?? 0));
+  const epochOf = (ids: readonly number[], epochs: readonly bigint[]): bigint | undefined =>
+    leader === undefined ? undefined : epochs[ids.indexOf(leader)];
+  const isNewTerm =
+    leader !== record.leader ||
+    epochOf(isr, isrBrokerEpochs) !== epochOf(record.isr, record.isrBrokerEpochs);
+  const unchanged =
+    !isNewTerm &&
+    sameNumbers(isr, record.isr) &&
+    sameNumbers(elr, record.elr) &&
+    sameEpochs(isrBrokerEpochs, record.isrBrokerEpochs);
+  if (unchanged) return undefined;
+  const { leader: _, ...rest } = record;
+  return {
+    ...rest,
+    ...(leader === undefined ? {} : { leader }),
+    leaderEpoch: record.leaderEpoch + (isNewTerm ? 1 : 0),
+    isr: [...isr],
+    elr,
+    isrBrokerEpochs: [...isrBrokerEpochs],
+    minIsrEpoch: topic.minIsrEpoch,
+  };
+};

@@ -1,0 +1,19 @@
+/** What the controller counts. `standalone` connects it to the registry; tests pass no-ops. */
+export interface ControllerMetrics {
+  /** This controller was elected, or is not the active one any more. */
+  onReign(active: boolean): void;
+  /** A round was written: records changed or removed, and leaders elected or lost in them. */
+  onChanges(changes: number, elections: number): void;
+  /** A change was skipped because its key had changed meanwhile. It is decided anew. */
+  onConflict(): void;
+  /** Writing failed, and is tried again. */
+  onFailure(): void;
+}
+
+/** Counts nothing. */
+export const noMetrics: ControllerMetrics = {
+  onReign() {},
+  onChanges() {},
+  onConflict() {},
+  onFailure() {},
+};

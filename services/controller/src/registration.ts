@@ -1,0 +1,146 @@
+/**
+ * A broker's registration: a key under a lease, whose create revision is the broker's epoch. A
+ * process that has died holds its key until its lease ends, and a new one waits for that. It could
+ * delete the key instead, but then two live processes with one id would take it from one another
+ * for ever, and no transaction deletes and puts one key.
+ */
+import type { Cancel, Clock, Logger } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import {
+  decodeRecord,
+  encodeRecord,
+  type KeyValue,
+  keys,
+  type MetadataStore,
+} from "@millrace/metadata";
+import type { BrokerRecord } from "@millrace/proto/storage";
+import { type Attempt, LeasedKey } from "./leased-key.ts";
+import { registerIntervalMs, sessionSeconds } from "./limits.ts";
+
+export interface RegistrationOptions {
+  readonly store: MetadataStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly record: BrokerRecord;
+  /** Of the lease, whole seconds. Default `sessionSeconds`. */
+  readonly ttlSeconds?: number;
+  /**
+   * Longest wait for the lease of an earlier process with this id, ms. Default: the time of a
+   * lease, and half of it more.
+   */
+  readonly waitMs?: number;
+}
+
+export class Registration {
+  readonly #options: RegistrationOptions;
+  readonly #key: LeasedKey;
+  #record: BrokerRecord;
+  #epoch = 0;
+  #stopKeeping: Cancel = () => {};
+  #closed = false;
+
+  constructor(options: RegistrationOptions) {
+    this.#options = options;
+    this.#record = options.record;
+    const { store, clock, record, ttlSeconds = sessionSeconds } = options;
+    const isOwn = (kv: KeyValue): boolean =>
+      Buffer.compare(decodeRecord.broker(kv).incarnationId, record.incarnationId) === 0;
+    this.#key = new LeasedKey({
+      ...{ store, clock, ttlSeconds, isOwn, key: keys.broker(record.brokerId) },
+    });
+  }
+
+  /** Broker epoch of the present registration. 0 before `register`. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /**
+   * Registers, and registers anew, under a new epoch, whenever the registration is lost. Throws
+   * INVALID_CONFIG when another process with this id is alive.
+   */
+  async register(): Promise<void> {
+    const { clock, ttlSeconds = sessionSeconds } = this.#options;
+    const { waitMs = ttlSeconds * 1500 } = this.#options;
+    const endMs = clock.monoMs() + waitMs;
+    for (;;) {
+      const attempt = await this.#attempt(clock.monoMs() < endMs);
+      if (attempt?.createRevision !== undefined) {
+        this.#hold(attempt.createRevision);
+        return;
+      }
+      if (clock.monoMs() >= endMs) throw this.#refusal(attempt?.holder);
+      await clock.sleep(Math.min(registerIntervalMs, Math.max(1, endMs - clock.monoMs())));
+    }
+  }
+
+  /** Changes the addresses. The epoch stays. */
+  async update(fields: Partial<Omit<BrokerRecord, "brokerId" | "incarnationId">>): Promise<void> {
+    this.#record = { ...this.#record, ...fields };
+    const value = encodeRecord.broker(this.#record);
+    if (await this.#key.replace(this.#epoch, value)) return;
+    const text = `broker ${this.#record.brokerId} has lost its registration: retry`;
+    throw new MillraceError(ErrorCode.UNAVAILABLE, text);
+  }
+
+  /** Ends the registration at once. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#stopKeeping();
+    await this.#key.release();
+  }
+
+  /** Undefined when the store could not be asked, and may be asked again. */
+  async #attempt(mayFail: boolean): Promise<Attempt | undefined> {
+    try {
+      return await this.#key.tryTake(encodeRecord.broker(this.#record));
+    } catch (thrown) {
+      if (mayFail && MillraceError.from(thrown).spec.retriable) return undefined;
+      throw thrown;
+    }
+  }
+
+  #hold(epoch: number): void {
+    const { logger, record } = this.#options;
+    this.#epoch = epoch;
+    // A broker does not fence itself by its clock: it serves until a newer epoch stops it.
+    this.#stopKeeping = this.#key.keep(epoch, {
+      unknownMsMax: Number.POSITIVE_INFINITY,
+      onLost: (why) => {
+        logger.warn(
+          { broker: record.brokerId, epoch, why },
+          "the registration is lost: registering anew",
+        );
+        void this.#registerAgain();
+      },
+    });
+  }
+
+  async #registerAgain(): Promise<void> {
+    const { clock, logger, record } = this.#options;
+    while (!this.#closed) {
+      try {
+        await this.register();
+        if (this.#closed) await this.close();
+        else logger.info({ broker: record.brokerId, epoch: this.#epoch }, "registered anew");
+        return;
+      } catch (thrown) {
+        logger.error(
+          { err: MillraceError.from(thrown) },
+          "the broker is not registered: trying again",
+        );
+        await clock.sleep(registerIntervalMs);
+      }
+    }
+  }
+
+  #refusal(holder: KeyValue | undefined): MillraceError {
+    const { brokerId } = this.#record;
+    const where = holder === undefined ? "" : decodeRecord.broker(holder).internalEndpoint;
+    return new MillraceError(
+      ErrorCode.INVALID_CONFIG,
+      `another process is broker ${brokerId}${where === "" ? "" : ` at ${where}`}: ` +
+        "stop it, or give this one another id",
+    );
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * Starts what makes a process a controller, and a registered broker: who leads what is decided
+ * before the broker looks at it for the first time.
+ */
+import { create } from "@bufbuild/protobuf";
+import { type ControllerMetrics, ControllerProcess, Registration } from "@millrace/controller";
+import type { Env } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import { type MetadataStore, Mirror } from "@millrace/metadata";
+import { BrokerRecordSchema } from "@millrace/proto/storage";
+import type { Undo } from "./undo.ts";
+
+export interface StartedController {
+  readonly mirror: Mirror;
+  readonly active: ControllerProcess;
+  readonly registration: Registration;
+}
+
+/**
+ * Longest wait until this process is elected and every leader is decided, ms. The lease of a
+ * process that was killed may have to end first.
+ */
+const settleTimeoutMs = 60_000;
+
+/**
+ * Registers the broker, is elected, and gives every partition that the broker leads a new leader
+ * epoch, for the registration has a new broker epoch. The addresses are not known yet.
+ */
+export const startController = async (
+  options: {
+    readonly env: Env;
+    readonly store: MetadataStore;
+    readonly brokerId: number;
+    readonly metrics?: ControllerMetrics;
+  },
+  undo: Undo,
+): Promise<StartedController> => {
+  const { env, store, brokerId, metrics } = options;
+  const { clock, random, logger } = env;
+  const mirror = new Mirror({ store, clock, random, logger });
+  await mirror.start();
+  undo.add(() => mirror.close());
+  const record = create(BrokerRecordSchema, { brokerId, incarnationId: random.bytes(16) });
+  const registration = new Registration({ store, clock, logger, record });
+  undo.add(() => registration.close());
+  await registration.register();
+  const active = new ControllerProcess({
+    ...{ store, mirror, clock, random, logger, controllerId: brokerId },
+    ...(metrics === undefined ? {} : { metrics }),
+  });
+  undo.add(() => active.close());
+  if (!(await active.settled(registration.epoch, settleTimeoutMs))) {
+    throw new MillraceError(
+      ErrorCode.UNAVAILABLE,
+      `the leaders of the partitions were not decided within ${settleTimeoutMs} ms: ` +
+        "check the metadata store, and that no other process uses it",
+    );
+  }
+  return { mirror, active, registration };
+};

@@ -1,0 +1,242 @@
+import type { Mutant } from "../mutant.ts";
+
+const at = "services/controller/src/";
+const elections = [`${at}election.test.ts`];
+const registrations = [`${at}registration.test.ts`];
+const many = [`${at}controllers.test.ts`];
+const boots = ["services/standalone/src/boot/boot.test.ts"];
+
+const election: readonly Mutant[] = [
+  {
+    name: "deposed-controller-writes",
+    breaks: "Every write of a controller is guarded by its election.",
+    file: `${at}reign.ts`,
+    replace: [["txn([this.#guard, ...compares], operations)", "txn([...compares], operations)"]],
+    tests: [...elections, ...many],
+  },
+  {
+    name: "refused-write-is-no-end",
+    breaks: "A write that the guard refuses ends the reign.",
+    file: `${at}reign.ts`,
+    replace: [
+      [
+        '    if (!succeeded) this.end("another controller was elected");\n',
+        "    void succeeded;\n",
+      ],
+    ],
+    tests: elections,
+  },
+  {
+    name: "conflict-ends-a-reign",
+    breaks: "A conflict does not end a reign.",
+    file: `${at}reign.ts`,
+    replace: [["if (!succeeded) this.end", "if (succeeded) this.end"]],
+    tests: elections,
+  },
+  {
+    name: "writes-after-the-end",
+    breaks: "Nothing is asked of the store after the end of a reign.",
+    file: `${at}reign.ts`,
+    replace: [
+      [
+        "    this.#requireActive();\n    const result = await this.#writer",
+        "    const result = await this.#writer",
+      ],
+    ],
+    tests: elections,
+  },
+  {
+    name: "end-of-a-reign-untold",
+    breaks: "Whoever watches a reign is told of its end at once.",
+    file: `${at}reign.ts`,
+    replace: [["    for (const listener of this.#onEnd) listener(why);\n", ""]],
+    tests: elections,
+  },
+  {
+    name: "two-active-controllers",
+    breaks: "One controller is active.",
+    file: `${at}leased-key.ts`,
+    replace: [
+      [
+        "return this.#judge(found, value);\n    if",
+        "return { createRevision: found.createRevision };\n    if",
+      ],
+    ],
+    tests: elections,
+  },
+  {
+    name: "gone-key-unseen",
+    breaks: "A controller whose key is gone stops at once.",
+    file: `${at}election.ts`,
+    replace: [
+      ["?.createRevision !== epoch) reign.end", "?.createRevision === epoch - 1) reign.end"],
+    ],
+    tests: elections,
+  },
+  {
+    name: "ends-before-its-election-is-read",
+    breaks: "A mirror that has not seen the election says nothing about it.",
+    file: `${at}election.ts`,
+    replace: [["      if (mirror.revision < epoch) return;\n", ""]],
+    tests: elections,
+  },
+  {
+    name: "silence-is-still-active",
+    breaks: "No news of the lease is the end of a reign.",
+    file: `${at}election.ts`,
+    replace: [
+      ["unknownMsMax: this.#ttlSeconds * 1000", "unknownMsMax: this.#ttlSeconds * 1_000_000"],
+    ],
+    tests: elections,
+  },
+  {
+    name: "stopped-controller-keeps-its-key",
+    breaks: "A controller that stops gives up its key at once.",
+    file: `${at}leased-key.ts`,
+    replace: [["    await this.#options.store.revokeLease(lease.id).catch(() => {});\n", ""]],
+    tests: [...elections, ...registrations],
+  },
+  {
+    name: "stop-is-news",
+    breaks: "A stop of a controller is no warning.",
+    file: `${at}election.ts`,
+    replace: [["if (this.#closed) logger.debug(", "if (this.#closed) logger.warn("]],
+    tests: elections,
+  },
+  {
+    name: "election-retried-at-once",
+    breaks: "A candidate whose attempts fail waits, longer each time.",
+    file: `${at}election.ts`,
+    replace: [["            this.#failures += 1;\n", ""]],
+    tests: elections,
+  },
+  {
+    name: "no-second-campaign",
+    breaks: "A controller that was deposed campaigns again.",
+    file: `${at}controller-process.ts`,
+    replace: [["      await ended.promise;\n", "      await ended.promise;\n      return;\n"]],
+    tests: many,
+  },
+  {
+    name: "tokens-of-the-dead-stay",
+    breaks: "Tokens of earlier controllers are removed.",
+    file: `${at}election.ts`,
+    replace: [["modRevision < reign.epoch);", "modRevision < 0);"]],
+    tests: elections,
+  },
+];
+
+const registration: readonly Mutant[] = [
+  {
+    name: "lease-not-renewed",
+    breaks: "A key is held as long as its process lives.",
+    file: `${at}leased-key.ts`,
+    replace: [
+      [
+        "    confirmed();\n    renewLater();\n    return stop;",
+        "    confirmed();\n    void renewLater;\n    return stop;",
+      ],
+    ],
+    tests: [...registrations, ...elections],
+  },
+  {
+    name: "lease-without-a-key-is-enough",
+    breaks: "A lease whose key is gone holds nothing.",
+    file: `${at}leased-key.ts`,
+    replace: [
+      [
+        "return kv?.createRevision === createRevision && kv.lease === lease.id;",
+        "return kv === undefined || kv.createRevision > 0;",
+      ],
+    ],
+    tests: registrations,
+  },
+  {
+    name: "lost-answer-locks-itself-out",
+    breaks: "An attempt whose answer was lost is found out.",
+    file: `${at}leased-key.ts`,
+    replace: [
+      ["if (lease !== undefined && lease === this.#lease?.id)", "if (lease === undefined)"],
+    ],
+    tests: [...elections, ...registrations, ...many],
+  },
+  {
+    name: "living-broker-pushed-out",
+    breaks: "A second process with a broker's id is refused while the first one lives.",
+    file: `${at}registration.ts`,
+    replace: [
+      [
+        "decodeRecord.broker(kv).incarnationId, record.incarnationId) === 0",
+        "decodeRecord.broker(kv).incarnationId, record.incarnationId) < 9",
+      ],
+    ],
+    tests: registrations,
+  },
+  {
+    name: "restart-does-not-wait",
+    breaks: "A process waits until the lease of a dead one has ended.",
+    file: `${at}registration.ts`,
+    replace: [["waitMs = ttlSeconds * 1500", "waitMs = ttlSeconds"]],
+    tests: [...registrations, ...boots],
+  },
+  {
+    name: "same-incarnation-locked-out",
+    breaks: "The same incarnation keeps its epoch.",
+    file: `${at}registration.ts`,
+    replace: [
+      ["incarnationId, record.incarnationId) === 0", "incarnationId, record.incarnationId) === 7"],
+    ],
+    tests: registrations,
+  },
+  {
+    name: "lost-registration-stays-lost",
+    breaks: "A broker that has lost its registration registers anew.",
+    file: `${at}registration.ts`,
+    replace: [["        void this.#registerAgain();\n", ""]],
+    tests: registrations,
+  },
+  {
+    name: "broker-fences-itself",
+    breaks: "A broker does not give up while the store is silent.",
+    file: `${at}registration.ts`,
+    replace: [["unknownMsMax: Number.POSITIVE_INFINITY", "unknownMsMax: 1000"]],
+    tests: registrations,
+  },
+  {
+    name: "key-without-lease-for-ever",
+    breaks: "The registration of a version that took no lease is replaced.",
+    file: `${at}leased-key.ts`,
+    replace: [
+      [
+        "if (found !== undefined && found.lease !== undefined) return",
+        "if (found !== undefined) return",
+      ],
+    ],
+    tests: registrations,
+  },
+  {
+    name: "stopped-broker-registers-again",
+    breaks: "A broker that stops stays away.",
+    file: `${at}registration.ts`,
+    replace: [
+      ["    this.#stopKeeping();\n    await", "    await"],
+      ["while (!this.#closed) {", "for (;;) {"],
+      ["if (this.#closed) await this.close();\n        else logger", "logger"],
+    ],
+    tests: registrations,
+  },
+  {
+    name: "lease-that-ended-stops-the-start",
+    breaks: "A lease that ends before it is used is taken anew.",
+    file: `${at}leased-key.ts`,
+    replace: [
+      [
+        "      if (!hasCode(thrown, ErrorCode.INVALID_REQUEST)) throw thrown;\n",
+        "      throw thrown;\n",
+      ],
+    ],
+    tests: many,
+  },
+];
+
+export const controllerElectionMutants: readonly Mutant[] = [...election, ...registration];
