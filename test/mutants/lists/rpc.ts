@@ -271,6 +271,13 @@ const carrier: readonly Mutant[] = [
     tests: grpcTests,
   },
   {
+    name: "shutdown-cuts-what-is-unread",
+    breaks: "A shutdown waits for what handlers have written and slow clients have not read yet.",
+    file: "packages/rpc/src/grpc/server/server.ts",
+    replace: [["void this.#listener?.idle().then(", "void Promise.resolve().then("]],
+    tests: grpcTests,
+  },
+  {
     name: "timeout-unit-confused",
     breaks: "grpc-timeout is read in its unit.",
     file: listener,
