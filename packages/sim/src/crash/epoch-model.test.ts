@@ -112,3 +112,15 @@ test("a cut at the log start may take an epoch whose beginning was lost", () => 
   model.confirm(3);
   assert.ok(confirmed().includes(3));
 });
+
+test("a flush makes no epoch known that a recovery may have forgotten", () => {
+  const model = new EpochModel();
+  model.begin(0, 0);
+  model.begin(3, 3);
+  model.confirm(3);
+  // The batches of epoch 0 were lost: the log begins with epoch 3, and may know of the one before.
+  model.adopt(model.possible(0, 0, new Set()));
+  model.confirmUpTo(3);
+  const confirmed = model.epochs.filter((entry) => entry.confirmed).map(({ epoch }) => epoch);
+  assert.deepEqual(confirmed, [3]);
+});

@@ -10,8 +10,8 @@ export interface ModelEpoch {
   confirmed: boolean;
   /** The log may take it to have begun as late as this, where its first batches were lost. */
   readonly latestStart?: number;
-  /** If it did, a cut has taken it, and no flush makes it known. */
-  readonly maybeCut?: boolean;
+  /** The log may not know it any more: no flush makes it known. */
+  readonly maybeUnknown?: boolean;
 }
 
 type Span = Pick<ModelEpoch, "epoch" | "startOffset">;
@@ -86,14 +86,14 @@ export class EpochModel {
   /** The beginning of an epoch is durable: the log led in it. */
   confirm(epoch: number): void {
     this.epochs = this.epochs.map((entry) =>
-      entry.epoch === epoch ? { ...entry, confirmed: true, maybeCut: false } : entry,
+      entry.epoch === epoch ? { ...entry, confirmed: true, maybeUnknown: false } : entry,
     );
   }
 
   /** What the log knows of the epochs up to one is durable. */
   confirmUpTo(epoch: number): void {
     for (const entry of this.epochs) {
-      if (entry.epoch <= epoch && entry.maybeCut !== true) entry.confirmed = true;
+      if (entry.epoch <= epoch && entry.maybeUnknown !== true) entry.confirmed = true;
     }
   }
 
@@ -102,8 +102,8 @@ export class EpochModel {
     this.epochs = this.epochs
       .filter(({ startOffset }) => startOffset < offset)
       .map((entry) => {
-        const maybeCut = entry.maybeCut === true || (entry.latestStart ?? 0) >= offset;
-        return { ...entry, maybeCut, confirmed: entry.confirmed && !maybeCut };
+        const maybeUnknown = entry.maybeUnknown === true || (entry.latestStart ?? 0) >= offset;
+        return { ...entry, maybeUnknown, confirmed: entry.confirmed && !maybeUnknown };
       });
   }
 
@@ -159,7 +159,8 @@ export class EpochModel {
       const starts = startsOf(epoch);
       const confirmed = starts.length === found.length;
       const doubted = before.find((entry) => entry.epoch === epoch)?.latestStart ?? 0;
-      return { epoch, startOffset, confirmed, latestStart: Math.max(doubted, ...starts) };
+      const latestStart = Math.max(doubted, ...starts);
+      return { epoch, startOffset, confirmed, latestStart, maybeUnknown: !confirmed };
     });
   }
 }
