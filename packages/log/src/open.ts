@@ -80,6 +80,8 @@ const open = async (options: LogManagerOptions): Promise<LogManager> => {
   if (!recovery.clean || leftovers.length > 0) {
     await parts.checkpointer.run(parallelAlone, lastRound);
   }
+  // It stopped nobody: the partitions were not there to be told.
+  if (committer.failure !== undefined) throw committer.failure;
   for (const directory of leftovers) {
     const remove = (): Promise<void> => removeTree(disk, directory);
     parts.context.delayed.add(0, "removing a deleted partition", remove);

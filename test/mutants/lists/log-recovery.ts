@@ -242,8 +242,35 @@ export const recovery: readonly Mutant[] = [
     name: "log-deleted-epochs-forgotten",
     breaks: "A log that begins again at its start knows who led it there.",
     file: `${src}/recovery/after-crash.ts`,
-    replace: [["    this.#epochs.beginAgainAt(this.#logStart);\n", ""]],
+    replace: [["    this.#epochs.goOnAt(offset);\n", ""]],
     tests: [epochs],
+  },
+  {
+    name: "log-deleted-epochs-behind-gap-forgotten",
+    breaks: "A log that goes on behind deleted segments knows who led it there.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      ["    this.#epochs.goOnAt(offset);\n", ""],
+      [
+        "    await this.#goOnAt(this.#logStart);\n",
+        "    await this.#goOnAt(this.#logStart);\n    this.#epochs.goOnAt(this.#logStart);\n",
+      ],
+    ],
+    tests: [epochs],
+  },
+  {
+    name: "log-epoch-of-cut-batch-forgotten",
+    breaks: "The epoch of a batch that a truncation takes from below the log start stays known.",
+    file: `${src}/partition/journalled-changes.ts`,
+    replace: [["if (offset <= kept && leaderEpoch > 0)", "if (offset > kept && leaderEpoch < 0)"]],
+    tests: [epochs],
+  },
+  {
+    name: "log-opens-over-failed-fsync",
+    breaks: "A directory whose fsync failed while it opened after a clean stop does not open.",
+    file: `${src}/open.ts`,
+    replace: [["  if (committer.failure !== undefined) throw committer.failure;\n", ""]],
+    tests: [`${src}/faults/failed-disk.test.ts`],
   },
   {
     name: "log-deleted-epochs-back-after-truncation",

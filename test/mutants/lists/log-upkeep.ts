@@ -10,6 +10,22 @@ const verify = `${src}/faults/verify.test.ts`;
 
 export const upkeep: readonly Mutant[] = [
   {
+    name: "log-deleted-segment-counted-twice",
+    breaks: "A segment whose removal has to wait counts once as deleted.",
+    file: `${src}/segment/files.ts`,
+    replace: [
+      [
+        "    owner.names.changed();\n    for (const path of segment.paths) {",
+        "    owner.names.changed();\n    context.observer.onSegmentDeleted?.(0);\n    for (const path of segment.paths) {",
+      ],
+      [
+        "  for (const { sizeBytes } of segments) context.observer.onSegmentDeleted?.(sizeBytes);\n",
+        "",
+      ],
+    ],
+    tests: [`${src}/faults/counted.test.ts`],
+  },
+  {
     name: "log-cut-not-dirty-again",
     breaks: "A cut that a failed fsync dropped is made again before anything relies on it.",
     file: `${src}/recovery/segment-io.ts`,

@@ -59,6 +59,66 @@ for (const cut of [false, true]) {
   });
 }
 
+test("a log that goes on at an empty segment at its start knows who led it", async () => {
+  const settings = { log: { flushPolicy: "none", segmentBytes: 1 } } as const;
+  await simulate(settings, async ({ disk, kernel, sleep, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    await appendAll(log, [batchOf([{ value: "0" }])], 1);
+    await log.flush();
+    await appendAll(log, [batchOf([{ value: "1" }])], 1);
+    await appendAll(log, [batchOf([{ value: "2" }])], 2);
+    // The file is newer than the recovery point, which says: offset 1, epoch 1.
+    disk.fault = noPoints;
+    await assert.rejects(log.flush());
+    await appendAll(log, [batchOf([{ value: "3" }])], 2);
+    await sleep(100);
+    disk.fault = (operation, path) =>
+      operation === "rename" && path.endsWith(".log") ? "EAGAIN" : noPoints(operation, path);
+    await log.advanceLogStart(3);
+    first.die("process");
+    disk.fault = () => undefined;
+    // As a power cut leaves it: of the deleted segments the first one came back, and the last one
+    // has its name alone.
+    const files = disk.mount(new Incarnation(kernel));
+    const [, ...later] = disk.paths().filter((path) => path.endsWith(".log"));
+    for (const path of later) {
+      if (path.endsWith("3.log")) await (await files.open(path, "write")).truncate(0);
+      else await files.unlink(path);
+    }
+    const { logEndOffset, leaderEpoch } = await (await start()).log();
+    assert.deepEqual([later.length, logEndOffset, leaderEpoch], [3, 3, 2]);
+  });
+});
+
+for (const flushed of [false, true]) {
+  for (const flushPolicy of ["commit", "none"] as const) {
+    test(`the epoch of a batch that is cut below the log start stays known (${flushPolicy}${flushed ? ", flushed" : ""})`, async () => {
+      for (const how of ["process", "power"] as const) {
+        await simulate({ log: { flushPolicy } }, async ({ start }) => {
+          const first = await start();
+          const log = await first.log();
+          await log.becomeLeader(1);
+          await appendAll(log, [batchOf([{ value: "0" }])], 1);
+          await appendAll(log, [batchOf(["1", "2", "3", "4"].map((value) => ({ value })))], 2);
+          if (flushed) await log.flush();
+          await log.advanceLogStart(4);
+          await log.truncateTo(4);
+          // It begins where the log does, and goes with a cut.
+          await log.becomeLeader(3);
+          await log.truncateTo(4);
+          assert.equal(log.leaderEpoch, 2);
+          first.die(how);
+          const { leaderEpoch, logEndOffset, logStartOffset, state } = await (await start()).log();
+          assert.equal(state.kind, "online");
+          assert.deepEqual([logStartOffset, logEndOffset, leaderEpoch], [4, 4, 2]);
+        });
+      }
+    });
+  }
+}
+
 test("the epoch of an empty log outlives a clean stop without the file", async () => {
   await simulate({}, async ({ disk, start }) => {
     const first = await start();

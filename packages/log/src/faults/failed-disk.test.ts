@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";
-import { appendAll, batchOf, readAll } from "../testing.ts";
+import { Incarnation } from "@millrace/sim";
+import { appendAll, batchOf, readAll, topicA } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
 
 const batches = (count: number) =>
@@ -243,5 +244,29 @@ test("a start that a failed fsync ends leaves no partition offline", async () =>
     disk.fault = () => undefined;
     const again = await (await start()).log();
     assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 2]);
+  });
+});
+
+test("a directory whose fsync fails while it opens after a clean stop does not open", async () => {
+  await simulate({}, async ({ disk, kernel, start }) => {
+    const first = await start();
+    await appendAll(await first.log(), [batchOf([{ value: "x" }])]);
+    await first.log(1);
+    await first.manager.close(true);
+    first.die("process");
+    const directory = `partitions/${topicA}-00001`;
+    const files = disk.mount(new Incarnation(kernel));
+    await (await files.open(`${directory}/meta`, "write")).truncate(0);
+    // The partition with the damaged meta file goes offline, which cannot be made durable.
+    disk.fault = (operation, path) =>
+      operation === "syncDirectory" && path === directory ? "EIO" : undefined;
+    const thrown = await failure(start());
+    assert.ok(hasCode(thrown, ErrorCode.STORAGE_ERROR), String(thrown));
+    disk.fault = () => undefined;
+    const again = await start();
+    assert.deepEqual([...again.manager.partitions()].map(({ state }) => state.kind).sort(), [
+      "offline",
+      "online",
+    ]);
   });
 });

@@ -91,6 +91,23 @@ export class JournalledChanges {
     });
   }
 
+  /**
+   * A truncation to the batch at `offset`. `kept`, the last offset below the log start, may lie in
+   * that batch: its epoch led the log up to there and stays known. It is journalled in the same
+   * round, because replay takes it back with the batch.
+   */
+  async truncation(
+    offset: number,
+    kept: number,
+    leaderEpoch: number,
+    apply: () => void,
+  ): Promise<void> {
+    const changes = [this.record({ kind: "truncate", offset }, apply)];
+    if (offset <= kept && leaderEpoch > 0)
+      changes.push(this.record({ kind: "epochStart", offset: kept, leaderEpoch }));
+    await Promise.all(changes);
+  }
+
   #finish(done: AppendDone, error: Error | undefined): void {
     try {
       done(error);

@@ -495,7 +495,8 @@ export class Partition implements PartitionLog {
     if (offset >= this.#logEndOffset && !atEnd) return;
     const cut = atEnd ? this.active.end : await this.#reader.placeOf(offset);
     let cutting: Promise<void> | undefined;
-    await this.#journalled.record({ kind: "truncate", offset: cut.offset }, () => {
+    const kept = this.#logStartOffset - 1;
+    await this.#journalled.truncation(cut.offset, kept, this.epochs.epochOf(kept), () => {
       cutting = this.#cutTo(cut);
     });
     await cutting;

@@ -557,12 +557,12 @@ export class PartitionRecovery {
     if (this.#end >= this.#logStart) return;
     this.#segments.push(this.#newSegment(this.#logStart));
     await this.#goOnAt(this.#logStart);
-    this.#epochs.beginAgainAt(this.#logStart);
   }
 
   /** Everything up to `offset` is deleted. */
   async #goOnAt(offset: number): Promise<void> {
     await this.#producers.goOnAt(offset, this.#end);
+    this.#epochs.goOnAt(offset);
     this.#end = offset;
   }
 }

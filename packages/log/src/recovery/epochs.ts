@@ -72,12 +72,12 @@ export class RecoveredEpochs {
   }
 
   /**
-   * Nothing is left of the log before its start: the file alone knows who led it there. It was
+   * Everything up to `offset` is deleted: the file alone knows who led the log there. It was
    * written when the log start had passed the epochs that it does not have any more.
    */
-  beginAgainAt(logStart: number): void {
+  goOnAt(offset: number): void {
     for (const { leaderEpoch, startOffset } of this.#behind) {
-      if (startOffset <= logStart) this.#partition.epochs.remember(leaderEpoch, startOffset);
+      if (startOffset <= offset) this.#partition.epochs.remember(leaderEpoch, startOffset);
     }
   }
 }

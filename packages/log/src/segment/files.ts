@@ -60,8 +60,9 @@ export const dropSegments = async (
       // An earlier call may have renamed it, and then failed.
       renamed.push(aside);
     }
-    context.observer.onSegmentDeleted?.(segment.sizeBytes);
   }
+  // Only now: after a failure all of them are handed in again.
+  for (const { sizeBytes } of segments) context.observer.onSegmentDeleted?.(sizeBytes);
   const { fileDeleteDelayMs } = owner.config;
   context.delayed.add(fileDeleteDelayMs, "removing old segments", async () => {
     for (const path of renamed) await unlinkIfThere(disk, path);
