@@ -274,7 +274,8 @@ export class DirectoryCheck {
       // Damage that was met while reading is known to the next start.
       if (before.refusal === "PARTITION_OFFLINE" && after?.state === "offline") continue;
       // What belongs somewhere else and is whole in itself may be found out late.
-      if (this.#expected.damaged.foreign && after?.refusal === "PARTITION_OFFLINE") continue;
+      const foundOut = after?.refusal === "PARTITION_OFFLINE" || after?.state === "offline";
+      if (this.#expected.damaged.foreign && foundOut) continue;
       if (after === undefined || !alike(before, after))
         throw new Broken(`${key}: first ${tell(before)}, then ${tell(after)}`);
     }
