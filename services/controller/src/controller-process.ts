@@ -1,22 +1,11 @@
 /** A controller's life: campaign, reign, campaign again. */
-import type { Clock, Logger, Random } from "@millrace/env";
-import type { MetadataStore, Mirror } from "@millrace/metadata";
 import { StateMirror } from "./cluster-state.ts";
 import { ControlLoop } from "./control-loop.ts";
-import { Election } from "./election.ts";
+import { Election, type ElectionOptions } from "./election.ts";
 import { type ControllerMetrics, noMetrics } from "./metrics.ts";
 import { notController, type Reign, type Write } from "./reign.ts";
 
-export interface ControllerProcessOptions {
-  readonly store: MetadataStore;
-  /** Started. Belongs to the caller. */
-  readonly mirror: Mirror;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly logger: Logger;
-  readonly controllerId: number;
-  /** Of the lease of the election, whole seconds. Default `sessionSeconds`. */
-  readonly ttlSeconds?: number;
+export interface ControllerProcessOptions extends ElectionOptions {
   readonly metrics?: ControllerMetrics;
 }
 
