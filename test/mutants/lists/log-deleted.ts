@@ -2,6 +2,7 @@
 import type { Mutant } from "../mutant.ts";
 
 const src = "packages/log/src";
+const cameBack = `${src}/faults/came-back.test.ts`;
 const deleted = `${src}/faults/deleted.test.ts`;
 
 export const deletions: readonly Mutant[] = [
@@ -225,5 +226,31 @@ export const deletions: readonly Mutant[] = [
     file: `${src}/recovery/producers.ts`,
     replace: [["    await this.#lookAhead(offset);\n", ""]],
     tests: [deleted],
+  },
+  {
+    name: "log-deleted-segment-believed",
+    breaks: "Nothing is written behind a deleted segment that came back without its bytes.",
+    file: `${src}/recovery/unsynced.ts`,
+    replace: [["end.offset > logStart) return false;", "end.offset >= 0) return false;"]],
+    tests: [cameBack],
+  },
+  {
+    name: "log-deleted-segment-with-tail",
+    breaks: "What comes behind rot below the log start is not cut off.",
+    file: `${src}/recovery/unsynced.ts`,
+    replace: [["  return behind.offset <= logStart;", "  return behind.offset >= 0;"]],
+    tests: [cameBack],
+  },
+  {
+    name: "log-deleted-segment-cut",
+    breaks: "A deleted segment that came back without its bytes is no damage before a cut.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      [
+        "if (!(thrown instanceof PartitionDamage) || offset > this.#logStart) throw thrown;",
+        "if (!(thrown instanceof PartitionDamage) || offset > 0) throw thrown;",
+      ],
+    ],
+    tests: [cameBack],
   },
 ];

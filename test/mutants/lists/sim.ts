@@ -472,6 +472,13 @@ const boots: readonly Mutant[] = [
     replace: [["  undo.add(() => logs.close(true));\n", ""]],
     tests: bootTests,
   },
+  {
+    name: "sim-rot-in-the-last-round",
+    breaks: "What rots in the journal cannot be taken for a torn write.",
+    file: "packages/sim/src/crash/trouble.ts",
+    replace: [["      if (rotten.has(placeOf(path, at))) continue;\n", ""]],
+    tests: ["packages/sim/src/crash/trouble.test.ts"],
+  },
 ];
 
 export const simMutants: readonly Mutant[] = [...kernels, ...dead, ...faults, ...boots];

@@ -23,6 +23,7 @@ import { JournalReader, type PlannedBatch } from "./journal-reader.ts";
 import { RecoveredProducers } from "./producers.ts";
 import { dirtyAgain, endSegmentAt, writeBytes } from "./segment-io.ts";
 import { lostBatch, missing, PartitionDamage, type RecoveryInput } from "./types.ts";
+import { cameBackUnsynced } from "./unsynced.ts";
 
 type PlannedEpoch = Extract<PlannedEntry, { readonly kind: "epochStart" }>;
 
@@ -143,7 +144,10 @@ export class PartitionRecovery {
     const base = Number(point.segmentBaseOffset);
     this.#index = this.#segments.findIndex((segment) => segment.baseOffset === base);
     const present = this.#segments[this.#index];
-    if ((present?.sizeBytes ?? -1) < this.#position) await this.#lackingSegment(base, present);
+    const bytes = present?.sizeBytes ?? -1;
+    if (bytes < this.#position || (await this.#isUnsynced(present))) {
+      await this.#lackingSegment(base, present);
+    }
     for (const [i, segment] of this.#segments.entries()) {
       if (i < this.#index) continue;
       await this.#resetIndex(segment, i === this.#index ? this.#position : 0);
@@ -154,6 +158,7 @@ export class PartitionRecovery {
    * A truncation went back behind the recovery point: only what stands before the cut was fsynced.
    */
   async #beginBefore(offset: number): Promise<void> {
+    const { context } = this.#input;
     // Not the segment that begins at the cut: the one before it may still hold what was cut off.
     const before = this.#segments.findLastIndex((segment) => segment.baseOffset < offset);
     this.#index = Math.max(0, before);
@@ -161,10 +166,15 @@ export class PartitionRecovery {
     let reached = segment?.baseOffset ?? -1;
     // What follows the cut may be anything, and is not looked at.
     if (segment !== undefined && reached < offset) {
-      await this.#visit(segment, (batch) => {
+      const visit = this.#visit(segment, (batch) => {
         reached = batch.lastOffset + 1;
         this.#position = batch.position + batch.bytes;
         return reached < offset;
+      });
+      await visit.catch(async (thrown: unknown) => {
+        if (!(thrown instanceof PartitionDamage) || offset > this.#logStart) throw thrown;
+        reached = -1;
+        await dropSegments(context, this.#partition, this.#segments.splice(this.#index, 1));
       });
     }
     if (reached !== offset) {
@@ -207,6 +217,12 @@ export class PartitionRecovery {
     const deleted = present === undefined ? [] : this.#segments.splice(this.#index, 1);
     await dropSegments(context, this.#partition, deleted);
     this.#beginEmptyAt(this.#position > 0 ? this.#end : base);
+  }
+
+  async #isUnsynced(segment: Segment | undefined): Promise<boolean> {
+    if (segment === undefined) return false;
+    const end = { offset: this.#end, position: this.#position };
+    return cameBackUnsynced(this.#input.context, segment, end, this.#logStart);
   }
 
   #newSegment(base: number): Segment {

@@ -62,6 +62,8 @@ export class CrashRun {
   faults: FaultPlan;
   /** Offsets of the wall clock that lasted. */
   readonly wallOffsetsMs = new Set([0]);
+  /** Places of journal rounds in which a bit rotted. */
+  readonly rottenRounds = new Set<string>();
   /** The wall clock was wrong at some time. */
   clockWasWrong = false;
   /**
@@ -106,6 +108,7 @@ export class CrashRun {
       log: undefined,
     }));
     for (const offsetMs of from.wallOffsetsMs) this.wallOffsetsMs.add(offsetMs);
+    for (const place of from.rottenRounds) this.rottenRounds.add(place);
     this.clockWasWrong = from.clockWasWrong;
     this.nextValue = from.nextValue + 1_000_000;
     this.nextProducer = from.nextProducer + 1_000_000;

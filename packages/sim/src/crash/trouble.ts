@@ -1,4 +1,5 @@
 /** Trouble from outside: the disk, its space, the wall clock, and bits that rot. */
+import type { SimDisk } from "../disk.ts";
 import type { SeededRandom } from "../random.ts";
 import { partitionOf } from "./faults.ts";
 import type { Kind } from "./kinds.ts";
@@ -77,19 +78,27 @@ interface Target {
   readonly path: string;
   readonly position: number;
   readonly batches: number;
+  /** Where the journal round begins that it is in. */
+  readonly round?: string;
 }
+
+const placeOf = (path: string, at: number): string => `${path}@${at}`;
 
 /**
  * Journal rounds that two later ones follow: what rots in the last ones cannot be told from a torn
- * write.
+ * write. `rotten`: places of rounds that say anything, also of their number.
  */
-const oldRounds = (run: CrashRun) => {
+export const oldRounds = (
+  disk: Pick<SimDisk, "content" | "paths">,
+  rotten: ReadonlySet<string>,
+) => {
   const rounds: { path: string; at: number; bytes: number; round: number; entries: number }[] = [];
-  for (const path of run.disk.paths()) {
+  for (const path of disk.paths()) {
     if (!path.endsWith(".journal")) continue;
-    const content = run.disk.content(path) ?? Buffer.alloc(0);
+    const content = disk.content(path) ?? Buffer.alloc(0);
     for (let at = 0; at + 4096 <= content.length; at += 4096) {
       if (content.toString("latin1", at, at + 4) !== "MJR1") continue;
+      if (rotten.has(placeOf(path, at))) continue;
       const round = Number(content.readBigUInt64LE(at + 24));
       const [bytes, entries] = [content.readUInt32LE(at + 4), content.readUInt32LE(at + 40)];
       rounds.push({ path, at, bytes, round, entries });
@@ -102,13 +111,13 @@ const oldRounds = (run: CrashRun) => {
 /** A durable byte whose damage must never lose anything silently, or undefined. */
 const targetOf = (run: CrashRun, random: SeededRandom): Target | undefined => {
   if (random.chance(0.3)) {
-    const rounds = oldRounds(run);
+    const rounds = oldRounds(run.disk, run.rottenRounds);
     if (rounds.length === 0) return undefined;
     const { path, at, bytes, entries } = random.pick(rounds);
     const within = random.below(Math.min(bytes, 600));
     // Without its head nothing of a round can be read.
     const batches = within < 52 + 40 * entries ? entries : 1;
-    return { path, position: at + within, batches };
+    return { path, position: at + within, batches, round: placeOf(path, at) };
   }
   const wanted = random.pick([
     /\.log$/,
@@ -137,6 +146,7 @@ export const rot = (run: CrashRun, random: SeededRandom, running: boolean): void
   const { path, position, batches } = target;
   const cacheStaysGood = running && random.chance(0.5);
   if (!run.disk.flipBit(path, position, random.below(8), cacheStaysGood)) return;
+  if (target.round !== undefined) run.rottenRounds.add(target.round);
   run.trace(`rot: ${path} at ${position}`);
   const name = path.replace(/^.*\//, "").replace(/[0-9]+/, "N");
   run.counts.add(`trouble: rot in ${name}${running ? " while running" : ""}`);
