@@ -3,6 +3,7 @@ import type { Mutant } from "../mutant.ts";
 
 const src = "packages/log/src";
 const cameBack = `${src}/faults/came-back.test.ts`;
+const deletedProducers = `${src}/faults/deleted-producers.test.ts`;
 const deleted = `${src}/faults/deleted.test.ts`;
 
 export const deletions: readonly Mutant[] = [
@@ -205,11 +206,18 @@ export const deletions: readonly Mutant[] = [
     tests: [deleted],
   },
   {
-    name: "log-stale-sequences-at-damage",
-    breaks: "A producer goes on when a deleted segment that no snapshot knows is damaged.",
+    name: "log-unread-producers-forgotten",
+    breaks: "Memory knows the producers of segments that go unread.",
     file: `${src}/partition/producer-state.ts`,
-    replace: [["      table.replace(table.entries().map(withoutSequences));\n", ""]],
-    tests: [deleted],
+    replace: [["      table.replace(this.completed.entries().map(asOf(offset)));\n", ""]],
+    tests: [deletedProducers],
+  },
+  {
+    name: "log-unread-producers-of-later",
+    breaks: "What memory keeps of deleted segments ends where they do.",
+    file: `${src}/partition/producer-state.ts`,
+    replace: [["baseOffset }) => baseOffset < offset)", "baseOffset }) => baseOffset >= 0)"]],
+    tests: [deletedProducers],
   },
   {
     name: "log-recovery-overtakes-journal",

@@ -8,7 +8,6 @@ import {
   newestSnapshot,
   type ProducersAt,
   rebuildProducers,
-  withoutSequences,
   writeSnapshot,
 } from "./producer-snapshots.ts";
 import { type Producer, ProducerTable } from "./producer-table.ts";
@@ -18,6 +17,14 @@ import { type Producer, ProducerTable } from "./producer-table.ts";
  * truncation then replays more than one segment.
  */
 const pendingProducersMax = 131_072;
+
+/** What a table that has gone on says of `offset`; older batches may have left it. */
+const asOf =
+  (offset: number) =>
+  ([id, producer]: readonly [number, Producer]): readonly [number, Producer] => [
+    id,
+    { ...producer, batches: producer.batches.filter(({ baseOffset }) => baseOffset < offset) },
+  ];
 
 /** Snapshots to write before a recovery point at `offset` may be. */
 export interface SnapshotPlan {
@@ -164,9 +171,9 @@ export class ProducerState {
       await rebuildProducers(context, directory, dropped, table, offset);
     } catch (thrown) {
       if (isPassing(thrown)) throw thrown;
-      // They go because they are old, readable or not.
+      // They go because they are old, readable or not: what is in memory of them stays.
       logger.warn({ directory, err: thrown }, "producers of deleted segments may be forgotten");
-      table.replace(table.entries().map(withoutSequences));
+      table.replace(this.completed.entries().map(asOf(offset)));
     }
     await writeSnapshot(clock, disk, directory, { offset, entries: table.entries() });
     return true;

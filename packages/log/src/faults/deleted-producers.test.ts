@@ -1,0 +1,40 @@
+/** What is known of producers when the segments go that knew them, and cannot be read. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ErrorCode, hasCode } from "@millrace/errors";
+import { partitionDirectory } from "../files/paths.ts";
+import { appendAll, batchOf, topicA } from "../testing.ts";
+import { simulate } from "../testing-sim.ts";
+
+const directory = partitionDirectory(topicA, 0);
+
+const sent = (producerId: number, baseSequence: number) =>
+  batchOf([{ value: "x".padEnd(300, ".") }], { producerId, producerEpoch: 1, baseSequence });
+
+test("memory knows the producers of segments that go unread", async () => {
+  const settings = { log: { segmentBytes: 800, fileDeleteDelayMs: 0 } };
+  await simulate(settings, async ({ disk, start }) => {
+    const log = await (await start()).log();
+    await log.becomeLeader(1);
+    const all = [0, 1, 2, 3, 4].map((i) => sent(7, i));
+    await appendAll(log, all);
+    await log.flush();
+    log.updateHighWatermark(5);
+    // Neither the segments nor the snapshots can be read.
+    disk.fault = (operation, path) =>
+      operation === "read" && path.startsWith(directory) ? "EIO" : undefined;
+    await log.advanceLogStart(4);
+    disk.fault = () => undefined;
+    // It goes by what was written then.
+    await log.truncateTo(4);
+    for (const [offset, batch] of all.slice(0, 4).entries()) {
+      const retry = log.append(batch, 1, () => {});
+      assert.deepEqual([retry.duplicate, retry.baseOffset], [true, offset]);
+    }
+    assert.throws(
+      () => log.append(sent(7, 5), 1, () => {}),
+      (thrown) => hasCode(thrown, ErrorCode.OUT_OF_ORDER_SEQUENCE),
+    );
+    assert.equal(log.append(sent(7, 4), 1, () => {}).duplicate, false);
+  });
+});
