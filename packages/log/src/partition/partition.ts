@@ -37,7 +37,7 @@ import { ProducerState } from "./producer-state.ts";
 import type { Producer } from "./producer-table.ts";
 import { Progress } from "./progress.ts";
 import { PartitionReader } from "./reader.ts";
-import { announce, planRetention, RetentionAnnouncements } from "./retention.ts";
+import { announce, keepsLess, planRetention, RetentionAnnouncements } from "./retention.ts";
 import type { PartitionTail } from "./tail-cache.ts";
 import { type Life, type PartitionOwner, pointCutTo, type Restored, usable } from "./types.ts";
 
@@ -293,14 +293,7 @@ export class Partition implements PartitionLog {
   updateConfig(config: LogConfig): void {
     const before = this.#config;
     this.#config = usable(config);
-    const { retentionMs, retentionBytes, retentionEnabled } = config;
-    if (
-      retentionMs !== before.retentionMs ||
-      retentionBytes !== before.retentionBytes ||
-      retentionEnabled !== before.retentionEnabled
-    ) {
-      this.#announcements.asked();
-    }
+    if (keepsLess(config, before)) this.#announcements.asked();
     const journalled = config.flushPolicy === "commit";
     if ((before.flushPolicy === "commit") === journalled) return;
     // Until a checkpoint has covered what was appended under the old policy.
@@ -538,11 +531,14 @@ export class Partition implements PartitionLog {
     if (nowMs !== undefined) {
       this.producers.expire(nowMs - this.#config.producerExpiryMs, clock.monoMs());
     }
+    const config = this.#config;
     const plan = await planRetention(
       this,
       (segment, now) => this.#reader.ageTimeOf(segment, now),
       nowMs,
     );
+    // Somebody may have asked meanwhile to keep it: the next round plans anew.
+    if (this.#config !== config) return this.#dropBelowLogStart();
     const startOffset = this.#announcements.startFor(plan, this);
     if (startOffset < plan.startOffset) announce(context.env.logger, this, plan);
     // Nothing was appended to the active segment meanwhile: it is all too old.
