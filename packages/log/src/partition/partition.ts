@@ -311,6 +311,8 @@ export class Partition implements PartitionLog {
   }
 
   runRetention(): Promise<number> {
+    // It may wait for the room that retention of other partitions makes.
+    if (this.#truncating) return Promise.resolve(0);
     return this.#changes.run(() => this.#retain());
   }
 
@@ -321,7 +323,8 @@ export class Partition implements PartitionLog {
 
   /** Fsyncs what was written, when the flush policy is `interval` and the interval has passed. */
   async flushIfDue(nowMs: number): Promise<void> {
-    const interval = this.#config.flushPolicy === "interval";
+    // A truncation may take long, and a checkpoint follows it.
+    const interval = this.#config.flushPolicy === "interval" && !this.#truncating;
     if (!interval || this.#state.kind !== "online" || this.deleted) return;
     await this.files.flushIfDue(nowMs);
   }
