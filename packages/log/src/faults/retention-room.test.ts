@@ -1,7 +1,7 @@
 /** Retention makes the room that a truncation of another partition waits for. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { appendAll, batchOf } from "../testing.ts";
+import { appendAll, batchOf, topicA } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
 
 test("retention frees the room that a truncation waits for", async () => {
@@ -63,5 +63,31 @@ test("interval flushes go on beside a truncation that waits for room", async () 
     disk.fault = () => undefined;
     await truncating;
     assert.ok(seen > 0, "not fsynced for a minute, the interval is a second");
+  });
+});
+
+test("a partition whose truncation waits for room can be deleted", async () => {
+  await simulate({ log: { segmentBytes: 1000 } }, async ({ disk, sleep, start }) => {
+    const { log: logOf, manager } = await start();
+    const log = await logOf(0);
+    const producer = { producerId: 1, producerEpoch: 0 };
+    for (let i = 0; i < 12; i += 1) {
+      const batch = batchOf([{ value: "x".repeat(300) }], { ...producer, baseSequence: i });
+      await appendAll(log, [batch]);
+    }
+    disk.fault = (operation, path) =>
+      operation === "write" && path.includes("-00000/producers.") ? "ENOSPC" : undefined;
+    const truncating = log.truncateTo(11).catch(() => {});
+    await sleep(1000);
+    let deleted = false;
+    const deleting = manager.delete(topicA, 0).then(() => {
+      deleted = true;
+    });
+    await sleep(60_000);
+    const inTime = deleted;
+    disk.fault = () => undefined;
+    await truncating;
+    await deleting;
+    assert.ok(inTime, "the room that it takes cannot be freed");
   });
 });
