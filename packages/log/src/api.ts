@@ -87,6 +87,8 @@ export interface AppendBatch {
   readonly body: Uint8Array;
   readonly bodyCrc: number;
   readonly info: BodyInfo;
+  /** True: this process gave the records their timestamps, so they confirm no clock of it. */
+  readonly ownTime?: boolean;
 }
 
 /** Called once, in append order per partition, when the append is done as the flush policy says, or

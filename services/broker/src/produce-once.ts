@@ -25,10 +25,10 @@ export const produceOnce = async (
   const acks = request.acks === Acks.UNSPECIFIED ? Acks.ALL : request.acks;
   if (!knownAcks.has(acks))
     throw invalid(`acks ${request.acks} is unknown: use all, leader or none`);
-  const { body, bodyCrc } = batchOf(request, appender.clock.wallMs());
+  const { body, bodyCrc, ownTime } = batchOf(request, appender.clock.wallMs());
   await appender.waitForCapacity();
   const { topicId, topic, partition, leaderEpoch } = request;
-  const target = { topicId, topic, partition, leaderEpoch, bodyCrc };
+  const target = { topicId, topic, partition, leaderEpoch, bodyCrc, ownTime };
   const outcome = await new Promise<AppendResult>((resolve) => {
     appender.append(target, body, acks, resolve);
   });
@@ -45,17 +45,23 @@ export const produceOnce = async (
 const batchOf = (
   request: ProduceOnceRequest,
   nowMs: number,
-): { readonly body: Uint8Array; readonly bodyCrc: number | undefined } => {
+): {
+  readonly body: Uint8Array;
+  readonly bodyCrc: number | undefined;
+  /** Some records had no timestamp. */
+  readonly ownTime: boolean;
+} => {
   const { batch, records } = request;
   if (batch !== undefined && records.length > 0)
     throw invalid("batch and records: send one of them");
   if (batch !== undefined) {
-    return { body: batch.body ?? new Uint8Array(0), bodyCrc: batch.bodyCrc32c };
+    return { body: batch.body ?? new Uint8Array(0), bodyCrc: batch.bodyCrc32c, ownTime: false };
   }
   if (records.length === 0) throw invalid("no records: send at least one");
   const builder = new BatchBuilder();
   for (const record of records) builder.append(inputOf(record, nowMs));
-  return { body: builder.finishPlain(), bodyCrc: undefined };
+  const ownTime = records.some(({ timestampDeltaMs }) => timestampDeltaMs === undefined);
+  return { body: builder.finishPlain(), bodyCrc: undefined, ownTime };
 };
 
 const inputOf = (record: RecordMessage, nowMs: number) => ({

@@ -8,6 +8,13 @@ const replicaManagerTest = "services/broker/src/partitions/replica-manager.test.
 /** Deletion of topics: the intent is durable, and only the intent deletes. */
 const deletion: readonly Mutant[] = [
   {
+    name: "broker-own-time-not-told",
+    breaks: "The log is told of records that have their timestamps from this broker.",
+    file: "services/broker/src/produce/appender.ts",
+    replace: [["target.ownTime === true ? withOwnTime(checked) : checked", "checked"]],
+    tests: ["services/broker/src/produce/appender.test.ts"],
+  },
+  {
     name: "delete-topic-without-a-record",
     breaks: "A topic's deletion survives a crash after it was answered.",
     file: "services/controller/src/registry.ts",

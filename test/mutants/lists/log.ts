@@ -5,6 +5,7 @@ import { deletions } from "./log-deleted.ts";
 import { durability } from "./log-durability.ts";
 import { remembered } from "./log-memory.ts";
 import { recovery } from "./log-recovery.ts";
+import { retained } from "./log-retention.ts";
 import { upkeep } from "./log-upkeep.ts";
 
 export const logMutants: readonly Mutant[] = [
@@ -13,5 +14,6 @@ export const logMutants: readonly Mutant[] = [
   ...decisions,
   ...recovery,
   ...deletions,
+  ...retained,
   ...upkeep,
 ];

@@ -20,8 +20,11 @@ const retryMs = 200;
 
 /** What the work needs of its partition. */
 export interface FilesOwner {
+  readonly name: string;
   readonly directory: string;
   readonly config: LogConfig;
+  /** A deletion was asked for. */
+  readonly deleting: boolean;
   readonly segments: readonly Segment[];
   readonly producers: ProducerState;
   takeOffline(reason: string): void;
@@ -178,11 +181,21 @@ export class PartitionFiles {
           return;
         } catch (thrown) {
           if (!isPassing(thrown)) throw this.#cutFailed(segment, thrown);
+          if (this.#owner.deleting) throw this.#cutGivenUp();
           if (this.#context.committer.impatient) throw this.#cutEnded();
           await this.#context.env.clock.sleep(retryMs);
         }
       }
     });
+  }
+
+  /**
+   * The deletion may free the room that the cut waits for. Until the journal has it, nothing may
+   * claim the files as they are now: also not a start, if this process dies before.
+   */
+  #cutGivenUp(): Error {
+    this.#owner.takeOffline("it was being deleted while a truncation waited for room");
+    return errors.changing(this.#owner.name, "deleted");
   }
 
   /** No checkpoint and no marker may claim the files as they are now. */

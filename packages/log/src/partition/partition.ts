@@ -37,7 +37,7 @@ import { ProducerState } from "./producer-state.ts";
 import type { Producer } from "./producer-table.ts";
 import { Progress } from "./progress.ts";
 import { PartitionReader } from "./reader.ts";
-import { announce, planRetention, RetentionAnnouncements } from "./retention.ts";
+import { announce, keepsLess, planRetention, RetentionAnnouncements } from "./retention.ts";
 import type { PartitionTail } from "./tail-cache.ts";
 import { type Life, type PartitionOwner, pointCutTo, type Restored, usable } from "./types.ts";
 
@@ -149,6 +149,9 @@ export class Partition implements PartitionLog {
   /** The journal has the deletion: checkpoints forget the partition. */
   get deleted(): boolean {
     return this.#deletion === "recorded";
+  }
+  get deleting(): boolean {
+    return this.#deletion !== "none";
   }
   get names(): Durability {
     return this.files.names;
@@ -293,14 +296,7 @@ export class Partition implements PartitionLog {
   updateConfig(config: LogConfig): void {
     const before = this.#config;
     this.#config = usable(config);
-    const { retentionMs, retentionBytes, retentionEnabled } = config;
-    if (
-      retentionMs !== before.retentionMs ||
-      retentionBytes !== before.retentionBytes ||
-      retentionEnabled !== before.retentionEnabled
-    ) {
-      this.#announcements.asked();
-    }
+    if (keepsLess(config, before)) this.#announcements.asked();
     const journalled = config.flushPolicy === "commit";
     if ((before.flushPolicy === "commit") === journalled) return;
     // Until a checkpoint has covered what was appended under the old policy.
@@ -318,6 +314,8 @@ export class Partition implements PartitionLog {
   }
 
   runRetention(): Promise<number> {
+    // It may wait for the room that retention of other partitions makes.
+    if (this.#truncating) return Promise.resolve(0);
     return this.#changes.run(() => this.#retain());
   }
 
@@ -328,7 +326,8 @@ export class Partition implements PartitionLog {
 
   /** Fsyncs what was written, when the flush policy is `interval` and the interval has passed. */
   async flushIfDue(nowMs: number): Promise<void> {
-    const interval = this.#config.flushPolicy === "interval";
+    // A truncation may take long, and a checkpoint follows it.
+    const interval = this.#config.flushPolicy === "interval" && !this.#truncating;
     if (!interval || this.#state.kind !== "online" || this.deleted) return;
     await this.files.flushIfDue(nowMs);
   }
@@ -435,11 +434,12 @@ export class Partition implements PartitionLog {
     const { maxTimestampMs } = info;
     const bytes = prefix.length + body.length;
     const { indexIntervalBytes } = this.#config;
-    const taken = { lastOffset, bytes, maxTimestampMs, appendTimeMs };
+    const appendMonoMs = context.env.clock.monoMs();
+    const taken = { lastOffset, bytes, maxTimestampMs, appendTimeMs, appendMonoMs };
     const position = segment.append(taken, indexIntervalBytes);
     const place = { offset: lastOffset + 1, position: position + bytes };
     this.#logEndOffset = place.offset;
-    context.retentionClock.observe(maxTimestampMs);
+    if (batch.ownTime !== true) context.retentionClock.observe(maxTimestampMs);
     this.#tail.push({ baseOffset, lastOffset, prefix, body });
     const chunks = [prefix, body];
     // Behind the header's CRC stand the body's field (5 bytes), the body's tag and its length.
@@ -533,16 +533,20 @@ export class Partition implements PartitionLog {
     const changing = this.#deletion !== "none" || this.#truncating || context.closing;
     if (this.#state.kind !== "online" || changing) return 0;
     const { clock } = context.env;
+    await this.#reader.findFirstAppend(this.active);
     if (this.#isOld(this.active, clock.wallMs())) this.#roll();
     const nowMs = context.retentionClock.read();
     if (nowMs !== undefined) {
       this.producers.expire(nowMs - this.#config.producerExpiryMs, clock.monoMs());
     }
+    const config = this.#config;
     const plan = await planRetention(
       this,
       (segment, now) => this.#reader.ageTimeOf(segment, now),
       nowMs,
     );
+    // Somebody may have asked meanwhile to keep it: the next round plans anew.
+    if (this.#config !== config) return this.#dropBelowLogStart();
     const startOffset = this.#announcements.startFor(plan, this);
     if (startOffset < plan.startOffset) announce(context.env.logger, this, plan);
     // Nothing was appended to the active segment meanwhile: it is all too old.

@@ -49,6 +49,8 @@ const attemptsMax = 4;
 const futureMsMax = 3_600_000;
 /** Bytes looked through at a time for the batch that holds an offset. */
 const lookBytes = 256 * 1024;
+/** Of the read that looks for a segment's first batch. */
+const firstReadBytes = 4096;
 
 export class PartitionReader {
   readonly #context: LogContext;
@@ -153,8 +155,26 @@ export class PartitionReader {
   async #ageTimeOf(segment: Segment, nowMs: number): Promise<number> {
     const largestMs = await this.#maxTimestampOf(segment);
     if (largestMs > 0 && largestMs <= nowMs + futureMsMax) return largestMs;
+    const { lastAppendMonoMs } = segment;
+    // Whatever the clock said then, it was so long ago.
+    if (lastAppendMonoMs !== undefined) {
+      return nowMs - (this.#context.env.clock.monoMs() - lastAppendMonoMs);
+    }
     const appendMs = segment.lastAppendMs ?? (await this.#lastAppendOf(segment));
     return appendMs > 0 && appendMs <= nowMs + futureMsMax ? appendMs : nowMs;
+  }
+
+  /** Makes the append time of a segment's first batch known. Throws PARTITION_OFFLINE on damage. */
+  async findFirstAppend(segment: Segment): Promise<void> {
+    if (segment.sizeBytes === 0 || segment.firstAppendMs !== undefined) return;
+    await this.#guard(undefined, "log_end", () =>
+      this.#context.files.with(segment, async (file) => {
+        const scanner = new BatchScanner(file, 0, segment.sizeBytes, firstReadBytes);
+        const first = await scanner.peek();
+        if (!("end" in first)) segment.foundFirstAppend(first.header.appendTimeMs);
+        else if (!first.end) throw damaged(segment, 0, first.reason);
+      }),
+    );
   }
 
   /** Append time of a segment's last batch, read from the file. */

@@ -68,6 +68,11 @@ export class RetentionClock {
     return this.#believe(now);
   }
 
+  /** What the next start may rely on: a clock in doubt is in doubt there, too. */
+  knownMs(): number {
+    return Math.floor(expected(this.#trusted, this.#clock.monoMs()));
+  }
+
   /**
    * A batch was appended whose newest record has this timestamp: another machine's clock, mostly.
    */

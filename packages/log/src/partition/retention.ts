@@ -57,6 +57,17 @@ export const planRetention = async (
   return { startOffset, roll: false, oldBytes };
 };
 
+/** Whether retention lets more go than before. Below 0 is no bound. */
+export const keepsLess = (config: LogConfig, before: LogConfig): boolean => {
+  const lower = (bound: number, was: number): boolean => bound >= 0 && (was < 0 || bound < was);
+  if (!config.retentionEnabled) return false;
+  return (
+    !before.retentionEnabled ||
+    lower(config.retentionMs, before.retentionMs) ||
+    lower(config.retentionBytes, before.retentionBytes)
+  );
+};
+
 /** Part of a log that may go by age without a word. */
 const usualPart = 0.5;
 

@@ -182,7 +182,7 @@ export class Checkpointer {
   }
 
   async #cover(captured: readonly Captured[], round: number): Promise<void> {
-    const { clock, disk } = this.#options.context.env;
+    const { env, retentionClock } = this.#options.context;
     const points: RecoveryPoint[] = [];
     for (const next of captured) {
       if (next.partition.deleted) continue;
@@ -190,7 +190,7 @@ export class Checkpointer {
       if (next.point !== undefined) points.push(next.point);
     }
     points.push(...this.#options.deletions());
-    await writeRecoveryPoints(clock, disk, points, round);
+    await writeRecoveryPoints(env, points, round, retentionClock.knownMs());
     for (const { partition, point, promises, epochs } of captured) {
       if (point !== undefined) partition.checkpointed(point, promises);
       if (epochs !== undefined) partition.epochs.durability.durableUpTo(epochs.version);

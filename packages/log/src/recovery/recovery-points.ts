@@ -1,7 +1,7 @@
 /** The recovery points of a data directory: what is safe without the commit journal. */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
-import type { Clock, Disk } from "@millrace/env";
+import type { Disk } from "@millrace/env";
 import {
   type RecoveryPoint,
   RecoveryPointSchema,
@@ -89,12 +89,12 @@ export class RecoveryPointsWriter {
 
 /** Writes every point, some in a turn of the event loop. */
 export const writeRecoveryPoints = async (
-  clock: Clock,
-  disk: Disk,
+  { clock, disk }: { readonly clock: Pauses; readonly disk: Disk },
   points: readonly RecoveryPoint[],
   coveredRound: number,
+  knownMs: number,
 ): Promise<void> => {
-  const writer = new RecoveryPointsWriter(coveredRound, clock.wallMs());
+  const writer = new RecoveryPointsWriter(coveredRound, knownMs);
   for (let at = 0; at < points.length; at += pointsPerStep) {
     if (at > 0) await breathe(clock);
     writer.add(points.slice(at, at + pointsPerStep));

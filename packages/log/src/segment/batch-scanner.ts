@@ -4,7 +4,7 @@ import { MillraceError } from "@millrace/errors";
 import type { BodyInfo, StoredBatch } from "@millrace/record";
 import { bodyCrcMatches, parseBody, readStored, STORED_PREFIX_BYTES_MAX } from "@millrace/record";
 
-const readAheadBytes = 1024 * 1024;
+const readAheadBytesMax = 1024 * 1024;
 
 /** A batch found whole and right, both CRCs checked. */
 export interface ScannedBatch {
@@ -23,18 +23,28 @@ export type ScanStop = { readonly end: true } | { readonly end: false; readonly 
 export class BatchScanner {
   readonly #file: Pick<DiskFile, "read">;
   readonly #endPosition: number;
+  readonly #readAheadBytes: number;
   #buffer: Buffer = Buffer.alloc(0);
   /** Position in the file of the buffer's first byte. */
   #bufferPosition: number;
   #position: number;
   bytesRead = 0;
 
-  /** Walks from `position` (a batch's first byte) up to `endPosition`. */
-  constructor(file: Pick<DiskFile, "read">, position: number, endPosition: number) {
+  /**
+   * Walks from `position` (a batch's first byte) up to `endPosition`. One read takes
+   * `readAheadBytes`, unless a batch has more.
+   */
+  constructor(
+    file: Pick<DiskFile, "read">,
+    position: number,
+    endPosition: number,
+    readAheadBytes = readAheadBytesMax,
+  ) {
     this.#file = file;
     this.#position = position;
     this.#bufferPosition = position;
     this.#endPosition = endPosition;
+    this.#readAheadBytes = readAheadBytes;
   }
 
   get position(): number {
@@ -94,7 +104,7 @@ export class BatchScanner {
     const have = this.#buffer.length - start;
     const left = this.#endPosition - this.#position;
     if (have >= Math.min(bytes, left)) return true;
-    const size = Math.min(left, Math.max(bytes, readAheadBytes));
+    const size = Math.min(left, Math.max(bytes, this.#readAheadBytes));
     const buffer = Buffer.allocUnsafe(size);
     this.#buffer.copy(buffer, 0, start);
     const kept = Math.max(0, have);

@@ -13,6 +13,8 @@ export interface SegmentBatch {
   readonly maxTimestampMs: number;
   /** Wall time at which the log took the batch, milliseconds. */
   readonly appendTimeMs: number;
+  /** The same by the monotonic clock; absent for a batch that recovery found. */
+  readonly appendMonoMs?: number;
 }
 
 /** Offsets and positions of index entries are unsigned 32-bit numbers, relative to the segment. */
@@ -37,6 +39,7 @@ export class Segment {
   #dropped = false;
   #firstAppendMs: number | undefined;
   #lastAppendMs: number | undefined;
+  #lastAppendMonoMs: number | undefined;
 
   constructor(directory: string, baseOffset: number) {
     this.baseOffset = baseOffset;
@@ -92,7 +95,7 @@ export class Segment {
     return this.#dropped;
   }
 
-  /** Wall time of the first append in this life of the process; undefined before it. */
+  /** Wall time of the first batch, if this life of the process appended it or looked it up. */
   get firstAppendMs(): number | undefined {
     return this.#firstAppendMs;
   }
@@ -100,6 +103,11 @@ export class Segment {
   /** Wall time of the newest batch, if it was appended or looked up in this life of the process. */
   get lastAppendMs(): number | undefined {
     return this.#lastAppendMs;
+  }
+
+  /** Monotonic time of the newest batch, if it was appended in this life of the process. */
+  get lastAppendMonoMs(): number | undefined {
+    return this.#lastAppendMonoMs;
   }
 
   /** Files of the segment, the log first. */
@@ -120,7 +128,7 @@ export class Segment {
   /** Takes a batch at the end; returns its position. The bytes are still to be written. */
   append(batch: SegmentBatch, everyBytes: number): number {
     const position = this.#sizeBytes;
-    const { lastOffset, bytes, maxTimestampMs, appendTimeMs } = batch;
+    const { lastOffset, bytes, maxTimestampMs, appendTimeMs, appendMonoMs } = batch;
     assert(lastOffset >= this.#endOffset, "offsets of a segment rise");
     assert(
       lastOffset + 1 - this.baseOffset <= relativeOffsetMax,
@@ -129,9 +137,15 @@ export class Segment {
     this.index.append({ offset: this.#endOffset, position }, maxTimestampMs, everyBytes);
     this.#sizeBytes += bytes;
     this.#endOffset = lastOffset + 1;
-    this.#firstAppendMs ??= appendTimeMs;
+    if (position === 0) this.#firstAppendMs = appendTimeMs;
     this.#lastAppendMs = appendTimeMs;
+    this.#lastAppendMonoMs = appendMonoMs;
     return position;
+  }
+
+  /** The append time of the first batch was read from the file. */
+  foundFirstAppend(appendTimeMs: number): void {
+    this.#firstAppendMs ??= appendTimeMs;
   }
 
   /** The append time of the newest batch was read from the file. */
@@ -152,6 +166,7 @@ export class Segment {
     this.#writtenBytes = Math.min(this.#writtenBytes, cut.position);
     this.#endOffset = cut.offset;
     this.#lastAppendMs = undefined;
+    this.#lastAppendMonoMs = undefined;
     this.#cutting = true;
     this.index.cutTo(cut);
   }

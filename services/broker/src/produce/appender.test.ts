@@ -1,13 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { create } from "@bufbuild/protobuf";
 import { topicConfigOf } from "@millrace/config";
 import type { Compressor } from "@millrace/env";
 import { nodeClock } from "@millrace/env/node";
 import type { LogGauges, LogManager } from "@millrace/log";
+import { ProduceOnceRequestSchema } from "@millrace/proto/broker";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import { BatchBuilder } from "@millrace/record";
 import { nodeCompressor } from "@millrace/record/node";
 import { Replica } from "../partitions/replica.ts";
+import { produceOnce } from "../produce-once.ts";
 import { FakeLog, noFloors } from "../testing/fake-log.ts";
 import { partitionOf, topicOf } from "../testing/fake-view.ts";
 import { Appender } from "./appender.ts";
@@ -184,4 +187,14 @@ test("acks none is answered before anything is stored, other acks are not", asyn
   assert.equal(await Promise.race([rest, clock.sleep(10).then(() => "waiting")]), "waiting");
   log.commit();
   assert.deepEqual((await rest).map(codeOf), ["appended", "appended"]);
+});
+
+test("the log is told of records that have their timestamps from this broker", async () => {
+  const { appender, log } = await setUp();
+  const value = Buffer.from("v");
+  const once = (...records: { value: Buffer; timestampDeltaMs?: bigint }[]) =>
+    produceOnce(appender, create(ProduceOnceRequestSchema, { topic: "t", records }));
+  await once({ value }, { value, timestampDeltaMs: 7n });
+  await once({ value, timestampDeltaMs: 7n });
+  assert.deepEqual(log.ownTimes, [true, false]);
 });

@@ -15,6 +15,8 @@ import { type AppendCallback, type AppendOrder, PendingAppend } from "./pending-
 export interface AppendTarget extends PartitionAddress {
   readonly leaderEpoch: number | undefined;
   readonly bodyCrc: number | undefined;
+  /** This broker gave the records their timestamps. */
+  readonly ownTime?: boolean;
   /** Checked at the moment of the append: an earlier failure on the stream may forbid it. */
   readonly order?: AppendOrder | undefined;
 }
@@ -41,6 +43,11 @@ export const wirePartitionError = (error: MillraceError): WirePartitionError => 
   refreshMetadata: error.spec.refreshMetadata,
   sideEffects: error.spec.sideEffects,
 });
+
+const withOwnTime = (
+  batch: AppendBatch | Promise<AppendBatch>,
+): AppendBatch | Promise<AppendBatch> =>
+  batch instanceof Promise ? batch.then(withOwnTime) : { ...batch, ownTime: true };
 
 /** Validates batches, appends them, and reports once the requested acks are met. */
 export class Appender {
@@ -89,7 +96,8 @@ export class Appender {
       const replica = this.#context.replicas.find(target);
       replica.requireLeader(target.leaderEpoch);
       const waiting = this.#pendingValidation.get(replica);
-      const validated = this.#validate(replica, body, target.bodyCrc);
+      const checked = this.#validate(replica, body, target.bodyCrc);
+      const validated = target.ownTime === true ? withOwnTime(checked) : checked;
       if (waiting === undefined && !(validated instanceof Promise)) {
         this.#appendNow(replica, target.leaderEpoch, validated, append);
         return;

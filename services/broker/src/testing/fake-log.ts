@@ -45,6 +45,8 @@ export class FakeLog {
   readonly configs: LogConfig[] = [];
   /** Epochs and sizes of the batches that were appended. */
   readonly appended: { readonly epoch: number; readonly bytes: number }[] = [];
+  /** Of the batches that were appended: whether this broker gave them their timestamps. */
+  readonly ownTimes: boolean[] = [];
   /** The next append repeats the batch that ends at this offset. */
   duplicateOf: number | undefined;
   /** Calls of `becomeLeader` that wait for the test; undefined: they do not wait. */
@@ -95,7 +97,8 @@ export class FakeLog {
     this.leaderEpoch = epoch;
   }
 
-  append({ body, info }: AppendBatch, epoch: number, done: AppendDone) {
+  append({ body, info, ownTime = false }: AppendBatch, epoch: number, done: AppendDone) {
+    this.ownTimes.push(ownTime);
     this.appended.push({ epoch, bytes: body.length });
     const duplicate = this.duplicateOf !== undefined;
     const baseOffset = this.duplicateOf ?? this.logEndOffset;
