@@ -57,6 +57,7 @@ export class Manager implements LogManager {
   readonly #cancels = new Set<() => void>();
   readonly recovery: RecoveryReport;
   #closed = false;
+  #stopping: Promise<void> | undefined;
 
   constructor(parts: {
     options: LogManagerOptions;
@@ -224,8 +225,13 @@ export class Manager implements LogManager {
     return this.#context.committer.below(this.#context.config.pendingBytesMax * 0.5);
   }
 
-  async close(clean: boolean): Promise<void> {
-    if (this.#closed) return;
+  /** Whoever asks again is told when it is over. */
+  close(clean: boolean): Promise<void> {
+    this.#stopping ??= this.#stop(clean);
+    return this.#stopping;
+  }
+
+  async #stop(clean: boolean): Promise<void> {
     this.#closed = true;
     this.#context.closing = true;
     for (const cancel of this.#cancels) cancel();

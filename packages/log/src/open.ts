@@ -1,11 +1,11 @@
 /** Opening a data directory: whose it is, recovery of every partition, and then the manager. */
 import type { Disk } from "@millrace/env";
 import { MillraceError } from "@millrace/errors";
-import type { RecoveryPoint } from "@millrace/proto/storage";
+import type { CleanShutdown, RecoveryPoint } from "@millrace/proto/storage";
 import type { LogManager, LogManagerOptions, RecoveryReport } from "./api.ts";
 import type { LogContext } from "./context.ts";
 import { DelayedTasks } from "./files/delayed-tasks.ts";
-import { storageError } from "./files/disk-errors.ts";
+import { isFull, storageError } from "./files/disk-errors.ts";
 import { DiskSpace } from "./files/disk-space.ts";
 import { FileCache } from "./files/file-cache.ts";
 import { paths } from "./files/paths.ts";
@@ -74,6 +74,24 @@ const open = async (options: LogManagerOptions): Promise<LogManager> => {
     onShortage: () => files.closeIdle(),
     onSyncFailure: (error) => committer.fail(error),
   });
+  try {
+    return await openWith(disk, patient, parts, found, marker);
+  } catch (thrown) {
+    // The next attempt has the room of the reserve.
+    if (isFull(thrown)) await parts.space.onFull();
+    await files.closeAll();
+    throw thrown;
+  }
+};
+
+const openWith = async (
+  disk: Disk,
+  patient: LogManagerOptions,
+  parts: Parts,
+  found: FoundPoints | undefined,
+  marker: CleanShutdown | undefined,
+): Promise<LogManager> => {
+  const { committer } = parts.context;
   const clean = markerHolds(marker, found);
   if (!clean) await syncNames(disk);
   const { recovery, lastRound, leftovers } = await recover(patient, parts, found, clean);
@@ -181,7 +199,8 @@ const recover = async (
   if (plan !== undefined) await secureLastRound(disk, plan);
   const points = found?.points ?? new Map<string, RecoveryPoint>();
   const coveredRound = after ?? 0;
-  const input = { options, context, owner, points, plan, clean, coveredRound };
+  const pointsLost = found === undefined;
+  const input = { options, context, owner, points, plan, clean, coveredRound, pointsLost };
   const loader = new PartitionLoader(input);
   for (const [key, partition] of await loader.loadAll()) partitions.set(key, partition);
   for (const [key, point] of loader.deletions) deletions.set(key, point);

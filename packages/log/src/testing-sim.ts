@@ -21,6 +21,8 @@ export interface Simulation {
   readonly kernel: Kernel;
   readonly disk: SimDisk;
   start(): Promise<SimulatedLog>;
+  /** Settings of the directory for the starts that follow. */
+  configure(manager: Partial<LogManagerConfig>): void;
   /** Ends the process that was started last, also in the middle of its start. */
   die(how: CrashModel): void;
   sleep(ms: number): Promise<void>;
@@ -46,6 +48,10 @@ export const simulate = async (
   const disk = new SimDisk(kernel.random);
   const config: LogConfig = { ...defaultLogConfig, retentionMs: -1, ...settings.log };
   let latest: Incarnation | undefined;
+  let managerSettings = settings.manager;
+  const configure = (manager: Partial<LogManagerConfig>): void => {
+    managerSettings = manager;
+  };
   const die = (how: CrashModel): void => {
     latest?.kill();
     disk.crash(how);
@@ -74,7 +80,7 @@ export const simulate = async (
         syncStepBytes: 1e9,
         checkpointIntervalMs: 1e9,
         retentionCheckIntervalMs: 1e9,
-        ...settings.manager,
+        ...managerSettings,
       },
       configFor: () => config,
     });
@@ -92,5 +98,5 @@ export const simulate = async (
     new Promise((resolve) => {
       kernel.schedule(ms, resolve);
     });
-  await kernel.run(run({ kernel, disk, start, die, sleep }));
+  await kernel.run(run({ kernel, disk, start, configure, die, sleep }));
 };

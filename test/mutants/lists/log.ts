@@ -6,6 +6,7 @@ import { durability } from "./log-durability.ts";
 import { remembered } from "./log-memory.ts";
 import { recovery } from "./log-recovery.ts";
 import { retained } from "./log-retention.ts";
+import { starting } from "./log-start.ts";
 import { upkeep } from "./log-upkeep.ts";
 
 export const logMutants: readonly Mutant[] = [
@@ -15,5 +16,6 @@ export const logMutants: readonly Mutant[] = [
   ...recovery,
   ...deletions,
   ...retained,
+  ...starting,
   ...upkeep,
 ];

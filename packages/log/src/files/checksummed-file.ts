@@ -18,6 +18,7 @@ export const magics = {
   clean: "MRCS",
   leaderEpochs: "MRLE",
   producers: "MRPS",
+  journalFiles: "MRJF",
 } as const;
 
 export type Magic = (typeof magics)[keyof typeof magics];

@@ -19,7 +19,8 @@ export class DiskSpace {
   /** As of the last look. */
   freeBytes: number | undefined;
   #full = false;
-  #hasFile = false;
+  /** Until `start` has looked, it may be there. */
+  #hasFile = true;
   #cancel: () => void = () => {};
   #closed = false;
 

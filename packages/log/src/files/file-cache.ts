@@ -30,6 +30,7 @@ export class FileCache {
   readonly #filesMax: number;
   /** In order of last use. */
   readonly #entries = new Map<FileOwner, Entry>();
+  #closed = false;
 
   constructor(disk: Disk, logger: Logger, filesMax: number) {
     this.#disk = disk;
@@ -73,6 +74,8 @@ export class FileCache {
   }
 
   async closeAll(): Promise<void> {
+    // Nobody would close what is opened from here on, and Node ends the process over that.
+    this.#closed = true;
     const entries = [...this.#entries.values()];
     this.#entries.clear();
     for (const entry of entries) {
@@ -111,6 +114,9 @@ export class FileCache {
 
   #take(owner: FileOwner, make: boolean): Entry {
     if (owner.dropped) throw droppedError(owner.path);
+    if (this.#closed) {
+      throw new MillraceError(ErrorCode.SHUTTING_DOWN, "the log is closed: retry elsewhere");
+    }
     const known = this.#entries.get(owner);
     if (known !== undefined) {
       known.users += 1;

@@ -8,6 +8,7 @@ export const paths = {
   recoveryPointsCopy: "recovery-points.copy",
   reserve: "reserve",
   journal: "journal",
+  journalFiles: "journal-files",
   partitions: "partitions",
 } as const;
 

@@ -3,13 +3,16 @@
  * metadata. One round at a time is written and fsynced; files whose rounds are all reflected in
  * fsynced segments are written over.
  */
+import { create } from "@bufbuild/protobuf";
 import type { Disk, DiskFile, Env } from "@millrace/env";
 import { assert } from "@millrace/errors";
-import { replaceBy } from "../files/checksummed-file.ts";
+import { JournalFilesSchema } from "@millrace/proto/storage";
+import { magics, replaceBy, writeChecksummed } from "../files/checksummed-file.ts";
 import { paths } from "../files/paths.ts";
 import { encodeRound, type JournalEntry, ROUND_ALIGN_BYTES, roundBytes } from "./format.ts";
 
 interface JournalFile {
+  readonly number: number;
   readonly file: DiskFile;
   /** Last round in it; 0 when it is free. */
   lastRound: number;
@@ -81,8 +84,8 @@ export class Journal {
   static async open(options: JournalOptions, durableRound: number): Promise<Journal> {
     const journal = new Journal(options, durableRound);
     const { disk } = options.env;
-    const names = await disk.list(paths.journal);
-    for (const name of names.sort()) {
+    const unusable: string[] = [];
+    for (const name of (await disk.list(paths.journal)).sort()) {
       const number = parseJournalName(name);
       if (number === undefined) continue;
       const path = journalFileName(number);
@@ -90,11 +93,14 @@ export class Journal {
       const usable =
         (await disk.fileSize(path)) === options.fileBytes &&
         (journal.#files.length + 1) * options.fileBytes <= options.bytesMax;
-      if (usable)
-        journal.#files.push({ file: await disk.open(path, "writeDurably"), lastRound: 0 });
-      else await disk.unlink(path);
+      if (usable) {
+        const file = await disk.open(path, "writeDurably");
+        journal.#files.push({ number, file, lastRound: 0 });
+      } else unusable.push(path);
     }
     if (journal.#files.length === 0) await journal.#grow(false);
+    else await journal.#list(journal.#files);
+    for (const path of unusable) await disk.unlink(path);
     return journal;
   }
 
@@ -215,9 +221,29 @@ export class Journal {
     const breathe = async (): Promise<void> => {
       if (!this.#hurried) await env.clock.sleep(fillPauseMs);
     };
-    const path = journalFileName(this.#nextNumber);
+    const number = this.#nextNumber;
+    const path = journalFileName(number);
     this.#nextNumber += 1;
     const file = await preallocate(env.disk, path, fileBytes, gently ? breathe : undefined);
-    this.#files.push({ file, lastRound: 0 });
+    try {
+      await this.#list([...this.#files, { number }]);
+    } catch (thrown) {
+      // The next attempt makes another: this one must not keep its room.
+      await file.close();
+      await env.disk.unlink(path).catch(() => {});
+      throw thrown;
+    }
+    this.#files.push({ number, file, lastRound: 0 });
+  }
+
+  /** From here on a start after a crash misses these files. Durable when it resolves. */
+  async #list(files: readonly Pick<JournalFile, "number">[]): Promise<void> {
+    const { env, fileBytes } = this.#options;
+    const message = create(JournalFilesSchema, {
+      numbers: files.map(({ number }) => number),
+      fileBytes: BigInt(fileBytes),
+    });
+    const path = paths.journalFiles;
+    await writeChecksummed(env.disk, path, magics.journalFiles, JournalFilesSchema, message);
   }
 }

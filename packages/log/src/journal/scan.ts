@@ -1,9 +1,11 @@
 /** Reading the journal after an unclean stop. Decides nothing about partitions. */
 import type { Disk } from "@millrace/env";
+import { JournalFilesSchema } from "@millrace/proto/storage";
 import { bodyCrcMatches, readStored, type TopicId } from "@millrace/record";
 import { bugs } from "../bugs.ts";
 import { breathe, type Pauses } from "../files/breathe.ts";
-import { readWhole } from "../files/checksummed-file.ts";
+import { magics, readChecksummed, readWhole } from "../files/checksummed-file.ts";
+import { isPassing } from "../files/disk-errors.ts";
 import { paths } from "../files/paths.ts";
 import {
   decodeRound,
@@ -147,7 +149,9 @@ export const scanJournal = async (
       located.push(round);
   }
   located.sort((a, b) => a.found.round - b.found.round);
-  const lastRound = located.at(-1)?.found.round ?? after ?? 0;
+  const missing = await missingFile(disk);
+  // Nobody knows how many rounds it had.
+  const lastRound = (located.at(-1)?.found.round ?? after ?? 0) + (missing ? 1 : 0);
   const torn = located.at(-1)?.sound.includes(false) === true ? located.pop() : undefined;
   const usable = after === undefined ? contiguousEnd(located) : located;
   let damagedUpTo: number | undefined;
@@ -167,9 +171,30 @@ export const scanJournal = async (
   if (torn !== undefined && torn.found.round > expected && kept.length === usable.length) {
     if (!bugs.cutAtMiddleCrc) damagedUpTo = torn.found.round - 1;
   }
+  if (missing) damagedUpTo = lastRound;
   const final = kept.at(-1);
   const last = final && { path: final.path, at: final.at, bytes: final.found.bytes };
   return { entries: entriesOf(kept), lastRound, rounds: kept.length, damagedUpTo, last };
+};
+
+/** Whether a file of the journal is gone, or shorter than it was. Older versions kept no list. */
+const missingFile = async (disk: Disk): Promise<boolean> => {
+  const reading = readChecksummed(
+    disk,
+    paths.journalFiles,
+    magics.journalFiles,
+    JournalFilesSchema,
+  );
+  const list = await reading.catch((thrown: unknown) => {
+    if (isPassing(thrown)) throw thrown;
+    return { kind: "damaged" } as const;
+  });
+  if (list.kind !== "ok") return false;
+  for (const number of list.message.numbers) {
+    const bytes = await disk.fileSize(journalFileName(number));
+    if (bytes !== Number(list.message.fileBytes)) return true;
+  }
+  return false;
 };
 
 /**

@@ -70,7 +70,7 @@ export class PartitionRecovery {
 
   /** Brings the partition's files and memory to what must be there. Throws PartitionDamage. */
   async run(): Promise<void> {
-    const { context, counts, damagedUpTo, point } = this.#input;
+    const { context, counts, damagedUpTo, point, pointsLost } = this.#input;
     if (damagedUpTo !== undefined) {
       // Nobody can tell which partitions those rounds were about.
       throw new PartitionDamage(`the commit journal is damaged up to round ${damagedUpTo}`);
@@ -80,6 +80,7 @@ export class PartitionRecovery {
       for (const entry of this.#truncations.entries) await this.#replay(entry);
       await this.#producers.goOn(this.#end);
       if (this.#truncations.backTo === undefined) await this.#keepTail();
+      else if (pointsLost) await this.#refuseTail();
       await this.#cutHere();
       const truncated = this.#truncations.backTo !== undefined;
       await dirtyAgain(context, this.#segments, this.#kept, truncated);
@@ -565,6 +566,18 @@ export class PartitionRecovery {
       this.#accept(batch);
       await this.#pause();
     }
+  }
+
+  /**
+   * Without its recovery point nobody knows whether a truncation in the journal came before what
+   * the segments hold, or after it.
+   */
+  async #refuseTail(): Promise<void> {
+    if ((await this.#peek()) === undefined) return;
+    throw new PartitionDamage(
+      `the recovery points are lost, the journal cuts the log at ${this.#end}, ` +
+        "and its segments go on behind that",
+    );
   }
 
   /** Segments wholly below the log start are gone; a log that ends below it begins again there. */

@@ -1,5 +1,5 @@
 /** Identity of a data directory and of the partition directories in it. */
-import { create } from "@bufbuild/protobuf";
+import { clone, create } from "@bufbuild/protobuf";
 import type { Disk, Env } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import {
@@ -12,7 +12,7 @@ import {
 import { type TopicId, topicIdBytes } from "@millrace/record";
 import type { DirectoryIdentity } from "../api.ts";
 import { magics, readChecksummed, writeChecksummed } from "../files/checksummed-file.ts";
-import { errno, isMissing } from "../files/disk-errors.ts";
+import { errno, isMissing, isPassing } from "../files/disk-errors.ts";
 import { partitionDirectory, paths } from "../files/paths.ts";
 import { deletedSuffix, unlinkIfThere } from "../segment/files.ts";
 
@@ -92,7 +92,12 @@ export const openDirectory = async (env: Env, identity: DirectoryIdentity): Prom
 
 /** Removes the clean marker, durably, and returns what it said. */
 export const takeCleanMarker = async (disk: Disk): Promise<CleanShutdown | undefined> => {
-  const found = await readChecksummed(disk, paths.clean, magics.clean, CleanShutdownSchema);
+  const reading = readChecksummed(disk, paths.clean, magics.clean, CleanShutdownSchema);
+  const found = await reading.catch((thrown: unknown) => {
+    if (isPassing(thrown)) throw thrown;
+    // One that cannot be read vouches for nothing: the log recovers as after a crash.
+    return { kind: "damaged" } as const;
+  });
   if (found.kind === "missing") return undefined;
   await disk.unlink(paths.clean);
   await disk.syncDirectory(".");
@@ -143,6 +148,32 @@ export const makePartitionDirectory = async (
   const path = `${directory}/meta`;
   await writeChecksummed(disk, path, magics.partitionMeta, PartitionMetaSchema, message);
   await disk.syncDirectory(paths.partitions);
+};
+
+/** Whether a partition's directory was made in another data directory than this one. */
+export const isForeign = (meta: PartitionMeta, directoryId: Uint8Array): boolean =>
+  // Older versions did not say.
+  meta.directoryId.length > 0 && Buffer.compare(meta.directoryId, directoryId) !== 0;
+
+/**
+ * Makes a partition's directory that comes from a replica or a backup this data directory's own, as
+ * a new life: neither recovery points nor the journal up to `firstRound` are about it. Durable when
+ * it resolves.
+ */
+export const adoptPartition = async (
+  env: Env,
+  directoryId: Uint8Array,
+  directory: string,
+  meta: PartitionMeta,
+  firstRound: number,
+): Promise<PartitionMeta> => {
+  const adopted = clone(PartitionMetaSchema, meta);
+  adopted.directoryId = directoryId;
+  adopted.incarnation = Buffer.from(env.random.bytes(8)).readBigUInt64LE();
+  adopted.firstRound = BigInt(firstRound);
+  const path = `${directory}/meta`;
+  await writeChecksummed(env.disk, path, magics.partitionMeta, PartitionMetaSchema, adopted);
+  return adopted;
 };
 
 /** What a partition directory's meta file says, or why it cannot be believed. */

@@ -19,11 +19,17 @@ import { deletedSuffix } from "../segment/files.ts";
 import { loadClean } from "./after-clean-stop.ts";
 import { PartitionRecovery } from "./after-crash.ts";
 import { damageAfter, entriesAfter, entriesOfLife, finalLogStart, pointOfLife } from "./begin.ts";
-import { readPartitionMeta, removeLeftovers, removePartition } from "./data-directory.ts";
+import {
+  adoptPartition,
+  isForeign,
+  readPartitionMeta,
+  removeLeftovers,
+  removePartition,
+} from "./data-directory.ts";
 import { deletionOf, lossOf } from "./recovery-points.ts";
 import { salvage } from "./salvage.ts";
 import { syncSegments } from "./segment-io.ts";
-import { PartitionDamage, type RecoveryCounts } from "./types.ts";
+import { missing, PartitionDamage, type RecoveryCounts } from "./types.ts";
 
 export const emptyCounts = (): RecoveryCounts => ({
   segmentBytesScanned: 0,
@@ -41,6 +47,8 @@ export interface LoaderInput {
   readonly clean: boolean;
   /** Last journal round that the recovery points reflect as a whole. */
   readonly coveredRound: number;
+  /** Neither the recovery points nor their copy can be believed. */
+  readonly pointsLost: boolean;
 }
 
 /** A partition's directory, and what recovery points and journal know of its present life. */
@@ -132,6 +140,7 @@ export class PartitionLoader {
       }
       return this.#offline(place, meta);
     }
+    meta = await this.#own(directory, meta);
     const life = { incarnation: meta.incarnation, firstRound: Number(meta.firstRound) };
     this.firstRoundMax = Math.max(this.firstRoundMax, life.firstRound);
     const place: Place = {
@@ -147,6 +156,17 @@ export class PartitionLoader {
       return undefined;
     }
     return this.#load(place);
+  }
+
+  /** One that was made elsewhere, a replica's or a backup's, is made ours. */
+  async #own(directory: string, meta: PartitionMeta): Promise<PartitionMeta> {
+    const { context, coveredRound, plan } = this.#input;
+    const { directoryId, env } = context;
+    if (!isForeign(meta, directoryId)) return meta;
+    const text = "a partition's directory comes from elsewhere: the journal says nothing of it";
+    env.logger.warn({ directory }, text);
+    const firstRound = Math.max(plan?.lastRound ?? 0, coveredRound) + 1;
+    return adoptPartition(env, directoryId, directory, meta, firstRound);
   }
 
   /**
@@ -180,6 +200,9 @@ export class PartitionLoader {
     try {
       await removeLeftovers(disk, directory);
       await this.#recover(partition, place);
+      const first = partition.segments[0]?.baseOffset ?? 0;
+      if (first > partition.logStartOffset)
+        throw missing(partition.logStartOffset, first, "no file");
       // A crash may have brought back what retention had removed.
       await partition.dropBelowLogStart();
       return partition;
@@ -233,7 +256,9 @@ export class PartitionLoader {
     if (clean && point !== undefined && (await loadClean(context, partition, point))) return;
     const { counts } = this;
     const damagedUpTo = damageAfter(plan?.damagedUpTo, life, point);
-    await new PartitionRecovery({ context, partition, point, entries, damagedUpTo, counts }).run();
+    const { pointsLost } = this.#input;
+    const input = { context, partition, point, pointsLost, entries, damagedUpTo, counts };
+    await new PartitionRecovery(input).run();
     await syncSegments(context, partition.segments);
   }
 

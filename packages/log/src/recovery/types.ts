@@ -30,6 +30,8 @@ export interface RecoveryInput {
   readonly partition: Partition;
   /** Of the partition's present life, as `entries` are. */
   readonly point: RecoveryPoint | undefined;
+  /** A partition without a point may have had one: the journal may be older than its segments. */
+  readonly pointsLost: boolean;
   readonly entries: readonly PlannedEntry[];
   readonly damagedUpTo: number | undefined;
   readonly counts: RecoveryCounts;

@@ -10,6 +10,7 @@ import { isMissing, isPassing } from "../files/disk-errors.ts";
 import type { FileCache } from "../files/file-cache.ts";
 import { BatchScanner } from "./batch-scanner.ts";
 import { decodeIndexSteps, INDEX_ENTRY_BYTES, type IndexRow } from "./index-format.ts";
+import type { Place } from "./place.ts";
 import type { Segment } from "./segment.ts";
 import type { SegmentWriter } from "./writer.ts";
 
@@ -131,7 +132,14 @@ export class IndexCache {
     const whole = rows.length === rowsOnDisk;
     const known = index.complete || decoded.maxTimestampMs !== undefined;
     const built =
-      whole && known ? undefined : await this.#build(segment, rows.at(-1), endPosition, everyBytes);
+      whole && known
+        ? undefined
+        : await this.#build(
+            segment,
+            rows.at(-1),
+            { offset: endOffset, position: endPosition },
+            everyBytes,
+          );
     if (index.filesVersion !== version || index.filesChanging) return false;
     if (built !== undefined) {
       this.rebuilt += 1;
@@ -147,12 +155,14 @@ export class IndexCache {
   async #build(
     segment: Segment,
     last: IndexRow | undefined,
-    endPosition: number,
+    end: Place,
     everyBytes: number,
   ): Promise<Built> {
+    const endPosition = end.position;
     const rows: IndexRow[] = [];
     let maxMs = last?.maxBeforeMs ?? -1;
     let rowPosition = last?.position ?? 0;
+    let offset: number | undefined;
     // What a truncation left may still have to be written.
     await this.#writes.reach(segment, Math.min(endPosition, segment.index.unknownBytes));
     if (segment.writtenBytes === 0) return { rows, maxMs };
@@ -164,9 +174,13 @@ export class IndexCache {
       for (;;) {
         const batch = await scanner.peek();
         if ("end" in batch) {
-          if (batch.end) return;
-          throw damaged(segment, scanner.position, batch.reason);
+          if (!batch.end) throw damaged(segment, scanner.position, batch.reason);
+          if (offset === undefined || scanner.position < endPosition || offset === end.offset)
+            return;
+          const lost = `offsets ${offset} to ${end.offset - 1} are missing behind it`;
+          throw damaged(segment, scanner.position, lost);
         }
+        offset = batch.lastOffset + 1;
         if (batch.position > 0 && batch.position - rowPosition >= everyBytes) {
           const { position, header } = batch;
           rows.push({ offset: header.baseOffset, position, maxBeforeMs: maxMs });

@@ -127,6 +127,35 @@ export declare type PartitionMeta = Message<"millrace.storage.v1.PartitionMeta">
 export declare const PartitionMetaSchema: GenMessage<PartitionMeta>;
 
 /**
+ * File `journal-files`, with magic `MRJF`: the files that the commit journal consists of. Written
+ * before a file is used, and before one is removed. A file that is missing after a crash may have
+ * had rounds that were acknowledged.
+ *
+ * @generated from message millrace.storage.v1.JournalFiles
+ */
+export declare type JournalFiles = Message<"millrace.storage.v1.JournalFiles"> & {
+  /**
+   * Numbers of the files, rising.
+   *
+   * @generated from field: repeated uint32 numbers = 1;
+   */
+  numbers: number[];
+
+  /**
+   * Size of each, bytes.
+   *
+   * @generated from field: uint64 file_bytes = 2;
+   */
+  fileBytes: bigint;
+};
+
+/**
+ * Describes the message millrace.storage.v1.JournalFiles.
+ * Use `create(JournalFilesSchema)` to create a new message.
+ */
+export declare const JournalFilesSchema: GenMessage<JournalFiles>;
+
+/**
  * `<data-dir>/recovery-points`: what is already safe without the commit journal.
  *
  * @generated from message millrace.storage.v1.RecoveryPoints

@@ -13,7 +13,7 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file millrace/storage/v1/side_files.proto.
  */
 export const file_millrace_storage_v1_side_files = /*@__PURE__*/
-  fileDesc("CiRtaWxscmFjZS9zdG9yYWdlL3YxL3NpZGVfZmlsZXMucHJvdG8SE21pbGxyYWNlLnN0b3JhZ2UudjEiZAoNRGF0YURpcmVjdG9yeRIWCg5mb3JtYXRfdmVyc2lvbhgBIAEoDRISCgpjbHVzdGVyX2lkGAIgASgJEhEKCWJyb2tlcl9pZBgDIAEoDRIUCgxkaXJlY3RvcnlfaWQYBCABKAwirwEKDVBhcnRpdGlvbk1ldGESFgoOZm9ybWF0X3ZlcnNpb24YASABKA0SEgoKY2x1c3Rlcl9pZBgCIAEoCRIQCgh0b3BpY19pZBgDIAEoDBIRCglwYXJ0aXRpb24YBCABKA0SDQoFdG9waWMYBSABKAkSFAoMZGlyZWN0b3J5X2lkGAYgASgMEhMKC2luY2FybmF0aW9uGAcgASgGEhMKC2ZpcnN0X3JvdW5kGAggASgEIogBCg5SZWNvdmVyeVBvaW50cxIyCgZwb2ludHMYASADKAsyIi5taWxscmFjZS5zdG9yYWdlLnYxLlJlY292ZXJ5UG9pbnQSGgoNY292ZXJlZF9yb3VuZBgCIAEoBEgAiAEBEhQKDHdhbGxfdGltZV9tcxgDIAEoBEIQCg5fY292ZXJlZF9yb3VuZCLNAgoNUmVjb3ZlcnlQb2ludBIQCgh0b3BpY19pZBgBIAEoDBIRCglwYXJ0aXRpb24YAiABKA0SDgoGb2Zmc2V0GAMgASgEEhsKE3NlZ21lbnRfYmFzZV9vZmZzZXQYBCABKAQSFgoOcG9zaXRpb25fYnl0ZXMYBSABKAQSFQoNam91cm5hbF9yb3VuZBgGIAEoBBIYChBsb2dfc3RhcnRfb2Zmc2V0GAcgASgEEhYKDmhpZ2hfd2F0ZXJtYXJrGAggASgEEhkKEXByb2R1Y2VyX3NuYXBzaG90GAkgASgIEhYKDm9mZmxpbmVfcmVhc29uGAogASgJEhMKC2luY2FybmF0aW9uGAsgASgGEg8KB2RlbGV0ZWQYDCABKAgSFAoMbGVhZGVyX2Vwb2NoGA0gASgNEhoKEmxlYWRlcl9lcG9jaF9zdGFydBgOIAEoBCJBCg1DbGVhblNodXRkb3duEhQKDGJyb2tlcl9lcG9jaBgBIAEoBBIaChJuZXh0X2pvdXJuYWxfcm91bmQYAiABKAQiRgoMTGVhZGVyRXBvY2hzEjYKB2VudHJpZXMYASADKAsyJS5taWxscmFjZS5zdG9yYWdlLnYxLkxlYWRlckVwb2NoRW50cnkiPgoQTGVhZGVyRXBvY2hFbnRyeRIUCgxsZWFkZXJfZXBvY2gYASABKA0SFAoMc3RhcnRfb2Zmc2V0GAIgASgEIlkKEFByb2R1Y2VyU25hcHNob3QSDgoGb2Zmc2V0GAEgASgEEjUKCXByb2R1Y2VycxgCIAMoCzIiLm1pbGxyYWNlLnN0b3JhZ2UudjEuUHJvZHVjZXJFbnRyeSKOAQoNUHJvZHVjZXJFbnRyeRITCgtwcm9kdWNlcl9pZBgBIAEoAxIWCg5wcm9kdWNlcl9lcG9jaBgCIAEoBRIbChNsYXN0X2FwcGVuZF90aW1lX21zGAMgASgEEjMKB2JhdGNoZXMYBCADKAsyIi5taWxscmFjZS5zdG9yYWdlLnYxLlByb2R1Y2VyQmF0Y2giagoNUHJvZHVjZXJCYXRjaBIVCg1iYXNlX3NlcXVlbmNlGAEgASgFEhUKDWxhc3Rfc2VxdWVuY2UYAiABKAUSEwoLYmFzZV9vZmZzZXQYAyABKAQSFgoOYXBwZW5kX3RpbWVfbXMYBCABKARiBnByb3RvMw");
+  fileDesc("CiRtaWxscmFjZS9zdG9yYWdlL3YxL3NpZGVfZmlsZXMucHJvdG8SE21pbGxyYWNlLnN0b3JhZ2UudjEiZAoNRGF0YURpcmVjdG9yeRIWCg5mb3JtYXRfdmVyc2lvbhgBIAEoDRISCgpjbHVzdGVyX2lkGAIgASgJEhEKCWJyb2tlcl9pZBgDIAEoDRIUCgxkaXJlY3RvcnlfaWQYBCABKAwirwEKDVBhcnRpdGlvbk1ldGESFgoOZm9ybWF0X3ZlcnNpb24YASABKA0SEgoKY2x1c3Rlcl9pZBgCIAEoCRIQCgh0b3BpY19pZBgDIAEoDBIRCglwYXJ0aXRpb24YBCABKA0SDQoFdG9waWMYBSABKAkSFAoMZGlyZWN0b3J5X2lkGAYgASgMEhMKC2luY2FybmF0aW9uGAcgASgGEhMKC2ZpcnN0X3JvdW5kGAggASgEIjMKDEpvdXJuYWxGaWxlcxIPCgdudW1iZXJzGAEgAygNEhIKCmZpbGVfYnl0ZXMYAiABKAQiiAEKDlJlY292ZXJ5UG9pbnRzEjIKBnBvaW50cxgBIAMoCzIiLm1pbGxyYWNlLnN0b3JhZ2UudjEuUmVjb3ZlcnlQb2ludBIaCg1jb3ZlcmVkX3JvdW5kGAIgASgESACIAQESFAoMd2FsbF90aW1lX21zGAMgASgEQhAKDl9jb3ZlcmVkX3JvdW5kIs0CCg1SZWNvdmVyeVBvaW50EhAKCHRvcGljX2lkGAEgASgMEhEKCXBhcnRpdGlvbhgCIAEoDRIOCgZvZmZzZXQYAyABKAQSGwoTc2VnbWVudF9iYXNlX29mZnNldBgEIAEoBBIWCg5wb3NpdGlvbl9ieXRlcxgFIAEoBBIVCg1qb3VybmFsX3JvdW5kGAYgASgEEhgKEGxvZ19zdGFydF9vZmZzZXQYByABKAQSFgoOaGlnaF93YXRlcm1hcmsYCCABKAQSGQoRcHJvZHVjZXJfc25hcHNob3QYCSABKAgSFgoOb2ZmbGluZV9yZWFzb24YCiABKAkSEwoLaW5jYXJuYXRpb24YCyABKAYSDwoHZGVsZXRlZBgMIAEoCBIUCgxsZWFkZXJfZXBvY2gYDSABKA0SGgoSbGVhZGVyX2Vwb2NoX3N0YXJ0GA4gASgEIkEKDUNsZWFuU2h1dGRvd24SFAoMYnJva2VyX2Vwb2NoGAEgASgEEhoKEm5leHRfam91cm5hbF9yb3VuZBgCIAEoBCJGCgxMZWFkZXJFcG9jaHMSNgoHZW50cmllcxgBIAMoCzIlLm1pbGxyYWNlLnN0b3JhZ2UudjEuTGVhZGVyRXBvY2hFbnRyeSI+ChBMZWFkZXJFcG9jaEVudHJ5EhQKDGxlYWRlcl9lcG9jaBgBIAEoDRIUCgxzdGFydF9vZmZzZXQYAiABKAQiWQoQUHJvZHVjZXJTbmFwc2hvdBIOCgZvZmZzZXQYASABKAQSNQoJcHJvZHVjZXJzGAIgAygLMiIubWlsbHJhY2Uuc3RvcmFnZS52MS5Qcm9kdWNlckVudHJ5Io4BCg1Qcm9kdWNlckVudHJ5EhMKC3Byb2R1Y2VyX2lkGAEgASgDEhYKDnByb2R1Y2VyX2Vwb2NoGAIgASgFEhsKE2xhc3RfYXBwZW5kX3RpbWVfbXMYAyABKAQSMwoHYmF0Y2hlcxgEIAMoCzIiLm1pbGxyYWNlLnN0b3JhZ2UudjEuUHJvZHVjZXJCYXRjaCJqCg1Qcm9kdWNlckJhdGNoEhUKDWJhc2Vfc2VxdWVuY2UYASABKAUSFQoNbGFzdF9zZXF1ZW5jZRgCIAEoBRITCgtiYXNlX29mZnNldBgDIAEoBBIWCg5hcHBlbmRfdGltZV9tcxgEIAEoBGIGcHJvdG8z");
 
 /**
  * Describes the message millrace.storage.v1.DataDirectory.
@@ -30,58 +30,65 @@ export const PartitionMetaSchema = /*@__PURE__*/
   messageDesc(file_millrace_storage_v1_side_files, 1);
 
 /**
+ * Describes the message millrace.storage.v1.JournalFiles.
+ * Use `create(JournalFilesSchema)` to create a new message.
+ */
+export const JournalFilesSchema = /*@__PURE__*/
+  messageDesc(file_millrace_storage_v1_side_files, 2);
+
+/**
  * Describes the message millrace.storage.v1.RecoveryPoints.
  * Use `create(RecoveryPointsSchema)` to create a new message.
  */
 export const RecoveryPointsSchema = /*@__PURE__*/
-  messageDesc(file_millrace_storage_v1_side_files, 2);
+  messageDesc(file_millrace_storage_v1_side_files, 3);
 
 /**
  * Describes the message millrace.storage.v1.RecoveryPoint.
  * Use `create(RecoveryPointSchema)` to create a new message.
  */
 export const RecoveryPointSchema = /*@__PURE__*/
-  messageDesc(file_millrace_storage_v1_side_files, 3);
+  messageDesc(file_millrace_storage_v1_side_files, 4);
 
 /**
  * Describes the message millrace.storage.v1.CleanShutdown.
  * Use `create(CleanShutdownSchema)` to create a new message.
  */
 export const CleanShutdownSchema = /*@__PURE__*/
-  messageDesc(file_millrace_storage_v1_side_files, 4);
+  messageDesc(file_millrace_storage_v1_side_files, 5);
 
 /**
  * Describes the message millrace.storage.v1.LeaderEpochs.
  * Use `create(LeaderEpochsSchema)` to create a new message.
  */
 export const LeaderEpochsSchema = /*@__PURE__*/
-  messageDesc(file_millrace_storage_v1_side_files, 5);
+  messageDesc(file_millrace_storage_v1_side_files, 6);
 
 /**
  * Describes the message millrace.storage.v1.LeaderEpochEntry.
  * Use `create(LeaderEpochEntrySchema)` to create a new message.
  */
 export const LeaderEpochEntrySchema = /*@__PURE__*/
-  messageDesc(file_millrace_storage_v1_side_files, 6);
+  messageDesc(file_millrace_storage_v1_side_files, 7);
 
 /**
  * Describes the message millrace.storage.v1.ProducerSnapshot.
  * Use `create(ProducerSnapshotSchema)` to create a new message.
  */
 export const ProducerSnapshotSchema = /*@__PURE__*/
-  messageDesc(file_millrace_storage_v1_side_files, 7);
+  messageDesc(file_millrace_storage_v1_side_files, 8);
 
 /**
  * Describes the message millrace.storage.v1.ProducerEntry.
  * Use `create(ProducerEntrySchema)` to create a new message.
  */
 export const ProducerEntrySchema = /*@__PURE__*/
-  messageDesc(file_millrace_storage_v1_side_files, 8);
+  messageDesc(file_millrace_storage_v1_side_files, 9);
 
 /**
  * Describes the message millrace.storage.v1.ProducerBatch.
  * Use `create(ProducerBatchSchema)` to create a new message.
  */
 export const ProducerBatchSchema = /*@__PURE__*/
-  messageDesc(file_millrace_storage_v1_side_files, 9);
+  messageDesc(file_millrace_storage_v1_side_files, 10);
 

@@ -1,0 +1,147 @@
+/** What a start misses, gives up and leaves behind. */
+import type { Mutant } from "../mutant.ts";
+
+const src = "packages/log/src";
+const starts = `${src}/faults/start.test.ts`;
+const foreign = `${src}/faults/foreign.test.ts`;
+const closed = `${src}/faults/closed.test.ts`;
+
+export const starting: readonly Mutant[] = [
+  {
+    name: "log-journal-file-not-missed",
+    breaks: "A journal that is gone after a crash is missed.",
+    file: `${src}/journal/scan.ts`,
+    replace: [["  if (missing) damagedUpTo = lastRound;\n", ""]],
+    tests: [starts],
+  },
+  {
+    name: "log-journal-file-not-listed",
+    breaks: "The newest file of the journal is missed, too.",
+    file: `${src}/journal/journal.ts`,
+    replace: [
+      [
+        "      await this.#list([...this.#files, { number }]);",
+        "      await this.#list(this.#files);",
+      ],
+    ],
+    tests: [starts],
+  },
+  {
+    name: "log-short-journal-file-not-missed",
+    breaks: "A journal file that is shorter than it was is missed.",
+    file: `${src}/journal/scan.ts`,
+    replace: [
+      [
+        "    if (bytes !== Number(list.message.fileBytes)) return true;",
+        "    if (!bytes) return true;",
+      ],
+    ],
+    tests: [starts],
+  },
+  {
+    name: "log-journal-not-listed-at-a-start",
+    breaks: "A start lists the journal files that it takes over.",
+    file: `${src}/journal/journal.ts`,
+    replace: [["    else await journal.#list(journal.#files);\n", ""]],
+    tests: [starts],
+  },
+  {
+    name: "log-journal-removed-before-it-is-listed",
+    breaks: "Journal files of another size are replaced, and nothing is missed.",
+    file: `${src}/journal/journal.ts`,
+    replace: [["      } else unusable.push(path);", "      } else await disk.unlink(path);"]],
+    tests: [starts],
+  },
+  {
+    name: "log-lost-points-cut",
+    breaks: "Lost recovery points and an old truncation take nothing with them.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [["      else if (pointsLost) await this.#refuseTail();\n", ""]],
+    tests: [starts],
+  },
+  {
+    name: "log-foreign-directory-believed",
+    breaks: "A journal says nothing of a directory that came from a replica.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      [
+        "    if (!isForeign(meta, directoryId)) return meta;",
+        '    if (directory !== "") return meta;',
+      ],
+    ],
+    tests: [foreign],
+  },
+  {
+    name: "log-adopted-directory-keeps-the-last-round",
+    breaks: "Not even the last round says anything of a directory that came from a replica.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [
+      ["plan?.lastRound ?? 0, coveredRound) + 1;", "plan?.lastRound ?? 0, coveredRound);"],
+    ],
+    tests: [foreign],
+  },
+  {
+    name: "log-hole-passed-over",
+    breaks: "A segment that is gone is missed by lookups by time.",
+    file: `${src}/segment/index-cache.ts`,
+    replace: [
+      [
+        "          throw damaged(segment, scanner.position, lost);",
+        '          if (lost === "") throw damaged(segment, scanner.position, lost);\n          return;',
+      ],
+    ],
+    tests: [starts],
+  },
+  {
+    name: "log-first-segment-passed-over",
+    breaks: "A first segment that is gone is missed.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["      if (first > partition.logStartOffset)", "      if (first < 0)"]],
+    tests: [starts],
+  },
+  {
+    name: "log-reserve-unknown-at-a-start",
+    breaks: "A start on a full disk takes the room of the reserve file.",
+    file: `${src}/files/disk-space.ts`,
+    replace: [["  #hasFile = true;", "  #hasFile = false;"]],
+    tests: [starts],
+  },
+  {
+    name: "log-failed-start-keeps-files-open",
+    breaks: "A start that fails leaves no file open.",
+    file: `${src}/open.ts`,
+    replace: [["    await files.closeAll();\n    throw thrown;", "    throw thrown;"]],
+    tests: [starts],
+  },
+  {
+    name: "log-unreadable-marker-keeps-closed",
+    breaks: "A clean marker that cannot be read does not keep the directory closed.",
+    file: `${src}/recovery/data-directory.ts`,
+    replace: [
+      [
+        "    if (isPassing(thrown)) throw thrown;\n    // One that",
+        "    if (thrown !== undefined) throw thrown;\n    // One that",
+      ],
+    ],
+    tests: [starts],
+  },
+  {
+    name: "log-read-beside-a-stop-keeps-a-file-open",
+    breaks: "A read beside a stop, or behind it, leaves no file open.",
+    file: `${src}/files/file-cache.ts`,
+    replace: [["    this.#closed = true;\n", ""]],
+    tests: [closed],
+  },
+  {
+    name: "log-second-stop-does-not-wait",
+    breaks: "A second stop resolves when the first one is over.",
+    file: `${src}/manager.ts`,
+    replace: [
+      [
+        "    return this.#stopping;",
+        "    return this.#closed ? Promise.resolve() : this.#stopping;",
+      ],
+    ],
+    tests: [closed],
+  },
+];
