@@ -75,9 +75,7 @@ export const starting: readonly Mutant[] = [
     name: "log-adopted-directory-keeps-the-last-round",
     breaks: "Not even the last round says anything of a directory that came from a replica.",
     file: `${src}/recovery/loader.ts`,
-    replace: [
-      ["plan?.lastRound ?? 0, coveredRound) + 1;", "plan?.lastRound ?? 0, coveredRound);"],
-    ],
+    replace: [["plan?.lastRound ?? 0, coveredRound) + 1;", "plan?.lastRound ?? 0, coveredRound);"]],
     tests: [foreign],
   },
   {

@@ -4,6 +4,7 @@ import type { AppendBatch, Appended, PartitionLog } from "@millrace/log";
 import { iterateRecords, type ProducerStamp } from "@millrace/record";
 import { type ModelBatch, makeBatch } from "./batches.ts";
 import type { Life } from "./life.ts";
+import { tookEffect } from "./lost-producers.ts";
 import type { PartitionModel } from "./model.ts";
 import type { Verdict } from "./producer-model.ts";
 import type { Slot } from "./run.ts";
@@ -102,7 +103,10 @@ const append = (
     };
     outcome.appended = log.append(batch, epoch, settle);
     const { baseOffset, lastOffset, appendTimeMs, duplicate } = outcome.appended;
-    checkAccepted(model, verdict, outcome.appended);
+    // It takes appends again: the truncation is over, and whoever waits for it is told later.
+    const isOver = model.truncation !== undefined;
+    if (isOver) tookEffect(run, slot, model);
+    checkAccepted(model, isOver ? verdictOf(log, model, batch, epoch) : verdict, outcome.appended);
     if (duplicate) {
       run.counts.add("appends: duplicates");
       return;

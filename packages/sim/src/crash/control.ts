@@ -2,7 +2,7 @@
 import { ErrorCode, hasCode } from "@millrace/errors";
 import type { PartitionLog } from "@millrace/log";
 import type { Life } from "./life.ts";
-import { doubtLostProducers } from "./lost-producers.ts";
+import { tookEffect } from "./lost-producers.ts";
 import type { PartitionModel } from "./model.ts";
 import type { Slot } from "./run.ts";
 import { changedConfig } from "./settings.ts";
@@ -117,8 +117,7 @@ export const truncate = async (
   try {
     await log.truncateTo(inside ? batch.lastOffset : cut);
     life.tell(model, `truncated to ${cut}`);
-    doubtLostProducers(run.disk, slot.directory, model, run.faults.unreadSnapshots);
-    model.truncated(cut);
+    if (model.truncation !== undefined) tookEffect(run, slot, model);
     if (!run.on.olderEpochs) await lead(life, slot, log, model);
     run.counts.add(atEnd ? "truncations at the end" : "truncations");
   } catch (thrown) {

@@ -1,4 +1,5 @@
 /** What a snapshot of producers that cannot be read takes: batches that no other file has. */
+import { must } from "@millrace/errors";
 import { crcOf } from "@millrace/record";
 import type { SimDisk } from "../disk.ts";
 import type { ModelBatch } from "./batches.ts";
@@ -64,4 +65,15 @@ export const doubtLostProducers = (
     else producers.doubtWindows(lostWith(offset));
   }
   for (const path of missed) producers.doubtWindows(lostWith(snapshotOffsetOf(path) ?? 0));
+};
+
+/** The truncation that is under way is over. */
+export const tookEffect = (
+  run: { readonly disk: Files; readonly faults: { readonly unreadSnapshots: Iterable<string> } },
+  { directory }: { readonly directory: string },
+  model: PartitionModel,
+): void => {
+  const cut = must(model.truncation, "truncation under way");
+  doubtLostProducers(run.disk, directory, model, run.faults.unreadSnapshots);
+  model.truncated(cut.offset);
 };
