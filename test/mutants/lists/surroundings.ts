@@ -3,6 +3,13 @@ import type { Mutant } from "../mutant.ts";
 
 export const surroundingsMutants: readonly Mutant[] = [
   {
+    name: "absent-topic-under-default-retention",
+    breaks: "A log whose topic is not in the metadata is kept whole.",
+    file: "services/standalone/src/boot/broker.ts",
+    replace: [["known === undefined ? { ...config, retentionEnabled: false } : config", "config"]],
+    tests: ["services/standalone/src/boot/boot.test.ts"],
+  },
+  {
     name: "wildcard-told-to-clients",
     breaks: "Clients are told an address that they can connect to.",
     file: "services/standalone/src/address.ts",

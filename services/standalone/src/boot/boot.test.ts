@@ -4,7 +4,7 @@ import { create } from "@bufbuild/protobuf";
 import { noMetrics } from "@millrace/broker";
 import { type Env, silentLogger } from "@millrace/env";
 import { ErrorCode, hasCode } from "@millrace/errors";
-import { defaultManagerConfig } from "@millrace/log";
+import { defaultManagerConfig, type LogManager } from "@millrace/log";
 import { decodeRecord, EmbeddedStore, keys, type MetadataStore } from "@millrace/metadata";
 import { AdminService, CreateTopicRequestSchema } from "@millrace/proto/controller";
 import { GetMetadataRequestSchema, MetadataService } from "@millrace/proto/metadata";
@@ -24,6 +24,8 @@ class Machine {
   });
   readonly serving: boolean[] = [];
   process = new Incarnation(this.kernel);
+  /** Of the process that was started last. */
+  logs: LogManager | undefined;
   /** How long a transaction takes. */
   transactionMs = 0;
 
@@ -49,7 +51,12 @@ class Machine {
         graceMs: 1000,
       },
       logConfig: { ...defaultManagerConfig, diskReserveBytes: 0 },
-      metrics: { broker: noMetrics },
+      metrics: {
+        broker: noMetrics,
+        watchLogs: (logs) => {
+          this.logs = logs;
+        },
+      },
       advertise: (listening) => listening.replace("m:", "advertised:"),
       onServing: (serving) => this.serving.push(serving),
     });
@@ -136,4 +143,21 @@ test("a start that fails undoes what it did: ports are free, and the log is clea
   assert.deepEqual(machine.serving, []);
   const second = await machine.run(machine.start("7500"));
   assert.equal(second.recovery.clean, true);
+});
+
+test("a log whose topic is not in the metadata is kept whole", async () => {
+  const machine = new Machine();
+  const first = await machine.run(machine.start());
+  await machine.run(makeTopic(machine.dialer("c")));
+  await machine.run(first.stop());
+  // As after a restore of a backup that is older than the topic.
+  for (const prefix of [keys.topics, keys.partitions]) {
+    await machine.run(machine.store.txn([], [{ type: "delete", range: { prefix } }], []));
+  }
+  await machine.run(machine.start());
+  const logs = [...(machine.logs?.partitions() ?? [])];
+  assert.deepEqual(
+    logs.map(({ config }) => config.retentionEnabled),
+    [false, false],
+  );
 });

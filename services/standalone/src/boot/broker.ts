@@ -57,7 +57,12 @@ export const openLogs = async (
   const configs = await topicConfigs(store);
   const logs = await openLogManager({
     ...{ env, identity, config },
-    configFor: (topicId) => logConfigOf(topicConfigOf(configs.get(topicId) ?? {})),
+    configFor: (topicId) => {
+      const known = configs.get(topicId);
+      const config = logConfigOf(topicConfigOf(known ?? {}));
+      // Absent from the metadata, which may be older than the disk: nothing says that it may go.
+      return known === undefined ? { ...config, retentionEnabled: false } : config;
+    },
     ...(metrics.log === undefined ? {} : { observer: metrics.log }),
   });
   undo.add(() => logs.close(true));
