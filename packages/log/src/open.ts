@@ -114,7 +114,7 @@ const syncNames = async (disk: Disk): Promise<void> => {
   for (const path of [".", paths.journal, paths.partitions]) await disk.syncDirectory(path);
 };
 
-const makeParts = (
+export const makeParts = (
   options: LogManagerOptions,
   directoryId: Uint8Array,
   knownWallMs: number | undefined,
@@ -186,7 +186,7 @@ const makeParts = (
 };
 
 /** Fills the map of partitions. */
-const recover = async (
+export const recover = async (
   options: LogManagerOptions,
   { context, deletions, owner, partitions }: Parts,
   found: FoundPoints | undefined,

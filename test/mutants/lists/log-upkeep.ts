@@ -6,7 +6,6 @@ const index = `${src}/faults/index.test.ts`;
 const order = `${src}/faults/order.test.ts`;
 const retention = `${src}/faults/retention.test.ts`;
 const told = `${src}/faults/told.test.ts`;
-const verify = `${src}/faults/verify.test.ts`;
 
 export const upkeep: readonly Mutant[] = [
   {
@@ -258,34 +257,6 @@ export const upkeep: readonly Mutant[] = [
       ],
     ],
     tests: [`${src}/faults/disk.test.ts`],
-  },
-  {
-    name: "log-verify-forgets-cut",
-    breaks: "A log that was cut behind its recovery point is not damaged.",
-    file: `${src}/tools/verify.ts`,
-    replace: [["this.#end < replayed && replayed >", "this.#end < durable && durable >"]],
-    tests: [verify],
-  },
-  {
-    name: "log-verify-below-log-start",
-    breaks: "A log that was cut at its start is not damaged.",
-    file: `${src}/tools/verify.ts`,
-    replace: [["this.#end < replayed && replayed > this.#logStart", "this.#end < replayed"]],
-    tests: [verify],
-  },
-  {
-    name: "log-verify-index-of-cut",
-    breaks: "The index of the last segment may be behind a cut.",
-    file: `${src}/tools/verify.ts`,
-    replace: [["clean || (!isLast && ", "clean || ("]],
-    tests: [verify],
-  },
-  {
-    name: "log-verify-index-after-crash",
-    breaks: "The index of the segment that recovery begins in need not be whole after a crash.",
-    file: `${src}/tools/verify.ts`,
-    replace: [["Math.min(base, replayed - 1) : base;", "replayed : replayed;"]],
-    tests: [verify],
   },
   {
     name: "log-lookup-out-of-range",

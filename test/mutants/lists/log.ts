@@ -8,6 +8,7 @@ import { recovery } from "./log-recovery.ts";
 import { retained } from "./log-retention.ts";
 import { starting } from "./log-start.ts";
 import { upkeep } from "./log-upkeep.ts";
+import { verified } from "./log-verify.ts";
 
 export const logMutants: readonly Mutant[] = [
   ...durability,
@@ -18,4 +19,5 @@ export const logMutants: readonly Mutant[] = [
   ...retained,
   ...starting,
   ...upkeep,
+  ...verified,
 ];

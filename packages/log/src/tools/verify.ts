@@ -1,37 +1,22 @@
 /**
- * Offline checks of a data directory: every CRC, offset, epoch, count and index. Reads only.
+ * Offline checks of a data directory: what the next start would say of it, and then every CRC,
+ * offset, epoch, count and index of what that start would serve. Reads only.
  */
 import type { Compressor, Disk } from "@millrace/env";
-import { MillraceError } from "@millrace/errors";
-import {
-  CleanShutdownSchema,
-  DataDirectorySchema,
-  LeaderEpochsSchema,
-  PartitionMetaSchema,
-  type RecoveryPoint,
-} from "@millrace/proto/storage";
-import { checkRecords } from "@millrace/record";
+import { type DataDirectory, DataDirectorySchema } from "@millrace/proto/storage";
 import { noPauses } from "../files/breathe.ts";
-import { magics, readChecksummed, readWhole } from "../files/checksummed-file.ts";
-import { isMissing } from "../files/disk-errors.ts";
-import { offlinePath, readOfflineReason } from "../files/offline-file.ts";
-import { parsePartitionDirectory, paths } from "../files/paths.ts";
-import { type PlannedEntry, planKey, scanJournal } from "../journal/scan.ts";
-import { entriesAfter, entriesOfLife, pointOfLife } from "../recovery/begin.ts";
-import { markerHolds } from "../recovery/data-directory.ts";
-import { readRecoveryPoints } from "../recovery/recovery-points.ts";
-import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
-import { deletedSuffix } from "../segment/files.ts";
-import { decodeIndex, INDEX_ENTRY_BYTES, type IndexRow } from "../segment/index-format.ts";
-import { listSegments } from "../segment/list.ts";
-import type { Segment } from "../segment/segment.ts";
+import { magics, readChecksummed, readFramed } from "../files/checksummed-file.ts";
+import { offlinePath } from "../files/offline-file.ts";
+import { parsePartitionDirectory, parseSegmentName, paths } from "../files/paths.ts";
+import type { Partition } from "../partition/partition.ts";
+import { FORMAT_VERSION, markerHolds, takeCleanMarker } from "../recovery/data-directory.ts";
+import { type FoundPoints, readRecoveryPoints } from "../recovery/recovery-points.ts";
+import { BatchScanner } from "../segment/batch-scanner.ts";
+import { type Counts, type Damage, PartitionCheck } from "./check-partition.ts";
+import { DryDisk } from "./dry-disk.ts";
+import { startDry } from "./dry-start.ts";
 
-/** Something wrong, and where. */
-export interface Damage {
-  readonly path: string;
-  readonly position: number;
-  readonly reason: string;
-}
+export type { Damage } from "./check-partition.ts";
 
 export interface VerifyReport {
   readonly partitions: number;
@@ -41,20 +26,10 @@ export interface VerifyReport {
   readonly bytes: number;
   /** True after a clean stop: then there may be no unfinished tail at all. */
   readonly clean: boolean;
-  /** Bytes past what is known to be durable that are not whole; the next start cuts them. */
+  /** Bytes that are not whole batches, and that the next start cuts: nobody relies on them. */
   readonly tornBytes: number;
   readonly damages: readonly Damage[];
 }
-
-interface Counts {
-  segments: number;
-  batches: number;
-  records: number;
-  bytes: number;
-  tornBytes: number;
-}
-
-const inflatedBytesMax = 256 * 1024 * 1024;
 
 /**
  * Checks a whole data directory. Damage is reported, not thrown; the disk's own errors are thrown.
@@ -63,274 +38,135 @@ export const verifyDirectory = async (
   disk: Disk,
   compressor: Compressor,
 ): Promise<VerifyReport> => {
-  const damages: Damage[] = [];
-  const counts: Counts = { segments: 0, batches: 0, records: 0, bytes: 0, tornBytes: 0 };
-  const meta = await readChecksummed(disk, paths.meta, magics.dataDirectory, DataDirectorySchema);
-  if (meta.kind !== "ok") {
-    damages.push({ path: paths.meta, position: 0, reason: `the file is ${meta.kind}` });
-    return { partitions: 0, ...counts, clean: false, damages };
+  const dry = new DryDisk(disk);
+  let report: VerifyReport = { partitions: 0, ...noCounts(), clean: false, damages: [] };
+  try {
+    report = await new DirectoryCheck(new DryDisk(disk, dry), dry, compressor).run();
+  } catch (thrown) {
+    if (dry.vanished.size === 0) throw thrown;
   }
-  const found = await readRecoveryPoints(noPauses, disk);
-  const marker = await readChecksummed(disk, paths.clean, magics.clean, CleanShutdownSchema);
-  const clean = marker.kind === "ok" && markerHolds(marker.message, found);
-  if (found === undefined) {
-    damages.push({
-      path: paths.recoveryPoints,
-      position: 0,
-      reason: "the file is missing or damaged",
-    });
-  }
-  const { directoryId } = meta.message;
-  const plan = clean
-    ? undefined
-    : await scanJournal(noPauses, disk, directoryId, found?.coveredRound);
-  if (plan?.damagedUpTo !== undefined) {
-    const reason = `rounds up to ${plan.damagedUpTo} are damaged`;
-    damages.push({ path: paths.journal, position: 0, reason });
-  }
-  let partitions = 0;
-  for (const name of (await disk.list(paths.partitions)).sort()) {
-    const place = parsePartitionDirectory(name);
-    if (place === undefined || name.endsWith(deletedSuffix)) continue;
-    const key = planKey(place.topicId, place.partition);
-    const directory = `${paths.partitions}/${name}`;
-    partitions += 1;
-    const check = new PartitionCheck(disk, compressor, directory, damages, counts);
-    await check.run(found?.points.get(key), plan?.entries.get(key) ?? [], clean);
-  }
-  return { partitions, ...counts, clean, damages };
+  if (dry.vanished.size === 0) return report;
+  const reason = "it vanished while it was read: the directory is in use: stop the server";
+  // Nothing else that was seen in there means anything.
+  return { ...report, damages: [...dry.vanished].map((path) => ({ path, position: 0, reason })) };
 };
 
-class PartitionCheck {
+const noCounts = (): Counts => ({ segments: 0, batches: 0, records: 0, bytes: 0, tornBytes: 0 });
+
+class DirectoryCheck {
+  /** As it is. */
   readonly #disk: Disk;
+  /** As the start leaves it. */
+  readonly #dry: DryDisk;
   readonly #compressor: Compressor;
-  readonly #directory: string;
-  readonly #damages: Damage[];
-  readonly #counts: Counts;
-  readonly #epochRuns: { leaderEpoch: number; startOffset: number; endOffset: number }[] = [];
-  #end = -1;
-  #logStart = 0;
-  /** Indexes of segments that end no later are believed by the next start. */
-  #indexedEnd = 0;
-  #epoch = 0;
+  readonly #damages: Damage[] = [];
+  readonly #counts = noCounts();
 
-  constructor(
-    disk: Disk,
-    compressor: Compressor,
-    directory: string,
-    damages: Damage[],
-    counts: Counts,
-  ) {
+  constructor(disk: Disk, dry: DryDisk, compressor: Compressor) {
     this.#disk = disk;
+    this.#dry = dry;
     this.#compressor = compressor;
-    this.#directory = directory;
-    this.#damages = damages;
-    this.#counts = counts;
   }
 
-  async run(
-    foundPoint: RecoveryPoint | undefined,
-    planned: readonly PlannedEntry[],
-    clean: boolean,
-  ): Promise<void> {
-    const path = `${this.#directory}/meta`;
-    const meta = await readChecksummed(this.#disk, path, magics.partitionMeta, PartitionMetaSchema);
-    if (meta.kind !== "ok") this.#damage(path, 0, `the file is ${meta.kind}`);
-    const known = meta.kind === "ok" ? meta.message : { incarnation: 0n, firstRound: 0n };
-    const life = { incarnation: known.incarnation, firstRound: Number(known.firstRound) };
-    const point = pointOfLife(foundPoint, life);
-    const entries = entriesAfter(entriesOfLife(planned, life), point);
-    if (point?.deleted === true) return;
-    const offline = await readOfflineReason(this.#disk, this.#directory);
-    if (offline !== undefined) this.#damage(offlinePath(this.#directory), 0, offline);
-    const segments = await listSegments(this.#disk, this.#directory);
-    const durable = point === undefined ? 0 : Number(point.offset);
-    this.#logStart = Number(point?.logStartOffset ?? 0n);
-    const replayed = endOfReplay(entries, durable);
-    // Recovery checks the indexes from the segment on that it begins in, or that was cut.
-    const base = Number(point?.segmentBaseOffset ?? 0n);
-    this.#indexedEnd = replayed < durable ? Math.min(base, replayed - 1) : base;
-    for (const segment of segments) {
-      const whole = await this.#checkSegment(segment, replayed, clean);
-      if (!whole) return;
+  async run(): Promise<VerifyReport> {
+    const damages = this.#damages;
+    const meta = await this.#meta();
+    if (meta === undefined) return { partitions: 0, ...this.#counts, clean: false, damages };
+    const marker = await takeCleanMarker(this.#dry);
+    const found = await readRecoveryPoints(noPauses, this.#dry);
+    const clean = markerHolds(marker, found);
+    await this.#checkPoints(found, clean);
+    const { brokerId, clusterId, directoryId } = meta;
+    const compressor = this.#compressor;
+    const identity = { brokerId, clusterId };
+    const dry = this.#dry;
+    const partitions = await startDry({
+      disk: dry,
+      compressor,
+      identity,
+      directoryId,
+      found,
+      clean,
+    });
+    for (const partition of partitions) {
+      if (partition.state.kind === "online") await this.#checkOnline(partition, clean);
+      else await this.#tellOffline(partition);
     }
-    // Nothing need be left of what lies below the log start.
-    if (this.#end >= 0 && this.#end < replayed && replayed > this.#logStart) {
-      const last = segments.at(-1)?.path ?? this.#directory;
-      this.#damage(last, 0, `the log ends at ${this.#end}, it was durable up to ${replayed}`);
-    }
-    if (clean) await this.#checkEpochs(Number(point?.logStartOffset ?? 0n));
+    return { partitions: partitions.length, ...this.#counts, clean, damages };
   }
 
-  /** False when the log ends in it, damaged or torn. */
-  async #checkSegment(segment: Segment, replayed: number, clean: boolean): Promise<boolean> {
-    this.#counts.segments += 1;
-    const restarted = segment.baseOffset === this.#logStart && this.#end <= this.#logStart;
-    if (this.#end >= 0 && segment.baseOffset !== this.#end && !restarted) {
-      if (this.#end >= replayed) return this.#torn(segment, 0);
-      this.#damage(segment.path, 0, `begins at ${segment.baseOffset}, expected ${this.#end}`);
-      return false;
+  async #meta(): Promise<DataDirectory | undefined> {
+    const { meta: path } = paths;
+    const meta = await readChecksummed(this.#dry, path, magics.dataDirectory, DataDirectorySchema);
+    if (meta.kind !== "ok") {
+      this.#damage(path, `the file is ${meta.kind}`);
+      return undefined;
     }
-    this.#end = segment.baseOffset;
-    const rows = await this.#index(segment, clean);
-    const file = await this.#disk.open(segment.path, "read");
-    try {
-      const walker = new BatchScanner(file, 0, segment.sizeBytes);
-      let maxMs = -1;
-      for (;;) {
-        const batch = await walker.peek();
-        if ("end" in batch) {
-          if (batch.end) break;
-          if (this.#end >= replayed) return this.#torn(segment, walker.position);
-          this.#damage(segment.path, walker.position, batch.reason);
-          return false;
-        }
-        const reason = await this.#checkBatch(batch);
-        if (reason !== undefined) {
-          if (this.#end >= replayed) return this.#torn(segment, walker.position);
-          this.#damage(segment.path, walker.position, reason);
-          return false;
-        }
-        this.#checkRow(segment, rows, batch, maxMs);
-        maxMs = Math.max(maxMs, batch.info.maxTimestampMs);
-        walker.skip(batch);
-      }
-    } finally {
-      await file.close();
-    }
-    for (const row of rows.values()) {
-      if (row.offset < replayed)
-        this.#damage(segment.index.path, 0, `no batch at offset ${row.offset}`);
-    }
-    return true;
-  }
-
-  #torn(segment: Segment, position: number): false {
-    this.#counts.tornBytes += segment.sizeBytes - position;
-    return false;
-  }
-
-  async #checkBatch(batch: ScannedBatch): Promise<string | undefined> {
-    const { header, info, lastOffset, bytes } = batch;
-    if (header.baseOffset !== this.#end)
-      return `offset ${header.baseOffset}, expected ${this.#end}`;
-    if (header.leaderEpoch < this.#epoch) return `leader epoch ${header.leaderEpoch} falls`;
-    try {
-      const records =
-        info.compression === "none"
-          ? info.records
-          : await this.#compressor.decompress(info.compression, info.records, inflatedBytesMax);
-      if (info.control === 0) checkRecords(records, info);
-    } catch (thrown) {
-      return MillraceError.from(thrown).message;
-    }
-    const run = this.#epochRuns.at(-1);
-    const endOffset = lastOffset + 1;
-    if (run?.leaderEpoch === header.leaderEpoch) run.endOffset = endOffset;
-    else {
-      const { leaderEpoch, baseOffset: startOffset } = header;
-      this.#epochRuns.push({ leaderEpoch, startOffset, endOffset });
-    }
-    this.#epoch = header.leaderEpoch;
-    this.#end = lastOffset + 1;
-    this.#counts.batches += 1;
-    this.#counts.records += info.recordCount;
-    this.#counts.bytes += bytes;
+    const { formatVersion } = meta.message;
+    if (formatVersion <= FORMAT_VERSION) return meta.message;
+    this.#damage(path, `its format ${formatVersion} is newer: use a newer version`);
     return undefined;
   }
 
-  /**
-   * Index rows by position. A file that cannot be read to its end is damage only where it must be
-   * whole: the next start checks the others.
-   */
-  async #index(segment: Segment, clean: boolean): Promise<Map<number, IndexRow>> {
-    const { rows } = decodeIndex(
-      segment.baseOffset,
-      await this.#read(segment.index.path),
-      await this.#read(segment.index.timePath),
-      Number.MAX_SAFE_INTEGER,
-      segment.sizeBytes,
-    );
-    const isLast = segment.endOffset === segment.baseOffset;
-    const mustBeWhole = clean || (!isLast && segment.endOffset <= this.#indexedEnd);
-    if (rows.length < segment.index.rowsOnDisk && mustBeWhole) {
-      const position = rows.length * INDEX_ENTRY_BYTES;
-      this.#damage(
-        segment.index.path,
-        position,
-        "the entry is damaged; it is built again when needed",
-      );
-    }
-    return new Map(rows.map((row) => [row.position, row]));
-  }
-
-  async #read(path: string): Promise<Buffer> {
-    try {
-      return await readWhole(this.#disk, path);
-    } catch (thrown) {
-      if (isMissing(thrown)) return Buffer.alloc(0);
-      throw thrown;
-    }
-  }
-
-  #checkRow(
-    segment: Segment,
-    rows: Map<number, IndexRow>,
-    batch: ScannedBatch,
-    maxMs: number,
-  ): void {
-    const row = rows.get(batch.position);
-    if (row === undefined) return;
-    rows.delete(batch.position);
-    const { baseOffset } = batch.header;
-    if (row.offset !== baseOffset) {
-      this.#damage(
-        segment.index.path,
-        0,
-        `says offset ${row.offset} at ${batch.position}, there is ${baseOffset}`,
-      );
-    }
-    if (row.maxBeforeMs !== Math.max(0, maxMs)) {
-      const reason = `says ${row.maxBeforeMs} before offset ${baseOffset}, it is ${maxMs}`;
-      this.#damage(segment.index.timePath, 0, reason);
-    }
-  }
-
-  /**
-   * Every epoch with records above the log start is known, and begins no later than its first batch
-   * there.
-   */
-  async #checkEpochs(logStartOffset: number): Promise<void> {
-    const path = `${this.#directory}/leader-epochs`;
-    const file = await readChecksummed(this.#disk, path, magics.leaderEpochs, LeaderEpochsSchema);
-    if (file.kind !== "ok") {
-      if (this.#epochRuns.length > 0) this.#damage(path, 0, `the file is ${file.kind}`);
-      return;
-    }
-    const known = new Map(file.message.entries.map((e) => [e.leaderEpoch, Number(e.startOffset)]));
-    for (const { leaderEpoch, startOffset, endOffset } of this.#epochRuns) {
-      if (endOffset <= logStartOffset) continue;
-      const start = known.get(leaderEpoch);
-      if (start === undefined) this.#damage(path, 0, `epoch ${leaderEpoch} is missing`);
-      else if (start > Math.max(startOffset, logStartOffset)) {
-        this.#damage(path, 0, `epoch ${leaderEpoch} begins at ${startOffset}, not ${start}`);
+  /** A start needs one of the two files, and a crash may come before either is written. */
+  async #checkPoints(found: FoundPoints | undefined, clean: boolean): Promise<void> {
+    for (const path of [paths.recoveryPoints, paths.recoveryPointsCopy]) {
+      const { kind } = await readFramed(this.#dry, path, magics.recoveryPoints);
+      if (kind === "damaged" || (clean && kind === "missing")) {
+        this.#damage(path, `the file is ${kind}`);
       }
     }
+    if (found !== undefined || this.#damages.length > 0) return;
+    const names = await this.#dry.list(paths.partitions);
+    if (names.every((name) => parsePartitionDirectory(name) === undefined)) return;
+    this.#damage(paths.recoveryPoints, "the file is missing or damaged");
   }
 
-  #damage(path: string, position: number, reason: string): void {
-    this.#damages.push({ path, position, reason });
+  async #checkOnline(partition: Partition, clean: boolean): Promise<void> {
+    const { directory, segments } = partition;
+    const check = new PartitionCheck(
+      this.#dry,
+      this.#compressor,
+      partition,
+      this.#damages,
+      this.#counts,
+    );
+    await check.run(clean);
+    if (clean) return;
+    const kept = new Map(segments.map(({ baseOffset, sizeBytes }) => [baseOffset, sizeBytes]));
+    for (const name of await this.#disk.list(directory)) {
+      const base = parseSegmentName(name);
+      // What lies below the log start was deleted.
+      const counts = base !== undefined && (kept.has(base) || base >= partition.logStartOffset);
+      if (counts) await this.#countTorn(`${directory}/${name}`, kept.get(base) ?? 0);
+    }
+  }
+
+  /** From the first bytes behind `from` on that are no whole batch. */
+  async #countTorn(path: string, from: number): Promise<void> {
+    const bytes = (await this.#disk.fileSize(path)) ?? 0;
+    if (bytes <= from) return;
+    const file = await this.#disk.open(path, "read");
+    try {
+      const walker = new BatchScanner(file, from, bytes);
+      for (;;) {
+        const batch = await walker.peek();
+        if ("end" in batch) break;
+        walker.skip(batch);
+      }
+      this.#counts.tornBytes += bytes - walker.position;
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #tellOffline({ directory, state }: Partition): Promise<void> {
+    const path = offlinePath(directory);
+    const known = (await this.#disk.fileSize(path)) !== undefined;
+    this.#damage(known ? path : directory, "reason" in state ? state.reason : state.kind);
+  }
+
+  #damage(path: string, reason: string): void {
+    this.#damages.push({ path, position: 0, reason });
   }
 }
-
-/**
- * Least end that the recovery point and truncations in the journal leave to be expected of the
- * files.
- */
-const endOfReplay = (entries: readonly PlannedEntry[], durable: number): number => {
-  let end = durable;
-  for (const entry of entries) {
-    if (entry.kind === "truncate") end = Math.min(end, entry.offset);
-  }
-  return end;
-};
