@@ -236,7 +236,7 @@ export class Manager implements LogManager {
     this.#context.closing = true;
     for (const cancel of this.#cancels) cancel();
     this.#space.close();
-    this.#context.delayed.close();
+    const removed = this.#context.delayed.close();
     const { committer, env, files, writes } = this.#context;
     if (clean) await this.#closeClean();
     writes.closing();
@@ -244,6 +244,7 @@ export class Manager implements LogManager {
     await this.#checkpointer.idle();
     // Deletions that were under way: nothing is renamed behind the back of the next process.
     await this.#lives.settled();
+    await removed;
     for (const partition of this.#partitions.values()) await partition.offlineRecord.unrecorded();
     // What is dropped now looks written to a checkpoint: from here on none may claim anything.
     committer.fail(errors.closing());

@@ -142,4 +142,18 @@ export const starting: readonly Mutant[] = [
     ],
     tests: [closed],
   },
+  {
+    name: "log-removal-runs-behind-a-stop",
+    breaks: "Nothing is removed behind a stop that began before it.",
+    file: `${src}/files/delayed-tasks.ts`,
+    replace: [["    await Promise.all(this.#running);\n", ""]],
+    tests: [closed],
+  },
+  {
+    name: "log-removal-begins-behind-a-stop",
+    breaks: "Nothing is removed behind a stop that would begin after it.",
+    file: `${src}/files/delayed-tasks.ts`,
+    replace: [["    if (this.#closed) return;\n", ""]],
+    tests: [closed],
+  },
 ];

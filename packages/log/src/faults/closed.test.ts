@@ -55,3 +55,34 @@ test("a second stop resolves when the first one is over", async () => {
     void stopping;
   });
 });
+
+for (const when of ["began before", "would begin after"]) {
+  test(`nothing is removed behind a stop: what ${when} it`, async () => {
+    const settings = {
+      log: { segmentBytes: 400, fileDeleteDelayMs: when === "began before" ? 0 : 50 },
+    };
+    for (let seed = 1; seed <= 10; seed += 1) {
+      await simulate({ seed, ...settings }, async ({ disk, sleep, start }) => {
+        const { log: logOf, manager } = await start();
+        const log = await logOf();
+        await appendAll(
+          log,
+          Array.from({ length: 20 }, () => batchOf([{ value: "x".repeat(300) }])),
+        );
+        log.updateHighWatermark(20);
+        let removed = 0;
+        disk.fault = (operation) => {
+          if (operation === "unlink") removed += 1;
+          return undefined;
+        };
+        const moving = log.advanceLogStart(19).catch(() => {});
+        if (when === "began before") await moving;
+        await sleep(seed / 50);
+        await manager.close(true);
+        const by = removed;
+        await sleep(1000);
+        assert.equal(removed, by, `seed ${seed}`);
+      });
+    }
+  });
+}
