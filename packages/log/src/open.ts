@@ -219,7 +219,11 @@ export const recover = async (
   };
   // A life that began while a round was under way counts from the next one. If a crash tore the
   // round, or it rotted, its number must not be given to what comes now.
-  const lastRound = Math.max(plan?.lastRound ?? 0, after ?? 0, loader.firstRoundMax - 1);
+  let lastRound = Math.max(plan?.lastRound ?? 0, after ?? 0, loader.firstRoundMax - 1);
+  // Nor the number of a round that a point reflects: the file that held the round may be gone.
+  for (const { journalRound } of points.values()) {
+    lastRound = Math.max(lastRound, Number(journalRound));
+  }
   return { recovery, lastRound, leftovers: loader.leftovers };
 };
 

@@ -73,7 +73,11 @@ export class PartitionRecovery {
     const { context, counts, damagedUpTo, point, pointsLost } = this.#input;
     if (damagedUpTo !== undefined) {
       // Nobody can tell which partitions those rounds were about.
-      throw new PartitionDamage(`the commit journal is damaged up to round ${damagedUpTo}`);
+      throw new PartitionDamage(
+        damagedUpTo === Number.POSITIVE_INFINITY
+          ? "a file of the commit journal is gone, or short: what it held is lost"
+          : `the commit journal is damaged up to round ${damagedUpTo}`,
+      );
     }
     try {
       await this.#begin();

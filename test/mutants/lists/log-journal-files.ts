@@ -1,0 +1,15 @@
+/** The list of the journal's files. */
+import type { Mutant } from "../mutant.ts";
+
+const src = "packages/log/src";
+const tests = [`${src}/faults/journal-files.test.ts`];
+
+export const journalFiles: readonly Mutant[] = [
+  {
+    name: "log-lost-journal-file-has-a-last-round",
+    breaks: "A lost journal file may have held any round, also those of a partition made in it.",
+    file: `${src}/journal/scan.ts`,
+    replace: [["damagedUpTo = Number.POSITIVE_INFINITY;", "damagedUpTo = lastRound + 1;"]],
+    tests,
+  },
+];
