@@ -12,4 +12,17 @@ export const journalFiles: readonly Mutant[] = [
     replace: [["damagedUpTo = Number.POSITIVE_INFINITY;", "damagedUpTo = lastRound + 1;"]],
     tests,
   },
+  {
+    name: "log-journal-file-removed-though-listed",
+    breaks: "A journal file whose listing failed is kept: the list may have it.",
+    file: `${src}/journal/journal.ts`,
+    replace: [
+      [
+        "    await this.#list([...this.#files, made]);\n",
+        "    await this.#list([...this.#files, made]).catch(async (thrown: unknown) => {\n" +
+          "      await env.disk.unlink(journalFileName(made.number));\n      throw thrown;\n    });\n",
+      ],
+    ],
+    tests,
+  },
 ];

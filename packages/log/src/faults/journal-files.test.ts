@@ -42,3 +42,28 @@ test("a partition that was made in a lost journal file misses its records", asyn
     assert.equal((await second.log(1)).state.kind, "offline");
   });
 });
+
+test("a list that is not durable yet names no file that is removed", async () => {
+  await simulate({ manager }, async (simulation) => {
+    const { disk, sleep, start } = simulation;
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    disk.fault = (operation, path) =>
+      operation === "syncDirectory" && path === "." ? "EIO" : undefined;
+    let acknowledged = 0;
+    const append = async (): Promise<boolean> => {
+      await appendAll(log, batches(1));
+      acknowledged += 1;
+      await sleep(1);
+      return acknowledged < 1000;
+    };
+    // The list of the second file has its name when the fsync of its directory fails.
+    while (await append().catch(() => false));
+    disk.fault = () => undefined;
+    first.die("process");
+    const again = await (await start()).log();
+    assert.equal(again.state.kind, "online");
+    assert.ok(again.logEndOffset >= acknowledged);
+  });
+});

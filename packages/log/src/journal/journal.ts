@@ -69,6 +69,8 @@ export class Journal {
   #position = 0;
   #durableRound: number;
   #growing: Promise<void> | undefined;
+  /** A file that was made and is not listed yet. */
+  #unlisted: JournalFile | undefined;
   /** A round has been promised its place in the current file: the file stays current. */
   #promised = false;
   /** A round waits for the file that is being made. */
@@ -184,6 +186,7 @@ export class Journal {
   async close(): Promise<void> {
     await this.#growing;
     for (const { file } of this.#files) await file.close();
+    await this.#unlisted?.file.close();
   }
 
   async #advance(): Promise<void> {
@@ -221,19 +224,18 @@ export class Journal {
     const breathe = async (): Promise<void> => {
       if (!this.#hurried) await env.clock.sleep(fillPauseMs);
     };
-    const number = this.#nextNumber;
-    const path = journalFileName(number);
-    this.#nextNumber += 1;
-    const file = await preallocate(env.disk, path, fileBytes, gently ? breathe : undefined);
-    try {
-      await this.#list([...this.#files, { number }]);
-    } catch (thrown) {
-      // The next attempt makes another: this one must not keep its room.
-      await file.close();
-      await env.disk.unlink(path).catch(() => {});
-      throw thrown;
+    if (this.#unlisted === undefined) {
+      const number = this.#nextNumber;
+      const path = journalFileName(number);
+      this.#nextNumber += 1;
+      const file = await preallocate(env.disk, path, fileBytes, gently ? breathe : undefined);
+      this.#unlisted = { number, file, lastRound: 0 };
     }
-    this.#files.push({ number, file, lastRound: 0 });
+    const made = this.#unlisted;
+    // Where this fails, the list may have the file or not: the file stays, and is listed later.
+    await this.#list([...this.#files, made]);
+    this.#unlisted = undefined;
+    this.#files.push(made);
   }
 
   /** From here on a start after a crash misses these files. Durable when it resolves. */
