@@ -238,9 +238,14 @@ const start = async (
   const { env, directoryId } = context;
   const { journalFileBytes: fileBytes, journalBytesMax: bytesMax } = options.config;
   const journal = await Journal.open({ env, directoryId, fileBytes, bytesMax }, lastRound);
+  try {
+    await space.start();
+  } catch (thrown) {
+    await journal.close();
+    throw thrown;
+  }
   context.committer.begin(journal, lastRound);
   const manager = new Manager({ ...parts, options, journal, recovery });
-  await space.start();
   manager.start();
   return manager;
 };

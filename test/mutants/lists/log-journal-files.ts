@@ -25,4 +25,11 @@ export const journalFiles: readonly Mutant[] = [
     ],
     tests,
   },
+  {
+    name: "log-failed-start-keeps-journal-open",
+    breaks: "A start that fails on one journal file closes the others.",
+    file: `${src}/journal/journal.ts`,
+    replace: [["      await journal.close();\n", ""]],
+    tests,
+  },
 ];

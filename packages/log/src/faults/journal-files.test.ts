@@ -67,3 +67,20 @@ test("a list that is not durable yet names no file that is removed", async () =>
     assert.ok(again.logEndOffset >= acknowledged);
   });
 });
+
+test("a start that fails in the middle of the journal leaves no file open", async () => {
+  await simulate({ manager }, async (simulation) => {
+    const { disk, start } = simulation;
+    const first = await fillUntil(simulation, "exists");
+    await first.manager.close(true);
+    let open = 0;
+    disk.fault = (operation, path) => {
+      if (operation === "open" && path === newest) return "EIO";
+      if (operation === "open" && disk.content(path) !== undefined) open += 1;
+      if (operation === "close") open -= 1;
+      return undefined;
+    };
+    await assert.rejects(start());
+    assert.equal(open, 0);
+  });
+});

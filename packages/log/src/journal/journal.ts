@@ -85,25 +85,35 @@ export class Journal {
    * reflected in fsynced segments. There is at least one file afterwards. */
   static async open(options: JournalOptions, durableRound: number): Promise<Journal> {
     const journal = new Journal(options, durableRound);
+    try {
+      await journal.#takeOver();
+      return journal;
+    } catch (thrown) {
+      await journal.close();
+      throw thrown;
+    }
+  }
+
+  async #takeOver(): Promise<void> {
+    const options = this.#options;
     const { disk } = options.env;
     const unusable: string[] = [];
     for (const name of (await disk.list(paths.journal)).sort()) {
       const number = parseJournalName(name);
       if (number === undefined) continue;
       const path = journalFileName(number);
-      journal.#nextNumber = Math.max(journal.#nextNumber, number + 1);
+      this.#nextNumber = Math.max(this.#nextNumber, number + 1);
       const usable =
         (await disk.fileSize(path)) === options.fileBytes &&
-        (journal.#files.length + 1) * options.fileBytes <= options.bytesMax;
+        (this.#files.length + 1) * options.fileBytes <= options.bytesMax;
       if (usable) {
         const file = await disk.open(path, "writeDurably");
-        journal.#files.push({ number, file, lastRound: 0 });
+        this.#files.push({ number, file, lastRound: 0 });
       } else unusable.push(path);
     }
-    if (journal.#files.length === 0) await journal.#grow(false);
-    else await journal.#list(journal.#files);
+    if (this.#files.length === 0) await this.#grow(false);
+    else await this.#list(this.#files);
     for (const path of unusable) await disk.unlink(path);
-    return journal;
   }
 
   get bytesMax(): number {
