@@ -32,4 +32,11 @@ export const journalFiles: readonly Mutant[] = [
     replace: [["      await journal.close();\n", ""]],
     tests,
   },
+  {
+    name: "log-adopted-suffers-old-journal",
+    breaks: "Damage of the journal is not about a directory that came from elsewhere.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["    this.#adopted.add(directory);\n", ""]],
+    tests: [`${src}/faults/foreign.test.ts`],
+  },
 ];
