@@ -219,7 +219,11 @@ export const recover = async (
   };
   // A life that began while a round was under way counts from the next one. If a crash tore the
   // round, or it rotted, its number must not be given to what comes now.
-  const lastRound = Math.max(plan?.lastRound ?? 0, after ?? 0, loader.firstRoundMax - 1);
+  let lastRound = Math.max(plan?.lastRound ?? 0, after ?? 0, loader.firstRoundMax - 1);
+  // Nor the number of a round that a point reflects: the file that held the round may be gone.
+  for (const { journalRound } of points.values()) {
+    lastRound = Math.max(lastRound, Number(journalRound));
+  }
   return { recovery, lastRound, leftovers: loader.leftovers };
 };
 
@@ -234,9 +238,14 @@ const start = async (
   const { env, directoryId } = context;
   const { journalFileBytes: fileBytes, journalBytesMax: bytesMax } = options.config;
   const journal = await Journal.open({ env, directoryId, fileBytes, bytesMax }, lastRound);
+  try {
+    await space.start();
+  } catch (thrown) {
+    await journal.close();
+    throw thrown;
+  }
   context.committer.begin(journal, lastRound);
   const manager = new Manager({ ...parts, options, journal, recovery });
-  await space.start();
   manager.start();
   return manager;
 };

@@ -11,7 +11,7 @@ export const starting: readonly Mutant[] = [
     name: "log-journal-file-not-missed",
     breaks: "A journal that is gone after a crash is missed.",
     file: `${src}/journal/scan.ts`,
-    replace: [["  if (missing) damagedUpTo = lastRound;\n", ""]],
+    replace: [["  if (missing) damagedUpTo = Number.POSITIVE_INFINITY;\n", ""]],
     tests: [starts],
   },
   {
@@ -19,10 +19,7 @@ export const starting: readonly Mutant[] = [
     breaks: "The newest file of the journal is missed, too.",
     file: `${src}/journal/journal.ts`,
     replace: [
-      [
-        "      await this.#list([...this.#files, { number }]);",
-        "      await this.#list(this.#files);",
-      ],
+      ["    await this.#list([...this.#files, made]);", "      await this.#list(this.#files);"],
     ],
     tests: [starts],
   },
@@ -42,7 +39,7 @@ export const starting: readonly Mutant[] = [
     name: "log-journal-not-listed-at-a-start",
     breaks: "A start lists the journal files that it takes over.",
     file: `${src}/journal/journal.ts`,
-    replace: [["    else await journal.#list(journal.#files);\n", ""]],
+    replace: [["    else await this.#list(this.#files);\n", ""]],
     tests: [starts],
   },
   {

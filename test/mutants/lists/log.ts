@@ -3,6 +3,7 @@ import type { Mutant } from "../mutant.ts";
 import { decisions } from "./log-decisions.ts";
 import { deletions } from "./log-deleted.ts";
 import { durability } from "./log-durability.ts";
+import { journalFiles } from "./log-journal-files.ts";
 import { remembered } from "./log-memory.ts";
 import { recovery } from "./log-recovery.ts";
 import { retained } from "./log-retention.ts";
@@ -12,6 +13,7 @@ import { verified } from "./log-verify.ts";
 
 export const logMutants: readonly Mutant[] = [
   ...durability,
+  ...journalFiles,
   ...remembered,
   ...decisions,
   ...recovery,

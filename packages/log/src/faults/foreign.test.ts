@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { Incarnation } from "@millrace/sim";
 import { partitionDirectory } from "../files/paths.ts";
 import { appendAll, batchOf, readAll, topicA } from "../testing.ts";
-import { simulate } from "../testing-sim.ts";
+import { type Simulation, simulate } from "../testing-sim.ts";
 
 const directory = partitionDirectory(topicA, 0);
 const values = (text: string, count: number): string[] =>
@@ -29,9 +29,25 @@ const replica = async (): Promise<ReadonlyMap<string, Buffer>> => {
   return files;
 };
 
+/** As the message of a damaged partition says: restores it from a replica. */
+const restore = async (
+  { disk, kernel }: Simulation,
+  files: ReadonlyMap<string, Buffer>,
+): Promise<void> => {
+  const names = disk.mount(new Incarnation(kernel));
+  for (const path of disk.paths()) if (path.startsWith(directory)) await names.unlink(path);
+  for (const [path, content] of files) {
+    const file = await names.open(path, "create");
+    await file.write([content], 0);
+    await file.sync();
+    await file.close();
+  }
+};
+
 test("a journal says nothing of a directory that came from a replica", async () => {
   const files = await replica();
-  await simulate({}, async ({ die, disk, kernel, start }) => {
+  await simulate({}, async (simulation) => {
+    const { die, start } = simulation;
     const first = await start();
     const log = await first.log();
     await log.becomeLeader(1);
@@ -40,15 +56,7 @@ test("a journal says nothing of a directory that came from a replica", async () 
       values("old", 10).map((value) => batchOf([{ value }])),
     );
     first.die("process");
-    // As the message of a damaged partition says: restore it from a replica.
-    const names = disk.mount(new Incarnation(kernel));
-    for (const path of disk.paths()) if (path.startsWith(directory)) await names.unlink(path);
-    for (const [path, content] of files) {
-      const file = await names.open(path, "create");
-      await file.write([content], 0);
-      await file.sync();
-      await file.close();
-    }
+    await restore(simulation, files);
     const again = await (await start()).log();
     const read = await readAll(again, 0, 1000, "log_end");
     assert.deepEqual(
@@ -69,5 +77,23 @@ test("a journal says nothing of a directory that came from a replica", async () 
       (await readAll(next, 0, 1000, "log_end")).map(({ value }) => value),
       [...values("replica", 12), ...values("new", 3)],
     );
+  });
+});
+
+test("a lost journal file says nothing of a directory that came from a replica", async () => {
+  const files = await replica();
+  await simulate({}, async (simulation) => {
+    const { disk, kernel, start } = simulation;
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    const old = values("old", 10).map((value) => batchOf([{ value }]));
+    await appendAll(log, old);
+    first.die("process");
+    await restore(simulation, files);
+    await disk.mount(new Incarnation(kernel)).unlink("journal/00000000.journal");
+    const again = await (await start()).log();
+    assert.equal(again.state.kind, "online");
+    assert.equal(again.logEndOffset, 12);
   });
 });

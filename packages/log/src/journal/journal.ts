@@ -69,6 +69,8 @@ export class Journal {
   #position = 0;
   #durableRound: number;
   #growing: Promise<void> | undefined;
+  /** A file that was made and is not listed yet. */
+  #unlisted: JournalFile | undefined;
   /** A round has been promised its place in the current file: the file stays current. */
   #promised = false;
   /** A round waits for the file that is being made. */
@@ -83,25 +85,35 @@ export class Journal {
    * reflected in fsynced segments. There is at least one file afterwards. */
   static async open(options: JournalOptions, durableRound: number): Promise<Journal> {
     const journal = new Journal(options, durableRound);
+    try {
+      await journal.#takeOver();
+      return journal;
+    } catch (thrown) {
+      await journal.close();
+      throw thrown;
+    }
+  }
+
+  async #takeOver(): Promise<void> {
+    const options = this.#options;
     const { disk } = options.env;
     const unusable: string[] = [];
     for (const name of (await disk.list(paths.journal)).sort()) {
       const number = parseJournalName(name);
       if (number === undefined) continue;
       const path = journalFileName(number);
-      journal.#nextNumber = Math.max(journal.#nextNumber, number + 1);
+      this.#nextNumber = Math.max(this.#nextNumber, number + 1);
       const usable =
         (await disk.fileSize(path)) === options.fileBytes &&
-        (journal.#files.length + 1) * options.fileBytes <= options.bytesMax;
+        (this.#files.length + 1) * options.fileBytes <= options.bytesMax;
       if (usable) {
         const file = await disk.open(path, "writeDurably");
-        journal.#files.push({ number, file, lastRound: 0 });
+        this.#files.push({ number, file, lastRound: 0 });
       } else unusable.push(path);
     }
-    if (journal.#files.length === 0) await journal.#grow(false);
-    else await journal.#list(journal.#files);
+    if (this.#files.length === 0) await this.#grow(false);
+    else await this.#list(this.#files);
     for (const path of unusable) await disk.unlink(path);
-    return journal;
   }
 
   get bytesMax(): number {
@@ -184,6 +196,7 @@ export class Journal {
   async close(): Promise<void> {
     await this.#growing;
     for (const { file } of this.#files) await file.close();
+    await this.#unlisted?.file.close();
   }
 
   async #advance(): Promise<void> {
@@ -221,19 +234,18 @@ export class Journal {
     const breathe = async (): Promise<void> => {
       if (!this.#hurried) await env.clock.sleep(fillPauseMs);
     };
-    const number = this.#nextNumber;
-    const path = journalFileName(number);
-    this.#nextNumber += 1;
-    const file = await preallocate(env.disk, path, fileBytes, gently ? breathe : undefined);
-    try {
-      await this.#list([...this.#files, { number }]);
-    } catch (thrown) {
-      // The next attempt makes another: this one must not keep its room.
-      await file.close();
-      await env.disk.unlink(path).catch(() => {});
-      throw thrown;
+    if (this.#unlisted === undefined) {
+      const number = this.#nextNumber;
+      const path = journalFileName(number);
+      this.#nextNumber += 1;
+      const file = await preallocate(env.disk, path, fileBytes, gently ? breathe : undefined);
+      this.#unlisted = { number, file, lastRound: 0 };
     }
-    this.#files.push({ number, file, lastRound: 0 });
+    const made = this.#unlisted;
+    // Where this fails, the list may have the file or not: the file stays, and is listed later.
+    await this.#list([...this.#files, made]);
+    this.#unlisted = undefined;
+    this.#files.push(made);
   }
 
   /** From here on a start after a crash misses these files. Durable when it resolves. */

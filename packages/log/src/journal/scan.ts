@@ -36,7 +36,10 @@ export interface JournalPlan {
   /** Last round that was found, whole or not; new rounds go on behind it. */
   readonly lastRound: number;
   readonly rounds: number;
-  /** Rounds that must have been durable and are damaged: the last of them. */
+  /**
+   * Rounds that must have been durable and are damaged: the last of them. Infinity where a file is
+   * gone: nobody knows how many rounds it had.
+   */
   readonly damagedUpTo: number | undefined;
   /** Where the last round lies that counts. */
   readonly last: { readonly path: string; readonly at: number; readonly bytes: number } | undefined;
@@ -150,8 +153,7 @@ export const scanJournal = async (
   }
   located.sort((a, b) => a.found.round - b.found.round);
   const missing = await missingFile(disk);
-  // Nobody knows how many rounds it had.
-  const lastRound = (located.at(-1)?.found.round ?? after ?? 0) + (missing ? 1 : 0);
+  const lastRound = located.at(-1)?.found.round ?? after ?? 0;
   const torn = located.at(-1)?.sound.includes(false) === true ? located.pop() : undefined;
   const usable = after === undefined ? contiguousEnd(located) : located;
   let damagedUpTo: number | undefined;
@@ -171,7 +173,7 @@ export const scanJournal = async (
   if (torn !== undefined && torn.found.round > expected && kept.length === usable.length) {
     if (!bugs.cutAtMiddleCrc) damagedUpTo = torn.found.round - 1;
   }
-  if (missing) damagedUpTo = lastRound;
+  if (missing) damagedUpTo = Number.POSITIVE_INFINITY;
   const final = kept.at(-1);
   const last = final && { path: final.path, at: final.at, bytes: final.found.bytes };
   return { entries: entriesOf(kept), lastRound, rounds: kept.length, damagedUpTo, last };

@@ -22,7 +22,13 @@ import { RecoveredEpochs } from "./epochs.ts";
 import { JournalReader, type PlannedBatch } from "./journal-reader.ts";
 import { RecoveredProducers } from "./producers.ts";
 import { dirtyAgain, endSegmentAt, writeBytes } from "./segment-io.ts";
-import { lostBatch, missing, PartitionDamage, type RecoveryInput } from "./types.ts";
+import {
+  damagedJournal,
+  lostBatch,
+  missing,
+  PartitionDamage,
+  type RecoveryInput,
+} from "./types.ts";
 import { cameBackUnsynced } from "./unsynced.ts";
 
 type PlannedEpoch = Extract<PlannedEntry, { readonly kind: "epochStart" }>;
@@ -71,10 +77,7 @@ export class PartitionRecovery {
   /** Brings the partition's files and memory to what must be there. Throws PartitionDamage. */
   async run(): Promise<void> {
     const { context, counts, damagedUpTo, point, pointsLost } = this.#input;
-    if (damagedUpTo !== undefined) {
-      // Nobody can tell which partitions those rounds were about.
-      throw new PartitionDamage(`the commit journal is damaged up to round ${damagedUpTo}`);
-    }
+    if (damagedUpTo !== undefined) throw damagedJournal(damagedUpTo);
     try {
       await this.#begin();
       for (const entry of this.#truncations.entries) await this.#replay(entry);

@@ -83,6 +83,9 @@ export class PartitionLoader {
   /** Deletions that are still to be finished. */
   readonly deletions = new Map<string, RecoveryPoint>();
 
+  /** Directories that came from elsewhere: the journal, whole or not, is not about them. */
+  readonly #adopted = new Set<string>();
+
   constructor(input: LoaderInput) {
     this.#input = input;
   }
@@ -166,6 +169,7 @@ export class PartitionLoader {
     const text = "a partition's directory comes from elsewhere: the journal says nothing of it";
     env.logger.warn({ directory }, text);
     const firstRound = Math.max(plan?.lastRound ?? 0, coveredRound) + 1;
+    this.#adopted.add(directory);
     return adoptPartition(env, directoryId, directory, meta, firstRound);
   }
 
@@ -226,8 +230,8 @@ export class PartitionLoader {
    * lost nothing, nothing is lost when it moves on: the next start tries again.
    */
   async #unreadable(place: Place, reason: string): Promise<Partition> {
-    const { entries, life, point } = place;
-    const damaged = damageAfter(this.#input.plan?.damagedUpTo, life, point) !== undefined;
+    const { entries, point } = place;
+    const damaged = this.#damageOf(place) !== undefined;
     if (damaged || entries.length > 0) return this.#offline(place, reason);
     const partition = this.#make(place);
     keepPoint(partition, place.point);
@@ -251,15 +255,22 @@ export class PartitionLoader {
     return reason === "" ? undefined : reason;
   }
 
-  async #recover(partition: Partition, { life, point, entries }: Place): Promise<void> {
-    const { context, plan, clean } = this.#input;
+  async #recover(partition: Partition, place: Place): Promise<void> {
+    const { point, entries } = place;
+    const { context, clean } = this.#input;
     if (clean && point !== undefined && (await loadClean(context, partition, point))) return;
     const { counts } = this;
-    const damagedUpTo = damageAfter(plan?.damagedUpTo, life, point);
+    const damagedUpTo = this.#damageOf(place);
     const { pointsLost } = this.#input;
     const input = { context, partition, point, pointsLost, entries, damagedUpTo, counts };
     await new PartitionRecovery(input).run();
     await syncSegments(context, partition.segments);
+  }
+
+  /** The damaged rounds that may be about the partition. */
+  #damageOf({ directory, life, point }: Place): number | undefined {
+    if (this.#adopted.has(directory)) return undefined;
+    return damageAfter(this.#input.plan?.damagedUpTo, life, point);
   }
 
   #make({ topicId, topic, partition, life }: Place): Partition {
@@ -358,7 +369,7 @@ export class PartitionLoader {
   async #missing(place: Place): Promise<Partition> {
     const { context, plan } = this.#input;
     const { directory, entries, point } = place;
-    const damaged = damageAfter(plan?.damagedUpTo, place.life, point) !== undefined;
+    const damaged = this.#damageOf(place) !== undefined;
     const more = damaged || entries.length > 0;
     await salvage(context.env.disk, directory, entries);
     const partition = this.#make(place);

@@ -15,6 +15,17 @@ export const lostBatch = (offset: number): PartitionDamage =>
     `the batch at offset ${offset} is damaged in the journal, and not in its segment`,
   );
 
+/**
+ * Rounds up to `upTo` are damaged, all where a file is gone (Infinity): nobody can tell which
+ * partitions they were about.
+ */
+export const damagedJournal = (upTo: number): PartitionDamage =>
+  new PartitionDamage(
+    upTo === Number.POSITIVE_INFINITY
+      ? "a file of the commit journal is gone, or short: what it held is lost"
+      : `the commit journal is damaged up to round ${upTo}`,
+  );
+
 export const missing = (from: number, to: number, reason: string): PartitionDamage =>
   new PartitionDamage(`offsets ${from} to ${to - 1} were acknowledged and are missing: ${reason}`);
 
