@@ -1,0 +1,238 @@
+/** Controllers and brokers on one etcd, each behind a link of its own, and what they have done. */
+import assert from "node:assert/strict";
+import type { TestContext } from "node:test";
+import { create } from "@bufbuild/protobuf";
+import {
+  type ControllerMetrics,
+  ControllerProcess,
+  Controller as Admin,
+  Registration,
+  noMetrics,
+} from "@millrace/controller";
+import { type Logger, silentLogger } from "@millrace/env";
+import { nodeClock, nodeRandom } from "@millrace/env/node";
+import { decodeRecord, keys, type MetadataStore, Mirror, type Operation } from "@millrace/metadata";
+import { openEtcdStore } from "@millrace/metadata/etcd";
+import type { PartitionRecord } from "@millrace/proto/storage";
+import { BrokerRecordSchema } from "@millrace/proto/storage";
+import type { Etcd } from "./etcd.ts";
+import { FaultyLink } from "./faulty-link.ts";
+import { History } from "./history.ts";
+
+export const clock = nodeClock();
+export const random = nodeRandom();
+let clusters = 0;
+
+/** Waits for something that the machine may take its time for. */
+export const until = async (
+  done: () => boolean | Promise<boolean>,
+  what: string,
+  timeoutMs = 60_000,
+): Promise<void> => {
+  const endMs = clock.monoMs() + timeoutMs;
+  while (!(await done())) {
+    assert.ok(clock.monoMs() < endMs, `${what}: not within ${timeoutMs} ms`);
+    await clock.sleep(10);
+  }
+};
+
+export const put = (key: string, value = "x"): Operation => ({
+  ...{ type: "put", key, value: Buffer.from(value) },
+});
+
+export const openStore = (endpoint: string, root: string): MetadataStore =>
+  openEtcdStore({ clock, random, logger: silentLogger, endpoints: [endpoint], root });
+
+interface Line {
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly message: string;
+}
+
+/** A time during which a controller took itself for the active one. */
+interface Belief {
+  readonly controllerId: number;
+  readonly fromMs: number;
+  toMs: number;
+}
+
+export interface Member {
+  readonly id: number;
+  readonly link: FaultyLink;
+  readonly store: MetadataStore;
+  readonly mirror: Mirror;
+  readonly process: ControllerProcess;
+  readonly admin: Admin;
+  /** Warnings and worse. */
+  readonly lines: Line[];
+}
+
+export interface ClusterOptions {
+  readonly etcd: Etcd;
+  readonly controllers: number;
+  readonly brokers?: number;
+  readonly ttlSeconds: number;
+}
+
+export class TestControllers {
+  readonly root: string;
+  readonly members: Member[] = [];
+  readonly registrations: Registration[] = [];
+  /** Straight to etcd. */
+  readonly store: MetadataStore;
+  readonly history: History;
+  readonly #beliefs: Belief[] = [];
+  readonly #options: ClusterOptions;
+
+  private constructor(options: ClusterOptions, store: MetadataStore, root: string, from: number) {
+    this.#options = options;
+    this.store = store;
+    this.root = root;
+    this.history = new History(store, from);
+  }
+
+  /** The controllers campaign, and the brokers are registered. */
+  static async start(context: TestContext, options: ClusterOptions): Promise<TestControllers> {
+    clusters += 1;
+    const root = `/millrace/controllers-${clusters}/`;
+    const store = openStore(options.etcd.endpoint, root);
+    const { revision } = await store.range({ key: "" });
+    const cluster = new TestControllers(options, store, root, revision);
+    context.after(() => cluster.#close());
+    for (let id = 1; id <= (options.brokers ?? 0); id += 1) await cluster.startBroker(id);
+    for (let id = 1; id <= options.controllers; id += 1) await cluster.#startController(id);
+    return cluster;
+  }
+
+  async startBroker(brokerId: number): Promise<Registration> {
+    const record = create(BrokerRecordSchema, { brokerId, incarnationId: random.bytes(16) });
+    const { store } = this;
+    const { ttlSeconds } = this.#options;
+    const registration = new Registration({
+      ...{ store, clock, logger: silentLogger, record, ttlSeconds, waitMs: 60_000 },
+    });
+    this.registrations.push(registration);
+    await registration.register();
+    return registration;
+  }
+
+  async #startController(id: number): Promise<void> {
+    const { etcd, ttlSeconds } = this.#options;
+    const link = await FaultyLink.start(etcd.clientPort);
+    const store = openStore(link.endpoint, this.root);
+    const lines: Line[] = [];
+    const add = (fields: Line["fields"], message: string): void => {
+      lines.push({ fields, message });
+    };
+    const logger: Logger = { ...silentLogger, warn: add, error: add };
+    const shared = { store, clock, random, logger };
+    const mirror = new Mirror(shared);
+    await mirror.start();
+    const metrics = this.#watchBelief(id);
+    const options = { ...shared, mirror, controllerId: id, ttlSeconds, metrics };
+    const process = new ControllerProcess(options);
+    const admin = new Admin({ ...shared, active: process, defaultReplicationFactor: 1 });
+    this.members.push({ id, link, store, mirror, process, admin, lines });
+  }
+
+  #watchBelief(controllerId: number): ControllerMetrics {
+    let belief: Belief | undefined;
+    const onReign = (active: boolean): void => {
+      if (!active) {
+        if (belief !== undefined) belief.toMs = clock.monoMs();
+        return;
+      }
+      belief = { controllerId, fromMs: clock.monoMs(), toMs: Number.POSITIVE_INFINITY };
+      this.#beliefs.push(belief);
+    };
+    return { ...noMetrics, onReign };
+  }
+
+  get active(): Member[] {
+    return this.members.filter(({ process }) => {
+      try {
+        process.requireActive();
+        return true;
+      } catch {
+        return false;
+      }
+    });
+  }
+
+  /** Create revision of the election's key, or 0. */
+  async epoch(): Promise<number> {
+    return (await this.store.range({ key: keys.controller })).kvs[0]?.createRevision ?? 0;
+  }
+
+  /** The one active controller, which has written. A slow machine may have lost it again. */
+  async oneActive(but?: Member): Promise<Member> {
+    for (;;) {
+      await until(() => this.active.some((one) => one !== but), "a controller is active");
+      const member = this.active.find((one) => one !== but);
+      const written = member?.process.write([], [put("written")]);
+      const result = await written?.catch(() => undefined);
+      if (member !== undefined && result?.succeeded) return member;
+    }
+  }
+
+  /** Every partition is led by a registered broker, and no partition is left over. */
+  async settle(timeoutMs = 60_000): Promise<void> {
+    const endMs = clock.monoMs() + timeoutMs;
+    for (;;) {
+      const { revision } = await this.store.range({ key: "" });
+      const [member] = this.active;
+      if (await member?.process.settled(revision, 5000)) break;
+      assert.ok(clock.monoMs() < endMs, `the controllers have not settled within ${timeoutMs} ms`);
+      await clock.sleep(20);
+    }
+  }
+
+  async partitions(): Promise<PartitionRecord[]> {
+    const { kvs } = await this.store.range({ prefix: keys.partitions });
+    return kvs.map(decodeRecord.partition);
+  }
+
+  /** Checks all that has happened so far, once everybody has heard of it. */
+  async check(): Promise<void> {
+    const { revision } = await this.store.range({ key: "" });
+    const { history, members } = this;
+    await until(() => {
+      history.ask();
+      return history.revision >= revision;
+    }, "the history is read");
+    for (const { id, mirror } of members) {
+      const isRead = await mirror.waitForRevision(revision, 60_000);
+      assert.ok(isRead, `the mirror of controller ${id} does not come back`);
+      assert.equal(mirror.missed, 0);
+    }
+    await until(() => this.active.length === 1, "one controller is active");
+    assert.deepEqual(history.failures, []);
+    this.#checkBeliefs();
+  }
+
+  #checkBeliefs(): void {
+    const ordered = this.#beliefs.toSorted((a, b) => a.fromMs - b.fromMs);
+    for (const [i, belief] of ordered.entries()) {
+      const next = ordered[i + 1];
+      if (next === undefined) continue;
+      const overlapMs = belief.toMs - next.fromMs;
+      assert.ok(
+        overlapMs <= 0,
+        `controllers ${belief.controllerId} and ${next.controllerId} both believed that they ` +
+          `were active, for ${overlapMs} ms`,
+      );
+    }
+  }
+
+  async #close(): Promise<void> {
+    this.history.close();
+    for (const { link } of this.members) link.heal();
+    await Promise.all(this.members.map(({ process }) => process.close()));
+    await Promise.all(this.registrations.map((one) => one.close()));
+    for (const { mirror, store, link } of this.members) {
+      mirror.close();
+      await store.close();
+      await link.close();
+    }
+    await this.store.close();
+  }
+}
