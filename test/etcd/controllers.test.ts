@@ -68,10 +68,73 @@ else {
         hasCode(thrown, ErrorCode.NOT_CONTROLLER) || hasCode(thrown, ErrorCode.UNAVAILABLE),
         String(thrown),
       );
-      await cluster.check();
+      await cluster.check(context);
       assert.equal(await written(`late/${round}`), false);
       assert.equal(ends(member, epoch).length, 1, "the end of its reign is one line in the log");
     }
     assert.ok(cluster.history.writers.length >= 3);
   });
+
+  test("a late write is refused while nobody is elected", async (context) => {
+    const cluster = await TestControllers.start(context, { etcd, controllers: 1, ttlSeconds: 2 });
+    const { member, epoch, guarded } = await cutOff(cluster, 0);
+    await until(async () => (await cluster.epoch()) === 0, "the lease has ended");
+    member.link.heal();
+    const written = async (key: string) => (await cluster.store.range({ key })).kvs.length > 0;
+    await until(() => written("unguarded/0"), "what nothing guards arrives late");
+    await guarded;
+    await cluster.check(context);
+    assert.equal(await written("late/0"), false);
+    assert.equal(ends(member, epoch).length, 1);
+  });
+
+  test("a controller whose answers are late gives up before another is elected", async (context) => {
+    const cluster = await TestControllers.start(context, { etcd, controllers: 2, ttlSeconds: 6 });
+    const member = await cluster.oneActive();
+    const epoch = await cluster.epoch();
+    // Renewals are confirmed long after etcd has counted from them.
+    member.link.delayMs = (direction) => (direction === "down" ? 450 : 0);
+    await clock.sleep(4500);
+    member.link.partition();
+    await until(async () => {
+      const now = await cluster.epoch();
+      return now > epoch && cluster.active.length === 1;
+    }, "another is active");
+    member.link.delayMs = () => 0;
+    member.link.heal();
+    await cluster.check(context);
+  });
+
+  const stalls: Readonly<Record<string, (cluster: TestControllers, ms: number) => Promise<void>>> =
+    {
+      "links stall": async ({ members }, ms) => {
+        for (const { link } of members) {
+          link.stall("up", ms);
+          link.stall("down", ms);
+        }
+        await clock.sleep(ms);
+      },
+      "answers stall": async ({ members }, ms) => {
+        for (const { link } of members) link.stall("down", ms);
+        await clock.sleep(ms);
+      },
+      "etcd is stopped": async (_, ms) => {
+        etcd.signal("SIGSTOP");
+        await clock.sleep(ms);
+        etcd.signal("SIGCONT");
+      },
+    };
+  for (const [name, stall] of Object.entries(stalls)) {
+    test(`one controller at a time believes that it is active when ${name}`, async (context) => {
+      const ttlSeconds = 2;
+      const cluster = await TestControllers.start(context, { etcd, controllers: 3, ttlSeconds });
+      await cluster.oneActive();
+      const epoch = await cluster.epoch();
+      await stall(cluster, 2 * 1000 * ttlSeconds);
+      assert.deepEqual(cluster.active, [], "nobody believes in a lease that may have ended");
+      await cluster.oneActive();
+      assert.ok((await cluster.epoch()) > epoch);
+      await cluster.check(context);
+    });
+  }
 }

@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import {
+  Controller as Admin,
   type ControllerMetrics,
   ControllerProcess,
-  Controller as Admin,
-  Registration,
   noMetrics,
+  Registration,
 } from "@millrace/controller";
 import { type Logger, silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
@@ -192,7 +192,7 @@ export class TestControllers {
   }
 
   /** Checks all that has happened so far, once everybody has heard of it. */
-  async check(): Promise<void> {
+  async check(context: TestContext): Promise<void> {
     const { revision } = await this.store.range({ key: "" });
     const { history, members } = this;
     await until(() => {
@@ -206,21 +206,24 @@ export class TestControllers {
     }
     await until(() => this.active.length === 1, "one controller is active");
     assert.deepEqual(history.failures, []);
-    this.#checkBeliefs();
+    this.#checkBeliefs(context);
   }
 
-  #checkBeliefs(): void {
+  #checkBeliefs(context: TestContext): void {
     const ordered = this.#beliefs.toSorted((a, b) => a.fromMs - b.fromMs);
+    const gaps: number[] = [];
     for (const [i, belief] of ordered.entries()) {
       const next = ordered[i + 1];
       if (next === undefined) continue;
-      const overlapMs = belief.toMs - next.fromMs;
+      const gapMs = next.fromMs - belief.toMs;
       assert.ok(
-        overlapMs <= 0,
+        gapMs >= 0,
         `controllers ${belief.controllerId} and ${next.controllerId} both believed that they ` +
-          `were active, for ${overlapMs} ms`,
+          `were active, for ${-gapMs} ms`,
       );
+      gaps.push(Math.round(gapMs));
     }
+    context.diagnostic(`${ordered.length} reigns, and between them, ms: ${gaps.join(", ")}`);
   }
 
   async #close(): Promise<void> {

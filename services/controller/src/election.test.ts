@@ -147,6 +147,64 @@ test("no news of the lease is the end of a reign", async () => {
   assert.equal(reign.isActive, false);
 });
 
+for (const [name, cutAfterMs] of [
+  ["of its election", 0],
+  ["of a renewal", 4000 * ttlSeconds],
+] as const) {
+  test(`a reign is over before its lease, however late the answer ${name} was`, async () => {
+    const cluster = new TestCluster();
+    let cut = false;
+    const late = () =>
+      new Promise<void>((resolve) => void cluster.kernel.schedule(300 * ttlSeconds, resolve));
+    const { reign } = await elected(cluster, ({ grantLease, keepAlive }) => ({
+      watch: silent,
+      grantLease: async (...args) => {
+        const lease = await grantLease(...args);
+        await late();
+        return lease;
+      },
+      keepAlive: async (...args) => {
+        if (cut) return new Promise(() => {});
+        const isAlive = await keepAlive(...args);
+        await late();
+        return isAlive;
+      },
+    }));
+    let endMs = Number.POSITIVE_INFINITY;
+    let freeMs = 0;
+    reign.onEnd(() => {
+      endMs = cluster.kernel.nowMs;
+    });
+    cluster.store.watch({ key: keys.controller }, reign.epoch + 1, {
+      onBatch: () => {
+        freeMs = cluster.kernel.nowMs;
+      },
+      onEnd() {},
+    });
+    await cluster.pass(cutAfterMs);
+    assert.equal(reign.isActive, true);
+    cut = true;
+    await cluster.pass(2000 * ttlSeconds);
+    assert.ok(freeMs > 0, "the lease has ended");
+    assert.ok(endMs <= freeMs, `active until ${endMs}, and the key was free at ${freeMs}`);
+  });
+}
+
+test("a reign outlives a renewal that is not answered", async () => {
+  const cluster = new TestCluster();
+  let renewals = 0;
+  const { reign } = await elected(cluster, ({ keepAlive }) => ({
+    keepAlive: async (lease, { timeoutMs = 0 } = {}) => {
+      renewals += 1;
+      if (renewals % 2 === 0) return keepAlive(lease);
+      await new Promise<void>((resolve) => void cluster.kernel.schedule(timeoutMs, resolve));
+      throw new MillraceError(ErrorCode.UNAVAILABLE, "no answer");
+    },
+  }));
+  await cluster.pass(20_000 * ttlSeconds);
+  assert.equal(reign.isActive, true);
+});
+
 test("a write that the guard refuses ends the reign; one that another compare refuses does not", async () => {
   const cluster = new TestCluster();
   // Its watch is silent, so nothing but the write can tell.

@@ -90,6 +90,37 @@ const election: readonly Mutant[] = [
     tests: elections,
   },
   {
+    name: "late-election-lengthens-a-reign",
+    breaks: "A reign is over before its lease, which the store counts from its grant.",
+    file: `${at}leased-key.ts`,
+    replace: [
+      [
+        "    this.#askedMs = askedMs;\n    return lease.id;",
+        "    this.#askedMs = clock.monoMs();\n    return lease.id;",
+      ],
+    ],
+    tests: elections,
+  },
+  {
+    name: "late-renewal-lengthens-a-reign",
+    breaks: "A reign is over before its lease, which the store counts from its renewal.",
+    file: `${at}leased-key.ts`,
+    replace: [
+      [
+        "    this.#askedMs = askedMs;\n    return kv",
+        "    this.#askedMs = clock.monoMs();\n    return kv",
+      ],
+    ],
+    tests: elections,
+  },
+  {
+    name: "renewal-tried-again-too-late",
+    breaks: "A reign outlives a renewal that is not answered.",
+    file: `${at}leased-key.ts`,
+    replace: [["renewIn(intervalMs / 4)", "renewIn(intervalMs)"]],
+    tests: elections,
+  },
+  {
     name: "stopped-controller-keeps-its-key",
     breaks: "A controller that stops gives up its key at once.",
     file: `${at}leased-key.ts`,
@@ -133,8 +164,8 @@ const registration: readonly Mutant[] = [
     file: `${at}leased-key.ts`,
     replace: [
       [
-        "    confirmed();\n    renewLater();\n    return stop;",
-        "    confirmed();\n    void renewLater;\n    return stop;",
+        "    confirmed();\n    renewInTime();\n    return stop;",
+        "    confirmed();\n    void renewInTime;\n    return stop;",
       ],
     ],
     tests: [...registrations, ...elections],

@@ -486,4 +486,17 @@ export const metadataEtcdMutants: readonly Mutant[] = [
     replace: [['"grpc.use_local_subchannel_pool": 1', '"grpc.use_local_subchannel_pool": 0']],
     tests: ["packages/metadata/src/etcd/raw.test.ts"],
   },
+  {
+    name: "etcd-called-after-closing",
+    breaks: "A store that is closed calls etcd no more.",
+    file: "packages/metadata/src/etcd/endpoints.ts",
+    replace: [
+      [
+        '    if (this.#closed) return Promise.reject(storeClosed("none"));\n',
+        '    const begun = start();\n    if (this.#closed) return Promise.reject(storeClosed("none"));\n',
+      ],
+      ["Promise.race([start(), interrupted", "Promise.race([begun, interrupted"],
+    ],
+    tests: ["packages/metadata/src/etcd/store.test.ts"],
+  },
 ];
