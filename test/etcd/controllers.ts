@@ -11,10 +11,15 @@ import {
 } from "@millrace/controller";
 import { type Logger, silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
+import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import { decodeRecord, keys, type MetadataStore, Mirror, type Operation } from "@millrace/metadata";
 import { openEtcdStore } from "@millrace/metadata/etcd";
-import type { PartitionRecord } from "@millrace/proto/storage";
-import { BrokerRecordSchema } from "@millrace/proto/storage";
+import { CreateTopicRequestSchema } from "@millrace/proto/controller";
+import {
+  BrokerRecordSchema,
+  type PartitionRecord,
+  type TopicRecord,
+} from "@millrace/proto/storage";
 import type { Etcd } from "./etcd.ts";
 import { FaultyLink } from "./faulty-link.ts";
 import { History } from "./history.ts";
@@ -70,7 +75,10 @@ export interface ClusterOptions {
   readonly etcd: Etcd;
   readonly controllers: number;
   readonly brokers?: number;
+  /** Of the lease of the active controller. */
   readonly ttlSeconds: number;
+  /** Of the registrations of brokers. Default: that of controllers. */
+  readonly brokerTtlSeconds?: number;
 }
 
 export class TestControllers {
@@ -106,7 +114,7 @@ export class TestControllers {
   async startBroker(brokerId: number): Promise<Registration> {
     const record = create(BrokerRecordSchema, { brokerId, incarnationId: random.bytes(16) });
     const { store } = this;
-    const { ttlSeconds } = this.#options;
+    const { ttlSeconds: common, brokerTtlSeconds: ttlSeconds = common } = this.#options;
     const registration = new Registration({
       ...{ store, clock, logger: silentLogger, record, ttlSeconds, waitMs: 60_000 },
     });
@@ -184,6 +192,45 @@ export class TestControllers {
       assert.ok(clock.monoMs() < endMs, `the controllers have not settled within ${timeoutMs} ms`);
       await clock.sleep(20);
     }
+  }
+
+  /**
+   * Creates a topic as a client does: at the active controller, and again after what may pass.
+   * Returns its id, or undefined if an earlier attempt has made it.
+   */
+  async createTopic(name: string, partitionCount: number): Promise<string | undefined> {
+    const request = create(CreateTopicRequestSchema, { name, partitionCount });
+    for (let attempt = 0; ; attempt += 1) {
+      const [member] = this.active;
+      const made = await member?.admin.createTopic(request).catch((thrown: unknown) => {
+        if (hasCode(thrown, ErrorCode.TOPIC_ALREADY_EXISTS) && attempt > 0) return "exists";
+        if (MillraceError.from(thrown).spec.retriable) return undefined;
+        throw thrown;
+      });
+      if (made === "exists") return undefined;
+      if (made !== undefined) return Buffer.from(made.topicId).toString("hex");
+      await clock.sleep(20);
+    }
+  }
+
+  /** Deletes the key of the election: whoever is active is so no more. */
+  async depose(): Promise<void> {
+    await this.store.txn([], [{ type: "delete", range: { key: keys.controller } }]);
+  }
+
+  /** Topics by name, with the partitions that are stored. */
+  async topics(): Promise<Map<string, { record: TopicRecord; partitions: PartitionRecord[] }>> {
+    const partitions = await this.partitions();
+    const { kvs } = await this.store.range({ prefix: keys.topics });
+    return new Map(
+      kvs.map((kv) => {
+        const record = decodeRecord.topic(kv);
+        const own = partitions.filter(
+          ({ topicId }) => Buffer.compare(topicId, record.topicId) === 0,
+        );
+        return [record.name, { record, partitions: own }];
+      }),
+    );
   }
 
   async partitions(): Promise<PartitionRecord[]> {
