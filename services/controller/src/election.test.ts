@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
-import { GuardedWriter, type KeyValue, keys, Mirror, type Persistence } from "@millrace/metadata";
+import {
+  GuardedWriter,
+  isOutcomeUnknown,
+  type KeyValue,
+  keys,
+  Mirror,
+  type Persistence,
+} from "@millrace/metadata";
 import { Election } from "./election.ts";
 import { Reign } from "./reign.ts";
 import { type Interpose, isActive, TestCluster, ttlSeconds } from "./testing/cluster.ts";
@@ -218,6 +225,38 @@ test("a write that the guard refuses ends the reign; one that another compare re
   assert.equal(reign.isActive, false);
   assert.equal(await cluster.get("y"), undefined);
 });
+
+for (const [name, isAnswerLost] of [
+  ["refused", false],
+  ["of an unknown outcome", true],
+] as const) {
+  test(`a write that is ${name} when the next reign has removed its token ends the reign`, async () => {
+    const cluster = new TestCluster();
+    const depose = async (): Promise<void> => {
+      await cluster.store.txn([], [{ type: "delete", range: { key: keys.controller } }]);
+      await cluster.store.txn([], [put(keys.controller)]);
+      await cluster.store.txn([], [{ type: "delete", range: { prefix: keys.tokens } }]);
+    };
+    const { reign } = await elected(cluster, ({ txn }) => ({
+      watch: silent,
+      txn: async (...args) => {
+        const done = await txn(...args);
+        const [, then] = args;
+        if (!isAnswerLost || !then.some((one) => one.type === "put" && one.key === "y"))
+          return done;
+        await depose();
+        throw new Error("the answer is lost");
+      },
+    }));
+    await cluster.run(reign.write([], [put("x")]));
+    if (!isAnswerLost) await cluster.run(depose());
+    await assert.rejects(cluster.run(reign.write([], [put("y")])), (thrown) =>
+      isAnswerLost ? isOutcomeUnknown(thrown) : isRefused(thrown),
+    );
+    assert.equal(reign.isActive, false);
+    assert.equal((await cluster.get("y")) !== undefined, isAnswerLost);
+  });
+}
 
 test("nothing is asked of the store after the end of a reign", async () => {
   const cluster = new TestCluster();

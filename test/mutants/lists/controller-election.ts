@@ -27,6 +27,20 @@ const election: readonly Mutant[] = [
     tests: elections,
   },
   {
+    name: "removed-token-is-no-end",
+    breaks: "A write whose token the next reign has removed ends the reign.",
+    file: `${at}reign.ts`,
+    replace: [["    if (this.#writer.isReplaced) await this.#checkGuard();\n", ""]],
+    tests: elections,
+  },
+  {
+    name: "write-that-happened-is-not-controller",
+    breaks: "NOT_CONTROLLER says that nothing was written.",
+    file: `${at}reign.ts`,
+    replace: [["    if (!isOutcomeUnknown(thrown)) this", "    this"]],
+    tests: elections,
+  },
+  {
     name: "conflict-ends-a-reign",
     breaks: "A conflict does not end a reign.",
     file: `${at}reign.ts`,
@@ -252,8 +266,30 @@ const registration: readonly Mutant[] = [
     replace: [
       ["    this.#stopKeeping();\n    await", "    await"],
       ["while (!this.#closed) {", "for (;;) {"],
-      ["if (this.#closed) await this.close();\n        else logger", "logger"],
     ],
+    tests: registrations,
+  },
+  {
+    name: "stopped-broker-goes-on-waiting",
+    breaks: "A broker that stops while it waits for its id stays away.",
+    file: `${at}registration.ts`,
+    replace: [["      this.#checkOpen();\n      const attempt", "      const attempt"]],
+    tests: registrations,
+  },
+  {
+    name: "stopped-broker-takes-its-key",
+    breaks: "A broker that stops while it registers stays away.",
+    file: `${at}registration.ts`,
+    replace: [
+      ["      if (this.#closed) await this.#key.release();\n      this.#checkOpen();\n", ""],
+    ],
+    tests: registrations,
+  },
+  {
+    name: "stop-while-registering-is-an-error",
+    breaks: "A broker that stops while it registers anew says nothing.",
+    file: `${at}registration.ts`,
+    replace: [["        if (this.#closed) return;\n", ""]],
     tests: registrations,
   },
   {
