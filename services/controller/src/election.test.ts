@@ -122,6 +122,30 @@ test("a store that fails is what the refusal names", async () => {
   assert.ok(attempts >= 3 && attempts <= 10, `${attempts} attempts in a minute`);
 });
 
+test("a key that becomes free during an attempt that fails is taken at once", async () => {
+  const cluster = new TestCluster();
+  const first = await elected(cluster);
+  let isBroken = false;
+  let attempts = 0;
+  const { process } = await cluster.controller(2, ({ range }) => ({
+    range: async (...args) => {
+      const [asked] = args;
+      if (!isBroken || !("key" in asked) || asked.key !== keys.controller) return range(...args);
+      attempts += 1;
+      await new Promise<void>((resolve) => void cluster.kernel.schedule(500, resolve));
+      throw new MillraceError(ErrorCode.UNAVAILABLE, "no answer");
+    },
+  }));
+  isBroken = true;
+  // Long enough for long pauses.
+  await cluster.pass(120_000);
+  for (const before = attempts; attempts === before; ) await cluster.pass(100);
+  isBroken = false;
+  await cluster.run(first.election.close());
+  await cluster.pass(1000);
+  assert.equal(isActive(process), true);
+});
+
 test("a mirror that is behind the election says nothing about it", async () => {
   const cluster = new TestCluster();
   const { reign } = await elected(cluster, ({ watch, grantLease }) => ({

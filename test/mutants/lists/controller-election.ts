@@ -156,6 +156,13 @@ const election: readonly Mutant[] = [
     tests: elections,
   },
   {
+    name: "news-during-an-attempt-forgotten",
+    breaks: "A key that becomes free during an attempt is taken at once.",
+    file: `${at}election.ts`,
+    replace: [["if (this.#closed || this.#hasNews) resolve();", "if (this.#closed) resolve();"]],
+    tests: elections,
+  },
+  {
     name: "no-second-campaign",
     breaks: "A controller that was deposed campaigns again.",
     file: `${at}controller-process.ts`,
