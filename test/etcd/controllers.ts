@@ -67,7 +67,7 @@ export interface Member {
   readonly mirror: Mirror;
   readonly process: ControllerProcess;
   readonly admin: Admin;
-  /** Warnings and worse. */
+  /** What it has logged. */
   readonly lines: Line[];
 }
 
@@ -132,7 +132,7 @@ export class TestControllers {
     const add = (fields: Line["fields"], message: string): void => {
       lines.push({ fields, message });
     };
-    const logger: Logger = { ...silentLogger, warn: add, error: add };
+    const logger: Logger = { ...silentLogger, info: add, warn: add, error: add };
     const shared = { store, clock, random, logger };
     const mirror = new Mirror(shared);
     await mirror.start();
