@@ -1,7 +1,8 @@
 /**
  * `node broker-process.ts ENDPOINT ROOT BROKER_ID NAME TTL_SECONDS WAIT_MS`: a process that
- * registers as a broker, and stays until SIGTERM. It writes lines of JSON: `{"epoch"}` for each registration,
- * `{"refused"}` when it cannot register and ends, and `{"log"}` for what it says to the operator.
+ * registers as a broker, and stays until SIGTERM. It writes lines of JSON: `{"epoch"}` for each
+ * registration, `{"refused"}` when it cannot register and ends, and `{"log"}` for what it says to
+ * the operator.
  */
 import { create } from "@bufbuild/protobuf";
 import { Registration } from "@millrace/controller";

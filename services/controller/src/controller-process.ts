@@ -37,8 +37,8 @@ export class ControllerProcess {
     this.#activeTerm().reign.write(compares, operations);
 
   /**
-   * Writes of the present reign only, for what must not be begun in one and ended in another. Throws
-   * NOT_CONTROLLER when this is not the active controller.
+   * Writes of the present reign only, for what must not be begun in one and ended in another.
+   * Throws NOT_CONTROLLER when this is not the active controller.
    */
   writeOfReign(): Write {
     return this.#activeTerm().reign.write;

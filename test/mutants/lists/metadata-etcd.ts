@@ -107,7 +107,7 @@ export const metadataEtcdMutants: readonly Mutant[] = [
     name: "missing-slot-taken-for-an-answer",
     breaks: "A slot that somebody deleted says nothing.",
     file: "packages/metadata/src/guarded-writer.ts",
-    replace: [["      throw unknownOutcome(taken(slot.key), cause);", "      return undefined;"]],
+    replace: [["      throw unknownOutcome(this.#taken(slot), cause);", "      return undefined;"]],
     tests: ["packages/metadata/src/guarded-writer.test.ts"],
   },
   {
