@@ -2,13 +2,7 @@
 import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
 import { create } from "@bufbuild/protobuf";
-import {
-  Controller as Admin,
-  type ControllerMetrics,
-  ControllerProcess,
-  noMetrics,
-  Registration,
-} from "@millrace/controller";
+import { Controller as Admin, ControllerProcess, Registration } from "@millrace/controller";
 import { type Logger, silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
@@ -20,6 +14,7 @@ import {
   type PartitionRecord,
   type TopicRecord,
 } from "@millrace/proto/storage";
+import { Beliefs } from "./beliefs.ts";
 import type { Etcd } from "./etcd.ts";
 import { FaultyLink } from "./faulty-link.ts";
 import { History } from "./history.ts";
@@ -45,23 +40,17 @@ export const put = (key: string, value = "x"): Operation => ({
   ...{ type: "put", key, value: Buffer.from(value) },
 });
 
-export const openStore = (endpoint: string, root: string): MetadataStore =>
-  openEtcdStore({ clock, random, logger: silentLogger, endpoints: [endpoint], root });
+export const openStore = (root: string, ...endpoints: readonly string[]): MetadataStore =>
+  openEtcdStore({ clock, random, logger: silentLogger, endpoints, root });
 
 interface Line {
   readonly fields: Readonly<Record<string, unknown>>;
   readonly message: string;
 }
 
-/** A time during which a controller took itself for the active one. */
-interface Belief {
-  readonly controllerId: number;
-  readonly fromMs: number;
-  toMs: number;
-}
-
 export interface Member {
   readonly id: number;
+  readonly server: Etcd;
   readonly link: FaultyLink;
   readonly store: MetadataStore;
   readonly mirror: Mirror;
@@ -72,7 +61,8 @@ export interface Member {
 }
 
 export interface ClusterOptions {
-  readonly etcd: Etcd;
+  /** Members of one etcd. Each controller asks one of them, in turn; all else asks all. */
+  readonly servers: readonly Etcd[];
   readonly controllers: number;
   readonly brokers?: number;
   /** Of the lease of the active controller. */
@@ -88,7 +78,7 @@ export class TestControllers {
   /** Straight to etcd. */
   readonly store: MetadataStore;
   readonly history: History;
-  readonly #beliefs: Belief[] = [];
+  readonly #beliefs = new Beliefs(clock);
   #isDeposed = false;
   readonly #options: ClusterOptions;
 
@@ -103,7 +93,7 @@ export class TestControllers {
   static async start(context: TestContext, options: ClusterOptions): Promise<TestControllers> {
     clusters += 1;
     const root = `/millrace/controllers-${clusters}/`;
-    const store = openStore(options.etcd.endpoint, root);
+    const store = openStore(root, ...options.servers.map(({ endpoint }) => endpoint));
     const { revision } = await store.range({ key: "" });
     const cluster = new TestControllers(options, store, root, revision);
     context.after(() => cluster.#close());
@@ -125,9 +115,11 @@ export class TestControllers {
   }
 
   async #startController(id: number): Promise<void> {
-    const { etcd, ttlSeconds } = this.#options;
-    const link = await FaultyLink.start(etcd.clientPort);
-    const store = openStore(link.endpoint, this.root);
+    const { servers, ttlSeconds } = this.#options;
+    const server = servers[id % servers.length];
+    assert.ok(server !== undefined);
+    const link = await FaultyLink.start(server.clientPort);
+    const store = openStore(this.root, link.endpoint);
     const lines: Line[] = [];
     const add = (fields: Line["fields"], message: string): void => {
       lines.push({ fields, message });
@@ -136,24 +128,11 @@ export class TestControllers {
     const shared = { store, clock, random, logger };
     const mirror = new Mirror(shared);
     await mirror.start();
-    const metrics = this.#watchBelief(id);
+    const metrics = this.#beliefs.metricsOf(id);
     const options = { ...shared, mirror, controllerId: id, ttlSeconds, metrics };
     const process = new ControllerProcess(options);
     const admin = new Admin({ ...shared, active: process, defaultReplicationFactor: 1 });
-    this.members.push({ id, link, store, mirror, process, admin, lines });
-  }
-
-  #watchBelief(controllerId: number): ControllerMetrics {
-    let belief: Belief | undefined;
-    const onReign = (active: boolean): void => {
-      if (!active) {
-        if (belief !== undefined) belief.toMs = clock.monoMs();
-        return;
-      }
-      belief = { controllerId, fromMs: clock.monoMs(), toMs: Number.POSITIVE_INFINITY };
-      this.#beliefs.push(belief);
-    };
-    return { ...noMetrics, onReign };
+    this.members.push({ id, server, link, store, mirror, process, admin, lines });
   }
 
   get active(): Member[] {
@@ -264,24 +243,9 @@ export class TestControllers {
     }
     await until(() => this.active.length === 1, "one controller is active");
     assert.deepEqual(history.failures, []);
-    this.#checkBeliefs(context);
-  }
-
-  #checkBeliefs(context: TestContext): void {
-    const ordered = this.#beliefs.toSorted((a, b) => a.fromMs - b.fromMs);
-    const gaps: number[] = [];
-    for (const [i, belief] of ordered.entries()) {
-      const next = ordered[i + 1];
-      if (next === undefined) continue;
-      const gapMs = next.fromMs - belief.toMs;
-      assert.ok(
-        gapMs >= 0 || this.#isDeposed,
-        `controllers ${belief.controllerId} and ${next.controllerId} both believed that they ` +
-          `were active, for ${-gapMs} ms`,
-      );
-      gaps.push(Math.round(gapMs));
-    }
-    context.diagnostic(`${ordered.length} reigns, and between them, ms: ${gaps.join(", ")}`);
+    if (!this.#isDeposed) this.#beliefs.checkDisjoint();
+    const gaps = this.#beliefs.gapsMs().map(Math.round);
+    context.diagnostic(`${gaps.length + 1} reigns, and between them, ms: ${gaps.join(", ")}`);
   }
 
   async #close(): Promise<void> {

@@ -87,7 +87,7 @@ else {
   const setUp = (context: TestContext) => {
     spaces += 1;
     const root = `/millrace/registration-${spaces}/`;
-    const store = openStore(etcd.endpoint, root);
+    const store = openStore(root, etcd.endpoint);
     const brokers: Broker[] = [];
     context.after(async () => {
       await Promise.all(brokers.map((broker) => broker.end("SIGKILL")));

@@ -39,7 +39,7 @@ else {
   };
 
   test("topics that are made while controllers change hands are made once, and whole", async (context) => {
-    const cluster = await TestControllers.start(context, { etcd, ...common });
+    const cluster = await TestControllers.start(context, { servers: [etcd], ...common });
     const { history, members } = cluster;
     for (const { link } of members) link.delayMs = () => random.float() * 4;
     const names: string[] = [];
@@ -72,7 +72,7 @@ else {
   });
 
   test("a topic is made once when the answers are lost after the commit", async (context) => {
-    const cluster = await TestControllers.start(context, { etcd, ...common });
+    const cluster = await TestControllers.start(context, { servers: [etcd], ...common });
     const { link, admin } = await cluster.oneActive();
     const lost: string[] = [];
     cluster.history.onWrite = (events) => {
@@ -119,7 +119,7 @@ else {
   };
   for (const [name, outage] of Object.entries(outages)) {
     test(`the cluster is the same after etcd ${name}`, async (context) => {
-      const options = { etcd, controllers: 3, brokers: 3, ttlSeconds: 2 };
+      const options = { servers: [etcd], controllers: 3, brokers: 3, ttlSeconds: 2 };
       const cluster = await TestControllers.start(context, options);
       const names = ["a", "b", "c"];
       for (const name of names) await cluster.createTopic(name, 10, 2);
@@ -161,7 +161,11 @@ else {
   }
 
   test("the leaders of 2,000 partitions follow a broker's registration", async (context) => {
-    const cluster = await TestControllers.start(context, { etcd, ...common, brokers: 1 });
+    const cluster = await TestControllers.start(context, {
+      servers: [etcd],
+      ...common,
+      brokers: 1,
+    });
     await cluster.createTopic("many", 2000);
     await cluster.settle();
     const timed = async (what: string, change: () => Promise<unknown>): Promise<void> => {
