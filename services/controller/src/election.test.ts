@@ -221,6 +221,20 @@ for (const [name, cutAfterMs] of [
   });
 }
 
+test("an election whose answer comes after its lease counts for nothing", async () => {
+  const cluster = new TestCluster();
+  let lateMs = 1100 * ttlSeconds;
+  const { reign } = await elected(cluster, ({ txn }) => ({
+    txn: async (...args) => {
+      const done = await txn(...args);
+      await new Promise<void>((resolve) => void cluster.kernel.schedule(lateMs, resolve));
+      lateMs = 0;
+      return done;
+    },
+  }));
+  assert.equal(reign.epoch, (await cluster.get(keys.controller))?.createRevision);
+});
+
 test("a reign outlives a renewal that is not answered", async () => {
   const cluster = new TestCluster();
   let renewals = 0;

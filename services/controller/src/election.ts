@@ -115,7 +115,8 @@ export class Election {
     await this.#forgetTokens(reign).catch((thrown: unknown) => {
       logger.warn({ err: MillraceError.from(thrown) }, "tokens of earlier controllers stay");
     });
-    return reign;
+    // An answer that comes after its lease elects nobody.
+    return reign.isActive ? reign : undefined;
   }
 
   /** Late transactions of earlier controllers are refused by their guard already. */

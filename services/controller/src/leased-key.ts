@@ -71,7 +71,10 @@ export class LeasedKey {
     return (await this.#putUnder(createRevision, value)).succeeded;
   }
 
-  /** Keeps the lease alive until the key is lost. Returns how to stop; the key stays held. */
+  /**
+   * Keeps the lease alive until the key is lost, which it may be at once. Returns how to stop; the
+   * key stays held.
+   */
   keep(createRevision: number, { unknownMsMax, onLost }: KeepOptions): Cancel {
     const { clock, ttlSeconds } = this.#options;
     const intervalMs = (ttlSeconds * 1000) / 3;
@@ -93,9 +96,11 @@ export class LeasedKey {
       if (unknownMsMax === Number.POSITIVE_INFINITY) return;
       const why = `no news of the lease for ${unknownMsMax} ms`;
       const leftMs = this.#askedMs + unknownMsMax - clock.monoMs();
-      cancelDeadline = clock.timer(Math.max(0, leftMs), () => lose(why));
+      if (leftMs <= 0) lose(why);
+      else cancelDeadline = clock.timer(leftMs, () => lose(why));
     };
     const renewIn = (ms: number): void => {
+      if (stopped) return;
       cancelNext = clock.timer(Math.max(0, ms), renew);
     };
     const renewInTime = (): void => renewIn(this.#askedMs + intervalMs - clock.monoMs());
@@ -109,9 +114,7 @@ export class LeasedKey {
         },
         // Not to know is not to have lost: the deadline decides. A renewal that was not answered
         // has taken a third of the lease already.
-        () => {
-          if (!stopped) renewIn(intervalMs / 4);
-        },
+        () => renewIn(intervalMs / 4),
       );
     };
     confirmed();

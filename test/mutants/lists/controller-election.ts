@@ -128,6 +128,22 @@ const election: readonly Mutant[] = [
     tests: elections,
   },
   {
+    name: "late-election-counts",
+    breaks: "An election whose answer comes after its lease counts for nothing.",
+    file: `${at}leased-key.ts`,
+    replace: [
+      ["      if (leftMs <= 0) lose(why);\n      else cancelDeadline", "      cancelDeadline"],
+    ],
+    tests: elections,
+  },
+  {
+    name: "reign-that-is-over-begins",
+    breaks: "A reign that ended while it began is none.",
+    file: `${at}election.ts`,
+    replace: [["return reign.isActive ? reign : undefined;", "return reign;"]],
+    tests: elections,
+  },
+  {
     name: "renewal-tried-again-too-late",
     breaks: "A reign outlives a renewal that is not answered.",
     file: `${at}leased-key.ts`,
