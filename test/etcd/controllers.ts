@@ -151,6 +151,12 @@ export class TestControllers {
     return (await this.store.range({ key: keys.controller })).kvs[0]?.createRevision ?? 0;
   }
 
+  /** Waits for a reign with a higher epoch. */
+  untilAfter(epoch: number): Promise<void> {
+    const isAfter = async (): Promise<boolean> => (await this.epoch().catch(() => 0)) > epoch;
+    return until(isAfter, `an epoch above ${epoch}`);
+  }
+
   /** The one active controller, which has written. A slow machine may have lost it again. */
   async oneActive(but?: Member): Promise<Member> {
     for (;;) {
