@@ -18,6 +18,9 @@ export const lead = async (
   const epoch = Math.max(slot.lastEpoch, log.leaderEpoch) + 1;
   life.tell(model, `becomeLeader ${epoch} at ${log.logEndOffset}`);
   const leading = log.becomeLeader(epoch);
+  // Taken at once, so the truncation is over, and whoever waits for it is told later.
+  if (model.truncation !== undefined && log.leaderEpoch === epoch)
+    tookEffect(life.run, slot, model);
   // In memory it begins at once, unless it was refused.
   if (log.leaderEpoch === epoch) {
     slot.lastEpoch = epoch;
