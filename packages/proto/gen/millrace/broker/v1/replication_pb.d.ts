@@ -163,7 +163,9 @@ export declare type ReplicaSubscription = Message<"millrace.broker.v1.ReplicaSub
   logEndOffset: bigint;
 
   /**
-   * Leader epoch of the last batch before it. Absent: the log is empty, and nothing can differ.
+   * Leader epoch of the last batch before it, which may be deleted. Absent: there never was one, and
+   * nothing can differ. A follower that led in a later epoch and has nothing of it forgets that epoch
+   * first, because another leader's older batches may follow.
    *
    * @generated from field: optional uint32 last_epoch = 6;
    */
