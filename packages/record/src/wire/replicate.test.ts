@@ -137,8 +137,10 @@ test("the length of an append counts its batches, at every length of the length"
       const hand = Buffer.from(replicateResponseCodec.encode(message));
       const decoded = fromBinary(ReplicateResponseSchema, hand);
       assert.deepEqual(
-        decoded.appends.map(({ subscriptionId, batches }) => [subscriptionId, batches.length]),
-        [[1, 1], [1, 0], [2, 2]], // biome-ignore format: a table
+        decoded.appends.map(
+          ({ subscriptionId, batches }) => `${subscriptionId}: ${batches.length}`,
+        ),
+        ["1: 1", "1: 0", "2: 2"],
       );
       assert.ok(hand.equals(toBinary(ReplicateResponseSchema, decoded)));
     }
@@ -277,7 +279,7 @@ test("unknown fields of a newer peer are passed over, in every message", () => {
     [...tagOf(1003, 5), ...Buffer.alloc(4)],
     // Fields of every message and list, with a wire type that they do not have.
     ...[1, 2, 3, 4, 5, 6, 15].map((field) => [...tagOf(field, 5), ...Buffer.alloc(4)]),
-    ...[15].map((field) => [...tagOf(field, 0), 1]),
+    [...tagOf(15, 0), 1],
   ].map((bytes) => Buffer.from(bytes));
   for (const [codec, field, content] of filled) {
     const expected = codec.decode(fieldOf(field, content));
@@ -335,7 +337,6 @@ test("epochs, offsets and sizes of 2^53 or more are refused; a wish for more is 
     [2, [2, 3]],
     [3, [3, 4]],
   ] as const) {
-    // biome-ignore format: a table
     for (const field of fields) {
       refused(replicateResponseCodec, fieldOf(message, value(field)), tooLarge);
     }
@@ -425,7 +426,7 @@ test("golden bytes: what is on the wire may never change", () => {
   });
   assert.equal(
     request.toString("hex"),
-    "120301ac021a1a0802121001010101010101010101010101010101180320043000220508021" + "0ac0228808004",
+    "120301ac021a1a08021210010101010101010101010101010101011803200430002205080210ac0228808004",
   );
   const response = replicateResponseCodec.encode({
     ...blankReplicateResponse,
