@@ -31,7 +31,7 @@ import {
   rootBytesMax,
 } from "../../packages/metadata/src/limits.ts";
 import { inflationsMax } from "../../packages/record/src/node/compressor.ts";
-import { ELEMENTS_MAX } from "../../packages/record/src/wire/common.ts";
+import { ELEMENTS_MAX, SUBSCRIPTION_ELEMENTS_MAX } from "../../packages/record/src/wire/common.ts";
 import { readAheadMessages, writeQueueBytesMax } from "../../packages/rpc/src/grpc/duplex.ts";
 import {
   abandonedMax,
@@ -129,7 +129,8 @@ const fixed = new Map<string, number>([
   ...prefixed("probe.", probeLimits),
   ...prefixed("", { connectionWindowBytes, firstConnectionWindowBytes, streamWindowBytes }),
   ...prefixed("", { pressedWindowBytes, endTimeoutMs, beginBytes, readQueueBytesMax }),
-  ...prefixed("", { readAheadMessages, writeQueueBytesMax, elementsMax, depthMax, ELEMENTS_MAX }),
+  ...prefixed("", { readAheadMessages, writeQueueBytesMax, elementsMax, depthMax }),
+  ...prefixed("", { ELEMENTS_MAX, SUBSCRIPTION_ELEMENTS_MAX }),
   ...prefixed("", { errorTextBytesMax, inflatedBytesMax, BODY_BYTES_MAX, HEADER_NAME_BYTES_MAX }),
   ...prefixed("", {
     abandonedMax,
