@@ -351,6 +351,13 @@ export const recordMutants: readonly Mutant[] = [
     tests: replicateTests,
   },
   {
+    name: "divergence-without-log-start",
+    breaks: "A follower that differs learns where the leader's log starts.",
+    file: replicate,
+    replace: [["      writer.varint(4, divergence.logStartOffset);\n", ""]],
+    tests: replicateTests,
+  },
+  {
     name: "replication-without-splicing",
     breaks: "Replication streams splice batches.",
     file: "packages/rpc/src/stream-methods.ts",

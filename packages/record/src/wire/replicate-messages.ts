@@ -1,7 +1,7 @@
 /**
  * The messages of the replication stream as plain objects, by the rules of `messages.ts`: 64-bit
- * fields are safe integers, absent optional fields are `undefined`, plain fields default to 0, "" or
- * empty.
+ * fields are safe integers, absent optional fields are `undefined`, plain fields default to 0, ""
+ * or empty.
  */
 import type { WirePartitionError } from "./messages.ts";
 
