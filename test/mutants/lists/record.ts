@@ -366,4 +366,16 @@ export const recordMutants: readonly Mutant[] = [
     ],
     tests: ["packages/rpc/src/stream-methods.test.ts"],
   },
+  {
+    name: "opening-copied-for-each-piece",
+    breaks: "An opening that comes in many pieces is decoded in no time.",
+    file: at("wire/fetch.ts"),
+    replace: [
+      [
+        "(into?.requiredFeatures as string[] | undefined) ?? [];",
+        "[...(into?.requiredFeatures ?? [])];",
+      ],
+    ],
+    tests: [at("wire/wire.test.ts")],
+  },
 ];

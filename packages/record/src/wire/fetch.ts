@@ -62,7 +62,8 @@ const encodeRequest = (message: WireFetchRequest): Buffer => {
 };
 
 const readOpen = (bytes: Uint8Array, into: WireFetchOpen | undefined): WireFetchOpen => {
-  const requiredFeatures: string[] = [...(into?.requiredFeatures ?? [])];
+  // In place: a copy for each opening would let a small message take seconds.
+  const requiredFeatures = (into?.requiredFeatures as string[] | undefined) ?? [];
   const open: Mutable<WireFetchOpen> = {
     ...(into ?? { clientId: "", messageBytesMax: 0, clusterId: "", isolation: 0 }),
     requiredFeatures,

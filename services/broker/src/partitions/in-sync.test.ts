@@ -65,6 +65,7 @@ test("what a broker had before it registered anew counts for nothing", () => {
   assert.equal(inSync.report(of(1, 7), 3, 12, 2), true);
   assert.equal(inSync.report(of(1, 5), 12, 12, 2), false);
   assert.equal(inSync.durableEnd(of(1, 7)), 3);
+  assert.equal(inSync.committedEnd(12), 0);
 });
 
 test("who lags leaves, who has nothing to catch up with does not", () => {

@@ -159,19 +159,24 @@ test("a leader sends no more than the window, and goes on once bytes are given b
   await raw(async ({ say, hear, leader, world }) => {
     say({ open: { ...opening, windowBytes: 5000 } });
     assert.equal((await hear()).opened?.windowBytes, 5000);
-    for (let i = 0; i < 30; i += 1) await leader.append("x".repeat(1000));
+    for (let i = 0; i < 30; i += 1) await leader.append("x".repeat(100_000));
     say({ subscribe: [subscription] });
     let bytes = 0;
     const count = ({ appends }: WireReplicateResponse): number =>
       appends.flatMap(({ batches }) => batches).reduce((sum, { length }) => sum + length, 0);
-    const first = await hear();
-    bytes += count(first);
+    let isOver = false;
+    const listening = (async () => {
+      while (!isOver) bytes += count(await hear());
+    })();
+    await world.sleep(2000);
     // One append may overshoot it.
     assert.ok(bytes >= 5000 && bytes <= 5000 + replicationLimits.appendBytesMax, `${bytes}`);
-    await leader.append("y");
+    const before = bytes;
+    say({ windowBytes: before });
     await world.sleep(2000);
-    say({ windowBytes: bytes });
-    const more = count(await hear());
-    assert.ok(more > 0);
+    assert.ok(bytes > before && bytes <= before + 5000 + replicationLimits.appendBytesMax);
+    isOver = true;
+    say({ windowBytes: bytes - before });
+    await listening;
   });
 });
