@@ -1,16 +1,25 @@
-/** A TCP proxy on loopback that cuts, stalls and delays. */
+/** A TCP proxy on loopback that cuts, stalls, delays and parts. */
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 export type Direction = "up" | "down";
 
+/** A partition: what clients have sent during it, for which server's connection, until `seal`. */
+interface Parted {
+  readonly held: (readonly [Socket, Buffer])[];
+  isSealed: boolean;
+}
+
 export class FaultyLink {
   readonly #server: Server;
   readonly #pairs = new Set<readonly [Socket, Socket]>();
   readonly #stalled = new Map<Direction, Promise<unknown>>();
+  /** Connections to the server that outlive their client's. */
+  readonly #orphans = new Set<Socket>();
+  #parted: Parted | undefined;
   /** Before every chunk that is passed on, ms. */
-  delayMs: () => number = () => 0;
+  delayMs: (direction: Direction) => number = () => 0;
   port = 0;
   connections = 0;
 
@@ -52,8 +61,37 @@ export class FaultyLink {
     this.#stalled.set(direction, sleep(ms));
   }
 
+  /**
+   * Passes nothing on until `heal`. Connections stay open, and new ones are taken, but nobody
+   * answers on them.
+   */
+  partition(): void {
+    this.#parted = { held: [], isSealed: false };
+  }
+
+  /** Whether the partition holds up a text that a client has sent. */
+  holds(text: string): boolean {
+    const held = this.#parted?.held ?? [];
+    return Buffer.concat(held.map(([, chunk]) => chunk)).includes(text);
+  }
+
+  /** What clients have sent since `partition` arrives at `heal`; what they send now is lost. */
+  seal(): void {
+    if (this.#parted !== undefined) this.#parted.isSealed = true;
+  }
+
+  /** Ends a partition: what it holds up arrives, late. Clients have to connect anew. */
+  heal(): void {
+    const held = this.#parted?.held ?? [];
+    for (const pair of [...this.#pairs]) this.#end(pair);
+    this.#parted = undefined;
+    for (const [upstream, chunk] of held) upstream.write(chunk);
+  }
+
   async close(): Promise<void> {
+    this.#parted = undefined;
     this.cut();
+    for (const upstream of this.#orphans) upstream.destroy();
     this.#server.close();
     await once(this.#server, "close");
   }
@@ -61,15 +99,20 @@ export class FaultyLink {
   async #pass(from: Socket, to: Socket, direction: Direction): Promise<void> {
     for await (const chunk of from) {
       await this.#stalled.get(direction);
-      const delayMs = this.delayMs();
+      const delayMs = this.delayMs(direction);
       if (delayMs > 0) await sleep(delayMs);
-      to.write(chunk);
+      if (this.#parted === undefined) to.write(chunk);
+      else if (direction === "up" && !this.#parted.isSealed) this.#parted.held.push([to, chunk]);
     }
-    to.end();
+    if (this.#parted === undefined) to.end();
   }
 
   #end(pair: readonly [Socket, Socket]): void {
-    this.#pairs.delete(pair);
-    for (const socket of pair) socket.destroy();
+    if (!this.#pairs.delete(pair)) return;
+    const [client, upstream] = pair;
+    client.destroy();
+    // The server learns nothing of a client that leaves during a partition.
+    if (this.#parted === undefined) upstream.destroy();
+    else this.#orphans.add(upstream);
   }
 }

@@ -138,6 +138,7 @@ test("a life that was replaced does not take its missing slot for an answer", as
   assert.deepEqual(left, [keys.token("w2", 1)]);
   const refused = await thrownBy(writer.txn([], [put("c")], { timeoutMs: 500 }));
   assert.equal(isOutcomeUnknown(refused), false, "the slot is gone, so that nothing was done");
+  assert.deepEqual([writer.isReplaced, next.isReplaced], [true, false]);
   assert.equal(await value(), "b v2");
 
   const other = shaky([]);
@@ -157,6 +158,7 @@ test("a life that was replaced does not take its missing slot for an answer", as
   const zombie = new GuardedWriter({ store: interrupted, clock, random, writer: "z" });
   const lost = await thrownBy(zombie.txn([], [put("z")], { timeoutMs: 500 }));
   assert.equal(isOutcomeUnknown(lost), true, "it was done, but nobody can tell");
+  assert.equal(zombie.isReplaced, true);
 });
 
 test("whatever breaks, a count is what was added to it", async () => {

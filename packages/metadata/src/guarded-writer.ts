@@ -65,7 +65,7 @@ const within = (deadline: Deadline): CallOptions => ({
 });
 
 const taken = (key: string): string =>
-  `${key} was changed by another process: give every writer a name of its own`;
+  `${key} was changed or removed: another process has replaced this one, or has the same name`;
 
 export class GuardedWriter {
   readonly #options: GuardedWriterOptions;
@@ -74,6 +74,8 @@ export class GuardedWriter {
   #tokens = 0;
   /** Transactions whose outcome had to be found out. */
   resolved = 0;
+  /** Whether a slot was changed or removed by another process: this one may have been replaced. */
+  isReplaced = false;
 
   constructor(options: GuardedWriterOptions) {
     this.#options = options;
@@ -168,7 +170,7 @@ export class GuardedWriter {
       throw thrown;
     }
     if (result.succeeded) slot.modRevision = result.revision;
-    else if (kvOf(result)?.modRevision !== slot.modRevision) throw notDone(taken(slot.key));
+    else if (kvOf(result)?.modRevision !== slot.modRevision) throw notDone(this.#taken(slot));
     return { succeeded: result.succeeded, revision: result.revision };
   }
 
@@ -196,8 +198,13 @@ export class GuardedWriter {
         const what = "the outcome of a metadata transaction cannot be found out: read back";
         throw unknownOutcome(what, new AggregateError([cause, thrown]));
       }
-      throw unknownOutcome(taken(slot.key), cause);
+      throw unknownOutcome(this.#taken(slot), cause);
     }
+  }
+
+  #taken({ key }: Slot): string {
+    this.isReplaced = true;
+    return taken(key);
   }
 
   /** Puts `value` into the slot if it is unchanged, and returns what is in it now. */

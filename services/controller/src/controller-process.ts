@@ -36,6 +36,14 @@ export class ControllerProcess {
   readonly write: Write = async (compares, operations) =>
     this.#activeTerm().reign.write(compares, operations);
 
+  /**
+   * Writes of the present reign only, for what must not be begun in one and ended in another.
+   * Throws NOT_CONTROLLER when this is not the active controller.
+   */
+  writeOfReign(): Write {
+    return this.#activeTerm().reign.write;
+  }
+
   /** Throws NOT_CONTROLLER when this is not the active controller. */
   requireActive(): void {
     this.#activeTerm();

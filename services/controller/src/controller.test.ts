@@ -232,7 +232,11 @@ test("what is not the active controller writes nothing, and answers nothing", as
   const requireActive = (): never => {
     throw refusal;
   };
-  const active = { write: async () => requireActive(), requireActive };
+  const active = {
+    write: async () => requireActive(),
+    writeOfReign: requireActive,
+    requireActive,
+  };
   const stale = new Controller({
     ...{ store, clock, random, logger: silentLogger, defaultReplicationFactor: 1, active },
   });

@@ -33,7 +33,12 @@ export interface ControllerOptions {
   readonly logger: Logger;
   readonly defaultReplicationFactor: number;
   /** The process whose reign guards every write. Without one, alone with the store: for tests. */
-  readonly active?: { readonly write: Write; requireActive(): void };
+  readonly active?: {
+    readonly write: Write;
+    /** Throws NOT_CONTROLLER, as `requireActive` does. */
+    writeOfReign(): Write;
+    requireActive(): void;
+  };
   /**
    * Waits, for a bounded time, until the brokers serve the metadata as of a revision. CreateTopic
    * and CreatePartitions answer after it, so that the next call of the client finds a leader.
@@ -102,9 +107,10 @@ export class Controller {
     }
     const topicId = this.#options.random.bytes(16);
     const id = topicIdOf(topicId);
+    const registry = this.#ofOneReign();
     // Partitions first, so that a visible topic is complete. The control loop of the next reign
     // removes what a crash leaves.
-    await this.#registry.putPartitions(id, 0, assignment, []);
+    await registry.putPartitions(id, 0, assignment, []);
     const record = create(TopicRecordSchema, {
       name,
       topicId,
@@ -115,10 +121,10 @@ export class Controller {
     const absent: Compare = { key: keys.topic(name), target: "createRevision", equals: 0 };
     const value = encodeRecord.topic(record);
     const put = { type: "put", key: keys.topic(name), value } as const;
-    const revision = await this.#registry.write([absent], [put]);
+    const revision = await registry.write([absent], [put]);
     if (revision === undefined) {
       const partitions = assignment.replicas.map((_, partition) => keys.partition(id, partition));
-      await this.#registry.remove(partitions);
+      await registry.remove(partitions);
       throw exists(name);
     }
     await this.#untilServed(revision);
@@ -163,7 +169,7 @@ export class Controller {
 
   async createPartitions(request: CreatePartitionsRequest): Promise<{ revision: bigint }> {
     checkPartitionCount(request.partitionCount);
-    const done = await this.#change(request.name, request.validateOnly, async (topic) => {
+    const done = await this.#change(request.name, request.validateOnly, async (topic, registry) => {
       const { record, id } = topic;
       const first = record.partitionCount;
       const count = request.partitionCount - first;
@@ -177,8 +183,7 @@ export class Controller {
       if (!request.validateOnly) {
         // Another call that has grown the topic has written some of these partitions already.
         const unchanged = [isUnchanged(topic)];
-        if (!(await this.#registry.putPartitions(id, first, assignment, unchanged)))
-          return undefined;
+        if (!(await registry.putPartitions(id, first, assignment, unchanged))) return undefined;
       }
       return { ...record, partitionCount: request.partitionCount };
     });
@@ -261,19 +266,30 @@ export class Controller {
     }
   }
 
+  /**
+   * For a request of several writes. The next reign removes partitions that it finds without their
+   * topic, so no write of such a request may go through the next one, also where the same process
+   * is elected again.
+   */
+  #ofOneReign(): Registry {
+    const { store, active } = this.#options;
+    return active === undefined ? this.#registry : new Registry(store, active.writeOfReign());
+  }
+
   /** Changes a topic's record by compare-and-set; again when `change` says that it has changed. */
   async #change(
     name: string,
     validateOnly: boolean,
-    change: (topic: StoredTopic) => Promise<TopicRecord | undefined>,
+    change: (topic: StoredTopic, registry: Registry) => Promise<TopicRecord | undefined>,
   ): Promise<{ revision: bigint }> {
     for (let attempt = 0; attempt < limits.attemptsMax; attempt += 1) {
       const topic = await this.#registry.topic(name);
-      const changed = await change(topic);
+      const registry = this.#ofOneReign();
+      const changed = await change(topic, registry);
       if (changed === undefined) continue;
       if (validateOnly) return { revision: BigInt(await this.#registry.revision()) };
       const key = keys.topic(name);
-      const revision = await this.#registry.write(
+      const revision = await registry.write(
         [isUnchanged(topic)],
         [{ type: "put", key, value: encodeRecord.topic(changed) }],
       );

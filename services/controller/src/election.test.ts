@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
-import { GuardedWriter, type KeyValue, keys, Mirror, type Persistence } from "@millrace/metadata";
+import {
+  GuardedWriter,
+  isOutcomeUnknown,
+  type KeyValue,
+  keys,
+  Mirror,
+  type Persistence,
+} from "@millrace/metadata";
 import { Election } from "./election.ts";
 import { Reign } from "./reign.ts";
 import { type Interpose, isActive, TestCluster, ttlSeconds } from "./testing/cluster.ts";
@@ -115,6 +122,30 @@ test("a store that fails is what the refusal names", async () => {
   assert.ok(attempts >= 3 && attempts <= 10, `${attempts} attempts in a minute`);
 });
 
+test("a key that becomes free during an attempt that fails is taken at once", async () => {
+  const cluster = new TestCluster();
+  const first = await elected(cluster);
+  let isBroken = false;
+  let attempts = 0;
+  const { process } = await cluster.controller(2, ({ range }) => ({
+    range: async (...args) => {
+      const [asked] = args;
+      if (!isBroken || !("key" in asked) || asked.key !== keys.controller) return range(...args);
+      attempts += 1;
+      await new Promise<void>((resolve) => void cluster.kernel.schedule(500, resolve));
+      throw new MillraceError(ErrorCode.UNAVAILABLE, "no answer");
+    },
+  }));
+  isBroken = true;
+  // Long enough for long pauses.
+  await cluster.pass(120_000);
+  for (const before = attempts; attempts === before; ) await cluster.pass(100);
+  isBroken = false;
+  await cluster.run(first.election.close());
+  await cluster.pass(1000);
+  assert.equal(isActive(process), true);
+});
+
 test("a mirror that is behind the election says nothing about it", async () => {
   const cluster = new TestCluster();
   const { reign } = await elected(cluster, ({ watch, grantLease }) => ({
@@ -147,6 +178,78 @@ test("no news of the lease is the end of a reign", async () => {
   assert.equal(reign.isActive, false);
 });
 
+for (const [name, cutAfterMs] of [
+  ["of its election", 0],
+  ["of a renewal", 4000 * ttlSeconds],
+] as const) {
+  test(`a reign is over before its lease, however late the answer ${name} was`, async () => {
+    const cluster = new TestCluster();
+    let cut = false;
+    const late = () =>
+      new Promise<void>((resolve) => void cluster.kernel.schedule(300 * ttlSeconds, resolve));
+    const { reign } = await elected(cluster, ({ grantLease, keepAlive }) => ({
+      watch: silent,
+      grantLease: async (...args) => {
+        const lease = await grantLease(...args);
+        await late();
+        return lease;
+      },
+      keepAlive: async (...args) => {
+        if (cut) return new Promise(() => {});
+        const isAlive = await keepAlive(...args);
+        await late();
+        return isAlive;
+      },
+    }));
+    let endMs = Number.POSITIVE_INFINITY;
+    let freeMs = 0;
+    reign.onEnd(() => {
+      endMs = cluster.kernel.nowMs;
+    });
+    cluster.store.watch({ key: keys.controller }, reign.epoch + 1, {
+      onBatch: () => {
+        freeMs = cluster.kernel.nowMs;
+      },
+      onEnd() {},
+    });
+    await cluster.pass(cutAfterMs);
+    assert.equal(reign.isActive, true);
+    cut = true;
+    await cluster.pass(2000 * ttlSeconds);
+    assert.ok(freeMs > 0, "the lease has ended");
+    assert.ok(endMs <= freeMs, `active until ${endMs}, and the key was free at ${freeMs}`);
+  });
+}
+
+test("an election whose answer comes after its lease counts for nothing", async () => {
+  const cluster = new TestCluster();
+  let lateMs = 1100 * ttlSeconds;
+  const { reign } = await elected(cluster, ({ txn }) => ({
+    txn: async (...args) => {
+      const done = await txn(...args);
+      await new Promise<void>((resolve) => void cluster.kernel.schedule(lateMs, resolve));
+      lateMs = 0;
+      return done;
+    },
+  }));
+  assert.equal(reign.epoch, (await cluster.get(keys.controller))?.createRevision);
+});
+
+test("a reign outlives a renewal that is not answered", async () => {
+  const cluster = new TestCluster();
+  let renewals = 0;
+  const { reign } = await elected(cluster, ({ keepAlive }) => ({
+    keepAlive: async (lease, { timeoutMs = 0 } = {}) => {
+      renewals += 1;
+      if (renewals % 2 === 0) return keepAlive(lease);
+      await new Promise<void>((resolve) => void cluster.kernel.schedule(timeoutMs, resolve));
+      throw new MillraceError(ErrorCode.UNAVAILABLE, "no answer");
+    },
+  }));
+  await cluster.pass(20_000 * ttlSeconds);
+  assert.equal(reign.isActive, true);
+});
+
 test("a write that the guard refuses ends the reign; one that another compare refuses does not", async () => {
   const cluster = new TestCluster();
   // Its watch is silent, so nothing but the write can tell.
@@ -160,6 +263,38 @@ test("a write that the guard refuses ends the reign; one that another compare re
   assert.equal(reign.isActive, false);
   assert.equal(await cluster.get("y"), undefined);
 });
+
+for (const [name, isAnswerLost] of [
+  ["refused", false],
+  ["of an unknown outcome", true],
+] as const) {
+  test(`a write that is ${name} when the next reign has removed its token ends the reign`, async () => {
+    const cluster = new TestCluster();
+    const depose = async (): Promise<void> => {
+      await cluster.store.txn([], [{ type: "delete", range: { key: keys.controller } }]);
+      await cluster.store.txn([], [put(keys.controller)]);
+      await cluster.store.txn([], [{ type: "delete", range: { prefix: keys.tokens } }]);
+    };
+    const { reign } = await elected(cluster, ({ txn }) => ({
+      watch: silent,
+      txn: async (...args) => {
+        const done = await txn(...args);
+        const [, then] = args;
+        if (!isAnswerLost || !then.some((one) => one.type === "put" && one.key === "y"))
+          return done;
+        await depose();
+        throw new Error("the answer is lost");
+      },
+    }));
+    await cluster.run(reign.write([], [put("x")]));
+    if (!isAnswerLost) await cluster.run(depose());
+    await assert.rejects(cluster.run(reign.write([], [put("y")])), (thrown) =>
+      isAnswerLost ? isOutcomeUnknown(thrown) : isRefused(thrown),
+    );
+    assert.equal(reign.isActive, false);
+    assert.equal((await cluster.get("y")) !== undefined, isAnswerLost);
+  });
+}
 
 test("nothing is asked of the store after the end of a reign", async () => {
   const cluster = new TestCluster();

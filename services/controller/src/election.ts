@@ -42,6 +42,8 @@ export class Election {
   readonly #value: Uint8Array;
   #reign: Reign | undefined;
   #wake: () => void = () => {};
+  /** The key has changed since the last attempt began. */
+  #hasNews = false;
   /** Attempts in a row that failed. */
   #failures = 0;
   #closed = false;
@@ -61,10 +63,13 @@ export class Election {
   async campaign(): Promise<Reign | undefined> {
     const { mirror, logger } = this.#options;
     const stop = mirror.onChange((events) => {
-      if (events.some(({ kv }) => kv.key === keys.controller)) this.#wake();
+      if (!events.some(({ kv }) => kv.key === keys.controller)) return;
+      this.#hasNews = true;
+      this.#wake();
     });
     try {
       while (!this.#closed) {
+        this.#hasNews = false;
         const reign = await this.#attempt().then(
           (result) => {
             this.#failures = 0;
@@ -110,7 +115,8 @@ export class Election {
     await this.#forgetTokens(reign).catch((thrown: unknown) => {
       logger.warn({ err: MillraceError.from(thrown) }, "tokens of earlier controllers stay");
     });
-    return reign;
+    // An answer that comes after its lease elects nobody.
+    return reign.isActive ? reign : undefined;
   }
 
   /** Late transactions of earlier controllers are refused by their guard already. */
@@ -158,7 +164,7 @@ export class Election {
     this.#wake = resolve;
     const ms = Math.min(campaignIntervalMsMax, campaignIntervalMs * 2 ** this.#failures);
     const cancel = clock.timer(ms * (0.5 + random.float()), resolve);
-    if (this.#closed) resolve();
+    if (this.#closed || this.#hasNews) resolve();
     await promise;
     cancel();
   }

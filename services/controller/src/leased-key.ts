@@ -24,8 +24,8 @@ export type Attempt =
 
 export interface KeepOptions {
   /**
-   * Longest time without news of the lease before the key counts as lost, ms. Infinite for a holder
-   * that goes on until it is told otherwise.
+   * Longest time without news of the lease before the key counts as lost, ms, from when a renewal
+   * that succeeded was sent. Infinite for a holder that goes on until it is told otherwise.
    */
   readonly unknownMsMax: number;
   /** Called once, when the key is lost. */
@@ -35,6 +35,11 @@ export interface KeepOptions {
 export class LeasedKey {
   readonly #options: LeasedKeyOptions;
   #lease: Lease | undefined;
+  /**
+   * When the lease was last asked for, successfully. The store counts its time from then on: its
+   * answers may be late.
+   */
+  #askedMs = 0;
 
   constructor(options: LeasedKeyOptions) {
     this.#options = options;
@@ -66,9 +71,13 @@ export class LeasedKey {
     return (await this.#putUnder(createRevision, value)).succeeded;
   }
 
-  /** Keeps the lease alive until the key is lost. Returns how to stop; the key stays held. */
+  /**
+   * Keeps the lease alive until the key is lost, which it may be at once. Returns how to stop; the
+   * key stays held.
+   */
   keep(createRevision: number, { unknownMsMax, onLost }: KeepOptions): Cancel {
     const { clock, ttlSeconds } = this.#options;
+    const intervalMs = (ttlSeconds * 1000) / 3;
     let stopped = false;
     let cancelDeadline: Cancel = () => {};
     let cancelNext: Cancel = () => {};
@@ -86,27 +95,30 @@ export class LeasedKey {
       cancelDeadline();
       if (unknownMsMax === Number.POSITIVE_INFINITY) return;
       const why = `no news of the lease for ${unknownMsMax} ms`;
-      cancelDeadline = clock.timer(unknownMsMax, () => lose(why));
+      const leftMs = this.#askedMs + unknownMsMax - clock.monoMs();
+      if (leftMs <= 0) lose(why);
+      else cancelDeadline = clock.timer(leftMs, () => lose(why));
     };
-    const renewLater = (): void => {
-      cancelNext = clock.timer((ttlSeconds * 1000) / 3, renew);
+    const renewIn = (ms: number): void => {
+      if (stopped) return;
+      cancelNext = clock.timer(Math.max(0, ms), renew);
     };
+    const renewInTime = (): void => renewIn(this.#askedMs + intervalMs - clock.monoMs());
     const renew = (): void => {
       this.#renew(createRevision).then(
         (isHeld) => {
           if (stopped) return;
           if (!isHeld) return lose("the key is gone, or another process has it");
           confirmed();
-          renewLater();
+          renewInTime();
         },
-        // Not to know is not to have lost: the deadline decides.
-        () => {
-          if (!stopped) renewLater();
-        },
+        // Not to know is not to have lost: the deadline decides. A renewal that was not answered
+        // has taken a third of the lease already.
+        () => renewIn(intervalMs / 4),
       );
     };
     confirmed();
-    renewLater();
+    renewInTime();
     return stop;
   }
 
@@ -119,12 +131,14 @@ export class LeasedKey {
   }
 
   async #renew(createRevision: number): Promise<boolean> {
-    const { store, key, ttlSeconds } = this.#options;
+    const { store, clock, key, ttlSeconds } = this.#options;
     const lease = this.#lease;
     const timeoutMs = (ttlSeconds * 1000) / 3;
+    const askedMs = clock.monoMs();
     if (lease === undefined || !(await store.keepAlive(lease.id, { timeoutMs }))) return false;
     // A lease may be renewed when its keys are gone already.
     const [kv] = (await store.range({ key }, { timeoutMs })).kvs;
+    this.#askedMs = askedMs;
     return kv?.createRevision === createRevision && kv.lease === lease.id;
   }
 
@@ -156,9 +170,12 @@ export class LeasedKey {
 
   /** The lease of attempts before, if it is still alive. */
   async #liveLease(): Promise<string> {
-    const { store, ttlSeconds } = this.#options;
-    if (this.#lease !== undefined && (await store.keepAlive(this.#lease.id))) return this.#lease.id;
-    this.#lease = await store.grantLease(ttlSeconds);
-    return this.#lease.id;
+    const { store, clock, ttlSeconds } = this.#options;
+    const askedMs = clock.monoMs();
+    const isAlive = this.#lease !== undefined && (await store.keepAlive(this.#lease.id));
+    const lease = (isAlive ? this.#lease : undefined) ?? (await store.grantLease(ttlSeconds));
+    this.#lease = lease;
+    this.#askedMs = askedMs;
+    return lease.id;
   }
 }

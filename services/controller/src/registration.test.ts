@@ -123,3 +123,58 @@ test("a broker that stops is registered no more, at once", async () => {
   await cluster.pass(3000 * ttlSeconds);
   assert.equal(await cluster.get(key), undefined);
 });
+
+const isCancelled = (thrown: unknown): boolean => hasCode(thrown, ErrorCode.CANCELLED);
+
+test("a broker that stops while it waits for another process stays away", async () => {
+  const cluster = new TestCluster();
+  const first = cluster.registration(1);
+  await cluster.run(first.registration.register());
+  const second = cluster.registration(1, { waitMs: 1_000_000 });
+  const refused = assert.rejects(second.registration.register(), isCancelled);
+  await cluster.pass(1000);
+  await cluster.run(second.registration.close());
+  await cluster.run(first.registration.close());
+  const { revision } = await cluster.run(cluster.store.range({ key }));
+  await cluster.pass(5000 * ttlSeconds);
+  await refused;
+  assert.equal((await cluster.run(cluster.store.range({ key }))).revision, revision);
+});
+
+test("a broker that stops while it is registered stays away", async () => {
+  const cluster = new TestCluster();
+  const answered = Promise.withResolvers<void>();
+  const { registration } = cluster.registration(1, {}, ({ txn }) => ({
+    txn: async (...args) => {
+      const done = await txn(...args);
+      await answered.promise;
+      return done;
+    },
+  }));
+  const refused = assert.rejects(registration.register(), isCancelled);
+  await cluster.pass(100);
+  assert.notEqual(await cluster.get(key), undefined, "only its answer is on its way");
+  await cluster.run(registration.close());
+  answered.resolve();
+  await cluster.pass(5000 * ttlSeconds);
+  await refused;
+  assert.equal(await cluster.get(key), undefined);
+});
+
+test("a broker that stops while it registers anew stays away, and says nothing", async () => {
+  const cluster = new TestCluster();
+  const first = cluster.registration(1);
+  await cluster.run(first.registration.register());
+  first.life.pause();
+  const second = cluster.registration(1);
+  await cluster.run(second.registration.register());
+  first.life.resume();
+  await cluster.pass(1000 * ttlSeconds);
+  assert.match(cluster.lines.at(-1)?.message ?? "", /registering anew/);
+  cluster.lines.length = 0;
+  await cluster.run(first.registration.close());
+  await cluster.run(second.registration.close());
+  await cluster.pass(5000 * ttlSeconds);
+  assert.equal(await cluster.get(key), undefined);
+  assert.deepEqual(cluster.lines, []);
+});

@@ -57,14 +57,17 @@ export class Registration {
 
   /**
    * Registers, and registers anew, under a new epoch, whenever the registration is lost. Throws
-   * INVALID_CONFIG when another process with this id is alive.
+   * INVALID_CONFIG when another process with this id is alive, CANCELLED after `close`.
    */
   async register(): Promise<void> {
     const { clock, ttlSeconds = sessionSeconds } = this.#options;
     const { waitMs = ttlSeconds * 1500 } = this.#options;
     const endMs = clock.monoMs() + waitMs;
     for (;;) {
+      this.#checkOpen();
       const attempt = await this.#attempt(clock.monoMs() < endMs);
+      if (this.#closed) await this.#key.release();
+      this.#checkOpen();
       if (attempt?.createRevision !== undefined) {
         this.#hold(attempt.createRevision);
         return;
@@ -83,7 +86,7 @@ export class Registration {
     throw new MillraceError(ErrorCode.UNAVAILABLE, text);
   }
 
-  /** Ends the registration at once. */
+  /** Ends the registration at once, and for good. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopKeeping();
@@ -121,10 +124,10 @@ export class Registration {
     while (!this.#closed) {
       try {
         await this.register();
-        if (this.#closed) await this.close();
-        else logger.info({ broker: record.brokerId, epoch: this.#epoch }, "registered anew");
+        logger.info({ broker: record.brokerId, epoch: this.#epoch }, "registered anew");
         return;
       } catch (thrown) {
+        if (this.#closed) return;
         logger.error(
           { err: MillraceError.from(thrown) },
           "the broker is not registered: trying again",
@@ -132,6 +135,12 @@ export class Registration {
         await clock.sleep(registerIntervalMs);
       }
     }
+  }
+
+  #checkOpen(): void {
+    if (!this.#closed) return;
+    const text = `broker ${this.#record.brokerId} stops: it does not register any more`;
+    throw new MillraceError(ErrorCode.CANCELLED, text);
   }
 
   #refusal(holder: KeyValue | undefined): MillraceError {

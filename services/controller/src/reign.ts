@@ -7,6 +7,7 @@ import {
   type Compare,
   type GuardedResult,
   type GuardedWriter,
+  isOutcomeUnknown,
   keys,
   type MetadataStore,
   type Operation,
@@ -66,18 +67,31 @@ export class Reign {
 
   /**
    * A transaction of at most 100 operations and as many compares, which is applied only while this
-   * is the active controller. Throws NOT_CONTROLLER when it is not; an error of the store, also one
-   * of unknown outcome, does not end the reign.
+   * is the active controller. Throws NOT_CONTROLLER when it is not, and nothing was written; an
+   * error of the store, also one of unknown outcome, does not end the reign.
    */
   readonly write: Write = async (compares, operations) => {
     this.#requireActive();
-    const result = await this.#writer.txn([this.#guard, ...compares], operations);
+    const result = await this.#writer
+      .txn([this.#guard, ...compares], operations)
+      .catch((thrown: unknown) => this.#failed(thrown));
     if (result.succeeded) return result;
-    const { succeeded } = await this.#store.txn([this.#guard], []);
-    if (!succeeded) this.end("another controller was elected");
+    await this.#checkGuard();
     this.#requireActive();
     return result;
   };
+
+  /** The next reign removes the tokens of this one, before or after a write of this one. */
+  async #failed(thrown: unknown): Promise<never> {
+    if (this.#writer.isReplaced) await this.#checkGuard();
+    if (!isOutcomeUnknown(thrown)) this.#requireActive();
+    throw thrown;
+  }
+
+  async #checkGuard(): Promise<void> {
+    const { succeeded } = await this.#store.txn([this.#guard], []);
+    if (!succeeded) this.end("another controller was elected");
+  }
 
   #requireActive(): void {
     if (this.#ended !== undefined) throw notController(this.#ended);

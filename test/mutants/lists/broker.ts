@@ -351,8 +351,8 @@ const controlling: readonly Mutant[] = [
     file: "services/controller/src/controller.ts",
     replace: [
       [
-        "const revision = await this.#registry.write([absent], [put]);",
-        "const revision = await this.#registry.write([], [put]);",
+        "const revision = await registry.write([absent], [put]);",
+        "const revision = await registry.write([], [put]);",
       ],
     ],
     tests: controllerTests,

@@ -27,6 +27,20 @@ const election: readonly Mutant[] = [
     tests: elections,
   },
   {
+    name: "removed-token-is-no-end",
+    breaks: "A write whose token the next reign has removed ends the reign.",
+    file: `${at}reign.ts`,
+    replace: [["    if (this.#writer.isReplaced) await this.#checkGuard();\n", ""]],
+    tests: elections,
+  },
+  {
+    name: "write-that-happened-is-not-controller",
+    breaks: "NOT_CONTROLLER says that nothing was written.",
+    file: `${at}reign.ts`,
+    replace: [["    if (!isOutcomeUnknown(thrown)) this", "    this"]],
+    tests: elections,
+  },
+  {
     name: "conflict-ends-a-reign",
     breaks: "A conflict does not end a reign.",
     file: `${at}reign.ts`,
@@ -90,6 +104,53 @@ const election: readonly Mutant[] = [
     tests: elections,
   },
   {
+    name: "late-election-lengthens-a-reign",
+    breaks: "A reign is over before its lease, which the store counts from its grant.",
+    file: `${at}leased-key.ts`,
+    replace: [
+      [
+        "    this.#askedMs = askedMs;\n    return lease.id;",
+        "    this.#askedMs = clock.monoMs();\n    return lease.id;",
+      ],
+    ],
+    tests: elections,
+  },
+  {
+    name: "late-renewal-lengthens-a-reign",
+    breaks: "A reign is over before its lease, which the store counts from its renewal.",
+    file: `${at}leased-key.ts`,
+    replace: [
+      [
+        "    this.#askedMs = askedMs;\n    return kv",
+        "    this.#askedMs = clock.monoMs();\n    return kv",
+      ],
+    ],
+    tests: elections,
+  },
+  {
+    name: "late-election-counts",
+    breaks: "An election whose answer comes after its lease counts for nothing.",
+    file: `${at}leased-key.ts`,
+    replace: [
+      ["      if (leftMs <= 0) lose(why);\n      else cancelDeadline", "      cancelDeadline"],
+    ],
+    tests: elections,
+  },
+  {
+    name: "reign-that-is-over-begins",
+    breaks: "A reign that ended while it began is none.",
+    file: `${at}election.ts`,
+    replace: [["return reign.isActive ? reign : undefined;", "return reign;"]],
+    tests: elections,
+  },
+  {
+    name: "renewal-tried-again-too-late",
+    breaks: "A reign outlives a renewal that is not answered.",
+    file: `${at}leased-key.ts`,
+    replace: [["renewIn(intervalMs / 4)", "renewIn(intervalMs)"]],
+    tests: elections,
+  },
+  {
     name: "stopped-controller-keeps-its-key",
     breaks: "A controller that stops gives up its key at once.",
     file: `${at}leased-key.ts`,
@@ -108,6 +169,13 @@ const election: readonly Mutant[] = [
     breaks: "A candidate whose attempts fail waits, longer each time.",
     file: `${at}election.ts`,
     replace: [["            this.#failures += 1;\n", ""]],
+    tests: elections,
+  },
+  {
+    name: "news-during-an-attempt-forgotten",
+    breaks: "A key that becomes free during an attempt is taken at once.",
+    file: `${at}election.ts`,
+    replace: [["if (this.#closed || this.#hasNews) resolve();", "if (this.#closed) resolve();"]],
     tests: elections,
   },
   {
@@ -133,8 +201,8 @@ const registration: readonly Mutant[] = [
     file: `${at}leased-key.ts`,
     replace: [
       [
-        "    confirmed();\n    renewLater();\n    return stop;",
-        "    confirmed();\n    void renewLater;\n    return stop;",
+        "    confirmed();\n    renewInTime();\n    return stop;",
+        "    confirmed();\n    void renewInTime;\n    return stop;",
       ],
     ],
     tests: [...registrations, ...elections],
@@ -221,8 +289,30 @@ const registration: readonly Mutant[] = [
     replace: [
       ["    this.#stopKeeping();\n    await", "    await"],
       ["while (!this.#closed) {", "for (;;) {"],
-      ["if (this.#closed) await this.close();\n        else logger", "logger"],
     ],
+    tests: registrations,
+  },
+  {
+    name: "stopped-broker-goes-on-waiting",
+    breaks: "A broker that stops while it waits for its id stays away.",
+    file: `${at}registration.ts`,
+    replace: [["      this.#checkOpen();\n      const attempt", "      const attempt"]],
+    tests: registrations,
+  },
+  {
+    name: "stopped-broker-takes-its-key",
+    breaks: "A broker that stops while it registers stays away.",
+    file: `${at}registration.ts`,
+    replace: [
+      ["      if (this.#closed) await this.#key.release();\n      this.#checkOpen();\n", ""],
+    ],
+    tests: registrations,
+  },
+  {
+    name: "stop-while-registering-is-an-error",
+    breaks: "A broker that stops while it registers anew says nothing.",
+    file: `${at}registration.ts`,
+    replace: [["        if (this.#closed) return;\n", ""]],
     tests: registrations,
   },
   {

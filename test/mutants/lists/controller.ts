@@ -9,6 +9,18 @@ const boots = [`${boot}boot.test.ts`];
 
 const requests: readonly Mutant[] = [
   {
+    name: "request-goes-on-in-another-reign",
+    breaks: "Partitions and their topic are written in one reign.",
+    file: `${at}controller.ts`,
+    replace: [
+      [
+        "return active === undefined ? this.#registry : new Registry(store, active.writeOfReign());",
+        "return active === undefined ? new Registry(store, unguarded(store)) : this.#registry;",
+      ],
+    ],
+    tests: [`${at}reigns.test.ts`],
+  },
+  {
     name: "passive-controller-answers",
     breaks: "Only the active controller answers.",
     file: `${at}controller.ts`,

@@ -107,7 +107,7 @@ export const metadataEtcdMutants: readonly Mutant[] = [
     name: "missing-slot-taken-for-an-answer",
     breaks: "A slot that somebody deleted says nothing.",
     file: "packages/metadata/src/guarded-writer.ts",
-    replace: [["      throw unknownOutcome(taken(slot.key), cause);", "      return undefined;"]],
+    replace: [["      throw unknownOutcome(this.#taken(slot), cause);", "      return undefined;"]],
     tests: ["packages/metadata/src/guarded-writer.test.ts"],
   },
   {
@@ -485,5 +485,18 @@ export const metadataEtcdMutants: readonly Mutant[] = [
     file: "packages/metadata/src/etcd/raw.ts",
     replace: [['"grpc.use_local_subchannel_pool": 1', '"grpc.use_local_subchannel_pool": 0']],
     tests: ["packages/metadata/src/etcd/raw.test.ts"],
+  },
+  {
+    name: "etcd-called-after-closing",
+    breaks: "A store that is closed calls etcd no more.",
+    file: "packages/metadata/src/etcd/endpoints.ts",
+    replace: [
+      [
+        '    if (this.#closed) return Promise.reject(storeClosed("none"));\n',
+        '    const begun = start();\n    if (this.#closed) return Promise.reject(storeClosed("none"));\n',
+      ],
+      ["Promise.race([start(), interrupted", "Promise.race([begun, interrupted"],
+    ],
+    tests: ["packages/metadata/src/etcd/store.test.ts"],
   },
 ];

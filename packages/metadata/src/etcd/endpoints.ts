@@ -103,7 +103,7 @@ export class Endpoints {
         throw failureOf(false, thrown);
       });
       try {
-        return await this.#timed(leftMs, call(server.raw, { token, timeoutMs: leftMs }));
+        return await this.#timed(leftMs, () => call(server.raw, { token, timeoutMs: leftMs }));
       } catch (thrown) {
         if (this.#isLoginOver(login, thrown) && attempt === 0) continue;
         this.#throwIfFinal(thrown);
@@ -147,11 +147,11 @@ export class Endpoints {
     const login = this.#loginAt(server, timeoutMs);
     const context = { token: await login.token, timeoutMs };
     try {
-      return await this.#timed(timeoutMs, call(server.raw, context));
+      return await this.#timed(timeoutMs, () => call(server.raw, context));
     } catch (thrown) {
       if (!this.#isLoginOver(login, thrown)) throw thrown;
       const token = await this.#loginAt(server, timeoutMs).token;
-      return await this.#timed(timeoutMs, call(server.raw, { token, timeoutMs }));
+      return await this.#timed(timeoutMs, () => call(server.raw, { token, timeoutMs }));
     }
   }
 
@@ -176,7 +176,7 @@ export class Endpoints {
     if (credentials === undefined) return { token: Promise.resolve(undefined) };
     if (this.#login !== undefined) return this.#login;
     const context = { token: undefined, timeoutMs };
-    const token = this.#timed(timeoutMs, server.raw.authenticate(credentials, context));
+    const token = this.#timed(timeoutMs, () => server.raw.authenticate(credentials, context));
     const login = { token };
     this.#login = login;
     token.catch(() => {
@@ -185,11 +185,12 @@ export class Endpoints {
     return login;
   }
 
-  #timed<T>(ms: number, work: Promise<T>): Promise<T> {
+  /** Starts nothing on a closed client: nobody would hear how it failed. */
+  #timed<T>(ms: number, start: () => Promise<T>): Promise<T> {
     if (this.#closed) return Promise.reject(storeClosed("none"));
     const interrupted = Promise.withResolvers<never>();
     this.#interrupts.add(interrupted.reject);
-    const first = Promise.race([work, interrupted.promise]);
+    const first = Promise.race([start(), interrupted.promise]);
     return withTimeout(this.#options.clock, ms, first, () => late(ms)).finally(() => {
       this.#interrupts.delete(interrupted.reject);
     });

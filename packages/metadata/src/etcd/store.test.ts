@@ -220,6 +220,18 @@ test("closing ends calls under way, and connections", async () => {
   assert.equal(first.closed, true);
 });
 
+test("nothing is sent after closing by a call that was about to be made again", async () => {
+  const { store, first } = open(1);
+  await store.range({ key: "k" });
+  first.fail(14);
+  const read = thrownBy(store.range({ key: "k" }));
+  while (count(first, "range") < 2) await clock.sleep(1);
+  const { length } = first.calls;
+  await store.close();
+  assert.ok(hasCode(await read, ErrorCode.CANCELLED));
+  assert.equal(first.calls.length, length, "a closed client would fail with nobody listening");
+});
+
 test("another cluster behind the endpoints ends all watches, loudly", async () => {
   const errors: unknown[] = [];
   const logger = { ...silentLogger, error: (fields: unknown) => errors.push(fields) };
