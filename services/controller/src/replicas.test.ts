@@ -9,6 +9,7 @@ import {
   keys,
   type MetadataStore,
   type Operation,
+  type TxnResult,
 } from "@millrace/metadata";
 import {
   type AlterPartitionsRequest,
@@ -24,8 +25,7 @@ import { TestCluster } from "./testing/cluster.ts";
 
 type Txn = Parameters<MetadataStore["txn"]>;
 /** Called in place of a transaction that writes partitions. */
-type Hook = (send: () => ReturnType<MetadataStore["txn"]>, args: Txn) => ReturnType<Hook0>;
-type Hook0 = MetadataStore["txn"];
+type Hook = (send: () => Promise<TxnResult>, args: Txn) => Promise<TxnResult>;
 
 const writesPartitions = ([, then]: Txn): boolean =>
   then.some((one: Operation) => one.type === "put" && one.key.startsWith(keys.partitions));
@@ -125,11 +125,8 @@ test("results come in the order of the request, with the revision of the transac
   const [first = -1, second = -1] = await ledBy(at, 1);
   const [other = -1] = await ledBy(at, 2);
   const request = await asking(at, 1, [second, other, first], [0, 1]);
-  const none = { ...request.partitions[0], partition: 99, $typeName: undefined };
-  request.partitions.push({
-    ...(request.partitions[0] ?? assert.fail()),
-    partition: none.partition,
-  });
+  const some = request.partitions[0] ?? assert.fail();
+  request.partitions.push({ ...some, partition: 99 });
   const results = await call(at, request);
   const { record, modRevision } = await partitionOf(at, first);
   const expected = [`at ${modRevision}`, "FENCED_LEADER_EPOCH", `at ${modRevision}`];
@@ -255,23 +252,22 @@ const unknownOutcome = (): MillraceError =>
 const full = (): MillraceError => new MillraceError(ErrorCode.ADMISSION_REJECTED, "etcd is full");
 
 test("a call whose outcome is unknown, or that was done in part, fails with side effects", async () => {
-  const failing = (error: MillraceError): Hook => {
-    return () => Promise.reject(error);
-  };
+  const failing =
+    (error: MillraceError): Hook =>
+    () =>
+      Promise.reject(error);
   const passing: Hook = (send) => send();
   const outcomes: string[] = [];
-  for (const hooks of [
-    [failing(full())],
-    [passing, failing(full())],
-    // The writer tries to find it out until its time is over.
-    [failing(unknownOutcome())],
+  for (const { hooks, isGone } of [
+    { hooks: [failing(full())], isGone: false },
+    { hooks: [passing, failing(full())], isGone: false },
+    // Nor can the writer find it out.
+    { hooks: [failing(unknownOutcome())], isGone: true },
   ]) {
     const at = await setUp(360);
     const request = await asking(at, 0, await ledBy(at, 0), [0, 1]);
     at.hooks.push(...hooks);
-    if (hooks.length === 1 && hooks[0] !== undefined && outcomes.length === 2) {
-      at.cluster.store.txn = () => Promise.reject(unknownOutcome());
-    }
+    if (isGone) at.cluster.store.txn = () => Promise.reject(unknownOutcome());
     const { codeName, spec } = await refusal(at, request);
     outcomes.push(`${codeName} ${spec.retriable} ${spec.sideEffects}`);
   }
