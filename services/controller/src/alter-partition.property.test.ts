@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
-import { AlterPartitionSchema } from "@millrace/proto/controller";
+import { type AlterPartition, AlterPartitionSchema } from "@millrace/proto/controller";
 import { type PartitionRecord, PartitionRecordSchema } from "@millrace/proto/storage";
 import { topicIdBytes, topicIdOf } from "@millrace/record";
 import fc from "fast-check";
@@ -140,6 +140,7 @@ class World {
     });
     const state = { topics: new Map([[topicId, judged.topic]]), brokers: judged.brokers };
     const decided = alteredPartition(judged.partition, change, { brokerId, brokerEpoch }, state);
+    if (decided.kind === "already-so") this.#checkMade(change, one.isr);
     if (decided.kind !== "changed") {
       this.outcomes.push(decided.kind === "refused" ? decided.error.codeName : decided.kind);
       return;
@@ -148,7 +149,7 @@ class World {
     const { brokers, partition } = this.#now;
     const isUnchanged =
       partition.modRevision === judged.partition.modRevision &&
-      [...decided.brokers].every(([id, epoch]) => brokers.get(id) === epoch);
+      [...decided.brokers].every(([id, epoch]) => (brokers.get(id) ?? 0) === epoch);
     this.outcomes.push(isUnchanged ? "changed" : "conflict");
     if (!isUnchanged) return;
     const { leader, leaderEpoch, isr, isrBrokerEpochs } = decided.record;
@@ -158,6 +159,17 @@ class World {
       assert.equal(isrBrokerEpochs[i], BigInt(brokers.get(id) ?? -1), "in sync as registered");
     }
     this.#commit(decided.record);
+  }
+
+  /** The record was so at the revision that the caller had read, or later. */
+  #checkMade({ modRevision, leaderEpoch }: AlterPartition, isr: readonly number[]): void {
+    const was = this.#history.some(
+      ({ partition }) =>
+        BigInt(partition.modRevision) >= modRevision &&
+        partition.record.leaderEpoch === leaderEpoch &&
+        partition.record.isr.toSorted().join() === isr.toSorted().join(),
+    );
+    assert.ok(was, "answered as made, but nobody has made it");
   }
 
   #commit(record: PartitionRecord): void {

@@ -97,6 +97,8 @@ test("a change whose answer was lost is made already, whatever has been register
   assert.equal(judge(changeOf([0, 1])), "already so");
   const partition = partitionOf({ isr: [0, 3], isrBrokerEpochs: [10n, 7n] });
   assert.equal(judge(changeOf([0, [3, 7n]], stale), { partition }), "already so");
+  // The leader has read a newer record, which may have another ISR.
+  assert.equal(judge(changeOf([0, 1], { modRevision: 51n })), "METADATA_STALE");
   // Not the same ISR.
   assert.equal(judge(changeOf([0, [1, 7n]], stale)), "METADATA_STALE");
   assert.equal(judge(changeOf([0], stale)), "METADATA_STALE");

@@ -58,7 +58,15 @@ const fenced = (
   );
 };
 
-const isAlreadySo = ({ isr, isrBrokerEpochs }: PartitionRecord, wanted: AlterPartition): boolean =>
+/**
+ * Whether the change was made before. A record that is older than the one that the leader has read
+ * says nothing: this controller has yet to read what came after it.
+ */
+const isAlreadySo = (
+  { record: { isr, isrBrokerEpochs }, modRevision }: PartitionState,
+  wanted: AlterPartition,
+): boolean =>
+  BigInt(modRevision) >= wanted.modRevision &&
   wanted.isr.length === isr.length &&
   wanted.isr.every(({ brokerId, brokerEpoch }) => {
     const at = isr.indexOf(brokerId);
@@ -89,7 +97,8 @@ const ineligible = (
  * - INVALID_REQUEST: a replica is named twice, or the caller is not among them.
  * - FENCED_LEADER_EPOCH: another leader epoch, or the caller does not lead, or leads under an
  *   earlier registration.
- * - METADATA_STALE: the record has changed since the caller read it.
+ * - METADATA_STALE: the record has changed since the caller read it, or the caller has read a
+ *   newer one than this controller.
  * - INELIGIBLE_REPLICA: a broker is no replica, is not registered, or under another epoch.
  */
 export const alteredPartition = (
@@ -109,7 +118,7 @@ export const alteredPartition = (
   if (mistake !== undefined) return refused(ErrorCode.INVALID_REQUEST, mistake);
   const stranger = fenced(record, change, caller);
   if (stranger !== undefined) return refused(ErrorCode.FENCED_LEADER_EPOCH, stranger);
-  if (isAlreadySo(record, change)) return { kind: "already-so" };
+  if (isAlreadySo(partition, change)) return { kind: "already-so" };
   if (change.modRevision !== BigInt(modRevision)) {
     return refused(
       ErrorCode.METADATA_STALE,

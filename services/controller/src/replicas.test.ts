@@ -159,7 +159,9 @@ test("a controller that is not active refuses", async () => {
   const at = await setUp();
   const request = await asking(at, 0, [0], [0]);
   await at.cluster.run(at.process.close());
-  assert.equal((await refusal(at, request)).codeName, "NOT_CONTROLLER");
+  for (const brokerEpoch of [request.brokerEpoch, 7n]) {
+    assert.equal((await refusal(at, { ...request, brokerEpoch })).codeName, "NOT_CONTROLLER");
+  }
 });
 
 test("a request that is malformed as a whole is refused", async () => {
@@ -171,7 +173,8 @@ test("a request that is malformed as a whole is refused", async () => {
     ...{ ...one, partition },
   }));
   const wrongId = { ...one, topicId: one.topicId.subarray(1) };
-  for (const partitions of [many, [one, one], [wrongId]]) {
+  const old = { ...one, modRevision: 1n };
+  for (const partitions of [many, [one, one], [old, old], [wrongId]]) {
     assert.equal((await refusal(at, { ...request, partitions })).codeName, "INVALID_REQUEST");
   }
   assert.equal((await partitionOf(at, 0)).record.isr.length, 3);

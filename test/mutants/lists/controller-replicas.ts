@@ -54,8 +54,15 @@ const judged: readonly Mutant[] = [
     name: "lost-answer-is-stale",
     breaks: "A change that was made before is answered as made.",
     file: `${at}alter-partition.ts`,
-    replace: [['  if (isAlreadySo(record, change)) return { kind: "already-so" };\n', ""]],
+    replace: [['  if (isAlreadySo(partition, change)) return { kind: "already-so" };\n', ""]],
     tests: [...rules, ...handlers],
+  },
+  {
+    name: "already-so-by-an-old-record",
+    breaks: "A record that is older than the one that the leader has read proves nothing.",
+    file: `${at}alter-partition.ts`,
+    replace: [["  BigInt(modRevision) >= wanted.modRevision &&\n", ""]],
+    tests: properties,
   },
   {
     name: "already-so-by-ids-alone",
