@@ -68,7 +68,7 @@ const partitionOf = async ({ cluster, topicId }: SetUp, partition: number) => {
   return { record: decodeRecord.partition(kv), modRevision: BigInt(kv.modRevision) };
 };
 
-/** A request of `leader` for the ISR of partitions that it leads or does not, by the newest state. */
+/** A request of `leader` for the ISR of partitions, whoever leads them, by the newest state. */
 const asking = async (
   at: SetUp,
   leader: number,
