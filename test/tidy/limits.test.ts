@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { limits as broker, logConfigOf } from "@millrace/broker";
 import { checkTopicName, type Setting, topicConfigOf, topicSchema } from "@millrace/config";
-import { limits as admin } from "@millrace/controller";
+import { limits as admin, replicaLimits } from "@millrace/controller";
 import { errorCodeByName } from "@millrace/errors";
 import { defaultManagerConfig } from "@millrace/log";
 import { httpLimits, logQueueBytesMax } from "@millrace/observability";
@@ -125,6 +125,7 @@ const fixed = new Map<string, number>([
   ...prefixed("", transport),
   ...prefixed("broker.", broker),
   ...prefixed("admin.", admin),
+  ...prefixed("replica.", replicaLimits),
   ...prefixed("http.", httpLimits),
   ...prefixed("probe.", probeLimits),
   ...prefixed("", { connectionWindowBytes, firstConnectionWindowBytes, streamWindowBytes }),
