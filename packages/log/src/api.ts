@@ -168,8 +168,8 @@ export interface PartitionLog {
    * duplicate `done` is called once the original is done. */
   append(batch: AppendBatch, leaderEpoch: number, done: AppendDone): Appended;
   /**
-   * Takes over batches that the leader of `leaderEpoch` has appended: whole stored batches, the first
-   * one at the log end. Returns the new log end. Throws, before any effect: CORRUPT_MESSAGE for
+   * Takes over batches that the leader of `leaderEpoch` has appended: whole stored batches, the
+   * first one at the log end. Returns the new log end. Throws, before any effect: CORRUPT_MESSAGE for
    * whatever is not exactly that (a CRC, an offset, an epoch that falls or is above the leader's),
    * FENCED_LEADER_EPOCH, DISK_FULL, STORAGE_ERROR, PARTITION_OFFLINE, ADMISSION_REJECTED. `done` is
    * called once, when the last of them is done; within the call order of `append`. The log keeps

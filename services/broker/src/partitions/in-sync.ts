@@ -1,6 +1,6 @@
 /**
- * What a leader knows of its followers in one leader epoch: how far each is durable, who counts, and
- * the high watermark that follows. Pure: time and offsets come in as arguments.
+ * What a leader knows of its followers in one leader epoch: how far each is durable, who counts,
+ * and the high watermark that follows. Pure: time and offsets come in as arguments.
  *
  * A replica is known with the epoch of its registration. What a broker had made durable before it
  * registered anew may be lost, so it counts for nothing (KIP-903).
@@ -92,9 +92,9 @@ export class InSyncReplicas {
   }
 
   /**
-   * A follower is durable up to `durableEnd`, as the leader's log goes up to `leaderEnd`. False, and
-   * no effect, where it is none, where its registration is over, and where it claims more than there
-   * is.
+   * A follower is durable up to `durableEnd`, as the leader's log goes up to `leaderEnd`. False,
+   * and no effect, where it is none, where its registration is over, and where it claims more than
+   * there is.
    */
   report(replica: InSyncReplica, durableEnd: number, leaderEnd: number, nowMs: number): boolean {
     const { brokerId, brokerEpoch } = replica;
@@ -141,8 +141,8 @@ export class InSyncReplicas {
   }
 
   /**
-   * The change that is due, or undefined: who lags for longer than `lagMaxMs` leaves, who has caught
-   * up joins. Undefined while one is under way.
+   * The change that is due, or undefined: who lags for longer than `lagMaxMs` leaves, who has
+   * caught up joins. Undefined while one is under way.
    */
   due(
     highWatermark: number,

@@ -163,9 +163,9 @@ export declare type ReplicaSubscription = Message<"millrace.broker.v1.ReplicaSub
   logEndOffset: bigint;
 
   /**
-   * Leader epoch of the last batch before it, which may be deleted. Absent: there never was one, and
-   * nothing can differ. A follower that led in a later epoch and has nothing of it forgets that epoch
-   * first, because another leader's older batches may follow.
+   * Leader epoch of the last batch before it, which may be deleted. Absent: there never was one,
+   * and nothing can differ. A follower that led in a later epoch and has nothing of it forgets
+   * that epoch first: another leader's older batches may follow.
    *
    * @generated from field: optional uint32 last_epoch = 6;
    */
@@ -412,8 +412,8 @@ export declare const ReplicationService: GenService<{
   /**
    * The leader pushes, the follower says what it has made durable.
    *
-   * The first message of the follower carries `open`, the first reply `opened`. A subscription names
-   * where the follower's log ends, and the epoch of its last batch. The leader answers with
+   * The first message of the follower carries `open`, the first reply `opened`. A subscription
+   * names where the follower's log ends, and the epoch of its last batch. The leader answers with
    * batches from exactly there on, in offset order, without gap or repeat, once the two logs agree
    * up to there; with `diverge` where they do not; or with `refuse`. After either of these the
    * subscription is over, and the stream goes on: the follower truncates, if it has to, and
