@@ -136,8 +136,15 @@ export interface RunReport {
   readonly marks: ReadonlyMap<string, number>;
 }
 
+/** Trouble that explains why little was acknowledged, ms. */
+const disturbedLongMs = 20_000;
+
 /** Holds the log that is left against what was promised. */
-const check = (history: History, found: ReadonlyMap<string, string>): void => {
+const check = (
+  history: History,
+  found: ReadonlyMap<string, string>,
+  { disturbedMs }: World,
+): void => {
   for (const [place, value] of history.acked) {
     assert.equal(found.get(place), value, `acknowledged ${place} is not there`);
   }
@@ -149,7 +156,9 @@ const check = (history: History, found: ReadonlyMap<string, string>): void => {
     assert.ok(sent !== undefined, `${place} holds ${value}, which nobody sent`);
     assert.equal(`${sent.partition}`, place.split("@")[0], `${value} is in the wrong partition`);
   }
-  assert.ok(history.acked.size > 100, `only ${history.acked.size} were acknowledged`);
+  // A delivery is given up after a minute, which a long partition may take most of.
+  const enough = history.acked.size > 100 || disturbedMs > disturbedLongMs;
+  assert.ok(enough, `only ${history.acked.size} were acknowledged`);
 };
 
 /** Crashes the broker, and starts it again. */
@@ -201,7 +210,7 @@ const simulate = async (world: World, random: SeededRandom): Promise<History> =>
   stop.abort();
   await kernel.run(readers);
   if (failures.length > 0) throw failures[0];
-  check(history, found);
+  check(history, found, world);
   kernel.trace([...found].join());
   return history;
 };

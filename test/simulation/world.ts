@@ -56,6 +56,7 @@ export class World {
   readonly #clients: string[] = [];
   #broker: Incarnation;
   #healed = false;
+  #disturbedMs = 0;
 
   constructor(seed: number) {
     this.kernel = new Kernel(seed);
@@ -75,6 +76,11 @@ export class World {
       delays ? random.float() * (random.chance(0.02) ? 300 : 4) : 0.1,
     );
     this.network.fate = () => this.#fate();
+  }
+
+  /** How long something was wrong with the network or the process, but for crashes. */
+  get disturbedMs(): number {
+    return this.#disturbedMs;
   }
 
   /** From now on the network is well. */
@@ -133,7 +139,9 @@ export class World {
       await this.sleep(100 + random.float() * 3000);
       if (!working() || this.#healed) return;
       const end = this.#disturbance();
-      await this.sleep(random.float() * (random.chance(0.1) ? 40_000 : 1500));
+      const ms = random.float() * (random.chance(0.1) ? 40_000 : 1500);
+      await this.sleep(ms);
+      this.#disturbedMs += ms;
       end();
     }
   }

@@ -158,6 +158,20 @@ const agreeing: readonly Mutant[] = [
 
 const streams: readonly Mutant[] = [
   {
+    name: "too-many-refusals-in-a-message",
+    breaks: "A message has no more refusals than a follower decodes.",
+    file: `${at}leader-session.ts`,
+    replace: [["this.#refusals.splice(0, limits.changesPerMessage)", "this.#refusals.splice(0)"]],
+    tests: streamTests,
+  },
+  {
+    name: "too-many-subscriptions-in-a-message",
+    breaks: "Thousands of partitions are subscribed in several messages.",
+    file: `${at}follower-stream.ts`,
+    replace: [["[...this.#ready].slice(0, limits.changesPerMessage)", "[...this.#ready]"]],
+    tests: streamTests,
+  },
+  {
     name: "claim-past-what-was-sent",
     breaks: "A follower that claims more than it was sent counts for nothing.",
     file: `${at}leader-session.ts`,

@@ -43,11 +43,11 @@ export const deletions: readonly Mutant[] = [
   {
     name: "log-stale-sequences-at-rot",
     breaks: "A producer goes on behind a deleted batch that rotted in the journal.",
-    file: `${src}/recovery/after-crash.ts`,
+    file: `${src}/recovery/deleted-batches.ts`,
     replace: [
       [
-        "    } else this.#producers.forgetSequences();",
-        "    } else await this.#producers.remember(entry.offset, Number.MAX_SAFE_INTEGER);",
+        "  } else recovered.forgetSequences();",
+        "  } else await recovered.remember(entry.offset, Number.MAX_SAFE_INTEGER);",
       ],
     ],
     tests: [deleted],
@@ -56,8 +56,8 @@ export const deletions: readonly Mutant[] = [
     name: "log-epoch-rots-with-records",
     breaks:
       "The epoch of a deleted batch is known where its header is right and its records are not.",
-    file: `${src}/recovery/after-crash.ts`,
-    replace: [["    if (known) epochs.remember", "    if (known && entry.sound) epochs.remember"]],
+    file: `${src}/recovery/deleted-batches.ts`,
+    replace: [["  if (known) epochs.remember", "  if (known && entry.sound) epochs.remember"]],
     tests: [deleted],
   },
   {
@@ -81,8 +81,8 @@ export const deletions: readonly Mutant[] = [
   {
     name: "log-deleted-epoch-forgotten",
     breaks: "Recovery knows the epochs of batches that were deleted since.",
-    file: `${src}/recovery/after-crash.ts`,
-    replace: [["    if (known) epochs.remember(header.leaderEpoch, entry.offset);\n", ""]],
+    file: `${src}/recovery/deleted-batches.ts`,
+    replace: [["  if (known) epochs.remember(header.leaderEpoch, entry.offset);\n", ""]],
     tests: [deleted],
   },
   {

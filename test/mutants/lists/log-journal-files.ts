@@ -39,4 +39,11 @@ export const journalFiles: readonly Mutant[] = [
     replace: [["    this.#adopted.add(directory);\n", ""]],
     tests: [`${src}/faults/foreign.test.ts`],
   },
+  {
+    name: "log-journal-file-listed-before-its-name",
+    breaks: "A file whose name is not durable yet is not listed as if it were.",
+    file: `${src}/journal/journal.ts`,
+    replace: [["    await disk.syncDirectory(paths.journal);\n", ""]],
+    tests,
+  },
 ];

@@ -430,4 +430,23 @@ export const recovery: readonly Mutant[] = [
     replace: [["point.offset > 0n ||", "point.offset > point.logStartOffset ||"]],
     tests: [missing],
   },
+  {
+    name: "log-mixed-segments-cut",
+    breaks: "What only later segments have outlives rot before it.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [
+      [
+        "    if (await this.#goesOn(offset, end)) return true;\n    await this.#cutHere();",
+        "    await this.#cutHere();",
+      ],
+    ],
+    tests: [evidence],
+  },
+  {
+    name: "log-gap-of-the-journal-is-a-loss",
+    breaks: "The journal puts back what rotted between what the segments still have.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [["        if (await this.#goesOn(offset, end)) return true;\n", ""]],
+    tests: [evidence],
+  },
 ];

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { Incarnation, type SimDisk } from "@millrace/sim";
 import type { PartitionLog } from "../api.ts";
 import { offsetName, partitionDirectory } from "../files/paths.ts";
-import { appendAll, batchOf, topicA } from "../testing.ts";
+import { appendAll, batchOf, readAll, topicA } from "../testing.ts";
 import { noPoints, simulate } from "../testing-sim.ts";
 
 const directory = partitionDirectory(topicA, 0);
@@ -98,31 +98,73 @@ test("recovery cuts no segment that may hold a batch which the journal has lost"
   });
 });
 
-test("recovery cuts no segment that alone has what was acknowledged", async () => {
-  await simulate({}, async ({ disk, sleep, start }) => {
-    const first = await start();
-    const log = await first.log();
-    // Behind the recovery point of this change the journal has the first batch, and not those that
-    // follow.
-    log.updateConfig({ ...log.config, flushPolicy: "none" });
-    await appendEach(log, [0]);
-    await appendEach(log, [1]);
-    await sleep(50);
-    disk.fault = noPoints;
-    await appendEach(log, [2, 3]);
-    log.updateConfig({ ...log.config, flushPolicy: "commit" });
-    await appendEach(log, [4]);
-    await sleep(100);
-    first.die("power");
-    disk.fault = () => undefined;
-    const at = disk.content(segment(0))?.indexOf(textOf(1)) ?? -1;
-    assert.ok(disk.flipBit(segment(0), at, 1));
-    const { state } = await (await start()).log();
-    const reason = "reason" in state ? state.reason : "";
-    assert.match(reason, /offsets 2 to 3 were acknowledged and are missing/);
-    assert.deepEqual(lost(disk, [0, 1, 2, 3, 4]), []);
+for (const rotten of [[1], [1, 2]]) {
+  test(`recovery cuts no segment that alone has what was acknowledged, rotten: ${rotten}`, async () => {
+    await simulate({}, async ({ disk, sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      // Behind the recovery point of this change the journal has the first batch, and not those
+      // that follow.
+      log.updateConfig({ ...log.config, flushPolicy: "none" });
+      await appendEach(log, [0]);
+      await appendEach(log, [1]);
+      await sleep(50);
+      disk.fault = noPoints;
+      await appendEach(log, [2, 3]);
+      log.updateConfig({ ...log.config, flushPolicy: "commit" });
+      await appendEach(log, [4]);
+      await sleep(100);
+      first.die("power");
+      disk.fault = () => undefined;
+      for (const value of rotten) {
+        const at = disk.content(segment(0))?.indexOf(textOf(value)) ?? -1;
+        assert.ok(disk.flipBit(segment(0), at, 1));
+      }
+      const again = await (await start()).log();
+      const { state } = again;
+      if (rotten.includes(2)) {
+        const reason = "reason" in state ? state.reason : "";
+        assert.match(reason, /offsets 2 to 3 were acknowledged and are missing/);
+        // An operator finds all but what rotted.
+        assert.deepEqual(lost(disk, [0, 1, 3, 4]), []);
+        return;
+      }
+      // The journal puts back what rotted, between what the segment still has.
+      assert.deepEqual([state.kind, again.logEndOffset], ["online", 5]);
+      assert.equal((await readAll(again, 0, 1e6, "log_end")).length, 5);
+    });
   });
-});
+}
+
+for (const then of ["nothing", "a cut", "a cut and more"]) {
+  test(`what only later segments have outlives rot before it, then ${then}`, async () => {
+    await simulate({ log: { segmentBytes: 800 } }, async ({ disk, sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      log.updateConfig({ ...log.config, flushPolicy: "none" });
+      await appendEach(log, [0]);
+      await appendEach(log, [1]);
+      await sleep(50);
+      disk.fault = noPoints;
+      await appendEach(log, [2, 3, 4, 5, 6, 7]);
+      log.updateConfig({ ...log.config, flushPolicy: "commit" });
+      await appendEach(log, [8]);
+      await sleep(100);
+      if (then !== "nothing") await log.truncateTo(7);
+      if (then === "a cut and more") await appendEach(log, [17]);
+      await sleep(100);
+      first.die("process");
+      disk.fault = () => undefined;
+      const at = disk.content(segment(0))?.indexOf(textOf(1)) ?? -1;
+      assert.ok(disk.flipBit(segment(0), at, 1));
+      const again = await (await start()).log();
+      const values = (await readAll(again, 0, 1e6, "log_end")).map(({ value }) => value);
+      const more = { nothing: [7, 8], "a cut": [], "a cut and more": [17] }[then] ?? [];
+      const kept = [0, 1, 2, 3, 4, 5, 6, ...more];
+      assert.deepEqual([again.state.kind, values], ["online", kept.map((i) => `${textOf(i)}`)]);
+    });
+  });
+}
 
 test("batches that were kept by a start which died outlive a power cut after the next one", async () => {
   for (let seed = 1; seed <= 12; seed += 1) {

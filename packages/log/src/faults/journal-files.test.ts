@@ -84,3 +84,25 @@ test("a start that fails in the middle of the journal leaves no file open", asyn
     assert.equal(open, 0);
   });
 });
+
+test("a file whose name is not durable yet is not listed as if it were", async () => {
+  for (let seed = 1; seed <= 8; seed += 1) {
+    await simulate({ seed, manager }, async ({ disk, kernel, start }) => {
+      const first = await start();
+      await appendAll(await first.log(), batches(3));
+      await first.manager.close(true);
+      // The process died as it made the next file, behind the marker.
+      const files = disk.mount(new Incarnation(kernel));
+      const file = await files.open(newest, "create");
+      await file.write([Buffer.alloc(manager.journalFileBytes)], 0);
+      await file.sync();
+      first.die("process");
+      const second = await start();
+      assert.equal(second.manager.recovery.clean, true);
+      await appendAll(await second.log(), batches(3));
+      second.die("power");
+      const { state, logEndOffset } = await (await start()).log();
+      assert.deepEqual([state.kind, logEndOffset], ["online", 6], `seed ${seed}`);
+    });
+  }
+});

@@ -97,6 +97,9 @@ export class Journal {
   async #takeOver(): Promise<void> {
     const options = this.#options;
     const { disk } = options.env;
+    // What is listed from here on must be there after a power cut. A process that died may have
+    // made a file and not fsynced its name, also one that had stopped cleanly.
+    await disk.syncDirectory(paths.journal);
     const unusable: string[] = [];
     for (const name of (await disk.list(paths.journal)).sort()) {
       const number = parseJournalName(name);

@@ -9,7 +9,6 @@
  */
 import { must } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
-import { readStored } from "@millrace/record";
 import { breathe } from "../files/breathe.ts";
 import type { PlannedEntry } from "../journal/scan.ts";
 import type { Partition } from "../partition/partition.ts";
@@ -17,17 +16,29 @@ import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { cutFiles, dropSegments } from "../segment/files.ts";
 import { listSegments } from "../segment/list.ts";
 import { Segment } from "../segment/segment.ts";
-import { afterTruncations, finalLogStart, firstOffset, type Truncations } from "./begin.ts";
+import {
+  afterTruncations,
+  bytesOfBatches,
+  finalLogStart,
+  firstOffset,
+  type Truncations,
+} from "./begin.ts";
+import { rememberDeleted } from "./deleted-batches.ts";
 import { RecoveredEpochs } from "./epochs.ts";
 import { JournalReader, type PlannedBatch } from "./journal-reader.ts";
 import { RecoveredProducers } from "./producers.ts";
-import { dirtyAgain, endSegmentAt, writeBytes } from "./segment-io.ts";
+import { dirtyAgain, endSegmentAt, visitBatches, writeBytes } from "./segment-io.ts";
 import {
+  beginsAgain,
   damagedJournal,
+  endsBefore,
+  epochFalls,
   lostBatch,
   missing,
+  olderTruncation,
   PartitionDamage,
   type RecoveryInput,
+  unknownChange,
 } from "./types.ts";
 import { cameBackUnsynced } from "./unsynced.ts";
 
@@ -57,6 +68,8 @@ export class PartitionRecovery {
    * Nothing is left behind the present position: everything from here on comes from the journal.
    */
   #void = false;
+  /** The segments have more behind what the journal has: its batches are put between. */
+  #mending = false;
   /**
    * Where the batches begin, per segment, that were taken from the file behind the recovery point.
    */
@@ -148,8 +161,10 @@ export class PartitionRecovery {
     const base = Number(point.segmentBaseOffset);
     this.#index = this.#segments.findIndex((segment) => segment.baseOffset === base);
     const present = this.#segments[this.#index];
-    const bytes = present?.sizeBytes ?? -1;
-    if (bytes < this.#position || (await this.#isUnsynced(present))) {
+    const { context } = this.#input;
+    const end = { offset: this.#end, position: this.#position };
+    const isShort = present === undefined || present.sizeBytes < end.position;
+    if (isShort || (await cameBackUnsynced(context, present, end, this.#logStart))) {
       await this.#lackingSegment(base, present);
     }
     for (const [i, segment] of this.#segments.entries()) {
@@ -184,11 +199,7 @@ export class PartitionRecovery {
     if (reached !== offset) {
       // What stood before the cut is below the log start, and may be gone.
       if (offset > this.#logStart) {
-        throw new PartitionDamage(
-          segment === undefined
-            ? `the segment of offset ${offset} is missing`
-            : `${segment.path} ends at ${reached}, it was fsynced up to ${offset}`,
-        );
+        throw endsBefore(segment?.path, reached, offset);
       }
       this.#beginEmptyAt(offset);
     }
@@ -223,12 +234,6 @@ export class PartitionRecovery {
     this.#beginEmptyAt(this.#position > 0 ? this.#end : base);
   }
 
-  async #isUnsynced(segment: Segment | undefined): Promise<boolean> {
-    if (segment === undefined) return false;
-    const end = { offset: this.#end, position: this.#position };
-    return cameBackUnsynced(this.#input.context, segment, end, this.#logStart);
-  }
-
   #newSegment(base: number): Segment {
     return new Segment(this.#partition.directory, base);
   }
@@ -244,21 +249,8 @@ export class PartitionRecovery {
     return this.#segments.slice(0, this.#index + 1).filter((segment) => segment.sizeBytes > 0);
   }
 
-  /** Visits the whole batches of a segment until `take` returns false. Throws PartitionDamage. */
-  async #visit(segment: Segment, take: (batch: ScannedBatch) => boolean): Promise<void> {
-    await this.#input.context.files.with(segment, async (file) => {
-      const scanner = new BatchScanner(file, 0, segment.sizeBytes);
-      for (;;) {
-        const batch = await scanner.peek();
-        if ("end" in batch) {
-          if (batch.end) return;
-          throw new PartitionDamage(`${segment.path} at byte ${scanner.position}: ${batch.reason}`);
-        }
-        if (!take(batch)) return;
-        scanner.skip(batch);
-        await this.#pause();
-      }
-    });
+  #visit(segment: Segment, take: (batch: ScannedBatch) => boolean): Promise<void> {
+    return visitBatches(this.#input.context, segment, take, () => this.#pause());
   }
 
   /** Lets others run after some batches. */
@@ -274,18 +266,12 @@ export class PartitionRecovery {
     else if (entry.kind === "truncate") await this.#advanceIfPresent(entry.offset);
     else if (entry.kind === "epochStart") await this.#beginEpoch(entry);
     else if (entry.kind === "unknown") {
-      throw new PartitionDamage(
-        `its journal has a change of kind ${entry.code}: use a newer version`,
-      );
+      throw unknownChange(entry.code);
     }
   }
 
-  /** The journal says that the log ended at `offset` at some time after the recovery point. */
   #refuseBehind(offset: number): void {
-    if (offset >= this.#end) return;
-    throw new PartitionDamage(
-      `the log goes on to ${this.#end}, its journal begins again at ${offset}: a truncation is missing`,
-    );
+    if (offset < this.#end) throw beginsAgain(this.#end, offset);
   }
 
   /** All before this offset was deleted, durably: it needs no recovery. */
@@ -307,7 +293,7 @@ export class PartitionRecovery {
   async #replayBatch(entry: PlannedBatch): Promise<void> {
     await this.#requireThrough(entry.offset);
     if (this.#isDeleted(entry.offset)) {
-      await this.#rememberDeleted(entry);
+      await this.#remember(entry);
       return;
     }
     this.#refuseBehind(entry.offset);
@@ -318,29 +304,18 @@ export class PartitionRecovery {
       return;
     }
     if (!entry.sound) throw lostBatch(entry.offset);
-    if (!this.#void && !(await this.#voidBehind(entry.offset))) {
-      await this.#rememberDeleted(entry);
-      return;
-    }
-    await this.#write(entry);
+    if (this.#mending && entry.offset < this.#backTo) await this.#mend(entry);
+    else if (!this.#void && !(await this.#voidBehind(entry.offset))) await this.#remember(entry);
+    else await (this.#void ? this.#write(entry) : this.#mend(entry));
   }
 
-  /**
-   * A batch below the log start is gone, but its producer and its epoch are not forgotten. Where
-   * its records rotted in the journal, the header still has its own checksum.
-   */
-  async #rememberDeleted(entry: PlannedBatch): Promise<void> {
-    const bytes = await this.#journal.payload(entry);
-    const header = readStored(bytes, 0);
-    const known = !("fault" in header) && header.headerCrc === entry.headerCrc;
-    const { epochs, producers } = this.#partition;
-    if (known) epochs.remember(header.leaderEpoch, entry.offset);
-    if (entry.offset < this.#producers.snapshotOffset) return;
-    if (known && entry.sound) {
-      const { info, lastOffset } = await this.#journal.batch(entry);
-      await this.#producers.remember(entry.offset, lastOffset + 1);
-      producers.latest.record(info, entry.offset, header.appendTimeMs);
-    } else this.#producers.forgetSequences();
+  #remember(entry: PlannedBatch): Promise<void> {
+    return rememberDeleted(this.#journal, this.#partition, this.#producers, entry);
+  }
+
+  /** Offset from which on a truncation may have left another history in the segments. */
+  get #backTo(): number {
+    return this.#truncations.backTo ?? Number.MAX_SAFE_INTEGER;
   }
 
   /**
@@ -381,9 +356,9 @@ export class PartitionRecovery {
   }
 
   /**
-   * Cuts everything behind the present position: from `offset` on the journal has it. False, with
-   * nothing cut, where the segments alone have what was acknowledged, and go on behind what was
-   * deleted.
+   * Cuts everything behind the present position: from `offset` on the journal has it. Where only
+   * the segments have what comes then, nothing is cut: batches are put back between what they have.
+   * False, with nothing cut, where they go on behind what was deleted.
    */
   async #voidBehind(offset: number): Promise<boolean> {
     let end = offset;
@@ -391,15 +366,35 @@ export class PartitionRecovery {
       if (entry.kind !== "batch" || entry.offset < offset) continue;
       if (!entry.sound) throw lostBatch(entry.offset);
       if (entry.offset > end && entry.offset > this.#logStart) {
+        if (await this.#goesOn(offset, end)) return true;
         if (await this.#passDeleted(this.#logStart)) return false;
         throw missing(end, entry.offset, this.#stopReason);
       }
       end = (await this.#journal.batch(entry)).lastOffset + 1;
       await this.#pause();
     }
+    if (await this.#goesOn(offset, end)) return true;
     await this.#cutHere();
     this.#void = true;
     return true;
+  }
+
+  /**
+   * Whether the segments have more behind `end`, up to where the journal has everything from
+   * `offset` on: what was acknowledged from the page cache alone.
+   */
+  async #goesOn(offset: number, end: number): Promise<boolean> {
+    if (offset < this.#logStart || end >= this.#backTo) return false;
+    const holds = this.#segments.findLastIndex(({ baseOffset }) => baseOffset < end);
+    const next = this.#segments[holds + 1];
+    const segment = must(this.#segments[holds], "segment of the journal's end");
+    const { entries } = this.#truncations;
+    const from = Math.max(offset, segment.baseOffset);
+    const before = holds === this.#index ? this.#position : 0;
+    const goesOn = next !== undefined && next.baseOffset < this.#backTo;
+    const bytes = before + bytesOfBatches(entries, from, end);
+    this.#mending = goesOn || (await this.#bytesOf(segment)) > bytes;
+    return this.#mending;
   }
 
   /**
@@ -500,10 +495,7 @@ export class PartitionRecovery {
     const { header, info, lastOffset, bytes } = batch;
     const { epochs, producers, config } = this.#partition;
     if (header.leaderEpoch < epochs.latest) {
-      throw new PartitionDamage(
-        `the batch at offset ${header.baseOffset} has leader epoch ${header.leaderEpoch}, ` +
-          `${epochs.latest} began before it: a truncation is missing`,
-      );
+      throw epochFalls(header.baseOffset, header.leaderEpoch, epochs.latest);
     }
     epochs.assign(header.leaderEpoch, header.baseOffset);
     producers.latest.record(info, header.baseOffset, header.appendTimeMs);
@@ -532,6 +524,17 @@ export class PartitionRecovery {
     this.#unwritten.push(bytes);
     this.#unwrittenBytes += bytes.length;
     if (this.#unwrittenBytes >= writeBytes) await this.#flush();
+  }
+
+  /** Puts a batch of the journal where the segments have lost it. They go on behind it. */
+  async #mend(entry: PlannedBatch): Promise<void> {
+    const { bytes, header, info, lastOffset } = await this.#journal.batch(entry);
+    await this.#closeScanner();
+    const position = this.#position;
+    const segment = this.#take({ header, info, bytes: bytes.length, lastOffset });
+    await this.#input.context.files.withMade(segment, (file) => file.write([bytes], position));
+    segment.wrote(segment.sizeBytes);
+    this.#fileBytes.delete(segment);
   }
 
   /** Writes the batches that were gathered at the end of the present segment. */
@@ -577,10 +580,7 @@ export class PartitionRecovery {
    */
   async #refuseTail(): Promise<void> {
     if ((await this.#peek()) === undefined) return;
-    throw new PartitionDamage(
-      `the recovery points are lost, the journal cuts the log at ${this.#end}, ` +
-        "and its segments go on behind that",
-    );
+    throw olderTruncation(this.#end);
   }
 
   /** Segments wholly below the log start are gone; a log that ends below it begins again there. */

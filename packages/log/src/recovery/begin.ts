@@ -94,3 +94,14 @@ export const firstOffset = (
   }
   return bases.length === 0 ? 0 : Math.min(...bases);
 };
+
+/** Bytes that the journal's batches from `from` up to `end` take in a segment. */
+export const bytesOfBatches = (
+  entries: readonly PlannedEntry[],
+  from: number,
+  end: number,
+): number =>
+  entries.reduce((sum, entry) => {
+    const isThere = entry.kind === "batch" && entry.offset >= from && entry.offset < end;
+    return isThere ? sum + entry.bytes : sum;
+  }, 0);

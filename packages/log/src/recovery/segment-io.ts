@@ -5,10 +5,33 @@ import type { SegmentContext } from "../context.ts";
 import { inSteps } from "../files/breathe.ts";
 import { readWhole } from "../files/checksummed-file.ts";
 import { isPassing } from "../files/disk-errors.ts";
+import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { cutIndexFiles, unlinkIfThere } from "../segment/files.ts";
 import { decodeIndexSteps, INDEX_ENTRY_BYTES } from "../segment/index-format.ts";
 import type { Place } from "../segment/place.ts";
 import type { Segment } from "../segment/segment.ts";
+import { PartitionDamage } from "./types.ts";
+
+/** Visits the whole batches of a segment until `take` returns false. Throws PartitionDamage. */
+export const visitBatches = (
+  { files }: SegmentContext,
+  segment: Segment,
+  take: (batch: ScannedBatch) => boolean,
+  pause: () => Promise<void>,
+): Promise<void> =>
+  files.with(segment, async (file) => {
+    const scanner = new BatchScanner(file, 0, segment.sizeBytes);
+    for (;;) {
+      const batch = await scanner.peek();
+      if ("end" in batch) {
+        if (batch.end) return;
+        throw new PartitionDamage(`${segment.path} at byte ${scanner.position}: ${batch.reason}`);
+      }
+      if (!take(batch)) return;
+      scanner.skip(batch);
+      await pause();
+    }
+  });
 
 /** Batches of the journal are gathered to writes of about this size. */
 export const writeBytes = 1024 * 1024;

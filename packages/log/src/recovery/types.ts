@@ -26,6 +26,40 @@ export const damagedJournal = (upTo: number): PartitionDamage =>
       : `the commit journal is damaged up to round ${upTo}`,
   );
 
+export const unknownChange = (code: number): PartitionDamage =>
+  new PartitionDamage(`its journal has a change of kind ${code}: use a newer version`);
+
+/** The journal says that the log ended at `offset` at some time after the recovery point. */
+export const beginsAgain = (end: number, offset: number): PartitionDamage =>
+  new PartitionDamage(
+    `the log goes on to ${end}, its journal begins again at ${offset}: a truncation is missing`,
+  );
+
+export const epochFalls = (offset: number, epoch: number, latest: number): PartitionDamage =>
+  new PartitionDamage(
+    `the batch at offset ${offset} has leader epoch ${epoch}, ` +
+      `${latest} began before it: a truncation is missing`,
+  );
+
+/** Of the segment that a truncation cut, if it is there. */
+export const endsBefore = (
+  path: string | undefined,
+  reached: number,
+  offset: number,
+): PartitionDamage =>
+  new PartitionDamage(
+    path === undefined
+      ? `the segment of offset ${offset} is missing`
+      : `${path} ends at ${reached}, it was fsynced up to ${offset}`,
+  );
+
+/** Nobody can tell whether the truncation is older than what stands behind it. */
+export const olderTruncation = (end: number): PartitionDamage =>
+  new PartitionDamage(
+    `the recovery points are lost, the journal cuts the log at ${end}, ` +
+      "and its segments go on behind that",
+  );
+
 export const missing = (from: number, to: number, reason: string): PartitionDamage =>
   new PartitionDamage(`offsets ${from} to ${to - 1} were acknowledged and are missing: ${reason}`);
 

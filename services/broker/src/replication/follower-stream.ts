@@ -19,6 +19,7 @@ import {
 } from "@millrace/record";
 import { type Channel, type ClientStream, replicateMethod } from "@millrace/rpc";
 import { endOf, hasEmptyEpoch, repairOf } from "./agreement.ts";
+import { replicationLimits as limits } from "./replication-limits.ts";
 
 /** A partition that is followed under one leader epoch. */
 export interface FollowedPartition {
@@ -387,9 +388,10 @@ export class FollowerStream {
   }
 
   #message(): WireReplicateRequest | undefined {
-    const unsubscribe = this.#unsubscribe.splice(0);
-    const subscribe = [...this.#ready].map((followed) => this.#subscribe(followed));
-    this.#ready.clear();
+    const unsubscribe = this.#unsubscribe.splice(0, limits.changesPerMessage);
+    const ready = [...this.#ready].slice(0, limits.changesPerMessage);
+    for (const followed of ready) this.#ready.delete(followed);
+    const subscribe = ready.map((followed) => this.#subscribe(followed));
     const durable = [...this.#dirty].flatMap(({ partition, state }) => {
       if (state.kind !== "subscribed") return [];
       state.reportedEnd = partition.log.ackedEndOffset;

@@ -18,6 +18,7 @@ import {
   topicId,
   type World,
 } from "../testing/replication.ts";
+import { LeaderSession } from "./leader-session.ts";
 import { replicationLimits } from "./replication-limits.ts";
 
 const opening = {
@@ -118,6 +119,42 @@ test("subscriptions are refused one by one, and the stream goes on", async () =>
     // In use.
     say({ subscribe: [{ ...subscription, subscriptionId: 3 }] });
     await assert.rejects(hear(), (thrown) => hasCode(thrown, ErrorCode.STREAM_PROTOCOL_VIOLATION));
+  });
+});
+
+test("a message has no more refusals than a follower decodes", async () => {
+  await inWorld(1, async (world) => {
+    const clock = new Incarnation(world.kernel, "s").clock();
+    const context = {
+      ...{ clock, random: world.kernel.random, identity: { clusterId: "c", brokerId: 0 } },
+      ...{ brokerEpoch: () => 1, registered: () => undefined, find: () => assert.fail("unknown") },
+    };
+    // All of them come in one turn.
+    const messages = [0, 1, 2].map((part) => ({
+      ...blankReplicateRequest,
+      subscribe: Array.from({ length: 5000 }, (_, i) => ({
+        ...{ ...subscription, topicId: Buffer.alloc(3) },
+        subscriptionId: part * 5000 + i,
+      })),
+    }));
+    const sizes: number[] = [];
+    let isOpen = false;
+    const stream = {
+      context: { draining: new AbortController().signal },
+      tryRead: () => messages.shift(),
+      read: async () => {
+        if (isOpen) return new Promise<never>(() => {});
+        isOpen = true;
+        return { ...blankReplicateRequest, open: opening };
+      },
+      write: ({ refuse }: WireReplicateResponse) => sizes.push(refuse.length) > 0,
+    };
+    void new LeaderSession(stream as never, context).run();
+    await world.sleep(1);
+    assert.deepEqual(
+      sizes.filter((size) => size > 0),
+      [5000, 5000, 5000],
+    );
   });
 });
 

@@ -95,8 +95,8 @@ export class LeaderSession {
   /** Of those, the ones that the tail cache does not have. */
   readonly #behind: Subscription[] = [];
   #reads = 0;
-  #refusals: WireReplicaRefusal[] = [];
-  #divergences: WireReplicaDivergence[] = [];
+  readonly #refusals: WireReplicaRefusal[] = [];
+  readonly #divergences: WireReplicaDivergence[] = [];
   #follower: InSyncReplica = { brokerId: 0, brokerEpoch: 0 };
   #windowBytes: number = limits.windowBytesMax;
   #sentBytes = 0;
@@ -283,10 +283,8 @@ export class LeaderSession {
       if (more > 0) left.push(subscription);
     }
     this.#ready = left;
-    const refuse = this.#refusals;
-    const diverge = this.#divergences;
-    this.#refusals = [];
-    this.#divergences = [];
+    const refuse = this.#refusals.splice(0, limits.changesPerMessage);
+    const diverge = this.#divergences.splice(0, limits.changesPerMessage);
     if (appends.length + refuse.length + diverge.length === 0) return undefined;
     return { ...blankReplicateResponse, appends, diverge, refuse };
   }

@@ -8,6 +8,8 @@ export const replicationLimits = {
   messageBytesMax: 4 * 1024 * 1024,
   /** Subscriptions of one stream. */
   subscriptionsMax: 100_000,
+  /** Subscriptions that one message begins, ends, refuses or finds to differ, of each. */
+  changesPerMessage: 5_000,
   /** Mean interval of heartbeats, ms. */
   heartbeatIntervalMs: 1_000,
   /** Reads from files at the same time, of one stream: followers that have to catch up. */

@@ -112,6 +112,30 @@ test("a leader that died and one that lost its role are left, and followed again
   });
 });
 
+test("thousands of partitions are subscribed in several messages", async () => {
+  await inWorld(6, async (world) => {
+    const [a, b] = [new Machine(world, 0), new Machine(world, 1)];
+    await lead(a, 1, [one]);
+    const { followed, stream } = await follow(b, 1);
+    const empty = {
+      ...{
+        logEndOffset: 0,
+        logStartOffset: 0,
+        ackedEndOffset: 0,
+        highWatermark: 0,
+        leaderEpoch: 0,
+      },
+      ...{ onProgress: () => () => {}, epochOfOffset: () => 0 },
+    };
+    let told = 0;
+    const log = { ...empty, updateHighWatermark: () => (told += 1) } as never;
+    for (let partition = 1; partition <= 12_000; partition += 1) {
+      stream.follow({ ...followed, partition, log });
+    }
+    await world.until(() => told >= 12_000, "all are followed");
+  });
+});
+
 test("a follower that dies goes on where it was durable", async () => {
   await inWorld(5, async (world) => {
     const [a, b] = [new Machine(world, 0), new Machine(world, 1)];
