@@ -21,6 +21,8 @@ import {
   produceRequestCodec,
   produceResponseCodec,
   readStored,
+  replicateRequestCodec,
+  replicateResponseCodec,
   validateBatch,
 } from "@millrace/record";
 import { nodeCompressor } from "@millrace/record/node";
@@ -109,6 +111,29 @@ const fetchResponse = {
     drain: undefined,
     batches: [stored(0), stored(3)],
   },
+};
+
+const replicateRequest = {
+  open: {
+    ...{ clusterId: "c", brokerId: 1, brokerEpoch: 2, leaderBrokerId: 3, windowBytes: 4 },
+    requiredFeatures: ["f"],
+  },
+  unsubscribe: [1, 2],
+  subscribe: [
+    {
+      ...{ subscriptionId: 3, topicId: Buffer.alloc(16, 1), partition: 1, leaderEpoch: 2 },
+      ...{ logEndOffset: 9, lastEpoch: 1 },
+    },
+  ],
+  durable: [{ subscriptionId: 4, durableEndOffset: 9 }],
+  windowBytes: 100,
+};
+const progress = { subscriptionId: 1, highWatermark: 9, logStartOffset: 2, batches: [] };
+const replicateResponse = {
+  opened: { windowBytes: 1, heartbeatIntervalMs: 2, brokerEpoch: 3, featureLevel: 4 },
+  appends: [progress, { ...progress, batches: [stored(0), stored(3)] }],
+  diverge: [{ subscriptionId: 2, leaderEpoch: 3, endOffset: 4, logStartOffset: 1 }],
+  refuse: [{ subscriptionId: 3, error }],
 };
 
 const hot = (name: string, codec: AnyCodec, seeds: readonly Uint8Array[]): Target => ({
@@ -211,6 +236,10 @@ export const targets = async (): Promise<Target[]> => [
   hot("FetchResponse", fetchResponseCodec, [
     fetchResponseCodec.encode(fetchResponse),
     fetchResponseCodec.encode({ ...fetchResponse, error, batches: [] }),
+  ]),
+  hot("ReplicateRequest", replicateRequestCodec, [replicateRequestCodec.encode(replicateRequest)]),
+  hot("ReplicateResponse", replicateResponseCodec, [
+    replicateResponseCodec.encode(replicateResponse),
   ]),
   {
     name: "validateBatch",

@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { limits as broker, logConfigOf } from "@millrace/broker";
 import { checkTopicName, type Setting, topicConfigOf, topicSchema } from "@millrace/config";
-import { limits as admin } from "@millrace/controller";
+import { limits as admin, replicaLimits } from "@millrace/controller";
 import { errorCodeByName } from "@millrace/errors";
 import { defaultManagerConfig } from "@millrace/log";
 import { httpLimits, logQueueBytesMax } from "@millrace/observability";
@@ -31,7 +31,7 @@ import {
   rootBytesMax,
 } from "../../packages/metadata/src/limits.ts";
 import { inflationsMax } from "../../packages/record/src/node/compressor.ts";
-import { ELEMENTS_MAX } from "../../packages/record/src/wire/common.ts";
+import { ELEMENTS_MAX, SUBSCRIPTION_ELEMENTS_MAX } from "../../packages/record/src/wire/common.ts";
 import { readAheadMessages, writeQueueBytesMax } from "../../packages/rpc/src/grpc/duplex.ts";
 import {
   abandonedMax,
@@ -125,11 +125,13 @@ const fixed = new Map<string, number>([
   ...prefixed("", transport),
   ...prefixed("broker.", broker),
   ...prefixed("admin.", admin),
+  ...prefixed("replica.", replicaLimits),
   ...prefixed("http.", httpLimits),
   ...prefixed("probe.", probeLimits),
   ...prefixed("", { connectionWindowBytes, firstConnectionWindowBytes, streamWindowBytes }),
   ...prefixed("", { pressedWindowBytes, endTimeoutMs, beginBytes, readQueueBytesMax }),
-  ...prefixed("", { readAheadMessages, writeQueueBytesMax, elementsMax, depthMax, ELEMENTS_MAX }),
+  ...prefixed("", { readAheadMessages, writeQueueBytesMax, elementsMax, depthMax }),
+  ...prefixed("", { ELEMENTS_MAX, SUBSCRIPTION_ELEMENTS_MAX }),
   ...prefixed("", { errorTextBytesMax, inflatedBytesMax, BODY_BYTES_MAX, HEADER_NAME_BYTES_MAX }),
   ...prefixed("", {
     abandonedMax,

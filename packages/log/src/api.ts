@@ -167,6 +167,15 @@ export interface PartitionLog {
    * INVALID_PRODUCER_EPOCH, DISK_FULL, STORAGE_ERROR, PARTITION_OFFLINE, ADMISSION_REJECTED. For a
    * duplicate `done` is called once the original is done. */
   append(batch: AppendBatch, leaderEpoch: number, done: AppendDone): Appended;
+  /**
+   * Takes over batches that the leader of `leaderEpoch` has appended: whole stored batches, the
+   * first one at the log end. Returns the new log end. Throws, before any effect: CORRUPT_MESSAGE
+   * for whatever is not exactly that (a CRC, an offset, an epoch that falls or is above that of the
+   * leader), FENCED_LEADER_EPOCH, DISK_FULL, STORAGE_ERROR, PARTITION_OFFLINE, ADMISSION_REJECTED.
+   * `done` is called once, when the last of them is done; within the call order of `append`. The
+   * log keeps references to `batches`, as to the body of an append.
+   */
+  appendReplicated(batches: Uint8Array, leaderEpoch: number, done: AppendDone): number;
   /** Records (epoch, LEO) durably; must resolve before the leader serves (KIP-101). */
   becomeLeader(leaderEpoch: number): Promise<void>;
   /** Raises the high watermark to min(value, ackedEndOffset… as the caller computed it, LEO). Lower

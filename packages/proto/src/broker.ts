@@ -2,3 +2,4 @@
 export * from "../gen/millrace/broker/v1/fetch_pb.js";
 export * from "../gen/millrace/broker/v1/log_pb.js";
 export * from "../gen/millrace/broker/v1/produce_pb.js";
+export * from "../gen/millrace/broker/v1/replication_pb.js";

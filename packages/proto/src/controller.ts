@@ -1,2 +1,3 @@
 /** Generated messages and service descriptors of `millrace.controller.v1`. */
 export * from "../gen/millrace/controller/v1/admin_pb.js";
+export * from "../gen/millrace/controller/v1/replicas_pb.js";

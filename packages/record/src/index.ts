@@ -8,3 +8,5 @@ export * from "./varint.ts";
 export * from "./wire/fetch.ts";
 export * from "./wire/messages.ts";
 export * from "./wire/produce.ts";
+export * from "./wire/replicate.ts";
+export * from "./wire/replicate-messages.ts";

@@ -100,14 +100,17 @@ export class WireWriter {
     this.#at = writeVarint(this.#buffer, this.#at, length);
   }
 
-  /** A sub-message of at most a few KiB. */
-  message(field: number, write: () => void): void {
+  /**
+   * A sub-message of at most a few KiB, and of `tailBytes` more, which follow by other means and
+   * count in its length.
+   */
+  message(field: number, write: () => void, tailBytes = 0): void {
     this.#reserve(16);
     this.#at = writeVarint(this.#buffer, this.#at, field * 8 + 2);
     const lengthAt = this.#at;
     this.#at += 1;
     write();
-    const length = this.#at - lengthAt - 1;
+    const length = this.#at - lengthAt - 1 + tailBytes;
     const extra = varintBytes(length) - 1;
     if (extra > 0) {
       this.#reserve(extra);

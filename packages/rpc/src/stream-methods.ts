@@ -1,14 +1,18 @@
 /** The methods whose messages have hand-written codecs: the streams of records. */
-import { FetchService, ProduceService } from "@millrace/proto/broker";
+import { FetchService, ProduceService, ReplicationService } from "@millrace/proto/broker";
 import {
   fetchRequestCodec,
   fetchResponseCodec,
   produceRequestCodec,
   produceResponseCodec,
+  replicateRequestCodec,
+  replicateResponseCodec,
   type WireFetchRequest,
   type WireFetchResponse,
   type WireProduceRequest,
   type WireProduceResponse,
+  type WireReplicateRequest,
+  type WireReplicateResponse,
 } from "@millrace/record";
 import { wireMethodOf } from "./method.ts";
 
@@ -22,4 +26,10 @@ export const produceMethod = wireMethodOf<WireProduceRequest, WireProduceRespons
 export const fetchMethod = wireMethodOf<WireFetchRequest, WireFetchResponse>(
   FetchService.method.fetch,
   { input: fetchRequestCodec, output: fetchResponseCodec },
+);
+
+/** `millrace.broker.v1.ReplicationService/Replicate`. */
+export const replicateMethod = wireMethodOf<WireReplicateRequest, WireReplicateResponse>(
+  ReplicationService.method.replicate,
+  { input: replicateRequestCodec, output: replicateResponseCodec },
 );

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type ErrorAdvice, errorTable, MillraceError } from "@millrace/errors";
-import { partitionError } from "./log-service.ts";
+import { partitionError } from "@millrace/rpc";
 import { wirePartitionError } from "./produce/appender.ts";
 
 const adviceOf = ({ retriable, refreshMetadata, sideEffects }: ErrorAdvice) => ({

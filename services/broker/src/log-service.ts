@@ -1,6 +1,6 @@
 /** The unary calls on logs: ListOffsets, DeleteRecords, DescribeLogs. */
 import { create } from "@bufbuild/protobuf";
-import { ErrorCode, type LeaderHint, MillraceError } from "@millrace/errors";
+import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { PartitionLog, TimestampOffset } from "@millrace/log";
 import {
   type DeleteRecordsPartition,
@@ -16,29 +16,12 @@ import {
   ListOffsetsResponseSchema,
   OffsetSpec,
 } from "@millrace/proto/broker";
-import { Isolation, type PartitionError, PartitionErrorSchema } from "@millrace/proto/common";
+import { Isolation } from "@millrace/proto/common";
 import { topicIdBytes } from "@millrace/record";
+import { partitionError } from "@millrace/rpc";
 import { limits } from "./limits.ts";
 import type { Replica } from "./partitions/replica.ts";
 import type { ReplicaManager } from "./partitions/replica-manager.ts";
-
-const hintMessage = ({ endpoint, ...hint }: LeaderHint) => ({
-  ...hint,
-  ...(endpoint === undefined ? {} : { endpoint }),
-});
-
-/** An error of one partition as the generated message. */
-export const partitionError = (thrown: unknown): PartitionError => {
-  const error = MillraceError.from(thrown);
-  const { retriable, refreshMetadata, sideEffects } = error.spec;
-  return create(PartitionErrorSchema, {
-    code: error.code,
-    message: error.message,
-    ...{ retriable, refreshMetadata, sideEffects },
-    ...(error.leaderHint === undefined ? {} : { leaderHint: hintMessage(error.leaderHint) }),
-    ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
-  });
-};
 
 const capPartitions = (count: number): void => {
   if (count <= limits.partitionsPerCallMax) return;

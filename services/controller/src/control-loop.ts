@@ -4,10 +4,10 @@
  */
 import type { Clock, Logger, Random } from "@millrace/env";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
-import { encodeRecord, type Mirror } from "@millrace/metadata";
+import type { Mirror } from "@millrace/metadata";
 import type { StateMirror } from "./cluster-state.ts";
 import { type Change, desired } from "./desired.ts";
-import { changesPerTransaction } from "./limits.ts";
+import { writeChanges } from "./guarded-changes.ts";
 import type { ControllerMetrics } from "./metrics.ts";
 import type { Reign } from "./reign.ts";
 
@@ -138,34 +138,20 @@ export class ControlLoop {
   }
 
   async #write(changes: readonly Change[]): Promise<Written> {
-    const written: Written = { revision: 0, changes: 0, elected: [] };
-    for (let at = 0; at < changes.length; at += changesPerTransaction) {
-      await this.#writeTogether(changes.slice(at, at + changesPerTransaction), written);
-    }
-    return written;
-  }
-
-  /** One transaction; after a conflict its halves, down to the change that is skipped. */
-  async #writeTogether(changes: readonly Change[], written: Written): Promise<void> {
     const { reign, metrics } = this.#options;
-    const result = await reign.write(
-      changes.map(({ key, modRevision }) => ({ key, target: "modRevision", equals: modRevision })),
-      changes.map(({ key, record }) =>
-        record === undefined
-          ? { type: "delete", range: { key } }
-          : { type: "put", key, value: encodeRecord.partition(record) },
-      ),
-    );
-    written.revision = Math.max(written.revision, result.revision);
-    if (result.succeeded) {
-      written.changes += changes.length;
-      written.elected.push(...changes.filter(({ elects }) => elects));
-    } else if (changes.length === 1) metrics.onConflict();
-    else {
-      const half = changes.length >> 1;
-      await this.#writeTogether(changes.slice(0, half), written);
-      await this.#writeTogether(changes.slice(half), written);
-    }
+    const written: Written = { revision: 0, changes: 0, elected: [] };
+    await writeChanges(reign.write, changes, {
+      onWritten: (made, revision) => {
+        written.revision = Math.max(written.revision, revision);
+        written.changes += made.length;
+        written.elected.push(...made.filter(({ elects }) => elects));
+      },
+      onConflict: (_, revision) => {
+        written.revision = Math.max(written.revision, revision);
+        metrics.onConflict();
+      },
+    });
+    return written;
   }
 
   #report({ changes, elected, revision }: Written): void {

@@ -1,5 +1,5 @@
 /** A controller's life: campaign, reign, campaign again. */
-import { StateMirror } from "./cluster-state.ts";
+import { type ClusterState, StateMirror } from "./cluster-state.ts";
 import { ControlLoop } from "./control-loop.ts";
 import { Election, type ElectionOptions } from "./election.ts";
 import { type ControllerMetrics, noMetrics } from "./metrics.ts";
@@ -47,6 +47,16 @@ export class ControllerProcess {
   /** Throws NOT_CONTROLLER when this is not the active controller. */
   requireActive(): void {
     this.#activeTerm();
+  }
+
+  /** What the mirror has read. */
+  get state(): ClusterState {
+    return this.#state.current;
+  }
+
+  /** True once the mirror has reached the revision; false when `timeoutMs` passed first. */
+  waitForRevision(revision: number, timeoutMs: number): Promise<boolean> {
+    return this.#options.mirror.waitForRevision(revision, timeoutMs);
   }
 
   /**

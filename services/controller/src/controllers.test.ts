@@ -11,18 +11,22 @@ import {
   type Compare,
   decodeRecord,
   EmbeddedStore,
-  encodeRecord,
   keys,
   type MetadataStore,
   Mirror,
   type Operation,
 } from "@millrace/metadata";
-import { CreateTopicRequestSchema } from "@millrace/proto/controller";
+import {
+  type AlterPartitionsRequest,
+  AlterPartitionsRequestSchema,
+  CreateTopicRequestSchema,
+} from "@millrace/proto/controller";
 import { BrokerRecordSchema } from "@millrace/proto/storage";
 import { Incarnation, Kernel, mountStore, SeededRandom } from "@millrace/sim";
 import { Controller } from "./controller.ts";
 import { ControllerProcess } from "./controller-process.ts";
 import { Registration } from "./registration.ts";
+import { ReplicaHandlers } from "./replicas.ts";
 
 const ttlSeconds = 2;
 const brokerIds = [0, 1, 2, 3];
@@ -85,6 +89,8 @@ class World {
   readonly #processes = new Map<string, Incarnation>();
   readonly controllers = new Map<number, ControllerProcess>();
   troubled = false;
+  /** Changes of in-sync replicas that were made. */
+  grown = 0;
   /** Of the checks. */
   readonly failures: unknown[] = [];
 
@@ -194,19 +200,28 @@ class World {
     const added = record.replicas.find((id) => !record.isr.includes(id) && epochs.has(id));
     const epoch = epochs.get(added ?? -1);
     if (record.leader === undefined || added === undefined || epoch === undefined) return;
-    const value = encodeRecord.partition({
-      ...record,
-      isr: [...record.isr, added],
-      isrBrokerEpochs: [...record.isrBrokerEpochs, epoch],
-      elr: record.elr.filter((id) => id !== added),
+    const { topicId, partition, leader: brokerId, leaderEpoch } = record;
+    const isr = [
+      ...record.isr.map((id, i) => ({ id, epoch: record.isrBrokerEpochs[i] ?? 0n })),
+      { id: added, epoch },
+    ].map((one) => ({ brokerId: one.id, brokerEpoch: one.epoch }));
+    const modRevision = BigInt(kv.modRevision);
+    const request = create(AlterPartitionsRequestSchema, {
+      ...{ brokerId, brokerEpoch: epochs.get(brokerId) ?? 0n },
+      partitions: [{ topicId, partition, leaderEpoch, modRevision, isr }],
     });
-    const same = { key: kv.key, target: "modRevision", equals: kv.modRevision } as const;
-    for (const one of this.controllers.values()) {
-      one.write([same], [{ type: "put", key: kv.key, value }]).catch((thrown: unknown) => {
-        assert.ok(
-          hasCode(thrown, ErrorCode.NOT_CONTROLLER) || hasCode(thrown, ErrorCode.UNAVAILABLE),
-        );
-      });
+    for (const active of this.controllers.values()) void this.#ask(active, request);
+  }
+
+  async #ask(active: ControllerProcess, request: AlterPartitionsRequest): Promise<void> {
+    const handlers = new ReplicaHandlers({ clusterId: "c", active });
+    try {
+      const { results } = await handlers.alterPartitions(request);
+      if (results[0]?.error === undefined) this.grown += 1;
+    } catch (thrown) {
+      const { NOT_CONTROLLER, UNAVAILABLE, STALE_BROKER_EPOCH } = ErrorCode;
+      const expected = [NOT_CONTROLLER, UNAVAILABLE, STALE_BROKER_EPOCH];
+      if (!expected.some((code) => hasCode(thrown, code))) this.failures.push(thrown);
     }
   }
 
@@ -256,11 +271,14 @@ const run = async (seed: number): Promise<World> => {
 
 test("no two reigns interleave, and everything is led once the faults are over", async (context) => {
   let reigns = 0;
+  let grown = 0;
   for (let seed = 1; seed <= 200; seed += 1) {
-    const { history, store, kernel, controllers } = await run(seed).catch((thrown: unknown) => {
+    const world = await run(seed).catch((thrown: unknown) => {
       throw new Error(`seed ${seed}`, { cause: thrown });
     });
+    const { history, store, kernel, controllers } = world;
     reigns += history.reigns.length;
+    grown += world.grown;
     const { kvs } = await kernel.run(store.range({ prefix: "" }));
     const brokers = kvs.filter(({ key }) => key.startsWith(keys.brokers));
     assert.equal(brokers.length, brokerIds.length, `seed ${seed}: every broker is registered`);
@@ -278,6 +296,7 @@ test("no two reigns interleave, and everything is led once the faults are over",
       `seed ${seed}: one is active`,
     );
   }
-  context.diagnostic(`${reigns} reigns wrote`);
+  context.diagnostic(`${reigns} reigns wrote, ISRs grew ${grown} times`);
   assert.ok(reigns > 500, `only ${reigns} reigns: the faults do not reach the elections`);
+  assert.ok(grown > 100, `ISRs grew only ${grown} times`);
 });

@@ -1,16 +1,11 @@
 /** From the state of the cluster to what has to change. Pure. */
 
 import { keys } from "@millrace/metadata";
-import type { PartitionRecord } from "@millrace/proto/storage";
 import type { ClusterState, PartitionState } from "./cluster-state.ts";
+import type { GuardedChange } from "./guarded-changes.ts";
 import { nextPartition } from "./leadership.ts";
 
-/** A change of one key, made only if the key has not changed since. */
-export interface Change {
-  readonly key: string;
-  readonly modRevision: number;
-  /** The new value; absent: the key is removed. */
-  readonly record?: PartitionRecord;
+export interface Change extends GuardedChange {
   /** A leader was elected, or lost without another. */
   readonly elects: boolean;
 }

@@ -2,6 +2,7 @@ export { assignReplicas, type Candidate } from "./assignment.ts";
 export { bootstrapCluster } from "./bootstrap.ts";
 export { Controller, type ControllerOptions } from "./controller.ts";
 export { ControllerProcess, type ControllerProcessOptions } from "./controller-process.ts";
-export { limits } from "./limits.ts";
+export { limits, replicaLimits } from "./limits.ts";
 export { type ControllerMetrics, noMetrics } from "./metrics.ts";
 export { Registration, type RegistrationOptions } from "./registration.ts";
+export { ReplicaHandlers, type ReplicaHandlersOptions } from "./replicas.ts";

@@ -13,6 +13,33 @@ const sameNumbers = (a: readonly number[], b: readonly number[]): boolean =>
 const sameEpochs = (a: readonly bigint[], b: readonly bigint[]): boolean =>
   a.length === b.length && a.every((value, i) => value === b[i]);
 
+const minIsrOf = (record: PartitionRecord, topic: MinInsync): number =>
+  Math.min(topic.minInsyncReplicas, record.replicas.length);
+
+/** The ELR while it counts: where the high watermark may have moved on, it means nothing. */
+const validElr = (record: PartitionRecord, topic: MinInsync): readonly number[] => {
+  const min = minIsrOf(record, topic);
+  const isElrValid = record.isr.length < min && record.minIsrEpoch === topic.minIsrEpoch;
+  return isElrValid ? record.elr : [];
+};
+
+/**
+ * The ELR beside a new ISR (KIP-966). A replica that leaves the ISR enters the ELR while the ISR is
+ * smaller than `min.insync.replicas`: the high watermark then stands still, so the replica's disk
+ * has everything below it. At the full size the ELR is empty.
+ */
+export const elrBeside = (
+  record: PartitionRecord,
+  topic: MinInsync,
+  isr: readonly number[],
+): number[] => {
+  const min = minIsrOf(record, topic);
+  const complete = new Set([...record.isr, ...validElr(record, topic)]);
+  return isr.length < min
+    ? record.replicas.filter((id) => complete.has(id) && !isr.includes(id))
+    : [];
+};
+
 /** ISR, and who leads. */
 interface Elected {
   readonly isr: readonly number[];
@@ -49,9 +76,8 @@ const elect = (
 /**
  * The partition as it should be, or undefined when it is so already.
  *
- * - A broker that is not registered, or has registered anew, leaves the ISR. It enters the ELR
- *   (KIP-966) while the ISR is smaller than `min.insync.replicas`: the high watermark then stands
- *   still, so the broker's disk has everything below it. At the full size the ELR is empty.
+ * - A broker that is not registered, or has registered anew, leaves the ISR, and may enter the ELR
+ *   (`elrBeside`).
  * - Unlike Kafka, an unclean restart does not leave the ELR: acknowledged means fsynced here.
  * - The leader epoch rises with every change of leader, also to none, and with every new broker
  *   epoch of the leader: a restarted leader may have lost what nobody had acknowledged.
@@ -61,14 +87,8 @@ export const nextPartition = (
   topic: MinInsync,
   brokers: ReadonlyMap<number, number>,
 ): PartitionRecord | undefined => {
-  const min = Math.min(topic.minInsyncReplicas, record.replicas.length);
-  // Where the high watermark may have moved on without it, an ELR means nothing.
-  const isElrValid = record.isr.length < min && record.minIsrEpoch === topic.minIsrEpoch;
-  const elrBefore = isElrValid ? record.elr : [];
-  const { isr, leader } = elect(record, elrBefore, brokers);
-  const complete = new Set([...record.isr, ...elrBefore]);
-  const elr =
-    isr.length < min ? record.replicas.filter((id) => complete.has(id) && !isr.includes(id)) : [];
+  const { isr, leader } = elect(record, validElr(record, topic), brokers);
+  const elr = elrBeside(record, topic, isr);
   const isrBrokerEpochs =
     leader === undefined ? record.isrBrokerEpochs : isr.map((id) => BigInt(brokers.get(id) ?? 0));
   const epochOf = (ids: readonly number[], epochs: readonly bigint[]): bigint | undefined =>

@@ -14,10 +14,22 @@ export const limits = {
   topicsPerCallMax: 1000,
 } as const;
 
+/** Every limit of ReplicaService. */
+export const replicaLimits = {
+  /** Partitions in one AlterPartitions. */
+  partitionsPerCallMax: 1000,
+  /** AlterPartitions of one broker that wait or are under way. */
+  callsPerBrokerMax: 16,
+  /** Longest wait of AlterPartitions for the mirror to read what it wrote. */
+  mirrorWaitMsMax: 5_000,
+} as const;
+
 /** Lease of the active controller, and of a broker's registration, seconds. */
 export const sessionSeconds = 10;
 /** Changes of one guarded transaction; with the guard and the token below the 128 of etcd. */
 export const changesPerTransaction = 100;
+/** Conditions of one guarded transaction; with the guard and the slot below the 128 of etcd. */
+export const comparesPerTransaction = 120;
 /** How often a candidate looks whether the election's key is free when nothing tells it, ms. */
 export const campaignIntervalMs = 1_000;
 /** How often a broker looks whether the registration of an earlier process is gone, ms. */

@@ -1,5 +1,6 @@
 import type { Mutant } from "../mutant.ts";
 import { partitionMutants } from "./broker-partitions.ts";
+import { replicationMutants } from "./broker-replication.ts";
 import { surroundingsMutants } from "./surroundings.ts";
 
 const deletions = "services/broker/src/partitions/deletions.ts";
@@ -399,6 +400,7 @@ export const brokerMutants: readonly Mutant[] = [
   ...fetching,
   ...producing,
   ...partitionMutants,
+  ...replicationMutants,
   ...controlling,
   ...surroundingsMutants,
 ];

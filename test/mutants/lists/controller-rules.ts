@@ -76,7 +76,7 @@ const leadership: readonly Mutant[] = [
     breaks: "The ELR is empty while the ISR has its full size.",
     file: `${at}leadership.ts`,
     replace: [
-      ["isr.length < min ? record.replicas.filter", "isr.length <= min ? record.replicas.filter"],
+      ["isr.length < min\n    ? record.replicas", "isr.length <= min\n    ? record.replicas"],
     ],
     tests: rules,
   },
@@ -98,7 +98,7 @@ const leadership: readonly Mutant[] = [
     name: "elr-forgets-its-members",
     breaks: "A member of the ELR stays in it while the high watermark stands still.",
     file: `${at}leadership.ts`,
-    replace: [["new Set([...record.isr, ...elrBefore])", "new Set([...record.isr])"]],
+    replace: [["new Set([...record.isr, ...validElr(record, topic)])", "new Set([...record.isr])"]],
     tests: rules,
   },
   {
@@ -192,20 +192,17 @@ const loop: readonly Mutant[] = [
   {
     name: "change-overwrites-another",
     breaks: "A record is changed only as it was read.",
-    file: `${at}control-loop.ts`,
-    replace: [
-      [
-        '      changes.map(({ key, modRevision }) => ({ key, target: "modRevision", equals: modRevision })),\n',
-        "      [],\n",
-      ],
-    ],
+    file: `${at}guarded-changes.ts`,
+    replace: [["...changes.map(\n", "...changes.slice(changes.length).map(\n"]],
     tests: loops,
   },
   {
     name: "one-conflict-holds-up-all",
     breaks: "A conflict does not hold up the other changes of its transaction.",
-    file: `${at}control-loop.ts`,
-    replace: [["else if (changes.length === 1) metrics", "else if (changes.length >= 1) metrics"]],
+    file: `${at}guarded-changes.ts`,
+    replace: [
+      ["else if (changes.length === 1) observer", "else if (changes.length >= 1) observer"],
+    ],
     tests: loops,
   },
   {

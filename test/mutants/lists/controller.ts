@@ -1,5 +1,6 @@
 import type { Mutant } from "../mutant.ts";
 import { controllerElectionMutants } from "./controller-election.ts";
+import { controllerReplicaMutants } from "./controller-replicas.ts";
 import { controllerRuleMutants } from "./controller-rules.ts";
 
 const at = "services/controller/src/";
@@ -112,5 +113,6 @@ const requests: readonly Mutant[] = [
 export const controllerMutants: readonly Mutant[] = [
   ...controllerRuleMutants,
   ...controllerElectionMutants,
+  ...controllerReplicaMutants,
   ...requests,
 ];

@@ -19,7 +19,7 @@ export const retained: readonly Mutant[] = [
     name: "log-own-time-confirms-the-clock",
     breaks: "A record that was stamped with the log's own clock confirms nothing.",
     file: `${src}/partition/partition.ts`,
-    replace: [["    if (batch.ownTime !== true) context", "    context"]],
+    replace: [["    if (ownTime !== true) context", "    context"]],
     tests: [clock],
   },
   {

@@ -38,7 +38,7 @@ const errors: readonly Mutant[] = [
   {
     name: "call-error-without-advice",
     breaks: "Errors of a partition in a call say what a client may do.",
-    file: "services/broker/src/log-service.ts",
+    file: "packages/rpc/src/partition-error.ts",
     replace: [["    ...{ retriable, refreshMetadata, sideEffects },\n", ""]],
     tests: inBandTests,
   },

@@ -2,6 +2,8 @@ import type { Mutant } from "../mutant.ts";
 
 const at = (path: string): string => `packages/record/src/${path}`;
 const batchTest = at("batch.test.ts");
+const replicate = at("wire/replicate.ts");
+const replicateTests = [at("wire/replicate.test.ts")];
 const compressorTest = at("node/compressor.test.ts");
 
 export const recordMutants: readonly Mutant[] = [
@@ -244,6 +246,125 @@ export const recordMutants: readonly Mutant[] = [
     file: at("validate.ts"),
     replace: [["    if (thrown instanceof MillraceError) throw thrown;\n", ""]],
     tests: [at("validate.test.ts")],
+  },
+  {
+    name: "append-length-without-batches",
+    breaks: "The length of an append counts its batches.",
+    file: replicate,
+    replace: [["writer.message(2, write, batchBytes)", "writer.message(2, write)"]],
+    tests: replicateTests,
+  },
+  {
+    name: "length-of-spliced-message-too-short",
+    breaks: "The room for the length of an append counts its batches.",
+    file: at("writer.ts"),
+    replace: [["varintBytes(length) - 1", "varintBytes(this.#at - lengthAt - 1) - 1"]],
+    tests: replicateTests,
+  },
+  {
+    name: "fields-before-batches-sent-again",
+    breaks: "Each append is followed by its own batches, and written once.",
+    file: replicate,
+    replace: [["    from = at;\n", ""]],
+    tests: replicateTests,
+  },
+  {
+    name: "fields-behind-batches-lost",
+    breaks: "What follows the last batch of a response is sent.",
+    file: replicate,
+    replace: [["if (from < written.length)", "if (from < 0)"]],
+    tests: replicateTests,
+  },
+  {
+    name: "replicated-batches-copied",
+    breaks: "Batches go to followers without a copy.",
+    file: replicate,
+    replace: [["parts.push(chunk)", "parts.push(Uint8Array.from(chunk))"]],
+    tests: replicateTests,
+  },
+  {
+    name: "batches-swallow-what-follows",
+    breaks: "Batches end where another field begins.",
+    file: at("wire/common.ts"),
+    replace: [["while (bytes[reader.at] === BATCH_TAG)", "while (reader.at < bytes.length)"]],
+    tests: replicateTests,
+  },
+  {
+    name: "repeated-open-replaces",
+    breaks: "A repeated `open` is merged into the first.",
+    file: replicate,
+    replace: [["readOpen(reader.view(), open)", "readOpen(reader.view(), undefined)"]],
+    tests: replicateTests,
+  },
+  {
+    name: "repeated-refusal-error-replaces",
+    breaks: "A repeated error of a refusal is merged into the first.",
+    file: replicate,
+    replace: [["readError(reader.view(), refusal.error)", "readError(reader.view(), undefined)"]],
+    tests: replicateTests,
+  },
+  {
+    name: "durable-list-bounded-as-others",
+    breaks: "One message says how far every partition of a follower is durable.",
+    file: replicate,
+    replace: [
+      [
+        "readDurable(reader.view()), reader, SUBSCRIPTION_ELEMENTS_MAX",
+        "readDurable(reader.view()), reader",
+      ],
+    ],
+    tests: replicateTests,
+  },
+  {
+    name: "appends-unbounded",
+    breaks: "The appends of one message are bounded.",
+    file: replicate,
+    replace: [
+      [
+        "readAppend(reader.view()), reader, SUBSCRIPTION_ELEMENTS_MAX",
+        "readAppend(reader.view()), reader, Infinity",
+      ],
+    ],
+    tests: replicateTests,
+  },
+  {
+    name: "empty-log-has-an-epoch",
+    breaks: "A subscription of an empty log has no last epoch.",
+    file: replicate,
+    replace: [["lastEpoch: undefined", "lastEpoch: 0"]],
+    tests: replicateTests,
+  },
+  {
+    name: "broker-epoch-rounded",
+    breaks: "A broker epoch that is too large is refused, never taken for another one.",
+    file: replicate,
+    replace: [["open.brokerEpoch = reader.uint64()", "open.brokerEpoch = reader.cappedUint64()"]],
+    tests: replicateTests,
+  },
+  {
+    name: "topic-id-in-a-shared-pool",
+    breaks: "A decoded topic id holds no memory but that of its message.",
+    file: replicate,
+    replace: [
+      ["subscription.topicId = reader.view()", "subscription.topicId = Buffer.from(reader.view())"],
+    ],
+    tests: replicateTests,
+  },
+  {
+    name: "divergence-without-log-start",
+    breaks: "A follower that differs learns where the leader's log starts.",
+    file: replicate,
+    replace: [["      writer.varint(4, divergence.logStartOffset);\n", ""]],
+    tests: replicateTests,
+  },
+  {
+    name: "replication-without-splicing",
+    breaks: "Replication streams splice batches.",
+    file: "packages/rpc/src/stream-methods.ts",
+    replace: [
+      ["output: replicateResponseCodec", "output: { ...replicateResponseCodec, parts: undefined }"],
+    ],
+    tests: ["packages/rpc/src/stream-methods.test.ts"],
   },
   {
     name: "opening-copied-for-each-piece",

@@ -7,12 +7,28 @@ import { errors } from "./errors.ts";
 /** Most bytes that the log puts before a body. */
 const batchOverheadBytes = 64;
 
+/** As `checkAppendLimits`, for batches that are taken over together. */
+export const checkReplicatedLimits = (
+  context: LogContext,
+  name: string,
+  logEndOffset: number,
+  batches: readonly Pick<AppendBatch, "body" | "info">[],
+): void => {
+  let bytes = 0;
+  for (const batch of batches) {
+    checkAppendLimits(context, name, logEndOffset, batch, bytes);
+    bytes += batch.body.length + batchOverheadBytes;
+  }
+};
+
 /** Throws INVALID_RECORD, DISK_FULL, MESSAGE_TOO_LARGE or ADMISSION_REJECTED. */
 export const checkAppendLimits = (
   context: LogContext,
   name: string,
   logEndOffset: number,
-  batch: AppendBatch,
+  batch: Pick<AppendBatch, "body" | "info">,
+  /** Of batches before it that are not appended yet. */
+  aheadBytes = 0,
 ): void => {
   const bytes = batch.body.length + batchOverheadBytes;
   const offsets = batch.info.lastOffsetDelta + 1;
@@ -25,7 +41,7 @@ export const checkAppendLimits = (
   if (context.diskFull) throw errors.diskFull(context.config.diskReserveBytes);
   const bytesMax = Math.min(context.committer.payloadBytesMax, segmentBytesMax);
   if (bytes > bytesMax) throw errors.tooLarge(bytes);
-  const { pendingBytes } = context.committer;
+  const pendingBytes = context.committer.pendingBytes + aheadBytes;
   if (pendingBytes > 0 && pendingBytes + bytes > context.config.pendingBytesMax) {
     throw errors.tooMuchPending(pendingBytes);
   }

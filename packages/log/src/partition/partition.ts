@@ -6,9 +6,9 @@
  * and of the partition run one after another (`#changes`); what they do to files runs one after
  * another, too, in one order with checkpoints (`files`).
  */
-import { assert, type MillraceError, must } from "@millrace/errors";
+import { assert, type MillraceError } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
-import { encodeStoredPrefix, type HeaderFields, type TopicId, varintBytes } from "@millrace/record";
+import { encodeStoredPrefix, type TopicId, varintBytes } from "@millrace/record";
 import type {
   AppendBatch,
   AppendDone,
@@ -25,8 +25,9 @@ import type { Durability } from "../files/durability.ts";
 import { partitionDirectory } from "../files/paths.ts";
 import { WorkQueue } from "../files/work-queue.ts";
 import type { Place } from "../segment/place.ts";
-import { Segment } from "../segment/segment.ts";
-import { checkAppendLimits } from "./append-limits.ts";
+import type { Segment } from "../segment/segment.ts";
+import { Segments } from "../segment/segments.ts";
+import { checkAppendLimits, checkReplicatedLimits } from "./append-limits.ts";
 import { errors } from "./errors.ts";
 import { FlushPromises } from "./flush-promises.ts";
 import { JournalledChanges } from "./journalled-changes.ts";
@@ -34,9 +35,9 @@ import { EpochCache } from "./leader-epochs.ts";
 import { OfflineRecord } from "./offline-record.ts";
 import { PartitionFiles } from "./partition-files.ts";
 import { ProducerState } from "./producer-state.ts";
-import type { Producer } from "./producer-table.ts";
 import { Progress } from "./progress.ts";
 import { PartitionReader } from "./reader.ts";
+import { type HeadedBatch, parseReplicated } from "./replicated.ts";
 import { announce, keepsLess, planRetention, RetentionAnnouncements } from "./retention.ts";
 import type { PartitionTail } from "./tail-cache.ts";
 import { type Life, type PartitionOwner, pointCutTo, type Restored, usable } from "./types.ts";
@@ -62,8 +63,7 @@ export class Partition implements PartitionLog {
   readonly promises = new FlushPromises();
   readonly #announcements = new RetentionAnnouncements();
   readonly #changes = new WorkQueue();
-  /** In order; the last one takes appends. Never empty. */
-  readonly #segments: Segment[];
+  readonly #segments: Segments;
   #state: PartitionState = { kind: "online" };
   #config: LogConfig;
   #logStartOffset = 0;
@@ -93,9 +93,8 @@ export class Partition implements PartitionLog {
     this.life = life;
     this.#config = usable(config);
     this.directory = partitionDirectory(topicId, partition);
-    const segment = new Segment(this.directory, 0);
-    this.#segments = [segment];
-    this.#acked = { segment, place: segment.end };
+    this.#segments = new Segments(this.directory);
+    this.#acked = { segment: this.active, place: this.active.end };
     const { context } = owner;
     const onThrown = (thrown: unknown): void => this.#calledBack(thrown);
     this.files = new PartitionFiles(context, this);
@@ -113,10 +112,10 @@ export class Partition implements PartitionLog {
     return this.#config;
   }
   get segments(): readonly Segment[] {
-    return this.#segments;
+    return this.#segments.all;
   }
   get active(): Segment {
-    return must(this.#segments.at(-1), "active segment");
+    return this.#segments.active;
   }
   get logStartOffset(): number {
     return this.#logStartOffset;
@@ -161,12 +160,10 @@ export class Partition implements PartitionLog {
     return this.#lastPoint;
   }
   get sizeBytes(): number {
-    let bytes = 0;
-    for (const segment of this.#segments) bytes += segment.sizeBytes;
-    return bytes;
+    return this.#segments.sizeBytes;
   }
   get segmentCount(): number {
-    return this.#segments.length;
+    return this.#segments.all.length;
   }
   get name(): string {
     return `${this.topic}-${this.partition}`;
@@ -175,7 +172,7 @@ export class Partition implements PartitionLog {
   /** Takes over what recovery found. */
   restore(found: Restored): void {
     const { segments, logStartOffset, endOffset, highWatermark } = found;
-    this.#segments.splice(0, this.#segments.length, ...segments);
+    this.#segments.replace(segments);
     this.epochs.truncateFromStart(logStartOffset);
     this.#logStartOffset = logStartOffset;
     this.#logStartBeingMoved = logStartOffset;
@@ -210,12 +207,24 @@ export class Partition implements PartitionLog {
     const baseOffset = this.#logEndOffset;
     const lastOffset = baseOffset + info.lastOffsetDelta;
     const fields = { baseOffset, leaderEpoch, appendTimeMs, bodyCrc: batch.bodyCrc };
-    const prefix = encodeStoredPrefix(fields, batch.body.length);
-    const segment = this.#segmentFor(prefix.length + batch.body.length, lastOffset, appendTimeMs);
-    this.epochs.assign(leaderEpoch, baseOffset);
-    const producer = this.producers.latest.record(info, baseOffset, appendTimeMs);
-    this.#queueBatch(segment, batch, fields, prefix, lastOffset, producer, done);
+    const { body, ownTime } = batch;
+    const prefix = encodeStoredPrefix(fields, body.length);
+    this.#take({ fields, prefix, body, info, lastOffset, ownTime }, appendTimeMs, done);
     return { baseOffset, lastOffset, appendTimeMs, duplicate: false };
+  }
+
+  appendReplicated(bytes: Uint8Array, leaderEpoch: number, done: AppendDone): number {
+    this.#refuseUnlessOnline();
+    const { name, logEndOffset } = this;
+    const latestEpoch = this.epochs.latest;
+    if (leaderEpoch < latestEpoch) throw this.#fenced(leaderEpoch);
+    const batches = parseReplicated(bytes, { name, logEndOffset, latestEpoch, leaderEpoch });
+    checkReplicatedLimits(this.#owner.context, name, logEndOffset, batches);
+    const last = batches.at(-1);
+    if (last === undefined) this.#journalled.markerFor(done);
+    const nowMs = this.#owner.context.env.clock.wallMs();
+    for (const batch of batches) this.#take(batch, nowMs, batch === last ? done : () => {});
+    return this.#logEndOffset;
   }
 
   async becomeLeader(leaderEpoch: number): Promise<void> {
@@ -419,27 +428,23 @@ export class Partition implements PartitionLog {
     return errors.fenced(this.name, leaderEpoch, this.epochs.latest);
   }
 
-  #queueBatch(
-    segment: Segment,
-    batch: AppendBatch,
-    fields: HeaderFields,
-    prefix: Buffer,
-    lastOffset: number,
-    producer: Producer | undefined,
-    done: AppendDone,
-  ): void {
+  /** Takes a batch at the log end: from here on all of it follows in order. */
+  #take(batch: HeadedBatch, nowMs: number, done: AppendDone): void {
     const { context } = this.#owner;
-    const { body, info } = batch;
-    const { baseOffset, appendTimeMs } = fields;
+    const { body, fields, info, lastOffset, ownTime, prefix } = batch;
+    const { appendTimeMs, baseOffset, leaderEpoch } = fields;
     const { maxTimestampMs } = info;
     const bytes = prefix.length + body.length;
+    const segment = this.#segmentFor(bytes, lastOffset, nowMs);
+    this.epochs.assign(leaderEpoch, baseOffset);
+    const producer = this.producers.latest.record(info, baseOffset, appendTimeMs);
     const { indexIntervalBytes } = this.#config;
     const appendMonoMs = context.env.clock.monoMs();
     const taken = { lastOffset, bytes, maxTimestampMs, appendTimeMs, appendMonoMs };
     const position = segment.append(taken, indexIntervalBytes);
     const place = { offset: lastOffset + 1, position: position + bytes };
     this.#logEndOffset = place.offset;
-    if (batch.ownTime !== true) context.retentionClock.observe(maxTimestampMs);
+    if (ownTime !== true) context.retentionClock.observe(maxTimestampMs);
     this.#tail.push({ baseOffset, lastOffset, prefix, body });
     const chunks = [prefix, body];
     // Behind the header's CRC stand the body's field (5 bytes), the body's tag and its length.
@@ -461,19 +466,12 @@ export class Partition implements PartitionLog {
 
   /** The segment that takes `bytes` more; a new one where the active one is full or old. */
   #segmentFor(bytes: number, lastOffset: number, nowMs: number): Segment {
-    const { active } = this;
-    const fits = active.fits(bytes, lastOffset, this.#config.segmentBytes);
-    return fits && !this.#isOld(active, nowMs) ? active : this.#roll();
-  }
-
-  #isOld(segment: Segment, nowMs: number): boolean {
-    const { firstAppendMs = nowMs, sizeBytes } = segment;
-    return sizeBytes > 0 && nowMs - firstAppendMs > this.#config.segmentMs;
+    const fits = this.#segments.fits(bytes, lastOffset, this.#config, nowMs);
+    return fits ? this.active : this.#roll();
   }
 
   #roll(): Segment {
-    const segment = new Segment(this.directory, this.#logEndOffset);
-    this.#segments.push(segment);
+    const segment = this.#segments.begin(this.#logEndOffset);
     this.producers.rolled(this.#logEndOffset);
     this.#owner.context.observer.onRoll?.();
     return segment;
@@ -509,14 +507,11 @@ export class Partition implements PartitionLog {
    * any checkpoint can claim them. The commit loop does not wait for it.
    */
   #cutTo(cut: Place): Promise<void> {
-    const keep = this.#segments.findLastIndex(({ baseOffset }) => baseOffset <= cut.offset);
-    const segment = must(this.#segments[keep], "segment of a truncation");
-    const dropped = this.#segments.splice(keep + 1);
-    segment.cutTo(cut);
+    const { segment, dropped } = this.#segments.cutTo(cut);
     this.#lastPoint = pointCutTo(this.#lastPoint, segment.baseOffset, cut);
     // A log that is cut below its start begins again there.
     const end = Math.max(cut.offset, this.#logStartOffset);
-    if (end > cut.offset) this.#segments.push(new Segment(this.directory, end));
+    if (end > cut.offset) this.#segments.begin(end);
     this.#cuts += 1;
     this.#tail.clear();
     this.#logEndOffset = end;
@@ -534,7 +529,7 @@ export class Partition implements PartitionLog {
     if (this.#state.kind !== "online" || changing) return 0;
     const { clock } = context.env;
     await this.#reader.findFirstAppend(this.active);
-    if (this.#isOld(this.active, clock.wallMs())) this.#roll();
+    if (this.#segments.isOld(this.#config, clock.wallMs())) this.#roll();
     const nowMs = context.retentionClock.read();
     if (nowMs !== undefined) {
       this.producers.expire(nowMs - this.#config.producerExpiryMs, clock.monoMs());
@@ -578,21 +573,15 @@ export class Partition implements PartitionLog {
    */
   #moveAckedOn(): void {
     const { segment, place } = this.#acked;
-    const next = this.#segments[this.#segments.indexOf(segment) + 1];
+    const next = this.#segments.after(segment);
     if (next === undefined || place.position !== segment.sizeBytes) return;
     this.#acked = { segment: next, place: { offset: place.offset, position: 0 } };
   }
 
   async #dropBelowLogStart(): Promise<number> {
     this.#moveAckedOn();
-    let count = 0;
-    for (const segment of this.#segments) {
-      if (segment === this.#acked.segment || segment.endOffset > this.#logStartOffset) break;
-      count += 1;
-    }
-    const dropped = this.#segments.splice(0, count);
-    const first = must(this.#segments[0], "first segment").baseOffset;
-    await this.files.drop(dropped, first);
+    const dropped = this.#segments.dropBelow(this.#logStartOffset, this.#acked.segment);
+    await this.files.drop(dropped, this.#segments.first.baseOffset);
     return dropped.length;
   }
 }

@@ -1,11 +1,22 @@
 /** Parts that several wire messages share. */
 
 import { WireReader } from "../reader.ts";
+import { varintBytes } from "../varint.ts";
 import { WireWriter } from "../writer.ts";
 import type { WireDrain, WireEndpoint, WireLeaderHint, WirePartitionError } from "./messages.ts";
 
 /** Most elements of a repeated field that a decoder takes. */
 export const ELEMENTS_MAX = 10_000;
+
+/**
+ * Most elements where a message of a replication stream has one per subscription: one sync of a
+ * follower's disk, or one round of a leader's progress, may concern every partition between two
+ * brokers, and is one message. Only brokers send these messages.
+ */
+export const SUBSCRIPTION_ELEMENTS_MAX = 100_000;
+
+/** Field 15 with wire type 2, as it stands before every stored batch. */
+export const BATCH_TAG = 0x7a;
 
 /** Scratch memory of all encoders; each encode is one synchronous section. */
 export const writer = new WireWriter();
@@ -26,12 +37,40 @@ export const eachField = (
   }
 };
 
-/** Adds to a repeated field, which must not have more than ELEMENTS_MAX elements. */
-export const pushBounded = <T>(list: T[], value: T, reader: WireReader): void => {
-  if (list.length >= ELEMENTS_MAX) {
-    throw reader.excess(`more than ${ELEMENTS_MAX} elements of a kind: send several`);
+/** Adds to a repeated field, which must not have more than `elementsMax` elements. */
+export const pushBounded = <T>(
+  list: T[],
+  value: T,
+  reader: WireReader,
+  elementsMax = ELEMENTS_MAX,
+): void => {
+  if (list.length >= elementsMax) {
+    throw reader.excess(`more than ${elementsMax} elements of a kind: send several`);
   }
   list.push(value);
+};
+
+/**
+ * A view of the batches, tags included, from the one at `start`, whose tag has been read, to the
+ * last that follows without another field between. Moves the reader behind them.
+ */
+export const batchesFrom = (reader: WireReader, start: number): Uint8Array => {
+  const { bytes } = reader;
+  reader.view();
+  while (bytes[reader.at] === BATCH_TAG) {
+    reader.at += 1;
+    reader.view();
+  }
+  return bytes.subarray(start, reader.at);
+};
+
+/** A packed field of varints: an empty list is not written. */
+export const writePacked = (field: number, values: readonly number[]): void => {
+  if (values.length === 0) return;
+  let bytes = 0;
+  for (const value of values) bytes += varintBytes(value);
+  writer.header(field, bytes);
+  for (const value of values) writer.bare(value);
 };
 
 /** A mutable copy of a readonly message while it is decoded. */

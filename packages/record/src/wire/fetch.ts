@@ -1,8 +1,9 @@
 /** Hand-written codecs of the fetch stream, byte for byte equal to the generated code. */
 
 import { WireReader } from "../reader.ts";
-import { varintBytes } from "../varint.ts";
 import {
+  BATCH_TAG,
+  batchesFrom,
   eachField,
   type Mutable,
   pushBounded,
@@ -10,6 +11,7 @@ import {
   readError,
   writeDrain,
   writeError,
+  writePacked,
   writer,
 } from "./common.ts";
 import type {
@@ -22,14 +24,6 @@ import type {
 } from "./messages.ts";
 
 const noBytes = new Uint8Array(0);
-
-const writePacked = (field: number, values: readonly number[]): void => {
-  if (values.length === 0) return;
-  let bytes = 0;
-  for (const value of values) bytes += varintBytes(value);
-  writer.header(field, bytes);
-  for (const value of values) writer.bare(value);
-};
 
 const writeCursor = (cursor: WireFetchCursor): void => {
   writer.message(3, () => {
@@ -203,9 +197,6 @@ const readOpened = (bytes: Uint8Array, into: WireFetchOpened | undefined): WireF
   return opened;
 };
 
-/** Field 15 with wire type 2, as it stands before every batch. */
-const BATCH_TAG = 0x7a;
-
 const decodeResponse = (bytes: Uint8Array): WireFetchResponse => {
   const batches: Uint8Array[] = [];
   const message: Mutable<WireFetchResponse> = {
@@ -224,16 +215,8 @@ const decodeResponse = (bytes: Uint8Array): WireFetchResponse => {
   while (!reader.done) {
     const start = reader.at;
     const tag = reader.tag();
-    if (tag !== BATCH_TAG) {
-      readResponseField(reader, tag, message);
-      continue;
-    }
-    reader.view();
-    while (bytes[reader.at] === BATCH_TAG) {
-      reader.at += 1;
-      reader.view();
-    }
-    batches.push(bytes.subarray(start, reader.at));
+    if (tag === BATCH_TAG) batches.push(batchesFrom(reader, start));
+    else readResponseField(reader, tag, message);
   }
   return message;
 };

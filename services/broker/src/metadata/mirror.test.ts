@@ -11,6 +11,7 @@ import {
 } from "@millrace/proto/storage";
 import { topicIdOf } from "@millrace/record";
 import { ClusterMirror } from "./mirror.ts";
+import { RouteHistory } from "./route-history.ts";
 import type { ClusterChange } from "./view.ts";
 
 const clock = nodeClock();
@@ -48,7 +49,9 @@ test("the view knows the generation, and tells when it is another one", async (c
 test("a broker whose address nobody can dial is known, without an endpoint", async (context) => {
   const store = new EmbeddedStore({ clock, random });
   for (const [brokerId, clientEndpoint] of ["b:1", "", "nonsense"].entries()) {
-    const value = encodeRecord.broker(create(BrokerRecordSchema, { brokerId, clientEndpoint }));
+    const internalEndpoint = ["nothing", "b:2", ""][brokerId] ?? "";
+    const record = { brokerId, clientEndpoint, internalEndpoint };
+    const value = encodeRecord.broker(create(BrokerRecordSchema, record));
     await store.txn([], [{ type: "put", key: keys.broker(brokerId), value }]);
   }
   const mirror = new Mirror({ store, clock, random, logger: silentLogger });
@@ -63,7 +66,12 @@ test("a broker whose address nobody can dial is known, without an endpoint", asy
   });
   const hosts = [...view.current.brokers.values()].map(({ endpoint }) => endpoint?.host);
   assert.deepEqual(hosts, ["b", undefined, undefined]);
-  assert.deepEqual(logged, [{ broker: 2, endpoint: "nonsense" }]);
+  const internal = [...view.current.brokers.values()].map((one) => one.internalEndpoint?.port);
+  assert.deepEqual(internal, [undefined, 2, undefined]);
+  assert.deepEqual(logged, [
+    { broker: 0, endpoint: "nothing" },
+    { broker: 2, endpoint: "nonsense" },
+  ]);
   assert.equal(view.current.controller, undefined);
 });
 
@@ -94,6 +102,56 @@ test("a change of one partition leaves the views of the others, and the configs,
   const after = view.current.topics.get("t");
   assert.equal(before?.partitions.length, 3);
   assert.equal(after?.configs, before.configs);
+  assert.equal(after.partitions[1]?.modRevision, view.current.revision);
   const same = after.partitions.map((partition, i) => partition === before.partitions[i]);
   assert.deepEqual(same, [true, false, true]);
+});
+
+test("what a leader has to name is there: revisions, and epochs of registrations", async (context) => {
+  const store = new EmbeddedStore({ clock, random });
+  const id = random.bytes(16);
+  const mirror = new Mirror({ store, clock, random, logger: silentLogger });
+  await mirror.start();
+  const view = new ClusterMirror(mirror, silentLogger, () => "");
+  const history = new RouteHistory(view, 100);
+  context.after(() => {
+    view.close();
+    mirror.close();
+    return store.close();
+  });
+  const put = async (key: string, value: Uint8Array): Promise<number> => {
+    const { revision } = await store.txn([], [{ type: "put", key, value }]);
+    await mirror.waitForRevision(revision, 1000);
+    return revision;
+  };
+  const register = (internalEndpoint: string): Promise<number> =>
+    put(
+      keys.broker(4),
+      encodeRecord.broker(create(BrokerRecordSchema, { brokerId: 4, internalEndpoint })),
+    );
+  const epoch = await register("");
+  await register("b:7401");
+  const broker = view.current.brokers.get(4);
+  assert.equal(broker?.epoch, epoch, "new addresses are no new registration");
+  assert.equal(broker.internalEndpoint?.port, 7401);
+  await store.txn([], [{ type: "delete", range: { key: keys.broker(4) } }]);
+  const again = await register("b:7401");
+  assert.equal(view.current.brokers.get(4)?.epoch, again);
+  const replicas = { replicas: [4, 5], leader: 4, leaderEpoch: 2 };
+  const putPartition = (isr: number[]): Promise<number> => {
+    const isrBrokerEpochs = isr.map((one) => BigInt(one + 10));
+    const fields = { topicId: id, ...replicas, isr, isrBrokerEpochs };
+    const value = encodeRecord.partition(create(PartitionRecordSchema, fields));
+    return put(keys.partition(topicIdOf(id), 0), value);
+  };
+  await putPartition([4]);
+  const topic = { topicId: id, name: "t", partitionCount: 1 };
+  await put(keys.topic("t"), encodeRecord.topic(create(TopicRecordSchema, topic)));
+  const position = history.position;
+  const modRevision = await putPartition([5, 4]);
+  const partition = view.current.topics.get("t")?.partitions[0];
+  assert.deepEqual(partition?.isr, [5, 4]);
+  assert.deepEqual(partition.isrBrokerEpochs, [15, 14]);
+  assert.equal(partition.modRevision, modRevision);
+  assert.equal(history.position, position, "clients route by nothing of it");
 });

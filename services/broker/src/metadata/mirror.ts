@@ -3,7 +3,7 @@
  * shared between snapshots.
  */
 import type { Logger } from "@millrace/env";
-import { MillraceError, parseEndpoint } from "@millrace/errors";
+import { type Endpoint, MillraceError, parseEndpoint } from "@millrace/errors";
 import {
   decodeRecord,
   type KeyValue,
@@ -23,13 +23,15 @@ import type {
   TopicView,
 } from "./view.ts";
 
-const partitionView = (record: PartitionRecord): PartitionView => ({
+const partitionView = (record: PartitionRecord, modRevision: number): PartitionView => ({
   partition: record.partition,
   leader: record.leader,
   leaderEpoch: record.leaderEpoch,
   replicas: record.replicas,
   isr: record.isr,
+  isrBrokerEpochs: record.isrBrokerEpochs.map(Number),
   elr: record.elr,
+  modRevision,
 });
 
 /** The decoded records that snapshots are made from. */
@@ -130,15 +132,27 @@ export class ClusterMirror implements ClusterView {
       this.#brokers.delete(Number(kv.key.slice(keys.brokers.length)));
       return;
     }
-    const { brokerId, clientEndpoint, rack } = decodeRecord.broker(kv);
-    const endpoint = parseEndpoint(clientEndpoint);
-    if (endpoint === undefined && clientEndpoint !== "") {
-      this.#logger.error(
-        { broker: brokerId, endpoint: clientEndpoint },
+    const { brokerId, clientEndpoint, internalEndpoint, rack } = decodeRecord.broker(kv);
+    const dialable = (told: string, advice: string): Endpoint | undefined => {
+      const endpoint = parseEndpoint(told);
+      if (endpoint === undefined && told !== "") {
+        this.#logger.error({ broker: brokerId, endpoint: told }, advice);
+      }
+      return endpoint;
+    };
+    this.#brokers.set(brokerId, {
+      brokerId,
+      endpoint: dialable(
+        clientEndpoint,
         "a broker's address for clients is no host:port: restart it with another --advertise",
-      );
-    }
-    this.#brokers.set(brokerId, { brokerId, endpoint, rack });
+      ),
+      internalEndpoint: dialable(
+        internalEndpoint,
+        "a broker's address for brokers is no host:port: look at its internal listener",
+      ),
+      rack,
+      epoch: kv.createRevision,
+    });
   }
 
   #takeDeletion(type: WatchEvent["type"], kv: KeyValue): void {
@@ -172,7 +186,7 @@ export class ClusterMirror implements ClusterView {
     const [topicId = "", index = ""] = kv.key.slice(keys.partitions.length).split("#");
     const known = this.#partitions.get(topicId) ?? new Map<number, PartitionView>();
     if (type === "put") {
-      known.set(Number(index), partitionView(decodeRecord.partition(kv)));
+      known.set(Number(index), partitionView(decodeRecord.partition(kv), kv.modRevision));
       this.#partitions.set(topicId, known);
     } else {
       known.delete(Number(index));

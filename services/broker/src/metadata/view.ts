@@ -9,7 +9,11 @@ export interface PartitionView {
   readonly leaderEpoch: number;
   readonly replicas: readonly number[];
   readonly isr: readonly number[];
+  /** Epochs of the registrations of `isr`, in its order. */
+  readonly isrBrokerEpochs: readonly number[];
   readonly elr: readonly number[];
+  /** Revision of the record. */
+  readonly modRevision: number;
 }
 
 export interface TopicView {
@@ -26,7 +30,11 @@ export interface BrokerView {
   readonly brokerId: number;
   /** Where clients reach it; undefined when it tells nothing that can be dialed. */
   readonly endpoint: Endpoint | undefined;
+  /** Where processes of the cluster reach it; undefined as above. */
+  readonly internalEndpoint: Endpoint | undefined;
   readonly rack: string;
+  /** Of its registration. */
+  readonly epoch: number;
 }
 
 /** A deleted topic whose partitions some broker may still hold on its disk. */

@@ -156,7 +156,9 @@ test("what no client routes by is not told: ISR, configs", limit, async () => {
   const view = new FakeView(10, [topicOf("a", [partitionOf(0)])]);
   const { news, gone } = watching(view, new RouteHistory(view, 100));
   await news();
-  view.change({ put: [topicOf("a", [partitionOf(0, 0, 1, [0])])] });
+  const shrunk = { ...partitionOf(0, 0, 1, [0]), modRevision: 11 };
+  view.change({ put: [topicOf("a", [shrunk])] });
+  view.change({ put: [topicOf("a", [{ ...shrunk, isrBrokerEpochs: [9], modRevision: 12 }])] });
   view.change({ put: [{ ...topicOf("a", [partitionOf(0)]), configs: { "flush.ms": "1" } }] });
   assert.deepEqual(await news(), []);
   gone.abort();

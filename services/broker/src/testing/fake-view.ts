@@ -18,7 +18,10 @@ export const partitionOf = (
   isr: readonly number[] = [0, 1],
 ): PartitionView => {
   const known = leader === "none" ? undefined : leader;
-  return { partition, leader: known, leaderEpoch, replicas: [0, 1], isr, elr: [] };
+  return {
+    ...{ partition, leader: known, leaderEpoch, replicas: [0, 1], isr, elr: [] },
+    ...{ isrBrokerEpochs: isr.map(() => 1), modRevision: 1 },
+  };
 };
 
 /** `id` makes the topic's id; a topic that is made again has another one. */
@@ -37,7 +40,9 @@ export const topicOf = (
 export const brokerOf = (brokerId: number): BrokerView => ({
   brokerId,
   endpoint: parseEndpoint(`b${brokerId}:7400`),
+  internalEndpoint: parseEndpoint(`b${brokerId}:7401`),
   rack: "",
+  epoch: 1,
 });
 
 const byId = (topics: Iterable<TopicView>) =>

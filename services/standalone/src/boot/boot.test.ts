@@ -6,7 +6,12 @@ import { type Env, silentLogger } from "@millrace/env";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { defaultManagerConfig, type LogManager } from "@millrace/log";
 import { decodeRecord, EmbeddedStore, keys, type MetadataStore } from "@millrace/metadata";
-import { AdminService, CreateTopicRequestSchema } from "@millrace/proto/controller";
+import {
+  AdminService,
+  AlterPartitionsRequestSchema,
+  CreateTopicRequestSchema,
+  ReplicaService,
+} from "@millrace/proto/controller";
 import { GetMetadataRequestSchema, MetadataService } from "@millrace/proto/metadata";
 import { syncCompressor } from "@millrace/record/node";
 import { type Dialer, methodOf } from "@millrace/rpc";
@@ -104,6 +109,39 @@ test("a process serves what it is told, registers itself, and stops cleanly", as
   const second = await machine.run(machine.start());
   assert.equal(second.recovery.clean, true);
   assert.equal(second.clusterId, first.clusterId);
+});
+
+test("brokers change in-sync replicas at the internal listener, where the controller is active", async () => {
+  const machine = new Machine();
+  await machine.run(machine.start());
+  const dialer = machine.dialer("c");
+  await machine.run(makeTopic(dialer));
+  const [kv] = (await machine.run(machine.store.range({ prefix: keys.partitions }))).kvs;
+  const [broker] = (await machine.run(machine.store.range({ key: keys.broker(3) }))).kvs;
+  assert.ok(kv !== undefined && broker !== undefined);
+  const { topicId, partition, leaderEpoch } = decodeRecord.partition(kv);
+  const brokerEpoch = BigInt(broker.createRevision);
+  const modRevision = BigInt(kv.modRevision);
+  const isr = [{ brokerId: 3, brokerEpoch }];
+  const request = create(AlterPartitionsRequestSchema, {
+    ...{ brokerId: 3, brokerEpoch },
+    partitions: [{ topicId, partition, leaderEpoch, modRevision, isr }],
+  });
+  const ask = (address: string, fields: object = {}) =>
+    machine.run(
+      dialer
+        .dial(address)
+        .unary(methodOf(ReplicaService.method.alterPartitions), { ...request, ...fields }),
+    );
+  const { results } = await ask("m:7401");
+  assert.deepEqual(
+    results.map((result) => [result.modRevision, result.error]),
+    [[modRevision, undefined]],
+  );
+  await assert.rejects(ask("m:7401", { brokerEpoch: brokerEpoch + 1n }), (thrown) =>
+    hasCode(thrown, ErrorCode.STALE_BROKER_EPOCH),
+  );
+  await assert.rejects(ask("m:7400"), (thrown) => hasCode(thrown, ErrorCode.UNSUPPORTED_OPERATION));
 });
 
 const epochs = async ({ store }: Machine): Promise<number[]> =>

@@ -3,7 +3,12 @@
  * simulator. Everything of the outside world comes in through the options.
  */
 import type { BrokerMetrics } from "@millrace/broker";
-import { bootstrapCluster, Controller, type ControllerMetrics } from "@millrace/controller";
+import {
+  bootstrapCluster,
+  Controller,
+  type ControllerMetrics,
+  ReplicaHandlers,
+} from "@millrace/controller";
 import type { Env } from "@millrace/env";
 import type { LogManagerConfig, RecoveryReport } from "@millrace/log";
 import { keys, type MetadataStore } from "@millrace/metadata";
@@ -90,7 +95,10 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
     undo,
   );
   const health = new HealthState();
-  const services = [...broker.bindings(), ...controller.bindings()];
+  const services = {
+    client: [...broker.bindings(), ...controller.bindings()],
+    internal: new ReplicaHandlers({ clusterId, active }).bindings(),
+  };
   const endpoints = await listen(options.listeners, services, health, undo);
   where.client = options.advertise(endpoints.client);
   await registration.update({
@@ -102,7 +110,10 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   await broker.start();
   const serve = (serving: boolean): void => {
     options.onServing?.(serving);
-    for (const name of ["", ...services.map(({ desc }) => desc.typeName)]) {
+    for (const name of [
+      "",
+      ...[...services.client, ...services.internal].map(({ desc }) => desc.typeName),
+    ]) {
       health.set(name, serving);
     }
   };

@@ -30,15 +30,22 @@ export interface BoundEndpoints {
   readonly health: string;
 }
 
+/** What is served beside health and reflection. */
+export interface Services {
+  readonly client: readonly ServiceBinding[];
+  /** For processes of the cluster alone. */
+  readonly internal: readonly ServiceBinding[];
+}
+
 /** Opens all listeners. Clients come last: then everything else answers. */
 export const listen = async (
   listeners: Listeners,
-  services: readonly ServiceBinding[],
+  services: Services,
   health: HealthState,
   undo: Undo,
 ): Promise<BoundEndpoints> => {
   const healthBinding = healthService(health);
-  const all = [...services, healthBinding];
+  const all = [...services.client, healthBinding];
   const open = async (
     { listener, endpoint }: ListenAt,
     bindings: readonly ServiceBinding[],
@@ -49,7 +56,7 @@ export const listen = async (
     return server.endpoint;
   };
   const probes = await open(listeners.health, [healthBinding], 0);
-  const internal = await open(listeners.internal, [healthBinding], 0);
+  const internal = await open(listeners.internal, [...services.internal, healthBinding], 0);
   const reflection = reflectionServices(all.map(({ desc }) => desc));
   const client = await open(listeners.client, [...all, ...reflection], listeners.graceMs);
   return { client, internal, health: probes };

@@ -146,6 +146,14 @@ export enum ErrorCode {
   INVALID_CONFIG = 11,
 
   /**
+   * A replica that is to count as in sync is fenced, is none of the partition, or has registered
+   * anew since it caught up. Nothing was changed.
+   *
+   * @generated from enum value: ERROR_CODE_INELIGIBLE_REPLICA = 41;
+   */
+  INELIGIBLE_REPLICA = 41,
+
+  /**
    * The partition count is out of range, or not larger than the present one.
    *
    * @generated from enum value: ERROR_CODE_INVALID_PARTITIONS = 12;
@@ -278,6 +286,13 @@ export enum ErrorCode {
    * @generated from enum value: ERROR_CODE_SHUTTING_DOWN = 30;
    */
   SHUTTING_DOWN = 30,
+
+  /**
+   * A broker's registration is over: it has registered anew, or another process took its id.
+   *
+   * @generated from enum value: ERROR_CODE_STALE_BROKER_EPOCH = 42;
+   */
+  STALE_BROKER_EPOCH = 42,
 
   /**
    * The disk failed (EIO). The partition accepts no more appends until the process restarts.

@@ -1,0 +1,82 @@
+/** Batches as a leader stores them, on their way into a follower's log. */
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import {
+  type BodyInfo,
+  bodyCrcMatches,
+  encodeStoredPrefix,
+  type HeaderFields,
+  parseBody,
+  readStored,
+} from "@millrace/record";
+
+/** A batch with the header that it is stored under. */
+export interface HeadedBatch {
+  readonly fields: HeaderFields;
+  readonly prefix: Buffer;
+  readonly body: Uint8Array;
+  readonly info: BodyInfo;
+  readonly lastOffset: number;
+  /** As of `AppendBatch`. */
+  readonly ownTime?: boolean | undefined;
+}
+
+/** What the log demands of them. */
+export interface ReplicatedRules {
+  readonly name: string;
+  /** Offset of the first one. */
+  readonly logEndOffset: number;
+  /** Epoch of the log's last batch: theirs do not fall below it. */
+  readonly latestEpoch: number;
+  /** Epoch of the leader that sent them: theirs do not rise above it. */
+  readonly leaderEpoch: number;
+}
+
+const corrupt = (name: string, offset: number, reason: string): MillraceError =>
+  MillraceError.refusal(
+    ErrorCode.CORRUPT_MESSAGE,
+    `the batch of ${name} that should begin at offset ${offset} was not taken over: ${reason}: ` +
+      "subscribe again",
+  );
+
+/**
+ * Whole stored batches, each with both CRCs right, one behind the other from the log's end on, as
+ * views of `bytes`.
+ * Throws CORRUPT_MESSAGE before any of them is taken.
+ */
+export const parseReplicated = (
+  bytes: Uint8Array,
+  { name, logEndOffset, latestEpoch, leaderEpoch }: ReplicatedRules,
+): HeadedBatch[] => {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const batches: HeadedBatch[] = [];
+  let offset = logEndOffset;
+  let epoch = latestEpoch;
+  for (let at = 0; at < buffer.length; ) {
+    const stored = readStored(buffer, at);
+    if ("fault" in stored) {
+      const reason = stored.fault === "damaged" ? stored.reason : "its end is missing";
+      throw corrupt(name, offset, reason);
+    }
+    if (!bodyCrcMatches(buffer, stored)) throw corrupt(name, offset, "its body CRC is wrong");
+    const { baseOffset, leaderEpoch: ofBatch, appendTimeMs, bodyCrc } = stored;
+    if (baseOffset !== offset) throw corrupt(name, offset, `it begins at ${baseOffset}`);
+    if (ofBatch < epoch || ofBatch > leaderEpoch) {
+      const reason = `its leader epoch ${ofBatch} is not between ${epoch} and ${leaderEpoch}`;
+      throw corrupt(name, offset, reason);
+    }
+    const fields = { baseOffset, leaderEpoch: ofBatch, appendTimeMs, bodyCrc };
+    const prefix = buffer.subarray(stored.start, stored.bodyStart);
+    const body = buffer.subarray(stored.bodyStart, stored.bodyEnd);
+    // The journal and the index rely on the one way to write it.
+    if (prefix.length !== encodeStoredPrefix(fields, body.length).length) {
+      throw corrupt(name, offset, "its lengths are not written as a leader writes them");
+    }
+    const info = parseBody(body);
+    const lastOffset = baseOffset + info.lastOffsetDelta;
+    batches.push({ fields, prefix, body, info, lastOffset });
+    offset = lastOffset + 1;
+    epoch = ofBatch;
+    at = stored.bodyEnd;
+  }
+  return batches;
+};

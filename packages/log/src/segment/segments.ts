@@ -1,0 +1,81 @@
+/** The segments of one log, in order of offsets. The last one takes appends. Never empty. */
+import { must } from "@millrace/errors";
+import type { Place } from "./place.ts";
+import { Segment } from "./segment.ts";
+
+/** When the active segment is full, or old. */
+export interface RollRules {
+  readonly segmentBytes: number;
+  readonly segmentMs: number;
+}
+
+export class Segments {
+  readonly #directory: string;
+  readonly #all: Segment[];
+
+  constructor(directory: string) {
+    this.#directory = directory;
+    this.#all = [new Segment(directory, 0)];
+  }
+
+  get all(): readonly Segment[] {
+    return this.#all;
+  }
+
+  get active(): Segment {
+    return must(this.#all.at(-1), "active segment");
+  }
+
+  get first(): Segment {
+    return must(this.#all[0], "first segment");
+  }
+
+  get sizeBytes(): number {
+    let bytes = 0;
+    for (const segment of this.#all) bytes += segment.sizeBytes;
+    return bytes;
+  }
+
+  /** Takes over what recovery found. */
+  replace(found: readonly Segment[]): void {
+    this.#all.splice(0, this.#all.length, ...found);
+  }
+
+  /** Begins a new active segment. */
+  begin(offset: number): Segment {
+    const segment = new Segment(this.#directory, offset);
+    this.#all.push(segment);
+    return segment;
+  }
+
+  /** Whether the active segment takes `bytes` more, up to `lastOffset`. */
+  fits(bytes: number, lastOffset: number, rules: RollRules, nowMs: number): boolean {
+    return this.active.fits(bytes, lastOffset, rules.segmentBytes) && !this.isOld(rules, nowMs);
+  }
+
+  /** Whether the active segment has something, and has had it for longer than it may. */
+  isOld({ segmentMs }: RollRules, nowMs: number): boolean {
+    const { firstAppendMs = nowMs, sizeBytes } = this.active;
+    return sizeBytes > 0 && nowMs - firstAppendMs > segmentMs;
+  }
+
+  /** The segment behind another one. */
+  after(segment: Segment): Segment | undefined {
+    return this.#all[this.#all.indexOf(segment) + 1];
+  }
+
+  /** Cuts everything from a place on. Returns the segment that ends there, and those that go. */
+  cutTo(cut: Place): { readonly segment: Segment; readonly dropped: readonly Segment[] } {
+    const keep = this.#all.findLastIndex(({ baseOffset }) => baseOffset <= cut.offset);
+    const segment = must(this.#all[keep], "segment of a truncation");
+    const dropped = this.#all.splice(keep + 1);
+    segment.cutTo(cut);
+    return { segment, dropped };
+  }
+
+  /** Takes out the segments that lie wholly below an offset, up to `last`, which stays. */
+  dropBelow(offset: number, last: Segment): readonly Segment[] {
+    const kept = this.#all.findIndex((one) => one === last || one.endOffset > offset);
+    return this.#all.splice(0, Math.max(0, kept));
+  }
+}

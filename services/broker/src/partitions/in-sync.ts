@@ -1,0 +1,197 @@
+/**
+ * What a leader knows of its followers in one leader epoch: how far each is durable, who counts,
+ * and the high watermark that follows. Pure: time and offsets come in as arguments.
+ *
+ * A replica is known with the epoch of its registration. What a broker had made durable before it
+ * registered anew may be lost, so it counts for nothing (KIP-903).
+ */
+import { assert } from "@millrace/errors";
+
+/** A replica under one registration. */
+export interface InSyncReplica {
+  readonly brokerId: number;
+  readonly brokerEpoch: number;
+}
+
+/** What the metadata says of the partition. */
+export interface InSyncView {
+  /** Revision of the record. */
+  readonly modRevision: number;
+  readonly replicas: readonly number[];
+  /** In-sync replicas, the leader among them. */
+  readonly isr: readonly InSyncReplica[];
+  /** Epoch of a broker's present registration; undefined while it is fenced. */
+  registered(brokerId: number): number | undefined;
+}
+
+/** A change to ask the controller for. */
+export interface InSyncChange {
+  /** Revision of the record that it was decided by. */
+  readonly modRevision: number;
+  readonly isr: readonly InSyncReplica[];
+}
+
+/** What became of a change. */
+export type ChangeOutcome =
+  /** Made, or the answer was lost: counted until the view says otherwise. */
+  | "pending"
+  /** The controller refused it. */
+  | "refused";
+
+/** How far a follower has come. */
+interface Progress {
+  readonly brokerEpoch: number;
+  durableEnd: number;
+  /** When it last had everything that the leader had then. */
+  caughtUpMs: number;
+  /** As of its last report. */
+  reportedMs: number;
+  leaderEndThen: number;
+}
+
+const has = (isr: readonly InSyncReplica[], { brokerId, brokerEpoch }: InSyncReplica): boolean =>
+  isr.some((one) => one.brokerId === brokerId && one.brokerEpoch === brokerEpoch);
+
+export class InSyncReplicas {
+  readonly #leader: number;
+  /** Where the log ended when the leader took over. */
+  readonly #epochStart: number;
+  readonly #beganMs: number;
+  readonly #followers = new Map<number, Progress>();
+  #view: InSyncView;
+  /** A change that the controller may have made: the union of both counts (KIP-497). */
+  #pending: InSyncChange | undefined;
+
+  constructor(leader: number, epochStart: number, view: InSyncView, nowMs: number) {
+    this.#leader = leader;
+    this.#epochStart = epochStart;
+    this.#view = view;
+    this.#beganMs = nowMs;
+  }
+
+  /** Replicas that hold the high watermark back, but for the leader. */
+  get #counting(): readonly InSyncReplica[] {
+    const { isr } = this.#view;
+    const added = this.#pending?.isr.filter((one) => !has(isr, one)) ?? [];
+    return [...isr, ...added].filter(({ brokerId }) => brokerId !== this.#leader);
+  }
+
+  /** Takes up a newer record, or a change of registrations. */
+  take(view: InSyncView): void {
+    assert(view.modRevision >= this.#view.modRevision, "records of a partition do not get older");
+    this.#view = view;
+    // The record has changed since: either this was the change, or it never will be made.
+    if (this.#pending !== undefined && view.modRevision > this.#pending.modRevision) {
+      this.#pending = undefined;
+    }
+    for (const [brokerId, { brokerEpoch }] of this.#followers) {
+      const registered = view.registered(brokerId);
+      const isOver = registered !== undefined && registered > brokerEpoch;
+      if (isOver || !view.replicas.includes(brokerId)) this.#followers.delete(brokerId);
+    }
+  }
+
+  /**
+   * A follower is durable up to `durableEnd`, as the leader's log goes up to `leaderEnd`. False,
+   * and no effect, where it is none, where its registration is over, and where it claims more than
+   * there is.
+   */
+  report(replica: InSyncReplica, durableEnd: number, leaderEnd: number, nowMs: number): boolean {
+    const { brokerId, brokerEpoch } = replica;
+    const { replicas } = this.#view;
+    if (brokerId === this.#leader || !replicas.includes(brokerId)) return false;
+    if (durableEnd > leaderEnd) return false;
+    const known = this.#followers.get(brokerId);
+    const registered = this.#view.registered(brokerId) ?? brokerEpoch;
+    if (brokerEpoch < Math.max(registered, known?.brokerEpoch ?? 0)) return false;
+    const isFirst = known === undefined || known.brokerEpoch < brokerEpoch;
+    const before = isFirst
+      ? {
+          brokerEpoch,
+          durableEnd,
+          caughtUpMs: this.#beganMs,
+          reportedMs: nowMs,
+          leaderEndThen: leaderEnd,
+        }
+      : known;
+    // Under one registration and one leader it never loses what it had.
+    before.durableEnd = Math.max(before.durableEnd, durableEnd);
+    if (before.durableEnd >= leaderEnd) before.caughtUpMs = nowMs;
+    else if (before.durableEnd >= before.leaderEndThen) before.caughtUpMs = before.reportedMs;
+    before.reportedMs = nowMs;
+    before.leaderEndThen = leaderEnd;
+    this.#followers.set(brokerId, before);
+    return true;
+  }
+
+  /** How far a replica is durable; 0 while it has not said so under this registration. */
+  durableEnd({ brokerId, brokerEpoch }: InSyncReplica): number {
+    const known = this.#followers.get(brokerId);
+    return known?.brokerEpoch === brokerEpoch ? known.durableEnd : 0;
+  }
+
+  /**
+   * First offset that not every replica that counts has made durable. The caller raises its high
+   * watermark to it, if enough replicas are in sync, and never lowers it.
+   */
+  committedEnd(ownDurableEnd: number): number {
+    let end = ownDurableEnd;
+    for (const replica of this.#counting) end = Math.min(end, this.durableEnd(replica));
+    return end;
+  }
+
+  /**
+   * The change that is due, or undefined: who lags for longer than `lagMaxMs` leaves, who has
+   * caught up joins. Undefined while one is under way.
+   */
+  due(
+    highWatermark: number,
+    leaderEnd: number,
+    lagMaxMs: number,
+    nowMs: number,
+  ): InSyncChange | undefined {
+    if (this.#pending !== undefined) return undefined;
+    const { isr, modRevision, replicas } = this.#view;
+    const stays = isr.filter(
+      (one) => one.brokerId === this.#leader || !this.#lags(one, leaderEnd, lagMaxMs, nowMs),
+    );
+    const joins = replicas.flatMap((brokerId) => {
+      const joining = this.#joining(brokerId, highWatermark);
+      // A member that lags has all that is committed, too: it holds that back.
+      return joining === undefined || has(isr, joining) ? [] : [joining];
+    });
+    const kept = stays.filter(({ brokerId }) => joins.every((one) => one.brokerId !== brokerId));
+    const next = [...kept, ...joins];
+    const isSame = next.length === isr.length && next.every((one) => has(isr, one));
+    return isSame ? undefined : { modRevision, isr: next };
+  }
+
+  /** The change is on its way: from here on the union of both counts. */
+  begin(change: InSyncChange): void {
+    assert(this.#pending === undefined, "one change of a partition at a time");
+    this.#pending = change;
+  }
+
+  /** What the controller said of it. */
+  end(change: InSyncChange, outcome: ChangeOutcome): void {
+    if (outcome === "refused" && this.#pending === change) this.#pending = undefined;
+  }
+
+  #lags(replica: InSyncReplica, leaderEnd: number, lagMaxMs: number, nowMs: number): boolean {
+    const known = this.#followers.get(replica.brokerId);
+    const isSame = known?.brokerEpoch === replica.brokerEpoch;
+    if (isSame && known.durableEnd >= leaderEnd) return false;
+    // One that has said nothing yet had this epoch's whole time to do so.
+    const caughtUpMs = isSame ? known.caughtUpMs : this.#beganMs;
+    return nowMs - caughtUpMs > lagMaxMs;
+  }
+
+  /** A follower that may join: with all that is committed, and all that was before this epoch. */
+  #joining(brokerId: number, highWatermark: number): InSyncReplica | undefined {
+    const known = this.#followers.get(brokerId);
+    if (known === undefined || this.#view.registered(brokerId) !== known.brokerEpoch)
+      return undefined;
+    const enough = known.durableEnd >= Math.max(highWatermark, this.#epochStart);
+    return enough ? { brokerId, brokerEpoch: known.brokerEpoch } : undefined;
+  }
+}

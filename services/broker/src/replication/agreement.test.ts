@@ -1,0 +1,194 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { divergenceOf, type EpochLog, endOf, hasEmptyEpoch, repairOf } from "./agreement.ts";
+
+/** A log of batches of one record: their epochs, and where it was written. */
+class ModelLog implements EpochLog {
+  logStartOffset = 0;
+  /** By offset: `epoch:number`, where the number tells histories apart. */
+  readonly batches: { readonly epoch: number; readonly text: string }[] = [];
+  /** Epochs that were led, also those without a batch. */
+  readonly starts: { readonly epoch: number; readonly offset: number }[] = [];
+
+  get logEndOffset(): number {
+    return this.batches.length;
+  }
+
+  get leaderEpoch(): number {
+    return this.starts.at(-1)?.epoch ?? 0;
+  }
+
+  epochOfOffset(offset: number): number {
+    return this.starts.findLast((start) => start.offset <= offset)?.epoch ?? 0;
+  }
+
+  lead(epoch: number): void {
+    if (epoch > this.leaderEpoch) this.starts.push({ epoch, offset: this.logEndOffset });
+  }
+
+  append(epoch: number, text: string): void {
+    this.lead(epoch);
+    this.batches.push({ epoch, text });
+  }
+
+  truncate(offset: number): void {
+    this.batches.length = Math.min(this.batches.length, offset);
+    while ((this.starts.at(-1)?.offset ?? -1) >= offset) this.starts.pop();
+  }
+
+  endOffsetForEpoch(epoch: number) {
+    const last = this.starts.at(-1);
+    if (last === undefined || epoch > last.epoch) return undefined;
+    const next = this.starts.findIndex((start) => start.epoch > epoch);
+    const known = this.starts[(next < 0 ? this.starts.length : next) - 1];
+    const endOffset = next < 0 ? this.logEndOffset : (this.starts[next]?.offset ?? 0);
+    return {
+      leaderEpoch: known?.epoch ?? epoch,
+      endOffset: Math.max(endOffset, this.logStartOffset),
+    };
+  }
+}
+
+/** Follows until the logs agree, as a follower does. Returns how often it was told to repair. */
+const follow = (leader: ModelLog, follower: ModelLog): number => {
+  for (let repairs = 0; ; repairs += 1) {
+    if (hasEmptyEpoch(follower)) follower.truncate(follower.logEndOffset);
+    const divergence = divergenceOf(leader, endOf(follower));
+    if (divergence === undefined) return repairs;
+    assert.ok(repairs < 100, "it does not come to an end");
+    const repair = repairOf(follower, divergence);
+    if (repair.kind === "truncate") {
+      assert.ok(repair.offset < follower.logEndOffset, "a truncation takes something away");
+      follower.truncate(repair.offset);
+    } else {
+      follower.starts.length = 0;
+      follower.batches.length = 0;
+      for (let i = 0; i < repair.offset; i += 1) follower.batches.push({ epoch: 0, text: "gone" });
+      follower.logStartOffset = repair.offset;
+    }
+  }
+};
+
+/** Offsets from which on the logs differ. */
+const commonEnd = (a: ModelLog, b: ModelLog): number => {
+  const end = Math.min(a.logEndOffset, b.logEndOffset);
+  for (let i = 0; i < end; i += 1) if (a.batches[i]?.text !== b.batches[i]?.text) return i;
+  return end;
+};
+
+test("a follower that has a beginning of its leader's log agrees", () => {
+  const leader = new ModelLog();
+  for (const epoch of [1, 1, 3]) leader.append(epoch, `${epoch}`);
+  assert.equal(divergenceOf(leader, { logEndOffset: 0, lastEpoch: undefined }), undefined);
+  assert.equal(divergenceOf(leader, { logEndOffset: 1, lastEpoch: 1 }), undefined);
+  assert.equal(divergenceOf(leader, { logEndOffset: 2, lastEpoch: 1 }), undefined);
+  assert.equal(divergenceOf(leader, { logEndOffset: 3, lastEpoch: 3 }), undefined);
+});
+
+test("an epoch that the leader does not know is cut, however long it is", () => {
+  const leader = new ModelLog();
+  for (const epoch of [1, 1, 3]) leader.append(epoch, `${epoch}`);
+  const follower = new ModelLog();
+  for (const epoch of [1, 1, 2, 2]) follower.append(epoch, `${epoch}`);
+  assert.deepEqual(divergenceOf(leader, endOf(follower)), {
+    ...{ leaderEpoch: 1, endOffset: 2, logStartOffset: 0 },
+  });
+  assert.equal(follow(leader, follower), 1);
+  assert.equal(follower.logEndOffset, 2);
+});
+
+test("a follower that is ahead of its leader in one epoch cuts what the leader lacks", () => {
+  const leader = new ModelLog();
+  leader.append(1, "a");
+  const follower = new ModelLog();
+  for (const text of ["a", "b"]) follower.append(1, text);
+  assert.equal(follow(leader, follower), 1);
+  assert.equal(follower.logEndOffset, 1);
+});
+
+test("a follower that ends before its leader's log begins anew where that begins", () => {
+  const leader = new ModelLog();
+  for (let i = 0; i < 9; i += 1) leader.append(1, `${i}`);
+  leader.logStartOffset = 5;
+  const follower = new ModelLog();
+  follower.append(1, "0");
+  const divergence = divergenceOf(leader, endOf(follower));
+  assert.equal(divergence?.logStartOffset, 5);
+  assert.deepEqual(repairOf(follower, divergence ?? assert.fail()), { kind: "rebuild", offset: 5 });
+  // Once it has, it holds nothing and begins there.
+  assert.equal(divergenceOf(leader, { logEndOffset: 5, lastEpoch: undefined }), undefined);
+});
+
+test("what would be cut below a follower's log start is begun anew", () => {
+  const leader = new ModelLog();
+  for (const epoch of [1, 4, 4, 4]) leader.append(epoch, `${epoch}`);
+  const follower = new ModelLog();
+  for (const epoch of [1, 2, 2, 2]) follower.append(epoch, `${epoch}`);
+  follower.logStartOffset = 3;
+  const divergence = divergenceOf(leader, endOf(follower)) ?? assert.fail();
+  assert.deepEqual(repairOf(follower, divergence), { kind: "rebuild", offset: 0 });
+});
+
+test("an epoch in which a follower led and has nothing is cut off before it follows", () => {
+  const leader = new ModelLog();
+  leader.append(1, "a");
+  leader.lead(3);
+  const follower = new ModelLog();
+  follower.lead(2);
+  assert.equal(hasEmptyEpoch(follower), true);
+  assert.equal(follow(leader, follower), 0);
+  assert.deepEqual([follower.leaderEpoch, hasEmptyEpoch(follower)], [0, false]);
+  assert.equal(hasEmptyEpoch(new ModelLog()), false);
+});
+
+test("a follower that holds nothing behind its leader's end begins anew", () => {
+  const leader = new ModelLog();
+  leader.append(1, "a");
+  const divergence = divergenceOf(leader, { logEndOffset: 3, lastEpoch: undefined });
+  assert.deepEqual(divergence, { leaderEpoch: 0, endOffset: 1, logStartOffset: 0 });
+});
+
+/** Three replicas, of which one leads at a time and some follow. */
+const step = fc.record({
+  kind: fc.constantFrom("lead" as const, "append" as const, "append" as const, "copy" as const),
+  replica: fc.nat(2),
+  count: fc.integer({ min: 1, max: 4 }),
+});
+
+test("two logs of one history always come to agree, on all that they had in common", () => {
+  let longest = 0;
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 5, maxLength: 60 }), (steps) => {
+      const logs = [new ModelLog(), new ModelLog(), new ModelLog()];
+      let leader = logs[0] ?? assert.fail();
+      let epoch = 1;
+      let number = 0;
+      leader.lead(epoch);
+      for (const { kind, replica, count } of steps) {
+        const log = logs[replica] ?? assert.fail();
+        if (kind === "lead") {
+          // Anybody: nothing is assumed of who was in sync.
+          leader = log;
+          epoch += 1;
+          leader.lead(epoch);
+        } else if (kind === "append") {
+          for (let i = 0; i < count; i += 1) leader.append(epoch, `${epoch}:${number++}`);
+        } else if (log !== leader) {
+          const common = commonEnd(leader, log);
+          follow(leader, log);
+          // Nothing that both had is lost, and what is left is the leader's.
+          assert.ok(log.logEndOffset >= common, `kept ${log.logEndOffset} of ${common}`);
+          assert.equal(commonEnd(leader, log), log.logEndOffset);
+          for (let i = 0; i < count; i += 1) {
+            const next = leader.batches[log.logEndOffset];
+            if (next !== undefined) log.append(next.epoch, next.text);
+          }
+          longest = Math.max(longest, log.logEndOffset);
+        }
+      }
+    }),
+    { numRuns: 3000 },
+  );
+  assert.ok(longest > 10);
+});

@@ -1,0 +1,419 @@
+/**
+ * What a broker follows of one leader: one stream for all partitions between the two. It subscribes
+ * where its logs end, appends what comes, and says how far that is durable. When the stream breaks
+ * it begins anew, and nothing that was appended is lost by that.
+ */
+import type { Clock, Logger, Random } from "@millrace/env";
+import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
+import type { LogManager, PartitionLog } from "@millrace/log";
+import {
+  blankReplicateRequest,
+  type TopicId,
+  topicIdBytes,
+  type WireReplicaAppend,
+  type WireReplicaDivergence,
+  type WireReplicaRefusal,
+  type WireReplicateOpened,
+  type WireReplicateRequest,
+  type WireReplicateResponse,
+} from "@millrace/record";
+import { type Channel, type ClientStream, replicateMethod } from "@millrace/rpc";
+import { endOf, hasEmptyEpoch, repairOf } from "./agreement.ts";
+import { replicationLimits as limits } from "./replication-limits.ts";
+
+/** A partition that is followed under one leader epoch. */
+export interface FollowedPartition {
+  readonly topicId: TopicId;
+  readonly partition: number;
+  readonly leaderEpoch: number;
+  readonly log: PartitionLog;
+  /** Nothing that the log has can be followed by what the leader has, which begins here. */
+  rebuild(startOffset: number): void;
+}
+
+export interface FollowerContext {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly logs: Pick<LogManager, "waitForPendingRoom">;
+  readonly identity: { readonly clusterId: string; readonly brokerId: number };
+  /** Epoch of this broker's registration. */
+  readonly brokerEpoch: () => number;
+}
+
+type Stream = ClientStream<WireReplicateRequest, WireReplicateResponse>;
+
+type FollowedState =
+  /** Its log is made ready, or it waits to be tried again. */
+  | { readonly kind: "idle" }
+  | { readonly kind: "subscribed"; readonly id: number; reportedEnd: number }
+  | { readonly kind: "over" };
+
+interface Followed {
+  readonly partition: FollowedPartition;
+  state: FollowedState;
+  failures: number;
+  stopProgress: () => void;
+  cancelRetry: () => void;
+  isMovingStart: boolean;
+}
+
+const idle: FollowedState = { kind: "idle" };
+const over: FollowedState = { kind: "over" };
+
+/** Pauses after failures, ms; doubled with each one in a row. */
+const retryMsMin = 50;
+const retryMsMax = 2_000;
+/** Longest wait for the answer to an opening, ms. */
+const openTimeoutMs = 5_000;
+/** Heartbeats that may be missed before the leader is taken for dead. */
+const heartbeatsMissedMax = 3;
+
+const keyOf = ({ partition, topicId }: FollowedPartition): string => `${topicId}#${partition}`;
+
+export class FollowerStream {
+  readonly #context: FollowerContext;
+  readonly #leaderId: number;
+  readonly #dial: () => Channel;
+  readonly #followed = new Map<string, Followed>();
+  readonly #byId = new Map<number, Followed>();
+  readonly #unsubscribe: number[] = [];
+  readonly #dirty = new Set<Followed>();
+  readonly #ready = new Set<Followed>();
+  #stream: Stream | undefined;
+  #nextId = 1;
+  #returnedBytes = 0;
+  #isSaying = false;
+  #isClosed = false;
+  #cancelSilence: () => void = () => {};
+  #wakeRetry: () => void = () => {};
+  #done: Promise<void>;
+
+  /** `dial` opens a channel to the leader; each attempt takes a new one, and closes it. */
+  constructor(context: FollowerContext, leaderId: number, dial: () => Channel) {
+    this.#context = context;
+    this.#leaderId = leaderId;
+    this.#dial = dial;
+    this.#done = this.#run();
+  }
+
+  /** Follows a partition from here on, in place of what was followed of it under another epoch. */
+  follow(partition: FollowedPartition): void {
+    this.unfollow(partition);
+    const followed: Followed = {
+      ...{ partition, state: idle, failures: 0, isMovingStart: false },
+      stopProgress: () => {},
+      cancelRetry: () => {},
+    };
+    this.#followed.set(keyOf(partition), followed);
+    followed.stopProgress = partition.log.onProgress(() => this.#moved(followed));
+    void this.#prepare(followed);
+  }
+
+  /** Nothing is appended to it any more when this returns. */
+  unfollow(partition: Pick<FollowedPartition, "partition" | "topicId">): void {
+    const key = keyOf(partition as FollowedPartition);
+    const followed = this.#followed.get(key);
+    if (followed === undefined) return;
+    this.#followed.delete(key);
+    this.#end(followed);
+    followed.state = over;
+    followed.stopProgress();
+  }
+
+  /** Partitions that are followed. */
+  get size(): number {
+    return this.#followed.size;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const { partition } of [...this.#followed.values()]) this.unfollow(partition);
+    this.#stream?.cancel();
+    this.#wakeRetry();
+    await this.#done;
+  }
+
+  /** Never rejects. */
+  async #run(): Promise<void> {
+    const { logger } = this.#context;
+    let failures = 0;
+    while (!this.#isClosed) {
+      // A connection that is dead without a word would be found out by pings, much later.
+      const channel = this.#dial();
+      const stream = channel.bidi(replicateMethod);
+      try {
+        await this.#open(stream);
+        failures = 0;
+        await this.#listen(stream);
+      } catch (thrown) {
+        if (this.#isClosed) break;
+        const err = MillraceError.from(thrown);
+        if (failures === 0) {
+          logger.warn({ leader: this.#leaderId, err }, "a leader cannot be followed: trying again");
+        }
+      } finally {
+        this.#closed(stream);
+        channel.close();
+      }
+      if (!this.#isClosed) await this.#pause(failures);
+      failures += 1;
+    }
+  }
+
+  async #open(stream: Stream): Promise<void> {
+    const { brokerEpoch, clock, identity } = this.#context;
+    const open = {
+      ...{ clusterId: identity.clusterId, brokerId: identity.brokerId },
+      ...{ brokerEpoch: brokerEpoch(), leaderBrokerId: this.#leaderId },
+      ...{ windowBytes: 0, requiredFeatures: [] },
+    };
+    stream.write({ ...blankReplicateRequest, open });
+    const late = new MillraceError(
+      ErrorCode.DEADLINE_EXCEEDED,
+      `broker ${this.#leaderId} has not answered within ${openTimeoutMs} ms`,
+    );
+    const cancel = clock.timer(openTimeoutMs, () => stream.cancel(late));
+    const first = await stream.read().finally(cancel);
+    if (first?.opened === undefined) {
+      const text = `broker ${this.#leaderId} ended the stream, or answered without opened`;
+      throw new MillraceError(ErrorCode.STREAM_PROTOCOL_VIOLATION, text);
+    }
+    this.#opened(stream, first.opened);
+  }
+
+  #opened(stream: Stream, { heartbeatIntervalMs }: WireReplicateOpened): void {
+    this.#stream = stream;
+    const silenceMs = heartbeatIntervalMs * heartbeatsMissedMax;
+    const hear = (): void => {
+      this.#cancelSilence();
+      this.#cancelSilence = this.#context.clock.timer(silenceMs, () => {
+        const text = `broker ${this.#leaderId} has been silent for ${silenceMs} ms`;
+        stream.cancel(new MillraceError(ErrorCode.UNAVAILABLE, text));
+      });
+    };
+    hear();
+    this.#hear = hear;
+    for (const followed of this.#followed.values()) void this.#prepare(followed);
+  }
+
+  #hear: () => void = () => {};
+
+  async #listen(stream: Stream): Promise<void> {
+    for (;;) {
+      const message = stream.tryRead() ?? (await stream.read());
+      if (message === undefined) return;
+      this.#hear();
+      for (const append of message.appends) await this.#append(append);
+      for (const divergence of message.diverge) this.#diverged(divergence);
+      for (const refusal of message.refuse) this.#refused(refusal);
+    }
+  }
+
+  #closed(stream: Stream): void {
+    this.#cancelSilence();
+    this.#stream = undefined;
+    stream.cancel();
+    this.#byId.clear();
+    this.#unsubscribe.length = 0;
+    this.#dirty.clear();
+    this.#ready.clear();
+    this.#returnedBytes = 0;
+    for (const followed of this.#followed.values()) {
+      followed.cancelRetry();
+      followed.state = idle;
+    }
+  }
+
+  async #pause(failures: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wakeRetry = resolve;
+    const cancel = this.#context.clock.timer(this.#retryMs(failures), resolve);
+    await promise;
+    cancel();
+  }
+
+  #retryMs(failures: number): number {
+    const ms = Math.min(retryMsMax, retryMsMin * 2 ** Math.min(failures, 10));
+    return ms * (0.5 + this.#context.random.float());
+  }
+
+  /** Makes a log ready to follow, and asks for a subscription. Never rejects. */
+  async #prepare(followed: Followed): Promise<void> {
+    const { log } = followed.partition;
+    const stream = this.#stream;
+    if (stream === undefined) return;
+    try {
+      if (hasEmptyEpoch(log)) await log.truncateTo(log.logEndOffset);
+    } catch (thrown) {
+      this.#retryLater(followed, thrown);
+      return;
+    }
+    if (this.#stream !== stream || followed.state !== idle) return;
+    this.#ready.add(followed);
+    this.#saySoon();
+  }
+
+  async #append(append: WireReplicaAppend): Promise<void> {
+    const { batches, highWatermark, logStartOffset, subscriptionId } = append;
+    for (const { length } of batches) this.#returnedBytes += length;
+    const followed = this.#byId.get(subscriptionId);
+    try {
+      for (const chunk of batches) await this.#appendChunk(subscriptionId, chunk);
+      // It may have ended meanwhile.
+      if (followed === undefined || this.#byId.get(subscriptionId) !== followed) return;
+      const { log } = followed.partition;
+      log.updateHighWatermark(Math.min(highWatermark, log.logEndOffset));
+      this.#moveStart(followed, logStartOffset);
+      followed.failures = 0;
+    } catch (thrown) {
+      if (followed !== undefined) this.#retryLater(followed, thrown);
+    } finally {
+      this.#saySoon();
+    }
+  }
+
+  async #appendChunk(id: number, chunk: Uint8Array): Promise<void> {
+    for (;;) {
+      const followed = this.#byId.get(id);
+      if (followed === undefined) return;
+      const { leaderEpoch, log } = followed.partition;
+      try {
+        log.appendReplicated(chunk, leaderEpoch, () => {});
+        return;
+      } catch (thrown) {
+        if (!hasCode(thrown, ErrorCode.ADMISSION_REJECTED)) throw thrown;
+        await this.#context.logs.waitForPendingRoom();
+      }
+    }
+  }
+
+  /** A log start that the leader has moved on. */
+  #moveStart(followed: Followed, logStartOffset: number): void {
+    const { log } = followed.partition;
+    const isDue = logStartOffset > log.logStartOffset && logStartOffset <= log.highWatermark;
+    if (!isDue || followed.isMovingStart) return;
+    followed.isMovingStart = true;
+    log
+      .advanceLogStart(logStartOffset)
+      .catch((thrown: unknown) => {
+        this.#context.logger.warn({ err: thrown }, "a log start cannot be moved yet");
+      })
+      .finally(() => {
+        followed.isMovingStart = false;
+      });
+  }
+
+  #diverged({ subscriptionId, ...divergence }: WireReplicaDivergence): void {
+    const followed = this.#byId.get(subscriptionId);
+    if (followed === undefined) return;
+    this.#end(followed);
+    const { log } = followed.partition;
+    const repair = repairOf(log, divergence);
+    const { partition, topicId } = followed.partition;
+    this.#context.logger.info(
+      { topic_id: topicId, partition, end: log.logEndOffset, ...divergence, repair: repair.kind },
+      "a log differs from its leader's",
+    );
+    if (repair.kind === "rebuild") {
+      followed.partition.rebuild(repair.offset);
+      return;
+    }
+    log.truncateTo(repair.offset).then(
+      () => this.#prepare(followed),
+      (thrown: unknown) => this.#retryLater(followed, thrown),
+    );
+  }
+
+  #refused({ error, subscriptionId }: WireReplicaRefusal): void {
+    const followed = this.#byId.get(subscriptionId);
+    if (followed === undefined) return;
+    const text = error?.message ?? "it does not say why";
+    this.#retryLater(followed, new MillraceError(error?.code ?? ErrorCode.INTERNAL, text));
+  }
+
+  /** Subscribes again after a pause. */
+  #retryLater(followed: Followed, thrown: unknown): void {
+    this.#end(followed);
+    if (followed.state !== idle) return;
+    const { partition, topicId } = followed.partition;
+    if (followed.failures === 0) {
+      const err = MillraceError.from(thrown);
+      const text = "a partition cannot be followed: trying again";
+      this.#context.logger.warn({ topic_id: topicId, partition, err }, text);
+    }
+    const ms = this.#retryMs(followed.failures);
+    followed.failures += 1;
+    followed.cancelRetry();
+    followed.cancelRetry = this.#context.clock.timer(ms, () => void this.#prepare(followed));
+  }
+
+  /** Its subscription is over, if it has one. */
+  #end(followed: Followed): void {
+    const { state } = followed;
+    followed.cancelRetry();
+    this.#ready.delete(followed);
+    this.#dirty.delete(followed);
+    if (state.kind !== "subscribed") return;
+    this.#byId.delete(state.id);
+    this.#unsubscribe.push(state.id);
+    followed.state = idle;
+    this.#saySoon();
+  }
+
+  /** The log is durable further than before, perhaps. */
+  #moved(followed: Followed): void {
+    const { partition, state } = followed;
+    if (state.kind !== "subscribed" || partition.log.ackedEndOffset <= state.reportedEnd) return;
+    this.#dirty.add(followed);
+    this.#saySoon();
+  }
+
+  /** At the end of the turn: one message for everything that one sync of the disk covered. */
+  #saySoon(): void {
+    if (this.#isSaying || this.#stream === undefined) return;
+    this.#isSaying = true;
+    this.#context.clock.defer(() => void this.#say());
+  }
+
+  /** Never rejects. */
+  async #say(): Promise<void> {
+    for (;;) {
+      const stream = this.#stream;
+      const message = stream === undefined ? undefined : this.#message();
+      if (message === undefined) break;
+      if (stream?.write(message) === false) await stream.drained();
+    }
+    this.#isSaying = false;
+  }
+
+  #message(): WireReplicateRequest | undefined {
+    const unsubscribe = this.#unsubscribe.splice(0, limits.changesPerMessage);
+    const ready = [...this.#ready].slice(0, limits.changesPerMessage);
+    for (const followed of ready) this.#ready.delete(followed);
+    const subscribe = ready.map((followed) => this.#subscribe(followed));
+    const durable = [...this.#dirty].flatMap(({ partition, state }) => {
+      if (state.kind !== "subscribed") return [];
+      state.reportedEnd = partition.log.ackedEndOffset;
+      return { subscriptionId: state.id, durableEndOffset: state.reportedEnd };
+    });
+    this.#dirty.clear();
+    const windowBytes = this.#returnedBytes;
+    this.#returnedBytes = 0;
+    const news = unsubscribe.length + subscribe.length + durable.length + windowBytes;
+    if (news === 0) return undefined;
+    return { open: undefined, unsubscribe, subscribe, durable, windowBytes };
+  }
+
+  /** Says with the subscription how far the log is durable: that counts if the logs agree. */
+  #subscribe(followed: Followed) {
+    const { leaderEpoch, log, partition, topicId } = followed.partition;
+    const id = this.#nextId;
+    this.#nextId += 1;
+    followed.state = { kind: "subscribed", id, reportedEnd: -1 };
+    this.#byId.set(id, followed);
+    this.#dirty.add(followed);
+    const common = { subscriptionId: id, topicId: topicIdBytes(topicId), partition, leaderEpoch };
+    return { ...common, ...endOf(log) };
+  }
+}

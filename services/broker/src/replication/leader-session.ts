@@ -1,0 +1,398 @@
+/**
+ * A replication stream as the leader serves it. At the end of each turn of the event loop it frames
+ * what its partitions have appended, before the leader's own fsync is over; who is behind the tail
+ * cache is read from files, a few at a time.
+ */
+import type { Clock, Random } from "@millrace/env";
+import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
+import type { PartitionLog, ReadResult } from "@millrace/log";
+import {
+  blankReplicateResponse,
+  type TopicId,
+  topicIdOf,
+  type WireReplicaAppend,
+  type WireReplicaDivergence,
+  type WireReplicaDurable,
+  type WireReplicaRefusal,
+  type WireReplicaSubscription,
+  type WireReplicateOpen,
+  type WireReplicateRequest,
+  type WireReplicateResponse,
+} from "@millrace/record";
+import { refuseOtherCluster, type ServerStream } from "@millrace/rpc";
+import { checkFeatures, featureLevel } from "../features.ts";
+import type { InSyncReplica } from "../partitions/in-sync.ts";
+import { wirePartitionError } from "../produce/appender.ts";
+import { readHandshake } from "../stream-handshake.ts";
+import { divergenceOf } from "./agreement.ts";
+import { replicationLimits as limits } from "./replication-limits.ts";
+
+/** A partition as followers see it. */
+export interface LedPartition {
+  /** Throws NOT_LEADER, FENCED_LEADER_EPOCH and so on. In the synchronous section of each use. */
+  requireLeader(leaderEpoch: number): { readonly log: PartitionLog };
+  /** Calls `wake` once: after the next append or progress, or when the role changes. */
+  onceMoved(wake: () => void): () => void;
+  /**
+   * A follower has made its log durable up to an offset. False where that counts for nothing: its
+   * registration is over, or it is no replica.
+   */
+  durable(follower: InSyncReplica, endOffset: number): boolean;
+}
+
+/** What a session needs of its broker. */
+export interface LeaderContext {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly identity: { readonly clusterId: string; readonly brokerId: number };
+  /** Epoch of this broker's registration. */
+  readonly brokerEpoch: () => number;
+  /** Epoch of another broker's registration, as far as it is known here. */
+  readonly registered: (brokerId: number) => number | undefined;
+  /** Throws UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER, LEADER_NOT_AVAILABLE. */
+  readonly find: (topicId: TopicId, partition: number) => LedPartition;
+}
+
+type ReplicateStream = ServerStream<WireReplicateRequest, WireReplicateResponse>;
+
+type SubscriptionState =
+  /** Has sent all there is: what moves the partition queues it. */
+  | { readonly kind: "waiting"; readonly stop: () => void }
+  /** May have something to send. */
+  | { readonly kind: "queued" }
+  /** Its batches are being read from files. */
+  | { readonly kind: "reading" }
+  | { readonly kind: "over" };
+
+interface Subscription {
+  readonly id: number;
+  readonly partition: LedPartition;
+  readonly log: PartitionLog;
+  readonly leaderEpoch: number;
+  /** First offset that was not sent. */
+  sentEnd: number;
+  toldHighWatermark: number;
+  toldLogStart: number;
+  state: SubscriptionState;
+}
+
+const queued: SubscriptionState = { kind: "queued" };
+const reading: SubscriptionState = { kind: "reading" };
+const over: SubscriptionState = { kind: "over" };
+
+const violation = (what: string): MillraceError =>
+  MillraceError.refusal(
+    ErrorCode.STREAM_PROTOCOL_VIOLATION,
+    `${what}: see ReplicationService.Replicate`,
+  );
+
+export class LeaderSession {
+  readonly #stream: ReplicateStream;
+  readonly #context: LeaderContext;
+  readonly #subscriptions = new Map<number, Subscription>();
+  /** Queued ones, in order. */
+  #ready: Subscription[] = [];
+  /** Of those, the ones that the tail cache does not have. */
+  readonly #behind: Subscription[] = [];
+  #reads = 0;
+  readonly #refusals: WireReplicaRefusal[] = [];
+  readonly #divergences: WireReplicaDivergence[] = [];
+  #follower: InSyncReplica = { brokerId: 0, brokerEpoch: 0 };
+  #windowBytes: number = limits.windowBytesMax;
+  #sentBytes = 0;
+  #framing = false;
+  #isOver = false;
+  #cancelHeartbeat: () => void = () => {};
+
+  constructor(stream: ReplicateStream, context: LeaderContext) {
+    this.#stream = stream;
+    this.#context = context;
+  }
+
+  /** Resolves when the follower ends the stream; rejects when it breaks the protocol. */
+  async run(): Promise<void> {
+    try {
+      await this.#open();
+      this.#heartbeat();
+      for (;;) {
+        const request = this.#stream.tryRead() ?? (await this.#stream.read());
+        if (request === undefined) return;
+        if (request.open !== undefined) throw violation("a second open");
+        this.#take(request);
+      }
+    } finally {
+      this.#isOver = true;
+      this.#cancelHeartbeat();
+      for (const subscription of this.#subscriptions.values()) move(subscription, over);
+      this.#subscriptions.clear();
+    }
+  }
+
+  async #open(): Promise<void> {
+    const { clock, brokerEpoch } = this.#context;
+    const first = await readHandshake(this.#stream, clock);
+    const { open } = first;
+    if (open === undefined) throw violation("the first message has no open");
+    checkFeatures(open.requiredFeatures);
+    this.#checkFollower(open);
+    const { brokerId } = open;
+    this.#follower = { brokerId, brokerEpoch: open.brokerEpoch };
+    if (open.windowBytes > 0) this.#windowBytes = Math.min(open.windowBytes, limits.windowBytesMax);
+    const opened = {
+      windowBytes: this.#windowBytes,
+      heartbeatIntervalMs: limits.heartbeatIntervalMs,
+      brokerEpoch: brokerEpoch(),
+      featureLevel,
+    };
+    this.#stream.write({ ...blankReplicateResponse, opened });
+    this.#take(first);
+  }
+
+  #checkFollower({ brokerEpoch, brokerId, clusterId, leaderBrokerId }: WireReplicateOpen): void {
+    const { identity, registered } = this.#context;
+    if (clusterId === "") throw violation("the opening names no cluster");
+    refuseOtherCluster(identity.clusterId, clusterId);
+    if (leaderBrokerId !== identity.brokerId || brokerId === identity.brokerId) {
+      throw MillraceError.refusal(
+        ErrorCode.INVALID_REQUEST,
+        `broker ${brokerId} asks for broker ${leaderBrokerId}, and this is broker ` +
+          `${identity.brokerId}: refresh the metadata`,
+      );
+    }
+    const known = registered(brokerId) ?? 0;
+    if (brokerEpoch < known) throw staleEpoch(brokerId, brokerEpoch, known);
+  }
+
+  #heartbeat(): void {
+    const { clock, random } = this.#context;
+    const ms = limits.heartbeatIntervalMs * (0.5 + random.float());
+    this.#cancelHeartbeat = clock.timer(ms, () => {
+      this.#stream.write(blankReplicateResponse);
+      this.#heartbeat();
+    });
+  }
+
+  #take({ unsubscribe, subscribe, durable, windowBytes }: WireReplicateRequest): void {
+    for (const id of unsubscribe) this.#drop(id);
+    for (const wanted of subscribe) this.#subscribe(wanted);
+    for (const report of durable) this.#report(report);
+    if (windowBytes > 0) {
+      this.#sentBytes = Math.max(0, this.#sentBytes - windowBytes);
+      this.#frameSoon();
+    }
+  }
+
+  #subscribe(wanted: WireReplicaSubscription): void {
+    const { lastEpoch, leaderEpoch, logEndOffset, partition, subscriptionId: id } = wanted;
+    if (this.#subscriptions.has(id)) throw violation(`subscription ${id} is in use`);
+    if (this.#subscriptions.size >= limits.subscriptionsMax) {
+      throw violation(`more than ${limits.subscriptionsMax} subscriptions`);
+    }
+    try {
+      const led = this.#context.find(idOf(wanted.topicId), partition);
+      const { log } = led.requireLeader(leaderEpoch);
+      const divergence = divergenceOf(log, { logEndOffset, lastEpoch });
+      if (divergence !== undefined) {
+        this.#divergences.push({ subscriptionId: id, ...divergence });
+        this.#frameSoon();
+        return;
+      }
+      const told = { toldHighWatermark: -1, toldLogStart: -1 };
+      const common = { id, partition: led, log, leaderEpoch, sentEnd: logEndOffset };
+      const subscription: Subscription = { ...common, ...told, state: over };
+      this.#subscriptions.set(id, subscription);
+      this.#enqueue(subscription);
+    } catch (thrown) {
+      this.#refuse(id, thrown);
+    }
+  }
+
+  #report({ durableEndOffset, subscriptionId: id }: WireReplicaDurable): void {
+    const subscription = this.#subscriptions.get(id);
+    if (subscription === undefined) return;
+    const { leaderEpoch, partition, sentEnd } = subscription;
+    try {
+      partition.requireLeader(leaderEpoch);
+      if (durableEndOffset > sentEnd) {
+        throw MillraceError.refusal(
+          ErrorCode.INVALID_REQUEST,
+          `the follower claims offsets up to ${durableEndOffset}, it was sent ${sentEnd}`,
+        );
+      }
+      if (partition.durable(this.#follower, durableEndOffset)) return;
+      const { brokerEpoch, brokerId } = this.#follower;
+      throw staleEpoch(brokerId, brokerEpoch, this.#context.registered(brokerId) ?? 0);
+    } catch (thrown) {
+      this.#refuse(id, thrown);
+    }
+  }
+
+  #drop(id: number): void {
+    const subscription = this.#subscriptions.get(id);
+    if (subscription !== undefined) move(subscription, over);
+    this.#subscriptions.delete(id);
+  }
+
+  #refuse(id: number, thrown: unknown): void {
+    this.#drop(id);
+    const error = wirePartitionError(MillraceError.from(thrown));
+    this.#refusals.push({ subscriptionId: id, error });
+    this.#frameSoon();
+  }
+
+  #enqueue(subscription: Subscription): void {
+    move(subscription, queued);
+    this.#ready.push(subscription);
+    this.#frameSoon();
+  }
+
+  /** At the end of the turn: what all partitions append in it leaves in one message. */
+  #frameSoon(): void {
+    if (this.#framing || this.#isOver) return;
+    this.#framing = true;
+    this.#context.clock.defer(() => void this.#frameAll());
+  }
+
+  /** Frames until nothing is left that may be sent. Never rejects. */
+  async #frameAll(): Promise<void> {
+    while (!this.#isOver) {
+      const message = this.#frame();
+      if (message === undefined) break;
+      if (!this.#stream.write(message)) await this.#stream.drained();
+    }
+    this.#framing = false;
+  }
+
+  /** One message, or undefined when there is nothing to say. */
+  #frame(): WireReplicateResponse | undefined {
+    const appends: WireReplicaAppend[] = [];
+    let bytes = 0;
+    const left: Subscription[] = [];
+    for (const subscription of this.#ready) {
+      if (subscription.state !== queued) continue;
+      if (bytes >= limits.messageBytesMax || this.#sentBytes >= this.#windowBytes) {
+        left.push(subscription);
+        continue;
+      }
+      const append = this.#tailOf(subscription);
+      if (append === undefined) continue;
+      appends.push(append);
+      const more = bytesOf(append);
+      bytes += more;
+      this.#sentBytes += more;
+      if (more > 0) left.push(subscription);
+    }
+    this.#ready = left;
+    const refuse = this.#refusals.splice(0, limits.changesPerMessage);
+    const diverge = this.#divergences.splice(0, limits.changesPerMessage);
+    if (appends.length + refuse.length + diverge.length === 0) return undefined;
+    return { ...blankReplicateResponse, appends, diverge, refuse };
+  }
+
+  /**
+   * What there is to send of a queued subscription, from memory. Without anything it waits, or is
+   * read from files.
+   */
+  #tailOf(subscription: Subscription): WireReplicaAppend | undefined {
+    const { leaderEpoch, log, partition, sentEnd } = subscription;
+    try {
+      partition.requireLeader(leaderEpoch);
+      const found = log.tryReadTail(sentEnd, limits.appendBytesMax, "log_end");
+      if (found !== undefined) return this.#appendOf(subscription, found);
+      move(subscription, reading);
+      this.#behind.push(subscription);
+      this.#readBehind();
+    } catch (thrown) {
+      this.#fail(subscription, thrown);
+    }
+    return undefined;
+  }
+
+  #appendOf(subscription: Subscription, found: ReadResult): WireReplicaAppend | undefined {
+    const { chunks, highWatermark, logStartOffset, nextOffset } = found;
+    const isNews =
+      found.bytes > 0 ||
+      highWatermark !== subscription.toldHighWatermark ||
+      logStartOffset !== subscription.toldLogStart;
+    subscription.sentEnd = nextOffset;
+    subscription.toldHighWatermark = highWatermark;
+    subscription.toldLogStart = logStartOffset;
+    if (found.bytes === 0) this.#wait(subscription);
+    if (!isNews) return undefined;
+    const { id: subscriptionId } = subscription;
+    return { subscriptionId, highWatermark, logStartOffset, batches: chunks };
+  }
+
+  #wait(subscription: Subscription): void {
+    const stop = subscription.partition.onceMoved(() => this.#enqueue(subscription));
+    move(subscription, { kind: "waiting", stop });
+  }
+
+  /** Reads from files what the tail cache does not have any more. */
+  #readBehind(): void {
+    while (this.#reads < limits.catchUpReadsMax) {
+      const subscription = this.#behind.shift();
+      if (subscription === undefined) return;
+      if (subscription.state !== reading) continue;
+      this.#reads += 1;
+      void this.#readOne(subscription).finally(() => {
+        this.#reads -= 1;
+        if (!this.#isOver) this.#readBehind();
+      });
+    }
+  }
+
+  /** Never rejects. */
+  async #readOne(subscription: Subscription): Promise<void> {
+    const { leaderEpoch, log, partition } = subscription;
+    try {
+      const found = await log.read(subscription.sentEnd, limits.appendBytesMax, "log_end");
+      if (subscription.state !== reading) return;
+      partition.requireLeader(leaderEpoch);
+      move(subscription, queued);
+      const append = this.#appendOf(subscription, found);
+      if (append !== undefined) {
+        this.#sentBytes += bytesOf(append);
+        this.#stream.write({ ...blankReplicateResponse, appends: [append] });
+      }
+      if (subscription.state === queued) this.#enqueue(subscription);
+    } catch (thrown) {
+      if (subscription.state === reading) this.#fail(subscription, thrown);
+    }
+  }
+
+  /** Its offset was deleted meanwhile: the follower begins anew. Anything else is told. */
+  #fail({ id, log }: Subscription, thrown: unknown): void {
+    if (!hasCode(thrown, ErrorCode.OFFSET_OUT_OF_RANGE)) {
+      this.#refuse(id, thrown);
+      return;
+    }
+    this.#drop(id);
+    const { logStartOffset } = log;
+    const gone = { leaderEpoch: 0, endOffset: logStartOffset, logStartOffset };
+    this.#divergences.push({ subscriptionId: id, ...gone });
+    this.#frameSoon();
+  }
+}
+
+const move = (subscription: Subscription, state: SubscriptionState): void => {
+  if (subscription.state.kind === "waiting") subscription.state.stop();
+  subscription.state = state;
+};
+
+const bytesOf = ({ batches }: WireReplicaAppend): number =>
+  batches.reduce((sum, { length }) => sum + length, 0);
+
+const idOf = (topicId: Uint8Array): TopicId => {
+  if (topicId.length === 16) return topicIdOf(topicId);
+  throw MillraceError.refusal(
+    ErrorCode.INVALID_REQUEST,
+    `topic_id has ${topicId.length} bytes: send 16`,
+  );
+};
+
+const staleEpoch = (brokerId: number, epoch: number, known: number): MillraceError =>
+  MillraceError.refusal(
+    ErrorCode.STALE_BROKER_EPOCH,
+    `broker ${brokerId} was registered under epoch ${epoch}, which is over: it is ${known} now`,
+  );

@@ -1,0 +1,146 @@
+/** Judges a change of in-sync replicas that a leader asks for (KIP-497). Pure. */
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { AlterPartition, InSyncReplica } from "@millrace/proto/controller";
+import type { PartitionRecord } from "@millrace/proto/storage";
+import type { ClusterState, PartitionState } from "./cluster-state.ts";
+import { elrBeside } from "./leadership.ts";
+
+/** The broker that calls, under its present registration. */
+export interface Caller {
+  readonly brokerId: number;
+  readonly brokerEpoch: number;
+}
+
+/** What becomes of a change. */
+export type Alteration =
+  | {
+      readonly kind: "changed";
+      readonly record: PartitionRecord;
+      /** The new ISR with its epochs: the change is right only while they are registered. */
+      readonly brokers: ReadonlyMap<number, number>;
+    }
+  /** It was made before, and its answer was lost. */
+  | { readonly kind: "already-so" }
+  | { readonly kind: "refused"; readonly error: MillraceError };
+
+const refused = (code: ErrorCode, message: string): Alteration => ({
+  ...{ kind: "refused", error: MillraceError.refusal(code, message) },
+});
+
+/** What is wrong with the change itself, whatever the metadata says. */
+const malformed = ({ isr }: AlterPartition, caller: Caller): string | undefined => {
+  const ids = new Set(isr.map(({ brokerId }) => brokerId));
+  if (ids.size < isr.length) return "a replica is in the ISR twice: name it once";
+  if (!ids.has(caller.brokerId)) {
+    return `broker ${caller.brokerId} is not in the ISR that it asks for: a leader is in sync`;
+  }
+  return undefined;
+};
+
+/** Why the caller may not speak for the partition: another life of its process may have led. */
+const fenced = (
+  record: PartitionRecord,
+  { leaderEpoch }: AlterPartition,
+  { brokerId, brokerEpoch }: Caller,
+): string | undefined => {
+  if (record.leaderEpoch !== leaderEpoch) {
+    return `the leader epoch is ${record.leaderEpoch}, not ${leaderEpoch}: read the metadata`;
+  }
+  if (record.leader !== brokerId) {
+    const leader = record.leader === undefined ? "nobody leads" : `broker ${record.leader} leads`;
+    return `${leader} in epoch ${leaderEpoch}, not broker ${brokerId}: read the metadata`;
+  }
+  const led = record.isrBrokerEpochs[record.isr.indexOf(brokerId)];
+  if (led === BigInt(brokerEpoch)) return undefined;
+  return (
+    `broker ${brokerId} leads in epoch ${leaderEpoch} under its registration ${led}, ` +
+    `not ${brokerEpoch}: wait for a higher leader epoch`
+  );
+};
+
+/**
+ * Whether the change was made before. A record that is older than the one that the leader has read
+ * says nothing: this controller has yet to read what came after it.
+ */
+const isAlreadySo = (
+  { record: { isr, isrBrokerEpochs }, modRevision }: PartitionState,
+  wanted: AlterPartition,
+): boolean =>
+  BigInt(modRevision) >= wanted.modRevision &&
+  wanted.isr.length === isr.length &&
+  wanted.isr.every(({ brokerId, brokerEpoch }) => {
+    const at = isr.indexOf(brokerId);
+    return at >= 0 && isrBrokerEpochs[at] === brokerEpoch;
+  });
+
+/** Why a replica cannot be in sync (KIP-841, KIP-903). */
+const ineligible = (
+  { replicas }: PartitionRecord,
+  { brokerId, brokerEpoch }: InSyncReplica,
+  brokers: ReadonlyMap<number, number>,
+): string | undefined => {
+  if (!replicas.includes(brokerId)) return `broker ${brokerId} is no replica of the partition`;
+  const registered = brokers.get(brokerId);
+  if (registered === undefined) return `broker ${brokerId} is not registered`;
+  if (BigInt(registered) === brokerEpoch) return undefined;
+  return `broker ${brokerId} is registered under epoch ${registered}, not ${brokerEpoch}`;
+};
+
+/**
+ * What becomes of a change that `caller`, a registered broker, asks for. `partition` is undefined
+ * where there is none.
+ *
+ * Leader and leader epoch stay. The ISR is written in the order of the replicas, and the ELR by the
+ * rules of `elrBeside`. Refusals, in the order in which they are looked for:
+ *
+ * - UNKNOWN_TOPIC_OR_PARTITION: no such partition, or its topic is being made or deleted.
+ * - INVALID_REQUEST: a replica is named twice, or the caller is not among them.
+ * - FENCED_LEADER_EPOCH: another leader epoch, or the caller does not lead, or leads under an
+ *   earlier registration.
+ * - METADATA_STALE: the record has changed since the caller read it, or the caller has read a
+ *   newer one than this controller.
+ * - INELIGIBLE_REPLICA: a broker is no replica, is not registered, or under another epoch.
+ */
+export const alteredPartition = (
+  partition: PartitionState | undefined,
+  change: AlterPartition,
+  caller: Caller,
+  { topics, brokers }: Pick<ClusterState, "topics" | "brokers">,
+): Alteration => {
+  const unknown = `there is no partition ${change.partition} of such a topic: read the metadata`;
+  if (partition === undefined) return refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, unknown);
+  const { record, modRevision, topicId } = partition;
+  const topic = topics.get(topicId);
+  if (topic === undefined || record.partition >= topic.partitionCount) {
+    return refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, unknown);
+  }
+  const mistake = malformed(change, caller);
+  if (mistake !== undefined) return refused(ErrorCode.INVALID_REQUEST, mistake);
+  const stranger = fenced(record, change, caller);
+  if (stranger !== undefined) return refused(ErrorCode.FENCED_LEADER_EPOCH, stranger);
+  if (isAlreadySo(partition, change)) return { kind: "already-so" };
+  if (change.modRevision !== BigInt(modRevision)) {
+    return refused(
+      ErrorCode.METADATA_STALE,
+      `the record is of revision ${modRevision}, not ${change.modRevision}: decide again by it`,
+    );
+  }
+  for (const replica of change.isr) {
+    const why = ineligible(record, replica, brokers);
+    if (why === undefined) continue;
+    return refused(ErrorCode.INELIGIBLE_REPLICA, `${why}: let it catch up again`);
+  }
+  const isr = record.replicas.filter((id) => change.isr.some(({ brokerId }) => brokerId === id));
+  const epochs = isr.map((id) => [id, brokers.get(id) ?? 0] as const);
+  return {
+    kind: "changed",
+    record: {
+      ...record,
+      isr,
+      elr: elrBeside(record, topic, isr),
+      isrBrokerEpochs: epochs.map(([, epoch]) => BigInt(epoch)),
+      minIsrEpoch: topic.minIsrEpoch,
+    },
+    brokers: new Map(epochs),
+  };
+};

@@ -1,0 +1,94 @@
+/** Writes records in guarded transactions: each only if it is as it was read. */
+import { type Compare, encodeRecord, keys, type Operation } from "@millrace/metadata";
+import type { PartitionRecord } from "@millrace/proto/storage";
+import { changesPerTransaction, comparesPerTransaction } from "./limits.ts";
+import type { Write } from "./reign.ts";
+
+/** A change of one key, made only if the key has not changed since it was read. */
+export interface GuardedChange {
+  readonly key: string;
+  readonly modRevision: number;
+  /** The new value; absent: the key is removed. */
+  readonly record?: PartitionRecord;
+  /** Brokers, by id, that must still be registered under these epochs. */
+  readonly brokers?: ReadonlyMap<number, number>;
+}
+
+/** Told what became of every change, once each. */
+export interface ChangeObserver<C extends GuardedChange> {
+  /** One transaction was made, at this revision. */
+  onWritten(changes: readonly C[], revision: number): void;
+  /** The change was not made: its key, or one of its brokers, has changed by this revision. */
+  onConflict(change: C, revision: number): void;
+}
+
+/** Keys that must not have changed, each once. */
+const comparesOf = (changes: readonly GuardedChange[]): Compare[] => {
+  const brokers = new Map(changes.flatMap((change) => [...(change.brokers ?? [])]));
+  return [
+    ...changes.map(
+      ({ key, modRevision }): Compare => ({ key, target: "modRevision", equals: modRevision }),
+    ),
+    ...[...brokers].map(
+      ([id, epoch]): Compare => ({
+        ...{ key: keys.broker(id), target: "createRevision", equals: epoch },
+      }),
+    ),
+  ];
+};
+
+const operationOf = ({ key, record }: GuardedChange): Operation =>
+  record === undefined
+    ? { type: "delete", range: { key } }
+    : { type: "put", key, value: encodeRecord.partition(record) };
+
+/** Parts of the changes, in order, each of which fits into a transaction. */
+const transactionsOf = <C extends GuardedChange>(changes: readonly C[]): C[][] => {
+  const parts: C[][] = [];
+  let part: C[] = [];
+  let brokers = new Set<number>();
+  for (const change of changes) {
+    const together = new Set([...brokers, ...(change.brokers?.keys() ?? [])]);
+    const isFull =
+      part.length === changesPerTransaction ||
+      part.length + 1 + together.size > comparesPerTransaction;
+    if (part.length === 0 || isFull) {
+      part = [];
+      parts.push(part);
+    }
+    brokers = isFull ? new Set(change.brokers?.keys()) : together;
+    part.push(change);
+  }
+  return parts;
+};
+
+/** One transaction; after a conflict its halves, down to the change that is left out. */
+const writeTogether = async <C extends GuardedChange>(
+  write: Write,
+  changes: readonly C[],
+  observer: ChangeObserver<C>,
+): Promise<void> => {
+  const [first] = changes;
+  if (first === undefined) return;
+  const { succeeded, revision } = await write(comparesOf(changes), changes.map(operationOf));
+  if (succeeded) observer.onWritten(changes, revision);
+  else if (changes.length === 1) observer.onConflict(first, revision);
+  else {
+    const half = changes.length >> 1;
+    await writeTogether(write, changes.slice(0, half), observer);
+    await writeTogether(write, changes.slice(half), observer);
+  }
+};
+
+/**
+ * Writes the changes in order, in as few transactions as their limits allow, one after the other.
+ * One whose condition does not hold is left out, and holds up no other. Rejects with the first
+ * error of `write`; the observer has been told what was done before.
+ */
+export const writeChanges = async <C extends GuardedChange>(
+  write: Write,
+  changes: readonly C[],
+  observer: ChangeObserver<C>,
+): Promise<void> => {
+  for (const part of transactionsOf(changes)) await writeTogether(write, part, observer);
+};

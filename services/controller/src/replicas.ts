@@ -1,0 +1,169 @@
+/** ReplicaService: what leaders ask of the active controller. */
+import { create } from "@bufbuild/protobuf";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import { isOutcomeUnknown, keys } from "@millrace/metadata";
+import {
+  type AlterPartition,
+  type AlterPartitionResult,
+  AlterPartitionResultSchema,
+  type AlterPartitionsRequest,
+  type AlterPartitionsResponse,
+  AlterPartitionsResponseSchema,
+  ReplicaService,
+} from "@millrace/proto/controller";
+import { topicIdOf } from "@millrace/record";
+import { bindService, ofCluster, partitionError, type ServiceBinding } from "@millrace/rpc";
+import { alteredPartition, type Caller } from "./alter-partition.ts";
+import type { ClusterState } from "./cluster-state.ts";
+import { type GuardedChange, writeChanges } from "./guarded-changes.ts";
+import { Lanes } from "./lanes.ts";
+import { replicaLimits } from "./limits.ts";
+import type { Write } from "./reign.ts";
+
+export interface ReplicaHandlersOptions {
+  readonly clusterId: string;
+  /** The process whose reign guards every write, and what its mirror has read. */
+  readonly active: {
+    /** Throws NOT_CONTROLLER when it is not the active controller. */
+    writeOfReign(): Write;
+    readonly state: ClusterState;
+    waitForRevision(revision: number, timeoutMs: number): Promise<boolean>;
+  };
+}
+
+/** A change that is to be written, and its place in the answer. */
+interface Altered extends GuardedChange {
+  readonly index: number;
+}
+
+const invalid = (message: string): MillraceError =>
+  MillraceError.refusal(ErrorCode.INVALID_REQUEST, message);
+
+/** Keys of the partitions, in order. Throws INVALID_REQUEST. */
+const keysOf = (partitions: readonly AlterPartition[]): string[] => {
+  const { partitionsPerCallMax: max } = replicaLimits;
+  if (partitions.length > max) {
+    throw invalid(`${partitions.length} partitions in one call: send at most ${max}`);
+  }
+  const names = partitions.map(({ topicId, partition }) => {
+    if (topicId.length === 16) return keys.partition(topicIdOf(topicId), partition);
+    throw invalid(`a topic id of ${topicId.length} bytes: send the 16 bytes of the metadata`);
+  });
+  if (new Set(names).size === names.length) return names;
+  throw invalid("a partition is in the request twice: send one change of it");
+};
+
+/** Throws STALE_BROKER_EPOCH. */
+const callerOf = (request: AlterPartitionsRequest, { brokers }: ClusterState): Caller => {
+  const { brokerId } = request;
+  const brokerEpoch = brokers.get(brokerId);
+  if (brokerEpoch !== undefined && BigInt(brokerEpoch) === request.brokerEpoch) {
+    return { brokerId, brokerEpoch };
+  }
+  const known = brokerEpoch === undefined ? "not registered" : `registered under ${brokerEpoch}`;
+  throw MillraceError.refusal(
+    ErrorCode.STALE_BROKER_EPOCH,
+    `broker ${brokerId} is ${known}, not under epoch ${request.brokerEpoch}: ` +
+      "retry under the present registration",
+  );
+};
+
+const made = (revision: number): AlterPartitionResult =>
+  create(AlterPartitionResultSchema, { modRevision: BigInt(revision) });
+
+const failed = (error: MillraceError): AlterPartitionResult =>
+  create(AlterPartitionResultSchema, { error: partitionError(error) });
+
+const changedMeanwhile = (): MillraceError =>
+  MillraceError.refusal(
+    ErrorCode.METADATA_STALE,
+    "the record, or the registration of a replica, has changed meanwhile: decide again",
+  );
+
+export class ReplicaHandlers {
+  readonly #options: ReplicaHandlersOptions;
+  readonly #lanes = new Lanes(replicaLimits.callsPerBrokerMax);
+
+  constructor(options: ReplicaHandlersOptions) {
+    this.#options = options;
+  }
+
+  bindings(): ServiceBinding[] {
+    const service = bindService(ReplicaService, {
+      alterPartitions: (request: AlterPartitionsRequest) => this.alterPartitions(request),
+    });
+    return [ofCluster(service, () => this.#options.clusterId)];
+  }
+
+  /**
+   * Changes in-sync replicas; see `alteredPartition` for the refusals of one partition.
+   *
+   * The calls of one broker are judged and written in order of arrival; those of different brokers
+   * side by side, since a partition has one leader. Only a registered broker has a place to wait,
+   * and a bounded number of them, so there are never more calls than brokers allow.
+   *
+   * The whole call fails with NOT_CONTROLLER, STALE_BROKER_EPOCH, INVALID_REQUEST or
+   * ADMISSION_REJECTED when nothing was done, and with UNAVAILABLE when some of its changes may
+   * have been made.
+   */
+  async alterPartitions(request: AlterPartitionsRequest): Promise<AlterPartitionsResponse> {
+    const { active } = this.#options;
+    active.writeOfReign();
+    callerOf(request, active.state);
+    const names = keysOf(request.partitions);
+    return this.#lanes.run(request.brokerId, () => this.#alter(request, names));
+  }
+
+  async #alter(
+    request: AlterPartitionsRequest,
+    names: readonly string[],
+  ): Promise<AlterPartitionsResponse> {
+    const { active } = this.#options;
+    const write = active.writeOfReign();
+    const { state } = active;
+    const caller = callerOf(request, state);
+    const altered: Altered[] = [];
+    const results = request.partitions.map((change, index): AlterPartitionResult => {
+      const key = names[index] ?? "";
+      const partition = state.partitions.get(key);
+      const modRevision = partition?.modRevision ?? 0;
+      const decided = alteredPartition(partition, change, caller, state);
+      if (decided.kind === "refused") return failed(decided.error);
+      if (decided.kind === "changed") altered.push({ ...decided, key, modRevision, index });
+      return made(modRevision);
+    });
+    const revision = await this.#write(write, altered, results);
+    // The next call of this broker is judged by what this one has written.
+    await active.waitForRevision(revision, replicaLimits.mirrorWaitMsMax);
+    return create(AlterPartitionsResponseSchema, { results });
+  }
+
+  /** Fills in the results of what it writes. Returns the revision that has all of it. */
+  async #write(
+    write: Write,
+    altered: readonly Altered[],
+    results: AlterPartitionResult[],
+  ): Promise<number> {
+    let newest = 0;
+    try {
+      await writeChanges(write, altered, {
+        onWritten: (changes, revision) => {
+          newest = revision;
+          for (const { index } of changes) results[index] = made(revision);
+        },
+        onConflict: ({ index }) => {
+          results[index] = failed(changedMeanwhile());
+        },
+      });
+      return newest;
+    } catch (thrown) {
+      const mayBeMade = newest > 0 || isOutcomeUnknown(thrown);
+      if (!mayBeMade || !(thrown instanceof MillraceError)) throw thrown;
+      throw new MillraceError(
+        ErrorCode.UNAVAILABLE,
+        `some changes of in-sync replicas may have been made: read the metadata (${thrown.message})`,
+        { cause: thrown },
+      );
+    }
+  }
+}

@@ -1,0 +1,318 @@
+/** Mutants of replication: who counts, whether logs agree, and what goes over the stream. */
+import type { Mutant } from "../mutant.ts";
+
+const inSync = "services/broker/src/partitions/in-sync.ts";
+const inSyncTests = ["services/broker/src/partitions/in-sync.test.ts"];
+const at = "services/broker/src/replication/";
+const agreementTests = [`${at}agreement.test.ts`];
+const streamTests = [`${at}replication.test.ts`, `${at}leader-session.test.ts`];
+const replicated = "packages/log/src/partition/replicated.ts";
+const replicatedTests = ["packages/log/src/partition/replicated.test.ts"];
+
+const counting: readonly Mutant[] = [
+  {
+    name: "asked-for-replica-does-not-count",
+    breaks: "Who joins counts from the request on.",
+    file: inSync,
+    replace: [
+      ["this.#pending?.isr.filter((one) => !has(isr, one)) ?? []", "[] as InSyncReplica[]"],
+    ],
+    tests: inSyncTests,
+  },
+  {
+    name: "lost-answer-is-a-refusal",
+    breaks: "A change whose answer is lost counts until the view says otherwise.",
+    file: inSync,
+    replace: [['outcome === "refused" && this', "this"]],
+    tests: inSyncTests,
+  },
+  {
+    name: "registration-ends-a-change",
+    breaks: "A change of registrations alone says nothing of a change under way.",
+    file: inSync,
+    replace: [["view.modRevision > this.#pending.modRevision", "view.modRevision > 0"]],
+    tests: inSyncTests,
+  },
+  {
+    name: "earlier-life-of-a-replica-counts",
+    breaks: "What a broker had before it registered anew counts for nothing.",
+    file: inSync,
+    replace: [
+      ["known?.brokerEpoch === brokerEpoch ? known.durableEnd : 0", "known?.durableEnd ?? 0"],
+    ],
+    tests: inSyncTests,
+  },
+  {
+    name: "claim-of-more-than-there-is",
+    breaks: "A claim of more than there is counts for nothing.",
+    file: inSync,
+    replace: [["    if (durableEnd > leaderEnd) return false;\n", ""]],
+    tests: inSyncTests,
+  },
+  {
+    name: "joins-without-the-epoch-before",
+    breaks: "A follower joins with all from before the epoch.",
+    file: inSync,
+    replace: [["Math.max(highWatermark, this.#epochStart)", "highWatermark"]],
+    tests: inSyncTests,
+  },
+  {
+    name: "joins-below-the-high-watermark",
+    breaks: "A follower joins with all that is committed.",
+    file: inSync,
+    replace: [["Math.max(highWatermark, this.#epochStart)", "this.#epochStart"]],
+    tests: inSyncTests,
+  },
+  {
+    name: "fenced-replica-joins",
+    breaks: "A fenced follower does not join.",
+    file: inSync,
+    replace: [
+      [
+        "if (known === undefined || this.#view.registered(brokerId) !== known.brokerEpoch)",
+        "if (known === undefined)",
+      ],
+    ],
+    tests: inSyncTests,
+  },
+  {
+    name: "lagging-member-stays",
+    breaks: "Who lags leaves.",
+    file: inSync,
+    replace: [["joining === undefined || has(isr, joining)", "joining === undefined"]],
+    tests: inSyncTests,
+  },
+  {
+    name: "silent-member-lags",
+    breaks: "Silence is no lag as long as it has everything.",
+    file: inSync,
+    replace: [["    if (isSame && known.durableEnd >= leaderEnd) return false;\n", ""]],
+    tests: inSyncTests,
+  },
+  {
+    name: "keeping-up-is-lag",
+    breaks: "A follower that keeps up with a leader that goes on does not lag.",
+    file: inSync,
+    replace: [
+      [
+        "    else if (before.durableEnd >= before.leaderEndThen) before.caughtUpMs = before.reportedMs;\n",
+        "",
+      ],
+    ],
+    tests: inSyncTests,
+  },
+];
+
+const agreeing: readonly Mutant[] = [
+  {
+    name: "longer-follower-agrees",
+    breaks: "A follower that is ahead of its leader in one epoch cuts what the leader lacks.",
+    file: `${at}agreement.ts`,
+    replace: [
+      [
+        "known.leaderEpoch === lastEpoch && logEndOffset <= known.endOffset",
+        "known.leaderEpoch === lastEpoch",
+      ],
+    ],
+    tests: agreementTests,
+  },
+  {
+    name: "other-epoch-agrees",
+    breaks: "An epoch that the leader does not know is cut.",
+    file: `${at}agreement.ts`,
+    replace: [
+      [
+        "known.leaderEpoch === lastEpoch && logEndOffset <= known.endOffset",
+        "logEndOffset <= known.endOffset",
+      ],
+    ],
+    tests: agreementTests,
+  },
+  {
+    name: "follower-cuts-by-the-leader-alone",
+    breaks: "A follower cuts to the end of the epoch in its own log (KIP-279).",
+    file: `${at}agreement.ts`,
+    replace: [["Math.min(own, endOffset, logEndOffset)", "Math.min(endOffset, logEndOffset)"]],
+    tests: agreementTests,
+  },
+  {
+    name: "empty-epoch-is-kept",
+    breaks: "An epoch in which a follower led and has nothing is cut off before it follows.",
+    file: `${at}agreement.ts`,
+    replace: [
+      [
+        "  log.leaderEpoch > (endOf(log).lastEpoch ?? 0);",
+        "  log.leaderEpoch < (endOf(log).lastEpoch ?? 0);",
+      ],
+    ],
+    tests: agreementTests,
+  },
+  {
+    name: "follower-before-the-log-start",
+    breaks: "A follower that ends before its leader's log begins anew where that begins.",
+    file: `${at}agreement.ts`,
+    replace: [["  if (logEndOffset < logStartOffset) {", "  if (logEndOffset < 0) {"]],
+    tests: agreementTests,
+  },
+];
+
+const streams: readonly Mutant[] = [
+  {
+    name: "too-many-refusals-in-a-message",
+    breaks: "A message has no more refusals than a follower decodes.",
+    file: `${at}leader-session.ts`,
+    replace: [["this.#refusals.splice(0, limits.changesPerMessage)", "this.#refusals.splice(0)"]],
+    tests: streamTests,
+  },
+  {
+    name: "too-many-subscriptions-in-a-message",
+    breaks: "Thousands of partitions are subscribed in several messages.",
+    file: `${at}follower-stream.ts`,
+    replace: [["[...this.#ready].slice(0, limits.changesPerMessage)", "[...this.#ready]"]],
+    tests: streamTests,
+  },
+  {
+    name: "claim-past-what-was-sent",
+    breaks: "A follower that claims more than it was sent counts for nothing.",
+    file: `${at}leader-session.ts`,
+    replace: [["      if (durableEndOffset > sentEnd) {", "      if (durableEndOffset < 0) {"]],
+    tests: streamTests,
+  },
+  {
+    name: "follower-window-ignored",
+    breaks: "A leader sends no more than the window.",
+    file: `${at}leader-session.ts`,
+    replace: [["|| this.#sentBytes >= this.#windowBytes", "|| this.#sentBytes < 0"]],
+    tests: streamTests,
+  },
+  {
+    name: "follower-window-never-opens",
+    breaks: "A leader goes on once bytes are given back.",
+    file: `${at}leader-session.ts`,
+    replace: [["      this.#sentBytes = Math.max(0, this.#sentBytes - windowBytes);\n", ""]],
+    tests: streamTests,
+  },
+  {
+    name: "follower-of-an-earlier-registration",
+    breaks: "A stream of a registration that is over is refused.",
+    file: `${at}leader-session.ts`,
+    replace: [["    if (brokerEpoch < known) throw", "    if (known < 0) throw"]],
+    tests: streamTests,
+  },
+  {
+    name: "follower-behind-the-cache-waits",
+    breaks: "A follower that was away for long is read from files.",
+    file: `${at}leader-session.ts`,
+    replace: [["      this.#behind.push(subscription);\n", ""]],
+    tests: streamTests,
+  },
+  {
+    name: "high-watermark-not-told",
+    breaks: "A follower is told of a high watermark that moved.",
+    file: `${at}leader-session.ts`,
+    replace: [["      highWatermark !== subscription.toldHighWatermark ||\n", ""]],
+    tests: streamTests,
+  },
+  {
+    name: "deposed-leader-goes-on-sending",
+    breaks: "A leader that lost its role is left.",
+    file: `${at}leader-session.ts`,
+    replace: [
+      [
+        "    try {\n      partition.requireLeader(leaderEpoch);\n      const found = log.tryReadTail",
+        "    try {\n      void partition, leaderEpoch;\n      const found = log.tryReadTail",
+      ],
+    ],
+    tests: streamTests,
+  },
+  {
+    name: "follower-says-what-is-written",
+    breaks: "A follower says how far its log is durable.",
+    file: `${at}follower-stream.ts`,
+    replace: [
+      [
+        "state.reportedEnd = partition.log.ackedEndOffset;",
+        "state.reportedEnd = partition.log.logEndOffset;",
+      ],
+    ],
+    tests: streamTests,
+  },
+  {
+    name: "follower-keeps-a-dead-connection",
+    breaks: "Connections that break again and again lose nothing.",
+    file: `${at}follower-stream.ts`,
+    replace: [
+      ["      const channel = this.#dial();\n", "      const channel = (kept ??= this.#dial());\n"],
+      [
+        "    let failures = 0;\n    while",
+        "    let failures = 0;\n    let kept: Channel | undefined;\n    while",
+      ],
+      ["        this.#closed(stream);\n        channel.close();", "        this.#closed(stream);"],
+    ],
+    tests: streamTests,
+  },
+  {
+    name: "stream-that-broke-keeps-subscriptions",
+    breaks: "A stream that breaks takes its subscriptions with it.",
+    file: `${at}follower-stream.ts`,
+    replace: [
+      [
+        "      followed.cancelRetry();\n      followed.state = idle;",
+        "      followed.cancelRetry();",
+      ],
+    ],
+    tests: streamTests,
+  },
+];
+
+const taking: readonly Mutant[] = [
+  {
+    name: "replicated-batch-of-a-newer-epoch",
+    breaks: "A leader sends no batch of an epoch above its own.",
+    file: replicated,
+    replace: [["ofBatch < epoch || ofBatch > leaderEpoch", "ofBatch < epoch"]],
+    tests: replicatedTests,
+  },
+  {
+    name: "replicated-epochs-fall",
+    breaks: "Epochs of batches that are taken over do not fall.",
+    file: replicated,
+    replace: [["ofBatch < epoch || ofBatch > leaderEpoch", "ofBatch > leaderEpoch"]],
+    tests: replicatedTests,
+  },
+  {
+    name: "replicated-body-unchecked",
+    breaks: "Records that are taken over have their CRC checked.",
+    file: replicated,
+    replace: [["    if (!bodyCrcMatches(buffer, stored)) throw", "    if (!bodyCrcMatches) throw"]],
+    tests: replicatedTests,
+  },
+  {
+    name: "replicated-offset-unchecked",
+    breaks: "What is taken over begins at the log end.",
+    file: replicated,
+    replace: [["    if (baseOffset !== offset) throw", "    if (baseOffset < 0) throw"]],
+    tests: replicatedTests,
+  },
+  {
+    name: "replicated-batches-done-one-by-one",
+    breaks: "Batches that are taken over together are done together.",
+    file: "packages/log/src/partition/partition.ts",
+    replace: [["batch === last ? done : () => {}", "done"]],
+    tests: replicatedTests,
+  },
+  {
+    name: "replicated-batches-bounded-one-by-one",
+    breaks: "Batches that are taken over together are bounded together.",
+    file: "packages/log/src/partition/append-limits.ts",
+    replace: [["    bytes += batch.body.length + batchOverheadBytes;\n", ""]],
+    tests: replicatedTests,
+  },
+];
+
+export const replicationMutants: readonly Mutant[] = [
+  ...counting,
+  ...agreeing,
+  ...streams,
+  ...taking,
+];
