@@ -261,4 +261,11 @@ export const deletions: readonly Mutant[] = [
     ],
     tests: [cameBack],
   },
+  {
+    name: "log-left-segment-not-secured",
+    breaks: "Segments that could not go outlive the journal that had them.",
+    file: `${src}/recovery/checkpoint.ts`,
+    replace: [["if (isThere(segment) || isLeft(segment)) await", "if (isThere(segment)) await"]],
+    tests: [deletedProducers],
+  },
 ];

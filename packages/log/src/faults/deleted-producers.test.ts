@@ -38,3 +38,47 @@ test("memory knows the producers of segments that go unread", async () => {
     assert.equal(log.append(sent(7, 4), 1, () => {}).duplicate, false);
   });
 });
+
+test("segments that could not go outlive the journal that had them", async () => {
+  let met = 0;
+  for (let seed = 1; seed <= 20; seed += 1) {
+    const settings = {
+      ...{ seed, log: { segmentBytes: 800, fileDeleteDelayMs: 0 } },
+      manager: { writeLingerMs: 200 },
+    };
+    await simulate(settings, async ({ die, disk, sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await log.becomeLeader(1);
+      const all = [0, 1, 2, 3, 4].map((i) => sent(7, i));
+      await appendAll(log, all);
+      log.updateHighWatermark(4);
+      // What the segments that go say of producers finds no room for a moment.
+      disk.fault = (operation, path) =>
+        operation === "open" && /producers\.[0-9]+\.tmp$/.test(path) ? "ENOSPC" : undefined;
+      await log.advanceLogStart(4);
+      disk.fault = () => undefined;
+      // A checkpoint while the table is being made anew, and the power goes right after it.
+      const truncating = log.truncateTo(4).catch(() => {});
+      const asking = sleep(seed / 20).then(() => log.flush().catch(() => {}));
+      let isOver = false;
+      disk.onStep = (_, what) => {
+        if (isOver || what !== "rename recovery-points.copy.tmp") return;
+        isOver = true;
+        die("power");
+      };
+      await sleep(2000);
+      disk.onStep = () => {};
+      if (!isOver) die("power");
+      else met += 1;
+      void truncating;
+      void asking;
+      const again = await (await start()).log();
+      for (const [offset, batch] of all.slice(0, 4).entries()) {
+        const retry = again.append(batch, 1, () => {});
+        assert.deepEqual([retry.duplicate, retry.baseOffset], [true, offset], `seed ${seed}`);
+      }
+    });
+  }
+  assert.ok(met > 0);
+});

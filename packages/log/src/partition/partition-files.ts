@@ -55,6 +55,11 @@ export class PartitionFiles {
     return this.#owner.config;
   }
 
+  /** Segments that left the log, and whose files are still there. */
+  get dropped(): readonly Segment[] {
+    return this.#dropped;
+  }
+
   /** An interval flush is under way: the bytes it covers are not durable yet. */
   get flushing(): boolean {
     return this.#flushing;

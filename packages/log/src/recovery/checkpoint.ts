@@ -310,9 +310,12 @@ const capture = (context: LogContext, partition: Partition, round: number): Capt
     partition,
     point: pointOf(partition, round),
     promises,
-    segments: partition.segments.filter(
-      (segment) => unsafe(segment) || indexHasWork(segment, segment !== partition.active),
-    ),
+    segments: [
+      ...partition.files.dropped.filter(unsafe),
+      ...partition.segments.filter(
+        (segment) => unsafe(segment) || indexHasWork(segment, segment !== partition.active),
+      ),
+    ],
     snapshots: partition.producers.plan(offset),
     // Epochs beyond the point are written by a later checkpoint.
     epochs: epochs && { entries: epochs.entries, version: complete ? epochs.version : -1 },
@@ -368,12 +371,14 @@ const secure = async (context: LogContext, captured: Captured): Promise<void> =>
 
 const secureFiles = async (context: LogContext, captured: Captured): Promise<void> => {
   const { partition, snapshots, epochs } = captured;
-  // A segment may have been dropped meanwhile: what is gone needs no fsync.
+  // A segment may have been dropped meanwhile: what is gone needs no fsync. Until it is gone, it
+  // may be all that knows its producers.
   const isThere = (segment: Segment): boolean => partition.segments.includes(segment);
+  const isLeft = (segment: Segment): boolean => partition.files.dropped.includes(segment);
   // The batches of all segments first, whatever is found on the way: their journal space is about
   // to be freed, also when the partition goes offline.
   for (const segment of captured.segments) {
-    if (isThere(segment)) await secureBatches(context, segment);
+    if (isThere(segment) || isLeft(segment)) await secureBatches(context, segment);
   }
   if (partition.state.kind === "offline") return;
   for (const segment of captured.segments) {
