@@ -111,12 +111,9 @@ export const starting: readonly Mutant[] = [
   {
     name: "log-unreadable-marker-keeps-closed",
     breaks: "A clean marker that cannot be read does not keep the directory closed.",
-    file: `${src}/recovery/data-directory.ts`,
+    file: `${src}/files/checksummed-file.ts`,
     replace: [
-      [
-        "    if (isPassing(thrown)) throw thrown;\n    // One that",
-        "    if (thrown !== undefined) throw thrown;\n    // One that",
-      ],
+      ["    if (isPassing(thrown)) throw thrown;", "    if (thrown !== undefined) throw thrown;"],
     ],
     tests: [starts],
   },

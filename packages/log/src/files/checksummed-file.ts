@@ -6,7 +6,7 @@
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import type { Disk, DiskFile } from "@millrace/env";
 import { crcOf } from "@millrace/record";
-import { causeOf, errno, isFull, isMissing } from "./disk-errors.ts";
+import { causeOf, errno, isFull, isMissing, isPassing } from "./disk-errors.ts";
 
 const headBytes = 8;
 
@@ -98,6 +98,24 @@ export const readChecksummed = async <D extends DescMessage>(
   if (framed === undefined) return { kind: "missing" };
   const message = parseChecksummed(magic, desc, framed);
   return message === undefined ? { kind: "damaged" } : { kind: "ok", message };
+};
+
+/**
+ * The same for a file that the start can do without: one that the disk cannot read counts as
+ * damaged. Throws what passes alone, so that the start is tried again.
+ */
+export const readOptional = async <D extends DescMessage>(
+  disk: Disk,
+  path: string,
+  magic: Magic,
+  desc: D,
+): Promise<ChecksummedFile<MessageShape<D>>> => {
+  try {
+    return await readChecksummed(disk, path, magic, desc);
+  } catch (thrown) {
+    if (isPassing(thrown)) throw thrown;
+    return { kind: "damaged" };
+  }
 };
 
 /** The same for a large message, which the caller decodes in steps. */

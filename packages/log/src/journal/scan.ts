@@ -4,8 +4,7 @@ import { JournalFilesSchema } from "@millrace/proto/storage";
 import { bodyCrcMatches, readStored, type TopicId } from "@millrace/record";
 import { bugs } from "../bugs.ts";
 import { breathe, type Pauses } from "../files/breathe.ts";
-import { magics, readChecksummed, readWhole } from "../files/checksummed-file.ts";
-import { isPassing } from "../files/disk-errors.ts";
+import { magics, readOptional, readWhole } from "../files/checksummed-file.ts";
 import { paths } from "../files/paths.ts";
 import {
   decodeRound,
@@ -181,16 +180,12 @@ export const scanJournal = async (
 
 /** Whether a file of the journal is gone, or shorter than it was. Older versions kept no list. */
 const missingFile = async (disk: Disk): Promise<boolean> => {
-  const reading = readChecksummed(
+  const list = await readOptional(
     disk,
     paths.journalFiles,
     magics.journalFiles,
     JournalFilesSchema,
   );
-  const list = await reading.catch((thrown: unknown) => {
-    if (isPassing(thrown)) throw thrown;
-    return { kind: "damaged" } as const;
-  });
   if (list.kind !== "ok") return false;
   for (const number of list.message.numbers) {
     const bytes = await disk.fileSize(journalFileName(number));

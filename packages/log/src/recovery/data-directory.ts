@@ -11,8 +11,13 @@ import {
 } from "@millrace/proto/storage";
 import { type TopicId, topicIdBytes } from "@millrace/record";
 import type { DirectoryIdentity } from "../api.ts";
-import { magics, readChecksummed, writeChecksummed } from "../files/checksummed-file.ts";
-import { errno, isMissing, isPassing } from "../files/disk-errors.ts";
+import {
+  magics,
+  readChecksummed,
+  readOptional,
+  writeChecksummed,
+} from "../files/checksummed-file.ts";
+import { errno, isMissing } from "../files/disk-errors.ts";
 import { partitionDirectory, paths } from "../files/paths.ts";
 import { deletedSuffix, unlinkIfThere } from "../segment/files.ts";
 
@@ -92,12 +97,8 @@ export const openDirectory = async (env: Env, identity: DirectoryIdentity): Prom
 
 /** Removes the clean marker, durably, and returns what it said. */
 export const takeCleanMarker = async (disk: Disk): Promise<CleanShutdown | undefined> => {
-  const reading = readChecksummed(disk, paths.clean, magics.clean, CleanShutdownSchema);
-  const found = await reading.catch((thrown: unknown) => {
-    if (isPassing(thrown)) throw thrown;
-    // One that cannot be read vouches for nothing: the log recovers as after a crash.
-    return { kind: "damaged" } as const;
-  });
+  // One that cannot be read vouches for nothing: the log recovers as after a crash.
+  const found = await readOptional(disk, paths.clean, magics.clean, CleanShutdownSchema);
   if (found.kind === "missing") return undefined;
   await disk.unlink(paths.clean);
   await disk.syncDirectory(".");
