@@ -276,26 +276,34 @@ test("a checkpoint together with a log start that moves to the end names a segme
   }
 });
 
-test("what the journal does not hold counts once the files have all that stands before it", async () => {
-  const settings = { log: { segmentBytes: 500 }, manager: { writeLingerMs: 1e6 } };
-  await simulate(settings, async ({ disk, sleep, start }) => {
-    const first = await start();
-    const log = await first.log();
-    await log.becomeLeader(1);
-    await appendAll(log, batches(1));
-    // What comes while the checkpoint of the change is written is journalled, and waits.
-    let journalled: Promise<unknown> = Promise.resolve();
-    disk.onStep = (_, what) => {
-      if (!what.startsWith("rename recovery-points")) return;
-      disk.onStep = () => {};
-      journalled = appendAll(log, batches(2));
-    };
-    log.updateConfig({ ...defaultLogConfig, segmentBytes: 500, flushPolicy: "none" });
-    await sleep(1000);
-    await journalled;
-    await appendAll(log, batches(1));
-    first.die("process");
-    const again = await (await start()).log();
-    assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 4]);
+for (const logStart of [0, 2]) {
+  test(`what the journal does not hold counts once the files have all before it, log start ${logStart}`, async () => {
+    const config = { ...defaultLogConfig, segmentBytes: 500 };
+    await simulate({ log: config, manager: { writeLingerMs: 1e6 } }, async (simulation) => {
+      const { disk, sleep, start } = simulation;
+      const first = await start();
+      const log = await first.log();
+      await log.becomeLeader(1);
+      await appendAll(log, batches(1));
+      // What comes while the checkpoint of the change is written is journalled, and waits.
+      let journalled: Promise<unknown> = Promise.resolve();
+      disk.onStep = (_, what) => {
+        if (!what.startsWith("rename recovery-points")) return;
+        disk.onStep = () => {};
+        journalled = appendAll(log, batches(2));
+      };
+      log.updateConfig({ ...config, flushPolicy: "none" });
+      await sleep(1000);
+      await journalled;
+      // Recovery puts batches of the journal between those of the files, but not below the start.
+      await log.advanceLogStart(logStart);
+      await appendAll(log, batches(1));
+      first.die("process");
+      const again = await (await start()).log();
+      assert.deepEqual(
+        [again.state.kind, again.logStartOffset, again.logEndOffset],
+        ["online", logStart, 4],
+      );
+    });
   });
-});
+}
