@@ -147,37 +147,40 @@ test("the index of a full segment, and a large producers' table, are taken in sh
   for (const { pauses } of [decoded, encoded, loaded]) assert.ok(pauses >= 40, `${pauses} pauses`);
 });
 
-test("deleting records makes no producer unknown: retries are duplicates, zombies are refused", async () => {
-  const stamp = (producerEpoch: number) => ({ producerId: 7, producerEpoch, baseSequence: 0 });
-  const settings = { log: { segmentBytes: 500, fileDeleteDelayMs: 1 } };
-  for (const how of ["process", "power", "clean"] as const) {
-    await simulate(settings, async ({ sleep, start }) => {
-      let life = await start();
-      let log = await life.log();
-      await log.becomeLeader(1);
-      await appendAll(log, [batchOf([{ value: "a" }], stamp(3))]);
-      await appendAll(
-        log,
-        Array.from({ length: 9 }, (_, i) => batchOf([{ value: `${i}`.padEnd(200, ".") }])),
-      );
-      await log.advanceLogStart(9);
-      await sleep(50);
-      for (let round = 0; round < 3; round += 1) {
-        const [again] = await appendAll(log, [batchOf([{ value: "a" }], stamp(3))]);
-        assert.deepEqual([again?.duplicate, again?.baseOffset], [true, 0], `${how} ${round}`);
-        assert.throws(
-          () => log.append(batchOf([{ value: "zombie" }], stamp(1)), 1, () => {}),
-          (e) => hasCode(e, ErrorCode.INVALID_PRODUCER_EPOCH),
+// The journal has the deleted batches under `commit`; under `none` only a snapshot knows of them.
+for (const flushPolicy of ["commit", "none"] as const) {
+  test(`deleting records makes no producer unknown, retries or zombies: ${flushPolicy}`, async () => {
+    const stamp = (producerEpoch: number) => ({ producerId: 7, producerEpoch, baseSequence: 0 });
+    const settings = { log: { segmentBytes: 500, fileDeleteDelayMs: 1, flushPolicy } };
+    for (const how of ["process", "power", "clean"] as const) {
+      await simulate(settings, async ({ sleep, start }) => {
+        let life = await start();
+        let log = await life.log();
+        await log.becomeLeader(1);
+        await appendAll(log, [batchOf([{ value: "a" }], stamp(3))]);
+        await appendAll(
+          log,
+          Array.from({ length: 9 }, (_, i) => batchOf([{ value: `${i}`.padEnd(200, ".") }])),
         );
-        if (round === 1) await log.truncateTo(9);
-        if (how === "clean") await life.manager.close(true);
-        life.die(how === "power" ? "power" : "process");
-        life = await start();
-        log = await life.log();
-      }
-    });
-  }
-});
+        await log.advanceLogStart(9);
+        await sleep(50);
+        for (let round = 0; round < 3; round += 1) {
+          const [again] = await appendAll(log, [batchOf([{ value: "a" }], stamp(3))]);
+          assert.deepEqual([again?.duplicate, again?.baseOffset], [true, 0], `${how} ${round}`);
+          assert.throws(
+            () => log.append(batchOf([{ value: "zombie" }], stamp(1)), 1, () => {}),
+            (e) => hasCode(e, ErrorCode.INVALID_PRODUCER_EPOCH),
+          );
+          if (round === 1) await log.truncateTo(9);
+          if (how === "clean") await life.manager.close(true);
+          life.die(how === "power" ? "power" : "process");
+          life = await start();
+          log = await life.log();
+        }
+      });
+    }
+  });
+}
 
 test("a callback that throws is a mistake of the caller, not a failure of the disk", async () => {
   await simulate({}, async ({ sleep, start }) => {
