@@ -61,11 +61,21 @@ export const decisions: readonly Mutant[] = [
     breaks: "Retention does not roll while a truncation is under way.",
     file: `${src}/partition/partition.ts`,
     replace: [
+      ["    if (this.#truncating) return Promise.resolve(0);\n", ""],
       ["    return this.#changes.run(() => this.#retain());", "    return this.#retain();"],
       [
         'const changing = this.#deletion !== "none" || this.#truncating',
         'const changing = this.#deletion !== "none"',
       ],
+    ],
+    tests: [order],
+  },
+  {
+    name: "log-truncation-beside-retention",
+    breaks: "A truncation waits for retention that is under way.",
+    file: `${src}/partition/partition.ts`,
+    replace: [
+      ["    return this.#changes.run(() => this.#retain());", "    return this.#retain();"],
     ],
     tests: [order],
   },

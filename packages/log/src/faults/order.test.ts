@@ -159,6 +159,51 @@ test("retention that rolls and a truncation under way do not meet", async () => 
   }
 });
 
+test("a truncation waits for retention that is under way", async () => {
+  await simulate({ log: { segmentBytes: 1100 } }, async ({ disk, sleep, start }) => {
+    const first = await start();
+    await appendAll(await first.log(), batches(20));
+    await first.manager.close(true);
+    first.die("process");
+    const second = await start();
+    const log = await second.log();
+    log.updateConfig({ ...log.config, retentionMs: 1000 });
+    // Retention reads how old the segment before the active one is. The journal is slower still
+    // with what it gets meanwhile.
+    const usualMs = disk.latencyMs;
+    const asked = Promise.withResolvers<void>();
+    const read = Promise.withResolvers<void>();
+    let isRead = false;
+    disk.onStep = (_, what) => {
+      if (what.endsWith("/00000000000000000015.timeindex")) {
+        if (what.startsWith("open ")) {
+          disk.latencyMs = 1000;
+          asked.resolve();
+        } else if (what.startsWith("read ")) {
+          isRead = true;
+          read.resolve();
+        }
+      } else if (what.startsWith("write journal/") && !isRead) disk.latencyMs = 100_000;
+    };
+    const retaining = log.runRetention();
+    await asked.promise;
+    await sleep(0);
+    disk.latencyMs = usualMs;
+    const truncating = log.truncateTo(13);
+    await read.promise;
+    disk.latencyMs = usualMs;
+    await Promise.all([retaining, truncating]);
+    assert.deepEqual([log.logStartOffset, log.logEndOffset], [20, 20]);
+    await appendAll(log, batches(2, 300, "n"));
+    second.die("power");
+    const again = await (await start()).log();
+    assert.deepEqual(
+      [again.state.kind, again.logStartOffset, again.logEndOffset],
+      ["online", 20, 22],
+    );
+  });
+});
+
 test("a truncation holds up no other partition", async () => {
   await simulate({ log: { segmentBytes: 1 << 20 } }, async ({ disk, kernel, start }) => {
     const first = await start();
