@@ -175,7 +175,7 @@ export const durability: readonly Mutant[] = [
     breaks: "Names that a dead process made are durable before they are relied on.",
     file: `${src}/open.ts`,
     replace: [["  if (!clean) await syncNames(disk);\n", ""]],
-    tests: [crash],
+    tests: [powerCut],
   },
   {
     name: "log-weak-written-after-failure",

@@ -1,7 +1,7 @@
 /** What a power cut takes back is not what recovery or a recovery point relies on. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { appendAll, batchOf, readAll, recordsOf } from "../testing.ts";
+import { appendAll, batchOf, readAll, recordsOf, topicA } from "../testing.ts";
 import { type Simulation, simulate } from "../testing-sim.ts";
 
 const batches = (count: number, bytes = 300, mark = "v") =>
@@ -93,6 +93,56 @@ test("recovery relies on no journal round that a power cut can take back", async
   for (let step = 1; !over; step += 1) {
     await simulate({ seed: step }, async (simulation) => {
       over = await cutPowerAt(step, simulation);
+    });
+  }
+});
+
+/** Ends the process before the change that `change` makes to `partitions` is durable. */
+const dieBeforeNamesAreDurable = async (
+  { die, disk }: Simulation,
+  change: () => Promise<unknown>,
+): Promise<void> => {
+  const dead = Promise.withResolvers<void>();
+  disk.onStep = (_, what) => {
+    if (what !== "syncDirectory partitions") return;
+    disk.onStep = () => {};
+    die("process");
+    dead.resolve();
+  };
+  void change();
+  await dead.promise;
+};
+
+test("a partition's directory that a dead process made outlives a power cut", async () => {
+  for (let seed = 1; seed <= 20; seed += 1) {
+    await simulate({ seed }, async (simulation) => {
+      const first = await simulation.start();
+      await dieBeforeNamesAreDurable(simulation, () => first.log());
+      const second = await simulation.start();
+      const made = second.manager.get(topicA, 0);
+      assert.ok(made !== undefined, "the directory is there");
+      await appendAll(made, batches(3));
+      second.die("power");
+      const { state, logEndOffset } = await (await simulation.start()).log();
+      assert.deepEqual([state.kind, logEndOffset], ["online", 3], `seed ${seed}`);
+    });
+  }
+});
+
+test("a partition's directory that a dead process renamed does not come back", async () => {
+  for (let seed = 1; seed <= 20; seed += 1) {
+    await simulate({ seed }, async (simulation) => {
+      const { sleep, start } = simulation;
+      const first = await start();
+      const log = await first.log();
+      await appendAll(log, batches(3));
+      await log.flush();
+      await dieBeforeNamesAreDurable(simulation, () => first.manager.delete(topicA, 0));
+      const second = await start();
+      assert.equal(second.manager.get(topicA, 0), undefined, "the deletion was journalled");
+      await sleep(1000);
+      second.die("power");
+      assert.equal((await start()).manager.get(topicA, 0), undefined, `seed ${seed}`);
     });
   }
 });
