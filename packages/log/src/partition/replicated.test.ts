@@ -89,8 +89,9 @@ test("what a leader never sent is refused, and nothing of it is taken", async ()
     refused(all, 2);
     assert.deepEqual([log.logEndOffset, log.leaderEpoch], [0, 0]);
     await takeOver(log, all, 3);
-    // Once more: it does not begin at the log end.
+    // Once more: its epochs fall, and the last batch, of this epoch, does not begin at the log end.
     refused(all);
+    refused(await storedFrom(log, log.logEndOffset - 1));
     assert.equal(log.logEndOffset, 5);
   });
 });
