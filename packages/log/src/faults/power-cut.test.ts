@@ -53,6 +53,26 @@ test("index entries that a truncation removed do not come back behind a recovery
   }
 });
 
+/** The process ends in the middle of `work`, before a step of the disk. */
+const dieBefore = async (
+  { die, disk }: Simulation,
+  step: RegExp,
+  work: () => Promise<unknown>,
+): Promise<void> => {
+  const dead = Promise.withResolvers<void>();
+  disk.onStep = (_, what) => {
+    if (!step.test(what)) return;
+    disk.onStep = () => {};
+    die("process");
+    dead.resolve();
+  };
+  void work();
+  await dead.promise;
+};
+
+/** Makes a change to the names in `partitions` durable. */
+const namesSynced = /^syncDirectory partitions$/;
+
 /**
  * Dies while a truncation's journal round is in the page cache alone, then loses power at a step of
  * the recovery. True when the recovery was over before.
@@ -63,14 +83,7 @@ const cutPowerAt = async (step: number, simulation: Simulation): Promise<boolean
   await log.becomeLeader(1);
   await appendAll(log, batches(20));
   await log.flush();
-  const dead = Promise.withResolvers<void>();
-  disk.onStep = (_, what) => {
-    if (!what.startsWith("sync journal/")) return;
-    die("process");
-    dead.resolve();
-  };
-  void log.truncateTo(4);
-  await dead.promise;
+  await dieBefore(simulation, /^sync journal\//, () => log.truncateTo(4));
   const cut = Promise.withResolvers<boolean>();
   const before = disk.steps;
   disk.onStep = (at) => {
@@ -97,27 +110,11 @@ test("recovery relies on no journal round that a power cut can take back", async
   }
 });
 
-/** Ends the process before the change that `change` makes to `partitions` is durable. */
-const dieBeforeNamesAreDurable = async (
-  { die, disk }: Simulation,
-  change: () => Promise<unknown>,
-): Promise<void> => {
-  const dead = Promise.withResolvers<void>();
-  disk.onStep = (_, what) => {
-    if (what !== "syncDirectory partitions") return;
-    disk.onStep = () => {};
-    die("process");
-    dead.resolve();
-  };
-  void change();
-  await dead.promise;
-};
-
 test("a partition's directory that a dead process made outlives a power cut", async () => {
   for (let seed = 1; seed <= 20; seed += 1) {
     await simulate({ seed }, async (simulation) => {
       const first = await simulation.start();
-      await dieBeforeNamesAreDurable(simulation, () => first.log());
+      await dieBefore(simulation, namesSynced, () => first.log());
       const second = await simulation.start();
       const made = second.manager.get(topicA, 0);
       assert.ok(made !== undefined, "the directory is there");
@@ -137,7 +134,7 @@ test("a partition's directory that a dead process renamed does not come back", a
       const log = await first.log();
       await appendAll(log, batches(3));
       await log.flush();
-      await dieBeforeNamesAreDurable(simulation, () => first.manager.delete(topicA, 0));
+      await dieBefore(simulation, namesSynced, () => first.manager.delete(topicA, 0));
       const second = await start();
       assert.equal(second.manager.get(topicA, 0), undefined, "the deletion was journalled");
       await sleep(1000);
