@@ -102,9 +102,9 @@ export class Scratch {
       let timedOut = false;
       const take = (chunk: Buffer): void => {
         output += chunk.toString();
+        // What a failed test leaves behind may keep the process from its end.
+        if (/^\s*not ok .*$/m.test(output)) end();
       };
-      child.stdout.on("data", take);
-      child.stderr.on("data", take);
       const end = (): void => {
         try {
           if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
@@ -112,6 +112,8 @@ export class Scratch {
           // The group has ended by itself.
         }
       };
+      child.stdout.on("data", take);
+      child.stderr.on("data", take);
       const timer = setTimeout(() => {
         timedOut = true;
         end();

@@ -131,7 +131,9 @@ test("failures that no retry helps reject, and reach onError or flush", async ()
   await client.close();
 });
 
-test("a batch that is never acknowledged fails at its deadline", async () => {
+const soon = { timeout: 30_000 };
+
+test("a batch that is never acknowledged fails at its deadline", soon, async () => {
   const { broker, client } = setUp();
   broker.fault = () => ErrorCode.NOT_ENOUGH_REPLICAS;
   const producer = client.producer({ deliveryTimeoutMs: 300 });
