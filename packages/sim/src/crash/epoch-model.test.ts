@@ -37,6 +37,29 @@ test("an epoch without records is forgotten with the file alone", () => {
   assert.deepEqual(answersFor(model, 3), new Set([third]), "it has records");
 });
 
+test("an epoch is forgotten with its last batch where that rotted below the log start", () => {
+  const model = new EpochModel();
+  for (const [epoch, startOffset] of [
+    [1, 0],
+    [2, 0],
+    [3, 6],
+  ] as const) {
+    model.begin(epoch, startOffset);
+    model.confirm(epoch);
+  }
+  const answers = (logStart: number, surviving: readonly number[]): Set<string> =>
+    new Set(
+      model
+        .possible(18, logStart, new Set(surviving))
+        .map(({ answering }) => JSON.stringify(endOffsetFor(answering, 2, 18))),
+    );
+  assert.deepEqual(answers(6, [3]), new Set([second]));
+  model.batchesRotted = true;
+  assert.deepEqual(answers(6, [3]), new Set([second, first]));
+  const whole = JSON.stringify({ leaderEpoch: 2, endOffset: 6 });
+  assert.deepEqual(answers(3, [2, 3]), new Set([whole]), "it has records");
+});
+
 test("a recovery forgets no epoch that began below the log start", () => {
   const model = led();
   model.adopt(model.possible(18, 6, new Set([3, 5])));

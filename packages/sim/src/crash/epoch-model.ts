@@ -64,12 +64,18 @@ export class EpochModel {
   doubtful = false;
   /** The file of epochs rotted: those without records may be forgotten. */
   damaged = false;
+  /**
+   * A batch rotted. It may have been the last that knew its epoch, once the log start has passed
+   * what the epoch holds.
+   */
+  batchesRotted = false;
 
   copy(): EpochModel {
     const copy = new EpochModel();
     copy.epochs = this.epochs.map((entry) => ({ ...entry }));
     copy.doubtful = this.doubtful;
     copy.damaged = this.damaged;
+    copy.batchesRotted = this.batchesRotted;
     return copy;
   }
 
@@ -112,10 +118,13 @@ export class EpochModel {
    * those that know most first.
    */
   possible(end: number, logStart: number, surviving: ReadonlySet<number>): PossibleEpochs[] {
-    const bounded = this.epochs.map((entry) => {
-      const durable = entry.confirmed && !this.damaged;
+    const bounded = this.epochs.map((entry, i) => {
       const startOffset = Math.min(entry.startOffset, end);
-      const certain = durable || surviving.has(entry.epoch);
+      const survives = surviving.has(entry.epoch);
+      const next = this.epochs[i + 1]?.startOffset ?? end;
+      const deleted = !survives && startOffset < next && next <= logStart;
+      const durable = entry.confirmed && !this.damaged && !(this.batchesRotted && deleted);
+      const certain = durable || survives;
       return { epoch: entry.epoch, startOffset, durable, certain };
     });
     const below = bounded.filter(({ startOffset }) => startOffset < logStart);

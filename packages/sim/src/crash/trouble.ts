@@ -165,6 +165,7 @@ export const rot = (run: CrashRun, random: SeededRandom, running: boolean): void
       // What retention deletes next, with all behind it, may be all that knew its producers. A file
       // that no fsync covers yet is gone with the power, and leaves what the journal has of it.
       slot.model.producers.doubtWindows(slot.model.endOffset);
+      slot.model.epochs.batchesRotted = true;
     }
     if (path.endsWith("leader-epochs")) slot.model.epochs.damaged = true;
     const snapshot = snapshotOffsetOf(path);
