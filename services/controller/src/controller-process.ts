@@ -1,7 +1,7 @@
 /** A controller's life: campaign, reign, campaign again. */
 import { type ClusterState, StateMirror } from "./cluster-state.ts";
 import { ControlLoop } from "./control-loop.ts";
-import { Election, type ElectionOptions } from "./election.ts";
+import { type ControllerEndpoints, Election, type ElectionOptions } from "./election.ts";
 import { type ControllerMetrics, noMetrics } from "./metrics.ts";
 import { notController, type Reign, type Write } from "./reign.ts";
 
@@ -52,6 +52,11 @@ export class ControllerProcess {
   /** What the mirror has read. */
   get state(): ClusterState {
     return this.#state.current;
+  }
+
+  /** See `Election.announce`. */
+  announce(endpoints: ControllerEndpoints): Promise<void> {
+    return this.#election.announce(endpoints);
   }
 
   /** True once the mirror has reached the revision; false when `timeoutMs` passed first. */

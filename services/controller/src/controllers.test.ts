@@ -214,7 +214,7 @@ class World {
   }
 
   async #ask(active: ControllerProcess, request: AlterPartitionsRequest): Promise<void> {
-    const handlers = new ReplicaHandlers({ clusterId: "c", active });
+    const handlers = new ReplicaHandlers({ clusterId: "c", active, deletionDone: async () => {} });
     try {
       const { results } = await handlers.alterPartitions(request);
       if (results[0]?.error === undefined) this.grown += 1;

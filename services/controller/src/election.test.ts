@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import {
+  decodeRecord,
   GuardedWriter,
   isOutcomeUnknown,
   type KeyValue,
@@ -45,6 +46,53 @@ test("one controller is active; the next follows when its lease ends, under a hi
   await cluster.pass(1000 * ttlSeconds + 100);
   assert.equal(isActive(second.process), true);
   assert.ok(((await cluster.get(keys.controller))?.createRevision ?? 0) > epoch);
+});
+
+const addressesIn = async (cluster: TestCluster): Promise<string[]> => {
+  const kv = await cluster.get(keys.controller);
+  if (kv === undefined) return [];
+  const { clientEndpoint, internalEndpoint } = decodeRecord.controller(kv);
+  return [clientEndpoint, internalEndpoint];
+};
+
+test("the key tells where the active controller is, whenever it was told so", async () => {
+  const cluster = new TestCluster();
+  const { election, reign } = await elected(cluster);
+  assert.deepEqual(await addressesIn(cluster), ["", ""]);
+  const first = { clientEndpoint: "c1:7400", internalEndpoint: "c1:7401" };
+  await cluster.run(election.announce(first));
+  assert.deepEqual(await addressesIn(cluster), ["c1:7400", "c1:7401"]);
+  assert.equal((await cluster.get(keys.controller))?.createRevision, reign.epoch);
+  const second = await cluster.controller(2);
+  await cluster.run(
+    second.process.announce({ clientEndpoint: "c2:7400", internalEndpoint: "c2:7401" }),
+  );
+  assert.deepEqual(await addressesIn(cluster), ["c1:7400", "c1:7401"], "it is not active");
+  await cluster.run(election.close());
+  await cluster.pass(100);
+  assert.deepEqual(await addressesIn(cluster), ["c2:7400", "c2:7401"]);
+});
+
+test("an address that was told during an attempt is in the key", async () => {
+  const cluster = new TestCluster();
+  const told = Promise.withResolvers<void>();
+  const { life: _, ...shared } = cluster.process("candidate", ({ txn }) => ({
+    txn: async (...args) => {
+      const result = await txn(...args);
+      await told.promise;
+      return result;
+    },
+  }));
+  const mirror = new Mirror(shared);
+  await cluster.run(mirror.start());
+  const election = new Election({ ...shared, mirror, controllerId: 1, ttlSeconds });
+  const campaign = election.campaign();
+  await cluster.pass(10);
+  const announced = election.announce({ clientEndpoint: "c:1", internalEndpoint: "c:2" });
+  told.resolve();
+  await cluster.run(announced);
+  assert.ok((await cluster.run(campaign)) !== undefined);
+  assert.deepEqual(await addressesIn(cluster), ["c:1", "c:2"]);
 });
 
 test("the key of a process that died with its embedded store holds up nobody", async () => {

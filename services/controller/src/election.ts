@@ -10,7 +10,7 @@ import {
   type Mirror,
   type Operation,
 } from "@millrace/metadata";
-import { ControllerRecordSchema } from "@millrace/proto/storage";
+import { type ControllerRecord, ControllerRecordSchema } from "@millrace/proto/storage";
 import { LeasedKey } from "./leased-key.ts";
 import {
   campaignIntervalMs,
@@ -32,6 +32,12 @@ export interface ElectionOptions {
   readonly ttlSeconds?: number;
 }
 
+/** Where a controller is reached, `host:port` each. */
+export interface ControllerEndpoints {
+  readonly clientEndpoint: string;
+  readonly internalEndpoint: string;
+}
+
 /** Names of the writers of controllers begin with it. */
 const writers = "controller-";
 
@@ -39,7 +45,9 @@ export class Election {
   readonly #options: ElectionOptions;
   readonly #key: LeasedKey;
   readonly #ttlSeconds: number;
-  readonly #value: Uint8Array;
+  readonly #record: ControllerRecord;
+  /** The key may hold other addresses than `#record`. */
+  #isOutdated = false;
   #reign: Reign | undefined;
   #wake: () => void = () => {};
   /** The key has changed since the last attempt began. */
@@ -55,8 +63,19 @@ export class Election {
     const { store, clock, random, controllerId, ttlSeconds = sessionSeconds } = options;
     this.#ttlSeconds = ttlSeconds;
     this.#key = new LeasedKey({ store, clock, key: keys.controller, ttlSeconds });
-    const record = { controllerId, incarnationId: random.bytes(16) };
-    this.#value = encodeRecord.controller(create(ControllerRecordSchema, record));
+    const incarnationId = random.bytes(16);
+    this.#record = create(ControllerRecordSchema, { controllerId, incarnationId });
+  }
+
+  /**
+   * Tells where this process is reached: now when it is the active controller, and whenever it is
+   * elected. Rejects with the store's errors; the next election tells it then.
+   */
+  async announce(endpoints: ControllerEndpoints): Promise<void> {
+    Object.assign(this.#record, endpoints);
+    this.#isOutdated = true;
+    const reign = this.#reign;
+    if (reign?.isActive === true) await this.#tell(reign.epoch);
   }
 
   /** Resolves once this process is the active controller, or with undefined after `close`. */
@@ -102,9 +121,12 @@ export class Election {
 
   async #attempt(): Promise<Reign | undefined> {
     const { store, clock, random, logger, controllerId } = this.#options;
-    const { createRevision: epoch } = await this.#key.tryTake(this.#value);
+    const value = encodeRecord.controller(this.#record);
+    const { createRevision: epoch } = await this.#key.tryTake(value);
     if (this.#closed) await this.#key.release();
     if (epoch === undefined || this.#closed) return undefined;
+    // An attempt of before may have put the key.
+    if (this.#isOutdated) await this.#tell(epoch);
     const writer = new GuardedWriter({
       ...{ store, clock, random, writer: `${writers}${controllerId}.${epoch}` },
     });
@@ -117,6 +139,11 @@ export class Election {
     });
     // An answer that comes after its lease elects nobody.
     return reign.isActive ? reign : undefined;
+  }
+
+  async #tell(epoch: number): Promise<void> {
+    const value = encodeRecord.controller(this.#record);
+    if (await this.#key.replace(epoch, value)) this.#isOutdated = false;
   }
 
   /** Late transactions of earlier controllers are refused by their guard already. */

@@ -18,6 +18,8 @@ export const limits = {
 export const replicaLimits = {
   /** Partitions in one AlterPartitions. */
   partitionsPerCallMax: 1000,
+  /** Topics in one ConfirmDeletions. */
+  topicsPerCallMax: 1000,
   /** AlterPartitions of one broker that wait or are under way. */
   callsPerBrokerMax: 16,
   /** Longest wait of AlterPartitions for the mirror to read what it wrote. */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
-import { ErrorCode, errorTable, MillraceError } from "@millrace/errors";
+import { ErrorCode, errorTable, hasCode, MillraceError } from "@millrace/errors";
 import {
   decodeRecord,
   encodeRecord,
@@ -14,7 +14,9 @@ import {
 import {
   type AlterPartitionsRequest,
   AlterPartitionsRequestSchema,
+  ConfirmDeletionsRequestSchema,
   CreateTopicRequestSchema,
+  DeleteTopicRequestSchema,
 } from "@millrace/proto/controller";
 import { BrokerRecordSchema } from "@millrace/proto/storage";
 import { topicIdOf } from "@millrace/record";
@@ -53,8 +55,11 @@ const setUp = async (partitionCount = 1, minInsync = "2") => {
   const request = create(CreateTopicRequestSchema, { name: "t", partitionCount, configs });
   const { topicId } = await cluster.run(admin.createTopic(request));
   await cluster.pass(100);
-  const handlers = new ReplicaHandlers({ clusterId: "c", active: process });
-  return { cluster, process, mirror, handlers, hooks, topicId };
+  const handlers = new ReplicaHandlers({
+    ...{ clusterId: "c", active: process },
+    deletionDone: (id, brokerId) => admin.deletionDone(id, brokerId),
+  });
+  return { cluster, process, mirror, admin, handlers, hooks, topicId };
 };
 
 type SetUp = Awaited<ReturnType<typeof setUp>>;
@@ -333,4 +338,31 @@ test("a broker has a bounded number of calls, and the next ones after them", asy
   const refused = outcomes.filter((outcome) => outcome === "ADMISSION_REJECTED").length;
   assert.deepEqual([refused, outcomes.length - refused], [2, max]);
   assert.equal((await call(at, request)).length, 1);
+});
+
+test("a deletion is over when every broker has confirmed it", async () => {
+  const at = await setUp();
+  const { admin, cluster, handlers, topicId } = at;
+  const key = keys.deletion(topicIdOf(topicId));
+  await cluster.run(admin.deleteTopic(create(DeleteTopicRequestSchema, { name: "t" })));
+  const pending = async (): Promise<number[] | undefined> => {
+    const kv = await cluster.get(key);
+    return kv === undefined ? undefined : decodeRecord.deletion(kv).pendingBrokerIds;
+  };
+  const confirm = (brokerId: number, topicIds: Uint8Array[]) =>
+    cluster.run(
+      handlers.confirmDeletions(create(ConfirmDeletionsRequestSchema, { brokerId, topicIds })),
+    );
+  await assert.rejects(confirm(0, [topicId, new Uint8Array(3)]), (thrown) =>
+    hasCode(thrown, ErrorCode.INVALID_REQUEST),
+  );
+  const many = Array.from({ length: replicaLimits.topicsPerCallMax + 1 }, () => topicId);
+  await assert.rejects(confirm(0, many), (thrown) => hasCode(thrown, ErrorCode.INVALID_REQUEST));
+  assert.deepEqual(await pending(), [0, 1, 2], "a refused call has no effect");
+  await confirm(1, [topicId]);
+  await confirm(1, [topicId]);
+  assert.deepEqual(await pending(), [0, 2]);
+  await confirm(0, [topicId]);
+  await confirm(2, [topicId]);
+  assert.equal(await pending(), undefined);
 });

@@ -1,4 +1,4 @@
-/** ReplicaService: what leaders ask of the active controller. */
+/** ReplicaService: what brokers ask of the active controller. */
 import { create } from "@bufbuild/protobuf";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { isOutcomeUnknown, keys } from "@millrace/metadata";
@@ -9,9 +9,12 @@ import {
   type AlterPartitionsRequest,
   type AlterPartitionsResponse,
   AlterPartitionsResponseSchema,
+  type ConfirmDeletionsRequest,
+  type ConfirmDeletionsResponse,
+  ConfirmDeletionsResponseSchema,
   ReplicaService,
 } from "@millrace/proto/controller";
-import { topicIdOf } from "@millrace/record";
+import { type TopicId, topicIdOf } from "@millrace/record";
 import { bindService, ofCluster, partitionError, type ServiceBinding } from "@millrace/rpc";
 import { alteredPartition, type Caller } from "./alter-partition.ts";
 import type { ClusterState } from "./cluster-state.ts";
@@ -29,6 +32,8 @@ export interface ReplicaHandlersOptions {
     readonly state: ClusterState;
     waitForRevision(revision: number, timeoutMs: number): Promise<boolean>;
   };
+  /** See `Controller.deletionDone`. */
+  readonly deletionDone: (topicId: TopicId, brokerId: number) => Promise<void>;
 }
 
 /** A change that is to be written, and its place in the answer. */
@@ -39,16 +44,21 @@ interface Altered extends GuardedChange {
 const invalid = (message: string): MillraceError =>
   MillraceError.refusal(ErrorCode.INVALID_REQUEST, message);
 
+/** Throws INVALID_REQUEST. */
+const checkedId = (topicId: Uint8Array): TopicId => {
+  if (topicId.length === 16) return topicIdOf(topicId);
+  throw invalid(`a topic id of ${topicId.length} bytes: send the 16 bytes of the metadata`);
+};
+
 /** Keys of the partitions, in order. Throws INVALID_REQUEST. */
 const keysOf = (partitions: readonly AlterPartition[]): string[] => {
   const { partitionsPerCallMax: max } = replicaLimits;
   if (partitions.length > max) {
     throw invalid(`${partitions.length} partitions in one call: send at most ${max}`);
   }
-  const names = partitions.map(({ topicId, partition }) => {
-    if (topicId.length === 16) return keys.partition(topicIdOf(topicId), partition);
-    throw invalid(`a topic id of ${topicId.length} bytes: send the 16 bytes of the metadata`);
-  });
+  const names = partitions.map(({ topicId, partition }) =>
+    keys.partition(checkedId(topicId), partition),
+  );
   if (new Set(names).size === names.length) return names;
   throw invalid("a partition is in the request twice: send one change of it");
 };
@@ -91,6 +101,7 @@ export class ReplicaHandlers {
   bindings(): ServiceBinding[] {
     const service = bindService(ReplicaService, {
       alterPartitions: (request: AlterPartitionsRequest) => this.alterPartitions(request),
+      confirmDeletions: (request: ConfirmDeletionsRequest) => this.confirmDeletions(request),
     });
     return [ofCluster(service, () => this.#options.clusterId)];
   }
@@ -112,6 +123,22 @@ export class ReplicaHandlers {
     callerOf(request, active.state);
     const names = keysOf(request.partitions);
     return this.#lanes.run(request.brokerId, () => this.#alter(request, names));
+  }
+
+  /** Records that a broker has nothing left of deleted topics. */
+  async confirmDeletions({
+    brokerId,
+    topicIds,
+  }: ConfirmDeletionsRequest): Promise<ConfirmDeletionsResponse> {
+    const { active, deletionDone } = this.#options;
+    active.writeOfReign();
+    const { topicsPerCallMax: max } = replicaLimits;
+    if (topicIds.length > max) {
+      throw invalid(`${topicIds.length} topics in one call: send at most ${max}`);
+    }
+    const checked = topicIds.map(checkedId);
+    for (const topicId of checked) await deletionDone(topicId, brokerId);
+    return create(ConfirmDeletionsResponseSchema, {});
   }
 
   async #alter(

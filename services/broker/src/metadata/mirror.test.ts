@@ -3,9 +3,17 @@ import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
-import { EmbeddedStore, encodeRecord, keys, Mirror, putGeneration } from "@millrace/metadata";
+import {
+  EmbeddedStore,
+  encodeRecord,
+  keys,
+  Mirror,
+  type Operation,
+  putGeneration,
+} from "@millrace/metadata";
 import {
   BrokerRecordSchema,
+  ControllerRecordSchema,
   PartitionRecordSchema,
   TopicRecordSchema,
 } from "@millrace/proto/storage";
@@ -26,7 +34,7 @@ test("the view knows the generation, and tells when it is another one", async (c
   };
   const mirror = new Mirror({ store, clock, random, logger: silentLogger });
   await mirror.start();
-  const view = new ClusterMirror(mirror, silentLogger, () => "[::1]:7400");
+  const view = new ClusterMirror(mirror, silentLogger);
   context.after(() => {
     view.close();
     mirror.close();
@@ -37,7 +45,6 @@ test("the view knows the generation, and tells when it is another one", async (c
   view.onChange((change) => changes.push(change));
   await write(1);
   assert.equal(view.current.generation[0], 1);
-  assert.equal(view.current.controller?.host, "::1");
   assert.equal(changes.length, 1);
   await write(1);
   assert.equal(changes.length, 1, "the same generation again is no news");
@@ -58,7 +65,7 @@ test("a broker whose address nobody can dial is known, without an endpoint", asy
   await mirror.start();
   const logged: unknown[] = [];
   const logger = { ...silentLogger, error: (fields: object) => void logged.push(fields) };
-  const view = new ClusterMirror(mirror, logger, () => "");
+  const view = new ClusterMirror(mirror, logger);
   context.after(() => {
     view.close();
     mirror.close();
@@ -89,7 +96,7 @@ test("a change of one partition leaves the views of the others, and the configs,
   const topic = { topicId: id, name: "t", partitionCount: 3, configs: { "segment.bytes": "4096" } };
   const mirror = new Mirror({ store, clock, random, logger: silentLogger });
   await mirror.start();
-  const view = new ClusterMirror(mirror, silentLogger, () => "");
+  const view = new ClusterMirror(mirror, silentLogger);
   context.after(() => {
     view.close();
     mirror.close();
@@ -112,7 +119,7 @@ test("what a leader has to name is there: revisions, and epochs of registrations
   const id = random.bytes(16);
   const mirror = new Mirror({ store, clock, random, logger: silentLogger });
   await mirror.start();
-  const view = new ClusterMirror(mirror, silentLogger, () => "");
+  const view = new ClusterMirror(mirror, silentLogger);
   const history = new RouteHistory(view, 100);
   context.after(() => {
     view.close();
@@ -154,4 +161,31 @@ test("what a leader has to name is there: revisions, and epochs of registrations
   assert.deepEqual(partition.isrBrokerEpochs, [15, 14]);
   assert.equal(partition.modRevision, modRevision);
   assert.equal(history.position, position, "clients route by nothing of it");
+});
+
+test("the view knows where the active controller is, while there is one", async (context) => {
+  const store = new EmbeddedStore({ clock, random });
+  const mirror = new Mirror({ store, clock, random, logger: silentLogger });
+  await mirror.start();
+  const view = new ClusterMirror(mirror, silentLogger);
+  context.after(() => {
+    view.close();
+    mirror.close();
+    return store.close();
+  });
+  const changes: ClusterChange[] = [];
+  view.onChange((change) => changes.push(change));
+  const after = async (operation: Operation): Promise<(string | undefined)[]> => {
+    const { revision } = await store.txn([], [operation]);
+    await mirror.waitForRevision(revision, 1000);
+    const { controller, internalController } = view.current;
+    return [controller?.host, internalController?.host];
+  };
+  const { controller: key } = keys;
+  const addresses = { clientEndpoint: "[::1]:7400", internalEndpoint: "c:7401" };
+  const value = encodeRecord.controller(create(ControllerRecordSchema, addresses));
+  assert.deepEqual(await after({ type: "put", key, value }), ["::1", "c"]);
+  assert.deepEqual(changes.length, 1);
+  assert.deepEqual(await after({ type: "delete", range: { key } }), [undefined, undefined]);
+  assert.deepEqual(changes.length, 2);
 });

@@ -34,11 +34,12 @@ const partitionView = (record: PartitionRecord, modRevision: number): PartitionV
   modRevision,
 });
 
+const noController = { controller: undefined, internalController: undefined };
+
 /** The decoded records that snapshots are made from. */
 export class ClusterMirror implements ClusterView {
   readonly #mirror: Mirror;
   readonly #logger: Logger;
-  readonly #controllerEndpoint: () => string;
   readonly #records = new Map<string, TopicRecord>();
   /**
    * Partitions by topic id and index, including those of topics whose own record has not arrived.
@@ -51,12 +52,12 @@ export class ClusterMirror implements ClusterView {
   readonly #stop: () => void;
   #clusterId = "";
   #generation: Uint8Array = new Uint8Array(0);
+  #controller: Pick<ClusterSnapshot, "controller" | "internalController"> = noController;
   #current: ClusterSnapshot;
 
-  constructor(mirror: Mirror, logger: Logger, controllerEndpoint: () => string) {
+  constructor(mirror: Mirror, logger: Logger) {
     this.#mirror = mirror;
     this.#logger = logger;
-    this.#controllerEndpoint = controllerEndpoint;
     this.#current = {
       clusterId: "",
       generation: this.#generation,
@@ -65,7 +66,7 @@ export class ClusterMirror implements ClusterView {
       topicsById: new Map(),
       deletions: new Map(),
       brokers: new Map(),
-      controller: undefined,
+      ...noController,
     };
     const all = mirror.entries("").map((kv): WatchEvent => ({ type: "put", kv }));
     this.#take(all);
@@ -106,6 +107,10 @@ export class ClusterMirror implements ClusterView {
         else if (kv.key.startsWith(keys.partitions)) touched.add(this.#takePartition(type, kv));
         else if (kv.key === keys.cluster && type === "put") {
           this.#clusterId = decodeRecord.cluster(kv).clusterId;
+        } else if (kv.key === keys.controller) {
+          // Those who watch the brokers are told where the controller is, too.
+          changed.brokers = true;
+          this.#takeController(type, kv);
         } else if (kv.key === keys.generation && type === "put") {
           changed.generation ||= this.#takeGeneration();
         }
@@ -117,6 +122,19 @@ export class ClusterMirror implements ClusterView {
     }
     touched.delete("");
     this.#replace(touched, changed);
+  }
+
+  /** None is active for a moment between two elections: the last one is no help then. */
+  #takeController(type: WatchEvent["type"], kv: KeyValue): void {
+    if (type === "delete") {
+      this.#controller = noController;
+      return;
+    }
+    const { clientEndpoint, internalEndpoint } = decodeRecord.controller(kv);
+    this.#controller = {
+      controller: parseEndpoint(clientEndpoint),
+      internalController: parseEndpoint(internalEndpoint),
+    };
   }
 
   /** True when the generation is another one. */
@@ -228,7 +246,7 @@ export class ClusterMirror implements ClusterView {
       topicsById,
       deletions: new Map(this.#deletions),
       brokers: new Map(this.#brokers),
-      controller: parseEndpoint(this.#controllerEndpoint()),
+      ...this.#controller,
     };
     const others = brokersChanged || deletionsChanged || generationChanged;
     if (changed.length + deleted.length === 0 && !others) return;

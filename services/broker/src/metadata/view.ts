@@ -57,6 +57,8 @@ export interface ClusterSnapshot {
   readonly brokers: ReadonlyMap<number, BrokerView>;
   /** Where Admin calls go; undefined when none is known. */
   readonly controller: Endpoint | undefined;
+  /** Where brokers reach the active controller; undefined as above. */
+  readonly internalController: Endpoint | undefined;
 }
 
 /** Names of topics that differ between two snapshots. */

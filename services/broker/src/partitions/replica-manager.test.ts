@@ -79,7 +79,7 @@ const boot = async (
 ) => {
   const mirror = new Mirror(shared);
   await mirror.start();
-  const view = new ClusterMirror(mirror, silentLogger, () => "");
+  const view = new ClusterMirror(mirror, silentLogger);
   const errors: { fields: Readonly<Record<string, unknown>>; message: string }[] = [];
   const logger: Logger = {
     ...silentLogger,

@@ -73,6 +73,7 @@ export class FakeView implements ClusterView {
       deletions: new Map(),
       brokers: new Map([[0, brokerOf(0)]]),
       controller: parseEndpoint("b0:7400"),
+      internalController: parseEndpoint("b0:7401"),
     };
   }
 

@@ -80,7 +80,6 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   if (!clean && partitions > 0) {
     env.sim?.sometimes("boot: leader epochs rise after an unclean stop");
   }
-  const where = { client: "" };
   const controllerOptions = { store, clock, random, logger, active, defaultReplicationFactor: 1 };
   const controller: Controller = new Controller({
     ...controllerOptions,
@@ -89,7 +88,6 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   const broker = startBroker(
     {
       ...{ env, mirror, identity, logs, metrics: metrics.broker },
-      controllerEndpoint: () => where.client,
       deletionDone: (topicId) => controller.deletionDone(topicId, brokerId),
     },
     undo,
@@ -97,14 +95,18 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   const health = new HealthState();
   const services = {
     client: [...broker.bindings(), ...controller.bindings()],
-    internal: new ReplicaHandlers({ clusterId, active }).bindings(),
+    internal: new ReplicaHandlers({
+      ...{ clusterId, active },
+      deletionDone: (topicId, id) => controller.deletionDone(topicId, id),
+    }).bindings(),
   };
   const endpoints = await listen(options.listeners, services, health, undo);
-  where.client = options.advertise(endpoints.client);
-  await registration.update({
-    clientEndpoint: where.client,
+  const addresses = {
+    clientEndpoint: options.advertise(endpoints.client),
     internalEndpoint: endpoints.internal,
-  });
+  };
+  await registration.update(addresses);
+  await active.announce(addresses);
   const { revision } = await store.range({ key: keys.cluster });
   await mirror.waitForRevision(revision, mirrorTimeoutMs);
   await broker.start();

@@ -78,15 +78,13 @@ export const startBroker = (
     readonly identity: Identity;
     readonly logs: LogManager;
     readonly metrics: BrokerMetrics;
-    /** Where clients find a controller. */
-    readonly controllerEndpoint: () => string;
     /** Tells the controller that nothing of a deleted topic is left here. */
     readonly deletionDone: (topicId: TopicId) => Promise<void>;
   },
   undo: Undo,
 ): Broker => {
-  const { env, mirror, identity, logs, metrics, controllerEndpoint, deletionDone } = options;
-  const view = new ClusterMirror(mirror, env.logger, controllerEndpoint);
+  const { env, mirror, identity, logs, metrics, deletionDone } = options;
+  const view = new ClusterMirror(mirror, env.logger);
   undo.add(() => view.close());
   const broker = new Broker({ env, logs, view, metrics, identity, deletionDone });
   undo.add(() => broker.close());

@@ -171,7 +171,48 @@ export declare type AlterPartitionResult = Message<"millrace.controller.v1.Alter
 export declare const AlterPartitionResultSchema: GenMessage<AlterPartitionResult>;
 
 /**
- * What leaders ask of the active controller. On the internal listener, for brokers alone.
+ * Topics that a broker has nothing of.
+ *
+ * @generated from message millrace.controller.v1.ConfirmDeletionsRequest
+ */
+export declare type ConfirmDeletionsRequest = Message<"millrace.controller.v1.ConfirmDeletionsRequest"> & {
+  /**
+   * The broker. Its disk is what counts, not its registration, so there is no epoch.
+   *
+   * @generated from field: uint32 broker_id = 1;
+   */
+  brokerId: number;
+
+  /**
+   * Topic ids, 16 bytes each, at most 1,000.
+   *
+   * @generated from field: repeated bytes topic_ids = 2;
+   */
+  topicIds: Uint8Array[];
+};
+
+/**
+ * Describes the message millrace.controller.v1.ConfirmDeletionsRequest.
+ * Use `create(ConfirmDeletionsRequestSchema)` to create a new message.
+ */
+export declare const ConfirmDeletionsRequestSchema: GenMessage<ConfirmDeletionsRequest>;
+
+/**
+ * Recorded.
+ *
+ * @generated from message millrace.controller.v1.ConfirmDeletionsResponse
+ */
+export declare type ConfirmDeletionsResponse = Message<"millrace.controller.v1.ConfirmDeletionsResponse"> & {
+};
+
+/**
+ * Describes the message millrace.controller.v1.ConfirmDeletionsResponse.
+ * Use `create(ConfirmDeletionsResponseSchema)` to create a new message.
+ */
+export declare const ConfirmDeletionsResponseSchema: GenMessage<ConfirmDeletionsResponse>;
+
+/**
+ * What brokers ask of the active controller. On the internal listener, for brokers alone.
  *
  * @generated from service millrace.controller.v1.ReplicaService
  */
@@ -191,6 +232,18 @@ export declare const ReplicaService: GenService<{
     methodKind: "unary";
     input: typeof AlterPartitionsRequestSchema;
     output: typeof AlterPartitionsResponseSchema;
+  },
+  /**
+   * A broker has no partition of these deleted topics on its disk any more. Once every broker has
+   * said so the record of the deletion goes. Said again it has no effect. NOT_CONTROLLER from one
+   * that is not active; after an error some of it may have been recorded: say it again.
+   *
+   * @generated from rpc millrace.controller.v1.ReplicaService.ConfirmDeletions
+   */
+  confirmDeletions: {
+    methodKind: "unary";
+    input: typeof ConfirmDeletionsRequestSchema;
+    output: typeof ConfirmDeletionsResponseSchema;
   },
 }>;
 

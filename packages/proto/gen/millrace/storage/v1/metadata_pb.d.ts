@@ -67,6 +67,20 @@ export declare type ControllerRecord = Message<"millrace.storage.v1.ControllerRe
    * @generated from field: bytes incarnation_id = 2;
    */
   incarnationId: Uint8Array;
+
+  /**
+   * `host:port` for clients; empty until the process listens.
+   *
+   * @generated from field: string client_endpoint = 3;
+   */
+  clientEndpoint: string;
+
+  /**
+   * `host:port` for the cluster's own processes; empty until the process listens.
+   *
+   * @generated from field: string internal_endpoint = 4;
+   */
+  internalEndpoint: string;
 };
 
 /**
