@@ -125,8 +125,9 @@ test("who joins counts from the request on, who leaves until the commit", () => 
   assert.equal(inSync.committedEnd(10), 6);
   assert.equal(inSync.due(6, 10, 0, 99), undefined);
   // The answer is lost: nobody knows.
-  inSync.end(change, "pending");
+  inSync.end(change, "unknown");
   assert.equal(inSync.committedEnd(10), 6);
+  assert.equal(inSync.due(6, 10, 0, 99), change, "it is asked for again as it was");
   inSync.take(viewOf([of(0), of(1)], 2));
   inSync.report(of(1), 10, 10, 2);
   assert.equal(inSync.committedEnd(10), 10);
@@ -140,11 +141,46 @@ test("a change that was refused, or overtaken, counts no more", () => {
   inSync.end(change, "refused");
   assert.equal(inSync.committedEnd(10), 10);
   inSync.begin(change);
-  // A change of registrations alone says nothing of it.
+  // A change of other registrations says nothing of it.
   inSync.take(viewOf([of(0)], 1, [1, 1, 2]));
   assert.equal(inSync.committedEnd(10), 0);
   inSync.take(viewOf([of(0)], 2));
   assert.equal(inSync.committedEnd(10), 10);
+});
+
+test("a refusal does not end a change of which an earlier request may be made yet", () => {
+  const inSync = new InSyncReplicas(leader, 0, viewOf([of(0)]), 0);
+  const change = { modRevision: 1, isr: [of(0), of(1)] };
+  inSync.begin(change);
+  inSync.end(change, "unknown");
+  inSync.begin(change);
+  inSync.end(change, "refused");
+  assert.equal(inSync.committedEnd(10), 0);
+  assert.equal(inSync.due(0, 10, 0, 99), change);
+  // Under its new registration nobody can make it.
+  inSync.take(viewOf([of(0)], 1, [1, 2, 1]));
+  assert.equal(inSync.committedEnd(10), 10);
+});
+
+test("a change that was made is not asked for again, and counts until it is seen", () => {
+  const inSync = new InSyncReplicas(leader, 0, viewOf([of(0)]), 0);
+  const change = { modRevision: 1, isr: [of(0), of(1)] };
+  inSync.begin(change);
+  inSync.end(change, "made");
+  assert.equal(inSync.due(0, 10, 0, 99), undefined);
+  assert.equal(inSync.committedEnd(10), 0);
+  inSync.take(viewOf([of(0), of(1)], 2));
+  inSync.report(of(1), 7, 10, 3);
+  assert.equal(inSync.committedEnd(10), 7);
+});
+
+test("nothing is asked for while a member is not registered: the controller takes it out", () => {
+  const inSync = new InSyncReplicas(leader, 0, viewOf([of(0), of(1)], 1, [1, undefined, 1]), 0);
+  inSync.report(of(1), 10, 10, 1);
+  inSync.report(of(2), 10, 10, 1);
+  assert.equal(inSync.due(0, 10, 1000, 2), undefined);
+  inSync.take(viewOf([of(0)], 2, [1, undefined, 1]));
+  assert.deepEqual(ids(inSync.due(0, 10, 1000, 2)), [0, 2]);
 });
 
 /** A step of the world around a leader. */
@@ -159,8 +195,9 @@ const step = fc.oneof(
     kind: fc.constantFrom("report" as const, "restart" as const),
     broker: fc.constantFrom(1, 2),
   }),
-  fc.record({ kind: fc.constantFrom("ask" as const, "make" as const, "answer" as const) }),
-  fc.record({ kind: fc.constantFrom("lose" as const, "see" as const, "fence" as const) }),
+  fc.record({ kind: fc.constantFrom("ask" as const, "answer" as const, "lose" as const) }),
+  fc.record({ kind: fc.constant("make" as const), request: fc.nat() }),
+  fc.record({ kind: fc.constantFrom("see" as const, "fence" as const) }),
 );
 
 test("whatever is committed, every replica in the record has it", () => {
@@ -182,8 +219,9 @@ test("whatever is committed, every replica in the record has it", () => {
       const present = (id: number): InSyncReplica => of(id, epochs[id]);
       const look = (): InSyncView => viewOf(record.isr, record.modRevision, [...epochs]);
       const inSync = new InSyncReplicas(leader, 0, look(), 0);
-      let asked: InSyncChange | undefined;
-      let refused = false;
+      // Requests on their way: late ones, too, of which the leader knows nothing any more.
+      const onTheWay: { readonly change: InSyncChange; isMade: boolean | undefined }[] = [];
+      let asked: (typeof onTheWay)[number] | undefined;
       for (const one of steps) {
         nowMs += 10;
         if (one.kind === "append") leaderEnd += one.count;
@@ -197,22 +235,27 @@ test("whatever is committed, every replica in the record has it", () => {
           // With an empty disk, to be hard on it.
           epochs[one.broker] = (epochs[one.broker] ?? 0) + 1;
         } else if (one.kind === "ask" && asked === undefined) {
-          asked = inSync.due(highWatermark, leaderEnd, 50, nowMs);
-          if (asked !== undefined) inSync.begin(asked);
-          refused = false;
-        } else if (one.kind === "make" && asked !== undefined) {
-          const eligible = asked.isr.every(
+          const change = inSync.due(highWatermark, leaderEnd, 50, nowMs);
+          if (change !== undefined) {
+            inSync.begin(change);
+            asked = { change, isMade: undefined };
+            onTheWay.push(asked);
+          }
+        } else if (one.kind === "make" && onTheWay.length > 0) {
+          const [request] = onTheWay.splice(one.request % onTheWay.length, 1);
+          assert.ok(request !== undefined);
+          const { isr, modRevision } = request.change;
+          const eligible = isr.every(
             ({ brokerId, brokerEpoch }) => epochs[brokerId] === brokerEpoch,
           );
-          if (asked.modRevision === record.modRevision && eligible) {
-            record = { modRevision: record.modRevision + 1, isr: asked.isr };
-          } else if (asked.modRevision === record.modRevision) refused = true;
-        } else if (one.kind === "answer" && asked !== undefined && refused) {
-          inSync.end(asked, "refused");
+          request.isMade = modRevision === record.modRevision && eligible;
+          if (request.isMade) record = { modRevision: modRevision + 1, isr };
+        } else if (one.kind === "answer" && asked?.isMade !== undefined) {
+          inSync.end(asked.change, asked.isMade ? "made" : "refused");
           asked = undefined;
         } else if (one.kind === "lose" && asked !== undefined) {
-          inSync.end(asked, "pending");
-          if (record.modRevision > asked.modRevision) asked = undefined;
+          inSync.end(asked.change, "unknown");
+          asked = undefined;
         } else if (one.kind === "fence") {
           // The controller takes everybody out who has registered anew.
           const isr = record.isr.filter(

@@ -33,10 +33,21 @@ export interface InSyncChange {
 
 /** What became of a change. */
 export type ChangeOutcome =
-  /** Made, or the answer was lost: counted until the view says otherwise. */
-  | "pending"
-  /** The controller refused it. */
+  /** Made: both count until the view has it. */
+  | "made"
+  /** The answer was lost, so it may have been made, or be made yet. */
+  | "unknown"
+  /** Nothing of it was done. */
   | "refused";
+
+/** A change that the controller was asked for. */
+interface Pending {
+  readonly change: InSyncChange;
+  isUnderWay: boolean;
+  isMade: boolean;
+  /** An earlier attempt may still be made: a refusal of a later one does not end it. */
+  isDoubtful: boolean;
+}
 
 /** How far a follower has come. */
 interface Progress {
@@ -60,7 +71,7 @@ export class InSyncReplicas {
   readonly #followers = new Map<number, Progress>();
   #view: InSyncView;
   /** A change that the controller may have made: the union of both counts (KIP-497). */
-  #pending: InSyncChange | undefined;
+  #pending: Pending | undefined;
 
   constructor(leader: number, epochStart: number, view: InSyncView, nowMs: number) {
     this.#leader = leader;
@@ -72,7 +83,7 @@ export class InSyncReplicas {
   /** Replicas that hold the high watermark back, but for the leader. */
   get #counting(): readonly InSyncReplica[] {
     const { isr } = this.#view;
-    const added = this.#pending?.isr.filter((one) => !has(isr, one)) ?? [];
+    const added = this.#pending?.change.isr.filter((one) => !has(isr, one)) ?? [];
     return [...isr, ...added].filter(({ brokerId }) => brokerId !== this.#leader);
   }
 
@@ -80,8 +91,7 @@ export class InSyncReplicas {
   take(view: InSyncView): void {
     assert(view.modRevision >= this.#view.modRevision, "records of a partition do not get older");
     this.#view = view;
-    // The record has changed since: either this was the change, or it never will be made.
-    if (this.#pending !== undefined && view.modRevision > this.#pending.modRevision) {
+    if (this.#pending !== undefined && !this.#mayBeMade(this.#pending.change)) {
       this.#pending = undefined;
     }
     for (const [brokerId, { brokerEpoch }] of this.#followers) {
@@ -141,8 +151,8 @@ export class InSyncReplicas {
   }
 
   /**
-   * The change that is due, or undefined: who lags for longer than `lagMaxMs` leaves, who has
-   * caught up joins. Undefined while one is under way.
+   * The change to ask for, or undefined: who lags for longer than `lagMaxMs` leaves, who has caught
+   * up joins. A change whose answer was lost is asked for again as it was, until the view tells.
    */
   due(
     highWatermark: number,
@@ -150,7 +160,10 @@ export class InSyncReplicas {
     lagMaxMs: number,
     nowMs: number,
   ): InSyncChange | undefined {
-    if (this.#pending !== undefined) return undefined;
+    if (this.#pending !== undefined) {
+      const { change, isMade, isUnderWay } = this.#pending;
+      return isMade || isUnderWay ? undefined : change;
+    }
     const { isr, modRevision, replicas } = this.#view;
     const stays = isr.filter(
       (one) => one.brokerId === this.#leader || !this.#lags(one, leaderEnd, lagMaxMs, nowMs),
@@ -163,18 +176,40 @@ export class InSyncReplicas {
     const kept = stays.filter(({ brokerId }) => joins.every((one) => one.brokerId !== brokerId));
     const next = [...kept, ...joins];
     const isSame = next.length === isr.length && next.every((one) => has(isr, one));
-    return isSame ? undefined : { modRevision, isr: next };
+    const change = { modRevision, isr: next };
+    // Who is not registered any more is the controller's to take out.
+    return isSame || !this.#mayBeMade(change) ? undefined : change;
   }
 
   /** The change is on its way: from here on the union of both counts. */
   begin(change: InSyncChange): void {
-    assert(this.#pending === undefined, "one change of a partition at a time");
-    this.#pending = change;
+    this.#pending ??= { change, isUnderWay: false, isMade: false, isDoubtful: false };
+    const pending = this.#pending;
+    assert(pending.change === change && !pending.isUnderWay, "one change of a partition at a time");
+    pending.isUnderWay = true;
   }
 
-  /** What the controller said of it. */
+  /** What became of it. */
   end(change: InSyncChange, outcome: ChangeOutcome): void {
-    if (outcome === "refused" && this.#pending === change) this.#pending = undefined;
+    const pending = this.#pending;
+    if (pending?.change !== change) return;
+    pending.isUnderWay = false;
+    if (outcome === "made") pending.isMade = true;
+    else if (outcome === "unknown") pending.isDoubtful = true;
+    else if (!pending.isDoubtful) this.#pending = undefined;
+  }
+
+  /**
+   * Whether the change may still be made, or have been made unseen. The controller makes it on the
+   * record that it was decided by, and under the registrations that it names. No registration comes
+   * back, and the view has the change before what came after it.
+   */
+  #mayBeMade({ isr, modRevision }: InSyncChange): boolean {
+    const { modRevision: seen, registered } = this.#view;
+    return (
+      seen === modRevision &&
+      isr.every(({ brokerId, brokerEpoch }) => registered(brokerId) === brokerEpoch)
+    );
   }
 
   #lags(replica: InSyncReplica, leaderEnd: number, lagMaxMs: number, nowMs: number): boolean {
