@@ -1,23 +1,37 @@
 /** Composes a broker: partitions as the metadata assigns them, served over any carrier. */
+import { create } from "@bufbuild/protobuf";
 import type { Clock, Env } from "@millrace/env";
 import type { LogManager } from "@millrace/log";
-import { FetchService, LogService, ProduceService } from "@millrace/proto/broker";
+import {
+  FetchService,
+  LogService,
+  ProduceService,
+  ReplicationService,
+} from "@millrace/proto/broker";
+import { ConfirmDeletionsRequestSchema, ReplicaService } from "@millrace/proto/controller";
 import { MetadataService } from "@millrace/proto/metadata";
-import type {
-  WireFetchRequest,
-  WireFetchResponse,
-  WireProduceRequest,
-  WireProduceResponse,
+import {
+  type TopicId,
+  topicIdBytes,
+  type WireFetchRequest,
+  type WireFetchResponse,
+  type WireProduceRequest,
+  type WireProduceResponse,
+  type WireReplicateRequest,
+  type WireReplicateResponse,
 } from "@millrace/record";
 import {
   type BidiHandler,
   bindService,
+  type Dialer,
   fetchMethod,
   methodOf,
   ofCluster,
   produceMethod,
+  replicateMethod,
   type ServiceBinding,
 } from "@millrace/rpc";
+import { ControllerClient } from "./controller-client.ts";
 import { addedPerTurn, type FetchContext, FetchSession } from "./fetch/session.ts";
 import { TurnLimiter } from "./fetch/turn-limiter.ts";
 import { fetchOnce } from "./fetch-once.ts";
@@ -26,11 +40,13 @@ import { LogServiceHandlers } from "./log-service.ts";
 import { MetadataHandlers } from "./metadata/service.ts";
 import type { ClusterView } from "./metadata/view.ts";
 import type { BrokerMetrics } from "./metrics.ts";
-import type { DeletionDone } from "./partitions/deletions.ts";
+import { InSyncChanges } from "./partitions/in-sync-changes.ts";
 import { ReplicaManager } from "./partitions/replica-manager.ts";
 import { Appender } from "./produce/appender.ts";
 import { ProduceSession } from "./produce/session.ts";
 import { produceOnce } from "./produce-once.ts";
+import { Followers } from "./replication/followers.ts";
+import { type LeaderContext, LeaderSession } from "./replication/leader-session.ts";
 
 export interface BrokerOptions {
   readonly env: Env;
@@ -38,11 +54,15 @@ export interface BrokerOptions {
   readonly view: ClusterView;
   readonly identity: { readonly clusterId: string; readonly brokerId: number };
   readonly metrics: BrokerMetrics;
+  /** Reaches the other brokers, and the controller. */
+  readonly dialer: Dialer;
+  /** Epoch of this broker's registration; 0 while it has none. */
+  readonly brokerEpoch: () => number;
   /**
-   * Reports that this broker has no partition of a deleted topic any more. Without it, the record
-   * of the deletion stays.
+   * A follower that has not caught up for this long leaves the in-sync replicas, ms. Default
+   * `limits.replicaLagMaxMs`.
    */
-  readonly deletionDone?: DeletionDone;
+  readonly replicaLagMaxMs?: number;
 }
 
 const inputBytesMax = limits.requestBytesMax;
@@ -53,6 +73,9 @@ const produceMethods = {
 
 type Produce = { produce: BidiHandler<WireProduceRequest, WireProduceResponse> };
 type Fetch = { fetch: BidiHandler<WireFetchRequest, WireFetchResponse> };
+type Replicate = { replicate: BidiHandler<WireReplicateRequest, WireReplicateResponse> };
+
+const confirmDeletions = methodOf(ReplicaService.method.confirmDeletions);
 
 export class Broker {
   readonly replicas: ReplicaManager;
@@ -62,15 +85,38 @@ export class Broker {
   readonly #fetch: FetchContext;
   readonly #log: LogServiceHandlers;
   readonly #metadata: MetadataHandlers;
+  readonly #controller: ControllerClient;
+  readonly #changes: InSyncChanges;
+  readonly #followers: Followers;
+  readonly #leading: LeaderContext;
 
   constructor(options: BrokerOptions) {
-    const { env, logs, view, identity, metrics, deletionDone = async () => {} } = options;
+    const { env, logs, view, identity, metrics, dialer, brokerEpoch } = options;
+    const { replicaLagMaxMs: lagMaxMs = limits.replicaLagMaxMs } = options;
     this.#view = view;
-    const { clock, compressor, random } = env;
+    const { clock, compressor, logger, random } = env;
     this.#clock = clock;
-    const { brokerId } = identity;
-    const replicas = new ReplicaManager({ env, logs, view, brokerId, deletionDone });
+    const { brokerId, clusterId } = identity;
+    const controller = new ControllerClient({ dialer, view, clusterId });
+    this.#controller = controller;
+    const shared = { clock, random, logger, brokerEpoch };
+    this.#changes = new InSyncChanges({ ...shared, brokerId, controller, lagMaxMs });
+    this.#followers = new Followers({ ...shared, logs, identity, dialer, view });
+    const replicas = new ReplicaManager({
+      ...{ env, logs, view, brokerId },
+      deletionDone: (topicId) => this.#deletionDone(topicId, brokerId),
+      replication: {
+        ...{ brokerEpoch, lagMaxMs },
+        ...{ changes: this.#changes, followers: this.#followers },
+      },
+    });
     this.replicas = replicas;
+    this.#leading = {
+      ...{ clock, random, identity, brokerEpoch },
+      registered: (id) => view.current.brokers.get(id)?.epoch,
+      find: (topicId, partition) =>
+        replicas.find({ topicId: topicIdBytes(topicId), topic: "", partition }),
+    };
     this.#appender = new Appender({ clock, compressor, logs, replicas, metrics, identity });
     const appender = this.#appender;
     const turnLimiter = new TurnLimiter(addedPerTurn, (run) => clock.defer(run));
@@ -132,8 +178,27 @@ export class Broker {
     return services.map((service) => ofCluster(service, () => clusterId));
   }
 
+  /** The services for other brokers. */
+  internalBindings(): ServiceBinding[] {
+    const service = bindService<typeof ReplicationService, Replicate>(
+      ReplicationService,
+      { replicate: (stream) => new LeaderSession(stream, this.#leading).run() },
+      { replicate: replicateMethod },
+    );
+    return [service];
+  }
+
   /** Stops serving. The logs stay open: they belong to the caller. */
-  close(): Promise<void> {
-    return this.replicas.close();
+  async close(): Promise<void> {
+    this.#changes.close();
+    await this.replicas.close();
+    await this.#followers.close();
+    this.#controller.close();
+  }
+
+  async #deletionDone(topicId: TopicId, brokerId: number): Promise<void> {
+    const topicIds = [topicIdBytes(topicId)];
+    const request = create(ConfirmDeletionsRequestSchema, { brokerId, topicIds });
+    await this.#controller.call(confirmDeletions, request);
   }
 }

@@ -12,8 +12,9 @@ import {
 } from "@millrace/proto/broker";
 import { LogServiceHandlers } from "./log-service.ts";
 import { Replica } from "./partitions/replica.ts";
-import { FakeLog, noFloors } from "./testing/fake-log.ts";
+import { FakeLog } from "./testing/fake-log.ts";
 import { partitionOf, topicOf } from "./testing/fake-view.ts";
+import { mirrored, replicaContext } from "./testing/replicas.ts";
 
 /** A log whose lookups by time wait for the test. */
 class SearchedLog extends FakeLog {
@@ -31,10 +32,11 @@ const setUp = async (stored = 10) => {
   const log = new SearchedLog(10, 0);
   log.ackedEndOffset = stored;
   const config = topicConfigOf({});
-  const context = { brokerId: 0, epochFloors: noFloors, hint: () => undefined };
+  const context = replicaContext();
   const replica = new Replica(context, topicOf("t", []), partitionOf(0, 0, 5), config);
   const making = new Replica(context, topicOf("u", []), partitionOf(0, 0, 5), config);
   replica.opened(log.asLog());
+  mirrored(replica, log);
   await replica.followView();
   const replicas = { find: () => replica, replicas: () => [making, replica] };
   const handlers = new LogServiceHandlers(replicas as never);

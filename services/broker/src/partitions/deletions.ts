@@ -49,12 +49,19 @@ export class Deletions implements Work {
       }
     }
     for (const [topicId, found] of unexplained) this.#reportUnexplained(topicId, found);
-    for (const deletion of deletions.values()) await this.#acknowledge(deletion);
+    let failure: unknown;
+    for (const deletion of deletions.values()) {
+      await this.#acknowledge(deletion).catch((thrown: unknown) => {
+        failure ??= thrown;
+      });
+    }
+    if (failure !== undefined) throw failure;
   }
 
   failed(thrown: unknown): void {
     const err = MillraceError.from(thrown);
-    this.#options.logger.error({ err }, "deletions failed: they are tried again");
+    const text = "the end of a topic's deletion cannot be recorded: trying again";
+    this.#options.logger.warn({ err }, text);
   }
 
   async #delete(log: PartitionLog): Promise<void> {
@@ -69,17 +76,10 @@ export class Deletions implements Work {
     }
   }
 
-  async #acknowledge({ id, name, pendingBrokerIds }: DeletionView): Promise<void> {
-    const { brokerId, deletionDone, logger } = this.#options;
+  async #acknowledge({ id, pendingBrokerIds }: DeletionView): Promise<void> {
+    const { brokerId, deletionDone } = this.#options;
     if (!pendingBrokerIds.includes(brokerId) || this.#undeletable.has(id)) return;
-    try {
-      await deletionDone(id);
-    } catch (thrown) {
-      logger.warn(
-        { topic: name, topic_id: id, err: MillraceError.from(thrown) },
-        "the end of a topic's deletion cannot be recorded: it is repeated at the next start",
-      );
-    }
+    await deletionDone(id);
   }
 
   #reportUnexplained(topicId: TopicId, logs: readonly PartitionLog[]): void {

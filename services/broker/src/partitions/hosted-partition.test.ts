@@ -8,6 +8,7 @@ import type { TopicId } from "@millrace/record";
 import type { TopicView } from "../metadata/view.ts";
 import { FakeLog } from "../testing/fake-log.ts";
 import { FakeView, partitionOf, topicOf } from "../testing/fake-view.ts";
+import { noReplication } from "../testing/replicas.ts";
 import { Replica } from "./replica.ts";
 import { ReplicaManager } from "./replica-manager.ts";
 
@@ -82,7 +83,8 @@ const setUp = (
   };
   const done: TopicId[] = [];
   const replicas = new ReplicaManager({
-    env: { clock: { timer }, logger } as never,
+    env: { clock: { timer, monoMs: () => 0 }, logger } as never,
+    replication: noReplication,
     logs: logs as unknown as LogManager,
     view,
     brokerId: 0,

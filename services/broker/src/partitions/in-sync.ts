@@ -72,19 +72,26 @@ export class InSyncReplicas {
   #view: InSyncView;
   /** A change that the controller may have made: the union of both counts (KIP-497). */
   #pending: Pending | undefined;
+  /** Replicas that hold the high watermark back, but for the leader. */
+  #counting: readonly InSyncReplica[] = [];
 
   constructor(leader: number, epochStart: number, view: InSyncView, nowMs: number) {
     this.#leader = leader;
     this.#epochStart = epochStart;
     this.#view = view;
     this.#beganMs = nowMs;
+    this.#recount();
   }
 
-  /** Replicas that hold the high watermark back, but for the leader. */
-  get #counting(): readonly InSyncReplica[] {
+  /** True for a replica that the record has in sync, under this registration. */
+  isMember(replica: InSyncReplica): boolean {
+    return has(this.#view.isr, replica);
+  }
+
+  #recount(): void {
     const { isr } = this.#view;
     const added = this.#pending?.change.isr.filter((one) => !has(isr, one)) ?? [];
-    return [...isr, ...added].filter(({ brokerId }) => brokerId !== this.#leader);
+    this.#counting = [...isr, ...added].filter(({ brokerId }) => brokerId !== this.#leader);
   }
 
   /** Takes up a newer record, or a change of registrations. */
@@ -94,6 +101,7 @@ export class InSyncReplicas {
     if (this.#pending !== undefined && !this.#mayBeMade(this.#pending.change)) {
       this.#pending = undefined;
     }
+    this.#recount();
     for (const [brokerId, { brokerEpoch }] of this.#followers) {
       const registered = view.registered(brokerId);
       const isOver = registered !== undefined && registered > brokerEpoch;
@@ -187,6 +195,7 @@ export class InSyncReplicas {
     const pending = this.#pending;
     assert(pending.change === change && !pending.isUnderWay, "one change of a partition at a time");
     pending.isUnderWay = true;
+    this.#recount();
   }
 
   /** What became of it. */
@@ -197,6 +206,7 @@ export class InSyncReplicas {
     if (outcome === "made") pending.isMade = true;
     else if (outcome === "unknown") pending.isDoubtful = true;
     else if (!pending.isDoubtful) this.#pending = undefined;
+    this.#recount();
   }
 
   /**

@@ -3,6 +3,7 @@ import type { MillraceError } from "@millrace/errors";
 import type { AppendBatch, Appended, PartitionLog } from "@millrace/log";
 import { Acks } from "@millrace/proto/common";
 import { Acknowledgements, type WaitingAppend } from "./acknowledgements.ts";
+import type { InSyncReplicas } from "./in-sync.ts";
 import { refusals } from "./refusals.ts";
 
 /** An append on its way to the log. */
@@ -17,13 +18,15 @@ export class Leader {
   readonly kind = "leader";
   readonly log: PartitionLog;
   readonly epoch: number;
+  readonly inSync: InSyncReplicas;
   /** Where the log ended when it took over. */
   readonly #startOffset: number;
   readonly #acknowledgements = new Acknowledgements();
 
-  constructor(log: PartitionLog, epoch: number, startOffset: number) {
+  constructor(log: PartitionLog, epoch: number, startOffset: number, inSync: InSyncReplicas) {
     this.log = log;
     this.epoch = epoch;
+    this.inSync = inSync;
     this.#startOffset = startOffset;
   }
 
@@ -56,12 +59,13 @@ export class Leader {
   }
 
   /**
-   * The log or the view has moved. This broker is the only replica that counts: the high watermark
-   * is where its log has stored what the flush policy demands.
+   * The log, a follower or the view has moved. The high watermark is where every replica in sync
+   * has stored what the flush policy demands, and stands still while they are fewer than
+   * `min.insync.replicas` (KIP-966).
    */
   progress(hasMinInsync: boolean): void {
-    const { log } = this;
-    if (hasMinInsync) log.updateHighWatermark(log.ackedEndOffset);
+    const { inSync, log } = this;
+    if (hasMinInsync) log.updateHighWatermark(inSync.committedEnd(log.ackedEndOffset));
     this.#acknowledgements.passed(log.highWatermark);
   }
 

@@ -10,6 +10,7 @@ import { BatchBuilder, validateBatch } from "@millrace/record";
 import { syncCompressor } from "@millrace/record/node";
 import { Incarnation, Kernel, SeededRandom, SimDisk } from "@millrace/sim";
 import { FakeView, partitionOf, topicOf } from "../testing/fake-view.ts";
+import { noReplication } from "../testing/replicas.ts";
 import type { Append } from "./leader.ts";
 import { logConfigOf } from "./log-config.ts";
 import { ReplicaManager } from "./replica-manager.ts";
@@ -19,7 +20,7 @@ const config = {
   ...{ journalFileBytes: 64 * 1024, journalBytesMax: 256 * 1024 },
 };
 
-const topicIn = (leaderEpoch: number) => topicOf("t", [partitionOf(0, 0, leaderEpoch)]);
+const topicIn = (leaderEpoch: number) => topicOf("t", [partitionOf(0, 0, leaderEpoch, [0])]);
 
 /** A process on the disk, whose metadata let it lead in `leaderEpoch`. */
 const start = async (kernel: Kernel, disk: SimDisk, leaderEpoch: number) => {
@@ -36,7 +37,9 @@ const start = async (kernel: Kernel, disk: SimDisk, leaderEpoch: number) => {
   });
   const view = new FakeView(1, [topicIn(leaderEpoch)]);
   const deletionDone = async (): Promise<void> => {};
-  const replicas = new ReplicaManager({ env, logs, view, brokerId: 0, deletionDone });
+  const replicas = new ReplicaManager({
+    ...{ env, logs, view, brokerId: 0, deletionDone, replication: noReplication },
+  });
   await replicas.settle();
   const find = () => replicas.find({ topicId: new Uint8Array(0), topic: "t", partition: 0 });
   const leads = (): number | string => {

@@ -12,6 +12,7 @@ import { BrokerRecordSchema } from "@millrace/proto/storage";
 import { type TopicId, topicIdOf } from "@millrace/record";
 import { ClusterMirror } from "../metadata/mirror.ts";
 import { FakeLog } from "../testing/fake-log.ts";
+import { noReplication } from "../testing/replicas.ts";
 import { ReplicaManager } from "./replica-manager.ts";
 
 const clock = nodeClock();
@@ -92,6 +93,7 @@ const boot = async (
     view,
     brokerId: 0,
     deletionDone: (topicId) => controller.deletionDone(topicId, 0),
+    replication: noReplication,
   });
   const settle = async (): Promise<void> => {
     await view.waitForRevision((await store.range({ key: keys.cluster })).revision, 1000);

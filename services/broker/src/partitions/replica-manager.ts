@@ -14,7 +14,7 @@ import { EpochFloors } from "./epoch-floors.ts";
 import type { HostContext } from "./hosted-partition.ts";
 import { HostedTopic } from "./hosted-topic.ts";
 import { refusals } from "./refusals.ts";
-import type { Replica } from "./replica.ts";
+import type { Replica, ReplicaContext } from "./replica.ts";
 import { SerialWork } from "./serial-work.ts";
 
 /** How a request names a partition. */
@@ -31,6 +31,8 @@ export interface ReplicaManagerOptions {
   readonly view: ClusterView;
   readonly brokerId: number;
   readonly deletionDone: DeletionDone;
+  /** What replicas need of replication. */
+  readonly replication: Pick<ReplicaContext, "brokerEpoch" | "followers" | "changes" | "lagMaxMs">;
 }
 
 /** All replicas of this broker. */
@@ -44,12 +46,16 @@ export class ReplicaManager {
 
   constructor(options: ReplicaManagerOptions) {
     this.#options = options;
-    const { brokerId, deletionDone, env, logs, view } = options;
+    const { brokerId, deletionDone, env, logs, replication, view } = options;
     const { clock, logger } = env;
     const creations = new Creations();
-    const hint = (of: PartitionView) => this.#hint(of);
-    const epochFloors = new EpochFloors(logger, logs);
-    this.#context = { env, logs, creations, replicas: { brokerId, epochFloors, hint } };
+    const replicas = {
+      ...{ ...replication, clock, brokerId },
+      epochFloors: new EpochFloors(logger, logs),
+      registered: (id: number) => view.current.brokers.get(id)?.epoch,
+      hint: (of: PartitionView) => this.#hint(of),
+    };
+    this.#context = { env, logs, creations, replicas };
     const deletions = new Deletions({ logger, logs, view, brokerId, creations, deletionDone });
     this.#deletions = new SerialWork(clock, deletions);
     this.#stopWatching = view.onChange((change) => this.#take(change));
@@ -98,17 +104,18 @@ export class ReplicaManager {
   }
 
   /**
-   * Ends all replicas at once, and resolves when no deletion is under way. Other I/O belongs to the
-   * logs, which close after this.
+   * Ends all replicas at once, and resolves when no deletion and no truncation is under way. Other
+   * I/O belongs to the logs, which close after this.
    */
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopWatching();
+    const replicas = [...this.replicas()];
     for (const topic of this.#topics.values()) topic.close();
     this.#topics.clear();
     const deleting = this.#deletions.running;
     this.#deletions.close();
-    await deleting;
+    await Promise.all([deleting, ...replicas.map(({ cutting }) => cutting)]);
   }
 
   #topicOf(address: PartitionAddress): TopicView {
@@ -158,9 +165,10 @@ export class ReplicaManager {
     return work;
   }
 
-  #take({ changed, deleted, deletionsChanged }: ClusterChange): void {
+  #take({ brokersChanged, changed, deleted, deletionsChanged }: ClusterChange): void {
     for (const name of changed) this.#takeTopic(name);
     for (const name of deleted) this.#takeTopic(name);
+    if (brokersChanged) for (const replica of this.replicas()) replica.registrationsChanged();
     if (deleted.length > 0 || deletionsChanged) this.#deletions.request();
   }
 

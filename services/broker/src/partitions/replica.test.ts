@@ -6,8 +6,9 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { AppendBatch } from "@millrace/log";
 import { Acks } from "@millrace/proto/common";
 import type { PartitionView } from "../metadata/view.ts";
-import { FakeLog, noFloors } from "../testing/fake-log.ts";
+import { FakeLog } from "../testing/fake-log.ts";
 import { partitionOf, topicOf } from "../testing/fake-view.ts";
+import { mirrored, replicaContext } from "../testing/replicas.ts";
 import { EpochFloors } from "./epoch-floors.ts";
 import type { Append } from "./leader.ts";
 import { Replica } from "./replica.ts";
@@ -24,9 +25,10 @@ const setUp = ({ minInsync = 1, log = new FakeLog(10, 0), uncleanEpoch = -1 } = 
   const found = Object.assign(new FakeLog(), { leaderEpoch: uncleanEpoch });
   const logs = { recovery: { clean: uncleanEpoch < 0 }, partitions: () => [found] };
   const epochFloors = new EpochFloors(logger, logs as never);
-  const context = { brokerId: 0, epochFloors, hint: hintOf };
+  const context = replicaContext({ epochFloors, hint: hintOf });
   const replica = new Replica(context, topicOf("t", []), viewOf(1, 1), config);
   replica.opened(log.asLog());
+  mirrored(replica, log);
   const take = (view: PartitionView): boolean => replica.take(view, config);
   const follow = async (view: PartitionView): Promise<void> => {
     if (take(view)) await replica.followView();
@@ -91,7 +93,7 @@ test("a replica leads once its log has recorded the epoch, and serves that epoch
 
 test("a replica whose log is being made has a name for that, and leads once it is there", async () => {
   const log = new FakeLog();
-  const context = { brokerId: 0, epochFloors: noFloors, hint: hintOf };
+  const context = replicaContext({ hint: hintOf });
   const config = topicConfigOf({});
   const replica = new Replica(context, topicOf("t", []), partitionOf(0), config);
   const kind = (): string => replica.state.kind;

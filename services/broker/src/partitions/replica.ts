@@ -4,12 +4,22 @@
  * generation that it began in.
  */
 import type { TopicConfig } from "@millrace/config";
-import type { MillraceError } from "@millrace/errors";
+import type { Clock } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { AppendBatch, PartitionLog } from "@millrace/log";
 import { Acks } from "@millrace/proto/common";
 import type { TopicId } from "@millrace/record";
 import type { PartitionView, TopicView } from "../metadata/view.ts";
+import type { Followers } from "../replication/followers.ts";
+import type { LedPartition } from "../replication/leader-session.ts";
 import type { EpochFloors } from "./epoch-floors.ts";
+import {
+  type ChangeOutcome,
+  type InSyncReplica,
+  InSyncReplicas,
+  type InSyncView,
+} from "./in-sync.ts";
+import type { ChangingPartition, InSyncChanges, LeaderChange } from "./in-sync-changes.ts";
 import { type Append, Leader } from "./leader.ts";
 import { logConfigOf } from "./log-config.ts";
 import { refusals } from "./refusals.ts";
@@ -17,15 +27,31 @@ import type { Follower, ReplicaState } from "./replica-state.ts";
 
 /** What all replicas of a broker share. */
 export interface ReplicaContext {
+  readonly clock: Pick<Clock, "monoMs">;
   readonly brokerId: number;
+  /** Epoch of this broker's registration. */
+  readonly brokerEpoch: () => number;
+  /** Epoch of a broker's registration, as the view has it; undefined while it is fenced. */
+  readonly registered: (brokerId: number) => number | undefined;
   readonly epochFloors: EpochFloors;
+  readonly followers: Pick<Followers, "follow" | "unfollow">;
+  readonly changes: Pick<InSyncChanges, "add" | "look" | "remove">;
+  /** A follower that has not caught up for this long leaves the in-sync replicas, ms. */
+  readonly lagMaxMs: number;
   /** Hint for a partition that another broker leads. */
   readonly hint: (view: PartitionView) => MillraceError["leaderHint"];
 }
 
 const ignore = (): void => {};
+const closed: ReplicaState = { kind: "closed" };
 
-export class Replica {
+const wakeAll = (waiting: Set<() => void>): void => {
+  const waiters = [...waiting];
+  waiting.clear();
+  for (const wake of waiters) wake();
+};
+
+export class Replica implements LedPartition, ChangingPartition {
   readonly topic: string;
   readonly topicId: TopicId;
   readonly partition: number;
@@ -36,7 +62,11 @@ export class Replica {
   /** Rises with every change of epoch or role. */
   #generation = 0;
   #stopProgress = ignore;
+  /** What an earlier leader made it cut, until it is cut. */
+  #cutting: Promise<void> | undefined;
   readonly #waiters = new Set<() => void>();
+  /** Sessions of followers: they want to know of appends, too. */
+  readonly #appendWaiters = new Set<() => void>();
 
   constructor(context: ReplicaContext, topic: TopicView, view: PartitionView, config: TopicConfig) {
     this.#context = context;
@@ -84,18 +114,32 @@ export class Replica {
       this.#config = config;
       this.log?.updateConfig(logConfigOf(config));
     }
-    if (view.leader === before.leader && view.leaderEpoch === before.leaderEpoch) {
-      this.#progress();
+    const isSameTerm =
+      view.leader === before.leader &&
+      view.leaderEpoch === before.leaderEpoch &&
+      // A restored backup: what was in sync since then is not known any more.
+      view.modRevision >= before.modRevision;
+    if (isSameTerm) {
+      this.registrationsChanged();
       return false;
     }
     this.#generation += 1;
     const state = this.#state;
-    if (state.kind === "leader") {
-      this.#state = { kind: "follower", log: state.log };
-      state.end("lost its leader", this.#context.hint(view));
-    }
+    if (state.kind === "leader")
+      this.#resign(state, { kind: "follower", log: state.log }, "lost its leader");
+    else if (state.kind === "follower") this.#unfollow(state);
     this.#wake();
-    return this.#shouldLead();
+    return this.#shouldLead() || this.#shouldFollow();
+  }
+
+  /** The record of the partition, or the registration of a broker, is another one. */
+  registrationsChanged(): void {
+    const state = this.#state;
+    if (state.kind === "leader") {
+      state.inSync.take(this.#inSyncView());
+      this.#context.changes.look(this);
+    }
+    this.#progress();
   }
 
   /** Its log has been made or found. */
@@ -108,15 +152,21 @@ export class Replica {
   }
 
   /**
-   * The I/O that the view asks for: records the leader epoch, then leads. The owner calls it once
-   * at a time. Rejects as `PartitionLog.becomeLeader` does.
+   * What the view asks for: records the leader epoch, then leads; or follows who leads. The owner
+   * calls it once at a time. Rejects as `PartitionLog.becomeLeader` does.
    */
   async followView(): Promise<void> {
-    const state = this.#state;
-    if (state.kind !== "follower" || !this.#shouldLead()) return;
-    const { log } = state;
-    if (log.state.kind !== "online") return;
     const generation = this.#generation;
+    // Where its log ends is not known before.
+    if (this.#cutting !== undefined) await this.#cutting;
+    if (generation !== this.#generation) return;
+    const state = this.#state;
+    if (state.kind !== "follower" || state.log.state.kind !== "online") return;
+    if (this.#shouldLead()) await this.#lead(state.log, generation);
+    else if (this.#shouldFollow()) this.#follow(state);
+  }
+
+  async #lead(log: PartitionLog, generation: number): Promise<void> {
     const epoch = this.#view.leaderEpoch;
     const startOffset = log.logEndOffset;
     try {
@@ -125,8 +175,45 @@ export class Replica {
       if (generation === this.#generation) throw thrown;
     }
     if (generation !== this.#generation) return;
-    this.#state = new Leader(log, epoch, startOffset);
+    const { brokerId, changes, clock } = this.#context;
+    const inSync = new InSyncReplicas(brokerId, startOffset, this.#inSyncView(), clock.monoMs());
+    this.#state = new Leader(log, epoch, startOffset, inSync);
+    if (this.#view.replicas.length > 1) changes.add(this);
     this.#progress();
+  }
+
+  #follow(state: Follower): void {
+    const { leader, leaderEpoch } = this.#view;
+    if (leader === undefined || state.following !== undefined) return;
+    state.following = leader;
+    const { partition, topicId } = this;
+    const { log } = state;
+    const rebuild = (startOffset: number): Promise<void> => this.#rebuild(log, startOffset);
+    this.#context.followers.follow(leader, { topicId, partition, leaderEpoch, log, rebuild });
+  }
+
+  /** Nothing is appended for a leader any more when this returns. */
+  #unfollow(state: Follower): void {
+    if (state.following === undefined) return;
+    const cutting = this.#context.followers.unfollow(state.following, this);
+    delete state.following;
+    if (cutting === undefined) return;
+    const whole = cutting.then(() => {
+      if (this.#cutting === whole) this.#cutting = undefined;
+    });
+    this.#cutting = whole;
+  }
+
+  /** Only who counts for nothing may begin anew: its records may be all that is left. */
+  async #rebuild(_log: PartitionLog, startOffset: number): Promise<void> {
+    const { brokerId } = this.#context;
+    const { elr, isr } = this.#view;
+    const counts = isr.includes(brokerId) || elr.includes(brokerId);
+    throw MillraceError.refusal(
+      ErrorCode.UNSUPPORTED_OPERATION,
+      `${this.name} has nothing that its leader can go on from (its log begins at ${startOffset})` +
+        `${counts ? ", and counts as complete" : ""}: its log is kept`,
+    );
   }
 
   /**
@@ -153,6 +240,7 @@ export class Replica {
       throw refusals.tooFewInSync(this.name, this.#view.isr.length, this.minInsyncReplicas);
     }
     leader.append(batch, append);
+    if (this.#appendWaiters.size > 0) wakeAll(this.#appendWaiters);
   }
 
   /** Calls `wake` once, after the next progress or change of role. Returns how to stop. */
@@ -161,24 +249,89 @@ export class Replica {
     return () => this.#waiters.delete(wake);
   }
 
+  /** Of `LedPartition`. */
+  onceMoved(wake: () => void): () => void {
+    this.#appendWaiters.add(wake);
+    return () => this.#appendWaiters.delete(wake);
+  }
+
+  /** Of `LedPartition`. */
+  durable(follower: InSyncReplica, endOffset: number): boolean {
+    const state = this.#state;
+    if (state.kind !== "leader") return false;
+    const { inSync, log } = state;
+    const nowMs = this.#context.clock.monoMs();
+    if (!inSync.report(follower, endOffset, log.logEndOffset, nowMs)) return false;
+    state.progress(this.#hasMinInsync());
+    if (!inSync.isMember(follower)) this.#context.changes.look(this);
+    return true;
+  }
+
+  /** Of `ChangingPartition`. */
+  beginChange(): LeaderChange | undefined {
+    const state = this.#state;
+    if (state.kind !== "leader") return undefined;
+    const { epoch: leaderEpoch, inSync, log } = state;
+    const { clock, lagMaxMs } = this.#context;
+    const change = inSync.due(log.highWatermark, log.logEndOffset, lagMaxMs, clock.monoMs());
+    if (change === undefined) return undefined;
+    inSync.begin(change);
+    return { leaderEpoch, change };
+  }
+
+  /** Of `ChangingPartition`. */
+  endChange({ change, leaderEpoch }: LeaderChange, outcome: ChangeOutcome): void {
+    const state = this.#state;
+    if (state.kind !== "leader" || state.epoch !== leaderEpoch) return;
+    state.inSync.end(change, outcome);
+    this.#progress();
+  }
+
   /** Ends it. The log stays with its manager. */
   close(): void {
     const state = this.#state;
     this.#generation += 1;
-    this.#state = { kind: "closed" };
+    this.#state = closed;
     this.#stopProgress();
-    if (state.kind === "leader") state.end("was given up by its broker", undefined);
+    if (state.kind === "leader") this.#resign(state, closed, "was given up by its broker");
+    else if (state.kind === "follower") this.#unfollow(state);
     this.#wake();
+  }
+
+  /** Resolves when nothing cuts its log any more, after `close`; undefined when nothing does. */
+  get cutting(): Promise<void> | undefined {
+    return this.#cutting;
   }
 
   #hasMinInsync(): boolean {
     return this.#view.isr.length >= this.minInsyncReplicas;
   }
 
+  /** Only under the registration that the epoch was given to: an earlier process may have led. */
   #shouldLead(): boolean {
-    const { brokerId, epochFloors } = this.#context;
-    const { leader, leaderEpoch } = this.#view;
-    return leader === brokerId && epochFloors.allows(this, leaderEpoch);
+    const { brokerEpoch, brokerId, epochFloors } = this.#context;
+    const { isr, isrBrokerEpochs, leader, leaderEpoch } = this.#view;
+    const elected = isrBrokerEpochs[isr.indexOf(brokerId)] ?? 0;
+    if (leader !== brokerId || elected < brokerEpoch()) return false;
+    return epochFloors.allows(this, leaderEpoch);
+  }
+
+  #shouldFollow(): boolean {
+    const { leader } = this.#view;
+    return leader !== undefined && leader !== this.#context.brokerId;
+  }
+
+  #inSyncView(): InSyncView {
+    const { isr, isrBrokerEpochs, modRevision, replicas } = this.#view;
+    const members = isr.map((brokerId, i) => ({ brokerId, brokerEpoch: isrBrokerEpochs[i] ?? 0 }));
+    return { modRevision, replicas, isr: members, registered: this.#context.registered };
+  }
+
+  /** The leadership is over, and what waits for an acknowledgement fails. */
+  #resign(from: Leader, to: ReplicaState, why: string): void {
+    this.#state = to;
+    this.#context.changes.remove(this);
+    from.end(why, to.kind === "follower" ? this.#context.hint(this.#view) : undefined);
   }
 
   #refusal(state: Exclude<ReplicaState, Leader>): MillraceError {
@@ -205,14 +358,16 @@ export class Replica {
 
   #goOffline(from: Leader | Follower, reason: string): void {
     this.#generation += 1;
-    this.#state = { kind: "offline", log: from.log, reason };
-    if (from.kind === "leader") from.end("went offline", undefined);
+    const offline: ReplicaState = { kind: "offline", log: from.log, reason };
+    if (from.kind === "leader") this.#resign(from, offline, "went offline");
+    else {
+      this.#unfollow(from);
+      this.#state = offline;
+    }
   }
 
   #wake(): void {
-    if (this.#waiters.size === 0) return;
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
-    for (const wake of waiters) wake();
+    if (this.#appendWaiters.size > 0) wakeAll(this.#appendWaiters);
+    if (this.#waiters.size > 0) wakeAll(this.#waiters);
   }
 }

@@ -11,8 +11,9 @@ import { BatchBuilder } from "@millrace/record";
 import { nodeCompressor } from "@millrace/record/node";
 import { Replica } from "../partitions/replica.ts";
 import { produceOnce } from "../produce-once.ts";
-import { FakeLog, noFloors } from "../testing/fake-log.ts";
+import { FakeLog } from "../testing/fake-log.ts";
 import { partitionOf, topicOf } from "../testing/fake-view.ts";
+import { mirrored, replicaContext } from "../testing/replicas.ts";
 import { Appender } from "./appender.ts";
 import type { AppendOrder, AppendResult } from "./pending-append.ts";
 
@@ -42,9 +43,10 @@ const setUp = async () => {
   const state = { pendingBytes: 0 };
   let waitsForLog = 0;
   const config = topicConfigOf({ "min.insync.replicas": "2" });
-  const context = { brokerId: 0, epochFloors: noFloors, hint: () => undefined };
+  const context = replicaContext();
   const replica = new Replica(context, topicOf("t", []), partitionOf(0, 0, 3), config);
   replica.opened(log.asLog());
+  mirrored(replica, log);
   await replica.followView();
   const take = async (leaderEpoch: number, isr = [0, 1]): Promise<void> => {
     replica.take(partitionOf(0, 0, leaderEpoch, isr), config);

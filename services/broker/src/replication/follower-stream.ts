@@ -18,7 +18,7 @@ import {
   type WireReplicateResponse,
 } from "@millrace/record";
 import { type Channel, type ClientStream, replicateMethod } from "@millrace/rpc";
-import { endOf, hasEmptyEpoch, repairOf } from "./agreement.ts";
+import { endOf, hasEmptyEpoch, type Repair, repairOf } from "./agreement.ts";
 import { replicationLimits as limits } from "./replication-limits.ts";
 
 /** A partition that is followed under one leader epoch. */
@@ -27,8 +27,11 @@ export interface FollowedPartition {
   readonly partition: number;
   readonly leaderEpoch: number;
   readonly log: PartitionLog;
-  /** Nothing that the log has can be followed by what the leader has, which begins here. */
-  rebuild(startOffset: number): void;
+  /**
+   * Nothing that the log has can be followed by what the leader has, which begins here: empties the
+   * log. Rejects where it must not.
+   */
+  rebuild(startOffset: number): Promise<void>;
 }
 
 export interface FollowerContext {
@@ -53,6 +56,10 @@ interface Followed {
   readonly partition: FollowedPartition;
   state: FollowedState;
   failures: number;
+  /** Rises when it is made ready anew: what waits for its log then gives up. */
+  attempt: number;
+  /** A truncation of its log that is under way, or its rebuilding. Never rejects. */
+  cutting: Promise<void> | undefined;
   stopProgress: () => void;
   cancelRetry: () => void;
   isMovingStart: boolean;
@@ -69,7 +76,10 @@ const openTimeoutMs = 5_000;
 /** Heartbeats that may be missed before the leader is taken for dead. */
 const heartbeatsMissedMax = 3;
 
-const keyOf = ({ partition, topicId }: FollowedPartition): string => `${topicId}#${partition}`;
+/** What names a partition. */
+export type PartitionName = Pick<FollowedPartition, "partition" | "topicId">;
+
+const keyOf = ({ partition, topicId }: PartitionName): string => `${topicId}#${partition}`;
 
 export class FollowerStream {
   readonly #context: FollowerContext;
@@ -81,6 +91,8 @@ export class FollowerStream {
   readonly #dirty = new Set<Followed>();
   readonly #ready = new Set<Followed>();
   #stream: Stream | undefined;
+  /** Epoch of this broker's registration when the stream was opened. */
+  #openedEpoch = 0;
   #nextId = 1;
   #returnedBytes = 0;
   #isSaying = false;
@@ -101,7 +113,8 @@ export class FollowerStream {
   follow(partition: FollowedPartition): void {
     this.unfollow(partition);
     const followed: Followed = {
-      ...{ partition, state: idle, failures: 0, isMovingStart: false },
+      ...{ partition, state: idle, failures: 0, attempt: 0, cutting: undefined },
+      isMovingStart: false,
       stopProgress: () => {},
       cancelRetry: () => {},
     };
@@ -110,15 +123,19 @@ export class FollowerStream {
     void this.#prepare(followed);
   }
 
-  /** Nothing is appended to it any more when this returns. */
-  unfollow(partition: Pick<FollowedPartition, "partition" | "topicId">): void {
-    const key = keyOf(partition as FollowedPartition);
+  /**
+   * Nothing is appended to it any more when this returns. What cuts its log may go on until the
+   * promise resolves, which never rejects; undefined when nothing does.
+   */
+  unfollow(partition: PartitionName): Promise<void> | undefined {
+    const key = keyOf(partition);
     const followed = this.#followed.get(key);
-    if (followed === undefined) return;
+    if (followed === undefined) return undefined;
     this.#followed.delete(key);
     this.#end(followed);
     followed.state = over;
     followed.stopProgress();
+    return followed.cutting;
   }
 
   /** Partitions that are followed. */
@@ -128,10 +145,10 @@ export class FollowerStream {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    for (const { partition } of [...this.#followed.values()]) this.unfollow(partition);
+    const cuts = [...this.#followed.values()].map(({ partition }) => this.unfollow(partition));
     this.#stream?.cancel();
     this.#wakeRetry();
-    await this.#done;
+    await Promise.all([this.#done, ...cuts]);
   }
 
   /** Never rejects. */
@@ -139,33 +156,43 @@ export class FollowerStream {
     const { logger } = this.#context;
     let failures = 0;
     while (!this.#isClosed) {
-      // A connection that is dead without a word would be found out by pings, much later.
-      const channel = this.#dial();
-      const stream = channel.bidi(replicateMethod);
+      const attempt = { opened: false };
       try {
-        await this.#open(stream);
-        failures = 0;
-        await this.#listen(stream);
+        await this.#attempt(attempt);
       } catch (thrown) {
         if (this.#isClosed) break;
+        if (attempt.opened) failures = 0;
         const err = MillraceError.from(thrown);
         if (failures === 0) {
           logger.warn({ leader: this.#leaderId, err }, "a leader cannot be followed: trying again");
         }
-      } finally {
-        this.#closed(stream);
-        channel.close();
       }
       if (!this.#isClosed) await this.#pause(failures);
       failures += 1;
     }
   }
 
+  /** One stream, from its opening to its end. */
+  async #attempt(attempt: { opened: boolean }): Promise<void> {
+    // A connection that is dead without a word would be found out by pings, much later.
+    const channel = this.#dial();
+    const stream = channel.bidi(replicateMethod);
+    try {
+      await this.#open(stream);
+      attempt.opened = true;
+      await this.#listen(stream);
+    } finally {
+      this.#closed(stream);
+      channel.close();
+    }
+  }
+
   async #open(stream: Stream): Promise<void> {
     const { brokerEpoch, clock, identity } = this.#context;
+    this.#openedEpoch = brokerEpoch();
     const open = {
       ...{ clusterId: identity.clusterId, brokerId: identity.brokerId },
-      ...{ brokerEpoch: brokerEpoch(), leaderBrokerId: this.#leaderId },
+      ...{ brokerEpoch: this.#openedEpoch, leaderBrokerId: this.#leaderId },
       ...{ windowBytes: 0, requiredFeatures: [] },
     };
     stream.write({ ...blankReplicateRequest, open });
@@ -203,11 +230,21 @@ export class FollowerStream {
     for (;;) {
       const message = stream.tryRead() ?? (await stream.read());
       if (message === undefined) return;
+      this.#checkRegistration(stream);
       this.#hear();
       for (const append of message.appends) await this.#append(append);
       for (const divergence of message.diverge) this.#diverged(divergence);
       for (const refusal of message.refuse) this.#refused(refusal);
     }
+  }
+
+  /** What this broker has counts under its present registration alone. */
+  #checkRegistration(stream: Stream): void {
+    if (this.#context.brokerEpoch() === this.#openedEpoch) return;
+    const text = "this broker has registered anew, and opens its streams again";
+    const reason = MillraceError.refusal(ErrorCode.STALE_BROKER_EPOCH, text);
+    stream.cancel(reason);
+    throw reason;
   }
 
   #closed(stream: Stream): void {
@@ -241,17 +278,34 @@ export class FollowerStream {
   /** Makes a log ready to follow, and asks for a subscription. Never rejects. */
   async #prepare(followed: Followed): Promise<void> {
     const { log } = followed.partition;
-    const stream = this.#stream;
-    if (stream === undefined) return;
-    try {
-      if (hasEmptyEpoch(log)) await log.truncateTo(log.logEndOffset);
-    } catch (thrown) {
-      this.#retryLater(followed, thrown);
+    if (this.#stream === undefined) return;
+    followed.attempt += 1;
+    const { attempt } = followed;
+    // Where it ends is not known before.
+    await followed.cutting;
+    if (followed.attempt !== attempt || this.#stream === undefined) return;
+    if (followed.state !== idle) return;
+    if (hasEmptyEpoch(log)) {
+      this.#cut(followed, () => log.truncateTo(log.logEndOffset));
       return;
     }
-    if (this.#stream !== stream || followed.state !== idle) return;
     this.#ready.add(followed);
     this.#saySoon();
+  }
+
+  /** Cuts its log, and makes it ready again. */
+  #cut(followed: Followed, cut: () => Promise<void>): void {
+    const cutting = cut().then(
+      () => {
+        followed.cutting = undefined;
+        void this.#prepare(followed);
+      },
+      (thrown: unknown) => {
+        followed.cutting = undefined;
+        this.#retryLater(followed, thrown);
+      },
+    );
+    followed.cutting = cutting;
   }
 
   async #append(append: WireReplicaAppend): Promise<void> {
@@ -315,13 +369,13 @@ export class FollowerStream {
       { topic_id: topicId, partition, end: log.logEndOffset, ...divergence, repair: repair.kind },
       "a log differs from its leader's",
     );
-    if (repair.kind === "rebuild") {
-      followed.partition.rebuild(repair.offset);
+    if (repair.offset < log.highWatermark) {
+      this.#retryLater(followed, losesCommitted(this.#leaderId, repair, log));
       return;
     }
-    log.truncateTo(repair.offset).then(
-      () => this.#prepare(followed),
-      (thrown: unknown) => this.#retryLater(followed, thrown),
+    const { offset } = repair;
+    this.#cut(followed, () =>
+      repair.kind === "rebuild" ? followed.partition.rebuild(offset) : log.truncateTo(offset),
     );
   }
 
@@ -417,3 +471,12 @@ export class FollowerStream {
     return { ...common, ...endOf(log) };
   }
 }
+
+/** What is committed is on every replica in sync: a leader without it has lost it. */
+const losesCommitted = (leader: number, repair: Repair, log: PartitionLog): MillraceError =>
+  MillraceError.refusal(
+    ErrorCode.UNAVAILABLE,
+    `broker ${leader} leads without records that were committed: its log allows this one to keep ` +
+      `what is below offset ${repair.offset}, and ${log.highWatermark} is the high watermark: ` +
+      "this replica keeps them, and does not follow",
+  );

@@ -203,7 +203,7 @@ export const follow = async (machine: Machine, leaderEpoch: number, leaderId = 0
   const rebuilt: number[] = [];
   const followed = {
     ...{ topicId, partition: 0, leaderEpoch, log },
-    rebuild: (offset: number) => {
+    rebuild: async (offset: number) => {
       rebuilt.push(offset);
     },
   };

@@ -87,18 +87,21 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   });
   const broker = startBroker(
     {
-      ...{ env, mirror, identity, logs, metrics: metrics.broker },
-      deletionDone: (topicId) => controller.deletionDone(topicId, brokerId),
+      ...{ env, mirror, identity, logs, metrics: metrics.broker, dialer: options.dialer },
+      brokerEpoch: () => registration.epoch,
     },
     undo,
   );
   const health = new HealthState();
   const services = {
     client: [...broker.bindings(), ...controller.bindings()],
-    internal: new ReplicaHandlers({
-      ...{ clusterId, active },
-      deletionDone: (topicId, id) => controller.deletionDone(topicId, id),
-    }).bindings(),
+    internal: [
+      ...broker.internalBindings(),
+      ...new ReplicaHandlers({
+        ...{ clusterId, active },
+        deletionDone: (topicId, id) => controller.deletionDone(topicId, id),
+      }).bindings(),
+    ],
   };
   const endpoints = await listen(options.listeners, services, health, undo);
   const addresses = {

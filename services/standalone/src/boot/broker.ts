@@ -9,7 +9,8 @@ import {
   openLogManager,
 } from "@millrace/log";
 import { decodeRecord, keys, type MetadataStore, type Mirror } from "@millrace/metadata";
-import { type TopicId, topicIdOf } from "@millrace/record";
+import { topicIdOf } from "@millrace/record";
+import type { Dialer } from "@millrace/rpc";
 import type { Undo } from "./undo.ts";
 
 /** Who the broker is. */
@@ -78,15 +79,16 @@ export const startBroker = (
     readonly identity: Identity;
     readonly logs: LogManager;
     readonly metrics: BrokerMetrics;
-    /** Tells the controller that nothing of a deleted topic is left here. */
-    readonly deletionDone: (topicId: TopicId) => Promise<void>;
+    readonly dialer: Dialer;
+    /** Epoch of the broker's registration. */
+    readonly brokerEpoch: () => number;
   },
   undo: Undo,
 ): Broker => {
-  const { env, mirror, identity, logs, metrics, deletionDone } = options;
+  const { env, mirror, logs, ...shared } = options;
   const view = new ClusterMirror(mirror, env.logger);
   undo.add(() => view.close());
-  const broker = new Broker({ env, logs, view, metrics, identity, deletionDone });
+  const broker = new Broker({ ...shared, env, logs, view });
   undo.add(() => broker.close());
   return broker;
 };
