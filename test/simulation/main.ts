@@ -1,14 +1,17 @@
 /**
- * `npm run sim -- --seeds N [--seed S] [--trace]`: simulates N seeds from S on, outside of a test
- * runner. Ends with 0 when every seed held, 1 after a failure, 2 for a wrong command line.
+ * `npm run sim -- [--brokers N] --seeds N [--seed S] [--trace]`: simulates N seeds from S on,
+ * outside of a test runner: a standalone server, or a cluster of N. Ends with 0 when every seed held, 1 after a failure, 2 for a wrong command line.
  */
 import { parseArgs } from "node:util";
+import { runCluster } from "./cluster.ts";
 import { run } from "./run.ts";
 import { Totals } from "./totals.ts";
 
-const usage = "usage: npm run sim -- [--seeds N] [--seed S] [--trace]";
+const usage = "usage: npm run sim -- [--brokers N] [--seeds N] [--seed S] [--trace]";
 
 interface Wanted {
+  /** Undefined: a standalone server. */
+  readonly brokers: number | undefined;
   readonly first: number;
   readonly count: number;
   readonly trace: boolean;
@@ -16,9 +19,10 @@ interface Wanted {
 
 const parse = (): Wanted => {
   const whole = { type: "string" } as const;
-  const options = { seed: whole, seeds: whole, trace: { type: "boolean" } } as const;
+  const flag = { type: "boolean" } as const;
+  const options = { brokers: whole, seed: whole, seeds: whole, trace: flag } as const;
   const { values } = parseArgs({ options });
-  const number = (name: "seed" | "seeds", fallback: number): number => {
+  const number = (name: "brokers" | "seed" | "seeds", fallback: number): number => {
     const text = values[name];
     if (text === undefined) return fallback;
     if (!/^[1-9][0-9]{0,8}$/.test(text)) {
@@ -29,22 +33,27 @@ const parse = (): Wanted => {
   const count = number("seeds", values.seed === undefined ? 60 : 1);
   const trace = values.trace === true;
   if (trace && count > 1) throw new Error("--trace is for one seed: leave --seeds out");
-  return { first: number("seed", 1), count, trace };
+  const brokers = values.brokers === undefined ? undefined : number("brokers", 3);
+  return { brokers, first: number("seed", 1), count, trace };
 };
 
-const simulate = async ({ first, count, trace }: Wanted): Promise<number> => {
+const simulate = async ({ brokers, first, count, trace }: Wanted): Promise<number> => {
   const totals = new Totals();
   const startedMs = performance.now();
   let failures = 0;
   for (let seed = first; seed < first + count; seed += 1) {
     try {
-      const report = await run(seed, trace ? (line) => console.log(line) : undefined);
+      const onTrace = trace ? (line: string) => console.log(line) : undefined;
+      const report = await (brokers === undefined
+        ? run(seed, onTrace)
+        : runCluster(seed, brokers, onTrace));
       totals.add(report);
       if (count === 1) console.log(`seed ${seed}: trace ${report.traceHash.toString(16)}`);
     } catch (thrown) {
       failures += 1;
       console.error(`FAILED ${thrown instanceof Error ? thrown.message : String(thrown)}`);
-      console.error(`  replay: npm run sim -- --seed ${seed} --trace`);
+      const which = brokers === undefined ? "" : `--brokers ${brokers} `;
+      console.error(`  replay: npm run sim -- ${which}--seed ${seed} --trace`);
     }
   }
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);

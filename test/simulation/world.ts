@@ -105,6 +105,7 @@ export class World {
     const { dialer, listener } = this.network.attach(host, process);
     await boot({
       ...{ env, store: mountStore(store, process), dialer, brokerId: 0, newClusterId: "sim" },
+      ...{ alone: true, defaultReplicationFactor: 1 },
       listeners: {
         client: { listener, endpoint },
         internal: { listener, endpoint: `${host}:7401` },

@@ -78,7 +78,7 @@ const start = async (
   });
   undo.add(() => http.close());
   const server = await boot({
-    ...{ env, store, metrics, brokerId: BROKER_ID },
+    ...{ env, store, metrics, brokerId: BROKER_ID, alone: true, defaultReplicationFactor: 1 },
     dialer: grpcDialer(),
     listeners: listenersOf(config, metrics, logger),
     logConfig: logConfigOf(config),

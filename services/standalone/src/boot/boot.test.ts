@@ -48,7 +48,8 @@ class Machine {
       return mounted.txn(...args);
     };
     return boot({
-      ...{ env, store: { ...mounted, txn }, dialer, brokerId: 3 },
+      ...{ env, store: { ...mounted, txn }, dialer, brokerId: 3, alone: true },
+      defaultReplicationFactor: 1,
       listeners: {
         client: { listener, endpoint: `m:${clientPort}` },
         internal: { listener, endpoint: "m:7401" },

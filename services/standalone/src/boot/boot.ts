@@ -26,6 +26,13 @@ export interface BootOptions {
   readonly dialer: Dialer;
   readonly listeners: Listeners;
   readonly brokerId: number;
+  /**
+   * The one process of its cluster: it serves once it is elected and every leader is decided. One
+   * of several serves once it is registered, whoever is elected.
+   */
+  readonly alone: boolean;
+  /** Of topics that are made without one. */
+  readonly defaultReplicationFactor: number;
   /** Id for a cluster that has none yet. Default: random. */
   readonly newClusterId?: string;
   readonly logConfig: LogManagerConfig;
@@ -71,7 +78,7 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   const logs = await openLogs({ ...shared, config: options.logConfig, metrics }, undo);
   const { mirror, active, registration } = await startController(
     {
-      ...{ env, store, brokerId },
+      ...{ env, store, brokerId, alone: options.alone },
       ...(metrics.controller === undefined ? {} : { metrics: metrics.controller }),
     },
     undo,
@@ -80,9 +87,9 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   if (!clean && partitions > 0) {
     env.sim?.sometimes("boot: leader epochs rise after an unclean stop");
   }
-  const controllerOptions = { store, clock, random, logger, active, defaultReplicationFactor: 1 };
+  const { defaultReplicationFactor } = options;
   const controller: Controller = new Controller({
-    ...controllerOptions,
+    ...{ store, clock, random, logger, active, defaultReplicationFactor },
     untilServed: (revision, timeoutMs) => broker.untilServed(revision, timeoutMs),
   });
   const broker = startBroker(

@@ -23,19 +23,21 @@ export interface StartedController {
 const settleTimeoutMs = 60_000;
 
 /**
- * Registers the broker, is elected, and gives every partition that the broker leads a new leader
- * epoch, for the registration has a new broker epoch. The addresses are not known yet.
+ * Registers the broker and takes part in the election. A process that is alone is elected when this
+ * resolves, and has given every partition that the broker leads a new leader epoch, for the
+ * registration has a new broker epoch. The addresses are not known yet.
  */
 export const startController = async (
   options: {
     readonly env: Env;
     readonly store: MetadataStore;
     readonly brokerId: number;
+    readonly alone: boolean;
     readonly metrics?: ControllerMetrics;
   },
   undo: Undo,
 ): Promise<StartedController> => {
-  const { env, store, brokerId, metrics } = options;
+  const { env, store, brokerId, alone, metrics } = options;
   const { clock, random, logger } = env;
   const mirror = new Mirror({ store, clock, random, logger });
   await mirror.start();
@@ -49,7 +51,7 @@ export const startController = async (
     ...(metrics === undefined ? {} : { metrics }),
   });
   undo.add(() => active.close());
-  if (!(await active.settled(registration.epoch, settleTimeoutMs))) {
+  if (alone && !(await active.settled(registration.epoch, settleTimeoutMs))) {
     throw new MillraceError(
       ErrorCode.UNAVAILABLE,
       `the leaders of the partitions were not decided within ${settleTimeoutMs} ms: ` +
