@@ -38,7 +38,7 @@ const parse = (): Wanted => {
 };
 
 const simulate = async ({ brokers, first, count, trace }: Wanted): Promise<number> => {
-  const totals = new Totals();
+  const totals = new Totals(brokers);
   const startedMs = performance.now();
   let failures = 0;
   for (let seed = first; seed < first + count; seed += 1) {

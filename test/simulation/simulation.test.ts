@@ -10,7 +10,7 @@ const [firstSeed = 1, seedCount = 60] = (process.env["MILLRACE_SIM_SEEDS"] ?? ""
   .filter((text) => text !== "")
   .map(Number);
 
-const totals = new Totals();
+const totals = new Totals(undefined);
 
 for (let seed = firstSeed; seed < firstSeed + seedCount; seed += 1) {
   test(`seed ${seed}: nothing acknowledged or read is lost`, async () => {

@@ -1,0 +1,31 @@
+/** The seeds of a cluster of three that every test run simulates, and what they must reach. */
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { runCluster } from "./cluster.ts";
+import { Totals } from "./totals.ts";
+
+const [firstSeed = 1, seedCount = 16] = (process.env["MILLRACE_CLUSTER_SEEDS"] ?? "")
+  .split(":")
+  .filter((text) => text !== "")
+  .map(Number);
+
+const totals = new Totals(3);
+
+for (let seed = firstSeed; seed < firstSeed + seedCount; seed += 1) {
+  test(`seed ${seed}: three brokers lose nothing that was acknowledged or read`, async () => {
+    totals.add(await runCluster(seed, 3));
+  });
+}
+
+test("the same seed gives the same run of a cluster", async () => {
+  const [first, second] = [await runCluster(4242, 3), await runCluster(4242, 3)];
+  assert.equal(first.traceHash, second.traceHash);
+});
+
+test("the seeds of a cluster reach every mark", { skip: seedCount < 60 }, () => {
+  assert.deepEqual(totals.missing(), []);
+});
+
+after(() => {
+  console.log(`simulation of three: ${totals.summary()}`);
+});
