@@ -10,6 +10,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { clusterBugs } from "./lists/cluster.ts";
 import { allMutants } from "./lists/index.ts";
 import type { Mutant } from "./mutant.ts";
 import { Scratch } from "./scratch.ts";
@@ -30,18 +31,20 @@ const { values: options } = parseArgs({
     "limit-seconds": { type: "string", default: "600" },
     fresh: { type: "boolean", default: false },
     list: { type: "boolean", default: false },
+    cluster: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
 
-const usage = `npm run test:mutants -- [--only NAME|FILE …] [--jobs N] [--fresh] [--list]
+const usage = `npm run test:mutants -- [--only NAME|FILE …] [--jobs N] [--fresh] [--list] [--cluster]
   --only TEXT        mutants whose name or file contains TEXT; may be repeated
   --jobs N           scratch copies worked in at once (2)
   --limit-seconds S  longest run of one test file; a mutant that hangs is found (600)
   --fresh            forget the results of earlier runs
+  --cluster          the bugs that the simulation of three brokers must find, and no others
   --list             names and what they break; runs nothing`;
 
-const selected = allMutants.filter(
+const selected = (options.cluster ? clusterBugs : allMutants).filter(
   ({ name, file }) =>
     options.only === undefined ||
     options.only.some((text) => name.includes(text) || file.includes(text)),

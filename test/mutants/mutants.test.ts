@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { clusterBugs } from "./lists/cluster.ts";
 import { allMutants } from "./lists/index.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -11,7 +12,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 test("mutants have different names and fit the sources", () => {
   const problems: string[] = [];
   const names = new Set<string>();
-  for (const { name, file, replace, tests } of allMutants) {
+  for (const { name, file, replace, tests } of [...allMutants, ...clusterBugs]) {
     if (names.has(name)) problems.push(`${name}: twice`);
     names.add(name);
     const path = join(root, file);

@@ -1,0 +1,178 @@
+/**
+ * Bugs that replicated systems have had, put into a cluster of three: the simulation must find each
+ * within 500 seeds. Apart from the other mutants, for one takes minutes.
+ */
+import type { Mutant } from "../mutant.ts";
+
+const partitions = "services/broker/src/partitions";
+const replication = "services/broker/src/replication";
+const controller = "services/controller/src";
+
+const bug = (
+  name: string,
+  breaks: string,
+  file: string,
+  ...replace: readonly (readonly [from: string, to: string])[]
+): Mutant => ({
+  ...{ name: `cluster-${name}`, breaks, file, replace },
+  tests: ["test/simulation/cluster.test.ts"],
+  env: { MILLRACE_CLUSTER_SEEDS: "1:500" },
+});
+
+export const clusterBugs: readonly Mutant[] = [
+  bug(
+    "acks-at-own-durability",
+    "An acknowledged record is on every replica in sync.",
+    `${partitions}/leader.ts`,
+    ["inSync.committedEnd(log.ackedEndOffset)", "log.ackedEndOffset"],
+  ),
+  bug(
+    "durable-before-fsync",
+    "What a follower reports is fsynced.",
+    `${replication}/follower-stream.ts`,
+    [
+      "state.reportedEnd = partition.log.ackedEndOffset",
+      "state.reportedEnd = partition.log.logEndOffset",
+    ],
+    [
+      "partition.log.ackedEndOffset <= state.reportedEnd",
+      "partition.log.logEndOffset <= state.reportedEnd",
+    ],
+  ),
+  bug(
+    "no-truncation",
+    "What differs from the leader's log is cut off before anything is appended behind it.",
+    `${replication}/agreement.ts`,
+    [
+      "if (known.leaderEpoch === lastEpoch && logEndOffset <= known.endOffset) return undefined;",
+      "if (logEndOffset <= leader.logEndOffset) return undefined;",
+    ],
+  ),
+  bug(
+    "truncates-to-own-high-watermark",
+    "A follower cuts where the logs differ, not at its own high watermark, which is behind.",
+    `${replication}/follower-stream.ts`,
+    ["if (hasEmptyEpoch(log)) {", "if (log.logEndOffset > log.highWatermark) {"],
+    ["() => log.truncateTo(log.logEndOffset)", "() => log.truncateTo(log.highWatermark)"],
+  ),
+  bug(
+    "minimum-ignored",
+    "Nothing is acknowledged by fewer replicas than min.insync.replicas.",
+    `${partitions}/replica.ts`,
+    [
+      "return this.#view.isr.length >= this.minInsyncReplicas;",
+      "return this.#view.isr.length > 0;",
+    ],
+  ),
+  bug(
+    "epochs-not-raised",
+    "The leader epoch rises with every term.",
+    `${controller}/leadership.ts`,
+    ["record.leaderEpoch + (isNewTerm ? 1 : 0)", "record.leaderEpoch"],
+  ),
+  bug(
+    "unclean-election",
+    "Only replicas that have everything are elected.",
+    `${controller}/leadership.ts`,
+    ["firstOf(record.isr) ?? firstOf(elr)", "firstOf(record.isr) ?? firstOf(record.replicas)"],
+  ),
+  bug(
+    "elr-while-committing",
+    "A replica that has left counts as complete only while the high watermark stands still.",
+    `${controller}/leadership.ts`,
+    [
+      "  return isr.length < min\n    ? record.replicas",
+      "  return isr.length <= min\n    ? record.replicas",
+    ],
+    [
+      "record.isr.length < min && record.minIsrEpoch",
+      "record.isr.length <= min && record.minIsrEpoch",
+    ],
+  ),
+  bug(
+    "joiners-do-not-count",
+    "Who joins holds the high watermark back from the request on.",
+    `${partitions}/in-sync.ts`,
+    [
+      "this.#counting = [...isr, ...added].filter",
+      "this.#counting = [...isr, ...added.slice(9)].filter",
+    ],
+  ),
+  bug(
+    "leavers-leave-at-the-request",
+    "Who leaves holds the high watermark back until the record says otherwise.",
+    `${partitions}/in-sync.ts`,
+    [
+      "this.#counting = [...isr, ...added].filter",
+      "this.#counting = [...(this.#pending?.change.isr ?? isr), ...added].filter",
+    ],
+  ),
+  bug(
+    "joins-early",
+    "A follower joins once it has everything from before the epoch.",
+    `${partitions}/in-sync.ts`,
+    ["known.durableEnd >= Math.max(highWatermark, this.#epochStart)", "known.durableEnd >= 0"],
+  ),
+  bug(
+    "old-durability-counts",
+    "What a broker had before it registered anew counts for nothing.",
+    `${partitions}/in-sync.ts`,
+    ["known?.brokerEpoch === brokerEpoch ? known.durableEnd : 0", "(known?.durableEnd ?? 0)"],
+    ["isOver || !view.replicas", "!view.replicas"],
+  ),
+  bug(
+    "lost-answer-is-a-refusal",
+    "A change whose answer is lost counts until the record says.",
+    `${partitions}/in-sync-changes.ts`,
+    [
+      'err.spec.sideEffects ? "unknown" : "refused"',
+      'err.spec.sideEffects ? "refused" : "refused"',
+    ],
+  ),
+  bug(
+    "old-registration-leads",
+    "A broker leads only under the registration that the epoch was given to.",
+    `${partitions}/replica.ts`,
+    ["leader !== brokerId || elected < brokerEpoch()", "leader !== brokerId || elected < 0"],
+    [
+      "return epochFloors.allows(this, leaderEpoch);",
+      "return epochFloors !== undefined && leaderEpoch > 0;",
+    ],
+  ),
+  bug(
+    "old-leader-goes-on",
+    "A leader that a newer view replaces ends at once.",
+    `${partitions}/replica.ts`,
+    [
+      "view.leader === before.leader &&\n      view.leaderEpoch === before.leaderEpoch &&",
+      "view.leader !== undefined &&",
+    ],
+  ),
+  bug(
+    "empty-epoch-kept",
+    "An epoch that a follower led in without a record is forgotten before it follows.",
+    `${replication}/follower-stream.ts`,
+    ["if (hasEmptyEpoch(log)) {", "if (log.logEndOffset < 0) {"],
+  ),
+  bug(
+    "cut-not-awaited",
+    "A replica leads once nothing cuts its log any more.",
+    `${partitions}/replica.ts`,
+    ["if (this.#cutting !== undefined) await this.#cutting;", ""],
+  ),
+  bug(
+    "registrations-unchecked",
+    "The controller takes no replica into the in-sync replicas under a registration that is over.",
+    `${controller}/alter-partition.ts`,
+    [
+      "if (BigInt(registered) === brokerEpoch) return undefined;",
+      "if (brokerEpoch > 0n) return undefined;",
+    ],
+  ),
+  bug(
+    "controllers-unguarded",
+    "A controller that is not active any more writes nothing.",
+    `${controller}/reign.ts`,
+    [".txn([this.#guard, ...compares], operations)", ".txn(compares, operations)"],
+  ),
+];
