@@ -81,8 +81,8 @@ const requests: readonly Mutant[] = [
     file: `${boot}controller.ts`,
     replace: [
       [
-        "if (!(await active.settled(registration.epoch, settleTimeoutMs))) {",
-        "if (registration.epoch < 0) {",
+        "if (alone && !(await active.settled(registration.epoch, settleTimeoutMs))) {",
+        "if (alone && registration.epoch < 0) {",
       ],
     ],
     tests: boots,
@@ -105,8 +105,63 @@ const requests: readonly Mutant[] = [
     name: "boot-registers-no-address",
     breaks: "A broker is registered with its addresses.",
     file: `${boot}boot.ts`,
-    replace: [["    clientEndpoint: where.client,\n", ""]],
+    replace: [
+      ["    clientEndpoint: options.advertise(endpoints.client),", '    clientEndpoint: "",'],
+    ],
     tests: boots,
+  },
+  {
+    name: "boot-announces-no-controller",
+    breaks: "Brokers and clients find the active controller by its record.",
+    file: `${boot}boot.ts`,
+    replace: [["  await active.announce(addresses);\n", ""]],
+    tests: boots,
+  },
+  {
+    name: "election-keeps-old-addresses",
+    breaks: "An address that was told during an attempt is in the controller's record.",
+    file: "services/controller/src/election.ts",
+    replace: [["    if (this.#isOutdated) await this.#tell(epoch);\n", ""]],
+    tests: ["services/controller/src/election.test.ts"],
+  },
+  {
+    name: "active-controller-announces-later",
+    breaks: "The active controller tells a new address at once.",
+    file: "services/controller/src/election.ts",
+    replace: [["    if (reign?.isActive === true) await this.#tell(reign.epoch);\n", ""]],
+    tests: ["services/controller/src/election.test.ts"],
+  },
+  {
+    name: "deletions-confirmed-unchecked",
+    breaks: "A call with a bad topic id confirms nothing.",
+    file: "services/controller/src/replicas.ts",
+    replace: [
+      [
+        "for (const topicId of checked) await deletionDone(topicId, brokerId);",
+        "for (const id of topicIds) await deletionDone(checkedId(id), brokerId);",
+      ],
+      ["    const checked = topicIds.map(checkedId);\n", ""],
+    ],
+    tests: ["services/controller/src/replicas.test.ts"],
+  },
+  {
+    name: "view-keeps-a-controller-that-is-gone",
+    breaks: "Between two elections there is no controller to ask.",
+    file: "services/broker/src/metadata/mirror.ts",
+    replace: [["      this.#controller = noController;\n", ""]],
+    tests: ["services/broker/src/metadata/mirror.test.ts"],
+  },
+  {
+    name: "watchers-miss-a-new-controller",
+    breaks: "Who watches the metadata is told of another controller.",
+    file: "services/broker/src/metadata/mirror.ts",
+    replace: [
+      [
+        "          changed.brokers = true;\n          this.#takeController(type, kv);",
+        "          this.#takeController(type, kv);",
+      ],
+    ],
+    tests: ["services/broker/src/metadata/mirror.test.ts"],
   },
 ];
 

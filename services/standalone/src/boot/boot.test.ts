@@ -99,6 +99,7 @@ test("a process serves what it is told, registers itself, and stops cleanly", as
   );
   assert.equal(metadata.clusterId, first.clusterId);
   assert.equal(metadata.topics[0]?.partitions.length, 2);
+  assert.equal(metadata.controller?.host, "advertised");
   const [broker] = (await machine.run(machine.store.range({ key: keys.broker(3) }))).kvs;
   assert.ok(broker !== undefined);
   assert.equal(decodeRecord.broker(broker).clientEndpoint, "advertised:7400");
