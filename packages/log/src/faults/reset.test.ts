@@ -2,10 +2,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";
+import { crcOf } from "@millrace/record";
 import { syncCompressor } from "@millrace/record/node";
 import { Incarnation, type SimDisk } from "@millrace/sim";
 import type { PartitionLog } from "../api.ts";
 import { offsetName, partitionDirectory } from "../files/paths.ts";
+import { ENTRY_BYTES, ROUND_ALIGN_BYTES, ROUND_HEADER_BYTES } from "../journal/format.ts";
 import { appendAll, batchOf, readAll, topicA } from "../testing.ts";
 import { offsetsOf, oldLog, tenBatches } from "../testing-reset.ts";
 import { noPoints, type Simulation, simulate } from "../testing-sim.ts";
@@ -343,4 +345,43 @@ test("the check of a directory takes the files of an old log for no damage", asy
       assert.ok(disk.paths().includes(segment(8)), "the check changed the directory");
     });
   }
+});
+
+/** Makes the resets of a journal changes of a kind that this version does not know. */
+const makeUnknown = async (simulation: Simulation): Promise<void> => {
+  const { disk, kernel } = simulation;
+  const path = "journal/00000000.journal";
+  const bytes = Buffer.from(disk.content(path) ?? []);
+  for (let at = 0; at < bytes.length; at += ROUND_ALIGN_BYTES) {
+    if (bytes.toString("latin1", at, at + 4) !== "MJR1") continue;
+    const end = at + ROUND_HEADER_BYTES + bytes.readUInt32LE(at + 40) * ENTRY_BYTES;
+    const table = bytes.subarray(at + ROUND_HEADER_BYTES, end);
+    for (let entry = 0; entry < table.length; entry += ENTRY_BYTES) {
+      if (table[entry] === 6) table[entry] = 200;
+    }
+    bytes.writeUInt32LE(crcOf(Buffer.concat([bytes.subarray(at, at + 48), table])), at + 48);
+  }
+  const file = await disk.mount(new Incarnation(kernel)).open(path, "write");
+  await file.write([bytes], 0);
+  await file.close();
+};
+
+test("a version that does not know a change takes its partition offline, and no other", async () => {
+  await simulate({}, async (simulation) => {
+    const { disk, sleep, start } = simulation;
+    const first = await start();
+    await oldLog(await first.log(0));
+    await oldLog(await first.log(1));
+    disk.fault = (operation) => (operation === "unlink" ? "ENOSPC" : undefined);
+    void (await first.log()).resetTo(9);
+    await sleep(100);
+    first.die("process");
+    disk.fault = () => undefined;
+    await makeUnknown(simulation);
+    const second = await start();
+    const { state } = await second.log();
+    assert.ok(state.kind === "offline" && /kind 200: use a newer version/.test(state.reason));
+    assert.deepEqual(offsetsOf(await second.log(1)), [2, 20, 20, 20]);
+    assert.ok(disk.paths().includes(segment(0)));
+  });
 });
