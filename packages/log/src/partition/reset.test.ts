@@ -7,6 +7,7 @@ import { partitionDirectory } from "../files/paths.ts";
 import { appendAll, batchOf, readAll, recordsOf, topicA } from "../testing.ts";
 import { offsetsOf, oldLog, sent, tenBatches } from "../testing-reset.ts";
 import { simulate } from "../testing-sim.ts";
+import { producersPath } from "./producer-snapshots.ts";
 
 const directory = partitionDirectory(topicA, 0);
 
@@ -138,7 +139,8 @@ test("changes that were asked for before a reset come before it, and those after
       let log = await first.log();
       await oldLog(log);
       log.updateConfig({ ...log.config, retentionBytes: 1200 });
-      const changes = [log.advanceLogStart(9), log.runRetention(), log.becomeLeader(5)];
+      await log.advanceLogStart(9);
+      const changes = [log.advanceLogStart(11), log.runRetention(), log.becomeLeader(5)];
       const resetting = log.resetTo(4);
       await Promise.allSettled(changes);
       await resetting;
@@ -181,6 +183,34 @@ for (const [start, seen] of [
     });
   });
 }
+
+test("producers of the old log are unknown, and no snapshot of them is written", async () => {
+  await simulate({ log: { segmentBytes: 500 } }, async ({ disk, start }) => {
+    const log = await (await start()).log();
+    // Each roll takes a snapshot that the next checkpoint writes.
+    for (let i = 0; i < 8; i += 1) await appendAll(log, [sent("old", i)]);
+    await log.resetTo(100);
+    const [appended] = await appendAll(log, [sent("new", 5)]);
+    assert.deepEqual([appended?.duplicate, appended?.baseOffset], [false, 100]);
+    await log.flush();
+    const snapshots = disk.paths().filter((path) => path.startsWith(`${directory}/producers.`));
+    assert.deepEqual(snapshots, [producersPath(directory, 101)]);
+  });
+});
+
+test("what retention announced of the old log lets nothing of the new one go", async () => {
+  await simulate({ log: { retentionMs: 1000, segmentBytes: 400 } }, async ({ start }) => {
+    const log = await (await start()).log();
+    await appendAll(log, tenBatches("old"));
+    assert.equal(await log.runRetention(), 0);
+    await log.resetTo(4);
+    await appendAll(log, tenBatches("new"));
+    assert.equal(await log.runRetention(), 0);
+    assert.equal(log.logStartOffset, 4);
+    await log.runRetention();
+    assert.equal(log.logStartOffset, 24);
+  });
+});
 
 test("a deletion beside a reset works, and the next life begins at 0", async () => {
   for (let afterMs = 0; afterMs < 3; afterMs += 0.25) {
