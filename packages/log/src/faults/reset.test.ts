@@ -377,7 +377,9 @@ test("the check of a directory compares no file of an old log with one of the ne
         await sleep(100);
         first.die("power");
         disk.fault = () => undefined;
-        if (textIn(disk, segment(8), "old") > 0) old += 1;
+        // One of the new log may be torn.
+        if (textIn(disk, segment(8), "old") < 0) return;
+        old += 1;
         const files = disk.mount(new Incarnation(kernel));
         const { damages, tornBytes, batches } = await verifyDirectory(files, syncCompressor);
         assert.deepEqual(
