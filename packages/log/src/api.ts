@@ -146,7 +146,7 @@ export interface PartitionLog {
   readonly partition: number;
   readonly state: PartitionState;
   readonly config: LogConfig;
-  /** First offset that can be read. Never falls. */
+  /** First offset that can be read. Never falls except by `resetTo`. */
   readonly logStartOffset: number;
   /** Offset of the next append (LEO), assigned but maybe not yet written. */
   readonly logEndOffset: number;
@@ -154,7 +154,7 @@ export interface PartitionLog {
    * End of what counts towards the high watermark on this replica: done as the flush policy says.
    */
   readonly ackedEndOffset: number;
-  /** First offset that consumers cannot read. Never falls except by `truncateTo`. */
+  /** First offset that consumers cannot read. Never falls except by `truncateTo` and `resetTo`. */
   readonly highWatermark: number;
   /** Latest leader epoch that the log knows; 0 when it knows none. */
   readonly leaderEpoch: number;
@@ -212,6 +212,14 @@ export interface PartitionLog {
    * durably before it resolves. Never below the log start. Lowers the high watermark if it must.
    */
   truncateTo(offset: number): Promise<void>;
+  /**
+   * Begins anew, empty, at `startOffset`, wherever the log was, durably before it resolves: log
+   * start, log end and high watermark are `startOffset`, and no batch, epoch or producer of before
+   * is known. For a follower whose log the leader's cannot follow; as with `truncateTo`, appends
+   * are refused until it resolves, and the caller knows that it does not lead. Throws, before any
+   * effect: INVALID_REQUEST for what is no offset, STORAGE_ERROR, PARTITION_OFFLINE.
+   */
+  resetTo(startOffset: number): Promise<void>;
   updateConfig(config: LogConfig): void;
   /** Runs retention now; returns how many segments went. */
   runRetention(): Promise<number>;

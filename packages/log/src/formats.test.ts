@@ -64,6 +64,19 @@ test("golden bytes of a journal round", () => {
   );
 });
 
+test("golden bytes of a log that begins anew in a journal round", () => {
+  const entry = { kind: "reset", offset: 7, payload: [], payloadBytes: 0 } as const;
+  const bytes = Buffer.concat(
+    encodeRound(directoryId, 9, 8, [{ ...entry, topicId: topicA, partition: 2 }]),
+  );
+  assert.equal(
+    bytes.subarray(52, 92).toString("hex"),
+    "0600000002000000000102030405060708090a0b0c0d0e0f00000000000000000700000000000000",
+  );
+  const found = decodeRound(bytes, 0, directoryId);
+  assert.deepEqual(found?.entries[0]?.change, { kind: "reset", offset: 7 });
+});
+
 test("a flipped bit in a round's header or table is noticed; another directory's round is none", () => {
   const bytes = round();
   for (let bit = 0; bit < (52 + 80) * 8; bit += 1) {

@@ -137,8 +137,8 @@ export const durability: readonly Mutant[] = [
     file: `${src}/partition/partition-files.ts`,
     replace: [
       [
-        "          await cutFiles(this.#context, this, segment, dropped);\n          this.names.changed();\n",
-        "          const { config, directory } = this;\n          const names = new Durability();\n          await cutFiles(this.#context, { config, directory, names }, segment, dropped);\n",
+        "      await cutFiles(this.#context, this, segment, dropped);\n      this.names.changed();\n",
+        "      const { config, directory } = this;\n      const names = new Durability();\n      await cutFiles(this.#context, { config, directory, names }, segment, dropped);\n",
       ],
     ],
     tests: [powerCut, crash],

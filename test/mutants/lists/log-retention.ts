@@ -42,8 +42,8 @@ export const retained: readonly Mutant[] = [
   {
     name: "log-retention-by-old-settings",
     breaks: "Settings that keep everything stop a retention that is under way.",
-    file: `${src}/partition/partition.ts`,
-    replace: [["    if (this.#config !== config) return this.#dropBelowLogStart();\n", ""]],
+    file: `${src}/partition/retention.ts`,
+    replace: [["  if (log.config !== config) return undefined;\n", ""]],
     tests: [config],
   },
   {

@@ -6,6 +6,7 @@ import { durability } from "./log-durability.ts";
 import { journalFiles } from "./log-journal-files.ts";
 import { remembered } from "./log-memory.ts";
 import { recovery } from "./log-recovery.ts";
+import { resets } from "./log-reset.ts";
 import { retained } from "./log-retention.ts";
 import { starting } from "./log-start.ts";
 import { upkeep } from "./log-upkeep.ts";
@@ -19,6 +20,7 @@ export const logMutants: readonly Mutant[] = [
   ...recovery,
   ...deletions,
   ...retained,
+  ...resets,
   ...starting,
   ...upkeep,
   ...verified,

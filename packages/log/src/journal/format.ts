@@ -28,6 +28,8 @@ export type JournalChange =
   | { readonly kind: "batch"; readonly offset: number; readonly headerCrc: number }
   /** value: first offset that was cut. */
   | { readonly kind: "truncate"; readonly offset: number }
+  /** The log began anew, empty. value: its start offset. */
+  | { readonly kind: "reset"; readonly offset: number }
   /** value: log start offset. */
   | { readonly kind: "logStart"; readonly offset: number }
   /** value: log end offset when the epoch began. aux: leader epoch. */
@@ -41,7 +43,7 @@ export interface UnknownChange {
   readonly code: number;
 }
 
-const codes = { batch: 1, truncate: 2, logStart: 3, epochStart: 4, deleted: 5 } as const;
+const codes = { batch: 1, truncate: 2, logStart: 3, epochStart: 4, deleted: 5, reset: 6 } as const;
 
 /** A change to journal. */
 export type JournalEntry = JournalChange & {
@@ -71,6 +73,8 @@ const changeOf = (code: number, offset: number, aux: number): JournalChange | Un
       return { kind: "epochStart", offset, leaderEpoch: aux };
     case codes.deleted:
       return { kind: "deleted" };
+    case codes.reset:
+      return { kind: "reset", offset };
     default:
       return { kind: "unknown", code };
   }

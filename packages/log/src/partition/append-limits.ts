@@ -21,6 +21,11 @@ export const checkReplicatedLimits = (
   }
 };
 
+/** Throws INVALID_REQUEST for what no log can begin at. */
+export const checkStart = (name: string, offset: number): void => {
+  if (!Number.isSafeInteger(offset) || offset < 0) throw errors.noStart(name, offset);
+};
+
 /** Throws INVALID_RECORD, DISK_FULL, MESSAGE_TOO_LARGE or ADMISSION_REJECTED. */
 export const checkAppendLimits = (
   context: LogContext,

@@ -62,6 +62,11 @@ export const errors = {
       `${name} cannot be read now: ${thrown instanceof Error ? thrown.message : thrown}: retry`,
       200,
     ),
+  noStart: (name: string, offset: number): MillraceError =>
+    refuse(
+      ErrorCode.INVALID_REQUEST,
+      `${name} cannot begin anew at offset ${offset}: use a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`,
+    ),
   pastHighWatermark: (name: string, offset: number, highWatermark: number): MillraceError =>
     refuse(
       ErrorCode.OFFSET_OUT_OF_RANGE,

@@ -79,6 +79,13 @@ export class EpochCache {
     this.durability.changed();
   }
 
+  /** The log begins anew at `startOffset`: nobody has led it. */
+  beginAnew(startOffset: number): void {
+    this.#entries = [];
+    this.#logStartOffset = startOffset;
+    this.durability.changed();
+  }
+
   /**
    * (largest epoch ≤ the one asked, where the next one begins); undefined for a newer epoch than
    * any.

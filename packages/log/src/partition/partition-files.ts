@@ -13,6 +13,7 @@ import { WorkQueue } from "../files/work-queue.ts";
 import { cutFiles, dropSegments, finishIndex, letGo, persistIndex } from "../segment/files.ts";
 import type { Segment } from "../segment/segment.ts";
 import { errors } from "./errors.ts";
+import { removeOldLog } from "./old-log.ts";
 import type { ProducerState } from "./producer-state.ts";
 
 /** Pause before work that found no room is tried again, milliseconds. */
@@ -176,16 +177,33 @@ export class PartitionFiles {
    * Damage takes the partition offline.
    */
   cut(segment: Segment, dropped: readonly Segment[], end: number): Promise<void> {
+    return this.#follow(`${segment.path} cannot be cut`, async () => {
+      await cutFiles(this.#context, this, segment, dropped);
+      this.names.changed();
+      const { producers, segments } = this.#owner;
+      await producers.rebuild(this.#context, this.directory, segments, end);
+    });
+  }
+
+  /** Removes the files of a log that begins anew, as `cut` does; `dropped` are its segments. */
+  beginAnew(dropped: readonly Segment[]): Promise<void> {
+    const { directory } = this;
+    return this.#follow(`${directory} cannot be emptied`, async () => {
+      for (const segment of [...this.#dropped, ...dropped]) await letGo(this.#context, segment);
+      await removeOldLog(this.#context.env.disk, directory);
+      this.names.changed();
+      this.#dropped = [];
+    });
+  }
+
+  #follow(failure: string, work: () => Promise<void>): Promise<void> {
     return this.run(async () => {
       for (;;) {
         try {
-          await cutFiles(this.#context, this, segment, dropped);
-          this.names.changed();
-          const { producers, segments } = this.#owner;
-          await producers.rebuild(this.#context, this.directory, segments, end);
+          await work();
           return;
         } catch (thrown) {
-          if (!isPassing(thrown)) throw this.#cutFailed(segment, thrown);
+          if (!isPassing(thrown)) throw this.#cutFailed(failure, thrown);
           if (this.#owner.deleting) throw this.#cutGivenUp();
           if (this.#context.committer.impatient) throw this.#cutEnded();
           await this.#context.env.clock.sleep(retryMs);
@@ -210,12 +228,12 @@ export class PartitionFiles {
     return error;
   }
 
-  #cutFailed(segment: Segment, thrown: unknown): Error {
+  #cutFailed(failure: string, thrown: unknown): Error {
     if (hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) {
       this.#owner.takeOffline(thrown.message);
       return thrown;
     }
-    const error = storageError(`${segment.path} cannot be cut`, thrown);
+    const error = storageError(failure, thrown);
     this.#context.committer.fail(error);
     return error;
   }

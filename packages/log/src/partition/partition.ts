@@ -8,7 +8,7 @@
  */
 import { assert, type MillraceError } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
-import { encodeStoredPrefix, type TopicId, varintBytes } from "@millrace/record";
+import { encodeStoredPrefix, type TopicId } from "@millrace/record";
 import type {
   AppendBatch,
   AppendDone,
@@ -27,18 +27,19 @@ import { WorkQueue } from "../files/work-queue.ts";
 import type { Place } from "../segment/place.ts";
 import type { Segment } from "../segment/segment.ts";
 import { Segments } from "../segment/segments.ts";
-import { checkAppendLimits, checkReplicatedLimits } from "./append-limits.ts";
+import { checkAppendLimits, checkReplicatedLimits, checkStart } from "./append-limits.ts";
 import { errors } from "./errors.ts";
 import { FlushPromises } from "./flush-promises.ts";
 import { JournalledChanges } from "./journalled-changes.ts";
 import { EpochCache } from "./leader-epochs.ts";
 import { OfflineRecord } from "./offline-record.ts";
 import { PartitionFiles } from "./partition-files.ts";
+import { pointAnewAt } from "./point-anew.ts";
 import { ProducerState } from "./producer-state.ts";
-import { Progress } from "./progress.ts";
+import { mistakeOf, Progress } from "./progress.ts";
 import { PartitionReader } from "./reader.ts";
-import { type HeadedBatch, parseReplicated } from "./replicated.ts";
-import { announce, keepsLess, planRetention, RetentionAnnouncements } from "./retention.ts";
+import { type HeadedBatch, headerCrcOf, parseReplicated } from "./replicated.ts";
+import { keepsLess, nextRetention, RetentionAnnouncements } from "./retention.ts";
 import type { PartitionTail } from "./tail-cache.ts";
 import { type Life, type PartitionOwner, pointCutTo, type Restored, usable } from "./types.ts";
 
@@ -73,7 +74,7 @@ export class Partition implements PartitionLog {
   #acked: { readonly segment: Segment; readonly place: Place };
   #logStartBeingMoved = 0;
   #truncating = false;
-  /** Truncations so far: what was read across one is void. */
+  /** Truncations and resets so far: what was read across one is void. */
   #cuts = 0;
   #deletion: "none" | "asked" | "recorded" = "none";
   #lastPoint: RecoveryPoint | undefined;
@@ -96,11 +97,11 @@ export class Partition implements PartitionLog {
     this.#segments = new Segments(this.directory);
     this.#acked = { segment: this.active, place: this.active.end };
     const { context } = owner;
-    const onThrown = (thrown: unknown): void => this.#calledBack(thrown);
+    const onThrown = mistakeOf(context.env.logger, this);
     this.files = new PartitionFiles(context, this);
     this.offlineRecord = new OfflineRecord(context, this.directory);
     this.#tail = context.tails.partition();
-    this.#reader = new PartitionReader(context, this);
+    this.#reader = new PartitionReader(context, this, this.#tail);
     this.#progress = new Progress(onThrown);
     this.#journalled = new JournalledChanges(context, this, onThrown);
   }
@@ -254,15 +255,7 @@ export class Partition implements PartitionLog {
   }
 
   tryReadTail(offset: number, maxBytes: number, limit: ReadLimit): ReadResult | undefined {
-    const endOffset = this.readEnd(offset, limit);
-    const found =
-      offset >= endOffset
-        ? { chunks: [], bytes: 0, nextOffset: offset }
-        : this.#tail.read(offset, endOffset, maxBytes);
-    if (offset < endOffset) this.#owner.context.observer.onTailCache?.(found !== undefined);
-    if (found === undefined) return undefined;
-    const { highWatermark, logStartOffset } = this;
-    return { ...found, highWatermark, logStartOffset };
+    return this.#reader.tryReadTail(offset, maxBytes, limit);
   }
 
   offsetForTimestamp(timestampMs: number): Promise<TimestampOffset | undefined> {
@@ -293,10 +286,20 @@ export class Partition implements PartitionLog {
   async truncateTo(offset: number): Promise<void> {
     this.#refuseUnlessOnline();
     assert(offset >= this.#logStartOffset, "truncation stays above the log start");
-    // Nothing is appended until everything is done, whatever waits in between.
+    await this.#withoutAppends(() => this.#truncate(offset));
+  }
+
+  async resetTo(startOffset: number): Promise<void> {
+    this.#refuseUnlessOnline();
+    checkStart(this.name, startOffset);
+    await this.#withoutAppends(() => this.#reset(startOffset));
+  }
+
+  /** Nothing is appended until everything is done, whatever waits in between. */
+  async #withoutAppends(change: () => Promise<void>): Promise<void> {
     this.#truncating = true;
     try {
-      await this.#changes.run(() => this.#truncate(offset));
+      await this.#changes.run(change);
     } finally {
       this.#truncating = false;
     }
@@ -435,7 +438,8 @@ export class Partition implements PartitionLog {
     const { appendTimeMs, baseOffset, leaderEpoch } = fields;
     const { maxTimestampMs } = info;
     const bytes = prefix.length + body.length;
-    const segment = this.#segmentFor(bytes, lastOffset, nowMs);
+    const fits = this.#segments.fits(bytes, lastOffset, this.#config, nowMs);
+    const segment = fits ? this.active : this.#roll();
     this.epochs.assign(leaderEpoch, baseOffset);
     const producer = this.producers.latest.record(info, baseOffset, appendTimeMs);
     const { indexIntervalBytes } = this.#config;
@@ -447,14 +451,11 @@ export class Partition implements PartitionLog {
     if (ownTime !== true) context.retentionClock.observe(maxTimestampMs);
     this.#tail.push({ baseOffset, lastOffset, prefix, body });
     const chunks = [prefix, body];
-    // Behind the header's CRC stand the body's field (5 bytes), the body's tag and its length.
-    const headerCrcAt = prefix.length - varintBytes(body.length) - 10;
-    const headerCrc = prefix.readUInt32LE(headerCrcAt);
     const journalled = this.#config.flushPolicy === "commit" || this.promises.journalAnyway;
     this.#journalled.batch(
       { segment, position, chunks, bytes },
       baseOffset,
-      journalled ? headerCrc : undefined,
+      journalled ? headerCrcOf(batch) : undefined,
       () => {
         this.#acked = { segment, place };
         if (producer !== undefined) this.producers.adopt(info.producerId, producer);
@@ -464,26 +465,11 @@ export class Partition implements PartitionLog {
     if (segment.index.fresh.length >= freshRowsMax) this.files.writeRows(segment);
   }
 
-  /** The segment that takes `bytes` more; a new one where the active one is full or old. */
-  #segmentFor(bytes: number, lastOffset: number, nowMs: number): Segment {
-    const fits = this.#segments.fits(bytes, lastOffset, this.#config, nowMs);
-    return fits ? this.active : this.#roll();
-  }
-
   #roll(): Segment {
     const segment = this.#segments.begin(this.#logEndOffset);
     this.producers.rolled(this.#logEndOffset);
     this.#owner.context.observer.onRoll?.();
     return segment;
-  }
-
-  /** A callback or a listener threw. */
-  #calledBack(thrown: unknown): void {
-    const { topic, partition } = this;
-    this.#owner.context.env.logger.error(
-      { topic, partition, err: thrown },
-      "a callback of the log threw: this is a mistake in the server",
-    );
   }
 
   async #truncate(wanted: number): Promise<void> {
@@ -512,15 +498,47 @@ export class Partition implements PartitionLog {
     // A log that is cut below its start begins again there.
     const end = Math.max(cut.offset, this.#logStartOffset);
     if (end > cut.offset) this.#segments.begin(end);
-    this.#cuts += 1;
-    this.#tail.clear();
-    this.#logEndOffset = end;
-    this.#acked = { segment: this.active, place: { ...this.active.end, offset: end } };
-    this.#highWatermark = Math.min(this.#highWatermark, end);
+    this.#endAt(end, Math.min(this.#highWatermark, end));
     this.epochs.truncateFromEnd(end);
     this.producers.cut(end);
     this.promises.truncated(end, this.#config.flushPolicy === "commit");
     return this.files.cut(segment, dropped, end);
+  }
+
+  /** What was read of the log as it was before is void. */
+  #endAt(offset: number, highWatermark: number): void {
+    this.#cuts += 1;
+    this.#tail.clear();
+    this.#logEndOffset = offset;
+    this.#acked = { segment: this.active, place: { ...this.active.end, offset } };
+    this.#highWatermark = highWatermark;
+  }
+
+  async #reset(startOffset: number): Promise<void> {
+    await this.#journalled.marker();
+    // Of a log that is damaged nothing may go.
+    if (this.#state.kind !== "online") throw errors.noWrites(this.name, this.#state);
+    let removing: Promise<void> | undefined;
+    await this.#journalled.record({ kind: "reset", offset: startOffset }, () => {
+      removing = this.#beginAnew(startOffset);
+    });
+    await removing;
+    if (this.#config.flushPolicy !== "commit") this.#coverSoon();
+  }
+
+  /** The memory first, then the files, as `#cutTo` does. */
+  #beginAnew(start: number): Promise<void> {
+    const dropped = this.#segments.beginAnew(start);
+    this.#lastPoint = pointAnewAt(this, start, this.#lastPoint?.journalRound ?? 0n);
+    this.#logStartOffset = start;
+    this.#logStartBeingMoved = start;
+    this.#endAt(start, start);
+    this.epochs.beginAnew(start);
+    this.producers.beginAnew();
+    this.#announcements.beginAnew();
+    // Nothing before it is left that an fsync could owe.
+    this.promises.truncated(start, true);
+    return this.files.beginAnew(dropped);
   }
 
   async #retain(): Promise<number> {
@@ -534,18 +552,12 @@ export class Partition implements PartitionLog {
     if (nowMs !== undefined) {
       this.producers.expire(nowMs - this.#config.producerExpiryMs, clock.monoMs());
     }
-    const config = this.#config;
-    const plan = await planRetention(
-      this,
-      (segment, now) => this.#reader.ageTimeOf(segment, now),
-      nowMs,
-    );
-    // Somebody may have asked meanwhile to keep it: the next round plans anew.
-    if (this.#config !== config) return this.#dropBelowLogStart();
-    const startOffset = this.#announcements.startFor(plan, this);
-    if (startOffset < plan.startOffset) announce(context.env.logger, this, plan);
+    const { logger } = context.env;
+    const next = await nextRetention(logger, this, this.#reader, this.#announcements, nowMs);
+    if (next === undefined) return this.#dropBelowLogStart();
+    const { roll, startOffset } = next;
     // Nothing was appended to the active segment meanwhile: it is all too old.
-    if (plan.roll && this.active.endOffset === startOffset) this.#roll();
+    if (roll && this.active.endOffset === startOffset) this.#roll();
     if (startOffset > this.#logStartOffset) await this.#moveLogStart(startOffset);
     return this.#dropBelowLogStart();
   }

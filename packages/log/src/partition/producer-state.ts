@@ -129,6 +129,14 @@ export class ProducerState {
     }
   }
 
+  /** The log begins anew: nobody has produced to it. */
+  beginAnew(): void {
+    this.#cuts += 1;
+    this.#rolls = [];
+    this.#snapshotOffset = undefined;
+    for (const table of [this.latest, this.completed]) table.replace([]);
+  }
+
   /**
    * Makes both tables those of the log that ends at `offset`. Only as file work of the partition,
    * while nothing is appended. Throws PARTITION_OFFLINE on damage.

@@ -1,4 +1,15 @@
 /** Listeners of one partition: called when something that they may wait for has moved. */
+import type { Logger } from "@millrace/env";
+
+/** Tells that a callback or a listener of a partition threw. */
+export const mistakeOf =
+  (logger: Logger, of: { readonly topic: string; readonly partition: number }) =>
+  (thrown: unknown): void => {
+    const { topic, partition } = of;
+    const text = "a callback of the log threw: this is a mistake in the server";
+    logger.error({ topic, partition, err: thrown }, text);
+  };
+
 export class Progress {
   readonly #listeners = new Set<() => void>();
   readonly #onThrown: (thrown: unknown) => void;

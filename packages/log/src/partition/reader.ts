@@ -12,6 +12,7 @@ import { type IndexRow, rowForOffset, rowForTimestamp } from "../segment/index-f
 import type { Place } from "../segment/place.ts";
 import type { Segment } from "../segment/segment.ts";
 import { errors } from "./errors.ts";
+import type { PartitionTail } from "./tail-cache.ts";
 
 /** Most bytes that the records of a stored batch may inflate to when they are looked at. */
 export const inflatedBytesMax = 256 * 1024 * 1024;
@@ -27,10 +28,9 @@ export interface ReadOwner {
   readonly ackedEndOffset: number;
   readonly ackedSegment: Segment;
   readonly ackedPosition: number;
-  /** Truncations so far. */
+  /** Truncations and resets so far. */
   readonly cuts: number;
   readEnd(offset: number, limit: ReadLimit): number;
-  tryReadTail(offset: number, maxBytes: number, limit: ReadLimit): ReadResult | undefined;
   takeOffline(reason: string): void;
 }
 
@@ -55,15 +55,30 @@ const firstReadBytes = 4096;
 export class PartitionReader {
   readonly #context: LogContext;
   readonly #owner: ReadOwner;
+  readonly #tail: PartitionTail;
 
-  constructor(context: LogContext, owner: ReadOwner) {
+  constructor(context: LogContext, owner: ReadOwner, tail: PartitionTail) {
     this.#context = context;
     this.#owner = owner;
+    this.#tail = tail;
+  }
+
+  tryReadTail(offset: number, maxBytes: number, limit: ReadLimit): ReadResult | undefined {
+    const owner = this.#owner;
+    const endOffset = owner.readEnd(offset, limit);
+    const found =
+      offset >= endOffset
+        ? { chunks: [], bytes: 0, nextOffset: offset }
+        : this.#tail.read(offset, endOffset, maxBytes);
+    if (offset < endOffset) this.#context.observer.onTailCache?.(found !== undefined);
+    if (found === undefined) return undefined;
+    const { highWatermark, logStartOffset } = owner;
+    return { ...found, highWatermark, logStartOffset };
   }
 
   async read(offset: number, maxBytes: number, limit: ReadLimit): Promise<ReadResult> {
     const owner = this.#owner;
-    const cached = owner.tryReadTail(offset, maxBytes, limit);
+    const cached = this.tryReadTail(offset, maxBytes, limit);
     if (cached !== undefined) return cached;
     const found = await this.#guard(offset, limit, async () => {
       const { ackedEndOffset } = owner;

@@ -7,6 +7,7 @@ import {
   type HeaderFields,
   parseBody,
   readStored,
+  varintBytes,
 } from "@millrace/record";
 
 /** A batch with the header that it is stored under. */
@@ -19,6 +20,11 @@ export interface HeadedBatch {
   /** As of `AppendBatch`. */
   readonly ownTime?: boolean | undefined;
 }
+
+/** The header's CRC, as the prefix has it. */
+export const headerCrcOf = ({ body, prefix }: Pick<HeadedBatch, "body" | "prefix">): number =>
+  // Behind it stand the body's field (5 bytes), the body's tag and its length.
+  prefix.readUInt32LE(prefix.length - varintBytes(body.length) - 10);
 
 /** What the log demands of them. */
 export interface ReplicatedRules {

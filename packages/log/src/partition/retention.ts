@@ -83,6 +83,11 @@ export class RetentionAnnouncements {
     this.#asked = true;
   }
 
+  /** The log that something was announced of is gone. */
+  beginAnew(): void {
+    this.#announcedStart = undefined;
+  }
+
   /**
    * The log start that the plan may move to now. What lies behind it is announced, and waits for
    * the next round: a log that grows has always more to go than was announced.
@@ -100,9 +105,9 @@ export class RetentionAnnouncements {
 }
 
 /** Says what would go, so that somebody can keep it. */
-export const announce = (
+const announce = (
   logger: Logger,
-  log: Retained & { readonly topic: string; readonly partition: number },
+  log: RetainedLog,
   { startOffset, oldBytes }: RetentionPlan,
 ): void => {
   logger.warn(
@@ -116,4 +121,35 @@ export const announce = (
     },
     "more than half of a partition is too old: the next check of retention deletes it",
   );
+};
+
+/** What the rules are asked about, by name. */
+export interface RetainedLog extends Retained {
+  readonly topic: string;
+  readonly partition: number;
+}
+
+/** Tells how old a segment is. */
+interface SegmentAges {
+  ageTimeOf(segment: Segment, nowMs: number): Promise<number>;
+}
+
+/**
+ * What a round of retention moves the log start to, with the plan's `roll`. Undefined when the
+ * settings were changed meanwhile: somebody may have asked to keep it, and the next round plans
+ * anew.
+ */
+export const nextRetention = async (
+  logger: Logger,
+  log: RetainedLog,
+  ages: SegmentAges,
+  announcements: RetentionAnnouncements,
+  nowMs: number | undefined,
+): Promise<Pick<RetentionPlan, "roll" | "startOffset"> | undefined> => {
+  const { config } = log;
+  const plan = await planRetention(log, (segment, now) => ages.ageTimeOf(segment, now), nowMs);
+  if (log.config !== config) return undefined;
+  const startOffset = announcements.startFor(plan, log);
+  if (startOffset < plan.startOffset) announce(logger, log, plan);
+  return { roll: plan.roll, startOffset };
 };

@@ -18,6 +18,7 @@ import type { Life, PartitionOwner } from "../partition/types.ts";
 import { deletedSuffix } from "../segment/files.ts";
 import { loadClean } from "./after-clean-stop.ts";
 import { PartitionRecovery } from "./after-crash.ts";
+import { dropOldLog, type Known, sinceReset } from "./began-anew.ts";
 import { damageAfter, entriesAfter, entriesOfLife, finalLogStart, pointOfLife } from "./begin.ts";
 import {
   adoptPartition,
@@ -52,14 +53,9 @@ export interface LoaderInput {
 }
 
 /** A partition's directory, and what recovery points and journal know of its present life. */
-interface Place {
-  readonly topicId: TopicId;
-  readonly partition: number;
+interface Place extends Known {
   readonly directory: string;
   readonly topic: string;
-  readonly life: Life;
-  readonly point: RecoveryPoint | undefined;
-  readonly entries: readonly PlannedEntry[];
 }
 
 /**
@@ -146,14 +142,15 @@ export class PartitionLoader {
     meta = await this.#own(directory, meta);
     const life = { incarnation: meta.incarnation, firstRound: Number(meta.firstRound) };
     this.firstRoundMax = Math.max(this.firstRoundMax, life.firstRound);
-    const place: Place = {
+    const place: Place = sinceReset({
       ...id,
       directory,
       topic: meta.topic,
       life,
       point: pointOfLife(point, life),
       entries: entriesAfter(entriesOfLife(entries, life), pointOfLife(point, life)),
-    };
+      beganAnew: false,
+    });
     if (isDeleted(place)) {
       await this.#finishDeletion(place);
       return undefined;
@@ -197,10 +194,12 @@ export class PartitionLoader {
     const { context } = this.#input;
     const { disk } = context.env;
     const { directory, point } = place;
-    const reason = await this.#offlineReason(place);
+    const undropped = await this.#dropOldLog(place);
+    const reason = (await this.#offlineReason(place)) ?? undropped;
     if (reason !== undefined) return this.#offline(place, reason);
     const partition = this.#make(place);
     keepPoint(partition, point);
+    if (place.beganAnew) partition.epochs.durability.changed();
     try {
       await removeLeftovers(disk, directory);
       await this.#recover(partition, place);
@@ -222,6 +221,22 @@ export class PartitionLoader {
         context.env.logger.error({ directory, err: thrown }, "a mistake in recovery");
       }
       return this.#unreadable(place, `it cannot be recovered: ${textOf(thrown)}`);
+    }
+  }
+
+  /** Finishes a reset that the journal has. Returns why it cannot. */
+  async #dropOldLog(place: Place): Promise<string | undefined> {
+    // What is damaged says nothing for sure.
+    if (!place.beganAnew || this.#damageOf(place) !== undefined) return undefined;
+    const { context, pointsLost } = this.#input;
+    try {
+      await dropOldLog(context.env.disk, place.directory, place, pointsLost);
+      return undefined;
+    } catch (thrown) {
+      if (isPassing(thrown)) throw thrown;
+      return thrown instanceof PartitionDamage
+        ? thrown.message
+        : `it cannot begin anew: ${textOf(thrown)}`;
     }
   }
 
@@ -418,7 +433,7 @@ const placeOfUnknownLife = (
   entries: readonly PlannedEntry[],
 ): Place => {
   const last = entries.findLastIndex(({ kind }) => kind === "deleted");
-  const place = { ...id, directory, topic: id.topicId, life: unknownLife };
+  const place = { ...id, directory, topic: id.topicId, life: unknownLife, beganAnew: false };
   const deletion = entries[last];
   if (deletion === undefined) return { ...place, point, entries };
   return {
@@ -455,7 +470,7 @@ const reasonOfLoss = ({ directory, point }: Place, more: boolean): string => {
  * them are below the log start: their offsets must not be given again.
  */
 const vouchesForRecords = ({ point, entries }: Place): boolean => {
-  if (entries.some(({ kind }) => kind === "batch")) return true;
+  if (entries.some(({ kind }) => kind === "batch" || kind === "reset")) return true;
   if (point === undefined || point.deleted) return false;
   return point.offset > 0n || point.offlineReason !== "";
 };

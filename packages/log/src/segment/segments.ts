@@ -73,6 +73,13 @@ export class Segments {
     return { segment, dropped };
   }
 
+  /** Begins anew with an empty segment. Returns those that go: all. */
+  beginAnew(offset: number): readonly Segment[] {
+    const dropped = this.#all.splice(0);
+    this.begin(offset);
+    return dropped;
+  }
+
   /** Takes out the segments that lie wholly below an offset, up to `last`, which stays. */
   dropBelow(offset: number, last: Segment): readonly Segment[] {
     const kept = this.#all.findIndex((one) => one === last || one.endOffset > offset);

@@ -165,6 +165,12 @@ export class DryDisk implements Disk {
     return bytes;
   }
 
+  /** Whether the file of this path is the one on the disk, changed or not. */
+  keeps(path: string): boolean {
+    const entry = this.#get(path);
+    return entry === undefined || (entry instanceof DryContent && entry.source === path);
+  }
+
   async syncDirectory(): Promise<void> {}
 
   space(): Promise<{ freeBytes: number; totalBytes: number }> {

@@ -138,7 +138,11 @@ class DirectoryCheck {
       const base = parseSegmentName(name);
       // What lies below the log start was deleted.
       const counts = base !== undefined && (kept.has(base) || base >= partition.logStartOffset);
-      if (counts) await this.#countTorn(`${directory}/${name}`, kept.get(base) ?? 0);
+      if (!counts) continue;
+      const path = `${directory}/${name}`;
+      // One that is made anew has nothing in common with what stands there.
+      const from = this.#dry.keeps(path) ? (kept.get(base) ?? 0) : 0;
+      await this.#countTorn(path, from);
     }
   }
 

@@ -134,6 +134,51 @@ export const truncate = async (
   }
 };
 
+/** Where a log may begin anew: within what it was, at its end, or behind it. */
+const startFor = ({ random }: Life, log: PartitionLog, model: PartitionModel): number => {
+  const end = model.endOffset;
+  const bases = model.batches.map(({ baseOffset }) => baseOffset);
+  const starts = [0, end, end + random.below(30), log.logStartOffset, random.between(0, end)];
+  return random.pick([...starts, random.pick([end, ...bases])]);
+};
+
+/** The follower begins anew. */
+export const reset = async (
+  life: Life,
+  slot: Slot,
+  log: PartitionLog,
+  model: PartitionModel,
+): Promise<void> => {
+  const { run } = life;
+  if (model.truncation !== undefined) return;
+  const offset = startFor(life, log, model);
+  life.tell(model, `resetTo ${offset} of ${log.logStartOffset} to ${model.endOffset}`);
+  model.truncation = { offset, isReset: true };
+  try {
+    await log.resetTo(offset);
+    life.tell(model, `reset to ${offset}`);
+    if (model.truncation !== undefined) {
+      tookEffect(run, slot, model);
+      checkEmpty(log, model, offset);
+    }
+    if (!run.on.olderEpochs) await lead(life, slot, log, model);
+    run.counts.add("resets");
+  } catch (thrown) {
+    if (hasCode(thrown, ErrorCode.LEADER_NOT_AVAILABLE)) model.truncation = undefined;
+    life.judge(slot, model, "resetTo", thrown);
+  }
+};
+
+const checkEmpty = (log: PartitionLog, { name }: PartitionModel, offset: number): void => {
+  const { ackedEndOffset, highWatermark, logEndOffset, logStartOffset } = log;
+  const offsets = [logStartOffset, highWatermark, ackedEndOffset, logEndOffset];
+  const { leaderEpoch, segmentCount, sizeBytes, state } = log;
+  const isEmpty = leaderEpoch === 0 && segmentCount === 1 && sizeBytes === 0;
+  if (state.kind === "offline" || (isEmpty && offsets.every((one) => one === offset))) return;
+  const what = `${offsets.join()}, epoch ${leaderEpoch}, ${segmentCount} segments of ${sizeBytes}`;
+  throw new Violation(`${name}: was reset to ${offset}, and has ${what}`);
+};
+
 export const deleteRecords = async (
   life: Life,
   slot: Slot,

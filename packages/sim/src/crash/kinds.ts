@@ -14,6 +14,7 @@ export const kinds = {
   truncationToEpochStart: "truncations to where a leader epoch began",
   truncationAtEnd: "truncations at the log end",
   olderEpochs: "appends, after a truncation, of an epoch older than what was cut",
+  reset: "logs that begin anew",
   deleteRecords: "log start moves",
   retention: "retention that deletes",
   segmentAge: "segments rolled by age",

@@ -130,6 +130,8 @@ export class Life {
       return;
     }
     if (this.stopped) fail("is online, although the directory takes no more writes");
+    // Everything of the log may be that of before, or of after.
+    if (model.truncation?.isReset) return;
     const { logStartOffset, highWatermark, ackedEndOffset, logEndOffset, leaderEpoch } = log;
     if (logStartOffset < model.logStartConfirmed) fail(`log start fell to ${logStartOffset}`);
     const moved = logStartOffset > model.logStartAsked;

@@ -1,5 +1,4 @@
 /** What a snapshot of producers that cannot be read takes: batches that no other file has. */
-import { must } from "@millrace/errors";
 import { crcOf } from "@millrace/record";
 import type { SimDisk } from "../disk.ts";
 import type { ModelBatch } from "./batches.ts";
@@ -73,7 +72,6 @@ export const tookEffect = (
   { directory }: { readonly directory: string },
   model: PartitionModel,
 ): void => {
-  const cut = must(model.truncation, "truncation under way");
   doubtLostProducers(run.disk, directory, model, run.faults.unreadSnapshots);
-  model.truncated(cut.offset);
+  model.truncated();
 };

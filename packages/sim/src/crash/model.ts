@@ -1,13 +1,16 @@
 /** What one partition promised, from its creation to its deletion. */
+import { must } from "@millrace/errors";
 import type { FlushPolicy, TimestampOffset } from "@millrace/log";
 import type { CrashModel } from "../disk.ts";
 import type { FoundBatch, ModelBatch } from "./batches.ts";
 import { EpochModel } from "./epoch-model.ts";
 import { ProducerModel } from "./producer-model.ts";
 
-/** An offset that was asked for and may or may not be in effect. */
+/** A truncation that was asked for and may or may not be in effect. */
 interface Pending {
   readonly offset: number;
+  /** The log begins anew there. */
+  readonly isReset?: boolean;
 }
 
 export class PartitionModel {
@@ -21,7 +24,7 @@ export class PartitionModel {
   /** `delete` was called: the partition may be gone. */
   deleting = false;
   truncation: Pending | undefined;
-  /** Truncations that took effect, also those that removed no batch. */
+  /** Truncations and resets that took effect, also those that removed no batch. */
   cuts = 0;
   logStartConfirmed = 0;
   logStartAsked = 0;
@@ -92,14 +95,34 @@ export class PartitionModel {
     if (batch.policy === "commit") this.epochs.confirm(batch.leaderEpoch);
   }
 
-  /** A truncation took effect. */
-  truncated(offset: number): void {
+  /** The truncation that was asked for took effect. */
+  truncated(): void {
+    const { isReset, offset } = must(this.truncation, "truncation under way");
     this.truncation = undefined;
     this.cuts += 1;
+    if (isReset) {
+      this.#beginAnew(offset);
+      return;
+    }
     this.cutTo(offset);
     this.highWatermark = Math.min(this.highWatermark, offset);
     this.highWatermarkDurable = Math.min(this.highWatermarkDurable, offset);
     this.durableEnd = Math.min(this.durableEnd, offset);
+  }
+
+  /** Nothing is known of before, and the log is empty, durably. */
+  #beginAnew(offset: number): void {
+    this.removed.push(...this.batches);
+    this.batches = [];
+    this.epochs = new EpochModel();
+    this.producers = new ProducerModel();
+    this.rottenSnapshots.clear();
+    this.lostBelow = offset;
+    this.logStartConfirmed = offset;
+    this.logStartAsked = offset;
+    this.highWatermark = offset;
+    this.highWatermarkDurable = offset;
+    this.durableEnd = offset;
   }
 
   /** Takes back the batches from an offset on, and all that followed from them. */

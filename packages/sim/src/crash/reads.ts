@@ -7,14 +7,13 @@ import type { PartitionModel } from "./model.ts";
 import type { Slot } from "./run.ts";
 import { Violation } from "./violation.ts";
 
-/** True when an offset left the log while it was being read. */
+/** True when an offset left the log while it was being read; `cuts`: truncations before. */
 const wentAway = (
   log: PartitionLog,
   model: PartitionModel,
   offset: number,
   cuts: number,
-): boolean =>
-  offset < log.logStartOffset || model.truncation !== undefined || model.removed.length > cuts;
+): boolean => offset < log.logStartOffset || model.truncation !== undefined || model.cuts > cuts;
 
 export const readSomething = async (
   life: Life,
@@ -27,7 +26,8 @@ export const readSomething = async (
   const end = limit === "log_end" ? log.logEndOffset : log.highWatermark;
   const offset = random.between(log.logStartOffset, Math.max(end, log.logStartOffset));
   const counted = log.ackedEndOffset;
-  const cuts = model.removed.length;
+  const { cuts } = model;
+  const removed = model.removed.length;
   const truncating = model.truncation !== undefined;
   const highWatermarkBefore = log.highWatermark;
   try {
@@ -50,7 +50,7 @@ export const readSomething = async (
     for (const batch of batches) {
       if (batch.baseOffset !== next) fail(`${describe(batch)} where ${next} should be`);
       next = batch.lastOffset + 1;
-      if (!model.accounts(batch, cuts, isSame)) fail(`a wrong ${describe(batch)}`);
+      if (!model.accounts(batch, removed, isSame)) fail(`a wrong ${describe(batch)}`);
     }
     const most = Math.max(highWatermarkBefore, log.highWatermark);
     if (limit === "high_watermark" && next > Math.max(most, offset)) fail(`what lies past ${most}`);
@@ -72,7 +72,8 @@ export const timeSomething = async (
   const { random, run } = life;
   const times = model.batches.flatMap(({ timestampsMs }) => timestampsMs);
   if (times.length === 0) return;
-  const cuts = model.removed.length;
+  const { cuts } = model;
+  const removed = model.removed.length;
   const start = log.logStartOffset;
   const timestampMs = random.pick(times);
   try {
@@ -80,7 +81,7 @@ export const timeSomething = async (
     const told = await (largest ? log.maxTimestamp() : log.offsetForTimestamp(timestampMs));
     run.counts.add("lookups by time");
     if (slot.model !== model || told === undefined) return;
-    const candidates = [...model.batches, ...model.removed.slice(cuts)];
+    const candidates = [...model.batches, ...model.removed.slice(removed)];
     const right = candidates.some(
       ({ baseOffset, leaderEpoch, timestampsMs }) =>
         leaderEpoch === told.leaderEpoch &&
@@ -91,8 +92,7 @@ export const timeSomething = async (
       throw new Violation(`${model.name}: time ${timestampMs} is at ${JSON.stringify(told)}`);
     }
   } catch (thrown) {
-    const gone =
-      log.logStartOffset > start || model.truncation !== undefined || model.removed.length > cuts;
+    const gone = log.logStartOffset > start || model.truncation !== undefined || model.cuts > cuts;
     const code = [ErrorCode.OFFSET_OUT_OF_RANGE, ErrorCode.STORAGE_ERROR].some((c) =>
       hasCode(thrown, c),
     );

@@ -35,7 +35,8 @@ test("what was cut off and appended over does not keep what is old", () => {
   const model = new PartitionModel("t");
   append(model, 0, nowMs, nowMs);
   append(model, 2, nowMs, nowMs);
-  model.truncated(0);
+  model.truncation = { offset: 0 };
+  model.truncated();
   append(model, 0, nowMs - ageMs - 1, nowMs);
   assert.ok(allows(model, 2));
   // What nothing was appended over may not go.

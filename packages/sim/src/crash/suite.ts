@@ -302,6 +302,10 @@ const verifySlot = async (
       retentionAllows: retained,
     });
     slot.configs = [slot.config];
+    if (model.truncation?.isReset) {
+      const isDone = slot.model.cuts > model.cuts;
+      run.counts.add(`resets under way at a crash: ${isDone ? "done" : "not begun"}`);
+    }
   } catch (thrown) {
     if (model.suspect === undefined || !hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) throw thrown;
     model.offline = true;

@@ -59,7 +59,7 @@ export const verifyPartition = async (input: VerifyInput): Promise<PartitionMode
   const worlds = [model];
   if (model.truncation !== undefined) {
     const cut = model.copy();
-    cut.truncated(model.truncation.offset);
+    cut.truncated();
     worlds.push(cut);
   }
   const problems: string[] = [];

@@ -97,8 +97,10 @@ const operation = async (life: Life, slot: Slot): Promise<void> => {
   else if (dice < 79) read(life, timeSomething(life, slot, log, model));
   else if (dice < 81) await life.control(control.flush(life, slot, log, model));
   else if (dice < 82) await flushTwice(life, slot, log, model);
-  else if (dice < 86) await life.control(control.truncate(life, slot, log, model));
-  else if (dice < 89) await life.control(control.deleteRecords(life, slot, log, model));
+  else if (dice < 86) {
+    const change = life.run.on.reset && random.chance(0.3) ? control.reset : control.truncate;
+    await life.control(change(life, slot, log, model));
+  } else if (dice < 89) await life.control(control.deleteRecords(life, slot, log, model));
   else if (dice < 92) await life.control(control.lead(life, slot, log, model));
   else if (dice < 95) await life.control(control.retain(life, slot, log, model));
   else if (dice < 98) control.reconfigure(life, slot, log, model);
