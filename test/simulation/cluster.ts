@@ -10,7 +10,7 @@ import type { PartitionLog } from "@millrace/log";
 import { decodeRecord, EmbeddedStore, keys } from "@millrace/metadata";
 import { syncCompressor } from "@millrace/record/node";
 import { Incarnation, Kernel, SeededRandom, SimNetwork } from "@millrace/sim";
-import { check, finalLog, follow, History, makeTopic, produce } from "./history.ts";
+import { check, finalLog, follow, History, makeTopic, produce, trim } from "./history.ts";
 import { Machine } from "./machine.ts";
 import type { RunReport } from "./run.ts";
 import { noTrouble } from "./store-link.ts";
@@ -28,6 +28,8 @@ interface Faults {
   readonly slowDisks: boolean;
   /** Connections that break, or are silent. */
   readonly connections: boolean;
+  /** Records are deleted while others write: a follower that was away has to begin anew. */
+  readonly deletions: boolean;
 }
 
 class Cluster {
@@ -36,7 +38,7 @@ class Cluster {
   readonly store: EmbeddedStore;
   readonly #random: SeededRandom;
   readonly #network: SimNetwork;
-  readonly #faults: Faults;
+  readonly faults: Faults;
   readonly #clients: string[] = [];
   #isHealed = false;
   #disturbedMs = 0;
@@ -46,7 +48,7 @@ class Cluster {
     const random = new SeededRandom(seed ^ 0x2c1b3c6d);
     this.kernel = kernel;
     this.#random = random;
-    this.#faults = {
+    this.faults = {
       crashes: random.chance(0.8),
       links: random.chance(0.6),
       clientLinks: random.chance(0.4),
@@ -54,6 +56,7 @@ class Cluster {
       store: random.chance(0.5),
       slowDisks: random.chance(0.5),
       connections: random.chance(0.5),
+      deletions: random.chance(0.5),
     };
     const delays = random.chance(0.7);
     this.#network = new SimNetwork(kernel, () =>
@@ -68,7 +71,7 @@ class Cluster {
       (_, id) => new Machine({ ...shared, replicationFactor: brokers }, id),
     );
     for (const machine of this.machines) {
-      machine.disk.stallChance = this.#faults.slowDisks ? random.pick([0, 0.02, 0.2]) : 0;
+      machine.disk.stallChance = this.faults.slowDisks ? random.pick([0, 0.02, 0.2]) : 0;
     }
   }
 
@@ -97,7 +100,7 @@ class Cluster {
   /** Crashes a machine, and starts it again, until `working` says no. */
   async crash(machine: Machine, working: () => boolean): Promise<void> {
     const random = this.#random;
-    if (!this.#faults.crashes) return;
+    if (!this.faults.crashes) return;
     while (working()) {
       await this.sleep(500 + random.float() * 12_000);
       if (!working()) return;
@@ -156,7 +159,7 @@ class Cluster {
   }
 
   #fate(): "deliver" | "reset" | "half-open" {
-    if (this.#isHealed || !this.#faults.connections) return "deliver";
+    if (this.#isHealed || !this.faults.connections) return "deliver";
     if (this.#random.chance(0.002)) return "reset";
     return this.#random.chance(0.0005) ? "half-open" : "deliver";
   }
@@ -179,7 +182,7 @@ class Cluster {
   /** Something that the seed allows. Returns what ends it. */
   #disturbance(): () => void {
     const random = this.#random;
-    const { clientLinks, links, pauses, store } = this.#faults;
+    const { clientLinks, links, pauses, store } = this.faults;
     const kinds = [
       ...(links ? (["cut", "partition", "lose", "stall"] as const) : []),
       ...(clientLinks ? (["client"] as const) : []),
@@ -221,9 +224,9 @@ class Cluster {
   }
 }
 
-const bytesOf = async (log: PartitionLog): Promise<Buffer> => {
+const bytesOf = async (log: PartitionLog, from: number): Promise<Buffer> => {
   const chunks: Uint8Array[] = [];
-  for (let offset = log.logStartOffset; offset < log.logEndOffset; ) {
+  for (let offset = from; offset < log.logEndOffset; ) {
     const found = await log.read(offset, 1e6, "log_end");
     chunks.push(...found.chunks);
     offset = found.nextOffset;
@@ -235,11 +238,11 @@ const bytesOf = async (log: PartitionLog): Promise<Buffer> => {
 const checkReplicas = async ({ machines }: Cluster): Promise<void> => {
   const [first, ...others] = machines;
   for (const log of first?.logs.partitions() ?? []) {
-    const bytes = await bytesOf(log);
     for (const { host, logs } of others) {
       const other = logs.get(log.topicId, log.partition);
       assert.ok(other !== undefined, `${host} has no partition ${log.partition}`);
-      const same = Buffer.compare(await bytesOf(other), bytes) === 0;
+      const from = Math.max(log.logStartOffset, other.logStartOffset);
+      const same = Buffer.compare(await bytesOf(other, from), await bytesOf(log, from)) === 0;
       const ends = `${log.logEndOffset} and ${other.logEndOffset}`;
       assert.ok(same, `partition ${log.partition} differs on ${host}, ends ${ends}`);
     }
@@ -272,6 +275,9 @@ const simulate = async (cluster: Cluster, random: SeededRandom): Promise<History
   const trouble = Promise.all([
     ...machines.map((machine) => cluster.crash(machine, isWorking)),
     cluster.disturb(isWorking),
+    ...(cluster.faults.deletions
+      ? [trim(cluster.client("trimmer"), history, random, sleep, isWorking).catch(note)]
+      : []),
   ]);
   await kernel.run(writers);
   cluster.heal();

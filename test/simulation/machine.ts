@@ -129,6 +129,7 @@ export class Machine {
     const note = (fields: Readonly<Record<string, unknown>>, message: string): void => {
       kernel.trace(`${this.host} says: ${message} ${shown(fields)}`);
       kernel.marks.sometimes(`says: ${message}`);
+      if (fields["repair"] !== undefined) kernel.marks.sometimes(`repair: ${fields["repair"]}`);
     };
     return { ...silentLogger, info: note, warn: note, error: note };
   }

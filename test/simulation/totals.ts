@@ -28,6 +28,8 @@ const cluster = [
   "fault: store down",
   "fault: store loses answers",
   "fault: store slow",
+  "repair: rebuild",
+  "repair: truncate",
   "says: a leader cannot be followed: trying again",
   "says: a log differs from its leader's",
   "says: in-sync replicas cannot be changed: trying again",

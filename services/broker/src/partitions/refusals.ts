@@ -48,6 +48,13 @@ export const refusals = {
         "retry when brokers are back",
     ),
 
+  countsAsComplete: (name: string, startOffset: number) =>
+    MillraceError.refusal(
+      ErrorCode.UNAVAILABLE,
+      `${name} would have to begin anew at offset ${startOffset} to follow its leader, and is in ` +
+        "sync, or eligible to lead: its log is kept, and the controller asked again",
+    ),
+
   latestUnknown: (name: string, epoch: number) =>
     MillraceError.refusal(
       ErrorCode.LEADER_NOT_AVAILABLE,

@@ -5,7 +5,7 @@
  */
 import type { TopicConfig } from "@millrace/config";
 import type { Clock } from "@millrace/env";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { MillraceError } from "@millrace/errors";
 import type { AppendBatch, PartitionLog } from "@millrace/log";
 import { Acks } from "@millrace/proto/common";
 import type { TopicId } from "@millrace/record";
@@ -204,16 +204,17 @@ export class Replica implements LedPartition, ChangingPartition {
     this.#cutting = whole;
   }
 
-  /** Only who counts for nothing may begin anew: its records may be all that is left. */
-  async #rebuild(_log: PartitionLog, startOffset: number): Promise<void> {
+  /**
+   * Begins anew at the leader's log start. Who counts as complete does not: its records may be all
+   * that is left.
+   */
+  async #rebuild(log: PartitionLog, startOffset: number): Promise<void> {
     const { brokerId } = this.#context;
     const { elr, isr } = this.#view;
-    const counts = isr.includes(brokerId) || elr.includes(brokerId);
-    throw MillraceError.refusal(
-      ErrorCode.UNSUPPORTED_OPERATION,
-      `${this.name} has nothing that its leader can go on from (its log begins at ${startOffset})` +
-        `${counts ? ", and counts as complete" : ""}: its log is kept`,
-    );
+    if (isr.includes(brokerId) || elr.includes(brokerId)) {
+      throw refusals.countsAsComplete(this.name, startOffset);
+    }
+    await log.resetTo(startOffset);
   }
 
   /**
