@@ -1,6 +1,7 @@
 /**
  * `npm run sim -- [--brokers N] --seeds N [--seed S] [--trace]`: simulates N seeds from S on,
- * outside of a test runner: a standalone server, or a cluster of N. Ends with 0 when every seed held, 1 after a failure, 2 for a wrong command line.
+ * outside of a test runner: a standalone server, or a cluster of N. Ends with 0 when every seed
+ * held, 1 after a failure, 2 for a wrong command line.
  */
 import { parseArgs } from "node:util";
 import { runCluster } from "./cluster.ts";
