@@ -21,7 +21,7 @@ import {
 import type { Method } from "@millrace/rpc";
 import { backoffMs } from "./backoff.ts";
 import { fromWire } from "./failures.ts";
-import type { BrokerInfo } from "./metadata.ts";
+import type { BrokerInfo } from "./metadata/index.ts";
 import { methods } from "./methods.ts";
 import {
   askLeader,

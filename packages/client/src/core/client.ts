@@ -6,7 +6,8 @@ import { Admin } from "./admin.ts";
 import { inRange } from "./checks.ts";
 import { Connections } from "./connections.ts";
 import { Consumer } from "./consumer/consumer.ts";
-import { closedError, MetadataCache } from "./metadata.ts";
+import { closedError } from "./failures.ts";
+import { MetadataCache } from "./metadata/index.ts";
 import { Producer } from "./producer/producer.ts";
 import type { ConsumerOptions, ProducerOptions } from "./types.ts";
 

@@ -6,7 +6,7 @@ import { ListOffsetsRequestSchema, OffsetSpec } from "@millrace/proto/broker";
 import { backoffMs } from "./backoff.ts";
 import type { Connections } from "./connections.ts";
 import { fromWire, isRetriable, wantsRefresh } from "./failures.ts";
-import type { Leader, MetadataCache } from "./metadata.ts";
+import type { Leader, MetadataCache } from "./metadata/index.ts";
 import { methods } from "./methods.ts";
 import type { Position } from "./types.ts";
 
@@ -66,7 +66,7 @@ export const askLeader = async <T>(
       if (!isRetriable(error) || clock.monoMs() + pauseMs >= deadlineMs) throw error;
       await clock.sleep(pauseMs);
       if (error.leaderHint !== undefined) metadata.applyHint(topic, partition, error.leaderHint);
-      else if (wantsRefresh(error)) await metadata.tryRefresh();
+      else if (wantsRefresh(error)) await metadata.renew();
     }
   }
 };

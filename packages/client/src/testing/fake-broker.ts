@@ -15,7 +15,12 @@ import {
 } from "@millrace/proto/broker";
 import { Guarantee } from "@millrace/proto/common";
 import { CreateTopicResponseSchema } from "@millrace/proto/controller";
-import { type GetMetadataRequest, GetMetadataResponseSchema } from "@millrace/proto/metadata";
+import {
+  type GetMetadataRequest,
+  type GetMetadataResponse,
+  GetMetadataResponseSchema,
+  type WatchMetadataRequest,
+} from "@millrace/proto/metadata";
 import {
   blankFetchResponse,
   crcOf,
@@ -40,6 +45,7 @@ import type {
 } from "@millrace/rpc";
 import type { ClientEnv } from "../core/client.ts";
 import { FakeStream } from "./fake-stream.ts";
+import { FakeWatches } from "./fake-watch.ts";
 
 /** The real environment, without logs. */
 export const testEnv = (): ClientEnv => ({
@@ -150,6 +156,13 @@ export class FakeBroker implements Dialer {
   readonly added: WireFetchCursor[] = [];
   /** Requests for metadata, in order. */
   readonly metadataRequests: GetMetadataRequest[] = [];
+  /** True: a broker refuses produce requests for partitions that it does not lead. */
+  checksLeaders = false;
+  /** WatchMetadata. */
+  readonly watches = new FakeWatches({
+    metadata: (topics) => this.#told(topics),
+    isSilent: (endpoint) => this.silent.has(endpoint),
+  });
   #held: (() => void)[] = [];
   readonly #drains = new Set<() => void>();
   #attempts = 0;
@@ -170,8 +183,9 @@ export class FakeBroker implements Dialer {
         request: I,
         options: CallOptions = {},
       ): Promise<O> => (await this.#unary(endpoint, method.path, request, options)) as O,
-      serverStream: () => {
-        throw new Error("not served");
+      serverStream: <I, O>(_: Method<I, O>, request: I): ClientStream<never, O> => {
+        const stream = this.watches.begin(endpoint, request as unknown as WatchMetadataRequest);
+        return stream as unknown as ClientStream<never, O>;
       },
       bidi: <I, O>(method: Method<I, O>): ClientStream<I, O> => {
         this.streams += 1;
@@ -246,6 +260,7 @@ export class FakeBroker implements Dialer {
     this.fault = () => undefined;
     this.fetchFault = () => undefined;
     this.callFault = () => undefined;
+    this.watches.fault = () => undefined;
     this.silent.clear();
     this.exists = true;
     this.bodyBytesMax = Number.POSITIVE_INFINITY;
@@ -286,6 +301,11 @@ export class FakeBroker implements Dialer {
     if (isSame && minRevision > this.revision) {
       throw new MillraceError(ErrorCode.METADATA_STALE, `revision ${this.revision}`);
     }
+    return this.#told(topics);
+  }
+
+  /** The metadata as they are now. */
+  #told(topics: readonly string[]): GetMetadataResponse {
     const partitions = this.logs.map((_, partition) => ({
       partition,
       leader: this.leaders.get(partition) ?? 1,
@@ -353,7 +373,8 @@ export class FakeBroker implements Dialer {
     // Count only requests that may be appended: otherwise a periodic fault could hit every retry.
     const overtaking = this.#overtaking(stream, request);
     if (overtaking === undefined) this.#attempts += 1;
-    const fault = overtaking ?? this.#refusal(request, body) ?? this.fault(this.#attempts);
+    const fault =
+      overtaking ?? this.#refusal(request, body, endpoint) ?? this.fault(this.#attempts);
     const failed = fault !== undefined && fault !== "reset";
     const baseOffset = this.endOf(request.partition);
     if (!failed) this.#store(request.partition, baseOffset, body);
@@ -386,7 +407,13 @@ export class FakeBroker implements Dialer {
     else answer();
   }
 
-  #refusal({ partition, topicId }: WireProduceRequest, body: Uint8Array): ErrorCode | undefined {
+  #refusal(
+    { partition, topicId }: WireProduceRequest,
+    body: Uint8Array,
+    endpoint: string,
+  ): ErrorCode | undefined {
+    const leads = endpoint === `fake:${this.leaders.get(partition) ?? 1}`;
+    if (this.checksLeaders && !leads) return ErrorCode.NOT_LEADER;
     if (!this.#has(topicId, partition)) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
     return body.length > this.bodyBytesMax ? ErrorCode.MESSAGE_TOO_LARGE : undefined;
   }

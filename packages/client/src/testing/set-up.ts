@@ -1,5 +1,6 @@
 /** A client of a fake broker, for the tests of this package. */
 import { afterEach } from "node:test";
+import { ErrorCode, MillraceError } from "@millrace/errors";
 import { type Client, type ClientOptions, createClient } from "../core/client.ts";
 import type { ConsumerOptions } from "../core/types.ts";
 import { FakeBroker, testEnv } from "./fake-broker.ts";
@@ -23,6 +24,12 @@ export const setUp = (
   const client = createClient({ ...base, ...options });
   made.push({ broker, client });
   return { broker, client };
+};
+
+/** The servers have no WatchMetadata: the client asks by GetMetadata. */
+export const withoutWatch = (broker: FakeBroker): void => {
+  const error = new MillraceError(ErrorCode.UNSUPPORTED_OPERATION, "WatchMetadata is not served");
+  broker.watches.fault = () => error;
 };
 
 /** One more client, which knows nothing of what the first one knows. */

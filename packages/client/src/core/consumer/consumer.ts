@@ -2,7 +2,8 @@
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { Isolation } from "@millrace/proto/common";
 import { inRange, oneOf } from "../checks.ts";
-import { closedError, isSameTopic } from "../metadata.ts";
+import { closedError } from "../failures.ts";
+import { isSameTopic } from "../metadata/index.ts";
 import { resolvePosition } from "../offsets.ts";
 import type {
   Assignment,

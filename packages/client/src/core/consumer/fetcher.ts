@@ -5,7 +5,7 @@ import type { WireFetchCursor, WireFetchRequest, WireFetchResponse } from "@mill
 import type { Channel, ClientStream } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
 import { fromWire } from "../failures.ts";
-import type { Leader } from "../metadata.ts";
+import type { Leader } from "../metadata/index.ts";
 import { fetchMethod } from "../methods.ts";
 import type { Cursor } from "./cursor.ts";
 

@@ -4,7 +4,7 @@ import { type Endpoint, ErrorCode, MillraceError } from "@millrace/errors";
 import type { Channel } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
 import { isRetriable, wantsRefresh } from "../failures.ts";
-import { isSameTopic, type TopicInfo } from "../metadata.ts";
+import { isSameTopic, type TopicInfo } from "../metadata/index.ts";
 import { type CallContext, resolvePosition } from "../offsets.ts";
 import type { Cursor } from "./cursor.ts";
 import { Fetcher } from "./fetcher.ts";
@@ -144,7 +144,7 @@ export class Leaders {
     const refresh = error.leaderHint === undefined && wantsRefresh(error);
     clock.timer(backoffMs(cursor.failures - 1, random, error.retryAfterMs), () => {
       if (cursor.state.name !== "detached" || this.#stopped) return;
-      void (refresh ? metadata.tryRefresh() : Promise.resolve()).then(() => {
+      void (refresh ? metadata.renew() : Promise.resolve()).then(() => {
         // A new iteration may have attached the cursor during the refresh.
         if (cursor.state.name === "detached") this.attach(cursor);
       });

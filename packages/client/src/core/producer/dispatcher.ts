@@ -6,7 +6,7 @@ import type { Channel } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
 import type { Connections } from "../connections.ts";
 import { isRetriable, wantsRefresh } from "../failures.ts";
-import type { MetadataCache } from "../metadata.ts";
+import type { MetadataCache } from "../metadata/index.ts";
 import { Batch } from "./batch.ts";
 import type { PartitionQueue } from "./partition-queue.ts";
 import { Sender, type SenderContext, type SenderEvents } from "./sender.ts";
@@ -132,7 +132,7 @@ export class Dispatcher implements SenderEvents {
     batch.lastError = error;
     if (error.leaderHint !== undefined) {
       this.#context.metadata.applyHint(queue.topic, queue.partition, error.leaderHint);
-    } else if (wantsRefresh(error)) void this.#context.metadata.tryRefresh();
+    } else if (wantsRefresh(error)) void this.#context.metadata.renew();
     const splits = error.code === ErrorCode.MESSAGE_TOO_LARGE && batch.recordCount > 1;
     if (this.#stopped || !(splits || isRetriable(error))) this.#finish(queue, batch, error);
     else if (splits) {
@@ -169,7 +169,7 @@ export class Dispatcher implements SenderEvents {
   }
 
   onLost(sender: Sender): void {
-    void this.#context.metadata.tryRefresh().then(() => this.onReady(sender));
+    void this.#context.metadata.renew(sender.endpoint).then(() => this.onReady(sender));
   }
 
   readonly #run = (): void => {
@@ -300,7 +300,7 @@ export class Dispatcher implements SenderEvents {
     queue.timesLeaderless += 1;
     queue.timesMissing = known ? 0 : queue.timesMissing + 1;
     this.#wakeAt(queue, queue.notBeforeMs);
-    void metadata.tryRefresh().then(() => this.schedule(queue));
+    void metadata.renew().then(() => this.schedule(queue));
   }
 
   #senderFor(endpoint: Endpoint): Sender {

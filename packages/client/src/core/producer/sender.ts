@@ -11,7 +11,7 @@ import {
 import type { Channel, ClientStream } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
 import { fromWire } from "../failures.ts";
-import type { Leader } from "../metadata.ts";
+import type { Leader } from "../metadata/index.ts";
 import { produceMethod } from "../methods.ts";
 import type { Batch } from "./batch.ts";
 import type { PartitionQueue, Route } from "./partition-queue.ts";
