@@ -12,7 +12,7 @@ import {
 import { GetMetadataRequestSchema, type GetMetadataResponse } from "@millrace/proto/metadata";
 import { backoffMs, backoffRangeMs } from "../backoff.ts";
 import type { Connections } from "../connections.ts";
-import { closedError } from "../failures.ts";
+import { closedError, isSilence } from "../failures.ts";
 import { methods } from "../methods.ts";
 import { Servers } from "./servers.ts";
 import { type BrokerInfo, type Leader, MetadataView, type TopicInfo } from "./view.ts";
@@ -288,9 +288,7 @@ export class MetadataCache {
   }
 
   #noAnswer(last: MillraceError): MillraceError {
-    if (last.code !== ErrorCode.UNAVAILABLE && last.code !== ErrorCode.DEADLINE_EXCEEDED) {
-      return last;
-    }
+    if (!isSilence(last)) return last;
     return new MillraceError(
       ErrorCode.UNAVAILABLE,
       `none of ${this.#context.bootstrap.map(formatEndpoint).join(", ")} answers (${last.message}): ` +

@@ -6,6 +6,7 @@ import { WatchMetadataRequestSchema, type WatchMetadataResponse } from "@millrac
 import type { ClientStream } from "@millrace/rpc";
 import { backoffMs, backoffRangeMs } from "../backoff.ts";
 import type { Connections } from "../connections.ts";
+import { overdueMs } from "../deadlines.ts";
 import { methods } from "../methods.ts";
 import { SilenceTimer } from "../silence.ts";
 import type { Servers } from "./servers.ts";
@@ -38,8 +39,6 @@ interface Opened {
 
 /** Intervals without a heartbeat after which the server counts as dead. */
 const silentIntervals = 3;
-/** Jitter adds up to half to the interval: a longer silence is a reason for doubt. */
-const jitter = 1.5;
 /** Where the server states no interval, milliseconds. */
 const defaultIntervalMs = 5_000;
 
@@ -102,7 +101,7 @@ export class MetadataWatch {
   suspect(server: string): void {
     const current = this.#current;
     if (current === undefined || formatEndpoint(current.endpoint) !== server) return;
-    if (this.#silence.quietMs <= this.#intervalMs * jitter) return;
+    if (this.#silence.quietMs <= overdueMs(this.#intervalMs)) return;
     this.#context.servers.leave(current.endpoint);
     this.#reopen();
   }

@@ -62,11 +62,13 @@ export class Dispatcher implements SenderEvents {
   #stopped = false;
   #nextBatchId = 1;
   #cancelSweep: (() => void) | undefined;
+  readonly #stopFollowing: () => void;
 
   constructor(options: DispatchOptions, context: DispatchContext, events: DispatchEvents) {
     this.#options = options;
     this.#context = context;
     this.#events = events;
+    this.#stopFollowing = context.metadata.onChange(() => this.#followLeaders());
   }
 
   /** Appends a new open batch to the queue. */
@@ -109,6 +111,7 @@ export class Dispatcher implements SenderEvents {
   /** Fails everything with `error` and ends the streams. */
   stop(error: MillraceError): void {
     this.#stopped = true;
+    this.#stopFollowing();
     this.#cancelSweep?.();
     for (const queue of this.#active) {
       queue.cancelTimer?.();
@@ -181,6 +184,16 @@ export class Dispatcher implements SenderEvents {
       if (!this.#stopped) this.#drive(queue);
     }
   };
+
+  /** Batches wait no longer for a leader that was replaced, or for one that was missing. */
+  #followLeaders(): void {
+    const { metadata } = this.#context;
+    for (const queue of this.#active) {
+      const isLed = metadata.leaderOf(queue.topic, queue.partition) !== undefined;
+      if (queue.timesLeaderless > 0 && isLed) queue.notBeforeMs = 0;
+      this.schedule(queue);
+    }
+  }
 
   /** Sends the batches of a partition that may go now. */
   #drive(queue: PartitionQueue): void {
