@@ -1,5 +1,6 @@
 /** Brokers in memory behind a `Dialer`, for the tests of this package. */
 import { create } from "@bufbuild/protobuf";
+import type { Clock } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import {
   type Endpoint,
@@ -47,9 +48,20 @@ import type { ClientEnv } from "../core/client.ts";
 import { FakeStream } from "./fake-stream.ts";
 import { FakeWatches } from "./fake-watch.ts";
 
+/** A clock on which `factor` milliseconds pass in one. */
+export const fastClock = (factor: number): Clock => {
+  const clock = nodeClock();
+  return {
+    ...clock,
+    monoMs: () => clock.monoMs() * factor,
+    timer: (ms, fn) => clock.timer(ms / factor, fn),
+    sleep: (ms, signal) => clock.sleep(ms / factor, signal),
+  };
+};
+
 /** The real environment, without logs. */
-export const testEnv = (): ClientEnv => ({
-  clock: nodeClock(),
+export const testEnv = (clock: Clock = nodeClock()): ClientEnv => ({
+  clock,
   random: nodeRandom(),
   compressor: nodeCompressor,
   logger: { debug() {}, info() {}, warn() {}, error() {}, child: () => testEnv().logger },
@@ -63,6 +75,7 @@ interface Stored {
 }
 
 interface FakeCursor {
+  readonly endpoint: string;
   readonly partition: number;
   readonly stream: FakeStream<WireFetchRequest, WireFetchResponse>;
   readonly cursorId: number;
@@ -84,10 +97,10 @@ const unknownTopic = {
 };
 
 /** Never answers: rejects at the deadline or when aborted, as a carrier does. */
-const silence = (signal: AbortSignal | undefined, timeoutMs = 30_000): Promise<never> =>
+const silence = (signal: AbortSignal | undefined, timeoutMs = 30_000, factor = 1): Promise<never> =>
   new Promise((_, reject) => {
     const late = () => reject(new MillraceError(ErrorCode.DEADLINE_EXCEEDED, "no answer in time"));
-    const timer = setTimeout(late, timeoutMs);
+    const timer = setTimeout(late, timeoutMs / factor);
     signal?.addEventListener("abort", () => {
       clearTimeout(timer);
       reject(new MillraceError(ErrorCode.CANCELLED, "cancelled"));
@@ -110,7 +123,9 @@ export class FakeBroker implements Dialer {
   bodyBytesMax = Number.POSITIVE_INFINITY;
   /** Time that unary calls take, milliseconds. */
   latencyMs = 0;
-  /** Endpoints whose unary calls are never answered. */
+  /** How much faster the clock of the client is; see `fastClock`. */
+  factor = 1;
+  /** Endpoints that never answer. */
   readonly silent = new Set<string>();
   /** What was dialed, in order. */
   readonly dialed: { readonly endpoint: string; readonly options: DialOptions }[] = [];
@@ -156,6 +171,8 @@ export class FakeBroker implements Dialer {
   readonly added: WireFetchCursor[] = [];
   /** Requests for metadata, in order. */
   readonly metadataRequests: GetMetadataRequest[] = [];
+  /** What fetch streams state; there are no heartbeats. */
+  fetchHeartbeatMs = 0;
   /** True: a broker refuses produce requests for partitions that it does not lead. */
   checksLeaders = false;
   /** WatchMetadata. */
@@ -189,7 +206,9 @@ export class FakeBroker implements Dialer {
       },
       bidi: <I, O>(method: Method<I, O>): ClientStream<I, O> => {
         this.streams += 1;
-        const stream = method.path.endsWith("/Produce") ? this.#produce(endpoint) : this.#fetch();
+        const stream = method.path.endsWith("/Produce")
+          ? this.#produce(endpoint)
+          : this.#fetch(endpoint);
         return stream as unknown as ClientStream<I, O>;
       },
       close() {},
@@ -283,7 +302,7 @@ export class FakeBroker implements Dialer {
     this.clusterIds.push(metadata?.get("millrace-cluster-id"));
     if (path.endsWith("/GetMetadata")) this.asked.push(endpoint);
     if (this.latencyMs > 0) await new Promise((resolve) => setTimeout(resolve, this.latencyMs));
-    if (this.silent.has(endpoint)) await silence(signal, timeoutMs);
+    if (this.silent.has(endpoint)) await silence(signal, timeoutMs, this.factor);
     const fault = this.callFault(path);
     if (fault !== undefined) throw fault;
     if (path.endsWith("/GetMetadata")) return this.#metadata(request as GetMetadataRequest);
@@ -342,6 +361,7 @@ export class FakeBroker implements Dialer {
 
   #produce(endpoint: string): FakeStream<WireProduceRequest, WireProduceResponse> {
     const stream = new FakeStream<WireProduceRequest, WireProduceResponse>((message) => {
+      if (this.silent.has(endpoint)) return;
       if (message.open !== undefined) {
         const { windowBytes, messageBytesMax } = this;
         const opened = {
@@ -437,12 +457,13 @@ export class FakeBroker implements Dialer {
     for (const cursor of this.#cursors) this.#serve(cursor);
   }
 
-  #fetch(): FakeStream<WireFetchRequest, WireFetchResponse> {
+  #fetch(endpoint: string): FakeStream<WireFetchRequest, WireFetchResponse> {
     const mine = new Map<number, FakeCursor>();
     const stream = new FakeStream<WireFetchRequest, WireFetchResponse>((request) => {
+      if (this.silent.has(endpoint)) return;
       if (request.open !== undefined) {
         const opened = {
-          heartbeatIntervalMs: 0,
+          heartbeatIntervalMs: this.fetchHeartbeatMs,
           clusterId: "fake",
           brokerId: 1,
           cursorsMax: 9,
@@ -459,7 +480,7 @@ export class FakeBroker implements Dialer {
         const { cursorId, topicId, partition, offset, grantBytes } = added;
         this.added.push(added);
         this.grantedBytes += grantBytes;
-        const cursor = { partition, stream, cursorId, offset, grantBytes };
+        const cursor = { endpoint, partition, stream, cursorId, offset, grantBytes };
         const fault = this.fetchFault(partition);
         const error = fault === undefined ? unknownTopic : { code: fault, message: "injected" };
         if (fault !== undefined || !this.#has(topicId, partition)) {
@@ -484,6 +505,7 @@ export class FakeBroker implements Dialer {
   }
 
   #serve(cursor: FakeCursor): void {
+    if (this.silent.has(cursor.endpoint)) return;
     const end = this.endOf(cursor.partition);
     if (cursor.offset > end || cursor.offset < this.startOf(cursor.partition)) {
       this.#cursors.delete(cursor);

@@ -50,8 +50,10 @@ export class FakeWatches {
   fault: (endpoint: string) => MillraceError | undefined = () => undefined;
   /** What the first message states. */
   heartbeatIntervalMs = 5_000;
-  /** False: no heartbeats come, whatever was stated. */
-  beats = true;
+  /** How often heartbeats come; absent: as stated. */
+  beatMs: number | undefined;
+  readonly #latest = new Map<string, { look: number; metadata: GetMetadataResponse }>();
+  #looks = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(watched: Watched) {
@@ -97,6 +99,7 @@ export class FakeWatches {
   }
 
   #look(): void {
+    this.#looks += 1;
     for (const watcher of this.#watchers) {
       if (watcher.stream.over) this.#watchers.delete(watcher);
       else if (!this.#watched.isSilent(watcher.endpoint)) this.#serve(watcher);
@@ -106,9 +109,21 @@ export class FakeWatches {
     this.#timer = undefined;
   }
 
+  /** The same object for all watchers while nothing changes: there may be many. */
+  #now(topics: readonly string[]): GetMetadataResponse {
+    const key = topics.join();
+    const shared = this.#latest.get(key);
+    if (shared?.look === this.#looks) return shared.metadata;
+    const metadata = this.#watched.metadata(topics);
+    const isSame = shared !== undefined && sameText(shared.metadata, metadata);
+    const latest = { look: this.#looks, metadata: isSame ? shared.metadata : metadata };
+    this.#latest.set(key, latest);
+    return latest.metadata;
+  }
+
   #serve(watcher: Watcher): void {
     const { request, stream, told } = watcher;
-    const now = this.#watched.metadata(request.topics);
+    const now = this.#now(request.topics);
     if (told === undefined) {
       this.#first(watcher, now);
       return;
@@ -117,8 +132,9 @@ export class FakeWatches {
       stream.end();
       return;
     }
-    const news = changes(told, now);
-    const due = this.beats && performance.now() - watcher.toldMs >= this.heartbeatIntervalMs;
+    const news = told === now ? undefined : changes(told, now);
+    const beatMs = this.beatMs ?? this.heartbeatIntervalMs;
+    const due = performance.now() - watcher.toldMs >= beatMs;
     if (news !== undefined || due) {
       this.#send(watcher, now, news ?? { revision: now.revision });
     }
