@@ -361,6 +361,20 @@ test("partitions that others add can be assigned, and come with a whole topic", 
   await client.close();
 });
 
+test("an added partition that cannot be read yet is tried again", limit, async () => {
+  const { broker, client } = setUp();
+  await writeBatch(client, ["a"]);
+  const consumer = client.consumer();
+  await consumer.assign([{ topic: "events", from: "earliest" }]);
+  const failure = new MillraceError(ErrorCode.INVALID_REQUEST, "not yet");
+  broker.callFault = (path) => (path.endsWith("/ListOffsets") ? failure : undefined);
+  broker.addPartitions(1);
+  await sleep(300);
+  assert.equal(consumer.positions().length, 1);
+  broker.callFault = () => undefined;
+  while (consumer.positions().length < 2) await sleep(20);
+});
+
 test("until the end means the partitions of now", limit, async () => {
   const { broker, client } = setUp(1, { metadataMaxAgeMs: 100 });
   await writeBatch(client, ["a"]);

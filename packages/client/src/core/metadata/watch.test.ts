@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
-import type { FakeBroker } from "../../testing/fake-broker.ts";
+import { type FakeBroker, testEnv } from "../../testing/fake-broker.ts";
 import { numbered, setUp, text, withoutWatch } from "../../testing/set-up.ts";
 
 const limit = { timeout: 10_000 };
@@ -96,10 +96,12 @@ test("topics that are added share a new stream, and the old one ends", limit, as
 });
 
 test("a topic that is created while it is waited for is found by the watch", limit, async () => {
-  const { broker, client } = setUp(1);
+  // Pauses are as long as they may be: 50, 100, 200, 400 and 800 ms.
+  const random = { float: () => 1, below: () => 0, bytes: (n: number) => new Uint8Array(n) };
+  const { broker, client } = setUp(1, { env: { ...testEnv(), random } });
   broker.exists = false;
   const sent = client.producer().send(record);
-  await sleep(300);
+  await sleep(850);
   broker.exists = true;
   broker.revision += 1n;
   const startedMs = performance.now();
@@ -249,6 +251,7 @@ test("servers without WatchMetadata are asked on demand, and at a maximum age", 
   assert.ok(broker.asked.length >= 2);
   await sleep(450);
   assert.ok(broker.asked.length >= 4);
+  assert.ok(watched(broker).length <= 8, `${watched(broker).length}: they are not asked in vain`);
   broker.watches.fault = () => undefined;
   await until(() => broker.watches.open === 1);
   const asked = broker.asked.length;
