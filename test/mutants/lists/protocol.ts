@@ -383,7 +383,7 @@ const clusterIds: readonly Mutant[] = [
     name: "client-names-no-cluster",
     breaks: "A client names its cluster in every call.",
     file: `${client}connections.ts`,
-    replace: [["metadata === undefined ? options :", "metadata !== undefined ? options :"]],
+    replace: [["metadata === undefined ? {} :", "metadata !== undefined ? {} :"]],
     tests: metadataTests,
   },
   {

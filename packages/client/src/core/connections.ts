@@ -50,13 +50,13 @@ export class Connections {
     return channel;
   }
 
-  #named(): Pick<CallOptions, "metadata"> {
-    const metadata = clusterIdMetadata(this.#clusterId());
-    return metadata === undefined ? {} : { metadata };
-  }
-
   close(): void {
     for (const channel of this.#channels.values()) channel.close();
     this.#channels.clear();
+  }
+
+  #named(): Pick<CallOptions, "metadata"> {
+    const metadata = clusterIdMetadata(this.#clusterId());
+    return metadata === undefined ? {} : { metadata };
   }
 }

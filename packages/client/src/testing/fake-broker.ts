@@ -165,7 +165,7 @@ export class FakeBroker implements Dialer {
   readonly epochs = new Map<number, number>();
   /** Brokers that the metadata list. */
   listed = [1, 2];
-  /** The cluster that each unary call names. */
+  /** The cluster that each call names, but for those of records. */
   readonly clusterIds: (string | undefined)[] = [];
   /** Cursors as clients added them, in order. */
   readonly added: WireFetchCursor[] = [];
@@ -200,7 +200,12 @@ export class FakeBroker implements Dialer {
         request: I,
         options: CallOptions = {},
       ): Promise<O> => (await this.#unary(endpoint, method.path, request, options)) as O,
-      serverStream: <I, O>(_: Method<I, O>, request: I): ClientStream<never, O> => {
+      serverStream: <I, O>(
+        _: Method<I, O>,
+        request: I,
+        { metadata }: CallOptions = {},
+      ): ClientStream<never, O> => {
+        this.clusterIds.push(metadata?.get("millrace-cluster-id"));
         const stream = this.watches.begin(endpoint, request as unknown as WatchMetadataRequest);
         return stream as unknown as ClientStream<never, O>;
       },
