@@ -50,6 +50,8 @@ export class FakeWatches {
   fault: (endpoint: string) => MillraceError | undefined = () => undefined;
   /** What the first message states. */
   heartbeatIntervalMs = 5_000;
+  /** True: streams that are open tell nothing of changes. */
+  held = false;
   /** How often heartbeats come; absent: as stated. */
   beatMs: number | undefined;
   readonly #latest = new Map<string, { look: number; metadata: GetMetadataResponse }>();
@@ -128,6 +130,7 @@ export class FakeWatches {
       this.#first(watcher, now);
       return;
     }
+    if (this.held) return;
     if (!sameBytes(told.generation, now.generation)) {
       stream.end();
       return;

@@ -117,7 +117,6 @@ export class MetadataCache {
    * CLUSTER_ID_MISMATCH at once when they are of another cluster. */
   async topic(name: string, signal?: AbortSignal): Promise<TopicInfo> {
     const { clock, random } = this.#context;
-    this.#wanted.add(name);
     const startedMs = clock.monoMs();
     for (let attempt = 0; ; attempt += 1) {
       let failure: MillraceError | undefined;
@@ -146,8 +145,7 @@ export class MetadataCache {
   /** As `topic`, but asks a server first: partitions may have been added, or the topic recreated.
    * Falls back on what is known when no server answers. */
   async freshTopic(name: string): Promise<TopicInfo> {
-    this.#wanted.add(name);
-    this.#watch.follow();
+    this.#use(name);
     // A request already on its way may miss changes made before this call.
     if (this.#refreshing !== undefined) await this.tryRefresh();
     await this.tryRefresh();
@@ -194,7 +192,7 @@ export class MetadataCache {
 
   /** Looks for a topic by the watch, or else by GetMetadata. */
   async #lookFor(name: string): Promise<void> {
-    this.#watch.follow();
+    this.#use(name);
     const { state } = this.#watch;
     // Only an answer to a request that names the revision shows what was just written.
     if (!this.#view.isCurrent(name)) return this.refresh();
@@ -204,6 +202,7 @@ export class MetadataCache {
       await this.#watch.attempted();
       if (this.#watch.covers(name)) return undefined;
       if (this.#watch.state !== "live") return this.refresh();
+      this.#use(name);
     }
     throw closedError();
   }
@@ -218,9 +217,15 @@ export class MetadataCache {
     await this.tryRefresh();
   }
 
+  /** Again and again while a topic is waited for: another waiter may have given it up. */
+  #use(name: string): void {
+    this.#wanted.add(name);
+    this.#watch.follow();
+  }
+
   #forget(name: string): void {
     this.#wanted.delete(name);
-    this.#view.forget(name);
+    this.#view.keepOnly(this.#wanted);
   }
 
   /** False when the attempt to open the watch takes longer than a request should wait. */

@@ -161,10 +161,11 @@ export class MetadataView {
     return includesAll(this.#followed, topics);
   }
 
-  /** Drops a topic that is no longer used. */
-  forget(topic: string): void {
-    this.#topics.delete(topic);
-    this.#earlier.delete(topic);
+  /** Drops topics that are not in use: nobody tells what becomes of them. */
+  keepOnly(topics: ReadonlySet<string>): void {
+    for (const known of [this.#topics, this.#earlier]) {
+      for (const name of known.keys()) if (!topics.has(name)) known.delete(name);
+    }
   }
 
   /**

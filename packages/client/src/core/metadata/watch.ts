@@ -173,6 +173,7 @@ export class MetadataWatch {
   async #open(): Promise<Opened> {
     const { servers, view, wanted } = this.#context;
     const topics = new Set(wanted);
+    view.keepOnly(topics);
     const resumes = !this.#mustList && view.follows(topics);
     const request = create(WatchMetadataRequestSchema, {
       topics: [...topics],
