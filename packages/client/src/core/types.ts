@@ -70,8 +70,8 @@ export interface ProducerOptions {
   readonly compressionLevel?: number;
   /** Longest time to the acknowledgement, retries included, milliseconds. Default 120,000. */
   readonly deliveryTimeoutMs?: number;
-  /** Longest wait for an answer before the stream is given up, milliseconds. Default 9,000: a leader
-   * that hangs is left within ten seconds. */
+  /** Longest wait for an answer before the stream is given up, milliseconds. Default 9,000, so that
+   * a leader that hangs is left within ten seconds. */
   readonly requestTimeoutMs?: number;
   /**
    * Batches of one partition in flight, 1 to 64. Any value keeps the order: the broker lets no

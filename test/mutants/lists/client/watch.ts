@@ -13,11 +13,11 @@ export const watchMutants: readonly Mutant[] = [
   {
     name: "client-watch-opened-again",
     breaks: "every use of a topic opens another stream",
-    file: `${room}/watch.ts`,
+    file: `${room}/cache.ts`,
     replace: [
       [
-        "return this.#current !== undefined && includesAll(",
-        "return this.#current === null && includesAll(",
+        "this.#wanted.add(name);\n    this.#watch.follow();",
+        "this.#wanted.add(name);\n    this.#watch.follow();\n    this.#watch.restart();",
       ],
     ],
     tests: watchTest,
