@@ -4,17 +4,17 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { FakeBroker } from "../testing/fake-broker.ts";
 import { fastClock, testEnv } from "../testing/fake-broker.ts";
-import { setUp, text, withoutWatch, writeBatch } from "../testing/set-up.ts";
+import { setUp, text, until, withoutWatch, writeBatch } from "../testing/set-up.ts";
 import type { Client } from "./client.ts";
 import { fetchSilentMs, leaderSilentMs } from "./deadlines.ts";
 
 const limit = { timeout: 10_000 };
-const factor = 10;
+const factor = 5;
 /** What the way to the new leader takes, and what timers of a busy machine add, milliseconds. */
-const slackMs = 1_500;
+const slackMs = 4_000;
 const record = { topic: "events", partition: 0, value: "v" };
 
-/** Two brokers, of which the first leads; time passes ten times as fast. */
+/** Two brokers, of which the first leads; time passes five times as fast. */
 const hurried = (first = 1): { broker: FakeBroker; client: Client } => {
   const bootstrap = first === 1 ? ["fake:1", "fake:2"] : ["fake:2", "fake:1"];
   const made = setUp(1, { env: testEnv(fastClock(factor)), bootstrap });
@@ -108,10 +108,7 @@ for (const heartbeatMs of [0, 5_000]) {
     else assert.equal(text((await records.next()).value?.value ?? null), "a");
     const before = broker.added.length;
     hang(broker);
-    const found = timed(async () => {
-      while (broker.added.length === before) await sleep(2);
-    });
-    within(await found);
+    within(await timed(() => until(() => broker.added.length > before)));
     await client.producer().send({ ...record, value: "b" });
     const want = heartbeatMs === 0 ? "a" : "b";
     assert.equal(text((await records.next()).value?.value ?? null), want);

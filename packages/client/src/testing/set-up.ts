@@ -1,5 +1,6 @@
 /** A client of a fake broker, for the tests of this package. */
 import { afterEach } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { type Client, type ClientOptions, createClient } from "../core/client.ts";
 import type { ConsumerOptions } from "../core/types.ts";
@@ -37,6 +38,15 @@ export const another = (broker: FakeBroker): Client => {
   const client = createClient({ dialer: broker, env: testEnv(), bootstrap: ["fake:1"] });
   made.push({ broker, client });
   return client;
+};
+
+/** Waits for something to hold. Throws after five seconds: a test that fails must not hang. */
+export const until = async (holds: () => boolean): Promise<void> => {
+  const endMs = performance.now() + 5_000;
+  while (!holds()) {
+    if (performance.now() > endMs) throw new Error(`does not hold: ${holds}`);
+    await sleep(2);
+  }
 };
 
 export const text = (bytes: Uint8Array | null): string => Buffer.from(bytes ?? []).toString();

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import { type FakeBroker, testEnv } from "../../testing/fake-broker.ts";
-import { another, numbered, setUp, text, writeBatch } from "../../testing/set-up.ts";
+import { another, numbered, setUp, text, until, writeBatch } from "../../testing/set-up.ts";
 import type { Client } from "../client.ts";
 import type { ConsumerOptions, Position } from "../types.ts";
 import type { Consumer } from "./consumer.ts";
@@ -374,7 +374,7 @@ test("an added partition that cannot be read yet is tried again", limit, async (
   await sleep(300);
   assert.equal(consumer.positions().length, 1);
   broker.callFault = () => undefined;
-  while (consumer.positions().length < 2) await sleep(20);
+  await until(() => consumer.positions().length === 2);
 });
 
 test("until the end means the partitions of now", limit, async () => {

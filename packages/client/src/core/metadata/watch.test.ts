@@ -4,13 +4,9 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import { type FakeBroker, testEnv } from "../../testing/fake-broker.ts";
-import { numbered, setUp, text, withoutWatch } from "../../testing/set-up.ts";
+import { numbered, setUp, text, until, withoutWatch } from "../../testing/set-up.ts";
 
 const limit = { timeout: 10_000 };
-
-const until = async (holds: () => boolean): Promise<void> => {
-  while (!holds()) await sleep(2);
-};
 
 /** Servers that were asked to watch, in order. */
 const watched = ({ watches }: FakeBroker): string[] =>
