@@ -54,6 +54,7 @@ afterEach(async () => {
   for (const { broker, all } of made.splice(0)) {
     broker.heal();
     await Promise.allSettled(all.map(({ client }) => client.close()));
+    broker.watches.cut();
   }
 });
 

@@ -13,6 +13,7 @@ afterEach(async () => {
   for (const { broker, client } of made.splice(0)) {
     broker.heal();
     await client.close().catch(() => {});
+    broker.watches.cut();
   }
 });
 
