@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { FakeBroker } from "../testing/fake-broker.ts";
 import { fastClock, testEnv } from "../testing/fake-broker.ts";
 import { setUp, text, until, withoutWatch, writeBatch } from "../testing/set-up.ts";
@@ -124,6 +125,25 @@ test("a call to a leader that hangs is made again at the new one", limit, async 
   hang(broker);
   within(await timed(() => found));
   assert.equal((await found)?.offset, 1n);
+});
+
+test("all records are those of now, also when the call is made again", limit, async () => {
+  const { broker, client } = hurried(2);
+  await writeBatch(client, ["a", "b"]);
+  let calls = 0;
+  const lost = new MillraceError(ErrorCode.UNAVAILABLE, "the connection broke");
+  broker.callFault = (path) => {
+    if (!path.endsWith("/DeleteRecords") || calls > 0) return undefined;
+    calls += 1;
+    return lost;
+  };
+  const deleted = client.admin.deleteRecords("events", 0);
+  await until(() => calls === 1);
+  await writeBatch(client, ["c"]);
+  await deleted;
+  assert.deepEqual(broker.deletedBefore, [2n]);
+  await client.admin.deleteRecords("events", 0, 1n);
+  assert.deepEqual(broker.deletedBefore, [2n, 1n]);
 });
 
 test("silence is told from rare heartbeats", () => {

@@ -10,6 +10,8 @@ import {
   MillraceError,
 } from "@millrace/errors";
 import {
+  type DeleteRecordsRequest,
+  DeleteRecordsResponseSchema,
   type ListOffsetsRequest,
   ListOffsetsResponseSchema,
   OffsetSpec,
@@ -169,6 +171,8 @@ export class FakeBroker implements Dialer {
   readonly clusterIds: (string | undefined)[] = [];
   /** Cursors as clients added them, in order. */
   readonly added: WireFetchCursor[] = [];
+  /** Offsets of DeleteRecords, in order; nothing is deleted. */
+  readonly deletedBefore: (bigint | undefined)[] = [];
   /** Requests for metadata, in order. */
   readonly metadataRequests: GetMetadataRequest[] = [];
   /** What fetch streams state; there are no heartbeats. */
@@ -312,6 +316,11 @@ export class FakeBroker implements Dialer {
     if (fault !== undefined) throw fault;
     if (path.endsWith("/GetMetadata")) return this.#metadata(request as GetMetadataRequest);
     if (path.endsWith("/ListOffsets")) return this.#listOffsets(request as ListOffsetsRequest);
+    if (path.endsWith("/DeleteRecords")) {
+      const { partitions } = request as DeleteRecordsRequest;
+      this.deletedBefore.push(...partitions.map(({ beforeOffset }) => beforeOffset));
+      return create(DeleteRecordsResponseSchema, { results: partitions.map(() => ({})) });
+    }
     if (path.endsWith("/CreateTopic")) {
       return create(CreateTopicResponseSchema, { revision: this.createdRevision });
     }

@@ -288,6 +288,13 @@ export const watchMutants: readonly Mutant[] = [
     tests: watchTest,
   },
   {
+    name: "client-deletes-what-came-later",
+    breaks: "a deletion of all records that is made again takes those written in between",
+    file: `${core}/admin.ts`,
+    replace: [["beforeOffset ?? (await ", "beforeOffset ?? (undefined && "]],
+    tests: deadlinesTest,
+  },
+  {
     name: "client-new-partition-given-up",
     breaks: "an added partition that cannot be read at once is not read before the next change",
     file: `${core}/consumer/consumer.ts`,
