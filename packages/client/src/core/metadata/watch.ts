@@ -55,7 +55,7 @@ export class MetadataWatch {
   #state: State = "idle";
   #current: Opened | undefined;
   #intervalMs = defaultIntervalMs;
-  /** Ends the current stream or pause so that the watch is opened again. */
+  /** Ends the current stream, so that another is opened. */
   #reopen: () => void = () => {};
   /** Resolves when an attempt to open ends. */
   #attempt = Promise.withResolvers<void>();
