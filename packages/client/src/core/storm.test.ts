@@ -83,11 +83,16 @@ const most = (all: readonly One[], of: (dialer: CountingDialer) => number): numb
 
 test("a leader that moves costs no client more than the stream to the new one", limit, async () => {
   const { broker, all } = await crowd();
+  broker.watches.held = true;
   broker.epochs.set(0, 1);
   broker.lead(0, 2);
-  // At once: half of them hear of the move from the old leader, which gives no hint.
-  await Promise.all(all.map(({ producer }) => producer.send(record)));
-  await sleep(300);
+  // They hear of the move from the old leader, which gives no hint, before the watch tells it.
+  const before = broker.requests;
+  const sent = Promise.all(all.map(({ producer }) => producer.send(record)));
+  await sleep(200);
+  assert.ok(broker.requests - before >= clientCount, "all were refused");
+  broker.watches.held = false;
+  await sent;
   await Promise.all(all.map(({ producer }) => producer.send(record)));
   assert.equal(
     most(all, ({ metadata }) => metadata),

@@ -50,6 +50,8 @@ export class FakeWatches {
   fault: (endpoint: string) => MillraceError | undefined = () => undefined;
   /** What the first message states. */
   heartbeatIntervalMs = 5_000;
+  /** True: nothing is told, not even to begin with. */
+  muted = false;
   /** True: streams that are open tell nothing of changes. */
   held = false;
   /** How often heartbeats come; absent: as stated. */
@@ -104,7 +106,7 @@ export class FakeWatches {
     this.#looks += 1;
     for (const watcher of this.#watchers) {
       if (watcher.stream.over) this.#watchers.delete(watcher);
-      else if (!this.#watched.isSilent(watcher.endpoint)) this.#serve(watcher);
+      else if (!this.muted && !this.#watched.isSilent(watcher.endpoint)) this.#serve(watcher);
     }
     if (this.#watchers.size > 0) return;
     clearInterval(this.#timer);

@@ -91,6 +91,17 @@ test("topics that are added share a new stream, and the old one ends", limit, as
   assert.equal(watched(broker).length, 2);
 });
 
+test("a topic that is added while the stream opens is followed, too", limit, async () => {
+  const { broker, client } = setUp(1);
+  broker.watches.muted = true;
+  const missing = client.producer().send({ ...record, topic: "x" });
+  await until(() => watched(broker).length === 1);
+  assert.equal(await client.partitionCount("events"), 1);
+  broker.watches.muted = false;
+  await until(() => broker.watches.requests.at(-1)?.request.topics.includes("events") === true);
+  await assert.rejects(missing);
+});
+
 test("a topic that is created while it is waited for is found by the watch", limit, async () => {
   // Pauses are as long as they may be: 50, 100, 200, 400 and 800 ms.
   const random = { float: () => 1, below: () => 0, bytes: (n: number) => new Uint8Array(n) };
