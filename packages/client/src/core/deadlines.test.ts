@@ -46,6 +46,9 @@ const within = (ms: number): void => {
 
 test("a producer leaves a leader that hangs, and the watch that it served", limit, async () => {
   const { broker, client } = hurried();
+  // By itself the watch would count as dead after 16.5 s.
+  broker.watches.heartbeatIntervalMs = 5_500;
+  broker.watches.beatMs = 50;
   const producer = client.producer();
   await producer.send(record);
   broker.silent.add("fake:1");
