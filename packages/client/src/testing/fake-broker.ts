@@ -113,6 +113,8 @@ const silence = (signal: AbortSignal | undefined, timeoutMs = 30_000, factor = 1
 export class FakeBroker implements Dialer {
   logs: Stored[][];
   topicId = new Uint8Array(16).fill(7);
+  /** Names of topics that the metadata show besides, with one partition each. */
+  others: readonly string[] = [];
   /** False: the metadata do not show the topic. */
   exists = true;
   /** Broker that leads each partition; 1 when absent. Broker n is at `fake:n`. */
@@ -345,6 +347,9 @@ export class FakeBroker implements Dialer {
       leaderEpoch: this.epochs.get(partition) ?? 0,
     }));
     const shown = this.exists && topics.includes("events");
+    const others = this.others
+      .filter((name) => topics.includes(name))
+      .map((name) => ({ name, topicId: Buffer.alloc(16, name), partitions: [{ leader: 1 }] }));
     return create(GetMetadataResponseSchema, {
       clusterId: this.clusterId,
       generation: this.generation,
@@ -353,7 +358,10 @@ export class FakeBroker implements Dialer {
         brokerId,
         endpoint: { host: "fake", port: brokerId, ...this.endpointParts },
       })),
-      topics: shown ? [{ name: "events", topicId: this.topicId, partitions }] : [],
+      topics: [
+        ...(shown ? [{ name: "events", topicId: this.topicId, partitions }] : []),
+        ...others,
+      ],
     });
   }
 
