@@ -98,6 +98,7 @@ test("a topic that is added while the stream opens is followed, too", limit, asy
   const sent = client.producer().send(record);
   await until(() => watched(broker).length === 1);
   assert.equal(await client.partitionCount("more"), 1);
+  await sleep(30);
   broker.watches.muted = false;
   await sent;
   await until(() => watched(broker).length === 2);
