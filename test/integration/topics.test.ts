@@ -34,6 +34,30 @@ test("kill -9 right after DeleteTopic was answered: the next start removes the p
   });
 });
 
+test("a client hears of partitions that others add, without asking", async () => {
+  await withDirectory(async (directory) => {
+    const server = new ServerProcess(directory);
+    const bootstrap = [(await server.ready()).client];
+    const [reader, other] = [await connect({ bootstrap }), await connect({ bootstrap })];
+    await other.admin.createTopic({ name: "grows", partitionCount: 1 });
+    const consumer = reader.consumer();
+    await consumer.assign([{ topic: "grows", from: "earliest" }]);
+    const heard = async (count: number): Promise<void> => {
+      await other.admin.createPartitions("grows", count);
+      // Without the watch it would take `metadataMaxAgeMs`, five minutes.
+      for (let i = 0; i < 100 && consumer.positions().length < count; i += 1) await sleep(50);
+      assert.equal(consumer.positions().length, count);
+    };
+    await heard(3);
+    await other.producer().send({ topic: "grows", partition: 2, value: "v" });
+    const first = await consumer.records().next();
+    assert.equal(first.value?.partition, 2);
+    await heard(4);
+    await Promise.all([reader.close(), other.close()]);
+    assert.equal((await server.kill("SIGTERM")).code, 0);
+  });
+});
+
 test("CreateTopic is answered once its partitions are led: one call without a retry succeeds", async () => {
   await withDirectory(async (directory) => {
     const server = new ServerProcess(directory);

@@ -22,7 +22,7 @@ export interface ConnectOptions {
   /** Deadline of an Admin call, milliseconds. Default 30,000. */
   readonly adminTimeoutMs?: number;
   /** Age at which metadata is asked for again although nothing failed, milliseconds, 100 to
-   * 86,400,000. Bounds how long partitions that others add stay unnoticed. Default 300,000. */
+   * 86,400,000. Used only where servers have no WatchMetadata. Default 300,000. */
   readonly metadataMaxAgeMs?: number;
 }
 

@@ -5,11 +5,13 @@ import { consumerMutants } from "./client/consumer.ts";
 import { metadataMutants } from "./client/metadata.ts";
 import { producerMutants } from "./client/producer.ts";
 import { rpcClientMutants } from "./client/rpc-client.ts";
+import { watchMutants } from "./client/watch.ts";
 
 export const clientMutants: readonly Mutant[] = [
   ...consumerMutants,
   ...producerMutants,
   ...metadataMutants,
+  ...watchMutants,
   ...rpcClientMutants,
   ...cliMutants,
 ];

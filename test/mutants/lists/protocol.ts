@@ -7,7 +7,8 @@ const status = "packages/rpc/src/status.ts";
 const statusTests = ["packages/rpc/src/status.test.ts"];
 const client = "packages/client/src/core/";
 const failureTests = [`${client}failures.test.ts`];
-const metadataTests = [`${client}metadata.test.ts`];
+const metadataTests = [`${client}metadata/cache.test.ts`];
+const viewTests = [`${client}metadata/view.test.ts`];
 const inBandTests = ["services/broker/src/errors-in-band.test.ts"];
 const dialer = "packages/rpc/src/grpc/client/dialer.ts";
 const dialerTests = ["packages/rpc/src/grpc/client/dialer.test.ts"];
@@ -311,45 +312,43 @@ const metadata: readonly Mutant[] = [
   {
     name: "client-frozen-by-a-restore",
     breaks: "A client replaces what it knows at another generation.",
-    file: `${client}metadata.ts`,
-    replace: [
-      ["if (!isOther && reply.revision < this.#revision)", "if (reply.revision < this.#revision)"],
-    ],
-    tests: metadataTests,
+    file: `${client}metadata/view.ts`,
+    replace: [["    this.#informed = 0n;\n", ""]],
+    tests: viewTests,
   },
   {
     name: "client-waits-for-an-old-generation",
     breaks: "Revisions of another generation are not waited for.",
-    file: `${client}metadata.ts`,
-    replace: [["if (isOther && this.#generation.length > 0) this.#minRevision = 0n;", ""]],
+    file: `${client}metadata/view.ts`,
+    replace: [["      this.#minRevision = 0n;\n", ""]],
     tests: metadataTests,
   },
   {
     name: "client-generation-unsaid",
     breaks: "A client says which generation its revision is of.",
-    file: `${client}metadata.ts`,
-    replace: [["      generation: this.#generation,\n    });", "    });"]],
+    file: `${client}metadata/cache.ts`,
+    replace: [["      generation: this.#view.generation,\n    });", "    });"]],
     tests: metadataTests,
   },
   {
     name: "client-leader-epoch-falls",
     breaks: "A client believes leader epochs only where they do not fall.",
-    file: `${client}metadata.ts`,
-    replace: [["leaderEpoch >= route.leaderEpoch", "leaderEpoch >= 0"]],
+    file: `${client}metadata/view.ts`,
+    replace: [["leaderEpoch >= known.leaderEpoch", "leaderEpoch >= 0"]],
     tests: metadataTests,
   },
   {
     name: "client-newer-leader-lost",
     breaks: "A leader that only a hint has told stays reachable.",
-    file: `${client}metadata.ts`,
-    replace: [["        this.#keepBroker(route.leader, knownBrokers);\n", ""]],
+    file: `${client}metadata/view.ts`,
+    replace: [["        this.#brokers.set(broker.brokerId, broker);\n", ""]],
     tests: metadataTests,
   },
   {
     name: "client-joins-another-cluster",
     breaks: "A client speaks to one cluster.",
-    file: `${client}metadata.ts`,
-    replace: [["      this.#checkCluster(reply.clusterId, endpoint);\n", ""]],
+    file: `${client}metadata/cache.ts`,
+    replace: [["        this.#view.check(answer, endpoint);\n", ""]],
     tests: metadataTests,
   },
 ];
@@ -384,7 +383,7 @@ const clusterIds: readonly Mutant[] = [
     name: "client-names-no-cluster",
     breaks: "A client names its cluster in every call.",
     file: `${client}connections.ts`,
-    replace: [["metadata === undefined ? options :", "metadata !== undefined ? options :"]],
+    replace: [["metadata === undefined ? {} :", "metadata !== undefined ? {} :"]],
     tests: metadataTests,
   },
   {

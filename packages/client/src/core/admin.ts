@@ -21,7 +21,7 @@ import {
 import type { Method } from "@millrace/rpc";
 import { backoffMs } from "./backoff.ts";
 import { fromWire } from "./failures.ts";
-import type { BrokerInfo } from "./metadata.ts";
+import type { BrokerInfo } from "./metadata/index.ts";
 import { methods } from "./methods.ts";
 import {
   askLeader,
@@ -145,8 +145,10 @@ export class Admin {
   }
 
   /** Deletes the records before `beforeOffset` (absent: all); returns the new log start offset. */
-  deleteRecords(topic: string, partition: number, beforeOffset?: bigint): Promise<bigint> {
-    const before = beforeOffset === undefined ? {} : { beforeOffset };
+  async deleteRecords(topic: string, partition: number, beforeOffset?: bigint): Promise<bigint> {
+    // The call may be repeated: without an offset it would delete what was written in between.
+    const end = beforeOffset ?? (await this.listOffset(topic, partition, "latest"))?.offset;
+    const before = end === undefined ? {} : { beforeOffset: end };
     return askLeader(this.#context, topic, partition, this.#timeoutMs, async (leader, leftMs) => {
       const request = create(DeleteRecordsRequestSchema, {
         partitions: [{ topicId: leader.topicId, topic, partition, ...before }],

@@ -6,7 +6,8 @@ import { Admin } from "./admin.ts";
 import { inRange } from "./checks.ts";
 import { Connections } from "./connections.ts";
 import { Consumer } from "./consumer/consumer.ts";
-import { closedError, MetadataCache } from "./metadata.ts";
+import { closedError } from "./failures.ts";
+import { MetadataCache } from "./metadata/index.ts";
 import { Producer } from "./producer/producer.ts";
 import type { ConsumerOptions, ProducerOptions } from "./types.ts";
 
@@ -23,11 +24,11 @@ export interface ClientOptions {
   /** Deadline of an Admin call, milliseconds. Default 30,000. */
   readonly adminTimeoutMs?: number;
   /** Age at which metadata is asked for again although nothing failed, milliseconds, 100 to
-   * 86,400,000. Bounds how long partitions that others add stay unnoticed. Default 300,000. */
+   * 86,400,000. Used only where servers have no WatchMetadata. Default 300,000. */
   readonly metadataMaxAgeMs?: number;
 }
 
-/** Deadline of one GetMetadata call, milliseconds. */
+/** Longest wait for one server that is asked for metadata, milliseconds. */
 const metadataTimeoutMs = 10_000;
 
 /**

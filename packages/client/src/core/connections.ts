@@ -2,6 +2,7 @@ import { type Endpoint, formatEndpoint } from "@millrace/errors";
 import {
   type CallOptions,
   type Channel,
+  type ClientStream,
   clusterIdMetadata,
   type Dialer,
   type Method,
@@ -30,9 +31,12 @@ export class Connections {
     request: I,
     options: Omit<CallOptions, "metadata">,
   ): Promise<O> {
-    const metadata = clusterIdMetadata(this.#clusterId());
-    const named = metadata === undefined ? options : { ...options, metadata };
-    return this.channel(endpoint).unary(method, request, named);
+    return this.channel(endpoint).unary(method, request, { ...options, ...this.#named() });
+  }
+
+  /** As `unary`, for a method that answers with a stream. */
+  serverStream<I, O>(endpoint: Endpoint, method: Method<I, O>, request: I): ClientStream<never, O> {
+    return this.channel(endpoint).serverStream(method, request, this.#named());
   }
 
   channel(endpoint: Endpoint): Channel {
@@ -49,5 +53,10 @@ export class Connections {
   close(): void {
     for (const channel of this.#channels.values()) channel.close();
     this.#channels.clear();
+  }
+
+  #named(): Pick<CallOptions, "metadata"> {
+    const metadata = clusterIdMetadata(this.#clusterId());
+    return metadata === undefined ? {} : { metadata };
   }
 }

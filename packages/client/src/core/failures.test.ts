@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import { numbered, readAll, setUp, writeBatch } from "../testing/set-up.ts";
+import { numbered, readAll, setUp, withoutWatch, writeBatch } from "../testing/set-up.ts";
 import { fromWire } from "./failures.ts";
 
 const limit = { timeout: 8_000 };
@@ -53,6 +53,7 @@ test("a batch that fails with an unknown code for good fails at once", limit, as
 
 test("an unknown code that wants fresh metadata gets them", limit, async () => {
   const { broker, client } = setUp();
+  withoutWatch(broker);
   const producer = client.producer();
   await producer.send({ topic: "events", value: "v" });
   const before = broker.asked.length;

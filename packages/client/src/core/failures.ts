@@ -3,7 +3,7 @@ import {
   dialable,
   type Endpoint,
   type ErrorAdvice,
-  type ErrorCode,
+  ErrorCode,
   errorSpec,
   type LeaderHint,
   MillraceError,
@@ -49,3 +49,11 @@ export const fromWire = (wire: WireError): MillraceError => {
 export const isRetriable = (error: MillraceError): boolean => error.spec.retriable;
 
 export const wantsRefresh = (error: MillraceError): boolean => error.spec.refreshMetadata;
+
+/** True when the server may be dead: the connection broke, or no answer came. */
+export const isSilence = ({ code }: MillraceError): boolean =>
+  code === ErrorCode.UNAVAILABLE || code === ErrorCode.DEADLINE_EXCEEDED;
+
+/** The error of every call on a closed client, producer or consumer. */
+export const closedError = (): MillraceError =>
+  new MillraceError(ErrorCode.CANCELLED, "the client is closed: connect again");

@@ -35,9 +35,10 @@ const method = <I extends DescMessage, O extends DescMessage>(
   output: generated(desc.output),
 });
 
-/** Unary methods, by service. */
+/** Methods with generated codecs, by service. */
 export const methods = {
   getMetadata: method(MetadataService.method.getMetadata),
+  watchMetadata: method(MetadataService.method.watchMetadata),
   listOffsets: method(LogService.method.listOffsets),
   deleteRecords: method(LogService.method.deleteRecords),
   describeLogs: method(LogService.method.describeLogs),

@@ -1,12 +1,13 @@
 /** Looks up offsets at the leaders of partitions. */
 import { create } from "@bufbuild/protobuf";
 import type { Clock, Random } from "@millrace/env";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { ErrorCode, formatEndpoint, MillraceError } from "@millrace/errors";
 import { ListOffsetsRequestSchema, OffsetSpec } from "@millrace/proto/broker";
 import { backoffMs } from "./backoff.ts";
 import type { Connections } from "./connections.ts";
-import { fromWire, isRetriable, wantsRefresh } from "./failures.ts";
-import type { Leader, MetadataCache } from "./metadata.ts";
+import { leaderSilentMs } from "./deadlines.ts";
+import { fromWire, isRetriable, isSilence, wantsRefresh } from "./failures.ts";
+import type { Leader, MetadataCache } from "./metadata/index.ts";
 import { methods } from "./methods.ts";
 import type { Position } from "./types.ts";
 
@@ -31,7 +32,7 @@ export interface ResolvedPosition {
 
 /**
  * Asks the leader of a partition. Retries with pauses while the error is retriable, for
- * `timeoutMs`. Only for calls that may be repeated.
+ * `timeoutMs`; one attempt takes at most `leaderSilentMs`. Only for calls that may be repeated.
  */
 export const askLeader = async <T>(
   context: CallContext,
@@ -53,9 +54,11 @@ export const askLeader = async <T>(
     );
   }
   for (let attempt = 0; ; attempt += 1) {
+    let leader: Leader | undefined;
     try {
-      const leader = metadata.leaderOf(topic, partition);
-      if (leader !== undefined) return await ask(leader, Math.max(1, deadlineMs - clock.monoMs()));
+      leader = metadata.leaderOf(topic, partition);
+      const leftMs = Math.min(leaderSilentMs, Math.max(1, deadlineMs - clock.monoMs()));
+      if (leader !== undefined) return await ask(leader, leftMs);
       throw new MillraceError(
         ErrorCode.LEADER_NOT_AVAILABLE,
         `${topic}-${partition} has no leader at the moment: check its brokers`,
@@ -66,7 +69,8 @@ export const askLeader = async <T>(
       if (!isRetriable(error) || clock.monoMs() + pauseMs >= deadlineMs) throw error;
       await clock.sleep(pauseMs);
       if (error.leaderHint !== undefined) metadata.applyHint(topic, partition, error.leaderHint);
-      else if (wantsRefresh(error)) await metadata.tryRefresh();
+      else if (isSilence(error)) await metadata.renew(leader && formatEndpoint(leader.endpoint));
+      else if (wantsRefresh(error)) await metadata.renew();
     }
   }
 };

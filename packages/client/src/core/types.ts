@@ -70,7 +70,8 @@ export interface ProducerOptions {
   readonly compressionLevel?: number;
   /** Longest time to the acknowledgement, retries included, milliseconds. Default 120,000. */
   readonly deliveryTimeoutMs?: number;
-  /** Longest wait for an answer before the stream is given up, milliseconds. Default 30,000. */
+  /** Longest wait for an answer before the stream is given up, milliseconds. Default 9,000, so that
+   * a leader that hangs is left within ten seconds. */
   readonly requestTimeoutMs?: number;
   /**
    * Batches of one partition in flight, 1 to 64. Any value keeps the order: the broker lets no
@@ -99,7 +100,7 @@ export type Position =
 export interface Assignment {
   readonly topic: string;
   /** Absent: all partitions. Without `untilEnd`, partitions that are added later are read too, from
-   * their beginning, at the latest after `metadataMaxAgeMs`. */
+   * their beginning; where servers have no WatchMetadata, within `metadataMaxAgeMs`. */
   readonly partition?: number;
   /** Default "latest". */
   readonly from?: Position;

@@ -1,5 +1,6 @@
 /** Brokers in memory behind a `Dialer`, for the tests of this package. */
 import { create } from "@bufbuild/protobuf";
+import type { Clock } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import {
   type Endpoint,
@@ -9,13 +10,20 @@ import {
   MillraceError,
 } from "@millrace/errors";
 import {
+  type DeleteRecordsRequest,
+  DeleteRecordsResponseSchema,
   type ListOffsetsRequest,
   ListOffsetsResponseSchema,
   OffsetSpec,
 } from "@millrace/proto/broker";
 import { Guarantee } from "@millrace/proto/common";
 import { CreateTopicResponseSchema } from "@millrace/proto/controller";
-import { type GetMetadataRequest, GetMetadataResponseSchema } from "@millrace/proto/metadata";
+import {
+  type GetMetadataRequest,
+  type GetMetadataResponse,
+  GetMetadataResponseSchema,
+  type WatchMetadataRequest,
+} from "@millrace/proto/metadata";
 import {
   blankFetchResponse,
   crcOf,
@@ -40,10 +48,22 @@ import type {
 } from "@millrace/rpc";
 import type { ClientEnv } from "../core/client.ts";
 import { FakeStream } from "./fake-stream.ts";
+import { FakeWatches } from "./fake-watch.ts";
+
+/** A clock on which `factor` milliseconds pass in one. */
+export const fastClock = (factor: number): Clock => {
+  const clock = nodeClock();
+  return {
+    ...clock,
+    monoMs: () => clock.monoMs() * factor,
+    timer: (ms, fn) => clock.timer(ms / factor, fn),
+    sleep: (ms, signal) => clock.sleep(ms / factor, signal),
+  };
+};
 
 /** The real environment, without logs. */
-export const testEnv = (): ClientEnv => ({
-  clock: nodeClock(),
+export const testEnv = (clock: Clock = nodeClock()): ClientEnv => ({
+  clock,
   random: nodeRandom(),
   compressor: nodeCompressor,
   logger: { debug() {}, info() {}, warn() {}, error() {}, child: () => testEnv().logger },
@@ -57,6 +77,7 @@ interface Stored {
 }
 
 interface FakeCursor {
+  readonly endpoint: string;
   readonly partition: number;
   readonly stream: FakeStream<WireFetchRequest, WireFetchResponse>;
   readonly cursorId: number;
@@ -78,10 +99,10 @@ const unknownTopic = {
 };
 
 /** Never answers: rejects at the deadline or when aborted, as a carrier does. */
-const silence = (signal: AbortSignal | undefined, timeoutMs = 30_000): Promise<never> =>
+const silence = (signal: AbortSignal | undefined, timeoutMs = 30_000, factor = 1): Promise<never> =>
   new Promise((_, reject) => {
     const late = () => reject(new MillraceError(ErrorCode.DEADLINE_EXCEEDED, "no answer in time"));
-    const timer = setTimeout(late, timeoutMs);
+    const timer = setTimeout(late, timeoutMs / factor);
     signal?.addEventListener("abort", () => {
       clearTimeout(timer);
       reject(new MillraceError(ErrorCode.CANCELLED, "cancelled"));
@@ -92,6 +113,8 @@ const silence = (signal: AbortSignal | undefined, timeoutMs = 30_000): Promise<n
 export class FakeBroker implements Dialer {
   logs: Stored[][];
   topicId = new Uint8Array(16).fill(7);
+  /** Names of topics that the metadata show besides, with one partition each. */
+  others: readonly string[] = [];
   /** False: the metadata do not show the topic. */
   exists = true;
   /** Broker that leads each partition; 1 when absent. Broker n is at `fake:n`. */
@@ -104,7 +127,9 @@ export class FakeBroker implements Dialer {
   bodyBytesMax = Number.POSITIVE_INFINITY;
   /** Time that unary calls take, milliseconds. */
   latencyMs = 0;
-  /** Endpoints whose unary calls are never answered. */
+  /** How much faster the clock of the client is; see `fastClock`. */
+  factor = 1;
+  /** Endpoints that never answer. */
   readonly silent = new Set<string>();
   /** What was dialed, in order. */
   readonly dialed: { readonly endpoint: string; readonly options: DialOptions }[] = [];
@@ -144,12 +169,23 @@ export class FakeBroker implements Dialer {
   readonly epochs = new Map<number, number>();
   /** Brokers that the metadata list. */
   listed = [1, 2];
-  /** The cluster that each unary call names. */
+  /** The cluster that each call names, but for those of records. */
   readonly clusterIds: (string | undefined)[] = [];
   /** Cursors as clients added them, in order. */
   readonly added: WireFetchCursor[] = [];
+  /** Offsets of DeleteRecords, in order; nothing is deleted. */
+  readonly deletedBefore: (bigint | undefined)[] = [];
   /** Requests for metadata, in order. */
   readonly metadataRequests: GetMetadataRequest[] = [];
+  /** What fetch streams state; there are no heartbeats. */
+  fetchHeartbeatMs = 0;
+  /** True: a broker refuses produce requests for partitions that it does not lead. */
+  checksLeaders = false;
+  /** WatchMetadata. */
+  readonly watches = new FakeWatches({
+    metadata: (topics) => this.#told(topics),
+    isSilent: (endpoint) => this.silent.has(endpoint),
+  });
   #held: (() => void)[] = [];
   readonly #drains = new Set<() => void>();
   #attempts = 0;
@@ -170,12 +206,20 @@ export class FakeBroker implements Dialer {
         request: I,
         options: CallOptions = {},
       ): Promise<O> => (await this.#unary(endpoint, method.path, request, options)) as O,
-      serverStream: () => {
-        throw new Error("not served");
+      serverStream: <I, O>(
+        _: Method<I, O>,
+        request: I,
+        { metadata }: CallOptions = {},
+      ): ClientStream<never, O> => {
+        this.clusterIds.push(metadata?.get("millrace-cluster-id"));
+        const stream = this.watches.begin(endpoint, request as unknown as WatchMetadataRequest);
+        return stream as unknown as ClientStream<never, O>;
       },
       bidi: <I, O>(method: Method<I, O>): ClientStream<I, O> => {
         this.streams += 1;
-        const stream = method.path.endsWith("/Produce") ? this.#produce(endpoint) : this.#fetch();
+        const stream = method.path.endsWith("/Produce")
+          ? this.#produce(endpoint)
+          : this.#fetch(endpoint);
         return stream as unknown as ClientStream<I, O>;
       },
       close() {},
@@ -246,6 +290,7 @@ export class FakeBroker implements Dialer {
     this.fault = () => undefined;
     this.fetchFault = () => undefined;
     this.callFault = () => undefined;
+    this.watches.fault = () => undefined;
     this.silent.clear();
     this.exists = true;
     this.bodyBytesMax = Number.POSITIVE_INFINITY;
@@ -268,11 +313,16 @@ export class FakeBroker implements Dialer {
     this.clusterIds.push(metadata?.get("millrace-cluster-id"));
     if (path.endsWith("/GetMetadata")) this.asked.push(endpoint);
     if (this.latencyMs > 0) await new Promise((resolve) => setTimeout(resolve, this.latencyMs));
-    if (this.silent.has(endpoint)) await silence(signal, timeoutMs);
+    if (this.silent.has(endpoint)) await silence(signal, timeoutMs, this.factor);
     const fault = this.callFault(path);
     if (fault !== undefined) throw fault;
     if (path.endsWith("/GetMetadata")) return this.#metadata(request as GetMetadataRequest);
     if (path.endsWith("/ListOffsets")) return this.#listOffsets(request as ListOffsetsRequest);
+    if (path.endsWith("/DeleteRecords")) {
+      const { partitions } = request as DeleteRecordsRequest;
+      this.deletedBefore.push(...partitions.map(({ beforeOffset }) => beforeOffset));
+      return create(DeleteRecordsResponseSchema, { results: partitions.map(() => ({})) });
+    }
     if (path.endsWith("/CreateTopic")) {
       return create(CreateTopicResponseSchema, { revision: this.createdRevision });
     }
@@ -286,12 +336,20 @@ export class FakeBroker implements Dialer {
     if (isSame && minRevision > this.revision) {
       throw new MillraceError(ErrorCode.METADATA_STALE, `revision ${this.revision}`);
     }
+    return this.#told(topics);
+  }
+
+  /** The metadata as they are now. */
+  #told(topics: readonly string[]): GetMetadataResponse {
     const partitions = this.logs.map((_, partition) => ({
       partition,
       leader: this.leaders.get(partition) ?? 1,
       leaderEpoch: this.epochs.get(partition) ?? 0,
     }));
     const shown = this.exists && topics.includes("events");
+    const others = this.others
+      .filter((name) => topics.includes(name))
+      .map((name) => ({ name, topicId: Buffer.alloc(16, name), partitions: [{ leader: 1 }] }));
     return create(GetMetadataResponseSchema, {
       clusterId: this.clusterId,
       generation: this.generation,
@@ -300,7 +358,10 @@ export class FakeBroker implements Dialer {
         brokerId,
         endpoint: { host: "fake", port: brokerId, ...this.endpointParts },
       })),
-      topics: shown ? [{ name: "events", topicId: this.topicId, partitions }] : [],
+      topics: [
+        ...(shown ? [{ name: "events", topicId: this.topicId, partitions }] : []),
+        ...others,
+      ],
     });
   }
 
@@ -322,6 +383,7 @@ export class FakeBroker implements Dialer {
 
   #produce(endpoint: string): FakeStream<WireProduceRequest, WireProduceResponse> {
     const stream = new FakeStream<WireProduceRequest, WireProduceResponse>((message) => {
+      if (this.silent.has(endpoint)) return;
       if (message.open !== undefined) {
         const { windowBytes, messageBytesMax } = this;
         const opened = {
@@ -353,7 +415,8 @@ export class FakeBroker implements Dialer {
     // Count only requests that may be appended: otherwise a periodic fault could hit every retry.
     const overtaking = this.#overtaking(stream, request);
     if (overtaking === undefined) this.#attempts += 1;
-    const fault = overtaking ?? this.#refusal(request, body) ?? this.fault(this.#attempts);
+    const fault =
+      overtaking ?? this.#refusal(request, body, endpoint) ?? this.fault(this.#attempts);
     const failed = fault !== undefined && fault !== "reset";
     const baseOffset = this.endOf(request.partition);
     if (!failed) this.#store(request.partition, baseOffset, body);
@@ -386,7 +449,13 @@ export class FakeBroker implements Dialer {
     else answer();
   }
 
-  #refusal({ partition, topicId }: WireProduceRequest, body: Uint8Array): ErrorCode | undefined {
+  #refusal(
+    { partition, topicId }: WireProduceRequest,
+    body: Uint8Array,
+    endpoint: string,
+  ): ErrorCode | undefined {
+    const leads = endpoint === `fake:${this.leaders.get(partition) ?? 1}`;
+    if (this.checksLeaders && !leads) return ErrorCode.NOT_LEADER;
     if (!this.#has(topicId, partition)) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
     return body.length > this.bodyBytesMax ? ErrorCode.MESSAGE_TOO_LARGE : undefined;
   }
@@ -410,12 +479,13 @@ export class FakeBroker implements Dialer {
     for (const cursor of this.#cursors) this.#serve(cursor);
   }
 
-  #fetch(): FakeStream<WireFetchRequest, WireFetchResponse> {
+  #fetch(endpoint: string): FakeStream<WireFetchRequest, WireFetchResponse> {
     const mine = new Map<number, FakeCursor>();
     const stream = new FakeStream<WireFetchRequest, WireFetchResponse>((request) => {
+      if (this.silent.has(endpoint)) return;
       if (request.open !== undefined) {
         const opened = {
-          heartbeatIntervalMs: 0,
+          heartbeatIntervalMs: this.fetchHeartbeatMs,
           clusterId: "fake",
           brokerId: 1,
           cursorsMax: 9,
@@ -432,7 +502,7 @@ export class FakeBroker implements Dialer {
         const { cursorId, topicId, partition, offset, grantBytes } = added;
         this.added.push(added);
         this.grantedBytes += grantBytes;
-        const cursor = { partition, stream, cursorId, offset, grantBytes };
+        const cursor = { endpoint, partition, stream, cursorId, offset, grantBytes };
         const fault = this.fetchFault(partition);
         const error = fault === undefined ? unknownTopic : { code: fault, message: "injected" };
         if (fault !== undefined || !this.#has(topicId, partition)) {
@@ -457,6 +527,7 @@ export class FakeBroker implements Dialer {
   }
 
   #serve(cursor: FakeCursor): void {
+    if (this.silent.has(cursor.endpoint)) return;
     const end = this.endOf(cursor.partition);
     if (cursor.offset > end || cursor.offset < this.startOf(cursor.partition)) {
       this.#cursors.delete(cursor);

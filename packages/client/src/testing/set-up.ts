@@ -1,5 +1,7 @@
 /** A client of a fake broker, for the tests of this package. */
 import { afterEach } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ErrorCode, MillraceError } from "@millrace/errors";
 import { type Client, type ClientOptions, createClient } from "../core/client.ts";
 import type { ConsumerOptions } from "../core/types.ts";
 import { FakeBroker, testEnv } from "./fake-broker.ts";
@@ -11,6 +13,7 @@ afterEach(async () => {
   for (const { broker, client } of made.splice(0)) {
     broker.heal();
     await client.close().catch(() => {});
+    broker.watches.cut();
   }
 });
 
@@ -25,11 +28,26 @@ export const setUp = (
   return { broker, client };
 };
 
+/** The servers have no WatchMetadata: the client asks by GetMetadata. */
+export const withoutWatch = (broker: FakeBroker): void => {
+  const error = new MillraceError(ErrorCode.UNSUPPORTED_OPERATION, "WatchMetadata is not served");
+  broker.watches.fault = () => error;
+};
+
 /** One more client, which knows nothing of what the first one knows. */
 export const another = (broker: FakeBroker): Client => {
   const client = createClient({ dialer: broker, env: testEnv(), bootstrap: ["fake:1"] });
   made.push({ broker, client });
   return client;
+};
+
+/** Waits for something to hold. Throws after five seconds: a test that fails must not hang. */
+export const until = async (holds: () => boolean): Promise<void> => {
+  const endMs = performance.now() + 5_000;
+  while (!holds()) {
+    if (performance.now() > endMs) throw new Error(`does not hold: ${holds}`);
+    await sleep(2);
+  }
 };
 
 export const text = (bytes: Uint8Array | null): string => Buffer.from(bytes ?? []).toString();

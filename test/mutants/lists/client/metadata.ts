@@ -1,35 +1,36 @@
 import type { Mutant } from "../../mutant.ts";
 
-const metadata = "packages/client/src/core/metadata.ts";
-const metadataTest = ["packages/client/src/core/metadata.test.ts"];
+const room = "packages/client/src/core/metadata";
+const metadataTest = [`${room}/cache.test.ts`];
+const serversTest = [`${room}/servers.test.ts`];
 
 export const metadataMutants: readonly Mutant[] = [
   {
     name: "client-bootstrap-in-turn",
     breaks: "a silent first server costs the deadline of a call",
-    file: metadata,
-    replace: [["const nextServerMs = 1_000;", "const nextServerMs = 60_000;"]],
-    tests: metadataTest,
+    file: `${room}/servers.ts`,
+    replace: [["const nextServerMs = 250;", "const nextServerMs = 60_000;"]],
+    tests: serversTest,
   },
   {
     name: "client-bootstrap-all-at-once",
     breaks: "every server is asked although the first one answers",
-    file: metadata,
-    replace: [["const nextServerMs = 1_000;", "const nextServerMs = 0;"]],
-    tests: metadataTest,
+    file: `${room}/servers.ts`,
+    replace: [["const nextServerMs = 250;", "const nextServerMs = 0;"]],
+    tests: serversTest,
   },
   {
     name: "client-good-server-forgotten",
     breaks: "the server that answered last is not asked first",
-    file: metadata,
-    replace: [["      if (!signal.aborted) this.#goodEndpoint = endpoint;\n", ""]],
-    tests: metadataTest,
+    file: `${room}/servers.ts`,
+    replace: [["          this.#good = endpoint;\n", ""]],
+    tests: serversTest,
   },
   {
     name: "client-metadata-never-old",
     breaks: "metadata is not asked for again while nothing fails",
-    file: metadata,
-    replace: [["      this.#context.maxAgeMs,\n", "      this.#context.maxAgeMs * 1000,\n"]],
+    file: `${room}/cache.ts`,
+    replace: [["timer(this.#context.maxAgeMs, ", "timer(this.#context.maxAgeMs * 1000, "]],
     tests: metadataTest,
   },
   {

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import { type FakeBroker, testEnv } from "../../testing/fake-broker.ts";
-import { another, numbered, setUp, text, writeBatch } from "../../testing/set-up.ts";
+import { another, numbered, setUp, text, until, writeBatch } from "../../testing/set-up.ts";
 import type { Client } from "../client.ts";
 import type { ConsumerOptions, Position } from "../types.ts";
 import type { Consumer } from "./consumer.ts";
@@ -346,9 +346,11 @@ test("partitions that others add can be assigned, and come with a whole topic", 
   await whole.assign([{ topic: "events", from: "earliest" }]);
   const records = whole.records();
   assert.equal(text((await records.next()).value?.value ?? null), "a");
+  broker.watches.held = true;
   broker.addPartitions(2);
   // By somebody else, before this client knows of the partition.
   await writeBatch(another(broker), numbered("new", 3), 2);
+  broker.watches.held = false;
   const single = await reading(client, [2], "earliest");
   const got = [await records.next(), await records.next(), await records.next()];
   assert.deepEqual(
@@ -361,13 +363,29 @@ test("partitions that others add can be assigned, and come with a whole topic", 
   await client.close();
 });
 
+test("an added partition that cannot be read yet is tried again", limit, async () => {
+  const { broker, client } = setUp();
+  await writeBatch(client, ["a"]);
+  const consumer = client.consumer();
+  await consumer.assign([{ topic: "events", from: "earliest" }]);
+  const failure = new MillraceError(ErrorCode.INVALID_REQUEST, "not yet");
+  broker.callFault = (path) => (path.endsWith("/ListOffsets") ? failure : undefined);
+  broker.addPartitions(1);
+  await sleep(300);
+  assert.equal(consumer.positions().length, 1);
+  broker.callFault = () => undefined;
+  await until(() => consumer.positions().length === 2);
+});
+
 test("until the end means the partitions of now", limit, async () => {
   const { broker, client } = setUp(1, { metadataMaxAgeMs: 100 });
   await writeBatch(client, ["a"]);
   const consumer = client.consumer({ untilEnd: true });
   await consumer.assign([{ topic: "events", from: "earliest" }]);
+  broker.watches.held = true;
   broker.addPartitions(1);
   await writeBatch(another(broker), ["b"], 1);
+  broker.watches.held = false;
   await sleep(250);
   assert.deepEqual(await drain(consumer), ["a"]);
   await client.close();

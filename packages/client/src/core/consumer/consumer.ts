@@ -1,8 +1,10 @@
 /** The consumer: assigned partitions in, records out, in offset order per partition. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { Isolation } from "@millrace/proto/common";
+import { backoffRangeMs } from "../backoff.ts";
 import { inRange, oneOf } from "../checks.ts";
-import { closedError, isSameTopic } from "../metadata.ts";
+import { closedError } from "../failures.ts";
+import { isSameTopic } from "../metadata/index.ts";
 import { resolvePosition } from "../offsets.ts";
 import type {
   Assignment,
@@ -55,6 +57,7 @@ export class Consumer implements AsyncDisposable {
   /** Failed cursors whose error was thrown to the application. */
   readonly #told = new WeakSet<Cursor>();
   readonly #stopFollowing: () => void;
+  #cancelRetry: () => void = () => {};
   /** Index of the cursor that is asked first for the next batch. */
   #turn = 0;
   #iterating = false;
@@ -186,6 +189,7 @@ export class Consumer implements AsyncDisposable {
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopFollowing();
+    this.#cancelRetry();
     for (const cursor of this.#cursors.values()) cursor.drop();
     this.#leaders.stop();
     this.#context.onClosed();
@@ -309,7 +313,7 @@ export class Consumer implements AsyncDisposable {
     }
   }
 
-  /** Never rejects. After a failure, the next change of the metadata tries again. */
+  /** Never rejects. After a failure it is tried again. */
   async #addPartition(topic: string, partition: number): Promise<void> {
     const wholeTopics = this.#wholeTopics;
     const { logger } = this.#context.env;
@@ -322,6 +326,10 @@ export class Consumer implements AsyncDisposable {
       this.#notify();
     } catch (thrown) {
       logger.warn({ err: thrown, topic, partition }, "a new partition cannot be read yet");
+      this.#cancelRetry();
+      if (this.#closed) return;
+      const { clock } = this.#context;
+      this.#cancelRetry = clock.timer(backoffRangeMs.max, () => this.#addNewPartitions());
     }
   }
 

@@ -4,9 +4,11 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { WireFetchCursor, WireFetchRequest, WireFetchResponse } from "@millrace/record";
 import type { Channel, ClientStream } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
+import { fetchSilentMs, leaderSilentMs } from "../deadlines.ts";
 import { fromWire } from "../failures.ts";
-import type { Leader } from "../metadata.ts";
+import type { Leader } from "../metadata/index.ts";
 import { fetchMethod } from "../methods.ts";
+import { SilenceTimer } from "../silence.ts";
 import type { Cursor } from "./cursor.ts";
 
 /** What a fetcher reports about its cursors. */
@@ -28,14 +30,8 @@ export interface FetcherContext {
 
 type Stream = ClientStream<WireFetchRequest, WireFetchResponse>;
 
-const openTimeoutMs = 10_000;
 /** Largest message to ask for, bytes. */
 const messageBytesMax = 1024 * 1024;
-/**
- * Silence after which the server counts as dead, in mean heartbeat intervals. Jitter adds up to
- * half.
- */
-const silentIntervals = 3 * 1.5;
 
 /** Reads all cursors of one broker over one stream. */
 export class Fetcher {
@@ -50,10 +46,10 @@ export class Fetcher {
   #add: WireFetchCursor[] = [];
   /** Cursors that may be granted more. */
   readonly #granting = new Set<number>();
+  readonly #silence: SilenceTimer;
   #deferred = false;
   #nextId = 1;
   #failures = 0;
-  #lastHeardMs = 0;
   #cancelTimer: () => void = () => {};
   #backingOff = false;
   #stopped = false;
@@ -63,6 +59,12 @@ export class Fetcher {
     this.#channel = channel;
     this.#context = context;
     this.#events = events;
+    this.#silence = new SilenceTimer(context.clock);
+  }
+
+  /** The cursors that are read. */
+  cursors(): Cursor[] {
+    return [...this.#cursors.values()];
   }
 
   /** Starts reading from `cursor.fetchOffset`. */
@@ -105,6 +107,7 @@ export class Fetcher {
   stop(): void {
     this.#stopped = true;
     this.#cancelTimer();
+    this.#silence.stop();
     this.#stream?.cancel();
     this.#stream = undefined;
     this.#cursors.clear();
@@ -154,9 +157,7 @@ export class Fetcher {
   #open(): void {
     const stream = this.#channel.bidi(fetchMethod);
     this.#stream = stream;
-    this.#cancelTimer = this.#context.clock.timer(openTimeoutMs, () => {
-      this.#lost(stream, this.#silent(openTimeoutMs));
-    });
+    this.#expect(stream, leaderSilentMs);
     void this.#receive(stream);
   }
 
@@ -167,10 +168,10 @@ export class Fetcher {
         const message = stream.tryRead() ?? (await stream.read());
         if (this.#stream !== stream) return;
         if (message === undefined) break;
-        this.#lastHeardMs = this.#context.clock.monoMs();
+        this.#silence.heard();
         if (message.opened !== undefined) {
           this.#failures = 0;
-          this.#watch(stream, message.opened.heartbeatIntervalMs * silentIntervals);
+          this.#expect(stream, fetchSilentMs(message.opened.heartbeatIntervalMs));
         }
         this.#take(message);
         if (message.drain === undefined) continue;
@@ -205,15 +206,10 @@ export class Fetcher {
     this.#events.onFailed(cursor, error);
   }
 
-  #watch(stream: Stream, silentMs: number): void {
-    this.#cancelTimer();
-    if (silentMs === 0) return;
-    const leftMs = this.#lastHeardMs + silentMs - this.#context.clock.monoMs();
-    this.#cancelTimer = this.#context.clock.timer(Math.max(1, leftMs), () => {
-      const quietMs = this.#context.clock.monoMs() - this.#lastHeardMs;
-      if (quietMs >= silentMs) this.#lost(stream, this.#silent(silentMs));
-      else this.#watch(stream, silentMs);
-    });
+  /** Gives the stream up when nothing comes for `ms`; 0 waits forever. */
+  #expect(stream: Stream, ms: number): void {
+    this.#silence.stop();
+    if (ms > 0) this.#silence.start(ms, () => this.#lost(stream, this.#silent(ms)));
   }
 
   #silent(ms: number): MillraceError {
@@ -225,7 +221,7 @@ export class Fetcher {
 
   #lost(stream: Stream, error: MillraceError): void {
     if (this.#stream !== stream) return;
-    this.#cancelTimer();
+    this.#silence.stop();
     this.#stream = undefined;
     stream.cancel(error);
     this.#context.logger.debug({ err: error, endpoint: this.endpoint }, "fetch stream lost");

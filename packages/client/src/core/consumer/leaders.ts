@@ -3,8 +3,8 @@ import type { Env } from "@millrace/env";
 import { type Endpoint, ErrorCode, MillraceError } from "@millrace/errors";
 import type { Channel } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
-import { isRetriable, wantsRefresh } from "../failures.ts";
-import { isSameTopic, type TopicInfo } from "../metadata.ts";
+import { isRetriable, isSilence, wantsRefresh } from "../failures.ts";
+import { isSameTopic, type TopicInfo } from "../metadata/index.ts";
 import { type CallContext, resolvePosition } from "../offsets.ts";
 import type { Cursor } from "./cursor.ts";
 import { Fetcher } from "./fetcher.ts";
@@ -31,16 +31,19 @@ export class Leaders {
   readonly #context: LeadersContext;
   readonly #options: LeadersOptions;
   readonly #fetchers = new Map<Channel, Fetcher>();
+  readonly #stopFollowing: () => void;
   #stopped = false;
 
   constructor(context: LeadersContext, options: LeadersOptions) {
     this.#context = context;
     this.#options = options;
+    this.#stopFollowing = context.metadata.onChange(() => this.#followLeaders());
   }
 
   /** Ends all streams. */
   stop(): void {
     this.#stopped = true;
+    this.#stopFollowing();
     for (const fetcher of this.#fetchers.values()) fetcher.stop();
   }
 
@@ -128,7 +131,21 @@ export class Leaders {
     this.#options.onNews();
   }
 
-  #retry(cursor: Cursor, error: MillraceError): void {
+  /** Reads on at the new leader at once: the old one may be dead, and say nothing. */
+  #followLeaders(): void {
+    const { connections, metadata } = this.#context;
+    for (const [channel, fetcher] of this.#fetchers) {
+      for (const cursor of fetcher.cursors()) {
+        const leader = metadata.leaderOf(cursor.topic, cursor.partition);
+        if (leader === undefined || connections.channel(leader.endpoint) === channel) continue;
+        cursor.stopFetching();
+        this.attach(cursor);
+      }
+    }
+  }
+
+  /** `server` is the `host:port` of the one that failed, if any did. */
+  #retry(cursor: Cursor, error: MillraceError, server?: string): void {
     if (cursor.state.name === "dropped" || this.#stopped) return;
     cursor.failures += 1;
     const { clock, metadata, random } = this.#context;
@@ -144,7 +161,8 @@ export class Leaders {
     const refresh = error.leaderHint === undefined && wantsRefresh(error);
     clock.timer(backoffMs(cursor.failures - 1, random, error.retryAfterMs), () => {
       if (cursor.state.name !== "detached" || this.#stopped) return;
-      void (refresh ? metadata.tryRefresh() : Promise.resolve()).then(() => {
+      const lost = isSilence(error) ? server : undefined;
+      void (refresh ? metadata.renew(lost) : Promise.resolve()).then(() => {
         // A new iteration may have attached the cursor during the refresh.
         if (cursor.state.name === "detached") this.attach(cursor);
       });
@@ -159,12 +177,13 @@ export class Leaders {
       const { clock, random, logger } = env;
       const { isolation } = this.#options;
       const clusterId = (): string => metadata.clusterId;
+      const server = channel.endpoint;
       fetcher = new Fetcher(
         channel,
         { clock, random, logger, clientId, isolation, clusterId },
         {
           onData: (cursor) => this.#onData(cursor),
-          onFailed: (cursor, error) => this.#retry(cursor, error),
+          onFailed: (cursor, error) => this.#retry(cursor, error, server),
         },
       );
       this.#fetchers.set(channel, fetcher);

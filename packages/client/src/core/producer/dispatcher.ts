@@ -6,7 +6,7 @@ import type { Channel } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
 import type { Connections } from "../connections.ts";
 import { isRetriable, wantsRefresh } from "../failures.ts";
-import type { MetadataCache } from "../metadata.ts";
+import type { MetadataCache } from "../metadata/index.ts";
 import { Batch } from "./batch.ts";
 import type { PartitionQueue } from "./partition-queue.ts";
 import { Sender, type SenderContext, type SenderEvents } from "./sender.ts";
@@ -62,11 +62,13 @@ export class Dispatcher implements SenderEvents {
   #stopped = false;
   #nextBatchId = 1;
   #cancelSweep: (() => void) | undefined;
+  readonly #stopFollowing: () => void;
 
   constructor(options: DispatchOptions, context: DispatchContext, events: DispatchEvents) {
     this.#options = options;
     this.#context = context;
     this.#events = events;
+    this.#stopFollowing = context.metadata.onChange(() => this.#followLeaders());
   }
 
   /** Appends a new open batch to the queue. */
@@ -109,6 +111,7 @@ export class Dispatcher implements SenderEvents {
   /** Fails everything with `error` and ends the streams. */
   stop(error: MillraceError): void {
     this.#stopped = true;
+    this.#stopFollowing();
     this.#cancelSweep?.();
     for (const queue of this.#active) {
       queue.cancelTimer?.();
@@ -132,7 +135,7 @@ export class Dispatcher implements SenderEvents {
     batch.lastError = error;
     if (error.leaderHint !== undefined) {
       this.#context.metadata.applyHint(queue.topic, queue.partition, error.leaderHint);
-    } else if (wantsRefresh(error)) void this.#context.metadata.tryRefresh();
+    } else if (wantsRefresh(error)) void this.#context.metadata.renew();
     const splits = error.code === ErrorCode.MESSAGE_TOO_LARGE && batch.recordCount > 1;
     if (this.#stopped || !(splits || isRetriable(error))) this.#finish(queue, batch, error);
     else if (splits) {
@@ -169,7 +172,7 @@ export class Dispatcher implements SenderEvents {
   }
 
   onLost(sender: Sender): void {
-    void this.#context.metadata.tryRefresh().then(() => this.onReady(sender));
+    void this.#context.metadata.renew(sender.endpoint).then(() => this.onReady(sender));
   }
 
   readonly #run = (): void => {
@@ -181,6 +184,16 @@ export class Dispatcher implements SenderEvents {
       if (!this.#stopped) this.#drive(queue);
     }
   };
+
+  /** Batches wait no longer for a leader that was replaced, or for one that was missing. */
+  #followLeaders(): void {
+    const { metadata } = this.#context;
+    for (const queue of this.#active) {
+      const isLed = metadata.leaderOf(queue.topic, queue.partition) !== undefined;
+      if (queue.timesLeaderless > 0 && isLed) queue.notBeforeMs = 0;
+      this.schedule(queue);
+    }
+  }
 
   /** Sends the batches of a partition that may go now. */
   #drive(queue: PartitionQueue): void {
@@ -300,7 +313,7 @@ export class Dispatcher implements SenderEvents {
     queue.timesLeaderless += 1;
     queue.timesMissing = known ? 0 : queue.timesMissing + 1;
     this.#wakeAt(queue, queue.notBeforeMs);
-    void metadata.tryRefresh().then(() => this.schedule(queue));
+    void metadata.renew().then(() => this.schedule(queue));
   }
 
   #senderFor(endpoint: Endpoint): Sender {

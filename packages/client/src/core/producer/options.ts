@@ -1,5 +1,6 @@
 import type { BatchCompression } from "@millrace/record";
 import { inRange, oneOf } from "../checks.ts";
+import { leaderSilentMs } from "../deadlines.ts";
 import type { ProducerOptions } from "../types.ts";
 
 /** Producer options with every default in place. */
@@ -41,7 +42,7 @@ export const checkOptions = (options: ProducerOptions): CheckedOptions => {
     ),
     requestTimeoutMs: inRange(
       "requestTimeoutMs",
-      options.requestTimeoutMs ?? 30_000,
+      options.requestTimeoutMs ?? leaderSilentMs,
       1,
       86_400_000,
     ),

@@ -2,7 +2,8 @@
 import { ErrorCode, MillraceError, must } from "@millrace/errors";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import type { WireProduceResult } from "@millrace/record";
-import { closedError, isSameTopic } from "../metadata.ts";
+import { closedError } from "../failures.ts";
+import { isSameTopic } from "../metadata/index.ts";
 import { partitionOfKey } from "../partitioner.ts";
 import type {
   FailedBatch,

@@ -10,8 +10,9 @@ import {
 } from "@millrace/record";
 import type { Channel, ClientStream } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
+import { leaderSilentMs } from "../deadlines.ts";
 import { fromWire } from "../failures.ts";
-import type { Leader } from "../metadata.ts";
+import type { Leader } from "../metadata/index.ts";
 import { produceMethod } from "../methods.ts";
 import type { Batch } from "./batch.ts";
 import type { PartitionQueue, Route } from "./partition-queue.ts";
@@ -47,8 +48,6 @@ type Stream = ClientStream<WireProduceRequest, WireProduceResponse>;
 
 /** Window to ask for, bytes. The server may grant less. */
 const windowBytesWanted = 16 * 1024 * 1024;
-/** Longest wait for the server to open a stream, milliseconds. */
-const openTimeoutMs = 10_000;
 /** Upper bound of the bytes of a request besides its body. */
 const requestOverheadBytes = 512;
 
@@ -209,8 +208,8 @@ export class Sender implements Route {
         requiredFeatures: [],
       },
     });
-    this.#cancelTimer = this.#context.clock.timer(openTimeoutMs, () => {
-      this.#lost(stream, unanswered(this.endpoint, openTimeoutMs));
+    this.#cancelTimer = this.#context.clock.timer(leaderSilentMs, () => {
+      this.#lost(stream, unanswered(this.endpoint, leaderSilentMs));
     });
     void this.#receive(stream);
   }

@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ErrorCode, hasCode } from "@millrace/errors";
-import { FakeBroker } from "../testing/fake-broker.ts";
-import { setUp } from "../testing/set-up.ts";
-import { backoffMs } from "./backoff.ts";
-import { isEndpoint } from "./checks.ts";
-import { Connections } from "./connections.ts";
+import { FakeBroker } from "../../testing/fake-broker.ts";
+import { setUp, withoutWatch } from "../../testing/set-up.ts";
+import { backoffMs } from "../backoff.ts";
+import { isEndpoint } from "../checks.ts";
+import { Connections } from "../connections.ts";
 
 const limit = { timeout: 8_000 };
 
@@ -102,7 +102,7 @@ test(
   async () => {
     const { broker, client } = setUp();
     const endpoint = { host: "::2", port: 7, listener: "l", tls: false, authority: "two" };
-    const hint = { brokerId: 2, leaderEpoch: 1, metadataRevision: 1 };
+    const hint = { brokerId: 2, leaderEpoch: 1, metadataRevision: 2 };
     broker.leaderHint = { ...hint, endpoint };
     broker.fault = (n) => (n === 1 ? ErrorCode.NOT_LEADER : undefined);
     const producer = client.producer();
@@ -111,7 +111,12 @@ test(
     assert.deepEqual(dialed, ["fake:1", "[::2]:7"]);
     assert.equal(broker.dialed.at(-1)?.options.authority, "two");
     // Where the leader is reached is known from the metadata: no endpoint is needed.
-    broker.leaderHint = { ...hint, leaderEpoch: 2, endpoint: { ...endpoint, host: "" } };
+    broker.leaderHint = {
+      ...hint,
+      leaderEpoch: 2,
+      metadataRevision: 3,
+      endpoint: { ...endpoint, host: "" },
+    };
     broker.fault = (n) => (n === 3 ? ErrorCode.NOT_LEADER : undefined);
     await producer.send({ topic: "events", value: "v" });
     assert.equal(broker.seen.at(-1)?.endpoint, "[::2]:7");
@@ -137,6 +142,7 @@ test(
   limit,
   async () => {
     const { broker, client } = setUp(3, { metadataMaxAgeMs: 60_000 });
+    withoutWatch(broker);
     broker.revision = 100n;
     await client.producer().send({ topic: "events", partition: 0, value: "v" });
     broker.revision = 50n;
@@ -161,6 +167,7 @@ test(
   limit,
   async () => {
     const { broker, client } = setUp();
+    withoutWatch(broker);
     broker.revision = 7n;
     broker.createdRevision = 1_000n;
     await client.admin.createTopic({ name: "new" });
