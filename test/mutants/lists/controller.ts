@@ -81,7 +81,7 @@ const requests: readonly Mutant[] = [
     file: `${boot}controller.ts`,
     replace: [
       [
-        "if (!(await active.settled(registration.epoch, settleTimeoutMs))) {",
+        "if (alone && !(await active.settled(registration.epoch, settleTimeoutMs))) {",
         "if (registration.epoch < 0) {",
       ],
     ],
@@ -105,7 +105,7 @@ const requests: readonly Mutant[] = [
     name: "boot-registers-no-address",
     breaks: "A broker is registered with its addresses.",
     file: `${boot}boot.ts`,
-    replace: [["    clientEndpoint: where.client,\n", ""]],
+    replace: [["    clientEndpoint: options.advertise(endpoints.client),\n", ""]],
     tests: boots,
   },
 ];
