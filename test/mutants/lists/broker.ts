@@ -1,4 +1,5 @@
 import type { Mutant } from "../mutant.ts";
+import { followingMutants } from "./broker-following.ts";
 import { partitionMutants } from "./broker-partitions.ts";
 import { replicationMutants } from "./broker-replication.ts";
 import { surroundingsMutants } from "./surroundings.ts";
@@ -401,6 +402,7 @@ export const brokerMutants: readonly Mutant[] = [
   ...producing,
   ...partitionMutants,
   ...replicationMutants,
+  ...followingMutants,
   ...controlling,
   ...surroundingsMutants,
 ];

@@ -220,7 +220,7 @@ test("a partition that is led again is looked at without the pause of its earlie
 });
 
 test("a partition that is no longer led is not asked for", async () => {
-  const { changes, turn, answer, fail, advance, asked } = setUp();
+  const { changes, turn, answer, fail, advance, asked, pending } = setUp();
   const [gone, failed, rejected] = [1, 2, 3].map((i) => new FakePartition(i));
   assert.ok(gone !== undefined && failed !== undefined && rejected !== undefined);
   changes.add(gone);
@@ -238,6 +238,7 @@ test("a partition that is no longer led is not asked for", async () => {
   await turn();
   changes.remove(rejected);
   await answer(() => true);
+  assert.equal(pending().length, 1, "nothing waits but the tick");
   await advance(5000);
   assert.deepEqual(asked(), [[2], [3]], "after a refusal");
   assert.deepEqual(rejected.outcomes, ["refused"], "but what became of it is told");
