@@ -1,10 +1,14 @@
-/** Mutants of following: roles, changes of in-sync replicas, and streams to leaders. */
+/** Mutants of following: roles, changes of in-sync replicas, and calls to the controller. */
 import type { Mutant } from "../mutant.ts";
 
 const src = "services/broker/src/";
 const changes = `${src}partitions/in-sync-changes.ts`;
 const changesTests = [`${src}partitions/in-sync-changes.test.ts`];
 
+const controllerClient = `${src}controller-client.ts`;
+const controllerClientTests = [`${src}controller-client.test.ts`];
+const brokerTests = [`${src}broker.test.ts`];
+const deletionsTests = [`${src}partitions/deletions.test.ts`];
 const changing: readonly Mutant[] = [
   {
     name: "in-sync-changes-asked-one-by-one",
@@ -219,4 +223,175 @@ const changing: readonly Mutant[] = [
   },
 ];
 
-export const followingMutants: readonly Mutant[] = [...changing];
+const calling: readonly Mutant[] = [
+  {
+    name: "call-to-where-the-controller-was",
+    breaks: "Calls follow the controller to another address.",
+    file: controllerClient,
+    replace: [
+      [
+        "    if (this.#channel !== undefined && this.#channel.endpoint !== address) {",
+        '    if (address === "" && this.#channel !== undefined) {',
+      ],
+    ],
+    tests: controllerClientTests,
+  },
+  {
+    name: "channel-to-the-old-controller-kept",
+    breaks: "The channel to where the controller was is closed.",
+    file: controllerClient,
+    replace: [
+      [
+        "      this.#hangUp(this.#channel);\n    }\n    this.#channel ??=",
+        "      this.#channel = undefined;\n    }\n    this.#channel ??=",
+      ],
+    ],
+    tests: controllerClientTests,
+  },
+  {
+    name: "call-dials-each-time",
+    breaks: "The channel to the controller is kept.",
+    file: controllerClient,
+    replace: [["this.#channel ??= dialer", "this.#channel = dialer"]],
+    tests: controllerClientTests,
+  },
+  {
+    name: "call-without-a-controller-is-unavailable",
+    breaks: "A call says NOT_CONTROLLER while no controller is active.",
+    file: controllerClient,
+    replace: [["refusal(ErrorCode.NOT_CONTROLLER, text)", "refusal(ErrorCode.UNAVAILABLE, text)"]],
+    tests: controllerClientTests,
+  },
+  {
+    name: "call-on-a-connection-that-may-be-dead",
+    breaks: "After a call whose outcome is unknown, the next one takes a new connection.",
+    file: controllerClient,
+    replace: [
+      ["      if (MillraceError.from(thrown).spec.sideEffects) this.#hangUp(channel);\n", ""],
+    ],
+    tests: controllerClientTests,
+  },
+  {
+    name: "call-refused-takes-a-new-connection",
+    breaks: "An answer that had no effect keeps the connection.",
+    file: controllerClient,
+    replace: [["      if (MillraceError.from(thrown).spec.sideEffects) this", "      this"]],
+    tests: controllerClientTests,
+  },
+  {
+    name: "late-failure-closes-the-new-channel",
+    breaks: "A late failure of an old connection leaves the new one alone.",
+    file: controllerClient,
+    replace: [
+      [
+        "    channel.close();\n    if (this.#channel === channel) this",
+        "    channel.close();\n    this",
+      ],
+    ],
+    tests: controllerClientTests,
+  },
+  {
+    name: "call-names-no-cluster",
+    breaks: "Calls to the controller name the cluster.",
+    file: controllerClient,
+    replace: [[", ...(metadata && { metadata }) }", " }"]],
+    tests: controllerClientTests,
+  },
+  {
+    name: "call-waits-for-the-default-deadline",
+    breaks: "A call to the controller is answered within five seconds.",
+    file: controllerClient,
+    replace: [["{ timeoutMs, ...", "{ ..."]],
+    tests: controllerClientTests,
+  },
+  {
+    name: "call-after-close-dials",
+    breaks: "No call opens a connection after a close.",
+    file: controllerClient,
+    replace: [
+      ["    if (this.#isClosed) {\n      throw", "    if (view === undefined) {\n      throw"],
+    ],
+    tests: controllerClientTests,
+  },
+  {
+    name: "close-keeps-the-controllers-channel",
+    breaks: "A close ends the calls that are under way.",
+    file: controllerClient,
+    replace: [["    if (this.#channel !== undefined) this.#hangUp(this.#channel);\n", ""]],
+    tests: controllerClientTests,
+  },
+];
+
+const confirming: readonly Mutant[] = [
+  {
+    name: "deletion-confirmed-for-another-broker",
+    breaks: "A deletion is confirmed under the broker's own id.",
+    file: `${src}broker.ts`,
+    replace: [
+      [
+        "create(ConfirmDeletionsRequestSchema, { brokerId, topicIds })",
+        "create(ConfirmDeletionsRequestSchema, { brokerId: 0, topicIds })",
+      ],
+    ],
+    tests: brokerTests,
+  },
+  {
+    name: "deletion-not-confirmed",
+    breaks: "A deletion that is done is confirmed to the controller.",
+    file: `${src}broker.ts`,
+    replace: [
+      [
+        "    await this.#controller.call(confirmDeletions, request);\n",
+        "    await Promise.resolve(request);\n",
+      ],
+    ],
+    tests: brokerTests,
+  },
+  {
+    name: "stop-waits-for-the-controller",
+    breaks: "A stop waits for no answer of the controller.",
+    file: `${src}broker.ts`,
+    replace: [["    // Before what waits for its answers.\n    this.#controller.close();\n", ""]],
+    tests: brokerTests,
+  },
+  {
+    name: "stop-keeps-asking-for-changes",
+    breaks: "A stop ends the search for followers that lag.",
+    file: `${src}broker.ts`,
+    replace: [["    this.#changes.close();\n", ""]],
+    tests: brokerTests,
+  },
+];
+
+const confirmed: readonly Mutant[] = [
+  {
+    name: "deletion-that-fails-holds-up-others",
+    breaks: "An end of a deletion that cannot be recorded holds up no other.",
+    file: `${src}partitions/deletions.ts`,
+    replace: [
+      ["        failure ??= thrown;\n", "        failure ??= thrown;\n        throw thrown;\n"],
+    ],
+    tests: deletionsTests,
+  },
+  {
+    name: "deletion-that-fails-is-forgotten",
+    breaks: "An end of a deletion that cannot be recorded is tried again.",
+    file: `${src}partitions/deletions.ts`,
+    replace: [["    if (failure !== undefined) throw failure;\n", ""]],
+    tests: deletionsTests,
+  },
+  {
+    name: "deletion-of-others-confirmed",
+    breaks: "An end is reported while the record waits for this broker.",
+    file: `${src}partitions/deletions.ts`,
+    replace: [["!pendingBrokerIds.includes(brokerId) || this", "this"]],
+    tests: deletionsTests,
+  },
+];
+
+export const followingMutants: readonly Mutant[] = [
+  ...changing,
+  ...calling,
+  ...confirming,
+  ...confirmed,
+];

@@ -1,4 +1,5 @@
 import type { Mutant } from "../mutant.ts";
+import { followerStreamMutants } from "./broker-follower-streams.ts";
 import { followingMutants } from "./broker-following.ts";
 import { partitionMutants } from "./broker-partitions.ts";
 import { replicationMutants } from "./broker-replication.ts";
@@ -403,6 +404,7 @@ export const brokerMutants: readonly Mutant[] = [
   ...partitionMutants,
   ...replicationMutants,
   ...followingMutants,
+  ...followerStreamMutants,
   ...controlling,
   ...surroundingsMutants,
 ];
