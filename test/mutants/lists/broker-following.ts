@@ -1,397 +1,395 @@
-/** Mutants of following: roles, changes of in-sync replicas, and calls to the controller. */
+/** Mutants of following: the roles of a replica, and which leaders a broker follows. */
 import type { Mutant } from "../mutant.ts";
 
 const src = "services/broker/src/";
-const changes = `${src}partitions/in-sync-changes.ts`;
-const changesTests = [`${src}partitions/in-sync-changes.test.ts`];
 
-const controllerClient = `${src}controller-client.ts`;
-const controllerClientTests = [`${src}controller-client.test.ts`];
-const brokerTests = [`${src}broker.test.ts`];
-const deletionsTests = [`${src}partitions/deletions.test.ts`];
-const changing: readonly Mutant[] = [
+const replica = `${src}partitions/replica.ts`;
+const replicaTests = [`${src}partitions/replica-following.test.ts`];
+const followers = `${src}replication/followers.ts`;
+const followersTests = [`${src}replication/followers.test.ts`];
+const roles: readonly Mutant[] = [
   {
-    name: "in-sync-changes-asked-one-by-one",
-    breaks: "Changes of one turn are asked for in one call.",
-    file: changes,
-    replace: [["this.#options.clock.defer(() => void this.#askAll());", "void this.#askAll();"]],
-    tests: changesTests,
-  },
-  {
-    name: "in-sync-calls-overlap",
-    breaks: "One call of changes is under way at a time.",
-    file: changes,
-    replace: [["    if (this.#isAsking) return;\n", ""]],
-    tests: changesTests,
-  },
-  {
-    name: "in-sync-changes-asked-once",
-    breaks: "After nothing was left to ask for, new changes are asked for.",
-    file: changes,
-    replace: [["    this.#isAsking = false;\n", ""]],
-    tests: changesTests,
-  },
-  {
-    name: "in-sync-call-unbounded",
-    breaks: "A call has at most 1,000 changes.",
-    file: changes,
-    replace: [["      if (asked.length === changesPerCall) break;\n", ""]],
-    tests: changesTests,
-  },
-  {
-    name: "in-sync-answer-lost-is-a-refusal",
-    breaks: "A change whose answer is lost may have been made.",
-    file: changes,
-    replace: [['err.spec.sideEffects ? "unknown" : "refused"', '"refused"']],
-    tests: changesTests,
-  },
-  {
-    name: "in-sync-refusal-is-doubtful",
-    breaks: "An error without effect is a refusal.",
-    file: changes,
-    replace: [['err.spec.sideEffects ? "unknown" : "refused"', '"unknown"']],
-    tests: changesTests,
-  },
-  {
-    name: "in-sync-answer-missing-is-made",
-    breaks: "A change of which the answer says nothing may have been made.",
-    file: changes,
-    replace: [['result === undefined ? "unknown" : result.error', "result?.error"]],
-    tests: changesTests,
-  },
-  {
-    name: "in-sync-failed-call-forgotten",
-    breaks: "What a failed call asked for is asked for again.",
-    file: changes,
+    name: "follows-on-after-a-new-view",
+    breaks: "Another leader or epoch ends following at once.",
+    file: replica,
     replace: [
       [
-        "      for (const { partition } of asked) if (this.#led.has(partition)) this.#due.add(partition);\n",
-        "",
+        '    else if (state.kind === "follower") this.#unfollow(state);\n    this.#wake();\n    return',
+        "    this.#wake();\n    return",
       ],
     ],
-    tests: changesTests,
+    tests: replicaTests,
   },
   {
-    name: "in-sync-failed-call-of-a-deposed-leader",
-    breaks: "What a failed call asked for is not asked for a partition that is led no more.",
-    file: changes,
+    name: "follows-on-after-a-new-epoch",
+    breaks: "Another epoch of the same leader is followed anew.",
+    file: replica,
+    replace: [["      view.leaderEpoch === before.leaderEpoch &&\n", ""]],
+    tests: replicaTests,
+  },
+  {
+    name: "follows-twice-in-a-term",
+    breaks: "A leader is followed once in a term.",
+    file: replica,
     replace: [
       [
-        "if (this.#led.has(partition)) this.#due.add(partition);\n    }",
-        "this.#due.add(partition);\n    }",
+        "leader === undefined || state.following !== undefined) return",
+        "leader === undefined) return",
       ],
     ],
-    tests: changesTests,
+    tests: replicaTests,
   },
   {
-    name: "in-sync-calls-without-a-pause",
-    breaks: "After a call that failed there is a pause.",
-    file: changes,
-    replace: [["      await this.#pause(failures);\n", "      await Promise.resolve();\n"]],
-    tests: changesTests,
+    name: "followed-forgotten",
+    breaks: "Following ends where it began.",
+    file: replica,
+    replace: [["    state.following = leader;\n", ""]],
+    tests: replicaTests,
   },
   {
-    name: "in-sync-pauses-never-grow",
-    breaks: "The pause after failed calls grows.",
-    file: changes,
-    replace: [
-      ["failures = err === undefined ? 0 : failures + 1;", "failures = err === undefined ? 0 : 1;"],
-    ],
-    tests: changesTests,
+    name: "unfollowed-is-still-followed",
+    breaks: "A partition that was unfollowed is followed again in the next term.",
+    file: replica,
+    replace: [["    delete state.following;\n", ""]],
+    tests: replicaTests,
   },
   {
-    name: "in-sync-pauses-stay-long",
-    breaks: "A call that succeeds ends the long pauses.",
-    file: changes,
+    name: "leads-for-an-earlier-process",
+    breaks: "A replica leads only under the registration that it was elected under.",
+    file: replica,
+    replace: [["leader !== brokerId || elected < brokerEpoch()", "leader !== brokerId"]],
+    tests: replicaTests,
+  },
+  {
+    name: "leads-under-no-later-registration",
+    breaks: "A view may be ahead of what the process knows of its registration.",
+    file: replica,
+    replace: [["elected < brokerEpoch()", "elected !== brokerEpoch()"]],
+    tests: replicaTests,
+  },
+  {
+    name: "leads-without-being-in-sync",
+    breaks: "A replica that is not in sync does not lead.",
+    file: replica,
     replace: [
       [
-        "failures = err === undefined ? 0 : failures + 1;",
-        "failures += err === undefined ? 0 : 1;",
+        "isrBrokerEpochs[isr.indexOf(brokerId)] ?? 0",
+        "isrBrokerEpochs[isr.indexOf(brokerId)] ?? Infinity",
       ],
     ],
-    tests: changesTests,
+    tests: replicaTests,
   },
   {
-    name: "in-sync-refusal-forgotten",
-    breaks: "A refused partition is looked at again.",
-    file: changes,
+    name: "leads-while-its-log-is-cut",
+    breaks: "A replica leads or follows once a cut has ended.",
+    file: replica,
+    replace: [["    if (this.#cutting !== undefined) await this.#cutting;\n", ""]],
+    tests: replicaTests,
+  },
+  {
+    name: "leads-after-a-cut-of-another-term",
+    breaks: "What waited for a cut goes on only in the term that it began in.",
+    file: replica,
     replace: [
       [
-        "      this.#refused.delete(partition);\n      this.look(partition);\n",
-        "      this.#refused.delete(partition);\n",
+        "    if (generation !== this.#generation) return;\n    const state = this.#state;",
+        "    const state = this.#state;",
       ],
     ],
-    tests: changesTests,
+    tests: replicaTests,
   },
   {
-    name: "in-sync-refused-asks-at-once",
-    breaks: "A refused partition waits for its pause.",
-    file: changes,
-    replace: [[" || this.#refused.has(partition)) return;", ") return;"]],
-    tests: changesTests,
+    name: "cut-forgotten",
+    breaks: "A cut under way is waited for.",
+    file: replica,
+    replace: [["    this.#cutting = whole;\n", "    void whole;\n"]],
+    tests: replicaTests,
   },
   {
-    name: "in-sync-refused-was-due",
-    breaks: "A refused partition waits for its pause, though it reported during the call.",
-    file: changes,
-    replace: [["    this.#due.delete(partition);\n    const cancel", "    const cancel"]],
-    tests: changesTests,
-  },
-  {
-    name: "in-sync-refused-in-an-earlier-term",
-    breaks: "A partition that is led again does not wait for an earlier pause.",
-    file: changes,
+    name: "cut-waited-for-for-ever",
+    breaks: "A cut that has ended is forgotten.",
+    file: replica,
     replace: [
-      ["    this.#refused.get(partition)?.();\n    this.#refused.delete(partition);\n", ""],
+      ["      if (this.#cutting === whole) this.#cutting = undefined;\n", "      void whole;\n"],
     ],
-    tests: changesTests,
+    tests: replicaTests,
   },
   {
-    name: "in-sync-refused-and-deposed",
-    breaks: "A refused partition that is led no more is not looked at.",
-    file: changes,
-    replace: [["    if (!this.#led.has(partition)) return;\n    this.#due", "    this.#due"]],
-    tests: changesTests,
+    name: "older-record-in-the-same-term",
+    breaks: "A record that is older ends the term.",
+    file: replica,
+    replace: [["      view.modRevision >= before.modRevision;", "      view.modRevision >= 0;"]],
+    tests: replicaTests,
   },
   {
-    name: "in-sync-removed-is-asked-for",
-    breaks: "A partition that is led no more is not asked for.",
-    file: changes,
+    name: "offline-partition-followed",
+    breaks: "A partition that goes offline is followed no more.",
+    file: replica,
+    replace: [["      this.#unfollow(from);\n", ""]],
+    tests: replicaTests,
+  },
+  {
+    name: "given-up-partition-followed",
+    breaks: "A partition that is given up is followed no more.",
+    file: replica,
     replace: [
       [
-        "    this.#led.delete(partition);\n    this.#due.delete(partition);",
-        "    this.#led.delete(partition);",
+        '    else if (state.kind === "follower") this.#unfollow(state);\n    this.#wake();\n  }',
+        "    this.#wake();\n  }",
       ],
     ],
-    tests: changesTests,
+    tests: replicaTests,
   },
   {
-    name: "in-sync-stranger-is-looked-at",
-    breaks: "A partition that is not led is not looked at.",
-    file: changes,
-    replace: [["!this.#led.has(partition) || this", "this"]],
-    tests: changesTests,
+    name: "stopped-log-follows",
+    breaks: "A stopped log is not followed.",
+    file: replica,
+    replace: [[' || state.log.state.kind !== "online"', ""]],
+    tests: replicaTests,
   },
   {
-    name: "in-sync-lag-unseen",
-    breaks: "A follower that lags is found without a report.",
-    file: changes,
-    replace: [["      for (const partition of this.#led) this.look(partition);\n", ""]],
-    tests: changesTests,
+    name: "followers-sleep-through-an-append",
+    breaks: "An append wakes the sessions of followers.",
+    file: replica,
+    replace: [
+      [
+        "    if (this.#appendWaiters.size > 0) wakeAll(this.#appendWaiters);\n  }\n\n  /** Calls",
+        "  }\n\n  /** Calls",
+      ],
+    ],
+    tests: replicaTests,
   },
   {
-    name: "in-sync-lag-seen-once",
-    breaks: "Followers are looked at again and again.",
-    file: changes,
-    replace: [["      this.#cancelTick = this.#tickLater();\n    });", "    });"]],
-    tests: changesTests,
+    name: "append-wakes-consumers",
+    breaks: "An append wakes no consumer.",
+    file: replica,
+    replace: [
+      [
+        "    leader.append(batch, append);\n",
+        "    leader.append(batch, append);\n    wakeAll(this.#waiters);\n",
+      ],
+    ],
+    tests: replicaTests,
   },
   {
-    name: "in-sync-close-keeps-ticking",
-    breaks: "Close ends the ticks.",
-    file: changes,
-    replace: [["    this.#cancelTick();\n", ""]],
-    tests: changesTests,
+    name: "followers-sleep-through-progress",
+    breaks: "Progress, and a change of role, wakes the sessions of followers.",
+    file: replica,
+    replace: [
+      [
+        "  #wake(): void {\n    if (this.#appendWaiters.size > 0) wakeAll(this.#appendWaiters);\n",
+        "  #wake(): void {\n",
+      ],
+    ],
+    tests: replicaTests,
   },
   {
-    name: "in-sync-close-keeps-pausing",
-    breaks: "Close ends a pause.",
-    file: changes,
-    replace: [["    this.#wake();\n", ""]],
-    tests: changesTests,
+    name: "followers-woken-after-they-stopped",
+    breaks: "A session that stopped waiting is not woken.",
+    file: replica,
+    replace: [
+      [
+        "return () => this.#appendWaiters.delete(wake);",
+        "return () => this.#waiters.delete(wake);",
+      ],
+    ],
+    tests: replicaTests,
   },
   {
-    name: "in-sync-close-keeps-refusals",
-    breaks: "Close ends the pauses after refusals.",
-    file: changes,
-    replace: [["    for (const partition of this.#led) this.remove(partition);\n", ""]],
-    tests: changesTests,
+    name: "stranger-counts",
+    breaks: "The word of a stranger counts for nothing, and it is told so.",
+    file: replica,
+    replace: [
+      ["log.logEndOffset, nowMs)) return false;", "log.logEndOffset, nowMs)) return true;"],
+    ],
+    tests: replicaTests,
   },
   {
-    name: "in-sync-close-then-a-warning",
-    breaks: "A call that close ends is no failure.",
-    file: changes,
-    replace: [["      if (this.#isClosed) break;\n", ""]],
-    tests: changesTests,
+    name: "reports-do-not-move-the-high-watermark",
+    breaks: "A report of a follower moves the high watermark.",
+    file: replica,
+    replace: [["    state.progress(this.#hasMinInsync());\n    if (!inSync", "    if (!inSync"]],
+    tests: replicaTests,
   },
   {
-    name: "in-sync-epoch-of-another-registration",
-    breaks: "The controller is told the registration of the leader.",
-    file: changes,
-    replace: [["brokerEpoch: BigInt(brokerEpoch()) }", "brokerEpoch: 0n }"]],
-    tests: changesTests,
+    name: "reports-move-it-below-the-minimum",
+    breaks: "The high watermark stands still below min.insync.replicas.",
+    file: replica,
+    replace: [
+      [
+        'else if (state.kind === "leader") state.progress(this.#hasMinInsync());',
+        'else if (state.kind === "leader") state.progress(true);',
+      ],
+    ],
+    tests: replicaTests,
+  },
+  {
+    name: "caught-up-replica-unseen",
+    breaks: "A replica out of sync that catches up has its leader look for changes.",
+    file: replica,
+    replace: [["    if (!inSync.isMember(follower)) this.#context.changes.look(this);\n", ""]],
+    tests: replicaTests,
+  },
+  {
+    name: "member-has-its-leader-look",
+    breaks: "A report of a replica in sync is no reason to look for changes.",
+    file: replica,
+    replace: [["    if (!inSync.isMember(follower)) this", "    this"]],
+    tests: replicaTests,
+  },
+  {
+    name: "registrations-not-looked-at",
+    breaks: "A new record or registration has a leader look for changes.",
+    file: replica,
+    replace: [
+      [
+        "      state.inSync.take(this.#inSyncView());\n      this.#context.changes.look(this);",
+        "      state.inSync.take(this.#inSyncView());",
+      ],
+    ],
+    tests: replicaTests,
+  },
+  {
+    name: "registrations-not-taken",
+    breaks: "A new registration reaches what the leader knows.",
+    file: replica,
+    replace: [["      state.inSync.take(this.#inSyncView());\n", ""]],
+    tests: replicaTests,
+  },
+  {
+    name: "end-of-an-earlier-terms-change",
+    breaks: "The end of a change of another epoch changes nothing.",
+    file: replica,
+    replace: [
+      [
+        '    if (state.kind !== "leader" || state.epoch !== leaderEpoch) return;',
+        '    if (state.kind !== "leader" || leaderEpoch < 0) return;',
+      ],
+    ],
+    tests: replicaTests,
+  },
+  {
+    name: "end-of-a-change-does-not-move-the-high-watermark",
+    breaks: "A change that ends lets the high watermark rise.",
+    file: replica,
+    replace: [
+      [
+        "    state.inSync.end(change, outcome);\n    this.#progress();",
+        "    state.inSync.end(change, outcome);",
+      ],
+    ],
+    tests: replicaTests,
+  },
+  {
+    name: "change-counts-only-later",
+    breaks: "A change counts from the moment it is asked for.",
+    file: replica,
+    replace: [["    inSync.begin(change);\n", ""]],
+    tests: replicaTests,
+  },
+  {
+    name: "lone-replica-looks-for-changes",
+    breaks: "A partition with one replica has no changes to look for.",
+    file: replica,
+    replace: [["    if (this.#view.replicas.length > 1) changes", "    changes"]],
+    tests: replicaTests,
+  },
+  {
+    name: "leader-looks-for-no-changes",
+    breaks: "Changes are looked for while a replica leads others.",
+    file: replica,
+    replace: [
+      ["    if (this.#view.replicas.length > 1) changes.add(this);\n", "    void changes;\n"],
+    ],
+    tests: replicaTests,
+  },
+  {
+    name: "changes-outlive-the-leader",
+    breaks: "A leader that resigns looks for no changes.",
+    file: replica,
+    replace: [["    this.#context.changes.remove(this);\n", ""]],
+    tests: replicaTests,
   },
 ];
 
-const calling: readonly Mutant[] = [
+const closing: readonly Mutant[] = [
   {
-    name: "call-to-where-the-controller-was",
-    breaks: "Calls follow the controller to another address.",
-    file: controllerClient,
-    replace: [
-      [
-        "    if (this.#channel !== undefined && this.#channel.endpoint !== address) {",
-        '    if (address === "" && this.#channel !== undefined) {',
-      ],
-    ],
-    tests: controllerClientTests,
-  },
-  {
-    name: "channel-to-the-old-controller-kept",
-    breaks: "The channel to where the controller was is closed.",
-    file: controllerClient,
-    replace: [
-      [
-        "      this.#hangUp(this.#channel);\n    }\n    this.#channel ??=",
-        "      this.#channel = undefined;\n    }\n    this.#channel ??=",
-      ],
-    ],
-    tests: controllerClientTests,
-  },
-  {
-    name: "call-dials-each-time",
-    breaks: "The channel to the controller is kept.",
-    file: controllerClient,
-    replace: [["this.#channel ??= dialer", "this.#channel = dialer"]],
-    tests: controllerClientTests,
-  },
-  {
-    name: "call-without-a-controller-is-unavailable",
-    breaks: "A call says NOT_CONTROLLER while no controller is active.",
-    file: controllerClient,
-    replace: [["refusal(ErrorCode.NOT_CONTROLLER, text)", "refusal(ErrorCode.UNAVAILABLE, text)"]],
-    tests: controllerClientTests,
-  },
-  {
-    name: "call-on-a-connection-that-may-be-dead",
-    breaks: "After a call whose outcome is unknown, the next one takes a new connection.",
-    file: controllerClient,
-    replace: [
-      ["      if (MillraceError.from(thrown).spec.sideEffects) this.#hangUp(channel);\n", ""],
-    ],
-    tests: controllerClientTests,
-  },
-  {
-    name: "call-refused-takes-a-new-connection",
-    breaks: "An answer that had no effect keeps the connection.",
-    file: controllerClient,
-    replace: [["      if (MillraceError.from(thrown).spec.sideEffects) this", "      this"]],
-    tests: controllerClientTests,
-  },
-  {
-    name: "late-failure-closes-the-new-channel",
-    breaks: "A late failure of an old connection leaves the new one alone.",
-    file: controllerClient,
-    replace: [
-      [
-        "    channel.close();\n    if (this.#channel === channel) this",
-        "    channel.close();\n    this",
-      ],
-    ],
-    tests: controllerClientTests,
-  },
-  {
-    name: "call-names-no-cluster",
-    breaks: "Calls to the controller name the cluster.",
-    file: controllerClient,
-    replace: [[", ...(metadata && { metadata }) }", " }"]],
-    tests: controllerClientTests,
-  },
-  {
-    name: "call-waits-for-the-default-deadline",
-    breaks: "A call to the controller is answered within five seconds.",
-    file: controllerClient,
-    replace: [["{ timeoutMs, ...", "{ ..."]],
-    tests: controllerClientTests,
-  },
-  {
-    name: "call-after-close-dials",
-    breaks: "No call opens a connection after a close.",
-    file: controllerClient,
-    replace: [
-      ["    if (this.#isClosed) {\n      throw", "    if (view === undefined) {\n      throw"],
-    ],
-    tests: controllerClientTests,
-  },
-  {
-    name: "close-keeps-the-controllers-channel",
-    breaks: "A close ends the calls that are under way.",
-    file: controllerClient,
-    replace: [["    if (this.#channel !== undefined) this.#hangUp(this.#channel);\n", ""]],
-    tests: controllerClientTests,
+    name: "close-does-not-wait-for-cuts",
+    breaks: "A close of all replicas waits for their cuts.",
+    file: `${src}partitions/replica-manager.ts`,
+    replace: [["[deleting, ...replicas.map(({ cutting }) => cutting)]", "[deleting]"]],
+    tests: replicaTests,
   },
 ];
 
-const confirming: readonly Mutant[] = [
+const following: readonly Mutant[] = [
   {
-    name: "deletion-confirmed-for-another-broker",
-    breaks: "A deletion is confirmed under the broker's own id.",
-    file: `${src}broker.ts`,
+    name: "stream-for-each-partition",
+    breaks: "There is one stream for each leader.",
+    file: followers,
+    replace: [
+      ["    if (stream === undefined) {", "    if (stream === undefined || stream.size > 0) {"],
+    ],
+    tests: followersTests,
+  },
+  {
+    name: "stream-outlives-its-partitions",
+    breaks: "A stream ends with its last partition.",
+    file: followers,
+    replace: [["    if (stream?.size === 0) {", "    if (stream?.size === -1) {"]],
+    tests: followersTests,
+  },
+  {
+    name: "stream-that-ended-is-used-again",
+    breaks: "A partition that comes later gets a new stream.",
+    file: followers,
+    replace: [["      this.#streams.delete(leader);\n", ""]],
+    tests: followersTests,
+  },
+  {
+    name: "stream-to-where-the-leader-was",
+    breaks: "An address that changes is dialed at the next attempt.",
+    file: followers,
     replace: [
       [
-        "create(ConfirmDeletionsRequestSchema, { brokerId, topicIds })",
-        "create(ConfirmDeletionsRequestSchema, { brokerId: 0, topicIds })",
+        "const endpoint = view.current.brokers.get(leader)?.internalEndpoint;",
+        "this.#brokers ??= view.current.brokers;\n    const endpoint = this.#brokers.get(leader)?.internalEndpoint;",
       ],
-    ],
-    tests: brokerTests,
-  },
-  {
-    name: "deletion-not-confirmed",
-    breaks: "A deletion that is done is confirmed to the controller.",
-    file: `${src}broker.ts`,
-    replace: [
       [
-        "    await this.#controller.call(confirmDeletions, request);\n",
-        "    await Promise.resolve(request);\n",
+        "  #isClosed = false;",
+        '  #brokers: ClusterView["current"]["brokers"] | undefined;\n  #isClosed = false;',
       ],
     ],
-    tests: brokerTests,
+    tests: followersTests,
   },
   {
-    name: "stop-waits-for-the-controller",
-    breaks: "A stop waits for no answer of the controller.",
-    file: `${src}broker.ts`,
-    replace: [["    // Before what waits for its answers.\n    this.#controller.close();\n", ""]],
-    tests: brokerTests,
+    name: "followers-hide-the-cut",
+    breaks: "Unfollowing tells of the cut under way.",
+    file: followers,
+    replace: [["    return cutting;\n", "    return undefined;\n"]],
+    tests: followersTests,
   },
   {
-    name: "stop-keeps-asking-for-changes",
-    breaks: "A stop ends the search for followers that lag.",
-    file: `${src}broker.ts`,
-    replace: [["    this.#changes.close();\n", ""]],
-    tests: brokerTests,
+    name: "followers-close-without-unfollowed-cuts",
+    breaks: "A close waits for cuts of partitions that are followed no more.",
+    file: followers,
+    replace: [["    if (cutting !== undefined) this.#waitFor(cutting);\n", ""]],
+    tests: followersTests,
+  },
+  {
+    name: "followers-close-without-streams",
+    breaks: "A close ends all streams, and waits for their cuts.",
+    file: followers,
+    replace: [["[...streams, ...this.#ending]", "[...this.#ending]"]],
+    tests: followersTests,
+  },
+  {
+    name: "followed-after-a-close",
+    breaks: "Nobody is followed after a close.",
+    file: followers,
+    replace: [["    if (this.#isClosed) return;\n", ""]],
+    tests: followersTests,
   },
 ];
 
-const confirmed: readonly Mutant[] = [
-  {
-    name: "deletion-that-fails-holds-up-others",
-    breaks: "An end of a deletion that cannot be recorded holds up no other.",
-    file: `${src}partitions/deletions.ts`,
-    replace: [
-      ["        failure ??= thrown;\n", "        failure ??= thrown;\n        throw thrown;\n"],
-    ],
-    tests: deletionsTests,
-  },
-  {
-    name: "deletion-that-fails-is-forgotten",
-    breaks: "An end of a deletion that cannot be recorded is tried again.",
-    file: `${src}partitions/deletions.ts`,
-    replace: [["    if (failure !== undefined) throw failure;\n", ""]],
-    tests: deletionsTests,
-  },
-  {
-    name: "deletion-of-others-confirmed",
-    breaks: "An end is reported while the record waits for this broker.",
-    file: `${src}partitions/deletions.ts`,
-    replace: [["!pendingBrokerIds.includes(brokerId) || this", "this"]],
-    tests: deletionsTests,
-  },
-];
-
-export const followingMutants: readonly Mutant[] = [
-  ...changing,
-  ...calling,
-  ...confirming,
-  ...confirmed,
-];
+export const followingMutants: readonly Mutant[] = [...roles, ...closing, ...following];

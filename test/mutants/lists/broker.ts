@@ -1,4 +1,5 @@
 import type { Mutant } from "../mutant.ts";
+import { callMutants } from "./broker-calls.ts";
 import { followerStreamMutants } from "./broker-follower-streams.ts";
 import { followingMutants } from "./broker-following.ts";
 import { partitionMutants } from "./broker-partitions.ts";
@@ -403,6 +404,7 @@ export const brokerMutants: readonly Mutant[] = [
   ...producing,
   ...partitionMutants,
   ...replicationMutants,
+  ...callMutants,
   ...followingMutants,
   ...followerStreamMutants,
   ...controlling,
