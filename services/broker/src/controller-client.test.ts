@@ -84,6 +84,8 @@ test("a late failure of an old connection leaves the new one alone", async () =>
   assert.deepEqual(dialer.open, ["b2:7401"], "the first call failed with its channel");
   dialer.channel.calls[0]?.answer.resolve("done");
   assert.equal(await second, "done");
+  void call();
+  assert.equal(dialer.dialed.length, 2, "and the new one is kept");
 });
 
 test("a close ends the calls that are under way, and no call opens a connection after it", async () => {

@@ -2,11 +2,12 @@
 import type { Mutant } from "../mutant.ts";
 
 const src = "services/broker/src/";
-
 const replica = `${src}partitions/replica.ts`;
+const replicaFollowing = `${src}partitions/following.ts`;
 const replicaTests = [`${src}partitions/replica-following.test.ts`];
 const followers = `${src}replication/followers.ts`;
 const followersTests = [`${src}replication/followers.test.ts`];
+
 const roles: readonly Mutant[] = [
   {
     name: "follows-on-after-a-new-view",
@@ -14,7 +15,7 @@ const roles: readonly Mutant[] = [
     file: replica,
     replace: [
       [
-        '    else if (state.kind === "follower") this.#unfollow(state);\n    this.#wake();\n    return',
+        "    else this.#following.end();\n    this.#wake();\n    return",
         "    this.#wake();\n    return",
       ],
     ],
@@ -30,27 +31,22 @@ const roles: readonly Mutant[] = [
   {
     name: "follows-twice-in-a-term",
     breaks: "A leader is followed once in a term.",
-    file: replica,
-    replace: [
-      [
-        "leader === undefined || state.following !== undefined) return",
-        "leader === undefined) return",
-      ],
-    ],
+    file: replicaFollowing,
+    replace: [["    if (this.#followed !== undefined) return;\n", ""]],
     tests: replicaTests,
   },
   {
     name: "followed-forgotten",
     breaks: "Following ends where it began.",
-    file: replica,
-    replace: [["    state.following = leader;\n", ""]],
+    file: replicaFollowing,
+    replace: [["    this.#followed = { leader, partition };\n", ""]],
     tests: replicaTests,
   },
   {
     name: "unfollowed-is-still-followed",
     breaks: "A partition that was unfollowed is followed again in the next term.",
-    file: replica,
-    replace: [["    delete state.following;\n", ""]],
+    file: replicaFollowing,
+    replace: [["    this.#followed = undefined;\n", ""]],
     tests: replicaTests,
   },
   {
@@ -83,7 +79,7 @@ const roles: readonly Mutant[] = [
     name: "leads-while-its-log-is-cut",
     breaks: "A replica leads or follows once a cut has ended.",
     file: replica,
-    replace: [["    if (this.#cutting !== undefined) await this.#cutting;\n", ""]],
+    replace: [["    if (cutting !== undefined) await cutting;\n", ""]],
     tests: replicaTests,
   },
   {
@@ -101,14 +97,14 @@ const roles: readonly Mutant[] = [
   {
     name: "cut-forgotten",
     breaks: "A cut under way is waited for.",
-    file: replica,
+    file: replicaFollowing,
     replace: [["    this.#cutting = whole;\n", "    void whole;\n"]],
     tests: replicaTests,
   },
   {
     name: "cut-waited-for-for-ever",
     breaks: "A cut that has ended is forgotten.",
-    file: replica,
+    file: replicaFollowing,
     replace: [
       ["      if (this.#cutting === whole) this.#cutting = undefined;\n", "      void whole;\n"],
     ],
@@ -125,7 +121,7 @@ const roles: readonly Mutant[] = [
     name: "offline-partition-followed",
     breaks: "A partition that goes offline is followed no more.",
     file: replica,
-    replace: [["      this.#unfollow(from);\n", ""]],
+    replace: [["      this.#following.end();\n", ""]],
     tests: replicaTests,
   },
   {
@@ -133,10 +129,7 @@ const roles: readonly Mutant[] = [
     breaks: "A partition that is given up is followed no more.",
     file: replica,
     replace: [
-      [
-        '    else if (state.kind === "follower") this.#unfollow(state);\n    this.#wake();\n  }',
-        "    this.#wake();\n  }",
-      ],
+      ["    else this.#following.end();\n    this.#wake();\n  }", "    this.#wake();\n  }"],
     ],
     tests: replicaTests,
   },
