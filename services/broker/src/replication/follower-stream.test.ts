@@ -13,7 +13,7 @@ const broken = new MillraceError(ErrorCode.UNAVAILABLE, "reset by peer");
 
 /** Broker 1 follows broker 0. */
 const setUp = () => {
-  const { clock, turn, advance, pending } = manualClock();
+  const { clock, turn, soon, advance, pending } = manualClock();
   const dialer = new FakeDialer();
   const warnings: string[] = [];
   const rooms: PromiseWithResolvers<void>[] = [];
@@ -76,7 +76,7 @@ const setUp = () => {
     await turn();
   };
   return {
-    ...{ stream, dialer, warnings, rooms, state, turn, advance, pending, followed },
+    ...{ stream, dialer, warnings, rooms, state, turn, soon, advance, pending, followed },
     ...{ follow, unfollow, wire, open, reopen, subscribed, append, diverge },
   };
 };
@@ -431,24 +431,24 @@ test("a log start that the leader moves is followed, also while an earlier move 
 
 test("a close ends a stream that is being opened, waited for, or followed", async () => {
   const opening = setUp();
-  await opening.stream.close();
+  await opening.soon(opening.stream.close());
   assert.deepEqual([opening.dialer.open, opening.pending()], [[], []]);
 
   const answered = setUp();
   answered.wire().open();
-  await answered.stream.close();
+  await answered.soon(answered.stream.close());
   assert.deepEqual([answered.dialer.open, answered.pending()], [[], []]);
 
   const pausing = setUp();
   pausing.wire().break(broken);
   await pausing.turn();
-  await pausing.stream.close();
+  await pausing.soon(pausing.stream.close());
   assert.deepEqual([pausing.dialer.dialed.length, pausing.pending()], [1, []]);
 
   const following = setUp();
   await following.follow(logOf(4));
   await following.open();
-  await following.stream.close();
+  await following.soon(following.stream.close());
   assert.deepEqual([following.dialer.open, following.pending()], [[], []]);
   assert.deepEqual([following.stream.size, following.warnings], [0, []]);
 });

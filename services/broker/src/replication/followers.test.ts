@@ -11,7 +11,7 @@ import { Followers } from "./followers.ts";
 
 /** Broker 3, which knows where brokers 0 and 1 are. */
 const setUp = () => {
-  const { clock, turn, advance, pending } = manualClock();
+  const { clock, turn, soon, advance, pending } = manualClock();
   const dialer = new FakeDialer();
   const view = new FakeView(1);
   view.change({ brokers: [brokerOf(0), brokerOf(1)] });
@@ -34,7 +34,7 @@ const setUp = () => {
     stream.tell({ diverge: [{ subscriptionId: 1, ...what }] });
     await turn();
   };
-  return { followers, dialer, view, follow, cut, turn, advance, pending };
+  return { followers, dialer, view, follow, cut, turn, soon, advance, pending };
 };
 
 const logOf = (partition: number): FakeLog => {
@@ -46,7 +46,7 @@ const logOf = (partition: number): FakeLog => {
 const [p0, p1, p2] = [logOf(0), logOf(1), logOf(2)];
 
 test("there is one stream for each leader, which ends with its last partition", async () => {
-  const { followers, dialer, follow, turn } = setUp();
+  const { followers, dialer, follow, turn, soon } = setUp();
   follow(0, p0);
   follow(0, p1);
   follow(1, p2);
@@ -60,11 +60,11 @@ test("there is one stream for each leader, which ends with its last partition", 
   assert.equal(followers.unfollow(0, p1), undefined, "nothing is left to unfollow");
   follow(0, p0);
   assert.deepEqual(dialer.open, ["b1:7401", "b0:7401"], "a new stream, for who comes later");
-  await followers.close();
+  await soon(followers.close());
 });
 
 test("an address that changes is dialed at the next attempt", async () => {
-  const { followers, dialer, view, follow, advance } = setUp();
+  const { followers, dialer, view, follow, advance, soon } = setUp();
   follow(0, p0);
   const internalEndpoint = parseEndpoint("elsewhere:9000");
   view.change({ brokers: [{ ...brokerOf(0), internalEndpoint }] });
@@ -72,18 +72,18 @@ test("an address that changes is dialed at the next attempt", async () => {
   dialer.channel.stream.break(new MillraceError(ErrorCode.UNAVAILABLE, "refused"));
   await advance(50);
   assert.deepEqual(dialer.open, ["elsewhere:9000"]);
-  await followers.close();
+  await soon(followers.close());
 });
 
 test("a leader without an address is dialed once it has one", async () => {
-  const { followers, dialer, view, follow, advance } = setUp();
+  const { followers, dialer, view, follow, advance, soon } = setUp();
   follow(2, p0);
   await advance(50);
   assert.deepEqual(dialer.dialed, []);
   view.change({ brokers: [brokerOf(2)] });
   await advance(100);
   assert.deepEqual(dialer.open, ["b2:7401"]);
-  await followers.close();
+  await soon(followers.close());
 });
 
 test("unfollowing tells of the cut under way", async () => {

@@ -28,6 +28,11 @@ export const manualClock = () => {
     sleep: () => Promise.reject(new Error("nothing sleeps here")),
     defer: (run) => deferred.push(run),
   };
+  /** What a promise becomes, which has to settle within this turn: a test must not wait for ever. */
+  const soon = <T>(promise: Promise<T>): Promise<T> => {
+    const late = turn().then(() => Promise.reject(new Error("not settled within the turn")));
+    return Promise.race([promise, late]);
+  };
   const next = (): Timer | undefined => [...timers].sort((a, b) => a.atMs - b.atMs)[0];
   /** Runs what is due within `ms`, in its order. */
   const advance = async (ms: number): Promise<void> => {
@@ -44,7 +49,7 @@ export const manualClock = () => {
   };
   /** Delays of the timers that are set, ms. */
   const pending = (): number[] => [...timers].map(({ atMs }) => atMs - nowMs).sort((a, b) => a - b);
-  return { clock, turn, advance, pending };
+  return { clock, turn, soon, advance, pending };
 };
 
 /** Chance without chance: what is spread around a mean is the mean. */
