@@ -1,10 +1,10 @@
 /**
  * The appends of one leader epoch that wait for their acknowledgement, in append order.
  *
- * They hold no batch: the log has that, and the answer is what is left. Each counts in the window of
- * its produce stream, or as one unary call, until it is answered, so those bound how many there are:
- * followers that are slow make producers slow. `millrace_log_high_watermark_lag_messages` counts
- * their records.
+ * They hold no batch: the log has that, and the answer is what is left. Each counts in the window
+ * of its produce stream, or as one unary call, until it is answered, so those bound how many there
+ * are: followers that are slow make producers slow. `millrace_log_high_watermark_lag_messages`
+ * counts their records.
  */
 import { Acks } from "@millrace/proto/common";
 import { Ring } from "./ring.ts";

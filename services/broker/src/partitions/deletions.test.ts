@@ -1,4 +1,4 @@
-/** How the end of a topic's deletion is recorded. What is deleted: see `replica-manager.test.ts`. */
+/** How the end of a deletion is recorded. What is deleted: see `replica-manager.test.ts`. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLogger } from "@millrace/env";

@@ -1,4 +1,4 @@
-/** What a broker asks the controller for, and when: calls and pauses, with partitions that are fakes. */
+/** What a broker asks the controller for, and when: calls and pauses. The partitions are fakes. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLogger } from "@millrace/env";

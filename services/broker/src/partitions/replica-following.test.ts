@@ -16,7 +16,7 @@ import type { Append } from "./leader.ts";
 import { Replica } from "./replica.ts";
 import { ReplicaManager } from "./replica-manager.ts";
 
-/** On brokers 0, 1 and 2, all in sync under their first registrations, led by broker 1 in epoch 1. */
+/** On brokers 0, 1 and 2, all in sync under their first registrations. Broker 1 leads. */
 const viewOf = (change: Partial<PartitionView> = {}): PartitionView => {
   const { isr = [0, 1, 2] } = change;
   return {

@@ -28,7 +28,7 @@ export const manualClock = () => {
     sleep: () => Promise.reject(new Error("nothing sleeps here")),
     defer: (run) => deferred.push(run),
   };
-  /** What a promise becomes, which has to settle within this turn: a test must not wait for ever. */
+  /** What a promise becomes, which has to settle within this turn: no test waits for ever. */
   const soon = <T>(promise: Promise<T>): Promise<T> => {
     const late = turn().then(() => Promise.reject(new Error("not settled within the turn")));
     return Promise.race([promise, late]);
