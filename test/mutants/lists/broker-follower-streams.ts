@@ -262,17 +262,24 @@ export const followerStreamMutants: readonly Mutant[] = [
     name: "silent-leader-is-followed",
     breaks: "A leader that falls silent is left.",
     file: followerStream,
-    replace: [
-      ["    hear();\n    this.#hear = hear;", "    this.#hear = hear;"],
-      ["      this.#hear();\n      for", "      for"],
-    ],
+    replace: [["      this.#hear();\n    }", "    }"]],
     tests: followerStreamTests,
   },
   {
     name: "leader-that-speaks-is-silent",
     breaks: "A leader that speaks is not silent.",
     file: followerStream,
-    replace: [["      this.#hear();\n      for", "      for"]],
+    replace: [
+      ["      this.#cancelSilence();\n      for", "      for"],
+      ["      this.#hear();\n    }", "    }"],
+    ],
+    tests: followerStreamTests,
+  },
+  {
+    name: "leader-is-silent-while-an-append-waits",
+    breaks: "A leader is not taken for silent while an append waits for room.",
+    file: followerStream,
+    replace: [["      this.#cancelSilence();\n      for", "      this.#hear();\n      for"]],
     tests: followerStreamTests,
   },
   {

@@ -162,6 +162,22 @@ test("an append waits for room, and is dropped when its partition is unfollowed 
   assert.equal(log.logEndOffset, 5);
 });
 
+test("a leader is not taken for silent while an append waits for room", async () => {
+  const { follow, open, append, rooms, wire, turn, advance } = setUp();
+  const full = new MillraceError(ErrorCode.ADMISSION_REJECTED, "full");
+  const log = Object.assign(logOf(4), { refusal: full });
+  await follow(log);
+  await open(1000);
+  await append(1);
+  await advance(10_000);
+  assert.equal(wire().cancelled, undefined);
+  rooms[0]?.resolve();
+  await turn();
+  assert.equal(log.logEndOffset, 5);
+  await advance(3000);
+  assert.match(String(wire().cancelled), /silent for 3000 ms/, "but afterwards");
+});
+
 test("a broker that has registered anew opens its streams again, and says so", async () => {
   const { follow, open, state, advance, dialer, append, wire, turn } = setUp();
   const log = logOf(4);

@@ -235,10 +235,12 @@ export class FollowerStream {
       const message = stream.tryRead() ?? (await stream.read());
       if (message === undefined) return;
       this.#checkRegistration(stream);
-      this.#hear();
+      // The leader is not silent while this broker does not listen.
+      this.#cancelSilence();
       for (const append of message.appends) await this.#append(append);
       for (const divergence of message.diverge) this.#diverged(divergence);
       for (const refusal of message.refuse) this.#refused(refusal);
+      this.#hear();
     }
   }
 
