@@ -244,7 +244,7 @@ const roles: readonly Mutant[] = [
   },
   {
     name: "registrations-not-taken",
-    breaks: "A new registration reaches what the leader knows.",
+    breaks: "A replica that leaves the record holds the high watermark back no more.",
     file: replica,
     replace: [["      state.inSync.take(this.#inSyncView());\n", ""]],
     tests: replicaTests,

@@ -302,6 +302,15 @@ test("the high watermark is the least that a replica in sync has made durable", 
   assert.equal(log.highWatermark, 10);
 });
 
+test("a replica that leaves the record holds the high watermark back no more", async () => {
+  const { lead, take, report, log } = setUp();
+  await lead();
+  report(1, 10);
+  assert.equal(log.highWatermark, 0);
+  take({ leader: 0, leaderEpoch: 5, isr: [0, 1], modRevision: 6 });
+  assert.equal(log.highWatermark, 10);
+});
+
 test("a replica out of sync that catches up has its leader look for changes", async () => {
   const { lead, report, said } = setUp();
   await lead({ isr: [0, 1] });
