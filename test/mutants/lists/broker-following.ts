@@ -250,6 +250,16 @@ const roles: readonly Mutant[] = [
     tests: replicaTests,
   },
   {
+    name: "followers-known-from-an-earlier-term",
+    breaks: "Nothing of an earlier term is known in the next, nor what was asked for in it.",
+    file: replica,
+    replace: [
+      ["const inSync = new InSyncReplicas", "const inSync = this.#kept ??= new InSyncReplicas"],
+      ["  #generation = 0;\n", "  #generation = 0;\n  #kept: InSyncReplicas | undefined;\n"],
+    ],
+    tests: replicaTests,
+  },
+  {
     name: "end-of-an-earlier-terms-change",
     breaks: "The end of a change of another epoch changes nothing.",
     file: replica,
