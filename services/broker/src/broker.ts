@@ -191,9 +191,10 @@ export class Broker {
   /** Stops serving. The logs stay open: they belong to the caller. */
   async close(): Promise<void> {
     this.#changes.close();
+    // Before what waits for its answers.
+    this.#controller.close();
     await this.replicas.close();
     await this.#followers.close();
-    this.#controller.close();
   }
 
   async #deletionDone(topicId: TopicId, brokerId: number): Promise<void> {

@@ -16,6 +16,7 @@ export class ControllerClient {
   readonly #options: ControllerClientOptions;
   readonly #metadata: ReadonlyMap<string, string> | undefined;
   #channel: Channel | undefined;
+  #isClosed = false;
 
   constructor(options: ControllerClientOptions) {
     this.#options = options;
@@ -23,8 +24,8 @@ export class ControllerClient {
   }
 
   /**
-   * One call, answered within 5 s. Throws what the controller answers, and NOT_CONTROLLER while
-   * none is active.
+   * One call, answered within 5 s. Throws what the controller answers, NOT_CONTROLLER while none is
+   * active, and SHUTTING_DOWN after `close`.
    */
   async call<I, O>(method: Method<I, O>, request: I): Promise<O> {
     const channel = this.#dial();
@@ -38,12 +39,17 @@ export class ControllerClient {
     }
   }
 
+  /** Fails the calls that are under way, and all later ones. */
   close(): void {
+    this.#isClosed = true;
     if (this.#channel !== undefined) this.#hangUp(this.#channel);
   }
 
   #dial(): Channel {
     const { dialer, view } = this.#options;
+    if (this.#isClosed) {
+      throw MillraceError.refusal(ErrorCode.SHUTTING_DOWN, "this broker is being stopped");
+    }
     const endpoint = view.current.internalController;
     if (endpoint === undefined) {
       const text = "no controller is active at the moment: retry";

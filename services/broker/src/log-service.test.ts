@@ -22,7 +22,7 @@ class SearchedLog extends FakeLog {
   offsetForTimestamp = () => this.lookup.promise;
   maxTimestamp = () => this.lookup.promise;
 
-  async advanceLogStart(offset: number): Promise<void> {
+  override async advanceLogStart(offset: number): Promise<void> {
     this.logStartOffset = offset;
   }
 }

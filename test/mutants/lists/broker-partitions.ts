@@ -46,7 +46,7 @@ const leading: readonly Mutant[] = [
       [
         "const startOffset = log.logEndOffset;\n",
         "const startOffset = log.logEndOffset;\n" +
-          "    this.#state = new Leader(log, epoch, startOffset);\n",
+          "    this.#state = new Leader(log, epoch, startOffset, undefined as never);\n",
       ],
     ],
     tests: replicaTests,
@@ -55,7 +55,12 @@ const leading: readonly Mutant[] = [
     name: "deposed-while-taking-over",
     breaks: "A replica that was deposed while it took over does not lead.",
     file: replica,
-    replace: [["    if (generation !== this.#generation) return;\n", ""]],
+    replace: [
+      [
+        "    if (generation !== this.#generation) return;\n    const { brokerId, changes",
+        "    const { brokerId, changes",
+      ],
+    ],
     tests: replicaTests,
   },
   {
@@ -69,24 +74,14 @@ const leading: readonly Mutant[] = [
     name: "leads-on-after-a-new-epoch",
     breaks: "A replica does not serve under an old epoch.",
     file: replica,
-    replace: [
-      [
-        "view.leader === before.leader && view.leaderEpoch === before.leaderEpoch",
-        "view.leader === before.leader",
-      ],
-    ],
+    replace: [["      view.leaderEpoch === before.leaderEpoch &&\n", ""]],
     tests: replicaTests,
   },
   {
     name: "leads-on-after-another-leader",
     breaks: "A replica does not serve once another broker leads.",
     file: replica,
-    replace: [
-      [
-        "view.leader === before.leader && view.leaderEpoch === before.leaderEpoch",
-        "view.leaderEpoch === before.leaderEpoch",
-      ],
-    ],
+    replace: [["      view.leader === before.leader &&\n", ""]],
     tests: replicaTests,
   },
   {
@@ -108,8 +103,9 @@ const leading: readonly Mutant[] = [
     file: replica,
     replace: [
       [
-        'state.kind !== "follower" || !this.#shouldLead()',
-        '!("log" in state) || !this.#shouldLead()',
+        '    if (state.kind !== "follower" || state.log',
+        '    if (state.kind === "leader") return await this.#lead(state.log, generation);\n' +
+          '    if (state.kind !== "follower" || state.log',
       ],
     ],
     tests: replicaTests,
@@ -125,7 +121,9 @@ const leading: readonly Mutant[] = [
     name: "high-watermark-ignores-the-view",
     breaks: "The high watermark rises with the in-sync replicas, without another append.",
     file: replica,
-    replace: [["      this.#progress();\n      return false;", "      return false;"]],
+    replace: [
+      ["    }\n    this.#progress();\n  }\n\n  /** Its log has", "    }\n  }\n\n  /** Its log has"],
+    ],
     tests: replicaTests,
   },
   {
@@ -141,8 +139,8 @@ const leading: readonly Mutant[] = [
     file: replica,
     replace: [
       [
-        '    this.#generation += 1;\n    this.#state = { kind: "offline"',
-        '    this.#state = { kind: "offline"',
+        "    this.#generation += 1;\n    const offline: ReplicaState",
+        "    const offline: ReplicaState",
       ],
     ],
     tests: replicaTests,
@@ -151,7 +149,7 @@ const leading: readonly Mutant[] = [
     name: "stopped-log-takes-over",
     breaks: "A partition whose disk failed takes no leadership.",
     file: replica,
-    replace: [['    if (log.state.kind !== "online") return;\n', ""]],
+    replace: [[' || state.log.state.kind !== "online"', ""]],
     tests: replicaTests,
   },
   {
@@ -171,7 +169,7 @@ const leading: readonly Mutant[] = [
     breaks: "A change of role wakes readers.",
     file: replica,
     replace: [
-      ["    this.#wake();\n    return this.#shouldLead();", "    return this.#shouldLead();"],
+      ["    this.#wake();\n    return this.#shouldLead()", "    return this.#shouldLead()"],
     ],
     tests: replicaTests,
   },
@@ -290,14 +288,19 @@ const acknowledging: readonly Mutant[] = [
     name: "lost-leader-unanswered",
     breaks: "What waits for an acknowledgement fails with the leadership.",
     file: replica,
-    replace: [['      state.end("lost its leader", this.#context.hint(view));\n', ""]],
+    replace: [
+      [
+        'this.#resign(state, { kind: "follower", log: state.log }, "lost its leader");',
+        'this.#state = { kind: "follower", log: state.log };',
+      ],
+    ],
     tests: replicaTests,
   },
   {
     name: "offline-unanswered",
     breaks: "What waits for an acknowledgement fails when the partition goes offline.",
     file: replica,
-    replace: [['    if (from.kind === "leader") from.end("went offline", undefined);\n', ""]],
+    replace: [['this.#resign(from, offline, "went offline");', "this.#state = offline;"]],
     tests: replicaTests,
   },
   {
@@ -305,10 +308,7 @@ const acknowledging: readonly Mutant[] = [
     breaks: "What waits for an acknowledgement fails when the broker gives the partition up.",
     file: replica,
     replace: [
-      [
-        '    if (state.kind === "leader") state.end("was given up by its broker", undefined);\n',
-        "",
-      ],
+      ['this.#resign(state, closed, "was given up by its broker");', "this.#state = closed;"],
     ],
     tests: replicaTests,
   },
@@ -323,7 +323,12 @@ const acknowledging: readonly Mutant[] = [
     name: "waiting-append-told-it-was-not-written",
     breaks: "An append whose leadership was lost may have been written, and its error says so.",
     file: `${room}refusals.ts`,
-    replace: [["ErrorCode.UNAVAILABLE", "ErrorCode.NOT_LEADER"]],
+    replace: [
+      [
+        "ErrorCode.UNAVAILABLE,\n      `${name} ${why}",
+        "ErrorCode.NOT_LEADER,\n      `${name} ${why}",
+      ],
+    ],
     tests: replicaTests,
   },
   {

@@ -15,7 +15,7 @@ const counting: readonly Mutant[] = [
     breaks: "Who joins counts from the request on.",
     file: inSync,
     replace: [
-      ["this.#pending?.isr.filter((one) => !has(isr, one)) ?? []", "[] as InSyncReplica[]"],
+      ["this.#pending?.change.isr.filter((one) => !has(isr, one)) ?? []", "[] as InSyncReplica[]"],
     ],
     tests: inSyncTests,
   },
@@ -23,14 +23,16 @@ const counting: readonly Mutant[] = [
     name: "lost-answer-is-a-refusal",
     breaks: "A change whose answer is lost counts until the view says otherwise.",
     file: inSync,
-    replace: [['outcome === "refused" && this', "this"]],
+    replace: [['    else if (outcome === "unknown") pending.isDoubtful = true;\n', ""]],
     tests: inSyncTests,
   },
   {
     name: "registration-ends-a-change",
-    breaks: "A change of registrations alone says nothing of a change under way.",
+    breaks: "A change of registrations that it does not name says nothing of a change under way.",
     file: inSync,
-    replace: [["view.modRevision > this.#pending.modRevision", "view.modRevision > 0"]],
+    replace: [
+      ["this.#pending !== undefined && !this.#mayBeMade(this.#pending.change)", "this.#pending"],
+    ],
     tests: inSyncTests,
   },
   {
@@ -242,12 +244,15 @@ const streams: readonly Mutant[] = [
     breaks: "Connections that break again and again lose nothing.",
     file: `${at}follower-stream.ts`,
     replace: [
-      ["      const channel = this.#dial();\n", "      const channel = (kept ??= this.#dial());\n"],
       [
-        "    let failures = 0;\n    while",
-        "    let failures = 0;\n    let kept: Channel | undefined;\n    while",
+        "    const channel = this.#dial();\n",
+        "    const channel = (this.#kept ??= this.#dial());\n",
       ],
-      ["        this.#closed(stream);\n        channel.close();", "        this.#closed(stream);"],
+      [
+        "  #isSaying = false;\n  #isClosed",
+        "  #kept: Channel | undefined;\n  #isSaying = false;\n  #isClosed",
+      ],
+      ["      this.#closed(stream);\n      channel.close();", "      this.#closed(stream);"],
     ],
     tests: streamTests,
   },

@@ -1,4 +1,7 @@
 import type { Mutant } from "../mutant.ts";
+import { callMutants } from "./broker-calls.ts";
+import { followerStreamMutants } from "./broker-follower-streams.ts";
+import { followingMutants } from "./broker-following.ts";
 import { partitionMutants } from "./broker-partitions.ts";
 import { replicationMutants } from "./broker-replication.ts";
 import { surroundingsMutants } from "./surroundings.ts";
@@ -401,6 +404,9 @@ export const brokerMutants: readonly Mutant[] = [
   ...producing,
   ...partitionMutants,
   ...replicationMutants,
+  ...callMutants,
+  ...followingMutants,
+  ...followerStreamMutants,
   ...controlling,
   ...surroundingsMutants,
 ];

@@ -158,7 +158,7 @@ export const clusterBugs: readonly Mutant[] = [
     "cut-not-awaited",
     "A replica leads once nothing cuts its log any more.",
     `${partitions}/replica.ts`,
-    ["if (this.#cutting !== undefined) await this.#cutting;", ""],
+    ["if (cutting !== undefined) await cutting;", ""],
   ),
   bug(
     "registrations-unchecked",

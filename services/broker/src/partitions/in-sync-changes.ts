@@ -65,6 +65,8 @@ export class InSyncChanges {
   readonly #led = new Set<ChangingPartition>();
   /** Those that may have something to ask for; never more than this broker has partitions. */
   readonly #due = new Set<ChangingPartition>();
+  /** Those whose change was refused, until they are looked at again. */
+  readonly #refused = new Map<ChangingPartition, Cancel>();
   #isAsking = false;
   #isClosed = false;
   #cancelTick: Cancel;
@@ -84,11 +86,13 @@ export class InSyncChanges {
   remove(partition: ChangingPartition): void {
     this.#led.delete(partition);
     this.#due.delete(partition);
+    this.#refused.get(partition)?.();
+    this.#refused.delete(partition);
   }
 
-  /** There may be something to ask for. */
+  /** There may be something to ask for: now, or after the pause that follows a refusal. */
   look(partition: ChangingPartition): void {
-    if (this.#isClosed || !this.#led.has(partition)) return;
+    if (this.#isClosed || !this.#led.has(partition) || this.#refused.has(partition)) return;
     this.#due.add(partition);
     if (this.#isAsking) return;
     this.#isAsking = true;
@@ -99,8 +103,7 @@ export class InSyncChanges {
   close(): void {
     this.#isClosed = true;
     this.#cancelTick();
-    this.#led.clear();
-    this.#due.clear();
+    for (const partition of this.#led) this.remove(partition);
     this.#wake();
   }
 
@@ -119,6 +122,7 @@ export class InSyncChanges {
       const asked = this.#begin();
       if (asked.length === 0) break;
       const err = await this.#ask(asked);
+      if (this.#isClosed) break;
       failures = err === undefined ? 0 : failures + 1;
       if (err === undefined) continue;
       const text = "in-sync replicas cannot be changed: trying again";
@@ -159,7 +163,7 @@ export class InSyncChanges {
   }
 
   #take(asked: readonly Asked[], { results }: AlterPartitionsResponse): void {
-    const { clock, logger } = this.#options;
+    const { logger } = this.#options;
     for (const [i, one] of asked.entries()) {
       const result = results[i];
       const outcome =
@@ -169,9 +173,19 @@ export class InSyncChanges {
       const { partition, topicId } = one.partition;
       const fields = { topic_id: topicId, partition, why: result?.error?.message };
       logger.debug(fields, "a change of in-sync replicas was refused");
-      // Its record is about to arrive, or the controller has yet to read what this broker has.
-      clock.timer(refusedMs, () => this.look(one.partition));
+      this.#lookLater(one.partition);
     }
+  }
+
+  /** Its record is about to arrive, or the controller has yet to read what this broker has. */
+  #lookLater(partition: ChangingPartition): void {
+    if (!this.#led.has(partition)) return;
+    this.#due.delete(partition);
+    const cancel = this.#options.clock.timer(refusedMs, () => {
+      this.#refused.delete(partition);
+      this.look(partition);
+    });
+    this.#refused.set(partition, cancel);
   }
 
   async #pause(failures: number): Promise<void> {

@@ -6,8 +6,6 @@ import type { Leader } from "./leader.ts";
 export interface Follower {
   readonly kind: "follower";
   readonly log: PartitionLog;
-  /** The broker that it follows under the present leader epoch. */
-  following?: number;
 }
 
 /**

@@ -13,6 +13,7 @@ import type { PartitionView, TopicView } from "../metadata/view.ts";
 import type { Followers } from "../replication/followers.ts";
 import type { LedPartition } from "../replication/leader-session.ts";
 import type { EpochFloors } from "./epoch-floors.ts";
+import { Following } from "./following.ts";
 import {
   type ChangeOutcome,
   type InSyncReplica,
@@ -62,14 +63,14 @@ export class Replica implements LedPartition, ChangingPartition {
   /** Rises with every change of epoch or role. */
   #generation = 0;
   #stopProgress = ignore;
-  /** What an earlier leader made it cut, until it is cut. */
-  #cutting: Promise<void> | undefined;
+  readonly #following: Following;
   readonly #waiters = new Set<() => void>();
   /** Sessions of followers: they want to know of appends, too. */
   readonly #appendWaiters = new Set<() => void>();
 
   constructor(context: ReplicaContext, topic: TopicView, view: PartitionView, config: TopicConfig) {
     this.#context = context;
+    this.#following = new Following(context.followers);
     this.topic = topic.name;
     this.topicId = topic.id;
     this.partition = view.partition;
@@ -127,7 +128,7 @@ export class Replica implements LedPartition, ChangingPartition {
     const state = this.#state;
     if (state.kind === "leader")
       this.#resign(state, { kind: "follower", log: state.log }, "lost its leader");
-    else if (state.kind === "follower") this.#unfollow(state);
+    else this.#following.end();
     this.#wake();
     return this.#shouldLead() || this.#shouldFollow();
   }
@@ -158,12 +159,13 @@ export class Replica implements LedPartition, ChangingPartition {
   async followView(): Promise<void> {
     const generation = this.#generation;
     // Where its log ends is not known before.
-    if (this.#cutting !== undefined) await this.#cutting;
+    const { cutting } = this.#following;
+    if (cutting !== undefined) await cutting;
     if (generation !== this.#generation) return;
     const state = this.#state;
     if (state.kind !== "follower" || state.log.state.kind !== "online") return;
     if (this.#shouldLead()) await this.#lead(state.log, generation);
-    else if (this.#shouldFollow()) this.#follow(state);
+    else if (this.#shouldFollow()) this.#follow(state.log);
   }
 
   async #lead(log: PartitionLog, generation: number): Promise<void> {
@@ -182,26 +184,12 @@ export class Replica implements LedPartition, ChangingPartition {
     this.#progress();
   }
 
-  #follow(state: Follower): void {
+  #follow(log: PartitionLog): void {
     const { leader, leaderEpoch } = this.#view;
-    if (leader === undefined || state.following !== undefined) return;
-    state.following = leader;
+    if (leader === undefined) return;
     const { partition, topicId } = this;
-    const { log } = state;
     const rebuild = (startOffset: number): Promise<void> => this.#rebuild(log, startOffset);
-    this.#context.followers.follow(leader, { topicId, partition, leaderEpoch, log, rebuild });
-  }
-
-  /** Nothing is appended for a leader any more when this returns. */
-  #unfollow(state: Follower): void {
-    if (state.following === undefined) return;
-    const cutting = this.#context.followers.unfollow(state.following, this);
-    delete state.following;
-    if (cutting === undefined) return;
-    const whole = cutting.then(() => {
-      if (this.#cutting === whole) this.#cutting = undefined;
-    });
-    this.#cutting = whole;
+    this.#following.begin(leader, { topicId, partition, leaderEpoch, log, rebuild });
   }
 
   /**
@@ -295,13 +283,13 @@ export class Replica implements LedPartition, ChangingPartition {
     this.#state = closed;
     this.#stopProgress();
     if (state.kind === "leader") this.#resign(state, closed, "was given up by its broker");
-    else if (state.kind === "follower") this.#unfollow(state);
+    else this.#following.end();
     this.#wake();
   }
 
   /** Resolves when nothing cuts its log any more, after `close`; undefined when nothing does. */
   get cutting(): Promise<void> | undefined {
-    return this.#cutting;
+    return this.#following.cutting;
   }
 
   #hasMinInsync(): boolean {
@@ -362,7 +350,7 @@ export class Replica implements LedPartition, ChangingPartition {
     const offline: ReplicaState = { kind: "offline", log: from.log, reason };
     if (from.kind === "leader") this.#resign(from, offline, "went offline");
     else {
-      this.#unfollow(from);
+      this.#following.end();
       this.#state = offline;
     }
   }

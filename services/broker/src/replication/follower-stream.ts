@@ -62,6 +62,8 @@ interface Followed {
   cutting: Promise<void> | undefined;
   stopProgress: () => void;
   cancelRetry: () => void;
+  /** Where the leader's log begins, as it has told last. */
+  leaderStart: number;
   isMovingStart: boolean;
 }
 
@@ -98,6 +100,8 @@ export class FollowerStream {
   #isSaying = false;
   #isClosed = false;
   #cancelSilence: () => void = () => {};
+  /** Ends the stream, also while it is being opened. */
+  #endAttempt: () => void = () => {};
   #wakeRetry: () => void = () => {};
   #done: Promise<void>;
 
@@ -111,10 +115,10 @@ export class FollowerStream {
 
   /** Follows a partition from here on, in place of what was followed of it under another epoch. */
   follow(partition: FollowedPartition): void {
-    this.unfollow(partition);
+    const cutting = this.unfollow(partition);
     const followed: Followed = {
-      ...{ partition, state: idle, failures: 0, attempt: 0, cutting: undefined },
-      isMovingStart: false,
+      ...{ partition, state: idle, failures: 0, attempt: 0, cutting },
+      ...{ leaderStart: 0, isMovingStart: false },
       stopProgress: () => {},
       cancelRetry: () => {},
     };
@@ -146,7 +150,7 @@ export class FollowerStream {
   async close(): Promise<void> {
     this.#isClosed = true;
     const cuts = [...this.#followed.values()].map(({ partition }) => this.unfollow(partition));
-    this.#stream?.cancel();
+    this.#endAttempt();
     this.#wakeRetry();
     await Promise.all([this.#done, ...cuts]);
   }
@@ -157,26 +161,26 @@ export class FollowerStream {
     let failures = 0;
     while (!this.#isClosed) {
       const attempt = { opened: false };
-      try {
-        await this.#attempt(attempt);
-      } catch (thrown) {
-        if (this.#isClosed) break;
-        if (attempt.opened) failures = 0;
-        const err = MillraceError.from(thrown);
-        if (failures === 0) {
-          logger.warn({ leader: this.#leaderId, err }, "a leader cannot be followed: trying again");
-        }
+      const failure = await this.#attempt(attempt).catch((thrown: unknown) =>
+        MillraceError.from(thrown),
+      );
+      if (this.#isClosed) break;
+      if (attempt.opened) failures = 0;
+      if (failure !== undefined && failures === 0) {
+        const fields = { leader: this.#leaderId, err: failure };
+        logger.warn(fields, "a leader cannot be followed: trying again");
       }
-      if (!this.#isClosed) await this.#pause(failures);
+      await this.#pause(failures);
       failures += 1;
     }
   }
 
   /** One stream, from its opening to its end. */
-  async #attempt(attempt: { opened: boolean }): Promise<void> {
+  async #attempt(attempt: { opened: boolean }): Promise<undefined> {
     // A connection that is dead without a word would be found out by pings, much later.
     const channel = this.#dial();
     const stream = channel.bidi(replicateMethod);
+    this.#endAttempt = () => stream.cancel();
     try {
       await this.#open(stream);
       attempt.opened = true;
@@ -231,10 +235,12 @@ export class FollowerStream {
       const message = stream.tryRead() ?? (await stream.read());
       if (message === undefined) return;
       this.#checkRegistration(stream);
-      this.#hear();
+      // The leader is not silent while this broker does not listen.
+      this.#cancelSilence();
       for (const append of message.appends) await this.#append(append);
       for (const divergence of message.diverge) this.#diverged(divergence);
       for (const refusal of message.refuse) this.#refused(refusal);
+      this.#hear();
     }
   }
 
@@ -318,7 +324,8 @@ export class FollowerStream {
       if (followed === undefined || this.#byId.get(subscriptionId) !== followed) return;
       const { log } = followed.partition;
       log.updateHighWatermark(Math.min(highWatermark, log.logEndOffset));
-      this.#moveStart(followed, logStartOffset);
+      followed.leaderStart = logStartOffset;
+      this.#moveStart(followed);
       followed.failures = 0;
     } catch (thrown) {
       if (followed !== undefined) this.#retryLater(followed, thrown);
@@ -342,20 +349,24 @@ export class FollowerStream {
     }
   }
 
-  /** A log start that the leader has moved on. */
-  #moveStart(followed: Followed, logStartOffset: number): void {
-    const { log } = followed.partition;
-    const isDue = logStartOffset > log.logStartOffset && logStartOffset <= log.highWatermark;
-    if (!isDue || followed.isMovingStart) return;
+  /** Follows a log start that the leader has moved on. */
+  #moveStart(followed: Followed): void {
+    const { isMovingStart, leaderStart, partition, state } = followed;
+    const { log } = partition;
+    const isDue = leaderStart > log.logStartOffset && leaderStart <= log.highWatermark;
+    if (!isDue || isMovingStart || state === over) return;
     followed.isMovingStart = true;
-    log
-      .advanceLogStart(logStartOffset)
-      .catch((thrown: unknown) => {
-        this.#context.logger.warn({ err: thrown }, "a log start cannot be moved yet");
-      })
-      .finally(() => {
+    log.advanceLogStart(leaderStart).then(
+      () => {
         followed.isMovingStart = false;
-      });
+        // It may have moved on meanwhile.
+        if (followed.leaderStart > leaderStart) this.#moveStart(followed);
+      },
+      (thrown: unknown) => {
+        followed.isMovingStart = false;
+        this.#context.logger.warn({ err: thrown }, "a log start cannot be moved yet");
+      },
+    );
   }
 
   #diverged({ subscriptionId, ...divergence }: WireReplicaDivergence): void {

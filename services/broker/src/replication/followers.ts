@@ -21,8 +21,8 @@ export interface FollowersOptions extends FollowerContext {
 export class Followers {
   readonly #options: FollowersOptions;
   readonly #streams = new Map<number, FollowerStream>();
-  /** Streams that end. */
-  readonly #closing = new Set<Promise<void>>();
+  /** Streams that end, and cuts of partitions that are followed no more. */
+  readonly #ending = new Set<Promise<void>>();
   #isClosed = false;
 
   constructor(options: FollowersOptions) {
@@ -44,10 +44,10 @@ export class Followers {
   unfollow(leader: number, partition: PartitionName): Promise<void> | undefined {
     const stream = this.#streams.get(leader);
     const cutting = stream?.unfollow(partition);
+    if (cutting !== undefined) this.#waitFor(cutting);
     if (stream?.size === 0) {
       this.#streams.delete(leader);
-      const closing = stream.close().finally(() => this.#closing.delete(closing));
-      this.#closing.add(closing);
+      this.#waitFor(stream.close());
     }
     return cutting;
   }
@@ -62,7 +62,12 @@ export class Followers {
     this.#isClosed = true;
     const streams = [...this.#streams.values()].map((stream) => stream.close());
     this.#streams.clear();
-    await Promise.all([...streams, ...this.#closing]);
+    await Promise.all([...streams, ...this.#ending]);
+  }
+
+  #waitFor(end: Promise<void>): void {
+    const ending = end.finally(() => this.#ending.delete(ending));
+    this.#ending.add(ending);
   }
 
   #dial(leader: number): Channel {

@@ -1,5 +1,6 @@
 /** A partition's log that a test moves on: nothing is stored before it says so. */
 import { silentLogger } from "@millrace/env";
+import type { MillraceError } from "@millrace/errors";
 import type {
   AppendBatch,
   AppendDone,
@@ -16,6 +17,8 @@ interface Held {
   readonly lastOffset: number;
   readonly done: AppendDone;
 }
+
+type Cut = { readonly offset: number } & PromiseWithResolvers<void>;
 
 type PartitionName = Pick<PartitionLog, "topicId" | "topic" | "partition">;
 
@@ -51,6 +54,13 @@ export class FakeLog {
   duplicateOf: number | undefined;
   /** Calls of `becomeLeader` that wait for the test; undefined: they do not wait. */
   takeovers: PromiseWithResolvers<void>[] | undefined;
+  /** Leader epoch of the last batch. */
+  lastEpoch = 0;
+  /** Calls of `truncateTo`, and of `advanceLogStart`, which wait for the test. */
+  readonly cuts: Cut[] = [];
+  readonly starts: Cut[] = [];
+  /** What the next `appendReplicated` fails with. */
+  refusal: MillraceError | undefined;
   readonly #listeners = new Set<() => void>();
   #held: Held[] = [];
 
@@ -107,6 +117,40 @@ export class FakeLog {
     if (!duplicate) this.logEndOffset = lastOffset + 1;
     this.#held.push({ lastOffset, done });
     return { baseOffset, lastOffset, appendTimeMs: 1, duplicate };
+  }
+
+  epochOfOffset(): number {
+    return this.lastEpoch;
+  }
+
+  endOffsetForEpoch(leaderEpoch: number) {
+    return { leaderEpoch, endOffset: this.logEndOffset };
+  }
+
+  /** A chunk is a batch of one record. */
+  appendReplicated(chunk: Uint8Array, epoch: number, done: AppendDone): void {
+    const { refusal } = this;
+    this.refusal = undefined;
+    if (refusal !== undefined) throw refusal;
+    this.appended.push({ epoch, bytes: chunk.length });
+    this.#held.push({ lastOffset: this.logEndOffset, done });
+    this.logEndOffset += 1;
+  }
+
+  async truncateTo(offset: number): Promise<void> {
+    const cut = { offset, ...Promise.withResolvers<void>() };
+    this.cuts.push(cut);
+    await cut.promise;
+    this.logEndOffset = Math.min(this.logEndOffset, offset);
+    this.ackedEndOffset = this.logEndOffset;
+    this.leaderEpoch = Math.min(this.leaderEpoch, this.lastEpoch);
+  }
+
+  async advanceLogStart(offset: number): Promise<void> {
+    const start = { offset, ...Promise.withResolvers<void>() };
+    this.starts.push(start);
+    await start.promise;
+    this.logStartOffset = offset;
   }
 
   /** The first `count` batches that wait are stored: one round of the journal. */

@@ -6,6 +6,7 @@ import type {
   ClusterChange,
   ClusterSnapshot,
   ClusterView,
+  DeletionView,
   PartitionView,
   TopicView,
 } from "../metadata/view.ts";
@@ -45,6 +46,12 @@ export const brokerOf = (brokerId: number): BrokerView => ({
   epoch: 1,
 });
 
+const controllerAt = (brokerId: number | "none") => {
+  if (brokerId === "none") return { controller: undefined, internalController: undefined };
+  const { endpoint: controller, internalEndpoint: internalController } = brokerOf(brokerId);
+  return { controller, internalController };
+};
+
 const byId = (topics: Iterable<TopicView>) =>
   new Map([...topics].map((topic) => [topic.id, topic] as const));
 
@@ -54,6 +61,9 @@ export interface Change {
   readonly remove?: readonly string[];
   readonly brokers?: readonly BrokerView[];
   readonly generation?: number;
+  /** Where the controller is active; none when it is nowhere. */
+  readonly controller?: number | "none";
+  readonly deletions?: readonly DeletionView[];
   /** Default: the next one. */
   readonly revision?: number;
 }
@@ -83,7 +93,7 @@ export class FakeView implements ClusterView {
   }
 
   change(change: Change): void {
-    const { put = [], remove = [], brokers, generation } = change;
+    const { put = [], remove = [], brokers, controller, deletions, generation } = change;
     const { revision = this.current.revision + 1 } = change;
     const topics = new Map(this.current.topics);
     for (const topic of put) topics.set(topic.name, topic);
@@ -92,13 +102,15 @@ export class FakeView implements ClusterView {
       ...this.current,
       ...{ revision, topics, topicsById: byId(topics.values()) },
       ...(brokers && { brokers: new Map(brokers.map((one) => [one.brokerId, one])) }),
+      ...(controller !== undefined && controllerAt(controller)),
+      ...(deletions && { deletions: new Map(deletions.map((one) => [one.id, one])) }),
       ...(generation !== undefined && { generation: new Uint8Array(16).fill(generation) }),
     };
     const told = {
       changed: put.map(({ name }) => name),
       deleted: [...remove],
       brokersChanged: brokers !== undefined,
-      deletionsChanged: false,
+      deletionsChanged: deletions !== undefined,
     };
     for (const listener of this.#listeners) listener(told);
     const reached = this.#waiters.filter((waiter) => waiter.revision <= revision);
