@@ -50,7 +50,7 @@ export const refusals = {
 
   countsAsComplete: (name: string, startOffset: number) =>
     MillraceError.refusal(
-      ErrorCode.UNAVAILABLE,
+      ErrorCode.POLICY_VIOLATION,
       `${name} would have to begin anew at offset ${startOffset} to follow its leader, and is in ` +
         "sync, or eligible to lead: its log is kept, and the controller asked again",
     ),
