@@ -130,6 +130,26 @@ test("files of the old log do not come back behind a recovery point", async () =
   }
 });
 
+test("a checkpoint that saw the old log leaves nothing of it behind a reset", async () => {
+  for (let afterMs = 0; afterMs < 3; afterMs += 0.05) {
+    await simulate({ log: { segmentBytes: 1000 } }, async ({ sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await oldLog(log);
+      await log.becomeLeader(5);
+      const flushing = log.flush();
+      await sleep(afterMs);
+      await log.resetTo(30);
+      await flushing;
+      await log.flush();
+      first.die("power");
+      const again = await (await start()).log();
+      const found = [again.state.kind, again.leaderEpoch, ...offsetsOf(again)];
+      assert.deepEqual(found, ["online", 0, 30, 30, 30, 30], `after ${afterMs} ms`);
+    });
+  }
+});
+
 test("the last of several resets counts", async () => {
   await simulate({}, async ({ disk, start }) => {
     const first = await start();
