@@ -172,15 +172,6 @@ export const resets: readonly Mutant[] = [
     tests: [faults],
   },
   {
-    name: "log-reset-names-unsynced",
-    breaks: "Files that a reset removed are gone durably before a recovery point says so.",
-    file: files,
-    replace: [
-      ["      this.names.changed();\n      this.#dropped = [];", "      this.#dropped = [];"],
-    ],
-    tests: [faults],
-  },
-  {
     name: "log-reset-keeps-names",
     breaks: "Segments, indexes, epochs and producers of the old log are removed, and nothing else.",
     file: `${src}/partition/old-log.ts`,
