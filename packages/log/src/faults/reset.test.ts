@@ -131,12 +131,16 @@ test("files of the old log do not come back behind a recovery point", async () =
 });
 
 test("a checkpoint that saw the old log leaves nothing of it behind a reset", async () => {
-  for (let afterMs = 0; afterMs < 3; afterMs += 0.05) {
+  for (let afterMs = 0; afterMs < 4; afterMs += 0.2) {
     await simulate({ log: { segmentBytes: 1000 } }, async ({ sleep, start }) => {
       const first = await start();
       const log = await first.log();
       await oldLog(log);
       await log.becomeLeader(5);
+      // A checkpoint comes to them first.
+      for (let other = 1; other < 10; other += 1) {
+        await appendAll(await first.log(other), tenBatches("other").slice(0, 3));
+      }
       const flushing = log.flush();
       await sleep(afterMs);
       await log.resetTo(30);
