@@ -1,4 +1,4 @@
-/** What crashes, disks and damage do to a log that begins anew: it is the old one, or the new one. */
+/** A log that begins anew is the old one or the new one, whatever crashes, disks and damage do. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";
