@@ -1,4 +1,4 @@
-/** What crashes, disks and damage do to a log that begins anew: it is the old one, or the new one. */
+/** A log that begins anew is the old one or the new one, whatever crashes, disks and damage do. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";
@@ -126,6 +126,30 @@ test("files of the old log do not come back behind a recovery point", async () =
       const found = [again.state.kind, again.logStartOffset, again.logEndOffset];
       assert.deepEqual(found, ["online", 4, end], `seed ${seed}`);
       assert.deepEqual([again.leaderEpoch, await marks(again)], seed % 2 ? [1, "new"] : [0, ""]);
+    });
+  }
+});
+
+test("a checkpoint that saw the old log leaves nothing of it behind a reset", async () => {
+  for (let afterMs = 0; afterMs < 4; afterMs += 0.2) {
+    await simulate({ log: { segmentBytes: 1000 } }, async ({ sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await oldLog(log);
+      await log.becomeLeader(5);
+      // A checkpoint comes to them first.
+      for (let other = 1; other < 10; other += 1) {
+        await appendAll(await first.log(other), tenBatches("other").slice(0, 3));
+      }
+      const flushing = log.flush();
+      await sleep(afterMs);
+      await log.resetTo(30);
+      await flushing;
+      await log.flush();
+      first.die("power");
+      const again = await (await start()).log();
+      const found = [again.state.kind, again.leaderEpoch, ...offsetsOf(again)];
+      assert.deepEqual(found, ["online", 0, 30, 30, 30, 30], `after ${afterMs} ms`);
     });
   }
 });

@@ -73,7 +73,7 @@ for (const [where, start] of Object.entries(starts)) {
 
 test("a log that began anew and stays empty is loaded without a scan after a clean stop", async () => {
   for (const crash of [false, true]) {
-    await simulate({ log: { segmentBytes: 1000 } }, async ({ start }) => {
+    await simulate({ log: { segmentBytes: 1000 } }, async ({ disk, start }) => {
       let life = await start();
       const log = await life.log();
       await oldLog(log);
@@ -84,6 +84,7 @@ test("a log that began anew and stays empty is loaded without a scan after a cle
       }
       await life.manager.close(true);
       life.die("power");
+      assert.ok(disk.paths().includes(`${directory}/leader-epochs`));
       const again = await start();
       assert.ok(again.manager.recovery.clean);
       assert.equal(again.manager.recovery.segmentBytesScanned, 0);
