@@ -85,6 +85,16 @@ test("records up to the latest offset are deleted once that is known", async () 
   assert.equal((await deleted())?.lowWatermark, 10n);
 });
 
+test("an offset that an earlier leader may have told is not refused for good", async () => {
+  const { handlers, catchUp } = await setUp(7);
+  const partitions = [{ topic: "t", beforeOffset: 9n }];
+  const request = create(DeleteRecordsRequestSchema, { partitions });
+  const deleted = async () => (await handlers.deleteRecords(request)).results[0];
+  assert.partialDeepStrictEqual((await deleted())?.error, notYet);
+  catchUp();
+  assert.equal((await deleted())?.lowWatermark, 9n);
+});
+
 test("a lookup that its leader does not outlast is not answered", async () => {
   const { log, replica, config, list } = await setUp();
   const listed = list(OffsetSpec.TIMESTAMP);

@@ -136,6 +136,8 @@ export class LogServiceHandlers {
       partition.beforeOffset === undefined
         ? leader.latestOffset()
         : requestOffset(partition.beforeOffset);
+    // An earlier leader may have told a higher one: nobody knows yet that it is too high.
+    if (before > log.highWatermark) leader.latestOffset();
     await log.advanceLogStart(before);
     return log.logStartOffset;
   }

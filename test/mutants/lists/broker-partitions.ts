@@ -387,6 +387,13 @@ const latest: readonly Mutant[] = [
     replace: [["? leader.latestOffset()", "? log.highWatermark"]],
     tests: logServiceTests,
   },
+  {
+    name: "new-leader-refuses-deletions-for-good",
+    breaks: "A new leader asks to retry a deletion up to an offset that an earlier one told.",
+    file: "services/broker/src/log-service.ts",
+    replace: [["    if (before > log.highWatermark) leader.latestOffset();\n", ""]],
+    tests: logServiceTests,
+  },
 ];
 
 const working: readonly Mutant[] = [

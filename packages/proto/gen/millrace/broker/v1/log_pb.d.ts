@@ -454,7 +454,8 @@ export declare const LogService: GenService<{
    * freed in time. Returns once the move is durable. Failures are per partition. Idempotent.
    *
    * POLICY_VIOLATION when cleanup.policy is compact without delete; OFFSET_OUT_OF_RANGE past the
-   * high watermark.
+   * high watermark; LEADER_NOT_AVAILABLE instead while a new leader does not know yet how far that
+   * is.
    *
    * @generated from rpc millrace.broker.v1.LogService.DeleteRecords
    */
