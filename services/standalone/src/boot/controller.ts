@@ -3,10 +3,10 @@
  * before the broker looks at it for the first time.
  */
 import { create } from "@bufbuild/protobuf";
-import { type ControllerMetrics, ControllerProcess, Registration } from "@millrace/controller";
+import { type ControllerMetrics, ControllerProcess } from "@millrace/controller";
 import type { Env } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import { type MetadataStore, Mirror } from "@millrace/metadata";
+import { type MetadataStore, Mirror, Registration } from "@millrace/metadata";
 import { BrokerRecordSchema } from "@millrace/proto/storage";
 import type { Undo } from "./undo.ts";
 
