@@ -15,7 +15,8 @@ import { httpLimits, logQueueBytesMax } from "@millrace/observability";
 import { BODY_BYTES_MAX, HEADER_NAME_BYTES_MAX } from "@millrace/record";
 import { errorTextBytesMax } from "@millrace/rpc";
 import { admissionDefaults, limitNames, transportLimits } from "@millrace/rpc/grpc";
-import { probeLimits, serverMetrics, standaloneSchema } from "@millrace/standalone";
+import { admissionOf, probeLimits } from "@millrace/server/node";
+import { serverMetrics, standaloneSchema } from "@millrace/standalone";
 import { reserveFileBytesMax } from "../../packages/log/src/files/disk-space.ts";
 import { patienceMs } from "../../packages/log/src/files/patient-disk.ts";
 import { roundPayloadBytesMax } from "../../packages/log/src/journal/commit-loop.ts";
@@ -54,7 +55,6 @@ import {
 } from "../../packages/rpc/src/grpc/windows.ts";
 import { depthMax, elementsMax } from "../../packages/rpc/src/prescan.ts";
 import { addedPerTurn } from "../../services/broker/src/fetch/session.ts";
-import { admissionOf } from "../../services/standalone/src/config.ts";
 
 const { unwrittenBytesMax, writeLingerMs, syncStepBytes } = defaultManagerConfig;
 const path = fileURLToPath(new URL("../../docs/guides/limits.md", import.meta.url));

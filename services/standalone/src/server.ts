@@ -1,22 +1,28 @@
 /** All services in one process, over one data directory and an embedded metadata store. */
 import { join } from "node:path";
+import { managerConfigOf } from "@millrace/broker/node";
 import { type Resolved, redactedValues } from "@millrace/config";
 import type { Logger } from "@millrace/env";
 import { nodeEnv } from "@millrace/env/node";
-import { defaultManagerConfig, type LogManagerConfig } from "@millrace/log";
 import { openSqliteStore } from "@millrace/metadata/node";
 import { serveHttp } from "@millrace/observability";
 import { nodeCompressor } from "@millrace/record/node";
-import type { Listener } from "@millrace/rpc";
-import { type AdmissionLimits, grpcDialer, grpcListener } from "@millrace/rpc/grpc";
-import { advertisedOf, checkAdvertise, isLoopback, parseAddress } from "./address.ts";
-import { boot, type ListenAt, type Listeners } from "./boot/index.ts";
-import { Undo } from "./boot/undo.ts";
-import { admissionOf, probeLimits, type StandaloneConfig, standaloneSchema } from "./config.ts";
-import { lockDirectory, prepareDirectory } from "./data-directory.ts";
-import { writeEndpoints } from "./endpoints.ts";
-import { type ServerMetrics, serverMetrics } from "./metrics.ts";
-import { fileBudget, openFilesLimit } from "./open-files.ts";
+import { grpcDialer } from "@millrace/rpc/grpc";
+import { Undo } from "@millrace/server";
+import {
+  advertisedOf,
+  checkAdvertise,
+  fileBudget,
+  listenersOf,
+  lockDirectory,
+  openFilesLimit,
+  parseAddress,
+  prepareDirectory,
+  writeEndpoints,
+} from "@millrace/server/node";
+import { boot } from "./boot/index.ts";
+import { type StandaloneConfig, standaloneSchema } from "./config.ts";
+import { serverMetrics } from "./metrics.ts";
 
 /** The one broker of a standalone server. */
 const BROKER_ID = 0;
@@ -81,7 +87,7 @@ const start = async (
     ...{ env, store, metrics, brokerId: BROKER_ID, alone: true, defaultReplicationFactor: 1 },
     dialer: grpcDialer(),
     listeners: listenersOf(config, metrics, logger),
-    logConfig: logConfigOf(config),
+    logConfig: managerConfigOf(config),
     advertise: (listening) => endpointForClients(config, listening, logger),
     onServing: (serving) => {
       ready.value = serving;
@@ -125,54 +131,3 @@ const withinOpenFiles = (config: StandaloneConfig, logger: Logger): StandaloneCo
   );
   return { ...config, "open-files-max": openFilesMax, "connections-max": connectionsMax };
 };
-
-const logConfigOf = (config: StandaloneConfig): LogManagerConfig => ({
-  ...defaultManagerConfig,
-  journalFileBytes: config["journal-file-bytes"],
-  journalBytesMax: config["journal-bytes-max"],
-  tailCacheBytesMax: config["tail-cache-bytes-max"],
-  indexCacheBytesMax: config["index-cache-bytes-max"],
-  pendingBytesMax: config["pending-bytes-max"],
-  diskReserveBytes: config["disk-reserve-bytes"],
-  openFilesMax: config["open-files-max"],
-  checkpointIntervalMs: config["checkpoint-interval"],
-  retentionCheckIntervalMs: config["retention-check-interval"],
-});
-
-/** The listeners, each with its limits and metrics. */
-const listenersOf = (
-  config: StandaloneConfig,
-  metrics: ServerMetrics,
-  logger: Logger,
-): Listeners => {
-  const at = (name: string, endpoint: string, limits: Partial<AdmissionLimits>): ListenAt => {
-    const { observer, watch } = metrics.listener(name);
-    const grpc = grpcListener({
-      observer: metrics.calls,
-      limits,
-      admissionObserver: observer,
-      onAdmission: watch,
-    });
-    return { endpoint, listener: warning(grpc, logger) };
-  };
-  return {
-    client: at("client", config.listen, admissionOf(config)),
-    internal: at("internal", config["internal-listen"], {}),
-    health: at("health", config["health-listen"], probeLimits),
-    graceMs: config["shutdown-grace"],
-  };
-};
-
-/** The listener, with a warning when other machines reach it. */
-const warning = (inner: Listener, logger: Logger): Listener => ({
-  listen: async (endpoint, services) => {
-    const server = await inner.listen(endpoint, services);
-    if (!isLoopback(server.endpoint)) {
-      logger.warn(
-        { endpoint: server.endpoint },
-        "the listener is reachable from other machines, without encryption or authentication: limit access to its port",
-      );
-    }
-    return server;
-  },
-});

@@ -468,7 +468,7 @@ const boots: readonly Mutant[] = [
   {
     name: "boot-log-left-open",
     breaks: "A stop leaves a clean log.",
-    file: `${boot}broker.ts`,
+    file: "services/broker/src/process/parts.ts",
     replace: [["  undo.add(() => logs.close(true));\n", ""]],
     tests: bootTests,
   },

@@ -3,6 +3,7 @@
  * simulator. Everything of the outside world comes in through the options.
  */
 import type { BrokerMetrics } from "@millrace/broker";
+import { type LogMetrics, openLogs, startBroker } from "@millrace/broker/process";
 import {
   bootstrapCluster,
   Controller,
@@ -13,10 +14,8 @@ import type { Env } from "@millrace/env";
 import type { LogManagerConfig, RecoveryReport } from "@millrace/log";
 import { keys, type MetadataStore } from "@millrace/metadata";
 import { type Dialer, HealthState } from "@millrace/rpc";
-import { type LogMetrics, openLogs, startBroker } from "./broker.ts";
+import { type BoundEndpoints, type Listeners, listen, Undo } from "@millrace/server";
 import { startController } from "./controller.ts";
-import { type BoundEndpoints, type Listeners, listen } from "./listen.ts";
-import { Undo } from "./undo.ts";
 
 export interface BootOptions {
   readonly env: Env;

@@ -8,7 +8,7 @@ import type { Env } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { type MetadataStore, Mirror, Registration } from "@millrace/metadata";
 import { BrokerRecordSchema } from "@millrace/proto/storage";
-import type { Undo } from "./undo.ts";
+import type { Undo } from "@millrace/server";
 
 export interface StartedController {
   readonly mirror: Mirror;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";
+import { configFrom } from "../../../../services/standalone/src/run.ts";
 import { advertisedOf, checkAdvertise, isLoopback, isWildcard } from "./address.ts";
-import { configFrom } from "./run.ts";
 
 type Interfaces = Parameters<typeof advertisedOf>[2];
 type Interface = NonNullable<NonNullable<Interfaces>[string]>[number];

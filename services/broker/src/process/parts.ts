@@ -1,5 +1,4 @@
 /** Starts what makes a process a broker: its logs, its view of the metadata, its services. */
-import { Broker, type BrokerMetrics, ClusterMirror, logConfigOf } from "@millrace/broker";
 import { topicConfigOf } from "@millrace/config";
 import type { Env } from "@millrace/env";
 import {
@@ -11,7 +10,11 @@ import {
 import { decodeRecord, keys, type MetadataStore, type Mirror } from "@millrace/metadata";
 import { topicIdOf } from "@millrace/record";
 import type { Dialer } from "@millrace/rpc";
-import type { Undo } from "./undo.ts";
+import type { Undo } from "@millrace/server";
+import { Broker } from "../broker.ts";
+import { ClusterMirror } from "../metadata/mirror.ts";
+import type { BrokerMetrics } from "../metrics.ts";
+import { logConfigOf } from "../partitions/log-config.ts";
 
 /** Who the broker is. */
 export interface Identity {

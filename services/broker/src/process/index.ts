@@ -1,0 +1,1 @@
+export { type Identity, type LogMetrics, openLogs, startBroker } from "./parts.ts";

@@ -1,0 +1,1 @@
+export { controllerMetrics } from "./metrics.ts";
