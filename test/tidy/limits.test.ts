@@ -99,7 +99,7 @@ const prefixed = (prefix: string, limits: object): [string, number][] =>
 
 const integers = (schema: Readonly<Record<string, Setting>>): [string, number][] =>
   Object.entries(schema).flatMap(([key, setting]): [string, number][] =>
-    setting.type === "integer" ? [[key, setting.default]] : [],
+    setting.type === "integer" && setting.default !== undefined ? [[key, setting.default]] : [],
   );
 
 const longestName = ((): number => {
