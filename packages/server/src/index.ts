@@ -5,4 +5,7 @@ export {
   listen,
   type Services,
 } from "./listen.ts";
-export { Undo } from "./undo.ts";
+export { catchUp, startMirror } from "./mirror.ts";
+export { type PatienceOptions, untilAnswered } from "./patience.ts";
+export { beginServing } from "./serving.ts";
+export { startOrUndo, Undo } from "./undo.ts";

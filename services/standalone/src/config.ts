@@ -2,7 +2,7 @@
  * Settings of the standalone server: one schema for flags, environment, file, help and reference.
  */
 import { logSettings } from "@millrace/broker/node";
-import type { Schema, Values } from "@millrace/config";
+import type { Schema } from "@millrace/config";
 import {
   admissionSettings,
   advertiseSettings,
@@ -25,5 +25,3 @@ export const standaloneSchema = {
   ...logSettings,
   ...admissionSettings,
 } as const satisfies Schema;
-
-export type StandaloneConfig = Values<typeof standaloneSchema>;

@@ -1,13 +1,15 @@
-export {
-  type Advertised,
-  advertisedOf,
-  checkAdvertise,
-  isLoopback,
-  parseAddress,
-} from "./address.ts";
-export { lockDirectory, prepareDirectory } from "./data-directory.ts";
-export { writeEndpoints } from "./endpoints.ts";
+export { checkAdvertise, parseAddress, tellAdvertised } from "./address.ts";
 export { listenersOf } from "./listeners.ts";
 export { type ListenerMetrics, type ServerMetrics, serverMetrics } from "./metrics.ts";
-export { type FileBudget, fileBudget, openFilesLimit } from "./open-files.ts";
+export { withinOpenFiles } from "./open-files.ts";
+export {
+  configFrom,
+  helpText,
+  type Launch,
+  type Program,
+  type ProgramSchema,
+  type RunningServer,
+  runProgram,
+} from "./run.ts";
+export { type Endpoints, Readiness, type Served, startServer } from "./server.ts";
 export * from "./settings.ts";

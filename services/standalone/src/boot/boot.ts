@@ -12,9 +12,17 @@ import {
 } from "@millrace/controller";
 import type { Env } from "@millrace/env";
 import type { LogManagerConfig, RecoveryReport } from "@millrace/log";
-import { keys, type MetadataStore } from "@millrace/metadata";
+import type { MetadataStore } from "@millrace/metadata";
 import { type Dialer, HealthState } from "@millrace/rpc";
-import { type BoundEndpoints, type Listeners, listen, Undo } from "@millrace/server";
+import {
+  type BoundEndpoints,
+  beginServing,
+  catchUp,
+  type Listeners,
+  listen,
+  startOrUndo,
+  type Undo,
+} from "@millrace/server";
 import { startController } from "./controller.ts";
 
 export interface BootOptions {
@@ -54,19 +62,9 @@ export interface Booted {
   stop(): Promise<void>;
 }
 
-/** Longest wait for the mirror to have read what the start wrote, ms. */
-const mirrorTimeoutMs = 10_000;
-
 /** Starts broker and controller. Rejects with a MillraceError before anything is served. */
-export const boot = async (options: BootOptions): Promise<Booted> => {
-  const undo = new Undo();
-  try {
-    return await start(options, undo);
-  } catch (thrown) {
-    await undo.run(options.env.logger);
-    throw thrown;
-  }
-};
+export const boot = (options: BootOptions): Promise<Booted> =>
+  startOrUndo(options.env.logger, (undo) => start(options, undo));
 
 const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   const { env, store, brokerId, metrics } = options;
@@ -116,20 +114,9 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   };
   await registration.update(addresses);
   await active.announce(addresses);
-  const { revision } = await store.range({ key: keys.cluster });
-  await mirror.waitForRevision(revision, mirrorTimeoutMs);
+  await catchUp(mirror, store);
   await broker.start();
-  const serve = (serving: boolean): void => {
-    options.onServing?.(serving);
-    for (const name of [
-      "",
-      ...[...services.client, ...services.internal].map(({ desc }) => desc.typeName),
-    ]) {
-      health.set(name, serving);
-    }
-  };
-  serve(true);
-  undo.add(() => serve(false));
+  beginServing(health, services, options.onServing, undo);
   logger.info({ ...logs.recovery, cluster_id: clusterId }, "the log is recovered");
   return { endpoints, clusterId, recovery: logs.recovery, stop: () => undo.run(logger) };
 };
