@@ -1,4 +1,5 @@
 export * from "./api.ts";
+export * from "./cluster.ts";
 export * from "./embedded.ts";
 export * from "./generation.ts";
 export * from "./guarded-writer.ts";

@@ -1,4 +1,5 @@
 export {
+  type Addresses,
   type BoundEndpoints,
   type ListenAt,
   type Listeners,

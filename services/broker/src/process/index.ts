@@ -1,1 +1,2 @@
-export { type Identity, type LogMetrics, openLogs, startBroker } from "./parts.ts";
+export { type Booted, type BootOptions, boot } from "./boot.ts";
+export { type Identity, type LogMetrics, openLogs, register, startBroker } from "./parts.ts";

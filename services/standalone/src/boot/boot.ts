@@ -4,12 +4,8 @@
  */
 import type { BrokerMetrics } from "@millrace/broker";
 import { type LogMetrics, openLogs, startBroker } from "@millrace/broker/process";
-import {
-  bootstrapCluster,
-  Controller,
-  type ControllerMetrics,
-  ReplicaHandlers,
-} from "@millrace/controller";
+import { bootstrapCluster, type ControllerMetrics } from "@millrace/controller";
+import { controllerServices } from "@millrace/controller/process";
 import type { Env } from "@millrace/env";
 import type { LogManagerConfig, RecoveryReport } from "@millrace/log";
 import type { MetadataStore } from "@millrace/metadata";
@@ -68,7 +64,7 @@ export const boot = (options: BootOptions): Promise<Booted> =>
 
 const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   const { env, store, brokerId, metrics } = options;
-  const { clock, random, logger } = env;
+  const { random, logger } = env;
   const clusterId = await bootstrapCluster(store, random, options.newClusterId);
   const identity = { clusterId, brokerId };
   const shared = { env, store, identity };
@@ -85,8 +81,8 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
     env.sim?.sometimes("boot: leader epochs rise after an unclean stop");
   }
   const { defaultReplicationFactor } = options;
-  const controller: Controller = new Controller({
-    ...{ store, clock, random, logger, active, defaultReplicationFactor },
+  const ofController = controllerServices({
+    ...{ env, store, clusterId, active, defaultReplicationFactor },
     untilServed: (revision, timeoutMs) => broker.untilServed(revision, timeoutMs),
   });
   const broker = startBroker(
@@ -98,14 +94,8 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   );
   const health = new HealthState();
   const services = {
-    client: [...broker.bindings(), ...controller.bindings()],
-    internal: [
-      ...broker.internalBindings(),
-      ...new ReplicaHandlers({
-        ...{ clusterId, active },
-        deletionDone: (topicId, id) => controller.deletionDone(topicId, id),
-      }).bindings(),
-    ],
+    client: [...broker.bindings(), ...ofController.client],
+    internal: [...broker.internalBindings(), ...ofController.internal],
   };
   const endpoints = await listen(options.listeners, services, health, undo);
   const addresses = {
