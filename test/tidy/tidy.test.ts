@@ -177,6 +177,7 @@ const shells = [
   /^packages\/(cli|observability|proto)\//,
   /^packages\/client\/src\/(index\.ts|testing)/,
   /^services\/standalone\/(?!src\/boot\/)/,
+  /^services\/(broker|controller)\/src\/process\/(main|server)\.ts$/,
   /^packages\/sim\/src\/(kernel|crash\/(main|suite))\.ts$/,
   /^tools\//,
 ];

@@ -8,7 +8,7 @@ const mirrorTimeoutMs = 10_000;
 
 /** A mirror that has read the store, and follows it until the stop. */
 export const startMirror = async (
-  { clock, random, logger }: Env,
+  { clock, random, logger }: Pick<Env, "clock" | "random" | "logger">,
   store: MetadataStore,
   undo: Undo,
 ): Promise<Mirror> => {

@@ -6,19 +6,13 @@ import type { Schema } from "@millrace/config";
 import {
   admissionSettings,
   advertiseSettings,
+  dataDirectorySettings,
   listenerSettings,
   loggingSettings,
 } from "@millrace/server/node";
 
 export const standaloneSchema = {
-  "data-dir": {
-    type: "text",
-    pattern: /^.+$/s,
-    hint: "a path",
-    default: "./data",
-    dynamic: false,
-    description: "Directory of everything that is stored. Made when it is missing.",
-  },
+  ...dataDirectorySettings,
   ...listenerSettings,
   ...advertiseSettings,
   ...loggingSettings,

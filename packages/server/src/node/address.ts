@@ -6,6 +6,7 @@ import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import type { Logger } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { Addresses, BoundEndpoints } from "../listen.ts";
 
 export interface Address {
   /** Without brackets. */
@@ -116,3 +117,27 @@ export const tellAdvertised = (
   }
   return endpoint;
 };
+
+/** Settings of what others are told. */
+type AdvertiseConfig = Readonly<Record<AdvertiseSetting, string>>;
+
+/** Throws INVALID_CONFIG for addresses that nobody can dial. */
+export const checkAddresses = (config: AdvertiseConfig): void => {
+  checkAdvertise(config.advertise);
+  checkAdvertise(config["internal-advertise"], "internal-advertise");
+};
+
+/** What clients and the cluster's processes are told. */
+export const tellAddresses = (
+  config: AdvertiseConfig,
+  { client, internal }: BoundEndpoints,
+  logger: Logger,
+): Addresses => ({
+  clientEndpoint: tellAdvertised(config.advertise, client, logger),
+  internalEndpoint: tellAdvertised(
+    config["internal-advertise"],
+    internal,
+    logger,
+    "internal-advertise",
+  ),
+});

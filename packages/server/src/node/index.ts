@@ -1,4 +1,5 @@
-export { checkAdvertise, parseAddress, tellAdvertised } from "./address.ts";
+export { checkAddresses, checkAdvertise, tellAddresses, tellAdvertised } from "./address.ts";
+export { etcdSettings, openStore } from "./etcd.ts";
 export { listenersOf } from "./listeners.ts";
 export { type ListenerMetrics, type ServerMetrics, serverMetrics } from "./metrics.ts";
 export { withinOpenFiles } from "./open-files.ts";

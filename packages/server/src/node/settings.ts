@@ -51,6 +51,30 @@ export const endpoint = (value: string, description: string) =>
     description,
   }) as const;
 
+export const text = (pattern: RegExp, hint: string, value: string, description: string) =>
+  ({ type: "text", pattern, hint, default: value, dynamic: false, description }) as const;
+
+/** A whole number that has to be set: what a process is in its cluster. */
+export const identity = (description: string) =>
+  ({
+    type: "integer",
+    unit: "count",
+    min: 0,
+    max: 2_147_483_647,
+    dynamic: false,
+    description,
+  }) as const;
+
+/** The directory of a process that keeps data. */
+export const dataDirectorySettings = {
+  "data-dir": text(
+    /^.+$/s,
+    "a path",
+    "./data",
+    "Directory of everything that is stored. Made when it is missing.",
+  ),
+} as const satisfies Schema;
+
 /** Where the server listens. */
 export const listenerSettings = {
   listen: endpoint("127.0.0.1:7400", "gRPC for clients."),
@@ -59,18 +83,27 @@ export const listenerSettings = {
   "http-listen": endpoint("127.0.0.1:7480", "HTTP: metrics, liveness, readiness, configuration."),
 } as const satisfies Schema;
 
+const toldAddress = new RegExp(`^$|${address.source}`);
+
 /** What clients are told. */
 export const advertiseSettings = {
-  advertise: {
-    type: "text",
-    pattern: new RegExp(`^$|${address.source}`),
-    hint: "HOST:PORT that clients reach, or empty for the address that is listened on",
-    default: "",
-    dynamic: false,
-    description:
-      "Address that clients are told to connect to. Set it with a listener on all interfaces: " +
+  advertise: text(
+    toldAddress,
+    "HOST:PORT that clients reach, or empty for the address that is listened on",
+    "",
+    "Address that clients are told to connect to. Set it with a listener on all interfaces: " +
       "otherwise clients are told an address of this machine.",
-  },
+  ),
+} as const satisfies Schema;
+
+/** What the other processes of a cluster are told. */
+export const internalAdvertiseSettings = {
+  "internal-advertise": text(
+    toldAddress,
+    "HOST:PORT that processes of the cluster reach, or empty for the address that is listened on",
+    "",
+    "Address that the cluster's own processes are told to connect to, as --advertise for clients.",
+  ),
 } as const satisfies Schema;
 
 /** What the server logs. */

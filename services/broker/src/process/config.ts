@@ -1,7 +1,22 @@
 /** Settings of a broker. */
 import type { Schema, Values } from "@millrace/config";
 import { defaultManagerConfig, type LogManagerConfig } from "@millrace/log";
-import { bytes, count, duration, mib } from "@millrace/server/node";
+import {
+  admissionSettings,
+  advertiseSettings,
+  bytes,
+  count,
+  dataDirectorySettings,
+  duration,
+  etcdSettings,
+  identity,
+  internalAdvertiseSettings,
+  listenerSettings,
+  loggingSettings,
+  mib,
+  text,
+} from "@millrace/server/node";
+import { replicaLagMaxMsDefault } from "../limits.ts";
 
 /** How logs are kept. */
 export const logSettings = {
@@ -34,6 +49,31 @@ export const logSettings = {
     300_000,
     "How often retention looks for old segments.",
   ),
+} as const satisfies Schema;
+
+/** A broker of a cluster: one schema for flags, environment, file, help and reference. */
+export const brokerSchema = {
+  "broker-id": identity("Number of this broker, one in the cluster. Its data belongs to it."),
+  rack: text(
+    /^[^\s]{0,255}$/,
+    "a name without spaces, or empty",
+    "",
+    "Where the broker stands: the replicas of a partition go to different racks.",
+  ),
+  ...dataDirectorySettings,
+  ...listenerSettings,
+  ...advertiseSettings,
+  ...internalAdvertiseSettings,
+  ...etcdSettings,
+  ...loggingSettings,
+  "replica-lag-max": duration(
+    100,
+    3_600_000,
+    replicaLagMaxMsDefault,
+    "A follower that has not caught up for this long leaves the in-sync replicas.",
+  ),
+  ...logSettings,
+  ...admissionSettings,
 } as const satisfies Schema;
 
 /** The settings of logs, as the log takes them. */

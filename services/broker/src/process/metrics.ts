@@ -1,6 +1,7 @@
 /** What a broker counts, by the names of `docs/reference/metrics.md`. */
 import type { LogManager, LogObserver } from "@millrace/log";
 import { latencyBuckets, type Metrics } from "@millrace/observability";
+import { type ServerMetrics, serverMetrics } from "@millrace/server/node";
 import type { BrokerMetrics } from "../metrics.ts";
 
 export const brokerMetrics = (metrics: Metrics): BrokerMetrics => {
@@ -161,4 +162,23 @@ export const logGauges = (metrics: Metrics): ((logs: LogManager) => void) => {
     for (const [state, value] of Object.entries(states)) partitions.set(value, { state });
   };
   return (logs) => metrics.onCollect(() => collect(logs));
+};
+
+export interface BrokerServerMetrics extends ServerMetrics {
+  readonly broker: BrokerMetrics;
+  readonly log: LogObserver;
+  /** Reads the sizes of the log at every scrape from now on. */
+  watchLogs(logs: LogManager): void;
+}
+
+/** All metrics of a broker's process, registered. */
+export const brokerServerMetrics = (droppedLogLines?: () => number): BrokerServerMetrics => {
+  const shared = serverMetrics(droppedLogLines);
+  const { registry } = shared;
+  return {
+    ...shared,
+    broker: brokerMetrics(registry),
+    log: logMetrics(registry),
+    watchLogs: logGauges(registry),
+  };
 };

@@ -1,2 +1,3 @@
-export { logSettings, managerConfigOf } from "./config.ts";
-export { brokerMetrics, logGauges, logMetrics } from "./metrics.ts";
+export { brokerSchema, logSettings, managerConfigOf } from "./config.ts";
+export { type BrokerServerMetrics, brokerServerMetrics } from "./metrics.ts";
+export { brokerProgram, startBrokerServer } from "./server.ts";

@@ -22,7 +22,8 @@ import type { ControllerMetrics } from "../metrics.ts";
 import { campaign, controllerServices } from "./parts.ts";
 
 export interface BootOptions {
-  readonly env: Env;
+  /** A controller keeps nothing on a disk. */
+  readonly env: Pick<Env, "clock" | "random" | "logger">;
   /** Belongs to the caller, who closes it after the stop. */
   readonly store: MetadataStore;
   readonly listeners: Listeners;

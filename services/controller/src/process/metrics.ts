@@ -1,5 +1,6 @@
 /** What a controller counts, by the names of `docs/reference/metrics.md`. */
 import type { Metrics } from "@millrace/observability";
+import { type ServerMetrics, serverMetrics } from "@millrace/server/node";
 import type { ControllerMetrics } from "../metrics.ts";
 
 export const controllerMetrics = (metrics: Metrics): ControllerMetrics => {
@@ -32,4 +33,16 @@ export const controllerMetrics = (metrics: Metrics): ControllerMetrics => {
     onConflict: () => conflicts.add(1),
     onFailure: () => failures.add(1),
   };
+};
+
+export interface ControllerServerMetrics extends ServerMetrics {
+  readonly controller: ControllerMetrics;
+}
+
+/** All metrics of a controller's process, registered. */
+export const controllerServerMetrics = (
+  droppedLogLines?: () => number,
+): ControllerServerMetrics => {
+  const shared = serverMetrics(droppedLogLines);
+  return { ...shared, controller: controllerMetrics(shared.registry) };
 };

@@ -10,7 +10,7 @@ import { ReplicaHandlers } from "../replicas.ts";
 /** Takes part in the election until the stop. The addresses are not known yet. */
 export const campaign = (
   options: {
-    readonly env: Env;
+    readonly env: Pick<Env, "clock" | "random" | "logger">;
     readonly store: MetadataStore;
     readonly mirror: Mirror;
     readonly controllerId: number;
@@ -28,7 +28,7 @@ export const campaign = (
 /** The Admin service for clients, and ReplicaService for brokers. */
 export const controllerServices = (
   options: Pick<ControllerOptions, "store" | "defaultReplicationFactor" | "untilServed"> & {
-    readonly env: Env;
+    readonly env: Pick<Env, "clock" | "random" | "logger">;
     readonly clusterId: string;
     readonly active: ControllerProcess;
   },
