@@ -5,7 +5,9 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { brokerSchema } from "@millrace/broker/node";
 import { allowedOf, environmentName, type Setting, topicSchema } from "@millrace/config";
+import { controllerSchema } from "@millrace/controller/node";
 import { errorTable } from "@millrace/errors";
 import { ErrorCodeSchema } from "@millrace/proto/common";
 import { serverMetrics, standaloneSchema } from "@millrace/standalone";
@@ -35,7 +37,7 @@ const settings = (schema: Readonly<Record<string, Setting>>, flags: boolean): st
       flags ? `\`--${key}\`` : `\`${key}\``,
       ...(flags ? [`\`${environmentName(key)}\``] : []),
       allowedOf(setting),
-      `\`${JSON.stringify(setting.default)}\``,
+      setting.default === undefined ? "must be set" : `\`${JSON.stringify(setting.default)}\``,
       setting.dynamic ? "at once" : "at restart",
       setting.description,
     ]),
@@ -46,7 +48,13 @@ const configuration = (): string =>
   "Flags over environment over file (`--config FILE.yaml`, keys as the flags without dashes) over " +
   "defaults. Sizes take `KiB`, `MiB`, `GiB`; durations `ms`, `s`, `m`, `h`, `d`. What happens at a " +
   "limit, and those that are not settings: [limits](../guides/limits.md).\n\n" +
-  `## Standalone server\n\n${settings(standaloneSchema, true)}\n\n` +
+  "A setting without a default must be set.\n\n" +
+  "## Standalone server\n\n`npm start`, `millrace serve`: all services in one process.\n\n" +
+  `${settings(standaloneSchema, true)}\n\n` +
+  "## Broker\n\n`node services/broker/src/process/main.ts`: a broker of a cluster.\n\n" +
+  `${settings(brokerSchema, true)}\n\n` +
+  "## Controller\n\n`node services/controller/src/process/main.ts`: a controller of a cluster.\n\n" +
+  `${settings(controllerSchema, true)}\n\n` +
   "## Topics\n\nSet with `millrace topic create --config KEY=VALUE` or `topic alter`.\n\n" +
   `${settings(topicSchema, false)}\n`;
 

@@ -5,10 +5,10 @@
  * the operator.
  */
 import { create } from "@bufbuild/protobuf";
-import { Registration } from "@millrace/controller";
 import { silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import { MillraceError } from "@millrace/errors";
+import { Registration } from "@millrace/metadata";
 import { openEtcdStore } from "@millrace/metadata/etcd";
 import { BrokerRecordSchema } from "@millrace/proto/storage";
 

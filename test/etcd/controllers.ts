@@ -2,11 +2,18 @@
 import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
 import { create } from "@bufbuild/protobuf";
-import { Controller as Admin, ControllerProcess, Registration } from "@millrace/controller";
+import { Controller as Admin, ControllerProcess } from "@millrace/controller";
 import { type Logger, silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
-import { decodeRecord, keys, type MetadataStore, Mirror, type Operation } from "@millrace/metadata";
+import {
+  decodeRecord,
+  keys,
+  type MetadataStore,
+  Mirror,
+  type Operation,
+  Registration,
+} from "@millrace/metadata";
 import { openEtcdStore } from "@millrace/metadata/etcd";
 import { CreateTopicRequestSchema } from "@millrace/proto/controller";
 import {

@@ -12,7 +12,7 @@ import { etcdPrograms, goVersion } from "../../tools/etcd/build.ts";
 export const skipped: string | false =
   goVersion() === undefined && "etcd cannot be built: there is no Go: install Go 1.26 or newer";
 
-const freePort = async (): Promise<number> => {
+export const freePort = async (): Promise<number> => {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();

@@ -7,15 +7,18 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { limits as broker, logConfigOf } from "@millrace/broker";
+import { brokerSchema } from "@millrace/broker/node";
 import { checkTopicName, type Setting, topicConfigOf, topicSchema } from "@millrace/config";
 import { limits as admin, replicaLimits } from "@millrace/controller";
+import { controllerSchema } from "@millrace/controller/node";
 import { errorCodeByName } from "@millrace/errors";
 import { defaultManagerConfig } from "@millrace/log";
 import { httpLimits, logQueueBytesMax } from "@millrace/observability";
 import { BODY_BYTES_MAX, HEADER_NAME_BYTES_MAX } from "@millrace/record";
 import { errorTextBytesMax } from "@millrace/rpc";
 import { admissionDefaults, limitNames, transportLimits } from "@millrace/rpc/grpc";
-import { probeLimits, serverMetrics, standaloneSchema } from "@millrace/standalone";
+import { admissionOf, probeLimits } from "@millrace/server/node";
+import { serverMetrics, standaloneSchema } from "@millrace/standalone";
 import { reserveFileBytesMax } from "../../packages/log/src/files/disk-space.ts";
 import { patienceMs } from "../../packages/log/src/files/patient-disk.ts";
 import { roundPayloadBytesMax } from "../../packages/log/src/journal/commit-loop.ts";
@@ -54,7 +57,6 @@ import {
 } from "../../packages/rpc/src/grpc/windows.ts";
 import { depthMax, elementsMax } from "../../packages/rpc/src/prescan.ts";
 import { addedPerTurn } from "../../services/broker/src/fetch/session.ts";
-import { admissionOf } from "../../services/standalone/src/config.ts";
 
 const { unwrittenBytesMax, writeLingerMs, syncStepBytes } = defaultManagerConfig;
 const path = fileURLToPath(new URL("../../docs/guides/limits.md", import.meta.url));
@@ -99,7 +101,7 @@ const prefixed = (prefix: string, limits: object): [string, number][] =>
 
 const integers = (schema: Readonly<Record<string, Setting>>): [string, number][] =>
   Object.entries(schema).flatMap(([key, setting]): [string, number][] =>
-    setting.type === "integer" ? [[key, setting.default]] : [],
+    setting.type === "integer" && setting.default !== undefined ? [[key, setting.default]] : [],
   );
 
 const longestName = ((): number => {
@@ -160,6 +162,11 @@ const fixed = new Map<string, number>([
   ["producerExpiryMs", logConfigOf(topicConfigOf({})).producerExpiryMs],
 ]);
 
+/** Of all processes; what they share they have from one place. */
+const serverSettings = { ...standaloneSchema, ...controllerSchema, ...brokerSchema };
+/** Settings that bound nothing. */
+const notBounds = new Set(["default-replication-factor"]);
+
 /** Rows about something that has no number. */
 const numberless = new Set(["framing", "encoding", "protocol"]);
 const topicDefaults = new Map(integers(topicSchema));
@@ -179,9 +186,10 @@ test("every limit of the code is in limits.md, with its default", () => {
   }
 });
 
-test("every byte, count and time setting of the server is in limits.md, with its default", () => {
+test("every byte, count and time setting of a server is in limits.md, with its default", () => {
   const bySetting = new Map([...rows.values()].map((row) => [row.setting, row]));
-  for (const [key, value] of integers(standaloneSchema)) {
+  for (const [key, value] of integers(serverSettings)) {
+    if (notBounds.has(key)) continue;
     const row = bySetting.get(`\`--${key}\``);
     assert.ok(row !== undefined, `--${key} is missing`);
     assert.equal(amountOf(row.value), value, `--${key} is ${value}, not ${row.value}`);
@@ -216,7 +224,7 @@ test("limits.md has no limit that the code has not", () => {
     assert.ok(known, `${name} is in limits.md and not in the code`);
     if (!own) continue;
     const topic = name.startsWith("topic:") && topicDefaults.has(name.slice("topic:".length));
-    assert.ok(topic || Object.hasOwn(standaloneSchema, name.slice(2)), name);
+    assert.ok(topic || Object.hasOwn(serverSettings, name.slice(2)), name);
   }
 });
 

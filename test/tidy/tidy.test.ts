@@ -85,10 +85,32 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   rpc: ["env", "errors", "proto", "record"],
   observability: ["env", "errors"],
   client: ["env", "errors", "proto", "record", "rpc"],
+  server: ["config", "env", "errors", "metadata", "observability", "rpc"],
   sim: ["env", "errors", "proto", "record", "log", "metadata", "rpc", "client"],
   cli: ["client", "config", "env", "errors", "log", "proto", "record", "rpc", "standalone"],
-  broker: ["config", "env", "errors", "log", "metadata", "observability", "proto", "record", "rpc"],
-  controller: ["config", "env", "errors", "metadata", "observability", "proto", "record", "rpc"],
+  broker: [
+    "config",
+    "env",
+    "errors",
+    "log",
+    "metadata",
+    "observability",
+    "proto",
+    "record",
+    "rpc",
+    "server",
+  ],
+  controller: [
+    "config",
+    "env",
+    "errors",
+    "metadata",
+    "observability",
+    "proto",
+    "record",
+    "rpc",
+    "server",
+  ],
   standalone: [
     "broker",
     "config",
@@ -101,6 +123,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     "proto",
     "record",
     "rpc",
+    "server",
   ],
 };
 
@@ -140,7 +163,7 @@ test("libraries that we wrap have one importer", () => {
       const owner = soleImporters[name];
       if (owner === undefined || owner === packageOf(path)) continue;
       // The lock of the data directory is a file of SQLite's, too.
-      if (path === "services/standalone/src/data-directory.ts") continue;
+      if (path === "packages/server/src/node/data-directory.ts") continue;
       problems.push(`${path} imports ${name}`);
     }
   }
@@ -154,6 +177,7 @@ const shells = [
   /^packages\/(cli|observability|proto)\//,
   /^packages\/client\/src\/(index\.ts|testing)/,
   /^services\/standalone\/(?!src\/boot\/)/,
+  /^services\/(broker|controller)\/src\/process\/(main|server)\.ts$/,
   /^packages\/sim\/src\/(kernel|crash\/(main|suite))\.ts$/,
   /^tools\//,
 ];

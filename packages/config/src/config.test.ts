@@ -53,6 +53,20 @@ test("flags win over environment, environment over file, file over default", () 
   assert.equal(resolved.sources["log-level"], "file");
 });
 
+test("a setting without a default must be set", () => {
+  const required = {
+    ...schema,
+    id: { type: "integer", unit: "count", min: 0, max: 9, description: "i" },
+  } as const satisfies Schema;
+  const resolve = (flags: Record<string, string>) =>
+    resolveConfig(required, { flags, environment: {} });
+  assert.throws(
+    () => resolve({}),
+    refused(ErrorCode.INVALID_CONFIG, /--id is not set, and has no default: use 0 to 9/),
+  );
+  assert.equal(resolve({ id: "0" }).values.id, 0);
+});
+
 test("a typo in the file is named, with a suggestion", () => {
   assert.throws(
     () =>

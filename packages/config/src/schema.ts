@@ -5,6 +5,7 @@
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { parseBytes, parseDurationMs } from "./units.ts";
 
+/** A setting without a default must be set. */
 interface Common {
   /** For people; one or two sentences, no trailing newline. */
   readonly description: string;
@@ -20,20 +21,20 @@ export interface IntegerSetting extends Common {
   readonly unit: "bytes" | "milliseconds" | "seconds" | "count";
   readonly min: number;
   readonly max: number;
-  readonly default: number;
+  readonly default?: number;
 }
 
 /** One of a few words. */
 export interface ChoiceSetting<C extends string = string> extends Common {
   readonly type: "choice";
   readonly choices: readonly C[];
-  readonly default: C;
+  readonly default?: C;
 }
 
 /** True or false. */
 export interface BooleanSetting extends Common {
   readonly type: "boolean";
-  readonly default: boolean;
+  readonly default?: boolean;
 }
 
 /** Text. `pattern` and `hint` say what is allowed. */
@@ -41,7 +42,7 @@ export interface TextSetting extends Common {
   readonly type: "text";
   readonly pattern: RegExp;
   readonly hint: string;
-  readonly default: string;
+  readonly default?: string;
 }
 
 export type Setting = IntegerSetting | ChoiceSetting | BooleanSetting | TextSetting;
@@ -210,6 +211,13 @@ const fileEntries = (raw: RawSources, schema: Schema): ReadonlyMap<string, unkno
   return entries;
 };
 
+const missing = (key: string, setting: Setting): MillraceError =>
+  new MillraceError(
+    ErrorCode.INVALID_CONFIG,
+    `--${key} is not set, and has no default: use ${allowedOf(setting)}`,
+    { facts: { key } },
+  );
+
 /** Resolves a configuration. Throws INVALID_CONFIG. */
 export const resolveConfig = <S extends Schema>(schema: S, raw: RawSources): Resolved<S> => {
   const file = fileEntries(raw, schema);
@@ -236,6 +244,7 @@ export const resolveConfig = <S extends Schema>(schema: S, raw: RawSources): Res
       );
       sources[key] = "file";
     } else {
+      if (setting.default === undefined) throw missing(key, setting);
       values[key] = setting.default;
       sources[key] = "default";
     }

@@ -1,8 +1,11 @@
 export * from "./api.ts";
+export * from "./cluster.ts";
 export * from "./embedded.ts";
 export * from "./generation.ts";
 export * from "./guarded-writer.ts";
 export * from "./keys.ts";
-export { callTimeoutMs, operationsMax, requestBytesMax } from "./limits.ts";
+export * from "./leased-key.ts";
+export { callTimeoutMs, operationsMax, requestBytesMax, sessionSeconds } from "./limits.ts";
 export * from "./mirror.ts";
 export { isOutcomeUnknown } from "./outcome.ts";
+export * from "./registration.ts";

@@ -16,6 +16,11 @@ const headerBytes = 1024;
 /** Longest time until a call settles when the caller names none, ms. */
 export const callTimeoutMs = 5000;
 
+/** Lease of the active controller, and of a broker's registration, seconds. */
+export const sessionSeconds = 10;
+/** How often a broker looks whether the registration of an earlier process is gone, ms. */
+export const registerIntervalMs = 250;
+
 export const invalid = (message: string): MillraceError =>
   new MillraceError(ErrorCode.INVALID_REQUEST, message);
 

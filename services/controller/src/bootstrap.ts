@@ -1,29 +1,18 @@
 /** The first writes to an empty metadata store: whoever comes first decides. */
 import { create } from "@bufbuild/protobuf";
 import type { Random } from "@millrace/env";
-import { ErrorCode, MillraceError } from "@millrace/errors";
 import {
   type Compare,
-  decodeRecord,
+  clusterOf,
   encodeRecord,
   keys,
   type MetadataStore,
+  metadataFormatVersion,
   newGeneration,
   noGeneration,
   putGeneration,
 } from "@millrace/metadata";
 import { ClusterRecordSchema } from "@millrace/proto/storage";
-
-/** Version of the metadata that this code writes. */
-const FORMAT_VERSION = 1;
-
-const checkFormat = (formatVersion: number): void => {
-  if (formatVersion <= FORMAT_VERSION) return;
-  throw new MillraceError(
-    ErrorCode.DATA_DIRECTORY_UNUSABLE,
-    `the metadata has format ${formatVersion}, this version reads up to ${FORMAT_VERSION}: use a newer version`,
-  );
-};
 
 /**
  * Creates the cluster's record and the metadata's generation if there is none, and returns the
@@ -35,16 +24,14 @@ export const bootstrapCluster = async (
   random: Random,
   wantedId?: string,
 ): Promise<string> => {
-  const [kv] = (await store.range({ key: keys.cluster })).kvs;
-  const known = kv === undefined ? undefined : decodeRecord.cluster(kv);
-  if (known !== undefined) checkFormat(known.formatVersion);
+  const known = await clusterOf(store);
   if ((await store.range({ key: keys.generation })).kvs.length === 0) {
     await store.txn([noGeneration], [putGeneration(newGeneration(random))]);
   }
   if (known !== undefined) return known.clusterId;
   const clusterId =
     wantedId ?? `c${Buffer.from(random.bytes(16)).toString("base64url").slice(0, 21)}`;
-  const record = { clusterId, formatVersion: FORMAT_VERSION, featureLevel: 1 };
+  const record = { clusterId, formatVersion: metadataFormatVersion, featureLevel: 1 };
   const value = encodeRecord.cluster(create(ClusterRecordSchema, record));
   const absent: Compare = { key: keys.cluster, target: "createRevision", equals: 0 };
   await store.txn([absent], [{ type: "put", key: keys.cluster, value }]);

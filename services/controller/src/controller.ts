@@ -23,7 +23,7 @@ import { assignReplicas } from "./assignment.ts";
 import { bootstrapCluster } from "./bootstrap.ts";
 import { configEntries, describeTopics, listTopics } from "./describe.ts";
 import { limits } from "./limits.ts";
-import { type Assignment, Registry, type StoredTopic } from "./registry.ts";
+import { type Assignment, type RegisteredBroker, Registry, type StoredTopic } from "./registry.ts";
 import { unguarded, type Write } from "./reign.ts";
 
 export interface ControllerOptions {
@@ -31,7 +31,8 @@ export interface ControllerOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
-  readonly defaultReplicationFactor: number;
+  /** Of topics that are made without one, also as a function of how many brokers there are. */
+  readonly defaultReplicationFactor: number | ((brokers: number) => number);
   /** The process whose reign guards every write. Without one, alone with the store: for tests. */
   readonly active?: {
     readonly write: Write;
@@ -94,11 +95,12 @@ export class Controller {
     checkTopicConfigs(configs);
     const partitionCount = request.partitionCount === 0 ? 1 : request.partitionCount;
     checkPartitionCount(partitionCount);
+    const brokers = await this.#registry.brokers();
     const replicationFactor =
       request.replicationFactor === 0
-        ? this.#options.defaultReplicationFactor
+        ? this.#defaultReplicationFactor(brokers.length)
         : request.replicationFactor;
-    const assignment = await this.#assign(replicationFactor, 0, partitionCount);
+    const assignment = this.#assign(brokers, replicationFactor, 0, partitionCount);
     if ((await this.#registry.findTopic(name)) !== undefined) throw exists(name);
     const answer = { partitionCount, replicationFactor };
     if (validateOnly) {
@@ -179,7 +181,8 @@ export class Controller {
           `topic ${record.name} has ${first} partitions: their number only grows`,
         );
       }
-      const assignment = await this.#assign(record.replicationFactor, first, count);
+      const brokers = await this.#registry.brokers();
+      const assignment = this.#assign(brokers, record.replicationFactor, first, count);
       if (!request.validateOnly) {
         // Another call that has grown the topic has written some of these partitions already.
         const unchanged = [isUnchanged(topic)];
@@ -246,9 +249,18 @@ export class Controller {
     return services.map((service) => ofCluster(service, () => registry.clusterId()));
   }
 
+  #defaultReplicationFactor(brokers: number): number {
+    const { defaultReplicationFactor: factor } = this.#options;
+    return typeof factor === "number" ? factor : factor(brokers);
+  }
+
   /** Replicas for `count` partitions from `first`, on the registered brokers. */
-  async #assign(replicationFactor: number, first: number, count: number): Promise<Assignment> {
-    const brokers = await this.#registry.brokers();
+  #assign(
+    brokers: readonly RegisteredBroker[],
+    replicationFactor: number,
+    first: number,
+    count: number,
+  ): Assignment {
     const start = this.#options.random.below(Math.max(1, brokers.length));
     return {
       replicas: assignReplicas(brokers, replicationFactor, first, count, start),

@@ -15,6 +15,7 @@ import {
   type MetadataStore,
   Mirror,
   type Operation,
+  Registration,
 } from "@millrace/metadata";
 import {
   type AlterPartitionsRequest,
@@ -25,7 +26,6 @@ import { BrokerRecordSchema } from "@millrace/proto/storage";
 import { Incarnation, Kernel, mountStore, SeededRandom } from "@millrace/sim";
 import { Controller } from "./controller.ts";
 import { ControllerProcess } from "./controller-process.ts";
-import { Registration } from "./registration.ts";
 import { ReplicaHandlers } from "./replicas.ts";
 
 const ttlSeconds = 2;

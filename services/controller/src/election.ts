@@ -6,18 +6,14 @@ import {
   encodeRecord,
   GuardedWriter,
   keys,
+  LeasedKey,
   type MetadataStore,
   type Mirror,
   type Operation,
+  sessionSeconds,
 } from "@millrace/metadata";
 import { type ControllerRecord, ControllerRecordSchema } from "@millrace/proto/storage";
-import { LeasedKey } from "./leased-key.ts";
-import {
-  campaignIntervalMs,
-  campaignIntervalMsMax,
-  changesPerTransaction,
-  sessionSeconds,
-} from "./limits.ts";
+import { campaignIntervalMs, campaignIntervalMsMax, changesPerTransaction } from "./limits.ts";
 import { Reign } from "./reign.ts";
 
 export interface ElectionOptions {

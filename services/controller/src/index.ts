@@ -4,5 +4,4 @@ export { Controller, type ControllerOptions } from "./controller.ts";
 export { ControllerProcess, type ControllerProcessOptions } from "./controller-process.ts";
 export { limits, replicaLimits } from "./limits.ts";
 export { type ControllerMetrics, noMetrics } from "./metrics.ts";
-export { Registration, type RegistrationOptions } from "./registration.ts";
 export { ReplicaHandlers, type ReplicaHandlersOptions } from "./replicas.ts";

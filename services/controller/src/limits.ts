@@ -26,15 +26,11 @@ export const replicaLimits = {
   mirrorWaitMsMax: 5_000,
 } as const;
 
-/** Lease of the active controller, and of a broker's registration, seconds. */
-export const sessionSeconds = 10;
 /** Changes of one guarded transaction; with the guard and the token below the 128 of etcd. */
 export const changesPerTransaction = 100;
 /** Conditions of one guarded transaction; with the guard and the slot below the 128 of etcd. */
 export const comparesPerTransaction = 120;
 /** How often a candidate looks whether the election's key is free when nothing tells it, ms. */
 export const campaignIntervalMs = 1_000;
-/** How often a broker looks whether the registration of an earlier process is gone, ms. */
-export const registerIntervalMs = 250;
 /** Longest pause of a candidate whose attempts fail, ms. */
 export const campaignIntervalMsMax = 30_000;

@@ -1,4 +1,4 @@
-export { probeLimits, standaloneSchema } from "./config.ts";
+export { standaloneSchema } from "./config.ts";
 export { serverMetrics } from "./metrics.ts";
-export { configFrom, runServer } from "./run.ts";
-export { type Endpoints, type StandaloneServer, startStandalone } from "./server.ts";
+export { runServer } from "./run.ts";
+export { startStandalone } from "./server.ts";

@@ -2,7 +2,8 @@ import type { Mutant } from "../mutant.ts";
 
 const at = "services/controller/src/";
 const elections = [`${at}election.test.ts`];
-const registrations = [`${at}registration.test.ts`];
+const metadata = "packages/metadata/src/";
+const registrations = [`${metadata}registration.test.ts`];
 const many = [`${at}controllers.test.ts`];
 const boots = ["services/standalone/src/boot/boot.test.ts"];
 
@@ -69,7 +70,7 @@ const election: readonly Mutant[] = [
   {
     name: "two-active-controllers",
     breaks: "One controller is active.",
-    file: `${at}leased-key.ts`,
+    file: `${metadata}leased-key.ts`,
     replace: [
       [
         "return this.#judge(found, value);\n    if",
@@ -106,7 +107,7 @@ const election: readonly Mutant[] = [
   {
     name: "late-election-lengthens-a-reign",
     breaks: "A reign is over before its lease, which the store counts from its grant.",
-    file: `${at}leased-key.ts`,
+    file: `${metadata}leased-key.ts`,
     replace: [
       [
         "    this.#askedMs = askedMs;\n    return lease.id;",
@@ -118,7 +119,7 @@ const election: readonly Mutant[] = [
   {
     name: "late-renewal-lengthens-a-reign",
     breaks: "A reign is over before its lease, which the store counts from its renewal.",
-    file: `${at}leased-key.ts`,
+    file: `${metadata}leased-key.ts`,
     replace: [
       [
         "    this.#askedMs = askedMs;\n    return kv",
@@ -130,7 +131,7 @@ const election: readonly Mutant[] = [
   {
     name: "late-election-counts",
     breaks: "An election whose answer comes after its lease counts for nothing.",
-    file: `${at}leased-key.ts`,
+    file: `${metadata}leased-key.ts`,
     replace: [
       ["      if (leftMs <= 0) lose(why);\n      else cancelDeadline", "      cancelDeadline"],
     ],
@@ -146,14 +147,14 @@ const election: readonly Mutant[] = [
   {
     name: "renewal-tried-again-too-late",
     breaks: "A reign outlives a renewal that is not answered.",
-    file: `${at}leased-key.ts`,
+    file: `${metadata}leased-key.ts`,
     replace: [["renewIn(intervalMs / 4)", "renewIn(intervalMs)"]],
     tests: elections,
   },
   {
     name: "stopped-controller-keeps-its-key",
     breaks: "A controller that stops gives up its key at once.",
-    file: `${at}leased-key.ts`,
+    file: `${metadata}leased-key.ts`,
     replace: [["    await this.#options.store.revokeLease(lease.id).catch(() => {});\n", ""]],
     tests: [...elections, ...registrations],
   },
@@ -198,7 +199,7 @@ const registration: readonly Mutant[] = [
   {
     name: "lease-not-renewed",
     breaks: "A key is held as long as its process lives.",
-    file: `${at}leased-key.ts`,
+    file: `${metadata}leased-key.ts`,
     replace: [
       [
         "    confirmed();\n    renewInTime();\n    return stop;",
@@ -210,7 +211,7 @@ const registration: readonly Mutant[] = [
   {
     name: "lease-without-a-key-is-enough",
     breaks: "A lease whose key is gone holds nothing.",
-    file: `${at}leased-key.ts`,
+    file: `${metadata}leased-key.ts`,
     replace: [
       [
         "return kv?.createRevision === createRevision && kv.lease === lease.id;",
@@ -222,7 +223,7 @@ const registration: readonly Mutant[] = [
   {
     name: "lost-answer-locks-itself-out",
     breaks: "An attempt whose answer was lost is found out.",
-    file: `${at}leased-key.ts`,
+    file: `${metadata}leased-key.ts`,
     replace: [
       ["if (lease !== undefined && lease === this.#lease?.id)", "if (lease === undefined)"],
     ],
@@ -231,7 +232,7 @@ const registration: readonly Mutant[] = [
   {
     name: "living-broker-pushed-out",
     breaks: "A second process with a broker's id is refused while the first one lives.",
-    file: `${at}registration.ts`,
+    file: `${metadata}registration.ts`,
     replace: [
       [
         "decodeRecord.broker(kv).incarnationId, record.incarnationId) === 0",
@@ -243,14 +244,14 @@ const registration: readonly Mutant[] = [
   {
     name: "restart-does-not-wait",
     breaks: "A process waits until the lease of a dead one has ended.",
-    file: `${at}registration.ts`,
+    file: `${metadata}registration.ts`,
     replace: [["waitMs = ttlSeconds * 1500", "waitMs = ttlSeconds"]],
     tests: [...registrations, ...boots],
   },
   {
     name: "same-incarnation-locked-out",
     breaks: "The same incarnation keeps its epoch.",
-    file: `${at}registration.ts`,
+    file: `${metadata}registration.ts`,
     replace: [
       ["incarnationId, record.incarnationId) === 0", "incarnationId, record.incarnationId) === 7"],
     ],
@@ -259,21 +260,21 @@ const registration: readonly Mutant[] = [
   {
     name: "lost-registration-stays-lost",
     breaks: "A broker that has lost its registration registers anew.",
-    file: `${at}registration.ts`,
+    file: `${metadata}registration.ts`,
     replace: [["        void this.#registerAgain();\n", ""]],
     tests: registrations,
   },
   {
     name: "broker-fences-itself",
     breaks: "A broker does not give up while the store is silent.",
-    file: `${at}registration.ts`,
+    file: `${metadata}registration.ts`,
     replace: [["unknownMsMax: Number.POSITIVE_INFINITY", "unknownMsMax: 1000"]],
     tests: registrations,
   },
   {
     name: "key-without-lease-for-ever",
     breaks: "The registration of a version that took no lease is replaced.",
-    file: `${at}leased-key.ts`,
+    file: `${metadata}leased-key.ts`,
     replace: [
       [
         "if (found !== undefined && found.lease !== undefined) return",
@@ -285,7 +286,7 @@ const registration: readonly Mutant[] = [
   {
     name: "stopped-broker-registers-again",
     breaks: "A broker that stops stays away.",
-    file: `${at}registration.ts`,
+    file: `${metadata}registration.ts`,
     replace: [
       ["    this.#stopKeeping();\n    await", "    await"],
       ["while (!this.#closed) {", "for (;;) {"],
@@ -295,14 +296,14 @@ const registration: readonly Mutant[] = [
   {
     name: "stopped-broker-goes-on-waiting",
     breaks: "A broker that stops while it waits for its id stays away.",
-    file: `${at}registration.ts`,
+    file: `${metadata}registration.ts`,
     replace: [["      this.#checkOpen();\n      const attempt", "      const attempt"]],
     tests: registrations,
   },
   {
     name: "stopped-broker-takes-its-key",
     breaks: "A broker that stops while it registers stays away.",
-    file: `${at}registration.ts`,
+    file: `${metadata}registration.ts`,
     replace: [
       ["      if (this.#closed) await this.#key.release();\n      this.#checkOpen();\n", ""],
     ],
@@ -311,14 +312,14 @@ const registration: readonly Mutant[] = [
   {
     name: "stop-while-registering-is-an-error",
     breaks: "A broker that stops while it registers anew says nothing.",
-    file: `${at}registration.ts`,
+    file: `${metadata}registration.ts`,
     replace: [["        if (this.#closed) return;\n", ""]],
     tests: registrations,
   },
   {
     name: "lease-that-ended-stops-the-start",
     breaks: "A lease that ends before it is used is taken anew.",
-    file: `${at}leased-key.ts`,
+    file: `${metadata}leased-key.ts`,
     replace: [
       [
         "      if (!hasCode(thrown, ErrorCode.INVALID_REQUEST)) throw thrown;\n",

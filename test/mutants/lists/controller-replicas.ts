@@ -271,7 +271,7 @@ const written: readonly Mutant[] = [
   {
     name: "replica-service-for-clients",
     breaks: "ReplicaService is served at the internal listener alone.",
-    file: "services/standalone/src/boot/listen.ts",
+    file: "packages/server/src/listen.ts",
     replace: [
       [
         "[...services.client, healthBinding]",

@@ -71,8 +71,13 @@ const requests: readonly Mutant[] = [
   {
     name: "newer-metadata-rewritten",
     breaks: "Metadata of a newer version is not touched.",
-    file: `${at}bootstrap.ts`,
-    replace: [["  if (known !== undefined) checkFormat(known.formatVersion);\n", ""]],
+    file: "packages/metadata/src/cluster.ts",
+    replace: [
+      [
+        "  if (formatVersion <= metadataFormatVersion) return record;",
+        "  if (formatVersion > 0) return record;",
+      ],
+    ],
     tests: admin,
   },
   {
@@ -90,14 +95,14 @@ const requests: readonly Mutant[] = [
   {
     name: "boot-keeps-its-registration",
     breaks: "A process that stops is registered no more.",
-    file: `${boot}controller.ts`,
+    file: "services/broker/src/process/parts.ts",
     replace: [["  undo.add(() => registration.close());\n", ""]],
     tests: boots,
   },
   {
     name: "boot-keeps-its-election",
     breaks: "A process that stops is not the controller any more.",
-    file: `${boot}controller.ts`,
+    file: `${at}process/parts.ts`,
     replace: [["  undo.add(() => active.close());\n", ""]],
     tests: boots,
   },

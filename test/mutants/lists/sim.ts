@@ -428,8 +428,8 @@ const boots: readonly Mutant[] = [
   {
     name: "boot-leaves-a-failed-start",
     breaks: "A start that fails undoes what it did.",
-    file: `${boot}boot.ts`,
-    replace: [["    await undo.run(options.env.logger);\n", ""]],
+    file: "packages/server/src/undo.ts",
+    replace: [["    await undo.run(logger);\n    throw", "    throw"]],
     tests: bootTests,
   },
   {
@@ -454,21 +454,23 @@ const boots: readonly Mutant[] = [
   {
     name: "boot-stop-stays-ready",
     breaks: "A process that stops is not ready.",
-    file: `${boot}boot.ts`,
-    replace: [["  undo.add(() => serve(false));\n", ""]],
+    file: "packages/server/src/serving.ts",
+    replace: [["  undo.add(() => tell(false));\n", ""]],
     tests: bootTests,
   },
   {
     name: "boot-ready-while-it-recovers",
     breaks: "A server that recovers is not ready.",
-    file: "services/standalone/src/server.ts",
-    replace: [["  const ready = { value: false };", "  const ready = { value: true };"]],
+    file: "packages/server/src/node/server.ts",
+    replace: [
+      ['  #reason: string | undefined = "starting";', "  #reason: string | undefined = undefined;"],
+    ],
     tests: ["test/integration/surroundings.test.ts"],
   },
   {
     name: "boot-log-left-open",
     breaks: "A stop leaves a clean log.",
-    file: `${boot}broker.ts`,
+    file: "services/broker/src/process/parts.ts",
     replace: [["  undo.add(() => logs.close(true));\n", ""]],
     tests: bootTests,
   },

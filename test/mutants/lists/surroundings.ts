@@ -5,40 +5,40 @@ export const surroundingsMutants: readonly Mutant[] = [
   {
     name: "absent-topic-under-default-retention",
     breaks: "A log whose topic is not in the metadata is kept whole.",
-    file: "services/standalone/src/boot/broker.ts",
+    file: "services/broker/src/process/parts.ts",
     replace: [["known === undefined ? { ...config, retentionEnabled: false } : config", "config"]],
     tests: ["services/standalone/src/boot/boot.test.ts"],
   },
   {
     name: "wildcard-told-to-clients",
     breaks: "Clients are told an address that they can connect to.",
-    file: "services/standalone/src/address.ts",
+    file: "packages/server/src/node/address.ts",
     replace: [
       [
         "if (!isWildcard(host)) return { endpoint: listening, guessed: false };",
         'if (host !== "") return { endpoint: listening, guessed: false };',
       ],
     ],
-    tests: ["services/standalone/src/address.test.ts"],
+    tests: ["packages/server/src/node/address.test.ts"],
   },
   {
     name: "wildcard-advertised",
     breaks: "--advertise takes no wildcard and no port 0.",
-    file: "services/standalone/src/address.ts",
+    file: "packages/server/src/node/address.ts",
     replace: [["if (!isWildcard(host) && port > 0) return;", "if (port >= 0) return;"]],
-    tests: ["services/standalone/src/address.test.ts"],
+    tests: ["packages/server/src/node/address.test.ts"],
   },
   {
     name: "files-beyond-the-limit",
     breaks: "Kept files and connections fit into the limit of the process.",
-    file: "services/standalone/src/open-files.ts",
+    file: "packages/server/src/node/open-files.ts",
     replace: [
       [
         "const openFilesMax = Math.min(wanted.openFilesMax, free - connectionsMax);",
         "const { openFilesMax } = wanted;",
       ],
     ],
-    tests: ["services/standalone/src/open-files.test.ts"],
+    tests: ["packages/server/src/node/open-files.test.ts"],
   },
   {
     name: "node-disk-waits-by-itself",
@@ -138,11 +138,11 @@ export const surroundingsMutants: readonly Mutant[] = [
   {
     name: "standalone-endpoints-half-written",
     breaks: "The file of endpoints is there as a whole or not at all.",
-    file: "services/standalone/src/endpoints.ts",
+    file: "packages/server/src/node/endpoints.ts",
     replace: [
       ["  writeFileSync(temporary,", "  writeFileSync(path,"],
       ["  renameSync(temporary, path);\n", "  renameSync(path, path);\n"],
     ],
-    tests: ["services/standalone/src/endpoints.test.ts"],
+    tests: ["packages/server/src/node/endpoints.test.ts"],
   },
 ];

@@ -1,69 +1,20 @@
-/** A metadata store on simulated time, and processes that live and die beside it. */
+/** Controllers and brokers on a metadata store, in simulated time. */
 import { create } from "@bufbuild/protobuf";
-import { type Logger, silentLogger } from "@millrace/env";
+import { decodeRecord, encodeRecord, keys, Mirror, type Operation } from "@millrace/metadata";
+import { type Interpose, StoreProcesses, ttlSeconds } from "@millrace/metadata/testing";
 import {
-  decodeRecord,
-  EmbeddedStore,
-  encodeRecord,
-  type KeyValue,
-  keys,
-  type MetadataStore,
-  Mirror,
-  type Operation,
-  type Persistence,
-} from "@millrace/metadata";
-import {
-  BrokerRecordSchema,
   type PartitionRecord,
   PartitionRecordSchema,
   TopicRecordSchema,
 } from "@millrace/proto/storage";
-import { Incarnation, Kernel, mountStore } from "@millrace/sim";
 import { ControllerProcess } from "../controller-process.ts";
 import type { ControllerMetrics } from "../metrics.ts";
-import { Registration, type RegistrationOptions } from "../registration.ts";
 
-export const ttlSeconds = 3;
+export { type Interpose, ttlSeconds } from "@millrace/metadata/testing";
 
-/** Replaces calls of a store. */
-export type Interpose = (store: MetadataStore) => Partial<MetadataStore>;
-
-export class TestCluster {
-  readonly kernel = new Kernel(7);
-  readonly store: EmbeddedStore;
-  readonly lines: { fields: Readonly<Record<string, unknown>>; message: string }[] = [];
-  readonly logger: Logger;
+export class TestCluster extends StoreProcesses {
   /** Of all controllers. */
   readonly counts = { active: 0, changes: 0, elections: 0, conflicts: 0, failures: 0 };
-
-  constructor(persistence?: Persistence) {
-    const clock = new Incarnation(this.kernel, "store").clock();
-    const options = persistence === undefined ? {} : { persistence };
-    this.store = new EmbeddedStore({ clock, random: this.kernel.random, ...options });
-    const add = (fields: Readonly<Record<string, unknown>>, message: string): void => {
-      this.lines.push({ fields, message });
-    };
-    this.logger = { ...silentLogger, info: add, warn: add, error: add };
-  }
-
-  run<T>(work: Promise<T>): Promise<T> {
-    return this.kernel.run(work);
-  }
-
-  /** Lets time pass. */
-  pass(ms: number): Promise<void> {
-    return this.kernel.run(
-      new Promise((resolve) => void this.kernel.schedule(ms, resolve, "test")),
-    );
-  }
-
-  /** A process with its own handle of the store. */
-  process(name: string, interpose: Interpose = () => ({})) {
-    const life = new Incarnation(this.kernel, name);
-    const mounted = mountStore(this.store, life);
-    const store: MetadataStore = { ...mounted, ...interpose(mounted) };
-    return { life, store, clock: life.clock(), random: this.kernel.random, logger: this.logger };
-  }
 
   async controller(controllerId: number, interpose?: Interpose) {
     const { life, ...shared } = this.process(`controller ${controllerId}`, interpose);
@@ -88,17 +39,6 @@ export class TestCluster {
     const options = { ...shared, mirror, controllerId, ttlSeconds, metrics };
     const process = new ControllerProcess(options);
     return { life, process, mirror };
-  }
-
-  registration(brokerId: number, fields: Partial<RegistrationOptions> = {}, interpose?: Interpose) {
-    const { life, ...shared } = this.process(`broker ${brokerId}`, interpose);
-    const incarnationId = this.kernel.random.bytes(16);
-    const record = create(BrokerRecordSchema, { brokerId, incarnationId });
-    return { life, registration: new Registration({ ...shared, record, ttlSeconds, ...fields }) };
-  }
-
-  async get(key: string): Promise<KeyValue | undefined> {
-    return (await this.run(this.store.range({ key }))).kvs[0];
   }
 
   async partitions(): Promise<PartitionRecord[]> {

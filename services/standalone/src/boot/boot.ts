@@ -3,20 +3,23 @@
  * simulator. Everything of the outside world comes in through the options.
  */
 import type { BrokerMetrics } from "@millrace/broker";
-import {
-  bootstrapCluster,
-  Controller,
-  type ControllerMetrics,
-  ReplicaHandlers,
-} from "@millrace/controller";
+import { type LogMetrics, openLogs, startBroker } from "@millrace/broker/process";
+import { bootstrapCluster, type ControllerMetrics } from "@millrace/controller";
+import { controllerServices } from "@millrace/controller/process";
 import type { Env } from "@millrace/env";
 import type { LogManagerConfig, RecoveryReport } from "@millrace/log";
-import { keys, type MetadataStore } from "@millrace/metadata";
+import type { MetadataStore } from "@millrace/metadata";
 import { type Dialer, HealthState } from "@millrace/rpc";
-import { type LogMetrics, openLogs, startBroker } from "./broker.ts";
+import {
+  type BoundEndpoints,
+  beginServing,
+  catchUp,
+  type Listeners,
+  listen,
+  startOrUndo,
+  type Undo,
+} from "@millrace/server";
 import { startController } from "./controller.ts";
-import { type BoundEndpoints, type Listeners, listen } from "./listen.ts";
-import { Undo } from "./undo.ts";
 
 export interface BootOptions {
   readonly env: Env;
@@ -55,23 +58,13 @@ export interface Booted {
   stop(): Promise<void>;
 }
 
-/** Longest wait for the mirror to have read what the start wrote, ms. */
-const mirrorTimeoutMs = 10_000;
-
 /** Starts broker and controller. Rejects with a MillraceError before anything is served. */
-export const boot = async (options: BootOptions): Promise<Booted> => {
-  const undo = new Undo();
-  try {
-    return await start(options, undo);
-  } catch (thrown) {
-    await undo.run(options.env.logger);
-    throw thrown;
-  }
-};
+export const boot = (options: BootOptions): Promise<Booted> =>
+  startOrUndo(options.env.logger, (undo) => start(options, undo));
 
 const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   const { env, store, brokerId, metrics } = options;
-  const { clock, random, logger } = env;
+  const { random, logger } = env;
   const clusterId = await bootstrapCluster(store, random, options.newClusterId);
   const identity = { clusterId, brokerId };
   const shared = { env, store, identity };
@@ -88,8 +81,8 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
     env.sim?.sometimes("boot: leader epochs rise after an unclean stop");
   }
   const { defaultReplicationFactor } = options;
-  const controller: Controller = new Controller({
-    ...{ store, clock, random, logger, active, defaultReplicationFactor },
+  const ofController = controllerServices({
+    ...{ env, store, clusterId, active, defaultReplicationFactor },
     untilServed: (revision, timeoutMs) => broker.untilServed(revision, timeoutMs),
   });
   const broker = startBroker(
@@ -101,14 +94,8 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   );
   const health = new HealthState();
   const services = {
-    client: [...broker.bindings(), ...controller.bindings()],
-    internal: [
-      ...broker.internalBindings(),
-      ...new ReplicaHandlers({
-        ...{ clusterId, active },
-        deletionDone: (topicId, id) => controller.deletionDone(topicId, id),
-      }).bindings(),
-    ],
+    client: [...broker.bindings(), ...ofController.client],
+    internal: [...broker.internalBindings(), ...ofController.internal],
   };
   const endpoints = await listen(options.listeners, services, health, undo);
   const addresses = {
@@ -117,20 +104,9 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   };
   await registration.update(addresses);
   await active.announce(addresses);
-  const { revision } = await store.range({ key: keys.cluster });
-  await mirror.waitForRevision(revision, mirrorTimeoutMs);
+  await catchUp(mirror, store);
   await broker.start();
-  const serve = (serving: boolean): void => {
-    options.onServing?.(serving);
-    for (const name of [
-      "",
-      ...[...services.client, ...services.internal].map(({ desc }) => desc.typeName),
-    ]) {
-      health.set(name, serving);
-    }
-  };
-  serve(true);
-  undo.add(() => serve(false));
+  beginServing(health, services, options.onServing, undo);
   logger.info({ ...logs.recovery, cluster_id: clusterId }, "the log is recovered");
   return { endpoints, clusterId, recovery: logs.recovery, stop: () => undo.run(logger) };
 };

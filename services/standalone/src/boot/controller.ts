@@ -2,13 +2,13 @@
  * Starts what makes a process a controller, and a registered broker: who leads what is decided
  * before the broker looks at it for the first time.
  */
-import { create } from "@bufbuild/protobuf";
-import { type ControllerMetrics, ControllerProcess, Registration } from "@millrace/controller";
+import { register } from "@millrace/broker/process";
+import type { ControllerMetrics, ControllerProcess } from "@millrace/controller";
+import { campaign } from "@millrace/controller/process";
 import type { Env } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import { type MetadataStore, Mirror } from "@millrace/metadata";
-import { BrokerRecordSchema } from "@millrace/proto/storage";
-import type { Undo } from "./undo.ts";
+import type { MetadataStore, Mirror, Registration } from "@millrace/metadata";
+import { startMirror, type Undo } from "@millrace/server";
 
 export interface StartedController {
   readonly mirror: Mirror;
@@ -38,19 +38,15 @@ export const startController = async (
   undo: Undo,
 ): Promise<StartedController> => {
   const { env, store, brokerId, alone, metrics } = options;
-  const { clock, random, logger } = env;
-  const mirror = new Mirror({ store, clock, random, logger });
-  await mirror.start();
-  undo.add(() => mirror.close());
-  const record = create(BrokerRecordSchema, { brokerId, incarnationId: random.bytes(16) });
-  const registration = new Registration({ store, clock, logger, record });
-  undo.add(() => registration.close());
-  await registration.register();
-  const active = new ControllerProcess({
-    ...{ store, mirror, clock, random, logger, controllerId: brokerId },
-    ...(metrics === undefined ? {} : { metrics }),
-  });
-  undo.add(() => active.close());
+  const mirror = await startMirror(env, store, undo);
+  const registration = await register({ env, store, brokerId }, undo);
+  const active = campaign(
+    {
+      ...{ env, store, mirror, controllerId: brokerId },
+      ...(metrics === undefined ? {} : { metrics }),
+    },
+    undo,
+  );
   if (alone && !(await active.settled(registration.epoch, settleTimeoutMs))) {
     throw new MillraceError(
       ErrorCode.UNAVAILABLE,

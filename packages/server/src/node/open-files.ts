@@ -1,5 +1,6 @@
 /** Budgets of file descriptors, taken from the limit that the process has (RLIMIT_NOFILE). */
 import { readFileSync } from "node:fs";
+import type { Logger } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 
 /**
@@ -59,4 +60,26 @@ export const fileBudget = (
   const openFilesMax = Math.min(wanted.openFilesMax, free - connectionsMax);
   const reduced = connectionsMax < wanted.connectionsMax || openFilesMax < wanted.openFilesMax;
   return { openFilesMax, connectionsMax, reduced };
+};
+
+/** Settings that need files. */
+interface FileSettings {
+  readonly "connections-max": number;
+  /** Absent where no segments are kept. */
+  readonly "open-files-max"?: number;
+}
+
+/** The settings, reduced to what the process may open; a reduction is logged. */
+export const withinOpenFiles = <C extends FileSettings>(config: C, logger: Logger): C => {
+  const limit = openFilesLimit();
+  const { "connections-max": wanted, "open-files-max": files } = config;
+  const budget = fileBudget(limit, { openFilesMax: files ?? 0, connectionsMax: wanted });
+  const { openFilesMax, connectionsMax, reduced } = budget;
+  if (!reduced) return config;
+  logger.warn(
+    { limit, open_files_max: openFilesMax, connections_max: connectionsMax },
+    "the process may open fewer files than the settings ask for: raise the limit (ulimit -n)",
+  );
+  const kept = files === undefined ? {} : { "open-files-max": openFilesMax };
+  return { ...config, ...kept, "connections-max": connectionsMax };
 };

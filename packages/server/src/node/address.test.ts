@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { advertisedOf, checkAdvertise, isLoopback, isWildcard } from "./address.ts";
 import { configFrom } from "./run.ts";
+import { listenerSettings } from "./settings.ts";
 
 type Interfaces = Parameters<typeof advertisedOf>[2];
 type Interface = NonNullable<NonNullable<Interfaces>[string]>[number];
@@ -64,14 +65,14 @@ test("names that look like a wildcard or loopback are neither", () => {
 test("ports end at 65535, and an empty variable is an unset one", () => {
   for (const listen of ["h:65536", "h:99999", "h:", "h", ":1", "[::1:1"]) {
     assert.throws(
-      () => configFrom(["--listen", listen], {}),
+      () => configFrom(listenerSettings, ["--listen", listen], {}),
       (thrown) => hasCode(thrown, ErrorCode.INVALID_CONFIG),
       listen,
     );
   }
-  const empty = { MILLRACE_LISTEN: "", MILLRACE_CONFIG: "", MILLRACE_OPEN_FILES_MAX: "" };
-  const { values, sources } = configFrom(["--http-listen", "h:65535"], empty);
+  const empty = { MILLRACE_LISTEN: "", MILLRACE_CONFIG: "", MILLRACE_HEALTH_LISTEN: "" };
+  const { values, sources } = configFrom(listenerSettings, ["--http-listen", "h:65535"], empty);
   assert.equal(values["http-listen"], "h:65535");
   assert.equal(values.listen, "127.0.0.1:7400");
-  assert.deepEqual([sources.listen, sources["open-files-max"]], ["default", "default"]);
+  assert.deepEqual([sources.listen, sources["health-listen"]], ["default", "default"]);
 });

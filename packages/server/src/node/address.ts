@@ -4,7 +4,9 @@
  */
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
+import type { Logger } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { Addresses, BoundEndpoints } from "../listen.ts";
 
 export interface Address {
   /** Without brackets. */
@@ -59,15 +61,26 @@ export interface Advertised {
   readonly guessed: boolean;
 }
 
-/** Throws INVALID_CONFIG for an address that no client can dial. */
-export const checkAdvertise = (advertise: string): void => {
+/** Who is told an address, and the setting that says which. */
+const audiences = {
+  advertise: "clients",
+  "internal-advertise": "the cluster's processes",
+} as const;
+
+type AdvertiseSetting = keyof typeof audiences;
+
+/** Throws INVALID_CONFIG for an address that nobody can dial. */
+export const checkAdvertise = (
+  advertise: string,
+  setting: AdvertiseSetting = "advertise",
+): void => {
   if (advertise === "") return;
   const { host, port } = parseAddress(advertise);
   if (!isWildcard(host) && port > 0) return;
   throw new MillraceError(
     ErrorCode.INVALID_CONFIG,
-    `--advertise: ${JSON.stringify(advertise)} is not an address that clients can connect to: ` +
-      "use a host name or address that clients reach, and a port of 1 to 65535",
+    `--${setting}: ${JSON.stringify(advertise)} is not an address that ${audiences[setting]} can connect to: ` +
+      `use a host name or address that ${audiences[setting]} reach, and a port of 1 to 65535`,
   );
 };
 
@@ -85,3 +98,46 @@ export const advertisedOf = (
   const endpoint = formatAddress({ host: usableHost(host, interfaces), port });
   return { endpoint, guessed: true };
 };
+
+/** As `advertisedOf`. An address that had to be guessed is logged. */
+export const tellAdvertised = (
+  advertise: string,
+  listening: string,
+  logger: Logger,
+  setting: AdvertiseSetting = "advertise",
+): string => {
+  const { endpoint, guessed } = advertisedOf(advertise, listening);
+  if (guessed) {
+    const who = audiences[setting];
+    logger.warn(
+      { listen: listening, advertised: endpoint },
+      `${who} are told an address of this machine, because the listener is on all interfaces: ` +
+        `set --${setting} to the HOST:PORT that ${who} reach`,
+    );
+  }
+  return endpoint;
+};
+
+/** Settings of what others are told. */
+type AdvertiseConfig = Readonly<Record<AdvertiseSetting, string>>;
+
+/** Throws INVALID_CONFIG for addresses that nobody can dial. */
+export const checkAddresses = (config: AdvertiseConfig): void => {
+  checkAdvertise(config.advertise);
+  checkAdvertise(config["internal-advertise"], "internal-advertise");
+};
+
+/** What clients and the cluster's processes are told. */
+export const tellAddresses = (
+  config: AdvertiseConfig,
+  { client, internal }: BoundEndpoints,
+  logger: Logger,
+): Addresses => ({
+  clientEndpoint: tellAdvertised(config.advertise, client, logger),
+  internalEndpoint: tellAdvertised(
+    config["internal-advertise"],
+    internal,
+    logger,
+    "internal-advertise",
+  ),
+});

@@ -5,7 +5,7 @@
  */
 import type { Cancel, Clock } from "@millrace/env";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
-import type { KeyValue, Lease, MetadataStore, TxnResult } from "@millrace/metadata";
+import type { KeyValue, Lease, MetadataStore, TxnResult } from "./api.ts";
 
 export interface LeasedKeyOptions {
   readonly store: MetadataStore;

@@ -1,5 +1,8 @@
-/** Starts what makes a process a broker: its logs, its view of the metadata, its services. */
-import { Broker, type BrokerMetrics, ClusterMirror, logConfigOf } from "@millrace/broker";
+/**
+ * Starts what makes a process a broker: its logs, its registration, its view of the metadata, its
+ * services.
+ */
+import { create } from "@bufbuild/protobuf";
 import { topicConfigOf } from "@millrace/config";
 import type { Env } from "@millrace/env";
 import {
@@ -8,10 +11,21 @@ import {
   type LogObserver,
   openLogManager,
 } from "@millrace/log";
-import { decodeRecord, keys, type MetadataStore, type Mirror } from "@millrace/metadata";
+import {
+  decodeRecord,
+  keys,
+  type MetadataStore,
+  type Mirror,
+  Registration,
+} from "@millrace/metadata";
+import { BrokerRecordSchema } from "@millrace/proto/storage";
 import { topicIdOf } from "@millrace/record";
 import type { Dialer } from "@millrace/rpc";
-import type { Undo } from "./undo.ts";
+import type { Undo } from "@millrace/server";
+import { Broker } from "../broker.ts";
+import { ClusterMirror } from "../metadata/mirror.ts";
+import type { BrokerMetrics } from "../metrics.ts";
+import { logConfigOf } from "../partitions/log-config.ts";
 
 /** Who the broker is. */
 export interface Identity {
@@ -71,6 +85,32 @@ export const openLogs = async (
   return logs;
 };
 
+/**
+ * Registers the broker until the stop. The addresses are not known yet. Throws INVALID_CONFIG when
+ * another process with this id is alive.
+ */
+export const register = async (
+  options: {
+    readonly env: Env;
+    readonly store: MetadataStore;
+    readonly brokerId: number;
+    readonly rack?: string;
+    /** Ends the wait for an earlier process with this id. */
+    readonly signal?: AbortSignal | undefined;
+  },
+  undo: Undo,
+): Promise<Registration> => {
+  const { env, store, brokerId, rack = "", signal } = options;
+  const { clock, random, logger } = env;
+  const record = create(BrokerRecordSchema, { brokerId, incarnationId: random.bytes(16), rack });
+  const registration = new Registration({ store, clock, logger, record });
+  undo.add(() => registration.close());
+  const end = (): void => void registration.close();
+  signal?.addEventListener("abort", end, { once: true });
+  await registration.register().finally(() => signal?.removeEventListener("abort", end));
+  return registration;
+};
+
 /** A broker that serves nothing yet. */
 export const startBroker = (
   options: {
@@ -82,6 +122,7 @@ export const startBroker = (
     readonly dialer: Dialer;
     /** Epoch of the broker's registration. */
     readonly brokerEpoch: () => number;
+    readonly replicaLagMaxMs?: number;
   },
   undo: Undo,
 ): Broker => {

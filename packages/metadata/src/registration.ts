@@ -6,14 +6,9 @@
  */
 import type { Cancel, Clock, Logger } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import {
-  decodeRecord,
-  encodeRecord,
-  type KeyValue,
-  keys,
-  type MetadataStore,
-} from "@millrace/metadata";
 import type { BrokerRecord } from "@millrace/proto/storage";
+import type { KeyValue, MetadataStore } from "./api.ts";
+import { decodeRecord, encodeRecord, keys } from "./keys.ts";
 import { type Attempt, LeasedKey } from "./leased-key.ts";
 import { registerIntervalMs, sessionSeconds } from "./limits.ts";
 

@@ -30,6 +30,12 @@ export interface BoundEndpoints {
   readonly health: string;
 }
 
+/** Where others reach a process, `host:port` each. */
+export interface Addresses {
+  readonly clientEndpoint: string;
+  readonly internalEndpoint: string;
+}
+
 /** What is served beside health and reflection. */
 export interface Services {
   readonly client: readonly ServiceBinding[];

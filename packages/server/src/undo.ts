@@ -19,3 +19,17 @@ export class Undo {
     }
   }
 }
+
+/** Runs a start. One that fails is undone, and rejects with its own error. */
+export const startOrUndo = async <T>(
+  logger: Logger,
+  start: (undo: Undo) => Promise<T>,
+): Promise<T> => {
+  const undo = new Undo();
+  try {
+    return await start(undo);
+  } catch (thrown) {
+    await undo.run(logger);
+    throw thrown;
+  }
+};

@@ -1,0 +1,180 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { create } from "@bufbuild/protobuf";
+import { ErrorCode, hasCode } from "@millrace/errors";
+import { BrokerRecordSchema } from "@millrace/proto/storage";
+import { decodeRecord, encodeRecord, keys } from "./keys.ts";
+import { StoreProcesses, ttlSeconds } from "./testing/processes.ts";
+
+const key = keys.broker(1);
+
+test("a registration lives as long as its process; its epoch is the key's create revision", async () => {
+  const processes = new StoreProcesses();
+  const { life, registration } = processes.registration(1);
+  await processes.run(registration.register());
+  assert.equal((await processes.get(key))?.createRevision, registration.epoch);
+  await processes.pass(10_000 * ttlSeconds);
+  assert.equal((await processes.get(key))?.createRevision, registration.epoch);
+  life.kill();
+  await processes.pass(1000 * ttlSeconds + 1);
+  assert.equal(await processes.get(key), undefined);
+});
+
+test("addresses change under the same epoch, and survive a lost registration", async () => {
+  const processes = new StoreProcesses();
+  const { registration } = processes.registration(1);
+  await processes.run(registration.register());
+  const { epoch } = registration;
+  await processes.run(registration.update({ clientEndpoint: "h:1" }));
+  const endpoint = async () => {
+    const kv = await processes.get(key);
+    return kv === undefined ? undefined : decodeRecord.broker(kv).clientEndpoint;
+  };
+  assert.equal(await endpoint(), "h:1");
+  assert.equal((await processes.get(key))?.createRevision, epoch);
+  await processes.run(processes.store.txn([], [{ type: "delete", range: { key } }]));
+  // The lease is alive, but its key is gone.
+  await processes.pass(1000 * ttlSeconds);
+  assert.equal(await endpoint(), "h:1");
+  assert.ok(registration.epoch > epoch, "a registration that was lost has another epoch");
+  assert.equal((await processes.get(key))?.createRevision, registration.epoch);
+});
+
+test("a second process with the same id is refused while the first one lives, and waits for a dead one", async () => {
+  const processes = new StoreProcesses();
+  const first = processes.registration(1);
+  await processes.run(first.registration.register());
+  await processes.run(first.registration.update({ internalEndpoint: "h:7" }));
+  const second = processes.registration(1);
+  await assert.rejects(processes.run(second.registration.register()), (thrown) => {
+    assert.ok(hasCode(thrown, ErrorCode.INVALID_CONFIG));
+    assert.match(String(thrown), /another process is broker 1 at h:7: stop it/);
+    return true;
+  });
+  assert.equal((await processes.get(key))?.createRevision, first.registration.epoch);
+  first.life.kill();
+  await processes.run(second.registration.register());
+  assert.ok(second.registration.epoch > first.registration.epoch);
+});
+
+test("the same incarnation keeps its epoch, under its new lease", async () => {
+  const processes = new StoreProcesses();
+  const record = create(BrokerRecordSchema, { brokerId: 1, incarnationId: Buffer.alloc(16, 7) });
+  const first = processes.registration(1, { record });
+  await processes.run(first.registration.register());
+  first.life.kill();
+  const again = processes.registration(1, { record });
+  await processes.run(again.registration.register());
+  assert.equal(again.registration.epoch, first.registration.epoch);
+  await processes.pass(5000 * ttlSeconds);
+  assert.equal((await processes.get(key))?.createRevision, first.registration.epoch);
+});
+
+test("an answer that is lost registers nobody twice, and nobody else", async () => {
+  const processes = new StoreProcesses();
+  let lost = 1;
+  const { registration } = processes.registration(1, {}, ({ txn }) => ({
+    txn: async (...args) => {
+      const done = await txn(...args);
+      lost -= 1;
+      if (lost >= 0) throw new Error("the answer is lost");
+      return done;
+    },
+  }));
+  await assert.rejects(processes.run(registration.register()), /lost/);
+  const taken = await processes.get(key);
+  await processes.run(registration.register());
+  assert.equal(registration.epoch, taken?.createRevision);
+});
+
+test("a broker does not give up while the store is silent", async () => {
+  const processes = new StoreProcesses();
+  let cut = false;
+  const { registration } = processes.registration(1, {}, ({ keepAlive }) => ({
+    keepAlive: (lease, options) =>
+      cut ? Promise.reject(new Error("cut")) : keepAlive(lease, options),
+  }));
+  await processes.run(registration.register());
+  const { epoch } = registration;
+  cut = true;
+  await processes.pass(10_000 * ttlSeconds);
+  assert.equal(registration.epoch, epoch);
+  cut = false;
+  await processes.pass(1000 * ttlSeconds);
+  assert.ok(registration.epoch > epoch, "the lease has ended meanwhile");
+});
+
+test("the key of a version that took no lease is replaced, under a new epoch", async () => {
+  const processes = new StoreProcesses();
+  const value = encodeRecord.broker(create(BrokerRecordSchema, { brokerId: 1 }));
+  const old = await processes.run(processes.store.txn([], [{ type: "put", key, value }]));
+  const { registration } = processes.registration(1);
+  await processes.run(registration.register());
+  assert.ok(registration.epoch > old.revision);
+  assert.notEqual((await processes.get(key))?.lease, undefined);
+});
+
+test("a broker that stops is registered no more, at once", async () => {
+  const processes = new StoreProcesses();
+  const { registration } = processes.registration(1);
+  await processes.run(registration.register());
+  await processes.run(registration.close());
+  assert.equal(await processes.get(key), undefined);
+  await processes.pass(3000 * ttlSeconds);
+  assert.equal(await processes.get(key), undefined);
+});
+
+const isCancelled = (thrown: unknown): boolean => hasCode(thrown, ErrorCode.CANCELLED);
+
+test("a broker that stops while it waits for another process stays away", async () => {
+  const processes = new StoreProcesses();
+  const first = processes.registration(1);
+  await processes.run(first.registration.register());
+  const second = processes.registration(1, { waitMs: 1_000_000 });
+  const refused = assert.rejects(second.registration.register(), isCancelled);
+  await processes.pass(1000);
+  await processes.run(second.registration.close());
+  await processes.run(first.registration.close());
+  const { revision } = await processes.run(processes.store.range({ key }));
+  await processes.pass(5000 * ttlSeconds);
+  await refused;
+  assert.equal((await processes.run(processes.store.range({ key }))).revision, revision);
+});
+
+test("a broker that stops while it is registered stays away", async () => {
+  const processes = new StoreProcesses();
+  const answered = Promise.withResolvers<void>();
+  const { registration } = processes.registration(1, {}, ({ txn }) => ({
+    txn: async (...args) => {
+      const done = await txn(...args);
+      await answered.promise;
+      return done;
+    },
+  }));
+  const refused = assert.rejects(registration.register(), isCancelled);
+  await processes.pass(100);
+  assert.notEqual(await processes.get(key), undefined, "only its answer is on its way");
+  await processes.run(registration.close());
+  answered.resolve();
+  await processes.pass(5000 * ttlSeconds);
+  await refused;
+  assert.equal(await processes.get(key), undefined);
+});
+
+test("a broker that stops while it registers anew stays away, and says nothing", async () => {
+  const processes = new StoreProcesses();
+  const first = processes.registration(1);
+  await processes.run(first.registration.register());
+  first.life.pause();
+  const second = processes.registration(1);
+  await processes.run(second.registration.register());
+  first.life.resume();
+  await processes.pass(1000 * ttlSeconds);
+  assert.match(processes.lines.at(-1)?.message ?? "", /registering anew/);
+  processes.lines.length = 0;
+  await processes.run(first.registration.close());
+  await processes.run(second.registration.close());
+  await processes.pass(5000 * ttlSeconds);
+  assert.equal(await processes.get(key), undefined);
+  assert.deepEqual(processes.lines, []);
+});

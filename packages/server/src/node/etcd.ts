@@ -1,0 +1,112 @@
+/** The metadata store of a cluster's process: settings, and how it is opened. */
+import { readFileSync } from "node:fs";
+import type { Schema, Values } from "@millrace/config";
+import type { Env } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { MetadataStore } from "@millrace/metadata";
+import { openEtcdStore } from "@millrace/metadata/etcd";
+import { text } from "./settings.ts";
+
+const member = String.raw`https?:\/\/[^/\s,]+:\d{1,5}`;
+
+/** Where the metadata is. */
+export const etcdSettings = {
+  "etcd-endpoints": {
+    type: "text",
+    pattern: new RegExp(`^${member}(,${member})*$`),
+    hint: "http://HOST:PORT[,…] or https://HOST:PORT[,…]",
+    dynamic: false,
+    description:
+      "Members of the etcd cluster that holds the metadata, all with or all without TLS.",
+  },
+  "etcd-prefix": text(
+    /^[\x21-\x7e]{1,99}\/$/,
+    "1 to 100 characters that end with a slash",
+    "/millrace/",
+    "What the keys of this cluster in etcd begin with: one for each cluster.",
+  ),
+  "etcd-user": text(/^[^\s]*$/, "a name, or empty", "", "User in etcd."),
+  "etcd-password-file": text(
+    /^.*$/s,
+    "a path, or empty",
+    "",
+    "File with the password of --etcd-user; a line end after it does not count.",
+  ),
+  "etcd-ca-file": text(
+    /^.*$/s,
+    "a path, or empty for the authorities of the system",
+    "",
+    "PEM file of the authorities that may sign the certificates of etcd.",
+  ),
+  "etcd-cert-file": text(
+    /^.*$/s,
+    "a path, or empty",
+    "",
+    "PEM file of the certificate that etcd is shown; needs --etcd-ca-file and --etcd-key-file.",
+  ),
+  "etcd-key-file": text(/^.*$/s, "a path, or empty", "", "PEM file of its key."),
+  "etcd-server-name": text(
+    /^[^\s]*$/,
+    "a host name, or empty",
+    "",
+    "Name in the certificates of etcd, where it is not the host of the endpoints.",
+  ),
+} as const satisfies Schema;
+
+type EtcdConfig = Values<typeof etcdSettings>;
+
+const refuse = (what: string): MillraceError => new MillraceError(ErrorCode.INVALID_CONFIG, what);
+
+/** Contents of the file that a setting names; undefined when it names none. */
+const fileOf = (config: EtcdConfig, key: keyof EtcdConfig): Buffer | undefined => {
+  const path = config[key];
+  if (path === "") return undefined;
+  try {
+    return readFileSync(path);
+  } catch (thrown) {
+    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    throw refuse(`--${key}: ${path} cannot be read: ${reason}: check path and permissions`);
+  }
+};
+
+const tlsOf = (config: EtcdConfig) => {
+  const ca = fileOf(config, "etcd-ca-file");
+  const certificate = fileOf(config, "etcd-cert-file");
+  const key = fileOf(config, "etcd-key-file");
+  if ((certificate === undefined) !== (key === undefined)) {
+    throw refuse("--etcd-cert-file and --etcd-key-file belong together: set both, or none");
+  }
+  if (ca === undefined && certificate !== undefined) {
+    throw refuse("--etcd-cert-file needs --etcd-ca-file: set the authorities that etcd's has");
+  }
+  if (ca === undefined) return undefined;
+  return certificate === undefined || key === undefined ? { ca } : { ca, certificate, key };
+};
+
+const credentialsOf = (config: EtcdConfig) => {
+  const password = fileOf(config, "etcd-password-file")
+    ?.toString()
+    .replace(/\r?\n$/, "");
+  const user = config["etcd-user"];
+  if ((user === "") !== (password === undefined)) {
+    throw refuse("--etcd-user and --etcd-password-file belong together: set both, or none");
+  }
+  return password === undefined ? undefined : { user, password };
+};
+
+/** The store that the settings name; it connects at its first call. Throws INVALID_CONFIG. */
+export const openStore = (
+  config: EtcdConfig,
+  { clock, random, logger }: Pick<Env, "clock" | "random" | "logger">,
+): MetadataStore => {
+  const tls = tlsOf(config);
+  const credentials = credentialsOf(config);
+  const serverName = config["etcd-server-name"];
+  return openEtcdStore({
+    ...{ clock, random, logger, root: config["etcd-prefix"] },
+    endpoints: config["etcd-endpoints"].split(","),
+    ...(tls === undefined ? {} : { tls }),
+    ...(credentials === undefined ? {} : { credentials }),
+    ...(serverName === "" ? {} : { serverName }),
+  });
+};

@@ -1,0 +1,16 @@
+export { checkAddresses, checkAdvertise, tellAddresses, tellAdvertised } from "./address.ts";
+export { etcdSettings, openStore } from "./etcd.ts";
+export { listenersOf } from "./listeners.ts";
+export { type ListenerMetrics, type ServerMetrics, serverMetrics } from "./metrics.ts";
+export { withinOpenFiles } from "./open-files.ts";
+export {
+  configFrom,
+  helpText,
+  type Launch,
+  type Program,
+  type ProgramSchema,
+  type RunningServer,
+  runProgram,
+} from "./run.ts";
+export { type Endpoints, Readiness, type Served, startServer } from "./server.ts";
+export * from "./settings.ts";

@@ -1,0 +1,109 @@
+/** What every server counts, by the names of `docs/reference/metrics.md`. */
+import { Metrics } from "@millrace/observability";
+import type { AdmissionGauges, AdmissionObserver, CallObserver } from "@millrace/rpc/grpc";
+
+/** Metrics of one listener's admission: refusals are counted, usage is read at every scrape. */
+export interface ListenerMetrics {
+  readonly observer: AdmissionObserver;
+  readonly watch: (gauges: () => AdmissionGauges) => void;
+}
+
+export interface ServerMetrics {
+  readonly registry: Metrics;
+  readonly calls: CallObserver;
+  /** A connection to the HTTP port was refused. */
+  onHttpRefused(): void;
+  /** Metrics of the listener with this name. */
+  listener(name: string): ListenerMetrics;
+}
+
+const callMetrics = (metrics: Metrics): CallObserver => {
+  const calls = metrics.counter({
+    name: "millrace_rpc_calls_total",
+    help: "Calls that have ended, by method and error code.",
+    labels: ["method", "code"],
+  });
+  const open = metrics.gauge({ name: "millrace_rpc_open_calls_count", help: "Calls under way." });
+  let count = 0;
+  return {
+    onCallStart: () => {
+      count += 1;
+      open.set(count);
+    },
+    onCallEnd: ({ path, code }) => {
+      count -= 1;
+      open.set(count);
+      calls.add(1, { method: path, code });
+    },
+  };
+};
+
+const listenerMetrics = (metrics: Metrics): ((listener: string) => ListenerMetrics) => {
+  const gauge = (what: string, help: string) =>
+    metrics.gauge({ name: `millrace_rpc_${what}`, help, labels: ["listener"] });
+  const connections = gauge("connections_count", "Open connections.");
+  const connectionsMax = gauge("connections_limit_count", "Bound of open connections.");
+  const streams = gauge("streams_count", "Open calls of all connections.");
+  const streamsMax = gauge("streams_limit_count", "Bound of open calls.");
+  const buffered = gauge("buffered_bytes", "Bytes received and not read, or written and not sent.");
+  const bufferedMax = gauge("buffered_limit_bytes", "Bound of the buffered bytes.");
+  const delayMax = gauge(
+    "event_loop_delay_limit_seconds",
+    "Delay of the event loop beyond which nothing new is let in.",
+  );
+  const delay = gauge(
+    "event_loop_delay_seconds",
+    "Mean delay of the event loop over the last second, as the admission sees it.",
+  );
+  const pressed = gauge(
+    "pressure_count",
+    "1 while stream windows are small because half of the byte budget is used.",
+  );
+  const refused = metrics.counter({
+    name: "millrace_rpc_refused_total",
+    help: "Connections and calls refused or ended, by the limit that they broke.",
+    labels: ["listener", "limit"],
+  });
+  return (listener) => ({
+    observer: { onRefused: (limit) => refused.add(1, { listener, limit }) },
+    watch: (gauges) => {
+      metrics.onCollect(() => {
+        const now = gauges();
+        connections.set(now.connections, { listener });
+        streams.set(now.streams, { listener });
+        buffered.set(now.bufferedBytes, { listener });
+        connectionsMax.set(now.limits.connectionsMax, { listener });
+        streamsMax.set(now.limits.streamsMax, { listener });
+        bufferedMax.set(now.limits.bufferedBytesMax, { listener });
+        delayMax.set(now.limits.eventLoopDelayMaxMs / 1000, { listener });
+        delay.set(now.eventLoopDelayMs / 1000, { listener });
+        pressed.set(now.underPressure ? 1 : 0, { listener });
+      });
+    },
+  });
+};
+
+/** The metrics of any server, registered. */
+export const serverMetrics = (droppedLogLines: () => number = () => 0): ServerMetrics => {
+  const metrics = new Metrics();
+  const dropped = metrics.counter({
+    name: "millrace_process_log_lines_dropped_total",
+    help: "Log lines that were dropped because they were not read in time.",
+  });
+  let droppedBefore = 0;
+  metrics.onCollect(() => {
+    const now = droppedLogLines();
+    dropped.add(now - droppedBefore);
+    droppedBefore = now;
+  });
+  const http = metrics.counter({
+    name: "millrace_http_refused_total",
+    help: "Connections to the HTTP port that were closed because too many were open.",
+  });
+  return {
+    registry: metrics,
+    calls: callMetrics(metrics),
+    listener: listenerMetrics(metrics),
+    onHttpRefused: () => http.add(1),
+  };
+};

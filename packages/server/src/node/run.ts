@@ -1,0 +1,190 @@
+/** Runs a server from arguments until a signal: the life of every process. */
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import {
+  allowedOf,
+  environmentName,
+  type RawSources,
+  type Resolved,
+  resolveConfig,
+  type Schema,
+  type Values,
+} from "@millrace/config";
+import type { Logger } from "@millrace/env";
+import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
+import { createLogger, type LogOutput, standardOutput } from "@millrace/observability";
+import { parse as parseYaml } from "yaml";
+import type { Endpoints } from "./server.ts";
+import type { loggingSettings } from "./settings.ts";
+
+/** What every program can set. */
+export type ProgramSchema = Schema & typeof loggingSettings;
+
+/** What a start gets beside its settings. */
+export interface Launch {
+  readonly logger: Logger;
+  /** Log lines that were dropped so far. */
+  readonly droppedLogLines: () => number;
+  /** Aborted with CANCELLED when a signal comes; a start that may take long heeds it. */
+  readonly signal: AbortSignal;
+}
+
+/** A server that runs. */
+export interface RunningServer {
+  readonly endpoints: Endpoints;
+  stop(): Promise<void>;
+}
+
+/** A server as a command line. */
+export interface Program<S extends ProgramSchema> {
+  /** Of its log lines: `broker`. */
+  readonly service: string;
+  readonly schema: S;
+  /** First line of `--help`. */
+  readonly usage: string;
+  /** What it is, for `--help`. */
+  readonly about: string;
+  /** For `--help`; lines. */
+  readonly example: readonly string[];
+  /** Rejects with a MillraceError before anything is served. */
+  readonly start: (resolved: Resolved<S>, launch: Launch) => Promise<RunningServer>;
+  /** Its name in the line that says that it is ready. */
+  readonly title: (values: Values<S>) => string;
+  /** What to try once it is ready; lines. */
+  readonly next?: (endpoints: Endpoints) => readonly string[];
+}
+
+/** Text of `--help`, from the schema. */
+export const helpText = <S extends ProgramSchema>(program: Program<S>): string => {
+  const lines = [
+    `Usage: ${program.usage}`,
+    "",
+    program.about,
+    "",
+    "Flags (also as MILLRACE_… variables, and as keys of --config FILE.yaml):",
+  ];
+  const schema: Schema = program.schema;
+  for (const [key, setting] of Object.entries(schema)) {
+    const { default: value } = setting;
+    const fallback = value === undefined ? "must be set" : `default ${JSON.stringify(value)}`;
+    lines.push(`  --${key} (${fallback}; ${allowedOf(setting)})`, `      ${setting.description}`);
+  }
+  lines.push("", ...program.example);
+  return `${lines.join("\n")}\n`;
+};
+
+const usage = (message: string): MillraceError =>
+  new MillraceError(ErrorCode.INVALID_CONFIG, message);
+
+const readFile = (path: string): Pick<RawSources, "file" | "fileName"> => {
+  try {
+    return { file: parseYaml(readFileSync(path, "utf8")), fileName: path };
+  } catch (thrown) {
+    const text = thrown instanceof Error ? (thrown.message.split("\n")[0] ?? "") : String(thrown);
+    throw usage(`${path}: cannot be read: ${text}: check the file`);
+  }
+};
+
+/** Resolves the settings of a command line. Throws INVALID_CONFIG. */
+export const configFrom = <S extends Schema>(
+  schema: S,
+  argv: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+): Resolved<S> => {
+  const options = Object.fromEntries(
+    [...Object.keys(schema), "config"].map((key) => [key, { type: "string" as const }]),
+  );
+  let flags: Record<string, string | undefined>;
+  try {
+    const parsed = parseArgs({ args: [...argv], options, allowPositionals: false });
+    flags = { ...parsed.values } as Record<string, string | undefined>;
+  } catch (thrown) {
+    const text = thrown instanceof Error ? (thrown.message.split(". ")[0] ?? "") : String(thrown);
+    throw usage(`command line: ${text}: see --help`);
+  }
+  const { config: path = environment[environmentName("config")] ?? "", ...rest } = flags;
+  const file = path === "" ? {} : readFile(path);
+  return resolveConfig(schema, { flags: rest, environment, ...file });
+};
+
+const readyText = (title: string, endpoints: Endpoints, startedMs: number): string => {
+  const { client, internal, health, http } = endpoints;
+  const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+  return `${title} is ready after ${seconds} s: clients ${client}, internal ${internal}, health ${health}, http ${http}\n`;
+};
+
+/** Longest wait at the end for the log to be read, ms. */
+const flushTimeoutMs = 500;
+
+/**
+ * Runs the server until SIGTERM or SIGINT; a second signal ends it at once. Resolves with the exit
+ * code: 0 after a clean stop, 1 when it could not start, 2 for wrong settings. A failure prints one
+ * `error: CODE: …` line.
+ */
+export const runProgram = async <S extends ProgramSchema>(
+  program: Program<S>,
+  argv: readonly string[],
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): Promise<number> => {
+  const startedMs = performance.now() - process.uptime() * 1000;
+  const output = standardOutput();
+  if (argv.includes("--help") || argv.includes("-h")) {
+    output.write(helpText(program));
+    await output.flush(flushTimeoutMs);
+    return 0;
+  }
+  try {
+    return await serve(program, configFrom(program.schema, argv, environment), output, startedMs);
+  } catch (thrown) {
+    const error = MillraceError.from(thrown);
+    process.stderr.write(`error: ${error.codeName}: ${error.message}\n`);
+    return error.code === ErrorCode.INVALID_CONFIG ? 2 : 1;
+  } finally {
+    await output.flush(flushTimeoutMs);
+  }
+};
+
+const serve = async <S extends ProgramSchema>(
+  program: Program<S>,
+  resolved: Resolved<S>,
+  output: LogOutput,
+  startedMs: number,
+): Promise<number> => {
+  const { service } = program;
+  const { "log-format": wanted, "log-level": level }: Values<typeof loggingSettings> =
+    resolved.values;
+  const pretty = wanted === "pretty" || (wanted === "auto" && process.stdout.isTTY === true);
+  const format = pretty ? "pretty" : "json";
+  const logger = createLogger({ format, level, service, output });
+  const stop = new AbortController();
+  const stopped = untilSignal();
+  void stopped.then((name) =>
+    stop.abort(new MillraceError(ErrorCode.CANCELLED, `${name} ended the start`)),
+  );
+  const droppedLogLines = (): number => output.droppedLines;
+  let server: RunningServer;
+  try {
+    server = await program.start(resolved, { logger, droppedLogLines, signal: stop.signal });
+  } catch (thrown) {
+    if (!stop.signal.aborted || !hasCode(thrown, ErrorCode.CANCELLED)) throw thrown;
+    logger.info({ signal: await stopped }, "stopped before it served");
+    return 0;
+  }
+  process.stderr.write(readyText(program.title(resolved.values), server.endpoints, startedMs));
+  for (const line of program.next?.(server.endpoints) ?? []) process.stderr.write(`${line}\n`);
+  const signal = await stopped;
+  logger.info({ signal }, "stopping");
+  process.once("SIGTERM", () => process.exit(130)).once("SIGINT", () => process.exit(130));
+  await server.stop();
+  return 0;
+};
+
+const untilSignal = (): Promise<string> =>
+  new Promise((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      process.once(signal, () => {
+        process.removeAllListeners("SIGTERM").removeAllListeners("SIGINT");
+        resolve(signal);
+      });
+    }
+  });

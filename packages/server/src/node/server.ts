@@ -1,0 +1,84 @@
+/** What is around a server on a real machine: its directory, its HTTP port, its endpoints.json. */
+import { type Resolved, redactedValues, type Schema, type Values } from "@millrace/config";
+import type { Logger } from "@millrace/env";
+import { serveHttp } from "@millrace/observability";
+import type { BoundEndpoints } from "../listen.ts";
+import { startOrUndo, type Undo } from "../undo.ts";
+import { parseAddress } from "./address.ts";
+import { lockDirectory, prepareDirectory } from "./data-directory.ts";
+import { writeEndpoints } from "./endpoints.ts";
+import type { ServerMetrics } from "./metrics.ts";
+import type { RunningServer } from "./run.ts";
+import type { listenerSettings } from "./settings.ts";
+
+/** The bound addresses. */
+export interface Endpoints extends BoundEndpoints {
+  readonly http: string;
+}
+
+/** Whether a process should get traffic, and why not. */
+export class Readiness {
+  #reason: string | undefined = "starting";
+
+  /** Told when everything is served, and when it ends. */
+  readonly onServing = (serving: boolean): void => {
+    this.#reason = serving ? undefined : "stopping";
+  };
+
+  /** Told what a start waits for. */
+  readonly onWaiting = (reason: string): void => {
+    this.#reason = reason;
+  };
+
+  get state(): { readonly ready: boolean; readonly reasons: readonly string[] } {
+    const reason = this.#reason;
+    return { ready: reason === undefined, reasons: reason === undefined ? [] : [reason] };
+  }
+}
+
+export interface SurroundingsOptions<S extends Schema & typeof listenerSettings> {
+  readonly schema: S;
+  readonly resolved: Resolved<S>;
+  /** Locked, and gets `endpoints.json`. Without one there is no such file. */
+  readonly directory: string | undefined;
+  readonly metrics: ServerMetrics;
+  readonly logger: Logger;
+}
+
+/** What a boot leaves. */
+export interface Served {
+  readonly endpoints: BoundEndpoints;
+  stop(): Promise<void>;
+}
+
+/**
+ * Locks the directory, serves HTTP, boots, and writes `endpoints.json` once everything is served.
+ * Rejects with the MillraceError of the step that failed, and undoes the others.
+ */
+export const startServer = <S extends Schema & typeof listenerSettings>(
+  options: SurroundingsOptions<S>,
+  boot: (readiness: Readiness, undo: Undo) => Promise<Served>,
+): Promise<RunningServer> =>
+  startOrUndo(options.logger, async (undo) => {
+    const { schema, resolved, directory, metrics, logger } = options;
+    const values: Values<typeof listenerSettings> = resolved.values;
+    if (directory !== undefined) {
+      prepareDirectory(directory);
+      undo.add(lockDirectory(directory));
+    }
+    const readiness = new Readiness();
+    const http = await serveHttp({
+      ...parseAddress(values["http-listen"]),
+      metrics: metrics.registry,
+      ready: () => readiness.state,
+      configz: () => redactedValues(schema, resolved),
+      logger,
+      onRefused: () => metrics.onHttpRefused(),
+    });
+    undo.add(() => http.close());
+    const served = await boot(readiness, undo);
+    undo.add(() => served.stop());
+    const endpoints = { ...served.endpoints, http: http.endpoint };
+    if (directory !== undefined) writeEndpoints(directory, endpoints);
+    return { endpoints, stop: () => undo.run(logger) };
+  });

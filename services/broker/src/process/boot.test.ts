@@ -1,0 +1,221 @@
+/** Brokers and a controller as processes of their own, on simulated machines. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type Client, createClient } from "@millrace/client/core";
+import { boot as bootController } from "@millrace/controller/process";
+import { type Env, type Logger, silentLogger } from "@millrace/env";
+import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
+import { defaultManagerConfig, type LogManager } from "@millrace/log";
+import { decodeRecord, EmbeddedStore, keys } from "@millrace/metadata";
+import { syncCompressor } from "@millrace/record/node";
+import type { Addresses, BoundEndpoints } from "@millrace/server";
+import { Incarnation, Kernel, mountStore, SimDisk, SimNetwork } from "@millrace/sim";
+import { noMetrics } from "../metrics.ts";
+import { type Booted, boot } from "./index.ts";
+
+const advertise = ({ client, internal }: BoundEndpoints): Addresses => ({
+  clientEndpoint: client,
+  internalEndpoint: internal,
+});
+
+/** What a broker's boot may be told beside the usual. */
+interface Wanted {
+  readonly host?: string;
+  readonly disk?: SimDisk;
+  readonly store?: EmbeddedStore;
+  readonly rack?: string;
+  readonly signal?: AbortSignal;
+}
+
+class Cluster {
+  readonly kernel = new Kernel(1);
+  readonly network = new SimNetwork(this.kernel);
+  readonly store = this.newStore();
+  readonly lines: string[] = [];
+  readonly waits: string[] = [];
+  readonly serving: boolean[] = [];
+  readonly logs = new Map<number, LogManager>();
+
+  newStore(): EmbeddedStore {
+    const clock = new Incarnation(this.kernel).clock();
+    return new EmbeddedStore({ clock, random: this.kernel.random });
+  }
+
+  newDisk(): SimDisk {
+    return new SimDisk(this.kernel.random);
+  }
+
+  run<T>(work: Promise<T>): Promise<T> {
+    return this.kernel.run(work);
+  }
+
+  pass(ms: number): Promise<void> {
+    return this.run(new Promise((resolve) => void this.kernel.schedule(ms, resolve, "test")));
+  }
+
+  /** What a process has on a host. */
+  #place(host: string, store: EmbeddedStore, disk = this.newDisk()) {
+    const life = new Incarnation(this.kernel, host);
+    const add = (_: object, message: string): void => void this.lines.push(message);
+    const logger: Logger = { ...silentLogger, warn: add, error: add };
+    const env: Env = {
+      ...{ clock: life.clock(), random: this.kernel.random, compressor: syncCompressor },
+      ...{ disk: disk.mount(life), logger, sim: this.kernel.marks },
+    };
+    const { dialer, listener } = this.network.attach(host, life);
+    const at = (port: number) => ({ listener, endpoint: `${host}:${port}` });
+    const listeners = { client: at(7400), internal: at(7401), health: at(7402), graceMs: 1000 };
+    return { life, shared: { env, store: mountStore(store, life), dialer, listeners, advertise } };
+  }
+
+  controller(host = "c", store = this.store) {
+    const { shared } = this.#place(host, store);
+    return this.run(bootController({ ...shared, controllerId: 0, defaultReplicationFactor: 3 }));
+  }
+
+  broker(brokerId: number, wanted: Wanted = {}): Promise<Booted> {
+    const { host = `b${brokerId}`, disk, rack = "", signal, store = this.store } = wanted;
+    const { shared } = this.#place(host, store, disk);
+    return boot({
+      ...{ ...shared, brokerId, rack, ...(signal === undefined ? {} : { signal }) },
+      logConfig: { ...defaultManagerConfig, diskReserveBytes: 0 },
+      metrics: { broker: noMetrics, watchLogs: (logs) => void this.logs.set(brokerId, logs) },
+      onServing: (serving) => this.serving.push(serving),
+      onWaiting: (reason) => this.waits.push(reason),
+    });
+  }
+
+  client(): Client {
+    const life = new Incarnation(this.kernel, "client");
+    const env = { clock: life.clock(), random: this.kernel.random };
+    return createClient({
+      dialer: this.network.attach("client", life).dialer,
+      env: { ...env, compressor: syncCompressor, logger: silentLogger },
+      bootstrap: ["b1:7400", "b2:7400"],
+    });
+  }
+
+  async registered(brokerId: number) {
+    const { kvs } = await this.run(this.store.range({ key: keys.broker(brokerId) }));
+    return kvs[0] === undefined ? undefined : decodeRecord.broker(kvs[0]);
+  }
+}
+
+const refusal = async (work: Promise<unknown>): Promise<MillraceError> => {
+  const thrown = await work.then(
+    () => assert.fail("it starts"),
+    (error: unknown) => error,
+  );
+  return MillraceError.from(thrown);
+};
+
+test("two brokers and a controller: what is acknowledged is on both, and all stop cleanly", async () => {
+  const cluster = new Cluster();
+  const controller = await cluster.controller();
+  const disks = [cluster.newDisk(), cluster.newDisk()];
+  const start = (id: number) =>
+    cluster.broker(id, { rack: `rack-${id}`, ...(disks[id - 1] && { disk: disks[id - 1] }) });
+  const brokers = await cluster.run(Promise.all([start(1), start(2)]));
+  assert.deepEqual(
+    brokers.map(({ clusterId }) => clusterId),
+    [controller.clusterId, controller.clusterId],
+  );
+  assert.deepEqual(brokers[0]?.endpoints, {
+    ...{ client: "b1:7400", internal: "b1:7401", health: "b1:7402" },
+  });
+  const { clientEndpoint, internalEndpoint, rack } = (await cluster.registered(1)) ?? assert.fail();
+  assert.deepEqual([clientEndpoint, internalEndpoint, rack], ["b1:7400", "b1:7401", "rack-1"]);
+  const client = cluster.client();
+  // The default is 3, and there are two brokers.
+  await cluster.run(client.admin.createTopic({ name: "t", partitionCount: 2 }));
+  const [topic] = (await cluster.run(cluster.store.range({ key: keys.topic("t") }))).kvs;
+  assert.equal(topic && decodeRecord.topic(topic).replicationFactor, 2);
+  const producer = client.producer();
+  for (let i = 0; i < 10; i += 1) {
+    await cluster.run(producer.send({ topic: "t", partition: i % 2, value: `v${i}` }));
+  }
+  const ends = [...cluster.logs.values()].map((logs) =>
+    [...logs.partitions()].map(({ logEndOffset }) => logEndOffset),
+  );
+  assert.deepEqual(ends, [
+    [5, 5],
+    [5, 5],
+  ]);
+  await cluster.run(client.close());
+  for (const { stop } of [...brokers, controller]) await cluster.run(stop());
+  for (const key of [keys.broker(1), keys.broker(2), keys.controller]) {
+    assert.equal((await cluster.run(cluster.store.range({ key }))).kvs.length, 0, key);
+  }
+  assert.deepEqual(cluster.serving, [true, true, false, false]);
+  await cluster.controller();
+  for (const { recovery } of await cluster.run(Promise.all([start(1), start(2)]))) {
+    assert.deepEqual([recovery.clean, recovery.partitions], [true, 2]);
+  }
+});
+
+test("a broker waits for the record of the cluster, and never makes it", async () => {
+  const cluster = new Cluster();
+  const started = cluster.broker(1);
+  await cluster.pass(60_000);
+  assert.equal((await cluster.run(cluster.store.range({ prefix: "" }))).kvs.length, 0);
+  assert.deepEqual(cluster.lines, ["waiting for the record of the cluster: a controller makes it"]);
+  assert.equal(cluster.waits.at(-1), cluster.lines[0]);
+  const { clusterId } = await cluster.controller();
+  assert.equal((await cluster.run(started)).clusterId, clusterId);
+  assert.deepEqual(cluster.serving, [true]);
+});
+
+test("a broker that is stopped while it waits leaves nothing", async () => {
+  const cluster = new Cluster();
+  const reason = new MillraceError(ErrorCode.CANCELLED, "SIGTERM ended the start");
+  const waiting = new AbortController();
+  const refused = refusal(cluster.broker(1, { signal: waiting.signal }));
+  await cluster.pass(5000);
+  waiting.abort(reason);
+  assert.equal((await cluster.run(refused)).message, reason.message);
+  await cluster.controller();
+  await cluster.run(cluster.broker(1));
+  // This one waits for the broker with its id.
+  const registering = new AbortController();
+  const second = { host: "other", signal: registering.signal };
+  const cancelled = refusal(cluster.broker(1, second));
+  await cluster.pass(5000);
+  assert.equal(cluster.waits.at(-1), "registering as broker 1");
+  registering.abort(reason);
+  assert.equal((await cluster.run(cancelled)).code, ErrorCode.CANCELLED);
+  assert.equal((await cluster.registered(1))?.internalEndpoint, "b1:7401");
+});
+
+test("the data directory of another cluster, and of another broker, is refused", async () => {
+  const cluster = new Cluster();
+  await cluster.controller();
+  const disk = cluster.newDisk();
+  const first = await cluster.run(cluster.broker(1, { disk }));
+  await cluster.run(first.stop());
+  const asAnother = await cluster.run(refusal(cluster.broker(2, { disk })));
+  assert.equal(asAnother.code, ErrorCode.DATA_DIRECTORY_UNUSABLE);
+  assert.match(asAnother.message, /belongs to broker 1, not 2/);
+  const elsewhere = cluster.newStore();
+  const { clusterId } = await cluster.controller("c2", elsewhere);
+  const foreign = await cluster.run(refusal(cluster.broker(1, { disk, store: elsewhere })));
+  assert.equal(foreign.code, ErrorCode.DATA_DIRECTORY_UNUSABLE);
+  assert.match(
+    foreign.message,
+    new RegExp(`belongs to cluster ${first.clusterId}, not ${clusterId}`),
+  );
+  assert.equal((await cluster.run(elsewhere.range({ key: keys.broker(1) }))).kvs.length, 0);
+});
+
+test("two brokers with one id: the second one is refused by name", async () => {
+  const cluster = new Cluster();
+  await cluster.controller();
+  await cluster.run(cluster.broker(1));
+  const second = await cluster.run(refusal(cluster.broker(1, { host: "other" })));
+  assert.ok(hasCode(second, ErrorCode.INVALID_CONFIG));
+  assert.equal(
+    second.message,
+    "another process is broker 1 at b1:7401: stop it, or give this one another id",
+  );
+  assert.deepEqual(cluster.serving, [true]);
+  assert.equal((await cluster.registered(1))?.internalEndpoint, "b1:7401");
+});

@@ -1,0 +1,97 @@
+/**
+ * Starts a broker of a cluster from its environment: the one way, for a real process and for the
+ * simulator. Everything of the outside comes in through the options.
+ */
+import type { Env } from "@millrace/env";
+import type { LogManagerConfig, RecoveryReport } from "@millrace/log";
+import type { MetadataStore } from "@millrace/metadata";
+import { type Dialer, HealthState } from "@millrace/rpc";
+import {
+  type Addresses,
+  type BoundEndpoints,
+  beginServing,
+  catchUp,
+  type Listeners,
+  listen,
+  startMirror,
+  startOrUndo,
+  type Undo,
+} from "@millrace/server";
+import type { BrokerMetrics } from "../metrics.ts";
+import { clusterIdOf } from "./cluster.ts";
+import { type LogMetrics, openLogs, register, startBroker } from "./parts.ts";
+
+export interface BootOptions {
+  readonly env: Env;
+  /** Belongs to the caller, who closes it after the stop. */
+  readonly store: MetadataStore;
+  /** Reaches the brokers and controllers of other processes. */
+  readonly dialer: Dialer;
+  readonly listeners: Listeners;
+  readonly brokerId: number;
+  /** Where the broker stands; replicas of a partition go to different racks. Default: unknown. */
+  readonly rack?: string;
+  readonly logConfig: LogManagerConfig;
+  /** See `BrokerOptions`. */
+  readonly replicaLagMaxMs?: number;
+  readonly metrics: { readonly broker: BrokerMetrics } & LogMetrics;
+  /** The addresses that others are told, from those that the listeners are bound to. */
+  readonly advertise: (bound: BoundEndpoints) => Addresses;
+  /** Told when everything is served, and when it ends. */
+  readonly onServing?: (serving: boolean) => void;
+  /** Told what the start waits for. */
+  readonly onWaiting?: (reason: string) => void;
+  /** Ends a start that waits. */
+  readonly signal?: AbortSignal;
+}
+
+/** A broker that serves. */
+export interface Booted {
+  readonly endpoints: BoundEndpoints;
+  readonly clusterId: string;
+  readonly recovery: RecoveryReport;
+  /** Drains, flushes, writes the clean marker. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a broker once its cluster is there. Rejects with a MillraceError before anything is
+ * served: DATA_DIRECTORY_UNUSABLE for the directory of another cluster or broker, INVALID_CONFIG
+ * when another process with this id is alive.
+ */
+export const boot = (options: BootOptions): Promise<Booted> =>
+  startOrUndo(options.env.logger, (undo) => start(options, undo));
+
+const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
+  const { env, store, brokerId, rack = "", metrics, onServing, signal } = options;
+  const { replicaLagMaxMs, onWaiting = () => {} } = options;
+  const { clock, logger } = env;
+  const clusterId = await clusterIdOf(store, { clock, logger, onWaiting, signal });
+  const identity = { clusterId, brokerId };
+  onWaiting("recovering the logs");
+  const logs = await openLogs({ env, store, identity, config: options.logConfig, metrics }, undo);
+  signal?.throwIfAborted();
+  const mirror = await startMirror(env, store, undo);
+  onWaiting(`registering as broker ${brokerId}`);
+  const registration = await register({ env, store, brokerId, rack, signal }, undo);
+  const broker = startBroker(
+    {
+      ...{ env, mirror, identity, logs, metrics: metrics.broker, dialer: options.dialer },
+      ...(replicaLagMaxMs === undefined ? {} : { replicaLagMaxMs }),
+      brokerEpoch: () => registration.epoch,
+    },
+    undo,
+  );
+  onWaiting("opening the partitions");
+  const health = new HealthState();
+  const services = { client: broker.bindings(), internal: broker.internalBindings() };
+  const endpoints = await listen(options.listeners, services, health, undo);
+  await registration.update(options.advertise(endpoints));
+  await catchUp(mirror, store);
+  await broker.start();
+  signal?.throwIfAborted();
+  beginServing(health, services, onServing, undo);
+  const epoch = registration.epoch;
+  logger.info({ ...logs.recovery, cluster_id: clusterId, broker_id: brokerId, epoch }, "serving");
+  return { endpoints, clusterId, recovery: logs.recovery, stop: () => undo.run(logger) };
+};

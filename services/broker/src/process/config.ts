@@ -1,0 +1,91 @@
+/** Settings of a broker. */
+import type { Schema, Values } from "@millrace/config";
+import { defaultManagerConfig, type LogManagerConfig } from "@millrace/log";
+import {
+  admissionSettings,
+  advertiseSettings,
+  bytes,
+  count,
+  dataDirectorySettings,
+  duration,
+  etcdSettings,
+  identity,
+  internalAdvertiseSettings,
+  listenerSettings,
+  loggingSettings,
+  mib,
+  text,
+} from "@millrace/server/node";
+import { replicaLagMaxMsDefault } from "../limits.ts";
+
+/** How logs are kept. */
+export const logSettings = {
+  "journal-file-bytes": bytes(mib, 1024 * mib, 64 * mib, "Size of one file of the commit journal."),
+  "journal-bytes-max": bytes(
+    2 * mib,
+    16 * 1024 * mib,
+    512 * mib,
+    "Bound of the commit journal; when it is full, producers wait.",
+  ),
+  "tail-cache-bytes-max": bytes(0, 4096 * mib, 16 * mib, "Newest batches kept in memory."),
+  "index-cache-bytes-max": bytes(0, 4096 * mib, 16 * mib, "Index entries kept in memory."),
+  "pending-bytes-max": bytes(
+    mib,
+    4096 * mib,
+    64 * mib,
+    "Bytes accepted and not yet on the disk; more is refused.",
+  ),
+  "disk-reserve-bytes": bytes(
+    0,
+    1024 * 1024 * mib,
+    256 * mib,
+    "Free space below which writes are refused with DISK_FULL. Reads go on.",
+  ),
+  "open-files-max": count(16, 1_000_000, 2048, "Segment files kept open."),
+  "checkpoint-interval": duration(100, 3_600_000, 60_000, "How often recovery points are written."),
+  "retention-check-interval": duration(
+    100,
+    86_400_000,
+    300_000,
+    "How often retention looks for old segments.",
+  ),
+} as const satisfies Schema;
+
+/** A broker of a cluster: one schema for flags, environment, file, help and reference. */
+export const brokerSchema = {
+  "broker-id": identity("Number of this broker, one in the cluster. Its data belongs to it."),
+  rack: text(
+    /^[^\s]{0,255}$/,
+    "a name without spaces, or empty",
+    "",
+    "Where the broker stands: the replicas of a partition go to different racks.",
+  ),
+  ...dataDirectorySettings,
+  ...listenerSettings,
+  ...advertiseSettings,
+  ...internalAdvertiseSettings,
+  ...etcdSettings,
+  ...loggingSettings,
+  "replica-lag-max": duration(
+    100,
+    3_600_000,
+    replicaLagMaxMsDefault,
+    "A follower that has not caught up for this long leaves the in-sync replicas.",
+  ),
+  ...logSettings,
+  ...admissionSettings,
+} as const satisfies Schema;
+
+/** The settings of logs, as the log takes them. */
+export const managerConfigOf = (config: Values<typeof logSettings>): LogManagerConfig => ({
+  ...defaultManagerConfig,
+  journalFileBytes: config["journal-file-bytes"],
+  journalBytesMax: config["journal-bytes-max"],
+  tailCacheBytesMax: config["tail-cache-bytes-max"],
+  indexCacheBytesMax: config["index-cache-bytes-max"],
+  pendingBytesMax: config["pending-bytes-max"],
+  diskReserveBytes: config["disk-reserve-bytes"],
+  openFilesMax: config["open-files-max"],
+  checkpointIntervalMs: config["checkpoint-interval"],
+  retentionCheckIntervalMs: config["retention-check-interval"],
+});

@@ -1,0 +1,2 @@
+export { type Booted, type BootOptions, boot } from "./boot.ts";
+export { type Identity, type LogMetrics, openLogs, register, startBroker } from "./parts.ts";

@@ -1,0 +1,184 @@
+/** What a broker counts, by the names of `docs/reference/metrics.md`. */
+import type { LogManager, LogObserver } from "@millrace/log";
+import { latencyBuckets, type Metrics } from "@millrace/observability";
+import { type ServerMetrics, serverMetrics } from "@millrace/server/node";
+import type { BrokerMetrics } from "../metrics.ts";
+
+export const brokerMetrics = (metrics: Metrics): BrokerMetrics => {
+  const records = metrics.counter({
+    name: "millrace_broker_produce_records_total",
+    help: "Records appended.",
+  });
+  const bytesIn = metrics.counter({
+    name: "millrace_broker_produce_bytes_total",
+    help: "Batch bytes appended.",
+  });
+  const requests = metrics.counter({
+    name: "millrace_broker_produce_requests_total",
+    help: "Produce requests answered.",
+  });
+  const latency = metrics.histogram({
+    name: "millrace_broker_produce_latency_seconds",
+    help: "From a produce request's arrival to its acknowledgement.",
+    buckets: latencyBuckets,
+  });
+  const fetches = metrics.counter({
+    name: "millrace_broker_fetch_responses_total",
+    help: "Fetch messages with batches sent.",
+  });
+  const bytesOut = metrics.counter({
+    name: "millrace_broker_fetch_bytes_total",
+    help: "Batch bytes fetched.",
+  });
+  const errors = metrics.counter({
+    name: "millrace_broker_errors_total",
+    help: "Failed requests and cursors by error code.",
+    labels: ["code"],
+  });
+  return {
+    onProduce: (durationMs, error) => {
+      requests.add(1);
+      if (error === undefined) latency.observe(durationMs / 1000);
+      else errors.add(1, { code: error.codeName });
+    },
+    onAppend: (count, bytes) => {
+      records.add(count);
+      bytesIn.add(bytes);
+    },
+    onFetch: (bytes) => {
+      fetches.add(1);
+      bytesOut.add(bytes);
+    },
+    onError: (error) => errors.add(1, { code: error.codeName }),
+  };
+};
+
+export const logMetrics = (metrics: Metrics): LogObserver => {
+  const fsync = metrics.histogram({
+    name: "millrace_log_fsync_latency_seconds",
+    help: "Write and fsync of one round of the commit journal.",
+    buckets: latencyBuckets,
+  });
+  const batches = metrics.histogram({
+    name: "millrace_log_commit_batches",
+    help: "Batches made durable by one fsync.",
+    buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000],
+  });
+  const fsyncs = metrics.counter({
+    name: "millrace_log_fsyncs_total",
+    help: "Fsyncs of the commit journal.",
+  });
+  const failures = metrics.counter({
+    name: "millrace_log_disk_failures_total",
+    help: "Failures of the disk; writes have stopped.",
+  });
+  const rolls = metrics.counter({
+    name: "millrace_log_segment_rolls_total",
+    help: "Segments begun.",
+  });
+  const deleted = metrics.counter({
+    name: "millrace_log_deleted_bytes_total",
+    help: "Bytes of segments removed by retention.",
+  });
+  const tail = metrics.counter({
+    name: "millrace_log_tail_reads_total",
+    help: "Reads by whether the tail cache had the data.",
+    labels: ["hit"],
+  });
+  const full = metrics.gauge({
+    name: "millrace_log_disk_full_count",
+    help: "1 while writes are refused for lack of space.",
+  });
+  return {
+    onCommit: (count, _bytes, syncMs) => {
+      if (syncMs <= 0) return;
+      fsyncs.add(1);
+      fsync.observe(syncMs / 1000);
+      batches.observe(count);
+    },
+    onFsyncError: () => failures.add(1),
+    onRoll: () => rolls.add(1),
+    onSegmentDeleted: (bytes) => deleted.add(bytes),
+    onTailCache: (hit) => tail.add(1, { hit: String(hit) }),
+    onDiskFull: (isFull) => full.set(isFull ? 1 : 0),
+  };
+};
+
+/** Gauges of bounded queues: what is in use, and the bound. */
+export const logGauges = (metrics: Metrics): ((logs: LogManager) => void) => {
+  const gauge = (what: string, help: string) =>
+    metrics.gauge({ name: `millrace_log_${what}`, help });
+  const used = gauge("journal_used_bytes", "Journal space that cannot be reused yet.");
+  const usedMax = gauge("journal_limit_bytes", "Bound of the journal.");
+  const tail = gauge("tail_cache_bytes", "Newest batches in memory.");
+  const tailMax = gauge("tail_cache_limit_bytes", "Bound of the tail cache.");
+  const pending = gauge("pending_bytes", "Bytes accepted and not yet on the disk.");
+  const pendingMax = gauge("pending_limit_bytes", "Bound of what is pending.");
+  const unwritten = gauge("unwritten_bytes", "Bytes in the journal and not yet in their segments.");
+  const unwrittenMax = gauge("unwritten_limit_bytes", "Bound of what is unwritten.");
+  const files = gauge("open_files_count", "Open segment files.");
+  const filesMax = gauge("open_files_limit_count", "Bound of open segment files.");
+  const index = gauge("index_cache_bytes", "Index entries in memory.");
+  const indexMax = gauge("index_cache_limit_bytes", "Bound of the index entries in memory.");
+  const free = gauge("disk_free_bytes", "Free space of the disk, as of the last look.");
+  const reserve = gauge("disk_reserve_bytes", "Free space below which writes are refused.");
+  const size = gauge("size_bytes", "Bytes of all segments.");
+  const segments = gauge("segments_count", "Segments.");
+  const partitions = metrics.gauge({
+    name: "millrace_log_partitions_count",
+    help: "Partitions by state.",
+    labels: ["state"],
+  });
+  const lag = gauge("high_watermark_lag_messages", "Records appended and not yet readable.");
+  const collect = (logs: LogManager): void => {
+    const now = logs.gauges();
+    used.set(now.journalBytesUsed);
+    usedMax.set(now.journalBytesMax);
+    tail.set(now.tailCacheBytes);
+    tailMax.set(now.tailCacheBytesMax);
+    pending.set(now.pendingBytes);
+    pendingMax.set(now.pendingBytesMax);
+    unwritten.set(now.unwrittenBytes);
+    unwrittenMax.set(now.unwrittenBytesMax);
+    files.set(now.openFiles);
+    filesMax.set(now.openFilesMax);
+    index.set(now.indexCacheBytes);
+    indexMax.set(now.indexCacheBytesMax);
+    if (now.diskFreeBytes !== undefined) free.set(now.diskFreeBytes);
+    reserve.set(now.diskReserveBytes);
+    const states = { online: 0, offline: 0, stopped: 0 };
+    let bytes = 0;
+    let count = 0;
+    let behind = 0;
+    for (const log of logs.partitions()) {
+      states[log.state.kind] += 1;
+      bytes += log.sizeBytes;
+      count += log.segmentCount;
+      behind += log.logEndOffset - log.highWatermark;
+    }
+    size.set(bytes);
+    segments.set(count);
+    lag.set(behind);
+    for (const [state, value] of Object.entries(states)) partitions.set(value, { state });
+  };
+  return (logs) => metrics.onCollect(() => collect(logs));
+};
+
+export interface BrokerServerMetrics extends ServerMetrics {
+  readonly broker: BrokerMetrics;
+  readonly log: LogObserver;
+  /** Reads the sizes of the log at every scrape from now on. */
+  watchLogs(logs: LogManager): void;
+}
+
+/** All metrics of a broker's process, registered. */
+export const brokerServerMetrics = (droppedLogLines?: () => number): BrokerServerMetrics => {
+  const shared = serverMetrics(droppedLogLines);
+  const { registry } = shared;
+  return {
+    ...shared,
+    broker: brokerMetrics(registry),
+    log: logMetrics(registry),
+    watchLogs: logGauges(registry),
+  };
+};

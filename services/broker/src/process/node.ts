@@ -1,0 +1,3 @@
+export { brokerSchema, logSettings, managerConfigOf } from "./config.ts";
+export { type BrokerServerMetrics, brokerServerMetrics } from "./metrics.ts";
+export { brokerProgram, startBrokerServer } from "./server.ts";

@@ -1,0 +1,36 @@
+/** Settings of a controller. */
+import type { Schema } from "@millrace/config";
+import {
+  admissionSettings,
+  advertiseSettings,
+  count,
+  etcdSettings,
+  identity,
+  internalAdvertiseSettings,
+  listenerSettings,
+  loggingSettings,
+  text,
+} from "@millrace/server/node";
+
+/** A controller of a cluster: one schema for flags, environment, file, help and reference. */
+export const controllerSchema = {
+  "controller-id": identity("Number of this controller, one in the cluster."),
+  "data-dir": text(
+    /^.*$/s,
+    "a path, or empty for none",
+    "",
+    "Directory of endpoints.json. A controller keeps nothing else: its data is in etcd.",
+  ),
+  ...listenerSettings,
+  ...advertiseSettings,
+  ...internalAdvertiseSettings,
+  ...etcdSettings,
+  ...loggingSettings,
+  "default-replication-factor": count(
+    1,
+    32,
+    3,
+    "Replicas of topics that are made without saying how many; fewer while there are fewer brokers.",
+  ),
+  ...admissionSettings,
+} as const satisfies Schema;

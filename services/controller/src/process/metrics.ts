@@ -1,0 +1,48 @@
+/** What a controller counts, by the names of `docs/reference/metrics.md`. */
+import type { Metrics } from "@millrace/observability";
+import { type ServerMetrics, serverMetrics } from "@millrace/server/node";
+import type { ControllerMetrics } from "../metrics.ts";
+
+export const controllerMetrics = (metrics: Metrics): ControllerMetrics => {
+  const active = metrics.gauge({
+    name: "millrace_controller_active_count",
+    help: "1 while this is the active controller.",
+  });
+  const counter = (name: string, help: string) =>
+    metrics.counter({ name: `millrace_controller_${name}_total`, help });
+  const reigns = counter("reigns", "Elections of this controller.");
+  const changes = counter("changes", "Metadata records changed or removed by the control loop.");
+  const elections = counter(
+    "leader_elections",
+    "Partitions that got another leader, another leader epoch, or lost their leader.",
+  );
+  const conflicts = counter(
+    "conflicts",
+    "Changes that were decided anew because their record had changed meanwhile.",
+  );
+  const failures = counter("failures", "Rounds of the control loop that failed and were repeated.");
+  return {
+    onReign: (isActive) => {
+      active.set(isActive ? 1 : 0);
+      if (isActive) reigns.add(1);
+    },
+    onChanges: (changed, elected) => {
+      changes.add(changed);
+      elections.add(elected);
+    },
+    onConflict: () => conflicts.add(1),
+    onFailure: () => failures.add(1),
+  };
+};
+
+export interface ControllerServerMetrics extends ServerMetrics {
+  readonly controller: ControllerMetrics;
+}
+
+/** All metrics of a controller's process, registered. */
+export const controllerServerMetrics = (
+  droppedLogLines?: () => number,
+): ControllerServerMetrics => {
+  const shared = serverMetrics(droppedLogLines);
+  return { ...shared, controller: controllerMetrics(shared.registry) };
+};

@@ -1,0 +1,44 @@
+/** Starts what makes a process a controller: its part in the election, and its services. */
+import type { Env } from "@millrace/env";
+import type { MetadataStore, Mirror } from "@millrace/metadata";
+import type { Services, Undo } from "@millrace/server";
+import { Controller, type ControllerOptions } from "../controller.ts";
+import { ControllerProcess } from "../controller-process.ts";
+import type { ControllerMetrics } from "../metrics.ts";
+import { ReplicaHandlers } from "../replicas.ts";
+
+/** Takes part in the election until the stop. The addresses are not known yet. */
+export const campaign = (
+  options: {
+    readonly env: Pick<Env, "clock" | "random" | "logger">;
+    readonly store: MetadataStore;
+    readonly mirror: Mirror;
+    readonly controllerId: number;
+    readonly metrics?: ControllerMetrics;
+  },
+  undo: Undo,
+): ControllerProcess => {
+  const { env, ...rest } = options;
+  const { clock, random, logger } = env;
+  const active = new ControllerProcess({ ...rest, clock, random, logger });
+  undo.add(() => active.close());
+  return active;
+};
+
+/** The Admin service for clients, and ReplicaService for brokers. */
+export const controllerServices = (
+  options: Pick<ControllerOptions, "store" | "defaultReplicationFactor" | "untilServed"> & {
+    readonly env: Pick<Env, "clock" | "random" | "logger">;
+    readonly clusterId: string;
+    readonly active: ControllerProcess;
+  },
+): Services => {
+  const { env, clusterId, active, ...rest } = options;
+  const { clock, random, logger } = env;
+  const controller = new Controller({ ...rest, clock, random, logger, active });
+  const replicas = new ReplicaHandlers({
+    ...{ clusterId, active },
+    deletionDone: (topicId, id) => controller.deletionDone(topicId, id),
+  });
+  return { client: controller.bindings(), internal: replicas.bindings() };
+};

@@ -1,0 +1,109 @@
+/** A cluster of real processes: a controller and two brokers over one etcd. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, type TestContext, test } from "node:test";
+import { type Client, connect } from "@millrace/client";
+import { nodeDisk } from "@millrace/env/node";
+import { verifyDirectory } from "@millrace/log";
+import { nodeCompressor } from "@millrace/record/node";
+import { openStore } from "./controllers.ts";
+import { Etcd, skipped } from "./etcd.ts";
+import { type Role, ServerProcess } from "./server-process.ts";
+
+const isReady = (status: number): boolean => status === 200;
+const isWaiting = (status: number, body: string): boolean =>
+  status === 503 && body.includes("waiting for the record of the cluster");
+
+if (skipped !== false) test("a cluster of processes on etcd", { skip: skipped }, () => {});
+else {
+  let etcd: Etcd;
+  before(async () => {
+    etcd = await Etcd.start();
+  });
+  after(() => etcd.remove());
+
+  const setUp = (context: TestContext, prefix: string) => {
+    const directory = mkdtempSync(join(tmpdir(), "millrace-processes-"));
+    const started: ServerProcess[] = [];
+    context.after(async () => {
+      await Promise.all(started.map((one) => one.end("SIGKILL")));
+      rmSync(directory, { recursive: true });
+    });
+    const start = async (role: Role, id: number): Promise<ServerProcess> => {
+      const store = ["--etcd-endpoints", etcd.endpoint, "--etcd-prefix", prefix];
+      const flags = [`--${role}-id`, String(id), ...store];
+      const one = await ServerProcess.start(role, join(directory, `${role}-${id}`), flags);
+      started.push(one);
+      return one;
+    };
+    return { start };
+  };
+
+  const readAll = async (client: Client): Promise<string[]> => {
+    const consumer = client.consumer({ untilEnd: true });
+    await consumer.assign([0, 1].map((partition) => ({ topic: "t", partition, from: "earliest" })));
+    const values: string[] = [];
+    for await (const { value } of consumer.records()) {
+      values.push(Buffer.from(value ?? []).toString());
+    }
+    return values.sort();
+  };
+
+  test("a topic on two brokers is written, read, survives a restart, and all stop cleanly", async (context) => {
+    const { start } = setUp(context, "/millrace/processes/");
+    const brokers = [await start("broker", 1), await start("broker", 2)];
+    await Promise.all(brokers.map((broker) => broker.untilReadyz(isWaiting)));
+    const controller = await start("controller", 0);
+    await Promise.all([controller, ...brokers].map((one) => one.untilReadyz(isReady)));
+    const [first, second] = brokers;
+    assert.ok(first !== undefined && second !== undefined);
+    assert.match(first.stderr, /^Millrace broker 1 is ready after [\d.]+ s: clients 127\.0\.0\.1:/);
+    assert.match(controller.stderr, /^Millrace controller 0 is ready after/);
+
+    const client = await connect({ bootstrap: brokers.map(({ endpoints }) => endpoints.client) });
+    context.after(() => client.close());
+    await client.admin.createTopic({ name: "t", partitionCount: 2, replicationFactor: 2 });
+    const values = Array.from({ length: 200 }, (_, i) => `v${String(i).padStart(3, "0")}`);
+    const producer = client.producer();
+    await Promise.all(
+      values.map((value, i) => producer.send({ topic: "t", partition: i % 2, value })),
+    );
+    assert.deepEqual(await readAll(client), values);
+
+    const metrics = await Promise.all(brokers.map((broker) => broker.get("/metrics")));
+    for (const answer of metrics) {
+      assert.match(answer?.body ?? "", /millrace_broker_produce_records_total 100\n/);
+      assert.match(answer?.body ?? "", /millrace_log_partitions_count\{state="online"\} 2\n/);
+    }
+    const active = await controller.get("/metrics");
+    assert.match(active?.body ?? "", /millrace_controller_active_count 1\n/);
+    const configz = JSON.parse((await second.get("/configz"))?.body ?? "");
+    assert.deepEqual(configz["broker-id"], { value: 2, source: "flag" });
+
+    assert.equal(await first.end(), 0, first.stderr);
+    const again = await start("broker", 1);
+    await again.untilReadyz(isReady);
+    assert.deepEqual(await readAll(client), values);
+    for (const one of [again, second, controller]) assert.equal(await one.end(), 0, one.stderr);
+    for (const { directory } of brokers) {
+      const { clean, damages, records } = await verifyDirectory(
+        nodeDisk(directory),
+        nodeCompressor,
+      );
+      assert.deepEqual({ clean, damages, records }, { clean: true, damages: [], records: 200 });
+    }
+  });
+
+  test("a broker that waits for its cluster stops when it is told to, and has written nothing", async (context) => {
+    const prefix = "/millrace/nobody/";
+    const broker = await setUp(context, prefix).start("broker", 1);
+    await broker.untilReadyz(isWaiting);
+    assert.equal(await broker.end(), 0);
+    assert.equal(broker.stderr, "");
+    const store = openStore(prefix, etcd.endpoint);
+    context.after(() => store.close());
+    assert.deepEqual((await store.range({ prefix: "" })).kvs, []);
+  });
+}
