@@ -1,0 +1,113 @@
+/** What a cluster on one machine consists of: names, ports, commands. */
+import { get } from "node:http";
+import { join } from "node:path";
+import type { ManagedOptions } from "./managed.ts";
+
+export interface Layout {
+  readonly root: string;
+  readonly directory: string;
+  readonly brokers: number;
+  readonly controllers: number;
+  /** Members of the etcd that is started; 0 with `etcdEndpoints`. */
+  readonly etcd: number;
+  /** Of an etcd that runs already. */
+  readonly etcdEndpoints: readonly string[];
+  /** Port of the first broker for clients. */
+  readonly basePort: number;
+  /** Directory with the programs of etcd; unused without members. */
+  readonly etcdPrograms: string;
+}
+
+type Process = Omit<ManagedOptions, "onChange">;
+
+const host = "127.0.0.1";
+/** Ports of one process. */
+const portsPerProcess = 10;
+/** Most brokers; controllers and etcd have their ports behind them. */
+export const brokersMax = 20;
+export const controllersMax = 9;
+
+/** Whether an HTTP path answers with 200. */
+const answers = (address: string, path: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const request = get(`http://${address}${path}`, { timeout: 2000 }, (response) => {
+      response.resume();
+      resolve(response.statusCode === 200);
+    });
+    request.once("timeout", () => request.destroy());
+    request.once("error", () => resolve(false));
+  });
+
+const portOf = (layout: Layout, index: number): number => layout.basePort + index * portsPerProcess;
+
+const etcdIndex = (id: number): number => brokersMax + controllersMax + id;
+
+const etcdMembers = (layout: Layout): Process[] => {
+  const urlOf = (id: number, offset: number): string =>
+    `http://${host}:${portOf(layout, etcdIndex(id)) + offset}`;
+  const ids = Array.from({ length: layout.etcd }, (_, id) => id);
+  const all = ids.map((id) => `etcd-${id}=${urlOf(id, 1)}`).join(",");
+  return ids.map((id) => {
+    const name = `etcd-${id}`;
+    const dataDirectory = join(layout.directory, name);
+    const client = `${host}:${portOf(layout, etcdIndex(id))}`;
+    return {
+      ...{ name, role: "etcd", id, dataDirectory },
+      command: join(layout.etcdPrograms, "etcd"),
+      args: [
+        ...["--name", name, "--data-dir", join(dataDirectory, "data")],
+        ...["--listen-client-urls", urlOf(id, 0), "--advertise-client-urls", urlOf(id, 0)],
+        ...["--listen-peer-urls", urlOf(id, 1), "--initial-advertise-peer-urls", urlOf(id, 1)],
+        ...["--initial-cluster", all, "--initial-cluster-state", "new", "--log-level", "warn"],
+      ],
+      endpoints: { client, peer: `${host}:${portOf(layout, etcdIndex(id)) + 1}` },
+      logFile: `${dataDirectory}.log`,
+      isReady: () => answers(client, "/health"),
+    };
+  });
+};
+
+/** A process of ours: the same four listeners for every role. */
+const service = (
+  layout: Layout,
+  role: "broker" | "controller",
+  id: number,
+  more: readonly string[],
+): Process => {
+  const name = `${role}-${id}`;
+  const port = portOf(layout, role === "broker" ? id : brokersMax + id);
+  const at = (offset: number): string => `${host}:${port + offset}`;
+  const endpoints = { client: at(0), internal: at(1), health: at(2), http: at(3) };
+  const dataDirectory = join(layout.directory, name);
+  return {
+    ...{ name, role, id, endpoints, dataDirectory },
+    command: process.execPath,
+    args: [
+      join(layout.root, "services", role, "src", "process", "main.ts"),
+      ...[`--${role}-id`, String(id), "--data-dir", dataDirectory],
+      ...["--listen", endpoints.client, "--internal-listen", endpoints.internal],
+      ...["--health-listen", endpoints.health, "--http-listen", endpoints.http],
+      ...["--etcd-endpoints", etcdOf(layout).join(","), "--log-format", "json"],
+      ...more,
+    ],
+    logFile: `${dataDirectory}.log`,
+    isReady: () => answers(endpoints.http, "/readyz"),
+  };
+};
+
+const etcdOf = (layout: Layout): readonly string[] =>
+  layout.etcdEndpoints.length > 0
+    ? layout.etcdEndpoints
+    : Array.from({ length: layout.etcd }, (_, id) => `${host}:${portOf(layout, etcdIndex(id))}`);
+
+/** All processes, in the order in which they start: each stands on those before it. */
+export const processesOf = (layout: Layout): Process[] => {
+  const replicas = Math.min(3, layout.brokers);
+  const controllers = Array.from({ length: layout.controllers }, (_, id) =>
+    service(layout, "controller", id, ["--default-replication-factor", String(replicas)]),
+  );
+  const brokers = Array.from({ length: layout.brokers }, (_, id) =>
+    service(layout, "broker", id, []),
+  );
+  return [...etcdMembers(layout), ...controllers, ...brokers];
+};

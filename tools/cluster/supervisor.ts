@@ -1,0 +1,103 @@
+/** Starts a cluster, keeps it up, and does what it is told. */
+import { mkdirSync } from "node:fs";
+import type { Server } from "node:net";
+import { connect } from "@millrace/client";
+import { type Command, serveControl } from "./control.ts";
+import { type Layout, processesOf } from "./layout.ts";
+import { Managed } from "./managed.ts";
+import { type ProcessEntry, writeClusterFile } from "./state.ts";
+
+/** Longest wait until everything is ready, ms. */
+const readyMs = 120_000;
+const askMs = 100;
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+export class Supervisor {
+  readonly #layout: Layout;
+  readonly #processes: readonly Managed[];
+  #control: Server | undefined;
+  #clusterId = "";
+  #isStopping = false;
+
+  constructor(layout: Layout) {
+    this.#layout = layout;
+    const onChange = (): void => this.#save();
+    this.#processes = processesOf(layout).map((one) => new Managed({ ...one, onChange }));
+  }
+
+  get entries(): readonly ProcessEntry[] {
+    return this.#processes.map(({ entry }) => entry);
+  }
+
+  get bootstrap(): string {
+    return this.entries
+      .filter(({ role }) => role === "broker")
+      .map(({ endpoints }) => endpoints["client"])
+      .join(",");
+  }
+
+  /** Starts everything, each kind once the one before is ready. Rejects when one does not get so. */
+  async start(): Promise<void> {
+    mkdirSync(this.#layout.directory, { recursive: true });
+    this.#control = await serveControl(this.#layout.directory, (command) => this.act(command));
+    const endMs = Date.now() + readyMs;
+    for (const role of ["etcd", "controller", "broker"] as const) {
+      const ofRole = this.#processes.filter(({ options }) => options.role === role);
+      for (const one of ofRole) one.start();
+      for (const one of ofRole) await this.#untilRunning(one, endMs);
+    }
+    this.#clusterId = await clusterIdOf(this.bootstrap);
+    this.#save();
+  }
+
+  /** Rejects with a text for people. */
+  async act({ action, name }: Command): Promise<void> {
+    const one = this.#processes.find(({ options }) => options.name === name);
+    if (one === undefined) {
+      const known = this.#processes.map(({ options }) => options.name).join(", ");
+      throw new Error(`there is no process ${name}: use one of ${known}`);
+    }
+    if (this.#isStopping) throw new Error("the cluster stops");
+    await one[action]();
+  }
+
+  /** Stops everything, cleanly, those first that stand on others. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    for (const role of ["broker", "controller", "etcd"] as const) {
+      const ofRole = this.#processes.filter(({ options }) => options.role === role);
+      await Promise.all(ofRole.map((one) => one.stop()));
+    }
+    await new Promise((resolve) => this.#control?.close(resolve) ?? resolve(undefined));
+  }
+
+  async #untilRunning(one: Managed, endMs: number): Promise<void> {
+    while (one.state !== "running") {
+      const { logFile, name } = one.options;
+      if (one.state === "stopped") return;
+      if (Date.now() > endMs) {
+        throw new Error(`${name} is not ready after ${readyMs / 1000} s: look into ${logFile}`);
+      }
+      await sleep(askMs);
+    }
+  }
+
+  #save(): void {
+    const { directory } = this.#layout;
+    const { bootstrap, entries } = this;
+    writeClusterFile(directory, { cluster_id: this.#clusterId, bootstrap, processes: entries });
+  }
+}
+
+/** Empty where no broker tells it. */
+const clusterIdOf = async (bootstrap: string): Promise<string> => {
+  const client = await connect({ bootstrap: bootstrap.split(",") });
+  try {
+    return (await client.admin.cluster()).clusterId;
+  } catch {
+    return "";
+  } finally {
+    await client.close();
+  }
+};
