@@ -98,7 +98,10 @@ const service = (
 const etcdOf = (layout: Layout): readonly string[] =>
   layout.etcdEndpoints.length > 0
     ? layout.etcdEndpoints
-    : Array.from({ length: layout.etcd }, (_, id) => `${host}:${portOf(layout, etcdIndex(id))}`);
+    : Array.from(
+        { length: layout.etcd },
+        (_, id) => `http://${host}:${portOf(layout, etcdIndex(id))}`,
+      );
 
 /** All processes, in the order in which they start: each stands on those before it. */
 export const processesOf = (layout: Layout): Process[] => {

@@ -20,7 +20,7 @@ npm run cluster -- stop|start|restart|kill|pause|resume NAME [--dir D]
   --brokers N            brokers, 1 to ${brokersMax} (3)
   --controllers N        controllers, 1 to ${controllersMax} (3)
   --etcd N               members of etcd, 1, 3 or 5 (1)
-  --etcd-endpoints H:P   an etcd that runs already, its members joined by commas
+  --etcd-endpoints URLS  an etcd that runs already: http://HOST:PORT, joined by commas
   --base-port P          port of the first broker for clients (7400); the others follow
 
 NAME is as in D/cluster.json: broker-0, controller-1, etcd-0. A process that dies is started again

@@ -37,7 +37,7 @@ export class Supervisor {
       .join(",");
   }
 
-  /** Starts everything, each kind once the one before is ready. Rejects when one does not get so. */
+  /** Starts everything, each kind once the one before is ready. Rejects when one does not start. */
   async start(): Promise<void> {
     mkdirSync(this.#layout.directory, { recursive: true });
     this.#control = await serveControl(this.#layout.directory, (command) => this.act(command));
@@ -76,6 +76,7 @@ export class Supervisor {
     while (one.state !== "running") {
       const { logFile, name } = one.options;
       if (one.state === "stopped") return;
+      if (one.state === "restarting") throw new Error(`${name} ended: look into ${logFile}`);
       if (Date.now() > endMs) {
         throw new Error(`${name} is not ready after ${readyMs / 1000} s: look into ${logFile}`);
       }

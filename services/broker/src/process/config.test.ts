@@ -17,7 +17,7 @@ test("a broker needs its id and its etcd, and has a default for everything else"
   }
   const values = resolve();
   assert.equal(values["broker-id"], 1);
-  assert.equal(values["replica-lag-max"], 10_000);
+  assert.equal(values["replica-lag-max"], 5_000);
   assert.equal(values["etcd-prefix"], "/millrace/");
   assert.deepEqual([values.rack, values["internal-advertise"]], ["", ""]);
 });
