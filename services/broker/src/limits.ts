@@ -36,9 +36,8 @@ export const limits = {
   metadataWaitMsMax: 5_000,
   /** Names of changed topics that are remembered for watchers who come back. */
   metadataHistoryNamesMax: 10_000,
+  /** A follower that has not caught up for this long leaves the in-sync replicas, ms. */
+  replicaLagMaxMs: 10_000,
   /** Partitions in one ListOffsets or DeleteRecords. */
   partitionsPerCallMax: 10_000,
 } as const;
-
-/** A follower that has not caught up for this long leaves the in-sync replicas, unless set, ms. */
-export const replicaLagMaxMsDefault = 10_000;
