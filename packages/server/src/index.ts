@@ -8,5 +8,6 @@ export {
 } from "./listen.ts";
 export { catchUp, startMirror } from "./mirror.ts";
 export { type PatienceOptions, untilAnswered } from "./patience.ts";
+export type { ProcessOptions } from "./process-options.ts";
 export { beginServing } from "./serving.ts";
 export { startOrUndo, Undo } from "./undo.ts";

@@ -1,4 +1,4 @@
-/** Waits of a start for what other processes do: the store to answer, a record to be made. */
+/** Waiting for other processes during a start: for the store to answer, for a record to be made. */
 import type { Clock, Logger } from "@millrace/env";
 import { MillraceError } from "@millrace/errors";
 

@@ -35,7 +35,7 @@ import { ControllerClient } from "./controller-client.ts";
 import { addedPerTurn, type FetchContext, FetchSession } from "./fetch/session.ts";
 import { TurnLimiter } from "./fetch/turn-limiter.ts";
 import { fetchOnce } from "./fetch-once.ts";
-import { limits, replicaLagMaxMsDefault } from "./limits.ts";
+import { limits } from "./limits.ts";
 import { LogServiceHandlers } from "./log-service.ts";
 import { MetadataHandlers } from "./metadata/service.ts";
 import type { ClusterView } from "./metadata/view.ts";
@@ -60,7 +60,7 @@ export interface BrokerOptions {
   readonly brokerEpoch: () => number;
   /**
    * A follower that has not caught up for this long leaves the in-sync replicas, ms. Default
-   * `replicaLagMaxMsDefault`.
+   * `limits.replicaLagMaxMs`.
    */
   readonly replicaLagMaxMs?: number;
 }
@@ -92,7 +92,7 @@ export class Broker {
 
   constructor(options: BrokerOptions) {
     const { env, logs, view, identity, metrics, dialer, brokerEpoch } = options;
-    const { replicaLagMaxMs: lagMaxMs = replicaLagMaxMsDefault } = options;
+    const { replicaLagMaxMs: lagMaxMs = limits.replicaLagMaxMs } = options;
     this.#view = view;
     const { clock, compressor, logger, random } = env;
     this.#clock = clock;

@@ -36,13 +36,11 @@ export const limits = {
   metadataWaitMsMax: 5_000,
   /** Names of changed topics that are remembered for watchers who come back. */
   metadataHistoryNamesMax: 10_000,
+  /**
+   * A follower that has not caught up for this long leaves the in-sync replicas, ms. Clients leave
+   * a leader that answers nothing for 9 s, and what they then send again may be stored twice.
+   */
+  replicaLagMaxMs: 5_000,
   /** Partitions in one ListOffsets or DeleteRecords. */
   partitionsPerCallMax: 10_000,
 } as const;
-
-/**
- * A follower that has not caught up for this long leaves the in-sync replicas, unless set, ms.
- * Clients leave a leader that answers nothing for 9 s, and what they then send again may be stored
- * twice.
- */
-export const replicaLagMaxMsDefault = 5_000;

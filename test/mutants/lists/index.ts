@@ -6,6 +6,7 @@ import { controllerMutants } from "./controller.ts";
 import { logMutants } from "./log.ts";
 import { metadataMutants } from "./metadata.ts";
 import { metadataEtcdMutants } from "./metadata-etcd.ts";
+import { processMutants } from "./processes.ts";
 import { protocolMutants } from "./protocol.ts";
 import { recordMutants } from "./record.ts";
 import { rpcMutants } from "./rpc.ts";
@@ -21,5 +22,6 @@ export const allMutants: readonly Mutant[] = [
   ...metadataEtcdMutants,
   ...rpcMutants,
   ...simMutants,
+  ...processMutants,
   ...protocolMutants,
 ];

@@ -36,13 +36,27 @@ const refused = (flags: Readonly<Record<string, string>>, text: RegExp): void =>
   );
 };
 
-test("endpoints are a list, with a scheme and a port each", async () => {
+test("endpoints are a list, with a port each, and https where there is TLS", async () => {
   refused({}, /--etcd-endpoints is not set/);
-  for (const bad of ["", "etcd:2379", "http://etcd", "http://a:1,", "http://a:1 http://b:2"]) {
-    refused({ endpoints: bad }, /use http:\/\/HOST:PORT/);
+  for (const bad of [
+    "",
+    "etcd",
+    "http://etcd",
+    "http://a:1,",
+    "http://a:1 http://b:2",
+    "ftp://a:1",
+  ]) {
+    refused({ endpoints: bad }, /use HOST:PORT\[,…\], or https:/);
   }
   refused({ endpoints: "http://a:1,https://b:1" }, /with and without TLS/);
-  for (const good of ["http://etcd:2379", "http://a:1,http://b:2", "https://a:1"]) {
+  refused({ endpoints: "a:1,https://b:1" }, /with and without TLS/);
+  for (const good of [
+    "etcd:2379",
+    "10.0.0.1:1,[::1]:2",
+    "http://etcd:2379",
+    "http://a:1,http://b:2",
+    "https://a:1",
+  ]) {
     await open({ endpoints: good }).close();
   }
 });

@@ -7,14 +7,14 @@ import type { MetadataStore } from "@millrace/metadata";
 import { openEtcdStore } from "@millrace/metadata/etcd";
 import { text } from "./settings.ts";
 
-const member = String.raw`https?:\/\/[^/\s,]+:\d{1,5}`;
+const member = String.raw`(?:https?:\/\/)?[^/\s,]+:\d{1,5}`;
 
 /** Where the metadata is. */
 export const etcdSettings = {
   "etcd-endpoints": {
     type: "text",
     pattern: new RegExp(`^${member}(,${member})*$`),
-    hint: "http://HOST:PORT[,…] or https://HOST:PORT[,…]",
+    hint: "HOST:PORT[,…], or https://HOST:PORT[,…] with TLS",
     dynamic: false,
     description:
       "Members of the etcd cluster that holds the metadata, all with or all without TLS.",
@@ -104,7 +104,9 @@ export const openStore = (
   const serverName = config["etcd-server-name"];
   return openEtcdStore({
     ...{ clock, random, logger, root: config["etcd-prefix"] },
-    endpoints: config["etcd-endpoints"].split(","),
+    endpoints: config["etcd-endpoints"]
+      .split(",")
+      .map((endpoint) => (endpoint.includes("://") ? endpoint : `http://${endpoint}`)),
     ...(tls === undefined ? {} : { tls }),
     ...(credentials === undefined ? {} : { credentials }),
     ...(serverName === "" ? {} : { serverName }),

@@ -9,8 +9,13 @@ export {
   type Launch,
   type Program,
   type ProgramSchema,
-  type RunningServer,
   runProgram,
 } from "./run.ts";
-export { type Endpoints, Readiness, type Served, startServer } from "./server.ts";
+export {
+  type Endpoints,
+  Readiness,
+  type RunningServer,
+  type Served,
+  startServer,
+} from "./server.ts";
 export * from "./settings.ts";

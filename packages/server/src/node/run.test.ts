@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Schema } from "@millrace/config";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import { helpText, type Launch, type Program, type RunningServer, runProgram } from "./run.ts";
+import { helpText, type Launch, type Program, runProgram } from "./run.ts";
+import type { RunningServer } from "./server.ts";
 import { identity, loggingSettings } from "./settings.ts";
 
 const schema = { ...loggingSettings, id: identity("Who it is.") } as const satisfies Schema;

@@ -14,7 +14,7 @@ import type { Logger } from "@millrace/env";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import { createLogger, type LogOutput, standardOutput } from "@millrace/observability";
 import { parse as parseYaml } from "yaml";
-import type { Endpoints } from "./server.ts";
+import type { Endpoints, RunningServer } from "./server.ts";
 import type { loggingSettings } from "./settings.ts";
 
 /** What every program can set. */
@@ -27,12 +27,6 @@ export interface Launch {
   readonly droppedLogLines: () => number;
   /** Aborted with CANCELLED when a signal comes; a start that may take long heeds it. */
   readonly signal: AbortSignal;
-}
-
-/** A server that runs. */
-export interface RunningServer {
-  readonly endpoints: Endpoints;
-  stop(): Promise<void>;
 }
 
 /** A server as a command line. */

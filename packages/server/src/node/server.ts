@@ -8,12 +8,17 @@ import { parseAddress } from "./address.ts";
 import { lockDirectory, prepareDirectory } from "./data-directory.ts";
 import { writeEndpoints } from "./endpoints.ts";
 import type { ServerMetrics } from "./metrics.ts";
-import type { RunningServer } from "./run.ts";
 import type { listenerSettings } from "./settings.ts";
 
 /** The bound addresses. */
 export interface Endpoints extends BoundEndpoints {
   readonly http: string;
+}
+
+/** A server that runs. */
+export interface RunningServer {
+  readonly endpoints: Endpoints;
+  stop(): Promise<void>;
 }
 
 /** Whether a process should get traffic, and why not. */

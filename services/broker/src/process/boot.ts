@@ -1,18 +1,17 @@
 /**
- * Starts a broker of a cluster from its environment: the one way, for a real process and for the
- * simulator. Everything of the outside comes in through the options.
+ * Boots a broker of a cluster. Its surroundings are options, so that a real machine and the
+ * simulator run the same code.
  */
 import type { Env } from "@millrace/env";
 import type { LogManagerConfig, RecoveryReport } from "@millrace/log";
 import type { MetadataStore } from "@millrace/metadata";
 import { type Dialer, HealthState } from "@millrace/rpc";
 import {
-  type Addresses,
   type BoundEndpoints,
   beginServing,
   catchUp,
-  type Listeners,
   listen,
+  type ProcessOptions,
   startMirror,
   startOrUndo,
   type Undo,
@@ -21,13 +20,12 @@ import type { BrokerMetrics } from "../metrics.ts";
 import { clusterIdOf } from "./cluster.ts";
 import { type LogMetrics, openLogs, register, startBroker } from "./parts.ts";
 
-export interface BootOptions {
+export interface BootOptions extends ProcessOptions {
   readonly env: Env;
   /** Belongs to the caller, who closes it after the stop. */
   readonly store: MetadataStore;
   /** Reaches the brokers and controllers of other processes. */
   readonly dialer: Dialer;
-  readonly listeners: Listeners;
   readonly brokerId: number;
   /** Where the broker stands; replicas of a partition go to different racks. Default: unknown. */
   readonly rack?: string;
@@ -35,14 +33,6 @@ export interface BootOptions {
   /** See `BrokerOptions`. */
   readonly replicaLagMaxMs?: number;
   readonly metrics: { readonly broker: BrokerMetrics } & LogMetrics;
-  /** The addresses that others are told, from those that the listeners are bound to. */
-  readonly advertise: (bound: BoundEndpoints) => Addresses;
-  /** Told when everything is served, and when it ends. */
-  readonly onServing?: (serving: boolean) => void;
-  /** Told what the start waits for. */
-  readonly onWaiting?: (reason: string) => void;
-  /** Ends a start that waits. */
-  readonly signal?: AbortSignal;
 }
 
 /** A broker that serves. */

@@ -2,7 +2,10 @@
 import { clusterOf, type MetadataStore } from "@millrace/metadata";
 import { type PatienceOptions, untilAnswered } from "@millrace/server";
 
-/** The cluster's id, once there is a cluster. Throws DATA_DIRECTORY_UNUSABLE, and as `signal` says. */
+/**
+ * The cluster's id, once there is a cluster. Throws DATA_DIRECTORY_UNUSABLE for metadata of a newer
+ * version, and the reason of `signal`.
+ */
 export const clusterIdOf = async (
   store: MetadataStore,
   options: Omit<PatienceOptions, "waiting">,

@@ -16,7 +16,7 @@ import {
   mib,
   text,
 } from "@millrace/server/node";
-import { replicaLagMaxMsDefault } from "../limits.ts";
+import { limits } from "../limits.ts";
 
 /** How logs are kept. */
 export const logSettings = {
@@ -69,7 +69,7 @@ export const brokerSchema = {
   "replica-lag-max": duration(
     100,
     3_600_000,
-    replicaLagMaxMsDefault,
+    limits.replicaLagMaxMs,
     "A follower that has not caught up for this long leaves the in-sync replicas.",
   ),
   ...logSettings,

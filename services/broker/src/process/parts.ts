@@ -101,6 +101,7 @@ export const register = async (
   undo: Undo,
 ): Promise<Registration> => {
   const { env, store, brokerId, rack = "", signal } = options;
+  signal?.throwIfAborted();
   const { clock, random, logger } = env;
   const record = create(BrokerRecordSchema, { brokerId, incarnationId: random.bytes(16), rack });
   const registration = new Registration({ store, clock, logger, record });

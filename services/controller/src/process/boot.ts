@@ -1,17 +1,16 @@
 /**
- * Starts a controller of a cluster from its environment: the one way, for a real process and for
- * the simulator. Everything of the outside comes in through the options.
+ * Boots a controller of a cluster. Its surroundings are options, so that a real machine and the
+ * simulator run the same code.
  */
 import type { Env } from "@millrace/env";
 import type { MetadataStore } from "@millrace/metadata";
 import { HealthState } from "@millrace/rpc";
 import {
-  type Addresses,
   type BoundEndpoints,
   beginServing,
   catchUp,
-  type Listeners,
   listen,
+  type ProcessOptions,
   startMirror,
   startOrUndo,
   type Undo,
@@ -21,26 +20,17 @@ import { bootstrapCluster } from "../bootstrap.ts";
 import type { ControllerMetrics } from "../metrics.ts";
 import { campaign, controllerServices } from "./parts.ts";
 
-export interface BootOptions {
+export interface BootOptions extends ProcessOptions {
   /** A controller keeps nothing on a disk. */
   readonly env: Pick<Env, "clock" | "random" | "logger">;
   /** Belongs to the caller, who closes it after the stop. */
   readonly store: MetadataStore;
-  readonly listeners: Listeners;
   readonly controllerId: number;
   /** Of topics that are made without one; fewer where there are fewer brokers. */
   readonly defaultReplicationFactor: number;
   /** Id for a cluster that has none yet. Default: random. */
   readonly newClusterId?: string;
   readonly metrics?: ControllerMetrics;
-  /** The addresses that others are told, from those that the listeners are bound to. */
-  readonly advertise: (bound: BoundEndpoints) => Addresses;
-  /** Told when everything is served, and when it ends. */
-  readonly onServing?: (serving: boolean) => void;
-  /** Told what the start waits for. */
-  readonly onWaiting?: (reason: string) => void;
-  /** Ends a start that waits. */
-  readonly signal?: AbortSignal;
 }
 
 /** A controller that serves. It is the active one once it is elected. */
