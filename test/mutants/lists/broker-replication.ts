@@ -320,4 +320,18 @@ export const replicationMutants: readonly Mutant[] = [
   ...agreeing,
   ...streams,
   ...taking,
+  {
+    name: "begins-anew-inside-of-a-batch",
+    breaks: "A log begins anew with the leader's first batch, not with its log start inside of it.",
+    file: `${at}leader-session.ts`,
+    replace: [["logStartOffset: firstBatch };", "logStartOffset: log.logStartOffset };"]],
+    tests: [`${at}replication.test.ts`],
+  },
+  {
+    name: "begun-anew-and-told-again",
+    breaks: "A log that has begun anew with the leader's first batch is sent what follows.",
+    file: `${at}leader-session.ts`,
+    replace: [["if (emptyAt === firstBatch) {", "if (emptyAt === -1) {"]],
+    tests: [`${at}replication.test.ts`],
+  },
 ];

@@ -4,10 +4,11 @@
  * cache is read from files, a few at a time.
  */
 import type { Clock, Random } from "@millrace/env";
-import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
+import { assert, ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import type { PartitionLog, ReadResult } from "@millrace/log";
 import {
   blankReplicateResponse,
+  readStored,
   type TopicId,
   topicIdOf,
   type WireReplicaAppend,
@@ -24,7 +25,7 @@ import { checkFeatures, featureLevel } from "../features.ts";
 import type { InSyncReplica } from "../partitions/in-sync.ts";
 import { wirePartitionError } from "../produce/appender.ts";
 import { readHandshake } from "../stream-handshake.ts";
-import { divergenceOf } from "./agreement.ts";
+import { type Divergence, divergenceOf } from "./agreement.ts";
 import { replicationLimits as limits } from "./replication-limits.ts";
 
 /** A partition as followers see it. */
@@ -64,11 +65,15 @@ type SubscriptionState =
   | { readonly kind: "reading" }
   | { readonly kind: "over" };
 
-interface Subscription {
+/** What a subscription is about. */
+interface Place {
   readonly id: number;
   readonly partition: LedPartition;
   readonly log: PartitionLog;
   readonly leaderEpoch: number;
+}
+
+interface Subscription extends Place {
   /** First offset that was not sent. */
   sentEnd: number;
   toldHighWatermark: number;
@@ -97,6 +102,10 @@ export class LeaderSession {
   #reads = 0;
   readonly #refusals: WireReplicaRefusal[] = [];
   readonly #divergences: WireReplicaDivergence[] = [];
+  /** Subscriptions that are to be told where the logs differ. */
+  readonly #differing = new Set<number>();
+  /** One after the other, since each may read from a file. Never rejects. */
+  #telling: Promise<void> = Promise.resolve();
   #follower: InSyncReplica = { brokerId: 0, brokerEpoch: 0 };
   #windowBytes: number = limits.windowBytesMax;
   #sentBytes = 0;
@@ -184,7 +193,9 @@ export class LeaderSession {
 
   #subscribe(wanted: WireReplicaSubscription): void {
     const { lastEpoch, leaderEpoch, logEndOffset, partition, subscriptionId: id } = wanted;
-    if (this.#subscriptions.has(id)) throw violation(`subscription ${id} is in use`);
+    if (this.#subscriptions.has(id) || this.#differing.has(id)) {
+      throw violation(`subscription ${id} is in use`);
+    }
     if (this.#subscriptions.size >= limits.subscriptionsMax) {
       throw violation(`more than ${limits.subscriptionsMax} subscriptions`);
     }
@@ -192,18 +203,47 @@ export class LeaderSession {
       const led = this.#context.find(idOf(wanted.topicId), partition);
       const { log } = led.requireLeader(leaderEpoch);
       const divergence = divergenceOf(log, { logEndOffset, lastEpoch });
-      if (divergence !== undefined) {
-        this.#divergences.push({ subscriptionId: id, ...divergence });
-        this.#frameSoon();
-        return;
-      }
-      const told = { toldHighWatermark: -1, toldLogStart: -1 };
-      const common = { id, partition: led, log, leaderEpoch, sentEnd: logEndOffset };
-      const subscription: Subscription = { ...common, ...told, state: over };
-      this.#subscriptions.set(id, subscription);
-      this.#enqueue(subscription);
+      const place = { id, partition: led, log, leaderEpoch };
+      if (divergence === undefined) this.#begin(place, logEndOffset);
+      else this.#differ(place, divergence, lastEpoch === undefined ? logEndOffset : undefined);
     } catch (thrown) {
       this.#refuse(id, thrown);
+    }
+  }
+
+  #begin(place: Place, sentEnd: number): void {
+    const told = { toldHighWatermark: -1, toldLogStart: -1 };
+    const subscription: Subscription = { ...place, ...told, sentEnd, state: over };
+    this.#subscriptions.set(place.id, subscription);
+    this.#enqueue(subscription);
+  }
+
+  /** `emptyAt`: where the follower's log ends, if it is empty. */
+  #differ(place: Place, divergence: Divergence, emptyAt?: number): void {
+    this.#differing.add(place.id);
+    this.#telling = this.#telling.then(() => this.#tell(place, divergence, emptyAt));
+  }
+
+  /**
+   * Says where the logs differ, and where a follower that begins anew has to begin: with the first
+   * batch, inside of which the log may start. Never rejects.
+   */
+  async #tell(place: Place, divergence: Divergence, emptyAt: number | undefined): Promise<void> {
+    const { id, leaderEpoch, log, partition } = place;
+    try {
+      const firstBatch = await firstBatchOf(log);
+      if (this.#isOver || !this.#differing.delete(id)) return;
+      partition.requireLeader(leaderEpoch);
+      if (emptyAt === firstBatch) {
+        // It has begun there: what a read at the log start finds follows.
+        this.#begin(place, log.logStartOffset);
+        return;
+      }
+      const told = { subscriptionId: id, ...divergence, logStartOffset: firstBatch };
+      this.#divergences.push(told);
+      this.#frameSoon();
+    } catch (thrown) {
+      if (this.#differing.delete(id) || !this.#isOver) this.#refuse(id, thrown);
     }
   }
 
@@ -231,6 +271,7 @@ export class LeaderSession {
     const subscription = this.#subscriptions.get(id);
     if (subscription !== undefined) move(subscription, over);
     this.#subscriptions.delete(id);
+    this.#differing.delete(id);
   }
 
   #refuse(id: number, thrown: unknown): void {
@@ -362,7 +403,8 @@ export class LeaderSession {
   }
 
   /** Its offset was deleted meanwhile: the follower begins anew. Anything else is told. */
-  #fail({ id, log }: Subscription, thrown: unknown): void {
+  #fail(subscription: Subscription, thrown: unknown): void {
+    const { id, leaderEpoch, log, partition } = subscription;
     if (!hasCode(thrown, ErrorCode.OFFSET_OUT_OF_RANGE)) {
       this.#refuse(id, thrown);
       return;
@@ -370,14 +412,22 @@ export class LeaderSession {
     this.#drop(id);
     const { logStartOffset } = log;
     const gone = { leaderEpoch: 0, endOffset: logStartOffset, logStartOffset };
-    this.#divergences.push({ subscriptionId: id, ...gone });
-    this.#frameSoon();
+    this.#differ({ id, partition, log, leaderEpoch }, gone);
   }
 }
 
 const move = (subscription: Subscription, state: SubscriptionState): void => {
   if (subscription.state.kind === "waiting") subscription.state.stop();
   subscription.state = state;
+};
+
+/** Base offset of the batch that a read at the log start finds; the log end where there is none. */
+const firstBatchOf = async (log: PartitionLog): Promise<number> => {
+  if (log.logStartOffset === log.logEndOffset) return log.logEndOffset;
+  const { chunks } = await log.read(log.logStartOffset, 1, "log_end");
+  const found = readStored(Buffer.concat(chunks), 0);
+  assert(!("fault" in found), "a read begins with a whole batch");
+  return found.baseOffset;
 };
 
 const bytesOf = ({ batches }: WireReplicaAppend): number =>

@@ -156,3 +156,28 @@ test("a follower that dies goes on where it was durable", async () => {
     assert.equal(leader.log.highWatermark, highWatermark);
   });
 });
+
+test("a log that begins anew does so with the leader's first batch, which may hold its start", async () => {
+  await inWorld(6, async (world) => {
+    const [a, b] = [new Machine(world, 0), new Machine(world, 1)];
+    // Read from memory, and from files.
+    for (const tailCacheBytesMax of [100_000, 0]) {
+      a.tailCacheBytesMax = tailCacheBytesMax;
+      const { leader, log: led, logs } = await lead(a, 1, []);
+      const before = led.logEndOffset;
+      await leader.append("one");
+      await leader.append(Array.from({ length: 10 }, (_, i) => `of many, ${i}`));
+      await leader.append("behind them");
+      await world.until(() => led.highWatermark === before + 12, "it is committed");
+      await led.advanceLogStart(before + 5);
+      const { log, logs: others, rebuilt } = await follow(b, 1);
+      await world.until(() => log.highWatermark === before + 12, "it has caught up");
+      assert.deepEqual(rebuilt, [before + 1]);
+      await world.until(() => log.logStartOffset === before + 5, "its start follows");
+      assert.equal(await bytesOf(log), await bytesOf(led));
+      await Promise.all([logs.close(true), others.close(true)]);
+      a.kill();
+      b.kill();
+    }
+  });
+});

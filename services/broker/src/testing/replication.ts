@@ -28,9 +28,14 @@ import { LeaderSession, type LedPartition } from "../replication/leader-session.
 export const topicId = "000102030405060708090a0b0c0d0e0f" as TopicId;
 const config = { ...defaultLogConfig, retentionMs: -1, segmentBytes: 4000 };
 
-export const batchOf = async (value: string, nowMs: number): Promise<AppendBatch> => {
+export const batchOf = async (
+  values: string | readonly string[],
+  nowMs: number,
+): Promise<AppendBatch> => {
   const builder = new BatchBuilder();
-  builder.append({ value: Buffer.from(value), timestampMs: nowMs });
+  for (const value of typeof values === "string" ? [values] : values) {
+    builder.append({ value: Buffer.from(value), timestampMs: nowMs });
+  }
   const limits = {
     ...{ bodyBytesMax: 1e7, recordCountMax: 1000, inflatedBytesMax: 1e7, nowMs },
     ...{ timestampAfterMaxMs: 1e12, timestampBeforeMaxMs: 1e15 },
@@ -152,8 +157,8 @@ export class TestLeader implements LedPartition {
     return counts;
   }
 
-  async append(value: string): Promise<void> {
-    this.log.append(await batchOf(value, this.#clock.wallMs()), this.epoch, () => {});
+  async append(values: string | readonly string[]): Promise<void> {
+    this.log.append(await batchOf(values, this.#clock.wallMs()), this.epoch, () => {});
     this.moved();
   }
 
@@ -203,8 +208,9 @@ export const follow = async (machine: Machine, leaderEpoch: number, leaderId = 0
   const rebuilt: number[] = [];
   const followed = {
     ...{ topicId, partition: 0, leaderEpoch, log },
-    rebuild: async (offset: number) => {
+    rebuild: (offset: number) => {
       rebuilt.push(offset);
+      return log.resetTo(offset);
     },
   };
   stream.follow(followed);
