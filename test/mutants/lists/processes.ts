@@ -9,6 +9,7 @@ const controllerBoots = [`${controller}boot.test.ts`];
 const lives = [`${server}node/run.test.ts`];
 const servers = [`${server}node/server.test.ts`];
 const stores = [`${server}node/etcd.test.ts`];
+const addresses = [`${server}node/address.test.ts`];
 const waits = [`${server}patience.test.ts`];
 
 const lifeMutants: readonly Mutant[] = [
@@ -84,6 +85,25 @@ const lifeMutants: readonly Mutant[] = [
     file: `${server}node/server.ts`,
     replace: [["    undo.add(() => http.close());\n", ""]],
     tests: servers,
+  },
+];
+
+const addressMutants: readonly Mutant[] = [
+  {
+    name: "processes-told-the-address-of-clients",
+    breaks: "The cluster's processes are told an address of their own.",
+    file: `${server}node/address.ts`,
+    replace: [
+      ['    config["internal-advertise"],\n    internal,', "    config.advertise,\n    internal,"],
+    ],
+    tests: addresses,
+  },
+  {
+    name: "internal-wildcard-advertised",
+    breaks: "--internal-advertise takes no wildcard and no port 0.",
+    file: `${server}node/address.ts`,
+    replace: [['  checkAdvertise(config["internal-advertise"], "internal-advertise");\n', ""]],
+    tests: addresses,
   },
 ];
 
@@ -194,4 +214,9 @@ const bootMutants: readonly Mutant[] = [
   },
 ];
 
-export const processMutants: readonly Mutant[] = [...lifeMutants, ...etcdMutants, ...bootMutants];
+export const processMutants: readonly Mutant[] = [
+  ...lifeMutants,
+  ...addressMutants,
+  ...etcdMutants,
+  ...bootMutants,
+];

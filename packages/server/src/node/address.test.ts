@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { silentLogger } from "@millrace/env";
 import { ErrorCode, hasCode } from "@millrace/errors";
-import { advertisedOf, checkAdvertise, isLoopback, isWildcard } from "./address.ts";
+import {
+  advertisedOf,
+  checkAddresses,
+  checkAdvertise,
+  isLoopback,
+  isWildcard,
+  tellAddresses,
+} from "./address.ts";
 import { configFrom } from "./run.ts";
 import { listenerSettings } from "./settings.ts";
 
@@ -44,6 +52,26 @@ test("an address that no client can dial is refused", () => {
   for (const good of ["", "broker.example:7400", "10.0.0.1:1", "[2001:db8::7]:65535"]) {
     checkAdvertise(good);
   }
+});
+
+test("clients and the cluster's processes are told an address each, and a guess is logged", () => {
+  const lines: string[] = [];
+  const logger = { ...silentLogger, warn: (_: object, text: string) => void lines.push(text) };
+  const bound = { client: "10.0.0.1:7400", internal: "10.0.0.2:7401", health: "h:1" };
+  const unset = { advertise: "", "internal-advertise": "" };
+  const listened = { clientEndpoint: "10.0.0.1:7400", internalEndpoint: "10.0.0.2:7401" };
+  assert.deepEqual(tellAddresses(unset, bound, logger), listened);
+  const set = { advertise: "c:1", "internal-advertise": "i:2" };
+  const told = { clientEndpoint: "c:1", internalEndpoint: "i:2" };
+  assert.deepEqual(tellAddresses(set, { ...bound, internal: "0.0.0.0:7401" }, logger), told);
+  assert.deepEqual(lines, []);
+  tellAddresses(unset, { ...bound, internal: "0.0.0.0:7401" }, logger);
+  assert.equal(lines.length, 1);
+  assert.match(lines[0] ?? "", /the cluster's processes .* set --internal-advertise to/);
+  assert.throws(
+    () => checkAddresses({ ...set, "internal-advertise": "0.0.0.0:7401" }),
+    /--internal-advertise: "0.0.0.0:7401" is not an address that the cluster's processes can/,
+  );
 });
 
 test("names that look like a wildcard or loopback are neither", () => {
