@@ -9,6 +9,7 @@ import type { ServerMetrics } from "./metrics.ts";
 import {
   type AdmissionConfig,
   admissionOf,
+  internalLimits,
   type listenerSettings,
   probeLimits,
 } from "./settings.ts";
@@ -31,7 +32,7 @@ export const listenersOf = (
   };
   return {
     client: at("client", config.listen, admissionOf(config)),
-    internal: at("internal", config["internal-listen"], {}),
+    internal: at("internal", config["internal-listen"], internalLimits),
     health: at("health", config["health-listen"], probeLimits),
     graceMs: config["shutdown-grace"],
   };

@@ -228,6 +228,14 @@ export const admissionOf = (config: AdmissionConfig): Partial<AdmissionLimits> =
   eventLoopDelayMaxMs: config["event-loop-delay-max"],
 });
 
+/**
+ * Admission limits of the internal listener, which are its own: what clients do to this process
+ * never keeps replication from it.
+ */
+export const internalLimits = {
+  eventLoopDelayMaxMs: Number.POSITIVE_INFINITY,
+} as const satisfies Partial<AdmissionLimits>;
+
 /** Admission limits of the health listener: few clients, small messages. */
 export const probeLimits = {
   connectionsMax: 64,

@@ -361,7 +361,8 @@ export declare type ReplicaDivergence = Message<"millrace.broker.v1.ReplicaDiver
 
   /**
    * First offset of the first batch of the leader's log, which may start inside of it. A follower
-   * whose log ends before that cannot be caught up from there: it begins anew at this offset, empty.
+   * whose log ends before that cannot be caught up from there: it begins anew at this offset,
+   * empty.
    *
    * @generated from field: uint64 log_start_offset = 4;
    */
