@@ -52,8 +52,8 @@ interface Watched extends Registered {
   /** Last beat; for an awaited broker, when it was seen first. */
   heardMs: number;
   probeDueMs: number;
-  /** The probe whose result counts; 0: none. */
-  probe: number;
+  /** The probe that is under way; undefined: none whose result counts. */
+  probe: number | undefined;
 }
 
 const awaited: Contact = { kind: "awaited" };
@@ -79,7 +79,7 @@ export class Liveness {
     this.#streams += 1;
     const stream = this.#streams;
     const contact: Contact = { kind: "beating", stream };
-    const probe = { probeDueMs: Number.POSITIVE_INFINITY, probe: 0 };
+    const probe = { probeDueMs: Number.POSITIVE_INFINITY, probe: undefined };
     this.#watched.set(brokerId, { brokerId, epoch, contact, heardMs: nowMs, ...probe });
     return stream;
   }
@@ -108,7 +108,7 @@ export class Liveness {
     const watched = this.#watched.get(brokerId);
     if (watched === undefined || watched.probe !== probe) return;
     const { probePauseMs, silenceMs } = this.#times;
-    watched.probe = 0;
+    watched.probe = undefined;
     if (isRefused) watched.contact = refused;
     else watched.probeDueMs = nowMs + (watched.contact === awaited ? silenceMs : probePauseMs);
   }
@@ -164,7 +164,7 @@ export class Liveness {
       const probeDueMs = nowMs + this.#times.streamWaitMs;
       const contact = awaited;
       this.#watched.set(brokerId, {
-        ...{ brokerId, epoch, contact, heardMs: nowMs, probeDueMs, probe: 0 },
+        ...{ brokerId, epoch, contact, heardMs: nowMs, probeDueMs, probe: undefined },
       });
     }
     for (const [brokerId, atMs] of this.#fencedMs) {
@@ -195,12 +195,13 @@ export class Liveness {
 
   #probe(watched: Watched): Probe {
     this.#probes += 1;
-    watched.probe = this.#probes;
-    return { ...idOf(watched), probe: watched.probe };
+    const probe = this.#probes;
+    watched.probe = probe;
+    return { ...idOf(watched), probe };
   }
 }
 
 const idOf = ({ brokerId, epoch }: Registered): Registered => ({ brokerId, epoch });
 
 const isProbeDue = ({ contact, probe, probeDueMs }: Watched, nowMs: number): boolean =>
-  (contact === awaited || contact === broken) && probe === 0 && probeDueMs <= nowMs;
+  (contact === awaited || contact === broken) && probe === undefined && probeDueMs <= nowMs;
