@@ -13,7 +13,16 @@ const probePauseMs = 200;
 const times = { silenceMs, streamWaitMs, probePauseMs, lookGapMsMax: 500 };
 const brokers = [0, 1, 2, 3];
 
-type Kind = "register" | "expire" | "open" | "beat" | "break" | "leave" | "answer" | "refuse";
+type Kind =
+  | "register"
+  | "expire"
+  | "renew"
+  | "open"
+  | "beat"
+  | "break"
+  | "leave"
+  | "answer"
+  | "refuse";
 type Step =
   | { readonly kind: Kind; readonly broker: number; readonly isStale: boolean }
   | { readonly kind: "wait"; readonly ms: number }
@@ -21,7 +30,7 @@ type Step =
   | { readonly kind: "fence" };
 
 const kinds: readonly Kind[] = [
-  ...(["register", "expire", "open", "open", "beat", "beat", "break", "break"] as const),
+  ...(["register", "expire", "renew", "open", "open", "beat", "beat", "break", "break"] as const),
   ...(["leave", "answer", "refuse", "refuse"] as const),
 ];
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -194,7 +203,10 @@ class Checked {
     const model = this.models.get(id);
     if (kind === "register") this.#register(id);
     else if (kind === "expire") this.#remove(id);
-    else if (model === undefined) return;
+    else if (kind === "renew") {
+      this.#remove(id);
+      this.#register(id);
+    } else if (model === undefined) return;
     else if (kind === "open") {
       const epoch = this.epochs.get(id) ?? assert.fail();
       const number = liveness.opened({ brokerId: id, epoch }, atMs);

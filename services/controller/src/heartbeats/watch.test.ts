@@ -264,6 +264,10 @@ test("the newest stream of a broker is the one that counts", async () => {
 
 test("streams end with the reign, and nothing is fenced any more", async () => {
   const { world, controller, members, streams } = await setUp();
+  const dials: string[] = [];
+  world.kernel.onTrace = (line) => {
+    if (/c1>b\d syn/.test(line)) dials.push(line);
+  };
   const closing = controller.process.close();
   await world.pass(100);
   await world.run(closing);
@@ -274,6 +278,7 @@ test("streams end with the reign, and nothing is fenced any more", async () => {
   members[1].life.kill();
   await world.pass(20_000);
   assert.equal(await world.registered(), "0,1,2");
+  assert.deepEqual(dials, [], "nobody is dialed any more");
 });
 
 test("a controller that stops ends the streams, and takes that for nobody's death", async () => {
