@@ -39,7 +39,7 @@ export const heartbeatLimits = {
   /** Longest wait for the answer of a broker that is dialed. */
   probeTimeoutMs: 1_000,
   /** Pause before a broker that answered, or did not, is dialed again. */
-  probePauseMs: 500,
+  probePauseMs: 100,
 } as const;
 
 /** How often the controller looks at the heartbeats when nothing happens, ms. */

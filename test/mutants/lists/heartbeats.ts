@@ -191,8 +191,8 @@ const carriedOut: readonly Mutant[] = [
     file: watch,
     replace: [
       [
-        "    if (this.#isOver) return;\n    this.#cancelLook();\n    this.#cancelLook =",
-        "    this.#cancelLook();\n    this.#cancelLook =",
+        "    if (this.#isOver) return;\n    this.#lookIn(lookIntervalMs)",
+        "    this.#lookIn(lookIntervalMs)",
       ],
     ],
     tests: streams,
@@ -242,6 +242,14 @@ const carriedOut: readonly Mutant[] = [
     breaks: "A stream that breaks has its probe at once.",
     file: watch,
     replace: [["        forget();\n        this.#look();\n", "        forget();\n"]],
+    tests: streams,
+  },
+  {
+    name: "second-dial-comes-late",
+    breaks:
+      "A process that listens for a moment longer than its streams last is dialed again soon.",
+    file: watch,
+    replace: [["    else this.#lookIn(heartbeatLimits.probePauseMs);\n", ""]],
     tests: streams,
   },
   {

@@ -149,6 +149,16 @@ test("a process that was killed is fenced at once", async () => {
   assert.deepEqual(streams[0]?.ended, []);
 });
 
+test("a process that listens for a moment longer is fenced at the next dial", async () => {
+  const { world, members } = await setUp();
+  world.network.breakConnections("b1", "c1", "reset");
+  await world.pass(20);
+  members[1].life.kill();
+  assert.equal(await world.registered(), "0,1,2");
+  await world.pass(120);
+  assert.equal(await world.registered(), "0,2");
+});
+
 test("a process that hangs is fenced after five seconds, and registers anew", async () => {
   const { world, members, streams } = await setUp(undefined, 9);
   const before = members[1].registration.epoch;

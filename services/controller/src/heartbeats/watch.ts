@@ -108,8 +108,7 @@ export class BrokerWatch {
   #look(): void {
     const { clock, reign, state } = this.#options;
     if (this.#isOver) return;
-    this.#cancelLook();
-    this.#cancelLook = clock.timer(lookIntervalMs, () => this.#look());
+    this.#lookIn(lookIntervalMs);
     const { brokers, revision } = state.current;
     // Brokers that registered before the reign may be missing.
     if (revision < reign.epoch) return;
@@ -118,6 +117,11 @@ export class BrokerWatch {
     this.#tellSpared(spared);
     for (const one of fence) void this.#fence(one);
     for (const one of probe) void this.#probe(one);
+  }
+
+  #lookIn(ms: number): void {
+    this.#cancelLook();
+    this.#cancelLook = this.#options.clock.timer(ms, () => this.#look());
   }
 
   #endStale(brokers: ReadonlyMap<number, number>): void {
@@ -167,6 +171,7 @@ export class BrokerWatch {
     if (this.#isOver) return;
     this.#liveness.probed(probe.brokerId, probe.probe, isRefused, this.#options.clock.monoMs());
     if (isRefused) this.#look();
+    else this.#lookIn(heartbeatLimits.probePauseMs);
   }
 
   /** False for a broker that answers, or tells no address yet. Rejects when it does not answer. */
