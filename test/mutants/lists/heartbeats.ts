@@ -159,7 +159,7 @@ const decided: readonly Mutant[] = [
     replace: [
       [".filter((id) => !registered.has(id))", ".filter((id) => registered.size > 0 && id >= 0)"],
     ],
-    tests: decisions,
+    tests: steps,
   },
   {
     name: "own-pause-is-silence",

@@ -207,7 +207,9 @@ test("a broker that was fenced just now counts as missing, until it is back", ()
   assert.deepEqual([fenced(decision), decision.spared], [[], [1]]);
   assert.deepEqual(at.pass(4999).spared, [1]);
   assert.deepEqual(fenced(at.pass(1)), ["1 dead"]);
-  at.liveness.fenced(0, 0);
+  // Fenced again, and back at once.
+  at.gone(0);
+  assert.deepEqual(at.look().spared, [1]);
   at.epochs.set(0, 20);
   assert.deepEqual(fenced(at.look()), ["1 dead"]);
 });
