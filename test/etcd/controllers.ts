@@ -21,6 +21,7 @@ import {
   type PartitionRecord,
   type TopicRecord,
 } from "@millrace/proto/storage";
+import { grpcDialer } from "@millrace/rpc/grpc";
 import { Beliefs } from "./beliefs.ts";
 import type { Etcd } from "./etcd.ts";
 import { FaultyLink } from "./faulty-link.ts";
@@ -136,7 +137,14 @@ export class TestControllers {
     const mirror = new Mirror(shared);
     await mirror.start();
     const metrics = this.#beliefs.metricsOf(id);
-    const options = { ...shared, mirror, controllerId: id, ttlSeconds, metrics };
+    const options = {
+      ...shared,
+      mirror,
+      dialer: grpcDialer(),
+      controllerId: id,
+      ttlSeconds,
+      metrics,
+    };
     const process = new ControllerProcess(options);
     const admin = new Admin({ ...shared, active: process, defaultReplicationFactor: 1 });
     this.members.push({ id, server, link, store, mirror, process, admin, lines });

@@ -30,6 +30,8 @@ const cluster = [
   "fault: store slow",
   "repair: rebuild",
   "repair: truncate",
+  "says: a dead broker is fenced: its address refuses connections",
+  "says: a hung broker is fenced: its heartbeats are silent",
   "says: a leader cannot be followed: trying again",
   "says: a log differs from its leader's",
   "says: in-sync replicas cannot be changed: trying again",

@@ -3,13 +3,14 @@ import { create } from "@bufbuild/protobuf";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import {
   Health,
+  HealthCheckRequestSchema,
   type HealthCheckResponse,
   HealthCheckResponseSchema,
   HealthListResponseSchema,
   HealthCheckResponse_ServingStatus as Status,
 } from "../gen/grpc/health/v1/health_pb.js";
-import type { ServerStream, ServiceBinding } from "./api.ts";
-import { bindService } from "./method.ts";
+import type { Channel, ServerStream, ServiceBinding } from "./api.ts";
+import { bindService, methodOf } from "./method.ts";
 
 /** Health of a process (`""`) and of the services in it. */
 export class HealthState {
@@ -89,3 +90,12 @@ export const healthService = (state: HealthState): ServiceBinding =>
       }),
     watch: ({ service }, stream) => watch(state, service, stream),
   });
+
+const check = methodOf(Health.method.check);
+
+/** Asks whether a process serves. Rejects as any call does; every answer shows that it lives. */
+export const askHealth = async (channel: Channel, timeoutMs: number): Promise<boolean> => {
+  const request = create(HealthCheckRequestSchema, {});
+  const { status } = await channel.unary(check, request, { timeoutMs });
+  return status === Status.SERVING;
+};

@@ -35,6 +35,7 @@ import { ControllerClient } from "./controller-client.ts";
 import { addedPerTurn, type FetchContext, FetchSession } from "./fetch/session.ts";
 import { TurnLimiter } from "./fetch/turn-limiter.ts";
 import { fetchOnce } from "./fetch-once.ts";
+import { Heartbeats } from "./heartbeats.ts";
 import { limits } from "./limits.ts";
 import { LogServiceHandlers } from "./log-service.ts";
 import { MetadataHandlers } from "./metadata/service.ts";
@@ -86,6 +87,7 @@ export class Broker {
   readonly #log: LogServiceHandlers;
   readonly #metadata: MetadataHandlers;
   readonly #controller: ControllerClient;
+  readonly #heartbeats: Heartbeats;
   readonly #changes: InSyncChanges;
   readonly #followers: Followers;
   readonly #leading: LeaderContext;
@@ -100,6 +102,7 @@ export class Broker {
     const controller = new ControllerClient({ dialer, view, clusterId });
     this.#controller = controller;
     const shared = { clock, random, logger, brokerEpoch };
+    this.#heartbeats = new Heartbeats({ ...shared, dialer, view, identity });
     this.#changes = new InSyncChanges({ ...shared, brokerId, controller, lagMaxMs });
     this.#followers = new Followers({ ...shared, logs, identity, dialer, view });
     const replicas = new ReplicaManager({
@@ -125,8 +128,12 @@ export class Broker {
     this.#metadata = new MetadataHandlers(view, clock, random);
   }
 
-  /** Resolves once the broker serves every partition that the metadata assigns to it. */
+  /**
+   * Tells the controller from now on that this broker is alive. Resolves once it serves every
+   * partition that the metadata assigns to it.
+   */
   start(): Promise<void> {
+    this.#heartbeats.start();
     return this.replicas.settle();
   }
 
@@ -190,11 +197,13 @@ export class Broker {
 
   /** Stops serving. The logs stay open: they belong to the caller. */
   async close(): Promise<void> {
+    const goodbye = this.#heartbeats.close();
     this.#changes.close();
     // Before what waits for its answers.
     this.#controller.close();
     await this.replicas.close();
     await this.#followers.close();
+    await goodbye;
   }
 
   async #deletionDone(topicId: TopicId, brokerId: number): Promise<void> {

@@ -1,18 +1,23 @@
 /** A controller's life: campaign, reign, campaign again. */
+import type { Dialer } from "@millrace/rpc";
 import { type ClusterState, StateMirror } from "./cluster-state.ts";
 import { ControlLoop } from "./control-loop.ts";
 import { type ControllerEndpoints, Election, type ElectionOptions } from "./election.ts";
+import { BrokerWatch } from "./heartbeats/watch.ts";
 import { type ControllerMetrics, noMetrics } from "./metrics.ts";
 import { notController, type Reign, type Write } from "./reign.ts";
 
 export interface ControllerProcessOptions extends ElectionOptions {
+  /** Reaches the brokers. */
+  readonly dialer: Dialer;
   readonly metrics?: ControllerMetrics;
 }
 
-/** A reign with its loop. */
+/** A reign with what runs in it. */
 interface Term {
   readonly reign: Reign;
   readonly loop: ControlLoop;
+  readonly watch: BrokerWatch;
 }
 
 export class ControllerProcess {
@@ -42,6 +47,11 @@ export class ControllerProcess {
    */
   writeOfReign(): Write {
     return this.#activeTerm().reign.write;
+  }
+
+  /** What watches over the brokers. Throws NOT_CONTROLLER when this is not the active one. */
+  watchOfReign(): BrokerWatch {
+    return this.#activeTerm().watch;
   }
 
   /** Throws NOT_CONTROLLER when this is not the active controller. */
@@ -104,8 +114,8 @@ export class ControllerProcess {
       const reign = await this.#election.campaign();
       if (reign === undefined) return;
       const ended = Promise.withResolvers<void>();
-      const loop = new ControlLoop({ ...this.#options, metrics, state: this.#state, reign });
-      this.#term = { reign, loop };
+      const shared = { ...this.#options, metrics, state: this.#state, reign };
+      this.#term = { reign, loop: new ControlLoop(shared), watch: new BrokerWatch(shared) };
       metrics.onReign(true);
       this.#tell();
       reign.onEnd(() => {

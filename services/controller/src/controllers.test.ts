@@ -23,7 +23,7 @@ import {
   CreateTopicRequestSchema,
 } from "@millrace/proto/controller";
 import { BrokerRecordSchema } from "@millrace/proto/storage";
-import { Incarnation, Kernel, mountStore, SeededRandom } from "@millrace/sim";
+import { Incarnation, Kernel, mountStore, SeededRandom, SimNetwork } from "@millrace/sim";
 import { Controller } from "./controller.ts";
 import { ControllerProcess } from "./controller-process.ts";
 import { ReplicaHandlers } from "./replicas.ts";
@@ -170,7 +170,9 @@ class World {
     };
     const mirror = new Mirror(shared);
     await mirror.start();
-    const started = new ControllerProcess({ ...shared, mirror, controllerId, ttlSeconds });
+    // The brokers here tell no address.
+    const { dialer } = new SimNetwork(this.kernel).attach(`c${controllerId}`, incarnation);
+    const started = new ControllerProcess({ ...shared, mirror, dialer, controllerId, ttlSeconds });
     this.controllers.set(controllerId, started);
   }
 
@@ -214,7 +216,9 @@ class World {
   }
 
   async #ask(active: ControllerProcess, request: AlterPartitionsRequest): Promise<void> {
-    const handlers = new ReplicaHandlers({ clusterId: "c", active, deletionDone: async () => {} });
+    const clock = new Incarnation(this.kernel).clock();
+    const deletionDone = async () => {};
+    const handlers = new ReplicaHandlers({ clusterId: "c", clock, active, deletionDone });
     try {
       const { results } = await handlers.alterPartitions(request);
       if (results[0]?.error === undefined) this.grown += 1;

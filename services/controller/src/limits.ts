@@ -26,6 +26,25 @@ export const replicaLimits = {
   mirrorWaitMsMax: 5_000,
 } as const;
 
+/** Every limit of the heartbeats of brokers. */
+export const heartbeatLimits = {
+  /** Time between two beats; brokers are told. */
+  intervalMs: 1_000,
+  /** Silence after which a broker is fenced. */
+  silenceMs: 5_000,
+  /** Time that a broker has for its first stream, in a new reign or registration. */
+  streamWaitMs: 8_000,
+  /** Longest wait for the opening message of a stream. */
+  openTimeoutMs: 10_000,
+  /** Longest wait for the answer of a broker that is dialed. */
+  probeTimeoutMs: 1_000,
+  /** Pause before a broker that answered, or did not, is dialed again. */
+  probePauseMs: 100,
+} as const;
+
+/** How often the controller looks at the heartbeats when nothing happens, ms. */
+export const lookIntervalMs = 250;
+
 /** Changes of one guarded transaction; with the guard and the token below the 128 of etcd. */
 export const changesPerTransaction = 100;
 /** Conditions of one guarded transaction; with the guard and the slot below the 128 of etcd. */

@@ -6,6 +6,8 @@ export interface ControllerMetrics {
   onChanges(changes: number, elections: number): void;
   /** A change was skipped because its key had changed meanwhile. It is decided anew. */
   onConflict(): void;
+  /** The registration of a broker was deleted because it is dead or hung. */
+  onFenced(): void;
   /** Writing failed, and is tried again. */
   onFailure(): void;
 }
@@ -15,5 +17,6 @@ export const noMetrics: ControllerMetrics = {
   onReign() {},
   onChanges() {},
   onConflict() {},
+  onFenced() {},
   onFailure() {},
 };

@@ -56,7 +56,7 @@ const setUp = async (partitionCount = 1, minInsync = "2") => {
   const { topicId } = await cluster.run(admin.createTopic(request));
   await cluster.pass(100);
   const handlers = new ReplicaHandlers({
-    ...{ clusterId: "c", active: process },
+    ...{ clusterId: "c", clock: shared.clock, active: process },
     deletionDone: (id, brokerId) => admin.deletionDone(id, brokerId),
   });
   return { cluster, process, mirror, admin, handlers, hooks, topicId };

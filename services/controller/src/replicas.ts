@@ -1,5 +1,6 @@
 /** ReplicaService: what brokers ask of the active controller. */
 import { create } from "@bufbuild/protobuf";
+import type { Clock } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { isOutcomeUnknown, keys } from "@millrace/metadata";
 import {
@@ -16,19 +17,25 @@ import {
 } from "@millrace/proto/controller";
 import { type TopicId, topicIdOf } from "@millrace/record";
 import { bindService, ofCluster, partitionError, type ServiceBinding } from "@millrace/rpc";
-import { alteredPartition, type Caller } from "./alter-partition.ts";
+import { alteredPartition } from "./alter-partition.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import { type GuardedChange, writeChanges } from "./guarded-changes.ts";
+import { type HeartbeatStream, serveHeartbeats } from "./heartbeats/session.ts";
+import type { BrokerWatch } from "./heartbeats/watch.ts";
 import { Lanes } from "./lanes.ts";
 import { replicaLimits } from "./limits.ts";
+import { callerOf } from "./registered-caller.ts";
 import type { Write } from "./reign.ts";
 
 export interface ReplicaHandlersOptions {
   readonly clusterId: string;
+  readonly clock: Clock;
   /** The process whose reign guards every write, and what its mirror has read. */
   readonly active: {
     /** Throws NOT_CONTROLLER when it is not the active controller. */
     writeOfReign(): Write;
+    /** Throws NOT_CONTROLLER as well. */
+    watchOfReign(): BrokerWatch;
     readonly state: ClusterState;
     waitForRevision(revision: number, timeoutMs: number): Promise<boolean>;
   };
@@ -63,21 +70,6 @@ const keysOf = (partitions: readonly AlterPartition[]): string[] => {
   throw invalid("a partition is in the request twice: send one change of it");
 };
 
-/** Throws STALE_BROKER_EPOCH. */
-const callerOf = (request: AlterPartitionsRequest, { brokers }: ClusterState): Caller => {
-  const { brokerId } = request;
-  const brokerEpoch = brokers.get(brokerId);
-  if (brokerEpoch !== undefined && BigInt(brokerEpoch) === request.brokerEpoch) {
-    return { brokerId, brokerEpoch };
-  }
-  const known = brokerEpoch === undefined ? "not registered" : `registered under ${brokerEpoch}`;
-  throw MillraceError.refusal(
-    ErrorCode.STALE_BROKER_EPOCH,
-    `broker ${brokerId} is ${known}, not under epoch ${request.brokerEpoch}: ` +
-      "retry under the present registration",
-  );
-};
-
 const made = (revision: number): AlterPartitionResult =>
   create(AlterPartitionResultSchema, { modRevision: BigInt(revision) });
 
@@ -102,6 +94,7 @@ export class ReplicaHandlers {
     const service = bindService(ReplicaService, {
       alterPartitions: (request: AlterPartitionsRequest) => this.alterPartitions(request),
       confirmDeletions: (request: ConfirmDeletionsRequest) => this.confirmDeletions(request),
+      heartbeat: (stream: HeartbeatStream) => this.heartbeat(stream),
     });
     return [ofCluster(service, () => this.#options.clusterId)];
   }
@@ -139,6 +132,12 @@ export class ReplicaHandlers {
     const checked = topicIds.map(checkedId);
     for (const topicId of checked) await deletionDone(topicId, brokerId);
     return create(ConfirmDeletionsResponseSchema, {});
+  }
+
+  /** Hears the beats of one broker until it or the reign ends. */
+  heartbeat(stream: HeartbeatStream): Promise<void> {
+    const { active, clock, clusterId } = this.#options;
+    return serveHeartbeats(stream, { clock, clusterId, watch: () => active.watchOfReign() });
   }
 
   async #alter(

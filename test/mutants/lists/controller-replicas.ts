@@ -175,7 +175,7 @@ const written: readonly Mutant[] = [
   {
     name: "call-of-an-old-registration",
     breaks: "A call of a registration that is over fails as a whole.",
-    file: `${at}replicas.ts`,
+    file: `${at}registered-caller.ts`,
     replace: [[" && BigInt(brokerEpoch) === request.brokerEpoch) {", ") {"]],
     tests: handlers,
   },

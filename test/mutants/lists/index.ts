@@ -3,6 +3,7 @@ import type { Mutant } from "../mutant.ts";
 import { brokerMutants } from "./broker.ts";
 import { clientMutants } from "./client.ts";
 import { controllerMutants } from "./controller.ts";
+import { heartbeatMutants } from "./heartbeats.ts";
 import { logMutants } from "./log.ts";
 import { metadataMutants } from "./metadata.ts";
 import { metadataEtcdMutants } from "./metadata-etcd.ts";
@@ -18,6 +19,7 @@ export const allMutants: readonly Mutant[] = [
   ...brokerMutants,
   ...clientMutants,
   ...controllerMutants,
+  ...heartbeatMutants,
   ...metadataMutants,
   ...metadataEtcdMutants,
   ...rpcMutants,

@@ -37,7 +37,7 @@ class Machines {
       ...{ clock: life.clock(), random: this.kernel.random, compressor: syncCompressor },
       ...{ disk: new SimDisk(this.kernel.random).mount(life), logger: silentLogger },
     };
-    const { listener } = this.network.attach(host, life);
+    const { dialer, listener } = this.network.attach(host, life);
     const at = (port: number) => ({ listener, endpoint: `${host}:${port}` });
     const mounted = mountStore(this.store, life);
     const range: MetadataStore["range"] = async (...args) => {
@@ -45,7 +45,7 @@ class Machines {
       return mounted.range(...args);
     };
     return boot({
-      ...{ env, store: { ...mounted, range }, controllerId, defaultReplicationFactor: 3 },
+      ...{ env, store: { ...mounted, range }, dialer, controllerId, defaultReplicationFactor: 3 },
       listeners: { client: at(7400), internal: at(7401), health: at(7402), graceMs: 1000 },
       advertise: ({ client, internal }) => ({ clientEndpoint: client, internalEndpoint: internal }),
       onServing: (serving) => this.told.push(serving),

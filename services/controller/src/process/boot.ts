@@ -4,7 +4,7 @@
  */
 import type { Env } from "@millrace/env";
 import type { MetadataStore } from "@millrace/metadata";
-import { HealthState } from "@millrace/rpc";
+import { type Dialer, HealthState } from "@millrace/rpc";
 import {
   type BoundEndpoints,
   beginServing,
@@ -25,6 +25,8 @@ export interface BootOptions extends ProcessOptions {
   readonly env: Pick<Env, "clock" | "random" | "logger">;
   /** Belongs to the caller, who closes it after the stop. */
   readonly store: MetadataStore;
+  /** Reaches the brokers. */
+  readonly dialer: Dialer;
   readonly controllerId: number;
   /** Of topics that are made without one; fewer where there are fewer brokers. */
   readonly defaultReplicationFactor: number;
@@ -49,7 +51,8 @@ export const boot = (options: BootOptions): Promise<Booted> =>
   startOrUndo(options.env.logger, (undo) => start(options, undo));
 
 const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
-  const { env, store, controllerId, newClusterId, metrics, onServing, onWaiting, signal } = options;
+  const { env, store, dialer, controllerId, newClusterId, metrics, onServing, onWaiting, signal } =
+    options;
   const { clock, random, logger } = env;
   const clusterId = await untilAnswered(() => bootstrapCluster(store, random, newClusterId), {
     ...{ clock, logger, onWaiting, signal },
@@ -57,7 +60,7 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   });
   const mirror = await startMirror(env, store, undo);
   const active = campaign(
-    { env, store, mirror, controllerId, ...(metrics === undefined ? {} : { metrics }) },
+    { env, store, mirror, dialer, controllerId, ...(metrics === undefined ? {} : { metrics }) },
     undo,
   );
   const services = controllerServices({

@@ -20,6 +20,7 @@ export const controllerMetrics = (metrics: Metrics): ControllerMetrics => {
     "conflicts",
     "Changes that were decided anew because their record had changed meanwhile.",
   );
+  const fenced = counter("fenced_brokers", "Brokers fenced because they were dead or hung.");
   const failures = counter("failures", "Rounds of the control loop that failed and were repeated.");
   return {
     onReign: (isActive) => {
@@ -31,6 +32,7 @@ export const controllerMetrics = (metrics: Metrics): ControllerMetrics => {
       elections.add(elected);
     },
     onConflict: () => conflicts.add(1),
+    onFenced: () => fenced.add(1),
     onFailure: () => failures.add(1),
   };
 };

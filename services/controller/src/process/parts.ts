@@ -1,6 +1,7 @@
 /** Starts what makes a process a controller: its part in the election, and its services. */
 import type { Env } from "@millrace/env";
 import type { MetadataStore, Mirror } from "@millrace/metadata";
+import type { Dialer } from "@millrace/rpc";
 import type { Services, Undo } from "@millrace/server";
 import { Controller, type ControllerOptions } from "../controller.ts";
 import { ControllerProcess } from "../controller-process.ts";
@@ -13,6 +14,8 @@ export const campaign = (
     readonly env: Pick<Env, "clock" | "random" | "logger">;
     readonly store: MetadataStore;
     readonly mirror: Mirror;
+    /** Reaches the brokers. */
+    readonly dialer: Dialer;
     readonly controllerId: number;
     readonly metrics?: ControllerMetrics;
   },
@@ -37,7 +40,7 @@ export const controllerServices = (
   const { clock, random, logger } = env;
   const controller = new Controller({ ...rest, clock, random, logger, active });
   const replicas = new ReplicaHandlers({
-    ...{ clusterId, active },
+    ...{ clusterId, clock, active },
     deletionDone: (topicId, id) => controller.deletionDone(topicId, id),
   });
   return { client: controller.bindings(), internal: replicas.bindings() };

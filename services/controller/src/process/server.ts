@@ -1,6 +1,7 @@
 /** A controller of a cluster as a real process, over etcd. */
 import type { Resolved } from "@millrace/config";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
+import { grpcDialer } from "@millrace/rpc/grpc";
 import {
   checkAddresses,
   type Launch,
@@ -32,6 +33,7 @@ export const startControllerServer = async (
     undo.add(() => store.close());
     return boot({
       ...{ env, store, signal, onServing, onWaiting, metrics: metrics.controller },
+      dialer: grpcDialer(),
       controllerId: config["controller-id"],
       defaultReplicationFactor: config["default-replication-factor"],
       listeners: listenersOf(config, metrics, logger),

@@ -7,6 +7,7 @@ import {
   PartitionRecordSchema,
   TopicRecordSchema,
 } from "@millrace/proto/storage";
+import { SimNetwork } from "@millrace/sim";
 import { ControllerProcess } from "../controller-process.ts";
 import type { ControllerMetrics } from "../metrics.ts";
 
@@ -14,7 +15,8 @@ export { type Interpose, ttlSeconds } from "@millrace/metadata/testing";
 
 export class TestCluster extends StoreProcesses {
   /** Of all controllers. */
-  readonly counts = { active: 0, changes: 0, elections: 0, conflicts: 0, failures: 0 };
+  readonly counts = { active: 0, changes: 0, elections: 0, conflicts: 0, fenced: 0, failures: 0 };
+  readonly network = new SimNetwork(this.kernel);
 
   async controller(controllerId: number, interpose?: Interpose) {
     const { life, ...shared } = this.process(`controller ${controllerId}`, interpose);
@@ -32,11 +34,15 @@ export class TestCluster extends StoreProcesses {
       onConflict: () => {
         counts.conflicts += 1;
       },
+      onFenced: () => {
+        counts.fenced += 1;
+      },
       onFailure: () => {
         counts.failures += 1;
       },
     };
-    const options = { ...shared, mirror, controllerId, ttlSeconds, metrics };
+    const { dialer } = this.network.attach(`c${controllerId}`, life);
+    const options = { ...shared, mirror, dialer, controllerId, ttlSeconds, metrics };
     const process = new ControllerProcess(options);
     return { life, process, mirror };
   }

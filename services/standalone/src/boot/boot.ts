@@ -71,7 +71,7 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   const logs = await openLogs({ ...shared, config: options.logConfig, metrics }, undo);
   const { mirror, active, registration } = await startController(
     {
-      ...{ env, store, brokerId, alone: options.alone },
+      ...{ env, store, dialer: options.dialer, brokerId, alone: options.alone },
       ...(metrics.controller === undefined ? {} : { metrics: metrics.controller }),
     },
     undo,

@@ -8,6 +8,7 @@ import { campaign } from "@millrace/controller/process";
 import type { Env } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { MetadataStore, Mirror, Registration } from "@millrace/metadata";
+import type { Dialer } from "@millrace/rpc";
 import { startMirror, type Undo } from "@millrace/server";
 
 export interface StartedController {
@@ -31,18 +32,20 @@ export const startController = async (
   options: {
     readonly env: Env;
     readonly store: MetadataStore;
+    /** Reaches the other brokers. */
+    readonly dialer: Dialer;
     readonly brokerId: number;
     readonly alone: boolean;
     readonly metrics?: ControllerMetrics;
   },
   undo: Undo,
 ): Promise<StartedController> => {
-  const { env, store, brokerId, alone, metrics } = options;
+  const { env, store, dialer, brokerId, alone, metrics } = options;
   const mirror = await startMirror(env, store, undo);
   const registration = await register({ env, store, brokerId }, undo);
   const active = campaign(
     {
-      ...{ env, store, mirror, controllerId: brokerId },
+      ...{ env, store, mirror, dialer, controllerId: brokerId },
       ...(metrics === undefined ? {} : { metrics }),
     },
     undo,

@@ -212,6 +212,115 @@ export declare type ConfirmDeletionsResponse = Message<"millrace.controller.v1.C
 export declare const ConfirmDeletionsResponseSchema: GenMessage<ConfirmDeletionsResponse>;
 
 /**
+ * A beat, or the opening, or the end of a broker.
+ *
+ * @generated from message millrace.controller.v1.HeartbeatRequest
+ */
+export declare type HeartbeatRequest = Message<"millrace.controller.v1.HeartbeatRequest"> & {
+  /**
+   * First message only.
+   *
+   * @generated from field: millrace.controller.v1.HeartbeatOpen open = 1;
+   */
+  open?: HeartbeatOpen | undefined;
+
+  /**
+   * Last message: the broker stops and ends its registration itself. The controller does not fence
+   * it, and ends the stream.
+   *
+   * @generated from field: bool goodbye = 2;
+   */
+  goodbye: boolean;
+};
+
+/**
+ * Describes the message millrace.controller.v1.HeartbeatRequest.
+ * Use `create(HeartbeatRequestSchema)` to create a new message.
+ */
+export declare const HeartbeatRequestSchema: GenMessage<HeartbeatRequest>;
+
+/**
+ * Opens a stream of heartbeats.
+ *
+ * @generated from message millrace.controller.v1.HeartbeatOpen
+ */
+export declare type HeartbeatOpen = Message<"millrace.controller.v1.HeartbeatOpen"> & {
+  /**
+   * Cluster of the broker. Not empty.
+   *
+   * @generated from field: string cluster_id = 1;
+   */
+  clusterId: string;
+
+  /**
+   * The broker.
+   *
+   * @generated from field: uint32 broker_id = 2;
+   */
+  brokerId: number;
+
+  /**
+   * Epoch of its registration.
+   *
+   * @generated from field: uint64 broker_epoch = 3;
+   */
+  brokerEpoch: bigint;
+};
+
+/**
+ * Describes the message millrace.controller.v1.HeartbeatOpen.
+ * Use `create(HeartbeatOpenSchema)` to create a new message.
+ */
+export declare const HeartbeatOpenSchema: GenMessage<HeartbeatOpen>;
+
+/**
+ * The controller has heard a beat.
+ *
+ * @generated from message millrace.controller.v1.HeartbeatResponse
+ */
+export declare type HeartbeatResponse = Message<"millrace.controller.v1.HeartbeatResponse"> & {
+  /**
+   * First message only.
+   *
+   * @generated from field: millrace.controller.v1.HeartbeatOpened opened = 1;
+   */
+  opened?: HeartbeatOpened | undefined;
+};
+
+/**
+ * Describes the message millrace.controller.v1.HeartbeatResponse.
+ * Use `create(HeartbeatResponseSchema)` to create a new message.
+ */
+export declare const HeartbeatResponseSchema: GenMessage<HeartbeatResponse>;
+
+/**
+ * The controller watches over the broker from now on.
+ *
+ * @generated from message millrace.controller.v1.HeartbeatOpened
+ */
+export declare type HeartbeatOpened = Message<"millrace.controller.v1.HeartbeatOpened"> & {
+  /**
+   * Time between two beats, milliseconds.
+   *
+   * @generated from field: uint32 interval_ms = 1;
+   */
+  intervalMs: number;
+
+  /**
+   * Silence after which the controller fences the broker, milliseconds.
+   *
+   * @generated from field: uint32 silence_ms = 2;
+   */
+  silenceMs: number;
+};
+
+/**
+ * Describes the message millrace.controller.v1.HeartbeatOpened.
+ * Use `create(HeartbeatOpenedSchema)` to create a new message.
+ */
+export declare const HeartbeatOpenedSchema: GenMessage<HeartbeatOpened>;
+
+/**
  * What brokers ask of the active controller. On the internal listener, for brokers alone.
  *
  * @generated from service millrace.controller.v1.ReplicaService
@@ -244,6 +353,31 @@ export declare const ReplicaService: GenService<{
     methodKind: "unary";
     input: typeof ConfirmDeletionsRequestSchema;
     output: typeof ConfirmDeletionsResponseSchema;
+  },
+  /**
+   * Tells the active controller that a broker is alive: one stream per broker.
+   *
+   * The first request carries `open`, the first response `opened`, with the interval of the beats.
+   * Every request after it is a beat, and gets one response. A broker that misses three responses
+   * in a row opens a stream on a new connection; the newest stream of a broker replaces the others.
+   *
+   * A controller that hears nothing for `opened.silence_ms` fences the broker: it deletes the
+   * registration. If the stream breaks, the controller dials the broker, and fences it at once when
+   * the connection is refused. A broker that was fenced wrongly registers anew under a new epoch.
+   * Heartbeats only report: no promise to clients depends on them, because brokers never fence
+   * themselves, and a registration also ends with its lease.
+   *
+   * Refusals: another cluster CLUSTER_ID_MISMATCH, a controller that is not active NOT_CONTROLLER,
+   * a registration that is over STALE_BROKER_EPOCH. The stream ends with the last two also when the
+   * reign or the registration ends later, and with SHUTTING_DOWN when the controller stops. After
+   * any of these, open a stream to the controller that the metadata names.
+   *
+   * @generated from rpc millrace.controller.v1.ReplicaService.Heartbeat
+   */
+  heartbeat: {
+    methodKind: "bidi_streaming";
+    input: typeof HeartbeatRequestSchema;
+    output: typeof HeartbeatResponseSchema;
   },
 }>;
 
