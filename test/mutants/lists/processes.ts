@@ -111,7 +111,7 @@ const etcdMutants: readonly Mutant[] = [
   {
     name: "etcd-prefix-without-an-end",
     breaks: "The keys of one cluster do not begin as those of another one.",
-    file: `${server}node/etcd.ts`,
+    file: `${server}node/etcd-settings.ts`,
     replace: [["/^[\\x21-\\x7e]{1,99}\\/$/", "/^[\\x21-\\x7e]{1,99}$/"]],
     tests: stores,
   },

@@ -6,7 +6,8 @@ import { after, test } from "node:test";
 import { silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import { ErrorCode, hasCode } from "@millrace/errors";
-import { etcdSettings, openStore } from "./etcd.ts";
+import { openStore } from "./etcd.ts";
+import { etcdSettings } from "./etcd-settings.ts";
 import { configFrom } from "./run.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "millrace-etcd-settings-"));

@@ -1,5 +1,5 @@
 export { checkAddresses, checkAdvertise, tellAddresses, tellAdvertised } from "./address.ts";
-export { etcdSettings, openStore } from "./etcd.ts";
+export { etcdSettings } from "./etcd-settings.ts";
 export { listenersOf } from "./listeners.ts";
 export { type ListenerMetrics, type ServerMetrics, serverMetrics } from "./metrics.ts";
 export { withinOpenFiles } from "./open-files.ts";

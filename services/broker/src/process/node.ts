@@ -1,3 +1,2 @@
 export { brokerSchema, logSettings, managerConfigOf } from "./config.ts";
 export { type BrokerServerMetrics, brokerServerMetrics } from "./metrics.ts";
-export { brokerProgram, startBrokerServer } from "./server.ts";

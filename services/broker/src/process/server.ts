@@ -3,11 +3,11 @@ import type { Resolved } from "@millrace/config";
 import { nodeEnv } from "@millrace/env/node";
 import { nodeCompressor } from "@millrace/record/node";
 import { grpcDialer } from "@millrace/rpc/grpc";
+import { openStore } from "@millrace/server/etcd";
 import {
   checkAddresses,
   type Launch,
   listenersOf,
-  openStore,
   type Program,
   type RunningServer,
   startServer,

@@ -2,11 +2,11 @@
 import type { Resolved } from "@millrace/config";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import { grpcDialer } from "@millrace/rpc/grpc";
+import { openStore } from "@millrace/server/etcd";
 import {
   checkAddresses,
   type Launch,
   listenersOf,
-  openStore,
   type Program,
   type RunningServer,
   startServer,
