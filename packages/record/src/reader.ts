@@ -144,7 +144,7 @@ export class WireReader {
   skip(wireType: number): void {
     if (wireType === 0) this.varint();
     else if (wireType === 1) this.advance(8);
-    else if (wireType === 2) this.view();
+    else if (wireType === 2) this.advance(this.varint());
     else if (wireType === 5) this.advance(4);
     else throw this.fault(`wire type ${wireType}`);
   }
