@@ -5,19 +5,12 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Client, connect } from "@millrace/client";
+import { startFlags } from "../../tools/start-flags.ts";
 import { cpuSeconds, openFiles, rssMiB, runClient, startServer, stop, until } from "./processes.ts";
 import type { Sample } from "./report.ts";
 
 const path = (relative: string): string =>
   fileURLToPath(new URL(`../../${relative}`, import.meta.url));
-
-/** Node's flags of `npm start`: we measure what users run. */
-const startFlags = (): string[] => {
-  const { scripts } = JSON.parse(readFileSync(path("package.json"), "utf8"));
-  return String(scripts.start)
-    .split(" ")
-    .filter((word) => word.startsWith("--"));
-};
 
 /**
  * Node's flags for our loads: a heap that is not collected for every few MiB of buffers. Kafka's
@@ -76,9 +69,14 @@ export class Millrace {
       [...startFlags(), main, "--data-dir", this.data, ...args],
       join(this.#directory, "log"),
     );
+    const child = this.#child;
     const ready = async (): Promise<boolean> =>
-      existsSync(endpoints) && readFileSync(endpoints, "utf8").endsWith("\n");
+      child.exitCode !== null ||
+      (existsSync(endpoints) && readFileSync(endpoints, "utf8").endsWith("\n"));
     await until("millrace", ready, 120_000);
+    if (child.exitCode !== null) {
+      throw new Error(`the server ended with ${child.exitCode}: see ${this.#directory}/log`);
+    }
     this.readySeconds = (performance.now() - this.spawnedMs) / 1000;
     const { client, http } = JSON.parse(readFileSync(endpoints, "utf8"));
     this.endpoint = client;

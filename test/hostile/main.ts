@@ -10,6 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type Client, connect, type Producer } from "@millrace/client";
+import { startFlags } from "../../tools/start-flags.ts";
 import { ServerProcess, withDirectory } from "../integration/server.ts";
 
 const { values } = parseArgs({
@@ -105,13 +106,6 @@ const printCounts = (json: string): void => {
     console.log(`  ${name}: ${parts.join(", ")}`);
   }
   console.log(`${attacks} attacks of ${Object.keys(counts).length} kinds`);
-};
-
-const startFlags = (): string[] => {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text).scripts.start as string)
-    .split(" ")
-    .filter((word) => word.startsWith("--"));
 };
 
 /** Reads "good" from its start to its end: every record, once, in order. */
