@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Client, connect } from "@millrace/client";
-import { startFlags } from "../../tools/start-flags.ts";
+import { startEnv, startFlags } from "../../tools/start-command.ts";
 import { cpuSeconds, openFiles, rssMiB, runClient, startServer, stop, until } from "./processes.ts";
 import type { Sample } from "./report.ts";
 
@@ -68,6 +68,7 @@ export class Millrace {
       process.execPath,
       [...startFlags(), main, "--data-dir", this.data, ...args],
       join(this.#directory, "log"),
+      startEnv(),
     );
     const child = this.#child;
     const ready = async (): Promise<boolean> =>

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type Client, connect, type Producer } from "@millrace/client";
-import { startFlags } from "../../tools/start-flags.ts";
+import { startFlags } from "../../tools/start-command.ts";
 import { ServerProcess, withDirectory } from "../integration/server.ts";
 
 const { values } = parseArgs({

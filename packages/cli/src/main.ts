@@ -8,6 +8,8 @@ if (major < 24) {
   process.exit(2);
 }
 process.env["UV_THREADPOOL_SIZE"] ??= "8";
+await import("@millrace/env/compile-cache");
+await import("@millrace/env/compile-cache");
 // `write` reports failures. Without listeners they would also end the process.
 process.stdout.on("error", () => {});
 process.stderr.on("error", () => {});
