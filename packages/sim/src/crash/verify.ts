@@ -56,12 +56,7 @@ const observe = async (log: PartitionLog): Promise<Found> => {
 export const verifyPartition = async (input: VerifyInput): Promise<PartitionModel> => {
   const { log, model } = input;
   const found = await observe(log);
-  const worlds = [model];
-  if (model.truncation !== undefined) {
-    const cut = model.copy();
-    cut.truncated();
-    worlds.push(cut);
-  }
+  const worlds = worldsOf(input, found);
   const problems: string[] = [];
   for (const world of worlds) {
     const problem = problemOf(input, world, found);
@@ -72,7 +67,18 @@ export const verifyPartition = async (input: VerifyInput): Promise<PartitionMode
     }
     problems.push(problem);
   }
-  throw new Violation(`${model.name}: ${problems.join("; or, had it been truncated: ")}`);
+  throw new Violation(`${model.name}: ${problems.join("; or else: ")}`);
+};
+
+/** What may have happened, the likeliest first: a truncation under way took effect, or did not. */
+const worldsOf = ({ log, model }: VerifyInput, found: Found): PartitionModel[] => {
+  if (model.truncation === undefined) return [model];
+  const cut = model.copy();
+  cut.truncated();
+  const { isReset, offset } = model.truncation;
+  // Retention can empty a log as well, and rot can take its epochs. Then nothing tells them apart.
+  const isAnew = found.logStart === offset && found.end === offset && log.leaderEpoch === 0;
+  return isReset && isAnew ? [cut, model] : [model, cut];
 };
 
 /** The first broken promise, or undefined. */
