@@ -37,7 +37,7 @@ export const desired = (state: ClusterState, epoch: number): Change[] => {
       if (isLeftover(state, epoch, one)) changes.push({ key, modRevision, elects: false });
       continue;
     }
-    const next = nextPartition(record, topic, state.brokers);
+    const next = nextPartition(record, topic, state);
     if (next === undefined) continue;
     changes.push({
       key,
