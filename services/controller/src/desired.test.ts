@@ -192,6 +192,21 @@ test("any state becomes one in which nothing is desired, and promises nothing th
   );
 });
 
+test("leaders that are balanced once are balanced", () => {
+  fc.assert(
+    fc.property(drawnState, (drawn) => {
+      const state = applied(stateOf(drawn), desired(stateOf(drawn), epoch));
+      const changes = desired(state, epoch, true);
+      for (const { key, record } of changes) {
+        const before = state.partitions.get(key);
+        if (record !== undefined && before !== undefined) check(before.record, record, state);
+      }
+      const after = applied(state, changes);
+      assert.ok(desired(after, epoch, true).every(({ elects }) => !elects));
+    }),
+  );
+});
+
 test("the order in which things became known decides nothing", () => {
   fc.assert(
     fc.property(drawnState, (drawn) => {
@@ -243,10 +258,10 @@ const outcome = (
   partition: Drawn,
   brokers: Record<string, number>,
   min = 1,
-  shuttingDown: readonly number[] = [],
+  { shuttingDown = [], balances = false }: { shuttingDown?: number[]; balances?: boolean } = {},
 ): string => {
-  const state = stateOf({ ...drawnOf(partition, brokers, min), shuttingDown: [...shuttingDown] });
-  const after = applied(state, desired(state, epoch));
+  const state = stateOf({ ...drawnOf(partition, brokers, min), shuttingDown });
+  const after = applied(state, desired(state, epoch, balances));
   const [{ record } = assert.fail()] = [...after.partitions.values()];
   const { leader = "none", leaderEpoch, isr, elr } = record;
   return `${leader}/${leaderEpoch} isr ${isr.join()} elr ${elr.join()}`;
@@ -284,14 +299,31 @@ test("who leads, under which epoch, and who may lead later", () => {
 test("who is about to stop leads only where nobody else is in sync, and stays in the ISR", () => {
   const all = { 0: 10, 1: 11, 2: 12 };
   const three = one([member(0), member(1), member(2)]);
-  assert.equal(outcome(three, all, 2, [0]), "1/6 isr 0,1,2 elr ");
-  assert.equal(outcome(three, all, 2, [1]), "0/5 isr 0,1,2 elr ");
-  assert.equal(outcome(three, all, 2, [0, 1]), "2/6 isr 0,1,2 elr ");
-  assert.equal(outcome(three, all, 2, [0, 1, 2]), "0/5 isr 0,1,2 elr ");
-  assert.equal(outcome(three, { 0: 10 }, 2, [0]), "0/5 isr 0 elr 1,2");
-  assert.equal(outcome(one([member(0), member(1, "out")]), all, 1, [0]), "0/5 isr 0 elr ");
+  assert.equal(outcome(three, all, 2, { shuttingDown: [0] }), "1/6 isr 0,1,2 elr ");
+  assert.equal(outcome(three, all, 2, { shuttingDown: [1] }), "0/5 isr 0,1,2 elr ");
+  assert.equal(outcome(three, all, 2, { shuttingDown: [0, 1] }), "2/6 isr 0,1,2 elr ");
+  assert.equal(outcome(three, all, 2, { shuttingDown: [0, 1, 2] }), "0/5 isr 0,1,2 elr ");
+  assert.equal(outcome(three, { 0: 10 }, 2, { shuttingDown: [0] }), "0/5 isr 0 elr 1,2");
+  assert.equal(
+    outcome(one([member(0), member(1, "out")]), all, 1, { shuttingDown: [0] }),
+    "0/5 isr 0 elr ",
+  );
   // Whoever leads when its leader has gone is one that stays.
-  assert.equal(outcome(three, { 1: 11, 2: 12 }, 2, [1]), "2/6 isr 1,2 elr ");
+  assert.equal(outcome(three, { 1: 11, 2: 12 }, 2, { shuttingDown: [1] }), "2/6 isr 1,2 elr ");
+});
+
+test("a preferred leader that is in sync, and stays, takes over when leaders are balanced", () => {
+  const all = { 0: 10, 1: 11, 2: 12 };
+  const balances = true;
+  const three = one([member(0), member(1), member(2)], { leads: 1 });
+  assert.equal(outcome(three, all), "1/5 isr 0,1,2 elr ");
+  assert.equal(outcome(three, all, 1, { balances }), "0/6 isr 0,1,2 elr ");
+  const behind = one([member(0, "out"), member(1), member(2)], { leads: 1 });
+  assert.equal(outcome(behind, all, 1, { balances }), "2/5 isr 1,2 elr ");
+  assert.equal(outcome(three, { 1: 11, 2: 12 }, 1, { balances }), "1/5 isr 1,2 elr ");
+  assert.equal(outcome(three, all, 1, { balances, shuttingDown: [0] }), "1/5 isr 0,1,2 elr ");
+  const leading = one([member(0), member(1)]);
+  assert.equal(outcome(leading, all, 1, { balances }), "0/5 isr 0,1 elr ");
 });
 
 test("leftovers go when their creation is over; what may be under way stays", () => {

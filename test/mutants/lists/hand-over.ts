@@ -37,6 +37,39 @@ export const handOverMutants: readonly Mutant[] = [
     tests: byRules,
   },
   {
+    name: "preferred-leader-out-of-sync",
+    breaks: "A preferred leader takes over only once it is in sync.",
+    file: rules,
+    replace: [
+      [
+        "balances && preferred !== undefined && eligible.includes(preferred)",
+        "balances && preferred !== undefined",
+      ],
+      [
+        "record.replicas.find((id) => eligible.includes(id));",
+        "record.replicas.find((id) => isPreferred || eligible.includes(id));",
+      ],
+    ],
+    tests: byRules,
+  },
+  {
+    name: "preferred-leader-at-once",
+    breaks: "Leaders move to their preferred replicas at times, and not with every change.",
+    file: "services/controller/src/control-loop.ts",
+    replace: [
+      ["    this.#balances = false;\n", ""],
+      ["  #balances = false;", "  #balances = true;"],
+    ],
+    tests: boots,
+  },
+  {
+    name: "leaders-never-balanced",
+    breaks: "Preferred leaders that are back lead again.",
+    file: "services/controller/src/control-loop.ts",
+    replace: [["      this.#balances = true;\n", ""]],
+    tests: boots,
+  },
+  {
     name: "broker-that-is-back-still-stops",
     breaks: "A broker that has registered anew is not about to stop.",
     file: "services/controller/src/cluster-state.ts",

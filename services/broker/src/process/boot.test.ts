@@ -180,7 +180,8 @@ test("a broker that stops has another one lead first", async () => {
     const { kvs } = await cluster.run(cluster.store.range({ prefix: keys.partitions }));
     return kvs.map((kv) => decodeRecord.partition(kv).leader);
   };
-  assert.deepEqual(new Set(await leaders()), new Set([1, 2]));
+  const assigned = await leaders();
+  assert.deepEqual(new Set(assigned), new Set([1, 2]));
   const stopped = one?.stop();
   await cluster.run(sendAll(1));
   await cluster.run(Promise.resolve(stopped));
@@ -193,6 +194,9 @@ test("a broker that stops has another one lead first", async () => {
   // One that is back does not stop any more: it can lead.
   const back = await cluster.run(cluster.broker(1, { disk }));
   await cluster.pass(5000);
+  assert.deepEqual(await leaders(), [2, 2, 2, 2]);
+  await cluster.pass(60_000);
+  assert.deepEqual(await leaders(), assigned, "leaders are balanced");
   await cluster.run(Promise.resolve(two?.stop()));
   assert.deepEqual(await leaders(), [1, 1, 1, 1]);
   const handOvers = cluster.events.filter((event) => event === "leaderships are handed over");
