@@ -104,9 +104,11 @@ class Cluster {
     while (working()) {
       await this.sleep(500 + random.float() * 12_000);
       if (!working()) return;
-      machine.crash(random.chance(0.6) ? "power" : "process");
+      const endedMs = this.kernel.nowMs;
+      if (random.chance(0.3)) await machine.stop();
+      else machine.crash(random.chance(0.6) ? "power" : "process");
       const downMs = random.float() * (random.chance(0.2) ? 15_000 : 1500);
-      this.#disturbedMs += downMs;
+      this.#disturbedMs += this.kernel.nowMs - endedMs + downMs;
       await this.sleep(downMs);
       const starting = machine.start();
       // A second crash may hit the recovery.

@@ -25,6 +25,8 @@ export interface Shared {
   readonly replicationFactor: number;
 }
 
+/** A supervisor's patience with a process that stops, ms. */
+const stopMsMax = 20_000;
 /** Pause before a process that could not start is started again, ms: a supervisor's. */
 const restartMs = 500;
 
@@ -35,6 +37,7 @@ export class Machine {
   readonly trouble: StoreTrouble = { ...noTrouble };
   readonly #shared: Shared;
   #process: Incarnation;
+  #booted: Booted | undefined;
   #logs: LogManager | undefined;
 
   constructor(shared: Shared, brokerId: number) {
@@ -63,7 +66,10 @@ export class Machine {
       const process = new Incarnation(kernel, this.host);
       this.#process = process;
       const started = await this.#boot(process).then(
-        () => true,
+        (booted) => {
+          if (this.#process === process) this.#booted = booted;
+          return true;
+        },
         () => false,
       );
       if (started) return;
@@ -74,9 +80,23 @@ export class Machine {
     }
   }
 
+  /** Stops the process as an operator would, and kills one that does not end. */
+  async stop(): Promise<void> {
+    const { kernel } = this.#shared;
+    const process = this.#process;
+    kernel.marks.sometimes("cluster: a process is stopped");
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    kernel.schedule(stopMsMax, resolve, "supervisor");
+    await Promise.race([this.#booted?.stop(), late]);
+    if (this.#process !== process) return;
+    process.kill();
+    this.disk.crash("process");
+  }
+
   /** The process, or the machine with it, dies. */
   crash(model: CrashModel): void {
     this.#shared.kernel.marks.sometimes(`crash: ${model}`);
+    this.#booted = undefined;
     if (model === "power") this.#shared.network.powerOff(this.host);
     else this.#process.kill();
     this.disk.crash(model);

@@ -35,6 +35,7 @@ import { ControllerClient } from "./controller-client.ts";
 import { addedPerTurn, type FetchContext, FetchSession } from "./fetch/session.ts";
 import { TurnLimiter } from "./fetch/turn-limiter.ts";
 import { fetchOnce } from "./fetch-once.ts";
+import { type HandOverOptions, handOver } from "./hand-over.ts";
 import { Heartbeats } from "./heartbeats.ts";
 import { limits } from "./limits.ts";
 import { LogServiceHandlers } from "./log-service.ts";
@@ -91,6 +92,7 @@ export class Broker {
   readonly #changes: InSyncChanges;
   readonly #followers: Followers;
   readonly #leading: LeaderContext;
+  readonly #leaving: Omit<HandOverOptions, "announce" | "timeoutMs">;
 
   constructor(options: BrokerOptions) {
     const { env, logs, view, identity, metrics, dialer, brokerEpoch } = options;
@@ -102,6 +104,7 @@ export class Broker {
     const controller = new ControllerClient({ dialer, view, clusterId });
     this.#controller = controller;
     const shared = { clock, random, logger, brokerEpoch };
+    this.#leaving = { clock, logger, view, brokerId };
     this.#heartbeats = new Heartbeats({ ...shared, dialer, view, identity });
     this.#changes = new InSyncChanges({ ...shared, brokerId, controller, lagMaxMs });
     this.#followers = new Followers({ ...shared, logs, identity, dialer, view });
@@ -193,6 +196,14 @@ export class Broker {
       { replicate: replicateMethod },
     );
     return [service];
+  }
+
+  /**
+   * Has other replicas lead, before a stop; see `handOver`. `announce` says in the registration
+   * that this broker is about to stop.
+   */
+  handOver(announce: () => Promise<void>): Promise<void> {
+    return handOver({ ...this.#leaving, announce, timeoutMs: limits.handOverMsMax });
   }
 
   /** Stops serving. The logs stay open: they belong to the caller. */

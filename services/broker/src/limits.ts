@@ -41,6 +41,8 @@ export const limits = {
    * a leader that answers nothing for 9 s, and what they then send again may be stored twice.
    */
   replicaLagMaxMs: 5_000,
+  /** Longest wait of a stop for other replicas to lead, ms. */
+  handOverMsMax: 10_000,
   /** Partitions in one ListOffsets or DeleteRecords. */
   partitionsPerCallMax: 10_000,
 } as const;

@@ -108,7 +108,9 @@ class World {
     const { brokers, topic, partition } = this.#now;
     if (one.kind === "alter") this.#alter(one);
     else if (one.kind === "round") {
-      const record = nextPartition(partition.record, topic, brokers);
+      const record = nextPartition(partition.record, topic, {
+        ...{ brokers, shuttingDown: new Set<number>() },
+      });
       if (record !== undefined) this.#commit(record);
       const { leader } = this.#now.partition.record;
       assert.ok(leader === undefined || brokers.has(leader), "a leader is registered");

@@ -37,6 +37,8 @@ export interface ClusterState {
   readonly revision: number;
   /** Registered brokers, with their epochs. */
   readonly brokers: ReadonlyMap<number, number>;
+  /** Those of them that are about to stop. */
+  readonly shuttingDown: ReadonlySet<number>;
   readonly topics: ReadonlyMap<TopicId, TopicState>;
   /** By key. */
   readonly partitions: ReadonlyMap<string, PartitionState>;
@@ -58,6 +60,7 @@ export class StateMirror {
   readonly #logger: Logger;
   readonly #stop: () => void;
   readonly #brokers = new Map<number, number>();
+  readonly #shuttingDown = new Set<number>();
   readonly #topics = new Map<TopicId, TopicState>();
   readonly #topicIds = new Map<string, TopicId>();
   readonly #partitions = new Map<string, PartitionState>();
@@ -75,6 +78,7 @@ export class StateMirror {
     return {
       revision: this.#mirror.revision,
       brokers: this.#brokers,
+      shuttingDown: this.#shuttingDown,
       topics: this.#topics,
       partitions: this.#partitions,
       deletions: this.#deletions,
@@ -104,7 +108,9 @@ export class StateMirror {
   #forget(key: string): void {
     if (key.startsWith(keys.partitions)) this.#partitions.delete(key);
     else if (key.startsWith(keys.brokers)) {
-      this.#brokers.delete(Number(key.slice(keys.brokers.length)));
+      const brokerId = Number(key.slice(keys.brokers.length));
+      this.#brokers.delete(brokerId);
+      this.#shuttingDown.delete(brokerId);
     } else if (key.startsWith(keys.deletions)) {
       this.#deletions.delete(topicIdOf(Buffer.from(key.slice(keys.deletions.length), "hex")));
     } else if (key.startsWith(keys.topics)) {
@@ -120,7 +126,9 @@ export class StateMirror {
       const record = decodeRecord.partition(kv);
       this.#partitions.set(key, { record, topicId: topicIdOf(record.topicId), modRevision });
     } else if (key.startsWith(keys.brokers)) {
-      this.#brokers.set(decodeRecord.broker(kv).brokerId, kv.createRevision);
+      const { brokerId, shuttingDown } = decodeRecord.broker(kv);
+      this.#brokers.set(brokerId, kv.createRevision);
+      if (shuttingDown) this.#shuttingDown.add(brokerId);
     } else if (key.startsWith(keys.deletions)) {
       const { topic, pendingBrokerIds: pending } = decodeRecord.deletion(kv);
       const topicId = topicIdOf(topic?.topicId ?? new Uint8Array(0));

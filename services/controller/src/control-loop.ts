@@ -2,12 +2,13 @@
  * The control loop of one reign: state of the mirror, desired changes, guarded transactions, wait
  * until the mirror has read them, and again until nothing is desired. One round at a time.
  */
-import type { Clock, Logger, Random } from "@millrace/env";
+import type { Cancel, Clock, Logger, Random } from "@millrace/env";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import type { Mirror } from "@millrace/metadata";
 import type { StateMirror } from "./cluster-state.ts";
 import { type Change, desired } from "./desired.ts";
 import { writeChanges } from "./guarded-changes.ts";
+import { leaderBalanceIntervalMs } from "./limits.ts";
 import type { ControllerMetrics } from "./metrics.ts";
 import type { Reign } from "./reign.ts";
 
@@ -45,6 +46,8 @@ export class ControlLoop {
   #again = true;
   #settledAt = 0;
   #failures = 0;
+  #balances = false;
+  #cancelBalance: Cancel = () => {};
 
   constructor(options: ControlLoopOptions) {
     this.#options = options;
@@ -52,9 +55,11 @@ export class ControlLoop {
     this.#stopListening = mirror.onChange(() => this.#kick());
     reign.onEnd(() => {
       this.#stopListening();
+      this.#cancelBalance();
       this.#kick();
       this.#tell();
     });
+    this.#balanceLater();
     void this.#run();
   }
 
@@ -81,6 +86,15 @@ export class ControlLoop {
       cancel();
     }
     return reign.isActive;
+  }
+
+  /** What a conflict leaves waits for the next time. */
+  #balanceLater(): void {
+    this.#cancelBalance = this.#options.clock.timer(leaderBalanceIntervalMs, () => {
+      this.#balances = true;
+      this.#kick();
+      this.#balanceLater();
+    });
   }
 
   #kick(): void {
@@ -118,7 +132,8 @@ export class ControlLoop {
     }
     this.#again = false;
     const { current } = state;
-    const changes = desired(current, reign.epoch);
+    const changes = desired(current, reign.epoch, this.#balances);
+    this.#balances = false;
     if (changes.length === 0) {
       this.#settledAt = current.revision;
       this.#tell();

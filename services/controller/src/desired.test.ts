@@ -52,6 +52,7 @@ const drawnPartition: fc.Arbitrary<Drawn> = fc.record({
 const drawnState = fc.record({
   /** Epochs of the registered brokers. */
   brokers: fc.dictionary(fc.constantFrom("0", "1", "2", "3", "4"), fc.integer({ min: 2, max: 90 })),
+  shuttingDown: fc.uniqueArray(fc.nat(4), { maxLength: 3 }),
   topics: fc.uniqueArray(
     fc.record({ topic: fc.nat(2), partitionCount: fc.nat(4), min: fc.integer({ min: 1, max: 4 }) }),
     { selector: ({ topic }) => topic },
@@ -96,6 +97,7 @@ const stateOf = (drawn: DrawnState, revision = 2 * epoch): ClusterState => {
   );
   return {
     ...{ revision, brokers, unreadable: new Set() },
+    shuttingDown: new Set(drawn.shuttingDown),
     topics: new Map(topics.map((topic) => [topic.id, topic])),
     partitions: new Map(
       drawn.partitions.map((one) => [
@@ -180,9 +182,28 @@ test("any state becomes one in which nothing is desired, and promises nothing th
         );
         const min = Math.min(topic.minInsyncReplicas, record.replicas.length);
         if (hasLeader && record.isr.length >= min) assert.deepEqual(record.elr, []);
+        const stops = (id: number): boolean => after.shuttingDown.has(id);
+        if (record.leader !== undefined && stops(record.leader)) {
+          assert.ok(record.isr.every(stops), "whoever stops leads for want of another");
+        }
       }
     }),
     { numRuns: 2000 },
+  );
+});
+
+test("leaders that are balanced once are balanced", () => {
+  fc.assert(
+    fc.property(drawnState, (drawn) => {
+      const state = applied(stateOf(drawn), desired(stateOf(drawn), epoch));
+      const changes = desired(state, epoch, true);
+      for (const { key, record } of changes) {
+        const before = state.partitions.get(key);
+        if (record !== undefined && before !== undefined) check(before.record, record, state);
+      }
+      const after = applied(state, changes);
+      assert.ok(desired(after, epoch, true).every(({ elects }) => !elects));
+    }),
   );
 });
 
@@ -195,6 +216,7 @@ test("the order in which things became known decides nothing", () => {
       const one = { ...drawn, partitions: [...partitions.values()] };
       const reversed = {
         brokers: Object.fromEntries(Object.entries(one.brokers).reverse()),
+        shuttingDown: one.shuttingDown.toReversed(),
         topics: one.topics.toReversed(),
         partitions: one.partitions.toReversed(),
         deletions: one.deletions.toReversed(),
@@ -228,13 +250,18 @@ const member = (id: number, role: Member["role"] = "isr", isCurrent = true): Mem
   ...{ id, role, isCurrent },
 });
 const drawnOf = (partition: Drawn, brokers: Record<string, number>, min = 1): DrawnState => ({
-  ...{ brokers, partitions: [partition], deletions: [] },
+  ...{ brokers, shuttingDown: [], partitions: [partition], deletions: [] },
   topics: [{ topic: 0, partitionCount: 1, min }],
 });
 /** The partition afterwards: leader/epoch, ISR, ELR. */
-const outcome = (partition: Drawn, brokers: Record<string, number>, min = 1): string => {
-  const state = stateOf(drawnOf(partition, brokers, min));
-  const after = applied(state, desired(state, epoch));
+const outcome = (
+  partition: Drawn,
+  brokers: Record<string, number>,
+  min = 1,
+  { shuttingDown = [], balances = false }: { shuttingDown?: number[]; balances?: boolean } = {},
+): string => {
+  const state = stateOf({ ...drawnOf(partition, brokers, min), shuttingDown });
+  const after = applied(state, desired(state, epoch, balances));
   const [{ record } = assert.fail()] = [...after.partitions.values()];
   const { leader = "none", leaderEpoch, isr, elr } = record;
   return `${leader}/${leaderEpoch} isr ${isr.join()} elr ${elr.join()}`;
@@ -269,11 +296,41 @@ test("who leads, under which epoch, and who may lead later", () => {
   assert.equal(outcome(one(waiting, { minIsrEpoch: 1 }), { 1: 11 }, 2), "none/6 isr 0 elr ");
 });
 
+test("who is about to stop leads only where nobody else is in sync, and stays in the ISR", () => {
+  const all = { 0: 10, 1: 11, 2: 12 };
+  const three = one([member(0), member(1), member(2)]);
+  assert.equal(outcome(three, all, 2, { shuttingDown: [0] }), "1/6 isr 0,1,2 elr ");
+  assert.equal(outcome(three, all, 2, { shuttingDown: [1] }), "0/5 isr 0,1,2 elr ");
+  assert.equal(outcome(three, all, 2, { shuttingDown: [0, 1] }), "2/6 isr 0,1,2 elr ");
+  assert.equal(outcome(three, all, 2, { shuttingDown: [0, 1, 2] }), "0/5 isr 0,1,2 elr ");
+  assert.equal(outcome(three, { 0: 10 }, 2, { shuttingDown: [0] }), "0/5 isr 0 elr 1,2");
+  assert.equal(
+    outcome(one([member(0), member(1, "out")]), all, 1, { shuttingDown: [0] }),
+    "0/5 isr 0 elr ",
+  );
+  // Whoever leads when its leader has gone is one that stays.
+  assert.equal(outcome(three, { 1: 11, 2: 12 }, 2, { shuttingDown: [1] }), "2/6 isr 1,2 elr ");
+});
+
+test("a preferred leader that is in sync, and stays, takes over when leaders are balanced", () => {
+  const all = { 0: 10, 1: 11, 2: 12 };
+  const balances = true;
+  const three = one([member(0), member(1), member(2)], { leads: 1 });
+  assert.equal(outcome(three, all), "1/5 isr 0,1,2 elr ");
+  assert.equal(outcome(three, all, 1, { balances }), "0/6 isr 0,1,2 elr ");
+  const behind = one([member(0, "out"), member(1), member(2)], { leads: 1 });
+  assert.equal(outcome(behind, all, 1, { balances }), "2/5 isr 1,2 elr ");
+  assert.equal(outcome(three, { 1: 11, 2: 12 }, 1, { balances }), "1/5 isr 1,2 elr ");
+  assert.equal(outcome(three, all, 1, { balances, shuttingDown: [0] }), "1/5 isr 0,1,2 elr ");
+  const leading = one([member(0), member(1)]);
+  assert.equal(outcome(leading, all, 1, { balances }), "0/5 isr 0,1 elr ");
+});
+
 test("leftovers go when their creation is over; what may be under way stays", () => {
   const state = (modRevision: number, fields: Partial<DrawnState> = {}, revision?: number) =>
     stateOf(
       {
-        ...{ brokers: {}, topics: [], deletions: [], ...fields },
+        ...{ brokers: {}, shuttingDown: [], topics: [], deletions: [], ...fields },
         partitions: [one([member(0)], { modRevision, partition: 1 })],
       },
       revision,
@@ -299,7 +356,10 @@ test("leftovers go when their creation is over; what may be under way stays", ()
 
 test("a deletion record goes when every broker has confirmed, and no partition is left", () => {
   const state = (pending: number[], partitions: Drawn[] = []) =>
-    stateOf({ brokers: {}, topics: [], partitions, deletions: [{ topic: 0, pending }] });
+    stateOf({
+      ...{ brokers: {}, shuttingDown: [], topics: [], partitions },
+      deletions: [{ topic: 0, pending }],
+    });
   const changed = (of: ClusterState): string[] => desired(of, epoch).map(({ key }) => key);
   assert.deepEqual(changed(state([])), [keys.deletion(idOf(0))]);
   assert.deepEqual(changed(state([3])), []);

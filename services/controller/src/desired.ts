@@ -23,9 +23,10 @@ const isLeftover = (state: ClusterState, epoch: number, one: PartitionState): bo
 
 /**
  * What the active controller of this epoch has to change, in order of keys. Empty while the state
- * is older than the reign: it may lack what the controller before has done.
+ * is older than the reign: it may lack what the controller before has done. With `balances`,
+ * preferred leaders lead where they are in sync.
  */
-export const desired = (state: ClusterState, epoch: number): Change[] => {
+export const desired = (state: ClusterState, epoch: number, balances = false): Change[] => {
   if (state.revision < epoch) return [];
   const changes: Change[] = [];
   const remaining = new Set<string>();
@@ -37,7 +38,7 @@ export const desired = (state: ClusterState, epoch: number): Change[] => {
       if (isLeftover(state, epoch, one)) changes.push({ key, modRevision, elects: false });
       continue;
     }
-    const next = nextPartition(record, topic, state.brokers);
+    const next = nextPartition(record, topic, state, balances);
     if (next === undefined) continue;
     changes.push({
       key,

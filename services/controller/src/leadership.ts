@@ -7,6 +7,14 @@ export interface MinInsync {
   readonly minIsrEpoch: number;
 }
 
+/** What the rules need to know of the brokers. */
+export interface Brokers {
+  /** Epochs of those that are registered. */
+  readonly brokers: ReadonlyMap<number, number>;
+  /** Those that are about to stop. */
+  readonly shuttingDown: ReadonlySet<number>;
+}
+
 const sameNumbers = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((value, i) => value === b[i]);
 
@@ -48,23 +56,30 @@ interface Elected {
 
 /**
  * Kafka's `electAnyLeader` without unclean elections: the leader stays while it is in sync, else
- * the first replica, in their order, that is. When no member of the ISR is left, its members stay
- * in it: all of them have everything that was acknowledged, on their disks, whoever comes back
- * first. So one that has registered anew is elected before the ELR is asked, and leads alone until
- * others have caught up.
+ * the first replica, in their order, that is; who is about to stop leads only where nobody else is
+ * in sync (controlled shutdown). With `balances` the preferred leader, which is the first replica
+ * of all, takes over from another one as soon as it is in sync. When no member of the ISR is left,
+ * its members stay in it: all of them have everything that was acknowledged, on their disks,
+ * whoever comes back first. So one that has registered anew is elected before the ELR is asked, and
+ * leads alone until others have caught up.
  */
 const elect = (
   record: PartitionRecord,
   elr: readonly number[],
-  brokers: ReadonlyMap<number, number>,
+  { brokers, shuttingDown }: Brokers,
+  balances: boolean,
 ): Elected => {
   const inSync = record.isr.filter((id, i) => {
     const epoch = brokers.get(id);
     return epoch !== undefined && BigInt(epoch) === record.isrBrokerEpochs[i];
   });
   if (inSync.length > 0) {
-    const stays = record.leader !== undefined && inSync.includes(record.leader);
-    const leader = stays ? record.leader : record.replicas.find((id) => inSync.includes(id));
+    const remaining = inSync.filter((id) => !shuttingDown.has(id));
+    const eligible = remaining.length > 0 ? remaining : inSync;
+    const [preferred] = record.replicas;
+    const isPreferred = balances && preferred !== undefined && eligible.includes(preferred);
+    const stays = record.leader !== undefined && eligible.includes(record.leader) && !isPreferred;
+    const leader = stays ? record.leader : record.replicas.find((id) => eligible.includes(id));
     return { isr: inSync, leader };
   }
   const firstOf = (ids: readonly number[]): number | undefined =>
@@ -81,13 +96,16 @@ const elect = (
  * - Unlike Kafka, an unclean restart does not leave the ELR: acknowledged means fsynced here.
  * - The leader epoch rises with every change of leader, also to none, and with every new broker
  *   epoch of the leader: a restarted leader may have lost what nobody had acknowledged.
+ * - With `balances`, a preferred leader that is in sync leads.
  */
 export const nextPartition = (
   record: PartitionRecord,
   topic: MinInsync,
-  brokers: ReadonlyMap<number, number>,
+  registered: Brokers,
+  balances = false,
 ): PartitionRecord | undefined => {
-  const { isr, leader } = elect(record, validElr(record, topic), brokers);
+  const { brokers } = registered;
+  const { isr, leader } = elect(record, validElr(record, topic), registered, balances);
   const elr = elrBeside(record, topic, isr);
   const isrBrokerEpochs =
     leader === undefined ? record.isrBrokerEpochs : isr.map((id) => BigInt(brokers.get(id) ?? 0));

@@ -42,6 +42,12 @@ export const heartbeatLimits = {
   probePauseMs: 100,
 } as const;
 
+/**
+ * How often partitions are given back to their preferred leaders, ms (Kafka: 300,000). A change of
+ * leader costs clients a fraction of a second.
+ */
+export const leaderBalanceIntervalMs = 60_000;
+
 /** How often the controller looks at the heartbeats when nothing happens, ms. */
 export const lookIntervalMs = 250;
 

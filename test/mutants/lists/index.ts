@@ -3,6 +3,7 @@ import type { Mutant } from "../mutant.ts";
 import { brokerMutants } from "./broker.ts";
 import { clientMutants } from "./client.ts";
 import { controllerMutants } from "./controller.ts";
+import { handOverMutants } from "./hand-over.ts";
 import { heartbeatMutants } from "./heartbeats.ts";
 import { logMutants } from "./log.ts";
 import { metadataMutants } from "./metadata.ts";
@@ -19,6 +20,7 @@ export const allMutants: readonly Mutant[] = [
   ...brokerMutants,
   ...clientMutants,
   ...controllerMutants,
+  ...handOverMutants,
   ...heartbeatMutants,
   ...metadataMutants,
   ...metadataEtcdMutants,

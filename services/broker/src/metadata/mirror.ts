@@ -150,7 +150,8 @@ export class ClusterMirror implements ClusterView {
       this.#brokers.delete(Number(kv.key.slice(keys.brokers.length)));
       return;
     }
-    const { brokerId, clientEndpoint, internalEndpoint, rack } = decodeRecord.broker(kv);
+    const { brokerId, clientEndpoint, internalEndpoint, rack, shuttingDown } =
+      decodeRecord.broker(kv);
     const dialable = (told: string, advice: string): Endpoint | undefined => {
       const endpoint = parseEndpoint(told);
       if (endpoint === undefined && told !== "") {
@@ -170,6 +171,7 @@ export class ClusterMirror implements ClusterView {
       ),
       rack,
       epoch: kv.createRevision,
+      isShuttingDown: shuttingDown,
     });
   }
 

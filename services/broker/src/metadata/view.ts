@@ -35,6 +35,8 @@ export interface BrokerView {
   readonly rack: string;
   /** Of its registration. */
   readonly epoch: number;
+  /** It is about to stop. */
+  readonly isShuttingDown: boolean;
 }
 
 /** A deleted topic whose partitions some broker may still hold on its disk. */

@@ -31,7 +31,9 @@ class Cluster {
   readonly kernel = new Kernel(1);
   readonly network = new SimNetwork(this.kernel);
   readonly store = this.newStore();
+  /** Warnings and errors. */
   readonly lines: string[] = [];
+  readonly events: string[] = [];
   readonly waits: string[] = [];
   readonly serving: boolean[] = [];
   readonly logs = new Map<number, LogManager>();
@@ -57,7 +59,8 @@ class Cluster {
   #place(host: string, store: EmbeddedStore, disk = this.newDisk()) {
     const life = new Incarnation(this.kernel, host);
     const add = (_: object, message: string): void => void this.lines.push(message);
-    const logger: Logger = { ...silentLogger, warn: add, error: add };
+    const info = (_: object, message: string): void => void this.events.push(message);
+    const logger: Logger = { ...silentLogger, info, warn: add, error: add };
     const env: Env = {
       ...{ clock: life.clock(), random: this.kernel.random, compressor: syncCompressor },
       ...{ disk: disk.mount(life), logger, sim: this.kernel.marks },
@@ -80,7 +83,10 @@ class Cluster {
       ...{ ...shared, brokerId, rack, ...(signal === undefined ? {} : { signal }) },
       logConfig: { ...defaultManagerConfig, diskReserveBytes: 0 },
       metrics: { broker: noMetrics, watchLogs: (logs) => void this.logs.set(brokerId, logs) },
-      onServing: (serving) => this.serving.push(serving),
+      onServing: (serving) => {
+        this.serving.push(serving);
+        this.events.push(`serving: ${serving}`);
+      },
       onWaiting: (reason) => this.waits.push(reason),
     });
   }
@@ -151,6 +157,52 @@ test("two brokers and a controller: what is acknowledged is on both, and all sto
   for (const { recovery } of await cluster.run(Promise.all([start(1), start(2)]))) {
     assert.deepEqual([recovery.clean, recovery.partitions], [true, 2]);
   }
+});
+
+test("a broker that stops has another one lead first", async () => {
+  const cluster = new Cluster();
+  const controller = await cluster.controller();
+  const disk = cluster.newDisk();
+  const [one, two] = await cluster.run(
+    Promise.all([cluster.broker(1, { disk }), cluster.broker(2)]),
+  );
+  const client = cluster.client();
+  await cluster.run(client.admin.createTopic({ name: "t", partitionCount: 4 }));
+  const producer = client.producer();
+  const sendAll = (round: number) =>
+    Promise.all(
+      [0, 1, 2, 3].map((partition) =>
+        producer.send({ topic: "t", partition, value: `${round}` }).then(() => partition),
+      ),
+    );
+  await cluster.run(sendAll(0));
+  const leaders = async (): Promise<(number | undefined)[]> => {
+    const { kvs } = await cluster.run(cluster.store.range({ prefix: keys.partitions }));
+    return kvs.map((kv) => decodeRecord.partition(kv).leader);
+  };
+  const assigned = await leaders();
+  assert.deepEqual(new Set(assigned), new Set([1, 2]));
+  const stopped = one?.stop();
+  await cluster.run(sendAll(1));
+  await cluster.run(Promise.resolve(stopped));
+  assert.deepEqual(await leaders(), [2, 2, 2, 2]);
+  const handedOver = cluster.events.indexOf("leaderships are handed over");
+  assert.ok(handedOver >= 0 && handedOver < cluster.events.indexOf("serving: false"));
+  await cluster.run(sendAll(2));
+  const ends = [...(cluster.logs.get(2)?.partitions() ?? [])].map((log) => log.logEndOffset);
+  assert.deepEqual(ends, [3, 3, 3, 3]);
+  // One that is back does not stop any more: it can lead.
+  const back = await cluster.run(cluster.broker(1, { disk }));
+  await cluster.pass(5000);
+  assert.deepEqual(await leaders(), [2, 2, 2, 2]);
+  await cluster.pass(60_000);
+  assert.deepEqual(await leaders(), assigned, "leaders are balanced");
+  await cluster.run(Promise.resolve(two?.stop()));
+  assert.deepEqual(await leaders(), [1, 1, 1, 1]);
+  const handOvers = cluster.events.filter((event) => event === "leaderships are handed over");
+  assert.equal(handOvers.length, 2);
+  await cluster.run(client.close());
+  for (const stop of [back.stop, controller.stop]) await cluster.run(stop());
 });
 
 test("a broker waits for the record of the cluster, and never makes it", async () => {

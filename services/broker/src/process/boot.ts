@@ -18,7 +18,7 @@ import {
 } from "@millrace/server";
 import type { BrokerMetrics } from "../metrics.ts";
 import { clusterIdOf } from "./cluster.ts";
-import { type LogMetrics, openLogs, register, startBroker } from "./parts.ts";
+import { type LogMetrics, openLogs, register, startBroker, stopBroker } from "./parts.ts";
 
 export interface BootOptions extends ProcessOptions {
   readonly env: Env;
@@ -40,7 +40,7 @@ export interface Booted {
   readonly endpoints: BoundEndpoints;
   readonly clusterId: string;
   readonly recovery: RecoveryReport;
-  /** Drains, flushes, writes the clean marker. */
+  /** Hands over what it leads, drains, flushes, writes the clean marker. */
   stop(): Promise<void>;
 }
 
@@ -83,5 +83,6 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   beginServing(health, services, onServing, undo);
   const epoch = registration.epoch;
   logger.info({ ...logs.recovery, cluster_id: clusterId, broker_id: brokerId, epoch }, "serving");
-  return { endpoints, clusterId, recovery: logs.recovery, stop: () => undo.run(logger) };
+  const stop = (): Promise<void> => stopBroker({ broker, registration, logger }, undo);
+  return { endpoints, clusterId, recovery: logs.recovery, stop };
 };

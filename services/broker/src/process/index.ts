@@ -1,2 +1,9 @@
 export { type Booted, type BootOptions, boot } from "./boot.ts";
-export { type Identity, type LogMetrics, openLogs, register, startBroker } from "./parts.ts";
+export {
+  type Identity,
+  type LogMetrics,
+  openLogs,
+  register,
+  startBroker,
+  stopBroker,
+} from "./parts.ts";

@@ -4,7 +4,7 @@
  */
 import { create } from "@bufbuild/protobuf";
 import { topicConfigOf } from "@millrace/config";
-import type { Env } from "@millrace/env";
+import type { Env, Logger } from "@millrace/env";
 import {
   type LogManager,
   type LogManagerConfig,
@@ -133,4 +133,18 @@ export const startBroker = (
   const broker = new Broker({ ...shared, env, logs, view });
   undo.add(() => broker.close());
   return broker;
+};
+
+/** Has other brokers lead, and then undoes the start. Never rejects. */
+export const stopBroker = async (
+  started: {
+    readonly broker: Broker;
+    readonly registration: Registration;
+    readonly logger: Logger;
+  },
+  undo: Undo,
+): Promise<void> => {
+  const { broker, registration, logger } = started;
+  await broker.handOver(() => registration.update({ shuttingDown: true }));
+  await undo.run(logger);
 };

@@ -44,6 +44,7 @@ export const brokerOf = (brokerId: number): BrokerView => ({
   internalEndpoint: parseEndpoint(`b${brokerId}:7401`),
   rack: "",
   epoch: 1,
+  isShuttingDown: false,
 });
 
 const controllerAt = (brokerId: number | "none") => {

@@ -3,7 +3,7 @@
  * simulator. Everything of the outside world comes in through the options.
  */
 import type { BrokerMetrics } from "@millrace/broker";
-import { type LogMetrics, openLogs, startBroker } from "@millrace/broker/process";
+import { type LogMetrics, openLogs, startBroker, stopBroker } from "@millrace/broker/process";
 import { bootstrapCluster, type ControllerMetrics } from "@millrace/controller";
 import { controllerServices } from "@millrace/controller/process";
 import type { Env } from "@millrace/env";
@@ -108,5 +108,6 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   await broker.start();
   beginServing(health, services, options.onServing, undo);
   logger.info({ ...logs.recovery, cluster_id: clusterId }, "the log is recovered");
-  return { endpoints, clusterId, recovery: logs.recovery, stop: () => undo.run(logger) };
+  const stop = (): Promise<void> => stopBroker({ broker, registration, logger }, undo);
+  return { endpoints, clusterId, recovery: logs.recovery, stop };
 };

@@ -136,6 +136,14 @@ export declare type BrokerRecord = Message<"millrace.storage.v1.BrokerRecord"> &
    * @generated from field: uint32 feature_level_max = 6;
    */
   featureLevelMax: number;
+
+  /**
+   * The broker is about to stop: another replica in sync should lead instead of it. It stays in the
+   * ISR until its registration ends.
+   *
+   * @generated from field: bool shutting_down = 7;
+   */
+  shuttingDown: boolean;
 };
 
 /**
