@@ -1,4 +1,7 @@
-/** The metadata store that a process's settings name: apart, as a standalone server loads no etcd. */
+/**
+ * The metadata store that a process's settings name. A file of its own: a standalone server loads
+ * no client of etcd.
+ */
 import { readFileSync } from "node:fs";
 import type { Env } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
