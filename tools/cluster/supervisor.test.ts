@@ -7,12 +7,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { within } from "@millrace/env/testing";
 import { type Action, actions, sendCommand } from "./control.ts";
 import type { Process } from "./layout.ts";
 import { type ProcessEntry, type ProcessState, type Role, readClusterFile } from "./state.ts";
 import { Supervisor } from "./supervisor.ts";
 
-/** Longer than a process is kept from its restart, ms. */
+/** Longer than any step takes: a process that dies is started again after a second. ms */
 const patienceMs = 10_000;
 
 const isAlive = (pid: number): boolean => {
@@ -34,7 +35,7 @@ const setUp = (
     const dataDirectory = join(directory, name);
     return {
       ...{ name, role, id, dataDirectory, logFile: `${dataDirectory}.log` },
-      ...{ command: "sleep", args: ["1000"], endpoints: { client: `127.0.0.1:${id}` } },
+      ...{ command: "sleep", args: ["60"], endpoints: { client: `127.0.0.1:${id}` } },
       isReady: async () => true,
       ...fields[name],
     };
@@ -42,6 +43,10 @@ const setUp = (
   const processes = [processOf("etcd", 0), processOf("controller", 0), processOf("controller", 1)];
   const supervisor = new Supervisor(directory, processes);
   context.after(async () => {
+    // A clean stop of a process that hangs takes longer than a test that fails may.
+    for (const { pid = 0 } of supervisor.cluster.processes) {
+      if (pid > 0) process.kill(pid, "SIGKILL");
+    }
     await supervisor.stop();
     rmSync(directory, { recursive: true, force: true });
   });
@@ -116,7 +121,7 @@ test("a process that is paused goes on when it is resumed, and can be stopped", 
   await act("resume", "controller-0");
   assert.equal(await become("controller-0", "running"), pid);
   await act("pause", "controller-0");
-  await act("stop", "controller-0");
+  await within(act("stop", "controller-0"), "end of a process that was paused", patienceMs);
   assert.equal(isAlive(pid), false);
 });
 

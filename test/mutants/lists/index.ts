@@ -12,6 +12,7 @@ import { protocolMutants } from "./protocol.ts";
 import { recordMutants } from "./record.ts";
 import { rpcMutants } from "./rpc.ts";
 import { simMutants } from "./sim.ts";
+import { toolsClusterMutants } from "./tools-cluster.ts";
 
 export const allMutants: readonly Mutant[] = [
   ...logMutants,
@@ -26,4 +27,5 @@ export const allMutants: readonly Mutant[] = [
   ...simMutants,
   ...processMutants,
   ...protocolMutants,
+  ...toolsClusterMutants,
 ];
