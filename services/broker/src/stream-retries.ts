@@ -2,34 +2,24 @@
  * Keeps a stream to another process open: opens it anew whenever it ends, after a pause that grows
  * while it cannot be opened.
  */
-import type { Clock, Random } from "@millrace/env";
 import { MillraceError } from "@millrace/errors";
+import { RetryPause, type RetryPauseOptions } from "./retry-pause.ts";
 
-export interface StreamRetriesOptions {
-  readonly clock: Clock;
-  readonly random: Random;
-  /** Longest pause, ms, before it is spread. */
-  readonly pauseMsMax: number;
+export interface StreamRetriesOptions extends RetryPauseOptions {
   /** One stream, from its opening to its end. Calls `opened` in between; rejects when it fails. */
   readonly attempt: (opened: () => void) => Promise<void>;
   /** Called for the first failure in a row. */
   readonly onFailure: (error: MillraceError) => void;
 }
 
-/** Pause after the first failure, ms; doubled with each one in a row. */
-const pauseMsMin = 50;
-
-/** A pause after some failures in a row, spread so that peers do not retry together. */
-export const pauseMsAfter = (failures: number, msMax: number, random: Random): number =>
-  Math.min(msMax, pauseMsMin * 2 ** Math.min(failures, 10)) * (0.5 + random.float());
-
 export class StreamRetries {
   readonly #options: StreamRetriesOptions;
+  readonly #pause: RetryPause;
   #isStopped = false;
-  #wake: () => void = () => {};
 
   constructor(options: StreamRetriesOptions) {
     this.#options = options;
+    this.#pause = new RetryPause(options);
   }
 
   get isStopped(): boolean {
@@ -49,7 +39,7 @@ export class StreamRetries {
       if (this.#isStopped) return;
       if (isOpened) failures = 0;
       if (failure !== undefined && failures === 0) onFailure(failure);
-      await this.#pause(failures);
+      await this.#pause.wait(failures);
       failures += 1;
     }
   }
@@ -57,15 +47,6 @@ export class StreamRetries {
   /** Ends the pause, and begins no other attempt. The caller ends the one that is under way. */
   stop(): void {
     this.#isStopped = true;
-    this.#wake();
-  }
-
-  async #pause(failures: number): Promise<void> {
-    const { clock, pauseMsMax, random } = this.#options;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#wake = resolve;
-    const cancel = clock.timer(pauseMsAfter(failures, pauseMsMax, random), resolve);
-    await promise;
-    cancel();
+    this.#pause.end();
   }
 }

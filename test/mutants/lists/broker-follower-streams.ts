@@ -3,6 +3,8 @@ import type { Mutant } from "../mutant.ts";
 
 const src = "services/broker/src/";
 const followerStream = `${src}replication/follower-stream.ts`;
+const retryPause = `${src}retry-pause.ts`;
+const retryPauseTests = [`${src}retry-pause.test.ts`];
 const streamRetries = `${src}stream-retries.ts`;
 const streamRetriesTests = [`${src}stream-retries.test.ts`];
 const followerStreamTests = [`${src}replication/follower-stream.test.ts`];
@@ -202,8 +204,22 @@ export const followerStreamMutants: readonly Mutant[] = [
     name: "close-waits-for-a-pause",
     breaks: "A close ends the pause between attempts.",
     file: streamRetries,
-    replace: [["    this.#wake();\n", ""]],
+    replace: [["    this.#pause.end();\n", ""]],
     tests: streamRetriesTests,
+  },
+  {
+    name: "pause-that-ended-early-leaves-its-timer",
+    breaks: "A pause that is ended early leaves no timer.",
+    file: retryPause,
+    replace: [["    cancel();\n", "    void cancel;\n"]],
+    tests: retryPauseTests,
+  },
+  {
+    name: "pauses-without-a-bound",
+    breaks: "Pauses grow up to their bound.",
+    file: retryPause,
+    replace: [["Math.min(pauseMsMax, ", "Math.max(0, "]],
+    tests: retryPauseTests,
   },
   {
     name: "close-forgets-cuts",

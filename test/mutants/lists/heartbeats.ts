@@ -404,7 +404,7 @@ const sent: readonly Mutant[] = [
   {
     name: "heartbeats-without-jitter",
     breaks: "Brokers do not come back in step.",
-    file: retries,
+    file: "services/broker/src/retry-pause.ts",
     replace: [["* (0.5 + random.float())", "* (0.5 + 0 * random.float())"]],
     tests: sending,
   },

@@ -18,7 +18,8 @@ import {
   type WireReplicateResponse,
 } from "@millrace/record";
 import { type Channel, type ClientStream, replicateMethod } from "@millrace/rpc";
-import { pauseMsAfter, StreamRetries } from "../stream-retries.ts";
+import { RetryPause } from "../retry-pause.ts";
+import { StreamRetries } from "../stream-retries.ts";
 import { endOf, hasEmptyEpoch, type Repair, repairOf } from "./agreement.ts";
 import { replicationLimits as limits } from "./replication-limits.ts";
 
@@ -88,6 +89,8 @@ export class FollowerStream {
   readonly #leaderId: number;
   readonly #dial: () => Channel;
   readonly #retries: StreamRetries;
+  /** Of a partition. */
+  readonly #pause: RetryPause;
   readonly #followed = new Map<string, Followed>();
   readonly #byId = new Map<number, Followed>();
   readonly #unsubscribe: number[] = [];
@@ -110,8 +113,10 @@ export class FollowerStream {
     this.#leaderId = leaderId;
     this.#dial = dial;
     const { clock, logger, random } = context;
+    const pauses = { clock, random, pauseMsMax };
+    this.#pause = new RetryPause(pauses);
     this.#retries = new StreamRetries({
-      ...{ clock, random, pauseMsMax },
+      ...pauses,
       attempt: (opened) => this.#attempt(opened),
       onFailure: (err) => {
         logger.warn({ leader: leaderId, err }, "a leader cannot be followed: trying again");
@@ -380,7 +385,7 @@ export class FollowerStream {
       const text = "a partition cannot be followed: trying again";
       this.#context.logger.warn({ topic_id: topicId, partition, err }, text);
     }
-    const ms = pauseMsAfter(followed.failures, pauseMsMax, this.#context.random);
+    const ms = this.#pause.msAfter(followed.failures);
     followed.failures += 1;
     followed.cancelRetry();
     followed.cancelRetry = this.#context.clock.timer(ms, () => void this.#prepare(followed));
