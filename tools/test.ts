@@ -33,7 +33,12 @@ if (patterns.length === 0) {
 }
 
 const files = globSync(
-  ["packages/*/src/**/*.test.ts", "services/*/src/**/*.test.ts", "test/*/**/*.test.ts"],
+  [
+    "packages/*/src/**/*.test.ts",
+    "services/*/src/**/*.test.ts",
+    "test/*/**/*.test.ts",
+    "tools/*/*.test.ts",
+  ],
   { cwd: root },
 );
 // Those of etcd need more than Node: npm run test:etcd.

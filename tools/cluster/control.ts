@@ -1,6 +1,6 @@
 /** How a second command reaches the supervisor: one line of JSON each way over a socket. */
 import { rmSync } from "node:fs";
-import { connect, createServer, type Server } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { join, relative } from "node:path";
 import { createInterface } from "node:readline";
 
@@ -22,16 +22,38 @@ const socketIn = (directory: string): string => {
   return near.length < path.length ? near : path;
 };
 
-/** Serves commands until it is closed. `act` rejects with a text for people. */
-export const serveControl = (
+const onFirstLine = (socket: Socket, take: (line: string) => void): void => {
+  const lines = createInterface({ input: socket });
+  // It repeats the errors of the socket: one without a listener ends the process.
+  lines.on("error", () => {});
+  lines.once("line", take);
+};
+
+const isServed = (path: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+
+/**
+ * Serves commands until it is closed. `act` rejects with a text for people. Rejects when the
+ * directory has a supervisor.
+ */
+export const serveControl = async (
   directory: string,
   act: (command: Command) => Promise<void>,
 ): Promise<Server> => {
   const path = socketIn(directory);
+  if (await isServed(path)) {
+    throw new Error(`a cluster runs in ${directory}: stop it, or use another --dir`);
+  }
   rmSync(path, { force: true });
   const server = createServer((socket) => {
     socket.on("error", () => socket.destroy());
-    createInterface({ input: socket }).once("line", (line) => {
+    onFirstLine(socket, (line) => {
       Promise.resolve()
         .then(() => act(JSON.parse(line) as Command))
         .then(
@@ -53,14 +75,15 @@ export const serveControl = (
 export const sendCommand = (directory: string, command: Command): Promise<void> =>
   new Promise((resolve, reject) => {
     const socket = connect(socketIn(directory));
-    socket.setTimeout(answerMs, () => {
-      socket.destroy(new Error(`no answer within ${answerMs / 1000} s`));
-    });
+    socket.setTimeout(answerMs, () => socket.destroy());
     socket.once("error", ({ message }) => {
       reject(new Error(`no cluster runs in ${directory}: ${message}`));
     });
+    socket.once("close", () => {
+      reject(new Error("the supervisor has not answered: look into its terminal"));
+    });
     socket.once("connect", () => socket.write(`${JSON.stringify(command)}\n`));
-    createInterface({ input: socket }).once("line", (line) => {
+    onFirstLine(socket, (line) => {
       socket.end();
       const { error } = JSON.parse(line) as { readonly error?: string };
       if (error === undefined) resolve();

@@ -18,7 +18,8 @@ export interface Layout {
   readonly etcdPrograms: string;
 }
 
-type Process = Omit<ManagedOptions, "onChange">;
+/** A process, before anything watches over it. */
+export type Process = Omit<ManagedOptions, "onChange">;
 
 const host = "127.0.0.1";
 /** Ports of one process. */
@@ -26,6 +27,9 @@ const portsPerProcess = 10;
 /** Most brokers; controllers and etcd have their ports behind them. */
 export const brokersMax = 20;
 export const controllersMax = 9;
+
+/** Replicas that a topic has by default. */
+export const replicasOf = (brokers: number): number => Math.min(3, brokers);
 
 /** Whether an HTTP path answers with 200. */
 const answers = (address: string, path: string): Promise<boolean> =>
@@ -105,9 +109,9 @@ const etcdOf = (layout: Layout): readonly string[] =>
 
 /** All processes, in the order in which they start: each stands on those before it. */
 export const processesOf = (layout: Layout): Process[] => {
-  const replicas = Math.min(3, layout.brokers);
+  const replicas = String(replicasOf(layout.brokers));
   const controllers = Array.from({ length: layout.controllers }, (_, id) =>
-    service(layout, "controller", id, ["--default-replication-factor", String(replicas)]),
+    service(layout, "controller", id, ["--default-replication-factor", replicas]),
   );
   const brokers = Array.from({ length: layout.brokers }, (_, id) =>
     service(layout, "broker", id, []),

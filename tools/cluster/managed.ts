@@ -33,6 +33,8 @@ export class Managed {
   #exited: Promise<void> = Promise.resolve();
   #state: ProcessState = "stopped";
   #restart: NodeJS.Timeout | undefined;
+  /** It is to stay down for good. */
+  #isClosed = false;
   /** Rises with every start: what waits for an older process gives up. */
   #life = 0;
 
@@ -54,10 +56,10 @@ export class Managed {
     };
   }
 
-  /** Starts it, if it is not up. */
+  /** Starts it, if it is not up. Nothing starts it after `close`. */
   start(): void {
     clearTimeout(this.#restart);
-    if (this.#child !== undefined) return;
+    if (this.#child !== undefined || this.#isClosed) return;
     const { args, command, dataDirectory, logFile } = this.options;
     mkdirSync(dataDirectory, { recursive: true });
     const log = openSync(logFile, "a");
@@ -82,7 +84,7 @@ export class Managed {
   /** Stops it cleanly, and keeps it down. Kills it when that takes too long. */
   async stop(): Promise<void> {
     clearTimeout(this.#restart);
-    this.#become("stopped");
+    if (this.#state !== "stopped") this.#become("stopped");
     const child = this.#child;
     if (child === undefined) return;
     // A process that is paused hears nothing.
@@ -91,6 +93,12 @@ export class Managed {
     const killing = setTimeout(() => this.#signal("SIGKILL"), stopMs);
     await this.#exited;
     clearTimeout(killing);
+  }
+
+  /** Stops it for good, also when a command was about to start it. */
+  close(): Promise<void> {
+    this.#isClosed = true;
+    return this.stop();
   }
 
   async restart(): Promise<void> {

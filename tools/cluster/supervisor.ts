@@ -3,9 +3,9 @@ import { mkdirSync } from "node:fs";
 import type { Server } from "node:net";
 import { connect } from "@millrace/client";
 import { type Command, serveControl } from "./control.ts";
-import { type Layout, processesOf } from "./layout.ts";
+import type { Process } from "./layout.ts";
 import { Managed } from "./managed.ts";
-import { type ProcessEntry, writeClusterFile } from "./state.ts";
+import { type ClusterFile, writeClusterFile } from "./state.ts";
 
 /** Longest wait until everything is ready, ms. */
 const readyMs = 120_000;
@@ -14,41 +14,46 @@ const askMs = 100;
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Supervisor {
-  readonly #layout: Layout;
+  readonly #directory: string;
   readonly #processes: readonly Managed[];
   #control: Server | undefined;
   #clusterId = "";
   #isStopping = false;
 
-  constructor(layout: Layout) {
-    this.#layout = layout;
-    const onChange = (): void => this.#save();
-    this.#processes = processesOf(layout).map((one) => new Managed({ ...one, onChange }));
+  /** Of these processes, with its files in this directory. */
+  constructor(directory: string, processes: readonly Process[]) {
+    this.#directory = directory;
+    const onChange = (): void => writeClusterFile(this.#directory, this.cluster);
+    this.#processes = processes.map((one) => new Managed({ ...one, onChange }));
   }
 
-  get entries(): readonly ProcessEntry[] {
-    return this.#processes.map(({ entry }) => entry);
-  }
-
-  get bootstrap(): string {
-    return this.entries
+  /** What `cluster.json` says. */
+  get cluster(): ClusterFile {
+    const processes = this.#processes.map(({ entry }) => entry);
+    const bootstrap = processes
       .filter(({ role }) => role === "broker")
       .map(({ endpoints }) => endpoints["client"])
       .join(",");
+    return { cluster_id: this.#clusterId, bootstrap, processes };
   }
 
-  /** Starts everything, each kind once the one before is ready. Rejects when one does not start. */
-  async start(): Promise<void> {
-    mkdirSync(this.#layout.directory, { recursive: true });
-    this.#control = await serveControl(this.#layout.directory, (command) => this.act(command));
+  /**
+   * Starts everything, each kind once the one before is ready. Rejects when one does not start;
+   * resolves with false when the cluster was stopped meanwhile.
+   */
+  async start(): Promise<boolean> {
+    mkdirSync(this.#directory, { recursive: true });
+    this.#control = await serveControl(this.#directory, (command) => this.act(command));
     const endMs = Date.now() + readyMs;
     for (const role of ["etcd", "controller", "broker"] as const) {
       const ofRole = this.#processes.filter(({ options }) => options.role === role);
       for (const one of ofRole) one.start();
       for (const one of ofRole) await this.#untilRunning(one, endMs);
     }
-    this.#clusterId = await clusterIdOf(this.bootstrap);
-    this.#save();
+    if (this.#isStopping) return false;
+    this.#clusterId = await clusterIdOf(this.cluster.bootstrap);
+    writeClusterFile(this.#directory, this.cluster);
+    return !this.#isStopping;
   }
 
   /** Rejects with a text for people. */
@@ -67,7 +72,7 @@ export class Supervisor {
     this.#isStopping = true;
     for (const role of ["broker", "controller", "etcd"] as const) {
       const ofRole = this.#processes.filter(({ options }) => options.role === role);
-      await Promise.all(ofRole.map((one) => one.stop()));
+      await Promise.all(ofRole.map((one) => one.close()));
     }
     await new Promise((resolve) => this.#control?.close(resolve) ?? resolve(undefined));
   }
@@ -83,16 +88,11 @@ export class Supervisor {
       await sleep(askMs);
     }
   }
-
-  #save(): void {
-    const { directory } = this.#layout;
-    const { bootstrap, entries } = this;
-    writeClusterFile(directory, { cluster_id: this.#clusterId, bootstrap, processes: entries });
-  }
 }
 
 /** Empty where no broker tells it. */
 const clusterIdOf = async (bootstrap: string): Promise<string> => {
+  if (bootstrap === "") return "";
   const client = await connect({ bootstrap: bootstrap.split(",") });
   try {
     return (await client.admin.cluster()).clusterId;

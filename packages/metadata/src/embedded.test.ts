@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { nodeRandom } from "@millrace/env/node";
+import { manualClock } from "@millrace/env/testing";
 import type { Operation } from "./api.ts";
 import { EmbeddedStore } from "./embedded.ts";
 import { isOutcomeUnknown } from "./outcome.ts";
-import { manualClock } from "./testing/manual-clock.ts";
 
 const put = (key: string, lease?: string): Operation => ({
   type: "put",

@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLogger } from "@millrace/env";
+import { manualClock, meanRandom } from "@millrace/env/testing";
 import type { LogManager } from "@millrace/log";
 import { topicIdBytes } from "@millrace/record";
 import { Broker } from "./broker.ts";
 import { noMetrics } from "./metrics.ts";
 import { FakeDialer } from "./testing/fake-dialer.ts";
 import { FakeView, topicOf } from "./testing/fake-view.ts";
-import { manualClock, meanRandom } from "./testing/manual-clock.ts";
 
 const deletionOf = (name: string, pendingBrokerIds = [3]) => {
   const { id } = topicOf(name, []);

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { manualClock } from "@millrace/env/testing";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { ReplicaService } from "@millrace/proto/controller";
 import { methodOf } from "@millrace/rpc";
 import { ControllerClient } from "./controller-client.ts";
 import { FakeDialer } from "./testing/fake-dialer.ts";
 import { FakeView } from "./testing/fake-view.ts";
-import { manualClock } from "./testing/manual-clock.ts";
 
 const method = methodOf(ReplicaService.method.confirmDeletions);
 

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Logger, silentLogger } from "@millrace/env";
+import { manualClock } from "@millrace/env/testing";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { handOver } from "./hand-over.ts";
 import type { PartitionView } from "./metadata/view.ts";
 import { brokerOf, FakeView, partitionOf, topicOf } from "./testing/fake-view.ts";
-import { manualClock } from "./testing/manual-clock.ts";
 
 const leavingSoon = { ...brokerOf(1), isShuttingDown: true };
 

@@ -14,6 +14,7 @@ import {
 } from "@millrace/proto/controller";
 import { type ClientStream, type Dialer, methodOf } from "@millrace/rpc";
 import type { ClusterView } from "./metadata/view.ts";
+import { StreamRetries } from "./stream-retries.ts";
 
 export interface HeartbeatsOptions {
   readonly clock: Clock;
@@ -30,9 +31,8 @@ type Stream = ClientStream<HeartbeatRequest, HeartbeatResponse>;
 
 const method = methodOf(ReplicaService.method.heartbeat);
 
-/** Pauses after a stream has ended, ms; doubled with each one in a row that was not opened. */
-const retryMsMin = 50;
-const retryMsMax = 1_000;
+/** Longest pause before a stream is opened anew, ms. */
+const pauseMsMax = 1_000;
 /** Longest wait for the answer to an opening, ms. */
 const openTimeoutMs = 2_000;
 /** Beats without an answer before the controller is taken for dead. */
@@ -42,28 +42,34 @@ const goodbyeMsMax = 500;
 
 export class Heartbeats {
   readonly #options: HeartbeatsOptions;
+  readonly #retries: StreamRetries;
   #stream: Stream | undefined;
   /** Ends the stream, also while it is being opened. */
   #endAttempt: () => void = () => {};
-  #wake: () => void = () => {};
   #cancelBeat: Cancel = () => {};
   #cancelSilence: Cancel = () => {};
-  #isClosed = false;
   #done: Promise<void> = Promise.resolve();
 
   constructor(options: HeartbeatsOptions) {
     this.#options = options;
+    const { clock, logger, random } = options;
+    this.#retries = new StreamRetries({
+      ...{ clock, random, pauseMsMax },
+      attempt: (opened) => this.#attempt(opened),
+      onFailure: (err) => {
+        logger.warn({ err }, "heartbeats do not reach the controller: trying again");
+      },
+    });
   }
 
   /** Beats from now on; once. */
   start(): void {
-    if (!this.#isClosed) this.#done = this.#run();
+    this.#done = this.#retries.run();
   }
 
   /** Says goodbye, so that the controller does not take the end for a death. */
   async close(): Promise<void> {
-    this.#isClosed = true;
-    this.#wake();
+    this.#retries.stop();
     const stream = this.#stream;
     if (stream === undefined) this.#endAttempt();
     else {
@@ -76,27 +82,8 @@ export class Heartbeats {
     cancel();
   }
 
-  /** Never rejects. */
-  async #run(): Promise<void> {
-    const { logger } = this.#options;
-    let failures = 0;
-    while (!this.#isClosed) {
-      const attempt = { opened: false };
-      const failure = await this.#attempt(attempt).catch((thrown: unknown) =>
-        MillraceError.from(thrown),
-      );
-      if (this.#isClosed) break;
-      if (attempt.opened) failures = 0;
-      if (failure !== undefined && failures === 0) {
-        logger.warn({ err: failure }, "heartbeats do not reach the controller: trying again");
-      }
-      await this.#pause(failures);
-      failures += 1;
-    }
-  }
-
   /** One stream, from its opening to its end. */
-  async #attempt(attempt: { opened: boolean }): Promise<undefined> {
+  async #attempt(opened: () => void): Promise<void> {
     const epoch = this.#options.brokerEpoch();
     const endpoint = this.#options.view.current.internalController;
     if (endpoint === undefined || epoch === 0) {
@@ -108,9 +95,9 @@ export class Heartbeats {
     this.#endAttempt = () => stream.cancel();
     try {
       const intervalMs = await this.#open(stream, epoch);
-      attempt.opened = true;
+      opened();
       this.#stream = stream;
-      if (!this.#isClosed) this.#beatLater(stream, intervalMs, { endpoint, epoch });
+      if (!this.#retries.isStopped) this.#beatLater(stream, intervalMs, { endpoint, epoch });
       for (;;) {
         this.#expectAnswer(stream, intervalMs);
         if ((await stream.read()) === undefined) return;
@@ -168,15 +155,5 @@ export class Heartbeats {
       const text = `the controller has been silent for ${silenceMs} ms`;
       stream.cancel(new MillraceError(ErrorCode.UNAVAILABLE, text));
     });
-  }
-
-  async #pause(failures: number): Promise<void> {
-    const { clock, random } = this.#options;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#wake = resolve;
-    const ms = Math.min(retryMsMax, retryMsMin * 2 ** Math.min(failures, 10));
-    const cancel = clock.timer(ms * (0.5 + random.float()), resolve);
-    await promise;
-    cancel();
   }
 }

@@ -87,7 +87,7 @@ const changing: readonly Mutant[] = [
     name: "in-sync-calls-without-a-pause",
     breaks: "After a call that failed there is a pause.",
     file: changes,
-    replace: [["      await this.#pause(failures);\n", "      await Promise.resolve();\n"]],
+    replace: [["      await this.#pause.wait(failures);\n", "      await Promise.resolve();\n"]],
     tests: changesTests,
   },
   {
@@ -197,7 +197,7 @@ const changing: readonly Mutant[] = [
     name: "in-sync-close-keeps-pausing",
     breaks: "Close ends a pause.",
     file: changes,
-    replace: [["    this.#wake();\n", ""]],
+    replace: [["    this.#pause.end();\n", ""]],
     tests: changesTests,
   },
   {

@@ -3,6 +3,10 @@ import type { Mutant } from "../mutant.ts";
 
 const src = "services/broker/src/";
 const followerStream = `${src}replication/follower-stream.ts`;
+const retryPause = `${src}retry-pause.ts`;
+const retryPauseTests = [`${src}retry-pause.test.ts`];
+const streamRetries = `${src}stream-retries.ts`;
+const streamRetriesTests = [`${src}stream-retries.test.ts`];
 const followerStreamTests = [`${src}replication/follower-stream.test.ts`];
 
 export const followerStreamMutants: readonly Mutant[] = [
@@ -116,7 +120,9 @@ export const followerStreamMutants: readonly Mutant[] = [
     name: "empty-epoch-is-followed",
     breaks: "An empty epoch is cut before the log follows.",
     file: followerStream,
-    replace: [["    if (hasEmptyEpoch(log)) {", "    if (hasEmptyEpoch(log) && this.#isClosed) {"]],
+    replace: [
+      ["    if (hasEmptyEpoch(log)) {", "    if (hasEmptyEpoch(log) && this.#retries.isStopped) {"],
+    ],
     tests: followerStreamTests,
   },
   {
@@ -135,7 +141,7 @@ export const followerStreamMutants: readonly Mutant[] = [
     replace: [
       [
         "    const channel = this.#dial();\n    const stream",
-        "    let channel!: Channel;\n    try {\n      channel = this.#dial();\n    } catch {\n      this.#isClosed = true;\n      return;\n    }\n    const stream",
+        "    let channel!: Channel;\n    try {\n      channel = this.#dial();\n    } catch {\n      this.#retries.stop();\n      return;\n    }\n    const stream",
       ],
     ],
     tests: followerStreamTests,
@@ -143,28 +149,28 @@ export const followerStreamMutants: readonly Mutant[] = [
   {
     name: "stream-pauses-never-grow",
     breaks: "The pauses between attempts grow.",
-    file: followerStream,
+    file: streamRetries,
     replace: [["      failures += 1;\n", "      failures += 0;\n"]],
-    tests: followerStreamTests,
+    tests: streamRetriesTests,
   },
   {
     name: "stream-pauses-stay-long",
     breaks: "A stream that was opened ends the long pauses.",
-    file: followerStream,
-    replace: [["      if (attempt.opened) failures = 0;\n", ""]],
-    tests: followerStreamTests,
+    file: streamRetries,
+    replace: [["      if (isOpened) failures = 0;\n", ""]],
+    tests: streamRetriesTests,
   },
   {
     name: "stream-that-ends-well-is-a-failure",
     breaks: "Streams that end in good order do not make the pauses longer.",
-    file: followerStream,
+    file: streamRetries,
     replace: [
       [
-        "      if (attempt.opened) failures = 0;\n",
-        "      if (attempt.opened && failure !== undefined) failures = 0;\n",
+        "      if (isOpened) failures = 0;\n",
+        "      if (isOpened && failure !== undefined) failures = 0;\n",
       ],
     ],
-    tests: followerStreamTests,
+    tests: streamRetriesTests,
   },
   {
     name: "stream-channel-kept",
@@ -174,23 +180,46 @@ export const followerStreamMutants: readonly Mutant[] = [
     tests: followerStreamTests,
   },
   {
+    name: "stream-failures-told-again-and-again",
+    breaks: "The first failure in a row is told, and no other.",
+    file: streamRetries,
+    replace: [["failure !== undefined && failures === 0", "failure !== undefined"]],
+    tests: streamRetriesTests,
+  },
+  {
+    name: "stream-attempted-after-a-stop",
+    breaks: "A stop during an attempt is the end.",
+    file: streamRetries,
+    replace: [["      if (this.#isStopped) return;\n", ""]],
+    tests: streamRetriesTests,
+  },
+  {
     name: "close-waits-for-an-opening",
     breaks: "A close ends a stream that is being opened.",
     file: followerStream,
-    replace: [
-      [
-        "    this.#endAttempt();\n    this.#wakeRetry",
-        "    this.#stream?.cancel();\n    this.#wakeRetry",
-      ],
-    ],
+    replace: [["    this.#endAttempt();\n    await", "    this.#stream?.cancel();\n    await"]],
     tests: followerStreamTests,
   },
   {
     name: "close-waits-for-a-pause",
     breaks: "A close ends the pause between attempts.",
-    file: followerStream,
-    replace: [["    this.#wakeRetry();\n    await", "    await"]],
-    tests: followerStreamTests,
+    file: streamRetries,
+    replace: [["    this.#pause.end();\n", ""]],
+    tests: streamRetriesTests,
+  },
+  {
+    name: "pause-that-ended-early-leaves-its-timer",
+    breaks: "A pause that is ended early leaves no timer.",
+    file: retryPause,
+    replace: [["    cancel();\n", "    void cancel;\n"]],
+    tests: retryPauseTests,
+  },
+  {
+    name: "pauses-without-a-bound",
+    breaks: "Pauses grow up to their bound.",
+    file: retryPause,
+    replace: [["Math.min(pauseMsMax, ", "Math.max(0, "]],
+    tests: retryPauseTests,
   },
   {
     name: "close-forgets-cuts",

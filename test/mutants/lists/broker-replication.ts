@@ -249,8 +249,8 @@ const streams: readonly Mutant[] = [
         "    const channel = (this.#kept ??= this.#dial());\n",
       ],
       [
-        "  #isSaying = false;\n  #isClosed",
-        "  #kept: Channel | undefined;\n  #isSaying = false;\n  #isClosed",
+        "  #isSaying = false;\n  #cancelSilence",
+        "  #kept: Channel | undefined;\n  #isSaying = false;\n  #cancelSilence",
       ],
       ["      this.#closed(stream);\n      channel.close();", "      this.#closed(stream);"],
     ],

@@ -5,6 +5,7 @@ const liveness = `${at}liveness.ts`;
 const watch = `${at}watch.ts`;
 const session = `${at}session.ts`;
 const broker = "services/broker/src/heartbeats.ts";
+const retries = "services/broker/src/stream-retries.ts";
 const steps = [`${at}liveness.test.ts`];
 const decisions = [`${at}liveness.property.test.ts`];
 const streams = [`${at}watch.test.ts`];
@@ -396,15 +397,15 @@ const sent: readonly Mutant[] = [
   {
     name: "refused-heartbeats-hurry",
     breaks: "Pauses after refusals grow.",
-    file: broker,
+    file: retries,
     replace: [["      failures += 1;\n", ""]],
     tests: sending,
   },
   {
     name: "heartbeats-without-jitter",
     breaks: "Brokers do not come back in step.",
-    file: broker,
-    replace: [["ms * (0.5 + random.float())", "ms * (0.5 + 0 * random.float())"]],
+    file: "services/broker/src/retry-pause.ts",
+    replace: [["* (0.5 + random.float())", "* (0.5 + 0 * random.float())"]],
     tests: sending,
   },
   {

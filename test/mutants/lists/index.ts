@@ -13,6 +13,7 @@ import { protocolMutants } from "./protocol.ts";
 import { recordMutants } from "./record.ts";
 import { rpcMutants } from "./rpc.ts";
 import { simMutants } from "./sim.ts";
+import { toolsClusterMutants } from "./tools-cluster.ts";
 
 export const allMutants: readonly Mutant[] = [
   ...logMutants,
@@ -28,4 +29,5 @@ export const allMutants: readonly Mutant[] = [
   ...simMutants,
   ...processMutants,
   ...protocolMutants,
+  ...toolsClusterMutants,
 ];

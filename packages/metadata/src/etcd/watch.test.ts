@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLogger } from "@millrace/env";
 import { nodeRandom } from "@millrace/env/node";
-import { manualClock } from "../testing/manual-clock.ts";
+import { manualClock } from "@millrace/env/testing";
 import { EtcdError } from "./raw-api.ts";
 import { EtcdStore } from "./store.ts";
 import { event, FakeEtcd, watched } from "./testing/fake-etcd.ts";

@@ -9,6 +9,9 @@ import { Registration, type RegistrationOptions } from "../registration.ts";
 
 export const ttlSeconds = 3;
 
+/** Most calls of one process at one moment. One that makes more never lets time pass. */
+const callsAtOnceMax = 1_000;
+
 /** Replaces calls of a store. */
 export type Interpose = (store: MetadataStore) => Partial<MetadataStore>;
 
@@ -43,8 +46,26 @@ export class StoreProcesses {
   process(name: string, interpose: Interpose = () => ({})) {
     const life = new Incarnation(this.kernel, name);
     const mounted = mountStore(this.store, life);
-    const store: MetadataStore = { ...mounted, ...interpose(mounted) };
+    const store = this.#bounded({ ...mounted, ...interpose(mounted) }, name, life);
     return { life, store, clock: life.clock(), random: this.kernel.random, logger: this.logger };
+  }
+
+  /** Kills a process that asks again and again at one moment, and fails the run: no test hangs. */
+  #bounded(store: MetadataStore, name: string, life: Incarnation): MetadataStore {
+    let calls = 0;
+    let atMs = 0;
+    const bounded =
+      <A extends unknown[], R>(call: (...args: A) => Promise<R>) =>
+      (...args: A): Promise<R> => {
+        calls = atMs === this.kernel.nowMs ? calls + 1 : 1;
+        atMs = this.kernel.nowMs;
+        if (calls <= callsAtOnceMax) return call(...args);
+        life.kill();
+        this.kernel.marks.always(false, `${name} asks its store for ever at ${atMs} ms`);
+        return new Promise(() => {});
+      };
+    const { keepAlive, range, txn } = store;
+    return { ...store, keepAlive: bounded(keepAlive), range: bounded(range), txn: bounded(txn) };
   }
 
   registration(brokerId: number, fields: Partial<RegistrationOptions> = {}, interpose?: Interpose) {

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLogger } from "@millrace/env";
+import { manualClock } from "@millrace/env/testing";
 import type { LogManager } from "@millrace/log";
 import type { TopicId } from "@millrace/record";
 import { FakeView, topicOf } from "../testing/fake-view.ts";
-import { manualClock } from "../testing/manual-clock.ts";
 import { Creations } from "./creations.ts";
 import { Deletions } from "./deletions.ts";
 import { SerialWork } from "./serial-work.ts";

@@ -90,7 +90,11 @@ const setUp = (
     brokerId: 0,
     deletionDone: async (id) => void done.push(id),
   });
-  context.after(() => replicas.close());
+  context.after(() => {
+    // Closing waits for creations: a test that fails has not ended those it holds.
+    for (const { resolve } of logs.held.values()) resolve();
+    return replicas.close();
+  });
   const ask = (partition: number): number | string => {
     try {
       const address = { topicId: new Uint8Array(0), topic: "t", partition };

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLogger } from "@millrace/env";
+import { manualClock, meanRandom } from "@millrace/env/testing";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { AlterPartitionsRequest } from "@millrace/proto/controller";
 import { type TopicId, topicIdBytes } from "@millrace/record";
-import { manualClock, meanRandom } from "../testing/manual-clock.ts";
 import { type ChangingPartition, InSyncChanges, type LeaderChange } from "./in-sync-changes.ts";
 
 const topicId = "000102030405060708090a0b0c0d0e0f" as TopicId;

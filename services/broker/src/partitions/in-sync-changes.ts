@@ -15,6 +15,7 @@ import {
 import { type TopicId, topicIdBytes } from "@millrace/record";
 import { methodOf } from "@millrace/rpc";
 import type { ControllerClient } from "../controller-client.ts";
+import { RetryPause } from "../retry-pause.ts";
 import type { ChangeOutcome, InSyncChange } from "./in-sync.ts";
 
 /** A change that a leader has decided on, under its leader epoch. */
@@ -47,9 +48,8 @@ export interface InSyncChangesOptions {
 
 /** Most changes in one call. */
 const changesPerCall = 1000;
-/** Pauses after calls that failed, ms; doubled with each one in a row. */
-const retryMsMin = 50;
-const retryMsMax = 2_000;
+/** Longest pause after calls that failed, ms. */
+const pauseMsMax = 2_000;
 /** Pause before a partition is looked at again whose change was refused, ms. */
 const refusedMs = 200;
 
@@ -67,13 +67,14 @@ export class InSyncChanges {
   readonly #due = new Set<ChangingPartition>();
   /** Those whose change was refused, until they are looked at again. */
   readonly #refused = new Map<ChangingPartition, Cancel>();
+  readonly #pause: RetryPause;
   #isAsking = false;
   #isClosed = false;
   #cancelTick: Cancel;
-  #wake: () => void = () => {};
 
   constructor(options: InSyncChangesOptions) {
     this.#options = options;
+    this.#pause = new RetryPause({ ...options, pauseMsMax });
     this.#cancelTick = this.#tickLater();
   }
 
@@ -104,7 +105,7 @@ export class InSyncChanges {
     this.#isClosed = true;
     this.#cancelTick();
     for (const partition of this.#led) this.remove(partition);
-    this.#wake();
+    this.#pause.end();
   }
 
   #tickLater(): Cancel {
@@ -127,7 +128,7 @@ export class InSyncChanges {
       if (err === undefined) continue;
       const text = "in-sync replicas cannot be changed: trying again";
       if (failures === 1) this.#options.logger.warn({ partitions: asked.length, err }, text);
-      await this.#pause(failures);
+      await this.#pause.wait(failures);
       for (const { partition } of asked) if (this.#led.has(partition)) this.#due.add(partition);
     }
     this.#isAsking = false;
@@ -186,16 +187,6 @@ export class InSyncChanges {
       this.look(partition);
     });
     this.#refused.set(partition, cancel);
-  }
-
-  async #pause(failures: number): Promise<void> {
-    const { clock, random } = this.#options;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#wake = resolve;
-    const ms = Math.min(retryMsMax, retryMsMin * 2 ** Math.min(failures, 10));
-    const cancel = clock.timer(ms * (0.5 + random.float()), resolve);
-    await promise;
-    cancel();
   }
 }
 

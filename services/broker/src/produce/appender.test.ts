@@ -4,6 +4,7 @@ import { create } from "@bufbuild/protobuf";
 import { topicConfigOf } from "@millrace/config";
 import type { Compressor } from "@millrace/env";
 import { nodeClock } from "@millrace/env/node";
+import { within } from "@millrace/env/testing";
 import type { LogGauges, LogManager } from "@millrace/log";
 import { ProduceOnceRequestSchema } from "@millrace/proto/broker";
 import { Acks, Guarantee } from "@millrace/proto/common";
@@ -140,7 +141,7 @@ test("acks all needs min.insync.replicas, other acks do not; the answer says wha
   const { append, take } = await setUp();
   const body = await bodyOf("a");
   const guarantee = async (acks: Acks) => {
-    const result = await append(body, { acks });
+    const result = await within(append(body, { acks }), `answer to acks ${Acks[acks]}`);
     return "error" in result ? result.error.codeName : Guarantee[result.guarantee];
   };
   assert.equal(await guarantee(Acks.ALL), "FSYNCED_QUORUM");

@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLogger } from "@millrace/env";
+import { manualClock, meanRandom } from "@millrace/env/testing";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { topicIdBytes } from "@millrace/record";
 import { FakeDialer } from "../testing/fake-dialer.ts";
 import { FakeLog } from "../testing/fake-log.ts";
-import { manualClock, meanRandom } from "../testing/manual-clock.ts";
 import { type FollowedPartition, FollowerStream } from "./follower-stream.ts";
 
 const broken = new MillraceError(ErrorCode.UNAVAILABLE, "reset by peer");

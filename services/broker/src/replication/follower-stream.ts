@@ -18,6 +18,8 @@ import {
   type WireReplicateResponse,
 } from "@millrace/record";
 import { type Channel, type ClientStream, replicateMethod } from "@millrace/rpc";
+import { RetryPause } from "../retry-pause.ts";
+import { StreamRetries } from "../stream-retries.ts";
 import { endOf, hasEmptyEpoch, type Repair, repairOf } from "./agreement.ts";
 import { replicationLimits as limits } from "./replication-limits.ts";
 
@@ -70,9 +72,8 @@ interface Followed {
 const idle: FollowedState = { kind: "idle" };
 const over: FollowedState = { kind: "over" };
 
-/** Pauses after failures, ms; doubled with each one in a row. */
-const retryMsMin = 50;
-const retryMsMax = 2_000;
+/** Longest pause after failures, ms: of the stream, and of a partition. */
+const pauseMsMax = 2_000;
 /** Longest wait for the answer to an opening, ms. */
 const openTimeoutMs = 5_000;
 /** Heartbeats that may be missed before the leader is taken for dead. */
@@ -87,6 +88,9 @@ export class FollowerStream {
   readonly #context: FollowerContext;
   readonly #leaderId: number;
   readonly #dial: () => Channel;
+  readonly #retries: StreamRetries;
+  /** Of a partition. */
+  readonly #pause: RetryPause;
   readonly #followed = new Map<string, Followed>();
   readonly #byId = new Map<number, Followed>();
   readonly #unsubscribe: number[] = [];
@@ -98,19 +102,27 @@ export class FollowerStream {
   #nextId = 1;
   #returnedBytes = 0;
   #isSaying = false;
-  #isClosed = false;
   #cancelSilence: () => void = () => {};
   /** Ends the stream, also while it is being opened. */
   #endAttempt: () => void = () => {};
-  #wakeRetry: () => void = () => {};
-  #done: Promise<void>;
+  readonly #done: Promise<void>;
 
   /** `dial` opens a channel to the leader; each attempt takes a new one, and closes it. */
   constructor(context: FollowerContext, leaderId: number, dial: () => Channel) {
     this.#context = context;
     this.#leaderId = leaderId;
     this.#dial = dial;
-    this.#done = this.#run();
+    const { clock, logger, random } = context;
+    const pauses = { clock, random, pauseMsMax };
+    this.#pause = new RetryPause(pauses);
+    this.#retries = new StreamRetries({
+      ...pauses,
+      attempt: (opened) => this.#attempt(opened),
+      onFailure: (err) => {
+        logger.warn({ leader: leaderId, err }, "a leader cannot be followed: trying again");
+      },
+    });
+    this.#done = this.#retries.run();
   }
 
   /** Follows a partition from here on, in place of what was followed of it under another epoch. */
@@ -148,42 +160,21 @@ export class FollowerStream {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
     const cuts = [...this.#followed.values()].map(({ partition }) => this.unfollow(partition));
+    this.#retries.stop();
     this.#endAttempt();
-    this.#wakeRetry();
     await Promise.all([this.#done, ...cuts]);
   }
 
-  /** Never rejects. */
-  async #run(): Promise<void> {
-    const { logger } = this.#context;
-    let failures = 0;
-    while (!this.#isClosed) {
-      const attempt = { opened: false };
-      const failure = await this.#attempt(attempt).catch((thrown: unknown) =>
-        MillraceError.from(thrown),
-      );
-      if (this.#isClosed) break;
-      if (attempt.opened) failures = 0;
-      if (failure !== undefined && failures === 0) {
-        const fields = { leader: this.#leaderId, err: failure };
-        logger.warn(fields, "a leader cannot be followed: trying again");
-      }
-      await this.#pause(failures);
-      failures += 1;
-    }
-  }
-
   /** One stream, from its opening to its end. */
-  async #attempt(attempt: { opened: boolean }): Promise<undefined> {
+  async #attempt(opened: () => void): Promise<void> {
     // A connection that is dead without a word would be found out by pings, much later.
     const channel = this.#dial();
     const stream = channel.bidi(replicateMethod);
     this.#endAttempt = () => stream.cancel();
     try {
       await this.#open(stream);
-      attempt.opened = true;
+      opened();
       await this.#listen(stream);
     } finally {
       this.#closed(stream);
@@ -266,19 +257,6 @@ export class FollowerStream {
       followed.cancelRetry();
       followed.state = idle;
     }
-  }
-
-  async #pause(failures: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#wakeRetry = resolve;
-    const cancel = this.#context.clock.timer(this.#retryMs(failures), resolve);
-    await promise;
-    cancel();
-  }
-
-  #retryMs(failures: number): number {
-    const ms = Math.min(retryMsMax, retryMsMin * 2 ** Math.min(failures, 10));
-    return ms * (0.5 + this.#context.random.float());
   }
 
   /** Makes a log ready to follow, and asks for a subscription. Never rejects. */
@@ -407,7 +385,7 @@ export class FollowerStream {
       const text = "a partition cannot be followed: trying again";
       this.#context.logger.warn({ topic_id: topicId, partition, err }, text);
     }
-    const ms = this.#retryMs(followed.failures);
+    const ms = this.#pause.msAfter(followed.failures);
     followed.failures += 1;
     followed.cancelRetry();
     followed.cancelRetry = this.#context.clock.timer(ms, () => void this.#prepare(followed));

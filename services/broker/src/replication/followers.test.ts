@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLogger } from "@millrace/env";
+import { manualClock, meanRandom } from "@millrace/env/testing";
 import { ErrorCode, MillraceError, parseEndpoint } from "@millrace/errors";
 import { FakeDialer } from "../testing/fake-dialer.ts";
 import { FakeLog } from "../testing/fake-log.ts";
 import { brokerOf, FakeView, topicOf } from "../testing/fake-view.ts";
-import { manualClock, meanRandom } from "../testing/manual-clock.ts";
 import { Followers } from "./followers.ts";
 
 /** Broker 3, which knows where brokers 0 and 1 are. */

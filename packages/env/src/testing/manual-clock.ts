@@ -1,5 +1,5 @@
 /** A clock that a test moves. */
-import type { Clock } from "@millrace/env";
+import type { Clock } from "../env.ts";
 
 interface Timer {
   readonly atMs: number;
