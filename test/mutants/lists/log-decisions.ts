@@ -178,7 +178,7 @@ export const decisions: readonly Mutant[] = [
     breaks: "Snapshots of producers behind a cut are another history's.",
     file: `${src}/partition/producer-state.ts`,
     replace: [["    await dropSnapshotsAbove(context.env.disk, directory, offset);\n", ""]],
-    tests: [crash],
+    tests: [`${src}/faults/deleted-producers.test.ts`],
   },
   {
     name: "log-dedup-keeps-four",

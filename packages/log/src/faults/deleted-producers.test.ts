@@ -39,6 +39,37 @@ test("memory knows the producers of segments that go unread", async () => {
   });
 });
 
+test("a snapshot behind a cut says nothing of what is written there later", async () => {
+  await simulate({}, async ({ start }) => {
+    const first = await start();
+    const before = await first.log();
+    await before.becomeLeader(1);
+    await appendAll(
+      before,
+      [0, 1, 2, 3, 4].map((i) => sent(7, i)),
+    );
+    // A clean stop writes a snapshot as of the end, 5.
+    await first.manager.close(true);
+    const second = await start();
+    const log = await second.log();
+    await log.truncateTo(0);
+    await log.becomeLeader(2);
+    // The log comes to 5 once more, by nobody who is remembered: no snapshot is written.
+    await appendAll(
+      log,
+      [0, 1, 2, 3, 4].map(() => batchOf([{ value: "plain" }])),
+      2,
+    );
+    await second.manager.close(true);
+    const third = await (await start()).log();
+    await third.becomeLeader(3);
+    await appendAll(third, [sent(8, 0)], 3);
+    await third.truncateTo(5);
+    await third.becomeLeader(4);
+    assert.equal(third.append(sent(7, 2), 4, () => {}).duplicate, false);
+  });
+});
+
 test("segments that could not go outlive the journal that had them", async () => {
   let met = 0;
   for (let seed = 1; seed <= 20; seed += 1) {
