@@ -392,6 +392,7 @@ export class FakeBroker implements Dialer {
           clusterId: "fake",
           brokerId: 1,
           featureLevel: 1,
+          producerBatches: 16,
         };
         stream.push({ opened, results: [], drain: undefined });
       } else this.#append(stream, endpoint, message);
