@@ -127,8 +127,14 @@ for (const compression of ["none", "zstd"] as const) {
       await producer.flush();
       const stored = broker.logs[0]?.length ?? 0;
       assert.ok(broker.requests - before <= stored, "later batches are not refused again");
-      assert.equal((broker.seen.at(-1)?.recordCount ?? 0) > 1, true, "later batches have company");
-      const accepted = broker.seen.slice(before).reduce((sum, one) => sum + one.recordCount, 0);
+      assert.equal(
+        (broker.seen.at(-1)?.info.recordCount ?? 0) > 1,
+        true,
+        "later batches have company",
+      );
+      const accepted = broker.seen
+        .slice(before)
+        .reduce((sum, one) => sum + one.info.recordCount, 0);
       assert.equal(accepted, 200);
     },
   );
