@@ -137,6 +137,7 @@ test(
     await Promise.all(sent.slice(1));
     assert.deepEqual(await readAll(client), ["first", "good", "better"]);
     assert.deepEqual(stamps(broker).slice(-2), ["0/1/0", "0/1/1"]);
+    assert.deepEqual(broker.producers.refusals, []);
     await producer.send({ topic, value: "last" });
     assert.equal(stamps(broker).at(-1), "0/1/2");
   },

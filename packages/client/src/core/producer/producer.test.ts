@@ -159,6 +159,16 @@ test("one record that is too large fails alone", limit, async () => {
   );
 });
 
+test("nothing overtakes a batch above the server's own limit", limit, async () => {
+  const { broker, client } = setUp();
+  broker.messageBytesMax = 2000;
+  const producer = client.producer({ batchBytesMax: 4000, lingerMs: 0 });
+  const values = ["L", "M", "N", "s", "t", "u"].map((letter) => letter.repeat(1200));
+  await Promise.all([...values, "last"].map((value) => producer.send({ topic: "events", value })));
+  assert.deepEqual(await readAll(client), [...values, "last"]);
+  assert.deepEqual(broker.producers.refusals, []);
+});
+
 test("a batch above the server's own limit is split without being sent", limit, async () => {
   const { broker, client } = setUp();
   broker.messageBytesMax = 2000;
