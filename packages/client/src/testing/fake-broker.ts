@@ -157,9 +157,10 @@ export class FakeBroker implements Dialer {
   hold = false;
   /**
    * Per produce request: an error to answer, "reset" to cut the stream after the append, "lost" to
-   * cut it instead, or nothing.
+   * cut it instead, "uncertain" to answer UNAVAILABLE after the append, or nothing.
    */
-  fault: (requestNumber: number) => ErrorCode | "reset" | "lost" | undefined = () => undefined;
+  fault: (requestNumber: number) => ErrorCode | "reset" | "lost" | "uncertain" | undefined = () =>
+    undefined;
   /** Per cursor added: an error to answer instead of records. */
   fetchFault: (partition: number) => ErrorCode | undefined = () => undefined;
   /** Of the metadata. */
@@ -287,6 +288,11 @@ export class FakeBroker implements Dialer {
   release(): void {
     this.hold = false;
     for (const answer of this.#held.splice(0)) answer();
+  }
+
+  /** Answers the oldest request of those that are held. */
+  releaseOne(): void {
+    this.#held.shift()?.();
   }
 
   /** Ends all faults. */
@@ -429,29 +435,32 @@ export class FakeBroker implements Dialer {
     const judged = refusal === undefined ? this.producers.judge(partition, info) : undefined;
     const wrong = judged !== undefined && "refusal" in judged ? judged.refusal : undefined;
     const fault = refusal ?? wrong ?? this.fault(this.#attempts);
-    const failed = fault !== undefined && fault !== "reset";
+    const stored = fault === undefined || fault === "reset" || fault === "uncertain";
+    const code = fault === "uncertain" ? ErrorCode.UNAVAILABLE : fault;
     const duplicateOf =
       judged !== undefined && "duplicateOf" in judged ? judged.duplicateOf : undefined;
     const baseOffset = duplicateOf ?? this.endOf(request.partition);
-    if (!failed && duplicateOf === undefined) {
+    if (stored && duplicateOf === undefined) {
       this.#store(request.partition, baseOffset, body);
       this.producers.record(partition, info, baseOffset);
-    } else if (failed) {
+    }
+    if (code !== undefined && code !== "reset") {
       const epochs = this.#failedEpochs.get(stream) ?? new Map<number, number>();
       this.#failedEpochs.set(stream, epochs.set(request.partition, request.orderEpoch));
     }
     const answer = (): void => {
       this.#inFlightBytes -= body.length;
-      if (fault === "reset" || fault === "lost") {
+      if (code === "reset" || code === "lost") {
         stream.cancel(new MillraceError(ErrorCode.UNAVAILABLE, "the connection broke"));
         return;
       }
-      const error = failed
-        ? { ...this.#wireError(fault, "injected"), leaderHint: this.leaderHint }
-        : undefined;
+      const error =
+        code === undefined
+          ? undefined
+          : { ...this.#wireError(code, "injected"), leaderHint: this.leaderHint };
       const result = {
         requestId: request.requestId,
-        baseOffset: failed ? undefined : baseOffset,
+        baseOffset: error === undefined ? baseOffset : undefined,
         appendTimeMs: undefined,
         logStartOffset: 0,
         guarantee: Guarantee.FSYNCED_QUORUM,

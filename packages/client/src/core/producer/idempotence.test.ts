@@ -156,27 +156,58 @@ test("what may have been written keeps its sequences, or fails and says so", lim
   const fresh = producer.send({ topic, value: "fresh" });
   broker.fault = () => undefined;
   const error = await behind;
-  assert.equal(error.spec.sideEffects, true);
+  assert.deepEqual([error.codeName, error.spec.sideEffects], ["UNAVAILABLE", true]);
   assert.match(error.message, /OUT_OF_ORDER_SEQUENCE/);
   assert.equal((await fresh).offset, 1n);
   assert.deepEqual(await readAll(client), ["first", "fresh"]);
   assert.equal(stamps(broker).at(-1), "0/1/0");
 });
 
-test("what was written before the batch before it failed is recognised", limit, async () => {
-  const { broker, client } = setUp(1, { env: testEnv(fastClock(10)) });
-  const producer = client.producer({ batchBytesMax: 50, lingerMs: 0, deliveryTimeoutMs: 6_000 });
+for (const fault of ["reset", "uncertain"] as const) {
+  test(
+    `what was written before the batch before it failed is recognised (${fault})`,
+    limit,
+    async () => {
+      const { broker, client } = setUp(1, { env: testEnv(fastClock(10)) });
+      const producer = client.producer({
+        batchBytesMax: 50,
+        lingerMs: 0,
+        deliveryTimeoutMs: 6_000,
+      });
+      await producer.send({ topic, value: "first" });
+      // Both are written, and neither is acknowledged until the first of them has expired.
+      broker.fault = () => fault;
+      const expired = failure(producer.send({ topic, value: "expires" }));
+      await sleep(400);
+      const behind = producer.send({ topic, value: "behind" });
+      await expired;
+      broker.fault = () => undefined;
+      assert.equal((await behind).offset, 2n);
+      await producer.send({ topic, value: "last" });
+      assert.deepEqual(await readAll(client), ["first", "expires", "behind", "last"]);
+    },
+  );
+}
+
+test("nothing is renumbered while a request of the partition is in flight", limit, async () => {
+  const { broker, client } = setUp();
+  const options = { batchBytesMax: 50, lingerMs: 0, inFlightPerPartitionMax: 2 };
+  const producer = client.producer(options);
   await producer.send({ topic, value: "first" });
-  // Both are written, and nothing is answered until the first of them has expired.
-  broker.fault = () => "reset";
-  const expired = failure(producer.send({ topic, value: "expires" }));
-  await sleep(400);
-  const behind = producer.send({ topic, value: "behind" });
-  await expired;
-  broker.fault = () => undefined;
-  assert.equal((await behind).offset, 2n);
-  await producer.send({ topic, value: "last" });
-  assert.deepEqual(await readAll(client), ["first", "expires", "behind", "last"]);
+  broker.hold = true;
+  broker.fault = (n) => (n === 2 ? ErrorCode.INVALID_TIMESTAMP : undefined);
+  const values = ["bad", "behind it", "waits"].map((value) => `${value} `.padEnd(40, "."));
+  const [bad, ...good] = values.map((value) => producer.send({ topic, value }));
+  await until(() => broker.requests === 3);
+  const failed = failure(bad ?? assert.fail());
+  broker.releaseOne();
+  await failed;
+  await sleep(50);
+  assert.equal(broker.requests, 3, "one is unanswered");
+  broker.release();
+  await Promise.all(good);
+  assert.deepEqual(await readAll(client), ["first", ...values.slice(1)]);
+  assert.deepEqual(stamps(broker).slice(-2), ["0/1/0", "0/1/1"]);
 });
 
 test("an epoch that is somebody else's makes the producer take another id", limit, async () => {
@@ -207,7 +238,7 @@ test("a batch that is split after its answer was lost is not there twice", limit
   await producer.send({ topic, value: "first" });
   broker.fault = (n) => {
     if (n !== 2) return undefined;
-    broker.bodyBytesMax = 200;
+    broker.bodyBytesMax = 400;
     return "reset";
   };
   const values = numbered("some value of a record ", 20);
@@ -221,7 +252,7 @@ test("a batch that is split after its answer was lost is not there twice", limit
 
 test("whatever breaks, records are there once, in order, or are reported", limit, async () => {
   const faults = [
-    ...(["reset", "lost"] as const),
+    ...(["reset", "lost", "uncertain"] as const),
     ...[ErrorCode.NOT_LEADER, ErrorCode.UNAVAILABLE, ErrorCode.INVALID_TIMESTAMP],
   ];
   for (let seed = 1; seed <= 30; seed += 1) {
