@@ -33,6 +33,7 @@ const produce = (call: Call): void => {
         clusterId: "bench",
         brokerId: 1,
         featureLevel: 1,
+        producerBatches: 16,
       };
       answer({ opened, results: [], drain: undefined });
       return;

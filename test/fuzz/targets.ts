@@ -97,7 +97,10 @@ const produceResult = {
   ...{ requestId: 7, baseOffset: 5, appendTimeMs: 6, logStartOffset: 0, guarantee: 1 },
   ...{ duplicate: true, error, windowBytes: 100 },
 };
-const opened = { windowBytes: 1, messageBytesMax: 2, clusterId: "c", brokerId: 3, featureLevel: 1 };
+const opened = {
+  ...{ windowBytes: 1, messageBytesMax: 2, clusterId: "c", brokerId: 3, featureLevel: 1 },
+  producerBatches: 16,
+};
 const fetchCursor = {
   ...{ cursorId: 1, topicId: noBytes, topic: "t", partition: 0, offset: 9 },
   ...{ leaderEpoch: 1, lastFetchedEpoch: undefined, grantBytes: 1000 },

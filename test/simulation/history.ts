@@ -19,6 +19,10 @@ interface Sent {
 export class History {
   readonly acked = new Map<string, string>();
   readonly read = new Map<string, string>();
+  /** Where each value was read. */
+  readonly places = new Map<string, string>();
+  /** Values that failed, and are said not to have been written. */
+  readonly unwritten = new Set<string>();
   readonly sent = new Map<string, Sent>();
   /** By partition, how far the reader has come. */
   readonly readEnd = new Map<number, bigint>();
@@ -48,8 +52,15 @@ export class History {
     const before = this.read.get(place);
     const same = before === undefined || before === value;
     this.#marks.always(same, `${place} is ${before} and stays so, also when it is ${value}`);
+    const first = this.places.get(value) ?? place;
+    this.#marks.always(first === place, `${value} is at ${first}, and not at ${place} too`);
+    this.places.set(value, place);
     this.read.set(place, value);
     this.readEnd.set(partition, offset + 1n);
+  }
+
+  fail(value: string, thrown: unknown): void {
+    if (!MillraceError.from(thrown).spec.sideEffects) this.unwritten.add(value);
   }
 
   /** Whether the log may have let go of a place. */
@@ -87,7 +98,7 @@ export const produce = async (
     open.push(
       sender.send({ topic: "t", partition, value }).then(
         (done) => history.ack(value, done.partition, done.offset),
-        () => {},
+        (thrown: unknown) => history.fail(value, thrown),
       ),
     );
     if (random.chance(0.5)) await sleep(random.float() * 60);
@@ -160,6 +171,25 @@ export const trim = async (
   }
 };
 
+/** Nothing is there twice, out of order, or without having been sent, or is said to have failed. */
+const checkOnce = (history: History, found: ReadonlyMap<string, string>): void => {
+  const places = new Map(history.places);
+  const newest = new Map<string, number>();
+  for (const [place, value] of found) {
+    const sent = history.sent.get(value);
+    assert.ok(sent !== undefined, `${place} holds ${value}, which nobody sent`);
+    assert.equal(`${sent.partition}`, place.split("@")[0], `${value} is in the wrong partition`);
+    assert.ok(!history.unwritten.has(value), `${value} at ${place} was said not to be written`);
+    assert.equal(places.get(value) ?? place, place, `${value} is there twice`);
+    places.set(value, place);
+    // `found` is in the order of offsets.
+    const sender = `${sent.producer}/${sent.partition}`;
+    const before = newest.get(sender) ?? -1;
+    assert.ok(before < sent.number, `${value} at ${place} is behind number ${before}`);
+    newest.set(sender, sent.number);
+  }
+};
+
 /** Holds the log that is left against what was promised. */
 export const check = (
   history: History,
@@ -174,11 +204,7 @@ export const check = (
     if (!found.has(place) && history.mayBeDeleted(place)) continue;
     assert.equal(found.get(place), value, `${place} was read and is not there`);
   }
-  for (const [place, value] of found) {
-    const sent = history.sent.get(value);
-    assert.ok(sent !== undefined, `${place} holds ${value}, which nobody sent`);
-    assert.equal(`${sent.partition}`, place.split("@")[0], `${value} is in the wrong partition`);
-  }
+  checkOnce(history, found);
   // A delivery is given up after a minute, which a long partition may take most of.
   const enough = history.acked.size > 100 || disturbedMs > disturbedLongMs;
   assert.ok(enough, `only ${history.acked.size} were acknowledged`);

@@ -11,6 +11,7 @@ const everywhere = [
   "fault: partition",
   "fault: pause",
   "fault: stall",
+  "log: a batch came again",
   "network: a connection is half-open",
   "network: a connection is refused",
   "network: a connection is reset",

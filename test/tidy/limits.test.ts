@@ -9,7 +9,12 @@ import { fileURLToPath } from "node:url";
 import { limits as broker, logConfigOf } from "@millrace/broker";
 import { brokerSchema } from "@millrace/broker/node";
 import { checkTopicName, type Setting, topicConfigOf, topicSchema } from "@millrace/config";
-import { limits as admin, heartbeatLimits, replicaLimits } from "@millrace/controller";
+import {
+  limits as admin,
+  heartbeatLimits,
+  producerIdLimits,
+  replicaLimits,
+} from "@millrace/controller";
 import { controllerSchema } from "@millrace/controller/node";
 import { errorCodeByName } from "@millrace/errors";
 import { defaultManagerConfig } from "@millrace/log";
@@ -128,6 +133,7 @@ const fixed = new Map<string, number>([
   ...prefixed("broker.", broker),
   ...prefixed("admin.", admin),
   ...prefixed("replica.", replicaLimits),
+  ...prefixed("producerIds.", producerIdLimits),
   ...prefixed("heartbeat.", heartbeatLimits),
   ...prefixed("http.", httpLimits),
   ...prefixed("probe.", probeLimits),

@@ -66,10 +66,23 @@ test("a refused batch is not overtaken by those that were on the way with it", a
   await client.close();
 });
 
-test("a broken connection loses nothing and keeps first arrivals in order", async () => {
+test("a broken connection loses nothing, and repeats nothing", async () => {
+  const { broker, client } = setUp();
+  broker.fault = (n) => (n % 5 === 2 ? "reset" : undefined);
+  const producer = client.producer({ batchBytesMax: 300 });
+  const values = Array.from({ length: 300 }, (_, i) => `value ${i}`);
+  const sent = values.map((value) => producer.send({ topic: "events", value }));
+  const offsets = (await Promise.all(sent)).map(({ offset }) => Number(offset));
+  assert.deepEqual(await readAll(client), values);
+  assert.deepEqual(offsets, [...values.keys()]);
+  assert.ok(broker.producers.duplicates > 0, "batches were sent again that were there");
+  await client.close();
+});
+
+test("without idempotence a broken connection repeats, and keeps first arrivals in order", async () => {
   const { broker, client } = setUp();
   broker.fault = (n) => (n === 2 ? "reset" : undefined);
-  const producer = client.producer({ batchBytesMax: 300 });
+  const producer = client.producer({ batchBytesMax: 300, idempotence: false });
   const values = Array.from({ length: 30 }, (_, i) => `value ${i}`);
   await Promise.all(values.map((value) => producer.send({ topic: "events", value })));
   const read = await readAll(client);

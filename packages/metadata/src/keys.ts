@@ -15,6 +15,8 @@ import {
   DeletionRecordSchema,
   type PartitionRecord,
   PartitionRecordSchema,
+  type ProducerIdsRecord,
+  ProducerIdsRecordSchema,
   type TopicRecord,
   TopicRecordSchema,
 } from "@millrace/proto/storage";
@@ -35,6 +37,8 @@ export const keys = {
   token: (writer: string, slot: number): string => `tokens/${writer}/${slot}`,
   brokers: "brokers/",
   broker: (brokerId: number): string => `brokers/${brokerId}`,
+  /** The next free producer id. */
+  producerIds: "producer-ids",
   topics: "topics/",
   topic: (name: string): string => `topics/${name}`,
   deletions: "deletions/",
@@ -53,6 +57,7 @@ export const encodeRecord = {
   topic: (record: TopicRecord): Uint8Array => toBinary(TopicRecordSchema, record),
   deletion: (record: DeletionRecord): Uint8Array => toBinary(DeletionRecordSchema, record),
   partition: (record: PartitionRecord): Uint8Array => toBinary(PartitionRecordSchema, record),
+  producerIds: (record: ProducerIdsRecord): Uint8Array => toBinary(ProducerIdsRecordSchema, record),
 } as const;
 
 const refuse = (key: string, what: string): MillraceError =>
@@ -87,4 +92,5 @@ export const decodeRecord = {
   partition: decoder(PartitionRecordSchema, (record) =>
     keys.partition(hex(record.topicId), record.partition),
   ),
+  producerIds: decoder(ProducerIdsRecordSchema, () => keys.producerIds),
 } as const;

@@ -82,6 +82,12 @@ const writeBodyHead = (fields: BodyFields, recordsBytes: number): void => {
   writer.header(15, recordsBytes);
 };
 
+/** Records as a body has them, without the rest of the body. */
+export interface PackedRecords extends Omit<BodyFields, "producer"> {
+  /** RecordSet bytes, compressed as `compression` says. */
+  readonly records: Uint8Array;
+}
+
 /** Bytes kept free before the records, for the head of the body and of the produce request. */
 const headBytes = 512;
 /** The part of it for the head of the body, bytes. */
@@ -172,15 +178,25 @@ export class BatchBuilder {
    * The serialized BatchBody, a copy: `reset` the builder to use it again, once this has settled.
    */
   async finish(options: FinishOptions): Promise<Buffer> {
-    if (options.compression === "none") return this.finishPlain(options.producer);
+    const { records, ...fields } = await this.pack(options);
+    return encodeBody({ ...fields, producer: options.producer }, records);
+  }
+
+  /**
+   * The compressed records, for `encodeBody`. `reset` the builder to use it again, once this has
+   * settled, and the records have been encoded when they are not compressed: they are a view.
+   */
+  async pack(options: Omit<FinishOptions, "producer">): Promise<PackedRecords> {
+    const { compression, compressor, level } = options;
     const plain = this.#buffer.subarray(headBytes, this.#at);
-    const packed = await options.compressor.compress(options.compression, plain, options.level);
-    return this.#assemble(options.compression, options.producer, packed);
+    const fields = this.#fields(compression, undefined);
+    if (compression === "none") return { ...fields, records: plain };
+    return { ...fields, records: await compressor.compress(compression, plain, level) };
   }
 
   /** `finish` without compression, at once. */
   finishPlain(producer?: ProducerStamp): Buffer {
-    return this.#assemble("none", producer, this.#buffer.subarray(headBytes, this.#at));
+    return encodeBody(this.#fields("none", producer), this.#buffer.subarray(headBytes, this.#at));
   }
 
   /**
@@ -192,14 +208,6 @@ export class BatchBuilder {
     writeBodyHead(this.#fields("none", producer), records.length);
     assert(scratch.sizeBytes <= bodyHeadBytesMax, "a body's head fits its room");
     return scratch.finishBefore(records);
-  }
-
-  #assemble(
-    compression: BatchCompression,
-    producer: ProducerStamp | undefined,
-    records: Uint8Array,
-  ): Buffer {
-    return encodeBody(this.#fields(compression, producer), records);
   }
 
   #fields(compression: BatchCompression, producer: ProducerStamp | undefined): BodyFields {

@@ -97,6 +97,7 @@ export const carrierContract = (name: string, make: () => Carrier): void => {
               produceOnce: async () => {
                 throw new Error("secret");
               },
+              initProducerId: () => Promise.reject(new Error("not used")),
             },
             { produce: served },
           ),

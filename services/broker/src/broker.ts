@@ -4,6 +4,9 @@ import type { Clock, Env } from "@millrace/env";
 import type { LogManager } from "@millrace/log";
 import {
   FetchService,
+  type InitProducerIdRequest,
+  type InitProducerIdResponse,
+  InitProducerIdResponseSchema,
   LogService,
   ProduceService,
   ReplicationService,
@@ -47,6 +50,7 @@ import { ReplicaManager } from "./partitions/replica-manager.ts";
 import { Appender } from "./produce/appender.ts";
 import { ProduceSession } from "./produce/session.ts";
 import { produceOnce } from "./produce-once.ts";
+import { ProducerIds } from "./producer-ids.ts";
 import { Followers } from "./replication/followers.ts";
 import { type LeaderContext, LeaderSession } from "./replication/leader-session.ts";
 
@@ -90,6 +94,7 @@ export class Broker {
   readonly #controller: ControllerClient;
   readonly #heartbeats: Heartbeats;
   readonly #changes: InSyncChanges;
+  readonly #producerIds: ProducerIds;
   readonly #followers: Followers;
   readonly #leading: LeaderContext;
   readonly #leaving: Omit<HandOverOptions, "announce" | "timeoutMs">;
@@ -103,6 +108,7 @@ export class Broker {
     const { brokerId, clusterId } = identity;
     const controller = new ControllerClient({ dialer, view, clusterId });
     this.#controller = controller;
+    this.#producerIds = new ProducerIds({ brokerId, brokerEpoch, controller });
     const shared = { clock, random, logger, brokerEpoch };
     this.#leaving = { clock, logger, view, brokerId };
     this.#heartbeats = new Heartbeats({ ...shared, dialer, view, identity });
@@ -163,6 +169,7 @@ export class Broker {
         {
           produce: (stream) => new ProduceSession(stream, this.#appender).run(),
           produceOnce: (request) => produceOnce(this.#appender, request),
+          initProducerId: (request) => this.#initProducerId(request),
         },
         produceMethods,
       ),
@@ -215,6 +222,12 @@ export class Broker {
     await this.replicas.close();
     await this.#followers.close();
     await goodbye;
+  }
+
+  async #initProducerId({ clientId }: InitProducerIdRequest): Promise<InitProducerIdResponse> {
+    this.#appender.checkClient(clientId, "");
+    const producerId = BigInt(await this.#producerIds.next());
+    return create(InitProducerIdResponseSchema, { producerId, producerEpoch: 0 });
   }
 
   async #deletionDone(topicId: TopicId, brokerId: number): Promise<void> {

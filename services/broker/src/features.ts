@@ -5,9 +5,9 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
  * Level of the protocol that this server speaks; told to clients. It rises with every field that
  * clients may rely on, and such a field says which level it came with.
  */
-export const featureLevel = 1;
+export const featureLevel = 2;
 
-/** Names that a client may put into `required_features`. Level 1 has none. */
+/** Names that a client may put into `required_features`. Levels 1 and 2 have none. */
 const known: ReadonlySet<string> = new Set();
 
 /**

@@ -37,8 +37,8 @@ export const limits = {
   /** Names of changed topics that are remembered for watchers who come back. */
   metadataHistoryNamesMax: 10_000,
   /**
-   * A follower that has not caught up for this long leaves the in-sync replicas, ms. Clients leave
-   * a leader that answers nothing for 9 s, and what they then send again may be stored twice.
+   * A follower that has not caught up for this long leaves the in-sync replicas, ms. Less than the
+   * 9 s after which clients leave a leader that answers nothing, and send everything again.
    */
   replicaLagMaxMs: 5_000,
   /** Longest wait of a stop for other replicas to lead, ms. */

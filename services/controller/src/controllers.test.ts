@@ -26,6 +26,7 @@ import { BrokerRecordSchema } from "@millrace/proto/storage";
 import { Incarnation, Kernel, mountStore, SeededRandom, SimNetwork } from "@millrace/sim";
 import { Controller } from "./controller.ts";
 import { ControllerProcess } from "./controller-process.ts";
+import { ProducerIdBlocks } from "./producer-ids.ts";
 import { ReplicaHandlers } from "./replicas.ts";
 
 const ttlSeconds = 2;
@@ -218,7 +219,9 @@ class World {
   async #ask(active: ControllerProcess, request: AlterPartitionsRequest): Promise<void> {
     const clock = new Incarnation(this.kernel).clock();
     const deletionDone = async () => {};
-    const handlers = new ReplicaHandlers({ clusterId: "c", clock, active, deletionDone });
+    const producerIds = new ProducerIdBlocks({ store: this.store, active });
+    const options = { clusterId: "c", clock, active, deletionDone, producerIds };
+    const handlers = new ReplicaHandlers(options);
     try {
       const { results } = await handlers.alterPartitions(request);
       if (results[0]?.error === undefined) this.grown += 1;

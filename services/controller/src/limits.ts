@@ -26,6 +26,18 @@ export const replicaLimits = {
   mirrorWaitMsMax: 5_000,
 } as const;
 
+/** Every limit of the allocation of producer ids. */
+export const producerIdLimits = {
+  /** Ids in one block (KIP-730). */
+  idsPerBlock: 1000,
+  /** Calls of one broker that wait or are under way. */
+  callsPerBrokerMax: 4,
+  /** Attempts to move the next free id while other transactions move it too. */
+  attemptsMax: 10,
+  /** Ids left out after a restore of the metadata: more than were given since any backup. */
+  skippedAfterRestore: 2 ** 32,
+} as const;
+
 /** Every limit of the heartbeats of brokers. */
 export const heartbeatLimits = {
   /** Time between two beats; brokers are told. */

@@ -22,6 +22,7 @@ import { BrokerRecordSchema } from "@millrace/proto/storage";
 import { topicIdOf } from "@millrace/record";
 import { Controller } from "./controller.ts";
 import { replicaLimits } from "./limits.ts";
+import { ProducerIdBlocks } from "./producer-ids.ts";
 import { ReplicaHandlers } from "./replicas.ts";
 import { TestCluster } from "./testing/cluster.ts";
 
@@ -58,6 +59,7 @@ const setUp = async (partitionCount = 1, minInsync = "2") => {
   const handlers = new ReplicaHandlers({
     ...{ clusterId: "c", clock: shared.clock, active: process },
     deletionDone: (id, brokerId) => admin.deletionDone(id, brokerId),
+    producerIds: new ProducerIdBlocks({ store: shared.store, active: process }),
   });
   return { cluster, process, mirror, admin, handlers, hooks, topicId };
 };

@@ -4,6 +4,9 @@ import type { Clock } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { isOutcomeUnknown, keys } from "@millrace/metadata";
 import {
+  type AllocateProducerIdsRequest,
+  type AllocateProducerIdsResponse,
+  AllocateProducerIdsResponseSchema,
   type AlterPartition,
   type AlterPartitionResult,
   AlterPartitionResultSchema,
@@ -24,6 +27,7 @@ import { type HeartbeatStream, serveHeartbeats } from "./heartbeats/session.ts";
 import type { BrokerWatch } from "./heartbeats/watch.ts";
 import { Lanes } from "./lanes.ts";
 import { replicaLimits } from "./limits.ts";
+import type { ProducerIdBlocks } from "./producer-ids.ts";
 import { callerOf } from "./registered-caller.ts";
 import type { Write } from "./reign.ts";
 
@@ -41,6 +45,7 @@ export interface ReplicaHandlersOptions {
   };
   /** See `Controller.deletionDone`. */
   readonly deletionDone: (topicId: TopicId, brokerId: number) => Promise<void>;
+  readonly producerIds: ProducerIdBlocks;
 }
 
 /** A change that is to be written, and its place in the answer. */
@@ -94,6 +99,8 @@ export class ReplicaHandlers {
     const service = bindService(ReplicaService, {
       alterPartitions: (request: AlterPartitionsRequest) => this.alterPartitions(request),
       confirmDeletions: (request: ConfirmDeletionsRequest) => this.confirmDeletions(request),
+      allocateProducerIds: (request: AllocateProducerIdsRequest) =>
+        this.allocateProducerIds(request),
       heartbeat: (stream: HeartbeatStream) => this.heartbeat(stream),
     });
     return [ofCluster(service, () => this.#options.clusterId)];
@@ -132,6 +139,21 @@ export class ReplicaHandlers {
     const checked = topicIds.map(checkedId);
     for (const topicId of checked) await deletionDone(topicId, brokerId);
     return create(ConfirmDeletionsResponseSchema, {});
+  }
+
+  /**
+   * Gives a registered broker a block of producer ids; see `ProducerIdBlocks.allocate`. Throws
+   * STALE_BROKER_EPOCH as well.
+   */
+  async allocateProducerIds(
+    request: AllocateProducerIdsRequest,
+  ): Promise<AllocateProducerIdsResponse> {
+    const { active, producerIds } = this.#options;
+    active.writeOfReign();
+    const { brokerId } = callerOf(request, active.state);
+    const { first, count } = await producerIds.allocate(brokerId);
+    const fields = { firstProducerId: BigInt(first), producerIdCount: count };
+    return create(AllocateProducerIdsResponseSchema, fields);
   }
 
   /** Hears the beats of one broker until it or the reign ends. */

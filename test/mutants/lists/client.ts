@@ -2,6 +2,7 @@
 import type { Mutant } from "../mutant.ts";
 import { cliMutants } from "./client/cli.ts";
 import { consumerMutants } from "./client/consumer.ts";
+import { idempotenceMutants } from "./client/idempotence.ts";
 import { metadataMutants } from "./client/metadata.ts";
 import { producerMutants } from "./client/producer.ts";
 import { rpcClientMutants } from "./client/rpc-client.ts";
@@ -10,6 +11,7 @@ import { watchMutants } from "./client/watch.ts";
 export const clientMutants: readonly Mutant[] = [
   ...consumerMutants,
   ...producerMutants,
+  ...idempotenceMutants,
   ...metadataMutants,
   ...watchMutants,
   ...rpcClientMutants,

@@ -9,6 +9,7 @@ import { logMutants } from "./log.ts";
 import { metadataMutants } from "./metadata.ts";
 import { metadataEtcdMutants } from "./metadata-etcd.ts";
 import { processMutants } from "./processes.ts";
+import { producerIdMutants } from "./producer-ids.ts";
 import { protocolMutants } from "./protocol.ts";
 import { recordMutants } from "./record.ts";
 import { rpcMutants } from "./rpc.ts";
@@ -23,6 +24,7 @@ export const allMutants: readonly Mutant[] = [
   ...controllerMutants,
   ...handOverMutants,
   ...heartbeatMutants,
+  ...producerIdMutants,
   ...metadataMutants,
   ...metadataEtcdMutants,
   ...rpcMutants,

@@ -181,8 +181,8 @@ export const decisions: readonly Mutant[] = [
     tests: [`${src}/faults/deleted-producers.test.ts`],
   },
   {
-    name: "log-dedup-keeps-four",
-    breaks: "A retry of any of the last five batches is a duplicate.",
+    name: "log-dedup-keeps-fifteen",
+    breaks: "A retry of any of the last 16 batches is a duplicate.",
     file: `${src}/partition/producer-table.ts`,
     replace: [["known.batches.slice(1 - batchesKept)", "known.batches.slice(2 - batchesKept)"]],
     tests: [limits, log, crash],

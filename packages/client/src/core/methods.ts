@@ -6,7 +6,7 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { LogService } from "@millrace/proto/broker";
+import { LogService, ProduceService } from "@millrace/proto/broker";
 import { AdminService } from "@millrace/proto/controller";
 import { MetadataService } from "@millrace/proto/metadata";
 import type { Codec, Method } from "@millrace/rpc";
@@ -39,6 +39,7 @@ const method = <I extends DescMessage, O extends DescMessage>(
 export const methods = {
   getMetadata: method(MetadataService.method.getMetadata),
   watchMetadata: method(MetadataService.method.watchMetadata),
+  initProducerId: method(ProduceService.method.initProducerId),
   listOffsets: method(LogService.method.listOffsets),
   deleteRecords: method(LogService.method.deleteRecords),
   describeLogs: method(LogService.method.describeLogs),

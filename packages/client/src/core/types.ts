@@ -75,9 +75,16 @@ export interface ProducerOptions {
   readonly requestTimeoutMs?: number;
   /**
    * Batches of one partition in flight, 1 to 64. Any value keeps the order: the broker lets no
-   * batch overtake one that failed (`ProduceRequest.order_epoch`). Default 16.
+   * batch overtake one that failed (`ProduceRequest.order_epoch`). With idempotence, at most what
+   * the server recognises when it is sent again (`ProduceOpened.producer_batches`). Default 16.
    */
   readonly inFlightPerPartitionMax?: number;
+  /**
+   * True: a batch that is sent again is not written twice (KIP-98). Needs acks "all"; with other
+   * acks, `true` is INVALID_REQUEST. Needs servers of feature level 2: with older ones records fail
+   * with UNSUPPORTED_OPERATION. Default true with acks "all", otherwise false (KIP-679).
+   */
+  readonly idempotence?: boolean;
   /**
    * Chooses the partition, 0 to `partitionCount` - 1, of a record that names none. Absent: murmur2
    * of the key as in Kafka, and one random partition per batch for records without a key.

@@ -12,6 +12,7 @@ import {
 import {
   type DeleteRecordsRequest,
   DeleteRecordsResponseSchema,
+  InitProducerIdResponseSchema,
   type ListOffsetsRequest,
   ListOffsetsResponseSchema,
   OffsetSpec,
@@ -25,6 +26,7 @@ import {
   type WatchMetadataRequest,
 } from "@millrace/proto/metadata";
 import {
+  type BodyInfo,
   blankFetchResponse,
   crcOf,
   encodeStoredPrefix,
@@ -47,6 +49,7 @@ import type {
   Method,
 } from "@millrace/rpc";
 import type { ClientEnv } from "../core/client.ts";
+import { FakeProducers } from "./fake-producers.ts";
 import { FakeStream } from "./fake-stream.ts";
 import { FakeWatches } from "./fake-watch.ts";
 
@@ -90,7 +93,7 @@ export interface SeenRequest {
   readonly endpoint: string;
   readonly partition: number;
   readonly orderEpoch: number;
-  readonly recordCount: number;
+  readonly info: BodyInfo;
 }
 
 const unknownTopic = {
@@ -121,6 +124,7 @@ export class FakeBroker implements Dialer {
   readonly leaders = new Map<number, number>();
   /** First offset of each partition; 0 when absent. */
   readonly starts = new Map<number, number>();
+  producers = new FakeProducers();
   windowBytes = 16 * 1024 * 1024;
   messageBytesMax = 8e6;
   /** Larger bodies are refused with MESSAGE_TOO_LARGE. */
@@ -152,10 +156,11 @@ export class FakeBroker implements Dialer {
   /** Answers are held back while true. */
   hold = false;
   /**
-   * Per produce request: an error to answer, "reset" to cut the stream after the append, or
-   * nothing.
+   * Per produce request: an error to answer, "reset" to cut the stream after the append, "lost" to
+   * cut it instead, "uncertain" to answer UNAVAILABLE after the append, or nothing.
    */
-  fault: (requestNumber: number) => ErrorCode | "reset" | undefined = () => undefined;
+  fault: (requestNumber: number) => ErrorCode | "reset" | "lost" | "uncertain" | undefined = () =>
+    undefined;
   /** Per cursor added: an error to answer instead of records. */
   fetchFault: (partition: number) => ErrorCode | undefined = () => undefined;
   /** Of the metadata. */
@@ -285,6 +290,11 @@ export class FakeBroker implements Dialer {
     for (const answer of this.#held.splice(0)) answer();
   }
 
+  /** Answers the oldest request of those that are held. */
+  releaseOne(): void {
+    this.#held.shift()?.();
+  }
+
   /** Ends all faults. */
   heal(): void {
     this.fault = () => undefined;
@@ -322,6 +332,11 @@ export class FakeBroker implements Dialer {
       const { partitions } = request as DeleteRecordsRequest;
       this.deletedBefore.push(...partitions.map(({ beforeOffset }) => beforeOffset));
       return create(DeleteRecordsResponseSchema, { results: partitions.map(() => ({})) });
+    }
+    if (path.endsWith("/InitProducerId")) {
+      const producerId = BigInt(this.producers.nextId);
+      this.producers.nextId += 1;
+      return create(InitProducerIdResponseSchema, { producerId });
     }
     if (path.endsWith("/CreateTopic")) {
       return create(CreateTopicResponseSchema, { revision: this.createdRevision });
@@ -392,6 +407,7 @@ export class FakeBroker implements Dialer {
           clusterId: "fake",
           brokerId: 1,
           featureLevel: 1,
+          producerBatches: this.producers.batchesKept,
         };
         stream.push({ opened, results: [], drain: undefined });
       } else this.#append(stream, endpoint, message);
@@ -408,38 +424,47 @@ export class FakeBroker implements Dialer {
   ): void {
     const body = request.body ?? new Uint8Array(0);
     const { partition, orderEpoch } = request;
-    const { recordCount } = parseBody(body);
-    this.seen.push({ endpoint, partition, orderEpoch, recordCount });
+    const info = parseBody(body);
+    this.seen.push({ endpoint, partition, orderEpoch, info });
     this.#inFlightBytes += body.length;
     this.peakInFlightBytes = Math.max(this.peakInFlightBytes, this.#inFlightBytes);
     // Count only requests that may be appended: otherwise a periodic fault could hit every retry.
     const overtaking = this.#overtaking(stream, request);
     if (overtaking === undefined) this.#attempts += 1;
-    const fault =
-      overtaking ?? this.#refusal(request, body, endpoint) ?? this.fault(this.#attempts);
-    const failed = fault !== undefined && fault !== "reset";
-    const baseOffset = this.endOf(request.partition);
-    if (!failed) this.#store(request.partition, baseOffset, body);
-    else {
+    const refusal = overtaking ?? this.#refusal(request, body, endpoint);
+    const judged = refusal === undefined ? this.producers.judge(partition, info) : undefined;
+    const wrong = judged !== undefined && "refusal" in judged ? judged.refusal : undefined;
+    const fault = refusal ?? wrong ?? this.fault(this.#attempts);
+    const stored = fault === undefined || fault === "reset" || fault === "uncertain";
+    const code = fault === "uncertain" ? ErrorCode.UNAVAILABLE : fault;
+    const duplicateOf =
+      judged !== undefined && "duplicateOf" in judged ? judged.duplicateOf : undefined;
+    const baseOffset = duplicateOf ?? this.endOf(request.partition);
+    if (stored && duplicateOf === undefined) {
+      this.#store(request.partition, baseOffset, body);
+      this.producers.record(partition, info, baseOffset);
+    }
+    if (code !== undefined && code !== "reset") {
       const epochs = this.#failedEpochs.get(stream) ?? new Map<number, number>();
       this.#failedEpochs.set(stream, epochs.set(request.partition, request.orderEpoch));
     }
     const answer = (): void => {
       this.#inFlightBytes -= body.length;
-      if (fault === "reset") {
+      if (code === "reset" || code === "lost") {
         stream.cancel(new MillraceError(ErrorCode.UNAVAILABLE, "the connection broke"));
         return;
       }
-      const error = failed
-        ? { ...this.#wireError(fault, "injected"), leaderHint: this.leaderHint }
-        : undefined;
+      const error =
+        code === undefined
+          ? undefined
+          : { ...this.#wireError(code, "injected"), leaderHint: this.leaderHint };
       const result = {
         requestId: request.requestId,
-        baseOffset: failed ? undefined : baseOffset,
+        baseOffset: error === undefined ? baseOffset : undefined,
         appendTimeMs: undefined,
         logStartOffset: 0,
         guarantee: Guarantee.FSYNCED_QUORUM,
-        duplicate: false,
+        duplicate: duplicateOf !== undefined,
         error,
         windowBytes: body.length,
       };

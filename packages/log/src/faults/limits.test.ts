@@ -112,6 +112,21 @@ test("a partition remembers a bounded number of producers, and forgets the one i
   );
 });
 
+test("a retry of any of the last 16 batches is known, and of no older one", () => {
+  const table = new ProducerTable();
+  const info = { ...batchOf([{ value: "x" }]).info, producerId: 7, producerEpoch: 0 };
+  for (let i = 0; i < 20; i += 1) table.record({ ...info, baseSequence: i }, 100 + i, 1);
+  for (let i = 4; i < 20; i += 1) {
+    assert.equal(table.check({ ...info, baseSequence: i })?.baseOffset, 100 + i);
+  }
+  for (const baseSequence of [3, 21]) {
+    assert.throws(() => table.check({ ...info, baseSequence }), {
+      code: ErrorCode.OUT_OF_ORDER_SEQUENCE,
+    });
+  }
+  assert.equal(table.check({ ...info, baseSequence: 20 }), undefined);
+});
+
 /** Counts the pauses of a computation: how long each turn takes is the machine's affair. */
 const counting = () => {
   const nodes = nodeClock();

@@ -199,10 +199,10 @@ export class Partition implements PartitionLog {
     const { info } = batch;
     const duplicate = this.producers.latest.check(info);
     if (duplicate !== undefined) {
+      this.#owner.context.env.sim?.sometimes("log: a batch came again");
       this.#journalled.markerFor(done);
-      const { baseOffset, appendTimeMs } = duplicate;
-      const lastOffset = baseOffset + info.lastOffsetDelta;
-      return { baseOffset, lastOffset, appendTimeMs, duplicate: true };
+      const lastOffset = duplicate.baseOffset + info.lastOffsetDelta;
+      return { ...duplicate, lastOffset, duplicate: true };
     }
     const appendTimeMs = this.#owner.context.env.clock.wallMs();
     const baseOffset = this.#logEndOffset;

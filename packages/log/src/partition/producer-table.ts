@@ -6,8 +6,11 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { BodyInfo } from "@millrace/record";
 import { Durability } from "../files/durability.ts";
 
-/** Batches that a retry may repeat; also the bound of requests in flight (Kafka's five). */
-export const batchesKept = 5;
+/**
+ * Latest batches of a producer that a retry may repeat, where Kafka keeps five. As many as a client
+ * may have in flight: brokers tell it in `ProduceOpened.producer_batches`.
+ */
+export const batchesKept = 16;
 /**
  * Most producers that a partition remembers. Beyond it the one that has been idle longest is
  * forgotten: a client that makes up producer ids must not fill the memory.

@@ -76,6 +76,7 @@ export interface WireProduceOpened {
   readonly clusterId: string;
   readonly brokerId: number;
   readonly featureLevel: number;
+  readonly producerBatches: number;
 }
 
 /** `millrace.broker.v1.ProduceResult`. */

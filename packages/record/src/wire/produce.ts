@@ -136,6 +136,7 @@ const encodeResponse = (message: WireProduceResponse): Buffer => {
       writer.text(3, opened.clusterId);
       writer.varint(4, opened.brokerId);
       writer.varint(5, opened.featureLevel);
+      writer.varint(6, opened.producerBatches);
     });
   }
   for (const result of message.results) writeResult(result);
@@ -150,6 +151,7 @@ const readOpened = (bytes: Uint8Array, into: WireProduceOpened | undefined): Wir
     clusterId: "",
     brokerId: 0,
     featureLevel: 0,
+    producerBatches: 0,
   };
   const reader = new WireReader(bytes, "ProduceOpened");
   eachField(reader, (field, wireType) => {
@@ -158,6 +160,7 @@ const readOpened = (bytes: Uint8Array, into: WireProduceOpened | undefined): Wir
     else if (field === 3 && wireType === 2) opened.clusterId = reader.text();
     else if (field === 4 && wireType === 0) opened.brokerId = reader.uint32();
     else if (field === 5 && wireType === 0) opened.featureLevel = reader.uint32();
+    else if (field === 6 && wireType === 0) opened.producerBatches = reader.uint32();
     else return false;
     return true;
   });

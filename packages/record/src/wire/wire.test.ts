@@ -45,6 +45,7 @@ const produceResponse = (dice: Dice): WireProduceResponse => ({
     clusterId: dice.text(),
     brokerId: dice.number(u32),
     featureLevel: dice.number(u32),
+    producerBatches: dice.number(u32),
   })),
   results: dice.list(4, () => ({
     requestId: dice.number(safe),

@@ -78,6 +78,7 @@ test("the server ends a stream at its deadline, whatever its client does", async
             });
           }),
         produceOnce: () => Promise.reject(new Error("not called")),
+        initProducerId: () => Promise.reject(new Error("not called")),
       },
       { produce: produceMethod },
     ),

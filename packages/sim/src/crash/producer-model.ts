@@ -5,7 +5,7 @@ import type { ProducerStamp } from "@millrace/record";
 import { type ModelBatch, stampOf } from "./batches.ts";
 
 /** Batches that a retry may repeat. */
-const window = 5;
+const window = 16;
 const sequences = 2 ** 31;
 
 interface Remembered {

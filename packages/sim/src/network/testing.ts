@@ -126,6 +126,7 @@ export const serve = (
         produceOnce: async () => {
           throw new Error("not used");
         },
+        initProducerId: () => Promise.reject(new Error("not used")),
       },
       { produce: produceMethod },
     ),

@@ -201,3 +201,19 @@ test("the log is told of records that have their timestamps from this broker", a
   await once({ value, timestampDeltaMs: 7n });
   assert.deepEqual(log.ownTimes, [true, false]);
 });
+
+test("ProduceOnce answers a retry with the first offset, once the first append has its acks", async () => {
+  const { appender, log } = await setUp();
+  log.holds = true;
+  const batch = { body: await bodyOf("v") };
+  const once = () => produceOnce(appender, create(ProduceOnceRequestSchema, { topic: "t", batch }));
+  const first = once();
+  await clock.sleep(1);
+  log.duplicateOf = log.logEndOffset - 1;
+  const retry = once();
+  assert.equal(await Promise.race([retry, clock.sleep(10).then(() => "waiting")]), "waiting");
+  log.commit();
+  const [appended, repeated] = await Promise.all([first, retry]);
+  assert.deepEqual([appended.duplicate, repeated.duplicate], [false, true]);
+  assert.equal(repeated.baseOffset, appended.baseOffset);
+});

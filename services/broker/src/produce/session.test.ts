@@ -74,6 +74,7 @@ const setUp = () => {
     end: () => {
       ended = true;
     },
+    opened: () => responses[0]?.opened,
     answers: () => responses.flatMap(({ results }) => results.map(({ requestId }) => requestId)),
   };
 };
@@ -82,6 +83,14 @@ const done = {
   ...{ baseOffset: 0, appendTimeMs: 0, logStartOffset: 0, duplicate: false },
   guarantee: Guarantee.FSYNCED_QUORUM,
 };
+
+test("the opening is answered with what a client may have unanswered", limit, async () => {
+  const { opened, outcome, end } = setUp();
+  end();
+  assert.equal(await outcome, "ended");
+  const { windowBytes, producerBatches } = opened() ?? {};
+  assert.deepEqual({ windowBytes, producerBatches }, { windowBytes: 100, producerBatches: 16 });
+});
 
 test("an answer gives its bytes back to the window", limit, async () => {
   const { appends, outcome, send, end, answers } = setUp();

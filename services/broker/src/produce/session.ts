@@ -4,6 +4,7 @@
  */
 
 import { ErrorCode, MillraceError } from "@millrace/errors";
+import { batchesKept } from "@millrace/log";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import type { WireProduceRequest, WireProduceResponse, WireProduceResult } from "@millrace/record";
 import type { ServerStream } from "@millrace/rpc";
@@ -106,6 +107,7 @@ export class ProduceSession {
       clusterId,
       brokerId,
       featureLevel,
+      producerBatches: batchesKept,
     };
     this.#stream.write({ ...empty, opened });
   }

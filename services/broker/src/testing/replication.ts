@@ -12,6 +12,7 @@ import {
 import { ReplicationService } from "@millrace/proto/broker";
 import {
   BatchBuilder,
+  type ProducerStamp,
   type TopicId,
   validateBatch,
   type WireReplicateRequest,
@@ -31,6 +32,7 @@ const config = { ...defaultLogConfig, retentionMs: -1, segmentBytes: 4000 };
 export const batchOf = async (
   values: string | readonly string[],
   nowMs: number,
+  producer?: ProducerStamp,
 ): Promise<AppendBatch> => {
   const builder = new BatchBuilder();
   for (const value of typeof values === "string" ? [values] : values) {
@@ -40,7 +42,7 @@ export const batchOf = async (
     ...{ bodyBytesMax: 1e7, recordCountMax: 1000, inflatedBytesMax: 1e7, nowMs },
     ...{ timestampAfterMaxMs: 1e12, timestampBeforeMaxMs: 1e15 },
   };
-  return await validateBatch(builder.finishPlain(), undefined, limits, syncCompressor);
+  return await validateBatch(builder.finishPlain(producer), undefined, limits, syncCompressor);
 };
 
 /** A broker's machine: its disk outlives its processes. */
@@ -125,6 +127,7 @@ export class TestLeader implements LedPartition {
   readonly #waiters = new Set<() => void>();
   leads = true;
 
+  /** The leader is the first in `isr`. */
   constructor(log: PartitionLog, epoch: number, clock: Clock, isr: readonly InSyncReplica[]) {
     this.log = log;
     this.epoch = epoch;
@@ -133,7 +136,8 @@ export class TestLeader implements LedPartition {
       ...{ modRevision: 1, replicas: [0, 1, 2], isr },
       registered: () => undefined,
     };
-    this.inSync = new InSyncReplicas(0, log.logEndOffset, view, clock.monoMs());
+    const brokerId = isr[0]?.brokerId ?? 0;
+    this.inSync = new InSyncReplicas(brokerId, log.logEndOffset, view, clock.monoMs());
     log.onProgress(() => this.moved());
   }
 

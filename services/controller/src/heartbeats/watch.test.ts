@@ -12,6 +12,7 @@ import {
 import { BrokerRecordSchema } from "@millrace/proto/storage";
 import { type Dialer, HealthState, healthService, type Listener, methodOf } from "@millrace/rpc";
 import type { Incarnation } from "@millrace/sim";
+import { ProducerIdBlocks } from "../producer-ids.ts";
 import { ReplicaHandlers } from "../replicas.ts";
 import { type Interpose, TestCluster } from "../testing/cluster.ts";
 
@@ -40,6 +41,7 @@ class World extends TestCluster {
     const handlers = new ReplicaHandlers({
       ...{ clusterId: "c", clock: started.life.clock(), active: started.process },
       deletionDone: async () => {},
+      producerIds: new ProducerIdBlocks({ store: this.store, active: started.process }),
     });
     const server = await this.run(listener.listen(`c${id}:7401`, handlers.bindings()));
     await this.pass(100);

@@ -6,6 +6,7 @@ import type { Services, Undo } from "@millrace/server";
 import { Controller, type ControllerOptions } from "../controller.ts";
 import { ControllerProcess } from "../controller-process.ts";
 import type { ControllerMetrics } from "../metrics.ts";
+import { ProducerIdBlocks } from "../producer-ids.ts";
 import { ReplicaHandlers } from "../replicas.ts";
 
 /** Takes part in the election until the stop. The addresses are not known yet. */
@@ -42,6 +43,7 @@ export const controllerServices = (
   const replicas = new ReplicaHandlers({
     ...{ clusterId, clock, active },
     deletionDone: (topicId, id) => controller.deletionDone(topicId, id),
+    producerIds: new ProducerIdBlocks({ store: options.store, active }),
   });
   return { client: controller.bindings(), internal: replicas.bindings() };
 };

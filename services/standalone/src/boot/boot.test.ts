@@ -6,6 +6,7 @@ import { type Env, silentLogger } from "@millrace/env";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { defaultManagerConfig, type LogManager } from "@millrace/log";
 import { decodeRecord, EmbeddedStore, keys, type MetadataStore } from "@millrace/metadata";
+import { InitProducerIdRequestSchema, ProduceService } from "@millrace/proto/broker";
 import {
   AdminService,
   AlterPartitionsRequestSchema,
@@ -144,6 +145,29 @@ test("brokers change in-sync replicas at the internal listener, where the contro
     hasCode(thrown, ErrorCode.STALE_BROKER_EPOCH),
   );
   await assert.rejects(ask("m:7400"), (thrown) => hasCode(thrown, ErrorCode.UNSUPPORTED_OPERATION));
+});
+
+test("no producer id is given twice, by any process on the same store", async () => {
+  const machine = new Machine();
+  const dialer = machine.dialer("c");
+  const ask = async (): Promise<bigint> => {
+    const request = create(InitProducerIdRequestSchema, {});
+    const channel = dialer.dial("m:7400");
+    const method = methodOf(ProduceService.method.initProducerId);
+    const { producerId, producerEpoch } = await machine.run(channel.unary(method, request));
+    assert.equal(producerEpoch, 0);
+    channel.close();
+    return producerId;
+  };
+  const first = await machine.run(machine.start());
+  assert.deepEqual([await ask(), await ask()], [0n, 1n]);
+  await machine.run(first.stop());
+  await machine.run(machine.start());
+  assert.deepEqual([await ask(), await ask()], [1000n, 1001n]);
+  machine.process.kill();
+  machine.disk.crash("power");
+  await machine.run(machine.start());
+  assert.equal(await ask(), 2000n);
 });
 
 const epochs = async ({ store }: Machine): Promise<number[]> =>

@@ -6,6 +6,13 @@ const clientTest = ["packages/client/src/client.test.ts"];
 
 export const producerMutants: readonly Mutant[] = [
   {
+    name: "client-sends-what-the-server-does-not-take",
+    breaks: "a batch above the server's own limit ends the stream",
+    file: `${producer}/dispatcher.ts`,
+    replace: [["      if (refusal !== undefined) {\n", "      if (refusal === null) {\n"]],
+    tests: producerTest,
+  },
+  {
     name: "client-partitions-frozen",
     breaks: "keys never reach partitions that were added",
     file: `${producer}/producer.ts`,
@@ -94,7 +101,9 @@ export const producerMutants: readonly Mutant[] = [
     name: "client-leaders-race",
     breaks: "batches of a partition are on the way to two leaders at once, and may change order",
     file: `${producer}/dispatcher.ts`,
-    replace: [["      if (queue.inFlight.length > 0 && queue.route !== sender) return;\n", ""]],
+    replace: [
+      ["      if (queue.inFlight.length > 0 && !isSameWay(queue, sender, leader)) return;\n", ""],
+    ],
     tests: producerTest,
   },
   {

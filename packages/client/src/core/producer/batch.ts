@@ -1,6 +1,13 @@
 /** A batch, from its first record to its acknowledgement. */
-import type { MillraceError } from "@millrace/errors";
-import type { BatchBuilder } from "@millrace/record";
+import { type MillraceError, must } from "@millrace/errors";
+import {
+  type BatchBuilder,
+  crcOf,
+  encodeBody,
+  type PackedRecords,
+  type ProducerStamp,
+  parseBody,
+} from "@millrace/record";
 import type { RecordMetadata } from "../types.ts";
 
 /** A `send` that waits for its record. */
@@ -15,11 +22,11 @@ export interface Waiter {
 export type BatchState =
   /** Takes records. */
   | "open"
-  /** Takes no more records, and has no body yet. */
+  /** Takes no more records, which are not compressed yet. */
   | "sealed"
-  /** Its body is being compressed. */
+  /** Its records are being compressed. */
   | "encoding"
-  /** Has a body and waits to be sent, for the first time or again. */
+  /** Waits to be sent, for the first time or again. */
   | "encoded"
   /** Sent, and not answered yet. */
   | "in_flight"
@@ -38,7 +45,8 @@ export class Batch {
   readonly createdMs: number;
   state: BatchState = "open";
   /**
-   * Holds the records, and the memory of an uncompressed `body`. Undefined with a compressed one.
+   * Holds the records, and the memory of an uncompressed `body`. Undefined once they are
+   * compressed.
    */
   builder: BatchBuilder | undefined;
   /** Bytes that the batch takes of the producer's buffer. */
@@ -47,6 +55,12 @@ export class Batch {
   /** Record bytes before compression; set when the batch is sealed. */
   recordBytes = 0;
   waiters: Waiter[] = [];
+  /** Compressed records that have no body yet. */
+  packed: PackedRecords | undefined;
+  /** Its sequences, from the first attempt on; undefined without idempotence. */
+  stamp: ProducerStamp | undefined;
+  /** An attempt had no certain outcome. Such a batch never gets other sequences. */
+  maybeWritten = false;
   body: Buffer | undefined;
   bodyCrc = 0;
   attempts = 0;
@@ -65,17 +79,31 @@ export class Batch {
     this.recordBytes = this.builder?.sizeBytes ?? 0;
   }
 
-  /** Sets the body: the batch can be sent. */
-  encoded(body: Buffer, bodyCrc: number): void {
+  /** Makes the body that is sent, with the batch's stamp. */
+  assemble(): void {
+    const { builder, packed, stamp } = this;
+    const body =
+      packed === undefined
+        ? must(builder, "builder of an uncompressed batch").viewPlain(stamp)
+        : encodeBody({ ...packed, producer: stamp }, packed.records);
+    this.packed = undefined;
     this.body = body;
-    this.bodyCrc = bodyCrc;
-    this.state = "encoded";
+    this.bodyCrc = crcOf(body);
+  }
+
+  /** Takes the sequences back. Only of a batch that was certainly not written. */
+  unstamp(): void {
+    if (this.stamp === undefined) return;
+    this.stamp = undefined;
+    if (this.builder === undefined && this.body !== undefined) this.packed = parseBody(this.body);
+    this.body = undefined;
   }
 
   /** Ends the batch and releases its memory. */
   finish(): void {
     this.state = "done";
     this.builder = undefined;
+    this.packed = undefined;
     this.body = undefined;
   }
 }

@@ -1,14 +1,15 @@
 /** Moves batches from partition queues to brokers. Decides when, in which order, and how often. */
 import type { CompressionName, Env } from "@millrace/env";
 import { type Endpoint, ErrorCode, MillraceError, must } from "@millrace/errors";
-import { BatchBuilder, crcOf, type WireProduceResult } from "@millrace/record";
+import { BatchBuilder, type WireProduceResult } from "@millrace/record";
 import type { Channel } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
 import type { Connections } from "../connections.ts";
 import { isRetriable, wantsRefresh } from "../failures.ts";
-import type { MetadataCache } from "../metadata/index.ts";
+import { isSameTopic, type Leader, type MetadataCache } from "../metadata/index.ts";
 import { Batch } from "./batch.ts";
 import type { PartitionQueue } from "./partition-queue.ts";
+import { ProducerIds } from "./producer-ids.ts";
 import { Sender, type SenderContext, type SenderEvents } from "./sender.ts";
 import { splitBatch } from "./split.ts";
 
@@ -22,6 +23,7 @@ export interface DispatchOptions {
   readonly deliveryTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly inFlightPerPartitionMax: number;
+  readonly idempotence: boolean;
 }
 
 export interface DispatchContext {
@@ -56,6 +58,9 @@ export class Dispatcher implements SenderEvents {
   readonly #senders = new Map<Channel, Sender>();
   readonly #active = new Set<PartitionQueue>();
   readonly #spares: BatchBuilder[] = [];
+  /** Undefined without idempotence. */
+  readonly #ids: ProducerIds | undefined;
+  readonly #waitingForId = new Set<PartitionQueue>();
   #scheduled: PartitionQueue[] = [];
   #deferred = false;
   #flushes = 0;
@@ -68,6 +73,10 @@ export class Dispatcher implements SenderEvents {
     this.#options = options;
     this.#context = context;
     this.#events = events;
+    const { clientId, idempotence } = options;
+    const { clock, random } = context.env;
+    const shared = { clock, random, connections: context.connections, clientId };
+    this.#ids = idempotence ? new ProducerIds(shared, (error) => this.#onId(error)) : undefined;
     this.#stopFollowing = context.metadata.onChange(() => this.#followLeaders());
   }
 
@@ -113,6 +122,7 @@ export class Dispatcher implements SenderEvents {
     this.#stopped = true;
     this.#stopFollowing();
     this.#cancelSweep?.();
+    this.#ids?.close();
     for (const queue of this.#active) {
       queue.cancelTimer?.();
       for (const batch of [...queue.inFlight, ...queue.retries, ...queue.batches]) {
@@ -128,7 +138,18 @@ export class Dispatcher implements SenderEvents {
     this.schedule(queue);
   }
 
+  onUnanswered(queue: PartitionQueue, batch: Batch, error: MillraceError): void {
+    if (!queue.refused) batch.maybeWritten = true;
+    this.#failed(queue, batch, error);
+  }
+
   onFailed(queue: PartitionQueue, batch: Batch, error: MillraceError): void {
+    if (error.spec.sideEffects) batch.maybeWritten = true;
+    else queue.refused = true;
+    this.#failed(queue, batch, error);
+  }
+
+  #failed(queue: PartitionQueue, batch: Batch, error: MillraceError): void {
     queue.answered(batch);
     const { clock, random } = this.#context.env;
     const nowMs = clock.monoMs();
@@ -137,11 +158,12 @@ export class Dispatcher implements SenderEvents {
       this.#context.metadata.applyHint(queue.topic, queue.partition, error.leaderHint);
     } else if (wantsRefresh(error)) void this.#context.metadata.renew();
     const splits = error.code === ErrorCode.MESSAGE_TOO_LARGE && batch.recordCount > 1;
-    if (this.#stopped || !(splits || isRetriable(error))) this.#finish(queue, batch, error);
-    else if (splits) {
-      const { limits } = queue;
-      const half = Math.max(1, Math.floor(batch.recordBytes / 2));
-      limits.batchBytesMax = Math.min(limits.batchBytesMax, half);
+    // One that may have been written under its sequences must not get others.
+    const renumbers = breaksSequences(queue, batch, error) && !batch.maybeWritten;
+    if (this.#stopped || !(splits || renumbers || isRetriable(error))) {
+      this.#finish(queue, batch, error);
+    } else if (splits) {
+      lowerLimit(queue, batch);
       queue.retries.push(batch);
     } else if (this.#expired(batch, nowMs))
       this.#finish(queue, batch, this.#timedOut(batch, queue));
@@ -215,12 +237,19 @@ export class Dispatcher implements SenderEvents {
       queue.timesLeaderless = 0;
       queue.timesMissing = 0;
       const sender = this.#senderFor(leader.endpoint);
-      // Order holds within one stream only: the old leader must answer before the new one is asked.
-      if (queue.inFlight.length > 0 && queue.route !== sender) return;
+      // Order holds within one stream and topic id: the old leader answers before the new one is
+      // asked.
+      if (queue.inFlight.length > 0 && !isSameWay(queue, sender, leader)) return;
       queue.route = sender;
       if (batch.state === "open" && !this.#ripe(queue, batch, sender, nowMs)) return;
-      if (!sender.ready(queue)) return;
-      if (!this.#prepare(queue, batch) || !sender.offer(queue, batch, leader)) return;
+      if (!sender.ready(queue) || !this.#identify(queue, batch, sender, leader)) return;
+      if (!this.#prepare(queue, batch)) return;
+      const refusal = sender.tooLarge(batch);
+      if (refusal !== undefined) {
+        this.#refuse(queue, batch, refusal);
+        return;
+      }
+      if (!sender.offer(queue, batch, leader)) return;
       queue.batches.shift();
     }
     if (queue.batches.length === 0 && queue.inFlight.length === 0) this.#active.delete(queue);
@@ -231,13 +260,67 @@ export class Dispatcher implements SenderEvents {
     batch.seal();
     if (batch.state === "sealed" && !this.#encode(queue, batch)) return false;
     if (batch.state !== "encoded") return false;
-    if (batch.recordCount === 1 || batch.recordBytes <= queue.limits.batchBytesMax) return true;
-    this.#split(queue, batch);
-    return false;
+    if (batch.recordCount > 1 && batch.recordBytes > queue.limits.batchBytesMax) {
+      this.#split(queue, batch);
+      return false;
+    }
+    if (batch.body !== undefined) return true;
+    if (this.#ids !== undefined) batch.stamp ??= queue.sequences.take(batch.recordCount);
+    batch.assemble();
+    return true;
+  }
+
+  /**
+   * True when the batch can go as far as its sequences are concerned: it has some, or can get the
+   * next ones. After a batch that failed for good, those that may have been written are sent again
+   * with the sequences that they have; once all of them are answered, the others get new ones.
+   */
+  #identify(queue: PartitionQueue, batch: Batch, sender: Sender, leader: Leader): boolean {
+    if (this.#ids === undefined) return true;
+    const { inFlight, sequences } = queue;
+    if (inFlight.length >= sender.producerBatches) return false;
+    if (sequences.isBroken && !batch.maybeWritten) {
+      if (inFlight.length > 0) return false;
+      queue.renumber();
+    }
+    if (batch.stamp !== undefined || sequences.hasId) return true;
+    const id = this.#ids.other(sequences.usedId);
+    if (id !== undefined) sequences.begin(id);
+    else {
+      this.#waitingForId.add(queue);
+      this.#ids.ask(leader.endpoint);
+    }
+    return id !== undefined;
+  }
+
+  /** There is a producer id, or the call for one failed. */
+  #onId(error: MillraceError | undefined): void {
+    const queues = [...this.#waitingForId];
+    this.#waitingForId.clear();
+    if (error !== undefined && wantsRefresh(error)) void this.#context.metadata.renew();
+    for (const queue of queues) {
+      const [first] = queue.batches;
+      if (error !== undefined && isRetriable(error)) {
+        if (first !== undefined) first.lastError = error;
+      } else if (error !== undefined) {
+        for (const batch of queue.batches.splice(0)) this.#finish(queue, batch, error);
+      }
+      this.schedule(queue);
+    }
+  }
+
+  /** Splits a batch that the server would not take, or fails it; it is the next one to be sent. */
+  #refuse(queue: PartitionQueue, batch: Batch, refusal: MillraceError): void {
+    batch.lastError = refusal;
+    if (batch.recordCount > 1) {
+      lowerLimit(queue, batch);
+      this.#split(queue, batch);
+    } else this.#remove(queue, batch, refusal);
   }
 
   #split(queue: PartitionQueue, batch: Batch): void {
     batch.state = "splitting";
+    if (batch.body === undefined) batch.assemble();
     splitBatch(batch, queue.limits.batchBytesMax, this.#context.env.compressor).then(
       (parts) => {
         const at = queue.batches.indexOf(batch);
@@ -263,21 +346,21 @@ export class Dispatcher implements SenderEvents {
     return false;
   }
 
-  /** Makes the body of a sealed batch. False while it is being compressed. */
+  /** Compresses the records of a sealed batch. False while that goes on. */
   #encode(queue: PartitionQueue, batch: Batch): boolean {
-    const builder = must(batch.builder, "builder of a batch without a body");
     const { compression, compressionLevel: level } = this.#options;
     if (compression === "none") {
-      const body = builder.viewPlain();
-      batch.encoded(body, crcOf(body));
+      batch.state = "encoded";
       return true;
     }
+    const builder = must(batch.builder, "builder of a batch that is not compressed");
     batch.state = "encoding";
     const { compressor } = this.#context.env;
-    builder.finish({ compression, compressor, ...(level === undefined ? {} : { level }) }).then(
-      (body) => {
+    builder.pack({ compression, compressor, ...(level === undefined ? {} : { level }) }).then(
+      (packed) => {
         if (batch.state !== "encoding") return;
-        batch.encoded(body, crcOf(body));
+        batch.packed = packed;
+        batch.state = "encoded";
         batch.builder = undefined;
         this.#spare(builder);
         this.schedule(queue);
@@ -407,9 +490,42 @@ export class Dispatcher implements SenderEvents {
     const { builder } = batch;
     if (builder !== undefined && !(outcome instanceof MillraceError)) this.#spare(builder);
     batch.finish();
-    this.#events.onDone(queue, batch, outcome);
+    if (outcome instanceof MillraceError) {
+      if (batch.stamp !== undefined) queue.sequences.break();
+      this.#events.onDone(queue, batch, batch.maybeWritten ? uncertain(outcome) : outcome);
+    } else this.#events.onDone(queue, batch, outcome);
   }
 }
+
+/** A batch of this size was refused as too large. */
+const lowerLimit = ({ limits }: PartitionQueue, { recordBytes }: Batch): void => {
+  const half = Math.max(1, Math.floor(recordBytes / 2));
+  limits.batchBytesMax = Math.min(limits.batchBytesMax, half);
+};
+
+/** Whether a batch would go to where those in flight went. */
+const isSameWay = ({ route, topicId }: PartitionQueue, sender: Sender, leader: Leader): boolean =>
+  route === sender && topicId !== undefined && isSameTopic(topicId, leader.topicId);
+
+/** Whether the broker refused the sequences of a batch, which the queue has to know. */
+const breaksSequences = (queue: PartitionQueue, batch: Batch, { code }: MillraceError): boolean => {
+  if (batch.stamp === undefined) return false;
+  if (code === ErrorCode.INVALID_PRODUCER_EPOCH) queue.sequences.fence();
+  else if (code === ErrorCode.OUT_OF_ORDER_SEQUENCE) queue.sequences.break();
+  else return false;
+  return true;
+};
+
+/** The error of a batch, an earlier attempt of which may have been written: it says so. */
+const uncertain = (error: MillraceError): MillraceError => {
+  if (error.spec.sideEffects) return error;
+  return new MillraceError(
+    ErrorCode.UNAVAILABLE,
+    "a batch may have been written, although sending it again failed " +
+      `(${error.codeName}: ${error.message}): read the partition before you send it once more`,
+    { cause: error },
+  );
+};
 
 const deleted = ({ topic, partition }: PartitionQueue): MillraceError =>
   new MillraceError(

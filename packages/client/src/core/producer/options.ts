@@ -1,3 +1,4 @@
+import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { BatchCompression } from "@millrace/record";
 import { inRange, oneOf } from "../checks.ts";
 import { leaderSilentMs } from "../deadlines.ts";
@@ -14,9 +15,20 @@ export interface CheckedOptions {
   readonly deliveryTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly inFlightPerPartitionMax: number;
+  readonly idempotence: boolean;
   readonly partitioner: ProducerOptions["partitioner"];
   readonly onError: ProducerOptions["onError"];
 }
+
+/** Acks all alone can keep what idempotence promises (KIP-679). Throws INVALID_REQUEST. */
+const checkIdempotence = ({ acks = "all", idempotence }: ProducerOptions): boolean => {
+  if (idempotence !== true || acks === "all") return idempotence ?? acks === "all";
+  throw new MillraceError(
+    ErrorCode.INVALID_REQUEST,
+    `idempotence needs acks "all", not "${acks}": a leader may lose what it has acknowledged ` +
+      "alone; leave out one of the two options",
+  );
+};
 
 /** Checks producer options. Throws INVALID_REQUEST. */
 export const checkOptions = (options: ProducerOptions): CheckedOptions => {
@@ -52,6 +64,7 @@ export const checkOptions = (options: ProducerOptions): CheckedOptions => {
       1,
       64,
     ),
+    idempotence: checkIdempotence(options),
     partitioner: options.partitioner,
     onError: options.onError,
   };

@@ -1,6 +1,7 @@
 /** The batches that a producer holds for one partition. */
 import type { MillraceError } from "@millrace/errors";
 import type { Batch } from "./batch.ts";
+import { PartitionSequences } from "./sequences.ts";
 
 /** Where the batches of a partition go: the produce stream of its leader. */
 export interface Route {
@@ -33,10 +34,18 @@ export class PartitionQueue {
   retries: Batch[] = [];
   /** Rises when batches are sent again, so that the broker lets nothing overtake them. */
   orderEpoch = 1;
+  readonly sequences = new PartitionSequences();
+  /**
+   * The broker refused one of the batches in flight, without side effects: by the order epoch, it
+   * has refused those behind it, or will.
+   */
+  refused = false;
   /** Nothing is sent before this time (monotonic milliseconds). */
   notBeforeMs = 0;
   /** Where the last batch was sent. */
   route: Route | undefined;
+  /** Id of the topic that the last batch was sent to. */
+  topicId: Uint8Array | undefined;
   /** Consecutive looks at the metadata that showed no leader. */
   timesLeaderless = 0;
   /** Consecutive looks at the metadata that did not show the partition at all. */
@@ -60,7 +69,9 @@ export class PartitionQueue {
   }
 
   /** The batch was sent. */
-  sent(batch: Batch): void {
+  sent(batch: Batch, topicId: Uint8Array): void {
+    this.topicId = topicId;
+    if (this.inFlight.length === 0) this.refused = false;
     batch.state = "in_flight";
     batch.attempts += 1;
     this.inFlight.push(batch);
@@ -71,6 +82,14 @@ export class PartitionQueue {
     const at = this.inFlight.indexOf(batch);
     if (at >= 0) this.inFlight.splice(at, 1);
     if (batch.state === "in_flight") batch.state = "encoded";
+  }
+
+  /** Gives all batches other sequences. None of them is in flight, or may have been written. */
+  renumber(): void {
+    for (const batch of this.batches) {
+      if (!batch.maybeWritten) batch.unstamp();
+    }
+    this.sequences.renew();
   }
 
   /** Puts failed batches before all others once nothing is in flight. */

@@ -127,8 +127,14 @@ for (const compression of ["none", "zstd"] as const) {
       await producer.flush();
       const stored = broker.logs[0]?.length ?? 0;
       assert.ok(broker.requests - before <= stored, "later batches are not refused again");
-      assert.equal((broker.seen.at(-1)?.recordCount ?? 0) > 1, true, "later batches have company");
-      const accepted = broker.seen.slice(before).reduce((sum, one) => sum + one.recordCount, 0);
+      assert.equal(
+        (broker.seen.at(-1)?.info.recordCount ?? 0) > 1,
+        true,
+        "later batches have company",
+      );
+      const accepted = broker.seen
+        .slice(before)
+        .reduce((sum, one) => sum + one.info.recordCount, 0);
       assert.equal(accepted, 200);
     },
   );
@@ -151,6 +157,16 @@ test("one record that is too large fails alone", limit, async () => {
     await readAll(client),
     values.filter((_, i) => i !== 10),
   );
+});
+
+test("nothing overtakes a batch above the server's own limit", limit, async () => {
+  const { broker, client } = setUp();
+  broker.messageBytesMax = 2000;
+  const producer = client.producer({ batchBytesMax: 4000, lingerMs: 0 });
+  const values = ["L", "M", "N", "s", "t", "u"].map((letter) => letter.repeat(1200));
+  await Promise.all([...values, "last"].map((value) => producer.send({ topic: "events", value })));
+  assert.deepEqual(await readAll(client), [...values, "last"]);
+  assert.deepEqual(broker.producers.refusals, []);
 });
 
 test("a batch above the server's own limit is split without being sent", limit, async () => {

@@ -73,8 +73,8 @@ const guaranteeNames: Readonly<Record<number, RecordGuarantee>> = {
  * Writes records. Records of one partition are written in the order of the calls.
  *
  * Every record is either acknowledged or fails: `send` rejects, `enqueue` reports to `onError`. A
- * record that failed with `sideEffects` in the error's `spec` may have been written. A retry after
- * a broken connection may write records twice.
+ * record that failed with `sideEffects` in the error's `spec` may have been written. With
+ * idempotence, no retry of the producer writes a record twice (KIP-98).
  */
 export class Producer implements AsyncDisposable {
   readonly #options: CheckedOptions;

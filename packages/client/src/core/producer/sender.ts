@@ -21,8 +21,10 @@ import type { PartitionQueue, Route } from "./partition-queue.ts";
 export interface SenderEvents {
   /** The broker wrote the batch. */
   onWritten(queue: PartitionQueue, batch: Batch, result: WireProduceResult): void;
-  /** The broker refused the batch, or the outcome is unknown. */
+  /** The broker refused the batch. By `error.spec.sideEffects`, it may have been written. */
   onFailed(queue: PartitionQueue, batch: Batch, error: MillraceError): void;
+  /** The stream broke before the answer. */
+  onUnanswered(queue: PartitionQueue, batch: Batch, error: MillraceError): void;
   /** The stream can take batches again. */
   onReady(sender: Sender): void;
   /** The stream broke. The metadata may be stale. */
@@ -72,6 +74,7 @@ export class Sender implements Route {
   #windowBytes = 0;
   #inFlightBytes = 0;
   #messageBytesMax = 0;
+  #producerBatches = 1;
   #nextRequestId = 1;
   #failures = 0;
   #stopped = false;
@@ -106,9 +109,28 @@ export class Sender implements Route {
     return false;
   }
 
+  /**
+   * Batches of an idempotent producer that may be unanswered in each partition, as the server says;
+   * 1 when it does not.
+   */
+  get producerBatches(): number {
+    return this.#producerBatches;
+  }
+
   /** Why the stream broke last; undefined once it opened. */
   get lastError(): MillraceError | undefined {
     return this.#lastError;
+  }
+
+  /** Why a batch must not be sent: the server would end the stream. Holds while `ready` does. */
+  tooLarge(batch: Batch): MillraceError | undefined {
+    const bytes = must(batch.body, "body of a batch to send").length;
+    const max = this.#messageBytesMax;
+    if (bytes + requestOverheadBytes <= max) return undefined;
+    return new MillraceError(
+      ErrorCode.MESSAGE_TOO_LARGE,
+      `a batch of ${bytes} bytes exceeds the server's limit of ${max}: send smaller records`,
+    );
   }
 
   /** Sends the batch if the window has room. Otherwise remembers the queue for `onReady`. */
@@ -125,11 +147,7 @@ export class Sender implements Route {
     this.#nextRequestId += 1;
     this.#sent.set(requestId, { queue, batch, sentMs: this.#context.clock.monoMs() });
     this.#inFlightBytes += bytes;
-    queue.sent(batch);
-    if (bytes + requestOverheadBytes > this.#messageBytesMax) {
-      this.#refuse(requestId, bytes);
-      return true;
-    }
+    queue.sent(batch, leader.topicId);
     this.#write({
       open: undefined,
       requestId,
@@ -162,23 +180,6 @@ export class Sender implements Route {
     if (this.#sent.size === 0) stream.end();
     else stream.cancel();
     this.#sent.clear();
-  }
-
-  /** Fails a batch for which the server would end the stream, without sending it. */
-  #refuse(requestId: number, bytes: number): void {
-    const max = this.#messageBytesMax;
-    this.#context.clock.defer(() => {
-      const sent = this.#sent.get(requestId);
-      if (sent === undefined) return;
-      this.#sent.delete(requestId);
-      this.#inFlightBytes -= bytes;
-      const error = new MillraceError(
-        ErrorCode.MESSAGE_TOO_LARGE,
-        `a batch of ${bytes} bytes exceeds the server's limit of ${max}: send smaller records`,
-      );
-      this.#events.onFailed(sent.queue, sent.batch, error);
-      this.#events.onReady(this);
-    });
   }
 
   #write(message: WireProduceRequest): void {
@@ -238,6 +239,7 @@ export class Sender implements Route {
       this.#state = "open";
       this.#windowBytes = opened.windowBytes;
       this.#messageBytesMax = opened.messageBytesMax;
+      this.#producerBatches = Math.max(1, opened.producerBatches);
     }
     for (const result of message.results) this.#answer(result);
     if (message.drain !== undefined && this.#state === "open") this.#state = "draining";
@@ -270,7 +272,7 @@ export class Sender implements Route {
     this.#sent.clear();
     this.#inFlightBytes = 0;
     this.#backOff();
-    for (const { queue, batch } of sent) this.#events.onFailed(queue, batch, error);
+    for (const { queue, batch } of sent) this.#events.onUnanswered(queue, batch, error);
     this.#events.onLost(this);
   }
 

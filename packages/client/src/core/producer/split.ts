@@ -3,10 +3,12 @@ import type { Compressor } from "@millrace/env";
 import { must } from "@millrace/errors";
 import { BatchBuilder, decodeRecords, parseBody } from "@millrace/record";
 import { Batch } from "./batch.ts";
+import { advance } from "./sequences.ts";
 
 /**
  * Batches of the same records in the same order, each of at most `recordBytesMax` record bytes (one
- * record alone may have more). They share id, age and waiters of `batch`, which must have a body.
+ * record alone may have more). They share id, age, sequences and waiters of `batch`, which must
+ * have a body.
  */
 export const splitBatch = async (
   batch: Batch,
@@ -43,6 +45,10 @@ const shareOut = (batch: Batch, parts: readonly Batch[]): void => {
     part.seal();
     part.recordCount = must(part.builder, "builder of a part").recordCount;
     part.lastError = batch.lastError;
+    // The sequences stay those of the records: should the batch have been written after all, the
+    // broker refuses its parts.
+    part.stamp = batch.stamp && advance(batch.stamp, first);
+    part.maybeWritten = batch.maybeWritten;
     const end = first + part.recordCount;
     part.waiters = batch.waiters.filter(({ index }) => index >= first && index < end);
     for (const waiter of part.waiters) waiter.index -= first;

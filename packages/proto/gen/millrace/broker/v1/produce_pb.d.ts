@@ -213,6 +213,15 @@ export declare type ProduceOpened = Message<"millrace.broker.v1.ProduceOpened"> 
    * @generated from field: uint32 feature_level = 5;
    */
   featureLevel: number;
+
+  /**
+   * Latest batches of an idempotent producer, per partition, that the server recognises when they
+   * are sent again; at least 16. A producer must not have more batches of a partition unanswered.
+   * Since feature level 2; 0 from a server that does not say it: have one unanswered.
+   *
+   * @generated from field: uint32 producer_batches = 6;
+   */
+  producerBatches: number;
 };
 
 /**
@@ -363,6 +372,54 @@ export declare type ProduceOnceRequest = Message<"millrace.broker.v1.ProduceOnce
 export declare const ProduceOnceRequestSchema: GenMessage<ProduceOnceRequest>;
 
 /**
+ * Asks for a producer id.
+ *
+ * @generated from message millrace.broker.v1.InitProducerIdRequest
+ */
+export declare type InitProducerIdRequest = Message<"millrace.broker.v1.InitProducerIdRequest"> & {
+  /**
+   * For logs, metrics and quotas. At most 249 bytes. Empty is allowed.
+   *
+   * @generated from field: string client_id = 1;
+   */
+  clientId: string;
+};
+
+/**
+ * Describes the message millrace.broker.v1.InitProducerIdRequest.
+ * Use `create(InitProducerIdRequestSchema)` to create a new message.
+ */
+export declare const InitProducerIdRequestSchema: GenMessage<InitProducerIdRequest>;
+
+/**
+ * The identity of a new producer.
+ *
+ * @generated from message millrace.broker.v1.InitProducerIdResponse
+ */
+export declare type InitProducerIdResponse = Message<"millrace.broker.v1.InitProducerIdResponse"> & {
+  /**
+   * From 0 to 2^53-1. Never given before.
+   *
+   * @generated from field: int64 producer_id = 1;
+   */
+  producerId: bigint;
+
+  /**
+   * Epoch to begin with: 0. A producer raises it by itself, to at most 32,767, to begin anew with
+   * sequence 0 after a batch that failed for good (KIP-360).
+   *
+   * @generated from field: uint32 producer_epoch = 2;
+   */
+  producerEpoch: number;
+};
+
+/**
+ * Describes the message millrace.broker.v1.InitProducerIdResponse.
+ * Use `create(InitProducerIdResponseSchema)` to create a new message.
+ */
+export declare const InitProducerIdResponseSchema: GenMessage<InitProducerIdResponse>;
+
+/**
  * Acknowledges a ProduceOnce.
  *
  * @generated from message millrace.broker.v1.ProduceOnceResponse
@@ -436,6 +493,17 @@ export declare const ProduceService: GenService<{
    * After the client half-closes, the server answers the requests that it has received, and then
    * ends the stream with OK.
    *
+   * Idempotent producers (KIP-98): the body of a batch carries producer_id, producer_epoch and
+   * base_sequence. Per partition, the sequences of a producer count its records: the next batch
+   * begins where the last one ended, 0 follows 2^31-1, and a higher epoch begins with 0. A batch
+   * that is sent again, with the same id, epoch and sequences, is recognised if it is one of the
+   * latest ProduceOpened.producer_batches of its producer and partition. It is not appended a
+   * second time: its result has `duplicate` and the offsets of the first append, and comes once
+   * those records have what the acks ask for. A gap, or a batch that is no longer recognised, is
+   * OUT_OF_ORDER_SEQUENCE; an older epoch is INVALID_PRODUCER_EPOCH. Leaders that take over, and
+   * servers that start again, recognise what their predecessors did. A partition forgets a producer
+   * that has been idle for a day, and then takes any first sequence.
+   *
    * @generated from rpc millrace.broker.v1.ProduceService.Produce
    */
   produce: {
@@ -454,6 +522,21 @@ export declare const ProduceService: GenService<{
     methodKind: "unary";
     input: typeof ProduceOnceRequestSchema;
     output: typeof ProduceOnceResponseSchema;
+  },
+  /**
+   * Gives a producer id to an idempotent producer. Any broker of the cluster answers.
+   *
+   * Every call gives another id, and no id is ever given twice, also after fail-overs and restarts.
+   * A call whose answer is lost wastes an id and nothing else: call again. Brokers take ids from
+   * the controller in blocks (KIP-730), so a call rarely waits. It fails with a retriable error
+   * when the broker has no id left and no controller can be reached. Since feature level 2.
+   *
+   * @generated from rpc millrace.broker.v1.ProduceService.InitProducerId
+   */
+  initProducerId: {
+    methodKind: "unary";
+    input: typeof InitProducerIdRequestSchema;
+    output: typeof InitProducerIdResponseSchema;
   },
 }>;
 

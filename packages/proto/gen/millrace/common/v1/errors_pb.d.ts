@@ -260,7 +260,7 @@ export enum ErrorCode {
   OFFSET_OUT_OF_RANGE = 26,
 
   /**
-   * The sequence is neither the next one nor one of the last five batches.
+   * The sequence is neither the next one nor one of the last 16 batches.
    *
    * @generated from enum value: ERROR_CODE_OUT_OF_ORDER_SEQUENCE = 27;
    */

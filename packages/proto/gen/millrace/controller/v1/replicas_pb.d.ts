@@ -212,6 +212,60 @@ export declare type ConfirmDeletionsResponse = Message<"millrace.controller.v1.C
 export declare const ConfirmDeletionsResponseSchema: GenMessage<ConfirmDeletionsResponse>;
 
 /**
+ * Asks for a block of producer ids.
+ *
+ * @generated from message millrace.controller.v1.AllocateProducerIdsRequest
+ */
+export declare type AllocateProducerIdsRequest = Message<"millrace.controller.v1.AllocateProducerIdsRequest"> & {
+  /**
+   * The broker.
+   *
+   * @generated from field: uint32 broker_id = 1;
+   */
+  brokerId: number;
+
+  /**
+   * Epoch of its registration.
+   *
+   * @generated from field: uint64 broker_epoch = 2;
+   */
+  brokerEpoch: bigint;
+};
+
+/**
+ * Describes the message millrace.controller.v1.AllocateProducerIdsRequest.
+ * Use `create(AllocateProducerIdsRequestSchema)` to create a new message.
+ */
+export declare const AllocateProducerIdsRequestSchema: GenMessage<AllocateProducerIdsRequest>;
+
+/**
+ * Producer ids that are the broker's alone.
+ *
+ * @generated from message millrace.controller.v1.AllocateProducerIdsResponse
+ */
+export declare type AllocateProducerIdsResponse = Message<"millrace.controller.v1.AllocateProducerIdsResponse"> & {
+  /**
+   * The first one, from 0 to 2^53-1.
+   *
+   * @generated from field: int64 first_producer_id = 1;
+   */
+  firstProducerId: bigint;
+
+  /**
+   * How many there are, one after the other; at least one.
+   *
+   * @generated from field: uint32 producer_id_count = 2;
+   */
+  producerIdCount: number;
+};
+
+/**
+ * Describes the message millrace.controller.v1.AllocateProducerIdsResponse.
+ * Use `create(AllocateProducerIdsResponseSchema)` to create a new message.
+ */
+export declare const AllocateProducerIdsResponseSchema: GenMessage<AllocateProducerIdsResponse>;
+
+/**
  * A beat, or the opening, or the end of a broker.
  *
  * @generated from message millrace.controller.v1.HeartbeatRequest
@@ -353,6 +407,22 @@ export declare const ReplicaService: GenService<{
     methodKind: "unary";
     input: typeof ConfirmDeletionsRequestSchema;
     output: typeof ConfirmDeletionsResponseSchema;
+  },
+  /**
+   * Gives a broker a block of producer ids, for its clients (KIP-730).
+   *
+   * No id is ever given twice: the next free id is in the metadata store, and moves in a
+   * transaction of the active controller before the answer. A call that fails, or whose answer is
+   * lost, may waste a block: call again. Refusals: NOT_CONTROLLER, STALE_BROKER_EPOCH, and
+   * ADMISSION_REJECTED for a broker with too many calls under way; UNAVAILABLE when the store does
+   * not answer.
+   *
+   * @generated from rpc millrace.controller.v1.ReplicaService.AllocateProducerIds
+   */
+  allocateProducerIds: {
+    methodKind: "unary";
+    input: typeof AllocateProducerIdsRequestSchema;
+    output: typeof AllocateProducerIdsResponseSchema;
   },
   /**
    * Tells the active controller that a broker is alive: one stream per broker.

@@ -252,6 +252,34 @@ export declare type DeletionRecord = Message<"millrace.storage.v1.DeletionRecord
 export declare const DeletionRecordSchema: GenMessage<DeletionRecord>;
 
 /**
+ * Key `producer-ids`, compare-and-set on mod_revision. Absent: no id has been given.
+ *
+ * @generated from message millrace.storage.v1.ProducerIdsRecord
+ */
+export declare type ProducerIdsRecord = Message<"millrace.storage.v1.ProducerIdsRecord"> & {
+  /**
+   * Lowest producer id that has never been given to a broker; 0 to 2^53.
+   *
+   * @generated from field: uint64 next_producer_id = 1;
+   */
+  nextProducerId: bigint;
+
+  /**
+   * Generation of the metadata that the record was written in. In another one the store was
+   * restored from a backup, and ids above `next_producer_id` may have been given.
+   *
+   * @generated from field: string generation = 2;
+   */
+  generation: string;
+};
+
+/**
+ * Describes the message millrace.storage.v1.ProducerIdsRecord.
+ * Use `create(ProducerIdsRecordSchema)` to create a new message.
+ */
+export declare const ProducerIdsRecordSchema: GenMessage<ProducerIdsRecord>;
+
+/**
  * Key `partitions/<topic id>#<partition>`, compare-and-set on mod_revision.
  *
  * @generated from message millrace.storage.v1.PartitionRecord

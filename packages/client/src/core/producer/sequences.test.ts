@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { PartitionSequences } from "./sequences.ts";
+
+const begun = (): PartitionSequences => {
+  const sequences = new PartitionSequences();
+  sequences.begin(7);
+  return sequences;
+};
+
+test("sequences count records, and wrap from 2^31-1 to 0", () => {
+  const sequences = begun();
+  const counts = [3, 2 ** 31 - 5, 2, 1];
+  assert.deepEqual(
+    counts.map((count) => sequences.take(count)),
+    [0, 3, 2 ** 31 - 2, 0].map((baseSequence) => ({
+      ...{ producerId: 7, producerEpoch: 0, baseSequence },
+    })),
+  );
+});
+
+test("a new epoch begins with sequence 0, and clears what was broken", () => {
+  const sequences = begun();
+  sequences.take(5);
+  sequences.break();
+  assert.equal(sequences.isBroken, true);
+  sequences.renew();
+  assert.equal(sequences.isBroken, false);
+  assert.deepEqual(sequences.take(1), { producerId: 7, producerEpoch: 1, baseSequence: 0 });
+});
+
+test("after epoch 32,767, and after a fence, another producer id is needed", () => {
+  const sequences = begun();
+  for (let epoch = 0; epoch < 32_767; epoch += 1) sequences.renew();
+  assert.deepEqual(sequences.take(1), { producerId: 7, producerEpoch: 32_767, baseSequence: 0 });
+  sequences.renew();
+  assert.deepEqual([sequences.hasId, sequences.usedId], [false, 7]);
+  sequences.begin(8);
+  assert.deepEqual(sequences.take(1), { producerId: 8, producerEpoch: 0, baseSequence: 0 });
+  sequences.fence();
+  sequences.renew();
+  assert.deepEqual([sequences.hasId, sequences.usedId, sequences.isBroken], [false, 8, false]);
+});
