@@ -171,18 +171,26 @@ export const trim = async (
   }
 };
 
+/** What was read or is found, also what was deleted since, in the order of offsets. */
+const everyPlace = (
+  { read }: History,
+  found: ReadonlyMap<string, string>,
+): (readonly [string, string])[] => {
+  const offsetOf = ([place]: readonly [string, string]): number => Number(place.split("@")[1]);
+  return [...new Map([...read, ...found])].sort((a, b) => offsetOf(a) - offsetOf(b));
+};
+
 /** Nothing is there twice, out of order, or without having been sent, or is said to have failed. */
 const checkOnce = (history: History, found: ReadonlyMap<string, string>): void => {
   const places = new Map(history.places);
   const newest = new Map<string, number>();
-  for (const [place, value] of found) {
+  for (const [place, value] of everyPlace(history, found)) {
     const sent = history.sent.get(value);
     assert.ok(sent !== undefined, `${place} holds ${value}, which nobody sent`);
     assert.equal(`${sent.partition}`, place.split("@")[0], `${value} is in the wrong partition`);
     assert.ok(!history.unwritten.has(value), `${value} at ${place} was said not to be written`);
     assert.equal(places.get(value) ?? place, place, `${value} is there twice`);
     places.set(value, place);
-    // `found` is in the order of offsets.
     const sender = `${sent.producer}/${sent.partition}`;
     const before = newest.get(sender) ?? -1;
     assert.ok(before < sent.number, `${value} at ${place} is behind number ${before}`);

@@ -106,3 +106,13 @@ test("a block that no client can use is refused", async () => {
     await refused;
   }
 });
+
+test("a controller of an earlier version is waited for", async () => {
+  const { fail, ids } = setUp();
+  const told = assert.rejects(ids.next(), (thrown) => {
+    const { code, message, spec } = MillraceError.from(thrown);
+    return code === ErrorCode.UNAVAILABLE && spec.retriable && message.includes("controllers");
+  });
+  await fail(ErrorCode.UNSUPPORTED_OPERATION);
+  await told;
+});

@@ -1,6 +1,6 @@
 /** Producer ids for the clients of this broker, from blocks that the controller gives (KIP-730). */
 import { create } from "@bufbuild/protobuf";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import { AllocateProducerIdsRequestSchema, ReplicaService } from "@millrace/proto/controller";
 import { methodOf } from "@millrace/rpc";
 import type { ControllerClient } from "./controller-client.ts";
@@ -24,6 +24,16 @@ const refillShare = 0.1;
 const allocateProducerIds = methodOf(ReplicaService.method.allocateProducerIds);
 
 const ignore = (): void => {};
+
+/** A controller of an earlier version is replaced before long: clients wait for that. */
+const explained = (thrown: unknown): never => {
+  if (!hasCode(thrown, ErrorCode.UNSUPPORTED_OPERATION)) throw thrown;
+  throw new MillraceError(
+    ErrorCode.UNAVAILABLE,
+    "the controller gives no producer ids: update the controllers",
+    { cause: thrown },
+  );
+};
 
 export class ProducerIds {
   readonly #options: ProducerIdsOptions;
@@ -75,7 +85,7 @@ export class ProducerIds {
     const { brokerId, brokerEpoch, controller } = this.#options;
     const fields = { brokerId, brokerEpoch: BigInt(brokerEpoch()) };
     const request = create(AllocateProducerIdsRequestSchema, fields);
-    const reply = await controller.call(allocateProducerIds, request);
+    const reply = await controller.call(allocateProducerIds, request).catch(explained);
     const { producerIdCount: count } = reply;
     const next = Number(reply.firstProducerId);
     const end = next + count;

@@ -8,6 +8,13 @@ const idTests = [`${broker}/producer-ids.test.ts`];
 
 export const producerIdMutants: readonly Mutant[] = [
   {
+    name: "old-controller-fails-producers",
+    breaks: "Clients wait for a controller of a later version.",
+    file: `${broker}/producer-ids.ts`,
+    replace: [[".catch(explained)", ""]],
+    tests: idTests,
+  },
+  {
     name: "ids-given-without-the-record",
     breaks: "A block is given once the record of the next free id has moved.",
     file: `${controller}/producer-ids.ts`,

@@ -153,8 +153,9 @@ export class FakeBroker implements Dialer {
   /** Bytes that fetch cursors were granted in all. */
   grantedBytes = 0;
   streams = 0;
-  /** Answers are held back while true. */
+  /** Answers are held back while true; of refusals only unless `refusesAtOnce`, as brokers do. */
   hold = false;
+  refusesAtOnce = false;
   /**
    * Per produce request: an error to answer, "reset" to cut the stream after the append, "lost" to
    * cut it instead, "uncertain" to answer UNAVAILABLE after the append, or nothing.
@@ -193,6 +194,7 @@ export class FakeBroker implements Dialer {
   });
   #held: (() => void)[] = [];
   readonly #drains = new Set<() => void>();
+  #produceStreams: { cancel(error: MillraceError): void }[] = [];
   #attempts = 0;
   #failedEpochs = new WeakMap<object, Map<number, number>>();
   #inFlightBytes = 0;
@@ -293,6 +295,14 @@ export class FakeBroker implements Dialer {
   /** Answers the oldest request of those that are held. */
   releaseOne(): void {
     this.#held.shift()?.();
+  }
+
+  /** Produce streams break, and the answers that were held are lost. */
+  cutProduce(): void {
+    this.#held = [];
+    this.hold = false;
+    const error = new MillraceError(ErrorCode.UNAVAILABLE, "the connection broke");
+    for (const stream of this.#produceStreams.splice(0)) stream.cancel(error);
   }
 
   /** Ends all faults. */
@@ -412,6 +422,7 @@ export class FakeBroker implements Dialer {
         stream.push({ opened, results: [], drain: undefined });
       } else this.#append(stream, endpoint, message);
     });
+    this.#produceStreams.push(stream);
     const notice = { graceMs: 1000, reason: "stopping" };
     this.#drains.add(() => stream.push({ opened: undefined, results: [], drain: notice }));
     return stream;
@@ -470,7 +481,8 @@ export class FakeBroker implements Dialer {
       };
       stream.push({ opened: undefined, results: [result], drain: undefined });
     };
-    if (this.hold) this.#held.push(answer);
+    const isRefusal = code !== undefined && !["reset", "lost", "uncertain"].includes(String(fault));
+    if (this.hold && !(this.refusesAtOnce && isRefusal)) this.#held.push(answer);
     else answer();
   }
 

@@ -4,7 +4,25 @@ const producer = "packages/client/src/core/producer";
 const tests = [`${producer}/idempotence.test.ts`];
 const sequences = [`${producer}/sequences.test.ts`];
 
+const refusedFirst = [`${producer}/refused-first.test.ts`];
+
 export const idempotenceMutants: readonly Mutant[] = [
+  {
+    name: "client-refusal-covers-those-before",
+    breaks: "A refusal says nothing of batches that were sent before.",
+    file: `${producer}/partition-queue.ts`,
+    replace: [
+      ["one.refused ||= one.sentNumber >= sentNumber;", "one.refused ||= sentNumber >= 0;"],
+    ],
+    tests: refusedFirst,
+  },
+  {
+    name: "client-parts-in-the-order-of-answers",
+    breaks: "The parts of a split batch are sent again in the order of their sequences.",
+    file: `${producer}/partition-queue.ts`,
+    replace: [["(a, b) => a.sentNumber - b.sentNumber", "(a, b) => a.id - b.id"]],
+    tests: refusedFirst,
+  },
   {
     name: "client-not-idempotent",
     breaks: "Producers with acks all are idempotent unless told otherwise.",

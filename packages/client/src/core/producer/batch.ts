@@ -61,6 +61,10 @@ export class Batch {
   stamp: ProducerStamp | undefined;
   /** An attempt had no certain outcome. Such a batch never gets other sequences. */
   maybeWritten = false;
+  /** The broker has refused this attempt, or will: by the order epoch, after one before it. */
+  refused = false;
+  /** Place of its last attempt among those of the partition. */
+  sentNumber = 0;
   body: Buffer | undefined;
   bodyCrc = 0;
   attempts = 0;

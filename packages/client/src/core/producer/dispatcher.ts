@@ -139,13 +139,13 @@ export class Dispatcher implements SenderEvents {
   }
 
   onUnanswered(queue: PartitionQueue, batch: Batch, error: MillraceError): void {
-    if (!queue.refused) batch.maybeWritten = true;
+    if (!batch.refused) batch.maybeWritten = true;
     this.#failed(queue, batch, error);
   }
 
   onFailed(queue: PartitionQueue, batch: Batch, error: MillraceError): void {
     if (error.spec.sideEffects) batch.maybeWritten = true;
-    else queue.refused = true;
+    else queue.refusedFrom(batch);
     this.#failed(queue, batch, error);
   }
 

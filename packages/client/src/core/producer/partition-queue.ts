@@ -35,11 +35,8 @@ export class PartitionQueue {
   /** Rises when batches are sent again, so that the broker lets nothing overtake them. */
   orderEpoch = 1;
   readonly sequences = new PartitionSequences();
-  /**
-   * The broker refused one of the batches in flight, without side effects: by the order epoch, it
-   * has refused those behind it, or will.
-   */
-  refused = false;
+  /** Attempts so far. */
+  #sent = 0;
   /** Nothing is sent before this time (monotonic milliseconds). */
   notBeforeMs = 0;
   /** Where the last batch was sent. */
@@ -71,10 +68,20 @@ export class PartitionQueue {
   /** The batch was sent. */
   sent(batch: Batch, topicId: Uint8Array): void {
     this.topicId = topicId;
-    if (this.inFlight.length === 0) this.refused = false;
+    batch.refused = false;
+    batch.sentNumber = this.#sent;
+    this.#sent += 1;
     batch.state = "in_flight";
     batch.attempts += 1;
     this.inFlight.push(batch);
+  }
+
+  /**
+   * The broker refused the batch without side effects, and by the order epoch those that were sent
+   * after it, or will. Those before it may be written: their answers can come later.
+   */
+  refusedFrom({ sentNumber }: Batch): void {
+    for (const one of this.inFlight) one.refused ||= one.sentNumber >= sentNumber;
   }
 
   /** The batch was answered, or its stream is lost. */
@@ -96,8 +103,8 @@ export class PartitionQueue {
   requeueRetries(): void {
     if (this.inFlight.length > 0 || this.retries.length === 0) return;
     this.orderEpoch += 1;
-    // The sort is stable, so the parts of a split batch, which share its id, keep their order.
-    this.batches.unshift(...this.retries.sort((a, b) => a.id - b.id));
+    // In the order of their sequences, however they were answered.
+    this.batches.unshift(...this.retries.sort((a, b) => a.sentNumber - b.sentNumber));
     this.retries = [];
   }
 }

@@ -478,12 +478,13 @@ export declare const ProduceService: GenService<{
    *
    * The first message must carry `open` and nothing else; the first reply carries `opened`. After
    * it, each request carries exactly one batch, and gets exactly one ProduceResult with its
-   * request_id. Batches of one partition are appended in the order of their requests; results of
-   * one partition come in that order, results of different partitions in any. A batch is appended
-   * as a whole or not at all. A failure of one partition is a result with `error`; the stream goes
-   * on. A stream that breaks its protocol ends with STREAM_PROTOCOL_VIOLATION. When the stream
-   * breaks, requests without a result may or may not have been appended: an idempotent producer
-   * sends them again with the same sequences.
+   * request_id. Batches of one partition are appended in the order of their requests, and the
+   * results of those that were appended come in that order. A refusal does not wait: it may come
+   * before the results of earlier requests, and says nothing of them. Results of different
+   * partitions come in any order. A batch is appended as a whole or not at all. A failure of one
+   * partition is a result with `error`; the stream goes on. A stream that breaks its protocol ends
+   * with STREAM_PROTOCOL_VIOLATION. When the stream breaks, requests without a result may or may
+   * not have been appended: an idempotent producer sends them again with the same sequences.
    *
    * Flow control: the client should keep the sum of body bytes of unanswered requests within the
    * window that `opened` states. Each result gives its bytes back. The server stops reading while
@@ -500,9 +501,17 @@ export declare const ProduceService: GenService<{
    * latest ProduceOpened.producer_batches of its producer and partition. It is not appended a
    * second time: its result has `duplicate` and the offsets of the first append, and comes once
    * those records have what the acks ask for. A gap, or a batch that is no longer recognised, is
-   * OUT_OF_ORDER_SEQUENCE; an older epoch is INVALID_PRODUCER_EPOCH. Leaders that take over, and
-   * servers that start again, recognise what their predecessors did. A partition forgets a producer
-   * that has been idle for a day, and then takes any first sequence.
+   * OUT_OF_ORDER_SEQUENCE; an older epoch is INVALID_PRODUCER_EPOCH. Contents are not compared. All
+   * of this needs ACKS_ALL: what a leader alone has acknowledged may be lost with it.
+   *
+   * A batch that may have been appended must never get other sequences: it could be stored twice. A
+   * producer raises its epoch for a partition, and numbers what was refused from 0 again, only
+   * while nothing of that partition is unanswered or of unknown outcome.
+   *
+   * Leaders that take over, and servers that start again, recognise what their predecessors did. A
+   * partition forgets a producer that has been idle for a day, or that 65,536 others came after,
+   * and then takes any first sequence. A replica that was built anew from the leader's log start
+   * knows nothing of batches below it.
    *
    * @generated from rpc millrace.broker.v1.ProduceService.Produce
    */
