@@ -74,7 +74,7 @@ export const idempotenceMutants: readonly Mutant[] = [
     name: "client-lost-answer-taken-for-a-refusal",
     breaks: "A batch that may have been written never gets other sequences.",
     file: `${producer}/dispatcher.ts`,
-    replace: [["    if (!queue.refused) batch.maybeWritten = true;\n", ""]],
+    replace: [["    if (!batch.refused) batch.maybeWritten = true;\n", ""]],
     tests,
   },
   {
@@ -112,7 +112,7 @@ export const idempotenceMutants: readonly Mutant[] = [
     name: "client-refusal-outlives-its-stream",
     breaks: "What was refused says nothing of batches that are sent later.",
     file: `${producer}/partition-queue.ts`,
-    replace: [["    if (this.inFlight.length === 0) this.refused = false;\n", ""]],
+    replace: [["    batch.refused = false;\n", ""]],
     tests,
   },
   {

@@ -1,4 +1,4 @@
-/** A refusal does not wait for the answers of batches that are appended and not yet acknowledged. */
+/** A refusal does not wait for the answers of batches that are appended, not acknowledged yet. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
