@@ -1,7 +1,7 @@
 /** The cluster of a run: its processes, and what an administrator sees of it. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { type Client, connect, formatEndpoint } from "@millrace/client";
+import { type Client, connect, formatEndpoint, MillraceError } from "@millrace/client";
 import type { Action } from "../../tools/cluster/control.ts";
 import { processesOf } from "../../tools/cluster/layout.ts";
 import type { ProcessEntry, Role } from "../../tools/cluster/state.ts";
@@ -31,6 +31,8 @@ export class ChaosCluster {
   readonly directory: string;
   readonly #supervisor: Supervisor;
   #admin: Client | undefined;
+  /** Why the administrator's last question had no answer, or empty. */
+  failure = "";
 
   constructor(directory: string) {
     this.directory = directory;
@@ -82,10 +84,13 @@ export class ChaosCluster {
   async partitions(): Promise<PartitionState[] | undefined> {
     try {
       const [found] = (await this.#admin?.admin.describeTopics([topic])) ?? [];
+      this.failure = "";
       return found?.partitions.map(({ isr, leader = -1, leaderEpoch: epoch, partition }) => ({
         ...{ kind: "leader", partition, leader, epoch, isr: isr.toSorted() },
       }));
-    } catch {
+    } catch (thrown) {
+      const { codeName, message } = MillraceError.from(thrown);
+      this.failure = `${codeName}: ${message}`;
       return undefined;
     }
   }
@@ -114,7 +119,9 @@ export class ChaosCluster {
       if (down.length === 0 && states?.every(isWhole)) return undefined;
       if (performance.now() > endMs) {
         const names = down.map(({ name, state }) => `${name} is ${state}`);
-        const broken = states?.filter((one) => !isWhole(one)) ?? ["no controller answers"];
+        const broken = states?.filter((one) => !isWhole(one)) ?? [
+          `no controller answers: ${this.failure}`,
+        ];
         return [...names, ...broken.map((one) => JSON.stringify(one))].join(", ");
       }
       await sleep(pollMs);

@@ -30,6 +30,11 @@ test("every fault has the time until the next one", () => {
   assert.deepEqual(msOf(events, 95), [15, 57]);
 });
 
+test("a stall over two faults counts for the first of them", () => {
+  const events = [ack(5), fault(10), fault(20), ack(30), ack(34), ack(40)];
+  assert.deepEqual(msOf(events, 41), [25, 6]);
+});
+
 test("a stall that never ends lasts until the producers stop", () => {
   assert.deepEqual(msOf([ack(5), fault(10)], 100), [95]);
 });

@@ -4,18 +4,30 @@ import type { Ack, Event, Fault } from "./history.ts";
 export interface Stall {
   readonly fault: Fault;
   /**
-   * The longest time from one acknowledgement of a partition to its next one that touches the time
-   * from this fault to the next fault, over all partitions, ms.
+   * The longest time from one acknowledgement of a partition to its next one between this fault and
+   * the next fault, over all partitions, ms. A stall that holds several faults counts for the first
+   * of them.
    */
   readonly ms: number;
 }
 
-/** The longest gap between neighbours in `times` that touches the time from `from` to `to`. */
-const longestGap = (times: readonly number[], from: number, to: number): number => {
+interface Window {
+  /** When the fault before was. */
+  readonly before: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The longest gap between neighbours in `times` in a window: it begins after the fault before. */
+const longestGap = (
+  times: readonly number[],
+  { before, from, to }: Window,
+  end: number,
+): number => {
   let longest = 0;
   let last = 0;
-  for (const t of [...times, to]) {
-    if (t > from && last < to) longest = Math.max(longest, t - last);
+  for (const t of [...times, end]) {
+    if (t > from && last < to && last >= before) longest = Math.max(longest, t - last);
     last = t;
   }
   return longest;
@@ -29,7 +41,8 @@ export const stallsOf = (events: readonly Event[], endMs: number): Stall[] => {
     of.map(({ t }) => t),
   );
   return faults.map((fault, i) => {
-    const untilMs = faults[i + 1]?.t ?? endMs;
-    return { fault, ms: Math.max(0, ...times.map((of) => longestGap(of, fault.t, untilMs))) };
+    const to = faults[i + 1]?.t ?? endMs;
+    const window = { before: faults[i - 1]?.t ?? 0, from: fault.t, to };
+    return { fault, ms: Math.max(0, ...times.map((of) => longestGap(of, window, endMs))) };
   });
 };
