@@ -6,13 +6,15 @@ export type FinalLog = ReadonlyMap<number, ReadonlyMap<number, string>>;
 
 export type Promised =
   | ("acknowledged" | "order" | "read" | "phantom" | "gap" | "duplicate")
+  /** Brokers have the same on their disks. */
+  | "replica"
   /** The cluster heals, calls end, and the consumer gets to the end. Never of one value. */
   | "progress";
 
 /** A promise that was not kept. */
 export interface Violation {
   readonly promise: Promised;
-  /** Absent for `progress`, as the following two. */
+  /** Absent for `replica` and `progress`, as the following two. */
   readonly partition?: number;
   readonly offset?: number;
   readonly value?: string;

@@ -71,6 +71,10 @@ export class ChaosCluster {
     return this.processes.filter((one) => one.role === role).map(({ name }) => name);
   }
 
+  get brokerDirectories(): string[] {
+    return this.processes.flatMap((one) => (one.role === "broker" ? one.data_dir : []));
+  }
+
   act(action: Action, name: string): Promise<void> {
     return this.#supervisor.act({ action, name });
   }

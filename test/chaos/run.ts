@@ -6,6 +6,7 @@ import { follow, produce, readAll } from "./clients.ts";
 import { ChaosCluster } from "./cluster.ts";
 import { carryOut } from "./faults.ts";
 import { planOf } from "./plan.ts";
+import { checkReplicas } from "./replicas.ts";
 import type { RunLog } from "./run-log.ts";
 
 export interface RunOptions {
@@ -184,13 +185,13 @@ const conclude = async (
   }
 };
 
-/** An abort ends the faults early; everything else goes on to its end. */
-export const run = async (
+/** Starts the cluster, and stops it whatever happens. */
+const runOn = async (
+  cluster: ChaosCluster,
   options: RunOptions,
   log: RunLog,
   signal: AbortSignal,
 ): Promise<Outcome> => {
-  const cluster = new ChaosCluster(options.directory);
   try {
     await cluster.start();
     const clients = await Promise.all(
@@ -207,4 +208,16 @@ export const run = async (
   } finally {
     await cluster.stop();
   }
+};
+
+/** An abort ends the faults early; everything else goes on to its end. */
+export const run = async (
+  options: RunOptions,
+  log: RunLog,
+  signal: AbortSignal,
+): Promise<Outcome> => {
+  const cluster = new ChaosCluster(options.directory);
+  const outcome = await runOn(cluster, options, log, signal);
+  const stopped = checkReplicas(cluster.brokerDirectories);
+  return { ...outcome, violations: [...outcome.violations, ...stopped] };
 };
