@@ -40,6 +40,8 @@ export class LeasedKey {
    * answers may be late.
    */
   #askedMs = 0;
+  /** The last release, which may be under way. */
+  #released: Promise<void> = Promise.resolve();
 
   constructor(options: LeasedKeyOptions) {
     this.#options = options;
@@ -123,11 +125,13 @@ export class LeasedKey {
   }
 
   /** Gives the key up at once, by ending the lease. Never rejects: the lease would expire. */
-  async release(): Promise<void> {
+  release(): Promise<void> {
     const lease = this.#lease;
     this.#lease = undefined;
-    if (lease === undefined) return;
-    await this.#options.store.revokeLease(lease.id).catch(() => {});
+    if (lease !== undefined) {
+      this.#released = this.#options.store.revokeLease(lease.id).catch(() => {});
+    }
+    return this.#released;
   }
 
   async #renew(createRevision: number): Promise<boolean> {

@@ -127,6 +127,21 @@ test("a controller that stops gives up its key at once", async () => {
   assert.equal(isActive(second.process), true);
 });
 
+test("a controller has given up its key once its stop is over", async () => {
+  const cluster = new TestCluster();
+  let isRevoked = false;
+  const { election } = await elected(cluster, ({ revokeLease }) => ({
+    revokeLease: async (...args) => {
+      await new Promise((resolve) => void cluster.kernel.schedule(50, () => resolve(0), "store"));
+      await revokeLease(...args);
+      isRevoked = true;
+    },
+  }));
+  await cluster.run(election.close());
+  assert.equal(isRevoked, true);
+  assert.equal(await cluster.get(keys.controller), undefined);
+});
+
 test("a controller whose key is gone stops at once, says so, and is elected again", async () => {
   const cluster = new TestCluster();
   const { election, reign } = await elected(cluster);

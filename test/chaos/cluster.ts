@@ -1,0 +1,134 @@
+/** The cluster of a run: its processes, and what an administrator sees of it. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { type Client, connect, formatEndpoint, MillraceError } from "@millrace/client";
+import type { Action } from "../../tools/cluster/control.ts";
+import { processesOf } from "../../tools/cluster/layout.ts";
+import type { ProcessEntry, Role } from "../../tools/cluster/state.ts";
+import { Supervisor } from "../../tools/cluster/supervisor.ts";
+import { etcdPrograms } from "../../tools/etcd/build.ts";
+import type { Leader } from "./history.ts";
+
+export const topic = "chaos";
+export const partitionCount = 4;
+const replicationFactor = 3;
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+/** Below the ports that the operating system gives to connections; another for each run. */
+const basePort = 12_000 + (process.pid % 20) * 400;
+/** Deadline of an administrator's call: several fit between two faults. ms */
+const adminTimeoutMs = 2000;
+const pollMs = 200;
+
+/** What a partition is like, without a time. */
+export type PartitionState = Omit<Leader, "t">;
+
+/** Whether a partition has a leader and all its replicas in sync. */
+export const isWhole = ({ isr, leader }: PartitionState): boolean =>
+  leader >= 0 && isr.length === replicationFactor;
+
+export class ChaosCluster {
+  readonly directory: string;
+  readonly #supervisor: Supervisor;
+  #admin: Client | undefined;
+  /** Why the administrator's last question had no answer, or empty. */
+  failure = "";
+
+  constructor(directory: string) {
+    this.directory = directory;
+    const sizes = { brokers: 3, controllers: 3, etcd: 1, etcdEndpoints: [], basePort };
+    const layout = { ...sizes, root, directory, etcdPrograms: etcdPrograms() };
+    this.#supervisor = new Supervisor(directory, processesOf(layout));
+  }
+
+  /** Starts everything and creates the topic. Resolves with false after `stop`. */
+  async start(): Promise<boolean> {
+    if (!(await this.#supervisor.start())) return false;
+    this.#admin = await this.connect();
+    const configs = { "min.insync.replicas": "2" };
+    await this.#admin.admin.createTopic({
+      ...{ name: topic, partitionCount, configs },
+      replicationFactor,
+    });
+    return true;
+  }
+
+  async stop(): Promise<void> {
+    await this.#admin?.close();
+    await this.#supervisor.stop();
+  }
+
+  connect(): Promise<Client> {
+    const bootstrap = this.#supervisor.cluster.bootstrap.split(",");
+    return connect({ bootstrap, adminTimeoutMs });
+  }
+
+  get processes(): readonly ProcessEntry[] {
+    return this.#supervisor.cluster.processes;
+  }
+
+  namesOf(role: Role): string[] {
+    return this.processes.filter((one) => one.role === role).map(({ name }) => name);
+  }
+
+  get brokerDirectories(): string[] {
+    return this.processes.flatMap((one) => (one.role === "broker" ? one.data_dir : []));
+  }
+
+  act(action: Action, name: string): Promise<void> {
+    return this.#supervisor.act({ action, name });
+  }
+
+  /** Whether there is a process of this name, be it ready or not. */
+  isUp(name: string): boolean {
+    return this.processes.some((one) => one.name === name && one.pid !== undefined);
+  }
+
+  /** All partitions, or undefined while no controller answers. */
+  async partitions(): Promise<PartitionState[] | undefined> {
+    try {
+      const [found] = (await this.#admin?.admin.describeTopics([topic])) ?? [];
+      this.failure = "";
+      return found?.partitions.map(({ isr, leader = -1, leaderEpoch: epoch, partition }) => ({
+        ...{ kind: "leader", partition, leader, epoch, isr: isr.toSorted() },
+      }));
+    } catch (thrown) {
+      const { codeName, message } = MillraceError.from(thrown);
+      this.failure = `${codeName}: ${message}`;
+      return undefined;
+    }
+  }
+
+  /** Name of the active controller, as far as brokers know. */
+  async activeController(): Promise<string | undefined> {
+    try {
+      const found = await this.#admin?.admin.cluster();
+      if (found === undefined) return undefined;
+      const address = formatEndpoint(found.controller);
+      return this.processes.find(({ endpoints }) => endpoints["client"] === address)?.name;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /**
+   * Resolves with undefined once every process runs and every partition is whole, otherwise after
+   * `ms` with what is missing.
+   */
+  async untilWhole(ms: number): Promise<string | undefined> {
+    const endMs = performance.now() + ms;
+    for (;;) {
+      const down = this.processes.filter(({ state }) => state !== "running");
+      const states = down.length === 0 ? await this.partitions() : [];
+      if (down.length === 0 && states?.every(isWhole)) return undefined;
+      if (performance.now() > endMs) {
+        const names = down.map(({ name, state }) => `${name} is ${state}`);
+        const broken = states?.filter((one) => !isWhole(one)) ?? [
+          `no controller answers: ${this.failure}`,
+        ];
+        return [...names, ...broken.map((one) => JSON.stringify(one))].join(", ");
+      }
+      await sleep(pollMs);
+    }
+  }
+}

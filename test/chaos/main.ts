@@ -1,0 +1,86 @@
+/**
+ * `npm run test:chaos`: a cluster of processes under load while one after another is killed, paused
+ * and restarted. See `usage`. Ends with 0 when every promise was kept, 1 when one was not or when
+ * the run failed, 2 for a wrong command line.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import type { Happening } from "./history.ts";
+import { reportOf } from "./report.ts";
+import { type RunOptions, run } from "./run.ts";
+import { RunLog } from "./run-log.ts";
+import { lineOf, timelineOf } from "./timeline.ts";
+
+const usage = `npm run test:chaos [-- [--minutes N] [--seed S] [--keep DIR] [--once]]
+
+  --minutes N  how long faults go on (1)
+  --seed S     which faults, when and on what; the default is another one each time
+  --keep DIR   directory of everything that the run leaves, also when every promise was kept
+  --once       a value that is stored twice is a violation, too`;
+
+type Wanted = Omit<RunOptions, "directory"> & { readonly keep: string | undefined };
+
+/** Throws for a wrong command line. */
+const parse = (): Wanted => {
+  const text = { type: "string" } as const;
+  const once = { type: "boolean", default: false } as const;
+  const { values } = parseArgs({ options: { minutes: text, seed: text, keep: text, once } });
+  const { keep, minutes = "1", seed = String(Date.now() % 1_000_000) } = values;
+  if (!/^[0-9]{1,4}(\.[0-9]{1,3})?$/.test(minutes) || Number(minutes) === 0) {
+    throw new Error(`--minutes ${minutes} is not allowed: use a number above 0, such as 0.5`);
+  }
+  if (!/^[0-9]{1,9}$/.test(seed)) {
+    throw new Error(`--seed ${seed} is not allowed: use a whole number below a thousand million`);
+  }
+  return { minutes: Number(minutes), seed: Number(seed), once: values.once, keep };
+};
+
+const directoryOf = (keep: string | undefined): string => {
+  if (keep === undefined) return mkdtempSync(join(tmpdir(), "millrace-chaos-"));
+  const directory = resolve(keep);
+  mkdirSync(directory, { recursive: true });
+  return directory;
+};
+
+/** A log that prints faults as they happen. */
+const printing = (directory: string): RunLog => {
+  const log = new RunLog(directory);
+  const { tell } = log;
+  const loud = (happening: Happening): void => {
+    tell(happening);
+    const event = log.events.at(-1);
+    if (event?.kind === "fault") console.log(lineOf(event, log.startedAtMs));
+  };
+  return Object.assign(log, { tell: loud });
+};
+
+const main = async (): Promise<number> => {
+  let wanted: Wanted;
+  try {
+    wanted = parse();
+  } catch (thrown) {
+    console.error(`error: ${thrown instanceof Error ? thrown.message : String(thrown)}\n${usage}`);
+    return 2;
+  }
+  const directory = directoryOf(wanted.keep);
+  console.log(`seed ${wanted.seed}, ${wanted.minutes} min, in ${directory}`);
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort());
+  const log = printing(directory);
+  const outcome = await run({ ...wanted, directory }, log, stop.signal);
+  await log.close();
+  const { violations } = outcome;
+  console.log(reportOf(log.events, outcome));
+  if (violations.length > 0 || wanted.keep !== undefined) {
+    const text = timelineOf(log.events, violations, log.startedAtMs);
+    writeFileSync(join(directory, "timeline.txt"), text);
+  } else rmSync(directory, { recursive: true });
+  for (const { promise, text } of violations.slice(0, 10))
+    console.log(`VIOLATION ${promise}: ${text}`);
+  if (violations.length > 0) console.log(`look into ${join(directory, "timeline.txt")}`);
+  return violations.length === 0 ? 0 : 1;
+};
+
+process.exitCode = await main();
