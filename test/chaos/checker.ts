@@ -152,8 +152,7 @@ const repeated = (log: FinalLog): Violation[] => {
   return violations;
 };
 
-/** `once`: whether a value that is there twice is a violation. */
-export const check = (events: readonly Event[], log: FinalLog, once: boolean): Verdict => {
+export const check = (events: readonly Event[], log: FinalLog): Verdict => {
   const known = sorted(events);
   const lost = moved("acknowledged", known.acks, log);
   const duplicates = repeated(log);
@@ -163,7 +162,7 @@ export const check = (events: readonly Event[], log: FinalLog, once: boolean): V
     ...disordered(known),
     ...skipped(known.reads),
     ...foreign(log, known.sends),
-    ...(once ? duplicates : []),
+    ...duplicates,
   ];
   const duplicated = new Set(duplicates.map(({ value }) => value)).size;
   return { violations, lost: lost.length, duplicated };

@@ -13,20 +13,18 @@ import { type RunOptions, run } from "./run.ts";
 import { RunLog } from "./run-log.ts";
 import { lineOf, timelineOf } from "./timeline.ts";
 
-const usage = `npm run test:chaos [-- [--minutes N] [--seed S] [--keep DIR] [--once]]
+const usage = `npm run test:chaos [-- [--minutes N] [--seed S] [--keep DIR]]
 
   --minutes N  how long faults go on (1)
   --seed S     which faults, when and on what; the default is another one each time
-  --keep DIR   directory of everything that the run leaves, also when every promise was kept
-  --once       a value that is stored twice is a violation, too`;
+  --keep DIR   directory of everything that the run leaves, also when every promise was kept`;
 
 type Wanted = Omit<RunOptions, "directory"> & { readonly keep: string | undefined };
 
 /** Throws for a wrong command line. */
 const parse = (): Wanted => {
   const text = { type: "string" } as const;
-  const once = { type: "boolean", default: false } as const;
-  const { values } = parseArgs({ options: { minutes: text, seed: text, keep: text, once } });
+  const { values } = parseArgs({ options: { minutes: text, seed: text, keep: text } });
   const { keep, minutes = "1", seed = String(Date.now() % 1_000_000) } = values;
   if (!/^[0-9]{1,4}(\.[0-9]{1,3})?$/.test(minutes) || Number(minutes) === 0) {
     throw new Error(`--minutes ${minutes} is not allowed: use a number above 0, such as 0.5`);
@@ -34,7 +32,7 @@ const parse = (): Wanted => {
   if (!/^[0-9]{1,9}$/.test(seed)) {
     throw new Error(`--seed ${seed} is not allowed: use a whole number below a thousand million`);
   }
-  return { minutes: Number(minutes), seed: Number(seed), once: values.once, keep };
+  return { minutes: Number(minutes), seed: Number(seed), keep };
 };
 
 const directoryOf = (keep: string | undefined): string => {

@@ -14,8 +14,6 @@ export interface RunOptions {
   readonly seed: number;
   /** How long faults go on. */
   readonly minutes: number;
-  /** Whether a value that is there twice is a violation. */
-  readonly once: boolean;
 }
 
 export interface Outcome extends Verdict {
@@ -150,12 +148,7 @@ class Load {
 }
 
 /** Heals, drains, and checks. */
-const conclude = async (
-  cluster: ChaosCluster,
-  load: Load,
-  log: RunLog,
-  once: boolean,
-): Promise<Outcome> => {
+const conclude = async (cluster: ChaosCluster, load: Load, log: RunLog): Promise<Outcome> => {
   const violations: Violation[] = [];
   const missing = await cluster.untilWhole(lastHealMs);
   if (missing !== undefined) {
@@ -173,7 +166,7 @@ const conclude = async (
       const text = `the consumer is not at the end ${settleMs} ms after the last send`;
       violations.push({ promise: "progress", text });
     }
-    const verdict = check(log.events, final, once);
+    const verdict = check(log.events, final);
     const all = [...violations, ...load.violations, ...verdict.violations];
     return { ...verdict, violations: all, loadEndMs };
   } catch (thrown) {
@@ -201,7 +194,7 @@ const runOn = async (
     try {
       await sleep(calmMs);
       await disturb(cluster, options, log, signal);
-      return await conclude(cluster, load, log, options.once);
+      return await conclude(cluster, load, log);
     } finally {
       await load.close();
     }

@@ -7,7 +7,7 @@ import { skipped } from "./etcd.ts";
 
 const main = fileURLToPath(new URL("../chaos/main.ts", import.meta.url));
 
-test("half a minute of faults loses nothing", { skip: skipped }, () => {
+test("half a minute of faults loses nothing, and stores nothing twice", { skip: skipped }, () => {
   const args = [main, "--minutes", "0.5", "--seed", "5"];
   const { status, stderr, stdout } = spawnSync(process.execPath, args, { encoding: "utf8" });
   assert.equal(status, 0, `${stdout}${stderr}`);

@@ -130,7 +130,10 @@ export const producerMutants: readonly Mutant[] = [
     breaks: "failed batches are put back in the wrong order",
     file: `${producer}/partition-queue.ts`,
     replace: [
-      ["this.retries.sort((a, b) => a.sentNumber - b.sentNumber)", "this.retries.sort((a, b) => b.id - a.id)"],
+      [
+        "this.retries.sort((a, b) => a.sentNumber - b.sentNumber)",
+        "this.retries.sort((a, b) => b.id - a.id)",
+      ],
     ],
     tests: clientTest,
   },
