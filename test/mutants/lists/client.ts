@@ -1,5 +1,6 @@
 /** Mutants of the client, the command line, and the calling side of rpc. */
 import type { Mutant } from "../mutant.ts";
+import { adminMutants } from "./client/admin.ts";
 import { cliMutants } from "./client/cli.ts";
 import { consumerMutants } from "./client/consumer.ts";
 import { idempotenceMutants } from "./client/idempotence.ts";
@@ -9,6 +10,7 @@ import { rpcClientMutants } from "./client/rpc-client.ts";
 import { watchMutants } from "./client/watch.ts";
 
 export const clientMutants: readonly Mutant[] = [
+  ...adminMutants,
   ...consumerMutants,
   ...producerMutants,
   ...idempotenceMutants,

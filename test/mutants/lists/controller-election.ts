@@ -155,8 +155,17 @@ const election: readonly Mutant[] = [
     name: "stopped-controller-keeps-its-key",
     breaks: "A controller that stops gives up its key at once.",
     file: `${metadata}leased-key.ts`,
-    replace: [["    await this.#options.store.revokeLease(lease.id).catch(() => {});\n", ""]],
+    replace: [
+      ["      this.#released = this.#options.store.revokeLease(lease.id).catch(() => {});\n", ""],
+    ],
     tests: [...elections, ...registrations],
+  },
+  {
+    name: "stop-does-not-wait-for-the-key",
+    breaks: "A controller has given up its key once its stop is over.",
+    file: `${metadata}leased-key.ts`,
+    replace: [["    return this.#released;", "    return Promise.resolve();"]],
+    tests: elections,
   },
   {
     name: "stop-is-news",

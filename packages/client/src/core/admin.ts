@@ -20,7 +20,7 @@ import {
 } from "@millrace/proto/controller";
 import type { Method } from "@millrace/rpc";
 import { backoffMs } from "./backoff.ts";
-import { fromWire } from "./failures.ts";
+import { fromWire, wantsRefresh } from "./failures.ts";
 import type { BrokerInfo } from "./metadata/index.ts";
 import { methods } from "./methods.ts";
 import {
@@ -86,7 +86,7 @@ export class Admin {
     let pageToken = "";
     do {
       const request = create(ListTopicsRequestSchema, { pageToken });
-      const page = await this.#call(methods.listTopics, request);
+      const page = await this.#call(methods.listTopics, request, true);
       yield* page.topics;
       pageToken = page.nextPageToken;
     } while (pageToken !== "");
@@ -95,7 +95,7 @@ export class Admin {
   /** Describes topics, in the order of `names`. Throws UNKNOWN_TOPIC_OR_PARTITION. */
   async describeTopics(names: readonly string[]): Promise<TopicDescription[]> {
     const request = create(DescribeTopicsRequestSchema, { names: [...names] });
-    return (await this.#call(methods.describeTopics, request)).topics;
+    return (await this.#call(methods.describeTopics, request, true)).topics;
   }
 
   /** Raises the number of partitions to `partitionCount`. */
@@ -123,7 +123,7 @@ export class Admin {
 
   async describeConfigs(topic: string): Promise<ConfigEntry[]> {
     const request = create(DescribeConfigsRequestSchema, { topic });
-    return (await this.#call(methods.describeConfigs, request)).configs;
+    return (await this.#call(methods.describeConfigs, request, true)).configs;
   }
 
   /**
@@ -189,7 +189,7 @@ export class Admin {
   }
 
   /** Calls the active controller. Looks for it again, and retries, while the call had no effect. */
-  async #call<I, O>(method: Method<I, O>, request: I): Promise<O> {
+  async #call<I, O>(method: Method<I, O>, request: I, isRead = false): Promise<O> {
     const { clock, connections, metadata, random } = this.#context;
     const deadlineMs = clock.monoMs() + this.#timeoutMs;
     if (metadata.clusterId === "") await metadata.tryRefresh();
@@ -200,13 +200,24 @@ export class Admin {
       } catch (thrown) {
         const error = MillraceError.from(thrown);
         const pauseMs = backoffMs(attempt, random, error.retryAfterMs);
-        const { retriable, sideEffects } = error.spec;
-        const unknown = error.code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
-        if (!retriable || sideEffects || unknown) throw error;
-        if (clock.monoMs() + pauseMs >= deadlineMs) throw error;
+        const isOver = clock.monoMs() + pauseMs >= deadlineMs;
+        if (isOver || !this.#mayRepeat(error, isRead)) {
+          // The next call must not go to a controller that is gone.
+          if (wantsRefresh(error)) void metadata.renew();
+          throw error;
+        }
         await clock.sleep(pauseMs);
         await metadata.tryRefresh();
       }
     }
+  }
+
+  #mayRepeat(error: MillraceError, isRead: boolean): boolean {
+    const { retriable, sideEffects } = error.spec;
+    const { clusterId, hasController } = this.#context.metadata;
+    // While a cluster has no controller a broker is asked, which serves no Admin calls.
+    if (error.code === ErrorCode.UNSUPPORTED_OPERATION) return clusterId !== "" && !hasController;
+    if (error.code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) return false;
+    return retriable && (isRead || !sideEffects);
   }
 }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import { numbered, readAll, setUp, withoutWatch, writeBatch } from "../testing/set-up.ts";
+import { numbered, readAll, setUp, until, withoutWatch, writeBatch } from "../testing/set-up.ts";
 import { fromWire } from "./failures.ts";
 
 const limit = { timeout: 8_000 };
@@ -111,3 +111,43 @@ test(
     assert.equal(calls, 1);
   },
 );
+
+/** Fails calls of one name: `times` times with a code, and then for good with another. */
+const failing = (name: string, times: number, code: ErrorCode) => {
+  const state = { calls: 0 };
+  const fault = (path: string): MillraceError | undefined => {
+    if (!path.endsWith(`/${name}`)) return undefined;
+    state.calls += 1;
+    if (state.calls <= times) return new MillraceError(code, "not now");
+    return new MillraceError(ErrorCode.INVALID_REQUEST, "asked again");
+  };
+  return { fault, state };
+};
+
+test("an Admin call leaves a controller that is gone", limit, async () => {
+  const { broker, client } = setUp();
+  await client.admin.cluster();
+  const { fault, state } = failing("CreateTopic", 1, ErrorCode.UNAVAILABLE);
+  broker.callFault = fault;
+  const asked = broker.asked.length;
+  await assert.rejects(client.admin.createTopic({ name: "t" }), { code: ErrorCode.UNAVAILABLE });
+  assert.equal(state.calls, 1, "it may have had an effect");
+  await until(() => broker.asked.length > asked);
+});
+
+test("a read-only Admin call is repeated whatever it did", limit, async () => {
+  const { broker, client } = setUp();
+  const { fault, state } = failing("DescribeTopics", 2, ErrorCode.UNAVAILABLE);
+  broker.callFault = fault;
+  await assert.rejects(client.admin.describeTopics(["t"]), /asked again/);
+  assert.equal(state.calls, 3);
+});
+
+test("an Admin call waits while no controller is known", limit, async () => {
+  const { broker, client } = setUp();
+  // A broker does not know the call.
+  const { fault, state } = failing("CreateTopic", 2, ErrorCode.UNSUPPORTED_OPERATION);
+  broker.callFault = fault;
+  await assert.rejects(client.admin.createTopic({ name: "t" }), /asked again/);
+  assert.equal(state.calls, 3);
+});

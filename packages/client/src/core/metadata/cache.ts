@@ -78,6 +78,10 @@ export class MetadataCache {
     return must(first, "bootstrap server");
   }
 
+  get hasController(): boolean {
+    return this.#view.controller !== undefined;
+  }
+
   /** Rises with every change. */
   get version(): number {
     return this.#view.version;
