@@ -175,4 +175,10 @@ export const clusterBugs: readonly Mutant[] = [
     `${controller}/reign.ts`,
     [".txn([this.#guard, ...compares], operations)", ".txn(compares, operations)"],
   ),
+  bug(
+    "directories-ignored",
+    "A broker that comes back with an empty disk is not believed to have what it had.",
+    `${controller}/directories.ts`,
+    ["  return known.length === 0 || isSame(", "  return known.length >= 0 || isSame("],
+  ),
 ];

@@ -3,6 +3,7 @@ import type { Mutant } from "../mutant.ts";
 import { brokerMutants } from "./broker.ts";
 import { clientMutants } from "./client.ts";
 import { controllerMutants } from "./controller.ts";
+import { directoryMutants } from "./directories.ts";
 import { handOverMutants } from "./hand-over.ts";
 import { heartbeatMutants } from "./heartbeats.ts";
 import { logMutants } from "./log.ts";
@@ -22,6 +23,7 @@ export const allMutants: readonly Mutant[] = [
   ...brokerMutants,
   ...clientMutants,
   ...controllerMutants,
+  ...directoryMutants,
   ...handOverMutants,
   ...heartbeatMutants,
   ...producerIdMutants,

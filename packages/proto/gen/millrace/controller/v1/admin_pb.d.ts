@@ -834,8 +834,9 @@ export declare const AdminService: GenService<{
   },
   /**
    * Has a replica lead one partition, now. UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST;
-   * ELECTION_NOT_NEEDED where the partition has a leader that may stay, ELIGIBLE_LEADERS_NOT_AVAILABLE
-   * where no replica that may lead is registered. Nothing is changed on error.
+   * ELECTION_NOT_NEEDED where the partition has a leader that may stay,
+   * ELIGIBLE_LEADERS_NOT_AVAILABLE where no replica that may lead is registered. Nothing is changed
+   * on error.
    *
    * @generated from rpc millrace.controller.v1.AdminService.ElectLeader
    */
