@@ -138,7 +138,7 @@ export const alteredPartition = (
     record: {
       ...record,
       isr,
-      elr: elrBeside(record, topic, isr),
+      elr: elrBeside(record, topic, isr, { brokers, directories }),
       isrBrokerEpochs: epochs.map(([, epoch]) => BigInt(epoch)),
       minIsrEpoch: topic.minIsrEpoch,
       directoryIds: directoryIdsWith(record, isr, directories),

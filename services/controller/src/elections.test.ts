@@ -58,6 +58,7 @@ const elected = (
     const { isr, isrBrokerEpochs, elr, leaderEpoch, minIsrEpoch } = next;
     assert.deepEqual(next.replicas, record.replicas);
     assert.equal(minIsrEpoch, 3);
+    if (type === UNCLEAN) assert.equal(next.uncleanLeaderEpoch, leaderEpoch);
     const disks = next.directoryIds.map(([n]) => n);
     return `${next.leader}/${leaderEpoch} isr ${isr}@${isrBrokerEpochs} elr ${elr} on ${disks}`;
   } catch (thrown) {

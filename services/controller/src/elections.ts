@@ -72,6 +72,7 @@ const unclean = (
     elr: [],
     isrBrokerEpochs: [BigInt(brokers.brokers.get(leader) ?? 0)],
     minIsrEpoch: topic.minIsrEpoch,
+    uncleanLeaderEpoch: record.leaderEpoch + 1,
     directoryIds: directoryIdsWith(record, [leader], brokers.directories),
   };
 };

@@ -41,18 +41,21 @@ const validElr = (record: PartitionRecord, topic: MinInsync): readonly number[] 
 /**
  * The ELR beside a new ISR (KIP-966). A replica that leaves the ISR enters the ELR while the ISR is
  * smaller than `min.insync.replicas`: the high watermark then stands still, so the replica's disk
- * has everything below it. At the full size the ELR is empty.
+ * has everything below it. At the full size the ELR is empty. Who is registered with another
+ * directory leaves it, and catches up as a replica that has nothing.
  */
 export const elrBeside = (
   record: PartitionRecord,
   topic: MinInsync,
   isr: readonly number[],
+  { brokers, directories }: Pick<Brokers, "brokers" | "directories">,
 ): number[] => {
   const min = minIsrOf(record, topic);
+  if (isr.length >= min) return [];
   const complete = new Set([...record.isr, ...validElr(record, topic)]);
-  return isr.length < min
-    ? record.replicas.filter((id) => complete.has(id) && !isr.includes(id))
-    : [];
+  const isElsewhere = (id: number): boolean =>
+    brokers.has(id) && !isInItsDirectory(record, id, directories);
+  return record.replicas.filter((id) => complete.has(id) && !isr.includes(id) && !isElsewhere(id));
 };
 
 /** ISR, and who leads. */
@@ -117,7 +120,9 @@ export const nextPartition = (
 ): PartitionRecord | undefined => {
   const { brokers, directories } = registered;
   const { isr, leader } = elect(record, validElr(record, topic), registered, balances);
-  const elr = elrBeside(record, topic, isr);
+  // Where nobody leads, the old disk of a replica that is here with another one may come back.
+  const known = leader === undefined ? { brokers: new Map(), directories } : registered;
+  const elr = elrBeside(record, topic, isr, known);
   const isrBrokerEpochs =
     leader === undefined ? record.isrBrokerEpochs : isr.map((id) => BigInt(brokers.get(id) ?? 0));
   const directoryIds =

@@ -80,10 +80,7 @@ export const clusterBugs: readonly Mutant[] = [
     "elr-while-committing",
     "A replica that has left counts as complete only while the high watermark stands still.",
     `${controller}/leadership.ts`,
-    [
-      "  return isr.length < min\n    ? record.replicas",
-      "  return isr.length <= min\n    ? record.replicas",
-    ],
+    ["  if (isr.length >= min) return [];", "  if (isr.length > min) return [];"],
     [
       "record.isr.length < min && record.minIsrEpoch",
       "record.isr.length <= min && record.minIsrEpoch",

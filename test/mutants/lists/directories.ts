@@ -134,4 +134,52 @@ const commands: readonly Mutant[] = [
   },
 ];
 
-export const directoryMutants: readonly Mutant[] = [...ids, ...commands];
+const follower = "services/broker/src/replication/follower-stream.ts";
+const following = ["services/broker/src/replication/follower-stream.test.ts"];
+
+const afterwards: readonly Mutant[] = [
+  {
+    name: "another-disk-stays-in-the-elr",
+    breaks: "Who comes back with another disk catches up as one that has nothing.",
+    file: `${at}leadership.ts`,
+    replace: [["brokers.has(id) && !isInItsDirectory(", "id < 0 && !isInItsDirectory("]],
+    tests: rules,
+  },
+  {
+    name: "old-disk-given-up-without-a-leader",
+    breaks: "While nobody leads, the disk of a replica may come back.",
+    file: `${at}leadership.ts`,
+    replace: [
+      ["leader === undefined ? { brokers: new Map(), directories } : registered", "registered"],
+    ],
+    tests: rules,
+  },
+  {
+    name: "unclean-election-not-recorded",
+    breaks: "After an unclean election the others may cut what was committed.",
+    file: `${at}elections.ts`,
+    replace: [["    uncleanLeaderEpoch: record.leaderEpoch + 1,\n", ""]],
+    tests: [...elections, ...boots],
+  },
+  {
+    name: "committed-records-cut-without-a-command",
+    breaks: "Only an unclean election takes what was committed.",
+    file: follower,
+    replace: [["if (log.leaderEpoch >= followed", "if (log.leaderEpoch > followed"]],
+    tests: following,
+  },
+  {
+    name: "committed-records-kept-against-the-command",
+    breaks: "After an unclean election the others follow.",
+    file: follower,
+    replace: [
+      [
+        "if (log.leaderEpoch >= followed.partition.uncleanLeaderEpoch) {",
+        "if (log.leaderEpoch >= 0) {",
+      ],
+    ],
+    tests: following,
+  },
+];
+
+export const directoryMutants: readonly Mutant[] = [...ids, ...commands, ...afterwards];

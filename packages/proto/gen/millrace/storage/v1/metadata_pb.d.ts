@@ -336,7 +336,8 @@ export declare type PartitionRecord = Message<"millrace.storage.v1.PartitionReco
   leaderEpoch: number;
 
   /**
-   * Eligible leader replicas (KIP-966).
+   * Eligible leader replicas (KIP-966). One that is registered with another directory than the one
+   * that it was in sync in leaves it as soon as somebody leads.
    *
    * @generated from field: repeated uint32 elr = 7;
    */
@@ -379,6 +380,14 @@ export declare type PartitionRecord = Message<"millrace.storage.v1.PartitionReco
    * @generated from field: repeated bytes directory_ids = 12;
    */
   directoryIds: Uint8Array[];
+
+  /**
+   * Leader epoch of the last unclean election; 0: there was none. A replica whose log ends in an
+   * older epoch follows the leader although that cuts what was committed.
+   *
+   * @generated from field: uint32 unclean_leader_epoch = 14;
+   */
+  uncleanLeaderEpoch: number;
 };
 
 /**
