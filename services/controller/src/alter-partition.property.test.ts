@@ -29,6 +29,8 @@ type Step =
       /** Beside the caller, unless it forgets itself. */
       readonly others: readonly number[];
       readonly forgetsItself: boolean;
+      /** Its log is damaged. */
+      readonly resigns: boolean;
       /** Who calls; by default whom the record names as the leader. */
       readonly caller: number | undefined;
       /** How many states ago the controller has read, and the caller where it differs. */
@@ -67,6 +69,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       kind: fc.constant("alter" as const),
       others: fc.oneof({ weight: 9, arbitrary: fc.subarray([0, 1, 2]) }, fc.subarray([0, 1, 2, 3])),
       forgetsItself: fc.oneof({ weight: 9, arbitrary: fc.constant(false) }, fc.boolean()),
+      resigns: fc.oneof({ weight: 6, arbitrary: fc.constant(false) }, fc.boolean()),
       caller: fc.oneof({ weight: 9, arbitrary: fc.constant(undefined) }, fc.nat(3)),
       controllerAge: age,
       callerAge: fc.option(age, { nil: undefined }),
@@ -99,6 +102,7 @@ class World {
   #complete = new Set(["0/0", "1/0", "2/0"]);
   /** Leaders that were passed over for want of their disk. */
   passedOver = 0;
+  resignations = 0;
   #minimumChanged = false;
 
   constructor(min: number) {
@@ -188,14 +192,20 @@ class World {
     const brokerEpoch = read.brokers.get(brokerId);
     // Otherwise STALE_BROKER_EPOCH.
     if (brokerEpoch === undefined || judged.brokers.get(brokerId) !== brokerEpoch) return;
-    const ids = one.forgetsItself ? one.others : [...new Set([...one.others, brokerId])];
+    const without = one.others.filter((id) => id !== brokerId);
+    const itself = one.resigns === one.forgetsItself ? [brokerId] : [];
+    const ids = [...without, ...itself];
     const epochOf = (id: number): bigint => BigInt(read.brokers.get(id) ?? id + 1);
     const change = create(AlterPartitionSchema, {
       ...{ leaderEpoch: record.leaderEpoch, modRevision: BigInt(modRevision) },
+      resigns: one.resigns,
       isr: ids.map((id) => ({ brokerId: id, brokerEpoch: epochOf(id) })),
     });
     const { brokers: registered, directories } = judged;
-    const state = { topics: new Map([[topicId, judged.topic]]), brokers: registered, directories };
+    const state = {
+      ...{ topics: new Map([[topicId, judged.topic]]), brokers: registered, directories },
+      shuttingDown: new Set<number>(),
+    };
     const decided = alteredPartition(judged.partition, change, { brokerId, brokerEpoch }, state);
     if (decided.kind === "already-so") this.#checkMade(change, ids);
     if (decided.kind !== "changed") {
@@ -210,17 +220,26 @@ class World {
     this.outcomes.push(isUnchanged ? "changed" : "conflict");
     if (!isUnchanged) return;
     const { leader, leaderEpoch, isr, isrBrokerEpochs } = decided.record;
-    assert.deepEqual([leader, leaderEpoch], [brokerId, partition.record.leaderEpoch]);
+    const { leaderEpoch: epochBefore } = partition.record;
+    if (one.resigns) this.#resigned(brokerId, decided.record);
+    else assert.deepEqual([leader, leaderEpoch], [brokerId, epochBefore]);
+    assert.equal(leaderEpoch, epochBefore + (one.resigns ? 1 : 0));
     assert.deepEqual(isr.toSorted(), ids.toSorted());
     for (const [i, id] of isr.entries()) {
       assert.equal(isrBrokerEpochs[i], BigInt(brokers.get(id) ?? -1), "in sync as registered");
     }
     // A leader asks only for who has caught up.
-    for (const id of isr) {
+    for (const id of one.resigns ? [] : isr) {
       for (const disk of [0, 1, 2]) this.#complete.delete(`${id}/${disk}`);
       this.#complete.add(`${id}/${this.#disks.get(id) ?? 0}`);
     }
     this.#commit(decided.record);
+  }
+
+  #resigned(former: number, { elr, isr }: PartitionRecord): void {
+    assert.ok(![...isr, ...elr].includes(former), "who resigns is not complete");
+    this.#complete.delete(`${former}/${this.#disks.get(former) ?? 0}`);
+    this.resignations += 1;
   }
 
   /** The record was so at the revision that the caller had read, or later. */
@@ -283,7 +302,7 @@ class World {
 
 test("whatever comes and goes, who is trusted has everything, and one life leads per epoch", () => {
   const counts = new Map<string, number>();
-  let passedOver = 0;
+  let [passedOver, resignations] = [0, 0];
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 4 }),
@@ -292,6 +311,7 @@ test("whatever comes and goes, who is trusted has everything, and one life leads
         const world = new World(min);
         for (const one of steps) world.take(one);
         passedOver += world.passedOver;
+        resignations += world.resignations;
         for (const name of world.outcomes) counts.set(name, (counts.get(name) ?? 0) + 1);
       },
     ),
@@ -302,6 +322,7 @@ test("whatever comes and goes, who is trusted has everything, and one life leads
     ...["INELIGIBLE_REPLICA", "INVALID_REQUEST"],
   ];
   assert.ok(passedOver > 10, `only ${passedOver} leaders were passed over for want of their disk`);
+  assert.ok(resignations > 10, `only ${resignations} leaders resigned`);
   for (const name of expected) {
     assert.ok((counts.get(name) ?? 0) > 10, `${name} only ${counts.get(name)} times`);
   }

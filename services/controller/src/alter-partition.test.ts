@@ -34,7 +34,7 @@ const partitionOf = (
 /** A change to this ISR, each under its registration unless another epoch is named. */
 const changeOf = (
   isr: readonly (number | readonly [id: number, epoch: bigint])[],
-  fields: { readonly leaderEpoch?: number; readonly modRevision?: bigint } = {},
+  fields: { leaderEpoch?: number; modRevision?: bigint; resigns?: boolean } = {},
 ) =>
   create(AlterPartitionSchema, {
     ...{ topicId: topicIdBytes(topicId), leaderEpoch: 5, modRevision: 50n, ...fields },
@@ -50,13 +50,16 @@ const judge = (
     partition = partitionOf(),
     caller = leader,
     topic = topicOf(),
+    stopping = [],
   }: {
     readonly partition?: PartitionState | undefined;
     readonly caller?: Caller;
     readonly topic?: TopicState;
+    readonly stopping?: readonly number[];
   } = {},
 ): string => {
-  const state = { topics: new Map([[topic.id, topic]]), brokers, directories };
+  const shuttingDown = new Set(stopping);
+  const state = { topics: new Map([[topic.id, topic]]), brokers, directories, shuttingDown };
   const decided = alteredPartition(partition, change, caller, state);
   if (decided.kind === "refused") return decided.error.codeName;
   if (decided.kind === "already-so") return "already so";
@@ -74,6 +77,7 @@ const judge = (
     directoryIds,
     replicas.map((id) => (isr.includes(id) ? Buffer.alloc(16, 100 + id) : new Uint8Array(0))),
   );
+  if (change.resigns) return `${decided.record.leader}/${leaderEpoch} isr ${isr} elr ${elr}`;
   assert.equal(decided.record.leader, 0);
   assert.equal(leaderEpoch, 5, "the leader is the same");
   return `isr ${isr} elr ${elr} of minimum ${minIsrEpoch}`;
@@ -114,7 +118,7 @@ test("a change whose answer was lost is made already, whatever has been register
 const unknown = "UNKNOWN_TOPIC_OR_PARTITION";
 
 test("a partition that is unknown, being made or deleted is refused", () => {
-  const state = { topics: new Map(), brokers, directories };
+  const state = { topics: new Map(), brokers, directories, shuttingDown: new Set<number>() };
   const decided = alteredPartition(undefined, changeOf([0]), leader, state);
   assert.equal(decided.kind === "refused" && decided.error.codeName, unknown);
   assert.equal(judge(changeOf([0]), { topic: topicOf({ partitionCount: 0 }) }), unknown);
@@ -126,6 +130,25 @@ test("an ISR without its leader, or with a replica twice, is refused", () => {
   assert.equal(judge(changeOf([])), "INVALID_REQUEST");
   assert.equal(judge(changeOf([1, 2])), "INVALID_REQUEST");
   assert.equal(judge(changeOf([0, 1, 1])), "INVALID_REQUEST");
+});
+
+test("a leader whose log is damaged leaves to who is in sync, and is not complete any more", () => {
+  const resigns = true;
+  const partition = partitionOf({ isr: [2, 0, 1], isrBrokerEpochs: [12n, 10n, 11n] });
+  assert.equal(judge(changeOf([1, 2], { resigns }), { partition }), "2/6 isr 2,1 elr ");
+  assert.equal(
+    judge(changeOf([1, 2], { resigns }), { partition, stopping: [2] }),
+    "1/6 isr 2,1 elr ",
+  );
+  assert.equal(judge(changeOf([1], { resigns }), { partition }), "1/6 isr 1 elr 2");
+  assert.equal(judge(changeOf([1], { resigns })), "1/6 isr 1 elr ");
+  assert.equal(judge(changeOf([1], { resigns }), { stopping: [1] }), "1/6 isr 1 elr ");
+  assert.equal(judge(changeOf([], { resigns })), "INVALID_REQUEST");
+  assert.equal(judge(changeOf([0, 1], { resigns })), "INVALID_REQUEST");
+  // Registered, and a replica, but behind.
+  assert.equal(judge(changeOf([1, 2], { resigns })), "INELIGIBLE_REPLICA");
+  const earlier = partitionOf({ isrBrokerEpochs: [10n, 9n] });
+  assert.equal(judge(changeOf([1], { resigns }), { partition: earlier }), "INELIGIBLE_REPLICA");
 });
 
 test("who does not lead in this epoch, under this registration, is refused", () => {

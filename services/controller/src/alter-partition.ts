@@ -2,7 +2,7 @@
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { AlterPartition, InSyncReplica } from "@millrace/proto/controller";
 import type { PartitionRecord } from "@millrace/proto/storage";
-import type { ClusterState, PartitionState } from "./cluster-state.ts";
+import type { ClusterState, PartitionState, TopicState } from "./cluster-state.ts";
 import { directoryIdsWith } from "./directories.ts";
 import { elrBeside } from "./leadership.ts";
 
@@ -29,13 +29,14 @@ const refused = (code: ErrorCode, message: string): Alteration => ({
 });
 
 /** What is wrong with the change itself, whatever the metadata says. */
-const malformed = ({ isr }: AlterPartition, caller: Caller): string | undefined => {
+const malformed = ({ isr, resigns }: AlterPartition, caller: Caller): string | undefined => {
   const ids = new Set(isr.map(({ brokerId }) => brokerId));
   if (ids.size < isr.length) return "a replica is in the ISR twice: name it once";
-  if (!ids.has(caller.brokerId)) {
-    return `broker ${caller.brokerId} is not in the ISR that it asks for: a leader is in sync`;
-  }
-  return undefined;
+  if (resigns && ids.size === 0) return "nobody is left in the ISR: a leader alone stays";
+  if (ids.has(caller.brokerId) !== resigns) return undefined;
+  return resigns
+    ? `broker ${caller.brokerId} resigns, and is in the ISR that it asks for: leave it out`
+    : `broker ${caller.brokerId} is not in the ISR that it asks for: a leader is in sync`;
 };
 
 /** Why the caller may not speak for the partition: another life of its process may have led. */
@@ -87,27 +88,80 @@ const ineligible = (
   return `broker ${brokerId} is registered under epoch ${registered}, not ${brokerEpoch}`;
 };
 
+type Registered = Pick<ClusterState, "brokers" | "directories" | "shuttingDown">;
+
+const changedTo = (
+  record: PartitionRecord,
+  topic: TopicState,
+  { brokers, directories }: Registered,
+  isr: readonly number[],
+): Alteration & { readonly kind: "changed" } => {
+  const epochs = isr.map((id) => [id, brokers.get(id) ?? 0] as const);
+  return {
+    kind: "changed",
+    record: {
+      ...record,
+      isr: [...isr],
+      elr: elrBeside(record, topic, isr, { brokers, directories }),
+      isrBrokerEpochs: epochs.map(([, epoch]) => BigInt(epoch)),
+      minIsrEpoch: topic.minIsrEpoch,
+      directoryIds: directoryIdsWith(record, isr, directories),
+    },
+    brokers: new Map(epochs),
+  };
+};
+
+/** Without its leader, of which nothing is believed. Only who is in sync already may take over. */
+const resigned = (
+  record: PartitionRecord,
+  topic: TopicState,
+  state: Registered,
+  { isr: wanted }: AlterPartition,
+  { brokerId: former }: Caller,
+): Alteration => {
+  const isMember = ({ brokerId, brokerEpoch }: InSyncReplica): boolean => {
+    const at = record.isr.indexOf(brokerId);
+    return at >= 0 && record.isrBrokerEpochs[at] === brokerEpoch;
+  };
+  const stranger = wanted.find((replica) => !isMember(replica));
+  if (stranger !== undefined) {
+    const text = `broker ${stranger.brokerId} is not in sync: a leader leaves to who is`;
+    return refused(ErrorCode.INELIGIBLE_REPLICA, text);
+  }
+  const isr = record.replicas.filter((id) => wanted.some(({ brokerId }) => brokerId === id));
+  const leader = isr.find((id) => !state.shuttingDown.has(id)) ?? isr[0] ?? former;
+  const { brokers, record: changed } = changedTo(record, topic, state, isr);
+  const elr = changed.elr.filter((id) => id !== former);
+  const leaderEpoch = record.leaderEpoch + 1;
+  return { kind: "changed", record: { ...changed, elr, leader, leaderEpoch }, brokers };
+};
+
 /**
  * What becomes of a change that `caller`, a registered broker, asks for. `partition` is undefined
  * where there is none.
  *
- * Leader and leader epoch stay. The ISR is written in the order of the replicas, and the ELR by the
- * rules of `elrBeside`. Refusals, in the order in which they are looked for:
+ * Leader and leader epoch stay, unless the leader resigns: then the first of the others in sync
+ * leads, and the caller, whose log is damaged, is not complete. The ISR is written in the order of
+ * the replicas, and the ELR by the rules of `elrBeside`. Refusals, in the order in which they are
+ * looked for:
  *
  * - UNKNOWN_TOPIC_OR_PARTITION: no such partition, or its topic is being made or deleted.
- * - INVALID_REQUEST: a replica is named twice, or the caller is not among them.
+ * - INVALID_REQUEST: a replica is named twice, or the caller is not among them; or it resigns, and
+ *   is among them, or nobody is.
  * - FENCED_LEADER_EPOCH: another leader epoch, or the caller does not lead, or leads under an
  *   earlier registration.
  * - METADATA_STALE: the record has changed since the caller read it, or the caller has read a
  *   newer one than this controller.
- * - INELIGIBLE_REPLICA: a broker is no replica, is not registered, or under another epoch.
+ * - INELIGIBLE_REPLICA: a broker is no replica, is not registered, or under another epoch; or the
+ *   leader resigns, and it is not in sync.
  */
 export const alteredPartition = (
   partition: PartitionState | undefined,
   change: AlterPartition,
   caller: Caller,
-  { topics, brokers, directories }: Pick<ClusterState, "topics" | "brokers" | "directories">,
+  state: Pick<ClusterState, "topics" | "brokers" | "directories" | "shuttingDown">,
 ): Alteration => {
+  const { topics, brokers } = state;
   const unknown = `there is no partition ${change.partition} of such a topic: read the metadata`;
   if (partition === undefined) return refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, unknown);
   const { record, modRevision, topicId } = partition;
@@ -131,18 +185,7 @@ export const alteredPartition = (
     if (why === undefined) continue;
     return refused(ErrorCode.INELIGIBLE_REPLICA, `${why}: let it catch up again`);
   }
+  if (change.resigns) return resigned(record, topic, state, change, caller);
   const isr = record.replicas.filter((id) => change.isr.some(({ brokerId }) => brokerId === id));
-  const epochs = isr.map((id) => [id, brokers.get(id) ?? 0] as const);
-  return {
-    kind: "changed",
-    record: {
-      ...record,
-      isr,
-      elr: elrBeside(record, topic, isr, { brokers, directories }),
-      isrBrokerEpochs: epochs.map(([, epoch]) => BigInt(epoch)),
-      minIsrEpoch: topic.minIsrEpoch,
-      directoryIds: directoryIdsWith(record, isr, directories),
-    },
-    brokers: new Map(epochs),
-  };
+  return changedTo(record, topic, state, isr);
 };

@@ -15,8 +15,8 @@ const roles: readonly Mutant[] = [
     file: replica,
     replace: [
       [
-        "    else this.#following.end();\n    this.#wake();\n    return",
-        "    this.#wake();\n    return",
+        '    else this.#following.end();\n    if (state.kind === "offline") this.#changeLeader',
+        '    if (state.kind === "offline") this.#changeLeader',
       ],
     ],
     tests: replicaTests,
@@ -53,14 +53,14 @@ const roles: readonly Mutant[] = [
     name: "leads-for-an-earlier-process",
     breaks: "A replica leads only under the registration that it was elected under.",
     file: replica,
-    replace: [["leader !== brokerId || elected < brokerEpoch()", "leader !== brokerId"]],
+    replace: [["leader === brokerId && elected >= brokerEpoch()", "leader === brokerId"]],
     tests: replicaTests,
   },
   {
     name: "leads-under-no-later-registration",
     breaks: "A view may be ahead of what the process knows of its registration.",
     file: replica,
-    replace: [["elected < brokerEpoch()", "elected !== brokerEpoch()"]],
+    replace: [["elected >= brokerEpoch()", "elected === brokerEpoch()"]],
     tests: replicaTests,
   },
   {
@@ -129,7 +129,10 @@ const roles: readonly Mutant[] = [
     breaks: "A partition that is given up is followed no more.",
     file: replica,
     replace: [
-      ["    else this.#following.end();\n    this.#wake();\n  }", "    this.#wake();\n  }"],
+      [
+        '    else this.#following.end();\n    if (state.kind === "offline") this.#context',
+        '    if (state.kind === "offline") this.#context',
+      ],
     ],
     tests: replicaTests,
   },
@@ -210,8 +213,8 @@ const roles: readonly Mutant[] = [
     file: replica,
     replace: [
       [
-        'else if (state.kind === "leader") state.progress(this.#hasMinInsync());',
-        'else if (state.kind === "leader") state.progress(true);',
+        "        state.progress(this.#hasMinInsync());\n        if (logState",
+        "        state.progress(true);\n        if (logState",
       ],
     ],
     tests: replicaTests,

@@ -130,10 +130,10 @@ export const clusterBugs: readonly Mutant[] = [
     "old-registration-leads",
     "A broker leads only under the registration that the epoch was given to.",
     `${partitions}/replica.ts`,
-    ["leader !== brokerId || elected < brokerEpoch()", "leader !== brokerId || elected < 0"],
+    ["leader === brokerId && elected >= brokerEpoch()", "leader === brokerId && elected >= 0"],
     [
-      "return epochFloors.allows(this, leaderEpoch);",
-      "return epochFloors !== undefined && leaderEpoch > 0;",
+      "this.#isElected() && this.#context.epochFloors.allows(this, this.#view.leaderEpoch)",
+      "this.#isElected()",
     ],
   ),
   bug(

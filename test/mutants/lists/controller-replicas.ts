@@ -19,7 +19,12 @@ const judged: readonly Mutant[] = [
     name: "leader-leaves-its-isr",
     breaks: "The leader is in the ISR that it asks for.",
     file: `${at}alter-partition.ts`,
-    replace: [["if (!ids.has(caller.brokerId)) {", "if (ids.size === 0) {"]],
+    replace: [
+      [
+        "if (ids.has(caller.brokerId) !== resigns)",
+        "if (ids.size > 0 && (!resigns || !ids.has(caller.brokerId)))",
+      ],
+    ],
     tests: properties,
   },
   {

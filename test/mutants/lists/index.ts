@@ -13,6 +13,7 @@ import { processMutants } from "./processes.ts";
 import { producerIdMutants } from "./producer-ids.ts";
 import { protocolMutants } from "./protocol.ts";
 import { recordMutants } from "./record.ts";
+import { resignationMutants } from "./resignations.ts";
 import { rpcMutants } from "./rpc.ts";
 import { simMutants } from "./sim.ts";
 import { toolsClusterMutants } from "./tools-cluster.ts";
@@ -29,6 +30,7 @@ export const allMutants: readonly Mutant[] = [
   ...producerIdMutants,
   ...metadataMutants,
   ...metadataEtcdMutants,
+  ...resignationMutants,
   ...rpcMutants,
   ...simMutants,
   ...processMutants,

@@ -92,6 +92,18 @@ test("what partitions want in one turn is one call, under the registration and t
   );
 });
 
+test("who resigns says so", async () => {
+  const { changes, calls, turn } = setUp();
+  const [resigning, other] = [new FakePartition(0), new FakePartition(1)];
+  if (resigning.wanted !== undefined) resigning.wanted = { ...resigning.wanted, resigns: true };
+  for (const partition of [resigning, other]) changes.add(partition);
+  await turn();
+  assert.deepEqual(
+    calls[0]?.request.partitions.map(({ resigns }) => resigns),
+    [true, false],
+  );
+});
+
 test("one call is under way at a time, and what comes meanwhile is in the next", async () => {
   const { changes, turn, answer, asked } = setUp();
   changes.add(new FakePartition(0));

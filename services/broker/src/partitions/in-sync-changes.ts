@@ -22,6 +22,8 @@ import type { ChangeOutcome, InSyncChange } from "./in-sync.ts";
 export interface LeaderChange {
   readonly leaderEpoch: number;
   readonly change: InSyncChange;
+  /** Its log is damaged, or the disk has failed: one of the others is to lead. */
+  readonly resigns?: boolean;
 }
 
 /** A partition that this broker leads, or has led. */
@@ -190,9 +192,10 @@ export class InSyncChanges {
   }
 }
 
-const messageOf = ({ change, leaderEpoch, partition }: Asked): AlterPartition =>
+const messageOf = ({ change, leaderEpoch, partition, resigns = false }: Asked): AlterPartition =>
   create(AlterPartitionSchema, {
     ...{ topicId: topicIdBytes(partition.topicId), partition: partition.partition, leaderEpoch },
+    resigns,
     modRevision: BigInt(change.modRevision),
     isr: change.isr.map(({ brokerEpoch, brokerId }) => ({
       ...{ brokerId, brokerEpoch: BigInt(brokerEpoch) },

@@ -21,13 +21,22 @@ export class Leader {
   readonly inSync: InSyncReplicas;
   /** Where the log ended when it took over. */
   readonly #startOffset: number;
+  /** What the client is told of a failure of the log. */
+  readonly #told: (error: Error) => Error;
   readonly #acknowledgements = new Acknowledgements();
 
-  constructor(log: PartitionLog, epoch: number, startOffset: number, inSync: InSyncReplicas) {
+  constructor(
+    log: PartitionLog,
+    epoch: number,
+    startOffset: number,
+    inSync: InSyncReplicas,
+    told: (error: Error) => Error,
+  ) {
     this.log = log;
     this.epoch = epoch;
     this.inSync = inSync;
     this.#startOffset = startOffset;
+    this.#told = told;
   }
 
   get #name(): string {
@@ -42,7 +51,8 @@ export class Leader {
       return;
     }
     const acknowledgements = this.#acknowledgements;
-    const stored = (error: Error | undefined): void => acknowledgements.stored(append, error);
+    const stored = (error: Error | undefined): void =>
+      acknowledgements.stored(append, error && this.#told(error));
     append.accepted(log, log.append(batch, epoch, stored));
     acknowledgements.add(append);
   }

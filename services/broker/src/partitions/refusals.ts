@@ -15,6 +15,12 @@ export const refusals = {
   notReady: (name: string) =>
     MillraceError.refusal(ErrorCode.LEADER_NOT_AVAILABLE, `${name} is being set up: retry`),
 
+  resigns: (name: string) =>
+    MillraceError.refusal(
+      ErrorCode.LEADER_NOT_AVAILABLE,
+      `${name} has a leader whose disk has failed, and another one is to lead: retry`,
+    ),
+
   noLeader: (name: string) =>
     MillraceError.refusal(
       ErrorCode.LEADER_NOT_AVAILABLE,

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { topicConfigOf } from "@millrace/config";
 import { silentLogger } from "@millrace/env";
 import { manualClock, meanRandom } from "@millrace/env/testing";
+import { ErrorCode, hasCode } from "@millrace/errors";
 import type { AppendBatch, LogManager } from "@millrace/log";
 import { Acks } from "@millrace/proto/common";
 import type { PartitionView } from "../metadata/view.ts";
@@ -187,7 +188,7 @@ test("a partition that goes offline, or is given up, is followed no more", async
   assert.deepEqual(offline.said, ["follow 1 in 1", "unfollow 1"]);
   offline.take({ leader: 2, leaderEpoch: 2 });
   await offline.replica.followView();
-  assert.equal(offline.said.length, 2);
+  assert.deepEqual(offline.said.slice(2), ["remove"], "it asks for nothing");
 
   const closed = setUp();
   await closed.replica.followView();
@@ -337,16 +338,10 @@ test("changes are looked for while a replica leads others", async () => {
   await lead();
   await turn({ leader: 1, leaderEpoch: 6 });
   assert.deepEqual(said.splice(0), ["add", "remove", "follow 1 in 6"]);
-  const ends: ((setup: SetUp) => unknown)[] = [
-    ({ replica }) => replica.close(),
-    ({ log }) => log.become({ kind: "offline", reason: "damage" }),
-  ];
-  for (const end of ends) {
-    const setup = setUp();
-    await setup.lead();
-    end(setup);
-    assert.deepEqual(setup.said, ["add", "remove"]);
-  }
+  const closed = setUp();
+  await closed.lead();
+  closed.replica.close();
+  assert.deepEqual(closed.said, ["add", "remove"]);
   const alone = setUp();
   await alone.lead({ replicas: [0], isr: [0] });
   assert.deepEqual([alone.said, alone.kind()], [[], "leader"]);
@@ -405,4 +400,65 @@ test("what an earlier term asked for does not hold back the next", async () => {
   log.ackedEndOffset = 12;
   report(1, 12);
   assert.equal(log.highWatermark, 12);
+});
+
+test("a leader whose log goes offline asks for another one of those in sync, until there is one", async () => {
+  const { replica, log, said, lead, turn, epochs } = setUp();
+  const asked = () => {
+    const begun = replica.beginChange();
+    if (begun === undefined) return undefined;
+    const { change, leaderEpoch, resigns } = begun;
+    assert.equal(resigns, true);
+    replica.endChange(begun, "refused");
+    const isr = change.isr.map(({ brokerId, brokerEpoch }) => `${brokerId}@${brokerEpoch}`);
+    return `${isr} in ${leaderEpoch} of ${change.modRevision}`;
+  };
+  await lead();
+  assert.equal(asked(), undefined);
+  said.length = 0;
+  log.become({ kind: "offline", reason: "damage" });
+  assert.deepEqual(said, ["remove", "add"]);
+  const lost = (code: ErrorCode) => (thrown: unknown) => hasCode(thrown, code);
+  assert.throws(() => replica.requireLeader(5), lost(ErrorCode.LEADER_NOT_AVAILABLE));
+  assert.equal(asked(), "1@1,2@1 in 5 of 5");
+  assert.equal(asked(), "1@1,2@1 in 5 of 5", "a refusal changes nothing");
+  // Who has registered anew is not in sync.
+  epochs.set(1, 2);
+  assert.equal(asked(), "2@1 in 5 of 5");
+  epochs.delete(2);
+  assert.equal(asked(), undefined, "nobody else could lead");
+  assert.throws(() => replica.requireLeader(5), lost(ErrorCode.PARTITION_OFFLINE));
+  said.length = 0;
+  await turn({ leader: 2, leaderEpoch: 6, modRevision: 7, isr: [1, 2] });
+  assert.deepEqual([said, asked()], [["remove"], undefined]);
+  // Elected again, since it was in sync when all had gone.
+  await turn({ leader: 0, leaderEpoch: 7, modRevision: 8, isr: [0, 1] });
+  assert.deepEqual(said, ["remove", "add"]);
+  replica.close();
+  assert.deepEqual(said, ["remove", "add", "remove"]);
+});
+
+test("a leader whose disk has failed lets others read until another one leads", async () => {
+  const { replica, log, said, lead, kind } = setUp();
+  await lead();
+  said.length = 0;
+  log.become({ kind: "stopped", reason: "EIO" });
+  assert.deepEqual([said, kind()], [["look"], "leader"]);
+  const begun = replica.beginChange() ?? assert.fail();
+  assert.equal(begun.resigns, true);
+  assert.deepEqual(
+    begun.change.isr.map(({ brokerId }) => brokerId),
+    [1, 2],
+  );
+  replica.endChange(begun, "unknown");
+  assert.equal(kind(), "leader");
+});
+
+test("a log that is found damaged does not lead, and says so", async () => {
+  const log = new FakeLog(10, 0);
+  log.state = { kind: "offline", reason: "damage" };
+  const { replica, said, lead } = setUp({ log });
+  assert.deepEqual(said, []);
+  await lead();
+  assert.deepEqual([said, replica.beginChange()?.resigns], [["add"], true]);
 });

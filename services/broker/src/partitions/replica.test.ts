@@ -196,6 +196,8 @@ test("an offline partition is not served, a stopped one is", async () => {
   await follow(viewOf(6));
   assert.equal(ask(), "LEADER_NOT_AVAILABLE", "it takes over no more");
   log.become({ kind: "offline", reason: "damage" });
+  assert.equal(ask(), "LEADER_NOT_AVAILABLE", "another one is to lead");
+  take(viewOf(6, 0, [0]));
   assert.equal(ask(), "PARTITION_OFFLINE");
   take(viewOf(7, 1));
   assert.equal(ask(), "PARTITION_OFFLINE");
@@ -204,7 +206,7 @@ test("an offline partition is not served, a stopped one is", async () => {
 test("a partition that goes offline while it takes over neither leads nor fails to", async () => {
   for (const end of ["resolve", "reject"] as const) {
     const { log, viewOf, follow, ask } = setUp();
-    const followed = follow(viewOf(5));
+    const followed = follow(viewOf(5, 0, [0]));
     log.become({ kind: "offline", reason: "damage" });
     log.takeovers?.pop()?.[end]();
     await followed;
@@ -257,12 +259,18 @@ test("an append that the log fails is answered so, in its order", async () => {
 });
 
 test("appends that the log fails are answered at once when nothing is before them", async () => {
-  const { log, viewOf, lead, append, answers } = setUp();
-  await lead(viewOf(5));
-  append("a");
-  append("b");
-  log.failAppends(new MillraceError(ErrorCode.STORAGE_ERROR, "EIO"));
-  assert.deepEqual(answers, ["a: STORAGE_ERROR", "b: STORAGE_ERROR"]);
+  for (const [isr, code] of [
+    [[0], "STORAGE_ERROR"],
+    // Another one is to lead.
+    [[0, 1], "UNAVAILABLE"],
+  ] as const) {
+    const { log, viewOf, lead, append, answers } = setUp();
+    await lead(viewOf(5, 0, [...isr]));
+    append("a");
+    append("b");
+    log.failAppends(new MillraceError(ErrorCode.STORAGE_ERROR, "EIO"));
+    assert.deepEqual(answers, [`a: ${code}`, `b: ${code}`]);
+  }
 });
 
 test("a repeated batch is answered in its turn, though it is below the high watermark", async () => {

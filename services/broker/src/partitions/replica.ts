@@ -5,7 +5,7 @@
  */
 import type { TopicConfig } from "@millrace/config";
 import type { Clock } from "@millrace/env";
-import type { MillraceError } from "@millrace/errors";
+import { ErrorCode, hasCode, type MillraceError } from "@millrace/errors";
 import type { AppendBatch, PartitionLog } from "@millrace/log";
 import { Acks } from "@millrace/proto/common";
 import type { TopicId } from "@millrace/record";
@@ -129,6 +129,7 @@ export class Replica implements LedPartition, ChangingPartition {
     if (state.kind === "leader")
       this.#resign(state, { kind: "follower", log: state.log }, "lost its leader");
     else this.#following.end();
+    if (state.kind === "offline") this.#changeLeader();
     this.#wake();
     return this.#shouldLead() || this.#shouldFollow();
   }
@@ -179,7 +180,11 @@ export class Replica implements LedPartition, ChangingPartition {
     if (generation !== this.#generation) return;
     const { brokerId, changes, clock } = this.#context;
     const inSync = new InSyncReplicas(brokerId, startOffset, this.#inSyncView(), clock.monoMs());
-    this.#state = new Leader(log, epoch, startOffset, inSync);
+    const told = (error: Error): Error =>
+      this.#isPassing(error)
+        ? refusals.leadershipLost(this.name, epoch, "lost the disk of its leader", undefined)
+        : error;
+    this.#state = new Leader(log, epoch, startOffset, inSync, told);
     if (this.#view.replicas.length > 1) changes.add(this);
     this.#progress();
   }
@@ -229,7 +234,11 @@ export class Replica implements LedPartition, ChangingPartition {
     if (append.acks === Acks.ALL && !this.#hasMinInsync()) {
       throw refusals.tooFewInSync(this.name, this.#view.isr.length, this.minInsyncReplicas);
     }
-    leader.append(batch, append);
+    try {
+      leader.append(batch, append);
+    } catch (thrown) {
+      throw this.#isPassing(thrown) ? refusals.resigns(this.name) : thrown;
+    }
     if (this.#appendWaiters.size > 0) wakeAll(this.#appendWaiters);
   }
 
@@ -260,6 +269,7 @@ export class Replica implements LedPartition, ChangingPartition {
   /** Of `ChangingPartition`. */
   beginChange(): LeaderChange | undefined {
     const state = this.#state;
+    if (this.#isUnfit) return this.#resignation();
     if (state.kind !== "leader") return undefined;
     const { epoch: leaderEpoch, inSync, log } = state;
     const { clock, lagMaxMs } = this.#context;
@@ -270,8 +280,9 @@ export class Replica implements LedPartition, ChangingPartition {
   }
 
   /** Of `ChangingPartition`. */
-  endChange({ change, leaderEpoch }: LeaderChange, outcome: ChangeOutcome): void {
+  endChange({ change, leaderEpoch, resigns }: LeaderChange, outcome: ChangeOutcome): void {
     const state = this.#state;
+    if (resigns === true) return;
     if (state.kind !== "leader" || state.epoch !== leaderEpoch) return;
     state.inSync.end(change, outcome);
     this.#progress();
@@ -285,6 +296,7 @@ export class Replica implements LedPartition, ChangingPartition {
     this.#stopProgress();
     if (state.kind === "leader") this.#resign(state, closed, "was given up by its broker");
     else this.#following.end();
+    if (state.kind === "offline") this.#context.changes.remove(this);
     this.#wake();
   }
 
@@ -297,13 +309,48 @@ export class Replica implements LedPartition, ChangingPartition {
     return this.#view.isr.length >= this.minInsyncReplicas;
   }
 
-  /** Only under the registration that the epoch was given to: an earlier process may have led. */
   #shouldLead(): boolean {
-    const { brokerEpoch, brokerId, epochFloors } = this.#context;
-    const { isr, isrBrokerEpochs, leader, leaderEpoch } = this.#view;
+    return this.#isElected() && this.#context.epochFloors.allows(this, this.#view.leaderEpoch);
+  }
+
+  /** Only under the registration that the epoch was given to: an earlier process may have led. */
+  #isElected(): boolean {
+    const { brokerEpoch, brokerId } = this.#context;
+    const { isr, isrBrokerEpochs, leader } = this.#view;
     const elected = isrBrokerEpochs[isr.indexOf(brokerId)] ?? 0;
-    if (leader !== brokerId || elected < brokerEpoch()) return false;
-    return epochFloors.allows(this, leaderEpoch);
+    return leader === brokerId && elected >= brokerEpoch();
+  }
+
+  /** Whether it is the leader, and its log takes no appends before the next start. */
+  get #isUnfit(): boolean {
+    const { log } = this;
+    return log !== undefined && log.state.kind !== "online" && this.#isElected();
+  }
+
+  /** Undefined while nobody else is in sync: then nobody could lead instead. */
+  #resignation(): LeaderChange | undefined {
+    const { brokerId, registered } = this.#context;
+    const { isr, modRevision } = this.#inSyncView();
+    const others = isr.filter(
+      (one) => one.brokerId !== brokerId && registered(one.brokerId) === one.brokerEpoch,
+    );
+    if (others.length === 0) return undefined;
+    const { leaderEpoch } = this.#view;
+    return { leaderEpoch, change: { isr: others, modRevision }, resigns: true };
+  }
+
+  /** Whether a failure of the log is over for clients once another broker leads. */
+  #isPassing(thrown: unknown): boolean {
+    const { PARTITION_OFFLINE, STORAGE_ERROR } = ErrorCode;
+    const isOfTheDisk = hasCode(thrown, STORAGE_ERROR) || hasCode(thrown, PARTITION_OFFLINE);
+    return isOfTheDisk && this.#isElected() && this.#resignation() !== undefined;
+  }
+
+  /** Of a log that is offline: asks for another leader, and again until there is one. */
+  #changeLeader(): void {
+    const { changes } = this.#context;
+    if (this.#isUnfit) changes.add(this);
+    else changes.remove(this);
   }
 
   #shouldFollow(): boolean {
@@ -325,7 +372,10 @@ export class Replica implements LedPartition, ChangingPartition {
   }
 
   #refusal(state: Exclude<ReplicaState, Leader>): MillraceError {
-    if (state.kind === "offline") return refusals.offline(this.name, state.reason);
+    if (state.kind === "offline") {
+      const offline = refusals.offline(this.name, state.reason);
+      return this.#isPassing(offline) ? refusals.resigns(this.name) : offline;
+    }
     const { brokerId, hint } = this.#context;
     const { leader } = this.#view;
     if (leader !== undefined && leader !== brokerId) {
@@ -341,7 +391,10 @@ export class Replica implements LedPartition, ChangingPartition {
     if (state.kind === "leader" || state.kind === "follower") {
       const logState = state.log.state;
       if (logState.kind === "offline") this.#goOffline(state, logState.reason);
-      else if (state.kind === "leader") state.progress(this.#hasMinInsync());
+      else if (state.kind === "leader") {
+        state.progress(this.#hasMinInsync());
+        if (logState.kind === "stopped") this.#context.changes.look(this);
+      }
     }
     this.#wake();
   }
@@ -354,6 +407,7 @@ export class Replica implements LedPartition, ChangingPartition {
       this.#following.end();
       this.#state = offline;
     }
+    if (this.#isUnfit) this.#changeLeader();
   }
 
   #wake(): void {

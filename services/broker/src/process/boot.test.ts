@@ -195,6 +195,35 @@ test("a broker with another disk is not believed to have what it had", async () 
   await cluster.run(client.close());
 });
 
+test("a leader whose disk has failed leaves to one that has everything", async () => {
+  const cluster = new Cluster();
+  await cluster.controller();
+  const disks = [cluster.newDisk(), cluster.newDisk()];
+  const start = (id: number) => cluster.broker(id, { disk: disks[id - 1] ?? assert.fail() });
+  await cluster.run(Promise.all([start(1), start(2)]));
+  const client = cluster.client();
+  const configs = { "min.insync.replicas": "1" };
+  await cluster.run(
+    client.admin.createTopic({ name: "t", partitionCount: 1, replicationFactor: 2, configs }),
+  );
+  const leader = async () => {
+    const [topic] = await cluster.run(client.admin.describeTopics(["t"]));
+    return topic?.partitions[0]?.leader ?? assert.fail();
+  };
+  const failing = await leader();
+  const producer = client.producer();
+  await cluster.run(producer.send({ topic: "t", value: "v" }));
+  const disk = disks[failing - 1] ?? assert.fail();
+  disk.fault = (operation, path) =>
+    operation === "sync" && path.startsWith("journal") ? "EIO" : undefined;
+  const beganMs = cluster.kernel.nowMs;
+  const sent = await cluster.run(producer.send({ topic: "t", value: "w" }));
+  assert.ok(cluster.kernel.nowMs - beganMs < 3000, `${cluster.kernel.nowMs - beganMs} ms`);
+  assert.ok(sent.offset >= 1n);
+  assert.notEqual(await leader(), failing);
+  await cluster.run(client.close());
+});
+
 test("after an unclean election the others cut what they had beyond, and are in sync again", async () => {
   const cluster = new Cluster();
   await cluster.controller();

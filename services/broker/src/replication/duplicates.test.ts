@@ -24,7 +24,7 @@ const leadFor = async (machine: Machine, epoch: number, ...followers: Machine[])
     ...{ brokerId, brokerEpoch: brokerEpoch + 10 },
   }));
   const { leader: served, log, logs } = await lead(machine, epoch, isr);
-  const leader = new Leader(log, epoch, log.logEndOffset, served.inSync);
+  const leader = new Leader(log, epoch, log.logEndOffset, served.inSync, (error) => error);
   const answers: string[] = [];
   const append = (name: string, batch: AppendBatch, acks = Acks.ALL): void => {
     let what = "";

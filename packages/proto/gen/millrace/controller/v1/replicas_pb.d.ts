@@ -88,6 +88,14 @@ export declare type AlterPartition = Message<"millrace.controller.v1.AlterPartit
    * @generated from field: repeated millrace.controller.v1.InSyncReplica isr = 5;
    */
   isr: InSyncReplica[];
+
+  /**
+   * The leader's log is damaged, or its disk has failed: it is not among `isr`, which are some of
+   * the in-sync replicas as they are, and one of them leads from now on, in another leader epoch.
+   *
+   * @generated from field: bool resigns = 6;
+   */
+  resigns: boolean;
 };
 
 /**

@@ -1,0 +1,117 @@
+import type { Mutant } from "../mutant.ts";
+
+const rules = "services/controller/src/alter-partition.ts";
+const judged = ["services/controller/src/alter-partition.test.ts"];
+const replica = "services/broker/src/partitions/replica.ts";
+const replicas = ["services/broker/src/partitions/replica-following.test.ts"];
+const changes = "services/broker/src/partitions/in-sync-changes.ts";
+
+const controller: readonly Mutant[] = [
+  {
+    name: "resigned-leader-stays-eligible",
+    breaks: "A leader whose log is damaged is not complete any more.",
+    file: rules,
+    replace: [["changed.elr.filter((id) => id !== former)", "changed.elr"]],
+    tests: judged,
+  },
+  {
+    name: "resignation-in-the-old-epoch",
+    breaks: "Another leader has another epoch.",
+    file: rules,
+    replace: [["const leaderEpoch = record.leaderEpoch + 1;", "const { leaderEpoch } = record;"]],
+    tests: judged,
+  },
+  {
+    name: "resignation-to-who-is-behind",
+    breaks: "Only who is in sync takes over.",
+    file: rules,
+    replace: [["if (stranger !== undefined) {", "if (stranger === null) {"]],
+    tests: judged,
+  },
+  {
+    name: "resignation-to-an-earlier-life",
+    breaks: "Who has registered anew is not in sync.",
+    file: rules,
+    replace: [["return at >= 0 && record.isrBrokerEpochs[at] === brokerEpoch;", "return at >= 0;"]],
+    tests: ["services/controller/src/alter-partition.property.test.ts", ...judged],
+  },
+  {
+    name: "resignation-to-nobody",
+    breaks: "A leader that is alone stays.",
+    file: rules,
+    replace: [["if (resigns && ids.size === 0)", "if (resigns && ids.size < 0)"]],
+    tests: judged,
+  },
+  {
+    name: "resignation-to-who-stops",
+    breaks: "Who is about to stop leads only for want of another.",
+    file: rules,
+    replace: [["isr.find((id) => !state.shuttingDown.has(id)) ?? isr[0]", "isr[0]"]],
+    tests: judged,
+  },
+];
+
+const broker: readonly Mutant[] = [
+  {
+    name: "failed-disk-keeps-the-leadership",
+    breaks: "A leader whose disk has failed resigns.",
+    file: replica,
+    replace: [
+      ['log !== undefined && log.state.kind !== "online"', 'log?.state.kind === "offline"'],
+    ],
+    tests: replicas,
+  },
+  {
+    name: "offline-leader-keeps-the-leadership",
+    breaks: "A leader whose log is damaged resigns.",
+    file: replica,
+    replace: [["    if (this.#isUnfit) this.#changeLeader();\n", ""]],
+    tests: replicas,
+  },
+  {
+    name: "offline-leader-elected-anew-keeps-the-leadership",
+    breaks: "Who is elected with a damaged log resigns.",
+    file: replica,
+    replace: [['    if (state.kind === "offline") this.#changeLeader();\n', ""]],
+    tests: replicas,
+  },
+  {
+    name: "resigned-leader-asks-for-ever",
+    breaks: "Once another one leads, nothing is asked for.",
+    file: replica,
+    replace: [["    else changes.remove(this);\n", ""]],
+    tests: replicas,
+  },
+  {
+    name: "resignation-named-by-the-view-alone",
+    breaks: "Who is not registered cannot take over.",
+    file: replica,
+    replace: [[" && registered(one.brokerId) === one.brokerEpoch", ""]],
+    tests: replicas,
+  },
+  {
+    name: "failed-disk-asked-for-late",
+    breaks: "A leader whose disk has failed resigns at once.",
+    file: replica,
+    replace: [['        if (logState.kind === "stopped") this.#context.changes.look(this);\n', ""]],
+    tests: replicas,
+  },
+  {
+    name: "failed-disk-told-for-good",
+    breaks: "A failure that is over once another broker leads may be tried again.",
+    file: replica,
+    replace: [
+      ["return isOfTheDisk && this.#isElected()", "return !isOfTheDisk && this.#isElected()"],
+    ],
+    tests: ["services/broker/src/process/boot.test.ts"],
+  },
+  {
+    name: "resignation-unsaid",
+    breaks: "The controller is told that the leader resigns.",
+    file: changes,
+    replace: [["    resigns,\n", ""]],
+    tests: ["services/broker/src/partitions/in-sync-changes.test.ts"],
+  },
+];
+
+export const resignationMutants: readonly Mutant[] = [...controller, ...broker];
