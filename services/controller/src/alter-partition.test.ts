@@ -34,7 +34,12 @@ const partitionOf = (
 /** A change to this ISR, each under its registration unless another epoch is named. */
 const changeOf = (
   isr: readonly (number | readonly [id: number, epoch: bigint])[],
-  fields: { leaderEpoch?: number; modRevision?: bigint; resigns?: boolean } = {},
+  fields: {
+    leaderEpoch?: number;
+    modRevision?: bigint;
+    resigns?: boolean;
+    knownLeaderEpoch?: number;
+  } = {},
 ) =>
   create(AlterPartitionSchema, {
     ...{ topicId: topicIdBytes(topicId), leaderEpoch: 5, modRevision: 50n, ...fields },
@@ -64,6 +69,11 @@ const judge = (
   if (decided.kind === "refused") return decided.error.codeName;
   if (decided.kind === "already-so") return "already so";
   const { isr, isrBrokerEpochs, elr, leaderEpoch, minIsrEpoch } = decided.record;
+  if (change.knownLeaderEpoch > 0) {
+    const { leader: led, leaderEpoch: raised, isr: kept, elr: eligible } = decided.record;
+    assert.deepEqual([...decided.brokers], [[caller.brokerId, caller.brokerEpoch]]);
+    return `${led}/${raised} isr ${kept} elr ${eligible}`;
+  }
   assert.deepEqual(
     [...decided.brokers],
     isr.map((id) => [id, brokers.get(id)]),
@@ -143,12 +153,33 @@ test("a leader whose log is damaged leaves to who is in sync, and is not complet
   assert.equal(judge(changeOf([1], { resigns }), { partition }), "1/6 isr 1 elr 2");
   assert.equal(judge(changeOf([1], { resigns })), "1/6 isr 1 elr ");
   assert.equal(judge(changeOf([1], { resigns }), { stopping: [1] }), "1/6 isr 1 elr ");
-  assert.equal(judge(changeOf([], { resigns })), "INVALID_REQUEST");
+  assert.equal(judge(changeOf([], { resigns })), "INELIGIBLE_REPLICA");
+  const alone = { isr: [0], isrBrokerEpochs: [10n] };
+  const waiting = partitionOf({ ...alone, elr: [2, 1] });
+  assert.equal(judge(changeOf([], { resigns }), { partition: waiting }), "2/6 isr 2 elr 1");
+  const gone = partitionOf({ ...alone, elr: [3, 1] });
+  assert.equal(judge(changeOf([], { resigns }), { partition: gone }), "1/6 isr 1 elr 3");
+  const lost = partitionOf({ ...alone, elr: [1] });
+  lost.record.directoryIds = [0, 0, 7, 0].map((n) => Buffer.alloc(n === 0 ? 0 : 16, n));
+  assert.equal(judge(changeOf([], { resigns }), { partition: lost }), "INELIGIBLE_REPLICA");
   assert.equal(judge(changeOf([0, 1], { resigns })), "INVALID_REQUEST");
   // Registered, and a replica, but behind.
   assert.equal(judge(changeOf([1, 2], { resigns })), "INELIGIBLE_REPLICA");
   const earlier = partitionOf({ isrBrokerEpochs: [10n, 9n] });
   assert.equal(judge(changeOf([1], { resigns }), { partition: earlier }), "INELIGIBLE_REPLICA");
+});
+
+test("a leader whose log knows the epoch gets a higher one, and all else stays", () => {
+  const known = (knownLeaderEpoch: number, fields = {}) =>
+    judge(changeOf([0, 1], { knownLeaderEpoch, ...fields }), {
+      partition: partitionOf({ elr: [2] }),
+    });
+  assert.equal(known(5), "0/6 isr 0,1 elr 2");
+  assert.equal(known(41), "0/42 isr 0,1 elr 2");
+  assert.equal(known(4), "already so");
+  assert.equal(known(0x7fff_ffff), "INVALID_REQUEST");
+  assert.equal(known(5, { resigns: true }), "INVALID_REQUEST");
+  assert.equal(known(5, { modRevision: 49n }), "METADATA_STALE");
 });
 
 test("who does not lead in this epoch, under this registration, is refused", () => {

@@ -3,8 +3,8 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { AlterPartition, InSyncReplica } from "@millrace/proto/controller";
 import type { PartitionRecord } from "@millrace/proto/storage";
 import type { ClusterState, PartitionState, TopicState } from "./cluster-state.ts";
-import { directoryIdsWith } from "./directories.ts";
-import { elrBeside } from "./leadership.ts";
+import { directoryIdsWith, isInItsDirectory } from "./directories.ts";
+import { elrBeside, validElr } from "./leadership.ts";
 
 /** The broker that calls, under its present registration. */
 export interface Caller {
@@ -28,11 +28,19 @@ const refused = (code: ErrorCode, message: string): Alteration => ({
   ...{ kind: "refused", error: MillraceError.refusal(code, message) },
 });
 
+const leaderEpochMax = 0x7fff_ffff;
+
 /** What is wrong with the change itself, whatever the metadata says. */
-const malformed = ({ isr, resigns }: AlterPartition, caller: Caller): string | undefined => {
+const malformed = (
+  { isr, knownLeaderEpoch, resigns }: AlterPartition,
+  caller: Caller,
+): string | undefined => {
+  if (knownLeaderEpoch > 0 && resigns) return "a leader that resigns needs no epoch: do one";
+  if (knownLeaderEpoch >= leaderEpochMax) {
+    return `leader epoch ${knownLeaderEpoch} cannot be known: the largest is ${leaderEpochMax}`;
+  }
   const ids = new Set(isr.map(({ brokerId }) => brokerId));
   if (ids.size < isr.length) return "a replica is in the ISR twice: name it once";
-  if (resigns && ids.size === 0) return "nobody is left in the ISR: a leader alone stays";
   if (ids.has(caller.brokerId) !== resigns) return undefined;
   return resigns
     ? `broker ${caller.brokerId} resigns, and is in the ISR that it asks for: leave it out`
@@ -111,6 +119,21 @@ const changedTo = (
   };
 };
 
+/** Who leads alone when nobody is in sync: the first of the ELR that is there, with its disk. */
+const firstEligible = (
+  record: PartitionRecord,
+  topic: TopicState,
+  { brokers, directories }: Registered,
+  former: number,
+): number[] => {
+  const elr = validElr(record, topic);
+  const isThere = (id: number): boolean =>
+    brokers.has(id) && isInItsDirectory(record, id, directories);
+  return record.replicas
+    .filter((id) => id !== former && elr.includes(id) && isThere(id))
+    .slice(0, 1);
+};
+
 /** Without its leader, of which nothing is believed. Only who is in sync already may take over. */
 const resigned = (
   record: PartitionRecord,
@@ -128,8 +151,13 @@ const resigned = (
     const text = `broker ${stranger.brokerId} is not in sync: a leader leaves to who is`;
     return refused(ErrorCode.INELIGIBLE_REPLICA, text);
   }
-  const isr = record.replicas.filter((id) => wanted.some(({ brokerId }) => brokerId === id));
-  const leader = isr.find((id) => !state.shuttingDown.has(id)) ?? isr[0] ?? former;
+  const inSync = record.replicas.filter((id) => wanted.some(({ brokerId }) => brokerId === id));
+  const isr = inSync.length > 0 ? inSync : firstEligible(record, topic, state, former);
+  const leader = isr.find((id) => !state.shuttingDown.has(id)) ?? isr[0];
+  if (leader === undefined) {
+    const text = `nobody is complete but broker ${former}: it stays the leader`;
+    return refused(ErrorCode.INELIGIBLE_REPLICA, text);
+  }
   const { brokers, record: changed } = changedTo(record, topic, state, isr);
   const elr = changed.elr.filter((id) => id !== former);
   const leaderEpoch = record.leaderEpoch + 1;
@@ -141,19 +169,20 @@ const resigned = (
  * where there is none.
  *
  * Leader and leader epoch stay, unless the leader resigns: then the first of the others in sync
- * leads, and the caller, whose log is damaged, is not complete. The ISR is written in the order of
- * the replicas, and the ELR by the rules of `elrBeside`. Refusals, in the order in which they are
- * looked for:
+ * leads, or of the ELR when there is none, and the caller, whose log is damaged, is not complete. A
+ * leader whose log knows the epoch, or a later one, gets one above it. The ISR is written in the
+ * order of the replicas, and the ELR by the rules of `elrBeside`. Refusals, in the order in which
+ * they are looked for:
  *
  * - UNKNOWN_TOPIC_OR_PARTITION: no such partition, or its topic is being made or deleted.
- * - INVALID_REQUEST: a replica is named twice, or the caller is not among them; or it resigns, and
- *   is among them, or nobody is.
+ * - INVALID_REQUEST: a replica is named twice, or the caller is not among them, or is although it
+ *   resigns.
  * - FENCED_LEADER_EPOCH: another leader epoch, or the caller does not lead, or leads under an
  *   earlier registration.
  * - METADATA_STALE: the record has changed since the caller read it, or the caller has read a
  *   newer one than this controller.
  * - INELIGIBLE_REPLICA: a broker is no replica, is not registered, or under another epoch; or the
- *   leader resigns, and it is not in sync.
+ *   leader resigns, and it is not in sync, or nobody is complete.
  */
 export const alteredPartition = (
   partition: PartitionState | undefined,
@@ -173,7 +202,8 @@ export const alteredPartition = (
   if (mistake !== undefined) return refused(ErrorCode.INVALID_REQUEST, mistake);
   const stranger = fenced(record, change, caller);
   if (stranger !== undefined) return refused(ErrorCode.FENCED_LEADER_EPOCH, stranger);
-  if (isAlreadySo(partition, change)) return { kind: "already-so" };
+  const needsEpoch = change.knownLeaderEpoch >= record.leaderEpoch;
+  if (!needsEpoch && isAlreadySo(partition, change)) return { kind: "already-so" };
   if (change.modRevision !== BigInt(modRevision)) {
     return refused(
       ErrorCode.METADATA_STALE,
@@ -186,6 +216,11 @@ export const alteredPartition = (
     return refused(ErrorCode.INELIGIBLE_REPLICA, `${why}: let it catch up again`);
   }
   if (change.resigns) return resigned(record, topic, state, change, caller);
+  if (needsEpoch) {
+    const leaderEpoch = change.knownLeaderEpoch + 1;
+    const registered = new Map([[caller.brokerId, caller.brokerEpoch]]);
+    return { kind: "changed", record: { ...record, leaderEpoch }, brokers: registered };
+  }
   const isr = record.replicas.filter((id) => change.isr.some(({ brokerId }) => brokerId === id));
   return changedTo(record, topic, state, isr);
 };

@@ -32,7 +32,7 @@ const minIsrOf = (record: PartitionRecord, topic: MinInsync): number =>
   Math.min(topic.minInsyncReplicas, record.replicas.length);
 
 /** The ELR while it counts: where the high watermark may have moved on, it means nothing. */
-const validElr = (record: PartitionRecord, topic: MinInsync): readonly number[] => {
+export const validElr = (record: PartitionRecord, topic: MinInsync): readonly number[] => {
   const min = minIsrOf(record, topic);
   const isElrValid = record.isr.length < min && record.minIsrEpoch === topic.minIsrEpoch;
   return isElrValid ? record.elr : [];

@@ -15,8 +15,8 @@ const roles: readonly Mutant[] = [
     file: replica,
     replace: [
       [
-        '    else this.#following.end();\n    if (state.kind === "offline") this.#changeLeader',
-        '    if (state.kind === "offline") this.#changeLeader',
+        "    else this.#following.end();\n    this.#askNoMore();\n    if",
+        "    this.#askNoMore();\n    if",
       ],
     ],
     tests: replicaTests,
@@ -130,8 +130,8 @@ const roles: readonly Mutant[] = [
     file: replica,
     replace: [
       [
-        '    else this.#following.end();\n    if (state.kind === "offline") this.#context',
-        '    if (state.kind === "offline") this.#context',
+        "    else this.#following.end();\n    this.#askNoMore();\n    this.#wake",
+        "    this.#askNoMore();\n    this.#wake",
       ],
     ],
     tests: replicaTests,
@@ -313,7 +313,12 @@ const roles: readonly Mutant[] = [
     name: "changes-outlive-the-leader",
     breaks: "A leader that resigns looks for no changes.",
     file: replica,
-    replace: [["    this.#context.changes.remove(this);\n", ""]],
+    replace: [
+      [
+        "    this.#state = to;\n    this.#context.changes.remove(this);\n",
+        "    this.#state = to;\n",
+      ],
+    ],
     tests: replicaTests,
   },
 ];

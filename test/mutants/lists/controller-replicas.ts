@@ -59,7 +59,12 @@ const judged: readonly Mutant[] = [
     name: "lost-answer-is-stale",
     breaks: "A change that was made before is answered as made.",
     file: `${at}alter-partition.ts`,
-    replace: [['  if (isAlreadySo(partition, change)) return { kind: "already-so" };\n', ""]],
+    replace: [
+      [
+        "if (!needsEpoch && isAlreadySo(partition, change))",
+        "if (!needsEpoch && change.partition < 0)",
+      ],
+    ],
     tests: [...rules, ...handlers],
   },
   {

@@ -36,10 +36,38 @@ const controller: readonly Mutant[] = [
     tests: ["services/controller/src/alter-partition.property.test.ts", ...judged],
   },
   {
-    name: "resignation-to-nobody",
-    breaks: "A leader that is alone stays.",
+    name: "resignation-to-the-former",
+    breaks: "A leader that resigns does not come back by the ELR.",
     file: rules,
-    replace: [["if (resigns && ids.size === 0)", "if (resigns && ids.size < 0)"]],
+    replace: [["id !== former && elr.includes(id)", "elr.includes(id)"]],
+    tests: ["services/controller/src/alter-partition.property.test.ts"],
+  },
+  {
+    name: "resignation-to-another-disk",
+    breaks: "Who has another disk does not take over.",
+    file: rules,
+    replace: [["brokers.has(id) && isInItsDirectory(record, id, directories)", "brokers.has(id)"]],
+    tests: judged,
+  },
+  {
+    name: "known-epoch-given-again",
+    breaks: "A leader whose log knows the epoch gets a higher one.",
+    file: rules,
+    replace: [
+      [
+        "change.knownLeaderEpoch >= record.leaderEpoch",
+        "change.knownLeaderEpoch > record.leaderEpoch",
+      ],
+    ],
+    tests: judged,
+  },
+  {
+    name: "known-epoch-without-a-bound",
+    breaks: "No broker moves epochs to where they end.",
+    file: rules,
+    replace: [
+      ["if (knownLeaderEpoch >= leaderEpochMax) {", "if (knownLeaderEpoch > 2 * leaderEpochMax) {"],
+    ],
     tests: judged,
   },
   {
@@ -65,21 +93,26 @@ const broker: readonly Mutant[] = [
     name: "offline-leader-keeps-the-leadership",
     breaks: "A leader whose log is damaged resigns.",
     file: replica,
-    replace: [["    if (this.#isUnfit) this.#changeLeader();\n", ""]],
+    replace: [["    }\n    if (this.#isUnfit) this.#ask();\n", "    }\n"]],
     tests: replicas,
   },
   {
     name: "offline-leader-elected-anew-keeps-the-leadership",
     breaks: "Who is elected with a damaged log resigns.",
     file: replica,
-    replace: [['    if (state.kind === "offline") this.#changeLeader();\n', ""]],
+    replace: [["    if (this.#isUnfit) this.#ask();\n    this.#wake", "    this.#wake"]],
     tests: replicas,
   },
   {
     name: "resigned-leader-asks-for-ever",
     breaks: "Once another one leads, nothing is asked for.",
     file: replica,
-    replace: [["    else changes.remove(this);\n", ""]],
+    replace: [
+      [
+        "    this.#isAsking = false;\n    this.#context.changes.remove(this);\n",
+        "    this.#isAsking = false;\n",
+      ],
+    ],
     tests: replicas,
   },
   {
@@ -97,6 +130,30 @@ const broker: readonly Mutant[] = [
     tests: replicas,
   },
   {
+    name: "known-epoch-led-in",
+    breaks: "One leader epoch has one history.",
+    file: replica,
+    replace: [
+      [
+        "return log.leaderEpoch >= leaderEpoch && this",
+        "return log.leaderEpoch > leaderEpoch && this",
+      ],
+    ],
+    tests: ["services/broker/src/partitions/hosted-partition.test.ts", ...replicas],
+  },
+  {
+    name: "own-epoch-not-led-in-again",
+    breaks: "A leader goes on in its own epoch.",
+    file: replica,
+    replace: [
+      [
+        "log.leaderEpoch >= leaderEpoch && this.#claimedEpoch !== leaderEpoch",
+        "log.leaderEpoch >= leaderEpoch",
+      ],
+    ],
+    tests: replicas,
+  },
+  {
     name: "failed-disk-told-for-good",
     breaks: "A failure that is over once another broker leads may be tried again.",
     file: replica,
@@ -109,7 +166,7 @@ const broker: readonly Mutant[] = [
     name: "resignation-unsaid",
     breaks: "The controller is told that the leader resigns.",
     file: changes,
-    replace: [["    resigns,\n", ""]],
+    replace: [["    resigns: asked.resigns ?? false,\n", ""]],
     tests: ["services/broker/src/partitions/in-sync-changes.test.ts"],
   },
 ];

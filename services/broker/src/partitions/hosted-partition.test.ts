@@ -250,7 +250,7 @@ test("a partition whose topic was deleted while it waited to be made is not made
   assert.equal(logs.attempts.length, 64);
 });
 
-test("after an unclean stop, what was on the disk leads in higher epochs alone", async (context) => {
+test("what was on the disk leads in higher epochs alone", async (context) => {
   const topic = topicWith(3, 5);
   const before = (logs: FakeLogs): void => {
     for (const [partition, epoch] of [5, 4].entries()) {
@@ -269,7 +269,8 @@ test("after an unclean stop, what was on the disk leads in higher epochs alone",
   assert.equal(unclean.ask(0), 6);
   const clean = setUp(context, { before, topics: [topic] });
   await clean.replicas.settle();
-  assert.deepEqual([0, 1, 2].map(clean.ask), [5, 5, 5]);
+  // Another broker may have led in it since.
+  assert.deepEqual([0, 1, 2].map(clean.ask), ["LEADER_NOT_AVAILABLE", 5, 5]);
 });
 
 test("a stop ends everything at once, and waits for no disk", async (context) => {

@@ -24,6 +24,8 @@ export interface LeaderChange {
   readonly change: InSyncChange;
   /** Its log is damaged, or the disk has failed: one of the others is to lead. */
   readonly resigns?: boolean;
+  /** The log knows this epoch: it leads in a higher one alone. */
+  readonly knownLeaderEpoch?: number;
 }
 
 /** A partition that this broker leads, or has led. */
@@ -192,10 +194,12 @@ export class InSyncChanges {
   }
 }
 
-const messageOf = ({ change, leaderEpoch, partition, resigns = false }: Asked): AlterPartition =>
+const messageOf = ({ change, partition, ...asked }: Asked): AlterPartition =>
   create(AlterPartitionSchema, {
-    ...{ topicId: topicIdBytes(partition.topicId), partition: partition.partition, leaderEpoch },
-    resigns,
+    ...{ topicId: topicIdBytes(partition.topicId), partition: partition.partition },
+    leaderEpoch: asked.leaderEpoch,
+    resigns: asked.resigns ?? false,
+    knownLeaderEpoch: asked.knownLeaderEpoch ?? 0,
     modRevision: BigInt(change.modRevision),
     isr: change.isr.map(({ brokerEpoch, brokerId }) => ({
       ...{ brokerId, brokerEpoch: BigInt(brokerEpoch) },

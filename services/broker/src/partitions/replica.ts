@@ -62,6 +62,10 @@ export class Replica implements LedPartition, ChangingPartition {
   #state: ReplicaState = { kind: "none" };
   /** Rises with every change of epoch or role. */
   #generation = 0;
+  /** Epoch in which this process has begun to lead, last. */
+  #claimedEpoch = 0;
+  /** Asks the controller for something without being a leader. */
+  #isAsking = false;
   #stopProgress = ignore;
   readonly #following: Following;
   readonly #waiters = new Set<() => void>();
@@ -129,7 +133,8 @@ export class Replica implements LedPartition, ChangingPartition {
     if (state.kind === "leader")
       this.#resign(state, { kind: "follower", log: state.log }, "lost its leader");
     else this.#following.end();
-    if (state.kind === "offline") this.#changeLeader();
+    this.#askNoMore();
+    if (this.#isUnfit) this.#ask();
     this.#wake();
     return this.#shouldLead() || this.#shouldFollow();
   }
@@ -165,13 +170,17 @@ export class Replica implements LedPartition, ChangingPartition {
     if (generation !== this.#generation) return;
     const state = this.#state;
     if (state.kind !== "follower" || state.log.state.kind !== "online") return;
-    if (this.#shouldLead()) await this.#lead(state.log, generation);
-    else if (this.#shouldFollow()) this.#follow(state.log);
+    if (this.#isElected()) {
+      const mayLead = this.#shouldLead() && !this.#knowsEpoch(state.log);
+      if (mayLead) await this.#lead(state.log, generation);
+      else this.#ask();
+    } else if (this.#shouldFollow()) this.#follow(state.log);
   }
 
   async #lead(log: PartitionLog, generation: number): Promise<void> {
     const epoch = this.#view.leaderEpoch;
     const startOffset = log.logEndOffset;
+    this.#claimedEpoch = epoch;
     try {
       await log.becomeLeader(epoch);
     } catch (thrown) {
@@ -270,6 +279,7 @@ export class Replica implements LedPartition, ChangingPartition {
   beginChange(): LeaderChange | undefined {
     const state = this.#state;
     if (this.#isUnfit) return this.#resignation();
+    if (state.kind === "follower") return this.#higherEpoch(state.log);
     if (state.kind !== "leader") return undefined;
     const { epoch: leaderEpoch, inSync, log } = state;
     const { clock, lagMaxMs } = this.#context;
@@ -282,6 +292,7 @@ export class Replica implements LedPartition, ChangingPartition {
   /** Of `ChangingPartition`. */
   endChange({ change, leaderEpoch, resigns }: LeaderChange, outcome: ChangeOutcome): void {
     const state = this.#state;
+    // The view tells.
     if (resigns === true) return;
     if (state.kind !== "leader" || state.epoch !== leaderEpoch) return;
     state.inSync.end(change, outcome);
@@ -296,7 +307,7 @@ export class Replica implements LedPartition, ChangingPartition {
     this.#stopProgress();
     if (state.kind === "leader") this.#resign(state, closed, "was given up by its broker");
     else this.#following.end();
-    if (state.kind === "offline") this.#context.changes.remove(this);
+    this.#askNoMore();
     this.#wake();
   }
 
@@ -327,14 +338,16 @@ export class Replica implements LedPartition, ChangingPartition {
     return log !== undefined && log.state.kind !== "online" && this.#isElected();
   }
 
-  /** Undefined while nobody else is in sync: then nobody could lead instead. */
+  /** Undefined while nobody else is complete: then nobody could lead instead. */
   #resignation(): LeaderChange | undefined {
     const { brokerId, registered } = this.#context;
+    const { elr } = this.#view;
     const { isr, modRevision } = this.#inSyncView();
     const others = isr.filter(
       (one) => one.brokerId !== brokerId && registered(one.brokerId) === one.brokerEpoch,
     );
-    if (others.length === 0) return undefined;
+    const isEligible = (id: number): boolean => id !== brokerId && registered(id) !== undefined;
+    if (others.length === 0 && !elr.some(isEligible)) return undefined;
     const { leaderEpoch } = this.#view;
     return { leaderEpoch, change: { isr: others, modRevision }, resigns: true };
   }
@@ -346,11 +359,33 @@ export class Replica implements LedPartition, ChangingPartition {
     return isOfTheDisk && this.#isElected() && this.#resignation() !== undefined;
   }
 
-  /** Of a log that is offline: asks for another leader, and again until there is one. */
-  #changeLeader(): void {
-    const { changes } = this.#context;
-    if (this.#isUnfit) changes.add(this);
-    else changes.remove(this);
+  /**
+   * Whether the epoch was another leader's, or that of an earlier process: the metadata were
+   * restored from a backup, or the disk is older than it should be. One epoch has one history.
+   */
+  #knowsEpoch(log: PartitionLog): boolean {
+    const { leaderEpoch } = this.#view;
+    return log.leaderEpoch >= leaderEpoch && this.#claimedEpoch !== leaderEpoch;
+  }
+
+  #higherEpoch(log: PartitionLog): LeaderChange | undefined {
+    if (!this.#isElected() || !this.#knowsEpoch(log)) return undefined;
+    const { isr, modRevision } = this.#inSyncView();
+    const { leaderEpoch } = this.#view;
+    return { leaderEpoch, change: { isr, modRevision }, knownLeaderEpoch: log.leaderEpoch };
+  }
+
+  /** Asks for what only another record can give, and again until there is one. */
+  #ask(): void {
+    if (this.#isAsking) return;
+    this.#isAsking = true;
+    this.#context.changes.add(this);
+  }
+
+  #askNoMore(): void {
+    if (!this.#isAsking) return;
+    this.#isAsking = false;
+    this.#context.changes.remove(this);
   }
 
   #shouldFollow(): boolean {
@@ -407,7 +442,7 @@ export class Replica implements LedPartition, ChangingPartition {
       this.#following.end();
       this.#state = offline;
     }
-    if (this.#isUnfit) this.#changeLeader();
+    if (this.#isUnfit) this.#ask();
   }
 
   #wake(): void {

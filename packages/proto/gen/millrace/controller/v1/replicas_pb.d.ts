@@ -92,10 +92,20 @@ export declare type AlterPartition = Message<"millrace.controller.v1.AlterPartit
   /**
    * The leader's log is damaged, or its disk has failed: it is not among `isr`, which are some of
    * the in-sync replicas as they are, and one of them leads from now on, in another leader epoch.
+   * Where there is none, a member of the ELR does.
    *
    * @generated from field: bool resigns = 6;
    */
   resigns: boolean;
+
+  /**
+   * The leader's log knows this leader epoch, which is not below the record's: the metadata were
+   * restored from a backup. It does not lead before the record has a higher epoch than that; `isr`
+   * is the present one, and stays. 0: nothing of the kind.
+   *
+   * @generated from field: uint32 known_leader_epoch = 7;
+   */
+  knownLeaderEpoch: number;
 };
 
 /**
