@@ -8,6 +8,7 @@ import type { ProcessEntry, Role } from "../../tools/cluster/state.ts";
 import { Supervisor } from "../../tools/cluster/supervisor.ts";
 import { etcdPrograms } from "../../tools/etcd/build.ts";
 import type { Leader } from "./history.ts";
+import { Network } from "./network.ts";
 
 export const topic = "chaos";
 export const partitionCount = 4;
@@ -30,15 +31,22 @@ export const isWhole = ({ isr, leader }: PartitionState): boolean =>
 export class ChaosCluster {
   readonly directory: string;
   readonly #supervisor: Supervisor;
+  /** Absent where all processes share this machine's. */
+  readonly network: Network | undefined;
   #admin: Client | undefined;
   /** Why the administrator's last question had no answer, or empty. */
   failure = "";
 
-  constructor(directory: string) {
+  /** `hasNetwork`: inside of a laboratory. */
+  constructor(directory: string, hasNetwork: boolean) {
     this.directory = directory;
     const sizes = { brokers: 3, controllers: 3, etcd: 1, etcdEndpoints: [], basePort };
     const layout = { ...sizes, root, directory, etcdPrograms: etcdPrograms() };
-    this.#supervisor = new Supervisor(directory, processesOf(layout));
+    const names = processesOf(layout).map(({ name }) => name);
+    const network = hasNetwork ? new Network(names) : undefined;
+    const places = network && { placeOf: (name: string) => network.placeOf(name) };
+    this.network = network;
+    this.#supervisor = new Supervisor(directory, processesOf({ ...layout, ...places }));
   }
 
   /** Starts everything and creates the topic. Resolves with false after `stop`. */
@@ -73,6 +81,11 @@ export class ChaosCluster {
 
   get brokerDirectories(): string[] {
     return this.processes.flatMap((one) => (one.role === "broker" ? one.data_dir : []));
+  }
+
+  /** Sets configs of the topic. */
+  async alterTopic(set: Readonly<Record<string, string>>): Promise<void> {
+    await this.#admin?.admin.alterConfigs(topic, { set });
   }
 
   act(action: Action, name: string): Promise<void> {

@@ -6,17 +6,21 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Happening } from "./history.ts";
+import { isLaboratory, laboratoryMissing, runInside } from "./laboratory.ts";
+import { faultKinds, isLinkKind } from "./plan.ts";
 import { reportOf } from "./report.ts";
 import { type RunOptions, run } from "./run.ts";
 import { RunLog } from "./run-log.ts";
 import { lineOf, timelineOf } from "./timeline.ts";
 
-const usage = `npm run test:chaos [-- [--minutes N] [--seed S] [--keep DIR]]
+const usage = `npm run test:chaos [-- [--minutes N] [--seed S] [--faults A,B…] [--keep DIR]]
 
   --minutes N  how long faults go on (1)
   --seed S     which faults, when and on what; the default is another one each time
+  --faults A   kinds of faults, joined by commas (all that this machine has)
   --keep DIR   directory of everything that the run leaves, also when every promise was kept`;
 
 type Wanted = Omit<RunOptions, "directory"> & { readonly keep: string | undefined };
@@ -24,15 +28,23 @@ type Wanted = Omit<RunOptions, "directory"> & { readonly keep: string | undefine
 /** Throws for a wrong command line. */
 const parse = (): Wanted => {
   const text = { type: "string" } as const;
-  const { values } = parseArgs({ options: { minutes: text, seed: text, keep: text } });
-  const { keep, minutes = "1", seed = String(Date.now() % 1_000_000) } = values;
+  const { values } = parseArgs({
+    options: { minutes: text, seed: text, faults: text, keep: text },
+  });
+  const { faults, keep, minutes = "1", seed = String(Date.now() % 1_000_000) } = values;
   if (!/^[0-9]{1,4}(\.[0-9]{1,3})?$/.test(minutes) || Number(minutes) === 0) {
     throw new Error(`--minutes ${minutes} is not allowed: use a number above 0, such as 0.5`);
   }
   if (!/^[0-9]{1,9}$/.test(seed)) {
     throw new Error(`--seed ${seed} is not allowed: use a whole number below a thousand million`);
   }
-  return { minutes: Number(minutes), seed: Number(seed), keep };
+  const named = faults?.split(",");
+  const unknown = named?.find((name) => !faultKinds.some((kind) => kind === name));
+  if (unknown !== undefined) {
+    throw new Error(`--faults ${unknown} is not allowed: use some of ${faultKinds.join(", ")}`);
+  }
+  const kinds = faultKinds.filter((kind) => named?.includes(kind) ?? true);
+  return { minutes: Number(minutes), seed: Number(seed), kinds, keep };
 };
 
 const directoryOf = (keep: string | undefined): string => {
@@ -54,14 +66,7 @@ const printing = (directory: string): RunLog => {
   return Object.assign(log, { tell: loud });
 };
 
-const main = async (): Promise<number> => {
-  let wanted: Wanted;
-  try {
-    wanted = parse();
-  } catch (thrown) {
-    console.error(`error: ${thrown instanceof Error ? thrown.message : String(thrown)}\n${usage}`);
-    return 2;
-  }
+const perform = async (wanted: Wanted): Promise<number> => {
   const directory = directoryOf(wanted.keep);
   console.log(`seed ${wanted.seed}, ${wanted.minutes} min, in ${directory}`);
   const stop = new AbortController();
@@ -79,6 +84,24 @@ const main = async (): Promise<number> => {
     console.log(`VIOLATION ${promise}: ${text}`);
   if (violations.length > 0) console.log(`look into ${join(directory, "timeline.txt")}`);
   return violations.length === 0 ? 0 : 1;
+};
+
+const main = async (): Promise<number> => {
+  let wanted: Wanted;
+  try {
+    wanted = parse();
+  } catch (thrown) {
+    console.error(`error: ${thrown instanceof Error ? thrown.message : String(thrown)}\n${usage}`);
+    return 2;
+  }
+  if (isLaboratory() || !wanted.kinds.some(isLinkKind)) return perform(wanted);
+  const missing = laboratoryMissing();
+  if (missing === undefined) {
+    return runInside(fileURLToPath(import.meta.url), process.argv.slice(2));
+  }
+  const kinds = wanted.kinds.filter((kind) => !isLinkKind(kind));
+  console.log(`skipped: ${wanted.kinds.filter(isLinkKind).join(", ")}: ${missing}`);
+  return perform({ ...wanted, kinds });
 };
 
 process.exitCode = await main();

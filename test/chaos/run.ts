@@ -5,7 +5,7 @@ import { check, type FinalLog, type Verdict, type Violation } from "./checker.ts
 import { follow, produce, readAll } from "./clients.ts";
 import { ChaosCluster } from "./cluster.ts";
 import { carryOut } from "./faults.ts";
-import { planOf } from "./plan.ts";
+import { type FaultKind, isLinkKind, planOf } from "./plan.ts";
 import { checkReplicas } from "./replicas.ts";
 import type { RunLog } from "./run-log.ts";
 
@@ -14,6 +14,8 @@ export interface RunOptions {
   readonly seed: number;
   /** How long faults go on. */
   readonly minutes: number;
+  /** Kinds of faults that this machine has. */
+  readonly kinds: readonly FaultKind[];
 }
 
 export interface Outcome extends Verdict {
@@ -55,12 +57,12 @@ const watch = async (cluster: ChaosCluster, log: RunLog, signal: AbortSignal): P
 
 const disturb = async (
   cluster: ChaosCluster,
-  { minutes, seed }: RunOptions,
+  { kinds, minutes, seed }: RunOptions,
   log: RunLog,
   signal: AbortSignal,
 ): Promise<void> => {
   const endMs = log.nowMs + minutes * 60_000;
-  for (const step of planOf(seed)) {
+  for (const step of planOf(seed, kinds)) {
     if (log.nowMs >= endMs || signal.aborted) return;
     try {
       await carryOut(cluster, step, log.tell, signal);
@@ -209,7 +211,7 @@ export const run = async (
   log: RunLog,
   signal: AbortSignal,
 ): Promise<Outcome> => {
-  const cluster = new ChaosCluster(options.directory);
+  const cluster = new ChaosCluster(options.directory, options.kinds.some(isLinkKind));
   const outcome = await runOn(cluster, options, log, signal);
   const stopped = checkReplicas(cluster.brokerDirectories);
   return { ...outcome, violations: [...outcome.violations, ...stopped] };

@@ -1,6 +1,7 @@
 /** All mutants, a file per package. */
 import type { Mutant } from "../mutant.ts";
 import { brokerMutants } from "./broker.ts";
+import { chaosMutants } from "./chaos.ts";
 import { clientMutants } from "./client.ts";
 import { controllerMutants } from "./controller.ts";
 import { handOverMutants } from "./hand-over.ts";
@@ -32,4 +33,5 @@ export const allMutants: readonly Mutant[] = [
   ...processMutants,
   ...protocolMutants,
   ...toolsClusterMutants,
+  ...chaosMutants,
 ];

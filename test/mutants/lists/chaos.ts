@@ -1,0 +1,37 @@
+/** Mutants of the chaos suite: what it does to a cluster, and what it finds wrong. */
+import type { Mutant } from "../mutant.ts";
+
+const suite = "test/chaos/";
+const plans = [`${suite}plan.test.ts`];
+const links = [`${suite}link-faults.test.ts`];
+
+export const chaosMutants: readonly Mutant[] = [
+  {
+    name: "chaos-draws-what-the-machine-has-not",
+    breaks: "A plan holds the kinds of faults that it is given, and no others.",
+    file: `${suite}plan.ts`,
+    replace: [["of shuffled(kinds, random)", "of shuffled(faultKinds, random)"]],
+    tests: plans,
+  },
+  {
+    name: "chaos-cuts-last-no-time",
+    breaks: "What links suffer lasts as long as a pause.",
+    file: `${suite}plan.ts`,
+    replace: [['kind.startsWith("pause") || isLinkKind(kind)', 'kind.startsWith("pause")']],
+    tests: plans,
+  },
+  {
+    name: "chaos-cuts-a-broker-off-from-brokers-alone",
+    breaks: "A broker is cut off from every other process.",
+    file: `${suite}link-faults.ts`,
+    replace: [["others.map((peer) => [name, peer])", 'of("broker").map((peer) => [name, peer])']],
+    tests: links,
+  },
+  {
+    name: "chaos-stalls-one-direction-alone",
+    breaks: "Either direction of a link stalls.",
+    file: `${suite}link-faults.ts`,
+    replace: [["isSilent ? [name, peer] : [peer, name]", "[name, peer]"]],
+    tests: links,
+  },
+];
