@@ -53,7 +53,8 @@ export class ChaosCluster {
   async start(): Promise<boolean> {
     if (!(await this.#supervisor.start())) return false;
     this.#admin = await this.connect();
-    const configs = { "min.insync.replicas": "2" };
+    // Small segments, so that a run has many.
+    const configs = { "min.insync.replicas": "2", "segment.bytes": "128KiB" };
     await this.#admin.admin.createTopic({
       ...{ name: topic, partitionCount, configs },
       replicationFactor,
@@ -79,6 +80,12 @@ export class ChaosCluster {
     return this.processes.filter((one) => one.role === role).map(({ name }) => name);
   }
 
+  directoryOf(name: string): string {
+    const found = this.processes.find((one) => one.name === name);
+    if (found === undefined) throw new RangeError(`there is no process ${name}`);
+    return found.data_dir;
+  }
+
   get brokerDirectories(): string[] {
     return this.processes.flatMap((one) => (one.role === "broker" ? one.data_dir : []));
   }
@@ -90,6 +97,12 @@ export class ChaosCluster {
 
   act(action: Action, name: string): Promise<void> {
     return this.#supervisor.act({ action, name });
+  }
+
+  /** SIGKILL, and it stays down until it is started. */
+  async killForNow(name: string): Promise<void> {
+    if (this.isUp(name)) await this.act("kill", name);
+    await this.act("stop", name);
   }
 
   /** Whether there is a process of this name, be it ready or not. */

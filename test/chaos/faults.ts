@@ -3,13 +3,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Role } from "../../tools/cluster/state.ts";
 import type { Tell } from "./clients.ts";
 import { type ChaosCluster, partitionCount } from "./cluster.ts";
+import { diskFaultOf } from "./disk-faults.ts";
 import { compactEtcd } from "./etcd.ts";
 import { type Fault, itemAt } from "./fault.ts";
 import { linkFaultOf } from "./link-faults.ts";
-import { type FaultKind, isLinkKind, type Step } from "./plan.ts";
+import { type FaultKind, isDiskKind, isLinkKind, type Step } from "./plan.ts";
 
 /** Longest wait for the cluster to be whole between two processes of a rolling restart, ms. */
 const rollMs = 30_000;
+/** Longest wait for the cluster to be whole before a fault of a disk, ms. */
+const wholeMs = 30_000;
 
 const roleOf = (kind: FaultKind): Role => {
   if (kind === "compact etcd") return "broker";
@@ -40,8 +43,15 @@ const roll = async (cluster: ChaosCluster, role: Role, signal: AbortSignal): Pro
   }
 };
 
-const faultOf = (cluster: ChaosCluster, step: Step, name: string, signal: AbortSignal): Fault => {
+const faultOf = (
+  cluster: ChaosCluster,
+  step: Step,
+  name: string,
+  tell: Tell,
+  signal: AbortSignal,
+): Fault => {
   const { kind } = step;
+  if (isDiskKind(kind)) return diskFaultOf(cluster, { ...step, kind }, name, tell);
   if (isLinkKind(kind)) {
     const { network } = cluster;
     if (network === undefined) throw new Error("there is no network of its own");
@@ -74,7 +84,14 @@ export const carryOut = async (
     tell({ kind: "note", text: `no ${kind}: ${name} is down already` });
     return;
   }
-  const { begin, end, target } = faultOf(cluster, step, name, signal);
+  if (isDiskKind(kind)) {
+    const missing = await cluster.untilWhole(wholeMs);
+    if (missing !== undefined) {
+      tell({ kind: "note", text: `no ${kind}: it may take the last replica: ${missing}` });
+      return;
+    }
+  }
+  const { begin, end, target } = faultOf(cluster, step, name, tell, signal);
   tell({ kind: "fault", fault: kind, target, durationMs });
   const endMs = performance.now() + durationMs;
   try {

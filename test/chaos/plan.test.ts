@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { faultKinds, isLinkKind, planOf, type Step } from "./plan.ts";
+import { diskKinds, faultKinds, isLinkKind, planOf, type Step } from "./plan.ts";
 
 const stepsOf = (seed: number, count: number): Step[] => [...planOf(seed).take(count)];
 
@@ -32,4 +32,8 @@ test("pauses and cuts last 1 to 12 s, an outage of etcd 20 s, everything else no
     for (const fraction of [pick, other]) assert.ok(fraction >= 0 && fraction < 1);
     assert.ok(quietMs >= 1000 && quietMs <= 5000);
   }
+});
+
+test("a fault of a disk ends with a whole cluster: the next one may take another replica", () => {
+  for (const { heals } of planOf(5, diskKinds).take(100)) assert.equal(heals, true);
 });

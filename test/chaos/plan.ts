@@ -19,9 +19,19 @@ export const linkKinds = [
   /** While a broker is cut off: it has to read everything anew. */
   "compact etcd",
 ] as const;
-export const faultKinds = [...processKinds, ...linkKinds] as const;
+/** They come while every partition has all its replicas: each takes one away for good. */
+export const diskKinds = [
+  /** Everything of a broker. */
+  "lose disk",
+  /** Of a file of a partition; `log verify` has to find it. */
+  "flip bit",
+  /** The directory of one partition. */
+  "remove replica",
+] as const;
+export const faultKinds = [...processKinds, ...linkKinds, ...diskKinds] as const;
 export type ProcessKind = (typeof processKinds)[number];
 export type LinkKind = (typeof linkKinds)[number];
+export type DiskKind = (typeof diskKinds)[number];
 export type FaultKind = (typeof faultKinds)[number];
 
 export interface Step {
@@ -31,7 +41,7 @@ export interface Step {
    * leader is the leader of that partition; faults of a controller hit the active one.
    */
   readonly pick: number;
-  /** The other end of a link, as a fraction of what it may be. */
+  /** The other end of a link, or what is damaged, as a fraction of what it may be. */
   readonly other: number;
   /** What is cut off is not refused: its packets vanish. */
   readonly isSilent: boolean;
@@ -47,6 +57,9 @@ const etcdDownMs = 20_000;
 
 export const isLinkKind = (kind: FaultKind): kind is LinkKind =>
   linkKinds.some((one) => one === kind);
+
+export const isDiskKind = (kind: FaultKind): kind is DiskKind =>
+  diskKinds.some((one) => one === kind);
 
 const durationOf = (kind: FaultKind, random: SeededRandom): number => {
   if (kind === "etcd down") return etcdDownMs;
@@ -71,7 +84,7 @@ export function* planOf(
       yield {
         ...{ kind, pick: random.float(), other: random.float(), isSilent: random.chance(0.5) },
         ...{ durationMs: durationOf(kind, random) },
-        ...{ heals: random.chance(0.7), quietMs: random.between(1000, 5000) },
+        ...{ heals: random.chance(0.7) || isDiskKind(kind), quietMs: random.between(1000, 5000) },
       };
     }
   }

@@ -34,4 +34,18 @@ export const chaosMutants: readonly Mutant[] = [
     replace: [["isSilent ? [name, peer] : [peer, name]", "[name, peer]"]],
     tests: links,
   },
+  {
+    name: "chaos-takes-the-last-replica",
+    breaks: "After a fault of a disk the cluster heals before the next fault.",
+    file: `${suite}plan.ts`,
+    replace: [["random.chance(0.7) || isDiskKind(kind)", "random.chance(0.7)"]],
+    tests: plans,
+  },
+  {
+    name: "chaos-flips-nothing",
+    breaks: "A bit that is flipped is another one.",
+    file: `${suite}disk-faults.ts`,
+    replace: [["content.readUInt8(position) ^ (1 << bit)", "content.readUInt8(position)"]],
+    tests: [`${suite}disk-faults.test.ts`],
+  },
 ];
