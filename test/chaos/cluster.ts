@@ -81,9 +81,11 @@ export class ChaosCluster {
   }
 
   directoryOf(name: string): string {
-    const found = this.processes.find((one) => one.name === name);
-    if (found === undefined) throw new RangeError(`there is no process ${name}`);
-    return found.data_dir;
+    return this.#process(name).data_dir;
+  }
+
+  get etcd(): ProcessEntry {
+    return this.#process("etcd-0");
   }
 
   get brokerDirectories(): string[] {
@@ -156,5 +158,11 @@ export class ChaosCluster {
       }
       await sleep(pollMs);
     }
+  }
+
+  #process(name: string): ProcessEntry {
+    const found = this.processes.find((one) => one.name === name);
+    if (found === undefined) throw new RangeError(`there is no process ${name}`);
+    return found;
   }
 }

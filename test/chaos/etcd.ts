@@ -1,4 +1,8 @@
 /** What a run does to etcd, beyond stopping it. */
+import { spawnSync } from "node:child_process";
+import { renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { etcdPrograms } from "../../tools/etcd/build.ts";
 import type { ChaosCluster } from "./cluster.ts";
 
 /** Longest wait for an answer of etcd, ms. */
@@ -7,8 +11,7 @@ const answerMs = 5000;
 const changes = 3;
 
 const ask = async (cluster: ChaosCluster, path: string, body: object): Promise<unknown> => {
-  const etcd = cluster.processes.find(({ role }) => role === "etcd");
-  const response = await fetch(`http://${etcd?.endpoints["client"]}/v3/${path}`, {
+  const response = await fetch(`http://${cluster.etcd.endpoints["client"]}/v3/${path}`, {
     ...{ method: "POST", body: JSON.stringify(body), signal: AbortSignal.timeout(answerMs) },
   });
   if (!response.ok) throw new Error(`etcd answers ${response.status}: ${await response.text()}`);
@@ -24,4 +27,45 @@ export const compactEtcd = async (cluster: ChaosCluster): Promise<void> => {
     readonly header: { readonly revision: string };
   };
   await ask(cluster, "kv/compaction", { revision: status.header.revision, physical: true });
+};
+
+const directoryOf = (cluster: ChaosCluster): string => join(cluster.directoryOf("etcd-0"), "data");
+
+const tool = (name: string, args: readonly string[]): void => {
+  const done = spawnSync(join(etcdPrograms(), name), args, { encoding: "utf8" });
+  if (done.status !== 0) throw new Error(`${name} ${args.join(" ")}: ${done.stderr}`);
+};
+
+export const snapshotEtcd = (cluster: ChaosCluster, file: string): void => {
+  const { endpoints } = cluster.etcd;
+  tool("etcdctl", ["--endpoints", `http://${endpoints["client"]}`, "snapshot", "save", file]);
+};
+
+/** Starts again on a backup, as an operator restores one: revisions go back. */
+export const restoreEtcd = async (cluster: ChaosCluster, file: string): Promise<void> => {
+  const { endpoints, name } = cluster.etcd;
+  const peer = `http://${endpoints["peer"]}`;
+  await emptied(cluster, () => {
+    const member = ["--name", name, "--initial-cluster", `${name}=${peer}`];
+    const into = ["--data-dir", directoryOf(cluster), "--initial-advertise-peer-urls", peer];
+    tool("etcdutl", ["snapshot", "restore", file, ...into, ...member]);
+  });
+};
+
+/** Starts again with nothing. What it had is kept for `refillEtcd`. */
+export const emptyEtcd = (cluster: ChaosCluster): Promise<void> => emptied(cluster, () => {});
+
+/** Starts again with what it had before. */
+export const refillEtcd = async (cluster: ChaosCluster): Promise<void> => {
+  await cluster.act("stop", cluster.etcd.name);
+  rmSync(directoryOf(cluster), { recursive: true });
+  renameSync(`${directoryOf(cluster)}.before`, directoryOf(cluster));
+  await cluster.act("start", cluster.etcd.name);
+};
+
+const emptied = async (cluster: ChaosCluster, fill: () => void): Promise<void> => {
+  await cluster.act("stop", cluster.etcd.name);
+  renameSync(directoryOf(cluster), `${directoryOf(cluster)}.before`);
+  fill();
+  await cluster.act("start", cluster.etcd.name);
 };

@@ -35,7 +35,11 @@ const targetOf = async (cluster: ChaosCluster, { kind, pick }: Step): Promise<st
 };
 
 /** Restarts the processes of a role, each once the one before it is in sync again. */
-const roll = async (cluster: ChaosCluster, role: Role, signal: AbortSignal): Promise<void> => {
+export const roll = async (
+  cluster: ChaosCluster,
+  role: Role,
+  signal: AbortSignal,
+): Promise<void> => {
   for (const name of cluster.namesOf(role)) {
     if (signal.aborted) return;
     await cluster.act("restart", name);

@@ -8,6 +8,7 @@ import { carryOut } from "./faults.ts";
 import { type FaultKind, isLinkKind, planOf } from "./plan.ts";
 import { checkReplicas } from "./replicas.ts";
 import type { RunLog } from "./run-log.ts";
+import { watch } from "./watch.ts";
 
 export interface RunOptions {
   readonly directory: string;
@@ -31,29 +32,9 @@ const shortHealMs = 30_000;
 const lastHealMs = 120_000;
 /** Longest wait for sends to have an outcome, and for the consumer to get to the end, ms. */
 const settleMs = 90_000;
-const watchMs = 250;
 
 const messageOf = (thrown: unknown): string =>
   thrown instanceof Error ? thrown.message : String(thrown);
-
-/** Takes down every change of a partition that the controllers tell. */
-const watch = async (cluster: ChaosCluster, log: RunLog, signal: AbortSignal): Promise<void> => {
-  const known = new Map<number, string>();
-  let failure = "";
-  while (!signal.aborted) {
-    const states = await cluster.partitions();
-    if (cluster.failure !== failure) {
-      failure = cluster.failure;
-      log.tell({ kind: "note", text: `an administrator is told: ${failure || "all is well"}` });
-    }
-    for (const state of states ?? []) {
-      const text = JSON.stringify(state);
-      if (known.get(state.partition) !== text) log.tell(state);
-      known.set(state.partition, text);
-    }
-    await sleep(watchMs);
-  }
-};
 
 const disturb = async (
   cluster: ChaosCluster,

@@ -4,6 +4,7 @@ import type { Mutant } from "../mutant.ts";
 const suite = "test/chaos/";
 const plans = [`${suite}plan.test.ts`];
 const links = [`${suite}link-faults.test.ts`];
+const tallies = [`${suite}tally.test.ts`];
 
 export const chaosMutants: readonly Mutant[] = [
   {
@@ -47,5 +48,35 @@ export const chaosMutants: readonly Mutant[] = [
     file: `${suite}disk-faults.ts`,
     replace: [["content.readUInt8(position) ^ (1 << bit)", "content.readUInt8(position)"]],
     tests: [`${suite}disk-faults.test.ts`],
+  },
+  {
+    name: "chaos-misses-what-is-lost",
+    breaks: "A value that was acknowledged and never read is lost.",
+    file: `${suite}tally.ts`,
+    replace: [["(bits & (ackedBit | readBit)) === ackedBit", "bits === ackedBit"]],
+    tests: tallies,
+  },
+  {
+    name: "chaos-misses-what-is-twice",
+    breaks: "A value that is read again is duplicated.",
+    file: `${suite}tally.ts`,
+    replace: [["(bits & twiceBit) !== 0", "bits === twiceBit"]],
+    tests: tallies,
+  },
+  {
+    name: "chaos-misses-the-order",
+    breaks: "A value that is read behind a later one is out of order.",
+    file: `${suite}tally.ts`,
+    replace: [
+      ["number < this.#lastRead) this.#disordered += 1", "number < 0) this.#disordered += 1"],
+    ],
+    tests: tallies,
+  },
+  {
+    name: "chaos-misses-what-nobody-sent",
+    breaks: "A value that nobody sent is told.",
+    file: `${suite}tally.ts`,
+    replace: [["if ((bits & sentBit) === 0) this.#disordered += 1;\n    else if", "if"]],
+    tests: tallies,
   },
 ];
