@@ -1,4 +1,5 @@
 /** The cluster of a run: its processes, and what an administrator sees of it. */
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Client, connect, formatEndpoint, MillraceError } from "@millrace/client";
@@ -7,6 +8,7 @@ import { processesOf } from "../../tools/cluster/layout.ts";
 import type { ProcessEntry, Role } from "../../tools/cluster/state.ts";
 import { Supervisor } from "../../tools/cluster/supervisor.ts";
 import { etcdPrograms } from "../../tools/etcd/build.ts";
+import { mountDisk } from "./disks.ts";
 import type { Leader } from "./history.ts";
 import { Network } from "./network.ts";
 
@@ -37,14 +39,19 @@ export class ChaosCluster {
   /** Why the administrator's last question had no answer, or empty. */
   failure = "";
 
-  /** `hasNetwork`: inside of a laboratory. */
-  constructor(directory: string, hasNetwork: boolean) {
+  /** `network` and `disks`: of its own, inside of a laboratory. */
+  constructor(directory: string, own: { readonly network: boolean; readonly disks: boolean }) {
     this.directory = directory;
     const sizes = { brokers: 3, controllers: 3, etcd: 1, etcdEndpoints: [], basePort };
     const layout = { ...sizes, root, directory, etcdPrograms: etcdPrograms() };
     const names = processesOf(layout).map(({ name }) => name);
-    const network = hasNetwork ? new Network(names) : undefined;
+    const network = own.network ? new Network(names) : undefined;
     const places = network && { placeOf: (name: string) => network.placeOf(name) };
+    if (own.disks) {
+      for (const name of names.filter((one) => one.startsWith("broker"))) {
+        mountDisk(join(directory, name));
+      }
+    }
     this.network = network;
     this.#supervisor = new Supervisor(directory, processesOf({ ...layout, ...places }));
   }

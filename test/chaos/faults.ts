@@ -4,6 +4,7 @@ import type { Role } from "../../tools/cluster/state.ts";
 import type { Tell } from "./clients.ts";
 import { type ChaosCluster, partitionCount } from "./cluster.ts";
 import { diskFaultOf } from "./disk-faults.ts";
+import { fillDisk, freeDisk } from "./disks.ts";
 import { compactEtcd } from "./etcd.ts";
 import { type Fault, itemAt } from "./fault.ts";
 import { linkFaultOf } from "./link-faults.ts";
@@ -61,6 +62,14 @@ const faultOf = (
     if (network === undefined) throw new Error("there is no network of its own");
     const processes = cluster.processes.map((one) => one.name);
     return linkFaultOf(network, { ...step, kind }, name, processes, () => compactEtcd(cluster));
+  }
+  if (kind === "fill disk") {
+    const directory = cluster.directoryOf(name);
+    return {
+      target: name,
+      begin: async () => fillDisk(directory),
+      end: async () => freeDisk(directory),
+    };
   }
   const role = roleOf(kind);
   if (kind === "roll brokers" || kind === "roll controllers") {

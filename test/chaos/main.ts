@@ -9,9 +9,10 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Violation } from "./checker.ts";
+import { disksMissing } from "./disks.ts";
 import type { Happening } from "./history.ts";
 import { isLaboratory, laboratoryMissing, runInside } from "./laboratory.ts";
-import { faultKinds, isLinkKind } from "./plan.ts";
+import { type FaultKind, faultKinds, isLinkKind, isRoomKind } from "./plan.ts";
 import { reportOf } from "./report.ts";
 import { type RunOptions, run } from "./run.ts";
 import { RunLog } from "./run-log.ts";
@@ -118,6 +119,19 @@ const perform = async (wanted: Wanted): Promise<number> => {
   return violations.length === 0 ? 0 : 1;
 };
 
+/** Without the faults that this machine has not, which are named. */
+const without = (
+  wanted: Wanted,
+  needs: (kind: FaultKind) => boolean,
+  missing: () => string | undefined,
+): Wanted => {
+  const skipped = wanted.kinds.filter(needs);
+  const why = skipped.length === 0 ? undefined : missing();
+  if (why === undefined) return wanted;
+  console.log(`skipped: ${skipped.join(", ")}: ${why}`);
+  return { ...wanted, kinds: wanted.kinds.filter((kind) => !needs(kind)) };
+};
+
 const main = async (): Promise<number> => {
   let wanted: Wanted;
   try {
@@ -127,14 +141,12 @@ const main = async (): Promise<number> => {
     return 2;
   }
   if (wanted.scenario !== undefined) return perform(wanted);
-  if (isLaboratory() || !wanted.kinds.some(isLinkKind)) return perform(wanted);
-  const missing = laboratoryMissing();
-  if (missing === undefined) {
-    return runInside(fileURLToPath(import.meta.url), process.argv.slice(2));
-  }
-  const kinds = wanted.kinds.filter((kind) => !isLinkKind(kind));
-  console.log(`skipped: ${wanted.kinds.filter(isLinkKind).join(", ")}: ${missing}`);
-  return perform({ ...wanted, kinds });
+  const needsInside = (kind: FaultKind): boolean => isLinkKind(kind) || isRoomKind(kind);
+  if (!wanted.kinds.some(needsInside)) return perform(wanted);
+  if (isLaboratory()) return perform(without(wanted, isRoomKind, disksMissing));
+  const possible = without(wanted, needsInside, laboratoryMissing);
+  if (possible !== wanted) return perform(possible);
+  return runInside(fileURLToPath(import.meta.url), process.argv.slice(2));
 };
 
 process.exitCode = await main();

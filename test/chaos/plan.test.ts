@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { diskKinds, faultKinds, isLinkKind, planOf, type Step } from "./plan.ts";
+import { diskKinds, faultKinds, isLinkKind, isRoomKind, planOf, type Step } from "./plan.ts";
 
 const stepsOf = (seed: number, count: number): Step[] => [...planOf(seed).take(count)];
 
@@ -26,7 +26,7 @@ test("a plan has the kinds that it is given alone", () => {
 test("pauses and cuts last 1 to 12 s, an outage of etcd 20 s, everything else no time", () => {
   for (const { durationMs, kind, other, pick, quietMs } of stepsOf(4, 1000)) {
     if (kind === "etcd down") assert.equal(durationMs, 20_000);
-    else if (kind.startsWith("pause") || isLinkKind(kind)) {
+    else if (kind.startsWith("pause") || isLinkKind(kind) || isRoomKind(kind)) {
       assert.ok(durationMs >= 1000 && durationMs <= 12_000);
     } else assert.equal(durationMs, 0, kind);
     for (const fraction of [pick, other]) assert.ok(fraction >= 0 && fraction < 1);

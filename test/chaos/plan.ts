@@ -28,7 +28,9 @@ export const diskKinds = [
   /** The directory of one partition. */
   "remove replica",
 ] as const;
-export const faultKinds = [...processKinds, ...linkKinds, ...diskKinds] as const;
+/** They need disks of their own. */
+export const roomKinds = ["fill disk"] as const;
+export const faultKinds = [...processKinds, ...linkKinds, ...diskKinds, ...roomKinds] as const;
 export type ProcessKind = (typeof processKinds)[number];
 export type LinkKind = (typeof linkKinds)[number];
 export type DiskKind = (typeof diskKinds)[number];
@@ -61,9 +63,12 @@ export const isLinkKind = (kind: FaultKind): kind is LinkKind =>
 export const isDiskKind = (kind: FaultKind): kind is DiskKind =>
   diskKinds.some((one) => one === kind);
 
+export const isRoomKind = (kind: FaultKind): boolean => roomKinds.some((one) => one === kind);
+
 const durationOf = (kind: FaultKind, random: SeededRandom): number => {
   if (kind === "etcd down") return etcdDownMs;
-  return kind.startsWith("pause") || isLinkKind(kind) ? random.between(1000, 12_000) : 0;
+  const lasts = kind.startsWith("pause") || isLinkKind(kind) || isRoomKind(kind);
+  return lasts ? random.between(1000, 12_000) : 0;
 };
 
 const shuffled = (kinds: readonly FaultKind[], random: SeededRandom): FaultKind[] => {

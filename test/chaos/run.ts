@@ -5,7 +5,7 @@ import { check, type FinalLog, type Verdict, type Violation } from "./checker.ts
 import { follow, produce, readAll } from "./clients.ts";
 import { ChaosCluster } from "./cluster.ts";
 import { carryOut } from "./faults.ts";
-import { type FaultKind, isLinkKind, planOf } from "./plan.ts";
+import { type FaultKind, isLinkKind, isRoomKind, planOf } from "./plan.ts";
 import { checkReplicas } from "./replicas.ts";
 import type { RunLog } from "./run-log.ts";
 import { watch } from "./watch.ts";
@@ -192,7 +192,10 @@ export const run = async (
   log: RunLog,
   signal: AbortSignal,
 ): Promise<Outcome> => {
-  const cluster = new ChaosCluster(options.directory, options.kinds.some(isLinkKind));
+  const cluster = new ChaosCluster(options.directory, {
+    network: options.kinds.some(isLinkKind),
+    disks: options.kinds.some(isRoomKind),
+  });
   const outcome = await runOn(cluster, options, log, signal);
   const stopped = checkReplicas(cluster.brokerDirectories);
   return { ...outcome, violations: [...outcome.violations, ...stopped] };

@@ -24,7 +24,7 @@ export interface ScenarioOutcome {
 }
 
 /** Until clients and servers are at their speed, and then with no trouble, before and after. ms */
-const warmUpMs = 5000;
+const warmUpMs = 10_000;
 const calmMs = 15_000;
 /** Longest wait for a whole cluster after the trouble, ms. */
 const healMs = 120_000;
@@ -102,7 +102,7 @@ export const runScenario = async (
   log: RunLog,
   signal: AbortSignal,
 ): Promise<ScenarioOutcome> => {
-  const cluster = new ChaosCluster(options.directory, false);
+  const cluster = new ChaosCluster(options.directory, { network: false, disks: false });
   const outcome = await runOn(cluster, options, log, signal).finally(() => cluster.stop());
   const stopped = checkReplicas(cluster.brokerDirectories);
   return { ...outcome, violations: [...outcome.violations, ...stopped] };

@@ -18,7 +18,7 @@ export const chaosMutants: readonly Mutant[] = [
     name: "chaos-cuts-last-no-time",
     breaks: "What links suffer lasts as long as a pause.",
     file: `${suite}plan.ts`,
-    replace: [['kind.startsWith("pause") || isLinkKind(kind)', 'kind.startsWith("pause")']],
+    replace: [["isLinkKind(kind) || isRoomKind(kind)", "isRoomKind(kind)"]],
     tests: plans,
   },
   {
