@@ -28,6 +28,8 @@ interface Faults {
   readonly slowDisks: boolean;
   /** Connections that break, or are silent. */
   readonly connections: boolean;
+  /** A machine comes back with an empty disk, while another one has everything. */
+  readonly lostDisks: boolean;
   /** Records are deleted while others write: a follower that was away has to begin anew. */
   readonly deletions: boolean;
 }
@@ -42,6 +44,7 @@ class Cluster {
   readonly #clients: string[] = [];
   #isHealed = false;
   #disturbedMs = 0;
+  #isLosingDisk = false;
 
   constructor(seed: number, brokers: number) {
     const kernel = new Kernel(seed);
@@ -57,6 +60,7 @@ class Cluster {
       slowDisks: random.chance(0.5),
       connections: random.chance(0.5),
       deletions: random.chance(0.5),
+      lostDisks: brokers > 1 && random.chance(0.5),
     };
     const delays = random.chance(0.7);
     this.#network = new SimNetwork(kernel, () =>
@@ -110,6 +114,7 @@ class Cluster {
       const downMs = random.float() * (random.chance(0.2) ? 15_000 : 1500);
       this.#disturbedMs += this.kernel.nowMs - endedMs + downMs;
       await this.sleep(downMs);
+      if (this.faults.lostDisks && random.chance(0.3)) await this.#loseDisk(machine);
       const starting = machine.start();
       // A second crash may hit the recovery.
       if (random.chance(0.3)) {
@@ -164,6 +169,24 @@ class Cluster {
     if (this.#isHealed || !this.faults.connections) return "deliver";
     if (this.#random.chance(0.002)) return "reset";
     return this.#random.chance(0.0005) ? "half-open" : "deliver";
+  }
+
+  /** Empties the disk of a machine that is down, where that loses nothing. */
+  async #loseDisk(machine: Machine): Promise<void> {
+    // Of two at once each would count on the other.
+    if (this.#isLosingDisk) return;
+    this.#isLosingDisk = true;
+    const { kvs } = await this.store.range({ prefix: keys.partitions });
+    const isSpare = kvs.every((kv) => {
+      const { directoryIds, elr, isr, replicas } = decodeRecord.partition(kv);
+      return [...isr, ...elr].some((id) => {
+        const { [id]: other } = this.machines;
+        const known = directoryIds[replicas.indexOf(id)] ?? new Uint8Array(0);
+        return other !== undefined && other !== machine && other.hasDirectory(known);
+      });
+    });
+    if (isSpare) machine.loseDisk();
+    this.#isLosingDisk = false;
   }
 
   async #missing(): Promise<string | undefined> {

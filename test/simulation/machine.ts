@@ -33,9 +33,9 @@ const restartMs = 500;
 export class Machine {
   readonly brokerId: number;
   readonly host: string;
-  readonly disk: SimDisk;
   readonly trouble: StoreTrouble = { ...noTrouble };
   readonly #shared: Shared;
+  #disk: SimDisk;
   #process: Incarnation;
   #booted: Booted | undefined;
   #logs: LogManager | undefined;
@@ -44,9 +44,29 @@ export class Machine {
     this.#shared = shared;
     this.brokerId = brokerId;
     this.host = `b${brokerId}`;
-    this.disk = new SimDisk(shared.kernel.random);
+    this.#disk = new SimDisk(shared.kernel.random);
     this.#process = new Incarnation(shared.kernel, this.host);
     this.#process.kill();
+  }
+
+  get disk(): SimDisk {
+    return this.#disk;
+  }
+
+  /** Another disk, empty, takes the place of the one that is there. */
+  loseDisk(): void {
+    const { kernel } = this.#shared;
+    kernel.marks.sometimes("fault: lost disk");
+    kernel.trace(`${this.host} loses its disk`);
+    const { stallChance } = this.#disk;
+    this.#disk = new SimDisk(kernel.random);
+    this.#disk.stallChance = stallChance;
+    this.#logs = undefined;
+  }
+
+  /** Whether this is the id of the data directory on the disk. */
+  hasDirectory(id: Uint8Array): boolean {
+    return this.#logs !== undefined && Buffer.compare(this.#logs.directoryId, id) === 0;
   }
 
   /** Logs of the process that runs, or of the last one. */

@@ -297,6 +297,7 @@ test("every command's help has an example", async () => {
     ["topic", "alter"],
     ["topic", "delete"],
     ["topic", "delete-records"],
+    ["topic", "elect-leader"],
     ["produce"],
     ["consume"],
     ["broker", "list"],

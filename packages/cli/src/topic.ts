@@ -223,13 +223,48 @@ const deleteRecords = (io: Io, name = "delete-records"): Command =>
       });
     });
 
+const electLeader = (io: Io): Command =>
+  clusterCommand(
+    "elect-leader",
+    "Have the preferred replica lead a partition, or, by --unclean, one that is not complete",
+    "millrace topic elect-leader logs --partition 0",
+    io,
+  )
+    .argument("<NAME>")
+    .requiredOption("--partition <P>", "partition")
+    .option("--unclean", "where no complete replica can lead; needs --accept-data-loss")
+    .option("--leader <ID>", "with --unclean: who leads; by default the first that is there")
+    .option("--accept-data-loss", "records that are not on the new leader's disk go for good")
+    .action(async (name: string, flags: Flags) => {
+      const partition = wholeNumber("--partition", String(flags["partition"]), 0, 0xffff_ffff);
+      const isUnclean = flags["unclean"] === true;
+      if (isUnclean && flags["acceptDataLoss"] !== true) {
+        throw new UsageError(
+          "--unclean loses the records that the new leader lacks: add --accept-data-loss",
+        );
+      }
+      if (!isUnclean && flags["leader"] !== undefined) {
+        throw new UsageError("--leader goes with --unclean: the preferred leader is decided");
+      }
+      const leader =
+        flags["leader"] === undefined
+          ? {}
+          : { leader: wholeNumber("--leader", String(flags["leader"]), 0, 0xffff_ffff) };
+      await withClient(io, flags, async (client) => {
+        const options = isUnclean ? { unclean: leader } : {};
+        const elected = await client.admin.electLeader(name, partition, options);
+        const text = `broker ${elected.leader} leads ${name}-${partition}`;
+        await write(io.stderr, `${text} in epoch ${elected.leaderEpoch}\n`);
+      });
+    });
+
 /** The group with all its commands. */
 export const topicCommand = (io: Io): Command => {
   const group = new Command("topic").description(
     "Create, list, describe, change and delete topics",
   );
   for (const make of [create, list, describe, alter, remove]) group.addCommand(make(io));
-  group.addCommand(deleteRecords(io));
+  group.addCommand(deleteRecords(io)).addCommand(electLeader(io));
   // The former name.
   return group.addCommand(deleteRecords(io, "truncate"), { hidden: true });
 };

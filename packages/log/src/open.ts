@@ -26,7 +26,7 @@ import {
   takeCleanMarker,
 } from "./recovery/data-directory.ts";
 import { PartitionLoader } from "./recovery/loader.ts";
-import { type FoundPoints, readRecoveryPoints } from "./recovery/recovery-points.ts";
+import { type FoundPoints, readRecoveryPoints, replaceByCopy } from "./recovery/recovery-points.ts";
 import { IndexCache } from "./segment/index-cache.ts";
 import { SegmentWriter } from "./segment/writer.ts";
 
@@ -92,6 +92,7 @@ const openWith = async (
   marker: CleanShutdown | undefined,
 ): Promise<LogManager> => {
   const { committer } = parts.context;
+  if (found !== undefined) await replaceByCopy(disk, found);
   const clean = markerHolds(marker, found);
   if (!clean) await syncNames(disk);
   const { recovery, lastRound, leftovers } = await recover(patient, parts, found, clean);

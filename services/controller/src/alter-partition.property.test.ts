@@ -1,6 +1,7 @@
 /**
- * Brokers that come and go, the controller's rounds, and leaders that ask for changes, also by what
- * they or the controller read long ago: against a model of what each replica has on its disk.
+ * Brokers that come and go, with another disk at times, the controller's rounds, and leaders that
+ * ask for changes, also by what they or the controller read long ago: against a model of what each
+ * disk has.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -18,6 +19,8 @@ const replicas = [0, 1, 2];
 
 type Step =
   | { readonly kind: "register" | "fence"; readonly broker: number }
+  /** A broker registers anew, with this one of its disks. */
+  | { readonly kind: "disk"; readonly broker: number; readonly disk: number }
   /** The control loop decides. */
   | { readonly kind: "round" }
   | { readonly kind: "minimum"; readonly min: number }
@@ -40,6 +43,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constantFrom("register" as const, "fence" as const),
       broker: fc.nat(3),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("disk" as const),
+      broker: fc.nat(2),
+      disk: fc.nat(2),
     }),
   },
   { weight: 3, arbitrary: fc.constant({ kind: "round" as const }) },
@@ -66,16 +77,28 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 interface State {
   readonly revision: number;
   readonly brokers: ReadonlyMap<number, number>;
+  readonly directories: ReadonlyMap<number, Uint8Array>;
   readonly topic: TopicState;
   readonly partition: PartitionState;
 }
+
+const directoryIdOf = (broker: number, disk: number): Uint8Array =>
+  Buffer.from([broker, disk, ...Buffer.alloc(14)]);
+
+/** Names of the disks on which these replicas were in sync last. */
+const disksOf = ({ directoryIds, replicas }: PartitionRecord, ids: readonly number[]): string[] =>
+  ids.map((id) => `${id}/${directoryIds[replicas.indexOf(id)]?.[1]}`);
 
 class World {
   readonly outcomes: string[] = [];
   readonly #history: State[];
   readonly #leaders = new Map<number, string>();
-  /** Replicas whose disks have everything that was acknowledged. */
-  #complete = new Set(replicas);
+  /** By broker, of those that have had another one. */
+  readonly #disks = new Map<number, number>();
+  /** Disks that have everything that was acknowledged. */
+  #complete = new Set(["0/0", "1/0", "2/0"]);
+  /** Leaders that were passed over for want of their disk. */
+  passedOver = 0;
   #minimumChanged = false;
 
   constructor(min: number) {
@@ -83,10 +106,12 @@ class World {
     const record = create(PartitionRecordSchema, {
       ...{ topicId: topicIdBytes(topicId), replicas, isr: replicas, leader: 0, leaderEpoch: 1 },
       isrBrokerEpochs: [1n, 2n, 3n],
+      directoryIds: replicas.map((id) => directoryIdOf(id, 0)),
     });
     const topic = { id: topicId, partitionCount: 1, minInsyncReplicas: min, minIsrEpoch: 0 };
     const partition = { record, topicId, modRevision: 10 };
-    this.#history = [{ revision: 10, brokers, topic, partition }];
+    const directories = new Map(replicas.map((id) => [id, directoryIdOf(id, 0)]));
+    this.#history = [{ revision: 10, brokers, directories, topic, partition }];
   }
 
   get #now(): State {
@@ -105,15 +130,12 @@ class World {
   }
 
   take(one: Step): void {
-    const { brokers, topic, partition } = this.#now;
+    const { brokers, topic } = this.#now;
     if (one.kind === "alter") this.#alter(one);
-    else if (one.kind === "round") {
-      const record = nextPartition(partition.record, topic, {
-        ...{ brokers, shuttingDown: new Set<number>() },
-      });
-      if (record !== undefined) this.#commit(record);
-      const { leader } = this.#now.partition.record;
-      assert.ok(leader === undefined || brokers.has(leader), "a leader is registered");
+    else if (one.kind === "round") this.#round();
+    else if (one.kind === "disk") {
+      this.#disks.set(one.broker, one.disk);
+      this.#register(one.broker);
     } else if (one.kind === "minimum") {
       this.#minimumChanged = true;
       const { minIsrEpoch } = topic;
@@ -121,14 +143,41 @@ class World {
       this.#set(() => ({ topic: next }));
       this.#acknowledge();
     } else if (brokers.has(one.broker) === (one.kind === "fence")) {
-      this.#set((revision) => {
-        const changed = new Map(brokers);
-        if (one.kind === "fence") changed.delete(one.broker);
-        else changed.set(one.broker, revision);
-        return { brokers: changed };
-      });
+      if (one.kind === "register") this.#register(one.broker);
+      else {
+        const isOther = ([id]: readonly [number, unknown]): boolean => id !== one.broker;
+        this.#set(() => ({
+          brokers: new Map([...brokers].filter(isOther)),
+          directories: new Map([...this.#now.directories].filter(isOther)),
+        }));
+      }
     }
     this.#check();
+  }
+
+  #register(broker: number): void {
+    const { brokers, directories } = this.#now;
+    const directoryId = directoryIdOf(broker, this.#disks.get(broker) ?? 0);
+    this.#set((revision) => ({
+      brokers: new Map([...brokers, [broker, revision]]),
+      directories: new Map([...directories, [broker, directoryId]]),
+    }));
+  }
+
+  #round(): void {
+    const { brokers, directories, topic, partition } = this.#now;
+    const registered = { brokers, directories, shuttingDown: new Set<number>() };
+    const next = nextPartition(partition.record, topic, registered);
+    if (next !== undefined) this.#commit(next);
+    const { record } = this.#now.partition;
+    const { leader, isr } = record;
+    if (leader === undefined) {
+      if (isr.some((id) => brokers.has(id))) this.passedOver += 1;
+      return;
+    }
+    assert.ok(brokers.has(leader), "a leader is registered");
+    const disk = `${leader}/${this.#disks.get(leader) ?? 0}`;
+    assert.ok(this.#complete.has(disk), `${disk} leads, which lacks something`);
   }
 
   #alter(one: Step & { kind: "alter" }): void {
@@ -145,7 +194,8 @@ class World {
       ...{ leaderEpoch: record.leaderEpoch, modRevision: BigInt(modRevision) },
       isr: ids.map((id) => ({ brokerId: id, brokerEpoch: epochOf(id) })),
     });
-    const state = { topics: new Map([[topicId, judged.topic]]), brokers: judged.brokers };
+    const { brokers: registered, directories } = judged;
+    const state = { topics: new Map([[topicId, judged.topic]]), brokers: registered, directories };
     const decided = alteredPartition(judged.partition, change, { brokerId, brokerEpoch }, state);
     if (decided.kind === "already-so") this.#checkMade(change, ids);
     if (decided.kind !== "changed") {
@@ -165,6 +215,11 @@ class World {
     for (const [i, id] of isr.entries()) {
       assert.equal(isrBrokerEpochs[i], BigInt(brokers.get(id) ?? -1), "in sync as registered");
     }
+    // A leader asks only for who has caught up.
+    for (const id of isr) {
+      for (const disk of [0, 1, 2]) this.#complete.delete(`${id}/${disk}`);
+      this.#complete.add(`${id}/${this.#disks.get(id) ?? 0}`);
+    }
     this.#commit(decided.record);
   }
 
@@ -182,8 +237,6 @@ class World {
   #commit(record: PartitionRecord): void {
     assert.ok(record.leaderEpoch >= this.#now.partition.record.leaderEpoch, "no epoch falls");
     this.#set((modRevision) => ({ partition: { record, topicId, modRevision } }));
-    // A leader asks only for who has caught up.
-    for (const id of record.isr) this.#complete.add(id);
     this.#acknowledge();
   }
 
@@ -192,12 +245,14 @@ class World {
     const { topic, partition } = this.#now;
     const { leader, isr } = partition.record;
     const min = Math.min(topic.minInsyncReplicas, replicas.length);
-    if (leader !== undefined && isr.length >= min) this.#complete = new Set(isr);
+    if (leader === undefined || isr.length < min) return;
+    this.#complete = new Set(disksOf(partition.record, isr));
   }
 
   #check(): void {
     const { topic, partition } = this.#now;
-    const { leader, leaderEpoch, isr, isrBrokerEpochs, elr, minIsrEpoch } = partition.record;
+    const { record } = partition;
+    const { leader, leaderEpoch, isr, isrBrokerEpochs, elr, minIsrEpoch } = record;
     assert.ok(leader === undefined || isr.includes(leader), "the leader is in the ISR");
     const life =
       leader === undefined ? "nobody" : `${leader}/${isrBrokerEpochs[isr.indexOf(leader)]}`;
@@ -205,21 +260,30 @@ class World {
     this.#leaders.set(leaderEpoch, life);
     assert.equal(isrBrokerEpochs.length, isr.length);
     assert.ok(!elr.some((id) => isr.includes(id)), "nobody is in both");
-    const trusted = [...isr, ...(minIsrEpoch === topic.minIsrEpoch ? elr : [])];
+    const eligible = [...isr, ...(minIsrEpoch === topic.minIsrEpoch ? elr : [])];
+    const trusted = disksOf(record, eligible);
     assert.ok(
-      trusted.every((id) => this.#complete.has(id)),
+      trusted.every((disk) => this.#complete.has(disk)),
       `${trusted} are trusted, but only ${[...this.#complete]} have everything`,
     );
     if (this.#minimumChanged) return;
     if (isr.length < Math.min(topic.minInsyncReplicas, replicas.length)) {
-      const others = [...this.#complete].filter((id) => !isr.includes(id));
-      assert.deepEqual(elr.toSorted(), others.toSorted(), "all who have everything are eligible");
+      const inSync = disksOf(record, isr);
+      const others = [...this.#complete].filter((disk) => !inSync.includes(disk));
+      // Who came back with another disk is eligible no more, also once the old one is back.
+      const steady = others.filter((disk) => !this.#disks.has(Number(disk.split("/")[0])));
+      const eligibleDisks = disksOf(record, elr);
+      assert.ok(
+        steady.every((disk) => eligibleDisks.includes(disk)),
+        `all who have everything are eligible: ${eligibleDisks} of ${others}`,
+      );
     } else assert.deepEqual(elr, []);
   }
 }
 
 test("whatever comes and goes, who is trusted has everything, and one life leads per epoch", () => {
   const counts = new Map<string, number>();
+  let passedOver = 0;
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 4 }),
@@ -227,6 +291,7 @@ test("whatever comes and goes, who is trusted has everything, and one life leads
       (min, steps) => {
         const world = new World(min);
         for (const one of steps) world.take(one);
+        passedOver += world.passedOver;
         for (const name of world.outcomes) counts.set(name, (counts.get(name) ?? 0) + 1);
       },
     ),
@@ -236,6 +301,7 @@ test("whatever comes and goes, who is trusted has everything, and one life leads
     ...["changed", "already-so", "conflict", "FENCED_LEADER_EPOCH", "METADATA_STALE"],
     ...["INELIGIBLE_REPLICA", "INVALID_REQUEST"],
   ];
+  assert.ok(passedOver > 10, `only ${passedOver} leaders were passed over for want of their disk`);
   for (const name of expected) {
     assert.ok((counts.get(name) ?? 0) > 10, `${name} only ${counts.get(name)} times`);
   }

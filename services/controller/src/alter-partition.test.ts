@@ -16,6 +16,7 @@ const topicOf = (fields: Partial<TopicState> = {}): TopicState => ({
 const brokers: ReadonlyMap<number, number> = new Map([
   ...([0, 1, 2, 9] as const).map((id) => [id, 10 + id] as const),
 ]);
+const directories = new Map([...brokers.keys()].map((id) => [id, Buffer.alloc(16, 100 + id)]));
 const leader: Caller = { brokerId: 0, brokerEpoch: 10 };
 
 const partitionOf = (
@@ -55,7 +56,7 @@ const judge = (
     readonly topic?: TopicState;
   } = {},
 ): string => {
-  const state = { topics: new Map([[topic.id, topic]]), brokers };
+  const state = { topics: new Map([[topic.id, topic]]), brokers, directories };
   const decided = alteredPartition(partition, change, caller, state);
   if (decided.kind === "refused") return decided.error.codeName;
   if (decided.kind === "already-so") return "already so";
@@ -67,6 +68,11 @@ const judge = (
   assert.deepEqual(
     isrBrokerEpochs,
     isr.map((id) => BigInt(10 + id)),
+  );
+  const { directoryIds, replicas } = decided.record;
+  assert.deepEqual(
+    directoryIds,
+    replicas.map((id) => (isr.includes(id) ? Buffer.alloc(16, 100 + id) : new Uint8Array(0))),
   );
   assert.equal(decided.record.leader, 0);
   assert.equal(leaderEpoch, 5, "the leader is the same");
@@ -108,7 +114,7 @@ test("a change whose answer was lost is made already, whatever has been register
 const unknown = "UNKNOWN_TOPIC_OR_PARTITION";
 
 test("a partition that is unknown, being made or deleted is refused", () => {
-  const state = { topics: new Map(), brokers };
+  const state = { topics: new Map(), brokers, directories };
   const decided = alteredPartition(undefined, changeOf([0]), leader, state);
   assert.equal(decided.kind === "refused" && decided.error.codeName, unknown);
   assert.equal(judge(changeOf([0]), { topic: topicOf({ partitionCount: 0 }) }), unknown);

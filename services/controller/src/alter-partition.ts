@@ -3,6 +3,7 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { AlterPartition, InSyncReplica } from "@millrace/proto/controller";
 import type { PartitionRecord } from "@millrace/proto/storage";
 import type { ClusterState, PartitionState } from "./cluster-state.ts";
+import { directoryIdsWith } from "./directories.ts";
 import { elrBeside } from "./leadership.ts";
 
 /** The broker that calls, under its present registration. */
@@ -105,7 +106,7 @@ export const alteredPartition = (
   partition: PartitionState | undefined,
   change: AlterPartition,
   caller: Caller,
-  { topics, brokers }: Pick<ClusterState, "topics" | "brokers">,
+  { topics, brokers, directories }: Pick<ClusterState, "topics" | "brokers" | "directories">,
 ): Alteration => {
   const unknown = `there is no partition ${change.partition} of such a topic: read the metadata`;
   if (partition === undefined) return refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, unknown);
@@ -137,9 +138,10 @@ export const alteredPartition = (
     record: {
       ...record,
       isr,
-      elr: elrBeside(record, topic, isr),
+      elr: elrBeside(record, topic, isr, { brokers, directories }),
       isrBrokerEpochs: epochs.map(([, epoch]) => BigInt(epoch)),
       minIsrEpoch: topic.minIsrEpoch,
+      directoryIds: directoryIdsWith(record, isr, directories),
     },
     brokers: new Map(epochs),
   };

@@ -11,6 +11,7 @@ import {
 } from "@millrace/metadata";
 import type { PartitionRecord } from "@millrace/proto/storage";
 import { type TopicId, topicIdOf } from "@millrace/record";
+import type { Directories } from "./directories.ts";
 
 export interface TopicState {
   readonly id: TopicId;
@@ -39,6 +40,8 @@ export interface ClusterState {
   readonly brokers: ReadonlyMap<number, number>;
   /** Those of them that are about to stop. */
   readonly shuttingDown: ReadonlySet<number>;
+  /** Their data directories, where they tell them. */
+  readonly directories: Directories;
   readonly topics: ReadonlyMap<TopicId, TopicState>;
   /** By key. */
   readonly partitions: ReadonlyMap<string, PartitionState>;
@@ -61,6 +64,7 @@ export class StateMirror {
   readonly #stop: () => void;
   readonly #brokers = new Map<number, number>();
   readonly #shuttingDown = new Set<number>();
+  readonly #directories = new Map<number, Uint8Array>();
   readonly #topics = new Map<TopicId, TopicState>();
   readonly #topicIds = new Map<string, TopicId>();
   readonly #partitions = new Map<string, PartitionState>();
@@ -79,6 +83,7 @@ export class StateMirror {
       revision: this.#mirror.revision,
       brokers: this.#brokers,
       shuttingDown: this.#shuttingDown,
+      directories: this.#directories,
       topics: this.#topics,
       partitions: this.#partitions,
       deletions: this.#deletions,
@@ -111,6 +116,7 @@ export class StateMirror {
       const brokerId = Number(key.slice(keys.brokers.length));
       this.#brokers.delete(brokerId);
       this.#shuttingDown.delete(brokerId);
+      this.#directories.delete(brokerId);
     } else if (key.startsWith(keys.deletions)) {
       this.#deletions.delete(topicIdOf(Buffer.from(key.slice(keys.deletions.length), "hex")));
     } else if (key.startsWith(keys.topics)) {
@@ -126,9 +132,10 @@ export class StateMirror {
       const record = decodeRecord.partition(kv);
       this.#partitions.set(key, { record, topicId: topicIdOf(record.topicId), modRevision });
     } else if (key.startsWith(keys.brokers)) {
-      const { brokerId, shuttingDown } = decodeRecord.broker(kv);
+      const { brokerId, directoryId, shuttingDown } = decodeRecord.broker(kv);
       this.#brokers.set(brokerId, kv.createRevision);
       if (shuttingDown) this.#shuttingDown.add(brokerId);
+      if (directoryId.length > 0) this.#directories.set(brokerId, directoryId);
     } else if (key.startsWith(keys.deletions)) {
       const { topic, pendingBrokerIds: pending } = decodeRecord.deletion(kv);
       const topicId = topicIdOf(topic?.topicId ?? new Uint8Array(0));

@@ -14,6 +14,8 @@ import {
   type DeleteTopicRequest,
   type DescribeConfigsRequest,
   type DescribeTopicsRequest,
+  type ElectLeaderRequest,
+  type ElectLeaderResponse,
   type ListTopicsRequest,
 } from "@millrace/proto/controller";
 import { type TopicRecord, TopicRecordSchema } from "@millrace/proto/storage";
@@ -22,6 +24,7 @@ import { bindService, ofCluster, type ServiceBinding } from "@millrace/rpc";
 import { assignReplicas } from "./assignment.ts";
 import { bootstrapCluster } from "./bootstrap.ts";
 import { configEntries, describeTopics, listTopics } from "./describe.ts";
+import { electLeader } from "./elect-leader.ts";
 import { limits } from "./limits.ts";
 import { type Assignment, type RegisteredBroker, Registry, type StoredTopic } from "./registry.ts";
 import { unguarded, type Write } from "./reign.ts";
@@ -214,6 +217,13 @@ export class Controller {
     });
   }
 
+  /** Has a replica lead one partition; see `electedPartition`. */
+  async electLeader(request: ElectLeaderRequest): Promise<ElectLeaderResponse> {
+    const done = await electLeader(this.#registry, this.#options.logger, request);
+    if (!request.validateOnly) await this.#untilServed(Number(done.revision));
+    return done;
+  }
+
   /** The Admin service. Only the active controller answers; others refuse with NOT_CONTROLLER. */
   bindings(): ServiceBinding[] {
     const registry = this.#registry;
@@ -240,6 +250,7 @@ export class Controller {
             configs: configEntries((await registry.topic(request.topic)).record.configs),
           }),
         ),
+        electLeader: active((request: ElectLeaderRequest) => this.electLeader(request)),
         listTopics: active((request: ListTopicsRequest) => listTopics(registry, request)),
         describeTopics: active((request: DescribeTopicsRequest) =>
           describeTopics(registry, request),
@@ -264,7 +275,7 @@ export class Controller {
     const start = this.#options.random.below(Math.max(1, brokers.length));
     return {
       replicas: assignReplicas(brokers, replicationFactor, first, count, start),
-      epochs: new Map(brokers.map(({ brokerId, epoch }) => [brokerId, epoch])),
+      brokers,
     };
   }
 

@@ -7,6 +7,7 @@ import { topicIdBytes, topicIdOf } from "@millrace/record";
 import fc from "fast-check";
 import type { ClusterState, DeletionState, PartitionState, TopicState } from "./cluster-state.ts";
 import { type Change, desired } from "./desired.ts";
+import { isInItsDirectory } from "./directories.ts";
 
 const epoch = 100;
 const idOf = (topic: number) => topicIdOf(Buffer.alloc(16, topic + 1));
@@ -17,6 +18,8 @@ interface Member {
   readonly role: "isr" | "elr" | "out";
   /** Whether the broker epoch of the record is the one of the registration. */
   readonly isCurrent: boolean;
+  /** Of the directory in which it was in sync last; 0: not known. */
+  readonly disk?: number;
 }
 
 interface Drawn {
@@ -39,6 +42,7 @@ const drawnPartition: fc.Arbitrary<Drawn> = fc.record({
       id: fc.nat(4),
       role: fc.constantFrom("isr" as const, "elr" as const, "out" as const),
       isCurrent: fc.boolean(),
+      disk: fc.nat(2),
     }),
     { selector: ({ id }) => id, minLength: 1, maxLength: 4 },
   ),
@@ -53,6 +57,8 @@ const drawnState = fc.record({
   /** Epochs of the registered brokers. */
   brokers: fc.dictionary(fc.constantFrom("0", "1", "2", "3", "4"), fc.integer({ min: 2, max: 90 })),
   shuttingDown: fc.uniqueArray(fc.nat(4), { maxLength: 3 }),
+  /** Of each broker; 0: it tells none. */
+  disks: fc.array(fc.nat(2), { minLength: 5, maxLength: 5 }),
   topics: fc.uniqueArray(
     fc.record({ topic: fc.nat(2), partitionCount: fc.nat(4), min: fc.integer({ min: 1, max: 4 }) }),
     { selector: ({ topic }) => topic },
@@ -65,6 +71,9 @@ const drawnState = fc.record({
 
 type DrawnState = typeof drawnState extends fc.Arbitrary<infer T> ? T : never;
 
+const directoryIdOf = (disk: number): Uint8Array =>
+  disk === 0 ? new Uint8Array(0) : Buffer.alloc(16, disk);
+
 const partitionOf = (drawn: Drawn, brokers: ReadonlyMap<number, number>): PartitionState => {
   const isr = drawn.members.filter(({ role }) => role === "isr");
   if (drawn.isReversed) isr.reverse();
@@ -76,6 +85,7 @@ const partitionOf = (drawn: Drawn, brokers: ReadonlyMap<number, number>): Partit
     isr: isr.map(({ id }) => id),
     isrBrokerEpochs: isr.map(({ id, isCurrent }) => BigInt((isCurrent && brokers.get(id)) || 1)),
     elr: drawn.members.filter(({ role }) => role === "elr").map(({ id }) => id),
+    directoryIds: drawn.members.map(({ disk = 0 }) => directoryIdOf(disk)),
     leaderEpoch: drawn.leaderEpoch,
     minIsrEpoch: drawn.minIsrEpoch,
     ...(leader === undefined ? {} : { leader }),
@@ -98,6 +108,11 @@ const stateOf = (drawn: DrawnState, revision = 2 * epoch): ClusterState => {
   return {
     ...{ revision, brokers, unreadable: new Set() },
     shuttingDown: new Set(drawn.shuttingDown),
+    directories: new Map(
+      [...brokers.keys()]
+        .map((id) => [id, directoryIdOf(drawn.disks[id] ?? 0)] as const)
+        .filter(([, directoryId]) => directoryId.length > 0),
+    ),
     topics: new Map(topics.map((topic) => [topic.id, topic])),
     partitions: new Map(
       drawn.partitions.map((one) => [
@@ -173,7 +188,8 @@ test("any state becomes one in which nothing is desired, and promises nothing th
       for (const { record, topicId } of after.partitions.values()) {
         const topic = after.topics.get(topicId);
         if (topic === undefined || record.partition >= topic.partitionCount) continue;
-        const isThere = (id: number): boolean => after.brokers.has(id);
+        const isThere = (id: number): boolean =>
+          after.brokers.has(id) && isInItsDirectory(record, id, after.directories);
         const hasLeader = record.leader !== undefined;
         assert.equal(
           hasLeader,
@@ -217,6 +233,7 @@ test("the order in which things became known decides nothing", () => {
       const reversed = {
         brokers: Object.fromEntries(Object.entries(one.brokers).reverse()),
         shuttingDown: one.shuttingDown.toReversed(),
+        disks: one.disks,
         topics: one.topics.toReversed(),
         partitions: one.partitions.toReversed(),
         deletions: one.deletions.toReversed(),
@@ -250,7 +267,7 @@ const member = (id: number, role: Member["role"] = "isr", isCurrent = true): Mem
   ...{ id, role, isCurrent },
 });
 const drawnOf = (partition: Drawn, brokers: Record<string, number>, min = 1): DrawnState => ({
-  ...{ brokers, shuttingDown: [], partitions: [partition], deletions: [] },
+  ...{ brokers, shuttingDown: [], disks: [], partitions: [partition], deletions: [] },
   topics: [{ topic: 0, partitionCount: 1, min }],
 });
 /** The partition afterwards: leader/epoch, ISR, ELR. */
@@ -258,9 +275,13 @@ const outcome = (
   partition: Drawn,
   brokers: Record<string, number>,
   min = 1,
-  { shuttingDown = [], balances = false }: { shuttingDown?: number[]; balances?: boolean } = {},
+  {
+    shuttingDown = [],
+    disks = [],
+    balances = false,
+  }: { shuttingDown?: number[]; disks?: number[]; balances?: boolean } = {},
 ): string => {
-  const state = stateOf({ ...drawnOf(partition, brokers, min), shuttingDown });
+  const state = stateOf({ ...drawnOf(partition, brokers, min), shuttingDown, disks });
   const after = applied(state, desired(state, epoch, balances));
   const [{ record } = assert.fail()] = [...after.partitions.values()];
   const { leader = "none", leaderEpoch, isr, elr } = record;
@@ -294,6 +315,27 @@ test("who leads, under which epoch, and who may lead later", () => {
   assert.equal(outcome(one(waiting), { 2: 12 }, 2), "none/6 isr 0 elr 1");
   assert.equal(outcome(one(waiting), { 1: 11 }, 1), "none/6 isr 0 elr ");
   assert.equal(outcome(one(waiting, { minIsrEpoch: 1 }), { 1: 11 }, 2), "none/6 isr 0 elr ");
+});
+
+test("a replica whose disk is another one waits until somebody who is complete leads", () => {
+  const all = { 0: 10, 1: 11, 2: 12 };
+  const on = (id: number, role: Member["role"], disk: number, isCurrent = false): Member => ({
+    ...{ id, role, isCurrent, disk },
+  });
+  const sole = one([on(0, "isr", 1), on(1, "out", 1)]);
+  assert.equal(outcome(sole, all, 1, { disks: [2, 1] }), "none/6 isr 0 elr ");
+  assert.equal(outcome(sole, all, 1, { disks: [0, 1] }), "none/6 isr 0 elr ");
+  assert.equal(outcome(sole, all, 1, { disks: [1, 1] }), "0/6 isr 0 elr ");
+  // The next of the ISR, the ELR: whoever has its disk.
+  const both = one([on(0, "isr", 1), on(1, "isr", 1)]);
+  assert.equal(outcome(both, all, 1, { disks: [2, 1] }), "1/6 isr 1 elr ");
+  const waiting = one([on(0, "isr", 1), on(1, "elr", 1), on(2, "elr", 1)]);
+  assert.equal(outcome(waiting, all, 2, { disks: [2, 1, 1] }), "1/6 isr 1 elr 2");
+  // Once somebody leads, it catches up as one that has nothing; until then its disk may come back.
+  assert.equal(outcome(waiting, all, 2, { disks: [2, 2, 1] }), "2/6 isr 2 elr ");
+  assert.equal(outcome(waiting, { 0: 10, 1: 11 }, 2, { disks: [2, 2] }), "none/6 isr 0 elr 1,2");
+  // Where none was known, as in records of before, any will do.
+  assert.equal(outcome(one([on(0, "isr", 0)]), all, 1, { disks: [2] }), "0/6 isr 0 elr ");
 });
 
 test("who is about to stop leads only where nobody else is in sync, and stays in the ISR", () => {
@@ -330,7 +372,7 @@ test("leftovers go when their creation is over; what may be under way stays", ()
   const state = (modRevision: number, fields: Partial<DrawnState> = {}, revision?: number) =>
     stateOf(
       {
-        ...{ brokers: {}, shuttingDown: [], topics: [], deletions: [], ...fields },
+        ...{ brokers: {}, shuttingDown: [], disks: [], topics: [], deletions: [], ...fields },
         partitions: [one([member(0)], { modRevision, partition: 1 })],
       },
       revision,
@@ -357,7 +399,7 @@ test("leftovers go when their creation is over; what may be under way stays", ()
 test("a deletion record goes when every broker has confirmed, and no partition is left", () => {
   const state = (pending: number[], partitions: Drawn[] = []) =>
     stateOf({
-      ...{ brokers: {}, shuttingDown: [], topics: [], partitions },
+      ...{ brokers: {}, shuttingDown: [], disks: [], topics: [], partitions },
       deletions: [{ topic: 0, pending }],
     });
   const changed = (of: ClusterState): string[] => desired(of, epoch).map(({ key }) => key);

@@ -1,5 +1,11 @@
 /** Who is in sync and who leads one partition, from which brokers are registered. Pure. */
 import type { PartitionRecord } from "@millrace/proto/storage";
+import {
+  type Directories,
+  directoryIdsWith,
+  isInItsDirectory,
+  sameDirectoryIds,
+} from "./directories.ts";
 
 /** What the rules need to know of a topic. */
 export interface MinInsync {
@@ -13,6 +19,7 @@ export interface Brokers {
   readonly brokers: ReadonlyMap<number, number>;
   /** Those that are about to stop. */
   readonly shuttingDown: ReadonlySet<number>;
+  readonly directories: Directories;
 }
 
 const sameNumbers = (a: readonly number[], b: readonly number[]): boolean =>
@@ -34,18 +41,21 @@ const validElr = (record: PartitionRecord, topic: MinInsync): readonly number[] 
 /**
  * The ELR beside a new ISR (KIP-966). A replica that leaves the ISR enters the ELR while the ISR is
  * smaller than `min.insync.replicas`: the high watermark then stands still, so the replica's disk
- * has everything below it. At the full size the ELR is empty.
+ * has everything below it. At the full size the ELR is empty. Who is registered with another
+ * directory leaves it, and catches up as a replica that has nothing.
  */
 export const elrBeside = (
   record: PartitionRecord,
   topic: MinInsync,
   isr: readonly number[],
+  { brokers, directories }: Pick<Brokers, "brokers" | "directories">,
 ): number[] => {
   const min = minIsrOf(record, topic);
+  if (isr.length >= min) return [];
   const complete = new Set([...record.isr, ...validElr(record, topic)]);
-  return isr.length < min
-    ? record.replicas.filter((id) => complete.has(id) && !isr.includes(id))
-    : [];
+  const isElsewhere = (id: number): boolean =>
+    brokers.has(id) && !isInItsDirectory(record, id, directories);
+  return record.replicas.filter((id) => complete.has(id) && !isr.includes(id) && !isElsewhere(id));
 };
 
 /** ISR, and who leads. */
@@ -61,17 +71,20 @@ interface Elected {
  * of all, takes over from another one as soon as it is in sync. When no member of the ISR is left,
  * its members stay in it: all of them have everything that was acknowledged, on their disks,
  * whoever comes back first. So one that has registered anew is elected before the ELR is asked, and
- * leads alone until others have caught up.
+ * leads alone until others have caught up. One that has come back with another data directory has
+ * nothing on its disk: it is passed over, and keeps its place in case the old disk comes back.
  */
 const elect = (
   record: PartitionRecord,
   elr: readonly number[],
-  { brokers, shuttingDown }: Brokers,
+  { brokers, shuttingDown, directories }: Brokers,
   balances: boolean,
 ): Elected => {
+  const isHere = (id: number): boolean => isInItsDirectory(record, id, directories);
   const inSync = record.isr.filter((id, i) => {
     const epoch = brokers.get(id);
-    return epoch !== undefined && BigInt(epoch) === record.isrBrokerEpochs[i];
+    // A store that was restored from a backup may give an epoch twice.
+    return epoch !== undefined && BigInt(epoch) === record.isrBrokerEpochs[i] && isHere(id);
   });
   if (inSync.length > 0) {
     const remaining = inSync.filter((id) => !shuttingDown.has(id));
@@ -83,7 +96,7 @@ const elect = (
     return { isr: inSync, leader };
   }
   const firstOf = (ids: readonly number[]): number | undefined =>
-    record.replicas.find((id) => ids.includes(id) && brokers.has(id));
+    record.replicas.find((id) => ids.includes(id) && brokers.has(id) && isHere(id));
   const leader = firstOf(record.isr) ?? firstOf(elr);
   return leader === undefined ? { isr: record.isr, leader } : { isr: [leader], leader };
 };
@@ -93,7 +106,8 @@ const elect = (
  *
  * - A broker that is not registered, or has registered anew, leaves the ISR, and may enter the ELR
  *   (`elrBeside`).
- * - Unlike Kafka, an unclean restart does not leave the ELR: acknowledged means fsynced here.
+ * - Unlike Kafka, an unclean restart does not leave the ELR: acknowledged means fsynced here. A
+ *   member with another data directory must not lead.
  * - The leader epoch rises with every change of leader, also to none, and with every new broker
  *   epoch of the leader: a restarted leader may have lost what nobody had acknowledged.
  * - With `balances`, a preferred leader that is in sync leads.
@@ -104,11 +118,15 @@ export const nextPartition = (
   registered: Brokers,
   balances = false,
 ): PartitionRecord | undefined => {
-  const { brokers } = registered;
+  const { brokers, directories } = registered;
   const { isr, leader } = elect(record, validElr(record, topic), registered, balances);
-  const elr = elrBeside(record, topic, isr);
+  // Where nobody leads, the old disk of a replica that is here with another one may come back.
+  const known = leader === undefined ? { brokers: new Map(), directories } : registered;
+  const elr = elrBeside(record, topic, isr, known);
   const isrBrokerEpochs =
     leader === undefined ? record.isrBrokerEpochs : isr.map((id) => BigInt(brokers.get(id) ?? 0));
+  const directoryIds =
+    leader === undefined ? record.directoryIds : directoryIdsWith(record, isr, directories);
   const epochOf = (ids: readonly number[], epochs: readonly bigint[]): bigint | undefined =>
     leader === undefined ? undefined : epochs[ids.indexOf(leader)];
   const isNewTerm =
@@ -118,7 +136,8 @@ export const nextPartition = (
     !isNewTerm &&
     sameNumbers(isr, record.isr) &&
     sameNumbers(elr, record.elr) &&
-    sameEpochs(isrBrokerEpochs, record.isrBrokerEpochs);
+    sameEpochs(isrBrokerEpochs, record.isrBrokerEpochs) &&
+    sameDirectoryIds(directoryIds, record.directoryIds);
   if (unchanged) return undefined;
   const { leader: _, ...rest } = record;
   return {
@@ -128,6 +147,7 @@ export const nextPartition = (
     isr: [...isr],
     elr,
     isrBrokerEpochs: [...isrBrokerEpochs],
+    directoryIds,
     minIsrEpoch: topic.minIsrEpoch,
   };
 };

@@ -31,18 +31,27 @@ const chunkSize = changesPerTransaction;
 /** A broker that replicas can be assigned to, with its epoch. */
 export interface RegisteredBroker extends Candidate {
   readonly epoch: number;
+  /** Empty: it tells none. */
+  readonly directoryId: Uint8Array;
+  readonly shuttingDown: boolean;
 }
 
-/** New replicas, and who of them is registered under which epoch. */
+/** New replicas, and the brokers that they are on. */
 export interface Assignment {
   readonly replicas: readonly number[][];
-  readonly epochs: ReadonlyMap<number, number>;
+  readonly brokers: readonly RegisteredBroker[];
 }
 
 /** A topic as it is stored. */
 export interface StoredTopic {
   readonly record: TopicRecord;
   readonly id: TopicId;
+  readonly modRevision: number;
+}
+
+/** A partition as it is stored. */
+export interface StoredPartition {
+  readonly record: PartitionRecord;
   readonly modRevision: number;
 }
 
@@ -101,17 +110,20 @@ export class Registry {
   async brokers(): Promise<RegisteredBroker[]> {
     const { kvs } = await this.#store.range({ prefix: keys.brokers });
     return kvs.map((kv) => {
-      const { brokerId, rack } = decodeRecord.broker(kv);
-      return { brokerId, rack, epoch: kv.createRevision };
+      const { brokerId, directoryId, rack, shuttingDown } = decodeRecord.broker(kv);
+      return { brokerId, directoryId, rack, shuttingDown, epoch: kv.createRevision };
     });
   }
 
   /** Partitions of a topic in order of index. */
-  async partitions(id: TopicId): Promise<{ record: PartitionRecord; modRevision: number }[]> {
+  async partitions(id: TopicId): Promise<StoredPartition[]> {
     const { kvs } = await this.#store.range({ prefix: keys.partitionsOf(id) });
-    return kvs
-      .map((kv) => ({ record: decodeRecord.partition(kv), modRevision: kv.modRevision }))
-      .sort((a, b) => a.record.partition - b.record.partition);
+    return kvs.map(toPartition).sort((a, b) => a.record.partition - b.record.partition);
+  }
+
+  async partition(id: TopicId, partition: number): Promise<StoredPartition | undefined> {
+    const { kvs } = await this.#store.range({ key: keys.partition(id, partition) });
+    return kvs.map(toPartition)[0];
   }
 
   /**
@@ -121,9 +133,10 @@ export class Registry {
   async putPartitions(
     id: TopicId,
     first: number,
-    { replicas: all, epochs }: Assignment,
+    { replicas: all, brokers }: Assignment,
     compares: readonly Compare[],
   ): Promise<boolean> {
+    const byId = new Map(brokers.map((broker) => [broker.brokerId, broker]));
     for (let at = 0; at < all.length; at += chunkSize) {
       const puts = all.slice(at, at + chunkSize).map((replicas, i): Operation => {
         const partition = first + at + i;
@@ -134,7 +147,8 @@ export class Registry {
           isr: replicas,
           leader: replicas[0] ?? 0,
           leaderEpoch: 1,
-          isrBrokerEpochs: replicas.map((brokerId) => BigInt(epochs.get(brokerId) ?? 0)),
+          isrBrokerEpochs: replicas.map((brokerId) => BigInt(byId.get(brokerId)?.epoch ?? 0)),
+          directoryIds: replicas.map((id) => byId.get(id)?.directoryId ?? new Uint8Array(0)),
         });
         const key = keys.partition(id, partition);
         return { type: "put", key, value: encodeRecord.partition(record) };
@@ -217,3 +231,7 @@ const toTopic = (kv: KeyValue): StoredTopic => {
   const record = decodeRecord.topic(kv);
   return { record, id: topicIdOf(record.topicId), modRevision: kv.modRevision };
 };
+
+const toPartition = (kv: KeyValue): StoredPartition => ({
+  ...{ record: decodeRecord.partition(kv), modRevision: kv.modRevision },
+});

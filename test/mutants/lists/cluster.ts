@@ -80,10 +80,7 @@ export const clusterBugs: readonly Mutant[] = [
     "elr-while-committing",
     "A replica that has left counts as complete only while the high watermark stands still.",
     `${controller}/leadership.ts`,
-    [
-      "  return isr.length < min\n    ? record.replicas",
-      "  return isr.length <= min\n    ? record.replicas",
-    ],
+    ["  if (isr.length >= min) return [];", "  if (isr.length > min) return [];"],
     [
       "record.isr.length < min && record.minIsrEpoch",
       "record.isr.length <= min && record.minIsrEpoch",
@@ -174,5 +171,11 @@ export const clusterBugs: readonly Mutant[] = [
     "A controller that is not active any more writes nothing.",
     `${controller}/reign.ts`,
     [".txn([this.#guard, ...compares], operations)", ".txn(compares, operations)"],
+  ),
+  bug(
+    "directories-ignored",
+    "A broker that comes back with an empty disk is not believed to have what it had.",
+    `${controller}/directories.ts`,
+    ["  return known.length === 0 || isSame(", "  return known.length >= 0 || isSame("],
   ),
 ];

@@ -117,7 +117,9 @@ const judged: readonly Mutant[] = [
     name: "alteration-keeps-the-elr",
     breaks: "A change of the ISR changes the ELR by its rules.",
     file: `${at}alter-partition.ts`,
-    replace: [["elr: elrBeside(record, topic, isr),", "elr: record.elr,"]],
+    replace: [
+      ["elr: elrBeside(record, topic, isr, { brokers, directories }),", "elr: record.elr,"],
+    ],
     tests: properties,
   },
   {

@@ -75,9 +75,7 @@ const leadership: readonly Mutant[] = [
     name: "elr-outlives-the-full-isr",
     breaks: "The ELR is empty while the ISR has its full size.",
     file: `${at}leadership.ts`,
-    replace: [
-      ["isr.length < min\n    ? record.replicas", "isr.length <= min\n    ? record.replicas"],
-    ],
+    replace: [["if (isr.length >= min) return [];", "if (isr.length > min) return [];"]],
     tests: rules,
   },
   {

@@ -39,7 +39,7 @@ const requests: readonly Mutant[] = [
     name: "new-partitions-without-broker-epochs",
     breaks: "New partitions name the broker epochs of their replicas.",
     file: `${at}registry.ts`,
-    replace: [["BigInt(epochs.get(brokerId) ?? 0)", "BigInt(epochs.get(-1 - brokerId) ?? 0)"]],
+    replace: [["byId.get(brokerId)?.epoch ?? 0)", "byId.get(-1 - brokerId)?.epoch ?? 0)"]],
     tests: [...admin, ...boots],
   },
   {

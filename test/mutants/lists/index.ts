@@ -4,6 +4,7 @@ import { brokerMutants } from "./broker.ts";
 import { chaosMutants } from "./chaos.ts";
 import { clientMutants } from "./client.ts";
 import { controllerMutants } from "./controller.ts";
+import { directoryMutants } from "./directories.ts";
 import { handOverMutants } from "./hand-over.ts";
 import { heartbeatMutants } from "./heartbeats.ts";
 import { logMutants } from "./log.ts";
@@ -23,6 +24,7 @@ export const allMutants: readonly Mutant[] = [
   ...brokerMutants,
   ...clientMutants,
   ...controllerMutants,
+  ...directoryMutants,
   ...handOverMutants,
   ...heartbeatMutants,
   ...producerIdMutants,

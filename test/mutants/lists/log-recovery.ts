@@ -449,4 +449,11 @@ export const recovery: readonly Mutant[] = [
     replace: [["        if (await this.#goesOn(offset, end)) return true;\n", ""]],
     tests: [evidence],
   },
+  {
+    name: "log-older-points-are-not-kept",
+    breaks: "Who believed the copy of the recovery points is followed by nobody who does not.",
+    file: `${src}/open.ts`,
+    replace: [["  if (found !== undefined) await replaceByCopy(disk, found);\n", ""]],
+    tests: [`${src}/faults/points.test.ts`],
+  },
 ];

@@ -14,6 +14,8 @@ import {
   DeleteTopicRequestSchema,
   DescribeConfigsRequestSchema,
   DescribeTopicsRequestSchema,
+  ElectionType,
+  ElectLeaderRequestSchema,
   ListTopicsRequestSchema,
   type TopicDescription,
   type TopicListing,
@@ -104,6 +106,25 @@ export class Admin {
     const reply = await this.#call(methods.createPartitions, request);
     this.#context.metadata.requireRevision(reply.revision);
     await this.#context.metadata.tryRefresh();
+  }
+
+  /**
+   * Has the preferred leader of a partition lead, which loses nothing. With `unclean`, where nobody
+   * who is complete can lead, `leader` leads instead, or the first replica that is there: what was
+   * acknowledged and is not on its disk is lost for good. Throws ELECTION_NOT_NEEDED,
+   * ELIGIBLE_LEADERS_NOT_AVAILABLE, UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST.
+   */
+  async electLeader(
+    topic: string,
+    partition: number,
+    options: { readonly unclean?: { readonly leader?: number } } = {},
+  ): Promise<{ leader: number; leaderEpoch: number }> {
+    const { unclean } = options;
+    const type = unclean === undefined ? ElectionType.PREFERRED : ElectionType.UNCLEAN;
+    const request = create(ElectLeaderRequestSchema, { topic, partition, type, ...unclean });
+    const reply = await this.#call(methods.electLeader, request);
+    this.#context.metadata.requireRevision(reply.revision);
+    return { leader: reply.leader, leaderEpoch: reply.leaderEpoch };
   }
 
   /** Sets configs of a topic, and resets those in `remove` to their defaults. */

@@ -49,5 +49,6 @@ export const methods = {
   alterConfigs: method(AdminService.method.alterConfigs),
   describeConfigs: method(AdminService.method.describeConfigs),
   listTopics: method(AdminService.method.listTopics),
+  electLeader: method(AdminService.method.electLeader),
   describeTopics: method(AdminService.method.describeTopics),
 } as const;

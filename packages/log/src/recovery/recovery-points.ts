@@ -28,6 +28,8 @@ export interface FoundPoints {
   readonly coveredRound: number;
   /** Wall clock when they were written, milliseconds; undefined where it is not known. */
   readonly wallTimeMs: number | undefined;
+  /** The encoded points where they are the copy's: see `replaceByCopy`. */
+  readonly copied: Uint8Array | undefined;
 }
 
 /**
@@ -165,8 +167,21 @@ export const readRecoveryPoints = async (
       points,
       coveredRound: Number(found.coveredRound ?? largestRound),
       wallTimeMs: wallTimeMs === 0 ? undefined : wallTimeMs,
+      copied: path === paths.recoveryPointsCopy ? framed.body : undefined,
     };
   }
   if (unreadable !== undefined) throw unreadable;
   return undefined;
+};
+
+/**
+ * Makes it durable that the copy was believed. A recovery by older points takes away what they do
+ * not know; if it crashed, a start that can read the file again would count on what is gone.
+ */
+export const replaceByCopy = async (
+  disk: Disk,
+  { copied }: Pick<FoundPoints, "copied">,
+): Promise<void> => {
+  if (copied === undefined) return;
+  await writeFramed(disk, paths.recoveryPoints, magics.recoveryPoints, copied);
 };

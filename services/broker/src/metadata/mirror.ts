@@ -31,6 +31,7 @@ const partitionView = (record: PartitionRecord, modRevision: number): PartitionV
   isr: record.isr,
   isrBrokerEpochs: record.isrBrokerEpochs.map(Number),
   elr: record.elr,
+  uncleanLeaderEpoch: record.uncleanLeaderEpoch,
   modRevision,
 });
 

@@ -12,6 +12,8 @@ export interface PartitionView {
   /** Epochs of the registrations of `isr`, in its order. */
   readonly isrBrokerEpochs: readonly number[];
   readonly elr: readonly number[];
+  /** Of the last unclean election; 0: there was none. */
+  readonly uncleanLeaderEpoch: number;
   /** Revision of the record. */
   readonly modRevision: number;
 }

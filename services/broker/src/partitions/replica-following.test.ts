@@ -21,7 +21,7 @@ const viewOf = (change: Partial<PartitionView> = {}): PartitionView => {
   const { isr = [0, 1, 2] } = change;
   return {
     ...{ partition: 0, leader: 1, leaderEpoch: 1, replicas: [0, 1, 2], isr, elr: [] },
-    ...{ isrBrokerEpochs: isr.map(() => 1), modRevision: 1 },
+    ...{ isrBrokerEpochs: isr.map(() => 1), modRevision: 1, uncleanLeaderEpoch: 0 },
     ...change,
   };
 };

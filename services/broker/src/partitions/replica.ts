@@ -208,11 +208,12 @@ export class Replica implements LedPartition, ChangingPartition {
   }
 
   #follow(log: PartitionLog): void {
-    const { leader, leaderEpoch } = this.#view;
+    const { leader, leaderEpoch, uncleanLeaderEpoch } = this.#view;
     if (leader === undefined) return;
     const { partition, topicId } = this;
+    const epochs = { leaderEpoch, uncleanLeaderEpoch };
     const rebuild = (startOffset: number): Promise<void> => this.#rebuild(log, startOffset);
-    this.#following.begin(leader, { topicId, partition, leaderEpoch, log, rebuild });
+    this.#following.begin(leader, { topicId, partition, ...epochs, log, rebuild });
   }
 
   /**

@@ -159,6 +159,83 @@ test("two brokers and a controller: what is acknowledged is on both, and all sto
   }
 });
 
+test("a broker with another disk is not believed to have what it had", async () => {
+  const cluster = new Cluster();
+  await cluster.controller();
+  const disk = cluster.newDisk();
+  const first = await cluster.run(cluster.broker(1, { disk }));
+  const idOf = async () => (await cluster.registered(1))?.directoryId.toString() ?? assert.fail();
+  const directory = await idOf();
+  assert.equal(directory, cluster.logs.get(1)?.directoryId.toString());
+  const client = cluster.client();
+  await cluster.run(client.admin.createTopic({ name: "t", partitionCount: 1 }));
+  await cluster.run(client.producer().send({ topic: "t", value: "v" }));
+  await cluster.run(first.stop());
+  const leader = async () => {
+    await cluster.pass(1000);
+    const [topic] = await cluster.run(client.admin.describeTopics(["t"]));
+    return topic?.partitions[0]?.leader;
+  };
+  const emptied = await cluster.run(cluster.broker(1));
+  assert.notEqual(await idOf(), directory);
+  assert.equal(await leader(), undefined);
+  await cluster.run(emptied.stop());
+  const second = await cluster.run(cluster.broker(1, { disk }));
+  assert.equal(await idOf(), directory);
+  assert.equal(await leader(), 1, "the disk is back");
+  await cluster.run(second.stop());
+  // By command it leads without.
+  await cluster.run(cluster.broker(1));
+  await cluster.pass(1000);
+  const unclean = { leader: 1 };
+  const elected = await cluster.run(client.admin.electLeader("t", 0, { unclean }));
+  assert.equal(elected.leader, 1);
+  await cluster.run(client.producer().send({ topic: "t", value: "w" }));
+  assert.equal((await cluster.run(client.admin.listOffset("t", 0, "latest")))?.offset, 1n);
+  await cluster.run(client.close());
+});
+
+test("after an unclean election the others cut what they had beyond, and are in sync again", async () => {
+  const cluster = new Cluster();
+  await cluster.controller();
+  const disks = [cluster.newDisk(), cluster.newDisk()];
+  const start = (id: number) => cluster.broker(id, { disk: disks[id - 1] ?? assert.fail() });
+  const [first, second] = [await cluster.run(start(1)), await cluster.run(start(2))];
+  const client = cluster.client();
+  const configs = { "min.insync.replicas": "1" };
+  await cluster.run(
+    client.admin.createTopic({ name: "t", partitionCount: 1, replicationFactor: 2, configs }),
+  );
+  const describe = async () => {
+    const [topic] = await cluster.run(client.admin.describeTopics(["t"]));
+    return topic?.partitions[0] ?? assert.fail();
+  };
+  const preferred = (await describe()).leader ?? assert.fail();
+  const [alone, other] = preferred === 1 ? [first, second] : [second, first];
+  await cluster.run(other.stop());
+  const producer = client.producer();
+  for (let i = 0; i < 5; i += 1) {
+    await cluster.run(producer.send({ topic: "t", value: `v${i}` }));
+  }
+  await cluster.run(alone.stop());
+  // Who stopped first has nothing of it, and was not in sync.
+  const behind = preferred === 1 ? 2 : 1;
+  await cluster.run(start(behind));
+  await cluster.pass(1000);
+  assert.equal((await describe()).leader, undefined);
+  const unclean = {};
+  assert.equal((await cluster.run(client.admin.electLeader("t", 0, { unclean }))).leader, behind);
+  await cluster.run(producer.send({ topic: "t", value: "w" }));
+  await cluster.run(start(preferred));
+  await cluster.pass(5000);
+  assert.deepEqual((await describe()).isr.toSorted(), [1, 2]);
+  const ends = [...cluster.logs.values()].map((logs) =>
+    [...logs.partitions()].map(({ logEndOffset }) => logEndOffset),
+  );
+  assert.deepEqual(ends, [[1], [1]]);
+  await cluster.run(client.close());
+});
+
 test("a broker that stops has another one lead first", async () => {
   const cluster = new Cluster();
   const controller = await cluster.controller();

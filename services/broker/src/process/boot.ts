@@ -63,7 +63,8 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   signal?.throwIfAborted();
   const mirror = await startMirror(env, store, undo);
   onWaiting(`registering as broker ${brokerId}`);
-  const registration = await register({ env, store, brokerId, rack, signal }, undo);
+  const { directoryId } = logs;
+  const registration = await register({ env, store, brokerId, directoryId, rack, signal }, undo);
   const broker = startBroker(
     {
       ...{ env, mirror, identity, logs, metrics: metrics.broker, dialer: options.dialer },

@@ -21,7 +21,10 @@ const setUp = () => {
   const stream = new FollowerStream(
     {
       ...{ clock, random: meanRandom, brokerEpoch: () => state.brokerEpoch },
-      logger: { ...silentLogger, warn: ({ err }) => warnings.push((err as Error).message) },
+      logger: {
+        ...silentLogger,
+        warn: ({ err }, text) => void warnings.push(err instanceof Error ? err.message : text),
+      },
       identity: { clusterId: "c", brokerId: 1 },
       logs: {
         waitForPendingRoom: () => {
@@ -37,12 +40,17 @@ const setUp = () => {
       return dialer.dial("b0:7401");
     },
   );
-  const followed = (log: FakeLog, leaderEpoch = 5): FollowedPartition => ({
+  const followed = (log: FakeLog, leaderEpoch = 5, uncleanLeaderEpoch = 0): FollowedPartition => ({
     ...{ topicId: log.topicId, partition: log.partition, leaderEpoch, log: log.asLog() },
+    uncleanLeaderEpoch,
     rebuild: () => Promise.reject(new Error("nothing is rebuilt here")),
   });
-  const follow = async (log: FakeLog, leaderEpoch?: number): Promise<void> => {
-    stream.follow(followed(log, leaderEpoch));
+  const follow = async (
+    log: FakeLog,
+    leaderEpoch?: number,
+    uncleanLeaderEpoch?: number,
+  ): Promise<void> => {
+    stream.follow(followed(log, leaderEpoch, uncleanLeaderEpoch));
     await turn();
   };
   const unfollow = (log: FakeLog) => stream.unfollow(log);
@@ -234,6 +242,24 @@ test("a log is never cut below its own high watermark: it keeps its records, and
   assert.deepEqual(subscribed().at(-1), [2, 9], "and asks again, in case that leader changes");
   await diverge(2, 4);
   assert.deepEqual([log.cuts.length, log.logEndOffset, warnings.length], [0, 9, 1]);
+});
+
+test("an unclean election is above what was committed before it, and not what came after", async () => {
+  for (const [ownEpoch, cuts] of [
+    [3, [4]],
+    [4, []],
+  ] as const) {
+    const { follow, open, diverge, warnings } = setUp();
+    const log = Object.assign(logOf(9, 5), { leaderEpoch: ownEpoch, lastEpoch: ownEpoch });
+    await follow(log, 5, 4);
+    await open();
+    await diverge(1, 4);
+    assert.deepEqual(
+      log.cuts.map(({ offset }) => offset),
+      cuts,
+    );
+    assert.match(warnings.join(), ownEpoch < 4 ? /^committed records are cut/ : /without records/);
+  }
 });
 
 test("a subscription waits for a cut, also when the stream is opened meanwhile", async () => {

@@ -28,6 +28,8 @@ export interface FollowedPartition {
   readonly topicId: TopicId;
   readonly partition: number;
   readonly leaderEpoch: number;
+  /** Of the last unclean election; 0: there was none. */
+  readonly uncleanLeaderEpoch: number;
   readonly log: PartitionLog;
   /**
    * Nothing that the log has can be followed by what the leader has, which begins here: empties the
@@ -359,8 +361,15 @@ export class FollowerStream {
       "a log differs from its leader's",
     );
     if (repair.offset < log.highWatermark) {
-      this.#retryLater(followed, losesCommitted(this.#leaderId, repair, log));
-      return;
+      // The command of an unclean election was that this may go.
+      if (log.leaderEpoch >= followed.partition.uncleanLeaderEpoch) {
+        this.#retryLater(followed, losesCommitted(this.#leaderId, repair, log));
+        return;
+      }
+      this.#context.logger.warn(
+        { topic_id: topicId, partition, from: repair.offset, high_watermark: log.highWatermark },
+        "committed records are cut: the leader was elected without them, by command",
+      );
     }
     const { offset } = repair;
     this.#cut(followed, () =>

@@ -23,6 +23,7 @@ const setUp = () => {
   const follow = (leader: number, log: FakeLog): void =>
     followers.follow(leader, {
       ...{ topicId: log.topicId, partition: log.partition, leaderEpoch: 5, log: log.asLog() },
+      uncleanLeaderEpoch: 0,
       rebuild: () => Promise.resolve(),
     });
   /** What differs from the leader's log is being cut. */

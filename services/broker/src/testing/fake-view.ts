@@ -21,7 +21,7 @@ export const partitionOf = (
   const known = leader === "none" ? undefined : leader;
   return {
     ...{ partition, leader: known, leaderEpoch, replicas: [0, 1], isr, elr: [] },
-    ...{ isrBrokerEpochs: isr.map(() => 1), modRevision: 1 },
+    ...{ isrBrokerEpochs: isr.map(() => 1), modRevision: 1, uncleanLeaderEpoch: 0 },
   };
 };
 

@@ -211,7 +211,7 @@ export const follow = async (machine: Machine, leaderEpoch: number, leaderId = 0
   const stream = new FollowerStream(context, leaderId, () => dialer.dial(`b${leaderId}:7401`));
   const rebuilt: number[] = [];
   const followed = {
-    ...{ topicId, partition: 0, leaderEpoch, log },
+    ...{ topicId, partition: 0, leaderEpoch, uncleanLeaderEpoch: 0, log },
     rebuild: (offset: number) => {
       rebuilt.push(offset);
       return log.resetTo(offset);

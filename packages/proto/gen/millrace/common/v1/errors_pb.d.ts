@@ -125,6 +125,20 @@ export enum ErrorCode {
   DISK_FULL = 8,
 
   /**
+   * The partition has a leader that may stay. Nothing was changed.
+   *
+   * @generated from enum value: ERROR_CODE_ELECTION_NOT_NEEDED = 43;
+   */
+  ELECTION_NOT_NEEDED = 43,
+
+  /**
+   * No replica that may lead is registered. Nothing was changed.
+   *
+   * @generated from enum value: ERROR_CODE_ELIGIBLE_LEADERS_NOT_AVAILABLE = 44;
+   */
+  ELIGIBLE_LEADERS_NOT_AVAILABLE = 44,
+
+  /**
    * The leader epoch in the request is older than the partition's.
    *
    * @generated from enum value: ERROR_CODE_FENCED_LEADER_EPOCH = 9;

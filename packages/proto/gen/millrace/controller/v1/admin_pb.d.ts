@@ -11,6 +11,88 @@ import type { Message } from "@bufbuild/protobuf";
 export declare const file_millrace_controller_v1_admin: GenFile;
 
 /**
+ * Elects a leader.
+ *
+ * @generated from message millrace.controller.v1.ElectLeaderRequest
+ */
+export declare type ElectLeaderRequest = Message<"millrace.controller.v1.ElectLeaderRequest"> & {
+  /**
+   * Topic name.
+   *
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+
+  /**
+   * Index within the topic.
+   *
+   * @generated from field: uint32 partition = 2;
+   */
+  partition: number;
+
+  /**
+   * Who may lead.
+   *
+   * @generated from field: millrace.controller.v1.ElectionType type = 3;
+   */
+  type: ElectionType;
+
+  /**
+   * Of an unclean election: the replica that leads. Absent: the first that is registered.
+   *
+   * @generated from field: optional uint32 leader = 4;
+   */
+  leader?: number | undefined;
+
+  /**
+   * True: check everything, change nothing.
+   *
+   * @generated from field: bool validate_only = 5;
+   */
+  validateOnly: boolean;
+};
+
+/**
+ * Describes the message millrace.controller.v1.ElectLeaderRequest.
+ * Use `create(ElectLeaderRequestSchema)` to create a new message.
+ */
+export declare const ElectLeaderRequestSchema: GenMessage<ElectLeaderRequest>;
+
+/**
+ * A leader was elected.
+ *
+ * @generated from message millrace.controller.v1.ElectLeaderResponse
+ */
+export declare type ElectLeaderResponse = Message<"millrace.controller.v1.ElectLeaderResponse"> & {
+  /**
+   * Broker id.
+   *
+   * @generated from field: uint32 leader = 1;
+   */
+  leader: number;
+
+  /**
+   * Of the new term.
+   *
+   * @generated from field: uint32 leader_epoch = 2;
+   */
+  leaderEpoch: number;
+
+  /**
+   * Metadata revision.
+   *
+   * @generated from field: uint64 revision = 3;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message millrace.controller.v1.ElectLeaderResponse.
+ * Use `create(ElectLeaderResponseSchema)` to create a new message.
+ */
+export declare const ElectLeaderResponseSchema: GenMessage<ElectLeaderResponse>;
+
+/**
  * Creates a topic.
  *
  * @generated from message millrace.controller.v1.CreateTopicRequest
@@ -595,6 +677,40 @@ export declare type PartitionDescription = Message<"millrace.controller.v1.Parti
 export declare const PartitionDescriptionSchema: GenMessage<PartitionDescription>;
 
 /**
+ * Who may lead.
+ *
+ * @generated from enum millrace.controller.v1.ElectionType
+ */
+export enum ElectionType {
+  /**
+   * INVALID_REQUEST.
+   *
+   * @generated from enum value: ELECTION_TYPE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The first of the replicas, if it is in sync. Nothing is lost.
+   *
+   * @generated from enum value: ELECTION_TYPE_PREFERRED = 1;
+   */
+  PREFERRED = 1,
+
+  /**
+   * Any replica, while none that is complete can lead: what was acknowledged and is not on its disk
+   * is lost for good, and the others cut what they have beyond it. Only a person may decide so.
+   *
+   * @generated from enum value: ELECTION_TYPE_UNCLEAN = 2;
+   */
+  UNCLEAN = 2,
+}
+
+/**
+ * Describes the enum millrace.controller.v1.ElectionType.
+ */
+export declare const ElectionTypeSchema: GenEnum<ElectionType>;
+
+/**
  * Where a config value comes from.
  *
  * @generated from enum millrace.controller.v1.ConfigSource
@@ -715,6 +831,19 @@ export declare const AdminService: GenService<{
     methodKind: "unary";
     input: typeof DescribeTopicsRequestSchema;
     output: typeof DescribeTopicsResponseSchema;
+  },
+  /**
+   * Has a replica lead one partition, now. UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST;
+   * ELECTION_NOT_NEEDED where the partition has a leader that may stay,
+   * ELIGIBLE_LEADERS_NOT_AVAILABLE where no replica that may lead is registered. Nothing is changed
+   * on error.
+   *
+   * @generated from rpc millrace.controller.v1.AdminService.ElectLeader
+   */
+  electLeader: {
+    methodKind: "unary";
+    input: typeof ElectLeaderRequestSchema;
+    output: typeof ElectLeaderResponseSchema;
   },
 }>;
 

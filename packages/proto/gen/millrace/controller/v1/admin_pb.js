@@ -8,139 +8,167 @@ import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/
  * Describes the file millrace/controller/v1/admin.proto.
  */
 export const file_millrace_controller_v1_admin = /*@__PURE__*/
-  fileDesc("CiJtaWxscmFjZS9jb250cm9sbGVyL3YxL2FkbWluLnByb3RvEhZtaWxscmFjZS5jb250cm9sbGVyLnYxIugBChJDcmVhdGVUb3BpY1JlcXVlc3QSDAoEbmFtZRgBIAEoCRIXCg9wYXJ0aXRpb25fY291bnQYAiABKA0SGgoScmVwbGljYXRpb25fZmFjdG9yGAMgASgNEkgKB2NvbmZpZ3MYBCADKAsyNy5taWxscmFjZS5jb250cm9sbGVyLnYxLkNyZWF0ZVRvcGljUmVxdWVzdC5Db25maWdzRW50cnkSFQoNdmFsaWRhdGVfb25seRgFIAEoCBouCgxDb25maWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJuChNDcmVhdGVUb3BpY1Jlc3BvbnNlEhAKCHRvcGljX2lkGAEgASgMEhcKD3BhcnRpdGlvbl9jb3VudBgCIAEoDRIaChJyZXBsaWNhdGlvbl9mYWN0b3IYAyABKA0SEAoIcmV2aXNpb24YBCABKAQiNAoSRGVsZXRlVG9waWNSZXF1ZXN0EgwKBG5hbWUYASABKAkSEAoIdG9waWNfaWQYAiABKAwiJwoTRGVsZXRlVG9waWNSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBCJXChdDcmVhdGVQYXJ0aXRpb25zUmVxdWVzdBIMCgRuYW1lGAEgASgJEhcKD3BhcnRpdGlvbl9jb3VudBgCIAEoDRIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIiwKGENyZWF0ZVBhcnRpdGlvbnNSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBCK6AQoTQWx0ZXJDb25maWdzUmVxdWVzdBINCgV0b3BpYxgBIAEoCRJBCgNzZXQYAiADKAsyNC5taWxscmFjZS5jb250cm9sbGVyLnYxLkFsdGVyQ29uZmlnc1JlcXVlc3QuU2V0RW50cnkSDgoGcmVtb3ZlGAMgAygJEhUKDXZhbGlkYXRlX29ubHkYBCABKAgaKgoIU2V0RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIoChRBbHRlckNvbmZpZ3NSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBCInChZEZXNjcmliZUNvbmZpZ3NSZXF1ZXN0Eg0KBXRvcGljGAEgASgJIk8KF0Rlc2NyaWJlQ29uZmlnc1Jlc3BvbnNlEjQKB2NvbmZpZ3MYASADKAsyIy5taWxscmFjZS5jb250cm9sbGVyLnYxLkNvbmZpZ0VudHJ5InQKC0NvbmZpZ0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCRI0CgZzb3VyY2UYAyABKA4yJC5taWxscmFjZS5jb250cm9sbGVyLnYxLkNvbmZpZ1NvdXJjZRITCgtkZXNjcmlwdGlvbhgEIAEoCSI6ChFMaXN0VG9waWNzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCSJjChJMaXN0VG9waWNzUmVzcG9uc2USNAoGdG9waWNzGAEgAygLMiQubWlsbHJhY2UuY29udHJvbGxlci52MS5Ub3BpY0xpc3RpbmcSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImMKDFRvcGljTGlzdGluZxIMCgRuYW1lGAEgASgJEhAKCHRvcGljX2lkGAIgASgMEhcKD3BhcnRpdGlvbl9jb3VudBgDIAEoDRIaChJyZXBsaWNhdGlvbl9mYWN0b3IYBCABKA0iJgoVRGVzY3JpYmVUb3BpY3NSZXF1ZXN0Eg0KBW5hbWVzGAEgAygJImQKFkRlc2NyaWJlVG9waWNzUmVzcG9uc2USOAoGdG9waWNzGAEgAygLMigubWlsbHJhY2UuY29udHJvbGxlci52MS5Ub3BpY0Rlc2NyaXB0aW9uEhAKCHJldmlzaW9uGAIgASgEIt0BChBUb3BpY0Rlc2NyaXB0aW9uEgwKBG5hbWUYASABKAkSEAoIdG9waWNfaWQYAiABKAwSGgoScmVwbGljYXRpb25fZmFjdG9yGAMgASgNEkAKCnBhcnRpdGlvbnMYBCADKAsyLC5taWxscmFjZS5jb250cm9sbGVyLnYxLlBhcnRpdGlvbkRlc2NyaXB0aW9uEjQKB2NvbmZpZ3MYBSADKAsyIy5taWxscmFjZS5jb250cm9sbGVyLnYxLkNvbmZpZ0VudHJ5EhUKDWNyZWF0ZWRfYXRfbXMYBiABKAQiiwEKFFBhcnRpdGlvbkRlc2NyaXB0aW9uEhEKCXBhcnRpdGlvbhgBIAEoDRITCgZsZWFkZXIYAiABKA1IAIgBARIUCgxsZWFkZXJfZXBvY2gYAyABKA0SEAoIcmVwbGljYXMYBCADKA0SCwoDaXNyGAUgAygNEgsKA2VschgGIAMoDUIJCgdfbGVhZGVyKnsKDENvbmZpZ1NvdXJjZRIdChlDT05GSUdfU09VUkNFX1VOU1BFQ0lGSUVEEAASGQoVQ09ORklHX1NPVVJDRV9ERUZBVUxUEAESFwoTQ09ORklHX1NPVVJDRV9UT1BJQxACEhgKFENPTkZJR19TT1VSQ0VfQlJPS0VSEAMyigYKDEFkbWluU2VydmljZRJmCgtDcmVhdGVUb3BpYxIqLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuQ3JlYXRlVG9waWNSZXF1ZXN0GisubWlsbHJhY2UuY29udHJvbGxlci52MS5DcmVhdGVUb3BpY1Jlc3BvbnNlEmYKC0RlbGV0ZVRvcGljEioubWlsbHJhY2UuY29udHJvbGxlci52MS5EZWxldGVUb3BpY1JlcXVlc3QaKy5taWxscmFjZS5jb250cm9sbGVyLnYxLkRlbGV0ZVRvcGljUmVzcG9uc2USdQoQQ3JlYXRlUGFydGl0aW9ucxIvLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuQ3JlYXRlUGFydGl0aW9uc1JlcXVlc3QaMC5taWxscmFjZS5jb250cm9sbGVyLnYxLkNyZWF0ZVBhcnRpdGlvbnNSZXNwb25zZRJpCgxBbHRlckNvbmZpZ3MSKy5taWxscmFjZS5jb250cm9sbGVyLnYxLkFsdGVyQ29uZmlnc1JlcXVlc3QaLC5taWxscmFjZS5jb250cm9sbGVyLnYxLkFsdGVyQ29uZmlnc1Jlc3BvbnNlEnIKD0Rlc2NyaWJlQ29uZmlncxIuLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuRGVzY3JpYmVDb25maWdzUmVxdWVzdBovLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuRGVzY3JpYmVDb25maWdzUmVzcG9uc2USYwoKTGlzdFRvcGljcxIpLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuTGlzdFRvcGljc1JlcXVlc3QaKi5taWxscmFjZS5jb250cm9sbGVyLnYxLkxpc3RUb3BpY3NSZXNwb25zZRJvCg5EZXNjcmliZVRvcGljcxItLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuRGVzY3JpYmVUb3BpY3NSZXF1ZXN0Gi4ubWlsbHJhY2UuY29udHJvbGxlci52MS5EZXNjcmliZVRvcGljc1Jlc3BvbnNlYgZwcm90bzM");
+  fileDesc("CiJtaWxscmFjZS9jb250cm9sbGVyL3YxL2FkbWluLnByb3RvEhZtaWxscmFjZS5jb250cm9sbGVyLnYxIqEBChJFbGVjdExlYWRlclJlcXVlc3QSDQoFdG9waWMYASABKAkSEQoJcGFydGl0aW9uGAIgASgNEjIKBHR5cGUYAyABKA4yJC5taWxscmFjZS5jb250cm9sbGVyLnYxLkVsZWN0aW9uVHlwZRITCgZsZWFkZXIYBCABKA1IAIgBARIVCg12YWxpZGF0ZV9vbmx5GAUgASgIQgkKB19sZWFkZXIiTQoTRWxlY3RMZWFkZXJSZXNwb25zZRIOCgZsZWFkZXIYASABKA0SFAoMbGVhZGVyX2Vwb2NoGAIgASgNEhAKCHJldmlzaW9uGAMgASgEIugBChJDcmVhdGVUb3BpY1JlcXVlc3QSDAoEbmFtZRgBIAEoCRIXCg9wYXJ0aXRpb25fY291bnQYAiABKA0SGgoScmVwbGljYXRpb25fZmFjdG9yGAMgASgNEkgKB2NvbmZpZ3MYBCADKAsyNy5taWxscmFjZS5jb250cm9sbGVyLnYxLkNyZWF0ZVRvcGljUmVxdWVzdC5Db25maWdzRW50cnkSFQoNdmFsaWRhdGVfb25seRgFIAEoCBouCgxDb25maWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJuChNDcmVhdGVUb3BpY1Jlc3BvbnNlEhAKCHRvcGljX2lkGAEgASgMEhcKD3BhcnRpdGlvbl9jb3VudBgCIAEoDRIaChJyZXBsaWNhdGlvbl9mYWN0b3IYAyABKA0SEAoIcmV2aXNpb24YBCABKAQiNAoSRGVsZXRlVG9waWNSZXF1ZXN0EgwKBG5hbWUYASABKAkSEAoIdG9waWNfaWQYAiABKAwiJwoTRGVsZXRlVG9waWNSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBCJXChdDcmVhdGVQYXJ0aXRpb25zUmVxdWVzdBIMCgRuYW1lGAEgASgJEhcKD3BhcnRpdGlvbl9jb3VudBgCIAEoDRIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIiwKGENyZWF0ZVBhcnRpdGlvbnNSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBCK6AQoTQWx0ZXJDb25maWdzUmVxdWVzdBINCgV0b3BpYxgBIAEoCRJBCgNzZXQYAiADKAsyNC5taWxscmFjZS5jb250cm9sbGVyLnYxLkFsdGVyQ29uZmlnc1JlcXVlc3QuU2V0RW50cnkSDgoGcmVtb3ZlGAMgAygJEhUKDXZhbGlkYXRlX29ubHkYBCABKAgaKgoIU2V0RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIoChRBbHRlckNvbmZpZ3NSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBCInChZEZXNjcmliZUNvbmZpZ3NSZXF1ZXN0Eg0KBXRvcGljGAEgASgJIk8KF0Rlc2NyaWJlQ29uZmlnc1Jlc3BvbnNlEjQKB2NvbmZpZ3MYASADKAsyIy5taWxscmFjZS5jb250cm9sbGVyLnYxLkNvbmZpZ0VudHJ5InQKC0NvbmZpZ0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCRI0CgZzb3VyY2UYAyABKA4yJC5taWxscmFjZS5jb250cm9sbGVyLnYxLkNvbmZpZ1NvdXJjZRITCgtkZXNjcmlwdGlvbhgEIAEoCSI6ChFMaXN0VG9waWNzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCSJjChJMaXN0VG9waWNzUmVzcG9uc2USNAoGdG9waWNzGAEgAygLMiQubWlsbHJhY2UuY29udHJvbGxlci52MS5Ub3BpY0xpc3RpbmcSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImMKDFRvcGljTGlzdGluZxIMCgRuYW1lGAEgASgJEhAKCHRvcGljX2lkGAIgASgMEhcKD3BhcnRpdGlvbl9jb3VudBgDIAEoDRIaChJyZXBsaWNhdGlvbl9mYWN0b3IYBCABKA0iJgoVRGVzY3JpYmVUb3BpY3NSZXF1ZXN0Eg0KBW5hbWVzGAEgAygJImQKFkRlc2NyaWJlVG9waWNzUmVzcG9uc2USOAoGdG9waWNzGAEgAygLMigubWlsbHJhY2UuY29udHJvbGxlci52MS5Ub3BpY0Rlc2NyaXB0aW9uEhAKCHJldmlzaW9uGAIgASgEIt0BChBUb3BpY0Rlc2NyaXB0aW9uEgwKBG5hbWUYASABKAkSEAoIdG9waWNfaWQYAiABKAwSGgoScmVwbGljYXRpb25fZmFjdG9yGAMgASgNEkAKCnBhcnRpdGlvbnMYBCADKAsyLC5taWxscmFjZS5jb250cm9sbGVyLnYxLlBhcnRpdGlvbkRlc2NyaXB0aW9uEjQKB2NvbmZpZ3MYBSADKAsyIy5taWxscmFjZS5jb250cm9sbGVyLnYxLkNvbmZpZ0VudHJ5EhUKDWNyZWF0ZWRfYXRfbXMYBiABKAQiiwEKFFBhcnRpdGlvbkRlc2NyaXB0aW9uEhEKCXBhcnRpdGlvbhgBIAEoDRITCgZsZWFkZXIYAiABKA1IAIgBARIUCgxsZWFkZXJfZXBvY2gYAyABKA0SEAoIcmVwbGljYXMYBCADKA0SCwoDaXNyGAUgAygNEgsKA2VschgGIAMoDUIJCgdfbGVhZGVyKmUKDEVsZWN0aW9uVHlwZRIdChlFTEVDVElPTl9UWVBFX1VOU1BFQ0lGSUVEEAASGwoXRUxFQ1RJT05fVFlQRV9QUkVGRVJSRUQQARIZChVFTEVDVElPTl9UWVBFX1VOQ0xFQU4QAip7CgxDb25maWdTb3VyY2USHQoZQ09ORklHX1NPVVJDRV9VTlNQRUNJRklFRBAAEhkKFUNPTkZJR19TT1VSQ0VfREVGQVVMVBABEhcKE0NPTkZJR19TT1VSQ0VfVE9QSUMQAhIYChRDT05GSUdfU09VUkNFX0JST0tFUhADMvIGCgxBZG1pblNlcnZpY2USZgoLQ3JlYXRlVG9waWMSKi5taWxscmFjZS5jb250cm9sbGVyLnYxLkNyZWF0ZVRvcGljUmVxdWVzdBorLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuQ3JlYXRlVG9waWNSZXNwb25zZRJmCgtEZWxldGVUb3BpYxIqLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuRGVsZXRlVG9waWNSZXF1ZXN0GisubWlsbHJhY2UuY29udHJvbGxlci52MS5EZWxldGVUb3BpY1Jlc3BvbnNlEnUKEENyZWF0ZVBhcnRpdGlvbnMSLy5taWxscmFjZS5jb250cm9sbGVyLnYxLkNyZWF0ZVBhcnRpdGlvbnNSZXF1ZXN0GjAubWlsbHJhY2UuY29udHJvbGxlci52MS5DcmVhdGVQYXJ0aXRpb25zUmVzcG9uc2USaQoMQWx0ZXJDb25maWdzEisubWlsbHJhY2UuY29udHJvbGxlci52MS5BbHRlckNvbmZpZ3NSZXF1ZXN0GiwubWlsbHJhY2UuY29udHJvbGxlci52MS5BbHRlckNvbmZpZ3NSZXNwb25zZRJyCg9EZXNjcmliZUNvbmZpZ3MSLi5taWxscmFjZS5jb250cm9sbGVyLnYxLkRlc2NyaWJlQ29uZmlnc1JlcXVlc3QaLy5taWxscmFjZS5jb250cm9sbGVyLnYxLkRlc2NyaWJlQ29uZmlnc1Jlc3BvbnNlEmMKCkxpc3RUb3BpY3MSKS5taWxscmFjZS5jb250cm9sbGVyLnYxLkxpc3RUb3BpY3NSZXF1ZXN0GioubWlsbHJhY2UuY29udHJvbGxlci52MS5MaXN0VG9waWNzUmVzcG9uc2USbwoORGVzY3JpYmVUb3BpY3MSLS5taWxscmFjZS5jb250cm9sbGVyLnYxLkRlc2NyaWJlVG9waWNzUmVxdWVzdBouLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuRGVzY3JpYmVUb3BpY3NSZXNwb25zZRJmCgtFbGVjdExlYWRlchIqLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuRWxlY3RMZWFkZXJSZXF1ZXN0GisubWlsbHJhY2UuY29udHJvbGxlci52MS5FbGVjdExlYWRlclJlc3BvbnNlYgZwcm90bzM");
+
+/**
+ * Describes the message millrace.controller.v1.ElectLeaderRequest.
+ * Use `create(ElectLeaderRequestSchema)` to create a new message.
+ */
+export const ElectLeaderRequestSchema = /*@__PURE__*/
+  messageDesc(file_millrace_controller_v1_admin, 0);
+
+/**
+ * Describes the message millrace.controller.v1.ElectLeaderResponse.
+ * Use `create(ElectLeaderResponseSchema)` to create a new message.
+ */
+export const ElectLeaderResponseSchema = /*@__PURE__*/
+  messageDesc(file_millrace_controller_v1_admin, 1);
 
 /**
  * Describes the message millrace.controller.v1.CreateTopicRequest.
  * Use `create(CreateTopicRequestSchema)` to create a new message.
  */
 export const CreateTopicRequestSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 0);
+  messageDesc(file_millrace_controller_v1_admin, 2);
 
 /**
  * Describes the message millrace.controller.v1.CreateTopicResponse.
  * Use `create(CreateTopicResponseSchema)` to create a new message.
  */
 export const CreateTopicResponseSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 1);
+  messageDesc(file_millrace_controller_v1_admin, 3);
 
 /**
  * Describes the message millrace.controller.v1.DeleteTopicRequest.
  * Use `create(DeleteTopicRequestSchema)` to create a new message.
  */
 export const DeleteTopicRequestSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 2);
+  messageDesc(file_millrace_controller_v1_admin, 4);
 
 /**
  * Describes the message millrace.controller.v1.DeleteTopicResponse.
  * Use `create(DeleteTopicResponseSchema)` to create a new message.
  */
 export const DeleteTopicResponseSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 3);
+  messageDesc(file_millrace_controller_v1_admin, 5);
 
 /**
  * Describes the message millrace.controller.v1.CreatePartitionsRequest.
  * Use `create(CreatePartitionsRequestSchema)` to create a new message.
  */
 export const CreatePartitionsRequestSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 4);
+  messageDesc(file_millrace_controller_v1_admin, 6);
 
 /**
  * Describes the message millrace.controller.v1.CreatePartitionsResponse.
  * Use `create(CreatePartitionsResponseSchema)` to create a new message.
  */
 export const CreatePartitionsResponseSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 5);
+  messageDesc(file_millrace_controller_v1_admin, 7);
 
 /**
  * Describes the message millrace.controller.v1.AlterConfigsRequest.
  * Use `create(AlterConfigsRequestSchema)` to create a new message.
  */
 export const AlterConfigsRequestSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 6);
+  messageDesc(file_millrace_controller_v1_admin, 8);
 
 /**
  * Describes the message millrace.controller.v1.AlterConfigsResponse.
  * Use `create(AlterConfigsResponseSchema)` to create a new message.
  */
 export const AlterConfigsResponseSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 7);
+  messageDesc(file_millrace_controller_v1_admin, 9);
 
 /**
  * Describes the message millrace.controller.v1.DescribeConfigsRequest.
  * Use `create(DescribeConfigsRequestSchema)` to create a new message.
  */
 export const DescribeConfigsRequestSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 8);
+  messageDesc(file_millrace_controller_v1_admin, 10);
 
 /**
  * Describes the message millrace.controller.v1.DescribeConfigsResponse.
  * Use `create(DescribeConfigsResponseSchema)` to create a new message.
  */
 export const DescribeConfigsResponseSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 9);
+  messageDesc(file_millrace_controller_v1_admin, 11);
 
 /**
  * Describes the message millrace.controller.v1.ConfigEntry.
  * Use `create(ConfigEntrySchema)` to create a new message.
  */
 export const ConfigEntrySchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 10);
+  messageDesc(file_millrace_controller_v1_admin, 12);
 
 /**
  * Describes the message millrace.controller.v1.ListTopicsRequest.
  * Use `create(ListTopicsRequestSchema)` to create a new message.
  */
 export const ListTopicsRequestSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 11);
+  messageDesc(file_millrace_controller_v1_admin, 13);
 
 /**
  * Describes the message millrace.controller.v1.ListTopicsResponse.
  * Use `create(ListTopicsResponseSchema)` to create a new message.
  */
 export const ListTopicsResponseSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 12);
+  messageDesc(file_millrace_controller_v1_admin, 14);
 
 /**
  * Describes the message millrace.controller.v1.TopicListing.
  * Use `create(TopicListingSchema)` to create a new message.
  */
 export const TopicListingSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 13);
+  messageDesc(file_millrace_controller_v1_admin, 15);
 
 /**
  * Describes the message millrace.controller.v1.DescribeTopicsRequest.
  * Use `create(DescribeTopicsRequestSchema)` to create a new message.
  */
 export const DescribeTopicsRequestSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 14);
+  messageDesc(file_millrace_controller_v1_admin, 16);
 
 /**
  * Describes the message millrace.controller.v1.DescribeTopicsResponse.
  * Use `create(DescribeTopicsResponseSchema)` to create a new message.
  */
 export const DescribeTopicsResponseSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 15);
+  messageDesc(file_millrace_controller_v1_admin, 17);
 
 /**
  * Describes the message millrace.controller.v1.TopicDescription.
  * Use `create(TopicDescriptionSchema)` to create a new message.
  */
 export const TopicDescriptionSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 16);
+  messageDesc(file_millrace_controller_v1_admin, 18);
 
 /**
  * Describes the message millrace.controller.v1.PartitionDescription.
  * Use `create(PartitionDescriptionSchema)` to create a new message.
  */
 export const PartitionDescriptionSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 17);
+  messageDesc(file_millrace_controller_v1_admin, 19);
+
+/**
+ * Describes the enum millrace.controller.v1.ElectionType.
+ */
+export const ElectionTypeSchema = /*@__PURE__*/
+  enumDesc(file_millrace_controller_v1_admin, 0);
+
+/**
+ * Who may lead.
+ *
+ * @generated from enum millrace.controller.v1.ElectionType
+ */
+export const ElectionType = /*@__PURE__*/
+  tsEnum(ElectionTypeSchema);
 
 /**
  * Describes the enum millrace.controller.v1.ConfigSource.
  */
 export const ConfigSourceSchema = /*@__PURE__*/
-  enumDesc(file_millrace_controller_v1_admin, 0);
+  enumDesc(file_millrace_controller_v1_admin, 1);
 
 /**
  * Where a config value comes from.

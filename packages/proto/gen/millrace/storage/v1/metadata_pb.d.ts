@@ -144,6 +144,14 @@ export declare type BrokerRecord = Message<"millrace.storage.v1.BrokerRecord"> &
    * @generated from field: bool shutting_down = 7;
    */
   shuttingDown: boolean;
+
+  /**
+   * Of the data directory, random, made with it; 16 bytes. A broker with another one has another
+   * disk: nothing that was acknowledged is on it. Never changes under one broker epoch.
+   *
+   * @generated from field: bytes directory_id = 8;
+   */
+  directoryId: Uint8Array;
 };
 
 /**
@@ -328,7 +336,8 @@ export declare type PartitionRecord = Message<"millrace.storage.v1.PartitionReco
   leaderEpoch: number;
 
   /**
-   * Eligible leader replicas (KIP-966).
+   * Eligible leader replicas (KIP-966). One that is registered with another directory than the one
+   * that it was in sync in leaves it as soon as somebody leads.
    *
    * @generated from field: repeated uint32 elr = 7;
    */
@@ -362,6 +371,23 @@ export declare type PartitionRecord = Message<"millrace.storage.v1.PartitionReco
    * @generated from field: uint32 min_isr_epoch = 11;
    */
   minIsrEpoch: number;
+
+  /**
+   * Directory ids of `replicas`, in its order: where each was in sync last. A replica that comes
+   * back with another one is not complete, although it is in `isr` or `elr`, and must not lead.
+   * Shorter than `replicas`, or an empty one: unknown, which every directory matches.
+   *
+   * @generated from field: repeated bytes directory_ids = 12;
+   */
+  directoryIds: Uint8Array[];
+
+  /**
+   * Leader epoch of the last unclean election; 0: there was none. A replica whose log ends in an
+   * older epoch follows the leader although that cuts what was committed.
+   *
+   * @generated from field: uint32 unclean_leader_epoch = 14;
+   */
+  uncleanLeaderEpoch: number;
 };
 
 /**

@@ -1,0 +1,89 @@
+/** ElectLeader: an election by command, written by compare-and-set. */
+import { create } from "@bufbuild/protobuf";
+import { topicConfigOf } from "@millrace/config";
+import type { Logger } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import { type Compare, encodeRecord, keys } from "@millrace/metadata";
+import {
+  ElectionType,
+  type ElectLeaderRequest,
+  type ElectLeaderResponse,
+  ElectLeaderResponseSchema,
+} from "@millrace/proto/controller";
+import type { PartitionRecord } from "@millrace/proto/storage";
+import { electedPartition } from "./elections.ts";
+import type { Brokers } from "./leadership.ts";
+import { limits } from "./limits.ts";
+import type { RegisteredBroker, Registry, StoredTopic } from "./registry.ts";
+
+const brokersOf = (registered: readonly RegisteredBroker[]): Brokers => {
+  const stopping = registered.filter(({ shuttingDown }) => shuttingDown);
+  const known = registered.filter(({ directoryId }) => directoryId.length > 0);
+  return {
+    brokers: new Map(registered.map(({ brokerId, epoch }) => [brokerId, epoch])),
+    shuttingDown: new Set(stopping.map(({ brokerId }) => brokerId)),
+    directories: new Map(known.map(({ brokerId, directoryId }) => [brokerId, directoryId])),
+  };
+};
+
+const decide = async (
+  registry: Registry,
+  { id, record: topic }: StoredTopic,
+  request: ElectLeaderRequest,
+): Promise<{ next: PartitionRecord; compares: readonly Compare[] }> => {
+  const found = await registry.partition(id, request.partition);
+  if (found === undefined || request.partition >= topic.partitionCount) {
+    throw new MillraceError(
+      ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+      `topic ${topic.name} has no partition ${request.partition}: it has ${topic.partitionCount}`,
+    );
+  }
+  const { minIsrEpoch } = topic;
+  const minInsyncReplicas = topicConfigOf(topic.configs)["min.insync.replicas"];
+  const brokers = brokersOf(await registry.brokers());
+  const minimum = { minInsyncReplicas, minIsrEpoch };
+  const next = electedPartition(found.record, minimum, brokers, request);
+  const isAsRead: Compare = {
+    ...{ key: keys.partition(id, request.partition), target: "modRevision" },
+    equals: found.modRevision,
+  };
+  const areRegistered = next.isr.map(
+    (brokerId): Compare => ({
+      ...{ key: keys.broker(brokerId), target: "createRevision" },
+      equals: brokers.brokers.get(brokerId) ?? 0,
+    }),
+  );
+  return { next, compares: [isAsRead, ...areRegistered] };
+};
+
+/** See `electedPartition`; UNKNOWN_TOPIC_OR_PARTITION as well. */
+export const electLeader = async (
+  registry: Registry,
+  logger: Logger,
+  request: ElectLeaderRequest,
+): Promise<ElectLeaderResponse> => {
+  for (let attempt = 0; attempt < limits.attemptsMax; attempt += 1) {
+    const topic = await registry.topic(request.topic);
+    const { next, compares } = await decide(registry, topic, request);
+    const { leader = 0, leaderEpoch, partition } = next;
+    const answer = { leader, leaderEpoch };
+    if (request.validateOnly) {
+      const revision = BigInt(await registry.revision());
+      return create(ElectLeaderResponseSchema, { ...answer, revision });
+    }
+    const key = keys.partition(topic.id, partition);
+    const value = encodeRecord.partition(next);
+    const revision = await registry.write(compares, [{ type: "put", key, value }]);
+    if (revision === undefined) continue;
+    const fields = { topic: request.topic, partition, leader, leader_epoch: leaderEpoch };
+    if (request.type === ElectionType.UNCLEAN) {
+      logger.warn(fields, "a replica that is not complete leads, by command: records may be lost");
+    } else logger.info(fields, "the preferred leader leads, by command");
+    return create(ElectLeaderResponseSchema, { ...answer, revision: BigInt(revision) });
+  }
+  throw new MillraceError(
+    ErrorCode.UNAVAILABLE,
+    `partition ${request.topic}/${request.partition} keeps changing under this request: retry`,
+    { retryAfterMs: 100 },
+  );
+};
