@@ -49,7 +49,7 @@ const damagedIn = async (dataDirectory: string): Promise<string[]> => {
 const remove = (path: string): void => rmSync(path, { recursive: true });
 
 /** Removes everything in a directory; it may be where a disk is mounted. */
-const empty = (directory: string): void => {
+export const emptyDirectory = (directory: string): void => {
   for (const name of readdirSync(directory)) remove(join(directory, name));
 };
 
@@ -73,7 +73,7 @@ export const diskFaultOf = (
   };
   switch (kind) {
     case "lose disk":
-      return { target: name, begin: () => whileDown(() => empty(directory)) };
+      return { target: name, begin: () => whileDown(() => emptyDirectory(directory)) };
     case "remove replica": {
       const partition = itemAt(partitionsIn(directory), other);
       return { target: partition, begin: () => whileDown(() => remove(partition)) };

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Tell } from "./clients.ts";
 import type { ChaosCluster } from "./cluster.ts";
-import { partitionsIn } from "./disk-faults.ts";
+import { emptyDirectory, partitionsIn } from "./disk-faults.ts";
 import { emptyEtcd, refillEtcd, restoreEtcd, snapshotEtcd } from "./etcd.ts";
 import { roll } from "./faults.ts";
 
@@ -28,6 +28,9 @@ export interface Scenario {
 
 /** Between a backup and its restoration, and with an empty etcd, ms. */
 const shortMs = 20_000;
+
+/** After a stop, until the others have taken over, ms. */
+const stepMs = 3000;
 
 const fault = ({ tell }: Scene, name: string, durationMs: number): void =>
   tell({ kind: "fault", fault: name, target: "etcd-0", durationMs });
@@ -87,6 +90,28 @@ const etcdEmpty = async (scene: Scene): Promise<void> => {
   requireReplicas(replicas);
 };
 
+/**
+ * The last broker in sync comes back with an empty disk, alone. It must wait for the one that is
+ * eligible to lead.
+ */
+const lastDiskLost = async (scene: Scene): Promise<void> => {
+  const { cluster, tell } = scene;
+  for (const name of ["broker-1", "broker-2"]) {
+    await cluster.act("stop", name);
+    await waited(scene, stepMs);
+  }
+  tell({ kind: "fault", fault: "last disk lost", target: "broker-0", durationMs: shortMs });
+  await cluster.killForNow("broker-0");
+  emptyDirectory(cluster.directoryOf("broker-0"));
+  await cluster.act("start", "broker-0");
+  await waited(scene, shortMs);
+  const states = await cluster.partitions();
+  if (states === undefined) throw new Error(`no controller answers: ${cluster.failure}`);
+  const led = states.filter(({ leader }) => leader >= 0);
+  if (led.length > 0) throw new Error(`led with an empty disk: ${JSON.stringify(led)}`);
+  for (const name of ["broker-2", "broker-1"]) await cluster.act("start", name);
+};
+
 export const scenarios: Readonly<Record<string, Scenario>> = {
   "etcd-down": { ratePerSecond: 5000, run: etcdDown, leaderChangesMax: 0 },
   "etcd-empty": {
@@ -94,5 +119,6 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     fetchMayFail: ["UNKNOWN_TOPIC_OR_PARTITION"],
   },
   "etcd-restored": { ratePerSecond: 500, run: etcdRestored },
+  "last-disk-lost": { ratePerSecond: 500, run: lastDiskLost },
   "rolling-restart": { ratePerSecond: 1000, run: rollingRestart },
 };
