@@ -62,7 +62,7 @@ export const produce = async (
 };
 
 /** Repeats a call until a server answers it. */
-const untilAnswered = async (call: () => Promise<void>): Promise<void> => {
+export const untilAnswered = async (call: () => Promise<void>): Promise<void> => {
   for (;;) {
     try {
       await call();

@@ -1,4 +1,5 @@
 /** The cluster of a run: its processes, and what an administrator sees of it. */
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Client, connect, formatEndpoint, MillraceError } from "@millrace/client";
@@ -7,7 +8,9 @@ import { processesOf } from "../../tools/cluster/layout.ts";
 import type { ProcessEntry, Role } from "../../tools/cluster/state.ts";
 import { Supervisor } from "../../tools/cluster/supervisor.ts";
 import { etcdPrograms } from "../../tools/etcd/build.ts";
+import { mountDisk } from "./disks.ts";
 import type { Leader } from "./history.ts";
+import { Network } from "./network.ts";
 
 export const topic = "chaos";
 export const partitionCount = 4;
@@ -30,22 +33,35 @@ export const isWhole = ({ isr, leader }: PartitionState): boolean =>
 export class ChaosCluster {
   readonly directory: string;
   readonly #supervisor: Supervisor;
+  /** Absent where all processes share this machine's. */
+  readonly network: Network | undefined;
   #admin: Client | undefined;
   /** Why the administrator's last question had no answer, or empty. */
   failure = "";
 
-  constructor(directory: string) {
+  /** `network` and `disks`: of its own, inside of a laboratory. */
+  constructor(directory: string, own: { readonly network: boolean; readonly disks: boolean }) {
     this.directory = directory;
     const sizes = { brokers: 3, controllers: 3, etcd: 1, etcdEndpoints: [], basePort };
     const layout = { ...sizes, root, directory, etcdPrograms: etcdPrograms() };
-    this.#supervisor = new Supervisor(directory, processesOf(layout));
+    const names = processesOf(layout).map(({ name }) => name);
+    const network = own.network ? new Network(names) : undefined;
+    const places = network && { placeOf: (name: string) => network.placeOf(name) };
+    if (own.disks) {
+      for (const name of names.filter((one) => one.startsWith("broker"))) {
+        mountDisk(join(directory, name));
+      }
+    }
+    this.network = network;
+    this.#supervisor = new Supervisor(directory, processesOf({ ...layout, ...places }));
   }
 
   /** Starts everything and creates the topic. Resolves with false after `stop`. */
   async start(): Promise<boolean> {
     if (!(await this.#supervisor.start())) return false;
     this.#admin = await this.connect();
-    const configs = { "min.insync.replicas": "2" };
+    // Small segments, so that a run has many.
+    const configs = { "min.insync.replicas": "2", "segment.bytes": "128KiB" };
     await this.#admin.admin.createTopic({
       ...{ name: topic, partitionCount, configs },
       replicationFactor,
@@ -71,12 +87,31 @@ export class ChaosCluster {
     return this.processes.filter((one) => one.role === role).map(({ name }) => name);
   }
 
+  directoryOf(name: string): string {
+    return this.#process(name).data_dir;
+  }
+
+  get etcd(): ProcessEntry {
+    return this.#process("etcd-0");
+  }
+
   get brokerDirectories(): string[] {
     return this.processes.flatMap((one) => (one.role === "broker" ? one.data_dir : []));
   }
 
+  /** Sets configs of the topic. */
+  async alterTopic(set: Readonly<Record<string, string>>): Promise<void> {
+    await this.#admin?.admin.alterConfigs(topic, { set });
+  }
+
   act(action: Action, name: string): Promise<void> {
     return this.#supervisor.act({ action, name });
+  }
+
+  /** SIGKILL, and it stays down until it is started. */
+  async killForNow(name: string): Promise<void> {
+    if (this.isUp(name)) await this.act("kill", name);
+    await this.act("stop", name);
   }
 
   /** Whether there is a process of this name, be it ready or not. */
@@ -130,5 +165,11 @@ export class ChaosCluster {
       }
       await sleep(pollMs);
     }
+  }
+
+  #process(name: string): ProcessEntry {
+    const found = this.processes.find((one) => one.name === name);
+    if (found === undefined) throw new RangeError(`there is no process ${name}`);
+    return found;
   }
 }

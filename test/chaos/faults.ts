@@ -3,19 +3,20 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Role } from "../../tools/cluster/state.ts";
 import type { Tell } from "./clients.ts";
 import { type ChaosCluster, partitionCount } from "./cluster.ts";
-import type { FaultKind, Step } from "./plan.ts";
+import { diskFaultOf } from "./disk-faults.ts";
+import { fillDisk, freeDisk } from "./disks.ts";
+import { compactEtcd } from "./etcd.ts";
+import { type Fault, itemAt } from "./fault.ts";
+import { linkFaultOf } from "./link-faults.ts";
+import { type FaultKind, isDiskKind, isLinkKind, type Step } from "./plan.ts";
 
 /** Longest wait for the cluster to be whole between two processes of a rolling restart, ms. */
 const rollMs = 30_000;
-
-/** An item by a fraction. */
-const itemAt = <T>(items: readonly T[], pick: number): T => {
-  const item = items[Math.floor(pick * items.length)];
-  if (item === undefined) throw new RangeError(`no item at ${pick} of ${items.length}`);
-  return item;
-};
+/** Longest wait for the cluster to be whole before a fault of a disk, ms. */
+const wholeMs = 30_000;
 
 const roleOf = (kind: FaultKind): Role => {
+  if (kind === "compact etcd") return "broker";
   if (kind.includes("etcd")) return "etcd";
   return kind.includes("controller") ? "controller" : "broker";
 };
@@ -28,19 +29,58 @@ const targetOf = async (cluster: ChaosCluster, { kind, pick }: Step): Promise<st
     const leader = (await cluster.partitions())?.[Math.floor(pick * partitionCount)]?.leader;
     return names[leader ?? -1] ?? fallback;
   }
-  if (kind === "kill controller" || kind === "pause controller") {
+  if (kind === "kill controller" || kind === "pause controller" || kind === "cut controller") {
     return (await cluster.activeController()) ?? fallback;
   }
   return fallback;
 };
 
 /** Restarts the processes of a role, each once the one before it is in sync again. */
-const roll = async (cluster: ChaosCluster, role: Role, signal: AbortSignal): Promise<void> => {
+export const roll = async (
+  cluster: ChaosCluster,
+  role: Role,
+  signal: AbortSignal,
+): Promise<void> => {
   for (const name of cluster.namesOf(role)) {
     if (signal.aborted) return;
     await cluster.act("restart", name);
     await cluster.untilWhole(rollMs);
   }
+};
+
+const faultOf = (
+  cluster: ChaosCluster,
+  step: Step,
+  name: string,
+  tell: Tell,
+  signal: AbortSignal,
+): Fault => {
+  const { kind } = step;
+  if (isDiskKind(kind)) return diskFaultOf(cluster, { ...step, kind }, name, tell);
+  if (isLinkKind(kind)) {
+    const { network } = cluster;
+    if (network === undefined) throw new Error("there is no network of its own");
+    const processes = cluster.processes.map((one) => one.name);
+    return linkFaultOf(network, { ...step, kind }, name, processes, () => compactEtcd(cluster));
+  }
+  if (kind === "fill disk") {
+    const directory = cluster.directoryOf(name);
+    return {
+      target: name,
+      begin: async () => fillDisk(directory),
+      end: async () => freeDisk(directory),
+    };
+  }
+  const role = roleOf(kind);
+  if (kind === "roll brokers" || kind === "roll controllers") {
+    return { target: `all ${role}s`, begin: () => roll(cluster, role, signal) };
+  }
+  const act = (...args: Parameters<ChaosCluster["act"]>) => cluster.act(...args);
+  if (kind.startsWith("restart")) return { target: name, begin: () => act("restart", name) };
+  if (kind.startsWith("kill")) return { target: name, begin: () => act("kill", name) };
+  const [begin, end] =
+    kind === "etcd down" ? (["stop", "start"] as const) : (["pause", "resume"] as const);
+  return { target: name, begin: () => act(begin, name), end: () => act(end, name) };
 };
 
 /** Resolves once the fault itself is over. The cluster may still be healing then. */
@@ -52,25 +92,26 @@ export const carryOut = async (
 ): Promise<void> => {
   const { durationMs, kind } = step;
   const name = await targetOf(cluster, step);
-  const isRoll = kind === "roll brokers" || kind === "roll controllers";
-  const target = isRoll ? `all ${roleOf(kind)}s` : name;
   const needsProcess = kind.startsWith("kill") || kind.startsWith("pause");
   if (needsProcess && !cluster.isUp(name)) {
     tell({ kind: "note", text: `no ${kind}: ${name} is down already` });
     return;
   }
+  if (isDiskKind(kind)) {
+    const missing = await cluster.untilWhole(wholeMs);
+    if (missing !== undefined) {
+      tell({ kind: "note", text: `no ${kind}: it may take the last replica: ${missing}` });
+      return;
+    }
+  }
+  const { begin, end, target } = faultOf(cluster, step, name, tell, signal);
   tell({ kind: "fault", fault: kind, target, durationMs });
-  const waited = (): Promise<unknown> => sleep(durationMs, undefined, { signal }).catch(() => {});
-  if (isRoll) await roll(cluster, roleOf(kind), signal);
-  else if (kind.startsWith("restart")) await cluster.act("restart", name);
-  else if (kind === "etcd down") {
-    await cluster.act("stop", name);
-    await waited();
-    await cluster.act("start", name);
-  } else if (kind.startsWith("kill")) await cluster.act("kill", name);
-  else {
-    await cluster.act("pause", name);
-    await waited();
-    await cluster.act("resume", name);
+  const endMs = performance.now() + durationMs;
+  try {
+    await begin();
+    const leftMs = Math.max(0, endMs - performance.now());
+    if (leftMs > 0) await sleep(leftMs, undefined, { signal }).catch(() => {});
+  } finally {
+    await end?.();
   }
 };

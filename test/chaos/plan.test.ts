@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { faultKinds, planOf, type Step } from "./plan.ts";
+import { diskKinds, faultKinds, isLinkKind, isRoomKind, planOf, type Step } from "./plan.ts";
 
 const stepsOf = (seed: number, count: number): Step[] => [...planOf(seed).take(count)];
 
@@ -17,12 +17,23 @@ test("no kind comes again before every other kind has come", () => {
   }
 });
 
-test("pauses last 1 to 12 s, an outage of etcd 20 s, everything else no time", () => {
-  for (const { kind, durationMs, pick, quietMs } of stepsOf(4, 1000)) {
+test("a plan has the kinds that it is given alone", () => {
+  const some = ["kill etcd", "stall link"] as const;
+  const kinds = new Set([...planOf(3, some).take(10)].map(({ kind }) => kind));
+  assert.deepEqual([...kinds].toSorted(), some);
+});
+
+test("pauses and cuts last 1 to 12 s, an outage of etcd 20 s, everything else no time", () => {
+  for (const { durationMs, kind, other, pick, quietMs } of stepsOf(4, 1000)) {
     if (kind === "etcd down") assert.equal(durationMs, 20_000);
-    else if (kind.startsWith("pause")) assert.ok(durationMs >= 1000 && durationMs <= 12_000);
-    else assert.equal(durationMs, 0, kind);
-    assert.ok(pick >= 0 && pick < 1);
+    else if (kind.startsWith("pause") || isLinkKind(kind) || isRoomKind(kind)) {
+      assert.ok(durationMs >= 1000 && durationMs <= 12_000);
+    } else assert.equal(durationMs, 0, kind);
+    for (const fraction of [pick, other]) assert.ok(fraction >= 0 && fraction < 1);
     assert.ok(quietMs >= 1000 && quietMs <= 5000);
   }
+});
+
+test("a fault of a disk ends with a whole cluster: the next one may take another replica", () => {
+  for (const { heals } of planOf(5, diskKinds).take(100)) assert.equal(heals, true);
 });

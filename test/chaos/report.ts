@@ -10,12 +10,13 @@ const countsOf = (names: readonly string[]): string =>
     .join(", ");
 
 /** Leader epochs that were left behind, over all partitions. */
-const leaderChanges = (events: readonly Event[]): number => {
+export const leaderChanges = (events: readonly Event[]): number => {
   const epochs = new Map<number, number>();
   let changes = 0;
   for (const event of events) {
     if (event.kind !== "leader") continue;
-    changes += event.epoch - (epochs.get(event.partition) ?? event.epoch);
+    // A restored backup has lower ones.
+    changes += Math.max(0, event.epoch - (epochs.get(event.partition) ?? event.epoch));
     epochs.set(event.partition, event.epoch);
   }
   return changes;
@@ -23,6 +24,16 @@ const leaderChanges = (events: readonly Event[]): number => {
 
 const median = (numbers: readonly number[]): number =>
   numbers.toSorted((a, b) => a - b)[Math.floor((numbers.length - 1) / 2)] ?? 0;
+
+/** Rows with columns of one width; the first is of text, all others of numbers. */
+export const tableOf = (rows: readonly (readonly string[])[]): string[] => {
+  const widths = (rows[0] ?? []).map((_, at) =>
+    Math.max(...rows.map((row) => row[at]?.length ?? 0)),
+  );
+  const pad = (cell: string, at: number): string =>
+    at === 0 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0);
+  return rows.map((row) => `  ${row.map(pad).join("  ")}`);
+};
 
 /** A row for each kind of fault. */
 const faultTable = (events: readonly Event[], loadEndMs: number): string[] => {
@@ -33,11 +44,7 @@ const faultTable = (events: readonly Event[], loadEndMs: number): string[] => {
       const times = stalls.map(({ ms }) => Math.round(ms));
       return [kind, stalls.length, median(times), Math.max(...times)].map(String);
     });
-  const all = [["fault", "times", "stall, median ms", "max ms"], ...rows];
-  const widths = [0, 1, 2, 3].map((at) => Math.max(...all.map((row) => row[at]?.length ?? 0)));
-  const pad = (cell: string, at: number): string =>
-    at === 0 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0);
-  return all.map((row) => `  ${row.map(pad).join("  ")}`);
+  return tableOf([["fault", "times", "stall, median ms", "max ms"], ...rows]);
 };
 
 export const reportOf = (events: readonly Event[], outcome: Outcome): string => {

@@ -5,15 +5,18 @@ import { check, type FinalLog, type Verdict, type Violation } from "./checker.ts
 import { follow, produce, readAll } from "./clients.ts";
 import { ChaosCluster } from "./cluster.ts";
 import { carryOut } from "./faults.ts";
-import { planOf } from "./plan.ts";
+import { type FaultKind, isLinkKind, isRoomKind, planOf } from "./plan.ts";
 import { checkReplicas } from "./replicas.ts";
 import type { RunLog } from "./run-log.ts";
+import { watch } from "./watch.ts";
 
 export interface RunOptions {
   readonly directory: string;
   readonly seed: number;
   /** How long faults go on. */
   readonly minutes: number;
+  /** Kinds of faults that this machine has. */
+  readonly kinds: readonly FaultKind[];
 }
 
 export interface Outcome extends Verdict {
@@ -29,38 +32,18 @@ const shortHealMs = 30_000;
 const lastHealMs = 120_000;
 /** Longest wait for sends to have an outcome, and for the consumer to get to the end, ms. */
 const settleMs = 90_000;
-const watchMs = 250;
 
 const messageOf = (thrown: unknown): string =>
   thrown instanceof Error ? thrown.message : String(thrown);
 
-/** Takes down every change of a partition that the controllers tell. */
-const watch = async (cluster: ChaosCluster, log: RunLog, signal: AbortSignal): Promise<void> => {
-  const known = new Map<number, string>();
-  let failure = "";
-  while (!signal.aborted) {
-    const states = await cluster.partitions();
-    if (cluster.failure !== failure) {
-      failure = cluster.failure;
-      log.tell({ kind: "note", text: `an administrator is told: ${failure || "all is well"}` });
-    }
-    for (const state of states ?? []) {
-      const text = JSON.stringify(state);
-      if (known.get(state.partition) !== text) log.tell(state);
-      known.set(state.partition, text);
-    }
-    await sleep(watchMs);
-  }
-};
-
 const disturb = async (
   cluster: ChaosCluster,
-  { minutes, seed }: RunOptions,
+  { kinds, minutes, seed }: RunOptions,
   log: RunLog,
   signal: AbortSignal,
 ): Promise<void> => {
   const endMs = log.nowMs + minutes * 60_000;
-  for (const step of planOf(seed)) {
+  for (const step of planOf(seed, kinds)) {
     if (log.nowMs >= endMs || signal.aborted) return;
     try {
       await carryOut(cluster, step, log.tell, signal);
@@ -209,7 +192,10 @@ export const run = async (
   log: RunLog,
   signal: AbortSignal,
 ): Promise<Outcome> => {
-  const cluster = new ChaosCluster(options.directory);
+  const cluster = new ChaosCluster(options.directory, {
+    network: options.kinds.some(isLinkKind),
+    disks: options.kinds.some(isRoomKind),
+  });
   const outcome = await runOn(cluster, options, log, signal);
   const stopped = checkReplicas(cluster.brokerDirectories);
   return { ...outcome, violations: [...outcome.violations, ...stopped] };

@@ -108,3 +108,21 @@ for (const [brokers, replicas] of [
     assert.match(report, /^broker-0 +running +127\.0\.0\.1:7400 +127\.0\.0\.1:7403 +\/data/m);
   });
 }
+
+test("a process may have a place of its own, which all others know", () => {
+  const placeOf = (name: string) => ({ host: `10.0.0.${name.length}`, enter: ["enter", name] });
+  const [etcd, controller, broker] = processesOf(
+    layoutWith({ brokers: 1, controllers: 1, placeOf }),
+  ).map(({ args, command, endpoints }) => ({ command, args, endpoints }));
+  assert.deepEqual(
+    [etcd?.command, ...(etcd?.args.slice(0, 2) ?? [])],
+    [...["enter", "etcd-0", "/programs/etcd"]],
+  );
+  assert.equal(etcd?.endpoints["client"], "10.0.0.6:7690");
+  for (const one of [controller, broker]) {
+    assert.equal(one?.args[1], process.execPath);
+    assert.ok(one?.args.includes("http://10.0.0.6:7690"));
+  }
+  assert.equal(controller?.endpoints["internal"], "10.0.0.12:7601");
+  assert.equal(broker?.endpoints["client"], "10.0.0.8:7400");
+});

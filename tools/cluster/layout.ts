@@ -16,12 +16,20 @@ export interface Layout {
   readonly basePort: number;
   /** Directory with the programs of etcd; unused without members. */
   readonly etcdPrograms: string;
+  /** Where a process runs, by its name; without it, all of them on loopback. */
+  readonly placeOf?: (name: string) => Place;
+}
+
+/** An address, and the command that runs another one there. */
+export interface Place {
+  readonly host: string;
+  readonly enter: readonly string[];
 }
 
 /** A process, before anything watches over it. */
 export type Process = Omit<ManagedOptions, "onChange">;
 
-const host = "127.0.0.1";
+const loopback: Place = { host: "127.0.0.1", enter: [] };
 /** Ports of one process. */
 const portsPerProcess = 10;
 /** Most brokers; controllers and etcd have their ports behind them. */
@@ -42,29 +50,40 @@ const answers = (address: string, path: string): Promise<boolean> =>
     request.once("error", () => resolve(false));
   });
 
+const placeOf = (layout: Layout, name: string): Place => layout.placeOf?.(name) ?? loopback;
+
+/** Command and arguments that run a program at a place. */
+const commandAt = ({ enter }: Place, program: string, args: readonly string[]) => {
+  const [command = program, ...all] = [...enter, program, ...args];
+  return { command, args: all };
+};
+
 const portOf = (layout: Layout, index: number): number => layout.basePort + index * portsPerProcess;
 
 const etcdIndex = (id: number): number => brokersMax + controllersMax + id;
 
+const etcdAddress = (layout: Layout, id: number, offset = 0): string => {
+  const { host } = placeOf(layout, `etcd-${id}`);
+  return `${host}:${portOf(layout, etcdIndex(id)) + offset}`;
+};
+
 const etcdMembers = (layout: Layout): Process[] => {
-  const urlOf = (id: number, offset: number): string =>
-    `http://${host}:${portOf(layout, etcdIndex(id)) + offset}`;
+  const urlOf = (id: number, offset: number): string => `http://${etcdAddress(layout, id, offset)}`;
   const ids = Array.from({ length: layout.etcd }, (_, id) => id);
   const all = ids.map((id) => `etcd-${id}=${urlOf(id, 1)}`).join(",");
   return ids.map((id) => {
     const name = `etcd-${id}`;
     const dataDirectory = join(layout.directory, name);
-    const client = `${host}:${portOf(layout, etcdIndex(id))}`;
+    const client = etcdAddress(layout, id);
     return {
       ...{ name, role: "etcd", id, dataDirectory },
-      command: join(layout.etcdPrograms, "etcd"),
-      args: [
+      ...commandAt(placeOf(layout, name), join(layout.etcdPrograms, "etcd"), [
         ...["--name", name, "--data-dir", join(dataDirectory, "data")],
         ...["--listen-client-urls", urlOf(id, 0), "--advertise-client-urls", urlOf(id, 0)],
         ...["--listen-peer-urls", urlOf(id, 1), "--initial-advertise-peer-urls", urlOf(id, 1)],
         ...["--initial-cluster", all, "--initial-cluster-state", "new", "--log-level", "warn"],
-      ],
-      endpoints: { client, peer: `${host}:${portOf(layout, etcdIndex(id)) + 1}` },
+      ]),
+      endpoints: { client, peer: etcdAddress(layout, id, 1) },
       logFile: `${dataDirectory}.log`,
       isReady: () => answers(client, "/health"),
     };
@@ -80,20 +99,20 @@ const service = (
 ): Process => {
   const name = `${role}-${id}`;
   const port = portOf(layout, role === "broker" ? id : brokersMax + id);
-  const at = (offset: number): string => `${host}:${port + offset}`;
+  const place = placeOf(layout, name);
+  const at = (offset: number): string => `${place.host}:${port + offset}`;
   const endpoints = { client: at(0), internal: at(1), health: at(2), http: at(3) };
   const dataDirectory = join(layout.directory, name);
   return {
     ...{ name, role, id, endpoints, dataDirectory },
-    command: process.execPath,
-    args: [
+    ...commandAt(place, process.execPath, [
       join(layout.root, "services", role, "src", "process", "main.ts"),
       ...[`--${role}-id`, String(id), "--data-dir", dataDirectory],
       ...["--listen", endpoints.client, "--internal-listen", endpoints.internal],
       ...["--health-listen", endpoints.health, "--http-listen", endpoints.http],
       ...["--etcd-endpoints", etcdOf(layout).join(","), "--log-format", "json"],
       ...more,
-    ],
+    ]),
     logFile: `${dataDirectory}.log`,
     isReady: () => answers(endpoints.http, "/readyz"),
   };
@@ -102,10 +121,7 @@ const service = (
 const etcdOf = (layout: Layout): readonly string[] =>
   layout.etcdEndpoints.length > 0
     ? layout.etcdEndpoints
-    : Array.from(
-        { length: layout.etcd },
-        (_, id) => `http://${host}:${portOf(layout, etcdIndex(id))}`,
-      );
+    : Array.from({ length: layout.etcd }, (_, id) => `http://${etcdAddress(layout, id)}`);
 
 /** All processes, in the order in which they start: each stands on those before it. */
 export const processesOf = (layout: Layout): Process[] => {

@@ -158,8 +158,8 @@ const leading: readonly Mutant[] = [
     file: replica,
     replace: [
       [
-        '    if (this.#state.kind !== "none") return;\n    log.updateConfig',
-        "    log.updateConfig",
+        '    if (this.#state.kind !== "none") return;\n    this.#isFoundDamaged',
+        "    this.#isFoundDamaged",
       ],
     ],
     tests: replicaTests,
@@ -480,7 +480,7 @@ const working: readonly Mutant[] = [
     name: "deleted-partition-made",
     breaks: "A partition whose topic was deleted while it waited to be made is not made.",
     file: `${room}hosted-partition.ts`,
-    replace: [['        if (replica.state.kind !== "none") return undefined;\n', ""]],
+    replace: [['      if (replica.state.kind !== "none") return undefined;\n', ""]],
     tests: hostedTests,
   },
   {

@@ -1,5 +1,6 @@
 import type { Mutant } from "../mutant.ts";
 import { callMutants } from "./broker-calls.ts";
+import { damageMutants } from "./broker-damage.ts";
 import { followerStreamMutants } from "./broker-follower-streams.ts";
 import { followingMutants } from "./broker-following.ts";
 import { partitionMutants } from "./broker-partitions.ts";
@@ -406,6 +407,7 @@ export const brokerMutants: readonly Mutant[] = [
   ...replicationMutants,
   ...callMutants,
   ...followingMutants,
+  ...damageMutants,
   ...followerStreamMutants,
   ...controlling,
   ...surroundingsMutants,

@@ -1,6 +1,7 @@
 /** All mutants, a file per package. */
 import type { Mutant } from "../mutant.ts";
 import { brokerMutants } from "./broker.ts";
+import { chaosMutants } from "./chaos.ts";
 import { clientMutants } from "./client.ts";
 import { controllerMutants } from "./controller.ts";
 import { directoryMutants } from "./directories.ts";
@@ -36,4 +37,5 @@ export const allMutants: readonly Mutant[] = [
   ...processMutants,
   ...protocolMutants,
   ...toolsClusterMutants,
+  ...chaosMutants,
 ];

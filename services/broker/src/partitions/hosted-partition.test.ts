@@ -7,7 +7,7 @@ import type { LogManager } from "@millrace/log";
 import type { TopicId } from "@millrace/record";
 import type { TopicView } from "../metadata/view.ts";
 import { FakeLog } from "../testing/fake-log.ts";
-import { FakeView, partitionOf, topicOf } from "../testing/fake-view.ts";
+import { brokerOf, FakeView, partitionOf, topicOf } from "../testing/fake-view.ts";
 import { noReplication } from "../testing/replicas.ts";
 import { Replica } from "./replica.ts";
 import { ReplicaManager } from "./replica-manager.ts";
@@ -288,4 +288,69 @@ test("a stop ends everything at once, and waits for no disk", async (context) =>
   void replicas.settle();
   await turns();
   assert.equal(ask(0), "LEADER_NOT_AVAILABLE", "and nothing begins after it");
+});
+
+/** Partition 0 on brokers 0 and 1, which leads; broker 0 finds its log damaged. */
+const damaged = (context: TestContext, isr: readonly number[], elr: readonly number[] = []) => {
+  const viewOf = (inSync: readonly number[], eligible: readonly number[] = []): TopicView =>
+    topicOf("t", [{ ...partitionOf(0, 1, 1, inSync), elr: eligible }]);
+  const log = logOf(viewOf([]).id, 0);
+  log.state = { kind: "offline", reason: "damage" };
+  const before = (logs: FakeLogs): void => void logs.logs.set(`${log.topicId}#0`, log);
+  const parts = setUp(context, { before, topics: [viewOf(isr, elr)] });
+  const isAnew = (): boolean => parts.made(0) !== log;
+  return { ...parts, log, viewOf, isAnew };
+};
+
+test("a damaged log that counts for nothing is deleted, and copied anew", async (context) => {
+  const { errors, isAnew, replicas } = damaged(context, [1]);
+  await replicas.settle();
+  assert.equal(isAnew(), true);
+  const [replica] = replicas.replicas();
+  assert.deepEqual([replica?.state.kind, replica?.log?.state.kind], ["follower", "online"]);
+  assert.match(errors.join(), /^0: a damaged log is deleted, and copied anew from the leader/);
+});
+
+for (const [what, isr, elr] of [
+  ["in sync", [1, 0], []],
+  ["eligible to lead", [1], [0]],
+] as const) {
+  test(`a damaged log that is ${what} is kept, until it is not`, async (context) => {
+    const { isAnew, replicas, view, viewOf } = damaged(context, isr, elr);
+    await replicas.settle();
+    assert.equal(isAnew(), false);
+    view.change({ put: [viewOf([1])] });
+    await replicas.settle();
+    assert.equal(isAnew(), true);
+  });
+}
+
+test("a damaged log is kept while nobody else leads", async (context) => {
+  for (const leader of ["none", 0] as const) {
+    const { isAnew, replicas, view } = damaged(context, [1]);
+    view.change({ put: [topicOf("t", [partitionOf(0, leader, 2, [1])])] });
+    await replicas.settle();
+    assert.equal(isAnew(), false);
+  }
+});
+
+test("a damaged log is kept until the view has this broker's registration", async (context) => {
+  const { isAnew, replicas, view } = damaged(context, [1]);
+  view.change({ brokers: [] });
+  await replicas.settle();
+  assert.equal(isAnew(), false);
+  view.change({ brokers: [brokerOf(0), brokerOf(1)] });
+  await replicas.settle();
+  assert.equal(isAnew(), true);
+});
+
+test("damage that is met later is left to the next start: the leader believes what was told", async (context) => {
+  const { log, replicas, view, viewOf } = damaged(context, [1]);
+  log.state = { kind: "online" };
+  await replicas.settle();
+  log.become({ kind: "offline", reason: "damage" });
+  view.change({ put: [viewOf([1])] });
+  await replicas.settle();
+  const [replica] = replicas.replicas();
+  assert.equal(replica?.state.kind, "offline");
 });

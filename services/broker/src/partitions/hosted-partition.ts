@@ -40,6 +40,12 @@ export class HostedPartition implements Work {
     if (this.replica.take(view, config)) this.#work.request();
   }
 
+  /** The registration of a broker is another one. */
+  registrationsChanged(): void {
+    this.replica.registrationsChanged();
+    if (this.replica.isToBeCopiedAnew) this.#work.request();
+  }
+
   close(): void {
     this.replica.close();
     this.#work.close();
@@ -47,18 +53,44 @@ export class HostedPartition implements Work {
 
   /** Of `Work`: makes the log, and does what the view asks for. */
   async run(): Promise<void> {
+    const { replica } = this;
+    await this.#open();
+    if (replica.isToBeCopiedAnew) {
+      await this.#discard();
+      await this.#open();
+    }
+    await replica.followView();
+  }
+
+  async #open(): Promise<void> {
     const { creations, logs } = this.#context;
     const { replica } = this;
     const { topic, topicId, partition } = replica;
-    if (replica.state.kind === "none") {
-      const log = await creations.run(topicId, async () => {
-        // It may have been closed while it waited for its place.
-        if (replica.state.kind !== "none") return undefined;
-        return logs.create(topicId, topic, partition, logConfigOf(replica.config));
-      });
-      if (log !== undefined) replica.opened(log);
-    }
-    await replica.followView();
+    if (replica.state.kind !== "none") return;
+    const log = await creations.run(topicId, async () => {
+      // It may have been closed while it waited for its place.
+      if (replica.state.kind !== "none") return undefined;
+      return logs.create(topicId, topic, partition, logConfigOf(replica.config));
+    });
+    if (log !== undefined) replica.opened(log);
+  }
+
+  /** Deletes a damaged log that counts for nothing. */
+  async #discard(): Promise<void> {
+    const { creations, env, logs } = this.#context;
+    const { replica } = this;
+    const { partition, state, topic, topicId } = replica;
+    const reason = state.kind === "offline" ? state.reason : "";
+    await creations.run(topicId, async () => {
+      // It may be in sync by now, or given up.
+      if (!replica.isToBeCopiedAnew) return;
+      env.logger.error(
+        { topic, partition, reason },
+        "a damaged log is deleted, and copied anew from the leader: check the disk",
+      );
+      await logs.delete(topicId, partition);
+      replica.discarded();
+    });
   }
 
   failed(thrown: unknown, retryMs: number): void {

@@ -56,6 +56,11 @@ export class HostedTopic {
     }
   }
 
+  /** The registration of a broker is another one. */
+  registrationsChanged(): void {
+    for (const partition of this.partitions()) partition.registrationsChanged();
+  }
+
   close(): void {
     for (const partition of this.partitions()) partition.close();
     this.#partitions.length = 0;

@@ -22,8 +22,13 @@ const config = {
 
 const topicIn = (leaderEpoch: number) => topicOf("t", [partitionOf(0, 0, leaderEpoch, [0])]);
 
-/** A process on the disk, whose metadata let it lead in `leaderEpoch`. */
-const start = async (kernel: Kernel, disk: SimDisk, leaderEpoch: number) => {
+/** A process on the disk, whose metadata let it lead in `leaderEpoch`, or say otherwise. */
+const start = async (
+  kernel: Kernel,
+  disk: SimDisk,
+  leaderEpoch: number,
+  topic = topicIn(leaderEpoch),
+) => {
   const process = new Incarnation(kernel);
   const errors: string[] = [];
   const logger = { ...silentLogger, error: (_: object, message: string) => errors.push(message) };
@@ -35,7 +40,7 @@ const start = async (kernel: Kernel, disk: SimDisk, leaderEpoch: number) => {
     ...{ env, config, identity: { clusterId: "c", brokerId: 0 } },
     configFor: () => logConfigOf(topicConfigOf({})),
   });
-  const view = new FakeView(1, [topicIn(leaderEpoch)]);
+  const view = new FakeView(1, [topic]);
   const deletionDone = async (): Promise<void> => {};
   const replicas = new ReplicaManager({
     ...{ env, logs, view, brokerId: 0, deletionDone, replication: noReplication },
@@ -108,4 +113,39 @@ test("an append is acknowledged by the log's own progress, new or repeated", asy
   assert.deepEqual(await kernel.run(append(Acks.ALL)), [true, 1]);
   assert.deepEqual(await kernel.run(append(Acks.LEADER)), [true, 1]);
   await kernel.run(logs.close(false));
+});
+
+test("a log that is gone, and not needed, begins anew, and does so through a crash", async () => {
+  const kernel = new Kernel(1);
+  const disk = new SimDisk(kernel.random);
+  const first = await kernel.run(start(kernel, disk, 5));
+  const batch = await batchOf();
+  const done = Promise.withResolvers<unknown>();
+  first.find().append(batch, 5, {
+    ...{ acks: Acks.LEADER, lastOffset: 0, failure: undefined },
+    ...{ accepted: () => {}, settle: done.resolve },
+  });
+  await kernel.run(done.promise);
+  await kernel.run(first.replicas.close().then(() => first.logs.close(true)));
+  const names = disk.mount(new Incarnation(kernel));
+  const move = async (): Promise<void> => {
+    for (const name of await names.list("partitions")) {
+      await names.rename(`partitions/${name}`, `mislaid-${name}`);
+    }
+    for (const path of [".", "partitions"]) await names.syncDirectory(path);
+  };
+  await kernel.run(move());
+  const others = topicOf("t", [partitionOf(0, 1, 6, [1])]);
+  const second = await kernel.run(start(kernel, disk, 6, others));
+  assert.match(second.errors.join(), /partition is offline.*damaged log is deleted/);
+  const ends = (life: typeof first) => {
+    const { log, state } = life.find();
+    return [state.kind, log?.state.kind, log?.logStartOffset, log?.logEndOffset];
+  };
+  assert.deepEqual(ends(second), ["follower", "online", 0, 0]);
+  second.process.kill();
+  disk.crash("power");
+  const third = await kernel.run(start(kernel, disk, 7, others));
+  assert.deepEqual([ends(third), third.errors], [["follower", "online", 0, 0], []]);
+  await kernel.run(third.logs.close(false));
 });

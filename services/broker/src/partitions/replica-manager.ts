@@ -168,7 +168,9 @@ export class ReplicaManager {
   #take({ brokersChanged, changed, deleted, deletionsChanged }: ClusterChange): void {
     for (const name of changed) this.#takeTopic(name);
     for (const name of deleted) this.#takeTopic(name);
-    if (brokersChanged) for (const replica of this.replicas()) replica.registrationsChanged();
+    if (brokersChanged) {
+      for (const topic of this.#topics.values()) topic.registrationsChanged();
+    }
     if (deleted.length > 0 || deletionsChanged) this.#deletions.request();
   }
 

@@ -11,7 +11,8 @@ export interface Follower {
 /**
  * ```
  *  none ──▶ follower ◀──▶ leader        any of them ──▶ closed
- *               └──▶ offline ◀──┘
+ *   ▲           └──▶ offline ◀──┘
+ *   └──────────────────┘
  * ```
  */
 export type ReplicaState =
@@ -19,7 +20,7 @@ export type ReplicaState =
   | { readonly kind: "none" }
   | Follower
   | Leader
-  /** Its log is damaged, until the next start. */
+  /** Its log is damaged, until the next start, or until it is deleted to be copied anew. */
   | { readonly kind: "offline"; readonly log: PartitionLog; readonly reason: string }
   /** Not a replica of this broker any more. */
   | { readonly kind: "closed" };

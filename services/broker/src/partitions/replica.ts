@@ -60,6 +60,8 @@ export class Replica implements LedPartition, ChangingPartition {
   #view: PartitionView;
   #config: TopicConfig;
   #state: ReplicaState = { kind: "none" };
+  /** Its log was damaged before this process began. */
+  #isFoundDamaged = false;
   /** Rises with every change of epoch or role. */
   #generation = 0;
   /** Epoch in which this process has begun to lead, last. */
@@ -126,7 +128,7 @@ export class Replica implements LedPartition, ChangingPartition {
       view.modRevision >= before.modRevision;
     if (isSameTerm) {
       this.registrationsChanged();
-      return false;
+      return this.isToBeCopiedAnew;
     }
     this.#generation += 1;
     const state = this.#state;
@@ -152,10 +154,31 @@ export class Replica implements LedPartition, ChangingPartition {
   /** Its log has been made or found. */
   opened(log: PartitionLog): void {
     if (this.#state.kind !== "none") return;
+    this.#isFoundDamaged = log.state.kind === "offline";
     log.updateConfig(logConfigOf(this.#config));
     this.#state = { kind: "follower", log };
     this.#stopProgress = log.onProgress(() => this.#progress());
     this.#progress();
+  }
+
+  /**
+   * Whether its log is damaged, and not needed: it counts for nothing, and a leader has everything.
+   * Damage that this process meets later waits for the next one: its leader believes what it has
+   * reported durable until the registration ends.
+   */
+  get isToBeCopiedAnew(): boolean {
+    if (this.#state.kind !== "offline" || !this.#isFoundDamaged) return false;
+    const { brokerEpoch, brokerId, registered } = this.#context;
+    // An earlier view may not have it in sync yet.
+    const isRecent = registered(brokerId) === brokerEpoch();
+    return isRecent && this.#shouldFollow() && !this.#countsAsComplete();
+  }
+
+  /** The damaged log is deleted: another one is to be made. */
+  discarded(): void {
+    if (this.#state.kind !== "offline") return;
+    this.#stopProgress();
+    this.#state = { kind: "none" };
   }
 
   /**
@@ -212,11 +235,7 @@ export class Replica implements LedPartition, ChangingPartition {
    * that is left.
    */
   async #rebuild(log: PartitionLog, startOffset: number): Promise<void> {
-    const { brokerId } = this.#context;
-    const { elr, isr } = this.#view;
-    if (isr.includes(brokerId) || elr.includes(brokerId)) {
-      throw refusals.countsAsComplete(this.name, startOffset);
-    }
+    if (this.#countsAsComplete()) throw refusals.countsAsComplete(this.name, startOffset);
     await log.resetTo(startOffset);
   }
 
@@ -314,6 +333,12 @@ export class Replica implements LedPartition, ChangingPartition {
   /** Resolves when nothing cuts its log any more, after `close`; undefined when nothing does. */
   get cutting(): Promise<void> | undefined {
     return this.#following.cutting;
+  }
+
+  #countsAsComplete(): boolean {
+    const { brokerId } = this.#context;
+    const { elr, isr } = this.#view;
+    return isr.includes(brokerId) || elr.includes(brokerId);
   }
 
   #hasMinInsync(): boolean {
