@@ -11,7 +11,11 @@ import {
   ProduceService,
   ReplicationService,
 } from "@millrace/proto/broker";
-import { ConfirmDeletionsRequestSchema, ReplicaService } from "@millrace/proto/controller";
+import {
+  ConfirmDeletionsRequestSchema,
+  ConfirmRemovalsRequestSchema,
+  ReplicaService,
+} from "@millrace/proto/controller";
 import { MetadataService } from "@millrace/proto/metadata";
 import {
   type TopicId,
@@ -46,6 +50,7 @@ import { MetadataHandlers } from "./metadata/service.ts";
 import type { ClusterView } from "./metadata/view.ts";
 import type { BrokerMetrics } from "./metrics.ts";
 import { InSyncChanges } from "./partitions/in-sync-changes.ts";
+import type { Removal } from "./partitions/removals.ts";
 import { ReplicaManager } from "./partitions/replica-manager.ts";
 import { Appender } from "./produce/appender.ts";
 import { ProduceSession } from "./produce/session.ts";
@@ -82,6 +87,7 @@ type Fetch = { fetch: BidiHandler<WireFetchRequest, WireFetchResponse> };
 type Replicate = { replicate: BidiHandler<WireReplicateRequest, WireReplicateResponse> };
 
 const confirmDeletions = methodOf(ReplicaService.method.confirmDeletions);
+const confirmRemovals = methodOf(ReplicaService.method.confirmRemovals);
 
 export class Broker {
   readonly replicas: ReplicaManager;
@@ -117,6 +123,7 @@ export class Broker {
     const replicas = new ReplicaManager({
       ...{ env, logs, view, brokerId },
       deletionDone: (topicId) => this.#deletionDone(topicId, brokerId),
+      removalsDone: (removals) => this.#removalsDone(removals, brokerId),
       replication: {
         ...{ brokerEpoch, lagMaxMs },
         ...{ changes: this.#changes, followers: this.#followers },
@@ -234,5 +241,13 @@ export class Broker {
     const topicIds = [topicIdBytes(topicId)];
     const request = create(ConfirmDeletionsRequestSchema, { brokerId, topicIds });
     await this.#controller.call(confirmDeletions, request);
+  }
+
+  async #removalsDone(removals: readonly Removal[], brokerId: number): Promise<void> {
+    const partitions = removals.map(({ topicId, partition, leaderEpoch }) => ({
+      ...{ topicId: topicIdBytes(topicId), partition, leaderEpoch },
+    }));
+    const request = create(ConfirmRemovalsRequestSchema, { brokerId, partitions });
+    await this.#controller.call(confirmRemovals, request);
   }
 }

@@ -55,7 +55,8 @@ class World {
     const { listener } = this.network.attach(`b${id}`, life);
     const unused = (): Promise<never> => Promise.reject(new Error("not used"));
     const service = bindService(ReplicaService, {
-      ...{ alterPartitions: unused, confirmDeletions: unused, allocateProducerIds: unused },
+      ...{ alterPartitions: unused, confirmDeletions: unused, confirmRemovals: unused },
+      allocateProducerIds: unused,
       heartbeat: (stream: Stream) => this.#serve(id, stream),
     });
     await this.run(listener.listen(`b${id}:7401`, [service]));

@@ -7,6 +7,8 @@ import { type Compare, encodeRecord, keys, type MetadataStore } from "@millrace/
 import {
   AdminService,
   type AlterConfigsRequest,
+  type AlterPartitionReassignmentsRequest,
+  type AlterPartitionReassignmentsResponse,
   type CreatePartitionsRequest,
   type CreateTopicRequest,
   type CreateTopicResponse,
@@ -14,17 +16,22 @@ import {
   type DeleteTopicRequest,
   type DescribeConfigsRequest,
   type DescribeTopicsRequest,
+  type ElectLeaderRequest,
+  type ElectLeaderResponse,
+  type ListPartitionReassignmentsRequest,
   type ListTopicsRequest,
 } from "@millrace/proto/controller";
-import { type TopicRecord, TopicRecordSchema } from "@millrace/proto/storage";
+import { type PartitionRecord, type TopicRecord, TopicRecordSchema } from "@millrace/proto/storage";
 import { type TopicId, topicIdOf } from "@millrace/record";
 import { bindService, ofCluster, type ServiceBinding } from "@millrace/rpc";
 import { assignReplicas } from "./assignment.ts";
 import { bootstrapCluster } from "./bootstrap.ts";
-import { configEntries, describeTopics, listTopics } from "./describe.ts";
+import { configEntries, describeTopics, listTopics, replicationFactorOf } from "./describe.ts";
 import { limits } from "./limits.ts";
+import { alterPartitionReassignments, listPartitionReassignments } from "./reassignments.ts";
 import { type Assignment, type RegisteredBroker, Registry, type StoredTopic } from "./registry.ts";
 import { unguarded, type Write } from "./reign.ts";
+import { type Removal, removalsDone } from "./removals.ts";
 
 export interface ControllerOptions {
   readonly store: MetadataStore;
@@ -69,6 +76,12 @@ const checkPartitionCount = (count: number): void => {
 };
 
 const minIsr = "min.insync.replicas";
+
+/** Brokers that may have a log of the partition. */
+const hostsOf = ({ replicas, removed }: PartitionRecord): number[] => [
+  ...replicas,
+  ...removed.map(({ brokerId }) => brokerId),
+];
 
 const isUnchanged = ({ record, modRevision }: StoredTopic): Compare => ({
   ...{ key: keys.topic(record.name), target: "modRevision", equals: modRevision },
@@ -149,7 +162,7 @@ export class Controller {
     const partitions = await this.#registry.partitions(topic.id);
     const revision = await this.#registry.deleteTopic(topic, {
       deletedAtMs: this.#options.clock.wallMs(),
-      brokerIds: partitions.flatMap(({ record }) => record.replicas),
+      brokerIds: partitions.flatMap(({ record }) => hostsOf(record)),
     });
     if (revision === undefined) throw conflict(request.name);
     await this.#registry.remove(
@@ -182,7 +195,9 @@ export class Controller {
         );
       }
       const brokers = await this.#registry.brokers();
-      const assignment = this.#assign(brokers, record.replicationFactor, first, count);
+      const present = await this.#registry.findPartition(topic, 0);
+      const factor = replicationFactorOf(record, present === undefined ? [] : [present]);
+      const assignment = this.#assign(brokers, factor, first, count);
       if (!request.validateOnly) {
         // Another call that has grown the topic has written some of these partitions already.
         const unchanged = [isUnchanged(topic)];
@@ -212,6 +227,21 @@ export class Controller {
       const minIsrEpoch = record.minIsrEpoch + (isSameMinimum ? 0 : 1);
       return { ...record, configs, minIsrEpoch };
     });
+  }
+
+  /** Moves partitions, or cancels that; see `reassigned`. */
+  async alterPartitionReassignments(
+    request: AlterPartitionReassignmentsRequest,
+  ): Promise<AlterPartitionReassignmentsResponse> {
+    const { store, active } = this.#options;
+    const write = active?.writeOfReign() ?? unguarded(store);
+    return alterPartitionReassignments(this.#registry, write, request);
+  }
+
+  /** A broker reports that it has no log of partitions any more that it was removed from. */
+  removalsDone(brokerId: number, removals: readonly Removal[]): Promise<void> {
+    const { store, active } = this.#options;
+    return removalsDone(store, active?.writeOfReign() ?? unguarded(store), brokerId, removals);
   }
 
   /** The Admin service. Only the active controller answers; others refuse with NOT_CONTROLLER. */
@@ -244,6 +274,16 @@ export class Controller {
         describeTopics: active((request: DescribeTopicsRequest) =>
           describeTopics(registry, request),
         ),
+        alterPartitionReassignments: active((request: AlterPartitionReassignmentsRequest) =>
+          this.alterPartitionReassignments(request),
+        ),
+        listPartitionReassignments: active((request: ListPartitionReassignmentsRequest) =>
+          listPartitionReassignments(registry, request),
+        ),
+        electLeader: active(async (_: ElectLeaderRequest): Promise<ElectLeaderResponse> => {
+          const text = "this controller elects no leader by command: wait for its next round";
+          throw MillraceError.refusal(ErrorCode.UNSUPPORTED_OPERATION, text);
+        }),
       }),
     ];
     return services.map((service) => ofCluster(service, () => registry.clusterId()));

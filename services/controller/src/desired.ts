@@ -4,6 +4,7 @@ import { keys } from "@millrace/metadata";
 import type { ClusterState, PartitionState } from "./cluster-state.ts";
 import type { GuardedChange } from "./guarded-changes.ts";
 import { nextPartition } from "./leadership.ts";
+import { completedReassignment } from "./reassignment.ts";
 
 export interface Change extends GuardedChange {
   /** A leader was elected, or lost without another. */
@@ -38,7 +39,8 @@ export const desired = (state: ClusterState, epoch: number, balances = false): C
       if (isLeftover(state, epoch, one)) changes.push({ key, modRevision, elects: false });
       continue;
     }
-    const next = nextPartition(record, topic, state, balances);
+    const next =
+      nextPartition(record, topic, state, balances) ?? completedReassignment(record, topic, state);
     if (next === undefined) continue;
     changes.push({
       key,

@@ -106,6 +106,15 @@ export class Registry {
     });
   }
 
+  async findPartition(
+    { id, record }: StoredTopic,
+    partition: number,
+  ): Promise<{ record: PartitionRecord; modRevision: number } | undefined> {
+    if (partition >= record.partitionCount) return undefined;
+    const [kv] = (await this.#store.range({ key: keys.partition(id, partition) })).kvs;
+    return kv && { record: decodeRecord.partition(kv), modRevision: kv.modRevision };
+  }
+
   /** Partitions of a topic in order of index. */
   async partitions(id: TopicId): Promise<{ record: PartitionRecord; modRevision: number }[]> {
     const { kvs } = await this.#store.range({ prefix: keys.partitionsOf(id) });

@@ -81,8 +81,8 @@ export const clusterBugs: readonly Mutant[] = [
     "A replica that has left counts as complete only while the high watermark stands still.",
     `${controller}/leadership.ts`,
     [
-      "  return isr.length < min\n    ? record.replicas",
-      "  return isr.length <= min\n    ? record.replicas",
+      "  return isr.length < min\n    ? after.replicas",
+      "  return isr.length <= min\n    ? after.replicas",
     ],
     [
       "record.isr.length < min && record.minIsrEpoch",

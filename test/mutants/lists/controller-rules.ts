@@ -76,7 +76,7 @@ const leadership: readonly Mutant[] = [
     breaks: "The ELR is empty while the ISR has its full size.",
     file: `${at}leadership.ts`,
     replace: [
-      ["isr.length < min\n    ? record.replicas", "isr.length <= min\n    ? record.replicas"],
+      ["isr.length < min\n    ? after.replicas", "isr.length <= min\n    ? after.replicas"],
     ],
     tests: rules,
   },

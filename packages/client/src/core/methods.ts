@@ -50,4 +50,6 @@ export const methods = {
   describeConfigs: method(AdminService.method.describeConfigs),
   listTopics: method(AdminService.method.listTopics),
   describeTopics: method(AdminService.method.describeTopics),
+  alterPartitionReassignments: method(AdminService.method.alterPartitionReassignments),
+  listPartitionReassignments: method(AdminService.method.listPartitionReassignments),
 } as const;

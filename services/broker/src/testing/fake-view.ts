@@ -21,6 +21,7 @@ export const partitionOf = (
   const known = leader === "none" ? undefined : leader;
   return {
     ...{ partition, leader: known, leaderEpoch, replicas: [0, 1], isr, elr: [] },
+    ...{ adding: [], removed: [] },
     ...{ isrBrokerEpochs: isr.map(() => 1), modRevision: 1 },
   };
 };

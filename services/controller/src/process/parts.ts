@@ -43,6 +43,7 @@ export const controllerServices = (
   const replicas = new ReplicaHandlers({
     ...{ clusterId, clock, active },
     deletionDone: (topicId, id) => controller.deletionDone(topicId, id),
+    removalsDone: (id, removals) => controller.removalsDone(id, removals),
     producerIds: new ProducerIdBlocks({ store: options.store, active }),
   });
   return { client: controller.bindings(), internal: replicas.bindings() };

@@ -190,6 +190,14 @@ export enum ErrorCode {
   INVALID_RECORD = 14,
 
   /**
+   * The replicas are not allowed: none, one twice, or a broker that cannot have any, or that would
+   * leave no replica in sync. Nothing was changed.
+   *
+   * @generated from enum value: ERROR_CODE_INVALID_REPLICA_ASSIGNMENT = 45;
+   */
+  INVALID_REPLICA_ASSIGNMENT = 45,
+
+  /**
    * The replication factor is out of range or more than there are brokers.
    *
    * @generated from enum value: ERROR_CODE_INVALID_REPLICATION_FACTOR = 15;
@@ -244,6 +252,13 @@ export enum ErrorCode {
    * @generated from enum value: ERROR_CODE_NOT_CONTROLLER = 22;
    */
   NOT_CONTROLLER = 22,
+
+  /**
+   * There is no reassignment of the partition to cancel.
+   *
+   * @generated from enum value: ERROR_CODE_NO_REASSIGNMENT_IN_PROGRESS = 46;
+   */
+  NO_REASSIGNMENT_IN_PROGRESS = 46,
 
   /**
    * Fewer in-sync replicas than min.insync.replicas. Nothing was appended.

@@ -343,14 +343,14 @@ export declare type PartitionRecord = Message<"millrace.storage.v1.PartitionReco
   elr: number[];
 
   /**
-   * Being added by a reassignment.
+   * Being added by a reassignment; a subset of `replicas`. The partition had the others before it.
    *
    * @generated from field: repeated uint32 adding = 8;
    */
   adding: number[];
 
   /**
-   * Being removed by a reassignment.
+   * Being removed by a reassignment; a subset of `replicas`. The others are its target.
    *
    * @generated from field: repeated uint32 removing = 9;
    */
@@ -379,6 +379,13 @@ export declare type PartitionRecord = Message<"millrace.storage.v1.PartitionReco
    * @generated from field: repeated bytes directory_ids = 12;
    */
   directoryIds: Uint8Array[];
+
+  /**
+   * Brokers that had a replica once and may still hold its log.
+   *
+   * @generated from field: repeated millrace.storage.v1.RemovedReplica removed = 13;
+   */
+  removed: RemovedReplica[];
 };
 
 /**
@@ -386,4 +393,33 @@ export declare type PartitionRecord = Message<"millrace.storage.v1.PartitionReco
  * Use `create(PartitionRecordSchema)` to create a new message.
  */
 export declare const PartitionRecordSchema: GenMessage<PartitionRecord>;
+
+/**
+ * A replica that was removed. Its broker deletes the log of the partition only against such an
+ * entry, and only a log that knows no batch of this leader epoch or a later one: an old backup of
+ * the metadata must not delete what came after it.
+ *
+ * @generated from message millrace.storage.v1.RemovedReplica
+ */
+export declare type RemovedReplica = Message<"millrace.storage.v1.RemovedReplica"> & {
+  /**
+   * The broker.
+   *
+   * @generated from field: uint32 broker_id = 1;
+   */
+  brokerId: number;
+
+  /**
+   * Leader epoch that began with the removal.
+   *
+   * @generated from field: uint32 leader_epoch = 2;
+   */
+  leaderEpoch: number;
+};
+
+/**
+ * Describes the message millrace.storage.v1.RemovedReplica.
+ * Use `create(RemovedReplicaSchema)` to create a new message.
+ */
+export declare const RemovedReplicaSchema: GenMessage<RemovedReplica>;
 
