@@ -275,6 +275,8 @@ export interface LogGauges {
 /** A data directory. */
 export interface LogManager {
   readonly identity: DirectoryIdentity;
+  /** Random, 16 bytes, made with the directory: another one means another disk. */
+  readonly directoryId: Uint8Array;
   readonly recovery: RecoveryReport;
   /** Partitions in no particular order. */
   partitions(): Iterable<PartitionLog>;

@@ -85,6 +85,10 @@ export class Manager implements LogManager {
     return this.#options.identity;
   }
 
+  get directoryId() {
+    return this.#context.directoryId;
+  }
+
   partitions(): Iterable<PartitionLog> {
     return this.#partitions.values();
   }

@@ -26,6 +26,9 @@ export interface RegistrationOptions {
   readonly waitMs?: number;
 }
 
+/** What one epoch stands for. */
+type Fixed = "brokerId" | "incarnationId" | "directoryId";
+
 export class Registration {
   readonly #options: RegistrationOptions;
   readonly #key: LeasedKey;
@@ -72,8 +75,8 @@ export class Registration {
     }
   }
 
-  /** Changes the addresses. The epoch stays. */
-  async update(fields: Partial<Omit<BrokerRecord, "brokerId" | "incarnationId">>): Promise<void> {
+  /** Changes what the others know of this process, such as its addresses. The epoch stays. */
+  async update(fields: Partial<Omit<BrokerRecord, Fixed>>): Promise<void> {
     this.#record = { ...this.#record, ...fields };
     const value = encodeRecord.broker(this.#record);
     if (await this.#key.replace(this.#epoch, value)) return;

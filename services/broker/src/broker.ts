@@ -117,7 +117,8 @@ export class Broker {
     this.#producerIds = new ProducerIds({ brokerId, brokerEpoch, controller });
     const shared = { clock, random, logger, brokerEpoch };
     this.#leaving = { clock, logger, view, brokerId };
-    this.#heartbeats = new Heartbeats({ ...shared, dialer, view, identity });
+    const logCount = (): number => [...logs.partitions()].length;
+    this.#heartbeats = new Heartbeats({ ...shared, dialer, view, identity, logCount });
     this.#changes = new InSyncChanges({ ...shared, brokerId, controller, lagMaxMs });
     this.#followers = new Followers({ ...shared, logs, identity, dialer, view });
     const replicas = new ReplicaManager({

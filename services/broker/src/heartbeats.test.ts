@@ -68,6 +68,7 @@ class World {
     const { dialer } = this.network.attach("broker", life);
     const warn = (_: unknown, message: string): void => void this.warnings.push(message);
     const heartbeats = new Heartbeats({
+      logCount: () => 7,
       ...{ clock: life.clock(), random: this.kernel.random, dialer, view: this.view },
       ...{ logger: { ...silentLogger, warn }, identity: { clusterId: "c", brokerId: 5 } },
       brokerEpoch: () => this.epoch,

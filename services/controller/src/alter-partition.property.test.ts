@@ -84,7 +84,10 @@ class World {
       ...{ topicId: topicIdBytes(topicId), replicas, isr: replicas, leader: 0, leaderEpoch: 1 },
       isrBrokerEpochs: [1n, 2n, 3n],
     });
-    const topic = { id: topicId, partitionCount: 1, minInsyncReplicas: min, minIsrEpoch: 0 };
+    const topic = {
+      ...{ id: topicId, name: "t", modRevision: 1, partitionCount: 1 },
+      ...{ minInsyncReplicas: min, minIsrEpoch: 0 },
+    };
     const partition = { record, topicId, modRevision: 10 };
     this.#history = [{ revision: 10, brokers, topic, partition }];
   }

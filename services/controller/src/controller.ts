@@ -4,6 +4,7 @@ import { checkTopicConfigKey, checkTopicConfigs, checkTopicName } from "@millrac
 import type { Clock, Logger, Random } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { type Compare, encodeRecord, keys, type MetadataStore } from "@millrace/metadata";
+import { BrokerIntent } from "@millrace/proto/common";
 import {
   AdminService,
   type AlterConfigsRequest,
@@ -28,6 +29,7 @@ import { assignReplicas } from "./assignment.ts";
 import { bootstrapCluster } from "./bootstrap.ts";
 import { configEntries, describeTopics, listTopics, replicationFactorOf } from "./describe.ts";
 import { limits } from "./limits.ts";
+import { intentOf, readPlacement, unchangedPlacement } from "./placement.ts";
 import { alterPartitionReassignments, listPartitionReassignments } from "./reassignments.ts";
 import { type Assignment, type RegisteredBroker, Registry, type StoredTopic } from "./registry.ts";
 import { unguarded, type Write } from "./reign.ts";
@@ -108,7 +110,7 @@ export class Controller {
     checkTopicConfigs(configs);
     const partitionCount = request.partitionCount === 0 ? 1 : request.partitionCount;
     checkPartitionCount(partitionCount);
-    const brokers = await this.#registry.brokers();
+    const { brokers, condition } = await this.#candidates();
     const replicationFactor =
       request.replicationFactor === 0
         ? this.#defaultReplicationFactor(brokers.length)
@@ -125,7 +127,12 @@ export class Controller {
     const registry = this.#ofOneReign();
     // Partitions first, so that a visible topic is complete. The control loop of the next reign
     // removes what a crash leaves.
-    await registry.putPartitions(id, 0, assignment, []);
+    const isPlaced = await registry.putPartitions(id, 0, assignment, [condition]);
+    const partitions = assignment.replicas.map((_, partition) => keys.partition(id, partition));
+    if (!isPlaced) {
+      await registry.remove(partitions);
+      throw conflict(name);
+    }
     const record = create(TopicRecordSchema, {
       name,
       topicId,
@@ -138,7 +145,6 @@ export class Controller {
     const put = { type: "put", key: keys.topic(name), value } as const;
     const revision = await registry.write([absent], [put]);
     if (revision === undefined) {
-      const partitions = assignment.replicas.map((_, partition) => keys.partition(id, partition));
       await registry.remove(partitions);
       throw exists(name);
     }
@@ -160,13 +166,17 @@ export class Controller {
       );
     }
     const partitions = await this.#registry.partitions(topic.id);
+    const hosts = [...new Set(partitions.flatMap(({ record }) => hostsOf(record)))];
     const revision = await this.#registry.deleteTopic(topic, {
-      deletedAtMs: this.#options.clock.wallMs(),
-      brokerIds: partitions.flatMap(({ record }) => hostsOf(record)),
+      ...{ deletedAtMs: this.#options.clock.wallMs(), brokerIds: hosts },
     });
     if (revision === undefined) throw conflict(request.name);
+    // Replicas that were added since: from now on none are.
+    const last = await this.#registry.partitions(topic.id);
+    const late = last.flatMap(({ record }) => hostsOf(record)).filter((id) => !hosts.includes(id));
+    if (late.length > 0) await this.#deletionReaches(topic.id, late);
     await this.#registry.remove(
-      partitions.map(({ record }) => keys.partition(topic.id, record.partition)),
+      last.map(({ record }) => keys.partition(topic.id, record.partition)),
     );
     return { revision: BigInt(revision) };
   }
@@ -178,6 +188,14 @@ export class Controller {
   async deletionDone(topicId: TopicId, brokerId: number): Promise<void> {
     for (let attempt = 0; attempt < limits.attemptsMax; attempt += 1) {
       if (await this.#registry.deletionDone(topicId, brokerId)) return;
+    }
+    throw conflict(topicId);
+  }
+
+  /** Adds brokers to a deletion record that was written without them. */
+  async #deletionReaches(topicId: TopicId, brokerIds: readonly number[]): Promise<void> {
+    for (let attempt = 0; attempt < limits.attemptsMax; attempt += 1) {
+      if (await this.#registry.deletionReaches(topicId, brokerIds)) return;
     }
     throw conflict(topicId);
   }
@@ -194,13 +212,13 @@ export class Controller {
           `topic ${record.name} has ${first} partitions: their number only grows`,
         );
       }
-      const brokers = await this.#registry.brokers();
-      const present = await this.#registry.findPartition(topic, 0);
+      const { brokers, condition } = await this.#candidates();
+      const present = await this.#registry.partition(id, 0);
       const factor = replicationFactorOf(record, present === undefined ? [] : [present]);
       const assignment = this.#assign(brokers, factor, first, count);
       if (!request.validateOnly) {
         // Another call that has grown the topic has written some of these partitions already.
-        const unchanged = [isUnchanged(topic)];
+        const unchanged = [isUnchanged(topic), condition];
         if (!(await registry.putPartitions(id, first, assignment, unchanged))) return undefined;
       }
       return { ...record, partitionCount: request.partitionCount };
@@ -235,7 +253,7 @@ export class Controller {
   ): Promise<AlterPartitionReassignmentsResponse> {
     const { store, active } = this.#options;
     const write = active?.writeOfReign() ?? unguarded(store);
-    return alterPartitionReassignments(this.#registry, write, request);
+    return alterPartitionReassignments({ registry: this.#registry, store, write }, request);
   }
 
   /** A broker reports that it has no log of partitions any more that it was removed from. */
@@ -294,7 +312,17 @@ export class Controller {
     return typeof factor === "number" ? factor : factor(brokers);
   }
 
-  /** Replicas for `count` partitions from `first`, on the registered brokers. */
+  /** Brokers that may get replicas, and the condition on which they still may. */
+  async #candidates(): Promise<{ brokers: RegisteredBroker[]; condition: Compare }> {
+    const placement = await readPlacement(this.#options.store);
+    const brokers = (await this.#registry.brokers()).filter(
+      ({ brokerId, directoryId }) =>
+        intentOf(placement, brokerId, directoryId) === BrokerIntent.ACTIVE,
+    );
+    return { brokers, condition: unchangedPlacement(placement) };
+  }
+
+  /** Replicas for `count` partitions from `first`, on brokers that may get some. */
   #assign(
     brokers: readonly RegisteredBroker[],
     replicationFactor: number,
@@ -304,7 +332,7 @@ export class Controller {
     const start = this.#options.random.below(Math.max(1, brokers.length));
     return {
       replicas: assignReplicas(brokers, replicationFactor, first, count, start),
-      epochs: new Map(brokers.map(({ brokerId, epoch }) => [brokerId, epoch])),
+      brokers,
     };
   }
 

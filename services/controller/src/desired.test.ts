@@ -7,6 +7,7 @@ import { topicIdBytes, topicIdOf } from "@millrace/record";
 import fc from "fast-check";
 import type { ClusterState, DeletionState, PartitionState, TopicState } from "./cluster-state.ts";
 import { type Change, desired } from "./desired.ts";
+import { everyBrokerActive } from "./placement.ts";
 
 const epoch = 100;
 const idOf = (topic: number) => topicIdOf(Buffer.alloc(16, topic + 1));
@@ -87,7 +88,8 @@ const stateOf = (drawn: DrawnState, revision = 2 * epoch): ClusterState => {
   const brokers = new Map(Object.entries(drawn.brokers).map(([id, at]) => [Number(id), at]));
   const topics = drawn.topics.map(
     ({ topic, partitionCount, min }): TopicState => ({
-      ...{ id: idOf(topic), partitionCount, minInsyncReplicas: min, minIsrEpoch: 0 },
+      ...{ id: idOf(topic), name: `t${topic}`, modRevision: 3, partitionCount },
+      ...{ minInsyncReplicas: min, minIsrEpoch: 0 },
     }),
   );
   const deletions = drawn.deletions.map(
@@ -97,6 +99,7 @@ const stateOf = (drawn: DrawnState, revision = 2 * epoch): ClusterState => {
   );
   return {
     ...{ revision, brokers, unreadable: new Set() },
+    ...{ directories: new Map(), racks: new Map(), placement: everyBrokerActive },
     shuttingDown: new Set(drawn.shuttingDown),
     topics: new Map(topics.map((topic) => [topic.id, topic])),
     partitions: new Map(

@@ -16,6 +16,8 @@ export const limits = {
   reassignmentsPerCallMax: 1000,
   /** Topics whose partitions one ListPartitionReassignments reads. */
   reassignmentTopicsPerPage: 100,
+  /** Partitions that a drain moves away from one broker at the same time. */
+  drainMovesMax: 10,
 } as const;
 
 /** Every limit of ReplicaService. */

@@ -13,6 +13,7 @@ import fc from "fast-check";
 import { alteredPartition } from "./alter-partition.ts";
 import type { ClusterState, TopicState } from "./cluster-state.ts";
 import { desired } from "./desired.ts";
+import { everyBrokerActive } from "./placement.ts";
 import { originalOf, reassigned } from "./reassignment.ts";
 
 const topicId = topicIdOf(Buffer.alloc(16, 1));
@@ -81,7 +82,10 @@ class World {
 
   constructor(min: number, replicas: readonly number[]) {
     for (const id of all) this.#brokers.set(id, id + 1);
-    this.#topic = { id: topicId, partitionCount: 1, minInsyncReplicas: min, minIsrEpoch: 0 };
+    this.#topic = {
+      ...{ id: topicId, name: "t", modRevision: 1, partitionCount: 1 },
+      ...{ minInsyncReplicas: min, minIsrEpoch: 0 },
+    };
     this.#record = create(PartitionRecordSchema, {
       ...{ topicId: topicIdBytes(topicId), replicas: [...replicas], isr: [...replicas] },
       ...{ leader: replicas[0] ?? 0, leaderEpoch: 1 },
@@ -99,6 +103,7 @@ class World {
       ...{ revision: this.#revision, brokers: this.#brokers, shuttingDown: this.#shuttingDown },
       ...{ topics: new Map([[topicId, this.#topic]]), partitions: new Map([[key, partition]]) },
       ...{ deletions: new Map(), unreadable: new Set() },
+      ...{ directories: new Map(), racks: new Map(), placement: everyBrokerActive },
     };
   }
 

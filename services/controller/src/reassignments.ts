@@ -2,7 +2,8 @@
 import { create } from "@bufbuild/protobuf";
 import { topicConfigOf } from "@millrace/config";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import { keys } from "@millrace/metadata";
+import { keys, type MetadataStore } from "@millrace/metadata";
+import { BrokerIntent } from "@millrace/proto/common";
 import {
   type AlterPartitionReassignmentsRequest,
   type AlterPartitionReassignmentsResponse,
@@ -21,9 +22,17 @@ import { partitionError } from "@millrace/rpc";
 import { type GuardedChange, writeChanges } from "./guarded-changes.ts";
 import type { Brokers, MinInsync } from "./leadership.ts";
 import { limits } from "./limits.ts";
+import { intentOf, type Placement, readPlacement } from "./placement.ts";
 import { isBeingReassigned, originalOf, reassigned } from "./reassignment.ts";
 import type { RegisteredBroker, Registry, StoredTopic } from "./registry.ts";
 import type { Write } from "./reign.ts";
+
+/** Where reassignments are read and written. */
+export interface Metadata {
+  readonly registry: Registry;
+  readonly store: MetadataStore;
+  readonly write: Write;
+}
 
 /** A change that is to be written, and its place in the answer. */
 interface Move extends GuardedChange {
@@ -55,11 +64,27 @@ const checkRequest = ({ partitions }: AlterPartitionReassignmentsRequest): void 
   }
 };
 
+/** Brokers, and what is wanted of them, as of one look. */
+interface Found {
+  readonly brokers: ReadonlyMap<number, RegisteredBroker>;
+  readonly placement: Placement;
+}
+
+/** Why a broker may not get a replica. */
+const unfit = (id: number, { brokers, placement }: Found): string | undefined => {
+  const broker = brokers.get(id);
+  if (broker === undefined) return `broker ${id} is not registered: see millrace broker list`;
+  const intent = intentOf(placement, id, broker.directoryId);
+  if (intent === BrokerIntent.ACTIVE) return undefined;
+  const name = BrokerIntent[intent].toLowerCase();
+  return `broker ${id} is ${name} and gets no replicas: choose another one, or uncordon it`;
+};
+
 /** Throws INVALID_REPLICA_ASSIGNMENT, INVALID_REQUEST. */
 const checkTarget = (
   { replicas, cancel }: PartitionReassignment,
   record: PartitionRecord,
-  brokers: ReadonlyMap<number, RegisteredBroker>,
+  found: Found,
 ): void => {
   if (cancel) {
     if (replicas.length > 0) throw invalid("replicas are given to a cancellation: leave them out");
@@ -69,10 +94,10 @@ const checkTarget = (
   if (new Set(replicas).size < replicas.length) {
     throw invalidAssignment(`broker ids ${replicas}: name each broker once`);
   }
-  // One that has a replica already may be down at the moment.
+  // One that has a replica already may be down at the moment, or be drained.
   for (const id of replicas) {
-    if (record.replicas.includes(id) || brokers.has(id)) continue;
-    throw invalidAssignment(`broker ${id} is not registered: see millrace broker list`);
+    const why = record.replicas.includes(id) ? undefined : unfit(id, found);
+    if (why !== undefined) throw invalidAssignment(why);
   }
 };
 
@@ -86,9 +111,10 @@ const judge = (
   wanted: PartitionReassignment,
   record: PartitionRecord,
   topic: StoredTopic,
-  brokers: ReadonlyMap<number, RegisteredBroker>,
+  found: Found,
 ): PartitionRecord | undefined => {
-  checkTarget(wanted, record, brokers);
+  checkTarget(wanted, record, found);
+  const { brokers } = found;
   if (wanted.cancel && !isBeingReassigned(record)) {
     throw MillraceError.refusal(
       ErrorCode.NO_REASSIGNMENT_IN_PROGRESS,
@@ -97,8 +123,9 @@ const judge = (
   }
   const registered: Brokers = {
     brokers: new Map([...brokers].map(([id, { epoch }]) => [id, epoch])),
-    // The control loop moves leaders away from brokers that stop.
-    shuttingDown: new Set(),
+    shuttingDown: new Set(
+      [...brokers.values()].flatMap(({ brokerId, shuttingDown }) => (shuttingDown ? brokerId : [])),
+    ),
   };
   const target = wanted.cancel ? originalOf(record) : wanted.replicas;
   const next = reassigned(record, minInsyncOf(topic), registered, target);
@@ -115,32 +142,39 @@ const judge = (
 class Judgement {
   readonly #registry: Registry;
   readonly #topics = new Map<string, StoredTopic>();
-  readonly #brokers: ReadonlyMap<number, RegisteredBroker>;
+  readonly #found: Found;
 
-  private constructor(registry: Registry, brokers: readonly RegisteredBroker[]) {
+  private constructor(registry: Registry, found: Found) {
     this.#registry = registry;
-    this.#brokers = new Map(brokers.map((one) => [one.brokerId, one]));
+    this.#found = found;
   }
 
-  static async begin(registry: Registry): Promise<Judgement> {
-    return new Judgement(registry, await registry.brokers());
+  static async begin({ registry, store }: Pick<Metadata, "registry" | "store">) {
+    const placement = await readPlacement(store);
+    const registered = await registry.brokers();
+    const brokers = new Map(registered.map((one) => [one.brokerId, one]));
+    return new Judgement(registry, { brokers, placement });
   }
 
   /** The change of one partition, or undefined without any. Throws the refusal. */
   async move(wanted: PartitionReassignment): Promise<GuardedChange | undefined> {
     const topic = await this.#topic(wanted.topic);
-    const found = await this.#registry.findPartition(topic, wanted.partition);
-    if (found === undefined) {
+    const found = await this.#registry.partition(topic.id, wanted.partition);
+    if (found === undefined || wanted.partition >= topic.record.partitionCount) {
       throw MillraceError.refusal(
         ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
         `topic ${wanted.topic} has no partition ${wanted.partition}`,
       );
     }
-    const record = judge(wanted, found.record, topic, this.#brokers);
+    const record = judge(wanted, found.record, topic, this.#found);
     if (record === undefined) return undefined;
     const key = keys.partition(topic.id, wanted.partition);
     // A topic that is deleted meanwhile must not get a new replica that its deletion does not know.
-    const unchanged = new Map([[keys.topic(wanted.topic), topic.modRevision]]);
+    const { placement } = this.#found;
+    const unchanged = new Map([
+      [keys.topic(wanted.topic), topic.modRevision],
+      [keys.placement, placement.revision],
+    ]);
     return { key, modRevision: found.modRevision, record, unchanged };
   }
 
@@ -156,8 +190,7 @@ class Judgement {
  * the store throws; some of them may have been recorded then.
  */
 export const alterPartitionReassignments = async (
-  registry: Registry,
-  write: Write,
+  { registry, store, write }: Metadata,
   request: AlterPartitionReassignmentsRequest,
 ): Promise<AlterPartitionReassignmentsResponse> => {
   checkRequest(request);
@@ -169,7 +202,7 @@ export const alterPartitionReassignments = async (
   let left = partitions.map((_, index) => index);
   let newest = 0;
   for (let attempt = 0; attempt < limits.attemptsMax && left.length > 0; attempt += 1) {
-    const judgement = await Judgement.begin(registry);
+    const judgement = await Judgement.begin({ registry, store });
     const moves: Move[] = [];
     for (const index of left) {
       const wanted = partitions[index];

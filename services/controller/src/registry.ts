@@ -31,18 +31,27 @@ const chunkSize = changesPerTransaction;
 /** A broker that replicas can be assigned to, with its epoch. */
 export interface RegisteredBroker extends Candidate {
   readonly epoch: number;
+  /** Empty: it tells none. */
+  readonly directoryId: Uint8Array;
+  readonly shuttingDown: boolean;
 }
 
-/** New replicas, and who of them is registered under which epoch. */
+/** New replicas, and the brokers that they are on. */
 export interface Assignment {
   readonly replicas: readonly number[][];
-  readonly epochs: ReadonlyMap<number, number>;
+  readonly brokers: readonly RegisteredBroker[];
 }
 
 /** A topic as it is stored. */
 export interface StoredTopic {
   readonly record: TopicRecord;
   readonly id: TopicId;
+  readonly modRevision: number;
+}
+
+/** A partition as it is stored. */
+export interface StoredPartition {
+  readonly record: PartitionRecord;
   readonly modRevision: number;
 }
 
@@ -101,26 +110,20 @@ export class Registry {
   async brokers(): Promise<RegisteredBroker[]> {
     const { kvs } = await this.#store.range({ prefix: keys.brokers });
     return kvs.map((kv) => {
-      const { brokerId, rack } = decodeRecord.broker(kv);
-      return { brokerId, rack, epoch: kv.createRevision };
+      const { brokerId, directoryId, rack, shuttingDown } = decodeRecord.broker(kv);
+      return { brokerId, directoryId, rack, shuttingDown, epoch: kv.createRevision };
     });
   }
 
-  async findPartition(
-    { id, record }: StoredTopic,
-    partition: number,
-  ): Promise<{ record: PartitionRecord; modRevision: number } | undefined> {
-    if (partition >= record.partitionCount) return undefined;
-    const [kv] = (await this.#store.range({ key: keys.partition(id, partition) })).kvs;
-    return kv && { record: decodeRecord.partition(kv), modRevision: kv.modRevision };
+  /** Partitions of a topic in order of index. */
+  async partitions(id: TopicId): Promise<StoredPartition[]> {
+    const { kvs } = await this.#store.range({ prefix: keys.partitionsOf(id) });
+    return kvs.map(toPartition).sort((a, b) => a.record.partition - b.record.partition);
   }
 
-  /** Partitions of a topic in order of index. */
-  async partitions(id: TopicId): Promise<{ record: PartitionRecord; modRevision: number }[]> {
-    const { kvs } = await this.#store.range({ prefix: keys.partitionsOf(id) });
-    return kvs
-      .map((kv) => ({ record: decodeRecord.partition(kv), modRevision: kv.modRevision }))
-      .sort((a, b) => a.record.partition - b.record.partition);
+  async partition(id: TopicId, partition: number): Promise<StoredPartition | undefined> {
+    const { kvs } = await this.#store.range({ key: keys.partition(id, partition) });
+    return kvs.map(toPartition)[0];
   }
 
   /**
@@ -130,9 +133,10 @@ export class Registry {
   async putPartitions(
     id: TopicId,
     first: number,
-    { replicas: all, epochs }: Assignment,
+    { replicas: all, brokers }: Assignment,
     compares: readonly Compare[],
   ): Promise<boolean> {
+    const byId = new Map(brokers.map((broker) => [broker.brokerId, broker]));
     for (let at = 0; at < all.length; at += chunkSize) {
       const puts = all.slice(at, at + chunkSize).map((replicas, i): Operation => {
         const partition = first + at + i;
@@ -143,7 +147,8 @@ export class Registry {
           isr: replicas,
           leader: replicas[0] ?? 0,
           leaderEpoch: 1,
-          isrBrokerEpochs: replicas.map((brokerId) => BigInt(epochs.get(brokerId) ?? 0)),
+          isrBrokerEpochs: replicas.map((brokerId) => BigInt(byId.get(brokerId)?.epoch ?? 0)),
+          directoryIds: replicas.map((id) => byId.get(id)?.directoryId ?? new Uint8Array(0)),
         });
         const key = keys.partition(id, partition);
         return { type: "put", key, value: encodeRecord.partition(record) };
@@ -199,6 +204,22 @@ export class Registry {
     return (await this.write([compare], [change])) !== undefined;
   }
 
+  /**
+   * Has a deletion record wait for more brokers. False if the record has changed meanwhile; true
+   * without one, for then every broker that it waited for has confirmed.
+   */
+  async deletionReaches(topicId: TopicId, brokerIds: readonly number[]): Promise<boolean> {
+    const key = keys.deletion(topicId);
+    const [kv] = (await this.#store.range({ key })).kvs;
+    if (kv === undefined) return true;
+    const record = decodeRecord.deletion(kv);
+    if (brokerIds.every((id) => record.pendingBrokerIds.includes(id))) return true;
+    const pendingBrokerIds = [...new Set([...record.pendingBrokerIds, ...brokerIds])];
+    const value = encodeRecord.deletion({ ...record, pendingBrokerIds });
+    const compare: Compare = { key, target: "modRevision", equals: kv.modRevision };
+    return (await this.write([compare], [{ type: "put", key, value }])) !== undefined;
+  }
+
   /** Removes keys, in as many transactions as needed. */
   async remove(names: readonly string[]): Promise<void> {
     for (let at = 0; at < names.length; at += chunkSize) {
@@ -226,3 +247,7 @@ const toTopic = (kv: KeyValue): StoredTopic => {
   const record = decodeRecord.topic(kv);
   return { record, id: topicIdOf(record.topicId), modRevision: kv.modRevision };
 };
+
+const toPartition = (kv: KeyValue): StoredPartition => ({
+  ...{ record: decodeRecord.partition(kv), modRevision: kv.modRevision },
+});

@@ -32,14 +32,16 @@ const requests: readonly Mutant[] = [
     name: "growth-overwrites-growth",
     breaks: "A topic grows only from the partitions that it has.",
     file: `${at}controller.ts`,
-    replace: [["const unchanged = [isUnchanged(topic)];", "const unchanged: Compare[] = [];"]],
+    replace: [
+      ["const unchanged = [isUnchanged(topic), condition];", "const unchanged = [condition];"],
+    ],
     tests: admin,
   },
   {
     name: "new-partitions-without-broker-epochs",
     breaks: "New partitions name the broker epochs of their replicas.",
     file: `${at}registry.ts`,
-    replace: [["BigInt(epochs.get(brokerId) ?? 0)", "BigInt(epochs.get(-1 - brokerId) ?? 0)"]],
+    replace: [["byId.get(brokerId)?.epoch ?? 0)", "byId.get(-1 - brokerId)?.epoch ?? 0)"]],
     tests: [...admin, ...boots],
   },
   {

@@ -6,18 +6,22 @@ import {
   DescribeLogsRequestSchema,
   type LogDescription,
 } from "@millrace/proto/broker";
+import type { BrokerIntent } from "@millrace/proto/common";
 import {
   AlterConfigsRequestSchema,
   AlterPartitionReassignmentsRequestSchema,
+  type BrokerDescription,
   type ConfigEntry,
   CreatePartitionsRequestSchema,
   CreateTopicRequestSchema,
   DeleteTopicRequestSchema,
+  DescribeBrokersRequestSchema,
   DescribeConfigsRequestSchema,
   DescribeTopicsRequestSchema,
   ListPartitionReassignmentsRequestSchema,
   ListTopicsRequestSchema,
   type OngoingReassignment,
+  SetBrokerIntentRequestSchema,
   type TopicDescription,
   type TopicListing,
 } from "@millrace/proto/controller";
@@ -175,6 +179,26 @@ export class Admin {
       yield* page.reassignments;
       pageToken = page.nextPageToken;
     } while (pageToken !== "");
+  }
+
+  /**
+   * Says what is wanted of a broker: to cordon, drain or decommission it, or to have it active
+   * again. Throws REASSIGNMENT_IN_PROGRESS for a broker that still has something.
+   */
+  async setBrokerIntent(
+    brokerId: number,
+    intent: BrokerIntent,
+    options: { readonly validateOnly?: boolean } = {},
+  ): Promise<void> {
+    const { validateOnly = false } = options;
+    const request = create(SetBrokerIntentRequestSchema, { brokerId, intent, validateOnly });
+    await this.#call(methods.setBrokerIntent, request);
+  }
+
+  /** All brokers with what is wanted of them, and what they have, as the controller knows it. */
+  async describeBrokers(): Promise<BrokerDescription[]> {
+    const request = create(DescribeBrokersRequestSchema);
+    return (await this.#call(methods.describeBrokers, request, true)).brokers;
   }
 
   /**

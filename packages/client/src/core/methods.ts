@@ -7,7 +7,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { LogService, ProduceService } from "@millrace/proto/broker";
-import { AdminService } from "@millrace/proto/controller";
+import { AdminService, BrokersService } from "@millrace/proto/controller";
 import { MetadataService } from "@millrace/proto/metadata";
 import type { Codec, Method } from "@millrace/rpc";
 
@@ -52,4 +52,6 @@ export const methods = {
   describeTopics: method(AdminService.method.describeTopics),
   alterPartitionReassignments: method(AdminService.method.alterPartitionReassignments),
   listPartitionReassignments: method(AdminService.method.listPartitionReassignments),
+  setBrokerIntent: method(BrokersService.method.setBrokerIntent),
+  describeBrokers: method(BrokersService.method.describeBrokers),
 } as const;

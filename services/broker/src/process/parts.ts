@@ -94,16 +94,20 @@ export const register = async (
     readonly env: Env;
     readonly store: MetadataStore;
     readonly brokerId: number;
+    /** Of the logs that it serves. */
+    readonly directoryId: Uint8Array;
     readonly rack?: string;
     /** Ends the wait for an earlier process with this id. */
     readonly signal?: AbortSignal | undefined;
   },
   undo: Undo,
 ): Promise<Registration> => {
-  const { env, store, brokerId, rack = "", signal } = options;
+  const { env, store, brokerId, directoryId, rack = "", signal } = options;
   signal?.throwIfAborted();
   const { clock, random, logger } = env;
-  const record = create(BrokerRecordSchema, { brokerId, incarnationId: random.bytes(16), rack });
+  const record = create(BrokerRecordSchema, {
+    ...{ brokerId, directoryId, incarnationId: random.bytes(16), rack },
+  });
   const registration = new Registration({ store, clock, logger, record });
   undo.add(() => registration.close());
   const end = (): void => void registration.close();

@@ -39,6 +39,8 @@ export const startBrokerServer = async (
       listeners: listenersOf(config, metrics, logger),
       logConfig: managerConfigOf(config),
       replicaLagMaxMs: config["replica-lag-max"],
+      // As an operator would stop it. The next start is refused.
+      onDecommissioned: () => process.kill(process.pid, "SIGTERM"),
       advertise: (bound) => tellAddresses(config, bound, logger),
     });
   });

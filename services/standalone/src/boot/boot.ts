@@ -72,6 +72,7 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   const { mirror, active, registration } = await startController(
     {
       ...{ env, store, dialer: options.dialer, brokerId, alone: options.alone },
+      directoryId: logs.directoryId,
       ...(metrics.controller === undefined ? {} : { metrics: metrics.controller }),
     },
     undo,

@@ -35,14 +35,15 @@ export const startController = async (
     /** Reaches the other brokers. */
     readonly dialer: Dialer;
     readonly brokerId: number;
+    readonly directoryId: Uint8Array;
     readonly alone: boolean;
     readonly metrics?: ControllerMetrics;
   },
   undo: Undo,
 ): Promise<StartedController> => {
-  const { env, store, dialer, brokerId, alone, metrics } = options;
+  const { env, store, dialer, brokerId, directoryId, alone, metrics } = options;
   const mirror = await startMirror(env, store, undo);
-  const registration = await register({ env, store, brokerId }, undo);
+  const registration = await register({ env, store, brokerId, directoryId }, undo);
   const active = campaign(
     {
       ...{ env, store, mirror, dialer, controllerId: brokerId },

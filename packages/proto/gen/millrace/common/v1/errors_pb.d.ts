@@ -76,6 +76,13 @@ export enum ErrorCode {
   ADMISSION_REJECTED = 1,
 
   /**
+   * No such broker is registered, and nothing in the metadata names it.
+   *
+   * @generated from enum value: ERROR_CODE_BROKER_ID_NOT_REGISTERED = 47;
+   */
+  BROKER_ID_NOT_REGISTERED = 47,
+
+  /**
    * The caller gave up.
    *
    * @generated from enum value: ERROR_CODE_CANCELLED = 2;
@@ -308,6 +315,13 @@ export enum ErrorCode {
    * @generated from enum value: ERROR_CODE_POLICY_VIOLATION = 29;
    */
   POLICY_VIOLATION = 29,
+
+  /**
+   * Replicas have yet to move, or their logs to go. Nothing was changed.
+   *
+   * @generated from enum value: ERROR_CODE_REASSIGNMENT_IN_PROGRESS = 48;
+   */
+  REASSIGNMENT_IN_PROGRESS = 48,
 
   /**
    * The server is stopping or not yet ready.

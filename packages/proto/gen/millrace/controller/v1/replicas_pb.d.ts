@@ -360,6 +360,13 @@ export declare type HeartbeatRequest = Message<"millrace.controller.v1.Heartbeat
    * @generated from field: bool goodbye = 2;
    */
   goodbye: boolean;
+
+  /**
+   * With a beat: partitions that have a log on the broker's disk, whatever the metadata says.
+   *
+   * @generated from field: optional uint32 log_count = 3;
+   */
+  logCount?: number | undefined;
 };
 
 /**

@@ -7,6 +7,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { BrokerIntent } from "../../common/v1/common_pb.js";
 
 /**
  * Describes the file millrace/storage/v1/metadata.proto.
@@ -159,6 +160,44 @@ export declare type BrokerRecord = Message<"millrace.storage.v1.BrokerRecord"> &
  * Use `create(BrokerRecordSchema)` to create a new message.
  */
 export declare const BrokerRecordSchema: GenMessage<BrokerRecord>;
+
+/**
+ * Key `broker-intents/<id>`. Absent: the broker is active.
+ *
+ * Every change of one writes the key `broker-intents`, too, which has no value: new replicas are
+ * placed on condition that it has not changed since the intents were read.
+ *
+ * @generated from message millrace.storage.v1.BrokerIntentRecord
+ */
+export declare type BrokerIntentRecord = Message<"millrace.storage.v1.BrokerIntentRecord"> & {
+  /**
+   * Broker id, as in the key.
+   *
+   * @generated from field: uint32 broker_id = 1;
+   */
+  brokerId: number;
+
+  /**
+   * What is wanted of it.
+   *
+   * @generated from field: millrace.common.v1.BrokerIntent intent = 2;
+   */
+  intent: BrokerIntent;
+
+  /**
+   * The broker's data directory, as it was registered at the time. A decommissioned broker is one
+   * with this directory; empty: unknown, so it is whoever has the id.
+   *
+   * @generated from field: bytes directory_id = 3;
+   */
+  directoryId: Uint8Array;
+};
+
+/**
+ * Describes the message millrace.storage.v1.BrokerIntentRecord.
+ * Use `create(BrokerIntentRecordSchema)` to create a new message.
+ */
+export declare const BrokerIntentRecordSchema: GenMessage<BrokerIntentRecord>;
 
 /**
  * Key `topics/<name>`.
