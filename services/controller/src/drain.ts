@@ -118,9 +118,9 @@ const isLess = (a: readonly number[], b: readonly number[]): boolean => {
 };
 
 /**
- * Moves of partitions that have replicas on draining brokers, at most `limits.drainMovesMax` under way for
- * each of these. Partitions that are being reassigned already wait for that. Without enough active
- * brokers for all replicas of a partition nothing of it moves.
+ * Moves of partitions that have replicas on draining brokers, at most `limits.drainMovesMax` under
+ * way for each of these. Partitions that are being reassigned already wait for that. Without enough
+ * active brokers for all replicas of a partition nothing of it moves.
  */
 export const planDrains = (state: ClusterState): DrainPlan => {
   const draining = brokersWith(state, BrokerIntent.DRAINING);
