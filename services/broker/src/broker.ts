@@ -56,6 +56,7 @@ import { Appender } from "./produce/appender.ts";
 import { ProduceSession } from "./produce/session.ts";
 import { produceOnce } from "./produce-once.ts";
 import { ProducerIds } from "./producer-ids.ts";
+import { CatchUpRate } from "./replication/catch-up-rate.ts";
 import { Followers } from "./replication/followers.ts";
 import { type LeaderContext, LeaderSession } from "./replication/leader-session.ts";
 
@@ -74,6 +75,8 @@ export interface BrokerOptions {
    * `limits.replicaLagMaxMs`.
    */
   readonly replicaLagMaxMs?: number;
+  /** Bytes per second read from files for replicas that are not in sync. Default 0: no limit. */
+  readonly reassignmentThrottle?: number;
 }
 
 const inputBytesMax = limits.requestBytesMax;
@@ -133,6 +136,7 @@ export class Broker {
     this.replicas = replicas;
     this.#leading = {
       ...{ clock, random, identity, brokerEpoch },
+      catchUpRate: new CatchUpRate(options.reassignmentThrottle ?? 0),
       registered: (id) => view.current.brokers.get(id)?.epoch,
       find: (topicId, partition) =>
         replicas.find({ topicId: topicIdBytes(topicId), topic: "", partition }),

@@ -263,6 +263,11 @@ export class Replica implements LedPartition, ChangingPartition {
     return true;
   }
 
+  /** Of `LedPartition`. */
+  isInSync(follower: InSyncReplica): boolean {
+    return this.#state.kind === "leader" && this.#state.inSync.isMember(follower);
+  }
+
   /** Of `ChangingPartition`. */
   beginChange(): LeaderChange | undefined {
     const state = this.#state;

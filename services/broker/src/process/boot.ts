@@ -33,6 +33,8 @@ export interface BootOptions extends ProcessOptions {
   readonly logConfig: LogManagerConfig;
   /** See `BrokerOptions`. */
   readonly replicaLagMaxMs?: number;
+  /** See `BrokerOptions`. */
+  readonly reassignmentThrottle?: number;
   readonly metrics: { readonly broker: BrokerMetrics } & LogMetrics;
   /** The broker is gone for good: the caller stops it. */
   readonly onDecommissioned?: () => void;
@@ -57,7 +59,7 @@ export const boot = (options: BootOptions): Promise<Booted> =>
 
 const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   const { env, store, brokerId, rack = "", metrics, onServing, signal } = options;
-  const { replicaLagMaxMs, onWaiting = () => {} } = options;
+  const { reassignmentThrottle, replicaLagMaxMs, onWaiting = () => {} } = options;
   const { clock, logger } = env;
   const clusterId = await clusterIdOf(store, { clock, logger, onWaiting, signal });
   const identity = { clusterId, brokerId };
@@ -73,6 +75,7 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
     {
       ...{ env, mirror, identity, logs, metrics: metrics.broker, dialer: options.dialer },
       ...(replicaLagMaxMs === undefined ? {} : { replicaLagMaxMs }),
+      ...(reassignmentThrottle === undefined ? {} : { reassignmentThrottle }),
       brokerEpoch: () => registration.epoch,
     },
     undo,
