@@ -142,3 +142,42 @@ test("damage is an exit code although nobody reads the report", { timeout: 60_00
     assert.equal(code, 1);
   });
 });
+
+test("brokers are cordoned and drained, and partitions moved, by command", {
+  timeout: 120_000,
+}, async () => {
+  await withServer(async (endpoint) => {
+    const millrace = (...args: string[]) => runWith(endpoint, "", ...args);
+    const done = async (...args: string[]): Promise<string> => {
+      const { code, out, err } = await millrace(...args);
+      assert.equal(code, 0, `${args.join(" ")}: ${err}`);
+      return out + err;
+    };
+    const refused = async (expected: RegExp, ...args: string[]): Promise<void> => {
+      const { code, err } = await millrace(...args);
+      assert.equal(code, 1, args.join(" "));
+      assert.match(err, expected);
+    };
+    await done("topic", "create", "t");
+    assert.match(await done("broker", "list"), /INTENT.*\n0 +\S+ +- +active +yes +1 +1 +0\n/);
+    assert.match(await done("broker", "cordon", "0"), /broker 0 gets no new replicas/);
+    assert.match(await done("broker", "list", "--output", "json"), /"intent": "cordoned"/);
+    await refused(/INVALID_REPLICATION_FACTOR/, "topic", "create", "u");
+    await refused(/REASSIGNMENT_IN_PROGRESS/, "broker", "decommission", "0");
+    await refused(/too few active brokers/, "broker", "drain", "0", "--wait");
+    assert.match(await done("broker", "uncordon", "0"), /broker 0 is active/);
+    await done("topic", "create", "u");
+    const reassign = (...flags: string[]) => [
+      "topic",
+      "reassign",
+      "t",
+      "--partition",
+      "0",
+      ...flags,
+    ];
+    await refused(/INVALID_REPLICA_ASSIGNMENT/, ...reassign("--replicas", "0,1"));
+    await refused(/NO_REASSIGNMENT_IN_PROGRESS/, ...reassign("--cancel"));
+    assert.match(await done(...reassign("--replicas", "0")), /t-0 moves to brokers 0/);
+    assert.match(await done("topic", "reassign", "t", "--list"), /PARTITION +REPLICAS/);
+  });
+});

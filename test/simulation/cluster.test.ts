@@ -1,4 +1,4 @@
-/** The seeds of a cluster of three that every test run simulates, and what they must reach. */
+/** The seeds of clusters of three and four that every test run simulates, and what they reach. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { runCluster } from "./cluster.ts";
@@ -14,6 +14,12 @@ const totals = new Totals(3);
 for (let seed = firstSeed; seed < firstSeed + seedCount; seed += 1) {
   test(`seed ${seed}: three brokers lose nothing that was acknowledged or read`, async () => {
     totals.add(await runCluster(seed, 3));
+  });
+}
+
+for (let seed = firstSeed; seed < firstSeed + Math.ceil(seedCount / 2); seed += 1) {
+  test(`seed ${seed}: partitions move between four brokers, and lose nothing`, async () => {
+    await runCluster(seed, 4);
   });
 }
 

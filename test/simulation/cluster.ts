@@ -6,12 +6,13 @@
 import assert from "node:assert/strict";
 import { type Client, createClient } from "@millrace/client/core";
 import { silentLogger } from "@millrace/env";
-import type { PartitionLog } from "@millrace/log";
 import { decodeRecord, EmbeddedStore, keys } from "@millrace/metadata";
+import type { PartitionRecord } from "@millrace/proto/storage";
 import { syncCompressor } from "@millrace/record/node";
 import { Incarnation, Kernel, SeededRandom, SimNetwork } from "@millrace/sim";
 import { check, finalLog, follow, History, makeTopic, produce, trim } from "./history.ts";
 import { Machine } from "./machine.ts";
+import { checkReplicas, reassign } from "./moves.ts";
 import type { RunReport } from "./run.ts";
 import { noTrouble } from "./store-link.ts";
 
@@ -32,7 +33,12 @@ interface Faults {
   readonly lostDisks: boolean;
   /** Records are deleted while others write: a follower that was away has to begin anew. */
   readonly deletions: boolean;
+  /** Partitions move: there are more machines than replicas. */
+  readonly moves: boolean;
 }
+
+/** Replicas of a partition, where there are machines enough. */
+const replicationFactorMax = 3;
 
 class Cluster {
   readonly kernel: Kernel;
@@ -61,6 +67,7 @@ class Cluster {
       connections: random.chance(0.5),
       deletions: random.chance(0.5),
       lostDisks: brokers > 1 && random.chance(0.5),
+      moves: brokers > replicationFactorMax,
     };
     const delays = random.chance(0.7);
     this.#network = new SimNetwork(kernel, () =>
@@ -70,9 +77,10 @@ class Cluster {
     const clock = new Incarnation(kernel, "store").clock();
     this.store = new EmbeddedStore({ clock, random });
     const shared = { kernel, random, network: this.#network, store: this.store };
+    const replicationFactor = Math.min(brokers, replicationFactorMax);
     this.machines = Array.from(
       { length: brokers },
-      (_, id) => new Machine({ ...shared, replicationFactor: brokers }, id),
+      (_, id) => new Machine({ ...shared, replicationFactor }, id),
     );
     for (const machine of this.machines) {
       machine.disk.stallChance = this.faults.slowDisks ? random.pick([0, 0.02, 0.2]) : 0;
@@ -151,7 +159,15 @@ class Cluster {
     }
   }
 
-  /** Resolves once every partition has a leader, and all of its replicas are in sync. */
+  async partitions(): Promise<PartitionRecord[]> {
+    const { kvs } = await this.store.range({ prefix: keys.partitions });
+    return kvs.map(decodeRecord.partition);
+  }
+
+  /**
+   * Resolves once every partition has a leader, all of its replicas are in sync, and nothing is on
+   * the move.
+   */
   async untilWhole(): Promise<void> {
     const endMs = this.kernel.nowMs + healMs;
     for (;;) {
@@ -194,12 +210,17 @@ class Cluster {
     for (const kv of (await this.store.range({ prefix: keys.brokers })).kvs) {
       brokers.set(decodeRecord.broker(kv).brokerId, kv.createRevision);
     }
-    for (const kv of (await this.store.range({ prefix: keys.partitions })).kvs) {
-      const { isr, isrBrokerEpochs, leader, partition, replicas } = decodeRecord.partition(kv);
+    for (const record of await this.partitions()) {
+      const { isr, isrBrokerEpochs, leader, partition, replicas } = record;
       const name = `partition ${partition}, leader ${leader}, in sync ${isr}@${isrBrokerEpochs}`;
       if (leader === undefined || isr.length < replicas.length) return name;
       const present = isr.every((id, i) => BigInt(brokers.get(id) ?? 0) === isrBrokerEpochs[i]);
       if (!present) return `${name}, registered ${[...brokers]}`;
+      const { adding, removing, removed } = record;
+      const gone = removed.map(({ brokerId, leaderEpoch }) => `${brokerId}@${leaderEpoch}`);
+      if (adding.length + removing.length + gone.length > 0) {
+        return `${name}, adding ${adding}, removing ${removing}, removed ${gone}`;
+      }
     }
     return undefined;
   }
@@ -249,31 +270,6 @@ class Cluster {
   }
 }
 
-const bytesOf = async (log: PartitionLog, from: number): Promise<Buffer> => {
-  const chunks: Uint8Array[] = [];
-  for (let offset = from; offset < log.logEndOffset; ) {
-    const found = await log.read(offset, 1e6, "log_end");
-    chunks.push(...found.chunks);
-    offset = found.nextOffset;
-  }
-  return Buffer.concat(chunks);
-};
-
-/** Every replica has the same bytes. */
-const checkReplicas = async ({ machines }: Cluster): Promise<void> => {
-  const [first, ...others] = machines;
-  for (const log of first?.logs.partitions() ?? []) {
-    for (const { host, logs } of others) {
-      const other = logs.get(log.topicId, log.partition);
-      assert.ok(other !== undefined, `${host} has no partition ${log.partition}`);
-      const from = Math.max(log.logStartOffset, other.logStartOffset);
-      const same = Buffer.compare(await bytesOf(other, from), await bytesOf(log, from)) === 0;
-      const ends = `${log.logEndOffset} and ${other.logEndOffset}`;
-      assert.ok(same, `partition ${log.partition} differs on ${host}, ends ${ends}`);
-    }
-  }
-};
-
 const simulate = async (cluster: Cluster, random: SeededRandom): Promise<History> => {
   const { kernel, machines } = cluster;
   await kernel.run(Promise.all(machines.map((machine) => machine.start())));
@@ -286,6 +282,7 @@ const simulate = async (cluster: Cluster, random: SeededRandom): Promise<History
   const sleep = (ms: number): Promise<void> => cluster.sleep(ms);
   let working = true;
   const isWorking = (): boolean => working;
+  const by = { random, marks: kernel.marks };
   const failures: unknown[] = [];
   const note = (thrown: unknown): void => void failures.push(thrown);
   const stop = new AbortController();
@@ -303,6 +300,9 @@ const simulate = async (cluster: Cluster, random: SeededRandom): Promise<History
     ...(cluster.faults.deletions
       ? [trim(cluster.client("trimmer"), history, random, sleep, isWorking).catch(note)]
       : []),
+    ...(cluster.faults.moves
+      ? [reassign(cluster.client("mover"), machines.length, by, sleep, isWorking).catch(note)]
+      : []),
   ]);
   await kernel.run(writers);
   cluster.heal();
@@ -313,7 +313,7 @@ const simulate = async (cluster: Cluster, random: SeededRandom): Promise<History
   await kernel.run(readers);
   if (failures.length > 0) throw failures[0];
   check(history, found, cluster.disturbedMs);
-  await kernel.run(checkReplicas(cluster));
+  await kernel.run(cluster.partitions().then((records) => checkReplicas(machines, records)));
   kernel.trace([...found].join());
   return history;
 };

@@ -41,6 +41,9 @@ const cluster = [
   "store: an answer is lost",
 ] as const;
 
+/** Of a cluster with more machines than replicas. */
+const moving = ["moves: cancelled", "moves: recorded"] as const;
+
 export class Totals {
   readonly marks = new Map<string, number>();
   #runs = 0;
@@ -52,7 +55,8 @@ export class Totals {
 
   /** What a campaign of some sixty seeds must reach, or it does not try what it should. */
   constructor(brokers: number | undefined) {
-    this.#expected = [...everywhere, ...(brokers === undefined ? standalone : cluster)];
+    const own = brokers === undefined ? standalone : cluster;
+    this.#expected = [...everywhere, ...own, ...((brokers ?? 0) > 3 ? moving : [])];
   }
 
   add(report: RunReport): void {

@@ -3,14 +3,18 @@ import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { PassThrough, Readable, Writable } from "node:stream";
 import { test } from "node:test";
+import { create } from "@bufbuild/protobuf";
 import type { ConsumedRecord } from "@millrace/client";
 import { ErrorCode, hasCode } from "@millrace/errors";
+import { BrokerDescriptionSchema } from "@millrace/proto/controller";
 import fc from "fast-check";
+import { leftOn } from "./broker.ts";
 import { formatterOf } from "./format.ts";
 import { ClosedPipe, Interrupted, type Io, UsageError, write, writeIfOpen } from "./io.ts";
 import { splitRecords, unescapeText } from "./lines.ts";
 import { parsePosition } from "./position.ts";
 import { piecesOf, recordOf } from "./produce-input.ts";
+import { parseReplicas } from "./reassign.ts";
 import { run } from "./run.ts";
 import { parseConfigs } from "./topic.ts";
 
@@ -298,10 +302,15 @@ test("every command's help has an example", async () => {
     ["topic", "delete"],
     ["topic", "delete-records"],
     ["topic", "elect-leader"],
+    ["topic", "reassign"],
     ["produce"],
     ["consume"],
     ["broker", "list"],
     ["broker", "describe"],
+    ["broker", "cordon"],
+    ["broker", "uncordon"],
+    ["broker", "drain"],
+    ["broker", "decommission"],
     ["cluster", "status"],
     ["log", "verify"],
     ["log", "dump"],
@@ -320,4 +329,26 @@ test("completion knows the commands", async () => {
     assert.match(out, /delete-records/);
     assert.doesNotMatch(out, /truncate/);
   }
+});
+
+test("a reassignment is asked for in one way", async () => {
+  assert.deepEqual(parseReplicas("1, 2,3"), [1, 2, 3]);
+  for (const wrong of ["", "1,", "a", "-1"]) assert.throws(() => parseReplicas(wrong), UsageError);
+  const reassign = ["topic", "reassign", "t", "--partition", "0"];
+  for (const argv of [[], ["--replicas", "1", "--cancel"]]) {
+    const { code, err } = await runHere(...reassign, ...argv);
+    assert.equal(code, 2);
+    assert.match(err, /give one of --replicas, --cancel and --list/);
+  }
+});
+
+test("what is left on a broker is told in words", () => {
+  const counts = { replicaCount: 5, removingCount: 2, immovableCount: 0, leftoverCount: 0 };
+  const of = (more: Partial<typeof counts>) =>
+    leftOn(create(BrokerDescriptionSchema, { ...counts, ...more }));
+  assert.equal(of({}), "5 replicas left, 2 of them moving");
+  assert.equal(
+    of({ immovableCount: 1, leftoverCount: 3 }),
+    "5 replicas left, 2 of them moving, 1 that no other broker can take, 3 logs to delete",
+  );
 });

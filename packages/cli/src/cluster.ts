@@ -1,6 +1,7 @@
 /** `millrace cluster …` and `millrace broker …`. */
 import { ErrorCode, formatEndpoint, MillraceError } from "@millrace/errors";
 import { Command } from "commander";
+import { intentCommands, intentName } from "./broker.ts";
 import { type Io, wholeNumber, writeIfOpen } from "./io.ts";
 import {
   type ClusterFlags,
@@ -36,7 +37,8 @@ const status = (io: Io): Command =>
             for (const one of topic.partitions) {
               counts.partitions += 1;
               if (one.leader === undefined) counts.offline += 1;
-              const least = Math.min(Number(wanted ?? 1), one.replicas.length);
+              const before = one.replicas.length - one.adding.length;
+              const least = Math.min(Number(wanted ?? 1), before);
               if (one.isr.length < least) counts.under_min_isr += 1;
               if (one.isr.length < one.replicas.length) counts.under_replicated += 1;
             }
@@ -85,13 +87,23 @@ const list = (io: Io): Command =>
   withOutput(clusterCommand("list", "List brokers", "millrace broker list", io)).action(
     async (flags: Flags) => {
       await withClient(io, flags, async (client) => {
-        const brokers = (await client.admin.cluster()).brokers.map(printable);
-        const rows = brokers.map(({ brokerId, endpoint, rack }) => [
-          brokerId,
-          endpoint,
-          rack || "-",
+        const endpoints = new Map(
+          (await client.admin.cluster()).brokers.map((one) => [one.brokerId, printable(one)]),
+        );
+        const json = (await client.admin.describeBrokers()).map((one) => ({
+          ...{ brokerId: one.brokerId, endpoint: endpoints.get(one.brokerId)?.endpoint ?? null },
+          ...{ rack: one.rack, intent: intentName(one.intent), registered: one.registered },
+          ...{ replicas: one.replicaCount, leaders: one.leaderCount },
+          ...{ adding: one.addingCount, removing: one.removingCount },
+          ...{ immovable: one.immovableCount, leftovers: one.leftoverCount },
+          logs: one.logCount ?? null,
+        }));
+        const rows = json.map((one) => [
+          ...[one.brokerId, one.endpoint ?? "-", one.rack || "-", one.intent],
+          ...[one.registered ? "yes" : "no", one.replicas, one.leaders, one.removing],
         ]);
-        await print(io, String(flags["output"]), brokers, ["ID", "ENDPOINT", "RACK"], rows);
+        const head = ["ID", "ENDPOINT", "RACK", "INTENT", "UP", "REPLICAS", "LEADERS", "MOVING"];
+        await print(io, String(flags["output"]), json, head, rows);
       });
     },
   );
@@ -127,5 +139,8 @@ const describe = (io: Io): Command =>
 export const clusterGroup = (io: Io): Command =>
   new Command("cluster").description("State of the cluster").addCommand(status(io));
 
-export const brokerGroup = (io: Io): Command =>
-  new Command("broker").description("Brokers").addCommand(list(io)).addCommand(describe(io));
+export const brokerGroup = (io: Io): Command => {
+  const group = new Command("broker").description("Brokers");
+  for (const one of [list(io), describe(io), ...intentCommands(io)]) group.addCommand(one);
+  return group;
+};

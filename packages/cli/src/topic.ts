@@ -3,6 +3,7 @@ import { ErrorCode, hasCode } from "@millrace/errors";
 import { ConfigSource } from "@millrace/proto/controller";
 import { Command } from "commander";
 import { collect, type Io, UsageError, wholeNumber, write } from "./io.ts";
+import { reassign } from "./reassign.ts";
 import {
   type ClusterFlags,
   clusterCommand,
@@ -119,6 +120,8 @@ const describe = (io: Io): Command =>
           leader: one.leader ?? null,
           leader_epoch: one.leaderEpoch,
           replicas: one.replicas,
+          adding: one.adding,
+          removing: one.removing,
           isr: one.isr,
           elr: one.elr,
           log_start_offset: log?.logStartOffset ?? null,
@@ -263,7 +266,7 @@ export const topicCommand = (io: Io): Command => {
   const group = new Command("topic").description(
     "Create, list, describe, change and delete topics",
   );
-  for (const make of [create, list, describe, alter, remove]) group.addCommand(make(io));
+  for (const make of [create, list, describe, alter, reassign, remove]) group.addCommand(make(io));
   group.addCommand(deleteRecords(io)).addCommand(electLeader(io));
   // The former name.
   return group.addCommand(deleteRecords(io, "truncate"), { hidden: true });

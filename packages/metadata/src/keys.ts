@@ -5,6 +5,8 @@
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import {
+  type BrokerIntentRecord,
+  BrokerIntentRecordSchema,
   type BrokerRecord,
   BrokerRecordSchema,
   type ClusterRecord,
@@ -37,6 +39,10 @@ export const keys = {
   token: (writer: string, slot: number): string => `tokens/${writer}/${slot}`,
   brokers: "brokers/",
   broker: (brokerId: number): string => `brokers/${brokerId}`,
+  /** Written with every change of an intent: the condition of every placement of replicas. */
+  placement: "broker-intents",
+  brokerIntents: "broker-intents/",
+  brokerIntent: (brokerId: number): string => `broker-intents/${brokerId}`,
   /** The next free producer id. */
   producerIds: "producer-ids",
   topics: "topics/",
@@ -54,6 +60,8 @@ export const encodeRecord = {
   cluster: (record: ClusterRecord): Uint8Array => toBinary(ClusterRecordSchema, record),
   controller: (record: ControllerRecord): Uint8Array => toBinary(ControllerRecordSchema, record),
   broker: (record: BrokerRecord): Uint8Array => toBinary(BrokerRecordSchema, record),
+  brokerIntent: (record: BrokerIntentRecord): Uint8Array =>
+    toBinary(BrokerIntentRecordSchema, record),
   topic: (record: TopicRecord): Uint8Array => toBinary(TopicRecordSchema, record),
   deletion: (record: DeletionRecord): Uint8Array => toBinary(DeletionRecordSchema, record),
   partition: (record: PartitionRecord): Uint8Array => toBinary(PartitionRecordSchema, record),
@@ -85,6 +93,7 @@ export const decodeRecord = {
   cluster: decoder(ClusterRecordSchema, () => keys.cluster),
   controller: decoder(ControllerRecordSchema, () => keys.controller),
   broker: decoder(BrokerRecordSchema, (record) => keys.broker(record.brokerId)),
+  brokerIntent: decoder(BrokerIntentRecordSchema, (record) => keys.brokerIntent(record.brokerId)),
   topic: decoder(TopicRecordSchema, (record) => keys.topic(record.name)),
   deletion: decoder(DeletionRecordSchema, (record) =>
     keys.deletion(hex(record.topic?.topicId ?? new Uint8Array(0))),

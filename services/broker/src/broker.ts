@@ -11,7 +11,11 @@ import {
   ProduceService,
   ReplicationService,
 } from "@millrace/proto/broker";
-import { ConfirmDeletionsRequestSchema, ReplicaService } from "@millrace/proto/controller";
+import {
+  ConfirmDeletionsRequestSchema,
+  ConfirmRemovalsRequestSchema,
+  ReplicaService,
+} from "@millrace/proto/controller";
 import { MetadataService } from "@millrace/proto/metadata";
 import {
   type TopicId,
@@ -46,11 +50,13 @@ import { MetadataHandlers } from "./metadata/service.ts";
 import type { ClusterView } from "./metadata/view.ts";
 import type { BrokerMetrics } from "./metrics.ts";
 import { InSyncChanges } from "./partitions/in-sync-changes.ts";
+import type { Removal } from "./partitions/removals.ts";
 import { ReplicaManager } from "./partitions/replica-manager.ts";
 import { Appender } from "./produce/appender.ts";
 import { ProduceSession } from "./produce/session.ts";
 import { produceOnce } from "./produce-once.ts";
 import { ProducerIds } from "./producer-ids.ts";
+import { CatchUpRate } from "./replication/catch-up-rate.ts";
 import { Followers } from "./replication/followers.ts";
 import { type LeaderContext, LeaderSession } from "./replication/leader-session.ts";
 
@@ -69,6 +75,8 @@ export interface BrokerOptions {
    * `limits.replicaLagMaxMs`.
    */
   readonly replicaLagMaxMs?: number;
+  /** Bytes per second read from files for replicas that are not in sync. Default 0: no limit. */
+  readonly reassignmentThrottle?: number;
 }
 
 const inputBytesMax = limits.requestBytesMax;
@@ -82,6 +90,7 @@ type Fetch = { fetch: BidiHandler<WireFetchRequest, WireFetchResponse> };
 type Replicate = { replicate: BidiHandler<WireReplicateRequest, WireReplicateResponse> };
 
 const confirmDeletions = methodOf(ReplicaService.method.confirmDeletions);
+const confirmRemovals = methodOf(ReplicaService.method.confirmRemovals);
 
 export class Broker {
   readonly replicas: ReplicaManager;
@@ -111,12 +120,14 @@ export class Broker {
     this.#producerIds = new ProducerIds({ brokerId, brokerEpoch, controller });
     const shared = { clock, random, logger, brokerEpoch };
     this.#leaving = { clock, logger, view, brokerId };
-    this.#heartbeats = new Heartbeats({ ...shared, dialer, view, identity });
+    const logCount = (): number => [...logs.partitions()].length;
+    this.#heartbeats = new Heartbeats({ ...shared, dialer, view, identity, logCount });
     this.#changes = new InSyncChanges({ ...shared, brokerId, controller, lagMaxMs });
     this.#followers = new Followers({ ...shared, logs, identity, dialer, view });
     const replicas = new ReplicaManager({
       ...{ env, logs, view, brokerId },
       deletionDone: (topicId) => this.#deletionDone(topicId, brokerId),
+      removalsDone: (removals) => this.#removalsDone(removals, brokerId),
       replication: {
         ...{ brokerEpoch, lagMaxMs },
         ...{ changes: this.#changes, followers: this.#followers },
@@ -125,6 +136,7 @@ export class Broker {
     this.replicas = replicas;
     this.#leading = {
       ...{ clock, random, identity, brokerEpoch },
+      catchUpRate: new CatchUpRate(options.reassignmentThrottle ?? 0),
       registered: (id) => view.current.brokers.get(id)?.epoch,
       find: (topicId, partition) =>
         replicas.find({ topicId: topicIdBytes(topicId), topic: "", partition }),
@@ -234,5 +246,13 @@ export class Broker {
     const topicIds = [topicIdBytes(topicId)];
     const request = create(ConfirmDeletionsRequestSchema, { brokerId, topicIds });
     await this.#controller.call(confirmDeletions, request);
+  }
+
+  async #removalsDone(removals: readonly Removal[], brokerId: number): Promise<void> {
+    const partitions = removals.map(({ topicId, partition, leaderEpoch }) => ({
+      ...{ topicId: topicIdBytes(topicId), partition, leaderEpoch },
+    }));
+    const request = create(ConfirmRemovalsRequestSchema, { brokerId, partitions });
+    await this.#controller.call(confirmRemovals, request);
   }
 }

@@ -55,7 +55,8 @@ class World {
     const { listener } = this.network.attach(`b${id}`, life);
     const unused = (): Promise<never> => Promise.reject(new Error("not used"));
     const service = bindService(ReplicaService, {
-      ...{ alterPartitions: unused, confirmDeletions: unused, allocateProducerIds: unused },
+      ...{ alterPartitions: unused, confirmDeletions: unused, confirmRemovals: unused },
+      allocateProducerIds: unused,
       heartbeat: (stream: Stream) => this.#serve(id, stream),
     });
     await this.run(listener.listen(`b${id}:7401`, [service]));
@@ -67,6 +68,7 @@ class World {
     const { dialer } = this.network.attach("broker", life);
     const warn = (_: unknown, message: string): void => void this.warnings.push(message);
     const heartbeats = new Heartbeats({
+      logCount: () => 7,
       ...{ clock: life.clock(), random: this.kernel.random, dialer, view: this.view },
       ...{ logger: { ...silentLogger, warn }, identity: { clusterId: "c", brokerId: 5 } },
       brokerEpoch: () => this.epoch,

@@ -25,6 +25,8 @@ export interface HeartbeatsOptions {
   readonly identity: { readonly clusterId: string; readonly brokerId: number };
   /** Epoch of this broker's registration; 0 while it has none. */
   readonly brokerEpoch: () => number;
+  /** Partitions with a log on the disk, whatever the metadata says. */
+  readonly logCount: () => number;
 }
 
 type Stream = ClientStream<HeartbeatRequest, HeartbeatResponse>;
@@ -143,7 +145,8 @@ export class Heartbeats {
         stream.cancel(MillraceError.refusal(ErrorCode.STALE_BROKER_EPOCH, text));
         return;
       }
-      stream.write(create(HeartbeatRequestSchema, {}));
+      const logCount = this.#options.logCount();
+      stream.write(create(HeartbeatRequestSchema, { logCount }));
       this.#beatLater(stream, intervalMs, to);
     });
   }

@@ -112,7 +112,10 @@ class World {
       isrBrokerEpochs: [1n, 2n, 3n],
       directoryIds: replicas.map((id) => directoryIdOf(id, 0)),
     });
-    const topic = { id: topicId, partitionCount: 1, minInsyncReplicas: min, minIsrEpoch: 0 };
+    const topic = {
+      ...{ id: topicId, name: "t", modRevision: 1, partitionCount: 1 },
+      ...{ minInsyncReplicas: min, minIsrEpoch: 0 },
+    };
     const partition = { record, topicId, modRevision: 10 };
     const directories = new Map(replicas.map((id) => [id, directoryIdOf(id, 0)]));
     this.#history = [{ revision: 10, brokers, directories, topic, partition }];

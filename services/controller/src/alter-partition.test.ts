@@ -9,7 +9,8 @@ import type { PartitionState, TopicState } from "./cluster-state.ts";
 
 const topicId = topicIdOf(Buffer.alloc(16, 1));
 const topicOf = (fields: Partial<TopicState> = {}): TopicState => ({
-  ...{ id: topicId, partitionCount: 1, minInsyncReplicas: 2, minIsrEpoch: 0, ...fields },
+  ...{ id: topicId, name: "t", modRevision: 1, partitionCount: 1 },
+  ...{ minInsyncReplicas: 2, minIsrEpoch: 0, ...fields },
 });
 
 /** Broker 0 leads in epoch 5; broker n is registered under 10 + n, all but broker 3. */

@@ -9,12 +9,15 @@ import {
   type Mirror,
   type WatchEvent,
 } from "@millrace/metadata";
-import type { PartitionRecord } from "@millrace/proto/storage";
+import type { BrokerIntentRecord, PartitionRecord } from "@millrace/proto/storage";
 import { type TopicId, topicIdOf } from "@millrace/record";
 import type { Directories } from "./directories.ts";
+import type { Placement } from "./placement.ts";
 
 export interface TopicState {
   readonly id: TopicId;
+  readonly name: string;
+  readonly modRevision: number;
   readonly partitionCount: number;
   readonly minInsyncReplicas: number;
   readonly minIsrEpoch: number;
@@ -42,6 +45,10 @@ export interface ClusterState {
   readonly shuttingDown: ReadonlySet<number>;
   /** Their data directories, where they tell them. */
   readonly directories: Directories;
+  /** Their racks, where they tell them. */
+  readonly racks: ReadonlyMap<number, string>;
+  /** What operators want of brokers. */
+  readonly placement: Placement;
   readonly topics: ReadonlyMap<TopicId, TopicState>;
   /** By key. */
   readonly partitions: ReadonlyMap<string, PartitionState>;
@@ -52,9 +59,11 @@ export interface ClusterState {
 }
 
 const topicOf = (kv: KeyValue): TopicState => {
-  const { topicId, partitionCount, configs, minIsrEpoch } = decodeRecord.topic(kv);
+  const { name, topicId, partitionCount, configs, minIsrEpoch } = decodeRecord.topic(kv);
   const minInsyncReplicas = topicConfigOf(configs)["min.insync.replicas"];
-  return { id: topicIdOf(topicId), partitionCount, minInsyncReplicas, minIsrEpoch };
+  const { modRevision } = kv;
+  const id = topicIdOf(topicId);
+  return { id, name, modRevision, partitionCount, minInsyncReplicas, minIsrEpoch };
 };
 
 /** Decodes each change once. The state is live: it changes with the mirror, between two turns. */
@@ -65,6 +74,9 @@ export class StateMirror {
   readonly #brokers = new Map<number, number>();
   readonly #shuttingDown = new Set<number>();
   readonly #directories = new Map<number, Uint8Array>();
+  readonly #racks = new Map<number, string>();
+  readonly #intents = new Map<number, BrokerIntentRecord>();
+  #placementRevision = 0;
   readonly #topics = new Map<TopicId, TopicState>();
   readonly #topicIds = new Map<string, TopicId>();
   readonly #partitions = new Map<string, PartitionState>();
@@ -84,6 +96,8 @@ export class StateMirror {
       brokers: this.#brokers,
       shuttingDown: this.#shuttingDown,
       directories: this.#directories,
+      racks: this.#racks,
+      placement: { revision: this.#placementRevision, intents: this.#intents },
       topics: this.#topics,
       partitions: this.#partitions,
       deletions: this.#deletions,
@@ -117,6 +131,9 @@ export class StateMirror {
       this.#brokers.delete(brokerId);
       this.#shuttingDown.delete(brokerId);
       this.#directories.delete(brokerId);
+      this.#racks.delete(brokerId);
+    } else if (key.startsWith(keys.brokerIntents)) {
+      this.#intents.delete(Number(key.slice(keys.brokerIntents.length)));
     } else if (key.startsWith(keys.deletions)) {
       this.#deletions.delete(topicIdOf(Buffer.from(key.slice(keys.deletions.length), "hex")));
     } else if (key.startsWith(keys.topics)) {
@@ -132,10 +149,16 @@ export class StateMirror {
       const record = decodeRecord.partition(kv);
       this.#partitions.set(key, { record, topicId: topicIdOf(record.topicId), modRevision });
     } else if (key.startsWith(keys.brokers)) {
-      const { brokerId, directoryId, shuttingDown } = decodeRecord.broker(kv);
+      const { brokerId, directoryId, rack, shuttingDown } = decodeRecord.broker(kv);
+      if (directoryId.length > 0) this.#directories.set(brokerId, directoryId);
+      if (rack !== "") this.#racks.set(brokerId, rack);
       this.#brokers.set(brokerId, kv.createRevision);
       if (shuttingDown) this.#shuttingDown.add(brokerId);
-      if (directoryId.length > 0) this.#directories.set(brokerId, directoryId);
+    } else if (key.startsWith(keys.brokerIntents)) {
+      const record = decodeRecord.brokerIntent(kv);
+      this.#intents.set(record.brokerId, record);
+    } else if (key === keys.placement) {
+      this.#placementRevision = modRevision;
     } else if (key.startsWith(keys.deletions)) {
       const { topic, pendingBrokerIds: pending } = decodeRecord.deletion(kv);
       const topicId = topicIdOf(topic?.topicId ?? new Uint8Array(0));

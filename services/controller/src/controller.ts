@@ -4,9 +4,12 @@ import { checkTopicConfigKey, checkTopicConfigs, checkTopicName } from "@millrac
 import type { Clock, Logger, Random } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { type Compare, encodeRecord, keys, type MetadataStore } from "@millrace/metadata";
+import { BrokerIntent } from "@millrace/proto/common";
 import {
   AdminService,
   type AlterConfigsRequest,
+  type AlterPartitionReassignmentsRequest,
+  type AlterPartitionReassignmentsResponse,
   type CreatePartitionsRequest,
   type CreateTopicRequest,
   type CreateTopicResponse,
@@ -16,18 +19,22 @@ import {
   type DescribeTopicsRequest,
   type ElectLeaderRequest,
   type ElectLeaderResponse,
+  type ListPartitionReassignmentsRequest,
   type ListTopicsRequest,
 } from "@millrace/proto/controller";
-import { type TopicRecord, TopicRecordSchema } from "@millrace/proto/storage";
+import { type PartitionRecord, type TopicRecord, TopicRecordSchema } from "@millrace/proto/storage";
 import { type TopicId, topicIdOf } from "@millrace/record";
 import { bindService, ofCluster, type ServiceBinding } from "@millrace/rpc";
 import { assignReplicas } from "./assignment.ts";
 import { bootstrapCluster } from "./bootstrap.ts";
-import { configEntries, describeTopics, listTopics } from "./describe.ts";
+import { configEntries, describeTopics, listTopics, replicationFactorOf } from "./describe.ts";
 import { electLeader } from "./elect-leader.ts";
 import { limits } from "./limits.ts";
+import { intentOf, readPlacement, unchangedPlacement } from "./placement.ts";
+import { alterPartitionReassignments, listPartitionReassignments } from "./reassignments.ts";
 import { type Assignment, type RegisteredBroker, Registry, type StoredTopic } from "./registry.ts";
 import { unguarded, type Write } from "./reign.ts";
+import { type Removal, removalsDone } from "./removals.ts";
 
 export interface ControllerOptions {
   readonly store: MetadataStore;
@@ -73,6 +80,12 @@ const checkPartitionCount = (count: number): void => {
 
 const minIsr = "min.insync.replicas";
 
+/** Brokers that may have a log of the partition. */
+const hostsOf = ({ replicas, removed }: PartitionRecord): number[] => [
+  ...replicas,
+  ...removed.map(({ brokerId }) => brokerId),
+];
+
 const isUnchanged = ({ record, modRevision }: StoredTopic): Compare => ({
   ...{ key: keys.topic(record.name), target: "modRevision", equals: modRevision },
 });
@@ -98,7 +111,7 @@ export class Controller {
     checkTopicConfigs(configs);
     const partitionCount = request.partitionCount === 0 ? 1 : request.partitionCount;
     checkPartitionCount(partitionCount);
-    const brokers = await this.#registry.brokers();
+    const { brokers, condition } = await this.#candidates();
     const replicationFactor =
       request.replicationFactor === 0
         ? this.#defaultReplicationFactor(brokers.length)
@@ -115,7 +128,12 @@ export class Controller {
     const registry = this.#ofOneReign();
     // Partitions first, so that a visible topic is complete. The control loop of the next reign
     // removes what a crash leaves.
-    await registry.putPartitions(id, 0, assignment, []);
+    const isPlaced = await registry.putPartitions(id, 0, assignment, [condition]);
+    const partitions = assignment.replicas.map((_, partition) => keys.partition(id, partition));
+    if (!isPlaced) {
+      await registry.remove(partitions);
+      throw conflict(name);
+    }
     const record = create(TopicRecordSchema, {
       name,
       topicId,
@@ -128,7 +146,6 @@ export class Controller {
     const put = { type: "put", key: keys.topic(name), value } as const;
     const revision = await registry.write([absent], [put]);
     if (revision === undefined) {
-      const partitions = assignment.replicas.map((_, partition) => keys.partition(id, partition));
       await registry.remove(partitions);
       throw exists(name);
     }
@@ -150,13 +167,17 @@ export class Controller {
       );
     }
     const partitions = await this.#registry.partitions(topic.id);
+    const hosts = [...new Set(partitions.flatMap(({ record }) => hostsOf(record)))];
     const revision = await this.#registry.deleteTopic(topic, {
-      deletedAtMs: this.#options.clock.wallMs(),
-      brokerIds: partitions.flatMap(({ record }) => record.replicas),
+      ...{ deletedAtMs: this.#options.clock.wallMs(), brokerIds: hosts },
     });
     if (revision === undefined) throw conflict(request.name);
+    // Replicas that were added since: from now on none are.
+    const last = await this.#registry.partitions(topic.id);
+    const late = last.flatMap(({ record }) => hostsOf(record)).filter((id) => !hosts.includes(id));
+    if (late.length > 0) await this.#deletionReaches(topic.id, late);
     await this.#registry.remove(
-      partitions.map(({ record }) => keys.partition(topic.id, record.partition)),
+      last.map(({ record }) => keys.partition(topic.id, record.partition)),
     );
     return { revision: BigInt(revision) };
   }
@@ -168,6 +189,14 @@ export class Controller {
   async deletionDone(topicId: TopicId, brokerId: number): Promise<void> {
     for (let attempt = 0; attempt < limits.attemptsMax; attempt += 1) {
       if (await this.#registry.deletionDone(topicId, brokerId)) return;
+    }
+    throw conflict(topicId);
+  }
+
+  /** Adds brokers to a deletion record that was written without them. */
+  async #deletionReaches(topicId: TopicId, brokerIds: readonly number[]): Promise<void> {
+    for (let attempt = 0; attempt < limits.attemptsMax; attempt += 1) {
+      if (await this.#registry.deletionReaches(topicId, brokerIds)) return;
     }
     throw conflict(topicId);
   }
@@ -184,11 +213,13 @@ export class Controller {
           `topic ${record.name} has ${first} partitions: their number only grows`,
         );
       }
-      const brokers = await this.#registry.brokers();
-      const assignment = this.#assign(brokers, record.replicationFactor, first, count);
+      const { brokers, condition } = await this.#candidates();
+      const present = await this.#registry.partition(id, 0);
+      const factor = replicationFactorOf(record, present === undefined ? [] : [present]);
+      const assignment = this.#assign(brokers, factor, first, count);
       if (!request.validateOnly) {
         // Another call that has grown the topic has written some of these partitions already.
-        const unchanged = [isUnchanged(topic)];
+        const unchanged = [isUnchanged(topic), condition];
         if (!(await registry.putPartitions(id, first, assignment, unchanged))) return undefined;
       }
       return { ...record, partitionCount: request.partitionCount };
@@ -224,6 +255,21 @@ export class Controller {
     return done;
   }
 
+  /** Moves partitions, or cancels that; see `reassigned`. */
+  async alterPartitionReassignments(
+    request: AlterPartitionReassignmentsRequest,
+  ): Promise<AlterPartitionReassignmentsResponse> {
+    const { store, active } = this.#options;
+    const write = active?.writeOfReign() ?? unguarded(store);
+    return alterPartitionReassignments({ registry: this.#registry, store, write }, request);
+  }
+
+  /** A broker reports that it has no log of partitions any more that it was removed from. */
+  removalsDone(brokerId: number, removals: readonly Removal[]): Promise<void> {
+    const { store, active } = this.#options;
+    return removalsDone(store, active?.writeOfReign() ?? unguarded(store), brokerId, removals);
+  }
+
   /** The Admin service. Only the active controller answers; others refuse with NOT_CONTROLLER. */
   bindings(): ServiceBinding[] {
     const registry = this.#registry;
@@ -255,6 +301,12 @@ export class Controller {
         describeTopics: active((request: DescribeTopicsRequest) =>
           describeTopics(registry, request),
         ),
+        alterPartitionReassignments: active((request: AlterPartitionReassignmentsRequest) =>
+          this.alterPartitionReassignments(request),
+        ),
+        listPartitionReassignments: active((request: ListPartitionReassignmentsRequest) =>
+          listPartitionReassignments(registry, request),
+        ),
       }),
     ];
     return services.map((service) => ofCluster(service, () => registry.clusterId()));
@@ -265,7 +317,17 @@ export class Controller {
     return typeof factor === "number" ? factor : factor(brokers);
   }
 
-  /** Replicas for `count` partitions from `first`, on the registered brokers. */
+  /** Brokers that may get replicas, and the condition on which they still may. */
+  async #candidates(): Promise<{ brokers: RegisteredBroker[]; condition: Compare }> {
+    const placement = await readPlacement(this.#options.store);
+    const brokers = (await this.#registry.brokers()).filter(
+      ({ brokerId, directoryId }) =>
+        intentOf(placement, brokerId, directoryId) === BrokerIntent.ACTIVE,
+    );
+    return { brokers, condition: unchangedPlacement(placement) };
+  }
+
+  /** Replicas for `count` partitions from `first`, on brokers that may get some. */
   #assign(
     brokers: readonly RegisteredBroker[],
     replicationFactor: number,

@@ -220,7 +220,8 @@ class World {
     const clock = new Incarnation(this.kernel).clock();
     const deletionDone = async () => {};
     const producerIds = new ProducerIdBlocks({ store: this.store, active });
-    const options = { clusterId: "c", clock, active, deletionDone, producerIds };
+    const removalsDone = deletionDone;
+    const options = { clusterId: "c", clock, active, deletionDone, removalsDone, producerIds };
     const handlers = new ReplicaHandlers(options);
     try {
       const { results } = await handlers.alterPartitions(request);

@@ -13,7 +13,9 @@ import {
   type ListTopicsResponse,
   ListTopicsResponseSchema,
 } from "@millrace/proto/controller";
+import type { PartitionRecord, TopicRecord } from "@millrace/proto/storage";
 import { limits } from "./limits.ts";
+import { targetOf } from "./reassignment.ts";
 import type { Registry, StoredTopic } from "./registry.ts";
 
 /** Every topic config, set or not, in order of key. */
@@ -66,12 +68,18 @@ export const describeTopics = async (
   return create(DescribeTopicsResponseSchema, { topics, revision });
 };
 
+/** As Kafka tells it: the replicas that partition 0 has, or gets by its reassignment. */
+export const replicationFactorOf = (
+  { replicationFactor }: TopicRecord,
+  [first]: readonly { readonly record: PartitionRecord }[],
+): number => (first === undefined ? replicationFactor : targetOf(first.record).length);
+
 const describe = async (registry: Registry, { record, id }: StoredTopic) => {
   const partitions = await registry.partitions(id);
   return {
     name: record.name,
     topicId: record.topicId,
-    replicationFactor: record.replicationFactor,
+    replicationFactor: replicationFactorOf(record, partitions),
     createdAtMs: record.createdAtMs,
     configs: configEntries(record.configs),
     partitions: partitions.map(({ record: one }) => ({
@@ -81,6 +89,8 @@ const describe = async (registry: Registry, { record, id }: StoredTopic) => {
       replicas: one.replicas,
       isr: one.isr,
       elr: one.elr,
+      adding: one.adding,
+      removing: one.removing,
     })),
   };
 };

@@ -8,6 +8,7 @@ import fc from "fast-check";
 import type { ClusterState, DeletionState, PartitionState, TopicState } from "./cluster-state.ts";
 import { type Change, desired } from "./desired.ts";
 import { isInItsDirectory } from "./directories.ts";
+import { everyBrokerActive } from "./placement.ts";
 
 const epoch = 100;
 const idOf = (topic: number) => topicIdOf(Buffer.alloc(16, topic + 1));
@@ -97,7 +98,8 @@ const stateOf = (drawn: DrawnState, revision = 2 * epoch): ClusterState => {
   const brokers = new Map(Object.entries(drawn.brokers).map(([id, at]) => [Number(id), at]));
   const topics = drawn.topics.map(
     ({ topic, partitionCount, min }): TopicState => ({
-      ...{ id: idOf(topic), partitionCount, minInsyncReplicas: min, minIsrEpoch: 0 },
+      ...{ id: idOf(topic), name: `t${topic}`, modRevision: 3, partitionCount },
+      ...{ minInsyncReplicas: min, minIsrEpoch: 0 },
     }),
   );
   const deletions = drawn.deletions.map(
@@ -107,6 +109,7 @@ const stateOf = (drawn: DrawnState, revision = 2 * epoch): ClusterState => {
   );
   return {
     ...{ revision, brokers, unreadable: new Set() },
+    ...{ racks: new Map(), placement: everyBrokerActive },
     shuttingDown: new Set(drawn.shuttingDown),
     directories: new Map(
       [...brokers.keys()]

@@ -1,9 +1,12 @@
 /** From the state of the cluster to what has to change. Pure. */
 
 import { keys } from "@millrace/metadata";
+import { BrokerIntent } from "@millrace/proto/common";
 import type { ClusterState, PartitionState } from "./cluster-state.ts";
+import { brokersWith, planDrains } from "./drain.ts";
 import type { GuardedChange } from "./guarded-changes.ts";
-import { nextPartition } from "./leadership.ts";
+import { type Brokers, nextPartition } from "./leadership.ts";
+import { completedReassignment, reassigned } from "./reassignment.ts";
 
 export interface Change extends GuardedChange {
   /** A leader was elected, or lost without another. */
@@ -21,15 +24,41 @@ const isOrphan = (state: ClusterState, { topicId, record }: PartitionState): boo
 const isLeftover = (state: ClusterState, epoch: number, one: PartitionState): boolean =>
   state.unreadable.size === 0 && (one.modRevision < epoch || state.deletions.has(one.topicId));
 
+/** What a drain begins: only while neither the intents nor the topic have changed. */
+const beginMove = (
+  state: ClusterState,
+  registered: Brokers,
+  key: string,
+  target: readonly number[],
+): Change | undefined => {
+  const one = state.partitions.get(key);
+  const topic = one && state.topics.get(one.topicId);
+  if (one === undefined || topic === undefined) return undefined;
+  const moved = reassigned(one.record, topic, registered, target);
+  if (moved.kind !== "changed") return undefined;
+  const unchanged = new Map([
+    [keys.placement, state.placement.revision],
+    [keys.topic(topic.name), topic.modRevision],
+  ]);
+  const { modRevision } = one;
+  return { key, modRevision, record: moved.record, elects: false, unchanged };
+};
+
 /**
  * What the active controller of this epoch has to change, in order of keys. Empty while the state
  * is older than the reign: it may lack what the controller before has done. With `balances`,
- * preferred leaders lead where they are in sync.
+ * preferred leaders lead where they are in sync. Partitions of draining brokers begin to move.
  */
 export const desired = (state: ClusterState, epoch: number, balances = false): Change[] => {
   if (state.revision < epoch) return [];
   const changes: Change[] = [];
   const remaining = new Set<string>();
+  const registered = {
+    ...state,
+    // Who is drained leads like who is about to stop: only where nobody else can.
+    shuttingDown: new Set([...state.shuttingDown, ...brokersWith(state, BrokerIntent.DRAINING)]),
+  };
+  const drains = planDrains(state);
   for (const [key, one] of state.partitions) {
     const { record, modRevision, topicId } = one;
     const topic = state.topics.get(topicId);
@@ -38,8 +67,15 @@ export const desired = (state: ClusterState, epoch: number, balances = false): C
       if (isLeftover(state, epoch, one)) changes.push({ key, modRevision, elects: false });
       continue;
     }
-    const next = nextPartition(record, topic, state, balances);
-    if (next === undefined) continue;
+    const next =
+      nextPartition(record, topic, registered, balances) ??
+      completedReassignment(record, topic, registered);
+    if (next === undefined) {
+      const target = drains.moves.get(key);
+      const move = target && beginMove(state, registered, key, target);
+      if (move !== undefined) changes.push(move);
+      continue;
+    }
     changes.push({
       key,
       modRevision,

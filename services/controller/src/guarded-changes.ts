@@ -12,30 +12,36 @@ export interface GuardedChange {
   readonly record?: PartitionRecord;
   /** Brokers, by id, that must still be registered under these epochs. */
   readonly brokers?: ReadonlyMap<number, number>;
+  /** Other keys that must still be of these revisions. */
+  readonly unchanged?: ReadonlyMap<string, number>;
 }
 
 /** Told what became of every change, once each. */
 export interface ChangeObserver<C extends GuardedChange> {
   /** One transaction was made, at this revision. */
   onWritten(changes: readonly C[], revision: number): void;
-  /** The change was not made: its key, or one of its brokers, has changed by this revision. */
+  /** The change was not made: its key, or another one that it names, has changed by then. */
   onConflict(change: C, revision: number): void;
 }
 
+/** What else must hold, by key. */
+const conditionsOf = ({ brokers, unchanged }: GuardedChange): [string, Compare][] => [
+  ...[...(brokers ?? [])].map(([id, equals]): [string, Compare] => {
+    const key = keys.broker(id);
+    return [key, { key, target: "createRevision", equals }];
+  }),
+  ...[...(unchanged ?? [])].map(([key, equals]): [string, Compare] => {
+    return [key, { key, target: "modRevision", equals }];
+  }),
+];
+
 /** Keys that must not have changed, each once. */
-const comparesOf = (changes: readonly GuardedChange[]): Compare[] => {
-  const brokers = new Map(changes.flatMap((change) => [...(change.brokers ?? [])]));
-  return [
-    ...changes.map(
-      ({ key, modRevision }): Compare => ({ key, target: "modRevision", equals: modRevision }),
-    ),
-    ...[...brokers].map(
-      ([id, epoch]): Compare => ({
-        ...{ key: keys.broker(id), target: "createRevision", equals: epoch },
-      }),
-    ),
-  ];
-};
+const comparesOf = (changes: readonly GuardedChange[]): Compare[] => [
+  ...changes.map(
+    ({ key, modRevision }): Compare => ({ key, target: "modRevision", equals: modRevision }),
+  ),
+  ...new Map(changes.flatMap(conditionsOf)).values(),
+];
 
 const operationOf = ({ key, record }: GuardedChange): Operation =>
   record === undefined
@@ -46,9 +52,10 @@ const operationOf = ({ key, record }: GuardedChange): Operation =>
 const transactionsOf = <C extends GuardedChange>(changes: readonly C[]): C[][] => {
   const parts: C[][] = [];
   let part: C[] = [];
-  let brokers = new Set<number>();
+  let others = new Set<string>();
   for (const change of changes) {
-    const together = new Set([...brokers, ...(change.brokers?.keys() ?? [])]);
+    const own = conditionsOf(change).map(([key]) => key);
+    const together = new Set([...others, ...own]);
     const isFull =
       part.length === changesPerTransaction ||
       part.length + 1 + together.size > comparesPerTransaction;
@@ -56,7 +63,7 @@ const transactionsOf = <C extends GuardedChange>(changes: readonly C[]): C[][] =
       part = [];
       parts.push(part);
     }
-    brokers = isFull ? new Set(change.brokers?.keys()) : together;
+    others = isFull ? new Set(own) : together;
     part.push(change);
   }
   return parts;

@@ -28,8 +28,11 @@ const sameNumbers = (a: readonly number[], b: readonly number[]): boolean =>
 const sameEpochs = (a: readonly bigint[], b: readonly bigint[]): boolean =>
   a.length === b.length && a.every((value, i) => value === b[i]);
 
-const minIsrOf = (record: PartitionRecord, topic: MinInsync): number =>
-  Math.min(topic.minInsyncReplicas, record.replicas.length);
+/** Replicas that a reassignment adds do not count before it is over: they may yet catch up. */
+const minIsrOf = (
+  { replicas, adding }: Pick<PartitionRecord, "replicas" | "adding">,
+  topic: MinInsync,
+): number => Math.min(topic.minInsyncReplicas, replicas.length - adding.length);
 
 /** The ELR while it counts: where the high watermark may have moved on, it means nothing. */
 export const validElr = (record: PartitionRecord, topic: MinInsync): readonly number[] => {
@@ -42,20 +45,22 @@ export const validElr = (record: PartitionRecord, topic: MinInsync): readonly nu
  * The ELR beside a new ISR (KIP-966). A replica that leaves the ISR enters the ELR while the ISR is
  * smaller than `min.insync.replicas`: the high watermark then stands still, so the replica's disk
  * has everything below it. At the full size the ELR is empty. Who is registered with another
- * directory leaves it, and catches up as a replica that has nothing.
+ * directory leaves it, and catches up as a replica that has nothing. `after`: the new replicas,
+ * where a reassignment changes them.
  */
 export const elrBeside = (
   record: PartitionRecord,
   topic: MinInsync,
   isr: readonly number[],
   { brokers, directories }: Pick<Brokers, "brokers" | "directories">,
+  after: Pick<PartitionRecord, "replicas" | "adding"> = record,
 ): number[] => {
-  const min = minIsrOf(record, topic);
+  const min = minIsrOf(after, topic);
   if (isr.length >= min) return [];
   const complete = new Set([...record.isr, ...validElr(record, topic)]);
   const isElsewhere = (id: number): boolean =>
     brokers.has(id) && !isInItsDirectory(record, id, directories);
-  return record.replicas.filter((id) => complete.has(id) && !isr.includes(id) && !isElsewhere(id));
+  return after.replicas.filter((id) => complete.has(id) && !isr.includes(id) && !isElsewhere(id));
 };
 
 /** ISR, and who leads. */

@@ -12,6 +12,12 @@ export const limits = {
   pageSizeMax: 10_000,
   /** Topics in one DescribeTopics. */
   topicsPerCallMax: 1000,
+  /** Partitions in one AlterPartitionReassignments. */
+  reassignmentsPerCallMax: 1000,
+  /** Topics whose partitions one ListPartitionReassignments reads. */
+  reassignmentTopicsPerPage: 100,
+  /** Partitions that a drain moves away from one broker at the same time. */
+  drainMovesMax: 10,
 } as const;
 
 /** Every limit of ReplicaService. */
@@ -20,6 +26,8 @@ export const replicaLimits = {
   partitionsPerCallMax: 1000,
   /** Topics in one ConfirmDeletions. */
   topicsPerCallMax: 1000,
+  /** Partitions in one ConfirmRemovals. */
+  removalsPerCallMax: 1000,
   /** AlterPartitions of one broker that wait or are under way. */
   callsPerBrokerMax: 16,
   /** Longest wait of AlterPartitions for the mirror to read what it wrote. */

@@ -157,6 +157,7 @@ test("a broker has a bounded number of calls, and only a registered one has any"
   const handlers = new ReplicaHandlers({
     ...{ clusterId: "c", clock, active: process, producerIds: blocks },
     deletionDone: () => Promise.reject(notController("not used")),
+    removalsDone: () => Promise.reject(notController("not used")),
   });
   const ask = (brokerEpoch: bigint) => {
     const request = create(AllocateProducerIdsRequestSchema, { brokerId: 3, brokerEpoch });

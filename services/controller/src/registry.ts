@@ -204,6 +204,22 @@ export class Registry {
     return (await this.write([compare], [change])) !== undefined;
   }
 
+  /**
+   * Has a deletion record wait for more brokers. False if the record has changed meanwhile; true
+   * without one, for then every broker that it waited for has confirmed.
+   */
+  async deletionReaches(topicId: TopicId, brokerIds: readonly number[]): Promise<boolean> {
+    const key = keys.deletion(topicId);
+    const [kv] = (await this.#store.range({ key })).kvs;
+    if (kv === undefined) return true;
+    const record = decodeRecord.deletion(kv);
+    if (brokerIds.every((id) => record.pendingBrokerIds.includes(id))) return true;
+    const pendingBrokerIds = [...new Set([...record.pendingBrokerIds, ...brokerIds])];
+    const value = encodeRecord.deletion({ ...record, pendingBrokerIds });
+    const compare: Compare = { key, target: "modRevision", equals: kv.modRevision };
+    return (await this.write([compare], [{ type: "put", key, value }])) !== undefined;
+  }
+
   /** Removes keys, in as many transactions as needed. */
   async remove(names: readonly string[]): Promise<void> {
     for (let at = 0; at < names.length; at += chunkSize) {

@@ -59,6 +59,7 @@ const setUp = async (partitionCount = 1, minInsync = "2") => {
   const handlers = new ReplicaHandlers({
     ...{ clusterId: "c", clock: shared.clock, active: process },
     deletionDone: (id, brokerId) => admin.deletionDone(id, brokerId),
+    removalsDone: (id, removals) => admin.removalsDone(id, removals),
     producerIds: new ProducerIdBlocks({ store: shared.store, active: process }),
   });
   return { cluster, process, mirror, admin, handlers, hooks, topicId };

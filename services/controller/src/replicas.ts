@@ -16,6 +16,9 @@ import {
   type ConfirmDeletionsRequest,
   type ConfirmDeletionsResponse,
   ConfirmDeletionsResponseSchema,
+  type ConfirmRemovalsRequest,
+  type ConfirmRemovalsResponse,
+  ConfirmRemovalsResponseSchema,
   ReplicaService,
 } from "@millrace/proto/controller";
 import { type TopicId, topicIdOf } from "@millrace/record";
@@ -30,6 +33,7 @@ import { replicaLimits } from "./limits.ts";
 import type { ProducerIdBlocks } from "./producer-ids.ts";
 import { callerOf } from "./registered-caller.ts";
 import type { Write } from "./reign.ts";
+import type { Removal } from "./removals.ts";
 
 export interface ReplicaHandlersOptions {
   readonly clusterId: string;
@@ -45,6 +49,8 @@ export interface ReplicaHandlersOptions {
   };
   /** See `Controller.deletionDone`. */
   readonly deletionDone: (topicId: TopicId, brokerId: number) => Promise<void>;
+  /** See `Controller.removalsDone`. */
+  readonly removalsDone: (brokerId: number, removals: readonly Removal[]) => Promise<void>;
   readonly producerIds: ProducerIdBlocks;
 }
 
@@ -99,6 +105,7 @@ export class ReplicaHandlers {
     const service = bindService(ReplicaService, {
       alterPartitions: (request: AlterPartitionsRequest) => this.alterPartitions(request),
       confirmDeletions: (request: ConfirmDeletionsRequest) => this.confirmDeletions(request),
+      confirmRemovals: (request: ConfirmRemovalsRequest) => this.confirmRemovals(request),
       allocateProducerIds: (request: AllocateProducerIdsRequest) =>
         this.allocateProducerIds(request),
       heartbeat: (stream: HeartbeatStream) => this.heartbeat(stream),
@@ -139,6 +146,24 @@ export class ReplicaHandlers {
     const checked = topicIds.map(checkedId);
     for (const topicId of checked) await deletionDone(topicId, brokerId);
     return create(ConfirmDeletionsResponseSchema, {});
+  }
+
+  /** Records that a broker has no logs of partitions any more that it was removed from. */
+  async confirmRemovals({
+    brokerId,
+    partitions,
+  }: ConfirmRemovalsRequest): Promise<ConfirmRemovalsResponse> {
+    const { active, removalsDone } = this.#options;
+    active.writeOfReign();
+    const { removalsPerCallMax: max } = replicaLimits;
+    if (partitions.length > max) {
+      throw invalid(`${partitions.length} partitions in one call: send at most ${max}`);
+    }
+    const removals = partitions.map(({ topicId, partition, leaderEpoch }) => ({
+      ...{ topicId: checkedId(topicId), partition, leaderEpoch },
+    }));
+    await removalsDone(brokerId, removals);
+    return create(ConfirmRemovalsResponseSchema, {});
   }
 
   /**

@@ -328,7 +328,7 @@ const closing: readonly Mutant[] = [
     name: "close-does-not-wait-for-cuts",
     breaks: "A close of all replicas waits for their cuts.",
     file: `${src}partitions/replica-manager.ts`,
-    replace: [["[deleting, ...replicas.map(({ cutting }) => cutting)]", "[deleting]"]],
+    replace: [["[...deleting, ...replicas.map(({ cutting }) => cutting)]", "deleting"]],
     tests: replicaTests,
   },
 ];

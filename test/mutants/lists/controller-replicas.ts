@@ -153,7 +153,7 @@ const written: readonly Mutant[] = [
     name: "fenced-before-the-commit-in-sync",
     breaks: "A replica whose registration ends before the commit does not become in sync.",
     file: `${at}guarded-changes.ts`,
-    replace: [["    ...[...brokers].map(\n", "    ...[...brokers].slice(brokers.size).map(\n"]],
+    replace: [["...[...(brokers ?? [])].map(", "...[...(brokers ?? [])].slice(99).map("]],
     tests: handlers,
   },
   {
@@ -195,7 +195,12 @@ const written: readonly Mutant[] = [
     name: "alterations-without-end",
     breaks: "A call has at most 1,000 partitions.",
     file: `${at}replicas.ts`,
-    replace: [["if (partitions.length > max) {", "if (partitions.length > max + 1) {"]],
+    replace: [
+      [
+        "const { partitionsPerCallMax: max } = replicaLimits;",
+        "const max = replicaLimits.partitionsPerCallMax + 1;",
+      ],
+    ],
     tests: handlers,
   },
   {

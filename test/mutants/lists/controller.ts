@@ -32,7 +32,9 @@ const requests: readonly Mutant[] = [
     name: "growth-overwrites-growth",
     breaks: "A topic grows only from the partitions that it has.",
     file: `${at}controller.ts`,
-    replace: [["const unchanged = [isUnchanged(topic)];", "const unchanged: Compare[] = [];"]],
+    replace: [
+      ["const unchanged = [isUnchanged(topic), condition];", "const unchanged = [condition];"],
+    ],
     tests: admin,
   },
   {

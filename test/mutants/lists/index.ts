@@ -10,6 +10,7 @@ import { heartbeatMutants } from "./heartbeats.ts";
 import { logMutants } from "./log.ts";
 import { metadataMutants } from "./metadata.ts";
 import { metadataEtcdMutants } from "./metadata-etcd.ts";
+import { moveMutants } from "./moves.ts";
 import { processMutants } from "./processes.ts";
 import { producerIdMutants } from "./producer-ids.ts";
 import { protocolMutants } from "./protocol.ts";
@@ -28,6 +29,7 @@ export const allMutants: readonly Mutant[] = [
   ...directoryMutants,
   ...handOverMutants,
   ...heartbeatMutants,
+  ...moveMutants,
   ...producerIdMutants,
   ...metadataMutants,
   ...metadataEtcdMutants,

@@ -6,17 +6,24 @@ import {
   DescribeLogsRequestSchema,
   type LogDescription,
 } from "@millrace/proto/broker";
+import type { BrokerIntent } from "@millrace/proto/common";
 import {
   AlterConfigsRequestSchema,
+  AlterPartitionReassignmentsRequestSchema,
+  type BrokerDescription,
   type ConfigEntry,
   CreatePartitionsRequestSchema,
   CreateTopicRequestSchema,
   DeleteTopicRequestSchema,
+  DescribeBrokersRequestSchema,
   DescribeConfigsRequestSchema,
   DescribeTopicsRequestSchema,
   ElectionType,
   ElectLeaderRequestSchema,
+  ListPartitionReassignmentsRequestSchema,
   ListTopicsRequestSchema,
+  type OngoingReassignment,
+  SetBrokerIntentRequestSchema,
   type TopicDescription,
   type TopicListing,
 } from "@millrace/proto/controller";
@@ -49,6 +56,21 @@ export interface ClusterDescription {
   /** Where Admin calls go: the controller, or a server that may know it. */
   readonly controller: Endpoint;
   readonly brokers: readonly BrokerInfo[];
+}
+
+/** Where a partition goes. */
+export interface PartitionMove {
+  readonly topic: string;
+  readonly partition: number;
+  /** The target, in order of preference; "cancel": back to the replicas of before. */
+  readonly replicas: readonly number[] | "cancel";
+}
+
+/** What became of a move: recorded, or refused. */
+export interface PartitionMoveResult {
+  readonly topic: string;
+  readonly partition: number;
+  readonly error: MillraceError | undefined;
 }
 
 export interface AdminOptions {
@@ -145,6 +167,59 @@ export class Admin {
   async describeConfigs(topic: string): Promise<ConfigEntry[]> {
     const request = create(DescribeConfigsRequestSchema, { topic });
     return (await this.#call(methods.describeConfigs, request, true)).configs;
+  }
+
+  /**
+   * Moves replicas to other brokers, or cancels that. Answers in the order of `moves`, at most
+   * 1,000, once the moves are recorded; `listPartitionReassignments` tells which go on.
+   */
+  async alterPartitionReassignments(
+    moves: readonly PartitionMove[],
+    options: { readonly validateOnly?: boolean } = {},
+  ): Promise<PartitionMoveResult[]> {
+    const partitions = moves.map(({ topic, partition, replicas }) =>
+      replicas === "cancel"
+        ? { topic, partition, cancel: true }
+        : { topic, partition, replicas: [...replicas] },
+    );
+    const fields = { partitions, validateOnly: options.validateOnly ?? false };
+    const request = create(AlterPartitionReassignmentsRequestSchema, fields);
+    const reply = await this.#call(methods.alterPartitionReassignments, request);
+    this.#context.metadata.requireRevision(reply.revision);
+    return reply.results.map(({ topic, partition, error }) => ({
+      ...{ topic, partition, error: error && fromWire(error) },
+    }));
+  }
+
+  /** All reassignments that are under way, fetched in pages. */
+  async *listPartitionReassignments(): AsyncGenerator<OngoingReassignment, void, undefined> {
+    let pageToken = "";
+    do {
+      const request = create(ListPartitionReassignmentsRequestSchema, { pageToken });
+      const page = await this.#call(methods.listPartitionReassignments, request, true);
+      yield* page.reassignments;
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+  }
+
+  /**
+   * Says what is wanted of a broker: to cordon, drain or decommission it, or to have it active
+   * again. Throws REASSIGNMENT_IN_PROGRESS for a broker that still has something.
+   */
+  async setBrokerIntent(
+    brokerId: number,
+    intent: BrokerIntent,
+    options: { readonly validateOnly?: boolean } = {},
+  ): Promise<void> {
+    const { validateOnly = false } = options;
+    const request = create(SetBrokerIntentRequestSchema, { brokerId, intent, validateOnly });
+    await this.#call(methods.setBrokerIntent, request);
+  }
+
+  /** All brokers with what is wanted of them, and what they have, as the controller knows it. */
+  async describeBrokers(): Promise<BrokerDescription[]> {
+    const request = create(DescribeBrokersRequestSchema);
+    return (await this.#call(methods.describeBrokers, request, true)).brokers;
   }
 
   /**

@@ -7,7 +7,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { LogService, ProduceService } from "@millrace/proto/broker";
-import { AdminService } from "@millrace/proto/controller";
+import { AdminService, BrokersService } from "@millrace/proto/controller";
 import { MetadataService } from "@millrace/proto/metadata";
 import type { Codec, Method } from "@millrace/rpc";
 
@@ -51,4 +51,8 @@ export const methods = {
   listTopics: method(AdminService.method.listTopics),
   electLeader: method(AdminService.method.electLeader),
   describeTopics: method(AdminService.method.describeTopics),
+  alterPartitionReassignments: method(AdminService.method.alterPartitionReassignments),
+  listPartitionReassignments: method(AdminService.method.listPartitionReassignments),
+  setBrokerIntent: method(BrokersService.method.setBrokerIntent),
+  describeBrokers: method(BrokersService.method.describeBrokers),
 } as const;

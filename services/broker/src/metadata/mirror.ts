@@ -28,6 +28,8 @@ const partitionView = (record: PartitionRecord, modRevision: number): PartitionV
   leader: record.leader,
   leaderEpoch: record.leaderEpoch,
   replicas: record.replicas,
+  adding: record.adding,
+  removed: record.removed,
   isr: record.isr,
   isrBrokerEpochs: record.isrBrokerEpochs.map(Number),
   elr: record.elr,

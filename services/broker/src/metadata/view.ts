@@ -2,12 +2,23 @@
 import type { Endpoint } from "@millrace/errors";
 import type { TopicId } from "@millrace/record";
 
+/** A replica that was removed, and whose log may still be on its broker. */
+export interface RemovedReplicaView {
+  readonly brokerId: number;
+  /** Leader epoch that began with the removal: nothing of it is in the log. */
+  readonly leaderEpoch: number;
+}
+
 export interface PartitionView {
   readonly partition: number;
   /** Undefined: no leader at the moment. */
   readonly leader: number | undefined;
   readonly leaderEpoch: number;
   readonly replicas: readonly number[];
+  /** Replicas that a reassignment adds. */
+  readonly adding: readonly number[];
+  /** Only these entries allow a broker to delete a log of the partition. */
+  readonly removed: readonly RemovedReplicaView[];
   readonly isr: readonly number[];
   /** Epochs of the registrations of `isr`, in its order. */
   readonly isrBrokerEpochs: readonly number[];
@@ -56,7 +67,7 @@ export interface ClusterSnapshot {
   readonly revision: number;
   readonly topics: ReadonlyMap<string, TopicView>;
   readonly topicsById: ReadonlyMap<TopicId, TopicView>;
-  /** By topic id. Only these allow a broker to delete partitions from its disk. */
+  /** By topic id. Only these allow a broker to delete the partitions of a topic. */
   readonly deletions: ReadonlyMap<TopicId, DeletionView>;
   readonly brokers: ReadonlyMap<number, BrokerView>;
   /** Where Admin calls go; undefined when none is known. */

@@ -6,7 +6,7 @@ import type { Logger } from "@millrace/env";
 import { MillraceError } from "@millrace/errors";
 import type { LogManager, PartitionLog } from "@millrace/log";
 import type { TopicId } from "@millrace/record";
-import type { ClusterView, DeletionView } from "../metadata/view.ts";
+import type { ClusterSnapshot, ClusterView, DeletionView } from "../metadata/view.ts";
 import type { Creations } from "./creations.ts";
 import type { Work } from "./serial-work.ts";
 
@@ -44,7 +44,7 @@ export class Deletions implements Work {
     for (const log of [...logs.partitions()]) {
       const { topicId } = log;
       if (deletions.has(topicId)) await this.#delete(log);
-      else if (!snapshot.topicsById.has(topicId) && !snapshot.deletions.has(topicId)) {
+      else if (!this.#isExplained(log, snapshot)) {
         unexplained.set(topicId, [...(unexplained.get(topicId) ?? []), log]);
       }
     }
@@ -62,6 +62,17 @@ export class Deletions implements Work {
     const err = MillraceError.from(thrown);
     const text = "the end of a topic's deletion cannot be recorded: trying again";
     this.#options.logger.warn({ err }, text);
+  }
+
+  /** Whether the metadata has a place for the log, or says that it goes. */
+  #isExplained({ topicId, partition }: PartitionLog, snapshot: ClusterSnapshot): boolean {
+    const { brokerId } = this.#options;
+    const topic = snapshot.topicsById.get(topicId);
+    if (topic === undefined) return snapshot.deletions.has(topicId);
+    const view = topic.partitions[partition];
+    // The record of the partition may not have arrived.
+    if (view === undefined || view.replicas.includes(brokerId)) return true;
+    return view.removed.some((one) => one.brokerId === brokerId);
   }
 
   async #delete(log: PartitionLog): Promise<void> {
@@ -92,7 +103,7 @@ export class Deletions implements Work {
         partitions: logs.map(({ partition }) => partition).sort((a, b) => a - b),
         directories: `partitions/${topicId}-*`,
       },
-      "partitions on the disk belong to no topic of the metadata, and are kept: " +
+      "partitions on the disk are none that the metadata gives to this broker, and are kept: " +
         "restore the metadata that knows them, or stop the server and remove their directories",
     );
   }

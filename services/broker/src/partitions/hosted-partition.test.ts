@@ -89,6 +89,7 @@ const setUp = (
     view,
     brokerId: 0,
     deletionDone: async (id) => void done.push(id),
+    removalsDone: async () => {},
   });
   context.after(() => {
     // Closing waits for creations: a test that fails has not ended those it holds.

@@ -44,6 +44,7 @@ const start = async (
   const deletionDone = async (): Promise<void> => {};
   const replicas = new ReplicaManager({
     ...{ env, logs, view, brokerId: 0, deletionDone, replication: noReplication },
+    removalsDone: deletionDone,
   });
   await replicas.settle();
   const find = () => replicas.find({ topicId: new Uint8Array(0), topic: "t", partition: 0 });

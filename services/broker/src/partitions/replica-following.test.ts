@@ -22,7 +22,8 @@ const viewOf = (change: Partial<PartitionView> = {}): PartitionView => {
   const { isr = [0, 1, 2] } = change;
   return {
     ...{ partition: 0, leader: 1, leaderEpoch: 1, replicas: [0, 1, 2], isr, elr: [] },
-    ...{ isrBrokerEpochs: isr.map(() => 1), modRevision: 1, uncleanLeaderEpoch: 0 },
+    ...{ adding: [], removed: [], uncleanLeaderEpoch: 0 },
+    ...{ isrBrokerEpochs: isr.map(() => 1), modRevision: 1 },
     ...change,
   };
 };
@@ -219,6 +220,7 @@ test("a close of all replicas waits for their cuts", async () => {
     } as unknown as LogManager,
     ...{ view: new FakeView(1, [topicOf("t", [viewOf()])]), brokerId: 0 },
     deletionDone: () => Promise.resolve(),
+    removalsDone: () => Promise.resolve(),
     replication: { ...noReplication, followers, changes },
   });
   await manager.settle();
@@ -345,6 +347,20 @@ test("changes are looked for while a replica leads others", async () => {
   const alone = setUp();
   await alone.lead({ replicas: [0], isr: [0] });
   assert.deepEqual([alone.said, alone.kind()], [[], "leader"]);
+  const moving = { leader: 0, leaderEpoch: 5, isr: [0], adding: [2] };
+  alone.take({ ...moving, replicas: [2, 0], modRevision: 6 });
+  assert.deepEqual(alone.said, ["look", "add"], "a reassignment has given it a follower");
+  alone.report(2, 10);
+  assert.deepEqual(alone.replica.beginChange()?.change.isr.length, 2);
+});
+
+test("replicas that are being added do not raise the minimum", async () => {
+  const { replica, lead } = setUp({ minInsync: 2 });
+  await lead({ replicas: [2, 0], adding: [2], isr: [0] });
+  assert.equal(replica.minInsyncReplicas, 1);
+  replica.append(batch, undefined, unanswered());
+  await lead({ replicas: [2, 0], isr: [0], leaderEpoch: 6, modRevision: 6 });
+  assert.equal(replica.minInsyncReplicas, 2);
 });
 
 /** The change that a leader asks for: broker 2, which is out of sync, has caught up. */

@@ -93,6 +93,7 @@ const boot = async (
     view,
     brokerId: 0,
     deletionDone: (topicId) => controller.deletionDone(topicId, 0),
+    removalsDone: (removals) => controller.removalsDone(0, removals),
     replication: noReplication,
   });
   const settle = async (): Promise<void> => {

@@ -14,6 +14,7 @@ import { EpochFloors } from "./epoch-floors.ts";
 import type { HostContext } from "./hosted-partition.ts";
 import { HostedTopic } from "./hosted-topic.ts";
 import { refusals } from "./refusals.ts";
+import { Removals, type RemovalsDone } from "./removals.ts";
 import type { Replica, ReplicaContext } from "./replica.ts";
 import { SerialWork } from "./serial-work.ts";
 
@@ -31,6 +32,7 @@ export interface ReplicaManagerOptions {
   readonly view: ClusterView;
   readonly brokerId: number;
   readonly deletionDone: DeletionDone;
+  readonly removalsDone: RemovalsDone;
   /** What replicas need of replication. */
   readonly replication: Pick<ReplicaContext, "brokerEpoch" | "followers" | "changes" | "lagMaxMs">;
 }
@@ -41,12 +43,13 @@ export class ReplicaManager {
   readonly #context: HostContext;
   readonly #topics = new Map<string, HostedTopic>();
   readonly #deletions: SerialWork;
+  readonly #removals: SerialWork;
   readonly #stopWatching: () => void;
   #closed = false;
 
   constructor(options: ReplicaManagerOptions) {
     this.#options = options;
-    const { brokerId, deletionDone, env, logs, replication, view } = options;
+    const { brokerId, deletionDone, env, logs, removalsDone, replication, view } = options;
     const { clock, logger } = env;
     const creations = new Creations();
     const replicas = {
@@ -56,8 +59,9 @@ export class ReplicaManager {
       hint: (of: PartitionView) => this.#hint(of),
     };
     this.#context = { env, logs, creations, replicas };
-    const deletions = new Deletions({ logger, logs, view, brokerId, creations, deletionDone });
-    this.#deletions = new SerialWork(clock, deletions);
+    const shared = { logger, logs, view, brokerId, creations };
+    this.#deletions = new SerialWork(clock, new Deletions({ ...shared, deletionDone }));
+    this.#removals = new SerialWork(clock, new Removals({ ...shared, removalsDone }));
     this.#stopWatching = view.onChange((change) => this.#take(change));
   }
 
@@ -71,6 +75,7 @@ export class ReplicaManager {
       this.#takeTopic(name);
     }
     this.#deletions.request();
+    this.#removals.request();
     for (let work = this.#working(); work.length > 0; work = this.#working()) {
       await Promise.all(work);
     }
@@ -113,9 +118,10 @@ export class ReplicaManager {
     const replicas = [...this.replicas()];
     for (const topic of this.#topics.values()) topic.close();
     this.#topics.clear();
-    const deleting = this.#deletions.running;
+    const deleting = [this.#deletions.running, this.#removals.running];
     this.#deletions.close();
-    await Promise.all([deleting, ...replicas.map(({ cutting }) => cutting)]);
+    this.#removals.close();
+    await Promise.all([...deleting, ...replicas.map(({ cutting }) => cutting)]);
   }
 
   #topicOf(address: PartitionAddress): TopicView {
@@ -158,7 +164,10 @@ export class ReplicaManager {
 
   /** Work that is under way. */
   #working(): Promise<void>[] {
-    const work = this.#deletions.running === undefined ? [] : [this.#deletions.running];
+    const work: Promise<void>[] = [];
+    for (const { running } of [this.#deletions, this.#removals]) {
+      if (running !== undefined) work.push(running);
+    }
     for (const topic of this.#topics.values()) {
       for (const { working } of topic.partitions()) if (working !== undefined) work.push(working);
     }
@@ -191,6 +200,11 @@ export class ReplicaManager {
       this.#topics.set(name, hosted);
     }
     hosted.take(topic, config);
+    // After the take: what used the log has ended.
+    const isRemoved = topic.partitions.some(({ removed }) =>
+      removed.some(({ brokerId }) => brokerId === this.#options.brokerId),
+    );
+    if (isRemoved) this.#removals.request();
   }
 
   /** Configs that this version cannot read leave a topic as it is. */

@@ -105,9 +105,13 @@ export class Replica implements LedPartition, ChangingPartition {
     return "log" in this.#state ? this.#state.log : undefined;
   }
 
-  /** `min.insync.replicas`, but never more than there are replicas. */
+  /**
+   * `min.insync.replicas`, but never more than there are replicas. Those that a reassignment adds
+   * do not count before it is over: the controller decides by the same number.
+   */
   get minInsyncReplicas(): number {
-    return Math.min(this.#config["min.insync.replicas"], this.#view.replicas.length);
+    const { adding, replicas } = this.#view;
+    return Math.min(this.#config["min.insync.replicas"], replicas.length - adding.length);
   }
 
   /**
@@ -128,6 +132,9 @@ export class Replica implements LedPartition, ChangingPartition {
       view.modRevision >= before.modRevision;
     if (isSameTerm) {
       this.registrationsChanged();
+      // A reassignment gives followers to a partition that had none.
+      const hasFollowers = before.replicas.length === 1 && view.replicas.length > 1;
+      if (hasFollowers && this.#state.kind === "leader") this.#context.changes.add(this);
       return this.isToBeCopiedAnew;
     }
     this.#generation += 1;
@@ -292,6 +299,11 @@ export class Replica implements LedPartition, ChangingPartition {
     state.progress(this.#hasMinInsync());
     if (!inSync.isMember(follower)) this.#context.changes.look(this);
     return true;
+  }
+
+  /** Of `LedPartition`. */
+  isInSync(follower: InSyncReplica): boolean {
+    return this.#state.kind === "leader" && this.#state.inSync.isMember(follower);
   }
 
   /** Of `ChangingPartition`. */

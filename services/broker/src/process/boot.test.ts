@@ -7,6 +7,7 @@ import { type Env, type Logger, silentLogger } from "@millrace/env";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import { defaultManagerConfig, type LogManager } from "@millrace/log";
 import { decodeRecord, EmbeddedStore, keys } from "@millrace/metadata";
+import { BrokerIntent } from "@millrace/proto/common";
 import { syncCompressor } from "@millrace/record/node";
 import type { Addresses, BoundEndpoints } from "@millrace/server";
 import { Incarnation, Kernel, mountStore, SimDisk, SimNetwork } from "@millrace/sim";
@@ -25,6 +26,7 @@ interface Wanted {
   readonly store?: EmbeddedStore;
   readonly rack?: string;
   readonly signal?: AbortSignal;
+  readonly onDecommissioned?: () => void;
 }
 
 class Cluster {
@@ -78,6 +80,7 @@ class Cluster {
 
   broker(brokerId: number, wanted: Wanted = {}): Promise<Booted> {
     const { host = `b${brokerId}`, disk, rack = "", signal, store = this.store } = wanted;
+    const { onDecommissioned = () => {} } = wanted;
     const { shared } = this.#place(host, store, disk);
     return boot({
       ...{ ...shared, brokerId, rack, ...(signal === undefined ? {} : { signal }) },
@@ -88,6 +91,7 @@ class Cluster {
         this.events.push(`serving: ${serving}`);
       },
       onWaiting: (reason) => this.waits.push(reason),
+      onDecommissioned,
     });
   }
 
@@ -376,4 +380,69 @@ test("two brokers with one id: the second one is refused by name", async () => {
   );
   assert.deepEqual(cluster.serving, [true]);
   assert.equal((await cluster.registered(1))?.internalEndpoint, "b1:7401");
+});
+
+test("a broker is drained, decommissioned, stops, and does not start again with its disk", async () => {
+  const cluster = new Cluster();
+  await cluster.controller();
+  const disk = cluster.newDisk();
+  let isOver = 0;
+  const onDecommissioned = (): void => {
+    isOver += 1;
+  };
+  const leaving = await cluster.run(cluster.broker(3, { disk, onDecommissioned }));
+  await cluster.run(Promise.all([1, 2].map((id) => cluster.broker(id))));
+  const client = cluster.client();
+  const { admin } = client;
+  await cluster.run(admin.createTopic({ name: "t", partitionCount: 30, replicationFactor: 2 }));
+  const producer = client.producer();
+  const send = (value: string) =>
+    cluster.run(
+      Promise.all(
+        Array.from({ length: 30 }, (_, partition) =>
+          producer.send({ topic: "t", partition, value }),
+        ),
+      ),
+    );
+  await send("before");
+  const state = async (brokerId: number) => {
+    const brokers = await cluster.run(admin.describeBrokers());
+    return brokers.find((one) => one.brokerId === brokerId) ?? assert.fail();
+  };
+  const logsBefore = cluster.logs.get(3);
+  await cluster.pass(2000);
+  assert.equal((await state(3)).logCount, 20);
+  const decommission = () => admin.setBrokerIntent(3, BrokerIntent.DECOMMISSIONED);
+  const codeOf = async (work: Promise<unknown>) => (await refusal(work)).codeName;
+  assert.equal(await cluster.run(codeOf(decommission())), "INVALID_REQUEST");
+  await cluster.run(admin.setBrokerIntent(3, BrokerIntent.DRAINING));
+  assert.equal(await cluster.run(codeOf(decommission())), "REASSIGNMENT_IN_PROGRESS");
+  await send("meanwhile");
+  for (let i = 0; i < 60 && (await state(3)).replicaCount > 0; i += 1) await cluster.pass(500);
+  await cluster.pass(2000);
+  const { replicaCount, leaderCount, leftoverCount, logCount, intent } = await state(3);
+  assert.deepEqual([replicaCount, leaderCount, leftoverCount, logCount], [0, 0, 0, 0]);
+  assert.equal(intent, BrokerIntent.DRAINING);
+  assert.deepEqual([...(logsBefore?.partitions() ?? [])], []);
+  const [topic] = await cluster.run(admin.describeTopics(["t"]));
+  for (const { replicas, isr } of topic?.partitions ?? []) {
+    assert.deepEqual([replicas.toSorted(), isr.length], [[1, 2], 2]);
+  }
+  // What comes now goes elsewhere.
+  await cluster.run(admin.createTopic({ name: "u", partitionCount: 3, replicationFactor: 2 }));
+  await cluster.pass(2000);
+  assert.equal((await state(3)).replicaCount, 0);
+  assert.equal(isOver, 0);
+  await cluster.run(decommission());
+  await cluster.pass(1000);
+  assert.equal(isOver, 1);
+  await cluster.run(leaving.stop());
+  const error = await cluster.run(refusal(cluster.broker(3, { disk })));
+  assert.equal(error.codeName, "INVALID_CONFIG");
+  assert.match(error.message, /broker 3 was decommissioned with this data directory/);
+  // With an empty disk it is another broker, which may get replicas.
+  const fresh = await cluster.run(cluster.broker(3));
+  assert.equal((await state(3)).intent, BrokerIntent.ACTIVE);
+  await cluster.run(fresh.stop());
+  await cluster.run(client.close());
 });

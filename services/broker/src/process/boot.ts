@@ -18,6 +18,7 @@ import {
 } from "@millrace/server";
 import type { BrokerMetrics } from "../metrics.ts";
 import { clusterIdOf } from "./cluster.ts";
+import { onceDecommissioned, refuseDecommissioned } from "./decommissioned.ts";
 import { type LogMetrics, openLogs, register, startBroker, stopBroker } from "./parts.ts";
 
 export interface BootOptions extends ProcessOptions {
@@ -32,7 +33,11 @@ export interface BootOptions extends ProcessOptions {
   readonly logConfig: LogManagerConfig;
   /** See `BrokerOptions`. */
   readonly replicaLagMaxMs?: number;
+  /** See `BrokerOptions`. */
+  readonly reassignmentThrottle?: number;
   readonly metrics: { readonly broker: BrokerMetrics } & LogMetrics;
+  /** The broker is gone for good: the caller stops it. */
+  readonly onDecommissioned?: () => void;
 }
 
 /** A broker that serves. */
@@ -47,14 +52,14 @@ export interface Booted {
 /**
  * Starts a broker once its cluster is there. Rejects with a MillraceError before anything is
  * served: DATA_DIRECTORY_UNUSABLE for the directory of another cluster or broker, INVALID_CONFIG
- * when another process with this id is alive.
+ * when another process with this id is alive, and for a broker that was decommissioned.
  */
 export const boot = (options: BootOptions): Promise<Booted> =>
   startOrUndo(options.env.logger, (undo) => start(options, undo));
 
 const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   const { env, store, brokerId, rack = "", metrics, onServing, signal } = options;
-  const { replicaLagMaxMs, onWaiting = () => {} } = options;
+  const { reassignmentThrottle, replicaLagMaxMs, onWaiting = () => {} } = options;
   const { clock, logger } = env;
   const clusterId = await clusterIdOf(store, { clock, logger, onWaiting, signal });
   const identity = { clusterId, brokerId };
@@ -64,11 +69,13 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   const mirror = await startMirror(env, store, undo);
   onWaiting(`registering as broker ${brokerId}`);
   const { directoryId } = logs;
+  await refuseDecommissioned(store, { brokerId, directoryId });
   const registration = await register({ env, store, brokerId, directoryId, rack, signal }, undo);
   const broker = startBroker(
     {
       ...{ env, mirror, identity, logs, metrics: metrics.broker, dialer: options.dialer },
       ...(replicaLagMaxMs === undefined ? {} : { replicaLagMaxMs }),
+      ...(reassignmentThrottle === undefined ? {} : { reassignmentThrottle }),
       brokerEpoch: () => registration.epoch,
     },
     undo,
@@ -82,6 +89,11 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   await broker.start();
   signal?.throwIfAborted();
   beginServing(health, services, onServing, undo);
+  const stopListening = onceDecommissioned(mirror, { brokerId, directoryId }, () => {
+    logger.error({ broker_id: brokerId }, "this broker is decommissioned, and stops");
+    options.onDecommissioned?.();
+  });
+  undo.add(stopListening);
   const epoch = registration.epoch;
   logger.info({ ...logs.recovery, cluster_id: clusterId, broker_id: brokerId, epoch }, "serving");
   const stop = (): Promise<void> => stopBroker({ broker, registration, logger }, undo);

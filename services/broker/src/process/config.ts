@@ -72,6 +72,13 @@ export const brokerSchema = {
     limits.replicaLagMaxMs,
     "A follower that has not caught up for this long leaves the in-sync replicas.",
   ),
+  "reassignment-throttle": bytes(
+    0,
+    1024 * 1024 * mib,
+    0,
+    "Bytes per second that this broker reads from its files for replicas that are not in sync, such " +
+      "as those that a reassignment adds; 0 means no limit.",
+  ),
   ...logSettings,
   ...admissionSettings,
 } as const satisfies Schema;

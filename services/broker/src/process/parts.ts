@@ -128,6 +128,7 @@ export const startBroker = (
     /** Epoch of the broker's registration. */
     readonly brokerEpoch: () => number;
     readonly replicaLagMaxMs?: number;
+    readonly reassignmentThrottle?: number;
   },
   undo: Undo,
 ): Broker => {

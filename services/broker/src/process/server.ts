@@ -39,6 +39,9 @@ export const startBrokerServer = async (
       listeners: listenersOf(config, metrics, logger),
       logConfig: managerConfigOf(config),
       replicaLagMaxMs: config["replica-lag-max"],
+      reassignmentThrottle: config["reassignment-throttle"],
+      // As an operator would stop it. The next start is refused.
+      onDecommissioned: () => process.kill(process.pid, "SIGTERM"),
       advertise: (bound) => tellAddresses(config, bound, logger),
     });
   });

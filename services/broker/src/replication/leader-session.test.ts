@@ -18,6 +18,7 @@ import {
   topicId,
   type World,
 } from "../testing/replication.ts";
+import { CatchUpRate } from "./catch-up-rate.ts";
 import { LeaderSession } from "./leader-session.ts";
 import { replicationLimits } from "./replication-limits.ts";
 
@@ -126,6 +127,7 @@ test("a message has no more refusals than a follower decodes", async () => {
   await inWorld(1, async (world) => {
     const clock = new Incarnation(world.kernel, "s").clock();
     const context = {
+      catchUpRate: new CatchUpRate(0),
       ...{ clock, random: world.kernel.random, identity: { clusterId: "c", brokerId: 0 } },
       ...{ brokerEpoch: () => 1, registered: () => undefined, find: () => assert.fail("unknown") },
     };

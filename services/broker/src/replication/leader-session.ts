@@ -3,7 +3,7 @@
  * what its partitions have appended, before the leader's own fsync is over; who is behind the tail
  * cache is read from files, a few at a time.
  */
-import type { Clock, Random } from "@millrace/env";
+import type { Cancel, Clock, Random } from "@millrace/env";
 import { assert, ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import type { PartitionLog, ReadResult } from "@millrace/log";
 import {
@@ -26,6 +26,7 @@ import type { InSyncReplica } from "../partitions/in-sync.ts";
 import { wirePartitionError } from "../produce/appender.ts";
 import { readHandshake } from "../stream-handshake.ts";
 import { type Divergence, divergenceOf } from "./agreement.ts";
+import type { CatchUpRate } from "./catch-up-rate.ts";
 import { replicationLimits as limits } from "./replication-limits.ts";
 
 /** A partition as followers see it. */
@@ -39,6 +40,8 @@ export interface LedPartition {
    * registration is over, or it is no replica.
    */
   durable(follower: InSyncReplica, endOffset: number): boolean;
+  /** Whether acknowledgements wait for a follower. */
+  isInSync(follower: InSyncReplica): boolean;
 }
 
 /** What a session needs of its broker. */
@@ -52,6 +55,8 @@ export interface LeaderContext {
   readonly registered: (brokerId: number) => number | undefined;
   /** Throws UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER, LEADER_NOT_AVAILABLE. */
   readonly find: (topicId: TopicId, partition: number) => LedPartition;
+  /** Of all sessions together, for replicas that are not in sync. */
+  readonly catchUpRate: Pick<CatchUpRate, "reserve" | "spent">;
 }
 
 type ReplicateStream = ServerStream<WireReplicateRequest, WireReplicateResponse>;
@@ -100,6 +105,10 @@ export class LeaderSession {
   /** Of those, the ones that the tail cache does not have. */
   readonly #behind: Subscription[] = [];
   #reads = 0;
+  /** Those whose read waits for the rate, with how to end the wait. */
+  readonly #throttled = new Map<Subscription, Cancel>();
+  /** Those that have waited for it, or need not. */
+  readonly #admitted = new Set<Subscription>();
   readonly #refusals: WireReplicaRefusal[] = [];
   readonly #divergences: WireReplicaDivergence[] = [];
   /** Subscriptions that are to be told where the logs differ. */
@@ -132,6 +141,7 @@ export class LeaderSession {
     } finally {
       this.#isOver = true;
       this.#cancelHeartbeat();
+      for (const cancel of this.#throttled.values()) cancel();
       for (const subscription of this.#subscriptions.values()) move(subscription, over);
       this.#subscriptions.clear();
     }
@@ -269,7 +279,12 @@ export class LeaderSession {
 
   #drop(id: number): void {
     const subscription = this.#subscriptions.get(id);
-    if (subscription !== undefined) move(subscription, over);
+    if (subscription !== undefined) {
+      move(subscription, over);
+      this.#throttled.get(subscription)?.();
+      this.#throttled.delete(subscription);
+      this.#admitted.delete(subscription);
+    }
     this.#subscriptions.delete(id);
     this.#differing.delete(id);
   }
@@ -374,20 +389,39 @@ export class LeaderSession {
     while (this.#reads < limits.catchUpReadsMax) {
       const subscription = this.#behind.shift();
       if (subscription === undefined) return;
-      if (subscription.state !== reading) continue;
+      if (subscription.state !== reading || this.#throttle(subscription)) continue;
+      const isThrottled = this.#admitted.delete(subscription);
       this.#reads += 1;
-      void this.#readOne(subscription).finally(() => {
+      void this.#readOne(subscription, isThrottled).finally(() => {
         this.#reads -= 1;
         if (!this.#isOver) this.#readBehind();
       });
     }
   }
 
+  /** True when the read has to wait: it comes to the front then. Who is in sync never waits. */
+  #throttle(subscription: Subscription): boolean {
+    const { catchUpRate, clock } = this.#context;
+    if (this.#admitted.has(subscription)) return false;
+    if (subscription.partition.isInSync(this.#follower)) return false;
+    const waitMs = catchUpRate.reserve(limits.appendBytesMax, clock.monoMs());
+    this.#admitted.add(subscription);
+    if (waitMs <= 0) return false;
+    const cancel = clock.timer(waitMs, () => {
+      this.#throttled.delete(subscription);
+      this.#behind.unshift(subscription);
+      this.#readBehind();
+    });
+    this.#throttled.set(subscription, cancel);
+    return true;
+  }
+
   /** Never rejects. */
-  async #readOne(subscription: Subscription): Promise<void> {
+  async #readOne(subscription: Subscription, isThrottled: boolean): Promise<void> {
     const { leaderEpoch, log, partition } = subscription;
     try {
       const found = await log.read(subscription.sentEnd, limits.appendBytesMax, "log_end");
+      if (isThrottled) this.#context.catchUpRate.spent(limits.appendBytesMax, found.bytes);
       if (subscription.state !== reading) return;
       partition.requireLeader(leaderEpoch);
       move(subscription, queued);

@@ -1,6 +1,7 @@
 /** Leader and follower of one partition, with real logs, over a simulated network. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { InSyncReplica } from "../partitions/in-sync.ts";
 import { batchOf, bytesOf, follow, inWorld, lead, Machine } from "../testing/replication.ts";
 
 const one = { brokerId: 1, brokerEpoch: 10 };
@@ -180,4 +181,39 @@ test("a log that begins anew does so with the leader's first batch, which may ho
       b.kill();
     }
   });
+});
+
+test("who is not in sync waits for the rate of catching up, who is does not", async () => {
+  const caughtUp = async (isr: readonly InSyncReplica[]): Promise<[number, string[]]> => {
+    const calls: string[] = [];
+    const rate = {
+      reserve: (bytesMax: number) => {
+        calls.push(`reserve ${bytesMax}`);
+        return 500;
+      },
+      spent: (bytesMax: number, bytes: number) => {
+        calls.push(`spent ${bytes > 3000 && bytes < bytesMax}`);
+      },
+    };
+    let tookMs = 0;
+    await inWorld(7, async (world) => {
+      const [a, b] = [new Machine(world, 0), new Machine(world, 1)];
+      a.tailCacheBytesMax = 0;
+      const { leader, log: led } = await lead(a, 1, isr, () => undefined, rate);
+      for (let i = 0; i < 10; i += 1) await leader.append(`${i}`.padEnd(300, "."));
+      await world.until(() => led.ackedEndOffset === 10, "it is stored");
+      const beganMs = world.kernel.nowMs;
+      const { log } = await follow(b, 1);
+      await world.until(() => log.logEndOffset === 10, "it has caught up");
+      assert.equal(await bytesOf(log), await bytesOf(led));
+      tookMs = world.kernel.nowMs - beganMs;
+    });
+    return [tookMs, calls];
+  };
+  const [inSyncMs, none] = await caughtUp([one]);
+  assert.ok(inSyncMs < 300, `${inSyncMs} ms`);
+  assert.deepEqual(none, []);
+  const [throttledMs, calls] = await caughtUp([]);
+  assert.ok(throttledMs > 500 && throttledMs < 1000, `${throttledMs} ms`);
+  assert.deepEqual(calls.slice(0, 2), ["reserve 1048576", "spent true"]);
 });

@@ -21,7 +21,8 @@ export const partitionOf = (
   const known = leader === "none" ? undefined : leader;
   return {
     ...{ partition, leader: known, leaderEpoch, replicas: [0, 1], isr, elr: [] },
-    ...{ isrBrokerEpochs: isr.map(() => 1), modRevision: 1, uncleanLeaderEpoch: 0 },
+    ...{ adding: [], removed: [], uncleanLeaderEpoch: 0 },
+    ...{ isrBrokerEpochs: isr.map(() => 1), modRevision: 1 },
   };
 };
 

@@ -23,8 +23,13 @@ import { type BidiHandler, bindService, type Dialer, replicateMethod } from "@mi
 import { Incarnation, Kernel, SimDisk, SimNetwork } from "@millrace/sim";
 import { type InSyncReplica, InSyncReplicas, type InSyncView } from "../partitions/in-sync.ts";
 import { refusals } from "../partitions/refusals.ts";
+import { CatchUpRate } from "../replication/catch-up-rate.ts";
 import { FollowerStream } from "../replication/follower-stream.ts";
-import { LeaderSession, type LedPartition } from "../replication/leader-session.ts";
+import {
+  type LeaderContext,
+  LeaderSession,
+  type LedPartition,
+} from "../replication/leader-session.ts";
 
 export const topicId = "000102030405060708090a0b0c0d0e0f" as TopicId;
 const config = { ...defaultLogConfig, retentionMs: -1, segmentBytes: 4000 };
@@ -161,6 +166,10 @@ export class TestLeader implements LedPartition {
     return counts;
   }
 
+  isInSync(follower: InSyncReplica): boolean {
+    return this.inSync.isMember(follower);
+  }
+
   async append(values: string | readonly string[]): Promise<void> {
     this.log.append(await batchOf(values, this.#clock.wallMs()), this.epoch, () => {});
     this.moved();
@@ -181,6 +190,7 @@ export const lead = async (
   epoch: number,
   followers: readonly InSyncReplica[],
   registered: (brokerId: number) => number | undefined = () => undefined,
+  catchUpRate: LeaderContext["catchUpRate"] = new CatchUpRate(0),
 ) => {
   const { log, clock, logs } = await machine.start();
   await log.becomeLeader(epoch);
@@ -189,6 +199,7 @@ export const lead = async (
   const context = {
     ...{ clock, random: world.kernel.random, identity: { clusterId: "c", brokerId } },
     ...{ brokerEpoch: () => brokerEpoch, registered, find: () => leader },
+    catchUpRate,
   };
   type Replicate = { replicate: BidiHandler<WireReplicateRequest, WireReplicateResponse> };
   const service = bindService<typeof ReplicationService, Replicate>(

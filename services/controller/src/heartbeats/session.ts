@@ -66,7 +66,7 @@ class HeartbeatSession {
         watched.leave();
         return;
       }
-      watched.beat();
+      watched.beat(request.logCount);
       this.#stream.write(create(HeartbeatResponseSchema, {}));
     }
   }

@@ -41,6 +41,7 @@ class World extends TestCluster {
     const handlers = new ReplicaHandlers({
       ...{ clusterId: "c", clock: started.life.clock(), active: started.process },
       deletionDone: async () => {},
+      removalsDone: async () => {},
       producerIds: new ProducerIdBlocks({ store: this.store, active: started.process }),
     });
     const server = await this.run(listener.listen(`c${id}:7401`, handlers.bindings()));

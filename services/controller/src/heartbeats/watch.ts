@@ -26,7 +26,8 @@ export interface BrokerWatchOptions {
 
 /** An open stream. After its end the calls do nothing. */
 export interface WatchedStream {
-  beat(): void;
+  /** `logCount`: partitions with a log on the broker's disk, if it tells. */
+  beat(logCount?: number): void;
   /** The broker said goodbye. */
   leave(): void;
   /** The stream ended in any other way. */
@@ -39,6 +40,7 @@ interface Session {
   readonly epoch: number;
   readonly stream: number;
   readonly end: (why: MillraceError) => void;
+  logCount: number | undefined;
 }
 
 const messages = {
@@ -76,13 +78,17 @@ export class BrokerWatch {
     const { brokerId, brokerEpoch: epoch } = callerOf(request, state.current);
     const stream = this.#liveness.opened({ brokerId, epoch }, clock.monoMs());
     const replaced = this.#sessions.get(brokerId);
-    this.#sessions.set(brokerId, { epoch, stream, end: onEnd });
+    const session: Session = { epoch, stream, end: onEnd, logCount: undefined };
+    this.#sessions.set(brokerId, session);
     replaced?.end(new MillraceError(ErrorCode.CANCELLED, "the broker has opened another stream"));
     const forget = (): void => {
       if (this.#sessions.get(brokerId)?.stream === stream) this.#sessions.delete(brokerId);
     };
     return {
-      beat: () => this.#liveness.beat(brokerId, stream, clock.monoMs()),
+      beat: (logCount) => {
+        session.logCount = logCount ?? session.logCount;
+        this.#liveness.beat(brokerId, stream, clock.monoMs());
+      },
       leave: () => {
         this.#liveness.left(brokerId, stream);
         forget();
@@ -94,6 +100,15 @@ export class BrokerWatch {
       },
       endWatch: (why) => this.#end(why),
     };
+  }
+
+  /**
+   * Partitions with a log on a broker's disk, as it has told last under this registration;
+   * undefined before that.
+   */
+  logCountOf({ brokerId, epoch }: Registered): number | undefined {
+    const session = this.#sessions.get(brokerId);
+    return session?.epoch === epoch ? session.logCount : undefined;
   }
 
   #end(why: MillraceError): void {

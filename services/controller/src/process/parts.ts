@@ -3,6 +3,7 @@ import type { Env } from "@millrace/env";
 import type { MetadataStore, Mirror } from "@millrace/metadata";
 import type { Dialer } from "@millrace/rpc";
 import type { Services, Undo } from "@millrace/server";
+import { BrokersHandlers } from "../brokers.ts";
 import { Controller, type ControllerOptions } from "../controller.ts";
 import { ControllerProcess } from "../controller-process.ts";
 import type { ControllerMetrics } from "../metrics.ts";
@@ -29,7 +30,7 @@ export const campaign = (
   return active;
 };
 
-/** The Admin service for clients, and ReplicaService for brokers. */
+/** The Admin and Brokers services for clients, and ReplicaService for brokers. */
 export const controllerServices = (
   options: Pick<ControllerOptions, "store" | "defaultReplicationFactor" | "untilServed"> & {
     readonly env: Pick<Env, "clock" | "random" | "logger">;
@@ -43,7 +44,15 @@ export const controllerServices = (
   const replicas = new ReplicaHandlers({
     ...{ clusterId, clock, active },
     deletionDone: (topicId, id) => controller.deletionDone(topicId, id),
+    removalsDone: (id, removals) => controller.removalsDone(id, removals),
     producerIds: new ProducerIdBlocks({ store: options.store, active }),
   });
-  return { client: controller.bindings(), internal: replicas.bindings() };
+  const brokers = new BrokersHandlers({
+    ...{ clusterId, active, store: options.store },
+    deletionDone: (topicId, id) => controller.deletionDone(topicId, id),
+  });
+  return {
+    client: [...controller.bindings(), ...brokers.bindings()],
+    internal: replicas.bindings(),
+  };
 };

@@ -327,3 +327,51 @@ export enum Isolation {
  */
 export declare const IsolationSchema: GenEnum<Isolation>;
 
+/**
+ * What an operator wants of a broker.
+ *
+ * @generated from enum millrace.common.v1.BrokerIntent
+ */
+export enum BrokerIntent {
+  /**
+   * INVALID_REQUEST.
+   *
+   * @generated from enum value: BROKER_INTENT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Takes part in everything.
+   *
+   * @generated from enum value: BROKER_INTENT_ACTIVE = 1;
+   */
+  ACTIVE = 1,
+
+  /**
+   * Gets no new replicas; leads as before.
+   *
+   * @generated from enum value: BROKER_INTENT_CORDONED = 2;
+   */
+  CORDONED = 2,
+
+  /**
+   * Gets no new replicas, leads only where nobody else is in sync, and its replicas move to other
+   * brokers.
+   *
+   * @generated from enum value: BROKER_INTENT_DRAINING = 3;
+   */
+  DRAINING = 3,
+
+  /**
+   * Gone for good, with its data directory: a broker that comes back with that one stops at once.
+   *
+   * @generated from enum value: BROKER_INTENT_DECOMMISSIONED = 4;
+   */
+  DECOMMISSIONED = 4,
+}
+
+/**
+ * Describes the enum millrace.common.v1.BrokerIntent.
+ */
+export declare const BrokerIntentSchema: GenEnum<BrokerIntent>;
+

@@ -76,6 +76,13 @@ export enum ErrorCode {
   ADMISSION_REJECTED = 1,
 
   /**
+   * No such broker is registered, and nothing in the metadata names it.
+   *
+   * @generated from enum value: ERROR_CODE_BROKER_ID_NOT_REGISTERED = 47;
+   */
+  BROKER_ID_NOT_REGISTERED = 47,
+
+  /**
    * The caller gave up.
    *
    * @generated from enum value: ERROR_CODE_CANCELLED = 2;
@@ -190,6 +197,14 @@ export enum ErrorCode {
   INVALID_RECORD = 14,
 
   /**
+   * The replicas are not allowed: none, one twice, or a broker that cannot have any, or that would
+   * leave no replica in sync. Nothing was changed.
+   *
+   * @generated from enum value: ERROR_CODE_INVALID_REPLICA_ASSIGNMENT = 45;
+   */
+  INVALID_REPLICA_ASSIGNMENT = 45,
+
+  /**
    * The replication factor is out of range or more than there are brokers.
    *
    * @generated from enum value: ERROR_CODE_INVALID_REPLICATION_FACTOR = 15;
@@ -246,6 +261,13 @@ export enum ErrorCode {
   NOT_CONTROLLER = 22,
 
   /**
+   * There is no reassignment of the partition to cancel.
+   *
+   * @generated from enum value: ERROR_CODE_NO_REASSIGNMENT_IN_PROGRESS = 46;
+   */
+  NO_REASSIGNMENT_IN_PROGRESS = 46,
+
+  /**
    * Fewer in-sync replicas than min.insync.replicas. Nothing was appended.
    *
    * @generated from enum value: ERROR_CODE_NOT_ENOUGH_REPLICAS = 23;
@@ -293,6 +315,13 @@ export enum ErrorCode {
    * @generated from enum value: ERROR_CODE_POLICY_VIOLATION = 29;
    */
   POLICY_VIOLATION = 29,
+
+  /**
+   * Replicas have yet to move, or their logs to go. Nothing was changed.
+   *
+   * @generated from enum value: ERROR_CODE_REASSIGNMENT_IN_PROGRESS = 48;
+   */
+  REASSIGNMENT_IN_PROGRESS = 48,
 
   /**
    * The server is stopping or not yet ready.

@@ -4,11 +4,246 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { PartitionError } from "../../common/v1/common_pb.js";
 
 /**
  * Describes the file millrace/controller/v1/admin.proto.
  */
 export declare const file_millrace_controller_v1_admin: GenFile;
+
+/**
+ * Moves partitions.
+ *
+ * @generated from message millrace.controller.v1.AlterPartitionReassignmentsRequest
+ */
+export declare type AlterPartitionReassignmentsRequest = Message<"millrace.controller.v1.AlterPartitionReassignmentsRequest"> & {
+  /**
+   * At most 1,000; each partition once.
+   *
+   * @generated from field: repeated millrace.controller.v1.PartitionReassignment partitions = 1;
+   */
+  partitions: PartitionReassignment[];
+
+  /**
+   * True: check everything, change nothing.
+   *
+   * @generated from field: bool validate_only = 2;
+   */
+  validateOnly: boolean;
+};
+
+/**
+ * Describes the message millrace.controller.v1.AlterPartitionReassignmentsRequest.
+ * Use `create(AlterPartitionReassignmentsRequestSchema)` to create a new message.
+ */
+export declare const AlterPartitionReassignmentsRequestSchema: GenMessage<AlterPartitionReassignmentsRequest>;
+
+/**
+ * Where a partition goes.
+ *
+ * @generated from message millrace.controller.v1.PartitionReassignment
+ */
+export declare type PartitionReassignment = Message<"millrace.controller.v1.PartitionReassignment"> & {
+  /**
+   * Topic name.
+   *
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+
+  /**
+   * Index within the topic.
+   *
+   * @generated from field: uint32 partition = 2;
+   */
+  partition: number;
+
+  /**
+   * The target: broker ids in order of preference. Their number may differ from the present one,
+   * which changes the replication factor. Empty with `cancel`.
+   *
+   * @generated from field: repeated uint32 replicas = 3;
+   */
+  replicas: number[];
+
+  /**
+   * True: back to the replicas of before.
+   *
+   * @generated from field: bool cancel = 4;
+   */
+  cancel: boolean;
+};
+
+/**
+ * Describes the message millrace.controller.v1.PartitionReassignment.
+ * Use `create(PartitionReassignmentSchema)` to create a new message.
+ */
+export declare const PartitionReassignmentSchema: GenMessage<PartitionReassignment>;
+
+/**
+ * Answers in the order of the request.
+ *
+ * @generated from message millrace.controller.v1.AlterPartitionReassignmentsResponse
+ */
+export declare type AlterPartitionReassignmentsResponse = Message<"millrace.controller.v1.AlterPartitionReassignmentsResponse"> & {
+  /**
+   * One per partition asked for.
+   *
+   * @generated from field: repeated millrace.controller.v1.PartitionReassignmentResult results = 1;
+   */
+  results: PartitionReassignmentResult[];
+
+  /**
+   * Metadata revision that has all of it.
+   *
+   * @generated from field: uint64 revision = 2;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message millrace.controller.v1.AlterPartitionReassignmentsResponse.
+ * Use `create(AlterPartitionReassignmentsResponseSchema)` to create a new message.
+ */
+export declare const AlterPartitionReassignmentsResponseSchema: GenMessage<AlterPartitionReassignmentsResponse>;
+
+/**
+ * What became of a reassignment.
+ *
+ * @generated from message millrace.controller.v1.PartitionReassignmentResult
+ */
+export declare type PartitionReassignmentResult = Message<"millrace.controller.v1.PartitionReassignmentResult"> & {
+  /**
+   * Topic name.
+   *
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+
+  /**
+   * Index within the topic.
+   *
+   * @generated from field: uint32 partition = 2;
+   */
+  partition: number;
+
+  /**
+   * Why it was not recorded: UNKNOWN_TOPIC_OR_PARTITION; INVALID_REPLICA_ASSIGNMENT for a broker
+   * that may not get replicas, and where no replica that has everything would be left;
+   * NO_REASSIGNMENT_IN_PROGRESS where there is nothing to cancel. Absent means it was.
+   *
+   * @generated from field: millrace.common.v1.PartitionError error = 3;
+   */
+  error?: PartitionError | undefined;
+};
+
+/**
+ * Describes the message millrace.controller.v1.PartitionReassignmentResult.
+ * Use `create(PartitionReassignmentResultSchema)` to create a new message.
+ */
+export declare const PartitionReassignmentResultSchema: GenMessage<PartitionReassignmentResult>;
+
+/**
+ * Asks for a page of reassignments.
+ *
+ * @generated from message millrace.controller.v1.ListPartitionReassignmentsRequest
+ */
+export declare type ListPartitionReassignmentsRequest = Message<"millrace.controller.v1.ListPartitionReassignmentsRequest"> & {
+  /**
+   * From the answer before; empty means from the start.
+   *
+   * @generated from field: string page_token = 1;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message millrace.controller.v1.ListPartitionReassignmentsRequest.
+ * Use `create(ListPartitionReassignmentsRequestSchema)` to create a new message.
+ */
+export declare const ListPartitionReassignmentsRequestSchema: GenMessage<ListPartitionReassignmentsRequest>;
+
+/**
+ * A page of reassignments.
+ *
+ * @generated from message millrace.controller.v1.ListPartitionReassignmentsResponse
+ */
+export declare type ListPartitionReassignmentsResponse = Message<"millrace.controller.v1.ListPartitionReassignmentsResponse"> & {
+  /**
+   * Those of the topics that this page is about; there may be none.
+   *
+   * @generated from field: repeated millrace.controller.v1.OngoingReassignment reassignments = 1;
+   */
+  reassignments: OngoingReassignment[];
+
+  /**
+   * Empty: this was the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message millrace.controller.v1.ListPartitionReassignmentsResponse.
+ * Use `create(ListPartitionReassignmentsResponseSchema)` to create a new message.
+ */
+export declare const ListPartitionReassignmentsResponseSchema: GenMessage<ListPartitionReassignmentsResponse>;
+
+/**
+ * A reassignment that is under way.
+ *
+ * @generated from message millrace.controller.v1.OngoingReassignment
+ */
+export declare type OngoingReassignment = Message<"millrace.controller.v1.OngoingReassignment"> & {
+  /**
+   * Topic name.
+   *
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+
+  /**
+   * Index within the topic.
+   *
+   * @generated from field: uint32 partition = 2;
+   */
+  partition: number;
+
+  /**
+   * All replicas: the target in its order, then those that are being removed.
+   *
+   * @generated from field: repeated uint32 replicas = 3;
+   */
+  replicas: number[];
+
+  /**
+   * Those that are being added.
+   *
+   * @generated from field: repeated uint32 adding = 4;
+   */
+  adding: number[];
+
+  /**
+   * Those that are being removed.
+   *
+   * @generated from field: repeated uint32 removing = 5;
+   */
+  removing: number[];
+
+  /**
+   * In-sync replicas.
+   *
+   * @generated from field: repeated uint32 isr = 6;
+   */
+  isr: number[];
+};
+
+/**
+ * Describes the message millrace.controller.v1.OngoingReassignment.
+ * Use `create(OngoingReassignmentSchema)` to create a new message.
+ */
+export declare const OngoingReassignmentSchema: GenMessage<OngoingReassignment>;
 
 /**
  * Elects a leader.
@@ -506,7 +741,7 @@ export declare type TopicListing = Message<"millrace.controller.v1.TopicListing"
   partitionCount: number;
 
   /**
-   * Replicas per partition.
+   * Replicas per partition, as the topic was made; DescribeTopics has the present number.
    *
    * @generated from field: uint32 replication_factor = 4;
    */
@@ -587,7 +822,7 @@ export declare type TopicDescription = Message<"millrace.controller.v1.TopicDesc
   topicId: Uint8Array;
 
   /**
-   * Replicas per partition.
+   * Replicas of partition 0, without those that are being removed. New partitions get as many.
    *
    * @generated from field: uint32 replication_factor = 3;
    */
@@ -668,6 +903,20 @@ export declare type PartitionDescription = Message<"millrace.controller.v1.Parti
    * @generated from field: repeated uint32 elr = 6;
    */
   elr: number[];
+
+  /**
+   * Replicas that a reassignment adds.
+   *
+   * @generated from field: repeated uint32 adding = 7;
+   */
+  adding: number[];
+
+  /**
+   * Replicas that a reassignment removes.
+   *
+   * @generated from field: repeated uint32 removing = 8;
+   */
+  removing: number[];
 };
 
 /**
@@ -844,6 +1093,31 @@ export declare const AdminService: GenService<{
     methodKind: "unary";
     input: typeof ElectLeaderRequestSchema;
     output: typeof ElectLeaderResponseSchema;
+  },
+  /**
+   * Moves replicas to other brokers, or cancels that (KIP-455). The answer comes once the moves are
+   * recorded; ListPartitionReassignments tells which go on. Each partition is judged by itself.
+   *
+   * New replicas catch up beside the old ones. Once all of them are in sync, and at least
+   * `min.insync.replicas` of the target, the old ones are removed, and their brokers delete the
+   * logs. A reassignment outlives the controller, and may be replaced by another one meanwhile.
+   *
+   * @generated from rpc millrace.controller.v1.AdminService.AlterPartitionReassignments
+   */
+  alterPartitionReassignments: {
+    methodKind: "unary";
+    input: typeof AlterPartitionReassignmentsRequestSchema;
+    output: typeof AlterPartitionReassignmentsResponseSchema;
+  },
+  /**
+   * Reassignments that are under way, in order of topic and partition.
+   *
+   * @generated from rpc millrace.controller.v1.AdminService.ListPartitionReassignments
+   */
+  listPartitionReassignments: {
+    methodKind: "unary";
+    input: typeof ListPartitionReassignmentsRequestSchema;
+    output: typeof ListPartitionReassignmentsResponseSchema;
   },
 }>;
 

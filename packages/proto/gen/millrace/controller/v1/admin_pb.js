@@ -3,152 +3,202 @@
 /* eslint-disable */
 
 import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
+import { file_millrace_common_v1_common } from "../../common/v1/common_pb.js";
 
 /**
  * Describes the file millrace/controller/v1/admin.proto.
  */
 export const file_millrace_controller_v1_admin = /*@__PURE__*/
-  fileDesc("CiJtaWxscmFjZS9jb250cm9sbGVyL3YxL2FkbWluLnByb3RvEhZtaWxscmFjZS5jb250cm9sbGVyLnYxIqEBChJFbGVjdExlYWRlclJlcXVlc3QSDQoFdG9waWMYASABKAkSEQoJcGFydGl0aW9uGAIgASgNEjIKBHR5cGUYAyABKA4yJC5taWxscmFjZS5jb250cm9sbGVyLnYxLkVsZWN0aW9uVHlwZRITCgZsZWFkZXIYBCABKA1IAIgBARIVCg12YWxpZGF0ZV9vbmx5GAUgASgIQgkKB19sZWFkZXIiTQoTRWxlY3RMZWFkZXJSZXNwb25zZRIOCgZsZWFkZXIYASABKA0SFAoMbGVhZGVyX2Vwb2NoGAIgASgNEhAKCHJldmlzaW9uGAMgASgEIugBChJDcmVhdGVUb3BpY1JlcXVlc3QSDAoEbmFtZRgBIAEoCRIXCg9wYXJ0aXRpb25fY291bnQYAiABKA0SGgoScmVwbGljYXRpb25fZmFjdG9yGAMgASgNEkgKB2NvbmZpZ3MYBCADKAsyNy5taWxscmFjZS5jb250cm9sbGVyLnYxLkNyZWF0ZVRvcGljUmVxdWVzdC5Db25maWdzRW50cnkSFQoNdmFsaWRhdGVfb25seRgFIAEoCBouCgxDb25maWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJuChNDcmVhdGVUb3BpY1Jlc3BvbnNlEhAKCHRvcGljX2lkGAEgASgMEhcKD3BhcnRpdGlvbl9jb3VudBgCIAEoDRIaChJyZXBsaWNhdGlvbl9mYWN0b3IYAyABKA0SEAoIcmV2aXNpb24YBCABKAQiNAoSRGVsZXRlVG9waWNSZXF1ZXN0EgwKBG5hbWUYASABKAkSEAoIdG9waWNfaWQYAiABKAwiJwoTRGVsZXRlVG9waWNSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBCJXChdDcmVhdGVQYXJ0aXRpb25zUmVxdWVzdBIMCgRuYW1lGAEgASgJEhcKD3BhcnRpdGlvbl9jb3VudBgCIAEoDRIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIiwKGENyZWF0ZVBhcnRpdGlvbnNSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBCK6AQoTQWx0ZXJDb25maWdzUmVxdWVzdBINCgV0b3BpYxgBIAEoCRJBCgNzZXQYAiADKAsyNC5taWxscmFjZS5jb250cm9sbGVyLnYxLkFsdGVyQ29uZmlnc1JlcXVlc3QuU2V0RW50cnkSDgoGcmVtb3ZlGAMgAygJEhUKDXZhbGlkYXRlX29ubHkYBCABKAgaKgoIU2V0RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIoChRBbHRlckNvbmZpZ3NSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBCInChZEZXNjcmliZUNvbmZpZ3NSZXF1ZXN0Eg0KBXRvcGljGAEgASgJIk8KF0Rlc2NyaWJlQ29uZmlnc1Jlc3BvbnNlEjQKB2NvbmZpZ3MYASADKAsyIy5taWxscmFjZS5jb250cm9sbGVyLnYxLkNvbmZpZ0VudHJ5InQKC0NvbmZpZ0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCRI0CgZzb3VyY2UYAyABKA4yJC5taWxscmFjZS5jb250cm9sbGVyLnYxLkNvbmZpZ1NvdXJjZRITCgtkZXNjcmlwdGlvbhgEIAEoCSI6ChFMaXN0VG9waWNzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCSJjChJMaXN0VG9waWNzUmVzcG9uc2USNAoGdG9waWNzGAEgAygLMiQubWlsbHJhY2UuY29udHJvbGxlci52MS5Ub3BpY0xpc3RpbmcSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImMKDFRvcGljTGlzdGluZxIMCgRuYW1lGAEgASgJEhAKCHRvcGljX2lkGAIgASgMEhcKD3BhcnRpdGlvbl9jb3VudBgDIAEoDRIaChJyZXBsaWNhdGlvbl9mYWN0b3IYBCABKA0iJgoVRGVzY3JpYmVUb3BpY3NSZXF1ZXN0Eg0KBW5hbWVzGAEgAygJImQKFkRlc2NyaWJlVG9waWNzUmVzcG9uc2USOAoGdG9waWNzGAEgAygLMigubWlsbHJhY2UuY29udHJvbGxlci52MS5Ub3BpY0Rlc2NyaXB0aW9uEhAKCHJldmlzaW9uGAIgASgEIt0BChBUb3BpY0Rlc2NyaXB0aW9uEgwKBG5hbWUYASABKAkSEAoIdG9waWNfaWQYAiABKAwSGgoScmVwbGljYXRpb25fZmFjdG9yGAMgASgNEkAKCnBhcnRpdGlvbnMYBCADKAsyLC5taWxscmFjZS5jb250cm9sbGVyLnYxLlBhcnRpdGlvbkRlc2NyaXB0aW9uEjQKB2NvbmZpZ3MYBSADKAsyIy5taWxscmFjZS5jb250cm9sbGVyLnYxLkNvbmZpZ0VudHJ5EhUKDWNyZWF0ZWRfYXRfbXMYBiABKAQiiwEKFFBhcnRpdGlvbkRlc2NyaXB0aW9uEhEKCXBhcnRpdGlvbhgBIAEoDRITCgZsZWFkZXIYAiABKA1IAIgBARIUCgxsZWFkZXJfZXBvY2gYAyABKA0SEAoIcmVwbGljYXMYBCADKA0SCwoDaXNyGAUgAygNEgsKA2VschgGIAMoDUIJCgdfbGVhZGVyKmUKDEVsZWN0aW9uVHlwZRIdChlFTEVDVElPTl9UWVBFX1VOU1BFQ0lGSUVEEAASGwoXRUxFQ1RJT05fVFlQRV9QUkVGRVJSRUQQARIZChVFTEVDVElPTl9UWVBFX1VOQ0xFQU4QAip7CgxDb25maWdTb3VyY2USHQoZQ09ORklHX1NPVVJDRV9VTlNQRUNJRklFRBAAEhkKFUNPTkZJR19TT1VSQ0VfREVGQVVMVBABEhcKE0NPTkZJR19TT1VSQ0VfVE9QSUMQAhIYChRDT05GSUdfU09VUkNFX0JST0tFUhADMvIGCgxBZG1pblNlcnZpY2USZgoLQ3JlYXRlVG9waWMSKi5taWxscmFjZS5jb250cm9sbGVyLnYxLkNyZWF0ZVRvcGljUmVxdWVzdBorLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuQ3JlYXRlVG9waWNSZXNwb25zZRJmCgtEZWxldGVUb3BpYxIqLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuRGVsZXRlVG9waWNSZXF1ZXN0GisubWlsbHJhY2UuY29udHJvbGxlci52MS5EZWxldGVUb3BpY1Jlc3BvbnNlEnUKEENyZWF0ZVBhcnRpdGlvbnMSLy5taWxscmFjZS5jb250cm9sbGVyLnYxLkNyZWF0ZVBhcnRpdGlvbnNSZXF1ZXN0GjAubWlsbHJhY2UuY29udHJvbGxlci52MS5DcmVhdGVQYXJ0aXRpb25zUmVzcG9uc2USaQoMQWx0ZXJDb25maWdzEisubWlsbHJhY2UuY29udHJvbGxlci52MS5BbHRlckNvbmZpZ3NSZXF1ZXN0GiwubWlsbHJhY2UuY29udHJvbGxlci52MS5BbHRlckNvbmZpZ3NSZXNwb25zZRJyCg9EZXNjcmliZUNvbmZpZ3MSLi5taWxscmFjZS5jb250cm9sbGVyLnYxLkRlc2NyaWJlQ29uZmlnc1JlcXVlc3QaLy5taWxscmFjZS5jb250cm9sbGVyLnYxLkRlc2NyaWJlQ29uZmlnc1Jlc3BvbnNlEmMKCkxpc3RUb3BpY3MSKS5taWxscmFjZS5jb250cm9sbGVyLnYxLkxpc3RUb3BpY3NSZXF1ZXN0GioubWlsbHJhY2UuY29udHJvbGxlci52MS5MaXN0VG9waWNzUmVzcG9uc2USbwoORGVzY3JpYmVUb3BpY3MSLS5taWxscmFjZS5jb250cm9sbGVyLnYxLkRlc2NyaWJlVG9waWNzUmVxdWVzdBouLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuRGVzY3JpYmVUb3BpY3NSZXNwb25zZRJmCgtFbGVjdExlYWRlchIqLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuRWxlY3RMZWFkZXJSZXF1ZXN0GisubWlsbHJhY2UuY29udHJvbGxlci52MS5FbGVjdExlYWRlclJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("CiJtaWxscmFjZS9jb250cm9sbGVyL3YxL2FkbWluLnByb3RvEhZtaWxscmFjZS5jb250cm9sbGVyLnYxIn4KIkFsdGVyUGFydGl0aW9uUmVhc3NpZ25tZW50c1JlcXVlc3QSQQoKcGFydGl0aW9ucxgBIAMoCzItLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuUGFydGl0aW9uUmVhc3NpZ25tZW50EhUKDXZhbGlkYXRlX29ubHkYAiABKAgiWwoVUGFydGl0aW9uUmVhc3NpZ25tZW50Eg0KBXRvcGljGAEgASgJEhEKCXBhcnRpdGlvbhgCIAEoDRIQCghyZXBsaWNhcxgDIAMoDRIOCgZjYW5jZWwYBCABKAgifQojQWx0ZXJQYXJ0aXRpb25SZWFzc2lnbm1lbnRzUmVzcG9uc2USRAoHcmVzdWx0cxgBIAMoCzIzLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuUGFydGl0aW9uUmVhc3NpZ25tZW50UmVzdWx0EhAKCHJldmlzaW9uGAIgASgEInIKG1BhcnRpdGlvblJlYXNzaWdubWVudFJlc3VsdBINCgV0b3BpYxgBIAEoCRIRCglwYXJ0aXRpb24YAiABKA0SMQoFZXJyb3IYAyABKAsyIi5taWxscmFjZS5jb21tb24udjEuUGFydGl0aW9uRXJyb3IiNwohTGlzdFBhcnRpdGlvblJlYXNzaWdubWVudHNSZXF1ZXN0EhIKCnBhZ2VfdG9rZW4YASABKAkigQEKIkxpc3RQYXJ0aXRpb25SZWFzc2lnbm1lbnRzUmVzcG9uc2USQgoNcmVhc3NpZ25tZW50cxgBIAMoCzIrLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuT25nb2luZ1JlYXNzaWdubWVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkieAoTT25nb2luZ1JlYXNzaWdubWVudBINCgV0b3BpYxgBIAEoCRIRCglwYXJ0aXRpb24YAiABKA0SEAoIcmVwbGljYXMYAyADKA0SDgoGYWRkaW5nGAQgAygNEhAKCHJlbW92aW5nGAUgAygNEgsKA2lzchgGIAMoDSKhAQoSRWxlY3RMZWFkZXJSZXF1ZXN0Eg0KBXRvcGljGAEgASgJEhEKCXBhcnRpdGlvbhgCIAEoDRIyCgR0eXBlGAMgASgOMiQubWlsbHJhY2UuY29udHJvbGxlci52MS5FbGVjdGlvblR5cGUSEwoGbGVhZGVyGAQgASgNSACIAQESFQoNdmFsaWRhdGVfb25seRgFIAEoCEIJCgdfbGVhZGVyIk0KE0VsZWN0TGVhZGVyUmVzcG9uc2USDgoGbGVhZGVyGAEgASgNEhQKDGxlYWRlcl9lcG9jaBgCIAEoDRIQCghyZXZpc2lvbhgDIAEoBCLoAQoSQ3JlYXRlVG9waWNSZXF1ZXN0EgwKBG5hbWUYASABKAkSFwoPcGFydGl0aW9uX2NvdW50GAIgASgNEhoKEnJlcGxpY2F0aW9uX2ZhY3RvchgDIAEoDRJICgdjb25maWdzGAQgAygLMjcubWlsbHJhY2UuY29udHJvbGxlci52MS5DcmVhdGVUb3BpY1JlcXVlc3QuQ29uZmlnc0VudHJ5EhUKDXZhbGlkYXRlX29ubHkYBSABKAgaLgoMQ29uZmlnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEibgoTQ3JlYXRlVG9waWNSZXNwb25zZRIQCgh0b3BpY19pZBgBIAEoDBIXCg9wYXJ0aXRpb25fY291bnQYAiABKA0SGgoScmVwbGljYXRpb25fZmFjdG9yGAMgASgNEhAKCHJldmlzaW9uGAQgASgEIjQKEkRlbGV0ZVRvcGljUmVxdWVzdBIMCgRuYW1lGAEgASgJEhAKCHRvcGljX2lkGAIgASgMIicKE0RlbGV0ZVRvcGljUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQiVwoXQ3JlYXRlUGFydGl0aW9uc1JlcXVlc3QSDAoEbmFtZRgBIAEoCRIXCg9wYXJ0aXRpb25fY291bnQYAiABKA0SFQoNdmFsaWRhdGVfb25seRgDIAEoCCIsChhDcmVhdGVQYXJ0aXRpb25zUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQiugEKE0FsdGVyQ29uZmlnc1JlcXVlc3QSDQoFdG9waWMYASABKAkSQQoDc2V0GAIgAygLMjQubWlsbHJhY2UuY29udHJvbGxlci52MS5BbHRlckNvbmZpZ3NSZXF1ZXN0LlNldEVudHJ5Eg4KBnJlbW92ZRgDIAMoCRIVCg12YWxpZGF0ZV9vbmx5GAQgASgIGioKCFNldEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiKAoUQWx0ZXJDb25maWdzUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQiJwoWRGVzY3JpYmVDb25maWdzUmVxdWVzdBINCgV0b3BpYxgBIAEoCSJPChdEZXNjcmliZUNvbmZpZ3NSZXNwb25zZRI0Cgdjb25maWdzGAEgAygLMiMubWlsbHJhY2UuY29udHJvbGxlci52MS5Db25maWdFbnRyeSJ0CgtDb25maWdFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAkSNAoGc291cmNlGAMgASgOMiQubWlsbHJhY2UuY29udHJvbGxlci52MS5Db25maWdTb3VyY2USEwoLZGVzY3JpcHRpb24YBCABKAkiOgoRTGlzdFRvcGljc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkiYwoSTGlzdFRvcGljc1Jlc3BvbnNlEjQKBnRvcGljcxgBIAMoCzIkLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuVG9waWNMaXN0aW5nEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJjCgxUb3BpY0xpc3RpbmcSDAoEbmFtZRgBIAEoCRIQCgh0b3BpY19pZBgCIAEoDBIXCg9wYXJ0aXRpb25fY291bnQYAyABKA0SGgoScmVwbGljYXRpb25fZmFjdG9yGAQgASgNIiYKFURlc2NyaWJlVG9waWNzUmVxdWVzdBINCgVuYW1lcxgBIAMoCSJkChZEZXNjcmliZVRvcGljc1Jlc3BvbnNlEjgKBnRvcGljcxgBIAMoCzIoLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuVG9waWNEZXNjcmlwdGlvbhIQCghyZXZpc2lvbhgCIAEoBCLdAQoQVG9waWNEZXNjcmlwdGlvbhIMCgRuYW1lGAEgASgJEhAKCHRvcGljX2lkGAIgASgMEhoKEnJlcGxpY2F0aW9uX2ZhY3RvchgDIAEoDRJACgpwYXJ0aXRpb25zGAQgAygLMiwubWlsbHJhY2UuY29udHJvbGxlci52MS5QYXJ0aXRpb25EZXNjcmlwdGlvbhI0Cgdjb25maWdzGAUgAygLMiMubWlsbHJhY2UuY29udHJvbGxlci52MS5Db25maWdFbnRyeRIVCg1jcmVhdGVkX2F0X21zGAYgASgEIq0BChRQYXJ0aXRpb25EZXNjcmlwdGlvbhIRCglwYXJ0aXRpb24YASABKA0SEwoGbGVhZGVyGAIgASgNSACIAQESFAoMbGVhZGVyX2Vwb2NoGAMgASgNEhAKCHJlcGxpY2FzGAQgAygNEgsKA2lzchgFIAMoDRILCgNlbHIYBiADKA0SDgoGYWRkaW5nGAcgAygNEhAKCHJlbW92aW5nGAggAygNQgkKB19sZWFkZXIqZQoMRWxlY3Rpb25UeXBlEh0KGUVMRUNUSU9OX1RZUEVfVU5TUEVDSUZJRUQQABIbChdFTEVDVElPTl9UWVBFX1BSRUZFUlJFRBABEhkKFUVMRUNUSU9OX1RZUEVfVU5DTEVBThACKnsKDENvbmZpZ1NvdXJjZRIdChlDT05GSUdfU09VUkNFX1VOU1BFQ0lGSUVEEAASGQoVQ09ORklHX1NPVVJDRV9ERUZBVUxUEAESFwoTQ09ORklHX1NPVVJDRV9UT1BJQxACEhgKFENPTkZJR19TT1VSQ0VfQlJPS0VSEAMyoQkKDEFkbWluU2VydmljZRJmCgtDcmVhdGVUb3BpYxIqLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuQ3JlYXRlVG9waWNSZXF1ZXN0GisubWlsbHJhY2UuY29udHJvbGxlci52MS5DcmVhdGVUb3BpY1Jlc3BvbnNlEmYKC0RlbGV0ZVRvcGljEioubWlsbHJhY2UuY29udHJvbGxlci52MS5EZWxldGVUb3BpY1JlcXVlc3QaKy5taWxscmFjZS5jb250cm9sbGVyLnYxLkRlbGV0ZVRvcGljUmVzcG9uc2USdQoQQ3JlYXRlUGFydGl0aW9ucxIvLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuQ3JlYXRlUGFydGl0aW9uc1JlcXVlc3QaMC5taWxscmFjZS5jb250cm9sbGVyLnYxLkNyZWF0ZVBhcnRpdGlvbnNSZXNwb25zZRJpCgxBbHRlckNvbmZpZ3MSKy5taWxscmFjZS5jb250cm9sbGVyLnYxLkFsdGVyQ29uZmlnc1JlcXVlc3QaLC5taWxscmFjZS5jb250cm9sbGVyLnYxLkFsdGVyQ29uZmlnc1Jlc3BvbnNlEnIKD0Rlc2NyaWJlQ29uZmlncxIuLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuRGVzY3JpYmVDb25maWdzUmVxdWVzdBovLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuRGVzY3JpYmVDb25maWdzUmVzcG9uc2USYwoKTGlzdFRvcGljcxIpLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuTGlzdFRvcGljc1JlcXVlc3QaKi5taWxscmFjZS5jb250cm9sbGVyLnYxLkxpc3RUb3BpY3NSZXNwb25zZRJvCg5EZXNjcmliZVRvcGljcxItLm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuRGVzY3JpYmVUb3BpY3NSZXF1ZXN0Gi4ubWlsbHJhY2UuY29udHJvbGxlci52MS5EZXNjcmliZVRvcGljc1Jlc3BvbnNlEmYKC0VsZWN0TGVhZGVyEioubWlsbHJhY2UuY29udHJvbGxlci52MS5FbGVjdExlYWRlclJlcXVlc3QaKy5taWxscmFjZS5jb250cm9sbGVyLnYxLkVsZWN0TGVhZGVyUmVzcG9uc2USlgEKG0FsdGVyUGFydGl0aW9uUmVhc3NpZ25tZW50cxI6Lm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuQWx0ZXJQYXJ0aXRpb25SZWFzc2lnbm1lbnRzUmVxdWVzdBo7Lm1pbGxyYWNlLmNvbnRyb2xsZXIudjEuQWx0ZXJQYXJ0aXRpb25SZWFzc2lnbm1lbnRzUmVzcG9uc2USkwEKGkxpc3RQYXJ0aXRpb25SZWFzc2lnbm1lbnRzEjkubWlsbHJhY2UuY29udHJvbGxlci52MS5MaXN0UGFydGl0aW9uUmVhc3NpZ25tZW50c1JlcXVlc3QaOi5taWxscmFjZS5jb250cm9sbGVyLnYxLkxpc3RQYXJ0aXRpb25SZWFzc2lnbm1lbnRzUmVzcG9uc2ViBnByb3RvMw", [file_millrace_common_v1_common]);
+
+/**
+ * Describes the message millrace.controller.v1.AlterPartitionReassignmentsRequest.
+ * Use `create(AlterPartitionReassignmentsRequestSchema)` to create a new message.
+ */
+export const AlterPartitionReassignmentsRequestSchema = /*@__PURE__*/
+  messageDesc(file_millrace_controller_v1_admin, 0);
+
+/**
+ * Describes the message millrace.controller.v1.PartitionReassignment.
+ * Use `create(PartitionReassignmentSchema)` to create a new message.
+ */
+export const PartitionReassignmentSchema = /*@__PURE__*/
+  messageDesc(file_millrace_controller_v1_admin, 1);
+
+/**
+ * Describes the message millrace.controller.v1.AlterPartitionReassignmentsResponse.
+ * Use `create(AlterPartitionReassignmentsResponseSchema)` to create a new message.
+ */
+export const AlterPartitionReassignmentsResponseSchema = /*@__PURE__*/
+  messageDesc(file_millrace_controller_v1_admin, 2);
+
+/**
+ * Describes the message millrace.controller.v1.PartitionReassignmentResult.
+ * Use `create(PartitionReassignmentResultSchema)` to create a new message.
+ */
+export const PartitionReassignmentResultSchema = /*@__PURE__*/
+  messageDesc(file_millrace_controller_v1_admin, 3);
+
+/**
+ * Describes the message millrace.controller.v1.ListPartitionReassignmentsRequest.
+ * Use `create(ListPartitionReassignmentsRequestSchema)` to create a new message.
+ */
+export const ListPartitionReassignmentsRequestSchema = /*@__PURE__*/
+  messageDesc(file_millrace_controller_v1_admin, 4);
+
+/**
+ * Describes the message millrace.controller.v1.ListPartitionReassignmentsResponse.
+ * Use `create(ListPartitionReassignmentsResponseSchema)` to create a new message.
+ */
+export const ListPartitionReassignmentsResponseSchema = /*@__PURE__*/
+  messageDesc(file_millrace_controller_v1_admin, 5);
+
+/**
+ * Describes the message millrace.controller.v1.OngoingReassignment.
+ * Use `create(OngoingReassignmentSchema)` to create a new message.
+ */
+export const OngoingReassignmentSchema = /*@__PURE__*/
+  messageDesc(file_millrace_controller_v1_admin, 6);
 
 /**
  * Describes the message millrace.controller.v1.ElectLeaderRequest.
  * Use `create(ElectLeaderRequestSchema)` to create a new message.
  */
 export const ElectLeaderRequestSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 0);
+  messageDesc(file_millrace_controller_v1_admin, 7);
 
 /**
  * Describes the message millrace.controller.v1.ElectLeaderResponse.
  * Use `create(ElectLeaderResponseSchema)` to create a new message.
  */
 export const ElectLeaderResponseSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 1);
+  messageDesc(file_millrace_controller_v1_admin, 8);
 
 /**
  * Describes the message millrace.controller.v1.CreateTopicRequest.
  * Use `create(CreateTopicRequestSchema)` to create a new message.
  */
 export const CreateTopicRequestSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 2);
+  messageDesc(file_millrace_controller_v1_admin, 9);
 
 /**
  * Describes the message millrace.controller.v1.CreateTopicResponse.
  * Use `create(CreateTopicResponseSchema)` to create a new message.
  */
 export const CreateTopicResponseSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 3);
+  messageDesc(file_millrace_controller_v1_admin, 10);
 
 /**
  * Describes the message millrace.controller.v1.DeleteTopicRequest.
  * Use `create(DeleteTopicRequestSchema)` to create a new message.
  */
 export const DeleteTopicRequestSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 4);
+  messageDesc(file_millrace_controller_v1_admin, 11);
 
 /**
  * Describes the message millrace.controller.v1.DeleteTopicResponse.
  * Use `create(DeleteTopicResponseSchema)` to create a new message.
  */
 export const DeleteTopicResponseSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 5);
+  messageDesc(file_millrace_controller_v1_admin, 12);
 
 /**
  * Describes the message millrace.controller.v1.CreatePartitionsRequest.
  * Use `create(CreatePartitionsRequestSchema)` to create a new message.
  */
 export const CreatePartitionsRequestSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 6);
+  messageDesc(file_millrace_controller_v1_admin, 13);
 
 /**
  * Describes the message millrace.controller.v1.CreatePartitionsResponse.
  * Use `create(CreatePartitionsResponseSchema)` to create a new message.
  */
 export const CreatePartitionsResponseSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 7);
+  messageDesc(file_millrace_controller_v1_admin, 14);
 
 /**
  * Describes the message millrace.controller.v1.AlterConfigsRequest.
  * Use `create(AlterConfigsRequestSchema)` to create a new message.
  */
 export const AlterConfigsRequestSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 8);
+  messageDesc(file_millrace_controller_v1_admin, 15);
 
 /**
  * Describes the message millrace.controller.v1.AlterConfigsResponse.
  * Use `create(AlterConfigsResponseSchema)` to create a new message.
  */
 export const AlterConfigsResponseSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 9);
+  messageDesc(file_millrace_controller_v1_admin, 16);
 
 /**
  * Describes the message millrace.controller.v1.DescribeConfigsRequest.
  * Use `create(DescribeConfigsRequestSchema)` to create a new message.
  */
 export const DescribeConfigsRequestSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 10);
+  messageDesc(file_millrace_controller_v1_admin, 17);
 
 /**
  * Describes the message millrace.controller.v1.DescribeConfigsResponse.
  * Use `create(DescribeConfigsResponseSchema)` to create a new message.
  */
 export const DescribeConfigsResponseSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 11);
+  messageDesc(file_millrace_controller_v1_admin, 18);
 
 /**
  * Describes the message millrace.controller.v1.ConfigEntry.
  * Use `create(ConfigEntrySchema)` to create a new message.
  */
 export const ConfigEntrySchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 12);
+  messageDesc(file_millrace_controller_v1_admin, 19);
 
 /**
  * Describes the message millrace.controller.v1.ListTopicsRequest.
  * Use `create(ListTopicsRequestSchema)` to create a new message.
  */
 export const ListTopicsRequestSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 13);
+  messageDesc(file_millrace_controller_v1_admin, 20);
 
 /**
  * Describes the message millrace.controller.v1.ListTopicsResponse.
  * Use `create(ListTopicsResponseSchema)` to create a new message.
  */
 export const ListTopicsResponseSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 14);
+  messageDesc(file_millrace_controller_v1_admin, 21);
 
 /**
  * Describes the message millrace.controller.v1.TopicListing.
  * Use `create(TopicListingSchema)` to create a new message.
  */
 export const TopicListingSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 15);
+  messageDesc(file_millrace_controller_v1_admin, 22);
 
 /**
  * Describes the message millrace.controller.v1.DescribeTopicsRequest.
  * Use `create(DescribeTopicsRequestSchema)` to create a new message.
  */
 export const DescribeTopicsRequestSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 16);
+  messageDesc(file_millrace_controller_v1_admin, 23);
 
 /**
  * Describes the message millrace.controller.v1.DescribeTopicsResponse.
  * Use `create(DescribeTopicsResponseSchema)` to create a new message.
  */
 export const DescribeTopicsResponseSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 17);
+  messageDesc(file_millrace_controller_v1_admin, 24);
 
 /**
  * Describes the message millrace.controller.v1.TopicDescription.
  * Use `create(TopicDescriptionSchema)` to create a new message.
  */
 export const TopicDescriptionSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 18);
+  messageDesc(file_millrace_controller_v1_admin, 25);
 
 /**
  * Describes the message millrace.controller.v1.PartitionDescription.
  * Use `create(PartitionDescriptionSchema)` to create a new message.
  */
 export const PartitionDescriptionSchema = /*@__PURE__*/
-  messageDesc(file_millrace_controller_v1_admin, 19);
+  messageDesc(file_millrace_controller_v1_admin, 26);
 
 /**
  * Describes the enum millrace.controller.v1.ElectionType.

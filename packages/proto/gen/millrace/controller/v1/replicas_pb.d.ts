@@ -230,6 +230,81 @@ export declare type ConfirmDeletionsResponse = Message<"millrace.controller.v1.C
 export declare const ConfirmDeletionsResponseSchema: GenMessage<ConfirmDeletionsResponse>;
 
 /**
+ * Removed replicas whose logs a broker has deleted.
+ *
+ * @generated from message millrace.controller.v1.ConfirmRemovalsRequest
+ */
+export declare type ConfirmRemovalsRequest = Message<"millrace.controller.v1.ConfirmRemovalsRequest"> & {
+  /**
+   * The broker. Its disk is what counts, not its registration, so there is no epoch.
+   *
+   * @generated from field: uint32 broker_id = 1;
+   */
+  brokerId: number;
+
+  /**
+   * At most 1,000.
+   *
+   * @generated from field: repeated millrace.controller.v1.ConfirmedRemoval partitions = 2;
+   */
+  partitions: ConfirmedRemoval[];
+};
+
+/**
+ * Describes the message millrace.controller.v1.ConfirmRemovalsRequest.
+ * Use `create(ConfirmRemovalsRequestSchema)` to create a new message.
+ */
+export declare const ConfirmRemovalsRequestSchema: GenMessage<ConfirmRemovalsRequest>;
+
+/**
+ * A removed replica without a log.
+ *
+ * @generated from message millrace.controller.v1.ConfirmedRemoval
+ */
+export declare type ConfirmedRemoval = Message<"millrace.controller.v1.ConfirmedRemoval"> & {
+  /**
+   * Topic id, 16 bytes.
+   *
+   * @generated from field: bytes topic_id = 1;
+   */
+  topicId: Uint8Array;
+
+  /**
+   * Partition index.
+   *
+   * @generated from field: uint32 partition = 2;
+   */
+  partition: number;
+
+  /**
+   * Of the entry that the log was deleted by: a later one is another removal.
+   *
+   * @generated from field: uint32 leader_epoch = 3;
+   */
+  leaderEpoch: number;
+};
+
+/**
+ * Describes the message millrace.controller.v1.ConfirmedRemoval.
+ * Use `create(ConfirmedRemovalSchema)` to create a new message.
+ */
+export declare const ConfirmedRemovalSchema: GenMessage<ConfirmedRemoval>;
+
+/**
+ * Recorded.
+ *
+ * @generated from message millrace.controller.v1.ConfirmRemovalsResponse
+ */
+export declare type ConfirmRemovalsResponse = Message<"millrace.controller.v1.ConfirmRemovalsResponse"> & {
+};
+
+/**
+ * Describes the message millrace.controller.v1.ConfirmRemovalsResponse.
+ * Use `create(ConfirmRemovalsResponseSchema)` to create a new message.
+ */
+export declare const ConfirmRemovalsResponseSchema: GenMessage<ConfirmRemovalsResponse>;
+
+/**
  * Asks for a block of producer ids.
  *
  * @generated from message millrace.controller.v1.AllocateProducerIdsRequest
@@ -303,6 +378,13 @@ export declare type HeartbeatRequest = Message<"millrace.controller.v1.Heartbeat
    * @generated from field: bool goodbye = 2;
    */
   goodbye: boolean;
+
+  /**
+   * With a beat: partitions that have a log on the broker's disk, whatever the metadata says.
+   *
+   * @generated from field: optional uint32 log_count = 3;
+   */
+  logCount?: number | undefined;
 };
 
 /**
@@ -425,6 +507,17 @@ export declare const ReplicaService: GenService<{
     methodKind: "unary";
     input: typeof ConfirmDeletionsRequestSchema;
     output: typeof ConfirmDeletionsResponseSchema;
+  },
+  /**
+   * A broker has no log of these partitions any more, of which it was removed as a replica. Their
+   * entries in `PartitionRecord.removed` go. As ConfirmDeletions otherwise.
+   *
+   * @generated from rpc millrace.controller.v1.ReplicaService.ConfirmRemovals
+   */
+  confirmRemovals: {
+    methodKind: "unary";
+    input: typeof ConfirmRemovalsRequestSchema;
+    output: typeof ConfirmRemovalsResponseSchema;
   },
   /**
    * Gives a broker a block of producer ids, for its clients (KIP-730).

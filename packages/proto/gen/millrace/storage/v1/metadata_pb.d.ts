@@ -7,6 +7,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { BrokerIntent } from "../../common/v1/common_pb.js";
 
 /**
  * Describes the file millrace/storage/v1/metadata.proto.
@@ -159,6 +160,44 @@ export declare type BrokerRecord = Message<"millrace.storage.v1.BrokerRecord"> &
  * Use `create(BrokerRecordSchema)` to create a new message.
  */
 export declare const BrokerRecordSchema: GenMessage<BrokerRecord>;
+
+/**
+ * Key `broker-intents/<id>`. Absent: the broker is active.
+ *
+ * Every change of one writes the key `broker-intents`, too, which has no value: new replicas are
+ * placed on condition that it has not changed since the intents were read.
+ *
+ * @generated from message millrace.storage.v1.BrokerIntentRecord
+ */
+export declare type BrokerIntentRecord = Message<"millrace.storage.v1.BrokerIntentRecord"> & {
+  /**
+   * Broker id, as in the key.
+   *
+   * @generated from field: uint32 broker_id = 1;
+   */
+  brokerId: number;
+
+  /**
+   * What is wanted of it.
+   *
+   * @generated from field: millrace.common.v1.BrokerIntent intent = 2;
+   */
+  intent: BrokerIntent;
+
+  /**
+   * The broker's data directory, as it was registered at the time. A decommissioned broker is one
+   * with this directory; empty: unknown, so it is whoever has the id.
+   *
+   * @generated from field: bytes directory_id = 3;
+   */
+  directoryId: Uint8Array;
+};
+
+/**
+ * Describes the message millrace.storage.v1.BrokerIntentRecord.
+ * Use `create(BrokerIntentRecordSchema)` to create a new message.
+ */
+export declare const BrokerIntentRecordSchema: GenMessage<BrokerIntentRecord>;
 
 /**
  * Key `topics/<name>`.
@@ -344,14 +383,14 @@ export declare type PartitionRecord = Message<"millrace.storage.v1.PartitionReco
   elr: number[];
 
   /**
-   * Being added by a reassignment.
+   * Being added by a reassignment; a subset of `replicas`. The partition had the others before it.
    *
    * @generated from field: repeated uint32 adding = 8;
    */
   adding: number[];
 
   /**
-   * Being removed by a reassignment.
+   * Being removed by a reassignment; a subset of `replicas`. The others are its target.
    *
    * @generated from field: repeated uint32 removing = 9;
    */
@@ -382,6 +421,13 @@ export declare type PartitionRecord = Message<"millrace.storage.v1.PartitionReco
   directoryIds: Uint8Array[];
 
   /**
+   * Brokers that had a replica once and may still hold its log.
+   *
+   * @generated from field: repeated millrace.storage.v1.RemovedReplica removed = 13;
+   */
+  removed: RemovedReplica[];
+
+  /**
    * Leader epoch of the last unclean election; 0: there was none. A replica whose log ends in an
    * older epoch follows the leader although that cuts what was committed.
    *
@@ -395,4 +441,33 @@ export declare type PartitionRecord = Message<"millrace.storage.v1.PartitionReco
  * Use `create(PartitionRecordSchema)` to create a new message.
  */
 export declare const PartitionRecordSchema: GenMessage<PartitionRecord>;
+
+/**
+ * A replica that was removed. Its broker deletes the log of the partition only against such an
+ * entry, and only a log that knows no batch of this leader epoch or a later one: an old backup of
+ * the metadata must not delete what came after it.
+ *
+ * @generated from message millrace.storage.v1.RemovedReplica
+ */
+export declare type RemovedReplica = Message<"millrace.storage.v1.RemovedReplica"> & {
+  /**
+   * The broker.
+   *
+   * @generated from field: uint32 broker_id = 1;
+   */
+  brokerId: number;
+
+  /**
+   * Leader epoch that began with the removal.
+   *
+   * @generated from field: uint32 leader_epoch = 2;
+   */
+  leaderEpoch: number;
+};
+
+/**
+ * Describes the message millrace.storage.v1.RemovedReplica.
+ * Use `create(RemovedReplicaSchema)` to create a new message.
+ */
+export declare const RemovedReplicaSchema: GenMessage<RemovedReplica>;
 

@@ -1,0 +1,53 @@
+/** A broker whose data directory was decommissioned serves no more. */
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import {
+  decodeRecord,
+  type KeyValue,
+  keys,
+  type MetadataStore,
+  type Mirror,
+} from "@millrace/metadata";
+import { BrokerIntent } from "@millrace/proto/common";
+
+/** A broker, and its directory. */
+interface Self {
+  readonly brokerId: number;
+  readonly directoryId: Uint8Array;
+}
+
+/** Whether the intent is about this directory: without an id it is about whoever has the id. */
+const isOver = (kv: KeyValue, { directoryId }: Self): boolean => {
+  const { intent, directoryId: gone } = decodeRecord.brokerIntent(kv);
+  if (intent !== BrokerIntent.DECOMMISSIONED) return false;
+  return gone.length === 0 || Buffer.compare(gone, directoryId) === 0;
+};
+
+/** Throws INVALID_CONFIG for a broker that was decommissioned with this directory. */
+export const refuseDecommissioned = async (store: MetadataStore, self: Self): Promise<void> => {
+  const [kv] = (await store.range({ key: keys.brokerIntent(self.brokerId) })).kvs;
+  if (kv === undefined || !isOver(kv, self)) return;
+  throw new MillraceError(
+    ErrorCode.INVALID_CONFIG,
+    `broker ${self.brokerId} was decommissioned with this data directory: give it an empty one, ` +
+      `or run millrace broker uncordon ${self.brokerId}`,
+  );
+};
+
+/** Calls `onOver` when the broker is decommissioned, also if it is so already. */
+export const onceDecommissioned = (
+  mirror: Pick<Mirror, "get" | "onChange">,
+  self: Self,
+  onOver: () => void,
+): (() => void) => {
+  const key = keys.brokerIntent(self.brokerId);
+  let isTold = false;
+  const look = (): void => {
+    const kv = mirror.get(key);
+    if (isTold || kv === undefined || !isOver(kv, self)) return;
+    isTold = true;
+    onOver();
+  };
+  const stop = mirror.onChange(look);
+  look();
+  return stop;
+};
