@@ -298,7 +298,16 @@ const simulate = async (cluster: Cluster, random: SeededRandom): Promise<History
     ...machines.map((machine) => cluster.crash(machine, isWorking)),
     cluster.disturb(isWorking),
     ...(cluster.faults.deletions
-      ? [trim(cluster.client("trimmer"), history, random, sleep, isWorking).catch(note)]
+      ? [
+          trim(
+            cluster.client("trimmer"),
+            history,
+            random,
+            sleep,
+            isWorking,
+            cluster.faults.moves,
+          ).catch(note),
+        ]
       : []),
     ...(cluster.faults.moves
       ? [reassign(cluster.client("mover"), machines.length, by, sleep, isWorking).catch(note)]

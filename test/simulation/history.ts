@@ -63,6 +63,14 @@ export class History {
     if (!MillraceError.from(thrown).spec.sideEffects) this.unwritten.add(value);
   }
 
+  /** What comes before was read, and acknowledged, too: no producer sends it again. */
+  settledEnd(partition: number): bigint {
+    let offset = this.deletedBelow.get(partition) ?? 0n;
+    const end = this.readEnd.get(partition) ?? 0n;
+    while (offset < end && this.acked.has(`${partition}@${offset}`)) offset += 1n;
+    return offset;
+  }
+
   /** Whether the log may have let go of a place. */
   mayBeDeleted(place: string): boolean {
     const [partition, offset] = place.split("@");
@@ -150,18 +158,24 @@ export const makeTopic = (client: Client, configs: Record<string, string>): Prom
 /** Trouble that explains why little was acknowledged, ms. */
 const disturbedLongMs = 20_000;
 
-/** Deletes, from time to time, what was read, until `working` says no. */
+/**
+ * Deletes, from time to time, what was read, until `working` says no. With `onlySettled` nothing
+ * that a producer may send again: a replica that is added begins at the log start, and does not
+ * know who had written what is deleted.
+ */
 export const trim = async (
   client: Client,
   history: History,
   random: SeededRandom,
   sleep: (ms: number) => Promise<void>,
   working: () => boolean,
+  onlySettled: boolean,
 ): Promise<void> => {
   while (working()) {
     await sleep(100 + random.float() * 1500);
     const partition = random.below(partitions);
-    const end = Number(history.readEnd.get(partition) ?? 0n);
+    const read = history.readEnd.get(partition) ?? 0n;
+    const end = Number(onlySettled ? history.settledEnd(partition) : read);
     const offset = BigInt(random.chance(0.5) ? end : Math.floor(end * random.float()));
     if (offset <= (history.deletedBelow.get(partition) ?? 0n)) continue;
     history.deletedBelow.set(partition, offset);

@@ -3,11 +3,14 @@ import assert from "node:assert/strict";
 import type { Client } from "@millrace/client/core";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { PartitionLog } from "@millrace/log";
+import { BrokerIntent } from "@millrace/proto/common";
 import type { PartitionRecord } from "@millrace/proto/storage";
 import { topicIdOf } from "@millrace/record";
 import type { Marks, SeededRandom } from "@millrace/sim";
 import { partitions } from "./history.ts";
 import type { Machine } from "./machine.ts";
+
+const { ACTIVE, CORDONED, DRAINING } = BrokerIntent;
 
 /** What a cluster refuses while machines come and go. */
 const refusals: readonly ErrorCode[] = [
@@ -41,7 +44,28 @@ const ask = async (client: Client, move: Move, marks: Marks): Promise<void> => {
   }
 };
 
-/** Moves partitions to and fro, and cancels that, until `working` says no. */
+/** Says what is wanted of a broker. False when nobody could be told. */
+const want = async (
+  client: Client,
+  brokerId: number,
+  intent: BrokerIntent,
+  marks: Marks,
+): Promise<boolean> => {
+  try {
+    await client.admin.setBrokerIntent(brokerId, intent);
+    marks.sometimes(`moves: ${BrokerIntent[intent].toLowerCase()}`);
+    return true;
+  } catch (thrown) {
+    const { code, spec } = MillraceError.from(thrown);
+    if (!spec.retriable && code !== ErrorCode.BROKER_ID_NOT_REGISTERED) throw thrown;
+    return code === ErrorCode.BROKER_ID_NOT_REGISTERED;
+  }
+};
+
+/**
+ * Moves partitions to and fro, cancels that, and drains brokers, until `working` says no. In the
+ * end every broker is active.
+ */
 export const reassign = async (
   client: Client,
   brokers: number,
@@ -51,6 +75,11 @@ export const reassign = async (
 ): Promise<void> => {
   while (working()) {
     await sleep(random.float() * (random.chance(0.5) ? 300 : 2500));
+    if (random.chance(0.2)) {
+      const intent = random.pick([ACTIVE, CORDONED, DRAINING, DRAINING]);
+      await want(client, random.below(brokers), intent, marks);
+      continue;
+    }
     const partition = random.below(partitions);
     await ask(client, { topic: "t", partition, replicas: anyTarget(random, brokers) }, marks);
     if (random.chance(0.5)) continue;
@@ -58,6 +87,9 @@ export const reassign = async (
     await sleep(random.float() * 100);
     const replicas = random.chance(0.7) ? "cancel" : anyTarget(random, brokers);
     await ask(client, { topic: "t", partition, replicas }, marks);
+  }
+  for (let id = 0; id < brokers; id += 1) {
+    while (!(await want(client, id, ACTIVE, marks))) await sleep(100);
   }
 };
 

@@ -42,7 +42,7 @@ const cluster = [
 ] as const;
 
 /** Of a cluster with more machines than replicas. */
-const moving = ["moves: cancelled", "moves: recorded"] as const;
+const moving = ["moves: cancelled", "moves: draining", "moves: recorded"] as const;
 
 export class Totals {
   readonly marks = new Map<string, number>();

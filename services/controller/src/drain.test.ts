@@ -162,6 +162,18 @@ test("a drain spreads over the other brokers, leaders too, and keeps racks apart
   assert.ok([...apart.moves.values()].every((ids) => ids.includes(4)));
 });
 
+test("ten partitions move away from a broker at a time, each of its own", () => {
+  const replicas = Array.from({ length: 60 }, (_, i) => [i % 2, 2]);
+  const first = stateOf({ intents: { 0: DRAINING, 1: DRAINING }, replicas, brokers: 5 });
+  const { moves } = planDrains(first);
+  const from = (id: number) => [...moves.keys()].filter((_, i) => replicas[i]?.[0] === id).length;
+  assert.deepEqual([moves.size, from(0), from(1)], [20, 10, 10]);
+  // Others lead first.
+  const begun = next(next(first) ?? first);
+  assert.ok(begun !== undefined);
+  assert.equal(planDrains(begun).moves.size, 0, "those are under way");
+});
+
 test("too few brokers: nothing moves, and that is told", () => {
   const replicas = [
     [0, 1, 2],
