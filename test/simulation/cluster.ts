@@ -193,6 +193,9 @@ class Cluster {
     if (this.#isLosingDisk) return;
     this.#isLosingDisk = true;
     const { kvs } = await this.store.range({ prefix: keys.partitions });
+    const registered = await this.store.range({ key: keys.broker(machine.brokerId) });
+    // While it is registered, a partition may still move to it alone.
+    const isGone = registered.kvs.length === 0;
     const isSpare = kvs.every((kv) => {
       const { directoryIds, elr, isr, replicas } = decodeRecord.partition(kv);
       return [...isr, ...elr].some((id) => {
@@ -201,7 +204,7 @@ class Cluster {
         return other !== undefined && other !== machine && other.hasDirectory(known);
       });
     });
-    if (isSpare) machine.loseDisk();
+    if (isGone && isSpare) machine.loseDisk();
     this.#isLosingDisk = false;
   }
 

@@ -196,7 +196,10 @@ class World {
     this.outcomes.push(decided.kind);
     if (decided.kind === "refused") {
       const { isr } = this.#record;
-      assert.ok(isr.every((id) => !this.#original.includes(id) && !target.includes(id)));
+      const isPresent = (id: number, i: number): boolean =>
+        BigInt(this.#brokers.get(id) ?? -1) === this.#record.isrBrokerEpochs[i];
+      const stays = (id: number): boolean => this.#original.includes(id) || target.includes(id);
+      assert.ok(!isr.some((id, i) => stays(id) && isPresent(id, i)));
     }
     if (decided.kind === "already-so") assert.deepEqual(sorted(this.#target), sorted(target));
     if (decided.kind !== "changed") return;

@@ -43,13 +43,14 @@ const withMembers = (record: PartitionRecord, members: Members): PartitionRecord
 interface Kept {
   readonly isr: readonly number[];
   readonly epochs: readonly bigint[];
-  readonly leader: number | undefined;
+  readonly leader: number;
 }
 
 /**
  * What is left of the ISR: its leader stays if it can, else the first of the replicas that is in
  * sync leads. When none of the ISR is left, a registered member of the ELR leads alone. Undefined
- * without one.
+ * without one: a member that is away may come back with another disk, and who is dropped may have
+ * the last copy.
  */
 const kept = (
   record: PartitionRecord,
@@ -67,11 +68,15 @@ const kept = (
     if (leader === undefined) return undefined;
     return { isr: [leader], epochs: [BigInt(brokers.get(leader) ?? 0)], leader };
   }
-  const present = isr.filter((id) => BigInt(brokers.get(id) ?? 0) === epochOf(id));
+  const present = isr.filter(
+    (id) =>
+      BigInt(brokers.get(id) ?? 0) === epochOf(id) && isInItsDirectory(record, id, directories),
+  );
   const staying = present.filter((id) => !shuttingDown.has(id));
   const eligible = staying.length > 0 ? staying : present;
   const stays = record.leader !== undefined && eligible.includes(record.leader);
   const leader = stays ? record.leader : replicas.find((id) => eligible.includes(id));
+  if (leader === undefined) return undefined;
   return { isr, epochs: isr.map(epochOf), leader };
 };
 
@@ -90,10 +95,10 @@ const inNewTerm = (
   const { isr, epochs, leader } = left;
   const leaderEpoch = record.leaderEpoch + 1;
   const dropped = record.replicas.filter((id) => !members.replicas.includes(id));
-  const { leader: _, ...rest } = withMembers(record, members);
+  const rest = withMembers(record, members);
   return {
     ...rest,
-    ...(leader === undefined ? {} : { leader }),
+    leader,
     leaderEpoch,
     isr: [...isr],
     isrBrokerEpochs: [...epochs],

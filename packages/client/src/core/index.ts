@@ -1,3 +1,4 @@
+export { BrokerIntent } from "@millrace/proto/common";
 export * from "./admin.ts";
 export { isEndpoint } from "./checks.ts";
 export * from "./client.ts";
