@@ -8,7 +8,7 @@ import { processesOf } from "../../tools/cluster/layout.ts";
 import type { ProcessEntry, Role } from "../../tools/cluster/state.ts";
 import { Supervisor } from "../../tools/cluster/supervisor.ts";
 import { etcdPrograms } from "../../tools/etcd/build.ts";
-import { mountDisk } from "./disks.ts";
+import { mountDisk, unmountDisk } from "./disks.ts";
 import type { Leader } from "./history.ts";
 import { Network } from "./network.ts";
 
@@ -33,6 +33,7 @@ export const isWhole = ({ isr, leader }: PartitionState): boolean =>
 export class ChaosCluster {
   readonly directory: string;
   readonly #supervisor: Supervisor;
+  readonly #hasDisks: boolean;
   /** Absent where all processes share this machine's. */
   readonly network: Network | undefined;
   #admin: Client | undefined;
@@ -42,6 +43,7 @@ export class ChaosCluster {
   /** `network` and `disks`: of its own, inside of a laboratory. */
   constructor(directory: string, own: { readonly network: boolean; readonly disks: boolean }) {
     this.directory = directory;
+    this.#hasDisks = own.disks;
     const sizes = { brokers: 3, controllers: 3, etcd: 1, etcdEndpoints: [], basePort };
     const layout = { ...sizes, root, directory, etcdPrograms: etcdPrograms() };
     const names = processesOf(layout).map(({ name }) => name);
@@ -67,6 +69,11 @@ export class ChaosCluster {
       replicationFactor,
     });
     return true;
+  }
+
+  /** Ends the disks of its own; their images stay. Call it once nothing is read any more. */
+  unmount(): void {
+    if (this.#hasDisks) for (const directory of this.brokerDirectories) unmountDisk(directory);
   }
 
   async stop(): Promise<void> {

@@ -56,15 +56,19 @@ export const emptyDirectory = (directory: string): void => {
 /** What a step does to the broker `name`. */
 export const diskFaultOf = (
   cluster: ChaosCluster,
-  { kind, other }: Step & { readonly kind: DiskKind },
+  { isSilent, kind, other }: Step & { readonly kind: DiskKind },
   name: string,
   tell: Tell,
 ): Fault => {
   const directory = cluster.directoryOf(name);
   const note = (text: string): void => tell({ kind: "note", text });
-  /** As with a machine that dies, and then is looked after. */
-  const whileDown = async (change: () => void | Promise<void>): Promise<void> => {
-    await cluster.killForNow(name);
+  /** As with a machine that dies, or is stopped, and then is looked after. */
+  const whileDown = async (
+    change: () => void | Promise<void>,
+    isStopped = false,
+  ): Promise<void> => {
+    if (isStopped) await cluster.act("stop", name);
+    else await cluster.killForNow(name);
     try {
       await change();
     } finally {
@@ -82,7 +86,8 @@ export const diskFaultOf = (
       return {
         target: name,
         begin: async () => {
-          await whileDown(() => note(`flipped: ${flipBit(directory, other)}`));
+          // After a kill the journal may mend it; after a clean stop nobody looks at the start.
+          await whileDown(() => note(`flipped: ${flipBit(directory, other)}`), isSilent);
           const missing = await cluster.untilWhole(wholeMs);
           note(missing === undefined ? "whole with the bit" : `not whole with the bit: ${missing}`);
           await whileDown(async () => {

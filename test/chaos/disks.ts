@@ -20,13 +20,15 @@ export const mountDisk = (directory: string): void => {
   rmSync(join(directory, "lost+found"), { recursive: true });
 };
 
+export const unmountDisk = (directory: string): void => system("umount", [directory]);
+
 /** Why there are none on this machine, or undefined where there are. */
 export const disksMissing = (): string | undefined => {
   const trial = mkdtempSync(join(tmpdir(), "millrace-disk-"));
   const directory = join(trial, "disk");
   try {
     mountDisk(directory);
-    system("umount", [directory]);
+    unmountDisk(directory);
     return undefined;
   } catch (thrown) {
     return `no disk can be mounted: ${thrown instanceof Error ? thrown.message : String(thrown)}`;

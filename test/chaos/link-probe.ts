@@ -36,6 +36,8 @@ const open = async (): Promise<readonly [Socket, string]> => {
 if (mode === "serve") {
   const server = createServer((socket) => socket.on("error", () => {}).pipe(socket));
   server.listen(port, host, () => console.log("listens"));
+  // Whoever started it is gone.
+  process.stdin.resume().once("end", () => process.exit());
 } else {
   let [socket, opened] = await open();
   console.log(opened);

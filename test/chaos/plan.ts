@@ -45,7 +45,7 @@ export interface Step {
   readonly pick: number;
   /** The other end of a link, or what is damaged, as a fraction of what it may be. */
   readonly other: number;
-  /** What is cut off is not refused: its packets vanish. */
+  /** What is cut off is not refused: its packets vanish. A bit flips after a clean stop. */
   readonly isSilent: boolean;
   /** How long a pause, a cut or an outage lasts. 0 for every other kind. ms */
   readonly durationMs: number;

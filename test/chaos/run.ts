@@ -198,5 +198,6 @@ export const run = async (
   });
   const outcome = await runOn(cluster, options, log, signal);
   const stopped = checkReplicas(cluster.brokerDirectories);
+  cluster.unmount();
   return { ...outcome, violations: [...outcome.violations, ...stopped] };
 };
