@@ -39,8 +39,8 @@ export const sharedOf = <N extends SharedName>({ shared }: ClusterPeers, name: N
 };
 
 /** Ports of our cluster that all cases share, and of those that cases have for themselves. */
-export const sharedPort = 17_400;
-const ownPort = 17_900;
+export const sharedPort = 22_400;
+const ownPort = 22_900;
 
 export const onOurs = async (
   peers: ClusterPeers,
