@@ -126,11 +126,31 @@ export class MillraceCluster {
     );
   }
 
-  /** With three replicas, of which two must be in sync. Waits until all of them are. */
-  async topic(name: string, partitionCount: number): Promise<void> {
+  /** With three replicas, of which two must be in sync. */
+  async create(name: string, partitionCount: number): Promise<void> {
     const configs = { "min.insync.replicas": "2", "file.delete.delay.ms": "100" };
     await this.client.admin.createTopic({ name, partitionCount, replicationFactor, configs });
-    await this.untilWhole([name]);
+  }
+
+  /** Creates a topic, and waits until all of it is served. */
+  async topic(name: string, partitionCount: number): Promise<void> {
+    await this.create(name, partitionCount);
+    await this.acknowledged([name], partitionCount);
+  }
+
+  /**
+   * A record in every partition, on every replica in sync: the metadata has all replicas of a new
+   * partition in sync before any broker has a log for it.
+   */
+  async acknowledged(topics: readonly string[], partitionCount: number): Promise<void> {
+    await using client = await this.connect();
+    await using producer = client.producer();
+    const sends = topics.flatMap((topic) =>
+      Array.from({ length: partitionCount }, (_, partition) =>
+        producer.send({ topic, partition, value: "x" }),
+      ),
+    );
+    await Promise.all(sends);
   }
 
   async drop(name: string): Promise<void> {

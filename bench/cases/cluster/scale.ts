@@ -13,30 +13,11 @@ const busyPartitions = 6;
 
 const elapsed = (sinceMs: number): number => (performance.now() - sinceMs) / 1000;
 
-/**
- * A record in every partition, on every replica in sync: the metadata has all replicas of a new
- * partition in sync before any broker has a log for it.
- */
-const acknowledged = async (cluster: MillraceCluster, topics: readonly string[]): Promise<void> => {
-  await using client = await cluster.connect();
-  await using producer = client.producer();
-  const sends = topics.flatMap((topic) =>
-    Array.from({ length: perTopic }, (_, partition) =>
-      producer.send({ topic, partition, value: "x" }),
-    ),
-  );
-  await Promise.all(sends);
-};
-
 const create = async (cluster: MillraceCluster, topics: readonly string[]): Promise<Sample> => {
   const startedMs = performance.now();
-  const configs = { "min.insync.replicas": "2" };
-  for (const name of topics) {
-    const counts = { partitionCount: perTopic, replicationFactor: 3 };
-    await cluster.client.admin.createTopic({ name, ...counts, configs });
-  }
+  for (const name of topics) await cluster.create(name, perTopic);
   const createSeconds = elapsed(startedMs);
-  await acknowledged(cluster, topics);
+  await cluster.acknowledged(topics, perTopic);
   return { createSeconds, createServedSeconds: elapsed(startedMs) };
 };
 
@@ -61,7 +42,7 @@ const restart = async (cluster: MillraceCluster, topics: readonly string[]): Pro
   const hasLeaders = "a leader for every partition";
   await cluster.until(hasLeaders, topics, (all) => all.every((p) => p.leader >= 0), patienceMs);
   const allLedSeconds = elapsed(startedMs);
-  await acknowledged(cluster, topics);
+  await cluster.acknowledged(topics, perTopic);
   const startServedSeconds = elapsed(startedMs);
   await cluster.untilWhole(topics, patienceMs);
   const startWholeSeconds = elapsed(startedMs);

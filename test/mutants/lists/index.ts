@@ -1,5 +1,6 @@
 /** All mutants, a file per package. */
 import type { Mutant } from "../mutant.ts";
+import { benchMutants } from "./bench.ts";
 import { brokerMutants } from "./broker.ts";
 import { clientMutants } from "./client.ts";
 import { controllerMutants } from "./controller.ts";
@@ -32,4 +33,5 @@ export const allMutants: readonly Mutant[] = [
   ...processMutants,
   ...protocolMutants,
   ...toolsClusterMutants,
+  ...benchMutants,
 ];
