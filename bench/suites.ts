@@ -105,6 +105,8 @@ export const cluster = (scale: number): Suite<ClusterPeers, ClusterCase> => ({
     await peers.shared.kafka?.disconnect();
     if (peers.shared.millrace === undefined) return "each case has verified its own cluster";
     const millrace = sharedOf(peers, "millrace");
+    // Cases with clusters of their own came last.
+    await millrace.reconnect();
     await millrace.topic("verified", 16);
     const flags = { topic: "verified", partitions: 16, records: 50_000 };
     await millrace.load("produce", { ...flags, size: 100 });

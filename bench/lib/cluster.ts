@@ -87,6 +87,12 @@ export class MillraceCluster {
     throw new Error(`the cluster did not stop in ${stopMs / 1000} s: look into its logs`);
   }
 
+  /** A new client. Servers end connections that were idle for ten minutes. */
+  async reconnect(): Promise<void> {
+    await this.#client?.close();
+    this.#client = await this.connect();
+  }
+
   async kill(): Promise<void> {
     for (const { pid } of this.processes) if (pid !== undefined) process.kill(pid, "SIGKILL");
     await this.stop();

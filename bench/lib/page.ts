@@ -16,9 +16,8 @@ export interface Measured {
   readonly results: readonly CaseResult[];
 }
 
-const introduction = `What three brokers do, beside three nodes of Kafka and three servers of NATS
-JetStream, on one machine in one run. The page is generated; prose on single servers is in
-[benchmarks](benchmarks.md).
+const introduction = `What three brokers do, beside three nodes of Kafka and three servers of NATS JetStream, on one
+machine in one run. The page is generated; [benchmarks](benchmarks.md) is about single servers.
 
 - **Millrace**: three brokers, three controllers and one etcd, as \`npm run cluster\` lays them out,
   with the flags of \`npm start\`. Three replicas, \`min.insync.replicas\` 2, \`acks\` all. **An
@@ -67,7 +66,8 @@ Beside every case stands the option that repeats it.
 
 ## The run
 
-${machine}; ${day}; ${rounds} round(s), ${minutes.toFixed(0)} minutes; median (lowest–highest).
+${machine}.
+${day}; ${rounds} round(s), ${minutes.toFixed(0)} minutes; median (lowest–highest).
 \`log verify\` of what the brokers had in the end: ${verdict}.
 
 ![ratios](${name}/plot.svg)

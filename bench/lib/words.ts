@@ -40,6 +40,7 @@ export const words = {
   createSeconds: "created, s",
   createServedSeconds: "created, and a record acknowledged in each, s",
   brokerRssMaxMiB: "memory of the largest broker, MiB",
+  brokerRssEndMiB: "memory of the largest broker after all that, MiB",
   controllerRssMaxMiB: "memory of the largest controller, MiB",
   etcdRssMiB: "memory of etcd, MiB",
   cleanStopSeconds: "clean stop of everything, s",

@@ -98,7 +98,7 @@ const faultCase = (
 
 /** Often enough for a median, and for what is seldom. */
 const often = (scale: number): number => (scale >= 1 ? 30 : 3);
-const seldom = (scale: number): number => (scale >= 1 ? 10 : 2);
+const seldom = (scale: number): number => (scale >= 1 ? 10 : 3);
 
 export const brokerKilled = (scale: number): ClusterCase =>
   faultCase(

@@ -70,7 +70,8 @@ const killed = async (cluster: MillraceCluster, topics: readonly string[]): Prom
     const all = Array.from({ length: busyPartitions }, (_, p) => p);
     const loadStallMs = load.stall(all, span);
     await cluster.untilWhole([...topics, busy], patienceMs);
-    return { movedSeconds, loadStallMs, wholeSeconds: elapsed(struckMs) };
+    const brokerRssEndMiB = Math.max(...cluster.rssMiB("broker"));
+    return { movedSeconds, loadStallMs, wholeSeconds: elapsed(struckMs), brokerRssEndMiB };
   } finally {
     await load.stop().finally(() => client.close());
   }
@@ -99,6 +100,7 @@ export const manyPartitions = (scale: number): ClusterCase => {
       { ...less, metric: "movedSeconds" },
       { ...less, metric: "loadStallMs" },
       { ...less, metric: "wholeSeconds" },
+      { ...less, metric: "brokerRssEndMiB", must: 476 },
     ],
     before: async (peers) => {
       await own.start(peers);
