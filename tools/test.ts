@@ -38,6 +38,7 @@ const files = globSync(
     "services/*/src/**/*.test.ts",
     "test/*/**/*.test.ts",
     "tools/*/*.test.ts",
+    "bench/**/*.test.ts",
   ],
   { cwd: root },
 );

@@ -1,5 +1,6 @@
 /** What a case is, and what cases share. */
-import type { Millrace, Target } from "../lib/millrace.ts";
+import type { Target } from "../lib/load.ts";
+import type { Millrace } from "../lib/millrace.ts";
 import type { Claim, Sample } from "../lib/report.ts";
 import type { Kafka } from "../peers/kafka.ts";
 import type { Nats } from "../peers/nats.ts";
@@ -16,16 +17,19 @@ export interface Peers {
   readonly natsAlways: Nats;
 }
 
-export interface Case {
+/** `P` is everything that runs while cases are measured. */
+export interface Case<P = Peers> {
   readonly id: string;
   readonly title: string;
   readonly claims: readonly Claim[];
-  readonly contenders: Readonly<Record<string, (peers: Peers) => Promise<Sample>>>;
+  readonly contenders: Readonly<Record<string, (peers: P) => Promise<Sample>>>;
+  /** Absent: as many as the run has. */
+  readonly rounds?: number;
   /** Why the case cannot be measured here; undefined when it can. */
-  readonly obstacle?: (peers: Peers) => string | undefined;
+  readonly obstacle?: (peers: P) => string | undefined;
   /** Before the first round and after the last, where rounds share data. */
-  readonly before?: (peers: Peers) => Promise<void>;
-  readonly after?: (peers: Peers) => Promise<void>;
+  readonly before?: (peers: P) => Promise<void>;
+  readonly after?: (peers: P) => Promise<void>;
 }
 
 export const onOurs = async (

@@ -20,11 +20,16 @@ export const dropPageCache = (): void => {
   writeFileSync(switchPath, "1\n");
 };
 
-/** Bytes that a process has made the disk read. Memory and page cache do not count. */
-export const diskReadBytes = (pid: number): number => {
-  const found = /^read_bytes: (\d+)/m.exec(readFileSync(`/proc/${pid}/io`, "utf8"));
+const ioCount = (pid: number, name: string): number => {
+  const found = new RegExp(`^${name}: (\\d+)`, "m").exec(readFileSync(`/proc/${pid}/io`, "utf8"));
   return Number(found?.[1] ?? 0);
 };
+
+/** Bytes that a process has made the disk read. Memory and page cache do not count. */
+export const diskReadBytes = (pid: number): number => ioCount(pid, "read_bytes");
+
+/** Bytes that a process has made dirty in the page cache, or written past it. */
+export const diskWriteBytes = (pid: number): number => ioCount(pid, "write_bytes");
 
 export const freeBytes = (directory: string): number => {
   const { bavail, bsize } = statfsSync(directory);

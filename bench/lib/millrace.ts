@@ -1,32 +1,17 @@
-/** Our server as users start it, and our loads against it. */
-import { type ChildProcess, spawnSync } from "node:child_process";
+/** Our server as users start it, alone. */
+import type { ChildProcess } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Client, connect } from "@millrace/client";
 import { startEnv, startFlags } from "../../tools/start-command.ts";
-import { cpuSeconds, openFiles, rssMiB, runClient, startServer, stop, until } from "./processes.ts";
+import { type Flags, loadArgs, runLoad, type Target, verifyLog } from "./load.ts";
+import { openFiles, rssMiB, startServer, stop, until } from "./processes.ts";
 import type { Sample } from "./report.ts";
 
 const path = (relative: string): string =>
   fileURLToPath(new URL(`../../${relative}`, import.meta.url));
-
-/**
- * Node's flags for our loads: a heap that is not collected for every few MiB of buffers. Kafka's
- * tools get -Xmx512m.
- */
-const loadFlags = ["--initial-old-space-size=128"];
-
-/** 10 GiB on a bad day. */
-const loadTimeoutMs = 600_000;
-
-type Flags = Readonly<Record<string, string | number>>;
-
-const loadArgs = (operation: string, endpoint: string, flags: Flags): string[] => [
-  ...[...loadFlags, path("bench/load/main.ts"), operation, "--endpoint", endpoint],
-  ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]),
-];
 
 export class Millrace {
   readonly #directory: string;
@@ -115,25 +100,9 @@ export class Millrace {
     await sleep(300);
   }
 
-  /** Runs a load of `bench/load`. `server` is whose CPU counts. */
-  async load(operation: string, flags: Flags, to?: Target): Promise<Sample> {
-    const { endpoint, pid } = to ?? this;
-    const all = loadArgs(operation, endpoint, flags);
-    const before = cpuSeconds(pid);
-    const { output, cost } = await runClient(process.execPath, all, pid, loadTimeoutMs);
-    const result: Record<string, number> = JSON.parse(output.trim().split("\n").at(-1) ?? "{}");
-    // The load's warm-up is a fifth on top.
-    const records = (result["records"] ?? 1) * (operation.endsWith("produce") ? 1.2 : 1);
-    const serverCpu = cpuSeconds(pid) - before;
-    const gib = (records * Number(flags["size"] ?? 1024)) / 2 ** 30;
-    return {
-      ...result,
-      serverCpuSecondsPerMillion: (serverCpu / records) * 1e6,
-      serverCpuSecondsPerGiB: serverCpu / gib,
-      // Both processes from start to end, warm-up included, as Kafka's are counted.
-      cpuSecondsPerMillion: ((cost.clientCpu + serverCpu) / records) * 1e6,
-      serverRssMaxMiB: cost.serverRssMaxMiB,
-    };
+  /** Runs a load of `bench/load` against this server, or another one. */
+  load(operation: string, flags: Flags, to?: Target): Promise<Sample> {
+    return runLoad(operation, flags, to ?? { endpoint: this.endpoint, pids: [this.pid] });
   }
 
   /** Starts a load without waiting for it; gives what ends it. */
@@ -158,20 +127,11 @@ export class Millrace {
 
   /** `millrace log verify` of a stopped server's data. Throws what it found wrong. */
   verify(): string {
-    const args = [path("packages/cli/src/main.ts"), "log", "verify", this.data];
-    const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
-    const said = `${stdout}${stderr}`.trim();
-    if (status !== 0 || !stdout.includes("stopped cleanly")) throw new Error(`log verify: ${said}`);
-    return said;
+    return verifyLog(this.data);
   }
 }
 
 /** Another server for a load: the bare transport. */
-export interface Target {
-  readonly endpoint: string;
-  readonly pid: number;
-}
-
 export const startTransport = async (directory: string): Promise<Target> => {
   mkdirSync(directory, { recursive: true });
   const log = join(directory, "log");
@@ -183,6 +143,6 @@ export const startTransport = async (directory: string): Promise<Target> => {
   await until("transport", async () => readFileSync(log, "utf8").includes(":"));
   return {
     endpoint: readFileSync(log, "utf8").trim().split("\n").at(-1) ?? "",
-    pid: child.pid ?? 0,
+    pids: [child.pid ?? 0],
   };
 };

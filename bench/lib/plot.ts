@@ -1,7 +1,7 @@
 /** The ratios to the peers as bars. */
 import { type CaseResult, type Row, rowsOf } from "./report.ts";
 
-const colours = { aim: "#2b8a3e", must: "#1971c2", below: "#c92a2a" } as const;
+const colours = { aim: "#2b8a3e", must: "#1971c2", below: "#c92a2a", "": "#868e96" } as const;
 const escaped = (value: string): string => value.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
 const lineHeight = 17;
@@ -51,7 +51,8 @@ export const plotOf = (results: readonly CaseResult[]): string => {
     y += 6;
   }
   const height = y + 6;
-  const legend = "times better than the peer (log scale; green aim, blue must, red below)";
+  const legend =
+    "times better than the peer (log scale; green aim, blue must, red below, grey no bound)";
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="11">` +
     "<title>Millrace against its peers</title>" +

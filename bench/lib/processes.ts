@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { openSync, readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { diskWriteBytes } from "./disk.ts";
 
 const ticksPerSecond = 100;
 
@@ -11,6 +12,11 @@ export const cpuSeconds = (pid: number): number => {
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
 };
+
+const sum = (values: readonly number[]): number => values.reduce((all, value) => all + value, 0);
+
+/** CPU seconds of several living processes together. */
+const cpuSecondsOf = (pids: readonly number[]): number => sum(pids.map(cpuSeconds));
 
 /** Resident memory now, MiB. */
 export const rssMiB = (pid: number): number => {
@@ -56,19 +62,24 @@ export const stopAll = async (): Promise<void> => {
 export interface Cost {
   readonly seconds: number;
   readonly clientCpu: number;
+  /** Of all server processes together. */
   readonly serverCpu: number;
+  /** Of the largest server process. */
   readonly serverRssMaxMiB: number;
+  /** Bytes that all server processes gave to the disk, or to the page cache on the way to it. */
+  readonly serverWriteBytes: number;
 }
 
-/** Runs a client to its end beside a server; what it printed and what both cost. */
+/** Runs a client to its end beside its servers; what it printed and what all cost. */
 export const runClient = async (
   command: string,
   args: readonly string[],
-  serverPid: number,
+  serverPids: readonly number[],
   timeoutMs = 180_000,
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<{ readonly output: string; readonly cost: Cost }> => {
-  const serverBefore = cpuSeconds(serverPid);
+  const serverBefore = cpuSecondsOf(serverPids);
+  const writtenBefore = sum(serverPids.map(diskWriteBytes));
   const startedMs = performance.now();
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env });
   running.add(child);
@@ -83,7 +94,7 @@ export const runClient = async (
   });
   const sample = setInterval(() => {
     try {
-      rssMax = Math.max(rssMax, rssMiB(serverPid));
+      rssMax = Math.max(rssMax, ...serverPids.map(rssMiB));
       if (child.pid !== undefined) clientCpu = cpuSeconds(child.pid);
     } catch {
       // The client ended between the check and the read.
@@ -99,8 +110,9 @@ export const runClient = async (
   const cost = {
     seconds: (performance.now() - startedMs) / 1000,
     clientCpu,
-    serverCpu: cpuSeconds(serverPid) - serverBefore,
+    serverCpu: cpuSecondsOf(serverPids) - serverBefore,
     serverRssMaxMiB: rssMax,
+    serverWriteBytes: sum(serverPids.map(diskWriteBytes)) - writtenBefore,
   };
   return { output, cost };
 };

@@ -16,7 +16,8 @@ export interface Claim {
   /** Contender of ours; absent: `millrace`. */
   readonly ours?: string;
   readonly better: "more" | "less";
-  readonly must: number;
+  /** Absent: the line claims nothing, it tells. */
+  readonly must?: number;
   readonly aim?: number;
 }
 
@@ -45,10 +46,10 @@ export interface Row {
   readonly ours: Spread;
   readonly theirs: Spread | undefined;
   readonly ratio: number;
-  readonly must: number;
+  readonly must: number | undefined;
   readonly aim: number | undefined;
   readonly better: "more" | "less";
-  readonly verdict: "aim" | "must" | "below";
+  readonly verdict: "aim" | "must" | "below" | "";
 }
 
 const spread = (samples: readonly Sample[], metric: string): Spread => {
@@ -65,8 +66,8 @@ const rowOf = (result: CaseResult, claim: Claim): Row => {
   const theirs = peer === undefined ? undefined : spread(result.samples[peer] ?? [], peerMetric);
   const ratio = theirs === undefined ? ours.median : ours.median / theirs.median;
   const meets = (bound: number): boolean => (better === "more" ? ratio >= bound : ratio <= bound);
-  let verdict: Row["verdict"] = "below";
-  if (meets(must)) verdict = aim !== undefined && meets(aim) ? "aim" : "must";
+  let verdict: Row["verdict"] = must === undefined ? "" : "below";
+  if (must !== undefined && meets(must)) verdict = aim !== undefined && meets(aim) ? "aim" : "must";
   return {
     words: `${words[claim.metric]}${claim.ours === undefined ? "" : ` (${claim.ours})`}`,
     peer: peer ?? "",

@@ -27,18 +27,21 @@ const line = (row: Row, title: string): string => {
   return `| ${[...cells, bound(row, row.must), bound(row, row.aim), row.verdict].join(" | ")} |`;
 };
 
-const linesOf = (result: CaseResult): string[] => {
+const linesOf = (result: CaseResult, option: string): string[] => {
   // The command that repeats it, beside it.
-  const title = `**${result.title}** \`--only ${result.id}\``;
+  const title = `**${result.title}** \`${option} ${result.id}\``;
   if (result.skipped !== undefined) {
     return [`| ${title} | skipped: ${result.skipped} | | | | | | | skipped |`];
   }
   return rowsOf(result).map((row, i) => line(row, i === 0 ? title : ""));
 };
 
-/** A group of rows per case; medians, with least and most in brackets. */
-export const tableOf = (results: readonly CaseResult[]): string => {
+/**
+ * A group of rows per case; medians, with least and most in brackets. `option` chooses a case on
+ * the command line.
+ */
+export const tableOf = (results: readonly CaseResult[], option = "--only"): string => {
   const head =
     "| case | metric | Millrace | against | theirs | ratio | must | aim | |\n|---|---|---|---|---|---|---|---|---|\n";
-  return `${head}${results.flatMap(linesOf).join("\n")}\n`;
+  return `${head}${results.flatMap((one) => linesOf(one, option)).join("\n")}\n`;
 };

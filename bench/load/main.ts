@@ -29,6 +29,8 @@ const { values, positionals } = parseArgs({
     warmup: { type: "string", default: "3" },
     "no-consumer": { type: "string", default: "0" },
     "any-offset": { type: "string", default: "0" },
+    "by-leader": { type: "string", default: "0" },
+    idempotence: { type: "string", default: "1" },
   },
 });
 
@@ -45,6 +47,8 @@ const options: LoadOptions = {
   warmupSeconds: Number(values.warmup),
   consumer: values["no-consumer"] === "0",
   anyOffset: values["any-offset"] !== "0",
+  byLeader: values["by-leader"] !== "0",
+  idempotence: values.idempotence !== "0",
 };
 
 const operations: Readonly<Record<string, (options: LoadOptions) => Promise<Result>>> = {

@@ -2,10 +2,12 @@
 import { connect } from "@millrace/client";
 import { BatchBuilder } from "@millrace/record";
 import { Latencies } from "../lib/stats.ts";
-import { newBuilder, ProduceStream, single } from "./stream.ts";
+import { LeaderStreams, leadersOf, newBuilder, ProduceStream, single } from "./stream.ts";
 
 export interface LoadOptions {
   readonly endpoint: string;
+  /** True: bare streams go to the leaders of a cluster. False: all go to `endpoint`. */
+  readonly byLeader: boolean;
   readonly topic: string;
   readonly partitions: number;
   readonly records: number;
@@ -21,6 +23,8 @@ export interface LoadOptions {
    * `consume` takes batches of any offset: the bare transport sends the same ones again and again.
    */
   readonly anyOffset: boolean;
+  /** Of the client's producer. */
+  readonly idempotence: boolean;
 }
 
 export type Result = Record<string, number>;
@@ -50,10 +54,13 @@ const rates = (
   clientCpuSecondsPerMillion: (taken.cpu / records) * 1e6,
 });
 
-/** As fast as it goes over one bare stream, every record encoded by itself. */
+const endpointsOf = async (options: LoadOptions): Promise<string[]> =>
+  options.byLeader ? leadersOf(options.endpoint, options.topic) : [options.endpoint];
+
+/** As fast as it goes over one bare stream for each broker, every record encoded by itself. */
 export const produce = async (options: LoadOptions): Promise<Result> => {
-  const stream = new ProduceStream(options.endpoint);
-  await stream.opened;
+  const streams = new LeaderStreams(await endpointsOf(options));
+  await streams.opened;
   const builder = new BatchBuilder(options.batchBytes + 64 * 1024);
   const value = Buffer.alloc(options.sizeBytes, "x");
   let partition = 0;
@@ -64,24 +71,25 @@ export const produce = async (options: LoadOptions): Promise<Result> => {
         builder.append({ value, timestampMs });
         sent += 1;
       }
-      await stream.send(options.topic, partition, builder.finishPlain());
+      await streams.of(partition).send(options.topic, partition, builder.finishPlain());
       builder.reset();
       partition = (partition + 1) % options.partitions;
     }
-    await stream.idle();
+    await streams.idle();
   };
   await run(Math.ceil(options.records / 5));
   const end = stretch();
   await run(options.records);
   const result = rates(options.records, options.sizeBytes, end());
-  stream.close();
+  streams.close();
   return result;
 };
 
 /** As fast as the TypeScript client goes. */
 export const clientProduce = async (options: LoadOptions): Promise<Result> => {
-  const client = await connect({ bootstrap: [options.endpoint] });
-  const producer = client.producer({ batchBytesMax: options.batchBytes });
+  const client = await connect({ bootstrap: options.endpoint.split(",") });
+  const { batchBytes, idempotence } = options;
+  const producer = client.producer({ batchBytesMax: batchBytes, idempotence });
   const record = { topic: options.topic, value: Buffer.alloc(options.sizeBytes, "x") };
   const run = async (records: number): Promise<void> => {
     for (let i = 0; i < records; i += 1) if (!producer.enqueue(record)) await producer.ready();
@@ -101,9 +109,12 @@ export const one = async (options: LoadOptions): Promise<Result> => {
   const value = Buffer.alloc(options.sizeBytes, "x");
   const each = Math.ceil(options.records / options.clients);
   const warmup = Math.min(1000, Math.ceil(each / 5));
+  const endpoints = await endpointsOf(options);
+  const endpointOf = (index: number): string =>
+    endpoints[(index % options.partitions) % endpoints.length] ?? options.endpoint;
   const streams = Array.from(
     { length: options.clients },
-    () => new ProduceStream(options.endpoint),
+    (_, index) => new ProduceStream(endpointOf(index)),
   );
   await Promise.all(streams.map((stream) => stream.opened));
   const run = async (
@@ -134,7 +145,7 @@ export const one = async (options: LoadOptions): Promise<Result> => {
  * One record at a time from the client's `send` to its consumer, as Kafka's end-to-end tool does.
  */
 export const endToEnd = async (options: LoadOptions): Promise<Result> => {
-  const client = await connect({ bootstrap: [options.endpoint] });
+  const client = await connect({ bootstrap: options.endpoint.split(",") });
   const producer = client.producer();
   const consumer = client.consumer();
   await consumer.assign([{ topic: options.topic, partition: 0, from: "latest" }]);
@@ -160,7 +171,7 @@ export const endToEnd = async (options: LoadOptions): Promise<Result> => {
  * went out stand beside (`send`), for comparison with tools that know no others.
  */
 export const rate = async (options: LoadOptions): Promise<Result> => {
-  const client = await connect({ bootstrap: [options.endpoint] });
+  const client = await connect({ bootstrap: options.endpoint.split(",") });
   const producer = client.producer();
   const consumer = client.consumer();
   const acks = new Latencies();

@@ -1,6 +1,7 @@
 /**
  * The bare produce and fetch streams, as a client in any language would use them from the .proto.
  */
+import { connect, formatEndpoint } from "@millrace/client";
 import { Acks } from "@millrace/proto/common";
 import {
   BatchBuilder,
@@ -106,6 +107,61 @@ export class ProduceStream {
     const room = this.#room;
     this.#room = undefined;
     room?.();
+  }
+}
+
+/**
+ * Where the leader of each partition of a topic listens. `endpoint` may be several, joined by
+ * commas.
+ */
+export const leadersOf = async (endpoint: string, topic: string): Promise<string[]> => {
+  const client = await connect({ bootstrap: endpoint.split(",") });
+  try {
+    const { brokers } = await client.admin.cluster();
+    const at = new Map(brokers.map((broker) => [broker.brokerId, formatEndpoint(broker.endpoint)]));
+    const [found] = await client.admin.describeTopics([topic]);
+    return (found?.partitions ?? []).map(({ leader, partition }) => {
+      const address = at.get(leader ?? -1);
+      if (address === undefined) throw new Error(`${topic} ${partition} has no leader`);
+      return address;
+    });
+  } finally {
+    await client.close();
+  }
+};
+
+/** Produce streams to the leaders of a topic, one for each broker. */
+export class LeaderStreams {
+  readonly #streams = new Map<string, ProduceStream>();
+  readonly #leaders: readonly string[];
+
+  /** By partition. A list of one serves all partitions. */
+  constructor(leaders: readonly string[]) {
+    this.#leaders = leaders;
+    for (const leader of new Set(leaders)) this.#streams.set(leader, new ProduceStream(leader));
+  }
+
+  of(partition: number): ProduceStream {
+    const leader = this.#leaders[partition % this.#leaders.length] ?? "";
+    const stream = this.#streams.get(leader);
+    if (stream === undefined) throw new Error(`no stream leads to partition ${partition}`);
+    return stream;
+  }
+
+  get #all(): ProduceStream[] {
+    return [...this.#streams.values()];
+  }
+
+  get opened(): Promise<unknown> {
+    return Promise.all(this.#all.map((stream) => stream.opened));
+  }
+
+  idle(): Promise<unknown> {
+    return Promise.all(this.#all.map((stream) => stream.idle()));
+  }
+
+  close(): void {
+    for (const stream of this.#all) stream.close();
   }
 }
 

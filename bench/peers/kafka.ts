@@ -1,4 +1,4 @@
-/** One Kafka node and its own measuring tools. */
+/** Kafka, one node or several, and its own measuring tools. */
 import { type ChildProcess, spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Cost, runClient, startServer, until } from "../lib/processes.ts";
 import type { Sample } from "../lib/report.ts";
+import { parseEndToEnd, parseProducer } from "./output.ts";
 
 interface Admin {
   connect(): Promise<void>;
@@ -15,8 +16,12 @@ interface Admin {
   deleteTopics(request: object): Promise<void>;
 }
 
-const port = 19092;
-const broker = `127.0.0.1:${port}`;
+const basePort = 19092;
+/** Three nodes on two busy cores take their time, ms. */
+const startTimeoutMs = 180_000;
+const host = "127.0.0.1";
+/** Controllers listen so many ports above their brokers. */
+const controllerOffset = 100;
 const quiet = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"];
 const collector = [
   "-XX:+UseG1GC",
@@ -25,73 +30,94 @@ const collector = [
 ];
 const best = ["linger.ms=5", "batch.size=131072"];
 
-const properties = (directory: string): string =>
+const indexes = (nodes: number): number[] => Array.from({ length: nodes }, (_, i) => i);
+
+const brokersOf = (nodes: number): string[] => indexes(nodes).map((i) => `${host}:${basePort + i}`);
+
+const controllersOf = (nodes: number): string[] =>
+  indexes(nodes).map((i) => `${host}:${basePort + i + controllerOffset}`);
+
+/** Every node is broker and controller. */
+const properties = (directory: string, index: number, nodes: number): string =>
   [
     "process.roles=broker,controller",
-    "node.id=1",
-    `controller.quorum.bootstrap.servers=127.0.0.1:${port + 100}`,
-    `listeners=PLAINTEXT://${broker},CONTROLLER://127.0.0.1:${port + 100}`,
+    `node.id=${index + 1}`,
+    `controller.quorum.bootstrap.servers=${controllersOf(nodes)}`,
+    `listeners=PLAINTEXT://${brokersOf(nodes)[index]},CONTROLLER://${controllersOf(nodes)[index]}`,
     "controller.listener.names=CONTROLLER",
-    `log.dirs=${directory}/data`,
+    `log.dirs=${directory}/data${index}`,
     ...["offsets.topic", "transaction.state.log", "share.coordinator.state.topic"].map(
-      (t) => `${t}.replication.factor=1`,
+      (t) => `${t}.replication.factor=${nodes}`,
     ),
-    ...["transaction.state.log", "share.coordinator.state.topic"].map((t) => `${t}.min.isr=1`),
+    ...["transaction.state.log", "share.coordinator.state.topic"].map(
+      (t) => `${t}.min.isr=${minInSync(nodes)}`,
+    ),
     "group.initial.rebalance.delay.ms=0",
     "log.segment.delete.delay.ms=100",
     "auto.create.topics.enable=false",
     "",
   ].join("\n");
 
-const perMillion = (cost: Cost, records: number): Sample => ({
+const minInSync = (nodes: number): number => Math.min(2, nodes);
+
+const classPathOf = (root: string): string[] => ["-cp", join(root, "kafka/libs/server/*")];
+
+/** Writes a node's configuration and formats its directory. Gives the configuration's path. */
+const format = (root: string, directory: string, index: number, nodes: number): string => {
+  const config = join(directory, `${index}.properties`);
+  writeFileSync(config, properties(directory, index, nodes));
+  // Directory ids of the first controllers are made up here, and begin with no dash.
+  const voters = controllersOf(nodes).map((at, i) => `${i + 1}@${at}:P123456789012345678${i}AA`);
+  const quorum = nodes === 1 ? ["--standalone"] : ["--initial-controllers", String(voters)];
+  const tool = ["kafka.tools.StorageTool", "format", "-t", "P1234567890123456789AA", "-c", config];
+  const args = [...quiet, ...classPathOf(root), ...tool, ...quorum];
+  const done = spawnSync("java", args, { encoding: "utf8", timeout: 60_000 });
+  if (done.status !== 0) throw new Error(`kafka format: ${done.stdout}${done.stderr}`);
+  return config;
+};
+
+const perMillion = (cost: Cost, records: number, size = 1024): Sample => ({
   clientCpuSecondsPerMillion: (cost.clientCpu / records) * 1e6,
   serverCpuSecondsPerMillion: (cost.serverCpu / records) * 1e6,
   cpuSecondsPerMillion: ((cost.clientCpu + cost.serverCpu) / records) * 1e6,
   serverRssMaxMiB: cost.serverRssMaxMiB,
+  writtenPerByte: cost.serverWriteBytes / (records * size),
 });
 
 export class Kafka {
   readonly #root: string;
   readonly #directory: string;
-  readonly #child: ChildProcess;
+  readonly #children: readonly ChildProcess[];
+  readonly #brokers: readonly string[];
   readonly #admin: Admin;
   readonly #probe: () => Admin;
-  /** Seconds from the spawn of the process until it answered as a cluster of one broker. */
+  /** Seconds from the spawn of the processes until they answered as a cluster. */
   readySeconds = 0;
 
-  private constructor(root: string, directory: string, child: ChildProcess) {
+  private constructor(root: string, directory: string, children: readonly ChildProcess[]) {
     this.#root = root;
     this.#directory = directory;
-    this.#child = child;
+    this.#children = children;
+    this.#brokers = brokersOf(children.length);
     const require = createRequire(join(root, "node/"));
     const { Kafka: Client, logLevel } = require("kafkajs");
-    const options = { clientId: "bench", brokers: [broker], logLevel: logLevel.NOTHING };
+    const brokers = [...this.#brokers];
+    const options = { clientId: "bench", brokers, logLevel: logLevel.NOTHING };
     this.#admin = new Client(options).admin();
     // The client's own waits between tries are longer than what they would measure.
     this.#probe = () => new Client({ ...options, retry: { retries: 0 } }).admin();
   }
 
-  static async start(root: string, directory: string): Promise<Kafka> {
+  static async start(root: string, directory: string, nodes = 1): Promise<Kafka> {
     mkdirSync(directory, { recursive: true });
-    const config = join(directory, "server.properties");
-    writeFileSync(config, properties(directory));
-    const classPath = ["-cp", join(root, "kafka/libs/server/*")];
-    const format = [
-      "kafka.tools.StorageTool",
-      "format",
-      "--standalone",
-      "-t",
-      "P1234567890123456789AA",
-      "-c",
-      config,
-    ];
-    const formatted = spawnSync("java", [...quiet, ...classPath, ...format], { encoding: "utf8" });
-    if (formatted.status !== 0)
-      throw new Error(`kafka format: ${formatted.stdout}${formatted.stderr}`);
-    const args = ["-Xms1g", "-Xmx1g", ...collector, ...quiet, ...classPath, "kafka.Kafka", config];
+    const configs = indexes(nodes).map((i) => format(root, directory, i, nodes));
     const spawnedMs = performance.now();
-    const kafka = new Kafka(root, directory, startServer("java", args, join(directory, "log")));
-    await until("kafka", () => kafka.#answers());
+    const children = configs.map((config, i) => {
+      const args = ["-Xms1g", "-Xmx1g", ...collector, ...quiet, ...classPathOf(root)];
+      return startServer("java", [...args, "kafka.Kafka", config], join(directory, `log${i}`));
+    });
+    const kafka = new Kafka(root, directory, children);
+    await until("kafka", () => kafka.#answers(), startTimeoutMs);
     kafka.readySeconds = (performance.now() - spawnedMs) / 1000;
     await kafka.#admin.connect();
     // Without this the first runs show a third of the steady rate: the broker's code is not
@@ -103,17 +129,22 @@ export class Kafka {
   }
 
   get pid(): number {
-    return this.#child.pid ?? 0;
+    return this.#children[0]?.pid ?? 0;
   }
 
+  get pids(): number[] {
+    return this.#children.map(({ pid }) => pid ?? 0);
+  }
+
+  /** Every node has a replica of every partition. */
   async topic(name: string, partitions: number, fsync: boolean): Promise<void> {
     const configEntries = [
       { name: "file.delete.delay.ms", value: "100" },
+      { name: "min.insync.replicas", value: String(minInSync(this.#children.length)) },
       ...(fsync ? [{ name: "flush.messages", value: "1" }] : []),
     ];
-    const topics = [
-      { topic: name, numPartitions: partitions, replicationFactor: 1, configEntries },
-    ];
+    const replicationFactor = this.#children.length;
+    const topics = [{ topic: name, numPartitions: partitions, replicationFactor, configEntries }];
     await this.#admin.createTopics({ topics, waitForLeaders: true });
   }
 
@@ -136,7 +167,7 @@ export class Kafka {
     const { output, cost } = await this.#tool("org.apache.kafka.tools.ProducerPerformance", [
       ...[
         "--bootstrap-server",
-        broker,
+        String(this.#brokers),
         "--topic",
         topic,
         "--num-records",
@@ -152,15 +183,7 @@ export class Kafka {
       ],
       ...["--reporting-interval", "100000", "--command-property", "acks=all", ...settings],
     ]);
-    const line = output.split("\n").findLast((text) => text.includes("99.9th")) ?? "";
-    const found =
-      /([\d.]+) records\/sec.* (\d+) ms 50th, \d+ ms 95th, (\d+) ms 99th, (\d+) ms 99.9th/.exec(
-        line,
-      );
-    if (found === null) throw new Error(`kafka producer said ${output.slice(-500)}`);
-    const [rps, p50, p99, p999] = found.slice(1).map(Number);
-    const latencies = { ackp50Ms: p50 ?? 0, ackp99Ms: p99 ?? 0, ackp999Ms: p999 ?? 0 };
-    return { recordsPerSecond: rps ?? 0, ...latencies, ...perMillion(cost, records + warmup) };
+    return { ...parseProducer(output), ...perMillion(cost, records + warmup, size) };
   }
 
   /**
@@ -168,19 +191,22 @@ export class Kafka {
    * mean is not.
    */
   async endToEnd(topic: string, records: number, size: number): Promise<Sample> {
-    const args = [broker, topic, String(records), "all", String(size)];
+    const args = [String(this.#brokers), topic, String(records), "all", String(size)];
     const { output } = await this.#tool("org.apache.kafka.tools.EndToEndLatency", args);
-    const found = /50th = (\d+), 99th = (\d+), 99.9th = (\d+)/.exec(output);
-    if (found === null) throw new Error(`kafka end-to-end said ${output.slice(-500)}`);
-    const meanMs = Number(/Avg latency: ([\d.]+) ms/.exec(output)?.[1]);
-    const percentiles = { p50Ms: Number(found[1]), p99Ms: Number(found[2]) };
-    return { meanMs, ...percentiles, p999Ms: Number(found[3]) };
+    return parseEndToEnd(output);
   }
 
   /** `kafka-consumer-perf-test`; the time to join a group is left out. */
   async consume(topic: string, records: number): Promise<Sample> {
     const { output, cost } = await this.#tool("org.apache.kafka.tools.ConsumerPerformance", [
-      ...["--bootstrap-server", broker, "--topic", topic, "--num-records", String(records)],
+      ...[
+        "--bootstrap-server",
+        String(this.#brokers),
+        "--topic",
+        topic,
+        "--num-records",
+        String(records),
+      ],
       ...["--hide-header", "--timeout", "20000"],
     ]);
     const line = output.split("\n").findLast((text) => text.split(",").length >= 10);
@@ -195,8 +221,8 @@ export class Kafka {
 
   /** librdkafka, the client of most languages. */
   async librdkafka(topic: string, records: number, size: number): Promise<Sample> {
-    const args = [broker, topic, String(records), String(size), "5", "131072"];
-    const { output, cost } = await runClient(join(this.#root, "rdk/produce"), args, this.pid);
+    const args = [String(this.#brokers), topic, String(records), String(size), "5", "131072"];
+    const { output, cost } = await runClient(join(this.#root, "rdk/produce"), args, this.pids);
     return {
       ...perMillion(cost, records * 1.2),
       ...JSON.parse(output.trim().split("\n").at(-1) ?? "{}"),
@@ -210,9 +236,17 @@ export class Kafka {
     records: number,
   ): Promise<Sample> {
     const script = fileURLToPath(new URL("node-client.mjs", import.meta.url));
-    const args = [script, library, operation, broker, topic, String(records), "1024"];
+    const args = [
+      script,
+      library,
+      operation,
+      String(this.#brokers),
+      topic,
+      String(records),
+      "1024",
+    ];
     const env = { ...process.env, PEERS_NODE: join(this.#root, "node") };
-    const { output, cost } = await runClient(process.execPath, args, this.pid, 120_000, env);
+    const { output, cost } = await runClient(process.execPath, args, this.pids, 120_000, env);
     return {
       ...perMillion(cost, records),
       ...JSON.parse(output.trim().split("\n").at(-1) ?? "{}"),
@@ -223,7 +257,7 @@ export class Kafka {
     const probe = this.#probe();
     try {
       await probe.connect();
-      return (await probe.describeCluster()).brokers.length === 1;
+      return (await probe.describeCluster()).brokers.length === this.#children.length;
     } finally {
       await probe.disconnect();
     }
@@ -239,7 +273,7 @@ export class Kafka {
     return runClient(
       "java",
       ["-Xmx512m", ...quiet, ...classPath, name, ...args],
-      this.pid,
+      this.pids,
       180_000,
       env,
     );

@@ -1,47 +1,70 @@
-/** One NATS server with JetStream on files, and `nats bench`. */
+/** NATS with JetStream on files, one server or several, and `nats bench`. */
 import { type ChildProcess, spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { runClient, startServer, until } from "../lib/processes.ts";
 import type { Sample } from "../lib/report.ts";
+import { parseNats } from "./output.ts";
 
-const units: Readonly<Record<string, number>> = { ns: 1e-6, µs: 1e-3, us: 1e-3, ms: 1, s: 1000 };
+export interface NatsOptions {
+  /** Port of the first server for clients; the others have the next ones. */
+  readonly port: number;
+  /** Every message is fsynced before its acknowledgement; otherwise every two minutes. */
+  readonly always: boolean;
+  /** Servers, and replicas of every stream. */
+  readonly servers: number;
+}
+
+const host = "127.0.0.1";
+/** Servers talk to one another so many ports above those for clients. */
+const routeOffset = 50;
+
+const configOf = ({ port, always, servers }: NatsOptions, directory: string, i: number): string => {
+  const routes = Array.from(
+    { length: servers },
+    (_, at) => `nats://${host}:${port + routeOffset + at}`,
+  );
+  const cluster = `name: bench, listen: ${host}:${port + routeOffset + i}, routes: [${routes.join(", ")}]`;
+  const sync = always ? ", sync_interval: always" : "";
+  return [
+    `listen: ${host}:${port + i}`,
+    `server_name: bench${i}`,
+    `jetstream { store_dir: "${directory}/js${i}", max_file: 20G, max_mem: 1G${sync} }`,
+    ...(servers > 1 ? [`cluster { ${cluster} }`] : []),
+    "",
+  ].join("\n");
+};
 
 export class Nats {
   readonly #root: string;
-  readonly #port: number;
-  readonly #child: ChildProcess;
+  readonly #options: NatsOptions;
+  readonly #children: readonly ChildProcess[];
 
-  private constructor(root: string, port: number, child: ChildProcess) {
+  private constructor(root: string, options: NatsOptions, children: readonly ChildProcess[]) {
     this.#root = root;
-    this.#port = port;
-    this.#child = child;
+    this.#options = options;
+    this.#children = children;
   }
 
-  /** `always`: every message is fsynced before its acknowledgement; otherwise every two minutes. */
-  static async start(
-    root: string,
-    directory: string,
-    port: number,
-    always: boolean,
-  ): Promise<Nats> {
+  static async start(root: string, directory: string, options: NatsOptions): Promise<Nats> {
     mkdirSync(directory, { recursive: true });
-    const config = join(directory, "nats.conf");
-    const sync = always ? ", sync_interval: always" : "";
-    const store = `jetstream { store_dir: "${directory}/js", max_file: 20G, max_mem: 1G${sync} }`;
-    writeFileSync(config, `listen: 127.0.0.1:${port}\nserver_name: bench\n${store}\n`);
-    const server = startServer(
-      join(root, "nats/bin/nats-server"),
-      ["-c", config],
-      join(directory, "log"),
-    );
-    const nats = new Nats(root, port, server);
-    await until("nats", async () => nats.#cli("account", "info") === 0);
+    const children = Array.from({ length: options.servers }, (_, i) => {
+      const config = join(directory, `${i}.conf`);
+      writeFileSync(config, configOf(options, directory, i));
+      const server = join(root, "nats/bin/nats-server");
+      return startServer(server, ["-c", config], join(directory, `log${i}`));
+    });
+    const nats = new Nats(root, options, children);
+    await until("nats", async () => nats.#isReady(), 120_000);
     return nats;
   }
 
   get pid(): number {
-    return this.#child.pid ?? 0;
+    return this.#children[0]?.pid ?? 0;
+  }
+
+  get pids(): number[] {
+    return this.#children.map(({ pid }) => pid ?? 0);
   }
 
   /** `nats bench js VERB…`. Publishing makes a fresh stream. */
@@ -53,7 +76,7 @@ export class Nats {
     const publishes = verb[0] === "pub";
     if (publishes) this.#cli("stream", "rm", "-f", "s");
     const create = publishes
-      ? ["--create", "--storage=file", "--replicas=1", "--maxbytes=8GB"]
+      ? ["--create", "--storage=file", `--replicas=${this.#options.servers}`, "--maxbytes=8GB"]
       : [];
     const args = [
       "bench",
@@ -67,22 +90,9 @@ export class Nats {
     ];
     const subject = publishes ? ["s.t"] : [];
     const all = ["--no-context", ...args, ...subject];
-    const { output, cost } = await runClient(this.#command, all, this.pid, 180_000, this.#env());
-    const lines = output.split("\n").filter((line) => line.includes("stats:"));
-    const line = lines.find((text) => /aggregated|overall/i.test(text)) ?? lines.at(-1) ?? "";
-    const rate = /([\d,.]+) msgs\/sec/.exec(line);
-    if (rate === null) throw new Error(`nats bench said ${output.slice(-500)}`);
-    const at = (name: string): number => {
-      const found = new RegExp(`${name}: ([\\d.,]+)(ns|µs|us|ms|s)\\b`, "i").exec(output);
-      return found === null
-        ? Number.NaN
-        : Number(found[1]?.replaceAll(",", "")) * (units[found[2] ?? "ms"] ?? 1);
-    };
+    const { output, cost } = await runClient(this.#command, all, this.pids, 180_000, this.#env());
     return {
-      recordsPerSecond: Number(rate[1]?.replaceAll(",", "")),
-      p50Ms: at("P50"),
-      p99Ms: at("P99"),
-      p999Ms: at("P99.9"),
+      ...parseNats(output),
       clientCpuSecondsPerMillion: (cost.clientCpu / records) * 1e6,
       serverCpuSecondsPerMillion: (cost.serverCpu / records) * 1e6,
       serverRssMaxMiB: cost.serverRssMaxMiB,
@@ -94,13 +104,24 @@ export class Nats {
   }
 
   #env(): NodeJS.ProcessEnv {
-    return { ...process.env, NATS_URL: `nats://127.0.0.1:${this.#port}`, NO_COLOR: "1" };
+    const { port, servers } = this.#options;
+    const urls = Array.from({ length: servers }, (_, i) => `nats://${host}:${port + i}`);
+    return { ...process.env, NATS_URL: urls.join(","), NO_COLOR: "1" };
+  }
+
+  /** A stream with all its replicas can be made. */
+  #isReady(): boolean {
+    const add = ["--subjects=ready", "--storage=file", "--defaults", "--timeout=2s"];
+    const replicas = `--replicas=${this.#options.servers}`;
+    if (this.#cli("stream", "add", "ready", ...add, replicas) !== 0) return false;
+    return this.#cli("stream", "rm", "-f", "ready") === 0;
   }
 
   #cli(...args: string[]): number | null {
     return spawnSync(this.#command, ["--no-context", ...args], {
       env: this.#env(),
       stdio: "ignore",
+      timeout: 20_000,
     }).status;
   }
 }

@@ -1,4 +1,4 @@
-// node-client.mjs LIBRARY produce|consume BROKER TOPIC RECORDS SIZE: a Node client on Kafka; prints one JSON line.
+// node-client.mjs LIBRARY produce|consume BROKERS TOPIC RECORDS SIZE: a Node client on Kafka; prints one JSON line.
 // Runs where the libraries are installed: MILLRACE_PEERS/node.
 import { createRequire } from "node:module";
 
@@ -38,7 +38,7 @@ const platformatic = async () => {
   const { Producer, ProduceAcks } = await import(require.resolve("@platformatic/kafka"));
   const producer = new Producer({
     clientId: "b",
-    bootstrapBrokers: [broker],
+    bootstrapBrokers: broker.split(","),
     maxInflights: inFlight,
   });
   const send = (n) =>
@@ -52,7 +52,11 @@ const platformatic = async () => {
 
 const kafkajs = async () => {
   const { Kafka, logLevel } = require("kafkajs");
-  const kafka = new Kafka({ clientId: "b", brokers: [broker], logLevel: logLevel.NOTHING });
+  const kafka = new Kafka({
+    clientId: "b",
+    brokers: broker.split(","),
+    logLevel: logLevel.NOTHING,
+  });
   const consumer = kafka.consumer({ groupId: `g${process.pid}`, maxWaitTimeInMs: 500 });
   await consumer.connect();
   await consumer.subscribe({ topic, fromBeginning: true });

@@ -14,6 +14,8 @@ export interface ManagedOptions {
   readonly logFile: string;
   /** True once it serves. Called again and again while it starts. */
   readonly isReady: () => Promise<boolean>;
+  /** Longest wait for a clean stop; then it is killed, ms. Absent: 30 s. */
+  readonly stopMs?: number;
   /** Called after every change of state. */
   readonly onChange: () => void;
 }
@@ -22,8 +24,7 @@ export interface ManagedOptions {
 const restartMs = 1000;
 /** How often a process that starts is asked whether it is ready, ms. */
 const askMs = 100;
-/** Longest wait for a clean stop; then it is killed, ms. */
-const stopMs = 30_000;
+const defaultStopMs = 30_000;
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -90,6 +91,7 @@ export class Managed {
     // A process that is paused hears nothing.
     this.#signal("SIGCONT");
     this.#signal("SIGTERM");
+    const { stopMs = defaultStopMs } = this.options;
     const killing = setTimeout(() => this.#signal("SIGKILL"), stopMs);
     await this.#exited;
     clearTimeout(killing);

@@ -1,5 +1,6 @@
 /** All mutants, a file per package. */
 import type { Mutant } from "../mutant.ts";
+import { benchMutants } from "./bench.ts";
 import { brokerMutants } from "./broker.ts";
 import { chaosMutants } from "./chaos.ts";
 import { clientMutants } from "./client.ts";
@@ -40,4 +41,5 @@ export const allMutants: readonly Mutant[] = [
   ...protocolMutants,
   ...toolsClusterMutants,
   ...chaosMutants,
+  ...benchMutants,
 ];

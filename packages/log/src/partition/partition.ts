@@ -337,11 +337,11 @@ export class Partition implements PartitionLog {
   }
 
   /** Fsyncs what was written, when the flush policy is `interval` and the interval has passed. */
-  async flushIfDue(nowMs: number): Promise<void> {
+  flushIfDue(nowMs: number): Promise<void> | undefined {
     // A truncation may take long, and a checkpoint follows it.
     const interval = this.#config.flushPolicy === "interval" && !this.#truncating;
-    if (!interval || this.#state.kind !== "online" || this.deleted) return;
-    await this.files.flushIfDue(nowMs);
+    if (!interval || this.#state.kind !== "online" || this.deleted) return undefined;
+    return this.files.flushIfDue(nowMs);
   }
 
   /** Resolves once no change and no work on files is under way. */
