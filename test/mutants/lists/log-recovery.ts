@@ -456,4 +456,11 @@ export const recovery: readonly Mutant[] = [
     replace: [["  if (found !== undefined) await replaceByCopy(disk, found);\n", ""]],
     tests: [`${src}/faults/points.test.ts`],
   },
+  {
+    name: "log-journal-begins-at-the-point",
+    breaks: "After a truncation the journal has what lies behind the cut.",
+    file: `${src}/recovery/after-crash.ts`,
+    replace: [["      from: Math.min(from, backTo ?? from),\n", "      from,\n"]],
+    tests: [`${src}/faults/deleted-producers.test.ts`],
+  },
 ];

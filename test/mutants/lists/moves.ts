@@ -59,7 +59,7 @@ const reassignments: readonly Mutant[] = [
     name: "cancellation-drops-all-in-sync",
     breaks: "A replica that has everything stays.",
     file: `${controller}reassignment.ts`,
-    replace: [["if (leader === undefined) return undefined;", ""]],
+    replace: [["if (leader === undefined) return undefined;\n    return {", "return {"]],
     tests: rules,
   },
   {

@@ -113,3 +113,38 @@ test("segments that could not go outlive the journal that had them", async () =>
   }
   assert.ok(met > 0);
 });
+
+test("what a truncation left to the journal goes on where it cut, not at the recovery point", async () => {
+  const settings = { log: { segmentBytes: 800, fileDeleteDelayMs: 0 } };
+  await simulate(settings, async ({ die, disk, start }) => {
+    const log = await (await start()).log();
+    await log.becomeLeader(1);
+    const plain = () => batchOf([{ value: "y".padEnd(300, ".") }]);
+    const all = [0, 1, 2, 3].map((i) => sent(7, i));
+    await appendAll(log, [...all, plain()]);
+    await log.flush();
+    // Two batches a segment; the recovery point is at 5.
+    await log.truncateTo(4);
+    await appendAll(
+      log,
+      [4, 5, 6, 7, 8, 9].map(() => plain()),
+    );
+    log.updateHighWatermark(10);
+    // The process dies before the last of the segments below the log start has gone.
+    const dead = Promise.withResolvers<void>();
+    disk.onStep = (_, what) => {
+      if (!/^(rename|unlink) .*0006\.log/.test(what)) return;
+      disk.onStep = () => {};
+      die("process");
+      dead.resolve();
+    };
+    void log.advanceLogStart(8);
+    await dead.promise;
+    const again = await (await start()).log();
+    await again.becomeLeader(2);
+    for (const [offset, batch] of all.entries()) {
+      const retry = again.append(batch, 2, () => {});
+      assert.deepEqual([retry.duplicate, retry.baseOffset], [true, offset]);
+    }
+  });
+});

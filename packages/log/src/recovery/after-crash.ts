@@ -138,7 +138,7 @@ export class PartitionRecovery {
     if (backTo !== undefined) this.#epochs.truncate(backTo);
     await this.#producers.load({
       point,
-      from,
+      from: Math.min(from, backTo ?? from),
       segments: this.#before(),
       end: this.#end,
       logStart: this.#logStart,
