@@ -147,7 +147,7 @@ class World {
       this.#minimumChanged = true;
       const { minIsrEpoch } = topic;
       const next = { ...topic, minInsyncReplicas: one.min, minIsrEpoch: minIsrEpoch + 1 };
-      this.#set(() => ({ topic: next }));
+      this.#set((modRevision) => ({ topic: { ...next, modRevision } }));
       this.#acknowledge();
     } else if (brokers.has(one.broker) === (one.kind === "fence")) {
       if (one.kind === "register") this.#register(one.broker);
@@ -216,8 +216,10 @@ class World {
       return;
     }
     // The conditions of the transaction.
-    const { brokers, partition } = this.#now;
+    const { brokers, partition, topic } = this.#now;
+    const isTopicFree = decided.unchanged === undefined;
     const isUnchanged =
+      (isTopicFree || topic.modRevision === judged.topic.modRevision) &&
       partition.modRevision === judged.partition.modRevision &&
       [...decided.brokers].every(([id, epoch]) => (brokers.get(id) ?? 0) === epoch);
     this.outcomes.push(isUnchanged ? "changed" : "conflict");

@@ -88,6 +88,8 @@ const judge = (
     directoryIds,
     replicas.map((id) => (isr.includes(id) ? Buffer.alloc(16, 100 + id) : new Uint8Array(0))),
   );
+  const topics = isr.length > 0 && change.isr.length === 0 ? [["topics/t", 1]] : [];
+  assert.deepEqual([...(decided.unchanged ?? [])], topics, "the ELR is of this minimum");
   if (change.resigns) return `${decided.record.leader}/${leaderEpoch} isr ${isr} elr ${elr}`;
   assert.equal(decided.record.leader, 0);
   assert.equal(leaderEpoch, 5, "the leader is the same");

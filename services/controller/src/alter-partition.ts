@@ -1,5 +1,6 @@
 /** Judges a change of in-sync replicas that a leader asks for (KIP-497). Pure. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
+import { keys } from "@millrace/metadata";
 import type { AlterPartition, InSyncReplica } from "@millrace/proto/controller";
 import type { PartitionRecord } from "@millrace/proto/storage";
 import type { ClusterState, PartitionState, TopicState } from "./cluster-state.ts";
@@ -19,6 +20,8 @@ export type Alteration =
       readonly record: PartitionRecord;
       /** The new ISR with its epochs: the change is right only while they are registered. */
       readonly brokers: ReadonlyMap<number, number>;
+      /** Other keys that must still be of these revisions. */
+      readonly unchanged?: ReadonlyMap<string, number>;
     }
   /** It was made before, and its answer was lost. */
   | { readonly kind: "already-so" }
@@ -124,14 +127,11 @@ const firstEligible = (
   record: PartitionRecord,
   topic: TopicState,
   { brokers, directories }: Registered,
-  former: number,
 ): number[] => {
   const elr = validElr(record, topic);
   const isThere = (id: number): boolean =>
     brokers.has(id) && isInItsDirectory(record, id, directories);
-  return record.replicas
-    .filter((id) => id !== former && elr.includes(id) && isThere(id))
-    .slice(0, 1);
+  return record.replicas.filter((id) => elr.includes(id) && isThere(id)).slice(0, 1);
 };
 
 /** Without its leader, of which nothing is believed. Only who is in sync already may take over. */
@@ -152,7 +152,7 @@ const resigned = (
     return refused(ErrorCode.INELIGIBLE_REPLICA, text);
   }
   const inSync = record.replicas.filter((id) => wanted.some(({ brokerId }) => brokerId === id));
-  const isr = inSync.length > 0 ? inSync : firstEligible(record, topic, state, former);
+  const isr = inSync.length > 0 ? inSync : firstEligible(record, topic, state);
   const leader = isr.find((id) => !state.shuttingDown.has(id)) ?? isr[0];
   if (leader === undefined) {
     const text = `nobody is complete but broker ${former}: it stays the leader`;
@@ -161,7 +161,12 @@ const resigned = (
   const { brokers, record: changed } = changedTo(record, topic, state, isr);
   const elr = changed.elr.filter((id) => id !== former);
   const leaderEpoch = record.leaderEpoch + 1;
-  return { kind: "changed", record: { ...changed, elr, leader, leaderEpoch }, brokers };
+  const next = { ...changed, elr, leader, leaderEpoch };
+  if (inSync.length > 0) return { kind: "changed", record: next, brokers };
+  // The former leader may know of a lower minimum before this controller, and have acknowledged
+  // alone: then the ELR means nothing.
+  const unchanged = new Map([[keys.topic(topic.name), topic.modRevision]]);
+  return { kind: "changed", record: next, brokers, unchanged };
 };
 
 /**

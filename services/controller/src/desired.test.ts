@@ -160,6 +160,9 @@ const check = (before: PartitionRecord, after: PartitionRecord, state: ClusterSt
     assert.ok(at >= 0, "the leader is in the ISR");
     for (const [i, id] of isr.entries()) {
       assert.equal(after.isrBrokerEpochs[i], BigInt(state.brokers.get(id) ?? -1));
+      const recorded = after.directoryIds[replicas.indexOf(id)] ?? Buffer.alloc(0);
+      const present = state.directories.get(id) ?? Buffer.alloc(0);
+      assert.equal(Buffer.compare(recorded, present), 0, "in sync where it is now");
     }
   }
   const epochOf = (record: PartitionRecord): string => {

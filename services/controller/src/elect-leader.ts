@@ -28,7 +28,7 @@ const brokersOf = (registered: readonly RegisteredBroker[]): Brokers => {
 
 const decide = async (
   registry: Registry,
-  { id, record: topic }: StoredTopic,
+  { id, record: topic, modRevision }: StoredTopic,
   request: ElectLeaderRequest,
 ): Promise<{ next: PartitionRecord; compares: readonly Compare[] }> => {
   const found = await registry.partition(id, request.partition);
@@ -47,13 +47,17 @@ const decide = async (
     ...{ key: keys.partition(id, request.partition), target: "modRevision" },
     equals: found.modRevision,
   };
+  // Under another minimum the ELR means nothing.
+  const isSameTopic: Compare = {
+    ...{ key: keys.topic(topic.name), target: "modRevision", equals: modRevision },
+  };
   const areRegistered = next.isr.map(
     (brokerId): Compare => ({
       ...{ key: keys.broker(brokerId), target: "createRevision" },
       equals: brokers.brokers.get(brokerId) ?? 0,
     }),
   );
-  return { next, compares: [isAsRead, ...areRegistered] };
+  return { next, compares: [isAsRead, isSameTopic, ...areRegistered] };
 };
 
 /** See `electedPartition`; UNKNOWN_TOPIC_OR_PARTITION as well. */

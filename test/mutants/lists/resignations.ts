@@ -36,11 +36,11 @@ const controller: readonly Mutant[] = [
     tests: ["services/controller/src/alter-partition.property.test.ts", ...judged],
   },
   {
-    name: "resignation-to-the-former",
-    breaks: "A leader that resigns does not come back by the ELR.",
+    name: "resignation-to-a-worthless-elr",
+    breaks: "An ELR of another minimum means nothing.",
     file: rules,
-    replace: [["id !== former && elr.includes(id)", "elr.includes(id)"]],
-    tests: ["services/controller/src/alter-partition.property.test.ts"],
+    replace: [["record: next, brokers, unchanged };", "record: next, brokers };"]],
+    tests: judged,
   },
   {
     name: "resignation-to-another-disk",
