@@ -41,6 +41,12 @@ export const assignReplicas = (
 ): number[][] => {
   const order = interleaved(brokers);
   const total = order.length;
+  if (total === 0) {
+    throw new MillraceError(
+      ErrorCode.INVALID_REPLICATION_FACTOR,
+      "no broker takes new replicas: start one, or uncordon one (millrace broker list)",
+    );
+  }
   if (replicationFactor < 1 || replicationFactor > total) {
     throw new MillraceError(
       ErrorCode.INVALID_REPLICATION_FACTOR,

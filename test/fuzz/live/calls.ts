@@ -13,7 +13,7 @@ import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import { ErrorCode } from "@millrace/errors";
 import { FetchService, LogService, ProduceService } from "@millrace/proto/broker";
 import { PartitionErrorSchema } from "@millrace/proto/common";
-import { AdminService } from "@millrace/proto/controller";
+import { AdminService, BrokersService } from "@millrace/proto/controller";
 import { MetadataService } from "@millrace/proto/metadata";
 import { Health } from "../../../packages/rpc/gen/grpc/health/v1/health_pb.js";
 import * as v1 from "../../../packages/rpc/gen/grpc/reflection/v1/reflection_pb.js";
@@ -22,8 +22,8 @@ import { resetBurst } from "../../../packages/rpc/src/grpc/windows.ts";
 import { grpcMessage, openCall } from "../../hostile/wire.ts";
 
 export const services: readonly DescService[] = [
-  ...[ProduceService, FetchService, LogService, MetadataService, AdminService, Health],
-  ...[v1.ServerReflection, v1alpha.ServerReflection],
+  ...[ProduceService, FetchService, LogService, MetadataService, AdminService, BrokersService],
+  ...[Health, v1.ServerReflection, v1alpha.ServerReflection],
 ];
 
 export const methods: readonly DescMethod[] = services.flatMap((service) => service.methods);

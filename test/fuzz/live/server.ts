@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { create } from "@bufbuild/protobuf";
 import { type Client, type Consumer, connect, type Producer } from "@millrace/client";
 import { errorCodeByName, MillraceError } from "@millrace/errors";
+import { BrokerIntent } from "@millrace/proto/common";
 import { methodOf } from "@millrace/rpc";
 import { grpcDialer } from "@millrace/rpc/grpc";
 import {
@@ -113,9 +114,15 @@ export class LiveServer {
     this.#sent += 1;
   }
 
-  /** Topics that came into being go, and those to abuse come back, with a few records. */
+  /**
+   * Topics that came into being go, and those to abuse come back, with a few records. A broker that
+   * was cordoned takes replicas again.
+   */
   async tidy(): Promise<void> {
     const { admin } = this.#client;
+    for (const { brokerId } of (await within("the brokers", admin.cluster())).brokers) {
+      await within("an intent", admin.setBrokerIntent(brokerId, BrokerIntent.ACTIVE));
+    }
     const topicIds: Uint8Array[] = [];
     const missing = new Set(abused);
     for await (const { name, partitionCount, topicId } of admin.listTopics()) {
