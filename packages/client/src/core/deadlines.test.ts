@@ -7,7 +7,7 @@ import type { FakeBroker } from "../testing/fake-broker.ts";
 import { fastClock, testEnv } from "../testing/fake-broker.ts";
 import { setUp, text, until, withoutWatch, writeBatch } from "../testing/set-up.ts";
 import type { Client } from "./client.ts";
-import { fetchSilentMs, leaderSilentMs } from "./deadlines.ts";
+import { fetchSilentMs, leaderSilentMs, replacedSilentMs } from "./deadlines.ts";
 
 const limit = { timeout: 10_000 };
 const factor = 5;
@@ -44,6 +44,9 @@ const within = (ms: number): void => {
   assert.ok(ms < 10_000 + slackMs, `${ms}`);
 };
 
+/** Less than the nine seconds that an answer is waited for where the leader is still the same. */
+const soon = (ms: number): void => assert.ok(ms < leaderSilentMs - 500, `${ms}`);
+
 test("a producer leaves a leader that hangs, and the watch that it served", limit, async () => {
   const { broker, client } = hurried();
   // By itself the watch would count as dead after 16.5 s.
@@ -55,12 +58,36 @@ test("a producer leaves a leader that hangs, and the watch that it served", limi
   const sent = producer.send(record);
   await sleep(5);
   hang(broker);
-  within(await timed(() => sent));
+  soon(await timed(() => sent));
   assert.equal(broker.seen.at(-1)?.endpoint, "fake:2");
   assert.deepEqual(
     broker.watches.requests.map(({ endpoint }) => endpoint),
     ["fake:1", "fake:2"],
   );
+});
+
+test("a silent leader is left once another leads", limit, async () => {
+  const { broker, client } = hurried(2);
+  const producer = client.producer();
+  await producer.send(record);
+  broker.silent.add("fake:1");
+  const sent = producer.send(record);
+  await sleep(replacedSilentMs / factor + 50);
+  hang(broker);
+  assert.ok((await timed(() => sent)) < leaderSilentMs - replacedSilentMs - 500);
+});
+
+test("a leader that was replaced has a while to answer", limit, async () => {
+  const { broker, client } = hurried(2);
+  const producer = client.producer();
+  await producer.send(record);
+  broker.silent.add("fake:1");
+  const sent = producer.send(record);
+  await sleep(5);
+  hang(broker);
+  const ms = await timed(() => sent);
+  assert.ok(ms > replacedSilentMs - 100, `${ms}`);
+  soon(ms);
 });
 
 test("a batch that a silent leader had is sent again, in its place", limit, async () => {

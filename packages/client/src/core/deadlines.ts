@@ -6,6 +6,18 @@
  */
 export const leaderSilentMs = 9_000;
 
+/**
+ * Silence after which a leader that was replaced is left, milliseconds. Shorter than the controller
+ * waits for a broker that hangs, and longer than a leader that is well takes to say that it is none.
+ */
+export const replacedSilentMs = 3_000;
+
+/**
+ * Silence of a leader after which its word on who leads is not relied on any more, milliseconds:
+ * just before the controller would replace one that hangs.
+ */
+export const suspectMs = 4_000;
+
 /** Heartbeats are jittered by up to half of their interval. */
 const jitter = 1.5;
 /** Least patience beyond the latest heartbeat that is in time, milliseconds. */

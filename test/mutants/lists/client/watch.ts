@@ -281,6 +281,27 @@ export const watchMutants: readonly Mutant[] = [
     tests: watchTest,
   },
   {
+    name: "client-old-leader-waited-for",
+    breaks: "a leader that hangs is waited for although another one leads",
+    file: `${core}/producer/dispatcher.ts`,
+    replace: [["if (nowMs - sentMs < replacedSilentMs) return;", "if (nowMs > 0) return;"]],
+    tests: deadlinesTest,
+  },
+  {
+    name: "client-old-leader-cut-short",
+    breaks: "the answers of a leader that has just been replaced are lost",
+    file: `${core}/producer/dispatcher.ts`,
+    replace: [["nowMs - sentMs < replacedSilentMs", "nowMs < sentMs"]],
+    tests: deadlinesTest,
+  },
+  {
+    name: "client-silent-leader-trusted",
+    breaks: "a leader that answers nothing is believed on who leads until its stream breaks",
+    file: `${core}/producer/dispatcher.ts`,
+    replace: [["if (silentMs >= suspectMs)", "if (silentMs < 0)"]],
+    tests: deadlinesTest,
+  },
+  {
     name: "client-reader-stays-behind",
     breaks: "a reader stays with a leader that was replaced until it says so",
     file: `${core}/consumer/leaders.ts`,

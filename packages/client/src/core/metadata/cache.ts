@@ -187,6 +187,11 @@ export class MetadataCache {
     return this.#renewing;
   }
 
+  /** This `host:port` has left something unanswered for `silentMs`. */
+  suspect(server: string, silentMs: number): void {
+    this.#watch.suspect(server, silentMs);
+  }
+
   close(): void {
     this.#closing.abort(closedError());
     this.#watch.close();

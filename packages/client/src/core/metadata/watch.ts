@@ -97,11 +97,15 @@ export class MetadataWatch {
     return this.#attempt.promise;
   }
 
-  /** A stream to this `host:port` broke. When its watch is overdue as well, another is opened. */
-  suspect(server: string): void {
+  /**
+   * A stream to this `host:port` broke, or has been silent for `silentMs`. When its watch is overdue
+   * as well, or silent for as long, another is opened.
+   */
+  suspect(server: string, silentMs = Number.POSITIVE_INFINITY): void {
     const current = this.#current;
     if (current === undefined || formatEndpoint(current.endpoint) !== server) return;
-    if (this.#silence.quietMs <= overdueMs(this.#intervalMs)) return;
+    const { quietMs } = this.#silence;
+    if (quietMs <= overdueMs(this.#intervalMs) && quietMs < silentMs) return;
     this.#context.servers.leave(current.endpoint);
     this.#reopen();
   }

@@ -1,10 +1,11 @@
 /** Moves batches from partition queues to brokers. Decides when, in which order, and how often. */
 import type { CompressionName, Env } from "@millrace/env";
-import { type Endpoint, ErrorCode, MillraceError, must } from "@millrace/errors";
+import { type Endpoint, ErrorCode, formatEndpoint, MillraceError, must } from "@millrace/errors";
 import { BatchBuilder, type WireProduceResult } from "@millrace/record";
 import type { Channel } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
 import type { Connections } from "../connections.ts";
+import { replacedSilentMs, suspectMs } from "../deadlines.ts";
 import { isRetriable, wantsRefresh } from "../failures.ts";
 import { isSameTopic, type Leader, type MetadataCache } from "../metadata/index.ts";
 import { Batch } from "./batch.ts";
@@ -449,6 +450,7 @@ export class Dispatcher implements SenderEvents {
         queue.batches.shift();
         this.#finish(queue, head, this.#timedOut(head, queue));
       }
+      this.#leaveOldLeader(queue, nowMs);
       const oldest = queue.inFlight[0];
       if (oldest !== undefined && this.#expired(oldest, nowMs)) {
         queue.route?.reset(this.#timedOut(oldest, queue));
@@ -457,7 +459,10 @@ export class Dispatcher implements SenderEvents {
     }
     for (const sender of this.#senders.values()) {
       const sentMs = sender.oldestSentMs;
-      if (sentMs === undefined || nowMs - sentMs < this.#options.requestTimeoutMs) continue;
+      if (sentMs === undefined) continue;
+      const silentMs = nowMs - sentMs;
+      if (silentMs >= suspectMs) this.#context.metadata.suspect(sender.endpoint, suspectMs);
+      if (silentMs < this.#options.requestTimeoutMs) continue;
       sender.reset(
         new MillraceError(
           ErrorCode.UNAVAILABLE,
@@ -466,6 +471,22 @@ export class Dispatcher implements SenderEvents {
         ),
       );
     }
+  }
+
+  /** A leader that was replaced, and answers nothing, hangs: it is not waited for. */
+  #leaveOldLeader({ topic, partition, inFlight, route }: PartitionQueue, nowMs: number): void {
+    const leader = this.#context.metadata.leaderOf(topic, partition);
+    const sentMs = route?.oldestSentMs;
+    if (leader === undefined || route === undefined || sentMs === undefined) return;
+    if (inFlight.length === 0 || this.#senderFor(leader.endpoint) === route) return;
+    if (nowMs - sentMs < replacedSilentMs) return;
+    route.reset(
+      new MillraceError(
+        ErrorCode.UNAVAILABLE,
+        `${route.endpoint}, which led ${topic}/${partition} before ${formatEndpoint(leader.endpoint)}, left a batch ` +
+          `unanswered for ${Math.round(nowMs - sentMs)} ms: check the server`,
+      ),
+    );
   }
 
   #expired(batch: Batch, nowMs: number): boolean {

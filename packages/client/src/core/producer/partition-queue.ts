@@ -8,6 +8,8 @@ export interface Route {
   readonly endpoint: string;
   /** Why the stream broke last; undefined once it opened. */
   readonly lastError: MillraceError | undefined;
+  /** Time at which the oldest unanswered request was sent; undefined when there is none. */
+  readonly oldestSentMs: number | undefined;
   /** Gives up the stream. Requests without an answer fail with `error`. */
   reset(error: MillraceError): void;
 }
