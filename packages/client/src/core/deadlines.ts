@@ -8,7 +8,7 @@ export const leaderSilentMs = 9_000;
 
 /**
  * Silence after which a leader that was replaced is left, milliseconds. Shorter than the controller
- * waits for a broker that hangs, and longer than a leader that is well takes to say that it is none.
+ * waits for a broker that hangs; a leader that is well takes less to say that it is none.
  */
 export const replacedSilentMs = 3_000;
 

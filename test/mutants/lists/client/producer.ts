@@ -167,8 +167,8 @@ export const producerMutants: readonly Mutant[] = [
     file: `${producer}/dispatcher.ts`,
     replace: [
       [
-        "nowMs - sentMs < this.#options.requestTimeoutMs) continue;",
-        "nowMs - sentMs < this.#options.deliveryTimeoutMs) continue;",
+        "silentMs < this.#options.requestTimeoutMs) continue;",
+        "silentMs < this.#options.deliveryTimeoutMs) continue;",
       ],
     ],
     tests: producerTest,

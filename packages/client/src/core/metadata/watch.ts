@@ -98,8 +98,8 @@ export class MetadataWatch {
   }
 
   /**
-   * A stream to this `host:port` broke, or has been silent for `silentMs`. When its watch is overdue
-   * as well, or silent for as long, another is opened.
+   * A stream to this `host:port` broke, or has been silent for `silentMs`. When its watch is
+   * overdue as well, or silent for as long, another is opened.
    */
   suspect(server: string, silentMs = Number.POSITIVE_INFINITY): void {
     const current = this.#current;
