@@ -1,4 +1,4 @@
-/** A broker or a controller as a real child process on loopback, with a directory of its own. */
+/** A broker, a controller or a standalone server as a real child process on loopback, with a directory of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { freePort } from "./etcd.ts";
 
-export type Role = "broker" | "controller";
+export type Role = "broker" | "controller" | "standalone";
 
 interface Endpoints {
   readonly client: string;
@@ -17,7 +17,12 @@ interface Endpoints {
 }
 
 const mainOf = (role: Role): string =>
-  fileURLToPath(new URL(`../../services/${role}/src/process/main.ts`, import.meta.url));
+  fileURLToPath(
+    new URL(
+      `../../services/${role}/src/${role === "standalone" ? "" : "process/"}main.ts`,
+      import.meta.url,
+    ),
+  );
 
 export class ServerProcess {
   readonly directory: string;

@@ -214,7 +214,94 @@ const bootMutants: readonly Mutant[] = [
   },
 ];
 
+const copy = "services/standalone/src/to-cluster/copy.ts";
+const copies = ["services/standalone/src/to-cluster/copy.test.ts"];
+
+const toClusterMutants: readonly Mutant[] = [
+  {
+    name: "to-cluster-keeps-broker-epochs",
+    breaks: "No ISR names a registration that the new store has yet to give.",
+    file: copy,
+    replace: [["record.isr.map(() => 0n)", "record.isrBrokerEpochs"]],
+    tests: copies,
+  },
+  {
+    name: "to-cluster-over-another-cluster",
+    breaks: "A store that holds another cluster is refused.",
+    file: copy,
+    replace: [
+      ["  if (present !== undefined) throw isAnothers(present.clusterId);\n", ""],
+      ["(await to.txn([absent], operations))", "(await to.txn([], operations))"],
+    ],
+    tests: copies,
+  },
+  {
+    name: "to-cluster-over-other-topics",
+    breaks: "A store that holds other metadata is refused.",
+    file: copy,
+    replace: [["  await checkEmpty(to, wanted);\n", ""]],
+    tests: copies,
+  },
+  {
+    name: "to-cluster-with-a-race",
+    breaks: "A cluster that begins during the copy stops it.",
+    file: copy,
+    replace: [["(await to.txn([absent], operations))", "(await to.txn([], operations))"]],
+    tests: copies,
+  },
+  {
+    name: "to-cluster-record-first",
+    breaks: "Nobody uses the store before it is complete.",
+    file: copy,
+    replace: [
+      ["  for (let at = 0;", "  await write(to, last);\n  for (let at = 0;"],
+      ["  await write(to, last);\n  return", "  return"],
+      ["(await to.txn([absent], operations))", "(await to.txn([], operations))"],
+    ],
+    tests: copies,
+  },
+  {
+    name: "to-cluster-keeps-the-generation",
+    breaks: "The store of the cluster is another one than that of the server.",
+    file: copy,
+    replace: [
+      ["  key === keys.generation ||\n", ""],
+      ["    putGeneration(newGeneration(random)),\n", ""],
+    ],
+    tests: copies,
+  },
+  {
+    name: "to-cluster-copies-tokens",
+    breaks: "What belongs to a process is not copied.",
+    file: copy,
+    replace: [["  key.startsWith(keys.tokens) ||\n", ""]],
+    tests: copies,
+  },
+  {
+    name: "to-cluster-standalone-comes-back",
+    breaks: "No standalone server starts on the directory any more.",
+    file: "services/standalone/src/to-cluster/move.ts",
+    replace: [["    take(directory);\n", ""]],
+    tests: ["services/standalone/src/to-cluster/move.test.ts"],
+  },
+  {
+    name: "to-cluster-log-stays-behind",
+    breaks: "SQLite plays no log of the old metadata into the file of another server.",
+    file: "services/standalone/src/to-cluster/move.ts",
+    replace: [["      await from.close();\n", "      void from.close();\n"]],
+    tests: ["services/standalone/src/to-cluster/move.test.ts"],
+  },
+  {
+    name: "to-cluster-without-a-lock",
+    breaks: "A directory that a server uses is refused.",
+    file: "services/standalone/src/to-cluster/move.ts",
+    replace: [["lockDirectory(directory)", "(() => () => {})()"]],
+    tests: ["services/standalone/src/to-cluster/move.test.ts"],
+  },
+];
+
 export const processMutants: readonly Mutant[] = [
+  ...toClusterMutants,
   ...lifeMutants,
   ...addressMutants,
   ...etcdMutants,

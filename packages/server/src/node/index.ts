@@ -1,4 +1,5 @@
 export { checkAddresses, checkAdvertise, tellAddresses, tellAdvertised } from "./address.ts";
+export { lockDirectory } from "./data-directory.ts";
 export { etcdSettings } from "./etcd-settings.ts";
 export { listenersOf } from "./listeners.ts";
 export { type ListenerMetrics, type ServerMetrics, serverMetrics } from "./metrics.ts";
@@ -10,6 +11,8 @@ export {
   type Program,
   type ProgramSchema,
   runProgram,
+  runTask,
+  type Task,
 } from "./run.ts";
 export {
   type Endpoints,

@@ -49,7 +49,11 @@ export interface Program<S extends ProgramSchema> {
 }
 
 /** Text of `--help`, from the schema. */
-export const helpText = <S extends ProgramSchema>(program: Program<S>): string => {
+export const helpText = (
+  program: Pick<Program<ProgramSchema>, "usage" | "about" | "example"> & {
+    readonly schema: Schema;
+  },
+): string => {
   const lines = [
     `Usage: ${program.usage}`,
     "",
@@ -57,8 +61,7 @@ export const helpText = <S extends ProgramSchema>(program: Program<S>): string =
     "",
     "Flags (also as MILLRACE_… variables, and as keys of --config FILE.yaml):",
   ];
-  const schema: Schema = program.schema;
-  for (const [key, setting] of Object.entries(schema)) {
+  for (const [key, setting] of Object.entries(program.schema)) {
     const { default: value } = setting;
     const fallback = value === undefined ? "must be set" : `default ${JSON.stringify(value)}`;
     lines.push(`  --${key} (${fallback}; ${allowedOf(setting)})`, `      ${setting.description}`);
@@ -110,6 +113,53 @@ const readyText = (title: string, endpoints: Endpoints, startedMs: number): stri
 /** Longest wait at the end for the log to be read, ms. */
 const flushTimeoutMs = 500;
 
+/** Prints one `error: CODE: …` line. Returns the exit code: 2 for wrong settings, else 1. */
+const tellFailure = (thrown: unknown): number => {
+  const error = MillraceError.from(thrown);
+  process.stderr.write(`error: ${error.codeName}: ${error.message}\n`);
+  return error.code === ErrorCode.INVALID_CONFIG ? 2 : 1;
+};
+
+const loggerOf = <S extends ProgramSchema>(
+  service: string,
+  { values }: Resolved<S>,
+  output: LogOutput,
+): Logger => {
+  const { "log-format": wanted, "log-level": level }: Values<typeof loggingSettings> = values;
+  const pretty = wanted === "pretty" || (wanted === "auto" && process.stdout.isTTY === true);
+  return createLogger({ format: pretty ? "pretty" : "json", level, service, output });
+};
+
+/** Something that is done once, as a command line. */
+export interface Task<S extends ProgramSchema>
+  extends Pick<Program<S>, "service" | "schema" | "usage" | "about" | "example"> {
+  /** Resolves with the line that says what was done. */
+  readonly run: (values: Values<S>, logger: Logger) => Promise<string>;
+}
+
+/** Runs a task. Resolves with the exit code, as `runProgram` does. */
+export const runTask = async <S extends ProgramSchema>(
+  task: Task<S>,
+  argv: readonly string[],
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): Promise<number> => {
+  const output = standardOutput();
+  try {
+    if (argv.includes("--help") || argv.includes("-h")) {
+      output.write(helpText(task));
+      return 0;
+    }
+    const resolved = configFrom(task.schema, argv, environment);
+    const done = await task.run(resolved.values, loggerOf(task.service, resolved, output));
+    output.write(`${done}\n`);
+    return 0;
+  } catch (thrown) {
+    return tellFailure(thrown);
+  } finally {
+    await output.flush(flushTimeoutMs);
+  }
+};
+
 /**
  * Runs the server until SIGTERM or SIGINT; a second signal ends it at once. Resolves with the exit
  * code: 0 after a clean stop, 1 when it could not start, 2 for wrong settings. A failure prints one
@@ -130,9 +180,7 @@ export const runProgram = async <S extends ProgramSchema>(
   try {
     return await serve(program, configFrom(program.schema, argv, environment), output, startedMs);
   } catch (thrown) {
-    const error = MillraceError.from(thrown);
-    process.stderr.write(`error: ${error.codeName}: ${error.message}\n`);
-    return error.code === ErrorCode.INVALID_CONFIG ? 2 : 1;
+    return tellFailure(thrown);
   } finally {
     await output.flush(flushTimeoutMs);
   }
@@ -144,12 +192,7 @@ const serve = async <S extends ProgramSchema>(
   output: LogOutput,
   startedMs: number,
 ): Promise<number> => {
-  const { service } = program;
-  const { "log-format": wanted, "log-level": level }: Values<typeof loggingSettings> =
-    resolved.values;
-  const pretty = wanted === "pretty" || (wanted === "auto" && process.stdout.isTTY === true);
-  const format = pretty ? "pretty" : "json";
-  const logger = createLogger({ format, level, service, output });
+  const logger = loggerOf(program.service, resolved, output);
   const stop = new AbortController();
   const stopped = untilSignal();
   void stopped.then((name) =>
