@@ -1,4 +1,4 @@
-/** A broker, a controller or a standalone server as a real child process on loopback, with a directory of its own. */
+/** A server of any kind as a real child process on loopback, with a directory of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";

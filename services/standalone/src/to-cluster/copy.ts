@@ -80,8 +80,8 @@ const checkEmpty = async (
  * last, so that nobody uses the store before it is complete. Nobody may write to `from` meanwhile.
  * Can be repeated after a failure, and does nothing once it is done.
  *
- * Throws DATA_DIRECTORY_UNUSABLE when `from` has no cluster, INVALID_REQUEST when `to` holds another
- * one or anything else, and what the stores throw.
+ * Throws DATA_DIRECTORY_UNUSABLE when `from` has no cluster, INVALID_REQUEST when `to` holds
+ * another one or anything else, and what the stores throw.
  */
 export const copyMetadata = async (
   from: MetadataStore,
