@@ -17,6 +17,13 @@ export const rpcClientMutants: readonly Mutant[] = [
     tests: rpcClientTest,
   },
   {
+    name: "rpc-connect-time-shared",
+    breaks: "a connection is given up at the end of the time of the one before it",
+    file: rpcClient,
+    replace: [["if (client === this.#client) this.#superviseNoMore();", "void client;"]],
+    tests: rpcClientTest,
+  },
+  {
     name: "rpc-deadline-is-no-trouble",
     breaks: "calls that time out on a frozen connection never make the channel dial anew",
     file: rpcClient,
@@ -39,7 +46,7 @@ export const rpcClientMutants: readonly Mutant[] = [
         "if (client !== this.#client || this.#lastHeardMs > startedMs) return;",
         "if (client !== this.#client) return;",
       ],
-      ["          this.#heard();\n          try {", "          try {"],
+      ["          this.#heard(attempt);\n          try {", "          try {"],
     ],
     tests: rpcClientTest,
   },

@@ -36,6 +36,8 @@ interface Middle {
   silent: boolean;
   /** Stops forwarding on the connections of now; new ones work. */
   freeze(): void;
+  /** Breaks the connections of now. */
+  cut(): void;
 }
 
 const withMiddle = async (
@@ -78,6 +80,9 @@ const withMiddle = async (
     freeze: () => {
       for (const socket of sockets) socket.unpipe().pause();
     },
+    cut: () => {
+      for (const socket of sockets.splice(0)) socket.destroy();
+    },
   };
   try {
     await body(middle);
@@ -116,6 +121,21 @@ test(
     });
   },
 );
+
+test("each connection has its own time to be made", limit, async () => {
+  const connectTimeoutMs = 1_000;
+  await withMiddle({ connectTimeoutMs }, async (middle) => {
+    const firstMs = performance.now();
+    assert.equal(await ask(middle.channel), "c");
+    await sleep(connectTimeoutMs - 400 - (performance.now() - firstMs));
+    middle.silent = true;
+    middle.cut();
+    await sleep(100);
+    const secondMs = performance.now();
+    await assert.rejects(ask(middle.channel, 10_000), /did not complete a connection/);
+    assert.ok(performance.now() - secondMs > connectTimeoutMs - 100);
+  });
+});
 
 test("a stream fails too when its connection never answers", limit, async () => {
   await withMiddle({ connectTimeoutMs: 300 }, async (middle) => {

@@ -110,7 +110,7 @@ class GrpcChannel implements Channel {
             reject(this.#judge(attempt, options.signal, error));
             return;
           }
-          this.#heard();
+          this.#heard(attempt);
           try {
             resolve(method.output.decode(reply ?? Buffer.alloc(0)));
           } catch (thrown) {
@@ -192,11 +192,11 @@ class GrpcChannel implements Channel {
       over();
       duplex.fail(this.#judge(attempt, signal, error));
     });
-    stream.on("metadata", () => this.#heard());
+    stream.on("metadata", () => this.#heard(attempt));
     stream.on("status", ({ code }: { code: number }) => {
       over();
       if (code !== status.OK) return;
-      this.#heard();
+      this.#heard(attempt);
       duplex.finish();
     });
     return Object.assign(duplex, { end: () => duplex.endWrites(), cancel });
@@ -207,9 +207,10 @@ class GrpcChannel implements Channel {
   }
 
   /** The server answered: the connection works. */
-  #heard(): void {
+  #heard({ client }: Attempt): void {
     this.#failures = 0;
     this.#lastHeardMs = performance.now();
+    if (client === this.#client) this.#superviseNoMore();
   }
 
   /** The error of a failed call. Counts calls that end without a sign of the server. */
@@ -219,7 +220,7 @@ class GrpcChannel implements Channel {
     if (failure.code === status.CANCELLED) return error;
     // Our servers send details with every error, so a status with them is an answer.
     if (error.facts !== undefined || !transportStatuses.has(failure.code)) {
-      this.#heard();
+      this.#heard(attempt);
       return error;
     }
     this.#unanswered(attempt);
@@ -259,12 +260,17 @@ class GrpcChannel implements Channel {
     this.#connectTimer.unref();
   }
 
+  /** What was supervised has connected; the connection after it has a time of its own. */
+  #superviseNoMore(): void {
+    clearTimeout(this.#connectTimer);
+    this.#connectTimer = undefined;
+  }
+
   /** Replaces the connection. Open calls stay on the old one until they end. */
   #redial(): void {
     if (this.#closed) return;
     this.#failures = 0;
-    clearTimeout(this.#connectTimer);
-    this.#connectTimer = undefined;
+    this.#superviseNoMore();
     const old = this.#client;
     this.#client = this.#connect();
     old.close();
