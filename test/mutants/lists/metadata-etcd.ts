@@ -391,6 +391,27 @@ export const metadataEtcdMutants: readonly Mutant[] = [
     tests: ["packages/metadata/src/etcd/watch.test.ts"],
   },
   {
+    name: "etcd-idle-watch-lost",
+    breaks: "A watch of a store in which nothing has happened yet is not lost.",
+    file: "packages/metadata/src/etcd/watch.ts",
+    replace: [
+      [
+        "if (this.#heardSinceTick || revision === fromRevision - 1) this.#tick();\n        else ",
+        "",
+      ],
+    ],
+    tests: ["packages/metadata/src/etcd/watch.test.ts"],
+  },
+  {
+    name: "etcd-silent-watch-of-another-store",
+    breaks: "A store that has gone back under a silent watch is told.",
+    file: "packages/metadata/src/etcd/watch.ts",
+    replace: [
+      ["revision === fromRevision - 1) this.#tick();", "revision < fromRevision) this.#tick();"],
+    ],
+    tests: ["packages/metadata/src/etcd/watch.test.ts"],
+  },
+  {
     name: "etcd-watch-never-made",
     breaks: "A watch that is not made in time is lost.",
     file: "packages/metadata/src/etcd/watch.ts",

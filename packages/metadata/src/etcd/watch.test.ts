@@ -139,6 +139,49 @@ test("a silent stream is asked for progress, and lost when it does not answer", 
   assert.deepEqual(told, ["9: ", "lost"]);
 });
 
+test("a watch of a store in which nothing has happened yet is silent, and not lost", async () => {
+  const { told, stream, receive, first, advance } = await begin();
+  first.revision = 4;
+  receive(watched(4, { created: true }));
+  for (let i = 0; i < 5; i += 1) await advance(6000);
+  assert.deepEqual(told, []);
+  assert.equal(stream.requests.length, 6, "it is asked all the same");
+  // What has happened it should have told.
+  first.revision = 5;
+  await advance(6000);
+  assert.deepEqual(told, ["lost"]);
+  const heard = await begin();
+  heard.first.revision = 4;
+  heard.receive(watched(4, { created: true }));
+  await heard.advance(30_000);
+  heard.receive(watched(5, { events: [event(key("a"), 5)] }));
+  await heard.advance(6000);
+  assert.deepEqual(heard.told, ["5: put a"]);
+  await heard.advance(3000);
+  assert.deepEqual(heard.told, ["5: put a", "lost"]);
+});
+
+test("a store that has gone back under a silent watch is told", async () => {
+  const { told, receive, first, advance } = await begin();
+  first.revision = 4;
+  receive(watched(4, { created: true }));
+  await advance(6000);
+  first.revision = 1;
+  await advance(6000);
+  assert.deepEqual(told, ["diverged"]);
+});
+
+test("a silent watch whose store cannot be read is lost", async () => {
+  const { told, receive, first, second, advance } = await begin();
+  first.revision = 4;
+  receive(watched(4, { created: true }));
+  first.fail(14);
+  second.fail(14);
+  await advance(6000);
+  for (let i = 0; i < 100; i += 1) await advance(100);
+  assert.deepEqual(told, ["lost"]);
+});
+
 test("progress that is asked for early is asked for once the watch is made", async () => {
   const { handle, stream, receive } = await begin();
   handle.requestProgress();

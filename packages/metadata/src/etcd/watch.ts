@@ -178,6 +178,27 @@ export class EtcdWatch implements WatchHandle {
     this.#options.handlers.onBatch({ events, revision });
   }
 
+  /**
+   * etcd says nothing of progress before it has reached the first revision of a watch. One that
+   * waits for that, of a store in which nothing happens, is not lost.
+   */
+  #judgeSilence(error: EtcdError): void {
+    const { readRevision, fromRevision } = this.#options;
+    if (this.#revision >= fromRevision) {
+      this.#lose(error);
+      return;
+    }
+    readRevision().then(
+      (revision) => {
+        if (this.#isEnded()) return;
+        if (this.#heardSinceTick || revision === fromRevision - 1) this.#tick();
+        else if (revision >= fromRevision) this.#lose(error);
+        else this.end({ reason: "diverged", error: divergedError(fromRevision, revision) });
+      },
+      (thrown: unknown) => this.#lose(thrown),
+    );
+  }
+
   /** Asks after a time of silence; after another one the stream is lost. */
   #tick(): void {
     const { clock, silenceMs } = this.#options;
@@ -185,7 +206,7 @@ export class EtcdWatch implements WatchHandle {
     const check = (): void => {
       if (this.#heardSinceTick) asked = false;
       else if (asked) {
-        this.#lose(lost(`a watch was silent for ${2 * silenceMs} ms`));
+        this.#judgeSilence(lost(`a watch was silent for ${2 * silenceMs} ms`));
         return;
       } else {
         asked = true;
