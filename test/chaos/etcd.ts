@@ -63,6 +63,16 @@ export const refillEtcd = async (cluster: ChaosCluster): Promise<void> => {
   await cluster.act("start", cluster.etcd.name);
 };
 
+/** Rejects when somebody has written to an etcd that is empty. */
+export const requireUnwritten = async (cluster: ChaosCluster): Promise<void> => {
+  const all = Buffer.from([0]).toString("base64");
+  const found = (await ask(cluster, "kv/range", { key: all, range_end: all, keys_only: true })) as {
+    readonly kvs?: readonly { readonly key: string }[];
+  };
+  const keys = (found.kvs ?? []).map(({ key }) => Buffer.from(key, "base64").toString());
+  if (keys.length > 0) throw new Error(`keys in an empty etcd: ${keys.join(", ")}`);
+};
+
 const emptied = async (cluster: ChaosCluster, fill: () => void): Promise<void> => {
   await cluster.act("stop", cluster.etcd.name);
   renameSync(directoryOf(cluster), `${directoryOf(cluster)}.before`);

@@ -88,10 +88,9 @@ const runOn = async (
   const { failures, phases, totals } = load;
   const changes = leaderChanges(log.events);
   if (changes > leaderChangesMax) violations.push(broken(`${changes} leader changes`));
-  const allowed = options.scenario.fetchMayFail?.map((code) => `fetch: ${code}`) ?? [];
   for (const [what, all] of Map.groupBy(failures, (one) => one)) {
     log.tell({ kind: "note", text: `${what} ×${all.length}` });
-    if (!allowed.includes(what)) violations.push(broken(`${what} ×${all.length}`));
+    violations.push(broken(`${what} ×${all.length}`));
   }
   violations.push(...wrongIn(totals));
   return { phases, totals, leaderChanges: changes, violations };

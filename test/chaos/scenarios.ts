@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Tell } from "./clients.ts";
 import type { ChaosCluster } from "./cluster.ts";
 import { emptyDirectory, partitionsIn } from "./disk-faults.ts";
-import { emptyEtcd, refillEtcd, restoreEtcd, snapshotEtcd } from "./etcd.ts";
+import { emptyEtcd, refillEtcd, requireUnwritten, restoreEtcd, snapshotEtcd } from "./etcd.ts";
 import { roll } from "./faults.ts";
 
 export interface Scene {
@@ -22,8 +22,6 @@ export interface Scenario {
   readonly run: (scene: Scene) => Promise<void>;
   /** Leader epochs that may pass; any number without it. */
   readonly leaderChangesMax?: number;
-  /** Codes with which a consumer may fail; another one goes on where it was. */
-  readonly fetchMayFail?: readonly string[];
 }
 
 /** Between a backup and its restoration, and with an empty etcd, ms. */
@@ -82,8 +80,12 @@ const etcdEmpty = async (scene: Scene): Promise<void> => {
   const replicas = replicasOf(scene);
   fault(scene, "etcd empty", shortMs);
   await emptyEtcd(scene.cluster);
+  // One that stays up, and one that starts: neither makes a cluster.
+  await scene.cluster.killForNow("controller-1");
+  await scene.cluster.act("start", "controller-1");
   await waited(scene, shortMs);
   requireReplicas(replicas);
+  await requireUnwritten(scene.cluster);
   scene.tell({ kind: "note", text: "the right data comes back" });
   await refillEtcd(scene.cluster);
   await waited(scene, shortMs);
@@ -114,10 +116,7 @@ const lastDiskLost = async (scene: Scene): Promise<void> => {
 
 export const scenarios: Readonly<Record<string, Scenario>> = {
   "etcd-down": { ratePerSecond: 5000, run: etcdDown, leaderChangesMax: 0 },
-  "etcd-empty": {
-    ...{ ratePerSecond: 500, run: etcdEmpty },
-    fetchMayFail: ["UNKNOWN_TOPIC_OR_PARTITION"],
-  },
+  "etcd-empty": { ratePerSecond: 500, run: etcdEmpty, leaderChangesMax: 0 },
   "etcd-restored": { ratePerSecond: 500, run: etcdRestored },
   "last-disk-lost": { ratePerSecond: 500, run: lastDiskLost },
   "rolling-restart": { ratePerSecond: 1000, run: rollingRestart },

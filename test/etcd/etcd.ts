@@ -1,7 +1,7 @@
 /** A real etcd on loopback, with a temporary directory, for the tests of this tier. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, renameSync, rmSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -144,6 +144,21 @@ export class Etcd {
     const cluster = ["--initial-cluster", `default=${peer}`, "--initial-advertise-peer-urls", peer];
     const into = ["--data-dir", this.#dataDirectory, ...cluster, ...flags];
     this.#tool("etcdutl", ["snapshot", "restore", file, ...into]);
+    await this.run();
+  }
+
+  /** Starts again with nothing. What it had is kept for `refill`. */
+  async empty(): Promise<void> {
+    await this.kill();
+    renameSync(this.#dataDirectory, `${this.#dataDirectory}.before`);
+    await this.run();
+  }
+
+  /** Starts again with what it had before `empty`. */
+  async refill(): Promise<void> {
+    await this.kill();
+    rmSync(this.#dataDirectory, { recursive: true });
+    renameSync(`${this.#dataDirectory}.before`, this.#dataDirectory);
     await this.run();
   }
 

@@ -14,6 +14,8 @@ import {
   renewGeneration,
 } from "@millrace/metadata";
 import { openEtcdStore } from "@millrace/metadata/etcd";
+import { clusterRecord } from "@millrace/metadata/testing";
+import { clusterStoreContract } from "../../packages/metadata/src/testing/cluster-store-contract.ts";
 import { mirrorContract } from "../../packages/metadata/src/testing/mirror-contract.ts";
 import { Etcd, skipped } from "./etcd.ts";
 import { FaultyLink } from "./faulty-link.ts";
@@ -54,6 +56,7 @@ else {
   after(() => etcd.remove());
 
   mirrorContract("etcd", async () => open(etcd.endpoint));
+  clusterStoreContract("etcd", async () => open(etcd.endpoint));
 
   test("a change under another root moves the revision of a mirror, and nothing else", async (context) => {
     const [own, other] = [open(etcd.endpoint), open(etcd.endpoint)];
@@ -107,7 +110,10 @@ else {
     const store = open(own.endpoint, "/millrace/restored/");
     context.after(() => store.close());
     const generation = newGeneration(random);
-    await store.txn([], [putGeneration(generation), put("kept", "old"), put("lost", "1")]);
+    await store.txn(
+      [],
+      [clusterRecord("c"), putGeneration(generation), put("kept", "old"), put("lost", "1")],
+    );
     const backup = own.snapshot("backup");
     for (let i = 0; i < 5; i += 1) await store.txn([], [put("kept", `new ${i}`)]);
     await store.txn([], [put("after", "1")]);
@@ -120,7 +126,7 @@ else {
     assert.ok(mirror.revision < revision);
     assert.deepEqual(
       mirror.entries("").map(({ key }) => key),
-      ["generation", "kept", "lost"],
+      ["cluster", "generation", "kept", "lost"],
     );
     assert.equal(textOf(mirror, "kept"), "old");
     assert.ok(errors.length > 0);

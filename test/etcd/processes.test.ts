@@ -1,9 +1,12 @@
 /** A cluster of real processes: a controller and two brokers over one etcd. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { type Client, connect } from "@millrace/client";
 import { nodeDisk } from "@millrace/env/node";
 import { verifyDirectory } from "@millrace/log";
@@ -11,6 +14,17 @@ import { nodeCompressor } from "@millrace/record/node";
 import { openStore } from "./controllers.ts";
 import { Etcd, skipped } from "./etcd.ts";
 import { type Role, ServerProcess } from "./server-process.ts";
+
+const controllerMain = fileURLToPath(
+  new URL("../../services/controller/src/process/main.ts", import.meta.url),
+);
+
+/** Runs a command of the controller. */
+const renewGeneration = (endpoint: string, prefix: string) => {
+  const flags = ["--controller-id", "0", "--etcd-endpoints", endpoint, "--etcd-prefix", prefix];
+  const run = [controllerMain, "renew-generation", ...flags];
+  return spawnSync(process.execPath, run, { encoding: "utf8" });
+};
 
 const isReady = (status: number): boolean => status === 200;
 const isWaiting = (status: number, body: string): boolean =>
@@ -24,7 +38,7 @@ else {
   });
   after(() => etcd.remove());
 
-  const setUp = (context: TestContext, prefix: string) => {
+  const setUp = (context: TestContext, prefix: string, server = etcd) => {
     const directory = mkdtempSync(join(tmpdir(), "millrace-processes-"));
     const started: ServerProcess[] = [];
     context.after(async () => {
@@ -32,7 +46,7 @@ else {
       rmSync(directory, { recursive: true });
     });
     const start = async (role: Role, id: number): Promise<ServerProcess> => {
-      const store = ["--etcd-endpoints", etcd.endpoint, "--etcd-prefix", prefix];
+      const store = ["--etcd-endpoints", server.endpoint, "--etcd-prefix", prefix];
       const flags = [`--${role}-id`, String(id), ...store];
       const one = await ServerProcess.start(role, join(directory, `${role}-${id}`), flags);
       started.push(one);
@@ -93,6 +107,100 @@ else {
         nodeCompressor,
       );
       assert.deepEqual({ clean, damages, records }, { clean: true, damages: [], records: 200 });
+    }
+  });
+
+  test("an etcd that is wiped under processes is one that is down", async (context) => {
+    // One of its own: the other tests keep theirs.
+    const own = await Etcd.start();
+    context.after(() => own.remove());
+    const prefix = "/millrace/wiped/";
+    const { start } = setUp(context, prefix, own);
+    const controller = await start("controller", 0);
+    const brokers = [await start("broker", 1), await start("broker", 2)];
+    await Promise.all([controller, ...brokers].map((one) => one.untilReadyz(isReady)));
+    const client = await connect({ bootstrap: brokers.map(({ endpoints }) => endpoints.client) });
+    context.after(() => client.close());
+    await client.admin.createTopic({ name: "t", partitionCount: 2, replicationFactor: 2 });
+    const producer = client.producer();
+    const values: string[] = [];
+    const send = async (): Promise<void> => {
+      const value = `v${String(values.length).padStart(3, "0")}`;
+      values.push(value);
+      await producer.send({ topic: "t", partition: values.length % 2, value });
+    };
+    const epochs = async () => {
+      const [topic] = await client.admin.describeTopics(["t"]);
+      return topic?.partitions.map(({ leader, leaderEpoch }) => [leader, leaderEpoch]);
+    };
+    for (let i = 0; i < 10; i += 1) await send();
+    const before = await epochs();
+
+    await own.empty();
+    assert.equal(await controller.end(), 0, controller.stderr);
+    const again = await start("controller", 0);
+    const { clusterId } = await client.admin.cluster();
+    await again.untilReadyz((status, body) => status === 503 && body.includes(clusterId));
+    for (let i = 0; i < 40; i += 1) {
+      await send();
+      await sleep(200);
+    }
+    assert.deepEqual(await readAll(client), values);
+    assert.equal(own.ctl("get", "", "--from-key", "--keys-only").trim(), "");
+    const renewed = renewGeneration(own.endpoint, prefix);
+    assert.match(renewed.stderr, /^error: UNAVAILABLE: the metadata store holds no record/);
+    assert.deepEqual([renewed.status, renewed.stdout], [1, ""]);
+
+    await own.refill();
+    await Promise.all([again, ...brokers].map((one) => one.untilReadyz(isReady)));
+    await send();
+    assert.deepEqual(await epochs(), before, "no leader has changed");
+    for (const broker of brokers) {
+      const { body = "" } = (await broker.get("/metrics")) ?? {};
+      assert.match(body, /millrace_metadata_refused_reads_total [1-9]/);
+      assert.match(body, /millrace_metadata_resets_total 0\n/);
+    }
+    const done = renewGeneration(own.endpoint, prefix);
+    assert.equal(done.status, 0, done.stderr);
+    assert.match(done.stdout, new RegExp(`^cluster ${clusterId} has generation [0-9a-f]{32} now`));
+    await send();
+    assert.deepEqual(await readAll(client), values);
+  });
+
+  test("a backup of etcd is restored under brokers that run, as the guide has it", async (context) => {
+    const own = await Etcd.start();
+    context.after(() => own.remove());
+    const prefix = "/millrace/restored/";
+    const { start } = setUp(context, prefix, own);
+    const controller = await start("controller", 0);
+    const brokers = [await start("broker", 1), await start("broker", 2)];
+    await Promise.all([controller, ...brokers].map((one) => one.untilReadyz(isReady)));
+    const client = await connect({ bootstrap: brokers.map(({ endpoints }) => endpoints.client) });
+    context.after(() => client.close());
+    await client.admin.createTopic({ name: "t", partitionCount: 2, replicationFactor: 2 });
+    const producer = client.producer();
+    const values: string[] = [];
+    const send = async (): Promise<void> => {
+      const value = `v${String(values.length).padStart(3, "0")}`;
+      values.push(value);
+      await producer.send({ topic: "t", partition: values.length % 2, value });
+    };
+    for (let i = 0; i < 10; i += 1) await send();
+    const backup = own.snapshot("backup");
+    for (let i = 0; i < 10; i += 1) await send();
+    assert.equal(await controller.end(), 0, controller.stderr);
+    await own.restore(backup, "--bump-revision", "1000000000", "--mark-compacted");
+    const renewed = renewGeneration(own.endpoint, prefix);
+    assert.equal(renewed.status, 0, renewed.stderr);
+    const again = await start("controller", 0);
+    await again.untilReadyz(isReady);
+    for (let i = 0; i < 10; i += 1) await send();
+    assert.deepEqual(await readAll(client), values);
+    for (const broker of brokers) {
+      const { body = "" } = (await broker.get("/metrics")) ?? {};
+      assert.match(body, /millrace_metadata_resets_total [12]\n/);
+      assert.match(body, /millrace_metadata_refused_reads_total 0\n/);
+      assert.match(body, /millrace_metadata_missed_changes_total 0\n/);
     }
   });
 

@@ -27,7 +27,7 @@ export interface Place {
 }
 
 /** A process, before anything watches over it. */
-export type Process = Omit<ManagedOptions, "onChange">;
+export type Process = Omit<ManagedOptions, "onChange" | "moreArgs">;
 
 const loopback: Place = { host: "127.0.0.1", enter: [] };
 /** Ports of one process. */

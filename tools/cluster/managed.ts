@@ -18,6 +18,8 @@ export interface ManagedOptions {
   readonly stopMs?: number;
   /** Called after every change of state. */
   readonly onChange: () => void;
+  /** Arguments that are known only once it runs: for its next start. */
+  readonly moreArgs?: () => readonly string[];
 }
 
 /** Pause before a process that died is started again, ms. */
@@ -61,11 +63,14 @@ export class Managed {
   start(): void {
     clearTimeout(this.#restart);
     if (this.#child !== undefined || this.#isClosed) return;
-    const { args, command, dataDirectory, logFile } = this.options;
+    const { args, command, dataDirectory, logFile, moreArgs = () => [] } = this.options;
     mkdirSync(dataDirectory, { recursive: true });
     const log = openSync(logFile, "a");
     // A group of its own: Ctrl-C reaches the supervisor alone, which stops all in order.
-    const child = spawn(command, args, { stdio: ["ignore", log, log], detached: true });
+    const child = spawn(command, [...args, ...moreArgs()], {
+      stdio: ["ignore", log, log],
+      detached: true,
+    });
     closeSync(log);
     this.#child = child;
     this.#life += 1;

@@ -39,6 +39,15 @@ export const writeClusterFile = (directory: string, content: ClusterFile): void 
   renameSync(`${path}.new`, path);
 };
 
+/** The cluster that was in the directory before; empty for a new one. */
+export const rememberedId = (directory: string): string => {
+  try {
+    return readClusterFile(directory).cluster_id;
+  } catch {
+    return "";
+  }
+};
+
 /** Throws where there is none. */
 export const readClusterFile = (directory: string): ClusterFile =>
   JSON.parse(readFileSync(pathIn(directory), "utf8")) as ClusterFile;

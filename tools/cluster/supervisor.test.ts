@@ -1,7 +1,7 @@
 /** A supervisor over processes that do nothing. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,7 +10,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { within } from "@millrace/env/testing";
 import { type Action, actions, sendCommand } from "./control.ts";
 import type { Process } from "./layout.ts";
-import { type ProcessEntry, type ProcessState, type Role, readClusterFile } from "./state.ts";
+import {
+  type ProcessEntry,
+  type ProcessState,
+  type Role,
+  readClusterFile,
+  writeClusterFile,
+} from "./state.ts";
 import { Supervisor } from "./supervisor.ts";
 
 /** Longer than any step takes: a process that dies is started again after a second. ms */
@@ -68,6 +74,25 @@ const setUp = (
   };
   return { directory, supervisor, act, entry, become };
 };
+
+test("the next start of a cluster tells its processes which cluster they are of", async (context) => {
+  const directory = mkdtempSync(join(tmpdir(), "millrace-cluster-"));
+  writeClusterFile(directory, { cluster_id: "ours", bootstrap: "", processes: [] });
+  const said = (name: string): string => join(directory, `${name}.args`);
+  const telling = (name: string): Partial<Process> => ({
+    command: "sh",
+    args: ["-c", 'echo "$@" > "$0"; exec sleep 60', said(name)],
+    isReady: async () => existsSync(said(name)) && readFileSync(said(name)).length > 0,
+  });
+  const names = ["etcd-0", "controller-0", "controller-1"];
+  const fields = Object.fromEntries(names.map((name) => [name, telling(name)]));
+  const { supervisor } = setUp(context, fields, directory);
+  assert.equal(await supervisor.start(), true);
+  const told = names.map((name) => readFileSync(said(name), "utf8"));
+  const ours = "--cluster-id ours\n";
+  assert.deepEqual(told, ["\n", ours, ours]);
+  assert.equal(readClusterFile(directory).cluster_id, "ours");
+});
 
 test("cluster.json says what runs; stop ends all of it", async (context) => {
   const { directory, supervisor, entry } = setUp(context);

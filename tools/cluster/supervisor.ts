@@ -5,7 +5,7 @@ import { connect } from "@millrace/client";
 import { type Command, serveControl } from "./control.ts";
 import type { Process } from "./layout.ts";
 import { Managed } from "./managed.ts";
-import { type ClusterFile, writeClusterFile } from "./state.ts";
+import { type ClusterFile, rememberedId, writeClusterFile } from "./state.ts";
 
 /** Longest wait until everything is ready, ms. */
 const readyMs = 120_000;
@@ -17,14 +17,20 @@ export class Supervisor {
   readonly #directory: string;
   readonly #processes: readonly Managed[];
   #control: Server | undefined;
-  #clusterId = "";
+  #clusterId: string;
   #isStopping = false;
 
   /** Of these processes, with its files in this directory. */
   constructor(directory: string, processes: readonly Process[]) {
     this.#directory = directory;
+    this.#clusterId = rememberedId(directory);
     const onChange = (): void => writeClusterFile(this.#directory, this.cluster);
-    this.#processes = processes.map((one) => new Managed({ ...one, onChange }));
+    this.#processes = processes.map((one) => {
+      // No controller makes a second cluster, also when etcd has lost the first one.
+      const moreArgs = (): readonly string[] =>
+        one.role === "etcd" || this.#clusterId === "" ? [] : ["--cluster-id", this.#clusterId];
+      return new Managed({ ...one, onChange, moreArgs });
+    });
   }
 
   /** What `cluster.json` says. */
@@ -51,7 +57,8 @@ export class Supervisor {
       for (const one of ofRole) await this.#untilRunning(one, endMs);
     }
     if (this.#isStopping) return false;
-    this.#clusterId = await clusterIdOf(this.cluster.bootstrap);
+    const clusterId = await clusterIdOf(this.cluster.bootstrap);
+    if (clusterId !== "") this.#clusterId = clusterId;
     writeClusterFile(this.#directory, this.cluster);
     return !this.#isStopping;
   }

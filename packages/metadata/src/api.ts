@@ -144,7 +144,8 @@ export interface MetadataStore {
   range(range: KeyRange, options?: RangeOptions): Promise<RangeResult>;
   /**
    * One atomic transaction. After an error for which `isOutcomeUnknown` holds it may have happened,
-   * or may still happen: `GuardedWriter` finds out.
+   * or may still happen: `GuardedWriter` finds out. One that only reads may be
+   * sent twice.
    */
   txn(
     compares: readonly Compare[],

@@ -82,7 +82,7 @@ export class GuardedWriter {
   }
 
   /**
-   * One transaction of at most 127 compares and 127 operations. Does not fail for an unknown
+   * One transaction of at most 126 compares and 127 operations. Does not fail for an unknown
    * outcome unless `timeoutMs` passes before the store can be asked for it.
    */
   async txn(

@@ -1,5 +1,6 @@
 export * from "./api.ts";
 export * from "./cluster.ts";
+export * from "./cluster-store.ts";
 export * from "./embedded.ts";
 export * from "./generation.ts";
 export * from "./guarded-writer.ts";

@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { type Clock, silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
-import type { KeyRange, KeyValue, MetadataStore, WatchEvent, WatchHandlers } from "./api.ts";
+import type { KeyValue, MetadataStore, Operation, WatchEvent, WatchHandlers } from "./api.ts";
 import { EmbeddedStore } from "./embedded.ts";
 import { keys } from "./keys.ts";
 import { Mirror, type Reset } from "./mirror.ts";
-import { mirrorContract, steered } from "./testing/mirror-contract.ts";
+import { mirrorContract } from "./testing/mirror-contract.ts";
+import { steered } from "./testing/steered.ts";
 
 const clock = nodeClock();
 const random = nodeRandom();
@@ -30,8 +31,11 @@ const scripted = (relistIntervalMs = 10, time = clock) => {
   const watches: { from: number; handlers: WatchHandlers }[] = [];
   const asked = { times: 0 };
   const store = {
-    range: async (range: KeyRange) => {
-      if ("key" in range) return { kvs: [], revision: mirror.revision, more: false };
+    txn: async (_: unknown, reads: readonly Operation[]) => ({
+      ...{ succeeded: true, revision: mirror.revision },
+      results: reads.map(() => ({ type: "range", kvs: [] })),
+    }),
+    range: async () => {
       const listing = Promise.withResolvers<{ kvs: KeyValue[]; revision: number; more: boolean }>();
       listings.push(listing);
       return listing.promise;
@@ -235,6 +239,7 @@ test("a watch that is silent is replaced by another one", async (context) => {
   let watches = 0;
   const silent: MetadataStore = Object.create(store, {
     range: { value: store.range.bind(store) },
+    txn: { value: store.txn.bind(store) },
     watch: {
       value: (...[range, from, handlers]: Parameters<MetadataStore["watch"]>) => {
         watches += 1;

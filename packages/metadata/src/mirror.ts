@@ -7,12 +7,17 @@
  * `keys.generation`), or an older revision than the mirror has seen. Then the copy is replaced, and
  * everybody is told: what was read before may never have happened in this store.
  *
+ * Of a store without the record of the mirror's cluster, or with another cluster's, nothing is
+ * taken up, whether a listing or a watch shows it: the copy stays as it is until the right record
+ * is back.
+ *
  * A safety listing from time to time counts changes that the watch missed; that count must stay
  * zero.
  */
 import type { Cancel, Clock, Logger, Random } from "@millrace/env";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import type { KeyValue, MetadataStore, WatchEnd, WatchEvent, WatchHandle } from "./api.ts";
+import { clusterIdIn, foreignStore } from "./cluster.ts";
 import { keys } from "./keys.ts";
 import { byKey } from "./limits.ts";
 import { correction, differences, type Listing, listAll } from "./listing.ts";
@@ -27,6 +32,8 @@ export interface MirrorObserver {
   missed(changes: number): void;
   /** The store has another generation, or went back. */
   reset(): void;
+  /** The store does not hold this cluster's record: nothing of it was taken up. */
+  refused(): void;
 }
 
 export interface MirrorOptions {
@@ -37,6 +44,8 @@ export interface MirrorOptions {
   /** Interval of the safety listing, milliseconds. Default 300,000. */
   readonly relistIntervalMs?: number;
   readonly observer?: MirrorObserver;
+  /** Id of the cluster whose store it is. Default: that of the first record that is read. */
+  readonly clusterId?: string;
 }
 
 /** What the mirror knew of a store, and what it has found in its place. */
@@ -66,6 +75,9 @@ export class Mirror {
   #deleted: Map<string, number> | undefined;
   #revision = 0;
   #generation = "";
+  #clusterId: string | undefined;
+  /** Why the store is refused, while it is. */
+  #refusal: string | undefined;
   #watch: WatchHandle | undefined;
   /** Rises with every watch and every listing that replaces the copy. */
   #turn = 0;
@@ -84,6 +96,7 @@ export class Mirror {
 
   constructor(options: MirrorOptions) {
     this.#options = options;
+    this.#clusterId = options.clusterId;
   }
 
   /** All changes up to this revision, of this generation, have been seen. */
@@ -105,9 +118,18 @@ export class Mirror {
     return [...this.#kvs.values()].filter((kv) => kv.key.startsWith(prefix)).sort(byKey);
   }
 
-  /** Lists once, then keeps watching. Rejects when the first listing fails. */
+  /**
+   * Lists once, then keeps watching. Rejects when the first listing fails, and with UNAVAILABLE
+   * when the store is not that of `clusterId`.
+   */
   async start(): Promise<void> {
-    this.#replace(await this.#list());
+    const listing = await this.#list();
+    const record = listing.kvs.get(keys.cluster);
+    const expected = this.#clusterId;
+    if (expected !== undefined && clusterIdIn(record) !== expected) {
+      throw foreignStore(expected, record);
+    }
+    this.#replace(listing);
     this.#follow();
     this.#armSafety();
   }
@@ -180,6 +202,44 @@ export class Mirror {
     return listing;
   }
 
+  /**
+   * Whether this record, or the lack of one, shows another store than this cluster's. Says so once,
+   * and once when the record is back.
+   */
+  #refuses(record: KeyValue | undefined): boolean {
+    const { logger, observer } = this.#options;
+    const expected = this.#clusterId;
+    if (expected === undefined || clusterIdIn(record) === expected) {
+      if (this.#refusal !== undefined) {
+        logger.info(
+          { cluster_id: expected },
+          "the metadata store holds this cluster's record again",
+        );
+      }
+      this.#refusal = undefined;
+      return false;
+    }
+    const { message } = foreignStore(expected, record);
+    observer?.refused();
+    if (this.#refusal !== message) {
+      const fields = { expected, found: clusterIdIn(record), revision: this.#revision };
+      logger.error(fields, `${message}; until then this process goes on with what it has read`);
+    }
+    this.#refusal = message;
+    return true;
+  }
+
+  /** Leaves a store that is refused, and looks for the right one. The copy stays. */
+  #leave(): void {
+    const watch = this.#watch;
+    this.#watch = undefined;
+    this.#turn += 1;
+    const error = new Error(this.#refusal);
+    // Where the right record is back, everything is listed: what was passed over is not watched.
+    this.#retry({ reason: "diverged", error });
+    watch?.cancel();
+  }
+
   /** Whether a read at this revision, of this generation, contradicts what was seen before it. */
   #contradicts(seen: { revision: number; generation: string }, now: Listing): boolean {
     const other =
@@ -229,11 +289,17 @@ export class Mirror {
   }
 
   #resume(end: WatchEnd): void {
-    const { clock, random, logger, observer } = this.#options;
     this.#watch = undefined;
     if (end.reason === "lost" || end.reason === "diverged") {
-      logger.warn({ err: end.error, reason: end.reason }, "the watch of the metadata has ended");
+      const fields = { err: end.error, reason: end.reason };
+      this.#options.logger.warn(fields, "the watch of the metadata has ended");
     }
+    this.#retry(end);
+  }
+
+  /** Watches again after a pause, and after a listing where one is needed. */
+  #retry(end: WatchEnd): void {
+    const { clock, random, logger, observer } = this.#options;
     const attempt = this.#failures;
     this.#failures += 1;
     const turn = this.#turn;
@@ -244,6 +310,10 @@ export class Mirror {
       this.#listAgain(end).then(
         (listing) => {
           if (!isCurrent()) return;
+          if (listing === "refused") {
+            this.#retry(end);
+            return;
+          }
           if (listing !== undefined) this.#replace(listing);
           this.#follow();
         },
@@ -257,16 +327,26 @@ export class Mirror {
   }
 
   /** The listing that the next watch needs, or undefined if it can go on where the last ended. */
-  async #listAgain(end: WatchEnd): Promise<Listing | undefined> {
-    if (end.reason === "lost") {
+  async #listAgain(end: WatchEnd): Promise<Listing | "refused" | undefined> {
+    if (end.reason === "lost" || this.#refusal !== undefined) {
       // Behind a lost connection there may be another store now, which would go on in silence.
-      const { kvs, revision } = await this.#options.store.range({ key: keys.generation });
-      const found = { kvs: new Map(kvs.map((kv) => [kv.key, kv])), revision };
-      if (!this.#contradicts({ generation: this.#generation, revision: this.#revision }, found)) {
-        return undefined;
-      }
+      const found = await this.#identify();
+      if (this.#refuses(found.kvs.get(keys.cluster))) return "refused";
+      const seen = { generation: this.#generation, revision: this.#revision };
+      if (end.reason === "lost" && !this.#contradicts(seen, found)) return undefined;
     }
-    return this.#list();
+    const listing = await this.#list();
+    return this.#refuses(listing.kvs.get(keys.cluster)) ? "refused" : listing;
+  }
+
+  /** The keys that tell which store this is, of one revision. */
+  async #identify(): Promise<Listing> {
+    const { results, revision } = await this.#options.store.txn(
+      [],
+      [keys.generation, keys.cluster].map((key) => ({ type: "range", range: { key } })),
+    );
+    const kvs = results.flatMap((result) => (result.type === "range" ? result.kvs : []));
+    return { kvs: new Map(kvs.map((kv) => [kv.key, kv])), revision };
   }
 
   #armSafety(): void {
@@ -296,6 +376,10 @@ export class Mirror {
     this.#deleted = deleted;
     const listing = await this.#list();
     if (isOver()) return;
+    if (this.#refuses(listing.kvs.get(keys.cluster))) {
+      this.#leave();
+      return;
+    }
     if (this.#contradicts(before, listing)) {
       this.#restart(listing);
       return;
@@ -337,6 +421,11 @@ export class Mirror {
   #take(events: readonly WatchEvent[], revision: number): void {
     this.#failures = 0;
     const fresh = events.filter(({ kv }) => kv.modRevision > this.#revision);
+    const record = fresh.findLast(({ kv }) => kv.key === keys.cluster);
+    if (record !== undefined && this.#refuses(record.type === "put" ? record.kv : undefined)) {
+      this.#leave();
+      return;
+    }
     const changed = fresh.findLast(({ kv }) => kv.key === keys.generation);
     if (changed !== undefined) this.#takeGeneration(generationOf(changed.kv), revision);
     this.#apply(fresh, revision);
@@ -359,6 +448,7 @@ export class Mirror {
       }
     }
     this.#generation = generationOf(this.#kvs.get(keys.generation));
+    this.#clusterId ??= clusterIdIn(this.#kvs.get(keys.cluster));
     this.#revision = Math.max(this.#revision, revision);
     if (events.length > 0) for (const listener of this.#listeners) listener(events);
     this.#wake();

@@ -138,6 +138,7 @@ const unreliable = (store: MetadataStore): MetadataStore & { trouble(): void } =
   const live = new Set<() => void>();
   return Object.assign(Object.create(store), {
     range: store.range.bind(store),
+    txn: store.txn.bind(store),
     watch: (range: { prefix: string }, from: number, handlers: WatchHandlers) => {
       let over = false;
       const handle = store.watch(range, from, {

@@ -1,18 +1,30 @@
 /** The copy of the metadata that a process works from. */
 import type { Env } from "@millrace/env";
-import { keys, type MetadataStore, Mirror } from "@millrace/metadata";
+import { keys, type MetadataStore, Mirror, type MirrorObserver } from "@millrace/metadata";
 import type { Undo } from "./undo.ts";
 
 /** Longest wait for the mirror to have read what the start wrote, ms. */
 const mirrorTimeoutMs = 10_000;
 
-/** A mirror that has read the store, and follows it until the stop. */
+export interface StartMirrorOptions {
+  readonly env: Pick<Env, "clock" | "random" | "logger">;
+  readonly store: MetadataStore;
+  /** Nothing of another cluster's store is taken up. */
+  readonly clusterId: string;
+  readonly observer?: MirrorObserver | undefined;
+}
+
+/**
+ * A mirror that has read the store, and follows it until the stop. Rejects with UNAVAILABLE when
+ * the store does not answer, or is not the cluster's.
+ */
 export const startMirror = async (
-  { clock, random, logger }: Pick<Env, "clock" | "random" | "logger">,
-  store: MetadataStore,
+  { env, observer, ...options }: StartMirrorOptions,
   undo: Undo,
 ): Promise<Mirror> => {
-  const mirror = new Mirror({ store, clock, random, logger });
+  const { clock, random, logger } = env;
+  const observed = observer === undefined ? {} : { observer };
+  const mirror = new Mirror({ ...options, ...observed, clock, random, logger });
   await mirror.start();
   undo.add(() => mirror.close());
   return mirror;

@@ -1,6 +1,7 @@
 /** The first writes to an empty metadata store: whoever comes first decides. */
 import { create } from "@bufbuild/protobuf";
 import type { Random } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
 import {
   type Compare,
   clusterOf,
@@ -14,10 +15,16 @@ import {
 } from "@millrace/metadata";
 import { ClusterRecordSchema } from "@millrace/proto/storage";
 
+const hasMetadata = async (store: MetadataStore): Promise<boolean> => {
+  const { kvs } = await store.range({ prefix: "" }, { limit: 2 });
+  return kvs.some(({ key }) => key !== keys.generation);
+};
+
 /**
- * Creates the cluster's record and the metadata's generation if there is none, and returns the
+ * Creates the cluster's record and the metadata's generation in an empty store, and returns the
  * cluster id. No reign guards it: every process may be the first. Throws DATA_DIRECTORY_UNUSABLE
- * when a newer version wrote the metadata.
+ * when a newer version wrote the metadata, UNAVAILABLE when there is metadata without a record: it
+ * is the rest of a cluster, and another one must not begin in it.
  */
 export const bootstrapCluster = async (
   store: MetadataStore,
@@ -25,6 +32,16 @@ export const bootstrapCluster = async (
   wantedId?: string,
 ): Promise<string> => {
   const known = await clusterOf(store);
+  if (known === undefined && (await hasMetadata(store))) {
+    // A controller that makes a cluster makes its record before anything else.
+    const made = await clusterOf(store);
+    if (made !== undefined) return made.clusterId;
+    throw new MillraceError(
+      ErrorCode.UNAVAILABLE,
+      "the metadata store has lost the record of its cluster: bring the right data back, " +
+        "or use an empty store for a new cluster",
+    );
+  }
   if ((await store.range({ key: keys.generation })).kvs.length === 0) {
     await store.txn([noGeneration], [putGeneration(newGeneration(random))]);
   }

@@ -94,8 +94,11 @@ export class Election {
           (thrown: unknown) => {
             const err = MillraceError.from(thrown);
             this.#failures += 1;
+            // One line for as long as the reason is the same.
+            if (this.failure !== err.message) {
+              logger.warn({ err }, "the election cannot be held: trying again");
+            }
             this.failure = err.message;
-            logger.warn({ err }, "the election cannot be held: trying again");
           },
         );
         if (reign !== undefined) return reign;

@@ -11,6 +11,7 @@ import {
   renewGeneration,
   type TxnResult,
 } from "@millrace/metadata";
+import { clusterRecord } from "@millrace/metadata/testing";
 import { AllocateProducerIdsRequestSchema } from "@millrace/proto/controller";
 import { BrokerRecordSchema, ProducerIdsRecordSchema } from "@millrace/proto/storage";
 import { producerIdLimits } from "./limits.ts";
@@ -123,6 +124,7 @@ test("a store that was restored goes on far behind what its backup says", async 
   const cluster = new TestCluster();
   const { first } = await blocksOf(cluster, 1);
   await first();
+  await cluster.run(cluster.store.txn([], [clusterRecord("ours")]));
   await cluster.run(renewGeneration(cluster.store, cluster.kernel.random));
   const skipped = 1000 + producerIdLimits.skippedAfterRestore;
   assert.deepEqual([await first(), await first()], [skipped, skipped + 1000]);

@@ -6,6 +6,7 @@ import { chaosMutants } from "./chaos.ts";
 import { clientMutants } from "./client.ts";
 import { controllerMutants } from "./controller.ts";
 import { directoryMutants } from "./directories.ts";
+import { foreignStoreMutants } from "./foreign-stores.ts";
 import { handOverMutants } from "./hand-over.ts";
 import { heartbeatMutants } from "./heartbeats.ts";
 import { logMutants } from "./log.ts";
@@ -28,6 +29,7 @@ export const allMutants: readonly Mutant[] = [
   ...clientMutants,
   ...controllerMutants,
   ...directoryMutants,
+  ...foreignStoreMutants,
   ...handOverMutants,
   ...heartbeatMutants,
   ...moveMutants,

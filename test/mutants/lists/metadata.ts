@@ -166,7 +166,8 @@ export const metadataMutants: readonly Mutant[] = [
     breaks: "A watch that was compacted away is replaced by a listing.",
     file: mirror,
     replace: [
-      ['if (end.reason === "lost") {\n      // Behind', "if (!this.#closed) {\n      // Behind"],
+      ['if (end.reason === "lost" || this.#refusal !== undefined) {', "if (!this.#closed) {"],
+      ['if (end.reason === "lost" && !this.#contradicts(', "if (!this.#contradicts("],
     ],
     tests: ["packages/metadata/src/mirror.test.ts"],
   },

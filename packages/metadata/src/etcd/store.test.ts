@@ -48,6 +48,31 @@ test("a read that one server does not answer is answered by another, in time", a
   await store.close();
 });
 
+test("a transaction that only reads is a read, and one that may write is sent once", async () => {
+  const read = { type: "range", range: { key: "k" } } as const;
+  const absent = { key: "k", target: "version", equals: 0 } as const;
+  for (const [then, otherwise] of [
+    [[read], []],
+    [[read], [read]],
+    [[], []],
+  ] as const) {
+    const { store, first, second } = open();
+    first.fail(14, "gone", "txn");
+    await store.txn([absent], then, otherwise);
+    assert.deepEqual([count(first, "txn"), count(second, "txn")], [1, 1]);
+    second.fail(14, "gone", "txn");
+    const nobody = await thrownBy(store.txn([absent], then, otherwise, { timeoutMs: 100 }));
+    assert.equal(isOutcomeUnknown(nobody), false);
+    await store.close();
+  }
+  const { store, first, second } = open();
+  await store.range({ key: "k" });
+  first.fail(14, "gone", "txn");
+  const unknown = await thrownBy(store.txn([absent], [read], [put]));
+  assert.deepEqual([isOutcomeUnknown(unknown), count(second, "txn")], [true, 0]);
+  await store.close();
+});
+
 test("a read that nobody answers fails in time, and is known to have done nothing", async () => {
   const { store, first, second } = open();
   first.fail(14);

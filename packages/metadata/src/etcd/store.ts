@@ -100,9 +100,13 @@ export class EtcdStore implements MetadataStore {
     this.#checkOpen();
     checkLimits(compares, then, otherwise);
     const request = this.#codec.txn(compares, then, otherwise);
-    const response = await this.#endpoints.write(timeoutOf(options), (raw, context) =>
-      raw.txn(request, context),
-    );
+    const call = (raw: RawEtcd, context: CallContext) => raw.txn(request, context);
+    const timeoutMs = timeoutOf(options);
+    // One that only reads may be made twice.
+    const isRead = [...then, ...otherwise].every(({ type }) => type === "range");
+    const response = await (isRead
+      ? this.#endpoints.read(timeoutMs, call)
+      : this.#endpoints.write(timeoutMs, call));
     try {
       this.#heard(response.header);
       const { succeeded } = response;

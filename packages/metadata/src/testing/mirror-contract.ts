@@ -3,10 +3,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
-import type { MetadataStore, Operation, WatchEvent, WatchHandlers } from "../api.ts";
+import { ErrorCode, hasCode } from "@millrace/errors";
+import type { MetadataStore, Operation } from "../api.ts";
 import { newGeneration, putGeneration, renewGeneration } from "../generation.ts";
 import { keys } from "../keys.ts";
 import { Mirror, type Reset } from "../mirror.ts";
+import { clusterRecord, wiped } from "./records.ts";
+import { steered } from "./steered.ts";
 
 const clock = nodeClock();
 const random = nodeRandom();
@@ -19,61 +22,19 @@ const put = (key: string, value: string): Operation => ({
 const remove = (key: string): Operation => ({ type: "delete", range: { key } });
 const text = (value: Uint8Array): string => Buffer.from(value).toString();
 
-/** A store whose watches the test can cut, whose events it can drop, and that can be replaced. */
-export const steered = (first: MetadataStore) => {
-  let inner = first;
-  const live = new Set<() => void>();
-  const state = { drop: (_event: WatchEvent): boolean => false, isDown: false };
-  const watch: MetadataStore["watch"] = (range, from, handlers: WatchHandlers) => {
-    let over = false;
-    const handle = inner.watch(range, from, {
-      onBatch: ({ events, revision }) => {
-        const kept = events.filter((event) => !state.drop(event));
-        if (!over) handlers.onBatch({ events: kept, revision });
-      },
-      onEnd: (end) => {
-        if (!over) handlers.onEnd(end);
-        over = true;
-      },
-    });
-    const lose = (): void => {
-      if (over) return;
-      over = true;
-      handle.cancel();
-      handlers.onEnd({ reason: "lost", error: new Error("cut") });
-    };
-    live.add(lose);
-    if (state.isDown) lose();
-    return handle;
-  };
-  const store: MetadataStore = Object.create(first, {
-    range: { value: (...args: Parameters<MetadataStore["range"]>) => inner.range(...args) },
-    watch: { value: watch },
-  });
-  const cut = (): void => {
-    for (const lose of live) lose();
-    live.clear();
-  };
-  /** Reads and new watches go to another store. */
-  const redirect = (other: MetadataStore): void => {
-    inner = other;
-  };
-  const replace = (other: MetadataStore): void => {
-    redirect(other);
-    cut();
-  };
-  return { store, state, cut, redirect, replace };
-};
-
 /** Mirrors of the running test: one that is left open keeps the process from ending. */
 const opened = new Set<Mirror>();
 
 /** A mirror, and what it has told. */
-const mirrorOf = async (store: MetadataStore, relistIntervalMs: number) => {
+const mirrorOf = async (store: MetadataStore, relistIntervalMs: number, clusterId?: string) => {
+  const lines: string[] = [];
+  const say = (_: unknown, message: string): void => void lines.push(message);
+  const logger = { ...silentLogger, info: say, error: say };
   const resets: Reset[] = [];
-  const counts = { listed: 0, resumed: 0, missed: 0, reset: 0 };
+  const counts = { listed: 0, resumed: 0, missed: 0, reset: 0, refused: 0 };
   const mirror = new Mirror({
-    ...{ store, clock, random: quick, logger: silentLogger, relistIntervalMs },
+    ...{ store, clock, random: quick, logger, relistIntervalMs },
+    ...(clusterId === undefined ? {} : { clusterId }),
     observer: {
       listed: () => {
         counts.listed += 1;
@@ -86,6 +47,9 @@ const mirrorOf = async (store: MetadataStore, relistIntervalMs: number) => {
       },
       reset: () => {
         counts.reset += 1;
+      },
+      refused: () => {
+        counts.refused += 1;
       },
     },
   });
@@ -104,7 +68,7 @@ const mirrorOf = async (store: MetadataStore, relistIntervalMs: number) => {
   });
   mirror.onReset((reset) => resets.push(reset));
   const has = (wanted: string): boolean => told.includes(wanted);
-  return { mirror, told, believed, resets, counts, has };
+  return { mirror, told, believed, resets, counts, lines, has };
 };
 
 const until = async (done: () => boolean): Promise<void> => {
@@ -268,6 +232,8 @@ export const mirrorContract = (name: string, open: () => Promise<MetadataStore>)
     await store.txn([], [putGeneration(first)]);
     await until(() => copy.mirror.generation === first);
     assert.equal(copy.resets.length, 0, "a store that gets its first one is no other store");
+    await assert.rejects(renewGeneration(store, random), /no record of a cluster/);
+    await store.txn([], [clusterRecord("c1")]);
     const second = await renewGeneration(store, random);
     assert.notEqual(second, first);
     await until(() => copy.resets.length === 1);
@@ -280,4 +246,139 @@ export const mirrorContract = (name: string, open: () => Promise<MetadataStore>)
     assert.ok(copy.has(`put ${keys.generation} ${second}`));
     copy.mirror.close();
   });
+
+  foreignStores(check, open);
+};
+
+const holds = (found: string): string =>
+  `the metadata store holds ${found}, not that of cluster ours: bring the right data back, or ` +
+  "check the endpoints and the prefix of etcd; until then this process goes on with what it has read";
+const isBack = "the metadata store holds this cluster's record again";
+const restored = "the metadata store was restored, or is another one: everything is read anew";
+
+/** What a mirror does while its store does not hold the record of its cluster. */
+const foreignStores = (
+  check: (what: string, body: (store: MetadataStore) => Promise<void>) => void,
+  open: () => Promise<MetadataStore>,
+): void => {
+  const records = [clusterRecord("ours"), putGeneration("one"), put("a", "1"), put("b", "1")];
+
+  check(
+    "a store that is wiped under its watch changes nothing, until the data is back",
+    async (store) => {
+      await store.txn([], records);
+      const copy = await mirrorOf(store, never);
+      const { revision } = copy.mirror;
+      await store.txn([], [wiped]);
+      await until(() => copy.counts.refused > 1);
+      await store.txn([], [put("a", "2"), put("new", "1")]);
+      assert.deepEqual(
+        [copy.told, copy.mirror.revision, copy.mirror.entries("").length],
+        [[], revision, 4],
+      );
+      assert.deepEqual(copy.lines, [holds("no record of a cluster")]);
+      await store.txn([], [clusterRecord("ours"), putGeneration("one")]);
+      await agree(copy, store);
+      assert.deepEqual(copy.lines, [holds("no record of a cluster"), isBack]);
+      assert.deepEqual([copy.resets.length, copy.counts.missed], [0, 0]);
+      assert.ok(copy.has("delete b") && copy.has("put a 2") && copy.has("put new 1"));
+      await store.txn([], [put("after", "1")]);
+      await agree(copy, store);
+    },
+  );
+
+  check(
+    "a record that becomes another cluster's is not believed, nor what comes with it",
+    async (store) => {
+      await store.txn([], records);
+      const copy = await mirrorOf(store, never);
+      await store.txn([], [clusterRecord("theirs"), put("a", "2")]);
+      await until(() => copy.counts.refused > 1);
+      await store.txn([], [put("b", "2")]);
+      await store.txn([], [{ type: "put", key: keys.cluster, value: Buffer.from([255, 1]) }]);
+      const broken = holds("a record that is damaged");
+      await until(() => copy.lines.includes(broken));
+      assert.deepEqual(copy.told, []);
+      assert.deepEqual(copy.lines, [holds("the record of cluster theirs"), broken]);
+      // Another level of the features is still the same cluster.
+      await store.txn([], [clusterRecord("ours", 2)]);
+      await agree(copy, store);
+      assert.ok(copy.has("put a 2") && copy.has("put b 2"));
+      const refused = copy.counts.refused;
+      await store.txn([], [clusterRecord("ours", 3)]);
+      await agree(copy, store);
+      assert.equal(copy.counts.refused, refused);
+    },
+  );
+
+  check(
+    "an empty store behind a lost watch changes nothing: the right one goes on where it was",
+    async (store) => {
+      await store.txn([], records);
+      const other = await open();
+      const shaky = steered(store);
+      const copy = await mirrorOf(shaky.store, never);
+      shaky.replace(other);
+      await until(() => copy.counts.refused > 1);
+      // A cluster that begins in it is another one.
+      await other.txn([], [clusterRecord("theirs"), putGeneration("two"), put("a", "9")]);
+      await until(() => copy.lines.length === 2);
+      assert.deepEqual([copy.told, copy.mirror.entries("").length], [[], 4]);
+      await store.txn([], [put("a", "2")]);
+      shaky.replace(store);
+      await agree(copy, store);
+      assert.deepEqual(copy.told, ["put a 2"]);
+      assert.deepEqual([copy.counts.listed, copy.resets.length], [1, 0], "no listing was needed");
+      await other.close();
+    },
+  );
+
+  check(
+    "the right record with another generation is a restore: all is read anew",
+    async (store) => {
+      await store.txn([], records);
+      const [empty, backup] = [await open(), await open()];
+      await backup.txn([], [clusterRecord("ours"), putGeneration("two"), put("a", "0")]);
+      const shaky = steered(store);
+      const copy = await mirrorOf(shaky.store, never);
+      shaky.replace(empty);
+      await until(() => copy.counts.refused > 0);
+      shaky.replace(backup);
+      await until(() => copy.resets.length === 1);
+      await agree(copy, backup);
+      assert.deepEqual(copy.lines, [holds("no record of a cluster"), isBack, restored]);
+      assert.deepEqual([copy.resets.length, copy.mirror.generation], [1, "two"]);
+      for (const one of [empty, backup]) await one.close();
+    },
+  );
+
+  check("a safety listing of another cluster's store changes nothing", async (store) => {
+    await store.txn([], records);
+    const other = await open();
+    await other.txn([], [clusterRecord("theirs"), putGeneration("one"), put("a", "9")]);
+    for (let i = 0; i < 9; i += 1) await other.txn([], [put("c", `${i}`)]);
+    const shaky = steered(store);
+    const copy = await mirrorOf(shaky.store, 40);
+    shaky.redirect(other);
+    await until(() => copy.counts.refused > 1);
+    assert.deepEqual(copy.told, []);
+    assert.deepEqual(copy.lines, [holds("the record of cluster theirs")]);
+    shaky.redirect(store);
+    await store.txn([], [put("a", "2")]);
+    await agree(copy, store);
+    assert.deepEqual(copy.told, ["put a 2"]);
+    await other.close();
+  });
+
+  check(
+    "a mirror that knows its cluster does not begin with another one's store",
+    async (store) => {
+      const isForeign = (thrown: unknown): boolean => hasCode(thrown, ErrorCode.UNAVAILABLE);
+      await assert.rejects(mirrorOf(store, never, "ours"), isForeign);
+      await store.txn([], [clusterRecord("theirs")]);
+      await assert.rejects(mirrorOf(store, never, "ours"), isForeign);
+      await store.txn([], [clusterRecord("ours")]);
+      await agree(await mirrorOf(store, never, "ours"), store);
+    },
+  );
 };

@@ -7,6 +7,9 @@ import type { KeyValue, MetadataStore } from "../api.ts";
 import { EmbeddedStore, type Persistence } from "../embedded.ts";
 import { Registration, type RegistrationOptions } from "../registration.ts";
 
+export { clusterRecord, wiped } from "./records.ts";
+export { steered } from "./steered.ts";
+
 export const ttlSeconds = 3;
 
 /** Most calls of one process at one moment. One that makes more never lets time pass. */

@@ -4,6 +4,18 @@ import { text } from "./settings.ts";
 
 const member = String.raw`(?:https?:\/\/)?[^/\s,]+:\d{1,5}`;
 
+/** Which cluster a process belongs to. */
+export const clusterIdSettings = {
+  "cluster-id": text(
+    /^[A-Za-z0-9_-]{0,64}$/,
+    "up to 64 letters, digits, dashes and underscores, or empty",
+    "",
+    "Id of the cluster, as `millrace cluster status` shows it. The process waits until etcd holds " +
+      "the record of this cluster, and a controller makes no other one. Empty: the cluster that the " +
+      "data directory belongs to; with a new one, the cluster that is found.",
+  ),
+} as const satisfies Schema;
+
 /** Where the metadata is. */
 export const etcdSettings = {
   "etcd-endpoints": {

@@ -1,6 +1,7 @@
 export { checkAddresses, checkAdvertise, tellAddresses, tellAdvertised } from "./address.ts";
+export { rememberCluster, wantedCluster } from "./cluster-id.ts";
 export { lockDirectory } from "./data-directory.ts";
-export { etcdSettings } from "./etcd-settings.ts";
+export { clusterIdSettings, etcdSettings } from "./etcd-settings.ts";
 export { listenersOf } from "./listeners.ts";
 export { type ListenerMetrics, type ServerMetrics, serverMetrics } from "./metrics.ts";
 export { withinOpenFiles } from "./open-files.ts";

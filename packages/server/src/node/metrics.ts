@@ -1,4 +1,5 @@
 /** What every server counts, by the names of `docs/reference/metrics.md`. */
+import type { MirrorObserver } from "@millrace/metadata";
 import { Metrics } from "@millrace/observability";
 import type { AdmissionGauges, AdmissionObserver, CallObserver } from "@millrace/rpc/grpc";
 
@@ -11,6 +12,7 @@ export interface ListenerMetrics {
 export interface ServerMetrics {
   readonly registry: Metrics;
   readonly calls: CallObserver;
+  readonly metadata: MirrorObserver;
   /** A connection to the HTTP port was refused. */
   onHttpRefused(): void;
   /** Metrics of the listener with this name. */
@@ -35,6 +37,26 @@ const callMetrics = (metrics: Metrics): CallObserver => {
       open.set(count);
       calls.add(1, { method: path, code });
     },
+  };
+};
+
+const mirrorMetrics = (metrics: Metrics): MirrorObserver => {
+  const counter = (what: string, help: string, labels: readonly string[] = []) =>
+    metrics.counter({ name: `millrace_metadata_${what}_total`, help, labels });
+  const listings = counter("listings", "Listings of all metadata.");
+  const resumed = counter("watches_resumed", "Watches that ended, by reason.", ["reason"]);
+  const missed = counter("missed_changes", "Changes that a watch has lost: must stay 0.");
+  const resets = counter("resets", "Stores that were restored: everything was read anew.");
+  const refused = counter(
+    "refused_reads",
+    "Reads that found another cluster's metadata, or none: nothing of it was taken up.",
+  );
+  return {
+    listed: () => listings.add(1),
+    resumed: (reason) => resumed.add(1, { reason }),
+    missed: (changes) => missed.add(changes),
+    reset: () => resets.add(1),
+    refused: () => refused.add(1),
   };
 };
 
@@ -103,6 +125,7 @@ export const serverMetrics = (droppedLogLines: () => number = () => 0): ServerMe
   return {
     registry: metrics,
     calls: callMetrics(metrics),
+    metadata: mirrorMetrics(metrics),
     listener: listenerMetrics(metrics),
     onHttpRefused: () => http.add(1),
   };

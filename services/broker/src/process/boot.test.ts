@@ -1,126 +1,13 @@
 /** Brokers and a controller as processes of their own, on simulated machines. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Client, createClient } from "@millrace/client/core";
-import { boot as bootController } from "@millrace/controller/process";
-import { type Env, type Logger, silentLogger } from "@millrace/env";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
-import { defaultManagerConfig, type LogManager } from "@millrace/log";
-import { decodeRecord, EmbeddedStore, keys } from "@millrace/metadata";
+import { decodeRecord, keys } from "@millrace/metadata";
 import { BrokerIntent } from "@millrace/proto/common";
-import { syncCompressor } from "@millrace/record/node";
-import type { Addresses, BoundEndpoints } from "@millrace/server";
-import { Incarnation, Kernel, mountStore, SimDisk, SimNetwork } from "@millrace/sim";
-import { noMetrics } from "../metrics.ts";
-import { type Booted, boot } from "./index.ts";
-
-const advertise = ({ client, internal }: BoundEndpoints): Addresses => ({
-  clientEndpoint: client,
-  internalEndpoint: internal,
-});
-
-/** What a broker's boot may be told beside the usual. */
-interface Wanted {
-  readonly host?: string;
-  readonly disk?: SimDisk;
-  readonly store?: EmbeddedStore;
-  readonly rack?: string;
-  readonly signal?: AbortSignal;
-  readonly onDecommissioned?: () => void;
-}
-
-class Cluster {
-  readonly kernel = new Kernel(1);
-  readonly network = new SimNetwork(this.kernel);
-  readonly store = this.newStore();
-  /** Warnings and errors. */
-  readonly lines: string[] = [];
-  readonly events: string[] = [];
-  readonly waits: string[] = [];
-  readonly serving: boolean[] = [];
-  readonly logs = new Map<number, LogManager>();
-
-  newStore(): EmbeddedStore {
-    const clock = new Incarnation(this.kernel).clock();
-    return new EmbeddedStore({ clock, random: this.kernel.random });
-  }
-
-  newDisk(): SimDisk {
-    return new SimDisk(this.kernel.random);
-  }
-
-  run<T>(work: Promise<T>): Promise<T> {
-    return this.kernel.run(work);
-  }
-
-  pass(ms: number): Promise<void> {
-    return this.run(new Promise((resolve) => void this.kernel.schedule(ms, resolve, "test")));
-  }
-
-  /** What a process has on a host. */
-  #place(host: string, store: EmbeddedStore, disk = this.newDisk()) {
-    const life = new Incarnation(this.kernel, host);
-    const add = (_: object, message: string): void => void this.lines.push(message);
-    const info = (_: object, message: string): void => void this.events.push(message);
-    const logger: Logger = { ...silentLogger, info, warn: add, error: add };
-    const env: Env = {
-      ...{ clock: life.clock(), random: this.kernel.random, compressor: syncCompressor },
-      ...{ disk: disk.mount(life), logger, sim: this.kernel.marks },
-    };
-    const { dialer, listener } = this.network.attach(host, life);
-    const at = (port: number) => ({ listener, endpoint: `${host}:${port}` });
-    const listeners = { client: at(7400), internal: at(7401), health: at(7402), graceMs: 1000 };
-    return { life, shared: { env, store: mountStore(store, life), dialer, listeners, advertise } };
-  }
-
-  controller(host = "c", store = this.store) {
-    const { shared } = this.#place(host, store);
-    return this.run(bootController({ ...shared, controllerId: 0, defaultReplicationFactor: 3 }));
-  }
-
-  broker(brokerId: number, wanted: Wanted = {}): Promise<Booted> {
-    const { host = `b${brokerId}`, disk, rack = "", signal, store = this.store } = wanted;
-    const { onDecommissioned = () => {} } = wanted;
-    const { shared } = this.#place(host, store, disk);
-    return boot({
-      ...{ ...shared, brokerId, rack, ...(signal === undefined ? {} : { signal }) },
-      logConfig: { ...defaultManagerConfig, diskReserveBytes: 0 },
-      metrics: { broker: noMetrics, watchLogs: (logs) => void this.logs.set(brokerId, logs) },
-      onServing: (serving) => {
-        this.serving.push(serving);
-        this.events.push(`serving: ${serving}`);
-      },
-      onWaiting: (reason) => this.waits.push(reason),
-      onDecommissioned,
-    });
-  }
-
-  client(): Client {
-    const life = new Incarnation(this.kernel, "client");
-    const env = { clock: life.clock(), random: this.kernel.random };
-    return createClient({
-      dialer: this.network.attach("client", life).dialer,
-      env: { ...env, compressor: syncCompressor, logger: silentLogger },
-      bootstrap: ["b1:7400", "b2:7400"],
-    });
-  }
-
-  async registered(brokerId: number) {
-    const { kvs } = await this.run(this.store.range({ key: keys.broker(brokerId) }));
-    return kvs[0] === undefined ? undefined : decodeRecord.broker(kvs[0]);
-  }
-}
-
-const refusal = async (work: Promise<unknown>): Promise<MillraceError> => {
-  const thrown = await work.then(
-    () => assert.fail("it starts"),
-    (error: unknown) => error,
-  );
-  return MillraceError.from(thrown);
-};
+import { ProcessCluster, refusal } from "../testing/process-cluster.ts";
 
 test("two brokers and a controller: what is acknowledged is on both, and all stop cleanly", async () => {
-  const cluster = new Cluster();
+  const cluster = new ProcessCluster();
   const controller = await cluster.controller();
   const disks = [cluster.newDisk(), cluster.newDisk()];
   const start = (id: number) =>
@@ -164,7 +51,7 @@ test("two brokers and a controller: what is acknowledged is on both, and all sto
 });
 
 test("a broker with another disk is not believed to have what it had", async () => {
-  const cluster = new Cluster();
+  const cluster = new ProcessCluster();
   await cluster.controller();
   const disk = cluster.newDisk();
   const first = await cluster.run(cluster.broker(1, { disk }));
@@ -200,7 +87,7 @@ test("a broker with another disk is not believed to have what it had", async () 
 });
 
 test("a leader whose disk has failed leaves to one that has everything", async () => {
-  const cluster = new Cluster();
+  const cluster = new ProcessCluster();
   await cluster.controller();
   const disks = [cluster.newDisk(), cluster.newDisk()];
   const start = (id: number) => cluster.broker(id, { disk: disks[id - 1] ?? assert.fail() });
@@ -229,7 +116,7 @@ test("a leader whose disk has failed leaves to one that has everything", async (
 });
 
 test("after an unclean election the others cut what they had beyond, and are in sync again", async () => {
-  const cluster = new Cluster();
+  const cluster = new ProcessCluster();
   await cluster.controller();
   const disks = [cluster.newDisk(), cluster.newDisk()];
   const start = (id: number) => cluster.broker(id, { disk: disks[id - 1] ?? assert.fail() });
@@ -270,7 +157,7 @@ test("after an unclean election the others cut what they had beyond, and are in 
 });
 
 test("a broker that stops has another one lead first", async () => {
-  const cluster = new Cluster();
+  const cluster = new ProcessCluster();
   const controller = await cluster.controller();
   const disk = cluster.newDisk();
   const [one, two] = await cluster.run(
@@ -316,7 +203,7 @@ test("a broker that stops has another one lead first", async () => {
 });
 
 test("a broker waits for the record of the cluster, and never makes it", async () => {
-  const cluster = new Cluster();
+  const cluster = new ProcessCluster();
   const started = cluster.broker(1);
   await cluster.pass(60_000);
   assert.equal((await cluster.run(cluster.store.range({ prefix: "" }))).kvs.length, 0);
@@ -328,7 +215,7 @@ test("a broker waits for the record of the cluster, and never makes it", async (
 });
 
 test("a broker that is stopped while it waits leaves nothing", async () => {
-  const cluster = new Cluster();
+  const cluster = new ProcessCluster();
   const reason = new MillraceError(ErrorCode.CANCELLED, "SIGTERM ended the start");
   const waiting = new AbortController();
   const refused = refusal(cluster.broker(1, { signal: waiting.signal }));
@@ -348,8 +235,8 @@ test("a broker that is stopped while it waits leaves nothing", async () => {
   assert.equal((await cluster.registered(1))?.internalEndpoint, "b1:7401");
 });
 
-test("the data directory of another cluster, and of another broker, is refused", async () => {
-  const cluster = new Cluster();
+test("a data directory of another broker is refused, and one of another cluster waits for its own", async () => {
+  const cluster = new ProcessCluster();
   await cluster.controller();
   const disk = cluster.newDisk();
   const first = await cluster.run(cluster.broker(1, { disk }));
@@ -359,17 +246,22 @@ test("the data directory of another cluster, and of another broker, is refused",
   assert.match(asAnother.message, /belongs to broker 1, not 2/);
   const elsewhere = cluster.newStore();
   const { clusterId } = await cluster.controller("c2", elsewhere);
-  const foreign = await cluster.run(refusal(cluster.broker(1, { disk, store: elsewhere })));
-  assert.equal(foreign.code, ErrorCode.DATA_DIRECTORY_UNUSABLE);
-  assert.match(
-    foreign.message,
-    new RegExp(`belongs to cluster ${first.clusterId}, not ${clusterId}`),
-  );
+  cluster.lines.length = 0;
+  const waiting = cluster.broker(1, { disk, store: elsewhere });
+  await cluster.pass(60_000);
+  assert.deepEqual(cluster.lines, [`waiting for the metadata of cluster ${first.clusterId}`]);
+  const holds = `holds the record of cluster ${clusterId}, not that of cluster ${first.clusterId}`;
+  assert.ok(cluster.waits.at(-1)?.includes(holds), `${cluster.waits.at(-1)}`);
   assert.equal((await cluster.run(elsewhere.range({ key: keys.broker(1) }))).kvs.length, 0);
+  // The right data is back.
+  const { kvs } = await cluster.run(cluster.store.range({ key: keys.cluster }));
+  const value = kvs[0]?.value ?? assert.fail("there is no record");
+  await cluster.run(elsewhere.txn([], [{ type: "put", key: keys.cluster, value }]));
+  assert.equal((await cluster.run(waiting)).clusterId, first.clusterId);
 });
 
 test("two brokers with one id: the second one is refused by name", async () => {
-  const cluster = new Cluster();
+  const cluster = new ProcessCluster();
   await cluster.controller();
   await cluster.run(cluster.broker(1));
   const second = await cluster.run(refusal(cluster.broker(1, { host: "other" })));
@@ -383,7 +275,7 @@ test("two brokers with one id: the second one is refused by name", async () => {
 });
 
 test("a broker is drained, decommissioned, stops, and does not start again with its disk", async () => {
-  const cluster = new Cluster();
+  const cluster = new ProcessCluster();
   await cluster.controller();
   const disk = cluster.newDisk();
   let isOver = 0;

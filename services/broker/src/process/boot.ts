@@ -4,7 +4,7 @@
  */
 import type { Env } from "@millrace/env";
 import type { LogManagerConfig, RecoveryReport } from "@millrace/log";
-import type { MetadataStore } from "@millrace/metadata";
+import { ClusterStore, type MetadataStore, type MirrorObserver } from "@millrace/metadata";
 import { type Dialer, HealthState } from "@millrace/rpc";
 import {
   type BoundEndpoints,
@@ -15,10 +15,12 @@ import {
   startMirror,
   startOrUndo,
   type Undo,
+  untilAnswered,
 } from "@millrace/server";
 import type { BrokerMetrics } from "../metrics.ts";
 import { clusterIdOf } from "./cluster.ts";
 import { onceDecommissioned, refuseDecommissioned } from "./decommissioned.ts";
+import { clusterIdOnDisk } from "./directory.ts";
 import { type LogMetrics, openLogs, register, startBroker, stopBroker } from "./parts.ts";
 
 export interface BootOptions extends ProcessOptions {
@@ -28,6 +30,8 @@ export interface BootOptions extends ProcessOptions {
   /** Reaches the brokers and controllers of other processes. */
   readonly dialer: Dialer;
   readonly brokerId: number;
+  /** Of the cluster to belong to. Default: that of the data directory, or of any. */
+  readonly wantedClusterId?: string;
   /** Where the broker stands; replicas of a partition go to different racks. Default: unknown. */
   readonly rack?: string;
   readonly logConfig: LogManagerConfig;
@@ -35,7 +39,10 @@ export interface BootOptions extends ProcessOptions {
   readonly replicaLagMaxMs?: number;
   /** See `BrokerOptions`. */
   readonly reassignmentThrottle?: number;
-  readonly metrics: { readonly broker: BrokerMetrics } & LogMetrics;
+  readonly metrics: {
+    readonly broker: BrokerMetrics;
+    readonly metadata?: MirrorObserver;
+  } & LogMetrics;
   /** The broker is gone for good: the caller stops it. */
   readonly onDecommissioned?: () => void;
 }
@@ -50,23 +57,30 @@ export interface Booted {
 }
 
 /**
- * Starts a broker once its cluster is there. Rejects with a MillraceError before anything is
- * served: DATA_DIRECTORY_UNUSABLE for the directory of another cluster or broker, INVALID_CONFIG
- * when another process with this id is alive, and for a broker that was decommissioned.
+ * Starts a broker once its cluster is there: the metadata of another one is waited out. Rejects
+ * with a MillraceError before anything is served: DATA_DIRECTORY_UNUSABLE for the directory of
+ * another broker, INVALID_CONFIG when another process with this id is alive, and for a broker that
+ * was decommissioned.
  */
 export const boot = (options: BootOptions): Promise<Booted> =>
   startOrUndo(options.env.logger, (undo) => start(options, undo));
 
 const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
-  const { env, store, brokerId, rack = "", metrics, onServing, signal } = options;
+  const { env, brokerId, rack = "", metrics, onServing, signal } = options;
   const { reassignmentThrottle, replicaLagMaxMs, onWaiting = () => {} } = options;
   const { clock, logger } = env;
-  const clusterId = await clusterIdOf(store, { clock, logger, onWaiting, signal });
+  const patience = { clock, logger, onWaiting, signal };
+  const wantedId = options.wantedClusterId ?? (await clusterIdOnDisk(env.disk));
+  const clusterId = await clusterIdOf(options.store, wantedId, patience);
+  const store = new ClusterStore(options.store, clusterId);
   const identity = { clusterId, brokerId };
   onWaiting("recovering the logs");
   const logs = await openLogs({ env, store, identity, config: options.logConfig, metrics }, undo);
   signal?.throwIfAborted();
-  const mirror = await startMirror(env, store, undo);
+  const reading = { env, store: options.store, clusterId, observer: metrics.metadata };
+  const mirror = await untilAnswered(() => startMirror(reading, undo), {
+    ...{ ...patience, waiting: "waiting for the metadata store" },
+  });
   onWaiting(`registering as broker ${brokerId}`);
   const { directoryId } = logs;
   await refuseDecommissioned(store, { brokerId, directoryId });

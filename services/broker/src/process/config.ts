@@ -5,6 +5,7 @@ import {
   admissionSettings,
   advertiseSettings,
   bytes,
+  clusterIdSettings,
   count,
   dataDirectorySettings,
   duration,
@@ -64,6 +65,7 @@ export const brokerSchema = {
   ...listenerSettings,
   ...advertiseSettings,
   ...internalAdvertiseSettings,
+  ...clusterIdSettings,
   ...etcdSettings,
   ...loggingSettings,
   "replica-lag-max": duration(

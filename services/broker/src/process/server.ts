@@ -35,6 +35,7 @@ export const startBrokerServer = async (
     return boot({
       ...{ env, store, metrics, signal, onServing, onWaiting },
       ...{ brokerId: config["broker-id"], rack: config.rack },
+      ...(config["cluster-id"] === "" ? {} : { wantedClusterId: config["cluster-id"] }),
       dialer: grpcDialer(),
       listeners: listenersOf(config, metrics, logger),
       logConfig: managerConfigOf(config),

@@ -3,7 +3,12 @@
  * simulator run the same code.
  */
 import type { Env } from "@millrace/env";
-import type { MetadataStore } from "@millrace/metadata";
+import {
+  ClusterStore,
+  type MetadataStore,
+  type MirrorObserver,
+  requireCluster,
+} from "@millrace/metadata";
 import { type Dialer, HealthState } from "@millrace/rpc";
 import {
   type BoundEndpoints,
@@ -30,9 +35,14 @@ export interface BootOptions extends ProcessOptions {
   readonly controllerId: number;
   /** Of topics that are made without one; fewer where there are fewer brokers. */
   readonly defaultReplicationFactor: number;
+  /** Of the cluster to belong to, which is waited for. Without it an empty store gets a new one. */
+  readonly wantedClusterId?: string;
   /** Id for a cluster that has none yet. Default: random. */
   readonly newClusterId?: string;
+  /** Told the cluster's id once it is known, before anything is served. */
+  readonly onCluster?: (clusterId: string) => void;
   readonly metrics?: ControllerMetrics;
+  readonly mirrorObserver?: MirrorObserver;
 }
 
 /** A controller that serves. It is the active one once it is elected. */
@@ -44,21 +54,29 @@ export interface Booted {
 }
 
 /**
- * Starts a controller, and makes the cluster's record where there is none. Rejects with a
- * MillraceError before anything is served.
+ * Starts a controller. Makes the cluster's record in an empty store, unless it is told which
+ * cluster it belongs to. Rejects with a MillraceError before anything is served.
  */
 export const boot = (options: BootOptions): Promise<Booted> =>
   startOrUndo(options.env.logger, (undo) => start(options, undo));
 
+const clusterIdFor = (options: BootOptions): Promise<string> => {
+  const { env, newClusterId, store, wantedClusterId } = options;
+  return wantedClusterId === undefined
+    ? bootstrapCluster(store, env.random, newClusterId)
+    : requireCluster(store, wantedClusterId);
+};
+
 const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
-  const { env, store, dialer, controllerId, newClusterId, metrics, onServing, onWaiting, signal } =
-    options;
-  const { clock, random, logger } = env;
-  const clusterId = await untilAnswered(() => bootstrapCluster(store, random, newClusterId), {
-    ...{ clock, logger, onWaiting, signal },
-    waiting: "waiting for the metadata store",
-  });
-  const mirror = await startMirror(env, store, undo);
+  const { env, dialer, controllerId, metrics, onServing, onWaiting, signal } = options;
+  const { clock, logger } = env;
+  const waiting = "waiting for the metadata store";
+  const patience = { clock, logger, onWaiting, signal, waiting };
+  const clusterId = await untilAnswered(() => clusterIdFor(options), patience);
+  options.onCluster?.(clusterId);
+  const store = new ClusterStore(options.store, clusterId);
+  const reading = { env, store: options.store, clusterId, observer: options.mirrorObserver };
+  const mirror = await untilAnswered(() => startMirror(reading, undo), patience);
   const active = campaign(
     { env, store, mirror, dialer, controllerId, ...(metrics === undefined ? {} : { metrics }) },
     undo,

@@ -3,6 +3,7 @@ import type { Schema } from "@millrace/config";
 import {
   admissionSettings,
   advertiseSettings,
+  clusterIdSettings,
   count,
   etcdSettings,
   identity,
@@ -19,11 +20,13 @@ export const controllerSchema = {
     /^.*$/s,
     "a path, or empty for none",
     "",
-    "Directory of endpoints.json. A controller keeps nothing else: its data is in etcd.",
+    "Directory of endpoints.json and of cluster-id, by which a controller knows its cluster again. " +
+      "All else is in etcd.",
   ),
   ...listenerSettings,
   ...advertiseSettings,
   ...internalAdvertiseSettings,
+  ...clusterIdSettings,
   ...etcdSettings,
   ...loggingSettings,
   "default-replication-factor": count(

@@ -9,8 +9,10 @@ import {
   listenersOf,
   type Program,
   type RunningServer,
+  rememberCluster,
   startServer,
   tellAddresses,
+  wantedCluster,
   withinOpenFiles,
 } from "@millrace/server/node";
 import { boot } from "./boot.ts";
@@ -31,8 +33,12 @@ export const startControllerServer = async (
     const env = { clock: nodeClock(), random: nodeRandom(), logger };
     const store = openStore(config, env);
     undo.add(() => store.close());
+    const wantedClusterId = wantedCluster(config["cluster-id"], directory);
     return boot({
       ...{ env, store, signal, onServing, onWaiting, metrics: metrics.controller },
+      mirrorObserver: metrics.metadata,
+      ...(wantedClusterId === undefined ? {} : { wantedClusterId }),
+      onCluster: (clusterId) => rememberCluster(directory, clusterId),
       dialer: grpcDialer(),
       controllerId: config["controller-id"],
       defaultReplicationFactor: config["default-replication-factor"],

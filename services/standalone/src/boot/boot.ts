@@ -8,7 +8,7 @@ import { bootstrapCluster, type ControllerMetrics } from "@millrace/controller";
 import { controllerServices } from "@millrace/controller/process";
 import type { Env } from "@millrace/env";
 import type { LogManagerConfig, RecoveryReport } from "@millrace/log";
-import type { MetadataStore } from "@millrace/metadata";
+import { ClusterStore, type MetadataStore, type MirrorObserver } from "@millrace/metadata";
 import { type Dialer, HealthState } from "@millrace/rpc";
 import {
   type BoundEndpoints,
@@ -16,6 +16,7 @@ import {
   catchUp,
   type Listeners,
   listen,
+  startMirror,
   startOrUndo,
   type Undo,
 } from "@millrace/server";
@@ -42,6 +43,7 @@ export interface BootOptions {
   readonly metrics: {
     readonly broker: BrokerMetrics;
     readonly controller?: ControllerMetrics;
+    readonly metadata?: MirrorObserver;
   } & LogMetrics;
   /** The address that clients are told, from the one that the listener is bound to. */
   readonly advertise: (listening: string) => string;
@@ -63,15 +65,20 @@ export const boot = (options: BootOptions): Promise<Booted> =>
   startOrUndo(options.env.logger, (undo) => start(options, undo));
 
 const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
-  const { env, store, brokerId, metrics } = options;
+  const { env, brokerId, metrics } = options;
   const { random, logger } = env;
-  const clusterId = await bootstrapCluster(store, random, options.newClusterId);
+  const clusterId = await bootstrapCluster(options.store, random, options.newClusterId);
+  const store = new ClusterStore(options.store, clusterId);
   const identity = { clusterId, brokerId };
   const shared = { env, store, identity };
   const logs = await openLogs({ ...shared, config: options.logConfig, metrics }, undo);
-  const { mirror, active, registration } = await startController(
+  const mirror = await startMirror(
+    { env, store: options.store, clusterId, observer: metrics.metadata },
+    undo,
+  );
+  const { active, registration } = await startController(
     {
-      ...{ env, store, dialer: options.dialer, brokerId, alone: options.alone },
+      ...{ env, store, mirror, dialer: options.dialer, brokerId, alone: options.alone },
       directoryId: logs.directoryId,
       ...(metrics.controller === undefined ? {} : { metrics: metrics.controller }),
     },

@@ -9,10 +9,9 @@ import type { Env } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { MetadataStore, Mirror, Registration } from "@millrace/metadata";
 import type { Dialer } from "@millrace/rpc";
-import { startMirror, type Undo } from "@millrace/server";
+import type { Undo } from "@millrace/server";
 
 export interface StartedController {
-  readonly mirror: Mirror;
   readonly active: ControllerProcess;
   readonly registration: Registration;
 }
@@ -32,6 +31,7 @@ export const startController = async (
   options: {
     readonly env: Env;
     readonly store: MetadataStore;
+    readonly mirror: Mirror;
     /** Reaches the other brokers. */
     readonly dialer: Dialer;
     readonly brokerId: number;
@@ -41,8 +41,7 @@ export const startController = async (
   },
   undo: Undo,
 ): Promise<StartedController> => {
-  const { env, store, dialer, brokerId, directoryId, alone, metrics } = options;
-  const mirror = await startMirror(env, store, undo);
+  const { env, store, mirror, dialer, brokerId, directoryId, alone, metrics } = options;
   const registration = await register({ env, store, brokerId, directoryId }, undo);
   const active = campaign(
     {
@@ -58,5 +57,5 @@ export const startController = async (
         "check the metadata store, and that no other process uses it",
     );
   }
-  return { mirror, active, registration };
+  return { active, registration };
 };
