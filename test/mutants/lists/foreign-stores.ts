@@ -293,4 +293,41 @@ export const foreignStoreMutants: readonly Mutant[] = [
     replace: [["if (this.failure !== err.message) {", "if (err !== undefined) {"]],
     tests: ["services/controller/src/election.test.ts"],
   },
+  {
+    name: "damaged-topic-loses-its-partitions",
+    breaks: "A damaged record of a topic leaves the topic as it was, and its partitions go on.",
+    file: "services/broker/src/metadata/mirror.ts",
+    replace: [
+      [
+        'const record = type === "put" ? decodeRecord.topic(kv) : undefined;\n    const old = this.#records.get(name);',
+        "const old = this.#records.get(name);\n    this.#names.delete(topicIdOf(old?.topicId ?? new Uint8Array(16)));\n" +
+          '    const record = type === "put" ? decodeRecord.topic(kv) : undefined;',
+      ],
+    ],
+    tests: ["services/broker/src/metadata/mirror.test.ts"],
+  },
+  {
+    name: "damaged-intent-throws-in-the-mirror",
+    breaks: "An intent that cannot be read is told, and none.",
+    file: "services/broker/src/process/decommissioned.ts",
+    replace: [
+      [
+        '"a metadata value is refused");\n      return;',
+        '"a metadata value is refused");\n      throw thrown;',
+      ],
+    ],
+    tests: ["services/broker/src/process/hostile-peers.test.ts"],
+  },
+  {
+    name: "damaged-topic-ends-the-start",
+    breaks: "A broker starts with a topic that it cannot read.",
+    file: "services/broker/src/process/parts.ts",
+    replace: [
+      [
+        '      logger.error({ key: kv.key, err }, "a metadata value is refused");\n',
+        "      throw err;\n",
+      ],
+    ],
+    tests: ["services/broker/src/process/hostile-peers.test.ts"],
+  },
 ];

@@ -163,6 +163,42 @@ test("what a leader has to name is there: revisions, and epochs of registrations
   assert.equal(history.position, position, "clients route by nothing of it");
 });
 
+test("a damaged record of a topic leaves the topic as it was, and its partitions go on", async (context) => {
+  const store = new EmbeddedStore({ clock, random });
+  const lines: unknown[] = [];
+  const logger = { ...silentLogger, error: (fields: object) => void lines.push(fields) };
+  const mirror = new Mirror({ store, clock, random, logger: silentLogger });
+  await mirror.start();
+  const view = new ClusterMirror(mirror, logger);
+  context.after(() => {
+    view.close();
+    mirror.close();
+    return store.close();
+  });
+  const put = async (key: string, value: Uint8Array): Promise<void> => {
+    const { revision } = await store.txn([], [{ type: "put", key, value }]);
+    await mirror.waitForRevision(revision, 1000);
+  };
+  const topicId = random.bytes(16);
+  const lead = (leader: number): Promise<void> => {
+    const record = create(PartitionRecordSchema, { topicId, replicas: [1, 2], leader });
+    return put(keys.partition(topicIdOf(topicId), 0), encodeRecord.partition(record));
+  };
+  const leader = () => view.current.topics.get("t")?.partitions[0]?.leader;
+  const topic = create(TopicRecordSchema, { topicId, name: "t", partitionCount: 1 });
+  await put(keys.topic("t"), encodeRecord.topic(topic));
+  await lead(1);
+  assert.equal(leader(), 1);
+  await put(keys.topic("t"), Buffer.from([255]));
+  assert.equal(leader(), 1);
+  await lead(2);
+  assert.equal(leader(), 2);
+  assert.equal(lines.length, 1);
+  await put(keys.topic("t"), encodeRecord.topic(topic));
+  await lead(1);
+  assert.deepEqual([leader(), lines.length], [1, 1]);
+});
+
 test("the view knows where the active controller is, while there is one", async (context) => {
   const store = new EmbeddedStore({ clock, random });
   const mirror = new Mirror({ store, clock, random, logger: silentLogger });

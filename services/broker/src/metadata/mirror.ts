@@ -192,13 +192,14 @@ export class ClusterMirror implements ClusterView {
   /** Returns the topic's name. */
   #takeTopic(type: WatchEvent["type"], kv: KeyValue): string {
     const name = kv.key.slice(keys.topics.length);
+    // One that is refused leaves the topic as it was, and its partitions go on changing.
+    const record = type === "put" ? decodeRecord.topic(kv) : undefined;
     const old = this.#records.get(name);
     if (old !== undefined) this.#names.delete(topicIdOf(old.topicId));
-    if (type === "delete") {
+    if (record === undefined) {
       this.#records.delete(name);
       return name;
     }
-    const record = decodeRecord.topic(kv);
     this.#records.set(name, record);
     this.#names.set(topicIdOf(record.topicId), name);
     return name;

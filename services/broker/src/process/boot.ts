@@ -103,7 +103,7 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   await broker.start();
   signal?.throwIfAborted();
   beginServing(health, services, onServing, undo);
-  const stopListening = onceDecommissioned(mirror, { brokerId, directoryId }, () => {
+  const stopListening = onceDecommissioned(mirror, { brokerId, directoryId }, logger, () => {
     logger.error({ broker_id: brokerId }, "this broker is decommissioned, and stops");
     options.onDecommissioned?.();
   });

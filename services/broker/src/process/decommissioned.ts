@@ -1,4 +1,5 @@
 /** A broker whose data directory was decommissioned serves no more. */
+import type { Logger } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import {
   decodeRecord,
@@ -33,21 +34,32 @@ export const refuseDecommissioned = async (store: MetadataStore, self: Self): Pr
   );
 };
 
-/** Calls `onOver` when the broker is decommissioned, also if it is so already. */
+/**
+ * Calls `onOver` when the broker is decommissioned, also if it is so already. An intent that cannot
+ * be read is none.
+ */
 export const onceDecommissioned = (
   mirror: Pick<Mirror, "get" | "onChange">,
   self: Self,
+  logger: Logger,
   onOver: () => void,
 ): (() => void) => {
   const key = keys.brokerIntent(self.brokerId);
   let isTold = false;
   const look = (): void => {
     const kv = mirror.get(key);
-    if (isTold || kv === undefined || !isOver(kv, self)) return;
+    try {
+      if (isTold || kv === undefined || !isOver(kv, self)) return;
+    } catch (thrown) {
+      logger.error({ key, err: MillraceError.from(thrown) }, "a metadata value is refused");
+      return;
+    }
     isTold = true;
     onOver();
   };
-  const stop = mirror.onChange(look);
+  const stop = mirror.onChange((events) => {
+    if (events.some(({ kv }) => kv.key === key)) look();
+  });
   look();
   return stop;
 };

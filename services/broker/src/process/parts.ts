@@ -5,6 +5,7 @@
 import { create } from "@bufbuild/protobuf";
 import { topicConfigOf } from "@millrace/config";
 import type { Env, Logger } from "@millrace/env";
+import { MillraceError } from "@millrace/errors";
 import {
   type LogManager,
   type LogManagerConfig,
@@ -13,12 +14,13 @@ import {
 } from "@millrace/log";
 import {
   decodeRecord,
+  type KeyValue,
   keys,
   type MetadataStore,
   type Mirror,
   Registration,
 } from "@millrace/metadata";
-import { BrokerRecordSchema } from "@millrace/proto/storage";
+import { BrokerRecordSchema, type TopicRecord } from "@millrace/proto/storage";
 import { topicIdOf } from "@millrace/record";
 import type { Dialer } from "@millrace/rpc";
 import type { Undo } from "@millrace/server";
@@ -43,16 +45,23 @@ export interface LogMetrics {
 /** Configs of all topics by id, as the metadata has them before there is a mirror. */
 const topicConfigs = async (
   store: MetadataStore,
+  logger: Logger,
 ): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>> => {
   const configs = new Map<string, Readonly<Record<string, string>>>();
-  for (const kv of (await store.range({ prefix: keys.topics })).kvs) {
-    const record = decodeRecord.topic(kv);
-    configs.set(topicIdOf(record.topicId), record.configs);
-  }
+  const take = (kv: KeyValue, topicIn: (kv: KeyValue) => TopicRecord | undefined): void => {
+    try {
+      const topic = topicIn(kv);
+      if (topic !== undefined) configs.set(topicIdOf(topic.topicId), topic.configs);
+    } catch (thrown) {
+      // One bad value does not keep the others from being served: its log is kept whole.
+      const err = MillraceError.from(thrown);
+      logger.error({ key: kv.key, err }, "a metadata value is refused");
+    }
+  };
+  for (const kv of (await store.range({ prefix: keys.topics })).kvs) take(kv, decodeRecord.topic);
   // The configs of a deleted topic still apply to its remaining files.
   for (const kv of (await store.range({ prefix: keys.deletions })).kvs) {
-    const { topic } = decodeRecord.deletion(kv);
-    if (topic !== undefined) configs.set(topicIdOf(topic.topicId), topic.configs);
+    take(kv, (deletion) => decodeRecord.deletion(deletion).topic);
   }
   return configs;
 };
@@ -69,7 +78,7 @@ export const openLogs = async (
   undo: Undo,
 ): Promise<LogManager> => {
   const { env, store, identity, config, metrics } = options;
-  const configs = await topicConfigs(store);
+  const configs = await topicConfigs(store, env.logger);
   const logs = await openLogManager({
     ...{ env, identity, config },
     configFor: (topicId) => {
