@@ -14,7 +14,7 @@ export interface ManagedOptions {
   readonly logFile: string;
   /** True once it serves. Called again and again while it starts. */
   readonly isReady: () => Promise<boolean>;
-  /** Longest wait for a clean stop; then it is killed, ms. Absent: 30 s. */
+  /** Longest wait for a clean stop; then it is killed, ms. Absent: 120 s. */
   readonly stopMs?: number;
   /** Called after every change of state. */
   readonly onChange: () => void;
@@ -26,7 +26,8 @@ export interface ManagedOptions {
 const restartMs = 1000;
 /** How often a process that starts is asked whether it is ready, ms. */
 const askMs = 100;
-const defaultStopMs = 30_000;
+/** Brokers with 10,000 partitions each, on one disk and two cores, take about a minute. */
+const defaultStopMs = 120_000;
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 

@@ -29,15 +29,22 @@ const hasSuccessor = (
   });
 
 /** Partitions that the broker leads, and that another one could lead. */
-const leadsFor = (snapshot: ClusterSnapshot, brokerId: number): number => {
-  let count = 0;
+function* ledFor(snapshot: ClusterSnapshot, brokerId: number): Iterable<PartitionView> {
   for (const { partitions } of snapshot.topics.values()) {
     for (const one of partitions) {
-      if (one.leader === brokerId && hasSuccessor(one, snapshot, brokerId)) count += 1;
+      if (one.leader === brokerId && hasSuccessor(one, snapshot, brokerId)) yield one;
     }
   }
-  return count;
+}
+
+/** Asked with every change: it ends at the first one. */
+const leadsForOthers = (snapshot: ClusterSnapshot, brokerId: number): boolean => {
+  for (const _ of ledFor(snapshot, brokerId)) return true;
+  return false;
 };
+
+const leadsFor = (snapshot: ClusterSnapshot, brokerId: number): number =>
+  [...ledFor(snapshot, brokerId)].length;
 
 /**
  * Resolves once the broker leads nothing that another replica in sync could lead, or after
@@ -50,7 +57,7 @@ export const handOver = async (options: HandOverOptions): Promise<void> => {
   if (led === 0) return;
   const { promise: over, resolve: end } = Promise.withResolvers<void>();
   const look = (): void => {
-    if (leadsFor(view.current, brokerId) === 0) end();
+    if (!leadsForOthers(view.current, brokerId)) end();
   };
   const stopListening = view.onChange(look);
   const cancel = clock.timer(timeoutMs, end);

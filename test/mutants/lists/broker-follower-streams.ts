@@ -7,6 +7,8 @@ const retryPause = `${src}retry-pause.ts`;
 const retryPauseTests = [`${src}retry-pause.test.ts`];
 const streamRetries = `${src}stream-retries.ts`;
 const streamRetriesTests = [`${src}stream-retries.test.ts`];
+const followFailures = `${src}replication/follow-failures.ts`;
+const followFailuresTests = [`${src}replication/follow-failures.test.ts`];
 const followerStreamTests = [`${src}replication/follower-stream.test.ts`];
 
 export const followerStreamMutants: readonly Mutant[] = [
@@ -185,6 +187,27 @@ export const followerStreamMutants: readonly Mutant[] = [
     file: streamRetries,
     replace: [["failure !== undefined && failures === 0", "failure !== undefined"]],
     tests: streamRetriesTests,
+  },
+  {
+    name: "partition-failures-told-one-by-one",
+    breaks: "Partitions that fail within a second share a line.",
+    file: followFailures,
+    replace: [["if (this.#cancel === undefined) {", "if (this.#count < 9) {"]],
+    tests: followFailuresTests,
+  },
+  {
+    name: "partition-failures-named-without-limit",
+    breaks: "A line names a bounded number of partitions.",
+    file: followFailures,
+    replace: [["if (this.#count < examplesMax)", "if (this.#count >= 0)"]],
+    tests: followFailuresTests,
+  },
+  {
+    name: "partition-failures-told-after-the-end",
+    breaks: "A stream that was closed says nothing more.",
+    file: followerStream,
+    replace: [["    this.#failures.close();\n", ""]],
+    tests: followerStreamTests,
   },
   {
     name: "stream-attempted-after-a-stop",

@@ -491,9 +491,13 @@ test("a close ends a stream that is being opened, waited for, or followed", asyn
   const following = setUp();
   await following.follow(logOf(4));
   await following.open();
+  following.wire().tell({
+    refuse: [{ subscriptionId: 1, error: { code: ErrorCode.NOT_LEADER, message: "no" } as never }],
+  });
+  await following.turn();
   await following.soon(following.stream.close());
   assert.deepEqual([following.dialer.open, following.pending()], [[], []]);
-  assert.deepEqual([following.stream.size, following.warnings], [0, []]);
+  assert.deepEqual([following.stream.size, following.warnings], [0, ["no"]]);
 });
 
 test("a close waits for cuts", async () => {

@@ -21,6 +21,7 @@ import { type Channel, type ClientStream, replicateMethod } from "@millrace/rpc"
 import { RetryPause } from "../retry-pause.ts";
 import { StreamRetries } from "../stream-retries.ts";
 import { endOf, hasEmptyEpoch, type Repair, repairOf } from "./agreement.ts";
+import { FollowFailures } from "./follow-failures.ts";
 import { replicationLimits as limits } from "./replication-limits.ts";
 
 /** A partition that is followed under one leader epoch. */
@@ -93,6 +94,7 @@ export class FollowerStream {
   readonly #retries: StreamRetries;
   /** Of a partition. */
   readonly #pause: RetryPause;
+  readonly #failures: FollowFailures;
   readonly #followed = new Map<string, Followed>();
   readonly #byId = new Map<number, Followed>();
   readonly #unsubscribe: number[] = [];
@@ -117,6 +119,7 @@ export class FollowerStream {
     const { clock, logger, random } = context;
     const pauses = { clock, random, pauseMsMax };
     this.#pause = new RetryPause(pauses);
+    this.#failures = new FollowFailures({ clock, logger }, leaderId);
     this.#retries = new StreamRetries({
       ...pauses,
       attempt: (opened) => this.#attempt(opened),
@@ -164,6 +167,7 @@ export class FollowerStream {
   async close(): Promise<void> {
     const cuts = [...this.#followed.values()].map(({ partition }) => this.unfollow(partition));
     this.#retries.stop();
+    this.#failures.close();
     this.#endAttempt();
     await Promise.all([this.#done, ...cuts]);
   }
@@ -389,11 +393,7 @@ export class FollowerStream {
     this.#end(followed);
     if (followed.state !== idle) return;
     const { partition, topicId } = followed.partition;
-    if (followed.failures === 0) {
-      const err = MillraceError.from(thrown);
-      const text = "a partition cannot be followed: trying again";
-      this.#context.logger.warn({ topic_id: topicId, partition, err }, text);
-    }
+    if (followed.failures === 0) this.#failures.add({ topicId, partition }, thrown);
     const ms = this.#pause.msAfter(followed.failures);
     followed.failures += 1;
     followed.cancelRetry();
