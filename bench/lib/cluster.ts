@@ -2,7 +2,11 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { create } from "@bufbuild/protobuf";
 import { type Client, connect, formatEndpoint } from "@millrace/client";
+import { GetMetadataRequestSchema, MetadataService } from "@millrace/proto/metadata";
+import { methodOf } from "@millrace/rpc";
+import { grpcDialer } from "@millrace/rpc/grpc";
 import type { Action } from "../../tools/cluster/control.ts";
 import { type Process, processesOf } from "../../tools/cluster/layout.ts";
 import type { ProcessEntry, Role } from "../../tools/cluster/state.ts";
@@ -18,6 +22,9 @@ const brokers = 3;
 const replicationFactor = 3;
 const adminTimeoutMs = 60_000;
 const pollMs = 100;
+/** A broker takes some hundredths of a second to tell of 10,000 partitions. */
+const routesPollMs = 250;
+const getMetadata = methodOf(MetadataService.method.getMetadata);
 /** Longest wait for a partition to be led and in sync everywhere, ms. */
 export const wholeMs = 60_000;
 /** Ten thousand logs are closed with an fsync each, by three brokers on one disk. ms */
@@ -191,6 +198,34 @@ export class MillraceCluster {
       if (nowMs > endMs) throw new Error(`${what}: not so after ${ms / 1000} s`);
       // Asking about thousands must not be what keeps the cluster busy.
       await sleep(Math.max(pollMs, 4 * (nowMs - askedMs)));
+    }
+  }
+
+  /**
+   * Resolves once a broker tells its clients of such a leader for every partition; -1 is none.
+   * Rejects after `ms`.
+   */
+  async untilLed(
+    broker: number,
+    topics: readonly string[],
+    holds: (leader: number) => boolean,
+    ms = wholeMs,
+  ): Promise<void> {
+    const process = this.processes.find(({ name }) => name === `broker-${broker}`);
+    const channel = grpcDialer().dial(process?.endpoints["client"] ?? "");
+    const request = create(GetMetadataRequestSchema, { topics: [...topics] });
+    const endMs = performance.now() + ms;
+    try {
+      for (;;) {
+        // A broker that has too much to do refuses.
+        const told = await channel.unary(getMetadata, request).catch(() => undefined);
+        const partitions = told?.topics.flatMap((topic) => topic.partitions) ?? [];
+        if (partitions.length > 0 && partitions.every(({ leader = -1 }) => holds(leader))) return;
+        if (performance.now() > endMs) throw new Error(`leaders: not so after ${ms / 1000} s`);
+        await sleep(routesPollMs);
+      }
+    } finally {
+      channel.close();
     }
   }
 

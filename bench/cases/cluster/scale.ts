@@ -61,9 +61,8 @@ const killed = async (cluster: MillraceCluster, topics: readonly string[]): Prom
     const victim = first?.leader ?? -1;
     const struckMs = performance.now();
     await cluster.act("kill", `broker-${victim}`);
-    const moved = "leaders elsewhere";
-    const isMoved = ({ leader }: { leader: number }) => leader >= 0 && leader !== victim;
-    await cluster.until(moved, topics, (all) => all.every(isMoved), patienceMs);
+    const isMoved = (leader: number): boolean => leader >= 0 && leader !== victim;
+    await cluster.untilLed((victim + 1) % 3, topics, isMoved, patienceMs);
     const movedSeconds = elapsed(struckMs);
     await load.untilAnswered(struckMs + 100, patienceMs);
     const span = { fromMs: struckMs, toMs: performance.now() };
