@@ -66,9 +66,20 @@ const topicOf = (kv: KeyValue): TopicState => {
   return { id, name, modRevision, partitionCount, minInsyncReplicas, minIsrEpoch };
 };
 
+/** Told what a change of the state may have consequences for, within the change. */
+export interface StateListener {
+  /** For one partition. */
+  partition(key: string): void;
+  /** For the partitions of a topic. */
+  topic(id: TopicId): void;
+  /** For the partitions that have a replica on a broker. */
+  broker(brokerId: number): void;
+  everything(): void;
+}
+
 /** Decodes each change once. The state is live: it changes with the mirror, between two turns. */
 export class StateMirror {
-  readonly #mirror: Mirror;
+  readonly #mirror: Pick<Mirror, "entries" | "onChange" | "revision">;
   readonly #logger: Logger;
   readonly #stop: () => void;
   readonly #brokers = new Map<number, number>();
@@ -82,8 +93,9 @@ export class StateMirror {
   readonly #partitions = new Map<string, PartitionState>();
   readonly #deletions = new Map<TopicId, DeletionState>();
   readonly #unreadable = new Set<string>();
+  readonly #listeners = new Set<StateListener>();
 
-  constructor(mirror: Mirror, logger: Logger) {
+  constructor(mirror: Pick<Mirror, "entries" | "onChange" | "revision">, logger: Logger) {
     this.#mirror = mirror;
     this.#logger = logger;
     this.#take(mirror.entries("").map((kv): WatchEvent => ({ type: "put", kv })));
@@ -105,11 +117,22 @@ export class StateMirror {
     };
   }
 
+  /** Tells a listener of every change from now on. Returns how to stop. */
+  onTouch(listener: StateListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
   close(): void {
     this.#stop();
   }
 
+  #tell(what: (listener: StateListener) => void): void {
+    for (const listener of this.#listeners) what(listener);
+  }
+
   #take(events: readonly WatchEvent[]): void {
+    const wasReadable = this.#unreadable.size === 0;
     for (const { type, kv } of events) {
       const { key } = kv;
       this.#unreadable.delete(key);
@@ -122,24 +145,35 @@ export class StateMirror {
         this.#logger.error({ key, err: MillraceError.from(thrown) }, "a metadata value is refused");
       }
     }
+    // What was not removed beside an unreadable key may be removed now.
+    if (!wasReadable && this.#unreadable.size === 0) this.#tell((one) => one.everything());
   }
 
   #forget(key: string): void {
-    if (key.startsWith(keys.partitions)) this.#partitions.delete(key);
-    else if (key.startsWith(keys.brokers)) {
+    if (key.startsWith(keys.partitions)) {
+      this.#partitions.delete(key);
+      this.#tell((one) => one.partition(key));
+    } else if (key.startsWith(keys.brokers)) {
       const brokerId = Number(key.slice(keys.brokers.length));
+      this.#tell((one) => one.broker(brokerId));
       this.#brokers.delete(brokerId);
       this.#shuttingDown.delete(brokerId);
       this.#directories.delete(brokerId);
       this.#racks.delete(brokerId);
     } else if (key.startsWith(keys.brokerIntents)) {
-      this.#intents.delete(Number(key.slice(keys.brokerIntents.length)));
+      const brokerId = Number(key.slice(keys.brokerIntents.length));
+      this.#intents.delete(brokerId);
+      this.#tell((one) => one.broker(brokerId));
     } else if (key.startsWith(keys.deletions)) {
-      this.#deletions.delete(topicIdOf(Buffer.from(key.slice(keys.deletions.length), "hex")));
+      const topicId = topicIdOf(Buffer.from(key.slice(keys.deletions.length), "hex"));
+      this.#deletions.delete(topicId);
+      this.#tell((one) => one.topic(topicId));
     } else if (key.startsWith(keys.topics)) {
       const id = this.#topicIds.get(key);
-      if (id !== undefined) this.#topics.delete(id);
+      if (id === undefined) return;
+      this.#topics.delete(id);
       this.#topicIds.delete(key);
+      this.#tell((one) => one.topic(id));
     }
   }
 
@@ -167,6 +201,7 @@ export class StateMirror {
       const topic = topicOf(kv);
       this.#topics.set(topic.id, topic);
       this.#topicIds.set(key, topic.id);
+      this.#tell((one) => one.topic(topic.id));
     }
   }
 }

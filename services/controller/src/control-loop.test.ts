@@ -30,16 +30,11 @@ const setUp = async (partitions: number) => {
 test("every partition of a broker with a new epoch is led anew, a hundred in a transaction", async () => {
   const { cluster, registration } = await setUp(250);
   const sizes: number[] = [];
-  let inFlight = 0;
   const { process } = await cluster.controller(
     1,
-    watching(async ([compares, then]) => {
-      inFlight += 1;
-      assert.equal(inFlight, 1, "one transaction at a time");
+    watching(([compares, then]) => {
       sizes.push(then.length);
       assert.ok(then.length <= 102 && compares.length <= 102);
-      await Promise.resolve();
-      inFlight -= 1;
     }),
   );
   assert.equal(await cluster.run(process.settled(registration.epoch, 10_000)), true);

@@ -6,9 +6,10 @@ import type { Cancel, Clock, Logger, Random } from "@millrace/env";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import type { Mirror } from "@millrace/metadata";
 import type { StateMirror } from "./cluster-state.ts";
-import { type Change, desired } from "./desired.ts";
-import { writeChanges } from "./guarded-changes.ts";
-import { leaderBalanceIntervalMs } from "./limits.ts";
+import { Decisions } from "./decisions.ts";
+import type { Change } from "./desired.ts";
+import { type ChangeObserver, writeChanges } from "./guarded-changes.ts";
+import { leaderBalanceIntervalMs, transactionsInFlight } from "./limits.ts";
 import type { ControllerMetrics } from "./metrics.ts";
 import type { Reign } from "./reign.ts";
 
@@ -40,6 +41,7 @@ interface Written {
 
 export class ControlLoop {
   readonly #options: ControlLoopOptions;
+  readonly #decisions: Decisions;
   readonly #stopListening: () => void;
   readonly #waiters = new Set<() => void>();
   #wake: () => void = () => {};
@@ -51,10 +53,12 @@ export class ControlLoop {
 
   constructor(options: ControlLoopOptions) {
     this.#options = options;
-    const { mirror, reign } = options;
+    const { mirror, reign, state } = options;
+    this.#decisions = new Decisions(state, reign.epoch);
     this.#stopListening = mirror.onChange(() => this.#kick());
     reign.onEnd(() => {
       this.#stopListening();
+      this.#decisions.close();
       this.#cancelBalance();
       this.#kick();
       this.#tell();
@@ -124,18 +128,18 @@ export class ControlLoop {
 
   /** Waits for something to do, and does it once. */
   async #round(): Promise<void> {
-    const { mirror, state, reign } = this.#options;
+    const { mirror, state } = this.#options;
     if (!this.#again) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
       await promise;
     }
     this.#again = false;
-    const { current } = state;
-    const changes = desired(current, reign.epoch, this.#balances);
+    const { revision } = state.current;
+    const changes = this.#decisions.next(this.#balances);
     this.#balances = false;
     if (changes.length === 0) {
-      this.#settledAt = current.revision;
+      this.#settledAt = revision;
       this.#tell();
       return;
     }
@@ -155,7 +159,7 @@ export class ControlLoop {
   async #write(changes: readonly Change[]): Promise<Written> {
     const { reign, metrics } = this.#options;
     const written: Written = { revision: 0, changes: 0, elected: [] };
-    await writeChanges(reign.write, changes, {
+    const observer: ChangeObserver<Change> = {
       onWritten: (made, revision) => {
         written.revision = Math.max(written.revision, revision);
         written.changes += made.length;
@@ -165,7 +169,8 @@ export class ControlLoop {
         written.revision = Math.max(written.revision, revision);
         metrics.onConflict();
       },
-    });
+    };
+    await writeChanges(reign.write, changes, observer, transactionsInFlight);
     return written;
   }
 

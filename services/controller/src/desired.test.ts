@@ -214,6 +214,18 @@ test("any state becomes one in which nothing is desired, and promises nothing th
   );
 });
 
+test("elections come first", () => {
+  fc.assert(
+    fc.property(drawnState, (drawn) => {
+      const elects = desired(stateOf(drawn), epoch).map((change) => change.elects);
+      assert.deepEqual(
+        elects,
+        elects.toSorted((a, b) => Number(b) - Number(a)),
+      );
+    }),
+  );
+});
+
 test("leaders that are balanced once are balanced", () => {
   fc.assert(
     fc.property(drawnState, (drawn) => {

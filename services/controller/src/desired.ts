@@ -44,26 +44,50 @@ const beginMove = (
   return { key, modRevision, record: moved.record, elects: false, unchanged };
 };
 
+/** Elections before the rest: nobody is served by a partition whose leader is gone. */
+const byUrgency = (a: Change, b: Change): number => {
+  if (a.elects !== b.elects) return a.elects ? -1 : 1;
+  return a.key < b.key ? -1 : 1;
+};
+
+/** Ends deletions that every broker has confirmed. */
+const endDeletions = (state: ClusterState): Change[] => {
+  const confirmed = [...state.deletions.values()].filter(({ pending }) => pending.length === 0);
+  if (confirmed.length === 0) return [];
+  const orphans = [...state.partitions.values()].filter((one) => isOrphan(state, one));
+  const remaining = new Set(orphans.map(({ topicId }) => topicId));
+  // The record is what makes partitions of the topic leftovers, so it goes last.
+  return confirmed
+    .filter(({ topicId }) => !remaining.has(topicId))
+    .map(({ topicId, modRevision }) => ({
+      ...{ key: keys.deletion(topicId), modRevision, elects: false },
+    }));
+};
+
 /**
- * What the active controller of this epoch has to change, in order of keys. Empty while the state
- * is older than the reign: it may lack what the controller before has done. With `balances`,
- * preferred leaders lead where they are in sync. Partitions of draining brokers begin to move.
+ * What the active controller of this epoch has to change, elections first, then by key. Empty while
+ * the state is older than the reign: it may lack what the controller before has done. With
+ * `balances`, preferred leaders lead where they are in sync. Partitions of draining brokers begin
+ * to move. Of the partitions, `looked` alone are looked at.
  */
-export const desired = (state: ClusterState, epoch: number, balances = false): Change[] => {
+export const desired = (
+  state: ClusterState,
+  epoch: number,
+  balances = false,
+  looked: Iterable<readonly [string, PartitionState]> = state.partitions,
+): Change[] => {
   if (state.revision < epoch) return [];
-  const changes: Change[] = [];
-  const remaining = new Set<string>();
+  const changes = endDeletions(state);
   const registered = {
     ...state,
     // Who is drained leads like who is about to stop: only where nobody else can.
     shuttingDown: new Set([...state.shuttingDown, ...brokersWith(state, BrokerIntent.DRAINING)]),
   };
   const drains = planDrains(state);
-  for (const [key, one] of state.partitions) {
+  for (const [key, one] of looked) {
     const { record, modRevision, topicId } = one;
     const topic = state.topics.get(topicId);
     if (topic === undefined || isOrphan(state, one)) {
-      remaining.add(topicId);
       if (isLeftover(state, epoch, one)) changes.push({ key, modRevision, elects: false });
       continue;
     }
@@ -83,10 +107,5 @@ export const desired = (state: ClusterState, epoch: number, balances = false): C
       elects: next.leaderEpoch !== record.leaderEpoch,
     });
   }
-  for (const { topicId, pending, modRevision } of state.deletions.values()) {
-    // The record is what makes partitions of the topic leftovers, so it goes last.
-    if (pending.length > 0 || remaining.has(topicId)) continue;
-    changes.push({ key: keys.deletion(topicId), modRevision, elects: false });
-  }
-  return changes.sort((a, b) => (a.key < b.key ? -1 : 1));
+  return changes.sort(byUrgency);
 };

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { keys } from "@millrace/metadata";
 import fc from "fast-check";
 import { type GuardedChange, writeChanges } from "./guarded-changes.ts";
@@ -60,4 +61,48 @@ test("all changes but those with a conflict are made, in order, within the limit
     }),
     { numRuns: 300 },
   );
+});
+
+const many = Array.from({ length: 950 }, (_, i) => ({ key: `partitions/${i}`, modRevision: 7 }));
+const nobody = { onWritten: () => {}, onConflict: () => {} };
+
+test("transactions begin in order, and a bounded number of them is in flight", async () => {
+  const begun: string[] = [];
+  let inFlight = 0;
+  let most = 0;
+  const write: Write = async ([first]) => {
+    begun.push(first?.key ?? "");
+    inFlight += 1;
+    most = Math.max(most, inFlight);
+    await sleep(begun.length % 3);
+    inFlight -= 1;
+    return { succeeded: true, revision: 100 };
+  };
+  await writeChanges(write, many, nobody, 4);
+  assert.equal(most, 4);
+  assert.deepEqual(
+    begun,
+    many.filter((_, i) => i % 100 === 0).map(({ key }) => key),
+  );
+});
+
+test("a failure is told once everything that is in flight has ended, and nothing begins after it", async () => {
+  let begun = 0;
+  let told = 0;
+  const write: Write = async () => {
+    begun += 1;
+    const at = begun;
+    await sleep(at === 2 ? 1 : 20);
+    if (at === 2) throw new Error("no");
+    return { succeeded: true, revision: 100 };
+  };
+  const observer = {
+    onWritten: (changes: readonly GuardedChange[]) => {
+      told += changes.length;
+    },
+    onConflict: () => {},
+  };
+  await assert.rejects(writeChanges(write, many, observer, 3), /no/);
+  assert.equal(begun, 3);
+  assert.equal(told, 200, "what was written beside it is told before");
 });

@@ -88,14 +88,25 @@ const writeTogether = async <C extends GuardedChange>(
 };
 
 /**
- * Writes the changes in order, in as few transactions as their limits allow, one after the other.
- * One whose condition does not hold is left out, and holds up no other. Rejects with the first
- * error of `write`; the observer has been told what was done before.
+ * Writes the changes in as few transactions as their limits allow. These begin in the order of the
+ * changes, at most `inFlightMax` of them at a time. A change whose condition does not hold is left
+ * out, and holds up no other. Rejects with the first error of `write`, once nothing is in flight
+ * any more; the observer has been told everything that was done.
  */
 export const writeChanges = async <C extends GuardedChange>(
   write: Write,
   changes: readonly C[],
   observer: ChangeObserver<C>,
+  inFlightMax = 1,
 ): Promise<void> => {
-  for (const part of transactionsOf(changes)) await writeTogether(write, part, observer);
+  const parts = transactionsOf(changes).values();
+  const failures: unknown[] = [];
+  const writeParts = async (): Promise<void> => {
+    for (const part of parts) {
+      if (failures.length > 0) return;
+      await writeTogether(write, part, observer).catch((thrown) => failures.push(thrown));
+    }
+  };
+  await Promise.all(Array.from({ length: inFlightMax }, writeParts));
+  if (failures.length > 0) throw failures[0];
 };

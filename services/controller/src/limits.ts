@@ -73,6 +73,11 @@ export const lookIntervalMs = 250;
 
 /** Changes of one guarded transaction; with the guard and the token below the 128 of etcd. */
 export const changesPerTransaction = 100;
+/**
+ * Transactions of the control loop that are in flight together: etcd fsyncs what arrives during an
+ * fsync with the next one.
+ */
+export const transactionsInFlight = 4;
 /** Conditions of one guarded transaction; with the guard and the slot below the 128 of etcd. */
 export const comparesPerTransaction = 120;
 /** How often a candidate looks whether the election's key is free when nothing tells it, ms. */

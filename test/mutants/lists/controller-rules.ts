@@ -167,26 +167,172 @@ const changes: readonly Mutant[] = [
     name: "deletion-ends-before-its-brokers",
     breaks: "A deletion record stays until every broker has confirmed.",
     file: `${at}desired.ts`,
-    replace: [["pending.length > 0 || remaining", "remaining"]],
+    replace: [["=> pending.length === 0);", "=> pending.length >= 0);"]],
     tests: rules,
   },
   {
     name: "deletion-ends-before-its-partitions",
     breaks: "A deletion record stays while partitions of its topic are left.",
     file: `${at}desired.ts`,
-    replace: [["if (pending.length > 0 || remaining.has(topicId))", "if (pending.length > 0)"]],
+    replace: [["=> !remaining.has(topicId))", "=> !remaining.has(topicId) || true)"]],
     tests: rules,
   },
   {
     name: "changes-in-order-of-arrival",
     breaks: "The order in which things became known decides nothing.",
     file: `${at}desired.ts`,
-    replace: [["changes.sort((a, b) => (a.key < b.key ? -1 : 1))", "changes"]],
+    replace: [["changes.sort(byUrgency)", "changes"]],
+    tests: rules,
+  },
+  {
+    name: "elections-in-order-of-keys",
+    breaks: "Partitions without a leader do not wait for those that lose a follower.",
+    file: `${at}desired.ts`,
+    replace: [["if (a.elects !== b.elects)", "if (a.elects === undefined)"]],
     tests: rules,
   },
 ];
 
+const state = `${at}cluster-state.ts`;
+const decisions = `${at}decisions.ts`;
+const histories = [`${at}decisions.property.test.ts`];
+
+/** What a look at the partitions that were touched would miss. */
+const touched: readonly Mutant[] = [
+  {
+    name: "broker-that-came-or-went-not-looked-at",
+    breaks: "A registration that comes, goes or changes has its partitions looked at.",
+    file: state,
+    replace: [
+      [
+        "      this.#tell((one) => one.broker(brokerId));\n      this.#brokers",
+        "      this.#brokers",
+      ],
+    ],
+    tests: histories,
+  },
+  {
+    name: "intent-not-looked-at",
+    breaks: "A broker that is not drained any more has its partitions looked at.",
+    file: state,
+    replace: [
+      [
+        "      this.#intents.delete(brokerId);\n      this.#tell((one) => one.broker(brokerId));\n",
+        "      this.#intents.delete(brokerId);\n",
+      ],
+    ],
+    tests: histories,
+  },
+  {
+    name: "record-not-looked-at",
+    breaks: "A partition whose record has changed is looked at.",
+    file: state,
+    replace: [["      this.#tell((one) => one.partition(key));\n", ""]],
+    tests: histories,
+  },
+  {
+    name: "deletion-not-looked-at",
+    breaks: "The partitions of a topic that was deleted are looked at.",
+    file: state,
+    replace: [["      this.#tell((one) => one.topic(topicId));\n", ""]],
+    tests: histories,
+  },
+  {
+    name: "topic-that-is-gone-not-looked-at",
+    breaks: "The partitions of a topic that is gone are looked at.",
+    file: state,
+    replace: [["      this.#tell((one) => one.topic(id));\n", ""]],
+    tests: histories,
+  },
+  {
+    name: "minimum-not-looked-at",
+    breaks: "The partitions of a topic that is new, or has another minimum, are looked at.",
+    file: state,
+    replace: [["      this.#tell((one) => one.topic(topic.id));\n", ""]],
+    tests: histories,
+  },
+  {
+    name: "readable-key-not-looked-at",
+    breaks: "What stayed beside a key that could not be read is looked at once all can be read.",
+    file: state,
+    replace: [["if (!wasReadable && this.#unreadable", "if (wasReadable && this.#unreadable"]],
+    tests: histories,
+  },
+  {
+    name: "conflict-not-looked-at",
+    breaks: "A partition whose change was not made is looked at again.",
+    file: decisions,
+    replace: [["    for (const { key } of changes) this.#partitions.add(key);\n", ""]],
+    tests: histories,
+  },
+  {
+    name: "touched-before-the-election-forgotten",
+    breaks: "What is touched before the election was read is looked at after it.",
+    file: decisions,
+    replace: [["    if (current.revision < this.#epoch) return [];\n", ""]],
+    tests: histories,
+  },
+  {
+    name: "balance-of-what-was-touched",
+    breaks: "A balance of leaders looks at all partitions.",
+    file: decisions,
+    replace: [["    if (balances) this.#everything = true;\n", ""]],
+    tests: histories,
+  },
+  {
+    name: "reign-begins-with-what-is-touched",
+    breaks: "A reign begins with a look at everything.",
+    file: decisions,
+    replace: [["  #everything = true;", "  #everything = false;"]],
+    tests: histories,
+  },
+  {
+    name: "drain-of-what-was-touched",
+    breaks: "A drain is planned from where all replicas are.",
+    file: decisions,
+    replace: [["if (this.#everything || isDraining) return", "if (this.#everything) return"]],
+    tests: histories,
+  },
+  {
+    name: "record-forgotten-beside-a-broker",
+    breaks: "A record that changes together with a registration is looked at.",
+    file: decisions,
+    replace: [["      this.#partitions.has(key) ||\n", ""]],
+    tests: histories,
+  },
+  {
+    name: "topic-forgotten-beside-a-record",
+    breaks: "A topic that changes together with a registration is looked at.",
+    file: decisions,
+    replace: [["      this.#topics.has(topicId) ||\n", ""]],
+    tests: histories,
+  },
+];
+
 const loop: readonly Mutant[] = [
+  {
+    name: "transactions-without-limit",
+    breaks: "A bounded number of transactions is in flight.",
+    file: `${at}guarded-changes.ts`,
+    replace: [["{ length: inFlightMax }", "{ length: inFlightMax + 1 }"]],
+    tests: [`${at}guarded-changes.test.ts`],
+  },
+  {
+    name: "writes-after-a-failure",
+    breaks: "No transaction begins after one that failed.",
+    file: `${at}guarded-changes.ts`,
+    replace: [["if (failures.length > 0) return;", "if (failures.length > 99) return;"]],
+    tests: [`${at}guarded-changes.test.ts`],
+  },
+  {
+    name: "failure-told-too-early",
+    breaks: "A failure is told once nothing is in flight any more.",
+    file: `${at}guarded-changes.ts`,
+    replace: [
+      [".catch((thrown) => failures.push(thrown));", ".catch((thrown) => Promise.reject(thrown));"],
+    ],
+    tests: [`${at}guarded-changes.test.ts`],
+  },
   {
     name: "change-overwrites-another",
     breaks: "A record is changed only as it was read.",
@@ -257,4 +403,9 @@ const loop: readonly Mutant[] = [
   },
 ];
 
-export const controllerRuleMutants: readonly Mutant[] = [...leadership, ...changes, ...loop];
+export const controllerRuleMutants: readonly Mutant[] = [
+  ...leadership,
+  ...changes,
+  ...touched,
+  ...loop,
+];
