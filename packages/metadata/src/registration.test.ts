@@ -40,6 +40,20 @@ test("addresses change under the same epoch, and survive a lost registration", a
   assert.equal((await processes.get(key))?.createRevision, registration.epoch);
 });
 
+test("a process that is about to stop does not register anew", async () => {
+  const processes = new StoreProcesses();
+  const { registration } = processes.registration(1);
+  await processes.run(registration.register());
+  registration.makeLast();
+  await processes.pass(10_000 * ttlSeconds);
+  assert.equal((await processes.get(key))?.createRevision, registration.epoch, "it is kept");
+  await processes.run(processes.store.txn([], [{ type: "delete", range: { key } }]));
+  await processes.pass(10_000 * ttlSeconds);
+  assert.equal(await processes.get(key), undefined);
+  assert.deepEqual(processes.lines, []);
+  await processes.run(registration.close());
+});
+
 test("a second process with the same id is refused while the first one lives, and waits for a dead one", async () => {
   const processes = new StoreProcesses();
   const first = processes.registration(1);

@@ -36,6 +36,7 @@ export class Registration {
   #epoch = 0;
   #stopKeeping: Cancel = () => {};
   #closed = false;
+  #isLast = false;
 
   constructor(options: RegistrationOptions) {
     this.#options = options;
@@ -84,6 +85,14 @@ export class Registration {
     throw new MillraceError(ErrorCode.UNAVAILABLE, text);
   }
 
+  /**
+   * The process is about to stop: a registration that is lost from now on stays lost. Whoever finds
+   * the listeners closed takes the process for dead, rightly.
+   */
+  makeLast(): void {
+    this.#isLast = true;
+  }
+
   /** Ends the registration at once, and for good. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -108,6 +117,7 @@ export class Registration {
     this.#stopKeeping = this.#key.keep(epoch, {
       unknownMsMax: Number.POSITIVE_INFINITY,
       onLost: (why) => {
+        if (this.#isLast) return;
         logger.warn(
           { broker: record.brokerId, epoch, why },
           "the registration is lost: registering anew",

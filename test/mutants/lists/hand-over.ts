@@ -100,6 +100,20 @@ export const handOverMutants: readonly Mutant[] = [
     tests: waits,
   },
   {
+    name: "stop-registers-anew",
+    breaks: "A broker that has handed over, and is taken for dead, does not register anew.",
+    file: `${broker}process/parts.ts`,
+    replace: [["  registration.makeLast();\n", ""]],
+    tests: [`${broker}process/parts.test.ts`],
+  },
+  {
+    name: "last-registration-is-not-the-last",
+    breaks: "A process that is about to stop does not register anew.",
+    file: "packages/metadata/src/registration.ts",
+    replace: [["        if (this.#isLast) return;\n", ""]],
+    tests: ["packages/metadata/src/registration.test.ts"],
+  },
+  {
     name: "hand-over-without-an-end",
     breaks: "A stop goes on without a controller.",
     file: `${broker}hand-over.ts`,

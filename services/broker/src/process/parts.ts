@@ -152,13 +152,14 @@ export const startBroker = (
 /** Has other brokers lead, and then undoes the start. Never rejects. */
 export const stopBroker = async (
   started: {
-    readonly broker: Broker;
-    readonly registration: Registration;
+    readonly broker: Pick<Broker, "handOver">;
+    readonly registration: Pick<Registration, "update" | "makeLast">;
     readonly logger: Logger;
   },
-  undo: Undo,
+  undo: Pick<Undo, "run">,
 ): Promise<void> => {
   const { broker, registration, logger } = started;
   await broker.handOver(() => registration.update({ shuttingDown: true }));
+  registration.makeLast();
   await undo.run(logger);
 };
