@@ -1,7 +1,7 @@
 /** The seeds of clusters of three and four that every test run simulates, and what they reach. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { runCluster } from "./cluster.ts";
+import { runCluster } from "./run-cluster.ts";
 import { Totals } from "./totals.ts";
 
 const [firstSeed = 1, seedCount = 16] = (process.env["MILLRACE_CLUSTER_SEEDS"] ?? "")
@@ -13,18 +13,21 @@ const totals = new Totals(3);
 
 for (let seed = firstSeed; seed < firstSeed + seedCount; seed += 1) {
   test(`seed ${seed}: three brokers lose nothing that was acknowledged or read`, async () => {
-    totals.add(await runCluster(seed, 3));
+    totals.add(await runCluster(seed, { brokers: 3 }));
   });
 }
 
 for (let seed = firstSeed; seed < firstSeed + Math.ceil(seedCount / 2); seed += 1) {
   test(`seed ${seed}: partitions move between four brokers, and lose nothing`, async () => {
-    await runCluster(seed, 4);
+    await runCluster(seed, { brokers: 4 });
   });
 }
 
 test("the same seed gives the same run of a cluster", async () => {
-  const [first, second] = [await runCluster(4242, 3), await runCluster(4242, 3)];
+  const [first, second] = [
+    await runCluster(4242, { brokers: 3 }),
+    await runCluster(4242, { brokers: 3 }),
+  ];
   assert.equal(first.traceHash, second.traceHash);
 });
 

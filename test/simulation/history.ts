@@ -78,6 +78,16 @@ export class History {
   }
 }
 
+/** What clients are told while the store does not have what it should. */
+const foreignStore: readonly ErrorCode[] = [
+  ErrorCode.CLUSTER_ID_MISMATCH,
+  ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+];
+
+/** Whether clients may be told so because the store is another one for a while. */
+export const isForeignStore = (thrown: unknown): boolean =>
+  foreignStore.includes(MillraceError.from(thrown).code);
+
 /** Calls again while nobody can answer. */
 const untilReached = async (call: () => Promise<void>): Promise<void> => {
   for (;;) {
@@ -90,16 +100,20 @@ const untilReached = async (call: () => Promise<void>): Promise<void> => {
   }
 };
 
+/** Records of one producer. */
+const recordsEach = 120;
+
 export const produce = async (
   client: Client,
   producer: number,
   history: History,
   random: SeededRandom,
   sleep: (ms: number) => Promise<void>,
+  { records = recordsEach, pauseMsMax = 60 } = {},
 ): Promise<void> => {
   const sender = client.producer({ requestTimeoutMs: 3000, deliveryTimeoutMs: 60_000 });
   const open: Promise<void>[] = [];
-  for (let number = 0; number < 120; number += 1) {
+  for (let number = 0; number < records; number += 1) {
     const partition = random.below(partitions);
     const value = `p${producer}-${number}-${"x".repeat(random.below(200))}`;
     history.sent.set(value, { producer, partition, number });
@@ -109,29 +123,55 @@ export const produce = async (
         (thrown: unknown) => history.fail(value, thrown),
       ),
     );
-    if (random.chance(0.5)) await sleep(random.float() * 60);
+    if (random.chance(0.5)) await sleep(random.float() * pauseMsMax);
   }
   await Promise.all(open);
 };
 
-/** Reads along until told to stop. */
+/**
+ * As many records, by some producers one after the other: `producers` has their numbers. Each has
+ * an id of its own.
+ */
+export const produceInTurn = async (
+  client: Client,
+  producers: readonly number[],
+  history: History,
+  by: { readonly random: SeededRandom; readonly sleep: (ms: number) => Promise<void> },
+  pauseMsMax: number,
+): Promise<void> => {
+  const records = Math.ceil(recordsEach / producers.length);
+  for (const producer of producers) {
+    await produce(client, producer, history, by.random, by.sleep, { records, pauseMsMax });
+  }
+};
+
+/** Reads along until told to stop, also where the topic is away for a while. */
 export const follow = async (
   client: Client,
   history: History,
   signal: AbortSignal,
+  mayVanish = (): boolean => false,
 ): Promise<void> => {
-  const consumer = client.consumer();
-  await untilReached(() => consumer.assign(everything));
   const next = new Map<number, bigint>();
-  try {
-    for await (const { partition, offset, value } of consumer.records({ signal })) {
-      const expected = next.get(partition) ?? 0n;
-      assert.equal(offset, expected, `partition ${partition} skips or repeats`);
-      next.set(partition, offset + 1n);
-      history.see(Buffer.from(value ?? []).toString(), partition, offset);
+  while (!signal.aborted) {
+    const consumer = client.consumer();
+    const assigned = everything.map((one) => {
+      const offset = next.get(one.partition);
+      return offset === undefined ? one : { ...one, from: { offset } };
+    });
+    try {
+      await untilReached(() => consumer.assign(assigned));
+      for await (const { partition, offset, value } of consumer.records({ signal })) {
+        const expected = next.get(partition) ?? 0n;
+        assert.equal(offset, expected, `partition ${partition} skips or repeats`);
+        next.set(partition, offset + 1n);
+        history.see(Buffer.from(value ?? []).toString(), partition, offset);
+      }
+    } catch (thrown) {
+      if (signal.aborted) return;
+      if (!(isForeignStore(thrown) && mayVanish())) throw thrown;
+      await consumer.close();
     }
-  } catch (thrown) {
-    if (!signal.aborted) throw thrown;
   }
 };
 
@@ -169,7 +209,7 @@ export const trim = async (
   random: SeededRandom,
   sleep: (ms: number) => Promise<void>,
   working: () => boolean,
-  onlySettled: boolean,
+  { onlySettled, mayVanish }: { readonly onlySettled: boolean; readonly mayVanish: boolean },
 ): Promise<void> => {
   while (working()) {
     await sleep(100 + random.float() * 1500);
@@ -180,6 +220,7 @@ export const trim = async (
     if (offset <= (history.deletedBelow.get(partition) ?? 0n)) continue;
     history.deletedBelow.set(partition, offset);
     await client.admin.deleteRecords("t", partition, offset).catch((thrown) => {
+      if (mayVanish && isForeignStore(thrown)) return;
       if (!MillraceError.from(thrown).spec.retriable) throw thrown;
     });
   }

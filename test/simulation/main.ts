@@ -1,18 +1,21 @@
 /**
- * `npm run sim -- [--brokers N] --seeds N [--seed S] [--trace]`: simulates N seeds from S on,
- * outside of a test runner: a standalone server, or a cluster of N. Ends with 0 when every seed
+ * `npm run sim -- [--brokers N [--apart]] --seeds N [--seed S] [--trace]`: simulates N seeds from S
+ * on, outside of a test runner: a standalone server, or a cluster of N, whose controllers are apart
+ * where the seed says so, or with `--apart`. Ends with 0 when every seed
  * held, 1 after a failure, 2 for a wrong command line.
  */
 import { parseArgs } from "node:util";
-import { runCluster } from "./cluster.ts";
 import { run } from "./run.ts";
+import { type Layout, runCluster } from "./run-cluster.ts";
 import { Totals } from "./totals.ts";
 
-const usage = "usage: npm run sim -- [--brokers N] [--seeds N] [--seed S] [--trace]";
+const usage = "usage: npm run sim -- [--brokers N [--apart]] [--seeds N] [--seed S] [--trace]";
 
 interface Wanted {
   /** Undefined: a standalone server. */
   readonly brokers: number | undefined;
+  /** Undefined: each seed decides. */
+  readonly layout: Layout | undefined;
   readonly first: number;
   readonly count: number;
   readonly trace: boolean;
@@ -21,7 +24,7 @@ interface Wanted {
 const parse = (): Wanted => {
   const whole = { type: "string" } as const;
   const flag = { type: "boolean" } as const;
-  const options = { brokers: whole, seed: whole, seeds: whole, trace: flag } as const;
+  const options = { brokers: whole, seed: whole, seeds: whole, trace: flag, apart: flag } as const;
   const { values } = parseArgs({ options });
   const number = (name: "brokers" | "seed" | "seeds", fallback: number): number => {
     const text = values[name];
@@ -35,10 +38,14 @@ const parse = (): Wanted => {
   const trace = values.trace === true;
   if (trace && count > 1) throw new Error("--trace is for one seed: leave --seeds out");
   const brokers = values.brokers === undefined ? undefined : number("brokers", 3);
-  return { brokers, first: number("seed", 1), count, trace };
+  const layout = values.apart === true ? "apart" : undefined;
+  if (layout !== undefined && brokers === undefined) {
+    throw new Error("--apart is for a cluster: say --brokers N, too");
+  }
+  return { brokers, layout, first: number("seed", 1), count, trace };
 };
 
-const simulate = async ({ brokers, first, count, trace }: Wanted): Promise<number> => {
+const simulate = async ({ brokers, layout, first, count, trace }: Wanted): Promise<number> => {
   const totals = new Totals(brokers);
   const startedMs = performance.now();
   let failures = 0;
@@ -47,13 +54,13 @@ const simulate = async ({ brokers, first, count, trace }: Wanted): Promise<numbe
       const onTrace = trace ? (line: string) => console.log(line) : undefined;
       const report = await (brokers === undefined
         ? run(seed, onTrace)
-        : runCluster(seed, brokers, onTrace));
+        : runCluster(seed, { brokers, layout, onTrace }));
       totals.add(report);
       if (count === 1) console.log(`seed ${seed}: trace ${report.traceHash.toString(16)}`);
     } catch (thrown) {
       failures += 1;
       console.error(`FAILED ${thrown instanceof Error ? thrown.message : String(thrown)}`);
-      const which = brokers === undefined ? "" : `--brokers ${brokers} `;
+      const which = brokers === undefined ? "" : `--brokers ${brokers} ${layout ? "--apart " : ""}`;
       console.error(`  replay: npm run sim -- ${which}--seed ${seed} --trace`);
     }
   }

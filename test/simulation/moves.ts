@@ -7,13 +7,15 @@ import { BrokerIntent } from "@millrace/proto/common";
 import type { PartitionRecord } from "@millrace/proto/storage";
 import { topicIdOf } from "@millrace/record";
 import type { Marks, SeededRandom } from "@millrace/sim";
+import type { BrokerMachine } from "./broker-machine.ts";
 import { partitions } from "./history.ts";
-import type { Machine } from "./machine.ts";
 
 const { ACTIVE, CORDONED, DRAINING } = BrokerIntent;
 
 /** What a cluster refuses while machines come and go. */
 const refusals: readonly ErrorCode[] = [
+  // While the store is another one.
+  ErrorCode.CLUSTER_ID_MISMATCH,
   ErrorCode.INVALID_REPLICA_ASSIGNMENT,
   ErrorCode.NO_REASSIGNMENT_IN_PROGRESS,
   ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
@@ -57,7 +59,8 @@ const want = async (
     return true;
   } catch (thrown) {
     const { code, spec } = MillraceError.from(thrown);
-    if (!spec.retriable && code !== ErrorCode.BROKER_ID_NOT_REGISTERED) throw thrown;
+    const isKnown = code === ErrorCode.BROKER_ID_NOT_REGISTERED || refusals.includes(code);
+    if (!spec.retriable && !isKnown) throw thrown;
     return code === ErrorCode.BROKER_ID_NOT_REGISTERED;
   }
 };
@@ -105,11 +108,11 @@ const bytesOf = async (log: PartitionLog, from: number): Promise<Buffer> => {
 
 /** Every replica of the records has the same bytes, and nobody else has a log. */
 export const checkReplicas = async (
-  machines: readonly Machine[],
+  machines: readonly BrokerMachine[],
   records: readonly PartitionRecord[],
 ): Promise<void> => {
   for (const { topicId, partition, replicas } of records) {
-    const logOf = ({ logs }: Machine): PartitionLog | undefined =>
+    const logOf = ({ logs }: BrokerMachine): PartitionLog | undefined =>
       logs.get(topicIdOf(topicId), partition);
     const [first, ...others] = machines.filter(({ brokerId }) => replicas.includes(brokerId));
     const log = first && logOf(first);

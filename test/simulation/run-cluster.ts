@@ -1,0 +1,122 @@
+/** One run of a cluster: its clients, its troubles, and what is asked at the end. */
+import { SeededRandom } from "@millrace/sim";
+import { Cluster } from "./cluster.ts";
+import { check, finalLog, follow, History, makeTopic, produceInTurn, trim } from "./history.ts";
+import { checkReplicas, reassign } from "./moves.ts";
+import type { RunReport } from "./run.ts";
+import { changeTopics, checkDeleted } from "./topics.ts";
+
+/** Whether brokers and controllers have machines of their own: the seed decides, or the caller. */
+export type Layout = "together" | "apart";
+
+export interface ClusterOptions {
+  readonly brokers: number;
+  /** Default: the seed decides. */
+  readonly layout?: Layout | undefined;
+  readonly onTrace?: ((line: string) => void) | undefined;
+}
+
+/** Longest pauses between two records, ms: a run is short, or sees several crashes. */
+const pausesMsMax = [60, 60, 400] as const;
+/** How many producers come one after the other, for each of two writers. */
+const producersInTurn = [1, 1, 3] as const;
+
+/** Clients and troubles, which go on until `working` says no. */
+const beginTrouble = (
+  cluster: Cluster,
+  history: History,
+  random: SeededRandom,
+  working: () => boolean,
+): Promise<unknown> => {
+  const { brokers, faults, kernel, machines, operations } = cluster;
+  const by = { random, marks: kernel.marks };
+  const sleep = (ms: number): Promise<void> => cluster.sleep(ms);
+  const jobs = [
+    ...machines.map((machine) => cluster.crash(machine, working)),
+    cluster.disturb(working),
+    operations.run(working),
+  ];
+  if (faults.deletions) {
+    const rules = { onlySettled: faults.moves, mayVanish: faults.emptyStores };
+    jobs.push(trim(cluster.client("trimmer"), history, random, sleep, working, rules));
+  }
+  if (faults.moves) {
+    jobs.push(reassign(cluster.client("mover"), brokers.length, by, sleep, working));
+  }
+  if (faults.otherTopics) {
+    jobs.push(changeTopics(cluster.client("maker"), by, sleep, working));
+  }
+  return Promise.all(jobs);
+};
+
+const write = (cluster: Cluster, history: History, random: SeededRandom): Promise<unknown> => {
+  const pauseMsMax = random.pick(pausesMsMax);
+  const count = random.pick(producersInTurn);
+  const by = { random, sleep: (ms: number): Promise<void> => cluster.sleep(ms) };
+  const writers = [1, 2].map((one) => {
+    const producers = Array.from({ length: count }, (_, i) => one + 2 * i);
+    return produceInTurn(cluster.client(`w${one}`), producers, history, by, pauseMsMax);
+  });
+  return Promise.all(writers);
+};
+
+const simulate = async (cluster: Cluster, random: SeededRandom): Promise<History> => {
+  const { brokers, faults, kernel, machines, operations } = cluster;
+  await kernel.run(Promise.all(machines.map((machine) => machine.start())));
+  const configs = {
+    ...{ "segment.bytes": "4096", "index.interval.bytes": "256" },
+    "min.insync.replicas": String(Math.min(2, brokers.length)),
+  };
+  await kernel.run(makeTopic(cluster.client("admin"), configs));
+  const history = new History(kernel.marks);
+  let working = true;
+  const isWorking = (): boolean => working;
+  const failures: unknown[] = [];
+  const note = (thrown: unknown): void => void failures.push(thrown);
+  const stop = new AbortController();
+  const mayVanish = (): boolean => faults.emptyStores;
+  const readers = follow(cluster.client("reader"), history, stop.signal, mayVanish).catch(note);
+  const writers = write(cluster, history, random)
+    .catch(note)
+    .finally(() => {
+      working = false;
+    });
+  const trouble = beginTrouble(cluster, history, random, isWorking).catch(note);
+  await kernel.run(writers);
+  cluster.heal();
+  await kernel.run(trouble);
+  if (failures.length > 0) throw failures[0];
+  await kernel.run(cluster.untilWhole());
+  const found = await kernel.run(finalLog(cluster.client("checker")));
+  stop.abort();
+  await kernel.run(readers);
+  if (failures.length > 0) throw failures[0];
+  check(history, found, cluster.disturbedMs);
+  await kernel.run(cluster.partitions().then((records) => checkReplicas(brokers, records)));
+  if (!operations.mayLeaveLogs) checkDeleted(brokers, await kernel.run(cluster.topics()));
+  kernel.trace([...found].join());
+  return history;
+};
+
+const layoutOf = (seed: number): Layout =>
+  new SeededRandom(seed ^ 0x51ed270b).chance(0.5) ? "apart" : "together";
+
+/** One run of a cluster. As `run` otherwise. */
+export const runCluster = async (seed: number, options: ClusterOptions): Promise<RunReport> => {
+  const { brokers, layout = layoutOf(seed), onTrace } = options;
+  const cluster = new Cluster(seed, brokers, layout === "apart");
+  const { kernel } = cluster;
+  if (onTrace !== undefined) kernel.onTrace = onTrace;
+  kernel.marks.sometimes(`layout: ${layout}`);
+  try {
+    const { acked, read } = await simulate(cluster, new SeededRandom(seed ^ 0x68bc21eb));
+    return {
+      ...{ traceHash: kernel.traceHash, events: kernel.events, simulatedMs: kernel.nowMs },
+      ...{ acked: acked.size, read: read.size, marks: kernel.marks.reached },
+    };
+  } catch (thrown) {
+    const text = thrown instanceof Error ? thrown.message : String(thrown);
+    const where = `seed ${seed}, step ${kernel.events}, ${kernel.nowMs.toFixed(3)} ms`;
+    throw new Error(`${where}: ${text}`, { cause: thrown });
+  }
+};

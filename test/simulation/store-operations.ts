@@ -1,0 +1,161 @@
+/** What operators do to the store: restore a backup, start it empty, and bring the data back. */
+import { decodeRecord, type EmbeddedStore, type KeyValue, keys } from "@millrace/metadata";
+import type { PartitionRecord } from "@millrace/proto/storage";
+import type { Kernel, SeededRandom } from "@millrace/sim";
+import type { BrokerMachine } from "./broker-machine.ts";
+import type { Faults } from "./faults.ts";
+import type { Backup, SimStore } from "./sim-store.ts";
+
+export interface StoreOperationsOptions {
+  readonly kernel: Kernel;
+  readonly random: SeededRandom;
+  readonly store: SimStore;
+  readonly brokers: readonly BrokerMachine[];
+  readonly faults: Pick<Faults, "restores" | "emptyStores">;
+  readonly sleep: (ms: number) => Promise<void>;
+}
+
+/** Longest wait for a state in which a restore loses nothing, ms. */
+const patienceMs = 15_000;
+/** How far an operator raises the revisions of a backup (`etcdutl --bump-revision`). */
+const revisionBump = 1_000_000;
+
+const recordsOf = (kvs: readonly KeyValue[]): Map<string, PartitionRecord> =>
+  new Map(
+    kvs
+      .filter(({ key }) => key.startsWith(keys.partitions))
+      .map((kv) => [kv.key, decodeRecord.partition(kv)]),
+  );
+
+const isMoving = ({ adding, removed, removing }: PartitionRecord): boolean =>
+  adding.length + removed.length + removing.length > 0;
+
+const isSameList = (a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean =>
+  a.length === b.length &&
+  a.every((one, i) => Buffer.compare(one, b[i] ?? new Uint8Array(0)) === 0);
+
+/**
+ * Whether a backup may take the place of what is there: every replica has everything, and they are
+ * the ones that the backup names, on the same disks.
+ */
+const losesNothing = (backup: Backup, now: readonly KeyValue[]): boolean => {
+  const before = recordsOf(backup.kvs);
+  return [...recordsOf(now)].every(([key, record]) => {
+    const known = before.get(key);
+    // Of a topic that the backup does not know: its logs stay, and nobody serves them.
+    if (known === undefined) return true;
+    return (
+      record.isr.length === record.replicas.length &&
+      String(known.replicas) === String(record.replicas) &&
+      !isMoving(record) &&
+      !isMoving(known) &&
+      isSameList(known.directoryIds, record.directoryIds)
+    );
+  });
+};
+
+const epochsOf = (kvs: readonly KeyValue[]): string =>
+  [...recordsOf(kvs).values()].map(({ leaderEpoch }) => leaderEpoch).join();
+
+export class StoreOperations {
+  readonly #options: StoreOperationsOptions;
+  /** The store is stopped, or does not have what it should. No disk may be lost meanwhile. */
+  isBusy = false;
+  /** How long the store was not what it should be, ms. */
+  disturbedMs = 0;
+  /** Logs may be there that the metadata does not explain. */
+  mayLeaveLogs = false;
+
+  constructor(options: StoreOperationsOptions) {
+    this.#options = options;
+  }
+
+  /** Goes on until `working` says no; the store then has what it should have. */
+  async run(working: () => boolean): Promise<void> {
+    const { faults, random, sleep } = this.#options;
+    if (!faults.restores && !faults.emptyStores) return;
+    while (working()) {
+      await sleep(500 + random.float() * 6000);
+      if (!working()) return;
+      const isEmpty = faults.emptyStores && (!faults.restores || random.chance(0.4));
+      await (isEmpty ? this.#startEmpty(working) : this.#restore(working));
+    }
+  }
+
+  async #restore(working: () => boolean): Promise<void> {
+    const { kernel, random, sleep, store } = this.#options;
+    const backup = await store.backup();
+    const endMs = kernel.nowMs + random.float() * patienceMs;
+    // A backup of the same epochs is hardly an old one.
+    const isOld = async (): Promise<boolean> =>
+      epochsOf((await this.#read()).kvs) !== epochsOf(backup.kvs);
+    while (kernel.nowMs < endMs && !(await isOld())) await sleep(200);
+    if (await isOld()) kernel.marks.sometimes("store: a backup has older epochs");
+    const old = await this.#stopWhere(working, (kvs) => losesNothing(backup, kvs));
+    if (old === undefined) return;
+    kernel.marks.sometimes("fault: store restored");
+    this.mayLeaveLogs = true;
+    await this.#pause(3000);
+    const bump = random.chance(0.5) ? revisionBump : 0;
+    const restored = await store.restored(backup, bump);
+    await old.close();
+    store.start(restored);
+    // Brokers register anew, and epochs rise.
+    this.disturbedMs += 12_000;
+    this.isBusy = false;
+  }
+
+  async #startEmpty(working: () => boolean): Promise<void> {
+    const { kernel, store } = this.#options;
+    const old = await this.#stopWhere(working, () => true);
+    if (old === undefined) return;
+    kernel.marks.sometimes("fault: store empty");
+    this.mayLeaveLogs = true;
+    await this.#pause(2000);
+    const nothing = store.empty();
+    store.start(nothing);
+    await this.#pause(8000);
+    store.stop();
+    await this.#pause(2000);
+    await nothing.close();
+    store.start(old);
+    this.disturbedMs += 12_000;
+    this.isBusy = false;
+  }
+
+  /** Stops the store in a state that `allows` accepts. Undefined when there was none in time. */
+  async #stopWhere(
+    working: () => boolean,
+    allows: (kvs: readonly KeyValue[]) => boolean,
+  ): Promise<EmbeddedStore | undefined> {
+    const { brokers, kernel, sleep, store } = this.#options;
+    // A disk that nobody has opened yet would become one of another cluster.
+    const mayStop = async (): Promise<boolean> =>
+      brokers.every(({ hasLogs }) => hasLogs) && allows((await this.#read()).kvs);
+    const endMs = kernel.nowMs + patienceMs;
+    while (working() && kernel.nowMs < endMs) {
+      if (await mayStop()) {
+        this.isBusy = true;
+        store.stop();
+        // What was under way has happened by then, or never will.
+        await sleep(1);
+        if (await mayStop()) return store.data;
+        store.start(store.data);
+        this.isBusy = false;
+      }
+      await sleep(200);
+    }
+    return undefined;
+  }
+
+  async #pause(msMax: number): Promise<void> {
+    const { random, sleep } = this.#options;
+    const ms = random.float() * msMax;
+    this.disturbedMs += ms;
+    await sleep(ms);
+  }
+
+  #read(): Promise<{ readonly kvs: readonly KeyValue[] }> {
+    return this.#options.store.data.range({ prefix: "" });
+  }
+}
