@@ -76,7 +76,7 @@ export class Cluster {
       ...{ ...scene, network: this.#network, clients: this.#clients },
     });
     const sleep = (ms: number): Promise<void> => this.sleep(ms);
-    this.operations = new StoreOperations({ ...scene, sleep });
+    this.operations = new StoreOperations({ ...scene, machines: this.machines, sleep });
   }
 
   get machines(): readonly Machine[] {

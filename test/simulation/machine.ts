@@ -37,6 +37,8 @@ export abstract class Machine {
   protected readonly shared: Shared;
   #process: Incarnation;
   #served: Served | undefined;
+  /** Rises with every start and every crash: what an earlier one waits for is over. */
+  #turn = 0;
 
   constructor(shared: Shared, host: string) {
     this.shared = shared;
@@ -55,10 +57,24 @@ export abstract class Machine {
     return this.#process.alive;
   }
 
-  /** Starts a process, and again while it does not start. Resolves once one serves. */
+  /** Whether a process runs that has started. */
+  get isServing(): boolean {
+    return this.#process.alive && this.#served !== undefined;
+  }
+
+  /**
+   * Starts a process in place of the one that runs, and again while it does not start. Resolves
+   * once one serves, or another start or a crash has taken over.
+   */
   async start(): Promise<void> {
-    const { kernel, network } = this.shared;
+    const { kernel, network, store } = this.shared;
+    this.#turn += 1;
+    const turn = this.#turn;
     for (;;) {
+      // A process without metadata would found another cluster.
+      while (store.isForeign) await this.#pause();
+      if (turn !== this.#turn) return;
+      this.#end();
       const process = new Incarnation(kernel, this.host);
       this.#process = process;
       network.powerOn(this.host);
@@ -69,11 +85,10 @@ export abstract class Machine {
         },
         () => false,
       );
-      if (started) return;
+      if (started || turn !== this.#turn) return;
       kernel.marks.sometimes("cluster: a process does not start");
-      process.kill();
-      this.crashDisk("process");
-      await new Promise<void>((resolve) => kernel.schedule(restartMs, resolve, "supervisor"));
+      this.#end();
+      await this.#pause();
     }
   }
 
@@ -85,14 +100,13 @@ export abstract class Machine {
     const { promise: late, resolve } = Promise.withResolvers<void>();
     kernel.schedule(stopMsMax, resolve, "supervisor");
     await Promise.race([this.#served?.stop(), late]);
-    if (this.#process !== process) return;
-    process.kill();
-    this.crashDisk("process");
+    if (this.#process === process) this.#end();
   }
 
   /** The process, or the machine with it, dies. */
   crash(model: CrashModel): void {
     this.shared.kernel.marks.sometimes(`crash: ${model}`);
+    this.#turn += 1;
     this.#served = undefined;
     if (model === "power") this.shared.network.powerOff(this.host);
     else this.#process.kill();
@@ -105,6 +119,20 @@ export abstract class Machine {
 
   resume(): void {
     this.#process.resume();
+  }
+
+  /** The process dies, if one is there. */
+  #end(): void {
+    this.#served = undefined;
+    if (!this.#process.alive) return;
+    this.#process.kill();
+    this.crashDisk("process");
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      this.shared.kernel.schedule(restartMs, resolve, "supervisor");
+    });
   }
 
   /** The store, as a process of this machine reaches it. */

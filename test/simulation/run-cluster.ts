@@ -51,7 +51,8 @@ const beginTrouble = (
 
 const write = (cluster: Cluster, history: History, random: SeededRandom): Promise<unknown> => {
   const pauseMsMax = random.pick(pausesMsMax);
-  const count = random.pick(producersInTurn);
+  // A store that is not the cluster's may give ids that are taken.
+  const count = cluster.faults.emptyStores ? 1 : random.pick(producersInTurn);
   const by = { random, sleep: (ms: number): Promise<void> => cluster.sleep(ms) };
   const writers = [1, 2].map((one) => {
     const producers = Array.from({ length: count }, (_, i) => one + 2 * i);

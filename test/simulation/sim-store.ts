@@ -41,6 +41,8 @@ export class SimStore implements MetadataStore {
   readonly #leases = new Map<string, number>();
   #data: EmbeddedStore;
   #isStopped = false;
+  /** Its data are not those of the cluster. */
+  isForeign = false;
   /** Rises with every stop. */
   life = 0;
 
@@ -54,10 +56,6 @@ export class SimStore implements MetadataStore {
   /** What it holds, whether it is stopped or not. */
   get data(): EmbeddedStore {
     return this.#data;
-  }
-
-  get isStopped(): boolean {
-    return this.#isStopped;
   }
 
   /** Nobody reaches it, and every watch is lost. */

@@ -4,6 +4,7 @@ import type { PartitionRecord } from "@millrace/proto/storage";
 import type { Kernel, SeededRandom } from "@millrace/sim";
 import type { BrokerMachine } from "./broker-machine.ts";
 import type { Faults } from "./faults.ts";
+import type { Machine } from "./machine.ts";
 import type { Backup, SimStore } from "./sim-store.ts";
 
 export interface StoreOperationsOptions {
@@ -11,6 +12,8 @@ export interface StoreOperationsOptions {
   readonly random: SeededRandom;
   readonly store: SimStore;
   readonly brokers: readonly BrokerMachine[];
+  /** Those of brokers among them. */
+  readonly machines: readonly Machine[];
   readonly faults: Pick<Faults, "restores" | "emptyStores">;
   readonly sleep: (ms: number) => Promise<void>;
 }
@@ -106,11 +109,13 @@ export class StoreOperations {
   }
 
   async #startEmpty(working: () => boolean): Promise<void> {
-    const { kernel, store } = this.#options;
-    const old = await this.#stopWhere(working, () => true);
+    const { kernel, machines, store } = this.#options;
+    // Who starts now would start without metadata, and found another cluster.
+    const old = await this.#stopWhere(working, () => machines.every(({ isServing }) => isServing));
     if (old === undefined) return;
     kernel.marks.sometimes("fault: store empty");
     this.mayLeaveLogs = true;
+    store.isForeign = true;
     await this.#pause(2000);
     const nothing = store.empty();
     store.start(nothing);
@@ -119,6 +124,7 @@ export class StoreOperations {
     await this.#pause(2000);
     await nothing.close();
     store.start(old);
+    store.isForeign = false;
     this.disturbedMs += 12_000;
     this.isBusy = false;
   }
