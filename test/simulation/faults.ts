@@ -28,8 +28,8 @@ export interface Faults {
   readonly compactions: boolean;
   /** The store goes back to a backup, where that loses nothing. */
   readonly restores: boolean;
-  /** The store starts with nothing, and later with the right data again. */
-  readonly emptyStores: boolean;
+  /** The store starts on data of another cluster, and later on the right ones again. */
+  readonly foreignStores: boolean;
   /** Other topics come and go. */
   readonly otherTopics: boolean;
 }
@@ -49,6 +49,6 @@ export const chooseFaults = (random: SeededRandom, brokers: number, isApart: boo
   leases: random.chance(0.3),
   compactions: random.chance(0.3),
   restores: random.chance(0.25),
-  emptyStores: random.chance(0.15),
+  foreignStores: random.chance(0.15),
   otherTopics: random.chance(0.4),
 });

@@ -71,7 +71,7 @@ export abstract class Machine {
     this.#turn += 1;
     const turn = this.#turn;
     for (;;) {
-      // A process without metadata would found another cluster.
+      // A process that starts on them would join that cluster.
       while (store.isForeign) await this.#pause();
       if (turn !== this.#turn) return;
       this.#end();

@@ -37,7 +37,7 @@ const beginTrouble = (
     operations.run(working),
   ];
   if (faults.deletions) {
-    const rules = { onlySettled: faults.moves, mayVanish: faults.emptyStores };
+    const rules = { onlySettled: faults.moves, mayVanish: faults.foreignStores };
     jobs.push(trim(cluster.client("trimmer"), history, random, sleep, working, rules));
   }
   if (faults.moves) {
@@ -52,7 +52,7 @@ const beginTrouble = (
 const write = (cluster: Cluster, history: History, random: SeededRandom): Promise<unknown> => {
   const pauseMsMax = random.pick(pausesMsMax);
   // A store that is not the cluster's may give ids that are taken.
-  const count = cluster.faults.emptyStores ? 1 : random.pick(producersInTurn);
+  const count = cluster.faults.foreignStores ? 1 : random.pick(producersInTurn);
   const by = { random, sleep: (ms: number): Promise<void> => cluster.sleep(ms) };
   const writers = [1, 2].map((one) => {
     const producers = Array.from({ length: count }, (_, i) => one + 2 * i);
@@ -75,7 +75,7 @@ const simulate = async (cluster: Cluster, random: SeededRandom): Promise<History
   const failures: unknown[] = [];
   const note = (thrown: unknown): void => void failures.push(thrown);
   const stop = new AbortController();
-  const mayVanish = (): boolean => faults.emptyStores;
+  const mayVanish = (): boolean => faults.foreignStores;
   const readers = follow(cluster.client("reader"), history, stop.signal, mayVanish).catch(note);
   const writers = write(cluster, history, random)
     .catch(note)

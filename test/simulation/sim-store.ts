@@ -3,6 +3,7 @@
  * it, saves and restores backups, and starts it on other data. Whatever watches it loses its
  * connection with each of its lives.
  */
+import { bootstrapCluster } from "@millrace/controller";
 import type { Clock, Random } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import {
@@ -83,9 +84,11 @@ export class SimStore implements MetadataStore {
     return { revision, kvs, leases };
   }
 
-  /** Data that begin with nothing. */
-  empty(): EmbeddedStore {
-    return new EmbeddedStore({ clock: this.#clock, random: this.#random });
+  /** Data of another cluster, in which nothing has happened yet. */
+  async foreign(): Promise<EmbeddedStore> {
+    const data = new EmbeddedStore({ clock: this.#clock, random: this.#random });
+    await bootstrapCluster(data, this.#random);
+    return data;
   }
 
   /**

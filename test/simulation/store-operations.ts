@@ -1,4 +1,7 @@
-/** What operators do to the store: restore a backup, start it empty, and bring the data back. */
+/**
+ * What operators do to the store: they restore a backup, or start it on data of another cluster, and
+ * bring the right ones back.
+ */
 import { decodeRecord, type EmbeddedStore, type KeyValue, keys } from "@millrace/metadata";
 import type { PartitionRecord } from "@millrace/proto/storage";
 import type { Kernel, SeededRandom } from "@millrace/sim";
@@ -14,7 +17,7 @@ export interface StoreOperationsOptions {
   readonly brokers: readonly BrokerMachine[];
   /** Those of brokers among them. */
   readonly machines: readonly Machine[];
-  readonly faults: Pick<Faults, "restores" | "emptyStores">;
+  readonly faults: Pick<Faults, "restores" | "foreignStores">;
   readonly sleep: (ms: number) => Promise<void>;
 }
 
@@ -76,12 +79,12 @@ export class StoreOperations {
   /** Goes on until `working` says no; the store then has what it should have. */
   async run(working: () => boolean): Promise<void> {
     const { faults, random, sleep } = this.#options;
-    if (!faults.restores && !faults.emptyStores) return;
+    if (!faults.restores && !faults.foreignStores) return;
     while (working()) {
       await sleep(500 + random.float() * 6000);
       if (!working()) return;
-      const isEmpty = faults.emptyStores && (!faults.restores || random.chance(0.4));
-      await (isEmpty ? this.#startEmpty(working) : this.#restore(working));
+      const isForeign = faults.foreignStores && (!faults.restores || random.chance(0.4));
+      await (isForeign ? this.#startForeign(working) : this.#restore(working));
     }
   }
 
@@ -108,21 +111,21 @@ export class StoreOperations {
     this.isBusy = false;
   }
 
-  async #startEmpty(working: () => boolean): Promise<void> {
+  async #startForeign(working: () => boolean): Promise<void> {
     const { kernel, machines, store } = this.#options;
-    // Who starts now would start without metadata, and found another cluster.
+    // Who starts now would join that cluster.
     const old = await this.#stopWhere(working, () => machines.every(({ isServing }) => isServing));
     if (old === undefined) return;
-    kernel.marks.sometimes("fault: store empty");
+    kernel.marks.sometimes("fault: store of another cluster");
     this.mayLeaveLogs = true;
     store.isForeign = true;
     await this.#pause(2000);
-    const nothing = store.empty();
-    store.start(nothing);
+    const others = await store.foreign();
+    store.start(others);
     await this.#pause(8000);
     store.stop();
     await this.#pause(2000);
-    await nothing.close();
+    await others.close();
     store.start(old);
     store.isForeign = false;
     this.disturbedMs += 12_000;
