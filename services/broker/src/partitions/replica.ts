@@ -145,7 +145,7 @@ export class Replica implements LedPartition, ChangingPartition {
     this.#askNoMore();
     if (this.#isUnfit) this.#ask();
     this.#wake();
-    return this.#shouldLead() || this.#shouldFollow();
+    return this.#isElected() || this.#shouldFollow();
   }
 
   /** The record of the partition, or the registration of a broker, is another one. */
@@ -402,7 +402,8 @@ export class Replica implements LedPartition, ChangingPartition {
    */
   #knowsEpoch(log: PartitionLog): boolean {
     const { leaderEpoch } = this.#view;
-    return log.leaderEpoch >= leaderEpoch && this.#claimedEpoch !== leaderEpoch;
+    if (log.leaderEpoch > leaderEpoch) return true;
+    return log.leaderEpoch === leaderEpoch && this.#claimedEpoch !== leaderEpoch;
   }
 
   #higherEpoch(log: PartitionLog): LeaderChange | undefined {
