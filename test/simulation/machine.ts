@@ -78,13 +78,17 @@ export abstract class Machine {
       const process = new Incarnation(kernel, this.host);
       this.#process = process;
       network.powerOn(this.host);
-      const started = await this.boot(process).then(
-        (served) => {
-          if (this.#process === process) this.#served = served;
+      const { promise: killed, resolve } = Promise.withResolvers<boolean>();
+      process.whenKilled(() => resolve(false));
+      const served = this.boot(process).then(
+        (booted) => {
+          if (this.#process === process) this.#served = booted;
           return true;
         },
         () => false,
       );
+      // The boot of a process that was killed never ends.
+      const started = await Promise.race([served, killed]);
       if (started || turn !== this.#turn) return;
       kernel.marks.sometimes("cluster: a process does not start");
       this.#end();
