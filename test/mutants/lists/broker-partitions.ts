@@ -168,9 +168,7 @@ const leading: readonly Mutant[] = [
     name: "readers-sleep-through-a-change-of-role",
     breaks: "A change of role wakes readers.",
     file: replica,
-    replace: [
-      ["    this.#wake();\n    return this.#shouldLead()", "    return this.#shouldLead()"],
-    ],
+    replace: [["    this.#wake();\n    return this.#isElected()", "    return this.#isElected()"]],
     tests: replicaTests,
   },
   {

@@ -134,10 +134,7 @@ const broker: readonly Mutant[] = [
     breaks: "One leader epoch has one history.",
     file: replica,
     replace: [
-      [
-        "return log.leaderEpoch >= leaderEpoch && this",
-        "return log.leaderEpoch > leaderEpoch && this",
-      ],
+      ["return log.leaderEpoch === leaderEpoch && this", "return log.leaderEpoch < 0 && this"],
     ],
     tests: ["services/broker/src/partitions/hosted-partition.test.ts", ...replicas],
   },
@@ -147,8 +144,33 @@ const broker: readonly Mutant[] = [
     file: replica,
     replace: [
       [
-        "log.leaderEpoch >= leaderEpoch && this.#claimedEpoch !== leaderEpoch",
-        "log.leaderEpoch >= leaderEpoch",
+        "log.leaderEpoch === leaderEpoch && this.#claimedEpoch !== leaderEpoch",
+        "log.leaderEpoch === leaderEpoch",
+      ],
+    ],
+    tests: replicas,
+  },
+  {
+    name: "own-epoch-led-in-after-a-later-one",
+    breaks: "A leader goes on in its own epoch only while nobody has led in a later one.",
+    file: replica,
+    replace: [
+      ["if (log.leaderEpoch > leaderEpoch) return true;", "if (log.leaderEpoch < 0) return true;"],
+      [
+        "return log.leaderEpoch === leaderEpoch && this",
+        "return log.leaderEpoch >= leaderEpoch && this",
+      ],
+    ],
+    tests: replicas,
+  },
+  {
+    name: "unclean-stop-asks-for-no-epoch",
+    breaks: "A log that may not lead in the epoch of its election asks for a higher one.",
+    file: replica,
+    replace: [
+      [
+        "return this.#isElected() || this.#shouldFollow();",
+        "return this.#shouldLead() || this.#shouldFollow();",
       ],
     ],
     tests: replicas,

@@ -8,9 +8,10 @@ import { ErrorCode, hasCode } from "@millrace/errors";
 import type { AppendBatch, LogManager } from "@millrace/log";
 import { Acks } from "@millrace/proto/common";
 import type { PartitionView } from "../metadata/view.ts";
-import { FakeLog } from "../testing/fake-log.ts";
+import { FakeLog, noFloors } from "../testing/fake-log.ts";
 import { FakeView, topicOf } from "../testing/fake-view.ts";
 import { noReplication, replicaContext } from "../testing/replicas.ts";
+import { EpochFloors } from "./epoch-floors.ts";
 import type { ChangeOutcome } from "./in-sync.ts";
 import type { LeaderChange } from "./in-sync-changes.ts";
 import type { Append } from "./leader.ts";
@@ -46,11 +47,16 @@ const recorder = () => {
 };
 
 /** Replica of broker 0, whose log ends at 10. */
-const setUp = ({ minInsync = 1, brokerEpoch = 1, log = new FakeLog(10, 0) } = {}) => {
+const setUp = ({
+  minInsync = 1,
+  brokerEpoch = 1,
+  log = new FakeLog(10, 0),
+  epochFloors = noFloors,
+} = {}) => {
   const { said, state, followers, changes } = recorder();
   const epochs = new Map([0, 1, 2].map((id) => [id, 1]));
   const context = replicaContext({
-    ...{ followers, changes, brokerEpoch: () => brokerEpoch },
+    ...{ followers, changes, epochFloors, brokerEpoch: () => brokerEpoch },
     registered: (id) => epochs.get(id),
   });
   const config = topicConfigOf({ "min.insync.replicas": String(minInsync) });
@@ -497,4 +503,27 @@ test("a leader epoch that the log knows is not led in: a higher one is asked for
   // In a view of the same term it goes on: the epoch is its own.
   await turn({ leader: 0, leaderEpoch: 8, modRevision: 2 });
   assert.equal(kind(), "leader");
+});
+
+test("a higher epoch is asked for after an unclean stop, too", async () => {
+  const log = new FakeLog(10, 0);
+  log.leaderEpoch = 7;
+  const logs = { partitions: () => [log.asLog()], recovery: { clean: false } };
+  const epochFloors = new EpochFloors(silentLogger, logs as unknown as LogManager);
+  const { replica, said, lead, kind } = setUp({ log, epochFloors });
+  await lead();
+  assert.deepEqual([said, kind()], [["add"], "follower"]);
+  assert.equal(replica.beginChange()?.knownLeaderEpoch, 7);
+});
+
+test("an epoch of its own is not led in again once another broker has led in a later one", async () => {
+  const { replica, log, said, lead, turn, kind } = setUp();
+  await lead();
+  await turn({ leaderEpoch: 8, modRevision: 6 });
+  log.leaderEpoch = 8;
+  said.length = 0;
+  // A backup from before that.
+  await turn({ leader: 0, leaderEpoch: 5, modRevision: 5 });
+  assert.deepEqual([said, kind()], [["unfollow 1", "add"], "follower"]);
+  assert.equal(replica.beginChange()?.knownLeaderEpoch, 8);
 });
