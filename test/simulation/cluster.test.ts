@@ -23,15 +23,15 @@ for (let seed = firstSeed; seed < firstSeed + Math.ceil(seedCount / 2); seed += 
   });
 }
 
-test("the same seed gives the same run of a cluster", async () => {
-  const [first, second] = [
-    await runCluster(4242, { brokers: 3 }),
-    await runCluster(4242, { brokers: 3 }),
-  ];
-  assert.equal(first.traceHash, second.traceHash);
-});
+for (const layout of ["together", "apart"] as const) {
+  test(`the same seed gives the same run of a cluster, ${layout}`, async () => {
+    const run = () => runCluster(4242, { brokers: 3, layout });
+    const [first, second] = [await run(), await run()];
+    assert.equal(first.traceHash, second.traceHash);
+  });
+}
 
-test("the seeds of a cluster reach every mark", { skip: seedCount < 60 }, () => {
+test("the seeds of a cluster reach every mark", { skip: seedCount < 100 }, () => {
   assert.deepEqual(totals.missing(), []);
 });
 

@@ -148,12 +148,20 @@ export class Disturbances {
 
   async #expireLease(): Promise<Disturbance> {
     const { brokers, kernel, random, store } = this.#scene;
-    const isController = random.chance(0.4);
-    const key = isController ? keys.controller : keys.broker(random.pick(brokers).brokerId);
-    if (await store.expire(key)) {
-      kernel.marks.sometimes(`store: a ${isController ? "controller" : "broker"}'s lease ends`);
+    const { marks } = kernel;
+    const end = (): void => {};
+    if (random.chance(0.4)) {
+      if (await store.expire(keys.controller))
+        marks.sometimes("store: the controller's lease ends");
+      return { end };
     }
-    return { end: () => {} };
+    const { brokerId } = random.pick(brokers);
+    const { kvs } = await store.data.range({ prefix: keys.partitions });
+    const leads = kvs.some((kv) => decodeRecord.partition(kv).leader === brokerId);
+    if (!(await store.expire(keys.broker(brokerId)))) return { end };
+    marks.sometimes("store: a broker's lease ends");
+    if (leads) marks.sometimes("store: a leader's lease ends");
+    return { end };
   }
 
   /** Some miss what happens, and the store has forgotten it once they reach it again. */

@@ -46,7 +46,7 @@ const parse = (): Wanted => {
 };
 
 const simulate = async ({ brokers, layout, first, count, trace }: Wanted): Promise<number> => {
-  const totals = new Totals(brokers);
+  const totals = new Totals(brokers, layout);
   const startedMs = performance.now();
   let failures = 0;
   for (let seed = first; seed < first + count; seed += 1) {

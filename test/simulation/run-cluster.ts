@@ -16,6 +16,9 @@ export interface ClusterOptions {
   readonly onTrace?: ((line: string) => void) | undefined;
 }
 
+/** Longest time until clients, and troubles after them, have come to their end, ms. */
+const workMsMax = 600_000;
+
 /** Longest pauses between two records, ms: a run is short, or sees several crashes. */
 const pausesMsMax = [60, 60, 400] as const;
 /** How many producers come one after the other, for each of two writers. */
@@ -83,9 +86,9 @@ const simulate = async (cluster: Cluster, random: SeededRandom): Promise<History
       working = false;
     });
   const trouble = beginTrouble(cluster, history, random, isWorking).catch(note);
-  await kernel.run(writers);
+  await kernel.run(writers, workMsMax);
   cluster.heal();
-  await kernel.run(trouble);
+  await kernel.run(trouble, workMsMax);
   if (failures.length > 0) throw failures[0];
   await kernel.run(cluster.untilWhole());
   const found = await kernel.run(finalLog(cluster.client("checker")));

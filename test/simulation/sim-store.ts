@@ -44,6 +44,8 @@ export class SimStore implements MetadataStore {
   #isStopped = false;
   /** Its data are not those of the cluster. */
   isForeign = false;
+  /** Revision of the last deletion that a watch has delivered. */
+  #deletedAt = 0;
   /** Rises with every stop. */
   life = 0;
 
@@ -74,6 +76,7 @@ export class SimStore implements MetadataStore {
   start(data: EmbeddedStore): void {
     this.#kernel.trace("the store starts");
     this.#data = data;
+    this.#deletedAt = 0;
     this.#isStopped = false;
   }
 
@@ -164,8 +167,10 @@ export class SimStore implements MetadataStore {
       if (isEnded) return;
       isEnded = true;
       this.#watches.delete(watch);
-      if (why.reason === "compacted" || why.reason === "diverged") {
-        this.#kernel.marks.sometimes(`store: a watch is ${why.reason}`);
+      if (why.reason === "compacted") {
+        const { marks } = this.#kernel;
+        marks.sometimes("store: a watch is compacted");
+        if (this.#deletedAt >= fromRevision) marks.sometimes("store: a compaction hides deletions");
       }
       this.#clock.defer(() => handlers.onEnd(why));
     };
@@ -175,7 +180,10 @@ export class SimStore implements MetadataStore {
     }
     const handle = this.#data.watch(range, fromRevision, {
       onBatch: (batch) => {
-        if (!isEnded) handlers.onBatch(batch);
+        if (isEnded) return;
+        const { events, revision } = batch;
+        if (events.some(({ type }) => type === "delete")) this.#deletedAt = revision;
+        handlers.onBatch(batch);
       },
       onEnd: end,
     });

@@ -1,5 +1,6 @@
 /** Counts over several runs. */
 import type { RunReport } from "./run.ts";
+import type { Layout } from "./run-cluster.ts";
 
 const everywhere = [
   "boot: leader epochs rise after an unclean stop",
@@ -25,9 +26,13 @@ const standalone = ["buggify checkpoints all the time", "fault: narrow"] as cons
 const cluster = [
   "cluster: a process does not start",
   "fault: client",
+  "fault: compaction",
+  "fault: lease",
   "fault: store cut",
   "fault: store down",
   "fault: store loses answers",
+  "fault: store of another cluster",
+  "fault: store restored",
   "fault: store slow",
   "repair: rebuild",
   "repair: truncate",
@@ -36,9 +41,34 @@ const cluster = [
   "says: a leader cannot be followed: trying again",
   "says: a log differs from its leader's",
   "says: in-sync replicas cannot be changed: trying again",
+  "says: registered anew",
   "says: the election cannot be held: trying again",
+  "says: the metadata store was restored, or is another one: everything is read anew",
+  "says: this controller is not active any more",
+  "store: a backup has older epochs",
+  "store: a broker's lease ends",
+  "store: a compaction hides deletions",
+  "store: a leader's lease ends",
   "store: a request is lost",
+  "store: a watch is compacted",
+  "store: a watch is lost",
   "store: an answer is lost",
+  "store: the controller's lease ends",
+  "topics: deleted",
+  "topics: made",
+] as const;
+
+/** Of one in which the seeds decide where controllers are. */
+const eitherLayout = ["layout: apart", "layout: together"] as const;
+
+/** Where controllers may be apart. */
+const apart = [
+  "fault: controller alone",
+  "fault: controller deaf",
+  "fault: controller dies",
+  "fault: controller hangs",
+  "fault: controller mute",
+  "fault: controller without store",
 ] as const;
 
 /** Of a cluster with more machines than replicas. */
@@ -53,9 +83,15 @@ export class Totals {
   #read = 0;
   readonly #expected: readonly string[];
 
-  /** What a campaign of some sixty seeds must reach, or it does not try what it should. */
-  constructor(brokers: number | undefined) {
-    const own = brokers === undefined ? standalone : cluster;
+  /**
+   * What a campaign of some hundred seeds must reach, or it does not try what it should. `layout`:
+   * that of all of them, where the seeds do not decide.
+   */
+  constructor(brokers: number | undefined, layout?: Layout) {
+    const own =
+      brokers === undefined
+        ? standalone
+        : [...cluster, ...apart, ...(layout === undefined ? eitherLayout : [])];
     this.#expected = [...everywhere, ...own, ...((brokers ?? 0) > 3 ? moving : [])];
   }
 

@@ -178,4 +178,59 @@ export const clusterBugs: readonly Mutant[] = [
     `${controller}/directories.ts`,
     ["  return known.length === 0 || isSame(", "  return known.length >= 0 || isSame("],
   ),
+  bug(
+    "compaction-hides-deletions",
+    "A process that lists again after a compaction drops what was deleted meanwhile.",
+    "packages/metadata/src/listing.ts",
+    [
+      "    if (!kvs.has(kv.key)) events.push(deletion(kv, revision));",
+      "    if (kvs.size < 0) events.push(deletion(kv, revision));",
+    ],
+  ),
+  bug(
+    "absent-topics-are-deleted",
+    "A log of a topic that the metadata do not know is kept: the store may be an old one.",
+    `${partitions}/deletions.ts`,
+    [
+      "if (deletions.has(topicId)) await this.#delete(log);",
+      "if (deletions.has(topicId) || !this.#isExplained(log, snapshot)) await this.#delete(log);",
+    ],
+  ),
+  bug(
+    "producer-ids-given-again",
+    "After a restore no producer id is given a second time.",
+    `${controller}/producer-ids.ts`,
+    ["next : next + limits.skippedAfterRestore", "next : next"],
+  ),
+  bug(
+    "restored-epochs-led-in",
+    "A broker leads in no epoch that its log knows from another leader.",
+    `${partitions}/replica.ts`,
+    ["this.#shouldLead() && !this.#knowsEpoch(state.log)", "this.#shouldLead()"],
+  ),
+  bug(
+    "restored-epochs-stay",
+    "A log that may not lead in the epoch of its election asks for a higher one.",
+    `${partitions}/replica.ts`,
+    [
+      "return this.#isElected() || this.#shouldFollow();",
+      "return this.#shouldLead() || this.#shouldFollow();",
+    ],
+  ),
+  bug(
+    "lost-lease-keeps-its-epoch",
+    "A broker whose lease has ended has another epoch once it has registered anew.",
+    "packages/metadata/src/registration.ts",
+    ["    this.#epoch = epoch;", "    this.#epoch ||= epoch;"],
+  ),
+  bug(
+    "lost-lease-unnoticed",
+    "A broker whose lease has ended registers anew.",
+    "packages/metadata/src/leased-key.ts",
+    ["return kv?.createRevision === createRevision && kv.lease === lease.id;", "return true;"],
+    [
+      "!(await store.keepAlive(lease.id, { timeoutMs }))) return false;",
+      "!(await store.keepAlive(lease.id, { timeoutMs }))) return true;",
+    ],
+  ),
 ];
