@@ -90,10 +90,10 @@ const simulate = async (cluster: Cluster, random: SeededRandom): Promise<History
   cluster.heal();
   await kernel.run(trouble, workMsMax);
   if (failures.length > 0) throw failures[0];
-  await kernel.run(cluster.untilWhole());
-  const found = await kernel.run(finalLog(cluster.client("checker")));
+  await kernel.run(cluster.untilWhole(), workMsMax);
+  const found = await kernel.run(finalLog(cluster.client("checker")), workMsMax);
   stop.abort();
-  await kernel.run(readers);
+  await kernel.run(readers, workMsMax);
   if (failures.length > 0) throw failures[0];
   check(history, found, cluster.disturbedMs);
   await kernel.run(cluster.partitions().then((records) => checkReplicas(brokers, records)));

@@ -15,6 +15,8 @@ export interface LeasedKeyOptions {
   readonly ttlSeconds: number;
   /** Whether a key under another lease is this process's own: then it keeps its epoch. */
   readonly isOwn?: (kv: KeyValue) => boolean;
+  /** The last epoch of this process: one of its own below that comes from a backup. */
+  readonly heldEpoch?: () => number;
 }
 
 /** How one attempt went: held, or by whom it is. */
@@ -49,12 +51,14 @@ export class LeasedKey {
 
   /**
    * Takes the key if it is free. After an error the key may have been taken: another attempt finds
-   * out. A key without a lease was left by a version that took none, and is removed.
+   * out. A key without a lease was left by a version that took none, and is removed. So is one of
+   * this process that is older than its last: epochs do not go back.
    */
   async tryTake(value: Uint8Array): Promise<Attempt> {
     const { store, key } = this.#options;
     const [found] = (await store.range({ key })).kvs;
-    if (found !== undefined && found.lease !== undefined) return this.#judge(found, value);
+    const isLeft = found?.lease === undefined || this.#isFromBackup(found);
+    if (found !== undefined && !isLeft) return this.#judge(found, value);
     if (found !== undefined) {
       const same = { key, target: "modRevision", equals: found.modRevision } as const;
       await store.txn([same], [{ type: "delete", range: { key } }]);
@@ -144,6 +148,12 @@ export class LeasedKey {
     const [kv] = (await store.range({ key }, { timeoutMs })).kvs;
     this.#askedMs = askedMs;
     return kv?.createRevision === createRevision && kv.lease === lease.id;
+  }
+
+  #isFromBackup(kv: KeyValue): boolean {
+    const { heldEpoch, isOwn } = this.#options;
+    const isOfThis = kv.lease === this.#lease?.id || isOwn?.(kv) === true;
+    return isOfThis && kv.createRevision < (heldEpoch?.() ?? 0);
   }
 
   async #judge(holder: KeyValue, value: Uint8Array): Promise<Attempt> {

@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
+import { meanRandom } from "@millrace/env/testing";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { BrokerRecordSchema } from "@millrace/proto/storage";
+import { Incarnation } from "@millrace/sim";
+import type { KeyValue, MetadataStore } from "./api.ts";
+import { EmbeddedStore } from "./embedded.ts";
 import { decodeRecord, encodeRecord, keys } from "./keys.ts";
 import { StoreProcesses, ttlSeconds } from "./testing/processes.ts";
 
@@ -82,6 +86,47 @@ test("the same incarnation keeps its epoch, under its new lease", async () => {
   assert.equal(again.registration.epoch, first.registration.epoch);
   await processes.pass(5000 * ttlSeconds);
   assert.equal((await processes.get(key))?.createRevision, first.registration.epoch);
+});
+
+/** A store that was restored, with one key. Its lease is known, too, with its old id. */
+const restoredWith = async ({ kernel }: StoreProcesses, kv: KeyValue): Promise<EmbeddedStore> => {
+  const state = { revision: 1_000_000, kvs: [kv] };
+  const persistence = { load: () => state, commit: () => {}, close: () => {} };
+  const ids = [Buffer.from(kv.lease ?? "", "hex")];
+  const random = {
+    ...meanRandom,
+    bytes: (length: number) => ids.shift() ?? Buffer.alloc(length, 1),
+  };
+  const clock = new Incarnation(kernel, "restored store").clock();
+  const store = new EmbeddedStore({ clock, random, persistence });
+  await store.grantLease(ttlSeconds);
+  return store;
+};
+
+test("a registration that a backup brings back is not taken up: epochs do not go back", async () => {
+  for (const keepsLease of [true, false]) {
+    const processes = new StoreProcesses();
+    let store: MetadataStore = processes.store;
+    const { registration } = processes.registration(1, {}, () => ({
+      range: (...args) => store.range(...args),
+      txn: (...args) => store.txn(...args),
+      grantLease: (ttl) => store.grantLease(ttl),
+      keepAlive: (...args) => store.keepAlive(...args),
+    }));
+    await processes.run(registration.register());
+    const backup = (await processes.get(key)) ?? assert.fail();
+    // Fenced, or without news of its lease for too long.
+    if (keepsLease) await processes.run(store.txn([], [{ type: "delete", range: { key } }]));
+    else await processes.run(store.revokeLease(backup.lease ?? ""));
+    await processes.pass(1000 * ttlSeconds);
+    const { epoch } = registration;
+    assert.ok(epoch > backup.createRevision);
+    store = await restoredWith(processes, backup);
+    await processes.pass(1000 * ttlSeconds);
+    assert.ok(registration.epoch > epoch, `${registration.epoch} is above ${epoch}`);
+    const [kv] = (await processes.run(store.range({ key }))).kvs;
+    assert.equal(kv?.createRevision, registration.epoch);
+  }
 });
 
 test("an answer that is lost registers nobody twice, and nobody else", async () => {

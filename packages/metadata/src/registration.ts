@@ -46,6 +46,7 @@ export class Registration {
       Buffer.compare(decodeRecord.broker(kv).incarnationId, record.incarnationId) === 0;
     this.#key = new LeasedKey({
       ...{ store, clock, ttlSeconds, isOwn, key: keys.broker(record.brokerId) },
+      heldEpoch: () => this.#epoch,
     });
   }
 

@@ -6,6 +6,20 @@ const tests = ["packages/metadata/src/store.test.ts"];
 
 export const metadataMutants: readonly Mutant[] = [
   {
+    name: "old-registration-taken-up",
+    breaks: "A broker's epoch does not go back where a backup has its earlier registration.",
+    file: "packages/metadata/src/registration.ts",
+    replace: [["heldEpoch: () => this.#epoch", "heldEpoch: () => 0"]],
+    tests: ["packages/metadata/src/registration.test.ts"],
+  },
+  {
+    name: "old-registration-under-its-lease-taken-up",
+    breaks: "An earlier registration from a backup is not taken up, also where its lease lives.",
+    file: "packages/metadata/src/leased-key.ts",
+    replace: [["kv.lease === this.#lease?.id || isOwn?.(kv) === true", "isOwn?.(kv) === null"]],
+    tests: ["packages/metadata/src/registration.test.ts"],
+  },
+  {
     name: "compare-ignored",
     breaks: "A transaction is applied only when every compare holds.",
     file: store,
