@@ -11,6 +11,32 @@ const replicatedTests = ["packages/log/src/partition/replicated.test.ts"];
 
 const counting: readonly Mutant[] = [
   {
+    name: "made-change-awaited-for-ever",
+    breaks: "A change that a store which has gone back does not know is asked for again.",
+    file: inSync,
+    replace: [["return isAwaited || isUnderWay", "return isMade || isUnderWay"]],
+    tests: inSyncTests,
+  },
+  {
+    name: "made-change-ended-by-a-refusal",
+    breaks: "What was made counts until the view shows it, also when it is asked for again.",
+    file: inSync,
+    replace: [["pending.isDoubtful ||= pending.isMade;", ""]],
+    tests: inSyncTests,
+  },
+  {
+    name: "term-of-before-goes-on",
+    breaks: "A leader that begins anew in its epoch hears of its followers anew.",
+    file: `${at}leader-session.ts`,
+    replace: [
+      [
+        "if (partition.requireLeader(leaderEpoch) === term) return;",
+        "if (partition.requireLeader(leaderEpoch).log === term.log) return;",
+      ],
+    ],
+    tests: streamTests,
+  },
+  {
     name: "asked-for-replica-does-not-count",
     breaks: "Who joins counts from the request on.",
     file: inSync,

@@ -174,6 +174,23 @@ test("a change that was made is not asked for again, and counts until it is seen
   assert.equal(inSync.committedEnd(10), 7);
 });
 
+test("a change that was made and that no view shows is asked for again, and counts", () => {
+  const inSync = new InSyncReplicas(leader, 0, viewOf([of(0)]), 0);
+  const change = { modRevision: 1, isr: [of(0), of(1)] };
+  inSync.begin(change);
+  inSync.end(change, "made");
+  assert.equal(inSync.due(0, 10, 0, 100), undefined);
+  assert.equal(inSync.due(0, 10, 0, 10_100), undefined);
+  // The store has gone back, and has not told the controller that answered.
+  assert.equal(inSync.due(0, 10, 0, 10_101), change);
+  inSync.begin(change);
+  assert.equal(inSync.due(0, 10, 0, 10_102), undefined, "it is under way");
+  // Or the view is late, and somebody has changed the record since.
+  inSync.end(change, "refused");
+  assert.equal(inSync.committedEnd(10), 0);
+  assert.equal(inSync.due(0, 10, 0, 10_103), change);
+});
+
 test("nothing is asked for while a member is not registered: the controller takes it out", () => {
   const inSync = new InSyncReplicas(leader, 0, viewOf([of(0), of(1)], 1, [1, undefined, 1]), 0);
   inSync.report(of(1), 10, 10, 1);

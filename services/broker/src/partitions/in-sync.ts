@@ -45,6 +45,8 @@ interface Pending {
   readonly change: InSyncChange;
   isUnderWay: boolean;
   isMade: boolean;
+  /** When it was first known to be made, while the view does not have it. */
+  madeMs: number | undefined;
   /** An earlier attempt may still be made: a refusal of a later one does not end it. */
   isDoubtful: boolean;
 }
@@ -59,6 +61,9 @@ interface Progress {
   reportedMs: number;
   leaderEndThen: number;
 }
+
+/** Longest wait for a view of a change that was made, ms. */
+const viewMsMax = 10_000;
 
 const has = (isr: readonly InSyncReplica[], { brokerId, brokerEpoch }: InSyncReplica): boolean =>
   isr.some((one) => one.brokerId === brokerId && one.brokerEpoch === brokerEpoch);
@@ -160,7 +165,8 @@ export class InSyncReplicas {
 
   /**
    * The change to ask for, or undefined: who lags for longer than `lagMaxMs` leaves, who has caught
-   * up joins. A change whose answer was lost is asked for again as it was, until the view tells.
+   * up joins. A change whose answer was lost is asked for again as it was, until the view tells. So
+   * is one that was made and that no view shows: the store may have gone back since.
    */
   due(
     highWatermark: number,
@@ -170,7 +176,9 @@ export class InSyncReplicas {
   ): InSyncChange | undefined {
     if (this.#pending !== undefined) {
       const { change, isMade, isUnderWay } = this.#pending;
-      return isMade || isUnderWay ? undefined : change;
+      if (isMade) this.#pending.madeMs ??= nowMs;
+      const isAwaited = isMade && nowMs - (this.#pending.madeMs ?? nowMs) <= viewMsMax;
+      return isAwaited || isUnderWay ? undefined : change;
     }
     const { isr, modRevision, replicas } = this.#view;
     const stays = isr.filter(
@@ -191,10 +199,14 @@ export class InSyncReplicas {
 
   /** The change is on its way: from here on the union of both counts. */
   begin(change: InSyncChange): void {
-    this.#pending ??= { change, isUnderWay: false, isMade: false, isDoubtful: false };
+    const unknown = { isUnderWay: false, isMade: false, madeMs: undefined, isDoubtful: false };
+    this.#pending ??= { change, ...unknown };
     const pending = this.#pending;
     assert(pending.change === change && !pending.isUnderWay, "one change of a partition at a time");
     pending.isUnderWay = true;
+    // A refusal may come from what followed it.
+    pending.isDoubtful ||= pending.isMade;
+    Object.assign(pending, { isMade: false, madeMs: undefined });
     this.#recount();
   }
 

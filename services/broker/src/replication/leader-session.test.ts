@@ -194,6 +194,18 @@ test("a follower whose registration is over meanwhile is told, and counts for no
   });
 });
 
+test("a leader that begins anew in its epoch hears again how far its followers are", async () => {
+  await raw(async ({ say, hear, leader }) => {
+    say({ open: opening, subscribe: [subscription] });
+    await hear();
+    await hear();
+    leader.beginAnew();
+    assert.deepEqual(refusalOf(await hear()), [1, ErrorCode.LEADER_NOT_AVAILABLE]);
+    say({ subscribe: [{ ...subscription, subscriptionId: 2 }] });
+    assert.equal((await hear()).appends[0]?.subscriptionId, 2);
+  });
+});
+
 test("a leader sends no more than the window, and goes on once bytes are given back", async () => {
   await raw(async ({ say, hear, leader, world }) => {
     say({ open: { ...opening, windowBytes: 5000 } });

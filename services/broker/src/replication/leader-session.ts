@@ -29,10 +29,21 @@ import { type Divergence, divergenceOf } from "./agreement.ts";
 import type { CatchUpRate } from "./catch-up-rate.ts";
 import { replicationLimits as limits } from "./replication-limits.ts";
 
+/**
+ * What a leader knows of its followers, from its beginning to its end. A leader may begin anew in
+ * the same epoch, when the metadata go back.
+ */
+export interface LeaderTerm {
+  readonly log: PartitionLog;
+}
+
 /** A partition as followers see it. */
 export interface LedPartition {
-  /** Throws NOT_LEADER, FENCED_LEADER_EPOCH and so on. In the synchronous section of each use. */
-  requireLeader(leaderEpoch: number): { readonly log: PartitionLog };
+  /**
+   * The term of the leader, the same object all along. Throws NOT_LEADER, FENCED_LEADER_EPOCH and
+   * so on. In the synchronous section of each use.
+   */
+  requireLeader(leaderEpoch: number): LeaderTerm;
   /** Calls `wake` once: after the next append or progress, or when the role changes. */
   onceMoved(wake: () => void): () => void;
   /**
@@ -74,6 +85,7 @@ type SubscriptionState =
 interface Place {
   readonly id: number;
   readonly partition: LedPartition;
+  readonly term: LeaderTerm;
   readonly log: PartitionLog;
   readonly leaderEpoch: number;
 }
@@ -85,6 +97,13 @@ interface Subscription extends Place {
   toldLogStart: number;
   state: SubscriptionState;
 }
+
+/** Throws unless the leader is that of the subscription, and knows what it has said. */
+const requireTerm = ({ leaderEpoch, partition, term }: Place): void => {
+  if (partition.requireLeader(leaderEpoch) === term) return;
+  const text = `the leader has begun anew in epoch ${leaderEpoch}: subscribe again`;
+  throw MillraceError.refusal(ErrorCode.LEADER_NOT_AVAILABLE, text);
+};
 
 const queued: SubscriptionState = { kind: "queued" };
 const reading: SubscriptionState = { kind: "reading" };
@@ -211,9 +230,10 @@ export class LeaderSession {
     }
     try {
       const led = this.#context.find(idOf(wanted.topicId), partition);
-      const { log } = led.requireLeader(leaderEpoch);
+      const term = led.requireLeader(leaderEpoch);
+      const { log } = term;
       const divergence = divergenceOf(log, { logEndOffset, lastEpoch });
-      const place = { id, partition: led, log, leaderEpoch };
+      const place = { id, partition: led, term, log, leaderEpoch };
       if (divergence === undefined) this.#begin(place, logEndOffset);
       else this.#differ(place, divergence, lastEpoch === undefined ? logEndOffset : undefined);
     } catch (thrown) {
@@ -239,11 +259,11 @@ export class LeaderSession {
    * batch, inside of which the log may start. Never rejects.
    */
   async #tell(place: Place, divergence: Divergence, emptyAt: number | undefined): Promise<void> {
-    const { id, leaderEpoch, log, partition } = place;
+    const { id, log } = place;
     try {
       const firstBatch = await firstBatchOf(log);
       if (this.#isOver || !this.#differing.delete(id)) return;
-      partition.requireLeader(leaderEpoch);
+      requireTerm(place);
       if (emptyAt === firstBatch) {
         // It has begun there: what a read at the log start finds follows.
         this.#begin(place, log.logStartOffset);
@@ -260,9 +280,9 @@ export class LeaderSession {
   #report({ durableEndOffset, subscriptionId: id }: WireReplicaDurable): void {
     const subscription = this.#subscriptions.get(id);
     if (subscription === undefined) return;
-    const { leaderEpoch, partition, sentEnd } = subscription;
+    const { partition, sentEnd } = subscription;
     try {
-      partition.requireLeader(leaderEpoch);
+      requireTerm(subscription);
       if (durableEndOffset > sentEnd) {
         throw MillraceError.refusal(
           ErrorCode.INVALID_REQUEST,
@@ -350,9 +370,9 @@ export class LeaderSession {
    * read from files.
    */
   #tailOf(subscription: Subscription): WireReplicaAppend | undefined {
-    const { leaderEpoch, log, partition, sentEnd } = subscription;
+    const { log, sentEnd } = subscription;
     try {
-      partition.requireLeader(leaderEpoch);
+      requireTerm(subscription);
       const found = log.tryReadTail(sentEnd, limits.appendBytesMax, "log_end");
       if (found !== undefined) return this.#appendOf(subscription, found);
       move(subscription, reading);
@@ -418,12 +438,12 @@ export class LeaderSession {
 
   /** Never rejects. */
   async #readOne(subscription: Subscription, isThrottled: boolean): Promise<void> {
-    const { leaderEpoch, log, partition } = subscription;
+    const { log } = subscription;
     try {
       const found = await log.read(subscription.sentEnd, limits.appendBytesMax, "log_end");
       if (isThrottled) this.#context.catchUpRate.spent(limits.appendBytesMax, found.bytes);
       if (subscription.state !== reading) return;
-      partition.requireLeader(leaderEpoch);
+      requireTerm(subscription);
       move(subscription, queued);
       const append = this.#appendOf(subscription, found);
       if (append !== undefined) {
@@ -438,7 +458,7 @@ export class LeaderSession {
 
   /** Its offset was deleted meanwhile: the follower begins anew. Anything else is told. */
   #fail(subscription: Subscription, thrown: unknown): void {
-    const { id, leaderEpoch, log, partition } = subscription;
+    const { id, leaderEpoch, log, partition, term } = subscription;
     if (!hasCode(thrown, ErrorCode.OFFSET_OUT_OF_RANGE)) {
       this.#refuse(id, thrown);
       return;
@@ -446,7 +466,7 @@ export class LeaderSession {
     this.#drop(id);
     const { logStartOffset } = log;
     const gone = { leaderEpoch: 0, endOffset: logStartOffset, logStartOffset };
-    this.#differ({ id, partition, log, leaderEpoch }, gone);
+    this.#differ({ id, partition, term, log, leaderEpoch }, gone);
   }
 }
 

@@ -28,6 +28,7 @@ import { FollowerStream } from "../replication/follower-stream.ts";
 import {
   type LeaderContext,
   LeaderSession,
+  type LeaderTerm,
   type LedPartition,
 } from "../replication/leader-session.ts";
 
@@ -130,11 +131,13 @@ export class TestLeader implements LedPartition {
   readonly inSync: InSyncReplicas;
   readonly #clock: Clock;
   readonly #waiters = new Set<() => void>();
+  #term: LeaderTerm;
   leads = true;
 
   /** The leader is the first in `isr`. */
   constructor(log: PartitionLog, epoch: number, clock: Clock, isr: readonly InSyncReplica[]) {
     this.log = log;
+    this.#term = { log };
     this.epoch = epoch;
     this.#clock = clock;
     const view: InSyncView = {
@@ -146,12 +149,18 @@ export class TestLeader implements LedPartition {
     log.onProgress(() => this.moved());
   }
 
-  requireLeader(leaderEpoch: number): { readonly log: PartitionLog } {
+  /** In the same epoch, without what followers have said. */
+  beginAnew(): void {
+    this.#term = { log: this.log };
+    this.moved();
+  }
+
+  requireLeader(leaderEpoch: number): LeaderTerm {
     if (!this.leads) throw refusals.noLeader("t-0");
     if (leaderEpoch !== this.epoch) {
       throw refusals.oldEpoch("t-0", leaderEpoch, this.epoch, undefined);
     }
-    return this;
+    return this.#term;
   }
 
   onceMoved(wake: () => void): () => void {
