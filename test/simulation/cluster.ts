@@ -249,7 +249,9 @@ export class Cluster {
       if (leader === undefined || isr.length < replicas.length) return name;
       const present = isr.every((id, i) => BigInt(brokers.get(id) ?? 0) === isrBrokerEpochs[i]);
       if (!present) return `${name}, registered ${[...brokers]}`;
-      const { adding, removing, removed } = record;
+      const { adding, removing } = record;
+      // A broker keeps a log that knows more than the record of its removal.
+      const removed = this.operations.mayLeaveLogs ? [] : record.removed;
       const gone = removed.map(({ brokerId, leaderEpoch }) => `${brokerId}@${leaderEpoch}`);
       if (adding.length + removing.length + gone.length > 0) {
         return `${name}, adding ${adding}, removing ${removing}, removed ${gone}`;

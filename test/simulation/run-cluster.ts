@@ -96,8 +96,10 @@ const simulate = async (cluster: Cluster, random: SeededRandom): Promise<History
   await kernel.run(readers, workMsMax);
   if (failures.length > 0) throw failures[0];
   check(history, found, cluster.disturbedMs);
-  await kernel.run(cluster.partitions().then((records) => checkReplicas(brokers, records)));
-  if (!operations.mayLeaveLogs) checkDeleted(brokers, await kernel.run(cluster.topics()));
+  const { mayLeaveLogs } = operations;
+  const records = await kernel.run(cluster.partitions());
+  await kernel.run(checkReplicas(brokers, records, mayLeaveLogs));
+  if (!mayLeaveLogs) checkDeleted(brokers, await kernel.run(cluster.topics()));
   kernel.trace([...found].join());
   return history;
 };
