@@ -247,8 +247,8 @@ const streams: readonly Mutant[] = [
     file: `${at}leader-session.ts`,
     replace: [
       [
-        "    try {\n      partition.requireLeader(leaderEpoch);\n      const found = log.tryReadTail",
-        "    try {\n      void partition, leaderEpoch;\n      const found = log.tryReadTail",
+        "    try {\n      requireTerm(subscription);\n      const found = log.tryReadTail",
+        "    try {\n      const found = log.tryReadTail",
       ],
     ],
     tests: streamTests,

@@ -286,8 +286,8 @@ const registration: readonly Mutant[] = [
     file: `${metadata}leased-key.ts`,
     replace: [
       [
-        "if (found !== undefined && found.lease !== undefined) return",
-        "if (found !== undefined) return",
+        "found?.lease === undefined || this.#isFromBackup(found)",
+        "found !== undefined && this.#isFromBackup(found)",
       ],
     ],
     tests: registrations,

@@ -155,12 +155,19 @@ const broker: readonly Mutant[] = [
     breaks: "A leader goes on in its own epoch only while nobody has led in a later one.",
     file: replica,
     replace: [
-      ["if (log.leaderEpoch > leaderEpoch) return true;", "if (log.leaderEpoch < 0) return true;"],
+      ["if (this.#latestEpoch(log) > leaderEpoch) return true;", ""],
       [
         "return log.leaderEpoch === leaderEpoch && this",
         "return log.leaderEpoch >= leaderEpoch && this",
       ],
     ],
+    tests: replicas,
+  },
+  {
+    name: "cut-epoch-asks-for-no-other",
+    breaks: "A log asks for a higher epoch than it was opened with, also after a cut.",
+    file: replica,
+    replace: [["if (this.#context.epochFloors.floorOf(this) === leaderEpoch) return true;", ""]],
     tests: replicas,
   },
   {

@@ -30,6 +30,11 @@ export class EpochFloors {
     }
   }
 
+  /** Latest leader epoch of the log as it was opened after an unclean stop, else 0. */
+  floorOf({ topicId, partition }: Pick<Partition, "topicId" | "partition">): number {
+    return this.#epochs.get(keyOf(topicId, partition)) ?? 0;
+  }
+
   /** False for an epoch in which the partition must not lead; logged once per partition. */
   allows({ topicId, topic, partition }: Partition, leaderEpoch: number): boolean {
     if (this.#epochs.size === 0) return true;

@@ -514,6 +514,12 @@ test("a higher epoch is asked for after an unclean stop, too", async () => {
   await lead();
   assert.deepEqual([said, kind()], [["add"], "follower"]);
   assert.equal(replica.beginChange()?.knownLeaderEpoch, 7);
+  // Also once what it had of that epoch is cut.
+  log.leaderEpoch = 4;
+  await lead({ leaderEpoch: 7 });
+  assert.deepEqual([kind(), replica.beginChange()?.knownLeaderEpoch], ["follower", 7]);
+  await lead({ leaderEpoch: 8 });
+  assert.equal(kind(), "leader");
 });
 
 test("an epoch of its own is not led in again once another broker has led in a later one", async () => {

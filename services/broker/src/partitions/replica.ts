@@ -402,7 +402,8 @@ export class Replica implements LedPartition, ChangingPartition {
    */
   #knowsEpoch(log: PartitionLog): boolean {
     const { leaderEpoch } = this.#view;
-    if (log.leaderEpoch > leaderEpoch) return true;
+    if (this.#latestEpoch(log) > leaderEpoch) return true;
+    if (this.#context.epochFloors.floorOf(this) === leaderEpoch) return true;
     return log.leaderEpoch === leaderEpoch && this.#claimedEpoch !== leaderEpoch;
   }
 
@@ -410,7 +411,12 @@ export class Replica implements LedPartition, ChangingPartition {
     if (!this.#isElected() || !this.#knowsEpoch(log)) return undefined;
     const { isr, modRevision } = this.#inSyncView();
     const { leaderEpoch } = this.#view;
-    return { leaderEpoch, change: { isr, modRevision }, knownLeaderEpoch: log.leaderEpoch };
+    return { leaderEpoch, change: { isr, modRevision }, knownLeaderEpoch: this.#latestEpoch(log) };
+  }
+
+  /** What it was opened with counts, too: a cut may have taken it. */
+  #latestEpoch(log: PartitionLog): number {
+    return Math.max(log.leaderEpoch, this.#context.epochFloors.floorOf(this));
   }
 
   /** Asks for what only another record can give, and again until there is one. */
