@@ -72,10 +72,9 @@ export class Cluster {
     }
     const { controllers, faults, store } = this;
     const scene = { kernel, random, store, faults, brokers: this.brokers, controllers };
-    this.#disturbances = new Disturbances({
-      ...{ ...scene, network: this.#network, clients: this.#clients },
-    });
     const sleep = (ms: number): Promise<void> => this.sleep(ms);
+    const clients = this.#clients;
+    this.#disturbances = new Disturbances({ ...scene, network: this.#network, clients, sleep });
     this.operations = new StoreOperations({ ...scene, machines: this.machines, sleep });
   }
 
@@ -137,7 +136,9 @@ export class Cluster {
     while (working() && !this.#isHealed) {
       await this.sleep(100 + random.float() * 4000);
       if (!working() || this.#isHealed || !this.#disturbances.areAny) return;
+      const beganMs = this.kernel.nowMs;
       const { msMin = 0, end } = await this.#disturbances.begin();
+      this.#disturbedMs += this.kernel.nowMs - beganMs;
       const ms = msMin + random.float() * (random.chance(0.15) ? 20_000 : 1500);
       this.#disturbedMs += ms;
       await this.sleep(ms);

@@ -1,6 +1,7 @@
 /** Trouble of links, processes and the way to the store, one after the other. */
 import { decodeRecord, keys } from "@millrace/metadata";
 import type { Kernel, SeededRandom, SimNetwork } from "@millrace/sim";
+import { blindLeader } from "./blind-leader.ts";
 import type { BrokerMachine } from "./broker-machine.ts";
 import type { ControllerMachine } from "./controller-machine.ts";
 import type { Faults } from "./faults.ts";
@@ -19,10 +20,11 @@ export interface Scene {
   readonly controllers: readonly ControllerMachine[];
   /** Hosts of clients. */
   readonly clients: readonly string[];
+  readonly sleep: (ms: number) => Promise<void>;
 }
 
 /** One disturbance. `end` ends it. */
-interface Disturbance {
+export interface Disturbance {
   /** It lasts at least this long, ms. */
   readonly msMin?: number;
   end(): unknown;
@@ -40,6 +42,7 @@ const kindsOf = (faults: Faults) => [
     : []),
   ...(faults.leases ? (["lease"] as const) : []),
   ...(faults.compactions ? (["compaction"] as const) : []),
+  ...(faults.blindLeaders ? (["blind leader"] as const) : []),
   ...(faults.controllers
     ? (["controller deaf", "controller mute", "controller alone", "controller hangs"] as const)
     : []),
@@ -85,6 +88,8 @@ export class Disturbances {
         return this.#expireLease();
       case "compaction":
         return this.#compaction(machines);
+      case "blind leader":
+        return blindLeader(this.#scene);
       case "cut":
       case "partition":
       case "lose":

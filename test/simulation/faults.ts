@@ -30,6 +30,8 @@ export interface Faults {
   readonly restores: boolean;
   /** The store starts on data of another cluster, and later on the right ones again. */
   readonly foreignStores: boolean;
+  /** A leader dies before it sees who has joined its in-sync replicas. */
+  readonly blindLeaders: boolean;
   /** Other topics come and go. */
   readonly otherTopics: boolean;
 }
@@ -51,4 +53,5 @@ export const chooseFaults = (random: SeededRandom, brokers: number, isApart: boo
   restores: random.chance(0.25),
   foreignStores: random.chance(0.15),
   otherTopics: random.chance(0.4),
+  blindLeaders: random.chance(0.2),
 });

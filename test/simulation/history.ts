@@ -89,7 +89,7 @@ export const isForeignStore = (thrown: unknown): boolean =>
   foreignStore.includes(MillraceError.from(thrown).code);
 
 /** Calls again while nobody can answer. */
-const untilReached = async (call: () => Promise<void>): Promise<void> => {
+export const untilReached = async (call: () => Promise<void>): Promise<void> => {
   for (;;) {
     try {
       await call();

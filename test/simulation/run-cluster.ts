@@ -1,7 +1,17 @@
 /** One run of a cluster: its clients, its troubles, and what is asked at the end. */
+import type { Client } from "@millrace/client/core";
 import { SeededRandom } from "@millrace/sim";
 import { Cluster } from "./cluster.ts";
-import { check, finalLog, follow, History, makeTopic, produceInTurn, trim } from "./history.ts";
+import {
+  check,
+  finalLog,
+  follow,
+  History,
+  makeTopic,
+  produceInTurn,
+  trim,
+  untilReached,
+} from "./history.ts";
 import { checkReplicas, reassign } from "./moves.ts";
 import type { RunReport } from "./run.ts";
 import { changeTopics, checkDeleted } from "./topics.ts";
@@ -24,9 +34,24 @@ const pausesMsMax = [60, 60, 400] as const;
 /** How many producers come one after the other, for each of two writers. */
 const producersInTurn = [1, 1, 3] as const;
 
+const clientNames = ["reader", "w1", "w2", "trimmer", "mover", "maker"] as const;
+
+type Clients = Readonly<Record<(typeof clientNames)[number], Client>>;
+
+/** Clients that know their cluster: while the store is another one's they might take that for it. */
+const makeClients = async (cluster: Cluster): Promise<Clients> => {
+  const made = clientNames.map(async (name) => {
+    const client = cluster.client(name);
+    await untilReached(async () => void (await client.admin.cluster()));
+    return [name, client] as const;
+  });
+  return Object.fromEntries(await Promise.all(made)) as Clients;
+};
+
 /** Clients and troubles, which go on until `working` says no. */
 const beginTrouble = (
   cluster: Cluster,
+  clients: Clients,
   history: History,
   random: SeededRandom,
   working: () => boolean,
@@ -41,25 +66,32 @@ const beginTrouble = (
   ];
   if (faults.deletions) {
     const rules = { onlySettled: faults.moves, mayVanish: faults.foreignStores };
-    jobs.push(trim(cluster.client("trimmer"), history, random, sleep, working, rules));
+    jobs.push(trim(clients.trimmer, history, random, sleep, working, rules));
   }
   if (faults.moves) {
-    jobs.push(reassign(cluster.client("mover"), brokers.length, by, sleep, working));
+    jobs.push(reassign(clients.mover, brokers.length, by, sleep, working));
   }
   if (faults.otherTopics) {
-    jobs.push(changeTopics(cluster.client("maker"), by, sleep, working));
+    jobs.push(changeTopics(clients.maker, by, sleep, working));
   }
   return Promise.all(jobs);
 };
 
-const write = (cluster: Cluster, history: History, random: SeededRandom): Promise<unknown> => {
-  const pauseMsMax = random.pick(pausesMsMax);
+const write = (
+  cluster: Cluster,
+  clients: Clients,
+  history: History,
+  random: SeededRandom,
+): Promise<unknown> => {
+  const pauseMsMax = cluster.faults.blindLeaders
+    ? Math.max(...pausesMsMax)
+    : random.pick(pausesMsMax);
   // A store that is not the cluster's may give ids that are taken.
   const count = cluster.faults.foreignStores ? 1 : random.pick(producersInTurn);
   const by = { random, sleep: (ms: number): Promise<void> => cluster.sleep(ms) };
-  const writers = [1, 2].map((one) => {
-    const producers = Array.from({ length: count }, (_, i) => one + 2 * i);
-    return produceInTurn(cluster.client(`w${one}`), producers, history, by, pauseMsMax);
+  const writers = [clients.w1, clients.w2].map((client, one) => {
+    const producers = Array.from({ length: count }, (_, i) => one + 1 + 2 * i);
+    return produceInTurn(client, producers, history, by, pauseMsMax);
   });
   return Promise.all(writers);
 };
@@ -79,13 +111,14 @@ const simulate = async (cluster: Cluster, random: SeededRandom): Promise<History
   const note = (thrown: unknown): void => void failures.push(thrown);
   const stop = new AbortController();
   const mayVanish = (): boolean => faults.foreignStores;
-  const readers = follow(cluster.client("reader"), history, stop.signal, mayVanish).catch(note);
-  const writers = write(cluster, history, random)
+  const clients = await kernel.run(makeClients(cluster));
+  const readers = follow(clients.reader, history, stop.signal, mayVanish).catch(note);
+  const writers = write(cluster, clients, history, random)
     .catch(note)
     .finally(() => {
       working = false;
     });
-  const trouble = beginTrouble(cluster, history, random, isWorking).catch(note);
+  const trouble = beginTrouble(cluster, clients, history, random, isWorking).catch(note);
   await kernel.run(writers, workMsMax);
   cluster.heal();
   await kernel.run(trouble, workMsMax);

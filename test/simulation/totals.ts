@@ -48,6 +48,7 @@ const cluster = [
   "store: a backup has older epochs",
   "store: a broker's lease ends",
   "store: a compaction hides deletions",
+  "store: a leader does not see who joins",
   "store: a leader's lease ends",
   "store: a request is lost",
   "store: a watch is compacted",
