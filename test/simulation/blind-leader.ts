@@ -3,60 +3,70 @@
  * acknowledged since must be on that follower, which is elected.
  */
 import { decodeRecord, keys } from "@millrace/metadata";
-import type { PartitionRecord } from "@millrace/proto/storage";
+import type { BrokerMachine } from "./broker-machine.ts";
 import type { Disturbance, Scene } from "./disturbances.ts";
 
-/** Longer than a follower may lag behind, ms. */
-const lagMs = 6_000;
-/** Longest wait until the follower has joined again, ms. */
-const joinMsMax = 6_000;
-/** How often that is looked at, ms. */
+/** Longest wait for each step, ms. With a store that it cannot reach a leader has ten seconds. */
+const stepMsMax = { begins: 5_000, leaves: 12_000, joins: 6_000 } as const;
+/** How often the record is looked at, ms. */
 const lookMs = 20;
+
+/** A partition, and two of its replicas. */
+interface Cast {
+  readonly key: string;
+  readonly leader: BrokerMachine;
+  /** The next one to be elected. */
+  readonly joiner: BrokerMachine;
+}
 
 const nothing: Disturbance = { end: () => {} };
 
-const recordOf = async ({ store }: Scene, key: string): Promise<PartitionRecord | undefined> => {
-  const [kv] = (await store.data.range({ key })).kvs;
-  return kv && decodeRecord.partition(kv);
-};
-
-/** A partition with two followers or more in sync, and its key. */
-const pick = async ({ random, store }: Scene) => {
-  const { kvs } = await store.data.range({ prefix: keys.partitions });
-  const found = kvs
-    .map((kv) => ({ key: kv.key, record: decodeRecord.partition(kv) }))
-    .filter(({ record }) => record.leader !== undefined && record.isr.length > 2);
+/** Those of a partition with two followers in sync, both of which have their controller. */
+const cast = async ({ brokers, controllers, random, store }: Scene): Promise<Cast | undefined> => {
+  const [kv] = (await store.data.range({ key: keys.controller })).kvs;
+  if (kv === undefined) return undefined;
+  const active = controllers.length > 0 ? undefined : decodeRecord.controller(kv).controllerId;
+  const found = (await store.data.range({ prefix: keys.partitions })).kvs.flatMap((one) => {
+    const { isr, leader: leaderId, replicas } = decodeRecord.partition(one);
+    const joinerId = replicas.find((id) => id !== leaderId);
+    const leader = brokers.find(({ brokerId }) => brokerId === leaderId);
+    const joiner = brokers.find(({ brokerId }) => brokerId === joinerId);
+    if (leader === undefined || joiner === undefined || isr.length < 3) return [];
+    return leaderId === active || joinerId === active ? [] : [{ key: one.key, leader, joiner }];
+  });
   return found.length === 0 ? undefined : random.pick(found);
 };
 
 /** Runs until the leader is dead. The end starts it again. */
 export const blindLeader = async (scene: Scene): Promise<Disturbance> => {
-  const { brokers, kernel, network, random, sleep } = scene;
-  const { key, record } = (await pick(scene)) ?? {};
-  const leader = brokers.find(({ brokerId }) => brokerId === record?.leader);
-  // The next one to be elected.
-  const joinerId = record?.replicas.find((id) => id !== leader?.brokerId);
-  const joiner = brokers.find(({ brokerId }) => brokerId === joinerId);
-  if (key === undefined || leader === undefined || joiner === undefined) return nothing;
-  const isInSync = async (): Promise<boolean> =>
-    (await recordOf(scene, key))?.isr.includes(joiner.brokerId) === true;
-  const heal = (): void => network.heal(leader.host, joiner.host);
+  const { kernel, network, random, sleep, store } = scene;
+  const within = async <T>(ms: number, look: () => Promise<T>): Promise<T> => {
+    const endMs = kernel.nowMs + ms;
+    for (;;) {
+      const value = await look();
+      if (value !== undefined && value !== false) return value;
+      if (kernel.nowMs >= endMs) return value;
+      await sleep(lookMs);
+    }
+  };
+  const chosen = await within(stepMsMax.begins, () => cast(scene));
+  if (chosen === undefined) return nothing;
+  const { joiner, key, leader } = chosen;
+  const isInSync = async (): Promise<boolean> => {
+    const { kvs } = await store.data.range({ key });
+    return kvs.some((kv) => decodeRecord.partition(kv).isr.includes(joiner.brokerId));
+  };
   network.partition(leader.host, joiner.host);
-  await sleep(lagMs);
-  const hasLeft = !(await isInSync());
+  const hasLeft = await within(stepMsMax.leaves, async () => !(await isInSync()));
   leader.trouble.isCut = hasLeft;
-  heal();
-  const endMs = kernel.nowMs + joinMsMax;
-  while (hasLeft && kernel.nowMs < endMs && !(await isInSync())) await sleep(lookMs);
-  if (!hasLeft || !(await isInSync())) {
-    leader.trouble.isCut = false;
-    return nothing;
+  network.heal(leader.host, joiner.host);
+  if (hasLeft && (await within(stepMsMax.joins, isInSync))) {
+    kernel.marks.sometimes("store: a leader does not see who joins");
+    network.stall(leader.host, joiner.host);
+    await sleep(200 + random.float() * 800);
+    if (leader.isRunning) leader.crash("power");
+    network.heal(leader.host, joiner.host);
   }
-  kernel.marks.sometimes("store: a leader does not see who joins");
-  network.stall(leader.host, joiner.host);
-  await sleep(200 + random.float() * 800);
-  if (leader.isRunning) leader.crash("power");
   leader.trouble.isCut = false;
-  heal();
   return { end: () => (leader.isRunning ? undefined : leader.start()) };
 };
