@@ -4,7 +4,7 @@
  */
 import { decodeRecord, keys } from "@millrace/metadata";
 import type { BrokerMachine } from "./broker-machine.ts";
-import type { Disturbance, Scene } from "./disturbances.ts";
+import type { Disturbance, Scene } from "./scene.ts";
 
 /** Longest wait for each step, ms. With a store that it cannot reach a leader has ten seconds. */
 const stepMsMax = { begins: 5_000, leaves: 12_000, joins: 6_000 } as const;

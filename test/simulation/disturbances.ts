@@ -1,34 +1,11 @@
 /** Trouble of links, processes and the way to the store, one after the other. */
 import { decodeRecord, keys } from "@millrace/metadata";
-import type { Kernel, SeededRandom, SimNetwork } from "@millrace/sim";
 import { blindLeader } from "./blind-leader.ts";
-import type { BrokerMachine } from "./broker-machine.ts";
 import type { ControllerMachine } from "./controller-machine.ts";
 import type { Faults } from "./faults.ts";
 import type { Machine } from "./machine.ts";
-import type { SimStore } from "./sim-store.ts";
+import type { Disturbance, Scene } from "./scene.ts";
 import { noTrouble, type StoreTrouble } from "./store-link.ts";
-
-export interface Scene {
-  readonly kernel: Kernel;
-  readonly random: SeededRandom;
-  readonly network: SimNetwork;
-  readonly store: SimStore;
-  readonly faults: Faults;
-  readonly brokers: readonly BrokerMachine[];
-  /** Machines that are controllers and nothing else. */
-  readonly controllers: readonly ControllerMachine[];
-  /** Hosts of clients. */
-  readonly clients: readonly string[];
-  readonly sleep: (ms: number) => Promise<void>;
-}
-
-/** One disturbance. `end` ends it. */
-export interface Disturbance {
-  /** It lasts at least this long, ms. */
-  readonly msMin?: number;
-  end(): unknown;
-}
 
 /** Longer than a watch waits for its link, ms. */
 const watchesLostMs = 6_000;

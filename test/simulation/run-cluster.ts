@@ -38,7 +38,7 @@ const clientNames = ["reader", "w1", "w2", "trimmer", "mover", "maker"] as const
 
 type Clients = Readonly<Record<(typeof clientNames)[number], Client>>;
 
-/** Clients that know their cluster: while the store is another one's they might take that for it. */
+/** Clients that know their cluster: while the store is another one's they might take that one. */
 const makeClients = async (cluster: Cluster): Promise<Clients> => {
   const made = clientNames.map(async (name) => {
     const client = cluster.client(name);

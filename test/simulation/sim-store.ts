@@ -17,7 +17,7 @@ import {
 } from "@millrace/metadata";
 import type { Kernel } from "@millrace/sim";
 
-/** All of the store at one revision. Leases are in etcd's backups, too, and begin anew with them. */
+/** All of the store at one revision. Leases are in etcd's backups, too, and begin anew with it. */
 export interface Backup {
   readonly revision: number;
   readonly kvs: readonly KeyValue[];

@@ -1,6 +1,6 @@
 /**
- * What operators do to the store: they restore a backup, or start it on data of another cluster, and
- * bring the right ones back.
+ * What operators do to the store: they restore a backup, or start it on data of another cluster,
+ * and bring the right ones back.
  */
 import { decodeRecord, type EmbeddedStore, type KeyValue, keys } from "@millrace/metadata";
 import type { PartitionRecord } from "@millrace/proto/storage";

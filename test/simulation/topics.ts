@@ -1,4 +1,4 @@
-/** Topics that come and go in a simulated cluster, and what every broker knows of them in the end. */
+/** Topics that come and go in a simulated cluster, and what every broker knows of them at last. */
 import assert from "node:assert/strict";
 import { create } from "@bufbuild/protobuf";
 import type { Client } from "@millrace/client/core";
