@@ -22,17 +22,28 @@ const refusals: readonly ErrorCode[] = [
   ErrorCode.INVALID_REPLICATION_FACTOR,
 ];
 
-/** Makes and deletes topics, whatever the cluster makes of it, until `working` says no. */
+/** Most of them at once. */
+const topicsMax = 3;
+
+/**
+ * Makes and deletes topics, whatever the cluster makes of it, until `working` says no. No name comes
+ * back: who has missed a deletion shows it in the end.
+ */
 export const changeTopics = async (
   client: Client,
   { random, marks }: { readonly random: SeededRandom; readonly marks: Marks },
   sleep: (ms: number) => Promise<void>,
   working: () => boolean,
 ): Promise<void> => {
-  while (working()) {
+  const names: string[] = [];
+  for (let made = 0; working(); ) {
     await sleep(random.float() * 1500);
-    const name = `other-${random.below(3)}`;
-    const isNew = random.chance(0.5);
+    const isNew = names.length === 0 || (names.length < topicsMax && random.chance(0.5));
+    const name = isNew ? `other-${made}` : random.pick(names);
+    if (isNew) {
+      names.push(name);
+      made += 1;
+    } else names.splice(names.indexOf(name), 1);
     try {
       if (isNew) await client.admin.createTopic({ name, partitionCount: 2 });
       else await client.admin.deleteTopic(name);
