@@ -78,6 +78,12 @@ export interface AdminOptions {
   readonly timeoutMs?: number;
 }
 
+const noController = (ms: number): MillraceError =>
+  MillraceError.refusal(
+    ErrorCode.NOT_CONTROLLER,
+    `no controller of the cluster was active for ${ms} ms: look at its controllers, and retry`,
+  );
+
 /** Administrative calls. Only failures without side effects are retried. */
 export class Admin {
   readonly #context: CallContext;
@@ -300,7 +306,7 @@ export class Admin {
         if (isOver || !this.#mayRepeat(error, isRead)) {
           // The next call must not go to a controller that is gone.
           if (wantsRefresh(error)) void metadata.renew();
-          throw error;
+          throw this.#isOfBroker(error) ? noController(this.#timeoutMs) : error;
         }
         await clock.sleep(pauseMs);
         await metadata.tryRefresh();
@@ -310,10 +316,14 @@ export class Admin {
 
   #mayRepeat(error: MillraceError, isRead: boolean): boolean {
     const { retriable, sideEffects } = error.spec;
-    const { clusterId, hasController } = this.#context.metadata;
-    // While a cluster has no controller a broker is asked, which serves no Admin calls.
-    if (error.code === ErrorCode.UNSUPPORTED_OPERATION) return clusterId !== "" && !hasController;
+    if (error.code === ErrorCode.UNSUPPORTED_OPERATION) return this.#isOfBroker(error);
     if (error.code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) return false;
     return retriable && (isRead || !sideEffects);
+  }
+
+  /** While a cluster has no controller a broker is asked, which serves no Admin calls. */
+  #isOfBroker({ code }: MillraceError): boolean {
+    const { clusterId, hasController } = this.#context.metadata;
+    return code === ErrorCode.UNSUPPORTED_OPERATION && clusterId !== "" && !hasController;
   }
 }

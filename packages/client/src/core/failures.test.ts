@@ -151,3 +151,12 @@ test("an Admin call waits while no controller is known", limit, async () => {
   await assert.rejects(client.admin.createTopic({ name: "t" }), /asked again/);
   assert.equal(state.calls, 3);
 });
+
+test("an Admin call that no controller answered in time may be tried again", limit, async () => {
+  const { broker, client } = setUp(1, { adminTimeoutMs: 300 });
+  broker.callFault = failing("CreateTopic", 1000, ErrorCode.UNSUPPORTED_OPERATION).fault;
+  await assert.rejects(client.admin.createTopic({ name: "t" }), {
+    code: ErrorCode.NOT_CONTROLLER,
+    message: /no controller of the cluster was active for 300 ms/,
+  });
+});

@@ -30,7 +30,14 @@ export const adminMutants: readonly Mutant[] = [
     name: "client-admin-asks-brokers-once",
     breaks: "A call waits while no controller is known.",
     file,
-    replace: [['return clusterId !== "" && !hasController;', "return false;"]],
+    replace: [["return this.#isOfBroker(error);", "return false;"]],
+    tests,
+  },
+  {
+    name: "client-admin-takes-a-broker-for-a-controller",
+    breaks: "A call that found no controller in time may be tried again, and says why it failed.",
+    file,
+    replace: [["this.#isOfBroker(error) ? noController(this.#timeoutMs) : error", "error"]],
     tests,
   },
 ];
