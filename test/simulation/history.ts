@@ -199,8 +199,8 @@ export const makeTopic = (client: Client, configs: Record<string, string>): Prom
 const disturbedLongMs = 20_000;
 
 /**
- * Deletes, from time to time, what was read, until `working` says no. With `onlySettled` nothing
- * that a producer may send again: a replica that is added begins at the log start, and does not
+ * Deletes, from time to time, what was read, until `working` says no; but nothing that a producer
+ * may send again: a replica that is added or begins anew does so at the log start, and does not
  * know who had written what is deleted.
  */
 export const trim = async (
@@ -209,13 +209,12 @@ export const trim = async (
   random: SeededRandom,
   sleep: (ms: number) => Promise<void>,
   working: () => boolean,
-  { onlySettled, mayVanish }: { readonly onlySettled: boolean; readonly mayVanish: boolean },
+  mayVanish: boolean,
 ): Promise<void> => {
   while (working()) {
     await sleep(100 + random.float() * 1500);
     const partition = random.below(partitions);
-    const read = history.readEnd.get(partition) ?? 0n;
-    const end = Number(onlySettled ? history.settledEnd(partition) : read);
+    const end = Number(history.settledEnd(partition));
     const offset = BigInt(random.chance(0.5) ? end : Math.floor(end * random.float()));
     if (offset <= (history.deletedBelow.get(partition) ?? 0n)) continue;
     history.deletedBelow.set(partition, offset);

@@ -65,8 +65,8 @@ const beginTrouble = (
     operations.run(working),
   ];
   if (faults.deletions) {
-    const rules = { onlySettled: faults.moves, mayVanish: faults.foreignStores };
-    jobs.push(trim(clients.trimmer, history, random, sleep, working, rules));
+    const { trimmer } = clients;
+    jobs.push(trim(trimmer, history, random, sleep, working, faults.foreignStores));
   }
   if (faults.moves) {
     jobs.push(reassign(clients.mover, brokers.length, by, sleep, working));
