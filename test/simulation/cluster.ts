@@ -75,7 +75,7 @@ export class Cluster {
     const sleep = (ms: number): Promise<void> => this.sleep(ms);
     const clients = this.#clients;
     this.#disturbances = new Disturbances({ ...scene, network: this.#network, clients, sleep });
-    this.operations = new StoreOperations({ ...scene, machines: this.machines, sleep });
+    this.operations = new StoreOperations({ ...scene, sleep });
   }
 
   get machines(): readonly Machine[] {

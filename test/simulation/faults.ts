@@ -28,7 +28,7 @@ export interface Faults {
   readonly compactions: boolean;
   /** The store goes back to a backup, where that loses nothing. */
   readonly restores: boolean;
-  /** The store starts on data of another cluster, and later on the right ones again. */
+  /** The store starts empty, or on another cluster's data, and later on the right ones again. */
   readonly foreignStores: boolean;
   /** A leader dies before it sees who has joined its in-sync replicas. */
   readonly blindLeaders: boolean;

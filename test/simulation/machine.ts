@@ -57,22 +57,15 @@ export abstract class Machine {
     return this.#process.alive;
   }
 
-  /** Whether a process runs that has started. */
-  get isServing(): boolean {
-    return this.#process.alive && this.#served !== undefined;
-  }
-
   /**
    * Starts a process in place of the one that runs, and again while it does not start. Resolves
    * once one serves, or another start or a crash has taken over.
    */
   async start(): Promise<void> {
-    const { kernel, network, store } = this.shared;
+    const { kernel, network } = this.shared;
     this.#turn += 1;
     const turn = this.#turn;
     for (;;) {
-      // A process that starts on them would join that cluster.
-      while (store.isForeign) await this.#pause();
       if (turn !== this.#turn) return;
       this.#end();
       const process = new Incarnation(kernel, this.host);

@@ -86,8 +86,7 @@ const write = (
   const pauseMsMax = cluster.faults.blindLeaders
     ? Math.max(...pausesMsMax)
     : random.pick(pausesMsMax);
-  // A store that is not the cluster's may give ids that are taken.
-  const count = cluster.faults.foreignStores ? 1 : random.pick(producersInTurn);
+  const count = random.pick(producersInTurn);
   const by = { random, sleep: (ms: number): Promise<void> => cluster.sleep(ms) };
   const writers = [clients.w1, clients.w2].map((client, one) => {
     const producers = Array.from({ length: count }, (_, i) => one + 1 + 2 * i);

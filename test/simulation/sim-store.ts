@@ -42,8 +42,6 @@ export class SimStore implements MetadataStore {
   readonly #leases = new Map<string, number>();
   #data: EmbeddedStore;
   #isStopped = false;
-  /** Its data are not those of the cluster. */
-  isForeign = false;
   /** Revision of the last deletion that a watch has delivered. */
   #deletedAt = 0;
   /** Rises with every stop. */
@@ -87,10 +85,10 @@ export class SimStore implements MetadataStore {
     return { revision, kvs, leases };
   }
 
-  /** Data of another cluster, in which nothing has happened yet. */
-  async foreign(): Promise<EmbeddedStore> {
+  /** Data without anything, or of another cluster, in which nothing has happened yet. */
+  async foreign(isEmpty: boolean): Promise<EmbeddedStore> {
     const data = new EmbeddedStore({ clock: this.#clock, random: this.#random });
-    await bootstrapCluster(data, this.#random);
+    if (!isEmpty) await bootstrapCluster(data, this.#random);
     return data;
   }
 

@@ -1,13 +1,12 @@
 /**
- * What operators do to the store: they restore a backup, or start it on data of another cluster,
- * and bring the right ones back.
+ * What operators do to the store: they restore a backup, or start it on no data, or on those of
+ * another cluster, and bring the right ones back.
  */
 import { decodeRecord, type EmbeddedStore, type KeyValue, keys } from "@millrace/metadata";
 import type { PartitionRecord } from "@millrace/proto/storage";
 import type { Kernel, SeededRandom } from "@millrace/sim";
 import type { BrokerMachine } from "./broker-machine.ts";
 import type { Faults } from "./faults.ts";
-import type { Machine } from "./machine.ts";
 import type { Backup, SimStore } from "./sim-store.ts";
 
 export interface StoreOperationsOptions {
@@ -15,8 +14,6 @@ export interface StoreOperationsOptions {
   readonly random: SeededRandom;
   readonly store: SimStore;
   readonly brokers: readonly BrokerMachine[];
-  /** Those of brokers among them. */
-  readonly machines: readonly Machine[];
   readonly faults: Pick<Faults, "restores" | "foreignStores">;
   readonly sleep: (ms: number) => Promise<void>;
 }
@@ -114,22 +111,20 @@ export class StoreOperations {
   }
 
   async #startForeign(working: () => boolean): Promise<void> {
-    const { kernel, machines, store } = this.#options;
-    // Who starts now would join that cluster.
-    const old = await this.#stopWhere(working, () => machines.every(({ isServing }) => isServing));
+    const { kernel, random, store } = this.#options;
+    const old = await this.#stopWhere(working, () => true);
     if (old === undefined) return;
-    kernel.marks.sometimes("fault: store of another cluster");
+    const isEmpty = random.chance(0.6);
+    kernel.marks.sometimes(isEmpty ? "fault: store empty" : "fault: store of another cluster");
     this.mayLeaveLogs = true;
-    store.isForeign = true;
     await this.#pause(2000);
-    const others = await store.foreign();
+    const others = await store.foreign(isEmpty);
     store.start(others);
     await this.#pause(8000);
     store.stop();
     await this.#pause(2000);
     await others.close();
     store.start(old);
-    store.isForeign = false;
     this.disturbedMs += 12_000;
     this.isBusy = false;
   }

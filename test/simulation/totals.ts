@@ -30,6 +30,7 @@ const cluster = [
   "fault: lease",
   "fault: store cut",
   "fault: store down",
+  "fault: store empty",
   "fault: store loses answers",
   "fault: store of another cluster",
   "fault: store restored",
