@@ -26,8 +26,8 @@ const refusals: readonly ErrorCode[] = [
 const topicsMax = 3;
 
 /**
- * Makes and deletes topics, whatever the cluster makes of it, until `working` says no. No name comes
- * back: who has missed a deletion shows it in the end.
+ * Makes and deletes topics, whatever the cluster makes of it, until `working` says no. No name
+ * comes back: a broker that has missed a deletion shows it in the end.
  */
 export const changeTopics = async (
   client: Client,
