@@ -5,6 +5,8 @@ import { Machine, type Served, type Shared } from "./machine.ts";
 
 export class ControllerMachine extends Machine {
   readonly controllerId: number;
+  /** As its data directory remembers it. */
+  #clusterId: string | undefined;
 
   constructor(shared: Shared, controllerId: number) {
     super(shared, `c${controllerId}`);
@@ -18,6 +20,10 @@ export class ControllerMachine extends Machine {
     const at = (port: number) => ({ listener, endpoint: `${host}:${port}` });
     return boot({
       ...{ dialer, controllerId, store: this.storeOf(process) },
+      ...(this.#clusterId === undefined ? {} : { wantedClusterId: this.#clusterId }),
+      onCluster: (clusterId) => {
+        this.#clusterId = clusterId;
+      },
       env: { clock: process.clock(), random, logger: this.logger() },
       defaultReplicationFactor: replicationFactor,
       listeners: { client: at(7400), internal: at(7401), health: at(7402), graceMs: 1000 },
