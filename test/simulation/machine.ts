@@ -144,7 +144,7 @@ export abstract class Machine {
     const { kernel } = this.shared;
     const note = (fields: Readonly<Record<string, unknown>>, message: string): void => {
       kernel.trace(`${this.host} says: ${message} ${shown(fields)}`);
-      kernel.marks.sometimes(`says: ${message}`);
+      kernel.marks.sometimes(`says: ${message.replace(/ cluster c[\w-]{21},?/g, " a cluster,")}`);
       if (fields["repair"] !== undefined) kernel.marks.sometimes(`repair: ${fields["repair"]}`);
     };
     return { ...silentLogger, info: note, warn: note, error: note };

@@ -42,8 +42,6 @@ export const producerIdLimits = {
   callsPerBrokerMax: 4,
   /** Attempts to move the next free id while other transactions move it too. */
   attemptsMax: 10,
-  /** Ids left out after a restore of the metadata: more than were given since any backup. */
-  skippedAfterRestore: 2 ** 32,
 } as const;
 
 /** Every limit of the heartbeats of brokers. */

@@ -39,15 +39,22 @@ const unchanged = (key: string, kv: KeyValue | undefined): Compare => ({
   ...{ key, target: "modRevision", equals: kv?.modRevision ?? 0 },
 });
 
+/** Hex digits of a generation, and the ids for each number that they can be: up to 2^52. */
+const digits = 12;
+const idsPerNumber = 16;
+
 /**
- * The next free id after the record. A record of another generation comes from a backup: ids behind
- * it may have been given before the restore, so it is skipped past them.
+ * Where the ids of a generation begin. Generations are random, so those of two do not meet: what
+ * was given since a backup is not known after its restore, nor how often it was restored.
  */
+const firstOf = (generation: string): number =>
+  generation === "" ? 0 : Number.parseInt(generation.slice(0, digits), 16) * idsPerNumber;
+
+/** The next free id after the record. One of another generation comes from a backup. */
 const nextAfter = (kv: KeyValue | undefined, generation: string): number => {
-  if (kv === undefined) return 0;
-  const record = decodeRecord.producerIds(kv);
-  const next = Number(record.nextProducerId);
-  return record.generation === generation ? next : next + limits.skippedAfterRestore;
+  const record = kv && decodeRecord.producerIds(kv);
+  if (record === undefined || record.generation !== generation) return firstOf(generation);
+  return Number(record.nextProducerId);
 };
 
 export class ProducerIdBlocks {

@@ -200,6 +200,18 @@ const streams: readonly Mutant[] = [
     tests: streamTests,
   },
   {
+    name: "follower-ends-inside-a-batch",
+    breaks: "A log that ends inside of the leader's first batch begins anew.",
+    file: `${at}leader-session.ts`,
+    replace: [
+      [
+        "if (divergence === undefined && logEndOffset > log.logStartOffset) {",
+        "if (divergence === undefined) {",
+      ],
+    ],
+    tests: streamTests,
+  },
+  {
     name: "claim-past-what-was-sent",
     breaks: "A follower that claims more than it was sent counts for nothing.",
     file: `${at}leader-session.ts`,
@@ -357,7 +369,7 @@ export const replicationMutants: readonly Mutant[] = [
     name: "begun-anew-and-told-again",
     breaks: "A log that has begun anew with the leader's first batch is sent what follows.",
     file: `${at}leader-session.ts`,
-    replace: [["if (emptyAt === firstBatch) {", "if (emptyAt === -1) {"]],
+    replace: [["if (endsAt === firstBatch) {", "if (endsAt === -1) {"]],
     tests: [`${at}replication.test.ts`],
   },
 ];

@@ -200,7 +200,7 @@ export const clusterBugs: readonly Mutant[] = [
     "producer-ids-given-again",
     "After a restore no producer id is given a second time.",
     `${controller}/producer-ids.ts`,
-    ["next : next + limits.skippedAfterRestore", "next : next"],
+    ["record === undefined || record.generation !== generation", "record === undefined"],
   ),
   bug(
     "restored-epochs-led-in",

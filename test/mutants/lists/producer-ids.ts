@@ -37,7 +37,7 @@ export const producerIdMutants: readonly Mutant[] = [
     name: "ids-begin-at-the-backup",
     breaks: "After a restore no id is given that was given after the backup.",
     file: `${controller}/producer-ids.ts`,
-    replace: [["next : next + limits.skippedAfterRestore", "next : next"]],
+    replace: [["record === undefined || record.generation !== generation", "record === undefined"]],
     tests: blockTests,
   },
   {

@@ -234,8 +234,13 @@ export class LeaderSession {
       const { log } = term;
       const divergence = divergenceOf(log, { logEndOffset, lastEpoch });
       const place = { id, partition: led, term, log, leaderEpoch };
-      if (divergence === undefined) this.#begin(place, logEndOffset);
-      else this.#differ(place, divergence, lastEpoch === undefined ? logEndOffset : undefined);
+      if (divergence === undefined && logEndOffset > log.logStartOffset) {
+        this.#begin(place, logEndOffset);
+        return;
+      }
+      // One that ends where this log starts may follow only if a batch begins there.
+      const isBefore = divergence === undefined || lastEpoch === undefined;
+      this.#differ(place, divergence ?? beginningOf(log), isBefore ? logEndOffset : undefined);
     } catch (thrown) {
       this.#refuse(id, thrown);
     }
@@ -248,24 +253,24 @@ export class LeaderSession {
     this.#enqueue(subscription);
   }
 
-  /** `emptyAt`: where the follower's log ends, if it is empty. */
-  #differ(place: Place, divergence: Divergence, emptyAt?: number): void {
+  /** `endsAt`: where the follower's log ends, if nothing of it can differ. */
+  #differ(place: Place, divergence: Divergence, endsAt?: number): void {
     this.#differing.add(place.id);
-    this.#telling = this.#telling.then(() => this.#tell(place, divergence, emptyAt));
+    this.#telling = this.#telling.then(() => this.#tell(place, divergence, endsAt));
   }
 
   /**
    * Says where the logs differ, and where a follower that begins anew has to begin: with the first
    * batch, inside of which the log may start. Never rejects.
    */
-  async #tell(place: Place, divergence: Divergence, emptyAt: number | undefined): Promise<void> {
+  async #tell(place: Place, divergence: Divergence, endsAt: number | undefined): Promise<void> {
     const { id, log } = place;
     try {
       const firstBatch = await firstBatchOf(log);
       if (this.#isOver || !this.#differing.delete(id)) return;
       requireTerm(place);
-      if (emptyAt === firstBatch) {
-        // It has begun there: what a read at the log start finds follows.
+      if (endsAt === firstBatch) {
+        // What a read at the log start finds follows.
         this.#begin(place, log.logStartOffset);
         return;
       }
@@ -464,9 +469,7 @@ export class LeaderSession {
       return;
     }
     this.#drop(id);
-    const { logStartOffset } = log;
-    const gone = { leaderEpoch: 0, endOffset: logStartOffset, logStartOffset };
-    this.#differ({ id, partition, term, log, leaderEpoch }, gone);
+    this.#differ({ id, partition, term, log, leaderEpoch }, beginningOf(log));
   }
 }
 
@@ -474,6 +477,11 @@ const move = (subscription: Subscription, state: SubscriptionState): void => {
   if (subscription.state.kind === "waiting") subscription.state.stop();
   subscription.state = state;
 };
+
+/** For a follower that has nothing of what the log still has. */
+const beginningOf = ({ logStartOffset }: PartitionLog): Divergence => ({
+  ...{ leaderEpoch: 0, endOffset: logStartOffset, logStartOffset },
+});
 
 /** Base offset of the batch that a read at the log start finds; the log end where there is none. */
 const firstBatchOf = async (log: PartitionLog): Promise<number> => {

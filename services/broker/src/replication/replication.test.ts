@@ -183,6 +183,34 @@ test("a log that begins anew does so with the leader's first batch, which may ho
   });
 });
 
+test("a log that ends inside of the leader's first batch begins anew", async () => {
+  await inWorld(7, async (world) => {
+    const [a, b] = [new Machine(world, 0), new Machine(world, 1)];
+    // What both have of epoch 1, and what the follower alone has.
+    for (const [machine, count] of [
+      [a, 3],
+      [b, 8],
+    ] as const) {
+      const { clock, log, logs } = await machine.start();
+      await log.becomeLeader(1);
+      for (let i = 0; i < count; i += 1) {
+        log.append(await batchOf(`${i}`, clock.wallMs()), 1, () => {});
+      }
+      await world.sleep(100);
+      await logs.close(true);
+    }
+    const { leader, log: led } = await lead(a, 2, []);
+    await leader.append(Array.from({ length: 10 }, (_, i) => `of many, ${i}`));
+    await world.until(() => led.highWatermark === 13, "it is committed");
+    await led.advanceLogStart(5);
+    const { log, rebuilt } = await follow(b, 2);
+    await world.until(() => log.highWatermark === 13, "it has caught up");
+    assert.deepEqual(rebuilt, [3]);
+    await world.until(() => log.logStartOffset === 5, "its start follows");
+    assert.equal(await bytesOf(log), await bytesOf(led));
+  });
+});
+
 test("who is not in sync waits for the rate of catching up, who is does not", async () => {
   const caughtUp = async (isr: readonly InSyncReplica[]): Promise<[number, string[]]> => {
     const calls: string[] = [];

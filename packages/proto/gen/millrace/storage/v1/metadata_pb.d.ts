@@ -299,7 +299,8 @@ export declare type DeletionRecord = Message<"millrace.storage.v1.DeletionRecord
 export declare const DeletionRecordSchema: GenMessage<DeletionRecord>;
 
 /**
- * Key `producer-ids`, compare-and-set on mod_revision. Absent: no id has been given.
+ * Key `producer-ids`, compare-and-set on mod_revision. Absent: no id of this generation has been
+ * given.
  *
  * @generated from message millrace.storage.v1.ProducerIdsRecord
  */
@@ -313,7 +314,8 @@ export declare type ProducerIdsRecord = Message<"millrace.storage.v1.ProducerIds
 
   /**
    * Generation of the metadata that the record was written in. In another one the store was
-   * restored from a backup, and ids above `next_producer_id` may have been given.
+   * restored from a backup, and ids above `next_producer_id` may have been given: ids then go on
+   * where the new generation's begin, which is at a random number below 2^52.
    *
    * @generated from field: string generation = 2;
    */
