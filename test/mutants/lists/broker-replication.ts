@@ -203,12 +203,14 @@ const streams: readonly Mutant[] = [
     name: "follower-ends-inside-a-batch",
     breaks: "A log that ends inside of the leader's first batch begins anew.",
     file: `${at}leader-session.ts`,
-    replace: [
-      [
-        "if (divergence === undefined && logEndOffset > log.logStartOffset) {",
-        "if (divergence === undefined) {",
-      ],
-    ],
+    replace: [["if (divergence === undefined && isInside) {", "if (divergence === undefined) {"]],
+    tests: streamTests,
+  },
+  {
+    name: "empty-follower-never-in-sync",
+    breaks: "A follower of an empty log is in sync with its subscription.",
+    file: `${at}leader-session.ts`,
+    replace: [[" || log.logEndOffset === logEndOffset;", ";"]],
     tests: streamTests,
   },
   {

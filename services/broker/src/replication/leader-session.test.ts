@@ -231,3 +231,19 @@ test("a leader sends no more than the window, and goes on once bytes are given b
     await listening;
   });
 });
+
+test("a follower of an empty log is in sync with its subscription", async () => {
+  await raw(async ({ say, hear, leader }) => {
+    const reported = { subscriptionId: 1, durableEndOffset: 0 };
+    const told: number[] = [];
+    const { durable } = leader;
+    leader.durable = (...args) => {
+      told.push(args[1]);
+      return durable.apply(leader, args);
+    };
+    say({ open: opening, subscribe: [subscription], durable: [reported] });
+    await hear();
+    await hear();
+    assert.deepEqual(told, [0]);
+  });
+});

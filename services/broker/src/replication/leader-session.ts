@@ -234,11 +234,13 @@ export class LeaderSession {
       const { log } = term;
       const divergence = divergenceOf(log, { logEndOffset, lastEpoch });
       const place = { id, partition: led, term, log, leaderEpoch };
-      if (divergence === undefined && logEndOffset > log.logStartOffset) {
+      const isInside = logEndOffset > log.logStartOffset || log.logEndOffset === logEndOffset;
+      if (divergence === undefined && isInside) {
         this.#begin(place, logEndOffset);
         return;
       }
-      // One that ends where this log starts may follow only if a batch begins there.
+      // One that ends where this log starts may follow only if a batch begins there. What it says
+      // in the same message of its durability is passed over; it reports what it is sent.
       const isBefore = divergence === undefined || lastEpoch === undefined;
       this.#differ(place, divergence ?? beginningOf(log), isBefore ? logEndOffset : undefined);
     } catch (thrown) {
