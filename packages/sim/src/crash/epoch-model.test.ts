@@ -147,3 +147,33 @@ test("a flush makes no epoch known that a recovery may have forgotten", () => {
   const confirmed = model.epochs.filter((entry) => entry.confirmed).map(({ epoch }) => epoch);
   assert.deepEqual(confirmed, [3]);
 });
+
+test("where the log begins, epochs without records are known from any of them on", () => {
+  const model = new EpochModel();
+  for (const [epoch, startOffset] of [
+    [1, 0],
+    [2, 1],
+    [5, 1],
+    [8, 1],
+  ] as const) {
+    model.begin(epoch, startOffset);
+    model.confirm(epoch);
+  }
+  const known = model
+    .possible(11, 1, new Set([8]))
+    .map(({ answering }) => answering.map(({ epoch }) => epoch).join());
+  assert.deepEqual(new Set(known), new Set(["1,2,5,8", "2,5,8", "5,8", "8"]));
+});
+
+test("a file of ten epochs without records may have forgotten any of them", () => {
+  const model = new EpochModel();
+  for (let epoch = 1; epoch <= 11; epoch += 1) {
+    model.begin(epoch, epoch === 1 ? 0 : 29);
+    model.confirm(epoch);
+  }
+  model.damaged = true;
+  const latest = model
+    .possible(29, 0, new Set([1]))
+    .map(({ answering }) => answering.at(-1)?.epoch);
+  assert.deepEqual(new Set(latest), new Set([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]));
+});

@@ -24,21 +24,22 @@ interface PossibleEpochs {
 }
 
 /**
- * What is left when the log begins at `offset`: the epoch that covers it begins there. An epoch
- * that ended there, too, may still be known: it has no records, and the answers mean the same.
+ * What is left when the log begins at `offset`: the epoch that covers it begins there. Epochs that
+ * ended there may still be known, from any of them on: they have no records, and the answers mean
+ * the same.
  */
 const fromStart = (epochs: readonly Span[], offset: number): Span[][] => {
-  const variants = [
-    epochs.findLastIndex(({ startOffset }) => startOffset <= offset),
-    epochs.findLastIndex(({ startOffset }) => startOffset < offset),
-    epochs.findIndex(({ startOffset }) => startOffset === offset),
-  ];
-  return variants.map((first) => {
-    const covering = epochs[first];
-    if (covering === undefined) return [...epochs];
-    return [{ epoch: covering.epoch, startOffset: offset }, ...epochs.slice(first + 1)];
+  const covering = epochs.findLastIndex(({ startOffset }) => startOffset <= offset);
+  if (covering < 0) return [[...epochs]];
+  const ended = epochs.findLastIndex(({ startOffset }) => startOffset < offset);
+  return epochs.slice(Math.max(0, ended), covering + 1).map(({ epoch }, i) => {
+    const first = Math.max(0, ended) + i;
+    return [{ epoch, startOffset: offset }, ...epochs.slice(first + 1)];
   });
 };
+
+/** Lists of epochs that are tried, where many are not certain: 2^12 for twelve of them. */
+const listsMax = 4096;
 
 export const endOffsetFor = (
   epochs: readonly Span[],
@@ -145,7 +146,7 @@ export class EpochModel {
       const without = lists;
       lists = without.map((list) => [...list, entry]);
       // Where it is not certain, it may be known or not.
-      if (!certain && without.length < 256) lists.push(...without);
+      if (!certain && without.length < listsMax) lists.push(...without);
     }
     return lists.flatMap((known) =>
       fromStart(known, logStart).map((answering) => ({ known, answering })),
