@@ -110,11 +110,8 @@ else {
     }
   });
 
-  test("an etcd that is wiped under processes is one that is down", async (context) => {
-    // One of its own: the other tests keep theirs.
-    const own = await Etcd.start();
-    context.after(() => own.remove());
-    const prefix = "/millrace/wiped/";
+  /** A controller and two brokers with a topic, and a producer of values that are all different. */
+  const cluster = async (context: TestContext, prefix: string, own: Etcd) => {
     const { start } = setUp(context, prefix, own);
     const controller = await start("controller", 0);
     const brokers = [await start("broker", 1), await start("broker", 2)];
@@ -129,6 +126,19 @@ else {
       values.push(value);
       await producer.send({ topic: "t", partition: values.length % 2, value });
     };
+    return { start, controller, brokers, client, values, send };
+  };
+
+  test("an etcd that is wiped under processes is one that is down", async (context) => {
+    // One of its own: the other tests keep theirs.
+    const own = await Etcd.start();
+    context.after(() => own.remove());
+    const prefix = "/millrace/wiped/";
+    const { start, controller, brokers, client, values, send } = await cluster(
+      context,
+      prefix,
+      own,
+    );
     const epochs = async () => {
       const [topic] = await client.admin.describeTopics(["t"]);
       return topic?.partitions.map(({ leader, leaderEpoch }) => [leader, leaderEpoch]);
@@ -171,20 +181,11 @@ else {
     const own = await Etcd.start();
     context.after(() => own.remove());
     const prefix = "/millrace/restored/";
-    const { start } = setUp(context, prefix, own);
-    const controller = await start("controller", 0);
-    const brokers = [await start("broker", 1), await start("broker", 2)];
-    await Promise.all([controller, ...brokers].map((one) => one.untilReadyz(isReady)));
-    const client = await connect({ bootstrap: brokers.map(({ endpoints }) => endpoints.client) });
-    context.after(() => client.close());
-    await client.admin.createTopic({ name: "t", partitionCount: 2, replicationFactor: 2 });
-    const producer = client.producer();
-    const values: string[] = [];
-    const send = async (): Promise<void> => {
-      const value = `v${String(values.length).padStart(3, "0")}`;
-      values.push(value);
-      await producer.send({ topic: "t", partition: values.length % 2, value });
-    };
+    const { start, controller, brokers, client, values, send } = await cluster(
+      context,
+      prefix,
+      own,
+    );
     for (let i = 0; i < 10; i += 1) await send();
     const backup = own.snapshot("backup");
     for (let i = 0; i < 10; i += 1) await send();
