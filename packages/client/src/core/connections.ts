@@ -17,6 +17,8 @@ export class Connections {
   readonly #dialer: Dialer;
   readonly #clusterId: () => string;
   readonly #channels = new Map<string, Channel>();
+  /** The same channels by the metadata's own objects: producers look theirs up for every batch. */
+  #byEndpoint = new WeakMap<Endpoint, Channel>();
 
   /** `clusterId` is empty until the client knows it. */
   constructor(dialer: Dialer, clusterId: () => string) {
@@ -40,6 +42,8 @@ export class Connections {
   }
 
   channel(endpoint: Endpoint): Channel {
+    const known = this.#byEndpoint.get(endpoint);
+    if (known !== undefined) return known;
     const key = endpointKey(endpoint);
     let channel = this.#channels.get(key);
     if (channel === undefined) {
@@ -47,12 +51,14 @@ export class Connections {
       channel = this.#dialer.dial(formatEndpoint(endpoint), { authority, tls });
       this.#channels.set(key, channel);
     }
+    this.#byEndpoint.set(endpoint, channel);
     return channel;
   }
 
   close(): void {
     for (const channel of this.#channels.values()) channel.close();
     this.#channels.clear();
+    this.#byEndpoint = new WeakMap();
   }
 
   #named(): Pick<CallOptions, "metadata"> {

@@ -68,7 +68,7 @@ export const fillInput = (into: MutableInput, record: ProducerRecord, nowMs: num
 };
 
 const copy = (bytes: Uint8Array | undefined): Uint8Array | undefined =>
-  bytes === undefined ? undefined : Uint8Array.from(bytes);
+  bytes === undefined ? undefined : new Uint8Array(bytes);
 
 /** A copy that the application cannot change. */
 export const copyInput = (input: MutableInput): MutableInput => ({
