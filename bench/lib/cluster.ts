@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { create } from "@bufbuild/protobuf";
 import { type Client, connect, formatEndpoint } from "@millrace/client";
+import { MillraceError } from "@millrace/errors";
 import { GetMetadataRequestSchema, MetadataService } from "@millrace/proto/metadata";
 import { methodOf } from "@millrace/rpc";
 import { grpcDialer } from "@millrace/rpc/grpc";
@@ -217,11 +218,17 @@ export class MillraceCluster {
     const endMs = performance.now() + ms;
     try {
       for (;;) {
-        // A broker that has too much to do refuses.
-        const told = await channel.unary(getMetadata, request).catch(() => undefined);
+        let cause: MillraceError | undefined;
+        const told = await channel.unary(getMetadata, request).catch((thrown: unknown) => {
+          cause = MillraceError.from(thrown);
+          // A broker that has too much to do refuses.
+          if (!cause.spec.retriable) throw cause;
+        });
         const partitions = told?.topics.flatMap((topic) => topic.partitions) ?? [];
         if (partitions.length > 0 && partitions.every(({ leader = -1 }) => holds(leader))) return;
-        if (performance.now() > endMs) throw new Error(`leaders: not so after ${ms / 1000} s`);
+        if (performance.now() > endMs) {
+          throw new Error(`leaders: not so after ${ms / 1000} s`, { cause });
+        }
         await sleep(routesPollMs);
       }
     } finally {
