@@ -2,8 +2,11 @@
 import type { RunReport } from "./run.ts";
 import type { Layout } from "./run-cluster.ts";
 
+const leaderChange = "broker: a partition has a new leader";
+
 const everywhere = [
   "boot: leader epochs rise after an unclean stop",
+  leaderChange,
   "buggify no tail cache",
   "crash: power",
   "crash: process",
@@ -117,7 +120,8 @@ export class Totals {
     const hours = (this.#simulatedMs / 3_600_000).toFixed(1);
     return (
       `${this.#runs} runs, ${this.#events} events in ${hours} simulated hours, ` +
-      `${this.#acked} acknowledged, ${this.#read} read along`
+      `${this.#acked} acknowledged, ${this.#read} read along, ` +
+      `${this.marks.get(leaderChange) ?? 0} leader changes`
     );
   }
 }

@@ -53,7 +53,7 @@ export class ReplicaManager {
     const { clock, logger } = env;
     const creations = new Creations();
     const replicas = {
-      ...{ ...replication, clock, brokerId },
+      ...{ ...replication, clock, brokerId, sim: env.sim },
       epochFloors: new EpochFloors(logger, logs),
       registered: (id: number) => view.current.brokers.get(id)?.epoch,
       hint: (of: PartitionView) => this.#hint(of),

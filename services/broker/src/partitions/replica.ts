@@ -4,7 +4,7 @@
  * generation that it began in.
  */
 import type { TopicConfig } from "@millrace/config";
-import type { Clock } from "@millrace/env";
+import type { Clock, Env } from "@millrace/env";
 import { ErrorCode, hasCode, type MillraceError } from "@millrace/errors";
 import type { AppendBatch, PartitionLog } from "@millrace/log";
 import { Acks } from "@millrace/proto/common";
@@ -29,6 +29,7 @@ import type { Follower, ReplicaState } from "./replica-state.ts";
 /** What all replicas of a broker share. */
 export interface ReplicaContext {
   readonly clock: Pick<Clock, "monoMs">;
+  readonly sim: Env["sim"];
   readonly brokerId: number;
   /** Epoch of this broker's registration. */
   readonly brokerEpoch: () => number;
@@ -217,13 +218,14 @@ export class Replica implements LedPartition, ChangingPartition {
       if (generation === this.#generation) throw thrown;
     }
     if (generation !== this.#generation) return;
-    const { brokerId, changes, clock } = this.#context;
+    const { brokerId, changes, clock, sim } = this.#context;
     const inSync = new InSyncReplicas(brokerId, startOffset, this.#inSyncView(), clock.monoMs());
     const told = (error: Error): Error =>
       this.#isPassing(error)
         ? refusals.leadershipLost(this.name, epoch, "lost the disk of its leader", undefined)
         : error;
     this.#state = new Leader(log, epoch, startOffset, inSync, told);
+    sim?.sometimes("broker: a partition has a new leader");
     if (this.#view.replicas.length > 1) changes.add(this);
     this.#progress();
   }

@@ -14,6 +14,7 @@ export const noReplication = {
 export const replicaContext = (with_: Partial<ReplicaContext> = {}): ReplicaContext => ({
   ...noReplication,
   clock: { monoMs: () => 0 },
+  sim: undefined,
   brokerId: 0,
   registered: () => 1,
   epochFloors: noFloors,
