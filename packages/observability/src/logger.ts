@@ -1,9 +1,9 @@
 /** Logging with pino, which only this file imports besides `output.ts`. */
+import { createRequire } from "node:module";
 import { Writable } from "node:stream";
 import type { Logger } from "@millrace/env";
 import { MillraceError } from "@millrace/errors";
 import { type Level, type Logger as Pino, pino } from "pino";
-import pretty from "pino-pretty";
 import type { LogOutput } from "./output.ts";
 
 export interface LoggerOptions {
@@ -66,6 +66,12 @@ class PinoLogger implements Logger {
   }
 }
 
+/** Loaded where people read the log: its 30 modules would take their part of every start. */
+const prettyStream = (output: LogOutput): Writable => {
+  const pretty: typeof import("pino-pretty") = createRequire(import.meta.url)("pino-pretty");
+  return pretty({ destination: writableOf(output), ignore: "service" });
+};
+
 const writableOf = (output: LogOutput): Writable =>
   new Writable({
     decodeStrings: false,
@@ -90,7 +96,6 @@ export const createLogger = (options: LoggerOptions): Logger => {
     },
   };
   const { output } = options;
-  const stream =
-    format === "json" ? output : pretty({ destination: writableOf(output), ignore: "service" });
+  const stream = format === "json" ? output : prettyStream(output);
   return new PinoLogger(pino(settings, stream));
 };

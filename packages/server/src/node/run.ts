@@ -1,5 +1,6 @@
 /** Runs a server from arguments until a signal: the life of every process. */
 import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 import {
   allowedOf,
@@ -13,7 +14,6 @@ import {
 import type { Logger } from "@millrace/env";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import { createLogger, type LogOutput, standardOutput } from "@millrace/observability";
-import { parse as parseYaml } from "yaml";
 import type { Endpoints, RunningServer } from "./server.ts";
 import type { loggingSettings } from "./settings.ts";
 
@@ -72,6 +72,12 @@ export const helpText = (
 
 const usage = (message: string): MillraceError =>
   new MillraceError(ErrorCode.INVALID_CONFIG, message);
+
+/** Loaded where there is a file: its 72 modules would take their part of every start. */
+const parseYaml = (text: string): unknown => {
+  const { parse }: typeof import("yaml") = createRequire(import.meta.url)("yaml");
+  return parse(text);
+};
 
 const readFile = (path: string): Pick<RawSources, "file" | "fileName"> => {
   try {
