@@ -211,4 +211,18 @@ export const producerMutants: readonly Mutant[] = [
     replace: [["(murmur2(key) & 0x7fffffff)", "Math.abs(murmur2(key))"]],
     tests: ["packages/client/src/core/partitioner.test.ts"],
   },
+  {
+    name: "client-closed-channel-remembered",
+    breaks: "what was closed is dialed again",
+    file: "packages/client/src/core/connections.ts",
+    replace: [["    this.#byEndpoint = new WeakMap();\n", ""]],
+    tests: ["packages/client/src/core/connections.test.ts"],
+  },
+  {
+    name: "client-tls-not-told-apart",
+    breaks: "endpoints with and without TLS are different ones",
+    file: "packages/client/src/core/connections.ts",
+    replace: [['endpoint.tls ? "tls" : "plain"', 'endpoint.tls ? "" : ""']],
+    tests: ["packages/client/src/core/connections.test.ts"],
+  },
 ];
