@@ -70,7 +70,7 @@ export class BrokerMachine extends Machine {
     const { dialer, listener } = network.attach(host, process);
     const at = (port: number) => ({ listener, endpoint: `${host}:${port}` });
     const options = {
-      ...{ env, dialer, brokerId, store: this.storeOf(process) },
+      ...{ env, dialer, brokerId, store: this.storeOf(process, brokerId) },
       listeners: { client: at(7400), internal: at(7401), health: at(7402), graceMs: 1000 },
       logConfig: {
         ...defaultManagerConfig,

@@ -19,7 +19,7 @@ export class ControllerMachine extends Machine {
     const { dialer, listener } = network.attach(host, process);
     const at = (port: number) => ({ listener, endpoint: `${host}:${port}` });
     return boot({
-      ...{ dialer, controllerId, store: this.storeOf(process) },
+      ...{ dialer, controllerId, store: this.storeOf(process, controllerId) },
       ...(this.#clusterId === undefined ? {} : { wantedClusterId: this.#clusterId }),
       onCluster: (clusterId) => {
         this.#clusterId = clusterId;

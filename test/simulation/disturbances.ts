@@ -23,7 +23,9 @@ const kindsOf = (faults: Faults) => [
   ...(faults.controllers
     ? (["controller deaf", "controller mute", "controller alone", "controller hangs"] as const)
     : []),
-  ...(faults.controllers ? (["controller without store", "controller dies"] as const) : []),
+  ...(faults.controllers
+    ? (["controller without store", "controller dies", "controller blind"] as const)
+    : []),
 ];
 
 type Kind = ReturnType<typeof kindsOf>[number];
@@ -107,7 +109,7 @@ export class Disturbances {
   }
 
   /** What happens to the one controller that matters, while brokers go on. */
-  #controllerTrouble(kind: Kind, machine: ControllerMachine): Disturbance {
+  #controllerTrouble(kind: Kind, machine: ControllerMachine): Disturbance | Promise<Disturbance> {
     const { brokers, network, random } = this.#scene;
     const { host } = machine;
     const all = brokers.map((broker) => broker.host);
@@ -115,14 +117,28 @@ export class Disturbances {
     if (kind === "controller hangs") return this.#pause(machine);
     if (kind === "controller without store") return this.#storeTrouble([machine], { isCut: true });
     if (kind === "controller dies") return this.#killed(machine);
+    if (kind === "controller blind") return this.#blinded(machine);
     if (kind === "controller deaf") network.cut(to, host);
     else if (kind === "controller mute") network.cut(host, to);
     else network.partition(host, to);
     return { end: () => network.heal(host, to) };
   }
 
+  /** It does not see that another one is elected, and a broker dies: it may decide no more. */
+  async #blinded(machine: ControllerMachine): Promise<Disturbance> {
+    const { brokers, random, store } = this.#scene;
+    const sight = this.#storeTrouble([machine], { isBlind: true });
+    await store.expire(keys.controller);
+    const death = this.#killed(random.pick(brokers));
+    const end = async (): Promise<void> => {
+      await sight.end();
+      await death.end();
+    };
+    return { end };
+  }
+
   /** Its own loop of crashes may have it, too: then that starts it again. */
-  #killed(machine: ControllerMachine): Disturbance {
+  #killed(machine: Machine): Disturbance {
     if (!machine.isRunning) return { end: () => {} };
     machine.crash("process");
     return { end: () => (machine.isRunning ? undefined : machine.start()) };

@@ -11,6 +11,7 @@ import {
 } from "@millrace/sim";
 import type { SimStore } from "./sim-store.ts";
 import { linked, noTrouble, type StoreTrouble } from "./store-link.ts";
+import { witnessed } from "./witness.ts";
 
 /** What all machines share. */
 export interface Shared {
@@ -132,11 +133,12 @@ export abstract class Machine {
     });
   }
 
-  /** The store, as a process of this machine reaches it. */
-  protected storeOf(process: Incarnation): MetadataStore {
+  /** The store, as a process of this machine, and the controller in it, reach it. */
+  protected storeOf(process: Incarnation, controllerId: number): MetadataStore {
     const { kernel, random, store } = this.shared;
     const link = { kernel, clock: process.clock(), random, trouble: this.trouble };
-    return linked(mountStore(store, process), { ...link, life: () => store.life });
+    const mounted = witnessed(mountStore(store, process), controllerId, kernel);
+    return linked(mounted, { ...link, life: () => store.life });
   }
 
   /** What the process says is how one sees from outside what it did: counts by message. */

@@ -15,13 +15,20 @@ import type { Kernel, SeededRandom } from "@millrace/sim";
 export interface StoreTrouble {
   /** Nothing comes through, either way. */
   isCut: boolean;
+  /** Calls come through, and nothing of what watches have to say. */
+  isBlind: boolean;
   /** Time of a message under way, ms. */
   delayMs: number;
   /** Part of the answers that are lost after the store has done what was asked. */
   lostAnswers: number;
 }
 
-export const noTrouble: StoreTrouble = { isCut: false, delayMs: 0.5, lostAnswers: 0 };
+export const noTrouble: StoreTrouble = {
+  isCut: false,
+  isBlind: false,
+  delayMs: 0.5,
+  lostAnswers: 0,
+};
 
 /** As long as calls to etcd take to be given up, ms; and watches, to be made or to be silent. */
 const timeoutMs = 5_000;
@@ -95,6 +102,7 @@ class LinkedWatch implements WatchHandle {
   async #passes(): Promise<boolean> {
     const { clock, kernel, random, trouble } = this.#link;
     await clock.sleep(trouble.delayMs * random.float());
+    while (trouble.isBlind && !this.#isEnded) await clock.sleep(lookMs);
     const endMs = clock.monoMs() + timeoutMs;
     while (trouble.isCut && !this.#isEnded) {
       await clock.sleep(lookMs);

@@ -69,6 +69,7 @@ const eitherLayout = ["layout: apart", "layout: together"] as const;
 /** Where controllers may be apart. */
 const apart = [
   "fault: controller alone",
+  "fault: controller blind",
   "fault: controller deaf",
   "fault: controller dies",
   "fault: controller hangs",

@@ -483,4 +483,37 @@ const boots: readonly Mutant[] = [
   },
 ];
 
-export const simMutants: readonly Mutant[] = [...kernels, ...dead, ...faults, ...boots];
+const witness = "test/simulation/witness.ts";
+const witnessTests = ["test/simulation/witness.test.ts"];
+
+const witnesses: readonly Mutant[] = [
+  {
+    name: "sim-witness-blind",
+    breaks: "A decision of a controller that is not active fails the run.",
+    file: witness,
+    replace: [["marks.always(active === controllerId, what)", "marks.always(true, what)"]],
+    tests: witnessTests,
+  },
+  {
+    name: "sim-witness-answers-too-much",
+    breaks: "The process gets the results of what it asked for.",
+    file: witness,
+    replace: [["result.results.slice(0, -1)", "result.results"]],
+    tests: witnessTests,
+  },
+  {
+    name: "sim-witness-watches-brokers",
+    breaks: "Brokers register themselves.",
+    file: witness,
+    replace: [["keys.brokerIntents,", "keys.brokers,"]],
+    tests: witnessTests,
+  },
+];
+
+export const simMutants: readonly Mutant[] = [
+  ...witnesses,
+  ...kernels,
+  ...dead,
+  ...faults,
+  ...boots,
+];
