@@ -6,7 +6,7 @@ import { Connections } from "./connections.ts";
 
 const endpoint = (text: string) => parseEndpoint(text) ?? assert.fail(text);
 
-/** A dialer whose channels are told apart by their number. */
+/** A dialer that makes another channel each time, and remembers what was dialed. */
 const dialer = () => {
   const dialed: string[] = [];
   const dial: Dialer["dial"] = (to) => {
