@@ -9,6 +9,18 @@ const boots = ["services/standalone/src/boot/boot.test.ts"];
 
 const judged: readonly Mutant[] = [
   {
+    name: "registration-unchecked",
+    breaks: "No replica comes into the ISR under a registration that is over.",
+    file: `${at}alter-partition.ts`,
+    replace: [
+      [
+        "if (BigInt(registered) === brokerEpoch) return undefined;",
+        "if (brokerEpoch > 0n) return undefined;",
+      ],
+    ],
+    tests: rules,
+  },
+  {
     name: "isr-of-a-topic-that-is-being-made",
     breaks: "A partition beyond the count of its topic is unknown.",
     file: `${at}alter-partition.ts`,
