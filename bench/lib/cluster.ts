@@ -13,7 +13,7 @@ import { type Process, processesOf } from "../../tools/cluster/layout.ts";
 import type { ProcessEntry, Role } from "../../tools/cluster/state.ts";
 import { Supervisor } from "../../tools/cluster/supervisor.ts";
 import { etcdPrograms } from "../../tools/etcd/build.ts";
-import { startEnv, startFlags } from "../../tools/start-command.ts";
+import { startEnv } from "../../tools/start-command.ts";
 import { type Flags, runLoad, type Target, verifyLog } from "./load.ts";
 import { rssMiB } from "./processes.ts";
 import type { Sample } from "./report.ts";
@@ -47,11 +47,11 @@ export interface PartitionState {
   readonly isr: readonly number[];
 }
 
-/** Node with the flags and the environment of `npm start`. `env` becomes Node: one process. */
+/** Node with the environment of `npm start`. `env` becomes Node: one process. */
 const asStarted = (process: Process): Process => {
   if (process.role === "etcd") return { ...process, stopMs };
   const cache = `NODE_COMPILE_CACHE=${startEnv()["NODE_COMPILE_CACHE"]}`;
-  const args = [cache, process.command, ...startFlags(), ...process.args];
+  const args = [cache, process.command, ...process.args];
   return { ...process, stopMs, command: "env", args };
 };
 

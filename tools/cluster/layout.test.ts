@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { startFlags } from "../start-command.ts";
 import { type Layout, type Process, processesOf } from "./layout.ts";
 import { reportOf } from "./report.ts";
 import type { ClusterFile } from "./state.ts";
@@ -59,7 +60,9 @@ test("a process has a directory and a log of its name, and is told its addresses
   }
   const broker = named("broker-1", processes);
   assert.equal(broker.command, process.execPath);
-  assert.equal(broker.args[0], "/repository/services/broker/src/process/main.ts");
+  const flags = startFlags();
+  assert.deepEqual(broker.args.slice(0, flags.length), flags, "as `npm start` starts Node");
+  assert.equal(broker.args[flags.length], "/repository/services/broker/src/process/main.ts");
   assert.equal(flagOf(broker, "--broker-id"), "1");
   assert.equal(flagOf(broker, "--data-dir"), "/data/broker-1");
   assert.equal(flagOf(broker, "--listen"), broker.endpoints["client"]);

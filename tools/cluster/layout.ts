@@ -1,6 +1,7 @@
 /** What a cluster on one machine consists of: names, ports, commands. */
 import { get } from "node:http";
 import { join } from "node:path";
+import { startFlags } from "../start-command.ts";
 import type { ManagedOptions } from "./managed.ts";
 
 export interface Layout {
@@ -106,6 +107,8 @@ const service = (
   return {
     ...{ name, role, id, endpoints, dataDirectory },
     ...commandAt(place, process.execPath, [
+      // Nothing that a broker says of its speed should depend on how it was started.
+      ...(role === "broker" ? startFlags() : []),
       join(layout.root, "services", role, "src", "process", "main.ts"),
       ...[`--${role}-id`, String(id), "--data-dir", dataDirectory],
       ...["--listen", endpoints.client, "--internal-listen", endpoints.internal],

@@ -250,6 +250,8 @@ export interface LogObserver {
   onRoll?(): void;
   onSegmentDeleted?(bytes: number): void;
   onTailCache?(hit: boolean): void;
+  /** A batch was appended that the tail cache has no room for. */
+  onTailSkipped?(): void;
   onDiskFull?(full: boolean): void;
 }
 

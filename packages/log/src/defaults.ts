@@ -6,7 +6,7 @@ const mib = 1024 * 1024;
 export const defaultManagerConfig: LogManagerConfig = {
   journalFileBytes: 64 * mib,
   journalBytesMax: 512 * mib,
-  tailCacheBytesMax: 16 * mib,
+  tailCacheBytesMax: 32 * mib,
   openFilesMax: 2048,
   indexCacheBytesMax: 16 * mib,
   diskReserveBytes: 256 * mib,

@@ -165,7 +165,7 @@ export const makeParts = (
     writes,
     committer,
     indexes: new IndexCache(clock, disk, files, writes, config.indexCacheBytesMax),
-    tails: new TailCache(config.tailCacheBytesMax),
+    tails: new TailCache(config.tailCacheBytesMax, () => observer.onTailSkipped?.()),
     delayed: new DelayedTasks(clock, logger),
     retentionClock: new RetentionClock(clock, logger, knownWallMs),
     diskFull: false,

@@ -38,6 +38,19 @@ test("an fsync makes durable what was written before its call, and no more", asy
   }
 });
 
+test("a write takes what its memory holds while it is under way", async () => {
+  const { disk, run } = setUp();
+  await run(async (on) => {
+    await makeFile(on, "a", "before");
+    const file = await on.open("a", "write");
+    const memory = Buffer.from("mine");
+    const writing = file.write([memory], 0);
+    memory.fill("x");
+    await writing;
+  });
+  assert.equal(disk.content("a")?.toString(), "xxxxre");
+});
+
 test("what is written during an fsync may be lost", async () => {
   const ends = new Set<number>();
   for (let seed = 1; seed <= 40; seed += 1) {

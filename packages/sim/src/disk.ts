@@ -251,11 +251,13 @@ export class SimDisk {
     const random = this.#random;
     const run = <T>(operation: DiskOperation, effect: () => T, failed?: () => void): Promise<T> =>
       this.#operate(process, operation, path, effect, failed);
-    const writeNow = (bytes: Buffer, position: number): Promise<number> =>
+    // As a kernel does, it takes the bytes while the write is under way, not when it is asked for.
+    const writeNow = (chunks: readonly Uint8Array[], position: number): Promise<number> =>
       run(
         "write",
-        () => this.#write(path, inode, bytes, position),
+        () => this.#write(path, inode, Buffer.concat(chunks), position),
         () => {
+          const bytes = Buffer.concat(chunks);
           const part = random.chance(0.5) ? 0 : random.below(bytes.length + 1);
           if (part > 0) inode.write(position, bytes.subarray(0, part));
         },
@@ -270,7 +272,7 @@ export class SimDisk {
         }),
       write: async (chunks, position) => {
         if (mode === "read") throw new DiskFailure("EBADF", path);
-        const change = await writeNow(Buffer.concat(chunks), position);
+        const change = await writeNow(chunks, position);
         if (mode !== "writeDurably") return;
         const failed = (): void => inode.dropped(change + 1, random, change);
         await run("sync", () => inode.syncedOne(change), failed);

@@ -9,6 +9,7 @@ import { recovery } from "./log-recovery.ts";
 import { resets } from "./log-reset.ts";
 import { retained } from "./log-retention.ts";
 import { starting } from "./log-start.ts";
+import { tailCache } from "./log-tail-cache.ts";
 import { upkeep } from "./log-upkeep.ts";
 import { verified } from "./log-verify.ts";
 
@@ -22,6 +23,7 @@ export const logMutants: readonly Mutant[] = [
   ...retained,
   ...resets,
   ...starting,
+  ...tailCache,
   ...upkeep,
   ...verified,
 ];

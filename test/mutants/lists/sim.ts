@@ -13,6 +13,13 @@ const bootTests = [`${boot}boot.test.ts`];
 
 const kernels: readonly Mutant[] = [
   {
+    name: "sim-writes-take-a-copy",
+    breaks: "A write takes what its memory holds while it is under way.",
+    file: "packages/sim/src/disk.ts",
+    replace: [["writeNow(chunks, position)", "writeNow([Buffer.concat(chunks)], position)"]],
+    tests: ["packages/sim/src/disk.test.ts"],
+  },
+  {
     name: "sim-events-untraced",
     breaks: "Every event is in the trace.",
     file: kernel,

@@ -37,7 +37,11 @@ export class JournalledChanges {
     done: AppendDone,
   ): void {
     const { topicId, partition } = this.#target;
-    const { chunks: payload, bytes: payloadBytes } = write;
+    const { chunks: payload, bytes: payloadBytes, held } = write;
+    const journalled = headerCrc === undefined ? undefined : held;
+    // The segment's writer lets go once, the journal once.
+    held?.hold();
+    journalled?.hold();
     this.#context.committer.add({
       target: this.#target,
       write,
@@ -47,6 +51,7 @@ export class JournalledChanges {
             entry: { kind: "batch", offset, headerCrc, topicId, partition, payload, payloadBytes },
           }),
       complete: () => {
+        journalled?.release();
         apply();
         this.#finish(done, undefined);
       },

@@ -436,7 +436,8 @@ export class Partition implements PartitionLog {
     const { context } = this.#owner;
     const { body, fields, info, lastOffset, ownTime, prefix } = batch;
     const { appendTimeMs, baseOffset, leaderEpoch } = fields;
-    const { maxTimestampMs } = info;
+    // Closures take what they need of it, so that its message can be collected.
+    const { maxTimestampMs, producerId } = info;
     const bytes = prefix.length + body.length;
     const fits = this.#segments.fits(bytes, lastOffset, this.#config, nowMs);
     const segment = fits ? this.active : this.#roll();
@@ -449,16 +450,16 @@ export class Partition implements PartitionLog {
     const place = { offset: lastOffset + 1, position: position + bytes };
     this.#logEndOffset = place.offset;
     if (ownTime !== true) context.retentionClock.observe(maxTimestampMs);
-    this.#tail.push({ baseOffset, lastOffset, prefix, body });
-    const chunks = [prefix, body];
+    const held = this.#tail.push({ baseOffset, lastOffset, prefix, body });
+    const chunks = held === undefined ? [prefix, body] : [held.chunk];
     const journalled = this.#config.flushPolicy === "commit" || this.promises.journalAnyway;
     this.#journalled.batch(
-      { segment, position, chunks, bytes },
+      { segment, position, chunks, bytes, held },
       baseOffset,
       journalled ? headerCrcOf(batch) : undefined,
       () => {
         this.#acked = { segment, place };
-        if (producer !== undefined) this.producers.adopt(info.producerId, producer);
+        if (producer !== undefined) this.producers.adopt(producerId, producer);
       },
       done,
     );

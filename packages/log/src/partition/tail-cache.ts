@@ -1,9 +1,11 @@
 /**
  * The newest batches of every partition, in memory, bounded in bytes; the oldest go first. Their
- * bytes are copied into one ring: what they came in can be collected at once, and nothing here
- * grows the heap while records come in.
+ * bytes are copied into one ring, and go from there to the journal and to their segments: what they
+ * came in can be collected at once, and nothing here grows the heap while records come in. A batch
+ * that is not in its files yet is held: nothing is copied over it.
  */
-import { assert } from "@millrace/errors";
+import { assert, must } from "@millrace/errors";
+import type { HeldBytes } from "../segment/writer.ts";
 
 export interface CachedBatch {
   readonly baseOffset: number;
@@ -13,7 +15,7 @@ export interface CachedBatch {
 }
 
 /** Where a batch lies in the ring. */
-interface Entry {
+class Entry implements HeldBytes {
   readonly owner: PartitionTail;
   readonly generation: number;
   readonly baseOffset: number;
@@ -21,6 +23,37 @@ interface Entry {
   /** Never wraps: the place in the ring is `address % bytesMax`. */
   readonly address: number;
   readonly bytes: number;
+  readonly #cache: TailCache;
+  #holds = 0;
+
+  constructor(cache: TailCache, owner: PartitionTail, batch: CachedBatch, address: number) {
+    this.#cache = cache;
+    this.owner = owner;
+    this.generation = owner.generation;
+    this.baseOffset = batch.baseOffset;
+    this.lastOffset = batch.lastOffset;
+    this.address = address;
+    this.bytes = batch.prefix.length + batch.body.length;
+  }
+
+  get isHeld(): boolean {
+    return this.#holds > 0;
+  }
+
+  /** Prefix and body, as they lie in the ring. */
+  get chunk(): Uint8Array {
+    return this.#cache.view(this);
+  }
+
+  hold(): void {
+    this.#holds += 1;
+  }
+
+  release(): void {
+    assert(this.isHeld, "what is released was held");
+    this.#cache.check(this);
+    this.#holds -= 1;
+  }
 }
 
 /** First-in first-out without shifting arrays. */
@@ -76,13 +109,14 @@ export class PartitionTail {
   }
 
   /**
-   * Appends a copy; `batch` follows the last one. One that is larger than the cache empties this
-   * part.
+   * Appends a copy, and returns it; `batch` follows the last one. One that finds no room empties
+   * this part: it is larger than the cache, or the oldest batches are held.
    */
-  push(batch: CachedBatch): void {
+  push(batch: CachedBatch): Entry | undefined {
     const entry = this.#cache.store(this, batch);
     if (entry === undefined) this.clear();
     else this.#entries.push(entry);
+    return entry;
   }
 
   /** Forgets everything (truncation, deletion). */
@@ -153,11 +187,14 @@ export class TailCache {
   /** Address of the next batch. */
   #next = 0;
   #bytes = 0;
+  readonly #onSkipped: () => void;
   /** Every batch stored, oldest first: so they lie in the ring. */
   readonly #order = new Queue<Entry>();
 
-  constructor(bytesMax: number) {
+  /** `onSkipped`: a batch found no room. */
+  constructor(bytesMax: number, onSkipped: () => void = () => {}) {
     this.bytesMax = bytesMax;
+    this.#onSkipped = onSkipped;
   }
 
   /** Bytes of batches that can be read. */
@@ -171,10 +208,11 @@ export class TailCache {
   }
 
   /**
-   * Copies a batch into the ring, over the oldest ones; undefined when it is larger than the ring.
+   * Copies a batch into the ring, over the oldest ones; undefined when it is larger than the ring,
+   * or would lie over one that is held.
    */
   store(owner: PartitionTail, batch: CachedBatch): Entry | undefined {
-    const { baseOffset, lastOffset, prefix, body } = batch;
+    const { prefix, body } = batch;
     const bytes = prefix.length + body.length;
     const size = bytes + entryBytes;
     const { bytesMax } = this;
@@ -183,13 +221,12 @@ export class TailCache {
     this.#ring ??= Buffer.allocUnsafeSlow(bytesMax);
     const left = bytesMax - (this.#next % bytesMax);
     const address = size > left ? this.#next + left : this.#next;
+    if (!this.#makeRoom(address + size - bytesMax)) return undefined;
     this.#next = address + size;
-    this.#makeRoom(this.#next - bytesMax);
     const at = address % bytesMax;
     this.#ring.set(prefix, at);
     this.#ring.set(body, at + prefix.length);
-    const { generation } = owner;
-    const entry = { owner, generation, baseOffset, lastOffset, address, bytes };
+    const entry = new Entry(this, owner, batch, address);
     this.#order.push(entry);
     this.#bytes += bytes;
     return entry;
@@ -198,20 +235,35 @@ export class TailCache {
   /** Copies a batch out of the ring; returns how many bytes. */
   copy(entry: Entry, target: Buffer, at: number): number {
     const { address, bytes } = entry;
-    assert(address >= this.#next - this.bytesMax, "a cached batch was not overwritten");
+    this.check(entry);
     const from = address % this.bytesMax;
     return this.#ring?.copy(target, at, from, from + bytes) ?? 0;
+  }
+
+  /** A batch as it lies in the ring. */
+  view({ address, bytes }: Entry): Uint8Array {
+    const from = address % this.bytesMax;
+    return must(this.#ring, "ring of a cached batch").subarray(from, from + bytes);
+  }
+
+  /** Nothing was copied over a batch. */
+  check({ address }: Entry): void {
+    assert(address >= this.#next - this.bytesMax, "a cached batch was not overwritten");
   }
 
   removed(bytes: number): void {
     this.#bytes -= bytes;
   }
 
-  /** Drops every batch below an address. */
-  #makeRoom(below: number): void {
+  /** Drops every batch below an address; false where one of them is held. */
+  #makeRoom(below: number): boolean {
     for (;;) {
       const oldest = this.#order.at(0);
-      if (oldest === undefined || oldest.address >= below) return;
+      if (oldest === undefined || oldest.address >= below) return true;
+      if (oldest.isHeld) {
+        this.#onSkipped();
+        return false;
+      }
       this.#order.shift();
       if (oldest.owner.generation === oldest.generation) oldest.owner.evict();
     }

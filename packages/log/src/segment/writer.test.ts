@@ -12,7 +12,7 @@ import { nodeCompressor } from "@millrace/record/node";
 import { Durability } from "../files/durability.ts";
 import { FileCache } from "../files/file-cache.ts";
 import { Segment } from "./segment.ts";
-import { SegmentWriter } from "./writer.ts";
+import { type HeldBytes, SegmentWriter } from "./writer.ts";
 
 interface Counts {
   writes: number;
@@ -76,8 +76,8 @@ const setUp = async (
     failures: MillraceError[];
     root: string;
     /** Appends to the segment; what it returns queues the bytes. */
-    append: (segment: Segment, text: string) => () => void;
-    add: (segment: Segment, text: string) => void;
+    append: (segment: Segment, text: string, held?: HeldBytes) => () => void;
+    add: (segment: Segment, text: string, held?: HeldBytes) => void;
   }) => Promise<void>,
 ): Promise<void> => {
   const root = mkdtempSync(join(tmpdir(), "millrace-writes-"));
@@ -97,13 +97,15 @@ const setUp = async (
     onFailure: (error) => failures.push(error),
   });
   const target = { directory: ".", names: new Durability() };
-  const append = (segment: Segment, text: string): (() => void) => {
+  const append = (segment: Segment, text: string, held?: HeldBytes): (() => void) => {
     const batch = { lastOffset: segment.endOffset, bytes: text.length };
     const position = segment.append({ ...batch, maxTimestampMs: 0, appendTimeMs: 0 }, 1024);
     const bytes = text.length;
-    return () => writes.add(target, { segment, position, chunks: [Buffer.from(text)], bytes });
+    const chunks = [Buffer.from(text)];
+    return () => writes.add(target, { segment, position, chunks, bytes, held });
   };
-  const add = (segment: Segment, text: string): void => append(segment, text)();
+  const add = (segment: Segment, text: string, held?: HeldBytes): void =>
+    append(segment, text, held)();
   try {
     await run({ writes, counts, failures, root, append, add });
   } finally {
@@ -265,6 +267,30 @@ test("what is dropped makes room", async () => {
       assert.ok(room, how);
       gate.resolve();
       await Promise.all([waiting, dropping]);
+    });
+  }
+});
+
+test("what is dropped is let go once, what is being written only after that", async () => {
+  for (const how of ["discard", "cut"] as const) {
+    await setUp({}, async ({ writes, counts, add }) => {
+      const gate = Promise.withResolvers<void>();
+      counts.gate = gate.promise;
+      const segment = new Segment(".", 0);
+      const released: string[] = [];
+      const heldAs = (name: string): HeldBytes => ({
+        hold: () => {},
+        release: () => released.push(name),
+      });
+      add(segment, "abc", heldAs("written"));
+      void writes.reach(segment, 3).catch(() => {});
+      add(segment, "def", heldAs("dropped"));
+      const dropping = how === "cut" ? writes.cut(segment, 3) : discard(writes, segment);
+      await sleep(5);
+      assert.deepEqual(released, ["dropped"], how);
+      gate.resolve();
+      await dropping;
+      assert.deepEqual(released, ["dropped", "written"], how);
     });
   }
 });

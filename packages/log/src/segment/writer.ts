@@ -12,12 +12,20 @@ import { droppedError, type FileCache } from "../files/file-cache.ts";
 import { BackgroundFsync } from "./background-fsync.ts";
 import type { Segment } from "./segment.ts";
 
+/** Bytes in memory that is used again: they stay until as many `release`s as `hold`s. */
+export interface HeldBytes {
+  hold(): void;
+  release(): void;
+}
+
 /** Bytes for a segment. */
 export interface SegmentWrite {
   readonly segment: Segment;
   readonly position: number;
   readonly chunks: readonly Uint8Array[];
   readonly bytes: number;
+  /** The chunks, where they must be held: released once they are written, or dropped. */
+  readonly held?: HeldBytes | undefined;
 }
 
 /** What is needed of a segment's partition. */
@@ -206,6 +214,7 @@ export class SegmentWriter {
     const lane = this.#lanes.get(segment);
     if (lane === undefined) return;
     const kept = lane.writes.filter((write) => write.position < position);
+    for (const { held, position: at } of lane.writes) if (at >= position) held?.release();
     const keptBytes = kept.reduce((sum, { bytes }) => sum + bytes, 0);
     this.#bytes -= lane.bytes - keptBytes;
     lane.writes = kept;
@@ -261,6 +270,7 @@ export class SegmentWriter {
   #drop(lane: Lane): void {
     this.#bytes -= lane.bytes;
     lane.position += lane.bytes;
+    for (const { held } of lane.writes) held?.release();
     lane.writes = [];
     lane.bytes = 0;
     this.#wakeRoom();
@@ -305,11 +315,12 @@ export class SegmentWriter {
   async #run(lane: Lane): Promise<void> {
     const { position, target } = lane;
     if (lane.bytes === 0 || target === undefined || this.#failure !== undefined) return;
-    const { chunks, bytes } = take(lane);
+    const { chunks, bytes, writes } = take(lane);
     lane.writing = true;
     this.#active += 1;
     try {
       await this.#write(lane, target, chunks, position, bytes);
+      for (const { held } of writes) held?.release();
     } catch (thrown) {
       this.#fail(storageError(`${lane.segment.path} cannot be written`, thrown));
     }
@@ -410,7 +421,7 @@ export class SegmentWriter {
 }
 
 /** Takes whole batches off a lane's front. */
-const take = (lane: Lane): { chunks: Uint8Array[]; bytes: number } => {
+const take = (lane: Lane): { chunks: Uint8Array[]; bytes: number; writes: SegmentWrite[] } => {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   let count = 0;
@@ -420,10 +431,10 @@ const take = (lane: Lane): { chunks: Uint8Array[]; bytes: number } => {
     bytes += write.bytes;
     count += 1;
   }
-  lane.writes.splice(0, count);
+  const writes = lane.writes.splice(0, count);
   lane.bytes -= bytes;
   lane.position += bytes;
-  return { chunks, bytes };
+  return { chunks, bytes, writes };
 };
 
 /** Resolves once no write of the lane is under way. */

@@ -19,7 +19,7 @@ export const managerConfigOf = (random: SeededRandom): LogManagerConfig => ({
   ...defaultManagerConfig,
   journalFileBytes: random.pick([32, 64]) * 1024,
   journalBytesMax: 192 * 1024,
-  tailCacheBytesMax: random.pick([0, 0, 4000, 1_000_000]),
+  tailCacheBytesMax: random.pick([0, 2000, 4000, 1_000_000]),
   indexCacheBytesMax: random.pick([0, 100_000]),
   openFilesMax: random.pick([2, 100]),
   diskReserveBytes: random.pick([0, 3000]),

@@ -28,7 +28,12 @@ export const logSettings = {
     512 * mib,
     "Bound of the commit journal; when it is full, producers wait.",
   ),
-  "tail-cache-bytes-max": bytes(0, 4096 * mib, 16 * mib, "Newest batches kept in memory."),
+  "tail-cache-bytes-max": bytes(
+    0,
+    4096 * mib,
+    32 * mib,
+    "Newest batches kept in memory; they are written from there.",
+  ),
   "index-cache-bytes-max": bytes(0, 4096 * mib, 16 * mib, "Index entries kept in memory."),
   "pending-bytes-max": bytes(
     mib,

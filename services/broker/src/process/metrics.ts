@@ -85,6 +85,10 @@ export const logMetrics = (metrics: Metrics): LogObserver => {
     help: "Reads by whether the tail cache had the data.",
     labels: ["hit"],
   });
+  const skipped = metrics.counter({
+    name: "millrace_log_tail_skipped_total",
+    help: "Batches appended without a place in the tail cache.",
+  });
   const full = metrics.gauge({
     name: "millrace_log_disk_full_count",
     help: "1 while writes are refused for lack of space.",
@@ -100,6 +104,7 @@ export const logMetrics = (metrics: Metrics): LogObserver => {
     onRoll: () => rolls.add(1),
     onSegmentDeleted: (bytes) => deleted.add(bytes),
     onTailCache: (hit) => tail.add(1, { hit: String(hit) }),
+    onTailSkipped: () => skipped.add(1),
     onDiskFull: (isFull) => full.set(isFull ? 1 : 0),
   };
 };

@@ -142,7 +142,9 @@ export class ProduceSession {
   }
 
   #order(request: WireProduceRequest): AppendOrder {
-    const { orderEpoch, partition, topic, topicId } = request;
+    const { orderEpoch, partition, topic } = request;
+    // A copy: a view would keep the message until the answer.
+    const topicId = new Uint8Array(request.topicId);
     const failed = this.#failedEpochs;
     // Keys are built only after a failure.
     const key = (): string => `${partition}/${topic}/${Buffer.from(topicId).toString("hex")}`;
