@@ -105,6 +105,7 @@ export class FollowerStream {
   #openedEpoch = 0;
   #nextId = 1;
   #returnedBytes = 0;
+  #windowBytes = 0;
   #isSaying = false;
   #cancelSilence: () => void = () => {};
   /** Ends the stream, also while it is being opened. */
@@ -210,8 +211,9 @@ export class FollowerStream {
     this.#opened(stream, first.opened);
   }
 
-  #opened(stream: Stream, { heartbeatIntervalMs }: WireReplicateOpened): void {
+  #opened(stream: Stream, { heartbeatIntervalMs, windowBytes }: WireReplicateOpened): void {
     this.#stream = stream;
+    this.#windowBytes = windowBytes;
     const silenceMs = heartbeatIntervalMs * heartbeatsMissedMax;
     const hear = (): void => {
       this.#cancelSilence();
@@ -314,8 +316,13 @@ export class FollowerStream {
     } catch (thrown) {
       if (followed !== undefined) this.#retryLater(followed, thrown);
     } finally {
-      this.#saySoon();
+      if (this.#returnsMuch) this.#saySoon();
     }
+  }
+
+  /** More than what goes along with the next report. */
+  get #returnsMuch(): boolean {
+    return this.#returnedBytes > this.#windowBytes / 4;
   }
 
   async #appendChunk(id: number, chunk: Uint8Array): Promise<void> {
@@ -450,10 +457,10 @@ export class FollowerStream {
       return { subscriptionId: state.id, durableEndOffset: state.reportedEnd };
     });
     this.#dirty.clear();
+    const isNews = unsubscribe.length + subscribe.length + durable.length > 0;
+    if (!isNews && !this.#returnsMuch) return undefined;
     const windowBytes = this.#returnedBytes;
     this.#returnedBytes = 0;
-    const news = unsubscribe.length + subscribe.length + durable.length + windowBytes;
-    if (news === 0) return undefined;
     return { open: undefined, unsubscribe, subscribe, durable, windowBytes };
   }
 

@@ -5,6 +5,7 @@ import { ErrorCode, hasCode } from "@millrace/errors";
 import {
   blankReplicateRequest,
   topicIdBytes,
+  type WireReplicaAppend,
   type WireReplicateRequest,
   type WireReplicateResponse,
 } from "@millrace/record";
@@ -180,6 +181,42 @@ test("a follower that claims more than it was sent counts for nothing", async ()
     say({ durable: [{ subscriptionId: 2, durableEndOffset: 1 }] });
     const { appends } = await hear();
     assert.deepEqual([leader.log.highWatermark, appends[0]?.highWatermark], [1, 1]);
+  });
+});
+
+test("progress goes along with batches, or is told for many commits together", async () => {
+  await raw(async ({ say, hear, leader, world }) => {
+    say({ open: opening, subscribe: [subscription] });
+    await hear();
+    const openedMs = world.kernel.nowMs;
+    assert.equal((await hear()).appends[0]?.highWatermark, 0);
+    assert.ok(world.kernel.nowMs < openedMs + 1, "at once");
+    const heard: WireReplicaAppend[] = [];
+    let isOver = false;
+    const listening = (async () => {
+      while (!isOver) heard.push(...(await hear()).appends);
+    })();
+    const appended = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i += 1) {
+        await leader.append("x");
+        await world.sleep(0.5);
+        const durableEndOffset = leader.log.logEndOffset;
+        say({ durable: [{ subscriptionId: 1, durableEndOffset }] });
+        await world.sleep(0.5);
+      }
+    };
+    await appended(40);
+    const before = heard.length;
+    const alone = heard.filter(({ batches }) => batches.length === 0).length;
+    assert.ok(alone <= 12, `${alone} messages of 40 commits`);
+    await world.sleep(2 * replicationLimits.progressDelayMs + 5);
+    assert.equal(heard.at(-1)?.highWatermark, 40, "the last one is told, too");
+    assert.ok(heard.length <= before + 1);
+    await world.sleep(100);
+    assert.ok(heard.length <= before + 1, "and once is enough");
+    isOver = true;
+    await leader.append("x");
+    await listening;
   });
 });
 

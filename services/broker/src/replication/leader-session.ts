@@ -95,6 +95,8 @@ interface Subscription extends Place {
   sentEnd: number;
   toldHighWatermark: number;
   toldLogStart: number;
+  /** Its progress is told without batches: at first, and when it has been put off. */
+  isToTell: boolean;
   state: SubscriptionState;
 }
 
@@ -128,6 +130,9 @@ export class LeaderSession {
   readonly #throttled = new Map<Subscription, Cancel>();
   /** Those that have waited for it, or need not. */
   readonly #admitted = new Set<Subscription>();
+  /** Those whose progress is put off: batches may carry it. */
+  readonly #untold = new Set<Subscription>();
+  #cancelTelling: Cancel | undefined;
   readonly #refusals: WireReplicaRefusal[] = [];
   readonly #divergences: WireReplicaDivergence[] = [];
   /** Subscriptions that are to be told where the logs differ. */
@@ -160,6 +165,7 @@ export class LeaderSession {
     } finally {
       this.#isOver = true;
       this.#cancelHeartbeat();
+      this.#cancelTelling?.();
       for (const cancel of this.#throttled.values()) cancel();
       for (const subscription of this.#subscriptions.values()) move(subscription, over);
       this.#subscriptions.clear();
@@ -250,7 +256,7 @@ export class LeaderSession {
 
   #begin(place: Place, sentEnd: number): void {
     const told = { toldHighWatermark: -1, toldLogStart: -1 };
-    const subscription: Subscription = { ...place, ...told, sentEnd, state: over };
+    const subscription = { ...place, ...told, sentEnd, isToTell: true, state: over };
     this.#subscriptions.set(place.id, subscription);
     this.#enqueue(subscription);
   }
@@ -311,6 +317,7 @@ export class LeaderSession {
       this.#throttled.get(subscription)?.();
       this.#throttled.delete(subscription);
       this.#admitted.delete(subscription);
+      this.#untold.delete(subscription);
     }
     this.#subscriptions.delete(id);
     this.#differing.delete(id);
@@ -393,17 +400,37 @@ export class LeaderSession {
 
   #appendOf(subscription: Subscription, found: ReadResult): WireReplicaAppend | undefined {
     const { chunks, highWatermark, logStartOffset, nextOffset } = found;
-    const isNews =
-      found.bytes > 0 ||
-      highWatermark !== subscription.toldHighWatermark ||
-      logStartOffset !== subscription.toldLogStart;
     subscription.sentEnd = nextOffset;
+    if (found.bytes === 0) {
+      this.#wait(subscription);
+      const isTold =
+        highWatermark === subscription.toldHighWatermark &&
+        logStartOffset === subscription.toldLogStart;
+      if (isTold) return undefined;
+      if (!subscription.isToTell) {
+        this.#tellSoon(subscription);
+        return undefined;
+      }
+    }
+    subscription.isToTell = false;
     subscription.toldHighWatermark = highWatermark;
     subscription.toldLogStart = logStartOffset;
-    if (found.bytes === 0) this.#wait(subscription);
-    if (!isNews) return undefined;
     const { id: subscriptionId } = subscription;
     return { subscriptionId, highWatermark, logStartOffset, batches: chunks };
+  }
+
+  #tellSoon(subscription: Subscription): void {
+    this.#untold.add(subscription);
+    this.#cancelTelling ??= this.#context.clock.timer(limits.progressDelayMs, () => {
+      this.#cancelTelling = undefined;
+      const untold = [...this.#untold];
+      this.#untold.clear();
+      for (const one of untold) {
+        one.isToTell = true;
+        // Any other state comes to it by itself.
+        if (one.state.kind === "waiting") this.#enqueue(one);
+      }
+    });
   }
 
   #wait(subscription: Subscription): void {

@@ -12,6 +12,7 @@ export class FakeStream implements ClientStream<WireReplicateRequest, WireReplic
   readonly written: WireReplicateRequest[] = [];
   /** Why the follower ended it; undefined while it goes on. */
   cancelled: unknown;
+  readonly windowBytes = 1_000_000;
   readonly #arrived: WireReplicateResponse[] = [];
   #ended: { readonly error: unknown } | undefined;
   #wake: () => void = () => {};
@@ -23,7 +24,7 @@ export class FakeStream implements ClientStream<WireReplicateRequest, WireReplic
 
   open(heartbeatIntervalMs = 1000): void {
     const epochs = { brokerEpoch: 1, featureLevel: 1 };
-    this.tell({ opened: { windowBytes: 1e6, heartbeatIntervalMs, ...epochs } });
+    this.tell({ opened: { windowBytes: this.windowBytes, heartbeatIntervalMs, ...epochs } });
   }
 
   /** The leader ends it; `error` undefined: as streams end that have said everything. */
