@@ -428,11 +428,14 @@ export class FollowerStream {
     this.#saySoon();
   }
 
-  /** At the end of the turn: one message for everything that one sync of the disk covered. */
+  /**
+   * In the same turn, at whose end HTTP/2 writes: one message for everything that one sync of the
+   * disk covered.
+   */
   #saySoon(): void {
     if (this.#isSaying || this.#stream === undefined) return;
     this.#isSaying = true;
-    this.#context.clock.defer(() => void this.#say());
+    void Promise.resolve().then(() => this.#say());
   }
 
   /** Never rejects. */

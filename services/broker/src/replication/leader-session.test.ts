@@ -184,7 +184,7 @@ test("a follower that claims more than it was sent counts for nothing", async ()
   });
 });
 
-test("progress goes along with batches, or is told for many commits together", async () => {
+test("a high watermark goes along with batches, or is told for many commits together", async () => {
   await raw(async ({ say, hear, leader, world }) => {
     say({ open: opening, subscribe: [subscription] });
     await hear();
@@ -209,7 +209,7 @@ test("progress goes along with batches, or is told for many commits together", a
     const before = heard.length;
     const alone = heard.filter(({ batches }) => batches.length === 0).length;
     assert.ok(alone <= 12, `${alone} messages of 40 commits`);
-    await world.sleep(2 * replicationLimits.progressDelayMs + 5);
+    await world.sleep(2 * replicationLimits.highWatermarkDelayMs + 5);
     assert.equal(heard.at(-1)?.highWatermark, 40, "the last one is told, too");
     assert.ok(heard.length <= before + 1);
     await world.sleep(100);
@@ -217,6 +217,11 @@ test("progress goes along with batches, or is told for many commits together", a
     isOver = true;
     await leader.append("x");
     await listening;
+    // A log start does not wait: another leader must not serve again what was deleted.
+    await leader.log.advanceLogStart(10);
+    const deletedMs = world.kernel.nowMs;
+    assert.equal((await hear()).appends[0]?.logStartOffset, 10);
+    assert.ok(world.kernel.nowMs < deletedMs + replicationLimits.highWatermarkDelayMs);
   });
 });
 

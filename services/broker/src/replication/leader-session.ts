@@ -90,13 +90,15 @@ interface Place {
   readonly leaderEpoch: number;
 }
 
+type Progress = Pick<ReadResult, "highWatermark" | "logStartOffset">;
+
 interface Subscription extends Place {
   /** First offset that was not sent. */
   sentEnd: number;
   toldHighWatermark: number;
   toldLogStart: number;
-  /** Its progress is told without batches: at first, and when it has been put off. */
-  isToTell: boolean;
+  /** Its high watermark has been put off for long enough. */
+  isDue: boolean;
   state: SubscriptionState;
 }
 
@@ -105,6 +107,15 @@ const requireTerm = ({ leaderEpoch, partition, term }: Place): void => {
   if (partition.requireLeader(leaderEpoch) === term) return;
   const text = `the leader has begun anew in epoch ${leaderEpoch}: subscribe again`;
   throw MillraceError.refusal(ErrorCode.LEADER_NOT_AVAILABLE, text);
+};
+
+const isLed = (place: Place): boolean => {
+  try {
+    requireTerm(place);
+    return true;
+  } catch {
+    return false;
+  }
 };
 
 const queued: SubscriptionState = { kind: "queued" };
@@ -130,7 +141,7 @@ export class LeaderSession {
   readonly #throttled = new Map<Subscription, Cancel>();
   /** Those that have waited for it, or need not. */
   readonly #admitted = new Set<Subscription>();
-  /** Those whose progress is put off: batches may carry it. */
+  /** Those whose high watermark is put off: batches may carry it. */
   readonly #untold = new Set<Subscription>();
   #cancelTelling: Cancel | undefined;
   readonly #refusals: WireReplicaRefusal[] = [];
@@ -256,7 +267,7 @@ export class LeaderSession {
 
   #begin(place: Place, sentEnd: number): void {
     const told = { toldHighWatermark: -1, toldLogStart: -1 };
-    const subscription = { ...place, ...told, sentEnd, isToTell: true, state: over };
+    const subscription = { ...place, ...told, sentEnd, isDue: false, state: over };
     this.#subscriptions.set(place.id, subscription);
     this.#enqueue(subscription);
   }
@@ -403,16 +414,9 @@ export class LeaderSession {
     subscription.sentEnd = nextOffset;
     if (found.bytes === 0) {
       this.#wait(subscription);
-      const isTold =
-        highWatermark === subscription.toldHighWatermark &&
-        logStartOffset === subscription.toldLogStart;
-      if (isTold) return undefined;
-      if (!subscription.isToTell) {
-        this.#tellSoon(subscription);
-        return undefined;
-      }
+      if (!this.#isToTell(subscription, found)) return undefined;
     }
-    subscription.isToTell = false;
+    subscription.isDue = false;
     subscription.toldHighWatermark = highWatermark;
     subscription.toldLogStart = logStartOffset;
     const { id: subscriptionId } = subscription;
@@ -421,12 +425,12 @@ export class LeaderSession {
 
   #tellSoon(subscription: Subscription): void {
     this.#untold.add(subscription);
-    this.#cancelTelling ??= this.#context.clock.timer(limits.progressDelayMs, () => {
+    this.#cancelTelling ??= this.#context.clock.timer(limits.highWatermarkDelayMs, () => {
       this.#cancelTelling = undefined;
       const untold = [...this.#untold];
       this.#untold.clear();
       for (const one of untold) {
-        one.isToTell = true;
+        one.isDue = true;
         // Any other state comes to it by itself.
         if (one.state.kind === "waiting") this.#enqueue(one);
       }
@@ -434,8 +438,27 @@ export class LeaderSession {
   }
 
   #wait(subscription: Subscription): void {
-    const stop = subscription.partition.onceMoved(() => this.#enqueue(subscription));
+    const stop = subscription.partition.onceMoved(() => this.#moved(subscription));
     move(subscription, { kind: "waiting", stop });
+  }
+
+  /** Most often it is progress, which is put off: a turn for a frame would find nothing to say. */
+  #moved(subscription: Subscription): void {
+    const { log, sentEnd } = subscription;
+    const isNothing = log.logEndOffset === sentEnd && !this.#isToTell(subscription, log);
+    if (isNothing && isLed(subscription)) this.#wait(subscription);
+    else this.#enqueue(subscription);
+  }
+
+  /**
+   * Whether progress is told without batches. A log start is, at once: another leader must not
+   * serve again what was deleted. A high watermark is put off.
+   */
+  #isToTell(subscription: Subscription, { highWatermark, logStartOffset }: Progress): boolean {
+    if (logStartOffset !== subscription.toldLogStart) return true;
+    if (highWatermark === subscription.toldHighWatermark) return false;
+    if (!subscription.isDue) this.#tellSoon(subscription);
+    return subscription.isDue;
   }
 
   /** Reads from files what the tail cache does not have any more. */

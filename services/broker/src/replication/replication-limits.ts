@@ -7,10 +7,10 @@ export const replicationLimits = {
   /** Batch bytes of one message; one append may overshoot it. */
   messageBytesMax: 4 * 1024 * 1024,
   /**
-   * Longest time until a follower hears of progress that no batch carries to it, ms. Nothing waits
-   * for that, and a message for each commit costs more than the commit.
+   * Longest time until a follower hears of a high watermark that no batch carries to it, ms.
+   * Nothing waits for that, and a message for each commit costs more than the commit.
    */
-  progressDelayMs: 5,
+  highWatermarkDelayMs: 5,
   /** Subscriptions of one stream. */
   subscriptionsMax: 100_000,
   /** Subscriptions that one message begins, ends, refuses or finds to differ, of each. */
