@@ -4,7 +4,8 @@
  *
  * Not among them is what did no harm in 240 to 750 seeds, because something else stands in its way.
  * Unit tests find those: `deposed-controller-writes`, `registration-unchecked`,
- * `in-sync-answer-lost-is-a-refusal`, `leads-while-its-log-is-cut`.
+ * `in-sync-answer-lost-is-a-refusal`, `leads-while-its-log-is-cut`, `known-epoch-led-in`,
+ * `restored-epochs-not-raised`.
  */
 import type { Mutant } from "../mutant.ts";
 
@@ -175,21 +176,6 @@ export const clusterBugs: readonly Mutant[] = [
     "After a restore no producer id is given a second time.",
     `${controller}/producer-ids.ts`,
     ["record === undefined || record.generation !== generation", "record === undefined"],
-  ),
-  bug(
-    "restored-epochs-led-in",
-    "A broker leads in no epoch that its log knows from another leader.",
-    `${partitions}/replica.ts`,
-    ["this.#shouldLead() && !this.#knowsEpoch(state.log)", "this.#shouldLead()"],
-  ),
-  bug(
-    "restored-epochs-stay",
-    "A log that may not lead in the epoch of its election asks for a higher one.",
-    `${partitions}/replica.ts`,
-    [
-      "return this.#isElected() || this.#shouldFollow();",
-      "return this.#shouldLead() || this.#shouldFollow();",
-    ],
   ),
   bug(
     "lost-lease-keeps-its-epoch",

@@ -185,7 +185,12 @@ export const foreignStoreMutants: readonly Mutant[] = [
     name: "generation-without-a-cluster",
     breaks: "Only a store with the record of a cluster gets another generation.",
     file: "packages/metadata/src/generation.ts",
-    replace: [["    record !== undefined && (await store", "    (await store"]],
+    replace: [
+      [
+        "const record = kvs.get(keys.cluster);",
+        "const record = kvs.get(keys.cluster) ?? kvs.values().next().value;",
+      ],
+    ],
     tests: ofMirror,
   },
   {

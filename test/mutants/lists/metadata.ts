@@ -4,7 +4,40 @@ const store = "packages/metadata/src/embedded.ts";
 const mirror = "packages/metadata/src/mirror.ts";
 const tests = ["packages/metadata/src/store.test.ts"];
 
+const generation = "packages/metadata/src/generation.ts";
+const generationTests = ["packages/metadata/src/generation.test.ts"];
+
 export const metadataMutants: readonly Mutant[] = [
+  {
+    name: "restored-epochs-not-raised",
+    breaks: "A new generation begins above every leader epoch that may have been given.",
+    file: generation,
+    replace: [["record.leaderEpoch + epochsPerGeneration;", "record.leaderEpoch + 0;"]],
+    tests: generationTests,
+  },
+  {
+    name: "restored-epochs-raised-in-part",
+    breaks: "The leader epochs of all partitions rise, in as many transactions as it takes.",
+    file: generation,
+    replace: [["at += operationsMax / 2) {", "at += partitions.length) {"]],
+    tests: generationTests,
+  },
+  {
+    name: "restored-epochs-raised-over-others",
+    breaks: "What somebody else writes meanwhile is not written over.",
+    file: generation,
+    replace: [
+      ["[unchanged(record), ...some.map(({ kv }) => unchanged(kv))]", "[unchanged(record)]"],
+    ],
+    tests: generationTests,
+  },
+  {
+    name: "restored-epochs-past-the-last",
+    breaks: "A leader epoch is never above the largest one.",
+    file: generation,
+    replace: [["    if (leaderEpoch > leaderEpochMax) return undefined;\n", ""]],
+    tests: generationTests,
+  },
   {
     name: "old-registration-taken-up",
     breaks: "A broker's epoch does not go back where a backup has its earlier registration.",

@@ -130,15 +130,6 @@ const broker: readonly Mutant[] = [
     tests: replicas,
   },
   {
-    name: "known-epoch-led-in",
-    breaks: "One leader epoch has one history.",
-    file: replica,
-    replace: [
-      ["return log.leaderEpoch === leaderEpoch && this", "return log.leaderEpoch < 0 && this"],
-    ],
-    tests: ["services/broker/src/partitions/hosted-partition.test.ts", ...replicas],
-  },
-  {
     name: "own-epoch-not-led-in-again",
     breaks: "A leader goes on in its own epoch.",
     file: replica,
@@ -168,6 +159,13 @@ const broker: readonly Mutant[] = [
     breaks: "A log asks for a higher epoch than it was opened with, also after a cut.",
     file: replica,
     replace: [["if (this.#context.epochFloors.floorOf(this) === leaderEpoch) return true;", ""]],
+    tests: replicas,
+  },
+  {
+    name: "known-epoch-led-in",
+    breaks: "A broker leads in no epoch that its log knows from another leader.",
+    file: replica,
+    replace: [["this.#shouldLead() && !this.#knowsEpoch(state.log)", "this.#shouldLead()"]],
     tests: replicas,
   },
   {
