@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import type { PartitionLog } from "../api.ts";
 import { appendAll, batchOf, readAll } from "../testing.ts";
 import { type SimulatedLog, simulate } from "../testing-sim.ts";
 import { TailCache } from "./tail-cache.ts";
@@ -88,6 +89,16 @@ const appendInBursts = async (
   return count;
 };
 
+/** A log begins with these many of them. */
+const assertHas = async (log: PartitionLog, count: number): Promise<void> => {
+  log.updateHighWatermark(log.logEndOffset);
+  const values = (await readAll(log, 0)).map((record) => record.value).slice(0, count);
+  assert.deepEqual(
+    values,
+    Array.from({ length: count }, (_, i) => value(i)),
+  );
+};
+
 for (const flushPolicy of ["commit", "none"] as const) {
   for (const how of ["clean stop", "kill"]) {
     test(`what goes to the journal and to segments is what was appended (${flushPolicy}, ${how})`, async () => {
@@ -104,12 +115,7 @@ for (const flushPolicy of ["commit", "none"] as const) {
         const next = await start();
         for (const index of [0, 1]) {
           const log = await next.log(index);
-          log.updateHighWatermark(log.logEndOffset);
-          const values = (await readAll(log, 0)).map((record) => record.value).slice(0, count);
-          assert.deepEqual(
-            values,
-            Array.from({ length: count }, (_, i) => value(i)),
-          );
+          await assertHas(log, count);
         }
       });
     });
@@ -123,12 +129,7 @@ test("what is acknowledged survives a power cut before its segment has it", asyn
     const count = await appendInBursts(life, sleep);
     life.die("power");
     const log = await (await start()).log();
-    log.updateHighWatermark(log.logEndOffset);
-    const values = (await readAll(log, 0)).map((record) => record.value);
-    assert.deepEqual(
-      values,
-      Array.from({ length: count }, (_, i) => value(i)),
-    );
+    await assertHas(log, count);
   });
 });
 
@@ -145,12 +146,7 @@ test("a round that the journal writes late is what was appended, though segments
     life.die("power");
     disk.fault = () => undefined;
     const log = await (await start()).log();
-    log.updateHighWatermark(log.logEndOffset);
-    const values = (await readAll(log, 0)).map((record) => record.value);
-    assert.deepEqual(
-      values,
-      Array.from({ length: count }, (_, i) => value(i)),
-    );
+    await assertHas(log, count);
   });
 });
 
