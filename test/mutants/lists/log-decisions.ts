@@ -133,7 +133,7 @@ export const decisions: readonly Mutant[] = [
         "located.at(-1)?.sound.includes(true) === false ? located.pop() : undefined",
       ],
     ],
-    tests: [damage, crash],
+    tests: [`${src}/faults/power-cut.test.ts`],
   },
   {
     name: "log-read-unacknowledged",

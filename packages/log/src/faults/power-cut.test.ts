@@ -186,3 +186,25 @@ test("what a truncation took does not come back behind a recovery point, wheneve
   }
   assert.ok(cuts > 20);
 });
+
+test("a round whose end is torn does not count at all, for no partition", async () => {
+  await simulate({ manager: { writeLingerMs: 1e6 } }, async ({ disk, start }) => {
+    const life = await start();
+    const logs = [await life.log(0), await life.log(1)];
+    for (const log of logs) {
+      await log.becomeLeader(1);
+      await appendAll(log, [batchOf([{ value: "before" }])]);
+    }
+    await Promise.all(logs.map((log, i) => appendAll(log, [batchOf([{ value: `last ${i}` }])])));
+    life.die("process");
+    const isHeld = (path: string): boolean => disk.content(path)?.includes("last 1") === true;
+    const journal = disk.paths().find((path) => path.startsWith("journal/") && isHeld(path));
+    assert.ok(journal !== undefined);
+    disk.flipBit(journal, disk.content(journal)?.indexOf("last 1") ?? 0, 0);
+    const next = await start();
+    for (const index of [0, 1]) {
+      const log = await next.log(index);
+      assert.deepEqual([log.state.kind, log.logEndOffset], ["online", 1], `partition ${index}`);
+    }
+  });
+});
