@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { startEnv, startFlags } from "./start-command.ts";
+import { startEnv, startFlags, startVariables } from "./start-command.ts";
 
 test("Node takes the flags of npm start, and keeps what it has compiled", () => {
   const directory = mkdtempSync(join(tmpdir(), "millrace-test-"));
@@ -19,4 +19,7 @@ test("Node takes the flags of npm start, and keeps what it has compiled", () => 
     rmSync(directory, { recursive: true });
   }
   assert.ok(startFlags().includes("--v8-pool-size=1"));
+  // One of the two alone would make the other a constant: each large buffer is mapped and unmapped.
+  const names = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "NODE_COMPILE_CACHE"];
+  assert.deepEqual(Object.keys(startVariables()).toSorted(), names);
 });

@@ -15,11 +15,16 @@ const command = (): string[] => {
 /** Node's flags. */
 export const startFlags = (): string[] => command().filter((word) => word.startsWith("--"));
 
-/** The environment, with the variables of the command. */
-export const startEnv = (): NodeJS.ProcessEnv => {
-  const compileCache = fileURLToPath(new URL(".cache/compile", root));
-  if (!command().includes("NODE_COMPILE_CACHE=.cache/compile")) {
+/** Variables of the environment. */
+export const startVariables = (): Readonly<Record<string, string>> => {
+  const words = command();
+  const pairs = words.slice(0, words.indexOf("node")).map((word) => word.split("="));
+  const variables: Record<string, string> = Object.fromEntries(pairs);
+  if (variables["NODE_COMPILE_CACHE"] !== ".cache/compile") {
     throw new Error("`npm start` keeps compiled sources elsewhere");
   }
-  return { ...process.env, NODE_COMPILE_CACHE: compileCache };
+  return { ...variables, NODE_COMPILE_CACHE: fileURLToPath(new URL(".cache/compile", root)) };
 };
+
+/** The environment, with the variables of the command. */
+export const startEnv = (): NodeJS.ProcessEnv => ({ ...process.env, ...startVariables() });

@@ -13,7 +13,7 @@ import { type Process, processesOf } from "../../tools/cluster/layout.ts";
 import type { ProcessEntry, Role } from "../../tools/cluster/state.ts";
 import { Supervisor } from "../../tools/cluster/supervisor.ts";
 import { etcdPrograms } from "../../tools/etcd/build.ts";
-import { startEnv } from "../../tools/start-command.ts";
+import { startVariables } from "../../tools/start-command.ts";
 import { type Flags, runLoad, type Target, verifyLog } from "./load.ts";
 import { rssMiB } from "./processes.ts";
 import type { Sample } from "./report.ts";
@@ -50,8 +50,8 @@ export interface PartitionState {
 /** Node with the environment of `npm start`. `env` becomes Node: one process. */
 const asStarted = (process: Process): Process => {
   if (process.role === "etcd") return { ...process, stopMs };
-  const cache = `NODE_COMPILE_CACHE=${startEnv()["NODE_COMPILE_CACHE"]}`;
-  const args = [cache, process.command, ...process.args];
+  const variables = Object.entries(startVariables()).map(([name, value]) => `${name}=${value}`);
+  const args = [...variables, process.command, ...process.args];
   return { ...process, stopMs, command: "env", args };
 };
 
