@@ -250,7 +250,7 @@ export interface LogObserver {
   onRoll?(): void;
   onSegmentDeleted?(bytes: number): void;
   onTailCache?(hit: boolean): void;
-  /** A batch was appended that the tail cache has no room for. */
+  /** A batch stayed out of the tail cache: the oldest ones in it are still to be written. */
   onTailSkipped?(): void;
   onDiskFull?(full: boolean): void;
 }

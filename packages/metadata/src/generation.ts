@@ -26,7 +26,8 @@ export const noGeneration: Compare = {
  */
 export const epochsPerGeneration = 2 ** 20;
 
-const leaderEpochMax = 0x7fff_ffff;
+/** Largest leader epoch. */
+export const leaderEpochMax = 0x7fff_ffff;
 
 const unchanged = ({ key, modRevision }: KeyValue): Compare => ({
   ...{ key, target: "modRevision", equals: modRevision },

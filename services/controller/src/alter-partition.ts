@@ -1,6 +1,6 @@
 /** Judges a change of in-sync replicas that a leader asks for (KIP-497). Pure. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import { keys } from "@millrace/metadata";
+import { keys, leaderEpochMax } from "@millrace/metadata";
 import type { AlterPartition, InSyncReplica } from "@millrace/proto/controller";
 import type { PartitionRecord } from "@millrace/proto/storage";
 import type { ClusterState, PartitionState, TopicState } from "./cluster-state.ts";
@@ -30,8 +30,6 @@ export type Alteration =
 const refused = (code: ErrorCode, message: string): Alteration => ({
   ...{ kind: "refused", error: MillraceError.refusal(code, message) },
 });
-
-const leaderEpochMax = 0x7fff_ffff;
 
 /** What is wrong with the change itself, whatever the metadata says. */
 const malformed = (

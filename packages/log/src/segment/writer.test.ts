@@ -283,7 +283,7 @@ test("what is dropped is let go once, what is being written only after that", as
         release: () => released.push(name),
       });
       add(segment, "abc", heldAs("written"));
-      void writes.reach(segment, 3).catch(() => {});
+      const reached = writes.reach(segment, 3).then(() => "written", String);
       add(segment, "def", heldAs("dropped"));
       const dropping = how === "cut" ? writes.cut(segment, 3) : discard(writes, segment);
       await sleep(5);
@@ -291,6 +291,7 @@ test("what is dropped is let go once, what is being written only after that", as
       gate.resolve();
       await dropping;
       assert.deepEqual(released, ["dropped", "written"], how);
+      assert.match(await reached, how === "cut" ? /^written$/ : /was dropped/);
     });
   }
 });

@@ -87,7 +87,7 @@ export const logMetrics = (metrics: Metrics): LogObserver => {
   });
   const skipped = metrics.counter({
     name: "millrace_log_tail_skipped_total",
-    help: "Batches appended without a place in the tail cache.",
+    help: "Batches that stayed out of the tail cache: its oldest were still to be written.",
   });
   const full = metrics.gauge({
     name: "millrace_log_disk_full_count",
