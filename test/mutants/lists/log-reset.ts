@@ -222,7 +222,10 @@ export const resets: readonly Mutant[] = [
     breaks: "A reset that a start cannot finish takes the partition offline.",
     file: `${src}/recovery/loader.ts`,
     replace: [
-      ["(await this.#offlineReason(place)) ?? undropped;", "await this.#offlineReason(place);"],
+      [
+        "(await this.#offlineReason(place, names)) ?? undropped;",
+        "await this.#offlineReason(place, names);",
+      ],
     ],
     tests: [faults],
   },

@@ -83,7 +83,7 @@ test("index rows are written once the timestamps before them are known", async (
 
 test("rows wait for the timestamps before them", () => {
   const index = new SegmentIndex("0.log");
-  index.found(1, 1);
+  index.found(1, 1, true);
   index.lastRowAt(100);
   index.append({ offset: 5, position: 200 }, 1000, 50);
   assert.equal(index.nextWrite(300, true, 6), undefined);
@@ -172,3 +172,63 @@ for (const lost of ["both", indexPath]) {
     }
   });
 }
+
+for (const file of ["index", "timeindex"]) {
+  for (const bytes of [5, 400]) {
+    test(`${bytes} bytes in a segment's ${file} alone are cut off by the next start`, async () => {
+      const path = indexPath.replace(/index$/, file);
+      await simulate({ log: { indexIntervalBytes: 1000 } }, async (simulation) => {
+        const { disk, kernel, start } = simulation;
+        const first = await start();
+        await appendAll(await first.log(), batches(2, 1000));
+        await simulation.sleep(100);
+        first.die("process");
+        const left = await disk.mount(new Incarnation(kernel)).open(path, "create");
+        await left.write([Buffer.alloc(bytes, 1)], 0);
+        await left.sync();
+        await left.close();
+        const second = await start();
+        assert.equal(disk.image().files.get(path)?.length, 0);
+        assert.equal(disk.durableBytes(path), 0);
+        const log = await second.log();
+        await appendAll(log, batches(40, 2000));
+        await log.flush();
+        await second.manager.close(true);
+        await assertSound(simulation, `${bytes} bytes`);
+      });
+    });
+  }
+}
+
+test("rows that this life wrote are cut with their segment, durably before a point", async () => {
+  await simulate({ log: { indexIntervalBytes: 1000 } }, async (simulation) => {
+    const { disk, start } = simulation;
+    const log = await (await start()).log();
+    await log.becomeLeader(1);
+    await appendAll(log, batches(40, 1000));
+    await log.flush();
+    const bytes = (): number => disk.image().files.get(indexPath)?.length ?? 0;
+    assert.ok(bytes() > 5 * 16);
+    await log.becomeLeader(2);
+    await log.truncateTo(2);
+    assert.equal(bytes(), 0);
+    await log.flush();
+    assert.equal(disk.durableBytes(indexPath), 0);
+  });
+});
+
+test("the index of a segment that has none costs a start no look at it", async () => {
+  await simulate({}, async ({ disk, sleep, start }) => {
+    const first = await start();
+    await appendAll(await first.log(), batches(2, 1000));
+    await sleep(100);
+    first.die("process");
+    const looks: string[] = [];
+    disk.fault = (operation, path) => {
+      if (/index$/.test(path)) looks.push(`${operation} ${path}`);
+      return undefined;
+    };
+    await start();
+    assert.deepEqual(looks, []);
+  });
+});

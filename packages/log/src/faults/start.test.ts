@@ -29,6 +29,35 @@ test("a start on a full disk takes the room of the reserve file", async () => {
   });
 });
 
+for (const when of ["after a clean stop", "while only the journal has its batches"]) {
+  test(`a partition whose directory cannot be listed ${when} is served again later`, async () => {
+    await simulate({ manager: { writeLingerMs: 1000 } }, async ({ disk, start }) => {
+      const first = await start();
+      await appendAll(await first.log(0), batches(3));
+      await appendAll(await first.log(1), batches(4));
+      if (when.includes("clean")) await first.manager.close(true);
+      first.die("process");
+      disk.fault = (operation, path) =>
+        operation === "list" && path === directory ? "EIO" : undefined;
+      const second = await start();
+      assert.equal(second.manager.get(topicA, 0)?.state.kind, "offline");
+      assert.equal((await readAll(await second.log(1), 0, 1e6, "log_end")).length, 4);
+      await second.manager.close(true);
+      second.die("process");
+      disk.fault = () => undefined;
+      const third = (await start()).manager.get(topicA, 0);
+      // What only the journal has is kept aside, and people decide.
+      if (!when.includes("clean")) {
+        assert.equal(third?.state.kind, "offline");
+        assert.ok(disk.paths().some((path) => path.includes(`${directory}/salvaged-`)));
+        return;
+      }
+      assert.ok(third !== undefined);
+      assert.equal((await readAll(third, 0, 1e6, "log_end")).length, 3);
+    });
+  });
+}
+
 test("a start that fails leaves no file open", async () => {
   await simulate({}, async ({ disk, sleep, start }) => {
     const first = await start();

@@ -2,16 +2,22 @@
 import type { Disk } from "@millrace/env";
 import { readWhole, replaceFile } from "./checksummed-file.ts";
 
-/** Why a partition stays offline, for people: delete the file after repairing the partition. */
-export const offlinePath = (directory: string): string => `${directory}/offline`;
+const offlineName = "offline";
 
-/** The reason in a partition's offline file, or undefined when there is none. */
+/** Why a partition stays offline, for people: delete the file after repairing the partition. */
+export const offlinePath = (directory: string): string => `${directory}/${offlineName}`;
+
+/**
+ * The reason in a partition's offline file, or undefined when there is none among the `names` of
+ * the directory.
+ */
 export const readOfflineReason = async (
   disk: Disk,
   directory: string,
+  names: ReadonlySet<string>,
 ): Promise<string | undefined> => {
+  if (!names.has(offlineName)) return undefined;
   const path = offlinePath(directory);
-  if ((await disk.fileSize(path)) === undefined) return undefined;
   const reason = (await readWhole(disk, path)).toString().trim();
   return `${reason}: restore the partition, then remove ${path}`;
 };

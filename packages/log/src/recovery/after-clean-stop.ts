@@ -46,15 +46,19 @@ const loadIndexEnd = async (context: SegmentContext, segment: Segment): Promise<
   }
 };
 
-/** False when the directory is not what a clean stop leaves; then nothing was changed. */
+/**
+ * False when the directory, with these `names` in it, is not what a clean stop leaves; then nothing
+ * was changed.
+ */
 export const loadClean = async (
   context: SegmentContext,
   partition: Partition,
   point: RecoveryPoint,
+  names: ReadonlySet<string>,
 ): Promise<boolean> => {
   const { disk } = context.env;
   const { directory } = partition;
-  const segments = await listSegments(disk, directory);
+  const segments = await listSegments(disk, directory, names);
   const base = Number(point.segmentBaseOffset);
   const endOffset = Number(point.offset);
   const last = segments.at(-1);

@@ -121,8 +121,9 @@ export class PartitionRecovery {
   }
 
   async #begin(): Promise<void> {
-    const { context, entries, point } = this.#input;
-    this.#segments.push(...(await listSegments(context.env.disk, this.#partition.directory)));
+    const { context, entries, names, point } = this.#input;
+    const segments = await listSegments(context.env.disk, this.#partition.directory, names);
+    this.#segments.push(...segments);
     this.#truncations = afterTruncations(entries);
     const { backTo } = this.#truncations;
     const first = this.#segments[0]?.baseOffset;
@@ -137,7 +138,7 @@ export class PartitionRecovery {
     });
     if (backTo !== undefined) this.#epochs.truncate(backTo);
     await this.#producers.load({
-      point,
+      ...{ point, names },
       from: Math.min(from, backTo ?? from),
       segments: this.#before(),
       end: this.#end,
@@ -318,9 +319,7 @@ export class PartitionRecovery {
     return this.#truncations.backTo ?? Number.MAX_SAFE_INTEGER;
   }
 
-  /**
-   * Goes on through the segments up to `offset`, which an entry of the journal says was reached.
-   */
+  /** Goes on through the segments up to `offset`, which the journal says was reached. */
   async #requireThrough(offset: number): Promise<void> {
     while (this.#end < offset) {
       const batch = await this.#next(offset);
@@ -457,7 +456,7 @@ export class PartitionRecovery {
   }
 
   async #bytesOf(segment: Segment): Promise<number> {
-    const known = this.#fileBytes.get(segment);
+    const known = segment.created ? this.#fileBytes.get(segment) : 0;
     if (known !== undefined) return known;
     const bytes = (await this.#input.context.env.disk.fileSize(segment.path)) ?? 0;
     this.#fileBytes.set(segment, bytes);

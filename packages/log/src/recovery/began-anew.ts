@@ -49,7 +49,7 @@ export const dropOldLog = async (
     if (entry.kind === "batch" && !entry.sound) throw lostBatch(entry.offset);
   }
   if (pointsLost) {
-    const segments = await listSegments(disk, directory);
+    const segments = await listSegments(disk, directory, new Set(await disk.list(directory)));
     if (segments.some(({ sizeBytes }) => sizeBytes > 0)) throw olderReset();
   }
   await removeOldLog(disk, directory);

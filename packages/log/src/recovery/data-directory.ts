@@ -241,10 +241,14 @@ export const removeTree = async (disk: Disk, directory: string): Promise<void> =
 
 /**
  * Removes what an earlier process left half done in a partition's directory, and indexes whose
- * segment is gone: a later segment of the same name must not find them.
+ * segment is gone: a later segment of the same name must not find them. `names` are those in the
+ * directory.
  */
-export const removeLeftovers = async (disk: Disk, directory: string): Promise<void> => {
-  const names = new Set(await disk.list(directory));
+export const removeLeftovers = async (
+  disk: Disk,
+  directory: string,
+  names: ReadonlySet<string>,
+): Promise<void> => {
   for (const name of names) {
     const orphan =
       /\.(index|timeindex)$/.test(name) && !names.has(name.replace(/\.[a-z]+$/, ".log"));

@@ -195,14 +195,16 @@ export class PartitionLoader {
     const { disk } = context.env;
     const { directory, point } = place;
     const undropped = await this.#dropOldLog(place);
-    const reason = (await this.#offlineReason(place)) ?? undropped;
+    const names = await this.#namesIn(place);
+    if (names instanceof Partition) return names;
+    const reason = (await this.#offlineReason(place, names)) ?? undropped;
     if (reason !== undefined) return this.#offline(place, reason);
     const partition = this.#make(place);
     keepPoint(partition, point);
     if (place.beganAnew) partition.epochs.durability.changed();
     try {
-      await removeLeftovers(disk, directory);
-      await this.#recover(partition, place);
+      await removeLeftovers(disk, directory, names);
+      await this.#recover(partition, place, names);
       const first = partition.segments[0]?.baseOffset ?? 0;
       if (first > partition.logStartOffset)
         throw missing(partition.logStartOffset, first, "no file");
@@ -221,6 +223,16 @@ export class PartitionLoader {
         context.env.logger.error({ directory, err: thrown }, "a mistake in recovery");
       }
       return this.#unreadable(place, `it cannot be recovered: ${textOf(thrown)}`);
+    }
+  }
+
+  /** The names in its directory; it stays offline for now where they cannot be read. */
+  async #namesIn(place: Place): Promise<ReadonlySet<string> | Partition> {
+    try {
+      return new Set(await this.#input.context.env.disk.list(place.directory));
+    } catch (thrown) {
+      if (isPassing(thrown)) throw thrown;
+      return this.#unreadable(place, `its directory cannot be read: ${textOf(thrown)}`);
     }
   }
 
@@ -257,10 +269,13 @@ export class PartitionLoader {
   }
 
   /** Why an earlier start or the last process took the partition offline. */
-  async #offlineReason({ directory, point }: Place): Promise<string | undefined> {
+  async #offlineReason(
+    { directory, point }: Place,
+    names: ReadonlySet<string>,
+  ): Promise<string | undefined> {
     const { disk } = this.#input.context.env;
     try {
-      const reason = await readOfflineReason(disk, directory);
+      const reason = await readOfflineReason(disk, directory, names);
       if (reason !== undefined) return reason;
     } catch (thrown) {
       if (isPassing(thrown)) throw thrown;
@@ -270,14 +285,15 @@ export class PartitionLoader {
     return reason === "" ? undefined : reason;
   }
 
-  async #recover(partition: Partition, place: Place): Promise<void> {
+  async #recover(partition: Partition, place: Place, names: ReadonlySet<string>): Promise<void> {
     const { point, entries } = place;
     const { context, clean } = this.#input;
-    if (clean && point !== undefined && (await loadClean(context, partition, point))) return;
+    if (clean && point !== undefined && (await loadClean(context, partition, point, names))) return;
     const { counts } = this;
     const damagedUpTo = this.#damageOf(place);
     const { pointsLost } = this.#input;
-    const input = { context, partition, point, pointsLost, entries, damagedUpTo, counts };
+    const known = { point, pointsLost, entries, damagedUpTo };
+    const input = { context, partition, names, ...known, counts };
     await new PartitionRecovery(input).run();
     await syncSegments(context, partition.segments);
   }

@@ -6,6 +6,7 @@ import {
   dropSnapshotsAbove,
   newestSnapshot,
   type ProducersAt,
+  parseProducersName,
   rebuildProducers,
   withoutSequences,
 } from "../partition/producer-snapshots.ts";
@@ -14,6 +15,8 @@ import type { Segment } from "../segment/segment.ts";
 /** Where recovery begins to look at batches. */
 interface Beginning {
   readonly point: RecoveryPoint | undefined;
+  /** In the partition's directory. */
+  readonly names: ReadonlySet<string>;
   /** Offset from which the journal has batches. */
   readonly from: number;
   /** Segments of the log up to `end`. */
@@ -51,12 +54,13 @@ export class RecoveredProducers {
    * Makes the table what is known as of `end`, or as of `from`, where segments behind it are gone:
    * `remember` fills the hole then.
    */
-  async load({ point, from, segments, end, logStart }: Beginning): Promise<void> {
+  async load({ point, names, from, segments, end, logStart }: Beginning): Promise<void> {
     const { disk } = this.#context.env;
     const { directory, producers } = this.#partition;
     this.#logStart = logStart;
     // Nothing below the log start can have another history.
-    await dropSnapshotsAbove(disk, directory, Math.max(end, logStart));
+    if ([...names].some((name) => parseProducersName(name) !== undefined))
+      await dropSnapshotsAbove(disk, directory, Math.max(end, logStart));
     // The point says that there were none, as of its offset.
     const none = point?.producerSnapshot === false && end <= Number(point.offset);
     if (none) return;

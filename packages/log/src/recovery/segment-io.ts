@@ -106,6 +106,10 @@ export const endSegmentAt = async (
   const { index, baseOffset } = segment;
   segment.beginAt(end);
   if (bugs.indexNotRebuilt) return;
+  if (!index.filesThere) {
+    index.restart([], 0, undefined, end.position === 0);
+    return;
+  }
   const decoded = await inSteps(
     context.env.clock,
     decodeIndexSteps(

@@ -73,6 +73,8 @@ export interface RecoveryCounts {
 export interface RecoveryInput {
   readonly context: SegmentContext;
   readonly partition: Partition;
+  /** In the partition's directory. */
+  readonly names: ReadonlySet<string>;
   /** Of the partition's present life, as `entries` are. */
   readonly point: RecoveryPoint | undefined;
   /** A partition without a point may have had one: the journal may be older than its segments. */

@@ -97,6 +97,7 @@ export const cutFiles = async (
 export const cutIndexFiles = async (context: SegmentContext, segment: Segment): Promise<void> => {
   const { disk } = context.env;
   const { index } = segment;
+  if (!index.filesThere) return;
   const sizes: readonly (readonly [string, number])[] = [
     [index.path, index.rowsOnDisk * INDEX_ENTRY_BYTES],
     [index.timePath, index.timesOnDisk * INDEX_ENTRY_BYTES],
@@ -168,7 +169,7 @@ export const persistIndex = async (
 /** Fsyncs the index files if they changed since their last fsync. */
 export const syncIndex = (disk: Disk, segment: Segment): Promise<void> =>
   segment.index.durability.settle(async () => {
-    for (const path of segment.index.paths) {
+    for (const path of segment.index.filesThere ? segment.index.paths : []) {
       if ((await disk.fileSize(path)) === undefined) continue;
       const file = await disk.open(path, "write");
       try {

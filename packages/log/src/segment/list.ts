@@ -5,11 +5,15 @@ import { INDEX_ENTRY_BYTES } from "./index-format.ts";
 import { Segment } from "./segment.ts";
 
 /**
- * A partition's segments in order, each believed to end where the next one begins; the last one's
- * end is its base until somebody knows better. Index rows are not loaded.
+ * A partition's segments in order, by the `names` in its directory. Each is believed to end where
+ * the next one begins; the last one's end is its base until somebody knows better. Index rows are
+ * not loaded.
  */
-export const listSegments = async (disk: Disk, directory: string): Promise<Segment[]> => {
-  const names = new Set(await disk.list(directory));
+export const listSegments = async (
+  disk: Disk,
+  directory: string,
+  names: ReadonlySet<string>,
+): Promise<Segment[]> => {
   const bases = [...names].flatMap((name) => parseSegmentName(name) ?? []).sort((a, b) => a - b);
   const entriesOf = async (name: string): Promise<number> => {
     if (!names.has(name)) return 0;
@@ -20,9 +24,11 @@ export const listSegments = async (disk: Disk, directory: string): Promise<Segme
   for (const [i, base] of bases.entries()) {
     const name = offsetName(base);
     const sizeBytes = (await disk.fileSize(`${directory}/${name}.log`)) ?? 0;
+    const files = [`${name}.index`, `${name}.timeindex`] as const;
     const entries = {
-      rows: await entriesOf(`${name}.index`),
-      times: await entriesOf(`${name}.timeindex`),
+      rows: await entriesOf(files[0]),
+      times: await entriesOf(files[1]),
+      there: files.some((file) => names.has(file)),
     };
     segments.push(Segment.found(directory, base, sizeBytes, bases[i + 1] ?? base, entries));
   }

@@ -33,6 +33,7 @@ export class SegmentIndex {
   #rowsOnDisk = 0;
   #timesOnDisk = 0;
   #replaces = false;
+  #filesThere = false;
   /** Position of the newest row, of either kind. */
   #lastRowPosition = -1;
   /** Largest timestamp of what was appended since the segment was made or loaded; -1 for none. */
@@ -107,8 +108,17 @@ export class SegmentIndex {
     return this.#filesVersion % 2 === 1;
   }
 
-  /** The files are there with so many entries; nothing of them is loaded. */
-  found(rows: number, times: number): void {
+  /** One of the files may be there. */
+  get filesThere(): boolean {
+    return this.#filesThere;
+  }
+
+  /**
+   * The segment's file was found, and index files with so many entries, if they are `there`;
+   * nothing of them is loaded.
+   */
+  found(rows: number, times: number, there: boolean): void {
+    this.#filesThere = there;
     this.#rows = undefined;
     this.#rowsOnDisk = rows;
     this.#timesOnDisk = times;
@@ -183,7 +193,6 @@ export class SegmentIndex {
     this.#runningMaxMs = maxMs ?? -1;
     this.#maxComplete = empty || maxMs !== undefined;
     this.#finished = false;
-    this.filesCut();
   }
 
   /** The segment ends at `cut`. Rows behind it are void, and its largest timestamp may be. */
@@ -254,6 +263,7 @@ export class SegmentIndex {
 
   writing(): void {
     assert(!this.filesChanging, "one change of index files at a time");
+    this.#filesThere = true;
     this.#filesVersion += 1;
     this.durability.changed();
   }

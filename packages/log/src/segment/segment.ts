@@ -54,14 +54,14 @@ export class Segment {
     baseOffset: number,
     sizeBytes: number,
     endOffset: number,
-    entries: { readonly rows: number; readonly times: number },
+    entries: { readonly rows: number; readonly times: number; readonly there: boolean },
   ): Segment {
     const segment = new Segment(directory, baseOffset);
     segment.#created = true;
     segment.#sizeBytes = sizeBytes;
     segment.#writtenBytes = sizeBytes;
     segment.#endOffset = endOffset;
-    segment.index.found(entries.rows, entries.times);
+    segment.index.found(entries.rows, entries.times, entries.there);
     return segment;
   }
 
