@@ -14,6 +14,7 @@ import {
   heartbeatLimits,
   producerIdLimits,
   replicaLimits,
+  standbyLimits,
 } from "@millrace/controller";
 import { controllerSchema } from "@millrace/controller/node";
 import { errorCodeByName } from "@millrace/errors";
@@ -135,6 +136,7 @@ const fixed = new Map<string, number>([
   ...prefixed("replica.", replicaLimits),
   ...prefixed("producerIds.", producerIdLimits),
   ...prefixed("heartbeat.", heartbeatLimits),
+  ...prefixed("standby.", standbyLimits),
   ...prefixed("http.", httpLimits),
   ...prefixed("probe.", probeLimits),
   ...prefixed("", { connectionWindowBytes, firstConnectionWindowBytes, streamWindowBytes }),

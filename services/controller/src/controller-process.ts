@@ -6,9 +6,10 @@ import { type ControllerEndpoints, Election, type ElectionOptions } from "./elec
 import { BrokerWatch } from "./heartbeats/watch.ts";
 import { type ControllerMetrics, noMetrics } from "./metrics.ts";
 import { notController, type Reign, type Write } from "./reign.ts";
+import { StandbyWatch } from "./standby-watch.ts";
 
 export interface ControllerProcessOptions extends ElectionOptions {
-  /** Reaches the brokers. */
+  /** Reaches the brokers and the other controllers. */
   readonly dialer: Dialer;
   readonly metrics?: ControllerMetrics;
 }
@@ -111,7 +112,8 @@ export class ControllerProcess {
   async #run(): Promise<void> {
     const { metrics = noMetrics } = this.#options;
     while (!this.#closed) {
-      const reign = await this.#election.campaign();
+      const standby = new StandbyWatch(this.#options);
+      const reign = await this.#election.campaign().finally(() => standby.close());
       if (reign === undefined) return;
       const ended = Promise.withResolvers<void>();
       const shared = { ...this.#options, metrics, state: this.#state, reign };

@@ -339,4 +339,73 @@ const registration: readonly Mutant[] = [
   },
 ];
 
-export const controllerElectionMutants: readonly Mutant[] = [...election, ...registration];
+const standbys = [`${at}standby-watch.test.ts`];
+
+const standby: readonly Mutant[] = [
+  {
+    name: "standby-ends-the-next-reign",
+    breaks: "A late deletion does not end the reign of the next controller.",
+    file: `${at}standby-watch.ts`,
+    replace: [["store.txn([same], [", "store.txn([same].slice(1), ["]],
+    tests: standbys,
+  },
+  {
+    name: "standby-believes-a-wrong-address",
+    breaks: "A controller that was never reached is not taken for dead.",
+    file: `${at}standby-watch.ts`,
+    replace: [["active.hasAnswered && isConnectionRefused(", "isConnectionRefused("]],
+    tests: standbys,
+  },
+  {
+    name: "standby-remembers-answers-of-before",
+    breaks: "Only a controller that has answered under its present key can die.",
+    file: `${at}standby-watch.ts`,
+    replace: [
+      ["channel: undefined, hasAnswered: false }", "channel: undefined, hasAnswered: true }"],
+    ],
+    tests: standbys,
+  },
+  {
+    name: "standby-takes-silence-for-death",
+    breaks: "A controller that hangs keeps its key until its lease ends.",
+    file: `${at}standby-watch.ts`,
+    replace: [["isConnectionRefused(thrown);", "thrown !== undefined;"]],
+    tests: standbys,
+  },
+  {
+    name: "standby-dials-a-dead-connection",
+    breaks: "Another connection says whether anybody listens.",
+    file: `${at}standby-watch.ts`,
+    replace: [["      active.channel = undefined;\n", ""]],
+    tests: standbys,
+  },
+  {
+    name: "standby-watches-over-itself",
+    breaks: "An active controller does not watch over itself.",
+    file: `${at}controller-process.ts`,
+    replace: [[".campaign().finally(() => standby.close())", ".campaign()"]],
+    tests: standbys,
+  },
+  {
+    name: "standby-follows-the-first-key",
+    breaks: "The next active controller is watched over as well.",
+    file: `${at}standby-watch.ts`,
+    replace: [
+      ["if (this.#active?.epoch === kv?.createRevision)", "if (this.#active !== undefined)"],
+    ],
+    tests: standbys,
+  },
+  {
+    name: "standby-tells-every-failure",
+    breaks: "A store that does not answer is told once.",
+    file: `${at}standby-watch.ts`,
+    replace: [["      this.#failure = err.message;\n", ""]],
+    tests: standbys,
+  },
+];
+
+export const controllerElectionMutants: readonly Mutant[] = [
+  ...election,
+  ...registration,
+  ...standby,
+];
