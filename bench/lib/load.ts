@@ -8,10 +8,13 @@ const path = (relative: string): string =>
   fileURLToPath(new URL(`../../${relative}`, import.meta.url));
 
 /**
- * Node's flags for our loads: a heap that is not collected for every few MiB of buffers. Kafka's
- * tools get -Xmx512m.
+ * Node's flags for our loads, and for the clients of others in Node: a heap that is not collected
+ * for every few MiB of buffers, as the README of the client says. Kafka's tools get -Xmx512m.
  */
-const loadFlags = ["--initial-old-space-size=128"];
+export const loadFlags: readonly string[] = [
+  "--initial-old-space-size=128",
+  "--max-semi-space-size=4",
+];
 
 /** 10 GiB on a bad day. */
 const loadTimeoutMs = 600_000;

@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { loadFlags } from "../lib/load.ts";
 import { type Cost, runClient, startServer, until } from "../lib/processes.ts";
 import type { Sample } from "../lib/report.ts";
 import { parseEndToEnd, parseProducer } from "./output.ts";
@@ -237,6 +238,7 @@ export class Kafka {
   ): Promise<Sample> {
     const script = fileURLToPath(new URL("node-client.mjs", import.meta.url));
     const args = [
+      ...loadFlags,
       script,
       library,
       operation,
