@@ -236,6 +236,22 @@ test("a file that vanishes while it is read says that the directory is in use", 
   }
 });
 
+test("a file that vanishes between two looks says that the directory is in use", async () => {
+  await simulate({}, async ({ disk, kernel, start }) => {
+    const { log: logOf, manager } = await start();
+    const producer = { producerId: 1, producerEpoch: 0, baseSequence: 0 };
+    await appendAll(await logOf(), [batchOf([{ value: "x" }], producer)]);
+    await manager.close(true);
+    const path = `${directory}/producers.${offsetName(1)}`;
+    const names = inUse(mountOf(disk, kernel), directory, path);
+    const { damages } = await verifyDirectory(names, syncCompressor);
+    assert.deepEqual(
+      damages.map((each) => each.path),
+      [path],
+    );
+  });
+});
+
 test("a file that was given up may go while the directory is looked at", async () => {
   await simulate({ log: { segmentBytes: 800 } }, async ({ disk, kernel, start }) => {
     const { log: logOf, manager } = await start();
