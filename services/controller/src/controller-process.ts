@@ -27,6 +27,8 @@ export class ControllerProcess {
   readonly #state: StateMirror;
   readonly #waiters = new Set<() => void>();
   #term: Term | undefined;
+  /** While another one is active, or none. */
+  #standby: StandbyWatch | undefined;
   #closed = false;
 
   /** Takes part in the election from now on. */
@@ -99,6 +101,7 @@ export class ControllerProcess {
   /** Ends the reign, and gives up the election's key. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#standby?.close();
     await this.#election.close();
     this.#state.close();
     this.#tell();
@@ -113,6 +116,7 @@ export class ControllerProcess {
     const { metrics = noMetrics } = this.#options;
     while (!this.#closed) {
       const standby = new StandbyWatch(this.#options);
+      this.#standby = standby;
       const reign = await this.#election.campaign().finally(() => standby.close());
       if (reign === undefined) return;
       const ended = Promise.withResolvers<void>();

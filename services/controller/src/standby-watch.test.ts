@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import { keys } from "@millrace/metadata";
-import { HealthState, healthService } from "@millrace/rpc";
+import { keys, Mirror } from "@millrace/metadata";
+import { type Dialer, HealthState, healthService } from "@millrace/rpc";
 import type { ControllerProcess } from "./controller-process.ts";
+import { StandbyWatch } from "./standby-watch.ts";
 import { type Interpose, isActive, TestCluster, ttlSeconds } from "./testing/cluster.ts";
 
 class World extends TestCluster {
@@ -150,4 +151,64 @@ test("an active controller does not watch over itself", async () => {
   await world.pass(5000);
   assert.equal(await world.epoch(), epoch);
   assert.ok(isActive(process));
+});
+
+test("another address under the same key is another one", async () => {
+  const world = new World();
+  const first = await world.serve(1);
+  await world.serve(2);
+  const epoch = await world.epoch();
+  const endpoints = { clientEndpoint: "", internalEndpoint: "c1:9999" };
+  await world.run(first.process.announce(endpoints));
+  await world.pass(3000);
+  await world.run(first.server.shutdown(0));
+  await world.pass(3000);
+  assert.equal(await world.epoch(), epoch);
+});
+
+test("a controller that stops watches no more, though its store hangs", async () => {
+  const world = new World();
+  const never = new Promise<never>(() => {});
+  let hangs = false;
+  let deletions = 0;
+  const first = await world.serve(1);
+  const second = await world.serve(2, {
+    interpose: ({ range, txn, keepAlive }) => ({
+      range: (...args) => (hangs ? never : range(...args)),
+      keepAlive: (...args) => (hangs ? never : keepAlive(...args)),
+      txn: (...args) => {
+        if (args[1][0]?.type === "delete") deletions += 1;
+        return txn(...args);
+      },
+    }),
+  });
+  hangs = true;
+  await world.pass(3000);
+  void second.process.close();
+  await world.pass(1000);
+  first.life.kill();
+  await world.pass(3000);
+  assert.equal(deletions, 0);
+});
+
+test("an address where nobody ever answered is dialed twice a second", async () => {
+  const world = new World();
+  await world.serve(1, { address: "c1:9999" });
+  const { life, ...shared } = world.process("standby");
+  const mirror = new Mirror(shared);
+  await world.run(mirror.start());
+  const { dialer } = world.network.attach("c2", life);
+  let dials = 0;
+  const counting: Dialer = {
+    dial: (...args) => {
+      dials += 1;
+      return dialer.dial(...args);
+    },
+  };
+  const watch = new StandbyWatch({ ...shared, mirror, dialer: counting });
+  await world.pass(10_000);
+  assert.ok(dials >= 18 && dials <= 20, `${dials} dials`);
+  watch.close();
+  await world.pass(2000);
+  assert.ok(dials <= 20, "none after the end");
 });

@@ -23,9 +23,10 @@ export interface StandbyWatchOptions {
   readonly dialer: Dialer;
 }
 
-/** The active controller, as long as its key is the same. */
+/** The active controller, as long as its key and its address are the same. */
 interface Active {
   readonly epoch: number;
+  readonly endpoint: Endpoint | undefined;
   /** While it answers. */
   channel: Channel | undefined;
   /** It has answered this process at its address. */
@@ -61,11 +62,10 @@ export class StandbyWatch {
 
   /** Returns when to look again, ms from now. Never rejects. */
   async #look(): Promise<number> {
-    const kv = this.#options.mirror.get(keys.controller);
-    const active = this.#follow(kv);
-    const address = kv && addressIn(kv);
-    if (active === undefined || address === undefined) return limits.intervalMs;
-    active.channel ??= this.#options.dialer.dial(formatEndpoint(address), address);
+    const { dialer, mirror } = this.#options;
+    const active = this.#follow(mirror.get(keys.controller));
+    if (active?.endpoint === undefined) return limits.intervalMs;
+    active.channel ??= dialer.dial(formatEndpoint(active.endpoint), active.endpoint);
     try {
       await askHealth(active.channel, limits.timeoutMs);
       active.hasAnswered = true;
@@ -74,17 +74,18 @@ export class StandbyWatch {
       // Another connection says whether anybody listens.
       active.channel?.close();
       active.channel = undefined;
-      const isDead = active.hasAnswered && isConnectionRefused(thrown);
-      if (isDead && !this.#isOver) await this.#replace(active);
+      if (!active.hasAnswered || this.#isOver) return limits.intervalMs;
+      if (isConnectionRefused(thrown)) await this.#replace(active);
       return limits.pauseMs;
     }
   }
 
   #follow(kv: KeyValue | undefined): Active | undefined {
-    if (this.#active?.epoch === kv?.createRevision) return this.#active;
+    const next = kv && activeOf(kv);
+    if (next !== undefined && isSame(next, this.#active)) return this.#active;
     this.#active?.channel?.close();
-    this.#active = kv && { epoch: kv.createRevision, channel: undefined, hasAnswered: false };
-    return this.#active;
+    this.#active = next;
+    return next;
   }
 
   /**
@@ -111,8 +112,19 @@ export class StandbyWatch {
   }
 }
 
+const activeOf = (kv: KeyValue): Active => ({
+  ...{ epoch: kv.createRevision, endpoint: endpointIn(kv) },
+  ...{ channel: undefined, hasAnswered: false },
+});
+
+const isSame = (next: Active, active: Active | undefined): boolean =>
+  next.epoch === active?.epoch && addressOf(next) === addressOf(active);
+
+const addressOf = ({ endpoint }: Active): string =>
+  endpoint === undefined ? "" : formatEndpoint(endpoint);
+
 /** Undefined until it listens, and in a record that is damaged, which its readers say. */
-const addressIn = (kv: KeyValue): Endpoint | undefined => {
+const endpointIn = (kv: KeyValue): Endpoint | undefined => {
   try {
     return parseEndpoint(decodeRecord.controller(kv).internalEndpoint);
   } catch {

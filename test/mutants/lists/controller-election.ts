@@ -353,7 +353,7 @@ const standby: readonly Mutant[] = [
     name: "standby-believes-a-wrong-address",
     breaks: "A controller that was never reached is not taken for dead.",
     file: `${at}standby-watch.ts`,
-    replace: [["active.hasAnswered && isConnectionRefused(", "isConnectionRefused("]],
+    replace: [["if (!active.hasAnswered || this.#isOver) return", "if (this.#isOver) return"]],
     tests: standbys,
   },
   {
@@ -369,7 +369,7 @@ const standby: readonly Mutant[] = [
     name: "standby-takes-silence-for-death",
     breaks: "A controller that hangs keeps its key until its lease ends.",
     file: `${at}standby-watch.ts`,
-    replace: [["isConnectionRefused(thrown);", "thrown !== undefined;"]],
+    replace: [["if (isConnectionRefused(thrown)) await", "if (thrown !== undefined) await"]],
     tests: standbys,
   },
   {
@@ -391,8 +391,29 @@ const standby: readonly Mutant[] = [
     breaks: "The next active controller is watched over as well.",
     file: `${at}standby-watch.ts`,
     replace: [
-      ["if (this.#active?.epoch === kv?.createRevision)", "if (this.#active !== undefined)"],
+      ["if (next !== undefined && isSame(next, this.#active))", "if (this.#active !== undefined)"],
     ],
+    tests: standbys,
+  },
+  {
+    name: "standby-keeps-the-address",
+    breaks: "An answer counts at its address alone.",
+    file: `${at}standby-watch.ts`,
+    replace: [[" && addressOf(next) === addressOf(active);", ";"]],
+    tests: standbys,
+  },
+  {
+    name: "standby-outlives-its-process",
+    breaks: "A controller that stops watches no more, though its store hangs.",
+    file: `${at}controller-process.ts`,
+    replace: [["    this.#standby?.close();\n", ""]],
+    tests: standbys,
+  },
+  {
+    name: "standby-dials-in-a-hurry",
+    breaks: "An address where nobody ever answered is dialed twice a second.",
+    file: `${at}standby-watch.ts`,
+    replace: [["this.#isOver) return limits.intervalMs;", "this.#isOver) return limits.pauseMs;"]],
     tests: standbys,
   },
   {

@@ -218,6 +218,20 @@ export const resets: readonly Mutant[] = [
     tests: [faults],
   },
   {
+    name: "log-reset-forgotten-when-not-listed",
+    breaks: "A reset that is not finished outlives a directory that cannot be listed.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["      return undropped === undefined\n", "      return names !== undefined\n"]],
+    tests: [`${src}/faults/reset.test.ts`],
+  },
+  {
+    name: "log-old-names-come-back",
+    breaks: "Names of an old log that was dropped do not come back, though recovery failed.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["    if (place.beganAnew) partition.names.changed();\n", ""]],
+    tests: [`${src}/faults/reset.test.ts`],
+  },
+  {
     name: "log-reset-half-done-is-served",
     breaks: "A reset that a start cannot finish takes the partition offline.",
     file: `${src}/recovery/loader.ts`,

@@ -454,3 +454,49 @@ test("a version that does not know a change takes its partition offline, and no 
     assert.ok(disk.paths().includes(segment(0)));
   });
 });
+
+for (const to of [8, 9, 20]) {
+  test(`a reset to ${to} that is not finished outlives a directory that cannot be listed`, async () => {
+    await simulate({ log: { segmentBytes: 1000 } }, async ({ die, disk, start }) => {
+      const log = await (await start()).log();
+      await oldLog(log);
+      disk.fault = (operation) => (operation === "unlink" ? "EIO" : undefined);
+      await log.resetTo(to).catch(() => {});
+      die("process");
+      disk.fault = (operation, path) =>
+        operation === "list" && path === directory ? "EIO" : undefined;
+      const second = await start();
+      await second.manager.close(true);
+      die("process");
+      disk.fault = () => undefined;
+      const { state } = await (await start()).log();
+      assert.ok(state.kind === "offline" && /it cannot begin anew/.test(state.reason));
+    });
+  });
+}
+
+test("names of an old log that was dropped do not come back, though recovery failed", async () => {
+  for (let seed = 1; seed <= 20; seed += 1) {
+    await simulate({ seed, log: { segmentBytes: 1000 } }, async ({ die, disk, start }) => {
+      const log = await (await start()).log();
+      await oldLog(log);
+      disk.fault = (operation) => (operation === "unlink" ? "EIO" : undefined);
+      await log.resetTo(8).catch(() => {});
+      die("process");
+      let lists = 0;
+      disk.fault = (operation, path) => {
+        if (operation !== "list" || path !== directory) return undefined;
+        lists += 1;
+        // The first one drops the old log.
+        return lists === 2 ? "EIO" : undefined;
+      };
+      const second = await start();
+      assert.equal((await second.log()).state.kind, "offline");
+      disk.fault = () => undefined;
+      await second.manager.close(true);
+      die("power");
+      const again = await (await start()).log();
+      assert.deepEqual([again.state.kind, ...offsetsOf(again)], ["online", 8, 8, 8, 8], `${seed}`);
+    });
+  }
+});

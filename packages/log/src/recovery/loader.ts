@@ -195,8 +195,13 @@ export class PartitionLoader {
     const { disk } = context.env;
     const { directory, point } = place;
     const undropped = await this.#dropOldLog(place);
-    const names = await this.#namesIn(place);
-    if (names instanceof Partition) return names;
+    const names = await this.#namesIn(directory);
+    if (typeof names === "string") {
+      // A reset that is not finished must not be forgotten over that.
+      return undropped === undefined
+        ? this.#unreadable(place, names)
+        : this.#offline(place, undropped);
+    }
     const reason = (await this.#offlineReason(place, names)) ?? undropped;
     if (reason !== undefined) return this.#offline(place, reason);
     const partition = this.#make(place);
@@ -226,13 +231,13 @@ export class PartitionLoader {
     }
   }
 
-  /** The names in its directory; it stays offline for now where they cannot be read. */
-  async #namesIn(place: Place): Promise<ReadonlySet<string> | Partition> {
+  /** The names in a directory, or why they cannot be read. */
+  async #namesIn(directory: string): Promise<ReadonlySet<string> | string> {
     try {
-      return new Set(await this.#input.context.env.disk.list(place.directory));
+      return new Set(await this.#input.context.env.disk.list(directory));
     } catch (thrown) {
       if (isPassing(thrown)) throw thrown;
-      return this.#unreadable(place, `its directory cannot be read: ${textOf(thrown)}`);
+      return `its directory cannot be read: ${textOf(thrown)}`;
     }
   }
 
@@ -262,6 +267,8 @@ export class PartitionLoader {
     if (damaged || entries.length > 0) return this.#offline(place, reason);
     const partition = this.#make(place);
     keepPoint(partition, place.point);
+    // The files of the old log are gone, and may come back until the directory is fsynced.
+    if (place.beganAnew) partition.names.changed();
     partition.takeOffline(`${reason}: check the disk, then restart`, true);
     // What an earlier start met is not forgotten over that.
     partition.offlineRecord.keepInPoints(point?.offlineReason ?? "");
