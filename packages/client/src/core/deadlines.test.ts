@@ -112,6 +112,35 @@ test("a batch that a silent leader had is sent again, in its place", limit, asyn
   );
 });
 
+test("without a watch a batch is sent again where it waits for long", limit, async () => {
+  const { broker, client } = hurried(2);
+  withoutWatch(broker);
+  const producer = client.producer();
+  await producer.send(record);
+  broker.silent.add("fake:1");
+  const sent = producer.send(record);
+  await sleep(5);
+  hang(broker);
+  within(await timed(() => sent));
+});
+
+test("a watch that is overdue is left when a stream to its server breaks", limit, async () => {
+  const { broker, client } = hurried();
+  const producer = client.producer();
+  await producer.send(record);
+  broker.silent.add("fake:1");
+  // By itself the watch would count as dead after 15 s.
+  await sleep(9_000 / factor);
+  hang(broker);
+  broker.cutProduce();
+  const ms = await timed(() => producer.send(record));
+  assert.ok(ms < replacedSilentMs - 500, `${ms}`);
+  assert.deepEqual(
+    broker.watches.requests.map(({ endpoint }) => endpoint),
+    ["fake:1", "fake:2"],
+  );
+});
+
 test("a produce stream that a leader does not open is given up", limit, async () => {
   const { broker, client } = hurried(2);
   await client.partitionCount("events");

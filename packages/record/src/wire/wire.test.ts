@@ -226,14 +226,14 @@ for (const [name, encode, hex] of golden) {
 }
 
 test("an opening that comes in many pieces is decoded in no time", () => {
-  // Field 1: an opening with 10,000 names of one letter; then 45,000 empty ones that add to it.
+  // Field 1: an opening with 10,000 names of one letter; then 400,000 empty ones that add to it.
   const names = Buffer.alloc(30_000, Buffer.from([0x2a, 0x01, 0x61]));
-  const empty = Buffer.alloc(90_000, Buffer.from([0x0a, 0x00]));
+  const empty = Buffer.alloc(800_000, Buffer.from([0x0a, 0x00]));
   const pieces = Buffer.concat([Buffer.from([0x0a, 0xb0, 0xea, 0x01]), names, empty]);
   for (const codec of [fetchRequestCodec, produceRequestCodec]) {
     const before = process.cpuUsage();
     assert.equal(codec.decode(pieces).open?.requiredFeatures.length, 10_000);
     const { user } = process.cpuUsage(before);
-    assert.ok(user < 300_000, `${user / 1000} ms`);
+    assert.ok(user < 1_000_000, `${user / 1000} ms`);
   }
 });

@@ -289,6 +289,7 @@ test("a stop ends everything at once, and waits for no disk", async (context) =>
   void replicas.settle();
   await turns();
   assert.equal(ask(0), "LEADER_NOT_AVAILABLE", "and nothing begins after it");
+  assert.deepEqual([...replicas.replicas()], []);
 });
 
 /** Partition 0 on brokers 0 and 1, which leads; broker 0 finds its log damaged. */
