@@ -3,9 +3,6 @@ import type { Client } from "@millrace/client";
 import { Command, Option } from "commander";
 import { type Io, interruptible, UsageError, wholeNumber, write } from "./io.ts";
 
-/** How long a running command may take to notice new partitions, milliseconds. */
-const metadataMaxAgeMs = 3_000;
-
 export interface ClusterFlags {
   readonly bootstrap: string;
   readonly timeout: string;
@@ -54,7 +51,6 @@ const connectClient = async (flags: ClusterFlags): Promise<Client> => {
     bootstrap: endpointsOf(flags.bootstrap, isEndpoint),
     clientId: "millrace-cli",
     adminTimeoutMs: wholeNumber("--timeout", flags.timeout, 1, 86_400) * 1000,
-    metadataMaxAgeMs,
   });
 };
 

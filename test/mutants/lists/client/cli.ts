@@ -139,11 +139,4 @@ export const cliMutants: readonly Mutant[] = [
     ],
     tests: cliTest,
   },
-  {
-    name: "cli-consume-frozen",
-    breaks: "consume does not read partitions that are added while it runs",
-    file: "packages/cli/src/shared.ts",
-    replace: [["const metadataMaxAgeMs = 3_000;", "const metadataMaxAgeMs = 300_000;"]],
-    tests: cliProcessTest,
-  },
 ];
