@@ -51,7 +51,7 @@ export const heartbeatLimits = {
   /** Silence after which a broker is fenced. */
   silenceMs: 5_000,
   /** Time that a broker has for its first stream, in a new reign or registration. */
-  streamWaitMs: 8_000,
+  streamWaitMs: 2_000,
   /** Longest wait for the opening message of a stream. */
   openTimeoutMs: 10_000,
   /** Longest wait for the answer of a broker that is dialed. */

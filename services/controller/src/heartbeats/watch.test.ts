@@ -343,7 +343,7 @@ test("a new reign dials brokers without a stream, and fences those that are dead
   dead.life.kill();
   nowhere.life.kill();
   await world.serve(1);
-  await world.pass(7500);
+  await world.pass(1500);
   assert.equal(await world.registered(), "0,1,2,3");
   await world.pass(1000);
   assert.equal(await world.registered(), "1,2,3");
