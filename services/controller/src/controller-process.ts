@@ -115,9 +115,8 @@ export class ControllerProcess {
   async #run(): Promise<void> {
     const { metrics = noMetrics } = this.#options;
     while (!this.#closed) {
-      const standby = new StandbyWatch(this.#options);
-      this.#standby = standby;
-      const reign = await this.#election.campaign().finally(() => standby.close());
+      this.#standby = new StandbyWatch(this.#options);
+      const reign = await this.#election.campaign().finally(() => this.#standby?.close());
       if (reign === undefined) return;
       const ended = Promise.withResolvers<void>();
       const shared = { ...this.#options, metrics, state: this.#state, reign };

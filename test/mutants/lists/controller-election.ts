@@ -383,7 +383,7 @@ const standby: readonly Mutant[] = [
     name: "standby-watches-over-itself",
     breaks: "An active controller does not watch over itself.",
     file: `${at}controller-process.ts`,
-    replace: [[".campaign().finally(() => standby.close())", ".campaign()"]],
+    replace: [[".campaign().finally(() => this.#standby?.close())", ".campaign()"]],
     tests: standbys,
   },
   {

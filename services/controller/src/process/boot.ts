@@ -30,7 +30,7 @@ export interface BootOptions extends ProcessOptions {
   readonly env: Pick<Env, "clock" | "random" | "logger">;
   /** Belongs to the caller, who closes it after the stop. */
   readonly store: MetadataStore;
-  /** Reaches the brokers. */
+  /** Reaches the brokers and the other controllers. */
   readonly dialer: Dialer;
   readonly controllerId: number;
   /** Of topics that are made without one; fewer where there are fewer brokers. */

@@ -16,7 +16,7 @@ export const campaign = (
     readonly env: Pick<Env, "clock" | "random" | "logger">;
     readonly store: MetadataStore;
     readonly mirror: Mirror;
-    /** Reaches the brokers. */
+    /** Reaches the brokers and the other controllers. */
     readonly dialer: Dialer;
     readonly controllerId: number;
     readonly metrics?: ControllerMetrics;
