@@ -172,7 +172,7 @@ export const endToEnd = async (options: LoadOptions): Promise<Result> => {
  */
 export const rate = async (options: LoadOptions): Promise<Result> => {
   const client = await connect({ bootstrap: options.endpoint.split(",") });
-  const producer = client.producer();
+  const producer = client.producer({ idempotence: options.idempotence });
   const consumer = client.consumer();
   const acks = new Latencies();
   const sends = new Latencies();
