@@ -42,6 +42,7 @@ import {
 import { inflationsMax } from "../../packages/record/src/node/compressor.ts";
 import { ELEMENTS_MAX, SUBSCRIPTION_ELEMENTS_MAX } from "../../packages/record/src/wire/common.ts";
 import { readAheadMessages, writeQueueBytesMax } from "../../packages/rpc/src/grpc/duplex.ts";
+import { readQueueBytesMax } from "../../packages/rpc/src/grpc/http2/message-stream.ts";
 import {
   abandonedMax,
   evictionsMax,
@@ -53,7 +54,6 @@ import {
   endTimeoutMs,
 } from "../../packages/rpc/src/grpc/server/admission/admitted-stream.ts";
 import { startedPerTurn } from "../../packages/rpc/src/grpc/server/connection-listener.ts";
-import { readQueueBytesMax } from "../../packages/rpc/src/grpc/server/http2/duplex.ts";
 import {
   connectionWindowBytes,
   firstConnectionWindowBytes,

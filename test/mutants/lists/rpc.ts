@@ -5,6 +5,11 @@ const admissionTests = [`${admission}admission.test.ts`];
 const listener = "packages/rpc/src/grpc/server/connection-listener.ts";
 const duplex = "packages/rpc/src/grpc/server/http2/duplex.ts";
 const duplexTests = ["packages/rpc/src/grpc/server/http2/duplex.test.ts"];
+const framing = "packages/rpc/src/grpc/http2/framing.ts";
+const messageStream = "packages/rpc/src/grpc/http2/message-stream.ts";
+const client = "packages/rpc/src/grpc/client/";
+const callTests = [`${client}http2-call.test.ts`];
+const bidiTests = [`${client}bidi.test.ts`];
 const grpcTests = ["packages/rpc/src/grpc/grpc.test.ts"];
 
 const limits: readonly Mutant[] = [
@@ -205,18 +210,190 @@ const limits: readonly Mutant[] = [
   },
 ];
 
+const clientCalls: readonly Mutant[] = [
+  {
+    name: "client-end-before-messages",
+    breaks: "A call ends behind the messages before its end.",
+    file: `${client}http2-call.ts`,
+    replace: [
+      [
+        "    this.#status = toldBy(headers, this.#httpStatus);\n",
+        "    this.#status = toldBy(headers, this.#httpStatus);\n    this.#endsAsTold(this.#status);\n",
+      ],
+    ],
+    tests: callTests,
+  },
+  {
+    name: "client-cut-looks-like-the-end",
+    breaks: "A connection that breaks before all was read is no end of a call.",
+    file: `${client}http2-call.ts`,
+    replace: [["if (told === undefined || told.code === status.OK)", "if (told === undefined)"]],
+    tests: callTests,
+  },
+  {
+    name: "client-waiting-out-of-order",
+    breaks: "What waits for a connection is sent in order.",
+    file: `${client}http2-call.ts`,
+    replace: [["this.#waiting.push(", "this.#waiting.unshift("]],
+    tests: callTests,
+  },
+  {
+    name: "client-half-close-forgotten",
+    breaks: "A call that ended before it had a connection ends on it.",
+    file: `${client}http2-call.ts`,
+    replace: [["    if (this.#isHalfClosed) stream.end();\n", ""]],
+    tests: callTests,
+  },
+  {
+    name: "client-failed-call-begins",
+    breaks: "A call that failed while it waited does not begin.",
+    file: `${client}http2-call.ts`,
+    replace: [["    if (this.#isOver) return;\n    let stream", "    let stream"]],
+    tests: callTests,
+  },
+  {
+    name: "client-large-message-taken",
+    breaks: "A message above the bound ends the call at its prefix.",
+    file: framing,
+    replace: [["    if (length > this.#bytesMax) throw tooLarge(length, this.#bytesMax);\n", ""]],
+    tests: callTests,
+  },
+  {
+    name: "client-compressed-taken",
+    breaks: "A compressed message is refused.",
+    file: framing,
+    replace: [["    if (flag !== 0) throw", "    if (flag > 1) throw"]],
+    tests: callTests,
+  },
+  {
+    name: "client-sends-what-is-too-large",
+    breaks: "A message above the bound is not sent.",
+    file: `${client}http2-call.ts`,
+    replace: [["if (bytes > this.#options.sentBytesMax) {", "if (bytes < 0) {"]],
+    tests: callTests,
+  },
+  {
+    name: "client-failure-not-told",
+    breaks: "A call that fails is reset.",
+    file: `${client}http2-call.ts`,
+    replace: [["    stream.close(code);\n", ""]],
+    tests: callTests,
+  },
+  {
+    name: "client-refused-stream-is-final",
+    breaks: "A stream that was refused may be tried again.",
+    file: `${client}http2-call.ts`,
+    replace: [["  [constants.NGHTTP2_REFUSED_STREAM, status.UNAVAILABLE],\n", ""]],
+    tests: callTests,
+  },
+  {
+    name: "client-broken-connection-is-a-cancel",
+    breaks: "A broken connection is UNAVAILABLE.",
+    file: `${client}http2-call.ts`,
+    replace: [["if (session.destroyed || session.closed) {", "if (session.connecting) {"]],
+    tests: callTests,
+  },
+  {
+    name: "client-text-of-a-status-encoded",
+    breaks: "The text of a status is decoded.",
+    file: `${client}http2-call.ts`,
+    replace: [
+      [
+        'typeof message === "string" ? decoded(message) : ""',
+        'typeof message === "string" ? message : ""',
+      ],
+    ],
+    tests: callTests,
+  },
+  {
+    name: "client-http-status-ignored",
+    breaks: "An HTTP status without one of gRPC says what happened.",
+    file: `${client}http2-call.ts`,
+    replace: [["return httpFailure(this.#httpStatus);", "return httpFailure(200);"]],
+    tests: callTests,
+  },
+  {
+    name: "client-deadline-kept-secret",
+    breaks: "A server knows the deadline of a call.",
+    file: `${client}dialer.ts`,
+    replace: [["...(isBounded(timeoutMs) ? {", "...(timeoutMs === -1 ? {"]],
+    tests: bidiTests,
+  },
+  {
+    name: "client-deadline-not-kept",
+    breaks: "A call ends at its deadline.",
+    file: `${client}dialer.ts`,
+    replace: [["if (isBounded(timeoutMs)) late =", "if (timeoutMs === -1) late ="]],
+    tests: bidiTests,
+  },
+  {
+    name: "client-process-ends-in-a-call",
+    breaks: "A process lives as long as a call is open.",
+    file: `${client}dialer.ts`,
+    replace: [["    if (this.#live.size === 0) this.#hold = setInterval(() => {}, holdMs);\n", ""]],
+    tests: bidiTests,
+  },
+  {
+    name: "client-process-never-ends",
+    breaks: "A process may end when its calls are over.",
+    file: `${client}dialer.ts`,
+    replace: [["      if (this.#live.size === 0) clearInterval(this.#hold);\n", ""]],
+    tests: bidiTests,
+  },
+  {
+    name: "client-refusal-not-told",
+    breaks: "A call that cannot connect says why.",
+    file: `${client}dialer.ts`,
+    replace: [["          else ask();\n", "          else call.ends(closedFailure);\n"]],
+    tests: bidiTests,
+  },
+  {
+    name: "client-answer-not-heard",
+    breaks: "A server that answers a call is alive.",
+    file: `${client}dialer.ts`,
+    replace: [["      onAnswer: () => this.#heard(attempt),", "      onAnswer: () => {},"]],
+    tests: bidiTests,
+  },
+  {
+    name: "client-connects-while-it-closes",
+    breaks: "A client that is closed connects no more.",
+    file: `${client}connection.ts`,
+    replace: [
+      [
+        "const state = channel.getConnectivityState(false);",
+        "const state = channel.getConnectivityState(true);",
+      ],
+    ],
+    tests: bidiTests,
+  },
+  {
+    name: "client-misses-its-connection",
+    breaks: "A call begins once there is a connection.",
+    file: `${client}connection.ts`,
+    replace: [["let mayBeLate = true;", "let mayBeLate = false;"]],
+    tests: bidiTests,
+  },
+  {
+    name: "client-waits-on",
+    breaks: "Whoever waits no longer for a connection is not called.",
+    file: `${client}connection.ts`,
+    replace: [["  return () => {\n    isOver = true;\n  };", "  return () => {};"]],
+    tests: bidiTests,
+  },
+];
+
 const carrier: readonly Mutant[] = [
   {
     name: "message-across-chunks-lost",
     breaks: "A message is whole however its bytes are cut.",
-    file: duplex,
+    file: framing,
     replace: [["        this.#have += take;\n", ""]],
     tests: duplexTests,
   },
   {
     name: "large-piece-out-of-order",
     breaks: "The pieces of a message are sent in order.",
-    file: duplex,
+    file: framing,
     replace: [
       [
         "    if (end > at) frames.push(small.subarray(at, end));\n    at = end;\n    frames.push(part);",
@@ -228,7 +405,7 @@ const carrier: readonly Mutant[] = [
   {
     name: "read-queue-unbounded",
     breaks: "A stream is read no further than its bound.",
-    file: duplex,
+    file: messageStream,
     replace: [
       [
         "if (!this.#paused && this.#receivedBytes >= readQueueBytesMax) {",
@@ -243,7 +420,7 @@ const carrier: readonly Mutant[] = [
     file: duplex,
     replace: [
       [
-        "    if (last > 0) stream.uncork();\n    return this.#queue.hasRoom;",
+        "    if (last > 0) stream.uncork();\n    return this.queue.hasRoom;",
         "    if (last > 0) stream.uncork();\n    return true;",
       ],
     ],
@@ -357,4 +534,4 @@ const messages: readonly Mutant[] = [
   },
 ];
 
-export const rpcMutants: readonly Mutant[] = [...limits, ...carrier, ...messages];
+export const rpcMutants: readonly Mutant[] = [...limits, ...clientCalls, ...carrier, ...messages];

@@ -7,7 +7,7 @@ import {
   connectivityState,
   credentials,
   type CallOptions as GrpcCallOptions,
-  type ServiceError,
+  Metadata,
   status,
 } from "@grpc/grpc-js";
 import { ErrorCode, MillraceError } from "@millrace/errors";
@@ -16,6 +16,8 @@ import { refusedChannel } from "../../refused.ts";
 import { asBuffer, GrpcDuplex, identity } from "../duplex.ts";
 import { errorOf, fromMap } from "../metadata.ts";
 import { connectionWindowBytes } from "../windows.ts";
+import { whenConnected } from "./connection.ts";
+import { type Failure, Http2Call } from "./http2-call.ts";
 
 export interface GrpcClientOptions {
   /** Largest message received, bytes. Default 64 MiB. */
@@ -34,6 +36,8 @@ export interface GrpcClientOptions {
 }
 
 const mib = 1024 * 1024;
+/** Largest message sent, and received by default, bytes. */
+const messageBytesMaxDefault = 64 * mib;
 const unaryTimeoutMsDefault = 30_000;
 const connectTimeoutMsDefault = 5_000;
 /** Consecutive calls without any answer after which the channel dials again (grpc-node #3040). */
@@ -62,7 +66,11 @@ const noTls = (endpoint: string): MillraceError =>
     `${endpoint} wants TLS, which this client does not speak: use a listener without it`,
   );
 
-type Failure = Pick<ServiceError, "code" | "details" | "metadata">;
+interface Supervision {
+  readonly cancel: (reason?: unknown) => void;
+  /** The stream is over. */
+  readonly end: () => void;
+}
 
 /** The grpc-js client that a call began on, and when. */
 interface Attempt {
@@ -76,6 +84,8 @@ class GrpcChannel implements Channel {
   readonly #options: GrpcClientOptions;
   #client: Client;
   readonly #live = new Set<(reason: MillraceError) => void>();
+  /** Keeps the process alive while a stream is open. */
+  #hold: NodeJS.Timeout | undefined;
   /** Errors for the calls of clients that were given up before they connected. */
   readonly #givenUp = new WeakMap<Client, MillraceError>();
   #connectTimer: NodeJS.Timeout | undefined;
@@ -143,16 +153,88 @@ class GrpcChannel implements Channel {
   }
 
   bidi<I, O>(method: Method<I, O>, options: CallOptions = {}): ClientStream<I, O> {
-    this.#refuseWhenClosed(options.signal);
+    const { signal, timeoutMs } = options;
+    this.#refuseWhenClosed(signal);
     const attempt = this.#attempt();
-    const call = attempt.client.makeBidiStreamRequest(
-      method.path,
-      identity,
-      identity,
-      fromMap(options.metadata),
-      callOptions(options.timeoutMs),
-    );
-    return this.#stream(method, call as unknown as NodeDuplex, call, attempt, options);
+    let late: NodeJS.Timeout | undefined;
+    let stopWaiting = (): void => {};
+    const release = (): void => {
+      clearTimeout(late);
+      stopWaiting();
+    };
+    const over = this.#supervise(attempt, signal, (error) => {
+      release();
+      call.fail(error);
+    });
+    const call = new Http2Call<O, I>(method.output, method.input, {
+      messageBytesMax: this.#options.messageBytesMax ?? messageBytesMaxDefault,
+      sentBytesMax: messageBytesMaxDefault,
+      headers: this.#headers(method, options),
+      onAnswer: () => this.#heard(attempt),
+      onEnd: (failed) => {
+        release();
+        over.end();
+        if (failed === undefined) this.#heard(attempt);
+        else call.fail(this.#judge(attempt, signal, failed));
+      },
+    });
+    if (isBounded(timeoutMs)) late = setTimeout(() => call.ends(deadlineFailure), timeoutMs);
+    stopWaiting = this.#begin(call, attempt, method.path);
+    return Object.assign(call, { cancel: over.cancel });
+  }
+
+  /**
+   * Begins the call once there is a connection. Where none can be made, grpc-js tells the calls
+   * that it has why: one of its own fails as this one has to.
+   */
+  #begin<I, O>(call: Http2Call<O, I>, { client }: Attempt, path: string): () => void {
+    this.#superviseConnect();
+    let probe: { cancel(): void } | undefined;
+    let isOver = false;
+    const wait = (): (() => void) =>
+      whenConnected(client, {
+        ready: (session) => call.begin(session),
+        failed: (closed) => {
+          if (closed) call.ends(closedFailure);
+          else ask();
+        },
+      });
+    const ask = (): void => {
+      const asked = client.makeBidiStreamRequest(path, identity, identity);
+      probe = asked;
+      asked.on("error", (error: Failure) => {
+        if (!isOver && probe === asked) call.ends(error);
+      });
+      const { TRANSIENT_FAILURE } = connectivityState;
+      client
+        .getChannel()
+        .watchConnectivityState(TRANSIENT_FAILURE, Number.POSITIVE_INFINITY, () => {
+          if (isOver || probe !== asked) return;
+          probe = undefined;
+          asked.cancel();
+          stopWaiting = wait();
+        });
+    };
+    let stopWaiting = wait();
+    return () => {
+      isOver = true;
+      stopWaiting();
+      probe?.cancel();
+    };
+  }
+
+  #headers<I, O>({ path }: Method<I, O>, { metadata, timeoutMs }: CallOptions) {
+    return {
+      ...Object.fromEntries(metadata ?? []),
+      ":method": "POST",
+      ":scheme": "http",
+      ":authority": this.#authority === "" ? this.endpoint : this.#authority,
+      ":path": path,
+      "content-type": "application/grpc",
+      "grpc-accept-encoding": "identity",
+      te: "trailers",
+      ...(isBounded(timeoutMs) ? { "grpc-timeout": `${Math.ceil(timeoutMs)}m` } : {}),
+    };
   }
 
   close(): void {
@@ -172,34 +254,49 @@ class GrpcChannel implements Channel {
   ): ClientStream<I, O> {
     this.#superviseConnect();
     const duplex = new GrpcDuplex<O, I>(stream, method.output, method.input);
-    const cancel = (reason?: unknown): void => {
-      const error = reason === undefined ? cancelled() : MillraceError.from(reason);
-      // The caller gives up the stream because the server is silent.
-      if (error.code === ErrorCode.UNAVAILABLE) this.#unanswered(attempt);
+    const over = this.#supervise(attempt, signal, (error) => {
       duplex.fail(error);
       call.cancel();
       stream.resume();
-    };
-    const onAbort = (): void => cancel(signal?.reason);
-    if (signal?.aborted === true) onAbort();
-    else signal?.addEventListener("abort", onAbort, { once: true });
-    this.#live.add(cancel);
-    const over = (): void => {
-      this.#live.delete(cancel);
-      signal?.removeEventListener("abort", onAbort);
-    };
+    });
     call.on("error", (error) => {
-      over();
+      over.end();
       duplex.fail(this.#judge(attempt, signal, error));
     });
     stream.on("metadata", () => this.#heard(attempt));
     stream.on("status", ({ code }: { code: number }) => {
-      over();
+      over.end();
       if (code !== status.OK) return;
       this.#heard(attempt);
       duplex.finish();
     });
-    return Object.assign(duplex, { end: () => duplex.endWrites(), cancel });
+    return Object.assign(duplex, { end: () => duplex.endWrites(), cancel: over.cancel });
+  }
+
+  /** Fails an open stream when its caller cancels it, its signal is aborted, the channel closed. */
+  #supervise(
+    attempt: Attempt,
+    signal: AbortSignal | undefined,
+    fail: (error: MillraceError) => void,
+  ): Supervision {
+    const cancel = (reason?: unknown): void => {
+      const error = reason === undefined ? cancelled() : MillraceError.from(reason);
+      // The caller gives up the stream because the server is silent.
+      if (error.code === ErrorCode.UNAVAILABLE) this.#unanswered(attempt);
+      end();
+      fail(error);
+    };
+    const onAbort = (): void => cancel(signal?.reason);
+    const end = (): void => {
+      this.#live.delete(cancel);
+      signal?.removeEventListener("abort", onAbort);
+      if (this.#live.size === 0) clearInterval(this.#hold);
+    };
+    signal?.addEventListener("abort", onAbort, { once: true });
+    // grpc-js does so for its own calls.
+    if (this.#live.size === 0) this.#hold = setInterval(() => {}, holdMs);
+    this.#live.add(cancel);
+    return { cancel, end };
   }
 
   #attempt(): Attempt {
@@ -278,8 +375,8 @@ class GrpcChannel implements Channel {
 
   #connect(): Client {
     return new Client(this.endpoint, credentials.createInsecure(), {
-      "grpc.max_receive_message_length": this.#options.messageBytesMax ?? 64 * mib,
-      "grpc.max_send_message_length": 64 * mib,
+      "grpc.max_receive_message_length": this.#options.messageBytesMax ?? messageBytesMaxDefault,
+      "grpc.max_send_message_length": messageBytesMaxDefault,
       ...(this.#authority === "" ? {} : { "grpc.default_authority": this.#authority }),
       "grpc.enable_retries": 0,
       "grpc.service_config_disable_resolution": 1,
@@ -303,10 +400,26 @@ class GrpcChannel implements Channel {
   }
 }
 
+const isBounded = (timeoutMs: number | undefined): timeoutMs is number =>
+  timeoutMs !== undefined && timeoutMs !== Number.POSITIVE_INFINITY;
+
 const callOptions = (timeoutMs: number | undefined): GrpcCallOptions =>
-  timeoutMs === undefined || timeoutMs === Number.POSITIVE_INFINITY
-    ? {}
-    : { deadline: Date.now() + timeoutMs };
+  isBounded(timeoutMs) ? { deadline: Date.now() + timeoutMs } : {};
+
+/** Longest period of a timer. */
+const holdMs = 2 ** 31 - 1;
+
+/** As grpc-js tells its own calls. */
+const deadlineFailure: Failure = {
+  code: status.DEADLINE_EXCEEDED,
+  details: "Deadline exceeded",
+  metadata: new Metadata(),
+};
+const closedFailure: Failure = {
+  code: status.UNAVAILABLE,
+  details: "Channel closed before call started",
+  metadata: new Metadata(),
+};
 
 const cancelled = (): MillraceError => new MillraceError(ErrorCode.CANCELLED, "cancelled");
 

@@ -4,7 +4,9 @@ import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import fc from "fast-check";
-import { framesOf, Http2Duplex, MessageSplitter, readQueueBytesMax } from "./duplex.ts";
+import { framesOf, MessageSplitter } from "../../http2/framing.ts";
+import { readQueueBytesMax } from "../../http2/message-stream.ts";
+import { Http2Duplex } from "./duplex.ts";
 
 const framed = (body: Uint8Array): Buffer => {
   const frame = Buffer.alloc(5 + body.length);
