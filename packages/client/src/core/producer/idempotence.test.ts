@@ -220,6 +220,23 @@ test("an epoch that is somebody else's makes the producer take another id", limi
   assert.deepEqual(await readAll(client), ["a", "b"]);
 });
 
+test(
+  "a batch whose error left open whether it was written is not sent as another",
+  limit,
+  async () => {
+    const { broker, client } = setUp();
+    const producer = client.producer();
+    await producer.send({ topic, value: "a" });
+    broker.fault = (n) => {
+      if (n === 2) return "uncertain";
+      return n === 3 ? ErrorCode.OUT_OF_ORDER_SEQUENCE : undefined;
+    };
+    const error = await failure(producer.send({ topic, value: "b" }));
+    assert.ok(error.spec.sideEffects);
+    assert.deepEqual(await readAll(client), ["a", "b"]);
+  },
+);
+
 test("a partition that has lost what it knew of the producer is begun anew", limit, async () => {
   const { broker, client } = setUp();
   const producer = client.producer();
