@@ -269,7 +269,7 @@ const clientCalls: readonly Mutant[] = [
     name: "client-sends-what-is-too-large",
     breaks: "A message above the bound is not sent.",
     file: `${client}http2-call.ts`,
-    replace: [["if (bytes > this.#options.sentBytesMax) {", "if (bytes < 0) {"]],
+    replace: [["if (queued.bytes > this.#options.sentBytesMax) {", "if (queued.bytes < 0) {"]],
     tests: callTests,
   },
   {
@@ -323,14 +323,16 @@ const clientCalls: readonly Mutant[] = [
     name: "client-deadline-not-kept",
     breaks: "A call ends at its deadline.",
     file: `${client}dialer.ts`,
-    replace: [["if (isBounded(timeoutMs)) late =", "if (timeoutMs === -1) late ="]],
+    replace: [["if (isBounded(timeoutMs) && timeoutMs <= timerMsMax)", "if (timeoutMs === -1)"]],
     tests: bidiTests,
   },
   {
     name: "client-process-ends-in-a-call",
     breaks: "A process lives as long as a call is open.",
     file: `${client}dialer.ts`,
-    replace: [["    if (this.#live.size === 0) this.#hold = setInterval(() => {}, holdMs);\n", ""]],
+    replace: [
+      ["    if (this.#live.size === 0) this.#hold = setInterval(() => {}, timerMsMax);\n", ""],
+    ],
     tests: bidiTests,
   },
   {
@@ -420,8 +422,8 @@ const carrier: readonly Mutant[] = [
     file: duplex,
     replace: [
       [
-        "    if (last > 0) stream.uncork();\n    return this.queue.hasRoom;",
-        "    if (last > 0) stream.uncork();\n    return true;",
+        "    this.send(stream, queued);\n    return this.queue.hasRoom;",
+        "    this.send(stream, queued);\n    return true;",
       ],
     ],
     tests: [...duplexTests, ...grpcTests],

@@ -131,6 +131,13 @@ test("calls of all kinds share a connection, and say where they go", limit, asyn
       assert.equal(headers["te"], "trailers");
       assert.equal(headers["millrace-cluster-id"], "c1");
       assert.equal(headers["grpc-timeout"], "30001m");
+      const third = opened();
+      const long = channel.bidi(produceMethod, { timeoutMs: 2 ** 32 });
+      const { headers: longHeaders, stream } = await third;
+      assert.equal(longHeaders["grpc-timeout"], "4294968S");
+      await sleep(20);
+      assert.equal(stream.closed, false, "no timer can wait that long");
+      long.cancel();
     },
     "broker-0.example",
   );

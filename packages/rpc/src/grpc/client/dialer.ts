@@ -178,7 +178,9 @@ class GrpcChannel implements Channel {
         else call.fail(this.#judge(attempt, signal, failed));
       },
     });
-    if (isBounded(timeoutMs)) late = setTimeout(() => call.ends(deadlineFailure), timeoutMs);
+    // One that no timer can wait for is the server's alone.
+    if (isBounded(timeoutMs) && timeoutMs <= timerMsMax)
+      late = setTimeout(() => call.ends(deadlineFailure), timeoutMs);
     stopWaiting = this.#begin(call, attempt, method.path);
     return Object.assign(call, { cancel: over.cancel });
   }
@@ -233,7 +235,7 @@ class GrpcChannel implements Channel {
       "content-type": "application/grpc",
       "grpc-accept-encoding": "identity",
       te: "trailers",
-      ...(isBounded(timeoutMs) ? { "grpc-timeout": `${Math.ceil(timeoutMs)}m` } : {}),
+      ...(isBounded(timeoutMs) ? { "grpc-timeout": timeoutOf(timeoutMs) } : {}),
     };
   }
 
@@ -294,7 +296,7 @@ class GrpcChannel implements Channel {
     };
     signal?.addEventListener("abort", onAbort, { once: true });
     // grpc-js does so for its own calls.
-    if (this.#live.size === 0) this.#hold = setInterval(() => {}, holdMs);
+    if (this.#live.size === 0) this.#hold = setInterval(() => {}, timerMsMax);
     this.#live.add(cancel);
     return { cancel, end };
   }
@@ -407,7 +409,11 @@ const callOptions = (timeoutMs: number | undefined): GrpcCallOptions =>
   isBounded(timeoutMs) ? { deadline: Date.now() + timeoutMs } : {};
 
 /** Longest period of a timer. */
-const holdMs = 2 ** 31 - 1;
+const timerMsMax = 2 ** 31 - 1;
+
+/** At most eight digits and a unit. Rounded up: a server that is early would look like a fault. */
+const timeoutOf = (ms: number): string =>
+  ms < 1e8 ? `${Math.ceil(Math.max(0, ms))}m` : `${Math.min(Math.ceil(ms / 1000), 99_999_999)}S`;
 
 /** As grpc-js tells its own calls. */
 const deadlineFailure: Failure = {

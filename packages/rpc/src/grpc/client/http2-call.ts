@@ -1,6 +1,6 @@
 /**
- * A bidirectional call on an HTTP/2 stream of a connection that grpc-js keeps (ADR 7): the headers,
- * messages and status of gRPC. It may begin before there is a connection; what is written waits.
+ * A bidirectional call on an HTTP/2 stream of a connection that grpc-js keeps (ADR 21): the
+ * headers, messages and status of gRPC. It may begin before there is a connection; what is written waits.
  */
 import {
   type ClientHttp2Session,
@@ -11,8 +11,8 @@ import {
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import type { MillraceError } from "@millrace/errors";
 import type { Codec } from "../../api.ts";
-import { frameOf, tooLarge } from "../http2/framing.ts";
-import { MessageStream } from "../http2/message-stream.ts";
+import { tooLarge } from "../http2/framing.ts";
+import { MessageStream, type QueuedMessage } from "../http2/message-stream.ts";
 import { statusOf } from "../metadata.ts";
 
 /** How a call ended, in the words of grpc-js. */
@@ -30,16 +30,11 @@ export interface Http2CallOptions {
   readonly onEnd: (failure: Failure | undefined) => void;
 }
 
-interface Waiting {
-  readonly frame: Buffer;
-  readonly bytes: number;
-}
-
 export class Http2Call<In, Out> extends MessageStream<In, Out> {
   readonly #options: Http2CallOptions;
   #stream: ClientHttp2Stream | undefined;
   /** Written before there was a stream. */
-  #waiting: Waiting[] = [];
+  #waiting: QueuedMessage[] = [];
   #isHalfClosed = false;
   #isOver = false;
   #httpStatus = 200;
@@ -79,7 +74,7 @@ export class Http2Call<In, Out> extends MessageStream<In, Out> {
     // In the next turn, what took the connection away is known, too.
     stream.on("close", () => setImmediate(() => this.#closed(session, stream)));
     this.receiveFrom(stream);
-    for (const { bytes, frame } of this.#waiting) stream.write(frame, () => this.sent(bytes));
+    for (const queued of this.#waiting) this.send(stream, queued);
     this.#waiting = [];
     if (this.#isHalfClosed) stream.end();
   }
@@ -87,17 +82,13 @@ export class Http2Call<In, Out> extends MessageStream<In, Out> {
   write(message: Out): boolean {
     const stream = this.#stream;
     if (!this.queue.open || stream?.destroyed === true || stream?.closed === true) return false;
-    const encoded = this.output.encode(message);
-    const bytes = encoded.length;
-    if (bytes > this.#options.sentBytesMax) {
-      this.broken(tooLarge(bytes, this.#options.sentBytesMax));
+    const queued = this.queued(message);
+    if (queued.bytes > this.#options.sentBytesMax) {
+      this.broken(tooLarge(queued.bytes, this.#options.sentBytesMax));
       return false;
     }
-    // A copy: the caller's memory may be used anew before the stream has taken it.
-    const frame = frameOf(encoded);
-    this.counted(bytes);
-    if (stream === undefined) this.#waiting.push({ frame, bytes });
-    else stream.write(frame, () => this.sent(bytes));
+    if (stream === undefined) this.#waiting.push(queued);
+    else this.send(stream, queued);
     return this.queue.hasRoom;
   }
 

@@ -76,15 +76,6 @@ export const tooLarge = (bytes: number, bytesMax: number): MillraceError =>
     `a message has ${bytes} bytes, and ${bytesMax} is the limit: send or ask for less at once`,
   );
 
-/** A message behind its prefix, in memory of its own. */
-export const frameOf = (message: Uint8Array): Buffer => {
-  const frame = Buffer.allocUnsafe(prefixBytes + message.length);
-  frame[0] = 0;
-  frame.writeUInt32BE(message.length, 1);
-  frame.set(message, prefixBytes);
-  return frame;
-};
-
 /** The frames of a message: prefix and small pieces gathered, large pieces as they are. */
 export const framesOf = (parts: readonly Uint8Array[], bytes: number): readonly Uint8Array[] => {
   let smallBytes = prefixBytes;

@@ -9,7 +9,7 @@ import type { Codec } from "../../api.ts";
 import { Pulled } from "../../pulled.ts";
 import { SendQueue } from "../../send-queue.ts";
 import { type StreamMeter, writeQueueBytesMax } from "../duplex.ts";
-import { MessageSplitter, prefixBytes } from "./framing.ts";
+import { framesOf, MessageSplitter, prefixBytes } from "./framing.ts";
 
 /**
  * Received bytes that no reader has asked for; beyond this the stream is paused and its window
@@ -17,10 +17,16 @@ import { MessageSplitter, prefixBytes } from "./framing.ts";
  */
 export const readQueueBytesMax = 256 * 1024;
 
+export interface QueuedMessage {
+  readonly frames: readonly Uint8Array[];
+  /** Without its prefix. */
+  readonly bytes: number;
+}
+
 export abstract class MessageStream<In, Out> extends Pulled<In> {
-  protected readonly output: Codec<Out>;
   protected readonly queue = new SendQueue(writeQueueBytesMax);
   readonly #input: Codec<In>;
+  readonly #output: Codec<Out>;
   readonly #meter: StreamMeter | undefined;
   readonly #splitter: MessageSplitter;
   readonly #take = (message: Buffer): void => {
@@ -38,7 +44,7 @@ export abstract class MessageStream<In, Out> extends Pulled<In> {
   constructor(input: Codec<In>, output: Codec<Out>, bytesMax?: number, meter?: StreamMeter) {
     super();
     this.#input = input;
-    this.output = output;
+    this.#output = output;
     this.#meter = meter;
     this.#splitter = new MessageSplitter(bytesMax);
   }
@@ -88,16 +94,26 @@ export abstract class MessageStream<In, Out> extends Pulled<In> {
   /** What comes is no message. */
   protected abstract broken(thrown: unknown): void;
 
-  /** Counts a message that is handed over to the stream. */
-  protected counted(bytes: number): void {
+  /** The message in frames, which counts as queued from here on. */
+  protected queued(message: Out): QueuedMessage {
+    const parts = this.#output.parts?.(message) ?? [this.#output.encode(message)];
+    let bytes = 0;
+    for (const part of parts) bytes += part.length;
     this.queue.add(bytes);
     this.bytesWritten += bytes;
     this.#meter?.queued(bytes);
+    return { frames: framesOf(parts, bytes), bytes };
   }
 
-  protected sent(bytes: number): void {
-    this.#meter?.sent(bytes);
-    this.queue.sent(bytes);
+  protected send(stream: Http2Stream, { bytes, frames }: QueuedMessage): void {
+    if (frames.length > 1) stream.cork();
+    const last = frames.length - 1;
+    for (let i = 0; i < last; i += 1) stream.write(frames[i]);
+    stream.write(frames[last], () => {
+      this.#meter?.sent(bytes);
+      this.queue.sent(bytes);
+    });
+    if (last > 0) stream.uncork();
   }
 
   #onData(chunk: Buffer): void {

@@ -7,7 +7,6 @@
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { Codec } from "../../../api.ts";
 import type { StreamMeter } from "../../duplex.ts";
-import { framesOf } from "../../http2/framing.ts";
 import { MessageStream } from "../../http2/message-stream.ts";
 import { respond, trailersOf } from "./respond.ts";
 
@@ -33,17 +32,9 @@ export class Http2Duplex<In, Out> extends MessageStream<In, Out> {
   write(message: Out): boolean {
     const stream = this.#stream;
     if (!this.queue.open || stream.destroyed || stream.closed) return false;
-    const parts = this.output.parts?.(message) ?? [this.output.encode(message)];
-    let bytes = 0;
-    for (const part of parts) bytes += part.length;
-    this.counted(bytes);
+    const queued = this.queued(message);
     if (!stream.headersSent) stream.respond(responseHeaders, { waitForTrailers: true });
-    const frames = framesOf(parts, bytes);
-    if (frames.length > 1) stream.cork();
-    const last = frames.length - 1;
-    for (let i = 0; i < last; i += 1) stream.write(frames[i]);
-    stream.write(frames[last], () => this.sent(bytes));
-    if (last > 0) stream.uncork();
+    this.send(stream, queued);
     return this.queue.hasRoom;
   }
 
