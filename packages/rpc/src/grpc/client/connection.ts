@@ -58,7 +58,10 @@ export const whenConnected = (client: Client, waiter: ConnectionWaiter): (() => 
       // It says so a moment before it has the connection.
       mayBeLate = false;
       setImmediate(look);
-    } else channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, look);
+    } else {
+      mayBeLate ||= state !== READY;
+      channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, look);
+    }
   };
   look();
   return () => {

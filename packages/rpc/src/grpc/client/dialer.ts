@@ -1,6 +1,7 @@
 /**
  * The client side of the grpc-js carrier: channels that connect, notice trouble, and dial again.
  */
+import type { OutgoingHttpHeaders } from "node:http2";
 import type { Duplex as NodeDuplex } from "node:stream";
 import {
   Client,
@@ -155,6 +156,7 @@ class GrpcChannel implements Channel {
   bidi<I, O>(method: Method<I, O>, options: CallOptions = {}): ClientStream<I, O> {
     const { signal, timeoutMs } = options;
     this.#refuseWhenClosed(signal);
+    const headers = this.#headers(method.path, options);
     const attempt = this.#attempt();
     let late: NodeJS.Timeout | undefined;
     let stopWaiting = (): void => {};
@@ -169,7 +171,7 @@ class GrpcChannel implements Channel {
     const call = new Http2Call<O, I>(method.output, method.input, {
       messageBytesMax: this.#options.messageBytesMax ?? messageBytesMaxDefault,
       sentBytesMax: messageBytesMaxDefault,
-      headers: this.#headers(method, options),
+      headers,
       onAnswer: () => this.#heard(attempt),
       onEnd: (failed) => {
         release();
@@ -180,7 +182,7 @@ class GrpcChannel implements Channel {
     });
     // One that no timer can wait for is the server's alone.
     if (isBounded(timeoutMs) && timeoutMs <= timerMsMax)
-      late = setTimeout(() => call.ends(deadlineFailure), timeoutMs);
+      late = setTimeout(() => call.ends(deadlineFailure), Math.max(0, timeoutMs));
     stopWaiting = this.#begin(call, attempt, method.path);
     return Object.assign(call, { cancel: over.cancel });
   }
@@ -225,9 +227,11 @@ class GrpcChannel implements Channel {
     };
   }
 
-  #headers<I, O>({ path }: Method<I, O>, { metadata, timeoutMs }: CallOptions) {
-    return {
-      ...Object.fromEntries(metadata ?? []),
+  /** Throws at once for metadata that no header can carry. */
+  #headers(path: string, { metadata, timeoutMs }: CallOptions): () => OutgoingHttpHeaders {
+    const deadlineMs = performance.now() + (timeoutMs ?? 0);
+    const headers = {
+      ...fromMap(metadata).toHttp2Headers(),
       ":method": "POST",
       ":scheme": "http",
       ":authority": this.#authority === "" ? this.endpoint : this.#authority,
@@ -235,8 +239,11 @@ class GrpcChannel implements Channel {
       "content-type": "application/grpc",
       "grpc-accept-encoding": "identity",
       te: "trailers",
-      ...(isBounded(timeoutMs) ? { "grpc-timeout": timeoutOf(timeoutMs) } : {}),
     };
+    return () =>
+      isBounded(timeoutMs)
+        ? { ...headers, "grpc-timeout": timeoutOf(deadlineMs - performance.now()) }
+        : headers;
   }
 
   close(): void {
@@ -403,7 +410,7 @@ class GrpcChannel implements Channel {
 }
 
 const isBounded = (timeoutMs: number | undefined): timeoutMs is number =>
-  timeoutMs !== undefined && timeoutMs !== Number.POSITIVE_INFINITY;
+  timeoutMs !== undefined && timeoutMs < Number.POSITIVE_INFINITY;
 
 const callOptions = (timeoutMs: number | undefined): GrpcCallOptions =>
   isBounded(timeoutMs) ? { deadline: Date.now() + timeoutMs } : {};
@@ -412,8 +419,10 @@ const callOptions = (timeoutMs: number | undefined): GrpcCallOptions =>
 const timerMsMax = 2 ** 31 - 1;
 
 /** At most eight digits and a unit. Rounded up: a server that is early would look like a fault. */
-const timeoutOf = (ms: number): string =>
-  ms < 1e8 ? `${Math.ceil(Math.max(0, ms))}m` : `${Math.min(Math.ceil(ms / 1000), 99_999_999)}S`;
+const timeoutOf = (leftMs: number): string => {
+  const ms = Math.ceil(Math.max(0, leftMs));
+  return ms < 1e8 ? `${ms}m` : `${Math.min(Math.ceil(ms / 1000), 99_999_999)}S`;
+};
 
 /** As grpc-js tells its own calls. */
 const deadlineFailure: Failure = {

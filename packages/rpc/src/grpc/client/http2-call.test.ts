@@ -31,7 +31,7 @@ interface Site {
 }
 
 const withServer = async (run: (site: Site) => Promise<void>): Promise<void> => {
-  const server = createServer();
+  const server = createServer({ streamResetBurst: 5, streamResetRate: 1 });
   const sessions: { destroy(): void }[] = [];
   server.on("session", (session) => sessions.push(session));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -55,7 +55,7 @@ const withServer = async (run: (site: Site) => Promise<void>): Promise<void> => 
     const call: Bytes = new Http2Call(raw, raw, {
       messageBytesMax: 1024 * 1024,
       sentBytesMax: 2 * 1024 * 1024,
-      headers,
+      headers: () => headers,
       onAnswer: () => {
         answers += 1;
       },
@@ -247,7 +247,14 @@ test("what ends a call without a status of gRPC has one", limit, async () => {
       ["cancelled", (s) => s.close(constants.NGHTTP2_CANCEL), status.CANCELLED],
       ["calm", (s) => s.close(constants.NGHTTP2_ENHANCE_YOUR_CALM), status.RESOURCE_EXHAUSTED],
       ["protocol", (s) => s.close(constants.NGHTTP2_PROTOCOL_ERROR), status.INTERNAL],
-      ["connection", (s) => s.session?.destroy(), status.UNAVAILABLE],
+      [
+        "cancelled behind a goodbye",
+        (s) => {
+          s.session?.goaway();
+          s.close(constants.NGHTTP2_CANCEL);
+        },
+        status.CANCELLED,
+      ],
     ];
     for (const [name, end, code] of cases) {
       const { call, ends, stream } = await open();
@@ -259,6 +266,44 @@ test("what ends a call without a status of gRPC has one", limit, async () => {
         name,
       );
     }
+  });
+});
+
+for (const [name, end, code] of [
+  ["broke", (s: ServerHttp2Stream) => s.session?.destroy(), status.UNAVAILABLE],
+  [
+    "was ended for what it did",
+    (s: ServerHttp2Stream) => s.session?.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM),
+    status.RESOURCE_EXHAUSTED,
+  ],
+] as const) {
+  test(`a call whose connection ${name} says so`, limit, async () => {
+    await withServer(async ({ open }) => {
+      const { call, ends, stream } = await open();
+      end(stream);
+      await assert.rejects(call.read(), MillraceError);
+      assert.deepEqual(
+        ends.map((failed) => failed?.code),
+        [code],
+      );
+    });
+  });
+}
+
+test("the end of a call is no reset, which a server would count", limit, async () => {
+  await withServer(async ({ open, session }) => {
+    for (let i = 0; i < 30; i += 1) {
+      const { call, stream } = await open();
+      answer(
+        stream,
+        [],
+        i % 2 === 0 ? undefined : MillraceError.refusal(ErrorCode.NOT_LEADER, "no"),
+      );
+      const closed = new Promise((resolve) => stream.once("close", resolve));
+      await call.read().catch(() => {});
+      await closed;
+    }
+    assert.equal(session.destroyed || session.closed, false);
   });
 });
 

@@ -1,12 +1,14 @@
 /**
  * A bidirectional call on an HTTP/2 stream of a connection that grpc-js keeps (ADR 21): the
- * headers, messages and status of gRPC. It may begin before there is a connection; what is written waits.
+ * headers, messages and status of gRPC. It may begin before there is a connection; what is written
+ * waits.
  */
 import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
   constants,
   type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
 } from "node:http2";
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import type { MillraceError } from "@millrace/errors";
@@ -23,7 +25,8 @@ export interface Http2CallOptions {
   readonly messageBytesMax: number;
   /** Largest message sent, bytes. */
   readonly sentBytesMax: number;
-  readonly headers: Readonly<Record<string, string>>;
+  /** Made when the call begins: it may tell the time that is left. */
+  readonly headers: () => OutgoingHttpHeaders;
   /** The server answered. */
   readonly onAnswer: () => void;
   /** The call is over: once, and not after `fail`. */
@@ -52,9 +55,11 @@ export class Http2Call<In, Out> extends MessageStream<In, Out> {
     if (this.#isOver) return;
     let stream: ClientHttp2Stream;
     try {
-      stream = session.request(this.#options.headers, { endStream: false });
+      stream = session.request(this.#options.headers(), { endStream: false });
     } catch (thrown) {
-      this.ends(failure(status.UNAVAILABLE, `the connection is gone: ${String(thrown)}`));
+      const isGone = session.closed || session.destroyed;
+      const text = `the call cannot begin: ${String(thrown)}`;
+      this.ends(failure(isGone ? status.UNAVAILABLE : status.INTERNAL, text));
       return;
     }
     this.#stream = stream;
@@ -71,8 +76,11 @@ export class Http2Call<In, Out> extends MessageStream<In, Out> {
     stream.on("end", () => {
       if (this.#status !== undefined) this.#endsAsTold(this.#status);
     });
-    // In the next turn, what took the connection away is known, too.
-    stream.on("close", () => setImmediate(() => this.#closed(session, stream)));
+    stream.on("close", () => {
+      const isGone = session.destroyed;
+      // An `error` about the same may follow in this turn.
+      setImmediate(() => this.#closed(stream.rstCode, isGone));
+    });
     this.receiveFrom(stream);
     for (const queued of this.#waiting) this.send(stream, queued);
     this.#waiting = [];
@@ -101,14 +109,14 @@ export class Http2Call<In, Out> extends MessageStream<In, Out> {
   }
 
   override fail(error: MillraceError): void {
-    this.#over(constants.NGHTTP2_CANCEL);
+    this.#over(false);
     super.fail(error);
   }
 
   /** It ends by a failure, before the server said how, or instead. */
   ends(failed: Failure): void {
     if (this.#isOver) return;
-    this.#over(constants.NGHTTP2_CANCEL);
+    this.#over(false);
     this.#options.onEnd(failed);
   }
 
@@ -126,14 +134,17 @@ export class Http2Call<In, Out> extends MessageStream<In, Out> {
     this.ends({ code, details, metadata });
   }
 
-  #over(code: number): void {
+  /** `told`: the server has ended the call. */
+  #over(told: boolean): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#waiting = [];
     this.queue.close();
     const stream = this.#stream;
     if (stream === undefined || stream.closed) return;
-    stream.close(code);
+    // A reset would count among those that a server bounds.
+    if (told && stream.writableLength === 0) stream.end();
+    else stream.close(told ? constants.NGHTTP2_NO_ERROR : constants.NGHTTP2_CANCEL);
     // What comes until then is nobody's.
     stream.resume();
   }
@@ -146,7 +157,7 @@ export class Http2Call<In, Out> extends MessageStream<In, Out> {
 
   #endsAsTold(told: Failure): void {
     if (this.#isOver) return;
-    this.#over(constants.NGHTTP2_NO_ERROR);
+    this.#over(true);
     if (told.code !== status.OK) {
       this.#options.onEnd(told);
       return;
@@ -156,26 +167,26 @@ export class Http2Call<In, Out> extends MessageStream<In, Out> {
     this.wakeReaders();
   }
 
-  #closed(session: ClientHttp2Session, stream: ClientHttp2Stream): void {
+  #closed(rstCode: number, isGone: boolean): void {
     const told = this.#status;
     // Of what came before the end, some was not read yet, and is gone.
-    if (told === undefined || told.code === status.OK)
-      this.ends(this.#failureOf(session, stream.rstCode));
+    if (told === undefined || told.code === status.OK) this.ends(this.#failureOf(rstCode, isGone));
     else this.#endsAsTold(told);
   }
 
-  /** Why the stream closed without a status. As grpc-js tells them. */
-  #failureOf(session: ClientHttp2Session, rstCode: number): Failure {
+  /** Why the stream closed without a status. `isGone`: so is its connection. */
+  #failureOf(rstCode: number, isGone: boolean): Failure {
     const error = this.#error;
-    if (session.destroyed || session.closed) {
-      return failure(status.UNAVAILABLE, error?.message ?? "the connection broke");
-    }
-    if (rstCode === constants.NGHTTP2_NO_ERROR) return httpFailure(this.#httpStatus);
-    const reset = `the server reset the stream with code ${rstCode}`;
     const byCode = statusOfReset.get(rstCode);
-    if (byCode !== undefined) return failure(byCode, reset);
+    // Node says CANCEL of all streams of a connection that broke.
+    if (byCode !== undefined && !(isGone && byCode === status.CANCELLED)) {
+      return failure(byCode, `the server reset the stream with code ${rstCode}`);
+    }
+    if (isGone) return failure(status.UNAVAILABLE, error?.message ?? "the connection broke");
+    if (rstCode === constants.NGHTTP2_NO_ERROR) return httpFailure(this.#httpStatus);
     const lost = error?.code === "ECONNRESET" || error?.code === "ETIMEDOUT";
-    return failure(lost ? status.UNAVAILABLE : status.INTERNAL, error?.message ?? reset);
+    const text = error?.message ?? `the server reset the stream with code ${rstCode}`;
+    return failure(lost ? status.UNAVAILABLE : status.INTERNAL, text);
   }
 }
 

@@ -16,6 +16,10 @@ import { framesOf, MessageSplitter, prefixBytes } from "./framing.ts";
  * fills.
  */
 export const readQueueBytesMax = 256 * 1024;
+/** What a message costs besides its bytes, about: an empty one is an object, too. */
+const messageCostBytes = 128;
+/** Messages that were read and are still held, at most, while others wait. */
+const heldMax = 64;
 
 export interface QueuedMessage {
   readonly frames: readonly Uint8Array[];
@@ -31,7 +35,7 @@ export abstract class MessageStream<In, Out> extends Pulled<In> {
   readonly #splitter: MessageSplitter;
   readonly #take = (message: Buffer): void => {
     this.#received.push(message);
-    this.#receivedBytes += message.length;
+    this.#receivedBytes += message.length + messageCostBytes;
   };
   #stream: Http2Stream | undefined;
   #received: Buffer[] = [];
@@ -56,8 +60,12 @@ export abstract class MessageStream<In, Out> extends Pulled<In> {
     if (this.#next === this.#received.length) {
       this.#received = [];
       this.#next = 0;
+    } else if (this.#next >= heldMax && this.#next * 2 >= this.#received.length) {
+      // Who is always a little behind never comes to the end of the list.
+      this.#received = this.#received.slice(this.#next);
+      this.#next = 0;
     }
-    this.#receivedBytes -= bytes.length;
+    this.#receivedBytes -= bytes.length + messageCostBytes;
     if (this.#paused && this.#receivedBytes < readQueueBytesMax) {
       this.#paused = false;
       this.#stream?.resume();

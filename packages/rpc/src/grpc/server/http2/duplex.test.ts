@@ -165,6 +165,18 @@ test("a call that nobody reads holds its peer back, and goes on when it is read"
   });
 });
 
+test("empty messages that nobody reads hold their peer back, too", async () => {
+  await withCall(async (client, _server, stream) => {
+    client.resume();
+    client.write(Buffer.alloc(5 * 4_000));
+    const endMs = performance.now() + 3_000;
+    while (!stream.isPaused()) {
+      assert.ok(performance.now() < endMs, "the server reads on and on");
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  });
+});
+
 test("what was received before a failure is still read; then reads reject, and writes do nothing", async () => {
   await withCall(async (client, server) => {
     client.resume();
