@@ -33,6 +33,7 @@ import { batchesKept, producersMax } from "../../packages/log/src/partition/prod
 import { inflatedBytesMax } from "../../packages/log/src/partition/reader.ts";
 import { indexIntervalBytesMax } from "../../packages/log/src/partition/types.ts";
 import { checkpointEntries } from "../../packages/log/src/recovery/checkpoint.ts";
+import { historyBytesMax } from "../../packages/metadata/src/embedded.ts";
 import {
   callTimeoutMs,
   operationsMax,
@@ -159,6 +160,7 @@ const fixed = new Map<string, number>([
     operationsMax,
     requestBytesMax,
     callTimeoutMs,
+    historyBytesMax,
     rootBytesMax,
     roundPayloadBytesMax,
   }),

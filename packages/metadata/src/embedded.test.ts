@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { nodeRandom } from "@millrace/env/node";
 import { manualClock } from "@millrace/env/testing";
 import type { Operation } from "./api.ts";
-import { EmbeddedStore } from "./embedded.ts";
+import { EmbeddedStore, historyBytesMax } from "./embedded.ts";
 import { isOutcomeUnknown } from "./outcome.ts";
 
 const put = (key: string, lease?: string): Operation => ({
@@ -78,4 +78,42 @@ test("a call ends in time when the disk does not answer, its outcome unknown", a
   disk.resolve();
   await turn();
   assert.equal((await store.range({ prefix: "" })).kvs.length, 2, "both have happened in the end");
+});
+
+test("a value stays what it was put as, whatever becomes of its maker's memory", async () => {
+  const { clock } = manualClock();
+  const store = new EmbeddedStore({ clock, random: nodeRandom() });
+  const pool = Buffer.alloc(1024, "a");
+  await store.txn([], [{ type: "put", key: "k", value: pool.subarray(0, 4) }]);
+  pool.fill("b");
+  const [kv] = (await store.range({ key: "k" })).kvs;
+  assert.equal(Buffer.from(kv?.value ?? []).toString(), "aaaa");
+  assert.equal(kv?.value.buffer.byteLength, 4, "it holds no more memory than its own");
+});
+
+test("the past is kept within its bytes, and is told to be gone behind them", async () => {
+  const { clock } = manualClock();
+  const store = new EmbeddedStore({ clock, random: nodeRandom() });
+  const mib = 1024 * 1024;
+  const revisions: number[] = [];
+  for (let i = 0; i < 64; i += 1) {
+    const value = Buffer.alloc(mib, i);
+    revisions.push((await store.txn([], [{ type: "put", key: "k", value }])).revision);
+  }
+  const readable: number[] = [];
+  for (const [i, revision] of revisions.entries()) {
+    const read = await store.range({ key: "k" }, { revision }).catch(() => undefined);
+    if (read === undefined) continue;
+    readable.push(i);
+    assert.equal(read.kvs[0]?.value[0], i);
+  }
+  // Each change holds its value and the one before. The newest is there without any history.
+  const most = historyBytesMax / (2 * mib) + 1;
+  assert.ok(readable.length > most / 2 && readable.length <= most, `${readable.length} revisions`);
+  assert.equal(readable.at(-1), 63);
+  const [first = 0] = readable;
+  assert.deepEqual(
+    readable,
+    Array.from({ length: 64 - first }, (_, i) => first + i),
+  );
 });

@@ -61,6 +61,7 @@ interface Change {
 interface Revision {
   readonly revision: number;
   readonly changes: readonly Change[];
+  readonly bytes: number;
 }
 
 interface Watcher {
@@ -78,10 +79,23 @@ interface HeldLease {
   cancel: Cancel;
 }
 
+/** What changes hold in memory: also what was there before, for readers of the past. */
+const bytesOf = (changes: readonly Change[]): number =>
+  changes.reduce(
+    (sum, { event, previous }) =>
+      sum + event.kv.value.length + (previous?.value.length ?? 0) + changeBytes,
+    0,
+  );
+
 /** The uncommitted changes of a transaction, by key. */
 type Overlay = Map<string, KeyValue | undefined>;
 
 const progressIntervalMs = 10_000;
+/** Revisions that are kept for watchers that lag and readers of the past, and their bytes. */
+const historyMax = 20_000;
+export const historyBytesMax = 16 * 1024 * 1024;
+/** What a change costs besides keys and values, about. */
+const changeBytes = 256;
 
 export class EmbeddedStore implements MetadataStore {
   readonly #clock: Clock;
@@ -91,6 +105,7 @@ export class EmbeddedStore implements MetadataStore {
   readonly #leases = new Map<string, HeldLease>();
   readonly #watchers = new Set<Watcher>();
   #history: Revision[] = [];
+  #historyBytes = 0;
   #revision = 1;
   /** First revision whose changes are in the history. */
   #historyFrom = 1;
@@ -213,7 +228,7 @@ export class EmbeddedStore implements MetadataStore {
     if (revision > this.#revision) throw invalid(`revision ${revision} is in the future`);
     this.#historyFrom = Math.max(this.#historyFrom, revision);
     this.#readableFrom = Math.max(this.#readableFrom, revision);
-    this.#history = this.#history.filter((entry) => entry.revision >= this.#historyFrom);
+    this.#keepHistory(this.#history.filter((entry) => entry.revision >= this.#historyFrom));
   }
 
   async close(): Promise<void> {
@@ -307,7 +322,9 @@ export class EmbeddedStore implements MetadataStore {
     const previous = overlay.has(key) ? overlay.get(key) : this.#current.get(key);
     const kv: KeyValue = {
       key,
-      value: operation.value.slice(),
+      // Of a Buffer, `slice` would be a view: the value would change with its maker's memory, and
+      // hold the whole of the pool that it came from.
+      value: new Uint8Array(operation.value),
       createRevision: previous?.createRevision ?? this.#revision + 1,
       modRevision: this.#revision + 1,
       version: (previous?.version ?? 0) + 1,
@@ -351,7 +368,9 @@ export class EmbeddedStore implements MetadataStore {
       throw unknownOutcome(what, thrown);
     }
     this.#revision = revision;
-    this.#history.push({ revision, changes });
+    const bytes = bytesOf(changes);
+    this.#history.push({ revision, changes, bytes });
+    this.#historyBytes += bytes;
     for (const [key, kv] of overlay) {
       if (kv === undefined) this.#current.delete(key);
       else this.#current.set(key, kv);
@@ -362,10 +381,23 @@ export class EmbeddedStore implements MetadataStore {
 
   /** The history serves watchers that lag; those that lag too far list again. */
   #boundHistory(): void {
-    if (this.#history.length <= 20_000) return;
-    this.#history = this.#history.slice(10_000);
+    if (this.#history.length <= historyMax && this.#historyBytes <= historyBytesMax) return;
+    // Half of it goes at once, so that this is seldom done.
+    let from = this.#history.length;
+    let bytes = 0;
+    while (from > this.#history.length / 2) {
+      bytes += this.#history[from - 1]?.bytes ?? 0;
+      if (bytes > historyBytesMax / 2) break;
+      from -= 1;
+    }
+    this.#keepHistory(this.#history.slice(from));
     this.#historyFrom = this.#history[0]?.revision ?? this.#revision + 1;
     this.#readableFrom = this.#historyFrom - 1;
+  }
+
+  #keepHistory(kept: Revision[]): void {
+    this.#history = kept;
+    this.#historyBytes = kept.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   #startProgress(): void {

@@ -12,6 +12,27 @@ export const metadataEtcdMutants: readonly Mutant[] = [
     tests: ["packages/metadata/src/embedded.test.ts"],
   },
   {
+    name: "value-shares-memory",
+    breaks: "A value stays what it was put as.",
+    file: "packages/metadata/src/embedded.ts",
+    replace: [["value: new Uint8Array(operation.value),", "value: operation.value.slice(),"]],
+    tests: ["packages/metadata/src/embedded.test.ts"],
+  },
+  {
+    name: "history-without-a-bound-in-bytes",
+    breaks: "The past is kept within its bytes.",
+    file: "packages/metadata/src/embedded.ts",
+    replace: [[" && this.#historyBytes <= historyBytesMax) return;", ") return;"]],
+    tests: ["packages/metadata/src/embedded.test.ts"],
+  },
+  {
+    name: "history-counts-what-went",
+    breaks: "What left the past leaves room for what comes.",
+    file: "packages/metadata/src/embedded.ts",
+    replace: [["    this.#historyBytes = kept.reduce((sum, { bytes }) => sum + bytes, 0);\n", ""]],
+    tests: ["packages/metadata/src/embedded.test.ts"],
+  },
+  {
     name: "compacted-revision-readable",
     breaks: "A revision below the compaction cannot be read.",
     file: "packages/metadata/src/embedded.ts",
