@@ -93,6 +93,13 @@ export const deletions: readonly Mutant[] = [
     tests: [deleted],
   },
   {
+    name: "log-producers-before-the-point-forgotten",
+    breaks: "Producers from before a recovery point outlive a snapshot that was not written.",
+    file: `${src}/recovery/producers.ts`,
+    replace: [["      if (!rebuilt.whole) await this.#lookAhead(from);\n", ""]],
+    tests: [deleted],
+  },
+  {
     name: "log-cut-snapshot-comes-back",
     breaks: "A snapshot that a truncation removed is gone before recovery may rely on its like.",
     file: `${src}/partition/partition-files.ts`,

@@ -71,6 +71,7 @@ export class RecoveredProducers {
     if (!rebuilt.whole && from < end) {
       rebuilt = await rebuild(from);
       this.#holeFrom = from;
+      if (!rebuilt.whole) await this.#lookAhead(from);
     } else if (!rebuilt.whole) await this.#lookAhead(end);
     this.#snapshotOffset = rebuilt.snapshotOffset;
   }
