@@ -97,7 +97,7 @@ export const deletions: readonly Mutant[] = [
     breaks: "Producers from before a recovery point outlive a snapshot that was not written.",
     file: `${src}/recovery/producers.ts`,
     replace: [["      if (!rebuilt.whole) await this.#lookAhead(from);\n", ""]],
-    tests: [deleted],
+    tests: [`${src}/faults/deleted-producers.test.ts`],
   },
   {
     name: "log-cut-snapshot-comes-back",

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";
-import { partitionDirectory } from "../files/paths.ts";
+import { Incarnation } from "@millrace/sim";
+import { offsetName, partitionDirectory } from "../files/paths.ts";
 import { appendAll, batchOf, topicA } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
 
@@ -144,6 +145,36 @@ test("what a truncation left to the journal goes on where it cut, not at the rec
     await again.becomeLeader(2);
     for (const [offset, batch] of all.entries()) {
       const retry = again.append(batch, 2, () => {});
+      assert.deepEqual([retry.duplicate, retry.baseOffset], [true, offset]);
+    }
+  });
+});
+
+test("producers from before a recovery point outlive its snapshot when their batches are deleted", async () => {
+  await simulate({ log: { segmentBytes: 1200, fileDeleteDelayMs: 1e6 } }, async (site) => {
+    const { disk, kernel, sleep, start } = site;
+    const first = await start();
+    const log = await first.log();
+    await log.becomeLeader(1);
+    const only = sent(9, 0);
+    await appendAll(log, [only, sent(7, 0)]);
+    await log.flush();
+    const rest = Array.from({ length: 6 }, (_, i) => sent(7, i + 1));
+    await appendAll(log, rest);
+    log.updateHighWatermark(8);
+    await log.advanceLogStart(6);
+    await sleep(100);
+    first.die("process");
+    const names = disk.mount(new Incarnation(kernel));
+    // A truncation above the point, between its capture and its file, left it unwritten.
+    await names.unlink(`${directory}/producers.${offsetName(2)}`);
+    // The second of the deleted segments was still there.
+    const second = `${directory}/${offsetName(3)}.log`;
+    await names.rename(`${second}.deleted`, second);
+    const again = await (await start()).log();
+    assert.deepEqual([again.logStartOffset, again.logEndOffset], [6, 8]);
+    for (const [offset, batch] of [only, sent(7, 0), ...rest].entries()) {
+      const retry = again.append(batch, 1, () => {});
       assert.deepEqual([retry.duplicate, retry.baseOffset], [true, offset]);
     }
   });

@@ -161,36 +161,6 @@ test("the producers of deleted segments outlive a snapshot that was never writte
   });
 });
 
-test("producers from before a recovery point outlive its snapshot when their batches are deleted", async () => {
-  await simulate({ log: { ...small.log, segmentBytes: 1200 } }, async (site) => {
-    const { disk, kernel, sleep, start } = site;
-    const first = await start();
-    const log = await first.log();
-    await log.becomeLeader(1);
-    const only = sent(9, 0);
-    await appendAll(log, [only, sent(7, 0)]);
-    await log.flush();
-    const rest = Array.from({ length: 6 }, (_, i) => sent(7, i + 1));
-    await appendAll(log, rest);
-    log.updateHighWatermark(8);
-    await log.advanceLogStart(6);
-    await sleep(100);
-    first.die("process");
-    const names = disk.mount(new Incarnation(kernel));
-    // A truncation above the point, between its capture and its file, left it unwritten.
-    await names.unlink(`${directory}/producers.${offsetName(2)}`);
-    // The second of the deleted segments was still there.
-    const second = `${directory}/${offsetName(3)}.log`;
-    await names.rename(`${second}.deleted`, second);
-    const again = await (await start()).log();
-    assert.deepEqual([again.logStartOffset, again.logEndOffset], [6, 8]);
-    for (const [offset, batch] of [only, sent(7, 0), ...rest].entries()) {
-      const retry = again.append(batch, 1, () => {});
-      assert.deepEqual([retry.duplicate, retry.baseOffset], [true, offset]);
-    }
-  });
-});
-
 /** What is left of a producer of whose last batches nothing is: its epoch, and no sequence. */
 const assertOnlyFenced = (log: PartitionLog, producerId: number, nextSequence: number): void => {
   assert.throws(
