@@ -102,7 +102,9 @@ test("the past is kept within its bytes, and is told to be gone behind them", as
   }
   const readable: number[] = [];
   for (const [i, revision] of revisions.entries()) {
-    const read = await store.range({ key: "k" }, { revision }).catch(() => undefined);
+    const read = await store.range({ key: "k" }, { revision }).catch((thrown) => {
+      assert.match(String(thrown), /is compacted/);
+    });
     if (read === undefined) continue;
     readable.push(i);
     assert.equal(read.kvs[0]?.value[0], i);

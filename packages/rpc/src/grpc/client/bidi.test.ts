@@ -177,13 +177,15 @@ test(
       void opened.then(() => {
         began = true;
       });
+      const failures: unknown[] = [];
       while (!began) {
         channel
           .bidi(produceMethod)
           .read()
-          .catch(() => {});
+          .catch((thrown) => failures.push(thrown));
         await sleep(50);
       }
+      assert.ok(failures.every(isConnectionRefused));
       again.close();
     } finally {
       channel.close();

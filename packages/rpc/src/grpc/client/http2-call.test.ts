@@ -107,9 +107,7 @@ const text = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? [])
 test("what is written before there is a connection arrives, in order", limit, async () => {
   await withServer(async ({ make, opened, session }) => {
     const { call } = make();
-    const memory = Buffer.from("one");
-    assert.ok(call.write(memory));
-    memory.fill("x");
+    assert.ok(call.write(Buffer.from("one")));
     assert.ok(call.write(Buffer.from("two")));
     assert.equal(call.queuedBytes(), 6);
     call.end();
@@ -185,6 +183,13 @@ test("an answer is told once, and a status alone is none", limit, async () => {
     answer(await opening, [Buffer.from("x")]);
     while ((await first.call.read()) !== undefined);
     assert.equal(first.answers(), 1);
+
+    const second = make();
+    const alone = opened();
+    second.call.begin(session);
+    (await alone).respond({ ":status": 200, ...trailersOf() }, { endStream: true });
+    assert.equal(await second.call.read(), undefined);
+    assert.equal(second.answers(), 0);
   });
 });
 
@@ -294,13 +299,11 @@ test("the end of a call is no reset, which a server would count", limit, async (
   await withServer(async ({ open, session }) => {
     for (let i = 0; i < 30; i += 1) {
       const { call, stream } = await open();
-      answer(
-        stream,
-        [],
-        i % 2 === 0 ? undefined : MillraceError.refusal(ErrorCode.NOT_LEADER, "no"),
-      );
+      const refusal = i % 2 === 0 ? undefined : MillraceError.refusal(ErrorCode.NOT_LEADER, "no");
+      answer(stream, [], refusal);
       const closed = new Promise((resolve) => stream.once("close", resolve));
-      await call.read().catch(() => {});
+      if (refusal === undefined) assert.equal(await call.read(), undefined);
+      else await assert.rejects(call.read(), (thrown) => hasCode(thrown, ErrorCode.NOT_LEADER));
       await closed;
     }
     assert.equal(session.destroyed || session.closed, false);

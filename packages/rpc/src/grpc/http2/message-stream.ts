@@ -18,7 +18,7 @@ import { framesOf, MessageSplitter, prefixBytes } from "./framing.ts";
 export const readQueueBytesMax = 256 * 1024;
 /** What a message costs besides its bytes, about: an empty one is an object, too. */
 const messageCostBytes = 128;
-/** Messages that were read and are still held, at most, while others wait. */
+/** Read messages are let go once they are this many, and no fewer than those that wait. */
 const heldMax = 64;
 
 export interface QueuedMessage {
