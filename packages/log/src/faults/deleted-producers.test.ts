@@ -141,6 +141,8 @@ test("what a truncation left to the journal goes on where it cut, not at the rec
     };
     void log.advanceLogStart(8);
     await dead.promise;
+    // The snapshot of the log start would tell the same.
+    assert.ok(disk.flipBit(`${directory}/producers.${offsetName(8)}`, 20, 1));
     const again = await (await start()).log();
     await again.becomeLeader(2);
     for (const [offset, batch] of all.entries()) {
