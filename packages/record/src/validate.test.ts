@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
-import { encodeStoredPrefix, readStored } from "./batch.ts";
+import { crcOf, encodeStoredPrefix, readStored } from "./batch.ts";
 import { parseBody } from "./body.ts";
 import { BatchBuilder, encodeBody } from "./builder.ts";
 import { nodeCompressor } from "./node/compressor.ts";
@@ -56,6 +56,50 @@ test("a compressor's own error keeps its code; any other is a damaged batch", as
   assert.equal(await codeOf(body), "UNSUPPORTED_COMPRESSION");
   const noise = encodeBody({ ...fields, compression: "zstd" }, Buffer.from("noise"));
   assert.equal(await codeOf(noise), "CORRUPT_MESSAGE");
+});
+
+test("what a producer must leave absent is refused by name", async () => {
+  // Of a field that comes twice the last one counts.
+  const having = (field: number, value: number): Buffer =>
+    Buffer.concat([bodyOf(nowMs), Buffer.from([field * 8, value])]);
+  const refusals: readonly [number, number, RegExp][] = [
+    [2, 0, /has no records: send at least one/],
+    [8, 1, /transactions are not supported yet/],
+    [9, 1, /control batches are the system's own/],
+    [10, 1, /last_offset_delta is 1: leave it absent/],
+  ];
+  for (const [field, value, why] of refusals) {
+    await assert.rejects(
+      async () => validateBatch(having(field, value), undefined, wide, nodeCompressor),
+      (thrown) => hasCode(thrown, ErrorCode.INVALID_RECORD) && why.test(thrown.message),
+    );
+  }
+  assert.equal(await codeOf(having(10, 0)), "ok");
+});
+
+test("a batch that was damaged on the way is refused by its CRC", async () => {
+  const body = bodyOf(nowMs);
+  const { bodyCrc } = await validateBatch(body, crcOf(body), wide, nodeCompressor);
+  assert.equal(bodyCrc, crcOf(body));
+  await assert.rejects(
+    async () => validateBatch(body, crcOf(body) ^ 1, wide, nodeCompressor),
+    (thrown) => hasCode(thrown, ErrorCode.CORRUPT_MESSAGE) && /send it again/.test(thrown.message),
+  );
+});
+
+test("compressed records may have the bound inflated, and are checked behind it", async () => {
+  const build = () => {
+    const builder = new BatchBuilder();
+    builder.append({ value: Buffer.alloc(1000), timestampMs: nowMs });
+    return builder;
+  };
+  const inflated = build().sizeBytes;
+  const options = { compression: "gzip", compressor: nodeCompressor } as const;
+  const body = await build().finish(options);
+  assert.ok(body.length < inflated);
+  assert.equal(await codeOf(body, { inflatedBytesMax: inflated }), "ok");
+  assert.equal(await codeOf(body, { inflatedBytesMax: inflated - 1 }), "MESSAGE_TOO_LARGE");
+  assert.equal(await codeOf(body, { nowMs: nowMs + 5001 }), "INVALID_TIMESTAMP");
 });
 
 test("an idempotent producer sets its id, epoch and sequence together", () => {

@@ -10,8 +10,13 @@ test("murmur2 gives Kafka's values", () => {
     ["a-little-bit-longer-string", -1486304829],
     ["lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971],
     ["abc", 479470107],
+    ["", 275646681],
+    ["a", -1563381124],
+    ["hello", 2132663229],
   ];
   for (const [key, hash] of vectors) assert.equal(murmur2(Buffer.from(key)), hash, key);
+  assert.equal(murmur2(Buffer.from([0xff])), -311467685);
+  assert.equal(murmur2(Buffer.from([0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0xfa, 0xf9])), -166236347);
 });
 
 test("a key's partition is the positive hash modulo the partitions", () => {

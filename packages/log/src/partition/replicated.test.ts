@@ -71,10 +71,10 @@ test("what a leader never sent is refused, and nothing of it is taken", async ()
   const all = await leaderBytes();
   await simulate({}, async ({ start }) => {
     const log = await (await start()).log();
-    const refused = (bytes: Uint8Array, leaderEpoch = 3) =>
+    const refused = (bytes: Uint8Array, why: RegExp, leaderEpoch = 3) =>
       assert.throws(
         () => log.appendReplicated(bytes, leaderEpoch, () => assert.fail("it was refused")),
-        (thrown) => hasCode(thrown, ErrorCode.CORRUPT_MESSAGE),
+        (thrown) => hasCode(thrown, ErrorCode.CORRUPT_MESSAGE) && why.test(thrown.message),
       );
     const flipped = (at: number): Buffer => {
       const bytes = Buffer.from(all);
@@ -82,16 +82,17 @@ test("what a leader never sent is refused, and nothing of it is taken", async ()
       return bytes;
     };
     // Of the first batch: its offset, epoch, time, CRCs, lengths and records, one after another.
-    for (let at = 0; at < 150; at += 1) refused(flipped(at));
-    refused(flipped(all.length - 1));
-    refused(all.subarray(0, all.length - 1));
+    for (let at = 0; at < 150; at += 1) refused(flipped(at), /should begin at offset 0 was not/);
+    refused(flipped(0), /not a batch tag: subscribe again/);
+    refused(flipped(all.length - 1), /offset 3 was not taken over: its body CRC is wrong/);
+    refused(all.subarray(0, all.length - 1), /offset 3 was not taken over: its end is missing/);
     // Of a leader that is older than its batches.
-    refused(all, 2);
+    refused(all, /its leader epoch 3 is not between 1 and 2/, 2);
     assert.deepEqual([log.logEndOffset, log.leaderEpoch], [0, 0]);
     await takeOver(log, all, 3);
     // Once more: its epochs fall, and the last batch, of this epoch, does not begin at the log end.
-    refused(all);
-    refused(await storedFrom(log, log.logEndOffset - 1));
+    refused(all, /offset 5 was not taken over: it begins at 0/);
+    refused(await storedFrom(log, log.logEndOffset - 1), /it begins at 3/);
     assert.equal(log.logEndOffset, 5);
   });
 });

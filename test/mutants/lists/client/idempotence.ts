@@ -113,7 +113,7 @@ export const idempotenceMutants: readonly Mutant[] = [
     breaks: "What was refused says nothing of batches that are sent later.",
     file: `${producer}/partition-queue.ts`,
     replace: [["    batch.refused = false;\n", ""]],
-    tests,
+    tests: [`${producer}/partition-queue.test.ts`],
   },
   {
     name: "client-renumbers-before-the-answers",

@@ -212,6 +212,13 @@ export const producerMutants: readonly Mutant[] = [
     tests: ["packages/client/src/core/partitioner.test.ts"],
   },
   {
+    name: "client-hash-forgets-the-last-byte",
+    breaks: "keys of 1, 5, 9 … bytes go to other partitions than with Kafka's clients",
+    file: "packages/client/src/core/partitioner.ts",
+    replace: [["if (rest >= 1)", "if (rest > 1)"]],
+    tests: ["packages/client/src/core/partitioner.test.ts"],
+  },
+  {
     name: "client-closed-channel-remembered",
     breaks: "what was closed is dialed again",
     file: "packages/client/src/core/connections.ts",

@@ -19,8 +19,16 @@ test("sequences count records, and wrap from 2^31-1 to 0", () => {
   );
 });
 
+test("without a producer id nothing is stamped, and nothing is begun anew", () => {
+  const sequences = new PartitionSequences();
+  assert.throws(() => sequences.take(1), /producer id/);
+  sequences.renew();
+  assert.deepEqual([sequences.hasId, sequences.usedId], [false, undefined]);
+});
+
 test("a new epoch begins with sequence 0, and clears what was broken", () => {
   const sequences = begun();
+  assert.deepEqual([sequences.hasId, sequences.isBroken], [true, false]);
   sequences.take(5);
   sequences.break();
   assert.equal(sequences.isBroken, true);
@@ -38,6 +46,7 @@ test("after epoch 32,767, and after a fence, another producer id is needed", () 
   sequences.begin(8);
   assert.deepEqual(sequences.take(1), { producerId: 8, producerEpoch: 0, baseSequence: 0 });
   sequences.fence();
+  assert.equal(sequences.isBroken, true);
   sequences.renew();
   assert.deepEqual([sequences.hasId, sequences.usedId, sequences.isBroken], [false, 8, false]);
 });
