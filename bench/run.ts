@@ -1,13 +1,10 @@
 /**
- * `npm run bench [-- --cluster] [--quick] [--only PATTERN] [--rounds N] [--out DIRECTORY]`: every
- * workload, ours and the peers', interleaved round by round on this machine. Prints the table; with
- * `--out` also writes results.json, table.md and plot.svg. `--cluster` measures three brokers
- * beside three nodes of the peers, and writes a page, DIRECTORY.md, too.
+ * `npm run bench`: every workload, ours and the peers', interleaved round by round on this machine.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { parseArgs } from "node:util";
+import { above0, commandLine } from "../tools/command-line.ts";
 import type { Case } from "./cases/case.ts";
 import { type Measured, pageOf } from "./lib/page.ts";
 import { plotOf } from "./lib/plot.ts";
@@ -16,18 +13,25 @@ import { Runner } from "./lib/runner.ts";
 import { tableOf } from "./lib/table.ts";
 import { cluster, type Suite, standalone } from "./suites.ts";
 
-const { values } = parseArgs({
-  options: {
-    cluster: { type: "boolean", default: false },
-    quick: { type: "boolean", default: false },
-    only: { type: "string", default: "" },
-    rounds: { type: "string" },
-    out: { type: "string" },
-    scale: { type: "string" },
-  },
+const usage = `npm run bench [-- [--cluster] [--quick] [--only TEXT] [--rounds N] [--out DIRECTORY]]
+
+  --cluster        three brokers beside three nodes of the peers
+  --quick          one round of three tenths of the work
+  --only TEXT      the case of this name, or those whose names have it
+  --rounds N       times that each case is measured (3)
+  --scale N        share of the work (1)
+  --out DIRECTORY  writes results.json, table.md and plot.svg; with --cluster DIRECTORY.md, too`;
+
+const values = commandLine(usage, {
+  cluster: { type: "boolean", default: false },
+  quick: { type: "boolean", default: false },
+  only: { type: "string", default: "" },
+  rounds: { type: "string" },
+  out: { type: "string" },
+  scale: { type: "string" },
 });
-const rounds = Number(values.rounds ?? (values.quick ? 1 : 3));
-const scale = Number(values.scale ?? (values.quick ? 0.3 : 1));
+const rounds = above0("rounds", values.rounds ?? (values.quick ? "1" : "3"), usage);
+const scale = above0("scale", values.scale ?? (values.quick ? "0.3" : "1"), usage);
 
 /** Those of this run. */
 const options = process.argv.slice(2).join(" ");

@@ -1,25 +1,29 @@
 /**
- * `npm run fuzz -- --minutes N [--seed S] [--target NAME] [--input N]`. The time is shared between
- * codecs, data directories and a live server; `--target` is `directories`, `live`, or a part of
- * codecs' names. `--input` makes one input of the former two again. Exits with 1 and the inputs
- * when something was found.
+ * `npm run fuzz`: as `usage` says. Exits with 1 and the inputs when something was found, with 2 for
+ * a wrong command line.
  */
-import { parseArgs } from "node:util";
+import { above0, commandLine, refuse, whole } from "../../tools/command-line.ts";
 import { directorySummary, fuzzDirectories } from "./directories/campaign.ts";
 import { fuzzLive, liveSummary } from "./live/campaign.ts";
 import { type Finding, fuzz, summary } from "./run.ts";
 import { targets } from "./targets.ts";
 
-const { values } = parseArgs({
-  options: {
-    minutes: { type: "string", default: "1" },
-    seed: { type: "string" },
-    target: { type: "string", default: "" },
-    input: { type: "string" },
-  },
+const usage = `npm run fuzz [-- [--minutes N] [--seed S] [--target NAME] [--input N]]
+
+  --minutes N    shared between codecs, data directories and a live server (1)
+  --seed S       another one each time, which the first line says
+  --target NAME  directories, live, or a part of codecs' names (all)
+  --input N      that input of directories or live alone, once more`;
+
+const values = commandLine(usage, {
+  minutes: { type: "string", default: "1" },
+  seed: { type: "string" },
+  target: { type: "string", default: "" },
+  input: { type: "string" },
 });
-const seed = Number(values.seed ?? Date.now() % 2 ** 31);
-const input = values.input === undefined ? undefined : Number(values.input);
+const minutes = above0("minutes", values.minutes, usage);
+const seed = whole("seed", values.seed ?? String(Date.now() % 2 ** 31), usage);
+const input = values.input === undefined ? undefined : whole("input", values.input, usage);
 const only = values.target;
 
 /** What a part of the fuzzer counted and found. */
@@ -31,7 +35,12 @@ interface Done {
 type GoOn = () => boolean;
 
 const codecs = async (goOn: GoOn): Promise<Done> => {
-  const { counts, findings } = await fuzz(await targets(), { seed, only, goOn });
+  const all = await targets();
+  if (!all.some(({ name }) => name.includes(only))) {
+    const names = all.map(({ name }) => name).join(", ");
+    refuse(`--target ${only} is unknown: use directories, live, or a part of ${names}`, usage);
+  }
+  const { counts, findings } = await fuzz(all, { seed, only, goOn });
   return { text: summary(counts), findings };
 };
 
@@ -53,7 +62,7 @@ const chosen =
 console.log(`seed ${seed}`);
 let found = 0;
 for (const part of chosen) {
-  const endMs = performance.now() + (Number(values.minutes) * 60_000) / chosen.length;
+  const endMs = performance.now() + (minutes * 60_000) / chosen.length;
   const { text, findings } = await part(() => performance.now() < endMs);
   console.log(text);
   for (const { target, input: what, error } of findings)

@@ -1,26 +1,32 @@
 /**
- * `npm run test:hostile -- [--minutes 10] [--clients 100] [--seed N]`: hostile clients of every
- * kind beside one that behaves. Tells counts, the good client's latencies before and meanwhile, the
- * server's memory, and verifies the log. Exits with 1 when the server died, lost a record, or
- * outgrew its budget, or when p99 more than doubled.
+ * `npm run test:hostile`: hostile clients of every kind beside one that behaves. Tells counts, the
+ * good client's latencies before and meanwhile, the server's memory, and verifies the log. Exits
+ * with 1 when the server died, lost a record, or outgrew its budget, or when p99 more than doubled,
+ * with 2 for a wrong command line.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { type Client, connect, type Producer } from "@millrace/client";
+import { above0, commandLine, whole } from "../../tools/command-line.ts";
 import { startFlags } from "../../tools/start-command.ts";
 import { ServerProcess, withDirectory } from "../integration/server.ts";
 
-const { values } = parseArgs({
-  options: {
-    minutes: { type: "string", default: "10" },
-    clients: { type: "string", default: "100" },
-    seed: { type: "string", default: String(Date.now() % 100_000) },
-  },
+const usage = `npm run test:hostile [-- [--minutes N] [--clients N] [--seed S]]
+
+  --minutes N  how long clients are hostile (10); a minute more for the good one alone
+  --clients N  hostile clients at a time (100)
+  --seed S     what they do; another one each time`;
+
+const values = commandLine(usage, {
+  minutes: { type: "string", default: "10" },
+  clients: { type: "string", default: "100" },
+  seed: { type: "string", default: String(Date.now() % 100_000) },
 });
-const seconds = Math.max(5, Number(values.minutes) * 60);
+const seconds = Math.max(5, above0("minutes", values.minutes, usage) * 60);
+const clients = String(Math.ceil(above0("clients", values.clients, usage)));
+const seed = String(whole("seed", values.seed, usage));
 const ratePerSecond = 100;
 /**
  * What the limits add up to: the process itself, what clients may hold, what waits for the disk,
@@ -70,9 +76,9 @@ const attack = (endpoint: string): Promise<string> => {
   const path = fileURLToPath(new URL("attacker.ts", import.meta.url));
   const options = {
     endpoint,
-    clients: values.clients,
+    clients,
     seconds: String(seconds),
-    seed: values.seed,
+    seed,
   };
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
   // Attackers have machines of their own; here they share one with what they attack. Every thread
@@ -134,9 +140,7 @@ const main = async (directory: string): Promise<void> => {
   void server.exited.then(({ stderr }) => {
     state.crash = stderr;
   });
-  console.log(
-    `seed ${values.seed}, ${values.clients} hostile clients, ${seconds} s, server pid ${server.pid}`,
-  );
+  console.log(`seed ${seed}, ${clients} hostile clients, ${seconds} s, server pid ${server.pid}`);
   const client = await connect({ bootstrap: [endpoints.client] });
   await client.admin.createTopic({ name: "good", partitionCount: 1 });
   await client.admin.createTopic({ name: "t", partitionCount: 2 });

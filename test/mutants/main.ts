@@ -9,7 +9,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { above0, commandLine, refuse } from "../../tools/command-line.ts";
 import { clusterBugs } from "./lists/cluster.ts";
 import { allMutants } from "./lists/index.ts";
 import type { Mutant } from "./mutant.ts";
@@ -24,18 +24,6 @@ interface Outcome {
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const statePath = join(root, ".cache", "mutants.json");
 
-const { values: options } = parseArgs({
-  options: {
-    only: { type: "string", multiple: true },
-    jobs: { type: "string", default: "2" },
-    "limit-seconds": { type: "string", default: "600" },
-    fresh: { type: "boolean", default: false },
-    list: { type: "boolean", default: false },
-    cluster: { type: "boolean", default: false },
-    help: { type: "boolean", default: false },
-  },
-});
-
 const usage = `npm run test:mutants -- [--only NAME|FILE …] [--jobs N] [--fresh] [--list] [--cluster]
   --only TEXT        mutants whose name or file contains TEXT; may be repeated
   --jobs N           scratch copies worked in at once (2)
@@ -44,11 +32,22 @@ const usage = `npm run test:mutants -- [--only NAME|FILE …] [--jobs N] [--fres
   --cluster          the bugs that the simulation of three brokers must find, and no others
   --list             names and what they break; runs nothing`;
 
+const options = commandLine(usage, {
+  only: { type: "string", multiple: true },
+  jobs: { type: "string", default: "2" },
+  "limit-seconds": { type: "string", default: "600" },
+  fresh: { type: "boolean", default: false },
+  list: { type: "boolean", default: false },
+  cluster: { type: "boolean", default: false },
+});
+const jobs = Math.ceil(above0("jobs", options.jobs, usage));
+
 const selected = (options.cluster ? clusterBugs : allMutants).filter(
   ({ name, file }) =>
     options.only === undefined ||
     options.only.some((text) => name.includes(text) || file.includes(text)),
 );
+if (selected.length === 0) refuse("--only chooses no mutant: --list shows their names", usage);
 
 const envOf = (mutant: Mutant): Readonly<Record<string, string>> => mutant.env ?? {};
 
@@ -69,7 +68,7 @@ const keep = (key: string, outcome: Outcome): void => {
 
 const since = (startedMs: number): number => Math.round((performance.now() - startedMs) / 100) / 10;
 
-const limitMs = Number(options["limit-seconds"]) * 1000;
+const limitMs = above0("limit-seconds", options["limit-seconds"], usage) * 1000;
 
 const tryMutant = async (scratch: Scratch, mutant: Mutant): Promise<Outcome> => {
   const startedMs = performance.now();
@@ -105,7 +104,7 @@ const inParallel = async <T>(
       scratch.remove();
     }
   };
-  await Promise.all(Array.from({ length: Number(options.jobs) }, worker));
+  await Promise.all(Array.from({ length: jobs }, worker));
 };
 
 /** A test that fails anyway finds nothing: each must pass on the unchanged sources. */
@@ -125,10 +124,6 @@ const checkBaseline = async (mutants: readonly Mutant[]): Promise<string[]> => {
 };
 
 const main = async (): Promise<number> => {
-  if (options.help) {
-    console.log(usage);
-    return 0;
-  }
   if (options.list) {
     for (const { name, file, breaks } of selected) console.log(`${name}  ${file}\n    ${breaks}`);
     console.log(`${selected.length} mutants`);

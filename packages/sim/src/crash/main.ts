@@ -39,11 +39,24 @@ if (options.help) {
   process.exit(0);
 }
 
-const firstSeed = Number(options.seed);
-const seeds = options.seeds === undefined ? Number.POSITIVE_INFINITY : Number(options.seeds);
-const endMs = Date.now() + Number(options.minutes) * 60_000;
-const every = Number(options.every);
-const only = options.step === undefined ? undefined : Number(options.step);
+type Numbered = "seed" | "seeds" | "minutes" | "every" | "step" | "operations" | "findings";
+
+/** A campaign of no minutes, or of no crashes, would look clean. */
+const above = (least: number, name: Numbered): number => {
+  const value = Number(options[name]);
+  if (value > least && Number.isFinite(value)) return value;
+  console.error(`error: --${name} ${options[name]} is not allowed: use a number above ${least}`);
+  console.error(usage);
+  process.exit(2);
+};
+
+const firstSeed = above(-1, "seed");
+const seeds = options.seeds === undefined ? Number.POSITIVE_INFINITY : above(0, "seeds");
+const endMs = Date.now() + above(0, "minutes") * 60_000;
+const every = above(0, "every");
+const only = options.step === undefined ? undefined : above(-1, "step");
+const operations = above(0, "operations");
+const findingsMax = above(0, "findings");
 const names = options.without.split(",").filter((name) => name !== "");
 const counts = new Counts();
 const findings: Finding[] = [];
@@ -56,7 +69,6 @@ for (
 ) {
   const crashesAt = (step: number): boolean =>
     only === undefined ? (step + seed) % every === 0 : step === only;
-  const operations = Number(options.operations);
   ran += 1;
   try {
     const plan = { seed, on: switchesWithout(names), counts, operations, crashesAt };
@@ -66,7 +78,7 @@ for (
     findings.push(thrown);
     console.log(thrown.message);
     if (only !== undefined) console.log(thrown.cause);
-    if (findings.length >= Number(options.findings)) break;
+    if (findings.length >= findingsMax) break;
   }
 }
 for (const [what, count] of counts.entries()) console.log(`${String(count).padStart(9)} ${what}`);
