@@ -29,7 +29,12 @@ import { reserveFileBytesMax } from "../../packages/log/src/files/disk-space.ts"
 import { patienceMs } from "../../packages/log/src/files/patient-disk.ts";
 import { roundPayloadBytesMax } from "../../packages/log/src/journal/commit-loop.ts";
 import { stopPatienceMs } from "../../packages/log/src/manager.ts";
-import { batchesKept, producersMax } from "../../packages/log/src/partition/producer-table.ts";
+import { pendingProducersMax } from "../../packages/log/src/partition/producer-budget.ts";
+import {
+  batchesKept,
+  expiredPerCall,
+  producersMax,
+} from "../../packages/log/src/partition/producer-table.ts";
 import { inflatedBytesMax } from "../../packages/log/src/partition/reader.ts";
 import { indexIntervalBytesMax } from "../../packages/log/src/partition/types.ts";
 import { checkpointEntries } from "../../packages/log/src/recovery/checkpoint.ts";
@@ -167,7 +172,7 @@ const fixed = new Map<string, number>([
   ...prefixed("", { reserveFileBytesMax, topicNameMax: longestName }),
   ...prefixed("", { unwrittenBytesMax, writeLingerMs, syncStepBytes }),
   ...prefixed("", { patienceMs, stopPatienceMs, checkpointEntries }),
-  ...prefixed("", { producersMax, indexIntervalBytesMax }),
+  ...prefixed("", { producersMax, pendingProducersMax, expiredPerCall, indexIntervalBytesMax }),
   ["logQueueBytesMax", logQueueBytesMax],
   ["sessionMemoryMib", sessionMemoryMib * mib],
   ["producerExpiryMs", logConfigOf(topicConfigOf({})).producerExpiryMs],

@@ -51,6 +51,8 @@ export interface LogManagerConfig {
   readonly openFilesMax: number;
   /** Index bytes kept in memory over all partitions. */
   readonly indexCacheBytesMax: number;
+  /** Idempotent producers remembered over all partitions. */
+  readonly producersMax: number;
   /** Free space below which appends are refused with DISK_FULL, bytes. Reads go on. */
   readonly diskReserveBytes: number;
   /** Recovery points are written at least this often while there is something new, milliseconds. */
@@ -252,6 +254,8 @@ export interface LogObserver {
   onTailCache?(hit: boolean): void;
   /** A batch stayed out of the tail cache: the oldest ones in it are still to be written. */
   onTailSkipped?(): void;
+  /** There were too many producers, over all partitions: those idle longest were forgotten. */
+  onProducersForgotten?(count: number): void;
   onDiskFull?(full: boolean): void;
 }
 
@@ -265,6 +269,8 @@ export interface LogGauges {
   readonly pendingBytesMax: number;
   readonly unwrittenBytes: number;
   readonly unwrittenBytesMax: number;
+  readonly producers: number;
+  readonly producersMax: number;
   readonly openFiles: number;
   readonly openFilesMax: number;
   readonly indexCacheBytes: number;

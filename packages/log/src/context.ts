@@ -4,6 +4,7 @@ import type { DirectoryIdentity, LogManagerConfig, LogObserver } from "./api.ts"
 import type { DelayedTasks } from "./files/delayed-tasks.ts";
 import type { FileCache } from "./files/file-cache.ts";
 import type { Committer } from "./journal/commit-loop.ts";
+import type { ProducerBudget } from "./partition/producer-budget.ts";
 import type { RetentionClock } from "./partition/retention-clock.ts";
 import type { TailCache } from "./partition/tail-cache.ts";
 import type { IndexCache } from "./segment/index-cache.ts";
@@ -18,6 +19,7 @@ export interface LogContext {
   readonly files: FileCache;
   readonly indexes: IndexCache;
   readonly tails: TailCache;
+  readonly producers: ProducerBudget;
   readonly committer: Committer;
   readonly writes: SegmentWriter;
   readonly delayed: DelayedTasks;

@@ -9,6 +9,7 @@ export const defaultManagerConfig: LogManagerConfig = {
   tailCacheBytesMax: 32 * mib,
   openFilesMax: 2048,
   indexCacheBytesMax: 16 * mib,
+  producersMax: 131_072,
   diskReserveBytes: 256 * mib,
   checkpointIntervalMs: 60_000,
   retentionCheckIntervalMs: 300_000,

@@ -161,6 +161,7 @@ export class Manager implements LogManager {
         this.#deletions.set(key, deletionOf(topicId, partition, gone.life, round));
       });
       this.#partitions.delete(key);
+      gone.producers.beginAnew();
       await gone.files.letGo();
       // It is written by its path, where the next life may be by then.
       await gone.offlineRecord.unrecorded();
@@ -206,7 +207,7 @@ export class Manager implements LogManager {
   }
 
   gauges(): LogGauges {
-    const { config, committer, tails, files, indexes, writes } = this.#context;
+    const { config, committer, tails, files, indexes, producers, writes } = this.#context;
     return {
       journalBytesUsed: this.#journal.bytesUsed,
       journalBytesMax: this.#journal.bytesMax,
@@ -216,6 +217,8 @@ export class Manager implements LogManager {
       pendingBytesMax: config.pendingBytesMax,
       unwrittenBytes: writes.bytes,
       unwrittenBytesMax: config.unwrittenBytesMax,
+      producers: producers.count,
+      producersMax: producers.max,
       openFiles: files.openFiles,
       openFilesMax: config.openFilesMax,
       indexCacheBytes: indexes.bytes,

@@ -15,6 +15,7 @@ import { Journal } from "./journal/journal.ts";
 import { scanJournal, secureLastRound } from "./journal/scan.ts";
 import { Manager } from "./manager.ts";
 import type { Partition } from "./partition/partition.ts";
+import { ProducerBudget } from "./partition/producer-budget.ts";
 import { RetentionClock } from "./partition/retention-clock.ts";
 import { TailCache } from "./partition/tail-cache.ts";
 import type { PartitionOwner } from "./partition/types.ts";
@@ -115,6 +116,29 @@ const syncNames = async (disk: Disk): Promise<void> => {
   for (const path of [".", paths.journal, paths.partitions]) await disk.syncDirectory(path);
 };
 
+/** A time between two warnings of the same, ms. */
+const warningPauseMs = 60_000;
+
+const producerBudget = (
+  { config, env, observer = {} }: LogManagerOptions,
+  partitions: ReadonlyMap<string, Partition>,
+): ProducerBudget => {
+  const { clock, logger } = env;
+  let warnedMs = Number.NEGATIVE_INFINITY;
+  const onForgotten = (producers: number): void => {
+    observer.onProducersForgotten?.(producers);
+    if (clock.monoMs() - warnedMs < warningPauseMs) return;
+    warnedMs = clock.monoMs();
+    logger.warn({ producers, producersMax: config.producersMax }, forgottenText);
+  };
+  const tables = () => [...partitions.values()].map(({ producers }) => producers);
+  return new ProducerBudget(config.producersMax, tables, onForgotten);
+};
+
+const forgottenText =
+  "too many idempotent producers: those idle longest are forgotten, and a retry of theirs may be " +
+  "appended again: share producers, or raise --producers-max";
+
 export const makeParts = (
   options: LogManagerOptions,
   directoryId: Uint8Array,
@@ -129,14 +153,10 @@ export const makeParts = (
   const onFailure = (error: MillraceError): void => committer.fail(error);
   const files = new FileCache(disk, logger, config.openFilesMax);
   const writes = new SegmentWriter({
-    clock,
-    logger,
-    files,
+    ...{ clock, logger, files, onFull, onFailure },
     bytesMax: config.unwrittenBytesMax,
     lingerMs: config.writeLingerMs,
     syncStepBytes: config.syncStepBytes,
-    onFull,
-    onFailure,
   });
   const partitions = new Map<string, Partition>();
   const committer = new Committer({
@@ -166,6 +186,7 @@ export const makeParts = (
     committer,
     indexes: new IndexCache(clock, disk, files, writes, config.indexCacheBytesMax),
     tails: new TailCache(config.tailCacheBytesMax, () => observer.onTailSkipped?.()),
+    producers: producerBudget(options, partitions),
     delayed: new DelayedTasks(clock, logger),
     retentionClock: new RetentionClock(clock, logger, knownWallMs),
     diskFull: false,
@@ -204,6 +225,7 @@ export const recover = async (
   const input = { options, context, owner, points, plan, clean, coveredRound, pointsLost };
   const loader = new PartitionLoader(input);
   for (const [key, partition] of await loader.loadAll()) partitions.set(key, partition);
+  context.producers.recount();
   for (const [key, point] of loader.deletions) deletions.set(key, point);
   const { counts } = loader;
   const states = [...partitions.values()].map(({ state }) => state.kind);

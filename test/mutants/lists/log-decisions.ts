@@ -203,12 +203,7 @@ export const decisions: readonly Mutant[] = [
     name: "log-producers-unbounded",
     breaks: "A partition remembers a bounded number of producers.",
     file: `${src}/partition/producer-table.ts`,
-    replace: [
-      [
-        "    if (this.#producers.size <= this.#producersMax) return;",
-        "    if (this.#producersMax > 0) return;",
-      ],
-    ],
+    replace: [["    this.trim(this.#producersMax);\n", ""]],
     tests: [limits],
   },
   {
@@ -216,10 +211,7 @@ export const decisions: readonly Mutant[] = [
     breaks: "The producer that has been idle longest is forgotten first.",
     file: `${src}/partition/producer-table.ts`,
     replace: [
-      [
-        "    this.#producers.delete(id);\n    this.#producers.set(id, producer);\n    this.durability.changed();",
-        "    this.#producers.set(id, producer);\n    this.durability.changed();",
-      ],
+      ["const isKnown = this.#producers.delete(id);", "const isKnown = this.#producers.has(id);"],
     ],
     tests: [limits],
   },

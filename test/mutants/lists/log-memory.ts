@@ -8,6 +8,8 @@ const damage = `${src}/damage.test.ts`;
 const crash = "packages/sim/src/crash/crash.test.ts";
 
 /** What the next start must know. */
+const budgetTest = [`${src}/partition/producer-budget.test.ts`];
+
 export const remembered: readonly Mutant[] = [
   {
     name: "log-damage-forgotten",
@@ -211,5 +213,75 @@ export const remembered: readonly Mutant[] = [
     file: `${src}/recovery/salvage.ts`,
     replace: [["    await disk.syncDirectory(directory);\n", ""]],
     tests: [`${src}/faults/evidence.test.ts`],
+  },
+  {
+    name: "log-producers-of-all-unbounded",
+    breaks: "Producers of all partitions together are bounded.",
+    file: `${src}/partition/producer-budget.ts`,
+    replace: [["    if (this.#count > this.max) this.#even();\n", ""]],
+    tests: budgetTest,
+  },
+  {
+    name: "log-producers-of-a-start-uncounted",
+    breaks: "Producers that a start found count, and are cut to the bound.",
+    file: `${src}/open.ts`,
+    replace: [["  context.producers.recount();\n", ""]],
+    tests: budgetTest,
+  },
+  {
+    name: "log-producers-cut-alike",
+    breaks: "A partition with few producers loses none because another has many.",
+    file: `${src}/partition/producer-budget.ts`,
+    replace: [
+      ["if (table.size > most) table.trim(most);", "table.trim(Math.floor(table.size / 2));"],
+    ],
+    tests: budgetTest,
+  },
+  {
+    name: "log-producers-trimmed-from-the-newest",
+    breaks: "Those idle longest are forgotten.",
+    file: `${src}/partition/producer-table.ts`,
+    replace: [
+      [
+        "    for (const id of this.#producers.keys()) {\n      if (this.#producers.size <= most)",
+        "    for (const id of [...this.#producers.keys()].reverse()) {\n      if (this.#producers.size <= most)",
+      ],
+    ],
+    tests: budgetTest,
+  },
+  {
+    name: "log-producers-of-the-deleted-count",
+    breaks: "A deleted partition's producers do not count.",
+    file: `${src}/manager.ts`,
+    replace: [["      gone.producers.beginAnew();\n", ""]],
+    tests: budgetTest,
+  },
+  {
+    name: "log-expiry-begins-anew",
+    breaks: "The next check of producers goes on behind those that were looked at.",
+    file: `${src}/partition/producer-table.ts`,
+    replace: [["    this.#pass ??= {", "    this.#pass = {"]],
+    tests: budgetTest,
+  },
+  {
+    name: "log-expiry-follows-who-appends",
+    breaks: "A pass over producers ends, however many append meanwhile.",
+    file: `${src}/partition/producer-table.ts`,
+    replace: [["      pass.left -= 1;\n", ""]],
+    tests: budgetTest,
+  },
+  {
+    name: "log-expiry-in-one-turn",
+    breaks: "A call looks at a bounded number of producers.",
+    file: `${src}/partition/producer-table.ts`,
+    replace: [["export const expiredPerCall = 8_192;", "export const expiredPerCall = 2 ** 30;"]],
+    tests: budgetTest,
+  },
+  {
+    name: "log-snapshots-kept-uncounted",
+    breaks: "What is kept for snapshots is bounded over all partitions.",
+    file: `${src}/partition/producer-state.ts`,
+    replace: [[" || !this.#budget.hasRoomFor(this.latest.size)", ""]],
+    tests: budgetTest,
   },
 ];

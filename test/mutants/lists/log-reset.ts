@@ -142,7 +142,7 @@ export const resets: readonly Mutant[] = [
     name: "log-reset-keeps-rolls",
     breaks: "No snapshot of the old log's producers is written behind a reset.",
     file: `${src}/partition/producer-state.ts`,
-    replace: [["    this.#rolls = [];\n    this.#snapshotOffset = undefined;\n", ""]],
+    replace: [["    this.#keep([]);\n    this.#snapshotOffset = undefined;\n", ""]],
     tests: [reset],
   },
   {

@@ -101,7 +101,7 @@ test("a sparse index costs a read no more than its steps", async () => {
 });
 
 test("a partition remembers a bounded number of producers, and forgets the one idle longest", () => {
-  const table = new ProducerTable(3);
+  const table = new ProducerTable(undefined, 3);
   const info = { ...batchOf([{ value: "x" }]).info, producerEpoch: 0, baseSequence: 0 };
   for (const producerId of [1, 2, 3]) table.record({ ...info, producerId }, producerId, 1);
   table.record({ ...info, producerId: 1, baseSequence: 1 }, 4, 1);

@@ -53,7 +53,7 @@ export class Partition implements PartitionLog {
   readonly directory: string;
   readonly life: Life;
   readonly epochs = new EpochCache();
-  readonly producers = new ProducerState();
+  readonly producers: ProducerState;
   readonly files: PartitionFiles;
   readonly offlineRecord: OfflineRecord;
   readonly #owner: PartitionOwner;
@@ -98,6 +98,7 @@ export class Partition implements PartitionLog {
     this.#acked = { segment: this.active, place: this.active.end };
     const { context } = owner;
     const onThrown = mistakeOf(context.env.logger, this);
+    this.producers = new ProducerState(context.producers);
     this.files = new PartitionFiles(context, this);
     this.offlineRecord = new OfflineRecord(context, this.directory);
     this.#tail = context.tails.partition();
@@ -546,14 +547,13 @@ export class Partition implements PartitionLog {
     const { context } = this.#owner;
     const changing = this.#deletion !== "none" || this.#truncating || context.closing;
     if (this.#state.kind !== "online" || changing) return 0;
-    const { clock } = context.env;
+    const { clock, logger } = context.env;
     await this.#reader.findFirstAppend(this.active);
     if (this.#segments.isOld(this.#config, clock.wallMs())) this.#roll();
     const nowMs = context.retentionClock.read();
     if (nowMs !== undefined) {
       this.producers.expire(nowMs - this.#config.producerExpiryMs, clock.monoMs());
     }
-    const { logger } = context.env;
     const next = await nextRetention(logger, this, this.#reader, this.#announcements, nowMs);
     if (next === undefined) return this.#dropBelowLogStart();
     const { roll, startOffset } = next;

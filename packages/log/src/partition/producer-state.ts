@@ -2,6 +2,7 @@
 import type { LogContext, SegmentContext } from "../context.ts";
 import { isPassing } from "../files/disk-errors.ts";
 import type { Segment } from "../segment/segment.ts";
+import type { CountedProducers, ProducerBudget } from "./producer-budget.ts";
 import {
   dropOldSnapshots,
   dropSnapshotsAbove,
@@ -11,12 +12,6 @@ import {
   writeSnapshot,
 } from "./producer-snapshots.ts";
 import { type Producer, ProducerTable } from "./producer-table.ts";
-
-/**
- * Producers kept for snapshots that are still to be written. Beyond it a roll takes none: a
- * truncation then replays more than one segment.
- */
-const pendingProducersMax = 131_072;
 
 /** What a table that has gone on says of `offset`; older batches may have left it. */
 const asOf =
@@ -36,11 +31,12 @@ export interface SnapshotPlan {
   readonly offset: number;
 }
 
-export class ProducerState {
+export class ProducerState implements CountedProducers {
   /** As of the log end: decides about the next append. */
-  readonly latest = new ProducerTable();
+  readonly latest: ProducerTable;
   /** As of the acknowledged end: what recovery points claim. */
   readonly completed = new ProducerTable();
+  readonly #budget: ProducerBudget;
   /** Taken when a segment began, in order; the log may not count up to there yet. */
   #rolls: ProducersAt[] = [];
   /** Offset of the newest snapshot on the disk. */
@@ -49,6 +45,19 @@ export class ProducerState {
   #stale = false;
   #cuts = 0;
 
+  constructor(budget: ProducerBudget) {
+    this.#budget = budget;
+    this.latest = new ProducerTable(budget);
+  }
+
+  get size(): number {
+    return this.latest.size;
+  }
+
+  trim(most: number): void {
+    for (const table of [this.latest, this.completed]) table.trim(most);
+  }
+
   /** True when recovery must look for a snapshot. */
   get any(): boolean {
     return this.#stale || this.completed.size > 0;
@@ -56,10 +65,8 @@ export class ProducerState {
 
   /** A segment begins at the log end: the table as of then is kept for truncations. */
   rolled(offset: number): void {
-    if (this.latest.size === 0) return;
-    const pending = this.#rolls.reduce((sum, { entries }) => sum + entries.length, 0);
-    if (pending + this.latest.size > pendingProducersMax) return;
-    this.#rolls.push({ offset, entries: this.latest.entries() });
+    if (this.latest.size === 0 || !this.#budget.hasRoomFor(this.latest.size)) return;
+    this.#keep([...this.#rolls, { offset, entries: this.latest.entries() }]);
   }
 
   /** Both tables hold what recovery found; `snapshotOffset` is on the disk and matches exactly. */
@@ -111,7 +118,7 @@ export class ProducerState {
     plan: SnapshotPlan,
   ): Promise<void> {
     if (plan.cuts !== this.#cuts) return;
-    this.#rolls = this.#rolls.filter(({ offset }) => offset > plan.offset);
+    this.#keep(this.#rolls.filter(({ offset }) => offset > plan.offset));
     if (plan.snapshots.at(-1)?.offset === plan.offset) {
       this.#snapshotOffset = plan.offset;
       this.completed.durability.durableUpTo(plan.version);
@@ -123,16 +130,16 @@ export class ProducerState {
   cut(offset: number): void {
     this.#stale = true;
     this.#cuts += 1;
-    this.#rolls = this.#rolls.filter((roll) => roll.offset <= offset);
+    this.#keep(this.#rolls.filter((roll) => roll.offset <= offset));
     if (this.#snapshotOffset !== undefined && this.#snapshotOffset > offset) {
       this.#snapshotOffset = undefined;
     }
   }
 
-  /** The log begins anew: nobody has produced to it. */
+  /** The log begins anew, or is deleted: nobody has produced to it. */
   beginAnew(): void {
     this.#cuts += 1;
-    this.#rolls = [];
+    this.#keep([]);
     this.#snapshotOffset = undefined;
     for (const table of [this.latest, this.completed]) table.replace([]);
   }
@@ -185,6 +192,13 @@ export class ProducerState {
     }
     await writeSnapshot(clock, disk, directory, { offset, entries: table.entries() });
     return true;
+  }
+
+  #keep(rolls: ProducersAt[]): void {
+    const entriesOf = (all: readonly ProducersAt[]): number =>
+      all.reduce((sum, { entries }) => sum + entries.length, 0);
+    this.#budget.pendingChanged(entriesOf(rolls) - entriesOf(this.#rolls));
+    this.#rolls = rolls;
   }
 
   /** Writes the newest snapshot up to `offset` that is still in memory. Returns its offset. */

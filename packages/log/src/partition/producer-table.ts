@@ -5,6 +5,7 @@
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { BodyInfo } from "@millrace/record";
 import { Durability } from "../files/durability.ts";
+import type { ProducerBudget } from "./producer-budget.ts";
 
 /**
  * Latest batches of a producer that a retry may repeat, where Kafka keeps five. As many as a client
@@ -18,6 +19,8 @@ export const batchesKept = 16;
 export const producersMax = 65_536;
 /** Monotonic time for which a producer must look expired, milliseconds. */
 export const expiryGraceMs = 3_600_000;
+/** Producers that one call of `expire` looks at; some milliseconds. */
+export const expiredPerCall = 8_192;
 /** Sequences wrap from 2^31-1 to 0. */
 const sequenceCount = 2 ** 31;
 
@@ -41,6 +44,13 @@ interface IdleProducer {
   readonly sinceMs: number;
 }
 
+interface ExpiryPass {
+  /** Still to be looked at, at most. */
+  left: number;
+  readonly at: Iterator<readonly [number, Producer]>;
+  readonly idle: Map<number, IdleProducer>;
+}
+
 /** The first append of a batch that came again. */
 export interface DuplicateOf {
   readonly baseOffset: number;
@@ -56,12 +66,17 @@ const refuse = (code: ErrorCode, what: string): MillraceError => new MillraceErr
 export class ProducerTable {
   readonly #producers = new Map<number, Producer>();
   readonly #producersMax: number;
-  /** Producers that the last call of `expire` found too old. */
+  /** Undefined for a table that another one counts for. */
+  readonly #budget: ProducerBudget | undefined;
+  /** Producers that the last pass of `expire` found too old. */
   #idle = new Map<number, IdleProducer>();
+  /** A pass of `expire` that goes on with the next call. */
+  #pass: ExpiryPass | undefined;
   /** Of everything in the table, by a snapshot. */
   readonly durability = new Durability();
 
-  constructor(most = producersMax) {
+  constructor(budget?: ProducerBudget, most = producersMax) {
+    this.#budget = budget;
     this.#producersMax = most;
   }
 
@@ -131,38 +146,55 @@ export class ProducerTable {
 
   /** Takes a producer as another table has it. */
   adopt(id: number, producer: Producer): void {
-    this.#producers.delete(id);
+    const isKnown = this.#producers.delete(id);
     this.#producers.set(id, producer);
     this.durability.changed();
-    if (this.#producers.size <= this.#producersMax) return;
-    for (const idle of this.#producers.keys()) {
-      this.#producers.delete(idle);
-      return;
+    if (isKnown) return;
+    this.#budget?.changed(1);
+    this.trim(this.#producersMax);
+  }
+
+  /** Forgets those that have been idle longest, until so many are left. */
+  trim(most: number): void {
+    const over = this.#producers.size - most;
+    if (over <= 0) return;
+    for (const id of this.#producers.keys()) {
+      if (this.#producers.size <= most) break;
+      this.#producers.delete(id);
     }
+    this.durability.changed();
+    this.#budget?.changed(-over);
   }
 
   /** Replaces everything by what another table holds. */
   copyFrom(other: ProducerTable): void {
-    this.#producers.clear();
-    for (const [id, producer] of other.#producers) this.#producers.set(id, producer);
-    this.durability.changed();
+    this.replace(other.#producers);
   }
 
   /**
    * Forgets producers whose last append was before `beforeMs` of the wall clock, and that have
    * appended nothing since an earlier call at least `expiryGraceMs` ago: the time of an append may
-   * have been wrong.
+   * have been wrong. Looks at `expiredPerCall` of them; the next call goes on behind them.
    */
   expire(beforeMs: number, monoMs: number): void {
-    const idle = new Map<number, IdleProducer>();
-    for (const [id, producer] of this.#producers) {
+    this.#pass ??= { left: this.#producers.size, at: this.#producers.entries(), idle: new Map() };
+    const pass = this.#pass;
+    // Those that append meanwhile come again at the end, which would never be reached.
+    for (let looked = 0; looked < expiredPerCall; looked += 1) {
+      const next = pass.left > 0 ? pass.at.next() : undefined;
+      if (next === undefined || next.done === true) {
+        this.#idle = pass.idle;
+        this.#pass = undefined;
+        return;
+      }
+      pass.left -= 1;
+      const [id, producer] = next.value;
       if (producer.lastAppendTimeMs >= beforeMs) continue;
       const noted = this.#idle.get(id);
       const since = noted?.producer === producer ? noted : { producer, sinceMs: monoMs };
       if (monoMs - since.sinceMs >= expiryGraceMs) this.#remove(id);
-      else idle.set(id, since);
+      else pass.idle.set(id, since);
     }
-    this.#idle = idle;
   }
 
   /** Every producer, in the order of their last batches: what a snapshot holds. */
@@ -172,13 +204,16 @@ export class ProducerTable {
 
   /** Replaces everything by the entries of another table or a snapshot. */
   replace(entries: Iterable<readonly [number, Producer]>): void {
+    const { size } = this.#producers;
     this.#producers.clear();
     for (const [id, producer] of entries) this.#producers.set(id, producer);
     this.durability.changed();
+    this.#budget?.changed(this.#producers.size - size);
   }
 
   #remove(id: number): void {
     this.#producers.delete(id);
     this.durability.changed();
+    this.#budget?.changed(-1);
   }
 }

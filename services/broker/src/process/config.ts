@@ -41,6 +41,12 @@ export const logSettings = {
     64 * mib,
     "Bytes accepted and not yet on the disk; more is refused.",
   ),
+  "producers-max": count(
+    1024,
+    16_777_216,
+    131_072,
+    "Idempotent producers remembered over all partitions; at most some 1.5 KiB of memory each.",
+  ),
   "disk-reserve-bytes": bytes(
     0,
     1024 * 1024 * mib,
@@ -98,6 +104,7 @@ export const managerConfigOf = (config: Values<typeof logSettings>): LogManagerC
   tailCacheBytesMax: config["tail-cache-bytes-max"],
   indexCacheBytesMax: config["index-cache-bytes-max"],
   pendingBytesMax: config["pending-bytes-max"],
+  producersMax: config["producers-max"],
   diskReserveBytes: config["disk-reserve-bytes"],
   openFilesMax: config["open-files-max"],
   checkpointIntervalMs: config["checkpoint-interval"],

@@ -89,6 +89,10 @@ export const logMetrics = (metrics: Metrics): LogObserver => {
     name: "millrace_log_tail_skipped_total",
     help: "Batches that stayed out of the tail cache: its oldest were still to be written.",
   });
+  const forgotten = metrics.counter({
+    name: "millrace_log_producers_forgotten_total",
+    help: "Producers forgotten because there were too many over all partitions.",
+  });
   const full = metrics.gauge({
     name: "millrace_log_disk_full_count",
     help: "1 while writes are refused for lack of space.",
@@ -105,6 +109,7 @@ export const logMetrics = (metrics: Metrics): LogObserver => {
     onSegmentDeleted: (bytes) => deleted.add(bytes),
     onTailCache: (hit) => tail.add(1, { hit: String(hit) }),
     onTailSkipped: () => skipped.add(1),
+    onProducersForgotten: (count) => forgotten.add(count),
     onDiskFull: (isFull) => full.set(isFull ? 1 : 0),
   };
 };
@@ -121,6 +126,11 @@ export const logGauges = (metrics: Metrics): ((logs: LogManager) => void) => {
   const pendingMax = gauge("pending_limit_bytes", "Bound of what is pending.");
   const unwritten = gauge("unwritten_bytes", "Bytes in the journal and not yet in their segments.");
   const unwrittenMax = gauge("unwritten_limit_bytes", "Bound of what is unwritten.");
+  const producers = gauge(
+    "producers_count",
+    "Idempotent producers remembered, over all partitions.",
+  );
+  const producersMax = gauge("producers_limit_count", "Bound of the producers remembered.");
   const files = gauge("open_files_count", "Open segment files.");
   const filesMax = gauge("open_files_limit_count", "Bound of open segment files.");
   const index = gauge("index_cache_bytes", "Index entries in memory.");
@@ -145,6 +155,8 @@ export const logGauges = (metrics: Metrics): ((logs: LogManager) => void) => {
     pendingMax.set(now.pendingBytesMax);
     unwritten.set(now.unwrittenBytes);
     unwrittenMax.set(now.unwrittenBytesMax);
+    producers.set(now.producers);
+    producersMax.set(now.producersMax);
     files.set(now.openFiles);
     filesMax.set(now.openFilesMax);
     index.set(now.indexCacheBytes);
