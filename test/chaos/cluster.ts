@@ -30,6 +30,9 @@ export type PartitionState = Omit<Leader, "t">;
 export const isWhole = ({ isr, leader }: PartitionState): boolean =>
   leader >= 0 && isr.length === replicationFactor;
 
+/** Segments may be as small as 1/128 of a journal file. */
+const smallJournal = ["--journal-file-bytes", "16MiB", "--journal-bytes-max", "64MiB"];
+
 export class ChaosCluster {
   readonly directory: string;
   readonly #supervisor: Supervisor;
@@ -55,7 +58,12 @@ export class ChaosCluster {
       }
     }
     this.network = network;
-    this.#supervisor = new Supervisor(directory, processesOf({ ...layout, ...places }));
+    const processes = processesOf({ ...layout, ...places }).map((process) =>
+      process.role === "broker"
+        ? { ...process, args: [...process.args, ...smallJournal] }
+        : process,
+    );
+    this.#supervisor = new Supervisor(directory, processes);
   }
 
   /** Starts everything and creates the topic. Resolves with false after `stop`. */

@@ -17,7 +17,8 @@ test(`kill -9 under load, ${rounds} times: every acknowledged record is in its p
     const acked = new Map<string, string>();
     let n = 0;
     for (let round = 0; round < rounds; round += 1) {
-      const server = new ServerProcess(directory, ["--checkpoint-interval", "300ms"]);
+      const small = ["--journal-file-bytes", "16MiB", "--journal-bytes-max", "64MiB"];
+      const server = new ServerProcess(directory, ["--checkpoint-interval", "300ms", ...small]);
       const { client: endpoint } = await server.ready();
       const client = await connect({ bootstrap: [endpoint] });
       if (round === 0) {

@@ -120,7 +120,9 @@ export const topicSchema = {
     max: 0x7fff_ffff,
     default: 1_073_741_824,
     dynamic: true,
-    description: "A segment is closed before it would exceed this.",
+    description:
+      "A segment is closed before it would exceed this, and not before it has 1/128 of a journal " +
+      "file (512 KiB, by default).",
   },
   "segment.ms": {
     type: "integer",
@@ -129,7 +131,9 @@ export const topicSchema = {
     max: never,
     default: 604_800_000,
     dynamic: true,
-    description: "A segment is closed this long after its first append.",
+    description:
+      "A segment is closed this long after its first append, and not before 1/128 of the time " +
+      "between checkpoints (470 ms, by default).",
   },
 } as const satisfies Schema;
 

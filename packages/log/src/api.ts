@@ -51,6 +51,9 @@ export interface LogManagerConfig {
   readonly openFilesMax: number;
   /** Index bytes kept in memory over all partitions. */
   readonly indexCacheBytesMax: number;
+  /** Smallest size and age at which a segment is closed, bytes and ms, whatever its topic says. */
+  readonly segmentBytesMin: number;
+  readonly segmentMsMin: number;
   /** Idempotent producers remembered over all partitions. */
   readonly producersMax: number;
   /** Free space below which appends are refused with DISK_FULL, bytes. Reads go on. */

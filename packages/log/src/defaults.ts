@@ -9,6 +9,8 @@ export const defaultManagerConfig: LogManagerConfig = {
   tailCacheBytesMax: 32 * mib,
   openFilesMax: 2048,
   indexCacheBytesMax: 16 * mib,
+  segmentBytesMin: 0,
+  segmentMsMin: 0,
   producersMax: 131_072,
   diskReserveBytes: 256 * mib,
   checkpointIntervalMs: 60_000,

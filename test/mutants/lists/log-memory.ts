@@ -284,4 +284,18 @@ export const remembered: readonly Mutant[] = [
     replace: [[" || !this.#budget.hasRoomFor(this.latest.size)", ""]],
     tests: budgetTest,
   },
+  {
+    name: "log-segments-of-any-size",
+    breaks: "A topic cannot make a checkpoint fsync thousands of segments by their size.",
+    file: `${src}/partition/types.ts`,
+    replace: [["Math.max(config.segmentBytes, segmentBytesMin)", "config.segmentBytes"]],
+    tests: [`${src}/faults/segment-age.test.ts`],
+  },
+  {
+    name: "log-segments-of-any-age",
+    breaks: "A topic cannot make a checkpoint fsync thousands of segments by their age.",
+    file: `${src}/partition/types.ts`,
+    replace: [["Math.max(config.segmentMs, segmentMsMin)", "config.segmentMs"]],
+    tests: [`${src}/faults/segment-age.test.ts`],
+  },
 ];

@@ -78,3 +78,25 @@ test("the age of a segment that was cut is not that of what was cut off", async 
     assert.equal(log.logStartOffset, 1);
   });
 });
+
+test("a topic's tiny segments are no smaller, nor younger, than the directory allows", async () => {
+  const batch = () => batchOf([{ value: "x".padEnd(100, ".") }]);
+  const one = { segmentBytes: 1, segmentMs: 1 };
+  const manager = { segmentBytesMin: 1000, segmentMsMin: 500 };
+  await simulate({ log: one, manager }, async ({ sleep, start }) => {
+    const log = await (await start()).log();
+    await log.becomeLeader(1);
+    await appendAll(log, [batch(), batch()]);
+    await sleep(100);
+    await appendAll(log, [batch()]);
+    assert.equal(log.segmentCount, 1);
+    await sleep(410);
+    await appendAll(log, [batch()]);
+    assert.equal(log.segmentCount, 2, "it was old enough");
+    await appendAll(log, [batch(), batch(), batch(), batch(), batch(), batch()]);
+    assert.equal(log.segmentCount, 3, "it was large enough");
+    log.updateConfig({ ...log.config, ...one });
+    await appendAll(log, [batch()]);
+    assert.equal(log.segmentCount, 3);
+  });
+});

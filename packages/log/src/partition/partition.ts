@@ -92,7 +92,7 @@ export class Partition implements PartitionLog {
     this.topic = topic;
     this.partition = partition;
     this.life = life;
-    this.#config = usable(config);
+    this.#config = usable(config, owner.context.config);
     this.directory = partitionDirectory(topicId, partition);
     this.#segments = new Segments(this.directory);
     this.#acked = { segment: this.active, place: this.active.end };
@@ -308,7 +308,7 @@ export class Partition implements PartitionLog {
 
   updateConfig(config: LogConfig): void {
     const before = this.#config;
-    this.#config = usable(config);
+    this.#config = usable(config, this.#owner.context.config);
     if (keepsLess(config, before)) this.#announcements.asked();
     const journalled = config.flushPolicy === "commit";
     if ((before.flushPolicy === "commit") === journalled) return;

@@ -1,7 +1,7 @@
 /** What a partition and its surroundings agree on. */
 import { clone } from "@bufbuild/protobuf";
 import { type RecoveryPoint, RecoveryPointSchema } from "@millrace/proto/storage";
-import type { LogConfig } from "../api.ts";
+import type { LogConfig, LogManagerConfig } from "../api.ts";
 import type { LogContext } from "../context.ts";
 import type { Place } from "../segment/place.ts";
 import type { Segment } from "../segment/segment.ts";
@@ -46,8 +46,16 @@ export interface Restored {
 /** A sparser index makes every fetch read more than this from the disk before its first record. */
 export const indexIntervalBytesMax = 1024 * 1024;
 
-/** A configuration without values that are valid and ruinous. */
-export const usable = (config: LogConfig): LogConfig => ({
+/**
+ * A configuration without values that are valid and ruinous: every segment is a file that a
+ * checkpoint fsyncs, and a full journal waits for it.
+ */
+export const usable = (
+  config: LogConfig,
+  { segmentBytesMin, segmentMsMin }: LogManagerConfig,
+): LogConfig => ({
   ...config,
+  segmentBytes: Math.max(config.segmentBytes, segmentBytesMin),
+  segmentMs: Math.max(config.segmentMs, segmentMsMin),
   indexIntervalBytes: Math.min(config.indexIntervalBytes, indexIntervalBytesMax),
 });

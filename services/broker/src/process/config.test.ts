@@ -45,4 +45,6 @@ test("settings of logs are those that the log takes", () => {
   const config = managerConfigOf(resolve("--pending-bytes-max", "2MiB", "--open-files-max", "99"));
   assert.equal(config.pendingBytesMax, 2 * 1024 * 1024);
   assert.equal(config.openFilesMax, 99);
+  // A checkpoint fsyncs each segment, and a full journal waits for it.
+  assert.deepEqual([config.segmentBytesMin, config.segmentMsMin], [512 * 1024, 469]);
 });

@@ -96,6 +96,12 @@ export const brokerSchema = {
   ...admissionSettings,
 } as const satisfies Schema;
 
+/**
+ * Part of a journal file, and of the time between checkpoints, for which there is at most one
+ * segment of a partition.
+ */
+const segmentPart = 1 / 128;
+
 /** The settings of logs, as the log takes them. */
 export const managerConfigOf = (config: Values<typeof logSettings>): LogManagerConfig => ({
   ...defaultManagerConfig,
@@ -105,6 +111,8 @@ export const managerConfigOf = (config: Values<typeof logSettings>): LogManagerC
   indexCacheBytesMax: config["index-cache-bytes-max"],
   pendingBytesMax: config["pending-bytes-max"],
   producersMax: config["producers-max"],
+  segmentBytesMin: config["journal-file-bytes"] * segmentPart,
+  segmentMsMin: Math.ceil(config["checkpoint-interval"] * segmentPart),
   diskReserveBytes: config["disk-reserve-bytes"],
   openFilesMax: config["open-files-max"],
   checkpointIntervalMs: config["checkpoint-interval"],
