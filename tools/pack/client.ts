@@ -1,0 +1,89 @@
+/** Builds `@millrace/client` for people outside: our packages in one file, libraries beside it. */
+import { cpSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { builtinModules } from "node:module";
+import { join } from "node:path";
+import { rolldown } from "rolldown";
+import { bundleDeclarations } from "./declarations.ts";
+import {
+  commonManifest,
+  directoryOf,
+  isOurs,
+  oldestNode,
+  packageOf,
+  readManifest,
+  root,
+  versionsOf,
+} from "./workspace.ts";
+
+const entry = "packages/client/src/index.ts";
+/** The client, and what it is made of. */
+const parts = ["client", "env", "errors", "proto", "record", "rpc"];
+
+const isLibrary = (id: string): boolean => !/^[./]/.test(id) && !isOurs(id);
+const isBuiltin = (id: string): boolean => id.startsWith("node:") || builtinModules.includes(id);
+
+/**
+ * The code is CommonJS, once; `index.mjs` is a door to it for `import`. With a copy for each, an
+ * error that one throws would be no `MillraceError` of the other.
+ */
+const bundleCode = async (directory: string): Promise<string[]> => {
+  const bundle = await rolldown({
+    input: join(root, entry),
+    platform: "node",
+    external: isLibrary,
+    transform: { target: `node${oldestNode}` },
+  });
+  const { output } = await bundle.write({
+    dir: directory,
+    format: "cjs",
+    entryFileNames: "index.cjs",
+  });
+  const [chunk, ...others] = output;
+  if (others.length > 0) throw new Error("the code is not one file");
+  const names = chunk.exports.toSorted().join(",\n  ");
+  writeFileSync(join(directory, "index.mjs"), `export {\n  ${names},\n} from "./index.cjs";\n`);
+  writeFileSync(join(directory, "index.d.mts"), 'export * from "./index.cjs";\n');
+  return chunk.imports.filter((id) => !isBuiltin(id));
+};
+
+const manifest = (libraries: Iterable<string>): object => {
+  const { name } = readManifest("packages/client");
+  const types = { import: "./index.d.mts", require: "./index.d.cts" };
+  return {
+    name,
+    ...commonManifest,
+    description: "Producer, consumer and administration of Millrace, an event-streaming platform",
+    keywords: ["millrace", "event-streaming", "messaging", "grpc", "producer", "consumer"],
+    main: "./index.cjs",
+    module: "./index.mjs",
+    // For compilers that do not read `exports`.
+    types: types.require,
+    exports: {
+      ".": {
+        import: { types: types.import, default: "./index.mjs" },
+        require: { types: types.require, default: "./index.cjs" },
+      },
+      "./package.json": "./package.json",
+    },
+    sideEffects: false,
+    dependencies: {
+      ...versionsOf(libraries),
+      // For TypeScript 5.4. Libraries of ours take whatever is newest, which it cannot read.
+      "@types/node": `^${oldestNode}`,
+    },
+  };
+};
+
+/** Builds the package, and returns its directory. */
+export const buildClient = async (): Promise<string> => {
+  const directory = directoryOf("client");
+  rmSync(directory, { recursive: true, force: true });
+  mkdirSync(directory, { recursive: true });
+  const imports = await bundleCode(directory);
+  await bundleDeclarations(entry, parts, directory, "index.d.cts");
+  const json = JSON.stringify(manifest(imports.map(packageOf)), null, 2);
+  writeFileSync(join(directory, "package.json"), `${json}\n`);
+  cpSync(join(root, "packages/client/README.md"), join(directory, "README.md"));
+  cpSync(join(root, "LICENSE"), join(directory, "LICENSE"));
+  return directory;
+};
