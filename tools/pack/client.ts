@@ -1,26 +1,23 @@
 /** Builds `@millrace/client` for people outside: our packages in one file, libraries beside it. */
-import { cpSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { builtinModules } from "node:module";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { rolldown } from "rolldown";
 import { bundleDeclarations } from "./declarations.ts";
 import {
+  beginPackage,
   commonManifest,
-  directoryOf,
-  isOurs,
+  isLibrary,
   oldestNode,
   packageOf,
   readManifest,
   root,
   versionsOf,
+  writeManifest,
 } from "./workspace.ts";
 
 const entry = "packages/client/src/index.ts";
 /** The client, and what it is made of. */
 const parts = ["client", "env", "errors", "proto", "record", "rpc"];
-
-const isLibrary = (id: string): boolean => !/^[./]/.test(id) && !isOurs(id);
-const isBuiltin = (id: string): boolean => id.startsWith("node:") || builtinModules.includes(id);
 
 /**
  * The code is CommonJS, once; `index.mjs` is a door to it for `import`. With a copy for each, an
@@ -43,7 +40,7 @@ const bundleCode = async (directory: string): Promise<string[]> => {
   const names = chunk.exports.toSorted().join(",\n  ");
   writeFileSync(join(directory, "index.mjs"), `export {\n  ${names},\n} from "./index.cjs";\n`);
   writeFileSync(join(directory, "index.d.mts"), 'export * from "./index.cjs";\n');
-  return chunk.imports.filter((id) => !isBuiltin(id));
+  return chunk.imports.filter(isLibrary);
 };
 
 const manifest = (libraries: Iterable<string>): object => {
@@ -76,14 +73,9 @@ const manifest = (libraries: Iterable<string>): object => {
 
 /** Builds the package, and returns its directory. */
 export const buildClient = async (): Promise<string> => {
-  const directory = directoryOf("client");
-  rmSync(directory, { recursive: true, force: true });
-  mkdirSync(directory, { recursive: true });
-  const imports = await bundleCode(directory);
+  const directory = beginPackage("client", "packages/client/README.md");
+  const libraries = (await bundleCode(directory)).map(packageOf);
   await bundleDeclarations(entry, parts, directory, "index.d.cts");
-  const json = JSON.stringify(manifest(imports.map(packageOf)), null, 2);
-  writeFileSync(join(directory, "package.json"), `${json}\n`);
-  cpSync(join(root, "packages/client/README.md"), join(directory, "README.md"));
-  cpSync(join(root, "LICENSE"), join(directory, "LICENSE"));
+  writeManifest(directory, manifest(libraries));
   return directory;
 };

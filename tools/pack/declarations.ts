@@ -49,7 +49,7 @@ const declarationsIn = (directory: string): Plugin => ({
   },
 });
 
-/** Lets the types stand for themselves: `Symbol.asyncDispose` is not in every compiler's library. */
+/** For `Symbol.asyncDispose`, which is not in every library of the compiler. */
 const banner = '/// <reference lib="esnext.disposable" />';
 
 /** Writes the types of `entry` to `directory/file`. They need no other package. */

@@ -5,6 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
 import { buildClient } from "./client.ts";
+import { buildCommand } from "./command.ts";
 import { packsDirectory, scratchDirectory } from "./workspace.ts";
 
 interface Packed {
@@ -27,7 +28,7 @@ const pack = (directory: string): void => {
   }
 };
 
-const built = [await buildClient()];
+const built = [await buildClient(), await buildCommand()];
 rmSync(scratchDirectory, { recursive: true, force: true });
 if (process.argv.includes("--pack")) {
   rmSync(packsDirectory, { recursive: true, force: true });

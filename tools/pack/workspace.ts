@@ -1,12 +1,12 @@
 /** The packages of this repository, as the builds of `npm run pack` see them. */
-import { spawnSync } from "node:child_process";
-import { globSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { cpSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { builtinModules } from "node:module";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 /** What is built, a directory per package. */
-export const packagesDirectory = join(root, "dist/packages");
+const packagesDirectory = join(root, "dist/packages");
 /** What is packed. */
 export const packsDirectory = join(root, "dist/packs");
 
@@ -31,6 +31,12 @@ const manifests = new Map(directories.map((directory) => [directory, readManifes
 
 /** Whether an import names a package of this repository. */
 export const isOurs = (id: string): boolean => id.startsWith("@millrace/");
+
+/** Whether an import names a package of npm's. */
+export const isLibrary = (id: string): boolean => {
+  if (/^[./]/.test(id) || id.startsWith("node:") || isOurs(id)) return false;
+  return !builtinModules.includes(packageOf(id));
+};
 
 /** The source file, from the root, that an import of a package of this repository stands for. */
 export const sourceOf = (id: string): string => {
@@ -60,15 +66,6 @@ export const versionsOf = (libraries: Iterable<string>): Record<string, string> 
   return Object.fromEntries(entries);
 };
 
-/** The commit that is built, and whether files differ from it. */
-export const commit = (): string => {
-  const done = spawnSync("git", ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"], {
-    cwd: root,
-    encoding: "utf8",
-  });
-  return done.status === 0 ? done.stdout.trim() : "unknown commit";
-};
-
 /** What both packages say of themselves. */
 export const commonManifest = {
   version,
@@ -76,7 +73,19 @@ export const commonManifest = {
   engines: { node: `>=${oldestNode}` },
 } as const;
 
-export const directoryOf = (name: string): string => join(packagesDirectory, name);
+/** For what is made on the way. */
+export const scratchDirectory = join(root, "dist/scratch");
 
-/** The name of a temporary directory for what is made on the way. */
-export const scratchDirectory = join(dirname(packagesDirectory), "scratch");
+/** An empty directory for a package, with the files that every package has. */
+export const beginPackage = (name: string, readme: string): string => {
+  const directory = join(packagesDirectory, name);
+  rmSync(directory, { recursive: true, force: true });
+  mkdirSync(directory, { recursive: true });
+  cpSync(join(root, readme), join(directory, "README.md"));
+  cpSync(join(root, "LICENSE"), join(directory, "LICENSE"));
+  return directory;
+};
+
+export const writeManifest = (directory: string, manifest: object): void => {
+  writeFileSync(join(directory, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+};
