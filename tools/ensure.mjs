@@ -132,7 +132,9 @@ const keepsDev = () => {
 
 /** Headers and manuals of the runtime: a third of it, for building what nothing here builds. */
 const removeHeaders = (installed) => {
-  for (const name of readdirSync(installed).filter((one) => /^node-(bin-)?[a-z]+-/.test(one))) {
+  for (const name of readdirSync(installed).filter((one) =>
+    /^node-(bin-)?(linux|darwin)-/.test(one),
+  )) {
     for (const part of ["include", "share"]) {
       rmSync(join(installed, name, part), { recursive: true, force: true });
     }

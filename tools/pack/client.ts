@@ -51,6 +51,7 @@ const manifest = (libraries: Iterable<string>): object => {
     ...commonManifest,
     description: "Producer, consumer and administration of Millrace, an event-streaming platform",
     keywords: ["millrace", "event-streaming", "messaging", "grpc", "producer", "consumer"],
+    type: "commonjs",
     main: "./index.cjs",
     module: "./index.mjs",
     // For compilers that do not read `exports`.

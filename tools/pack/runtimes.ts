@@ -43,7 +43,9 @@ const install = async (wanted: Wanted): Promise<string | undefined> => {
     rmSync(into, { recursive: true, force: true });
     renameSync(staging, into);
     return program;
-  } catch {
+  } catch (thrown) {
+    const [, why = String(thrown)] = /npm error (.*)/.exec(String(thrown)) ?? [];
+    console.error(`${wanted.package} ${wanted.version} cannot be had: ${why}`);
     return undefined;
   } finally {
     rmSync(staging, { recursive: true, force: true });

@@ -5,8 +5,21 @@
  */
 import module from "node:module";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 
-const caches = process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache");
-// Node has it since 22.1. Where the directory cannot be written, nothing is kept, and that is all.
-module.enableCompileCache?.(join(caches, "millrace", "compile"));
+/** The user's directory for caches; undefined for a user that has no home. */
+const caches = (): string | undefined => {
+  const told = process.env["XDG_CACHE_HOME"] ?? "";
+  if (isAbsolute(told)) return told;
+  try {
+    return join(homedir(), ".cache");
+  } catch {
+    return undefined;
+  }
+};
+
+const directory = caches();
+if (directory !== undefined) {
+  // Node has it since 22.1. Where the directory cannot be written, nothing is kept.
+  module.enableCompileCache?.(join(directory, "millrace", "compile"));
+}
