@@ -78,10 +78,14 @@ const checkCommands = (
 };
 
 /** `millrace serve` of the package, from its start to its end. */
-const checkServe = async (millrace: string, directory: string): Promise<void> => {
+const checkServe = async (
+  millrace: string,
+  directory: string,
+  caches: Readonly<Record<string, string>>,
+): Promise<void> => {
   const listens = ["listen", "internal-listen", "health-listen", "http-listen"];
   const flags = listens.flatMap((flag) => [`--${flag}`, "127.0.0.1:0"]);
-  const node = withNode(process.execPath);
+  const node = { ...caches, ...withNode(process.execPath) };
   const child = spawn(millrace, ["serve", "--data-dir", directory, ...flags], {
     env: { ...process.env, ...node },
     stdio: ["ignore", "ignore", "inherit"],
@@ -106,26 +110,27 @@ test("the pack of the command line", { timeout: 280_000 }, async (context) => {
     installBelow(prefix, commandPack);
     const millrace = join(prefix, "bin/millrace");
     await context.test("holds what it should", () => checkContent(prefix));
+    // The caches of this machine's user are left alone.
+    const env = { XDG_CACHE_HOME: join(directory, "caches") };
     const server = new ServerProcess(join(directory, "data"));
     try {
-      const { client } = await server.ready();
-      // The caches of this machine's user are left alone.
-      const env = { MILLRACE_BOOTSTRAP: client, XDG_CACHE_HOME: join(directory, "caches") };
+      const there = { ...env, MILLRACE_BOOTSTRAP: (await server.ready()).client };
       for (const [i, { name, command }] of runtimes.entries()) {
         const skip = command === undefined && "cannot be had";
         await context.test(name, { skip }, (inner) => {
           const [node = ""] = command ?? [];
-          checkCommands(inner, millrace, `topic-${i}`, { ...env, ...withNode(node) });
+          checkCommands(inner, millrace, `topic-${i}`, { ...there, ...withNode(node) });
         });
       }
       assert.ok(existsSync(join(env.XDG_CACHE_HOME, "millrace/compile")));
     } finally {
       await server.kill("SIGTERM");
     }
-    await context.test("serves", () => checkServe(millrace, join(directory, "served")));
-    const [older] = runtimes.flatMap(({ command }) => command ?? []);
-    await context.test("says which Node the server needs", { skip: runtimes.length < 2 }, () => {
-      const { code, err } = run([millrace, "serve"], { env: withNode(older ?? "") });
+    await context.test("serves", () => checkServe(millrace, join(directory, "served"), env));
+    const [older] = runtimes.slice(0, -1).flatMap(({ command }) => command ?? []);
+    const skip = older === undefined && "no older Node can be had";
+    await context.test("says which Node the server needs", { skip }, () => {
+      const { code, err } = run([millrace, "serve"], { env: { ...env, ...withNode(older ?? "") } });
       assert.equal(code, 1);
       assert.match(
         err,

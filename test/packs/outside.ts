@@ -48,7 +48,8 @@ export const withNode = (path: string): Record<string, string> => ({
   PATH: `${dirname(path)}${delimiter}${process.env["PATH"]}`,
 });
 
-const npm = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"];
+const quiet = ["--no-audit", "--no-fund", "--loglevel=error"];
+const npm = ["npm", "install", "--prefer-offline", ...quiet];
 
 /** Installs a pack in an empty directory, as a bare project does. */
 export const installIn = (directory: string, pack: string): void => {
