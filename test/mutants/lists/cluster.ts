@@ -5,7 +5,7 @@
  * Not among them is what did no harm in 240 to 750 seeds, because something else stands in its way.
  * Unit tests find those: `deposed-controller-writes`, `registration-unchecked`,
  * `in-sync-answer-lost-is-a-refusal`, `leads-while-its-log-is-cut`, `known-epoch-led-in`,
- * `restored-epochs-not-raised`.
+ * `restored-epochs-not-raised`, `earlier-life-of-a-replica-counts`.
  */
 import type { Mutant } from "../mutant.ts";
 
@@ -114,13 +114,6 @@ export const clusterBugs: readonly Mutant[] = [
     "A follower joins once it has everything from before the epoch.",
     `${partitions}/in-sync.ts`,
     ["known.durableEnd >= Math.max(highWatermark, this.#epochStart)", "known.durableEnd >= 0"],
-  ),
-  bug(
-    "old-durability-counts",
-    "What a broker had before it registered anew counts for nothing.",
-    `${partitions}/in-sync.ts`,
-    ["known?.brokerEpoch === brokerEpoch ? known.durableEnd : 0", "(known?.durableEnd ?? 0)"],
-    ["isOver || !view.replicas", "!view.replicas"],
   ),
   bug(
     "old-registration-leads",
