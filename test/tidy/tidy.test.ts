@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync, globSync, readdirSync } from "node:fs";
-import { dirname, join, normalize } from "node:path";
+import { join } from "node:path";
 import { test } from "node:test";
 import { errorCodeByName } from "@millrace/errors";
+import { importsOf } from "./imports.ts";
 import { linesOf, none, production, read, root, sources } from "./repository.ts";
 
 test("files have at most 600 lines", () => {
@@ -47,27 +48,6 @@ test("functions have at most 70 lines", () => {
   for (const path of production) {
     for (const [line, length] of functionLengths(linesOf(path))) {
       if (length > 70) problems.push(`${path}:${line}: ${length} lines`);
-    }
-  }
-  none(problems);
-});
-
-/** Imports of a file: module names. */
-const importsOf = (path: string): string[] =>
-  [...read(path).matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((match) => match[1] ?? "");
-
-test("no two files need each other", () => {
-  const needs = new Map<string, Set<string>>();
-  for (const path of sources) {
-    const relative = importsOf(path).filter((name) => name.startsWith("."));
-    needs.set(path, new Set(relative.map((name) => normalize(join(dirname(path), name)))));
-  }
-  const problems: string[] = [];
-  for (const [path, needed] of needs) {
-    for (const other of needed) {
-      if (other !== path && path < other && needs.get(other)?.has(path)) {
-        problems.push(`${path} and ${other}`);
-      }
     }
   }
   none(problems);
