@@ -33,7 +33,7 @@ test("records are split byte for byte, wherever chunks end", async () => {
   assert.deepEqual(await split([Buffer.from("a-"), Buffer.from("-b--c")], "--"), ["a", "b", "c"]);
   await assert.rejects(split([Buffer.alloc(2000)]), (thrown) => {
     assert.ok(hasCode(thrown, ErrorCode.MESSAGE_TOO_LARGE));
-    return /record 1 of the input has more than 1000 bytes/.test(thrown.message);
+    return /record 1 of the input has more than 1,000 bytes/.test(thrown.message);
   });
   await fc.assert(
     fc.asyncProperty(fc.array(fc.uint8Array({ maxLength: 20 })), async (chunks) => {
