@@ -64,6 +64,16 @@ import {
 } from "../../packages/rpc/src/grpc/windows.ts";
 import { depthMax, elementsMax } from "../../packages/rpc/src/prescan.ts";
 import { addedPerTurn } from "../../services/broker/src/fetch/session.ts";
+import { production, read } from "./repository.ts";
+
+/** A limit that its file keeps for itself. */
+const ownLimit = (file: string, name: string): number => {
+  const text = readFileSync(fileURLToPath(new URL(`../../${file}`, import.meta.url)), "utf8");
+  return Number(
+    new RegExp(`^const ${name} = ([\\d_]+);$`, "m").exec(text)?.[1]?.replaceAll("_", ""),
+  );
+};
+const producerState = "packages/log/src/partition/producer-state.ts";
 
 const { unwrittenBytesMax, writeLingerMs, syncStepBytes } = defaultManagerConfig;
 const path = fileURLToPath(new URL("../../docs/guides/limits.md", import.meta.url));
@@ -168,6 +178,7 @@ const fixed = new Map<string, number>([
   ...prefixed("", { unwrittenBytesMax, writeLingerMs, syncStepBytes }),
   ...prefixed("", { patienceMs, stopPatienceMs, checkpointEntries }),
   ...prefixed("", { producersMax, indexIntervalBytesMax }),
+  ["pendingProducersMax", ownLimit(producerState, "pendingProducersMax")],
   ["logQueueBytesMax", logQueueBytesMax],
   ["sessionMemoryMib", sessionMemoryMib * mib],
   ["producerExpiryMs", logConfigOf(topicConfigOf({})).producerExpiryMs],
@@ -256,5 +267,12 @@ test("every label of refusals, every metric and every error code in limits.md is
   for (const [, name = ""] of page.matchAll(/\b([A-Z]{3,}(?:_[A-Z]+)+)\b/g)) {
     const known = errorCodeByName(name) !== undefined || others.has(name) || fixed.has(name);
     assert.ok(known, `there is no error ${name}`);
+  }
+});
+
+test("every log line that limits.md quotes is one that the code writes", () => {
+  const code = production.map(read).join("\n");
+  for (const [, text = ""] of page.matchAll(/\blog "([^"]+)"/g)) {
+    assert.ok(code.includes(`"${text}`), `nothing logs ${text}`);
   }
 });
