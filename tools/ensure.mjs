@@ -124,6 +124,23 @@ const moveIntoPlace = (fresh, aside) => {
   }
 };
 
+/** Development tools that are installed are installed again. */
+const keepsDev = () => {
+  const installed = readJson(join(modules, ".package-lock.json"))?.packages ?? {};
+  return withDev || Object.values(installed).some((entry) => entry.dev);
+};
+
+/** Headers and manuals of the runtime: a third of it, for building what nothing here builds. */
+const removeHeaders = (installed) => {
+  for (const name of readdirSync(installed).filter((one) =>
+    /^node-(bin-)?(linux|darwin)-/.test(one),
+  )) {
+    for (const part of ["include", "share"]) {
+      rmSync(join(installed, name, part), { recursive: true, force: true });
+    }
+  }
+};
+
 const install = (lockBytes) => {
   console.error("Installing dependencies (once)…");
   const cache = join(root, ".cache");
@@ -132,8 +149,9 @@ const install = (lockBytes) => {
   mkdirSync(staging, { recursive: true });
   copyManifests(JSON.parse(lockBytes.toString()), staging);
   // The runtime itself is an optional package, one per platform: it must not be omitted.
-  const include = ["--include=optional", ...(withDev ? ["--include=dev"] : [])];
-  const done = spawnSync("npm", ["ci", ...include, "--no-audit", "--no-fund", "--loglevel=error"], {
+  const dev = keepsDev();
+  const which = ["--include=optional", dev ? "--include=dev" : "--omit=dev"];
+  const done = spawnSync("npm", ["ci", ...which, "--no-audit", "--no-fund", "--loglevel=error"], {
     cwd: staging,
     // With a pipe as stdout, npm's report would mix with the output of the program.
     stdio: ["ignore", 2, 2],
@@ -148,9 +166,10 @@ const install = (lockBytes) => {
       done.status ?? 1,
     );
   }
-  const marker = { lock: hashOf(lockBytes), dev: withDev };
+  const marker = { lock: hashOf(lockBytes), dev };
   const fresh = join(staging, "node_modules");
   mkdirSync(fresh, { recursive: true });
+  removeHeaders(fresh);
   writeFileSync(join(fresh, markerName), `${JSON.stringify(marker)}\n`);
   moveIntoPlace(fresh, join(staging, "replaced"));
   rmSync(staging, { recursive: true, force: true });

@@ -42,9 +42,10 @@ const files = globSync(
   ],
   { cwd: root },
 );
-// Those of etcd need more than Node: npm run test:etcd.
+// These need more than Node: npm run test:etcd, npm run test:packs.
+const elsewhere = ["test/etcd/", "test/packs/"];
 runTests(
   root,
-  files.filter((file) => !file.startsWith("test/etcd/")),
+  files.filter((file) => !elsewhere.some((directory) => file.startsWith(directory))),
   patterns,
 );

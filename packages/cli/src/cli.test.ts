@@ -192,6 +192,12 @@ test("mistakes of the user are told as such", async () => {
   assert.equal(err, "");
 });
 
+test("--version tells the version, the commit and Node", async () => {
+  const { code, out, err } = await runHere("--version");
+  assert.equal(code, 0, err);
+  assert.match(out, /^millrace \d+\.\d+\.\d+ \(.+, Node \d+\.\d+\.\d+\)\n$/);
+});
+
 test("an empty MILLRACE_BOOTSTRAP counts as unset", async () => {
   const { out } = await runWith({ env: { MILLRACE_BOOTSTRAP: "" } }, "topic", "list", "--help");
   assert.match(out, /default:\s+"localhost:7400"/);

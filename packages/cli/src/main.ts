@@ -1,15 +1,21 @@
 #!/usr/bin/env node
 /** Entry of `millrace`. */
+import { build } from "./build.ts";
+
+// The package is plain JavaScript; the sources of a clone need a Node that strips types.
+const oldest = build === undefined ? 24 : 22;
 const [major = 0] = process.versions.node.split(".").map(Number);
-if (major < 24) {
+if (major < oldest) {
+  const advice =
+    build === undefined ? "run ./millrace, which brings its own" : `use Node ${oldest} or newer`;
   process.stderr.write(
-    `error: UNSUPPORTED_OPERATION: Node ${process.versions.node} is too old: run it as npx millrace, which brings its own\n`,
+    `error: UNSUPPORTED_OPERATION: Node ${process.versions.node} is too old: ${advice}\n`,
   );
   process.exit(2);
 }
 process.env["UV_THREADPOOL_SIZE"] ??= "8";
-await import("@millrace/env/compile-cache");
-await import("@millrace/env/compile-cache");
+if (build === undefined) await import("@millrace/env/compile-cache");
+else await import("./compile-cache.ts");
 // `write` reports failures. Without listeners they would also end the process.
 process.stdout.on("error", () => {});
 process.stderr.on("error", () => {});

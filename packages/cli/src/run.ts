@@ -1,6 +1,7 @@
 /** The command line as a function: arguments in, exit code out. */
-import { MillraceError } from "@millrace/errors";
+import { ErrorCode, MillraceError } from "@millrace/errors";
 import { Command, CommanderError } from "commander";
+import { build } from "./build.ts";
 import { brokerGroup, clusterGroup } from "./cluster.ts";
 import { completionCommand } from "./completion.ts";
 import { consumeCommand } from "./consume.ts";
@@ -16,6 +17,20 @@ import {
 import { logCommand } from "./log.ts";
 import { produceCommand } from "./produce.ts";
 import { topicCommand } from "./topic.ts";
+import { versionText } from "./version.ts";
+
+/** The Node that the server is built for and tested with. A clone brings it. */
+const serverNode = 26;
+
+const checkServerNode = (): void => {
+  const [major = 0] = process.versions.node.split(".").map(Number);
+  if (build === undefined || major >= serverNode) return;
+  throw new MillraceError(
+    ErrorCode.UNSUPPORTED_OPERATION,
+    `the server needs Node ${serverNode}, and this is Node ${process.versions.node}: ` +
+      `install Node ${serverNode}; the other commands need only 22`,
+  );
+};
 
 const serve = (io: Io, ended: (code: number) => void): Command =>
   new Command("serve")
@@ -25,6 +40,7 @@ const serve = (io: Io, ended: (code: number) => void): Command =>
     .allowExcessArguments()
     .argument("[FLAGS...]")
     .action(async (flags: string[]) => {
+      checkServerNode();
       const { runServer } = await import("@millrace/standalone");
       ended(await runServer(flags, io.env));
     });
@@ -34,6 +50,7 @@ export const program = (io: Io, ended: (code: number) => void = () => {}): Comma
   const root = new Command("millrace")
     .description("Millrace: an event-streaming platform over gRPC")
     .enablePositionalOptions()
+    .option("--version", "print the version, the commit and that of Node")
     .showSuggestionAfterError()
     .addHelpText("after", "\nExample:\n  echo hello | millrace produce logs");
   root.addCommand(serve(io, ended));
@@ -82,6 +99,10 @@ const report = async (io: Io, thrown: unknown): Promise<number> => {
 export const run = async (argv: readonly string[], io: Io): Promise<number> => {
   let code: number = exitCodes.done;
   try {
+    if (argv[0] === "--version") {
+      await write(io.stdout, `${await versionText()}\n`);
+      return code;
+    }
     await program(io, (ended) => {
       code = ended;
     }).parseAsync([...argv], { from: "user" });

@@ -4,6 +4,10 @@ import { messageBytesMax } from "@millrace/config";
 export const limits = {
   /** Window of a produce stream, body bytes. */
   produceWindowBytesMax: 16 * 1024 * 1024,
+  /** Unanswered requests of a produce stream. */
+  produceInFlightMax: 16_384,
+  /** Results in one message. Clients refuse what has more than 10,000. */
+  produceResultsMax: 1_000,
   /** Largest batch body of a request; told to clients as `message_bytes_max`. */
   messageBytesMax,
   /** Largest message that carries records: a batch and its headers. */

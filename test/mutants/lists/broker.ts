@@ -201,7 +201,24 @@ const producing: readonly Mutant[] = [
     name: "produce-window-unbounded",
     breaks: "A Produce stream whose window is full is not read.",
     file: produceSession,
-    replace: [["if (this.#inFlightBytes > this.#windowBytes) await this.#waitForWindow();", ""]],
+    replace: [["if (this.#isBeyondWindow) await this.#waitForWindow();", ""]],
+    tests: ["services/broker/src/produce/session.test.ts"],
+  },
+  {
+    name: "produce-requests-uncounted",
+    breaks: "Requests without bytes fill the window, too.",
+    file: produceSession,
+    replace: [[" || this.#inFlight > limits.produceInFlightMax", ""]],
+    tests: ["services/broker/src/produce/session.test.ts"],
+  },
+  {
+    name: "produce-results-in-one-message",
+    breaks: "No message has more results than a client takes.",
+    file: produceSession,
+    replace: [
+      ["at += limits.produceResultsMax) {", "at += all.length) {"],
+      ["at + limits.produceResultsMax)", "all.length)"],
+    ],
     tests: ["services/broker/src/produce/session.test.ts"],
   },
   {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import zlib from "node:zlib";
 import type { CompressionName, Compressor } from "@millrace/env";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { nodeCompressor, syncCompressor } from "./compressor.ts";
@@ -93,6 +94,20 @@ test("a zstd window above the limit is named, and is no damage", async () => {
     }
     const stated = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 0x10, 0x19, 0, 0, 1, 2, 3]);
     await assert.rejects(compressor.decompress("zstd", stated, 64 * 1024 * 1024), RangeError);
+  }
+});
+
+test("a Node without zstd says so, and has the other kinds", async (context) => {
+  const { zstdCompress } = zlib;
+  const packed = await nodeCompressor.compress("zstd", Buffer.from("a"));
+  Reflect.deleteProperty(zlib, "zstdCompress");
+  context.after(() => Object.assign(zlib, { zstdCompress }));
+  const refused = (thrown: unknown): boolean =>
+    hasCode(thrown, ErrorCode.UNSUPPORTED_COMPRESSION) && /has no zstd: use /.test(thrown.message);
+  for (const [, compressor] of variants) {
+    await assert.rejects(compressor.compress("zstd", Buffer.from("a")), refused);
+    await assert.rejects(compressor.decompress("zstd", packed, 100), refused);
+    assert.ok((await compressor.compress("gzip", Buffer.from("a"))).length > 0);
   }
 });
 

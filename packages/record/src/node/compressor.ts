@@ -1,18 +1,7 @@
 /** Compression on Node: gzip and zstd from `node:zlib`, LZ4 frames from `lz4-napi`; in threads. */
-import {
-  constants,
-  gunzip,
-  gunzipSync,
-  gzip,
-  gzipSync,
-  type ZlibOptions,
-  type ZstdOptions,
-  zstdCompress,
-  zstdCompressSync,
-  zstdDecompress,
-  zstdDecompressSync,
-} from "node:zlib";
+import zlib, { type ZlibOptions, type ZstdOptions } from "node:zlib";
 import type { CompressionName, Compressor } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
 import { compressFrame, compressFrameSync, decompressFrame, decompressFrameSync } from "lz4-napi";
 import { lz4FrameBoundBytes } from "../lz4-frame.ts";
 import { checkZstdFrame } from "../zstd-frame.ts";
@@ -34,7 +23,7 @@ const gzipOptions = (level: number | undefined): ZlibOptions =>
   level === undefined ? {} : { level };
 
 const zstdOptions = (level: number | undefined): ZstdOptions =>
-  level === undefined ? {} : { params: { [constants.ZSTD_c_compressionLevel]: level } };
+  level === undefined ? {} : { params: { [zlib.constants.ZSTD_c_compressionLevel]: level } };
 
 const gunzipOptions = (maxBytes: number): ZlibOptions => ({
   maxOutputLength: Math.max(1, maxBytes),
@@ -46,8 +35,17 @@ const windowLogMax = (maxBytes: number): number =>
 
 const unzstdOptions = (maxBytes: number): ZstdOptions => ({
   maxOutputLength: Math.max(1, maxBytes),
-  params: { [constants.ZSTD_d_windowLogMax]: windowLogMax(maxBytes) },
+  params: { [zlib.constants.ZSTD_d_windowLogMax]: windowLogMax(maxBytes) },
 });
+
+/** The zstd of Node. Throws UNSUPPORTED_COMPRESSION where Node has none, before 22.15. */
+const zstd = (): typeof zlib => {
+  if ("zstdCompress" in zlib) return zlib;
+  throw new MillraceError(
+    ErrorCode.UNSUPPORTED_COMPRESSION,
+    `Node ${process.versions.node} has no zstd: use Node 22.15 or newer, or another compression`,
+  );
+};
 
 const tooLarge = (maxBytes: number): RangeError =>
   new RangeError(`inflates past ${maxBytes} bytes`);
@@ -111,16 +109,16 @@ const inTurn = async <T>(inflating: () => Promise<T>): Promise<T> => {
 };
 
 const inflate = (kind: CompressionName, bytes: Uint8Array, maxBytes: number): Promise<Buffer> => {
-  if (kind === "gzip") return promised((done) => gunzip(bytes, gunzipOptions(maxBytes), done));
+  if (kind === "gzip") return promised((done) => zlib.gunzip(bytes, gunzipOptions(maxBytes), done));
   if (kind === "zstd") {
-    return promised((done) => zstdDecompress(bytes, unzstdOptions(maxBytes), done));
+    return promised((done) => zstd().zstdDecompress(bytes, unzstdOptions(maxBytes), done));
   }
   return decompressFrame(bytes);
 };
 
 const inflateSync = (kind: CompressionName, bytes: Uint8Array, maxBytes: number): Buffer => {
-  if (kind === "gzip") return gunzipSync(bytes, gunzipOptions(maxBytes));
-  if (kind === "zstd") return zstdDecompressSync(bytes, unzstdOptions(maxBytes));
+  if (kind === "gzip") return zlib.gunzipSync(bytes, gunzipOptions(maxBytes));
+  if (kind === "zstd") return zstd().zstdDecompressSync(bytes, unzstdOptions(maxBytes));
   return decompressFrameSync(asBuffer(bytes));
 };
 
@@ -144,8 +142,9 @@ const decompressWith = async (
 /** Compression in libuv's threads; results come in any order. */
 export const nodeCompressor: Compressor = {
   async compress(kind: CompressionName, bytes: Uint8Array, level?: number): Promise<Uint8Array> {
-    if (kind === "gzip") return promised((done) => gzip(bytes, gzipOptions(level), done));
-    if (kind === "zstd") return promised((done) => zstdCompress(bytes, zstdOptions(level), done));
+    if (kind === "gzip") return promised((done) => zlib.gzip(bytes, gzipOptions(level), done));
+    if (kind === "zstd")
+      return promised((done) => zstd().zstdCompress(bytes, zstdOptions(level), done));
     return compressFrame(bytes);
   },
   decompress: (kind, bytes, maxBytes) =>
@@ -157,8 +156,8 @@ export const nodeCompressor: Compressor = {
  */
 export const syncCompressor: Compressor = {
   async compress(kind: CompressionName, bytes: Uint8Array, level?: number): Promise<Uint8Array> {
-    if (kind === "gzip") return gzipSync(bytes, gzipOptions(level));
-    if (kind === "zstd") return zstdCompressSync(bytes, zstdOptions(level));
+    if (kind === "gzip") return zlib.gzipSync(bytes, gzipOptions(level));
+    if (kind === "zstd") return zstd().zstdCompressSync(bytes, zstdOptions(level));
     return compressFrameSync(asBuffer(bytes));
   },
   decompress: (kind, bytes, maxBytes) => decompressWith(inflateSync, kind, bytes, maxBytes),

@@ -76,6 +76,7 @@ const setUp = () => {
     },
     opened: () => responses[0]?.opened,
     answers: () => responses.flatMap(({ results }) => results.map(({ requestId }) => requestId)),
+    perMessage: () => responses.slice(1).map(({ results }) => results.length),
   };
 };
 
@@ -104,6 +105,31 @@ test("an answer gives its bytes back to the window", limit, async () => {
   end();
   assert.equal(await outcome, "ended");
   assert.deepEqual(answers(), [1, 2, 3, 4, 5]);
+});
+
+test("results of one turn leave in messages that a client takes", limit, async () => {
+  const { appends, outcome, send, end, answers, perMessage } = setUp();
+  const all = Array.from({ length: 2_500 }, (_, i) => i + 1);
+  for (const requestId of all) send(batch(requestId, 0));
+  end();
+  await clock.sleep(10);
+  for (const append of appends) append(done);
+  assert.equal(await outcome, "ended");
+  assert.deepEqual(answers(), all);
+  assert.deepEqual(perMessage(), [1000, 1000, 500]);
+});
+
+test("requests without bytes are bounded, too", limit, async () => {
+  const { appends, outcome, send, end, requests } = setUp();
+  for (let requestId = 1; requestId <= 17_000; requestId += 1) send(batch(requestId, 0));
+  end();
+  await clock.sleep(50);
+  assert.deepEqual([appends.length, requests.length], [16_385, 17_000 - 16_385]);
+  for (let at = 0; at < 17_000; at += 1) {
+    if (at === appends.length) await clock.sleep(5);
+    appends[at]?.(done);
+  }
+  assert.equal(await outcome, "ended");
 });
 
 test(

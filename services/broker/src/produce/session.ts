@@ -58,7 +58,7 @@ export class ProduceSession {
         if (request === undefined) break;
         this.#accept(request);
         await this.#appender.waitForCapacity();
-        if (this.#inFlightBytes > this.#windowBytes) await this.#waitForWindow();
+        if (this.#isBeyondWindow) await this.#waitForWindow();
         // Stop reading until the client drains its responses.
         if (this.#full) await this.#stream.drained();
         this.#full = false;
@@ -71,10 +71,15 @@ export class ProduceSession {
     }
   }
 
+  get #isBeyondWindow(): boolean {
+    // A request costs memory besides its bytes, and may have none.
+    return this.#inFlightBytes > this.#windowBytes || this.#inFlight > limits.produceInFlightMax;
+  }
+
   /** A client that is gone is not waited for: reading tells why it left. */
   async #waitForWindow(): Promise<void> {
     const { signal } = this.#stream.context;
-    while (this.#inFlightBytes > this.#windowBytes && !signal.aborted) await this.#nextAnswer();
+    while (this.#isBeyondWindow && !signal.aborted) await this.#nextAnswer();
   }
 
   #nextAnswer(): Promise<void> {
@@ -167,8 +172,8 @@ export class ProduceSession {
   }
 
   /**
-   * Results of one commit leave in one message, within the same turn of the event loop, at whose
-   * end HTTP/2 writes.
+   * Results of one commit leave in one message, or in few, within the same turn of the event loop,
+   * at whose end HTTP/2 writes.
    */
   #answer(result: WireProduceResult): void {
     this.#results.push(result);
@@ -180,8 +185,11 @@ export class ProduceSession {
   #flush(): void {
     this.#flushing = false;
     if (this.#results.length === 0) return;
-    const results = this.#results;
+    const all = this.#results;
     this.#results = [];
-    this.#full = !this.#stream.write({ opened: undefined, results, drain: undefined });
+    for (let at = 0; at < all.length; at += limits.produceResultsMax) {
+      const results = all.slice(at, at + limits.produceResultsMax);
+      this.#full = !this.#stream.write({ opened: undefined, results, drain: undefined });
+    }
   }
 }

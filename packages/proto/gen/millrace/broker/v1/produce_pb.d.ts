@@ -153,7 +153,7 @@ export declare type ProduceResponse = Message<"millrace.broker.v1.ProduceRespons
   opened?: ProduceOpened | undefined;
 
   /**
-   * Results, several where one commit finished several requests.
+   * Results, several where one commit finished several requests; at most 1,000.
    *
    * @generated from field: repeated millrace.broker.v1.ProduceResult results = 2;
    */

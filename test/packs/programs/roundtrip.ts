@@ -1,0 +1,55 @@
+/**
+ * Writes records to a topic of its own with every compression that this runtime has, and reads them
+ * back: `roundtrip HOST:PORT TOPIC`. Ends by itself, because a closed client leaves nothing open.
+ */
+import * as zlib from "node:zlib";
+import { connect, ErrorCode, MillraceError, type ProducerOptions } from "@millrace/client";
+
+const recordsEach = 500;
+const [endpoint = "", topic = ""] = process.argv.slice(2);
+
+const check = (fine: boolean, what: string): void => {
+  if (!fine) throw new Error(what);
+};
+
+const main = async (): Promise<void> => {
+  const hasZstd = "zstdCompress" in zlib;
+  const codecs: NonNullable<ProducerOptions["compression"]>[] = ["none", "gzip", "lz4"];
+  if (hasZstd) codecs.push("zstd");
+  const client = await connect({ bootstrap: [endpoint] });
+  await client.admin.createTopic({ name: topic, partitionCount: 2 });
+  for (const compression of codecs) {
+    await using producer = client.producer({ acks: "all", compression });
+    for (let n = 0; n < recordsEach; n += 1) {
+      const record = { topic, key: `key-${n}`, value: `${compression} ${n} ${"mill ".repeat(20)}` };
+      while (!producer.enqueue(record)) await producer.ready();
+    }
+    await producer.flush();
+  }
+  const seen = new Map<string, number>();
+  {
+    await using consumer = client.consumer({ untilEnd: true });
+    await consumer.assign([{ topic, from: "earliest" }]);
+    for await (const record of consumer.records()) {
+      const [codec = "", n] = Buffer.from(record.value ?? [])
+        .toString()
+        .split(" ");
+      check(Buffer.from(record.key ?? []).toString() === `key-${n}`, `key of ${codec} ${n}`);
+      seen.set(codec, (seen.get(codec) ?? 0) + 1);
+    }
+  }
+  for (const codec of codecs)
+    check(seen.get(codec) === recordsEach, `${codec}: ${seen.get(codec)}`);
+  try {
+    await client.admin.deleteTopic(`${topic}-not`);
+    check(false, "a topic that is not there was deleted");
+  } catch (thrown) {
+    check(thrown instanceof MillraceError, `${thrown} is no MillraceError`);
+    const { code } = thrown as MillraceError;
+    check(code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `code ${code}`);
+  }
+  await client.close();
+  console.log(`read back: ${codecs.join(", ")}`);
+};
+
+void main();

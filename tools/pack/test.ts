@@ -1,0 +1,18 @@
+/**
+ * `npm run test:packs`: packs what people outside install, and tries it as they do.
+ * `npm run test:packs -- PATTERN…` runs only the test files whose path contains one of the
+ * patterns.
+ */
+import { spawnSync } from "node:child_process";
+import { globSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { runTests } from "../run-tests.ts";
+import { compilers, nodes, others } from "./runtimes.ts";
+import { root } from "./workspace.ts";
+
+const pack = fileURLToPath(new URL("main.ts", import.meta.url));
+const done = spawnSync(process.execPath, [pack, "--pack"], { cwd: root, stdio: "inherit" });
+if (done.status !== 0) process.exit(done.status ?? 1);
+// Before the test files, which run beside each other.
+await Promise.all([nodes(), others(), compilers()]);
+runTests(root, globSync("test/packs/*.test.ts", { cwd: root }), process.argv.slice(2));
