@@ -5,6 +5,7 @@ import { existsSync, globSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { errorCodeByName } from "@millrace/errors";
+import { allTestFiles, filesOf, type Tier, tiers } from "../../tools/tiers.ts";
 import { importsOf } from "./imports.ts";
 import { linesOf, none, production, read, root, sources } from "./repository.ts";
 
@@ -227,6 +228,20 @@ test("generated code and references are current", () => {
     encoding: "utf8",
   });
   assert.equal(done.status, 0, done.stderr);
+});
+
+test("every test file is run by one command, and every command that tests runs some", () => {
+  const scripts: Record<string, string> = JSON.parse(read("package.json")).scripts;
+  const runs = new Map<string, string[]>();
+  for (const tier of Object.keys(tiers) as Tier[]) {
+    assert.ok(scripts[tier] !== undefined, `npm run ${tier}`);
+    const files = filesOf(root, tier);
+    assert.notEqual(files.length, 0, tier);
+    for (const file of files) runs.set(file, [...(runs.get(file) ?? []), tier]);
+  }
+  const all = allTestFiles(root);
+  none(all.filter((file) => !runs.has(file)).map((file) => `${file} is run by nothing`));
+  none([...runs].filter(([, by]) => by.length > 1).map(([file, by]) => `${file}: ${by.join()}`));
 });
 
 test("scripts look for node anew after the install", () => {
