@@ -12,6 +12,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
@@ -74,11 +75,22 @@ const firstMissing = (lock, installed) => {
 
 const hashOf = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
+/** The first needed package whose files are gone, whatever the records of the installation say. */
+const firstGone = (lock) => {
+  for (const [path, entry] of Object.entries(lock?.packages ?? {})) {
+    if (!path.startsWith("node_modules/") || !isNeeded(entry)) continue;
+    if (!existsSync(join(root, path, "package.json"))) return path;
+  }
+  return undefined;
+};
+
 const isInstalled = (lockBytes) => {
   const marker = readJson(join(modules, markerName));
-  if (marker?.lock === hashOf(lockBytes) && (marker.dev || !withDev)) return true;
   const lock = JSON.parse(lockBytes.toString());
-  return firstMissing(lock, readJson(join(modules, ".package-lock.json"))) === undefined;
+  const isRecorded =
+    (marker?.lock === hashOf(lockBytes) && (marker.dev || !withDev)) ||
+    firstMissing(lock, readJson(join(modules, ".package-lock.json"))) === undefined;
+  return isRecorded && firstGone(lock) === undefined;
 };
 
 /** What npm needs of the repository to install it elsewhere. */
@@ -175,10 +187,25 @@ const install = (lockBytes) => {
   rmSync(staging, { recursive: true, force: true });
 };
 
+/** Ends with what to do where the installed Node cannot run, as on a machine of another kind. */
+const checkOwnRuntime = (own) => {
+  // It runs this.
+  if (realpathSync(own) === process.execPath) return;
+  // Loads the program and its libraries, and starts no engine: a few milliseconds.
+  const done = spawnSync(own, ["--version"], { stdio: "ignore" });
+  if (done.status === 0) return;
+  const why = done.error?.code ?? (done.status === null ? done.signal : `exit ${done.status}`);
+  fail(
+    `${own} cannot run on this machine (${why}): delete node_modules and run this again, or ` +
+      `install Node ${runtimeMajor} (https://nodejs.org) and delete this file`,
+  );
+};
+
 const checkRuntime = () => {
-  const own = existsSync(join(modules, ".bin", "node"));
+  const own = join(modules, ".bin", "node");
   const machine = Number(process.versions.node.split(".")[0]);
-  if (own || machine >= runtimeMajor) return;
+  if (existsSync(own)) checkOwnRuntime(own);
+  if (existsSync(own) || machine >= runtimeMajor) return;
   fail(
     `there is no Node ${runtimeMajor} for ${process.platform} ${process.arch} in node_modules, ` +
       `and this machine has Node ${process.versions.node}: ` +
@@ -186,9 +213,11 @@ const checkRuntime = () => {
   );
 };
 
-if (Number(process.versions.node.split(".")[0]) < 20) {
-  fail(`Node ${process.versions.node} is too old to install Millrace: install Node 20 or newer`);
-}
 const lockBytes = readFileSync(lockPath);
-if (!isInstalled(lockBytes)) install(lockBytes);
+if (!isInstalled(lockBytes)) {
+  if (Number(process.versions.node.split(".")[0]) < 20) {
+    fail(`Node ${process.versions.node} is too old to install Millrace: install Node 20 or newer`);
+  }
+  install(lockBytes);
+}
 checkRuntime();

@@ -6,7 +6,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { brokerSchema } from "@millrace/broker/node";
-import { allowedOf, environmentName, type Setting, topicSchema } from "@millrace/config";
+import { allowedOf, defaultOf, environmentName, type Setting, topicSchema } from "@millrace/config";
 import { controllerSchema } from "@millrace/controller/node";
 import { errorTable } from "@millrace/errors";
 import { ErrorCodeSchema } from "@millrace/proto/common";
@@ -23,6 +23,12 @@ const table = (head: readonly string[], rows: readonly (readonly string[])[]): s
     ...rows.map((row) => `| ${row.map(cell).join(" | ")} |`),
   ].join("\n");
 
+const defaultCell = (setting: Setting): string => {
+  const value = defaultOf(setting);
+  if (value === undefined) return "must be set";
+  return setting.type === "integer" ? value : `\`${value}\``;
+};
+
 const settings = (schema: Readonly<Record<string, Setting>>, flags: boolean): string =>
   table(
     [
@@ -37,7 +43,7 @@ const settings = (schema: Readonly<Record<string, Setting>>, flags: boolean): st
       flags ? `\`--${key}\`` : `\`${key}\``,
       ...(flags ? [`\`${environmentName(key)}\``] : []),
       allowedOf(setting),
-      setting.default === undefined ? "must be set" : `\`${JSON.stringify(setting.default)}\``,
+      defaultCell(setting),
       setting.dynamic ? "at once" : "at restart",
       setting.description,
     ]),
@@ -46,7 +52,7 @@ const settings = (schema: Readonly<Record<string, Setting>>, flags: boolean): st
 const configuration = (): string =>
   `${generated}# Configuration\n\n` +
   "Flags over environment over file (`--config FILE.yaml`, keys as the flags without dashes) over " +
-  "defaults. Sizes take `KiB`, `MiB`, `GiB`; durations `ms`, `s`, `m`, `h`, `d`. What happens at a " +
+  "defaults. Sizes take `KiB`, `MiB`, `GiB`; durations `ms`, `s`, `min`, `h`, `d`. What happens at a " +
   "limit, and those that are not settings: [limits](../guides/limits.md).\n\n" +
   "A setting without a default must be set.\n\n" +
   "## Standalone server\n\n`npm start`, `millrace serve`: all services in one process.\n\n" +

@@ -3,10 +3,10 @@
  * `npm test -- PATTERN…` runs only the test files whose path contains one of the patterns.
  */
 import { spawnSync } from "node:child_process";
-import { globSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runTests } from "./run-tests.ts";
+import { filesOf } from "./tiers.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = (name: string): string => join(root, "node_modules", ".bin", name);
@@ -32,20 +32,4 @@ if (patterns.length === 0) {
   run("protos (buf lint)", bin("buf"), ["lint"]);
 }
 
-const files = globSync(
-  [
-    "packages/*/src/**/*.test.ts",
-    "services/*/src/**/*.test.ts",
-    "test/*/**/*.test.ts",
-    "tools/*/*.test.ts",
-    "bench/**/*.test.ts",
-  ],
-  { cwd: root },
-);
-// These need more than Node: npm run test:etcd, npm run test:packs.
-const elsewhere = ["test/etcd/", "test/packs/"];
-runTests(
-  root,
-  files.filter((file) => !elsewhere.some((directory) => file.startsWith(directory))),
-  patterns,
-);
+runTests(root, filesOf(root, "test"), patterns);

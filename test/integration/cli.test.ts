@@ -165,8 +165,22 @@ test("brokers are cordoned and drained, and partitions moved, by command", {
     await refused(/INVALID_REPLICATION_FACTOR/, "topic", "create", "u");
     await refused(/REASSIGNMENT_IN_PROGRESS/, "broker", "decommission", "0");
     await refused(/too few active brokers/, "broker", "drain", "0", "--wait");
+    // Nobody reads stderr: work and exit code are the same.
+    const unheard = start(endpoint, "broker", "drain", "0", "--wait");
+    unheard.child.stderr?.destroy();
+    assert.equal((await unheard.ended).code, 1);
     assert.match(await done("broker", "uncordon", "0"), /broker 0 is active/);
     await done("topic", "create", "u");
+    for (const [code, ...words] of [
+      [0, "topic", "create", "quiet", "--if-not-exists"],
+      [0, "topic", "alter", "t", "--config", "retention.ms=1d"],
+      [1, "topic", "create", "t"],
+      [2, "topic", "create"],
+    ] as const) {
+      const command = start(endpoint, ...words);
+      command.child.stderr?.destroy();
+      assert.equal((await command.ended).code, code, words.join(" "));
+    }
     const reassign = (...flags: string[]) => [
       "topic",
       "reassign",

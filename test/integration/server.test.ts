@@ -111,10 +111,34 @@ test("wrong settings stop the start with exit 2", async () => {
       [["--config", file], /INVALID_CONFIG: .*journal-bytes-maxx.*did you mean journal-bytes-max/],
       [["--log-level", "loud"], /INVALID_CONFIG: .*log-level.*debug, info, warn, error/],
       [["--nonsense"], /INVALID_CONFIG: command line: .*nonsense/],
+      [["--journal-file-bytes", "1GiB"], /: --journal-bytes-max is 512 MiB, .*-file-bytes, 1 GiB/],
+      [["--journal-file-bytes", "1MiB"], /INVALID_CONFIG: .*"1MiB".*use 9 MiB to 1 GiB/],
     ] as const) {
       const { code, stderr } = await new ServerProcess(directory, flags).exited;
       assert.equal(code, 2);
       assert.match(stderr, expected);
+    }
+  });
+});
+
+test("the smallest journal takes the largest messages", { timeout: 60_000 }, async () => {
+  await withDirectory(async (directory) => {
+    const flags = ["--journal-file-bytes", "9MiB", "--journal-bytes-max", "9MiB"];
+    const server = new ServerProcess(directory, flags);
+    try {
+      const client = await connect({ bootstrap: [(await server.ready()).client] });
+      const configs = { "max.message.bytes": "8MiB" };
+      await client.admin.createTopic({ name: "t", partitionCount: 1, configs });
+      const producer = client.producer();
+      // The batch and its request have some bytes besides.
+      const value = Buffer.alloc(8 * 1024 * 1024 - 4096, "x");
+      for (let i = 0; i < 4; i += 1) {
+        const { offset } = await producer.send({ topic: "t", value });
+        assert.equal(offset, BigInt(i));
+      }
+      await client.close();
+    } finally {
+      assert.equal((await server.kill("SIGTERM")).code, 0);
     }
   });
 });

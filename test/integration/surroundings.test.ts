@@ -1,11 +1,12 @@
 /** Surroundings that nobody planned: few file descriptors, and a log that nobody reads. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, openSync, readFileSync, writeSync } from "node:fs";
 import { type AddressInfo, createServer, connect as dial, type Socket } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { connect } from "@millrace/client";
 import { ServerProcess, withDirectory } from "./server.ts";
 
@@ -152,4 +153,29 @@ test("a log in a file is complete after a stop", async () => {
     const messages = lines.flatMap((line) => (line.startsWith("{") ? [JSON.parse(line).msg] : []));
     assert.equal(messages.at(-1), "stopping");
   });
+});
+
+test("libuv has eight threads, also when its variable is set and empty, and as many as it says", () => {
+  const script =
+    'process.on("exit", () => console.error("threads " + process.env.UV_THREADPOOL_SIZE))';
+  const mains = [
+    ...["packages/cli/src/main.ts", "services/standalone/src/main.ts"],
+    "services/broker/src/process/main.ts",
+  ];
+  for (const main of mains) {
+    for (const [value, expected] of [
+      ["", "8"],
+      ["3", "3"],
+    ] as const) {
+      const done = spawnSync(
+        process.execPath,
+        ["--import", `data:text/javascript,${encodeURIComponent(script)}`, main, "--help"],
+        {
+          ...{ cwd: fileURLToPath(new URL("../..", import.meta.url)), encoding: "utf8" },
+          env: { ...process.env, UV_THREADPOOL_SIZE: value },
+        },
+      );
+      assert.equal(done.stderr, `threads ${expected}\n`, main);
+    }
+  }
 });

@@ -2,14 +2,14 @@
  * `npm run test:mutants`: puts one mistake after the other into a scratch copy and says which test
  * notices. Exit 0 only when every mutant is found and every test passes without one.
  *
- * Results are kept in `.cache/mutants.json` by the contents of the changed file and its tests, so
+ * Results are kept in `.cache/mutants.json` by the contents of the files concerned (`key.ts`), so
  * that a run that was ended goes on where it was.
  */
-import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { above0, commandLine, refuse } from "../../tools/command-line.ts";
+import { Keys } from "./key.ts";
 import { clusterBugs } from "./lists/cluster.ts";
 import { allMutants } from "./lists/index.ts";
 import type { Mutant } from "./mutant.ts";
@@ -50,12 +50,6 @@ const selected = (options.cluster ? clusterBugs : allMutants).filter(
 if (selected.length === 0) refuse("--only chooses no mutant: --list shows their names", usage);
 
 const envOf = (mutant: Mutant): Readonly<Record<string, string>> => mutant.env ?? {};
-
-const keyOf = (mutant: Mutant): string => {
-  const hash = createHash("sha256").update(JSON.stringify(mutant));
-  for (const path of [mutant.file, ...mutant.tests]) hash.update(readFileSync(join(root, path)));
-  return `${mutant.name} ${hash.digest("hex").slice(0, 16)}`;
-};
 
 const known: Record<string, Outcome> =
   options.fresh || !existsSync(statePath) ? {} : JSON.parse(readFileSync(statePath, "utf8"));
@@ -131,8 +125,9 @@ const main = async (): Promise<number> => {
   }
   const startedMs = performance.now();
   // Sources that change meanwhile do not change what this run is about.
-  const outcomes = new Map(selected.map((mutant) => [mutant, known[keyOf(mutant)]]));
-  const keys = new Map(selected.map((mutant) => [mutant, keyOf(mutant)]));
+  const files = new Keys(root);
+  const keys = new Map(selected.map((mutant) => [mutant, files.of(mutant)]));
+  const outcomes = new Map([...keys].map(([mutant, key]) => [mutant, known[key]]));
   const open = selected.filter((mutant) => outcomes.get(mutant) === undefined);
   console.log(`${selected.length} mutants, ${selected.length - open.length} known from before`);
   const broken = await checkBaseline(open);

@@ -69,6 +69,7 @@ import {
 } from "../../packages/rpc/src/grpc/windows.ts";
 import { depthMax, elementsMax } from "../../packages/rpc/src/prescan.ts";
 import { addedPerTurn } from "../../services/broker/src/fetch/session.ts";
+import { production, read } from "./repository.ts";
 
 const { unwrittenBytesMax, writeLingerMs, syncStepBytes } = defaultManagerConfig;
 const path = fileURLToPath(new URL("../../docs/guides/limits.md", import.meta.url));
@@ -261,5 +262,12 @@ test("every label of refusals, every metric and every error code in limits.md is
   for (const [, name = ""] of page.matchAll(/\b([A-Z]{3,}(?:_[A-Z]+)+)\b/g)) {
     const known = errorCodeByName(name) !== undefined || others.has(name) || fixed.has(name);
     assert.ok(known, `there is no error ${name}`);
+  }
+});
+
+test("every log line that limits.md quotes is one that the code writes", () => {
+  const code = production.map(read).join("\n");
+  for (const [, text = ""] of page.matchAll(/\blog "([^"]+)"/g)) {
+    assert.ok(code.includes(`"${text}`), `nothing logs ${text}`);
   }
 });

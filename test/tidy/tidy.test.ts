@@ -2,9 +2,11 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync, globSync, readdirSync } from "node:fs";
-import { dirname, join, normalize } from "node:path";
+import { join } from "node:path";
 import { test } from "node:test";
 import { errorCodeByName } from "@millrace/errors";
+import { allTestFiles, filesOf, type Tier, tiers } from "../../tools/tiers.ts";
+import { importsOf } from "./imports.ts";
 import { linesOf, none, production, read, root, sources } from "./repository.ts";
 
 test("files have at most 600 lines", () => {
@@ -47,27 +49,6 @@ test("functions have at most 70 lines", () => {
   for (const path of production) {
     for (const [line, length] of functionLengths(linesOf(path))) {
       if (length > 70) problems.push(`${path}:${line}: ${length} lines`);
-    }
-  }
-  none(problems);
-});
-
-/** Imports of a file: module names. */
-const importsOf = (path: string): string[] =>
-  [...read(path).matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((match) => match[1] ?? "");
-
-test("no two files need each other", () => {
-  const needs = new Map<string, Set<string>>();
-  for (const path of sources) {
-    const relative = importsOf(path).filter((name) => name.startsWith("."));
-    needs.set(path, new Set(relative.map((name) => normalize(join(dirname(path), name)))));
-  }
-  const problems: string[] = [];
-  for (const [path, needed] of needs) {
-    for (const other of needed) {
-      if (other !== path && path < other && needs.get(other)?.has(path)) {
-        problems.push(`${path} and ${other}`);
-      }
     }
   }
   none(problems);
@@ -237,12 +218,30 @@ test("nothing is left for later, and nothing is any", () => {
   none(problems);
 });
 
+test("no value passes for any type: nothing is cast to never", () => {
+  none(production.filter((path) => /\bas never\b/.test(read(path))));
+});
+
 test("generated code and references are current", () => {
   const done = spawnSync(process.execPath, ["tools/generate.ts", "--check"], {
     cwd: root,
     encoding: "utf8",
   });
   assert.equal(done.status, 0, done.stderr);
+});
+
+test("every test file is run by one command, and every command that tests runs some", () => {
+  const scripts: Record<string, string> = JSON.parse(read("package.json")).scripts;
+  const runs = new Map<string, string[]>();
+  for (const tier of Object.keys(tiers) as Tier[]) {
+    assert.ok(scripts[tier] !== undefined, `npm run ${tier}`);
+    const files = filesOf(root, tier);
+    assert.notEqual(files.length, 0, tier);
+    for (const file of files) runs.set(file, [...(runs.get(file) ?? []), tier]);
+  }
+  const all = allTestFiles(root);
+  none(all.filter((file) => !runs.has(file)).map((file) => `${file} is run by nothing`));
+  none([...runs].filter(([, by]) => by.length > 1).map(([file, by]) => `${file}: ${by.join()}`));
 });
 
 test("scripts look for node anew after the install", () => {

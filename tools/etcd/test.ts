@@ -3,12 +3,12 @@
  * without Go they are skipped by name. `npm run test:etcd -- PATTERN…` runs only the test files
  * whose path contains one of the patterns.
  */
-import { globSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { runTests } from "../run-tests.ts";
+import { filesOf } from "../tiers.ts";
 import { etcdPrograms, goVersion } from "./build.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const patterns = process.argv.slice(2);
 if (goVersion() !== undefined) etcdPrograms();
-runTests(root, globSync("test/etcd/*.test.ts", { cwd: root }), patterns);
+runTests(root, filesOf(root, "test:etcd"), patterns);

@@ -4,9 +4,9 @@
  * patterns.
  */
 import { spawnSync } from "node:child_process";
-import { globSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { runTests } from "../run-tests.ts";
+import { filesOf } from "../tiers.ts";
 import { compilers, nodes, others } from "./runtimes.ts";
 import { root } from "./workspace.ts";
 
@@ -15,4 +15,4 @@ const done = spawnSync(process.execPath, [pack, "--pack"], { cwd: root, stdio: "
 if (done.status !== 0) process.exit(done.status ?? 1);
 // Before the test files, which run beside each other.
 await Promise.all([nodes(), others(), compilers()]);
-runTests(root, globSync("test/packs/*.test.ts", { cwd: root }), process.argv.slice(2));
+runTests(root, filesOf(root, "test:packs"), process.argv.slice(2));

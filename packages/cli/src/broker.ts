@@ -5,7 +5,7 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import { BrokerIntent } from "@millrace/proto/common";
 import type { BrokerDescription } from "@millrace/proto/controller";
 import type { Command } from "commander";
-import { type Io, wholeNumber, write } from "./io.ts";
+import { type Io, tell, wholeNumber } from "./io.ts";
 import { type ClusterFlags, clusterCommand, withClient } from "./shared.ts";
 
 type Flags = ClusterFlags & Readonly<Record<string, unknown>>;
@@ -40,7 +40,7 @@ const untilDrained = async (io: Io, client: Client, brokerId: number): Promise<v
     }
     const { immovableCount, leftoverCount, registered, removingCount, replicaCount } = broker;
     const text = leftOn(broker);
-    if (text !== told) await write(io.stderr, `broker ${brokerId}: ${text}\n`);
+    if (text !== told) await tell(io, `broker ${brokerId}: ${text}\n`);
     told = text;
     // The logs of a broker that is down stay where they are.
     if (replicaCount === 0 && (leftoverCount === 0 || !registered)) return;
@@ -99,7 +99,7 @@ const command = (io: Io, { name, intent, description, done }: Wish): Command => 
     const id = idOf(text);
     await withClient(io, flags, async (client) => {
       await client.admin.setBrokerIntent(id, intent);
-      await write(io.stderr, `broker ${id} ${done}\n`);
+      await tell(io, `broker ${id} ${done}\n`);
       if (flags["wait"] === true) await untilDrained(io, client, id);
     });
   });

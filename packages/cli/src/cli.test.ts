@@ -1,21 +1,31 @@
 import assert from "node:assert/strict";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
+import { dirname } from "node:path";
 import { PassThrough, Readable, Writable } from "node:stream";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import type { ConsumedRecord } from "@millrace/client";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { BrokerDescriptionSchema } from "@millrace/proto/controller";
+import type { Command } from "commander";
 import fc from "fast-check";
 import { leftOn } from "./broker.ts";
 import { formatterOf } from "./format.ts";
-import { ClosedPipe, Interrupted, type Io, UsageError, write, writeIfOpen } from "./io.ts";
+import {
+  ClosedPipe,
+  Interrupted,
+  type Io,
+  printIfRead,
+  printResult,
+  tell,
+  UsageError,
+} from "./io.ts";
 import { splitRecords, unescapeText } from "./lines.ts";
 import { parsePosition } from "./position.ts";
 import { piecesOf, recordOf } from "./produce-input.ts";
 import { parseReplicas } from "./reassign.ts";
-import { run } from "./run.ts";
+import { program, run } from "./run.ts";
 import { parseConfigs } from "./topic.ts";
 
 const split = async (chunks: readonly Uint8Array[], delimiter = "\n"): Promise<string[]> => {
@@ -33,7 +43,7 @@ test("records are split byte for byte, wherever chunks end", async () => {
   assert.deepEqual(await split([Buffer.from("a-"), Buffer.from("-b--c")], "--"), ["a", "b", "c"]);
   await assert.rejects(split([Buffer.alloc(2000)]), (thrown) => {
     assert.ok(hasCode(thrown, ErrorCode.MESSAGE_TOO_LARGE));
-    return /record 1 of the input has more than 1000 bytes/.test(thrown.message);
+    return /record 1 of the input has more than 1,000 bytes/.test(thrown.message);
   });
   await fc.assert(
     fc.asyncProperty(fc.array(fc.uint8Array({ maxLength: 20 })), async (chunks) => {
@@ -151,9 +161,9 @@ const everything = (stream: PassThrough): string => {
   return text;
 };
 
-const runWith = async (changes: Partial<Io>, ...argv: string[]) => {
+const ioWith = (changes: Partial<Io>) => {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
-  const io = {
+  const io: Io = {
     stdin: Readable.from([]),
     stdout,
     stderr,
@@ -162,6 +172,11 @@ const runWith = async (changes: Partial<Io>, ...argv: string[]) => {
     progress: false,
     ...changes,
   };
+  return { io, stdout, stderr };
+};
+
+const runWith = async (changes: Partial<Io>, ...argv: string[]) => {
+  const { io, stdout, stderr } = ioWith(changes);
   const code = await run(argv, io);
   return { code, out: everything(stdout), err: everything(stderr) };
 };
@@ -174,11 +189,25 @@ test("mistakes of the user are told as such", async () => {
     [/--key-separator is empty/, 2, "produce", "t", "--key-separator", ""],
     [/--delimiter is empty/, 2, "produce", "t", "--delimiter", ""],
     [/is a directory/, 2, "produce", "t", directory],
-    [/is not a file/, 1, "log", "dump", directory],
+    [/is not a file/, 2, "log", "dump", directory],
+    [/no\/such: there is no such directory: check/, 2, "log", "verify", "/no/such"],
+    [/no\/such.log: there is no such file: check/, 2, "log", "dump", "/no/such.log"],
+    [/is not a directory: name the --data-dir/, 2, "log", "verify", process.execPath],
+    [/is not a data directory: name the --data-dir/, 2, "log", "verify", dirname(process.execPath)],
+    [/--partition is missing: give/, 2, "topic", "reassign", "t", "--replicas", "1"],
+    [/--partition x: use/, 2, "topic", "reassign", "t", "--cancel", "--partition", "x"],
     [/--bootstrap "localhost": use HOST:PORT/, 2, "topic", "list", "--bootstrap", "localhost"],
     [/--bootstrap ",," names no server/, 2, "topic", "list", "--bootstrap", ",,"],
     [/--partitions x/, 2, "topic", "alter", "t", "--config", "a=b", "--partitions", "x"],
     [/--rate 0/, 2, "produce", "t", "--rate", "0"],
+    [
+      /--partition 5000000000: .* 0 to 4,294,967,295$/m,
+      2,
+      "consume",
+      "t",
+      "--partition",
+      "5000000000",
+    ],
     [/--partition -1/, 2, "consume", "t", "--partition", "-1"],
   ];
   for (const [pattern, code, ...argv] of cases) {
@@ -234,21 +263,39 @@ test("a whole file has the same bound as a line", async () => {
   );
 });
 
+/** A stream whose writes fail. */
+const failing = (code: string): Writable =>
+  new Writable({
+    write(_chunk, _encoding, done) {
+      done(Object.assign(new Error(code), { code }));
+    },
+  }).on("error", () => {});
+
 test("an output that cannot be written has a code", async () => {
-  const failing = (code: string) =>
-    new Writable({
-      write(_chunk, _encoding, done) {
-        done(Object.assign(new Error(code), { code }));
-      },
-    }).on("error", () => {});
-  await assert.rejects(write(failing("ENOSPC"), "x"), (thrown) =>
-    hasCode(thrown, ErrorCode.DISK_FULL),
-  );
-  await assert.rejects(write(failing("EIO"), "x"), (thrown) =>
-    hasCode(thrown, ErrorCode.UNAVAILABLE),
-  );
-  await assert.rejects(write(failing("EPIPE"), "x"), (thrown) => thrown instanceof ClosedPipe);
-  await writeIfOpen(failing("EPIPE"), "x");
+  const to = (code: string): Io => ({ stdout: failing(code) }) as unknown as Io;
+  for (const print of [printResult, printIfRead]) {
+    await assert.rejects(print(to("ENOSPC"), "x"), (thrown) =>
+      hasCode(thrown, ErrorCode.DISK_FULL),
+    );
+    await assert.rejects(print(to("EIO"), "x"), (thrown) => hasCode(thrown, ErrorCode.UNAVAILABLE));
+  }
+  await assert.rejects(printResult(to("EPIPE"), "x"), (thrown) => thrown instanceof ClosedPipe);
+  await printIfRead(to("EPIPE"), "x");
+});
+
+test("a stderr that cannot be written changes no exit code", async () => {
+  for (const code of ["EPIPE", "ENOSPC"]) {
+    const stderr = failing(code);
+    await tell({ stderr } as unknown as Io, "x");
+    await tell({ stderr } as unknown as Io, "once more");
+    const usage = await runWith({ stderr: failing(code) }, "nonsense");
+    assert.equal(usage.code, 2);
+    const down = await runWith({ stderr: failing(code) }, "topic", "list", "--timeout", "1");
+    assert.equal(down.code, 1);
+    const text = await runWith({ stderr: failing(code) }, "completion", "bash");
+    assert.equal(text.code, 0);
+    assert.match(text.out, /complete -o default/);
+  }
 });
 
 test("an interrupt ends a command that waits for a silent server", {
@@ -294,9 +341,22 @@ test("exit codes and one line per failure", async () => {
   const down = await runHere("topic", "list", "--timeout", "1");
   assert.equal(down.code, 1);
   assert.match(down.err, /^error: UNAVAILABLE: [^\n]+\n$/);
-  const missing = await runHere("log", "verify", "/no/such/directory");
-  assert.equal(missing.code, 1);
-  assert.match(missing.err, /^error: CORRUPT_MESSAGE: meta[^\n]+\n$/);
+});
+
+test("every command has an example in its help", async () => {
+  const paths = (command: Command): string[][] =>
+    command.commands.flatMap((sub) => [
+      [sub.name()],
+      ...paths(sub).map((path) => [sub.name(), ...path]),
+    ]);
+  // Those of the server are its own.
+  const all = paths(program(ioWith({}).io)).filter(([first]) => first !== "serve");
+  assert.ok(all.length > 20);
+  for (const path of [[], ...all]) {
+    const { code, out } = await runHere(...path, "--help");
+    assert.equal(code, 0);
+    assert.match(out, /\nExample:\n {2}\S/, path.join(" "));
+  }
 });
 
 test("every command's help has an example", async () => {

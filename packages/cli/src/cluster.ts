@@ -1,11 +1,12 @@
 /** `millrace cluster …` and `millrace broker …`. */
 import { ErrorCode, formatEndpoint, MillraceError } from "@millrace/errors";
-import { Command } from "commander";
+import type { Command } from "commander";
 import { intentCommands, intentName } from "./broker.ts";
-import { type Io, wholeNumber, writeIfOpen } from "./io.ts";
+import { type Io, printIfRead, wholeNumber } from "./io.ts";
 import {
   type ClusterFlags,
   clusterCommand,
+  commandGroup,
   print,
   tableText,
   toJson,
@@ -56,7 +57,7 @@ const status = (io: Io): Command =>
           topics: names.length,
           ...counts,
         };
-        if (flags["output"] === "json") await writeIfOpen(io.stdout, `${toJson(json)}\n`);
+        if (flags["output"] === "json") await printIfRead(io, `${toJson(json)}\n`);
         else {
           const rows = [
             ["cluster id", clusterId],
@@ -71,7 +72,7 @@ const status = (io: Io): Command =>
             ["under min ISR", counts.under_min_isr],
             ["under-replicated", counts.under_replicated],
           ];
-          await writeIfOpen(io.stdout, await tableText([], rows));
+          await printIfRead(io, await tableText([], rows));
         }
         return counts.offline + counts.under_min_isr === 0 && brokers.length > 0;
       });
@@ -137,10 +138,14 @@ const describe = (io: Io): Command =>
   });
 
 export const clusterGroup = (io: Io): Command =>
-  new Command("cluster").description("State of the cluster").addCommand(status(io));
+  commandGroup("cluster", "State of the cluster", "millrace cluster status").addCommand(status(io));
 
 export const brokerGroup = (io: Io): Command => {
-  const group = new Command("broker").description("Brokers");
+  const group = commandGroup(
+    "broker",
+    "List, cordon, drain and decommission brokers",
+    "millrace broker drain 3 --wait",
+  );
   for (const one of [list(io), describe(io), ...intentCommands(io)]) group.addCommand(one);
   return group;
 };

@@ -1,6 +1,6 @@
 /** `millrace completion`: shell scripts, generated from the commands. */
 import { Command } from "commander";
-import { type Io, UsageError, write } from "./io.ts";
+import { type Io, printResult, UsageError } from "./io.ts";
 
 /** Words that may follow each path of commands. Hidden commands are left out. */
 const tree = (command: Command, path: string): [string, string[]][] => {
@@ -54,9 +54,9 @@ export const completionCommand = (io: Io, root: () => Command): Command =>
     .addHelpText("after", "\nExample:\n  source <(millrace completion bash)")
     .action(async (shell: string) => {
       const entries = tree(root(), "");
-      if (shell === "bash") await write(io.stdout, bash(entries));
+      if (shell === "bash") await printResult(io, bash(entries));
       else if (shell === "zsh") {
-        await write(io.stdout, `autoload -U +X bashcompinit && bashcompinit\n${bash(entries)}`);
-      } else if (shell === "fish") await write(io.stdout, fish(entries));
+        await printResult(io, `autoload -U +X bashcompinit && bashcompinit\n${bash(entries)}`);
+      } else if (shell === "fish") await printResult(io, fish(entries));
       else throw new UsageError(`no completion for ${shell}: use bash, zsh or fish`);
     });

@@ -2,7 +2,7 @@
 import type { Client, Position } from "@millrace/client";
 import { type Command, Option } from "commander";
 import { type Formatter, formatterOf } from "./format.ts";
-import { collect, type Io, wholeNumber, write } from "./io.ts";
+import { collect, type Io, printResult, wholeNumber } from "./io.ts";
 import { parsePosition } from "./position.ts";
 import { type ClusterFlags, clusterCommand, withClient } from "./shared.ts";
 
@@ -51,7 +51,7 @@ const consume = async (
   for await (const { records } of consumer.batches({ signal: io.signal })) {
     const taken = records.length > left ? records.slice(0, left) : records;
     left -= taken.length;
-    await write(io.stdout, Buffer.concat(taken.map(format)));
+    await printResult(io, Buffer.concat(taken.map(format)));
     if (left === 0) return;
   }
 };

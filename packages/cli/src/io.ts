@@ -1,6 +1,6 @@
 /** The process as commands see it, so that tests can replace it. */
 import type { Readable, Writable } from "node:stream";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { digitsText, ErrorCode, MillraceError } from "@millrace/errors";
 
 export interface Io {
   readonly stdin: Readable;
@@ -40,7 +40,7 @@ export const interruptible = <T>(signal: AbortSignal, work: Promise<T>): Promise
     work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
   });
 
-/** The reader of an output went away. */
+/** The reader of stdout went away. */
 export class ClosedPipe extends Error {
   override readonly name = "ClosedPipe";
 }
@@ -57,8 +57,7 @@ const writeError = (error: Error): Error => {
   );
 };
 
-/** Writes with back-pressure. Throws ClosedPipe when the reader is gone, MillraceError. */
-export const write = (stream: Writable, data: Uint8Array | string): Promise<void> =>
+const write = (stream: Writable, data: Uint8Array | string): Promise<void> =>
   new Promise((resolve, reject) => {
     if (stream.destroyed) {
       reject(new ClosedPipe());
@@ -70,14 +69,27 @@ export const write = (stream: Writable, data: Uint8Array | string): Promise<void
     });
   });
 
-/** Writes, and ignores a closed pipe. For output that does not decide the outcome of a command. */
-export const writeIfOpen = async (stream: Writable, data: string): Promise<void> => {
+/**
+ * Writes the result of a command to stdout, with back-pressure. Throws ClosedPipe when the reader
+ * is gone, which ends the command with 0: for commands whose result is that output. MillraceError.
+ */
+export const printResult = (io: Io, data: Uint8Array | string): Promise<void> =>
+  write(io.stdout, data);
+
+/** Writes to stdout where the exit code is the result: a reader that is gone changes nothing. */
+export const printIfRead = async (io: Io, data: string): Promise<void> => {
   try {
-    await write(stream, data);
+    await write(io.stdout, data);
   } catch (thrown) {
     if (!(thrown instanceof ClosedPipe)) throw thrown;
   }
 };
+
+/**
+ * Tells the user on stderr. Never rejects: whether a line can be written, and whether anybody reads
+ * it, neither ends the work nor changes the exit code.
+ */
+export const tell = (io: Io, text: string): Promise<void> => write(io.stderr, text).catch(() => {});
 
 /** Wrong usage: exit code 2. */
 export class UsageError extends MillraceError {
@@ -90,7 +102,9 @@ export class UsageError extends MillraceError {
 export const wholeNumber = (flag: string, text: string, min: number, max: number): number => {
   const value = Number(text);
   if (/^-?\d+$/.test(text) && value >= min && value <= max) return value;
-  throw new UsageError(`${flag} ${text}: use a whole number from ${min} to ${max}`);
+  const range =
+    max === Number.MAX_SAFE_INTEGER ? `${min} on` : `${digitsText(min)} to ${digitsText(max)}`;
+  throw new UsageError(`${flag} ${text}: use a whole number from ${range}`);
 };
 
 /** Collects the values of a flag that may be repeated. */

@@ -1,11 +1,11 @@
 /** Splits bytes into records at a delimiter. */
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { ErrorCode, MillraceError, sizeText } from "@millrace/errors";
 
 /** The error of a record that no topic can hold. `where` names the record. */
 export const recordTooLarge = (where: string, bytesMax: number): MillraceError =>
   new MillraceError(
     ErrorCode.MESSAGE_TOO_LARGE,
-    `${where} has more than ${bytesMax} bytes, which no topic can hold: check the delimiter, ` +
+    `${where} has more than ${sizeText(bytesMax)}, which no topic can hold: check the delimiter, ` +
       "or send smaller records",
   );
 

@@ -1,10 +1,13 @@
 /** `millrace log …`: files, without a server. */
+import type { Stats } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import type { DiskFile } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { Command } from "commander";
 import { timeText } from "./format.ts";
-import { ClosedPipe, type Io, interruptible, UsageError, write, writeIfOpen } from "./io.ts";
+import { ClosedPipe, type Io, interruptible, printIfRead, printResult, UsageError } from "./io.ts";
+import { commandGroup } from "./shared.ts";
 
 /** Loaded when needed: other commands start faster without them. */
 const libraries = async () => {
@@ -25,24 +28,53 @@ const fileError = (path: string, thrown: unknown): Error =>
         { cause: thrown },
       );
 
+const kinds = {
+  directory: { is: (found: Stats) => found.isDirectory(), use: "name the --data-dir of a server" },
+  file: { is: (found: Stats) => found.isFile(), use: "name a .log file" },
+} as const;
+
+/** Throws UsageError for a path that is not there, or that names something else. */
+const checkPath = async (path: string, kind: keyof typeof kinds): Promise<void> => {
+  const found = await stat(path).catch((thrown: NodeJS.ErrnoException) => thrown);
+  if (found instanceof Error) {
+    if (found.code !== "ENOENT" && found.code !== "ENOTDIR") throw fileError(path, found);
+    throw new UsageError(`${path}: there is no such ${kind}: check the path`);
+  }
+  const { is, use } = kinds[kind];
+  if (!is(found)) throw new UsageError(`${path} is not a ${kind}: ${use}`);
+};
+
+/** Names in a data directory. One that lacks some of them is damaged, and no typo. */
+const dataNames: ReadonlySet<string> = new Set(["meta", "journal", "partitions"]);
+
+const checkDirectory = async (path: string): Promise<void> => {
+  await checkPath(path, "directory");
+  const names = await readdir(path).catch((thrown: unknown) => {
+    throw fileError(path, thrown);
+  });
+  if (names.some((name) => dataNames.has(name))) return;
+  throw new UsageError(`${path} is not a data directory: ${kinds.directory.use}`);
+};
+
 /**
  * The report goes to stdout; the outcome is the exit code, whether or not anybody reads the report.
  */
 const verifyLogs = async (directory: string, io: Io): Promise<void> => {
+  await checkDirectory(directory);
   const { verifyDirectory, nodeDisk, nodeCompressor } = await libraries();
   const disk = nodeDisk(resolve(directory));
   const report = await verifyDirectory(disk, nodeCompressor).catch((thrown: unknown) => {
     throw fileError(directory, thrown);
   });
   const { partitions, segments, batches, records, bytes, tornBytes, clean } = report;
-  await writeIfOpen(
-    io.stdout,
+  await printIfRead(
+    io,
     `${partitions} partitions, ${segments} segments, ${batches} batches, ${records} records, ` +
       `${bytes} bytes, stopped ${clean ? "cleanly" : "suddenly"}\n`,
   );
   if (tornBytes > 0) {
-    await writeIfOpen(
-      io.stdout,
+    await printIfRead(
+      io,
       `${tornBytes} bytes at the ends were never acknowledged; the next start cuts them\n`,
     );
   }
@@ -82,15 +114,15 @@ const printBatches = async (
       );
     }
     const { header, info, position, bytes, lastOffset } = batch;
-    await write(
-      io.stdout,
+    await printResult(
+      io,
       `@${position} offsets ${header.baseOffset}-${lastOffset} epoch ${header.leaderEpoch} ` +
         `records ${info.recordCount} bytes ${bytes} compression ${info.compression} ` +
         `appended ${timeText(header.appendTimeMs)}\n`,
     );
     for (const record of batch.records) {
-      await write(
-        io.stdout,
+      await printResult(
+        io,
         `  ${header.baseOffset + record.offsetDelta} ${timeText(record.timestampMs)} ` +
           `${textOf(record.key)} ${textOf(record.value)}\n`,
       );
@@ -99,6 +131,7 @@ const printBatches = async (
 };
 
 const dumpFile = async (path: string, withRecords: boolean, io: Io): Promise<void> => {
+  await checkPath(path, "file");
   const { nodeDisk } = await libraries();
   const full = resolve(path);
   const disk = nodeDisk(dirname(full));
@@ -106,9 +139,6 @@ const dumpFile = async (path: string, withRecords: boolean, io: Io): Promise<voi
   try {
     const file = await disk.open(name, "read");
     try {
-      if ((await disk.fileSize(name)) === undefined) {
-        throw new UsageError(`${path} is not a file: name a .log file`);
-      }
       await printBatches(path, file, withRecords, io);
     } finally {
       await file.close();
@@ -129,6 +159,10 @@ const dump = (io: Io): Command =>
     );
 
 export const logCommand = (io: Io): Command => {
-  const group = new Command("log").description("Check and list log files, without a server");
+  const group = commandGroup(
+    "log",
+    "Check and list log files, without a server",
+    "millrace log verify ./data",
+  );
   return group.addCommand(verify(io)).addCommand(dump(io));
 };

@@ -13,7 +13,7 @@ if (major < oldest) {
   );
   process.exit(2);
 }
-process.env["UV_THREADPOOL_SIZE"] ??= "8";
+process.env["UV_THREADPOOL_SIZE"] ||= "8";
 if (build === undefined) await import("@millrace/env/compile-cache");
 else await import("./compile-cache.ts");
 // `write` reports failures. Without listeners they would also end the process.

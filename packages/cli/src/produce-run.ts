@@ -1,6 +1,6 @@
 /** One run of `millrace produce`: records in flight, outcomes, latencies. */
 import type { Producer, ProducerRecord } from "@millrace/client";
-import { ClosedPipe, type Io, write, writeIfOpen } from "./io.ts";
+import { ClosedPipe, type Io, printResult, tell } from "./io.ts";
 
 /** Records in flight at once. */
 const inFlightMax = 20_000;
@@ -105,12 +105,12 @@ export class ProduceRun {
     this.#printing = this.#printing.then(async () => {
       if (!this.#printOffsets) return;
       try {
-        await write(this.#io.stdout, text);
+        await printResult(this.#io, text);
       } catch (thrown) {
         this.#printOffsets = false;
         if (!(thrown instanceof ClosedPipe)) throw thrown;
-        await writeIfOpen(
-          this.#io.stderr,
+        await tell(
+          this.#io,
           "the reader of the offsets closed the pipe: going on without printing them\n",
         );
       }

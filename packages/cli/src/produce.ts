@@ -2,7 +2,7 @@
 import type { Client, ProducerOptions } from "@millrace/client";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { type Command, Option } from "commander";
-import { collect, Interrupted, type Io, interruptible, UsageError, writeIfOpen } from "./io.ts";
+import { collect, Interrupted, type Io, interruptible, tell, UsageError } from "./io.ts";
 import {
   type Cutting,
   checkFiles,
@@ -78,14 +78,14 @@ const produce = async (client: Client, plan: Plan, flags: Flags, io: Io): Promis
     if (!(thrown instanceof Interrupted)) throw thrown;
     if (run.open > 0) {
       const waiting = `interrupted: waiting for ${run.open} records, interrupt again to give up\n`;
-      await writeIfOpen(io.stderr, waiting);
+      await tell(io, waiting);
     }
     throw thrown;
   } finally {
     await producer.flush();
     await run.finish();
     stopProgress();
-    await writeIfOpen(io.stderr, run.summary());
+    await tell(io, run.summary());
   }
   run.throwFailure();
 };

@@ -1,7 +1,7 @@
 /** `millrace topic reassign`: moves the replicas of a partition, and shows what moves. */
 import type { Client } from "@millrace/client";
 import type { Command } from "commander";
-import { type Io, UsageError, wholeNumber, write } from "./io.ts";
+import { type Io, tell, UsageError, wholeNumber } from "./io.ts";
 import { type ClusterFlags, clusterCommand, print, withClient, withOutput } from "./shared.ts";
 
 type Flags = ClusterFlags & Readonly<Record<string, unknown>>;
@@ -25,26 +25,39 @@ const list = async (io: Io, client: Client, name: string, output: string): Promi
   await print(io, output, json, ["PARTITION", "REPLICAS", "ADDING", "REMOVING", "ISR"], rows);
 };
 
-/** What the flags ask for: a target, or the end of a move. Throws UsageError. */
-const wanted = (flags: Flags): readonly number[] | "cancel" => {
-  const { replicas, cancel } = flags;
+/** What the flags ask for. */
+interface Plan {
+  readonly partition: number;
+  /** The target, or the end of a move. */
+  readonly replicas: readonly number[] | "cancel";
+  readonly validateOnly: boolean;
+}
+
+/** Throws UsageError. */
+const planOf = (flags: Flags): Plan => {
+  const { replicas, cancel, partition } = flags;
   if ((replicas === undefined) === (cancel !== true)) {
     throw new UsageError("give one of --replicas, --cancel and --list");
   }
-  return cancel === true ? "cancel" : parseReplicas(String(replicas));
+  if (partition === undefined) {
+    throw new UsageError("--partition is missing: give the number of the partition to move");
+  }
+  return {
+    partition: wholeNumber("--partition", String(partition), 0, 0xffff_ffff),
+    replicas: cancel === true ? "cancel" : parseReplicas(String(replicas)),
+    validateOnly: flags["dryRun"] === true,
+  };
 };
 
-const move = async (io: Io, client: Client, topic: string, flags: Flags): Promise<void> => {
-  const replicas = wanted(flags);
-  const partition = wholeNumber("--partition", String(flags["partition"]), 0, 0xffff_ffff);
-  const validateOnly = flags["dryRun"] === true;
+const move = async (io: Io, client: Client, topic: string, plan: Plan): Promise<void> => {
+  const { partition, replicas, validateOnly } = plan;
   const moves = [{ topic, partition, replicas }];
   const [result] = await client.admin.alterPartitionReassignments(moves, { validateOnly });
   if (result?.error !== undefined) throw result.error;
   const name = `${topic}-${partition}`;
   const done =
     replicas === "cancel" ? `${name} goes back` : `${name} moves to brokers ${replicas.join(", ")}`;
-  await write(io.stderr, validateOnly ? `${done}: allowed, and not done\n` : `${done}\n`);
+  await tell(io, validateOnly ? `${done}: allowed, and not done\n` : `${done}\n`);
 };
 
 export const reassign = (io: Io): Command =>
@@ -63,10 +76,10 @@ export const reassign = (io: Io): Command =>
     .option("--list", "show the partitions of the topic that are moving")
     .option("--dry-run", "check everything, change nothing")
     .action(async (name: string, flags: Flags) => {
-      if (flags["list"] !== true) wanted(flags);
+      const plan = flags["list"] === true ? undefined : planOf(flags);
       await withClient(io, flags, (client) =>
-        flags["list"] === true
+        plan === undefined
           ? list(io, client, name, String(flags["output"]))
-          : move(io, client, name, flags),
+          : move(io, client, name, plan),
       );
     });

@@ -11,8 +11,9 @@ import {
   Interrupted,
   type Io,
   interruptCode,
+  printResult,
+  tell,
   UsageError,
-  write,
 } from "./io.ts";
 import { logCommand } from "./log.ts";
 import { produceCommand } from "./produce.ts";
@@ -87,11 +88,11 @@ const report = async (io: Io, thrown: unknown): Promise<number> => {
     if (thrown.exitCode === 0) return exitCodes.done;
     if (thrown.code === "commander.help") return exitCodes.usage;
     const text = thrown.message.replace(/^error: /, "").replaceAll("\n", " ");
-    await write(io.stderr, `error: INVALID_REQUEST: ${text}: see --help\n`);
+    await tell(io, `error: INVALID_REQUEST: ${text}: see --help\n`);
     return exitCodes.usage;
   }
   const error = MillraceError.from(thrown);
-  await write(io.stderr, `error: ${error.codeName}: ${error.message.replaceAll("\n", " ")}\n`);
+  await tell(io, `error: ${error.codeName}: ${error.message.replaceAll("\n", " ")}\n`);
   return error instanceof UsageError ? exitCodes.usage : exitCodes.failed;
 };
 
@@ -100,7 +101,7 @@ export const run = async (argv: readonly string[], io: Io): Promise<number> => {
   let code: number = exitCodes.done;
   try {
     if (argv[0] === "--version") {
-      await write(io.stdout, `${await versionText()}\n`);
+      await printResult(io, `${await versionText()}\n`);
       return code;
     }
     await program(io, (ended) => {

@@ -1,7 +1,7 @@
 /** Shared by the commands that talk to a cluster. */
 import type { Client } from "@millrace/client";
 import { Command, Option } from "commander";
-import { type Io, interruptible, UsageError, wholeNumber, write } from "./io.ts";
+import { type Io, interruptible, printResult, UsageError, wholeNumber } from "./io.ts";
 
 export interface ClusterFlags {
   readonly bootstrap: string;
@@ -26,6 +26,10 @@ export const clusterCommand = (
     )
     .addOption(new Option("--timeout <SECONDS>", "longest wait for the cluster").default("30"))
     .addHelpText("after", `\nExample:\n  ${example}`);
+
+/** A command that only has others. */
+export const commandGroup = (name: string, description: string, example: string): Command =>
+  new Command(name).description(description).addHelpText("after", `\nExample:\n  ${example}`);
 
 /** Adds `--output table|json`. */
 export const withOutput = (command: Command): Command =>
@@ -96,10 +100,10 @@ export const print = async (
   rows: readonly (readonly (string | number | bigint)[])[],
 ): Promise<void> => {
   if (output === "json") {
-    await write(io.stdout, `${toJson(json)}\n`);
+    await printResult(io, `${toJson(json)}\n`);
     return;
   }
-  await write(io.stdout, await tableText(head, rows));
+  await printResult(io, await tableText(head, rows));
 };
 
 /** A table with aligned columns and no frame, for eyes and for `cut`. */

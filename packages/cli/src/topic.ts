@@ -1,12 +1,13 @@
 /** `millrace topic …`. */
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { ConfigSource } from "@millrace/proto/controller";
-import { Command } from "commander";
-import { collect, type Io, UsageError, wholeNumber, write } from "./io.ts";
+import type { Command } from "commander";
+import { collect, type Io, printResult, tell, UsageError, wholeNumber } from "./io.ts";
 import { reassign } from "./reassign.ts";
 import {
   type ClusterFlags,
   clusterCommand,
+  commandGroup,
   hexOf,
   print,
   tableText,
@@ -53,11 +54,11 @@ const create = (io: Io): Command =>
       await withClient(io, flags, async (client) => {
         try {
           await client.admin.createTopic({ name, partitionCount, replicationFactor, configs });
-          await write(io.stderr, `created topic ${name} with ${partitionCount} partition(s)\n`);
+          await tell(io, `created topic ${name} with ${partitionCount} partition(s)\n`);
         } catch (thrown) {
           const there = hasCode(thrown, ErrorCode.TOPIC_ALREADY_EXISTS);
           if (!there || flags["ifNotExists"] !== true) throw thrown;
-          await write(io.stderr, `topic ${name} already exists\n`);
+          await tell(io, `topic ${name} already exists\n`);
         }
       });
     });
@@ -143,11 +144,11 @@ const describe = (io: Io): Command =>
         partitions,
       };
       if (flags["output"] === "json") {
-        await write(io.stdout, `${toJson(json)}\n`);
+        await printResult(io, `${toJson(json)}\n`);
         return;
       }
-      await write(
-        io.stdout,
+      await printResult(
+        io,
         `${topic.name}  id ${json.topic_id}  replicas ${topic.replicationFactor}\n\n`,
       );
       const rows = partitions.map((one) => [
@@ -161,9 +162,9 @@ const describe = (io: Io): Command =>
         one.high_watermark ?? "?",
         one.size_bytes ?? one.error ?? "?",
       ]);
-      await write(io.stdout, await tableText(partitionColumns, rows));
+      await printResult(io, await tableText(partitionColumns, rows));
       const settings = configs.map(({ key, value, source }) => [key, value, source]);
-      await write(io.stdout, `\n${await tableText(["CONFIG", "VALUE", "SOURCE"], settings)}`);
+      await printResult(io, `\n${await tableText(["CONFIG", "VALUE", "SOURCE"], settings)}`);
     });
   });
 
@@ -193,7 +194,7 @@ const alter = (io: Io): Command =>
         if (partitionCount !== undefined) {
           await client.admin.createPartitions(name, partitionCount);
         }
-        await write(io.stderr, `altered topic ${name}\n`);
+        await tell(io, `altered topic ${name}\n`);
       });
     });
 
@@ -203,7 +204,7 @@ const remove = (io: Io): Command =>
     .action(async (name: string, flags: Flags) => {
       await withClient(io, flags, async (client) => {
         await client.admin.deleteTopic(name);
-        await write(io.stderr, `deleted topic ${name}\n`);
+        await tell(io, `deleted topic ${name}\n`);
       });
     });
 
@@ -222,7 +223,7 @@ const deleteRecords = (io: Io, name = "delete-records"): Command =>
       const before = wholeNumber("--before", String(flags["before"]), 0, Number.MAX_SAFE_INTEGER);
       await withClient(io, flags, async (client) => {
         const start = await client.admin.deleteRecords(name, partition, BigInt(before));
-        await write(io.stderr, `${name}-${partition} starts at offset ${start}\n`);
+        await tell(io, `${name}-${partition} starts at offset ${start}\n`);
       });
     });
 
@@ -257,14 +258,16 @@ const electLeader = (io: Io): Command =>
         const options = isUnclean ? { unclean: leader } : {};
         const elected = await client.admin.electLeader(name, partition, options);
         const text = `broker ${elected.leader} leads ${name}-${partition}`;
-        await write(io.stderr, `${text} in epoch ${elected.leaderEpoch}\n`);
+        await tell(io, `${text} in epoch ${elected.leaderEpoch}\n`);
       });
     });
 
 /** The group with all its commands. */
 export const topicCommand = (io: Io): Command => {
-  const group = new Command("topic").description(
+  const group = commandGroup(
+    "topic",
     "Create, list, describe, change and delete topics",
+    "millrace topic create logs --partitions 4",
   );
   for (const make of [create, list, describe, alter, reassign, remove]) group.addCommand(make(io));
   group.addCommand(deleteRecords(io)).addCommand(electLeader(io));

@@ -2,8 +2,8 @@
  * Configuration schemas. Each service has one; parsing, `--help`, the reference page and all error
  * texts come from it. Precedence: flags, environment, file, defaults.
  */
-import { ErrorCode, MillraceError } from "@millrace/errors";
-import { parseBytes, parseDurationMs } from "./units.ts";
+import { digitsText, ErrorCode, MillraceError, sizeText } from "@millrace/errors";
+import { durationText, parseBytes, parseDurationMs } from "./units.ts";
 
 /** A setting without a default must be set. */
 interface Common {
@@ -71,11 +71,29 @@ export interface Resolved<S extends Schema> {
   readonly sources: { readonly [K in keyof S]: Source };
 }
 
+const numberText = ({ unit }: IntegerSetting, value: number): string => {
+  // -1 stands for something else than a size or a time.
+  if (unit === "count" || value < 0) return digitsText(value);
+  if (unit === "bytes") return sizeText(value);
+  return durationText(unit === "seconds" ? value * 1000 : value);
+};
+
+/** The default, for people; undefined where there is none. */
+export const defaultOf = (setting: Setting): string | undefined => {
+  if (setting.default === undefined) return undefined;
+  if (setting.type !== "integer") return JSON.stringify(setting.default);
+  return setting.default === Number.MAX_SAFE_INTEGER
+    ? "no limit"
+    : numberText(setting, setting.default);
+};
+
 /** Allowed values, for people. */
 export const allowedOf = (setting: Setting): string => {
   switch (setting.type) {
     case "integer":
-      return `${setting.min} to ${setting.max} ${setting.unit === "count" ? "" : setting.unit}`.trim();
+      return setting.max === Number.MAX_SAFE_INTEGER
+        ? `${numberText(setting, setting.min)} or more`
+        : `${numberText(setting, setting.min)} to ${numberText(setting, setting.max)}`;
     case "choice":
       return setting.choices.map((choice) => (choice === "" ? '""' : choice)).join(", ");
     case "boolean":

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseBytes, parseDurationMs } from "./units.ts";
+import { durationText, parseBytes, parseDurationMs } from "./units.ts";
 
 test("sizes: every unit, binary and decimal, in any case, with and without a space", () => {
   const units = Object.entries({
@@ -20,7 +20,15 @@ test("sizes: every unit, binary and decimal, in any case, with and without a spa
 });
 
 test("durations: every unit", () => {
-  const units = Object.entries({ "": 1, ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 });
+  const units = Object.entries({
+    "": 1,
+    ms: 1,
+    s: 1000,
+    m: 60_000,
+    min: 60_000,
+    h: 3_600_000,
+    d: 86_400_000,
+  });
   for (const [unit, ms] of units) {
     for (const text of [`3${unit}`, `3 ${unit.toUpperCase()}`]) {
       assert.equal(parseDurationMs(text), 3 * ms, text);
@@ -28,6 +36,21 @@ test("durations: every unit", () => {
   }
   assert.equal(parseDurationMs("1.5h"), 5_400_000);
   assert.equal(parseDurationMs("-1"), -1);
+});
+
+test("durations are shown in the largest unit that says exactly as much, and read back", () => {
+  for (const [ms, text] of [
+    [0, "0 ms"],
+    [1500, "1,500 ms"],
+    [5000, "5 s"],
+    [90_000, "90 s"],
+    [300_000, "5 min"],
+    [3_600_000, "1 h"],
+    [604_800_000, "7 d"],
+  ] as const) {
+    assert.equal(durationText(ms), text);
+    assert.equal(parseDurationMs(text.replace(",", "")), ms);
+  }
 });
 
 test("what is no size or duration, and what is no whole safe number, is refused", () => {

@@ -1,4 +1,5 @@
 /** Sizes and durations as people write them. */
+import { digitsText } from "@millrace/errors";
 
 const byteUnits: ReadonlyMap<string, number> = new Map([
   ["", 1],
@@ -22,6 +23,7 @@ const durationUnits: ReadonlyMap<string, number> = new Map([
   ["ms", 1],
   ["s", 1000],
   ["m", 60_000],
+  ["min", 60_000],
   ["h", 3_600_000],
   ["d", 86_400_000],
 ]);
@@ -39,3 +41,15 @@ export const parseBytes = (text: string): number | undefined => parse(text, byte
 
 /** Milliseconds of `500`, `500ms`, `10s`, `7d`; undefined if malformed. */
 export const parseDurationMs = (text: string): number | undefined => parse(text, durationUnits);
+
+/** Largest first. */
+const shownUnits = ["d", "h", "min", "s"];
+
+/** A duration in the largest unit that says exactly as much: `7 d`, `90 s`, `100 ms`. */
+export const durationText = (ms: number): string => {
+  for (const unit of shownUnits) {
+    const unitMs = durationUnits.get(unit) ?? 1;
+    if (ms > 0 && ms % unitMs === 0) return `${digitsText(ms / unitMs)} ${unit}`;
+  }
+  return `${digitsText(ms)} ms`;
+};

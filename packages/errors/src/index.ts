@@ -1,4 +1,5 @@
 export * from "./assert.ts";
 export * from "./endpoint.ts";
 export * from "./error.ts";
+export * from "./size.ts";
 export * from "./table.ts";

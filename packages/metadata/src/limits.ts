@@ -1,5 +1,5 @@
 /** Limits of every implementation, so that nothing works on one and fails on another. */
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { ErrorCode, MillraceError, sizeText } from "@millrace/errors";
 import type { Compare, KeyRange, KeyValue, Operation, RangeOptions } from "./api.ts";
 
 /** Most compares, and most operations in each branch of a transaction (etcd's default). */
@@ -108,7 +108,9 @@ export const checkLimits = (
   }
   for (const operation of [...then, ...otherwise]) bytes += bytesOf(operation);
   if (bytes > requestBytesMax) {
-    throw invalid(`${bytes} bytes, at most ${requestBytesMax}: split the transaction`);
+    throw invalid(
+      `${sizeText(bytes)}, at most ${sizeText(requestBytesMax)}: split the transaction`,
+    );
   }
   checkBranch(then);
   checkBranch(otherwise);

@@ -20,8 +20,9 @@ export const clusterIdMetadata = (clusterId: string): ReadonlyMap<string, string
   /^[\x21-\x7e]+$/.test(clusterId) ? new Map([[clusterIdKey, clusterId]]) : undefined;
 
 /**
- * The service, of which every call without an opening message is refused that names another
- * cluster, before its handler sees it. `clusterId` is asked only by calls that name one.
+ * The service behind a check: a call that names another cluster is refused before its handler sees
+ * it. Bidirectional streams are not checked here: their opening message names the cluster.
+ * `clusterId` is called only for calls that name a cluster.
  */
 export const ofCluster = (
   service: ServiceBinding,

@@ -7,7 +7,7 @@ import {
   type DescFile,
   type DescMessage,
   type DescService,
-  type MessageShape,
+  fromBinary,
   toBinary,
 } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
@@ -124,33 +124,28 @@ class Descriptors {
   }
 }
 
-type Reflect<Req extends DescMessage, Res extends DescMessage> = BidiHandler<
-  MessageShape<Req>,
-  MessageShape<Res>
->;
-
 /** Both versions of the service. They have the same messages under other names. */
 export const reflectionServices = (services: readonly DescService[]): ServiceBinding[] => {
   const descriptors = new Descriptors([...services, v1.ServerReflection, v1alpha.ServerReflection]);
-  const handler: Reflect<
-    typeof v1.ServerReflectionRequestSchema,
-    typeof v1.ServerReflectionResponseSchema
-  > = async (stream) => {
+  const answerOf = (ask: Request) =>
+    create(v1.ServerReflectionResponseSchema, {
+      ...{ validHost: ask.host, originalRequest: ask },
+      messageResponse: descriptors.answer(ask.messageRequest),
+    });
+  const handler: BidiHandler<Request, v1.ServerReflectionResponse> = async (stream) => {
     for (let ask = await stream.read(); ask !== undefined; ask = await stream.read()) {
-      const messageResponse = descriptors.answer(ask.messageRequest);
-      const answer = { validHost: ask.host, originalRequest: ask, messageResponse };
-      if (!stream.write(create(v1.ServerReflectionResponseSchema, answer))) await stream.drained();
+      if (!stream.write(answerOf(ask))) await stream.drained();
     }
   };
-  const alpha: Reflect<
-    typeof v1alpha.ServerReflectionRequestSchema,
-    typeof v1alpha.ServerReflectionResponseSchema
+  const alpha: BidiHandler<
+    v1alpha.ServerReflectionRequest,
+    v1alpha.ServerReflectionResponse
   > = async (stream) => {
     for (let ask = await stream.read(); ask !== undefined; ask = await stream.read()) {
-      const question = ask.messageRequest as Request["messageRequest"];
-      const messageResponse = descriptors.answer(question) as never;
-      const answer = { validHost: ask.host, originalRequest: ask, messageResponse };
-      const message = create(v1alpha.ServerReflectionResponseSchema, answer);
+      const asked = toBinary(v1alpha.ServerReflectionRequestSchema, ask);
+      const answer = answerOf(fromBinary(v1.ServerReflectionRequestSchema, asked));
+      const bytes = toBinary(v1.ServerReflectionResponseSchema, answer);
+      const message = fromBinary(v1alpha.ServerReflectionResponseSchema, bytes);
       if (!stream.write(message)) await stream.drained();
     }
   };

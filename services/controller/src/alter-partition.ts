@@ -36,7 +36,9 @@ const malformed = (
   { isr, knownLeaderEpoch, resigns }: AlterPartition,
   caller: Caller,
 ): string | undefined => {
-  if (knownLeaderEpoch > 0 && resigns) return "a leader that resigns needs no epoch: do one";
+  if (knownLeaderEpoch > 0 && resigns) {
+    return "a leader either resigns or asks for a higher epoch: send one of the two";
+  }
   if (knownLeaderEpoch >= leaderEpochMax) {
     return `leader epoch ${knownLeaderEpoch} cannot be known: the largest is ${leaderEpochMax}`;
   }
@@ -120,7 +122,7 @@ const changedTo = (
   };
 };
 
-/** Who leads alone when nobody is in sync: the first of the ELR that is there, with its disk. */
+/** The ISR when nobody is in sync: the first of the ELR that is registered, with its disk. */
 const firstEligible = (
   record: PartitionRecord,
   topic: TopicState,
@@ -132,7 +134,7 @@ const firstEligible = (
   return record.replicas.filter((id) => elr.includes(id) && isThere(id)).slice(0, 1);
 };
 
-/** Without its leader, of which nothing is believed. Only who is in sync already may take over. */
+/** Without its leader, which is not believed. Only a replica that is in sync already takes over. */
 const resigned = (
   record: PartitionRecord,
   topic: TopicState,

@@ -80,7 +80,7 @@ export const desired = (
   const changes = endDeletions(state);
   const registered = {
     ...state,
-    // Who is drained leads like who is about to stop: only where nobody else can.
+    // A draining broker leads like one that is about to stop: only where no other broker can.
     shuttingDown: new Set([...state.shuttingDown, ...brokersWith(state, BrokerIntent.DRAINING)]),
   };
   const drains = planDrains(state);

@@ -66,6 +66,20 @@ const elected = (
   }
 };
 
+test("an election that is not needed says what to do instead", () => {
+  const all = registered({ 0: 1, 1: 1, 2: 1 });
+  const messageOf = (record: PartitionRecord, type: ElectionType): string => {
+    try {
+      electedPartition(record, topic, all, create(ElectLeaderRequestSchema, { type }));
+    } catch (thrown) {
+      return MillraceError.from(thrown).message;
+    }
+    return "elected";
+  };
+  assert.match(messageOf(recordOf([0, 1, 2], 2), PREFERRED), /broker 2.* leads: nothing to do$/);
+  assert.match(messageOf(recordOf([0, 1], 0), UNCLEAN), /broker 0 is complete.*: wait for it$/);
+});
+
 test("the preferred leader leads when it is asked for, and only while it is in sync", () => {
   const all = registered({ 0: 1, 1: 1, 2: 1 });
   const led = recordOf([0, 1, 2], 0);

@@ -17,7 +17,10 @@ const preferred = (
 ): PartitionRecord => {
   const [first] = record.replicas;
   if (record.leader === first) {
-    throw refused(ErrorCode.ELECTION_NOT_NEEDED, `broker ${first}, the preferred leader, leads`);
+    throw refused(
+      ErrorCode.ELECTION_NOT_NEEDED,
+      `broker ${first}, the preferred leader, leads: nothing to do`,
+    );
   }
   const next = nextPartition(record, topic, brokers, true);
   if (next !== undefined && next.leader === first) return next;
@@ -28,7 +31,7 @@ const preferred = (
   );
 };
 
-/** Who leads without being complete. */
+/** The replica that leads without being complete. */
 const uncleanLeader = (
   { replicas }: PartitionRecord,
   { brokers }: Brokers,
@@ -59,7 +62,7 @@ const unclean = (
   if (clean.leader !== undefined) {
     throw refused(
       ErrorCode.ELECTION_NOT_NEEDED,
-      `broker ${clean.leader} is complete and can lead: nothing has to be lost`,
+      `broker ${clean.leader} is complete, and leads, or is about to: no record has to be lost: wait for it`,
     );
   }
   const leader = uncleanLeader(record, brokers, wanted);

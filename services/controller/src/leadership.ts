@@ -1,4 +1,4 @@
-/** Who is in sync and who leads one partition, from which brokers are registered. Pure. */
+/** The ISR and the leader of one partition, from the brokers that are registered. Pure. */
 import type { PartitionRecord } from "@millrace/proto/storage";
 import {
   type Directories,
@@ -44,9 +44,9 @@ export const validElr = (record: PartitionRecord, topic: MinInsync): readonly nu
 /**
  * The ELR beside a new ISR (KIP-966). A replica that leaves the ISR enters the ELR while the ISR is
  * smaller than `min.insync.replicas`: the high watermark then stands still, so the replica's disk
- * has everything below it. At the full size the ELR is empty. Who is registered with another
- * directory leaves it, and catches up as a replica that has nothing. `after`: the new replicas,
- * where a reassignment changes them.
+ * has everything below it. At the full size the ELR is empty. A broker that is registered with
+ * another directory leaves it, and catches up as a replica that has nothing. `after`: the new
+ * replicas, where a reassignment changes them.
  */
 export const elrBeside = (
   record: PartitionRecord,

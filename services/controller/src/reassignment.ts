@@ -26,7 +26,7 @@ export const originalOf = ({ replicas, adding }: Members): number[] =>
 const same = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((id, i) => id === b[i]);
 
-/** The record with other replicas. Who has a replica again need not delete its log any more. */
+/** The record with other replicas. A broker that has a replica again need not delete its log. */
 const withMembers = (record: PartitionRecord, members: Members): PartitionRecord => ({
   ...record,
   ...members,

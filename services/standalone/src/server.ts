@@ -1,6 +1,6 @@
 /** All services in one process, over one data directory and an embedded metadata store. */
 import { join } from "node:path";
-import { managerConfigOf } from "@millrace/broker/node";
+import { checkLogSettings, managerConfigOf } from "@millrace/broker/node";
 import type { Resolved } from "@millrace/config";
 import { nodeEnv } from "@millrace/env/node";
 import { openSqliteStore } from "@millrace/metadata/node";
@@ -28,6 +28,7 @@ export const startStandalone = async (
   { logger, droppedLogLines }: Pick<Launch, "logger" | "droppedLogLines">,
 ): Promise<RunningServer> => {
   checkAdvertise(resolved.values.advertise);
+  checkLogSettings(resolved.values);
   const config = withinOpenFiles(resolved.values, logger);
   const metrics = serverMetrics(droppedLogLines);
   const directory = config["data-dir"];

@@ -16,7 +16,8 @@ import { type Exit, ServerProcess } from "../../integration/server.ts";
 import type { Vocabulary } from "./grammar.ts";
 
 const flags: readonly string[] = [
-  ...["--journal-file-bytes", "1MiB", "--journal-bytes-max", "8MiB", "--disk-reserve-bytes", "0"],
+  ...["--journal-file-bytes", "9MiB", "--journal-bytes-max", "36MiB"],
+  ...["--disk-reserve-bytes", "0"],
   ...["--tail-cache-bytes-max", "1MiB", "--pending-bytes-max", "4MiB", "--open-files-max", "64"],
   ...["--checkpoint-interval", "500ms", "--retention-check-interval", "500ms"],
   ...["--request-timeout", "1s", "--slow-reader-timeout", "2s", "--shutdown-grace", "1s"],

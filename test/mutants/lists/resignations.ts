@@ -8,6 +8,13 @@ const changes = "services/broker/src/partitions/in-sync-changes.ts";
 
 const controller: readonly Mutant[] = [
   {
+    name: "resigns-and-asks-for-an-epoch",
+    breaks: "A change that contradicts itself is refused.",
+    file: rules,
+    replace: [["if (knownLeaderEpoch > 0 && resigns) {", "if (knownLeaderEpoch < 0) {"]],
+    tests: judged,
+  },
+  {
     name: "resigned-leader-stays-eligible",
     breaks: "A leader whose log is damaged is not complete any more.",
     file: rules,

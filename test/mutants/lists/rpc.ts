@@ -2,7 +2,6 @@ import type { Mutant } from "../mutant.ts";
 
 const admission = "packages/rpc/src/grpc/server/admission/";
 const admissionTests = [`${admission}admission.test.ts`];
-const listener = "packages/rpc/src/grpc/server/connection-listener.ts";
 const duplex = "packages/rpc/src/grpc/server/http2/duplex.ts";
 const duplexTests = ["packages/rpc/src/grpc/server/http2/duplex.test.ts"];
 const framing = "packages/rpc/src/grpc/http2/framing.ts";
@@ -494,7 +493,7 @@ const carrier: readonly Mutant[] = [
   {
     name: "timeout-unit-confused",
     breaks: "grpc-timeout is read in its unit.",
-    file: listener,
+    file: "packages/rpc/src/grpc/server/timeout.ts",
     replace: [["S: 1000, m: 1,", "S: 1000, m: 1000,"]],
     tests: grpcTests,
   },

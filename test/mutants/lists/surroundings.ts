@@ -117,6 +117,20 @@ export const surroundingsMutants: readonly Mutant[] = [
     tests: ["test/integration/ensure.test.ts"],
   },
   {
+    name: "files-gone-unnoticed",
+    breaks: "A package whose files are gone is installed again.",
+    file: "tools/ensure.mjs",
+    replace: [["return isRecorded && firstGone(lock) === undefined;", "return isRecorded;"]],
+    tests: ["test/integration/ensure.test.ts"],
+  },
+  {
+    name: "runtime-not-tried",
+    breaks: "A Node that cannot run is told in one sentence.",
+    file: "tools/ensure.mjs",
+    replace: [["if (existsSync(own)) checkOwnRuntime(own);", ""]],
+    tests: ["test/integration/ensure.test.ts"],
+  },
+  {
     name: "install-in-place",
     breaks: "An installation that fails leaves the one that works.",
     file: "tools/ensure.mjs",

@@ -1,5 +1,5 @@
 /** One end of a stream of the in-memory carrier: a `Duplex` over the frames of a connection. */
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { ErrorCode, MillraceError, sizeText } from "@millrace/errors";
 import type { Codec } from "../api.ts";
 import { Pulled } from "../pulled.ts";
 import { SendQueue } from "../send-queue.ts";
@@ -140,7 +140,7 @@ export class LocalEnd<In, Out> extends Pulled<In> {
     this.#options.onTooLarge(
       new MillraceError(
         ErrorCode.MESSAGE_TOO_LARGE,
-        `a message of ${bytes.length} bytes: send at most ${messageBytesMax}`,
+        `a message of ${sizeText(bytes.length)}: send at most ${sizeText(messageBytesMax)}`,
       ),
     );
   }

@@ -1,14 +1,6 @@
 /** The server of the in-memory carrier. */
-import { ErrorCode, MillraceError } from "@millrace/errors";
-import type {
-  Binding,
-  CallContext,
-  Codec,
-  Method,
-  RpcServer,
-  ServerStream,
-  ServiceBinding,
-} from "../api.ts";
+import { ErrorCode, InvariantError, MillraceError } from "@millrace/errors";
+import type { Binding, CallContext, Codec, RpcServer, ServiceBinding } from "../api.ts";
 import { toWireStatus } from "../status.ts";
 import { LocalEnd } from "./end.ts";
 import { cancelled, deadlinePassed } from "./errors.ts";
@@ -20,10 +12,12 @@ const keepaliveTimes: KeepaliveTimes = { timeMs: 30_000, timeoutMs: 10_000 };
 
 type Opening = Extract<Frame, { readonly kind: "open" }>;
 
-/** The codec of a method that is not served. */
-const raw: Codec<unknown> = {
+/** The codec of a call that is not served. Nobody reads it. */
+const noCodec: Codec<never> = {
   encode: () => new Uint8Array(0),
-  decode: (bytes) => bytes,
+  decode: () => {
+    throw new InvariantError("a call that is not served was read");
+  },
 };
 
 /** The status frame of a handler's end. */
@@ -34,7 +28,7 @@ const statusFrame = (stream: number, thrown?: unknown): Frame => ({
 });
 
 interface ServedCall {
-  readonly end: LocalEnd<unknown, unknown>;
+  readonly end: LocalEnd<never, never>;
   /** The call is over for the client: its handler is told. */
   readonly abort: (reason: MillraceError) => void;
 }
@@ -87,9 +81,7 @@ class ServedConnection {
   #begin({ stream, path, timeoutMs, metadata }: Opening): void {
     const { clock } = this.#transport;
     const binding = this.#server.binding(path);
-    const { input, output } = (binding?.method as Method<unknown, unknown> | undefined) ?? {
-      ...{ input: raw, output: raw },
-    };
+    const { input, output } = binding?.method ?? { input: noCodec, output: noCodec };
     const controller = new AbortController();
     const abort = (reason: MillraceError): void => {
       if (!controller.signal.aborted) controller.abort(reason);
@@ -99,7 +91,7 @@ class ServedConnection {
       ? clock.timer(timeoutMs, () => abort(deadlinePassed()))
       : () => {};
     const over = this.#server.begin();
-    const end = new LocalEnd<unknown, unknown>(
+    const end = new LocalEnd<never, never>(
       {
         stream,
         input,
@@ -134,7 +126,7 @@ const run = async (
   binding: Binding | undefined,
   path: string,
   context: CallContext,
-  end: LocalEnd<unknown, unknown>,
+  end: LocalEnd<never, never>,
 ): Promise<void> => {
   if (binding === undefined) {
     throw new MillraceError(ErrorCode.UNSUPPORTED_OPERATION, `${path} is not served here`);
@@ -143,15 +135,14 @@ const run = async (
     throw new MillraceError(ErrorCode.SHUTTING_DOWN, "the server is stopping: retry elsewhere");
   }
   if (binding.kind === "bidi_streaming") {
-    await binding.handler(Object.assign(end, { context }) as unknown as ServerStream<never, never>);
+    await binding.handler(Object.assign(end, { context }));
     return;
   }
   const request = await end.read();
   if (request === undefined) throw new MillraceError(ErrorCode.INVALID_REQUEST, "no request");
-  if (binding.kind === "unary") end.write(await binding.handler(request as never, context));
+  if (binding.kind === "unary") end.write(await binding.handler(request, context));
   else {
-    const stream = Object.assign(end, { context }) as unknown as ServerStream<never, never>;
-    await binding.handler(request as never, stream);
+    await binding.handler(request, Object.assign(end, { context }));
   }
 };
 

@@ -19,7 +19,7 @@ export type Frame =
   | { readonly kind: "status"; readonly stream: number; readonly status: WireStatus | undefined }
   /** The client gave up. */
   | { readonly kind: "cancel"; readonly stream: number; readonly deadline: boolean }
-  /** The other side has read so many bytes and takes as many again. */
+  /** The other side has read this many bytes, and takes as many again. */
   | { readonly kind: "window"; readonly stream: number; readonly bytes: number }
   | { readonly kind: "ping" }
   | { readonly kind: "pong" };

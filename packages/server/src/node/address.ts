@@ -61,7 +61,7 @@ export interface Advertised {
   readonly guessed: boolean;
 }
 
-/** Who is told an address, and the setting that says which. */
+/** The peers that are told an address, and the setting that says which. */
 const audiences = {
   advertise: "clients",
   "internal-advertise": "the cluster's processes",

@@ -46,7 +46,7 @@ const runUntil = async (
 test("the help tells every setting, and which must be set", () => {
   const text = helpText(program(() => assert.fail()));
   assert.match(text, /^Usage: test \[flags\]\n\nA test\.\n/);
-  assert.match(text, / {2}--id \(must be set; 0 to 2147483647\)\n {6}Who it is\.\n/);
+  assert.match(text, / {2}--id \(must be set; 0 to 2,147,483,647\)\n {6}Who it is\.\n/);
   assert.match(text, / {2}--log-level \(default "info"; debug, info, warn, error\)\n/);
   assert.match(text, /\nExample: test\n$/);
 });

@@ -4,6 +4,7 @@ import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 import {
   allowedOf,
+  defaultOf,
   environmentName,
   type RawSources,
   type Resolved,
@@ -62,8 +63,8 @@ export const helpText = (
     "Flags (also as MILLRACE_… variables, and as keys of --config FILE.yaml):",
   ];
   for (const [key, setting] of Object.entries(program.schema)) {
-    const { default: value } = setting;
-    const fallback = value === undefined ? "must be set" : `default ${JSON.stringify(value)}`;
+    const value = defaultOf(setting);
+    const fallback = value === undefined ? "must be set" : `default ${value}`;
     lines.push(`  --${key} (${fallback}; ${allowedOf(setting)})`, `      ${setting.description}`);
   }
   lines.push("", ...program.example);

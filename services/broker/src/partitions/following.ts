@@ -1,4 +1,4 @@
-/** Whom a replica follows, and what is being cut off its log for a leader that it followed. */
+/** The leader of a replica, and what is being cut off its log for the leader before. */
 import type { FollowedPartition } from "../replication/follower-stream.ts";
 import type { Followers } from "../replication/followers.ts";
 

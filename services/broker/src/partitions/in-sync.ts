@@ -164,9 +164,10 @@ export class InSyncReplicas {
   }
 
   /**
-   * The change to ask for, or undefined: who lags for longer than `lagMaxMs` leaves, who has caught
-   * up joins. A change whose answer was lost is asked for again as it was, until the view tells. So
-   * is one that was made and that no view shows: the store may have gone back since.
+   * The change to ask for, or undefined: a member that lags for longer than `lagMaxMs` leaves, a
+   * replica that has caught up joins. A change whose answer was lost is asked for again as it was,
+   * until the view tells. So is one that was made and that no view shows: the store may have gone
+   * back since.
    */
   due(
     highWatermark: number,
@@ -193,7 +194,7 @@ export class InSyncReplicas {
     const next = [...kept, ...joins];
     const isSame = next.length === isr.length && next.every((one) => has(isr, one));
     const change = { modRevision, isr: next };
-    // Who is not registered any more is the controller's to take out.
+    // The controller takes out a broker that is not registered any more.
     return isSame || !this.#mayBeMade(change) ? undefined : change;
   }
 

@@ -240,8 +240,8 @@ export class Replica implements LedPartition, ChangingPartition {
   }
 
   /**
-   * Begins anew at the leader's log start. Who counts as complete does not: its records may be all
-   * that is left.
+   * Begins anew at the leader's log start. A replica that counts as complete does not: its records
+   * may be all that is left.
    */
   async #rebuild(log: PartitionLog, startOffset: number): Promise<void> {
     if (this.#countsAsComplete()) throw refusals.countsAsComplete(this.name, startOffset);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { configFrom } from "@millrace/server/node";
-import { brokerSchema, managerConfigOf } from "./config.ts";
+import { brokerSchema, checkLogSettings, managerConfigOf } from "./config.ts";
 
 const needed = { MILLRACE_BROKER_ID: "1", MILLRACE_ETCD_ENDPOINTS: "http://etcd:2379" };
 const resolve = (...argv: readonly string[]) => configFrom(brokerSchema, argv, needed).values;
@@ -32,6 +32,8 @@ test("values out of range are refused with the range", () => {
     ["replica-lag-max", "10"],
     ["data-dir", ""],
     ["internal-advertise", "nowhere"],
+    ["journal-file-bytes", "8MiB"],
+    ["journal-bytes-max", "8MiB"],
   ] as const) {
     assert.throws(
       () => resolve(`--${flag}=${value}`),
@@ -47,4 +49,17 @@ test("settings of logs are those that the log takes", () => {
   assert.equal(config.openFilesMax, 99);
   // A checkpoint fsyncs each segment, and a full journal waits for it.
   assert.deepEqual([config.segmentBytesMin, config.segmentMsMin], [512 * 1024, 469]);
+});
+
+test("the journal has room for one of its files at least", () => {
+  const check = (file: string, max: string): void =>
+    checkLogSettings(resolve("--journal-file-bytes", file, "--journal-bytes-max", max));
+  check("9MiB", "9MiB");
+  check("64MiB", "512MiB");
+  assert.throws(
+    () => check("1GiB", "512MiB"),
+    (thrown) =>
+      hasCode(thrown, ErrorCode.INVALID_CONFIG) &&
+      /--journal-bytes-max is 512 MiB, .*--journal-file-bytes, 1 GiB.*: raise/.test(thrown.message),
+  );
 });

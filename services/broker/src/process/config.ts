@@ -1,5 +1,6 @@
 /** Settings of a broker. */
-import type { Schema, Values } from "@millrace/config";
+import { messageBytesMax, type Schema, type Values } from "@millrace/config";
+import { ErrorCode, MillraceError, sizeText } from "@millrace/errors";
 import { defaultManagerConfig, type LogManagerConfig } from "@millrace/log";
 import {
   admissionSettings,
@@ -19,14 +20,22 @@ import {
 } from "@millrace/server/node";
 import { limits } from "../limits.ts";
 
+/** A batch is journalled in one file, so the smallest file holds the largest batch. */
+const journalFileBytesMin = messageBytesMax + mib;
+
 /** How logs are kept. */
 export const logSettings = {
-  "journal-file-bytes": bytes(mib, 1024 * mib, 64 * mib, "Size of one file of the commit journal."),
+  "journal-file-bytes": bytes(
+    journalFileBytesMin,
+    1024 * mib,
+    64 * mib,
+    "Size of one file of the commit journal. The smallest holds the largest message.",
+  ),
   "journal-bytes-max": bytes(
-    2 * mib,
+    journalFileBytesMin,
     16 * 1024 * mib,
     512 * mib,
-    "Bound of the commit journal; when it is full, producers wait.",
+    "Bound of the commit journal, at least one of its files; when it is full, producers wait.",
   ),
   "tail-cache-bytes-max": bytes(
     0,
@@ -101,6 +110,18 @@ export const brokerSchema = {
  * segment of a partition.
  */
 const segmentPart = 1 / 128;
+
+/** Throws INVALID_CONFIG for settings that are allowed one by one, and not together. */
+export const checkLogSettings = (config: Values<typeof logSettings>): void => {
+  const { "journal-file-bytes": fileBytes, "journal-bytes-max": bytesMax } = config;
+  if (bytesMax >= fileBytes) return;
+  throw new MillraceError(
+    ErrorCode.INVALID_CONFIG,
+    `--journal-bytes-max is ${sizeText(bytesMax)}, less than one file of the journal ` +
+      `(--journal-file-bytes, ${sizeText(fileBytes)}): raise the first, or lower the second`,
+    { facts: { key: "journal-bytes-max" } },
+  );
+};
 
 /** The settings of logs, as the log takes them. */
 export const managerConfigOf = (config: Values<typeof logSettings>): LogManagerConfig => ({

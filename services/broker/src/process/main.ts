@@ -1,7 +1,7 @@
 /** Entry of a broker's process. */
 // Segment writes, the journal and compression share libuv's thread pool, and its default of four
-// threads starves them. Set before anything uses the pool.
-process.env["UV_THREADPOOL_SIZE"] ??= "8";
+// threads starves them; it takes an empty value for one. Set before anything uses the pool.
+process.env["UV_THREADPOOL_SIZE"] ||= "8";
 
 const { runProgram } = await import("@millrace/server/node");
 const { brokerProgram } = await import("./server.ts");

@@ -1,2 +1,2 @@
-export { brokerSchema, logSettings, managerConfigOf } from "./config.ts";
+export { brokerSchema, checkLogSettings, logSettings, managerConfigOf } from "./config.ts";
 export { type BrokerServerMetrics, brokerServerMetrics } from "./metrics.ts";

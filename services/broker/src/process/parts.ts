@@ -29,7 +29,7 @@ import { ClusterMirror } from "../metadata/mirror.ts";
 import type { BrokerMetrics } from "../metrics.ts";
 import { logConfigOf } from "../partitions/log-config.ts";
 
-/** Who the broker is. */
+/** Identity of the broker. */
 export interface Identity {
   readonly clusterId: string;
   readonly brokerId: number;

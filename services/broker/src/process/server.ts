@@ -15,7 +15,7 @@ import {
   withinOpenFiles,
 } from "@millrace/server/node";
 import { boot } from "./boot.ts";
-import { brokerSchema, managerConfigOf } from "./config.ts";
+import { brokerSchema, checkLogSettings, managerConfigOf } from "./config.ts";
 import { brokerServerMetrics } from "./metrics.ts";
 
 /** Starts the process. Rejects with a MillraceError before anything is served. */
@@ -24,6 +24,7 @@ export const startBrokerServer = async (
   { logger, droppedLogLines, signal }: Launch,
 ): Promise<RunningServer> => {
   checkAddresses(resolved.values);
+  checkLogSettings(resolved.values);
   const config = withinOpenFiles(resolved.values, logger);
   const metrics = brokerServerMetrics(droppedLogLines);
   const directory = config["data-dir"];

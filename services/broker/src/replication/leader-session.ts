@@ -476,7 +476,7 @@ export class LeaderSession {
     }
   }
 
-  /** True when the read has to wait: it comes to the front then. Who is in sync never waits. */
+  /** True when the read has to wait: it comes to the front then. A follower in sync never waits. */
   #throttle(subscription: Subscription): boolean {
     const { catchUpRate, clock } = this.#context;
     if (this.#admitted.has(subscription)) return false;

@@ -110,8 +110,22 @@ export const cliMutants: readonly Mutant[] = [
     name: "cli-dump-directory-internal",
     breaks: "log dump of a directory is called an internal error",
     file: "packages/cli/src/log.ts",
-    replace: [["if ((await disk.fileSize(name)) === undefined) {", "if (name === undefined) {"]],
+    replace: [["  if (!is(found)) throw new", "  if (found === null) throw new"]],
     tests: cliTest,
+  },
+  {
+    name: "cli-typo-called-damage",
+    breaks: "log verify of a path that is not there speaks of damage",
+    file: "packages/cli/src/log.ts",
+    replace: [["  await checkDirectory(directory);\n", ""]],
+    tests: cliTest,
+  },
+  {
+    name: "cli-closed-stderr-ends-work",
+    breaks: "a closed stderr ends the work, with 0",
+    file: "packages/cli/src/io.ts",
+    replace: [["write(io.stderr, text).catch(() => {})", "write(io.stderr, text)"]],
+    tests: [...cliTest, ...cliProcessTest],
   },
   {
     name: "cli-empty-variable",

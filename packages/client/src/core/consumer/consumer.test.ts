@@ -243,7 +243,7 @@ test(
   limit,
   async () => {
     const reasons: readonly [Error, ErrorCode, RegExp][] = [
-      [new RangeError("past"), ErrorCode.MESSAGE_TOO_LARGE, /inflates to more than 67108864 bytes/],
+      [new RangeError("past"), ErrorCode.MESSAGE_TOO_LARGE, /inflates to more than 64 MiB/],
       [new Error("no frame"), ErrorCode.CORRUPT_MESSAGE, /damaged batch \(no frame\)/],
       [
         new MillraceError(ErrorCode.UNSUPPORTED_COMPRESSION, "the window is too large"),

@@ -1,6 +1,6 @@
 /** Decodes stored batches. */
 import type { CompressionName, Compressor } from "@millrace/env";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { ErrorCode, MillraceError, sizeText } from "@millrace/errors";
 import { bodyCrcMatches, decodeRecords, parseBody, readStored } from "@millrace/record";
 import type { ConsumedHeader, ConsumedRecord } from "../types.ts";
 import type { Chunk, Cursor, DecodedBatch } from "./cursor.ts";
@@ -30,7 +30,7 @@ const inflate = async (
     if (thrown instanceof RangeError) {
       throw new MillraceError(
         ErrorCode.MESSAGE_TOO_LARGE,
-        `${place(cursor)} has a batch that inflates to more than ${maxBytes} bytes: raise ` +
+        `${place(cursor)} has a batch that inflates to more than ${sizeText(maxBytes)}: raise ` +
           "inflatedBytesMax, or seek past it",
         { cause: thrown },
       );

@@ -1,5 +1,5 @@
 /** The producer: takes records, spreads them over partitions, and reports their outcome. */
-import { ErrorCode, MillraceError, must } from "@millrace/errors";
+import { ErrorCode, MillraceError, must, sizeText } from "@millrace/errors";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import type { WireProduceResult } from "@millrace/record";
 import { closedError } from "../failures.ts";
@@ -210,8 +210,8 @@ export class Producer implements AsyncDisposable {
     if (bytes <= this.#options.bufferBytesMax) return bytes;
     throw new MillraceError(
       ErrorCode.MESSAGE_TOO_LARGE,
-      `a record of ${bytes} bytes does not fit the producer's buffer of ` +
-        `${this.#options.bufferBytesMax} bytes: send smaller records, or raise bufferBytesMax`,
+      `a record of ${sizeText(bytes)} does not fit the producer's buffer of ` +
+        `${sizeText(this.#options.bufferBytesMax)}: send smaller records, or raise bufferBytesMax`,
     );
   }
 

@@ -1,6 +1,6 @@
 /** The produce stream to one broker. */
 import type { Clock, Logger, Random } from "@millrace/env";
-import { ErrorCode, MillraceError, must } from "@millrace/errors";
+import { ErrorCode, MillraceError, must, sizeText } from "@millrace/errors";
 import {
   blankProduceRequest,
   HEADROOM_BYTES,
@@ -124,12 +124,13 @@ export class Sender implements Route {
 
   /** Why a batch must not be sent: the server would end the stream. Holds while `ready` does. */
   tooLarge(batch: Batch): MillraceError | undefined {
-    const bytes = must(batch.body, "body of a batch to send").length;
+    const bytes = must(batch.body, "body of a batch to send").length + requestOverheadBytes;
     const max = this.#messageBytesMax;
-    if (bytes + requestOverheadBytes <= max) return undefined;
+    if (bytes <= max) return undefined;
     return new MillraceError(
       ErrorCode.MESSAGE_TOO_LARGE,
-      `a batch of ${bytes} bytes exceeds the server's limit of ${max}: send smaller records`,
+      `a request of ${sizeText(bytes)} exceeds the server's limit of ${sizeText(max)}: ` +
+        "send smaller records",
     );
   }
 

@@ -43,7 +43,7 @@ export class PartitionSequences {
     this.#next = { producerId, producerEpoch: 0, baseSequence: 0 };
   }
 
-  /** The stamp of the next batch, of so many records. */
+  /** The stamp of the next batch, by its number of records. */
   take(records: number): ProducerStamp {
     const stamp = must(this.#next, "producer id of an idempotent batch");
     this.#next = advance(stamp, records);

@@ -1,5 +1,5 @@
 /** Messages of gRPC on an HTTP/2 stream: a flag, a length of four bytes, and the bytes. */
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { ErrorCode, MillraceError, sizeText } from "@millrace/errors";
 
 export const prefixBytes = 5;
 /** Pieces up to this size are copied together; larger ones are sent without a copy. */
@@ -73,7 +73,8 @@ const compressedText = "a message is compressed, which nobody asked for";
 export const tooLarge = (bytes: number, bytesMax: number): MillraceError =>
   new MillraceError(
     ErrorCode.MESSAGE_TOO_LARGE,
-    `a message has ${bytes} bytes, and ${bytesMax} is the limit: send or ask for less at once`,
+    `a message has ${sizeText(bytes)}, and ${sizeText(bytesMax)} is the limit: ` +
+      "send or ask for less at once",
   );
 
 /** The frames of a message: prefix and small pieces gathered, large pieces as they are. */

@@ -61,7 +61,7 @@ export abstract class MessageStream<In, Out> extends Pulled<In> {
       this.#received = [];
       this.#next = 0;
     } else if (this.#next >= heldMax && this.#next * 2 >= this.#received.length) {
-      // Who is always a little behind never comes to the end of the list.
+      // A reader that is always a little behind never comes to the end of the list.
       this.#received = this.#received.slice(this.#next);
       this.#next = 0;
     }

@@ -3,7 +3,7 @@
  * Decisions only; the sockets behind the handles belong to `connection-listener.ts`. One
  * `Admission` may serve several listeners that share a budget.
  */
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { ErrorCode, MillraceError, sizeText } from "@millrace/errors";
 import {
   connectionWindowBytes,
   firstConnectionWindowBytes,
@@ -367,8 +367,8 @@ export class Admission {
       }
       if (largest === undefined) return;
       const text =
-        `this call buffers ${largest.buffered} unread or unsent bytes, the most in a full budget: ` +
-        "read faster, or send less at once";
+        `this call buffers ${sizeText(largest.buffered)} unread or unsent, the most in a full ` +
+        "budget: read faster, or send less at once";
       const facts = { limit: budget.limit };
       const error = MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text, {
         retryAfterMs: 1000,

@@ -1,7 +1,7 @@
 /**
  * The admission of one call: follows its message prefixes, counts its bytes, times its silences.
  */
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { ErrorCode, MillraceError, sizeText } from "@millrace/errors";
 import { MessageFraming } from "./framing.ts";
 import type { AdmissionLimits, LimitName } from "./limits.ts";
 
@@ -117,7 +117,8 @@ export class AdmittedStream {
       return false;
     }
     if (tooLarge !== undefined) {
-      const text = `a message of ${tooLarge} bytes, ${this.path} takes at most ${this.#shape.bytesMax}: split it`;
+      const most = sizeText(this.#shape.bytesMax);
+      const text = `a message of ${sizeText(tooLarge)}, ${this.path} takes at most ${most}: split it`;
       this.terminate("message_bytes", MillraceError.refusal(ErrorCode.MESSAGE_TOO_LARGE, text));
       return false;
     }
@@ -183,7 +184,7 @@ export class AdmittedStream {
     if (this.#over) return;
     if (this.#queued > 0 && nowMs - this.#sentMs > limits.slowReaderTimeoutMs) {
       const text =
-        `nothing of ${this.#queued} bytes was taken in ${limits.slowReaderTimeoutMs} ms: ` +
+        `nothing of ${sizeText(this.#queued)} was taken in ${limits.slowReaderTimeoutMs} ms: ` +
         "read faster, or ask for less";
       this.terminate("slow_reader", MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text));
       return;
@@ -235,8 +236,8 @@ export class AdmittedStream {
     const begunBytes = this.#owner.addBegun(more);
     if (more <= 0 || begunBytes <= begunBytesPerConnectionMax) return;
     const text =
-      `messages of ${begunBytes} bytes have begun on this connection, at most ` +
-      `${begunBytesPerConnectionMax}: end some before the next`;
+      `messages of ${sizeText(begunBytes)} have begun on this connection, at most ` +
+      `${sizeText(begunBytesPerConnectionMax)}: end some before the next`;
     const limit = "begun_bytes_per_connection";
     const details = { retryAfterMs: 1000, facts: { limit } };
     this.terminate(limit, MillraceError.refusal(ErrorCode.ADMISSION_REJECTED, text, details));

@@ -5,7 +5,7 @@ import type { MillraceError } from "@millrace/errors";
 import type { CallContext } from "../../../api.ts";
 import { cancelledError, deadlineError } from "../../duplex.ts";
 import { toMap } from "../../metadata.ts";
-import { timeoutMsOf } from "../connection-listener.ts";
+import { timeoutMsOf } from "../timeout.ts";
 
 /**
  * A reset this shortly before the deadline comes from a client whose clock runs a little faster,
