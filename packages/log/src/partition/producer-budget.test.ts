@@ -55,6 +55,10 @@ test("who makes up producers loses his own, not those of others", () => {
   assert.equal(large.check(infoOf(0)), undefined);
   // Not for every append: a sixteenth of the bound goes at a time.
   assert.ok(forgotten.length < 100 && forgotten.every((n) => n > 10), String(forgotten));
+  assert.equal(
+    forgotten.reduce((sum, n) => sum + n, 0),
+    1020 - budget.count,
+  );
 });
 
 test("what tables let go of is counted", () => {

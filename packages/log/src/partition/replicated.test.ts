@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";
+import { encodeStoredPrefix, readStored } from "@millrace/record";
 import type { PartitionLog } from "../api.ts";
 import { appendAll, batchOf, readAll } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
+import { headerCrcOf } from "./replicated.ts";
 
 const sent = (value: string, baseSequence: number) =>
   batchOf([{ value: value.padEnd(200, ".") }], { producerId: 7, producerEpoch: 0, baseSequence });
@@ -95,6 +97,15 @@ test("what a leader never sent is refused, and nothing of it is taken", async ()
     refused(await storedFrom(log, log.logEndOffset - 1), /it begins at 3/);
     assert.equal(log.logEndOffset, 5);
   });
+});
+
+test("the header's CRC is found behind bodies of every length", () => {
+  for (const bytes of [1, 127, 128, 16_384, 2 ** 21]) {
+    const fields = { baseOffset: 7, leaderEpoch: 3, appendTimeMs: 5, bodyCrc: 9 };
+    const [prefix, body] = [encodeStoredPrefix(fields, bytes), Buffer.alloc(bytes)];
+    const stored = readStored(Buffer.concat([prefix, body]), 0);
+    assert.equal(headerCrcOf({ prefix, body }), "fault" in stored ? -1 : stored.headerCrc);
+  }
 });
 
 test("a log that knows a newer epoch takes nothing from an older leader", async () => {
