@@ -8,7 +8,7 @@ import { type RecoveryPoint, RecoveryPointSchema } from "@millrace/proto/storage
 import { topicIdBytes } from "@millrace/record";
 import { bugs } from "../bugs.ts";
 import type { LogContext } from "../context.ts";
-import { breathe } from "../files/breathe.ts";
+import { breathe, Pace } from "../files/breathe.ts";
 import {
   errno,
   isFull,
@@ -61,6 +61,8 @@ const parallelInBackground = 4;
 export const parallelAlone = 32;
 /** Partitions captured in one turn of the event loop; some milliseconds. */
 const capturedPerStep = 256;
+/** The producers of a partition take as long as one more for each of these. */
+const producersPerCapture = 256;
 
 export class Checkpointer {
   readonly #options: CheckpointOptions;
@@ -147,11 +149,15 @@ export class Checkpointer {
   async #captureAll(round: () => number): Promise<Captured[]> {
     const { context, partitions } = this.#options;
     const captured: Captured[] = [];
+    const pace = new Pace(context.env.clock, capturedPerStep);
     for (const partition of [...partitions()]) {
-      if (captured.length % capturedPerStep === capturedPerStep - 1) {
-        await breathe(context.env.clock);
-      }
-      if (!partition.deleted) captured.push(capture(context, partition, round()));
+      if (pace.due) await pace.pause();
+      if (partition.deleted) continue;
+      const next = capture(context, partition, round());
+      captured.push(next);
+      const snapshots = next.snapshots?.snapshots ?? [];
+      const producers = snapshots.reduce((sum, { entries }) => sum + entries.length, 0);
+      pace.took(1 + producers / producersPerCapture);
     }
     return captured;
   }
