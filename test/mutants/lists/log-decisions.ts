@@ -379,8 +379,8 @@ export const decisions: readonly Mutant[] = [
     file: `${src}/partition/reader.ts`,
     replace: [
       [
-        "    const beginsInside = segment.baseOffset < logStartOffset;",
-        "    const beginsInside = segment.baseOffset > logStartOffset;",
+        "    if (segment.baseOffset < this.#owner.logStartOffset) {",
+        "    if (segment.baseOffset > this.#owner.logStartOffset) {",
       ],
     ],
     tests: [clock],

@@ -10,6 +10,7 @@ import { resets } from "./log-reset.ts";
 import { retained } from "./log-retention.ts";
 import { starting } from "./log-start.ts";
 import { tailCache } from "./log-tail-cache.ts";
+import { times } from "./log-times.ts";
 import { shortTurns } from "./log-turns.ts";
 import { upkeep } from "./log-upkeep.ts";
 import { verified } from "./log-verify.ts";
@@ -25,6 +26,7 @@ export const logMutants: readonly Mutant[] = [
   ...resets,
   ...starting,
   ...tailCache,
+  ...times,
   ...shortTurns,
   ...upkeep,
   ...verified,

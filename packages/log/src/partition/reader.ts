@@ -13,6 +13,7 @@ import { type IndexRow, rowForOffset, rowForTimestamp } from "../segment/index-f
 import type { Place } from "../segment/place.ts";
 import type { Segment } from "../segment/segment.ts";
 import { errors } from "./errors.ts";
+import { FirstSegmentTimes } from "./first-segment-times.ts";
 import type { PartitionTail } from "./tail-cache.ts";
 
 /** Most bytes that the records of a stored batch may inflate to when they are looked at. */
@@ -61,11 +62,18 @@ export class PartitionReader {
   readonly #context: LogContext;
   readonly #owner: ReadOwner;
   readonly #tail: PartitionTail;
+  readonly #firstTimes: FirstSegmentTimes;
 
   constructor(context: LogContext, owner: ReadOwner, tail: PartitionTail) {
     this.#context = context;
     this.#owner = owner;
     this.#tail = tail;
+    this.#firstTimes = new FirstSegmentTimes(owner, {
+      positionOf: async (segment, offset) =>
+        (await this.#rowFor(segment, (rows) => rowForOffset(rows, offset)))?.position ?? 0,
+      visit: (segment, position, visit) => this.#walk(segment, position, visit),
+      largestIn: (batch) => this.#largestIn(batch, batch.info.records),
+    });
   }
 
   tryReadTail(offset: number, maxBytes: number, limit: ReadLimit): ReadResult | undefined {
@@ -138,10 +146,24 @@ export class PartitionReader {
 
   async #findIn(segment: Segment, timestampMs: number): Promise<TimestampOffset | undefined> {
     if ((await this.#maxTimestampOf(segment)) < timestampMs) return undefined;
+    const from = await this.#searchFrom(segment, timestampMs);
+    const found = await this.#walk<TimestampOffset | "no more">(segment, from, (batch, body) => {
+      if (batch.header.baseOffset >= this.#owner.highWatermark) return "no more";
+      if (batch.info.maxTimestampMs < timestampMs) return undefined;
+      return this.#find(batch, body, timestampMs);
+    });
+    return found === "no more" ? undefined : found;
+  }
+
+  /** A position before which no batch has a readable record at or after a time. */
+  async #searchFrom(segment: Segment, timestampMs: number): Promise<number> {
     const row = await this.#rowFor(segment, (rows) => rowForTimestamp(rows, timestampMs));
-    return this.#walk(segment, row?.position ?? 0, (batch, body) =>
-      batch.info.maxTimestampMs < timestampMs ? undefined : this.#find(batch, body, timestampMs),
-    );
+    const position = row?.position ?? 0;
+    if (segment.baseOffset >= this.#owner.logStartOffset) return position;
+    // The row may be that of a deleted record.
+    const { largestMs, largestAt, first, end } = await this.#firstTimes.of(segment);
+    if (timestampMs > largestMs) return end;
+    return timestampMs === largestMs ? largestAt : Math.max(position, first);
   }
 
   async maxTimestamp(): Promise<TimestampOffset | undefined> {
@@ -223,18 +245,15 @@ export class PartitionReader {
    * it.
    */
   async #maxTimestampBelow(segment: Segment, endOffset: number): Promise<number> {
-    const { logStartOffset } = this.#owner;
-    const beginsInside = segment.baseOffset < logStartOffset;
-    if (segment.endOffset <= endOffset && !beginsInside) return this.#maxTimestampOf(segment);
-    const from = beginsInside ? logStartOffset : endOffset;
-    const row = await this.#rowFor(segment, (rows) => rowForOffset(rows, from));
-    let largestMs = beginsInside ? -1 : (row?.maxBeforeMs ?? -1);
-    await this.#walk(segment, row?.position ?? 0, async (batch, body) => {
+    if (segment.baseOffset < this.#owner.logStartOffset) {
+      return (await this.#firstTimes.of(segment)).largestMs;
+    }
+    if (segment.endOffset <= endOffset) return this.#maxTimestampOf(segment);
+    const row = await this.#rowFor(segment, (rows) => rowForOffset(rows, endOffset));
+    let largestMs = row?.maxBeforeMs ?? -1;
+    await this.#walk(segment, row?.position ?? 0, (batch) => {
       if (batch.lastOffset >= endOffset) return true;
-      if (batch.lastOffset < logStartOffset) return undefined;
-      const whole = batch.header.baseOffset >= logStartOffset;
-      const ms = whole ? batch.info.maxTimestampMs : await this.#largestIn(batch, body);
-      largestMs = Math.max(largestMs, ms);
+      largestMs = Math.max(largestMs, batch.info.maxTimestampMs);
       return undefined;
     });
     return largestMs;
