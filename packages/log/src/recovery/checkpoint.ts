@@ -10,8 +10,10 @@ import { bugs } from "../bugs.ts";
 import type { LogContext } from "../context.ts";
 import { breathe, Pace } from "../files/breathe.ts";
 import {
+  causeOf,
   errno,
   isFull,
+  isOfOneName,
   isPassing,
   isProgrammingError,
   passingError,
@@ -138,7 +140,9 @@ export class Checkpointer {
     if (failure !== undefined) throw failure;
     if (!bugs.journalReleasedBeforeSegmentSync) await this.#cover(captured, covered);
     for (const { partition, snapshots } of captured) {
-      if (snapshots !== undefined) await dropOldSnapshots(context, partition, snapshots);
+      // One that went offline may not have written them.
+      if (snapshots === undefined || partition.state.kind === "offline") continue;
+      await dropOldSnapshots(context, partition, snapshots);
     }
   }
 
@@ -376,7 +380,7 @@ const secure = async (context: LogContext, captured: Captured): Promise<void> =>
 };
 
 const secureFiles = async (context: LogContext, captured: Captured): Promise<void> => {
-  const { partition, snapshots, epochs } = captured;
+  const { partition } = captured;
   // A segment may have been dropped meanwhile: what is gone needs no fsync. Until it is gone, it
   // may be all that knows its producers.
   const isThere = (segment: Segment): boolean => partition.segments.includes(segment);
@@ -387,9 +391,22 @@ const secureFiles = async (context: LogContext, captured: Captured): Promise<voi
     if (isThere(segment) || isLeft(segment)) await secureBatches(context, segment);
   }
   if (partition.state.kind === "offline") return;
-  for (const segment of captured.segments) {
-    if (isThere(segment)) await secureIndex(context, partition, segment);
+  try {
+    for (const segment of captured.segments) {
+      if (isThere(segment)) await secureIndex(context, partition, segment);
+    }
+    await secureSmallFiles(context, captured);
+  } catch (thrown) {
+    if (!isOfOneName(thrown)) throw thrown;
+    // Its batches are safe, and its point stays where it was. Others need not stop over a name.
+    partition.takeOffline(`a file of it cannot be written: ${(causeOf(thrown) as Error).message}`);
   }
+};
+
+const secureSmallFiles = async (
+  context: LogContext,
+  { partition, snapshots, epochs }: Captured,
+): Promise<void> => {
   if (snapshots !== undefined) {
     await partition.producers.write(context, partition.directory, snapshots);
     partition.names.changed();
