@@ -5,6 +5,7 @@
 import { globSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { functionLengths } from "./function-lengths.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -30,18 +31,6 @@ const edgesOf = (source: string, files: readonly string[]): Edge[] =>
     }));
   });
 
-/** Lines of every function, by Biome's layout. */
-const functionLines = (lines: readonly string[]): number[] => {
-  const found: number[] = [];
-  for (const [i, line] of lines.entries()) {
-    const opens = /^( *).*(=>|\)(: [^=]+)?) \{$/.exec(line);
-    if (opens === null || /^ *(if|for|while|switch|\}|else|return|throw)\b/.test(line)) continue;
-    const end = lines.findIndex((other, k) => k > i && other.startsWith(`${opens[1]}}`));
-    if (end > i) found.push(end - i + 1);
-  }
-  return found;
-};
-
 const pageOf = (name: string): string => {
   const source = join(root, name, "src");
   const files = globSync("**/*.ts", { cwd: source })
@@ -59,7 +48,7 @@ const pageOf = (name: string): string => {
   }));
   const lines = sizes.map(({ lines: all }) => all.length - 1);
   const functions = sizes.flatMap(({ file, lines: all }) =>
-    functionLines(all).map((length) => ({ file, length })),
+    functionLengths(all).map(([, length]) => ({ file, length })),
   );
   const longest = functions.toSorted((a, b) => b.length - a.length)[0];
   const largest = sizes.toSorted((a, b) => b.lines.length - a.lines.length)[0];

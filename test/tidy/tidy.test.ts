@@ -5,6 +5,7 @@ import { existsSync, globSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { errorCodeByName } from "@millrace/errors";
+import { functionLengths } from "../../tools/function-lengths.ts";
 import { allTestFiles, filesOf, type Tier, tiers } from "../../tools/tiers.ts";
 import { importsOf } from "./imports.ts";
 import { linesOf, none, production, read, root, sources } from "./repository.ts";
@@ -15,28 +16,6 @@ test("files have at most 600 lines", () => {
     lengths.filter(([, lines]) => lines > 600).map(([path, lines]) => `${path}: ${lines} lines`),
   );
 });
-
-const keyword = /^ *(if|for|while|switch|return|throw|else|try|describe|test|check)\b/;
-/** The last line of a signature, which may be its only one. */
-const functionOpens = /^( *)(.*)(=>|\)(?:: [^=]+)?) \{$/;
-
-/** First line and length of every function, by the layout that Biome gives. */
-const functionLengths = (lines: readonly string[]): [number, number][] => {
-  const found: [number, number][] = [];
-  for (const [i, line] of lines.entries()) {
-    const [, indent = "", head = ""] = functionOpens.exec(line) ?? [];
-    if (!functionOpens.test(line)) continue;
-    // A signature over several lines begins at the last line before with the same indentation.
-    const begins = head.startsWith(")")
-      ? lines.findLastIndex((other, k) => k < i && /^( *)\S.*[(<{]$/.exec(other)?.[1] === indent)
-      : i;
-    const first = lines[begins];
-    if (first === undefined || keyword.test(first)) continue;
-    const end = lines.findIndex((other, k) => k > i && other.startsWith(`${indent}}`));
-    if (end > i) found.push([begins + 1, end - begins + 1]);
-  }
-  return found;
-};
 
 test("functions are measured with their signatures", () => {
   const lines = ["const f = (", "  a: number,", "): number => {", "  return a;", "};"];

@@ -14,6 +14,7 @@ import type {
   RecoveryReport,
 } from "./api.ts";
 import type { LogContext } from "./context.ts";
+import { Pace } from "./files/breathe.ts";
 import { isPassing, passingError, storageError } from "./files/disk-errors.ts";
 import type { DiskSpace } from "./files/disk-space.ts";
 import { partitionDirectory } from "./files/paths.ts";
@@ -34,6 +35,8 @@ import { deletionOf } from "./recovery/recovery-points.ts";
 
 /** How long a clean stop waits for a disk or a journal without room, milliseconds. */
 export const stopPatienceMs = 5000;
+/** Partitions whose retention is looked at in one turn of the event loop. */
+const retainedPerTurn = 64;
 /** Pause before a deletion that failed is tried again, milliseconds. */
 const deleteRetryMs = 1000;
 
@@ -308,7 +311,10 @@ export class Manager implements LogManager {
 
   /** One partition's trouble is its own: the others are looked after all the same. */
   async #runRetention(): Promise<void> {
+    const pace = new Pace(this.#context.env.clock, retainedPerTurn);
     for (const partition of [...this.#partitions.values()]) {
+      // Most have nothing to do, and wait for nothing.
+      if (pace.took()) await pace.pause();
       try {
         await partition.runRetention();
       } catch (thrown) {

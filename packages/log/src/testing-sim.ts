@@ -5,7 +5,7 @@ import { type CrashModel, Incarnation, Kernel, SimDisk } from "@millrace/sim";
 import type { LogConfig, LogManager, LogManagerConfig, PartitionLog } from "./api.ts";
 import { defaultLogConfig, defaultManagerConfig } from "./defaults.ts";
 import { openLogManager } from "./open.ts";
-import { topicA } from "./testing.ts";
+import { PauseCounter, topicA } from "./testing.ts";
 
 /** One life of a process. */
 export interface SimulatedLog {
@@ -23,6 +23,8 @@ export interface Simulation {
   start(): Promise<SimulatedLog>;
   /** Settings of the directory for the starts that follow. */
   configure(manager: Partial<LogManagerConfig>): void;
+  /** Pauses of every process. */
+  readonly pauses: PauseCounter;
   /** Ends the process that was started last, also in the middle of its start. */
   die(how: CrashModel): void;
   sleep(ms: number): Promise<void>;
@@ -56,10 +58,11 @@ export const simulate = async (
     latest?.kill();
     disk.crash(how);
   };
+  const pauses = new PauseCounter();
   const start = async (): Promise<SimulatedLog> => {
     const process = new Incarnation(kernel);
     latest = process;
-    const clock = process.clock();
+    const clock = pauses.clock(process.clock());
     const env: Env = {
       clock,
       random: kernel.random,
@@ -98,5 +101,5 @@ export const simulate = async (
     new Promise((resolve) => {
       kernel.schedule(ms, resolve);
     });
-  await kernel.run(run({ kernel, disk, start, configure, die, sleep }));
+  await kernel.run(run({ kernel, disk, pauses, start, configure, die, sleep }));
 };

@@ -1,5 +1,5 @@
 /** Helpers of this package's tests. */
-import type { Logger } from "@millrace/env";
+import type { Clock, Logger } from "@millrace/env";
 import {
   BatchBuilder,
   crcOf,
@@ -25,6 +25,29 @@ export const keepingLogger = (): { readonly logger: Logger; readonly told: strin
   };
   return { logger, told };
 };
+
+/**
+ * Counts how often a computation lets others run: how long a turn takes is the machine's affair.
+ */
+export class PauseCounter {
+  #pauses = 0;
+
+  /** The clock for the computation. */
+  clock(of: Clock): Clock {
+    const defer = (fn: () => void): void => {
+      this.#pauses += 1;
+      of.defer(fn);
+    };
+    return { ...of, defer };
+  }
+
+  /** Pauses while `work` runs. */
+  async of<T>(work: () => Promise<T>): Promise<{ readonly result: T; readonly pauses: number }> {
+    const before = this.#pauses;
+    const result = await work();
+    return { result, pauses: this.#pauses - before };
+  }
+}
 
 export const topicA = "000102030405060708090a0b0c0d0e0f" as TopicId;
 

@@ -321,19 +321,17 @@ export const decisions: readonly Mutant[] = [
     file: `${src}/partition/retention-clock.ts`,
     replace: [
       [
-        "    if (doubt === undefined || !agrees) {\n      this.#begin(now);\n      return undefined;\n    }",
-        "    if (doubt === undefined || !agrees) {\n      this.#begin(now);\n      return now.wallMs;\n    }",
+        "      this.#begin(now);\n      return undefined;\n",
+        "      this.#begin(now);\n      return now.wallMs;\n",
       ],
     ],
     tests: [clock],
   },
   {
     name: "log-clock-ahead-at-start",
-    breaks: "A start with a clock far ahead of the last checkpoint is in doubt.",
+    breaks: "A start with a clock ahead of the last checkpoint by more than a jump is in doubt.",
     file: `${src}/partition/retention-clock.ts`,
-    replace: [
-      ["now.wallMs - knownMs <= aheadAtStartMs", "now.wallMs - knownMs <= aheadAtStartMs * 1000"],
-    ],
+    replace: [["now.wallMs - knownMs <= jumpMs", "now.wallMs - knownMs <= 24 * 3_600_000"]],
     tests: [clock],
   },
   {
@@ -373,8 +371,8 @@ export const decisions: readonly Mutant[] = [
     file: `${src}/partition/reader.ts`,
     replace: [
       [
-        "    const beginsInside = segment.baseOffset < logStartOffset;",
-        "    const beginsInside = segment.baseOffset > logStartOffset;",
+        "    if (segment.baseOffset < this.#owner.logStartOffset) {",
+        "    if (segment.baseOffset > this.#owner.logStartOffset) {",
       ],
     ],
     tests: [clock],

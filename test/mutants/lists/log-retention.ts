@@ -3,11 +3,55 @@ import type { Mutant } from "../mutant.ts";
 
 const src = "packages/log/src";
 const clock = `${src}/faults/clock-restart.test.ts`;
+const readings = `${src}/faults/clock.test.ts`;
+const retentionClock = `${src}/partition/retention-clock.ts`;
 const config = `${src}/faults/retention-config.test.ts`;
 const room = `${src}/faults/retention-room.test.ts`;
 const age = `${src}/faults/segment-age.test.ts`;
 
 export const retained: readonly Mutant[] = [
+  {
+    name: "log-clock-jump-of-hours",
+    breaks: "Half an hour between the two clocks is a jump.",
+    file: retentionClock,
+    replace: [["export const jumpMs = 5 * 60_000;", "export const jumpMs = 100 * 60_000;"]],
+    tests: [readings],
+  },
+  {
+    name: "log-clock-agrees-with-any-record",
+    breaks: "A record two hours from the clock does not agree with it.",
+    file: retentionClock,
+    replace: [["const recordAgreesMs = 3_600_000;", "const recordAgreesMs = 72_000_000;"]],
+    tests: [readings],
+  },
+  {
+    name: "log-clock-believed-after-an-hour",
+    breaks: "An hour of agreeing readings alone does not end the doubt.",
+    file: retentionClock,
+    replace: [["export const doubtMs = 24 * 3_600_000;", "export const doubtMs = 3_600_000;"]],
+    tests: [readings],
+  },
+  {
+    name: "log-clock-never-believed-again",
+    breaks: "What gets no records is cleaned after a day.",
+    file: retentionClock,
+    replace: [["forMs >= doubtMs || ", ""]],
+    tests: [readings],
+  },
+  {
+    name: "log-clock-drift-adds-up",
+    breaks: "Small steps of the clock do not add up reading by reading.",
+    file: retentionClock,
+    replace: [["      if (this.#confirmed) this.#agree(now);", "      this.#agree(now);"]],
+    tests: [readings],
+  },
+  {
+    name: "log-clock-anchored-for-ever",
+    breaks: "A clock that records agree with is compared with the latest such reading.",
+    file: retentionClock,
+    replace: [["      if (this.#confirmed) this.#agree(now);\n", ""]],
+    tests: [readings],
+  },
   {
     name: "log-doubt-ends-with-a-restart",
     breaks: "A clock in doubt is still in doubt after a restart.",

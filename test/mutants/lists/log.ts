@@ -5,11 +5,14 @@ import { deletions } from "./log-deleted.ts";
 import { durability } from "./log-durability.ts";
 import { journalFiles } from "./log-journal-files.ts";
 import { remembered } from "./log-memory.ts";
+import { names } from "./log-names.ts";
 import { recovery } from "./log-recovery.ts";
 import { resets } from "./log-reset.ts";
 import { retained } from "./log-retention.ts";
 import { starting } from "./log-start.ts";
 import { tailCache } from "./log-tail-cache.ts";
+import { times } from "./log-times.ts";
+import { shortTurns } from "./log-turns.ts";
 import { upkeep } from "./log-upkeep.ts";
 import { verified } from "./log-verify.ts";
 
@@ -18,12 +21,15 @@ export const logMutants: readonly Mutant[] = [
   ...journalFiles,
   ...remembered,
   ...decisions,
+  ...names,
   ...recovery,
   ...deletions,
   ...retained,
   ...resets,
   ...starting,
   ...tailCache,
+  ...times,
+  ...shortTurns,
   ...upkeep,
   ...verified,
 ];

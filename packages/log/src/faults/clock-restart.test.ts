@@ -76,7 +76,7 @@ test("records without a timestamp that were appended under a clock of long ago a
     await sleep(60_000);
     kernel.wallOffsetMs = 0;
     await log.runRetention();
-    // A client's record ends the doubt; an hour would, too.
+    // A client's record ends the doubt; a day would, too.
     await appendAll(await logOf(1), [batchOf([{ value: "now", timestampMs: clock.wallMs() }])]);
     await sleep(5000);
     for (let i = 0; i < 3; i += 1) await log.runRetention();

@@ -11,7 +11,9 @@ import { RetentionClock } from "../partition/retention-clock.ts";
 import { appendAll, batchOf } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
 
-const day = 86_400_000;
+const minute = 60_000;
+const hour = 60 * minute;
+const day = 24 * hour;
 const now = 1_700_000_000_000;
 
 /** A clock whose readings a test sets. */
@@ -29,6 +31,13 @@ class FakeClock implements Clock {
   }
 }
 
+/** Both clocks of a process go on, without what happens meanwhile. */
+const later = (clock: Clock, ms: number): void => {
+  const { monoMs, wallMs } = clock;
+  clock.monoMs = () => monoMs() + ms;
+  clock.wallMs = () => wallMs() + ms;
+};
+
 test("one wrong reading is not believed, and the right clock is, at once", () => {
   const clock = new FakeClock();
   const retention = new RetentionClock(clock, silentLogger, undefined);
@@ -41,7 +50,7 @@ test("one wrong reading is not believed, and the right clock is, at once", () =>
   assert.equal(retention.read(), clock.wall);
 });
 
-test("a clock that jumped is believed after an hour, or once records agree with it", () => {
+test("a clock that jumped is believed after a day, or once records agree with it", () => {
   for (const records of [true, false]) {
     const clock = new FakeClock();
     const retention = new RetentionClock(clock, silentLogger, undefined);
@@ -52,7 +61,78 @@ test("a clock that jumped is believed after an hour, or once records agree with 
     assert.equal(retention.read(), undefined, "one reading");
     clock.pass(10_000);
     assert.equal(retention.read(), records ? clock.wall : undefined);
-    clock.pass(3_600_000);
+    clock.pass(day - 10_001);
+    assert.equal(retention.read(), records ? clock.wall : undefined, "not quite a day");
+    clock.pass(1);
+    assert.equal(retention.read(), clock.wall);
+  }
+});
+
+test("records agree with a clock that is near them", () => {
+  for (const [offMs, agrees] of [
+    [30 * minute, true],
+    [-30 * minute, true],
+    [2 * hour, false],
+    [-2 * hour, false],
+  ] as const) {
+    const clock = new FakeClock();
+    const retention = new RetentionClock(clock, silentLogger, undefined);
+    clock.wall += 8 * day;
+    assert.equal(retention.read(), undefined);
+    retention.observe(clock.wall + offMs);
+    clock.pass(10_000);
+    assert.equal(retention.read(), agrees ? clock.wall : undefined, `${offMs} ms off`);
+  }
+});
+
+test("minutes are no jump, half an hour is", () => {
+  for (const [byMs, believed] of [
+    [4 * minute, true],
+    [-4 * minute, true],
+    [30 * minute, false],
+    [-30 * minute, false],
+  ] as const) {
+    const clock = new FakeClock();
+    const retention = new RetentionClock(clock, silentLogger, undefined);
+    clock.wall += byMs;
+    assert.equal(retention.read(), believed ? clock.wall : undefined, `${byMs} ms`);
+  }
+});
+
+test("steps that are no jump do not add up to one", () => {
+  const clock = new FakeClock();
+  const retention = new RetentionClock(clock, silentLogger, undefined);
+  clock.wall += 4 * minute;
+  assert.equal(retention.read(), clock.wall);
+  for (let readings = 0; readings < 1000; readings += 1) {
+    clock.pass(minute);
+    clock.wall += 4 * minute;
+    assert.equal(retention.read(), undefined);
+  }
+});
+
+test("a clock that gains is believed as long as records agree with it", () => {
+  const clock = new FakeClock();
+  const retention = new RetentionClock(clock, silentLogger, undefined);
+  let gained = 0;
+  for (let readings = 0; readings < 1000; readings += 1) {
+    clock.pass(minute);
+    clock.wall += 4 * minute;
+    gained += 4 * minute;
+    retention.observe(clock.wall - gained);
+    if (retention.read() === undefined) break;
+  }
+  // The records' hour, and one jump more.
+  assert.ok(gained > 50 * minute && gained <= 70 * minute, `${gained / minute} min`);
+});
+
+test("a clock that was put right by small steps is believed for good", () => {
+  const clock = new FakeClock();
+  const retention = new RetentionClock(clock, silentLogger, undefined);
+  for (let readings = 0; readings < 10; readings += 1) {
+    clock.pass(minute);
+    clock.wall -= 4 * minute;
+    retention.observe(clock.wall);
     assert.equal(retention.read(), clock.wall);
   }
 });
@@ -69,10 +149,14 @@ test("a second jump begins the doubt anew", () => {
   assert.equal(retention.read(), undefined);
 });
 
-test("a start with a clock a year ahead of the last checkpoint is in doubt", () => {
+test("a start with a clock ahead of the last checkpoint is in doubt", () => {
   const clock = new FakeClock();
-  assert.equal(new RetentionClock(clock, silentLogger, now - 365 * day).read(), undefined);
-  assert.equal(new RetentionClock(clock, silentLogger, now - day / 2).read(), now);
+  for (const aheadMs of [365 * day, 25 * hour, 23 * hour, 30 * minute, 6 * minute]) {
+    const started = new RetentionClock(clock, silentLogger, now - aheadMs);
+    assert.equal(started.read(), undefined, `${aheadMs} ms`);
+    assert.equal(started.knownMs(), now - aheadMs);
+  }
+  assert.equal(new RetentionClock(clock, silentLogger, now - 4 * minute).read(), now);
   assert.equal(new RetentionClock(clock, silentLogger, now + 365 * day).read(), now);
 });
 
@@ -95,21 +179,45 @@ test("a wrong reading deletes no records and forgets no producers", async () => 
   });
 });
 
-test("a start with a clock a year ahead deletes nothing that is minutes old", async () => {
-  const log = { retentionMs: 7 * day };
-  await simulate({ log }, async ({ start }) => {
+for (const aheadMs of [23 * hour, 365 * day]) {
+  const how = `a start with a clock ${aheadMs / hour} h ahead`;
+  test(`${how} deletes nothing of an idle topic for a day`, async () => {
+    await simulate({ log: { retentionMs: 2 * hour } }, async ({ kernel, sleep, start }) => {
+      const first = await start();
+      await appendAll(await first.log(), [batchOf([{ value: "fresh", timestampMs: now }])]);
+      await first.manager.close(true);
+      first.die("process");
+      kernel.wallOffsetMs = aheadMs;
+      const second = await start();
+      const log = await second.log();
+      log.updateHighWatermark(1);
+      for (let hours = 0; hours < 24; hours += 1) {
+        await log.runRetention();
+        assert.equal(log.logStartOffset, 0, `${hours} h`);
+        later(second.clock, hour);
+        await sleep(1);
+      }
+      for (let i = 0; i < 2; i += 1) await log.runRetention();
+      assert.equal(log.logStartOffset, 1);
+    });
+  });
+}
+
+test("a start after a day off deletes what is old once a record agrees with the clock", async () => {
+  await simulate({ log: { retentionMs: 2 * hour } }, async ({ kernel, sleep, start }) => {
     const first = await start();
-    await appendAll(await first.log(), [batchOf([{ value: "fresh", timestampMs: now }])]);
+    await appendAll(await first.log(), [batchOf([{ value: "old", timestampMs: now }])]);
     await first.manager.close(true);
     first.die("process");
-    const kernelStart = start;
-    const second = await kernelStart();
-    const { wallMs } = second.clock;
-    second.clock.wallMs = () => wallMs() + 365 * day;
-    const again = await second.log();
-    again.updateHighWatermark(1);
-    for (let i = 0; i < 3; i += 1) await again.runRetention();
-    assert.equal(again.logStartOffset, 0);
+    kernel.wallOffsetMs = day;
+    const second = await start();
+    const log = await second.log();
+    log.updateHighWatermark(1);
+    await log.runRetention();
+    await appendAll(await second.log(1), [batchOf([{ value: "new", timestampMs: now + day }])]);
+    await sleep(5 * minute);
+    for (let i = 0; i < 2; i += 1) await log.runRetention();
+    assert.equal(log.logStartOffset, 1);
   });
 });
 

@@ -9,12 +9,8 @@ import type { AppendBatch, PartitionLog } from "../api.ts";
 import { inSteps } from "../files/breathe.ts";
 import { decodeSnapshot, encodeSnapshot } from "../partition/producer-snapshots.ts";
 import { ProducerTable } from "../partition/producer-table.ts";
-import {
-  decodeIndexSteps,
-  encodeOffsetEntries,
-  encodeTimeEntries,
-} from "../segment/index-format.ts";
-import { appendAll, batchOf, readAll } from "../testing.ts";
+import { decodeIndexSteps, encodeOffsetSteps, encodeTimeSteps } from "../segment/index-format.ts";
+import { appendAll, batchOf, PauseCounter, readAll } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
 
 /** A batch that takes `count` offsets, as a compressed set of empty records may. */
@@ -127,37 +123,24 @@ test("a retry of any of the last 16 batches is known, and of no older one", () =
   assert.equal(table.check({ ...info, baseSequence: 20 }), undefined);
 });
 
-/** Counts the pauses of a computation: how long each turn takes is the machine's affair. */
-const counting = () => {
-  const nodes = nodeClock();
-  const counter = { pauses: 0 };
-  const defer = (fn: () => void): void => {
-    counter.pauses += 1;
-    nodes.defer(fn);
-  };
-  return { counter, clock: { ...nodes, defer } };
-};
-
 test("the index of a full segment, and a large producers' table, are taken in short turns", async () => {
-  const { counter, clock } = counting();
-  const taken = async <T>(work: Promise<T>): Promise<{ result: T; pauses: number }> => {
-    counter.pauses = 0;
-    return { result: await work, pauses: counter.pauses };
-  };
+  const counter = new PauseCounter();
+  const clock = counter.clock(nodeClock());
   const rows = Array.from({ length: 100_000 }, (_, i) => ({
     offset: i + 1,
     position: (i + 1) * 4096,
     maxBeforeMs: 1_700_000_000_000 + i,
   }));
-  const index = encodeOffsetEntries(0, rows);
-  const times = encodeTimeEntries(0, rows);
-  const steps = decodeIndexSteps(0, index, times, 200_000, 2 ** 30);
-  const decoded = await taken(inSteps(clock, steps));
+  const index = await counter.of(() => inSteps(clock, encodeOffsetSteps(0, rows)));
+  const times = await counter.of(() => inSteps(clock, encodeTimeSteps(0, rows)));
+  for (const { pauses } of [index, times]) assert.ok(pauses >= 20, `${pauses} pauses`);
+  const steps = decodeIndexSteps(0, index.result, times.result, 200_000, 2 ** 30);
+  const decoded = await counter.of(() => inSteps(clock, steps));
   assert.deepEqual(decoded.result.rows, rows);
   const producer = { epoch: 1, lastAppendTimeMs: 5, batches: [] };
   const entries = Array.from({ length: 50_000 }, (_, id) => [id, producer] as const);
-  const encoded = await taken(encodeSnapshot(clock, { offset: 7, entries }));
-  const loaded = await taken(decodeSnapshot(clock, encoded.result));
+  const encoded = await counter.of(() => encodeSnapshot(clock, { offset: 7, entries }));
+  const loaded = await counter.of(() => decodeSnapshot(clock, encoded.result));
   assert.deepEqual(loaded.result, { offset: 7, entries });
   for (const { pauses } of [decoded, encoded, loaded]) assert.ok(pauses >= 40, `${pauses} pauses`);
 });

@@ -15,6 +15,39 @@ export const breathe = (clock: Pauses): Promise<void> =>
     clock.defer(resolve);
   });
 
+/** Counts the steps of a long computation, and knows when others must run. */
+export class Pace {
+  readonly #clock: Pauses;
+  readonly #perTurn: number;
+  #steps = 0;
+
+  /** A pause is due after `perTurn` steps. */
+  constructor(clock: Pauses, perTurn: number) {
+    this.#clock = clock;
+    this.#perTurn = perTurn;
+  }
+
+  /** Counts steps; a large one may count for several. Returns whether a pause is due. */
+  took(steps = 1): boolean {
+    this.#steps += steps;
+    return this.#steps >= this.#perTurn;
+  }
+
+  /** Others ran, such as during a read: counting begins anew. */
+  rested(): void {
+    this.#steps = 0;
+  }
+
+  get due(): boolean {
+    return this.#steps >= this.#perTurn;
+  }
+
+  pause(): Promise<void> {
+    this.rested();
+    return breathe(this.#clock);
+  }
+}
+
 /** Runs a computation in steps, with a pause after each. */
 export const inSteps = async <T>(
   clock: Pauses,

@@ -3,7 +3,7 @@ import type { Disk } from "@millrace/env";
 import { JournalFilesSchema } from "@millrace/proto/storage";
 import { bodyCrcMatches, readStored, type TopicId } from "@millrace/record";
 import { bugs } from "../bugs.ts";
-import { breathe, type Pauses } from "../files/breathe.ts";
+import { breathe, Pace, type Pauses } from "../files/breathe.ts";
 import { magics, readOptional, readWhole } from "../files/checksummed-file.ts";
 import { paths } from "../files/paths.ts";
 import {
@@ -75,9 +75,10 @@ const payloadSound = (
   return bodyCrcMatches(file.subarray(at, at + bytes), stored);
 };
 
-/** Batches checked in one turn of the event loop; some milliseconds. */
-const batchesPerTurn = 1024;
-const bytesPerTurn = 8 * 1024 * 1024;
+/** Entries looked at in one turn of the event loop; some milliseconds. */
+const entriesPerTurn = 1024;
+/** A payload takes as long to check as one more entry for each of these. */
+const bytesPerEntry = 8 * 1024;
 /** Pages looked at in one turn of the event loop for the beginning of a round. */
 const pagesPerTurn = 4096;
 
@@ -89,6 +90,8 @@ const locate = async (
   after: number,
 ): Promise<LocatedRound[]> => {
   const rounds: LocatedRound[] = [];
+  // Rounds are small mostly: the pace is that of the file.
+  const pace = new Pace(clock, entriesPerTurn);
   let at = 0;
   let pages = 0;
   while (at < file.length) {
@@ -100,7 +103,7 @@ const locate = async (
       continue;
     }
     if (found.round > after) {
-      rounds.push({ found, path, at, sound: await soundOf(clock, file, at, found) });
+      rounds.push({ found, path, at, sound: await soundOf(pace, file, at, found) });
     }
     at += found.bytes;
   }
@@ -109,23 +112,18 @@ const locate = async (
 
 /** For each entry of a round whether its payload is right. */
 const soundOf = async (
-  clock: Pauses,
+  pace: Pace,
   file: Buffer,
   at: number,
   { entries }: FoundRound,
 ): Promise<boolean[]> => {
   const sound: boolean[] = [];
-  let bytes = 0;
   for (const { change, payloadAt, payloadBytes } of entries) {
     sound.push(
       change.kind !== "batch" ||
         payloadSound(file, at + payloadAt, payloadBytes, change.offset, change.headerCrc),
     );
-    bytes += payloadBytes;
-    if (sound.length % batchesPerTurn === 0 || bytes > bytesPerTurn) {
-      bytes = 0;
-      await breathe(clock);
-    }
+    if (pace.took(1 + payloadBytes / bytesPerEntry)) await pace.pause();
   }
   return sound;
 };
@@ -175,7 +173,8 @@ export const scanJournal = async (
   if (missing) damagedUpTo = Number.POSITIVE_INFINITY;
   const final = kept.at(-1);
   const last = final && { path: final.path, at: final.at, bytes: final.found.bytes };
-  return { entries: entriesOf(kept), lastRound, rounds: kept.length, damagedUpTo, last };
+  const entries = await entriesOf(clock, kept);
+  return { entries, lastRound, rounds: kept.length, damagedUpTo, last };
 };
 
 /** Whether a file of the journal is gone, or shorter than it was. Older versions kept no list. */
@@ -223,8 +222,12 @@ const contiguousEnd = (rounds: readonly LocatedRound[]): readonly LocatedRound[]
   return rounds.slice(Math.max(0, first));
 };
 
-const entriesOf = (rounds: readonly LocatedRound[]): Map<string, PlannedEntry[]> => {
+const entriesOf = async (
+  clock: Pauses,
+  rounds: readonly LocatedRound[],
+): Promise<Map<string, PlannedEntry[]>> => {
   const entries = new Map<string, PlannedEntry[]>();
+  const pace = new Pace(clock, entriesPerTurn);
   for (const { found, path, at, sound } of rounds) {
     for (const [i, entry] of found.entries.entries()) {
       const key = planKey(entry.topicId, entry.partition);
@@ -238,6 +241,7 @@ const entriesOf = (rounds: readonly LocatedRound[]): Map<string, PlannedEntry[]>
         bytes: entry.payloadBytes,
         sound: sound[i] ?? false,
       });
+      if (pace.took()) await pace.pause();
     }
   }
   return entries;

@@ -10,7 +10,7 @@ import {
   ProducerSnapshotSchema,
 } from "@millrace/proto/storage";
 import type { SegmentContext } from "../context.ts";
-import { breathe, type Pauses } from "../files/breathe.ts";
+import { Pace, type Pauses } from "../files/breathe.ts";
 import { magics, readFramed, writeFramed } from "../files/checksummed-file.ts";
 import { isPassing } from "../files/disk-errors.ts";
 import { offsetName } from "../files/paths.ts";
@@ -26,7 +26,7 @@ export interface ProducersAt {
   readonly entries: readonly (readonly [number, Producer])[];
 }
 
-/** Producers encoded or decoded in one turn of the event loop; some milliseconds. */
+/** Producers and batches of them encoded or decoded in one turn of the event loop. */
 const producersPerStep = 1024;
 
 export const producersPath = (directory: string, offset: number): string =>
@@ -72,11 +72,19 @@ export const encodeSnapshot = async (clock: Pauses, snapshot: ProducersAt): Prom
   const parts = [
     toBinary(ProducerSnapshotSchema, create(ProducerSnapshotSchema, { offset: BigInt(offset) })),
   ];
-  for (let at = 0; at < entries.length; at += producersPerStep) {
-    if (at > 0) await breathe(clock);
-    const producers = entries.slice(at, at + producersPerStep).map(entryOf);
+  const pace = new Pace(clock, producersPerStep);
+  let producers: ReturnType<typeof entryOf>[] = [];
+  const encode = (): void => {
     parts.push(toBinary(ProducerSnapshotSchema, create(ProducerSnapshotSchema, { producers })));
+    producers = [];
+  };
+  for (const entry of entries) {
+    producers.push(entryOf(entry));
+    if (!pace.took(1 + entry[1].batches.length)) continue;
+    encode();
+    await pace.pause();
   }
+  encode();
   return Buffer.concat(parts);
 };
 
@@ -87,14 +95,16 @@ export const decodeSnapshot = async (
 ): Promise<ProducersAt | undefined> => {
   const reader = new BinaryReader(bytes);
   const entries: (readonly [number, Producer])[] = [];
+  const pace = new Pace(clock, producersPerStep);
   let offset = 0;
   try {
     while (reader.pos < reader.len) {
       const [field, wireType] = reader.tag();
       if (field === 1 && wireType === WireType.Varint) offset = Number(reader.uint64());
       else if (field === 2 && wireType === WireType.LengthDelimited) {
-        entries.push(producerOf(fromBinary(ProducerEntrySchema, reader.bytes())));
-        if (entries.length % producersPerStep === 0) await breathe(clock);
+        const entry = producerOf(fromBinary(ProducerEntrySchema, reader.bytes()));
+        entries.push(entry);
+        if (pace.took(1 + entry[1].batches.length)) await pace.pause();
       } else reader.skip(wireType, field);
     }
   } catch {
@@ -223,7 +233,7 @@ const replay = async (
     if (segment.sizeBytes === 0) continue;
     await context.writes.reach(segment, segment.sizeBytes);
     await context.files.with(segment, async (file) => {
-      const scanner = new BatchScanner(file, 0, segment.sizeBytes);
+      const scanner = new BatchScanner(context.env.clock, file, 0, segment.sizeBytes);
       for (;;) {
         const batch = await scanner.peek();
         if ("end" in batch) {

@@ -4,6 +4,7 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import { bodyCrcMatches, iterateRecords, parseBody, readStored } from "@millrace/record";
 import type { ReadLimit, ReadResult, TimestampOffset } from "../api.ts";
 import type { LogContext } from "../context.ts";
+import { inSteps, Pace } from "../files/breathe.ts";
 import { isTransient, storageError } from "../files/disk-errors.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { segmentOf } from "../segment/files.ts";
@@ -12,6 +13,7 @@ import { type IndexRow, rowForOffset, rowForTimestamp } from "../segment/index-f
 import type { Place } from "../segment/place.ts";
 import type { Segment } from "../segment/segment.ts";
 import { errors } from "./errors.ts";
+import { FirstSegmentTimes } from "./first-segment-times.ts";
 import type { PartitionTail } from "./tail-cache.ts";
 
 /** Most bytes that the records of a stored batch may inflate to when they are looked at. */
@@ -47,6 +49,10 @@ const attemptsMax = 4;
  * Age counts from the append time where a record's own time is absent or this far in the future.
  */
 const futureMsMax = 3_600_000;
+/** Records looked at in one turn of the event loop; about a millisecond. */
+const recordsPerTurn = 4096;
+/** Batches of a read that are checked in one turn. */
+const batchesPerTurn = 512;
 /** Bytes looked through at a time for the batch that holds an offset. */
 const lookBytes = 256 * 1024;
 /** Of the read that looks for a segment's first batch. */
@@ -56,11 +62,18 @@ export class PartitionReader {
   readonly #context: LogContext;
   readonly #owner: ReadOwner;
   readonly #tail: PartitionTail;
+  readonly #firstTimes: FirstSegmentTimes;
 
   constructor(context: LogContext, owner: ReadOwner, tail: PartitionTail) {
     this.#context = context;
     this.#owner = owner;
     this.#tail = tail;
+    this.#firstTimes = new FirstSegmentTimes(owner, {
+      positionOf: async (segment, offset) =>
+        (await this.#rowFor(segment, (rows) => rowForOffset(rows, offset)))?.position ?? 0,
+      visit: (segment, position, visit) => this.#walk(segment, position, visit),
+      largestIn: (batch) => this.#largestIn(batch, batch.info.records),
+    });
   }
 
   tryReadTail(offset: number, maxBytes: number, limit: ReadLimit): ReadResult | undefined {
@@ -133,10 +146,24 @@ export class PartitionReader {
 
   async #findIn(segment: Segment, timestampMs: number): Promise<TimestampOffset | undefined> {
     if ((await this.#maxTimestampOf(segment)) < timestampMs) return undefined;
+    const from = await this.#searchFrom(segment, timestampMs);
+    const found = await this.#walk<TimestampOffset | "no more">(segment, from, (batch, body) => {
+      if (batch.header.baseOffset >= this.#owner.highWatermark) return "no more";
+      if (batch.info.maxTimestampMs < timestampMs) return undefined;
+      return this.#find(batch, body, timestampMs);
+    });
+    return found === "no more" ? undefined : found;
+  }
+
+  /** A position before which no batch has a readable record at or after a time. */
+  async #searchFrom(segment: Segment, timestampMs: number): Promise<number> {
     const row = await this.#rowFor(segment, (rows) => rowForTimestamp(rows, timestampMs));
-    return this.#walk(segment, row?.position ?? 0, (batch, body) =>
-      batch.info.maxTimestampMs < timestampMs ? undefined : this.#find(batch, body, timestampMs),
-    );
+    const position = row?.position ?? 0;
+    if (segment.baseOffset >= this.#owner.logStartOffset) return position;
+    // The row may be that of a deleted record.
+    const { largestMs, largestAt, first, end } = await this.#firstTimes.of(segment);
+    if (timestampMs > largestMs) return end;
+    return timestampMs === largestMs ? largestAt : Math.max(position, first);
   }
 
   async maxTimestamp(): Promise<TimestampOffset | undefined> {
@@ -182,9 +209,10 @@ export class PartitionReader {
   /** Makes the append time of a segment's first batch known. Throws PARTITION_OFFLINE on damage. */
   async findFirstAppend(segment: Segment): Promise<void> {
     if (segment.sizeBytes === 0 || segment.firstAppendMs !== undefined) return;
+    const { env, files } = this.#context;
     await this.#guard(undefined, "log_end", () =>
-      this.#context.files.with(segment, async (file) => {
-        const scanner = new BatchScanner(file, 0, segment.sizeBytes, firstReadBytes);
+      files.with(segment, async (file) => {
+        const scanner = new BatchScanner(env.clock, file, 0, segment.sizeBytes, firstReadBytes);
         const first = await scanner.peek();
         if (!("end" in first)) segment.foundFirstAppend(first.header.appendTimeMs);
         else if (!first.end) throw damaged(segment, 0, first.reason);
@@ -217,18 +245,15 @@ export class PartitionReader {
    * it.
    */
   async #maxTimestampBelow(segment: Segment, endOffset: number): Promise<number> {
-    const { logStartOffset } = this.#owner;
-    const beginsInside = segment.baseOffset < logStartOffset;
-    if (segment.endOffset <= endOffset && !beginsInside) return this.#maxTimestampOf(segment);
-    const from = beginsInside ? logStartOffset : endOffset;
-    const row = await this.#rowFor(segment, (rows) => rowForOffset(rows, from));
-    let largestMs = beginsInside ? -1 : (row?.maxBeforeMs ?? -1);
-    await this.#walk(segment, row?.position ?? 0, async (batch, body) => {
+    if (segment.baseOffset < this.#owner.logStartOffset) {
+      return (await this.#firstTimes.of(segment)).largestMs;
+    }
+    if (segment.endOffset <= endOffset) return this.#maxTimestampOf(segment);
+    const row = await this.#rowFor(segment, (rows) => rowForOffset(rows, endOffset));
+    let largestMs = row?.maxBeforeMs ?? -1;
+    await this.#walk(segment, row?.position ?? 0, (batch) => {
       if (batch.lastOffset >= endOffset) return true;
-      if (batch.lastOffset < logStartOffset) return undefined;
-      const whole = batch.header.baseOffset >= logStartOffset;
-      const ms = whole ? batch.info.maxTimestampMs : await this.#largestIn(batch, body);
-      largestMs = Math.max(largestMs, ms);
+      largestMs = Math.max(largestMs, batch.info.maxTimestampMs);
       return undefined;
     });
     return largestMs;
@@ -236,11 +261,11 @@ export class PartitionReader {
 
   /** Largest timestamp of the records of a batch at or behind the log start. */
   async #largestIn(batch: ScannedBatch, records: Uint8Array): Promise<number> {
+    const pace = new Pace(this.#context.env.clock, recordsPerTurn);
+    const set = await this.#plain(batch, records);
     let largestMs = -1;
-    for (const record of iterateRecords(
-      await this.#plain(batch, records),
-      batch.info.baseTimestampMs,
-    )) {
+    for (const record of iterateRecords(set, batch.info.baseTimestampMs)) {
+      if (pace.took()) await pace.pause();
       const offset = batch.header.baseOffset + record.offsetDelta;
       if (offset >= this.#owner.logStartOffset) largestMs = Math.max(largestMs, record.timestampMs);
     }
@@ -260,8 +285,10 @@ export class PartitionReader {
     timestampMs: number,
   ): Promise<TimestampOffset | undefined> {
     const { info, header } = batch;
+    const pace = new Pace(this.#context.env.clock, recordsPerTurn);
     const set = await this.#plain(batch, records);
     for (const record of iterateRecords(set, info.baseTimestampMs)) {
+      if (pace.took()) await pace.pause();
       const offset = header.baseOffset + record.offsetDelta;
       if (record.timestampMs < timestampMs || offset < this.#owner.logStartOffset) continue;
       if (offset >= this.#owner.highWatermark) return undefined;
@@ -295,9 +322,10 @@ export class PartitionReader {
     visit: (batch: ScannedBatch, records: Uint8Array) => T | undefined | Promise<T | undefined>,
   ): Promise<T | undefined> {
     const endPosition = this.#endPosition(segment);
-    await this.#context.writes.reach(segment, endPosition);
-    return this.#context.files.with(segment, async (file) => {
-      const scanner = new BatchScanner(file, position, endPosition);
+    const { env, files, writes } = this.#context;
+    await writes.reach(segment, endPosition);
+    return files.with(segment, async (file) => {
+      const scanner = new BatchScanner(env.clock, file, position, endPosition);
       for (;;) {
         const batch = await scanner.peek();
         if ("end" in batch) {
@@ -346,7 +374,9 @@ export class PartitionReader {
       await this.#context.writes.reach(segment, position + size);
       const buffer = Buffer.allocUnsafe(size);
       const bytes = await file.read(buffer, 0, size, position);
-      const found = select(buffer.subarray(0, bytes), offset, endOffset, maxBytes);
+      const read = buffer.subarray(0, bytes);
+      const { clock } = this.#context.env;
+      const found = await inSteps(clock, select(read, offset, endOffset, maxBytes));
       if ("nextOffset" in found) return found;
       if ("reason" in found) throw damaged(segment, position + found.at, found.reason);
       if (bytes < size || size === endPosition - position) {
@@ -407,11 +437,17 @@ type Selected =
  * `maxBytes` but for the first; or where and why there are none. Checks every CRC of what it
  * returns.
  */
-const select = (buffer: Buffer, offset: number, endOffset: number, maxBytes: number): Selected => {
+function* select(
+  buffer: Buffer,
+  offset: number,
+  endOffset: number,
+  maxBytes: number,
+): Generator<undefined, Selected, undefined> {
   let at = 0;
   let start = -1;
   let nextOffset = -1;
-  while (at < buffer.length) {
+  for (let batches = 1; at < buffer.length; batches += 1) {
+    if (batches % batchesPerTurn === 0) yield undefined;
     const batch = readStored(buffer, at);
     if ("fault" in batch) {
       if (start >= 0) break;
@@ -454,7 +490,7 @@ const select = (buffer: Buffer, offset: number, endOffset: number, maxBytes: num
       : { chunk: buffer.subarray(0, 0), nextOffset };
   }
   return { chunk: buffer.subarray(start, at), nextOffset };
-};
+}
 
 const lastOffsetOf = (
   buffer: Buffer,

@@ -9,7 +9,7 @@
  */
 import { must } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
-import { breathe } from "../files/breathe.ts";
+import { Pace } from "../files/breathe.ts";
 import type { PlannedEntry } from "../journal/scan.ts";
 import type { Partition } from "../partition/partition.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
@@ -44,8 +44,8 @@ import { cameBackUnsynced } from "./unsynced.ts";
 
 type PlannedEpoch = Extract<PlannedEntry, { readonly kind: "epochStart" }>;
 
-/** Batches looked at in one turn of the event loop; some milliseconds. */
-const batchesPerTurn = 256;
+/** Entries of the journal replayed in one turn of the event loop; some milliseconds. */
+const entriesPerTurn = 256;
 
 export class PartitionRecovery {
   readonly #input: RecoveryInput;
@@ -75,7 +75,7 @@ export class PartitionRecovery {
    */
   readonly #kept = new Map<Segment, number>();
   #stopReason = "";
-  #batches = 0;
+  readonly #pace: Pace;
   readonly #epochs: RecoveredEpochs;
   readonly #producers: RecoveredProducers;
 
@@ -83,6 +83,7 @@ export class PartitionRecovery {
     this.#input = input;
     this.#partition = input.partition;
     this.#journal = new JournalReader(input.context.env.disk);
+    this.#pace = new Pace(input.context.env.clock, entriesPerTurn);
     this.#epochs = new RecoveredEpochs(input.context, input.partition);
     this.#producers = new RecoveredProducers(input.context, input.partition);
   }
@@ -251,13 +252,12 @@ export class PartitionRecovery {
   }
 
   #visit(segment: Segment, take: (batch: ScannedBatch) => boolean): Promise<void> {
-    return visitBatches(this.#input.context, segment, take, () => this.#pause());
+    return visitBatches(this.#input.context, segment, take);
   }
 
-  /** Lets others run after some batches. */
+  /** Lets others run after some entries. */
   async #pause(): Promise<void> {
-    this.#batches += 1;
-    if (this.#batches % batchesPerTurn === 0) await breathe(this.#input.context.env.clock);
+    if (this.#pace.took()) await this.#pace.pause();
   }
 
   async #replay(entry: PlannedEntry): Promise<void> {
@@ -325,7 +325,6 @@ export class PartitionRecovery {
       const batch = await this.#next(offset);
       if (batch !== undefined) {
         this.#accept(batch);
-        await this.#pause();
       } else if (this.#end >= offset) {
         return;
       } else if (offset <= this.#logStart) {
@@ -342,7 +341,6 @@ export class PartitionRecovery {
       const batch = await this.#next(offset);
       if (batch === undefined || batch.lastOffset >= offset) return;
       this.#accept(batch);
-      await this.#pause();
     }
   }
 
@@ -465,7 +463,8 @@ export class PartitionRecovery {
 
   async #openScanner(segment: Segment, endPosition: number) {
     const file = await this.#input.context.env.disk.open(segment.path, "read");
-    const scanner = new BatchScanner(file, this.#position, endPosition);
+    const { clock } = this.#input.context.env;
+    const scanner = new BatchScanner(clock, file, this.#position, endPosition);
     const close = async (): Promise<void> => {
       this.#input.counts.segmentBytesScanned += scanner.bytesRead;
       await file.close();
@@ -569,7 +568,6 @@ export class PartitionRecovery {
   async #keepTail(): Promise<void> {
     for (let batch = await this.#next(); batch !== undefined; batch = await this.#next()) {
       this.#accept(batch);
-      await this.#pause();
     }
   }
 

@@ -8,10 +8,12 @@ import { type RecoveryPoint, RecoveryPointSchema } from "@millrace/proto/storage
 import { topicIdBytes } from "@millrace/record";
 import { bugs } from "../bugs.ts";
 import type { LogContext } from "../context.ts";
-import { breathe } from "../files/breathe.ts";
+import { breathe, Pace } from "../files/breathe.ts";
 import {
+  causeOf,
   errno,
   isFull,
+  isOfOneName,
   isPassing,
   isProgrammingError,
   passingError,
@@ -61,6 +63,8 @@ const parallelInBackground = 4;
 export const parallelAlone = 32;
 /** Partitions captured in one turn of the event loop; some milliseconds. */
 const capturedPerStep = 256;
+/** The producers of a partition take as long as one more for each of these. */
+const producersPerCapture = 256;
 
 export class Checkpointer {
   readonly #options: CheckpointOptions;
@@ -136,7 +140,9 @@ export class Checkpointer {
     if (failure !== undefined) throw failure;
     if (!bugs.journalReleasedBeforeSegmentSync) await this.#cover(captured, covered);
     for (const { partition, snapshots } of captured) {
-      if (snapshots !== undefined) await dropOldSnapshots(context, partition, snapshots);
+      // One that went offline may not have written them.
+      if (snapshots === undefined || partition.state.kind === "offline") continue;
+      await dropOldSnapshots(context, partition, snapshots);
     }
   }
 
@@ -147,11 +153,15 @@ export class Checkpointer {
   async #captureAll(round: () => number): Promise<Captured[]> {
     const { context, partitions } = this.#options;
     const captured: Captured[] = [];
+    const pace = new Pace(context.env.clock, capturedPerStep);
     for (const partition of [...partitions()]) {
-      if (captured.length % capturedPerStep === capturedPerStep - 1) {
-        await breathe(context.env.clock);
-      }
-      if (!partition.deleted) captured.push(capture(context, partition, round()));
+      if (pace.due) await pace.pause();
+      if (partition.deleted) continue;
+      const next = capture(context, partition, round());
+      captured.push(next);
+      const snapshots = next.snapshots?.snapshots ?? [];
+      const producers = snapshots.reduce((sum, { entries }) => sum + entries.length, 0);
+      pace.took(1 + producers / producersPerCapture);
     }
     return captured;
   }
@@ -370,7 +380,7 @@ const secure = async (context: LogContext, captured: Captured): Promise<void> =>
 };
 
 const secureFiles = async (context: LogContext, captured: Captured): Promise<void> => {
-  const { partition, snapshots, epochs } = captured;
+  const { partition } = captured;
   // A segment may have been dropped meanwhile: what is gone needs no fsync. Until it is gone, it
   // may be all that knows its producers.
   const isThere = (segment: Segment): boolean => partition.segments.includes(segment);
@@ -381,9 +391,22 @@ const secureFiles = async (context: LogContext, captured: Captured): Promise<voi
     if (isThere(segment) || isLeft(segment)) await secureBatches(context, segment);
   }
   if (partition.state.kind === "offline") return;
-  for (const segment of captured.segments) {
-    if (isThere(segment)) await secureIndex(context, partition, segment);
+  try {
+    for (const segment of captured.segments) {
+      if (isThere(segment)) await secureIndex(context, partition, segment);
+    }
+    await secureSmallFiles(context, captured);
+  } catch (thrown) {
+    if (!isOfOneName(thrown)) throw thrown;
+    // Its batches are safe, and its point stays where it was. Others need not stop over a name.
+    partition.takeOffline(`a file of it cannot be written: ${(causeOf(thrown) as Error).message}`);
   }
+};
+
+const secureSmallFiles = async (
+  context: LogContext,
+  { partition, snapshots, epochs }: Captured,
+): Promise<void> => {
   if (snapshots !== undefined) {
     await partition.producers.write(context, partition.directory, snapshots);
     partition.names.changed();

@@ -14,13 +14,12 @@ import { PartitionDamage } from "./types.ts";
 
 /** Visits the whole batches of a segment until `take` returns false. Throws PartitionDamage. */
 export const visitBatches = (
-  { files }: SegmentContext,
+  { env, files }: SegmentContext,
   segment: Segment,
   take: (batch: ScannedBatch) => boolean,
-  pause: () => Promise<void>,
 ): Promise<void> =>
   files.with(segment, async (file) => {
-    const scanner = new BatchScanner(file, 0, segment.sizeBytes);
+    const scanner = new BatchScanner(env.clock, file, 0, segment.sizeBytes);
     for (;;) {
       const batch = await scanner.peek();
       if ("end" in batch) {
@@ -29,7 +28,6 @@ export const visitBatches = (
       }
       if (!take(batch)) return;
       scanner.skip(batch);
-      await pause();
     }
   });
 

@@ -1,12 +1,8 @@
 /** Segments that were deleted below the log start, and whose names a power cut brought back. */
 import type { SegmentContext } from "../context.ts";
-import { breathe } from "../files/breathe.ts";
 import { BatchScanner } from "../segment/batch-scanner.ts";
 import type { Place } from "../segment/place.ts";
 import type { Segment } from "../segment/segment.ts";
-
-/** Batches looked at in one turn of the event loop; some milliseconds. */
-const batchesPerTurn = 256;
 
 /**
  * Where the whole batches of a segment end, from `start` on, as far as `before`; `sound` is false
@@ -19,16 +15,15 @@ const reach = async (
   before: number,
 ): Promise<Place & { readonly sound: boolean }> =>
   context.files.with(segment, async (file) => {
-    const scanner = new BatchScanner(file, start.position, before);
+    const scanner = new BatchScanner(context.env.clock, file, start.position, before);
     let { offset } = start;
-    for (let batches = 1; ; batches += 1) {
+    for (;;) {
       const batch = await scanner.peek();
       if ("end" in batch || batch.header.baseOffset < offset) {
         return { offset, position: scanner.position, sound: "end" in batch && batch.end };
       }
       offset = batch.lastOffset + 1;
       scanner.skip(batch);
-      if (batches % batchesPerTurn === 0) await breathe(context.env.clock);
     }
   });
 

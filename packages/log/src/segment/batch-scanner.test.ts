@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { noPauses } from "../files/breathe.ts";
 import { appendAll, batchOf, topicA } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
 import { BatchScanner } from "./batch-scanner.ts";
@@ -31,7 +32,7 @@ test("a scan of a file that was cut under it ends", async () => {
         return Promise.resolve(part.length);
       },
     };
-    const scanner = new BatchScanner(file, 0, content.length);
+    const scanner = new BatchScanner(noPauses, file, 0, content.length);
     let batches = 0;
     let last = await scanner.peek();
     for (; !("end" in last); last = await scanner.peek()) {

@@ -3,7 +3,10 @@ import type { DiskFile } from "@millrace/env";
 import { MillraceError } from "@millrace/errors";
 import type { BodyInfo, StoredBatch } from "@millrace/record";
 import { bodyCrcMatches, parseBody, readStored, STORED_PREFIX_BYTES_MAX } from "@millrace/record";
+import { Pace, type Pauses } from "../files/breathe.ts";
 
+/** Batches looked at in one turn of the event loop; about a millisecond. */
+const batchesPerTurn = 256;
 const readAheadBytesMax = 1024 * 1024;
 
 /** A batch found whole and right, both CRCs checked. */
@@ -19,11 +22,15 @@ export interface ScannedBatch {
 /** Why the walk stands still. */
 export type ScanStop = { readonly end: true } | { readonly end: false; readonly reason: string };
 
-/** Reads batches one after another from a position. One buffer, read ahead. */
+/**
+ * Reads batches one after another from a position. One buffer, read ahead: 17,000 small batches may
+ * be in it, so it also pauses between reads.
+ */
 export class BatchScanner {
   readonly #file: Pick<DiskFile, "read">;
   readonly #endPosition: number;
   readonly #readAheadBytes: number;
+  readonly #pace: Pace;
   #buffer: Buffer = Buffer.alloc(0);
   /** Position in the file of the buffer's first byte. */
   #bufferPosition: number;
@@ -35,6 +42,7 @@ export class BatchScanner {
    * `readAheadBytes`, unless a batch has more.
    */
   constructor(
+    clock: Pauses,
     file: Pick<DiskFile, "read">,
     position: number,
     endPosition: number,
@@ -45,6 +53,7 @@ export class BatchScanner {
     this.#bufferPosition = position;
     this.#endPosition = endPosition;
     this.#readAheadBytes = readAheadBytes;
+    this.#pace = new Pace(clock, batchesPerTurn);
   }
 
   get position(): number {
@@ -53,6 +62,7 @@ export class BatchScanner {
 
   /** The next batch, without moving past it. */
   async peek(): Promise<ScannedBatch | ScanStop> {
+    if (this.#pace.due) await this.#pace.pause();
     if (this.#position >= this.#endPosition) return { end: true };
     let want = STORED_PREFIX_BYTES_MAX;
     for (;;) {
@@ -77,6 +87,7 @@ export class BatchScanner {
   /** Moves past a batch that `peek` returned. */
   skip(batch: ScannedBatch): void {
     this.#position = batch.position + batch.bytes;
+    this.#pace.took();
   }
 
   #check(found: StoredBatch): ScannedBatch | ScanStop {
@@ -110,6 +121,7 @@ export class BatchScanner {
     const kept = Math.max(0, have);
     const read = await this.#file.read(buffer, kept, size - kept, this.#position + kept);
     this.bytesRead += read;
+    this.#pace.rested();
     this.#buffer = buffer.subarray(0, kept + read);
     this.#bufferPosition = this.#position;
     return read > 0;

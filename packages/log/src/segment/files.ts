@@ -2,10 +2,11 @@
 import type { Disk } from "@millrace/env";
 import { must } from "@millrace/errors";
 import type { SegmentContext } from "../context.ts";
+import { inSteps } from "../files/breathe.ts";
 import { replaceFile } from "../files/checksummed-file.ts";
 import { isMissing } from "../files/disk-errors.ts";
 import type { Durability } from "../files/durability.ts";
-import { encodeOffsetEntries, encodeTimeEntries, INDEX_ENTRY_BYTES } from "./index-format.ts";
+import { encodeOffsetSteps, encodeTimeSteps, INDEX_ENTRY_BYTES } from "./index-format.ts";
 import type { Segment } from "./segment.ts";
 
 /** What these functions need of a partition. */
@@ -138,15 +139,15 @@ export const persistIndex = async (
   segment: Segment,
   finish: boolean,
 ): Promise<void> => {
-  const { disk } = context.env;
+  const { clock, disk } = context.env;
   const { index, baseOffset } = segment;
   const write = index.nextWrite(segment.writtenBytes, finish, segment.endOffset);
   if (write === undefined) return;
-  const rows = encodeOffsetEntries(baseOffset, write.rows);
-  const times = encodeTimeEntries(baseOffset, write.times);
   index.writing();
   let written: typeof write | undefined;
   try {
+    const rows = await inSteps(clock, encodeOffsetSteps(baseOffset, write.rows));
+    const times = await inSteps(clock, encodeTimeSteps(baseOffset, write.times));
     if (write.replaces) {
       // A row without its time would look damaged: the times come first.
       await replaceFile(disk, index.timePath, times);

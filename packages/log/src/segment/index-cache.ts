@@ -170,7 +170,8 @@ export class IndexCache {
       // Batches appended since the load have their rows, and their timestamps are known: no need to
       // wait until they are written.
       const writtenPosition = Math.min(endPosition, segment.writtenBytes);
-      const scanner = new BatchScanner(file, last?.position ?? 0, writtenPosition);
+      const from = last?.position ?? 0;
+      const scanner = new BatchScanner(this.#clock, file, from, writtenPosition);
       for (;;) {
         const batch = await scanner.peek();
         if ("end" in batch) {

@@ -15,6 +15,8 @@ import { crcOf, readU64, writeU64 } from "@millrace/record";
 import { atOnce } from "../files/breathe.ts";
 
 export const INDEX_ENTRY_BYTES = 16;
+/** Entries encoded or decoded in one turn of the event loop; about a millisecond. */
+const entriesPerStep = 4096;
 
 export interface IndexRow {
   readonly offset: number;
@@ -31,33 +33,40 @@ const entryCrc = (baseOffset: number, entry: Buffer): number => {
   return crcOf(scratch);
 };
 
-const encodeEntries = (
+function* encodeEntries(
   baseOffset: number,
   rows: readonly IndexRow[],
   fill: (entry: Buffer, row: IndexRow) => void,
-): Buffer => {
+): Generator<undefined, Buffer, undefined> {
   const bytes = Buffer.alloc(rows.length * INDEX_ENTRY_BYTES);
   for (const [i, row] of rows.entries()) {
+    if (i % entriesPerStep === entriesPerStep - 1) yield undefined;
     const entry = bytes.subarray(i * INDEX_ENTRY_BYTES, (i + 1) * INDEX_ENTRY_BYTES);
     fill(entry, row);
     entry.writeUInt32LE(entryCrc(baseOffset, entry), 12);
   }
   return bytes;
-};
+}
 
-/** Bytes to append to `.index`. */
-export const encodeOffsetEntries = (baseOffset: number, rows: readonly IndexRow[]): Buffer =>
+/** Bytes to append to `.index`, in steps: an index that was built anew is written whole. */
+export const encodeOffsetSteps = (baseOffset: number, rows: readonly IndexRow[]) =>
   encodeEntries(baseOffset, rows, (entry, row) => {
     entry.writeUInt32LE(row.offset - baseOffset, 0);
     entry.writeUInt32LE(row.position, 4);
   });
 
 /** Bytes to append to `.timeindex`. A row whose timestamp is -1 is written as 0. */
-export const encodeTimeEntries = (baseOffset: number, rows: readonly IndexRow[]): Buffer =>
+export const encodeTimeSteps = (baseOffset: number, rows: readonly IndexRow[]) =>
   encodeEntries(baseOffset, rows, (entry, row) => {
     writeU64(entry, 0, Math.max(0, row.maxBeforeMs));
     entry.writeUInt32LE(row.offset - baseOffset, 8);
   });
+
+export const encodeOffsetEntries = (baseOffset: number, rows: readonly IndexRow[]): Buffer =>
+  atOnce(encodeOffsetSteps(baseOffset, rows));
+
+export const encodeTimeEntries = (baseOffset: number, rows: readonly IndexRow[]): Buffer =>
+  atOnce(encodeTimeSteps(baseOffset, rows));
 
 /** Whether an entry's CRC is right. */
 const entryIsSound = (baseOffset: number, entry: Buffer): boolean =>
@@ -77,9 +86,6 @@ export interface DecodedIndex {
   /** Largest timestamp of the segment, where the time index ends with it. */
   readonly maxTimestampMs: number | undefined;
 }
-
-/** Entries decoded in one turn of the event loop; about a millisecond. */
-const entriesPerStep = 4096;
 
 /** Believable entries of the time index, in order. */
 function* decodeTimes(

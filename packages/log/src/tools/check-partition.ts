@@ -3,6 +3,7 @@ import type { Compressor, Disk } from "@millrace/env";
 import { MillraceError } from "@millrace/errors";
 import { LeaderEpochsSchema } from "@millrace/proto/storage";
 import { checkRecords } from "@millrace/record";
+import { noPauses } from "../files/breathe.ts";
 import { magics, readChecksummed, readFramed, readWhole } from "../files/checksummed-file.ts";
 import { isMissing } from "../files/disk-errors.ts";
 import type { Partition } from "../partition/partition.ts";
@@ -87,7 +88,7 @@ export class PartitionCheck {
     const rows = await this.#index(segment);
     const file = await this.#disk.open(segment.path, "read");
     try {
-      const walker = new BatchScanner(file, 0, segment.sizeBytes);
+      const walker = new BatchScanner(noPauses, file, 0, segment.sizeBytes);
       let maxMs = -1;
       for (;;) {
         const batch = await walker.peek();

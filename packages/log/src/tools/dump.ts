@@ -1,6 +1,7 @@
 /** Listing the batches of a segment file, whatever state it is in. */
 import type { Compressor, DiskFile } from "@millrace/env";
 import { type DecodedRecord, decodeRecords } from "@millrace/record";
+import { noPauses } from "../files/breathe.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 
 /** A batch with its place; records where they were asked for. */
@@ -24,7 +25,7 @@ export async function* dumpSegment(
   compressor: Compressor,
   withRecords: boolean,
 ): AsyncGenerator<DumpedBatch | DumpFault, void, undefined> {
-  const walker = new BatchScanner(file, 0, await file.size());
+  const walker = new BatchScanner(noPauses, file, 0, await file.size());
   for (;;) {
     const batch = await walker.peek();
     if ("end" in batch) {

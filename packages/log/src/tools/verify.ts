@@ -152,7 +152,7 @@ class DirectoryCheck {
     if (bytes <= from) return;
     const file = await this.#disk.open(path, "read");
     try {
-      const walker = new BatchScanner(file, from, bytes);
+      const walker = new BatchScanner(noPauses, file, from, bytes);
       for (;;) {
         const batch = await walker.peek();
         if ("end" in batch) break;
