@@ -488,6 +488,20 @@ const boots: readonly Mutant[] = [
     replace: [["      if (rotten.has(placeOf(path, at))) continue;\n", ""]],
     tests: ["packages/sim/src/crash/trouble.test.ts"],
   },
+  {
+    name: "sim-both-points-rot",
+    breaks: "One of the recovery points and their copy stays as it was.",
+    file: "packages/sim/src/crash/trouble.ts",
+    replace: [["  if (pointsFile.test(path)) run.rottenPoints = path;\n", ""]],
+    tests: ["packages/sim/src/crash/trouble.test.ts"],
+  },
+  {
+    name: "sim-name-excuses-a-stop",
+    breaks: "A name of one partition that cannot be used is no reason for the directory to stop.",
+    file: "packages/sim/src/crash/faults.ts",
+    replace: [["    if (!local) this.mayStop = true;", "    this.mayStop = true;"]],
+    tests: ["packages/sim/src/crash/faults.test.ts"],
+  },
 ];
 
 const witness = "test/simulation/witness.ts";

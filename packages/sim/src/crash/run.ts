@@ -64,6 +64,8 @@ export class CrashRun {
   readonly wallOffsetsMs = new Set([0]);
   /** Places of journal rounds in which a bit rotted. */
   readonly rottenRounds = new Set<string>();
+  /** Which of the recovery points and their copy rotted. */
+  rottenPoints: string | undefined;
   /** The wall clock was wrong at some time. */
   clockWasWrong = false;
   /**
@@ -109,6 +111,7 @@ export class CrashRun {
     }));
     for (const offsetMs of from.wallOffsetsMs) this.wallOffsetsMs.add(offsetMs);
     for (const place of from.rottenRounds) this.rottenRounds.add(place);
+    this.rottenPoints = from.rottenPoints;
     this.clockWasWrong = from.clockWasWrong;
     this.nextValue = from.nextValue + 1_000_000;
     this.nextProducer = from.nextProducer + 1_000_000;

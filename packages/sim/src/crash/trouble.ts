@@ -14,6 +14,7 @@ const faultKinds: readonly Kind[] = [
   "syncFull",
   "readFault",
   "openFault",
+  "nameFault",
   "transientFault",
 ];
 
@@ -82,6 +83,9 @@ interface Target {
   readonly round?: string;
 }
 
+/** The recovery points, or their copy. */
+const pointsFile = /^recovery-points(\.copy)?$/;
+
 const placeOf = (path: string, at: number): string => `${path}@${at}`;
 
 /**
@@ -125,15 +129,29 @@ const targetOf = (run: CrashRun, random: SeededRandom): Target | undefined => {
     /index$/,
     /leader-epochs$/,
     /producers\.\d+$/,
-    /recovery-points$/,
+    pointsFile,
+    pointsFile,
     /-\d{5}\/meta$/,
+    /^journal-files$/,
+    /\/offline$/,
   ]);
   const paths = run.disk
     .paths()
-    .filter((path) => wanted.test(path) && run.disk.durableBytes(path) > 0);
+    .filter((path) => wanted.test(path) && run.disk.durableBytes(path) > 0)
+    // The other one must be right: without both nobody knows what is missing.
+    .filter((path) => !pointsFile.test(path) || (run.rottenPoints ?? path) === path);
   if (paths.length === 0) return undefined;
   const path = random.pick(paths);
   return { path, position: random.below(run.disk.durableBytes(path)), batches: 1 };
+};
+
+/** Flips a bit of the marker of a clean stop: the next start has to look at everything. */
+export const rotMarker = (run: CrashRun, random: SeededRandom): boolean => {
+  const path = "clean";
+  const position = random.below(Math.max(1, run.disk.durableBytes(path)));
+  if (!run.disk.flipBit(path, position, random.below(8))) return false;
+  run.counts.add("trouble: rot in clean");
+  return true;
 };
 
 /**
@@ -147,6 +165,7 @@ export const rot = (run: CrashRun, random: SeededRandom, running: boolean): void
   const cacheStaysGood = running && random.chance(0.5);
   if (!run.disk.flipBit(path, position, random.below(8), cacheStaysGood)) return;
   if (target.round !== undefined) run.rottenRounds.add(target.round);
+  if (pointsFile.test(path)) run.rottenPoints = path;
   run.trace(`rot: ${path} at ${position}`);
   const name = path.replace(/^.*\//, "").replace(/[0-9]+/, "N");
   run.counts.add(`trouble: rot in ${name}${running ? " while running" : ""}`);
