@@ -131,6 +131,7 @@ const simulate = async (cluster: Cluster, random: SeededRandom): Promise<History
   const { mayLeaveLogs } = operations;
   const records = await kernel.run(cluster.partitions());
   await kernel.run(checkReplicas(brokers, records, mayLeaveLogs));
+  operations.checkKept();
   if (!mayLeaveLogs) checkDeleted(brokers, await kernel.run(cluster.topics()));
   kernel.trace([...found].join());
   return history;

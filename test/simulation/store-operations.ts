@@ -2,9 +2,10 @@
  * What operators do to the store: they restore a backup, or start it on no data, or on those of
  * another cluster, and bring the right ones back.
  */
+import assert from "node:assert/strict";
 import { decodeRecord, type EmbeddedStore, type KeyValue, keys } from "@millrace/metadata";
 import type { PartitionRecord } from "@millrace/proto/storage";
-import type { Kernel, SeededRandom } from "@millrace/sim";
+import type { Kernel, SeededRandom, SimDisk } from "@millrace/sim";
 import type { BrokerMachine } from "./broker-machine.ts";
 import type { Faults } from "./faults.ts";
 import type { Backup, SimStore } from "./sim-store.ts";
@@ -60,6 +61,16 @@ const losesNothing = (backup: Backup, now: readonly KeyValue[]): boolean => {
   });
 };
 
+/** A directory of a log on a disk. */
+interface Kept {
+  readonly machine: BrokerMachine;
+  readonly disk: SimDisk;
+  readonly directory: string;
+}
+
+const isThere = ({ disk, directory }: Kept): boolean =>
+  disk.paths().some((path) => path.startsWith(`${directory}/`));
+
 const epochsOf = (kvs: readonly KeyValue[]): string =>
   [...recordsOf(kvs).values()].map(({ leaderEpoch }) => leaderEpoch).join();
 
@@ -71,6 +82,8 @@ export class StoreOperations {
   disturbedMs = 0;
   /** Logs may be there that the metadata does not explain. */
   mayLeaveLogs = false;
+  /** Logs that the metadata do not know since a restore. No record says that they may go. */
+  readonly #unexplained: Kept[] = [];
 
   constructor(options: StoreOperationsOptions) {
     this.#options = options;
@@ -102,12 +115,38 @@ export class StoreOperations {
     kernel.marks.sometimes("fault: store restored");
     this.mayLeaveLogs = true;
     await this.#pause(3000);
+    this.#noteUnexplained(backup, (await old.range({ prefix: "" })).kvs);
     const restored = await store.restored(backup, revisionBump);
     await old.close();
     store.start(restored);
     // Brokers register anew, and epochs rise.
     this.disturbedMs += 12_000;
     this.isBusy = false;
+  }
+
+  #noteUnexplained(backup: Backup, before: readonly KeyValue[]): void {
+    const known = recordsOf(backup.kvs);
+    for (const [key, { topicId, partition, replicas, removing }] of recordsOf(before)) {
+      if (known.has(key)) continue;
+      const name = `${Buffer.from(topicId).toString("hex")}-${String(partition).padStart(5, "0")}`;
+      for (const id of replicas) {
+        const machine = this.#options.brokers[id];
+        if (machine === undefined || removing.includes(id)) continue;
+        const kept = { machine, disk: machine.disk, directory: `partitions/${name}` };
+        if (isThere(kept)) this.#unexplained.push(kept);
+      }
+    }
+  }
+
+  /** A topic that a restored store does not know keeps its logs, until an operator removes them. */
+  checkKept(): void {
+    const { kernel } = this.#options;
+    for (const kept of this.#unexplained) {
+      const { machine, disk, directory } = kept;
+      if (machine.disk !== disk) continue;
+      kernel.marks.sometimes("topics: unknown to a restored store, and kept");
+      assert.ok(isThere(kept), `${machine.host} has deleted ${directory}, which is merely unknown`);
+    }
   }
 
   async #startForeign(working: () => boolean): Promise<void> {
