@@ -218,7 +218,7 @@ export const remembered: readonly Mutant[] = [
     name: "log-producers-of-all-unbounded",
     breaks: "Producers of all partitions together are bounded.",
     file: `${src}/partition/producer-budget.ts`,
-    replace: [["    if (this.#count > this.max) this.#even();\n", ""]],
+    replace: [["    if (this.#count > this.#limit && !this.#isCutting) this.#even();\n", ""]],
     tests: budgetTest,
   },
   {
@@ -297,5 +297,42 @@ export const remembered: readonly Mutant[] = [
     file: `${src}/partition/types.ts`,
     replace: [["Math.max(config.segmentMs, segmentMsMin)", "config.segmentMs"]],
     tests: [`${src}/faults/segment-age.test.ts`],
+  },
+  {
+    name: "log-producers-cut-within-a-cut",
+    breaks: "Ten thousand small tables are cut in one go: a start with them opens.",
+    file: `${src}/partition/producer-budget.ts`,
+    replace: [[" && !this.#isCutting", ""]],
+    tests: budgetTest,
+  },
+  {
+    name: "log-producers-cut-at-every-append",
+    breaks: "Where every table has one producer, not every append looks at all of them.",
+    file: `${src}/partition/producer-budget.ts`,
+    replace: [["    this.#limit = Math.max(this.max, Math.ceil(this.#count / keptPart));\n", ""]],
+    tests: budgetTest,
+  },
+  {
+    name: "log-producers-come-back-by-a-commit",
+    breaks: "What was forgotten while its batch was under way is not remembered by its commit.",
+    file: `${src}/partition/producer-state.ts`,
+    replace: [["if (this.latest.has(id)) this.completed", "this.completed"]],
+    tests: budgetTest,
+  },
+  {
+    name: "log-clock-doubt-begins-anew-every-day",
+    breaks: "A doubt ends also where processes end every day.",
+    file: `${src}/partition/retention-clock.ts`,
+    replace: [["Math.floor(believed + (now.wallMs - believed) * part)", "Math.floor(believed)"]],
+    tests: [`${src}/faults/clock.test.ts`],
+  },
+  {
+    name: "log-clock-believed-by-a-restart",
+    breaks: "A restart on the first day does not end a doubt.",
+    file: `${src}/partition/retention-clock.ts`,
+    replace: [
+      ["const part = Math.min(1, (now.monoMs - doubt.monoMs) / doubtMs);", "const part = 1;"],
+    ],
+    tests: [`${src}/faults/clock.test.ts`],
   },
 ];

@@ -495,13 +495,6 @@ const boots: readonly Mutant[] = [
     replace: [["  if (pointsFile.test(path)) run.rottenPoints = path;\n", ""]],
     tests: ["packages/sim/src/crash/trouble.test.ts"],
   },
-  {
-    name: "sim-name-excuses-a-stop",
-    breaks: "A name of one partition that cannot be used is no reason for the directory to stop.",
-    file: "packages/sim/src/crash/faults.ts",
-    replace: [["    if (!local) this.mayStop = true;", "    this.mayStop = true;"]],
-    tests: ["packages/sim/src/crash/faults.test.ts"],
-  },
 ];
 
 const witness = "test/simulation/witness.ts";

@@ -137,6 +137,38 @@ test("a clock that was put right by small steps is believed for good", () => {
   }
 });
 
+test("a doubt ends although the process is started again every day", () => {
+  const clock = new FakeClock();
+  let knownMs = clock.wall;
+  const start = (offMs: number): RetentionClock => {
+    clock.wall += offMs;
+    return new RetentionClock(clock, silentLogger, knownMs);
+  };
+  // Off for ten minutes once, then for twenty seconds a day. No record agrees with the clock.
+  let retention = start(10 * minute);
+  const believed: boolean[] = [];
+  for (let days = 0; days < 3; days += 1) {
+    for (let hours = 0; hours < 23; hours += 1) {
+      clock.pass(hour);
+      retention.read();
+    }
+    believed.push(retention.read() !== undefined);
+    knownMs = retention.knownMs();
+    retention = start(20_000);
+  }
+  assert.deepEqual(believed, [false, true, true]);
+});
+
+test("a doubt of a year does not end with a restart of the first day", () => {
+  const clock = new FakeClock();
+  let retention = new RetentionClock(clock, silentLogger, clock.wall - 365 * day);
+  assert.equal(retention.read(), undefined);
+  clock.pass(12 * hour);
+  assert.equal(retention.read(), undefined);
+  retention = new RetentionClock(clock, silentLogger, retention.knownMs());
+  assert.equal(retention.read(), undefined);
+});
+
 test("a second jump begins the doubt anew", () => {
   const clock = new FakeClock();
   const retention = new RetentionClock(clock, silentLogger, undefined);

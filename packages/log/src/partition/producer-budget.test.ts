@@ -18,7 +18,7 @@ const setUp = (max: number, count: number) => {
   const tables: ProducerTable[] = [];
   const budget = new ProducerBudget(
     max,
-    () => tables,
+    () => tables.map((table) => Object.assign(table, { pending: 0 })),
     (n) => forgotten.push(n),
   );
   tables.push(...Array.from({ length: count }, () => new ProducerTable(budget)));
@@ -59,6 +59,48 @@ test("who makes up producers loses his own, not those of others", () => {
     forgotten.reduce((sum, n) => sum + n, 0),
     1020 - budget.count,
   );
+});
+
+test("many small tables are cut in one go, also those that a start found", () => {
+  const forgotten: number[] = [];
+  const tables = Array.from({ length: 20_000 }, () => ({
+    size: 2,
+    pending: 7,
+    trim(most: number): void {
+      budget.changed(most - this.size);
+      this.size = most;
+    },
+  }));
+  const budget: ProducerBudget = new ProducerBudget(
+    30_000,
+    () => tables,
+    (n) => forgotten.push(n),
+  );
+  budget.recount();
+  assert.deepEqual([budget.count, forgotten], [20_000, [20_000]]);
+  assert.ok(!budget.hasRoomFor(1), "what is kept for snapshots is counted, too");
+});
+
+test("where there are more tables than producers allowed, not every append cuts them", () => {
+  const { budget, forgotten, tables } = setUp(64, 200);
+  for (const table of tables) for (let id = 0; id < 100; id += 1) table.record(infoOf(id), id, 1);
+  assert.ok(budget.count >= 200 && budget.count <= 230, String(budget.count));
+  const largest = Math.max(...tables.map(({ size }) => size));
+  assert.ok(largest <= 30, `${largest} of one`);
+  assert.ok(forgotten.length < 4000, `${forgotten.length} times for 20,000 appends`);
+});
+
+test("a producer that is forgotten while its batch is under way stays so", () => {
+  const { budget } = setUp(1000, 0);
+  const state = new ProducerState(budget);
+  const kept = state.latest.record(infoOf(2), 0, 1);
+  const lost = state.latest.record(infoOf(1), 1, 1);
+  assert.ok(kept !== undefined && lost !== undefined);
+  state.latest.record(infoOf(2, 1), 2, 1);
+  state.trim(1);
+  state.adopt(1, lost);
+  state.adopt(2, kept);
+  assert.deepEqual([state.latest.size, state.completed.size], [1, 1]);
 });
 
 test("what tables let go of is counted", () => {

@@ -3,6 +3,8 @@
 /** What is known of the producers of one partition. */
 export interface CountedProducers {
   readonly size: number;
+  /** Entries kept for snapshots that are still to be written. */
+  readonly pending: number;
   /** Forgets those that have been idle longest, until so many are left. */
   trim(most: number): void;
 }
@@ -20,7 +22,8 @@ const keptPart = 15 / 16;
  * keep what they have. At least 1.
  */
 export const evenSize = (sizes: readonly number[], total: number): number => {
-  const rising = sizes.toSorted((a, b) => a - b);
+  // Typed, because there may be ten thousand of them, in the turn of an append.
+  const rising = Float64Array.from(sizes).sort();
   let rest = total;
   for (const [i, size] of rising.entries()) {
     const share = Math.floor(rest / (rising.length - i));
@@ -40,6 +43,9 @@ export class ProducerBudget {
   readonly #onForgotten: (count: number) => void;
   #count = 0;
   #pending = 0;
+  /** Where tables are cut next. One producer of each stays, however many tables there are. */
+  #limit: number;
+  #isCutting = false;
 
   constructor(
     max: number,
@@ -47,6 +53,7 @@ export class ProducerBudget {
     onForgotten: (count: number) => void,
   ) {
     this.max = max;
+    this.#limit = max;
     this.#tables = tables;
     this.#onForgotten = onForgotten;
   }
@@ -58,13 +65,18 @@ export class ProducerBudget {
   /** A table has so many more than before, or fewer. */
   changed(by: number): void {
     this.#count += by;
-    if (this.#count > this.max) this.#even();
+    if (this.#count > this.#limit && !this.#isCutting) this.#even();
   }
 
   /** Tables that came without telling, as those of a start, count from here on. */
   recount(): void {
     this.#count = 0;
-    for (const { size } of this.#tables()) this.#count += size;
+    this.#pending = 0;
+    for (const { pending, size } of this.#tables()) {
+      this.#count += size;
+      this.#pending += pending;
+    }
+    this.#limit = this.max;
     this.changed(0);
   }
 
@@ -80,11 +92,16 @@ export class ProducerBudget {
 
   #even(): void {
     const tables = [...this.#tables()];
-    const sizes = tables.map(({ size }) => size);
-    const most = evenSize(sizes, Math.floor(this.max * keptPart));
+    const most = evenSize(
+      tables.map(({ size }) => size),
+      Math.floor(this.max * keptPart),
+    );
     const before = this.#count;
-    // What is trimmed tells so by `changed`.
+    // What is trimmed tells so by `changed`, which must not begin anew.
+    this.#isCutting = true;
     for (const table of tables) if (table.size > most) table.trim(most);
+    this.#isCutting = false;
+    this.#limit = Math.max(this.max, Math.ceil(this.#count / keptPart));
     if (this.#count < before) this.#onForgotten(before - this.#count);
   }
 }

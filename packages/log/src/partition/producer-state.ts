@@ -21,6 +21,9 @@ const asOf =
     { ...producer, batches: producer.batches.filter(({ baseOffset }) => baseOffset < offset) },
   ];
 
+const entriesOf = (all: readonly ProducersAt[]): number =>
+  all.reduce((sum, { entries }) => sum + entries.length, 0);
+
 /** Snapshots to write before a recovery point at `offset` may be. */
 export interface SnapshotPlan {
   readonly snapshots: readonly ProducersAt[];
@@ -54,6 +57,10 @@ export class ProducerState implements CountedProducers {
     return this.latest.size;
   }
 
+  get pending(): number {
+    return entriesOf(this.#rolls);
+  }
+
   trim(most: number): void {
     for (const table of [this.latest, this.completed]) table.trim(most);
   }
@@ -77,8 +84,9 @@ export class ProducerState implements CountedProducers {
       this.completed.durability.durableUpTo(this.completed.durability.version);
   }
 
+  /** A batch counts from here on. A producer that was forgotten meanwhile stays so. */
   adopt(id: number, producer: Producer): void {
-    this.completed.adopt(id, producer);
+    if (this.latest.has(id)) this.completed.adopt(id, producer);
   }
 
   expire(beforeMs: number, monoMs: number): void {
@@ -195,8 +203,6 @@ export class ProducerState implements CountedProducers {
   }
 
   #keep(rolls: ProducersAt[]): void {
-    const entriesOf = (all: readonly ProducersAt[]): number =>
-      all.reduce((sum, { entries }) => sum + entries.length, 0);
     this.#budget.pendingChanged(entriesOf(rolls) - entriesOf(this.#rolls));
     this.#rolls = rolls;
   }

@@ -84,6 +84,10 @@ export class ProducerTable {
     return this.#producers.size;
   }
 
+  has(id: number): boolean {
+    return this.#producers.has(id);
+  }
+
   /** Checks a batch before its append; returns the first append when it is a retry. Throws
    * INVALID_PRODUCER_EPOCH or OUT_OF_ORDER_SEQUENCE. */
   check(info: BodyInfo): DuplicateOf | undefined {

@@ -85,9 +85,20 @@ export class RetentionClock {
     return now.wallMs;
   }
 
-  /** What the next start may rely on: a clock in doubt is in doubt there, too. */
+  /**
+   * What the next start may rely on: a clock in doubt is in doubt there, too. The longer its
+   * readings have agreed, the nearer this comes to it: where processes end every day, no doubt
+   * would ever end.
+   */
   knownMs(): number {
-    return Math.floor(expected(this.#agreed, this.#clock.monoMs()));
+    const now = this.#now();
+    const believed = expected(this.#agreed, now.monoMs);
+    const doubt = this.#doubt;
+    if (doubt === undefined || now.wallMs <= believed || !ranAlike(doubt, now)) {
+      return Math.floor(believed);
+    }
+    const part = Math.min(1, (now.monoMs - doubt.monoMs) / doubtMs);
+    return Math.floor(believed + (now.wallMs - believed) * part);
   }
 
   /**

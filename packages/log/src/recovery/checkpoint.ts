@@ -10,10 +10,8 @@ import { bugs } from "../bugs.ts";
 import type { LogContext } from "../context.ts";
 import { breathe, Pace } from "../files/breathe.ts";
 import {
-  causeOf,
   errno,
   isFull,
-  isOfOneName,
   isPassing,
   isProgrammingError,
   passingError,
@@ -140,9 +138,7 @@ export class Checkpointer {
     if (failure !== undefined) throw failure;
     if (!bugs.journalReleasedBeforeSegmentSync) await this.#cover(captured, covered);
     for (const { partition, snapshots } of captured) {
-      // One that went offline may not have written them.
-      if (snapshots === undefined || partition.state.kind === "offline") continue;
-      await dropOldSnapshots(context, partition, snapshots);
+      if (snapshots !== undefined) await dropOldSnapshots(context, partition, snapshots);
     }
   }
 
@@ -380,7 +376,7 @@ const secure = async (context: LogContext, captured: Captured): Promise<void> =>
 };
 
 const secureFiles = async (context: LogContext, captured: Captured): Promise<void> => {
-  const { partition } = captured;
+  const { partition, snapshots, epochs } = captured;
   // A segment may have been dropped meanwhile: what is gone needs no fsync. Until it is gone, it
   // may be all that knows its producers.
   const isThere = (segment: Segment): boolean => partition.segments.includes(segment);
@@ -391,22 +387,9 @@ const secureFiles = async (context: LogContext, captured: Captured): Promise<voi
     if (isThere(segment) || isLeft(segment)) await secureBatches(context, segment);
   }
   if (partition.state.kind === "offline") return;
-  try {
-    for (const segment of captured.segments) {
-      if (isThere(segment)) await secureIndex(context, partition, segment);
-    }
-    await secureSmallFiles(context, captured);
-  } catch (thrown) {
-    if (!isOfOneName(thrown)) throw thrown;
-    // Its batches are safe, and its point stays where it was. Others need not stop over a name.
-    partition.takeOffline(`a file of it cannot be written: ${(causeOf(thrown) as Error).message}`);
+  for (const segment of captured.segments) {
+    if (isThere(segment)) await secureIndex(context, partition, segment);
   }
-};
-
-const secureSmallFiles = async (
-  context: LogContext,
-  { partition, snapshots, epochs }: Captured,
-): Promise<void> => {
   if (snapshots !== undefined) {
     await partition.producers.write(context, partition.directory, snapshots);
     partition.names.changed();

@@ -28,32 +28,6 @@ const planned = (kind: Kind, seed: number) => {
   return { plan, meets };
 };
 
-const names: readonly DiskOperation[] = ["open", "rename"];
-
-test("a name that cannot be used is the trouble of its partition", () => {
-  for (let seed = 1; seed <= 20; seed += 1) {
-    const { plan, meets } = planned("nameFault", seed);
-    assert.match(meets(names, `partitions/${partition}/leader-epochs.tmp`) ?? "", /EACCES|EISDIR/);
-    assert.deepEqual([plan.mayStop, plan.sharedFailed], [false, false]);
-    assert.deepEqual([...plan.faulty.keys()], [partition]);
-  }
-});
-
-test("a truncation stops the directory where it cannot write its producers", () => {
-  const { plan, meets } = planned("nameFault", 1);
-  assert.notEqual(
-    meets(names, `partitions/${partition}/producers.${"0".repeat(20)}.tmp`),
-    undefined,
-  );
-  assert.equal(plan.mayStop, true);
-});
-
-test("names that all share can be used", () => {
-  for (let seed = 1; seed <= 20; seed += 1) {
-    assert.equal(planned("nameFault", seed).meets(names, "recovery-points.tmp"), undefined);
-  }
-});
-
 for (const kind of ["readFault", "openFault"] as const) {
   test(`every kind of file meets a ${kind}`, () => {
     const operations: readonly DiskOperation[] = [kind === "readFault" ? "read" : "open"];

@@ -45,8 +45,6 @@ const files = {
   partitions: /^partitions\/./,
   any: /./,
   journalList: /^journal-files$/,
-  // Only checkpoints write the first; truncations need the second, too, and stop the directory.
-  names: /^partitions\/.*\/(leader-epochs|producers\.[0-9]+)\.tmp$/,
 };
 
 const writeTargets = [files.journal, files.logs, files.logs, files.indexes, files.sides, files.any];
@@ -133,24 +131,23 @@ export class FaultPlan {
       rule.times -= 1;
       if (rule.times <= 0) this.#rules = this.#rules.filter((other) => other !== rule);
       this.#counts.add(`fault: ${rule.code} from ${operation}`);
-      this.#note(operation, path, rule);
+      this.#note(operation, path, rule.code);
       return rule.code;
     }
     return undefined;
   }
 
-  #note(operation: DiskOperation, path: string, { code, kind }: Rule): void {
+  #note(operation: DiskOperation, path: string, code: string): void {
     if (operation === "sync" || operation === "syncDirectory") this.syncFailed = true;
     const asks = ["read", "open", "fileSize", "size", "list"].includes(operation);
     const reads = asks && !path.endsWith(".tmp");
     const name = partitionOf(path);
-    const local = kind === "nameFault" && path.includes("/leader-epochs");
-    if (name === undefined || !(reads || local)) this.sharedFailed = true;
+    if (name === undefined || !reads) this.sharedFailed = true;
     if (name !== undefined && !isDamage(this.faulty.get(name))) this.faulty.set(name, code);
     if (name !== undefined && path.includes("/leader-epochs")) this.faultyEpochs.add(name);
     if (reads && snapshotOffsetOf(path) !== undefined) this.unreadSnapshots.add(path);
     // Where a read failed, a writer may have been about to open the file, too.
-    if (!local) this.mayStop = true;
+    this.mayStop = true;
   }
 }
 
@@ -178,11 +175,6 @@ const ruleOf = (kind: Kind, random: SeededRandom): Omit<Rule, "kind"> | undefine
   }
   if (kind === "openFault") {
     return { operations: ["open"], path: random.pick(readTargets), code: "EIO", skip, times };
-  }
-  if (kind === "nameFault") {
-    const operations = [random.pick(["open", "rename"] as const)];
-    const code = random.pick(["EACCES", "EISDIR"]);
-    return { operations, path: files.names, code, skip, times: 1 };
   }
   if (kind === "transientFault") {
     const operations = [random.pick(["open", "read", "write"] as const)];

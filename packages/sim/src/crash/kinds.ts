@@ -34,7 +34,6 @@ export const kinds = {
   syncFull: "fsyncs that fail with ENOSPC",
   readFault: "reads that fail",
   openFault: "opens that fail",
-  nameFault: "a name of one partition that cannot be used",
   transientFault: "EMFILE, ENFILE, EINTR, EAGAIN and ENOMEM",
   startFault: "faults while the directory is opened",
   startFaultStaysLocal: "a file of one partition that cannot be read at the start stops no other",

@@ -14,7 +14,6 @@ const faultKinds: readonly Kind[] = [
   "syncFull",
   "readFault",
   "openFault",
-  "nameFault",
   "transientFault",
 ];
 
