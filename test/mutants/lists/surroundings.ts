@@ -159,4 +159,16 @@ export const surroundingsMutants: readonly Mutant[] = [
     ],
     tests: ["packages/server/src/node/endpoints.test.ts"],
   },
+  {
+    name: "ready-before-it-says-where",
+    breaks: "A server that is ready has written endpoints.json.",
+    file: "packages/server/src/node/server.ts",
+    replace: [
+      [
+        "(isTold || !readiness.state.ready ? readiness.state : new Readiness().state)",
+        "readiness.state",
+      ],
+    ],
+    tests: ["packages/server/src/node/server.test.ts"],
+  },
 ];

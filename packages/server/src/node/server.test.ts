@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -53,6 +55,24 @@ test("a server has its directory to itself, and tells where it is and whether it
   await stop();
   assert.deepEqual(seen?.state, { ready: false, reasons: ["stopping"] });
   await assert.rejects(fetch(`http://${endpoints.http}/livez`));
+});
+
+test("nothing is ready before endpoints.json says where it is", async () => {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address() as AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  rmSync(join(directory, "endpoints.json"), { force: true });
+  const resolved = configFrom(schema, ["--http-listen", `127.0.0.1:${port}`], {});
+  const readyz = async () => (await fetch(`http://127.0.0.1:${port}/readyz`)).status;
+  const { stop } = await startServer({ ...options, resolved }, async (readiness) => {
+    readiness.onServing(true);
+    assert.equal(await readyz(), 503);
+    return { endpoints: bound, stop: async () => readiness.onServing(false) };
+  });
+  assert.equal(await readyz(), 200);
+  assert.ok(existsSync(join(directory, "endpoints.json")));
+  await stop();
 });
 
 test("a boot that fails leaves the directory free, and no endpoints.json", async () => {

@@ -72,10 +72,12 @@ export const startServer = <S extends Schema & typeof listenerSettings>(
       undo.add(lockDirectory(directory));
     }
     const readiness = new Readiness();
+    let isTold = false;
     const http = await serveHttp({
       ...parseAddress(values["http-listen"]),
       metrics: metrics.registry,
-      ready: () => readiness.state,
+      // A script that waits for this reads endpoints.json next.
+      ready: () => (isTold || !readiness.state.ready ? readiness.state : new Readiness().state),
       configz: () => redactedValues(schema, resolved),
       logger,
       onRefused: () => metrics.onHttpRefused(),
@@ -85,5 +87,6 @@ export const startServer = <S extends Schema & typeof listenerSettings>(
     undo.add(() => served.stop());
     const endpoints = { ...served.endpoints, http: http.endpoint };
     if (directory !== undefined) writeEndpoints(directory, endpoints);
+    isTold = true;
     return { endpoints, stop: () => undo.run(logger) };
   });
