@@ -351,15 +351,6 @@ test("every command has an example in its help", async () => {
     ]);
   // Those of the server are its own.
   const all = paths(program(ioWith({}).io)).filter(([first]) => first !== "serve");
-  assert.ok(all.length > 20);
-  for (const path of [[], ...all]) {
-    const { code, out } = await runHere(...path, "--help");
-    assert.equal(code, 0);
-    assert.match(out, /\nExample:\n {2}\S/, path.join(" "));
-  }
-});
-
-test("every command's help has an example", async () => {
   const commands = [
     ["topic", "create"],
     ["topic", "list"],
@@ -382,10 +373,13 @@ test("every command's help has an example", async () => {
     ["log", "dump"],
     ["completion"],
   ];
-  for (const argv of commands) {
-    const { code, out } = await runHere(...argv, "--help");
-    assert.equal(code, 0, argv.join(" "));
-    assert.match(out, /Example:\n {2}\S/, argv.join(" "));
+
+  const known = new Set(all.map((path) => path.join(" ")));
+  for (const command of commands) assert.ok(known.has(command.join(" ")), command.join(" "));
+  for (const path of [[], ...all]) {
+    const { code, out } = await runHere(...path, "--help");
+    assert.equal(code, 0);
+    assert.match(out, /\nExample:\n {2}\S/, path.join(" "));
   }
 });
 

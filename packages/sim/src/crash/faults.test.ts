@@ -9,14 +9,14 @@ import type { Kind } from "./kinds.ts";
 
 const partition = `${"0123456789abcdef".repeat(2)}-00000`;
 
-/** A plan with one fault of a kind, and the operations on files that it is asked about. */
-const planned = (kind: Kind, seed: number) => {
+/** Asks a plan with one fault of a kind about operations on files. */
+const asking = (kind: Kind, seed: number) => {
   const plan = new FaultPlan(new Counts());
   const disk = new SimDisk(new Kernel(seed).random);
   plan.attach(disk);
   plan.arm(kind, new SeededRandom(seed));
   /** The first error that the file gives. */
-  const meets = (operations: readonly DiskOperation[], path: string): string | undefined => {
+  return (operations: readonly DiskOperation[], path: string): string | undefined => {
     for (let times = 0; times < 20; times += 1) {
       for (const operation of operations) {
         const code = disk.fault(operation, path);
@@ -25,7 +25,6 @@ const planned = (kind: Kind, seed: number) => {
     }
     return undefined;
   };
-  return { plan, meets };
 };
 
 for (const kind of ["readFault", "openFault"] as const) {
@@ -44,7 +43,7 @@ for (const kind of ["readFault", "openFault"] as const) {
     for (const file of files) {
       const seeds = Array.from({ length: 200 }, (_, seed) => seed);
       assert.ok(
-        seeds.some((seed) => planned(kind, seed).meets(operations, file) === "EIO"),
+        seeds.some((seed) => asking(kind, seed)(operations, file) === "EIO"),
         file,
       );
     }
