@@ -5,6 +5,7 @@ import { deletions } from "./log-deleted.ts";
 import { durability } from "./log-durability.ts";
 import { journalFiles } from "./log-journal-files.ts";
 import { remembered } from "./log-memory.ts";
+import { names } from "./log-names.ts";
 import { recovery } from "./log-recovery.ts";
 import { resets } from "./log-reset.ts";
 import { retained } from "./log-retention.ts";
@@ -20,6 +21,7 @@ export const logMutants: readonly Mutant[] = [
   ...journalFiles,
   ...remembered,
   ...decisions,
+  ...names,
   ...recovery,
   ...deletions,
   ...retained,

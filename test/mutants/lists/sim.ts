@@ -495,6 +495,25 @@ const boots: readonly Mutant[] = [
     replace: [["  if (pointsFile.test(path)) run.rottenPoints = path;\n", ""]],
     tests: ["packages/sim/src/crash/trouble.test.ts"],
   },
+  {
+    name: "sim-name-excuses-a-stop",
+    breaks: "Leader epochs that cannot be written are no reason for the directory to stop.",
+    file: "packages/sim/src/crash/faults.ts",
+    replace: [['if (!path.includes("/leader-epochs")) this.mayStop', "this.mayStop"]],
+    tests: ["packages/sim/src/crash/faults.test.ts"],
+  },
+  {
+    name: "sim-name-excuses-loss",
+    breaks: "Leader epochs that cannot be written are no reason to forget them.",
+    file: "packages/sim/src/crash/faults.ts",
+    replace: [
+      [
+        'if (rule.kind === "nameFault") this.#noteName(path);',
+        'if (rule.kind === "names") return;',
+      ],
+    ],
+    tests: ["packages/sim/src/crash/faults.test.ts"],
+  },
 ];
 
 const witness = "test/simulation/witness.ts";

@@ -26,6 +26,22 @@ export const isMissing = (thrown: unknown): boolean => errno(thrown) === "ENOENT
 export const isProgrammingError = (thrown: unknown): boolean =>
   errno(thrown) === "" && !(thrown instanceof MillraceError);
 
+const ofNames: ReadonlySet<string> = new Set([
+  "EACCES",
+  "EEXIST",
+  "EISDIR",
+  "ELOOP",
+  "ENAMETOOLONG",
+  "ENOTDIR",
+  "EPERM",
+]);
+
+/**
+ * A failure that one name explains: what lies there, or who may touch it. It says nothing about the
+ * disk, unlike EIO or EROFS.
+ */
+export const isOfOneName = (thrown: unknown): boolean => ofNames.has(errno(causeOf(thrown)));
+
 const textOf = (thrown: unknown): string =>
   thrown instanceof Error ? thrown.message : String(thrown);
 

@@ -1,6 +1,6 @@
 /** The `leader-epochs` file of a partition. */
 import { create } from "@bufbuild/protobuf";
-import { LeaderEpochsSchema } from "@millrace/proto/storage";
+import { type LeaderEpochs, LeaderEpochsSchema } from "@millrace/proto/storage";
 import type { SegmentContext } from "../context.ts";
 import { magics, readChecksummed, writeChecksummed } from "../files/checksummed-file.ts";
 import { isPassing } from "../files/disk-errors.ts";
@@ -8,18 +8,27 @@ import type { EpochEntry } from "./leader-epochs.ts";
 
 const pathOf = (directory: string): string => `${directory}/leader-epochs`;
 
+export const epochsMessage = (entries: readonly EpochEntry[]): LeaderEpochs =>
+  create(LeaderEpochsSchema, {
+    entries: entries.map(({ leaderEpoch, startOffset }) => ({
+      leaderEpoch,
+      startOffset: BigInt(startOffset),
+    })),
+  });
+
+export const epochsOf = ({ entries }: LeaderEpochs): readonly EpochEntry[] =>
+  entries.map(({ leaderEpoch, startOffset }) => ({
+    leaderEpoch,
+    startOffset: Number(startOffset),
+  }));
+
 /** Writes the file. Its name is durable once the caller has fsynced the directory. */
 export const writeEpochs = (
   context: SegmentContext,
   directory: string,
   entries: readonly EpochEntry[],
 ): Promise<void> => {
-  const message = create(LeaderEpochsSchema, {
-    entries: entries.map(({ leaderEpoch, startOffset }) => ({
-      leaderEpoch,
-      startOffset: BigInt(startOffset),
-    })),
-  });
+  const message = epochsMessage(entries);
   const path = pathOf(directory);
   const { disk } = context.env;
   return writeChecksummed(disk, path, magics.leaderEpochs, LeaderEpochsSchema, message, false);
@@ -34,11 +43,7 @@ export const readEpochs = async (
   const { disk } = context.env;
   try {
     const file = await readChecksummed(disk, path, magics.leaderEpochs, LeaderEpochsSchema);
-    if (file.kind !== "ok") return undefined;
-    return file.message.entries.map(({ leaderEpoch, startOffset }) => ({
-      leaderEpoch,
-      startOffset: Number(startOffset),
-    }));
+    return file.kind === "ok" ? epochsOf(file.message) : undefined;
   } catch (thrown) {
     if (isPassing(thrown)) throw thrown;
     return undefined;

@@ -7,7 +7,7 @@ import { ErrorCode, hasCode } from "@millrace/errors";
 import type { LogConfig } from "../api.ts";
 import { bugs } from "../bugs.ts";
 import type { LogContext } from "../context.ts";
-import { isPassing, storageError } from "../files/disk-errors.ts";
+import { isOfOneName, isPassing, storageError } from "../files/disk-errors.ts";
 import { Durability } from "../files/durability.ts";
 import { WorkQueue } from "../files/work-queue.ts";
 import { cutFiles, dropSegments, finishIndex, letGo, persistIndex } from "../segment/files.ts";
@@ -137,7 +137,7 @@ export class PartitionFiles {
 
   /**
    * Removes segments that lie below the log start, and those that an earlier call could not remove.
-   * Where there is no room for what they say of producers, they go with the next call.
+   * Where what they say of producers finds no room, or no name, they go with the next call.
    */
   async drop(dropped: readonly Segment[], firstOffset: number): Promise<void> {
     this.#dropped.push(...dropped);
@@ -145,7 +145,7 @@ export class PartitionFiles {
     try {
       await this.run(() => this.#removeDropped(firstOffset));
     } catch (thrown) {
-      if (!isPassing(thrown)) throw thrown;
+      if (!isPassing(thrown) && !isOfOneName(thrown)) throw thrown;
       const { directory } = this;
       this.#context.env.logger.warn({ directory, err: thrown }, "old segments cannot go yet");
     }

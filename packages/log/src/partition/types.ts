@@ -30,6 +30,12 @@ export const pointCutTo = (
   shorter.offset = BigInt(cut.offset);
   shorter.segmentBaseOffset = BigInt(segmentBase);
   shorter.positionBytes = BigInt(cut.position);
+  const { leaderEpochs } = shorter;
+  if (leaderEpochs !== undefined) {
+    leaderEpochs.entries = leaderEpochs.entries.filter(
+      ({ startOffset }) => startOffset < shorter.offset,
+    );
+  }
   return shorter;
 };
 

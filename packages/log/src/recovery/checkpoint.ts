@@ -12,12 +12,13 @@ import { breathe, Pace } from "../files/breathe.ts";
 import {
   errno,
   isFull,
+  isOfOneName,
   isPassing,
   isProgrammingError,
   passingError,
   storageError,
 } from "../files/disk-errors.ts";
-import { writeEpochs } from "../partition/epochs-file.ts";
+import { epochsMessage, writeEpochs } from "../partition/epochs-file.ts";
 import type { EpochEntry } from "../partition/leader-epochs.ts";
 import type { Partition } from "../partition/partition.ts";
 import type { SnapshotPlan } from "../partition/producer-state.ts";
@@ -34,10 +35,10 @@ interface Captured {
   point: RecoveryPoint | undefined;
   readonly promises: number;
   readonly segments: readonly Segment[];
-  readonly snapshots: SnapshotPlan | undefined;
-  readonly epochs:
-    | { readonly entries: readonly EpochEntry[]; readonly version: number }
-    | undefined;
+  /** Undefined also where they could not be written: nothing older may go then. */
+  snapshots: SnapshotPlan | undefined;
+  /** Undefined also where they could not be written: then the point has them. */
+  epochs: { readonly entries: readonly EpochEntry[]; readonly version: number } | undefined;
 }
 
 export interface CheckpointOptions {
@@ -376,7 +377,7 @@ const secure = async (context: LogContext, captured: Captured): Promise<void> =>
 };
 
 const secureFiles = async (context: LogContext, captured: Captured): Promise<void> => {
-  const { partition, snapshots, epochs } = captured;
+  const { partition } = captured;
   // A segment may have been dropped meanwhile: what is gone needs no fsync. Until it is gone, it
   // may be all that knows its producers.
   const isThere = (segment: Segment): boolean => partition.segments.includes(segment);
@@ -390,14 +391,46 @@ const secureFiles = async (context: LogContext, captured: Captured): Promise<voi
   for (const segment of captured.segments) {
     if (isThere(segment)) await secureIndex(context, partition, segment);
   }
-  if (snapshots !== undefined) {
+  await secureProducers(context, captured);
+  await secureEpochs(context, captured);
+};
+
+/** Without the newest snapshots recovery replays more of the log behind an older one. */
+const secureProducers = async (context: LogContext, captured: Captured): Promise<void> => {
+  const { partition, snapshots } = captured;
+  if (snapshots === undefined) return;
+  try {
     await partition.producers.write(context, partition.directory, snapshots);
     partition.names.changed();
+  } catch (thrown) {
+    goOnWithout(context, partition, "producers", thrown);
+    captured.snapshots = undefined;
   }
-  if (epochs !== undefined) {
+};
+
+const secureEpochs = async (context: LogContext, captured: Captured): Promise<void> => {
+  const { epochs, partition, point } = captured;
+  if (epochs === undefined) return;
+  try {
     await writeEpochs(context, partition.directory, epochs.entries);
     partition.names.changed();
+  } catch (thrown) {
+    goOnWithout(context, partition, "leader epochs", thrown);
+    if (point !== undefined) point.leaderEpochs = epochsMessage(epochs.entries);
+    captured.epochs = undefined;
   }
+};
+
+/** Over a name that cannot be used nobody else need stop. Each checkpoint tries again. */
+const goOnWithout = (
+  { env }: LogContext,
+  { directory }: Partition,
+  what: string,
+  thrown: unknown,
+): void => {
+  if (!isOfOneName(thrown)) throw thrown;
+  const text = `the ${what} of a partition cannot be written: see who owns its files`;
+  env.logger.error({ directory, err: thrown }, text);
 };
 
 const secureBatches = async (context: LogContext, segment: Segment): Promise<void> => {

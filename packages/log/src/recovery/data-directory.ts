@@ -17,7 +17,7 @@ import {
   readOptional,
   writeChecksummed,
 } from "../files/checksummed-file.ts";
-import { errno, isMissing } from "../files/disk-errors.ts";
+import { errno, isMissing, isOfOneName } from "../files/disk-errors.ts";
 import { partitionDirectory, paths } from "../files/paths.ts";
 import { deletedSuffix, unlinkIfThere } from "../segment/files.ts";
 
@@ -252,8 +252,13 @@ export const removeLeftovers = async (
   for (const name of names) {
     const orphan =
       /\.(index|timeindex)$/.test(name) && !names.has(name.replace(/\.[a-z]+$/, ".log"));
-    if (orphan || name.endsWith(deletedSuffix) || name.endsWith(".tmp")) {
+    const temporary = name.endsWith(".tmp");
+    if (!orphan && !temporary && !name.endsWith(deletedSuffix)) continue;
+    try {
       await unlinkIfThere(disk, `${directory}/${name}`);
+    } catch (thrown) {
+      // Nobody reads it, and who writes it again will tell.
+      if (!temporary || !isOfOneName(thrown)) throw thrown;
     }
   }
 };

@@ -1,7 +1,7 @@
-/** What recovery knows of a partition's leader epochs: by their file, else by the segments. */
+/** What recovery knows of a partition's leader epochs: by their file, else by point or segments. */
 import type { RecoveryPoint } from "@millrace/proto/storage";
 import type { SegmentContext } from "../context.ts";
-import { hasEpochs, readEpochs } from "../partition/epochs-file.ts";
+import { epochsOf, hasEpochs, readEpochs } from "../partition/epochs-file.ts";
 import type { EpochEntry } from "../partition/leader-epochs.ts";
 import type { Partition } from "../partition/partition.ts";
 import type { ScannedBatch } from "../segment/batch-scanner.ts";
@@ -24,6 +24,11 @@ export class RecoveredEpochs {
   /** Makes the epochs what is known as of `end`. Throws PartitionDamage. */
   async load(point: RecoveryPoint | undefined, end: number, batches: Batches): Promise<void> {
     const { epochs } = this.#partition;
+    if (point?.leaderEpochs !== undefined) {
+      epochs.load(epochsOf(point.leaderEpochs).filter((entry) => entry.startOffset <= end));
+      epochs.durability.changed();
+      return;
+    }
     const known = await readEpochs(this.#context, this.#partition.directory);
     if (known === undefined) {
       await this.#loadFromBatches(point, end, batches);

@@ -9,14 +9,14 @@ import type { Kind } from "./kinds.ts";
 
 const partition = `${"0123456789abcdef".repeat(2)}-00000`;
 
-/** Asks a plan with one fault of a kind about operations on files. */
-const asking = (kind: Kind, seed: number) => {
+/** A plan with one fault of a kind, and how to ask it about operations on files. */
+const planned = (kind: Kind, seed: number) => {
   const plan = new FaultPlan(new Counts());
   const disk = new SimDisk(new Kernel(seed).random);
   plan.attach(disk);
   plan.arm(kind, new SeededRandom(seed));
   /** The first error that the file gives. */
-  return (operations: readonly DiskOperation[], path: string): string | undefined => {
+  const meets = (operations: readonly DiskOperation[], path: string): string | undefined => {
     for (let times = 0; times < 20; times += 1) {
       for (const operation of operations) {
         const code = disk.fault(operation, path);
@@ -25,7 +25,34 @@ const asking = (kind: Kind, seed: number) => {
     }
     return undefined;
   };
+  return { plan, meets };
 };
+
+const names: readonly DiskOperation[] = ["open", "rename"];
+
+test("leader epochs that cannot be written excuse nothing", () => {
+  for (let seed = 1; seed <= 20; seed += 1) {
+    const { plan, meets } = planned("nameFault", seed);
+    assert.match(meets(names, `partitions/${partition}/leader-epochs.tmp`) ?? "", /EACCES|EISDIR/);
+    assert.deepEqual([plan.mayStop, plan.sharedFailed], [false, false]);
+    assert.deepEqual([plan.faulty.size, plan.faultyEpochs.size], [0, 0]);
+  }
+});
+
+test("a truncation stops the directory where it cannot write its producers", () => {
+  const { plan, meets } = planned("nameFault", 1);
+  assert.notEqual(
+    meets(names, `partitions/${partition}/producers.${"0".repeat(20)}.tmp`),
+    undefined,
+  );
+  assert.deepEqual([plan.mayStop, plan.faulty.size], [true, 0]);
+});
+
+test("names that all share can be used", () => {
+  for (let seed = 1; seed <= 20; seed += 1) {
+    assert.equal(planned("nameFault", seed).meets(names, "recovery-points.tmp"), undefined);
+  }
+});
 
 for (const kind of ["readFault", "openFault"] as const) {
   test(`every kind of file meets a ${kind}`, () => {
@@ -43,7 +70,7 @@ for (const kind of ["readFault", "openFault"] as const) {
     for (const file of files) {
       const seeds = Array.from({ length: 200 }, (_, seed) => seed);
       assert.ok(
-        seeds.some((seed) => asking(kind, seed)(operations, file) === "EIO"),
+        seeds.some((seed) => planned(kind, seed).meets(operations, file) === "EIO"),
         file,
       );
     }

@@ -45,6 +45,7 @@ const files = {
   partitions: /^partitions\/./,
   any: /./,
   journalList: /^journal-files$/,
+  names: /^partitions\/.*\/(leader-epochs|producers\.[0-9]+)\.tmp$/,
 };
 
 const writeTargets = [files.journal, files.logs, files.logs, files.indexes, files.sides, files.any];
@@ -131,10 +132,19 @@ export class FaultPlan {
       rule.times -= 1;
       if (rule.times <= 0) this.#rules = this.#rules.filter((other) => other !== rule);
       this.#counts.add(`fault: ${rule.code} from ${operation}`);
-      this.#note(operation, path, rule.code);
+      if (rule.kind === "nameFault") this.#noteName(path);
+      else this.#note(operation, path, rule.code);
       return rule.code;
     }
     return undefined;
+  }
+
+  /**
+   * Checkpoints and retention go on without. Only checkpoints write leader epochs; a truncation
+   * must write its producers.
+   */
+  #noteName(path: string): void {
+    if (!path.includes("/leader-epochs")) this.mayStop = true;
   }
 
   #note(operation: DiskOperation, path: string, code: string): void {
@@ -175,6 +185,11 @@ const ruleOf = (kind: Kind, random: SeededRandom): Omit<Rule, "kind"> | undefine
   }
   if (kind === "openFault") {
     return { operations: ["open"], path: random.pick(readTargets), code: "EIO", skip, times };
+  }
+  if (kind === "nameFault") {
+    const operations = [random.pick(["open", "rename"] as const)];
+    const code = random.pick(["EACCES", "EISDIR"]);
+    return { operations, path: files.names, code, skip, times: random.pick([1, 3, 20]) };
   }
   if (kind === "transientFault") {
     const operations = [random.pick(["open", "read", "write"] as const)];

@@ -14,6 +14,7 @@ const faultKinds: readonly Kind[] = [
   "syncFull",
   "readFault",
   "openFault",
+  "nameFault",
   "transientFault",
 ];
 

@@ -300,6 +300,14 @@ export declare type RecoveryPoint = Message<"millrace.storage.v1.RecoveryPoint">
    * @generated from field: uint64 leader_epoch_start = 14;
    */
   leaderEpochStart: bigint;
+
+  /**
+   * Leader epochs as of `offset`, where the partition's `leader-epochs` file could not be written:
+   * that file, if there is one, is older and may have another history. Absent: the file has them.
+   *
+   * @generated from field: millrace.storage.v1.LeaderEpochs leader_epochs = 15;
+   */
+  leaderEpochs?: LeaderEpochs | undefined;
 };
 
 /**
