@@ -1,62 +1,11 @@
 /** The command line as its own process, against a real server. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
+import { runMillrace as runWith, startMillrace as start, until, withServer } from "./command.ts";
 import { ServerProcess, withDirectory } from "./server.ts";
-
-const main = fileURLToPath(new URL("../../packages/cli/src/main.ts", import.meta.url));
-
-interface Ended {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-}
-
-/** A running command: its process, and how it ends. */
-const start = (
-  endpoint: string,
-  ...args: string[]
-): { child: ChildProcess; ended: Promise<Ended> } => {
-  const env = { ...process.env, MILLRACE_BOOTSTRAP: endpoint };
-  const child = spawn(process.execPath, [main, ...args], { env, stdio: "pipe" });
-  let [out, err] = ["", ""];
-  child.stdout.on("data", (chunk: Buffer) => {
-    out += chunk.toString();
-  });
-  child.stderr.on("data", (chunk: Buffer) => {
-    err += chunk.toString();
-  });
-  child.stdin.on("error", () => {});
-  const ended = new Promise<Ended>((resolve) => {
-    child.on("close", (code) => resolve({ code, out, err }));
-  });
-  return { child, ended };
-};
-
-const runWith = (endpoint: string, input: string, ...args: string[]): Promise<Ended> => {
-  const { child, ended } = start(endpoint, ...args);
-  child.stdin?.end(input);
-  return ended;
-};
-
-const withServer = (body: (endpoint: string, server: ServerProcess) => Promise<void>) =>
-  withDirectory(async (directory) => {
-    const server = new ServerProcess(directory);
-    try {
-      await body((await server.ready()).client, server);
-    } finally {
-      await server.kill("SIGTERM");
-    }
-  });
-
-const until = async (what: () => boolean): Promise<void> => {
-  for (let i = 0; i < 200 && !what(); i += 1) await sleep(50);
-  assert.ok(what());
-};
 
 test("a signal ends an idle produce, which stores what it has and says so", {
   timeout: 60_000,

@@ -91,7 +91,7 @@ const wishes: readonly Wish[] = [
 ];
 
 const command = (io: Io, { name, intent, description, done }: Wish): Command => {
-  const made = clusterCommand(name, description, `millrace broker ${name} 3`, io).argument("<ID>");
+  const made = clusterCommand(name, description, `millrace broker ${name} 3`).argument("<ID>");
   if (intent === BrokerIntent.DRAINING) {
     made.option("--wait", "wait until nothing is left, and show what is");
   }

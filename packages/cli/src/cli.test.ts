@@ -108,24 +108,66 @@ test("formats", () => {
   const { timestamp } = JSON.parse(formatterOf("json")(late).toString());
   assert.equal(timestamp, "9007199254740991 ms since 1970");
   assert.equal(json.timestamp, "1970-01-01T00:00:01.000Z");
-  assert.throws(() => formatterOf("%q"), /unknown/);
+  const more = "%k{hex} %v{base64} %k{json} %K %V %H %e %T{iso} %T{date} %T{s}";
+  assert.equal(
+    formatterOf(more)(record).toString(),
+    '6b dv8= "k" 1 2 1 1 1970-01-01T00:00:01.000Z 1970-01-01 1',
+  );
+  const bare = { ...record, key: null, value: null, headers: [] };
+  assert.equal(formatterOf("[%k{hex}%v] %K %V %H")(bare).toString(), "[] -1 -1 0");
+  // Braces of the text itself need no escape.
+  assert.equal(formatterOf('{"o":%o}')(record).toString(), '{"o":7}');
+  assert.throws(() => formatterOf("%q"), /%q is unknown: use %t %p/);
+  assert.throws(() => formatterOf("%k{octal}"), /use %k\{hex\} %k\{base64\} %k\{json\}/);
+  assert.throws(() => formatterOf("%o{hex}"), /%o has no other form/);
+  assert.throws(() => formatterOf("%t{constructor}"), /no other form/);
   assert.throws(() => formatterOf("xml"), /use value/);
 });
 
 test("positions", () => {
-  assert.deepEqual(parsePosition("5"), { offset: 5n });
-  assert.deepEqual(parsePosition("-5"), { tail: 5 });
-  assert.deepEqual(parsePosition("1970-01-01T00:00:01Z"), { timestampMs: 1000 });
-  assert.equal(parsePosition("latest"), "latest");
-  assert.deepEqual(parsePosition("2024-02-29 12:00:00+02:00"), { timestampMs: 1709200800000 });
+  assert.deepEqual(parsePosition("--from", "5", 0), { offset: 5n });
+  assert.deepEqual(parsePosition("--from", "-5", 0), { tail: 5 });
+  assert.deepEqual(parsePosition("--from", "1970-01-01T00:00:01Z", 0), { timestampMs: 1000 });
+  assert.equal(parsePosition("--from", "latest", 0), "latest");
+  assert.deepEqual(parsePosition("--from", "2024-02-29 12:00:00+02:00", 0), {
+    timestampMs: 1709200800000,
+  });
+  const nowMs = Date.parse("2026-11-28T10:00:00Z");
+  const ago = { "-90s": 90_000, "-1h": 3_600_000, "-2d": 172_800_000, "-5ms": 5 };
+  for (const [text, ms] of Object.entries(ago)) {
+    assert.deepEqual(parsePosition("--from", text, nowMs), { timestampMs: nowMs - ms }, text);
+  }
+  const times = {
+    "2026-11-28": "2026-11-28T00:00:00Z",
+    "2026-11-28T09:30": "2026-11-28T09:30:00Z",
+    "2026-11-28 09:30:01.5": "2026-11-28T09:30:01.500Z",
+  };
+  for (const [text, time] of Object.entries(times)) {
+    const timestampMs = Date.parse(time);
+    assert.deepEqual(parsePosition("--from", text, nowMs), { timestampMs }, text);
+  }
+  assert.deepEqual(parsePosition("--from", "1795836527570ms", 0), { timestampMs: 1795836527570 });
+  assert.deepEqual(parsePosition("--from", "@42", 0), { offset: 42n });
   const noSuchDay = "2026-02-30T00:00:00Z";
-  for (const wrong of ["", "yesterday", "2026-13-01T00:00:00Z", "1.5", noSuchDay, "9".repeat(16)]) {
-    assert.throws(() => parsePosition(wrong), /use earliest/);
+  for (const wrong of [
+    "",
+    "yesterday",
+    "2026-13-01T00:00:00Z",
+    "1.5",
+    "-1y",
+    "1h",
+    "@-1",
+    "12:00",
+    noSuchDay,
+    "9".repeat(16),
+  ]) {
+    assert.throws(() => parsePosition("--to", wrong, 0), /--to .*: use earliest/s);
   }
 });
 
 test("keys and null values", () => {
   const shape = {
+    isJson: false,
     topic: "t",
     partition: undefined,
     key: undefined,
@@ -170,6 +212,8 @@ const ioWith = (changes: Partial<Io>) => {
     env: { MILLRACE_BOOTSTRAP: "127.0.0.1:1" },
     signal: new AbortController().signal,
     progress: false,
+    screen: false,
+    columns: () => Number.POSITIVE_INFINITY,
     ...changes,
   };
   return { io, stdout, stderr };
@@ -225,11 +269,6 @@ test("--version tells the version, the commit and Node", async () => {
   const { code, out, err } = await runHere("--version");
   assert.equal(code, 0, err);
   assert.match(out, /^millrace \d+\.\d+\.\d+ \(.+, Node \d+\.\d+\.\d+\)\n$/);
-});
-
-test("an empty MILLRACE_BOOTSTRAP counts as unset", async () => {
-  const { out } = await runWith({ env: { MILLRACE_BOOTSTRAP: "" } }, "topic", "list", "--help");
-  assert.match(out, /default:\s+"localhost:7400"/);
 });
 
 const newline = Buffer.from("\n");
@@ -380,14 +419,6 @@ test("every command has an example in its help", async () => {
     const { code, out } = await runHere(...path, "--help");
     assert.equal(code, 0);
     assert.match(out, /\nExample:\n {2}\S/, path.join(" "));
-  }
-});
-
-test("completion knows the commands", async () => {
-  for (const shell of ["bash", "zsh", "fish"]) {
-    const { out } = await runHere("completion", shell);
-    assert.match(out, /delete-records/);
-    assert.doesNotMatch(out, /truncate/);
   }
 });
 

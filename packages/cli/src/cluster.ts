@@ -25,7 +25,7 @@ const printable = <T extends { readonly endpoint: Parameters<typeof formatEndpoi
 type Flags = ClusterFlags & Readonly<Record<string, unknown>>;
 
 const status = (io: Io): Command =>
-  withOutput(clusterCommand("status", "Show cluster health", "millrace cluster status", io)).action(
+  withOutput(clusterCommand("status", "Show cluster health", "millrace cluster status")).action(
     async (flags: Flags) => {
       const healthy = await withClient(io, flags, async (client) => {
         const cluster = await client.admin.cluster();
@@ -72,7 +72,7 @@ const status = (io: Io): Command =>
             ["under min ISR", counts.under_min_isr],
             ["under-replicated", counts.under_replicated],
           ];
-          await printIfRead(io, await tableText([], rows));
+          await printIfRead(io, await tableText(io, [], rows));
         }
         return counts.offline + counts.under_min_isr === 0 && brokers.length > 0;
       });
@@ -85,7 +85,7 @@ const status = (io: Io): Command =>
   );
 
 const list = (io: Io): Command =>
-  withOutput(clusterCommand("list", "List brokers", "millrace broker list", io)).action(
+  withOutput(clusterCommand("list", "List brokers", "millrace broker list")).action(
     async (flags: Flags) => {
       await withClient(io, flags, async (client) => {
         const endpoints = new Map(
@@ -115,7 +115,6 @@ const describe = (io: Io): Command =>
       "describe",
       "Describe a broker and its logs",
       "millrace broker describe 0",
-      io,
     ).argument("<ID>"),
   ).action(async (text: string, flags: Flags) => {
     const id = wholeNumber("ID", text, 0, 0x7fff_ffff);

@@ -50,35 +50,100 @@ const headersText = (record: ConsumedRecord): string =>
     .map(({ name, value }) => `${name}=${value === null ? "" : Buffer.from(value).toString()}`)
     .join(",");
 
-const directives: Readonly<Record<string, (record: ConsumedRecord) => Uint8Array>> = {
-  t: ({ topic }) => Buffer.from(topic),
-  p: ({ partition }) => Buffer.from(String(partition)),
-  o: ({ offset }) => Buffer.from(String(offset)),
-  k: ({ key }) => key ?? nothing,
-  v: ({ value }) => value ?? nothing,
-  h: (record) => Buffer.from(headersText(record)),
-  T: ({ timestampMs }) => Buffer.from(String(timestampMs)),
-  "%": () => Buffer.from("%"),
+type Part = (record: ConsumedRecord) => Uint8Array;
+type Bytes = (record: ConsumedRecord) => Uint8Array | null;
+
+const text =
+  (of: (record: ConsumedRecord) => string | number | bigint): Part =>
+  (record) =>
+    Buffer.from(String(of(record)));
+
+/** How many bytes a key or a value has; -1 for one that is absent, as kcat prints it. */
+const lengthOf = (bytes: Bytes): Part => text((record) => bytes(record)?.length ?? -1);
+
+const encodings: Readonly<Record<string, (bytes: Uint8Array) => Uint8Array>> = {
+  hex: (bytes) => Buffer.from(Buffer.from(bytes).toString("hex")),
+  base64: (bytes) => Buffer.from(Buffer.from(bytes).toString("base64")),
+  json: (bytes) => Buffer.from(JSON.stringify(Buffer.from(bytes).toString())),
 };
 
-/**
- * A formatter of a template with escapes and `%t %p %o %k %v %h %T` (topic, partition, offset, key,
- * value, headers, timestamp in ms) and `%%`.
- */
+interface Directive {
+  /** What stands in the help. */
+  readonly what: string;
+  readonly part: Part;
+  /** By the name that may follow in braces. */
+  readonly forms?: Readonly<Record<string, Part>>;
+}
+
+const bytesDirective = (what: string, bytes: Bytes): Directive => ({
+  what,
+  part: (record) => bytes(record) ?? nothing,
+  forms: Object.fromEntries(
+    Object.entries(encodings).map(([name, encode]) => [
+      name,
+      (record: ConsumedRecord) => encode(bytes(record) ?? nothing),
+    ]),
+  ),
+});
+
+const directives: Readonly<Record<string, Directive>> = {
+  t: { what: "topic", part: text(({ topic }) => topic) },
+  p: { what: "partition", part: text(({ partition }) => partition) },
+  o: { what: "offset", part: text(({ offset }) => offset) },
+  k: bytesDirective("key", ({ key }) => key),
+  v: bytesDirective("value", ({ value }) => value),
+  K: { what: "bytes of the key, -1 without one", part: lengthOf(({ key }) => key) },
+  V: { what: "bytes of the value, -1 for a null value", part: lengthOf(({ value }) => value) },
+  h: { what: "headers as NAME=VALUE,…", part: text(headersText) },
+  H: { what: "number of headers", part: text(({ headers }) => headers.length) },
+  T: {
+    what: "timestamp, ms since 1970",
+    part: text(({ timestampMs }) => timestampMs),
+    forms: {
+      iso: text(({ timestampMs }) => timeText(timestampMs)),
+      date: text(({ timestampMs }) => timeText(timestampMs).replace(/T.*$/, "")),
+      s: text(({ timestampMs }) => Math.floor(timestampMs / 1000)),
+    },
+  },
+  e: { what: "leader epoch", part: text(({ leaderEpoch }) => leaderEpoch) },
+  "%": { what: "a percent sign", part: () => Buffer.from("%") },
+};
+
+/** Lines of help about templates. */
+export const formatHelp = (): string =>
+  [
+    "Templates of --format may have escapes (\\n \\t \\0 \\xHH) and:",
+    ...Object.entries(directives).map(([letter, { forms, what }]) => {
+      const also = forms === undefined ? "" : `; also %${letter}{${Object.keys(forms).join("|")}}`;
+      return `  %${letter}  ${what}${also}`;
+    }),
+  ].join("\n");
+
+const partOf = (piece: string): Part => {
+  const [, letter = "", form] = /^%(.)(?:\{(.*)\})?$/s.exec(piece) ?? [];
+  const directive = Object.hasOwn(directives, letter) ? directives[letter] : undefined;
+  if (directive === undefined) {
+    const known = Object.keys(directives).map((one) => `%${one}`);
+    throw new UsageError(`--format: ${piece} is unknown: use ${known.join(" ")}`);
+  }
+  if (form === undefined) return directive.part;
+  const { forms = {} } = directive;
+  const part = Object.hasOwn(forms, form) ? forms[form] : undefined;
+  if (part !== undefined) return part;
+  const names = Object.keys(forms).map((name) => `%${letter}{${name}}`);
+  const use = names.length === 0 ? `%${letter} has no other form` : `use ${names.join(" ")}`;
+  throw new UsageError(`--format: ${piece} is unknown: ${use}`);
+};
+
+/** A formatter of a template; see `formatHelp`. */
 const asTemplate = (template: string): Formatter => {
-  const parts: ((record: ConsumedRecord) => Uint8Array)[] = [];
-  const pieces = template.split(/(%.)/s);
-  for (const piece of pieces) {
-    if (piece.length !== 2 || piece[0] !== "%") {
+  const parts: Part[] = [];
+  for (const piece of template.split(/(%.(?:\{[^}]*\})?)/s)) {
+    if (piece.startsWith("%") && piece.length > 1) parts.push(partOf(piece));
+    else {
       const bytes = unescapeText(piece);
       if (bytes.length > 0) parts.push(() => bytes);
-      continue;
     }
-    const directive = directives[piece[1] ?? ""];
-    if (directive === undefined) {
-      throw new UsageError(`--format: ${piece} is unknown: use %t %p %o %k %v %h %T or %%`);
-    }
-    parts.push(directive);
   }
   return (record) => Buffer.concat(parts.map((part) => part(record)));
 };

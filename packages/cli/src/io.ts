@@ -1,5 +1,6 @@
 /** The process as commands see it, so that tests can replace it. */
 import type { Readable, Writable } from "node:stream";
+import { styleText } from "node:util";
 import { digitsText, ErrorCode, MillraceError } from "@millrace/errors";
 
 export interface Io {
@@ -11,7 +12,30 @@ export interface Io {
   readonly signal: AbortSignal;
   /** True when stderr is a terminal. */
   readonly progress: boolean;
+  /** True when stdout is a terminal. */
+  readonly screen: boolean;
+  /** Columns of the terminal; Infinity without one. */
+  readonly columns: () => number;
 }
+
+/** Whether a terminal is there, and wants colours (no-color.org). */
+const wantsColour = ({ env }: Io, isTerminal: boolean): boolean =>
+  isTerminal && !env["NO_COLOR"] && env["TERM"] !== "dumb";
+
+/** Text for stdout or stderr, in a colour where somebody sees it. */
+export const styled = (
+  io: Io,
+  stream: "stdout" | "stderr",
+  style: "bold" | "red" | "yellow",
+  text: string,
+): string =>
+  wantsColour(io, stream === "stdout" ? io.screen : io.progress)
+    ? styleText(style, text, { validateStream: false })
+    : text;
+
+/** `1 record`, `2 records`. */
+export const counted = (count: number, one: string, many = `${one}s`): string =>
+  `${count} ${count === 1 ? one : many}`;
 
 /** Exit codes that scripts may rely on. A signal ends with 128 and its number. */
 export const exitCodes = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;

@@ -31,5 +31,7 @@ const code = await run(process.argv.slice(2), {
   env: process.env,
   signal: serving ? new AbortController().signal : interruptSignal(),
   progress: process.stderr.isTTY === true,
+  screen: process.stdout.isTTY === true,
+  columns: () => process.stdout.columns ?? process.stderr.columns ?? Number.POSITIVE_INFINITY,
 });
 process.exit(code);

@@ -1,30 +1,52 @@
-/** Reads the value of `--from`. */
+/** Reads places in a log: the values of `--from` and `--to`. */
 import type { Position } from "@millrace/client";
 import { UsageError } from "./io.ts";
 
-const rfc3339 = /^\d{4}-\d{2}-(\d{2})[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/;
+const dateTime =
+  /^(\d{4}-\d{2}-(\d{2}))(?:[Tt ](\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)([Zz]|[+-]\d{2}:\d{2})?)?$/;
 
 /**
  * Milliseconds since the Unix epoch; NaN if malformed, or for a day that its month does not have.
+ * Without a zone it is UTC, as times are printed.
  */
 const timeOf = (text: string): number => {
-  const day = rfc3339.exec(text)?.[1];
-  if (day === undefined) return Number.NaN;
+  const [, date, day, time = "00:00", zone = "Z"] = dateTime.exec(text) ?? [];
+  if (date === undefined) return Number.NaN;
   // Date.parse takes 30 February for 1 or 2 March.
-  const date = new Date(`${text.slice(0, 10)}T00:00:00Z`);
-  if (Number.isNaN(date.getTime()) || date.getUTCDate() !== Number(day)) return Number.NaN;
-  return Date.parse(text.replace(" ", "T"));
+  const midnight = new Date(`${date}T00:00:00Z`);
+  if (Number.isNaN(midnight.getTime()) || midnight.getUTCDate() !== Number(day)) return Number.NaN;
+  return Date.parse(`${date}T${time}${zone}`);
 };
 
-/** `earliest`, `latest`, an offset, `-N` (the last N records), or a time. Throws UsageError. */
-export const parsePosition = (text: string): Position => {
+const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const;
+
+/** Milliseconds of `90s`, `2h` and the like; undefined for anything else. */
+const durationOf = (text: string): number | undefined => {
+  const [, count, unit] = /^(\d{1,12})(ms|s|m|h|d|w)$/.exec(text) ?? [];
+  if (count === undefined || unit === undefined) return undefined;
+  return Number(count) * unitMs[unit as keyof typeof unitMs];
+};
+
+/** What may be given, for help and for refusals. */
+export const positionForms =
+  "earliest, latest, an offset (42 or @42), -N (the last N records), -1h (that long ago), " +
+  "a time in UTC (2026-01-31, 2026-01-31T12:00) or with a zone, or 1795836527570ms since 1970";
+
+/** Throws UsageError. `flag` names the option in it; `nowMs` is the time of day. */
+export const parsePosition = (flag: string, text: string, nowMs: number): Position => {
   if (text === "earliest" || text === "latest") return text;
-  const number = Number(text);
-  if (/^\d{1,16}$/.test(text) && Number.isSafeInteger(number)) return { offset: BigInt(text) };
-  if (/^-\d{1,15}$/.test(text)) return { tail: -number };
-  const timestampMs = timeOf(text);
+  const digits = /^@?(\d{1,16})$/.exec(text)?.[1];
+  if (digits !== undefined && Number.isSafeInteger(Number(digits)))
+    return { offset: BigInt(digits) };
+  if (/^-\d{1,15}$/.test(text)) return { tail: -Number(text) };
+  const sinceEpoch = /^(\d{1,16})ms$/.exec(text)?.[1];
+  const ago = text.startsWith("-") ? durationOf(text.slice(1)) : undefined;
+  const timestampMs =
+    ago === undefined
+      ? sinceEpoch === undefined
+        ? timeOf(text)
+        : Number(sinceEpoch)
+      : nowMs - ago;
   if (Number.isFinite(timestampMs)) return { timestampMs: Math.max(0, timestampMs) };
-  throw new UsageError(
-    `--from ${text}: use earliest, latest, an offset, -N, or a time such as 2026-01-31T12:00:00Z`,
-  );
+  throw new UsageError(`${flag} ${text}: use ${positionForms}`);
 };

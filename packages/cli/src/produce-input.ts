@@ -5,6 +5,7 @@ import type { HeaderInput, ProducerRecord } from "@millrace/client";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { type Io, UsageError, wholeNumber } from "./io.ts";
 import { recordTooLarge, splitRecords, unescapeText } from "./lines.ts";
+import { recordOfJson } from "./produce-json.ts";
 
 /** Largest record that is read, bytes: the largest `max.message.bytes` that a topic can have. */
 const recordBytesMax = 16 * 1024 * 1024;
@@ -19,10 +20,23 @@ export interface Shape {
   readonly keySeparator: Buffer | undefined;
   readonly headers: readonly HeaderInput[];
   readonly nullValue: Buffer | undefined;
+  /** True: each piece is an object as `consume --format json` prints it. */
+  readonly isJson: boolean;
 }
 
-/** Turns one piece of input into a record. */
+/** Turns one piece of input into a record. Throws INVALID_REQUEST for one that is no record. */
 export const recordOf = (piece: Buffer, shape: Shape): ProducerRecord => {
+  if (shape.isJson) {
+    const { topic, partition, headers, key } = shape;
+    const read = recordOfJson(piece);
+    return {
+      ...read,
+      topic,
+      partition,
+      key: key ?? read.key,
+      headers: [...read.headers, ...headers],
+    };
+  }
   const { topic, partition, headers } = shape;
   let key: Buffer | string | undefined = shape.key;
   let value: Buffer | null = piece;
@@ -54,7 +68,14 @@ const separatorOf = (flag: string, text: unknown): Buffer => {
 /** Reads the flags. Throws UsageError. */
 export const shapeOf = (topic: string, flags: Flags): Shape => {
   const { keySeparator, key, header, partition, nullValue } = flags;
+  const isJson = flags["format"] === "json";
+  for (const [flag, value] of Object.entries({ keySeparator, nullValue })) {
+    if (!isJson || value === undefined) continue;
+    const name = flag === "nullValue" ? "--null-value" : "--key-separator";
+    throw new UsageError(`${name} is for lines: with --format json the object has it`);
+  }
   return {
+    isJson,
     topic,
     partition:
       partition === undefined
@@ -89,6 +110,17 @@ export const checkFiles = async (files: readonly string[]): Promise<void> => {
     if (found instanceof Error) throw new UsageError(`${file}: ${found.message}: check the name`);
     if (found.isDirectory()) throw new UsageError(`${file} is a directory: name files`);
   }
+};
+
+/** Bytes of all inputs together; undefined where one of them does not say. */
+export const bytesOfInputs = async (files: readonly string[]): Promise<number | undefined> => {
+  let bytes = 0;
+  for (const file of files.length === 0 ? ["-"] : files) {
+    const found = file === "-" ? undefined : await stat(file);
+    if (found?.isFile() !== true) return undefined;
+    bytes += found.size;
+  }
+  return bytes;
 };
 
 /** Reads an input in chunks. Errors name the input. */

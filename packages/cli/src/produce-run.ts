@@ -1,6 +1,8 @@
 /** One run of `millrace produce`: records in flight, outcomes, latencies. */
 import type { Producer, ProducerRecord } from "@millrace/client";
-import { ClosedPipe, type Io, printResult, tell } from "./io.ts";
+import { ClosedPipe, counted } from "./io.ts";
+import type { Progress } from "./progress.ts";
+import type { Terminal } from "./terminal.ts";
 
 /** Records in flight at once. */
 const inFlightMax = 20_000;
@@ -28,7 +30,8 @@ class Latencies {
 /** Sends records, counts outcomes, and prints offsets on request. */
 export class ProduceRun {
   readonly #producer: Producer;
-  readonly #io: Io;
+  readonly #terminal: Terminal;
+  readonly #progress: Progress;
   #printOffsets: boolean;
   readonly #latencies = new Latencies();
   readonly #startedMs = performance.now();
@@ -40,9 +43,14 @@ export class ProduceRun {
   #wake: (() => void) | undefined;
   #printing: Promise<void> = Promise.resolve();
 
-  constructor(producer: Producer, io: Io, printOffsets: boolean) {
+  constructor(
+    producer: Producer,
+    { terminal, progress }: { readonly terminal: Terminal; readonly progress: Progress },
+    printOffsets: boolean,
+  ) {
     this.#producer = producer;
-    this.#io = io;
+    this.#terminal = terminal;
+    this.#progress = progress;
     this.#printOffsets = printOffsets;
   }
 
@@ -51,8 +59,11 @@ export class ProduceRun {
     return this.#open;
   }
 
-  /** Sends a record; resolves when the next one may be sent. Throws the first failure of any. */
-  async send(record: ProducerRecord, bytes: number): Promise<void> {
+  /**
+   * Sends a record of so many bytes of input; resolves when the next one may be sent. Throws the
+   * first failure of any.
+   */
+  async send(record: ProducerRecord, bytes: number, inputBytes: number): Promise<void> {
     this.throwFailure();
     this.#open += 1;
     const startedMs = performance.now();
@@ -61,6 +72,7 @@ export class ProduceRun {
       .then(async ({ partition, offset }) => {
         this.#records += 1;
         this.#bytes += bytes;
+        this.#progress.took(1, bytes, inputBytes);
         this.#latencies.add(performance.now() - startedMs);
         if (this.#printOffsets) await this.#print(`${partition} ${offset}\n`);
       })
@@ -77,15 +89,6 @@ export class ProduceRun {
     while (this.#open > 0) await this.#oneClosed();
   }
 
-  /** Rewrites one line on stderr every second. Returns how to stop. */
-  showProgress(): () => void {
-    const timer = setInterval(() => this.#io.stderr.write(`\r${this.#records} records`), 1000);
-    return () => {
-      clearInterval(timer);
-      this.#io.stderr.write("\r");
-    };
-  }
-
   throwFailure(): void {
     if (this.#failure !== undefined) throw this.#failure;
   }
@@ -95,8 +98,9 @@ export class ProduceRun {
     const rate = Math.round(this.#records / Math.max(seconds, 1e-9));
     const [p50, p99] = [this.#latencies.quantile(0.5), this.#latencies.quantile(0.99)];
     return (
-      `${this.#records} records, ${this.#bytes} bytes, ${seconds.toFixed(2)} s, ${rate} records/s, ` +
-      `p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms\n`
+      `${counted(this.#records, "record")}, ${counted(this.#bytes, "byte")}, ` +
+      `${seconds.toFixed(2)} s, ${counted(rate, "record")}/s, ` +
+      `p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`
     );
   }
 
@@ -105,14 +109,12 @@ export class ProduceRun {
     this.#printing = this.#printing.then(async () => {
       if (!this.#printOffsets) return;
       try {
-        await printResult(this.#io, text);
+        await this.#terminal.result(Buffer.from(text));
       } catch (thrown) {
         this.#printOffsets = false;
         if (!(thrown instanceof ClosedPipe)) throw thrown;
-        await tell(
-          this.#io,
-          "the reader of the offsets closed the pipe: going on without printing them\n",
-        );
+        const text = "the reader of the offsets closed the pipe: going on without printing them";
+        await this.#terminal.line(text);
       }
     });
     return this.#printing;

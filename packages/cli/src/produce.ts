@@ -2,8 +2,17 @@
 import type { Client, ProducerOptions } from "@millrace/client";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { type Command, Option } from "commander";
-import { collect, Interrupted, type Io, interruptible, tell, UsageError } from "./io.ts";
 import {
+  collect,
+  counted,
+  Interrupted,
+  type Io,
+  interruptible,
+  UsageError,
+  wholeNumber,
+} from "./io.ts";
+import {
+  bytesOfInputs,
   type Cutting,
   checkFiles,
   cuttingOf,
@@ -13,7 +22,9 @@ import {
   shapeOf,
 } from "./produce-input.ts";
 import { ProduceRun } from "./produce-run.ts";
+import { Progress } from "./progress.ts";
 import { type ClusterFlags, clusterCommand, withClient } from "./shared.ts";
+import { Terminal } from "./terminal.ts";
 
 type Flags = ClusterFlags & Readonly<Record<string, unknown>>;
 
@@ -37,12 +48,17 @@ const parseRate = (text: unknown): number | undefined => {
   return Number(match[1]);
 };
 
+const deliveryTimeoutMsOf = (flags: Flags): number =>
+  1000 * wholeNumber("--delivery-timeout", String(flags["deliveryTimeout"]), 1, 86_400);
+
 /** The flags, checked before a server is asked. */
 interface Plan {
   readonly shape: Shape;
   readonly files: readonly string[];
   readonly cutting: Cutting;
   readonly rate: number | undefined;
+  readonly deliveryTimeoutMs: number;
+  readonly isQuiet: boolean;
 }
 
 const checkPartition = async (client: Client, { topic, partition }: Shape): Promise<void> => {
@@ -60,32 +76,41 @@ const sendAll = async (run: ProduceRun, plan: Plan, io: Io): Promise<void> => {
   for await (const piece of piecesOf(plan.files, plan.cutting, io)) {
     await pace();
     if (io.signal.aborted) return;
-    await run.send(recordOf(piece, plan.shape), piece.length);
+    const inputBytes = piece.length + (plan.cutting.wholeFile ? 0 : plan.cutting.delimiter.length);
+    await run.send(recordOf(piece, plan.shape), piece.length, inputBytes);
   }
 };
 
-const produce = async (client: Client, plan: Plan, flags: Flags, io: Io): Promise<void> => {
+const produce = async (
+  client: Client,
+  plan: Plan,
+  flags: Flags,
+  io: Io,
+  terminal: Terminal,
+): Promise<void> => {
   await interruptible(io.signal, checkPartition(client, plan.shape));
   const producer = client.producer({
     acks: String(flags["acks"]) as NonNullable<ProducerOptions["acks"]>,
     compression: String(flags["compression"]) as NonNullable<ProducerOptions["compression"]>,
+    deliveryTimeoutMs: plan.deliveryTimeoutMs,
   });
-  const run = new ProduceRun(producer, io, flags["printOffsets"] === true);
-  const stopProgress = io.progress ? run.showProgress() : () => {};
+  const progress = new Progress(() => performance.now(), await bytesOfInputs(plan.files));
+  const run = new ProduceRun(producer, { terminal, progress }, flags["printOffsets"] === true);
+  if (!plan.isQuiet) terminal.status(() => (progress.records > 0 ? progress.text() : ""));
   try {
     await interruptible(io.signal, sendAll(run, plan, io));
   } catch (thrown) {
     if (!(thrown instanceof Interrupted)) throw thrown;
     if (run.open > 0) {
-      const waiting = `interrupted: waiting for ${run.open} records, interrupt again to give up\n`;
-      await tell(io, waiting);
+      const waiting = `waiting for ${counted(run.open, "record")}, interrupt again to give up`;
+      await terminal.line(`interrupted: ${waiting}`);
     }
     throw thrown;
   } finally {
     await producer.flush();
     await run.finish();
-    stopProgress();
-    await tell(io, run.summary());
+    terminal.close();
+    if (!plan.isQuiet) await terminal.line(run.summary());
   }
   run.throwFailure();
 };
@@ -95,28 +120,38 @@ export const produceCommand = (io: Io): Command =>
     "produce",
     "Write one record per line of files or stdin",
     "echo hello | millrace produce logs --key greeting",
-    io,
   )
     .argument("<TOPIC>")
     .argument("[FILE...]", "files to read; - or none is stdin")
-    .option("--key-separator <S>", "text between the key and the value of each record")
-    .option("--key <K>", "key of every record")
-    .option("--header <NAME=VALUE>", "a header of every record; may be repeated", collect)
-    .option("--partition <P>", "partition; default: by key, else spread per batch")
+    .option("-K, --key-separator <S>", "text between the key and the value of each record")
+    .option("-k, --key <K>", "key of every record")
+    .option("-H, --header <NAME=VALUE>", "a header of every record; may be repeated", collect)
+    .option("-p, --partition <P>", "partition; default: by key, else spread per batch")
     .addOption(
       new Option("--acks <ACKS>", "what to wait for")
         .choices(["all", "leader", "none"])
         .default("all"),
     )
     .addOption(
-      new Option("--compression <CODEC>", "compression of batches")
+      new Option("-z, --compression <CODEC>", "compression of batches")
         .choices(["none", "gzip", "zstd", "lz4"])
         .default("none"),
     )
-    .option("--delimiter <S>", "text that ends a record; \\n, \\t, \\0, \\xHH", "\\n")
+    .option("-D, --delimiter <S>", "text that ends a record; \\n, \\t, \\0, \\xHH", "\\n")
     .option("--whole-file", "each file is one record")
     .option("--null-value <TOKEN>", "a record equal to it has a null value")
+    .addOption(
+      new Option(
+        "-f, --format <FORMAT>",
+        "lines, or json: objects as `consume --format json` prints them; topic, partition and " +
+          "offset in them are not used",
+      )
+        .choices(["lines", "json"])
+        .default("lines"),
+    )
     .option("--rate <N/s>", "most records a second")
+    .option("--delivery-timeout <SECONDS>", "longest time to the acknowledgement", "120")
+    .option("-q, --quiet", "no progress and no summary")
     .option("--print-offsets", "print PARTITION OFFSET of each acknowledged record")
     .action(async (topic: string, files: string[], flags: Flags) => {
       const plan = {
@@ -124,7 +159,11 @@ export const produceCommand = (io: Io): Command =>
         files,
         cutting: cuttingOf(flags),
         rate: parseRate(flags["rate"]),
+        deliveryTimeoutMs: deliveryTimeoutMsOf(flags),
+        isQuiet: flags["quiet"] === true,
       };
       await checkFiles(files);
-      await withClient(io, flags, (client) => produce(client, plan, flags, io), "finishes");
+      const terminal = new Terminal(io);
+      const work = (client: Client) => produce(client, plan, flags, io, terminal);
+      await withClient(io, flags, work, "finishes");
     });

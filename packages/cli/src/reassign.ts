@@ -66,7 +66,6 @@ export const reassign = (io: Io): Command =>
       "reassign",
       "Move a partition to other brokers",
       "millrace topic reassign logs --partition 0 --replicas 1,2,3",
-      io,
     ),
   )
     .argument("<NAME>")

@@ -3,7 +3,7 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import { Command, CommanderError } from "commander";
 import { build } from "./build.ts";
 import { brokerGroup, clusterGroup } from "./cluster.ts";
-import { completionCommand } from "./completion.ts";
+import { addCompletion } from "./completion.ts";
 import { consumeCommand } from "./consume.ts";
 import {
   ClosedPipe,
@@ -12,11 +12,13 @@ import {
   type Io,
   interruptCode,
   printResult,
+  styled,
   tell,
   UsageError,
 } from "./io.ts";
 import { logCommand } from "./log.ts";
 import { produceCommand } from "./produce.ts";
+import { profileCommand } from "./profile.ts";
 import { topicCommand } from "./topic.ts";
 import { versionText } from "./version.ts";
 
@@ -61,11 +63,12 @@ export const program = (io: Io, ended: (code: number) => void = () => {}): Comma
     consumeCommand,
     brokerGroup,
     clusterGroup,
+    profileCommand,
     logCommand,
   ]) {
     root.addCommand(make(io));
   }
-  root.addCommand(completionCommand(io, () => root));
+  addCompletion(root, io);
   quiet(root, io);
   return root;
 };
@@ -81,6 +84,8 @@ const quiet = (command: Command, io: Io): void => {
   for (const sub of command.commands) quiet(sub, io);
 };
 
+const errorWord = (io: Io): string => styled(io, "stderr", "red", "error:");
+
 const report = async (io: Io, thrown: unknown): Promise<number> => {
   if (thrown instanceof ClosedPipe) return exitCodes.done;
   if (thrown instanceof Interrupted || io.signal.aborted) return interruptCode(io.signal);
@@ -88,11 +93,12 @@ const report = async (io: Io, thrown: unknown): Promise<number> => {
     if (thrown.exitCode === 0) return exitCodes.done;
     if (thrown.code === "commander.help") return exitCodes.usage;
     const text = thrown.message.replace(/^error: /, "").replaceAll("\n", " ");
-    await tell(io, `error: INVALID_REQUEST: ${text}: see --help\n`);
+    await tell(io, `${errorWord(io)} INVALID_REQUEST: ${text}: see --help\n`);
     return exitCodes.usage;
   }
   const error = MillraceError.from(thrown);
-  await tell(io, `error: ${error.codeName}: ${error.message.replaceAll("\n", " ")}\n`);
+  const text = error.message.replaceAll("\n", " ");
+  await tell(io, `${errorWord(io)} ${error.codeName}: ${text}\n`);
   return error instanceof UsageError ? exitCodes.usage : exitCodes.failed;
 };
 

@@ -1,29 +1,24 @@
 /** Shared by the commands that talk to a cluster. */
 import type { Client } from "@millrace/client";
 import { Command, Option } from "commander";
-import { type Io, interruptible, printResult, UsageError, wholeNumber } from "./io.ts";
+import { type Io, interruptible, printResult, styled, UsageError, wholeNumber } from "./io.ts";
+import { bootstrapOf } from "./profiles.ts";
 
 export interface ClusterFlags {
-  readonly bootstrap: string;
+  readonly bootstrap?: string;
+  readonly profile?: string;
   readonly timeout: string;
 }
 
 /** A command with the flags that every cluster command has. */
-export const clusterCommand = (
-  name: string,
-  description: string,
-  example: string,
-  io: Io,
-): Command =>
+export const clusterCommand = (name: string, description: string, example: string): Command =>
   new Command(name)
     .description(description)
-    .addOption(
-      // An empty variable counts as unset.
-      new Option(
-        "--bootstrap <HOST:PORT,…>",
-        "servers to ask first; or MILLRACE_BOOTSTRAP in the environment",
-      ).default(io.env["MILLRACE_BOOTSTRAP"] || "localhost:7400"),
+    .option(
+      "-b, --bootstrap <HOST:PORT,…>",
+      "servers to ask first; or MILLRACE_BOOTSTRAP, or a profile; else localhost:7400",
     )
+    .option("--profile <NAME>", "the profile with the servers; or MILLRACE_PROFILE")
     .addOption(new Option("--timeout <SECONDS>", "longest wait for the cluster").default("30"))
     .addHelpText("after", `\nExample:\n  ${example}`);
 
@@ -34,25 +29,30 @@ export const commandGroup = (name: string, description: string, example: string)
 /** Adds `--output table|json`. */
 export const withOutput = (command: Command): Command =>
   command.addOption(
-    new Option("--output <FORMAT>", "how to print").choices(["table", "json"]).default("table"),
+    new Option("-O, --output <FORMAT>", "how to print").choices(["table", "json"]).default("table"),
   );
 
-const endpointsOf = (text: string, isEndpoint: (text: string) => boolean): string[] => {
+/** The addresses of a flag or a setting. Throws UsageError, which names where they come from. */
+export const checkedEndpoints = async (source: string, text: string): Promise<string[]> => {
+  // Loaded when needed: help and completion start faster without it.
+  const { isEndpoint } = await import("@millrace/client");
   const endpoints = text.split(",").map((endpoint) => endpoint.trim());
   const named = endpoints.filter((endpoint) => endpoint !== "");
   for (const endpoint of named) {
     if (isEndpoint(endpoint)) continue;
-    throw new UsageError(`--bootstrap ${JSON.stringify(endpoint)}: use HOST:PORT`);
+    throw new UsageError(`${source} ${JSON.stringify(endpoint)}: use HOST:PORT`);
   }
   if (named.length > 0) return named;
-  throw new UsageError(`--bootstrap ${JSON.stringify(text)} names no server: use HOST:PORT`);
+  throw new UsageError(`${source} ${JSON.stringify(text)} names no server: use HOST:PORT`);
 };
 
-const connectClient = async (flags: ClusterFlags): Promise<Client> => {
-  // Loaded when needed: help and completion start faster without it.
-  const { connect, isEndpoint } = await import("@millrace/client");
+/** A client of the cluster that the flags, the environment or a profile name. */
+export const connectClient = async (io: Io, flags: ClusterFlags): Promise<Client> => {
+  const { bootstrap, source } = await bootstrapOf(io, flags);
+  const endpoints = await checkedEndpoints(source, bootstrap);
+  const { connect } = await import("@millrace/client");
   return connect({
-    bootstrap: endpointsOf(flags.bootstrap, isEndpoint),
+    bootstrap: endpoints,
     clientId: "millrace-cli",
     adminTimeoutMs: wholeNumber("--timeout", flags.timeout, 1, 86_400) * 1000,
   });
@@ -68,7 +68,7 @@ export const withClient = async <T>(
   use: (client: Client) => Promise<T>,
   onInterrupt: "ends" | "finishes" = "ends",
 ): Promise<T> => {
-  const client = await interruptible(io.signal, connectClient(flags));
+  const client = await interruptible(io.signal, connectClient(io, flags));
   try {
     return await (onInterrupt === "finishes" ? use(client) : interruptible(io.signal, use(client)));
   } finally {
@@ -97,45 +97,60 @@ export const print = async (
   output: string,
   json: unknown,
   head: readonly string[],
-  rows: readonly (readonly (string | number | bigint)[])[],
+  rows: Rows,
 ): Promise<void> => {
   if (output === "json") {
     await printResult(io, `${toJson(json)}\n`);
     return;
   }
-  await printResult(io, await tableText(head, rows));
+  await printResult(io, await tableText(io, head, rows));
 };
 
-/** A table with aligned columns and no frame, for eyes and for `cut`. */
-export const tableText = async (
-  head: readonly string[],
-  rows: readonly (readonly (string | number | bigint)[])[],
-): Promise<string> => {
+type Rows = readonly (readonly (string | number | bigint)[])[];
+
+/** No frame, and two spaces between columns: for eyes and for `cut`. */
+const bare = {
+  top: "",
+  "top-mid": "",
+  "top-left": "",
+  "top-right": "",
+  bottom: "",
+  "bottom-mid": "",
+  "bottom-left": "",
+  "bottom-right": "",
+  left: "",
+  "left-mid": "",
+  mid: "",
+  "mid-mid": "",
+  right: "",
+  "right-mid": "",
+  middle: "  ",
+};
+
+const linesOf = async (rows: Rows): Promise<string[]> => {
   const { default: Table } = await import("cli-table3");
-  const bare = {
-    top: "",
-    "top-mid": "",
-    "top-left": "",
-    "top-right": "",
-    bottom: "",
-    "bottom-mid": "",
-    "bottom-left": "",
-    "bottom-right": "",
-    left: "",
-    "left-mid": "",
-    mid: "",
-    "mid-mid": "",
-    right: "",
-    "right-mid": "",
-    middle: "  ",
-  };
-  const table = new Table({
-    head: [...head],
-    chars: bare,
-    style: { head: [], border: [], "padding-left": 0, "padding-right": 0 },
-  });
+  const style = { head: [], border: [], "padding-left": 0, "padding-right": 0 };
+  const table = new Table({ chars: bare, style });
   for (const row of rows) table.push(row.map(String));
-  return `${table.toString().replaceAll(/ +$/gm, "")}\n`;
+  return rows.length === 0 ? [] : table.toString().replaceAll(/ +$/gm, "").split("\n");
+};
+
+/**
+ * A table with aligned columns. Where the terminal is narrower, each row is a block with a line for
+ * each column.
+ */
+export const tableText = async (io: Io, head: readonly string[], rows: Rows): Promise<string> => {
+  const titled = head.length > 0;
+  const lines = await linesOf(titled ? [head, ...rows] : rows);
+  const width = Math.max(0, ...lines.map((line) => line.length));
+  if (!io.screen || !titled || width <= io.columns()) {
+    if (titled) lines[0] = styled(io, "stdout", "bold", lines[0] ?? "");
+    return `${lines.join("\n")}\n`;
+  }
+  const blocks = await Promise.all(
+    rows.map((row) => linesOf(head.map((name, i) => [name, row[i] ?? ""]))),
+  );
+  return `${blocks.map((block) => block.join("\n")).join("\n\n")}\n`;
 };
 
 export const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");

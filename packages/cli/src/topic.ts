@@ -2,7 +2,7 @@
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { ConfigSource } from "@millrace/proto/controller";
 import type { Command } from "commander";
-import { collect, type Io, printResult, tell, UsageError, wholeNumber } from "./io.ts";
+import { collect, counted, type Io, printResult, tell, UsageError, wholeNumber } from "./io.ts";
 import { reassign } from "./reassign.ts";
 import {
   type ClusterFlags,
@@ -32,15 +32,15 @@ export const parseConfigs = (pairs: readonly string[] = []): Map<string, string>
 };
 
 const create = (io: Io): Command =>
-  clusterCommand("create", "Create a topic", "millrace topic create logs --partitions 4", io)
+  clusterCommand("create", "Create a topic", "millrace topic create logs --partitions 4")
     .argument("<NAME>")
-    .option("--partitions <N>", "number of partitions", "1")
+    .option("-p, --partitions <N>", "number of partitions", "1")
     .option(
-      "--replication-factor <N>",
+      "-r, --replication-factor <N>",
       "replicas per partition; 0 means the cluster's default",
       "0",
     )
-    .option("--config <K=V>", "a topic config; may be repeated", collect)
+    .option("-c, --config <K=V>", "a topic config; may be repeated", collect)
     .option("--if-not-exists", "succeed when the topic exists")
     .action(async (name: string, flags: Flags) => {
       const configs = Object.fromEntries(parseConfigs(flags["config"] as string[] | undefined));
@@ -54,7 +54,8 @@ const create = (io: Io): Command =>
       await withClient(io, flags, async (client) => {
         try {
           await client.admin.createTopic({ name, partitionCount, replicationFactor, configs });
-          await tell(io, `created topic ${name} with ${partitionCount} partition(s)\n`);
+          const partitions = counted(partitionCount, "partition");
+          await tell(io, `created topic ${name} with ${partitions}\n`);
         } catch (thrown) {
           const there = hasCode(thrown, ErrorCode.TOPIC_ALREADY_EXISTS);
           if (!there || flags["ifNotExists"] !== true) throw thrown;
@@ -64,7 +65,7 @@ const create = (io: Io): Command =>
     });
 
 const list = (io: Io): Command =>
-  withOutput(clusterCommand("list", "List topics", "millrace topic list --output json", io)).action(
+  withOutput(clusterCommand("list", "List topics", "millrace topic list --output json")).action(
     async (flags: Flags) => {
       await withClient(io, flags, async (client) => {
         const topics = [];
@@ -106,7 +107,7 @@ const partitionColumns = [
 
 const describe = (io: Io): Command =>
   withOutput(
-    clusterCommand("describe", "Describe a topic", "millrace topic describe logs", io).argument(
+    clusterCommand("describe", "Describe a topic", "millrace topic describe logs").argument(
       "<NAME>",
     ),
   ).action(async (name: string, flags: Flags) => {
@@ -162,9 +163,9 @@ const describe = (io: Io): Command =>
         one.high_watermark ?? "?",
         one.size_bytes ?? one.error ?? "?",
       ]);
-      await printResult(io, await tableText(partitionColumns, rows));
+      await printResult(io, await tableText(io, partitionColumns, rows));
       const settings = configs.map(({ key, value, source }) => [key, value, source]);
-      await printResult(io, `\n${await tableText(["CONFIG", "VALUE", "SOURCE"], settings)}`);
+      await printResult(io, `\n${await tableText(io, ["CONFIG", "VALUE", "SOURCE"], settings)}`);
     });
   });
 
@@ -173,11 +174,10 @@ const alter = (io: Io): Command =>
     "alter",
     "Add partitions or change configs",
     "millrace topic alter logs --config retention.ms=1d",
-    io,
   )
     .argument("<NAME>")
-    .option("--partitions <N>", "new number of partitions; can only grow")
-    .option("--config <K=V>", "a topic config to set; K= resets it to the default", collect)
+    .option("-p, --partitions <N>", "new number of partitions; can only grow")
+    .option("-c, --config <K=V>", "a topic config to set; K= resets it to the default", collect)
     .action(async (name: string, flags: Flags) => {
       const configs = parseConfigs(flags["config"] as string[] | undefined);
       const partitionCount =
@@ -199,12 +199,16 @@ const alter = (io: Io): Command =>
     });
 
 const remove = (io: Io): Command =>
-  clusterCommand("delete", "Delete a topic and all its records", "millrace topic delete logs", io)
-    .argument("<NAME>")
-    .action(async (name: string, flags: Flags) => {
+  clusterCommand("delete", "Delete topics and all their records", "millrace topic delete logs")
+    .argument("<NAME...>")
+    .action(async (names: string[], flags: Flags) => {
       await withClient(io, flags, async (client) => {
-        await client.admin.deleteTopic(name);
-        await tell(io, `deleted topic ${name}\n`);
+        // A name that is wrong is found before anything is gone.
+        await client.admin.describeTopics(names);
+        for (const name of new Set(names)) {
+          await client.admin.deleteTopic(name);
+          await tell(io, `deleted topic ${name}\n`);
+        }
       });
     });
 
@@ -213,10 +217,9 @@ const deleteRecords = (io: Io, name = "delete-records"): Command =>
     name,
     "Delete the records of a partition before an offset",
     `millrace topic ${name} logs --partition 0 --before 1000`,
-    io,
   )
     .argument("<NAME>")
-    .requiredOption("--partition <P>", "partition")
+    .requiredOption("-p, --partition <P>", "partition")
     .requiredOption("--before <OFFSET>", "first offset to keep")
     .action(async (name: string, flags: Flags) => {
       const partition = wholeNumber("--partition", String(flags["partition"]), 0, 0xffff_ffff);
@@ -232,10 +235,9 @@ const electLeader = (io: Io): Command =>
     "elect-leader",
     "Have the preferred replica lead a partition, or, by --unclean, one that is not complete",
     "millrace topic elect-leader logs --partition 0",
-    io,
   )
     .argument("<NAME>")
-    .requiredOption("--partition <P>", "partition")
+    .requiredOption("-p, --partition <P>", "partition")
     .option("--unclean", "where no complete replica can lead; needs --accept-data-loss")
     .option("--leader <ID>", "with --unclean: who leads; by default the first that is there")
     .option("--accept-data-loss", "records that are not on the new leader's disk go for good")

@@ -1,0 +1,88 @@
+/** What `millrace` reads, where it stops, and what it says meanwhile, against a real server. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { runMillrace, startMillrace, until, withServer } from "./command.ts";
+
+const lines = (text: string): string[] => text.split("\n").filter((line) => line !== "");
+
+test("ranges by offset, time and count; several topics and patterns", {
+  timeout: 120_000,
+}, async () => {
+  await withServer(async (endpoint) => {
+    const millrace = (...argv: string[]) => runMillrace(endpoint, "", ...argv);
+    const values = async (...argv: string[]) => {
+      const { code, out, err } = await millrace("consume", ...argv, "--quiet");
+      assert.deepEqual([code, err], [0, ""], argv.join(" "));
+      return lines(out);
+    };
+    for (const name of ["logs-a", "logs-b", "other"]) await millrace("topic", "create", name);
+    const objects = Array.from({ length: 10 }, (_, i) =>
+      JSON.stringify({ key: "k", value: `a${i}`, timestamp: 1_700_000_000_000 + i * 1000 }),
+    );
+    const json = ["--format", "json"];
+    const sent = await runMillrace(endpoint, objects.join("\n"), "produce", "logs-a", ...json);
+    assert.match(sent.err, /^10 records, /);
+    await runMillrace(endpoint, "b0\n", "produce", "logs-b");
+    await runMillrace(endpoint, "o0\n", "produce", "other");
+
+    assert.deepEqual(await values("logs-a", "--from", "3", "--to", "5"), ["a3", "a4"]);
+    assert.deepEqual(await values("logs-a", "-o", "@8", "-e"), ["a8", "a9"]);
+    assert.deepEqual(await values("logs-a", "--to", "-8"), ["a0", "a1"]);
+    assert.deepEqual(await values("logs-a", "--from", "-3", "--to", "-1"), ["a7", "a8"]);
+    const times = ["--from", "1700000002000ms", "--to", "2023-11-14T22:13:24Z"];
+    assert.deepEqual(await values("logs-a", ...times), ["a2", "a3"]);
+    // Nothing is that young, and nothing lies beyond the end.
+    assert.deepEqual(await values("logs-a", "--from", "-1h", "--to", "latest"), []);
+    assert.deepEqual(await values("logs-a", "--from", "9", "--to", "99"), ["a9"]);
+    assert.deepEqual(await values("logs-a", "--from", "5", "--to", "5"), []);
+    assert.deepEqual(await values("logs-a", "--to", "5", "-n", "2"), ["a0", "a1"]);
+
+    assert.deepEqual((await values("logs-b", "other", "-e")).sort(), ["b0", "o0"]);
+    assert.deepEqual((await values("logs-*", "--from", "-1", "-e")).sort(), ["a9", "b0"]);
+    assert.deepEqual(await values("?ther", "-e", "-f", "%t:%v\\n"), ["other:o0"]);
+    const none = await millrace("consume", "nope-*", "-e");
+    assert.equal(none.code, 1);
+    assert.match(none.err, /^error: UNKNOWN_TOPIC_OR_PARTITION: no topic matches nope-\*: see/);
+    const early = await millrace("consume", "logs-a", "--to", "2999-01-01");
+    assert.deepEqual([early.code, /--to is in the future/.test(early.err)], [2, true]);
+    const odd = await millrace("consume", "logs-a", "-p", "7", "--to", "1");
+    assert.match(odd.err, /topic logs-a has no partition 7: it has 1/);
+
+    // What one prints the other takes.
+    const printed = await millrace("consume", "logs-a", "-e", "-q", ...json);
+    await runMillrace(endpoint, printed.out, "produce", "logs-b", ...json);
+    const copied = await values("logs-b", "--from", "1", "-e", "-f", "%k %v %T\\n");
+    assert.deepEqual([copied[0], copied.length], ["k a0 1700000000000", 10]);
+
+    const names = await millrace("complete", "--", "topic", "describe", "lo");
+    assert.deepEqual(lines(names.out), ["logs-a", "logs-b"]);
+    assert.deepEqual(lines((await millrace("complete", "--", "consume", "o")).out), ["other"]);
+
+    const half = await millrace("topic", "delete", "other", "nope");
+    assert.match(half.err, /UNKNOWN_TOPIC_OR_PARTITION/);
+    const gone = await millrace("topic", "delete", "logs-a", "other");
+    assert.equal(gone.err, "deleted topic logs-a\ndeleted topic other\n");
+    assert.match((await millrace("topic", "list")).out, /^NAME .*\nlogs-b /);
+  });
+});
+
+test("waiting for new records is said once", { timeout: 60_000 }, async () => {
+  await withServer(async (endpoint) => {
+    await runMillrace(endpoint, "", "topic", "create", "t", "--partitions", "2");
+    const latest = startMillrace(endpoint, "consume", "t");
+    await until(() => latest.err().includes("\n"));
+    assert.equal(latest.err(), "waiting for new records; --from earliest reads all\n");
+    await runMillrace(endpoint, "one\ntwo\n", "produce", "t");
+    await until(() => lines(latest.out()).length === 2);
+    latest.child.kill("SIGTERM");
+    assert.equal((await latest.ended).err, "waiting for new records; --from earliest reads all\n");
+    const all = startMillrace(endpoint, "consume", "t", "--from", "earliest");
+    await until(() => all.err().includes("\n"));
+    assert.equal(all.err(), "the end is reached after 2 records: waiting for new records\n");
+    await runMillrace(endpoint, "three\n", "produce", "t");
+    await until(() => lines(all.out()).length === 3);
+    all.child.kill("SIGTERM");
+    const { err } = await all.ended;
+    assert.equal(err, "the end is reached after 2 records: waiting for new records\n");
+  });
+});
