@@ -86,3 +86,14 @@ test("waiting for new records is said once", { timeout: 60_000 }, async () => {
     assert.equal(err, "the end is reached after 2 records: waiting for new records\n");
   });
 });
+
+test("the logs of a running server are not verified", { timeout: 60_000 }, async () => {
+  await withServer(async (endpoint, server) => {
+    const busy = await runMillrace(endpoint, "", "log", "verify", server.directory);
+    assert.equal(busy.code, 1);
+    assert.match(busy.err, /^error: DATA_DIRECTORY_LOCKED: .* is used by a server, .*: stop it/);
+    await server.kill("SIGTERM");
+    const done = await runMillrace(endpoint, "", "log", "verify", server.directory);
+    assert.deepEqual([done.code, done.err], [0, ""]);
+  });
+});

@@ -47,12 +47,25 @@ const checkPath = async (path: string, kind: keyof typeof kinds): Promise<void> 
 /** Names in a data directory. One that lacks some of them is damaged, and no typo. */
 const dataNames: ReadonlySet<string> = new Set(["meta", "journal", "partitions"]);
 
+/** Whether a server runs on it. Older versions of Node have no SQLite, or warn of it: false. */
+const isInUse = async (path: string): Promise<boolean> => {
+  if (Number.parseInt(process.versions.node, 10) < 26) return false;
+  const { isLocked } = await import("@millrace/server/data-directory");
+  return isLocked(path);
+};
+
 const checkDirectory = async (path: string): Promise<void> => {
   await checkPath(path, "directory");
   const names = await readdir(path).catch((thrown: unknown) => {
     throw fileError(path, thrown);
   });
-  if (names.some((name) => dataNames.has(name))) return;
+  if (names.some((name) => dataNames.has(name))) {
+    if (!(await isInUse(path))) return;
+    throw new MillraceError(
+      ErrorCode.DATA_DIRECTORY_LOCKED,
+      `${path} is used by a server, which writes in it meanwhile: stop it first, or use a copy`,
+    );
+  }
   throw new UsageError(`${path} is not a data directory: ${kinds.directory.use}`);
 };
 

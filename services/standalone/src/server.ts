@@ -27,7 +27,7 @@ export const startStandalone = async (
   resolved: Resolved<typeof standaloneSchema>,
   { logger, droppedLogLines }: Pick<Launch, "logger" | "droppedLogLines">,
 ): Promise<RunningServer> => {
-  checkAdvertise(resolved.values.advertise);
+  checkAdvertise(resolved.values);
   checkLogSettings(resolved.values);
   const config = withinOpenFiles(resolved.values, logger);
   const metrics = serverMetrics(droppedLogLines);

@@ -45,13 +45,31 @@ test("clients are told a usable address, never a wildcard", () => {
 test("an address that no client can dial is refused", () => {
   for (const bad of ["0.0.0.0:7400", "[::]:7400", "broker.example:0", "0:1"]) {
     assert.throws(
-      () => checkAdvertise(bad),
+      () => checkAdvertise({ advertise: bad, listen: "127.0.0.1:7400" }),
       (thrown) => hasCode(thrown, ErrorCode.INVALID_CONFIG) && thrown.message.includes(bad),
     );
   }
   for (const good of ["", "broker.example:7400", "10.0.0.1:1", "[2001:db8::7]:65535"]) {
-    checkAdvertise(good);
+    checkAdvertise({ advertise: good, listen: "127.0.0.1:7400" }, false);
   }
+});
+
+const listens = { listen: "127.0.0.1:7400", "internal-listen": "0.0.0.0:0" };
+
+test("a listener on all addresses needs one that is told, but in containers", () => {
+  for (const listen of ["0.0.0.0:7400", "[::]:7400"]) {
+    const fix =
+      /every address of this machine, and clients must be told one: add --advertise HOST:7400/;
+    assert.throws(() => checkAdvertise({ advertise: "", listen }, false), fix);
+    checkAdvertise({ advertise: "", listen }, true);
+    checkAdvertise({ advertise: "broker.example:7400", listen }, false);
+  }
+  const unset = { ...listens, advertise: "", "internal-advertise": "" };
+  assert.throws(
+    () => checkAddresses(unset, false),
+    /add --internal-advertise HOST:PORT, as the clus/,
+  );
+  checkAddresses(unset, true);
 });
 
 test("clients and the cluster's processes are told an address each, and a guess is logged", () => {
@@ -69,7 +87,7 @@ test("clients and the cluster's processes are told an address each, and a guess 
   assert.equal(lines.length, 1);
   assert.match(lines[0] ?? "", /the cluster's processes .* set --internal-advertise to/);
   assert.throws(
-    () => checkAddresses({ ...set, "internal-advertise": "0.0.0.0:7401" }),
+    () => checkAddresses({ ...listens, ...set, "internal-advertise": "0.0.0.0:7401" }),
     /--internal-advertise: "0.0.0.0:7401" is not an address that the cluster's processes can/,
   );
 });

@@ -2,6 +2,7 @@
  * Addresses to bind, and addresses to tell clients. They differ: clients cannot connect to
  * `0.0.0.0`.
  */
+import { existsSync } from "node:fs";
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import type { Logger } from "@millrace/env";
@@ -69,18 +70,50 @@ const audiences = {
 
 type AdvertiseSetting = keyof typeof audiences;
 
-/** Throws INVALID_CONFIG for an address that nobody can dial. */
+/** Where a server listens, and what others are told. */
+export type AddressConfig = Readonly<
+  Record<AdvertiseSetting | "listen" | "internal-listen", string>
+>;
+
+/** Files that container runtimes leave; Kubernetes sets a variable. */
+const containerFiles = ["/.dockerenv", "/run/.containerenv"];
+
+/** In a container nobody but the container's network reaches an address of this machine. */
+export const inContainer = (): boolean =>
+  process.env["KUBERNETES_SERVICE_HOST"] !== undefined || containerFiles.some(existsSync);
+
+/**
+ * Throws INVALID_CONFIG for an address that nobody can dial, and, outside of containers, for a
+ * listener on all addresses without the one that others are told: a guess may lead them astray.
+ */
 export const checkAdvertise = (
+  config: Pick<AddressConfig, "advertise" | "listen">,
+  isContainer = inContainer(),
+): void => checkOne("advertise", config.advertise, "listen", config.listen, isContainer);
+
+const checkOne = (
+  setting: AdvertiseSetting,
   advertise: string,
-  setting: AdvertiseSetting = "advertise",
+  listening: "listen" | "internal-listen",
+  listen: string,
+  isContainer: boolean,
 ): void => {
-  if (advertise === "") return;
+  const who = audiences[setting];
+  if (advertise === "") {
+    const { host, port } = parseAddress(listen);
+    if (!isWildcard(host) || isContainer) return;
+    throw new MillraceError(
+      ErrorCode.INVALID_CONFIG,
+      `--${listening} ${listen} is every address of this machine, and ${who} must be told one: ` +
+        `add --${setting} HOST:${port === 0 ? "PORT" : port}, as ${who} reach it`,
+    );
+  }
   const { host, port } = parseAddress(advertise);
   if (!isWildcard(host) && port > 0) return;
   throw new MillraceError(
     ErrorCode.INVALID_CONFIG,
-    `--${setting}: ${JSON.stringify(advertise)} is not an address that ${audiences[setting]} can connect to: ` +
-      `use a host name or address that ${audiences[setting]} reach, and a port of 1 to 65535`,
+    `--${setting}: ${JSON.stringify(advertise)} is not an address that ${who} can connect to: ` +
+      `use a host name or address that ${who} reach, and a port of 1 to 65535`,
   );
 };
 
@@ -121,10 +154,12 @@ export const tellAdvertised = (
 /** Settings of what others are told. */
 type AdvertiseConfig = Readonly<Record<AdvertiseSetting, string>>;
 
-/** Throws INVALID_CONFIG for addresses that nobody can dial. */
-export const checkAddresses = (config: AdvertiseConfig): void => {
-  checkAdvertise(config.advertise);
-  checkAdvertise(config["internal-advertise"], "internal-advertise");
+/** As `checkAdvertise`, for both listeners. */
+export const checkAddresses = (config: AddressConfig, isContainer = inContainer()): void => {
+  checkAdvertise(config, isContainer);
+  const internal = "internal-advertise";
+  const listening = "internal-listen";
+  checkOne(internal, config[internal], listening, config[listening], isContainer);
 };
 
 /** What clients and the cluster's processes are told. */
