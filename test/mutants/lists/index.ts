@@ -4,6 +4,7 @@ import { benchMutants } from "./bench.ts";
 import { brokerMutants } from "./broker.ts";
 import { chaosMutants } from "./chaos.ts";
 import { clientMutants } from "./client.ts";
+import { commandLineMutants } from "./command-line.ts";
 import { controllerMutants } from "./controller.ts";
 import { directoryMutants } from "./directories.ts";
 import { foreignStoreMutants } from "./foreign-stores.ts";
@@ -27,6 +28,7 @@ export const allMutants: readonly Mutant[] = [
   ...recordMutants,
   ...brokerMutants,
   ...clientMutants,
+  ...commandLineMutants,
   ...controllerMutants,
   ...directoryMutants,
   ...foreignStoreMutants,
