@@ -89,12 +89,12 @@ else {
     const metrics = await Promise.all(brokers.map((broker) => broker.get("/metrics")));
     for (const answer of metrics) {
       assert.match(answer?.body ?? "", /millrace_broker_produce_records_total 100\n/);
-      assert.match(answer?.body ?? "", /millrace_log_partitions_count\{state="online"\} 2\n/);
+      assert.match(answer?.body ?? "", /millrace_log_partitions\{state="online"\} 2\n/);
     }
     const active = await controller.get("/metrics");
-    assert.match(active?.body ?? "", /millrace_controller_active_count 1\n/);
+    assert.match(active?.body ?? "", /millrace_controller_active 1\n/);
     const configz = JSON.parse((await second.get("/configz"))?.body ?? "");
-    assert.deepEqual(configz["broker-id"], { value: 2, source: "flag" });
+    assert.deepEqual(configz["broker_id"], { value: 2, source: "flag" });
 
     assert.equal(await first.end(), 0, first.stderr);
     const again = await start("broker", 1);

@@ -63,7 +63,7 @@ after(async () => {
     const { offset } = await producer.send({ topic: "t", partition: 1, value: "x" });
     assert.equal(offset, BigInt(attacks.length), "all good records are there, and no other");
     const held = (): Promise<number> => metric('millrace_rpc_buffered_bytes{listener="client"}');
-    const streams = (): Promise<number> => metric('millrace_rpc_streams_count{listener="client"}');
+    const streams = (): Promise<number> => metric('millrace_rpc_streams{listener="client"}');
     for (let i = 0; i < 100 && (await streams()) + (await held()) > 10_000; i += 1)
       await sleep(100);
     assert.ok((await streams()) < 10 && (await held()) < 10_000, "everything is given back");

@@ -47,7 +47,7 @@ const refusals = async (limit: string): Promise<number> => {
 
 const openStreams = async (): Promise<number> => {
   const text = await (await globalThis.fetch(`http://${site.http}/metrics`)).text();
-  return Number(/^millrace_rpc_streams_count\{listener="client"\} (\d+)/m.exec(text)?.[1]);
+  return Number(/^millrace_rpc_streams\{listener="client"\} (\d+)/m.exec(text)?.[1]);
 };
 
 test("10,000 streams: those above the bound are ADMISSION_REJECTED, the rest go on", {

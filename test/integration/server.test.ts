@@ -166,7 +166,7 @@ test("a clean restart scans nothing; readiness, metrics and configuration answer
         string,
         { value: unknown }
       >;
-      assert.equal(configz["data-dir"]?.value, directory);
+      assert.equal(configz["data_dir"]?.value, directory);
       await client.close();
       assert.equal((await server.kill("SIGTERM")).code, 0);
       assert.ok((await verifyDirectory(nodeDisk(directory), nodeCompressor)).clean);

@@ -29,7 +29,7 @@ test("kill -9 right after DeleteTopic was answered: the next start removes the p
     for (let i = 0; i < 100 && left().length > 0; i += 1) await sleep(50);
     assert.deepEqual(left(), []);
     const metrics = await (await fetch(`http://${http}/metrics`)).text();
-    assert.match(metrics, /millrace_log_partitions_count\{state="online"\} 0\n/);
+    assert.match(metrics, /millrace_log_partitions\{state="online"\} 0\n/);
     assert.equal((await again.kill("SIGTERM")).code, 0);
   });
 });

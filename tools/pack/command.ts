@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type OutputChunk, type Plugin, rolldown } from "rolldown";
-import { buildOfClone } from "../../packages/cli/src/version.ts";
+import { buildOfClone } from "../../packages/server/src/node/build.ts";
 import { noticesOf } from "./notices.ts";
 import {
   beginPackage,

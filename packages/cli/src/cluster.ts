@@ -15,11 +15,14 @@ import {
 } from "./shared.ts";
 
 /** A broker as it is printed: with its address as `host:port`. */
-const printable = <T extends { readonly endpoint: Parameters<typeof formatEndpoint>[0] }>(
-  broker: T,
-): Omit<T, "endpoint"> & { readonly endpoint: string } => ({
-  ...broker,
+const printable = (broker: {
+  readonly brokerId: number;
+  readonly endpoint: Parameters<typeof formatEndpoint>[0];
+  readonly rack: string;
+}) => ({
+  broker_id: broker.brokerId,
   endpoint: formatEndpoint(broker.endpoint),
+  rack: broker.rack,
 });
 
 type Flags = ClusterFlags & Readonly<Record<string, unknown>>;
@@ -64,7 +67,7 @@ const status = (io: Io): Command =>
             ["controller", controller],
             [
               "brokers",
-              brokers.map(({ brokerId, endpoint }) => `${brokerId} (${endpoint})`).join(", "),
+              brokers.map(({ broker_id: id, endpoint }) => `${id} (${endpoint})`).join(", "),
             ],
             ["topics", names.length],
             ["partitions", counts.partitions],
@@ -92,7 +95,7 @@ const list = (io: Io): Command =>
           (await client.admin.cluster()).brokers.map((one) => [one.brokerId, printable(one)]),
         );
         const json = (await client.admin.describeBrokers()).map((one) => ({
-          ...{ brokerId: one.brokerId, endpoint: endpoints.get(one.brokerId)?.endpoint ?? null },
+          ...{ broker_id: one.brokerId, endpoint: endpoints.get(one.brokerId)?.endpoint ?? null },
           ...{ rack: one.rack, intent: intentName(one.intent), registered: one.registered },
           ...{ replicas: one.replicaCount, leaders: one.leaderCount },
           ...{ adding: one.addingCount, removing: one.removingCount },
@@ -100,7 +103,7 @@ const list = (io: Io): Command =>
           logs: one.logCount ?? null,
         }));
         const rows = json.map((one) => [
-          ...[one.brokerId, one.endpoint ?? "-", one.rack || "-", one.intent],
+          ...[one.broker_id, one.endpoint ?? "-", one.rack || "-", one.intent],
           ...[one.registered ? "yes" : "no", one.replicas, one.leaders, one.removing],
         ]);
         const head = ["ID", "ENDPOINT", "RACK", "INTENT", "UP", "REPLICAS", "LEADERS", "MOVING"];
@@ -120,7 +123,7 @@ const describe = (io: Io): Command =>
     const id = wholeNumber("ID", text, 0, 0x7fff_ffff);
     await withClient(io, flags, async (client) => {
       const brokers = (await client.admin.cluster()).brokers.map(printable);
-      const broker = brokers.find(({ brokerId }) => brokerId === id);
+      const broker = brokers.find((one) => one.broker_id === id);
       if (broker === undefined) {
         throw new MillraceError(
           ErrorCode.INVALID_REQUEST,

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** Entry of `millrace`. */
-import { build } from "./build.ts";
+import { build } from "@millrace/server/build";
 
 // The package is plain JavaScript; the sources of a clone need a Node that strips types.
 const oldest = build === undefined ? 24 : 22;

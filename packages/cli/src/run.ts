@@ -1,7 +1,7 @@
 /** The command line as a function: arguments in, exit code out. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
+import { build } from "@millrace/server/build";
 import { Command, CommanderError } from "commander";
-import { build } from "./build.ts";
 import { brokerGroup, clusterGroup } from "./cluster.ts";
 import { addCompletion } from "./completion.ts";
 import { consumeCommand } from "./consume.ts";

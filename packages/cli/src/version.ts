@@ -1,24 +1,5 @@
 /** What `millrace --version` prints. */
-import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
-import { type Build, build } from "./build.ts";
-
-const describe = ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"];
-
-/** Version and commit of the clone that these sources lie in. */
-export const buildOfClone = async (): Promise<Build> => {
-  const manifest = await readFile(new URL("../package.json", import.meta.url), "utf8");
-  const { version }: Build = JSON.parse(manifest);
-  const cwd = fileURLToPath(new URL(".", import.meta.url));
-  const commit = await promisify(execFile)("git", describe, { cwd }).then(
-    ({ stdout }) => stdout.trim(),
-    // There is no git, or these sources are in none of its repositories.
-    () => "unknown commit",
-  );
-  return { version, commit };
-};
+import { build, buildOfClone } from "@millrace/server/build";
 
 export const versionText = async (): Promise<string> => {
   const { version, commit } = build ?? (await buildOfClone());

@@ -9,5 +9,6 @@ export {
   type MetricDescription,
   type MetricOptions,
   Metrics,
+  type Sample,
 } from "./metrics.ts";
 export { type LogOutput, logQueueBytesMax, standardOutput, streamOutput } from "./output.ts";

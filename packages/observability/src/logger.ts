@@ -25,12 +25,20 @@ const errorFields = (thrown: unknown): unknown => {
   return { code: "INTERNAL", message: thrown.message, stack: thrown.stack };
 };
 
-/** JSON has no 64-bit integers. */
-const safe = (value: unknown): unknown => (typeof value === "bigint" ? value.toString() : value);
+/** `duration_ms` for `durationMs`. */
+const snakeCase = (name: string): string =>
+  name.replaceAll(/[A-Z]+/g, (capitals) => `_${capitals.toLowerCase()}`);
+
+/** JSON has no 64-bit integers, and nobody reads the picoseconds of a measured time. */
+const safe = (value: unknown): unknown => {
+  if (typeof value === "bigint") return value.toString();
+  if (typeof value !== "number" || Number.isInteger(value)) return value;
+  return Math.round(value * 1000) / 1000;
+};
 
 const prepared = (fields: Readonly<Record<string, unknown>>): Record<string, unknown> => {
   const plain: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(fields)) plain[name] = safe(value);
+  for (const [name, value] of Object.entries(fields)) plain[snakeCase(name)] = safe(value);
   return plain;
 };
 

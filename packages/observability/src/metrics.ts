@@ -27,6 +27,12 @@ export interface Histogram {
   observe(value: number, labels?: Labels): void;
 }
 
+/** A value of a metric that is read at every scrape. */
+export interface Sample {
+  readonly labels: Labels;
+  readonly value: number;
+}
+
 /** A metric, for the reference. */
 export interface MetricDescription {
   readonly name: string;
@@ -36,7 +42,10 @@ export interface MetricDescription {
 }
 
 export interface MetricOptions {
-  /** `millrace_<service>_<what>_<unit>`; counters end in `_total`. */
+  /**
+   * `millrace_<service>_<what>_<unit>`, in seconds or bytes; no unit for what is only counted.
+   * Counters end in `_total`.
+   */
   readonly name: string;
   readonly help: string;
   /** Each with few values: never topics times partitions times clients. */
@@ -48,10 +57,22 @@ export const latencyBuckets = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10,
 ] as const;
 
-const nameGrammar =
-  /^millrace_[a-z]+(_[a-z0-9]+)*_(seconds|bytes|ratio|total|count|messages|batches|info)(_total)?$/;
-/** What Prometheus appends to the name of a histogram itself. */
-const histogramSuffix = /_(count|sum|bucket|total)$/;
+const nameGrammar = /^millrace(_[a-z][a-z0-9]*)+$/;
+/** What Prometheus appends to names itself. */
+const reservedSuffix = /_(count|sum|bucket)$/;
+/** Labels that Prometheus gives a meaning. */
+const reservedLabels = ["le", "quantile"];
+
+/**
+ * The same page as OpenMetrics, where a counter is named without `_total` and only its samples have
+ * it. prom-client can do that, but renames its counters for good: every later page in the text
+ * format would have other names.
+ */
+const openMetricsOf = (page: string): string => {
+  const lines = page.split("\n").filter((line) => line !== "");
+  const named = lines.map((line) => line.replace(/^(# (?:HELP|TYPE) \w+)_total /, "$1 "));
+  return `${named.join("\n")}\n# EOF\n`;
+};
 
 /** Metrics of one process. */
 export class Metrics {
@@ -61,6 +82,12 @@ export class Metrics {
 
   constructor() {
     collectDefaultMetrics({ register: this.#prometheus, prefix: "millrace_" });
+    // Sums of other gauges, under names that only counters may have.
+    for (const { name, type } of this.#prometheus.getMetricsAsArray()) {
+      if (String(type) !== "counter" && name.endsWith("_total")) {
+        this.#prometheus.removeSingleMetric(name);
+      }
+    }
     this.#watchEventLoop();
   }
 
@@ -97,6 +124,30 @@ export class Metrics {
     };
   }
 
+  /**
+   * A counter or gauge that is read at every scrape: a series that `read` does not name any more is
+   * gone. What is counted often is cheaper this way: as a number in an object.
+   */
+  collected(
+    options: MetricOptions & { readonly type: "counter" | "gauge" },
+    read: () => Iterable<Sample>,
+  ): void {
+    const settings = this.#settings(options, options.type);
+    if (options.type === "counter") {
+      const metric = new PromCounter(settings);
+      this.onCollect(() => {
+        metric.reset();
+        for (const { labels, value } of read()) metric.inc(labels, value);
+      });
+      return;
+    }
+    const metric = new PromGauge(settings);
+    this.onCollect(() => {
+      metric.reset();
+      for (const { labels, value } of read()) metric.set(labels, value);
+    });
+  }
+
   /** Runs `collect` before every scrape, for gauges that are read rather than counted. */
   onCollect(collect: () => void): void {
     this.#collectors.push(collect);
@@ -111,19 +162,20 @@ export class Metrics {
   async render(accept: string): Promise<{ readonly contentType: string; readonly body: string }> {
     for (const collect of this.#collectors) collect();
     const open = accept.includes("application/openmetrics-text");
-    const contentType = open ? openMetricsContentType : prometheusContentType;
-    const registry = this.#prometheus as Registry<
-      typeof openMetricsContentType | typeof prometheusContentType
-    >;
-    registry.setContentType(contentType);
-    return { contentType, body: await registry.metrics() };
+    const page = await this.#prometheus.metrics();
+    return open
+      ? { contentType: openMetricsContentType, body: openMetricsOf(page) }
+      : { contentType: prometheusContentType, body: page };
   }
 
   #settings(options: MetricOptions, type: MetricDescription["type"]) {
     const { name, help, labels = [] } = options;
     assert(nameGrammar.test(name), `${name} is a metric name`);
     assert((type === "counter") === name.endsWith("_total"), `${name} ends in _total if it counts`);
-    assert(type !== "histogram" || !histogramSuffix.test(name), `${name} has a suffix of its own`);
+    assert(!reservedSuffix.test(name), `${name} has a suffix of its own`);
+    assert(help !== "", `${name} has a help text`);
+    const reserved = labels.find((label) => reservedLabels.includes(label));
+    assert(reserved === undefined, `${name} has labels of its own, not ${reserved}`);
     this.#descriptions.push({ name, type, help, labels });
     return { name, help, labelNames: [...labels], registers: [this.#prometheus] };
   }
@@ -133,13 +185,13 @@ export class Metrics {
     delay.enable();
     const gauge = this.gauge({
       name: "millrace_process_event_loop_delay_seconds",
-      help: "Delay of the event loop since the last scrape, by quantile.",
-      labels: ["quantile"],
+      help: "Delay of the event loop since the last scrape, by percentile; 100 is the longest.",
+      labels: ["percentile"],
     });
     this.onCollect(() => {
-      for (const quantile of [50, 99, 100]) {
-        const ms = quantile === 100 ? delay.max : delay.percentile(quantile);
-        gauge.set(Math.max(0, ms / 1e9), { quantile: String(quantile / 100) });
+      for (const percentile of [50, 99, 100]) {
+        const ns = percentile === 100 ? delay.max : delay.percentile(percentile);
+        gauge.set(Math.max(0, ns / 1e9), { percentile: String(percentile) });
       }
       delay.reset();
     });

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { silentLogger } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { createLogger, logQueueBytesMax, Metrics, serveHttp, streamOutput } from "./index.ts";
+import { promlint } from "./testing/index.ts";
 
 test("log lines are JSON, with codes, without secrets", async () => {
   const destination = new PassThrough();
@@ -20,6 +21,16 @@ test("log lines are JSON, with codes, without secrets", async () => {
   assert.equal(line.offset, "5");
   assert.equal(line.auth.password, "[redacted]");
   assert.equal(destination.read(), null);
+});
+
+test("fields of log lines are snake_case, and measured times have no more digits than anyone reads", () => {
+  const destination = new PassThrough();
+  const output = streamOutput(destination);
+  const logger = createLogger({ format: "json", level: "info", service: "test", output });
+  logger.child({ brokerId: 7 }).info({ durationMs: 12.345678901, leader_epoch: 3 }, "hello");
+  const { broker_id, duration_ms, leader_epoch, ...rest } = JSON.parse(String(destination.read()));
+  assert.deepEqual([broker_id, duration_ms, leader_epoch], [7, 12.346, 3]);
+  assert.deepEqual(Object.keys(rest).sort(), ["level", "msg", "service", "time"]);
 });
 
 test("a reader that does not read costs lines, and is told how many; one that is gone costs the rest", async () => {
@@ -53,6 +64,69 @@ test("a reader that does not read costs lines, and is told how many; one that is
   await output.flush(60_000);
 });
 
+test("a name that Prometheus would not like is refused", () => {
+  const metrics = new Metrics();
+  const help = "What.";
+  for (const name of ["wrong", "millrace_Upper", "millrace_a__b", "millrace_a_"]) {
+    assert.throws(() => metrics.gauge({ name, help }), /metric name/, name);
+  }
+  for (const suffix of ["count", "sum", "bucket"]) {
+    const name = `millrace_test_things_${suffix}`;
+    assert.throws(() => metrics.gauge({ name, help }), /suffix of its own/);
+    assert.throws(() => metrics.histogram({ name, help, buckets: [1] }), /suffix of its own/);
+  }
+  const total = "millrace_test_things_total";
+  assert.throws(() => metrics.gauge({ name: total, help }), /ends in _total if it counts/);
+  assert.throws(() => metrics.counter({ name: "millrace_test_things", help }), /ends in _total/);
+  assert.throws(() => metrics.counter({ name: total, help: "" }), /has a help text/);
+  const labels = ["quantile"];
+  assert.throws(() => metrics.counter({ name: total, help, labels }), /not quantile/);
+});
+
+test("metrics that are read at a scrape are what is read then, and no more", async () => {
+  const metrics = new Metrics();
+  let samples = [
+    { labels: { topic: "a" }, value: 5 },
+    { labels: { topic: "b" }, value: 7 },
+  ];
+  const shared = { help: "What.", labels: ["topic"] };
+  const total = { name: "millrace_test_things_total", type: "counter", ...shared } as const;
+  metrics.collected(total, () => samples);
+  metrics.collected({ name: "millrace_test_size", type: "gauge", ...shared }, () => samples);
+  const read = async (): Promise<string[]> => {
+    const { body } = await metrics.render("");
+    return body.split("\n").filter((line) => line.startsWith("millrace_test_"));
+  };
+  assert.deepEqual(await read(), [
+    'millrace_test_things_total{topic="a"} 5',
+    'millrace_test_things_total{topic="b"} 7',
+    'millrace_test_size{topic="a"} 5',
+    'millrace_test_size{topic="b"} 7',
+  ]);
+  samples = [{ labels: { topic: "b" }, value: 8 }];
+  assert.deepEqual(await read(), [
+    'millrace_test_things_total{topic="b"} 8',
+    'millrace_test_size{topic="b"} 8',
+  ]);
+});
+
+test("a scraper that takes OpenMetrics changes nothing for the others", async () => {
+  const metrics = new Metrics();
+  metrics.counter({ name: "millrace_test_things_total", help: "Things." }).add(2);
+  const text = "# TYPE millrace_test_things_total counter\nmillrace_test_things_total 2\n";
+  const open = "# TYPE millrace_test_things counter\nmillrace_test_things_total 2\n";
+  for (let i = 0; i < 2; i += 1) {
+    const plain = await metrics.render("text/plain");
+    assert.ok(plain.body.includes(text));
+    assert.match(plain.contentType, /^text\/plain; version=0\.0\.4/);
+    const other = await metrics.render("application/openmetrics-text; version=1.0.0");
+    assert.ok(other.body.includes(open));
+    assert.match(other.contentType, /^application\/openmetrics-text; version=1\.0\.0/);
+    assert.match(other.body, /\S\n# EOF\n$/);
+    assert.doesNotMatch(other.body, /\n\n/);
+  }
+});
+
 test("metrics and endpoints", async () => {
   const metrics = new Metrics();
   const counter = metrics.counter({
@@ -61,9 +135,6 @@ test("metrics and endpoints", async () => {
     labels: ["kind"],
   });
   counter.add(2, { kind: "a" });
-  assert.throws(() => metrics.gauge({ name: "wrong", help: "" }), /metric name/);
-  const twice = { name: "millrace_test_batches_count", help: "", buckets: [1] };
-  assert.throws(() => metrics.histogram(twice), /suffix of its own/);
   let ready = false;
   const http = await serveHttp({
     host: "127.0.0.1",
@@ -78,6 +149,7 @@ test("metrics and endpoints", async () => {
   const text = await (await get("/metrics")).text();
   assert.match(text, /millrace_test_things_total\{kind="a"\} 2/);
   assert.match(text, /millrace_process_event_loop_delay_seconds/);
+  assert.deepEqual(promlint(text), []);
   const open = await get("/metrics", "application/openmetrics-text");
   assert.match(await open.text(), /# EOF/);
   assert.equal((await get("/livez")).status, 200);

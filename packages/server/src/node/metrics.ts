@@ -2,6 +2,7 @@
 import type { MirrorObserver } from "@millrace/metadata";
 import { Metrics } from "@millrace/observability";
 import type { AdmissionGauges, AdmissionObserver, CallObserver } from "@millrace/rpc/grpc";
+import type { Build } from "./build.ts";
 
 /** Metrics of one listener's admission: refusals are counted, usage is read at every scrape. */
 export interface ListenerMetrics {
@@ -13,6 +14,8 @@ export interface ServerMetrics {
   readonly registry: Metrics;
   readonly calls: CallObserver;
   readonly metadata: MirrorObserver;
+  /** What runs here, once that is known. */
+  onBuild(build: Build): void;
   /** A connection to the HTTP port was refused. */
   onHttpRefused(): void;
   /** Metrics of the listener with this name. */
@@ -25,7 +28,7 @@ const callMetrics = (metrics: Metrics): CallObserver => {
     help: "Calls that have ended, by method and error code.",
     labels: ["method", "code"],
   });
-  const open = metrics.gauge({ name: "millrace_rpc_open_calls_count", help: "Calls under way." });
+  const open = metrics.gauge({ name: "millrace_rpc_open_calls", help: "Calls under way." });
   let count = 0;
   return {
     onCallStart: () => {
@@ -63,10 +66,10 @@ const mirrorMetrics = (metrics: Metrics): MirrorObserver => {
 const listenerMetrics = (metrics: Metrics): ((listener: string) => ListenerMetrics) => {
   const gauge = (what: string, help: string) =>
     metrics.gauge({ name: `millrace_rpc_${what}`, help, labels: ["listener"] });
-  const connections = gauge("connections_count", "Open connections.");
-  const connectionsMax = gauge("connections_limit_count", "Bound of open connections.");
-  const streams = gauge("streams_count", "Open calls of all connections.");
-  const streamsMax = gauge("streams_limit_count", "Bound of open calls.");
+  const connections = gauge("connections", "Open connections.");
+  const connectionsMax = gauge("connections_limit", "Bound of open connections.");
+  const streams = gauge("streams", "Open calls of all connections.");
+  const streamsMax = gauge("streams_limit", "Bound of open calls.");
   const buffered = gauge("buffered_bytes", "Bytes received and not read, or written and not sent.");
   const bufferedMax = gauge("buffered_limit_bytes", "Bound of the buffered bytes.");
   const delayMax = gauge(
@@ -78,7 +81,7 @@ const listenerMetrics = (metrics: Metrics): ((listener: string) => ListenerMetri
     "Mean delay of the event loop over the last second, as the admission sees it.",
   );
   const pressed = gauge(
-    "pressure_count",
+    "under_pressure",
     "1 while stream windows are small because half of the byte budget is used.",
   );
   const refused = metrics.counter({
@@ -122,8 +125,15 @@ export const serverMetrics = (droppedLogLines: () => number = () => 0): ServerMe
     name: "millrace_http_refused_total",
     help: "Connections to the HTTP port that were closed because too many were open.",
   });
+  const build = metrics.gauge({
+    name: "millrace_build_info",
+    help: "1: the labels say what runs here.",
+    labels: ["version", "commit", "node"],
+  });
   return {
     registry: metrics,
+    onBuild: ({ version, commit }) =>
+      build.set(1, { version, commit, node: process.versions.node }),
     calls: callMetrics(metrics),
     metadata: mirrorMetrics(metrics),
     listener: listenerMetrics(metrics),

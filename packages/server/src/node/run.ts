@@ -111,9 +111,9 @@ export const configFrom = <S extends Schema>(
   return resolveConfig(schema, { flags: rest, environment, ...file });
 };
 
-const readyText = (title: string, endpoints: Endpoints, startedMs: number): string => {
+const readyText = (title: string, endpoints: Endpoints, startMs: number): string => {
   const { client, internal, health, http } = endpoints;
-  const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+  const seconds = (startMs / 1000).toFixed(1);
   return `${title} is ready after ${seconds} s: clients ${client}, internal ${internal}, health ${health}, http ${http}\n`;
 };
 
@@ -214,7 +214,10 @@ const serve = async <S extends ProgramSchema>(
     logger.info({ signal: await stopped }, "stopped before it served");
     return 0;
   }
-  process.stderr.write(readyText(program.title(resolved.values), server.endpoints, startedMs));
+  const startMs = Math.round(performance.now() - startedMs);
+  const { client, internal, health, http } = server.endpoints;
+  logger.info({ client, internal, health, http, start_ms: startMs }, "ready");
+  process.stderr.write(readyText(program.title(resolved.values), server.endpoints, startMs));
   for (const line of program.next?.(server.endpoints) ?? []) process.stderr.write(`${line}\n`);
   const signal = await stopped;
   logger.info({ signal }, "stopping");

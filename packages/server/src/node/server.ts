@@ -5,6 +5,7 @@ import { serveHttp } from "@millrace/observability";
 import type { BoundEndpoints } from "../listen.ts";
 import { startOrUndo, type Undo } from "../undo.ts";
 import { parseAddress } from "./address.ts";
+import { build, buildOfClone } from "./build.ts";
 import { lockDirectory, prepareDirectory } from "./data-directory.ts";
 import { writeEndpoints } from "./endpoints.ts";
 import type { ServerMetrics } from "./metrics.ts";
@@ -50,6 +51,12 @@ export interface SurroundingsOptions<S extends Schema & typeof listenerSettings>
   readonly logger: Logger;
 }
 
+/** Keys as in every document of ours: `data_dir` for `--data-dir`. */
+const configzOf = (values: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(values).map(([key, value]) => [key.replaceAll("-", "_"), value]),
+  );
+
 /** What a boot leaves. */
 export interface Served {
   readonly endpoints: BoundEndpoints;
@@ -78,11 +85,16 @@ export const startServer = <S extends Schema & typeof listenerSettings>(
       metrics: metrics.registry,
       // A script that waits for this reads endpoints.json next.
       ready: () => (isTold || !readiness.state.ready ? readiness.state : new Readiness().state),
-      configz: () => redactedValues(schema, resolved),
+      configz: () => configzOf(redactedValues(schema, resolved)),
       logger,
       onRefused: () => metrics.onHttpRefused(),
     });
     undo.add(() => http.close());
+    // Git tells it of a clone: the start does not wait for that.
+    void (build === undefined ? buildOfClone() : Promise.resolve(build)).then(
+      (known) => metrics.onBuild(known),
+      (err: unknown) => logger.warn({ err }, "the version of this server cannot be read"),
+    );
     const served = await boot(readiness, undo);
     undo.add(() => served.stop());
     const endpoints = { ...served.endpoints, http: http.endpoint };

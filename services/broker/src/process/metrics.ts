@@ -94,7 +94,7 @@ export const logMetrics = (metrics: Metrics): LogObserver => {
     help: "Producers forgotten because there were too many over all partitions.",
   });
   const full = metrics.gauge({
-    name: "millrace_log_disk_full_count",
+    name: "millrace_log_disk_full",
     help: "1 while writes are refused for lack of space.",
   });
   return {
@@ -126,21 +126,18 @@ export const logGauges = (metrics: Metrics): ((logs: LogManager) => void) => {
   const pendingMax = gauge("pending_limit_bytes", "Bound of what is pending.");
   const unwritten = gauge("unwritten_bytes", "Bytes in the journal and not yet in their segments.");
   const unwrittenMax = gauge("unwritten_limit_bytes", "Bound of what is unwritten.");
-  const producers = gauge(
-    "producers_count",
-    "Idempotent producers remembered, over all partitions.",
-  );
-  const producersMax = gauge("producers_limit_count", "Bound of the producers remembered.");
-  const files = gauge("open_files_count", "Open segment files.");
-  const filesMax = gauge("open_files_limit_count", "Bound of open segment files.");
+  const producers = gauge("producers", "Idempotent producers remembered, over all partitions.");
+  const producersMax = gauge("producers_limit", "Bound of the producers remembered.");
+  const files = gauge("open_files", "Open segment files.");
+  const filesMax = gauge("open_files_limit", "Bound of open segment files.");
   const index = gauge("index_cache_bytes", "Index entries in memory.");
   const indexMax = gauge("index_cache_limit_bytes", "Bound of the index entries in memory.");
   const free = gauge("disk_free_bytes", "Free space of the disk, as of the last look.");
   const reserve = gauge("disk_reserve_bytes", "Free space below which writes are refused.");
   const size = gauge("size_bytes", "Bytes of all segments.");
-  const segments = gauge("segments_count", "Segments.");
+  const segments = gauge("segments", "Segments.");
   const partitions = metrics.gauge({
-    name: "millrace_log_partitions_count",
+    name: "millrace_log_partitions",
     help: "Partitions by state.",
     labels: ["state"],
   });

@@ -5,7 +5,7 @@ import type { ControllerMetrics } from "../metrics.ts";
 
 export const controllerMetrics = (metrics: Metrics): ControllerMetrics => {
   const active = metrics.gauge({
-    name: "millrace_controller_active_count",
+    name: "millrace_controller_active",
     help: "1 while this is the active controller.",
   });
   const counter = (name: string, help: string) =>
