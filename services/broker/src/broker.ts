@@ -129,7 +129,7 @@ export class Broker {
       deletionDone: (topicId) => this.#deletionDone(topicId, brokerId),
       removalsDone: (removals) => this.#removalsDone(removals, brokerId),
       replication: {
-        ...{ brokerEpoch, lagMaxMs },
+        ...{ brokerEpoch, lagMaxMs, meterOf: metrics.meterOf },
         ...{ changes: this.#changes, followers: this.#followers },
       },
     });

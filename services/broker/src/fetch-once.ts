@@ -24,6 +24,21 @@ export const fetchOnce = async (
   call: CallContext,
 ): Promise<FetchOnceResponse> => {
   const replica = context.replicas.find(request);
+  try {
+    return await readOnce(context, replica, request, call);
+  } catch (thrown) {
+    context.metrics.onError(MillraceError.from(thrown));
+    replica.meter.onError();
+    throw thrown;
+  }
+};
+
+const readOnce = async (
+  context: FetchContext,
+  replica: Replica,
+  request: FetchOnceRequest,
+  call: CallContext,
+): Promise<FetchOnceResponse> => {
   const { epoch: leaderEpoch, log } = replica.requireLeader(request.leaderEpoch);
   const offset = requestOffset(request.offset);
   checkIsolation(request.isolation);
@@ -49,7 +64,11 @@ export const fetchOnce = async (
     if (call.draining.aborted) break;
     await progressOrTimeout(context, replica, leftMs, call);
   }
-  context.metrics.onFetch(result.bytes);
+  if (result.bytes > 0) {
+    const read = result.nextOffset - offset;
+    context.metrics.onFetch(read, result.bytes);
+    replica.meter.onFetch(read, result.bytes);
+  }
   const batches = batchesOf(result);
   const records = request.decode ? await decode(context, result, offset) : [];
   return create(FetchOnceResponseSchema, {

@@ -2,6 +2,8 @@
  * What the broker counts. `standalone` connects it to the registry; the simulator passes no-ops.
  */
 import type { MillraceError } from "@millrace/errors";
+import type { TopicId } from "@millrace/record";
+import { noMeter, type PartitionMeter } from "./topic-meters.ts";
 
 /** All synchronous, called on the hot path: implementations only add numbers. */
 export interface BrokerMetrics {
@@ -10,9 +12,11 @@ export interface BrokerMetrics {
   /** A batch was accepted by the log. */
   onAppend(records: number, bytes: number): void;
   /** A fetch message with batches was sent. */
-  onFetch(bytes: number): void;
+  onFetch(records: number, bytes: number): void;
   /** A request or cursor failed. */
   onError(error: MillraceError): void;
+  /** The broker takes up a partition: what counts for it, until it is closed. */
+  meterOf(topicId: TopicId, topic: string, partition: number): PartitionMeter;
 }
 
 /** Counts nothing. */
@@ -21,4 +25,5 @@ export const noMetrics: BrokerMetrics = {
   onAppend() {},
   onFetch() {},
   onError() {},
+  meterOf: () => noMeter,
 };

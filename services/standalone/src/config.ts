@@ -1,7 +1,7 @@
 /**
  * Settings of the standalone server: one schema for flags, environment, file, help and reference.
  */
-import { logSettings } from "@millrace/broker/node";
+import { logSettings, metricsSettings } from "@millrace/broker/node";
 import type { Schema } from "@millrace/config";
 import {
   admissionSettings,
@@ -17,5 +17,6 @@ export const standaloneSchema = {
   ...advertiseSettings,
   ...loggingSettings,
   ...logSettings,
+  ...metricsSettings,
   ...admissionSettings,
 } as const satisfies Schema;

@@ -8,7 +8,9 @@ export interface StandaloneMetrics extends BrokerServerMetrics {
 }
 
 /** All metrics of a server, registered. */
-export const serverMetrics = (droppedLogLines?: () => number): StandaloneMetrics => {
-  const ofBroker = brokerServerMetrics(droppedLogLines);
+export const serverMetrics = (
+  ...options: Parameters<typeof brokerServerMetrics>
+): StandaloneMetrics => {
+  const ofBroker = brokerServerMetrics(...options);
   return { ...ofBroker, controller: controllerMetrics(ofBroker.registry) };
 };

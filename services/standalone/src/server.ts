@@ -30,7 +30,7 @@ export const startStandalone = async (
   checkAdvertise(resolved.values);
   checkLogSettings(resolved.values);
   const config = withinOpenFiles(resolved.values, logger);
-  const metrics = serverMetrics(droppedLogLines);
+  const metrics = serverMetrics(config, droppedLogLines);
   const directory = config["data-dir"];
   const surroundings = { schema: standaloneSchema, resolved, directory, metrics, logger };
   return startServer(surroundings, async ({ onServing }, undo) => {

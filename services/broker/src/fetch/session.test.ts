@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import { within } from "@millrace/env/testing";
 import type { WireFetchRequest, WireFetchResponse } from "@millrace/record";
+import { noMeter } from "../topic-meters.ts";
 import { addedPerTurn, FetchSession } from "./session.ts";
 import { TurnLimiter } from "./turn-limiter.ts";
 
@@ -40,6 +41,7 @@ const slowReplica = {
     return { epoch: 1, log: this.log };
   },
   onceProgress: () => () => {},
+  meter: noMeter,
   log: {
     highWatermark: endOffset,
     logStartOffset: 0,

@@ -181,8 +181,9 @@ export class FetchSession {
     if (this.#cursors.has(wanted.cursorId)) throw violation(`cursor ${wanted.cursorId} is in use`);
     if (this.#cursors.size >= limits.cursorsMax)
       throw violation(`more than ${limits.cursorsMax} cursors`);
+    let replica: Replica | undefined;
     try {
-      const replica = this.#context.replicas.find(wanted);
+      replica = this.#context.replicas.find(wanted);
       const { epoch: leaderEpoch, log } = replica.requireLeader(wanted.leaderEpoch);
       const cursor: Cursor = {
         id: wanted.cursorId,
@@ -197,7 +198,7 @@ export class FetchSession {
       this.#cursors.set(cursor.id, cursor);
       this.#enqueue(cursor);
     } catch (thrown) {
-      this.#fail(wanted.cursorId, MillraceError.from(thrown), undefined);
+      this.#fail(wanted.cursorId, MillraceError.from(thrown), replica, undefined);
     }
   }
 
@@ -207,9 +208,15 @@ export class FetchSession {
     this.#cursors.delete(id);
   }
 
-  #fail(id: number, error: MillraceError, log: PartitionLog | undefined): void {
+  #fail(
+    id: number,
+    error: MillraceError,
+    replica: Replica | undefined,
+    log: PartitionLog | undefined,
+  ): void {
     this.#drop(id);
     this.#context.metrics.onError(error);
+    replica?.meter.onError();
     const more = this.#stream.write({
       ...blankFetchResponse,
       cursorId: id,
@@ -266,7 +273,7 @@ export class FetchSession {
       try {
         more = await this.#serve(cursor);
       } catch (thrown) {
-        this.#fail(cursor.id, MillraceError.from(thrown), cursor.log);
+        this.#fail(cursor.id, MillraceError.from(thrown), cursor.replica, cursor.log);
       }
       if (!more) await this.#stream.drained();
     }
@@ -290,10 +297,12 @@ export class FetchSession {
       log.tryReadTail(cursor.offset, bytes, "high_watermark");
     }
     if (result === undefined || result.bytes === 0) return this.#caughtUp(cursor);
+    const records = result.nextOffset - cursor.offset;
     cursor.offset = result.nextOffset;
     cursor.grantBytes = Math.max(0, cursor.grantBytes - result.bytes);
     cursor.toldHighWatermark = result.highWatermark;
-    this.#context.metrics.onFetch(result.bytes);
+    this.#context.metrics.onFetch(records, result.bytes);
+    replica.meter.onFetch(records, result.bytes);
     const more = this.#stream.write({
       ...blankFetchResponse,
       cursorId: cursor.id,

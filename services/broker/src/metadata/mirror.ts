@@ -274,7 +274,9 @@ export class ClusterMirror implements ClusterView {
     }
     const configs =
       old?.id === id && sameConfigs(old.configs, record.configs) ? old.configs : record.configs;
-    return { name, id, replicationFactor: record.replicationFactor, configs, partitions };
+    const { replicationFactor } = record;
+    const createdAtMs = Number(record.createdAtMs);
+    return { name, id, replicationFactor, createdAtMs, configs, partitions };
   }
 }
 

@@ -33,6 +33,8 @@ export interface TopicView {
   readonly name: string;
   readonly id: TopicId;
   readonly replicationFactor: number;
+  /** Milliseconds since the Unix epoch, by the clock of a controller. */
+  readonly createdAtMs: number;
   /** Configs as set on the topic; checked by the controller. */
   readonly configs: Readonly<Record<string, string>>;
   /** In order of partition index; only partitions whose record has arrived. */

@@ -34,8 +34,15 @@ export interface ReplicaManagerOptions {
   readonly deletionDone: DeletionDone;
   readonly removalsDone: RemovalsDone;
   /** What replicas need of replication. */
-  readonly replication: Pick<ReplicaContext, "brokerEpoch" | "followers" | "changes" | "lagMaxMs">;
+  readonly replication: Pick<
+    ReplicaContext,
+    "brokerEpoch" | "followers" | "changes" | "lagMaxMs" | "meterOf"
+  >;
 }
+
+/** At a start, so that the same topics have labels of metrics as before. */
+const oldestFirst = (topics: Iterable<TopicView>): string[] =>
+  [...topics].sort((a, b) => a.createdAtMs - b.createdAtMs).map(({ name }) => name);
 
 /** All replicas of this broker. */
 export class ReplicaManager {
@@ -71,9 +78,9 @@ export class ReplicaManager {
    */
   async settle(): Promise<void> {
     if (this.#closed) return;
-    for (const name of [...this.#topics.keys(), ...this.#options.view.current.topics.keys()]) {
-      this.#takeTopic(name);
-    }
+    const { topics } = this.#options.view.current;
+    const names = this.#topics.size === 0 ? oldestFirst(topics.values()) : topics.keys();
+    for (const name of [...this.#topics.keys(), ...names]) this.#takeTopic(name);
     this.#deletions.request();
     this.#removals.request();
     for (let work = this.#working(); work.length > 0; work = this.#working()) {

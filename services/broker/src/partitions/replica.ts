@@ -10,8 +10,10 @@ import type { AppendBatch, PartitionLog } from "@millrace/log";
 import { Acks } from "@millrace/proto/common";
 import type { TopicId } from "@millrace/record";
 import type { PartitionView, TopicView } from "../metadata/view.ts";
+import type { BrokerMetrics } from "../metrics.ts";
 import type { Followers } from "../replication/followers.ts";
 import type { LedPartition } from "../replication/leader-session.ts";
+import type { PartitionMeter } from "../topic-meters.ts";
 import type { EpochFloors } from "./epoch-floors.ts";
 import { Following } from "./following.ts";
 import {
@@ -40,6 +42,7 @@ export interface ReplicaContext {
   readonly changes: Pick<InSyncChanges, "add" | "look" | "remove">;
   /** A follower that has not caught up for this long leaves the in-sync replicas, ms. */
   readonly lagMaxMs: number;
+  readonly meterOf: BrokerMetrics["meterOf"];
   /** Hint for a partition that another broker leads. */
   readonly hint: (view: PartitionView) => MillraceError["leaderHint"];
 }
@@ -57,6 +60,8 @@ export class Replica implements LedPartition, ChangingPartition {
   readonly topic: string;
   readonly topicId: TopicId;
   readonly partition: number;
+  /** Counts what clients do with it. */
+  readonly meter: PartitionMeter;
   readonly #context: ReplicaContext;
   #view: PartitionView;
   #config: TopicConfig;
@@ -81,6 +86,7 @@ export class Replica implements LedPartition, ChangingPartition {
     this.topic = topic.name;
     this.topicId = topic.id;
     this.partition = view.partition;
+    this.meter = context.meterOf(topic.id, topic.name, view.partition);
     this.#view = view;
     this.#config = config;
   }
@@ -335,6 +341,7 @@ export class Replica implements LedPartition, ChangingPartition {
   /** Ends it. The log stays with its manager. */
   close(): void {
     const state = this.#state;
+    this.meter.close();
     this.#generation += 1;
     this.#state = closed;
     this.#stopProgress();

@@ -72,6 +72,27 @@ export const logSettings = {
   ),
 } as const satisfies Schema;
 
+/** How long the metrics page may get. */
+export const metricsSettings = {
+  "metrics-topics-max": count(
+    0,
+    10_000,
+    100,
+    'Topics with a label of their own in metrics, the oldest ones; all others are topic="other".',
+  ),
+  "metrics-partitions-max": count(
+    0,
+    10_000,
+    0,
+    "Partitions with series of their own in metrics; 0 means that there are only those of topics.",
+  ),
+} as const satisfies Schema;
+
+export const metricsDefaults: Values<typeof metricsSettings> = {
+  "metrics-topics-max": metricsSettings["metrics-topics-max"].default,
+  "metrics-partitions-max": metricsSettings["metrics-partitions-max"].default,
+};
+
 /** A broker of a cluster: one schema for flags, environment, file, help and reference. */
 export const brokerSchema = {
   "broker-id": identity("Number of this broker, one in the cluster. Its data belongs to it."),
@@ -102,6 +123,7 @@ export const brokerSchema = {
       "as those that a reassignment adds; 0 means no limit.",
   ),
   ...logSettings,
+  ...metricsSettings,
   ...admissionSettings,
 } as const satisfies Schema;
 

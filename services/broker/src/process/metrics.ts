@@ -1,10 +1,14 @@
 /** What a broker counts, by the names of `docs/reference/metrics.md`. */
+import type { Values } from "@millrace/config";
 import type { LogManager, LogObserver } from "@millrace/log";
 import { latencyBuckets, type Metrics } from "@millrace/observability";
 import { type ServerMetrics, serverMetrics } from "@millrace/server/node";
 import type { BrokerMetrics } from "../metrics.ts";
+import type { TopicMeters } from "../topic-meters.ts";
+import { metricsDefaults, type metricsSettings } from "./config.ts";
+import { topicMetrics } from "./topic-metrics.ts";
 
-export const brokerMetrics = (metrics: Metrics): BrokerMetrics => {
+const brokerMetrics = (metrics: Metrics, meters: TopicMeters): BrokerMetrics => {
   const records = metrics.counter({
     name: "millrace_broker_produce_records_total",
     help: "Records appended.",
@@ -21,6 +25,10 @@ export const brokerMetrics = (metrics: Metrics): BrokerMetrics => {
     name: "millrace_broker_produce_latency_seconds",
     help: "From a produce request's arrival to its acknowledgement.",
     buckets: latencyBuckets,
+  });
+  const recordsOut = metrics.counter({
+    name: "millrace_broker_fetch_records_total",
+    help: "Records fetched, by their offsets.",
   });
   const fetches = metrics.counter({
     name: "millrace_broker_fetch_responses_total",
@@ -45,15 +53,17 @@ export const brokerMetrics = (metrics: Metrics): BrokerMetrics => {
       records.add(count);
       bytesIn.add(bytes);
     },
-    onFetch: (bytes) => {
+    onFetch: (count, bytes) => {
       fetches.add(1);
+      recordsOut.add(count);
       bytesOut.add(bytes);
     },
     onError: (error) => errors.add(1, { code: error.codeName }),
+    meterOf: (topicId, topic, partition) => meters.open(topicId, topic, partition),
   };
 };
 
-export const logMetrics = (metrics: Metrics): LogObserver => {
+const logMetrics = (metrics: Metrics): LogObserver => {
   const fsync = metrics.histogram({
     name: "millrace_log_fsync_latency_seconds",
     help: "Write and fsync of one round of the commit journal.",
@@ -115,7 +125,7 @@ export const logMetrics = (metrics: Metrics): LogObserver => {
 };
 
 /** Gauges of bounded queues: what is in use, and the bound. */
-export const logGauges = (metrics: Metrics): ((logs: LogManager) => void) => {
+const logGauges = (metrics: Metrics): ((logs: LogManager) => void) => {
   const gauge = (what: string, help: string) =>
     metrics.gauge({ name: `millrace_log_${what}`, help });
   const used = gauge("journal_used_bytes", "Journal space that cannot be reused yet.");
@@ -186,13 +196,24 @@ export interface BrokerServerMetrics extends ServerMetrics {
 }
 
 /** All metrics of a broker's process, registered. */
-export const brokerServerMetrics = (droppedLogLines?: () => number): BrokerServerMetrics => {
+export const brokerServerMetrics = (
+  config: Values<typeof metricsSettings> = metricsDefaults,
+  droppedLogLines?: () => number,
+): BrokerServerMetrics => {
   const shared = serverMetrics(droppedLogLines);
   const { registry } = shared;
+  const topics = topicMetrics(registry, {
+    topicsMax: config["metrics-topics-max"],
+    partitionsMax: config["metrics-partitions-max"],
+  });
+  const watchSizes = logGauges(registry);
   return {
     ...shared,
-    broker: brokerMetrics(registry),
+    broker: brokerMetrics(registry, topics.meters),
     log: logMetrics(registry),
-    watchLogs: logGauges(registry),
+    watchLogs: (logs) => {
+      watchSizes(logs);
+      topics.watchLogs(logs);
+    },
   };
 };

@@ -1,2 +1,8 @@
-export { brokerSchema, checkLogSettings, logSettings, managerConfigOf } from "./config.ts";
+export {
+  brokerSchema,
+  checkLogSettings,
+  logSettings,
+  managerConfigOf,
+  metricsSettings,
+} from "./config.ts";
 export { type BrokerServerMetrics, brokerServerMetrics } from "./metrics.ts";

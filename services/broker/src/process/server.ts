@@ -26,7 +26,7 @@ export const startBrokerServer = async (
   checkAddresses(resolved.values);
   checkLogSettings(resolved.values);
   const config = withinOpenFiles(resolved.values, logger);
-  const metrics = brokerServerMetrics(droppedLogLines);
+  const metrics = brokerServerMetrics(config, droppedLogLines);
   const directory = config["data-dir"];
   const surroundings = { schema: brokerSchema, resolved, directory, metrics, logger };
   return startServer(surroundings, async ({ onServing, onWaiting }, undo) => {

@@ -94,6 +94,7 @@ export class Appender {
     const append = new PendingAppend(this.#context, target.order, acks, done);
     try {
       const replica = this.#context.replicas.find(target);
+      append.meter = replica.meter;
       replica.requireLeader(target.leaderEpoch);
       const waiting = this.#pendingValidation.get(replica);
       const checked = this.#validate(replica, body, target.bodyCrc);
@@ -154,6 +155,11 @@ export class Appender {
     this.#pendingValidation.set(replica, mine);
   }
 
+  #count(replica: Replica, { body, info }: AppendBatch): void {
+    this.#context.metrics.onAppend(info.recordCount, body.length);
+    replica.meter.onAppend(info.recordCount, body.length);
+  }
+
   /** Order, epoch and in-sync replicas are judged in the synchronous section of the append. */
   #appendNow(
     replica: Replica,
@@ -164,7 +170,7 @@ export class Appender {
     try {
       append.order?.check();
       replica.append(batch, leaderEpoch, append);
-      this.#context.metrics.onAppend(batch.info.recordCount, batch.body.length);
+      if (append.isNew) this.#count(replica, batch);
       if (append.acks === Acks.NONE) this.clock.defer(() => append.settle(undefined));
     } catch (thrown) {
       append.refuse(thrown);

@@ -5,6 +5,7 @@ import type { Appended, PartitionLog } from "@millrace/log";
 import { Acks, Guarantee } from "@millrace/proto/common";
 import type { BrokerMetrics } from "../metrics.ts";
 import type { Append } from "../partitions/leader.ts";
+import type { PartitionMeter } from "../topic-meters.ts";
 
 /** The result of an acknowledged append. */
 export interface AppendOutcome {
@@ -43,6 +44,8 @@ export class PendingAppend implements Append {
   readonly #metrics: BrokerMetrics;
   readonly #done: AppendCallback;
   readonly #startedMs: number;
+  /** Of its partition, once that is known. */
+  meter: PartitionMeter | undefined;
   #log: PartitionLog | undefined;
   #appended: Appended | undefined;
   lastOffset = -1;
@@ -62,6 +65,11 @@ export class PendingAppend implements Append {
     this.#startedMs = context.clock.monoMs();
   }
 
+  /** The log has taken it, and had it not before. */
+  get isNew(): boolean {
+    return this.#appended?.duplicate === false;
+  }
+
   accepted(log: PartitionLog, appended: Appended): void {
     this.#log = log;
     this.#appended = appended;
@@ -78,7 +86,10 @@ export class PendingAppend implements Append {
   settle(failure: Error | undefined): void {
     const error = failure === undefined ? undefined : MillraceError.from(failure);
     // Also of one that the log had: its retry must not come behind later requests.
-    if (error !== undefined) this.order?.failed();
+    if (error !== undefined) {
+      this.order?.failed();
+      this.meter?.onError();
+    }
     this.#metrics.onProduce(this.#clock.monoMs() - this.#startedMs, error);
     this.#done(error === undefined ? this.#outcome() : { error });
   }

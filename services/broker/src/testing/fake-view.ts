@@ -35,6 +35,7 @@ export const topicOf = (
   name,
   id: topicIdOf(new Uint8Array(16).fill(id)),
   replicationFactor: 2,
+  createdAtMs: 0,
   configs: {},
   partitions,
 });

@@ -1,5 +1,6 @@
 /** What a replica needs of its broker, as a test has it. */
 import type { Replica, ReplicaContext } from "../partitions/replica.ts";
+import { noMeter } from "../topic-meters.ts";
 import { type FakeLog, noFloors } from "./fake-log.ts";
 
 /** For brokers that follow nobody, and ask the controller for nothing. */
@@ -8,6 +9,7 @@ export const noReplication = {
   followers: { follow() {}, unfollow: () => undefined },
   changes: { add() {}, look() {}, remove() {} },
   lagMaxMs: 10_000,
+  meterOf: () => noMeter,
 };
 
 /** Broker 0 of several that are all registered under epoch 1, and that nothing is asked of. */
