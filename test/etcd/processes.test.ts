@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { type Client, connect } from "@millrace/client";
 import { nodeDisk } from "@millrace/env/node";
 import { verifyDirectory } from "@millrace/log";
+import { promlint } from "@millrace/observability/testing";
 import { nodeCompressor } from "@millrace/record/node";
 import { openStore } from "./controllers.ts";
 import { Etcd, skipped } from "./etcd.ts";
@@ -88,10 +89,12 @@ else {
 
     const metrics = await Promise.all(brokers.map((broker) => broker.get("/metrics")));
     for (const answer of metrics) {
+      assert.deepEqual(promlint(answer?.body ?? ""), []);
       assert.match(answer?.body ?? "", /millrace_broker_produce_records_total 100\n/);
       assert.match(answer?.body ?? "", /millrace_log_partitions\{state="online"\} 2\n/);
     }
     const active = await controller.get("/metrics");
+    assert.deepEqual(promlint(active?.body ?? ""), []);
     assert.match(active?.body ?? "", /millrace_controller_active 1\n/);
     const configz = JSON.parse((await second.get("/configz"))?.body ?? "");
     assert.deepEqual(configz["broker_id"], { value: 2, source: "flag" });

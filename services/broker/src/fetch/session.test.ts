@@ -1,9 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { create } from "@bufbuild/protobuf";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import { within } from "@millrace/env/testing";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import { FetchOnceRequestSchema } from "@millrace/proto/broker";
 import type { WireFetchRequest, WireFetchResponse } from "@millrace/record";
-import { noMeter } from "../topic-meters.ts";
+import type { CallContext } from "@millrace/rpc";
+import { fetchOnce } from "../fetch-once.ts";
+import { topicOf } from "../testing/fake-view.ts";
+import { noMeter, TopicMeters } from "../topic-meters.ts";
 import { addedPerTurn, FetchSession } from "./session.ts";
 import { TurnLimiter } from "./turn-limiter.ts";
 
@@ -97,6 +103,44 @@ test("grants that come while a cursor is read do not send its batches twice", as
     endsOf(responses),
     Array.from({ length: endOffset }, (_, i) => i + 1),
   );
+});
+
+test("what is sent counts for its topic, and a cursor that fails as an error of it", async () => {
+  const meters = new TopicMeters({ topicsMax: 1, partitionsMax: 0 });
+  const meter = meters.open(topicOf("t", []).id, "t", 0);
+  const metered = { ...slowReplica, meter };
+  const totals = () => [...meters.topics()][0]?.totals ?? assert.fail();
+  const { stream } = streamOf([{ ...nothing, open, add: [cursorAt(1, 17, 10_000)] }], 0);
+  await new FetchSession(stream as never, contextOf(metered) as never).run();
+  const { fetchedRecords, fetchedBytes, errors } = totals();
+  assert.deepEqual([fetchedRecords, fetchedBytes, errors], [3, 300, 0]);
+
+  const fails = () => Promise.reject(new MillraceError(ErrorCode.OFFSET_OUT_OF_RANGE, "no"));
+  const broken = { ...metered, log: { ...slowReplica.log, read: fails } };
+  const again = streamOf([{ ...nothing, open, add: [cursorAt(1, 17, 10_000)] }], 0);
+  await new FetchSession(again.stream as never, contextOf(broken) as never).run();
+  assert.equal(totals().errors, 1);
+  const deposed = {
+    ...metered,
+    requireLeader: () => {
+      throw new MillraceError(ErrorCode.NOT_LEADER, "no");
+    },
+  };
+  const third = streamOf([{ ...nothing, open, add: [cursorAt(1, 17, 10_000)] }], 0);
+  await new FetchSession(third.stream as never, contextOf(deposed) as never).run();
+  assert.equal(totals().errors, 2);
+
+  const call = { signal: new AbortController().signal, draining: new AbortController().signal };
+  const once = (replica: unknown) =>
+    fetchOnce(
+      contextOf(replica) as never,
+      create(FetchOnceRequestSchema, { offset: 19n, decode: true }),
+      call as CallContext,
+    );
+  // The batch of this log is none: it is counted as sent, and fails after that.
+  await assert.rejects(once(metered));
+  assert.deepEqual([totals().fetchedRecords, totals().fetchedBytes], [4, 400]);
+  assert.equal(totals().errors, 3);
 });
 
 test("after a half-close, each cursor sends what it may and can, and the stream ends", async () => {

@@ -13,7 +13,8 @@ import { type TopicId, topicIdOf } from "@millrace/record";
 import { ClusterMirror } from "../metadata/mirror.ts";
 import { FakeLog } from "../testing/fake-log.ts";
 import { noReplication } from "../testing/replicas.ts";
-import { ReplicaManager } from "./replica-manager.ts";
+import { TopicMeters } from "../topic-meters.ts";
+import { ReplicaManager, type ReplicaManagerOptions } from "./replica-manager.ts";
 
 const clock = nodeClock();
 const random = nodeRandom();
@@ -58,10 +59,12 @@ class FakeLogs {
 }
 
 /** A store with one broker, as a server leaves it behind. */
-const setUp = async () => {
+const setUp = async (wallMs = () => clock.wallMs()) => {
   const store = new EmbeddedStore({ clock, random });
   const shared = { store, clock, random, logger: silentLogger };
-  const controller = new Controller({ ...shared, defaultReplicationFactor: 1 });
+  const controller = new Controller({
+    ...{ ...shared, clock: { ...clock, wallMs }, defaultReplicationFactor: 1 },
+  });
   await controller.bootstrapCluster();
   const value = encodeRecord.broker(create(BrokerRecordSchema, { brokerId: 0 }));
   await store.txn([], [{ type: "put", key: keys.broker(0), value }]);
@@ -77,6 +80,7 @@ const boot = async (
   context: TestContext,
   { store, shared, controller }: Awaited<ReturnType<typeof setUp>>,
   logs: FakeLogs,
+  replication: ReplicaManagerOptions["replication"] = noReplication,
 ) => {
   const mirror = new Mirror(shared);
   await mirror.start();
@@ -94,7 +98,7 @@ const boot = async (
     brokerId: 0,
     deletionDone: (topicId) => controller.deletionDone(topicId, 0),
     removalsDone: (removals) => controller.removalsDone(0, removals),
-    replication: noReplication,
+    replication,
   });
   const settle = async (): Promise<void> => {
     await view.waitForRevision((await store.range({ key: keys.cluster })).revision, 1000);
@@ -112,6 +116,28 @@ const boot = async (
   await settle();
   return { replicas, errors, settle, stop };
 };
+
+test("the oldest topics have labels of metrics, and one that is deleted has none", async (context) => {
+  let now = 1000;
+  const world = await setUp(() => now);
+  for (const name of ["z", "y", "x"]) {
+    await world.createTopic(name, 2);
+    now += 1;
+  }
+  const meters = new TopicMeters({ topicsMax: 2, partitionsMax: 0 });
+  const labels = () => [...meters.topics()].map(({ topic }) => topic);
+  const broker = await boot(context, world, new FakeLogs(), {
+    ...noReplication,
+    meterOf: (...names) => meters.open(...names),
+  });
+  assert.deepEqual(labels(), ["z", "y", "other"]);
+  await world.createTopic("w", 1);
+  await world.deleteTopic("z");
+  await broker.settle();
+  assert.deepEqual(labels(), ["y", "x", "other"]);
+  await broker.stop();
+  assert.deepEqual(labels(), ["other"]);
+});
 
 test("a deletion that was answered outlives the process: the next start deletes, then forgets it", async (context) => {
   const world = await setUp();

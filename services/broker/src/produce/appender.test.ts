@@ -15,6 +15,7 @@ import { produceOnce } from "../produce-once.ts";
 import { FakeLog } from "../testing/fake-log.ts";
 import { partitionOf, topicOf } from "../testing/fake-view.ts";
 import { mirrored, replicaContext } from "../testing/replicas.ts";
+import { TopicMeters } from "../topic-meters.ts";
 import { Appender } from "./appender.ts";
 import type { AppendOrder, AppendResult } from "./pending-append.ts";
 
@@ -41,10 +42,12 @@ class SwiftLog extends FakeLog {
 const setUp = async () => {
   const log = new SwiftLog();
   const inflating: (() => void)[] = [];
+  const counted: [records: number, bytes: number][] = [];
   const state = { pendingBytes: 0 };
   let waitsForLog = 0;
   const config = topicConfigOf({ "min.insync.replicas": "2" });
-  const context = replicaContext();
+  const meters = new TopicMeters({ topicsMax: 1, partitionsMax: 0 });
+  const context = replicaContext({ meterOf: (...names) => meters.open(...names) });
   const replica = new Replica(context, topicOf("t", []), partitionOf(0, 0, 3), config);
   replica.opened(log.asLog());
   mirrored(replica, log);
@@ -72,7 +75,10 @@ const setUp = async () => {
     ...{ clock, compressor, identity: { clusterId: "c", brokerId: 0 } },
     logs,
     replicas: { find: () => replica },
-    metrics: { onProduce: () => {}, onAppend: () => {} },
+    metrics: {
+      onProduce: () => {},
+      onAppend: (records: number, bytes: number) => counted.push([records, bytes]),
+    },
   } as never);
   const append = (body: Uint8Array, { leaderEpoch, acks = Acks.ALL, order }: AppendOptions = {}) =>
     new Promise<AppendResult>((resolve) => {
@@ -86,6 +92,8 @@ const setUp = async () => {
     appended,
     inflating,
     log,
+    counted,
+    totals: () => [...meters.topics()][0]?.totals ?? assert.fail(),
     state,
     take,
     waitsForLog: () => waitsForLog,
@@ -120,6 +128,20 @@ test("batches of a partition are appended in the order of their requests, howeve
     appended.map(({ bytes }) => bytes),
     bodies.map(({ length }) => length),
   );
+});
+
+test("what is appended counts for its topic, and what is refused as an error of it", async () => {
+  const { append, counted, log, totals } = await setUp();
+  const body = await bodyOf("v");
+  assert.equal(codeOf(await append(body)), "appended");
+  log.duplicateOf = 0;
+  assert.equal(codeOf(await append(body)), "appended");
+  assert.deepEqual(counted, [[1, body.length]], "a retry of what is there is not appended");
+  const { producedRecords, producedBytes, errors } = totals();
+  assert.deepEqual([producedRecords, producedBytes, errors], [1, body.length, 0]);
+  assert.equal(codeOf(await append(body, { leaderEpoch: 2 })), "FENCED_LEADER_EPOCH");
+  assert.equal(codeOf(await append(Buffer.from("no batch"))), "CORRUPT_MESSAGE");
+  assert.deepEqual([totals().errors, totals().producedRecords], [2, 1]);
 });
 
 test("a batch is appended under the leader epoch of the moment of its append", async () => {
