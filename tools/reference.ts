@@ -118,6 +118,10 @@ const metrics = (): string => {
     `${generated}# Metrics\n\n` +
     "`GET /metrics` on the HTTP port (7480). Process metrics of prom-client come besides, as " +
     "`millrace_process_…` and `millrace_nodejs_…`.\n\n" +
+    "Metrics of topics and partitions are about clients: what replicas send one another is not in " +
+    "them. At most `--metrics-topics-max` topics have a label of their own, the oldest ones; all " +
+    'others count as `topic="other"`. Series of partitions are there where ' +
+    "`--metrics-partitions-max` is above 0.\n\n" +
     `${table(["name", "type", "labels", "meaning"], rows)}\n`
   );
 };

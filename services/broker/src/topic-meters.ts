@@ -1,12 +1,11 @@
 /**
- * What clients do with topics and partitions, as the metrics page shows it. Calls add to numbers of
- * an object that the partition has had since it was made; series are only made of them at a scrape.
+ * What clients do with topics and partitions, for the metrics page. Every partition has an object
+ * whose numbers are added to; a scrape makes series of them.
  *
- * A page has at most so many topics by name; the others are one series together. Topics get a label
- * in the order in which the broker took them up, at a start the oldest first, and keep it until they
- * are gone from the broker: then the next one gets it. The largest topics would change all the time,
- * and every change ends a series and begins another one: the page would be short, and the database
- * of the scraper grow without a bound.
+ * The number of topics with a label of their own is bounded; the others share one series. Topics
+ * get labels in the order in which the broker takes them up, at a start the oldest first, and keep
+ * them until they leave the broker: then the next topic gets the label. Labels for the largest
+ * topics would change all the time, and each change begins a new series in the scraper's database.
  */
 import type { LogManager } from "@millrace/log";
 import type { TopicId } from "@millrace/record";

@@ -14,6 +14,7 @@ import { logMutants } from "./log.ts";
 import { metadataMutants } from "./metadata.ts";
 import { metadataEtcdMutants } from "./metadata-etcd.ts";
 import { moveMutants } from "./moves.ts";
+import { observabilityMutants } from "./observability.ts";
 import { processMutants } from "./processes.ts";
 import { producerIdMutants } from "./producer-ids.ts";
 import { protocolMutants } from "./protocol.ts";
@@ -42,6 +43,7 @@ export const allMutants: readonly Mutant[] = [
   ...rpcMutants,
   ...simMutants,
   ...processMutants,
+  ...observabilityMutants,
   ...protocolMutants,
   ...toolsClusterMutants,
   ...chaosMutants,

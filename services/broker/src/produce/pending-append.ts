@@ -86,10 +86,8 @@ export class PendingAppend implements Append {
   settle(failure: Error | undefined): void {
     const error = failure === undefined ? undefined : MillraceError.from(failure);
     // Also of one that the log had: its retry must not come behind later requests.
-    if (error !== undefined) {
-      this.order?.failed();
-      this.meter?.onError();
-    }
+    if (error !== undefined) this.order?.failed();
+    if (error !== undefined) this.meter?.onError();
     this.#metrics.onProduce(this.#clock.monoMs() - this.#startedMs, error);
     this.#done(error === undefined ? this.#outcome() : { error });
   }
