@@ -127,14 +127,16 @@ const tellFailure = (thrown: unknown): number => {
   return error.code === ErrorCode.INVALID_CONFIG ? 2 : 1;
 };
 
+const isForPeople = ({ "log-format": wanted }: Values<typeof loggingSettings>): boolean =>
+  wanted === "pretty" || (wanted === "auto" && process.stdout.isTTY === true);
+
 const loggerOf = <S extends ProgramSchema>(
   service: string,
   { values }: Resolved<S>,
   output: LogOutput,
 ): Logger => {
-  const { "log-format": wanted, "log-level": level }: Values<typeof loggingSettings> = values;
-  const pretty = wanted === "pretty" || (wanted === "auto" && process.stdout.isTTY === true);
-  return createLogger({ format: pretty ? "pretty" : "json", level, service, output });
+  const { "log-level": level }: Values<typeof loggingSettings> = values;
+  return createLogger({ format: isForPeople(values) ? "pretty" : "json", level, service, output });
 };
 
 /** Something that is done once, as a command line. */
@@ -216,7 +218,10 @@ const serve = async <S extends ProgramSchema>(
   }
   const startMs = Math.round(performance.now() - startedMs);
   const { client, internal, health, http } = server.endpoints;
-  logger.info({ client, internal, health, http, start_ms: startMs }, "ready");
+  // People read the same on standard error.
+  if (!isForPeople(resolved.values)) {
+    logger.info({ client, internal, health, http, start_ms: startMs }, "ready");
+  }
   process.stderr.write(readyText(program.title(resolved.values), server.endpoints, startMs));
   for (const line of program.next?.(server.endpoints) ?? []) process.stderr.write(`${line}\n`);
   const signal = await stopped;

@@ -34,7 +34,7 @@ const shown: readonly Shown[] = [
   },
   {
     ...{ type: "counter", service: "broker", what: "errors_total" },
-    help: "Requests and cursors of clients that failed",
+    help: "Produce requests, fetches and cursors of clients that failed",
     value: (totals) => totals.errors,
   },
   {
