@@ -98,6 +98,17 @@ test("a topic that is made again under its name is another one", () => {
   assert.deepEqual(partitions(meters), { "a-0": 3, "other-other": 0 });
 });
 
+test("a partition that came back is not closed by what it was before", () => {
+  const meters = new TopicMeters({ topicsMax: 1, partitionsMax: 0 });
+  const [before, other] = [open(meters, "a", 0), open(meters, "a", 1)];
+  before.close();
+  const again = open(meters, "a", 0);
+  before.close();
+  other.close();
+  again.onAppend(1, 10);
+  assert.deepEqual(topics(meters), { a: 10, other: 0 });
+});
+
 test("no label, and all partitions without one", () => {
   const meters = new TopicMeters({ topicsMax: 0, partitionsMax: 0 });
   open(meters, "a").onAppend(1, 10);
