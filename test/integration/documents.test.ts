@@ -51,8 +51,9 @@ const checkDocument = (text: string, name: string): void => {
 test("every JSON document is snake_case, metrics are as Prometheus likes them, and one line says that it is ready", {
   timeout: 120_000,
 }, async () => {
-  await withDirectory(async (directory) => {
-    const log = openSync(join(directory, "log"), "w");
+  await withDirectory(async (parent) => {
+    const directory = join(parent, "data");
+    const log = openSync(join(parent, "log"), "w");
     const flags = ["--log-format", "json", "--metrics-partitions-max", "10"];
     const stdio = ["ignore", log, "pipe"] as const;
     const server = new ServerProcess(directory, flags, [], { stdio });
@@ -99,7 +100,7 @@ test("every JSON document is snake_case, metrics are as Prometheus likes them, a
     await client.close();
     assert.equal((await server.kill("SIGTERM")).code, 0);
     closeSync(log);
-    const lines = readFileSync(join(directory, "log"), "utf8").trim().split("\n");
+    const lines = readFileSync(join(parent, "log"), "utf8").trim().split("\n");
     for (const line of lines) checkDocument(line, line);
     const ready = lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === "ready");
     const { start_ms: startMs, client: told, internal, health, http: toldHttp } = ready[0] ?? {};
