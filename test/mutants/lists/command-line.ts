@@ -98,6 +98,13 @@ export const commandLineMutants: readonly Mutant[] = [
     tests: profiles,
   },
   {
+    name: "cli-empty-variable",
+    breaks: "An empty MILLRACE_BOOTSTRAP counts as unset.",
+    file: `${src}/profiles.ts`,
+    replace: [["=== undefined && address)", "=== undefined && address !== undefined)"]],
+    tests: profiles,
+  },
+  {
     name: "cli-json-loses-bytes",
     breaks: "Bytes that are no text come back as they were.",
     file: `${src}/produce-json.ts`,

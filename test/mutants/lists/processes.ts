@@ -102,7 +102,9 @@ const addressMutants: readonly Mutant[] = [
     name: "internal-wildcard-advertised",
     breaks: "--internal-advertise takes no wildcard and no port 0.",
     file: `${server}node/address.ts`,
-    replace: [['  checkAdvertise(config["internal-advertise"], "internal-advertise");\n', ""]],
+    replace: [
+      ["  checkOne(internal, config[internal], listening, config[listening], isContainer);\n", ""],
+    ],
     tests: addresses,
   },
 ];

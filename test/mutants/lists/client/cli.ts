@@ -31,8 +31,8 @@ export const cliMutants: readonly Mutant[] = [
     file: "packages/cli/src/shared.ts",
     replace: [
       [
-        "const client = await interruptible(io.signal, connectClient(flags));",
-        "const client = await connectClient(flags);",
+        "const client = await interruptible(io.signal, connectClient(io, flags));",
+        "const client = await connectClient(io, flags);",
       ],
     ],
     tests: cliTest,
@@ -126,13 +126,6 @@ export const cliMutants: readonly Mutant[] = [
     file: "packages/cli/src/io.ts",
     replace: [["write(io.stderr, text).catch(() => {})", "write(io.stderr, text)"]],
     tests: [...cliTest, ...cliProcessTest],
-  },
-  {
-    name: "cli-empty-variable",
-    breaks: "an empty MILLRACE_BOOTSTRAP is an error",
-    file: "packages/cli/src/shared.ts",
-    replace: [['io.env["MILLRACE_BOOTSTRAP"] || ', 'io.env["MILLRACE_BOOTSTRAP"] ?? ']],
-    tests: cliTest,
   },
   {
     name: "cli-time-beyond-dates",
