@@ -245,6 +245,7 @@ test("a producer goes on when recovery cannot read the snapshot of deleted segme
 
 /** As a snapshot has it: one batch of one record, sequence 0. */
 const producerAt = (baseOffset: number) => ({
+  id: 8,
   epoch: 1,
   lastAppendTimeMs: 1000,
   batches: [{ baseSequence: 0, lastSequence: 0, baseOffset, appendTimeMs: 1000 }],
@@ -273,7 +274,7 @@ for (const kept of [2, 3]) {
       for (const name of await names.list(directory)) {
         if (name.startsWith("producers.")) await names.unlink(`${directory}/${name}`);
       }
-      const snapshot = { offset: kept, entries: [[8, producerAt(0)] as const] };
+      const snapshot = { offset: kept, entries: [producerAt(0)] };
       await writeSnapshot(noPauses, names, directory, snapshot);
       await names.syncDirectory(directory);
       const again = await (await start()).log();

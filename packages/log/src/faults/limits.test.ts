@@ -103,7 +103,7 @@ test("a partition remembers a bounded number of producers, and forgets the one i
   table.record({ ...info, producerId: 1, baseSequence: 1 }, 4, 1);
   table.record({ ...info, producerId: 4 }, 5, 1);
   assert.deepEqual(
-    table.entries().map(([id]) => id),
+    table.entries().map(({ id }) => id),
     [3, 1, 4],
   );
 });
@@ -138,7 +138,7 @@ test("the index of a full segment, and a large producers' table, are taken in sh
   const decoded = await counter.of(() => inSteps(clock, steps));
   assert.deepEqual(decoded.result.rows, rows);
   const producer = { epoch: 1, lastAppendTimeMs: 5, batches: [] };
-  const entries = Array.from({ length: 50_000 }, (_, id) => [id, producer] as const);
+  const entries = Array.from({ length: 50_000 }, (_, id) => ({ id, ...producer }));
   const encoded = await counter.of(() => encodeSnapshot(clock, { offset: 7, entries }));
   const loaded = await counter.of(() => decodeSnapshot(clock, encoded.result));
   assert.deepEqual(loaded.result, { offset: 7, entries });

@@ -438,7 +438,7 @@ export class Partition implements PartitionLog {
     const { body, fields, info, lastOffset, ownTime, prefix } = batch;
     const { appendTimeMs, baseOffset, leaderEpoch } = fields;
     // Closures take what they need of it, so that its message can be collected.
-    const { maxTimestampMs, producerId } = info;
+    const { maxTimestampMs } = info;
     const bytes = prefix.length + body.length;
     const fits = this.#segments.fits(bytes, lastOffset, this.#config, nowMs);
     const segment = fits ? this.active : this.#roll();
@@ -460,7 +460,7 @@ export class Partition implements PartitionLog {
       journalled ? headerCrcOf(batch) : undefined,
       () => {
         this.#acked = { segment, place };
-        if (producer !== undefined) this.producers.adopt(producerId, producer);
+        if (producer !== undefined) this.producers.adopt(producer);
       },
       done,
     );

@@ -98,8 +98,8 @@ test("a producer that is forgotten while its batch is under way stays so", () =>
   assert.ok(kept !== undefined && lost !== undefined);
   state.latest.record(infoOf(2, 1), 2, 1);
   state.trim(1);
-  state.adopt(1, lost);
-  state.adopt(2, kept);
+  state.adopt(lost);
+  state.adopt(kept);
   assert.deepEqual([state.latest.size, state.completed.size], [1, 1]);
 });
 
@@ -168,7 +168,7 @@ test("a call of expire looks at few, and the next goes on behind them", () => {
   table.expire(2, expiryGraceMs + 10);
   table.expire(2, expiryGraceMs + 10);
   assert.deepEqual(
-    table.entries().map(([id]) => id),
+    table.entries().map(({ id }) => id),
     [0, 1, 2, 3, 4],
   );
 });

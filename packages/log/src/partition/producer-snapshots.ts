@@ -23,7 +23,7 @@ import type { Producer, ProducerTable } from "./producer-table.ts";
 /** The table as of an offset: every batch below it is reflected. */
 export interface ProducersAt {
   readonly offset: number;
-  readonly entries: readonly (readonly [number, Producer])[];
+  readonly entries: readonly Producer[];
 }
 
 /** Producers and batches of them encoded or decoded in one turn of the event loop. */
@@ -38,8 +38,8 @@ export const parseProducersName = (name: string): number | undefined => {
   return match === null ? undefined : Number(match[1]);
 };
 
-const entryOf = ([id, producer]: readonly [number, Producer]) => ({
-  producerId: BigInt(id),
+const entryOf = (producer: Producer) => ({
+  producerId: BigInt(producer.id),
   producerEpoch: producer.epoch,
   lastAppendTimeMs: BigInt(producer.lastAppendTimeMs),
   batches: producer.batches.map((batch) => ({
@@ -50,19 +50,17 @@ const entryOf = ([id, producer]: readonly [number, Producer]) => ({
   })),
 });
 
-const producerOf = (entry: ProducerEntry): readonly [number, Producer] => [
-  Number(entry.producerId),
-  {
-    epoch: entry.producerEpoch,
-    lastAppendTimeMs: Number(entry.lastAppendTimeMs),
-    batches: entry.batches.map((batch) => ({
-      baseSequence: batch.baseSequence,
-      lastSequence: batch.lastSequence,
-      baseOffset: Number(batch.baseOffset),
-      appendTimeMs: Number(batch.appendTimeMs),
-    })),
-  },
-];
+const producerOf = (entry: ProducerEntry): Producer => ({
+  id: Number(entry.producerId),
+  epoch: entry.producerEpoch,
+  lastAppendTimeMs: Number(entry.lastAppendTimeMs),
+  batches: entry.batches.map((batch) => ({
+    baseSequence: batch.baseSequence,
+    lastSequence: batch.lastSequence,
+    baseOffset: Number(batch.baseOffset),
+    appendTimeMs: Number(batch.appendTimeMs),
+  })),
+});
 
 /**
  * Bytes of a ProducerSnapshot. Encoded messages may be put one behind the other: the fields add up.
@@ -80,7 +78,7 @@ export const encodeSnapshot = async (clock: Pauses, snapshot: ProducersAt): Prom
   };
   for (const entry of entries) {
     producers.push(entryOf(entry));
-    if (!pace.took(1 + entry[1].batches.length)) continue;
+    if (!pace.took(1 + entry.batches.length)) continue;
     encode();
     await pace.pause();
   }
@@ -94,7 +92,7 @@ export const decodeSnapshot = async (
   bytes: Uint8Array,
 ): Promise<ProducersAt | undefined> => {
   const reader = new BinaryReader(bytes);
-  const entries: (readonly [number, Producer])[] = [];
+  const entries: Producer[] = [];
   const pace = new Pace(clock, producersPerStep);
   let offset = 0;
   try {
@@ -104,7 +102,7 @@ export const decodeSnapshot = async (
       else if (field === 2 && wireType === WireType.LengthDelimited) {
         const entry = producerOf(fromBinary(ProducerEntrySchema, reader.bytes()));
         entries.push(entry);
-        if (pace.took(1 + entry[1].batches.length)) await pace.pause();
+        if (pace.took(1 + entry.batches.length)) await pace.pause();
       } else reader.skip(wireType, field);
     }
   } catch {
@@ -205,10 +203,7 @@ export const dropOldSnapshots = async (
  * What a snapshot says where batches behind it were deleted, and the snapshot that had them cannot
  * be read: who was fenced, and no sequences: they would refuse a producer that has gone on.
  */
-export const withoutSequences = ([id, producer]: readonly [number, Producer]): readonly [
-  number,
-  Producer,
-] => [id, { ...producer, batches: [] }];
+export const withoutSequences = (producer: Producer): Producer => ({ ...producer, batches: [] });
 
 /**
  * Replays batches from `fromOffset` up to `endOffset` into a table. Where some were deleted, only

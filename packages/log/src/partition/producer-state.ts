@@ -16,10 +16,10 @@ import { type Producer, ProducerTable } from "./producer-table.ts";
 /** What a table that has gone on says of `offset`; older batches may have left it. */
 const asOf =
   (offset: number) =>
-  ([id, producer]: readonly [number, Producer]): readonly [number, Producer] => [
-    id,
-    { ...producer, batches: producer.batches.filter(({ baseOffset }) => baseOffset < offset) },
-  ];
+  (producer: Producer): Producer => ({
+    ...producer,
+    batches: producer.batches.filter(({ baseOffset }) => baseOffset < offset),
+  });
 
 const entriesOf = (all: readonly ProducersAt[]): number =>
   all.reduce((sum, { entries }) => sum + entries.length, 0);
@@ -85,8 +85,8 @@ export class ProducerState implements CountedProducers {
   }
 
   /** A batch counts from here on. A producer that was forgotten meanwhile stays so. */
-  adopt(id: number, producer: Producer): void {
-    if (this.latest.has(id)) this.completed.adopt(id, producer);
+  adopt(producer: Producer): void {
+    if (this.latest.has(producer.id)) this.completed.adopt(producer);
   }
 
   expire(beforeMs: number, monoMs: number): void {

@@ -33,6 +33,7 @@ export interface RememberedBatch {
 
 /** One producer; never changed, replaced. */
 export interface Producer {
+  readonly id: number;
   readonly epoch: number;
   readonly lastAppendTimeMs: number;
   readonly batches: readonly RememberedBatch[];
@@ -47,7 +48,7 @@ interface IdleProducer {
 interface ExpiryPass {
   /** Still to be looked at, at most. */
   left: number;
-  readonly at: Iterator<readonly [number, Producer]>;
+  readonly at: Iterator<Producer>;
   readonly idle: Map<number, IdleProducer>;
 }
 
@@ -140,18 +141,19 @@ export class ProducerTable {
     };
     const sameEpoch = known !== undefined && known.epoch === info.producerEpoch;
     const producer: Producer = {
+      id: info.producerId,
       epoch: info.producerEpoch,
       lastAppendTimeMs: appendTimeMs,
       batches: sameEpoch ? [...known.batches.slice(1 - batchesKept), batch] : [batch],
     };
-    this.adopt(info.producerId, producer);
+    this.adopt(producer);
     return producer;
   }
 
   /** Takes a producer as another table has it. */
-  adopt(id: number, producer: Producer): void {
-    const isKnown = this.#producers.delete(id);
-    this.#producers.set(id, producer);
+  adopt(producer: Producer): void {
+    const isKnown = this.#producers.delete(producer.id);
+    this.#producers.set(producer.id, producer);
     this.durability.changed();
     if (isKnown) return;
     this.#budget?.changed(1);
@@ -172,7 +174,7 @@ export class ProducerTable {
 
   /** Replaces everything by what another table holds. */
   copyFrom(other: ProducerTable): void {
-    this.replace(other.#producers);
+    this.replace(other.#producers.values());
   }
 
   /**
@@ -181,7 +183,7 @@ export class ProducerTable {
    * have been wrong. Looks at `expiredPerCall` of them; the next call goes on behind them.
    */
   expire(beforeMs: number, monoMs: number): void {
-    this.#pass ??= { left: this.#producers.size, at: this.#producers.entries(), idle: new Map() };
+    this.#pass ??= { left: this.#producers.size, at: this.#producers.values(), idle: new Map() };
     const pass = this.#pass;
     // Those that append meanwhile come again at the end, which would never be reached.
     for (let looked = 0; looked < expiredPerCall; looked += 1) {
@@ -192,7 +194,8 @@ export class ProducerTable {
         return;
       }
       pass.left -= 1;
-      const [id, producer] = next.value;
+      const producer = next.value;
+      const { id } = producer;
       if (producer.lastAppendTimeMs >= beforeMs) continue;
       const noted = this.#idle.get(id);
       const since = noted?.producer === producer ? noted : { producer, sinceMs: monoMs };
@@ -202,15 +205,15 @@ export class ProducerTable {
   }
 
   /** Every producer, in the order of their last batches: what a snapshot holds. */
-  entries(): readonly (readonly [number, Producer])[] {
-    return [...this.#producers];
+  entries(): readonly Producer[] {
+    return [...this.#producers.values()];
   }
 
   /** Replaces everything by the entries of another table or a snapshot. */
-  replace(entries: Iterable<readonly [number, Producer]>): void {
+  replace(entries: Iterable<Producer>): void {
     const { size } = this.#producers;
     this.#producers.clear();
-    for (const [id, producer] of entries) this.#producers.set(id, producer);
+    for (const producer of entries) this.#producers.set(producer.id, producer);
     this.durability.changed();
     this.#budget?.changed(this.#producers.size - size);
   }
