@@ -30,14 +30,14 @@ export const deletions: readonly Mutant[] = [
     name: "log-stale-sequences-at-cut",
     breaks: "A producer goes on when the snapshot at a truncation cannot be read.",
     file: `${src}/partition/producer-snapshots.ts`,
-    replace: [["  goOnAt(endOffset);\n", ""]],
+    replace: [["  await goOnAt(endOffset);\n", ""]],
     tests: [deleted],
   },
   {
     name: "log-stale-sequences-at-hole",
     breaks: "A producer goes on behind a hole among deleted segments that came back.",
     file: `${src}/partition/producer-snapshots.ts`,
-    replace: [["          goOnAt(baseOffset);\n", ""]],
+    replace: [["          await goOnAt(baseOffset);\n", ""]],
     tests: [deleted],
   },
   {
@@ -46,7 +46,7 @@ export const deletions: readonly Mutant[] = [
     file: `${src}/recovery/deleted-batches.ts`,
     replace: [
       [
-        "  } else recovered.forgetSequences();",
+        "  } else await recovered.forgetSequences();",
         "  } else await recovered.remember(entry.offset, Number.MAX_SAFE_INTEGER);",
       ],
     ],

@@ -18,7 +18,7 @@ import { BatchScanner } from "../segment/batch-scanner.ts";
 import { unlinkIfThere } from "../segment/files.ts";
 import { damaged } from "../segment/index-cache.ts";
 import type { Segment } from "../segment/segment.ts";
-import type { Producer, ProducerTable } from "./producer-table.ts";
+import { forgottenPerTurn, type Producer, type ProducerTable } from "./producer-table.ts";
 
 /** The table as of an offset: every batch below it is reflected. */
 export interface ProducersAt {
@@ -200,12 +200,6 @@ export const dropOldSnapshots = async (
 };
 
 /**
- * What a snapshot says where batches behind it were deleted, and the snapshot that had them cannot
- * be read: who was fenced, and no sequences: they would refuse a producer that has gone on.
- */
-export const withoutSequences = (producer: Producer): Producer => ({ ...producer, batches: [] });
-
-/**
  * Replays batches from `fromOffset` up to `endOffset` into a table. Where some were deleted, only
  * who was fenced is known of before, and it resolves to false. Throws PARTITION_OFFLINE on damage.
  */
@@ -218,10 +212,11 @@ const replay = async (
 ): Promise<boolean> => {
   let reached = fromOffset;
   let whole = true;
-  const goOnAt = (offset: number): void => {
+  const pace = new Pace(context.env.clock, forgottenPerTurn);
+  const goOnAt = async (offset: number): Promise<void> => {
     if (offset <= reached) return;
     whole = false;
-    table.replace(table.entries().map(withoutSequences));
+    await table.forgetSequences(pace);
   };
   for (const segment of segments) {
     if (segment.endOffset <= fromOffset || segment.baseOffset >= endOffset) continue;
@@ -238,7 +233,7 @@ const replay = async (
         const { baseOffset, appendTimeMs } = batch.header;
         if (baseOffset >= endOffset) return;
         if (baseOffset >= fromOffset) {
-          goOnAt(baseOffset);
+          await goOnAt(baseOffset);
           table.record(batch.info, baseOffset, appendTimeMs);
           reached = batch.lastOffset + 1;
         }
@@ -246,7 +241,7 @@ const replay = async (
       }
     });
   }
-  goOnAt(endOffset);
+  await goOnAt(endOffset);
   return whole;
 };
 

@@ -16,10 +16,11 @@ import { type Producer, ProducerTable } from "./producer-table.ts";
 /** What a table that has gone on says of `offset`; older batches may have left it. */
 const asOf =
   (offset: number) =>
-  (producer: Producer): Producer => ({
-    ...producer,
-    batches: producer.batches.filter(({ baseOffset }) => baseOffset < offset),
-  });
+  (producer: Producer): Producer => {
+    const { batches } = producer;
+    const kept = batches.findLastIndex(({ baseOffset }) => baseOffset < offset) + 1;
+    return kept === batches.length ? producer : { ...producer, batches: batches.slice(0, kept) };
+  };
 
 const entriesOf = (all: readonly ProducersAt[]): number =>
   all.reduce((sum, { entries }) => sum + entries.length, 0);

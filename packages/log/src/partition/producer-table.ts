@@ -4,6 +4,7 @@
  */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { BodyInfo } from "@millrace/record";
+import type { Pace } from "../files/breathe.ts";
 import { Durability } from "../files/durability.ts";
 import type { ProducerBudget } from "./producer-budget.ts";
 
@@ -21,6 +22,8 @@ export const producersMax = 65_536;
 export const expiryGraceMs = 3_600_000;
 /** Producers that one call of `expire` looks at; some milliseconds. */
 export const expiredPerCall = 8_192;
+/** Producers whose sequences are forgotten in one turn of the event loop; some milliseconds. */
+export const forgottenPerTurn = 8_192;
 /** Sequences wrap from 2^31-1 to 0. */
 const sequenceCount = 2 ** 31;
 
@@ -202,6 +205,20 @@ export class ProducerTable {
       if (monoMs - since.sinceMs >= expiryGraceMs) this.#remove(id);
       else pass.idle.set(id, since);
     }
+  }
+
+  /**
+   * Batches are missing: who was fenced stays known, and no sequences, which would refuse a
+   * producer that has gone on in them. Others run in between, and must not append.
+   */
+  async forgetSequences(pace: Pace): Promise<void> {
+    for (const producer of this.#producers.values()) {
+      if (pace.took()) await pace.pause();
+      // A known key keeps its place.
+      if (producer.batches.length > 0)
+        this.#producers.set(producer.id, { ...producer, batches: [] });
+    }
+    this.durability.changed();
   }
 
   /** Every producer, in the order of their last batches: what a snapshot holds. */

@@ -23,5 +23,5 @@ export const rememberDeleted = async (
     const { info, lastOffset } = await journal.batch(entry);
     await recovered.remember(entry.offset, lastOffset + 1);
     producers.latest.record(info, entry.offset, header.appendTimeMs);
-  } else recovered.forgetSequences();
+  } else await recovered.forgetSequences();
 };

@@ -1,6 +1,7 @@
 /** What recovery knows of a partition's producers, by snapshots and by the batches behind them. */
 import type { RecoveryPoint } from "@millrace/proto/storage";
 import type { SegmentContext } from "../context.ts";
+import { Pace } from "../files/breathe.ts";
 import type { Partition } from "../partition/partition.ts";
 import {
   dropSnapshotsAbove,
@@ -8,8 +9,8 @@ import {
   type ProducersAt,
   parseProducersName,
   rebuildProducers,
-  withoutSequences,
 } from "../partition/producer-snapshots.ts";
+import { forgottenPerTurn } from "../partition/producer-table.ts";
 import type { Segment } from "../segment/segment.ts";
 
 /** Where recovery begins to look at batches. */
@@ -28,6 +29,7 @@ interface Beginning {
 export class RecoveredProducers {
   readonly #context: SegmentContext;
   readonly #partition: Partition;
+  readonly #pace: Pace;
   #logStart = 0;
   /** Of the snapshot that the table began with. */
   #snapshotOffset: number | undefined;
@@ -39,6 +41,7 @@ export class RecoveredProducers {
   constructor(context: SegmentContext, partition: Partition) {
     this.#context = context;
     this.#partition = partition;
+    this.#pace = new Pace(context.env.clock, forgottenPerTurn);
   }
 
   get snapshotOffset(): number {
@@ -94,7 +97,7 @@ export class RecoveredProducers {
   }
 
   async #forgetBefore(offset: number): Promise<void> {
-    this.forgetSequences();
+    await this.forgetSequences();
     await this.#lookAhead(offset);
   }
 
@@ -124,9 +127,8 @@ export class RecoveredProducers {
   }
 
   /** Batches are missing here: producers may have gone on in them. */
-  forgetSequences(): void {
-    const { latest } = this.#partition.producers;
-    latest.replace(latest.entries().map(withoutSequences));
+  forgetSequences(): Promise<void> {
+    return this.#partition.producers.latest.forgetSequences(this.#pace);
   }
 
   #begin(snapshot: ProducersAt): void {
