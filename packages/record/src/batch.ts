@@ -48,8 +48,8 @@ export type BatchFault =
   /** The bytes are not a batch, or a CRC is wrong. */
   | { readonly fault: "damaged"; readonly reason: string };
 
-/** CRC-32C of bytes. */
-export const crcOf = (bytes: Uint8Array): number => crc32c(bytes as Buffer);
+/** CRC-32C of bytes, behind others of the checksum `before`. */
+export const crcOf = (bytes: Uint8Array, before = 0): number => crc32c(bytes as Buffer, before);
 
 const scratch = Buffer.alloc(24);
 

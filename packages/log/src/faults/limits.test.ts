@@ -140,7 +140,7 @@ test("the index of a full segment, and a large producers' table, are taken in sh
   const producer = { epoch: 1, lastAppendTimeMs: 5, batches: [] };
   const entries = Array.from({ length: 50_000 }, (_, id) => ({ id, ...producer }));
   const encoded = await counter.of(() => encodeSnapshot(clock, { offset: 7, entries }));
-  const loaded = await counter.of(() => decodeSnapshot(clock, encoded.result));
+  const loaded = await counter.of(() => decodeSnapshot(clock, Buffer.concat(encoded.result)));
   assert.deepEqual(loaded.result, { offset: 7, entries });
   for (const { pauses } of [decoded, encoded, loaded]) assert.ok(pauses >= 40, `${pauses} pauses`);
 });

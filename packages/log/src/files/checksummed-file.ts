@@ -28,14 +28,18 @@ export const frameChecksummed = <D extends DescMessage>(
   magic: Magic,
   desc: D,
   message: MessageShape<D>,
-): Buffer => frame(magic, toBinary(desc, message));
+): Buffer => {
+  const body = toBinary(desc, message);
+  return Buffer.concat([headOf(magic, [body]), body]);
+};
 
-const frame = (magic: Magic, body: Uint8Array): Buffer => {
-  const framed = Buffer.allocUnsafe(headBytes + body.length);
-  framed.write(magic, 0, "latin1");
-  framed.writeUInt32LE(crcOf(body), 4);
-  framed.set(body, headBytes);
-  return framed;
+/** What stands before a message that has these parts. */
+const headOf = (magic: Magic, parts: readonly Uint8Array[]): Buffer => {
+  const head = Buffer.allocUnsafe(headBytes);
+  head.write(magic, 0, "latin1");
+  const crc = parts.reduce((before, part) => crcOf(part, before), 0);
+  head.writeUInt32LE(crc, 4);
+  return head;
 };
 
 /** The message of framed bytes, or undefined when they are damaged. */
@@ -188,14 +192,20 @@ export const replaceFile = (
   syncParent = true,
 ): Promise<void> => replaceBy(disk, path, (file) => file.write([content], 0), syncParent);
 
-/** Writes the encoded bytes of a large message, as `replaceFile` does. */
+/**
+ * Writes the encoded parts of a large message, as `replaceFile` does. They are not put together
+ * first: copying 20 MiB takes longer than a turn of the event loop may.
+ */
 export const writeFramed = (
   disk: Disk,
   path: string,
   magic: Magic,
-  body: Uint8Array,
+  parts: readonly Uint8Array[],
   syncParent = true,
-): Promise<void> => replaceFile(disk, path, frame(magic, body), syncParent);
+): Promise<void> => {
+  const chunks = [headOf(magic, parts), ...parts];
+  return replaceBy(disk, path, (file) => file.write(chunks, 0), syncParent);
+};
 
 /** Writes a checksummed file, as `replaceFile` does. */
 export const writeChecksummed = <D extends DescMessage>(

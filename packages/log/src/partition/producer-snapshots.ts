@@ -63,9 +63,13 @@ const producerOf = (entry: ProducerEntry): Producer => ({
 });
 
 /**
- * Bytes of a ProducerSnapshot. Encoded messages may be put one behind the other: the fields add up.
+ * Bytes of a ProducerSnapshot, in parts. Encoded messages may be put one behind the other: the
+ * fields add up.
  */
-export const encodeSnapshot = async (clock: Pauses, snapshot: ProducersAt): Promise<Buffer> => {
+export const encodeSnapshot = async (
+  clock: Pauses,
+  snapshot: ProducersAt,
+): Promise<Uint8Array[]> => {
   const { offset, entries } = snapshot;
   const parts = [
     toBinary(ProducerSnapshotSchema, create(ProducerSnapshotSchema, { offset: BigInt(offset) })),
@@ -83,7 +87,7 @@ export const encodeSnapshot = async (clock: Pauses, snapshot: ProducersAt): Prom
     await pace.pause();
   }
   encode();
-  return Buffer.concat(parts);
+  return parts;
 };
 
 /** The reverse; undefined when the bytes are no ProducerSnapshot. */

@@ -82,9 +82,8 @@ export class RecoveryPointsWriter {
 
   /** Writes the points twice: without them nobody could tell what is missing from a log. */
   async write(disk: Disk): Promise<void> {
-    const body = Buffer.concat(this.#parts);
     for (const path of [paths.recoveryPoints, paths.recoveryPointsCopy]) {
-      await writeFramed(disk, path, magics.recoveryPoints, body);
+      await writeFramed(disk, path, magics.recoveryPoints, this.#parts);
     }
   }
 }
@@ -183,5 +182,5 @@ export const replaceByCopy = async (
   { copied }: Pick<FoundPoints, "copied">,
 ): Promise<void> => {
   if (copied === undefined) return;
-  await writeFramed(disk, paths.recoveryPoints, magics.recoveryPoints, copied);
+  await writeFramed(disk, paths.recoveryPoints, magics.recoveryPoints, [copied]);
 };
