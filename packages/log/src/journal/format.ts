@@ -12,6 +12,7 @@
  * torn.
  */
 import { crcOf, readU64, type TopicId, writeU64 } from "@millrace/record";
+import { atOnce } from "../files/breathe.ts";
 
 /**
  * Rounds begin at multiples of this, so that a torn round never touches its neighbour's sectors.
@@ -125,10 +126,8 @@ export const encodeRound = (
 };
 
 /** CRC of header and table without the CRC's own four bytes. */
-const crcOfHead = (head: Buffer): number => {
-  const covered = Buffer.concat([head.subarray(0, 48), head.subarray(ROUND_HEADER_BYTES)]);
-  return crcOf(covered);
-};
+const crcOfHead = (head: Buffer): number =>
+  crcOf(head.subarray(ROUND_HEADER_BYTES), crcOf(head.subarray(0, 48)));
 
 /** An entry as found in a file; the payload stays there. */
 export interface FoundEntry {
@@ -148,14 +147,18 @@ export interface FoundRound {
   readonly entries: readonly FoundEntry[];
 }
 
+/** Entries of a round decoded in one turn of the event loop; some milliseconds. */
+const entriesPerStep = 4096;
+
 /**
  * Reads the round at `at` of a journal file of this directory; undefined when there is none whole.
+ * In steps: one of small batches has more than a hundred thousand.
  */
-export const decodeRound = (
+export function* decodeRoundSteps(
   file: Buffer,
   at: number,
   directoryId: Uint8Array,
-): FoundRound | undefined => {
+): Generator<undefined, FoundRound | undefined, undefined> {
   if (at + ROUND_HEADER_BYTES > file.length || file.readUInt32LE(at) !== magic) return undefined;
   const bytes = file.readUInt32LE(at + 4);
   const count = file.readUInt32LE(at + 40);
@@ -181,7 +184,15 @@ export const decodeRound = (
     };
     entries.push(entry);
     payloadAt += entry.payloadBytes;
+    if (entries.length % entriesPerStep === 0) yield;
   }
   if (payloadAt !== headBytes + payloadBytes) return undefined;
   return { round: readU64(head, 24), durableRound: readU64(head, 32), bytes, entries };
-};
+}
+
+/** The same in one go. */
+export const decodeRound = (
+  file: Buffer,
+  at: number,
+  directoryId: Uint8Array,
+): FoundRound | undefined => atOnce(decodeRoundSteps(file, at, directoryId));

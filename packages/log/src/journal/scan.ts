@@ -3,11 +3,11 @@ import type { Disk } from "@millrace/env";
 import { JournalFilesSchema } from "@millrace/proto/storage";
 import { bodyCrcMatches, readStored, type TopicId } from "@millrace/record";
 import { bugs } from "../bugs.ts";
-import { breathe, Pace, type Pauses } from "../files/breathe.ts";
+import { breathe, inSteps, Pace, type Pauses } from "../files/breathe.ts";
 import { magics, readOptional, readWhole } from "../files/checksummed-file.ts";
 import { paths } from "../files/paths.ts";
 import {
-  decodeRound,
+  decodeRoundSteps,
   type FoundRound,
   type JournalChange,
   ROUND_ALIGN_BYTES,
@@ -95,13 +95,15 @@ const locate = async (
   let at = 0;
   let pages = 0;
   while (at < file.length) {
-    const found = decodeRound(file, at, directoryId);
+    const found = await inSteps(clock, decodeRoundSteps(file, at, directoryId));
     pages += 1;
     if (pages % pagesPerTurn === 0) await breathe(clock);
     if (found === undefined) {
       at += ROUND_ALIGN_BYTES;
       continue;
     }
+    // Also of a round that is not wanted: there may be a million entries of those.
+    if (pace.took(found.entries.length)) await pace.pause();
     if (found.round > after) {
       rounds.push({ found, path, at, sound: await soundOf(pace, file, at, found) });
     }
