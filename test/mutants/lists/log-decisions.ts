@@ -184,7 +184,7 @@ export const decisions: readonly Mutant[] = [
     name: "log-dedup-keeps-fifteen",
     breaks: "A retry of any of the last 16 batches is a duplicate.",
     file: `${src}/partition/producer-table.ts`,
-    replace: [["known.batches.slice(1 - batchesKept)", "known.batches.slice(2 - batchesKept)"]],
+    replace: [["batchNumbers * (1 - batchesKept)", "batchNumbers * (2 - batchesKept)"]],
     tests: [limits, log, crash],
   },
   {
@@ -211,7 +211,10 @@ export const decisions: readonly Mutant[] = [
     breaks: "The producer that has been idle longest is forgotten first.",
     file: `${src}/partition/producer-table.ts`,
     replace: [
-      ["const isKnown = this.#producers.delete(id);", "const isKnown = this.#producers.has(id);"],
+      [
+        ".delete(producer.id);\n    this.#producers.set",
+        ".has(producer.id);\n    this.#producers.set",
+      ],
     ],
     tests: [limits],
   },

@@ -65,7 +65,7 @@ export const deletions: readonly Mutant[] = [
     breaks: "A producer goes on when recovery cannot read the snapshot of deleted segments.",
     file: `${src}/recovery/producers.ts`,
     replace: [
-      ["    this.forgetSequences();\n    await this.#lookAhead", "    await this.#lookAhead"],
+      ["    await this.forgetSequences();\n    await this.#lookAhead", "    await this.#lookAhead"],
     ],
     tests: [deleted],
   },
@@ -222,8 +222,8 @@ export const deletions: readonly Mutant[] = [
   {
     name: "log-unread-producers-of-later",
     breaks: "What memory keeps of deleted segments ends where they do.",
-    file: `${src}/partition/producer-state.ts`,
-    replace: [["baseOffset }) => baseOffset < offset)", "baseOffset }) => baseOffset >= 0)"]],
+    file: `${src}/partition/producer-table.ts`,
+    replace: [["?? 0) >= offset) kept", "?? 0) < 0) kept"]],
     tests: [deletedProducers],
   },
   {

@@ -316,7 +316,7 @@ export const remembered: readonly Mutant[] = [
     name: "log-producers-come-back-by-a-commit",
     breaks: "What was forgotten while its batch was under way is not remembered by its commit.",
     file: `${src}/partition/producer-state.ts`,
-    replace: [["if (this.latest.has(id)) this.completed", "this.completed"]],
+    replace: [["if (this.latest.has(producer.id)) this.completed", "this.completed"]],
     tests: budgetTest,
   },
   {

@@ -8,6 +8,7 @@ import type { PartitionLog } from "../api.ts";
 import { noPauses } from "../files/breathe.ts";
 import { offsetName, partitionDirectory } from "../files/paths.ts";
 import { writeSnapshot } from "../partition/producer-snapshots.ts";
+import { packBatches } from "../partition/producer-table.ts";
 import { appendAll, batchOf, readAll, topicA } from "../testing.ts";
 import { noPoints, simulate } from "../testing-sim.ts";
 
@@ -248,7 +249,7 @@ const producerAt = (baseOffset: number) => ({
   id: 8,
   epoch: 1,
   lastAppendTimeMs: 1000,
-  batches: [{ baseSequence: 0, lastSequence: 0, baseOffset, appendTimeMs: 1000 }],
+  batches: packBatches([{ baseSequence: 0, lastSequence: 0, baseOffset, appendTimeMs: 1000 }]),
 });
 
 for (const kept of [2, 3]) {

@@ -18,7 +18,13 @@ import { BatchScanner } from "../segment/batch-scanner.ts";
 import { unlinkIfThere } from "../segment/files.ts";
 import { damaged } from "../segment/index-cache.ts";
 import type { Segment } from "../segment/segment.ts";
-import { forgottenPerTurn, type Producer, type ProducerTable } from "./producer-table.ts";
+import {
+  forgottenPerTurn,
+  type Producer,
+  type ProducerTable,
+  packBatches,
+  unpackBatches,
+} from "./producer-table.ts";
 
 /** The table as of an offset: every batch below it is reflected. */
 export interface ProducersAt {
@@ -42,7 +48,7 @@ const entryOf = (producer: Producer) => ({
   producerId: BigInt(producer.id),
   producerEpoch: producer.epoch,
   lastAppendTimeMs: BigInt(producer.lastAppendTimeMs),
-  batches: producer.batches.map((batch) => ({
+  batches: unpackBatches(producer.batches).map((batch) => ({
     baseSequence: batch.baseSequence,
     lastSequence: batch.lastSequence,
     baseOffset: BigInt(batch.baseOffset),
@@ -54,12 +60,14 @@ const producerOf = (entry: ProducerEntry): Producer => ({
   id: Number(entry.producerId),
   epoch: entry.producerEpoch,
   lastAppendTimeMs: Number(entry.lastAppendTimeMs),
-  batches: entry.batches.map((batch) => ({
-    baseSequence: batch.baseSequence,
-    lastSequence: batch.lastSequence,
-    baseOffset: Number(batch.baseOffset),
-    appendTimeMs: Number(batch.appendTimeMs),
-  })),
+  batches: packBatches(
+    entry.batches.map((batch) => ({
+      baseSequence: batch.baseSequence,
+      lastSequence: batch.lastSequence,
+      baseOffset: Number(batch.baseOffset),
+      appendTimeMs: Number(batch.appendTimeMs),
+    })),
+  ),
 });
 
 /**
@@ -80,8 +88,9 @@ export const encodeSnapshot = async (
     parts.push(toBinary(ProducerSnapshotSchema, create(ProducerSnapshotSchema, { producers })));
     producers = [];
   };
-  for (const entry of entries) {
-    producers.push(entryOf(entry));
+  for (const producer of entries) {
+    const entry = entryOf(producer);
+    producers.push(entry);
     if (!pace.took(1 + entry.batches.length)) continue;
     encode();
     await pace.pause();
@@ -104,8 +113,8 @@ export const decodeSnapshot = async (
       const [field, wireType] = reader.tag();
       if (field === 1 && wireType === WireType.Varint) offset = Number(reader.uint64());
       else if (field === 2 && wireType === WireType.LengthDelimited) {
-        const entry = producerOf(fromBinary(ProducerEntrySchema, reader.bytes()));
-        entries.push(entry);
+        const entry = fromBinary(ProducerEntrySchema, reader.bytes());
+        entries.push(producerOf(entry));
         if (pace.took(1 + entry.batches.length)) await pace.pause();
       } else reader.skip(wireType, field);
     }

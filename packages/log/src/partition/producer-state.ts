@@ -11,16 +11,7 @@ import {
   rebuildProducers,
   writeSnapshot,
 } from "./producer-snapshots.ts";
-import { type Producer, ProducerTable } from "./producer-table.ts";
-
-/** What a table that has gone on says of `offset`; older batches may have left it. */
-const asOf =
-  (offset: number) =>
-  (producer: Producer): Producer => {
-    const { batches } = producer;
-    const kept = batches.findLastIndex(({ baseOffset }) => baseOffset < offset) + 1;
-    return kept === batches.length ? producer : { ...producer, batches: batches.slice(0, kept) };
-  };
+import { asOf, type Producer, ProducerTable } from "./producer-table.ts";
 
 const entriesOf = (all: readonly ProducersAt[]): number =>
   all.reduce((sum, { entries }) => sum + entries.length, 0);

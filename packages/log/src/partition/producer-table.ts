@@ -24,6 +24,8 @@ export const expiryGraceMs = 3_600_000;
 export const expiredPerCall = 8_192;
 /** Producers whose sequences are forgotten in one turn of the event loop; some milliseconds. */
 export const forgottenPerTurn = 8_192;
+/** Numbers of a batch in `Producer.batches`. */
+const batchNumbers = 4;
 /** Sequences wrap from 2^31-1 to 0. */
 const sequenceCount = 2 ** 31;
 
@@ -39,7 +41,12 @@ export interface Producer {
   readonly id: number;
   readonly epoch: number;
   readonly lastAppendTimeMs: number;
-  readonly batches: readonly RememberedBatch[];
+  /**
+   * Its latest batches, oldest first: for each its base sequence, last sequence, base offset and
+   * append time. Objects of them would be a million in one table, and the garbage collector would
+   * stop everything while it moves those.
+   */
+  readonly batches: readonly number[];
 }
 
 /** A producer that looks expired, and since when on the monotonic clock. */
@@ -63,6 +70,38 @@ export interface DuplicateOf {
 
 const lastSequenceOf = (info: BodyInfo): number =>
   (info.baseSequence + info.recordCount - 1) % sequenceCount;
+
+export const packBatches = (batches: readonly RememberedBatch[]): number[] => {
+  const packed: number[] = [];
+  for (const { baseSequence, lastSequence, baseOffset, appendTimeMs } of batches) {
+    packed.push(baseSequence, lastSequence, baseOffset, appendTimeMs);
+  }
+  // Without the room that growing left.
+  return packed.slice();
+};
+
+export const unpackBatches = (packed: readonly number[]): RememberedBatch[] => {
+  const batches: RememberedBatch[] = [];
+  for (let at = 0; at < packed.length; at += batchNumbers) {
+    batches.push({
+      baseSequence: packed[at] ?? 0,
+      lastSequence: packed[at + 1] ?? 0,
+      baseOffset: packed[at + 2] ?? 0,
+      appendTimeMs: packed[at + 3] ?? 0,
+    });
+  }
+  return batches;
+};
+
+/** What a table that has gone on says of `offset`; older batches may have left it. */
+export const asOf =
+  (offset: number) =>
+  (producer: Producer): Producer => {
+    const { batches } = producer;
+    let kept = batches.length;
+    while (kept > 0 && (batches[kept - batchNumbers + 2] ?? 0) >= offset) kept -= batchNumbers;
+    return kept === batches.length ? producer : { ...producer, batches: batches.slice(0, kept) };
+  };
 
 const refuse = (code: ErrorCode, what: string): MillraceError => new MillraceError(code, what);
 
@@ -114,13 +153,14 @@ export class ProducerTable {
       );
     }
     const lastSequence = lastSequenceOf(info);
-    for (const batch of known.batches) {
-      if (batch.baseSequence === baseSequence && batch.lastSequence === lastSequence) {
-        return { baseOffset: batch.baseOffset, appendTimeMs: batch.appendTimeMs };
+    const { batches } = known;
+    for (let at = 0; at < batches.length; at += batchNumbers) {
+      if (batches[at] === baseSequence && batches[at + 1] === lastSequence) {
+        return { baseOffset: batches[at + 2] ?? 0, appendTimeMs: batches[at + 3] ?? 0 };
       }
     }
-    const last = known.batches.at(-1);
-    const expected = last === undefined ? 0 : (last.lastSequence + 1) % sequenceCount;
+    const last = batches[batches.length - batchNumbers + 1];
+    const expected = last === undefined ? 0 : (last + 1) % sequenceCount;
     if (last === undefined || baseSequence === expected) return undefined;
     throw refuse(
       ErrorCode.OUT_OF_ORDER_SEQUENCE,
@@ -136,18 +176,15 @@ export class ProducerTable {
   record(info: BodyInfo, baseOffset: number, appendTimeMs: number): Producer | undefined {
     if (info.producerId < 0) return undefined;
     const known = this.#producers.get(info.producerId);
-    const batch: RememberedBatch = {
-      baseSequence: info.baseSequence,
-      lastSequence: lastSequenceOf(info),
-      baseOffset,
-      appendTimeMs,
-    };
+    const batch = [info.baseSequence, lastSequenceOf(info), baseOffset, appendTimeMs];
     const sameEpoch = known !== undefined && known.epoch === info.producerEpoch;
     const producer: Producer = {
       id: info.producerId,
       epoch: info.producerEpoch,
       lastAppendTimeMs: appendTimeMs,
-      batches: sameEpoch ? [...known.batches.slice(1 - batchesKept), batch] : [batch],
+      batches: sameEpoch
+        ? known.batches.slice(batchNumbers * (1 - batchesKept)).concat(batch)
+        : batch,
     };
     this.adopt(producer);
     return producer;
