@@ -29,7 +29,10 @@ import { reserveFileBytesMax } from "../../packages/log/src/files/disk-space.ts"
 import { patienceMs } from "../../packages/log/src/files/patient-disk.ts";
 import { roundPayloadBytesMax } from "../../packages/log/src/journal/commit-loop.ts";
 import { stopPatienceMs } from "../../packages/log/src/manager.ts";
-import { pendingProducersMax } from "../../packages/log/src/partition/producer-budget.ts";
+import {
+  pendingProducersMax,
+  stepsPerAppend,
+} from "../../packages/log/src/partition/producer-budget.ts";
 import {
   batchesKept,
   expiredPerCall,
@@ -173,7 +176,13 @@ const fixed = new Map<string, number>([
   ...prefixed("", { reserveFileBytesMax, topicNameMax: longestName }),
   ...prefixed("", { unwrittenBytesMax, writeLingerMs, syncStepBytes }),
   ...prefixed("", { patienceMs, stopPatienceMs, checkpointEntries }),
-  ...prefixed("", { producersMax, pendingProducersMax, expiredPerCall, indexIntervalBytesMax }),
+  ...prefixed("", {
+    producersMax,
+    pendingProducersMax,
+    expiredPerCall,
+    stepsPerAppend,
+    indexIntervalBytesMax,
+  }),
   ["logQueueBytesMax", logQueueBytesMax],
   ["sessionMemoryMib", sessionMemoryMib * mib],
   ["producerExpiryMs", logConfigOf(topicConfigOf({})).producerExpiryMs],

@@ -4,6 +4,7 @@ import { MillraceError } from "@millrace/errors";
 import type { CleanShutdown, RecoveryPoint } from "@millrace/proto/storage";
 import type { LogManager, LogManagerOptions, RecoveryReport } from "./api.ts";
 import type { LogContext } from "./context.ts";
+import { inSteps } from "./files/breathe.ts";
 import { DelayedTasks } from "./files/delayed-tasks.ts";
 import { isFull, storageError } from "./files/disk-errors.ts";
 import { DiskSpace } from "./files/disk-space.ts";
@@ -225,7 +226,7 @@ export const recover = async (
   const input = { options, context, owner, points, plan, clean, coveredRound, pointsLost };
   const loader = new PartitionLoader(input);
   for (const [key, partition] of await loader.loadAll()) partitions.set(key, partition);
-  context.producers.recount();
+  await inSteps(clock, context.producers.recount());
   for (const [key, point] of loader.deletions) deletions.set(key, point);
   const { counts } = loader;
   const states = [...partitions.values()].map(({ state }) => state.kind);

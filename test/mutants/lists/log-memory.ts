@@ -218,14 +218,19 @@ export const remembered: readonly Mutant[] = [
     name: "log-producers-of-all-unbounded",
     breaks: "Producers of all partitions together are bounded.",
     file: `${src}/partition/producer-budget.ts`,
-    replace: [["    if (this.#count > this.#limit && !this.#isCutting) this.#even();\n", ""]],
+    replace: [
+      [
+        "    if ((this.#count > this.#limit || this.#cut !== undefined) && !this.#isCutting) this.#even();\n",
+        "",
+      ],
+    ],
     tests: budgetTest,
   },
   {
     name: "log-producers-of-a-start-uncounted",
     breaks: "Producers that a start found count, and are cut to the bound.",
     file: `${src}/open.ts`,
-    replace: [["  context.producers.recount();\n", ""]],
+    replace: [["  await inSteps(clock, context.producers.recount());\n", ""]],
     tests: budgetTest,
   },
   {
@@ -233,7 +238,10 @@ export const remembered: readonly Mutant[] = [
     breaks: "A partition with few producers loses none because another has many.",
     file: `${src}/partition/producer-budget.ts`,
     replace: [
-      ["if (table.size > most) table.trim(most);", "table.trim(Math.floor(table.size / 2));"],
+      [
+        "if (next.value.size > cut.most) next.value.trim(cut.most);",
+        "next.value.trim(Math.floor(next.value.size / 2));",
+      ],
     ],
     tests: budgetTest,
   },

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { atOnce } from "../files/breathe.ts";
 import { appendAll, batchOf, keepingLogger, topicA } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
 import { evenSize, ProducerBudget } from "./producer-budget.ts";
@@ -29,7 +30,10 @@ test("tables are cut to the largest even size that fits, and none that is smalle
   const sizes = fc.array(fc.nat(50), { maxLength: 20 });
   fc.assert(
     fc.property(sizes, fc.nat(300), (all, total) => {
-      const most = evenSize(all, total);
+      const most = evenSize(
+        all.map((size) => ({ size })),
+        total,
+      );
       const cut = (size: number) => all.reduce((sum, one) => sum + Math.min(one, size), 0);
       if (cut(Number.POSITIVE_INFINITY) <= total) assert.equal(most, Number.POSITIVE_INFINITY);
       else if (most > 1 || cut(1) <= total) {
@@ -76,9 +80,25 @@ test("many small tables are cut in one go, also those that a start found", () =>
     () => tables,
     (n) => forgotten.push(n),
   );
-  budget.recount();
+  atOnce(budget.recount());
   assert.deepEqual([budget.count, forgotten], [20_000, [20_000]]);
   assert.ok(!budget.hasRoomFor(1), "what is kept for snapshots is counted, too");
+});
+
+test("an append looks at some of ten thousand tables, and the next ones at the rest", () => {
+  const { budget, forgotten, tables } = setUp(120_000, 10_000);
+  for (const table of tables) for (let id = 0; id < 12; id += 1) table.record(infoOf(id), id, 1);
+  assert.deepEqual([budget.count, forgotten], [120_000, []]);
+  let appends = 0;
+  for (; forgotten.length === 0; appends += 1) {
+    const [before, table] = [budget.count, tables.at(-1 - appends)];
+    table?.record(infoOf(100), 100, 1);
+    assert.ok(before - budget.count <= 1024, `${before - budget.count} at once`);
+    assert.ok(budget.count <= 120_001);
+  }
+  assert.ok(appends >= 9 && appends <= 11, `${appends} appends`);
+  assert.equal(Math.max(...tables.map(({ size }) => size)), 11, "all of them are cut alike");
+  assert.equal(120_000 + appends - (forgotten[0] ?? 0), budget.count);
 });
 
 test("where there are more tables than producers allowed, not every append cuts them", () => {

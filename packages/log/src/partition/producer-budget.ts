@@ -16,19 +16,36 @@ export interface CountedProducers {
 export const pendingProducersMax = 131_072;
 /** Part of the bound that is left when producers were forgotten: not every append is to forget. */
 const keptPart = 15 / 16;
+/** Tables looked at, and producers forgotten, in the turn of one append; some milliseconds. */
+export const stepsPerAppend = 2048;
+
+/** Tables that are being cut to one size. */
+interface Cut {
+  readonly most: number;
+  /** Those that are still to be looked at. */
+  readonly tables: Iterator<CountedProducers>;
+  forgotten: number;
+}
 
 /**
  * Largest size at which tables of these sizes have at most `total` together: those that are smaller
  * keep what they have. At least 1.
  */
-export const evenSize = (sizes: readonly number[], total: number): number => {
-  // Typed, because there may be ten thousand of them, in the turn of an append.
-  const rising = Float64Array.from(sizes).sort();
-  let rest = total;
-  for (const [i, size] of rising.entries()) {
-    const share = Math.floor(rest / (rising.length - i));
-    if (size > share) return Math.max(1, share);
-    rest -= size;
+export const evenSize = (tables: Iterable<{ readonly size: number }>, total: number): number => {
+  // Counted, not sorted: there may be ten thousand of them, in the turn of an append.
+  const ofSize: number[] = [];
+  let larger = 0;
+  for (const { size } of tables) {
+    while (ofSize.length <= size) ofSize.push(0);
+    ofSize[size] = (ofSize[size] ?? 0) + 1;
+    larger += 1;
+  }
+  let together = 0;
+  for (const [size, tablesOfSize] of ofSize.entries()) {
+    larger -= tablesOfSize;
+    // One more for each table that has more.
+    together += larger;
+    if (together > total) return Math.max(1, size);
   }
   return Number.POSITIVE_INFINITY;
 };
@@ -45,6 +62,7 @@ export class ProducerBudget {
   #pending = 0;
   /** Where tables are cut next. One producer of each stays, however many tables there are. */
   #limit: number;
+  #cut: Cut | undefined;
   #isCutting = false;
 
   constructor(
@@ -65,11 +83,11 @@ export class ProducerBudget {
   /** A table has so many more than before, or fewer. */
   changed(by: number): void {
     this.#count += by;
-    if (this.#count > this.#limit && !this.#isCutting) this.#even();
+    if ((this.#count > this.#limit || this.#cut !== undefined) && !this.#isCutting) this.#even();
   }
 
-  /** Tables that came without telling, as those of a start, count from here on. */
-  recount(): void {
+  /** Tables that came without telling, as those of a start, count from here on. In steps. */
+  *recount(): Generator<undefined, void, undefined> {
     this.#count = 0;
     this.#pending = 0;
     for (const { pending, size } of this.#tables()) {
@@ -77,7 +95,7 @@ export class ProducerBudget {
       this.#pending += pending;
     }
     this.#limit = this.max;
-    this.changed(0);
+    for (this.changed(0); this.#cut !== undefined; this.changed(0)) yield;
   }
 
   /** Whether so many may be kept for a snapshot. */
@@ -90,18 +108,28 @@ export class ProducerBudget {
     this.#pending += by;
   }
 
+  /** Cuts some of the tables; the next change goes on behind them. */
   #even(): void {
-    const tables = [...this.#tables()];
-    const most = evenSize(
-      tables.map(({ size }) => size),
-      Math.floor(this.max * keptPart),
-    );
-    const before = this.#count;
+    this.#cut ??= {
+      most: evenSize(this.#tables(), Math.floor(this.max * keptPart)),
+      tables: this.#tables()[Symbol.iterator](),
+      forgotten: 0,
+    };
+    const cut = this.#cut;
     // What is trimmed tells so by `changed`, which must not begin anew.
     this.#isCutting = true;
-    for (const table of tables) if (table.size > most) table.trim(most);
+    let next = cut.tables.next();
+    for (let steps = 0; next.done !== true; next = cut.tables.next()) {
+      const before = this.#count;
+      if (next.value.size > cut.most) next.value.trim(cut.most);
+      cut.forgotten += before - this.#count;
+      steps += 1 + before - this.#count;
+      if (steps >= stepsPerAppend) break;
+    }
     this.#isCutting = false;
+    if (next.done !== true) return;
+    this.#cut = undefined;
     this.#limit = Math.max(this.max, Math.ceil(this.#count / keptPart));
-    if (this.#count < before) this.#onForgotten(before - this.#count);
+    if (cut.forgotten > 0) this.#onForgotten(cut.forgotten);
   }
 }
