@@ -3,6 +3,7 @@ import type { Mutant } from "../mutant.ts";
 
 const src = "packages/log/src";
 const turns = `${src}/faults/turns.test.ts`;
+const budget = `${src}/partition/producer-budget.test.ts`;
 
 /** Sets the constant of a pause so high that there is none. */
 const without = (name: string, breaks: string, file: string, constant: string): Mutant => {
@@ -41,6 +42,60 @@ export const shortTurns: readonly Mutant[] = [
     "journal/scan.ts",
     "entriesPerTurn = 1024",
   ),
+  without(
+    "log-journal-round-decoded-in-one-turn",
+    "Reading one long round of the journal pauses between its entries.",
+    "journal/format.ts",
+    "entriesPerStep = 4096",
+  ),
+  without(
+    "log-sequences-forgotten-in-one-turn",
+    "Forgetting the sequences of many producers pauses between them.",
+    "partition/producer-table.ts",
+    "forgottenPerTurn = 8_192",
+  ),
+  {
+    name: "log-covered-journal-read-in-one-turn",
+    breaks: "Reading rounds of the journal that the recovery points cover pauses between them.",
+    file: `${src}/journal/scan.ts`,
+    replace: [["    if (pace.took(found.entries.length)) await pace.pause();\n", ""]],
+    tests: [turns],
+  },
+  {
+    name: "log-large-file-copied-in-one-turn",
+    breaks: "The parts of a large checksummed file are not put together in one turn.",
+    file: `${src}/files/checksummed-file.ts`,
+    replace: [
+      [
+        "const chunks = [headOf(magic, parts), ...parts];",
+        "const chunks = [Buffer.concat([headOf(magic, parts), ...parts])];",
+      ],
+    ],
+    tests: [`${src}/files/checksummed-file.test.ts`],
+  },
+  {
+    name: "log-producers-cut-in-one-turn",
+    breaks: "An append that finds too many producers cuts some of ten thousand tables.",
+    file: `${src}/partition/producer-budget.ts`,
+    replace: [["stepsPerAppend = 2048;", "stepsPerAppend = 2 ** 30;"]],
+    tests: [budget],
+  },
+  {
+    name: "log-producers-of-a-start-cut-in-one-turn",
+    breaks: "A start that finds too many producers cuts their tables in steps.",
+    file: `${src}/partition/producer-budget.ts`,
+    replace: [["this.changed(0)) yield;", "this.changed(0));"]],
+    tests: [budget],
+  },
+  {
+    name: "log-producers-cut-in-part",
+    breaks: "The next append goes on where the last one ended cutting tables.",
+    file: `${src}/partition/producer-budget.ts`,
+    replace: [
+      ["(this.#count > this.#limit || this.#cut !== undefined)", "this.#count > this.#limit"],
+    ],
+    tests: [budget],
+  },
   without(
     "log-journal-replayed-in-one-turn",
     "Recovery pauses between entries of the journal.",

@@ -8,7 +8,7 @@ import { ErrorCode, hasCode } from "@millrace/errors";
 import type { AppendBatch, PartitionLog } from "../api.ts";
 import { inSteps } from "../files/breathe.ts";
 import { decodeSnapshot, encodeSnapshot } from "../partition/producer-snapshots.ts";
-import { ProducerTable } from "../partition/producer-table.ts";
+import { ProducerTable, packBatches } from "../partition/producer-table.ts";
 import { decodeIndexSteps, encodeOffsetSteps, encodeTimeSteps } from "../segment/index-format.ts";
 import { appendAll, batchOf, PauseCounter, readAll } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
@@ -137,7 +137,13 @@ test("the index of a full segment, and a large producers' table, are taken in sh
   const steps = decodeIndexSteps(0, index.result, times.result, 200_000, 2 ** 30);
   const decoded = await counter.of(() => inSteps(clock, steps));
   assert.deepEqual(decoded.result.rows, rows);
-  const producer = { epoch: 1, lastAppendTimeMs: 5, batches: [] };
+  const batch = {
+    baseSequence: 3,
+    lastSequence: 4,
+    baseOffset: 7e9,
+    appendTimeMs: 1_700_000_000_000,
+  };
+  const producer = { epoch: 1, lastAppendTimeMs: 5, batches: packBatches([batch, batch]) };
   const entries = Array.from({ length: 50_000 }, (_, id) => ({ id, ...producer }));
   const encoded = await counter.of(() => encodeSnapshot(clock, { offset: 7, entries }));
   const loaded = await counter.of(() => decodeSnapshot(clock, Buffer.concat(encoded.result)));

@@ -4,13 +4,18 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { nodeClock } from "@millrace/env/node";
 import { must } from "@millrace/errors";
-import { Incarnation } from "@millrace/sim";
+import { Incarnation, Kernel, SimDisk } from "@millrace/sim";
 import type { AppendBatch, PartitionLog } from "../api.ts";
+import { Pace } from "../files/breathe.ts";
+import { paths } from "../files/paths.ts";
+import { encodeRound } from "../journal/format.ts";
+import { journalFileName } from "../journal/journal.ts";
 import { scanJournal } from "../journal/scan.ts";
 import type { ProducerState } from "../partition/producer-state.ts";
-import { producersMax } from "../partition/producer-table.ts";
-import { appendAll, batchOf, PauseCounter } from "../testing.ts";
+import { forgottenPerTurn, ProducerTable, producersMax } from "../partition/producer-table.ts";
+import { appendAll, batchOf, PauseCounter, topicA } from "../testing.ts";
 import { type Simulation, simulate } from "../testing-sim.ts";
 
 /** Small batches: all of them are in one read ahead. */
@@ -69,7 +74,41 @@ test("reading the journal pauses between entries", async () => {
       scanJournal(pauses.clock(reading.clock()), disk.mount(reading), directoryId, 0);
     // Each is checked, and handed out to its partition.
     await pausesAtLeast({ pauses }, 8, "a scan", scan);
+    const covered = () =>
+      scanJournal(pauses.clock(reading.clock()), disk.mount(reading), directoryId, 1e6);
+    await pausesAtLeast({ pauses }, 3, "a scan of what the recovery points cover", covered);
   });
+});
+
+test("reading one long round of the journal pauses between its entries", async () => {
+  const directoryId = Buffer.alloc(16, 1);
+  const change = { kind: "logStart", topicId: topicA, partition: 0, payload: [] } as const;
+  const entries = Array.from({ length: 20_000 }, (_, offset) => ({
+    ...change,
+    offset,
+    payloadBytes: 0,
+  }));
+  const file = Buffer.concat(encodeRound(directoryId, 1, 0, entries));
+  const kernel = new Kernel(1);
+  const process = new Incarnation(kernel);
+  const files = new Map([[journalFileName(0), file]]);
+  const disk = SimDisk.of({ files, directories: [".", paths.journal] }, kernel.random);
+  const pauses = new PauseCounter();
+  const scan = () =>
+    scanJournal(pauses.clock(process.clock()), disk.mount(process), directoryId, 1);
+  await kernel.run(pausesAtLeast({ pauses }, 5, "a scan", scan));
+});
+
+test("forgetting the sequences of many producers pauses between them", async () => {
+  const table = new ProducerTable();
+  const { info } = batchOf([{ value: "" }], { producerId: 0, producerEpoch: 3, baseSequence: 7 });
+  for (let id = 0; id < 30_000; id += 1) table.record({ ...info, producerId: id }, id, 1);
+  const pauses = new PauseCounter();
+  const pace = new Pace(pauses.clock(nodeClock()), forgottenPerTurn);
+  await pausesAtLeast({ pauses }, 3, "a table", () => table.forgetSequences(pace));
+  for (const [at, { batches, epoch, id }] of table.entries().entries()) {
+    assert.deepEqual([batches, epoch, id], [[], 3, at]);
+  }
 });
 
 test("recovery pauses between entries of the journal", async () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { Incarnation, Kernel, SimDisk } from "@millrace/sim";
-import { readWhole, replaceBy } from "./checksummed-file.ts";
+import { magics, readFramed, readWhole, replaceBy, writeFramed } from "./checksummed-file.ts";
 import { PatientDisk } from "./patient-disk.ts";
 
 /** Runs a test with a disk that holds the file `f` with the content `old`, durably. */
@@ -26,6 +26,28 @@ test("a replaced file is durable with its name, and nothing else is left", async
     disk.crash("power");
     assert.equal((await readWhole(patient, "f")).toString(), "new");
     assert.deepEqual([...disk.image().files.keys()], ["f"]);
+  });
+});
+
+test("a large message is written in its parts, and read as a whole", async () => {
+  await withDisk(async (disk, patient) => {
+    const parts = ["a", "", "bc"].map((text) => Buffer.from(text));
+    let written: readonly Uint8Array[] = [];
+    const open = patient.open.bind(patient);
+    patient.open = async (...args) => {
+      const file = await open(...args);
+      const write = file.write.bind(file);
+      file.write = (chunks, position) => {
+        written = chunks;
+        return write(chunks, position);
+      };
+      return file;
+    };
+    await writeFramed(patient, "g", magics.producers, parts);
+    for (const [i, part] of parts.entries()) assert.equal(written[i + 1], part, "not copied");
+    disk.crash("power");
+    const found = await readFramed(patient, "g", magics.producers);
+    assert.deepEqual(found, { kind: "ok", body: Buffer.from("abc") });
   });
 });
 
