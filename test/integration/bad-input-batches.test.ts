@@ -252,7 +252,7 @@ test("compressed bombs are refused before they are whole, quickly", async () => 
     const startMs = performance.now();
     const refused = isClear(
       MESSAGE_TOO_LARGE,
-      /inflate to more than \d+ bytes: send smaller batches/,
+      /inflate to more than \d+ MiB: send smaller batches/,
     );
     await assert.rejects(onceWith(bytes, { topic: "bombs" }), refused);
     assert.ok(performance.now() - startMs < 3000, "a bomb holds nothing up for long");

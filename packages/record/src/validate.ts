@@ -1,6 +1,6 @@
 /** The checks of a leader before it appends a batch. */
 import type { Compressor } from "@millrace/env";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { digitsText, ErrorCode, MillraceError, sizeText } from "@millrace/errors";
 import { crcOf } from "./batch.ts";
 import { type BodyInfo, parseBody } from "./body.ts";
 import { checkRecords } from "./records.ts";
@@ -29,7 +29,9 @@ const checkHead = (info: BodyInfo, limits: BatchLimits): void => {
   };
   if (info.recordCount < 1) refuse("the batch has no records: send at least one");
   if (info.recordCount > limits.recordCountMax) {
-    refuse(`the batch has ${info.recordCount} records: send at most ${limits.recordCountMax}`);
+    refuse(
+      `the batch has ${digitsText(info.recordCount)} records: send at most ${digitsText(limits.recordCountMax)}`,
+    );
   }
   if (info.control !== 0) refuse("control batches are the system's own: leave control absent");
   if (info.transactional) refuse("transactions are not supported yet: leave transactional absent");
@@ -40,7 +42,7 @@ const checkHead = (info: BodyInfo, limits: BatchLimits): void => {
   if (aheadMs > limits.timestampAfterMaxMs) {
     throw new MillraceError(
       ErrorCode.INVALID_TIMESTAMP,
-      `a timestamp is ${aheadMs} ms ahead of the broker's clock, more than ` +
+      `a timestamp is ${digitsText(aheadMs)} ms ahead of the broker's clock, more than ` +
         "message.timestamp.after.max.ms: check the producer's clock",
     );
   }
@@ -71,7 +73,7 @@ const inflateAndCheck = async (
     if (thrown instanceof RangeError) {
       throw new MillraceError(
         ErrorCode.MESSAGE_TOO_LARGE,
-        `the records inflate to more than ${limits.inflatedBytesMax} bytes: send smaller batches`,
+        `the records inflate to more than ${sizeText(limits.inflatedBytesMax)}: send smaller batches`,
       );
     }
     if (thrown instanceof MillraceError) throw thrown;
@@ -99,8 +101,8 @@ export const validateBatch = (
   if (body.length > limits.bodyBytesMax) {
     throw new MillraceError(
       ErrorCode.MESSAGE_TOO_LARGE,
-      `the batch has ${body.length} bytes, max.message.bytes allows ${limits.bodyBytesMax}: ` +
-        "send smaller batches, or raise it",
+      `the batch has ${sizeText(body.length)}, max.message.bytes allows ` +
+        `${sizeText(limits.bodyBytesMax)}: send smaller batches, or raise it`,
     );
   }
   const crc = crcOf(body);
@@ -117,8 +119,8 @@ export const validateBatch = (
   if (info.records.length > limits.inflatedBytesMax) {
     throw new MillraceError(
       ErrorCode.MESSAGE_TOO_LARGE,
-      `the records have ${info.records.length} bytes, at most ${limits.inflatedBytesMax} are ` +
-        "allowed: send smaller batches",
+      `the records have ${sizeText(info.records.length)}, at most ` +
+        `${sizeText(limits.inflatedBytesMax)} are allowed: send smaller batches`,
     );
   }
   checkSet(info.records, info, limits);

@@ -6,7 +6,7 @@
  *              { block_header(3) data }  [content_sum(4)]
  */
 
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { ErrorCode, MillraceError, sizeText } from "@millrace/errors";
 
 const dictionaryIdBytes = [0, 1, 2, 4] as const;
 const contentSizeBytes = [0, 2, 4, 8] as const;
@@ -44,11 +44,12 @@ export const checkZstdFrame = (frame: Uint8Array, windowBytesMax: number): void 
   const sizeBytes = sizeCode === 0 && singleSegment ? 1 : (contentSizeBytes[sizeCode] ?? 0);
   const windowBytes = windowBytesOf(view, singleSegment, sizeBytes);
   if (windowBytes > windowBytesMax) {
-    if (singleSegment) throw new RangeError(`states ${windowBytes} bytes of content`);
+    if (singleSegment) throw new RangeError(`states ${sizeText(windowBytes)} of content`);
     throw new MillraceError(
       ErrorCode.UNSUPPORTED_COMPRESSION,
-      `the zstd frame asks for a window of ${windowBytes} bytes, at most ${windowBytesMax} are ` +
-        "allowed: compress with a smaller windowLog, and without long-distance matching (--long)",
+      `the zstd frame asks for a window of ${sizeText(windowBytes)}, at most ` +
+        `${sizeText(windowBytesMax)} are allowed: compress with a smaller windowLog, and without ` +
+        "long-distance matching (--long)",
     );
   }
   let at = 5 + (singleSegment ? 0 : 1) + (dictionaryIdBytes[descriptor & 3] ?? 0) + sizeBytes;

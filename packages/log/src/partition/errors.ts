@@ -1,5 +1,5 @@
 /** Why a partition refuses a call: the errors, with what to do. */
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { digitsText, ErrorCode, MillraceError, sizeText } from "@millrace/errors";
 import type { PartitionState } from "../api.ts";
 
 const refuse = (code: ErrorCode, message: string, retryAfterMs?: number): MillraceError =>
@@ -9,17 +9,17 @@ export const errors = {
   diskFull: (reserveBytes: number): MillraceError =>
     refuse(
       ErrorCode.DISK_FULL,
-      `the disk has less than ${reserveBytes} bytes left: free some, or lower retention`,
+      `the disk has less than ${sizeText(reserveBytes)} left: free some, or lower retention`,
     ),
   tooLarge: (bytes: number): MillraceError =>
     refuse(
       ErrorCode.MESSAGE_TOO_LARGE,
-      `a batch of ${bytes} bytes does not fit a journal file: send smaller batches`,
+      `a batch of ${sizeText(bytes)} does not fit a journal file: send smaller batches`,
     ),
   tooManyOffsets: (offsets: number, most: number): MillraceError =>
     refuse(
       ErrorCode.INVALID_RECORD,
-      `a batch takes ${offsets} offsets, 1 to ${most} are possible: send smaller batches`,
+      `a batch takes ${digitsText(offsets)} offsets, 1 to ${digitsText(most)} are possible: send smaller batches`,
     ),
   noOffsetsLeft: (name: string, end: number): MillraceError =>
     refuse(
@@ -29,7 +29,7 @@ export const errors = {
   tooMuchPending: (bytes: number): MillraceError =>
     refuse(
       ErrorCode.ADMISSION_REJECTED,
-      `${bytes} bytes wait for the disk already: send more slowly`,
+      `${sizeText(bytes)} wait for the disk already: send more slowly`,
       50,
     ),
   closing: (): MillraceError =>

@@ -84,12 +84,16 @@ test("a zstd window above the limit is named, and is no damage", async () => {
   for (const [, compressor] of variants) {
     const allowed = await compressor.decompress("zstd", frame(26), 64 * 1024 * 1024);
     assert.deepEqual(Buffer.from(allowed), Buffer.of(1, 2, 3));
-    for (const log of [27, 31, 41]) {
+    for (const [log, size] of [
+      [27, "128 MiB"],
+      [31, "2 GiB"],
+      [41, "2 TiB"],
+    ] as const) {
       await assert.rejects(
         compressor.decompress("zstd", frame(log), 64 * 1024 * 1024),
         (thrown) =>
           hasCode(thrown, ErrorCode.UNSUPPORTED_COMPRESSION) &&
-          thrown.message.includes(`window of ${2 ** log} bytes, at most 67108864`),
+          thrown.message.includes(`window of ${size}, at most 64 MiB`),
       );
     }
     const stated = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 0x10, 0x19, 0, 0, 1, 2, 3]);

@@ -1,7 +1,7 @@
 /** Compression on Node: gzip and zstd from `node:zlib`, LZ4 frames from `lz4-napi`; in threads. */
 import zlib, { type ZlibOptions, type ZstdOptions } from "node:zlib";
 import type { CompressionName, Compressor } from "@millrace/env";
-import { ErrorCode, MillraceError } from "@millrace/errors";
+import { ErrorCode, MillraceError, sizeText } from "@millrace/errors";
 import { compressFrame, compressFrameSync, decompressFrame, decompressFrameSync } from "lz4-napi";
 import { lz4FrameBoundBytes } from "../lz4-frame.ts";
 import { checkZstdFrame } from "../zstd-frame.ts";
@@ -48,7 +48,7 @@ const zstd = (): typeof zlib => {
 };
 
 const tooLarge = (maxBytes: number): RangeError =>
-  new RangeError(`inflates past ${maxBytes} bytes`);
+  new RangeError(`inflates past ${sizeText(maxBytes)}`);
 
 /** Turns the error of Node for `maxOutputLength` into the RangeError of the contract. */
 const translated = (thrown: unknown, maxBytes: number): unknown =>
