@@ -1,2 +1,3 @@
 export * from "./brands.ts";
 export * from "./env.ts";
+export * from "./waiters.ts";

@@ -1,6 +1,7 @@
 /** The reading half of a stream, the same for every carrier: readers pull messages. */
+
+import { Waiters } from "@millrace/env";
 import type { MillraceError } from "@millrace/errors";
-import { Waiters } from "./waiters.ts";
 
 export abstract class Pulled<In> {
   /** Reads reject with this once everything received is read. */

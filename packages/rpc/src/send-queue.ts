@@ -1,5 +1,5 @@
 /** Bytes that wait for the peer of a stream, and writers that wait for room. */
-import { Waiters } from "./waiters.ts";
+import { Waiters } from "@millrace/env";
 
 export class SendQueue {
   readonly #bytesMax: number;

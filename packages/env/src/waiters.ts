@@ -1,4 +1,4 @@
-/** Promises that wait for the same event of a stream: readers for a message, writers for room. */
+/** Promises that wait for the same event, such as readers for a message, or writers for room. */
 export class Waiters {
   #waiting: (() => void)[] = [];
 
