@@ -25,7 +25,7 @@ export const decisions: readonly Mutant[] = [
     name: "log-dropped-makes-no-room",
     breaks: "Bytes that are dropped make room for the commit loop.",
     file: `${src}/segment/writer.ts`,
-    replace: [["    lane.bytes = 0;\n    this.#wakeRoom();\n", "    lane.bytes = 0;\n"]],
+    replace: [["    lane.bytes = 0;\n    this.#room.wake();\n", "    lane.bytes = 0;\n"]],
     tests: [`${src}/segment/writer.test.ts`],
   },
   {

@@ -4,7 +4,7 @@
  * segments are written behind that (`segment/writer.ts`). Only batches that the journal does not
  * hold wait for their segment.
  */
-import type { Clock, Disk, Logger } from "@millrace/env";
+import { type Clock, type Disk, type Logger, Waiters } from "@millrace/env";
 import { ErrorCode, MillraceError, must } from "@millrace/errors";
 import type { LogObserver } from "../api.ts";
 import { bugs } from "../bugs.ts";
@@ -81,9 +81,9 @@ export class Committer {
   #pendingBytes = 0;
   #failure: MillraceError | undefined;
   #closing = false;
-  #roomWaiters: (() => void)[] = [];
+  readonly #room = new Waiters();
   #pendingWaiters: { readonly below: number; readonly resolve: () => void }[] = [];
-  #idleWaiters: (() => void)[] = [];
+  readonly #idle = new Waiters();
   /** Number of the last journalled round all of whose items have completed. */
   #completedRound = 0;
 
@@ -155,22 +155,13 @@ export class Committer {
 
   /** Resolves once nothing is queued or under way. */
   idle(): Promise<void> {
-    if (!this.#running) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#idleWaiters.push(resolve);
-    });
+    return this.#running ? this.#idle.wait() : Promise.resolve();
   }
 
   /** Recovery points cover every round up to this one: its journal space is free. */
   covered(round: number): void {
     this.#journal?.release(round);
-    this.#roomChanged();
-  }
-
-  #roomChanged(): void {
-    const waiters = this.#roomWaiters;
-    this.#roomWaiters = [];
-    for (const wake of waiters) wake();
+    this.#room.wake();
   }
 
   /** The patience of a stop is over: what finds no room now fails. */
@@ -181,7 +172,7 @@ export class Committer {
   /** From now on a round that finds no room on the disk or in the journal fails at once. */
   closing(): void {
     this.#closing = true;
-    this.#roomChanged();
+    this.#room.wake();
   }
 
   /** Fails everything queued and everything to come. */
@@ -190,7 +181,7 @@ export class Committer {
     this.#failure = error;
     // A stop is no failure of the disk; nothing is committed after it either.
     if (error.code !== ErrorCode.SHUTTING_DOWN) this.#options.onFailure(error);
-    this.#roomChanged();
+    this.#room.wake();
   }
 
   /** The round that an item joins: never the one being written. */
@@ -220,9 +211,7 @@ export class Committer {
       this.#inFlight = undefined;
     }
     this.#running = false;
-    const waiters = this.#idleWaiters;
-    this.#idleWaiters = [];
-    for (const wake of waiters) wake();
+    this.#idle.wake();
   }
 
   /** Never rejects: an outcome reaches every item. */
@@ -273,9 +262,7 @@ export class Committer {
         throw new MillraceError(ErrorCode.SHUTTING_DOWN, "the server is stopping: retry");
       }
       this.#options.requestCheckpoint();
-      await new Promise<void>((resolve) => {
-        this.#roomWaiters.push(resolve);
-      });
+      await this.#room.wait();
     }
   }
 

@@ -4,7 +4,7 @@
  * acknowledgement waits for. Writes of one segment happen in order; a reader or a checkpoint that
  * needs the bytes in the file asks for them and waits.
  */
-import type { Cancel, Clock, Logger } from "@millrace/env";
+import { type Cancel, type Clock, type Logger, Waiters } from "@millrace/env";
 import { assert, ErrorCode, MillraceError } from "@millrace/errors";
 import { isFull, isPassing, storageError } from "../files/disk-errors.ts";
 import type { Durability } from "../files/durability.ts";
@@ -55,7 +55,7 @@ interface Lane {
   stuck: boolean;
   waiters: Waiter[];
   /** Wait until no write is under way. */
-  quiet: (() => void)[];
+  readonly quiet: Waiters;
 }
 
 export interface SegmentWriterOptions {
@@ -99,7 +99,7 @@ export class SegmentWriter {
   #closing = false;
   #closed = false;
   #failure: MillraceError | undefined;
-  #roomWaiters: (() => void)[] = [];
+  readonly #room = new Waiters();
 
   constructor(options: SegmentWriterOptions) {
     this.#options = options;
@@ -134,9 +134,7 @@ export class SegmentWriter {
   /** Resolves once no more than the bound waits, or the disk failed. */
   async waitForRoom(): Promise<void> {
     while (this.#bytes > this.#options.bytesMax && this.#failure === undefined && !this.#closed) {
-      await new Promise<void>((resolve) => {
-        this.#roomWaiters.push(resolve);
-      });
+      await this.#room.wait();
     }
   }
 
@@ -219,7 +217,7 @@ export class SegmentWriter {
     this.#bytes -= lane.bytes - keptBytes;
     lane.writes = kept;
     lane.bytes = keptBytes;
-    this.#wakeRoom();
+    this.#room.wake();
     const waiters = lane.waiters.splice(0);
     for (const waiter of waiters) {
       if (waiter.position > position) waiter.reject(droppedError(segment.path));
@@ -261,7 +259,7 @@ export class SegmentWriter {
       writing: false,
       stuck: false,
       waiters: [],
-      quiet: [],
+      quiet: new Waiters(),
     };
     this.#lanes.set(segment, lane);
     return lane;
@@ -273,7 +271,7 @@ export class SegmentWriter {
     for (const { held } of lane.writes) held?.release();
     lane.writes = [];
     lane.bytes = 0;
-    this.#wakeRoom();
+    this.#room.wake();
     if (!lane.writing && lane.waiters.length === 0) this.#lanes.delete(lane.segment);
   }
 
@@ -328,9 +326,9 @@ export class SegmentWriter {
     this.#bytes -= bytes;
     lane.writing = false;
     lane.stuck = false;
-    for (const wake of lane.quiet.splice(0)) wake();
+    lane.quiet.wake();
     this.#settle(lane);
-    this.#wakeRoom();
+    this.#room.wake();
     this.#pump();
   }
 
@@ -410,13 +408,7 @@ export class SegmentWriter {
     for (const lane of this.#lanes.values()) {
       for (const { reject } of lane.waiters.splice(0)) reject(error);
     }
-    this.#wakeRoom();
-  }
-
-  #wakeRoom(): void {
-    const waiters = this.#roomWaiters;
-    this.#roomWaiters = [];
-    for (const wake of waiters) wake();
+    this.#room.wake();
   }
 }
 
@@ -439,10 +431,7 @@ const take = (lane: Lane): { chunks: Uint8Array[]; bytes: number; writes: Segmen
 
 /** Resolves once no write of the lane is under way. */
 const quiet = async (lane: Lane): Promise<void> => {
-  if (!lane.writing) return;
-  await new Promise<void>((resolve) => {
-    lane.quiet.push(resolve);
-  });
+  if (lane.writing) await lane.quiet.wait();
 };
 
 const stuckError = (segment: Segment): MillraceError =>
