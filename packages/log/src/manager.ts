@@ -232,7 +232,7 @@ export class Manager implements LogManager {
   }
 
   waitForPendingRoom(): Promise<void> {
-    return this.#context.committer.below(this.#context.config.pendingBytesMax * 0.5);
+    return this.#context.committer.waitForPendingBelow(this.#context.config.pendingBytesMax * 0.5);
   }
 
   /** Whoever asks again is told when it is over. */

@@ -146,7 +146,7 @@ export class Committer {
   }
 
   /** Resolves once fewer than `bytes` are pending. */
-  below(bytes: number): Promise<void> {
+  waitForPendingBelow(bytes: number): Promise<void> {
     if (this.#pendingBytes < bytes) return Promise.resolve();
     return new Promise((resolve) => {
       this.#pendingWaiters.push({ below: bytes, resolve });
