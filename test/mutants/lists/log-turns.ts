@@ -55,6 +55,15 @@ export const shortTurns: readonly Mutant[] = [
     "forgottenPerTurn = 8_192",
   ),
   {
+    name: "log-pauses-end-together",
+    breaks: "Of computations that pause at once each goes on in a turn of its own.",
+    file: `${src}/files/breathe.ts`,
+    replace: [
+      ["    if (others !== undefined) {", "    if (others !== undefined && others.length > 9) {"],
+    ],
+    tests: [`${src}/files/breathe.test.ts`],
+  },
+  {
     name: "log-covered-journal-read-in-one-turn",
     breaks: "Reading rounds of the journal that the recovery points cover pauses between them.",
     file: `${src}/journal/scan.ts`,

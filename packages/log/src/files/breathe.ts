@@ -9,10 +9,30 @@ export type Pauses = Pick<Clock, "defer">;
 /** For tools that nobody else shares a process with. */
 export const noPauses: Pauses = { defer: (fn) => fn() };
 
-/** Lets everything that is ready run first. */
+/** Computations that pause, in order; a clock without any has no entry. */
+const pausing = new WeakMap<Pauses, (() => void)[]>();
+
+/** Lets one computation go on in this turn, and the next one in the next. */
+const goOn = (clock: Pauses, waiting: (() => void)[]): void => {
+  waiting.shift()?.();
+  if (waiting.length > 0) clock.defer(() => goOn(clock, waiting));
+  else pausing.delete(clock);
+};
+
+/**
+ * Lets everything that is ready run first. Of computations that pause at once, such as a start that
+ * loads 32 partitions, each goes on in a turn of its own: together they would take too long.
+ */
 export const breathe = (clock: Pauses): Promise<void> =>
   new Promise((resolve) => {
-    clock.defer(resolve);
+    const others = pausing.get(clock);
+    if (others !== undefined) {
+      others.push(resolve);
+      return;
+    }
+    const waiting = [resolve];
+    pausing.set(clock, waiting);
+    clock.defer(() => goOn(clock, waiting));
   });
 
 /** Counts the steps of a long computation, and knows when others must run. */

@@ -1,5 +1,6 @@
 /** The producers of one partition: as of the log end, as of what counts, and their snapshots. */
 import type { LogContext, SegmentContext } from "../context.ts";
+import { breathe } from "../files/breathe.ts";
 import { isPassing } from "../files/disk-errors.ts";
 import type { Segment } from "../segment/segment.ts";
 import type { CountedProducers, ProducerBudget } from "./producer-budget.ts";
@@ -159,6 +160,8 @@ export class ProducerState implements CountedProducers {
     if (known) {
       await this.#writeRolls(context, directory, offset);
       await rebuildProducers(context, directory, segments, this.latest, offset);
+      // The copy is a turn's work by itself.
+      await breathe(context.env.clock);
     }
     this.completed.copyFrom(this.latest);
     this.#stale = false;
