@@ -92,7 +92,12 @@ const bad: readonly (readonly [string, Body | Uint8Array, ErrorCode, RegExp?])[]
   ["no count", { base: nowMs, max: nowMs, records: one.records }, INVALID_RECORD],
   ["a count above the records", { ...one, count: 2 }, INVALID_RECORD, /record_count is 2/],
   ["a count below the records", { ...deltas(0, 1), count: 1 }, INVALID_RECORD, /there are more/],
-  ["a count of a million and one", { ...one, count: 1_000_001 }, INVALID_RECORD, /at most 1,000,000/],
+  [
+    "a count of a million and one",
+    { ...one, count: 1_000_001 },
+    INVALID_RECORD,
+    /at most 1,000,000/,
+  ],
   ["a count of 2^63", { ...one, count: 2n ** 63n }, INVALID_RECORD, /record_count/],
   ["a negative count", { ...one, count: -1 }, INVALID_RECORD, /record_count/],
   ["offset deltas with a gap", deltas(0, 2), INVALID_RECORD, /offset_delta of record 1 is 2/],

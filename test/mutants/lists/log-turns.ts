@@ -52,7 +52,7 @@ export const shortTurns: readonly Mutant[] = [
     "log-sequences-forgotten-in-one-turn",
     "Forgetting the sequences of many producers pauses between them.",
     "partition/producer-table.ts",
-    "forgottenPerTurn = 8_192",
+    "producersPerTurn = 8_192",
   ),
   {
     name: "log-pauses-end-together",
@@ -62,6 +62,13 @@ export const shortTurns: readonly Mutant[] = [
       ["    if (others !== undefined) {", "    if (others !== undefined && others.length > 9) {"],
     ],
     tests: [`${src}/files/breathe.test.ts`],
+  },
+  {
+    name: "log-table-copied-while-it-is-cut",
+    breaks: "A table that is cut while it is copied is copied anew.",
+    file: `${src}/partition/producer-table.ts`,
+    replace: [["copied !== other.durability.version; ) {", "copied < 0; ) {"]],
+    tests: [turns],
   },
   {
     name: "log-covered-journal-read-in-one-turn",

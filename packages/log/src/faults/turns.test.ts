@@ -14,7 +14,7 @@ import { encodeRound } from "../journal/format.ts";
 import { journalFileName } from "../journal/journal.ts";
 import { scanJournal } from "../journal/scan.ts";
 import type { ProducerState } from "../partition/producer-state.ts";
-import { forgottenPerTurn, ProducerTable, producersMax } from "../partition/producer-table.ts";
+import { ProducerTable, producersMax, producersPerTurn } from "../partition/producer-table.ts";
 import { appendAll, batchOf, PauseCounter, topicA } from "../testing.ts";
 import { type Simulation, simulate } from "../testing-sim.ts";
 
@@ -99,12 +99,26 @@ test("reading one long round of the journal pauses between its entries", async (
   await kernel.run(pausesAtLeast({ pauses }, 5, "a scan", scan));
 });
 
+test("copying a table pauses, and begins anew where the other one is cut meanwhile", async () => {
+  const [table, copy] = [new ProducerTable(), new ProducerTable()];
+  const { info } = batchOf([{ value: "" }], { producerId: 0, producerEpoch: 3, baseSequence: 7 });
+  for (let id = 0; id < 30_000; id += 1) table.record({ ...info, producerId: id }, id, 1);
+  const pauses = new PauseCounter();
+  const pace = new Pace(pauses.clock(nodeClock()), producersPerTurn);
+  await pausesAtLeast({ pauses }, 3, "a table", async () => {
+    const copying = copy.copyFrom(table, pace);
+    table.trim(20_000);
+    await copying;
+  });
+  assert.deepEqual(copy.entries(), table.entries());
+});
+
 test("forgetting the sequences of many producers pauses between them", async () => {
   const table = new ProducerTable();
   const { info } = batchOf([{ value: "" }], { producerId: 0, producerEpoch: 3, baseSequence: 7 });
   for (let id = 0; id < 30_000; id += 1) table.record({ ...info, producerId: id }, id, 1);
   const pauses = new PauseCounter();
-  const pace = new Pace(pauses.clock(nodeClock()), forgottenPerTurn);
+  const pace = new Pace(pauses.clock(nodeClock()), producersPerTurn);
   await pausesAtLeast({ pauses }, 3, "a table", () => table.forgetSequences(pace));
   for (const [at, { batches, epoch, id }] of table.entries().entries()) {
     assert.deepEqual([batches, epoch, id], [[], 3, at]);

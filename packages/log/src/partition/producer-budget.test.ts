@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { noPauses, Pace } from "../files/breathe.ts";
 import { appendAll, batchOf, keepingLogger, topicA } from "../testing.ts";
 import { simulate } from "../testing-sim.ts";
 import { evenSize, ProducerBudget } from "./producer-budget.ts";
@@ -129,14 +130,14 @@ test("a producer that is forgotten while its batch is under way stays so", () =>
   assert.deepEqual([state.latest.size, state.completed.size], [1, 1]);
 });
 
-test("what tables let go of is counted", () => {
+test("what tables let go of is counted", async () => {
   const { budget, tables } = setUp(1000, 2);
   const [table, other] = tables;
   assert.ok(table !== undefined && other !== undefined);
   for (let id = 0; id < 10; id += 1) table.record(infoOf(id), id, 1);
   table.record(infoOf(3, 1), 20, 1);
   assert.equal(budget.count, 10);
-  other.copyFrom(table);
+  await other.copyFrom(table, new Pace(noPauses, 1));
   assert.equal(budget.count, 20);
   table.trim(4);
   assert.equal(budget.count, 14);

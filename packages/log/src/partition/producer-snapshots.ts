@@ -19,10 +19,10 @@ import { unlinkIfThere } from "../segment/files.ts";
 import { damaged } from "../segment/index-cache.ts";
 import type { Segment } from "../segment/segment.ts";
 import {
-  forgottenPerTurn,
   type Producer,
   type ProducerTable,
   packBatches,
+  producersPerTurn,
   unpackBatches,
 } from "./producer-table.ts";
 
@@ -225,7 +225,7 @@ const replay = async (
 ): Promise<boolean> => {
   let reached = fromOffset;
   let whole = true;
-  const pace = new Pace(context.env.clock, forgottenPerTurn);
+  const pace = new Pace(context.env.clock, producersPerTurn);
   const goOnAt = async (offset: number): Promise<void> => {
     if (offset <= reached) return;
     whole = false;

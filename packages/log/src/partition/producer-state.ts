@@ -1,6 +1,6 @@
 /** The producers of one partition: as of the log end, as of what counts, and their snapshots. */
 import type { LogContext, SegmentContext } from "../context.ts";
-import { breathe } from "../files/breathe.ts";
+import { Pace, type Pauses } from "../files/breathe.ts";
 import { isPassing } from "../files/disk-errors.ts";
 import type { Segment } from "../segment/segment.ts";
 import type { CountedProducers, ProducerBudget } from "./producer-budget.ts";
@@ -12,7 +12,7 @@ import {
   rebuildProducers,
   writeSnapshot,
 } from "./producer-snapshots.ts";
-import { asOf, type Producer, ProducerTable } from "./producer-table.ts";
+import { asOf, type Producer, ProducerTable, producersPerTurn } from "./producer-table.ts";
 
 const entriesOf = (all: readonly ProducersAt[]): number =>
   all.reduce((sum, { entries }) => sum + entries.length, 0);
@@ -69,11 +69,15 @@ export class ProducerState implements CountedProducers {
     this.#keep([...this.#rolls, { offset, entries: this.latest.entries() }]);
   }
 
-  /** Both tables hold what recovery found; `snapshotOffset` is on the disk and matches exactly. */
+  /** `latest` is what recovery found; the snapshot of this offset, on the disk, matches exactly. */
   restored(snapshotOffset: number | undefined): void {
-    this.completed.copyFrom(this.latest);
     this.#snapshotOffset = snapshotOffset;
-    if (snapshotOffset !== undefined)
+  }
+
+  /** What recovery found counts, before anything is done with the log. */
+  async completeRestored(clock: Pauses): Promise<void> {
+    await this.completed.copyFrom(this.latest, new Pace(clock, producersPerTurn));
+    if (this.#snapshotOffset !== undefined)
       this.completed.durability.durableUpTo(this.completed.durability.version);
   }
 
@@ -160,10 +164,8 @@ export class ProducerState implements CountedProducers {
     if (known) {
       await this.#writeRolls(context, directory, offset);
       await rebuildProducers(context, directory, segments, this.latest, offset);
-      // The copy is a turn's work by itself.
-      await breathe(context.env.clock);
     }
-    this.completed.copyFrom(this.latest);
+    await this.completed.copyFrom(this.latest, new Pace(context.env.clock, producersPerTurn));
     this.#stale = false;
   }
 

@@ -22,8 +22,8 @@ export const producersMax = 65_536;
 export const expiryGraceMs = 3_600_000;
 /** Producers that one call of `expire` looks at; some milliseconds. */
 export const expiredPerCall = 8_192;
-/** Producers whose sequences are forgotten in one turn of the event loop; some milliseconds. */
-export const forgottenPerTurn = 8_192;
+/** Producers copied, or whose sequences are forgotten, in one turn; some milliseconds. */
+export const producersPerTurn = 8_192;
 /** Numbers of a batch in `Producer.batches`. */
 const batchNumbers = 4;
 /** Sequences wrap from 2^31-1 to 0. */
@@ -212,9 +212,20 @@ export class ProducerTable {
     this.#budget?.changed(-over);
   }
 
-  /** Replaces everything by what another table holds. */
-  copyFrom(other: ProducerTable): void {
-    this.replace(other.#producers.values());
+  /**
+   * Replaces everything by what another table holds. Others run in between, and must not append;
+   * where the other table is cut meanwhile, it is copied anew.
+   */
+  async copyFrom(other: ProducerTable, pace: Pace): Promise<void> {
+    for (let copied = -1; copied !== other.durability.version; ) {
+      copied = other.durability.version;
+      this.replace([]);
+      for (const producer of other.#producers.values()) {
+        if (pace.took()) await pace.pause();
+        this.#producers.set(producer.id, producer);
+      }
+      this.#budget?.changed(this.#producers.size);
+    }
   }
 
   /**

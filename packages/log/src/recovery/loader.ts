@@ -295,13 +295,18 @@ export class PartitionLoader {
   async #recover(partition: Partition, place: Place, names: ReadonlySet<string>): Promise<void> {
     const { point, entries } = place;
     const { context, clean } = this.#input;
-    if (clean && point !== undefined && (await loadClean(context, partition, point, names))) return;
+    const { clock } = context.env;
+    if (clean && point !== undefined && (await loadClean(context, partition, point, names))) {
+      await partition.producers.completeRestored(clock);
+      return;
+    }
     const { counts } = this;
     const damagedUpTo = this.#damageOf(place);
     const { pointsLost } = this.#input;
     const known = { point, pointsLost, entries, damagedUpTo };
     const input = { context, partition, names, ...known, counts };
     await new PartitionRecovery(input).run();
+    await partition.producers.completeRestored(clock);
     await syncSegments(context, partition.segments);
   }
 

@@ -10,7 +10,7 @@ import {
   parseProducersName,
   rebuildProducers,
 } from "../partition/producer-snapshots.ts";
-import { forgottenPerTurn } from "../partition/producer-table.ts";
+import { producersPerTurn } from "../partition/producer-table.ts";
 import type { Segment } from "../segment/segment.ts";
 
 /** Where recovery begins to look at batches. */
@@ -41,7 +41,7 @@ export class RecoveredProducers {
   constructor(context: SegmentContext, partition: Partition) {
     this.#context = context;
     this.#partition = partition;
-    this.#pace = new Pace(context.env.clock, forgottenPerTurn);
+    this.#pace = new Pace(context.env.clock, producersPerTurn);
   }
 
   get snapshotOffset(): number {
