@@ -110,7 +110,9 @@ test("copying a table pauses, and begins anew where the other one is cut meanwhi
     table.trim(20_000);
     await copying;
   });
-  assert.deepEqual(copy.entries(), table.entries());
+  const entries = table.entries();
+  assert.equal(copy.size, 20_000);
+  assert.ok(copy.entries().every((producer, at) => producer === entries[at]));
 });
 
 test("forgetting the sequences of many producers pauses between them", async () => {
