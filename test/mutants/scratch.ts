@@ -29,6 +29,25 @@ const failureOf = (output: string, timedOut: boolean): string => {
   return names.find((name) => !name.endsWith(".test.ts")) ?? names[0] ?? "(the run itself failed)";
 };
 
+/** Groups of tests that run now. */
+const running = new Set<number>();
+
+const endGroup = (pid: number): void => {
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // The group has ended by itself.
+  }
+};
+
+/** A test that hangs may fill the memory meanwhile: none outlives the runner. */
+process.on("exit", () => {
+  for (const pid of running) endGroup(pid);
+});
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => process.exit(1));
+}
+
 export class Scratch {
   readonly root: string;
 
@@ -105,12 +124,10 @@ export class Scratch {
         // What a failed test leaves behind may keep the process from its end.
         if (/^\s*not ok .*$/m.test(output)) end();
       };
+      const { pid } = child;
+      if (pid !== undefined) running.add(pid);
       const end = (): void => {
-        try {
-          if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
-        } catch {
-          // The group has ended by itself.
-        }
+        if (pid !== undefined) endGroup(pid);
       };
       child.stdout.on("data", take);
       child.stderr.on("data", take);
@@ -121,6 +138,7 @@ export class Scratch {
       child.on("close", (code) => {
         clearTimeout(timer);
         end();
+        if (pid !== undefined) running.delete(pid);
         const passed = code === 0 && !timedOut;
         resolve({ passed, firstFailure: passed ? "" : failureOf(output, timedOut) });
       });
