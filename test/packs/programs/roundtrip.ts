@@ -17,7 +17,7 @@ const main = async (): Promise<void> => {
   const codecs: NonNullable<ProducerOptions["compression"]>[] = ["none", "gzip", "lz4"];
   if (hasZstd) codecs.push("zstd");
   const client = await connect({ bootstrap: [endpoint] });
-  await client.admin.createTopic({ name: topic, partitionCount: 2 });
+  await client.admin.createTopic({ name: topic, partitions: 2 });
   for (const compression of codecs) {
     await using producer = client.producer({ acks: "all", compression });
     for (let n = 0; n < recordsEach; n += 1) {
@@ -41,7 +41,7 @@ const main = async (): Promise<void> => {
   for (const codec of codecs)
     check(seen.get(codec) === recordsEach, `${codec}: ${seen.get(codec)}`);
   try {
-    await client.admin.deleteTopic(`${topic}-not`);
+    await client.admin.deleteTopic({ name: `${topic}-not` });
     check(false, "a topic that is not there was deleted");
   } catch (thrown) {
     check(thrown instanceof MillraceError, `${thrown} is no MillraceError`);

@@ -1,5 +1,6 @@
 export { BrokerIntent } from "@millrace/proto/common";
 export * from "./admin.ts";
+export type * from "./admin-types.ts";
 export { isEndpoint } from "./checks.ts";
 export * from "./client.ts";
 export { Consumer, type IterationOptions } from "./consumer/consumer.ts";

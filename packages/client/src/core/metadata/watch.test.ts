@@ -21,7 +21,10 @@ test("one stream is opened when a topic is first needed, and serves everybody", 
   assert.deepEqual(watched(broker), []);
   await client.producer().send(record);
   await client.producer().send(record);
-  assert.equal((await client.admin.listOffset("events", 1, "latest"))?.offset, 0n);
+  assert.equal(
+    (await client.admin.listOffset({ topic: "events", partition: 1, at: "latest" }))?.offset,
+    0n,
+  );
   assert.deepEqual(watched(broker), ["fake:1"]);
   const [first] = broker.watches.requests;
   assert.deepEqual(first?.request.topics, ["events"]);
