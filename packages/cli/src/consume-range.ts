@@ -51,7 +51,7 @@ export const topicsOf = async (client: Client, names: readonly string[]): Promis
 const endsOf = async (client: Client, topic: string, partition: number) => {
   const [first, last] = await Promise.all(
     (["earliest", "latest"] as const).map((at) =>
-      client.admin.listOffset({ topic, partition, at: at }),
+      client.admin.listOffset({ topic, partition, at }),
     ),
   );
   return { first: first?.offset ?? 0n, last: last?.offset ?? 0n };

@@ -4,6 +4,7 @@ import { nodeClock, nodeRandom } from "@millrace/env/node";
 import { nodeCompressor } from "@millrace/record/node";
 import type { Dialer } from "@millrace/rpc";
 import { grpcDialer } from "@millrace/rpc/grpc";
+import { checkFields, type Shape } from "./core/checks.ts";
 import { type Client, type ClientEnv, createClient } from "./core/index.ts";
 
 export { type Endpoint, ErrorCode, formatEndpoint, MillraceError } from "@millrace/errors";
@@ -11,8 +12,8 @@ export * from "./core/index.ts";
 
 /** How to reach a cluster from Node. */
 export interface ConnectOptions {
-  /** `host:port` of servers to ask first; at least one. */
-  readonly bootstrap: readonly string[];
+  /** `host:port` of servers to ask first, in a list, or with commas between them. */
+  readonly bootstrap: string | readonly string[];
   /** Makes the connections. Default: plaintext gRPC. */
   readonly dialer?: Dialer;
   /** For the server's logs, metrics and quotas; at most 249 bytes. */
@@ -34,8 +35,18 @@ export const nodeClientEnv = (logger: Logger = silentLogger): ClientEnv => ({
   logger,
 });
 
+const optionsShape: Shape<ConnectOptions> = {
+  bootstrap: "any?",
+  dialer: "object?",
+  clientId: "string?",
+  logger: "object?",
+  adminTimeoutMs: "any?",
+  metadataMaxAgeMs: "any?",
+};
+
 /** Connects to a cluster. Throws UNAVAILABLE when no server answers, INVALID_REQUEST. */
 export const connect = async (options: ConnectOptions): Promise<Client> => {
+  checkFields("connect", options, optionsShape);
   const { logger, dialer = grpcDialer(), ...rest } = options;
   const client = createClient({ ...rest, dialer, env: nodeClientEnv(logger) });
   try {

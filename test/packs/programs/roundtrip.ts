@@ -22,7 +22,7 @@ const main = async (): Promise<void> => {
     await using producer = client.producer({ acks: "all", compression });
     for (let n = 0; n < recordsEach; n += 1) {
       const record = { topic, key: `key-${n}`, value: `${compression} ${n} ${"mill ".repeat(20)}` };
-      while (!producer.enqueue(record)) await producer.ready();
+      if (!producer.write(record)) await producer.drained();
     }
     await producer.flush();
   }

@@ -9,6 +9,7 @@ export type FieldKind =
   | "integer"
   | "integer?"
   | "offset?"
+  | "object"
   | "object?"
   | "list"
   | "list?"

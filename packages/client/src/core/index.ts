@@ -7,4 +7,5 @@ export { Consumer, type IterationOptions } from "./consumer/consumer.ts";
 export type { BrokerInfo } from "./metadata/index.ts";
 export { murmur2, partitionOfKey } from "./partitioner.ts";
 export { Producer } from "./producer/producer.ts";
-export * from "./types.ts";
+export * from "./serializers.ts";
+export type * from "./types.ts";

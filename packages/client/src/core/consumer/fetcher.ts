@@ -4,11 +4,12 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { WireFetchCursor, WireFetchRequest, WireFetchResponse } from "@millrace/record";
 import type { Channel, ClientStream } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
-import { fetchSilentMs, leaderSilentMs } from "../deadlines.ts";
+import { fetchSilentMs, leaderSilentMs, overdueMs } from "../deadlines.ts";
 import { fromWire } from "../failures.ts";
 import type { Leader } from "../metadata/index.ts";
 import { fetchMethod } from "../methods.ts";
 import { SilenceTimer } from "../silence.ts";
+import { owesAnswer, silentMs } from "../state.ts";
 import type { Cursor } from "./cursor.ts";
 
 /** What a fetcher reports about its cursors. */
@@ -17,6 +18,8 @@ export interface FetcherEvents {
   onData(cursor: Cursor): void;
   /** The cursor is no longer read. */
   onFailed(cursor: Cursor, error: MillraceError): void;
+  /** The stream broke, or the server is stopping. */
+  onLost(error: MillraceError): void;
 }
 
 export interface FetcherContext {
@@ -50,6 +53,10 @@ export class Fetcher {
   #deferred = false;
   #nextId = 1;
   #failures = 0;
+  /** Why the stream broke last; undefined once it opened. */
+  #lastError: MillraceError | undefined;
+  /** Silence that is no trouble yet, milliseconds; Infinity where the server states no heartbeats. */
+  #patienceMs = silentMs;
   #cancelTimer: () => void = () => {};
   #backingOff = false;
   #stopped = false;
@@ -74,6 +81,7 @@ export class Fetcher {
     cursor.attach({
       grant: () => this.#grant(cursorId, cursor),
       detach: () => this.#drop(cursorId),
+      trouble: () => this.#trouble(),
     });
     this.#cursors.set(cursorId, cursor);
     this.#add.push({
@@ -87,6 +95,12 @@ export class Fetcher {
       grantBytes: cursor.takeGrant(),
     });
     this.#schedule();
+  }
+
+  #trouble(): MillraceError | undefined {
+    if (this.#lastError !== undefined || this.#stream === undefined) return this.#lastError;
+    const { quietMs } = this.#silence;
+    return quietMs < this.#patienceMs ? undefined : owesAnswer(this.endpoint, quietMs);
   }
 
   #drop(cursorId: number): void {
@@ -157,6 +171,7 @@ export class Fetcher {
   #open(): void {
     const stream = this.#channel.bidi(fetchMethod);
     this.#stream = stream;
+    this.#patienceMs = silentMs;
     this.#expect(stream, leaderSilentMs);
     void this.#receive(stream);
   }
@@ -170,8 +185,11 @@ export class Fetcher {
         if (message === undefined) break;
         this.#silence.heard();
         if (message.opened !== undefined) {
+          const { heartbeatIntervalMs } = message.opened;
           this.#failures = 0;
-          this.#expect(stream, fetchSilentMs(message.opened.heartbeatIntervalMs));
+          this.#lastError = undefined;
+          this.#patienceMs = overdueMs(heartbeatIntervalMs) || Number.POSITIVE_INFINITY;
+          this.#expect(stream, fetchSilentMs(heartbeatIntervalMs));
         }
         this.#take(message);
         if (message.drain === undefined) continue;
@@ -232,6 +250,8 @@ export class Fetcher {
       this.#backingOff = false;
       this.#schedule();
     });
+    this.#lastError = error;
+    this.#events.onLost(error);
     const cursors = [...this.#cursors.values()];
     this.#cursors.clear();
     this.#granting.clear();

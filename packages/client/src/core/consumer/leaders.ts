@@ -19,6 +19,8 @@ export interface LeadersOptions {
   readonly onOutOfRange: "error" | "earliest" | "latest";
   /** A cursor received data or failed. */
   readonly onNews: () => void;
+  /** A stream to this `host:port` broke. */
+  readonly onLost: (server: string, error: MillraceError) => void;
 }
 
 /** Deadline of one offset lookup, retries included, milliseconds. */
@@ -148,6 +150,7 @@ export class Leaders {
   #retry(cursor: Cursor, error: MillraceError, server?: string): void {
     if (cursor.state.name === "dropped" || this.#stopped) return;
     cursor.failures += 1;
+    cursor.lastError = error;
     const { clock, metadata, random } = this.#context;
     const deleted =
       error.code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION && cursor.failures > unknownTopicAttempts;
@@ -184,6 +187,7 @@ export class Leaders {
         {
           onData: (cursor) => this.#onData(cursor),
           onFailed: (cursor, error) => this.#retry(cursor, error, server),
+          onLost: (error) => this.#options.onLost(server, error),
         },
       );
       this.#fetchers.set(channel, fetcher);

@@ -51,6 +51,7 @@ export class MetadataCache {
   readonly #closing = new AbortController();
   #refreshing: Promise<void> | undefined;
   #renewing: Promise<void> | undefined;
+  #trouble: MillraceError | undefined;
   #cancelTimer: Cancel = () => {};
 
   constructor(context: MetadataContext) {
@@ -80,6 +81,11 @@ export class MetadataCache {
 
   get hasController(): boolean {
     return this.#view.controller !== undefined;
+  }
+
+  /** Why no server tells the metadata; undefined once one does. */
+  get trouble(): MillraceError | undefined {
+    return this.#trouble;
   }
 
   /** Rises with every change. */
@@ -266,6 +272,7 @@ export class MetadataCache {
   async #refreshOnce(): Promise<void> {
     const topics = [...this.#wanted];
     const answer = await this.#ask(topics);
+    this.#trouble = undefined;
     const { generation } = this.#view;
     this.#view.takeAnswer(answer, topics, this.#wanted);
     const isOther = Buffer.compare(generation, this.#view.generation) !== 0;
@@ -297,7 +304,9 @@ export class MetadataCache {
         return answer;
       }, this.#closing.signal);
     } catch (thrown) {
-      throw this.#noAnswer(MillraceError.from(thrown));
+      const error = this.#noAnswer(MillraceError.from(thrown));
+      this.#trouble = error;
+      throw error;
     }
   }
 
