@@ -1,9 +1,10 @@
 /** The client: the entry to one cluster. */
 import type { Env } from "@millrace/env";
-import { type Endpoint, ErrorCode, MillraceError, parseEndpoint } from "@millrace/errors";
+import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { Dialer } from "@millrace/rpc";
 import { Admin } from "./admin.ts";
-import { checkFields, inRange, isEndpoint, type Shape, shown } from "./checks.ts";
+import { endpointsOf } from "./bootstrap.ts";
+import { checkFields, inRange, type Shape } from "./checks.ts";
 import { Connections } from "./connections.ts";
 import { Consumer } from "./consumer/consumer.ts";
 import { closedError } from "./failures.ts";
@@ -148,38 +149,6 @@ export class Client implements AsyncDisposable {
 }
 
 const refuse = (what: string): MillraceError => new MillraceError(ErrorCode.INVALID_REQUEST, what);
-
-/** What is wrong with an address, and how it is right. */
-const wrongAddress = (text: unknown): MillraceError => {
-  const given = `bootstrap has ${shown(text)}`;
-  if (typeof text !== "string") return refuse(`${given}: give strings such as "localhost:7400"`);
-  const [, scheme, rest = ""] = /^([a-z][a-z0-9+.-]*:\/\/)([^/]*)/i.exec(text) ?? [];
-  if (scheme !== undefined) {
-    const address = isEndpoint(rest) ? rest : `${rest || "localhost"}:7400`;
-    return refuse(`${given}, with a scheme: give host and port alone, such as "${address}"`);
-  }
-  const address = text.includes(":") && !text.includes("[") ? `[${text}]:7400` : `${text}:7400`;
-  if (isEndpoint(address)) {
-    return refuse(`${given}, without a port: give host:port, such as "${address}"`);
-  }
-  return refuse(`${given}, which is no host:port: give one such as "localhost:7400"`);
-};
-
-const endpointsOf = (bootstrap: string | readonly string[]): Endpoint[] => {
-  const list = typeof bootstrap === "string" ? bootstrap.split(",") : bootstrap;
-  if (!Array.isArray(list)) {
-    throw refuse(`bootstrap is ${shown(bootstrap)}: give "host:port", or a list of them`);
-  }
-  const named = list.map((one) => (typeof one === "string" ? one.trim() : one));
-  if (named.length === 0 || named.every((one) => one === "")) {
-    throw refuse('bootstrap names no server: give one or more host:port, such as "localhost:7400"');
-  }
-  return named.map((text) => {
-    const endpoint = typeof text === "string" ? parseEndpoint(text) : undefined;
-    if (endpoint === undefined) throw wrongAddress(text);
-    return endpoint;
-  });
-};
 
 const checkClientId = (clientId: string): void => {
   const bytes = Buffer.byteLength(clientId);
