@@ -66,17 +66,29 @@ const distance = (a: string, b: string): number => {
   return row[b.length] ?? 0;
 };
 
-/** The name among `known` that comes nearest, whatever the case of its letters. */
-export const nearest = (name: string, known: readonly string[]): string => {
+/**
+ * The name among `known` that comes nearest, whatever the case of its letters; undefined when most
+ * letters are others.
+ */
+const nearest = (name: string, known: readonly string[]): string | undefined => {
   const asked = name.toLowerCase().slice(0, 100);
-  const ranked = known.map((one) => ({ one, steps: distance(asked, one.toLowerCase()) }));
-  return ranked.sort((a, b) => a.steps - b.steps)[0]?.one ?? "";
+  const stepsTo = (one: string): number => {
+    const other = one.toLowerCase();
+    const isPart = asked.length > 2 && (other.includes(asked) || asked.includes(other));
+    return isPart ? 1 : distance(asked, other);
+  };
+  const ranked = known.map((one) => ({ one, steps: stepsTo(one) }));
+  const [first] = ranked.sort((a, b) => a.steps - b.steps);
+  return first !== undefined && first.steps * 3 <= asked.length * 2 ? first.one : undefined;
 };
 
 /** Says of an unknown key which one may be meant. */
-export const unknownKey = (where: string, key: string, known: readonly string[]): string =>
-  `${where} does not know ${shown(key)}: did you mean ${shown(nearest(key, known))}? ` +
-  `(It knows ${known.join(", ")}.)`;
+export const unknownKey = (where: string, key: string, known: readonly string[]): string => {
+  const near = nearest(key, known);
+  const all = `it knows ${known.join(", ")}`;
+  const what = `${where} does not know ${shown(key)}: `;
+  return near === undefined ? `${what}${all}` : `${what}did you mean ${shown(near)}? (${all})`;
+};
 
 /**
  * Checks an object argument: that it is one, its keys, and what they hold. `where` is what takes

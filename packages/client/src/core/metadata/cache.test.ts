@@ -35,7 +35,7 @@ test("when no server answers, the error names them within the call's deadline", 
   const startedMs = performance.now();
   await assert.rejects(client.admin.cluster(), (thrown) => {
     assert.ok(hasCode(thrown, ErrorCode.UNAVAILABLE));
-    return /none of fake:8, fake:9 answers/.test(thrown.message);
+    return /no server answers \(fake:8: no answer in time; fake:9: no/.test(thrown.message);
   });
   assert.ok(performance.now() - startedMs < 3000);
 });
@@ -75,7 +75,7 @@ test("bootstrap servers must be host:port", () => {
       (thrown) => hasCode(thrown, ErrorCode.INVALID_REQUEST),
     );
   }
-  assert.throws(() => setUp(1, { bootstrap: [] }), /no bootstrap server/);
+  assert.throws(() => setUp(1, { bootstrap: [] }), /bootstrap names no server/);
   assert.throws(() => setUp(1, { metadataMaxAgeMs: 1 }), /metadataMaxAgeMs/);
 });
 
