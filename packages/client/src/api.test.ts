@@ -1,4 +1,4 @@
-/** What applications write: shapes of arguments, values of all kinds, and what is said of mistakes. */
+/** What applications write: arguments, values of all kinds, and what is said of mistakes. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";

@@ -8,7 +8,7 @@ import { grpcDialer } from "@millrace/rpc/grpc";
 import { endpointsOf } from "./core/bootstrap.ts";
 import { checkFields, type Shape } from "./core/checks.ts";
 import { type Client, type ClientEnv, createClient } from "./core/index.ts";
-import { whatListens } from "./wrong-port.ts";
+import { whatListens } from "./node/wrong-port.ts";
 
 export { type Endpoint, ErrorCode, formatEndpoint, MillraceError } from "@millrace/errors";
 export * from "./core/index.ts";

@@ -82,8 +82,8 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * A producer. The types of keys and values follow from the serializers. Throws INVALID_REQUEST for
-   * an option that is unknown, or out of range.
+   * A producer. The types of keys and values follow from the serializers. Throws INVALID_REQUEST
+   * for an option that is unknown, or out of range.
    */
   producer(): Producer;
   producer<K = Sendable, V = Sendable>(options: ProducerOptionsFor<K, V>): Producer<K, V>;

@@ -55,7 +55,7 @@ export class Fetcher {
   #failures = 0;
   /** Why the stream broke last; undefined once it opened. */
   #lastError: MillraceError | undefined;
-  /** Silence that is no trouble yet, milliseconds; Infinity where the server states no heartbeats. */
+  /** Silence that is no trouble yet, ms; Infinity where the server states no heartbeats. */
   #patienceMs = silentMs;
   #cancelTimer: () => void = () => {};
   #backingOff = false;

@@ -3,6 +3,16 @@
  * library. grpc-js tells it in the text of its status alone.
  */
 
+/** Of a connection that was there. */
+const broken = new RegExp(
+  [
+    "\\bECONNRESET\\b|\\bEPIPE\\b|ERR_HTTP2|GOAWAY|socket hang up|Connection dropped",
+    "the connection broke|reset the stream with code|Write (?:error|failed)|No status",
+    "Failed to start HTTP/2|before call started",
+  ].join("|"),
+  "i",
+);
+
 /** What its texts contain, and what that means; the first that fits. */
 const meanings: readonly (readonly [RegExp, string])[] = [
   [/\bECONNREFUSED\b/, "refuses connections: check that its server runs and listens there"],
@@ -16,17 +26,14 @@ const meanings: readonly (readonly [RegExp, string])[] = [
     "does not speak gRPC: give the port for clients of a Millrace server",
   ],
   [/Deadline exceeded/i, "did not answer in time: check the server and the network"],
-  [
-    /\bECONNRESET\b|\bEPIPE\b|Connection dropped|the connection broke|socket hang up|No status|reset the stream with code|Write (?:error|failed)|GOAWAY|ERR_HTTP2|Failed to start HTTP\/2|before call started/i,
-    "broke the connection: check the server and the network",
-  ],
+  [broken, "broke the connection: check the server and the network"],
   [
     /No connection established|Failed to connect|Last error/,
     "cannot be connected to: check that a Millrace server listens there, and the network",
   ],
   [
     /does not implement the method/,
-    "does not serve this call: give the port for clients of a Millrace server, and update it if it is old",
+    "does not serve this call: give the port for clients of a Millrace server, or update it",
   ],
 ];
 

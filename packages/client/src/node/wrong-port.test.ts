@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { createServer as createTlsServer } from "node:tls";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import { grpcListener } from "@millrace/rpc/grpc";
-import { connect } from "./index.ts";
+import { connect } from "../index.ts";
 
 // Of nobody: a server with TLS must have some.
 const key = [
