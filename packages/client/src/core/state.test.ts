@@ -134,6 +134,36 @@ test("a consumer tells of it too, and then that it waits for records", limit, as
   await after;
 });
 
+test(
+  "a consumer tells of a server that hangs within three seconds, and keeps its stream",
+  limit,
+  async () => {
+    const { broker, client } = setUp();
+    broker.fetchHeartbeatMs = 5_000;
+    const told = listener();
+    await client.producer().send({ topic: "events", value: "a" });
+    const consumer = client.consumer({ topic: "events", from: "earliest", onState: told.onState });
+    const records = consumer.records();
+    await records.next();
+    const next = records.next();
+    await sleep(2_000);
+    assert.deepEqual(told.types(), ["waiting_for_records"], "a quiet server that is there is fine");
+    const { streams } = broker;
+    broker.silent.add("fake:1");
+    const hungMs = performance.now();
+    await until(() => told.has("waiting"));
+    assert.ok(performance.now() - hungMs < 3_000, `${performance.now() - hungMs}`);
+    const waiting = told.states.at(-1);
+    assert.ok(waiting?.type === "waiting");
+    assert.match(waiting.error.message, /fake:1 has not answered for \d\.\d s/);
+    broker.silent.clear();
+    await until(() => told.has("resumed"));
+    assert.equal(broker.streams, streams);
+    await client.close();
+    await next;
+  },
+);
+
 test("a leader that moves is told, and nothing waits when it moves at once", limit, async () => {
   const { broker, client } = setUp();
   const told = listener();

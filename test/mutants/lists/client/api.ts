@@ -201,6 +201,13 @@ export const apiMutants: readonly Mutant[] = [
     tests: stateTest,
   },
   {
+    name: "client-state-never-probes",
+    breaks: "a quiet server that hangs is told only once its heartbeats are overdue",
+    file: `${core}/consumer/consumer.ts`,
+    replace: [["    this.#leaders.probeQuiet();\n", ""]],
+    tests: stateTest,
+  },
+  {
     name: "client-state-throws",
     breaks: "an exception of onState ends the client",
     file: `${core}/state.ts`,

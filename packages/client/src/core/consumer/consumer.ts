@@ -345,6 +345,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
 
   /** What is held up now, for `onState`. */
   #heldUp(): HeldUp[] {
+    this.#leaders.probeQuiet();
     const nowMs = this.#context.clock.monoMs();
     const found: HeldUp[] = [];
     for (const cursor of this.#cursors.values()) {

@@ -4,8 +4,8 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { WireFetchCursor, WireFetchRequest, WireFetchResponse } from "@millrace/record";
 import type { Channel, ClientStream } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
-import { fetchSilentMs, leaderSilentMs, overdueMs } from "../deadlines.ts";
-import { fromWire } from "../failures.ts";
+import { fetchSilentMs, leaderSilentMs } from "../deadlines.ts";
+import { fromWire, isSilence } from "../failures.ts";
 import type { Leader } from "../metadata/index.ts";
 import { fetchMethod } from "../methods.ts";
 import { SilenceTimer } from "../silence.ts";
@@ -29,10 +29,14 @@ export interface FetcherContext {
   readonly clientId: string;
   readonly isolation: number;
   readonly clusterId: () => string;
+  /** A short call to the server. Rejects with UNAVAILABLE or DEADLINE_EXCEEDED when it is silent. */
+  readonly probe: (cursor: Cursor) => Promise<unknown>;
 }
 
 type Stream = ClientStream<WireFetchRequest, WireFetchResponse>;
 
+/** Quiet of a stream after which its server is probed, milliseconds. */
+const probeAfterMs = 750;
 /** Largest message to ask for, bytes. */
 const messageBytesMax = 1024 * 1024;
 
@@ -55,8 +59,9 @@ export class Fetcher {
   #failures = 0;
   /** Why the stream broke last; undefined once it opened. */
   #lastError: MillraceError | undefined;
-  /** Silence that is no trouble yet, ms; Infinity where the server states no heartbeats. */
-  #patienceMs = silentMs;
+  /** When the server answered a probe last, monotonic. */
+  #answeredMs = Number.NEGATIVE_INFINITY;
+  #isProbing = false;
   #cancelTimer: () => void = () => {};
   #backingOff = false;
   #stopped = false;
@@ -99,8 +104,33 @@ export class Fetcher {
 
   #trouble(): MillraceError | undefined {
     if (this.#lastError !== undefined || this.#stream === undefined) return this.#lastError;
-    const { quietMs } = this.#silence;
-    return quietMs < this.#patienceMs ? undefined : owesAnswer(this.endpoint, quietMs);
+    const quietMs = this.#quietMs;
+    return quietMs < silentMs ? undefined : owesAnswer(this.endpoint, quietMs);
+  }
+
+  /** How long nothing was heard of the server, milliseconds. */
+  get #quietMs(): number {
+    const { clock } = this.#context;
+    return Math.min(this.#silence.quietMs, clock.monoMs() - this.#answeredMs);
+  }
+
+  /** Sees whether a quiet server is there: its heartbeats come too rarely to tell that soon. */
+  probe(): void {
+    const [cursor] = this.#cursors.values();
+    if (cursor === undefined || this.#stream === undefined || this.#isProbing) return;
+    if (this.#quietMs < probeAfterMs) return;
+    this.#isProbing = true;
+    const answered = (): void => {
+      this.#answeredMs = this.#context.clock.monoMs();
+    };
+    this.#context
+      .probe(cursor)
+      .then(answered, (thrown: unknown) => {
+        if (!isSilence(MillraceError.from(thrown))) answered();
+      })
+      .finally(() => {
+        this.#isProbing = false;
+      });
   }
 
   #drop(cursorId: number): void {
@@ -171,7 +201,6 @@ export class Fetcher {
   #open(): void {
     const stream = this.#channel.bidi(fetchMethod);
     this.#stream = stream;
-    this.#patienceMs = silentMs;
     this.#expect(stream, leaderSilentMs);
     void this.#receive(stream);
   }
@@ -188,7 +217,6 @@ export class Fetcher {
           const { heartbeatIntervalMs } = message.opened;
           this.#failures = 0;
           this.#lastError = undefined;
-          this.#patienceMs = overdueMs(heartbeatIntervalMs) || Number.POSITIVE_INFINITY;
           this.#expect(stream, fetchSilentMs(heartbeatIntervalMs));
         }
         this.#take(message);

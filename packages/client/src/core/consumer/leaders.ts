@@ -1,10 +1,14 @@
 /** Keeps every cursor attached to the fetch stream of its partition's leader. */
+import { create } from "@bufbuild/protobuf";
 import type { Env } from "@millrace/env";
 import { type Endpoint, ErrorCode, MillraceError } from "@millrace/errors";
+import { ListOffsetsRequestSchema, OffsetSpec } from "@millrace/proto/broker";
 import type { Channel } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
+import { replacedSilentMs } from "../deadlines.ts";
 import { isRetriable, isSilence, wantsRefresh } from "../failures.ts";
 import { isSameTopic, type TopicInfo } from "../metadata/index.ts";
+import { methods } from "../methods.ts";
 import { type CallContext, resolvePosition } from "../offsets.ts";
 import type { Cursor } from "./cursor.ts";
 import { Fetcher } from "./fetcher.ts";
@@ -105,6 +109,18 @@ export class Leaders {
     this.#options.onNews();
   }
 
+  /** Sees whether servers that are quiet are there. For `onState` alone: it costs calls. */
+  probeQuiet(): void {
+    for (const fetcher of this.#fetchers.values()) fetcher.probe();
+  }
+
+  #probe(endpoint: Endpoint, { topic, topicId, partition }: Cursor): Promise<unknown> {
+    const queries = [{ topic, topicId, partition, spec: OffsetSpec.LATEST }];
+    const request = create(ListOffsetsRequestSchema, { queries });
+    const options = { timeoutMs: replacedSilentMs };
+    return this.#context.connections.unary(endpoint, methods.listOffsets, request, options);
+  }
+
   /** The log seems to end before the end that an iteration waits for: asks the leader. */
   async #checkEnd(cursor: Cursor): Promise<void> {
     const { topic, partition } = cursor;
@@ -183,7 +199,10 @@ export class Leaders {
       const server = channel.endpoint;
       fetcher = new Fetcher(
         channel,
-        { clock, random, logger, clientId, isolation, clusterId },
+        {
+          ...{ clock, random, logger, clientId, isolation, clusterId },
+          probe: (cursor) => this.#probe(endpoint, cursor),
+        },
         {
           onData: (cursor) => this.#onData(cursor),
           onFailed: (cursor, error) => this.#retry(cursor, error, server),

@@ -7,7 +7,7 @@
 const broken = new RegExp(
   [
     "\\bECONNRESET\\b|\\bEPIPE\\b|ERR_HTTP2|GOAWAY|socket hang up|Connection dropped",
-    "the connection broke|reset the stream with code|Write (?:error|failed)|No status",
+    "the connection broke|Write (?:error|failed)|No status",
     "Failed to start HTTP/2|before call started",
   ].join("|"),
   "i",
