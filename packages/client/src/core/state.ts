@@ -8,6 +8,8 @@ import type { ConsumerState, ProducerState, TopicPartition, Waiting } from "./ty
 const lookMs = 250;
 /** Standstill that is told, and time between two tellings, milliseconds. */
 const tellMs = 1_000;
+/** Time without a record after which a consumer that has all counts as waiting, milliseconds. */
+const awaitMs = 1_500;
 /** Silence of a server with work to do that counts as standstill, milliseconds. */
 export const silentMs = 1_500;
 
@@ -132,7 +134,7 @@ export class StateTeller {
     if (count === undefined) this.#awaited = undefined;
     else if (this.#awaited?.count !== count) {
       this.#awaited = { count, sinceMs: nowMs, told: false };
-    } else if (!this.#awaited.told && nowMs - this.#awaited.sinceMs >= tellMs) {
+    } else if (!this.#awaited.told && nowMs - this.#awaited.sinceMs >= awaitMs) {
       this.#awaited.told = true;
       this.#tell({ type: "waiting_for_records" });
     }

@@ -251,7 +251,7 @@ export interface LeaderMoved {
   readonly leaderEpoch: number;
 }
 
-/** Everything that is there was handed out, and for a second nothing came. */
+/** Everything that is there was handed out, and for 1.5 s nothing came. */
 export interface WaitingForRecords {
   readonly type: "waiting_for_records";
 }

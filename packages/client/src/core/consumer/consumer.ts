@@ -364,6 +364,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
   /** How much was handed out, when an iteration waits and everything that is there was. */
   #awaited(): number | undefined {
     if (this.#wake === undefined || this.#cursors.size === 0) return undefined;
+    if (this.#leaders.isDoubtful) return undefined;
     let count = 0;
     for (const { position, highWatermark, paused } of this.#cursors.values()) {
       if (!paused && position < highWatermark) return undefined;

@@ -37,6 +37,8 @@ type Stream = ClientStream<WireFetchRequest, WireFetchResponse>;
 
 /** Quiet of a stream after which its server is probed, milliseconds. */
 const probeAfterMs = 750;
+/** Quiet that a server which answers probes does not reach, milliseconds. */
+const doubtMs = 1_200;
 /** Largest message to ask for, bytes. */
 const messageBytesMax = 1024 * 1024;
 
@@ -100,6 +102,11 @@ export class Fetcher {
       grantBytes: cursor.takeGrant(),
     });
     this.#schedule();
+  }
+
+  /** True when the server owes the answer to a probe: who knows what it has. */
+  get isDoubtful(): boolean {
+    return this.#cursors.size > 0 && this.#quietMs >= doubtMs;
   }
 
   #trouble(): MillraceError | undefined {

@@ -114,6 +114,12 @@ export class Leaders {
     for (const fetcher of this.#fetchers.values()) fetcher.probe();
   }
 
+  /** True when a server may have something and not say so. */
+  get isDoubtful(): boolean {
+    for (const fetcher of this.#fetchers.values()) if (fetcher.isDoubtful) return true;
+    return false;
+  }
+
   #probe(endpoint: Endpoint, { topic, topicId, partition }: Cursor): Promise<unknown> {
     const queries = [{ topic, topicId, partition, spec: OffsetSpec.LATEST }];
     const request = create(ListOffsetsRequestSchema, { queries });
