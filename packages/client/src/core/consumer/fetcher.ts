@@ -29,7 +29,7 @@ export interface FetcherContext {
   readonly clientId: string;
   readonly isolation: number;
   readonly clusterId: () => string;
-  /** A short call to the server. Rejects with UNAVAILABLE or DEADLINE_EXCEEDED when it is silent. */
+  /** A short call to the server. Rejects with UNAVAILABLE or DEADLINE_EXCEEDED if it is silent. */
   readonly probe: (cursor: Cursor) => Promise<unknown>;
 }
 
