@@ -89,7 +89,7 @@ test(
     try {
       assert.match(
         await tellOfEndpoint(health.endpoint),
-        /serves no clients: .* health checks \(7402/,
+        /has no service for clients: .* health checks \(7402/,
       );
     } finally {
       await health.shutdown(0);

@@ -333,7 +333,7 @@ const noAnswer = (
   if (last.code === ErrorCode.UNSUPPORTED_OPERATION) {
     return new MillraceError(
       last.code,
-      `${[...failed.keys()].at(-1) ?? "the server"} speaks gRPC and serves no clients: it may be the ` +
+      `${[...failed.keys()].at(-1) ?? "the server"} speaks gRPC and has no service for clients: it may be the ` +
         "port for health checks (7402 by default), or the one between servers (7401): set bootstrap " +
         "to the port for clients (7400)",
       { cause: last },
