@@ -24,7 +24,10 @@ test("an error prints the name of its code, and not its number", () => {
   assert.doesNotMatch(inspect(error), /code|undefined|spec|36/);
   const cause = new TypeError("deeper");
   const refusal = MillraceError.refusal(ErrorCode.UNAVAILABLE, "gone", { cause });
-  assert.match(inspect({ refusal }), /\[MillraceError \[UNAVAILABLE\]: gone\] \{\s+\[cause\]: TypeE/);
+  assert.match(
+    inspect({ refusal }),
+    /\[MillraceError \[UNAVAILABLE\]: gone\] \{\s+\[cause\]: TypeE/,
+  );
 });
 
 test("so does one that nobody catches", () => {
