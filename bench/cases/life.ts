@@ -118,7 +118,9 @@ const appendedSeconds = async (server: Millrace, partition: number): Promise<num
 
 /** Ends the server while a load writes to it as fast as it can. */
 const killWhileWriting = async (server: Millrace): Promise<void> => {
-  const end = async () => (await server.client.admin.listOffset("kept", 0, "latest"))?.offset ?? 0n;
+  const end = async () =>
+    (await server.client.admin.listOffset({ topic: "kept", partition: 0, at: "latest" }))?.offset ??
+    0n;
   const before = await end();
   const endLoad = server.background("produce", { topic: "kept", partitions, records: 1e7 });
   try {

@@ -141,9 +141,9 @@ export class MillraceCluster {
   }
 
   /** With three replicas, of which two must be in sync. */
-  async create(name: string, partitionCount: number): Promise<void> {
+  async create(name: string, partitions: number): Promise<void> {
     const configs = { "min.insync.replicas": "2", "file.delete.delay.ms": "100" };
-    await this.client.admin.createTopic({ name, partitionCount, replicationFactor, configs });
+    await this.client.admin.createTopic({ name, partitions, replicationFactor, configs });
   }
 
   /** Creates a topic, and waits until all of it is served. */
@@ -168,12 +168,12 @@ export class MillraceCluster {
   }
 
   async drop(name: string): Promise<void> {
-    await this.client.admin.deleteTopic(name);
+    await this.client.admin.deleteTopic({ name });
     await sleep(500);
   }
 
   async partitions(topics: readonly string[]): Promise<PartitionState[]> {
-    const found = await this.client.admin.describeTopics(topics);
+    const found = await this.client.admin.describeTopics({ names: topics });
     return found.flatMap(({ name, partitions }) =>
       partitions.map(({ partition, leader = -1, isr }) => ({
         topic: name,

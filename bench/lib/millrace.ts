@@ -91,12 +91,12 @@ export class Millrace {
     // As for the Kafka topics of the same run: what is deleted must not burden what is measured
     // next.
     const configs = { "file.delete.delay.ms": "100" };
-    await this.client.admin.createTopic({ name, partitionCount: partitions, configs });
+    await this.client.admin.createTopic({ name, partitions: partitions, configs });
     await sleep(200);
   }
 
   async drop(name: string): Promise<void> {
-    await this.client.admin.deleteTopic(name);
+    await this.client.admin.deleteTopic({ name });
     await sleep(300);
   }
 

@@ -92,7 +92,7 @@ export const clientProduce = async (options: LoadOptions): Promise<Result> => {
   const producer = client.producer({ batchBytesMax: batchBytes, idempotence });
   const record = { topic: options.topic, value: Buffer.alloc(options.sizeBytes, "x") };
   const run = async (records: number): Promise<void> => {
-    for (let i = 0; i < records; i += 1) if (!producer.enqueue(record)) await producer.ready();
+    for (let i = 0; i < records; i += 1) if (!producer.write(record)) await producer.drained();
     await producer.flush();
   };
   await run(Math.ceil(options.records / 5));

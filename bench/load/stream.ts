@@ -119,7 +119,7 @@ export const leadersOf = async (endpoint: string, topic: string): Promise<string
   try {
     const { brokers } = await client.admin.cluster();
     const at = new Map(brokers.map((broker) => [broker.brokerId, formatEndpoint(broker.endpoint)]));
-    const [found] = await client.admin.describeTopics([topic]);
+    const [found] = await client.admin.describeTopics({ names: [topic] });
     return (found?.partitions ?? []).map(({ leader, partition }) => {
       const address = at.get(leader ?? -1);
       if (address === undefined) throw new Error(`${topic} ${partition} has no leader`);

@@ -73,8 +73,8 @@ export class ChaosCluster {
     // Small segments, so that a run has many.
     const configs = { "min.insync.replicas": "2", "segment.bytes": "128KiB" };
     await this.#admin.admin.createTopic({
-      ...{ name: topic, partitionCount, configs },
-      replicationFactor,
+      ...{ name: topic, partitions: partitionCount },
+      ...{ configs, replicationFactor },
     });
     return true;
   }
@@ -116,7 +116,7 @@ export class ChaosCluster {
 
   /** Sets configs of the topic. */
   async alterTopic(set: Readonly<Record<string, string>>): Promise<void> {
-    await this.#admin?.admin.alterConfigs(topic, { set });
+    await this.#admin?.admin.alterConfigs({ topic, set });
   }
 
   act(action: Action, name: string): Promise<void> {
@@ -137,7 +137,7 @@ export class ChaosCluster {
   /** All partitions, or undefined while no controller answers. */
   async partitions(): Promise<PartitionState[] | undefined> {
     try {
-      const [found] = (await this.#admin?.admin.describeTopics([topic])) ?? [];
+      const [found] = (await this.#admin?.admin.describeTopics({ names: [topic] })) ?? [];
       this.failure = "";
       return found?.partitions.map(({ isr, leader = -1, leaderEpoch: epoch, partition }) => ({
         ...{ kind: "leader", partition, leader, epoch, isr: isr.toSorted() },

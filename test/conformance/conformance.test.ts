@@ -41,7 +41,7 @@ const withServer = async (run: (endpoint: string, directory: string) => Promise<
     try {
       const { client: endpoint } = await server.ready();
       const client = await connect({ bootstrap: [endpoint] });
-      await client.admin.createTopic({ name: "t", partitionCount: 1 });
+      await client.admin.createTopic({ name: "t", partitions: 1 });
       await client.close();
       await run(endpoint, directory);
     } finally {

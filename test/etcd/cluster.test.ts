@@ -78,7 +78,7 @@ test("a cluster starts, does what it is told, and leaves nothing", {
   const client = await connect({ bootstrap: bootstrap.split(",") });
   context.after(() => client.close());
   assert.equal((await client.admin.cluster()).clusterId, cluster_id);
-  await client.admin.createTopic({ name: "t", partitionCount: 6, replicationFactor: 2 });
+  await client.admin.createTopic({ name: "t", partitions: 6, replicationFactor: 2 });
 
   const pidOf = (name: string) => processes().find((one) => one.name === name)?.pid ?? 0;
   const killed = pidOf("broker-1");

@@ -79,7 +79,7 @@ else {
 
     const client = await connect({ bootstrap: brokers.map(({ endpoints }) => endpoints.client) });
     context.after(() => client.close());
-    await client.admin.createTopic({ name: "t", partitionCount: 2, replicationFactor: 2 });
+    await client.admin.createTopic({ name: "t", partitions: 2, replicationFactor: 2 });
     const values = Array.from({ length: 200 }, (_, i) => `v${String(i).padStart(3, "0")}`);
     const producer = client.producer();
     await Promise.all(
@@ -121,7 +121,7 @@ else {
     await Promise.all([controller, ...brokers].map((one) => one.untilReadyz(isReady)));
     const client = await connect({ bootstrap: brokers.map(({ endpoints }) => endpoints.client) });
     context.after(() => client.close());
-    await client.admin.createTopic({ name: "t", partitionCount: 2, replicationFactor: 2 });
+    await client.admin.createTopic({ name: "t", partitions: 2, replicationFactor: 2 });
     const producer = client.producer();
     const values: string[] = [];
     const send = async (): Promise<void> => {
@@ -143,7 +143,7 @@ else {
       own,
     );
     const epochs = async () => {
-      const [topic] = await client.admin.describeTopics(["t"]);
+      const [topic] = await client.admin.describeTopics({ names: ["t"] });
       return topic?.partitions.map(({ leader, leaderEpoch }) => [leader, leaderEpoch]);
     };
     for (let i = 0; i < 10; i += 1) await send();

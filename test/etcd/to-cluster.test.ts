@@ -75,7 +75,7 @@ else {
     assert.match(early.said, /^error: DATA_DIRECTORY_LOCKED: .* stop it/);
 
     const old = await connect({ bootstrap: [standalone.endpoints.client] });
-    await old.admin.createTopic({ name: topic, partitionCount: 2 });
+    await old.admin.createTopic({ name: topic, partitions: 2 });
     const values = await produce(old, 0);
     await old.close();
     await standalone.end("SIGKILL");
@@ -101,11 +101,11 @@ else {
     values.push(...(await produce(client, 100)));
 
     const moves = [0, 1].map((partition) => ({ topic, partition, replicas: [1, 0] }));
-    for (const { error } of await client.admin.alterPartitionReassignments(moves)) {
+    for (const { error } of await client.admin.alterPartitionReassignments({ moves })) {
       assert.equal(error, undefined);
     }
     const isWhole = async (): Promise<boolean> => {
-      const [found] = await client.admin.describeTopics([topic]);
+      const [found] = await client.admin.describeTopics({ names: [topic] });
       return found?.partitions.every(({ isr }) => isr.length === 2) === true;
     };
     for (let i = 0; i < 400 && !(await isWhole()); i += 1) await sleep(50);

@@ -40,7 +40,7 @@ before(async () => {
     });
     http = endpoints.http;
     client = await connect({ bootstrap: [endpoints.client] });
-    await client.admin.createTopic({ name: "t", partitionCount: 2 });
+    await client.admin.createTopic({ name: "t", partitions: 2 });
     producer = client.producer();
     const value = Buffer.alloc(100_000, 1);
     await Promise.all(

@@ -142,8 +142,8 @@ const main = async (directory: string): Promise<void> => {
   });
   console.log(`seed ${seed}, ${clients} hostile clients, ${seconds} s, server pid ${server.pid}`);
   const client = await connect({ bootstrap: [endpoints.client] });
-  await client.admin.createTopic({ name: "good", partitionCount: 1 });
-  await client.admin.createTopic({ name: "t", partitionCount: 2 });
+  await client.admin.createTopic({ name: "good", partitions: 1 });
+  await client.admin.createTopic({ name: "t", partitions: 2 });
   const blob = Buffer.alloc(100_000, 1);
   const producer = client.producer();
   await Promise.all(

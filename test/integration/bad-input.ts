@@ -90,10 +90,10 @@ const fill = async (endpoint: string, topics: readonly string[]): Promise<void> 
   const client = await connect({ bootstrap: [endpoint] });
   for (const name of topics) await client.admin.createTopic({ name });
   const configs = { "max.message.bytes": "2000" };
-  await client.admin.createTopic({ name: "t", partitionCount: 2, configs });
+  await client.admin.createTopic({ name: "t", partitions: 2, configs });
   for (let i = 0; i < 10; i += 1)
     await client.producer().send({ topic: "t", partition: 0, value: `v${i}` });
-  await client.admin.deleteRecords("t", 0, 4n);
+  await client.admin.deleteRecords({ topic: "t", partition: 0, beforeOffset: 4n });
   await client.close();
 };
 

@@ -69,7 +69,7 @@ test("an IPv6 address is a structure to programs and host:port to people", {
         assert.deepEqual([told?.host, told?.port, told?.tls], ["::1", port, false]);
       }
       await using client = await connect({ bootstrap: [address] });
-      await client.admin.createTopic({ name: "t", partitionCount: 1 });
+      await client.admin.createTopic({ name: "t", partitions: 1 });
       await client.producer().send({ topic: "t", value: "v" });
       const cluster = await client.admin.cluster();
       assert.equal(formatEndpoint(cluster.controller), address);
@@ -95,7 +95,7 @@ test("a watch follows, comes back where it was, and ends with the server", limit
     let generation: Uint8Array = new Uint8Array(0);
     await withServer(directory, [], async ({ address, channel, server }) => {
       await using client = await connect({ bootstrap: [address] });
-      await client.admin.createTopic({ name: "a", partitionCount: 2 });
+      await client.admin.createTopic({ name: "a", partitions: 2 });
       const watch = (afterRevision = 0n) =>
         channel.serverStream(
           watchMetadata,
@@ -114,11 +114,11 @@ test("a watch follows, comes back where it was, and ends with the server", limit
       const { clusterId } = snapshot;
       generation = snapshot.generation;
       assert.equal(generation.length, 16);
-      await client.admin.createTopic({ name: "b", partitionCount: 1 });
+      await client.admin.createTopic({ name: "b", partitions: 1 });
       const change = await stream.read();
       assert.deepEqual([change?.snapshot, change?.topics.map(({ name }) => name)], [false, ["b"]]);
       stream.cancel();
-      await client.admin.deleteTopic("a");
+      await client.admin.deleteTopic({ name: "a" });
       const resumed = watch(change?.revision);
       const missed = await resumed.read();
       assert.deepEqual([missed?.snapshot, missed?.deletedTopics], [false, ["a"]]);

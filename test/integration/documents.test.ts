@@ -60,7 +60,7 @@ test("every JSON document is snake_case, metrics are as Prometheus likes them, a
     const endpoints = await server.ready();
     const { client: endpoint, http } = endpoints;
     const client = await connect({ bootstrap: [endpoint] });
-    await client.admin.createTopic({ name: "t", partitionCount: 2 });
+    await client.admin.createTopic({ name: "t", partitions: 2 });
     await client.producer().send({ topic: "t", partition: 1, key: "k", value: "v" });
 
     const documents = [

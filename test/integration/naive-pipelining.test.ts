@@ -26,7 +26,7 @@ const withServer = (body: (endpoint: string, channel: Channel) => Promise<void>)
 test(`${count} requests of 1 MB, written before any result is read, get ${count} results`, async () => {
   await withServer(async (endpoint, channel) => {
     await using client = await connect({ bootstrap: [endpoint] });
-    await client.admin.createTopic({ name: "t", partitionCount: 1 });
+    await client.admin.createTopic({ name: "t", partitions: 1 });
     const stream = channel.bidi(produceMethod);
     const open = { clientId: "", acks: 0, windowBytes: 0, clusterId: "", requiredFeatures: [] };
     stream.write({ ...blankProduceRequest, open });

@@ -23,7 +23,7 @@ test(`kill -9 under load, ${rounds} times: every acknowledged record is in its p
       const client = await connect({ bootstrap: [endpoint] });
       if (round === 0) {
         const configs = { "segment.bytes": "200000" };
-        await client.admin.createTopic({ name: "t", partitionCount: 4, configs });
+        await client.admin.createTopic({ name: "t", partitions: 4, configs });
       }
       const producer = client.producer({ deliveryTimeoutMs: 1500, requestTimeoutMs: 1000 });
       const open = new Set<Promise<void>>();
@@ -128,7 +128,7 @@ test("the smallest journal takes the largest messages", { timeout: 60_000 }, asy
     try {
       const client = await connect({ bootstrap: [(await server.ready()).client] });
       const configs = { "max.message.bytes": "8MiB" };
-      await client.admin.createTopic({ name: "t", partitionCount: 1, configs });
+      await client.admin.createTopic({ name: "t", partitions: 1, configs });
       const producer = client.producer();
       // The batch and its request have some bytes besides.
       const value = Buffer.alloc(8 * 1024 * 1024 - 4096, "x");
@@ -149,7 +149,7 @@ test("a clean restart scans nothing; readiness, metrics and configuration answer
       const server = new ServerProcess(directory);
       const { client: endpoint, http } = await server.ready();
       const client = await connect({ bootstrap: [endpoint] });
-      if (round === 0) await client.admin.createTopic({ name: "t", partitionCount: 1 });
+      if (round === 0) await client.admin.createTopic({ name: "t", partitions: 1 });
       const { offset } = await client.producer().send({ topic: "t", value: "v" });
       assert.equal(offset, BigInt(round));
       await assert.rejects(client.producer().send({ topic: "no", value: "v" }), (thrown) =>

@@ -17,7 +17,7 @@ test("with 150 file descriptors, 300 partitions are written, read and recovered"
     const partitions = Array.from({ length: 300 }, (_, partition) => partition);
     const server = new ServerProcess(directory, [], [], limited);
     const client = await connect({ bootstrap: [(await server.ready()).client] });
-    await client.admin.createTopic({ name: "t", partitionCount: partitions.length });
+    await client.admin.createTopic({ name: "t", partitions: partitions.length });
     const producer = client.producer();
     const send = (value: string): Promise<unknown> =>
       Promise.all(partitions.map((partition) => producer.send({ topic: "t", partition, value })));
@@ -94,7 +94,7 @@ test("more connections than descriptors are refused, and the listeners go on", a
     await sleep(500);
     assert.equal((await fetch(`http://${http}/livez`)).status, 200);
     const client = await connect({ bootstrap: [endpoint] });
-    await client.admin.createTopic({ name: "t", partitionCount: 1 });
+    await client.admin.createTopic({ name: "t", partitions: 1 });
     assert.equal((await client.producer().send({ topic: "t", value: "v" })).offset, 0n);
     await client.close();
     assert.equal((await server.kill("SIGTERM")).code, 0);
@@ -127,7 +127,7 @@ test("a log whose reader is gone, or does not read, neither ends nor blocks the 
       const server = new ServerProcess(data, ["--log-level", level], [], { stdio });
       const { client: endpoint, http } = await server.ready();
       const client = await connect({ bootstrap: [endpoint] });
-      await client.admin.createTopic({ name: "t", partitionCount: 50 });
+      await client.admin.createTopic({ name: "t", partitions: 50 });
       assert.equal((await fetch(`http://${http}/livez`)).status, 200);
       await client.close();
       const ended = await Promise.race([

@@ -17,9 +17,9 @@ test("kill -9 right after DeleteTopic was answered: the next start removes the p
     const server = new ServerProcess(directory);
     const client = await connect({ bootstrap: [(await server.ready()).client] });
     const configs = { "file.delete.delay.ms": "0" };
-    await client.admin.createTopic({ name: "gone", partitionCount: 100, configs });
+    await client.admin.createTopic({ name: "gone", partitions: 100, configs });
     await client.producer().send({ topic: "gone", value: "v" });
-    await client.admin.deleteTopic("gone");
+    await client.admin.deleteTopic({ name: "gone" });
     await server.kill("SIGKILL");
     await client.close();
 
@@ -39,11 +39,11 @@ test("a client hears of partitions that others add, without asking", async () =>
     const server = new ServerProcess(directory);
     const bootstrap = [(await server.ready()).client];
     const [reader, other] = [await connect({ bootstrap }), await connect({ bootstrap })];
-    await other.admin.createTopic({ name: "grows", partitionCount: 1 });
+    await other.admin.createTopic({ name: "grows", partitions: 1 });
     const consumer = reader.consumer();
     await consumer.assign([{ topic: "grows", from: "earliest" }]);
     const heard = async (count: number): Promise<void> => {
-      await other.admin.createPartitions("grows", count);
+      await other.admin.createPartitions({ name: "grows", partitions: count });
       // Without the watch it would take `metadataMaxAgeMs`, five minutes.
       for (let i = 0; i < 100 && consumer.positions().length < count; i += 1) await sleep(50);
       assert.equal(consumer.positions().length, count);

@@ -16,18 +16,21 @@ const typeCheckers = await compilers();
 
 const program = fileURLToPath(new URL("programs/roundtrip.ts", import.meta.url));
 
-/** The README's examples as one program. They share a client and a topic. */
-const readmeProgram = (readme: string): string => {
+/**
+ * The README's examples, each a module as it stands but for the address and the topic, and a
+ * program that runs them in turn: `readme HOST:PORT TOPIC`.
+ */
+const readmeModules = (readme: string): Record<string, string> => {
   const examples = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1] ?? "");
-  assert.ok(examples.length >= 3, `${examples.length} examples`);
-  return [
-    'import { connect } from "@millrace/client";',
-    'const client = await connect({ bootstrap: [process.argv[2] ?? ""] });',
-    'await client.admin.createTopic({ name: "events" }).catch(() => {});',
-    ...examples.map((example) => `{\n${example}}`),
-    "await client.close();",
-    "export {};",
-  ].join("\n");
+  assert.ok(examples.length >= 8, `${examples.length} examples`);
+  const modules = examples.map((example, i) => {
+    const text = example
+      .replaceAll('"localhost:7400"', 'process.argv[2] ?? ""')
+      .replaceAll('"events"', 'process.argv[3] ?? ""');
+    return [`example-${i}.mts`, text] as const;
+  });
+  const imports = modules.map(([name]) => `await import("./${name.replace(".mts", ".mjs")}");`);
+  return Object.fromEntries([...modules, ["readme.mts", [...imports, "export {};"].join("\n")]]);
 };
 
 /** What all configurations have in common: strict, and declarations are checked, too. */
@@ -35,7 +38,7 @@ const strict = { strict: true, skipLibCheck: false, target: "es2022", types: ["n
 const configurations = {
   nodenext: {
     compilerOptions: { ...strict, module: "nodenext", outDir: "out" },
-    files: ["roundtrip.mts", "roundtrip.cts", "readme.mts"],
+    include: ["*.mts", "*.cts"],
   },
   commonjs: {
     compilerOptions: { ...strict, module: "commonjs", outDir: "out-commonjs" },
@@ -52,7 +55,9 @@ const setUp = (directory: string): void => {
   // For Deno, which does not take `.js` for CommonJS by itself.
   writeFileSync(join(directory, "out-commonjs/package.json"), '{"type": "commonjs"}\n');
   const readme = readFileSync(join(directory, "node_modules/@millrace/client/README.md"), "utf8");
-  writeFileSync(join(directory, "readme.mts"), readmeProgram(readme));
+  for (const [name, text] of Object.entries(readmeModules(readme))) {
+    writeFileSync(join(directory, name), text);
+  }
   for (const [name, configuration] of Object.entries(configurations)) {
     writeFileSync(join(directory, `tsconfig.${name}.json`), JSON.stringify(configuration));
   }
@@ -106,7 +111,8 @@ const checkRuntimes = async (
         assert.equal(out, `read back: ${codecs}\n`);
       }
       if (name === "Node 22.0.0") return;
-      const lines = mustRun([...start, "out/readme.mjs", endpoint], { cwd: directory }).split("\n");
+      const readme = [...start, "out/readme.mjs", endpoint, `readme-${i}`];
+      const lines = mustRun(readme, { cwd: directory }).split("\n");
       assert.ok(lines.length > 6, `${lines.length} lines`);
     });
   }

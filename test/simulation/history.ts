@@ -189,7 +189,7 @@ export const finalLog = async (client: Client): Promise<Map<string, string>> => 
 export const makeTopic = (client: Client, configs: Record<string, string>): Promise<void> =>
   untilReached(async () => {
     try {
-      await client.admin.createTopic({ name: "t", partitionCount: partitions, configs });
+      await client.admin.createTopic({ name: "t", partitions, configs });
     } catch (thrown) {
       if (!hasCode(thrown, ErrorCode.TOPIC_ALREADY_EXISTS)) throw thrown;
     }
@@ -218,7 +218,8 @@ export const trim = async (
     const offset = BigInt(random.chance(0.5) ? end : Math.floor(end * random.float()));
     if (offset <= (history.deletedBelow.get(partition) ?? 0n)) continue;
     history.deletedBelow.set(partition, offset);
-    await client.admin.deleteRecords("t", partition, offset).catch((thrown) => {
+    const deletion = { topic: "t", partition, beforeOffset: offset };
+    await client.admin.deleteRecords(deletion).catch((thrown) => {
       if (mayVanish && isForeignStore(thrown)) return;
       // A leader that does not know yet that it is over knows less than was read elsewhere.
       if (hasCode(thrown, ErrorCode.OFFSET_OUT_OF_RANGE)) return;

@@ -1,6 +1,6 @@
 /** Partitions that move between the machines of a simulated cluster, and where they end. */
 import assert from "node:assert/strict";
-import type { Client } from "@millrace/client/core";
+import type { Client, PartitionMove } from "@millrace/client/core";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { PartitionLog } from "@millrace/log";
 import { BrokerIntent } from "@millrace/proto/common";
@@ -31,12 +31,10 @@ const anyTarget = (random: SeededRandom, brokers: number): number[] => {
   });
 };
 
-type Move = Parameters<Client["admin"]["alterPartitionReassignments"]>[0][number];
-
 /** Asks for one move, whatever the cluster makes of it. */
-const ask = async (client: Client, move: Move, marks: Marks): Promise<void> => {
+const ask = async (client: Client, move: PartitionMove, marks: Marks): Promise<void> => {
   try {
-    const [result] = await client.admin.alterPartitionReassignments([move]);
+    const [result] = await client.admin.alterPartitionReassignments({ moves: [move] });
     if (result?.error !== undefined) throw result.error;
     marks.sometimes(move.replicas === "cancel" ? "moves: cancelled" : "moves: recorded");
   } catch (thrown) {
@@ -54,7 +52,7 @@ const want = async (
   marks: Marks,
 ): Promise<boolean> => {
   try {
-    await client.admin.setBrokerIntent(brokerId, intent);
+    await client.admin.setBrokerIntent({ brokerId, intent });
     marks.sometimes(`moves: ${BrokerIntent[intent].toLowerCase()}`);
     return true;
   } catch (thrown) {

@@ -45,8 +45,8 @@ export const changeTopics = async (
       made += 1;
     } else names.splice(names.indexOf(name), 1);
     try {
-      if (isNew) await client.admin.createTopic({ name, partitionCount: 2 });
-      else await client.admin.deleteTopic(name);
+      if (isNew) await client.admin.createTopic({ name, partitions: 2 });
+      else await client.admin.deleteTopic({ name });
       marks.sometimes(isNew ? "topics: made" : "topics: deleted");
     } catch (thrown) {
       const { code, spec } = MillraceError.from(thrown);

@@ -129,10 +129,10 @@ export const brokerPaused = (scale: number): ClusterCase =>
 
 /** Seconds until a configuration can be changed again; an application repeats what failed. */
 const adminSeconds = async (cluster: MillraceCluster, sinceMs: number): Promise<number> => {
-  const change = { set: { "retention.ms": String(604_800_000) } };
+  const change = { topic, set: { "retention.ms": String(604_800_000) } };
   for (;;) {
     try {
-      await cluster.client.admin.alterConfigs(topic, change);
+      await cluster.client.admin.alterConfigs(change);
       return (performance.now() - sinceMs) / 1000;
     } catch (thrown) {
       if (performance.now() > sinceMs + patienceMs) throw thrown;

@@ -98,7 +98,7 @@ const command = (io: Io, { name, intent, description, done }: Wish): Command => 
   return made.action(async (text: string, flags: Flags) => {
     const id = idOf(text);
     await withClient(io, flags, async (client) => {
-      await client.admin.setBrokerIntent(id, intent);
+      await client.admin.setBrokerIntent({ brokerId: id, intent });
       await tell(io, `broker ${id} ${done}\n`);
       if (flags["wait"] === true) await untilDrained(io, client, id);
     });

@@ -5,13 +5,12 @@ import { dirname } from "node:path";
 import { PassThrough, Readable, Writable } from "node:stream";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
-import type { ConsumedRecord } from "@millrace/client";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import { BrokerDescriptionSchema } from "@millrace/proto/controller";
 import type { Command } from "commander";
 import fc from "fast-check";
 import { leftOn } from "./broker.ts";
-import { formatterOf } from "./format.ts";
+import { formatterOf, type Shown } from "./format.ts";
 import {
   ClosedPipe,
   Interrupted,
@@ -88,7 +87,7 @@ test("escapes", () => {
   assert.deepEqual(unescapeText("a\\n\\t\\x00\\\\ü").toString(), "a\n\t\0\\ü");
 });
 
-const record: ConsumedRecord = {
+const record: Shown = {
   topic: "t",
   partition: 3,
   offset: 7n,

@@ -36,7 +36,9 @@ const status = (io: Io): Command =>
         for await (const { name } of client.admin.listTopics()) names.push(name);
         const counts = { partitions: 0, offline: 0, under_min_isr: 0, under_replicated: 0 };
         for (let at = 0; at < names.length; at += 100) {
-          for (const topic of await client.admin.describeTopics(names.slice(at, at + 100))) {
+          for (const topic of await client.admin.describeTopics({
+            names: names.slice(at, at + 100),
+          })) {
             const wanted = topic.configs.find(({ key }) => key === "min.insync.replicas")?.value;
             for (const one of topic.partitions) {
               counts.partitions += 1;

@@ -50,7 +50,9 @@ export const topicsOf = async (client: Client, names: readonly string[]): Promis
 /** Asks for both ends of a partition at once. */
 const endsOf = async (client: Client, topic: string, partition: number) => {
   const [first, last] = await Promise.all(
-    (["earliest", "latest"] as const).map((at) => client.admin.listOffset(topic, partition, at)),
+    (["earliest", "latest"] as const).map((at) =>
+      client.admin.listOffset({ topic, partition, at }),
+    ),
   );
   return { first: first?.offset ?? 0n, last: last?.offset ?? 0n };
 };
@@ -71,7 +73,7 @@ const resolve = async (
   if (position === "latest") return ends.last;
   if ("offset" in position) return clamp(BigInt(position.offset), ends);
   if ("tail" in position) return clamp(ends.last - BigInt(position.tail), ends);
-  const found = await client.admin.listOffset(topic, partition, position);
+  const found = await client.admin.listOffset({ topic, partition, at: position });
   return found === undefined ? ends.last : clamp(found.offset, ends);
 };
 

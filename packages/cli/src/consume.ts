@@ -157,7 +157,7 @@ const read = async (
     ends?.delete(keyOf(batch));
     if (ends?.size === 0) return;
     // Nothing more of it is read.
-    await consumer.seek(batch.topic, batch.partition, "latest");
+    await consumer.seek({ topic: batch.topic, partition: batch.partition, to: "latest" });
   }
 };
 

@@ -3,8 +3,11 @@ import type { ConsumedRecord } from "@millrace/client";
 import { UsageError } from "./io.ts";
 import { unescapeText } from "./lines.ts";
 
+/** What a format may show of a record. */
+export type Shown = Omit<ConsumedRecord, "text" | "json" | "keyText" | "header">;
+
 /** Formats one record. */
-export type Formatter = (record: ConsumedRecord) => Buffer;
+export type Formatter = (record: Shown) => Buffer;
 
 const newline = Buffer.from("\n");
 const nothing = Buffer.alloc(0);
@@ -45,16 +48,16 @@ const asJson: Formatter = (record) => {
 
 const asValue: Formatter = ({ value }) => Buffer.concat([value ?? nothing, newline]);
 
-const headersText = (record: ConsumedRecord): string =>
+const headersText = (record: Shown): string =>
   record.headers
     .map(({ name, value }) => `${name}=${value === null ? "" : Buffer.from(value).toString()}`)
     .join(",");
 
-type Part = (record: ConsumedRecord) => Uint8Array;
-type Bytes = (record: ConsumedRecord) => Uint8Array | null;
+type Part = (record: Shown) => Uint8Array;
+type Bytes = (record: Shown) => Uint8Array | null;
 
 const text =
-  (of: (record: ConsumedRecord) => string | number | bigint): Part =>
+  (of: (record: Shown) => string | number | bigint): Part =>
   (record) =>
     Buffer.from(String(of(record)));
 
@@ -81,7 +84,7 @@ const bytesDirective = (what: string, bytes: Bytes): Directive => ({
   forms: Object.fromEntries(
     Object.entries(encodings).map(([name, encode]) => [
       name,
-      (record: ConsumedRecord) => encode(bytes(record) ?? nothing),
+      (record: Shown) => encode(bytes(record) ?? nothing),
     ]),
   ),
 });

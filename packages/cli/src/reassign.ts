@@ -52,7 +52,7 @@ const planOf = (flags: Flags): Plan => {
 const move = async (io: Io, client: Client, topic: string, plan: Plan): Promise<void> => {
   const { partition, replicas, validateOnly } = plan;
   const moves = [{ topic, partition, replicas }];
-  const [result] = await client.admin.alterPartitionReassignments(moves, { validateOnly });
+  const [result] = await client.admin.alterPartitionReassignments({ moves, validateOnly });
   if (result?.error !== undefined) throw result.error;
   const name = `${topic}-${partition}`;
   const done =

@@ -44,7 +44,7 @@ const create = (io: Io): Command =>
     .option("--if-not-exists", "succeed when the topic exists")
     .action(async (name: string, flags: Flags) => {
       const configs = Object.fromEntries(parseConfigs(flags["config"] as string[] | undefined));
-      const partitionCount = wholeNumber("--partitions", String(flags["partitions"]), 1, 10_000);
+      const partitions = wholeNumber("--partitions", String(flags["partitions"]), 1, 10_000);
       const replicationFactor = wholeNumber(
         "--replication-factor",
         String(flags["replicationFactor"]),
@@ -53,9 +53,9 @@ const create = (io: Io): Command =>
       );
       await withClient(io, flags, async (client) => {
         try {
-          await client.admin.createTopic({ name, partitionCount, replicationFactor, configs });
-          const partitions = counted(partitionCount, "partition");
-          await tell(io, `created topic ${name} with ${partitions}\n`);
+          await client.admin.createTopic({ name, partitions, replicationFactor, configs });
+          const count = counted(partitions, "partition");
+          await tell(io, `created topic ${name} with ${count}\n`);
         } catch (thrown) {
           const there = hasCode(thrown, ErrorCode.TOPIC_ALREADY_EXISTS);
           if (!there || flags["ifNotExists"] !== true) throw thrown;
@@ -112,9 +112,9 @@ const describe = (io: Io): Command =>
     ),
   ).action(async (name: string, flags: Flags) => {
     await withClient(io, flags, async (client) => {
-      const [topic] = await client.admin.describeTopics([name]);
+      const [topic] = await client.admin.describeTopics({ names: [name] });
       if (topic === undefined) return;
-      const logs = await client.admin.describeLogs([name]);
+      const logs = await client.admin.describeLogs({ topics: [name] });
       const partitions = topic.partitions.map((one) => {
         const log = logs.find((found) => found.partition === one.partition);
         return {
@@ -180,20 +180,18 @@ const alter = (io: Io): Command =>
     .option("-c, --config <K=V>", "a topic config to set; K= resets it to the default", collect)
     .action(async (name: string, flags: Flags) => {
       const configs = parseConfigs(flags["config"] as string[] | undefined);
-      const partitionCount =
+      const partitions =
         flags["partitions"] === undefined
           ? undefined
           : wholeNumber("--partitions", String(flags["partitions"]), 1, 10_000);
-      if (partitionCount === undefined && configs.size === 0) {
+      if (partitions === undefined && configs.size === 0) {
         throw new UsageError("nothing to change: give --partitions or --config");
       }
       const set = Object.fromEntries([...configs].filter(([, value]) => value !== ""));
       const remove = [...configs.keys()].filter((key) => configs.get(key) === "");
       await withClient(io, flags, async (client) => {
-        if (configs.size > 0) await client.admin.alterConfigs(name, { set, remove });
-        if (partitionCount !== undefined) {
-          await client.admin.createPartitions(name, partitionCount);
-        }
+        if (configs.size > 0) await client.admin.alterConfigs({ topic: name, set, remove });
+        if (partitions !== undefined) await client.admin.createPartitions({ name, partitions });
         await tell(io, `altered topic ${name}\n`);
       });
     });
@@ -204,9 +202,9 @@ const remove = (io: Io): Command =>
     .action(async (names: string[], flags: Flags) => {
       await withClient(io, flags, async (client) => {
         // A name that is wrong is found before anything is gone.
-        await client.admin.describeTopics(names);
+        await client.admin.describeTopics({ names });
         for (const name of new Set(names)) {
-          await client.admin.deleteTopic(name);
+          await client.admin.deleteTopic({ name });
           await tell(io, `deleted topic ${name}\n`);
         }
       });
@@ -225,7 +223,8 @@ const deleteRecords = (io: Io, name = "delete-records"): Command =>
       const partition = wholeNumber("--partition", String(flags["partition"]), 0, 0xffff_ffff);
       const before = wholeNumber("--before", String(flags["before"]), 0, Number.MAX_SAFE_INTEGER);
       await withClient(io, flags, async (client) => {
-        const start = await client.admin.deleteRecords(name, partition, BigInt(before));
+        const what = { topic: name, partition, beforeOffset: before };
+        const start = await client.admin.deleteRecords(what);
         await tell(io, `${name}-${partition} starts at offset ${start}\n`);
       });
     });
@@ -257,8 +256,9 @@ const electLeader = (io: Io): Command =>
           ? {}
           : { leader: wholeNumber("--leader", String(flags["leader"]), 0, 0xffff_ffff) };
       await withClient(io, flags, async (client) => {
-        const options = isUnclean ? { unclean: leader } : {};
-        const elected = await client.admin.electLeader(name, partition, options);
+        const where = { topic: name, partition };
+        const election = isUnclean ? { ...where, unclean: leader } : where;
+        const elected = await client.admin.electLeader(election);
         const text = `broker ${elected.leader} leads ${name}-${partition}`;
         await tell(io, `${text} in epoch ${elected.leaderEpoch}\n`);
       });

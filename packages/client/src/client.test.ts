@@ -98,11 +98,12 @@ test("the buffer and the byte window are bounds", { timeout: 10_000 }, async () 
   const producer = client.producer({ bufferBytesMax: 4096, batchBytesMax: 200 });
   const value = "x".repeat(60);
   let taken = 0;
-  while (producer.enqueue({ topic: "events", value })) taken += 1;
+  do taken += 1;
+  while (producer.write({ topic: "events", value }));
   assert.ok(taken > 10 && producer.bufferedBytes <= 4096);
   broker.release();
   for (; taken < 500; taken += 1) {
-    while (!producer.enqueue({ topic: "events", value })) await producer.ready();
+    if (!producer.write({ topic: "events", value })) await producer.drained();
     assert.ok(producer.bufferedBytes <= 4096);
   }
   await producer.flush();
@@ -131,12 +132,12 @@ test("failures that no retry helps reject, and reach onError or flush", async ()
   const seen: number[] = [];
   const loud = client.producer({ onError: (_, { recordCount }) => seen.push(recordCount) });
   const failing = loud.send({ topic: "events", value: "a" });
-  loud.enqueue({ topic: "events", value: "b" });
+  loud.write({ topic: "events", value: "b" });
   await assert.rejects(failing, (e) => hasCode(e, ErrorCode.INVALID_TIMESTAMP));
   await loud.flush();
   assert.deepEqual(seen, [1]);
   const quiet = client.producer();
-  quiet.enqueue({ topic: "events", value: "c" });
+  quiet.write({ topic: "events", value: "c" });
   await assert.rejects(quiet.flush(), (e) => hasCode(e, ErrorCode.INVALID_TIMESTAMP));
   await assert.rejects(quiet.send({ topic: "missing", value: "d" }), (e) =>
     hasCode(e, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION),
@@ -184,11 +185,11 @@ test("seek drops what was fetched; offsets, times and tails are found", async ()
   const records = consumer.records();
   const next = async () => text((await records.next()).value?.value ?? null);
   assert.equal(await next(), "5");
-  await consumer.seek("events", 0, "earliest");
+  await consumer.seek({ topic: "events", partition: 0, to: "earliest" });
   assert.equal(await next(), "0");
-  await consumer.seek("events", 0, { timestampMs: 1007 });
+  await consumer.seek({ topic: "events", partition: 0, to: { timestampMs: 1007 } });
   assert.equal(await next(), "7");
-  await consumer.seek("events", 0, { tail: 1 });
+  await consumer.seek({ topic: "events", partition: 0, to: { tail: 1 } });
   assert.equal(await next(), "9");
   await client.close();
 });
@@ -261,12 +262,12 @@ test("a paused partition gives nothing until it is resumed", async () => {
   const consumer = client.consumer();
   const from = "earliest" as const;
   await consumer.assign([0, 1].map((partition) => ({ topic: "events", partition, from })));
-  consumer.pause("events", 0);
+  consumer.pause({ topic: "events", partition: 0 });
   const records = consumer.records();
   assert.equal((await records.next()).value?.partition, 1);
   const second = records.next();
   await new Promise((resolve) => setTimeout(resolve, 20));
-  consumer.resume("events", 0);
+  consumer.resume({ topic: "events", partition: 0 });
   assert.equal((await second).value?.partition, 0);
   await client.close();
 });

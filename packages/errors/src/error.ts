@@ -30,27 +30,46 @@ export interface ErrorDetails {
  * thrown value is a bug, and becomes INTERNAL in `MillraceError.from`.
  */
 export class MillraceError extends Error {
-  override readonly name = "MillraceError";
-  readonly code: ErrorCode;
-  readonly leaderHint: LeaderHint | undefined;
-  readonly retryAfterMs: number | undefined;
-  readonly facts: Readonly<Record<string, string>> | undefined;
-  /** What a caller may do; of an unknown code, what its sender said. */
-  readonly spec: ErrorSpec;
+  // Private, because what prints an error prints its fields, too: `code: 36` helps nobody.
+  readonly #code: ErrorCode;
+  readonly #details: ErrorDetails;
+  readonly #spec: ErrorSpec;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
-    this.code = code;
-    this.leaderHint = details.leaderHint;
-    this.retryAfterMs = details.retryAfterMs;
-    this.facts = details.facts;
+    this.#code = code;
+    this.#details = details;
     const own = errorSpec(code);
-    this.spec = details.spec === undefined || isKnownCode(code) ? own : details.spec;
+    this.#spec = details.spec === undefined || isKnownCode(code) ? own : details.spec;
+    // Stack traces begin with the name, also that of an error which nobody catches.
+    const value = `MillraceError [${this.#spec.name}]`;
+    Object.defineProperty(this, "name", { value, configurable: true, writable: true });
+  }
+
+  get code(): ErrorCode {
+    return this.#code;
   }
 
   /** Name of the code, as in `error: CODE: …`. */
   get codeName(): string {
-    return this.spec.name;
+    return this.#spec.name;
+  }
+
+  /** What a caller may do; of an unknown code, what its sender said. */
+  get spec(): ErrorSpec {
+    return this.#spec;
+  }
+
+  get leaderHint(): LeaderHint | undefined {
+    return this.#details.leaderHint;
+  }
+
+  get retryAfterMs(): number | undefined {
+    return this.#details.retryAfterMs;
+  }
+
+  get facts(): Readonly<Record<string, string>> | undefined {
+    return this.#details.facts;
   }
 
   /** For client mistakes. Skips the stack trace, which is expensive and shows only our code. */

@@ -82,7 +82,7 @@ export class LiveServer {
     const server = new ServerProcess(directory, flags);
     const endpoints = await server.ready();
     const client = await within("connecting", connect({ bootstrap: [endpoints.client] }));
-    const topic = { name: protectedTopic, partitionCount: 1 };
+    const topic = { name: protectedTopic, partitions: 1 };
     await within("the first topic", client.admin.createTopic(topic));
     const consumer = client.consumer();
     const assignment = { topic: protectedTopic, partition: 0, from: "earliest" } as const;
@@ -122,21 +122,24 @@ export class LiveServer {
   async tidy(): Promise<void> {
     const { admin } = this.#client;
     for (const { brokerId } of (await within("the brokers", admin.cluster())).brokers) {
-      await within("an intent", admin.setBrokerIntent(brokerId, BrokerIntent.ACTIVE));
+      await within("an intent", admin.setBrokerIntent({ brokerId, intent: BrokerIntent.ACTIVE }));
     }
     const topicIds: Uint8Array[] = [];
     const missing = new Set(abused);
     for await (const { name, partitionCount, topicId } of admin.listTopics()) {
       if (name === protectedTopic) continue;
       if (!missing.has(name) || partitionCount > 8) {
-        await ignoring("UNKNOWN_TOPIC_OR_PARTITION", within("a delete", admin.deleteTopic(name)));
+        await ignoring(
+          "UNKNOWN_TOPIC_OR_PARTITION",
+          within("a delete", admin.deleteTopic({ name })),
+        );
         continue;
       }
       missing.delete(name);
       topicIds.push(topicId);
     }
     for (const name of missing) {
-      const making = admin.createTopic({ name, partitionCount: 2 });
+      const making = admin.createTopic({ name, partitions: 2 });
       const made = await within("a create", making);
       topicIds.push(made.topicId);
       const values = Array.from({ length: 20 }, (_, i) => `${i}`.padEnd(50));

@@ -47,7 +47,7 @@ export const commandLineMutants: readonly Mutant[] = [
     name: "cli-delete-before-look",
     breaks: "No topic is deleted where one of the names is wrong.",
     file: `${src}/topic.ts`,
-    replace: [["        await client.admin.describeTopics(names);\n", ""]],
+    replace: [["        await client.admin.describeTopics({ names });\n", ""]],
     tests: reading,
   },
   {

@@ -6,7 +6,6 @@ import {
   DescribeLogsRequestSchema,
   type LogDescription,
 } from "@millrace/proto/broker";
-import type { BrokerIntent } from "@millrace/proto/common";
 import {
   AlterConfigsRequestSchema,
   AlterPartitionReassignmentsRequestSchema,
@@ -28,27 +27,23 @@ import {
   type TopicListing,
 } from "@millrace/proto/controller";
 import type { Method } from "@millrace/rpc";
+import * as check from "./admin-checks.ts";
+import type {
+  AlterConfigs,
+  BrokerIntentChange,
+  CreatePartitions,
+  DeleteRecords,
+  ElectLeader,
+  NewTopic,
+  OffsetLookup,
+  PartitionMoveResult,
+  PartitionMoves,
+} from "./admin-types.ts";
 import { backoffMs } from "./backoff.ts";
 import { fromWire, wantsRefresh } from "./failures.ts";
 import type { BrokerInfo } from "./metadata/index.ts";
 import { methods } from "./methods.ts";
-import {
-  askLeader,
-  type CallContext,
-  type FoundOffset,
-  listOffset,
-  type OffsetQuery,
-} from "./offsets.ts";
-
-/** A topic to create. Absent counts mean the cluster's defaults. */
-export interface NewTopic {
-  readonly name: string;
-  readonly partitionCount?: number;
-  readonly replicationFactor?: number;
-  readonly configs?: Readonly<Record<string, string>>;
-  /** True: check everything, create nothing. */
-  readonly validateOnly?: boolean;
-}
+import { askLeader, type CallContext, type FoundOffset, listOffset } from "./offsets.ts";
 
 /** The cluster, as one server knows it. */
 export interface ClusterDescription {
@@ -56,21 +51,6 @@ export interface ClusterDescription {
   /** Where Admin calls go: the controller, or a server that may know it. */
   readonly controller: Endpoint;
   readonly brokers: readonly BrokerInfo[];
-}
-
-/** Where a partition goes. */
-export interface PartitionMove {
-  readonly topic: string;
-  readonly partition: number;
-  /** The target, in order of preference; "cancel": back to the replicas of before. */
-  readonly replicas: readonly number[] | "cancel";
-}
-
-/** What became of a move: recorded, or refused. */
-export interface PartitionMoveResult {
-  readonly topic: string;
-  readonly partition: number;
-  readonly error: MillraceError | undefined;
 }
 
 export interface AdminOptions {
@@ -95,17 +75,23 @@ export class Admin {
   }
 
   /** Creates a topic. Later calls of this client see it. */
-  async createTopic(topic: NewTopic): Promise<{ topicId: Uint8Array; partitionCount: number }> {
-    const { configs = {}, ...rest } = topic;
-    const request = create(CreateTopicRequestSchema, { ...rest, configs: { ...configs } });
+  async createTopic(topic: NewTopic): Promise<{ topicId: Uint8Array; partitions: number }> {
+    check.createTopic(topic);
+    const { configs = {}, partitions: partitionCount, ...rest } = topic;
+    const fields = { ...rest, configs: { ...configs } };
+    const request = create(CreateTopicRequestSchema, {
+      ...fields,
+      ...(partitionCount === undefined ? {} : { partitionCount }),
+    });
     const reply = await this.#call(methods.createTopic, request);
     this.#context.metadata.requireRevision(reply.revision);
-    return { topicId: reply.topicId, partitionCount: reply.partitionCount };
+    return { topicId: reply.topicId, partitions: reply.partitionCount };
   }
 
   /** Deletes a topic and all its records. */
-  async deleteTopic(name: string): Promise<void> {
-    const request = create(DeleteTopicRequestSchema, { name });
+  async deleteTopic(topic: { readonly name: string }): Promise<void> {
+    check.deleteTopic(topic);
+    const request = create(DeleteTopicRequestSchema, { name: topic.name });
     const reply = await this.#call(methods.deleteTopic, request);
     this.#context.metadata.requireRevision(reply.revision);
     await this.#context.metadata.tryRefresh();
@@ -123,13 +109,16 @@ export class Admin {
   }
 
   /** Describes topics, in the order of `names`. Throws UNKNOWN_TOPIC_OR_PARTITION. */
-  async describeTopics(names: readonly string[]): Promise<TopicDescription[]> {
-    const request = create(DescribeTopicsRequestSchema, { names: [...names] });
+  async describeTopics(topics: { readonly names: readonly string[] }): Promise<TopicDescription[]> {
+    check.describeTopics(topics);
+    const request = create(DescribeTopicsRequestSchema, { names: [...topics.names] });
     return (await this.#call(methods.describeTopics, request, true)).topics;
   }
 
-  /** Raises the number of partitions to `partitionCount`. */
-  async createPartitions(name: string, partitionCount: number): Promise<void> {
+  /** Raises the number of partitions of a topic to `partitions`. */
+  async createPartitions(growth: CreatePartitions): Promise<void> {
+    check.createPartitions(growth);
+    const { name, partitions: partitionCount } = growth;
     const request = create(CreatePartitionsRequestSchema, { name, partitionCount });
     const reply = await this.#call(methods.createPartitions, request);
     this.#context.metadata.requireRevision(reply.revision);
@@ -142,12 +131,9 @@ export class Admin {
    * acknowledged and is not on its disk is lost for good. Throws ELECTION_NOT_NEEDED,
    * ELIGIBLE_LEADERS_NOT_AVAILABLE, UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST.
    */
-  async electLeader(
-    topic: string,
-    partition: number,
-    options: { readonly unclean?: { readonly leader?: number } } = {},
-  ): Promise<{ leader: number; leaderEpoch: number }> {
-    const { unclean } = options;
+  async electLeader(election: ElectLeader): Promise<{ leader: number; leaderEpoch: number }> {
+    check.electLeader(election);
+    const { topic, partition, unclean } = election;
     const type = unclean === undefined ? ElectionType.PREFERRED : ElectionType.UNCLEAN;
     const request = create(ElectLeaderRequestSchema, { topic, partition, type, ...unclean });
     const reply = await this.#call(methods.electLeader, request);
@@ -156,22 +142,18 @@ export class Admin {
   }
 
   /** Sets configs of a topic, and resets those in `remove` to their defaults. */
-  async alterConfigs(
-    topic: string,
-    change: {
-      readonly set?: Readonly<Record<string, string>>;
-      readonly remove?: readonly string[];
-    },
-  ): Promise<void> {
-    const { set = {}, remove = [] } = change;
+  async alterConfigs(change: AlterConfigs): Promise<void> {
+    check.alterConfigs(change);
+    const { topic, set = {}, remove = [] } = change;
     const fields = { topic, set: { ...set }, remove: [...remove] };
     const request = create(AlterConfigsRequestSchema, fields);
     const reply = await this.#call(methods.alterConfigs, request);
     this.#context.metadata.requireRevision(reply.revision);
   }
 
-  async describeConfigs(topic: string): Promise<ConfigEntry[]> {
-    const request = create(DescribeConfigsRequestSchema, { topic });
+  async describeConfigs(of: { readonly topic: string }): Promise<ConfigEntry[]> {
+    check.describeConfigs(of);
+    const request = create(DescribeConfigsRequestSchema, { topic: of.topic });
     return (await this.#call(methods.describeConfigs, request, true)).configs;
   }
 
@@ -179,16 +161,15 @@ export class Admin {
    * Moves replicas to other brokers, or cancels that. Answers in the order of `moves`, at most
    * 1,000, once the moves are recorded; `listPartitionReassignments` tells which go on.
    */
-  async alterPartitionReassignments(
-    moves: readonly PartitionMove[],
-    options: { readonly validateOnly?: boolean } = {},
-  ): Promise<PartitionMoveResult[]> {
+  async alterPartitionReassignments(change: PartitionMoves): Promise<PartitionMoveResult[]> {
+    check.partitionMoves(change);
+    const { moves, validateOnly = false } = change;
     const partitions = moves.map(({ topic, partition, replicas }) =>
       replicas === "cancel"
         ? { topic, partition, cancel: true }
         : { topic, partition, replicas: [...replicas] },
     );
-    const fields = { partitions, validateOnly: options.validateOnly ?? false };
+    const fields = { partitions, validateOnly };
     const request = create(AlterPartitionReassignmentsRequestSchema, fields);
     const reply = await this.#call(methods.alterPartitionReassignments, request);
     this.#context.metadata.requireRevision(reply.revision);
@@ -212,12 +193,9 @@ export class Admin {
    * Says what is wanted of a broker: to cordon, drain or decommission it, or to have it active
    * again. Throws REASSIGNMENT_IN_PROGRESS for a broker that still has something.
    */
-  async setBrokerIntent(
-    brokerId: number,
-    intent: BrokerIntent,
-    options: { readonly validateOnly?: boolean } = {},
-  ): Promise<void> {
-    const { validateOnly = false } = options;
+  async setBrokerIntent(change: BrokerIntentChange): Promise<void> {
+    check.setBrokerIntent(change);
+    const { brokerId, intent, validateOnly = false } = change;
     const request = create(SetBrokerIntentRequestSchema, { brokerId, intent, validateOnly });
     await this.#call(methods.setBrokerIntent, request);
   }
@@ -232,25 +210,28 @@ export class Admin {
    * A named offset, or that of the first record at or after a time. Undefined if no record matches.
    */
   async listOffset(
-    topic: string,
-    partition: number,
-    at: OffsetQuery,
+    lookup: OffsetLookup,
   ): Promise<{ offset: bigint; timestampMs: number | undefined } | undefined> {
+    check.listOffset(lookup);
+    const { topic, partition, at } = lookup;
+    const ms = this.#timeoutMs;
     const found: FoundOffset | undefined = await listOffset(
       this.#context,
       topic,
       partition,
       at,
-      this.#timeoutMs,
+      ms,
     );
     return found && { offset: BigInt(found.offset), timestampMs: found.timestampMs };
   }
 
   /** Deletes the records before `beforeOffset` (absent: all); returns the new log start offset. */
-  async deleteRecords(topic: string, partition: number, beforeOffset?: bigint): Promise<bigint> {
+  async deleteRecords(deletion: DeleteRecords): Promise<bigint> {
+    check.deleteRecords(deletion);
+    const { topic, partition, beforeOffset } = deletion;
     // The call may be repeated: without an offset it would delete what was written in between.
-    const end = beforeOffset ?? (await this.listOffset(topic, partition, "latest"))?.offset;
-    const before = end === undefined ? {} : { beforeOffset: end };
+    const end = beforeOffset ?? (await this.listOffset({ topic, partition, at: "latest" }))?.offset;
+    const before = end === undefined ? {} : { beforeOffset: BigInt(end) };
     return askLeader(this.#context, topic, partition, this.#timeoutMs, async (leader, leftMs) => {
       const request = create(DeleteRecordsRequestSchema, {
         partitions: [{ topicId: leader.topicId, topic, partition, ...before }],
@@ -267,10 +248,11 @@ export class Admin {
 
   /** Logs of the topics (all when none is named) on every live broker. */
   async describeLogs(
-    topics: readonly string[] = [],
+    of: { readonly topics?: readonly string[] } = {},
   ): Promise<Array<LogDescription & { readonly brokerId: number }>> {
+    check.describeLogs(of);
     const { brokers } = await this.cluster();
-    const request = create(DescribeLogsRequestSchema, { topics: [...topics] });
+    const request = create(DescribeLogsRequestSchema, { topics: [...(of.topics ?? [])] });
     const replies = await Promise.all(
       brokers.map(async ({ brokerId, endpoint }) => {
         const options = { timeoutMs: this.#timeoutMs };

@@ -1,15 +1,22 @@
 /** The client: the entry to one cluster. */
 import type { Env } from "@millrace/env";
-import { type Endpoint, ErrorCode, MillraceError, parseEndpoint } from "@millrace/errors";
+import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { Dialer } from "@millrace/rpc";
 import { Admin } from "./admin.ts";
-import { inRange } from "./checks.ts";
+import { endpointsOf } from "./bootstrap.ts";
+import { checkFields, inRange, type Shape } from "./checks.ts";
 import { Connections } from "./connections.ts";
 import { Consumer } from "./consumer/consumer.ts";
 import { closedError } from "./failures.ts";
 import { MetadataCache } from "./metadata/index.ts";
 import { Producer } from "./producer/producer.ts";
-import type { ConsumerOptions, ProducerOptions } from "./types.ts";
+import type {
+  ConsumerOptions,
+  ConsumerOptionsFor,
+  ProducerOptions,
+  ProducerOptionsFor,
+  Sendable,
+} from "./types.ts";
 
 /** The parts of `Env` that a client needs. */
 export type ClientEnv = Pick<Env, "clock" | "random" | "compressor" | "logger">;
@@ -17,8 +24,8 @@ export type ClientEnv = Pick<Env, "clock" | "random" | "compressor" | "logger">;
 export interface ClientOptions {
   readonly dialer: Dialer;
   readonly env: ClientEnv;
-  /** `host:port` of servers to ask first; at least one. */
-  readonly bootstrap: readonly string[];
+  /** `host:port` of servers to ask first, in a list, or with commas between them. */
+  readonly bootstrap: string | readonly string[];
   /** For the server's logs, metrics and quotas; at most 249 bytes. Default "". */
   readonly clientId?: string;
   /** Deadline of an Admin call, milliseconds. Default 30,000. */
@@ -27,6 +34,15 @@ export interface ClientOptions {
    * 86,400,000. Used only where servers have no WatchMetadata. Default 300,000. */
   readonly metadataMaxAgeMs?: number;
 }
+
+const optionsShape: Shape<ClientOptions> = {
+  dialer: "object",
+  env: "object",
+  bootstrap: "any?",
+  clientId: "string?",
+  adminTimeoutMs: "any?",
+  metadataMaxAgeMs: "any?",
+};
 
 /** Longest wait for one server that is asked for metadata, milliseconds. */
 const metadataTimeoutMs = 10_000;
@@ -40,13 +56,15 @@ export class Client implements AsyncDisposable {
   readonly #clientId: string;
   readonly #connections: Connections;
   readonly #metadata: MetadataCache;
-  readonly #producers = new Set<Producer>();
-  readonly #consumers = new Set<Consumer>();
+  /** Open producers and consumers. */
+  readonly #parts = new Set<{ close(): Promise<void> }>();
   #closed = false;
 
   /** Throws INVALID_REQUEST for bootstrap servers or an option that cannot be used. */
   constructor(options: ClientOptions) {
+    checkFields("createClient", options, optionsShape);
     const { adminTimeoutMs = 30_000, clientId = "", dialer, env } = options;
+    inRange("adminTimeoutMs", adminTimeoutMs, 1, 86_400_000);
     const bootstrap = endpointsOf(options.bootstrap);
     checkClientId(clientId);
     this.#env = env;
@@ -63,34 +81,44 @@ export class Client implements AsyncDisposable {
     this.admin = new Admin({ ...shared, metadata: this.#metadata }, { timeoutMs: adminTimeoutMs });
   }
 
-  /** Throws INVALID_REQUEST for an option out of range. */
-  producer(options: ProducerOptions = {}): Producer {
+  /**
+   * A producer. The types of keys and values follow from the serializers. Throws INVALID_REQUEST
+   * for an option that is unknown, or out of range.
+   */
+  producer(): Producer;
+  producer<K = Sendable, V = Sendable>(options: ProducerOptionsFor<K, V>): Producer<K, V>;
+  producer<K, V>(options: ProducerOptions<K, V> = {}): Producer<K, V> {
     if (this.#closed) throw closedError();
-    const producer: Producer = new Producer(options, {
+    const producer: Producer<K, V> = new Producer(options, {
       env: this.#env,
       connections: this.#connections,
       metadata: this.#metadata,
       clientId: this.#clientId,
-      onClosed: () => this.#producers.delete(producer),
+      onClosed: () => this.#parts.delete(producer),
     });
-    this.#producers.add(producer);
+    this.#parts.add(producer);
     return producer;
   }
 
-  /** Throws INVALID_REQUEST for an option out of range. */
-  consumer(options: ConsumerOptions = {}): Consumer {
+  /**
+   * A consumer. The types of keys and values follow from the deserializers. Throws INVALID_REQUEST
+   * for an option that is unknown, or out of range.
+   */
+  consumer(): Consumer;
+  consumer<K = Uint8Array, V = Uint8Array>(options: ConsumerOptionsFor<K, V>): Consumer<K, V>;
+  consumer<K, V>(options: ConsumerOptions<K, V> = {}): Consumer<K, V> {
     if (this.#closed) throw closedError();
     const { clock, random } = this.#env;
-    const consumer: Consumer = new Consumer(options, {
+    const consumer: Consumer<K, V> = new Consumer(options, {
       env: this.#env,
       clock,
       random,
       connections: this.#connections,
       metadata: this.#metadata,
       clientId: this.#clientId,
-      onClosed: () => this.#consumers.delete(consumer),
+      onClosed: () => this.#parts.delete(consumer),
     });
-    this.#consumers.add(consumer);
+    this.#parts.add(consumer);
     return consumer;
   }
 
@@ -106,7 +134,7 @@ export class Client implements AsyncDisposable {
     if (this.#closed) return;
     this.#closed = true;
     try {
-      const closing = [...this.#producers, ...this.#consumers].map((part) => part.close());
+      const closing = [...this.#parts].map((part) => part.close());
       const ended = await Promise.allSettled(closing);
       for (const end of ended) if (end.status === "rejected") throw end.reason;
     } finally {
@@ -121,17 +149,6 @@ export class Client implements AsyncDisposable {
 }
 
 const refuse = (what: string): MillraceError => new MillraceError(ErrorCode.INVALID_REQUEST, what);
-
-const endpointsOf = (bootstrap: readonly string[]): Endpoint[] => {
-  if (bootstrap.length === 0) {
-    throw refuse("there is no bootstrap server: give one or more host:port");
-  }
-  return bootstrap.map((text) => {
-    const endpoint = parseEndpoint(text);
-    if (endpoint !== undefined) return endpoint;
-    throw refuse(`bootstrap server ${JSON.stringify(text)} is not usable: give host:port`);
-  });
-};
 
 const checkClientId = (clientId: string): void => {
   const bytes = Buffer.byteLength(clientId);

@@ -179,7 +179,7 @@ test("a call to a leader that hangs is made again at the new one", limit, async 
   const { broker, client } = hurried(2);
   await client.producer().send(record);
   broker.silent.add("fake:1");
-  const found = client.admin.listOffset("events", 0, "latest");
+  const found = client.admin.listOffset({ topic: "events", partition: 0, at: "latest" });
   await sleep(5);
   hang(broker);
   within(await timed(() => found));
@@ -196,12 +196,12 @@ test("all records are those of now, also when the call is made again", limit, as
     calls += 1;
     return lost;
   };
-  const deleted = client.admin.deleteRecords("events", 0);
+  const deleted = client.admin.deleteRecords({ topic: "events", partition: 0 });
   await until(() => calls === 1);
   await writeBatch(client, ["c"]);
   await deleted;
   assert.deepEqual(broker.deletedBefore, [2n]);
-  await client.admin.deleteRecords("events", 0, 1n);
+  await client.admin.deleteRecords({ topic: "events", partition: 0, beforeOffset: 1n });
   assert.deepEqual(broker.deletedBefore, [2n, 1n]);
 });
 

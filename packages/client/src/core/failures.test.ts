@@ -85,14 +85,20 @@ test("a call that fails with an unknown code is repeated if that may help", limi
     return calls <= times ? statusOf(advice) : undefined;
   };
   broker.callFault = answer(transient, 2);
-  assert.equal((await client.admin.listOffset("events", 0, "latest"))?.offset, 3n);
+  assert.equal(
+    (await client.admin.listOffset({ topic: "events", partition: 0, at: "latest" }))?.offset,
+    3n,
+  );
   assert.equal(calls, 3);
   calls = 0;
   broker.callFault = answer(final, 2);
-  await assert.rejects(client.admin.listOffset("events", 0, "latest"), (thrown) => {
-    assert.ok(thrown instanceof MillraceError);
-    return thrown.codeName === "FROM_THE_FUTURE";
-  });
+  await assert.rejects(
+    client.admin.listOffset({ topic: "events", partition: 0, at: "latest" }),
+    (thrown) => {
+      assert.ok(thrown instanceof MillraceError);
+      return thrown.codeName === "FROM_THE_FUTURE";
+    },
+  );
   assert.equal(calls, 1);
 });
 
@@ -139,7 +145,7 @@ test("a read-only Admin call is repeated whatever it did", limit, async () => {
   const { broker, client } = setUp();
   const { fault, state } = failing("DescribeTopics", 2, ErrorCode.UNAVAILABLE);
   broker.callFault = fault;
-  await assert.rejects(client.admin.describeTopics(["t"]), /asked again/);
+  await assert.rejects(client.admin.describeTopics({ names: ["t"] }), /asked again/);
   assert.equal(state.calls, 3);
 });
 

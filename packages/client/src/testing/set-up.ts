@@ -63,7 +63,7 @@ export const writeBatch = async (
   partition = 0,
 ): Promise<void> => {
   const producer = client.producer({ lingerMs: 50 });
-  for (const value of values) producer.enqueue({ topic: "events", partition, value });
+  for (const value of values) producer.write({ topic: "events", partition, value });
   await producer.close();
 };
 

@@ -15,20 +15,23 @@ export const statusOf = (thrown: unknown): Partial<StatusObject> & { code: numbe
   return { code, details: message, metadata };
 };
 
-/** The error of a call that failed. */
+/**
+ * The error of a call that failed. `explain` makes the text of one whose server has not said why.
+ */
 export const errorOf = (
   error: Pick<ServiceError, "code" | "details" | "metadata">,
+  explain: (text: string) => string = (text) => text,
 ): MillraceError => {
   const [details] = error.metadata?.get(detailsKey) ?? [];
   // grpc-js tells the errno of a connection that it could not make in the text alone.
   const refused = error.code === status.UNAVAILABLE && /\bECONNREFUSED\b/.test(error.details);
   if (refused && details === undefined) {
     const cause = new ConnectionError("refused", error.details);
-    return new MillraceError(ErrorCode.UNAVAILABLE, error.details, { cause });
+    return new MillraceError(ErrorCode.UNAVAILABLE, explain(error.details), { cause });
   }
   return fromWireStatus({
     code: error.code,
-    message: error.details,
+    message: details === undefined ? explain(error.details) : error.details,
     details: typeof details === "string" ? undefined : details,
   });
 };

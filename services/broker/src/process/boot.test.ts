@@ -24,7 +24,7 @@ test("two brokers and a controller: what is acknowledged is on both, and all sto
   assert.deepEqual([clientEndpoint, internalEndpoint, rack], ["b1:7400", "b1:7401", "rack-1"]);
   const client = cluster.client();
   // The default is 3, and there are two brokers.
-  await cluster.run(client.admin.createTopic({ name: "t", partitionCount: 2 }));
+  await cluster.run(client.admin.createTopic({ name: "t", partitions: 2 }));
   const [topic] = (await cluster.run(cluster.store.range({ key: keys.topic("t") }))).kvs;
   assert.equal(topic && decodeRecord.topic(topic).replicationFactor, 2);
   const producer = client.producer();
@@ -59,12 +59,12 @@ test("a broker with another disk is not believed to have what it had", async () 
   const directory = await idOf();
   assert.equal(directory, cluster.logs.get(1)?.directoryId.toString());
   const client = cluster.client();
-  await cluster.run(client.admin.createTopic({ name: "t", partitionCount: 1 }));
+  await cluster.run(client.admin.createTopic({ name: "t", partitions: 1 }));
   await cluster.run(client.producer().send({ topic: "t", value: "v" }));
   await cluster.run(first.stop());
   const leader = async () => {
     await cluster.pass(1000);
-    const [topic] = await cluster.run(client.admin.describeTopics(["t"]));
+    const [topic] = await cluster.run(client.admin.describeTopics({ names: ["t"] }));
     return topic?.partitions[0]?.leader;
   };
   const emptied = await cluster.run(cluster.broker(1));
@@ -79,10 +79,16 @@ test("a broker with another disk is not believed to have what it had", async () 
   await cluster.run(cluster.broker(1));
   await cluster.pass(1000);
   const unclean = { leader: 1 };
-  const elected = await cluster.run(client.admin.electLeader("t", 0, { unclean }));
+  const elected = await cluster.run(
+    client.admin.electLeader({ topic: "t", partition: 0, unclean }),
+  );
   assert.equal(elected.leader, 1);
   await cluster.run(client.producer().send({ topic: "t", value: "w" }));
-  assert.equal((await cluster.run(client.admin.listOffset("t", 0, "latest")))?.offset, 1n);
+  assert.equal(
+    (await cluster.run(client.admin.listOffset({ topic: "t", partition: 0, at: "latest" })))
+      ?.offset,
+    1n,
+  );
   await cluster.run(client.close());
 });
 
@@ -95,10 +101,10 @@ test("a leader whose disk has failed leaves to one that has everything", async (
   const client = cluster.client();
   const configs = { "min.insync.replicas": "1" };
   await cluster.run(
-    client.admin.createTopic({ name: "t", partitionCount: 1, replicationFactor: 2, configs }),
+    client.admin.createTopic({ name: "t", partitions: 1, replicationFactor: 2, configs }),
   );
   const leader = async () => {
-    const [topic] = await cluster.run(client.admin.describeTopics(["t"]));
+    const [topic] = await cluster.run(client.admin.describeTopics({ names: ["t"] }));
     return topic?.partitions[0]?.leader ?? assert.fail();
   };
   const failing = await leader();
@@ -124,10 +130,10 @@ test("after an unclean election the others cut what they had beyond, and are in 
   const client = cluster.client();
   const configs = { "min.insync.replicas": "1" };
   await cluster.run(
-    client.admin.createTopic({ name: "t", partitionCount: 1, replicationFactor: 2, configs }),
+    client.admin.createTopic({ name: "t", partitions: 1, replicationFactor: 2, configs }),
   );
   const describe = async () => {
-    const [topic] = await cluster.run(client.admin.describeTopics(["t"]));
+    const [topic] = await cluster.run(client.admin.describeTopics({ names: ["t"] }));
     return topic?.partitions[0] ?? assert.fail();
   };
   const preferred = (await describe()).leader ?? assert.fail();
@@ -144,7 +150,10 @@ test("after an unclean election the others cut what they had beyond, and are in 
   await cluster.pass(1000);
   assert.equal((await describe()).leader, undefined);
   const unclean = {};
-  assert.equal((await cluster.run(client.admin.electLeader("t", 0, { unclean }))).leader, behind);
+  assert.equal(
+    (await cluster.run(client.admin.electLeader({ topic: "t", partition: 0, unclean }))).leader,
+    behind,
+  );
   await cluster.run(producer.send({ topic: "t", value: "w" }));
   await cluster.run(start(preferred));
   await cluster.pass(5000);
@@ -164,7 +173,7 @@ test("a broker that stops has another one lead first", async () => {
     Promise.all([cluster.broker(1, { disk }), cluster.broker(2)]),
   );
   const client = cluster.client();
-  await cluster.run(client.admin.createTopic({ name: "t", partitionCount: 4 }));
+  await cluster.run(client.admin.createTopic({ name: "t", partitions: 4 }));
   const producer = client.producer();
   const sendAll = (round: number) =>
     Promise.all(
@@ -286,7 +295,7 @@ test("a broker is drained, decommissioned, stops, and does not start again with 
   await cluster.run(Promise.all([1, 2].map((id) => cluster.broker(id))));
   const client = cluster.client();
   const { admin } = client;
-  await cluster.run(admin.createTopic({ name: "t", partitionCount: 30, replicationFactor: 2 }));
+  await cluster.run(admin.createTopic({ name: "t", partitions: 30, replicationFactor: 2 }));
   const producer = client.producer();
   const send = (value: string) =>
     cluster.run(
@@ -304,10 +313,11 @@ test("a broker is drained, decommissioned, stops, and does not start again with 
   const logsBefore = cluster.logs.get(3);
   await cluster.pass(2000);
   assert.equal((await state(3)).logCount, 20);
-  const decommission = () => admin.setBrokerIntent(3, BrokerIntent.DECOMMISSIONED);
+  const decommission = () =>
+    admin.setBrokerIntent({ brokerId: 3, intent: BrokerIntent.DECOMMISSIONED });
   const codeOf = async (work: Promise<unknown>) => (await refusal(work)).codeName;
   assert.equal(await cluster.run(codeOf(decommission())), "INVALID_REQUEST");
-  await cluster.run(admin.setBrokerIntent(3, BrokerIntent.DRAINING));
+  await cluster.run(admin.setBrokerIntent({ brokerId: 3, intent: BrokerIntent.DRAINING }));
   assert.equal(await cluster.run(codeOf(decommission())), "REASSIGNMENT_IN_PROGRESS");
   await send("meanwhile");
   for (let i = 0; i < 60 && (await state(3)).replicaCount > 0; i += 1) await cluster.pass(500);
@@ -316,12 +326,12 @@ test("a broker is drained, decommissioned, stops, and does not start again with 
   assert.deepEqual([replicaCount, leaderCount, leftoverCount, logCount], [0, 0, 0, 0]);
   assert.equal(intent, BrokerIntent.DRAINING);
   assert.deepEqual([...(logsBefore?.partitions() ?? [])], []);
-  const [topic] = await cluster.run(admin.describeTopics(["t"]));
+  const [topic] = await cluster.run(admin.describeTopics({ names: ["t"] }));
   for (const { replicas, isr } of topic?.partitions ?? []) {
     assert.deepEqual([replicas.toSorted(), isr.length], [[1, 2], 2]);
   }
   // What comes now goes elsewhere.
-  await cluster.run(admin.createTopic({ name: "u", partitionCount: 3, replicationFactor: 2 }));
+  await cluster.run(admin.createTopic({ name: "u", partitions: 3, replicationFactor: 2 }));
   await cluster.pass(2000);
   assert.equal((await state(3)).replicaCount, 0);
   assert.equal(isOver, 0);

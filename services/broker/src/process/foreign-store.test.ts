@@ -17,7 +17,7 @@ const setUp = async () => {
   const client = cluster.client();
   const configs = { "min.insync.replicas": "2" };
   await cluster.run(
-    client.admin.createTopic({ name: "t", partitionCount: 2, replicationFactor: 2, configs }),
+    client.admin.createTopic({ name: "t", partitions: 2, replicationFactor: 2, configs }),
   );
   const producer = client.producer();
   let sent = 0;
@@ -61,7 +61,11 @@ test("an empty store is one that is down: clients notice nothing, and nobody wri
     await cluster.pass(1000);
   }
   assert.deepEqual(ends(), [8, 8, 8, 8]);
-  assert.equal((await cluster.run(client.admin.listOffset("t", 0, "latest")))?.offset, 8n);
+  assert.equal(
+    (await cluster.run(client.admin.listOffset({ topic: "t", partition: 0, at: "latest" })))
+      ?.offset,
+    8n,
+  );
   assert.deepEqual(await everything(cluster, empty), []);
   for (const host of ["c1", "c2", "b1", "b2"]) {
     assert.equal(refused(cluster.linesOf.get(host)).length, 1, `${cluster.linesOf.get(host)}`);
@@ -75,7 +79,7 @@ test("an empty store is one that is down: clients notice nothing, and nobody wri
     cluster.lines.filter((line) => line.includes("restored")),
     [],
   );
-  await cluster.run(client.admin.createTopic({ name: "u", partitionCount: 1 }));
+  await cluster.run(client.admin.createTopic({ name: "u", partitions: 1 }));
   await cluster.run(client.close());
 });
 

@@ -21,7 +21,7 @@ const setUp = async () => {
   const start = (id: number) => cluster.broker(id, { disk: disks[id - 1] ?? assert.fail() });
   const brokers = await cluster.run(Promise.all([start(1), start(2)]));
   const client = cluster.client();
-  const shape = { partitionCount: 2, replicationFactor: 2 };
+  const shape = { partitions: 2, replicationFactor: 2 };
   await cluster.run(client.admin.createTopic({ name: "t", ...shape }));
   const producer = client.producer();
   const send = (topic: string, value: string) =>

@@ -140,8 +140,8 @@ export const cliMutants: readonly Mutant[] = [
     file: "packages/cli/src/topic.ts",
     replace: [
       [
-        'wholeNumber("--partitions", String(flags["partitions"]), 1, 10_000);\n      if (partitionCount === undefined',
-        'Number(flags["partitions"]);\n      if (partitionCount === undefined',
+        'wholeNumber("--partitions", String(flags["partitions"]), 1, 10_000);\n      if (partitions === undefined',
+        'Number(flags["partitions"]);\n      if (partitions === undefined',
       ],
     ],
     tests: cliTest,

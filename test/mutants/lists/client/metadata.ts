@@ -55,11 +55,11 @@ export const metadataMutants: readonly Mutant[] = [
   {
     name: "client-bootstrap-unchecked",
     breaks: "an address without a port is dialed on some other port",
-    file: "packages/client/src/core/client.ts",
+    file: "packages/client/src/core/bootstrap.ts",
     replace: [
       [
-        "if (endpoint !== undefined) return endpoint;",
-        'return endpoint ?? { host: text, port: 7400, listener: "", tls: false, authority: "" };',
+        "if (endpoint === undefined) throw wrongAddress(text);",
+        'if (endpoint === undefined) return { host: text, port: 7400, listener: "", tls: false, authority: "" };',
       ],
     ],
     tests: metadataTest,

@@ -89,8 +89,8 @@ test(
     const values: string[] = [];
     for await (const { value } of consumer.records()) {
       values.push(text(value));
-      if (text(value) === "a1") consumer.pause("events", 0);
-      if (text(value) === "b3") consumer.resume("events", 0);
+      if (text(value) === "a1") consumer.pause({ topic: "events", partition: 0 });
+      if (text(value) === "b3") consumer.resume({ topic: "events", partition: 0 });
     }
     assert.deepEqual(
       values.filter((value) => value.startsWith("a")),
@@ -107,7 +107,8 @@ test("a seek inside a batch takes effect at once", limit, async () => {
   const consumer = await reading(client, [0], "earliest", { untilEnd: true });
   const values: string[] = [];
   for await (const { value } of consumer.records()) {
-    if (values.push(text(value)) === 2) await consumer.seek("events", 0, { offset: 5 });
+    if (values.push(text(value)) === 2)
+      await consumer.seek({ topic: "events", partition: 0, to: { offset: 5 } });
   }
   assert.deepEqual(values, ["a0", "a1", "a5"]);
   await client.close();
@@ -155,7 +156,7 @@ test("bytes that were granted are not granted again before they arrived", limit,
 test("nothing is granted to a paused partition", limit, async () => {
   const { broker, client } = setUp();
   const consumer = await reading(client, [0], "latest");
-  consumer.pause("events", 0);
+  consumer.pause({ topic: "events", partition: 0 });
   await sleep(20);
   const before = { bytes: broker.grantedBytes, streams: broker.streams };
   broker.drain();
@@ -164,7 +165,7 @@ test("nothing is granted to a paused partition", limit, async () => {
   await writeBatch(client, ["a"]);
   await sleep(20);
   assert.equal(broker.grantedBytes, before.bytes);
-  consumer.resume("events", 0);
+  consumer.resume({ topic: "events", partition: 0 });
   assert.equal(text((await consumer.records().next()).value?.value ?? null), "a");
   await client.close();
 });
@@ -207,7 +208,7 @@ test(
     const consumer = await reading(client, [0], { offset: 0 }, { untilEnd: true });
     await assert.rejects(drain(consumer), isOutOfRange);
     await assert.rejects(drain(consumer), isOutOfRange);
-    await consumer.seek("events", 0, "earliest");
+    await consumer.seek({ topic: "events", partition: 0, to: "earliest" });
     assert.deepEqual(await drain(consumer), ["b0", "b1"]);
     await client.close();
   },
@@ -231,7 +232,7 @@ test(
     };
     await assert.rejects(collect(), isDamage);
     await assert.rejects(collect(), isDamage);
-    await consumer.seek("events", 0, { offset: 2 });
+    await consumer.seek({ topic: "events", partition: 0, to: { offset: 2 } });
     await collect();
     assert.deepEqual(values, ["good", "after"]);
     await client.close();
@@ -292,7 +293,7 @@ test(
       "what was fetched is handed out first",
     );
     await assert.rejects(collect(), isOutOfRange);
-    await consumer.seek("events", 0, { offset: 18 });
+    await consumer.seek({ topic: "events", partition: 0, to: { offset: 18 } });
     const again = consumer.records();
     assert.equal(text((await again.next()).value?.value ?? null), "new18");
     await client.close();
@@ -423,9 +424,9 @@ test("a seek past the end of an iteration ends it for the partition", limit, asy
   await writeBatch(client, ["a"]);
   const consumer = await reading(client, [0], "earliest", { untilEnd: true });
   await writeBatch(client, ["b", "c", "d"]);
-  await consumer.seek("events", 0, { offset: 2 });
+  await consumer.seek({ topic: "events", partition: 0, to: { offset: 2 } });
   assert.deepEqual(await drain(consumer), []);
-  await consumer.seek("events", 0, { offset: 0 });
+  await consumer.seek({ topic: "events", partition: 0, to: { offset: 0 } });
   assert.deepEqual((await drain(consumer)).slice(0, 1), ["a"]);
   await client.close();
 });
@@ -479,7 +480,7 @@ test(
     await writeBatch(client, ["c"]);
     assert.equal(text((await next).value?.value ?? null), "c");
     assert.deepEqual(await reopened(broker), [5, 9]);
-    await consumer.seek("events", 0, { offset: 1 });
+    await consumer.seek({ topic: "events", partition: 0, to: { offset: 1 } });
     await sleep(20);
     const sought = broker.added.at(-1);
     assert.deepEqual([sought?.offset, sought?.lastFetchedEpoch], [1, undefined]);

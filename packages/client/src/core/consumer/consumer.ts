@@ -2,10 +2,11 @@
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { Isolation } from "@millrace/proto/common";
 import { backoffRangeMs } from "../backoff.ts";
-import { inRange, oneOf } from "../checks.ts";
+import { checkFields, inRange, oneOf } from "../checks.ts";
 import { closedError } from "../failures.ts";
 import { isSameTopic } from "../metadata/index.ts";
 import { resolvePosition } from "../offsets.ts";
+import { type HeldUp, StateTeller } from "../state.ts";
 import type {
   Assignment,
   ConsumedBatch,
@@ -13,10 +14,14 @@ import type {
   ConsumerOptions,
   PartitionOffset,
   Position,
+  Seek,
+  TopicPartition,
 } from "../types.ts";
 import { Cursor, type StartingPoint } from "./cursor.ts";
 import { decodeNext } from "./decode.ts";
 import { Leaders, type LeadersContext, lookupTimeoutMs } from "./leaders.ts";
+import { checkAssignments, checkOptions, checkPlace, checkSeek } from "./options.ts";
+import { type MakeRecord, recordMaker } from "./record.ts";
 
 export interface ConsumerContext extends LeadersContext {
   readonly onClosed: () => void;
@@ -43,12 +48,21 @@ interface Expanded {
  * or an abort loses nothing: the next iteration continues after the last record handed out. After
  * an error, the next iteration tries the partition again, and throws again if the error persists.
  */
-export class Consumer implements AsyncDisposable {
+export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable {
   readonly #context: ConsumerContext;
+  /** Undefined: records are handed out as they were read. */
+  readonly #makeRecord: MakeRecord<K, V> | undefined;
+  /** The topic of the options, until something is assigned. */
+  #unassigned: Assignment | undefined;
+  #assigning: Promise<void> | undefined;
   readonly #untilEnd: boolean;
   readonly #bufferBytesMax: number;
   readonly #inflatedBytesMax: number;
   readonly #leaders: Leaders;
+  /** Undefined without `onState`. */
+  readonly #teller: StateTeller | undefined;
+  /** Topics of assignments whose start is being looked up. */
+  readonly #starting = new Set<readonly Assignment[]>();
   #cursors = new Map<string, Cursor>();
   /** Topics assigned as a whole, whose new partitions are read too. */
   #wholeTopics: ReadonlySet<string> = new Set();
@@ -65,8 +79,12 @@ export class Consumer implements AsyncDisposable {
   #wake: (() => void) | undefined;
 
   /** Throws INVALID_REQUEST for an option out of range. */
-  constructor(options: ConsumerOptions, context: ConsumerContext) {
+  constructor(options: ConsumerOptions<K, V>, context: ConsumerContext) {
+    checkOptions(options);
     this.#context = context;
+    this.#makeRecord = recordMaker(options);
+    const { topic, from } = options;
+    if (topic !== undefined) this.#unassigned = { topic, ...(from === undefined ? {} : { from }) };
     const { bufferBytesMax = 32 * 1024 * 1024, inflatedBytesMax = 64 * 1024 * 1024 } = options;
     this.#bufferBytesMax = inRange("bufferBytesMax", bufferBytesMax, 1024, 2 ** 40);
     this.#inflatedBytesMax = inRange("inflatedBytesMax", inflatedBytesMax, 1024, 2 ** 31);
@@ -78,7 +96,18 @@ export class Consumer implements AsyncDisposable {
       isolation: level === "read_committed" ? Isolation.READ_COMMITTED : Isolation.READ_UNCOMMITTED,
       onOutOfRange: oneOf("onOutOfRange", options.onOutOfRange ?? "error", policies),
       onNews: () => this.#notify(),
+      onLost: (server, error) => this.#teller?.lost(server, error),
     });
+    const { onState } = options;
+    const { clock, metadata } = context;
+    this.#teller =
+      onState &&
+      new StateTeller({
+        ...{ clock, logger: context.env.logger, metadata, onState },
+        heldUp: () => this.#heldUp(),
+        partitions: () => this.#cursors.values(),
+        awaited: () => this.#awaited(),
+      });
     this.#stopFollowing = context.metadata.onChange(() => this.#addNewPartitions());
   }
 
@@ -96,11 +125,22 @@ export class Consumer implements AsyncDisposable {
    */
   async assign(assignments: readonly Assignment[]): Promise<void> {
     this.#check();
+    checkAssignments(assignments);
+    this.#starting.add(assignments);
+    try {
+      await this.#replace(assignments);
+    } finally {
+      this.#starting.delete(assignments);
+    }
+  }
+
+  async #replace(assignments: readonly Assignment[]): Promise<void> {
     const { wholeTopics, partitions } = await this.#expand(assignments);
     const cursors = await Promise.all(
       partitions.map(({ topic, partition, from }) => this.#start(topic, partition, from)),
     );
     this.#check();
+    this.#unassigned = undefined;
     for (const cursor of this.#cursors.values()) cursor.drop();
     this.#cursors = new Map(cursors.map((one) => [key(one.topic, one.partition), one]));
     // With `untilEnd`, the partitions and their ends are those of the assignment.
@@ -112,8 +152,11 @@ export class Consumer implements AsyncDisposable {
   }
 
   /** Moves an assigned partition to another position. */
-  async seek(topic: string, partition: number, to: Position): Promise<void> {
-    const old = this.#require(topic, partition);
+  async seek(place: Seek): Promise<void> {
+    checkSeek(place);
+    await this.#assigned();
+    const { topic, partition, to } = place;
+    const old = this.#require("seek", place);
     await this.#context.metadata.freshTopic(topic);
     const start = await this.#startingPoint(topic, partition, to);
     if (this.#cursors.get(key(topic, partition)) !== old) return;
@@ -133,12 +176,12 @@ export class Consumer implements AsyncDisposable {
   }
 
   /** Stops handing out and fetching records of the partition. Buffered records are kept. */
-  pause(topic: string, partition: number): void {
-    this.#require(topic, partition).paused = true;
+  pause(place: TopicPartition): void {
+    this.#require("pause", place).paused = true;
   }
 
-  resume(topic: string, partition: number): void {
-    const cursor = this.#require(topic, partition);
+  resume(place: TopicPartition): void {
+    const cursor = this.#require("resume", place);
     cursor.paused = false;
     if (cursor.state.name === "attached") cursor.state.attachment.grant();
     this.#notify();
@@ -154,7 +197,8 @@ export class Consumer implements AsyncDisposable {
   }
 
   /** Per assigned partition, the high watermark now, asked of its leader. */
-  endOffsets(): Promise<PartitionOffset[]> {
+  async endOffsets(): Promise<PartitionOffset[]> {
+    await this.#assigned();
     return Promise.all(
       [...this.#cursors.values()].map(async ({ topic, partition }) => {
         const { offset } = await this.#resolve(topic, partition, "latest");
@@ -164,10 +208,12 @@ export class Consumer implements AsyncDisposable {
   }
 
   /** Batches of records as they come, partitions in turn. The position moves with each batch. */
-  async *batches(options: IterationOptions = {}): AsyncGenerator<ConsumedBatch, void, undefined> {
-    for await (const cursor of this.#turns(options)) {
+  async *batches(
+    options: IterationOptions = {},
+  ): AsyncGenerator<ConsumedBatch<K, V>, void, undefined> {
+    for await (const cursor of this.#turns("batches", options)) {
       const highWatermark = BigInt(cursor.openBatch?.highWatermark ?? 0);
-      const records = cursor.takeRest();
+      const records = this.#takeBatch(cursor);
       if (records.length === 0) continue;
       const { topic, partition, position } = cursor;
       yield { topic, partition, records, nextOffset: BigInt(position), highWatermark };
@@ -175,10 +221,12 @@ export class Consumer implements AsyncDisposable {
   }
 
   /** Records one by one. The position moves with each record. */
-  async *records(options: IterationOptions = {}): AsyncGenerator<ConsumedRecord, void, undefined> {
-    for await (const cursor of this.#turns(options)) {
+  async *records(
+    options: IterationOptions = {},
+  ): AsyncGenerator<ConsumedRecord<K, V>, void, undefined> {
+    for await (const cursor of this.#turns("records", options)) {
       while (options.signal?.aborted !== true) {
-        const record = cursor.takeRecord();
+        const record = this.#takeRecord(cursor);
         if (record === undefined) break;
         yield record;
       }
@@ -188,6 +236,7 @@ export class Consumer implements AsyncDisposable {
   /** Ends the streams and any iteration that waits. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#teller?.stop();
     this.#stopFollowing();
     this.#cancelRetry();
     for (const cursor of this.#cursors.values()) cursor.drop();
@@ -200,8 +249,68 @@ export class Consumer implements AsyncDisposable {
     return this.close();
   }
 
+  #takeRecord(cursor: Cursor): ConsumedRecord<K, V> | undefined {
+    const make = this.#makeRecord;
+    if (make === undefined) return asRead(cursor.takeRecord());
+    const next = cursor.nextRecord;
+    if (next === undefined) return undefined;
+    // One that cannot be made is still the next one afterwards.
+    const record = make(next);
+    cursor.takeRecord();
+    return record;
+  }
+
+  /**
+   * The rest of the open batch, or what comes before the first record that cannot be made. Throws
+   * when that is the first one of all.
+   */
+  #takeBatch(cursor: Cursor): readonly ConsumedRecord<K, V>[] {
+    const make = this.#makeRecord;
+    if (make === undefined) return asRead(cursor.takeRest());
+    const records: ConsumedRecord<K, V>[] = [];
+    for (let next = cursor.nextRecord; next !== undefined; next = cursor.nextRecord) {
+      try {
+        records.push(make(next));
+      } catch (thrown) {
+        if (records.length === 0) throw thrown;
+        break;
+      }
+      cursor.takeRecord();
+    }
+    return records;
+  }
+
+  /** Assigns the topic of the options, unless something was assigned. */
+  async #assigned(): Promise<void> {
+    const topic = this.#unassigned;
+    if (topic === undefined) return;
+    this.#assigning ??= this.assign([topic]).finally(() => {
+      this.#assigning = undefined;
+    });
+    await this.#assigning;
+  }
+
+  /** As `#assigned`. False: the consumer was closed meanwhile. Throws CANCELLED when aborted. */
+  async #assignedOrClosed(signal: AbortSignal | undefined): Promise<boolean> {
+    const aborted = Promise.withResolvers<never>();
+    const onAbort = (): void => aborted.reject(cancelled(signal?.reason));
+    if (signal?.aborted === true) onAbort();
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      await Promise.race([aborted.promise, this.#assigned()]);
+      return true;
+    } catch (thrown) {
+      if (this.#closed) return false;
+      throw thrown;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
   /** Yields cursors with an open batch, partitions in turn. */
-  async *#turns({ signal }: IterationOptions): AsyncGenerator<Cursor, void, undefined> {
+  async *#turns(where: string, options: IterationOptions): AsyncGenerator<Cursor, void, undefined> {
+    checkFields(`consumer.${where}`, options, { signal: "any?" });
+    const { signal } = options;
     this.#check();
     if (this.#iterating) {
       throw new MillraceError(
@@ -213,6 +322,7 @@ export class Consumer implements AsyncDisposable {
     const onAbort = (): void => this.#notify();
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
+      if (this.#unassigned !== undefined && !(await this.#assignedOrClosed(signal))) return;
       this.#retryFailed();
       for (;;) {
         if (signal?.aborted === true) throw cancelled(signal.reason);
@@ -231,6 +341,36 @@ export class Consumer implements AsyncDisposable {
       this.#iterating = false;
       signal?.removeEventListener("abort", onAbort);
     }
+  }
+
+  /** What is held up now, for `onState`. */
+  #heldUp(): HeldUp[] {
+    this.#leaders.probeQuiet();
+    const nowMs = this.#context.clock.monoMs();
+    const found: HeldUp[] = [];
+    for (const cursor of this.#cursors.values()) {
+      const { topic, partition } = cursor;
+      const error = cursor.heldUpBy(nowMs);
+      if (error !== undefined) found.push({ topic, partition, error });
+    }
+    const error = this.#context.metadata.trouble;
+    if (error === undefined) return found;
+    for (const assignments of this.#starting) {
+      for (const { topic } of assignments) found.push({ topic, error });
+    }
+    return found;
+  }
+
+  /** How much was handed out, when an iteration waits and everything that is there was. */
+  #awaited(): number | undefined {
+    if (this.#wake === undefined || this.#cursors.size === 0) return undefined;
+    if (this.#leaders.isDoubtful) return undefined;
+    let count = 0;
+    for (const { position, highWatermark, paused } of this.#cursors.values()) {
+      if (!paused && position < highWatermark) return undefined;
+      count += position;
+    }
+    return count;
   }
 
   /** Attaches the partitions whose error the application has seen. */
@@ -360,13 +500,15 @@ export class Consumer implements AsyncDisposable {
     return resolvePosition(this.#context, topic, partition, position, lookupTimeoutMs);
   }
 
-  #require(topic: string, partition: number): Cursor {
+  #require(where: string, place: TopicPartition): Cursor {
     this.#check();
+    if (where !== "seek") checkPlace(where, place);
+    const { topic, partition } = place;
     const cursor = this.#cursors.get(key(topic, partition));
     if (cursor !== undefined) return cursor;
     throw new MillraceError(
       ErrorCode.INVALID_REQUEST,
-      `${topic}-${partition} is not assigned: assign it first`,
+      `${where} of ${topic}-${partition}, which is not assigned: assign it first`,
     );
   }
 
@@ -389,3 +531,6 @@ const namedTwice = (topic: string, partition: number): MillraceError =>
     ErrorCode.INVALID_REQUEST,
     `${topic}-${partition} is assigned twice: name every partition once`,
   );
+
+/** Without deserializers, keys and values are bytes: see `ConsumerOptionsFor`. */
+const asRead = <R>(read: unknown): R => read as R;

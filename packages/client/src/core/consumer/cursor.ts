@@ -35,6 +35,8 @@ export interface DecodedBatch {
 export interface Attachment {
   /** The cursor may have room again: grant the server more bytes. */
   grant(): void;
+  /** Why the stream gives nothing, if so. */
+  trouble(nowMs: number): MillraceError | undefined;
   /** Stops reading. Nothing arrives for the cursor afterwards. */
   detach(): void;
 }
@@ -71,6 +73,8 @@ export class Cursor {
   highWatermark = 0;
   /** Failed attempts to fetch since the last success. */
   failures = 0;
+  /** Why the last of them failed. */
+  lastError: MillraceError | undefined;
   /** Moves to another place by `onOutOfRange` since the last success. */
   restarts = 0;
   #position: number;
@@ -185,6 +189,14 @@ export class Cursor {
     this.#grantedBytes = 0;
   }
 
+  /** Why nothing arrives although something could. */
+  heldUpBy(nowMs: number): MillraceError | undefined {
+    if (this.paused || this.fetchedToEnd) return undefined;
+    const { state } = this;
+    if (state.name === "attached" && this.failures === 0) return state.attachment.trouble(nowMs);
+    return state.name === "attached" || state.name === "detached" ? this.lastError : undefined;
+  }
+
   /** The stream no longer reads the cursor. */
   becomeDetached(): void {
     if (this.state.name !== "dropped") this.state = detached;
@@ -214,6 +226,7 @@ export class Cursor {
   /** Adds what the leader sent. */
   receive({ batches, nextOffset = this.#fetchOffset, ...news }: Fetched): void {
     this.failures = 0;
+    this.lastError = undefined;
     this.restarts = 0;
     if (news.highWatermark !== undefined) this.highWatermark = news.highWatermark;
     for (const buffer of batches) {
@@ -255,6 +268,11 @@ export class Cursor {
     this.#open = { records, nextOffset, highWatermark: chunk.highWatermark, bytes };
     this.#taken = 0;
     if (records.length === 0) this.#closeBatch();
+  }
+
+  /** What `takeRecord` hands out next. */
+  get nextRecord(): ConsumedRecord | undefined {
+    return this.paused ? undefined : this.#open?.records[this.#taken];
   }
 
   /** Hands out the next record. Undefined when no batch is open, or the cursor is paused. */

@@ -2,18 +2,17 @@
 import type { CompressionName, Compressor } from "@millrace/env";
 import { ErrorCode, MillraceError, sizeText } from "@millrace/errors";
 import { bodyCrcMatches, decodeRecords, parseBody, readStored } from "@millrace/record";
-import type { ConsumedHeader, ConsumedRecord } from "../types.ts";
+import type { ConsumedRecord } from "../types.ts";
 import type { Chunk, Cursor, DecodedBatch } from "./cursor.ts";
+import { BytesRecord } from "./record.ts";
 
-const noHeaders: readonly ConsumedHeader[] = [];
-
-const place = ({ topic, partition, position }: Cursor): string =>
+const placeOf = ({ topic, partition, position }: Cursor): string =>
   `${topic}-${partition} at or after offset ${position}`;
 
 const corrupt = (cursor: Cursor, reason: string): MillraceError =>
   new MillraceError(
     ErrorCode.CORRUPT_MESSAGE,
-    `${place(cursor)} has a damaged batch (${reason}): seek past it, or restore the partition ` +
+    `${placeOf(cursor)} has a damaged batch (${reason}): seek past it, or restore the partition ` +
       "from a replica",
   );
 
@@ -30,7 +29,7 @@ const inflate = async (
     if (thrown instanceof RangeError) {
       throw new MillraceError(
         ErrorCode.MESSAGE_TOO_LARGE,
-        `${place(cursor)} has a batch that inflates to more than ${sizeText(maxBytes)}: raise ` +
+        `${placeOf(cursor)} has a batch that inflates to more than ${sizeText(maxBytes)}: raise ` +
           "inflatedBytesMax, or seek past it",
         { cause: thrown },
       );
@@ -38,7 +37,7 @@ const inflate = async (
     const reason = thrown instanceof Error ? thrown.message : String(thrown);
     // Not every batch that cannot be inflated is damaged: the compressor may name another reason.
     if (!(thrown instanceof MillraceError)) throw corrupt(cursor, reason);
-    throw new MillraceError(thrown.code, `${place(cursor)}: ${reason}`, { cause: thrown });
+    throw new MillraceError(thrown.code, `${placeOf(cursor)}: ${reason}`, { cause: thrown });
   }
 };
 
@@ -66,23 +65,12 @@ export const decodeNext = async (
       ? info.records
       : await inflate(cursor, compressor, info.compression, info.records, inflatedBytesMax);
   const { topic, partition } = cursor;
+  const place = { topic, partition, leaderEpoch };
   const records: ConsumedRecord[] = [];
   for (const record of decodeRecords(set, info.baseTimestampMs)) {
     const offset = stored.baseOffset + record.offsetDelta;
     if (offset < cursor.position || offset >= cursor.endOffset) continue;
-    records.push({
-      topic,
-      partition,
-      offset: BigInt(offset),
-      timestampMs: record.timestampMs,
-      key: record.key ?? null,
-      value: record.value ?? null,
-      headers:
-        record.headers.length === 0
-          ? noHeaders
-          : record.headers.map(({ name, value }) => ({ name, value: value ?? null })),
-      leaderEpoch,
-    });
+    records.push(new BytesRecord(place, BigInt(offset), record));
   }
   return { records, nextAt, leaderEpoch };
 };

@@ -5,10 +5,11 @@ import type { WireFetchCursor, WireFetchRequest, WireFetchResponse } from "@mill
 import type { Channel, ClientStream } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
 import { fetchSilentMs, leaderSilentMs } from "../deadlines.ts";
-import { fromWire } from "../failures.ts";
+import { fromWire, isSilence } from "../failures.ts";
 import type { Leader } from "../metadata/index.ts";
 import { fetchMethod } from "../methods.ts";
 import { SilenceTimer } from "../silence.ts";
+import { owesAnswer, silentMs } from "../state.ts";
 import type { Cursor } from "./cursor.ts";
 
 /** What a fetcher reports about its cursors. */
@@ -17,6 +18,8 @@ export interface FetcherEvents {
   onData(cursor: Cursor): void;
   /** The cursor is no longer read. */
   onFailed(cursor: Cursor, error: MillraceError): void;
+  /** The stream broke, or the server is stopping. */
+  onLost(error: MillraceError): void;
 }
 
 export interface FetcherContext {
@@ -26,10 +29,16 @@ export interface FetcherContext {
   readonly clientId: string;
   readonly isolation: number;
   readonly clusterId: () => string;
+  /** A short call to the server. Rejects with UNAVAILABLE or DEADLINE_EXCEEDED if it is silent. */
+  readonly probe: (cursor: Cursor) => Promise<unknown>;
 }
 
 type Stream = ClientStream<WireFetchRequest, WireFetchResponse>;
 
+/** Quiet of a stream after which its server is probed, milliseconds. */
+const probeAfterMs = 750;
+/** Quiet that a server which answers probes does not reach, milliseconds. */
+const doubtMs = 1_200;
 /** Largest message to ask for, bytes. */
 const messageBytesMax = 1024 * 1024;
 
@@ -50,6 +59,11 @@ export class Fetcher {
   #deferred = false;
   #nextId = 1;
   #failures = 0;
+  /** Why the stream broke last; undefined once it opened. */
+  #lastError: MillraceError | undefined;
+  /** When the server answered a probe last, monotonic. */
+  #answeredMs = Number.NEGATIVE_INFINITY;
+  #isProbing = false;
   #cancelTimer: () => void = () => {};
   #backingOff = false;
   #stopped = false;
@@ -74,6 +88,7 @@ export class Fetcher {
     cursor.attach({
       grant: () => this.#grant(cursorId, cursor),
       detach: () => this.#drop(cursorId),
+      trouble: () => this.#trouble(),
     });
     this.#cursors.set(cursorId, cursor);
     this.#add.push({
@@ -87,6 +102,42 @@ export class Fetcher {
       grantBytes: cursor.takeGrant(),
     });
     this.#schedule();
+  }
+
+  /** True when the server owes the answer to a probe: who knows what it has. */
+  get isDoubtful(): boolean {
+    return this.#cursors.size > 0 && this.#quietMs >= doubtMs;
+  }
+
+  #trouble(): MillraceError | undefined {
+    if (this.#lastError !== undefined || this.#stream === undefined) return this.#lastError;
+    const quietMs = this.#quietMs;
+    return quietMs < silentMs ? undefined : owesAnswer(this.endpoint, quietMs);
+  }
+
+  /** How long nothing was heard of the server, milliseconds. */
+  get #quietMs(): number {
+    const { clock } = this.#context;
+    return Math.min(this.#silence.quietMs, clock.monoMs() - this.#answeredMs);
+  }
+
+  /** Sees whether a quiet server is there: its heartbeats come too rarely to tell that soon. */
+  probe(): void {
+    const [cursor] = this.#cursors.values();
+    if (cursor === undefined || this.#stream === undefined || this.#isProbing) return;
+    if (this.#quietMs < probeAfterMs) return;
+    this.#isProbing = true;
+    const answered = (): void => {
+      this.#answeredMs = this.#context.clock.monoMs();
+    };
+    this.#context
+      .probe(cursor)
+      .then(answered, (thrown: unknown) => {
+        if (!isSilence(MillraceError.from(thrown))) answered();
+      })
+      .finally(() => {
+        this.#isProbing = false;
+      });
   }
 
   #drop(cursorId: number): void {
@@ -170,8 +221,10 @@ export class Fetcher {
         if (message === undefined) break;
         this.#silence.heard();
         if (message.opened !== undefined) {
+          const { heartbeatIntervalMs } = message.opened;
           this.#failures = 0;
-          this.#expect(stream, fetchSilentMs(message.opened.heartbeatIntervalMs));
+          this.#lastError = undefined;
+          this.#expect(stream, fetchSilentMs(heartbeatIntervalMs));
         }
         this.#take(message);
         if (message.drain === undefined) continue;
@@ -232,6 +285,8 @@ export class Fetcher {
       this.#backingOff = false;
       this.#schedule();
     });
+    this.#lastError = error;
+    this.#events.onLost(error);
     const cursors = [...this.#cursors.values()];
     this.#cursors.clear();
     this.#granting.clear();

@@ -1,10 +1,14 @@
 /** Keeps every cursor attached to the fetch stream of its partition's leader. */
+import { create } from "@bufbuild/protobuf";
 import type { Env } from "@millrace/env";
 import { type Endpoint, ErrorCode, MillraceError } from "@millrace/errors";
+import { ListOffsetsRequestSchema, OffsetSpec } from "@millrace/proto/broker";
 import type { Channel } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
+import { replacedSilentMs } from "../deadlines.ts";
 import { isRetriable, isSilence, wantsRefresh } from "../failures.ts";
 import { isSameTopic, type TopicInfo } from "../metadata/index.ts";
+import { methods } from "../methods.ts";
 import { type CallContext, resolvePosition } from "../offsets.ts";
 import type { Cursor } from "./cursor.ts";
 import { Fetcher } from "./fetcher.ts";
@@ -19,6 +23,8 @@ export interface LeadersOptions {
   readonly onOutOfRange: "error" | "earliest" | "latest";
   /** A cursor received data or failed. */
   readonly onNews: () => void;
+  /** A stream to this `host:port` broke. */
+  readonly onLost: (server: string, error: MillraceError) => void;
 }
 
 /** Deadline of one offset lookup, retries included, milliseconds. */
@@ -103,6 +109,24 @@ export class Leaders {
     this.#options.onNews();
   }
 
+  /** Sees whether servers that are quiet are there. For `onState` alone: it costs calls. */
+  probeQuiet(): void {
+    for (const fetcher of this.#fetchers.values()) fetcher.probe();
+  }
+
+  /** True when a server may have something and not say so. */
+  get isDoubtful(): boolean {
+    for (const fetcher of this.#fetchers.values()) if (fetcher.isDoubtful) return true;
+    return false;
+  }
+
+  #probe(endpoint: Endpoint, { topic, topicId, partition }: Cursor): Promise<unknown> {
+    const queries = [{ topic, topicId, partition, spec: OffsetSpec.LATEST }];
+    const request = create(ListOffsetsRequestSchema, { queries });
+    const options = { timeoutMs: replacedSilentMs };
+    return this.#context.connections.unary(endpoint, methods.listOffsets, request, options);
+  }
+
   /** The log seems to end before the end that an iteration waits for: asks the leader. */
   async #checkEnd(cursor: Cursor): Promise<void> {
     const { topic, partition } = cursor;
@@ -148,6 +172,7 @@ export class Leaders {
   #retry(cursor: Cursor, error: MillraceError, server?: string): void {
     if (cursor.state.name === "dropped" || this.#stopped) return;
     cursor.failures += 1;
+    cursor.lastError = error;
     const { clock, metadata, random } = this.#context;
     const deleted =
       error.code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION && cursor.failures > unknownTopicAttempts;
@@ -180,10 +205,14 @@ export class Leaders {
       const server = channel.endpoint;
       fetcher = new Fetcher(
         channel,
-        { clock, random, logger, clientId, isolation, clusterId },
+        {
+          ...{ clock, random, logger, clientId, isolation, clusterId },
+          probe: (cursor) => this.#probe(endpoint, cursor),
+        },
         {
           onData: (cursor) => this.#onData(cursor),
           onFailed: (cursor, error) => this.#retry(cursor, error, server),
+          onLost: (error) => this.#options.onLost(server, error),
         },
       );
       this.#fetchers.set(channel, fetcher);

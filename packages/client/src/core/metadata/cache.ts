@@ -32,7 +32,7 @@ export interface MetadataContext {
 }
 
 /** How long to wait for an unknown topic to appear, milliseconds. */
-const unknownTopicMs = 2_000;
+const unknownTopicMs = 700;
 /** How long to try to reach any server, milliseconds. */
 const unreachableMs = 30_000;
 /** Longest wait of a failed request for the watch to be open again, milliseconds. */
@@ -51,6 +51,7 @@ export class MetadataCache {
   readonly #closing = new AbortController();
   #refreshing: Promise<void> | undefined;
   #renewing: Promise<void> | undefined;
+  #trouble: MillraceError | undefined;
   #cancelTimer: Cancel = () => {};
 
   constructor(context: MetadataContext) {
@@ -80,6 +81,11 @@ export class MetadataCache {
 
   get hasController(): boolean {
     return this.#view.controller !== undefined;
+  }
+
+  /** Why no server tells the metadata; undefined once one does. */
+  get trouble(): MillraceError | undefined {
+    return this.#trouble;
   }
 
   /** Rises with every change. */
@@ -117,7 +123,7 @@ export class MetadataCache {
   }
 
   /** A topic, as known or from a server. Throws UNKNOWN_TOPIC_OR_PARTITION when the topic does not
-   * appear within two seconds, UNAVAILABLE when no server answers within thirty, and
+   * appear within 0.7 s, UNAVAILABLE when no server answers within thirty, and
    * CLUSTER_ID_MISMATCH at once when they are of another cluster. */
   async topic(name: string, signal?: AbortSignal): Promise<TopicInfo> {
     const { clock, random } = this.#context;
@@ -134,7 +140,7 @@ export class MetadataCache {
       const waitedMs = clock.monoMs() - startedMs;
       const isFinal = failure?.code === ErrorCode.CLUSTER_ID_MISMATCH;
       if (failure !== undefined && (isFinal || waitedMs > unreachableMs)) throw failure;
-      if (failure === undefined && waitedMs > unknownTopicMs) {
+      if (failure === undefined && waitedMs >= unknownTopicMs) {
         this.#forget(name);
         throw new MillraceError(
           ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
@@ -142,7 +148,9 @@ export class MetadataCache {
         );
       }
       if (this.#closing.signal.aborted) throw closedError();
-      await this.#change(backoffMs(attempt, random), signal);
+      const pauseMs = backoffMs(attempt, random);
+      const leftMs = Math.max(1, unknownTopicMs - waitedMs);
+      await this.#change(failure === undefined ? Math.min(pauseMs, leftMs) : pauseMs, signal);
     }
   }
 
@@ -266,6 +274,7 @@ export class MetadataCache {
   async #refreshOnce(): Promise<void> {
     const topics = [...this.#wanted];
     const answer = await this.#ask(topics);
+    this.#trouble = undefined;
     const { generation } = this.#view;
     this.#view.takeAnswer(answer, topics, this.#wanted);
     const isOther = Buffer.compare(generation, this.#view.generation) !== 0;
@@ -289,25 +298,53 @@ export class MetadataCache {
       minRevision: this.#view.minRevision,
       generation: this.#view.generation,
     });
+    const failed = new Map<string, MillraceError>();
     try {
       return await this.#servers.firstAnswer(async (endpoint, signal) => {
         const options = { timeoutMs, signal };
-        const answer = await connections.unary(endpoint, methods.getMetadata, request, options);
-        this.#view.check(answer, endpoint);
-        return answer;
+        try {
+          const answer = await connections.unary(endpoint, methods.getMetadata, request, options);
+          this.#view.check(answer, endpoint);
+          return answer;
+        } catch (thrown) {
+          failed.set(formatEndpoint(endpoint), MillraceError.from(thrown));
+          throw thrown;
+        }
       }, this.#closing.signal);
     } catch (thrown) {
-      throw this.#noAnswer(MillraceError.from(thrown));
+      const error = noAnswer(MillraceError.from(thrown), failed);
+      this.#trouble = error;
+      throw error;
     }
   }
+}
 
-  #noAnswer(last: MillraceError): MillraceError {
-    if (!isSilence(last)) return last;
+/** The text of an error without what to do, which is said once for all servers. */
+const reasonOf = (server: string, { message }: MillraceError): string => {
+  const [what = ""] = message.split(": ", 1);
+  return what.includes(server) ? what : `${server}: ${what}`;
+};
+
+/** Why no server told the metadata. */
+const noAnswer = (
+  last: MillraceError,
+  failed: ReadonlyMap<string, MillraceError>,
+): MillraceError => {
+  if (last.code === ErrorCode.UNSUPPORTED_OPERATION) {
     return new MillraceError(
-      ErrorCode.UNAVAILABLE,
-      `none of ${this.#context.bootstrap.map(formatEndpoint).join(", ")} answers (${last.message}): ` +
-        "check the bootstrap servers and the network",
+      last.code,
+      `${[...failed.keys()].at(-1) ?? "the server"} speaks gRPC and has no service for clients: it may be the ` +
+        "port for health checks (7402 by default), or the one between servers (7401): set bootstrap " +
+        "to the port for clients (7400)",
       { cause: last },
     );
   }
-}
+  if (!isSilence(last)) return last;
+  const reasons = [...failed].map(([server, error]) => reasonOf(server, error));
+  return new MillraceError(
+    ErrorCode.UNAVAILABLE,
+    `no server answers (${reasons.join("; ") || last.message}): check bootstrap, the servers and ` +
+      "the network",
+    { cause: last },
+  );
+};

@@ -14,7 +14,7 @@ import type { RecordMetadata } from "../types.ts";
 export interface Waiter {
   /** Index of the record in its batch. */
   index: number;
-  readonly timestampMs: number;
+  timestampMs: number;
   readonly resolve: (metadata: RecordMetadata) => void;
   readonly reject: (error: MillraceError) => void;
 }

@@ -8,7 +8,9 @@ import type { Connections } from "../connections.ts";
 import { replacedSilentMs, suspectMs } from "../deadlines.ts";
 import { isRetriable, wantsRefresh } from "../failures.ts";
 import { isSameTopic, type Leader, type MetadataCache } from "../metadata/index.ts";
+import type { HeldUp } from "../state.ts";
 import { Batch } from "./batch.ts";
+import { heldUpBy } from "./held-up.ts";
 import type { PartitionQueue } from "./partition-queue.ts";
 import { ProducerIds } from "./producer-ids.ts";
 import { Sender, type SenderContext, type SenderEvents } from "./sender.ts";
@@ -39,6 +41,8 @@ export interface DispatchEvents {
   onSplit(batch: Batch, parts: readonly Batch[]): void;
   /** How a batch ended; called once per batch that was not split. */
   onDone(queue: PartitionQueue, batch: Batch, outcome: WireProduceResult | MillraceError): void;
+  /** A stream to this `host:port` broke, or ended because the server is stopping. */
+  onLost(server: string, error: MillraceError): void;
 }
 
 /** Longest wait of a batch for a busy broker without `lingerMs`, milliseconds. */
@@ -194,8 +198,30 @@ export class Dispatcher implements SenderEvents {
     }
   }
 
-  onLost(sender: Sender): void {
+  onLost(sender: Sender, error: MillraceError): void {
+    this.#events.onLost(sender.endpoint, error);
     void this.#context.metadata.renew(sender.endpoint).then(() => this.onReady(sender));
+  }
+
+  onStopping(sender: Sender, error: MillraceError): void {
+    this.#events.onLost(sender.endpoint, error);
+  }
+
+  /** Which of these queues are held up, and why. Streams that broke while idle are opened again. */
+  heldUp(queues: Iterable<PartitionQueue>): HeldUp[] {
+    const { env, metadata } = this.#context;
+    const nowMs = env.clock.monoMs();
+    const found: HeldUp[] = [];
+    for (const queue of queues) {
+      const { topic, partition } = queue;
+      const leader = metadata.leaderOf(topic, partition);
+      const sender = leader && this.#senderFor(leader.endpoint);
+      const error = heldUpBy(queue, sender, nowMs);
+      if (error === undefined) continue;
+      found.push({ topic, partition, error });
+      sender?.reopen();
+    }
+    return found;
   }
 
   readonly #run = (): void => {

@@ -1,7 +1,8 @@
 /** Converts the application's records to the input of a batch. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { HEADER_NAME_BYTES_MAX, type RecordInput, TIMESTAMP_MS_MAX } from "@millrace/record";
-import type { HeaderInput, ProducerRecord } from "../types.ts";
+import { shown, unknownKey } from "../checks.ts";
+import type { HeaderInput, HeadersInput, ProducerRecord } from "../types.ts";
 
 /** A `RecordInput` that is filled anew for each record. */
 export interface MutableInput extends RecordInput {
@@ -26,22 +27,79 @@ export const emptyInput = (): MutableInput => ({
   headers: noHeaders,
 });
 
-const toBytes = (value: Uint8Array | string | null | undefined): Uint8Array | undefined => {
-  if (typeof value === "string") return Buffer.from(value);
-  return value ?? undefined;
-};
-
 const invalid = (message: string): MillraceError =>
   new MillraceError(ErrorCode.INVALID_RECORD, message);
 
-const toHeaders = (headers: readonly HeaderInput[]): InputHeaders =>
-  headers.map(({ name, value }) => {
-    const nameBytes = Buffer.byteLength(name);
-    if (nameBytes < 1 || nameBytes > HEADER_NAME_BYTES_MAX) {
-      throw invalid(`a header's name has ${nameBytes} bytes: use 1 to ${HEADER_NAME_BYTES_MAX}`);
-    }
-    return { name, value: toBytes(value) };
-  });
+/** Also of another realm, such as that of a test runner. Cheaper than `instanceof`. */
+const isBytes = (value: unknown): value is Uint8Array =>
+  ArrayBuffer.isView(value) && (value as Uint8Array).length === value.byteLength;
+
+const toBytes = (what: string, value: unknown): Uint8Array | undefined => {
+  if (typeof value === "string") return Buffer.from(value);
+  if (isBytes(value)) return value;
+  if (value === undefined || value === null) return undefined;
+  throw invalid(
+    `the ${what} of a record is ${shown(value)}: give a string, a Uint8Array or null, or make the ` +
+      `producer with a ${what === "key" ? "keySerializer" : "valueSerializer"}`,
+  );
+};
+
+const toHeader = (name: unknown, value: unknown): InputHeaders[number] => {
+  if (typeof name !== "string") {
+    throw invalid(`a header's name is ${shown(name)}: give { name, value } with a string as name`);
+  }
+  const nameBytes = Buffer.byteLength(name);
+  if (nameBytes < 1 || nameBytes > HEADER_NAME_BYTES_MAX) {
+    throw invalid(`a header's name has ${nameBytes} bytes: use 1 to ${HEADER_NAME_BYTES_MAX}`);
+  }
+  if (typeof value === "string") return { name, value: Buffer.from(value) };
+  if (isBytes(value)) return { name, value };
+  if (value === undefined || value === null) return { name, value: undefined };
+  throw invalid(
+    `header ${shown(name)} is ${shown(value)}: give a string, a Uint8Array or null, or a list of ` +
+      "them in an object of headers",
+  );
+};
+
+const isList = (headers: unknown): headers is readonly unknown[] => Array.isArray(headers);
+
+const toHeaders = (headers: HeadersInput | readonly HeaderInput[]): InputHeaders => {
+  if (isList(headers)) {
+    return headers.map((header: Partial<HeaderInput> | null) =>
+      toHeader(header?.name, header?.value),
+    );
+  }
+  if (typeof headers !== "object" || headers === null) {
+    throw invalid(`headers is ${shown(headers)}: give an object, or a list of { name, value }`);
+  }
+  const list: InputHeaders = [];
+  for (const [name, value] of Object.entries(headers)) {
+    if (isList(value)) for (const one of value) list.push(toHeader(name, one));
+    else list.push(toHeader(name, value));
+  }
+  return list;
+};
+
+const recordKeys = ["topic", "partition", "key", "value", "headers", "timestampMs"];
+
+/**
+ * Throws INVALID_RECORD for what is no record, in JavaScript, and for a mistyped key: it would be
+ * lost, and with a mistyped `value` a tombstone be sent.
+ */
+export const checkRecord = (record: unknown): void => {
+  if (typeof record !== "object" || record === null) {
+    throw invalid(`a record is an object such as { topic, value }, not ${shown(record)}`);
+  }
+  for (const key in record) {
+    if (!recordKeys.includes(key)) throw invalid(unknownKey("a record", key, recordKeys));
+  }
+  checkTopic(Reflect.get(record, "topic"));
+};
+
+export const checkTopic = (topic: unknown): void => {
+  if (typeof topic !== "string")
+    throw invalid(`topic of a record is ${shown(topic)}: give a string`);
+};
 
 /** Fills `into`; returns an upper bound of the bytes the record takes. Throws INVALID_RECORD. */
 export const fillInput = (into: MutableInput, record: ProducerRecord, nowMs: number): number => {
@@ -51,8 +109,8 @@ export const fillInput = (into: MutableInput, record: ProducerRecord, nowMs: num
       `timestamp ${timestampMs} is not allowed: use whole milliseconds since the Unix epoch`,
     );
   }
-  const key = toBytes(record.key);
-  const value = toBytes(record.value);
+  const key = toBytes("key", record.key);
+  const value = toBytes("value", record.value);
   const headers = record.headers === undefined ? noHeaders : toHeaders(record.headers);
   let bytes = recordOverheadBytes + (key?.length ?? 0) + (value?.length ?? 0);
   if (headers !== noHeaders) {

@@ -1,6 +1,6 @@
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { BatchCompression } from "@millrace/record";
-import { inRange, oneOf } from "../checks.ts";
+import { checkFields, inRange, oneOf, type Shape } from "../checks.ts";
 import { leaderSilentMs } from "../deadlines.ts";
 import type { ProducerOptions } from "../types.ts";
 
@@ -21,7 +21,10 @@ export interface CheckedOptions {
 }
 
 /** Acks all alone can keep what idempotence promises (KIP-679). Throws INVALID_REQUEST. */
-const checkIdempotence = ({ acks = "all", idempotence }: ProducerOptions): boolean => {
+const checkIdempotence = ({
+  acks = "all",
+  idempotence,
+}: Pick<ProducerOptions, "acks" | "idempotence">): boolean => {
   if (idempotence !== true || acks === "all") return idempotence ?? acks === "all";
   throw new MillraceError(
     ErrorCode.INVALID_REQUEST,
@@ -30,8 +33,27 @@ const checkIdempotence = ({ acks = "all", idempotence }: ProducerOptions): boole
   );
 };
 
+const shape: Shape<ProducerOptions> = {
+  acks: "any?",
+  lingerMs: "any?",
+  batchBytesMax: "any?",
+  bufferBytesMax: "any?",
+  compression: "any?",
+  compressionLevel: "integer?",
+  deliveryTimeoutMs: "any?",
+  requestTimeoutMs: "any?",
+  inFlightPerPartitionMax: "any?",
+  idempotence: "boolean?",
+  partitioner: "function?",
+  onError: "function?",
+  onState: "function?",
+  keySerializer: "function?",
+  valueSerializer: "function?",
+};
+
 /** Checks producer options. Throws INVALID_REQUEST. */
-export const checkOptions = (options: ProducerOptions): CheckedOptions => {
+export const checkOptions = <K, V>(options: ProducerOptions<K, V>): CheckedOptions => {
+  checkFields("client.producer", options, shape);
   const mib = 1024 * 1024;
   const { lingerMs } = options;
   return {

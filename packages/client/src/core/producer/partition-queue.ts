@@ -6,6 +6,8 @@ import { PartitionSequences } from "./sequences.ts";
 /** Where the batches of a partition go: the produce stream of its leader. */
 export interface Route {
   readonly endpoint: string;
+  /** Why nothing moves, if so. */
+  trouble(nowMs: number): MillraceError | undefined;
   /** Why the stream broke last; undefined once it opened. */
   readonly lastError: MillraceError | undefined;
   /** Time at which the oldest unanswered request was sent; undefined when there is none. */
@@ -59,6 +61,11 @@ export class PartitionQueue {
     this.topic = topic;
     this.partition = partition;
     this.limits = limits;
+  }
+
+  /** `host:port` of the broker that got the last batch. */
+  get ledBy(): string | undefined {
+    return this.route?.endpoint;
   }
 
   /** The batch that takes records, if there is one. */

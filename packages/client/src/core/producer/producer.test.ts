@@ -61,7 +61,7 @@ test("a partition that does not exist fails its record alone", limit, async () =
   await assert.rejects(producer.send(wrong), (thrown) =>
     hasCode(thrown, ErrorCode.INVALID_REQUEST),
   );
-  producer.enqueue(wrong);
+  producer.write(wrong);
   await assert.rejects(producer.flush(), (thrown) => hasCode(thrown, ErrorCode.INVALID_REQUEST));
   assert.deepEqual(await readAll(client), ["a", "b"]);
   assert.equal(producer.bufferedBytes, 0);
@@ -73,7 +73,7 @@ test(
   async () => {
     const { broker, client } = setUp(8);
     const producer = client.producer();
-    for (const key of numbered("k", 20)) producer.enqueue({ topic: "events", key, value: "x" });
+    for (const key of numbered("k", 20)) producer.write({ topic: "events", key, value: "x" });
     await producer.flush();
     broker.recreate(1);
     await client.partitionCount("events");
@@ -110,9 +110,7 @@ for (const compression of ["none", "zstd"] as const) {
       const producer = client.producer({ lingerMs: 20, compression });
       const values = numbered("some longer value of a record ", 200);
       const sent = values.map((value) => producer.send({ topic: "events", value }));
-      const quiet = values.map((value) =>
-        producer.enqueue({ topic: "events", value: `q${value}` }),
-      );
+      const quiet = values.map((value) => producer.write({ topic: "events", value: `q${value}` }));
       assert.ok(quiet.every((taken) => taken));
       await producer.flush();
       const acks = await Promise.all(sent);
@@ -123,7 +121,7 @@ for (const compression of ["none", "zstd"] as const) {
       assert.equal(producer.bufferedBytes, 0);
       assert.deepEqual(await readAll(client), [...values, ...values.map((value) => `q${value}`)]);
       const before = broker.requests;
-      for (const value of values) producer.enqueue({ topic: "events", value });
+      for (const value of values) producer.write({ topic: "events", value });
       await producer.flush();
       const stored = broker.logs[0]?.length ?? 0;
       assert.ok(broker.requests - before <= stored, "later batches are not refused again");
@@ -298,7 +296,7 @@ test("a partitioner decides, and is told when it decides wrongly", limit, async 
   });
   assert.equal((await producer.send({ topic: "events", value: "x" })).partition, 3);
   assert.throws(
-    () => producer.enqueue({ topic: "events", value: "wrong" }),
+    () => producer.write({ topic: "events", value: "wrong" }),
     (thrown) => hasCode(thrown, ErrorCode.INVALID_REQUEST),
   );
 });

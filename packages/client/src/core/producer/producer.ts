@@ -5,18 +5,28 @@ import type { WireProduceResult } from "@millrace/record";
 import { closedError } from "../failures.ts";
 import { isSameTopic } from "../metadata/index.ts";
 import { partitionOfKey } from "../partitioner.ts";
+import { type HeldUp, StateTeller, tellsProducer } from "../state.ts";
 import type {
   FailedBatch,
   ProducerOptions,
   ProducerRecord,
   RecordGuarantee,
   RecordMetadata,
+  Sendable,
 } from "../types.ts";
 import type { Batch, Waiter } from "./batch.ts";
 import { type DispatchContext, Dispatcher } from "./dispatcher.ts";
-import { copyInput, emptyInput, fillInput, type MutableInput } from "./input.ts";
+import {
+  checkRecord,
+  checkTopic,
+  copyInput,
+  emptyInput,
+  fillInput,
+  type MutableInput,
+} from "./input.ts";
 import { type CheckedOptions, checkOptions } from "./options.ts";
 import { PartitionQueue, type TopicLimits } from "./partition-queue.ts";
+import { type Serialize, serializeWith } from "./serialize.ts";
 
 /** A record whose topic is not known yet. */
 interface Unplaced {
@@ -41,11 +51,12 @@ interface TopicState {
   unplaced: Unplaced[] | undefined;
 }
 
-/** A `send` that waits for room. */
-interface WaitingSend {
+/** A record that waits for room. */
+interface WaitingRecord {
   readonly record: ProducerRecord;
   readonly bytes: number;
-  readonly waiter: Waiter;
+  /** Undefined: it came by `write`. */
+  readonly waiter: Waiter | undefined;
 }
 
 /** What a producer gets from its client. */
@@ -58,6 +69,9 @@ interface Flush {
   readonly batches: Set<Batch>;
   readonly resolve: () => void;
 }
+
+/** Records of a producer whose keys are looked at: the first ones show what a program mistypes. */
+const checkedRecords = 1_000;
 
 const acksNumbers = { all: Acks.ALL, leader: Acks.LEADER, none: Acks.NONE } as const;
 
@@ -72,12 +86,16 @@ const guaranteeNames: Readonly<Record<number, RecordGuarantee>> = {
 /**
  * Writes records. Records of one partition are written in the order of the calls.
  *
- * Every record is either acknowledged or fails: `send` rejects, `enqueue` reports to `onError`. A
+ * Every record is either acknowledged or fails: `send` rejects, `write` reports to `onError`. A
  * record that failed with `sideEffects` in the error's `spec` may have been written. With
  * idempotence, no retry of the producer writes a record twice (KIP-98).
  */
-export class Producer implements AsyncDisposable {
+export class Producer<K = Sendable, V = Sendable> implements AsyncDisposable {
   readonly #options: CheckedOptions;
+  /** Undefined: records are sent as they are. */
+  readonly #serialize: Serialize<K, V> | undefined;
+  /** Undefined without `onState`. */
+  readonly #teller: StateTeller | undefined;
   readonly #context: ProducerContext;
   readonly #dispatcher: Dispatcher;
   readonly #topics = new Map<string, TopicState>();
@@ -85,25 +103,37 @@ export class Producer implements AsyncDisposable {
   readonly #scratch = emptyInput();
   #lastTopic: TopicState | undefined;
   #bufferedBytes = 0;
-  #refusedBytes = 0;
-  #roomWaiters: PromiseWithResolvers<void>[] = [];
-  #waitingSends: WaitingSend[] = [];
-  #waitingSendBytes = 0;
+  #checked = 0;
+  #drainWaiters: (() => void)[] = [];
+  #waiting: WaitingRecord[] = [];
+  #waitingBytes = 0;
   readonly #loading = new Set<Promise<void>>();
   readonly #flushes = new Set<Flush>();
   #failure: MillraceError | undefined;
   #closed = false;
 
   /** Throws INVALID_REQUEST for an option out of range. */
-  constructor(options: ProducerOptions, context: ProducerContext) {
+  constructor(options: ProducerOptions<K, V>, context: ProducerContext) {
     this.#options = checkOptions(options);
+    this.#serialize = serializeWith(options);
     this.#context = context;
     const { clientId } = context;
     const acks = acksNumbers[this.#options.acks];
     this.#dispatcher = new Dispatcher({ ...this.#options, clientId, acks }, context, {
       onSplit: (batch, parts) => this.#onSplit(batch, parts),
       onDone: (queue, batch, outcome) => this.#onDone(queue, batch, outcome),
+      onLost: (server, error) => this.#teller?.lost(server, error),
     });
+    const { onState } = options;
+    const { env, metadata } = context;
+    const { clock, logger } = env;
+    this.#teller =
+      onState &&
+      new StateTeller({
+        ...{ clock, logger, metadata, onState: tellsProducer(onState) },
+        heldUp: () => this.#heldUp(),
+        partitions: () => this.#used(),
+      });
   }
 
   /** Bytes of records that are not acknowledged yet. */
@@ -115,14 +145,10 @@ export class Producer implements AsyncDisposable {
    * Writes one record; resolves when it is acknowledged. While the buffer is full, records wait in
    * order; once their bytes reach the size of the buffer, rejects with ADMISSION_REJECTED.
    */
-  send(record: ProducerRecord): Promise<RecordMetadata> {
+  send(record: ProducerRecord<K, V>): Promise<RecordMetadata> {
     const { promise, resolve, reject } = Promise.withResolvers<RecordMetadata>();
     try {
-      const bytes = this.#fill(record);
-      const waiter = { index: 0, timestampMs: this.#scratch.timestampMs, resolve, reject };
-      if (this.#waitingSends.length === 0 && this.#hasRoom(bytes)) {
-        this.#take(record, this.#scratch, bytes, waiter);
-      } else this.#waitForRoom(record, bytes, waiter);
+      this.#accept(record, { index: 0, timestampMs: 0, resolve, reject });
     } catch (thrown) {
       reject(MillraceError.from(thrown));
     }
@@ -130,39 +156,34 @@ export class Producer implements AsyncDisposable {
   }
 
   /**
-   * Takes one record without a promise; failures go to `onError`. Returns false without taking the
-   * record when the buffer is full: await `ready`, then call again. Throws INVALID_RECORD,
-   * MESSAGE_TOO_LARGE or INVALID_REQUEST for a record that cannot be written. A partition that the
-   * topic does not have is reported to `onError`, once a server was asked for it.
+   * Writes one record without a promise; failures go to `onError`. False means that the buffer is
+   * full: the record waits for room, and whoever does not await `drained` before the next one gets
+   * ADMISSION_REJECTED in the end, as by `send`. Throws INVALID_RECORD, MESSAGE_TOO_LARGE or
+   * INVALID_REQUEST for a record that cannot be written. A partition that the topic does not have
+   * is reported to `onError`, once a server was asked for it.
    */
-  enqueue(record: ProducerRecord): boolean {
-    const bytes = this.#fill(record);
-    if (this.#waitingSends.length > 0 || !this.#hasRoom(bytes)) {
-      this.#refusedBytes = bytes;
-      return false;
-    }
-    this.#take(record, this.#scratch, bytes, undefined);
-    return true;
+  write(record: ProducerRecord<K, V>): boolean {
+    this.#accept(record, undefined);
+    return this.#isDrained;
   }
 
-  /** Resolves when the buffer has room for the record that `enqueue` refused. */
-  async ready(): Promise<void> {
-    if (this.#closed) throw closedError();
-    if (this.#refusedBytes === 0) return;
-    const waiter = Promise.withResolvers<void>();
-    this.#roomWaiters.push(waiter);
-    await waiter.promise;
+  /** Resolves once the buffer has room, or the producer is closed. Never rejects. */
+  drained(): Promise<void> {
+    if (this.#isDrained || this.#closed) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#drainWaiters.push(resolve);
+    });
   }
 
   /**
    * Sends everything taken so far without lingering; resolves once every record is acknowledged or
-   * failed. Without `onError`, throws the first failure of `enqueue` since the last flush; failures
+   * failed. Without `onError`, throws the first failure of `write` since the last flush; failures
    * of `send` reach only their promises.
    */
   async flush(): Promise<void> {
     this.#dispatcher.beginFlush();
     try {
-      while (this.#waitingSends.length > 0 || this.#loading.size > 0) {
+      while (this.#waiting.length > 0 || this.#loading.size > 0) {
         if (this.#loading.size > 0) await Promise.all(this.#loading);
         else await this.#settled();
       }
@@ -189,10 +210,14 @@ export class Producer implements AsyncDisposable {
   /** Ends the streams at once; records that are not acknowledged fail with CANCELLED. */
   abort(): void {
     this.#closed = true;
-    for (const { waiter } of this.#waitingSends.splice(0)) waiter.reject(closedError());
+    this.#waitingBytes = 0;
+    for (const { record, waiter } of this.#waiting.splice(0)) {
+      this.#tell(record.topic, undefined, 1, waiter, closedError());
+    }
     for (const topic of this.#topics.values()) this.#failUnplaced(topic, closedError());
+    this.#teller?.stop();
     this.#dispatcher.stop(closedError());
-    for (const waiter of this.#roomWaiters.splice(0)) waiter.reject(closedError());
+    this.#tellDrained();
     this.#context.onClosed();
   }
 
@@ -200,8 +225,42 @@ export class Producer implements AsyncDisposable {
     return this.close();
   }
 
-  #fill(record: ProducerRecord): number {
+  /** Queues of partitions that records were sent to, or wait for. */
+  *#used(): Generator<PartitionQueue, void, undefined> {
+    for (const { queues } of this.#topics.values()) {
+      for (const queue of queues) {
+        if (queue.route !== undefined || queue.batches.length > 0) yield queue;
+      }
+    }
+  }
+
+  #heldUp(): HeldUp[] {
+    const found = this.#dispatcher.heldUp(this.#used());
+    const error = this.#context.metadata.trouble;
+    if (error === undefined) return found;
+    for (const { name, unplaced } of this.#topics.values()) {
+      if (unplaced !== undefined) found.push({ topic: name, error });
+    }
+    return found;
+  }
+
+  /** Takes the record, or lets it wait for room. Throws for one that cannot be written. */
+  #accept(given: ProducerRecord<K, V>, waiter: Waiter | undefined): void {
     if (this.#closed) throw closedError();
+    // A look at all keys takes a tenth of all that is done for a record here.
+    if (this.#checked < checkedRecords || given?.value === undefined) {
+      checkRecord(given);
+      this.#checked += 1;
+    }
+    const record = this.#serialize === undefined ? asSendable(given) : this.#serialize(given);
+    const bytes = this.#fill(record);
+    if (waiter !== undefined) waiter.timestampMs = this.#scratch.timestampMs;
+    if (this.#waiting.length === 0 && this.#hasRoom(bytes)) {
+      this.#take(record, this.#scratch, bytes, waiter);
+    } else this.#waitForRoom(record, bytes, waiter);
+  }
+
+  #fill(record: ProducerRecord): number {
     const { partition } = record;
     if (partition !== undefined && !(Number.isInteger(partition) && partition >= 0)) {
       throw badPartition(record.topic, partition);
@@ -215,21 +274,26 @@ export class Producer implements AsyncDisposable {
     );
   }
 
+  get #isDrained(): boolean {
+    return this.#waiting.length === 0 && this.#bufferedBytes < this.#options.bufferBytesMax;
+  }
+
   #hasRoom(bytes: number): boolean {
     return this.#bufferedBytes + bytes <= this.#options.bufferBytesMax;
   }
 
-  #waitForRoom(record: ProducerRecord, bytes: number, waiter: Waiter): void {
-    if (this.#waitingSendBytes + bytes > this.#options.bufferBytesMax) {
+  #waitForRoom(record: ProducerRecord, bytes: number, waiter: Waiter | undefined): void {
+    if (this.#waitingBytes + bytes > this.#options.bufferBytesMax) {
       throw new MillraceError(
         ErrorCode.ADMISSION_REJECTED,
-        "the producer's buffer is full, and sends that wait would fill it again: await earlier sends first",
+        "the producer's buffer is full, and records that wait would fill it again: await drained " +
+          "after a write that returned false, and earlier sends",
       );
     }
     const { key, value, headers, timestampMs } = copyInput(this.#scratch);
     const kept = { topic: record.topic, partition: record.partition, key, value, headers };
-    this.#waitingSends.push({ record: { ...kept, timestampMs }, bytes, waiter });
-    this.#waitingSendBytes += bytes;
+    this.#waiting.push({ record: { ...kept, timestampMs }, bytes, waiter });
+    this.#waitingBytes += bytes;
   }
 
   #take(record: ProducerRecord, input: MutableInput, bytes: number, waiter?: Waiter): void {
@@ -341,6 +405,7 @@ export class Producer implements AsyncDisposable {
   #topicOf(name: string): TopicState {
     let topic = this.#topics.get(name);
     if (topic === undefined) {
+      checkTopic(name);
       const { batchBytesMax } = this.#options;
       topic = {
         name,
@@ -464,29 +529,35 @@ export class Producer implements AsyncDisposable {
 
   #release(bytes: number): void {
     this.#bufferedBytes -= bytes;
-    this.#admitSends();
-    if (this.#refusedBytes === 0 || this.#waitingSends.length > 0) return;
-    if (!this.#hasRoom(this.#refusedBytes)) return;
-    this.#refusedBytes = 0;
-    for (const waiter of this.#roomWaiters.splice(0)) waiter.resolve();
+    this.#admitWaiting();
+    if (this.#isDrained) this.#tellDrained();
   }
 
-  #admitSends(): void {
+  #tellDrained(): void {
+    if (this.#drainWaiters.length === 0) return;
+    for (const resolve of this.#drainWaiters.splice(0)) resolve();
+  }
+
+  #admitWaiting(): void {
     let admitted = 0;
-    for (const { record, bytes, waiter } of this.#waitingSends) {
+    for (const { record, bytes, waiter } of this.#waiting) {
       if (!this.#hasRoom(bytes)) break;
       admitted += 1;
-      this.#waitingSendBytes -= bytes;
+      this.#waitingBytes -= bytes;
       try {
         fillInput(this.#scratch, record, record.timestampMs ?? 0);
         this.#take(record, this.#scratch, bytes, waiter);
       } catch (thrown) {
-        waiter.reject(MillraceError.from(thrown));
+        this.#tell(record.topic, undefined, 1, waiter, MillraceError.from(thrown));
       }
     }
-    if (admitted > 0) this.#waitingSends.splice(0, admitted);
+    if (admitted > 0) this.#waiting.splice(0, admitted);
   }
 }
+
+/** Without serializers, keys and values are what can be sent: see `ProducerOptionsFor`. */
+const asSendable = <K, V>(record: ProducerRecord<K, V>): ProducerRecord =>
+  record as ProducerRecord<K & Sendable, V & Sendable>;
 
 const badPartition = (topic: string, partition: number): MillraceError =>
   new MillraceError(

@@ -14,6 +14,7 @@ import { leaderSilentMs } from "../deadlines.ts";
 import { fromWire } from "../failures.ts";
 import type { Leader } from "../metadata/index.ts";
 import { produceMethod } from "../methods.ts";
+import { owesAnswer, silentMs } from "../state.ts";
 import type { Batch } from "./batch.ts";
 import type { PartitionQueue, Route } from "./partition-queue.ts";
 
@@ -28,7 +29,9 @@ export interface SenderEvents {
   /** The stream can take batches again. */
   onReady(sender: Sender): void;
   /** The stream broke. The metadata may be stale. */
-  onLost(sender: Sender): void;
+  onLost(sender: Sender, error: MillraceError): void;
+  /** The server is stopping, and ended the stream once all was answered. */
+  onStopping(sender: Sender, error: MillraceError): void;
 }
 
 export interface SenderContext {
@@ -79,6 +82,8 @@ export class Sender implements Route {
   #failures = 0;
   #stopped = false;
   #lastError: MillraceError | undefined;
+  /** When the stream was opened last, monotonic. */
+  #openedMs = 0;
   #cancelTimer: () => void = () => {};
 
   constructor(channel: Channel, context: SenderContext, events: SenderEvents) {
@@ -120,6 +125,19 @@ export class Sender implements Route {
   /** Why the stream broke last; undefined once it opened. */
   get lastError(): MillraceError | undefined {
     return this.#lastError;
+  }
+
+  /** Why nothing moves: the stream is broken, or the server owes an answer. */
+  trouble(nowMs: number): MillraceError | undefined {
+    if (this.#lastError !== undefined) return this.#lastError;
+    const sinceMs = this.#state === "opening" ? this.#openedMs : this.oldestSentMs;
+    if (sinceMs === undefined || nowMs - sinceMs < silentMs) return undefined;
+    return owesAnswer(this.endpoint, nowMs - sinceMs);
+  }
+
+  /** Opens a stream that broke, although nothing is to be sent. */
+  reopen(): void {
+    if (this.#state === "closed") this.#open();
   }
 
   /** Why a batch must not be sent: the server would end the stream. Holds while `ready` does. */
@@ -197,6 +215,7 @@ export class Sender implements Route {
   #open(): void {
     if (this.#stopped) return;
     this.#state = "opening";
+    this.#openedMs = this.#context.clock.monoMs();
     this.#congested = false;
     const stream = this.#channel.bidi(produceMethod);
     this.#stream = stream;
@@ -247,7 +266,9 @@ export class Sender implements Route {
     if (this.#state === "draining" && this.#sent.size === 0) {
       this.#stream = undefined;
       stream.end();
+      this.#lastError = stopping(this.endpoint);
       this.#backOff();
+      this.#events.onStopping(this, this.#lastError);
       return;
     }
     this.#events.onReady(this);
@@ -274,7 +295,7 @@ export class Sender implements Route {
     this.#inFlightBytes = 0;
     this.#backOff();
     for (const { queue, batch } of sent) this.#events.onUnanswered(queue, batch, error);
-    this.#events.onLost(this);
+    this.#events.onLost(this, error);
   }
 
   #backOff(): void {
@@ -287,6 +308,9 @@ export class Sender implements Route {
     });
   }
 }
+
+const stopping = (endpoint: string): MillraceError =>
+  new MillraceError(ErrorCode.SHUTTING_DOWN, `${endpoint} is stopping`);
 
 const unanswered = (endpoint: string, ms: number): MillraceError =>
   new MillraceError(

@@ -18,6 +18,7 @@ import { asBuffer, GrpcDuplex, identity } from "../duplex.ts";
 import { errorOf, fromMap } from "../metadata.ts";
 import { connectionWindowBytes } from "../windows.ts";
 import { whenConnected } from "./connection.ts";
+import { failureText } from "./failure-text.ts";
 import { type Failure, Http2Call } from "./http2-call.ts";
 
 export interface GrpcClientOptions {
@@ -322,7 +323,7 @@ class GrpcChannel implements Channel {
   /** The error of a failed call. Counts calls that end without a sign of the server. */
   #judge(attempt: Attempt, signal: AbortSignal | undefined, failure: Failure): MillraceError {
     if (signal?.aborted === true) return abortError(signal);
-    const error = errorOf(failure);
+    const error = errorOf(failure, (text) => failureText(this.endpoint, text));
     if (failure.code === status.CANCELLED) return error;
     // Our servers send details with every error, so a status with them is an answer.
     if (error.facts !== undefined || !transportStatuses.has(failure.code)) {

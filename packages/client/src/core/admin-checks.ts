@@ -1,0 +1,125 @@
+/** Checks of the arguments of Admin calls, before anything is asked of a server. */
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type {
+  AlterConfigs,
+  BrokerIntentChange,
+  CreatePartitions,
+  DeleteRecords,
+  ElectLeader,
+  NewTopic,
+  OffsetLookup,
+  PartitionMove,
+  PartitionMoves,
+} from "./admin-types.ts";
+import { checkFields, inRange, type Shape, shown } from "./checks.ts";
+
+const uint32Max = 2 ** 32 - 1;
+
+const partitionOf = { topic: "string", partition: "integer" } as const;
+const newTopic: Shape<NewTopic> = {
+  name: "string",
+  partitions: "integer?",
+  replicationFactor: "integer?",
+  configs: "object?",
+  validateOnly: "boolean?",
+};
+const moveShape: Shape<PartitionMove> = { ...partitionOf, replicas: "any" };
+
+const refuse = (text: string): never => {
+  throw new MillraceError(ErrorCode.INVALID_REQUEST, text);
+};
+
+const allStrings = (name: string, values: Iterable<unknown>): void => {
+  for (const value of values) {
+    if (typeof value !== "string") refuse(`${name} holds ${shown(value)}: give strings alone`);
+  }
+};
+
+const count = (name: string, value: number | undefined): void => {
+  if (value !== undefined) inRange(name, value, 0, uint32Max);
+};
+
+export const createTopic = (topic: NewTopic): void => {
+  checkFields("createTopic", topic, newTopic);
+  count("partitions", topic.partitions);
+  count("replicationFactor", topic.replicationFactor);
+  allStrings("configs of createTopic", Object.values(topic.configs ?? {}));
+};
+
+export const deleteTopic = (topic: { readonly name: string }): void =>
+  checkFields("deleteTopic", topic, { name: "string" });
+
+export const describeTopics = (topics: { readonly names: readonly string[] }): void => {
+  checkFields("describeTopics", topics, { names: "list" });
+  allStrings("names of describeTopics", topics.names);
+};
+
+export const createPartitions = (growth: CreatePartitions): void => {
+  const shape: Shape<CreatePartitions> = { name: "string", partitions: "integer" };
+  checkFields("createPartitions", growth, shape);
+  count("partitions", growth.partitions);
+};
+
+export const electLeader = (election: ElectLeader): void => {
+  const shape: Shape<ElectLeader> = { ...partitionOf, unclean: "object?" };
+  checkFields("electLeader", election, shape);
+  count("partition", election.partition);
+  const { unclean } = election;
+  if (unclean === undefined) return;
+  checkFields("unclean of electLeader", unclean, { leader: "integer?" });
+  count("leader", unclean.leader);
+};
+
+export const alterConfigs = (change: AlterConfigs): void => {
+  const shape: Shape<AlterConfigs> = { topic: "string", set: "object?", remove: "list?" };
+  checkFields("alterConfigs", change, shape);
+  allStrings("set of alterConfigs", Object.values(change.set ?? {}));
+  allStrings("remove of alterConfigs", change.remove ?? []);
+};
+
+export const describeConfigs = (of: { readonly topic: string }): void =>
+  checkFields("describeConfigs", of, { topic: "string" });
+
+export const partitionMoves = (change: PartitionMoves): void => {
+  const shape: Shape<PartitionMoves> = { moves: "list", validateOnly: "boolean?" };
+  checkFields("alterPartitionReassignments", change, shape);
+  for (const move of change.moves) {
+    checkFields("a move", move, moveShape);
+    count("partition", move.partition);
+    const { replicas } = move;
+    if (replicas === "cancel") continue;
+    if (!Array.isArray(replicas)) {
+      refuse(`replicas of a move is ${shown(replicas)}: give a list of broker ids, or "cancel"`);
+    }
+    for (const id of replicas) inRange("a broker id of replicas", id, 0, uint32Max);
+  }
+};
+
+export const setBrokerIntent = (change: BrokerIntentChange): void => {
+  const shape: Shape<BrokerIntentChange> = {
+    ...{ brokerId: "integer", intent: "integer", validateOnly: "boolean?" },
+  };
+  checkFields("setBrokerIntent", change, shape);
+  count("brokerId", change.brokerId);
+};
+
+export const listOffset = (lookup: OffsetLookup): void => {
+  const shape: Shape<OffsetLookup> = { ...partitionOf, at: "any" };
+  checkFields("listOffset", lookup, shape);
+  const { at } = lookup;
+  if (at === "earliest" || at === "latest" || at === "max_timestamp") return;
+  if (typeof at === "string") {
+    refuse(`at of listOffset is ${shown(at)}: use earliest, latest, max_timestamp or a time`);
+  }
+  checkFields("at of listOffset", at, { timestampMs: "integer" });
+};
+
+export const deleteRecords = (deletion: DeleteRecords): void => {
+  const shape: Shape<DeleteRecords> = { ...partitionOf, beforeOffset: "offset?" };
+  checkFields("deleteRecords", deletion, shape);
+};
+
+export const describeLogs = (of: { readonly topics?: readonly string[] }): void => {
+  checkFields("describeLogs", of, { topics: "list?" });
+  allStrings("topics of describeLogs", of.topics ?? []);
+};

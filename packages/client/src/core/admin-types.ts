@@ -1,0 +1,76 @@
+/** Arguments and results of Admin calls. */
+import type { MillraceError } from "@millrace/errors";
+import type { BrokerIntent } from "@millrace/proto/common";
+import type { OffsetQuery } from "./offsets.ts";
+
+/** A topic to create. Absent counts mean the cluster's defaults. */
+export interface NewTopic {
+  readonly name: string;
+  /** How many. */
+  readonly partitions?: number;
+  readonly replicationFactor?: number;
+  readonly configs?: Readonly<Record<string, string>>;
+  /** True: check everything, create nothing. */
+  readonly validateOnly?: boolean;
+}
+
+export interface CreatePartitions {
+  readonly name: string;
+  /** How many the topic shall have in all. */
+  readonly partitions: number;
+}
+
+export interface AlterConfigs {
+  readonly topic: string;
+  readonly set?: Readonly<Record<string, string>>;
+  /** Keys that go back to their defaults. */
+  readonly remove?: readonly string[];
+}
+
+export interface ElectLeader {
+  readonly topic: string;
+  readonly partition: number;
+  /** Lets a replica lead that is not complete: this `leader`, or the first that is there. */
+  readonly unclean?: { readonly leader?: number };
+}
+
+export interface OffsetLookup {
+  readonly topic: string;
+  readonly partition: number;
+  readonly at: OffsetQuery;
+}
+
+export interface DeleteRecords {
+  readonly topic: string;
+  readonly partition: number;
+  /** The first offset to keep. Absent: all records that are there go. */
+  readonly beforeOffset?: bigint | number;
+}
+
+/** Where a partition goes. */
+export interface PartitionMove {
+  readonly topic: string;
+  readonly partition: number;
+  /** The target, in order of preference; "cancel": back to the replicas of before. */
+  readonly replicas: readonly number[] | "cancel";
+}
+
+export interface PartitionMoves {
+  /** At most 1,000. */
+  readonly moves: readonly PartitionMove[];
+  /** True: check everything, move nothing. */
+  readonly validateOnly?: boolean;
+}
+
+/** What became of a move: recorded, or refused. */
+export interface PartitionMoveResult {
+  readonly topic: string;
+  readonly partition: number;
+  readonly error: MillraceError | undefined;
+}
+
+export interface BrokerIntentChange {
+  readonly brokerId: number;
+  readonly intent: BrokerIntent;
+  readonly validateOnly?: boolean;
+}
