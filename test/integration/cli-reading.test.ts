@@ -1,7 +1,15 @@
 /** What `millrace` reads, where it stops, and what it says meanwhile, against a real server. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { runMillrace, startMillrace, until, withServer } from "./command.ts";
+import { ServerProcess, withDirectory } from "./server.ts";
+
+const within = async (ms: number, what: () => boolean): Promise<void> => {
+  const endMs = performance.now() + ms;
+  while (!what() && performance.now() < endMs) await sleep(20);
+  assert.ok(what());
+};
 
 const lines = (text: string): string[] => text.split("\n").filter((line) => line !== "");
 
@@ -95,5 +103,39 @@ test("the logs of a running server are not verified", { timeout: 60_000 }, async
     await server.kill("SIGTERM");
     const done = await runMillrace(endpoint, "", "log", "verify", server.directory);
     assert.deepEqual([done.code, done.err], [0, ""]);
+  });
+});
+
+test("a server that is lost is told within three seconds, and that it is back", {
+  timeout: 120_000,
+}, async () => {
+  await withDirectory(async (directory) => {
+    let server = new ServerProcess(directory);
+    const { client: endpoint } = await server.ready();
+    await runMillrace(endpoint, "", "topic", "create", "t");
+    const consume = startMillrace(endpoint, "consume", "t", "--from", "earliest");
+    const produce = startMillrace(endpoint, "produce", "t");
+    try {
+      produce.child.stdin?.write("before\n");
+      await until(() => consume.out() === "before\n");
+      await server.kill("SIGKILL");
+      const lost = new RegExp(`^lost ${endpoint}: `, "m");
+      for (const { err } of [produce, consume]) await within(3_000, () => lost.test(err()));
+      produce.child.stdin?.write("meanwhile\n");
+      await sleep(2_000);
+      server = new ServerProcess(directory, ["--listen", endpoint]);
+      await server.ready();
+      const back = /^going on after \d+ s$/m;
+      for (const { err } of [produce, consume]) await until(() => back.test(err()));
+      await until(() => consume.out() === "before\nmeanwhile\n");
+      produce.child.stdin?.end("after\n");
+      assert.equal((await produce.ended).code, 0);
+      await until(() => consume.out() === "before\nmeanwhile\nafter\n");
+      // Nothing of how it is built.
+      for (const { err } of [produce, consume]) assert.doesNotMatch(err(), /grpc|ECONN|http2/i);
+    } finally {
+      for (const { child } of [produce, consume]) child.kill("SIGKILL");
+      await server.kill("SIGKILL");
+    }
   });
 });

@@ -4,6 +4,7 @@ import { type Command, Option } from "commander";
 import { checkEnd, rangesOf, topicsOf } from "./consume-range.ts";
 import { type Formatter, formatHelp, formatterOf } from "./format.ts";
 import { collect, counted, type Io, wholeNumber } from "./io.ts";
+import { Outage } from "./outage.ts";
 import { parsePosition, positionForms } from "./position.ts";
 import { Progress } from "./progress.ts";
 import { type ClusterFlags, clusterCommand, withClient } from "./shared.ts";
@@ -75,10 +76,15 @@ const isFew = async (client: Client, topics: readonly string[]): Promise<boolean
   return count <= countedPartitionsMax;
 };
 
-const begin = async (client: Client, plan: Plan, counts: boolean): Promise<Reading> => {
+const begin = async (
+  client: Client,
+  plan: Plan,
+  counts: boolean,
+  onState: Outage["onState"],
+): Promise<Reading> => {
   const { from, isolation, partitions, to, untilEnd } = plan;
   const topics = await topicsOf(client, plan.names);
-  const consumer = client.consumer({ untilEnd, isolation });
+  const consumer = client.consumer({ untilEnd, isolation, onState });
   const wanted = to !== undefined || (untilEnd && counts && (await isFew(client, topics)));
   const known = wanted
     ? await rangesOf(client, topics, partitions, from, to ?? "latest")
@@ -164,7 +170,9 @@ const read = async (
 const consume = async (client: Client, plan: Plan, io: Io, terminal: Terminal): Promise<void> => {
   // On a screen the records themselves are the progress.
   const counts = io.progress && !io.screen && !plan.isQuiet;
-  const reading = await begin(client, plan, counts);
+  const outage = new Outage(io, terminal, plan.isQuiet);
+  terminal.status(() => outage.status());
+  const reading = await begin(client, plan, counts, outage.onState);
   const total = Math.min(plan.max, reading.total ?? Number.POSITIVE_INFINITY);
   const progress = new Progress(
     () => performance.now(),
@@ -175,7 +183,7 @@ const consume = async (client: Client, plan: Plan, io: Io, terminal: Terminal): 
     const read = counted(progress.records, "record");
     await terminal.line(`the end is reached after ${read}: waiting for new records`);
   });
-  if (counts) terminal.status(() => progress.text());
+  if (counts) terminal.status(() => outage.status() || progress.text());
   const fromEnd = plan.from === "latest";
   if (waits && fromEnd) await terminal.line("waiting for new records; --from earliest reads all");
   else if (waits) await notice.begin(reading.consumer);

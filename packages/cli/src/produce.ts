@@ -11,6 +11,7 @@ import {
   UsageError,
   wholeNumber,
 } from "./io.ts";
+import { Outage } from "./outage.ts";
 import {
   bytesOfInputs,
   type Cutting,
@@ -89,14 +90,17 @@ const produce = async (
   terminal: Terminal,
 ): Promise<void> => {
   await interruptible(io.signal, checkPartition(client, plan.shape));
+  const outage = new Outage(io, terminal, plan.isQuiet);
   const producer = client.producer({
+    onState: outage.onState,
     acks: String(flags["acks"]) as NonNullable<ProducerOptions["acks"]>,
     compression: String(flags["compression"]) as NonNullable<ProducerOptions["compression"]>,
     deliveryTimeoutMs: plan.deliveryTimeoutMs,
   });
   const progress = new Progress(() => performance.now(), await bytesOfInputs(plan.files));
   const run = new ProduceRun(producer, { terminal, progress }, flags["printOffsets"] === true);
-  if (!plan.isQuiet) terminal.status(() => (progress.records > 0 ? progress.text() : ""));
+  const said = (): string => (progress.records > 0 ? progress.text() : "");
+  if (!plan.isQuiet) terminal.status(() => outage.status() || said());
   try {
     await interruptible(io.signal, sendAll(run, plan, io));
   } catch (thrown) {
