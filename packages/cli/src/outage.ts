@@ -42,7 +42,8 @@ export class Outage {
     if (state.type === "connection_lost") {
       this.#told = true;
       this.#toldMs = this.#nowMs();
-      this.#line("yellow", `lost ${state.server}: ${state.error.message}`);
+      const { error, server } = state;
+      this.#line("yellow", `lost ${server}: ${error.message.replace(`${server} `, "")}`);
     } else if (state.type === "waiting") this.#wait(state.waitedMs, state.error.message);
     else if (state.type === "resumed") this.#goOn(state.waitedMs);
   };
