@@ -148,4 +148,37 @@ export const commandLineMutants: readonly Mutant[] = [
     replace: [["!isWildcard(host) || isContainer", 'isContainer || host !== ""']],
     tests: ["packages/server/src/node/address.test.ts"],
   },
+  {
+    name: "cli-outage-every-second",
+    breaks: "Without a terminal there is a line every ten seconds.",
+    file: `${src}/outage.ts`,
+    replace: [["nowMs - this.#toldMs < repeatMs", "nowMs < this.#toldMs"]],
+    tests: [`${src}/outage.test.ts`],
+  },
+  {
+    name: "cli-outage-goes-on-untold",
+    breaks: "A break that nobody noticed is not told as over.",
+    file: `${src}/outage.ts`,
+    replace: [["    if (!this.#told) return;\n", ""]],
+    tests: [`${src}/outage.test.ts`],
+  },
+  {
+    name: "cli-outage-of-produce",
+    breaks: "A produce whose server is lost says so.",
+    file: `${src}/produce.ts`,
+    replace: [["    onState: outage.onState,\n", ""]],
+    tests: reading,
+  },
+  {
+    name: "cli-outage-of-consume",
+    breaks: "A consume whose server is lost says so.",
+    file: `${src}/consume.ts`,
+    replace: [
+      [
+        "client.consumer({ untilEnd, isolation, onState })",
+        "client.consumer({ untilEnd, isolation })",
+      ],
+    ],
+    tests: reading,
+  },
 ];
