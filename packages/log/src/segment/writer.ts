@@ -79,7 +79,7 @@ export interface SegmentWriterOptions {
 /**
  * A lane with this many bytes is written at once, and a write has no more unless one batch is
  * larger: the page cache takes memory in pieces as large as the write, and a hypervisor takes back
- * pieces of 2 MiB (`docs/performance.md`).
+ * pieces of 2 MiB (`docs/internals/performance.md`).
  */
 const laneBytesMax = 512 * 1024;
 /**
