@@ -5,7 +5,7 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import { BrokerIntent } from "@millrace/proto/common";
 import type { BrokerDescription } from "@millrace/proto/controller";
 import type { Command } from "commander";
-import { type Io, tell, wholeNumber } from "./io.ts";
+import { counted, type Io, tell, wholeNumber } from "./io.ts";
 import { type ClusterFlags, clusterCommand, withClient } from "./shared.ts";
 
 type Flags = ClusterFlags & Readonly<Record<string, unknown>>;
@@ -22,9 +22,9 @@ const idOf = (text: string): number => wholeNumber("ID", text, 0, 0x7fff_ffff);
 /** What is left on a broker, in words. */
 export const leftOn = (broker: BrokerDescription): string => {
   const { immovableCount, leftoverCount, removingCount, replicaCount } = broker;
-  const parts = [`${replicaCount} replicas left`, `${removingCount} of them moving`];
+  const parts = [`${counted(replicaCount, "replica")} left`, `${removingCount} of them moving`];
   if (immovableCount > 0) parts.push(`${immovableCount} that no other broker can take`);
-  if (leftoverCount > 0) parts.push(`${leftoverCount} logs to delete`);
+  if (leftoverCount > 0) parts.push(`${counted(leftoverCount, "log")} to delete`);
   return parts.join(", ");
 };
 
@@ -47,7 +47,7 @@ const untilDrained = async (io: Io, client: Client, brokerId: number): Promise<v
     if (removingCount === 0 && replicaCount > 0 && immovableCount === replicaCount) {
       throw new MillraceError(
         ErrorCode.REASSIGNMENT_IN_PROGRESS,
-        `${immovableCount} partitions of broker ${brokerId} cannot move: there are too few active ` +
+        `${counted(immovableCount, "partition")} of broker ${brokerId} cannot move: there are too few active ` +
           "brokers for their replicas: add a broker, or lower their replication factor",
       );
     }

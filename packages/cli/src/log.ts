@@ -6,7 +6,15 @@ import type { DiskFile } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { Command } from "commander";
 import { timeText } from "./format.ts";
-import { ClosedPipe, type Io, interruptible, printIfRead, printResult, UsageError } from "./io.ts";
+import {
+  ClosedPipe,
+  counted,
+  type Io,
+  interruptible,
+  printIfRead,
+  printResult,
+  UsageError,
+} from "./io.ts";
 import { commandGroup } from "./shared.ts";
 
 /** Loaded when needed: other commands start faster without them. */
@@ -82,13 +90,14 @@ const verifyLogs = async (directory: string, io: Io): Promise<void> => {
   const { partitions, segments, batches, records, bytes, tornBytes, clean } = report;
   await printIfRead(
     io,
-    `${partitions} partitions, ${segments} segments, ${batches} batches, ${records} records, ` +
-      `${bytes} bytes, stopped ${clean ? "cleanly" : "suddenly"}\n`,
+    `${counted(partitions, "partition")}, ${counted(segments, "segment")}, ` +
+      `${counted(batches, "batch", "batches")}, ${counted(records, "record")}, ` +
+      `${counted(bytes, "byte")}, stopped ${clean ? "cleanly" : "suddenly"}\n`,
   );
   if (tornBytes > 0) {
     await printIfRead(
       io,
-      `${tornBytes} bytes at the ends were never acknowledged; the next start cuts them\n`,
+      `${counted(tornBytes, "byte")} at the ends, never acknowledged; the next start cuts them\n`,
     );
   }
   const [first] = report.damages;

@@ -24,7 +24,7 @@ const program = (start: (launch: Launch) => Promise<RunningServer>): Program<typ
 
 /** Runs it, and sends the signal to its own process once the start has begun. */
 const runUntil = async (
-  signal: "SIGTERM" | "SIGINT",
+  signal: "SIGTERM" | "SIGINT" | "SIGHUP",
   start: (launch: Launch) => Promise<RunningServer>,
   afterMs = 0,
 ): Promise<number> => {
@@ -52,14 +52,14 @@ test("the help tells every setting, and which must be set", () => {
 });
 
 test("a signal stops a server, and the exit code is 0", async () => {
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
     let stopped = 0;
     const stop = async (): Promise<void> => {
       stopped += 1;
     };
     assert.equal(await runUntil(signal, async () => ({ endpoints, stop }), 20), 0);
     assert.equal(stopped, 1, signal);
-    process.removeAllListeners("SIGTERM").removeAllListeners("SIGINT");
+    for (const name of ["SIGTERM", "SIGINT", "SIGHUP"]) process.removeAllListeners(name);
   }
 });
 
@@ -79,7 +79,7 @@ test("a signal ends a start that waits, and stops one that does not heed it once
   };
   assert.equal(await runUntil("SIGTERM", deaf), 0);
   assert.ok(stopped);
-  process.removeAllListeners("SIGTERM").removeAllListeners("SIGINT");
+  for (const name of ["SIGTERM", "SIGINT", "SIGHUP"]) process.removeAllListeners(name);
 });
 
 test("a start that fails ends with 1, wrong settings with 2, also while a signal ends it", async () => {

@@ -170,8 +170,8 @@ export const runTask = async <S extends ProgramSchema>(
 };
 
 /**
- * Runs the server until SIGTERM or SIGINT; a second signal ends it at once. Resolves with the exit
- * code: 0 after a clean stop, 1 when it could not start, 2 for wrong settings. A failure prints one
+ * Runs the server until SIGTERM, SIGINT or SIGHUP, which a closed terminal sends; a second signal
+ * ends it at once. Resolves with the exit code: 0 after a clean stop, 1 when it could not start, 2 for wrong settings. A failure prints one
  * `error: CODE: …` line.
  */
 export const runProgram = async <S extends ProgramSchema>(
@@ -226,16 +226,18 @@ const serve = async <S extends ProgramSchema>(
   for (const line of program.next?.(server.endpoints) ?? []) process.stderr.write(`${line}\n`);
   const signal = await stopped;
   logger.info({ signal }, "stopping");
-  process.once("SIGTERM", () => process.exit(130)).once("SIGINT", () => process.exit(130));
+  for (const name of stopSignals) process.once(name, () => process.exit(130));
   await server.stop();
   return 0;
 };
 
+const stopSignals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+
 const untilSignal = (): Promise<string> =>
   new Promise((resolve) => {
-    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    for (const signal of stopSignals) {
       process.once(signal, () => {
-        process.removeAllListeners("SIGTERM").removeAllListeners("SIGINT");
+        for (const name of stopSignals) process.removeAllListeners(name);
         resolve(signal);
       });
     }
