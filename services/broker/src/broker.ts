@@ -166,7 +166,7 @@ export class Broker {
     const cancel = this.#clock.timer(timeoutMs, timeout.resolve);
     const served = this.#view
       .waitForRevision(revision, timeoutMs)
-      .then(() => this.replicas.settle());
+      .then(() => this.replicas.idle());
     await Promise.race([served, timeout.promise]);
     cancel();
   }

@@ -74,7 +74,7 @@ export class ReplicaManager {
 
   /**
    * Takes up the whole view, and resolves once nothing is left to do for it, except for partitions
-   * that failed and wait to be tried again. For the start, and for callers who wait for a change.
+   * that failed and wait to be tried again. For the start.
    */
   async settle(): Promise<void> {
     if (this.#closed) return;
@@ -83,6 +83,14 @@ export class ReplicaManager {
     for (const name of [...this.#topics.keys(), ...names]) this.#takeTopic(name);
     this.#deletions.request();
     this.#removals.request();
+    await this.idle();
+  }
+
+  /**
+   * Resolves once nothing is left to do for the changes that came so far, as `settle`. It looks at
+   * nothing else: whoever makes one topic of ten thousand need not wait for a walk through all.
+   */
+  async idle(): Promise<void> {
     for (let work = this.#working(); work.length > 0; work = this.#working()) {
       await Promise.all(work);
     }
