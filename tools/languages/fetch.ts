@@ -21,9 +21,14 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-const run = (command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): void => {
+const run = (
+  command: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  cwd = here,
+): void => {
   const done = spawnSync(command, args, {
-    cwd: here,
+    cwd,
     // The output of the program is the directories alone.
     stdio: ["ignore", 2, 2],
     env: { ...process.env, ...env },
@@ -86,8 +91,12 @@ const recipes = {
     files: [],
     names: [classifier, protoc, imports, mavenPlugin],
     make: (into) => {
+      const plain = ["--batch-mode", "--quiet", "-Dstyle.color=never"];
+      // Maven leaves notes where it runs.
+      const cwd = join(into, "notes");
+      mkdirSync(cwd);
       const maven = (goal: string, ...options: string[]): void =>
-        run("mvn", [`${mavenPlugin}:${goal}`, "--batch-mode", "--quiet", ...options]);
+        run("mvn", [`${mavenPlugin}:${goal}`, ...plain, ...options], {}, cwd);
       const bin = join(into, "bin");
       maven("copy", `-Dartifact=${protoc}:exe:${classifier}`, `-DoutputDirectory=${bin}`);
       const [file] = readdirSync(bin);
@@ -96,6 +105,7 @@ const recipes = {
       renameSync(join(bin, file), join(bin, "protoc"));
       const only = "-Dmdep.unpack.includes=google/protobuf/*.proto";
       maven("unpack", `-Dartifact=${imports}`, only, `-DoutputDirectory=${into}/include`);
+      rmSync(cwd, { recursive: true });
     },
   },
 } as const satisfies Readonly<Record<string, Recipe>>;
