@@ -21,6 +21,20 @@ const languageMutants: readonly Mutant[] = [
     tests: examples,
   },
   {
+    name: "examples-python-before-start",
+    breaks: "Python skips what is before the offset that it asked for.",
+    file: "examples/python/consumer.py",
+    replace: [["if offset < starts[reply.cursor_id]:", "if offset < 0:"]],
+    tests: examples,
+  },
+  {
+    name: "examples-go-before-start",
+    breaks: "Go skips what is before the offset that it asked for.",
+    file: "examples/go/consumer/main.go",
+    replace: [["if offset < start {", "if offset+1 < start {"]],
+    tests: examples,
+  },
+  {
     name: "examples-python-sequences",
     breaks: "Sequences count on from batch to batch.",
     file: "examples/python/throughput.py",
