@@ -26,7 +26,7 @@ const kitProgram = (kit: Kit, path: string): string | undefined => {
   return directory && join(directory, path);
 };
 const python = process.env["MILLRACE_PYTHON"] ?? kitProgram("python", "bin/python") ?? "python3";
-const grpcurl = process.env["MILLRACE_GRPCURL"] ?? kitProgram("go", "grpcurl") ?? "grpcurl";
+const grpcurl = process.env["MILLRACE_GRPCURL"] ?? kitProgram("grpcurl", "grpcurl") ?? "grpcurl";
 
 const has = (command: string, args: readonly string[]): boolean =>
   spawnSync(command, args, { stdio: "ignore" }).status === 0;

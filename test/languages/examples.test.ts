@@ -90,7 +90,7 @@ const checkStart = (cwd: string, endpoint: string): void => {
 
 const checkGrpcurl = (cwd: string, endpoint: string): void => {
   const call = ["sh", "examples/grpcurl.sh", endpoint, "curled"];
-  const out = mustRun(call, { cwd, env: withKits("go") });
+  const out = mustRun(call, { cwd, env: withKits("grpcurl") });
   assert.match(out, /"guarantee": "GUARANTEE_FSYNCED_QUORUM"/);
   const value = Buffer.from("hello from grpcurl").toString("base64");
   assert.ok(out.includes(`"value": "${value}"`), out);
@@ -133,8 +133,8 @@ test("the examples", { timeout: 280_000 }, async (context) => {
       await context.test("a log that begins within a batch", { skip: noTwo }, () =>
         checkStart(cwd, endpoint),
       );
-      const noGo = missing("go");
-      await context.test("grpcurl", { skip: noGo }, () => checkGrpcurl(cwd, endpoint));
+      const noGrpcurl = missing("grpcurl");
+      await context.test("grpcurl", { skip: noGrpcurl }, () => checkGrpcurl(cwd, endpoint));
       await context.test("Python, 100,000 records per second", { skip: noPython }, (inner) =>
         checkThroughput(inner, cwd, endpoint),
       );

@@ -32,26 +32,13 @@ const run = (
     // The output of the program is the directories alone.
     stdio: ["ignore", 2, 2],
     env: { ...process.env, ...env },
-    timeout: 280_000,
+    // What is late goes on from the caches of its tool in the next run.
+    timeout: 150_000,
   });
   if (done.status === 0) return;
   const how = done.error?.message ?? `exit ${done.status ?? done.signal}`;
   throw new Error(`${command} ${args[0]}: ${how}`);
 };
-
-const goPackages = [
-  "google.golang.org/protobuf/cmd/protoc-gen-go",
-  "google.golang.org/grpc/cmd/protoc-gen-go-grpc",
-  "github.com/fullstorydev/grpcurl/cmd/grpcurl",
-];
-
-/** The compiler for every language, and the files that .proto files import. */
-const protoc = "com.google.protobuf:protoc:4.36.2";
-const imports = "com.google.protobuf:protobuf-java:4.36.2";
-const mavenPlugin = "org.apache.maven.plugins:maven-dependency-plugin:2.8";
-const systems: Readonly<Record<string, string>> = { linux: "linux", darwin: "osx" };
-const processors: Readonly<Record<string, string>> = { x64: "x86_64", arm64: "aarch_64" };
-const classifier = `${systems[process.platform]}-${processors[process.arch]}`;
 
 interface Recipe {
   /** Prints the version of what the kit is made with; the kit depends on it. */
@@ -61,6 +48,25 @@ interface Recipe {
   readonly names: readonly string[];
   readonly make: (into: string) => void;
 }
+
+/** Builds programs with Go, as `go.mod` beside this file pins them. */
+const goBuild = (...packages: readonly string[]): Recipe => ({
+  probe: ["go", "version"],
+  files: ["go.mod", "go.sum"],
+  names: packages,
+  make: (into) => {
+    const env = { GOTOOLCHAIN: "local", CGO_ENABLED: "0" };
+    run("go", ["build", "-trimpath", "-o", `${into}/`, ...packages], env);
+  },
+});
+
+/** The compiler for every language, and the files that .proto files import. */
+const protoc = "com.google.protobuf:protoc:4.36.2";
+const imports = "com.google.protobuf:protobuf-java:4.36.2";
+const mavenPlugin = "org.apache.maven.plugins:maven-dependency-plugin:2.8";
+const systems: Readonly<Record<string, string>> = { linux: "linux", darwin: "osx" };
+const processors: Readonly<Record<string, string>> = { x64: "x86_64", arm64: "aarch_64" };
+const classifier = `${systems[process.platform]}-${processors[process.arch]}`;
 
 const recipes = {
   /** `bin/python` with grpcio and grpcio-tools. */
@@ -75,16 +81,11 @@ const recipes = {
       run(join(into, "bin/python"), install);
     },
   },
-  /** `protoc-gen-go`, `protoc-gen-go-grpc` and `grpcurl`. */
-  go: {
-    probe: ["go", "version"],
-    files: ["go.mod", "go.sum"],
-    names: goPackages,
-    make: (into) => {
-      const env = { GOTOOLCHAIN: "local", CGO_ENABLED: "0" };
-      run("go", ["build", "-trimpath", "-o", `${into}/`, ...goPackages], env);
-    },
-  },
+  /** `protoc-gen-go` and `protoc-gen-go-grpc`. */
+  go: goBuild(
+    "google.golang.org/protobuf/cmd/protoc-gen-go",
+    "google.golang.org/grpc/cmd/protoc-gen-go-grpc",
+  ),
   /** `bin/protoc`, which makes stubs for Java too, and `include`, where it looks for imports. */
   protoc: {
     probe: ["mvn", "--version"],
@@ -108,6 +109,8 @@ const recipes = {
       rmSync(cwd, { recursive: true });
     },
   },
+  /** `grpcurl`. The last, because most of the time goes into what it is made of. */
+  grpcurl: goBuild("github.com/fullstorydev/grpcurl/cmd/grpcurl"),
 } as const satisfies Readonly<Record<string, Recipe>>;
 
 export type Kit = keyof typeof recipes;

@@ -49,10 +49,10 @@ const languageMutants: readonly Mutant[] = [
     tests: examples,
   },
   {
-    name: "guide-go-module-name",
-    breaks: "The guide's module is the one that examples require.",
+    name: "guide-go-without-version",
+    breaks: "The guide's module says which Go it is for.",
     file: "docs/guides/any-language.md",
-    replace: [["printf 'module millrace.dev/proto\\n", "printf 'module millrace.dev/protos\\n"]],
+    replace: [["proto\\n\\ngo 1.26.0\\n'", "proto\\n'"]],
     tests: examples,
   },
   {
