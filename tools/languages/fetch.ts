@@ -21,6 +21,9 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 
+/** When fetching must be over; what is late goes on from its tool's caches in the next run. */
+let deadline = Number.POSITIVE_INFINITY;
+
 const run = (
   command: string,
   args: readonly string[],
@@ -32,8 +35,7 @@ const run = (
     // The output of the program is the directories alone.
     stdio: ["ignore", 2, 2],
     env: { ...process.env, ...env },
-    // What is late goes on from the caches of its tool in the next run.
-    timeout: 150_000,
+    ...(Number.isFinite(deadline) && { timeout: Math.max(1, deadline - Date.now()) }),
   });
   if (done.status === 0) return;
   const how = done.error?.message ?? `exit ${done.status ?? done.signal}`;
@@ -159,8 +161,9 @@ export const fetchKit = (kit: Kit): string => {
   }
 };
 
-/** Makes every kit that can be had. */
-export const fetchKits = (): void => {
+/** Makes every kit that can be had in a time. */
+export const fetchKits = (withinMs = Number.POSITIVE_INFINITY): void => {
+  deadline = Date.now() + withinMs;
   for (const kit of kits) {
     try {
       console.log(`${kit}: ${fetchKit(kit)}`);

@@ -63,6 +63,22 @@ const languageMutants: readonly Mutant[] = [
     tests: stubs,
   },
   {
+    name: "languages-half-a-kit",
+    breaks: "A kit whose build failed is not there.",
+    file: "tools/languages/fetch.ts",
+    replace: [["    rmSync(staging, { recursive: true, force: true });\n", ""]],
+    tests: ["test/languages/fetch.test.ts"],
+  },
+  {
+    name: "languages-one-missing-fails-all",
+    breaks: "A machine without one tool tests the other languages.",
+    file: "tools/languages/fetch.ts",
+    replace: [
+      ["      const why = thrown", "      if (thrown) throw thrown;\n      const why = thrown"],
+    ],
+    tests: ["test/languages/fetch.test.ts"],
+  },
+  {
     name: "guide-vector",
     breaks: "The guide's hashes are right.",
     file: "docs/guides/any-language.md",
