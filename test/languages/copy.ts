@@ -44,12 +44,27 @@ export const mustRun = (
   return done.stdout;
 };
 
-/** Runs the commands that the guide has below a heading, as they are. */
-export const runGuide = (heading: string, surroundings: Surroundings): void => {
-  const [, section = ""] = guide.split(`\n### ${heading}\n`);
+/** The commands that the guide has below a heading. */
+const guideCommands = (heading: string): string => {
+  const [, section = ""] = guide.split(new RegExp(`\\n###? ${heading}\\n`));
   const [, commands] = /```sh\n([\s\S]*?)```/.exec(section.split("\n#")[0] ?? "") ?? [];
   assert.ok(commands !== undefined, `the guide has no commands for ${heading}`);
-  mustRun(["bash", "-euc", commands], surroundings);
+  return commands;
+};
+
+/** Runs the commands that the guide has below a heading, as they are. */
+export const runGuide = (heading: string, surroundings: Surroundings): void => {
+  mustRun(["bash", "-euc", guideCommands(heading)], surroundings);
+};
+
+/** The same, of a server that is elsewhere, and of another topic. Returns what they print. */
+export const runGuideAt = (
+  heading: string,
+  [endpoint, topic]: readonly [endpoint: string, topic: string],
+  surroundings: Surroundings,
+): string => {
+  const commands = guideCommands(heading).replaceAll("localhost:7400", endpoint);
+  return mustRun(["bash", "-euc", commands.replaceAll('"events"', `"${topic}"`)], surroundings);
 };
 
 /** The guide's table of keys: the hash, unsigned, and the partitions of 3 and of 12. */

@@ -6,7 +6,7 @@ import { connect } from "@millrace/client";
 import { murmur2, partitionOfKey } from "../../packages/client/src/core/partitioner.ts";
 import { missing } from "../../tools/languages/fetch.ts";
 import { ServerProcess, withDirectory } from "../integration/server.ts";
-import { copyInto, guideKeys, mustRun, root, runGuide, withKits } from "./copy.ts";
+import { copyInto, guideKeys, mustRun, root, runGuide, runGuideAt, withKits } from "./copy.ts";
 
 const partitions = 3;
 const topic = "events";
@@ -89,8 +89,12 @@ const checkStart = (cwd: string, endpoint: string): void => {
 };
 
 const checkGrpcurl = (cwd: string, endpoint: string): void => {
+  const env = withKits("grpcurl");
+  const said = runGuideAt("Which calls", [endpoint, "called"], { cwd, env });
+  assert.match(said, /^millrace\.broker\.v1\.FetchService$/m);
+  assert.match(said, /"name": "called"/);
   const call = ["sh", "examples/grpcurl.sh", endpoint, "curled"];
-  const out = mustRun(call, { cwd, env: withKits("grpcurl") });
+  const out = mustRun(call, { cwd, env });
   assert.match(out, /"guarantee": "GUARANTEE_FSYNCED_QUORUM"/);
   const value = Buffer.from("hello from grpcurl").toString("base64");
   assert.ok(out.includes(`"value": "${value}"`), out);
