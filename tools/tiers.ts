@@ -6,12 +6,17 @@ export const tiers = {
   /** What needs nothing but Node. */
   test: {
     include: ["packages", "services", "test", "tools", "bench"].map((top) => `${top}/**/*.test.ts`),
-    exclude: ["test/etcd/**", "test/packs/**"],
+    exclude: ["test/etcd/**", "test/packs/**", "test/languages/**", "test/conformance/**"],
   },
   /** What needs a real etcd. */
   "test:etcd": { include: ["test/etcd/**/*.test.ts"], exclude: [] },
   /** What needs other runtimes, from npm. */
   "test:packs": { include: ["test/packs/**/*.test.ts"], exclude: [] },
+  /** What needs tools of other languages: Python, Go, protoc. */
+  "test:languages": {
+    include: ["test/languages/**/*.test.ts", "test/conformance/**/*.test.ts"],
+    exclude: [],
+  },
 } as const;
 
 export type Tier = keyof typeof tiers;

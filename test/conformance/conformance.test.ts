@@ -16,11 +16,17 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { connect } from "@millrace/client";
+import { type Kit, kitDirectory } from "../../tools/languages/fetch.ts";
 import { ServerProcess, withDirectory } from "../integration/server.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const python = process.env["MILLRACE_PYTHON"] ?? "python3";
-const grpcurl = process.env["MILLRACE_GRPCURL"] ?? "grpcurl";
+/** Programs of the environment, or of the kits of `npm run languages:fetch`, or of the machine. */
+const kitProgram = (kit: Kit, path: string): string | undefined => {
+  const directory = kitDirectory(kit);
+  return directory && join(directory, path);
+};
+const python = process.env["MILLRACE_PYTHON"] ?? kitProgram("python", "bin/python") ?? "python3";
+const grpcurl = process.env["MILLRACE_GRPCURL"] ?? kitProgram("grpcurl", "grpcurl") ?? "grpcurl";
 
 const has = (command: string, args: readonly string[]): boolean =>
   spawnSync(command, args, { stdio: "ignore" }).status === 0;

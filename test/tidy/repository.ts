@@ -31,6 +31,7 @@ export const documents = list(
   "services/*/README.md",
   "test/*/README.md",
   "bench/README.md",
+  "examples/README.md",
 );
 
 export const protos = list("proto/**/*.proto");

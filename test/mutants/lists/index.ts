@@ -10,6 +10,7 @@ import { directoryMutants } from "./directories.ts";
 import { foreignStoreMutants } from "./foreign-stores.ts";
 import { handOverMutants } from "./hand-over.ts";
 import { heartbeatMutants } from "./heartbeats.ts";
+import { outsideMutants } from "./languages.ts";
 import { logMutants } from "./log.ts";
 import { metadataMutants } from "./metadata.ts";
 import { metadataEtcdMutants } from "./metadata-etcd.ts";
@@ -36,6 +37,7 @@ export const allMutants: readonly Mutant[] = [
   ...handOverMutants,
   ...heartbeatMutants,
   ...moveMutants,
+  ...outsideMutants,
   ...producerIdMutants,
   ...metadataMutants,
   ...metadataEtcdMutants,
