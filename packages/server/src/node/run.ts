@@ -171,8 +171,8 @@ export const runTask = async <S extends ProgramSchema>(
 
 /**
  * Runs the server until SIGTERM, SIGINT or SIGHUP, which a closed terminal sends; a second signal
- * ends it at once. Resolves with the exit code: 0 after a clean stop, 1 when it could not start, 2 for wrong settings. A failure prints one
- * `error: CODE: …` line.
+ * ends it at once. Resolves with the exit code: 0 after a clean stop, 1 when it could not start, 2
+ * for wrong settings. A failure prints one `error: CODE: …` line.
  */
 export const runProgram = async <S extends ProgramSchema>(
   program: Program<S>,
