@@ -164,9 +164,7 @@ export class Broker {
   async untilServed(revision: number, timeoutMs: number): Promise<void> {
     const timeout = Promise.withResolvers<void>();
     const cancel = this.#clock.timer(timeoutMs, timeout.resolve);
-    const served = this.#view
-      .waitForRevision(revision, timeoutMs)
-      .then(() => this.replicas.idle());
+    const served = this.#view.waitForRevision(revision, timeoutMs).then(() => this.replicas.idle());
     await Promise.race([served, timeout.promise]);
     cancel();
   }
