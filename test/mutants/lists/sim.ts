@@ -499,19 +499,7 @@ const boots: readonly Mutant[] = [
     name: "sim-name-excuses-a-stop",
     breaks: "Leader epochs that cannot be written are no reason for the directory to stop.",
     file: "packages/sim/src/crash/faults.ts",
-    replace: [['if (!path.includes("/leader-epochs")) this.mayStop', "this.mayStop"]],
-    tests: ["packages/sim/src/crash/faults.test.ts"],
-  },
-  {
-    name: "sim-name-excuses-loss",
-    breaks: "Leader epochs that cannot be written are no reason to forget them.",
-    file: "packages/sim/src/crash/faults.ts",
-    replace: [
-      [
-        'if (rule.kind === "nameFault") this.#noteName(path);',
-        'if (rule.kind === "names") return;',
-      ],
-    ],
+    replace: [["if (name !== undefined) this.faultyEpochs.add(name);", "this.mayStop = true;"]],
     tests: ["packages/sim/src/crash/faults.test.ts"],
   },
 ];

@@ -1,11 +1,13 @@
 /**
- * A name of one partition that a checkpoint cannot use stops nobody. What may be the disk's stops
- * the directory: the journal still has what it may lack.
+ * Leader epochs of one partition whose name a checkpoint cannot use stop nobody. What may be the
+ * disk's stops the directory: the journal still has what it may lack. So does a snapshot of
+ * producers: only the journal may know them.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { RecoveryPointSchema } from "@millrace/proto/storage";
+import { syncCompressor } from "@millrace/record/node";
 import { Incarnation } from "@millrace/sim";
 import type { PartitionLog } from "../api.ts";
 import { partitionDirectory } from "../files/paths.ts";
@@ -13,6 +15,7 @@ import { epochsMessage, epochsOf } from "../partition/epochs-file.ts";
 import { pointCutTo } from "../partition/types.ts";
 import { appendAll, batchOf, keepingLogger, readAll, topicA } from "../testing.ts";
 import { type Simulation, simulate } from "../testing-sim.ts";
+import { verifyDirectory } from "../tools/verify.ts";
 
 const settings = { log: { segmentBytes: 2048 } };
 const directory = partitionDirectory(topicA, 1);
@@ -52,7 +55,7 @@ const hasEverything = async (log: PartitionLog): Promise<void> => {
 };
 
 for (const code of ["EACCES", "EPERM", "EISDIR", "ENOTDIR", "ELOOP", "ENAMETOOLONG"]) {
-  for (const file of ["leader-epochs", "producers"]) {
+  for (const file of ["leader-epochs"]) {
     for (const how of ["open", "unlink", "rename"] as const) {
       const fails: Fails = (operation, path) => {
         if (!path.includes(`/${file}`) || !path.endsWith(".tmp")) return undefined;
@@ -153,14 +156,13 @@ test("what could not be written is written by the next checkpoint that can", asy
     const log = await secondLog(simulation);
     await log.becomeLeader(1);
     await appendAll(log, batches);
-    breakNames(simulation, (_, path) => (path.endsWith(".tmp") ? "EACCES" : undefined));
-    await log.flush();
-    simulation.disk.fault = () => undefined;
+    breakNames(simulation, noEpochs);
     await log.flush();
     const files = simulation.disk.mount(new Incarnation(simulation.kernel));
-    const names = await files.list(directory);
-    assert.ok(names.includes("leader-epochs"), names.join());
-    assert.ok(names.includes(`producers.${"20".padStart(20, "0")}`), names.join());
+    assert.ok(!(await files.list(directory)).includes("leader-epochs"));
+    simulation.disk.fault = () => undefined;
+    await log.flush();
+    assert.ok((await files.list(directory)).includes("leader-epochs"));
   });
 });
 
@@ -182,6 +184,40 @@ test("something in the way of a temporary file stops no start", async () => {
   });
 });
 
+test("a file that came after the point is newer than what the point has", async () => {
+  await simulate(settings, async (simulation) => {
+    const log = await secondLog(simulation);
+    breakNames(simulation, noEpochs);
+    await log.becomeLeader(1);
+    await appendAll(log, batches);
+    await log.flush();
+    simulation.disk.fault = () => undefined;
+    await log.becomeLeader(2);
+    // The file is written, and the points are not.
+    const noPoints = (_: string, path: string) =>
+      path.startsWith("recovery-points") ? "EIO" : undefined;
+    simulation.disk.fault = noPoints;
+    await assert.rejects(log.flush());
+    simulation.die("power");
+    simulation.disk.fault = () => undefined;
+    assert.equal((await secondLog(simulation)).leaderEpoch, 2);
+  });
+});
+
+test("a clean stop without a file of leader epochs is no damage", async () => {
+  await simulate(settings, async (simulation) => {
+    const { log: logOf, manager } = await simulation.start();
+    const log = await logOf(1);
+    breakNames(simulation, noEpochs);
+    await log.becomeLeader(1);
+    await appendAll(log, batches);
+    await manager.close(true);
+    const disk = simulation.disk.mount(new Incarnation(simulation.kernel));
+    const { damages } = await verifyDirectory(disk, syncCompressor);
+    assert.deepEqual(damages, []);
+  });
+});
+
 test("a name that cannot be used is told at each checkpoint", async () => {
   const { logger, told } = keepingLogger();
   await simulate({ ...settings, logger }, async (simulation) => {
@@ -195,6 +231,8 @@ test("a name that cannot be used is told at each checkpoint", async () => {
 });
 
 for (const [what, fails] of [
+  ["EACCES from producers", (o: string, p: string) => o === "open" && /producers.*tmp/.test(p)],
+  ["epochs that can neither go", (o: string, p: string) => o !== "read" && /epochs/.test(p)],
   ["EIO from a file's write", (o: string, p: string) => o === "write" && /epochs/.test(p)],
   ["EIO from a file's open", (o: string, p: string) => o === "open" && /producers/.test(p)],
   ["EIO from a directory's fsync", (o: string) => o === "syncDirectory"],
@@ -204,7 +242,8 @@ for (const [what, fails] of [
       const { log: logOf } = await simulation.start();
       const logs = [await logOf(0), await logOf(1)] as const;
       for (const log of logs) await log.becomeLeader(1);
-      breakNames(simulation, (operation, path) => (fails(operation, path) ? "EIO" : undefined));
+      const code = what.startsWith("EIO") ? "EIO" : "EACCES";
+      breakNames(simulation, (operation, path) => (fails(operation, path) ? code : undefined));
       for (const log of logs) await appendAll(log, batches);
       await assert.rejects(logs[0].flush());
       assert.equal(logs[0].state.kind, "stopped");

@@ -208,3 +208,28 @@ test("a round whose end is torn does not count at all, for no partition", async 
     }
   });
 });
+
+test("what a truncation removed is gone for good before the log start passes it", async () => {
+  await simulate({ log: { segmentBytes: 2048 } }, async ({ disk, start }) => {
+    const log = await (await start()).log();
+    await log.becomeLeader(1);
+    const batches = Array.from({ length: 20 }, (_, i) =>
+      batchOf([{ value: `${i}`.padEnd(200, ".") }], {
+        ...{ producerId: 7, producerEpoch: 0, baseSequence: i },
+      }),
+    );
+    await appendAll(log, batches.slice(0, 10));
+    await log.flush();
+    await log.truncateTo(6);
+    await appendAll(log, batches.slice(6));
+    const done: string[] = [];
+    disk.fault = (operation, path) => {
+      done.push(`${operation} ${path.replace(/\/.*/, "")}`);
+      return undefined;
+    };
+    await log.advanceLogStart(15);
+    const synced = done.indexOf("syncDirectory partitions");
+    const journalled = done.indexOf("write journal");
+    assert.ok(synced >= 0 && synced < journalled, done.join("\n"));
+  });
+});

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { breathe, noPauses, Pace, type Pauses } from "./breathe.ts";
+import { breathe, inTurns, noPauses, Pace, type Pauses } from "./breathe.ts";
 
 /** A clock whose turns are called by the test. */
 const turnsOf = () => {
@@ -24,13 +24,14 @@ test("of computations that pause at once each goes on in a turn of its own, in o
       ran.push(`${name}${step}`);
     }
   };
-  const all = ["a", "b", "c"].map((name) => compute(name, clock));
+  const oneByOne = inTurns(clock);
+  const all = ["a", "b", "c"].map((name) => compute(name, oneByOne));
   all.push(compute("x", other.clock));
   await turn();
   assert.deepEqual(ran, ["a1"]);
   await turn();
   assert.deepEqual(ran, ["a1", "b1"]);
-  // Another clock is another process: it knows nothing of these.
+  // Another clock knows nothing of these.
   await other.turn();
   assert.deepEqual(ran, ["a1", "b1", "x1"]);
   for (let i = 0; i < 4; i += 1) await turn();
@@ -41,13 +42,26 @@ test("of computations that pause at once each goes on in a turn of its own, in o
 
 test("a computation that is alone goes on in the next turn, however many came before", async () => {
   const { clock, turn } = turnsOf();
+  const oneByOne = inTurns(clock);
   for (let i = 0; i < 3; i += 1) {
     let ran = false;
-    void breathe(clock).then(() => {
+    void breathe(oneByOne).then(() => {
       ran = true;
     });
     await turn();
     assert.ok(ran, `${i}`);
   }
   for (let i = 0; i < 3; i += 1) await breathe(noPauses);
+});
+
+test("beside other work computations that pause go on together: no turn is long, and each is dear", async () => {
+  const { clock, turn } = turnsOf();
+  let ran = 0;
+  for (let i = 0; i < 200; i += 1) {
+    void breathe(clock).then(() => {
+      ran += 1;
+    });
+  }
+  await turn();
+  assert.equal(ran, 200);
 });

@@ -9,31 +9,29 @@ export type Pauses = Pick<Clock, "defer">;
 /** For tools that nobody else shares a process with. */
 export const noPauses: Pauses = { defer: (fn) => fn() };
 
-/** Computations that pause, in order; a clock without any has no entry. */
-const pausing = new WeakMap<Pauses, (() => void)[]>();
-
-/** Lets one computation go on in this turn, and the next one in the next. */
-const goOn = (clock: Pauses, waiting: (() => void)[]): void => {
-  waiting.shift()?.();
-  if (waiting.length > 0) clock.defer(() => goOn(clock, waiting));
-  else pausing.delete(clock);
-};
-
-/**
- * Lets everything that is ready run first. Of computations that pause at once, such as a start that
- * loads 32 partitions, each goes on in a turn of its own: together they would take too long.
- */
+/** Lets everything that is ready run first. */
 export const breathe = (clock: Pauses): Promise<void> =>
   new Promise((resolve) => {
-    const others = pausing.get(clock);
-    if (others !== undefined) {
-      others.push(resolve);
-      return;
-    }
-    const waiting = [resolve];
-    pausing.set(clock, waiting);
-    clock.defer(() => goOn(clock, waiting));
+    clock.defer(resolve);
   });
+
+/**
+ * A clock for computations that pause at once, such as a start that loads 32 partitions: each goes
+ * on in a turn of its own, because together they would take too long. Not beside other work, whose
+ * turns all of them would wait for.
+ */
+export const inTurns = <C extends Pauses>(clock: C): C => {
+  const waiting: (() => void)[] = [];
+  const goOn = (): void => {
+    waiting.shift()?.();
+    if (waiting.length > 0) clock.defer(goOn);
+  };
+  const defer = (fn: () => void): void => {
+    waiting.push(fn);
+    if (waiting.length === 1) clock.defer(goOn);
+  };
+  return { ...clock, defer };
+};
 
 /** Counts the steps of a long computation, and knows when others must run. */
 export class Pace {

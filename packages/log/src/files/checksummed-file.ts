@@ -149,7 +149,12 @@ const createAnew = async (disk: Disk, path: string): Promise<DiskFile> => {
   } catch (thrown) {
     if (errno(thrown) !== "EEXIST") throw thrown;
   }
-  await disk.unlink(path);
+  try {
+    await disk.unlink(path);
+  } catch (thrown) {
+    // Somebody else has cleared the way.
+    if (!isMissing(thrown)) throw thrown;
+  }
   return disk.open(path, "create");
 };
 

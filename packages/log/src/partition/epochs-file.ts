@@ -3,7 +3,8 @@ import { create } from "@bufbuild/protobuf";
 import { type LeaderEpochs, LeaderEpochsSchema } from "@millrace/proto/storage";
 import type { SegmentContext } from "../context.ts";
 import { magics, readChecksummed, writeChecksummed } from "../files/checksummed-file.ts";
-import { isPassing } from "../files/disk-errors.ts";
+import { isOfOneName, isPassing } from "../files/disk-errors.ts";
+import { unlinkIfThere } from "../segment/files.ts";
 import type { EpochEntry } from "./leader-epochs.ts";
 
 const pathOf = (directory: string): string => `${directory}/leader-epochs`;
@@ -47,6 +48,20 @@ export const readEpochs = async (
   } catch (thrown) {
     if (isPassing(thrown)) throw thrown;
     return undefined;
+  }
+};
+
+/** Removes the file, if there is one. False where its name cannot be used for that, either. */
+export const removeEpochs = async (
+  context: SegmentContext,
+  directory: string,
+): Promise<boolean> => {
+  try {
+    await unlinkIfThere(context.env.disk, pathOf(directory));
+    return true;
+  } catch (thrown) {
+    if (!isOfOneName(thrown)) throw thrown;
+    return false;
   }
 };
 

@@ -7,7 +7,7 @@ import { ErrorCode, hasCode } from "@millrace/errors";
 import type { LogConfig } from "../api.ts";
 import { bugs } from "../bugs.ts";
 import type { LogContext } from "../context.ts";
-import { isOfOneName, isPassing, storageError } from "../files/disk-errors.ts";
+import { isPassing, storageError } from "../files/disk-errors.ts";
 import { Durability } from "../files/durability.ts";
 import { WorkQueue } from "../files/work-queue.ts";
 import { cutFiles, dropSegments, finishIndex, letGo, persistIndex } from "../segment/files.ts";
@@ -78,6 +78,14 @@ export class PartitionFiles {
   }
 
   /**
+   * Makes durable what a cut removed, before the log start passes it: nothing would tell it from
+   * what belongs to the log then, and a power cut may bring it back.
+   */
+  async settleNames(): Promise<void> {
+    if (this.names.pending) await this.run(() => this.syncNames());
+  }
+
+  /**
    * Ends the index of a segment with its largest timestamp, durably. Damage takes the partition
    * offline.
    */
@@ -137,7 +145,7 @@ export class PartitionFiles {
 
   /**
    * Removes segments that lie below the log start, and those that an earlier call could not remove.
-   * Where what they say of producers finds no room, or no name, they go with the next call.
+   * Where there is no room for what they say of producers, they go with the next call.
    */
   async drop(dropped: readonly Segment[], firstOffset: number): Promise<void> {
     this.#dropped.push(...dropped);
@@ -145,7 +153,7 @@ export class PartitionFiles {
     try {
       await this.run(() => this.#removeDropped(firstOffset));
     } catch (thrown) {
-      if (!isPassing(thrown) && !isOfOneName(thrown)) throw thrown;
+      if (!isPassing(thrown)) throw thrown;
       const { directory } = this;
       this.#context.env.logger.warn({ directory, err: thrown }, "old segments cannot go yet");
     }

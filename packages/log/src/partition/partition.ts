@@ -320,9 +320,8 @@ export class Partition implements PartitionLog {
 
   /** A checkpoint that fails leaves it to the next one. */
   #coverSoon(): void {
-    this.flush().catch((thrown: unknown) => {
-      const { topic, partition } = this;
-      this.#owner.context.env.logger.debug({ topic, partition, err: thrown }, "a checkpoint waits");
+    this.flush().catch((err: unknown) => {
+      this.#owner.context.env.logger.debug({ log: this.name, err }, "a checkpoint waits");
     });
   }
 
@@ -570,6 +569,7 @@ export class Partition implements PartitionLog {
       return;
     }
     this.#logStartBeingMoved = offset;
+    await this.files.settleNames();
     await this.#journalled.record({ kind: "logStart", offset }, () => this.#applyLogStart(offset));
   }
 

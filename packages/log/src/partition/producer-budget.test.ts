@@ -250,3 +250,17 @@ test("a directory remembers a bounded number of producers, over partitions and s
     assert.equal(again.manager.gauges().producers, 3);
   });
 });
+
+test("a producer that is forgotten while sequences are forgotten does not come back", async () => {
+  const { budget, tables } = setUp(40_000, 2);
+  const [a, b] = tables;
+  assert.ok(a !== undefined && b !== undefined);
+  for (let id = 0; id < 30_000; id += 1) a.record(infoOf(id), id, 1);
+  const clock = { defer: (fn: () => void) => void setImmediate(fn) };
+  const forgetting = a.forgetSequences(new Pace(clock, 8_192));
+  // In the pause: too many for both tables.
+  for (let id = 0; id < 25_000; id += 1) b.record(infoOf(100_000 + id), id, 1);
+  await forgetting;
+  assert.equal(a.size + b.size, budget.count);
+  assert.equal(a.entries().at(-1)?.id, 29_999);
+});

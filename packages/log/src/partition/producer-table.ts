@@ -263,8 +263,9 @@ export class ProducerTable {
     for (const producer of this.#producers.values()) {
       if (pace.took()) await pace.pause();
       // A known key keeps its place.
-      if (producer.batches.length > 0)
-        this.#producers.set(producer.id, { ...producer, batches: [] });
+      // It may have been forgotten in between.
+      if (producer.batches.length === 0 || this.#producers.get(producer.id) !== producer) continue;
+      this.#producers.set(producer.id, { ...producer, batches: [] });
     }
     this.durability.changed();
   }

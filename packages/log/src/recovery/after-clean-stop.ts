@@ -70,9 +70,8 @@ export const loadClean = async (
   const active = segments.at(-1);
   if (active?.baseOffset !== base || active.sizeBytes !== Number(point.positionBytes)) return false;
   active.endsAt(endOffset);
-  const { leaderEpochs: unwritten } = point;
-  const epochs =
-    unwritten === undefined ? await readEpochs(context, directory) : epochsOf(unwritten);
+  const written = await readEpochs(context, directory);
+  const epochs = written ?? (point.leaderEpochs && epochsOf(point.leaderEpochs));
   // Only a log that nobody led and nothing was appended to has no such file.
   if (epochs === undefined && (endOffset > 0 || (point.leaderEpoch ?? 0) > 0)) return false;
   if (point.producerSnapshot) {
@@ -81,7 +80,7 @@ export const loadClean = async (
     partition.producers.latest.replace(snapshot.entries);
   }
   partition.epochs.load(epochs ?? []);
-  if (unwritten !== undefined) partition.epochs.durability.changed();
+  if (written === undefined && epochs !== undefined) partition.epochs.durability.changed();
   await loadIndexEnd(context, active);
   partition.restore({
     segments,

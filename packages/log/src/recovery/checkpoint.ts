@@ -18,7 +18,7 @@ import {
   passingError,
   storageError,
 } from "../files/disk-errors.ts";
-import { epochsMessage, writeEpochs } from "../partition/epochs-file.ts";
+import { epochsMessage, removeEpochs, writeEpochs } from "../partition/epochs-file.ts";
 import type { EpochEntry } from "../partition/leader-epochs.ts";
 import type { Partition } from "../partition/partition.ts";
 import type { SnapshotPlan } from "../partition/producer-state.ts";
@@ -35,8 +35,7 @@ interface Captured {
   point: RecoveryPoint | undefined;
   readonly promises: number;
   readonly segments: readonly Segment[];
-  /** Undefined also where they could not be written: nothing older may go then. */
-  snapshots: SnapshotPlan | undefined;
+  readonly snapshots: SnapshotPlan | undefined;
   /** Undefined also where they could not be written: then the point has them. */
   epochs: { readonly entries: readonly EpochEntry[]; readonly version: number } | undefined;
 }
@@ -377,7 +376,7 @@ const secure = async (context: LogContext, captured: Captured): Promise<void> =>
 };
 
 const secureFiles = async (context: LogContext, captured: Captured): Promise<void> => {
-  const { partition } = captured;
+  const { partition, snapshots } = captured;
   // A segment may have been dropped meanwhile: what is gone needs no fsync. Until it is gone, it
   // may be all that knows its producers.
   const isThere = (segment: Segment): boolean => partition.segments.includes(segment);
@@ -391,46 +390,34 @@ const secureFiles = async (context: LogContext, captured: Captured): Promise<voi
   for (const segment of captured.segments) {
     if (isThere(segment)) await secureIndex(context, partition, segment);
   }
-  await secureProducers(context, captured);
+  if (snapshots !== undefined) {
+    await partition.producers.write(context, partition.directory, snapshots);
+    partition.names.changed();
+  }
   await secureEpochs(context, captured);
 };
 
-/** Without the newest snapshots recovery replays more of the log behind an older one. */
-const secureProducers = async (context: LogContext, captured: Captured): Promise<void> => {
-  const { partition, snapshots } = captured;
-  if (snapshots === undefined) return;
-  try {
-    await partition.producers.write(context, partition.directory, snapshots);
-    partition.names.changed();
-  } catch (thrown) {
-    goOnWithout(context, partition, "producers", thrown);
-    captured.snapshots = undefined;
-  }
-};
-
+/**
+ * Where the name of the file cannot be used, the recovery point has the epochs, and nobody else
+ * need stop. The old file goes before the point is written: it may have another history.
+ */
 const secureEpochs = async (context: LogContext, captured: Captured): Promise<void> => {
   const { epochs, partition, point } = captured;
   if (epochs === undefined) return;
+  const { directory } = partition;
   try {
-    await writeEpochs(context, partition.directory, epochs.entries);
+    await writeEpochs(context, directory, epochs.entries);
     partition.names.changed();
   } catch (thrown) {
-    goOnWithout(context, partition, "leader epochs", thrown);
-    if (point !== undefined) point.leaderEpochs = epochsMessage(epochs.entries);
+    const isCarried = point !== undefined && isOfOneName(thrown);
+    if (!isCarried || !(await removeEpochs(context, directory))) throw thrown;
+    partition.names.changed();
+    point.leaderEpochs = epochsMessage(epochs.entries);
+    // Still to be written: the next checkpoint tries again.
     captured.epochs = undefined;
+    const text = "the leader epochs of a partition cannot be written: see who owns its files";
+    context.env.logger.error({ directory, err: thrown }, text);
   }
-};
-
-/** Over a name that cannot be used nobody else need stop. Each checkpoint tries again. */
-const goOnWithout = (
-  { env }: LogContext,
-  { directory }: Partition,
-  what: string,
-  thrown: unknown,
-): void => {
-  if (!isOfOneName(thrown)) throw thrown;
-  const text = `the ${what} of a partition cannot be written: see who owns its files`;
-  env.logger.error({ directory, err: thrown }, text);
 };
 
 const secureBatches = async (context: LogContext, segment: Segment): Promise<void> => {

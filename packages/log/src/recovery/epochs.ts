@@ -24,12 +24,12 @@ export class RecoveredEpochs {
   /** Makes the epochs what is known as of `end`. Throws PartitionDamage. */
   async load(point: RecoveryPoint | undefined, end: number, batches: Batches): Promise<void> {
     const { epochs } = this.#partition;
-    if (point?.leaderEpochs !== undefined) {
+    const known = await readEpochs(this.#context, this.#partition.directory);
+    if (known === undefined && point?.leaderEpochs !== undefined) {
       epochs.load(epochsOf(point.leaderEpochs).filter((entry) => entry.startOffset <= end));
       epochs.durability.changed();
       return;
     }
-    const known = await readEpochs(this.#context, this.#partition.directory);
     if (known === undefined) {
       await this.#loadFromBatches(point, end, batches);
       return;

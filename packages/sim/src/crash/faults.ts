@@ -45,7 +45,7 @@ const files = {
   partitions: /^partitions\/./,
   any: /./,
   journalList: /^journal-files$/,
-  names: /^partitions\/.*\/(leader-epochs|producers\.[0-9]+)\.tmp$/,
+  names: /^partitions\/.*\/leader-epochs\.tmp$/,
 };
 
 const writeTargets = [files.journal, files.logs, files.logs, files.indexes, files.sides, files.any];
@@ -139,12 +139,10 @@ export class FaultPlan {
     return undefined;
   }
 
-  /**
-   * Checkpoints and retention go on without. Only checkpoints write leader epochs; a truncation
-   * must write its producers.
-   */
+  /** Nothing stops, and only epochs without records may be forgotten: the file is removed. */
   #noteName(path: string): void {
-    if (!path.includes("/leader-epochs")) this.mayStop = true;
+    const name = partitionOf(path);
+    if (name !== undefined) this.faultyEpochs.add(name);
   }
 
   #note(operation: DiskOperation, path: string, code: string): void {

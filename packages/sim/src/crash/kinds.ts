@@ -34,7 +34,7 @@ export const kinds = {
   syncFull: "fsyncs that fail with ENOSPC",
   readFault: "reads that fail",
   openFault: "opens that fail",
-  nameFault: "names of a partition's small files that cannot be used",
+  nameFault: "names of leader epochs that cannot be used",
   transientFault: "EMFILE, ENFILE, EINTR, EAGAIN and ENOMEM",
   startFault: "faults while the directory is opened",
   startFaultStaysLocal: "a file of one partition that cannot be read at the start stops no other",

@@ -302,8 +302,8 @@ export declare type RecoveryPoint = Message<"millrace.storage.v1.RecoveryPoint">
   leaderEpochStart: bigint;
 
   /**
-   * Leader epochs as of `offset`, where the partition's `leader-epochs` file could not be written:
-   * that file, if there is one, is older and may have another history. Absent: the file has them.
+   * Leader epochs as of `offset`, where the partition's `leader-epochs` file could not be written;
+   * then there is none, or one that was written after the point. Absent: the file has them.
    *
    * @generated from field: millrace.storage.v1.LeaderEpochs leader_epochs = 15;
    */
