@@ -4,7 +4,6 @@ import type { Mutant } from "../mutant.ts";
 const src = "packages/log/src";
 const tests = [`${src}/faults/one-name.test.ts`];
 const checkpoint = `${src}/recovery/checkpoint.ts`;
-const cleanStop = `${src}/recovery/after-clean-stop.ts`;
 
 export const names: readonly Mutant[] = [
   {
@@ -52,25 +51,6 @@ export const names: readonly Mutant[] = [
     breaks: "A file of leader epochs is newer than those of the point.",
     file: `${src}/recovery/epochs.ts`,
     replace: [["known === undefined && point?.leaderEpochs", "point?.leaderEpochs"]],
-    tests,
-  },
-  {
-    name: "log-name-stop-loses-epochs",
-    breaks: "After a clean stop the point may have the leader epochs.",
-    file: cleanStop,
-    replace: [["written ?? (point.leaderEpochs && epochsOf(point.leaderEpochs))", "written"]],
-    tests,
-  },
-  {
-    name: "log-name-stop-loses-epochs-later",
-    breaks: "A start after a clean stop writes the leader epochs that the point had.",
-    file: cleanStop,
-    replace: [
-      [
-        "  if (written === undefined && epochs !== undefined) partition.epochs.durability.changed();\n",
-        "",
-      ],
-    ],
     tests,
   },
   {

@@ -2,7 +2,7 @@
 import type { RecoveryPoint } from "@millrace/proto/storage";
 import type { SegmentContext } from "../context.ts";
 import { isPassing } from "../files/disk-errors.ts";
-import { epochsOf, readEpochs } from "../partition/epochs-file.ts";
+import { readEpochs } from "../partition/epochs-file.ts";
 import type { Partition } from "../partition/partition.ts";
 import { newestSnapshot } from "../partition/producer-snapshots.ts";
 import { decodeIndex, INDEX_ENTRY_BYTES } from "../segment/index-format.ts";
@@ -70,8 +70,7 @@ export const loadClean = async (
   const active = segments.at(-1);
   if (active?.baseOffset !== base || active.sizeBytes !== Number(point.positionBytes)) return false;
   active.endsAt(endOffset);
-  const written = await readEpochs(context, directory);
-  const epochs = written ?? (point.leaderEpochs && epochsOf(point.leaderEpochs));
+  const epochs = await readEpochs(context, directory);
   // Only a log that nobody led and nothing was appended to has no such file.
   if (epochs === undefined && (endOffset > 0 || (point.leaderEpoch ?? 0) > 0)) return false;
   if (point.producerSnapshot) {
@@ -80,7 +79,6 @@ export const loadClean = async (
     partition.producers.latest.replace(snapshot.entries);
   }
   partition.epochs.load(epochs ?? []);
-  if (written === undefined && epochs !== undefined) partition.epochs.durability.changed();
   await loadIndexEnd(context, active);
   partition.restore({
     segments,
