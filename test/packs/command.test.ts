@@ -101,7 +101,7 @@ const checkServe = async (
     child.kill("SIGTERM");
   }
   assert.equal(await ended, 0);
-  assert.match(mustRun([millrace, "log", "verify", directory], { env: node }), /, 1 records, /);
+  assert.match(mustRun([millrace, "log", "verify", directory], { env: node }), /, 1 record, /);
 };
 
 test("the pack of the command line", { timeout: 280_000 }, async (context) => {
