@@ -312,8 +312,8 @@ export const decisions: readonly Mutant[] = [
     file: `${src}/recovery/loader.ts`,
     replace: [
       [
-        "      if (isPassing(thrown)) throw thrown;\n      const damaged",
-        "      if (!(thrown instanceof PartitionDamage)) throw thrown;\n      const damaged",
+        "      if (isPassing(thrown)) throw thrown;\n      // To take",
+        "      if (!(thrown instanceof PartitionDamage)) throw thrown;\n      // To take",
       ],
     ],
     tests: [disk],

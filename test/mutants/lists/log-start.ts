@@ -206,4 +206,11 @@ export const starting: readonly Mutant[] = [
     replace: [["    if (this.#closed) return;\n", ""]],
     tests: [closed],
   },
+  {
+    name: "log-start-journal-unreadable",
+    breaks: "A journal that cannot be read takes no partition offline.",
+    file: "packages/log/src/recovery/loader.ts",
+    replace: [["if (thrown instanceof JournalUnreadable) {", "if (thrown === undefined) {"]],
+    tests: ["packages/log/src/faults/start.test.ts"],
+  },
 ];

@@ -1,6 +1,7 @@
 /** Starts on disks that are full, lack a file, or have a sector that cannot be read. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ErrorCode, hasCode } from "@millrace/errors";
 import { Incarnation } from "@millrace/sim";
 import { offsetName, partitionDirectory } from "../files/paths.ts";
 import { appendAll, batchOf, readAll, topicA } from "../testing.ts";
@@ -233,4 +234,27 @@ test("journal files of another size are replaced, and nothing is missed", async 
       assert.deepEqual([again.state.kind, again.logEndOffset], ["online", 7], `seed ${seed}`);
     });
   }
+});
+
+test("a journal that cannot be read while a partition is recovered takes no partition offline", async () => {
+  await simulate({ manager: { writeLingerMs: 1000 } }, async ({ disk, start }) => {
+    const first = await start();
+    await appendAll(await first.log(0), batches(3));
+    first.die("power");
+    let opened = 0;
+    disk.fault = (operation, path) => {
+      if (operation !== "open" || !path.startsWith("journal/")) return undefined;
+      opened += 1;
+      // The first one looks for rounds, the second writes the last one again.
+      return opened > 2 ? "EIO" : undefined;
+    };
+    await assert.rejects(start(), (thrown) => {
+      assert.ok(hasCode(thrown, ErrorCode.STORAGE_ERROR));
+      return /the commit journal cannot be read: EIO/.test(thrown.message);
+    });
+    assert.ok(opened > 2);
+    disk.fault = () => undefined;
+    const again = await (await start()).log(0);
+    assert.equal((await readAll(again, 0, 1e6, "log_end")).length, 3);
+  });
 });

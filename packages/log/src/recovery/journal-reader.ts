@@ -1,8 +1,9 @@
 /** Reading batches out of the journal during recovery, a window at a time. */
 import type { Disk, DiskFile } from "@millrace/env";
 import { type BodyInfo, parseBody, readStored, type StoredBatch } from "@millrace/record";
+import { isPassing } from "../files/disk-errors.ts";
 import type { PlannedEntry, PlannedPayload } from "../journal/scan.ts";
-import { PartitionDamage } from "./types.ts";
+import { JournalUnreadable, PartitionDamage } from "./types.ts";
 
 export type PlannedBatch = Extract<PlannedEntry, { readonly kind: "batch" }>;
 
@@ -27,8 +28,17 @@ export class JournalReader {
     this.#disk = disk;
   }
 
-  /** The entry's payload. A view that stays as it is. */
+  /** The entry's payload. A view that stays as it is. Throws JournalUnreadable. */
   async payload(entry: PlannedPayload): Promise<Buffer> {
+    try {
+      return await this.#payload(entry);
+    } catch (thrown) {
+      if (isPassing(thrown)) throw thrown;
+      throw new JournalUnreadable(entry.path, { cause: thrown });
+    }
+  }
+
+  async #payload(entry: PlannedPayload): Promise<Buffer> {
     const file = await this.#fileOf(entry.path);
     const from = entry.at - this.#windowAt;
     if (from >= 0 && from + entry.bytes <= this.#window.length) {

@@ -9,7 +9,7 @@ import {
 import type { TopicId } from "@millrace/record";
 import type { LogManagerOptions } from "../api.ts";
 import type { LogContext } from "../context.ts";
-import { isPassing, isProgrammingError } from "../files/disk-errors.ts";
+import { isPassing, isProgrammingError, storageError } from "../files/disk-errors.ts";
 import { keepOffline, readOfflineReason } from "../files/offline-file.ts";
 import { parsePartitionDirectory, partitionDirectory, paths } from "../files/paths.ts";
 import { type JournalPlan, type PlannedEntry, parsePlanKey, planKey } from "../journal/scan.ts";
@@ -30,7 +30,7 @@ import {
 import { deletionOf, lossOf } from "./recovery-points.ts";
 import { salvage } from "./salvage.ts";
 import { syncSegments } from "./segment-io.ts";
-import { missing, PartitionDamage, type RecoveryCounts } from "./types.ts";
+import { JournalUnreadable, missing, PartitionDamage, type RecoveryCounts } from "./types.ts";
 
 export const emptyCounts = (): RecoveryCounts => ({
   segmentBytesScanned: 0,
@@ -219,6 +219,10 @@ export class PartitionLoader {
     } catch (thrown) {
       // No room, or no descriptors, says nothing about the partition: the start is tried again.
       if (isPassing(thrown)) throw thrown;
+      // To take the partition offline for good would free what the journal has of it.
+      if (thrown instanceof JournalUnreadable) {
+        throw storageError("the commit journal cannot be read", thrown.cause);
+      }
       const damaged =
         thrown instanceof PartitionDamage || hasCode(thrown, ErrorCode.PARTITION_OFFLINE);
       if (damaged) return this.#offline(place, textOf(thrown));

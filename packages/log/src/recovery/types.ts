@@ -9,6 +9,11 @@ export class PartitionDamage extends Error {
   override readonly name = "PartitionDamage";
 }
 
+/** The disk does not give the journal, which all share: no partition is to blame. */
+export class JournalUnreadable extends Error {
+  override readonly name = "JournalUnreadable";
+}
+
 /** A batch that neither the journal nor the segments have whole where it should be. */
 export const lostBatch = (offset: number): PartitionDamage =>
   new PartitionDamage(
