@@ -193,9 +193,10 @@ export class CrashRun {
    */
   suspectFaulty(): void {
     for (const { directory, model } of this.slots) {
-      const code = this.faults.faulty.get(directory);
-      if (code === undefined || model === undefined) continue;
+      if (model === undefined) continue;
       if (this.faults.faultyEpochs.has(directory)) model.epochs.damaged = true;
+      const code = this.faults.faulty.get(directory);
+      if (code === undefined) continue;
       if (isDamage(code) || !this.on.passingFault) model.suspect ??= `${code} from a file of it`;
     }
   }
