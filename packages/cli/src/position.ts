@@ -1,5 +1,6 @@
 /** Reads places in a log: the values of `--from` and `--to`. */
 import type { Position } from "@millrace/client";
+import { parseDurationMs } from "@millrace/config";
 import { UsageError } from "./io.ts";
 
 const dateTime =
@@ -18,15 +19,6 @@ const timeOf = (text: string): number => {
   return Date.parse(`${date}T${time}${zone}`);
 };
 
-const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const;
-
-/** Milliseconds of `90s`, `2h` and the like; undefined for anything else. */
-const durationOf = (text: string): number | undefined => {
-  const [, count, unit] = /^(\d{1,12})(ms|s|m|h|d|w)$/.exec(text) ?? [];
-  if (count === undefined || unit === undefined) return undefined;
-  return Number(count) * unitMs[unit as keyof typeof unitMs];
-};
-
 /** What may be given, for help and for refusals. */
 export const positionForms =
   "earliest, latest, an offset (42 or @42), -N (the last N records), -1h (that long ago), " +
@@ -40,7 +32,7 @@ export const parsePosition = (flag: string, text: string, nowMs: number): Positi
     return { offset: BigInt(digits) };
   if (/^-\d{1,15}$/.test(text)) return { tail: -Number(text) };
   const sinceEpoch = /^(\d{1,16})ms$/.exec(text)?.[1];
-  const ago = text.startsWith("-") ? durationOf(text.slice(1)) : undefined;
+  const ago = /^-\d.*[a-z]$/i.test(text) ? parseDurationMs(text.slice(1)) : undefined;
   const timestampMs =
     ago === undefined
       ? sinceEpoch === undefined
