@@ -4,6 +4,7 @@ import { decisions } from "./log-decisions.ts";
 import { deletions } from "./log-deleted.ts";
 import { durability } from "./log-durability.ts";
 import { journalFiles } from "./log-journal-files.ts";
+import { known } from "./log-known.ts";
 import { remembered } from "./log-memory.ts";
 import { names } from "./log-names.ts";
 import { recovery } from "./log-recovery.ts";
@@ -21,6 +22,7 @@ export const logMutants: readonly Mutant[] = [
   ...journalFiles,
   ...remembered,
   ...decisions,
+  ...known,
   ...names,
   ...recovery,
   ...deletions,

@@ -189,7 +189,8 @@ export class PartitionFiles {
       await cutFiles(this.#context, this, segment, dropped);
       this.names.changed();
       const { producers, segments } = this.#owner;
-      await producers.rebuild(this.#context, this.directory, segments, end);
+      const known = { waiting: this.#dropped, segments };
+      await producers.rebuild(this.#context, this.directory, known, end);
     });
   }
 

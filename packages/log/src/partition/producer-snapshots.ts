@@ -32,6 +32,12 @@ export interface ProducersAt {
   readonly entries: readonly Producer[];
 }
 
+/** Where a log begins, and what it lies in. */
+export interface Bounds {
+  readonly segments: readonly Segment[];
+  readonly logStartOffset: number;
+}
+
 /** Producers and batches of them encoded or decoded in one turn of the event loop. */
 const producersPerStep = 1024;
 
@@ -192,22 +198,21 @@ export const dropSnapshotsAbove = async (
 
 /**
  * Removes the snapshots that nobody needs: a truncation begins at the newest one before the cut,
- * which is the one at the start of a segment; below the first segment the newest is enough. `kept`
- * stays.
+ * which is the one at the start of a segment, or else the newest up to the log start, behind which
+ * none goes. That need not be where the first segment begins: recovery may have begun it anew below
+ * the log start, knowing nothing of what came before. `kept` stays.
  */
 export const dropOldSnapshots = async (
   disk: Disk,
   directory: string,
-  segments: readonly Segment[],
+  { segments, logStartOffset }: Bounds,
   kept: number | undefined,
 ): Promise<void> => {
   const bases = new Set(segments.map(({ baseOffset }) => baseOffset));
-  const first = segments[0]?.baseOffset ?? 0;
-  let before = false;
-  for (const covered of await snapshotOffsets(disk, directory)) {
-    const newestBefore = covered <= first && !before;
-    if (covered <= first) before = true;
-    if (newestBefore || covered === kept || bases.has(covered)) continue;
+  const all = await snapshotOffsets(disk, directory);
+  const needed = [kept, all.find((covered) => covered <= logStartOffset)];
+  for (const covered of all) {
+    if (needed.includes(covered) || bases.has(covered)) continue;
     await unlinkIfThere(disk, producersPath(directory, covered));
   }
 };

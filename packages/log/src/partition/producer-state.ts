@@ -5,6 +5,7 @@ import { isPassing } from "../files/disk-errors.ts";
 import type { Segment } from "../segment/segment.ts";
 import type { CountedProducers, ProducerBudget } from "./producer-budget.ts";
 import {
+  type Bounds,
   dropOldSnapshots,
   dropSnapshotsAbove,
   newestSnapshot,
@@ -16,6 +17,8 @@ import { asOf, type Producer, ProducerTable, producersPerTurn } from "./producer
 
 const entriesOf = (all: readonly ProducersAt[]): number =>
   all.reduce((sum, { entries }) => sum + entries.length, 0);
+
+const forgottenText = "producers of deleted segments may be forgotten";
 
 /** Snapshots to write before a recovery point at `offset` may be. */
 export interface SnapshotPlan {
@@ -119,7 +122,7 @@ export class ProducerState implements CountedProducers {
   async settled(
     context: SegmentContext,
     directory: string,
-    segments: readonly Segment[],
+    bounds: Bounds,
     plan: SnapshotPlan,
   ): Promise<void> {
     if (plan.cuts !== this.#cuts) return;
@@ -128,7 +131,7 @@ export class ProducerState implements CountedProducers {
       this.#snapshotOffset = plan.offset;
       this.completed.durability.durableUpTo(plan.version);
     }
-    await dropOldSnapshots(context.env.disk, directory, segments, this.#snapshotOffset);
+    await dropOldSnapshots(context.env.disk, directory, bounds, this.#snapshotOffset);
   }
 
   /** The log was cut at `offset`. The tables are void until `rebuild`. */
@@ -150,20 +153,28 @@ export class ProducerState implements CountedProducers {
   }
 
   /**
-   * Makes both tables those of the log that ends at `offset`. Only as file work of the partition,
-   * while nothing is appended. Throws PARTITION_OFFLINE on damage.
+   * Makes both tables those of the log that ends at `offset`. What `waiting` says of producers is
+   * in no snapshot yet: segments that left the log, and whose files could not go. Only as file work
+   * of the partition, while nothing is appended. Throws PARTITION_OFFLINE on damage.
    */
   async rebuild(
-    context: SegmentContext,
+    context: LogContext,
     directory: string,
-    segments: readonly Segment[],
+    { waiting, segments }: { waiting: readonly Segment[]; segments: readonly Segment[] },
     offset: number,
   ): Promise<void> {
     await dropSnapshotsAbove(context.env.disk, directory, offset);
     const known = this.latest.size > 0 || this.completed.size > 0;
     if (known) {
       await this.#writeRolls(context, directory, offset);
-      await rebuildProducers(context, directory, segments, this.latest, offset);
+      try {
+        const all = [...waiting, ...segments];
+        await rebuildProducers(context, directory, all, this.latest, offset);
+      } catch (thrown) {
+        if (isPassing(thrown) || waiting.length === 0) throw thrown;
+        context.env.logger.warn({ directory, err: thrown }, forgottenText);
+        await rebuildProducers(context, directory, segments, this.latest, offset);
+      }
     }
     await this.completed.copyFrom(this.latest, new Pace(context.env.clock, producersPerTurn));
     this.#stale = false;
@@ -192,7 +203,7 @@ export class ProducerState implements CountedProducers {
     } catch (thrown) {
       if (isPassing(thrown)) throw thrown;
       // They go because they are old, readable or not: what is in memory of them stays.
-      logger.warn({ directory, err: thrown }, "producers of deleted segments may be forgotten");
+      logger.warn({ directory, err: thrown }, forgottenText);
       table.replace(this.completed.entries().map(asOf(offset)));
     }
     await writeSnapshot(clock, disk, directory, { offset, entries: table.entries() });

@@ -261,7 +261,7 @@ const dropOldSnapshots = async (
   try {
     await partition.files.run(async () => {
       if (partition.deleted) return;
-      await producers.settled(context, directory, partition.segments, plan);
+      await producers.settled(context, directory, partition, plan);
     });
   } catch (thrown) {
     context.env.logger.warn({ directory, err: thrown }, "old producer snapshots cannot be removed");
