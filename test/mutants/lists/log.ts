@@ -7,6 +7,7 @@ import { journalFiles } from "./log-journal-files.ts";
 import { known } from "./log-known.ts";
 import { remembered } from "./log-memory.ts";
 import { names } from "./log-names.ts";
+import { numbers } from "./log-numbers.ts";
 import { recovery } from "./log-recovery.ts";
 import { resets } from "./log-reset.ts";
 import { retained } from "./log-retention.ts";
@@ -23,6 +24,7 @@ export const logMutants: readonly Mutant[] = [
   ...remembered,
   ...decisions,
   ...known,
+  ...numbers,
   ...names,
   ...recovery,
   ...deletions,

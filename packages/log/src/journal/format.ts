@@ -81,6 +81,12 @@ const changeOf = (code: number, offset: number, aux: number): JournalChange | Un
   }
 };
 
+/**
+ * No journal comes to it, at a million rounds a second, in a hundred years. A larger one, wherever
+ * it is written, is no round: numbers behind it would soon be equal.
+ */
+export const roundMax = 2 ** 52;
+
 /** Bytes that a round takes in the journal. */
 export const roundBytes = (entries: number, payloadBytes: number): number => {
   const bytes = ROUND_HEADER_BYTES + entries * ENTRY_BYTES + payloadBytes;
@@ -168,6 +174,8 @@ export function* decodeRoundSteps(
   const head = file.subarray(at, at + headBytes);
   if (head.readUInt32LE(48) !== crcOfHead(head)) return undefined;
   if (Buffer.compare(head.subarray(8, 24), directoryId) !== 0) return undefined;
+  const round = readU64(head, 24);
+  if (round > roundMax) return undefined;
   const entries: FoundEntry[] = [];
   let payloadAt = headBytes;
   for (let entryAt = ROUND_HEADER_BYTES; entryAt < headBytes; entryAt += ENTRY_BYTES) {
@@ -187,7 +195,7 @@ export function* decodeRoundSteps(
     if (entries.length % entriesPerStep === 0) yield;
   }
   if (payloadAt !== headBytes + payloadBytes) return undefined;
-  return { round: readU64(head, 24), durableRound: readU64(head, 32), bytes, entries };
+  return { round, durableRound: readU64(head, 32), bytes, entries };
 }
 
 /** The same in one go. */

@@ -19,6 +19,7 @@ import {
 } from "../files/checksummed-file.ts";
 import { errno, isMissing, isOfOneName } from "../files/disk-errors.ts";
 import { partitionDirectory, paths } from "../files/paths.ts";
+import { roundMax } from "../journal/format.ts";
 import { deletedSuffix, unlinkIfThere } from "../segment/files.ts";
 
 /** Version of everything that this code writes. */
@@ -194,7 +195,9 @@ export const readPartitionMeta = async (
     message.clusterId === identity.clusterId &&
     topicIdBytes(topicId).every((byte, i) => byte === message.topicId[i]) &&
     message.partition === partition;
-  return same ? message : "its meta file is another partition's";
+  if (!same) return "its meta file is another partition's";
+  const { firstRound } = message;
+  return firstRound > roundMax ? `its meta file names the journal's round ${firstRound}` : message;
 };
 
 /**

@@ -13,6 +13,7 @@ import { breathe, type Pauses } from "../files/breathe.ts";
 import { magics, readFramed, writeFramed } from "../files/checksummed-file.ts";
 import { isPassing } from "../files/disk-errors.ts";
 import { paths } from "../files/paths.ts";
+import { roundMax } from "../journal/format.ts";
 import { planKey } from "../journal/scan.ts";
 import type { Life } from "../partition/types.ts";
 
@@ -104,8 +105,14 @@ export const writeRecoveryPoints = async (
 };
 
 /** False for a point that no log ever had. */
-const isPossible = ({ topicId, segmentBaseOffset, offset }: RecoveryPoint): boolean =>
-  topicId.length === topicIdBytes && segmentBaseOffset <= offset;
+const isPossible = (point: RecoveryPoint): boolean =>
+  point.topicId.length === topicIdBytes &&
+  point.segmentBaseOffset <= point.offset &&
+  point.journalRound <= roundMax &&
+  // Offsets and positions are plain numbers from here on.
+  [point.offset, point.positionBytes, point.logStartOffset, point.highWatermark].every(
+    (value) => value <= Number.MAX_SAFE_INTEGER,
+  );
 
 const decode = async (clock: Pauses, body: Uint8Array): Promise<RecoveryPoints | undefined> => {
   const reader = new BinaryReader(body);
@@ -120,6 +127,7 @@ const decode = async (clock: Pauses, body: Uint8Array): Promise<RecoveryPoints |
         if (found.points.length % pointsPerStep === 0) await breathe(clock);
       } else if (field === 2 && wireType === WireType.Varint) {
         found.coveredRound = BigInt(reader.uint64());
+        if (found.coveredRound > roundMax) return undefined;
       } else if (field === 3 && wireType === WireType.Varint) {
         found.wallTimeMs = BigInt(reader.uint64());
       } else reader.skip(wireType, field);
