@@ -125,7 +125,9 @@ export const recovery: readonly Mutant[] = [
     name: "log-impossible-point-believed",
     breaks: "A recovery point that no log ever had is not believed.",
     file: `${src}/recovery/recovery-points.ts`,
-    replace: [[" && segmentBaseOffset <= offset;", " && segmentBaseOffset + offset >= 0n;"]],
+    replace: [
+      ["point.segmentBaseOffset <= point.offset", "point.segmentBaseOffset + point.offset >= 0n"],
+    ],
     tests: [`${src}/damage.test.ts`],
   },
   {
