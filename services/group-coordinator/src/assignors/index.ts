@@ -1,0 +1,12 @@
+export type {
+  Assignment,
+  AssignmentRequest,
+  Assignor,
+  MemberId,
+  MemberSubscription,
+  TargetAssignment,
+  TopicPartitions,
+} from "./assignor.ts";
+export { range } from "./range.ts";
+export type { Steps } from "./steps.ts";
+export { uniform } from "./uniform/uniform.ts";

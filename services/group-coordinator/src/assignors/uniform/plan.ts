@@ -1,0 +1,177 @@
+/**
+ * Where partitions have to go so that the most of them are at members near them: the largest flow
+ * from what is free, over classes of partitions, to racks with room.
+ */
+import { type Board, nobody } from "../board.ts";
+import { Counts } from "../counts.ts";
+import type { Pace, Steps } from "../steps.ts";
+import { FlowNetwork } from "./max-flow.ts";
+import type { Racks } from "./racks.ts";
+import type { Rich, RichMember } from "./rich.ts";
+import type { Share } from "./share.ts";
+
+/** What a rich member gives up of its marginal partitions. */
+export interface Gift {
+  /** By class, those that somebody near takes. */
+  readonly byClass: readonly (readonly [classNumber: number, count: number])[];
+  /** It gets no contested seat. */
+  readonly loses: boolean;
+}
+
+export interface RackPlan {
+  /** By member. */
+  readonly gifts: ReadonlyMap<number, Gift>;
+  /** By class, how many partitions go to each rack. */
+  readonly places: readonly ReadonlyMap<number, number>[];
+  /** By rack, how many members get one above the quota for that. */
+  readonly extras: Counts;
+}
+
+/** Edges of which the flow is read. */
+interface GiftEdges {
+  readonly member: RichMember;
+  readonly loses: number | undefined;
+  readonly byClass: readonly (readonly [classNumber: number, edge: number])[];
+}
+
+class RackNetwork {
+  readonly flow = new FlowNetwork();
+  readonly source = this.flow.addNode();
+  readonly sink = this.flow.addNode();
+  readonly #classNodes: readonly number[];
+  readonly #rackNodes: readonly number[];
+  readonly #racks: Racks;
+
+  constructor(racks: Racks) {
+    this.#racks = racks;
+    this.#classNodes = racks.classes.map(() => this.flow.addNode());
+    this.#rackNodes = Array.from({ length: racks.count }, () => this.flow.addNode());
+  }
+
+  /** Partitions that are free whatever is decided. */
+  free(byClass: Counts): void {
+    for (const [c, node] of this.#classNodes.entries()) {
+      this.flow.addEdge(this.source, node, byClass.of(c));
+    }
+  }
+
+  *gifts({ members, losers }: Rich, pace: Pace): Steps<GiftEdges[]> {
+    const losersNode = this.flow.addNode();
+    this.flow.addEdge(this.source, losersNode, losers);
+    const edges: GiftEdges[] = [];
+    for (const member of members) {
+      const node = this.flow.addNode();
+      this.flow.addEdge(this.source, node, member.must);
+      const loses = member.contends ? this.flow.addEdge(losersNode, node, 1) : undefined;
+      const counts = new Map<number, number>();
+      for (const g of member.marginal) {
+        if (pace.took()) yield;
+        const c = this.#racks.classOf.of(g);
+        counts.set(c, (counts.get(c) ?? 0) + 1);
+      }
+      const byClass = [...counts].map(([c, count]): [number, number] => [
+        c,
+        this.flow.addEdge(node, this.#classNodes[c] ?? 0, count),
+      ]);
+      edges.push({ member, loses, byClass });
+    }
+    return edges;
+  }
+
+  /** Edges from classes to racks that have replicas. */
+  *places(pace: Pace): Steps<Map<number, number>[]> {
+    const places: Map<number, number>[] = [];
+    for (const [c, racks] of this.#racks.classes.entries()) {
+      if (pace.took(racks.length + 1)) yield;
+      const from = this.#classNodes[c] ?? 0;
+      const edgeTo = (rack: number): number =>
+        this.flow.addEdge(from, this.#rackNodes[rack] ?? 0, Number.MAX_SAFE_INTEGER);
+      places.push(new Map(racks.map((rack) => [rack, edgeTo(rack)])));
+    }
+    return places;
+  }
+
+  /** Room of the members of each rack: up to the quota, and above it. Returns edges of the latter. */
+  room({ takers, quota }: Share, loads: Counts, extras: number): number[] {
+    const below = new Counts(this.#racks.count);
+    const poor = new Counts(this.#racks.count);
+    for (const m of takers) {
+      const rack = this.#racks.ofMember.of(m);
+      if (loads.of(m) > quota) continue;
+      below.add(rack, quota - loads.of(m));
+      poor.add(rack);
+    }
+    const extra = this.flow.addNode();
+    this.flow.addEdge(extra, this.sink, extras);
+    return this.#rackNodes.map((node, rack) => {
+      this.flow.addEdge(node, this.sink, below.of(rack));
+      return this.flow.addEdge(node, extra, poor.of(rack));
+    });
+  }
+}
+
+/** Partitions by class that are free whatever is decided. */
+function* freeByClass(
+  { owners, partitionCount }: Board,
+  { members }: Rich,
+  { classes, classOf }: Racks,
+  pace: Pace,
+): Steps<Counts> {
+  const byClass = new Counts(classes.length);
+  for (let g = 0; g < partitionCount; g += 1) {
+    if (pace.took()) yield;
+    if (owners.of(g) === nobody) byClass.add(classOf.of(g));
+  }
+  for (const { forced } of members) {
+    for (const g of forced) byClass.add(classOf.of(g));
+    if (pace.took(forced.length)) yield;
+  }
+  return byClass;
+}
+
+/** Losers of seats as the flow has them, and as many more of the last as there have to be. */
+const losersOf = (flow: FlowNetwork, edges: readonly GiftEdges[], count: number): Set<number> => {
+  const contenders = edges.filter(({ loses }) => loses !== undefined);
+  const losers = new Set(
+    contenders.filter(({ loses }) => flow.flow(loses ?? 0) > 0).map(({ member }) => member.m),
+  );
+  for (const { member } of contenders.reverse()) {
+    if (losers.size >= count) break;
+    losers.add(member.m);
+  }
+  return losers;
+};
+
+export function* planByRacks(
+  board: Board,
+  share: Share,
+  loads: Counts,
+  rich: Rich,
+  racks: Racks,
+  pace: Pace,
+): Steps<RackPlan> {
+  const network = new RackNetwork(racks);
+  const { flow, source, sink } = network;
+  network.free(yield* freeByClass(board, rich, racks, pace));
+  const gifts = yield* network.gifts(rich, pace);
+  const places = yield* network.places(pace);
+  const extras = network.room(share, loads, Math.max(0, share.rest - rich.members.length));
+  yield* flow.maximise(source, sink, pace);
+  const losers = losersOf(flow, gifts, rich.losers);
+  const giftOf = ({ member, byClass }: GiftEdges): [number, Gift] => [
+    member.m,
+    {
+      byClass: byClass.map(([c, edge]) => [c, flow.flow(edge)] as const),
+      loses: losers.has(member.m),
+    },
+  ];
+  const extrasByRack = new Counts(racks.count);
+  for (const [rack, edge] of extras.entries()) extrasByRack.set(rack, flow.flow(edge));
+  return {
+    gifts: new Map(gifts.map(giftOf)),
+    places: places.map(
+      (edges) => new Map([...edges].map(([rack, edge]) => [rack, flow.flow(edge)])),
+    ),
+    extras: extrasByRack,
+  };
+}

@@ -1,0 +1,1 @@
+export * from "./assignors/index.ts";
