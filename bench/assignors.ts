@@ -115,42 +115,35 @@ const rounds = 5;
 
 interface Run {
   readonly target: TargetAssignment;
-  readonly totalMs: number;
-  readonly longestStepMs: number;
+  /** Of each step. */
+  readonly ms: readonly number[];
 }
 
 const once = (assignor: Assignor, request: AssignmentRequest): Run => {
   const steps = assignor.steps(request);
-  let [totalMs, longestStepMs] = [0, 0];
+  const ms: number[] = [];
   for (;;) {
     const startedMs = performance.now();
     const step = steps.next();
-    const tookMs = performance.now() - startedMs;
-    totalMs += tookMs;
-    longestStepMs = Math.max(longestStepMs, tookMs);
-    if (step.done === true) return { target: step.value, totalMs, longestStepMs };
+    ms.push(performance.now() - startedMs);
+    if (step.done === true) return { target: step.value, ms };
   }
 };
 
-/** The best of some rounds, others may have the processor at times. */
+/** The best of each step: others may have the processor at times, and code is slow at first. */
 const run = (assignor: Assignor, request: AssignmentRequest): Run => {
-  let best = once(assignor, request);
-  for (let round = 1; round < rounds; round += 1) {
-    const { target, totalMs, longestStepMs } = once(assignor, request);
-    best = {
-      target,
-      totalMs: Math.min(best.totalMs, totalMs),
-      longestStepMs: Math.min(best.longestStepMs, longestStepMs),
-    };
-  }
-  return best;
+  const [first, ...others] = Array.from({ length: rounds }, () => once(assignor, request));
+  if (first === undefined) throw new Error("no rounds");
+  const best = (i: number): number => Math.min(...others.map(({ ms }) => ms[i] ?? 0));
+  return { target: first.target, ms: first.ms.map((one, i) => Math.min(one, best(i))) };
 };
 
 const measure = (one: Case): void => {
   const { assignor, members, partitions } = one;
   console.log(`${one.name}, ${partitions} partitions, ${members} members`);
-  const print = (what: string, { totalMs, longestStepMs }: Run, moved: number): void => {
-    const times = `${totalMs.toFixed(1)} ms, longest step ${longestStepMs.toFixed(1)} ms`;
+  const print = (what: string, { ms }: Run, moved: number): void => {
+    const total = ms.reduce((sum, one) => sum + one, 0).toFixed(1);
+    const times = `${total} ms, longest of ${ms.length} steps ${Math.max(...ms).toFixed(1)} ms`;
     console.log(`  ${what.padEnd(18)} ${times}, ${moved} moves`);
   };
   const empty = requestOf(one);

@@ -218,3 +218,85 @@ test("unlike: no partition could move to a subscriber with two fewer", () => {
     { numRuns: 3000 },
   );
 });
+
+/** The fewest moves of all assignments in which nothing should move; undefined for large groups. */
+const leastMoves = (request: AssignmentRequest): number | undefined => {
+  const places = [...subscribed(request)];
+  if (places.reduce((product, [, takers]) => product * takers.length, 1) > 2000) return undefined;
+  const present = presentOwners(request);
+  let least = Number.POSITIVE_INFINITY;
+  for (const ids of everyAssignment(places)) {
+    const load = (id: MemberId | undefined): number => ids.filter((one) => one === id).length;
+    const settled = places.every(([, takers], i) =>
+      takers.every((to) => load(to) >= load(ids[i]) - 1),
+    );
+    if (!settled) continue;
+    const moved = places.filter(
+      ([place], i) => present.has(place) && present.get(place) !== ids[i],
+    );
+    least = Math.min(least, moved.length);
+  }
+  return least;
+};
+
+test("unlike: moves are nearly as few as balance allows", () => {
+  const small = requests({ alike: false, members: 5, topics: 3, partitions: 3, racks: [] });
+  let [groups, more] = [0, 0];
+  for (const request of fc.sample(small, { numRuns: 1500, seed: 7 })) {
+    const least = leastMoves(request);
+    if (least === undefined) continue;
+    const moves = movesOf(request, uniform.assign(request));
+    assert.ok(moves <= least + 1, `${moves} moves, not ${least}`);
+    groups += 1;
+    if (moves > least) more += 1;
+  }
+  assert.ok(groups > 500 && more <= groups / 50, `${more} of ${groups}`);
+});
+
+/** Members with topics of their own, and what they have of each. */
+const unlikeGroup = (
+  counts: readonly number[],
+  members: Readonly<Record<MemberId, Readonly<Record<number, readonly number[]>>>>,
+): AssignmentRequest => ({
+  topics: groupOf(counts, {}).topics,
+  members: new Map(
+    Object.entries(members).map(([id, lists]) => {
+      const assigned = new Map(Object.entries(lists).map(([t, list]) => [topicId(+t), list]));
+      return [id, { topicIds: new Set(assigned.keys()), assigned }];
+    }),
+  ),
+});
+
+test("unlike: a topic with one subscriber counts before others are shared out", () => {
+  const request = unlikeGroup([2, 4], { a: { 1: [], 2: [] }, b: { 2: [] } });
+  const target = uniform.assign(request);
+  assert.deepEqual(listsOf(request, target), { a: [[0, 1], [2]], b: [[], [0, 1, 3]] });
+  assert.equal(movesOf(request, target), 0);
+});
+
+test("unlike: a member that has too much gives what it was just given", () => {
+  const request = unlikeGroup([3, 3, 6, 2], {
+    a: { 1: [0], 2: [] },
+    b: { 2: [], 3: [0, 1, 2, 3, 4, 5] },
+    c: { 1: [], 4: [0, 1] },
+  });
+  assert.deepEqual(listsOf(request, uniform.assign(request)), {
+    a: [[0], [0, 1, 2], [], []],
+    b: [[], [], [0, 1, 2, 3, 4, 5], []],
+    c: [[1, 2], [], [], [0, 1]],
+  });
+});
+
+test("unlike: of members with the same load a near one is given a partition", () => {
+  const { members } = unlikeGroup([1, 1], { a: { 1: [], 2: [] }, b: { 1: [] }, c: { 1: [] } });
+  const request = {
+    topics: new Map([
+      [topicId(1), { partitionCount: 1, racks: [["r2"]] }],
+      [topicId(2), { partitionCount: 1, racks: [["r1"]] }],
+    ]),
+    members: new Map([...members].map(([id, one], i) => [id, { ...one, rackId: `r${i}` }])),
+  };
+  assert.deepEqual(listsOf(request, uniform.assign(request)), {
+    ...{ a: [[], [0]], b: [[], []], c: [[0], []] },
+  });
+});
