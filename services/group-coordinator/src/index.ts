@@ -1,1 +1,2 @@
 export * from "./assignors/index.ts";
+export * from "./subscription/pattern.ts";

@@ -1,6 +1,6 @@
 /** What an assignor is told, and what it answers. */
 import type { TopicId } from "@millrace/record";
-import type { Steps } from "./steps.ts";
+import type { Steps } from "../steps.ts";
 
 export type MemberId = string;
 

@@ -1,5 +1,6 @@
 /** A request as numbers: members, topics and partitions by their place in a fixed order. */
 import type { TopicId } from "@millrace/record";
+import type { Pace, Steps } from "../steps.ts";
 import type {
   AssignmentRequest,
   MemberId,
@@ -8,7 +9,6 @@ import type {
   TopicPartitions,
 } from "./assignor.ts";
 import { Counts } from "./counts.ts";
-import type { Pace, Steps } from "./steps.ts";
 
 export interface BoardMember {
   readonly id: MemberId;

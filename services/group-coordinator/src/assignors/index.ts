@@ -1,3 +1,4 @@
+export type { Steps } from "../steps.ts";
 export type {
   Assignment,
   AssignmentRequest,
@@ -8,5 +9,4 @@ export type {
   TopicPartitions,
 } from "./assignor.ts";
 export { range } from "./range.ts";
-export type { Steps } from "./steps.ts";
 export { uniform } from "./uniform/uniform.ts";

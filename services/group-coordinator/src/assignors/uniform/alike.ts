@@ -3,9 +3,10 @@
  * one more. What matters, in this order: this balance, then the fewest moves, then the most
  * partitions at members near them, then that the partitions of each topic are spread.
  */
+
+import type { Pace, Steps } from "../../steps.ts";
 import { type Board, nobody } from "../board.ts";
 import { Counts } from "../counts.ts";
-import type { Pace, Steps } from "../steps.ts";
 import { loadsOf } from "./loads.ts";
 import { planByRacks, type RackPlan } from "./plan.ts";
 import type { Racks } from "./racks.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { atOnce, Pace } from "../steps.ts";
+import { atOnce, Pace } from "../../steps.ts";
 import { FlowNetwork } from "./max-flow.ts";
 
 const nodes = 6;

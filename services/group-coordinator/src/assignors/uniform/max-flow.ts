@@ -1,6 +1,7 @@
 /** The largest flow through a network: Dinic's algorithm. */
+
+import type { Pace, Steps } from "../../steps.ts";
 import { Counts } from "../counts.ts";
-import type { Pace, Steps } from "../steps.ts";
 
 /** One edge and its reverse have numbers that differ in the lowest bit. */
 const reverse = (edge: number): number => edge ^ 1;

@@ -2,9 +2,10 @@
  * Where partitions have to go so that the most of them are at members near them: the largest flow
  * from what is free, over classes of partitions, to racks with room.
  */
+
+import type { Pace, Steps } from "../../steps.ts";
 import { type Board, nobody } from "../board.ts";
 import { Counts } from "../counts.ts";
-import type { Pace, Steps } from "../steps.ts";
 import { FlowNetwork } from "./max-flow.ts";
 import type { Racks } from "./racks.ts";
 import type { Rich, RichMember } from "./rich.ts";

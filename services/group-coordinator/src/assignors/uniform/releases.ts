@@ -1,8 +1,9 @@
 /** Which partitions members give up, so that those of each topic stay spread. */
+
+import type { Pace, Steps } from "../../steps.ts";
 import { type Board, nobody } from "../board.ts";
 import { Counts } from "../counts.ts";
 import { Heap } from "../heap.ts";
-import type { Pace, Steps } from "../steps.ts";
 
 export class Releases {
   readonly #board: Board;

@@ -1,7 +1,8 @@
 /** Members above the quota, and what they have to give up. */
+
+import type { Pace, Steps } from "../../steps.ts";
 import { type Board, nobody } from "../board.ts";
 import type { Counts } from "../counts.ts";
-import type { Pace, Steps } from "../steps.ts";
 import { isNear, type Racks } from "./racks.ts";
 import type { Share } from "./share.ts";
 

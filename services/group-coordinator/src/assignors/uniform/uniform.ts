@@ -1,7 +1,8 @@
 /** The assignor `uniform`: balanced, then sticky, then near (KIP-848). */
+
+import { atOnce, Pace, type Steps } from "../../steps.ts";
 import type { AssignmentRequest, Assignor, TargetAssignment } from "../assignor.ts";
 import { assignmentsOf, type Board, boardOf } from "../board.ts";
-import { atOnce, Pace, type Steps } from "../steps.ts";
 import { assignAlike } from "./alike.ts";
 import { racksOf } from "./racks.ts";
 import { assignUnlike } from "./unlike.ts";

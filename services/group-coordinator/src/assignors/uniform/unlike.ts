@@ -3,10 +3,11 @@
  * another subscriber has two fewer. Moves are avoided: what is free goes to those with the fewest,
  * and a member gives up first what it was only just given. Racks decide between equals.
  */
+
+import type { Pace, Steps } from "../../steps.ts";
 import { type Board, nobody, subscribersOf } from "../board.ts";
 import type { Counts } from "../counts.ts";
 import { Heap } from "../heap.ts";
-import type { Pace, Steps } from "../steps.ts";
 import { loadsOf } from "./loads.ts";
 import { isNear, noRack, type Racks } from "./racks.ts";
 
