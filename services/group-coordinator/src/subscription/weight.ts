@@ -18,6 +18,7 @@ const pieces = new RegExp(
     "(?<escape>\\\\x\\{[^}]*\\}|\\\\[^])",
     "(?<set>\\[\\^?\\]?(?:\\[:\\^?\\w+:\\]|\\\\[^]|[^\\]\\\\])*\\])",
     "\\{(?<least>\\d+)(?:,(?<most>\\d*))?\\}",
+    "(?<star>[*+?])",
     "(?<open>\\((?:\\?(?:P?<\\w+>|[a-zA-Z-]*:?))?)",
     "(?<close>\\))",
     "[^]",
@@ -57,6 +58,9 @@ export const weightOf = (text: string): number => {
       const outer = levels.at(-1) ?? level;
       outer.weight += level.weight;
       outer.last = level.weight;
+    } else if (groups["star"] !== undefined) {
+      level.weight += 1;
+      level.last += 1;
     } else if (least !== undefined) {
       const times = Math.max(1, Number(least), Number(most ?? 0));
       level.weight += level.last * (times - 1);
