@@ -8,6 +8,7 @@ import { commandLineMutants } from "./command-line.ts";
 import { controllerMutants } from "./controller.ts";
 import { directoryMutants } from "./directories.ts";
 import { foreignStoreMutants } from "./foreign-stores.ts";
+import { groupAssignorMutants } from "./group-assignors.ts";
 import { handOverMutants } from "./hand-over.ts";
 import { heartbeatMutants } from "./heartbeats.ts";
 import { outsideMutants } from "./languages.ts";
@@ -34,6 +35,7 @@ export const allMutants: readonly Mutant[] = [
   ...controllerMutants,
   ...directoryMutants,
   ...foreignStoreMutants,
+  ...groupAssignorMutants,
   ...handOverMutants,
   ...heartbeatMutants,
   ...moveMutants,

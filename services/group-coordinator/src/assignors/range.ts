@@ -2,7 +2,6 @@
  * The assignor `range`: each member gets one contiguous range of every topic (KIP-848). Topics with
  * the same subscribers and partition counts are divided alike, so that joins by partition work.
  */
-
 import { atOnce, Pace, type Steps } from "../steps.ts";
 import type { AssignmentRequest, Assignor, TargetAssignment } from "./assignor.ts";
 import { assignmentsOf, type Board, boardOf, nobody, subscribersOf } from "./board.ts";

@@ -3,12 +3,11 @@
  * one more. What matters, in this order: this balance, then the fewest moves, then the most
  * partitions at members near them, then that the partitions of each topic are spread.
  */
-
 import type { Pace, Steps } from "../../steps.ts";
 import { type Board, nobody } from "../board.ts";
 import { Counts } from "../counts.ts";
 import { loadsOf } from "./loads.ts";
-import { planByRacks, type RackPlan } from "./plan.ts";
+import { planByRacks, type RackPlace, type RackPlan } from "./plan.ts";
 import type { Racks } from "./racks.ts";
 import { Releases } from "./releases.ts";
 import { type Rich, richOf } from "./rich.ts";
@@ -54,17 +53,13 @@ const roomByPlan = (plan: RackPlan, racks: Racks, { takers }: Share, tally: Tall
   const members: number[][] = Array.from({ length: racks.count }, () => []);
   for (const m of takers) members[racks.ofMember.of(m)]?.push(m);
   const all = members.map((list, rack) => new Seats(tally, list, plan.extras.of(rack)));
-  const places = plan.places.map((byRack) =>
-    [...byRack].map(([rack, left]) => ({ seats: all[rack], left })),
-  );
-  const placesOf = (g: number): { seats: Seats | undefined; left: number }[] =>
-    places[racks.classOf.of(g)] ?? [];
+  const placesOf = (g: number): readonly RackPlace[] => plan.places[racks.classOf.of(g)] ?? [];
   return {
     all,
     seatsFor: (g) =>
-      placesOf(g).flatMap(({ seats, left }) => (seats !== undefined && left > 0 ? [seats] : [])),
-    taken: (g, taken) => {
-      for (const place of placesOf(g)) if (place.seats === taken) place.left -= 1;
+      placesOf(g).flatMap(({ rack, left }) => (left > 0 ? all.slice(rack, rack + 1) : [])),
+    taken: (g, seats) => {
+      for (const place of placesOf(g)) if (all[place.rack] === seats) place.left -= 1;
     },
   };
 };
@@ -100,9 +95,10 @@ function* place({ topics, owners }: Board, room: Room, tally: Tally, pace: Pace)
       if (seats === undefined) continue;
       owners.set(g, seats.take());
       room.taken(g, seats);
-      if (pace.took()) yield;
+      if (pace.took(4)) yield;
     }
     for (const seats of room.all) seats.endTopic();
+    if (pace.took(room.all.length)) yield;
     for (let g = first; g < end; g += 1) if (owners.of(g) !== nobody) ofTopic.set(owners.of(g), 0);
   }
 }

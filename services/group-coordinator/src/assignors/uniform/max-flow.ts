@@ -1,5 +1,4 @@
 /** The largest flow through a network: Dinic's algorithm. */
-
 import type { Pace, Steps } from "../../steps.ts";
 import { Counts } from "../counts.ts";
 

@@ -2,7 +2,6 @@
  * Where partitions have to go so that the most of them are at members near them: the largest flow
  * from what is free, over classes of partitions, to racks with room.
  */
-
 import type { Pace, Steps } from "../../steps.ts";
 import { type Board, nobody } from "../board.ts";
 import { Counts } from "../counts.ts";
@@ -10,6 +9,12 @@ import { FlowNetwork } from "./max-flow.ts";
 import type { Racks } from "./racks.ts";
 import type { Rich, RichMember } from "./rich.ts";
 import type { Share } from "./share.ts";
+
+/** Room for partitions of one class in one rack. */
+export interface RackPlace {
+  readonly rack: number;
+  left: number;
+}
 
 /** What a rich member gives up of its marginal partitions. */
 export interface Gift {
@@ -22,8 +27,8 @@ export interface Gift {
 export interface RackPlan {
   /** By member. */
   readonly gifts: ReadonlyMap<number, Gift>;
-  /** By class, how many partitions go to each rack. */
-  readonly places: readonly ReadonlyMap<number, number>[];
+  /** By class, how many partitions go to each rack. Whoever places them counts down. */
+  readonly places: readonly (readonly RackPlace[])[];
   /** By rack, how many members get one above the quota for that. */
   readonly extras: Counts;
 }
@@ -39,21 +44,31 @@ class RackNetwork {
   readonly flow = new FlowNetwork();
   readonly source = this.flow.addNode();
   readonly sink = this.flow.addNode();
-  readonly #classNodes: readonly number[];
+  readonly #classNodes: number[] = [];
   readonly #rackNodes: readonly number[];
   readonly #racks: Racks;
 
   constructor(racks: Racks) {
     this.#racks = racks;
-    this.#classNodes = racks.classes.map(() => this.flow.addNode());
     this.#rackNodes = Array.from({ length: racks.count }, () => this.flow.addNode());
   }
 
-  /** Partitions that are free whatever is decided. */
-  free(byClass: Counts): void {
-    for (const [c, node] of this.#classNodes.entries()) {
-      this.flow.addEdge(this.source, node, byClass.of(c));
+  /**
+   * Classes, with the partitions of each that are free whatever is decided, and edges to the racks
+   * that have their replicas. Returns those.
+   */
+  *classes(free: Counts, pace: Pace): Steps<(readonly [rack: number, edge: number])[][]> {
+    const places: (readonly [rack: number, edge: number])[][] = [];
+    for (const [c, racks] of this.#racks.classes.entries()) {
+      if (pace.took(racks.length + 1)) yield;
+      const node = this.flow.addNode();
+      this.#classNodes.push(node);
+      this.flow.addEdge(this.source, node, free.of(c));
+      const edgeTo = (rack: number): number =>
+        this.flow.addEdge(node, this.#rackNodes[rack] ?? 0, Number.MAX_SAFE_INTEGER);
+      places.push(racks.map((rack) => [rack, edgeTo(rack)] as const));
     }
+    return places;
   }
 
   *gifts({ members, losers }: Rich, pace: Pace): Steps<GiftEdges[]> {
@@ -77,19 +92,6 @@ class RackNetwork {
       edges.push({ member, loses, byClass });
     }
     return edges;
-  }
-
-  /** Edges from classes to racks that have replicas. */
-  *places(pace: Pace): Steps<Map<number, number>[]> {
-    const places: Map<number, number>[] = [];
-    for (const [c, racks] of this.#racks.classes.entries()) {
-      if (pace.took(racks.length + 1)) yield;
-      const from = this.#classNodes[c] ?? 0;
-      const edgeTo = (rack: number): number =>
-        this.flow.addEdge(from, this.#rackNodes[rack] ?? 0, Number.MAX_SAFE_INTEGER);
-      places.push(new Map(racks.map((rack) => [rack, edgeTo(rack)])));
-    }
-    return places;
   }
 
   /** Room of the members of each rack: up to the quota, and above it. Returns edges of the latter. */
@@ -153,9 +155,8 @@ export function* planByRacks(
 ): Steps<RackPlan> {
   const network = new RackNetwork(racks);
   const { flow, source, sink } = network;
-  network.free(yield* freeByClass(board, rich, racks, pace));
+  const classes = yield* network.classes(yield* freeByClass(board, rich, racks, pace), pace);
   const gifts = yield* network.gifts(rich, pace);
-  const places = yield* network.places(pace);
   const extras = network.room(share, loads, Math.max(0, share.rest - rich.members.length));
   yield* flow.maximise(source, sink, pace);
   const losers = losersOf(flow, gifts, rich.losers);
@@ -168,11 +169,10 @@ export function* planByRacks(
   ];
   const extrasByRack = new Counts(racks.count);
   for (const [rack, edge] of extras.entries()) extrasByRack.set(rack, flow.flow(edge));
-  return {
-    gifts: new Map(gifts.map(giftOf)),
-    places: places.map(
-      (edges) => new Map([...edges].map(([rack, edge]) => [rack, flow.flow(edge)])),
-    ),
-    extras: extrasByRack,
-  };
+  const places: RackPlace[][] = [];
+  for (const edges of classes) {
+    if (pace.took(edges.length + 1)) yield;
+    places.push(edges.map(([rack, edge]) => ({ rack, left: flow.flow(edge) })));
+  }
+  return { gifts: new Map(gifts.map(giftOf)), places, extras: extrasByRack };
 }

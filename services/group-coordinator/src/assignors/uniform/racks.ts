@@ -1,5 +1,4 @@
 /** Which members are near which partitions: in a rack with one of its replicas. */
-
 import type { Pace, Steps } from "../../steps.ts";
 import type { Board } from "../board.ts";
 import { Counts } from "../counts.ts";

@@ -1,5 +1,4 @@
 /** Which partitions members give up, so that those of each topic stay spread. */
-
 import type { Pace, Steps } from "../../steps.ts";
 import { type Board, nobody } from "../board.ts";
 import { Counts } from "../counts.ts";

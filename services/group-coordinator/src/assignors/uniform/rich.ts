@@ -1,5 +1,4 @@
 /** Members above the quota, and what they have to give up. */
-
 import type { Pace, Steps } from "../../steps.ts";
 import { type Board, nobody } from "../board.ts";
 import type { Counts } from "../counts.ts";

@@ -195,6 +195,12 @@ test("alike: what is above an even share of a topic goes first", () => {
   assert.deepEqual(listsOf(request, target), { a: [[0, 1, 2], [0]], b: [[3], [1, 2, 3]] });
 });
 
+test("alike: of members with the same load, one with fewer of the topic gets a partition", () => {
+  const request = groupOf([3, 3], { a: [[0, 1], []], b: [[], [0, 1]] });
+  const target = uniform.assign(request);
+  assert.deepEqual(listsOf(request, target), { a: [[0, 1], [2]], b: [[2], [0, 1]] });
+});
+
 test("a partition of two members stays with the first of them", () => {
   const request = groupOf([2], { b: [[0, 1]], a: [[1]] });
   assert.deepEqual(listsOf(request, uniform.assign(request)), { b: [[0]], a: [[1]] });
@@ -284,6 +290,17 @@ test("unlike: a member that has too much gives what it was just given", () => {
     a: [[0], [0, 1, 2], [], []],
     b: [[], [], [0, 1, 2, 3, 4, 5], []],
     c: [[1, 2], [], [], [0, 1]],
+  });
+});
+
+test("unlike: what it was just given goes first, also when others have moved what was theirs", () => {
+  const request = unlikeGroup([4, 4], {
+    a: { 2: [0] },
+    b: { 1: [0, 1, 2, 3], 2: [] },
+    c: { 1: [] },
+  });
+  assert.deepEqual(listsOf(request, uniform.assign(request)), {
+    ...{ a: [[], [0, 1, 2]], b: [[0, 1], [3]], c: [[2, 3], []] },
   });
 });
 

@@ -1,5 +1,4 @@
 /** The assignor `uniform`: balanced, then sticky, then near (KIP-848). */
-
 import { atOnce, Pace, type Steps } from "../../steps.ts";
 import type { AssignmentRequest, Assignor, TargetAssignment } from "../assignor.ts";
 import { assignmentsOf, type Board, boardOf } from "../board.ts";

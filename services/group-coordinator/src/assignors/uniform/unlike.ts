@@ -3,7 +3,6 @@
  * another subscriber has two fewer. Moves are avoided: what is free goes to those with the fewest,
  * and a member gives up first what it was only just given. Racks decide between equals.
  */
-
 import type { Pace, Steps } from "../../steps.ts";
 import { type Board, nobody, subscribersOf } from "../board.ts";
 import type { Counts } from "../counts.ts";
@@ -44,8 +43,13 @@ class Queues {
     this.#racks = racks;
   }
 
+  /** How many there are to choose from. */
+  get count(): number {
+    return this.#byRack.size;
+  }
+
   /** A member has a partition of the topic. */
-  count(m: number): void {
+  has(m: number): void {
     this.#ofTopic.set(m, (this.#ofTopic.get(m) ?? 0) + 1);
   }
 
@@ -87,7 +91,7 @@ function* fill(work: Work, t: number): Steps<void> {
     if (pace.took()) yield;
     const m = board.owners.of(g);
     if (m === nobody) free.push(g);
-    else queues.count(m);
+    else queues.has(m);
   }
   if (free.length === 0) return;
   for (const m of subscribers[t] ?? []) {
@@ -95,11 +99,11 @@ function* fill(work: Work, t: number): Steps<void> {
     queues.push(m);
   }
   for (const g of free) {
-    if (pace.took()) yield;
+    if (pace.took(queues.count)) yield;
     const m = queues.pop(g);
     board.owners.set(g, m);
     loads.add(m);
-    queues.count(m);
+    queues.has(m);
     queues.push(m);
   }
 }
