@@ -76,14 +76,14 @@ export const groupAssignorMutants: readonly Mutant[] = [
   {
     name: "group-nobody-keeps-one-above-the-quota",
     breaks: "Members that have more than the quota keep one more where there is a rest.",
-    file: `${uniform}rich.ts`,
+    file: `${uniform}overfull.ts`,
     replace: [["losers: Math.max(0, contenders - seats)", "losers: contenders"]],
     tests: [uniformTest],
   },
   {
     name: "group-near-partitions-are-given-up-first",
     breaks: "A member that has too much keeps those near it.",
-    file: `${uniform}rich.ts`,
+    file: `${uniform}overfull.ts`,
     replace: [
       [
         "forced: enoughNear ? far : [], marginal: enoughNear ? near : far",
@@ -96,7 +96,7 @@ export const groupAssignorMutants: readonly Mutant[] = [
   {
     name: "group-strong-members-do-not-contend",
     breaks: "Seats above the quota go to members that fill them with a near partition.",
-    file: `${uniform}rich.ts`,
+    file: `${uniform}overfull.ts`,
     replace: [["near.length > quota).length;", "near.length > quota + 1).length;"]],
     tests: [uniformTest],
   },
@@ -113,7 +113,7 @@ export const groupAssignorMutants: readonly Mutant[] = [
     file: `${uniform}plan.ts`,
     replace: [
       [
-        "return this.flow.addEdge(node, extra, poor.of(rack));",
+        "return this.flow.addEdge(node, extra, roomy.of(rack));",
         "return this.flow.addEdge(node, extra, 0);",
       ],
     ],
@@ -252,8 +252,8 @@ export const groupAssignorMutants: readonly Mutant[] = [
     tests: [sizeTest],
   },
   {
-    name: "group-every-seat-is-looked-at",
-    breaks: "A placement does not look at all members that are full.",
+    name: "group-taken-seat-stays-open",
+    breaks: "A member that was given a partition waits for its turn like the others.",
     file: `${uniform}seats.ts`,
     replace: [["    else this.#met.pop();\n    if", "    else this.#met.first;\n    if"]],
     tests: [uniformTest, sizeTest],

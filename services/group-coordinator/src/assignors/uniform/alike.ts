@@ -7,19 +7,19 @@ import type { Pace, Steps } from "../../steps.ts";
 import { type Board, nobody } from "../board.ts";
 import { Counts } from "../counts.ts";
 import { loadsOf } from "./loads.ts";
+import { type Overfull, overfullOf } from "./overfull.ts";
 import { planByRacks, type RackPlace, type RackPlan } from "./plan.ts";
 import type { Racks } from "./racks.ts";
 import { Releases } from "./releases.ts";
-import { type Rich, richOf } from "./rich.ts";
 import { Seats, type Tally } from "./seats.ts";
 import { type Share, shareOf } from "./share.ts";
 
 const byClassOf = (partitions: readonly number[], { classOf }: Racks): Map<number, number[]> =>
   Map.groupBy(partitions, (g) => classOf.of(g));
 
-/** Takes from rich members what is above their share. */
+/** Takes from overfull members what is above their share. */
 function* release(
-  { members, losers }: Rich,
+  { members, losers }: Overfull,
   plan: RackPlan | undefined,
   racks: Racks | undefined,
   releases: Releases,
@@ -71,7 +71,7 @@ const anyRoom = ({ takers, rest }: Share, tally: Tally): Room => {
   return { all, seatsFor: () => all, taken: () => undefined };
 };
 
-/** Of those for a partition, the seats whose best member has the fewest of its topic, then of all. */
+/** Of those for a partition, the seats of the member with the fewest of its topic, then of all. */
 const bestOf = (candidates: readonly Seats[], { ofTopic, loads }: Tally): Seats | undefined => {
   let best: Seats | undefined;
   for (const seats of candidates) {
@@ -106,9 +106,9 @@ function* place({ topics, owners }: Board, room: Room, tally: Tally, pace: Pace)
 export function* assignAlike(board: Board, racks: Racks | undefined, pace: Pace): Steps<void> {
   const share = shareOf(board);
   const loads = loadsOf(board);
-  const rich = yield* richOf(board, share, loads, racks, pace);
-  const plan = racks && (yield* planByRacks(board, share, loads, rich, racks, pace));
-  yield* release(rich, plan, racks, new Releases(board, loads, share.takers.length, pace));
+  const overfull = yield* overfullOf(board, share, loads, racks, pace);
+  const plan = racks && (yield* planByRacks(board, share, loads, overfull, racks, pace));
+  yield* release(overfull, plan, racks, new Releases(board, loads, share.takers.length, pace));
   const tally: Tally = { loads, ofTopic: new Counts(board.members.length), quota: share.quota };
   if (plan !== undefined && racks !== undefined) {
     yield* place(board, roomByPlan(plan, racks, share, tally), tally, pace);

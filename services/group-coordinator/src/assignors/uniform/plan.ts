@@ -6,8 +6,8 @@ import type { Pace, Steps } from "../../steps.ts";
 import { type Board, nobody } from "../board.ts";
 import { Counts } from "../counts.ts";
 import { FlowNetwork } from "./max-flow.ts";
+import type { Overfull, OverfullMember } from "./overfull.ts";
 import type { Racks } from "./racks.ts";
-import type { Rich, RichMember } from "./rich.ts";
 import type { Share } from "./share.ts";
 
 /** Room for partitions of one class in one rack. */
@@ -16,7 +16,7 @@ export interface RackPlace {
   left: number;
 }
 
-/** What a rich member gives up of its marginal partitions. */
+/** What an overfull member gives up of its marginal partitions. */
 export interface Gift {
   /** By class, those that somebody near takes. */
   readonly byClass: readonly (readonly [classNumber: number, count: number])[];
@@ -35,7 +35,7 @@ export interface RackPlan {
 
 /** Edges of which the flow is read. */
 interface GiftEdges {
-  readonly member: RichMember;
+  readonly member: OverfullMember;
   readonly loses: number | undefined;
   readonly byClass: readonly (readonly [classNumber: number, edge: number])[];
 }
@@ -71,7 +71,7 @@ class RackNetwork {
     return places;
   }
 
-  *gifts({ members, losers }: Rich, pace: Pace): Steps<GiftEdges[]> {
+  *gifts({ members, losers }: Overfull, pace: Pace): Steps<GiftEdges[]> {
     const losersNode = this.flow.addNode();
     this.flow.addEdge(this.source, losersNode, losers);
     const edges: GiftEdges[] = [];
@@ -94,21 +94,21 @@ class RackNetwork {
     return edges;
   }
 
-  /** Room of the members of each rack: up to the quota, and above it. Returns edges of the latter. */
+  /** Room of the members of each rack: up to the quota, and above it. Returns the latter edges. */
   room({ takers, quota }: Share, loads: Counts, extras: number): number[] {
     const below = new Counts(this.#racks.count);
-    const poor = new Counts(this.#racks.count);
+    const roomy = new Counts(this.#racks.count);
     for (const m of takers) {
       const rack = this.#racks.ofMember.of(m);
       if (loads.of(m) > quota) continue;
       below.add(rack, quota - loads.of(m));
-      poor.add(rack);
+      roomy.add(rack);
     }
     const extra = this.flow.addNode();
     this.flow.addEdge(extra, this.sink, extras);
     return this.#rackNodes.map((node, rack) => {
       this.flow.addEdge(node, this.sink, below.of(rack));
-      return this.flow.addEdge(node, extra, poor.of(rack));
+      return this.flow.addEdge(node, extra, roomy.of(rack));
     });
   }
 }
@@ -116,7 +116,7 @@ class RackNetwork {
 /** Partitions by class that are free whatever is decided. */
 function* freeByClass(
   { owners, partitionCount }: Board,
-  { members }: Rich,
+  { members }: Overfull,
   { classes, classOf }: Racks,
   pace: Pace,
 ): Steps<Counts> {
@@ -149,17 +149,17 @@ export function* planByRacks(
   board: Board,
   share: Share,
   loads: Counts,
-  rich: Rich,
+  overfull: Overfull,
   racks: Racks,
   pace: Pace,
 ): Steps<RackPlan> {
   const network = new RackNetwork(racks);
   const { flow, source, sink } = network;
-  const classes = yield* network.classes(yield* freeByClass(board, rich, racks, pace), pace);
-  const gifts = yield* network.gifts(rich, pace);
-  const extras = network.room(share, loads, Math.max(0, share.rest - rich.members.length));
+  const classes = yield* network.classes(yield* freeByClass(board, overfull, racks, pace), pace);
+  const gifts = yield* network.gifts(overfull, pace);
+  const extras = network.room(share, loads, Math.max(0, share.rest - overfull.members.length));
   yield* flow.maximise(source, sink, pace);
-  const losers = losersOf(flow, gifts, rich.losers);
+  const losers = losersOf(flow, gifts, overfull.losers);
   const giftOf = ({ member, byClass }: GiftEdges): [number, Gift] => [
     member.m,
     {

@@ -5,7 +5,7 @@ import type { Counts } from "../counts.ts";
 import { isNear, type Racks } from "./racks.ts";
 import type { Share } from "./share.ts";
 
-export interface RichMember {
+export interface OverfullMember {
   readonly m: number;
   /** It gives up all of these: they are far, and it has enough that are near. */
   readonly forced: readonly number[];
@@ -16,8 +16,8 @@ export interface RichMember {
   readonly contends: boolean;
 }
 
-export interface Rich {
-  readonly members: readonly RichMember[];
+export interface Overfull {
+  readonly members: readonly OverfullMember[];
   /** How many that contend for a seat above the quota get none. */
   readonly losers: number;
 }
@@ -55,20 +55,20 @@ function* holdingsOf(
  * other is placed. By the same exchange a seat above the quota is for those with more near ones
  * than the quota. Among equals, the contenders, the network of `plan.ts` decides.
  */
-export function* richOf(
+export function* overfullOf(
   board: Board,
   share: Share,
   loads: Counts,
   racks: Racks | undefined,
   pace: Pace,
-): Steps<Rich> {
+): Steps<Overfull> {
   const holdings = yield* holdingsOf(board, share, loads, racks, pace);
   const { quota, rest } = share;
   const strong = holdings.filter(({ near }) => near.length > quota).length;
   const allKeepMore = holdings.length <= rest;
   const strongContend = !allKeepMore && strong >= rest;
   const seats = strongContend ? rest : rest - strong;
-  const members = holdings.map(({ m, near, far }): RichMember => {
+  const members = holdings.map(({ m, near, far }): OverfullMember => {
     const isStrong = near.length > quota;
     const contends = !allKeepMore && isStrong === strongContend;
     const keeps = !allKeepMore && strongContend && !isStrong ? quota : quota + 1;
