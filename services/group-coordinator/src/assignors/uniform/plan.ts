@@ -160,13 +160,14 @@ export function* planByRacks(
   const extras = network.room(share, loads, Math.max(0, share.rest - overfull.members.length));
   yield* flow.maximise(source, sink, pace);
   const losers = losersOf(flow, gifts, overfull.losers);
-  const giftOf = ({ member, byClass }: GiftEdges): [number, Gift] => [
-    member.m,
-    {
+  const byMember = new Map<number, Gift>();
+  for (const { member, byClass } of gifts) {
+    if (pace.took(byClass.length + 1)) yield;
+    byMember.set(member.m, {
       byClass: byClass.map(([c, edge]) => [c, flow.flow(edge)] as const),
       loses: losers.has(member.m),
-    },
-  ];
+    });
+  }
   const extrasByRack = new Counts(racks.count);
   for (const [rack, edge] of extras.entries()) extrasByRack.set(rack, flow.flow(edge));
   const places: RackPlace[][] = [];
@@ -174,5 +175,5 @@ export function* planByRacks(
     if (pace.took(edges.length + 1)) yield;
     places.push(edges.map(([rack, edge]) => ({ rack, left: flow.flow(edge) })));
   }
-  return { gifts: new Map(gifts.map(giftOf)), places, extras: extrasByRack };
+  return { gifts: byMember, places, extras: extrasByRack };
 }
