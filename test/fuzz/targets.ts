@@ -81,7 +81,7 @@ const stored = (baseOffset: number): Buffer => {
 const noBytes = Buffer.alloc(0);
 const error = {
   ...{ code: 3, message: "m", retryAfterMs: 5 },
-  ...{ retriable: true, refreshMetadata: false, sideEffects: true },
+  ...{ retriable: true, refreshMetadata: false, sideEffects: true, actualEndOffset: 41 },
   leaderHint: {
     brokerId: 1,
     leaderEpoch: 2,
@@ -91,7 +91,7 @@ const error = {
 };
 const produceRequest = {
   ...{ open: undefined, requestId: 7, topicId: Buffer.alloc(16, 1), topic: "t", partition: 2 },
-  ...{ leaderEpoch: 1, body: body(), bodyCrc: 1, orderEpoch: 3 },
+  ...{ leaderEpoch: 1, body: body(), bodyCrc: 1, orderEpoch: 3, expectedEndOffset: 42 },
 };
 const produceResult = {
   ...{ requestId: 7, baseOffset: 5, appendTimeMs: 6, logStartOffset: 0, guarantee: 1 },

@@ -81,6 +81,7 @@ const blank: WireProduceRequest = {
   body: undefined,
   bodyCrc: undefined,
   orderEpoch: 0,
+  expectedEndOffset: undefined,
 };
 const open = { clientId: "hostile", acks: 0, windowBytes: 0, clusterId: "", requiredFeatures: [] };
 

@@ -15,6 +15,8 @@ export interface ErrorDetails {
   readonly leaderHint?: LeaderHint;
   /** Shortest pause before a retry, ms. */
   readonly retryAfterMs?: number;
+  /** With END_OFFSET_MISMATCH: where the log ends. */
+  readonly actualEndOffset?: bigint;
   /** Machine-readable facts, sent as `ErrorInfo.metadata`. No secrets. */
   readonly facts?: Readonly<Record<string, string>>;
   /**
@@ -66,6 +68,11 @@ export class MillraceError extends Error {
 
   get retryAfterMs(): number | undefined {
     return this.#details.retryAfterMs;
+  }
+
+  /** With END_OFFSET_MISMATCH: where the log ends. */
+  get actualEndOffset(): bigint | undefined {
+    return this.#details.actualEndOffset;
   }
 
   get facts(): Readonly<Record<string, string>> | undefined {

@@ -42,6 +42,7 @@ const request = (requestId: number, bytes = 10): WireProduceRequest => ({
   body: Buffer.alloc(bytes, requestId),
   bodyCrc: undefined,
   orderEpoch: 0,
+  expectedEndOffset: undefined,
 });
 
 const response = (requestId: number, windowBytes = 0): WireProduceResponse => ({

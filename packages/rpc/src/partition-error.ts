@@ -18,5 +18,6 @@ export const partitionError = (thrown: unknown): PartitionError => {
     ...{ retriable, refreshMetadata, sideEffects },
     ...(error.leaderHint === undefined ? {} : { leaderHint: hintMessage(error.leaderHint) }),
     ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+    ...(error.actualEndOffset === undefined ? {} : { actualEndOffset: error.actualEndOffset }),
   });
 };

@@ -23,6 +23,20 @@ test("an error arrives as it was sent: code, text, facts, hint, pause", () => {
   }
 });
 
+test("an error says where a log ends, and one with a damaged end does not", () => {
+  const actualEndOffset = 2n ** 53n - 1n;
+  const sent = new MillraceError(ErrorCode.END_OFFSET_MISMATCH, "m", { actualEndOffset });
+  const back = fromWireStatus(toWireStatus(sent));
+  assert.deepEqual(
+    [back.code, back.actualEndOffset, back.facts?.["actual_end_offset"]],
+    [ErrorCode.END_OFFSET_MISMATCH, actualEndOffset, "9007199254740991"],
+  );
+  for (const damaged of ["", "-1", "1e3", "0x10", "9".repeat(21)]) {
+    const told = errorFrom("END_OFFSET_MISMATCH", { actual_end_offset: damaged });
+    assert.equal(told.actualEndOffset, undefined, damaged);
+  }
+});
+
 test("what is unexpected tells nothing but that it happened", () => {
   const wire = toWireStatus(new TypeError("the password is swordfish"));
   assert.equal(fromWireStatus(wire).code, ErrorCode.INTERNAL);

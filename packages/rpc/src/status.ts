@@ -58,6 +58,9 @@ const hintFacts = (error: MillraceError): Record<string, string> => {
   };
 };
 
+const endFacts = ({ actualEndOffset }: MillraceError): Record<string, string> =>
+  actualEndOffset === undefined ? {} : { actual_end_offset: String(actualEndOffset) };
+
 /** An endpoint in the words of `LeaderHint.endpoint`; what is empty or false there is left out. */
 const endpointFacts = (endpoint: Endpoint | undefined): Record<string, string> => {
   if (endpoint === undefined) return {};
@@ -69,6 +72,10 @@ const endpointFacts = (endpoint: Endpoint | undefined): Record<string, string> =
     ...(authority === "" ? {} : { leader_authority: authority }),
   };
 };
+
+const ownFacts = (error: MillraceError): Record<string, string> => ({
+  ...{ ...error.facts, ...hintFacts(error), ...endFacts(error) },
+});
 
 /** For clients that do not know the code. */
 const adviceFacts = (advice: ErrorAdvice): Record<string, string> => ({
@@ -88,7 +95,7 @@ export const toWireStatus = (thrown: unknown): WireStatus => {
       create(ErrorInfoSchema, {
         reason: error.codeName,
         domain: ERROR_DOMAIN,
-        metadata: { ...error.facts, ...hintFacts(error), ...adviceFacts(error.spec) },
+        metadata: { ...ownFacts(error), ...adviceFacts(error.spec) },
       }),
     ),
   ];
@@ -147,6 +154,9 @@ const endpointOf = (facts: Readonly<Record<string, string>>): Endpoint | undefin
   return { ...address, listener: leader_listener ?? "", tls, authority: leader_authority ?? "" };
 };
 
+const endOf = ({ actual_end_offset }: Readonly<Record<string, string>>): bigint | undefined =>
+  /^[0-9]{1,20}$/.test(actual_end_offset ?? "") ? BigInt(actual_end_offset ?? 0) : undefined;
+
 /** As AIP-193 has reasons. */
 const reasonFormat = /^[A-Z][A-Z0-9_]{0,62}$/;
 
@@ -188,6 +198,7 @@ export const fromWireStatus = (status: WireStatus): MillraceError => {
     // Damaged details: the status says enough.
   }
   const leaderHint = facts === undefined ? undefined : hintOf(facts);
+  const actualEndOffset = facts === undefined ? undefined : endOf(facts);
   const message =
     status.message === "" ? (spec ?? errorSpec(code)).name.toLowerCase() : status.message;
   return new MillraceError(code, message, {
@@ -195,5 +206,6 @@ export const fromWireStatus = (status: WireStatus): MillraceError => {
     ...(spec === undefined ? {} : { spec }),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     ...(leaderHint === undefined ? {} : { leaderHint }),
+    ...(actualEndOffset === undefined ? {} : { actualEndOffset }),
   });
 };

@@ -1,7 +1,7 @@
 /** Errors inside messages say what a client may do that does not know their code. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type ErrorAdvice, errorTable, MillraceError } from "@millrace/errors";
+import { type ErrorAdvice, ErrorCode, errorTable, MillraceError } from "@millrace/errors";
 import { partitionError } from "@millrace/rpc";
 import { wirePartitionError } from "./produce/appender.ts";
 
@@ -27,4 +27,11 @@ test("a leader hint carries the endpoint as it is, and none where none is known"
   assert.deepEqual(message, endpoint);
   const silent = new MillraceError(code, "m", { leaderHint: { ...hint, endpoint: undefined } });
   assert.equal(partitionError(silent).leaderHint?.endpoint, undefined);
+});
+
+test("a mismatch says where the log ends, on streams and in calls", () => {
+  const error = new MillraceError(ErrorCode.END_OFFSET_MISMATCH, "m", { actualEndOffset: 42n });
+  assert.equal(wirePartitionError(error).actualEndOffset, 42);
+  assert.equal(partitionError(error).actualEndOffset, 42n);
+  assert.equal(wirePartitionError(new MillraceError(49, "m")).actualEndOffset, undefined);
 });

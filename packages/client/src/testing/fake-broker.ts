@@ -266,7 +266,8 @@ export class FakeBroker implements Dialer {
   #wireError(code: ErrorCode, message: string): WirePartitionError {
     const { retriable, refreshMetadata, sideEffects } = this.advice ?? errorSpec(code);
     const advice = { retriable, refreshMetadata, sideEffects };
-    return { code, message, leaderHint: undefined, retryAfterMs: undefined, ...advice };
+    const bare = { leaderHint: undefined, retryAfterMs: undefined, actualEndOffset: undefined };
+    return { code, message, ...bare, ...advice };
   }
 
   #failCursor(cursor: FakeCursor, error: { code: ErrorCode; message: string }): void {

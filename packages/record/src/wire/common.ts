@@ -125,6 +125,7 @@ export const writeError = (field: number, error: WirePartitionError | undefined)
     writer.bool(5, error.retriable);
     writer.bool(6, error.refreshMetadata);
     writer.bool(7, error.sideEffects);
+    writer.optional(8, error.actualEndOffset);
   });
 };
 
@@ -181,6 +182,7 @@ export const readError = (
     retriable: false,
     refreshMetadata: false,
     sideEffects: false,
+    actualEndOffset: undefined,
   };
   const reader = named(bytes);
   eachField(reader, (field, wireType) => {
@@ -193,6 +195,7 @@ export const readError = (
     else if (field === 5) error.retriable = reader.bool();
     else if (field === 6) error.refreshMetadata = reader.bool();
     else if (field === 7) error.sideEffects = reader.bool();
+    else if (field === 8) error.actualEndOffset = reader.uint64();
     else return false;
     return true;
   });

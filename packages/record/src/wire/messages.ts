@@ -14,6 +14,7 @@ export interface WirePartitionError {
   readonly retriable: boolean;
   readonly refreshMetadata: boolean;
   readonly sideEffects: boolean;
+  readonly actualEndOffset: number | undefined;
 }
 
 /** `millrace.common.v1.Endpoint`. */
@@ -62,6 +63,8 @@ export interface WireProduceRequest {
   readonly bodyCrc: number | undefined;
   /** 0: none. */
   readonly orderEpoch: number;
+  /** Undefined: wherever the log ends. */
+  readonly expectedEndOffset: number | undefined;
   /**
    * To encode only: bytes before `body` in its memory that the encoder may overwrite, so that the
    * message needs no copy of the body. The encoded message then shares the memory of the body.

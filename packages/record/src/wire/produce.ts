@@ -41,6 +41,7 @@ const encodeRequest = (message: WireProduceRequest): Buffer => {
   writer.varint(5, message.partition);
   writer.optional(6, message.leaderEpoch);
   writer.varint(7, message.orderEpoch);
+  writer.optional(8, message.expectedEndOffset);
   if (body === undefined) return writer.finish();
   const crcBytes = message.bodyCrc === undefined ? 0 : 5;
   writer.header(15, crcBytes + 1 + varintBytes(body.length) + body.length);
@@ -93,6 +94,7 @@ const decodeRequest = (bytes: Uint8Array): WireProduceRequest => {
     body: undefined,
     bodyCrc: undefined,
     orderEpoch: 0,
+    expectedEndOffset: undefined,
   };
   const reader = new WireReader(bytes, "ProduceRequest");
   eachField(reader, (field, wireType) => {
@@ -103,6 +105,7 @@ const decodeRequest = (bytes: Uint8Array): WireProduceRequest => {
     else if (field === 5 && wireType === 0) message.partition = reader.uint32();
     else if (field === 6 && wireType === 0) message.leaderEpoch = reader.uint32();
     else if (field === 7 && wireType === 0) message.orderEpoch = reader.uint32();
+    else if (field === 8 && wireType === 0) message.expectedEndOffset = reader.cappedUint64();
     else if (field === 1 && wireType === 2) message.open = readOpen(reader.view(), message.open);
     else return false;
     return true;

@@ -69,6 +69,7 @@ export const errorOf = (dice: Dice): WirePartitionError => ({
   retriable: dice.below(2) === 1,
   refreshMetadata: dice.below(2) === 1,
   sideEffects: dice.below(2) === 1,
+  actualEndOffset: dice.maybe(() => dice.number(safe)),
   leaderHint: dice.maybe(() => ({
     brokerId: dice.number(u32),
     leaderEpoch: dice.number(u32),

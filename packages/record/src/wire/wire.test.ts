@@ -14,7 +14,7 @@ import type {
   WireProduceRequest,
   WireProduceResponse,
 } from "./messages.ts";
-import { produceRequestCodec, produceResponseCodec } from "./produce.ts";
+import { blankProduceRequest, produceRequestCodec, produceResponseCodec } from "./produce.ts";
 import { type Dice, errorOf, safe, sameBytes, stored, u32 } from "./testing.ts";
 
 const produceRequest = (dice: Dice): WireProduceRequest => {
@@ -35,6 +35,7 @@ const produceRequest = (dice: Dice): WireProduceRequest => {
     body,
     bodyCrc: body === undefined ? undefined : dice.maybe(() => dice.bits()),
     orderEpoch: dice.number(u32),
+    expectedEndOffset: dice.maybe(() => dice.number(safe)),
   };
 };
 
@@ -116,6 +117,18 @@ test("unknown fields of a newer peer are passed over", () => {
   assert.equal(decoded.topic, "t");
 });
 
+test("an expected end beyond all offsets is one that no log has, not another message", () => {
+  const expectedEndOffset = 2n ** 64n - 1n;
+  const message = create(ProduceRequestSchema, { topic: "t", expectedEndOffset });
+  const decoded = produceRequestCodec.decode(toBinary(ProduceRequestSchema, message));
+  assert.equal(decoded.expectedEndOffset, safe);
+});
+
+const blankError = {
+  ...{ leaderHint: undefined, retryAfterMs: undefined, actualEndOffset: undefined },
+  ...{ retriable: false, refreshMetadata: false, sideEffects: false },
+};
+
 /** Golden messages: what is on the wire may never change. */
 const golden: readonly [string, () => Uint8Array, string][] = [
   [
@@ -131,8 +144,21 @@ const golden: readonly [string, () => Uint8Array, string][] = [
         body: Buffer.from("body"),
         bodyCrc: 0x01020304,
         orderEpoch: 0,
+        expectedEndOffset: undefined,
       }),
     "10071a1001010101010101010101010101010101280330007a0b2d040302013204626f6479",
+  ],
+  [
+    "ProduceRequest with an expected end offset",
+    () =>
+      produceRequestCodec.encode({
+        ...blankProduceRequest,
+        requestId: 7,
+        topic: "t",
+        body: Buffer.from("body"),
+        expectedEndOffset: 0,
+      }),
+    "100722017440007a063204626f6479",
   ],
   [
     "ProduceResponse",
@@ -182,12 +208,34 @@ const golden: readonly [string, () => Uint8Array, string][] = [
               retriable: true,
               refreshMetadata: true,
               sideEffects: true,
+              actualEndOffset: undefined,
             },
             windowBytes: 0,
           },
         ],
       }),
     "122a08073a2608ac0212016d1a16080210031a0e0a016810e8391a016c20012a016120092000280130013801",
+  ],
+  [
+    "ProduceResponse with the end of a log",
+    () =>
+      produceResponseCodec.encode({
+        opened: undefined,
+        drain: undefined,
+        results: [
+          {
+            requestId: 7,
+            baseOffset: undefined,
+            appendTimeMs: undefined,
+            logStartOffset: undefined,
+            guarantee: 0,
+            duplicate: false,
+            error: { ...blankError, code: 49, message: "m", actualEndOffset: 300 },
+            windowBytes: 0,
+          },
+        ],
+      }),
+    "120c08073a08083112016d40ac02",
   ],
   [
     "FetchRequest",

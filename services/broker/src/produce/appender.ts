@@ -42,6 +42,7 @@ export const wirePartitionError = (error: MillraceError): WirePartitionError => 
   retriable: error.spec.retriable,
   refreshMetadata: error.spec.refreshMetadata,
   sideEffects: error.spec.sideEffects,
+  actualEndOffset: error.actualEndOffset === undefined ? undefined : Number(error.actualEndOffset),
 });
 
 const withOwnTime = (

@@ -177,6 +177,7 @@ export class Sender implements Route {
       body,
       bodyCrc: batch.bodyCrc,
       orderEpoch: queue.orderEpoch,
+      expectedEndOffset: undefined,
       // A body in its builder's memory has room before it for the head of the request.
       headroomBytes: batch.builder === undefined ? 0 : HEADROOM_BYTES,
     });

@@ -75,6 +75,35 @@ export declare type ProduceRequest = Message<"millrace.broker.v1.ProduceRequest"
   orderEpoch: number;
 
   /**
+   * Offset at which the batch must be appended, or not at all: the partition's log end offset, that
+   * of the next record. Absent: wherever the log ends. Since feature level 3. A server below it does
+   * not know the field, and would append the batch anywhere: name `conditional-append` in
+   * ProduceOpen.required_features, so that it refuses the stream.
+   *
+   * The leader compares it with its log end in the same step as the append, under the leader epoch
+   * that it leads in. Of all requests that expect one offset at most one is acknowledged, through
+   * any fail-over, and its base_offset is that offset: as long as nothing is lost that was
+   * acknowledged (Guarantee, unclean elections). When the log ends elsewhere, the request fails with
+   * END_OFFSET_MISMATCH and nothing is appended. PartitionError.actual_end_offset says where it
+   * ends: the writer reads on and decides again. The last records before that end may not be
+   * committed yet: they can be read soon, or a new leader's log ends before them.
+   *
+   * - Needs ACKS_ALL, else INVALID_REQUEST: what a leader alone has acknowledged may be lost with
+   *   it, and the offset be given away again.
+   * - A batch of an idempotent producer that is sent again is recognised first: it has `duplicate`
+   *   and the offsets of its first append, wherever the log ends now. So END_OFFSET_MISMATCH says
+   *   that this batch was not appended, also after an answer was lost. Without a producer id it does
+   *   not: the writer's own batch may be what moved the end. Read, and look.
+   * - Requests of a partition may be pipelined, each expecting the end that the one before it makes.
+   *   Give them an order_epoch: a mismatch is a failure like others, those behind it fail with
+   *   PRECEDING_REQUEST_FAILED. Do not send those again as they are. Another writer may have taken
+   *   the place of the first, and then the next one would be appended behind a stranger's batch.
+   *
+   * @generated from field: optional uint64 expected_end_offset = 8;
+   */
+  expectedEndOffset?: bigint | undefined;
+
+  /**
    * Exactly one batch; the server reads only `body` and `body_crc32c`.
    *
    * @generated from field: millrace.storage.v1.RecordBatch batch = 15;
@@ -356,6 +385,16 @@ export declare type ProduceOnceRequest = Message<"millrace.broker.v1.ProduceOnce
    * @generated from field: repeated millrace.storage.v1.Record records = 7;
    */
   records: Record[];
+
+  /**
+   * As in ProduceRequest; END_OFFSET_MISMATCH has `actual_end_offset` in ErrorInfo.metadata. The
+   * call has no opening that an older server could refuse: look first whether the feature level of
+   * the partition's leader is at least 3 (GetMetadata tells that of the server it asks). `records`
+   * have no producer id: after an answer that was lost, read whether the append took place.
+   *
+   * @generated from field: optional uint64 expected_end_offset = 8;
+   */
+  expectedEndOffset?: bigint | undefined;
 
   /**
    * A batch as in ProduceRequest. Must be absent when `records` is set.

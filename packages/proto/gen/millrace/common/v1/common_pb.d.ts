@@ -68,6 +68,15 @@ export declare type PartitionError = Message<"millrace.common.v1.PartitionError"
    * @generated from field: bool side_effects = 7;
    */
   sideEffects: boolean;
+
+  /**
+   * With ERROR_CODE_END_OFFSET_MISMATCH: where the log ends, which is the offset of the next record.
+   * The last records before it may not be readable yet. A status has it as `actual_end_offset` in
+   * ErrorInfo.metadata, a decimal number as text.
+   *
+   * @generated from field: optional uint64 actual_end_offset = 8;
+   */
+  actualEndOffset?: bigint | undefined;
 };
 
 /**

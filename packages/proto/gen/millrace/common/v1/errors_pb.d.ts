@@ -146,6 +146,14 @@ export enum ErrorCode {
   ELIGIBLE_LEADERS_NOT_AVAILABLE = 44,
 
   /**
+   * The log does not end where the append expects (ProduceRequest.expected_end_offset). Nothing was
+   * appended: read on from there, and decide again. The error says where the log ends.
+   *
+   * @generated from enum value: ERROR_CODE_END_OFFSET_MISMATCH = 49;
+   */
+  END_OFFSET_MISMATCH = 49,
+
+  /**
    * The leader epoch in the request is older than the partition's.
    *
    * @generated from enum value: ERROR_CODE_FENCED_LEADER_EPOCH = 9;
