@@ -5,10 +5,13 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
  * Level of the protocol that this server speaks; told to clients. It rises with every field that
  * clients may rely on, and such a field says which level it came with.
  */
-export const featureLevel = 2;
+export const featureLevel = 3;
 
-/** Names that a client may put into `required_features`. Levels 1 and 2 have none. */
-const known: ReadonlySet<string> = new Set();
+/** Names that a client may put into `required_features`. */
+const known: ReadonlySet<string> = new Set([
+  // Level 3: ProduceRequest.expected_end_offset.
+  "conditional-append",
+]);
 
 /**
  * Throws UNSUPPORTED_OPERATION unless this server has every feature that a client requires. Call it

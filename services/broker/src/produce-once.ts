@@ -28,7 +28,9 @@ export const produceOnce = async (
   const { body, bodyCrc, ownTime } = batchOf(request, appender.clock.wallMs());
   await appender.waitForCapacity();
   const { topicId, topic, partition, leaderEpoch } = request;
-  const target = { topicId, topic, partition, leaderEpoch, bodyCrc, ownTime };
+  const expectedEndOffset =
+    request.expectedEndOffset === undefined ? undefined : Number(request.expectedEndOffset);
+  const target = { topicId, topic, partition, leaderEpoch, expectedEndOffset, bodyCrc, ownTime };
   const outcome = await new Promise<AppendResult>((resolve) => {
     appender.append(target, body, acks, resolve);
   });

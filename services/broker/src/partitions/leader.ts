@@ -3,11 +3,14 @@ import type { MillraceError } from "@millrace/errors";
 import type { AppendBatch, Appended, PartitionLog } from "@millrace/log";
 import { Acks } from "@millrace/proto/common";
 import { Acknowledgements, type WaitingAppend } from "./acknowledgements.ts";
+import { onlyIfKnown } from "./expected-end.ts";
 import type { InSyncReplicas } from "./in-sync.ts";
 import { refusals } from "./refusals.ts";
 
 /** An append on its way to the log. */
 export interface Append extends WaitingAppend {
+  /** Where the log must end, unless it has the batch already. Undefined: wherever it ends. */
+  readonly expectedEndOffset?: number | undefined;
   /** The log has taken it: called within `Leader.append`. */
   accepted(log: PartitionLog, appended: Appended): void;
 }
@@ -43,9 +46,21 @@ export class Leader {
     return `${this.log.topic}-${this.log.partition}`;
   }
 
-  /** Appends, and answers as `append.acks` asks, later; acks none is not answered. */
-  append(batch: AppendBatch, append: Append): void {
+  /**
+   * Appends, and answers as `append.acks` asks, later; acks none is not answered. Throws
+   * END_OFFSET_MISMATCH. The end is that of the log, not the high watermark: of two appends that
+   * wait for their acknowledgement, the second must not have expected the same end.
+   */
+  append(given: AppendBatch, append: Append): void {
     const { epoch, log } = this;
+    const { expectedEndOffset } = append;
+    let batch = given;
+    if (expectedEndOffset !== undefined && expectedEndOffset !== log.logEndOffset) {
+      const { logEndOffset } = log;
+      batch = onlyIfKnown(given, () =>
+        refusals.endOffsetMismatch(this.#name, expectedEndOffset, logEndOffset),
+      );
+    }
     if (append.acks === Acks.NONE) {
       append.accepted(log, log.append(batch, epoch, ignore));
       return;

@@ -116,6 +116,48 @@ test("an append is acknowledged by the log's own progress, new or repeated", asy
   await kernel.run(logs.close(false));
 });
 
+test("where an append expects the log's end elsewhere, the log takes only what it has", async () => {
+  const kernel = new Kernel(1);
+  const { find, logs } = await kernel.run(start(kernel, new SimDisk(kernel.random), 5));
+  const replica = find();
+  const batch = await batchOf();
+  const append = (baseSequence: number, expectedEndOffset: number): Promise<unknown> =>
+    new Promise((resolve) => {
+      const info = { ...batch.info, producerId: baseSequence < 0 ? -1 : 7, producerEpoch: 0 };
+      let place: unknown;
+      const one: Append & { lastOffset: number } = {
+        ...{ acks: Acks.ALL, lastOffset: 0, failure: undefined, expectedEndOffset },
+        accepted: (_log, { baseOffset, duplicate, lastOffset }) => {
+          one.lastOffset = lastOffset;
+          place = [baseOffset, duplicate];
+        },
+        settle: (error) => resolve(error ?? place),
+      };
+      try {
+        replica.append({ ...batch, info: { ...info, baseSequence } }, 5, one);
+      } catch (thrown) {
+        const { actualEndOffset, codeName } = MillraceError.from(thrown);
+        resolve([codeName, actualEndOffset]);
+      }
+    });
+  const appends = async (): Promise<void> => {
+    const gauges = logs.gauges();
+    for (const sequence of [0, -1]) {
+      assert.deepEqual(await append(sequence, 1), ["END_OFFSET_MISMATCH", 0n]);
+    }
+    assert.deepEqual([logs.gauges(), replica.log?.logEndOffset], [gauges, 0], "without effect");
+    assert.deepEqual(await append(0, 0), [0, false]);
+    assert.deepEqual(await append(-1, 0), ["END_OFFSET_MISMATCH", 1n]);
+    assert.deepEqual(await append(-1, 1), [1, false]);
+    assert.deepEqual(await append(0, 0), [0, true], "it came again, and the end has moved");
+    assert.deepEqual(await append(1, 0), ["END_OFFSET_MISMATCH", 2n]);
+    assert.deepEqual(await append(2, 0), ["OUT_OF_ORDER_SEQUENCE", undefined]);
+    assert.deepEqual(await append(1, 2), [2, false], "a sequence that was refused is still next");
+  };
+  await kernel.run(appends());
+  await kernel.run(logs.close(false));
+});
+
 test("a log that is gone, and not needed, begins anew, and does so through a crash", async () => {
   const kernel = new Kernel(1);
   const disk = new SimDisk(kernel.random);

@@ -54,6 +54,14 @@ export const refusals = {
         "retry when brokers are back",
     ),
 
+  endOffsetMismatch: (name: string, expected: number, actual: number) =>
+    MillraceError.refusal(
+      ErrorCode.END_OFFSET_MISMATCH,
+      `${name} ends at offset ${actual}, the append expects ${expected}, and was not made: ` +
+        "read on, and decide again",
+      { actualEndOffset: BigInt(actual) },
+    ),
+
   countsAsComplete: (name: string, startOffset: number) =>
     MillraceError.refusal(
       ErrorCode.POLICY_VIOLATION,

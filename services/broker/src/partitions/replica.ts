@@ -269,8 +269,8 @@ export class Replica implements LedPartition, ChangingPartition {
 
   /**
    * Appends, and answers as `append.acks` asks, never within the call; acks none is not answered.
-   * Throws, before any effect, as `requireLeader` and `PartitionLog.append` do, and
-   * NOT_ENOUGH_REPLICAS for acks all. All of it is one synchronous section.
+   * Throws, before any effect, as `requireLeader`, `Leader.append` and `PartitionLog.append` do,
+   * and NOT_ENOUGH_REPLICAS for acks all. All of it is one synchronous section.
    */
   append(batch: AppendBatch, expectedEpoch: number | undefined, append: Append): void {
     const leader = this.requireLeader(expectedEpoch);

@@ -5,6 +5,7 @@ import { topicConfigOf } from "@millrace/config";
 import type { Compressor } from "@millrace/env";
 import { nodeClock } from "@millrace/env/node";
 import { within } from "@millrace/env/testing";
+import { MillraceError } from "@millrace/errors";
 import type { LogGauges, LogManager } from "@millrace/log";
 import { ProduceOnceRequestSchema } from "@millrace/proto/broker";
 import { Acks, Guarantee } from "@millrace/proto/common";
@@ -80,10 +81,10 @@ const setUp = async () => {
       onAppend: (records: number, bytes: number) => counted.push([records, bytes]),
     },
   } as never);
-  const append = (body: Uint8Array, { leaderEpoch, acks = Acks.ALL, order }: AppendOptions = {}) =>
+  const append = (body: Uint8Array, { acks = Acks.ALL, ...asked }: AppendOptions = {}) =>
     new Promise<AppendResult>((resolve) => {
       const target = { topicId: new Uint8Array(0), topic: "t", partition: 0, bodyCrc: undefined };
-      appender.append({ ...target, leaderEpoch, order }, body, acks, resolve);
+      appender.append({ ...target, leaderEpoch: undefined, ...asked }, body, acks, resolve);
     });
   const { appended } = log;
   return {
@@ -104,6 +105,7 @@ interface AppendOptions {
   readonly leaderEpoch?: number;
   readonly acks?: Acks;
   readonly order?: AppendOrder;
+  readonly expectedEndOffset?: number;
 }
 
 const codeOf = (result: AppendResult): string =>
@@ -238,4 +240,61 @@ test("ProduceOnce answers a retry with the first offset, once the first append h
   const [appended, repeated] = await Promise.all([first, retry]);
   assert.deepEqual([appended.duplicate, repeated.duplicate], [false, true]);
   assert.equal(repeated.baseOffset, appended.baseOffset);
+});
+
+test("an end of the log is expected at the moment of the append, however long a batch inflates", async () => {
+  const { append, inflating, log } = await setUp();
+  log.logEndOffset = 5;
+  const first = append(await bodyOf("a", "zstd"), { expectedEndOffset: 5 });
+  const rival = append(await bodyOf("b", "zstd"), { expectedEndOffset: 5 });
+  const next = append(await bodyOf("c"), { expectedEndOffset: 6 });
+  await clock.sleep(1);
+  for (const resume of inflating) resume();
+  const results = await Promise.all([first, rival, next]);
+  assert.deepEqual(results.map(codeOf), ["appended", "END_OFFSET_MISMATCH", "appended"]);
+  const refused = results[1];
+  assert.ok(refused !== undefined && "error" in refused);
+  assert.equal(refused.error.actualEndOffset, 6n);
+  assert.match(refused.error.message, /^t-0 ends at offset 6, the append expects 5, and was not/);
+});
+
+test("an expected end needs acks all", async () => {
+  const { append, appended } = await setUp();
+  const body = await bodyOf("a");
+  for (const acks of [Acks.LEADER, Acks.NONE]) {
+    const result = await append(body, { acks, expectedEndOffset: 0 });
+    assert.equal(codeOf(result), "INVALID_REQUEST");
+    const text = "error" in result ? result.error.message : "";
+    assert.match(text, new RegExp(`needs acks all, not ${Acks[acks]?.toLowerCase()}: `));
+  }
+  assert.deepEqual(appended, []);
+  assert.equal(codeOf(await append(body, { expectedEndOffset: 0 })), "appended");
+});
+
+test("an append that expects another end stops the later ones of its order", async () => {
+  const { append, appended } = await setUp();
+  const order = orderOf();
+  const result = await append(await bodyOf("a"), { order, expectedEndOffset: 1 });
+  assert.equal(codeOf(result), "END_OFFSET_MISMATCH");
+  assert.deepEqual([order.told[0], order.told[1], appended], ["check", "failed", []]);
+});
+
+test("ProduceOnce appends where the caller expects, or says where the log ends", async () => {
+  const { appender, log } = await setUp();
+  log.logEndOffset = 3;
+  const records = [{ value: Buffer.from("v") }];
+  const once = (expectedEndOffset: bigint) =>
+    produceOnce(
+      appender,
+      create(ProduceOnceRequestSchema, { topic: "t", records, expectedEndOffset }),
+    );
+  for (const elsewhere of [0n, 2n, 4n, 2n ** 64n - 1n]) {
+    await assert.rejects(once(elsewhere), (thrown) => {
+      const { actualEndOffset, codeName } = MillraceError.from(thrown);
+      assert.deepEqual([codeName, actualEndOffset], ["END_OFFSET_MISMATCH", 3n]);
+      return true;
+    });
+  }
+  assert.equal((await once(3n)).baseOffset, 3n);
+  assert.equal(log.appended.length, 1);
 });

@@ -9,16 +9,14 @@ import { limits } from "../limits.ts";
 import type { BrokerMetrics } from "../metrics.ts";
 import type { Replica } from "../partitions/replica.ts";
 import type { PartitionAddress, ReplicaManager } from "../partitions/replica-manager.ts";
-import { type AppendCallback, type AppendOrder, PendingAppend } from "./pending-append.ts";
+import { type AppendCallback, type AppendConditions, PendingAppend } from "./pending-append.ts";
 
 /** Where a batch goes. */
-export interface AppendTarget extends PartitionAddress {
+export interface AppendTarget extends PartitionAddress, AppendConditions {
   readonly leaderEpoch: number | undefined;
   readonly bodyCrc: number | undefined;
   /** This broker gave the records their timestamps. */
   readonly ownTime?: boolean;
-  /** Checked at the moment of the append: an earlier failure on the stream may forbid it. */
-  readonly order?: AppendOrder | undefined;
 }
 
 export interface AppenderContext {
@@ -49,6 +47,13 @@ const withOwnTime = (
   batch: AppendBatch | Promise<AppendBatch>,
 ): AppendBatch | Promise<AppendBatch> =>
   batch instanceof Promise ? batch.then(withOwnTime) : { ...batch, ownTime: true };
+
+const needsAcksAll = (acks: Acks): MillraceError =>
+  MillraceError.refusal(
+    ErrorCode.INVALID_REQUEST,
+    `expected_end_offset needs acks all, not ${Acks[acks]?.toLowerCase()}: what a leader alone ` +
+      "acknowledges may be lost, and its offset given away again",
+  );
 
 /** Validates batches, appends them, and reports once the requested acks are met. */
 export class Appender {
@@ -92,8 +97,9 @@ export class Appender {
 
   /** Appends a batch. Never throws, and never calls `done` synchronously. */
   append(target: AppendTarget, body: Uint8Array, acks: Acks, done: AppendCallback): void {
-    const append = new PendingAppend(this.#context, target.order, acks, done);
+    const append = new PendingAppend(this.#context, target, acks, done);
     try {
+      if (append.expectedEndOffset !== undefined && acks !== Acks.ALL) throw needsAcksAll(acks);
       const replica = this.#context.replicas.find(target);
       append.meter = replica.meter;
       replica.requireLeader(target.leaderEpoch);
@@ -161,7 +167,7 @@ export class Appender {
     replica.meter.onAppend(info.recordCount, body.length);
   }
 
-  /** Order, epoch and in-sync replicas are judged in the synchronous section of the append. */
+  /** Order, epoch, in-sync replicas and the end of the log are judged in the synchronous section of the append. */
   #appendNow(
     replica: Replica,
     leaderEpoch: number | undefined,

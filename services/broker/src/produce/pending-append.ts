@@ -36,10 +36,19 @@ const guaranteeOf = (log: PartitionLog, acks: Acks): Guarantee => {
   return synced ? Guarantee.FSYNCED_QUORUM : Guarantee.WRITTEN_QUORUM;
 };
 
+/** What a request asks of its append. */
+export interface AppendConditions {
+  /** Checked at the moment of the append: an earlier failure on the stream may forbid it. */
+  readonly order?: AppendOrder | undefined;
+  /** Where the log must end at that moment; see ProduceRequest.expected_end_offset. */
+  readonly expectedEndOffset?: number | undefined;
+}
+
 /** One object per append, and no closures: this is the hottest path of the broker. */
 export class PendingAppend implements Append {
   readonly acks: Acks;
   readonly order: AppendOrder | undefined;
+  readonly expectedEndOffset: number | undefined;
   readonly #clock: Clock;
   readonly #metrics: BrokerMetrics;
   readonly #done: AppendCallback;
@@ -53,12 +62,13 @@ export class PendingAppend implements Append {
 
   constructor(
     context: { readonly clock: Clock; readonly metrics: BrokerMetrics },
-    order: AppendOrder | undefined,
+    { order, expectedEndOffset }: AppendConditions,
     acks: Acks,
     done: AppendCallback,
   ) {
     this.acks = acks;
     this.order = order;
+    this.expectedEndOffset = expectedEndOffset;
     this.#clock = context.clock;
     this.#metrics = context.metrics;
     this.#done = done;

@@ -107,7 +107,10 @@ export class FakeLog {
     this.leaderEpoch = epoch;
   }
 
-  append({ body, info, ownTime = false }: AppendBatch, epoch: number, done: AppendDone) {
+  append(batch: AppendBatch, epoch: number, done: AppendDone) {
+    const { body, info, ownTime = false } = batch;
+    // As the real one: it refuses what only a batch that it has may pass.
+    if (this.duplicateOf === undefined) void batch.bodyCrc;
     this.ownTimes.push(ownTime);
     this.appended.push({ epoch, bytes: body.length });
     const duplicate = this.duplicateOf !== undefined;
