@@ -14,10 +14,16 @@ import { Replica } from "./replica.ts";
 const config = topicConfigOf({ "min.insync.replicas": "2" });
 const batch = { body: new Uint8Array(3), bodyCrc: 7, info: { lastOffsetDelta: 0 } } as AppendBatch;
 
-/** The leader of a log that ends at 10, and can be read up to 8. */
-const setUp = async () => {
-  const log = new FakeLog(10, 8);
-  log.ackedEndOffset = 8;
+const said = (thrown: unknown): string => {
+  const { actualEndOffset, codeName, spec } = MillraceError.from(thrown);
+  assert.equal(spec.sideEffects, false);
+  return actualEndOffset === undefined ? codeName : `${codeName} ${actualEndOffset}`;
+};
+
+/** The leader of a log that ends at 10, all of which is committed, or what is below `committed`. */
+const setUp = async (committed = 10) => {
+  const log = new FakeLog(10, committed);
+  log.ackedEndOffset = committed;
   const replica = new Replica(replicaContext(), topicOf("t", []), partitionOf(0, 1, 1), config);
   replica.opened(log.asLog());
   mirrored(replica, log);
@@ -33,20 +39,19 @@ const setUp = async () => {
       accepted: (_log, { lastOffset }) => {
         one.lastOffset = lastOffset;
       },
+      refused: () => answers.push("refused"),
       settle: (error) => {
-        const code = error === undefined ? "done" : MillraceError.from(error).codeName;
-        answers.push(`${one.lastOffset}: ${code}`);
+        answers.push(error === undefined ? `${one.lastOffset}: done` : said(error));
       },
     };
     try {
       replica.append(batch, undefined, one);
-      return `at ${one.lastOffset}`;
+      return one.lastOffset < 0 ? "later" : `at ${one.lastOffset}`;
     } catch (thrown) {
-      const { actualEndOffset, codeName } = MillraceError.from(thrown);
-      return actualEndOffset === undefined ? codeName : `${codeName} ${actualEndOffset}`;
+      return said(thrown);
     }
   };
-  return { answers, append, log, replica, take };
+  return { answers, append, log, take };
 };
 
 test("an append is made only where the log ends, and the refusal says where that is", async () => {
@@ -56,18 +61,34 @@ test("an append is made only where the log ends, and the refusal says where that
   }
   assert.deepEqual([log.appended, log.logEndOffset], [[], 10]);
   assert.equal(append(10), "at 10");
+  log.commit();
   assert.equal(append(10), "END_OFFSET_MISMATCH 11");
   assert.equal(append(undefined), "at 11");
   assert.equal(append(12), "at 12");
 });
 
-test("what counts is the end of the log, whose last records may not be committed", async () => {
-  const { answers, append, log } = await setUp();
-  assert.equal(append(8), "END_OFFSET_MISMATCH 10", "which is the high watermark");
+test("what counts is the end of the log, and a refusal waits until that is committed", async () => {
+  const { answers, append, log } = await setUp(8);
+  assert.equal(append(8), "later", "which is the high watermark");
   assert.equal(append(10), "at 10");
-  assert.deepEqual([answers, log.highWatermark], [[], 8], "and is acknowledged at that");
+  assert.equal(append(10), "later");
+  assert.deepEqual(answers, ["refused", "refused"], "what is behind it must know at once");
+  assert.deepEqual([log.logEndOffset, log.highWatermark], [11, 8]);
+  log.ackedEndOffset = 10;
+  log.notify();
+  assert.deepEqual(answers.splice(0), ["refused", "refused", "END_OFFSET_MISMATCH 10"]);
   log.commit();
-  assert.deepEqual([answers, log.highWatermark], [["10: done"], 11]);
+  assert.deepEqual(answers, ["10: done", "END_OFFSET_MISMATCH 11"]);
+});
+
+test("a refusal that waits when the leader fails says that nothing was appended", async () => {
+  for (const fail of ["the leadership ends", "the disk stops"]) {
+    const { answers, append, log, take } = await setUp(8);
+    assert.equal(append(9), "later");
+    if (fail === "the disk stops") log.become({ kind: "stopped", reason: "EIO" });
+    else await take(3, 1);
+    assert.deepEqual(answers, ["refused", "LEADER_NOT_AVAILABLE"], fail);
+  }
 });
 
 test("a batch that the log has is recognised wherever the log ends now", async () => {
@@ -82,15 +103,14 @@ test("a batch that the log has is recognised wherever the log ends now", async (
 });
 
 test("only a leader looks, and under its own epoch", async () => {
-  const { append, log, replica, take } = await setUp();
+  const { append, log, take } = await setUp();
   await take(3, 1);
   assert.equal(append(10), "NOT_LEADER");
   await take(4);
-  log.logEndOffset = 20;
-  assert.equal(append(10), "END_OFFSET_MISMATCH 20");
-  assert.equal(append(20), "at 20");
+  assert.equal(append(9), "END_OFFSET_MISMATCH 10");
+  assert.equal(append(10), "at 10");
   assert.deepEqual(log.appended, [{ epoch: 4, bytes: 3 }]);
-  await take(4, 0, [0]);
+  log.commit();
+  await take(5, 0, [0]);
   assert.equal(append(0), "NOT_ENOUGH_REPLICAS", "which a retry may get over");
-  replica.close();
 });

@@ -7,13 +7,10 @@ import type { AppendBatch } from "@millrace/log";
  * it has, whatever is expected: it looks for it before it reads the CRC. Any other batch is refused
  * there, which is before the log's first effect.
  */
-export const onlyIfKnown = (
-  { body, info }: AppendBatch,
-  refusal: () => MillraceError,
-): AppendBatch => ({
+export const onlyIfKnown = ({ body, info }: AppendBatch, refusal: MillraceError): AppendBatch => ({
   body,
   info,
   get bodyCrc(): number {
-    throw refusal();
+    throw refusal;
   },
 });

@@ -13,6 +13,8 @@ export interface Append extends WaitingAppend {
   readonly expectedEndOffset?: number | undefined;
   /** The log has taken it: called within `Leader.append`. */
   accepted(log: PartitionLog, appended: Appended): void;
+  /** The log has not taken it, and `settle` will say so: called within `Leader.append`. */
+  refused(): void;
 }
 
 const ignore = (): void => {};
@@ -27,6 +29,8 @@ export class Leader {
   /** What the client is told of a failure of the log. */
   readonly #told: (error: Error) => Error;
   readonly #acknowledgements = new Acknowledgements();
+  /** Refusals that wait until what they are about is committed. They hold up nothing else. */
+  readonly #refused = new Acknowledgements();
 
   constructor(
     log: PartitionLog,
@@ -47,20 +51,20 @@ export class Leader {
   }
 
   /**
-   * Appends, and answers as `append.acks` asks, later; acks none is not answered. Throws
-   * END_OFFSET_MISMATCH. The end is that of the log, not the high watermark: of two appends that
-   * wait for their acknowledgement, the second must not have expected the same end.
+   * Appends, and answers as `append.acks` asks, later; acks none is not answered. An append that
+   * expects another end of the log gets END_OFFSET_MISMATCH. What counts is the end of the log, not
+   * the high watermark: of two appends that wait for their acknowledgement, the second must not
+   * have expected the same end.
    */
-  append(given: AppendBatch, append: Append): void {
-    const { epoch, log } = this;
+  append(batch: AppendBatch, append: Append): void {
     const { expectedEndOffset } = append;
-    let batch = given;
-    if (expectedEndOffset !== undefined && expectedEndOffset !== log.logEndOffset) {
-      const { logEndOffset } = log;
-      batch = onlyIfKnown(given, () =>
-        refusals.endOffsetMismatch(this.#name, expectedEndOffset, logEndOffset),
-      );
-    }
+    if (expectedEndOffset === undefined || expectedEndOffset === this.log.logEndOffset) {
+      this.#append(batch, append);
+    } else this.#appendIfKnown(batch, append, expectedEndOffset);
+  }
+
+  #append(batch: AppendBatch, append: Append): void {
+    const { epoch, log } = this;
     if (append.acks === Acks.NONE) {
       append.accepted(log, log.append(batch, epoch, ignore));
       return;
@@ -70,6 +74,30 @@ export class Leader {
       acknowledgements.stored(append, error && this.#told(error));
     append.accepted(log, log.append(batch, epoch, stored));
     acknowledgements.add(append);
+  }
+
+  /**
+   * For one that expects another end: acknowledged like its first append if the log has it, and
+   * refused otherwise. The refusal waits until all that the log has now is committed: before that
+   * another leader may end elsewhere, and have what an earlier attempt of this append left.
+   */
+  #appendIfKnown(batch: AppendBatch, append: Append, expectedEndOffset: number): void {
+    const { logEndOffset } = this.log;
+    const refusal = refusals.endOffsetMismatch(this.#name, expectedEndOffset, logEndOffset);
+    try {
+      this.#append(onlyIfKnown(batch, refusal), append);
+    } catch (thrown) {
+      if (thrown !== refusal || this.log.highWatermark >= logEndOffset) throw thrown;
+      append.refused();
+      this.#refused.add({
+        ...{ acks: Acks.ALL, lastOffset: logEndOffset - 1, failure: undefined },
+        settle: (lost) => append.settle(lost ?? refusal),
+      });
+    }
+  }
+
+  #failRefused(): void {
+    this.#refused.failAll(refusals.endUnknown(this.#name, this.epoch));
   }
 
   /**
@@ -92,10 +120,15 @@ export class Leader {
     const { inSync, log } = this;
     if (hasMinInsync) log.updateHighWatermark(inSync.committedEnd(log.ackedEndOffset));
     this.#acknowledgements.passed(log.highWatermark);
+    if (this.#refused.size === 0) return;
+    this.#refused.passed(log.highWatermark);
+    // It commits nothing any more.
+    if (log.state.kind !== "online") this.#failRefused();
   }
 
   /** Fails what waits for its acknowledgement. */
   end(why: string, hint: MillraceError["leaderHint"]): void {
+    this.#failRefused();
     if (this.#acknowledgements.size === 0) return;
     this.#acknowledgements.failAll(refusals.leadershipLost(this.#name, this.epoch, why, hint));
   }

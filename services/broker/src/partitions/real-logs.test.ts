@@ -106,6 +106,7 @@ test("an append is acknowledged by the log's own progress, new or repeated", asy
         accepted: (_log, { duplicate }) => {
           repeated = duplicate;
         },
+        refused: () => {},
         settle: (error) => resolve(error ?? [repeated, replica.log?.highWatermark]),
       };
       replica.append({ ...batch, info }, 5, one);
@@ -131,6 +132,7 @@ test("where an append expects the log's end elsewhere, the log takes only what i
           one.lastOffset = lastOffset;
           place = [baseOffset, duplicate];
         },
+        refused: () => {},
         settle: (error) => resolve(error ?? place),
       };
       try {
@@ -166,7 +168,7 @@ test("a log that is gone, and not needed, begins anew, and does so through a cra
   const done = Promise.withResolvers<unknown>();
   first.find().append(batch, 5, {
     ...{ acks: Acks.LEADER, lastOffset: 0, failure: undefined },
-    ...{ accepted: () => {}, settle: done.resolve },
+    ...{ accepted: () => {}, refused: () => {}, settle: done.resolve },
   });
   await kernel.run(done.promise);
   await kernel.run(first.replicas.close().then(() => first.logs.close(true)));

@@ -62,6 +62,13 @@ export const refusals = {
       { actualEndOffset: BigInt(actual) },
     ),
 
+  endUnknown: (name: string, epoch: number) =>
+    MillraceError.refusal(
+      ErrorCode.LEADER_NOT_AVAILABLE,
+      `the leader of ${name} in leader epoch ${epoch} failed before it was known where the log ` +
+        "ends: the append was not made, retry",
+    ),
+
   countsAsComplete: (name: string, startOffset: number) =>
     MillraceError.refusal(
       ErrorCode.POLICY_VIOLATION,

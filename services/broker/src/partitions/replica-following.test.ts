@@ -249,6 +249,7 @@ const unanswered = (): Append => {
     accepted: (_log: unknown, appended: { lastOffset: number }) => {
       append.lastOffset = appended.lastOffset;
     },
+    refused: () => {},
     settle: () => {},
   };
   return append;

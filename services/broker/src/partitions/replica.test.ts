@@ -70,6 +70,7 @@ const appendOf = (name: string, acks: Acks, answers: string[]): Append => {
     accepted: (_log: unknown, appended: { lastOffset: number }) => {
       append.lastOffset = appended.lastOffset;
     },
+    refused: () => {},
     settle: (error: Error | undefined) => {
       answers.push(error === undefined ? name : `${name}: ${MillraceError.from(error).codeName}`);
     },

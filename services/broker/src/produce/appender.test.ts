@@ -282,6 +282,8 @@ test("an append that expects another end stops the later ones of its order", asy
 test("ProduceOnce appends where the caller expects, or says where the log ends", async () => {
   const { appender, log } = await setUp();
   log.logEndOffset = 3;
+  log.ackedEndOffset = 3;
+  log.notify();
   const records = [{ value: Buffer.from("v") }];
   const once = (expectedEndOffset: bigint) =>
     produceOnce(

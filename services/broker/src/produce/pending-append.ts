@@ -86,6 +86,10 @@ export class PendingAppend implements Append {
     this.lastOffset = appended.lastOffset;
   }
 
+  refused(): void {
+    this.order?.failed();
+  }
+
   /** It was refused, or failed before it reached the log: answered in a later turn. */
   refuse(thrown: unknown): void {
     const error = MillraceError.from(thrown);

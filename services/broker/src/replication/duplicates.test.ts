@@ -34,6 +34,7 @@ const leadFor = async (machine: Machine, epoch: number, ...followers: Machine[])
         what = `${duplicate ? "duplicate" : "new"} at ${baseOffset}`;
         pending.lastOffset = lastOffset;
       },
+      refused: () => {},
       settle: (error: Error | undefined): void => {
         answers.push(`${name}: ${error === undefined ? what : MillraceError.from(error).codeName}`);
       },

@@ -85,15 +85,16 @@ export declare type ProduceRequest = Message<"millrace.broker.v1.ProduceRequest"
    * any fail-over, and its base_offset is that offset: as long as nothing is lost that was
    * acknowledged (Guarantee, unclean elections). When the log ends elsewhere, the request fails with
    * END_OFFSET_MISMATCH and nothing is appended. PartitionError.actual_end_offset says where it
-   * ends: the writer reads on and decides again. The last records before that end may not be
-   * committed yet: they can be read soon, or a new leader's log ends before them.
+   * ended: the writer reads on to there and decides again. The error comes, like a result, once all
+   * records before that end are committed, so that they can be read, and stay.
    *
    * - Needs ACKS_ALL, else INVALID_REQUEST: what a leader alone has acknowledged may be lost with
    *   it, and the offset be given away again.
    * - A batch of an idempotent producer that is sent again is recognised first: it has `duplicate`
-   *   and the offsets of its first append, wherever the log ends now. So END_OFFSET_MISMATCH says
-   *   that this batch was not appended, also after an answer was lost. Without a producer id it does
-   *   not: the writer's own batch may be what moved the end. Read, and look.
+   *   and the offsets of its first append, wherever the log ends now. So the writer sends it again
+   *   when an answer is lost, and END_OFFSET_MISMATCH with a higher actual end says that no attempt
+   *   was appended, or will be. Without a producer id it does not say that: the writer's own batch
+   *   may be what moved the end. Read, and look.
    * - Requests of a partition may be pipelined, each expecting the end that the one before it makes.
    *   Give them an order_epoch: a mismatch is a failure like others, those behind it fail with
    *   PRECEDING_REQUEST_FAILED. Do not send those again as they are. Another writer may have taken
