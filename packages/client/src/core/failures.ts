@@ -22,6 +22,25 @@ interface WireError extends ErrorAdvice {
       }
     | undefined;
   readonly retryAfterMs?: number | undefined;
+  readonly actualEndOffset?: number | bigint | undefined;
+}
+
+/**
+ * The log does not end where a send expected (END_OFFSET_MISMATCH). Nothing was written: read up to
+ * `actualEndOffset`, and decide again.
+ */
+export class EndOffsetMismatchError extends MillraceError {
+  readonly #actualEndOffset: bigint;
+
+  constructor(message: string, actualEndOffset: bigint) {
+    super(ErrorCode.END_OFFSET_MISMATCH, message);
+    this.#actualEndOffset = actualEndOffset;
+  }
+
+  /** Where the log ended. Everything before that can be read. */
+  override get actualEndOffset(): bigint {
+    return this.#actualEndOffset;
+  }
 }
 
 /** The throwable form of an error inside a message. */
@@ -37,6 +56,10 @@ export const fromWire = (wire: WireError): MillraceError => {
           metadataRevision: BigInt(hint.metadataRevision),
         };
   const code = wire.code as ErrorCode;
+  const { actualEndOffset } = wire;
+  if (code === ErrorCode.END_OFFSET_MISMATCH && actualEndOffset !== undefined) {
+    return new EndOffsetMismatchError(wire.message, BigInt(actualEndOffset));
+  }
   const { retriable, refreshMetadata, sideEffects } = wire;
   const advice = { retriable, refreshMetadata, sideEffects };
   return new MillraceError(code, wire.message, {

@@ -4,6 +4,7 @@ export type * from "./admin-types.ts";
 export { isEndpoint } from "./checks.ts";
 export * from "./client.ts";
 export { Consumer, type IterationOptions } from "./consumer/consumer.ts";
+export { EndOffsetMismatchError } from "./failures.ts";
 export type { BrokerInfo } from "./metadata/index.ts";
 export { murmur2, partitionOfKey } from "./partitioner.ts";
 export { Producer } from "./producer/producer.ts";

@@ -37,6 +37,13 @@ export interface ProducerRecord<K = Sendable, V = Sendable> {
   readonly headers?: HeadersInput | readonly HeaderInput[] | undefined;
   /** Milliseconds since the Unix epoch; absent means now. */
   readonly timestampMs?: number | undefined;
+  /**
+   * For `send`, with a `partition` and acks "all": the record is written at this offset, which is
+   * where the log ends, or not at all. Otherwise `send` rejects with `EndOffsetMismatchError`. The
+   * record gets a batch of its own. Needs servers of feature level 3; others are
+   * UNSUPPORTED_OPERATION.
+   */
+  readonly expectedEndOffset?: bigint | number | undefined;
 }
 
 /** What an acknowledgement promises; `millrace.common.v1.Guarantee`. */

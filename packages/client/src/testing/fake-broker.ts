@@ -1,7 +1,5 @@
 /** Brokers in memory behind a `Dialer`, for the tests of this package. */
 import { create } from "@bufbuild/protobuf";
-import type { Clock } from "@millrace/env";
-import { nodeClock, nodeRandom } from "@millrace/env/node";
 import {
   type Endpoint,
   type ErrorAdvice,
@@ -39,7 +37,6 @@ import {
   type WireProduceRequest,
   type WireProduceResponse,
 } from "@millrace/record";
-import { nodeCompressor } from "@millrace/record/node";
 import type {
   CallOptions,
   Channel,
@@ -48,29 +45,12 @@ import type {
   DialOptions,
   Method,
 } from "@millrace/rpc";
-import type { ClientEnv } from "../core/client.ts";
+import { silence } from "./fake-env.ts";
 import { FakeProducers } from "./fake-producers.ts";
 import { FakeStream } from "./fake-stream.ts";
 import { FakeWatches } from "./fake-watch.ts";
 
-/** A clock on which `factor` milliseconds pass in one. */
-export const fastClock = (factor: number): Clock => {
-  const clock = nodeClock();
-  return {
-    ...clock,
-    monoMs: () => clock.monoMs() * factor,
-    timer: (ms, fn) => clock.timer(ms / factor, fn),
-    sleep: (ms, signal) => clock.sleep(ms / factor, signal),
-  };
-};
-
-/** The real environment, without logs. */
-export const testEnv = (clock: Clock = nodeClock()): ClientEnv => ({
-  clock,
-  random: nodeRandom(),
-  compressor: nodeCompressor,
-  logger: { debug() {}, info() {}, warn() {}, error() {}, child: () => testEnv().logger },
-});
+export { fastClock, testEnv } from "./fake-env.ts";
 
 interface Stored {
   readonly baseOffset: number;
@@ -100,17 +80,6 @@ const unknownTopic = {
   code: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
   message: "no such topic or partition",
 };
-
-/** Never answers: rejects at the deadline or when aborted, as a carrier does. */
-const silence = (signal: AbortSignal | undefined, timeoutMs = 30_000, factor = 1): Promise<never> =>
-  new Promise((_, reject) => {
-    const late = () => reject(new MillraceError(ErrorCode.DEADLINE_EXCEEDED, "no answer in time"));
-    const timer = setTimeout(late, timeoutMs / factor);
-    signal?.addEventListener("abort", () => {
-      clearTimeout(timer);
-      reject(new MillraceError(ErrorCode.CANCELLED, "cancelled"));
-    });
-  });
 
 /** One or two brokers with one topic, `events`. */
 export class FakeBroker implements Dialer {
@@ -148,6 +117,10 @@ export class FakeBroker implements Dialer {
   /** Endpoints of GetMetadata calls, in order. */
   readonly asked: string[] = [];
   readonly seen: SeenRequest[] = [];
+  /** What each opening of a produce stream required, in order. */
+  readonly required: string[] = [];
+  /** Knows no feature that an opening may require. */
+  isOld = false;
   /** Most body bytes that were unanswered at once. */
   peakInFlightBytes = 0;
   /** Bytes that fetch cursors were granted in all. */
@@ -263,11 +236,18 @@ export class FakeBroker implements Dialer {
     this.revision += 1n;
   }
 
-  #wireError(code: ErrorCode, message: string): WirePartitionError {
+  #wireError(code: ErrorCode, message: string, end?: number): WirePartitionError {
     const { retriable, refreshMetadata, sideEffects } = this.advice ?? errorSpec(code);
     const advice = { retriable, refreshMetadata, sideEffects };
-    const bare = { leaderHint: undefined, retryAfterMs: undefined, actualEndOffset: undefined };
-    return { code, message, ...bare, ...advice };
+    const actualEndOffset = code === ErrorCode.END_OFFSET_MISMATCH ? end : undefined;
+    return {
+      code,
+      message,
+      leaderHint: undefined,
+      retryAfterMs: undefined,
+      actualEndOffset,
+      ...advice,
+    };
   }
 
   #failCursor(cursor: FakeCursor, error: { code: ErrorCode; message: string }): void {
@@ -411,6 +391,11 @@ export class FakeBroker implements Dialer {
     const stream = new FakeStream<WireProduceRequest, WireProduceResponse>((message) => {
       if (this.silent.has(endpoint)) return;
       if (message.open !== undefined) {
+        this.required.push(message.open.requiredFeatures.join());
+        if (this.isOld && message.open.requiredFeatures.length > 0) {
+          stream.cancel(new MillraceError(ErrorCode.UNSUPPORTED_OPERATION, "no such feature"));
+          return;
+        }
         const { windowBytes, messageBytesMax } = this;
         const opened = {
           windowBytes,
@@ -444,16 +429,20 @@ export class FakeBroker implements Dialer {
     const overtaking = this.#overtaking(stream, request);
     if (overtaking === undefined) this.#attempts += 1;
     const refusal = overtaking ?? this.#refusal(request, body, endpoint);
-    const judged = refusal === undefined ? this.producers.judge(partition, info) : undefined;
+    const end = this.endOf(partition);
+    const { expectedEndOffset } = request;
+    const judged = refusal
+      ? undefined
+      : this.producers.judge(partition, info, expectedEndOffset, end);
     const wrong = judged !== undefined && "refusal" in judged ? judged.refusal : undefined;
     const fault = refusal ?? wrong ?? this.fault(this.#attempts);
     const stored = fault === undefined || fault === "reset" || fault === "uncertain";
     const code = fault === "uncertain" ? ErrorCode.UNAVAILABLE : fault;
     const duplicateOf =
       judged !== undefined && "duplicateOf" in judged ? judged.duplicateOf : undefined;
-    const baseOffset = duplicateOf ?? this.endOf(request.partition);
+    const baseOffset = duplicateOf ?? end;
     if (stored && duplicateOf === undefined) {
-      this.#store(request.partition, baseOffset, body);
+      this.#store(partition, baseOffset, body);
       this.producers.record(partition, info, baseOffset);
     }
     if (code !== undefined && code !== "reset") {
@@ -469,7 +458,7 @@ export class FakeBroker implements Dialer {
       const error =
         code === undefined
           ? undefined
-          : { ...this.#wireError(code, "injected"), leaderHint: this.leaderHint };
+          : { ...this.#wireError(code, "injected", end), leaderHint: this.leaderHint };
       const result = {
         requestId: request.requestId,
         baseOffset: error === undefined ? baseOffset : undefined,

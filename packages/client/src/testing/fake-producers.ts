@@ -29,7 +29,14 @@ export class FakeProducers {
   readonly refusals: string[] = [];
   readonly #known = new Map<string, Known>();
 
-  judge(partition: number, info: BodyInfo): Judged {
+  /** Of a request that expects the log to end at `expected`, where it ends at `end`. */
+  judge(partition: number, info: BodyInfo, expected: number | undefined, end: number): Judged {
+    const judged = this.#judgeSequence(partition, info);
+    if (judged !== undefined || expected === undefined || expected === end) return judged;
+    return { refusal: ErrorCode.END_OFFSET_MISMATCH };
+  }
+
+  #judgeSequence(partition: number, info: BodyInfo): Judged {
     const { producerId, producerEpoch: epoch, baseSequence: first, recordCount } = info;
     const known = this.#known.get(`${partition}/${producerId}`);
     if (producerId < 0 || known === undefined) return undefined;

@@ -65,6 +65,10 @@ export class Batch {
   refused = false;
   /** Place of its last attempt among those of the partition. */
   sentNumber = 0;
+  /** Where the log must end; undefined: wherever it does. */
+  expectedEndOffset: number | undefined;
+  /** A send with a condition before it failed: it must not be sent again. */
+  preceding: MillraceError | undefined;
   body: Buffer | undefined;
   bodyCrc = 0;
   attempts = 0;
@@ -74,6 +78,10 @@ export class Batch {
     this.id = id;
     this.createdMs = createdMs;
     this.builder = builder;
+  }
+
+  get isConditional(): boolean {
+    return this.expectedEndOffset !== undefined;
   }
 
   /** Closes an open batch. */

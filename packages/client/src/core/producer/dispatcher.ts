@@ -1,8 +1,7 @@
 /** Moves batches from partition queues to brokers. Decides when, in which order, and how often. */
 import type { CompressionName, Env } from "@millrace/env";
-import { type Endpoint, ErrorCode, formatEndpoint, MillraceError, must } from "@millrace/errors";
+import { ErrorCode, formatEndpoint, MillraceError, must } from "@millrace/errors";
 import { BatchBuilder, type WireProduceResult } from "@millrace/record";
-import type { Channel } from "@millrace/rpc";
 import { backoffMs } from "../backoff.ts";
 import type { Connections } from "../connections.ts";
 import { replacedSilentMs, suspectMs } from "../deadlines.ts";
@@ -10,10 +9,12 @@ import { isRetriable, wantsRefresh } from "../failures.ts";
 import { isSameTopic, type Leader, type MetadataCache } from "../metadata/index.ts";
 import type { HeldUp } from "../state.ts";
 import { Batch } from "./batch.ts";
+import { provesUnwritten, takeBehind } from "./condition.ts";
 import { heldUpBy } from "./held-up.ts";
 import type { PartitionQueue } from "./partition-queue.ts";
 import { ProducerIds } from "./producer-ids.ts";
-import { Sender, type SenderContext, type SenderEvents } from "./sender.ts";
+import { Sender, type SenderEvents } from "./sender.ts";
+import { Senders } from "./senders.ts";
 import { splitBatch } from "./split.ts";
 
 export interface DispatchOptions {
@@ -60,7 +61,7 @@ export class Dispatcher implements SenderEvents {
   readonly #options: DispatchOptions;
   readonly #context: DispatchContext;
   readonly #events: DispatchEvents;
-  readonly #senders = new Map<Channel, Sender>();
+  readonly #senders: Senders;
   readonly #active = new Set<PartitionQueue>();
   readonly #spares: BatchBuilder[] = [];
   /** Undefined without idempotence. */
@@ -79,7 +80,13 @@ export class Dispatcher implements SenderEvents {
     this.#context = context;
     this.#events = events;
     const { clientId, idempotence } = options;
-    const { clock, random } = context.env;
+    const { clock, logger, random } = context.env;
+    const { acks } = options;
+    const clusterId = (): string => context.metadata.clusterId;
+    this.#senders = new Senders(context.connections, (channel, requiredFeatures) => {
+      const base = { clock, random, logger, clientId, acks, clusterId };
+      return new Sender(channel, { ...base, requiredFeatures }, this);
+    });
     const shared = { clock, random, connections: context.connections, clientId };
     this.#ids = idempotence ? new ProducerIds(shared, (error) => this.#onId(error)) : undefined;
     this.#stopFollowing = context.metadata.onChange(() => this.#followLeaders());
@@ -134,7 +141,7 @@ export class Dispatcher implements SenderEvents {
         this.#finish(queue, batch, error);
       }
     }
-    for (const sender of this.#senders.values()) sender.stop();
+    for (const sender of this.#senders.all()) sender.stop();
   }
 
   onWritten(queue: PartitionQueue, batch: Batch, result: WireProduceResult): void {
@@ -167,6 +174,8 @@ export class Dispatcher implements SenderEvents {
     const renumbers = breaksSequences(queue, batch, error) && !batch.maybeWritten;
     if (this.#stopped || !(splits || renumbers || isRetriable(error))) {
       this.#finish(queue, batch, error);
+    } else if (batch.preceding !== undefined) {
+      this.#finish(queue, batch, batch.preceding);
     } else if (splits) {
       lowerLimit(queue, batch);
       queue.retries.push(batch);
@@ -199,6 +208,13 @@ export class Dispatcher implements SenderEvents {
   }
 
   onLost(sender: Sender, error: MillraceError): void {
+    // The server does not know conditions: others go on by another stream.
+    const isTooOld = error.code === ErrorCode.UNSUPPORTED_OPERATION;
+    for (const queue of isTooOld ? [...sender.waiting] : []) {
+      for (const batch of queue.batches.filter((one) => one.isConditional)) {
+        this.#remove(queue, batch, error);
+      }
+    }
     this.#events.onLost(sender.endpoint, error);
     void this.#context.metadata.renew(sender.endpoint).then(() => this.onReady(sender));
   }
@@ -215,7 +231,7 @@ export class Dispatcher implements SenderEvents {
     for (const queue of queues) {
       const { topic, partition } = queue;
       const leader = metadata.leaderOf(topic, partition);
-      const sender = leader && this.#senderFor(leader.endpoint);
+      const sender = leader && this.#senders.next(queue, leader.endpoint);
       const error = heldUpBy(queue, sender, nowMs);
       if (error === undefined) continue;
       found.push({ topic, partition, error });
@@ -263,7 +279,7 @@ export class Dispatcher implements SenderEvents {
       }
       queue.timesLeaderless = 0;
       queue.timesMissing = 0;
-      const sender = this.#senderFor(leader.endpoint);
+      const sender = this.#senders.next(queue, leader.endpoint);
       // Order holds within one stream and topic id: the old leader answers before the new one is
       // asked.
       if (queue.inFlight.length > 0 && !isSameWay(queue, sender, leader)) return;
@@ -426,25 +442,6 @@ export class Dispatcher implements SenderEvents {
     void metadata.renew().then(() => this.schedule(queue));
   }
 
-  #senderFor(endpoint: Endpoint): Sender {
-    const { env, connections, metadata } = this.#context;
-    const channel = connections.channel(endpoint);
-    let sender = this.#senders.get(channel);
-    if (sender === undefined) {
-      const context: SenderContext = {
-        clock: env.clock,
-        random: env.random,
-        logger: env.logger,
-        clientId: this.#options.clientId,
-        acks: this.#options.acks,
-        clusterId: () => metadata.clusterId,
-      };
-      sender = new Sender(channel, context, this);
-      this.#senders.set(channel, sender);
-    }
-    return sender;
-  }
-
   #wakeAt(queue: PartitionQueue, atMs: number): void {
     if (queue.cancelTimer !== undefined && queue.timerAtMs <= atMs) return;
     queue.cancelTimer?.();
@@ -483,7 +480,7 @@ export class Dispatcher implements SenderEvents {
       }
       this.schedule(queue);
     }
-    for (const sender of this.#senders.values()) {
+    for (const sender of this.#senders.all()) {
       const sentMs = sender.oldestSentMs;
       if (sentMs === undefined) continue;
       const silentMs = nowMs - sentMs;
@@ -504,7 +501,7 @@ export class Dispatcher implements SenderEvents {
     const leader = this.#context.metadata.leaderOf(topic, partition);
     const sentMs = route?.oldestSentMs;
     if (leader === undefined || route === undefined || sentMs === undefined) return;
-    if (inFlight.length === 0 || this.#senderFor(leader.endpoint) === route) return;
+    if (inFlight.length === 0 || this.#senders.leadsTo(route, leader.endpoint)) return;
     if (nowMs - sentMs < replacedSilentMs) return;
     route.reset(
       new MillraceError(
@@ -539,7 +536,12 @@ export class Dispatcher implements SenderEvents {
     batch.finish();
     if (outcome instanceof MillraceError) {
       if (batch.stamp !== undefined) queue.sequences.break();
-      this.#events.onDone(queue, batch, batch.maybeWritten ? uncertain(outcome) : outcome);
+      const isUncertain = batch.maybeWritten && !provesUnwritten(batch, outcome);
+      this.#events.onDone(queue, batch, isUncertain ? uncertain(outcome) : outcome);
+      if (!batch.isConditional || this.#stopped) return;
+      for (const one of takeBehind(queue, batch, outcome)) {
+        this.#finish(queue, one, must(one.preceding, "failure before a batch"));
+      }
     } else this.#events.onDone(queue, batch, outcome);
   }
 }

@@ -80,7 +80,9 @@ const toHeaders = (headers: HeadersInput | readonly HeaderInput[]): InputHeaders
   return list;
 };
 
-const recordKeys = ["topic", "partition", "key", "value", "headers", "timestampMs"];
+const recordKeys = [
+  ...["topic", "partition", "key", "value", "headers", "timestampMs", "expectedEndOffset"],
+];
 
 /**
  * Throws INVALID_RECORD for what is no record, in JavaScript, and for a mistyped key: it would be

@@ -45,6 +45,8 @@ export class PartitionQueue {
   notBeforeMs = 0;
   /** Where the last batch was sent. */
   route: Route | undefined;
+  /** Whether the last batch that was sent expected where the log ends. */
+  isConditional = false;
   /** Id of the topic that the last batch was sent to. */
   topicId: Uint8Array | undefined;
   /** Consecutive looks at the metadata that showed no leader. */
@@ -77,6 +79,7 @@ export class PartitionQueue {
   /** The batch was sent. */
   sent(batch: Batch, topicId: Uint8Array): void {
     this.topicId = topicId;
+    this.isConditional = batch.isConditional;
     batch.refused = false;
     batch.sentNumber = this.#sent;
     this.#sent += 1;

@@ -15,6 +15,7 @@ import type {
   Sendable,
 } from "../types.ts";
 import type { Batch, Waiter } from "./batch.ts";
+import { checkCondition } from "./condition.ts";
 import { type DispatchContext, Dispatcher } from "./dispatcher.ts";
 import {
   checkRecord,
@@ -253,6 +254,9 @@ export class Producer<K = Sendable, V = Sendable> implements AsyncDisposable {
       this.#checked += 1;
     }
     const record = this.#serialize === undefined ? asSendable(given) : this.#serialize(given);
+    if (record.expectedEndOffset !== undefined) {
+      checkCondition(record, this.#options.acks, waiter !== undefined);
+    }
     const bytes = this.#fill(record);
     if (waiter !== undefined) waiter.timestampMs = this.#scratch.timestampMs;
     if (this.#waiting.length === 0 && this.#hasRoom(bytes)) {
@@ -291,8 +295,9 @@ export class Producer<K = Sendable, V = Sendable> implements AsyncDisposable {
       );
     }
     const { key, value, headers, timestampMs } = copyInput(this.#scratch);
-    const kept = { topic: record.topic, partition: record.partition, key, value, headers };
-    this.#waiting.push({ record: { ...kept, timestampMs }, bytes, waiter });
+    const { topic, partition, expectedEndOffset } = record;
+    const kept = { topic, partition, key, value, headers, timestampMs, expectedEndOffset };
+    this.#waiting.push({ record: kept, bytes, waiter });
     this.#waitingBytes += bytes;
   }
 
@@ -321,9 +326,11 @@ export class Producer<K = Sendable, V = Sendable> implements AsyncDisposable {
   ): void {
     const partition = this.#choose(topic, record, input);
     const queue = must(topic.queues[partition], "queue of a partition");
+    const { expectedEndOffset } = record;
+    const isAlone = expectedEndOffset !== undefined;
     let batch = queue.open;
     if (batch?.builder !== undefined) {
-      if (batch.builder.sizeBytes + bytes > topic.limits.batchBytesMax) {
+      if (isAlone || batch.builder.sizeBytes + bytes > topic.limits.batchBytesMax) {
         this.#close(topic, queue, batch);
         batch = undefined;
       }
@@ -331,6 +338,7 @@ export class Producer<K = Sendable, V = Sendable> implements AsyncDisposable {
     if (batch === undefined) {
       batch = this.#dispatcher.openBatch(queue);
       this.#outstanding.add(batch);
+      if (isAlone) batch.expectedEndOffset = Number(expectedEndOffset);
     }
     const builder = must(batch.builder, "builder of an open batch");
     builder.append(input);
@@ -340,7 +348,8 @@ export class Producer<K = Sendable, V = Sendable> implements AsyncDisposable {
     }
     batch.recordCount += 1;
     batch.bytes += bytes;
-    if (builder.sizeBytes >= topic.limits.batchBytesMax) this.#close(topic, queue, batch);
+    const isFull = builder.sizeBytes >= topic.limits.batchBytesMax;
+    if (isAlone || isFull) this.#close(topic, queue, batch);
     this.#dispatcher.schedule(queue);
   }
 

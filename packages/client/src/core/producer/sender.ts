@@ -41,6 +41,8 @@ export interface SenderContext {
   readonly clientId: string;
   readonly acks: number;
   readonly clusterId: () => string;
+  /** Without them the server must not take the stream. */
+  readonly requiredFeatures: readonly string[];
 }
 
 interface Sent {
@@ -177,7 +179,7 @@ export class Sender implements Route {
       body,
       bodyCrc: batch.bodyCrc,
       orderEpoch: queue.orderEpoch,
-      expectedEndOffset: undefined,
+      expectedEndOffset: batch.expectedEndOffset,
       // A body in its builder's memory has room before it for the head of the request.
       headroomBytes: batch.builder === undefined ? 0 : HEADROOM_BYTES,
     });
@@ -227,7 +229,7 @@ export class Sender implements Route {
         acks: this.#context.acks,
         windowBytes: windowBytesWanted,
         clusterId: this.#context.clusterId(),
-        requiredFeatures: [],
+        requiredFeatures: this.#context.requiredFeatures,
       },
     });
     this.#cancelTimer = this.#context.clock.timer(leaderSilentMs, () => {
