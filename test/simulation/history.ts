@@ -186,10 +186,14 @@ export const finalLog = async (client: Client): Promise<Map<string, string>> => 
 };
 
 /** Creates the topic, whatever the network makes of it. */
-export const makeTopic = (client: Client, configs: Record<string, string>): Promise<void> =>
+export const makeTopic = (
+  client: Client,
+  configs: Record<string, string>,
+  topic = { name: "t", partitions },
+): Promise<void> =>
   untilReached(async () => {
     try {
-      await client.admin.createTopic({ name: "t", partitions, configs });
+      await client.admin.createTopic({ ...topic, configs });
     } catch (thrown) {
       if (!hasCode(thrown, ErrorCode.TOPIC_ALREADY_EXISTS)) throw thrown;
     }

@@ -13,6 +13,7 @@ import {
   untilReached,
 } from "./history.ts";
 import { checkReplicas, reassign } from "./moves.ts";
+import { Race } from "./race.ts";
 import type { RunReport } from "./run.ts";
 import { changeTopics, checkDeleted } from "./topics.ts";
 
@@ -95,14 +96,24 @@ const write = (
   return Promise.all(writers);
 };
 
-const simulate = async (cluster: Cluster, random: SeededRandom): Promise<History> => {
+const raceIn = (cluster: Cluster, seed: number): Race =>
+  new Race(seed, {
+    marks: cluster.kernel.marks,
+    client: (name) => cluster.client(name),
+    sleep: (ms) => cluster.sleep(ms),
+  });
+
+const simulate = async (cluster: Cluster, seed: number): Promise<History> => {
   const { brokers, faults, kernel, machines, operations } = cluster;
+  const random = new SeededRandom(seed ^ 0x68bc21eb);
+  const race = raceIn(cluster, seed);
   await kernel.run(Promise.all(machines.map((machine) => machine.start())));
   const configs = {
     ...{ "segment.bytes": "4096", "index.interval.bytes": "256" },
     "min.insync.replicas": String(Math.min(2, brokers.length)),
   };
   await kernel.run(makeTopic(cluster.client("admin"), configs));
+  await kernel.run(race.begin(configs));
   const history = new History(kernel.marks);
   let working = true;
   const isWorking = (): boolean => working;
@@ -112,7 +123,7 @@ const simulate = async (cluster: Cluster, random: SeededRandom): Promise<History
   const mayVanish = (): boolean => faults.foreignStores;
   const clients = await kernel.run(makeClients(cluster));
   const readers = follow(clients.reader, history, stop.signal, mayVanish).catch(note);
-  const writers = write(cluster, clients, history, random)
+  const writers = Promise.all([write(cluster, clients, history, random), race.run()])
     .catch(note)
     .finally(() => {
       working = false;
@@ -128,6 +139,7 @@ const simulate = async (cluster: Cluster, random: SeededRandom): Promise<History
   await kernel.run(readers, workMsMax);
   if (failures.length > 0) throw failures[0];
   check(history, found, cluster.disturbedMs);
+  await kernel.run(race.finish(), workMsMax);
   const { mayLeaveLogs } = operations;
   const records = await kernel.run(cluster.partitions());
   await kernel.run(checkReplicas(brokers, records, mayLeaveLogs));
@@ -148,7 +160,7 @@ export const runCluster = async (seed: number, options: ClusterOptions): Promise
   if (onTrace !== undefined) kernel.onTrace = onTrace;
   kernel.marks.sometimes(`layout: ${layout}`);
   try {
-    const { acked, read } = await simulate(cluster, new SeededRandom(seed ^ 0x68bc21eb));
+    const { acked, read } = await simulate(cluster, seed);
     return {
       ...{ traceHash: kernel.traceHash, events: kernel.events, simulatedMs: kernel.nowMs },
       ...{ acked: acked.size, read: read.size, marks: kernel.marks.reached },

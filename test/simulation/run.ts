@@ -4,6 +4,7 @@
  */
 import { SeededRandom } from "@millrace/sim";
 import { check, finalLog, follow, History, makeTopic, produce } from "./history.ts";
+import { Race } from "./race.ts";
 import { World } from "./world.ts";
 
 /** What a run did. */
@@ -33,25 +34,30 @@ const crash = async (world: World, random: SeededRandom, working: () => boolean)
   }
 };
 
-const simulate = async (world: World, random: SeededRandom): Promise<History> => {
+const simulate = async (world: World, seed: number): Promise<History> => {
   const { kernel } = world;
+  const random = new SeededRandom(seed ^ 0x68bc21eb);
   await kernel.run(world.boot());
   const admin = world.client("admin");
   const configs = { "segment.bytes": "4096", "index.interval.bytes": "256" };
   await kernel.run(makeTopic(admin, configs));
   const history = new History(kernel.marks);
   const sleep = (ms: number): Promise<void> => world.sleep(ms);
+  const { marks } = kernel;
+  const race = new Race(seed, { marks, client: (name) => world.client(name), sleep });
+  await kernel.run(race.begin(configs));
   let working = true;
   const failures: unknown[] = [];
   const stop = new AbortController();
   const readers = follow(world.client("reader"), history, stop.signal).catch((thrown: unknown) => {
     failures.push(thrown);
   });
-  const writers = Promise.all(
-    [1, 2].map((producer) =>
+  const writers = Promise.all([
+    ...[1, 2].map((producer) =>
       produce(world.client(`w${producer}`), producer, history, random, sleep),
     ),
-  )
+    race.run(),
+  ])
     .catch((thrown: unknown) => failures.push(thrown))
     .finally(() => {
       working = false;
@@ -66,6 +72,7 @@ const simulate = async (world: World, random: SeededRandom): Promise<History> =>
   await kernel.run(readers);
   if (failures.length > 0) throw failures[0];
   check(history, found, world.disturbedMs);
+  await kernel.run(race.finish());
   kernel.trace([...found].join());
   return history;
 };
@@ -79,7 +86,7 @@ export const run = async (seed: number, onTrace?: (line: string) => void): Promi
   const { kernel } = world;
   if (onTrace !== undefined) kernel.onTrace = onTrace;
   try {
-    const { acked, read } = await simulate(world, new SeededRandom(seed ^ 0x68bc21eb));
+    const { acked, read } = await simulate(world, seed);
     return {
       traceHash: kernel.traceHash,
       events: kernel.events,

@@ -22,6 +22,10 @@ const everywhere = [
   "network: a machine resets a connection that is over",
   "network: a packet is lost",
   "network: a silent connection is given up",
+  "race: END_OFFSET_MISMATCH",
+  "race: PRECEDING_REQUEST_FAILED",
+  "race: UNAVAILABLE",
+  "race: won",
 ] as const;
 
 const standalone = ["buggify checkpoints all the time", "fault: narrow"] as const;
