@@ -135,6 +135,30 @@ export const clusterBugs: readonly Mutant[] = [
     ],
   ),
   bug(
+    "condition-before-the-queue",
+    "Where an append expects the log to end is compared in the step of the append.",
+    "services/broker/src/produce/appender.ts",
+    [
+      "      const waiting = this.#pendingValidation.get(replica);",
+      "      const waiting = this.#pendingValidation.get(replica);\n" +
+        "      const end = replica.log?.logEndOffset;\n" +
+        "      if (append.expectedEndOffset === end)\n" +
+        "        (append as { expectedEndOffset: unknown }).expectedEndOffset = undefined;",
+    ],
+  ),
+  bug(
+    "condition-on-the-high-watermark",
+    "An append expects the end of the log, not of what is committed.",
+    `${partitions}/leader.ts`,
+    ["expectedEndOffset === this.log.logEndOffset", "expectedEndOffset === this.log.highWatermark"],
+  ),
+  bug(
+    "condition-before-duplicates",
+    "An append that comes again is recognised before its condition is looked at.",
+    `${partitions}/leader.ts`,
+    ["this.#append(onlyIfKnown(batch, refusal), append);", "throw refusal;"],
+  ),
+  bug(
     "empty-epoch-kept",
     "An epoch that a follower led in without a record is forgotten before it follows.",
     `${replication}/follower-stream.ts`,

@@ -5,6 +5,7 @@ import { brokerMutants } from "./broker.ts";
 import { chaosMutants } from "./chaos.ts";
 import { clientMutants } from "./client.ts";
 import { commandLineMutants } from "./command-line.ts";
+import { conditionalAppendMutants } from "./conditional-append.ts";
 import { controllerMutants } from "./controller.ts";
 import { directoryMutants } from "./directories.ts";
 import { foreignStoreMutants } from "./foreign-stores.ts";
@@ -32,6 +33,7 @@ export const allMutants: readonly Mutant[] = [
   ...brokerMutants,
   ...clientMutants,
   ...commandLineMutants,
+  ...conditionalAppendMutants,
   ...controllerMutants,
   ...directoryMutants,
   ...foreignStoreMutants,

@@ -279,6 +279,22 @@ test("an append that expects another end stops the later ones of its order", asy
   assert.deepEqual([order.told[0], order.told[1], appended], ["check", "failed", []]);
 });
 
+test("what comes behind a mismatch knows of it before that is told", async () => {
+  const { append, log } = await setUp();
+  const [first, order] = [orderOf(), orderOf()];
+  log.holds = true;
+  const appended = append(await bodyOf("a"), { order: first, expectedEndOffset: 0 });
+  const refused = append(await bodyOf("b"), { order, expectedEndOffset: 0 });
+  assert.deepEqual([first.told, order.told], [["check"], ["check", "failed"]]);
+  const waits = clock.sleep(10).then(() => "it waits");
+  assert.equal(await Promise.race([refused.then(codeOf), waits]), "it waits");
+  log.commit();
+  assert.deepEqual(
+    [codeOf(await appended), codeOf(await refused)],
+    ["appended", "END_OFFSET_MISMATCH"],
+  );
+});
+
 test("ProduceOnce appends where the caller expects, or says where the log ends", async () => {
   const { appender, log } = await setUp();
   log.logEndOffset = 3;

@@ -105,7 +105,7 @@ export const idempotenceMutants: readonly Mutant[] = [
     name: "client-uncertain-failure-told-as-certain",
     breaks: "The error of a record that may have been written says so.",
     file: `${producer}/dispatcher.ts`,
-    replace: [["batch.maybeWritten ? uncertain(outcome) : outcome", "outcome"]],
+    replace: [["isUncertain ? uncertain(outcome) : outcome", "outcome"]],
     tests,
   },
   {
