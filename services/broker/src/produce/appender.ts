@@ -167,7 +167,7 @@ export class Appender {
     replica.meter.onAppend(info.recordCount, body.length);
   }
 
-  /** Order, epoch, in-sync replicas and the end of the log are judged in the synchronous section of the append. */
+  /** Order, epoch, in-sync replicas and the log's end are judged in the step of the append. */
   #appendNow(
     replica: Replica,
     leaderEpoch: number | undefined,

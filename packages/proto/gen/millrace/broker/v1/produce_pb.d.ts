@@ -76,17 +76,17 @@ export declare type ProduceRequest = Message<"millrace.broker.v1.ProduceRequest"
 
   /**
    * Offset at which the batch must be appended, or not at all: the partition's log end offset, that
-   * of the next record. Absent: wherever the log ends. Since feature level 3. A server below it does
-   * not know the field, and would append the batch anywhere: name `conditional-append` in
+   * of the next record. Absent: wherever the log ends. Since feature level 3. A server below it
+   * does not know the field, and would append the batch anywhere: name `conditional-append` in
    * ProduceOpen.required_features, so that it refuses the stream.
    *
    * The leader compares it with its log end in the same step as the append, under the leader epoch
    * that it leads in. Of all requests that expect one offset at most one is acknowledged, through
    * any fail-over, and its base_offset is that offset: as long as nothing is lost that was
-   * acknowledged (Guarantee, unclean elections). When the log ends elsewhere, the request fails with
-   * END_OFFSET_MISMATCH and nothing is appended. PartitionError.actual_end_offset says where it
-   * ended: the writer reads on to there and decides again. The error comes, like a result, once all
-   * records before that end are committed, so that they can be read, and stay.
+   * acknowledged (Guarantee, unclean elections). When the log ends elsewhere, the request fails
+   * with END_OFFSET_MISMATCH and nothing is appended. PartitionError.actual_end_offset says where
+   * it ended: the writer reads on to there and decides again. The error comes, like a result, once
+   * all records before that end are committed, so that they can be read, and stay.
    *
    * - Needs ACKS_ALL, else INVALID_REQUEST: what a leader alone has acknowledged may be lost with
    *   it, and the offset be given away again.
@@ -95,10 +95,11 @@ export declare type ProduceRequest = Message<"millrace.broker.v1.ProduceRequest"
    *   when an answer is lost, and END_OFFSET_MISMATCH with a higher actual end says that no attempt
    *   was appended, or will be. Without a producer id it does not say that: the writer's own batch
    *   may be what moved the end. Read, and look.
-   * - Requests of a partition may be pipelined, each expecting the end that the one before it makes.
-   *   Give them an order_epoch: a mismatch is a failure like others, those behind it fail with
-   *   PRECEDING_REQUEST_FAILED. Do not send those again as they are. Another writer may have taken
-   *   the place of the first, and then the next one would be appended behind a stranger's batch.
+   * - Requests of a partition may be pipelined, each expecting the end that the one before it
+   *   makes. Give them an order_epoch: a mismatch is a failure like others, those behind it fail
+   *   with PRECEDING_REQUEST_FAILED. Do not send those again as they are. Another writer may have
+   *   taken the place of the first, and then the next one would be appended behind a stranger's
+   *   batch.
    *
    * @generated from field: optional uint64 expected_end_offset = 8;
    */

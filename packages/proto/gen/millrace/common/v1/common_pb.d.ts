@@ -70,8 +70,8 @@ export declare type PartitionError = Message<"millrace.common.v1.PartitionError"
   sideEffects: boolean;
 
   /**
-   * With ERROR_CODE_END_OFFSET_MISMATCH: where the log ended, which is the offset of the next record.
-   * All records before it are committed. A status has it as `actual_end_offset` in
+   * With ERROR_CODE_END_OFFSET_MISMATCH: where the log ended, which is the offset of the next
+   * record. All records before it are committed. A status has it as `actual_end_offset` in
    * ErrorInfo.metadata, a decimal number as text.
    *
    * @generated from field: optional uint64 actual_end_offset = 8;
