@@ -82,6 +82,12 @@ test("Python, 200 requests of 1 MB before it reads a result", { skip: noPython }
   });
 });
 
+test("Python, two writers that race for the end of a log", { skip: noPython }, async () => {
+  await withServer(async (endpoint) => {
+    assert.equal(pythonSays("conditional_append.py", endpoint), "won 20 of 20\n");
+  });
+});
+
 test("protoc reads a segment file as a Segment", { skip: noPython }, async () => {
   await withServer(async (endpoint, directory) => {
     const client = await connect({ bootstrap: [endpoint] });
