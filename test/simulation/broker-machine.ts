@@ -3,10 +3,10 @@ import { noMetrics } from "@millrace/broker";
 import { boot as bootBroker } from "@millrace/broker/process";
 import type { Env } from "@millrace/env";
 import { defaultManagerConfig, type LogManager } from "@millrace/log";
-import { syncCompressor } from "@millrace/record/node";
 import { type CrashModel, type Incarnation, SimDisk } from "@millrace/sim";
 import { boot as bootAll } from "@millrace/standalone/boot";
 import { Machine, type Served, type Shared } from "./machine.ts";
+import { slowInflating } from "./slow-inflating.ts";
 
 /** Bytes in memory of the newest batches: little, so that reads come from files, too. */
 const tailCacheBytes = 20_000;
@@ -63,9 +63,10 @@ export class BrokerMachine extends Machine {
   protected override boot(process: Incarnation): Promise<Served> {
     const { kernel, network, random, replicationFactor } = this.shared;
     const { brokerId, host } = this;
+    const clock = process.clock();
     const env: Env = {
-      ...{ clock: process.clock(), random, disk: this.#disk.mount(process) },
-      ...{ compressor: syncCompressor, logger: this.logger(), sim: kernel.marks },
+      ...{ clock, random, disk: this.#disk.mount(process), sim: kernel.marks },
+      ...{ compressor: slowInflating(clock, random), logger: this.logger() },
     };
     const { dialer, listener } = network.attach(host, process);
     const at = (port: number) => ({ listener, endpoint: `${host}:${port}` });

@@ -17,6 +17,7 @@ import {
   SimNetwork,
 } from "@millrace/sim";
 import { boot } from "@millrace/standalone/boot";
+import { slowInflating } from "./slow-inflating.ts";
 
 const host = "broker";
 const endpoint = `${host}:7400`;
@@ -98,8 +99,8 @@ export class World {
     const clock = process.clock();
     const random = this.#random;
     const env: Env = {
-      ...{ clock, random, disk: this.disk.mount(process), compressor: syncCompressor },
-      ...{ logger: silentLogger, sim: this.kernel.marks },
+      ...{ clock, random, disk: this.disk.mount(process), logger: silentLogger },
+      ...{ compressor: slowInflating(clock, random), sim: this.kernel.marks },
     };
     const store = new EmbeddedStore({ clock, random, persistence: this.#metadata });
     const { dialer, listener } = this.network.attach(host, process);
