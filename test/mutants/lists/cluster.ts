@@ -159,6 +159,12 @@ export const clusterBugs: readonly Mutant[] = [
     ["this.#append(onlyIfKnown(batch, refusal), append);", "throw refusal;"],
   ),
   bug(
+    "mismatch-told-at-once",
+    "Where a loser is told that the log ends, it will be able to read.",
+    `${partitions}/leader.ts`,
+    ["thrown !== refusal || this.log.highWatermark >= logEndOffset", "thrown !== undefined"],
+  ),
+  bug(
     "empty-epoch-kept",
     "An epoch that a follower led in without a record is forgotten before it follows.",
     `${replication}/follower-stream.ts`,

@@ -237,6 +237,32 @@ const inTheClient: readonly Mutant[] = [
     tests: clientTests,
   },
   {
+    name: "client-begins-anew-after-every-mismatch",
+    breaks: "A sender that loses a race goes on in its epoch.",
+    file: `${producer}dispatcher.ts`,
+    replace: [
+      [
+        "if (stamp !== undefined && !(isMismatch && queue",
+        "if (stamp !== undefined && !(stamp === null && queue",
+      ],
+    ],
+    tests: clientTests,
+  },
+  {
+    name: "client-is-refused-after-every-mismatch",
+    breaks: "What comes after a mismatch has a new order epoch, and is not refused first.",
+    file: `${producer}dispatcher.ts`,
+    replace: [["      if (isMismatch) queue.needsOrderEpoch = true;\n", ""]],
+    tests: clientTests,
+  },
+  {
+    name: "client-takes-any-sequences-back",
+    breaks: "Only the last sequences are taken back.",
+    file: `${producer}sequences.ts`,
+    replace: [["      next.baseSequence === baseSequence;", "      next.baseSequence >= 0;"]],
+    tests: [`${producer}sequences.test.ts`],
+  },
+  {
     name: "client-waits-for-an-old-server",
     breaks: "A server that knows no conditions fails the sends that have one at once.",
     file: `${producer}dispatcher.ts`,

@@ -126,7 +126,7 @@ export const idempotenceMutants: readonly Mutant[] = [
     name: "client-sends-behind-a-hole",
     breaks: "Behind a batch that failed for good nothing is sent that the broker would refuse.",
     file: `${producer}/dispatcher.ts`,
-    replace: [["      if (batch.stamp !== undefined) queue.sequences.break();\n", ""]],
+    replace: [["        queue.sequences.break();\n      }\n", "      }\n"]],
     tests,
   },
   {

@@ -249,3 +249,21 @@ test("a condition that cannot hold is refused before anything is sent", limit, a
   }
   assert.equal(broker.requests, 0);
 });
+
+test("who loses needs no new epoch, and what is appended later is in order", limit, async () => {
+  const { broker, client } = setUp();
+  const producer = client.producer();
+  const rival = another(broker).producer();
+  for (let end = 0; end < 6; end += 2) {
+    await producer.send({ topic, partition, value: "v", expectedEndOffset: end });
+    await rival.send({ topic, partition, value: "rival" });
+    const late = producer.send({ topic, partition, value: "late", expectedEndOffset: end + 1 });
+    assert.equal(await outcomeOf(late), `END_OFFSET_MISMATCH ${end + 2}`);
+  }
+  const own = broker.seen.filter(({ info }) => info.producerId === 0);
+  assert.deepEqual(
+    own.map(({ info }) => `${info.producerEpoch}/${info.baseSequence}`),
+    ["0/0", "0/1", "0/1", "0/2", "0/2", "0/3"],
+  );
+  assert.deepEqual(broker.producers.refusals, []);
+});

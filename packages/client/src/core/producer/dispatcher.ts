@@ -535,8 +535,14 @@ export class Dispatcher implements SenderEvents {
     if (builder !== undefined && !(outcome instanceof MillraceError)) this.#spare(builder);
     batch.finish();
     if (outcome instanceof MillraceError) {
-      if (batch.stamp !== undefined) queue.sequences.break();
       const isUncertain = batch.maybeWritten && !provesUnwritten(batch, outcome);
+      // Who loses every race would need a new epoch for each.
+      const isMismatch = outcome.code === ErrorCode.END_OFFSET_MISMATCH && !isUncertain;
+      if (isMismatch) queue.needsOrderEpoch = true;
+      const { recordCount, stamp } = batch;
+      if (stamp !== undefined && !(isMismatch && queue.sequences.takeBack(stamp, recordCount))) {
+        queue.sequences.break();
+      }
       this.#events.onDone(queue, batch, isUncertain ? uncertain(outcome) : outcome);
       if (!batch.isConditional || this.#stopped) return;
       for (const one of takeBehind(queue, batch, outcome)) {

@@ -38,6 +38,8 @@ export class PartitionQueue {
   retries: Batch[] = [];
   /** Rises when batches are sent again, so that the broker lets nothing overtake them. */
   orderEpoch = 1;
+  /** A batch failed for good, and a new order epoch lets those go that come after it. */
+  needsOrderEpoch = false;
   readonly sequences = new PartitionSequences();
   /** Attempts so far. */
   #sent = 0;
@@ -113,7 +115,9 @@ export class PartitionQueue {
 
   /** Puts failed batches before all others once nothing is in flight. */
   requeueRetries(): void {
-    if (this.inFlight.length > 0 || this.retries.length === 0) return;
+    if (this.inFlight.length > 0) return;
+    if (this.retries.length === 0 && !this.needsOrderEpoch) return;
+    this.needsOrderEpoch = false;
     this.orderEpoch += 1;
     // In the order of their sequences, however they were answered.
     this.batches.unshift(...this.retries.sort((a, b) => a.sentNumber - b.sentNumber));

@@ -50,3 +50,21 @@ test("after epoch 32,767, and after a fence, another producer id is needed", () 
   sequences.renew();
   assert.deepEqual([sequences.hasId, sequences.usedId, sequences.isBroken], [false, 8, false]);
 });
+
+test("the last sequences are taken back, and others are not", () => {
+  const sequences = new PartitionSequences();
+  sequences.begin(7);
+  const [first, second] = [sequences.take(2), sequences.take(3)];
+  assert.equal(sequences.takeBack(first, 2), false, "the broker would miss them");
+  assert.equal(sequences.takeBack(second, 3), true);
+  assert.deepEqual(sequences.take(1), { producerId: 7, producerEpoch: 0, baseSequence: 2 });
+  sequences.break();
+  const next = { producerId: 7, producerEpoch: 0, baseSequence: 2 };
+  assert.equal(sequences.takeBack(next, 1), false, "all begin anew");
+  sequences.renew();
+  const renewed = sequences.take(1);
+  assert.equal(sequences.takeBack({ ...renewed, producerId: 8 }, 1), false);
+  assert.equal(sequences.takeBack({ ...renewed, producerEpoch: 0 }, 1), false);
+  assert.equal(sequences.takeBack(renewed, 1), true);
+  assert.equal(sequences.hasId, true);
+});

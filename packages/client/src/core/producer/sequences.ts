@@ -50,6 +50,22 @@ export class PartitionSequences {
     return stamp;
   }
 
+  /**
+   * Takes back the sequences of a batch that the broker refused, and never has. False unless they
+   * were the last that were given out: then the broker misses them before those behind.
+   */
+  takeBack(stamp: ProducerStamp, records: number): boolean {
+    const { baseSequence, producerEpoch, producerId } = advance(stamp, records);
+    const next = this.#next;
+    const isLast =
+      !this.#isBroken &&
+      next?.producerId === producerId &&
+      next.producerEpoch === producerEpoch &&
+      next.baseSequence === baseSequence;
+    if (isLast) this.#next = stamp;
+    return isLast;
+  }
+
   /** A batch that has its sequences failed for good, or the broker misses one before it. */
   break(): void {
     this.#isBroken = true;
