@@ -97,6 +97,13 @@ export enum ErrorCode {
   CLUSTER_ID_MISMATCH = 3,
 
   /**
+   * The coordinator of the group is reading what its predecessor knew. Nothing was done.
+   *
+   * @generated from enum value: ERROR_CODE_COORDINATOR_LOAD_IN_PROGRESS = 50;
+   */
+  COORDINATOR_LOAD_IN_PROGRESS = 50,
+
+  /**
    * Stored or sent bytes fail their CRC, or cannot be parsed. Nothing was appended.
    *
    * @generated from enum value: ERROR_CODE_CORRUPT_MESSAGE = 4;
@@ -154,11 +161,40 @@ export enum ErrorCode {
   END_OFFSET_MISMATCH = 49,
 
   /**
+   * Another process has taken over under this name of a static member. End this one.
+   *
+   * @generated from enum value: ERROR_CODE_FENCED_INSTANCE_ID = 51;
+   */
+  FENCED_INSTANCE_ID = 51,
+
+  /**
    * The leader epoch in the request is older than the partition's.
    *
    * @generated from enum value: ERROR_CODE_FENCED_LEADER_EPOCH = 9;
    */
   FENCED_LEADER_EPOCH = 9,
+
+  /**
+   * The member was expelled, or what it owns is not what the group gave it. Drop all partitions,
+   * and join anew.
+   *
+   * @generated from enum value: ERROR_CODE_FENCED_MEMBER_EPOCH = 52;
+   */
+  FENCED_MEMBER_EPOCH = 52,
+
+  /**
+   * No group of this name has members or offsets.
+   *
+   * @generated from enum value: ERROR_CODE_GROUP_ID_NOT_FOUND = 53;
+   */
+  GROUP_ID_NOT_FOUND = 53,
+
+  /**
+   * The group has as many members as one may have. Nothing was done.
+   *
+   * @generated from enum value: ERROR_CODE_GROUP_MAX_SIZE_REACHED = 54;
+   */
+  GROUP_MAX_SIZE_REACHED = 54,
 
   /**
    * A bug in the server; its log has the details.
@@ -183,6 +219,13 @@ export enum ErrorCode {
   INELIGIBLE_REPLICA = 41,
 
   /**
+   * A group name is 1 to 249 bytes of UTF-8 without control characters.
+   *
+   * @generated from enum value: ERROR_CODE_INVALID_GROUP_ID = 55;
+   */
+  INVALID_GROUP_ID = 55,
+
+  /**
    * The partition count is out of range, or not larger than the present one.
    *
    * @generated from enum value: ERROR_CODE_INVALID_PARTITIONS = 12;
@@ -203,6 +246,13 @@ export enum ErrorCode {
    * @generated from enum value: ERROR_CODE_INVALID_RECORD = 14;
    */
   INVALID_RECORD = 14,
+
+  /**
+   * The pattern is no regular expression of RE2, or is too large.
+   *
+   * @generated from enum value: ERROR_CODE_INVALID_REGULAR_EXPRESSION = 56;
+   */
+  INVALID_REGULAR_EXPRESSION = 56,
 
   /**
    * The replicas are not allowed: none, one twice, or a broker that cannot have any, or that would
@@ -262,11 +312,25 @@ export enum ErrorCode {
   METADATA_STALE = 21,
 
   /**
+   * The group has members. Nothing was done.
+   *
+   * @generated from enum value: ERROR_CODE_NON_EMPTY_GROUP = 57;
+   */
+  NON_EMPTY_GROUP = 57,
+
+  /**
    * This controller is not the active one.
    *
    * @generated from enum value: ERROR_CODE_NOT_CONTROLLER = 22;
    */
   NOT_CONTROLLER = 22,
+
+  /**
+   * Another coordinator serves the group, or none does at the moment. Nothing was done.
+   *
+   * @generated from enum value: ERROR_CODE_NOT_COORDINATOR = 58;
+   */
+  NOT_COORDINATOR = 58,
 
   /**
    * There is no reassignment of the partition to cancel.
@@ -297,6 +361,13 @@ export enum ErrorCode {
   NOT_LEADER = 25,
 
   /**
+   * The metadata of a committed offset is at most 4,096 bytes.
+   *
+   * @generated from enum value: ERROR_CODE_OFFSET_METADATA_TOO_LARGE = 59;
+   */
+  OFFSET_METADATA_TOO_LARGE = 59,
+
+  /**
    * The offset is before the log start or past the high watermark.
    *
    * @generated from enum value: ERROR_CODE_OFFSET_OUT_OF_RANGE = 26;
@@ -311,6 +382,13 @@ export enum ErrorCode {
   OUT_OF_ORDER_SEQUENCE = 27,
 
   /**
+   * The partition does not belong to the member, or not any more. The offset was not committed.
+   *
+   * @generated from enum value: ERROR_CODE_PARTITION_NOT_ASSIGNED = 60;
+   */
+  PARTITION_NOT_ASSIGNED = 60,
+
+  /**
    * The partition is offline: its stored bytes are damaged inside the durable prefix.
    *
    * @generated from enum value: ERROR_CODE_PARTITION_OFFLINE = 28;
@@ -323,6 +401,14 @@ export enum ErrorCode {
    * @generated from enum value: ERROR_CODE_POLICY_VIOLATION = 29;
    */
   POLICY_VIOLATION = 29,
+
+  /**
+   * The position in the partition was reset, and the member has not gone on there yet. The offset
+   * was not committed.
+   *
+   * @generated from enum value: ERROR_CODE_POSITION_RESET = 61;
+   */
+  POSITION_RESET = 61,
 
   /**
    * Replicas have yet to move, or their logs to go. Nothing was changed.
@@ -390,6 +476,13 @@ export enum ErrorCode {
   UNKNOWN_LEADER_EPOCH = 35,
 
   /**
+   * The group has no such member: it left, or was expelled. Drop all partitions, and join anew.
+   *
+   * @generated from enum value: ERROR_CODE_UNKNOWN_MEMBER_ID = 62;
+   */
+  UNKNOWN_MEMBER_ID = 62,
+
+  /**
    * No such topic, topic id or partition here.
    *
    * @generated from enum value: ERROR_CODE_UNKNOWN_TOPIC_OR_PARTITION = 36;
@@ -402,6 +495,20 @@ export enum ErrorCode {
    * @generated from enum value: ERROR_CODE_UNKNOWN_SERVICE = 40;
    */
   UNKNOWN_SERVICE = 40,
+
+  /**
+   * A member under this static name is connected. Nothing was done.
+   *
+   * @generated from enum value: ERROR_CODE_UNRELEASED_INSTANCE_ID = 63;
+   */
+  UNRELEASED_INSTANCE_ID = 63,
+
+  /**
+   * There is no assignor of this name: there are `uniform` and `range`.
+   *
+   * @generated from enum value: ERROR_CODE_UNSUPPORTED_ASSIGNOR = 64;
+   */
+  UNSUPPORTED_ASSIGNOR = 64,
 
   /**
    * The compression is unknown, or its frame needs more memory than the server allows.

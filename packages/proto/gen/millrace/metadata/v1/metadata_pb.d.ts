@@ -39,6 +39,14 @@ export declare type GetMetadataRequest = Message<"millrace.metadata.v1.GetMetada
    * @generated from field: bytes generation = 3;
    */
   generation: Uint8Array;
+
+  /**
+   * Groups whose coordinators are wanted; at most 1,000. With groups and without topics the answer
+   * has no topics. Since feature level 3.
+   *
+   * @generated from field: repeated string groups = 4;
+   */
+  groups: string[];
 };
 
 /**
@@ -103,6 +111,13 @@ export declare type GetMetadataResponse = Message<"millrace.metadata.v1.GetMetad
    * @generated from field: millrace.common.v1.Endpoint controller = 7;
    */
   controller?: Endpoint | undefined;
+
+  /**
+   * Of the groups asked for that have one at the moment. Ask again for one that is missing.
+   *
+   * @generated from field: repeated millrace.metadata.v1.GroupCoordinator coordinators = 8;
+   */
+  coordinators: GroupCoordinator[];
 };
 
 /**
@@ -110,6 +125,40 @@ export declare type GetMetadataResponse = Message<"millrace.metadata.v1.GetMetad
  * Use `create(GetMetadataResponseSchema)` to create a new message.
  */
 export declare const GetMetadataResponseSchema: GenMessage<GetMetadataResponse>;
+
+/**
+ * Where a group is served.
+ *
+ * @generated from message millrace.metadata.v1.GroupCoordinator
+ */
+export declare type GroupCoordinator = Message<"millrace.metadata.v1.GroupCoordinator"> & {
+  /**
+   * Group name.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * Coordinator id.
+   *
+   * @generated from field: uint32 coordinator_id = 2;
+   */
+  coordinatorId: number;
+
+  /**
+   * Where clients reach it: GroupService.
+   *
+   * @generated from field: millrace.common.v1.Endpoint endpoint = 3;
+   */
+  endpoint?: Endpoint | undefined;
+};
+
+/**
+ * Describes the message millrace.metadata.v1.GroupCoordinator.
+ * Use `create(GroupCoordinatorSchema)` to create a new message.
+ */
+export declare const GroupCoordinatorSchema: GenMessage<GroupCoordinator>;
 
 /**
  * Asks for a snapshot and changes, or for changes alone.
