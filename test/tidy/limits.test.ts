@@ -18,6 +18,12 @@ import {
 } from "@millrace/controller";
 import { controllerSchema } from "@millrace/controller/node";
 import { errorCodeByName } from "@millrace/errors";
+import {
+  groupLimits,
+  patternCharactersMax,
+  patternInstructionsMax,
+  patternWeightMax,
+} from "@millrace/group-coordinator";
 import { defaultManagerConfig } from "@millrace/log";
 import { httpLimits, logQueueBytesMax } from "@millrace/observability";
 import { BODY_BYTES_MAX, HEADER_NAME_BYTES_MAX } from "@millrace/record";
@@ -142,6 +148,8 @@ const fixed = new Map<string, number>([
   ...prefixed("", admissionDefaults),
   ...prefixed("", transport),
   ...prefixed("broker.", broker),
+  ...prefixed("group.", groupLimits),
+  ...prefixed("group.", { patternCharactersMax, patternInstructionsMax, patternWeightMax }),
   ...prefixed("admin.", admin),
   ...prefixed("replica.", replicaLimits),
   ...prefixed("producerIds.", producerIdLimits),

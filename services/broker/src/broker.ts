@@ -46,7 +46,7 @@ import { type HandOverOptions, handOver } from "./hand-over.ts";
 import { Heartbeats } from "./heartbeats.ts";
 import { limits } from "./limits.ts";
 import { LogServiceHandlers } from "./log-service.ts";
-import { MetadataHandlers } from "./metadata/service.ts";
+import { type CoordinatorOf, MetadataHandlers } from "./metadata/service.ts";
 import type { ClusterView } from "./metadata/view.ts";
 import type { BrokerMetrics } from "./metrics.ts";
 import { InSyncChanges } from "./partitions/in-sync-changes.ts";
@@ -77,6 +77,8 @@ export interface BrokerOptions {
   readonly replicaLagMaxMs?: number;
   /** Bytes per second read from files for replicas that are not in sync. Default 0: no limit. */
   readonly reassignmentThrottle?: number;
+  /** Where groups are served. Default: nowhere. */
+  readonly coordinatorOf?: CoordinatorOf;
 }
 
 const inputBytesMax = limits.requestBytesMax;
@@ -146,7 +148,12 @@ export class Broker {
     const turnLimiter = new TurnLimiter(addedPerTurn, (run) => clock.defer(run));
     this.#fetch = { replicas, appender, random, compressor, metrics, turnLimiter };
     this.#log = new LogServiceHandlers(replicas);
-    this.#metadata = new MetadataHandlers(view, clock, random);
+    const { coordinatorOf = () => undefined } = options;
+    this.#metadata = new MetadataHandlers(view, clock, random, coordinatorOf);
+  }
+
+  get view(): ClusterView {
+    return this.#view;
   }
 
   /**

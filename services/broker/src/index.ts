@@ -1,6 +1,8 @@
 export { Broker, type BrokerOptions } from "./broker.ts";
+export { checkFeatures, featureLevel } from "./features.ts";
 export { limits } from "./limits.ts";
 export { ClusterMirror } from "./metadata/mirror.ts";
+export type { CoordinatorOf } from "./metadata/service.ts";
 export type { ClusterChange, ClusterSnapshot, ClusterView } from "./metadata/view.ts";
 export { type BrokerMetrics, noMetrics } from "./metrics.ts";
 export { logConfigOf } from "./partitions/log-config.ts";

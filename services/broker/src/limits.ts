@@ -40,6 +40,8 @@ export const limits = {
   metadataWaitMsMax: 5_000,
   /** Names of changed topics that are remembered for watchers who come back. */
   metadataHistoryNamesMax: 10_000,
+  /** Groups in one GetMetadata. */
+  metadataGroupsMax: 1000,
   /**
    * A follower that has not caught up for this long leaves the in-sync replicas, ms. Less than the
    * 9 s after which clients leave a leader that answers nothing, and send everything again.

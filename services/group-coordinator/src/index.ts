@@ -1,2 +1,13 @@
 export * from "./assignors/index.ts";
+
+export { LeaderCalls } from "./cluster/leader-calls.ts";
+export { LocalCalls } from "./cluster/local-calls.ts";
+export type { PartitionCalls } from "./cluster/partition-calls.ts";
+export {
+  GroupCoordinator,
+  type GroupCoordinatorOptions,
+  stateTopic,
+} from "./group-coordinator.ts";
+
+export { limits as groupLimits } from "./limits.ts";
 export * from "./subscription/pattern.ts";

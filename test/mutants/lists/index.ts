@@ -10,6 +10,7 @@ import { controllerMutants } from "./controller.ts";
 import { directoryMutants } from "./directories.ts";
 import { foreignStoreMutants } from "./foreign-stores.ts";
 import { groupAssignorMutants } from "./group-assignors.ts";
+import { groupMutants } from "./group-coordinator.ts";
 import { handOverMutants } from "./hand-over.ts";
 import { heartbeatMutants } from "./heartbeats.ts";
 import { outsideMutants } from "./languages.ts";
@@ -38,6 +39,7 @@ export const allMutants: readonly Mutant[] = [
   ...directoryMutants,
   ...foreignStoreMutants,
   ...groupAssignorMutants,
+  ...groupMutants,
   ...handOverMutants,
   ...heartbeatMutants,
   ...moveMutants,

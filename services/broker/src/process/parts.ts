@@ -26,6 +26,7 @@ import type { Dialer } from "@millrace/rpc";
 import type { Undo } from "@millrace/server";
 import { Broker } from "../broker.ts";
 import { ClusterMirror } from "../metadata/mirror.ts";
+import type { CoordinatorOf } from "../metadata/service.ts";
 import type { BrokerMetrics } from "../metrics.ts";
 import { logConfigOf } from "../partitions/log-config.ts";
 
@@ -138,6 +139,7 @@ export const startBroker = (
     readonly brokerEpoch: () => number;
     readonly replicaLagMaxMs?: number;
     readonly reassignmentThrottle?: number;
+    readonly coordinatorOf?: CoordinatorOf;
   },
   undo: Undo,
 ): Broker => {

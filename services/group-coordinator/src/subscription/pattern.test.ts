@@ -15,7 +15,7 @@ const refusedWith =
   (text: RegExp) =>
   (error: unknown): boolean =>
     error instanceof MillraceError &&
-    error.code === ErrorCode.INVALID_REQUEST &&
+    error.code === ErrorCode.INVALID_REGULAR_EXPRESSION &&
     text.test(error.message);
 
 const idOf = (t: number): TopicId => topicIdOf(Buffer.alloc(16, t));

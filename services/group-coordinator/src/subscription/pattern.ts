@@ -29,7 +29,10 @@ export interface NamedTopic {
 
 const refused = (text: string, why: string): MillraceError => {
   const start = text.length > 80 ? `${text.slice(0, 80)}…` : text;
-  return MillraceError.refusal(ErrorCode.INVALID_REQUEST, `topic pattern "${start}": ${why}`);
+  return MillraceError.refusal(
+    ErrorCode.INVALID_REGULAR_EXPRESSION,
+    `topic pattern "${start}": ${why}`,
+  );
 };
 
 const compiled = (text: string): RE2JS => {
@@ -56,7 +59,7 @@ export class TopicPattern {
     this.text = text;
   }
 
-  /** Throws INVALID_REQUEST for a pattern that is none, or too expensive. */
+  /** Throws INVALID_REGULAR_EXPRESSION for a pattern that is none, or too expensive. */
   static parse(text: string): TopicPattern {
     if (text === "") throw refused(text, "is empty; .* matches every topic");
     if (text.length > patternCharactersMax) {

@@ -45,7 +45,7 @@ test("every text is a pattern, or is refused", () => {
         assert.equal(TopicPattern.parse(text).text, text);
       } catch (error) {
         assert.ok(error instanceof MillraceError, String(error));
-        assert.equal(error.code, ErrorCode.INVALID_REQUEST);
+        assert.equal(error.code, ErrorCode.INVALID_REGULAR_EXPRESSION);
       }
     }),
     { numRuns: 1000 },

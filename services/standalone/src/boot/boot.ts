@@ -2,14 +2,16 @@
  * Starts a process from its environment: the one way, for the standalone server and for the
  * simulator. Everything of the outside world comes in through the options.
  */
-import type { BrokerMetrics } from "@millrace/broker";
+import { type Broker, type BrokerMetrics, checkFeatures, featureLevel } from "@millrace/broker";
 import { type LogMetrics, openLogs, startBroker, stopBroker } from "@millrace/broker/process";
 import { bootstrapCluster, type ControllerMetrics } from "@millrace/controller";
 import { controllerServices } from "@millrace/controller/process";
 import type { Env } from "@millrace/env";
+import { GroupCoordinator, groupLimits, LocalCalls } from "@millrace/group-coordinator";
 import type { LogManagerConfig, RecoveryReport } from "@millrace/log";
 import { ClusterStore, type MetadataStore, type MirrorObserver } from "@millrace/metadata";
-import { type Dialer, HealthState } from "@millrace/rpc";
+import { AdminService } from "@millrace/proto/controller";
+import { type Dialer, HealthState, methodOf, type ServiceBinding } from "@millrace/rpc";
 import {
   type BoundEndpoints,
   beginServing,
@@ -93,16 +95,25 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
     ...{ env, store, clusterId, active, defaultReplicationFactor },
     untilServed: (revision, timeoutMs) => broker.untilServed(revision, timeoutMs),
   });
-  const broker = startBroker(
+  const broker: Broker = startBroker(
     {
       ...{ env, mirror, identity, logs, metrics: metrics.broker, dialer: options.dialer },
       brokerEpoch: () => registration.epoch,
+      // Every group is served where everything is.
+      coordinatorOf: () => {
+        const endpoint = broker.view.current.brokers.get(brokerId)?.endpoint;
+        return endpoint === undefined ? undefined : { coordinatorId: brokerId, endpoint };
+      },
     },
+    undo,
+  );
+  const groups = startGroups(
+    { env, clusterId, brokerId, broker, admin: ofController.client },
     undo,
   );
   const health = new HealthState();
   const services = {
-    client: [...broker.bindings(), ...ofController.client],
+    client: [...broker.bindings(), ...ofController.client, ...groups.bindings()],
     internal: [...broker.internalBindings(), ...ofController.internal],
   };
   const endpoints = await listen(options.listeners, services, health, undo);
@@ -118,4 +129,29 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   logger.info({ ...logs.recovery, cluster_id: clusterId }, "the log is recovered");
   const stop = (): Promise<void> => stopBroker({ broker, registration, logger }, undo);
   return { endpoints, clusterId, recovery: logs.recovery, stop };
+};
+
+/** The groups of a process that leads every partition itself. */
+const startGroups = (
+  options: {
+    readonly env: Env;
+    readonly clusterId: string;
+    readonly brokerId: number;
+    readonly broker: Broker;
+    readonly admin: readonly ServiceBinding[];
+  },
+  undo: Undo,
+): GroupCoordinator => {
+  const { admin, broker, brokerId, clusterId, env } = options;
+  const controller = new LocalCalls(admin);
+  const groups = new GroupCoordinator({
+    ...{ env, clusterId, coordinatorId: brokerId, featureLevel, checkFeatures },
+    shardCount: groupLimits.shards,
+    offsetsRetentionMs: groupLimits.offsetsRetentionMs,
+    view: broker.view,
+    calls: new LocalCalls(broker.bindings()),
+    createTopic: (request) => controller.unary(methodOf(AdminService.method.createTopic), request),
+  });
+  undo.add(() => groups.close());
+  return groups;
 };
