@@ -14,6 +14,7 @@ import { ErrorCode } from "@millrace/errors";
 import { FetchService, LogService, ProduceService } from "@millrace/proto/broker";
 import { PartitionErrorSchema } from "@millrace/proto/common";
 import { AdminService, BrokersService } from "@millrace/proto/controller";
+import { GroupService } from "@millrace/proto/group";
 import { MetadataService } from "@millrace/proto/metadata";
 import { Health } from "../../../packages/rpc/gen/grpc/health/v1/health_pb.js";
 import * as v1 from "../../../packages/rpc/gen/grpc/reflection/v1/reflection_pb.js";
@@ -23,6 +24,7 @@ import { grpcMessage, openCall } from "../../hostile/wire.ts";
 
 export const services: readonly DescService[] = [
   ...[ProduceService, FetchService, LogService, MetadataService, AdminService, BrokersService],
+  GroupService,
   ...[Health, v1.ServerReflection, v1alpha.ServerReflection],
 ];
 
