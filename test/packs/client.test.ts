@@ -4,10 +4,10 @@ import { copyFileSync, globSync, mkdirSync, readFileSync, statSync, writeFileSyn
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { compilers, nodes, others } from "../../tools/pack/runtimes.ts";
+import { compilers, nodes, others, tooOldNode } from "../../tools/pack/runtimes.ts";
 import { root } from "../../tools/pack/workspace.ts";
 import { ServerProcess, withDirectory } from "../integration/server.ts";
-import { clientPack, installIn, mustRun } from "./outside.ts";
+import { clientPack, installIn, mustRun, run } from "./outside.ts";
 
 const unpackedBytesMax = 1024 * 1024;
 
@@ -118,6 +118,31 @@ const checkRuntimes = async (
   }
 };
 
+/** What a Node prints that the package is too new for. */
+const checkRefusal = async (context: TestContext, directory: string): Promise<void> => {
+  const { name, command } = await tooOldNode();
+  await context.test(
+    `${name} is refused`,
+    { skip: command === undefined && "cannot be had" },
+    () => {
+      const lines: Readonly<Record<string, string>> = {
+        "old.mjs": 'import { connect } from "@millrace/client"; console.log(connect);',
+        "old.cjs": 'const { connect } = require("@millrace/client"); console.log(connect);',
+      };
+      for (const [file, text] of Object.entries(lines)) {
+        writeFileSync(join(directory, file), text);
+        const { code, out, err } = run([...(command ?? []), file], { cwd: directory });
+        assert.deepEqual([code, out], [1, ""]);
+        assert.match(
+          err,
+          /^.Error: @millrace\/client needs Node 22 or newer, and this is Node 20\.20\.2.$/m,
+        );
+        assert.doesNotMatch(err, /^ +at /m, "a stack hides the line");
+      }
+    },
+  );
+};
+
 /** One class of errors, however the package is loaded. */
 const sameClass = `
   const { createRequire } = await import("node:module");
@@ -135,6 +160,7 @@ test("the client's pack in a bare project", { timeout: 280_000 }, async (context
       const start = [process.execPath, "--input-type=module", "--eval", sameClass];
       assert.match(mustRun(start, { cwd: directory }), /^true \d\d\n$/);
     });
+    await checkRefusal(context, directory);
     const server = new ServerProcess(join(directory, "data"));
     try {
       await checkRuntimes(context, directory, (await server.ready()).client);

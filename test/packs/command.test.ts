@@ -5,7 +5,7 @@ import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { nodes } from "../../tools/pack/runtimes.ts";
+import { nodes, tooOldNode } from "../../tools/pack/runtimes.ts";
 import { root, version } from "../../tools/pack/workspace.ts";
 import { ServerProcess, withDirectory } from "../integration/server.ts";
 import { commandPack, installBelow, mustRun, run, type Surroundings, withNode } from "./outside.ts";
@@ -77,6 +77,25 @@ const checkCommands = (
   assert.ok(helpMs <= startMsMax, `${helpMs} ms`);
 };
 
+/** What a Node prints that the package is too new for. */
+const checkRefusal = async (
+  context: TestContext,
+  millrace: string,
+  env: Readonly<Record<string, string>>,
+): Promise<void> => {
+  const { name, command: [node = ""] = [] } = await tooOldNode();
+  await context.test(`${name} is refused`, { skip: node === "" && "cannot be had" }, () => {
+    for (const args of [["--version"], ["topic", "list"], ["serve"]]) {
+      const { code, out, err } = run([millrace, ...args], { env: { ...env, ...withNode(node) } });
+      assert.deepEqual([code, out], [2, ""]);
+      assert.equal(
+        err,
+        "error: UNSUPPORTED_OPERATION: Node 20.20.2 is too old: use Node 22 or newer\n",
+      );
+    }
+  });
+};
+
 /** `millrace serve` of the package, from its start to its end. */
 const checkServe = async (
   millrace: string,
@@ -126,6 +145,7 @@ test("the pack of the command line", { timeout: 280_000 }, async (context) => {
     } finally {
       await server.kill("SIGTERM");
     }
+    await checkRefusal(context, millrace, env);
     await context.test("serves", () => checkServe(millrace, join(directory, "served"), env));
     const [older] = runtimes.slice(0, -1).flatMap(({ command }) => command ?? []);
     const skip = older === undefined && "no older Node can be had";

@@ -19,6 +19,16 @@ const entry = "packages/client/src/index.ts";
 /** The client, and what it is made of. */
 const parts = ["client", "env", "errors", "proto", "record", "rpc"];
 
+/** Runs before anything that an older Node lacks. Without a stack, Node prints little more. */
+const refusal = `const nodeVersion = process.versions.node;
+if (Number.parseInt(nodeVersion, 10) < ${oldestNode}) {
+	const error = new Error(
+		\`@millrace/client needs Node ${oldestNode} or newer, and this is Node \${nodeVersion}\`,
+	);
+	error.stack = \`Error: \${error.message}\`;
+	throw error;
+}`;
+
 /**
  * The code is CommonJS, once; `index.mjs` is a door to it for `import`. With a copy for each, an
  * error that one throws would be no `MillraceError` of the other.
@@ -34,6 +44,7 @@ const bundleCode = async (directory: string): Promise<string[]> => {
     dir: directory,
     format: "cjs",
     entryFileNames: "index.cjs",
+    banner: refusal,
   });
   const [chunk, ...others] = output;
   if (others.length > 0) throw new Error("the code is not one file");

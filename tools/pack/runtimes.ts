@@ -76,6 +76,9 @@ export const nodes = async (): Promise<Tool[]> => [
   { name: `Node ${process.versions.node}`, command: [process.execPath] },
 ];
 
+/** The newest of the line before. */
+export const tooOldNode = (): Promise<Tool> => olderNode("20.20.2");
+
 /** Runtimes that run packages of npm, and are not Node. */
 export const others = async (): Promise<Tool[]> => {
   const [bun, deno] = await Promise.all([
