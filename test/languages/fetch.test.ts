@@ -7,11 +7,13 @@ import { test } from "node:test";
 import { withDirectory } from "../integration/server.ts";
 import { root } from "./copy.ts";
 
-/** What `npm run languages:fetch` prints where only the given `go` is installed. */
-const fetchWith = (directory: string, go?: string): string => {
+/** What `npm run languages:fetch` prints where only the given tools are installed. */
+const fetchWith = (directory: string, tools: Readonly<Record<string, string>>): string => {
   const bin = join(directory, "bin");
   mkdirSync(bin, { recursive: true });
-  if (go !== undefined) writeFileSync(join(bin, "go"), `#!/bin/sh\n${go}\n`, { mode: 0o755 });
+  for (const [name, text] of Object.entries(tools)) {
+    writeFileSync(join(bin, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+  }
   const done = spawnSync(process.execPath, ["tools/languages/fetch.ts"], {
     cwd: root,
     env: { PATH: bin, XDG_CACHE_HOME: join(directory, "cache") },
@@ -23,8 +25,8 @@ const fetchWith = (directory: string, go?: string): string => {
 
 test("a machine without any of the tools", async () => {
   await withDirectory(async (directory) => {
-    const names = fetchWith(directory).match(/^\w+(?=: cannot be had: )/gm);
-    assert.deepEqual(names, ["python", "go", "protoc", "grpcurl"]);
+    const names = fetchWith(directory, {}).match(/^\w+(?=: cannot be had: )/gm);
+    assert.deepEqual(names, ["python", "go", "protoc", "java", "grpcurl"]);
   });
 });
 
@@ -32,11 +34,26 @@ test("a build that fails leaves nothing that passes for a kit", async () => {
   await withDirectory(async (directory) => {
     const kits = join(directory, "cache/millrace");
     assert.match(
-      fetchWith(directory, '[ "$1" = version ]'),
+      fetchWith(directory, { go: '[ "$1" = version ]' }),
       /^go: cannot be had: go build: exit 1/m,
     );
     assert.deepEqual(existsSync(kits) ? readdirSync(kits) : [], []);
-    assert.match(fetchWith(directory, "exit 0"), /^go: \/.*\/languages-go-[0-9a-f]{16}$/m);
+    assert.match(fetchWith(directory, { go: "exit 0" }), /^go: \/.*\/languages-go-[0-9a-f]{16}$/m);
     assert.equal(readdirSync(kits).length, 2);
+  });
+});
+
+test("a program that is not the one that was pinned is no kit", async () => {
+  await withDirectory(async (directory) => {
+    const mvn = `
+      for option; do
+        case $option in -DoutputDirectory=*) directory=\${option#*=};; esac
+      done
+      /bin/mkdir -p "$directory" && echo another > "$directory/program"`;
+    assert.match(
+      fetchWith(directory, { javac: "exit 0", mvn }),
+      /^java: cannot be had: \/.*\/protoc-gen-grpc-java has the SHA-256 [0-9a-f]{64}, and not /m,
+    );
+    assert.deepEqual(readdirSync(join(directory, "cache/millrace")), []);
   });
 });

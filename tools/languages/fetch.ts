@@ -65,10 +65,44 @@ const goBuild = (...packages: readonly string[]): Recipe => ({
 /** The compiler for every language, and the files that .proto files import. */
 const protoc = "com.google.protobuf:protoc:4.36.2";
 const imports = "com.google.protobuf:protobuf-java:4.36.2";
+/** The plugin for Java's services: the version in `pom.xml`, and what its programs hash to. */
+const javaPlugin = "io.grpc:protoc-gen-grpc-java:1.83.1";
+const javaPluginHashes: Readonly<Record<string, string>> = {
+  "linux-x86_64": "db4044e78391d5a23439143c8147f07ba5877675587b4d48f3b68fbee3893589",
+  "linux-aarch_64": "5af5544369bd8557111abfbed21453bb6fa867bf32a25f2ffe5f72366e705cef",
+  "osx-x86_64": "372e13b25cb058ea6e3ab6cb54ba1458d5d2bbe1cfdcd37bc57e82b872656e21",
+  "osx-aarch_64": "372e13b25cb058ea6e3ab6cb54ba1458d5d2bbe1cfdcd37bc57e82b872656e21",
+};
 const mavenPlugin = "org.apache.maven.plugins:maven-dependency-plugin:2.8";
 const systems: Readonly<Record<string, string>> = { linux: "linux", darwin: "osx" };
 const processors: Readonly<Record<string, string>> = { x64: "x86_64", arm64: "aarch_64" };
 const classifier = `${systems[process.platform]}-${processors[process.arch]}`;
+
+const maven = (goal: string, into: string, ...options: readonly string[]): void => {
+  const plain = ["--batch-mode", "--quiet", "-Dstyle.color=never"];
+  // Maven leaves notes where it runs.
+  const cwd = join(into, "notes");
+  mkdirSync(cwd);
+  run("mvn", [`${mavenPlugin}:${goal}`, ...plain, ...options], {}, cwd);
+  rmSync(cwd, { recursive: true });
+};
+
+/** A program for this machine, under a name of ours in `bin`. */
+const mavenProgram = (artifact: string, into: string, name: string): string => {
+  const bin = join(into, "bin");
+  maven("copy", into, `-Dartifact=${artifact}:exe:${classifier}`, `-DoutputDirectory=${bin}`);
+  const [file] = readdirSync(bin);
+  if (file === undefined) throw new Error(`mvn copied no ${name}`);
+  const path = join(bin, name);
+  renameSync(join(bin, file), path);
+  chmodSync(path, 0o755);
+  return path;
+};
+
+const requireHash = (path: string, wanted: string | undefined): void => {
+  const hash = createHash("sha256").update(readFileSync(path)).digest("hex");
+  if (hash !== wanted) throw new Error(`${path} has the SHA-256 ${hash}, and not ${wanted}`);
+};
 
 const recipes = {
   /** `bin/python` with grpcio and grpcio-tools. */
@@ -88,27 +122,27 @@ const recipes = {
     "google.golang.org/protobuf/cmd/protoc-gen-go",
     "google.golang.org/grpc/cmd/protoc-gen-go-grpc",
   ),
-  /** `bin/protoc`, which makes stubs for Java too, and `include`, where it looks for imports. */
+  /** `bin/protoc`, and `include`, where it looks for imports. */
   protoc: {
     probe: ["mvn", "--version"],
     files: [],
     names: [classifier, protoc, imports, mavenPlugin],
     make: (into) => {
-      const plain = ["--batch-mode", "--quiet", "-Dstyle.color=never"];
-      // Maven leaves notes where it runs.
-      const cwd = join(into, "notes");
-      mkdirSync(cwd);
-      const maven = (goal: string, ...options: string[]): void =>
-        run("mvn", [`${mavenPlugin}:${goal}`, ...plain, ...options], {}, cwd);
-      const bin = join(into, "bin");
-      maven("copy", `-Dartifact=${protoc}:exe:${classifier}`, `-DoutputDirectory=${bin}`);
-      const [file] = readdirSync(bin);
-      if (file === undefined) throw new Error("mvn copied no protoc");
-      chmodSync(join(bin, file), 0o755);
-      renameSync(join(bin, file), join(bin, "protoc"));
+      mavenProgram(protoc, into, "protoc");
       const only = "-Dmdep.unpack.includes=google/protobuf/*.proto";
-      maven("unpack", `-Dartifact=${imports}`, only, `-DoutputDirectory=${into}/include`);
-      rmSync(cwd, { recursive: true });
+      maven("unpack", into, `-Dartifact=${imports}`, only, `-DoutputDirectory=${into}/include`);
+    },
+  },
+  /** `bin/protoc-gen-grpc-java`, and the `jars` that stubs are compiled with. */
+  java: {
+    probe: ["javac", "-version"],
+    files: ["pom.xml"],
+    names: [classifier, javaPlugin, javaPluginHashes[classifier] ?? "", mavenPlugin],
+    make: (into) => {
+      const plugin = mavenProgram(javaPlugin, into, "protoc-gen-grpc-java");
+      requireHash(plugin, javaPluginHashes[classifier]);
+      const pom = join(here, "pom.xml");
+      maven("copy-dependencies", into, "--file", pom, `-DoutputDirectory=${into}/jars`);
     },
   },
   /** `grpcurl`. The last, because most of the time goes into what it is made of. */

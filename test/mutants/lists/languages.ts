@@ -63,6 +63,20 @@ const languageMutants: readonly Mutant[] = [
     tests: stubs,
   },
   {
+    name: "guide-java-without-services",
+    breaks: "The guide's stubs for Java have services.",
+    file: "docs/guides/any-language.md",
+    replace: [["--grpc-java_out=stubs ", ""]],
+    tests: stubs,
+  },
+  {
+    name: "languages-any-program",
+    breaks: "A program that is not the one that was pinned is not used.",
+    file: "tools/languages/fetch.ts",
+    replace: [["if (hash !== wanted) throw", "if (hash.length !== 64) throw"]],
+    tests: ["test/languages/fetch.test.ts"],
+  },
+  {
     name: "languages-half-a-kit",
     breaks: "A kit whose build failed is not there.",
     file: "tools/languages/fetch.ts",
