@@ -19,7 +19,7 @@ export const reportOf = (cluster: ClusterFile): string => {
 
 Try, in another terminal:
   export MILLRACE_BOOTSTRAP=${cluster.bootstrap}
-  npx millrace topic create events --partitions 6 --replication-factor ${replicas}
-  npx millrace cluster status
+  ./millrace topic create events --partitions 6 --replication-factor ${replicas}
+  ./millrace cluster status
 Ctrl-C stops everything.`;
 };

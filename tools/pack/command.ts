@@ -23,12 +23,12 @@ const installed = ["@node-rs/crc32", "lz4-napi", "pino", "pino-pretty", "prom-cl
 /** grpc-js loads it for channelz and ORCA, which nothing of ours turns on. */
 const neverLoaded = "@grpc/proto-loader";
 
-/** What the server prints for a clone holds here without npx, which would look on the registry. */
-const withoutNpx: Plugin = {
-  name: "without-npx",
+/** What the server prints for a clone, where it is not on the PATH, holds here without the path. */
+const withoutPath: Plugin = {
+  name: "without-path",
   transform: {
-    filter: { code: "npx millrace" },
-    handler: (code) => code.replaceAll("npx millrace", "millrace"),
+    filter: { code: "./millrace " },
+    handler: (code) => code.replaceAll("./millrace ", "millrace "),
   },
 };
 
@@ -36,7 +36,7 @@ const bundleCode = async (directory: string): Promise<OutputChunk[]> => {
   const bundle = await rolldown({
     input: { millrace: join(root, "packages/cli/src/main.ts") },
     platform: "node",
-    plugins: [withoutNpx],
+    plugins: [withoutPath],
     external: (id) => isLibrary(id) && [...installed, neverLoaded].includes(packageOf(id)),
     transform: {
       target: `node${oldestNode}`,

@@ -18,9 +18,9 @@ const program: Program<typeof standaloneSchema> = {
     const bootstrap = client.endsWith(":7400") ? "" : ` --bootstrap ${client}`;
     return [
       "Try next:",
-      `  npx millrace topic create logs --partitions 4${bootstrap}`,
-      `  echo hello | npx millrace produce logs${bootstrap}`,
-      `  npx millrace consume logs --until-end${bootstrap}`,
+      `  ./millrace topic create logs --partitions 4${bootstrap}`,
+      `  echo hello | ./millrace produce logs${bootstrap}`,
+      `  ./millrace consume logs --until-end${bootstrap}`,
     ];
   },
 };
