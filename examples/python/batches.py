@@ -40,7 +40,7 @@ def decode(batch):
     """(offset, record) of a batch that is not compressed."""
     body = storage.BatchBody.FromString(batch.body)
     if body.compression > storage.COMPRESSION_NONE:
-        raise ValueError(storage.Compression.Name(body.compression))
+        raise ValueError(f"a batch is compressed: {storage.Compression.Name(body.compression)}")
     if body.control == storage.CONTROL_KIND_UNSPECIFIED:
         for index, record in enumerate(storage.RecordSet.FromString(body.records).records):
             delta = record.offset_delta if record.HasField("offset_delta") else index

@@ -15,11 +15,22 @@ until_end = "--until-end" in sys.argv
 window = 1 << 20
 
 
+def fail(partition, message):
+    print(f"partition {partition}: {message}", file=sys.stderr)
+    # From any thread.
+    os._exit(1)
+
+
 def check(partition, error):
     if error.code:
-        print(f"partition {partition}: {error.message}", file=sys.stderr)
-        # From any thread.
-        os._exit(1)
+        fail(partition, error.message)
+
+
+def decoded(partition, batch):
+    try:
+        return list(batches.decode(batch))
+    except ValueError as error:
+        fail(partition, error)
 
 
 def read(channel, numbers):
@@ -40,7 +51,7 @@ def read(channel, numbers):
     for reply in fg.FetchServiceStub(channel).Fetch(iter(outgoing.get, None)):
         check(reply.cursor_id, reply.error)
         for batch in reply.batches:
-            for offset, record in batches.decode(batch):
+            for offset, record in decoded(reply.cursor_id, batch):
                 # The first batch may begin before the offset asked for.
                 if offset < starts[reply.cursor_id]:
                     continue

@@ -1,5 +1,6 @@
 /** The examples, each in a copy, against one server. Every consumer reads what all produced. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { connect } from "@millrace/client";
@@ -88,6 +89,18 @@ const checkStart = (cwd: string, endpoint: string): void => {
   }
 };
 
+/** A batch that a consumer cannot read ends it with one line. */
+const checkCompressed = (cwd: string, endpoint: string): void => {
+  const python = ["python", "examples/python/consumer.py", endpoint, "squeezed", "--until-end"];
+  const go = ["examples/go/bin/consumer", endpoint, "squeezed", "0", "--until-end"];
+  for (const [command = "", ...args] of [python, go]) {
+    const env = withKits("python", "go");
+    const { status, stderr } = spawnSync(command, args, { cwd, env, encoding: "utf8" });
+    assert.equal(status, 1, command);
+    assert.match(stderr, /^.*a batch is compressed: COMPRESSION_GZIP\n(?:exit status 1\n)?$/);
+  }
+};
+
 const checkGrpcurl = (cwd: string, endpoint: string): void => {
   const env = withKits("grpcurl");
   const said = runGuideAt("Which calls", [endpoint, "called"], { cwd, env });
@@ -125,7 +138,7 @@ test("the examples", { timeout: 280_000 }, async (context) => {
       const { client: endpoint } = await server.ready();
       await using client = await connect({ bootstrap: endpoint });
       await client.admin.createTopic({ name: topic, partitions });
-      for (const name of ["curled", "fast"]) {
+      for (const name of ["curled", "fast", "squeezed"]) {
         await client.admin.createTopic({ name, partitions: 1 });
       }
       await context.test("TypeScript and CommonJS", () => checkJavaScript(endpoint));
@@ -136,6 +149,11 @@ test("the examples", { timeout: 280_000 }, async (context) => {
       const noTwo = missing("python", "go", "protoc");
       await context.test("a log that begins within a batch", { skip: noTwo }, () =>
         checkStart(cwd, endpoint),
+      );
+      await using producer = client.producer({ compression: "gzip" });
+      await producer.send({ topic: "squeezed", value: "a".repeat(1000) });
+      await context.test("a compressed batch", { skip: noTwo }, () =>
+        checkCompressed(cwd, endpoint),
       );
       const noGrpcurl = missing("grpcurl");
       await context.test("grpcurl", { skip: noGrpcurl }, () => checkGrpcurl(cwd, endpoint));

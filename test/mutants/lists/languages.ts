@@ -49,6 +49,13 @@ const languageMutants: readonly Mutant[] = [
     tests: examples,
   },
   {
+    name: "examples-python-one-thread-fails",
+    breaks: "A batch that Python cannot read ends the program, with an exit code.",
+    file: "examples/python/consumer.py",
+    replace: [["    except ValueError as error:", "    except KeyError as error:"]],
+    tests: examples,
+  },
+  {
     name: "guide-go-without-version",
     breaks: "The guide's module says which Go it is for.",
     file: "docs/guides/any-language.md",
