@@ -55,6 +55,8 @@ test("ranges by offset, time and count; several topics and patterns", {
     assert.deepEqual([early.code, /--to is in the future/.test(early.err)], [2, true]);
     const odd = await millrace("consume", "logs-a", "-p", "7", "--to", "1");
     assert.match(odd.err, /topic logs-a has no partition 7: it has 1/);
+    const far = await millrace("consume", "logs-a", "--from", "42", "-e");
+    assert.match(far.err, /OFFSET_OUT_OF_RANGE: .* between 0 and 10: choose another --from\n$/);
 
     // What one prints the other takes.
     const printed = await millrace("consume", "logs-a", "-e", "-q", ...json);

@@ -23,8 +23,10 @@ import {
 import { splitRecords, unescapeText } from "./lines.ts";
 import { parsePosition } from "./position.ts";
 import { piecesOf, recordOf } from "./produce-input.ts";
+import { standardSource } from "./profiles.ts";
 import { parseReplicas } from "./reassign.ts";
 import { program, run } from "./run.ts";
+import { adviceOf } from "./shared.ts";
 import { parseConfigs } from "./topic.ts";
 
 const split = async (chunks: readonly Uint8Array[], delimiter = "\n"): Promise<string[]> => {
@@ -241,7 +243,18 @@ test("mistakes of the user are told as such", async () => {
     [/is not a data directory: name the --data-dir/, 2, "log", "verify", dirname(process.execPath)],
     [/--partition is missing: give/, 2, "topic", "reassign", "t", "--replicas", "1"],
     [/--partition x: use/, 2, "topic", "reassign", "t", "--cancel", "--partition", "x"],
-    [/--bootstrap "localhost": use HOST:PORT/, 2, "topic", "list", "--bootstrap", "localhost"],
+    [
+      /--bootstrap "localhost": use HOST:PORT, such as localhost:7400$/m,
+      2,
+      "topic",
+      "list",
+      "-b",
+      "localhost",
+    ],
+    [/"http:\/\/a:1\/x": use HOST:PORT, such as a:1$/m, 2, "topic", "list", "-b", "http://a:1/x"],
+    [/":75": use HOST:PORT, such as localhost:7400$/m, 2, "topic", "list", "-b", ":75"],
+    [/Allowed choices are all, leader, none: see --help$/m, 2, "produce", "t", "--acks", "most"],
+    [/no\/such: there is no such file: check the name$/m, 2, "produce", "t", "/no/such"],
     [/--bootstrap ",," names no server/, 2, "topic", "list", "--bootstrap", ",,"],
     [/--partitions x/, 2, "topic", "alter", "t", "--config", "a=b", "--partitions", "x"],
     [/--rate 0/, 2, "produce", "t", "--rate", "0"],
@@ -264,6 +277,26 @@ test("mistakes of the user are told as such", async () => {
   }
   const { err } = await runWith({ env: { MILLRACE_BOOTSTRAP: "" } }, "topic", "list", "--help");
   assert.equal(err, "");
+});
+
+test("where no server answers, the flag or the variable is named", async () => {
+  const refused = await runWith({}, "topic", "list", "--bootstrap", "127.0.0.1:1");
+  assert.equal(
+    refused.err,
+    "error: UNAVAILABLE: no server answers (127.0.0.1:1 refuses connections): " +
+      "check --bootstrap, the servers and the network\n",
+  );
+  const env = { MILLRACE_BOOTSTRAP: "127.0.0.1:1" };
+  const { err } = await runWith({ env }, "produce", "t");
+  assert.match(err, /: check MILLRACE_BOOTSTRAP, the servers and the network\n$/);
+  const port = "no server answers (a:1 wants TLS): set bootstrap to the port for clients";
+  assert.match(adviceOf(port, "--bootstrap"), /: set --bootstrap to the port for clients$/);
+  assert.match(adviceOf(port, standardSource), /: set --bootstrap to the port for clients$/);
+  const nobody = "no server answers (a:1 refuses): check bootstrap, the servers and the network";
+  assert.equal(
+    adviceOf(nobody, standardSource),
+    "no server answers (a:1 refuses): start a server (millrace serve), or set --bootstrap",
+  );
 });
 
 test("--version tells the version, the commit and Node", async () => {

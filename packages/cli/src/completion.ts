@@ -142,6 +142,7 @@ const printScript = (io: Io): Command =>
       "after",
       "\nTo try it:\n  source <(millrace completion bash)\n" +
         "\nTo install it:\n" +
+        "  mkdir -p ~/.local/share/bash-completion/completions ~/.config/fish/completions\n" +
         "  millrace completion bash > ~/.local/share/bash-completion/completions/millrace\n" +
         '  millrace completion zsh > "$' +
         '{fpath[1]}/_millrace"\n' +

@@ -21,8 +21,9 @@ const timeOf = (text: string): number => {
 
 /** What may be given, for help and for refusals. */
 export const positionForms =
-  "earliest, latest, an offset (42 or @42), -N (the last N records), -1h (that long ago), " +
-  "a time in UTC (2026-01-31, 2026-01-31T12:00) or with a zone, or 1795836527570ms since 1970";
+  "earliest, latest, an offset (42 or @42), -N (the last N records of each partition), " +
+  "-1h (that long ago), a time in UTC (2026-01-31, 2026-01-31T12:00) or with a zone, " +
+  "or 1795836527570ms since 1970";
 
 /** Throws UsageError. `flag` names the option in it; `nowMs` is the time of day. */
 export const parsePosition = (flag: string, text: string, nowMs: number): Position => {

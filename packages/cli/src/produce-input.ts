@@ -107,7 +107,11 @@ export const checkFiles = async (files: readonly string[]): Promise<void> => {
   for (const file of files) {
     if (file === "-") continue;
     const found = await stat(file).catch((thrown: NodeJS.ErrnoException) => thrown);
-    if (found instanceof Error) throw new UsageError(`${file}: ${found.message}: check the name`);
+    if (found instanceof Error) {
+      const isThere = found.code !== "ENOENT" && found.code !== "ENOTDIR";
+      const why = isThere ? found.message : "there is no such file";
+      throw new UsageError(`${file}: ${why}: check the name`);
+    }
     if (found.isDirectory()) throw new UsageError(`${file} is a directory: name files`);
   }
 };

@@ -118,7 +118,7 @@ test("an address that is no address is told with where it stands", async () => {
     const { code, err } = await millrace("topic", "list");
     assert.deepEqual(
       [code, err],
-      [2, 'error: INVALID_REQUEST: profile a "nowhere": use HOST:PORT\n'],
+      [2, 'error: INVALID_REQUEST: profile a "nowhere": use HOST:PORT, such as nowhere:7400\n'],
     );
   });
 });

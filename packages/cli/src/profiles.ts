@@ -104,6 +104,8 @@ export const requireProfile = (found: Profiles, name: string): Profile => {
 };
 
 const standardBootstrap = "localhost:7400";
+/** The source of addresses that nobody gave. */
+export const standardSource = "the default";
 
 /**
  * Addresses to ask first, and where they come from: `--bootstrap`, `--profile`,
@@ -125,6 +127,6 @@ export const bootstrapOf = async (
   }
   const found = await readProfiles(io);
   const name = flags.profile ?? (named || found.current);
-  if (name === undefined) return { bootstrap: standardBootstrap, source: "the default" };
+  if (name === undefined) return { bootstrap: standardBootstrap, source: standardSource };
   return { bootstrap: requireProfile(found, name).bootstrap, source: `profile ${name}` };
 };

@@ -92,7 +92,7 @@ const report = async (io: Io, thrown: unknown): Promise<number> => {
   if (thrown instanceof CommanderError) {
     if (thrown.exitCode === 0) return exitCodes.done;
     if (thrown.code === "commander.help") return exitCodes.usage;
-    const text = thrown.message.replace(/^error: /, "").replaceAll("\n", " ");
+    const text = thrown.message.replace(/^error: |\.$/g, "").replaceAll("\n", " ");
     await tell(io, `${errorWord(io)} INVALID_REQUEST: ${text}: see --help\n`);
     return exitCodes.usage;
   }

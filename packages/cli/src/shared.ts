@@ -1,8 +1,9 @@
 /** Shared by the commands that talk to a cluster. */
 import type { Client } from "@millrace/client";
+import { MillraceError } from "@millrace/errors";
 import { Command, Option } from "commander";
 import { type Io, interruptible, printResult, styled, UsageError, wholeNumber } from "./io.ts";
-import { bootstrapOf } from "./profiles.ts";
+import { bootstrapOf, standardSource } from "./profiles.ts";
 
 export interface ClusterFlags {
   readonly bootstrap?: string;
@@ -40,22 +41,35 @@ export const checkedEndpoints = async (source: string, text: string): Promise<st
   const named = endpoints.filter((endpoint) => endpoint !== "");
   for (const endpoint of named) {
     if (isEndpoint(endpoint)) continue;
-    throw new UsageError(`${source} ${JSON.stringify(endpoint)}: use HOST:PORT`);
+    const [, host = ""] = /^(?:[a-z][a-z0-9+.-]*:\/\/)?([^/]*)/i.exec(endpoint) ?? [];
+    const meant = [host, `${host}:7400`].find(isEndpoint) ?? "localhost:7400";
+    const given = `${source} ${JSON.stringify(endpoint)}`;
+    throw new UsageError(`${given}: use HOST:PORT, such as ${meant}`);
   }
   if (named.length > 0) return named;
   throw new UsageError(`${source} ${JSON.stringify(text)} names no server: use HOST:PORT`);
+};
+
+/** What the client advises of its `bootstrap`, for people who gave the addresses elsewhere. */
+export const adviceOf = (text: string, source: string): string => {
+  if (source !== standardSource) return text.replace(/\b(set|check) bootstrap\b/, `$1 ${source}`);
+  return text
+    .replace(/\bset bootstrap\b/, "set --bootstrap")
+    .replace(/\bcheck bootstrap, .*$/, "start a server (millrace serve), or set --bootstrap");
 };
 
 /** A client of the cluster that the flags, the environment or a profile name. */
 export const connectClient = async (io: Io, flags: ClusterFlags): Promise<Client> => {
   const { bootstrap, source } = await bootstrapOf(io, flags);
   const endpoints = await checkedEndpoints(source, bootstrap);
+  const adminTimeoutMs = wholeNumber("--timeout", flags.timeout, 1, 86_400) * 1000;
   const { connect } = await import("@millrace/client");
-  return connect({
-    bootstrap: endpoints,
-    clientId: "millrace-cli",
-    adminTimeoutMs: wholeNumber("--timeout", flags.timeout, 1, 86_400) * 1000,
-  });
+  try {
+    return await connect({ bootstrap: endpoints, clientId: "millrace-cli", adminTimeoutMs });
+  } catch (thrown) {
+    if (!(thrown instanceof MillraceError)) throw thrown;
+    throw new MillraceError(thrown.code, adviceOf(thrown.message, source), { cause: thrown });
+  }
 };
 
 /**

@@ -5,6 +5,20 @@ const cliProcessTest = ["test/integration/cli.test.ts"];
 
 export const cliMutants: readonly Mutant[] = [
   {
+    name: "cli-option-of-the-client",
+    breaks: "where no server answers, the flag or the variable with the address is named",
+    file: "packages/cli/src/shared.ts",
+    replace: [["adviceOf(thrown.message, source)", "thrown.message"]],
+    tests: cliTest,
+  },
+  {
+    name: "cli-position-without-flag",
+    breaks: "for an offset that is not there, --from is named",
+    file: "packages/cli/src/consume.ts",
+    replace: [["throw inFlags(thrown);", "throw thrown;"]],
+    tests: ["test/integration/cli-reading.test.ts"],
+  },
+  {
     name: "cli-signal-polled",
     breaks: "Ctrl-C does not end a produce that waits for input",
     file: "packages/cli/src/produce.ts",
