@@ -50,7 +50,9 @@ export const assignReplicas = (
   if (replicationFactor < 1 || replicationFactor > total) {
     throw new MillraceError(
       ErrorCode.INVALID_REPLICATION_FACTOR,
-      `replication factor ${replicationFactor} with ${total} brokers: use 1 to ${total}`,
+      total === 1
+        ? `replication factor ${replicationFactor} with 1 broker: use 1`
+        : `replication factor ${replicationFactor} with ${total} brokers: use 1 to ${total}`,
     );
   }
   return Array.from({ length: count }, (_, i) => {
