@@ -17,6 +17,7 @@ test("both versions of reflection tell the same", async () => {
     const questions = [
       { case: "listServices", value: "" },
       symbol,
+      { ...symbol, value: "google.rpc.ErrorInfo" },
       { ...symbol, value: "nonsense" },
     ] as const;
     const current = channel.bidi(methodOf(v1.ServerReflection.method.serverReflectionInfo));
@@ -30,6 +31,8 @@ test("both versions of reflection tell the same", async () => {
       const plain = (message: unknown): string =>
         JSON.stringify(message).replaceAll("v1alpha", "v1");
       assert.equal(plain(older?.messageResponse), plain(answer?.messageResponse));
+      const isUnknown = answer?.messageResponse.case === "errorResponse";
+      assert.equal(isUnknown, messageRequest.value === "nonsense", messageRequest.value);
     }
     current.cancel();
     former.cancel();

@@ -11,6 +11,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.js";
 import * as v1 from "../gen/grpc/reflection/v1/reflection_pb.js";
 import * as v1alpha from "../gen/grpc/reflection/v1alpha/reflection_pb.js";
 import type { BidiHandler, ServiceBinding } from "./api.ts";
@@ -54,6 +55,8 @@ class Descriptors {
   constructor(services: readonly DescService[]) {
     this.#services = services;
     for (const service of services) this.#add(service.file);
+    // What errors carry as `Any`: no service names it.
+    this.#add(file_google_rpc_error_details);
   }
 
   answer(request: Request["messageRequest"]): Reply {

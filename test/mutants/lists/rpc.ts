@@ -568,6 +568,13 @@ const messages: readonly Mutant[] = [
     replace: [["(error.retryAfterMs % 1000) * 1e6", "(error.retryAfterMs % 1000) * 1e3"]],
     tests: ["packages/rpc/src/status.test.ts", ...grpcTests],
   },
+  {
+    name: "reflection-without-details",
+    breaks: "Tools can read the details of errors.",
+    file: "packages/rpc/src/reflection.ts",
+    replace: [["    this.#add(file_google_rpc_error_details);\n", ""]],
+    tests: ["packages/rpc/src/reflection.test.ts"],
+  },
 ];
 
 export const rpcMutants: readonly Mutant[] = [...limits, ...clientCalls, ...carrier, ...messages];
