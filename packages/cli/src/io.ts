@@ -18,6 +18,9 @@ export interface Io {
   readonly columns: () => number;
 }
 
+/** Whether a person types the input. */
+export const isTyped = ({ stdin }: Io): boolean => "isTTY" in stdin && stdin.isTTY === true;
+
 /** Whether a terminal is there, and wants colours (no-color.org). */
 const wantsColour = ({ env }: Io, isTerminal: boolean): boolean =>
   isTerminal && !env["NO_COLOR"] && env["TERM"] !== "dumb";

@@ -10,7 +10,7 @@ import { Kept } from "./testing.ts";
 
 const error = new MillraceError(ErrorCode.UNAVAILABLE, "a:1 refuses connections: start it");
 
-const watching = (isTerminal: boolean, isQuiet = false) => {
+const watching = (isTerminal: boolean, isQuiet = false, columns = 80) => {
   const stderr = new Kept();
   const io: Io = {
     stdin: Readable.from([]),
@@ -20,7 +20,7 @@ const watching = (isTerminal: boolean, isQuiet = false) => {
     signal: new AbortController().signal,
     progress: isTerminal,
     screen: isTerminal,
-    columns: () => 80,
+    columns: () => columns,
   };
   let nowMs = 0;
   const terminal = new Terminal({ ...io, env: { NO_COLOR: "1" } });
@@ -42,7 +42,7 @@ test("without a terminal there is a line every ten seconds", () => {
   const why = "a:1 refuses connections: start it";
   assert.equal(
     told(),
-    `lost a:1: refuses connections: start it\nwaiting for 10 s: ${why}\nwaiting for 20 s: ${why}\ngoing on after 25 s\n`,
+    `lost a:1: it refuses connections: start it\nwaiting for 10 s: ${why}\nwaiting for 20 s: ${why}\ngoing on after 25 s\n`,
   );
 });
 
@@ -57,11 +57,18 @@ test("a terminal counts in its status line", () => {
   const { lost, outage, resumed, told, waits } = watching(true);
   lost();
   for (let s = 1; s <= 25; s += 1) waits(s * 1_000);
-  assert.equal(told(), "lost a:1: refuses connections: start it\n");
+  assert.equal(told(), "lost a:1: it refuses connections: start it\n");
   assert.equal(outage.status(), "waiting for 25 s: a:1 refuses connections: start it");
   resumed(25_000);
   assert.equal(outage.status(), "");
   assert.match(told(), /\ngoing on after 25 s\n$/);
+});
+
+test("on a narrow terminal the reason stands whole, and what to do above it", () => {
+  const { lost, outage, waits } = watching(true, false, 50);
+  lost();
+  waits(1_000);
+  assert.equal(outage.status(), "waiting for 1 s: a:1 refuses connections");
 });
 
 test("a break that nobody noticed is not told as over", () => {

@@ -33,7 +33,11 @@ export class Outage {
   status(): string {
     const waiting = this.#waiting;
     if (waiting === undefined) return "";
-    return `waiting for ${this.#for(waiting.sinceMs)}: ${waiting.why}`;
+    const text = `waiting for ${this.#for(waiting.sinceMs)}: ${waiting.why}`;
+    if (!this.#terminal.hasStatus || text.length < this.#io.columns()) return text;
+    // What to do stood in the line that told of it.
+    const [what = ""] = waiting.why.split(": ", 1);
+    return `waiting for ${this.#for(waiting.sinceMs)}: ${what}`;
   }
 
   /** For `onState` of a producer or consumer. */
@@ -43,7 +47,7 @@ export class Outage {
       this.#told = true;
       this.#toldMs = this.#nowMs();
       const { error, server } = state;
-      this.#line("yellow", `lost ${server}: ${error.message.replace(`${server} `, "")}`);
+      this.#line("yellow", `lost ${server}: ${error.message.replace(`${server} `, "it ")}`);
     } else if (state.type === "waiting") this.#wait(state.waitedMs, state.error.message);
     else if (state.type === "resumed") this.#goOn(state.waitedMs);
   };
@@ -51,7 +55,7 @@ export class Outage {
   #wait(waitedMs: number, why: string): void {
     const nowMs = this.#nowMs();
     this.#waiting = { why, sinceMs: nowMs - waitedMs };
-    if (this.#told && (this.#io.progress || nowMs - this.#toldMs < repeatMs)) return;
+    if (this.#told && (this.#terminal.hasStatus || nowMs - this.#toldMs < repeatMs)) return;
     this.#told = true;
     this.#toldMs = nowMs;
     this.#line("yellow", this.status());

@@ -8,6 +8,7 @@ import {
   Interrupted,
   type Io,
   interruptible,
+  isTyped,
   UsageError,
   wholeNumber,
 } from "./io.ts";
@@ -167,7 +168,11 @@ export const produceCommand = (io: Io): Command =>
         isQuiet: flags["quiet"] === true,
       };
       await checkFiles(files);
-      const terminal = new Terminal(io);
-      const work = (client: Client) => produce(client, plan, flags, io, terminal);
+      const typed = isTyped(io) && (files.length === 0 || files.includes("-"));
+      const terminal = new Terminal(io, typed);
+      const work = async (client: Client): Promise<void> => {
+        if (typed && !plan.isQuiet) await terminal.line("one record a line; Ctrl-D ends");
+        await produce(client, plan, flags, io, terminal);
+      };
       await withClient(io, flags, work, "finishes");
     });

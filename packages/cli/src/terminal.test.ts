@@ -2,12 +2,12 @@
 import assert from "node:assert/strict";
 import { Readable } from "node:stream";
 import { test } from "node:test";
-import type { Io } from "./io.ts";
+import { Interrupted, type Io } from "./io.ts";
 import { Progress, timeLeftText } from "./progress.ts";
 import { Terminal } from "./terminal.ts";
 import { Kept } from "./testing.ts";
 
-const screenOf = (changes: Partial<Io> = {}) => {
+const screenOf = (changes: Partial<Io> = {}, isTyped = false) => {
   const screen = new Kept();
   const io: Io = {
     stdin: Readable.from([]),
@@ -26,7 +26,7 @@ const screenOf = (changes: Partial<Io> = {}) => {
       .split("\n")
       .map((line) => line.split("\r\u001b[2K").at(-1))
       .join("\n");
-  return { terminal: new Terminal(io), shown };
+  return { terminal: new Terminal(io, isTyped), shown };
 };
 
 test("lines and output stand above the status line, which is written again in place", async () => {
@@ -49,8 +49,45 @@ test("a status line is cut to the width of the terminal", () => {
   const { terminal, shown } = screenOf();
   terminal.status(() => "x".repeat(100));
   terminal.paint();
-  assert.equal(shown(), "x".repeat(19));
+  assert.equal(shown(), `${"x".repeat(18)}…`);
+  terminal.status(() => "y".repeat(19));
+  terminal.paint();
+  assert.equal(shown(), "y".repeat(19));
   terminal.close();
+});
+
+test("behind a status line nobody types", async () => {
+  const { terminal, shown } = screenOf({}, true);
+  assert.equal(terminal.hasStatus, false);
+  terminal.status(() => "status");
+  terminal.paint();
+  assert.equal(shown(), "");
+  await terminal.line("a line");
+  terminal.close();
+  assert.equal(shown(), "a line\n");
+});
+
+test("what follows a Ctrl-C stands on a line of its own", async () => {
+  const interrupted = (exitCode: number) => ({
+    signal: AbortSignal.abort(new Interrupted(exitCode)),
+  });
+  const ended = screenOf(interrupted(130));
+  ended.terminal.close();
+  assert.equal(ended.shown(), "\n");
+  const summed = screenOf(interrupted(130));
+  await summed.terminal.line("a summary");
+  summed.terminal.close();
+  assert.equal(summed.shown(), "\na summary\n");
+  // The status line goes, and the echo with it.
+  const counting = screenOf(interrupted(130));
+  counting.terminal.status(() => "status");
+  counting.terminal.paint();
+  counting.terminal.close();
+  assert.equal(counting.shown(), "");
+  // Nobody has typed this one.
+  const killed = screenOf(interrupted(143));
+  killed.terminal.close();
+  assert.equal(killed.shown(), "");
 });
 
 test("output that ends within a line is not painted over", async () => {

@@ -2,7 +2,7 @@
  * The one writer of a terminal: lines, output, and one status line at the bottom that is written
  * again in place. Without a terminal there is no status line, and nothing else differs.
  */
-import { type Io, printResult, tell } from "./io.ts";
+import { exitCodes, type Io, interruptCode, printResult, tell } from "./io.ts";
 
 /** Time between two paintings of the status line, milliseconds. */
 const paintMs = 250;
@@ -11,6 +11,8 @@ const erase = "\r\u001b[2K";
 const lineFeed = 10;
 
 export class Terminal {
+  /** Whether there is a status line. */
+  readonly hasStatus: boolean;
   readonly #io: Io;
   readonly #timer: NodeJS.Timeout | undefined;
   /** Makes the text of the status line; "" for none. */
@@ -18,10 +20,14 @@ export class Terminal {
   #shown = "";
   /** The output ended within a line: nothing may be written behind it. */
   #midLine = false;
+  /** Whether a `^C` is on a line of its own, or was erased. */
+  #isEchoOver = false;
 
-  constructor(io: Io) {
+  /** Where a person types, there is no status line: the terminal shows what they type behind it. */
+  constructor(io: Io, isTyped = false) {
     this.#io = io;
-    if (!io.progress) return;
+    this.hasStatus = io.progress && !isTyped;
+    if (!this.hasStatus) return;
     this.#timer = setInterval(() => this.paint(), paintMs);
     this.#timer.unref();
   }
@@ -34,7 +40,7 @@ export class Terminal {
   /** Shows the status line as it is now. */
   paint(): void {
     if (this.#timer === undefined || this.#midLine) return;
-    const text = this.#status().slice(0, Math.max(0, this.#io.columns() - 1));
+    const text = this.#fitting(this.#status());
     if (text === this.#shown) return;
     this.#shown = text;
     this.#write(`${erase}${text}`);
@@ -42,8 +48,9 @@ export class Terminal {
 
   /** A line for the user, above the status line. */
   async line(text: string): Promise<void> {
+    const isEcho = this.#isBehindEcho();
     this.#clear();
-    const begin = this.#midLine ? "\n" : "";
+    const begin = this.#midLine || isEcho ? "\n" : "";
     this.#midLine = false;
     await tell(this.#io, `${begin}${text}\n`);
   }
@@ -61,7 +68,21 @@ export class Terminal {
   /** Takes the status line away for good. */
   close(): void {
     clearInterval(this.#timer);
+    if (this.#isBehindEcho()) this.#write("\n");
     this.#clear();
+  }
+
+  /** The first time after a Ctrl-C: whether the `^C` of the terminal stands on this line. */
+  #isBehindEcho(): boolean {
+    const { progress, signal } = this.#io;
+    if (!progress || !signal.aborted || this.#isEchoOver) return false;
+    this.#isEchoOver = true;
+    return this.#shown === "" && interruptCode(signal) === exitCodes.interrupted;
+  }
+
+  #fitting(text: string): string {
+    const width = Math.max(0, this.#io.columns() - 1);
+    return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
   }
 
   #clear(): void {

@@ -63,8 +63,8 @@ export const commandLineMutants: readonly Mutant[] = [
     file: `${src}/terminal.ts`,
     replace: [
       [
-        "  async line(text: string): Promise<void> {\n    this.#clear();\n",
-        "  async line(text: string): Promise<void> {\n",
+        "    const isEcho = this.#isBehindEcho();\n    this.#clear();\n",
+        "    const isEcho = this.#isBehindEcho();\n",
       ],
     ],
     tests: terminal,
@@ -73,7 +73,21 @@ export const commandLineMutants: readonly Mutant[] = [
     name: "cli-status-wraps",
     breaks: "A status line is no wider than the terminal.",
     file: `${src}/terminal.ts`,
-    replace: [[".slice(0, Math.max(0, this.#io.columns() - 1))", ""]],
+    replace: [["text.length <= width", "text.length > 0"]],
+    tests: terminal,
+  },
+  {
+    name: "cli-status-before-what-is-typed",
+    breaks: "Where a person types, there is no status line.",
+    file: `${src}/terminal.ts`,
+    replace: [["io.progress && !isTyped", "io.progress"]],
+    tests: terminal,
+  },
+  {
+    name: "cli-prompt-behind-echo",
+    breaks: "What follows a Ctrl-C stands on a line of its own.",
+    file: `${src}/terminal.ts`,
+    replace: [['    if (this.#isBehindEcho()) this.#write("\\n");\n', ""]],
     tests: terminal,
   },
   {
@@ -153,6 +167,13 @@ export const commandLineMutants: readonly Mutant[] = [
     breaks: "Without a terminal there is a line every ten seconds.",
     file: `${src}/outage.ts`,
     replace: [["nowMs - this.#toldMs < repeatMs", "nowMs < this.#toldMs"]],
+    tests: [`${src}/outage.test.ts`],
+  },
+  {
+    name: "cli-outage-cut-off",
+    breaks: "On a narrow terminal the reason for waiting stands whole.",
+    file: `${src}/outage.ts`,
+    replace: [["!this.#terminal.hasStatus || text.length < this.#io.columns()", 'text !== ""']],
     tests: [`${src}/outage.test.ts`],
   },
   {
