@@ -26,8 +26,8 @@ const lifeMutants: readonly Mutant[] = [
     file: `${server}node/run.ts`,
     replace: [
       [
-        "if (!stop.signal.aborted || !hasCode(thrown, ErrorCode.CANCELLED)) throw thrown;",
-        "throw thrown;",
+        "if (!stop.signal.aborted || !hasCode(thrown, ErrorCode.CANCELLED)) {",
+        "if (thrown !== undefined) {",
       ],
     ],
     tests: lives,
@@ -38,8 +38,8 @@ const lifeMutants: readonly Mutant[] = [
     file: `${server}node/run.ts`,
     replace: [
       [
-        "if (!stop.signal.aborted || !hasCode(thrown, ErrorCode.CANCELLED)) throw",
-        "if (!stop.signal.aborted) throw",
+        "if (!stop.signal.aborted || !hasCode(thrown, ErrorCode.CANCELLED)) {",
+        "if (!stop.signal.aborted) {",
       ],
     ],
     tests: lives,
@@ -49,6 +49,13 @@ const lifeMutants: readonly Mutant[] = [
     breaks: "Wrong settings end a start with exit code 2.",
     file: `${server}node/run.ts`,
     replace: [["return error.code === ErrorCode.INVALID_CONFIG ? 2 : 1;", "return 1;"]],
+    tests: lives,
+  },
+  {
+    name: "process-port-without-flag",
+    breaks: "Of a port that is in use, the flag is named.",
+    file: `${server}node/run.ts`,
+    replace: [["throw withListenFlag(thrown, resolved.values);", "throw thrown;"]],
     tests: lives,
   },
   {

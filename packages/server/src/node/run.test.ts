@@ -5,7 +5,7 @@ import type { Schema } from "@millrace/config";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { helpText, type Launch, type Program, runProgram } from "./run.ts";
 import type { RunningServer } from "./server.ts";
-import { identity, loggingSettings } from "./settings.ts";
+import { identity, listenerSettings, loggingSettings } from "./settings.ts";
 
 const schema = { ...loggingSettings, id: identity("Who it is.") } as const satisfies Schema;
 const endpoints = { client: "h:1", internal: "h:2", health: "h:3", http: "h:4" };
@@ -96,4 +96,28 @@ test("a start that fails ends with 1, wrong settings with 2, also while a signal
     throw new MillraceError(ErrorCode.DATA_DIRECTORY_UNUSABLE, "damaged: look");
   };
   assert.equal(await runUntil("SIGTERM", failsLate), 1);
+});
+
+test("a port that is in use is told with its flag", async (context) => {
+  const said: string[] = [];
+  context.mock.method(process.stderr, "write", (text: string) => said.push(text) > 0);
+  const listening = { ...schema, ...listenerSettings };
+  const start = async (why: string): Promise<void> => {
+    const launch = async (): Promise<RunningServer> => {
+      throw new MillraceError(
+        ErrorCode.UNAVAILABLE,
+        `cannot listen on 127.0.0.1:7480: ${why}: free the port, or choose another`,
+      );
+    };
+    const { title: _, ...rest } = program(launch);
+    const argv = ["--id", "7", "--http-listen", "127.0.0.1:7480"];
+    await runProgram({ ...rest, schema: listening, title: () => "Test" }, argv, {});
+  };
+  await start("listen EADDRINUSE: address already in use 127.0.0.1:7480");
+  await start("listen EACCES: permission denied 127.0.0.1:7480");
+  const begin = "error: UNAVAILABLE: cannot listen on 127.0.0.1:7480: ";
+  assert.deepEqual(said, [
+    `${begin}something listens there already: stop it, or choose another --http-listen\n`,
+    `${begin}listen EACCES: permission denied 127.0.0.1:7480: free the port, or choose another --http-listen\n`,
+  ]);
 });

@@ -195,6 +195,20 @@ export const runProgram = async <S extends ProgramSchema>(
   }
 };
 
+/** Of an address that cannot be listened on, the flag that gave it is named. */
+const withListenFlag = (thrown: unknown, values: Readonly<Record<string, unknown>>): unknown => {
+  if (!hasCode(thrown, ErrorCode.UNAVAILABLE)) return thrown;
+  for (const [key, value] of Object.entries(values)) {
+    const what = `cannot listen on ${value}`;
+    if (!key.endsWith("listen") || !thrown.message.startsWith(`${what}: `)) continue;
+    const text = thrown.message.includes("EADDRINUSE")
+      ? `${what}: something listens there already: stop it, or choose another --${key}`
+      : thrown.message.replace(/choose another$/, `choose another --${key}`);
+    return new MillraceError(thrown.code, text, { cause: thrown });
+  }
+  return thrown;
+};
+
 const serve = async <S extends ProgramSchema>(
   program: Program<S>,
   resolved: Resolved<S>,
@@ -212,7 +226,9 @@ const serve = async <S extends ProgramSchema>(
   try {
     server = await program.start(resolved, { logger, droppedLogLines, signal: stop.signal });
   } catch (thrown) {
-    if (!stop.signal.aborted || !hasCode(thrown, ErrorCode.CANCELLED)) throw thrown;
+    if (!stop.signal.aborted || !hasCode(thrown, ErrorCode.CANCELLED)) {
+      throw withListenFlag(thrown, resolved.values);
+    }
     logger.info({ signal: await stopped }, "stopped before it served");
     return 0;
   }
