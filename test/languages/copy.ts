@@ -64,7 +64,7 @@ export const runGuideAt = (
   surroundings: Surroundings,
 ): string => {
   const commands = guideCommands(heading).replaceAll("localhost:7400", endpoint);
-  return mustRun(["bash", "-euc", commands.replaceAll('"events"', `"${topic}"`)], surroundings);
+  return mustRun(["bash", "-euc", commands.replaceAll('"clicks"', `"${topic}"`)], surroundings);
 };
 
 /** The guide's table of keys: the hash, unsigned, and the partitions of 3 and of 12. */
