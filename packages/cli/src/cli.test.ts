@@ -9,6 +9,7 @@ import { ErrorCode, hasCode } from "@millrace/errors";
 import { BrokerDescriptionSchema } from "@millrace/proto/controller";
 import type { Command } from "commander";
 import fc from "fast-check";
+import { adviceOf, inFlags } from "./advice.ts";
 import { leftOn } from "./broker.ts";
 import { formatterOf, type Shown } from "./format.ts";
 import {
@@ -26,7 +27,6 @@ import { piecesOf, recordOf } from "./produce-input.ts";
 import { standardSource } from "./profiles.ts";
 import { parseReplicas } from "./reassign.ts";
 import { program, run } from "./run.ts";
-import { adviceOf } from "./shared.ts";
 import { parseConfigs } from "./topic.ts";
 
 const split = async (chunks: readonly Uint8Array[], delimiter = "\n"): Promise<string[]> => {
@@ -297,6 +297,20 @@ test("where no server answers, the flag or the variable is named", async () => {
     adviceOf(nobody, standardSource),
     "no server answers (a:1 refuses): start a server (millrace serve), or set --bootstrap",
   );
+});
+
+test("options of the client that an error names are told as flags", () => {
+  const cases = [
+    [
+      "late: check the cluster, or raise deliveryTimeoutMs",
+      "late: check the cluster, or raise --delivery-timeout",
+    ],
+    ["too large: send smaller records, or raise bufferBytesMax", "too large: send smaller records"],
+    ["offset 5: reset the position", "offset 5: choose another --from"],
+    ["another topic: seek or assign again, or set onOutOfRange", "another topic: start again"],
+    ["none of them: reset the position of it", "none of them: reset the position of it"],
+  ] as const;
+  for (const [text, told] of cases) assert.equal(inFlags(text), told);
 });
 
 test("--version tells the version, the commit and Node", async () => {

@@ -1,6 +1,5 @@
 /** `millrace consume`. */
 import type { Client, ConsumedBatch, ConsumedRecord, Consumer, Position } from "@millrace/client";
-import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import { type Command, Option } from "commander";
 import { checkEnd, rangesOf, topicsOf } from "./consume-range.ts";
 import { type Formatter, formatHelp, formatterOf } from "./format.ts";
@@ -205,13 +204,6 @@ const consume = async (client: Client, plan: Plan, io: Io, terminal: Terminal): 
   }
 };
 
-/** What servers advise of a position, for people who gave it as a flag. */
-const inFlags = (thrown: unknown): unknown => {
-  if (!hasCode(thrown, ErrorCode.OFFSET_OUT_OF_RANGE)) return thrown;
-  const text = thrown.message.replace(/reset the position$/, "choose another --from");
-  return new MillraceError(thrown.code, text, { cause: thrown });
-};
-
 export const consumeCommand = (io: Io): Command =>
   clusterCommand(
     "consume",
@@ -240,8 +232,6 @@ export const consumeCommand = (io: Io): Command =>
       const terminal = new Terminal(io);
       try {
         await withClient(io, flags, (client) => consume(client, plan, io, terminal));
-      } catch (thrown) {
-        throw inFlags(thrown);
       } finally {
         terminal.close();
       }

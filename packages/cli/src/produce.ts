@@ -61,6 +61,8 @@ interface Plan {
   readonly rate: number | undefined;
   readonly deliveryTimeoutMs: number;
   readonly isQuiet: boolean;
+  /** A person types the records. */
+  readonly isTyped: boolean;
 }
 
 const checkPartition = async (client: Client, { topic, partition }: Shape): Promise<void> => {
@@ -91,6 +93,7 @@ const produce = async (
   terminal: Terminal,
 ): Promise<void> => {
   await interruptible(io.signal, checkPartition(client, plan.shape));
+  if (plan.isTyped && !plan.isQuiet) await terminal.line("one record a line; Ctrl-D ends");
   const outage = new Outage(io, terminal, plan.isQuiet);
   const producer = client.producer({
     onState: outage.onState,
@@ -166,13 +169,10 @@ export const produceCommand = (io: Io): Command =>
         rate: parseRate(flags["rate"]),
         deliveryTimeoutMs: deliveryTimeoutMsOf(flags),
         isQuiet: flags["quiet"] === true,
+        isTyped: isTyped(io) && (files.length === 0 || files.includes("-")),
       };
       await checkFiles(files);
-      const typed = isTyped(io) && (files.length === 0 || files.includes("-"));
-      const terminal = new Terminal(io, typed);
-      const work = async (client: Client): Promise<void> => {
-        if (typed && !plan.isQuiet) await terminal.line("one record a line; Ctrl-D ends");
-        await produce(client, plan, flags, io, terminal);
-      };
+      const terminal = new Terminal(io, plan.isTyped);
+      const work = (client: Client) => produce(client, plan, flags, io, terminal);
       await withClient(io, flags, work, "finishes");
     });

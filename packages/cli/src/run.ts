@@ -2,6 +2,7 @@
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { build } from "@millrace/server/build";
 import { Command, CommanderError } from "commander";
+import { inFlags } from "./advice.ts";
 import { brokerGroup, clusterGroup } from "./cluster.ts";
 import { addCompletion } from "./completion.ts";
 import { consumeCommand } from "./consume.ts";
@@ -97,7 +98,7 @@ const report = async (io: Io, thrown: unknown): Promise<number> => {
     return exitCodes.usage;
   }
   const error = MillraceError.from(thrown);
-  const text = error.message.replaceAll("\n", " ");
+  const text = inFlags(error.message.replaceAll("\n", " "));
   await tell(io, `${errorWord(io)} ${error.codeName}: ${text}\n`);
   return error instanceof UsageError ? exitCodes.usage : exitCodes.failed;
 };

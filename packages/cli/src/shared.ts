@@ -2,8 +2,9 @@
 import type { Client } from "@millrace/client";
 import { MillraceError } from "@millrace/errors";
 import { Command, Option } from "commander";
+import { adviceOf } from "./advice.ts";
 import { type Io, interruptible, printResult, styled, UsageError, wholeNumber } from "./io.ts";
-import { bootstrapOf, standardSource } from "./profiles.ts";
+import { bootstrapOf } from "./profiles.ts";
 
 export interface ClusterFlags {
   readonly bootstrap?: string;
@@ -48,14 +49,6 @@ export const checkedEndpoints = async (source: string, text: string): Promise<st
   }
   if (named.length > 0) return named;
   throw new UsageError(`${source} ${JSON.stringify(text)} names no server: use HOST:PORT`);
-};
-
-/** What the client advises of its `bootstrap`, for people who gave the addresses elsewhere. */
-export const adviceOf = (text: string, source: string): string => {
-  if (source !== standardSource) return text.replace(/\b(set|check) bootstrap\b/, `$1 ${source}`);
-  return text
-    .replace(/\bset bootstrap\b/, "set --bootstrap")
-    .replace(/\bcheck bootstrap, .*$/, "start a server (millrace serve), or set --bootstrap");
 };
 
 /** A client of the cluster that the flags, the environment or a profile name. */

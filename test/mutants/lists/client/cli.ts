@@ -14,8 +14,8 @@ export const cliMutants: readonly Mutant[] = [
   {
     name: "cli-position-without-flag",
     breaks: "for an offset that is not there, --from is named",
-    file: "packages/cli/src/consume.ts",
-    replace: [["throw inFlags(thrown);", "throw thrown;"]],
+    file: "packages/cli/src/run.ts",
+    replace: [["inFlags(error.message", "String(error.message"]],
     tests: ["test/integration/cli-reading.test.ts"],
   },
   {
