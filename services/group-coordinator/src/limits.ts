@@ -26,7 +26,7 @@ export const limits = {
   queueBytesMax: 16 * 1024 * 1024,
   appendBytesMax: 512 * 1024,
   tickMs: 200,
-  expireMs: 600_000,
+  expiredPerTick: 256,
   /** Longest wait of a call for a shard that is being loaded. */
   loadWaitMs: 5000,
   /** Pause before a shard that failed is loaded again. */

@@ -12,6 +12,7 @@ import {
 import type { GroupPartition, GroupTopic } from "@millrace/proto/group";
 import { type TopicId, topicIdBytes, topicIdOf } from "@millrace/record";
 import { methodOf } from "@millrace/rpc";
+import { PartitionMap } from "../group/partition-map.ts";
 import type { OffsetToCommit, RefusedOffset } from "../group/types.ts";
 import type { PartitionEnds } from "../runtime/partition-ends.ts";
 import type { PartitionCalls } from "./partition-calls.ts";
@@ -30,6 +31,8 @@ interface Bounds {
 export class ClusterEnds implements PartitionEnds {
   readonly #calls: PartitionCalls;
   readonly #clock: Clock;
+  /** Ends that partitions have had: a log may lose its end, but not what was committed. */
+  readonly #known = new PartitionMap<number>();
 
   constructor(calls: PartitionCalls, clock: Clock) {
     this.#calls = calls;
@@ -40,7 +43,11 @@ export class ClusterEnds implements PartitionEnds {
     offsets: readonly OffsetToCommit[],
   ): Promise<ReadonlyMap<OffsetToCommit, RefusedOffset>> {
     const beyond = new Map<OffsetToCommit, RefusedOffset>();
+    const isKnown = ({ offset, partition, topicId }: OffsetToCommit): boolean =>
+      offset <= (this.#known.get(topicId, partition) ?? -1);
+    if (offsets.every(isKnown)) return beyond;
     await inParallel(offsets, async (one) => {
+      if (isKnown(one)) return;
       const { offset, partition, topicId } = one;
       // A partition that does not exist is refused as such.
       if (!this.#calls.isLed({ topicId, partition })) return;
@@ -86,6 +93,7 @@ export class ClusterEnds implements PartitionEnds {
     const request = create(ListOffsetsRequestSchema, { queries });
     const { results } = await this.#calls.call({ topicId, partition }, listOffsets, request);
     const [start, end] = results.map(({ offset }) => Number(offset ?? 0n));
+    this.#known.set(topicId, partition, end ?? 0);
     return { start: start ?? 0, end: end ?? 0 };
   }
 }

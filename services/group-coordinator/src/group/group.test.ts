@@ -333,7 +333,7 @@ test("the later of two records says who has a partition that both have", () => {
 
 test("offsets are forgotten after the retention time, unless a member reads the topic", () => {
   const group = new Transcript();
-  const expire = () => group.says((shard, now) => shard.expire(now));
+  const expire = () => group.says((shard, now) => shard.expire(now, 2));
   group.join("a", 1);
   group.commit("a", 1, 0, 5);
   group.monoMs += 10_001;

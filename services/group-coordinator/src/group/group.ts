@@ -52,18 +52,23 @@ export class Group {
   readonly #instances = new Map<string, MemberId>();
   readonly #assignments: Assignments;
   readonly #subscribed = new Subscribed();
-  #topics: Topics;
+  /** As of the present version of the metadata. */
+  readonly #topicsNow: () => Topics;
   #groupEpoch = 0;
   #emptySinceMs = 0;
   /** No member has to be expelled before, monotonic milliseconds. */
   #quietUntilMs = Number.MAX_VALUE;
 
-  constructor(name: string, limits: GroupLimits, topics: Topics) {
+  constructor(name: string, limits: GroupLimits, topicsNow: () => Topics) {
     this.name = name;
     this.#limits = limits;
-    this.#topics = topics;
+    this.#topicsNow = topicsNow;
     this.offsets = new Offsets(name, limits);
     this.#assignments = new Assignments(name, this.#members);
+  }
+
+  get #topics(): Topics {
+    return this.#topicsNow();
   }
 
   get groupEpoch(): number {
@@ -254,11 +259,10 @@ export class Group {
   }
 
   /** The metadata changed: an epoch begins if the topics that members read did. */
-  topicsChanged(topics: Topics, changes: Changes): void {
-    const before = this.#subscribed.partitions(this.#subscriptions(), this.#topics);
-    this.#topics = topics;
+  topicsChanged(topicsBefore: Topics, changes: Changes): void {
+    const before = this.#subscribed.partitions(this.#subscriptions(), topicsBefore);
     this.#subscribed.forget();
-    const after = this.#subscribed.partitions(this.#subscriptions(), topics);
+    const after = this.#subscribed.partitions(this.#subscriptions(), this.#topics);
     const same =
       before.size === after.size && [...before].every(([topicId, n]) => after.get(topicId) === n);
     if (!same) this.#begin(changes);

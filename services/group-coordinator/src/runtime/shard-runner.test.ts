@@ -62,7 +62,7 @@ const limits: RunnerLimits = {
   queueBytesMax: 10_000,
   appendBytesMax: 10_000,
   tickMs: 20,
-  expireMs: 1e6,
+  expiredPerTick: 1,
 };
 
 interface Site {
@@ -126,7 +126,7 @@ test("nobody is told anything before it is committed, and then in order", async 
   ];
   // What changes nothing waits for what came before it.
   const none = runner
-    .run((shard) => ({ changes: shard.expire(runner.now), answer: undefined }))
+    .run((shard) => ({ changes: shard.expire(runner.now, 1), answer: undefined }))
     .then(() => told.push("none"));
   await turns();
   assert.deepEqual([told, pushes], [[], []]);

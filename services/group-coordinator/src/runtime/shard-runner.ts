@@ -39,8 +39,8 @@ export interface RunnerLimits {
   readonly appendBytesMax: number;
   /** How often members are looked at that may have to be expelled. */
   readonly tickMs: number;
-  /** How often offsets and groups are looked at that may have to be forgotten. */
-  readonly expireMs: number;
+  /** Groups that are looked at then, whose offsets may have to be forgotten. */
+  readonly expiredPerTick: number;
 }
 
 /** Rest after targets, as a multiple of the time that they took, and at most, milliseconds. */
@@ -115,7 +115,7 @@ export class ShardRunner {
     shard.loaded(this.now);
     this.#shard = shard;
     this.#every(limits.tickMs, () => shard.tick(this.now));
-    this.#every(limits.expireMs, () => shard.expire(this.now));
+    this.#every(limits.tickMs, () => shard.expire(this.now, limits.expiredPerTick));
     clock.defer(() => this.#targetSoon());
   }
 

@@ -32,7 +32,6 @@ import type { Member } from "../group/member.ts";
 import { PartitionSet } from "../group/partition-map.ts";
 import type { Topics } from "../group/types.ts";
 import { limits } from "../limits.ts";
-import type { PartitionEnds } from "../runtime/partition-ends.ts";
 import { checkGroupName } from "./join-request.ts";
 import { type JoinContext, JoinSession } from "./join-session.ts";
 import {
@@ -45,7 +44,6 @@ import {
 
 export interface GroupContext extends JoinContext {
   readonly coordinatorId: number;
-  readonly ends: PartitionEnds;
 }
 
 const states = {

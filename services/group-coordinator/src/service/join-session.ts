@@ -2,18 +2,22 @@
 import { create } from "@bufbuild/protobuf";
 import type { Cancel, Clock, Random } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
+import { DrainSchema, type PartitionError } from "@millrace/proto/common";
 import {
+  CommittedSchema,
   type JoinCommit,
   JoinedSchema,
   type JoinOpen,
   type JoinRequest,
   type JoinResponse,
   JoinResponseSchema,
+  type TopicOffsets,
 } from "@millrace/proto/group";
 import { partitionError, type ServerStream } from "@millrace/rpc";
 import type { NamePattern, Push } from "../group/types.ts";
 import { limits } from "../limits.ts";
 import type { Coordinator, MemberStream } from "../runtime/coordinator.ts";
+import type { PartitionEnds } from "../runtime/partition-ends.ts";
 import type { ShardRunner } from "../runtime/shard-runner.ts";
 import type { StreamOf } from "../shard/shard.ts";
 import { subscriptionOf } from "./join-request.ts";
@@ -28,6 +32,7 @@ export interface JoinContext {
   /** Throws UNSUPPORTED_OPERATION for one that is not there. */
   readonly checkFeatures: (required: readonly string[]) => void;
   readonly patternOf: (text: string) => NamePattern;
+  readonly ends: PartitionEnds;
 }
 
 type Stream = ServerStream<JoinRequest, JoinResponse>;
@@ -38,7 +43,7 @@ const violation = (what: string): MillraceError =>
 export class JoinSession implements MemberStream {
   readonly #context: JoinContext;
   readonly #stream: Stream;
-  readonly #over = Promise.withResolvers<never>();
+  readonly #over = Promise.withResolvers<void>();
   #of: StreamOf | undefined;
   #runner: ShardRunner | undefined;
   #shard = 0;
@@ -47,7 +52,6 @@ export class JoinSession implements MemberStream {
   #commitsInFlight = 0;
   #wake: () => void = () => {};
   #cancelBeat: Cancel = () => {};
-  #draining = false;
 
   constructor(stream: Stream, context: JoinContext) {
     this.#stream = stream;
@@ -99,13 +103,12 @@ export class JoinSession implements MemberStream {
     this.#write({ assignment: assignmentMessage(push, this.#context.coordinator.topics) });
   }
 
+  /** The member comes back, here or elsewhere: nothing of it is lost. */
   #drain(): void {
-    this.#draining = true;
-    const drain = { graceMs: limits.drainGraceMs, reason: "the coordinator is stopping" };
-    this.#stream.write(
-      create(JoinResponseSchema, { drain: { $typeName: "millrace.common.v1.Drain", ...drain } }),
-    );
-    this.#wake();
+    const { drainGraceMs: graceMs } = limits;
+    const drain = create(DrainSchema, { graceMs, reason: "the coordinator is stopping" });
+    this.#write({ drain });
+    this.#over.resolve();
   }
 
   async #readOpen(): Promise<JoinOpen> {
@@ -169,13 +172,13 @@ export class JoinSession implements MemberStream {
   }
 
   async #readAll(): Promise<void> {
-    while (!this.#draining) {
+    for (;;) {
       const request = this.#stream.tryRead() ?? (await this.#stream.read());
       // Half-closed without a goodbye: a stream that was lost.
       if (request === undefined) return;
       if (request.open !== undefined) throw violation("a second open");
       if (request.leave !== undefined) return this.#leave(request.leave.temporary);
-      this.#accept(request);
+      await this.#accept(request);
       while (this.#commitsInFlight >= limits.commitsInFlightMax) await this.#nextAnswer();
       if (this.#stream.queuedBytes() > 0) await this.#stream.drained();
     }
@@ -187,11 +190,11 @@ export class JoinSession implements MemberStream {
     });
   }
 
-  #accept({ commit, report }: JoinRequest): void {
+  async #accept({ commit, report }: JoinRequest): Promise<void> {
     const [runner, of] = this.#member;
     runner.note((shard, now) => shard.heard(of, now));
     // What the member has done of a partition is committed before it gives the partition back.
-    if (commit !== undefined) this.#commit(commit);
+    if (commit !== undefined) await this.#commit(commit);
     if (report === undefined) return;
     const owned = setOf(this.#context.coordinator.topics, report.owned);
     const revision = Number(report.revision);
@@ -200,25 +203,32 @@ export class JoinSession implements MemberStream {
       .catch((thrown: unknown) => this.#over.reject(thrown));
   }
 
-  #commit({ commitId, topics: listed }: JoinCommit): void {
+  /** Resolves once the commit has its place in the order of the shard; it is answered later. */
+  async #commit({ commitId, topics: listed }: JoinCommit): Promise<void> {
     const [runner, of] = this.#member;
-    const { topics } = this.#context.coordinator;
+    const { coordinator, ends } = this.#context;
+    const { topics } = coordinator;
     const { offsets, unknown } = readOffsets(topics, listed);
-    this.#commitsInFlight += 1;
-    const answer = (committed: Partial<Pick<JoinResponse, "committed">>): void => {
+    const answer = (result: { refused: TopicOffsets[]; error?: PartitionError }): void => {
       this.#commitsInFlight -= 1;
-      this.#write(committed);
+      this.#write({ committed: create(CommittedSchema, { commitId, ...result }) });
       this.#wake();
     };
-    runner
-      .run((shard, now) => shard.commit(of, offsets, now))
-      .then((refused) => ({ refused: refusedMessage(topics, refused, unknown) }))
-      .catch((thrown: unknown) => ({ refused: [], error: partitionError(thrown) }))
-      .then((result) => {
-        answer({
-          committed: { $typeName: "millrace.group.v1.Committed", commitId, ...result },
-        });
-      });
+    const fail = (thrown: unknown): void => answer({ refused: [], error: partitionError(thrown) });
+    this.#commitsInFlight += 1;
+    try {
+      const beyond = await ends.beyond(offsets);
+      const inside = beyond.size === 0 ? offsets : offsets.filter((one) => !beyond.has(one));
+      runner
+        .run((shard, now) => shard.commit(of, inside, now))
+        .then((refused) => {
+          answer({ refused: refusedMessage(topics, [...refused, ...beyond.values()], unknown) });
+        })
+        .catch(fail);
+    } catch (thrown) {
+      // The ends cannot be told now.
+      fail(thrown);
+    }
   }
 
   async #leave(temporary: boolean): Promise<void> {

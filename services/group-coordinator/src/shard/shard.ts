@@ -56,6 +56,10 @@ export interface Outcome<Answer> {
 export class Shard {
   readonly #limits: GroupLimits;
   readonly #groups = new Map<string, Group>();
+  /** Those with members: nothing happens to others by itself, but that they are forgotten. */
+  readonly #populated = new Set<Group>();
+  /** Of the pass that forgets offsets. */
+  #expiring: Iterator<readonly [string, Group]> = [].values();
   #topics: Topics;
   /** Groups whose target assignment is due, in the order in which it became so. */
   readonly #untargeted = new Set<Group>();
@@ -82,7 +86,7 @@ export class Shard {
       group.loaded(now);
       // What was deleted may have left records that say so.
       this.#forgetIfNothing(group.name);
-      if (group.needsTarget && group.members.size > 0) this.#untargeted.add(group);
+      this.#queue(group);
     }
   }
 
@@ -164,7 +168,7 @@ export class Shard {
   /** Expels members whose time is over. */
   tick(now: Now): Changes {
     const changes = new Changes();
-    for (const group of this.#groups.values()) {
+    for (const group of this.#populated) {
       if (now.monoMs < group.quietUntilMs) continue;
       group.tick(now, changes);
       this.#queue(group);
@@ -172,11 +176,20 @@ export class Shard {
     return changes;
   }
 
-  /** Forgets offsets and groups that nobody has used for the retention time. */
-  expire(now: Now): Changes {
+  /**
+   * Forgets offsets and groups that nobody has used for the retention time. Looks at so many
+   * groups; the next call goes on behind them, and begins anew behind the last one.
+   */
+  expire(now: Now, groupsMax: number): Changes {
     const changes = new Changes();
-    for (const [name, group] of this.#groups) {
-      if (group.expire(now, changes)) this.#groups.delete(name);
+    for (let looked = 0; looked < groupsMax; looked += 1) {
+      const next = this.#expiring.next();
+      if (next.done === true) {
+        this.#expiring = this.#groups.entries();
+        break;
+      }
+      const [name, group] = next.value;
+      if (this.#groups.get(name) === group && group.expire(now, changes)) this.#groups.delete(name);
     }
     return changes;
   }
@@ -184,9 +197,10 @@ export class Shard {
   /** The metadata changed. */
   topicsChanged(topics: Topics): Changes {
     const changes = new Changes();
+    const before = this.#topics;
     this.#topics = topics;
-    for (const group of this.#groups.values()) {
-      group.topicsChanged(topics, changes);
+    for (const group of this.#populated) {
+      group.topicsChanged(before, changes);
       this.#queue(group);
     }
     return changes;
@@ -239,12 +253,18 @@ export class Shard {
     return { changes, answer };
   }
 
+  /** After a change of a group. */
   #queue(group: Group): void {
-    if (group.needsTarget && group.members.size > 0) this.#untargeted.add(group);
+    if (group.members.size === 0) {
+      this.#populated.delete(group);
+      return;
+    }
+    this.#populated.add(group);
+    if (group.needsTarget) this.#untargeted.add(group);
   }
 
   #groupFor(name: string): Group {
-    const group = this.#groups.get(name) ?? new Group(name, this.#limits, this.#topics);
+    const group = this.#groups.get(name) ?? new Group(name, this.#limits, () => this.#topics);
     this.#groups.set(name, group);
     return group;
   }

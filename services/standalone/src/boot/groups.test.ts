@@ -175,6 +175,8 @@ test("two members share a topic, commit, and a restart remembers it", async () =
       assert.deepEqual((await a.commit("t", mine, 1n)).committed?.refused, []);
       const refused = (await a.commit("t", others, 1n)).committed?.refused[0]?.partitions[0];
       assert.equal(refused?.error?.code, ErrorCode.PARTITION_NOT_ASSIGNED);
+      const behind = (await a.commit("t", mine, 2n)).committed?.refused[0]?.partitions[0];
+      assert.equal(behind?.error?.code, ErrorCode.OFFSET_OUT_OF_RANGE);
       const described = await describe(channel, "g");
       assert.equal(described.state, GroupState.STABLE);
       assert.deepEqual(
