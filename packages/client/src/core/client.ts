@@ -8,6 +8,8 @@ import { checkFields, inRange, type Shape } from "./checks.ts";
 import { Connections } from "./connections.ts";
 import { Consumer } from "./consumer/consumer.ts";
 import { closedError } from "./failures.ts";
+import { GroupConsumer } from "./group/group-consumer.ts";
+import type { GroupConsumerOptions, GroupConsumerOptionsFor } from "./group/types.ts";
 import { MetadataCache } from "./metadata/index.ts";
 import { Producer } from "./producer/producer.ts";
 import type {
@@ -101,15 +103,21 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * A consumer. The types of keys and values follow from the deserializers. Throws INVALID_REQUEST
-   * for an option that is unknown, or out of range.
+   * A consumer; with `group`, one that shares topics with the other members of the group. The types
+   * of keys and values follow from the deserializers. Throws INVALID_REQUEST for an option that is
+   * unknown, or out of range.
    */
   consumer(): Consumer;
+  consumer<K = Uint8Array, V = Uint8Array>(
+    options: GroupConsumerOptionsFor<K, V>,
+  ): GroupConsumer<K, V>;
   consumer<K = Uint8Array, V = Uint8Array>(options: ConsumerOptionsFor<K, V>): Consumer<K, V>;
-  consumer<K, V>(options: ConsumerOptions<K, V> = {}): Consumer<K, V> {
+  consumer<K, V>(
+    options: ConsumerOptions<K, V> | GroupConsumerOptions<K, V> = {},
+  ): Consumer<K, V> | GroupConsumer<K, V> {
     if (this.#closed) throw closedError();
     const { clock, random } = this.#env;
-    const consumer: Consumer<K, V> = new Consumer(options, {
+    const context = {
       env: this.#env,
       clock,
       random,
@@ -117,7 +125,10 @@ export class Client implements AsyncDisposable {
       metadata: this.#metadata,
       clientId: this.#clientId,
       onClosed: () => this.#parts.delete(consumer),
-    });
+    };
+    const consumer: Consumer<K, V> | GroupConsumer<K, V> = isGrouped(options)
+      ? new GroupConsumer(options, context)
+      : new Consumer(options, context);
     this.#parts.add(consumer);
     return consumer;
   }
@@ -147,6 +158,11 @@ export class Client implements AsyncDisposable {
     return this.close();
   }
 }
+
+const isGrouped = <K, V>(
+  options: ConsumerOptions<K, V> | GroupConsumerOptions<K, V>,
+): options is GroupConsumerOptions<K, V> =>
+  typeof options === "object" && options !== null && "group" in options;
 
 const refuse = (what: string): MillraceError => new MillraceError(ErrorCode.INVALID_REQUEST, what);
 

@@ -5,6 +5,8 @@ export { isEndpoint } from "./checks.ts";
 export * from "./client.ts";
 export { Consumer, type IterationOptions } from "./consumer/consumer.ts";
 export { EndOffsetMismatchError } from "./failures.ts";
+export { GroupConsumer } from "./group/group-consumer.ts";
+export type * from "./group/types.ts";
 export type { BrokerInfo } from "./metadata/index.ts";
 export { murmur2, partitionOfKey } from "./partitioner.ts";
 export { Producer } from "./producer/producer.ts";

@@ -8,6 +8,7 @@ import {
 } from "@bufbuild/protobuf";
 import { LogService, ProduceService } from "@millrace/proto/broker";
 import { AdminService, BrokersService } from "@millrace/proto/controller";
+import { GroupService } from "@millrace/proto/group";
 import { MetadataService } from "@millrace/proto/metadata";
 import type { Codec, Method } from "@millrace/rpc";
 
@@ -55,4 +56,11 @@ export const methods = {
   listPartitionReassignments: method(AdminService.method.listPartitionReassignments),
   setBrokerIntent: method(BrokersService.method.setBrokerIntent),
   describeBrokers: method(BrokersService.method.describeBrokers),
+  join: method(GroupService.method.join),
+  listGroups: method(GroupService.method.listGroups),
+  describeGroup: method(GroupService.method.describeGroup),
+  commitOffsets: method(GroupService.method.commitOffsets),
+  fetchOffsets: method(GroupService.method.fetchOffsets),
+  resetOffsets: method(GroupService.method.resetOffsets),
+  deleteGroup: method(GroupService.method.deleteGroup),
 } as const;

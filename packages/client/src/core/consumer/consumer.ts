@@ -17,14 +17,23 @@ import type {
   Seek,
   TopicPartition,
 } from "../types.ts";
-import { Cursor, type StartingPoint } from "./cursor.ts";
+import { GroupControl, type PartitionControl } from "./control.ts";
+import { Cursor, cursorKey as key, type StartingPoint } from "./cursor.ts";
 import { decodeNext } from "./decode.ts";
+import { InHand } from "./in-hand.ts";
 import { Leaders, type LeadersContext, lookupTimeoutMs } from "./leaders.ts";
 import { checkAssignments, checkOptions, checkPlace, checkSeek } from "./options.ts";
 import { type MakeRecord, recordMaker } from "./record.ts";
 
 export interface ConsumerContext extends LeadersContext {
   readonly onClosed: () => void;
+  /** For a group, which says what is read. */
+  readonly group?: {
+    /** Takes the control of the partitions, before the constructor returns. */
+    readonly control: (control: PartitionControl) => void;
+    /** Why the group gives no partitions, and for which topics. */
+    readonly heldUp: () => readonly HeldUp[];
+  };
 }
 
 /** What ends an iteration. */
@@ -32,8 +41,6 @@ export interface IterationOptions {
   /** When aborted, the iteration throws CANCELLED. */
   readonly signal?: AbortSignal;
 }
-
-const key = (topic: string, partition: number): string => `${partition}/${topic}`;
 
 interface Expanded {
   readonly wholeTopics: ReadonlySet<string>;
@@ -63,7 +70,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
   readonly #teller: StateTeller | undefined;
   /** Topics of assignments whose start is being looked up. */
   readonly #starting = new Set<readonly Assignment[]>();
-  #cursors = new Map<string, Cursor>();
+  readonly #cursors = new Map<string, Cursor>();
   /** Topics assigned as a whole, whose new partitions are read too. */
   #wholeTopics: ReadonlySet<string> = new Set();
   /** New partitions whose first offset is being looked up. */
@@ -77,6 +84,9 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
   #iterating = false;
   #closed = false;
   #wake: (() => void) | undefined;
+  readonly #inHand = new InHand();
+  /** Why no iteration goes on. */
+  #failure: MillraceError | undefined;
 
   /** Throws INVALID_REQUEST for an option out of range. */
   constructor(options: ConsumerOptions<K, V>, context: ConsumerContext) {
@@ -109,6 +119,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
         awaited: () => this.#awaited(),
       });
     this.#stopFollowing = context.metadata.onChange(() => this.#addNewPartitions());
+    context.group?.control(this.#control());
   }
 
   /** Bytes fetched and not yet taken; within `bufferBytesMax` but for one batch per partition. */
@@ -142,7 +153,8 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
     this.#check();
     this.#unassigned = undefined;
     for (const cursor of this.#cursors.values()) cursor.drop();
-    this.#cursors = new Map(cursors.map((one) => [key(one.topic, one.partition), one]));
+    this.#cursors.clear();
+    for (const cursor of cursors) this.#cursors.set(key(cursor.topic, cursor.partition), cursor);
     // With `untilEnd`, the partitions and their ends are those of the assignment.
     this.#wholeTopics = this.#untilEnd ? new Set() : wholeTopics;
     this.#shareBuffer();
@@ -168,6 +180,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
       endOffset: behindEnd ? start.offset : endOffset,
     });
     cursor.paused = old.paused;
+    cursor.held = old.held;
     cursor.capacityBytes = old.capacityBytes;
     old.drop();
     this.#cursors.set(key(topic, partition), cursor);
@@ -216,7 +229,9 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
       const records = this.#takeBatch(cursor);
       if (records.length === 0) continue;
       const { topic, partition, position } = cursor;
+      this.#inHand.take(cursor, records[0]?.offset ?? 0n);
       yield { topic, partition, records, nextOffset: BigInt(position), highWatermark };
+      this.#inHand.movePast();
     }
   }
 
@@ -228,7 +243,9 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
       while (options.signal?.aborted !== true) {
         const record = this.#takeRecord(cursor);
         if (record === undefined) break;
+        this.#inHand.take(cursor, record.offset);
         yield record;
+        this.#inHand.movePast();
       }
     }
   }
@@ -247,6 +264,36 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** What a group does with the partitions. */
+  #control(): PartitionControl {
+    return new GroupControl({
+      ...{ cursors: this.#cursors, leaders: this.#leaders, inHand: this.#inHand },
+      startOf: async ({ topic, partition, from, topicId }) => {
+        await this.#context.metadata.topic(topic);
+        this.#check();
+        if (typeof from !== "object" || !("offset" in from)) {
+          return this.#startingPoint(topic, partition, from);
+        }
+        return { topicId, offset: Number(from.offset), endOffset: Number.POSITIVE_INFINITY };
+      },
+      isIterating: () => this.#iterating,
+      changed: () => {
+        this.#shareBuffer();
+        this.#notify();
+      },
+      fail: (error) => {
+        this.#failure = error;
+        this.#notify();
+      },
+    });
+  }
+
+  #throwFailure(): void {
+    const error = this.#failure;
+    this.#failure = undefined;
+    if (error !== undefined) throw error;
   }
 
   #takeRecord(cursor: Cursor): ConsumedRecord<K, V> | undefined {
@@ -319,6 +366,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
       );
     }
     this.#iterating = true;
+    this.#inHand.movePast();
     const onAbort = (): void => this.#notify();
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
@@ -327,6 +375,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
       for (;;) {
         if (signal?.aborted === true) throw cancelled(signal.reason);
         if (this.#closed) return;
+        this.#throwFailure();
         const cursor = this.#next();
         if (cursor !== undefined) {
           if (await this.#openBatch(cursor)) yield cursor;
@@ -353,6 +402,7 @@ export class Consumer<K = Uint8Array, V = Uint8Array> implements AsyncDisposable
       const error = cursor.heldUpBy(nowMs);
       if (error !== undefined) found.push({ topic, partition, error });
     }
+    found.push(...(this.#context.group?.heldUp() ?? []));
     const error = this.#context.metadata.trouble;
     if (error === undefined) return found;
     for (const assignments of this.#starting) {

@@ -60,6 +60,9 @@ export interface Fetched {
 
 const detached: CursorState = { name: "detached" };
 
+/** What tells the cursors of a consumer apart. */
+export const cursorKey = (topic: string, partition: number): string => `${partition}/${topic}`;
+
 /** State of one assigned partition. A seek replaces it by a new one. */
 export class Cursor {
   readonly topic: string;
@@ -68,6 +71,8 @@ export class Cursor {
   topicId: Uint8Array;
   state: CursorState = detached;
   paused = false;
+  /** Of a group: not begun yet, or about to be given back. Nothing is fetched or handed out. */
+  held = false;
   /** Upper bound of buffered and granted bytes together. */
   capacityBytes = 0;
   highWatermark = 0;
@@ -136,9 +141,14 @@ export class Cursor {
     return this.#open === undefined && this.#chunks.length === 0;
   }
 
+  /** True while records are neither asked for nor handed out. */
+  get isStopped(): boolean {
+    return this.paused || this.held;
+  }
+
   /** True when the application may get something, if only an error. */
   get ready(): boolean {
-    if (this.paused || this.state.name === "dropped") return false;
+    if (this.isStopped || this.state.name === "dropped") return false;
     if (this.drained) return this.state.name === "failed";
     return !this.finished;
   }
@@ -172,7 +182,7 @@ export class Cursor {
 
   /** Bytes to grant now: 0 while the server still has half of what this cursor may hold. */
   grantDue(): number {
-    if (this.paused) return 0;
+    if (this.isStopped) return 0;
     const held = this.#bufferedBytes + this.#grantedBytes;
     return held * 2 <= this.capacityBytes ? this.capacityBytes - held : 0;
   }
@@ -191,7 +201,7 @@ export class Cursor {
 
   /** Why nothing arrives although something could. */
   heldUpBy(nowMs: number): MillraceError | undefined {
-    if (this.paused || this.fetchedToEnd) return undefined;
+    if (this.isStopped || this.fetchedToEnd) return undefined;
     const { state } = this;
     if (state.name === "attached" && this.failures === 0) return state.attachment.trouble(nowMs);
     return state.name === "attached" || state.name === "detached" ? this.lastError : undefined;
@@ -272,13 +282,13 @@ export class Cursor {
 
   /** What `takeRecord` hands out next. */
   get nextRecord(): ConsumedRecord | undefined {
-    return this.paused ? undefined : this.#open?.records[this.#taken];
+    return this.isStopped ? undefined : this.#open?.records[this.#taken];
   }
 
   /** Hands out the next record. Undefined when no batch is open, or the cursor is paused. */
   takeRecord(): ConsumedRecord | undefined {
     const batch = this.#open;
-    if (batch === undefined || this.paused) return undefined;
+    if (batch === undefined || this.isStopped) return undefined;
     const record = batch.records[this.#taken];
     if (record === undefined) return undefined;
     this.#taken += 1;
@@ -290,7 +300,7 @@ export class Cursor {
   /** Hands out the remaining records of the open batch. Empty where `takeRecord` is undefined. */
   takeRest(): readonly ConsumedRecord[] {
     const batch = this.#open;
-    if (batch === undefined || this.paused) return [];
+    if (batch === undefined || this.isStopped) return [];
     const { records } = batch;
     const rest = this.#taken === 0 ? records : records.slice(this.#taken);
     this.#closeBatch();

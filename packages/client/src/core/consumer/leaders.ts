@@ -57,6 +57,7 @@ export class Leaders {
   attach(cursor: Cursor): void {
     if (this.#stopped || cursor.state.name === "dropped" || cursor.fetchedToEnd) return;
     cursor.becomeDetached();
+    if (cursor.held) return;
     const { metadata } = this.#context;
     const info = metadata.peek(cursor.topic);
     if (info !== undefined && !isSameTopic(info.topicId, cursor.topicId)) {

@@ -2,6 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { Cancel, Clock, Logger, Random } from "@millrace/env";
 import {
+  dialable,
   type Endpoint,
   ErrorCode,
   formatEndpoint,
@@ -35,6 +36,8 @@ export interface MetadataContext {
 const unknownTopicMs = 700;
 /** How long to try to reach any server, milliseconds. */
 const unreachableMs = 30_000;
+/** Servers from this level on say where groups are. */
+const groupsLevel = 3;
 /** Longest wait of a failed request for the watch to be open again, milliseconds. */
 const renewMs = backoffRangeMs.max;
 
@@ -164,6 +167,18 @@ export class MetadataCache {
     return this.topic(name);
   }
 
+  /**
+   * Asks a server where a group is served. Throws NOT_COORDINATOR while nobody serves it,
+   * UNSUPPORTED_OPERATION where servers have no groups, and what `refresh` throws.
+   */
+  async coordinatorOf(group: string): Promise<Endpoint> {
+    const answer = await this.#ask([], [group]);
+    const endpoint = answer.coordinators.find((one) => one.group === group)?.endpoint;
+    const found = dialable(endpoint);
+    if (found !== undefined) return found;
+    throw answer.featureLevel < groupsLevel ? groupless(answer.featureLevel) : unserved(group);
+  }
+
   /** Asks a server for the topics in use. Concurrent calls share one request. */
   refresh(): Promise<void> {
     if (this.#closing.signal.aborted) return Promise.reject(closedError());
@@ -291,10 +306,13 @@ export class MetadataCache {
     });
   }
 
-  async #ask(topics: readonly string[]): Promise<GetMetadataResponse> {
+  async #ask(
+    topics: readonly string[],
+    groups: readonly string[] = [],
+  ): Promise<GetMetadataResponse> {
     const { connections, callTimeoutMs: timeoutMs } = this.#context;
     const request = create(GetMetadataRequestSchema, {
-      topics: [...topics],
+      ...{ topics: [...topics], groups: [...groups] },
       minRevision: this.#view.minRevision,
       generation: this.#view.generation,
     });
@@ -318,6 +336,18 @@ export class MetadataCache {
     }
   }
 }
+
+const unserved = (group: string): MillraceError =>
+  MillraceError.refusal(
+    ErrorCode.NOT_COORDINATOR,
+    `nobody serves the group ${JSON.stringify(group)} at the moment: look at the coordinators`,
+  );
+
+const groupless = (level: number): MillraceError =>
+  MillraceError.refusal(
+    ErrorCode.UNSUPPORTED_OPERATION,
+    `the servers have feature level ${level}, and groups need ${groupsLevel}: upgrade them`,
+  );
 
 /** The text of an error without what to do, which is said once for all servers. */
 const reasonOf = (server: string, { message }: MillraceError): string => {
