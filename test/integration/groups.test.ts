@@ -78,7 +78,11 @@ test("after clean leaves every record was processed once", limit, async (context
     await sleep(300);
     await a.consumer.close();
     await a.ended;
-    await until("two share six", () => sizes().slice(1).every((size) => size === 3));
+    await until("two share six", () =>
+      sizes()
+        .slice(1)
+        .every((size) => size === 3),
+    );
     const d = read(client);
     await until("three share again", () => d.consumer.assignment().length === 2);
     await sleep(300);

@@ -7,8 +7,8 @@ import { type Io, printResult, UsageError } from "./io.ts";
 import { readProfiles } from "./profiles.ts";
 import { connectClient } from "./shared.ts";
 
-/** Longest wait for a cluster whose topics are wanted, milliseconds: somebody has pressed a key. */
-const topicsTimeoutMs = 1_500;
+/** Longest wait for a cluster whose names are wanted, milliseconds: somebody has pressed a key. */
+const namesTimeoutMs = 1_500;
 
 const scripts = {
   bash: `# To install: millrace completion bash > ~/.local/share/bash-completion/completions/millrace
@@ -80,7 +80,14 @@ const argumentAt = (command: Command, index: number): Argument | undefined => {
   return registeredArguments[index] ?? (last?.variadic === true ? last : undefined);
 };
 
-const topicNames = async (io: Io, flags: ReadonlyMap<string, string>): Promise<string[]> => {
+/** What names are asked of. */
+type Kind = "topics" | "groups";
+
+const namesOf = async (
+  io: Io,
+  flags: ReadonlyMap<string, string>,
+  kind: Kind,
+): Promise<string[]> => {
   const [bootstrap, profile] = [flags.get("bootstrap"), flags.get("profile")];
   const chosen = {
     timeout: "30",
@@ -88,12 +95,14 @@ const topicNames = async (io: Io, flags: ReadonlyMap<string, string>): Promise<s
     ...(profile === undefined ? {} : { profile }),
   };
   const late = new Promise<string[]>((resolve) => {
-    setTimeout(() => resolve([]), topicsTimeoutMs).unref();
+    setTimeout(() => resolve([]), namesTimeoutMs).unref();
   });
   const asked = (async () => {
     await using client = await connectClient(io, chosen);
     const names: string[] = [];
-    for await (const { name } of client.admin.listTopics()) names.push(name);
+    if (kind === "groups") {
+      for (const { group } of await client.admin.listGroups()) names.push(group);
+    } else for await (const { name } of client.admin.listTopics()) names.push(name);
     return names;
   })();
   asked.catch(() => {});
@@ -104,6 +113,7 @@ const wordsFor = async (root: Command, io: Io, words: readonly string[]): Promis
   const last = words.at(-1) ?? "";
   const { command, option, args, flags } = cursorOf(root, words.slice(0, -1));
   if (option?.long === "--profile") return [...(await readProfiles(io)).profiles.keys()];
+  if (option?.long === "--group") return namesOf(io, flags, "groups");
   if (option !== undefined) return [...(option.argChoices ?? [])];
   if (last.startsWith("-")) {
     return command.options.filter(({ hidden }) => !hidden).flatMap(({ long }) => long ?? []);
@@ -115,10 +125,11 @@ const wordsFor = async (root: Command, io: Io, words: readonly string[]): Promis
   const group = command.parent?.name();
   if (argument.argChoices !== undefined) return [...argument.argChoices];
   if (group === "profile") return [...(await readProfiles(io)).profiles.keys()];
+  if (argument.name() === "GROUP") return namesOf(io, flags, "groups");
   const isTopic = argument.name() === "TOPIC" || group === "topic";
   // A topic that is made is not there yet.
   if (!isTopic || command.name() === "create") return commands;
-  return [...commands, ...(await topicNames(io, flags))];
+  return [...commands, ...(await namesOf(io, flags, "topics"))];
 };
 
 /** Candidates for the last of `words`, in lines. What cannot be known is left out. */

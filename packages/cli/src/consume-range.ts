@@ -11,15 +11,15 @@ export interface Range {
   readonly end: bigint;
 }
 
-const isPattern = (name: string): boolean => /[*?]/.test(name);
+export const isPattern = (name: string): boolean => /[*?]/.test(name);
 
-/** A pattern in which `*` stands for any characters and `?` for one. */
-const matcherOf = (pattern: string): RegExp => {
-  const source = pattern.replaceAll(/[.+^${}()|[\]\\*?]/g, (found) =>
+/** The regular expression of a pattern in which `*` stands for any characters and `?` for one. */
+export const sourceOf = (pattern: string): string =>
+  pattern.replaceAll(/[.+^${}()|[\]\\*?]/g, (found) =>
     found === "*" ? ".*" : found === "?" ? "." : `\\${found}`,
   );
-  return new RegExp(`^${source}$`, "s");
-};
+
+const matcherOf = (pattern: string): RegExp => new RegExp(`^${sourceOf(pattern)}$`, "s");
 
 /** The topics that names and patterns mean, each once. Throws UNKNOWN_TOPIC_OR_PARTITION. */
 export const topicsOf = async (client: Client, names: readonly string[]): Promise<string[]> => {

@@ -1,6 +1,7 @@
 /** `millrace consume`. */
 import type { Client, ConsumedBatch, ConsumedRecord, Consumer, Position } from "@millrace/client";
 import { type Command, Option } from "commander";
+import { checkGroupFlags, consumeGroup, type GroupPlan, groupStart } from "./consume-group.ts";
 import { checkEnd, rangesOf, topicsOf } from "./consume-range.ts";
 import { type Formatter, formatHelp, formatterOf } from "./format.ts";
 import { collect, counted, type Io, wholeNumber } from "./io.ts";
@@ -50,6 +51,14 @@ const planOf = (names: readonly string[], flags: Flags): Plan => {
     isolation: String(flags["isolation"]) as Plan["isolation"],
     isQuiet: flags["quiet"] === true,
   };
+};
+
+/** The same flags for a member of a group. */
+const groupPlanOf = (names: readonly string[], flags: Flags): GroupPlan => {
+  checkGroupFlags(flags);
+  const from = groupStart(String(flags["from"] ?? "latest"));
+  const { format, isQuiet, isolation, max } = planOf(names, flags);
+  return { group: String(flags["group"]), names, from, format, isQuiet, isolation, max };
 };
 
 const keyOf = ({ topic, partition }: { topic: string; partition: number }): string =>
@@ -217,6 +226,10 @@ export const consumeCommand = (io: Io): Command =>
     )
     .option("--to <POSITION>", "stop before it; as --from, in the log as it is now")
     .option("-p, --partition <P>", "only this partition; may be repeated", collect)
+    .option(
+      "-g, --group <GROUP>",
+      "share the topics with the other members of the group, and commit what is printed",
+    )
     .option("-n, --max <N>", "stop after N records")
     .option("-e, --until-end", "stop at the end of the log as of now")
     .addOption(
@@ -226,12 +239,19 @@ export const consumeCommand = (io: Io): Command =>
     )
     .option("-f, --format <FORMAT>", "value, json, or a template such as '%o %v\\n'", "value")
     .option("-q, --quiet", "say nothing of waiting and progress")
+    .addHelpText("after", "  millrace consume --group billing orders 'orders.*'")
     .addHelpText("after", () => `\n${formatHelp()}`)
     .action(async (names: string[], flags: Flags) => {
+      const grouped = flags["group"] === undefined ? undefined : groupPlanOf(names, flags);
       const plan = planOf(names, flags);
       const terminal = new Terminal(io);
       try {
-        await withClient(io, flags, (client) => consume(client, plan, io, terminal));
+        if (grouped === undefined) {
+          await withClient(io, flags, (client) => consume(client, plan, io, terminal));
+        } else {
+          const use = (client: Client) => consumeGroup(client, grouped, io, terminal);
+          await withClient(io, flags, use, "finishes");
+        }
       } finally {
         terminal.close();
       }

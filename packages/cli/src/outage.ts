@@ -1,5 +1,5 @@
 /** Says what holds a command up: a server that is lost, for how long, and that it goes on. */
-import type { ConsumerState, ProducerState } from "@millrace/client";
+import type { ConsumerState, GroupConsumerState, ProducerState } from "@millrace/client";
 import { type Io, styled } from "./io.ts";
 import { timeLeftText } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
@@ -50,6 +50,15 @@ export class Outage {
       this.#line("yellow", `lost ${server}: ${error.message.replace(`${server} `, "it ")}`);
     } else if (state.type === "waiting") this.#wait(state.waitedMs, state.error.message);
     else if (state.type === "resumed") this.#goOn(state.waitedMs);
+  };
+
+  /** For `onState` of a consumer in a group. */
+  readonly onGroupState = (state: GroupConsumerState): void => {
+    if (state.type === "group_left") this.#line("yellow", state.error.message);
+    else if (state.type === "processing_slow") {
+      const left = timeLeftText(state.leavesInMs / 1000);
+      this.#line("yellow", `the output is not read: leaving the group in ${left}`);
+    } else this.onState(state);
   };
 
   #wait(waitedMs: number, why: string): void {

@@ -6,6 +6,7 @@ import { inFlags } from "./advice.ts";
 import { brokerGroup, clusterGroup } from "./cluster.ts";
 import { addCompletion } from "./completion.ts";
 import { consumeCommand } from "./consume.ts";
+import { groupCommand } from "./group.ts";
 import {
   ClosedPipe,
   exitCodes,
@@ -62,6 +63,7 @@ export const program = (io: Io, ended: (code: number) => void = () => {}): Comma
     topicCommand,
     produceCommand,
     consumeCommand,
+    groupCommand,
     brokerGroup,
     clusterGroup,
     profileCommand,

@@ -6,12 +6,17 @@ import type {
   CreatePartitions,
   DeleteRecords,
   ElectLeader,
+  GroupOffsets,
+  GroupOffsetsQuery,
   NewTopic,
   OffsetLookup,
+  OffsetReset,
   PartitionMove,
   PartitionMoves,
 } from "./admin-types.ts";
 import { checkFields, inRange, type Shape, shown } from "./checks.ts";
+import { checkPosition } from "./consumer/options.ts";
+import { checkCommit } from "./group/options.ts";
 
 const uint32Max = 2 ** 32 - 1;
 
@@ -122,4 +127,33 @@ export const deleteRecords = (deletion: DeleteRecords): void => {
 export const describeLogs = (of: { readonly topics?: readonly string[] }): void => {
   checkFields("describeLogs", of, { topics: "list?" });
   allStrings("topics of describeLogs", of.topics ?? []);
+};
+
+export const group = (where: string, of: { readonly group: string }): void =>
+  checkFields(where, of, { group: "string" });
+
+export const groupOffsets = (where: string, given: GroupOffsets): void => {
+  const shape: Shape<GroupOffsets> = { group: "string", offsets: "list" };
+  checkFields(where, given, shape);
+  for (const one of given.offsets) checkCommit(one);
+};
+
+export const groupOffsetsQuery = (query: GroupOffsetsQuery): void => {
+  const shape: Shape<GroupOffsetsQuery> = { group: "string", partitions: "list?" };
+  checkFields("fetchOffsets", query, shape);
+  for (const one of query.partitions ?? []) {
+    checkFields("a partition of fetchOffsets", one, partitionOf);
+  }
+};
+
+export const resetOffsets = (reset: OffsetReset): void => {
+  if (typeof reset === "object" && reset !== null && "offsets" in reset) {
+    groupOffsets("resetOffsets", reset);
+    return;
+  }
+  const shape: Shape<Exclude<OffsetReset, { readonly offsets: unknown }>> = {
+    ...{ group: "string", topic: "string", to: "any", validateOnly: "boolean?" },
+  };
+  checkFields("resetOffsets", reset, shape);
+  checkPosition("to of resetOffsets", reset.to);
 };

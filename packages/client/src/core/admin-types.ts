@@ -1,7 +1,9 @@
 /** Arguments and results of Admin calls. */
 import type { MillraceError } from "@millrace/errors";
 import type { BrokerIntent } from "@millrace/proto/common";
+import type { OffsetCommit } from "./group/types.ts";
 import type { OffsetQuery } from "./offsets.ts";
+import type { Position } from "./types.ts";
 
 /** A topic to create. Absent counts mean the cluster's defaults. */
 export interface NewTopic {
@@ -73,4 +75,54 @@ export interface BrokerIntentChange {
   readonly brokerId: number;
   readonly intent: BrokerIntent;
   readonly validateOnly?: boolean;
+}
+
+/** What a group is doing: whether it has members, and whether partitions are on their way. */
+export type GroupStateName = "empty" | "reconciling" | "stable" | "unknown";
+
+export interface GroupListing {
+  readonly group: string;
+  readonly state: GroupStateName;
+  /** How many. */
+  readonly members: number;
+}
+
+/** Offsets of a group to set, each by itself, or those of a whole topic by a position. */
+export type OffsetReset =
+  | { readonly group: string; readonly offsets: readonly OffsetCommit[] }
+  | {
+      readonly group: string;
+      readonly topic: string;
+      readonly to: Position;
+      /** True: the offsets are found, and nothing is set. */
+      readonly validateOnly?: boolean;
+    };
+
+export interface GroupOffsets {
+  readonly group: string;
+  readonly offsets: readonly OffsetCommit[];
+}
+
+export interface GroupOffsetsQuery {
+  readonly group: string;
+  /** Absent: all partitions of which an offset is committed. */
+  readonly partitions?: readonly { readonly topic: string; readonly partition: number }[];
+}
+
+/** An offset that a group has committed. */
+export interface CommittedOffset {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: bigint;
+  readonly metadata: Uint8Array;
+  /** Milliseconds since the Unix epoch. */
+  readonly commitTimeMs: number;
+}
+
+/** What became of an offset: set, or refused. */
+export interface OffsetResult {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: bigint;
+  readonly error: MillraceError | undefined;
 }

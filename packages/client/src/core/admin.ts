@@ -26,16 +26,24 @@ import {
   type TopicDescription,
   type TopicListing,
 } from "@millrace/proto/controller";
+import type { DescribeGroupResponse } from "@millrace/proto/group";
 import type { Method } from "@millrace/rpc";
 import * as check from "./admin-checks.ts";
+import { GroupAdmin } from "./admin-groups.ts";
 import type {
   AlterConfigs,
   BrokerIntentChange,
+  CommittedOffset,
   CreatePartitions,
   DeleteRecords,
   ElectLeader,
+  GroupListing,
+  GroupOffsets,
+  GroupOffsetsQuery,
   NewTopic,
   OffsetLookup,
+  OffsetReset,
+  OffsetResult,
   PartitionMoveResult,
   PartitionMoves,
 } from "./admin-types.ts";
@@ -68,10 +76,50 @@ const noController = (ms: number): MillraceError =>
 export class Admin {
   readonly #context: CallContext;
   readonly #timeoutMs: number;
+  readonly #groups: GroupAdmin;
 
   constructor(context: CallContext, options: AdminOptions = {}) {
     this.#context = context;
     this.#timeoutMs = options.timeoutMs ?? 30_000;
+    this.#groups = new GroupAdmin(context, this.#timeoutMs);
+  }
+
+  /** All consumer groups by name, of every coordinator that the metadata names. */
+  listGroups(): Promise<GroupListing[]> {
+    return this.#groups.list();
+  }
+
+  /** The state, members and offsets of a group. Throws GROUP_ID_NOT_FOUND. */
+  describeGroup(of: { readonly group: string }): Promise<DescribeGroupResponse> {
+    check.group("describeGroup", of);
+    return this.#groups.describe(of.group);
+  }
+
+  /**
+   * Sets committed offsets, also of a group with members: they go on there. Of a topic by a
+   * position, or one by one; says per partition what became of it. Throws GROUP_ID_NOT_FOUND.
+   */
+  resetOffsets(reset: OffsetReset): Promise<OffsetResult[]> {
+    check.resetOffsets(reset);
+    return this.#groups.reset(reset);
+  }
+
+  /** Deletes a group without members, with its offsets. Throws NON_EMPTY_GROUP. */
+  async deleteGroup(of: { readonly group: string }): Promise<void> {
+    check.group("deleteGroup", of);
+    await this.#groups.delete(of.group);
+  }
+
+  /** Commits offsets of a group without members, which need not exist. Throws NON_EMPTY_GROUP. */
+  commitOffsets(offsets: GroupOffsets): Promise<OffsetResult[]> {
+    check.groupOffsets("commitOffsets", offsets);
+    return this.#groups.commit(offsets);
+  }
+
+  /** What a group has committed. Partitions without an offset are left out. */
+  fetchOffsets(query: GroupOffsetsQuery): Promise<CommittedOffset[]> {
+    check.groupOffsetsQuery(query);
+    return this.#groups.fetch(query);
   }
 
   /** Creates a topic. Later calls of this client see it. */

@@ -1,5 +1,6 @@
 export { BrokerIntent } from "@millrace/proto/common";
 export * from "./admin.ts";
+export { groupStateName } from "./admin-groups.ts";
 export type * from "./admin-types.ts";
 export { isEndpoint } from "./checks.ts";
 export * from "./client.ts";

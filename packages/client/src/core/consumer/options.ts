@@ -25,7 +25,7 @@ const refuse = (text: string): never => {
   throw new MillraceError(ErrorCode.INVALID_REQUEST, text);
 };
 
-const checkPosition = (where: string, position: Position | undefined): void => {
+export const checkPosition = (where: string, position: Position | undefined): void => {
   if (position === undefined) return;
   if (typeof position === "string") {
     oneOf(where, position, ["earliest", "latest"]);

@@ -65,7 +65,8 @@ export class Commits {
   async movedPast(only?: readonly HeldPartition[]): Promise<void> {
     const wanted = only === undefined ? undefined : new Set(only);
     const changed = this.#reached().filter(
-      ({ held, offset }) => offset !== held.committed && wanted?.has(held) !== false,
+      ({ held, offset }) =>
+        offset !== held.committed && offset >= held.ahead && wanted?.has(held) !== false,
     );
     if (changed.length === 0) return;
     await this.#send(changed);
@@ -73,6 +74,12 @@ export class Commits {
     for (const { held, offset } of changed) {
       if (this.#context.heldBy(held) === held) held.committed = offset;
     }
+  }
+
+  /** The application goes to another place: what it has committed there says nothing any more. */
+  forgetAhead(place: TopicPartition): void {
+    const held = this.#context.heldBy(place);
+    if (held !== undefined) held.ahead = 0n;
   }
 
   /** Commits one offset as the application gives it. */
@@ -83,7 +90,9 @@ export class Commits {
     const topicId = held === undefined ? {} : { topicId: held.topicId };
     const only = bytes === undefined ? {} : { metadata: bytes };
     await this.#send([{ topic, partition, offset: BigInt(offset), ...topicId, ...only }]);
-    if (held !== undefined && heldBy(held) === held) held.committed = BigInt(offset);
+    if (held === undefined || heldBy(held) !== held) return;
+    held.committed = BigInt(offset);
+    held.ahead = held.committed;
   }
 
   #reached(): Reached[] {

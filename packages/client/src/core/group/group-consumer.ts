@@ -166,6 +166,7 @@ export class GroupConsumer<K = Uint8Array, V = Uint8Array> implements AsyncDispo
   /** Moves a partition of this member to another position. */
   async seek(place: Seek): Promise<void> {
     this.#work.forget([place]);
+    this.#commits.forgetAhead(place);
     await this.#inner.seek(place);
   }
 

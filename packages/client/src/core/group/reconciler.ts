@@ -27,6 +27,8 @@ export interface HeldPartition extends TopicPartition {
   announced: boolean;
   /** What the group has; undefined while nothing is committed. */
   committed: bigint | undefined;
+  /** What the application has committed by itself: nothing below it is committed after. */
+  ahead: bigint;
 }
 
 export interface Callbacks {
@@ -177,6 +179,7 @@ export class Reconciler {
     const held: HeldPartition = {
       ...{ topic, topicId, partition, from, phase: "placing", announced: false },
       committed: position,
+      ahead: 0n,
     };
     this.#held.set(keyOf(held), held);
     return held;
@@ -188,6 +191,7 @@ export class Reconciler {
     this.#context.forget([held]);
     held.from = { offset: position };
     held.committed = position;
+    held.ahead = 0n;
     held.phase = "placing";
     return held;
   }
