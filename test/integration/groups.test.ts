@@ -1,8 +1,15 @@
 /** Consumers of a group over real sockets: they come, go, die, and their server restarts. */
 import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Client, connect, type GroupConsumer } from "@millrace/client";
+import { fileURLToPath } from "node:url";
+import {
+  type Client,
+  connect,
+  type GroupConsumer,
+  type GroupConsumerOptions,
+} from "@millrace/client";
 import { ServerProcess, withDirectory } from "./server.ts";
 
 const limit = { timeout: 60_000 };
@@ -14,7 +21,7 @@ interface Reader {
   readonly ended: Promise<void>;
 }
 
-const read = (client: Client, more: { readonly onAssigned?: () => void } = {}): Reader => {
+const read = (client: Client, more: Pick<GroupConsumerOptions, "onLost"> = {}): Reader => {
   const consumer = client.consumer({
     ...{ group: "g", topics: ["t"], from: "earliest", sessionTimeoutMs: 2_000, ...more },
   });
@@ -96,5 +103,103 @@ test("after clean leaves every record was processed once", limit, async (context
     assert.ok(a.values.length > 0 && d.values.length > 0, "everyone has worked");
     assert.deepEqual(all().sort(), numbered(count).sort());
     await server.kill("SIGTERM");
+  });
+});
+
+/** A member in a process of its own, which prints partition, offset and value of each record. */
+class MemberProcess {
+  readonly #child: ChildProcess;
+  #stdout = "";
+  readonly exited: Promise<NodeJS.Signals | null>;
+
+  constructor(address: string) {
+    const main = fileURLToPath(new URL("member.ts", import.meta.url));
+    const stdio = ["ignore", "pipe", "inherit"] as const;
+    this.#child = spawn(process.execPath, [main, address], { stdio: [...stdio] });
+    this.#child.stdout?.on("data", (chunk: Buffer) => {
+      this.#stdout += chunk.toString();
+    });
+    this.exited = new Promise((resolve) =>
+      this.#child.once("exit", (_, signal) => resolve(signal)),
+    );
+  }
+
+  kill(signal: NodeJS.Signals): Promise<NodeJS.Signals | null> {
+    this.#child.kill(signal);
+    return this.exited;
+  }
+
+  /** What it has printed, but for a line that is cut off. */
+  get records(): { readonly partition: number; readonly offset: bigint; readonly value: string }[] {
+    const lines = this.#stdout.split("\n").slice(0, -1);
+    return lines.map((line) => {
+      const [partition, offset = "", value = ""] = line.split(" ");
+      return { partition: Number(partition), offset: BigInt(offset), value };
+    });
+  }
+}
+
+test(
+  "a member that dies loses nothing, and repeats only what it had not committed",
+  limit,
+  async (context) => {
+    await withDirectory(async (directory) => {
+      const { address } = await serve(directory, context);
+      await using client = await connect({ bootstrap: address });
+      await client.admin.createTopic({ name: "t", partitions: 4 });
+      const stop = produce(client, 4);
+      const staying = read(client);
+      const dying = new MemberProcess(address);
+      context.after(() => dying.kill("SIGKILL"));
+      await until("both read", () => dying.records.length > 100 && staying.values.length > 100);
+      assert.equal(await dying.kill("SIGKILL"), "SIGKILL");
+      const committed = new Map(
+        (await client.admin.fetchOffsets({ group: "g" })).map((one) => [one.partition, one.offset]),
+      );
+      const of = new Set(dying.records.map(({ partition }) => partition));
+      assert.equal(of.size, 2);
+      for (const partition of of) assert.ok((committed.get(partition) ?? 0n) > 0n);
+      await until("the survivor has all", () => staying.consumer.assignment().length === 4);
+      const count = await stop();
+      const all = (): string[] => [...staying.values, ...dying.records.map(({ value }) => value)];
+      await until("none is missing", () => new Set(all()).size === count);
+      await staying.consumer.close();
+      await staying.ended;
+      assert.equal(new Set(staying.values).size, staying.values.length);
+      const again = new Set(staying.values);
+      for (const { offset, partition, value } of dying.records) {
+        const isBelow = offset < (committed.get(partition) ?? 0n);
+        assert.equal(again.has(value), !isBelow, `${partition}@${offset}`);
+      }
+    });
+  },
+);
+
+test("a server that restarts interrupts a group, and nothing else", limit, async (context) => {
+  await withDirectory(async (directory) => {
+    const first = await serve(directory, context);
+    const { port } = new URL(`http://${first.address}`);
+    await using client = await connect({ bootstrap: first.address });
+    await client.admin.createTopic({ name: "t", partitions: 4 });
+    const lost: number[] = [];
+    const readers = [0, 1].map(() => read(client, { onLost: (all) => lost.push(all.length) }));
+    const shares = (): boolean =>
+      readers.every(({ consumer }) => consumer.assignment().length === 2);
+    await until("two share four", shares);
+    const stop = produce(client, 4);
+    await sleep(500);
+    await first.server.kill("SIGTERM");
+    await serve(directory, context, ["--listen", `127.0.0.1:${port}`]);
+    await sleep(500);
+    const count = await stop();
+    const all = (): string[] => readers.flatMap(({ values }) => values);
+    await until("all are read", () => new Set(all()).size === count);
+    assert.ok(shares(), "nothing has moved");
+    for (const { consumer, ended } of readers) {
+      await consumer.close();
+      await ended;
+    }
+    assert.deepEqual(lost, []);
+    assert.deepEqual(all().sort(), numbered(count).sort());
   });
 });
