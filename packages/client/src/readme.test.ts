@@ -5,6 +5,7 @@ import { stripTypeScriptTypes } from "node:module";
 import { test } from "node:test";
 import * as millrace from "./index.ts";
 import { FakeBroker } from "./testing/fake-broker.ts";
+import { FakeCoordinator } from "./testing/fake-coordinator.ts";
 
 const AsyncFunction = (async () => {}).constructor as new (
   ...parameters: string[]
@@ -26,7 +27,8 @@ const bodyOf = (example: string): string => {
 
 test("the examples of the README run", { timeout: 20_000 }, async () => {
   assert.ok(examples.length >= 8, `${examples.length} examples`);
-  const dialer = new FakeBroker();
+  const dialer = new FakeCoordinator(new FakeBroker());
+  dialer.assigns = [0];
   const asked: unknown[] = [];
   const connect = ({ bootstrap }: millrace.ConnectOptions): Promise<millrace.Client> => {
     asked.push(bootstrap);

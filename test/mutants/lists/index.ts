@@ -4,6 +4,7 @@ import { benchMutants } from "./bench.ts";
 import { brokerMutants } from "./broker.ts";
 import { chaosMutants } from "./chaos.ts";
 import { clientMutants } from "./client.ts";
+import { clientGroupMutants } from "./client-groups.ts";
 import { commandLineMutants } from "./command-line.ts";
 import { conditionalAppendMutants } from "./conditional-append.ts";
 import { controllerMutants } from "./controller.ts";
@@ -33,6 +34,7 @@ export const allMutants: readonly Mutant[] = [
   ...recordMutants,
   ...brokerMutants,
   ...clientMutants,
+  ...clientGroupMutants,
   ...commandLineMutants,
   ...conditionalAppendMutants,
   ...controllerMutants,

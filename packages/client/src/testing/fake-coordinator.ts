@@ -77,6 +77,8 @@ export class FakeMemberStream {
   join(): void {
     const { heartbeatIntervalMs, memberId } = this.#coordinator;
     this.push({ joined: { memberId, clusterId: "fake", heartbeatIntervalMs } });
+    const { assigns } = this.#coordinator;
+    if (assigns !== undefined) this.assign(1, assigns);
   }
 
   assign(revision: number, given: readonly Given[], memberEpoch = revision): void {
@@ -108,6 +110,8 @@ export class FakeCoordinator implements Dialer {
   heartbeatIntervalMs = 100_000;
   joinsAtOnce = true;
   answersCommits = true;
+  /** What a member is given as soon as it has joined. */
+  assigns: readonly Given[] | undefined;
   /** Port of the coordinator that the metadata names; undefined: none. */
   at: number | undefined = 1;
   /** Questions for the coordinator. */

@@ -22,7 +22,7 @@ export const consumerMutants: readonly Mutant[] = [
     file: `${consumer}/cursor.ts`,
     replace: [
       [
-        "    if (batch === undefined || this.paused) return undefined;",
+        "    if (batch === undefined || this.isStopped) return undefined;",
         "    if (batch === undefined) return undefined;",
       ],
     ],
@@ -175,7 +175,7 @@ export const consumerMutants: readonly Mutant[] = [
     name: "client-grant-paused",
     breaks: "a paused partition goes on fetching",
     file: `${consumer}/cursor.ts`,
-    replace: [["    if (this.paused) return 0;\n", ""]],
+    replace: [["    if (this.isStopped) return 0;\n", ""]],
     tests: consumerTest,
   },
   {
