@@ -17,7 +17,7 @@ export const clientGroupMutants: readonly Mutant[] = [
     name: "client-group-given-back-in-hand",
     breaks: "a partition is given back while the loop works on a record of it",
     file: `${group}/reconciler.ts`,
-    replace: [["    await this.#settle(told, waitMs);\n", ""]],
+    replace: [["    await this.#settle(told);\n", ""]],
     tests,
   },
   {
@@ -189,7 +189,7 @@ export const clientGroupMutants: readonly Mutant[] = [
     name: "client-group-no-sign-of-life",
     breaks: "a member that has nothing to say is expelled",
     file: `${group}/membership.ts`,
-    replace: [["    this.#beat(joined.heartbeatIntervalMs);\n", ""]],
+    replace: [["    this.#beat(intervalMs);\n", ""]],
     tests,
   },
   {

@@ -1,6 +1,6 @@
 import type { Cursor } from "./cursor.ts";
 
-/** The record or batch that the application works on: from when it gets it until it asks for more. */
+/** The record or batch that the application works on, until it asks for more. */
 export class InHand {
   #cursor: Cursor | undefined;
   #offset = 0n;

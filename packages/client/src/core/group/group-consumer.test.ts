@@ -324,7 +324,9 @@ for (const code of [ErrorCode.FENCED_MEMBER_EPOCH, ErrorCode.UNKNOWN_MEMBER_ID])
 test("an assignment of a stream before is not applied", limit, async () => {
   const { client, coordinator } = setUp(2);
   const revoked = Promise.withResolvers<void>();
+  await writeBatch(client, ["a"], 1);
   const loop = new Loop(client, { onRevoked: () => revoked.promise });
+  loop.free();
   await until(() => coordinator.heard().includes("open events"));
   coordinator.last.assign(1, [0]);
   await until(() => coordinator.heard().includes("report 1: 0"));
@@ -340,6 +342,9 @@ test("an assignment of a stream before is not applied", limit, async () => {
   coordinator.last.assign(1, [[1, 0]], 3);
   await until(() => coordinator.heard().includes("report 1: 1"));
   assert.deepEqual(loop.consumer.assignment(), [{ topic: "events", partition: 1 }]);
+  await until(() => loop.seen.length > 0);
+  await sleep(30);
+  assert.deepEqual(loop.seen, ["1@0"], "otherwise it would come again");
 });
 
 test(
@@ -380,6 +385,27 @@ test("closing commits and leaves, a static member for now", limit, async () => {
     assert.deepEqual([loop.seen, coordinator.heard()], [["0@0"], ["commit 0@1", goodbye]]);
     await assert.rejects(loop.consumer.commit(), (thrown) => hasCode(thrown, ErrorCode.CANCELLED));
   }
+});
+
+test("closing is not held up by a loop that was left with its record", limit, async () => {
+  const { client, coordinator } = setUp(1);
+  await writeBatch(client, ["a", "b"]);
+  const consumer = client.consumer({ ...base });
+  const reading = (async () => {
+    for await (const record of consumer.records()) if (record.offset === 1n) break;
+  })();
+  await until(() => coordinator.heard().includes("open events"));
+  coordinator.last.assign(1, [0]);
+  await reading;
+  coordinator.heard();
+  coordinator.last.assign(2, []);
+  await sleep(30);
+  assert.deepEqual(coordinator.heard(), [], "the loop may come back to it");
+  const startedMs = performance.now();
+  await consumer.close();
+  assert.ok(performance.now() - startedMs < 1_000);
+  assert.deepEqual(coordinator.heard().slice(0, 1), ["commit 0@1"]);
+  assert.ok(coordinator.transcript.length === 0 || coordinator.heard().includes("leave"));
 });
 
 test("a loop that is stuck is warned of, leaves by itself, and joins again", limit, async () => {

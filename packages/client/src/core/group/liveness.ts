@@ -14,10 +14,10 @@ export interface LivenessContext {
   readonly onStuck: (sinceMs: number) => void;
 }
 
-/** How often is looked, in a limit. */
+/** Looks in the time of the limit. */
 const looks = 30;
 
-/** Watches that the application gets on: signs of life alone would keep a stuck one in the group. */
+/** Watches that the application gets on: signs of life alone would keep one that is stuck. */
 export class Liveness {
   readonly #context: LivenessContext;
   #progress = 0;

@@ -72,6 +72,8 @@ interface Waiting {
 
 /** Intervals without a sign of life after which the coordinator counts as dead. */
 const silentIntervals = 3;
+/** Where the server states no interval, milliseconds. */
+const defaultIntervalMs = 5_000;
 /** Longest wait for a goodbye to be answered, milliseconds. */
 const leaveMs = 5_000;
 
@@ -275,9 +277,10 @@ export class Membership {
   #onJoined(joined: Joined, server: string): void {
     this.#joined = joined;
     this.#memberId = joined.memberId;
-    const silentMs = joined.heartbeatIntervalMs * silentIntervals;
+    const intervalMs = joined.heartbeatIntervalMs || defaultIntervalMs;
+    const silentMs = intervalMs * silentIntervals;
     this.#silence.start(silentMs, () => this.#stream?.cancel(silent(server, silentMs)));
-    this.#beat(joined.heartbeatIntervalMs);
+    this.#beat(intervalMs);
     for (const [commitId, { topics }] of this.#commits) this.#sendCommit(commitId, topics);
     if (this.#leaving !== undefined) this.#goodbye();
   }

@@ -3,7 +3,7 @@
  * gone are stopped, their offsets committed, and only then reported as given back; new ones are
  * read once the application has been told.
  */
-import type { Cancel, Clock, Logger, Random } from "@millrace/env";
+import type { Clock, Logger, Random } from "@millrace/env";
 import { MillraceError } from "@millrace/errors";
 import type { Assignment } from "@millrace/proto/group";
 import { backoffMs } from "../backoff.ts";
@@ -85,7 +85,8 @@ export class Reconciler {
   /** Rises when everything is lost: steps before that are over. */
   #generation = 0;
   #onLoss = Promise.withResolvers<void>();
-  #cancelWait: Cancel = () => {};
+  /** Nothing that is being processed is waited for any longer. */
+  readonly #givenUp = Promise.withResolvers<void>();
 
   constructor(context: ReconcilerContext) {
     this.#context = context;
@@ -120,7 +121,6 @@ export class Reconciler {
   lose(): void {
     this.#generation += 1;
     this.#applied = undefined;
-    this.#cancelWait();
     const all = [...this.#held.values()];
     const { callbacks, control, forget } = this.#context;
     this.#held.clear();
@@ -134,14 +134,18 @@ export class Reconciler {
 
   /**
    * Gives everything back, before the member leaves. Waits for what is being processed for as long
-   * as `waitMs` at most.
+   * as `waitMs` at most; a loop that was left does not work on its record any more.
    */
-  giveUp(waitMs: number): Promise<void> {
-    return this.#enqueue(async () => {
+  async giveUp(waitMs: number): Promise<void> {
+    const { clock, control } = this.#context;
+    const isBusy = control.inHand() === undefined || control.isIterating();
+    const cancel = clock.timer(isBusy ? waitMs : 0, () => this.#givenUp.resolve());
+    await this.#enqueue(async () => {
       // Nothing that comes later is applied.
       this.#stream = Number.POSITIVE_INFINITY;
-      await this.#giveBack([...this.#held.values()], waitMs);
+      await this.#giveBack([...this.#held.values()]);
     });
+    cancel();
   }
 
   /** Steps follow one another: the application is told of one thing at a time. */
@@ -196,7 +200,7 @@ export class Reconciler {
     return held;
   }
 
-  async #giveBack(gone: readonly HeldPartition[], waitMs?: number): Promise<void> {
+  async #giveBack(gone: readonly HeldPartition[]): Promise<void> {
     if (gone.length === 0) return;
     const { callbacks, commit, control } = this.#context;
     const generation = this.#generation;
@@ -204,7 +208,7 @@ export class Reconciler {
     this.#forget(gone.filter(({ announced }) => !announced));
     control.hold(told);
     for (const held of told) if (held.phase === "owned") held.phase = "leaving";
-    await this.#settle(told, waitMs);
+    await this.#settle(told);
     if (generation !== this.#generation) return;
     await this.#tell(callbacks.onRevoked, told);
     if (generation !== this.#generation) return;
@@ -217,27 +221,19 @@ export class Reconciler {
   }
 
   /** Waits until the application has done with what it has of the partitions. */
-  async #settle(gone: readonly HeldPartition[], waitMs: number | undefined): Promise<void> {
-    const { clock, control, settle } = this.#context;
-    const late = Promise.withResolvers<"late">();
-    const cancel =
-      waitMs === undefined ? () => {} : clock.timer(waitMs, () => late.resolve("late"));
-    this.#cancelWait = cancel;
-    const lost = this.#onLoss.promise.then(() => "lost" as const);
+  async #settle(gone: readonly HeldPartition[]): Promise<void> {
+    const { control, settle } = this.#context;
     const keys = new Set(gone.map(keyOf));
-    try {
-      for (;;) {
-        const hand = control.inHand();
-        if (hand === undefined || !keys.has(keyOf(hand))) break;
-        // A loop that was left does not work on its record any more.
-        if (waitMs !== undefined && !control.isIterating()) break;
-        const how = await Promise.race([control.asked(), late.promise, lost]);
-        if (how === "late" || how === "lost") return;
-      }
-      await Promise.race([settle(gone), late.promise, lost]);
-    } finally {
-      cancel();
+    let isOver = false;
+    const over = Promise.race([this.#onLoss.promise, this.#givenUp.promise]).then(() => {
+      isOver = true;
+    });
+    while (!isOver) {
+      const hand = control.inHand();
+      if (hand === undefined || !keys.has(keyOf(hand))) break;
+      await Promise.race([control.asked(), over]);
     }
+    await Promise.race([settle(gone), over]);
   }
 
   #forget(gone: readonly HeldPartition[]): void {
