@@ -203,3 +203,75 @@ test("a server that restarts interrupts a group, and nothing else", limit, async
     assert.deepEqual(all().sort(), numbered(count).sort());
   });
 });
+
+test("tools commit, fetch and reset offsets, each partition by itself", limit, async (context) => {
+  await withDirectory(async (directory) => {
+    const { address } = await serve(directory, context);
+    await using client = await connect({ bootstrap: address });
+    const { admin } = client;
+    await admin.createTopic({ name: "t", partitions: 2 });
+    await using producer = client.producer();
+    for (let n = 0; n < 6; n += 1) {
+      await producer.send({ topic: "t", partition: n % 2, value: `v${n}` });
+    }
+    const at = (partition: number, offset: bigint) => ({ topic: "t", partition, offset });
+    const offsets = [{ ...at(0, 1n), metadata: "note" }, at(1, 99n), { ...at(0, 0n), topic: "no" }];
+    const results = await admin.commitOffsets({ group: "tool", offsets });
+    assert.deepEqual(
+      results.map(({ error }) => error?.codeName),
+      [undefined, "OFFSET_OUT_OF_RANGE", "UNKNOWN_TOPIC_OR_PARTITION"],
+    );
+    const [fetched, ...others] = await admin.fetchOffsets({ group: "tool" });
+    assert.deepEqual(others, []);
+    assert.equal(fetched?.offset, 1n);
+    assert.equal(String(Buffer.from(fetched?.metadata ?? [])), "note");
+    assert.ok(Math.abs((fetched?.commitTimeMs ?? 0) - Date.now()) < 60_000);
+    const partitions = [{ topic: "t", partition: 1 }];
+    assert.deepEqual(await admin.fetchOffsets({ group: "tool", partitions }), []);
+    const to = { tail: 1 } as const;
+    const dry = await admin.resetOffsets({ group: "tool", topic: "t", to, validateOnly: true });
+    assert.deepEqual(
+      dry.map(({ offset }) => offset),
+      [2n, 2n],
+    );
+    assert.equal((await admin.fetchOffsets({ group: "tool" })).length, 1, "nothing was set");
+    await admin.resetOffsets({ group: "tool", topic: "t", to });
+    await admin.resetOffsets({ group: "tool", offsets: [at(1, 0n)] });
+    assert.deepEqual(
+      (await admin.fetchOffsets({ group: "tool" })).map(({ offset }) => offset),
+      [2n, 0n],
+    );
+    assert.deepEqual(await admin.listGroups(), [{ group: "tool", state: "empty", members: 0 }]);
+    await admin.deleteGroup({ group: "tool" });
+    assert.deepEqual(await admin.listGroups(), []);
+    await assert.rejects(admin.describeGroup({ group: "tool" }), /no group tool/);
+    await assert.rejects(
+      admin.resetOffsets({ group: "tool", topic: "t", to, validateOnly: true }),
+      /no group tool/,
+    );
+    assert.throws(() => admin.resetOffsets({ group: "g", topic: "t", too: to } as never), /"to"/);
+  });
+});
+
+test(
+  "what waits below a group that is reset goes on there, with members",
+  limit,
+  async (context) => {
+    await withDirectory(async (directory) => {
+      const { address } = await serve(directory, context);
+      await using client = await connect({ bootstrap: address });
+      await client.admin.createTopic({ name: "t", partitions: 1 });
+      await using producer = client.producer();
+      for (let n = 0; n < 5; n += 1) await producer.send({ topic: "t", value: `v${n}` });
+      const { consumer, ended, values } = read(client);
+      await until("all are read", () => values.length === 5);
+      await client.admin.resetOffsets({ group: "g", topic: "t", to: { offset: 3 } });
+      await until("the end is read again", () => values.length === 7);
+      assert.deepEqual(values.slice(5), ["v3", "v4"]);
+      await consumer.close();
+      await ended;
+      const [committed] = await client.admin.fetchOffsets({ group: "g" });
+      assert.equal(committed?.offset, 5n);
+    });
+  },
+);

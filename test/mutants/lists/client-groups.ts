@@ -189,7 +189,7 @@ export const clientGroupMutants: readonly Mutant[] = [
     name: "client-group-no-sign-of-life",
     breaks: "a member that has nothing to say is expelled",
     file: `${group}/membership.ts`,
-    replace: [["    this.#beat(intervalMs);\n", ""]],
+    replace: [["    this.#beat(intervalMs);\n    for (const", "    for (const"]],
     tests,
   },
   {

@@ -21,6 +21,9 @@ export interface CommitsContext {
   readonly membership: () => Membership | undefined;
 }
 
+/** Most partitions in one commit. */
+const partitionsMax = 10_000;
+
 /** A partition that may be committed, and how far the application has come in it. */
 interface Reached extends MovedPast {
   readonly held: HeldPartition;
@@ -120,7 +123,12 @@ export class Commits {
   async #send(offsets: readonly OffsetInput[]): Promise<void> {
     const membership = this.#context.membership();
     if (membership === undefined) throw notJoined();
-    const [refused] = refusedOf(await membership.commit(offsetsInput(offsets)));
+    const parts: OffsetInput[][] = [];
+    for (let at = 0; at < offsets.length; at += partitionsMax) {
+      parts.push(offsets.slice(at, at + partitionsMax));
+    }
+    const answers = await Promise.all(parts.map((part) => membership.commit(offsetsInput(part))));
+    const [refused] = refusedOf(answers.flat());
     if (refused === undefined) return;
     const { error, partition, topic } = refused;
     throw new MillraceError(
