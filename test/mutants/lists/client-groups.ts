@@ -270,6 +270,36 @@ export const clientGroupMutants: readonly Mutant[] = [
     tests,
   },
   {
+    name: "client-group-gap-given-back",
+    breaks: "a partition is given back with a gap: what was done behind it is done again",
+    file: `${group}/keyed-queue.ts`,
+    replace: [['    this.#ending ??= "finishing";', '    this.#ending ??= "abandoned";']],
+    tests,
+  },
+  {
+    name: "client-group-slow-handlers-flooded",
+    breaks: "records wait without a bound for handlers that are slow",
+    file: `${group}/keyed-work.ts`,
+    replace: [["    this.#context.inner.pause({ topic, partition });\n", ""]],
+    tests,
+  },
+  {
+    name: "client-group-pause-undone",
+    breaks: "a handler that ends resumes a partition that the application has paused",
+    file: `${group}/keyed-work.ts`,
+    replace: [["    if (this.#paused.has(keyOf(running))) return;\n", ""]],
+    tests,
+  },
+  {
+    name: "client-group-close-held-up",
+    breaks: "closing waits for ever for a loop that was left with its record",
+    file: `${group}/reconciler.ts`,
+    replace: [
+      ["Promise.race([this.#onLoss.promise, this.#givenUp.promise])", "this.#onLoss.promise"],
+    ],
+    tests,
+  },
+  {
     name: "client-group-failed-record-passed",
     breaks: "a record whose handler threw is never handed out again",
     file: `${group}/keyed-work.ts`,

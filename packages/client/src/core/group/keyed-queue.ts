@@ -31,7 +31,10 @@ export class KeyedQueue<R> {
   /** Lanes whose first record waits for room. */
   readonly #ready: unknown[] = [];
   #running = 0;
-  #stopped = false;
+  /** Nothing more begins: at all, or but for what lies before a record that has begun. */
+  #ending: "abandoned" | "finishing" | undefined;
+  /** The last offset that has begun. */
+  #begun = -1n;
   #onQuiet: (() => void)[] = [];
 
   constructor(context: KeyedQueueContext<R>) {
@@ -65,35 +68,57 @@ export class KeyedQueue<R> {
     this.#pump();
   }
 
-  /** Begins nothing more. Resolves once nothing runs. */
-  stop(): Promise<void> {
-    this.#stopped = true;
+  /**
+   * Ends with no gap: of the records that wait, only those begin that lie before one which has
+   * begun, so that nothing is done beyond the first that is unfinished. Resolves once nothing runs.
+   */
+  finish(): Promise<void> {
+    this.#ending ??= "finishing";
+    this.#pump();
     if (this.isQuiet) return Promise.resolve();
     return new Promise((resolve) => this.#onQuiet.push(resolve));
   }
 
+  /** Begins nothing more. */
+  abandon(): void {
+    this.#ending = "abandoned";
+  }
+
   #pump(): void {
-    while (!this.#stopped && this.#running < this.#context.concurrency) {
-      const lane = this.#ready.shift();
-      const entry = lane === undefined ? undefined : this.#lanes.get(lane)?.[0];
+    while (this.#running < this.#context.concurrency) {
+      const entry = this.#nextReady();
       if (entry === undefined) return;
       void this.#run(entry);
     }
   }
 
+  /** Takes the first record that may begin. */
+  #nextReady(): Entry<R> | undefined {
+    if (this.#ending === "abandoned") return undefined;
+    for (let at = 0; at < this.#ready.length; at += 1) {
+      const entry = this.#lanes.get(this.#ready[at])?.[0];
+      if (entry === undefined) continue;
+      if (this.#ending === "finishing" && entry.offset > this.#begun) continue;
+      this.#ready.splice(at, 1);
+      return entry;
+    }
+    return undefined;
+  }
+
   async #run(entry: Entry<R>): Promise<void> {
     this.#running += 1;
+    if (entry.offset > this.#begun) this.#begun = entry.offset;
     try {
       await this.#context.run(entry.record);
       this.#finish(entry);
     } catch (thrown) {
-      this.#stopped = true;
+      this.abandon();
       this.#context.onFailed(thrown);
     }
     this.#running -= 1;
-    if (this.isQuiet) for (const resolve of this.#onQuiet.splice(0)) resolve();
     this.#context.onDone();
     this.#pump();
+    if (this.isQuiet) for (const resolve of this.#onQuiet.splice(0)) resolve();
   }
 
   #finish(entry: Entry<R>): void {

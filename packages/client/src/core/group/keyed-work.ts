@@ -64,9 +64,9 @@ export class KeyedWork<R extends AnyRecord> {
     return this.#running.get(keyOf(place))?.isPaused !== true;
   }
 
-  /** Begins nothing more of these partitions; resolves once nothing of them runs. */
+  /** Ends what has begun of these partitions, without a gap; resolves once nothing of them runs. */
   async settle(places: readonly TopicPartition[]): Promise<void> {
-    await Promise.all(places.map((place) => this.#running.get(keyOf(place))?.queue.stop()));
+    await Promise.all(places.map((place) => this.#running.get(keyOf(place))?.queue.finish()));
   }
 
   /** What runs or waits of these partitions counts for nothing. */
@@ -74,7 +74,7 @@ export class KeyedWork<R extends AnyRecord> {
     for (const place of places) {
       const running = this.#running.get(keyOf(place));
       if (running === undefined) continue;
-      void running.queue.stop();
+      running.queue.abandon();
       this.#running.delete(keyOf(place));
       this.#free(running);
     }
@@ -124,7 +124,7 @@ export class KeyedWork<R extends AnyRecord> {
     running.queue.add(record, record.offset, record.keyText());
     if (!running.queue.isFull || running.isPaused) return;
     running.isPaused = true;
-    this.#context.inner.pause(running);
+    this.#context.inner.pause({ topic, partition });
   }
 
   #begin(
