@@ -4,6 +4,7 @@ import type { Mutant } from "../mutant.ts";
 const group = "packages/client/src/core/group";
 const consumer = "packages/client/src/core/consumer";
 const tests = [`${group}/group-consumer.test.ts`];
+const keyedTests = [`${group}/keyed-work.test.ts`];
 
 export const clientGroupMutants: readonly Mutant[] = [
   {
@@ -243,7 +244,7 @@ export const clientGroupMutants: readonly Mutant[] = [
     breaks: "records of one key are processed at once",
     file: `${group}/keyed-queue.ts`,
     replace: [['const lane = key ?? Symbol("no key");', 'const lane = Symbol(key ?? "");']],
-    tests,
+    tests: keyedTests,
   },
   {
     name: "client-group-committed-past-unfinished",
@@ -255,7 +256,7 @@ export const clientGroupMutants: readonly Mutant[] = [
         "    return this.#entries.find(({ isDone }) => isDone)?.offset;",
       ],
     ],
-    tests,
+    tests: keyedTests,
   },
   {
     name: "client-group-handlers-unawaited",
@@ -267,28 +268,28 @@ export const clientGroupMutants: readonly Mutant[] = [
         "    void Promise.all(places.map((place) => this.#running",
       ],
     ],
-    tests,
+    tests: keyedTests,
   },
   {
     name: "client-group-gap-given-back",
     breaks: "a partition is given back with a gap: what was done behind it is done again",
     file: `${group}/keyed-queue.ts`,
     replace: [['    this.#ending ??= "finishing";', '    this.#ending ??= "abandoned";']],
-    tests,
+    tests: keyedTests,
   },
   {
     name: "client-group-slow-handlers-flooded",
     breaks: "records wait without a bound for handlers that are slow",
     file: `${group}/keyed-work.ts`,
     replace: [["    this.#context.inner.pause({ topic, partition });\n", ""]],
-    tests,
+    tests: keyedTests,
   },
   {
     name: "client-group-pause-undone",
     breaks: "a handler that ends resumes a partition that the application has paused",
     file: `${group}/keyed-work.ts`,
     replace: [["    if (this.#paused.has(keyOf(running))) return;\n", ""]],
-    tests,
+    tests: keyedTests,
   },
   {
     name: "client-group-close-held-up",
@@ -304,6 +305,6 @@ export const clientGroupMutants: readonly Mutant[] = [
     breaks: "a record whose handler threw is never handed out again",
     file: `${group}/keyed-work.ts`,
     replace: [["    await this.#goBack();\n", ""]],
-    tests,
+    tests: keyedTests,
   },
 ];

@@ -1,85 +1,16 @@
 /** A member of a group, as transcripts: what the coordinator says, and what the member answers. */
 import assert from "node:assert/strict";
-import { afterEach, test } from "node:test";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ErrorCode, hasCode } from "@millrace/errors";
-import { FakeBroker, testEnv } from "../../testing/fake-broker.ts";
-import { FakeCoordinator } from "../../testing/fake-coordinator.ts";
+import { base, groupSetUp, Loop } from "../../testing/group-set-up.ts";
 import { until, writeBatch } from "../../testing/set-up.ts";
-import { type Client, createClient } from "../client.ts";
-import type { ConsumedRecord } from "../types.ts";
-import type { GroupConsumer } from "./group-consumer.ts";
 import type { GroupConsumerOptions, GroupConsumerState } from "./types.ts";
 
 const limit = { timeout: 15_000 };
-const made: { readonly client: Client; readonly coordinator: FakeCoordinator }[] = [];
-const loops: Loop[] = [];
-
-// Nothing is left to wait for, so that closing is quick.
-afterEach(async () => {
-  for (const loop of loops.splice(0)) loop.free();
-  for (const { client, coordinator } of made.splice(0)) {
-    coordinator.answersCommits = true;
-    coordinator.joinsAtOnce = true;
-    await client.close().catch(() => {});
-  }
-});
-
-const setUp = (partitions = 2): { coordinator: FakeCoordinator; client: Client } => {
-  const coordinator = new FakeCoordinator(new FakeBroker(partitions));
-  const client = createClient({ dialer: coordinator, env: testEnv(), bootstrap: ["fake:1"] });
-  made.push({ client, coordinator });
-  return { coordinator, client };
-};
-
-const base = { group: "g", topics: ["events"], from: "earliest" } as const;
-
-/** Reads in the background, one record for each `go`. */
-class Loop {
-  readonly consumer: GroupConsumer;
-  readonly seen: string[] = [];
-  /** Records that the body is in the midst of: 0 or 1. */
-  busy = 0;
-  error: unknown;
-  readonly ended: Promise<void>;
-  #go: (() => void) | undefined;
-  #isFree = false;
-
-  constructor(client: Client, options: Partial<GroupConsumerOptions> = {}) {
-    this.consumer = client.consumer({ ...base, ...options });
-    loops.push(this);
-    this.ended = this.#run().catch((thrown: unknown) => {
-      this.error = thrown;
-    });
-  }
-
-  async #run(): Promise<void> {
-    for await (const record of this.consumer.records()) {
-      this.seen.push(`${record.partition}@${record.offset}`);
-      this.busy = 1;
-      if (!this.#isFree) {
-        await new Promise<void>((resolve) => {
-          this.#go = resolve;
-        });
-      }
-      this.busy = 0;
-    }
-  }
-
-  /** Ends the body of the loop for the present record. */
-  go(): void {
-    this.#go?.();
-  }
-
-  /** Ends every body from now on. */
-  free(): void {
-    this.#isFree = true;
-    this.go();
-  }
-}
 
 test("a member joins, reads from the position it is given, and reports", limit, async () => {
-  const { client, coordinator } = setUp();
+  const { client, coordinator } = groupSetUp();
   await writeBatch(client, ["a", "b", "c"], 0);
   await writeBatch(client, ["d"], 1);
   const told: string[] = [];
@@ -104,7 +35,7 @@ test("a member joins, reads from the position it is given, and reports", limit, 
 });
 
 test("a partition that goes is stopped, finished, told, committed, reported", limit, async () => {
-  const { client, coordinator } = setUp();
+  const { client, coordinator } = groupSetUp();
   await writeBatch(client, ["a", "b"], 0);
   const order: string[] = [];
   const revoked = Promise.withResolvers<void>();
@@ -137,7 +68,7 @@ test("a partition that goes is stopped, finished, told, committed, reported", li
 });
 
 test("a record is committed once the next one was asked for", limit, async () => {
-  const { client, coordinator } = setUp(1);
+  const { client, coordinator } = groupSetUp(1);
   await writeBatch(client, ["a", "b", "c"]);
   const loop = new Loop(client, { autoCommitIntervalMs: 100 });
   await until(() => coordinator.heard().includes("open events"));
@@ -153,7 +84,7 @@ test("a record is committed once the next one was asked for", limit, async () =>
 });
 
 test("a loop that was left has not processed its last record", limit, async () => {
-  const { client, coordinator } = setUp(1);
+  const { client, coordinator } = groupSetUp(1);
   await writeBatch(client, ["a", "b", "c"]);
   const consumer = client.consumer({ ...base });
   const reading = (async () => {
@@ -168,7 +99,7 @@ test("a loop that was left has not processed its last record", limit, async () =
 });
 
 test("manual commits: all positions, or one that later ones do not undo", limit, async () => {
-  const { client, coordinator } = setUp(1);
+  const { client, coordinator } = groupSetUp(1);
   await writeBatch(client, ["a", "b", "c"]);
   const loop = new Loop(client, { autoCommit: false });
   await until(() => coordinator.heard().includes("open events"));
@@ -190,7 +121,7 @@ test("manual commits: all positions, or one that later ones do not undo", limit,
 });
 
 test("a commit that is refused throws what the group says", limit, async () => {
-  const { client, coordinator } = setUp(1);
+  const { client, coordinator } = groupSetUp(1);
   const loop = new Loop(client);
   await until(() => coordinator.heard().includes("open events"));
   coordinator.last.assign(1, [0]);
@@ -206,7 +137,7 @@ test("a commit that is refused throws what the group says", limit, async () => {
 });
 
 test("a position for a partition that is owned moves it, whatever was read", limit, async () => {
-  const { client, coordinator } = setUp(1);
+  const { client, coordinator } = groupSetUp(1);
   await writeBatch(client, ["a", "b", "c"]);
   const assigned: number[] = [];
   const loop = new Loop(client, { onAssigned: (all) => assigned.push(all.length) });
@@ -236,7 +167,7 @@ test(
   "after a broken stream the member comes back, and goes on reading meanwhile",
   limit,
   async () => {
-    const { client, coordinator } = setUp(2);
+    const { client, coordinator } = groupSetUp(2);
     const loop = new Loop(client);
     loop.free();
     await until(() => coordinator.heard().includes("open events"));
@@ -263,7 +194,7 @@ test(
 );
 
 test("a drain, a silence and another coordinator make the member come back", limit, async () => {
-  const { client, coordinator } = setUp(1);
+  const { client, coordinator } = groupSetUp(1);
   const loop = new Loop(client);
   await until(() => coordinator.heard().includes("open events"));
   coordinator.heartbeatIntervalMs = 50;
@@ -292,7 +223,7 @@ for (const code of [ErrorCode.FENCED_MEMBER_EPOCH, ErrorCode.UNKNOWN_MEMBER_ID])
     `a member that was expelled drops all, and joins anew: ${ErrorCode[code]}`,
     limit,
     async () => {
-      const { client, coordinator } = setUp(1);
+      const { client, coordinator } = groupSetUp(1);
       await writeBatch(client, ["a", "b"]);
       const lost: number[] = [];
       const loop = new Loop(client, { onLost: (all) => lost.push(all.length) });
@@ -322,7 +253,7 @@ for (const code of [ErrorCode.FENCED_MEMBER_EPOCH, ErrorCode.UNKNOWN_MEMBER_ID])
 }
 
 test("an assignment of a stream before is not applied", limit, async () => {
-  const { client, coordinator } = setUp(2);
+  const { client, coordinator } = groupSetUp(2);
   const revoked = Promise.withResolvers<void>();
   await writeBatch(client, ["a"], 1);
   const loop = new Loop(client, { onRevoked: () => revoked.promise });
@@ -351,7 +282,7 @@ test(
   "an error that no retry helps ends the iteration, and the next one joins again",
   limit,
   async () => {
-    const { client, coordinator } = setUp(1);
+    const { client, coordinator } = groupSetUp(1);
     const loop = new Loop(client);
     await until(() => coordinator.heard().includes("open events"));
     coordinator.last.end(ErrorCode.GROUP_MAX_SIZE_REACHED);
@@ -369,7 +300,7 @@ test("closing commits and leaves, a static member for now", limit, async () => {
     ["", "leave"],
     ["a", "leave for now"],
   ] as const) {
-    const { client, coordinator } = setUp(1);
+    const { client, coordinator } = groupSetUp(1);
     await writeBatch(client, ["a", "b"]);
     const loop = new Loop(client, instanceId === "" ? {} : { instanceId });
     await until(() => coordinator.streams.length === 1 && coordinator.transcript.length === 1);
@@ -388,7 +319,7 @@ test("closing commits and leaves, a static member for now", limit, async () => {
 });
 
 test("closing is not held up by a loop that was left with its record", limit, async () => {
-  const { client, coordinator } = setUp(1);
+  const { client, coordinator } = groupSetUp(1);
   await writeBatch(client, ["a", "b"]);
   const consumer = client.consumer({ ...base });
   const reading = (async () => {
@@ -409,7 +340,7 @@ test("closing is not held up by a loop that was left with its record", limit, as
 });
 
 test("a loop that is stuck is warned of, leaves by itself, and joins again", limit, async () => {
-  const { client, coordinator } = setUp(1);
+  const { client, coordinator } = groupSetUp(1);
   await writeBatch(client, ["a", "b"]);
   const states: GroupConsumerState["type"][] = [];
   const onState = ({ type }: GroupConsumerState): void => {
@@ -434,7 +365,7 @@ test("a loop that is stuck is warned of, leaves by itself, and joins again", lim
 });
 
 test("pause, resume, seek and lag are of partitions that the member has", limit, async () => {
-  const { client, coordinator } = setUp(2);
+  const { client, coordinator } = groupSetUp(2);
   await writeBatch(client, ["a", "b", "c"], 0);
   const loop = new Loop(client);
   await until(() => coordinator.heard().includes("open events"));
@@ -455,144 +386,8 @@ test("pause, resume, seek and lag are of partitions that the member has", limit,
   assert.throws(() => consumer.pause({ topic: "events", partition: 1 }), /not assigned/);
 });
 
-test(
-  "handlers run at once, those of one key in order, and offsets follow the first",
-  limit,
-  async () => {
-    const { client, coordinator } = setUp(1);
-    const producer = client.producer({ lingerMs: 20 });
-    for (const key of ["a", "b", "a", "c"]) {
-      producer.write({ topic: "events", partition: 0, key, value: key });
-    }
-    await producer.close();
-    const consumer = client.consumer({ ...base, concurrency: { perPartition: 3 } });
-    const running = new Map<string, () => void>();
-    const processing = consumer.process(async (record: ConsumedRecord) => {
-      const name = `${record.keyText()}${record.offset}`;
-      await new Promise<void>((resolve) => running.set(name, resolve));
-      running.delete(name);
-    });
-    await until(() => coordinator.heard().includes("open events"));
-    coordinator.last.assign(1, [0]);
-    await until(() => running.size === 3);
-    assert.deepEqual([...running.keys()], ["a0", "b1", "c3"]);
-    coordinator.heard();
-    running.get("b1")?.();
-    running.get("c3")?.();
-    await until(() => running.size === 1);
-    await consumer.commit();
-    assert.deepEqual(coordinator.heard(), ["commit 0@0"], "the first is unfinished");
-    running.get("a0")?.();
-    await until(() => running.has("a2"));
-    await consumer.commit();
-    assert.deepEqual(coordinator.heard(), ["commit 0@2"]);
-    coordinator.last.assign(2, []);
-    await sleep(30);
-    assert.deepEqual(coordinator.heard(), [], "what runs is waited for");
-    running.get("a2")?.();
-    await until(() => coordinator.transcript.includes("report 2: nothing"));
-    assert.deepEqual(coordinator.heard(), ["commit 0@4", "report 2: nothing"]);
-    await consumer.close();
-    await processing;
-  },
-);
-
-test(
-  "a partition whose handlers are slow waits, and only as long as the application lets it",
-  limit,
-  async () => {
-    const { client, coordinator } = setUp(2);
-    await writeBatch(
-      client,
-      Array.from({ length: 50 }, () => "x"),
-      0,
-    );
-    const consumer = client.consumer({ ...base });
-    const waiting: (() => void)[] = [];
-    let isSlow = true;
-    const seen: number[] = [];
-    const processing = consumer.process(async ({ partition }) => {
-      seen.push(partition);
-      if (partition === 0 && isSlow) await new Promise<void>((resolve) => waiting.push(resolve));
-    });
-    await until(() => coordinator.heard().includes("open events"));
-    coordinator.last.assign(1, [0, 1]);
-    await until(() => waiting.length === 1);
-    await writeBatch(client, ["y", "y"], 1);
-    await until(() => seen.filter((partition) => partition === 1).length === 2);
-    assert.equal(seen.filter((partition) => partition === 0).length, 1, "the other one goes on");
-    const place = { topic: "events", partition: 0 };
-    consumer.pause(place);
-    isSlow = false;
-    waiting.shift()?.();
-    // One that runs and four that wait were taken before.
-    await until(() => seen.filter((partition) => partition === 0).length === 5);
-    await sleep(30);
-    assert.equal(seen.filter((partition) => partition === 0).length, 5, "it is paused");
-    consumer.resume(place);
-    await until(() => seen.length === 52);
-    await consumer.close();
-    await processing;
-  },
-);
-
-test("what is given back has no gap: records behind it would come twice", limit, async () => {
-  const { client, coordinator } = setUp(1);
-  const producer = client.producer({ lingerMs: 20 });
-  for (const key of ["a", "a", "b", "a", "b"]) {
-    producer.write({ topic: "events", partition: 0, key, value: key });
-  }
-  await producer.close();
-  const consumer = client.consumer({ ...base, concurrency: { perPartition: 2 } });
-  const running = new Map<string, () => void>();
-  const begun: string[] = [];
-  const processing = consumer.process(async (record: ConsumedRecord) => {
-    const name = `${record.keyText()}${record.offset}`;
-    begun.push(name);
-    await new Promise<void>((resolve) => running.set(name, resolve));
-  });
-  await until(() => coordinator.heard().includes("open events"));
-  coordinator.last.assign(1, [0]);
-  await until(() => begun.length === 2);
-  coordinator.last.assign(2, []);
-  await sleep(30);
-  coordinator.heard();
-  // a1 lies before b2, which has begun; a3 and b4 lie behind it.
-  running.get("b2")?.();
-  running.get("a0")?.();
-  await until(() => begun.length === 3);
-  running.get("a1")?.();
-  await until(() => coordinator.transcript.includes("report 2: nothing"));
-  assert.deepEqual(begun, ["a0", "b2", "a1"]);
-  assert.deepEqual(coordinator.heard(), ["commit 0@3", "report 2: nothing"]);
-  await consumer.close();
-  await processing;
-});
-
-test("a handler that throws ends processing, and its record comes again", limit, async () => {
-  const { client, coordinator } = setUp(1);
-  await writeBatch(client, ["a", "b", "c"]);
-  const consumer = client.consumer({ ...base });
-  const seen: bigint[] = [];
-  const failing = consumer.process((record) => {
-    seen.push(record.offset);
-    if (record.offset === 1n) throw new Error("broken");
-  });
-  await until(() => coordinator.heard().includes("open events"));
-  coordinator.last.assign(1, [0]);
-  await assert.rejects(failing, /broken/);
-  assert.deepEqual(consumer.positions(), [{ topic: "events", partition: 0, offset: 1n }]);
-  const again = consumer.process((record) => {
-    seen.push(record.offset);
-  });
-  await until(() => seen.length === 4);
-  assert.deepEqual(seen, [0n, 1n, 1n, 2n]);
-  await consumer.close();
-  await again;
-});
-
 test("options are checked before anything happens", limit, async () => {
-  const { client } = setUp();
+  const { client } = groupSetUp();
   const refuses = (options: object, text: RegExp): void => {
     assert.throws(() => client.consumer({ ...base, ...options } as never), text);
   };
