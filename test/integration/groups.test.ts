@@ -124,8 +124,12 @@ class MemberProcess {
     );
   }
 
-  kill(signal: NodeJS.Signals): Promise<NodeJS.Signals | null> {
+  signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
+  }
+
+  kill(signal: NodeJS.Signals): Promise<NodeJS.Signals | null> {
+    this.signal(signal);
     return this.exited;
   }
 
@@ -275,3 +279,27 @@ test(
     });
   },
 );
+
+test("a member that is stopped is expelled, and joins anew", limit, async (context) => {
+  await withDirectory(async (directory) => {
+    const { address } = await serve(directory, context);
+    await using client = await connect({ bootstrap: address });
+    await client.admin.createTopic({ name: "t", partitions: 4 });
+    const stop = produce(client, 4);
+    const staying = read(client);
+    const stopped = new MemberProcess(address);
+    context.after(() => stopped.kill("SIGKILL"));
+    await until("both read", () => stopped.records.length > 50 && staying.values.length > 50);
+    stopped.signal("SIGSTOP");
+    await until("its partitions go to the other", () => staying.consumer.assignment().length === 4);
+    stopped.signal("SIGCONT");
+    await until("they share again", () => staying.consumer.assignment().length === 2);
+    const before = stopped.records.length;
+    await until("it reads again", () => stopped.records.length > before + 20);
+    const count = await stop();
+    const all = (): string[] => [...staying.values, ...stopped.records.map(({ value }) => value)];
+    await until("none is missing", () => new Set(all()).size === count);
+    await staying.consumer.close();
+    await staying.ended;
+  });
+});
