@@ -307,4 +307,27 @@ export const clientGroupMutants: readonly Mutant[] = [
     replace: [["    await this.#goBack();\n", ""]],
     tests: keyedTests,
   },
+  {
+    name: "client-group-dry-run-sets",
+    breaks: "asking where a reset would lead resets",
+    file: "packages/client/src/core/admin-groups.ts",
+    replace: [["reset.validateOnly === true", "reset.validateOnly === undefined"]],
+    tests: ["test/integration/groups.test.ts"],
+  },
+  {
+    name: "cli-group-last-batch-uncommitted",
+    breaks: "consume --group --max prints records again that it has printed",
+    file: "packages/cli/src/consume-group.ts",
+    replace: [["    await consumer.commit({ topic, partition, offset: last.offset + 1n });\n", ""]],
+    tests: ["test/integration/cli-groups.test.ts"],
+  },
+  {
+    name: "cli-group-flags-ignored",
+    breaks: "flags that do not go with a group are ignored",
+    file: "packages/cli/src/consume-group.ts",
+    replace: [
+      ["    if (flags[name] === undefined) continue;", "    if (flags[name] !== null) continue;"],
+    ],
+    tests: ["packages/cli/src/consume-group.test.ts"],
+  },
 ];
