@@ -324,6 +324,25 @@ test("closing commits and leaves, a static member for now", limit, async () => {
   }
 });
 
+test("closing waits for three seconds at most for a coordinator that is away", limit, async () => {
+  const { client, coordinator } = groupSetUp(1);
+  await writeBatch(client, ["a", "b"]);
+  const loop = new Loop(client);
+  await until(() => coordinator.heard().includes("open events"));
+  coordinator.last.assign(1, [0]);
+  await until(() => loop.busy === 1);
+  loop.go();
+  await until(() => loop.seen.length === 2);
+  loop.free();
+  coordinator.at = undefined;
+  coordinator.last.end(ErrorCode.UNAVAILABLE);
+  await sleep(50);
+  const startedMs = performance.now();
+  await loop.consumer.close();
+  assert.ok(performance.now() - startedMs < 3_500);
+  await loop.ended;
+});
+
 test("closing is not held up by a loop that was left with its record", limit, async () => {
   const { client, coordinator } = groupSetUp(1);
   await writeBatch(client, ["a", "b"]);

@@ -76,6 +76,8 @@ const silentIntervals = 3;
 const defaultIntervalMs = 5_000;
 /** Longest wait for a goodbye to be answered, milliseconds. */
 const leaveMs = 5_000;
+/** The same where no stream is open: for one more attempt to open it, milliseconds. */
+const leaveLostMs = 2_000;
 
 const isExpulsion = ({ code }: MillraceError): boolean =>
   code === ErrorCode.UNKNOWN_MEMBER_ID || code === ErrorCode.FENCED_MEMBER_EPOCH;
@@ -146,8 +148,8 @@ export class Membership {
   }
 
   /**
-   * Leaves the group; resolves once the group knows, or after five seconds. Offsets whose commit
-   * was called before are committed before.
+   * Leaves the group; resolves once the group knows, or after five seconds; after two where the
+   * coordinator is away. Offsets whose commit was called before are committed before.
    */
   async leave(options: { readonly temporary: boolean }): Promise<void> {
     const { clock } = this.#context;
@@ -155,7 +157,8 @@ export class Membership {
     if (this.#joined !== undefined) this.#goodbye();
     // Without an id the group knows nothing of the member.
     else if (this.#memberId === "" && this.#stream === undefined) this.#end();
-    const cancel = clock.timer(leaveMs, () => this.#end());
+    const patienceMs = this.#joined === undefined ? leaveLostMs : leaveMs;
+    const cancel = clock.timer(patienceMs, () => this.#end());
     await this.#running;
     cancel();
     this.#end();
