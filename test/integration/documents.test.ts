@@ -62,10 +62,13 @@ test("every JSON document is snake_case, metrics are as Prometheus likes them, a
     const client = await connect({ bootstrap: [endpoint] });
     await client.admin.createTopic({ name: "t", partitions: 2 });
     await client.producer().send({ topic: "t", partition: 1, key: "k", value: "v" });
+    const offsets = [{ topic: "t", partition: 1, offset: 0 }];
+    await client.admin.commitOffsets({ group: "g", offsets });
 
     const documents = [
       ...["cluster status", "broker list", "broker describe 0", "topic list"],
       ...["topic describe t", "topic reassign t --list"],
+      ...["group list", "group describe g", "group reset g t --to earliest --dry-run"],
     ];
     for (const command of documents) {
       checkDocument(await outputOf(endpoint, ...command.split(" "), "--output", "json"), command);

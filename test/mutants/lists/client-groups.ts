@@ -11,7 +11,14 @@ export const clientGroupMutants: readonly Mutant[] = [
     name: "client-group-given-back-uncommitted",
     breaks: "a partition is given back before its offset is committed",
     file: `${group}/reconciler.ts`,
-    replace: [["      await commit(told.filter(", "      void commit(told.filter("]],
+    replace: [["    await this.#commit(told.filter(", "    void this.#commit(told.filter("]],
+    tests,
+  },
+  {
+    name: "client-group-commit-given-up",
+    breaks: "a commit that fails in passing is given up, and what was done comes twice",
+    file: `${group}/reconciler.ts`,
+    replace: [["attempt >= commitsMax", "attempt >= 0"]],
     tests,
   },
   {

@@ -67,6 +67,26 @@ test("a partition that goes is stopped, finished, told, committed, reported", li
   assert.deepEqual(loop.seen, ["0@0"], "nothing more of it is handed out");
 });
 
+test("a commit before a partition goes is tried again while that helps", limit, async () => {
+  const { client, coordinator } = groupSetUp();
+  await writeBatch(client, ["a"], 0);
+  const loop = new Loop(client);
+  loop.free();
+  await until(() => coordinator.heard().includes("open events"));
+  coordinator.last.assign(1, [[0, 0]]);
+  await until(() => coordinator.heard().includes("report 1: 0") && loop.seen.length === 1);
+  coordinator.answersCommits = false;
+  coordinator.last.assign(2, []);
+  const answer = async (error?: { code: ErrorCode; message: string; retriable?: boolean }) => {
+    await until(() => coordinator.heard().includes("commit 0@1"));
+    const commitId = coordinator.last.requests.at(-1)?.commit?.commitId ?? 0n;
+    coordinator.last.push({ committed: { commitId, ...(error === undefined ? {} : { error }) } });
+  };
+  await answer({ code: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, message: "loading" });
+  await answer();
+  await until(() => coordinator.heard().includes("report 2: nothing"));
+});
+
 test("a record is committed once the next one was asked for", limit, async () => {
   const { client, coordinator } = groupSetUp(1);
   await writeBatch(client, ["a", "b", "c"]);

@@ -8,6 +8,7 @@ import { MillraceError } from "@millrace/errors";
 import type { Assignment } from "@millrace/proto/group";
 import { backoffMs } from "../backoff.ts";
 import type { PartitionControl } from "../consumer/control.ts";
+import { isRetriable } from "../failures.ts";
 import { isSameTopic } from "../metadata/index.ts";
 import type { Position, TopicPartition } from "../types.ts";
 import { type PartitionsInput, partitionsInput } from "./messages.ts";
@@ -54,6 +55,8 @@ export interface ReconcilerContext {
   readonly forget: (partitions: readonly TopicPartition[]) => void;
 }
 
+/** Attempts to commit what goes, beyond the first. */
+const commitsMax = 8;
 /** How long new partitions wait for each other, so that the application is told at once. */
 const togetherMs = 200;
 
@@ -202,7 +205,7 @@ export class Reconciler {
 
   async #giveBack(gone: readonly HeldPartition[]): Promise<void> {
     if (gone.length === 0) return;
-    const { callbacks, commit, control } = this.#context;
+    const { callbacks, control } = this.#context;
     const generation = this.#generation;
     const told = gone.filter(({ announced }) => announced);
     this.#forget(gone.filter(({ announced }) => !announced));
@@ -212,12 +215,24 @@ export class Reconciler {
     if (generation !== this.#generation) return;
     await this.#tell(callbacks.onRevoked, told);
     if (generation !== this.#generation) return;
-    try {
-      await commit(told.filter(({ phase }) => phase === "leaving"));
-    } catch (thrown) {
-      this.#context.logger.warn({ err: thrown }, "offsets could not be committed on revocation");
-    }
+    await this.#commit(told.filter(({ phase }) => phase === "leaving"));
     if (generation === this.#generation) this.#forget(told);
+  }
+
+  /** Commits what goes, again and again while that helps: what is not committed comes twice. */
+  async #commit(gone: readonly HeldPartition[]): Promise<void> {
+    const { clock, commit, logger, random } = this.#context;
+    const generation = this.#generation;
+    for (let attempt = 0; generation === this.#generation; attempt += 1) {
+      try {
+        await commit(gone);
+        return;
+      } catch (thrown) {
+        logger.warn({ err: thrown }, "offsets could not be committed on revocation");
+        if (!isRetriable(MillraceError.from(thrown)) || attempt >= commitsMax) return;
+        await clock.sleep(backoffMs(attempt, random));
+      }
+    }
   }
 
   /** Waits until the application has done with what it has of the partitions. */
