@@ -62,7 +62,7 @@ test("every JSON document is snake_case, metrics are as Prometheus likes them, a
     const client = await connect({ bootstrap: [endpoint] });
     await client.admin.createTopic({ name: "t", partitions: 2 });
     await client.producer().send({ topic: "t", partition: 1, key: "k", value: "v" });
-    const offsets = [{ topic: "t", partition: 1, offset: 0 }];
+    const offsets = [{ topic: "t", partition: 1, offset: 1 }];
     await client.admin.commitOffsets({ group: "g", offsets });
 
     const documents = [
