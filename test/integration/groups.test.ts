@@ -257,28 +257,24 @@ test("tools commit, fetch and reset offsets, each partition by itself", limit, a
   });
 });
 
-test(
-  "what waits below a group that is reset goes on there, with members",
-  limit,
-  async (context) => {
-    await withDirectory(async (directory) => {
-      const { address } = await serve(directory, context);
-      await using client = await connect({ bootstrap: address });
-      await client.admin.createTopic({ name: "t", partitions: 1 });
-      await using producer = client.producer();
-      for (let n = 0; n < 5; n += 1) await producer.send({ topic: "t", value: `v${n}` });
-      const { consumer, ended, values } = read(client);
-      await until("all are read", () => values.length === 5);
-      await client.admin.resetOffsets({ group: "g", topic: "t", to: { offset: 3 } });
-      await until("the end is read again", () => values.length === 7);
-      assert.deepEqual(values.slice(5), ["v3", "v4"]);
-      await consumer.close();
-      await ended;
-      const [committed] = await client.admin.fetchOffsets({ group: "g" });
-      assert.equal(committed?.offset, 5n);
-    });
-  },
-);
+test("a group that is reset goes on there, with members", limit, async (context) => {
+  await withDirectory(async (directory) => {
+    const { address } = await serve(directory, context);
+    await using client = await connect({ bootstrap: address });
+    await client.admin.createTopic({ name: "t", partitions: 1 });
+    await using producer = client.producer();
+    for (let n = 0; n < 5; n += 1) await producer.send({ topic: "t", value: `v${n}` });
+    const { consumer, ended, values } = read(client);
+    await until("all are read", () => values.length === 5);
+    await client.admin.resetOffsets({ group: "g", topic: "t", to: { offset: 3 } });
+    await until("the end is read again", () => values.length === 7);
+    assert.deepEqual(values.slice(5), ["v3", "v4"]);
+    await consumer.close();
+    await ended;
+    const [committed] = await client.admin.fetchOffsets({ group: "g" });
+    assert.equal(committed?.offset, 5n);
+  });
+});
 
 test("a member that is stopped is expelled, and joins anew", limit, async (context) => {
   await withDirectory(async (directory) => {

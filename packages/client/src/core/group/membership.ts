@@ -74,10 +74,11 @@ interface Waiting {
 const silentIntervals = 3;
 /** Where the server states no interval, milliseconds. */
 const defaultIntervalMs = 5_000;
-/** Longest wait for a goodbye to be answered, milliseconds. */
+/**
+ * Longest wait for a goodbye to be answered, milliseconds. Long enough for a coordinator to start
+ * again: without a goodbye the partitions stand still for the session timeout.
+ */
 const leaveMs = 5_000;
-/** The same where no stream is open: for one more attempt to open it, milliseconds. */
-const leaveLostMs = 2_000;
 
 const isExpulsion = ({ code }: MillraceError): boolean =>
   code === ErrorCode.UNKNOWN_MEMBER_ID || code === ErrorCode.FENCED_MEMBER_EPOCH;
@@ -148,8 +149,8 @@ export class Membership {
   }
 
   /**
-   * Leaves the group; resolves once the group knows, or after five seconds; after two where the
-   * coordinator is away. Offsets whose commit was called before are committed before.
+   * Leaves the group; resolves once the group knows, or after five seconds. Offsets whose commit
+   * was called before are committed before.
    */
   async leave(options: { readonly temporary: boolean }): Promise<void> {
     const { clock } = this.#context;
@@ -157,8 +158,7 @@ export class Membership {
     if (this.#joined !== undefined) this.#goodbye();
     // Without an id the group knows nothing of the member.
     else if (this.#memberId === "" && this.#stream === undefined) this.#end();
-    const patienceMs = this.#joined === undefined ? leaveLostMs : leaveMs;
-    const cancel = clock.timer(patienceMs, () => this.#end());
+    const cancel = clock.timer(leaveMs, () => this.#end());
     await this.#running;
     cancel();
     this.#end();
