@@ -385,4 +385,25 @@ export const groupMutants: readonly Mutant[] = [
     replace: [["  new DataView(rest.buffer).setUint32(16, record.partition);\n", ""]],
     tests: [`${src}/shard/world.test.ts`],
   },
+  {
+    name: "group-waits-for-the-nameless",
+    breaks: "A member whose stream broke before it knew its id is not waited for.",
+    file: `${src}/service/join-session.ts`,
+    replace: [["isNew && subscription.instanceId === undefined", "false"]],
+    tests: ["services/standalone/src/boot/groups.test.ts"],
+  },
+  {
+    name: "group-forgets-the-named",
+    breaks: "A member that has reported has its session timeout to come back.",
+    file: `${src}/service/join-session.ts`,
+    replace: [["      this.#isNameless = false;\n", ""]],
+    tests: ["services/standalone/src/boot/groups.test.ts"],
+  },
+  {
+    name: "group-offset-behind-the-end",
+    breaks: "An offset behind the end of its partition is refused.",
+    file: `${src}/cluster/cluster-ends.ts`,
+    replace: [["if (offset <= end) return;", "if (offset >= 0) return;"]],
+    tests: ["services/standalone/src/boot/groups.test.ts"],
+  },
 ];

@@ -52,6 +52,8 @@ export class JoinSession implements MemberStream {
   #commitsInFlight = 0;
   #wake: () => void = () => {};
   #cancelBeat: Cancel = () => {};
+  /** A new member without a static name, which has not shown yet that it knows its id. */
+  #isNameless = false;
 
   constructor(stream: Stream, context: JoinContext) {
     this.#stream = stream;
@@ -80,9 +82,18 @@ export class JoinSession implements MemberStream {
       const of = this.#of;
       if (of !== undefined) {
         coordinator.closed(of.session);
-        this.#runner?.note((shard, now) => shard.lost(of, now));
+        this.#lost(of);
       }
     }
+  }
+
+  /** A member that may not know its id cannot come back: nobody waits for it. */
+  #lost(of: StreamOf): void {
+    if (!this.#isNameless) {
+      this.#runner?.note((shard, now) => shard.lost(of, now));
+      return;
+    }
+    this.#runner?.run((shard, now) => shard.leave(of, false, now)).catch(() => {});
   }
 
   push(push: Push): void {
@@ -142,6 +153,7 @@ export class JoinSession implements MemberStream {
     const of = { group: open.group, memberId, session };
     this.#of = of;
     this.#runner = runner;
+    this.#isNameless = isNew && subscription.instanceId === undefined;
     const { memberEpoch } = open;
     const returning = isNew
       ? undefined
@@ -176,6 +188,7 @@ export class JoinSession implements MemberStream {
       const request = this.#stream.tryRead() ?? (await this.#stream.read());
       // Half-closed without a goodbye: a stream that was lost.
       if (request === undefined) return;
+      this.#isNameless = false;
       if (request.open !== undefined) throw violation("a second open");
       if (request.leave !== undefined) return this.#leave(request.leave.temporary);
       await this.#accept(request);

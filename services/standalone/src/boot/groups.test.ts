@@ -214,3 +214,28 @@ test("two members share a topic, commit, and a restart remembers it", async () =
     })(),
   );
 });
+
+test("a member whose stream breaks before it has said anything is not waited for", async () => {
+  const site = new Site();
+  await site.kernel.run(
+    (async () => {
+      await site.start();
+      const channel = site.channel();
+      await makeTopic(channel, "t", 2);
+      const open = { group: "g", topics: ["t"] };
+      const sleep = (ms: number) =>
+        new Promise<void>((resolve) => site.kernel.schedule(ms, resolve));
+      // One that never says a word, and one that has said what it owns.
+      for (const says of [false, true]) {
+        const member = new BareMember(channel, open);
+        if (says) await member.until(2);
+        else while ((await member.stream.read())?.assignment === undefined);
+        await sleep(10);
+        member.stream.cancel();
+        await sleep(100);
+        const { members } = await describe(channel, "g");
+        assert.equal(members.length, says ? 1 : 0);
+      }
+    })(),
+  );
+});
