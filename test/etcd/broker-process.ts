@@ -8,7 +8,7 @@ import { create } from "@bufbuild/protobuf";
 import { silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import { MillraceError } from "@millrace/errors";
-import { Registration } from "@millrace/metadata";
+import { brokerRegistration, Registration } from "@millrace/metadata";
 import { openEtcdStore } from "@millrace/metadata/etcd";
 import { BrokerRecordSchema } from "@millrace/proto/storage";
 
@@ -27,6 +27,7 @@ const store = openEtcdStore({
 });
 const registration = new Registration({
   ...{ store, clock, logger, ttlSeconds: Number(ttlSeconds), waitMs: Number(waitMs) },
+  kind: brokerRegistration,
   record: create(BrokerRecordSchema, {
     ...{ brokerId: Number(brokerId), incarnationId: random.bytes(16), internalEndpoint: name },
   }),

@@ -7,6 +7,7 @@ import { type Logger, silentLogger } from "@millrace/env";
 import { nodeClock, nodeRandom } from "@millrace/env/node";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import {
+  brokerRegistration,
   decodeRecord,
   keys,
   type MetadataStore,
@@ -116,6 +117,7 @@ export class TestControllers {
     const { ttlSeconds: common, brokerTtlSeconds: ttlSeconds = common } = this.#options;
     const registration = new Registration({
       ...{ store, clock, logger: silentLogger, record, ttlSeconds, waitMs: 60_000 },
+      kind: brokerRegistration,
     });
     this.registrations.push(registration);
     await registration.register();

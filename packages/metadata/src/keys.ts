@@ -13,6 +13,8 @@ import {
   ClusterRecordSchema,
   type ControllerRecord,
   ControllerRecordSchema,
+  type CoordinatorRecord,
+  CoordinatorRecordSchema,
   type DeletionRecord,
   DeletionRecordSchema,
   type PartitionRecord,
@@ -39,6 +41,8 @@ export const keys = {
   token: (writer: string, slot: number): string => `tokens/${writer}/${slot}`,
   brokers: "brokers/",
   broker: (brokerId: number): string => `brokers/${brokerId}`,
+  coordinators: "coordinators/",
+  coordinator: (coordinatorId: number): string => `coordinators/${coordinatorId}`,
   /** Written with every change of an intent: the condition of every placement of replicas. */
   placement: "broker-intents",
   brokerIntents: "broker-intents/",
@@ -60,6 +64,7 @@ export const encodeRecord = {
   cluster: (record: ClusterRecord): Uint8Array => toBinary(ClusterRecordSchema, record),
   controller: (record: ControllerRecord): Uint8Array => toBinary(ControllerRecordSchema, record),
   broker: (record: BrokerRecord): Uint8Array => toBinary(BrokerRecordSchema, record),
+  coordinator: (record: CoordinatorRecord): Uint8Array => toBinary(CoordinatorRecordSchema, record),
   brokerIntent: (record: BrokerIntentRecord): Uint8Array =>
     toBinary(BrokerIntentRecordSchema, record),
   topic: (record: TopicRecord): Uint8Array => toBinary(TopicRecordSchema, record),
@@ -93,6 +98,7 @@ export const decodeRecord = {
   cluster: decoder(ClusterRecordSchema, () => keys.cluster),
   controller: decoder(ControllerRecordSchema, () => keys.controller),
   broker: decoder(BrokerRecordSchema, (record) => keys.broker(record.brokerId)),
+  coordinator: decoder(CoordinatorRecordSchema, (record) => keys.coordinator(record.coordinatorId)),
   brokerIntent: decoder(BrokerIntentRecordSchema, (record) => keys.brokerIntent(record.brokerId)),
   topic: decoder(TopicRecordSchema, (record) => keys.topic(record.name)),
   deletion: decoder(DeletionRecordSchema, (record) =>

@@ -1,22 +1,53 @@
 /**
- * A broker's registration: a key under a lease, whose create revision is the broker's epoch. A
- * process that has died holds its key until its lease ends, and a new one waits for that. It could
- * delete the key instead, but then two live processes with one id would take it from one another
- * for ever, and no transaction deletes and puts one key.
+ * A registration of a broker or of a group coordinator: a key under a lease, whose create revision
+ * is the epoch of the process. A process that has died holds its key until its lease ends, and a new one waits for
+ * that. It could delete the key instead, but then two live processes with one id would take it from
+ * one another for ever, and no transaction deletes and puts one key.
  */
 import type { Cancel, Clock, Logger } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import type { BrokerRecord } from "@millrace/proto/storage";
+import type { BrokerRecord, CoordinatorRecord } from "@millrace/proto/storage";
 import type { KeyValue, MetadataStore } from "./api.ts";
 import { decodeRecord, encodeRecord, keys } from "./keys.ts";
 import { type Attempt, LeasedKey } from "./leased-key.ts";
 import { registerIntervalMs, sessionSeconds } from "./limits.ts";
 
-export interface RegistrationOptions {
+/** A kind of process that registers. */
+export interface RegistrationKind<Registered> {
+  /** For people. */
+  readonly role: string;
+  readonly idOf: (record: Registered) => number;
+  readonly keyOf: (id: number) => string;
+  readonly encode: (record: Registered) => Uint8Array;
+  /** Throws CORRUPT_MESSAGE. */
+  readonly decode: (kv: KeyValue) => Registered;
+}
+
+export const brokerRegistration: RegistrationKind<BrokerRecord> = {
+  role: "broker",
+  idOf: ({ brokerId }) => brokerId,
+  keyOf: keys.broker,
+  encode: encodeRecord.broker,
+  decode: decodeRecord.broker,
+};
+
+export const coordinatorRegistration: RegistrationKind<CoordinatorRecord> = {
+  role: "group coordinator",
+  idOf: ({ coordinatorId }) => coordinatorId,
+  keyOf: keys.coordinator,
+  encode: encodeRecord.coordinator,
+  decode: decodeRecord.coordinator,
+};
+
+/** What every record of a process says, whatever it registers as. */
+type Registered = Pick<BrokerRecord, "incarnationId" | "internalEndpoint">;
+
+export interface RegistrationOptions<Record extends Registered = BrokerRecord> {
+  readonly kind: RegistrationKind<Record>;
   readonly store: MetadataStore;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly record: BrokerRecord;
+  readonly record: Record;
   /** Of the lease, whole seconds. Default `sessionSeconds`. */
   readonly ttlSeconds?: number;
   /**
@@ -27,30 +58,30 @@ export interface RegistrationOptions {
 }
 
 /** What one epoch stands for. */
-type Fixed = "brokerId" | "incarnationId" | "directoryId";
+type Fixed = "brokerId" | "coordinatorId" | "incarnationId" | "directoryId";
 
-export class Registration {
-  readonly #options: RegistrationOptions;
+export class Registration<Record extends Registered = BrokerRecord> {
+  readonly #options: RegistrationOptions<Record>;
   readonly #key: LeasedKey;
-  #record: BrokerRecord;
+  #record: Record;
   #epoch = 0;
   #stopKeeping: Cancel = () => {};
   #closed = false;
   #isLast = false;
 
-  constructor(options: RegistrationOptions) {
+  constructor(options: RegistrationOptions<Record>) {
     this.#options = options;
     this.#record = options.record;
-    const { store, clock, record, ttlSeconds = sessionSeconds } = options;
+    const { store, clock, kind, record, ttlSeconds = sessionSeconds } = options;
     const isOwn = (kv: KeyValue): boolean =>
-      Buffer.compare(decodeRecord.broker(kv).incarnationId, record.incarnationId) === 0;
+      Buffer.compare(kind.decode(kv).incarnationId, record.incarnationId) === 0;
     this.#key = new LeasedKey({
-      ...{ store, clock, ttlSeconds, isOwn, key: keys.broker(record.brokerId) },
+      ...{ store, clock, ttlSeconds, isOwn, key: kind.keyOf(kind.idOf(record)) },
       heldEpoch: () => this.#epoch,
     });
   }
 
-  /** Broker epoch of the present registration. 0 before `register`. */
+  /** Epoch of the present registration. 0 before `register`. */
   get epoch(): number {
     return this.#epoch;
   }
@@ -78,11 +109,11 @@ export class Registration {
   }
 
   /** Changes what the others know of this process, such as its addresses. The epoch stays. */
-  async update(fields: Partial<Omit<BrokerRecord, Fixed>>): Promise<void> {
+  async update(fields: Partial<Omit<Record, Fixed>>): Promise<void> {
     this.#record = { ...this.#record, ...fields };
-    const value = encodeRecord.broker(this.#record);
+    const value = this.#options.kind.encode(this.#record);
     if (await this.#key.replace(this.#epoch, value)) return;
-    const text = `broker ${this.#record.brokerId} has lost its registration: retry`;
+    const text = `${this.#name} has lost its registration: retry`;
     throw new MillraceError(ErrorCode.UNAVAILABLE, text);
   }
 
@@ -101,10 +132,21 @@ export class Registration {
     await this.#key.release();
   }
 
+  /** For people: `broker 3`. */
+  get #name(): string {
+    const { kind, record } = this.#options;
+    return `${kind.role} ${kind.idOf(record)}`;
+  }
+
+  get #fields(): { readonly [role: string]: number } {
+    const { kind, record } = this.#options;
+    return { [kind.role.replaceAll(" ", "_")]: kind.idOf(record) };
+  }
+
   /** Undefined when the store could not be asked, and may be asked again. */
   async #attempt(mayFail: boolean): Promise<Attempt | undefined> {
     try {
-      return await this.#key.tryTake(encodeRecord.broker(this.#record));
+      return await this.#key.tryTake(this.#options.kind.encode(this.#record));
     } catch (thrown) {
       if (mayFail && MillraceError.from(thrown).spec.retriable) return undefined;
       throw thrown;
@@ -112,34 +154,31 @@ export class Registration {
   }
 
   #hold(epoch: number): void {
-    const { logger, record } = this.#options;
+    const { logger } = this.#options;
     this.#epoch = epoch;
-    // A broker does not fence itself by its clock: it serves until a newer epoch stops it.
+    // A process does not fence itself by its clock: it serves until a newer epoch stops it.
     this.#stopKeeping = this.#key.keep(epoch, {
       unknownMsMax: Number.POSITIVE_INFINITY,
       onLost: (why) => {
         if (this.#isLast) return;
-        logger.warn(
-          { broker: record.brokerId, epoch, why },
-          "the registration is lost: registering anew",
-        );
+        logger.warn({ ...this.#fields, epoch, why }, "the registration is lost: registering anew");
         void this.#registerAgain();
       },
     });
   }
 
   async #registerAgain(): Promise<void> {
-    const { clock, logger, record } = this.#options;
+    const { clock, kind, logger } = this.#options;
     while (!this.#closed) {
       try {
         await this.register();
-        logger.info({ broker: record.brokerId, epoch: this.#epoch }, "registered anew");
+        logger.info({ ...this.#fields, epoch: this.#epoch }, "registered anew");
         return;
       } catch (thrown) {
         if (this.#closed) return;
         logger.error(
           { err: MillraceError.from(thrown) },
-          "the broker is not registered: trying again",
+          `the ${kind.role} is not registered: trying again`,
         );
         await clock.sleep(registerIntervalMs);
       }
@@ -148,16 +187,16 @@ export class Registration {
 
   #checkOpen(): void {
     if (!this.#closed) return;
-    const text = `broker ${this.#record.brokerId} stops: it does not register any more`;
+    const text = `${this.#name} stops: it does not register any more`;
     throw new MillraceError(ErrorCode.CANCELLED, text);
   }
 
   #refusal(holder: KeyValue | undefined): MillraceError {
-    const { brokerId } = this.#record;
-    const where = holder === undefined ? "" : decodeRecord.broker(holder).internalEndpoint;
+    const { kind } = this.#options;
+    const where = holder === undefined ? "" : kind.decode(holder).internalEndpoint;
     return new MillraceError(
       ErrorCode.INVALID_CONFIG,
-      `another process is broker ${brokerId}${where === "" ? "" : ` at ${where}`}: ` +
+      `another process is ${this.#name}${where === "" ? "" : ` at ${where}`}: ` +
         "stop it, or give this one another id",
     );
   }

@@ -8,6 +8,7 @@ import { create } from "@bufbuild/protobuf";
 import { silentLogger } from "@millrace/env";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import {
+  brokerRegistration,
   type Compare,
   decodeRecord,
   EmbeddedStore,
@@ -183,7 +184,13 @@ class World {
       ...{ brokerId, incarnationId: this.#random.bytes(16) },
     });
     const shared = { store, clock: incarnation.clock(), logger: silentLogger };
-    await new Registration({ ...shared, record, ttlSeconds, waitMs: 60_000 }).register();
+    await new Registration({
+      ...shared,
+      kind: brokerRegistration,
+      record,
+      ttlSeconds,
+      waitMs: 60_000,
+    }).register();
   }
 
   /** A follower has caught up: what the leader of a partition will ask for. */

@@ -244,8 +244,8 @@ const registration: readonly Mutant[] = [
     file: `${metadata}registration.ts`,
     replace: [
       [
-        "decodeRecord.broker(kv).incarnationId, record.incarnationId) === 0",
-        "decodeRecord.broker(kv).incarnationId, record.incarnationId) < 9",
+        "kind.decode(kv).incarnationId, record.incarnationId) === 0",
+        "kind.decode(kv).incarnationId, record.incarnationId) < 9",
       ],
     ],
     tests: registrations,

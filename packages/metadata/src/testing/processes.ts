@@ -5,7 +5,7 @@ import { BrokerRecordSchema } from "@millrace/proto/storage";
 import { Incarnation, Kernel, mountStore } from "@millrace/sim";
 import type { KeyValue, MetadataStore } from "../api.ts";
 import { EmbeddedStore, type Persistence } from "../embedded.ts";
-import { Registration, type RegistrationOptions } from "../registration.ts";
+import { brokerRegistration, Registration, type RegistrationOptions } from "../registration.ts";
 
 export { clusterRecord, wiped } from "./records.ts";
 export { steered } from "./steered.ts";
@@ -75,7 +75,9 @@ export class StoreProcesses {
     const { life, ...shared } = this.process(`broker ${brokerId}`, interpose);
     const incarnationId = this.kernel.random.bytes(16);
     const record = create(BrokerRecordSchema, { brokerId, incarnationId });
-    return { life, registration: new Registration({ ...shared, record, ttlSeconds, ...fields }) };
+    const kind = brokerRegistration;
+    const options = { ...shared, kind, record, ttlSeconds, ...fields };
+    return { life, registration: new Registration(options) };
   }
 
   async get(key: string): Promise<KeyValue | undefined> {

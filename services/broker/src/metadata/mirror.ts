@@ -3,7 +3,7 @@
  * shared between snapshots.
  */
 import type { Logger } from "@millrace/env";
-import { type Endpoint, MillraceError, parseEndpoint } from "@millrace/errors";
+import { MillraceError, parseEndpoint } from "@millrace/errors";
 import {
   decodeRecord,
   type KeyValue,
@@ -18,6 +18,7 @@ import type {
   ClusterChange,
   ClusterSnapshot,
   ClusterView,
+  CoordinatorView,
   DeletionView,
   PartitionView,
   TopicView,
@@ -51,6 +52,7 @@ export class ClusterMirror implements ClusterView {
   readonly #names = new Map<string, string>();
   readonly #deletions = new Map<TopicId, DeletionView>();
   readonly #brokers = new Map<number, BrokerView>();
+  readonly #coordinators = new Map<number, CoordinatorView>();
   readonly #listeners = new Set<(change: ClusterChange) => void>();
   readonly #stop: () => void;
   #clusterId = "";
@@ -69,6 +71,7 @@ export class ClusterMirror implements ClusterView {
       topicsById: new Map(),
       deletions: new Map(),
       brokers: new Map(),
+      coordinators: new Map(),
       ...noController,
     };
     const all = mirror.entries("").map((kv): WatchEvent => ({ type: "put", kv }));
@@ -97,12 +100,15 @@ export class ClusterMirror implements ClusterView {
 
   #take(events: readonly WatchEvent[]): void {
     const touched = new Set<string>();
-    const changed = { brokers: false, deletions: false, generation: false };
+    const changed = { brokers: false, coordinators: false, deletions: false, generation: false };
     for (const { type, kv } of events) {
       try {
         if (kv.key.startsWith(keys.brokers)) {
           changed.brokers = true;
           this.#takeBroker(type, kv);
+        } else if (kv.key.startsWith(keys.coordinators)) {
+          changed.coordinators = true;
+          this.#takeCoordinator(type, kv);
         } else if (kv.key.startsWith(keys.deletions)) {
           changed.deletions = true;
           this.#takeDeletion(type, kv);
@@ -155,27 +161,47 @@ export class ClusterMirror implements ClusterView {
     }
     const { brokerId, clientEndpoint, internalEndpoint, rack, shuttingDown } =
       decodeRecord.broker(kv);
-    const dialable = (told: string, advice: string): Endpoint | undefined => {
-      const endpoint = parseEndpoint(told);
-      if (endpoint === undefined && told !== "") {
-        this.#logger.error({ broker: brokerId, endpoint: told }, advice);
-      }
-      return endpoint;
-    };
     this.#brokers.set(brokerId, {
       brokerId,
-      endpoint: dialable(
+      endpoint: this.#dialable(
         clientEndpoint,
+        { broker: brokerId },
         "a broker's address for clients is no host:port: restart it with another --advertise",
       ),
-      internalEndpoint: dialable(
+      internalEndpoint: this.#dialable(
         internalEndpoint,
+        { broker: brokerId },
         "a broker's address for brokers is no host:port: look at its internal listener",
       ),
       rack,
       epoch: kv.createRevision,
       isShuttingDown: shuttingDown,
     });
+  }
+
+  #takeCoordinator(type: WatchEvent["type"], kv: KeyValue): void {
+    if (type === "delete") {
+      this.#coordinators.delete(Number(kv.key.slice(keys.coordinators.length)));
+      return;
+    }
+    const { clientEndpoint, coordinatorId, shuttingDown } = decodeRecord.coordinator(kv);
+    this.#coordinators.set(coordinatorId, {
+      coordinatorId,
+      endpoint: this.#dialable(
+        clientEndpoint,
+        { group_coordinator: coordinatorId },
+        "a group coordinator's address is no host:port: restart it with another --advertise",
+      ),
+      isShuttingDown: shuttingDown,
+    });
+  }
+
+  /** Undefined, with advice for the operator, for what cannot be dialed. */
+  #dialable(told: string, of: Readonly<Record<string, number>>, advice: string) {
+    const endpoint = parseEndpoint(told);
+    if (endpoint === undefined && told !== "")
+      this.#logger.error({ ...of, endpoint: told }, advice);
+    return endpoint;
   }
 
   #takeDeletion(type: WatchEvent["type"], kv: KeyValue): void {
@@ -223,9 +249,10 @@ export class ClusterMirror implements ClusterView {
     touched: ReadonlySet<string>,
     {
       brokers: brokersChanged,
+      coordinators: coordinatorsChanged,
       deletions: deletionsChanged,
       generation: generationChanged,
-    }: { brokers: boolean; deletions: boolean; generation: boolean },
+    }: { brokers: boolean; coordinators: boolean; deletions: boolean; generation: boolean },
   ): void {
     const topics = new Map(this.#current.topics);
     const topicsById = new Map(this.#current.topicsById);
@@ -252,11 +279,12 @@ export class ClusterMirror implements ClusterView {
       topicsById,
       deletions: new Map(this.#deletions),
       brokers: new Map(this.#brokers),
+      coordinators: new Map(this.#coordinators),
       ...this.#controller,
     };
-    const others = brokersChanged || deletionsChanged || generationChanged;
+    const others = brokersChanged || coordinatorsChanged || deletionsChanged || generationChanged;
     if (changed.length + deleted.length === 0 && !others) return;
-    const change = { changed, deleted, brokersChanged, deletionsChanged };
+    const change = { changed, deleted, brokersChanged, coordinatorsChanged, deletionsChanged };
     for (const listener of this.#listeners) listener(change);
   }
 

@@ -54,6 +54,15 @@ export interface BrokerView {
   readonly isShuttingDown: boolean;
 }
 
+/** A registered group coordinator. */
+export interface CoordinatorView {
+  readonly coordinatorId: number;
+  /** Where clients reach it; undefined when it tells nothing that can be dialed. */
+  readonly endpoint: Endpoint | undefined;
+  /** It is about to stop, and serves no group. */
+  readonly isShuttingDown: boolean;
+}
+
 /** A deleted topic whose partitions some broker may still hold on its disk. */
 export interface DeletionView {
   readonly name: string;
@@ -72,6 +81,7 @@ export interface ClusterSnapshot {
   /** By topic id. Only these allow a broker to delete the partitions of a topic. */
   readonly deletions: ReadonlyMap<TopicId, DeletionView>;
   readonly brokers: ReadonlyMap<number, BrokerView>;
+  readonly coordinators: ReadonlyMap<number, CoordinatorView>;
   /** Where Admin calls go; undefined when none is known. */
   readonly controller: Endpoint | undefined;
   /** Where brokers reach the active controller; undefined as above. */
@@ -83,6 +93,7 @@ export interface ClusterChange {
   readonly changed: readonly string[];
   readonly deleted: readonly string[];
   readonly brokersChanged: boolean;
+  readonly coordinatorsChanged: boolean;
   readonly deletionsChanged: boolean;
 }
 
@@ -90,7 +101,8 @@ export interface ClusterChange {
 export interface ClusterView {
   readonly current: ClusterSnapshot;
   /**
-   * Called after every replacement that changes topics, brokers, deletions or the generation.
+   * Called after every replacement that changes topics, brokers, coordinators, deletions or
+   * the generation.
    * Returns how to stop.
    */
   onChange(listener: (change: ClusterChange) => void): () => void;

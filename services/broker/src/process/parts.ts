@@ -13,6 +13,7 @@ import {
   openLogManager,
 } from "@millrace/log";
 import {
+  brokerRegistration,
   decodeRecord,
   type KeyValue,
   keys,
@@ -118,7 +119,7 @@ export const register = async (
   const record = create(BrokerRecordSchema, {
     ...{ brokerId, directoryId, incarnationId: random.bytes(16), rack },
   });
-  const registration = new Registration({ store, clock, logger, record });
+  const registration = new Registration({ kind: brokerRegistration, store, clock, logger, record });
   undo.add(() => registration.close());
   const end = (): void => void registration.close();
   signal?.addEventListener("abort", end, { once: true });

@@ -6,6 +6,7 @@ import type {
   ClusterChange,
   ClusterSnapshot,
   ClusterView,
+  CoordinatorView,
   DeletionView,
   PartitionView,
   TopicView,
@@ -63,6 +64,7 @@ export interface Change {
   readonly put?: readonly TopicView[];
   readonly remove?: readonly string[];
   readonly brokers?: readonly BrokerView[];
+  readonly coordinators?: readonly CoordinatorView[];
   readonly generation?: number;
   /** Where the controller is active; none when it is nowhere. */
   readonly controller?: number | "none";
@@ -85,6 +87,7 @@ export class FakeView implements ClusterView {
       topicsById: byId(topics),
       deletions: new Map(),
       brokers: new Map([[0, brokerOf(0)]]),
+      coordinators: new Map(),
       controller: parseEndpoint("b0:7400"),
       internalController: parseEndpoint("b0:7401"),
     };
@@ -96,7 +99,15 @@ export class FakeView implements ClusterView {
   }
 
   change(change: Change): void {
-    const { put = [], remove = [], brokers, controller, deletions, generation } = change;
+    const {
+      put = [],
+      remove = [],
+      brokers,
+      controller,
+      coordinators,
+      deletions,
+      generation,
+    } = change;
     const { revision = this.current.revision + 1 } = change;
     const topics = new Map(this.current.topics);
     for (const topic of put) topics.set(topic.name, topic);
@@ -105,6 +116,9 @@ export class FakeView implements ClusterView {
       ...this.current,
       ...{ revision, topics, topicsById: byId(topics.values()) },
       ...(brokers && { brokers: new Map(brokers.map((one) => [one.brokerId, one])) }),
+      ...(coordinators && {
+        coordinators: new Map(coordinators.map((one) => [one.coordinatorId, one])),
+      }),
       ...(controller !== undefined && controllerAt(controller)),
       ...(deletions && { deletions: new Map(deletions.map((one) => [one.id, one])) }),
       ...(generation !== undefined && { generation: new Uint8Array(16).fill(generation) }),
@@ -113,6 +127,7 @@ export class FakeView implements ClusterView {
       changed: put.map(({ name }) => name),
       deleted: [...remove],
       brokersChanged: brokers !== undefined,
+      coordinatorsChanged: coordinators !== undefined,
       deletionsChanged: deletions !== undefined,
     };
     for (const listener of this.#listeners) listener(told);

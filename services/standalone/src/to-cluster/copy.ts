@@ -31,6 +31,7 @@ const keysPerTransaction = 100;
 /** What a process holds while it runs, and what each store has for itself. */
 const isOwn = (key: string): boolean =>
   key.startsWith(keys.brokers) ||
+  key.startsWith(keys.coordinators) ||
   key.startsWith(keys.tokens) ||
   key === keys.controller ||
   key === keys.generation ||

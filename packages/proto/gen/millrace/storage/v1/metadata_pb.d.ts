@@ -162,6 +162,62 @@ export declare type BrokerRecord = Message<"millrace.storage.v1.BrokerRecord"> &
 export declare const BrokerRecordSchema: GenMessage<BrokerRecord>;
 
 /**
+ * Key `coordinators/<id>`, leased. Which coordinator serves which shard of groups is not written: it
+ * follows from the records of those that are not about to stop.
+ *
+ * @generated from message millrace.storage.v1.CoordinatorRecord
+ */
+export declare type CoordinatorRecord = Message<"millrace.storage.v1.CoordinatorRecord"> & {
+  /**
+   * Coordinator id, as in the key.
+   *
+   * @generated from field: uint32 coordinator_id = 1;
+   */
+  coordinatorId: number;
+
+  /**
+   * Random for every process start; 16 bytes.
+   *
+   * @generated from field: bytes incarnation_id = 2;
+   */
+  incarnationId: Uint8Array;
+
+  /**
+   * `host:port` for clients; empty until the process listens.
+   *
+   * @generated from field: string client_endpoint = 3;
+   */
+  clientEndpoint: string;
+
+  /**
+   * `host:port` for the cluster's own processes; empty until the process listens.
+   *
+   * @generated from field: string internal_endpoint = 4;
+   */
+  internalEndpoint: string;
+
+  /**
+   * Highest feature level that the process supports.
+   *
+   * @generated from field: uint32 feature_level_max = 5;
+   */
+  featureLevelMax: number;
+
+  /**
+   * The coordinator is about to stop: it serves no group any more.
+   *
+   * @generated from field: bool shutting_down = 6;
+   */
+  shuttingDown: boolean;
+};
+
+/**
+ * Describes the message millrace.storage.v1.CoordinatorRecord.
+ * Use `create(CoordinatorRecordSchema)` to create a new message.
+ */
+export declare const CoordinatorRecordSchema: GenMessage<CoordinatorRecord>;
+
+/**
  * Key `broker-intents/<id>`. Absent: the broker is active.
  *
  * Every change of one writes the key `broker-intents`, too, which has no value: new replicas are
