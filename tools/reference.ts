@@ -9,6 +9,7 @@ import { brokerSchema } from "@millrace/broker/node";
 import { allowedOf, defaultOf, environmentName, type Setting, topicSchema } from "@millrace/config";
 import { controllerSchema } from "@millrace/controller/node";
 import { errorTable } from "@millrace/errors";
+import { groupCoordinatorSchema } from "@millrace/group-coordinator/node";
 import { ErrorCodeSchema } from "@millrace/proto/common";
 import { serverMetrics, standaloneSchema } from "@millrace/standalone";
 
@@ -61,6 +62,9 @@ const configuration = (): string =>
   `${settings(brokerSchema, true)}\n\n` +
   "## Controller\n\n`node services/controller/src/process/main.ts`: a controller of a cluster.\n\n" +
   `${settings(controllerSchema, true)}\n\n` +
+  "## Group coordinator\n\n`node services/group-coordinator/src/process/main.ts`: a group coordinator " +
+  "of a cluster.\n\n" +
+  `${settings(groupCoordinatorSchema, true)}\n\n` +
   "## Topics\n\nSet with `millrace topic create --config KEY=VALUE` or `topic alter`.\n\n" +
   `${settings(topicSchema, false)}\n`;
 

@@ -70,7 +70,7 @@ export class MillraceCluster {
 
   constructor({ directory, basePort }: ClusterOptions) {
     this.#directory = directory;
-    const sizes = { brokers, controllers: 3, etcd: 1, etcdEndpoints: [] };
+    const sizes = { brokers, controllers: 3, groupCoordinators: 0, etcd: 1, etcdEndpoints: [] };
     const layout = { ...sizes, basePort, root, directory, etcdPrograms: etcdPrograms() };
     this.#processes = processesOf(layout).map(asStarted);
     this.#supervisor = new Supervisor(directory, this.#processes);

@@ -47,8 +47,8 @@ export class ChaosCluster {
   constructor(directory: string, own: { readonly network: boolean; readonly disks: boolean }) {
     this.directory = directory;
     this.#hasDisks = own.disks;
-    const sizes = { brokers: 3, controllers: 3, etcd: 1, etcdEndpoints: [], basePort };
-    const layout = { ...sizes, root, directory, etcdPrograms: etcdPrograms() };
+    const sizes = { brokers: 3, controllers: 3, groupCoordinators: 0, etcd: 1, basePort };
+    const layout = { ...sizes, etcdEndpoints: [], root, directory, etcdPrograms: etcdPrograms() };
     const names = processesOf(layout).map(({ name }) => name);
     const network = own.network ? new Network(names) : undefined;
     const places = network && { placeOf: (name: string) => network.placeOf(name) };

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { freePort } from "./etcd.ts";
 
-export type Role = "broker" | "controller" | "standalone";
+export type Role = "broker" | "controller" | "group-coordinator" | "standalone";
 
 interface Endpoints {
   readonly client: string;

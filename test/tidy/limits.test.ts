@@ -14,7 +14,6 @@ import {
   heartbeatLimits,
   producerIdLimits,
   replicaLimits,
-  standbyLimits,
 } from "@millrace/controller";
 import { controllerSchema } from "@millrace/controller/node";
 import { errorCodeByName } from "@millrace/errors";
@@ -29,6 +28,7 @@ import { httpLimits, logQueueBytesMax } from "@millrace/observability";
 import { BODY_BYTES_MAX, HEADER_NAME_BYTES_MAX } from "@millrace/record";
 import { errorTextBytesMax } from "@millrace/rpc";
 import { admissionDefaults, limitNames, transportLimits } from "@millrace/rpc/grpc";
+import { holderWatchLimits } from "@millrace/server";
 import { admissionOf, probeLimits } from "@millrace/server/node";
 import { serverMetrics, standaloneSchema } from "@millrace/standalone";
 import { reserveFileBytesMax } from "../../packages/log/src/files/disk-space.ts";
@@ -154,7 +154,7 @@ const fixed = new Map<string, number>([
   ...prefixed("replica.", replicaLimits),
   ...prefixed("producerIds.", producerIdLimits),
   ...prefixed("heartbeat.", heartbeatLimits),
-  ...prefixed("standby.", standbyLimits),
+  ...prefixed("standby.", holderWatchLimits),
   ...prefixed("http.", httpLimits),
   ...prefixed("probe.", probeLimits),
   ...prefixed("", { connectionWindowBytes, firstConnectionWindowBytes, streamWindowBytes }),

@@ -50,7 +50,7 @@ for (const [args, text] of refusals) {
 
 test("without arguments three brokers run on one etcd, in ./cluster", () => {
   const layout = { directory: resolve("cluster"), brokers: 3, controllers: 3, etcd: 1 };
-  const expected = { ...layout, basePort: 7400, etcdEndpoints: [] };
+  const expected = { ...layout, groupCoordinators: 3, basePort: 7400, etcdEndpoints: [] };
   assert.deepEqual(orderOf([]), { kind: "run", layout: expected });
 });
 

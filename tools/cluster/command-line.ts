@@ -3,20 +3,22 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { type Action, actions, type Command } from "./control.ts";
-import { brokersMax, controllersMax, type Layout } from "./layout.ts";
+import { brokersMax, controllersMax, groupCoordinatorsMax, type Layout } from "./layout.ts";
 
-export const usage = `npm run cluster [-- [--dir D] [--brokers N] [--controllers N] [--etcd N]]
+export const usage = `npm run cluster [-- [--dir D] [--brokers N] [--controllers N]
+                 [--group-coordinators N] [--etcd N] [--etcd-endpoints URLS] [--base-port P]]
 npm run cluster -- stop|start|restart|kill|pause|resume NAME [--dir D]
 
   --dir D                directory of everything that is stored (./cluster)
   --brokers N            brokers, 1 to ${brokersMax} (3)
   --controllers N        controllers, 1 to ${controllersMax} (3)
+  --group-coordinators N coordinators of groups, 0 to ${groupCoordinatorsMax} (3)
   --etcd N               members of etcd, 1, 3 or 5 (1)
   --etcd-endpoints URLS  an etcd that runs already: http://HOST:PORT, joined by commas
   --base-port P          port of the first broker for clients (7400); the others follow
 
-NAME is as in D/cluster.json: broker-0, controller-1, etcd-0. A process that dies is started again
-after a second; stop keeps it down.`;
+NAME is as in D/cluster.json: broker-0, controller-1, group-coordinator-2, etcd-0. A process that
+dies is started again after a second; stop keeps it down.`;
 
 /** A wrong command line, with a text for people. */
 export class UsageError extends Error {}
@@ -37,6 +39,7 @@ const parse = (args: readonly string[]) => {
         dir: text("cluster"),
         brokers: text("3"),
         controllers: text("3"),
+        "group-coordinators": text("3"),
         etcd: text("1"),
         "etcd-endpoints": text(""),
         "base-port": text("7400"),
@@ -71,6 +74,12 @@ const layoutOf = (values: Values): Omit<Layout, "etcdPrograms" | "root"> => {
     etcd: etcdEndpoints.length > 0 ? 0 : membersOf(values.etcd),
     brokers: whole("brokers", values.brokers, 1, brokersMax),
     controllers: whole("controllers", values.controllers, 1, controllersMax),
+    groupCoordinators: whole(
+      "group-coordinators",
+      values["group-coordinators"],
+      0,
+      groupCoordinatorsMax,
+    ),
     basePort: whole("base-port", values["base-port"], 1024, 65_000),
   };
 };

@@ -7,7 +7,7 @@ import type { ClusterFile } from "./state.ts";
 
 const layoutWith = (fields: Partial<Layout> = {}): Layout => ({
   ...{ root: "/repository", directory: "/data", etcdPrograms: "/programs", etcdEndpoints: [] },
-  ...{ brokers: 3, controllers: 3, etcd: 1, basePort: 7400 },
+  ...{ brokers: 3, controllers: 3, groupCoordinators: 0, etcd: 1, basePort: 7400 },
   ...fields,
 });
 
@@ -22,10 +22,15 @@ const flagOf = ({ args }: Process, flag: string): string | undefined =>
   args[args.indexOf(flag) + 1];
 
 test("processes are numbered by role, in the order in which they start", () => {
-  const processes = processesOf(layoutWith({ brokers: 2, controllers: 1, etcd: 3 }));
+  const processes = processesOf(
+    layoutWith({ brokers: 2, controllers: 1, groupCoordinators: 2, etcd: 3 }),
+  );
   assert.deepEqual(
     processes.map(({ name }) => name),
-    ["etcd-0", "etcd-1", "etcd-2", "controller-0", "broker-0", "broker-1"],
+    [
+      ...["etcd-0", "etcd-1", "etcd-2", "controller-0", "broker-0", "broker-1"],
+      ...["group-coordinator-0", "group-coordinator-1"],
+    ],
   );
   for (const { id, name, role } of processes) assert.equal(name, `${role}-${id}`);
 });
@@ -43,12 +48,12 @@ test("the first broker has the base port, and the ports of a role follow it by t
 });
 
 test("the largest cluster has no port twice, and none above 65,535", () => {
-  const largest = { brokers: 20, controllers: 9, etcd: 5, basePort: 65_000 };
+  const largest = { brokers: 20, controllers: 9, groupCoordinators: 9, etcd: 5, basePort: 65_000 };
   const addresses = processesOf(layoutWith(largest)).flatMap(({ endpoints }) =>
     Object.values(endpoints),
   );
   assert.equal(new Set(addresses).size, addresses.length);
-  assert.equal(addresses.length, 29 * 4 + 5 * 2);
+  assert.equal(addresses.length, 38 * 4 + 5 * 2);
   for (const address of addresses) assert.ok(Number(address.split(":")[1]) <= 65_535, address);
 });
 

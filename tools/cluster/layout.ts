@@ -9,6 +9,7 @@ export interface Layout {
   readonly directory: string;
   readonly brokers: number;
   readonly controllers: number;
+  readonly groupCoordinators: number;
   /** Members of the etcd that is started; 0 with `etcdEndpoints`. */
   readonly etcd: number;
   /** Of an etcd that runs already. */
@@ -33,9 +34,12 @@ export type Process = Omit<ManagedOptions, "onChange" | "moreArgs">;
 const loopback: Place = { host: "127.0.0.1", enter: [] };
 /** Ports of one process. */
 const portsPerProcess = 10;
-/** Most brokers; controllers and etcd have their ports behind them. */
+/** Most brokers; controllers, etcd and group coordinators have their ports behind them. */
 export const brokersMax = 20;
 export const controllersMax = 9;
+export const groupCoordinatorsMax = 9;
+/** Most members of etcd. */
+const etcdMax = 5;
 
 /** Replicas that a topic has by default. */
 export const replicasOf = (brokers: number): number => Math.min(3, brokers);
@@ -62,6 +66,8 @@ const commandAt = ({ enter }: Place, program: string, args: readonly string[]) =
 const portOf = (layout: Layout, index: number): number => layout.basePort + index * portsPerProcess;
 
 const etcdIndex = (id: number): number => brokersMax + controllersMax + id;
+
+const groupCoordinatorIndex = (id: number): number => etcdIndex(etcdMax) + id;
 
 const etcdAddress = (layout: Layout, id: number, offset = 0): string => {
   const { host } = placeOf(layout, `etcd-${id}`);
@@ -91,15 +97,17 @@ const etcdMembers = (layout: Layout): Process[] => {
   });
 };
 
+type Service = "broker" | "controller" | "group-coordinator";
+
+const indexOf = (role: Service, id: number): number => {
+  if (role === "broker") return id;
+  return role === "controller" ? brokersMax + id : groupCoordinatorIndex(id);
+};
+
 /** A process of ours: the same four listeners for every role. */
-const service = (
-  layout: Layout,
-  role: "broker" | "controller",
-  id: number,
-  more: readonly string[],
-): Process => {
+const service = (layout: Layout, role: Service, id: number, more: readonly string[]): Process => {
   const name = `${role}-${id}`;
-  const port = portOf(layout, role === "broker" ? id : brokersMax + id);
+  const port = portOf(layout, indexOf(role, id));
   const place = placeOf(layout, name);
   const at = (offset: number): string => `${place.host}:${port + offset}`;
   const endpoints = { client: at(0), internal: at(1), health: at(2), http: at(3) };
@@ -110,7 +118,8 @@ const service = (
       // Nothing that a broker says of its speed should depend on how it was started.
       ...(role === "broker" ? startFlags() : []),
       join(layout.root, "services", role, "src", "process", "main.ts"),
-      ...[`--${role}-id`, String(id), "--data-dir", dataDirectory],
+      ...[`--${role === "group-coordinator" ? "coordinator" : role}-id`, String(id)],
+      ...["--data-dir", dataDirectory],
       ...["--listen", endpoints.client, "--internal-listen", endpoints.internal],
       ...["--health-listen", endpoints.health, "--http-listen", endpoints.http],
       ...["--etcd-endpoints", etcdOf(layout).join(","), "--log-format", "json"],
@@ -135,5 +144,8 @@ export const processesOf = (layout: Layout): Process[] => {
   const brokers = Array.from({ length: layout.brokers }, (_, id) =>
     service(layout, "broker", id, []),
   );
-  return [...etcdMembers(layout), ...controllers, ...brokers];
+  const groupCoordinators = Array.from({ length: layout.groupCoordinators }, (_, id) =>
+    service(layout, "group-coordinator", id, []),
+  );
+  return [...etcdMembers(layout), ...controllers, ...brokers, ...groupCoordinators];
 };

@@ -2,7 +2,7 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-export type Role = "broker" | "controller" | "etcd";
+export type Role = "broker" | "controller" | "group-coordinator" | "etcd";
 
 /**
  * `starting`: not ready yet. `restarting`: it died, and is started again after a second. `paused`:

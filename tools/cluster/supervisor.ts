@@ -51,7 +51,7 @@ export class Supervisor {
     mkdirSync(this.#directory, { recursive: true });
     this.#control = await serveControl(this.#directory, (command) => this.act(command));
     const endMs = Date.now() + readyMs;
-    for (const role of ["etcd", "controller", "broker"] as const) {
+    for (const role of ["etcd", "controller", "broker", "group-coordinator"] as const) {
       const ofRole = this.#processes.filter(({ options }) => options.role === role);
       for (const one of ofRole) one.start();
       for (const one of ofRole) await this.#untilRunning(one, endMs);
@@ -77,7 +77,7 @@ export class Supervisor {
   /** Stops everything, cleanly, those first that stand on others. */
   async stop(): Promise<void> {
     this.#isStopping = true;
-    for (const role of ["broker", "controller", "etcd"] as const) {
+    for (const role of ["group-coordinator", "broker", "controller", "etcd"] as const) {
       const ofRole = this.#processes.filter(({ options }) => options.role === role);
       await Promise.all(ofRole.map((one) => one.close()));
     }

@@ -1,3 +1,4 @@
+export { HolderWatch, type HolderWatchOptions, holderWatchLimits } from "./holder-watch.ts";
 export {
   type Addresses,
   type BoundEndpoints,

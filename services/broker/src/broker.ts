@@ -46,7 +46,7 @@ import { type HandOverOptions, handOver } from "./hand-over.ts";
 import { Heartbeats } from "./heartbeats.ts";
 import { limits } from "./limits.ts";
 import { LogServiceHandlers } from "./log-service.ts";
-import { type CoordinatorOf, MetadataHandlers } from "./metadata/service.ts";
+import { type CoordinatorOf, MetadataHandlers, registeredCoordinator } from "./metadata/service.ts";
 import type { ClusterView } from "./metadata/view.ts";
 import type { BrokerMetrics } from "./metrics.ts";
 import { InSyncChanges } from "./partitions/in-sync-changes.ts";
@@ -77,7 +77,7 @@ export interface BrokerOptions {
   readonly replicaLagMaxMs?: number;
   /** Bytes per second read from files for replicas that are not in sync. Default 0: no limit. */
   readonly reassignmentThrottle?: number;
-  /** Where groups are served. Default: nowhere. */
+  /** Where groups are served. Default: where the registered coordinators serve them. */
   readonly coordinatorOf?: CoordinatorOf;
 }
 
@@ -148,7 +148,7 @@ export class Broker {
     const turnLimiter = new TurnLimiter(addedPerTurn, (run) => clock.defer(run));
     this.#fetch = { replicas, appender, random, compressor, metrics, turnLimiter };
     this.#log = new LogServiceHandlers(replicas);
-    const { coordinatorOf = () => undefined } = options;
+    const { coordinatorOf = registeredCoordinator(view) } = options;
     this.#metadata = new MetadataHandlers(view, clock, random, coordinatorOf);
   }
 

@@ -1,6 +1,7 @@
 export { Broker, type BrokerOptions } from "./broker.ts";
 export { checkFeatures, featureLevel } from "./features.ts";
 export { limits } from "./limits.ts";
+export { GroupShards, groupStateTopic, shardOf } from "./metadata/group-shards.ts";
 export { ClusterMirror } from "./metadata/mirror.ts";
 export type { CoordinatorOf } from "./metadata/service.ts";
 export type { ClusterChange, ClusterSnapshot, ClusterView } from "./metadata/view.ts";

@@ -7,7 +7,6 @@ export {
   limits,
   producerIdLimits,
   replicaLimits,
-  standbyLimits,
 } from "./limits.ts";
 export { type ControllerMetrics, noMetrics } from "./metrics.ts";
 export { ProducerIdBlocks } from "./producer-ids.ts";

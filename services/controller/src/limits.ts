@@ -60,16 +60,6 @@ export const heartbeatLimits = {
   probePauseMs: 100,
 } as const;
 
-/** Every limit of a controller that watches over the active one. */
-export const standbyLimits = {
-  /** Time between two questions while it answers. */
-  intervalMs: 500,
-  /** Longest wait for an answer. */
-  timeoutMs: 1_000,
-  /** Pause before it is dialed again after it did not answer. */
-  pauseMs: 100,
-} as const;
-
 /**
  * How often partitions are given back to their preferred leaders, ms (Kafka: 300,000). A change of
  * leader costs clients a fraction of a second.

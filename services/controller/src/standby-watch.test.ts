@@ -137,7 +137,9 @@ test("while the store does not answer it is tried again, and told once", async (
   isDown = true;
   first.life.kill();
   await world.pass(2000);
-  assert.deepEqual(world.warnings(), ["a dead controller cannot be replaced: trying again"]);
+  assert.deepEqual(world.warnings(), [
+    "the active controller is dead and cannot be replaced: trying again",
+  ]);
   isDown = false;
   assert.ok((await replacedMs(world, second.process)) <= 700);
 });

@@ -6,7 +6,6 @@ export type { PartitionCalls } from "./cluster/partition-calls.ts";
 export {
   GroupCoordinator,
   type GroupCoordinatorOptions,
-  stateTopic,
 } from "./group-coordinator.ts";
 
 export { limits as groupLimits } from "./limits.ts";

@@ -38,4 +38,6 @@ export const limits = {
   shards: 8,
   /** As Kafka's `offsets.retention.minutes`. */
   offsetsRetentionMs: 7 * 24 * 3600 * 1000,
+  /** The same for a shard that another coordinator has taken, while the metadata cannot be asked. */
+  fencedMsMax: 30_000,
 } as const;

@@ -345,21 +345,21 @@ const standby: readonly Mutant[] = [
   {
     name: "standby-ends-the-next-reign",
     breaks: "A late deletion does not end the reign of the next controller.",
-    file: `${at}standby-watch.ts`,
+    file: "packages/server/src/holder-watch.ts",
     replace: [["store.txn([same], [", "store.txn([same].slice(1), ["]],
     tests: standbys,
   },
   {
     name: "standby-believes-a-wrong-address",
     breaks: "A controller that was never reached is not taken for dead.",
-    file: `${at}standby-watch.ts`,
+    file: "packages/server/src/holder-watch.ts",
     replace: [["if (!active.hasAnswered || this.#isOver) return", "if (this.#isOver) return"]],
     tests: standbys,
   },
   {
     name: "standby-remembers-answers-of-before",
     breaks: "Only a controller that has answered under its present key can die.",
-    file: `${at}standby-watch.ts`,
+    file: "packages/server/src/holder-watch.ts",
     replace: [
       ["channel: undefined, hasAnswered: false }", "channel: undefined, hasAnswered: true }"],
     ],
@@ -368,14 +368,14 @@ const standby: readonly Mutant[] = [
   {
     name: "standby-takes-silence-for-death",
     breaks: "A controller that hangs keeps its key until its lease ends.",
-    file: `${at}standby-watch.ts`,
+    file: "packages/server/src/holder-watch.ts",
     replace: [["if (isConnectionRefused(thrown)) await", "if (thrown !== undefined) await"]],
     tests: standbys,
   },
   {
     name: "standby-dials-a-dead-connection",
     breaks: "Another connection says whether anybody listens.",
-    file: `${at}standby-watch.ts`,
+    file: "packages/server/src/holder-watch.ts",
     replace: [["      active.channel = undefined;\n", ""]],
     tests: standbys,
   },
@@ -389,7 +389,7 @@ const standby: readonly Mutant[] = [
   {
     name: "standby-follows-the-first-key",
     breaks: "The next active controller is watched over as well.",
-    file: `${at}standby-watch.ts`,
+    file: "packages/server/src/holder-watch.ts",
     replace: [
       ["if (next !== undefined && isSame(next, this.#active))", "if (this.#active !== undefined)"],
     ],
@@ -398,7 +398,7 @@ const standby: readonly Mutant[] = [
   {
     name: "standby-keeps-the-address",
     breaks: "An answer counts at its address alone.",
-    file: `${at}standby-watch.ts`,
+    file: "packages/server/src/holder-watch.ts",
     replace: [[" && addressOf(next) === addressOf(active);", ";"]],
     tests: standbys,
   },
@@ -412,14 +412,14 @@ const standby: readonly Mutant[] = [
   {
     name: "standby-dials-in-a-hurry",
     breaks: "An address where nobody ever answered is dialed twice a second.",
-    file: `${at}standby-watch.ts`,
+    file: "packages/server/src/holder-watch.ts",
     replace: [["this.#isOver) return limits.intervalMs;", "this.#isOver) return limits.pauseMs;"]],
     tests: standbys,
   },
   {
     name: "standby-tells-every-failure",
     breaks: "A store that does not answer is told once.",
-    file: `${at}standby-watch.ts`,
+    file: "packages/server/src/holder-watch.ts",
     replace: [["      this.#failure = err.message;\n", ""]],
     tests: standbys,
   },

@@ -37,24 +37,22 @@ test("the order in which coordinators are known decides nothing", () => {
 });
 
 test("one that comes or goes moves little more than its own shards", () => {
-  let moves = 0;
-  let least = 0;
-  fc.assert(
-    fc.property(idSet, countOfShards, fc.nat(10_000), (ids, count, other) => {
-      const without = ids.filter((id) => id !== other);
-      if (without.length === 0) return;
-      const before = assignShards(count, without);
-      const after = assignShards(count, [...without, other]);
-      const moved = movesBetween(before, after);
-      const share = Math.ceil(count / (without.length + 1));
-      assert.ok(moved <= 4 * share + 1, `${moved} moves, share ${share}, of ${ids.length}`);
-      moves += moved;
-      least += after.filter((id) => id === other).length;
-    }),
-    { numRuns: 500 },
-  );
-  console.log(moves / least);
-  assert.ok(moves <= 2 * least, `${moves} moves where ${least} had to be`);
+  for (const count of [8, 32, 64]) {
+    for (const others of [1, 2, 3, 5, 8]) {
+      let moves = 0;
+      let least = 0;
+      for (let first = 0; first < 1000; first += 20) {
+        const ids = Array.from({ length: others }, (_, one) => first + one);
+        const before = assignShards(count, ids);
+        const after = assignShards(count, [...ids, first + others]);
+        const moved = movesBetween(before, after);
+        assert.ok(moved <= 3 * Math.ceil(count / (others + 1)), `${moved} of ${count}`);
+        moves += moved;
+        least += after.filter((id) => id === first + others).length;
+      }
+      assert.ok(moves <= 1.6 * least, `${moves} moves where ${least} had to be`);
+    }
+  }
 });
 
 const coordinatorOf = (coordinatorId: number, isShuttingDown = false): CoordinatorView => ({

@@ -279,7 +279,7 @@ export class ClusterMirror implements ClusterView {
       topicsById,
       deletions: new Map(this.#deletions),
       brokers: new Map(this.#brokers),
-      coordinators: new Map(this.#coordinators),
+      coordinators: coordinatorsChanged ? new Map(this.#coordinators) : this.#current.coordinators,
       ...this.#controller,
     };
     const others = brokersChanged || coordinatorsChanged || deletionsChanged || generationChanged;

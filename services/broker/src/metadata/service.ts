@@ -13,6 +13,7 @@ import {
 import type { ServerStream } from "@millrace/rpc";
 import { featureLevel } from "../features.ts";
 import { limits } from "../limits.ts";
+import { GroupShards } from "./group-shards.ts";
 import { brokerMessages, isSameGeneration, selectTopics, topicMessage } from "./messages.ts";
 import { RouteHistory } from "./route-history.ts";
 import { requireRevision } from "./staleness.ts";
@@ -23,6 +24,16 @@ import { MetadataWatch, type WatchContext } from "./watch.ts";
 export type CoordinatorOf = (
   group: string,
 ) => { readonly coordinatorId: number; readonly endpoint: Endpoint } | undefined;
+
+/** Where the registered coordinators serve a group. */
+export const registeredCoordinator = (view: ClusterView): CoordinatorOf => {
+  const shards = new GroupShards();
+  return (group) => {
+    const found = shards.coordinatorOfGroup(view.current, group);
+    if (found?.endpoint === undefined) return undefined;
+    return { coordinatorId: found.coordinatorId, endpoint: found.endpoint };
+  };
+};
 
 /** The metadata handlers, for every process that has a cluster view. */
 export class MetadataHandlers {

@@ -1,4 +1,5 @@
 export { type Booted, type BootOptions, boot } from "./boot.ts";
+export { clusterIdOf } from "./cluster.ts";
 export {
   type Identity,
   type LogMetrics,

@@ -1,19 +1,20 @@
-/** Calls to the leaders of partitions, wherever they are, until one answers. */
+/**
+ * Calls to the leaders of partitions, wherever they are, until one answers. A coordinator is a
+ * client like any other: it uses the listeners for clients, and brokers need none for it.
+ */
+import type { ClusterView } from "@millrace/broker";
 import type { Clock } from "@millrace/env";
-import { type Endpoint, ErrorCode, formatEndpoint, MillraceError } from "@millrace/errors";
-import { type Channel, clusterIdMetadata, type Dialer, type Method } from "@millrace/rpc";
+import { type Endpoint, ErrorCode, MillraceError } from "@millrace/errors";
+import type { Method } from "@millrace/rpc";
+import type { Channels } from "./channels.ts";
 import type { OfPartition, PartitionCalls } from "./partition-calls.ts";
-import type { ClusterView } from "./view.ts";
 
 export interface LeaderCallsOptions {
   readonly clock: Clock;
-  readonly dialer: Dialer;
   readonly view: ClusterView;
-  readonly clusterId: string;
+  readonly channels: Channels;
 }
 
-/** Longest wait for one answer, ms. */
-const answerMs = 5000;
 /** Longest time that a call is tried again, ms. */
 const triesMs = 15_000;
 /** Pause before the next try, ms. */
@@ -21,12 +22,9 @@ const pauseMs = 50;
 
 export class LeaderCalls implements PartitionCalls {
   readonly #options: LeaderCallsOptions;
-  readonly #metadata: ReadonlyMap<string, string> | undefined;
-  readonly #channels = new Map<string, Channel>();
 
   constructor(options: LeaderCallsOptions) {
     this.#options = options;
-    this.#metadata = clusterIdMetadata(options.clusterId);
   }
 
   isLed(to: OfPartition): boolean {
@@ -59,15 +57,14 @@ export class LeaderCalls implements PartitionCalls {
   }
 
   close(): void {
-    for (const channel of this.#channels.values()) channel.close();
-    this.#channels.clear();
+    this.#options.channels.close();
   }
 
   /** Where the leader of a partition is; undefined when there is none, or it cannot be dialed. */
   #leaderOf({ partition, topicId }: OfPartition): Endpoint | undefined {
     const { brokers, topicsById } = this.#options.view.current;
     const leader = topicsById.get(topicId)?.partitions[partition]?.leader;
-    return leader === undefined ? undefined : brokers.get(leader)?.internalEndpoint;
+    return leader === undefined ? undefined : brokers.get(leader)?.endpoint;
   }
 
   async #once<I, O>(
@@ -81,22 +78,6 @@ export class LeaderCalls implements PartitionCalls {
       const message = `partition ${to.partition} has no leader at the moment`;
       throw MillraceError.refusal(ErrorCode.LEADER_NOT_AVAILABLE, message);
     }
-    const address = formatEndpoint(endpoint);
-    const channel = this.#channels.get(address) ?? this.#options.dialer.dial(address, endpoint);
-    this.#channels.set(address, channel);
-    try {
-      return await channel.unary(method, request, {
-        timeoutMs: answerMs,
-        ...(this.#metadata && { metadata: this.#metadata }),
-        ...(signal && { signal }),
-      });
-    } catch (thrown) {
-      // The connection may be dead without a word: the next call takes a new one.
-      if (MillraceError.from(thrown).spec.sideEffects) {
-        channel.close();
-        this.#channels.delete(address);
-      }
-      throw thrown;
-    }
+    return this.#options.channels.call(endpoint, method, request, signal);
   }
 }

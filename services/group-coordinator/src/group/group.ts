@@ -467,6 +467,7 @@ export class Group {
 
   #expel(member: Member, message: string, now: Now, changes: Changes): void {
     const { id: memberId, session } = member;
+    changes.expelled += 1;
     if (session !== undefined) {
       const code = ErrorCode.FENCED_MEMBER_EPOCH;
       changes.pushes.push({ kind: "end", memberId, session, code, message });

@@ -143,6 +143,8 @@ export interface Position {
 export class Changes {
   readonly records: StateRecord[] = [];
   readonly pushes: Push[] = [];
+  /** Members that were expelled, for metrics. */
+  expelled = 0;
 }
 
 /** Wall clock and monotonic clock, milliseconds: what is remembered, and what is waited for. */

@@ -1,10 +1,11 @@
 /** The shards that a coordinator serves, and the streams of their members. */
+import { shardOf } from "@millrace/broker";
 import type { Cancel, Clock, Logger } from "@millrace/env";
 import { ErrorCode, type LeaderHint, MillraceError } from "@millrace/errors";
-import { crcOf } from "@millrace/record";
 import type { Target } from "../group/assignments.ts";
 import type { NamePattern, Push, Session, Topics } from "../group/types.ts";
 import { limits } from "../limits.ts";
+import { type GroupMetrics, noMetrics } from "../metrics.ts";
 import { decodeRecord } from "../shard/records.ts";
 import { Shard, type TargetRequest } from "../shard/shard.ts";
 import type { ShardLog } from "./shard-log.ts";
@@ -23,7 +24,27 @@ export interface CoordinatorSetup {
   readonly hintOf: (shard: number) => LeaderHint | undefined;
   /** Offsets are kept so long, milliseconds. */
   readonly offsetsRetentionMs: number;
+  /**
+   * Resolves once this process knows the metadata as they are now; rejects when they cannot be
+   * asked for. Without it they are always known.
+   */
+  readonly caughtUp?: () => Promise<unknown>;
+  readonly metrics?: GroupMetrics;
 }
+
+/** For metrics. */
+export interface CoordinatorState {
+  readonly groups: number;
+  readonly members: number;
+  readonly shardsLoaded: number;
+  readonly shardsLoading: number;
+  readonly streams: number;
+  readonly queuedBytes: number;
+}
+
+export const idle: CoordinatorState = {
+  ...{ groups: 0, members: 0, shardsLoaded: 0, shardsLoading: 0, streams: 0, queuedBytes: 0 },
+};
 
 /** An open stream of a member. */
 export interface MemberStream {
@@ -40,13 +61,10 @@ interface Hosted {
   /** Of the next attempt to load it. */
   cancel: Cancel;
   pauseMs: number;
+  /** When it was loaded. */
+  loadedMs: number;
+  isLoading: boolean;
 }
-
-const utf8 = new TextEncoder();
-
-/** The shard of a group. Never changes: what is known of the group lies there. */
-export const shardOf = (group: string, shardCount: number): number =>
-  crcOf(utf8.encode(group)) % shardCount;
 
 export class Coordinator {
   readonly #setup: CoordinatorSetup;
@@ -64,13 +82,26 @@ export class Coordinator {
     return this.#topics;
   }
 
+  get shardCount(): number {
+    return this.#setup.shardCount;
+  }
+
   /** Shards that are loaded. */
   get shards(): readonly Shard[] {
     return [...this.#hosted.values()].flatMap(({ runner }) => runner.shard ?? []);
   }
 
-  get streamCount(): number {
-    return this.#streams.size;
+  get state(): CoordinatorState {
+    const groups = this.shards.flatMap((shard) => [...shard.groups.values()]);
+    const runners = [...this.#hosted.values()].map(({ runner }) => runner);
+    const shardsLoaded = runners.filter(({ shard }) => shard !== undefined).length;
+    return {
+      groups: groups.length,
+      members: groups.reduce((sum, { members }) => sum + members.size, 0),
+      ...{ shardsLoaded, shardsLoading: runners.length - shardsLoaded },
+      streams: this.#streams.size,
+      queuedBytes: runners.reduce((sum, { queuedBytes }) => sum + queuedBytes, 0),
+    };
   }
 
   shardOf(group: string): number {
@@ -99,7 +130,10 @@ export class Coordinator {
     if (this.#hosted.has(shard)) return;
     const runner = this.#runner(shard);
     const { reloadMs: pauseMs } = limits;
-    const hosted = { runner, loading: Promise.resolve(), cancel: () => {}, pauseMs };
+    const hosted = {
+      ...{ runner, loading: Promise.resolve(), cancel: () => {}, pauseMs, loadedMs: 0 },
+      isLoading: false,
+    };
     this.#hosted.set(shard, hosted);
     this.#load(shard, hosted);
   }
@@ -136,10 +170,17 @@ export class Coordinator {
   }
 
   #runner(shard: number): ShardRunner {
-    const { assign, clock, logOf, offsetsRetentionMs, patternOf } = this.#setup;
+    const {
+      assign,
+      clock,
+      logOf,
+      metrics = noMetrics,
+      offsetsRetentionMs,
+      patternOf,
+    } = this.#setup;
     const { membersMax, offsetMetadataBytesMax } = limits;
-    return new ShardRunner({
-      ...{ clock, assign, limits },
+    const runner: ShardRunner = new ShardRunner({
+      ...{ clock, assign, limits, metrics },
       log: logOf(shard),
       empty: () =>
         new Shard({ membersMax, offsetMetadataBytesMax, offsetsRetentionMs }, this.#topics),
@@ -148,32 +189,63 @@ export class Coordinator {
         if (record !== undefined) of.replay(record);
       },
       push: (push) => this.#streams.get(push.session)?.push(push),
-      failed: (error) => this.#failed(shard, error),
+      failed: (error) => this.#failed(shard, runner, error),
     });
+    return runner;
   }
 
   #load(shard: number, hosted: Hosted): void {
     const { runner } = hosted;
+    hosted.isLoading = true;
     hosted.loading = runner.start().then(
       () => {
-        hosted.pauseMs = limits.reloadMs;
+        hosted.isLoading = false;
+        hosted.loadedMs = this.#setup.clock.monoMs();
         // They may have changed since the shard was made.
         runner.apply((of) => of.topicsChanged(this.#topics));
       },
-      (thrown: unknown) => this.#failed(shard, MillraceError.from(thrown)),
+      (thrown: unknown) => this.#failed(shard, runner, MillraceError.from(thrown)),
     );
   }
 
-  #failed(shard: number, err: MillraceError): void {
+  #failed(shard: number, runner: ShardRunner, err: MillraceError): void {
     const hosted = this.#hosted.get(shard);
-    if (hosted === undefined) return;
+    // It was dropped, and perhaps is hosted anew.
+    if (hosted?.runner !== runner) return;
     const { clock, logger } = this.#setup;
     logger.warn({ shard, err }, "a shard of groups cannot go on: loading it again");
     this.#endStreams(shard);
-    hosted.runner.stop();
+    runner.stop();
     hosted.runner = this.#runner(shard);
-    hosted.cancel = clock.timer(hosted.pauseMs, () => this.#load(shard, hosted));
-    hosted.pauseMs = Math.min(2 * hosted.pauseMs, limits.reloadMsMax);
+    hosted.isLoading = false;
+    const isFenced = err.code === ErrorCode.END_OFFSET_MISMATCH;
+    const pauseMsMax = isFenced ? limits.fencedMsMax : limits.reloadMsMax;
+    if (clock.monoMs() - hosted.loadedMs > pauseMsMax) hosted.pauseMs = limits.reloadMs;
+    this.#loadIn(shard, hosted, hosted.pauseMs);
+    hosted.pauseMs = Math.min(2 * hosted.pauseMs, pauseMsMax);
+    if (isFenced) void this.#loadIfOurs(shard, hosted);
+  }
+
+  #loadIn(shard: number, hosted: Hosted, ms: number): void {
+    hosted.cancel();
+    hosted.cancel = this.#setup.clock.timer(ms, () => this.#load(shard, hosted));
+  }
+
+  /**
+   * Another coordinator has appended. If the newest metadata say that the shard is served here, it
+   * does not need to wait. One that cannot know does: two that take a shard from one another all
+   * the time serve nobody.
+   */
+  async #loadIfOurs(shard: number, hosted: Hosted): Promise<void> {
+    const { runner } = hosted;
+    try {
+      await this.#setup.caughtUp?.();
+    } catch {
+      return;
+    }
+    if (this.#hosted.get(shard) !== hosted || hosted.runner !== runner) return;
+    if (runner.shard !== undefined || hosted.isLoading) return;
+    this.#loadIn(shard, hosted, limits.reloadMs);
   }
 
   #endStreams(shard: number): void {

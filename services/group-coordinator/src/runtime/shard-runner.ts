@@ -11,6 +11,7 @@ import type { Clock } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { Target } from "../group/assignments.ts";
 import { Changes, type Now, type Push } from "../group/types.ts";
+import { type GroupMetrics, noMetrics } from "../metrics.ts";
 import { barrier, type EncodedRecord, encodeRecord } from "../shard/records.ts";
 import type { Outcome, Shard, TargetRequest } from "../shard/shard.ts";
 import type { ShardLog } from "./shard-log.ts";
@@ -30,6 +31,7 @@ export interface RunnerSetup {
   /** The shard cannot go on, and tells nobody anything any more. */
   readonly failed: (error: MillraceError) => void;
   readonly limits: RunnerLimits;
+  readonly metrics?: GroupMetrics;
 }
 
 export interface RunnerLimits {
@@ -70,6 +72,7 @@ const stopped = (): MillraceError =>
 
 export class ShardRunner {
   readonly #setup: RunnerSetup;
+  readonly #metrics: GroupMetrics;
   readonly #abort = new AbortController();
   readonly #cancels: (() => void)[] = [];
   #shard: Shard | undefined;
@@ -89,6 +92,7 @@ export class ShardRunner {
 
   constructor(setup: RunnerSetup) {
     this.#setup = setup;
+    this.#metrics = setup.metrics ?? noMetrics;
   }
 
   /** The shard as it would be if everything were committed; undefined before it is loaded. */
@@ -184,13 +188,20 @@ export class ShardRunner {
   }
 
   #take(changes: Changes, done: () => void, fail: (error: MillraceError) => void): void {
+    if (changes.expelled > 0) this.#metrics.onExpelled(changes.expelled);
+    let offsets = 0;
     for (const record of changes.records) {
+      if (record.kind === "offset" && record.value !== undefined) offsets += 1;
       const encoded = encodeRecord(record);
       this.#records.push(encoded);
       this.#bytes += bytesOf(encoded);
     }
     this.#queued += changes.records.length;
-    this.#waiting.push({ upTo: this.#queued, pushes: changes.pushes, done, fail });
+    const committed = (): void => {
+      if (offsets > 0) this.#metrics.onCommits(offsets);
+      done();
+    };
+    this.#waiting.push({ upTo: this.#queued, pushes: changes.pushes, done: committed, fail });
     this.#targetSoon();
     if (this.#queued === this.#committed) this.#tellCommitted();
     else if (!this.#appending) void this.#appendAll();
@@ -201,7 +212,9 @@ export class ShardRunner {
     try {
       while (this.#records.length > 0 && this.#error === undefined) {
         const batch = this.#nextBatch();
+        const fromMs = this.#setup.clock.monoMs();
         await this.#setup.log.append(batch, this.#endOffset, this.#abort.signal);
+        this.#metrics.onAppend(batch.length, this.#setup.clock.monoMs() - fromMs);
         this.#endOffset += batch.length;
         this.#committed += batch.length;
         if (this.#error === undefined) this.#tellCommitted();
@@ -272,6 +285,7 @@ export class ShardRunner {
       const of = request;
       const target = await assign(of);
       this.apply((shard, now) => shard.takeTarget(of, target, now));
+      this.#metrics.onTarget();
       request = this.shard?.nextTarget();
     }
     const endMs = clock.monoMs();

@@ -1,0 +1,1 @@
+export { type Booted, type BootOptions, boot } from "./boot.ts";

@@ -1,0 +1,2 @@
+export { groupCoordinatorSchema } from "./config.ts";
+export { groupCoordinatorServerMetrics } from "./metrics.ts";
