@@ -88,6 +88,10 @@ export class ServerProcess {
     throw new Error(`the process is not there: ${this.#said.stderr}${this.#said.stdout}`);
   }
 
+  signal(signal: "SIGSTOP" | "SIGCONT"): void {
+    this.#child.kill(signal);
+  }
+
   /** Resolves with the exit code; null after a signal that it did not handle. */
   async end(signal: NodeJS.Signals = "SIGTERM"): Promise<number | null> {
     if (!this.#hasEnded) {
