@@ -23,6 +23,7 @@ import {
   patternInstructionsMax,
   patternWeightMax,
 } from "@millrace/group-coordinator";
+import { groupCoordinatorSchema } from "@millrace/group-coordinator/node";
 import { defaultManagerConfig } from "@millrace/log";
 import { httpLimits, logQueueBytesMax } from "@millrace/observability";
 import { BODY_BYTES_MAX, HEADER_NAME_BYTES_MAX } from "@millrace/record";
@@ -197,7 +198,10 @@ const fixed = new Map<string, number>([
 ]);
 
 /** Of all processes; what they share they have from one place. */
-const serverSettings = { ...standaloneSchema, ...controllerSchema, ...brokerSchema };
+const serverSettings = {
+  ...{ ...standaloneSchema, ...controllerSchema, ...brokerSchema },
+  ...groupCoordinatorSchema,
+};
 /** Settings that bound nothing. */
 const notBounds = new Set(["default-replication-factor"]);
 

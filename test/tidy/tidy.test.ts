@@ -82,7 +82,18 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     "rpc",
     "server",
   ],
-  "group-coordinator": ["env", "errors", "proto", "record", "rpc"],
+  "group-coordinator": [
+    "broker",
+    "config",
+    "env",
+    "errors",
+    "metadata",
+    "observability",
+    "proto",
+    "record",
+    "rpc",
+    "server",
+  ],
   standalone: [
     "broker",
     "config",
@@ -151,7 +162,7 @@ const shells = [
   /^packages\/(cli|observability|proto)\//,
   /^packages\/client\/src\/(index\.ts|testing)/,
   /^services\/standalone\/(?!src\/boot\/)/,
-  /^services\/(broker|controller)\/src\/process\/(main|server)\.ts$/,
+  /^services\/(broker|controller|group-coordinator)\/src\/process\/(main|server)\.ts$/,
   /^packages\/sim\/src\/(kernel|crash\/(main|suite))\.ts$/,
   /^tools\//,
 ];

@@ -1,8 +1,8 @@
 /**
  * A registration of a broker or of a group coordinator: a key under a lease, whose create revision
- * is the epoch of the process. A process that has died holds its key until its lease ends, and a new one waits for
- * that. It could delete the key instead, but then two live processes with one id would take it from
- * one another for ever, and no transaction deletes and puts one key.
+ * is the epoch of the process. A process that has died holds its key until its lease ends, and a
+ * new one waits for that. It could delete the key instead, but then two live processes with one id
+ * would take it from one another for ever, and no transaction deletes and puts one key.
  */
 import type { Cancel, Clock, Logger } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";

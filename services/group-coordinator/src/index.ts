@@ -9,4 +9,7 @@ export {
 } from "./group-coordinator.ts";
 
 export { limits as groupLimits } from "./limits.ts";
+export type { GroupMetrics } from "./metrics.ts";
+export type { CoordinatorState } from "./runtime/coordinator.ts";
+
 export * from "./subscription/pattern.ts";

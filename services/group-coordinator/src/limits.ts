@@ -32,12 +32,12 @@ export const limits = {
   /** Pause before a shard that failed is loaded again. */
   reloadMs: 200,
   reloadMsMax: 5000,
+  /** The same where another coordinator has the shard, and the metadata cannot be asked. */
+  fencedMsMax: 30_000,
   /** Time that a stopping coordinator announces to its streams. */
   drainGraceMs: 5000,
   /** Partitions of the internal topic, where a coordinator makes it. */
   shards: 8,
   /** As Kafka's `offsets.retention.minutes`. */
   offsetsRetentionMs: 7 * 24 * 3600 * 1000,
-  /** The same for a shard that another coordinator has taken, while the metadata cannot be asked. */
-  fencedMsMax: 30_000,
 } as const;

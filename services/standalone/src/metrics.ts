@@ -2,9 +2,14 @@
 import { type BrokerServerMetrics, brokerServerMetrics } from "@millrace/broker/node";
 import type { ControllerMetrics } from "@millrace/controller";
 import { controllerMetrics } from "@millrace/controller/node";
+import type { CoordinatorState, GroupMetrics } from "@millrace/group-coordinator";
+import { groupMetrics, watchGroups } from "@millrace/group-coordinator/node";
 
 export interface StandaloneMetrics extends BrokerServerMetrics {
   readonly controller: ControllerMetrics;
+  readonly groups: GroupMetrics;
+  /** Gauges are read at every scrape. */
+  readonly watchGroups: (read: () => CoordinatorState) => void;
 }
 
 /** All metrics of a server, registered. */
@@ -12,5 +17,9 @@ export const serverMetrics = (
   ...options: Parameters<typeof brokerServerMetrics>
 ): StandaloneMetrics => {
   const ofBroker = brokerServerMetrics(...options);
-  return { ...ofBroker, controller: controllerMetrics(ofBroker.registry) };
+  const { registry } = ofBroker;
+  return {
+    ...{ ...ofBroker, controller: controllerMetrics(registry) },
+    ...{ groups: groupMetrics(registry), watchGroups: watchGroups(registry) },
+  };
 };

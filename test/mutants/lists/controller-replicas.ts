@@ -337,10 +337,7 @@ const seen: readonly Mutant[] = [
     breaks: "A broker knows where the others listen for brokers.",
     file: `${view}mirror.ts`,
     replace: [
-      [
-        '        internalEndpoint,\n        "a broker',
-        '        clientEndpoint,\n        "a broker',
-      ],
+      ["        internalEndpoint,\n        { broker", "        clientEndpoint,\n        { broker"],
     ],
     tests: [`${view}mirror.test.ts`],
   },

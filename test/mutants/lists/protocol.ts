@@ -182,8 +182,8 @@ const metadata: readonly Mutant[] = [
     file: `${metadataRoom}mirror.ts`,
     replace: [
       [
-        "brokersChanged || deletionsChanged || generationChanged",
-        "brokersChanged || deletionsChanged",
+        "coordinatorsChanged || deletionsChanged || generationChanged",
+        "coordinatorsChanged || deletionsChanged",
       ],
     ],
     tests: [`${metadataRoom}mirror.test.ts`],

@@ -78,7 +78,7 @@ export class GroupShards {
     return id === undefined ? undefined : coordinators.get(id);
   }
 
-  /** The coordinator of a group. Before there is a group at all, any of them: it makes the topic. */
+  /** The coordinator of a group. Before there is any group, one of them, which makes the topic. */
   coordinatorOfGroup(snapshot: ClusterSnapshot, group: string): CoordinatorView | undefined {
     const shardCount = snapshot.topics.get(groupStateTopic)?.partitions.length || 1;
     return this.coordinatorOf(snapshot, shardOf(group, shardCount), shardCount);

@@ -55,8 +55,8 @@ export class ClusterLog implements ShardLog {
    */
   async load(take: (record: EncodedRecord) => void, signal: AbortSignal): Promise<number> {
     let offset = await this.#start(signal);
-    for (;;) {
-      offset = await this.#readFrom(offset, take, signal);
+    for (let maxWaitMs = 0; ; maxWaitMs = waitMs) {
+      offset = await this.#readFrom(offset, maxWaitMs, take, signal);
       try {
         await this.append([barrier], offset, signal);
         return offset + 1;
@@ -94,6 +94,7 @@ export class ClusterLog implements ShardLog {
   /** Shows everything up to the high watermark, and returns that. */
   async #readFrom(
     from: number,
+    maxWaitMs: number,
     take: (record: EncodedRecord) => void,
     signal: AbortSignal,
   ): Promise<number> {
@@ -101,7 +102,7 @@ export class ClusterLog implements ShardLog {
     for (let offset = from; ; ) {
       const request = create(FetchOnceRequestSchema, {
         ...{ topicId: topicIdBytes(topicId), partition, offset: BigInt(offset) },
-        ...{ maxBytes: readBytesMax, maxWaitMs: offset > from ? 0 : waitMs },
+        ...{ maxBytes: readBytesMax, maxWaitMs: offset > from ? 0 : maxWaitMs },
       });
       const answer = await calls.call(this.#options, fetchOnce, request, signal);
       for (const batch of answer.batches) await this.#show(batch, offset, take);

@@ -15,7 +15,7 @@ import {
 
 const dayMs = 24 * 3600 * 1000;
 
-/** A group coordinator of a cluster: one schema for flags, environment, file, help and reference. */
+/** A group coordinator: one schema for flags, environment, file, help and reference. */
 export const groupCoordinatorSchema = {
   "coordinator-id": identity("Number of this group coordinator, one in the cluster."),
   "data-dir": text(

@@ -5,7 +5,7 @@ import { limits } from "../limits.ts";
 import type { GroupMetrics } from "../metrics.ts";
 import type { CoordinatorState } from "../runtime/coordinator.ts";
 
-const groupMetrics = (metrics: Metrics): GroupMetrics => {
+export const groupMetrics = (metrics: Metrics): GroupMetrics => {
   const appends = metrics.counter({
     name: "millrace_group_appends_total",
     help: "Appends to the logs of shards.",
@@ -43,7 +43,8 @@ const groupMetrics = (metrics: Metrics): GroupMetrics => {
   };
 };
 
-const stateMetrics = (metrics: Metrics): ((read: () => CoordinatorState) => void) => {
+/** Registers the gauges; what they read is given later. */
+export const watchGroups = (metrics: Metrics): ((read: () => CoordinatorState) => void) => {
   const gauge = (name: string, help: string) =>
     metrics.gauge({ name: `millrace_group_${name}`, help });
   const groups = gauge("groups", "Groups of the shards that are loaded.");
@@ -79,5 +80,5 @@ export const groupCoordinatorServerMetrics = (
 ): GroupCoordinatorServerMetrics => {
   const shared = serverMetrics(droppedLogLines);
   const { registry } = shared;
-  return { ...shared, groups: groupMetrics(registry), watchGroups: stateMetrics(registry) };
+  return { ...shared, groups: groupMetrics(registry), watchGroups: watchGroups(registry) };
 };

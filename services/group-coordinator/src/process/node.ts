@@ -1,2 +1,2 @@
 export { groupCoordinatorSchema } from "./config.ts";
-export { groupCoordinatorServerMetrics } from "./metrics.ts";
+export { groupCoordinatorServerMetrics, groupMetrics, watchGroups } from "./metrics.ts";

@@ -196,11 +196,18 @@ export class Coordinator {
 
   #load(shard: number, hosted: Hosted): void {
     const { runner } = hosted;
+    const { clock, logger } = this.#setup;
+    const fromMs = clock.monoMs();
     hosted.isLoading = true;
     hosted.loading = runner.start().then(
       () => {
         hosted.isLoading = false;
-        hosted.loadedMs = this.#setup.clock.monoMs();
+        hosted.loadedMs = clock.monoMs();
+        const loadMs = Math.round(hosted.loadedMs - fromMs);
+        logger.debug(
+          { shard, load_ms: loadMs, groups: runner.shard?.groups.size },
+          "a shard is loaded",
+        );
         // They may have changed since the shard was made.
         runner.apply((of) => of.topicsChanged(this.#topics));
       },

@@ -2,12 +2,18 @@
  * Starts a process from its environment: the one way, for the standalone server and for the
  * simulator. Everything of the outside world comes in through the options.
  */
-import { type Broker, type BrokerMetrics, checkFeatures, featureLevel } from "@millrace/broker";
+import type { Broker, BrokerMetrics } from "@millrace/broker";
 import { type LogMetrics, openLogs, startBroker, stopBroker } from "@millrace/broker/process";
 import { bootstrapCluster, type ControllerMetrics } from "@millrace/controller";
 import { controllerServices } from "@millrace/controller/process";
 import type { Env } from "@millrace/env";
-import { GroupCoordinator, groupLimits, LocalCalls } from "@millrace/group-coordinator";
+import {
+  type CoordinatorState,
+  GroupCoordinator,
+  type GroupMetrics,
+  groupLimits,
+  LocalCalls,
+} from "@millrace/group-coordinator";
 import type { LogManagerConfig, RecoveryReport } from "@millrace/log";
 import { ClusterStore, type MetadataStore, type MirrorObserver } from "@millrace/metadata";
 import { AdminService } from "@millrace/proto/controller";
@@ -45,6 +51,8 @@ export interface BootOptions {
   readonly metrics: {
     readonly broker: BrokerMetrics;
     readonly controller?: ControllerMetrics;
+    readonly groups?: GroupMetrics;
+    readonly watchGroups?: (read: () => CoordinatorState) => void;
     readonly metadata?: MirrorObserver;
   } & LogMetrics;
   /** The address that clients are told, from the one that the listener is bound to. */
@@ -108,7 +116,7 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
     undo,
   );
   const groups = startGroups(
-    { env, clusterId, brokerId, broker, admin: ofController.client },
+    { env, clusterId, brokerId, broker, metrics, admin: ofController.client },
     undo,
   );
   const health = new HealthState();
@@ -138,20 +146,23 @@ const startGroups = (
     readonly clusterId: string;
     readonly brokerId: number;
     readonly broker: Broker;
+    readonly metrics: Pick<BootOptions["metrics"], "groups" | "watchGroups">;
     readonly admin: readonly ServiceBinding[];
   },
   undo: Undo,
 ): GroupCoordinator => {
-  const { admin, broker, brokerId, clusterId, env } = options;
+  const { admin, broker, brokerId, clusterId, env, metrics } = options;
   const controller = new LocalCalls(admin);
   const groups = new GroupCoordinator({
-    ...{ env, clusterId, coordinatorId: brokerId, featureLevel, checkFeatures },
+    ...{ env, clusterId, coordinatorId: brokerId },
     shardCount: groupLimits.shards,
     offsetsRetentionMs: groupLimits.offsetsRetentionMs,
+    ...(metrics.groups && { metrics: metrics.groups }),
     view: broker.view,
     calls: new LocalCalls(broker.bindings()),
     createTopic: (request) => controller.unary(methodOf(AdminService.method.createTopic), request),
   });
+  metrics.watchGroups?.(() => groups.state);
   undo.add(() => groups.close());
   return groups;
 };

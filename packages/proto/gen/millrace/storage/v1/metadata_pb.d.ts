@@ -162,8 +162,8 @@ export declare type BrokerRecord = Message<"millrace.storage.v1.BrokerRecord"> &
 export declare const BrokerRecordSchema: GenMessage<BrokerRecord>;
 
 /**
- * Key `coordinators/<id>`, leased. Which coordinator serves which shard of groups is not written: it
- * follows from the records of those that are not about to stop.
+ * Key `coordinators/<id>`, leased. Which coordinator serves which shard of groups is not written:
+ * it follows from the records of those that are not about to stop.
  *
  * @generated from message millrace.storage.v1.CoordinatorRecord
  */
