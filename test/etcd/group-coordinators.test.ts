@@ -8,8 +8,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "@millrace/client";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { promlint } from "@millrace/observability/testing";
+import { grpcDialer } from "@millrace/rpc/grpc";
+import {
+  GroupCluster,
+  GroupMember,
+} from "../../services/group-coordinator/src/testing/cluster-member.ts";
 import { Etcd, skipped } from "./etcd.ts";
-import { GroupCluster, GroupMember } from "./group-member.ts";
 import { type Role, ServerProcess } from "./server-process.ts";
 
 const isReady = (status: number): boolean => status === 200;
@@ -75,7 +79,7 @@ else {
     const client = await connect({ bootstrap: brokers });
     await client.admin.createTopic({ name: "t", partitions: 4, replicationFactor: 3 });
     await client.close();
-    cluster = new GroupCluster(brokers);
+    cluster = new GroupCluster(grpcDialer(), brokers[0] ?? "", sleep);
   });
 
   after(async () => {

@@ -1,6 +1,5 @@
 /** A member of a group by the bare messages, which goes wherever its coordinator is. */
 import assert from "node:assert/strict";
-import { setTimeout as sleep } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { formatEndpoint, MillraceError } from "@millrace/errors";
 import {
@@ -12,8 +11,7 @@ import {
   type JoinResponse,
 } from "@millrace/proto/group";
 import { GetMetadataRequestSchema, MetadataService } from "@millrace/proto/metadata";
-import { type Channel, type ClientStream, methodOf } from "@millrace/rpc";
-import { grpcDialer } from "@millrace/rpc/grpc";
+import { type Channel, type ClientStream, type Dialer, methodOf } from "@millrace/rpc";
 
 const getMetadata = methodOf(MetadataService.method.getMetadata);
 const fetchOffsets = methodOf(GroupService.method.fetchOffsets);
@@ -29,13 +27,16 @@ export interface Coordinator {
 
 /** Connections to a cluster. */
 export class GroupCluster {
-  readonly #dialer = grpcDialer();
-  readonly #bootstrap: readonly string[];
+  readonly #dialer: Dialer;
+  readonly #broker: string;
   readonly #channels = new Map<string, Channel>();
+  readonly sleep: (ms: number) => Promise<unknown>;
 
-  /** Of these addresses of brokers. */
-  constructor(bootstrap: readonly string[]) {
-    this.#bootstrap = bootstrap;
+  /** With the address of a broker. */
+  constructor(dialer: Dialer, broker: string, sleep: (ms: number) => Promise<unknown>) {
+    this.#dialer = dialer;
+    this.#broker = broker;
+    this.sleep = sleep;
   }
 
   channel(address: string): Channel {
@@ -44,10 +45,10 @@ export class GroupCluster {
     return channel;
   }
 
-  /** What the first broker says; undefined while it knows of none. */
+  /** What the broker says; undefined while it knows of none. */
   async find(group: string): Promise<Coordinator | undefined> {
     const request = create(GetMetadataRequestSchema, { groups: [group] });
-    const channel = this.channel(this.#bootstrap[0] ?? "");
+    const channel = this.channel(this.#broker);
     const [found] = (await channel.unary(getMetadata, request)).coordinators;
     if (found?.endpoint === undefined) return undefined;
     return { id: found.coordinatorId, address: formatEndpoint(found.endpoint) };
@@ -98,7 +99,7 @@ export class GroupMember {
         const error = MillraceError.from(thrown);
         if (!error.spec.retriable) throw error;
       }
-      await sleep(pauseMs);
+      await this.#cluster.sleep(pauseMs);
     }
   }
 
