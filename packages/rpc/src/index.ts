@@ -3,6 +3,7 @@ export * from "./cluster-id.ts";
 export * from "./connection-error.ts";
 export * from "./health.ts";
 export * from "./method.ts";
+export * from "./only-methods.ts";
 export * from "./partition-error.ts";
 export * from "./reflection.ts";
 export * from "./status.ts";

@@ -34,6 +34,7 @@ import {
   fetchMethod,
   methodOf,
   ofCluster,
+  onlyMethods,
   produceMethod,
   replicateMethod,
   type ServiceBinding,
@@ -86,6 +87,13 @@ const produceMethods = {
   produce: { ...produceMethod, inputBytesMax },
   produceOnce: { ...methodOf(ProduceService.method.produceOnce), inputBytesMax },
 };
+
+/** A group coordinator may not reach the addresses that clients are told. */
+const coordinatorMethods = [
+  methodOf(ProduceService.method.produceOnce),
+  methodOf(FetchService.method.fetchOnce),
+  methodOf(LogService.method.listOffsets),
+];
 
 type Produce = { produce: BidiHandler<WireProduceRequest, WireProduceResponse> };
 type Fetch = { fetch: BidiHandler<WireFetchRequest, WireFetchResponse> };
@@ -212,14 +220,14 @@ export class Broker {
     return services.map((service) => ofCluster(service, () => clusterId));
   }
 
-  /** The services for other brokers. */
+  /** The services for other brokers, and the calls that group coordinators make. */
   internalBindings(): ServiceBinding[] {
     const service = bindService<typeof ReplicationService, Replicate>(
       ReplicationService,
       { replicate: (stream) => new LeaderSession(stream, this.#leading).run() },
       { replicate: replicateMethod },
     );
-    return [service];
+    return [service, ...onlyMethods(this.bindings(), coordinatorMethods)];
   }
 
   /**

@@ -12,6 +12,7 @@ import { directoryMutants } from "./directories.ts";
 import { foreignStoreMutants } from "./foreign-stores.ts";
 import { groupAssignorMutants } from "./group-assignors.ts";
 import { groupMutants } from "./group-coordinator.ts";
+import { groupProcessMutants } from "./group-process.ts";
 import { handOverMutants } from "./hand-over.ts";
 import { heartbeatMutants } from "./heartbeats.ts";
 import { outsideMutants } from "./languages.ts";
@@ -42,6 +43,7 @@ export const allMutants: readonly Mutant[] = [
   ...foreignStoreMutants,
   ...groupAssignorMutants,
   ...groupMutants,
+  ...groupProcessMutants,
   ...handOverMutants,
   ...heartbeatMutants,
   ...moveMutants,

@@ -1,7 +1,8 @@
 /** Starts what makes a process a controller: its part in the election, and its services. */
 import type { Env } from "@millrace/env";
 import type { MetadataStore, Mirror } from "@millrace/metadata";
-import type { Dialer } from "@millrace/rpc";
+import { AdminService } from "@millrace/proto/controller";
+import { type Dialer, methodOf, onlyMethods } from "@millrace/rpc";
 import type { Services, Undo } from "@millrace/server";
 import { BrokersHandlers } from "../brokers.ts";
 import { Controller, type ControllerOptions } from "../controller.ts";
@@ -30,7 +31,7 @@ export const campaign = (
   return active;
 };
 
-/** The Admin and Brokers services for clients, and ReplicaService for brokers. */
+/** The Admin and Brokers services for clients; ReplicaService and CreateTopic for the cluster. */
 export const controllerServices = (
   options: Pick<ControllerOptions, "store" | "defaultReplicationFactor" | "untilServed"> & {
     readonly env: Pick<Env, "clock" | "random" | "logger">;
@@ -53,6 +54,10 @@ export const controllerServices = (
   });
   return {
     client: [...controller.bindings(), ...brokers.bindings()],
-    internal: replicas.bindings(),
+    // A group coordinator makes the internal topic, and may not reach the address for clients.
+    internal: [
+      ...replicas.bindings(),
+      ...onlyMethods(controller.bindings(), [methodOf(AdminService.method.createTopic)]),
+    ],
   };
 };

@@ -1,6 +1,6 @@
 /**
- * Calls to the leaders of partitions, wherever they are, until one answers. A coordinator is a
- * client like any other: it uses the listeners for clients, and brokers need none for it.
+ * Calls to the leaders of partitions, wherever they are, until one answers. They go to the internal
+ * listeners: the addresses that clients are told may lead nowhere inside of the cluster.
  */
 import type { ClusterView } from "@millrace/broker";
 import type { Clock } from "@millrace/env";
@@ -64,7 +64,7 @@ export class LeaderCalls implements PartitionCalls {
   #leaderOf({ partition, topicId }: OfPartition): Endpoint | undefined {
     const { brokers, topicsById } = this.#options.view.current;
     const leader = topicsById.get(topicId)?.partitions[partition]?.leader;
-    return leader === undefined ? undefined : brokers.get(leader)?.endpoint;
+    return leader === undefined ? undefined : brokers.get(leader)?.internalEndpoint;
   }
 
   async #once<I, O>(

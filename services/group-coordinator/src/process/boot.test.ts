@@ -145,24 +145,26 @@ test(
 test(
   "one that stops has the others serve its groups first",
   inTime(async (machines) => {
-    const { memberOf, of } = await started(machines);
+    const { coordinators, memberOf, of } = await started(machines);
     const member = await memberOf("g");
+    await machines.sleep(2000);
     const first = member.coordinator;
-    const { booted, warnings } = of(member);
+    const { booted } = of(member);
     const stopped = booted.stop();
     const ms = await commitMs(machines, member, 1n);
     assert.ok(ms <= 300, `${ms} ms`);
     assert.notEqual(member.coordinator?.id, first?.id);
     await stopped;
     assert.equal(await machines.registered(first?.id ?? -1), undefined);
-    assert.deepEqual(warnings, []);
+    // Nobody takes it for dead.
+    for (const { warnings } of coordinators.values()) assert.deepEqual(warnings, []);
   }),
 );
 
 test(
   "one that is cut off from the metadata does not take its shards back all the time",
   inTime(async (machines) => {
-    const { cluster, coordinators, memberOf, of } = await started(machines);
+    const { cluster, memberOf, of } = await started(machines);
     const member = await memberOf("g");
     await member.commit(0, 1n);
     const cutOff = of(member);
@@ -183,22 +185,21 @@ test(
     }
     assert.ok(longestMs <= 1000, `${longestMs} ms`);
     const fenced = next.warnings.filter((one) => one.includes("cannot go on")).length;
-    // Eight pauses that double are a minute. It is about one shard, and others of that process.
+    // Eight pauses that double are a minute.
     const perShard = fenced / next.state().shardsLoaded;
     assert.ok(perShard <= 9, `${perShard} times`);
-    assert.ok(coordinators.size === 3);
   }),
 );
 
 test(
-  "one that comes gets its share",
+  "one that comes gets its share, and begins before anybody calls",
   inTime(async (machines) => {
     const { coordinators, memberOf } = await started(machines);
     const members = await Promise.all(["a", "b", "c", "d"].map(memberOf));
     const fourth = await machines.coordinator(3);
-    for (const member of members) await member.commit(0, 5n);
     await machines.sleep(1000);
     const all = [...coordinators.values(), fourth].map(({ state }) => state().shardsLoaded);
     assert.deepEqual(all, [8, 8, 8, 8]);
+    for (const member of members) await member.commit(0, 5n);
   }),
 );

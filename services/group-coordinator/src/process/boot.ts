@@ -154,9 +154,9 @@ const startGroups = (
 };
 
 const createTopic = (view: ClusterView, channels: Channels, request: CreateTopicRequest) => {
-  const { controller } = view.current;
-  if (controller !== undefined)
-    return channels.call(controller, methodOf(AdminService.method.createTopic), request);
+  const { internalController } = view.current;
+  if (internalController !== undefined)
+    return channels.call(internalController, methodOf(AdminService.method.createTopic), request);
   const text = "no controller is active at the moment: retry";
   return Promise.reject(MillraceError.refusal(ErrorCode.NOT_CONTROLLER, text));
 };

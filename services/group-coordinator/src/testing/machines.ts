@@ -28,6 +28,11 @@ const advertise = ({ client, internal }: BoundEndpoints) => ({
   ...{ clientEndpoint: client, internalEndpoint: internal },
 });
 
+/** An address for clients that leads nowhere inside of the cluster. */
+const advertiseOutside = ({ internal }: BoundEndpoints) => ({
+  ...{ clientEndpoint: "outside:7400", internalEndpoint: internal },
+});
+
 export class Machines {
   readonly kernel = new Kernel(1);
   readonly network = new SimNetwork(this.kernel);
@@ -48,11 +53,12 @@ export class Machines {
     const controller = this.#place("c0");
     await bootController({
       ...{ ...controller, store: mountStore(this.store, controller.life) },
-      ...{ controllerId: 0, defaultReplicationFactor: 3 },
+      ...{ controllerId: 0, defaultReplicationFactor: 3, advertise: advertiseOutside },
     });
     const broker = this.#place("b0");
     await bootBroker({
       ...{ ...broker, store: mountStore(this.store, broker.life), brokerId: 0 },
+      advertise: advertiseOutside,
       logConfig: { ...defaultManagerConfig, diskReserveBytes: 0 },
       metrics: { broker: noMetrics },
     });
