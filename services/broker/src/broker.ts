@@ -47,7 +47,7 @@ import { type HandOverOptions, handOver } from "./hand-over.ts";
 import { Heartbeats } from "./heartbeats.ts";
 import { limits } from "./limits.ts";
 import { LogServiceHandlers } from "./log-service.ts";
-import { type CoordinatorOf, MetadataHandlers, registeredCoordinator } from "./metadata/service.ts";
+import { type Coordinators, MetadataHandlers, registeredCoordinators } from "./metadata/service.ts";
 import type { ClusterView } from "./metadata/view.ts";
 import type { BrokerMetrics } from "./metrics.ts";
 import { InSyncChanges } from "./partitions/in-sync-changes.ts";
@@ -79,7 +79,7 @@ export interface BrokerOptions {
   /** Bytes per second read from files for replicas that are not in sync. Default 0: no limit. */
   readonly reassignmentThrottle?: number;
   /** Where groups are served. Default: where the registered coordinators serve them. */
-  readonly coordinatorOf?: CoordinatorOf;
+  readonly coordinators?: Coordinators;
 }
 
 const inputBytesMax = limits.requestBytesMax;
@@ -156,8 +156,8 @@ export class Broker {
     const turnLimiter = new TurnLimiter(addedPerTurn, (run) => clock.defer(run));
     this.#fetch = { replicas, appender, random, compressor, metrics, turnLimiter };
     this.#log = new LogServiceHandlers(replicas);
-    const { coordinatorOf = registeredCoordinator(view) } = options;
-    this.#metadata = new MetadataHandlers(view, clock, random, coordinatorOf);
+    const { coordinators = registeredCoordinators(view) } = options;
+    this.#metadata = new MetadataHandlers(view, clock, random, coordinators);
   }
 
   get view(): ClusterView {

@@ -3,7 +3,7 @@ export { checkFeatures, featureLevel } from "./features.ts";
 export { limits } from "./limits.ts";
 export { GroupShards, groupStateTopic, shardOf } from "./metadata/group-shards.ts";
 export { ClusterMirror } from "./metadata/mirror.ts";
-export type { CoordinatorOf } from "./metadata/service.ts";
+export type { Coordinators } from "./metadata/service.ts";
 export type { ClusterChange, ClusterSnapshot, ClusterView } from "./metadata/view.ts";
 export { type BrokerMetrics, noMetrics } from "./metrics.ts";
 export { logConfigOf } from "./partitions/log-config.ts";

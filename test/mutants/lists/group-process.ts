@@ -132,7 +132,7 @@ const lives: readonly Mutant[] = [
     name: "coordinators-watch-themselves",
     breaks: "A coordinator is watched over by others.",
     file: `${src}/process/peers.ts`,
-    replace: [["filter((id) => id !== own).sort", "filter((id) => id !== -1).sort"]],
+    replace: [["(id) => id > own", "(id) => id >= own"]],
     tests: peers,
   },
   {

@@ -85,5 +85,6 @@ export class GroupShards {
   }
 }
 
-const canServe = ({ endpoint, isShuttingDown }: CoordinatorView): boolean =>
+/** It can be dialed, and is not about to stop. */
+export const canServe = ({ endpoint, isShuttingDown }: CoordinatorView): boolean =>
   endpoint !== undefined && !isShuttingDown;

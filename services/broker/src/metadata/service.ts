@@ -13,35 +13,50 @@ import {
 import type { ServerStream } from "@millrace/rpc";
 import { featureLevel } from "../features.ts";
 import { limits } from "../limits.ts";
-import { GroupShards } from "./group-shards.ts";
+import { canServe, GroupShards } from "./group-shards.ts";
 import { brokerMessages, isSameGeneration, selectTopics, topicMessage } from "./messages.ts";
 import { RouteHistory } from "./route-history.ts";
 import { requireRevision } from "./staleness.ts";
-import type { ClusterView } from "./view.ts";
+import type { ClusterView, CoordinatorView } from "./view.ts";
 import { MetadataWatch, type WatchContext } from "./watch.ts";
 
-/** Where a group is served, as far as it is known. */
-export type CoordinatorOf = (
-  group: string,
-) => { readonly coordinatorId: number; readonly endpoint: Endpoint } | undefined;
+/** A coordinator that clients can reach. */
+export interface ReachableCoordinator {
+  readonly coordinatorId: number;
+  readonly endpoint: Endpoint;
+}
 
-/** Where the registered coordinators serve a group. */
-export const registeredCoordinator = (view: ClusterView): CoordinatorOf => {
+/** Where groups are served, as far as it is known. */
+export interface Coordinators {
+  of(group: string): ReachableCoordinator | undefined;
+  /** In order of id. */
+  all(): readonly ReachableCoordinator[];
+}
+
+/** The coordinators that are registered. */
+export const registeredCoordinators = (view: ClusterView): Coordinators => {
   const shards = new GroupShards();
-  return (group) => {
-    const found = shards.coordinatorOfGroup(view.current, group);
+  const reachable = (found: CoordinatorView | undefined): ReachableCoordinator | undefined => {
     if (found?.endpoint === undefined) return undefined;
     return { coordinatorId: found.coordinatorId, endpoint: found.endpoint };
+  };
+  return {
+    of: (group) => reachable(shards.coordinatorOfGroup(view.current, group)),
+    all: () =>
+      [...view.current.coordinators.values()]
+        .filter(canServe)
+        .toSorted((a, b) => a.coordinatorId - b.coordinatorId)
+        .flatMap((one) => reachable(one) ?? []),
   };
 };
 
 /** The metadata handlers, for every process that has a cluster view. */
 export class MetadataHandlers {
   readonly #context: WatchContext;
-  readonly #coordinatorOf: CoordinatorOf;
+  readonly #coordinators: Coordinators;
 
-  constructor(view: ClusterView, clock: Clock, random: Random, coordinatorOf: CoordinatorOf) {
-    this.#coordinatorOf = coordinatorOf;
+  constructor(view: ClusterView, clock: Clock, random: Random, coordinators: Coordinators) {
+    this.#coordinators = coordinators;
     const history = new RouteHistory(view, limits.metadataHistoryNamesMax);
     this.#context = { view, history, clock, random };
   }
@@ -66,9 +81,10 @@ export class MetadataHandlers {
       brokers: brokerMessages(snapshot),
       topics: onlyGroups ? [] : selectTopics(snapshot, request.topics).map(topicMessage),
       coordinators: groups.flatMap((group) => {
-        const found = this.#coordinatorOf(group);
+        const found = this.#coordinators.of(group);
         return found === undefined ? [] : create(GroupCoordinatorSchema, { group, ...found });
       }),
+      groupCoordinators: this.#coordinators.all().map((one) => create(GroupCoordinatorSchema, one)),
       ...(controller === undefined ? {} : { controller }),
     });
   }

@@ -457,7 +457,10 @@ test(
   limit,
   async () => {
     const view = new FakeView(10, [topicOf("a", [partitionOf(0)])]);
-    const handlers = new MetadataHandlers(view, nodeClock(), half, () => undefined);
+    const handlers = new MetadataHandlers(view, nodeClock(), half, {
+      of: () => undefined,
+      all: () => [],
+    });
     const ask = (fields: Parameters<typeof create<typeof GetMetadataRequestSchema>>[1]) =>
       handlers.getMetadata(create(GetMetadataRequestSchema, fields));
     const answer = await ask({ minRevision: 900n, generation: new Uint8Array(16).fill(9) });

@@ -27,7 +27,7 @@ import type { Dialer } from "@millrace/rpc";
 import type { Undo } from "@millrace/server";
 import { Broker } from "../broker.ts";
 import { ClusterMirror } from "../metadata/mirror.ts";
-import type { CoordinatorOf } from "../metadata/service.ts";
+import type { Coordinators } from "../metadata/service.ts";
 import type { BrokerMetrics } from "../metrics.ts";
 import { logConfigOf } from "../partitions/log-config.ts";
 
@@ -140,7 +140,7 @@ export const startBroker = (
     readonly brokerEpoch: () => number;
     readonly replicaLagMaxMs?: number;
     readonly reassignmentThrottle?: number;
-    readonly coordinatorOf?: CoordinatorOf;
+    readonly coordinators?: Coordinators;
   },
   undo: Undo,
 ): Broker => {

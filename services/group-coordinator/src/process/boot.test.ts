@@ -74,6 +74,12 @@ test(
       32,
     );
     for (const count of loaded) assert.ok(count <= 11, `${count} shards`);
+    const everybody = await cluster.all();
+    assert.deepEqual(
+      everybody.map(({ id }) => id),
+      [0, 1, 2],
+    );
+    assert.equal(everybody[1]?.address, "g1:7400");
     const [member] = members;
     const own = member?.coordinator ?? assert.fail();
     for (const id of coordinators.keys()) {

@@ -11,9 +11,9 @@ export const watchedPeers = 3;
 
 /** The ids that follow `own` on a ring of ids. */
 export const peersOf = (own: number, ids: Iterable<number>): readonly number[] => {
-  const others = [...ids].filter((id) => id !== own).sort((a, b) => a - b);
-  const after = others.filter((id) => id > own);
-  return [...after, ...others.filter((id) => id < own)].slice(0, watchedPeers);
+  const sorted = [...ids].sort((a, b) => a - b);
+  const after = sorted.filter((id) => id > own);
+  return [...after, ...sorted.filter((id) => id < own)].slice(0, watchedPeers);
 };
 
 export type PeerWatchOptions = Pick<

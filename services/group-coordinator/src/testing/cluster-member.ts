@@ -54,6 +54,18 @@ export class GroupCluster {
     return { id: found.coordinatorId, address: formatEndpoint(found.endpoint) };
   }
 
+  /** All that the broker knows of. */
+  async all(): Promise<Coordinator[]> {
+    const channel = this.channel(this.#broker);
+    const { groupCoordinators } = await channel.unary(
+      getMetadata,
+      create(GetMetadataRequestSchema),
+    );
+    return groupCoordinators.map(({ coordinatorId: id, endpoint }) => ({
+      ...{ id, address: endpoint === undefined ? "" : formatEndpoint(endpoint) },
+    }));
+  }
+
   /** Offsets that are committed, by partition, as one coordinator says. */
   async offsets(address: string, group: string, timeoutMs: number): Promise<Map<number, bigint>> {
     const request = create(FetchOffsetsRequestSchema, { group });

@@ -103,15 +103,16 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
     ...{ env, store, clusterId, active, defaultReplicationFactor },
     untilServed: (revision, timeoutMs) => broker.untilServed(revision, timeoutMs),
   });
+  const itself = () => {
+    const endpoint = broker.view.current.brokers.get(brokerId)?.endpoint;
+    return endpoint && { coordinatorId: brokerId, endpoint };
+  };
   const broker: Broker = startBroker(
     {
       ...{ env, mirror, identity, logs, metrics: metrics.broker, dialer: options.dialer },
       brokerEpoch: () => registration.epoch,
       // Every group is served where everything is.
-      coordinatorOf: () => {
-        const endpoint = broker.view.current.brokers.get(brokerId)?.endpoint;
-        return endpoint === undefined ? undefined : { coordinatorId: brokerId, endpoint };
-      },
+      coordinators: { of: () => itself(), all: () => [itself() ?? []].flat() },
     },
     undo,
   );

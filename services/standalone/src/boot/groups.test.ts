@@ -151,7 +151,7 @@ test("two members share a topic, commit, and a restart remembers it", async () =
       const channel = site.channel();
       await makeTopic(channel, "t", 4);
       for (let partition = 0; partition < 4; partition += 1) await produce(channel, "t", partition);
-      const { coordinators, topics } = await channel.unary(
+      const { coordinators, groupCoordinators, topics } = await channel.unary(
         methodOf(MetadataService.method.getMetadata),
         create(GetMetadataRequestSchema, { groups: ["g"] }),
       );
@@ -162,6 +162,10 @@ test("two members share a topic, commit, and a restart remembers it", async () =
           endpoint?.port,
         ]),
         [["g", 3, 7400]],
+      );
+      assert.deepEqual(
+        groupCoordinators.map(({ coordinatorId, group }) => [coordinatorId, group]),
+        [[3, ""]],
       );
       assert.equal(topics.length, 0);
       const a = new BareMember(channel, { group: "g", topics: ["t"] });

@@ -118,6 +118,14 @@ export declare type GetMetadataResponse = Message<"millrace.metadata.v1.GetMetad
    * @generated from field: repeated millrace.metadata.v1.GroupCoordinator coordinators = 8;
    */
   coordinators: GroupCoordinator[];
+
+  /**
+   * All coordinators that serve groups, with an empty `group`: for calls that each of them answers
+   * for its own groups. Since feature level 3.
+   *
+   * @generated from field: repeated millrace.metadata.v1.GroupCoordinator group_coordinators = 9;
+   */
+  groupCoordinators: GroupCoordinator[];
 };
 
 /**
@@ -133,7 +141,7 @@ export declare const GetMetadataResponseSchema: GenMessage<GetMetadataResponse>;
  */
 export declare type GroupCoordinator = Message<"millrace.metadata.v1.GroupCoordinator"> & {
   /**
-   * Group name.
+   * Group name; empty where it is about all groups of the coordinator.
    *
    * @generated from field: string group = 1;
    */
