@@ -145,7 +145,7 @@ const lives: readonly Mutant[] = [
         "return shuttingDown === undefined ? undefined : parse",
       ],
     ],
-    tests: boots,
+    tests: peers,
   },
   {
     name: "coordinator-stops-without-a-word",

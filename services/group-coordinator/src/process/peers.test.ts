@@ -1,6 +1,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { peersOf, watchedPeers } from "./peers.ts";
+import { create } from "@bufbuild/protobuf";
+import { encodeRecord, keys } from "@millrace/metadata";
+import { CoordinatorRecordSchema } from "@millrace/proto/storage";
+import { endpointIn, peersOf, watchedPeers } from "./peers.ts";
+
+test("one that stops, or does not listen yet, is not watched over", () => {
+  const at = (fields: { internalEndpoint?: string; shuttingDown?: boolean }) => {
+    const record = create(CoordinatorRecordSchema, { coordinatorId: 2, ...fields });
+    const revisions = { createRevision: 1, modRevision: 1, version: 1, lease: undefined };
+    const value = encodeRecord.coordinator(record);
+    return endpointIn({ key: keys.coordinator(2), value, ...revisions });
+  };
+  const internalEndpoint = "g2:7401";
+  assert.equal(at({ internalEndpoint })?.port, 7401);
+  assert.equal(at({ internalEndpoint, shuttingDown: true }), undefined);
+  assert.equal(at({}), undefined);
+});
 
 test("each coordinator is watched over by others, and by no more than needed", () => {
   const ids = [2, 3, 5, 7, 11, 13];

@@ -60,7 +60,7 @@ export class PeerWatch {
 }
 
 /** Undefined for one that stops: it closes its listeners, and ends its registration itself. */
-const endpointIn = (kv: KeyValue): Endpoint | undefined => {
+export const endpointIn = (kv: KeyValue): Endpoint | undefined => {
   try {
     const { internalEndpoint, shuttingDown } = decodeRecord.coordinator(kv);
     return shuttingDown ? undefined : parseEndpoint(internalEndpoint);
