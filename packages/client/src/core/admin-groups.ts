@@ -1,6 +1,6 @@
 /** Calls about consumer groups, to the coordinator of each. */
 import { create } from "@bufbuild/protobuf";
-import { type Endpoint, ErrorCode, hasCode, MillraceError } from "@millrace/errors";
+import { type Endpoint, ErrorCode, MillraceError } from "@millrace/errors";
 import {
   CommitOffsetsRequestSchema,
   DeleteGroupRequestSchema,
@@ -53,13 +53,10 @@ export class GroupAdmin {
 
   async list(): Promise<GroupListing[]> {
     const { metadata } = this.#context;
-    await metadata.refresh();
-    const pages = await Promise.all(
-      metadata.brokers().map(({ endpoint }) => this.#listAt(endpoint)),
-    );
-    const answered = pages.filter((page) => page !== undefined);
-    if (answered.length === 0) throw nobodyServes();
-    const byName = new Map(answered.flat().map((one) => [one.group, one]));
+    const endpoints = await metadata.coordinators();
+    if (endpoints.length === 0) throw nobodyServes();
+    const pages = await Promise.all(endpoints.map((endpoint) => this.#listAt(endpoint)));
+    const byName = new Map(pages.flat().map((one) => [one.group, one]));
     return [...byName.values()]
       .sort((a, b) => (a.group < b.group ? -1 : 1))
       .map(({ group, members, state }) => ({ group, members, state: groupStateName(state) }));
@@ -111,21 +108,15 @@ export class GroupAdmin {
     );
   }
 
-  /** Undefined for a server that has no groups. */
-  async #listAt(endpoint: Endpoint): Promise<ListedGroup[] | undefined> {
+  async #listAt(endpoint: Endpoint): Promise<ListedGroup[]> {
     const { connections } = this.#context;
     const groups: ListedGroup[] = [];
     for (let more = true; more; ) {
       const request = create(ListGroupsRequestSchema, { afterGroup: groups.at(-1)?.group ?? "" });
       const options = { timeoutMs: this.#timeoutMs };
-      try {
-        const page = await connections.unary(endpoint, methods.listGroups, request, options);
-        groups.push(...page.groups);
-        more = page.more && page.groups.length > 0;
-      } catch (thrown) {
-        if (hasCode(thrown, ErrorCode.UNSUPPORTED_OPERATION)) return undefined;
-        throw thrown;
-      }
+      const page = await connections.unary(endpoint, methods.listGroups, request, options);
+      groups.push(...page.groups);
+      more = page.more && page.groups.length > 0;
     }
     return groups;
   }
@@ -197,6 +188,6 @@ const resultsOf = (
 
 const nobodyServes = (): MillraceError =>
   MillraceError.refusal(
-    ErrorCode.UNSUPPORTED_OPERATION,
-    "no server of the cluster has consumer groups: upgrade them",
+    ErrorCode.NOT_COORDINATOR,
+    "no group coordinator is registered: start one, and look at its log",
   );

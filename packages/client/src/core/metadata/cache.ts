@@ -179,6 +179,17 @@ export class MetadataCache {
     throw answer.featureLevel < groupsLevel ? groupless(answer.featureLevel) : unserved(group);
   }
 
+  /**
+   * Asks a server where groups are served, by all coordinators. Throws UNSUPPORTED_OPERATION where
+   * servers have no groups, and what `refresh` throws.
+   */
+  async coordinators(): Promise<Endpoint[]> {
+    // With groups and without topics the answer has none of these either.
+    const answer = await this.#ask([], [""]);
+    if (answer.featureLevel < groupsLevel) throw groupless(answer.featureLevel);
+    return answer.groupCoordinators.flatMap(({ endpoint }) => dialable(endpoint) ?? []);
+  }
+
   /** Asks a server for the topics in use. Concurrent calls share one request. */
   refresh(): Promise<void> {
     if (this.#closing.signal.aborted) return Promise.reject(closedError());
