@@ -122,8 +122,7 @@ else {
     assert.equal(member.memberId, memberId);
     assert.equal(member.assignment?.memberEpoch, assignment?.memberEpoch);
     assert.deepEqual(member.partitions, [0, 1, 2, 3]);
-    const address = member.coordinator?.address ?? "";
-    const offsets = await cluster.offsets(address, "killed", 10_000);
+    const offsets = await cluster.committed("killed");
     assert.deepEqual([offsets.get(0), offsets.get(2)], [offset, 11n]);
     assert.ok(longestMs < 5000, "it did not wait for a lease");
     await restart(first?.id ?? -1);
@@ -158,8 +157,7 @@ else {
     const unanswered = await lateAnswer;
     assert.ok(refusals.includes(unanswered?.code), unanswered?.message ?? "it is answered");
     await successor.commit(1, 3n);
-    const address = (await cluster.find("hung"))?.address ?? "";
-    const offsets = await cluster.offsets(address, "hung", 10_000);
+    const offsets = await cluster.committed("hung");
     assert.deepEqual([offsets.get(0), offsets.get(1)], [2n, 3n]);
   });
 

@@ -151,8 +151,7 @@ for (const what of ["commit", "answer"] as const) {
       first.life.resume();
       assert.equal((await refusal)?.code, ErrorCode.NOT_COORDINATOR);
       await successor.commit(1, 3n);
-      const now = (await cluster.find("g"))?.address ?? "";
-      const offsets = await cluster.offsets(now, "g", 5000);
+      const offsets = await cluster.committed("g");
       assert.deepEqual([offsets.get(0), offsets.get(1)], [2n, 3n]);
     }),
   );

@@ -74,6 +74,20 @@ export class GroupCluster {
     return new Map(all.map(({ committed, partition }) => [partition, committed?.offset ?? -1n]));
   }
 
+  /** The same, wherever the group is served by now. */
+  async committed(group: string): Promise<Map<number, bigint>> {
+    for (;;) {
+      try {
+        const found = await this.find(group);
+        if (found !== undefined) return await this.offsets(found.address, group, 10_000);
+      } catch (thrown) {
+        const error = MillraceError.from(thrown);
+        if (!error.spec.retriable) throw error;
+      }
+      await this.sleep(pauseMs);
+    }
+  }
+
   close(): void {
     for (const channel of this.#channels.values()) channel.close();
   }
