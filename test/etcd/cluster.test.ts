@@ -24,10 +24,10 @@ const isAlive = (pid: number): boolean => {
   }
 };
 
-/** A supervisor of an etcd, a controller and two brokers. */
+/** A supervisor of an etcd, a controller, two brokers and a group coordinator. */
 const setUp = (context: TestContext) => {
   const directory = mkdtempSync(join(tmpdir(), "millrace-cluster-"));
-  const sizes = ["--brokers", "2", "--controllers", "1", "--etcd", "1"];
+  const sizes = ["--brokers", "2", "--controllers", "1", "--group-coordinators", "1"];
   const args = [main, "--dir", directory, "--base-port", String(basePort), ...sizes];
   const supervisor: ChildProcess = spawn(process.execPath, args);
   const said = { stdout: "", stderr: "" };
@@ -72,7 +72,8 @@ test("a cluster starts, does what it is told, and leaves nothing", {
   const { bootstrap, cluster_id } = readClusterFile(directory);
   assert.equal(bootstrap, `127.0.0.1:${basePort},127.0.0.1:${basePort + 10}`);
   const states = () => processes().map(({ name, state }) => `${name} ${state}`);
-  const running = ["etcd-0", "controller-0", "broker-0", "broker-1"].map((one) => `${one} running`);
+  const all = ["etcd-0", "controller-0", "broker-0", "broker-1", "group-coordinator-0"];
+  const running = all.map((one) => `${one} running`);
   assert.deepEqual(states(), running);
 
   const client = await connect({ bootstrap: bootstrap.split(",") });
@@ -83,9 +84,8 @@ test("a cluster starts, does what it is told, and leaves nothing", {
   const pidOf = (name: string) => processes().find((one) => one.name === name)?.pid ?? 0;
   const killed = pidOf("broker-1");
   assert.deepEqual(act("kill", "broker-1"), { status: 0, stderr: "" });
-  await until("restart", () => pidOf("broker-1") !== killed && states().at(-1) === running.at(-1));
-  const names = "etcd-0, controller-0, broker-0, broker-1";
-  const stderr = `error: there is no process broker-2: use one of ${names}\n`;
+  await until("restart", () => pidOf("broker-1") !== killed && states()[3] === running[3]);
+  const stderr = `error: there is no process broker-2: use one of ${all.join(", ")}\n`;
   assert.deepEqual(act("stop", "broker-2"), { status: 1, stderr });
 
   assert.equal(act("pause", "broker-0").status, 0);

@@ -19,6 +19,7 @@ const join = methodOf(GroupService.method.join);
 
 /** Pause before something is tried again, ms. */
 const pauseMs = 20;
+const triesMax = 3000;
 
 export interface Coordinator {
   readonly id: number;
@@ -117,7 +118,7 @@ export class GroupMember {
 
   /** Joins, or comes back, wherever the coordinator is by now; until it has an assignment. */
   async join(): Promise<void> {
-    for (;;) {
+    for (let tries = 0; tries < triesMax; tries += 1) {
       try {
         this.coordinator = await this.#cluster.find(this.#group);
         if (this.coordinator !== undefined) return await this.#joinAt(this.coordinator.address);
@@ -127,6 +128,7 @@ export class GroupMember {
       }
       await this.#cluster.sleep(pauseMs);
     }
+    assert.fail(`group ${this.#group} has had no coordinator for a minute`);
   }
 
   /** Sends a commit, and does not wait. */
