@@ -78,6 +78,14 @@ else {
     const brokers = ids.map((id) => processes.get(`broker-${id}`)?.endpoints.client ?? "");
     const client = await connect({ bootstrap: brokers });
     await client.admin.createTopic({ name: "t", partitions: 4, replicationFactor: 3 });
+    // There is something to commit.
+    const producer = client.producer();
+    for (let partition = 0; partition < 4; partition += 1) {
+      for (let n = 0; n < 20_000; n += 1) {
+        if (!producer.write({ topic: "t", partition, value: "v" })) await producer.drained();
+      }
+    }
+    await producer.close();
     await client.close();
     cluster = new GroupCluster(grpcDialer(), brokers[0] ?? "", sleep);
   });

@@ -84,8 +84,8 @@ test("counts out of range are refused", async () => {
     [{ partitionCount: 10_001 }, INVALID_PARTITIONS, /use 1 to 10000/],
     [{ partitionCount: 2 ** 31 }, INVALID_PARTITIONS, /use 1 to 10000/],
     [{ partitionCount: 2 ** 32 - 1 }, INVALID_PARTITIONS, /use 1 to 10000/],
-    [{ replicationFactor: 2 }, INVALID_REPLICATION_FACTOR, /use 1 to 1/],
-    [{ replicationFactor: 2 ** 32 - 1 }, INVALID_REPLICATION_FACTOR, /use 1 to 1/],
+    [{ replicationFactor: 2 }, INVALID_REPLICATION_FACTOR, /with 1 broker: use 1$/],
+    [{ replicationFactor: 2 ** 32 - 1 }, INVALID_REPLICATION_FACTOR, /with 1 broker: use 1$/],
   ];
   for (const [fields, code, text] of counts) {
     const request = create(CreateTopicRequestSchema, { name: "new", ...fields });

@@ -20,6 +20,7 @@ const started = async (machines: Machines) => {
   const cluster = machines.cluster();
   const request = create(CreateTopicRequestSchema, { name: "t", partitionCount: 4 });
   await cluster.channel("c0:7400").unary(createTopic, request);
+  await cluster.fill("t", 4, 1000);
   const memberOf = async (group: string): Promise<GroupMember> => {
     const member = new GroupMember(cluster, group, "t");
     await member.join();

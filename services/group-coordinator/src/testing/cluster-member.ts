@@ -3,6 +3,11 @@ import assert from "node:assert/strict";
 import { create } from "@bufbuild/protobuf";
 import { formatEndpoint, MillraceError } from "@millrace/errors";
 import {
+  type ProduceOnceRequest,
+  ProduceOnceRequestSchema,
+  ProduceService,
+} from "@millrace/proto/broker";
+import {
   type Assignment,
   FetchOffsetsRequestSchema,
   GroupService,
@@ -15,6 +20,7 @@ import { type Channel, type ClientStream, type Dialer, methodOf } from "@millrac
 
 const getMetadata = methodOf(MetadataService.method.getMetadata);
 const fetchOffsets = methodOf(GroupService.method.fetchOffsets);
+const produceOnce = methodOf(ProduceService.method.produceOnce);
 const join = methodOf(GroupService.method.join);
 
 /** Pause before something is tried again, ms. */
@@ -44,6 +50,28 @@ export class GroupCluster {
     const channel = this.#channels.get(address) ?? this.#dialer.dial(address);
     this.#channels.set(address, channel);
     return channel;
+  }
+
+  /** Writes records at the broker, so that there is something to commit. */
+  async fill(topic: string, partitions: number, count: number): Promise<void> {
+    const value = Buffer.from("v");
+    const records = Array.from({ length: count }, () => ({ value }));
+    for (let partition = 0; partition < partitions; partition += 1) {
+      const request = create(ProduceOnceRequestSchema, { topic, partition, records });
+      for (let isWritten = false; !isWritten; ) isWritten = await this.#write(request);
+    }
+  }
+
+  /** False while the partition is being set up. */
+  async #write(request: ProduceOnceRequest): Promise<boolean> {
+    try {
+      await this.channel(this.#broker).unary(produceOnce, request);
+      return true;
+    } catch (thrown) {
+      if (!MillraceError.from(thrown).spec.retriable) throw thrown;
+      await this.sleep(pauseMs);
+      return false;
+    }
   }
 
   /** What the broker says; undefined while it knows of none. */
