@@ -159,7 +159,7 @@ const lives: readonly Mutant[] = [
     breaks: "A coordinator needs no address that only clients reach.",
     file: `${src}/cluster/leader-calls.ts`,
     replace: [["?.internalEndpoint", "?.endpoint"]],
-    tests: boots,
+    tests: [`${src}/cluster/leader-calls.test.ts`],
   },
   {
     name: "append-without-a-condition",
