@@ -1,6 +1,6 @@
 /**
  * Coordinators watch over one another: the key of one that is dead is deleted at once, and the
- * others share its groups (ADR 25).
+ * others share its groups (ADR 26).
  */
 import { type Endpoint, parseEndpoint } from "@millrace/errors";
 import { decodeRecord, type KeyValue, keys } from "@millrace/metadata";
