@@ -122,10 +122,7 @@ const lives: readonly Mutant[] = [
     name: "coordinators-watch-nobody",
     breaks: "The groups of a coordinator that was killed are served at once.",
     file: `${src}/process/peers.ts`,
-    replace: [
-      ["    this.#choose();\n  }\n\n  close", "  }\n\n  close"],
-      ["this.#choose();\n    });", "});"],
-    ],
+    replace: [["if (this.#watches.has(id)) continue;", "if (id >= 0) continue;"]],
     tests: boots,
   },
   {
