@@ -348,3 +348,20 @@ test("metadata of a newer version is refused, and not touched", async () => {
   await refused(controllerOf(store).bootstrapCluster(), ErrorCode.DATA_DIRECTORY_UNUSABLE);
   assert.equal((await clusterRecord(store)).kv.version, 1);
 });
+
+test("nothing is done to the topic of consumer groups that would lose them", async () => {
+  const { controller } = await setUp();
+  const name = "__group_state";
+  await controller.createTopic(topic({ name, partitionCount: 2 }));
+  const code = ErrorCode.POLICY_VIOLATION;
+  await refused(controller.deleteTopic(create(DeleteTopicRequestSchema, { name })), code);
+  const more = create(CreatePartitionsRequestSchema, { name, partitionCount: 3 });
+  await refused(controller.createPartitions(more), code);
+  const alter = (set: Record<string, string>, remove: string[] = []) =>
+    controller.alterConfigs(create(AlterConfigsRequestSchema, { topic: name, set, remove }));
+  for (const key of ["cleanup.policy", "retention.ms", "retention.bytes"]) {
+    await refused(alter({}, [key]), code);
+  }
+  await refused(alter({ "retention.ms": "1" }), code);
+  await alter({ "min.insync.replicas": "1" });
+});

@@ -35,6 +35,7 @@ import { alterPartitionReassignments, listPartitionReassignments } from "./reass
 import { type Assignment, type RegisteredBroker, Registry, type StoredTopic } from "./registry.ts";
 import { unguarded, type Write } from "./reign.ts";
 import { type Removal, removalsDone } from "./removals.ts";
+import { checkDeletion, checkKeeping, checkMorePartitions } from "./system-topics.ts";
 
 export interface ControllerOptions {
   readonly store: MetadataStore;
@@ -159,6 +160,7 @@ export class Controller {
       const text = `topic_id has ${length} bytes: send 16, or none to delete by name`;
       throw new MillraceError(ErrorCode.INVALID_REQUEST, text);
     }
+    checkDeletion(request.name);
     const topic = await this.#registry.topic(request.name);
     if (length > 0 && topicIdOf(request.topicId) !== topic.id) {
       throw new MillraceError(
@@ -203,6 +205,7 @@ export class Controller {
 
   async createPartitions(request: CreatePartitionsRequest): Promise<{ revision: bigint }> {
     checkPartitionCount(request.partitionCount);
+    checkMorePartitions(request.name);
     const done = await this.#change(request.name, request.validateOnly, async (topic, registry) => {
       const { record, id } = topic;
       const first = record.partitionCount;
@@ -231,6 +234,7 @@ export class Controller {
   async alterConfigs(request: AlterConfigsRequest): Promise<{ revision: bigint }> {
     checkTopicConfigs(request.set);
     for (const key of request.remove) checkTopicConfigKey(key);
+    checkKeeping(request.topic, [...Object.keys(request.set), ...request.remove]);
     return this.#change(request.topic, request.validateOnly, async ({ record }) => {
       const configs = { ...record.configs, ...request.set };
       for (const key of request.remove) {

@@ -406,4 +406,25 @@ export const groupMutants: readonly Mutant[] = [
     replace: [["if (offset <= end) return;", "if (offset >= 0) return;"]],
     tests: ["services/standalone/src/boot/groups.test.ts"],
   },
+  {
+    name: "group-topic-deleted",
+    breaks: "The topic in which groups live is not deleted.",
+    file: "services/controller/src/controller.ts",
+    replace: [["    checkDeletion(request.name);\n", ""]],
+    tests: ["services/controller/src/controller.test.ts"],
+  },
+  {
+    name: "group-topic-grown",
+    breaks: "The topic in which groups live gets no more partitions.",
+    file: "services/controller/src/controller.ts",
+    replace: [["    checkMorePartitions(request.name);\n", ""]],
+    tests: ["services/controller/src/controller.test.ts"],
+  },
+  {
+    name: "group-topic-shortened",
+    breaks: "The topic in which groups live keeps all of its records.",
+    file: "services/controller/src/system-topics.ts",
+    replace: [["if (keeping.has(key)) throw", "if (key === name) throw"]],
+    tests: ["services/controller/src/controller.test.ts"],
+  },
 ];

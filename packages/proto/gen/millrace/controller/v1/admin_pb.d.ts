@@ -1022,7 +1022,8 @@ export declare const AdminService: GenService<{
     output: typeof CreateTopicResponseSchema;
   },
   /**
-   * Deletes a topic and its records, for good. UNKNOWN_TOPIC_OR_PARTITION.
+   * Deletes a topic and its records, for good. UNKNOWN_TOPIC_OR_PARTITION; POLICY_VIOLATION for the
+   * topic in which consumer groups live, which takes no more partitions, either.
    *
    * @generated from rpc millrace.controller.v1.AdminService.DeleteTopic
    */

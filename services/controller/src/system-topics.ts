@@ -1,0 +1,30 @@
+/** Topics that the system keeps for itself: what would lose what they remember is refused. */
+import { ErrorCode, MillraceError } from "@millrace/errors";
+
+/** Where consumer groups live. A group is found by the number of its partitions. */
+const groupStateTopic = "__group_state";
+
+/** Configs that say how long records are kept. */
+const keeping: ReadonlySet<string> = new Set(["cleanup.policy", "retention.bytes", "retention.ms"]);
+
+const refused = (what: string): MillraceError =>
+  MillraceError.refusal(
+    ErrorCode.POLICY_VIOLATION,
+    `${groupStateTopic} is where consumer groups live: ${what}; delete groups one by one`,
+  );
+
+/** Throws POLICY_VIOLATION. */
+export const checkDeletion = (name: string): void => {
+  if (name === groupStateTopic) throw refused("without it all of them are lost");
+};
+
+/** Throws POLICY_VIOLATION. */
+export const checkMorePartitions = (name: string): void => {
+  if (name === groupStateTopic) throw refused("with more partitions nobody finds them");
+};
+
+/** Throws POLICY_VIOLATION. */
+export const checkKeeping = (name: string, changed: Iterable<string>): void => {
+  if (name !== groupStateTopic) return;
+  for (const key of changed) if (keeping.has(key)) throw refused(`${key} would lose some of them`);
+};
