@@ -55,10 +55,14 @@ const status = (io: Io): Command =>
         const { clusterId } = cluster;
         const controller = formatEndpoint(cluster.controller);
         const brokers = cluster.brokers.map(printable);
+        const coordinators = cluster.coordinators.map(({ coordinatorId, endpoint }) => ({
+          ...{ coordinator_id: coordinatorId, endpoint: formatEndpoint(endpoint) },
+        }));
         const json = {
           cluster_id: clusterId,
           controller,
           brokers,
+          group_coordinators: coordinators,
           topics: names.length,
           ...counts,
         };
@@ -70,6 +74,14 @@ const status = (io: Io): Command =>
             [
               "brokers",
               brokers.map(({ broker_id: id, endpoint }) => `${id} (${endpoint})`).join(", "),
+            ],
+            [
+              "group coordinators",
+              coordinators.length === 0
+                ? "none"
+                : coordinators
+                    .map(({ coordinator_id: id, endpoint }) => `${id} (${endpoint})`)
+                    .join(", "),
             ],
             ["topics", names.length],
             ["partitions", counts.partitions],

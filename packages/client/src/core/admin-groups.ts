@@ -53,9 +53,10 @@ export class GroupAdmin {
 
   async list(): Promise<GroupListing[]> {
     const { metadata } = this.#context;
-    const endpoints = await metadata.coordinators();
-    if (endpoints.length === 0) throw nobodyServes();
-    const pages = await Promise.all(endpoints.map((endpoint) => this.#listAt(endpoint)));
+    await metadata.refresh();
+    const coordinators = metadata.coordinators();
+    if (coordinators.length === 0) throw nobodyServes();
+    const pages = await Promise.all(coordinators.map(({ endpoint }) => this.#listAt(endpoint)));
     const byName = new Map(pages.flat().map((one) => [one.group, one]));
     return [...byName.values()]
       .sort((a, b) => (a.group < b.group ? -1 : 1))
@@ -189,5 +190,5 @@ const resultsOf = (
 const nobodyServes = (): MillraceError =>
   MillraceError.refusal(
     ErrorCode.NOT_COORDINATOR,
-    "no group coordinator is registered: start one, and look at its log",
+    "no group coordinator is registered, or the servers are too old: start one",
   );

@@ -49,7 +49,7 @@ import type {
 } from "./admin-types.ts";
 import { backoffMs } from "./backoff.ts";
 import { fromWire, wantsRefresh } from "./failures.ts";
-import type { BrokerInfo } from "./metadata/index.ts";
+import type { BrokerInfo, GroupCoordinatorInfo } from "./metadata/index.ts";
 import { methods } from "./methods.ts";
 import { askLeader, type CallContext, type FoundOffset, listOffset } from "./offsets.ts";
 
@@ -59,6 +59,8 @@ export interface ClusterDescription {
   /** Where Admin calls go: the controller, or a server that may know it. */
   readonly controller: Endpoint;
   readonly brokers: readonly BrokerInfo[];
+  /** In order of id. None where servers have no groups. */
+  readonly coordinators: readonly GroupCoordinatorInfo[];
 }
 
 export interface AdminOptions {
@@ -312,12 +314,13 @@ export class Admin {
     return replies.flat();
   }
 
-  /** Asks a server for the brokers and the controller. */
+  /** Asks a server for the brokers, the controller and the group coordinators. */
   async cluster(): Promise<ClusterDescription> {
     const { metadata } = this.#context;
     await metadata.refresh();
     const { clusterId, controller } = metadata;
-    return { clusterId, controller, brokers: metadata.brokers() };
+    const brokers = metadata.brokers();
+    return { clusterId, controller, brokers, coordinators: metadata.coordinators() };
   }
 
   /** Calls the active controller. Looks for it again, and retries, while the call had no effect. */

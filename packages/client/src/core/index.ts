@@ -8,7 +8,7 @@ export { Consumer, type IterationOptions } from "./consumer/consumer.ts";
 export { EndOffsetMismatchError } from "./failures.ts";
 export { GroupConsumer } from "./group/group-consumer.ts";
 export type * from "./group/types.ts";
-export type { BrokerInfo } from "./metadata/index.ts";
+export type { BrokerInfo, GroupCoordinatorInfo } from "./metadata/index.ts";
 export { murmur2, partitionOfKey } from "./partitioner.ts";
 export { Producer } from "./producer/producer.ts";
 export * from "./serializers.ts";

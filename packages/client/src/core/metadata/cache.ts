@@ -16,7 +16,13 @@ import type { Connections } from "../connections.ts";
 import { closedError, isSilence } from "../failures.ts";
 import { methods } from "../methods.ts";
 import { Servers } from "./servers.ts";
-import { type BrokerInfo, type Leader, MetadataView, type TopicInfo } from "./view.ts";
+import {
+  type BrokerInfo,
+  type GroupCoordinatorInfo,
+  type Leader,
+  MetadataView,
+  type TopicInfo,
+} from "./view.ts";
 import { MetadataWatch } from "./watch.ts";
 
 export interface MetadataContext {
@@ -54,6 +60,7 @@ export class MetadataCache {
   readonly #closing = new AbortController();
   #refreshing: Promise<void> | undefined;
   #renewing: Promise<void> | undefined;
+  #coordinators: readonly GroupCoordinatorInfo[] = [];
   #trouble: MillraceError | undefined;
   #cancelTimer: Cancel = () => {};
 
@@ -179,15 +186,9 @@ export class MetadataCache {
     throw answer.featureLevel < groupsLevel ? groupless(answer.featureLevel) : unserved(group);
   }
 
-  /**
-   * Asks a server where groups are served, by all coordinators. Throws UNSUPPORTED_OPERATION where
-   * servers have no groups, and what `refresh` throws.
-   */
-  async coordinators(): Promise<Endpoint[]> {
-    // With groups and without topics the answer has none of these either.
-    const answer = await this.#ask([], [""]);
-    if (answer.featureLevel < groupsLevel) throw groupless(answer.featureLevel);
-    return answer.groupCoordinators.flatMap(({ endpoint }) => dialable(endpoint) ?? []);
+  /** All group coordinators, as of the last `refresh`. None where servers have no groups. */
+  coordinators(): readonly GroupCoordinatorInfo[] {
+    return this.#coordinators;
   }
 
   /** Asks a server for the topics in use. Concurrent calls share one request. */
@@ -303,6 +304,10 @@ export class MetadataCache {
     this.#trouble = undefined;
     const { generation } = this.#view;
     this.#view.takeAnswer(answer, topics, this.#wanted);
+    this.#coordinators = answer.groupCoordinators.flatMap(({ coordinatorId, endpoint: told }) => {
+      const endpoint = dialable(told);
+      return endpoint === undefined ? [] : { coordinatorId, endpoint };
+    });
     const isOther = Buffer.compare(generation, this.#view.generation) !== 0;
     if (isOther && generation.length > 0) this.#watch.restart();
     this.#armTimer();

@@ -44,6 +44,12 @@ export interface BrokerInfo {
   readonly rack: string;
 }
 
+/** Where groups are served. */
+export interface GroupCoordinatorInfo {
+  readonly coordinatorId: number;
+  readonly endpoint: Endpoint;
+}
+
 /** Where requests for a partition go. */
 export interface Leader {
   readonly brokerId: number;
