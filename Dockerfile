@@ -1,4 +1,4 @@
-# The server: standalone, or a broker or controller of a cluster. docs/guides/container.md
+# The server: standalone, or a broker, controller or group coordinator of a cluster. docs/guides/container.md
 ARG NODE_VERSION=26.10.0
 
 # All packages, to install what three of them need.

@@ -9,6 +9,7 @@ import { brokerSchema } from "@millrace/broker/node";
 import { connect } from "@millrace/client";
 import { resolveConfig, type Schema } from "@millrace/config";
 import { controllerSchema } from "@millrace/controller/node";
+import { groupCoordinatorSchema } from "@millrace/group-coordinator/node";
 import { checkAddresses } from "@millrace/server/node";
 import { standaloneSchema } from "@millrace/standalone";
 import { root } from "../../tools/pack/workspace.ts";
@@ -119,7 +120,7 @@ test("what the Dockerfile copies and installs is all that a server needs", {
     } finally {
       server.kill("SIGKILL");
     }
-    for (const kind of ["broker", "controller"]) {
+    for (const kind of ["broker", "controller", "group-coordinator"]) {
       const main = `services/${kind}/src/process/main.ts`;
       assert.match(mustRun([process.execPath, main, "--help"], { cwd }), /--etcd-endpoints/);
     }
@@ -130,6 +131,7 @@ const programs: Readonly<Record<string, Schema>> = {
   "services/standalone/src/main.ts": standaloneSchema,
   "services/broker/src/process/main.ts": brokerSchema,
   "services/controller/src/process/main.ts": controllerSchema,
+  "services/group-coordinator/src/process/main.ts": groupCoordinatorSchema,
 };
 
 /** The settings of a service: its flags over those of the image. Unknown ones are refused. */
@@ -160,7 +162,7 @@ for (const file of ["compose.yaml", "compose.cluster.yaml"]) {
     const identities = new Set<unknown>();
     for (const [name, service] of Object.entries(services)) {
       const ports = (service.ports ?? []).map((port) => port.split(":"));
-      for (const volume of service.volumes) {
+      for (const volume of service.volumes ?? []) {
         const [from = "", to] = volume.split(":");
         assert.ok(from in volumes && !used.has(from), volume);
         used.add(from);
@@ -181,11 +183,12 @@ for (const file of ["compose.yaml", "compose.cluster.yaml"]) {
       assert.equal(values["internal-listen"], "0.0.0.0:7401");
       assert.equal(`${values["etcd-endpoints"]}`, "etcd:2379");
       const kind = name.replace(/-\d$/, "");
-      assert.equal(`${kind}-${values[`${kind}-id`]}`, name);
+      const id = values[kind === "group-coordinator" ? "coordinator-id" : `${kind}-id`];
+      assert.equal(`${kind}-${id}`, name);
       identities.add(values["advertise"]);
     }
     assert.equal(used.size, Object.keys(volumes).length);
-    assert.equal(identities.size, file === "compose.yaml" ? 0 : 6);
+    assert.equal(identities.size, file === "compose.yaml" ? 0 : 9);
   });
 }
 
