@@ -127,7 +127,8 @@ export class LiveServer {
     const topicIds: Uint8Array[] = [];
     const missing = new Set(abused);
     for await (const { name, partitionCount, topicId } of admin.listTopics()) {
-      if (name === protectedTopic) continue;
+      // Nobody may delete the topic that groups live in, either.
+      if (name === protectedTopic || name === "__group_state") continue;
       if (!missing.has(name) || partitionCount > 8) {
         await ignoring(
           "UNKNOWN_TOPIC_OR_PARTITION",
