@@ -10,3 +10,4 @@ export { callTimeoutMs, operationsMax, requestBytesMax, sessionSeconds } from ".
 export * from "./mirror.ts";
 export { isOutcomeUnknown } from "./outcome.ts";
 export * from "./registration.ts";
+export * from "./system-topics.ts";

@@ -1,7 +1,7 @@
 export { Broker, type BrokerOptions } from "./broker.ts";
 export { checkFeatures, featureLevel } from "./features.ts";
 export { limits } from "./limits.ts";
-export { GroupShards, groupStateTopic, shardOf } from "./metadata/group-shards.ts";
+export { GroupShards, shardOf } from "./metadata/group-shards.ts";
 export { ClusterMirror } from "./metadata/mirror.ts";
 export type { Coordinators } from "./metadata/service.ts";
 export type { ClusterChange, ClusterSnapshot, ClusterView } from "./metadata/view.ts";

@@ -1,8 +1,6 @@
 /** Topics that the system keeps for itself: what would lose what they remember is refused. */
 import { ErrorCode, MillraceError } from "@millrace/errors";
-
-/** Where consumer groups live. A group is found by the number of its partitions. */
-const groupStateTopic = "__group_state";
+import { groupStateTopic } from "@millrace/metadata";
 
 /** Configs that say how long records are kept. */
 const keeping: ReadonlySet<string> = new Set(["cleanup.policy", "retention.bytes", "retention.ms"]);

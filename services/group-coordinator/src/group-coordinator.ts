@@ -2,15 +2,10 @@
  * Composes a group coordinator: shards as partitions of an internal topic, served over any carrier.
  */
 import { create } from "@bufbuild/protobuf";
-import {
-  type ClusterView,
-  checkFeatures,
-  featureLevel,
-  type GroupShards,
-  groupStateTopic,
-} from "@millrace/broker";
+import { type ClusterView, checkFeatures, featureLevel, type GroupShards } from "@millrace/broker";
 import type { Env } from "@millrace/env";
 import { ErrorCode, hasCode, type LeaderHint, MillraceError } from "@millrace/errors";
+import { groupStateTopic } from "@millrace/metadata";
 import { type CreateTopicRequest, CreateTopicRequestSchema } from "@millrace/proto/controller";
 import { GroupService } from "@millrace/proto/group";
 import type { TopicId } from "@millrace/record";

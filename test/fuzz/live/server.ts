@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { create } from "@bufbuild/protobuf";
 import { type Client, type Consumer, connect, type Producer } from "@millrace/client";
 import { errorCodeByName, MillraceError } from "@millrace/errors";
+import { groupStateTopic } from "@millrace/metadata";
 import { BrokerIntent } from "@millrace/proto/common";
 import { methodOf } from "@millrace/rpc";
 import { grpcDialer } from "@millrace/rpc/grpc";
@@ -128,7 +129,7 @@ export class LiveServer {
     const missing = new Set(abused);
     for await (const { name, partitionCount, topicId } of admin.listTopics()) {
       // Nobody may delete the topic that groups live in, either.
-      if (name === protectedTopic || name === "__group_state") continue;
+      if (name === protectedTopic || name === groupStateTopic) continue;
       if (!missing.has(name) || partitionCount > 8) {
         await ignoring(
           "UNKNOWN_TOPIC_OR_PARTITION",

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseEndpoint } from "@millrace/errors";
+import { groupStateTopic } from "@millrace/metadata";
 import fc from "fast-check";
 import { FakeView, partitionOf, topicOf } from "../testing/fake-view.ts";
-import { assignShards, GroupShards, groupStateTopic, shardOf } from "./group-shards.ts";
+import { assignShards, GroupShards, shardOf } from "./group-shards.ts";
 import type { CoordinatorView } from "./view.ts";
 
 const idSet = fc.uniqueArray(fc.nat(10_000), { minLength: 1, maxLength: 12 });

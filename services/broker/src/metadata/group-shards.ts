@@ -3,11 +3,9 @@
  * process computes it. Two that disagree for a moment do no harm, because the log of a shard
  * refuses all coordinators but the last one.
  */
+import { groupStateTopic } from "@millrace/metadata";
 import { crcOf } from "@millrace/record";
 import type { ClusterSnapshot, CoordinatorView } from "./view.ts";
-
-/** The topic that remembers groups. Its partitions are the shards. */
-export const groupStateTopic = "__group_state";
 
 const utf8 = new TextEncoder();
 

@@ -202,10 +202,11 @@ export class Group {
   reset(offsets: readonly OffsetToCommit[], now: Now, changes: Changes): RefusedOffset[] {
     const check = () => undefined;
     const all = this.offsets.commit(offsets, { topics: this.#topics, check }, now, changes);
+    const refusedOnes = new PartitionSet();
+    for (const { topicId, partition } of all) refusedOnes.add(topicId, partition);
     for (const { topicId, partition } of offsets) {
-      const isRefused = all.some((one) => one.topicId === topicId && one.partition === partition);
       const owner = this.#assignments.ownerOf(topicId, partition);
-      if (isRefused || owner === undefined) continue;
+      if (refusedOnes.has(topicId, partition) || owner === undefined) continue;
       owner.reset(topicId, partition);
       this.#assignments.changed(owner);
       this.#assignments.tell(owner);

@@ -2,9 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
-import { groupStateTopic } from "@millrace/broker";
 import { ErrorCode, formatEndpoint, MillraceError } from "@millrace/errors";
-import { keys } from "@millrace/metadata";
+import { groupStateTopic, keys } from "@millrace/metadata";
 import { AdminService, CreateTopicRequestSchema } from "@millrace/proto/controller";
 import { methodOf } from "@millrace/rpc";
 import { GroupMember } from "../testing/cluster-member.ts";

@@ -272,9 +272,15 @@ export class GroupConsumer<K = Uint8Array, V = Uint8Array> implements AsyncDispo
     const membership = this.#membership;
     if (membership === undefined) return;
     const error = stuck(this.group, sinceMs);
-    this.#context.env.logger.warn({ err: error, group: this.group }, "the member leaves its group");
-    // Sent before the goodbye, and acknowledged or not: nobody waits for it here.
-    if (this.#settings.autoCommit) void this.#commits.movedPast().catch(() => {});
+    const { group } = this;
+    const { logger } = this.#context.env;
+    logger.warn({ err: error, group }, "the member leaves its group");
+    // Sent before the goodbye: nobody waits for it here.
+    if (this.#settings.autoCommit) {
+      this.#commits.movedPast().catch((err: unknown) => {
+        logger.warn({ err, group }, "offsets could not be committed before the member left");
+      });
+    }
     this.#depart();
     void membership.leave({ temporary: false });
     this.#tell({ type: "group_left", error });
