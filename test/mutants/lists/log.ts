@@ -3,6 +3,7 @@ import type { Mutant } from "../mutant.ts";
 import { decisions } from "./log-decisions.ts";
 import { deletions } from "./log-deleted.ts";
 import { durability } from "./log-durability.ts";
+import { foreignIndexes } from "./log-foreign-index.ts";
 import { journalFiles } from "./log-journal-files.ts";
 import { known } from "./log-known.ts";
 import { remembered } from "./log-memory.ts";
@@ -20,6 +21,7 @@ import { verified } from "./log-verify.ts";
 
 export const logMutants: readonly Mutant[] = [
   ...durability,
+  ...foreignIndexes,
   ...journalFiles,
   ...remembered,
   ...decisions,

@@ -8,7 +8,7 @@ import { inSteps, Pace } from "../files/breathe.ts";
 import { isTransient, storageError } from "../files/disk-errors.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
 import { segmentOf } from "../segment/files.ts";
-import { damaged } from "../segment/index-cache.ts";
+import { damaged, SegmentDamage } from "../segment/index-cache.ts";
 import { type IndexRow, rowForOffset, rowForTimestamp } from "../segment/index-format.ts";
 import type { Place } from "../segment/place.ts";
 import type { Segment } from "../segment/segment.ts";
@@ -391,11 +391,13 @@ export class PartitionReader {
   /**
    * Runs a read until no truncation straddled it: files may have been cut and written again under
    * it, so both what it returned and what it took for damage are void. Damage takes the partition
-   * offline; an offset that was deleted meanwhile is out of range. What asks for no offset fails
-   * with a segment that was deleted meanwhile, and is begun anew.
+   * offline, once it is the log's: an index can lead astray. An offset that was deleted meanwhile
+   * is out of range. What asks for no offset fails with a segment that was deleted meanwhile, and
+   * is begun anew.
    */
   async #guard<T>(offset: number | undefined, limit: ReadLimit, run: () => Promise<T>): Promise<T> {
     const owner = this.#owner;
+    const rebuilt = new Set<Segment>();
     for (let attempt = 1; ; attempt += 1) {
       const { cuts, logStartOffset } = owner;
       let failure: unknown;
@@ -404,7 +406,8 @@ export class PartitionReader {
         if (owner.cuts === cuts) return found;
         failure = changing(owner.name);
       } catch (thrown) {
-        failure = thrown;
+        failure = owner.cuts === cuts ? await this.#withoutIndex(thrown, rebuilt) : thrown;
+        if (failure === undefined) continue;
       }
       owner.readEnd(Math.max(offset ?? owner.logStartOffset, 0), limit);
       const startMoved = offset === undefined && owner.logStartOffset !== logStartOffset;
@@ -412,6 +415,30 @@ export class PartitionReader {
       if (changed && attempt < attemptsMax) continue;
       throw changed ? changing(owner.name) : this.#failed(failure);
     }
+  }
+
+  /**
+   * Builds the index of a damaged segment anew: undefined when the log is whole, and a read is to
+   * be tried again. Once for each segment; otherwise what counts as the failure.
+   */
+  async #withoutIndex(thrown: unknown, rebuilt: Set<Segment>): Promise<unknown> {
+    if (!(thrown instanceof SegmentDamage)) return thrown;
+    const { segment } = thrown;
+    if (segment.dropped || rebuilt.has(segment)) return thrown;
+    rebuilt.add(segment);
+    const { name: partition, config } = this.#owner;
+    const { env, indexes } = this.#context;
+    try {
+      if (await indexes.buildAnew(segment, config.indexIntervalBytes)) {
+        env.logger.warn(
+          { partition, segment: segment.path },
+          "an index was wrong and is built anew",
+        );
+      }
+    } catch (damage) {
+      return damage;
+    }
+    return undefined;
   }
 
   #failed(thrown: unknown): MillraceError {

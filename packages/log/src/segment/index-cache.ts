@@ -62,16 +62,40 @@ export class IndexCache {
   ): Promise<readonly [readonly IndexRow[], readonly IndexRow[]]> {
     const { index } = segment;
     if (!index.loaded || !index.complete) {
-      const loading = this.#loading.get(segment) ?? this.#load(segment, everyBytes);
-      this.#loading.set(segment, loading);
-      try {
-        await loading;
-      } finally {
-        this.#loading.delete(segment);
-      }
+      await (this.#loading.get(segment) ?? this.#alone(segment, everyBytes, true));
     }
     this.touch(segment);
     return [index.rows, index.fresh];
+  }
+
+  /**
+   * Builds the index of a segment from its log alone: what the index said led to damage, and its
+   * files may be another log's, whole in themselves. False where another read had it built
+   * meanwhile. Throws PARTITION_OFFLINE where the damage is the log's own.
+   */
+  async buildAnew(segment: Segment, everyBytes: number): Promise<boolean> {
+    const { filesVersion } = segment.index;
+    for (;;) {
+      const loading = this.#loading.get(segment);
+      if (loading === undefined) break;
+      // Whoever asked for that load is told how it ended.
+      await loading.catch(() => {});
+    }
+    if (segment.index.filesVersion !== filesVersion) return false;
+    await this.#alone(segment, everyBytes, false);
+    this.touch(segment);
+    return true;
+  }
+
+  /** One load of a segment at a time; who comes meanwhile waits for it. */
+  async #alone(segment: Segment, everyBytes: number, believing: boolean): Promise<void> {
+    const loading = this.#load(segment, everyBytes, believing);
+    this.#loading.set(segment, loading);
+    try {
+      await loading;
+    } finally {
+      this.#loading.delete(segment);
+    }
   }
 
   /** The segment's rows were used, or grew. */
@@ -97,19 +121,33 @@ export class IndexCache {
   }
 
   /**
-   * Reads the index files, and builds what they lack. Taken up in one synchronous step, and only if
-   * nobody changed the files meanwhile.
+   * Reads the index files, unless they are not believed, and builds what they lack. Taken up in one
+   * synchronous step, and only if nobody changed the files meanwhile.
    */
-  async #load(segment: Segment, everyBytes: number): Promise<void> {
-    for (;;) {
+  async #load(segment: Segment, everyBytes: number, believing: boolean): Promise<void> {
+    for (let believed = believing; ; ) {
       const version = segment.index.filesVersion;
       try {
-        if (await this.#attempt(segment, everyBytes, version)) return;
+        const attempt = believed ? this.#attempt : this.#attemptAnew;
+        if (await attempt.call(this, segment, everyBytes, version)) return;
       } catch (thrown) {
-        // A cut meanwhile explains what looks like damage.
-        if (segment.index.filesVersion === version) throw thrown;
+        // A cut meanwhile explains what looks like damage, and so may rows that are another log's.
+        if (segment.index.filesVersion !== version) continue;
+        if (!believed || !(thrown instanceof SegmentDamage)) throw thrown;
+        believed = false;
       }
     }
+  }
+
+  /** `#attempt` without the files. */
+  async #attemptAnew(segment: Segment, everyBytes: number, version: number): Promise<boolean> {
+    const { index, end } = segment;
+    await this.#writes.reach(segment, end.position);
+    const { rows, maxMs } = await this.#build(segment, undefined, end, everyBytes);
+    if (index.filesVersion !== version || index.filesChanging) return false;
+    this.rebuilt += 1;
+    index.builtAnew(rows, maxMs, end.position, segment.sizeBytes === end.position);
+    return true;
   }
 
   /** False when somebody changed the files meanwhile. */
@@ -181,9 +219,11 @@ export class IndexCache {
           const lost = `offsets ${offset} to ${end.offset - 1} are missing behind it`;
           throw damaged(segment, scanner.position, lost);
         }
+        const { position, header } = batch;
+        if (offset === undefined && last !== undefined && header.baseOffset !== last.offset)
+          throw damaged(segment, position, `no batch at offset ${last.offset}`);
         offset = batch.lastOffset + 1;
-        if (batch.position > 0 && batch.position - rowPosition >= everyBytes) {
-          const { position, header } = batch;
+        if (position > 0 && position - rowPosition >= everyBytes) {
           rows.push({ offset: header.baseOffset, position, maxBeforeMs: maxMs });
           rowPosition = position;
         }
@@ -214,9 +254,24 @@ export class IndexCache {
   unreadable = 0;
 }
 
+/** Damage that was met in a segment's file. */
+export class SegmentDamage extends MillraceError {
+  // Private: loggers print what else an error has.
+  readonly #segment: Segment;
+
+  constructor(segment: Segment, position: number, reason: string) {
+    super(
+      ErrorCode.PARTITION_OFFLINE,
+      `${segment.path} is damaged at byte ${position}: ${reason}: restore the partition from a replica or a backup`,
+    );
+    this.#segment = segment;
+  }
+
+  get segment(): Segment {
+    return this.#segment;
+  }
+}
+
 /** The error of damage at a place in a segment. */
-export const damaged = (segment: Segment, position: number, reason: string): MillraceError =>
-  new MillraceError(
-    ErrorCode.PARTITION_OFFLINE,
-    `${segment.path} is damaged at byte ${position}: ${reason}: restore the partition from a replica or a backup`,
-  );
+export const damaged = (segment: Segment, position: number, reason: string): SegmentDamage =>
+  new SegmentDamage(segment, position, reason);

@@ -183,6 +183,29 @@ export class SegmentIndex {
     this.#replaces ||= lost;
   }
 
+  /**
+   * The files are another log's, and nothing of them counts. The log has `rows` up to a position,
+   * with timestamps up to `maxMs`; rows of later appends stay, and so does the largest timestamp
+   * that was known with them, which may be too late: a lookup then looks at more than it must.
+   */
+  builtAnew(
+    rows: readonly IndexRow[],
+    maxMs: number,
+    endPosition: number,
+    nothingSince: boolean,
+  ): void {
+    this.#fresh = [...rows, ...this.#fresh.filter((row) => row.position >= endPosition)];
+    this.#rows = [];
+    this.#rowsOnDisk = 0;
+    this.#timesOnDisk = 0;
+    this.#lastRowPosition = this.#fresh.at(-1)?.position ?? -1;
+    this.#runningMaxMs = nothingSince ? maxMs : Math.max(this.#runningMaxMs, maxMs);
+    this.#maxComplete = true;
+    this.#finished = false;
+    this.#filesVersion += 2;
+    this.#replaces = true;
+  }
+
   /** Recovery: what can be believed of the files of a segment that ends at `end` for now. */
   restart(rows: IndexRow[], times: number, maxMs: number | undefined, empty: boolean): void {
     this.#rows = rows;
