@@ -37,6 +37,8 @@ export interface ClusterOptions {
   readonly directory: string;
   /** Port of the first broker. A cluster takes those up to 400 above. */
   readonly basePort: number;
+  /** Processes for consumer groups (0). */
+  readonly groupCoordinators?: number;
 }
 
 /** A partition as the active controller tells it; `leader` is -1 where there is none. */
@@ -68,9 +70,9 @@ export class MillraceCluster {
   #supervisor: Supervisor;
   #client: Client | undefined;
 
-  constructor({ directory, basePort }: ClusterOptions) {
+  constructor({ directory, basePort, groupCoordinators = 0 }: ClusterOptions) {
     this.#directory = directory;
-    const sizes = { brokers, controllers: 3, groupCoordinators: 0, etcd: 1, etcdEndpoints: [] };
+    const sizes = { brokers, controllers: 3, groupCoordinators, etcd: 1, etcdEndpoints: [] };
     const layout = { ...sizes, basePort, root, directory, etcdPrograms: etcdPrograms() };
     this.#processes = processesOf(layout).map(asStarted);
     this.#supervisor = new Supervisor(directory, this.#processes);

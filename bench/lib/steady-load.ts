@@ -7,11 +7,12 @@ export interface SteadyLoadOptions {
   readonly client: Client;
   readonly topic: string;
   readonly partitions: number;
+  /** Pause between two records of a partition, ms (5). */
+  readonly paceMs?: number;
+  /** Of each record (1,024). */
+  readonly valueBytes?: number;
 }
 
-/** Pause between two records of a partition, ms. */
-const paceMs = 5;
-const value = Buffer.alloc(1024, "x");
 /** Records without an answer after which the load waits: below what a producer buffers. */
 const openMax = 20_000;
 const askMs = 10;
@@ -56,7 +57,9 @@ export class SteadyLoad {
     return Math.max(...partitions.map((p) => longestStall(this.#acks[p] ?? [], span)));
   }
 
-  async #send({ client, partitions, topic }: SteadyLoadOptions): Promise<void> {
+  async #send(options: SteadyLoadOptions): Promise<void> {
+    const { client, partitions, topic, paceMs = 5, valueBytes = 1024 } = options;
+    const value = Buffer.alloc(valueBytes, "x");
     await using producer = client.producer();
     while (!this.#stopped.signal.aborted && this.#failure === undefined) {
       const sentMs = performance.now();

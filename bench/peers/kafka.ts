@@ -14,6 +14,9 @@ interface Admin {
   describeCluster(): Promise<{ readonly brokers: readonly object[] }>;
   disconnect(): Promise<void>;
   createTopics(request: object): Promise<boolean>;
+  fetchTopicMetadata(request: object): Promise<{
+    readonly topics: readonly { readonly partitions: readonly { readonly leader: number }[] }[];
+  }>;
   deleteTopics(request: object): Promise<void>;
 }
 
@@ -137,6 +140,11 @@ export class Kafka {
     return this.#children.map(({ pid }) => pid ?? 0);
   }
 
+  /** `host:port` of each. */
+  get brokers(): readonly string[] {
+    return this.#brokers;
+  }
+
   /** Every node has a replica of every partition. */
   async topic(name: string, partitions: number, fsync: boolean): Promise<void> {
     const configEntries = [
@@ -146,7 +154,15 @@ export class Kafka {
     ];
     const replicationFactor = this.#children.length;
     const topics = [{ topic: name, numPartitions: partitions, replicationFactor, configEntries }];
-    await this.#admin.createTopics({ topics, waitForLeaders: true });
+    await this.#admin.createTopics({ topics, waitForLeaders: false });
+    // The client gives up where the node that it asks has not heard of the topic yet.
+    await until(`topic ${name}`, () => this.#isLed(name, partitions), startTimeoutMs);
+  }
+
+  async #isLed(name: string, count: number): Promise<boolean> {
+    const { topics } = await this.#admin.fetchTopicMetadata({ topics: [name] });
+    const partitions = topics[0]?.partitions ?? [];
+    return partitions.length === count && partitions.every(({ leader }) => leader >= 0);
   }
 
   async drop(name: string): Promise<void> {
