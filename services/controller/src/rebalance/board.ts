@@ -1,0 +1,151 @@
+/** Where all replicas are while a plan is made. */
+import { assert, must } from "@millrace/errors";
+import type { BrokerShare, PlannedBroker, PlanRequest } from "./types.ts";
+
+/** A broker, and what it has so far. */
+export interface Seat {
+  readonly broker: PlannedBroker;
+  /** Brokers in one rack have one; a broker in none has its own. */
+  readonly rack: string;
+  /** Indexes of partitions with a replica here, and of those that are to be led here. */
+  readonly partitions: Set<number>;
+  readonly led: Set<number>;
+  bytes: number;
+  /** Rises when a partition that has a replica here changes. */
+  version: number;
+}
+
+export class Board {
+  readonly seats: ReadonlyMap<number, Seat>;
+  readonly active: readonly Seat[];
+  /** Replicas of each partition now. */
+  readonly replicas: number[][];
+  readonly #request: PlanRequest;
+  /** Racks of active brokers, as numbers. */
+  readonly #racks = new Map<number, number>();
+  readonly #rackCount: number;
+  readonly #bytes: Float64Array;
+  readonly #missing: Int32Array;
+
+  constructor(request: PlanRequest) {
+    this.#request = request;
+    this.seats = new Map(
+      request.brokers.map((broker) => [
+        broker.id,
+        {
+          ...{ broker, rack: broker.rack === "" ? `#${broker.id}` : `=${broker.rack}` },
+          ...{ partitions: new Set<number>(), led: new Set<number>(), bytes: 0, version: 0 },
+        },
+      ]),
+    );
+    this.active = [...this.seats.values()].filter(({ broker }) => broker.isActive);
+    const racks = [...new Set(this.active.map(({ rack }) => rack))];
+    this.#rackCount = racks.length;
+    for (const { broker, rack } of this.active) this.#racks.set(broker.id, racks.indexOf(rack));
+    this.replicas = request.partitions.map(({ replicas }) => [...replicas]);
+    this.#bytes = Float64Array.from(request.partitions, ({ bytes }) => bytes);
+    this.#missing = Int32Array.from(this.replicas, (_, p) => this.racksMissingWith(p, -1, -1));
+    for (const [p, replicas] of this.replicas.entries()) {
+      assert(new Set(replicas).size === replicas.length, "a broker has a partition once");
+      for (const id of replicas) this.#take(p, id);
+      const [leader] = replicas;
+      if (leader !== undefined) this.seats.get(leader)?.led.add(p);
+    }
+  }
+
+  seat(id: number): Seat {
+    return must(this.seats.get(id), "seat of a broker");
+  }
+
+  bytesOf(p: number): number {
+    return this.#bytes[p] ?? 0;
+  }
+
+  /** Replicas on brokers that may not have them, or are not there. */
+  isMisplaced(id: number): boolean {
+    return this.seats.get(id)?.broker.isActive !== true;
+  }
+
+  /** Racks that a partition lacks, of those that its replicas could be in. */
+  racksMissing(p: number): number {
+    return this.#missing[p] ?? 0;
+  }
+
+  /** The same with one replica elsewhere. */
+  racksMissingWith(p: number, from: number, to: number): number {
+    const replicas = must(this.replicas[p], "replicas");
+    // Of a handful of replicas each is compared with those before it: this is asked all the time.
+    let racks = 0;
+    for (let i = 0; i < replicas.length; i += 1) {
+      const rack = this.#rackAt(replicas, i, from, to);
+      if (rack === undefined) continue;
+      let isNew = true;
+      for (let j = 0; j < i && isNew; j += 1) isNew = this.#rackAt(replicas, j, from, to) !== rack;
+      if (isNew) racks += 1;
+    }
+    return Math.min(replicas.length, this.#rackCount) - racks;
+  }
+
+  #rackAt(replicas: readonly number[], i: number, from: number, to: number): number | undefined {
+    const id = replicas[i] ?? -1;
+    return this.#racks.get(id === from ? to : id);
+  }
+
+  /** Whether a seat has room for so many more replicas and bytes. */
+  hasRoom({ broker, bytes, partitions }: Seat, replicas: number, moreBytes: number): boolean {
+    const { replicasMax } = this.#request;
+    return partitions.size + replicas <= replicasMax && bytes + moreBytes <= broker.bytesMax;
+  }
+
+  /** Whether a replica may go from one broker to another and leave no hard goal worse. */
+  canMove(p: number, from: number, to: Seat): boolean {
+    const replicas = must(this.replicas[p], "replicas");
+    if (!to.broker.isActive || replicas.includes(to.broker.id)) return false;
+    if (!this.hasRoom(to, 1, this.bytesOf(p))) return false;
+    return this.racksMissingWith(p, from, to.broker.id) <= this.racksMissing(p);
+  }
+
+  /** The replica takes the place of the other one, also as the preferred leader. */
+  move(p: number, from: number, to: number): void {
+    const replicas = must(this.replicas[p], "replicas");
+    const at = replicas.indexOf(from);
+    assert(at >= 0 && !replicas.includes(to), "a replica moves to a broker without one");
+    for (const id of [...replicas, to]) {
+      const touched = this.seats.get(id);
+      if (touched !== undefined) touched.version += 1;
+    }
+    replicas[at] = to;
+    const seat = this.seats.get(from);
+    if (seat?.partitions.delete(p) === true) seat.bytes -= this.bytesOf(p);
+    this.#take(p, to);
+    this.#missing[p] = this.racksMissingWith(p, -1, -1);
+    if (at > 0) return;
+    seat?.led.delete(p);
+    this.seat(to).led.add(p);
+  }
+
+  /** Another replica becomes the preferred leader. */
+  lead(p: number, id: number): void {
+    const replicas = must(this.replicas[p], "replicas");
+    const at = replicas.indexOf(id);
+    assert(at >= 0, "a replica leads");
+    const before = must(replicas[0], "a leader");
+    replicas[at] = before;
+    replicas[0] = id;
+    this.seats.get(before)?.led.delete(p);
+    this.seat(id).led.add(p);
+  }
+
+  shares(): BrokerShare[] {
+    return [...this.seats.values()].map(({ broker, bytes, led, partitions }) => ({
+      ...{ id: broker.id, replicas: partitions.size, leaders: led.size, bytes },
+    }));
+  }
+
+  #take(p: number, id: number): void {
+    const seat = this.seats.get(id);
+    if (seat === undefined) return;
+    seat.partitions.add(p);
+    seat.bytes += this.bytesOf(p);
+  }
+}

@@ -1,0 +1,36 @@
+/**
+ * Plans which replicas go where. Pure: what is known of brokers and partitions in, moves out.
+ * Hard goals first, each as far as it can be met: replicas on active brokers alone, in as many racks
+ * as there are, no broker beyond its room. No later step makes one of them worse. Then counts of
+ * replicas are made even with as few copies as that takes, bytes by swaps, and preferred leaders by
+ * their order.
+ */
+import { Board } from "./board.ts";
+import { evenBytes } from "./bytes.ts";
+import { evacuate, evenCounts, relieve, spread } from "./counts.ts";
+import { evenLeaders } from "./leaders.ts";
+import type { PlannedMove, PlanRequest, RebalancePlan, Unmet } from "./types.ts";
+
+export const planRebalance = (request: PlanRequest): RebalancePlan => {
+  const board = new Board(request);
+  const before = board.shares();
+  const unmet: Unmet[] = [];
+  evacuate(board, unmet);
+  spread(board, unmet);
+  relieve(board, unmet);
+  evenCounts(board, unmet);
+  evenBytes(board, request.bytesSlack, unmet);
+  evenLeaders(board, unmet);
+  const moves: PlannedMove[] = [];
+  let copies = 0;
+  let copiedBytes = 0;
+  for (const [p, { bytes, key, replicas: from }] of request.partitions.entries()) {
+    const to = board.replicas[p] ?? [];
+    if (to.every((id, i) => id === from[i])) continue;
+    const added = to.filter((id) => !from.includes(id)).length;
+    copies += added;
+    copiedBytes += added * bytes;
+    moves.push({ key, from, to });
+  }
+  return { moves, copies, copiedBytes, before, after: board.shares(), unmet };
+};
