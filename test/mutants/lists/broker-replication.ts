@@ -137,10 +137,7 @@ const agreeing: readonly Mutant[] = [
     breaks: "A follower that is ahead of its leader in one epoch cuts what the leader lacks.",
     file: `${at}agreement.ts`,
     replace: [
-      [
-        "known.leaderEpoch === lastEpoch && logEndOffset <= known.endOffset",
-        "known.leaderEpoch === lastEpoch",
-      ],
+      ["leaderEpoch === lastEpoch && logEndOffset <= endOffset", "leaderEpoch === lastEpoch"],
     ],
     tests: agreementTests,
   },
@@ -149,10 +146,7 @@ const agreeing: readonly Mutant[] = [
     breaks: "An epoch that the leader does not know is cut.",
     file: `${at}agreement.ts`,
     replace: [
-      [
-        "known.leaderEpoch === lastEpoch && logEndOffset <= known.endOffset",
-        "logEndOffset <= known.endOffset",
-      ],
+      ["leaderEpoch === lastEpoch && logEndOffset <= endOffset", "logEndOffset <= endOffset"],
     ],
     tests: agreementTests,
   },
@@ -180,6 +174,41 @@ const agreeing: readonly Mutant[] = [
     breaks: "A follower that ends before its leader's log begins anew where that begins.",
     file: `${at}agreement.ts`,
     replace: [["  if (logEndOffset < logStartOffset) {", "  if (logEndOffset < 0) {"]],
+    tests: agreementTests,
+  },
+  {
+    name: "deleted-records-are-vouched-for",
+    breaks: "A follower that may differ in what its leader has deleted begins anew.",
+    file: `${at}agreement.ts`,
+    replace: [["  if (!vouchesFor(leader, leaderEpoch, endOffset)) {", "  if (endOffset < 0) {"]],
+    tests: agreementTests,
+  },
+  {
+    name: "epoch-that-ended-at-the-log-start-is-vouched-for",
+    breaks: "An epoch whose end lies at the log start may have ended before it.",
+    file: `${at}agreement.ts`,
+    replace: [["|| endOffset > logStartOffset) return", "|| endOffset >= logStartOffset) return"]],
+    tests: agreementTests,
+  },
+  {
+    name: "leader-that-began-anew-vouches",
+    breaks: "A leader that began anew knows nothing of what was before.",
+    file: `${at}agreement.ts`,
+    replace: [["return before > 0 && before <= leaderEpoch;", "return before <= leaderEpoch;"]],
+    tests: agreementTests,
+  },
+  {
+    name: "later-epoch-before-the-log-start-is-no-matter",
+    breaks: "An epoch ended before the log start where a later one has the record before it.",
+    file: `${at}agreement.ts`,
+    replace: [["return before > 0 && before <= leaderEpoch;", "return before > 0;"]],
+    tests: agreementTests,
+  },
+  {
+    name: "epoch-that-reached-the-log-start-begins-anew",
+    breaks: "What a leader knows to be equal up to its log start is kept.",
+    file: `${at}agreement.ts`,
+    replace: [["return before > 0 && before <= leaderEpoch;", "return before < 0;"]],
     tests: agreementTests,
   },
 ];

@@ -49,7 +49,7 @@ export const clusterBugs: readonly Mutant[] = [
     "What differs from the leader's log is cut off before anything is appended behind it.",
     `${replication}/agreement.ts`,
     [
-      "if (known.leaderEpoch === lastEpoch && logEndOffset <= known.endOffset) return undefined;",
+      "if (leaderEpoch === lastEpoch && logEndOffset <= endOffset) return undefined;",
       "if (logEndOffset <= leader.logEndOffset) return undefined;",
     ],
   ),

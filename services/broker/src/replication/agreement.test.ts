@@ -27,6 +27,13 @@ class ModelLog implements EpochLog {
     if (epoch > this.leaderEpoch) this.starts.push({ epoch, offset: this.logEndOffset });
   }
 
+  /** Forgets epochs that ended before the log's start, as `EpochCache` does. */
+  deleteBefore(offset: number): void {
+    this.logStartOffset = offset;
+    const first = this.starts.findLastIndex((start) => start.offset < offset);
+    if (first > 0) this.starts.splice(0, first);
+  }
+
   append(epoch: number, text: string): void {
     this.lead(epoch);
     this.batches.push({ epoch, text });
@@ -70,10 +77,14 @@ const follow = (leader: ModelLog, follower: ModelLog): number => {
   }
 };
 
-/** Offsets from which on the logs differ. */
-const commonEnd = (a: ModelLog, b: ModelLog): number => {
+/** Where the logs begin to differ, deleted or not. Of what is gone either may be said. */
+const commonEnd = (a: ModelLog, b: ModelLog, isGoneTheSame: boolean): number => {
   const end = Math.min(a.logEndOffset, b.logEndOffset);
-  for (let i = 0; i < end; i += 1) if (a.batches[i]?.text !== b.batches[i]?.text) return i;
+  for (let i = 0; i < end; i += 1) {
+    const texts = [a.batches[i]?.text, b.batches[i]?.text];
+    const isSame = texts.includes("gone") ? isGoneTheSame : texts[0] === texts[1];
+    if (!isSame) return i;
+  }
   return end;
 };
 
@@ -130,6 +141,42 @@ test("what would be cut below a follower's log start is begun anew", () => {
   assert.deepEqual(repairOf(follower, divergence), { kind: "rebuild", offset: 0 });
 });
 
+test("a follower that differs in what its leader has deleted begins anew", () => {
+  const leader = new ModelLog();
+  for (const epoch of [1, 2, 2, 2, 2]) leader.append(epoch, `${epoch}`);
+  leader.deleteBefore(4);
+  const follower = new ModelLog();
+  for (const epoch of [1, 1, 1, 1]) follower.append(epoch, `${epoch}`);
+  for (const more of [0, 1, 2]) {
+    for (let i = 0; i < more; i += 1) follower.append(1, "1");
+    const divergence = divergenceOf(leader, endOf(follower)) ?? assert.fail();
+    assert.deepEqual(repairOf(follower, divergence), { kind: "rebuild", offset: 4 });
+  }
+});
+
+test("a leader that began anew vouches for nothing before that", () => {
+  const leader = new ModelLog();
+  for (let i = 0; i < 4; i += 1) leader.batches.push({ epoch: 0, text: "gone" });
+  leader.logStartOffset = 4;
+  leader.append(5, "5");
+  const follower = new ModelLog();
+  for (const epoch of [1, 1, 1, 1]) follower.append(epoch, `${epoch}`);
+  const divergence = divergenceOf(leader, endOf(follower)) ?? assert.fail();
+  assert.deepEqual(repairOf(follower, divergence), { kind: "rebuild", offset: 4 });
+});
+
+test("an epoch that ended where its leader's log starts is cut there", () => {
+  const leader = new ModelLog();
+  for (const epoch of [1, 1, 2, 2]) leader.append(epoch, `${epoch}`);
+  leader.deleteBefore(2);
+  const follower = new ModelLog();
+  for (const epoch of [1, 1, 1]) follower.append(epoch, `${epoch}`);
+  const divergence = divergenceOf(leader, endOf(follower)) ?? assert.fail();
+  assert.deepEqual(repairOf(follower, divergence), { kind: "truncate", offset: 2 });
+  follower.truncate(2);
+  assert.equal(divergenceOf(leader, endOf(follower)), undefined);
+});
+
 test("an epoch in which a follower led and has nothing is cut off before it follows", () => {
   const leader = new ModelLog();
   leader.append(1, "a");
@@ -151,7 +198,7 @@ test("a follower that holds nothing behind its leader's end begins anew", () => 
 
 /** Three replicas, of which one leads at a time and some follow. */
 const step = fc.record({
-  kind: fc.constantFrom("lead" as const, "append" as const, "append" as const, "copy" as const),
+  kind: fc.constantFrom("lead", "append", "append", "copy", "copy", "delete"),
   replica: fc.nat(2),
   count: fc.integer({ min: 1, max: 4 }),
 });
@@ -174,12 +221,17 @@ test("two logs of one history always come to agree, on all that they had in comm
           leader.lead(epoch);
         } else if (kind === "append") {
           for (let i = 0; i < count; i += 1) leader.append(epoch, `${epoch}:${number++}`);
+        } else if (kind === "delete") {
+          const { logEndOffset, logStartOffset } = leader;
+          leader.deleteBefore(Math.min(logStartOffset + 2 * count, logEndOffset));
         } else if (log !== leader) {
-          const common = commonEnd(leader, log);
+          // Of what a follower has deleted nothing can be kept.
+          const end = commonEnd(leader, log, false);
+          const common = end < log.logStartOffset ? 0 : end;
           follow(leader, log);
           // Nothing that both had is lost, and what is left is the leader's.
           assert.ok(log.logEndOffset >= common, `kept ${log.logEndOffset} of ${common}`);
-          assert.equal(commonEnd(leader, log), log.logEndOffset);
+          assert.equal(commonEnd(leader, log, true), log.logEndOffset);
           for (let i = 0; i < count; i += 1) {
             const next = leader.batches[log.logEndOffset];
             if (next !== undefined) log.append(next.epoch, next.text);

@@ -56,13 +56,26 @@ export const divergenceOf = (
     if (logEndOffset <= leader.logEndOffset) return undefined;
     return { leaderEpoch: 0, endOffset: leader.logEndOffset, logStartOffset };
   }
-  const known = leader.endOffsetForEpoch(lastEpoch);
-  if (known === undefined) {
-    const { leaderEpoch, logEndOffset: endOffset } = leader;
-    return { leaderEpoch, endOffset, logStartOffset };
+  const found = leader.endOffsetForEpoch(lastEpoch);
+  const { leaderEpoch, endOffset } = found ?? { ...leader, endOffset: leader.logEndOffset };
+  if (!vouchesFor(leader, leaderEpoch, endOffset)) {
+    return { leaderEpoch: 0, endOffset: 0, logStartOffset };
   }
-  if (known.leaderEpoch === lastEpoch && logEndOffset <= known.endOffset) return undefined;
-  return { ...known, logStartOffset };
+  if (leaderEpoch === lastEpoch && logEndOffset <= endOffset) return undefined;
+  return { leaderEpoch, endOffset, logStartOffset };
+};
+
+/**
+ * Whether an epoch is known to end where the leader says. What it has deleted may have been of
+ * later epochs, or another history's, if it began anew behind it: then the follower may have
+ * records there that never came to be, and take a batch of theirs that comes again for a
+ * repetition.
+ */
+const vouchesFor = (leader: EpochLog, leaderEpoch: number, endOffset: number): boolean => {
+  const { logStartOffset } = leader;
+  if (logStartOffset === 0 || endOffset > logStartOffset) return true;
+  const before = leader.epochOfOffset(logStartOffset - 1);
+  return before > 0 && before <= leaderEpoch;
 };
 
 /** What a follower does about it. */
