@@ -120,8 +120,18 @@ test("topic configs: Kafka's unknown ones are refused by name, ours checked", ()
     refused(ErrorCode.INVALID_CONFIG, /did you mean retention\.ms/),
   );
   assert.throws(
-    () => checkTopicConfigs({ "cleanup.policy": "compact" }),
-    refused(ErrorCode.INVALID_CONFIG, /use delete, ""/),
+    () => checkTopicConfigs({ "cleanup.policy": "compact, delete" }),
+    refused(ErrorCode.INVALID_CONFIG, /use delete, compact, compact,delete, delete,compact, ""/),
+  );
+  for (const raw of ["-0.1", "1.01", "0,5", "", "NaN", "1e-1", ".5"]) {
+    assert.throws(
+      () => checkTopicConfigs({ "min.cleanable.dirty.ratio": raw }),
+      refused(ErrorCode.INVALID_CONFIG, /use 0 to 1$/),
+    );
+  }
+  assert.equal(
+    topicConfigOf({ "min.cleanable.dirty.ratio": "0.25" })["min.cleanable.dirty.ratio"],
+    0.25,
   );
   for (const key of ["__proto__", "constructor", "toString"]) {
     assert.throws(

@@ -24,6 +24,14 @@ export interface IntegerSetting extends Common {
   readonly default?: number;
 }
 
+/** A number that need not be whole, such as a part of something. */
+export interface DecimalSetting extends Common {
+  readonly type: "decimal";
+  readonly min: number;
+  readonly max: number;
+  readonly default?: number;
+}
+
 /** One of a few words. */
 export interface ChoiceSetting<C extends string = string> extends Common {
   readonly type: "choice";
@@ -45,13 +53,18 @@ export interface TextSetting extends Common {
   readonly default?: string;
 }
 
-export type Setting = IntegerSetting | ChoiceSetting | BooleanSetting | TextSetting;
+export type Setting =
+  | IntegerSetting
+  | DecimalSetting
+  | ChoiceSetting
+  | BooleanSetting
+  | TextSetting;
 
 /** Settings by key. */
 export type Schema = Readonly<Record<string, Setting>>;
 
 /** The value type of a setting. */
-export type ValueOf<S extends Setting> = S extends IntegerSetting
+export type ValueOf<S extends Setting> = S extends IntegerSetting | DecimalSetting
   ? number
   : S extends ChoiceSetting<infer C>
     ? C
@@ -94,6 +107,8 @@ export const allowedOf = (setting: Setting): string => {
       return setting.max === Number.MAX_SAFE_INTEGER
         ? `${numberText(setting, setting.min)} or more`
         : `${numberText(setting, setting.min)} to ${numberText(setting, setting.max)}`;
+    case "decimal":
+      return `${setting.min} to ${setting.max}`;
     case "choice":
       return setting.choices.map((choice) => (choice === "" ? '""' : choice)).join(", ");
     case "boolean":
@@ -135,6 +150,10 @@ const parseInteger = (setting: IntegerSetting, raw: unknown): number | undefined
   return /^-?\d+$/.test(raw.trim()) ? Number(raw) : undefined;
 };
 
+/** NaN for anything but digits with or without a fraction. */
+const parseDecimal = (raw: string): number =>
+  /^\d+(\.\d+)?$/.test(raw.trim()) ? Number(raw) : Number.NaN;
+
 /** Parses a raw value (text, or a YAML scalar). Throws INVALID_CONFIG with key, value and range. */
 export const parseSetting = (
   key: string,
@@ -146,6 +165,11 @@ export const parseSetting = (
       const value = parseInteger(setting, raw);
       const fits = value !== undefined && Number.isSafeInteger(value);
       if (!fits || value < setting.min || value > setting.max) throw refuse(key, raw, setting);
+      return value;
+    }
+    case "decimal": {
+      const value = typeof raw === "string" ? parseDecimal(raw) : Number(raw);
+      if (!(value >= setting.min && value <= setting.max)) throw refuse(key, raw, setting);
       return value;
     }
     case "choice":

@@ -14,12 +14,24 @@ export const messageBytesMax = 8 * 1024 * 1024;
 export const topicSchema = {
   "cleanup.policy": {
     type: "choice",
-    choices: ["delete", ""],
+    choices: ["delete", "compact", "compact,delete", "delete,compact", ""],
     default: "delete",
     dynamic: true,
     description:
-      "What happens to old segments: delete removes them by retention; empty keeps them for ever " +
-      "(records below the log start offset go in either case).",
+      "What happens to old segments: delete removes them by retention; compact keeps the latest " +
+      "record of every key; empty keeps them for ever (records below the log start offset go in " +
+      "any case).",
+  },
+  "delete.retention.ms": {
+    type: "integer",
+    unit: "milliseconds",
+    min: 0,
+    max: never,
+    default: 86_400_000,
+    dynamic: true,
+    description:
+      "How long compaction keeps a record without a value, which says that its key is deleted, " +
+      "after the first cleaning that found it the latest of its key.",
   },
   "file.delete.delay.ms": {
     type: "integer",
@@ -57,6 +69,17 @@ export const topicSchema = {
     dynamic: true,
     description: "Log bytes per entry of the offset and time indexes.",
   },
+  "max.compaction.lag.ms": {
+    type: "integer",
+    unit: "milliseconds",
+    min: 1,
+    max: never,
+    default: never,
+    dynamic: true,
+    description:
+      "A record is compacted at the latest this long after its append: its segment is closed in " +
+      "time, and cleaned whatever min.cleanable.dirty.ratio says.",
+  },
   "max.message.bytes": {
     type: "integer",
     unit: "bytes",
@@ -83,6 +106,24 @@ export const topicSchema = {
     default: never,
     dynamic: true,
     description: "How far behind the broker's clock a record timestamp may be.",
+  },
+  "min.cleanable.dirty.ratio": {
+    type: "decimal",
+    min: 0,
+    max: 1,
+    default: 0.5,
+    dynamic: true,
+    description:
+      "Compaction cleans a log once a larger part of its bytes than this is not compacted yet.",
+  },
+  "min.compaction.lag.ms": {
+    type: "integer",
+    unit: "milliseconds",
+    min: 0,
+    max: never,
+    default: 0,
+    dynamic: true,
+    description: "Compaction leaves segments alone whose newest record is younger.",
   },
   "min.insync.replicas": {
     type: "integer",
@@ -146,14 +187,12 @@ const kafkaOnly: ReadonlyMap<string, string> = new Map([
   ["compression.lz4.level", "compression is the producer's choice"],
   ["compression.type", "batches are stored as the producer compressed them"],
   ["compression.zstd.level", "compression is the producer's choice"],
-  ["delete.retention.ms", "compaction does not exist yet"],
   ["flush.messages", "use flush.policy=commit, which fsyncs before every acknowledgement"],
   ["follower.replication.throttled.replicas", "throttles do not exist yet"],
   ["internal.segment.bytes", "use segment.bytes"],
   ["leader.replication.throttled.replicas", "throttles do not exist yet"],
   ["local.retention.bytes", "tiered storage does not exist yet"],
   ["local.retention.ms", "tiered storage does not exist yet"],
-  ["max.compaction.lag.ms", "compaction does not exist yet"],
   ["message.downconversion.enable", "there is one batch format"],
   ["message.format.version", "there is one batch format"],
   [
@@ -161,8 +200,6 @@ const kafkaOnly: ReadonlyMap<string, string> = new Map([
     "use message.timestamp.before.max.ms and message.timestamp.after.max.ms",
   ],
   ["message.timestamp.type", "every record has its own timestamp and its batch's append time"],
-  ["min.cleanable.dirty.ratio", "compaction does not exist yet"],
-  ["min.compaction.lag.ms", "compaction does not exist yet"],
   ["preallocate", "the commit journal is preallocated, segments need not be"],
   ["remote.log.copy.disable", "tiered storage does not exist yet"],
   ["remote.log.delete.on.disable", "tiered storage does not exist yet"],

@@ -31,6 +31,16 @@ export interface LogConfig {
   readonly retentionBytes: number;
   /** False when cleanup.policy lacks `delete` (log start still applies). */
   readonly retentionEnabled: boolean;
+  /** True when cleanup.policy has `compact`: of each key the latest record stays. */
+  readonly compactionEnabled: boolean;
+  /** A tombstone stays this long after the first cleaning that saw it the latest. Milliseconds. */
+  readonly deleteRetentionMs: number;
+  /** Segments with a younger record are not cleaned yet. Milliseconds. */
+  readonly minCompactionLagMs: number;
+  /** A log with an older record that was never cleaned is cleaned, and its segment closed. */
+  readonly maxCompactionLagMs: number;
+  /** A log is cleaned once a larger part of its bytes was not cleaned yet. 0 to 1. */
+  readonly minCleanableDirtyRatio: number;
   /** From the rename to `.deleted` until the removal. Milliseconds. */
   readonly fileDeleteDelayMs: number;
   readonly flushPolicy: FlushPolicy;
@@ -62,6 +72,12 @@ export interface LogManagerConfig {
   readonly checkpointIntervalMs: number;
   /** Retention and expiry run this often, milliseconds. */
   readonly retentionCheckIntervalMs: number;
+  /** Compaction looks this often for logs to clean, milliseconds. */
+  readonly cleanerIntervalMs: number;
+  /** Memory of the keys that compaction tells apart at a time, bytes. */
+  readonly cleanerMapBytesMax: number;
+  /** Bytes per second that compaction reads and writes at most; 0: no limit. */
+  readonly cleanerBytesPerSecondMax: number;
   /**
    * Bytes appended but not yet written and synced, over all partitions; more is ADMISSION_REJECTED.
    */

@@ -303,7 +303,7 @@ export const remembered: readonly Mutant[] = [
     name: "log-segments-of-any-age",
     breaks: "A topic cannot make a checkpoint fsync thousands of segments by their age.",
     file: `${src}/partition/types.ts`,
-    replace: [["Math.max(config.segmentMs, segmentMsMin)", "config.segmentMs"]],
+    replace: [["Math.max(lifeOfSegment(config), segmentMsMin)", "config.segmentMs"]],
     tests: [`${src}/faults/segment-age.test.ts`],
   },
   {

@@ -52,6 +52,12 @@ export interface Restored {
 /** A sparser index makes every fetch read more than this from the disk before its first record. */
 export const indexIntervalBytesMax = 1024 * 1024;
 
+/** Records are to be cleaned by the end of the lag, and those of an open segment are not. */
+const lifeOfSegment = (config: LogConfig): number =>
+  config.compactionEnabled
+    ? Math.min(config.segmentMs, config.maxCompactionLagMs)
+    : config.segmentMs;
+
 /**
  * A configuration without values that are valid and ruinous: every segment is a file that a
  * checkpoint fsyncs, and a full journal waits for it.
@@ -62,6 +68,6 @@ export const usable = (
 ): LogConfig => ({
   ...config,
   segmentBytes: Math.max(config.segmentBytes, segmentBytesMin),
-  segmentMs: Math.max(config.segmentMs, segmentMsMin),
+  segmentMs: Math.max(lifeOfSegment(config), segmentMsMin),
   indexIntervalBytes: Math.min(config.indexIntervalBytes, indexIntervalBytesMax),
 });

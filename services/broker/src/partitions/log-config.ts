@@ -1,6 +1,9 @@
 import type { TopicConfig } from "@millrace/config";
 import type { LogConfig } from "@millrace/log";
 
+const has = (config: TopicConfig, policy: "compact" | "delete"): boolean =>
+  config["cleanup.policy"].split(",").includes(policy);
+
 /** Log settings of a topic's configs. */
 export const logConfigOf = (config: TopicConfig): LogConfig => ({
   segmentBytes: config["segment.bytes"],
@@ -8,7 +11,12 @@ export const logConfigOf = (config: TopicConfig): LogConfig => ({
   indexIntervalBytes: config["index.interval.bytes"],
   retentionMs: config["retention.ms"],
   retentionBytes: config["retention.bytes"],
-  retentionEnabled: config["cleanup.policy"] === "delete",
+  retentionEnabled: has(config, "delete"),
+  compactionEnabled: has(config, "compact"),
+  deleteRetentionMs: config["delete.retention.ms"],
+  minCompactionLagMs: config["min.compaction.lag.ms"],
+  maxCompactionLagMs: config["max.compaction.lag.ms"],
+  minCleanableDirtyRatio: config["min.cleanable.dirty.ratio"],
   fileDeleteDelayMs: config["file.delete.delay.ms"],
   flushPolicy: config["flush.policy"],
   flushIntervalMs: config["flush.ms"],

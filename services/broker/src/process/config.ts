@@ -70,6 +70,25 @@ export const logSettings = {
     300_000,
     "How often retention looks for old segments.",
   ),
+  "log-cleaner-backoff": duration(
+    100,
+    86_400_000,
+    15_000,
+    "How often compaction looks for logs to clean.",
+  ),
+  "log-cleaner-dedupe-buffer-size": bytes(
+    mib,
+    4096 * mib,
+    128 * mib,
+    "Memory of the keys that compaction tells apart at a time, 24 bytes for each; a log with more " +
+      "is cleaned in several passes. Taken while a log is cleaned.",
+  ),
+  "log-cleaner-io-max-bytes-per-second": bytes(
+    0,
+    1024 * 1024 * mib,
+    64 * mib,
+    "Bytes that compaction reads and writes per second at most; 0 means no limit.",
+  ),
 } as const satisfies Schema;
 
 /** How long the metrics page may get. */
@@ -160,4 +179,7 @@ export const managerConfigOf = (config: Values<typeof logSettings>): LogManagerC
   openFilesMax: config["open-files-max"],
   checkpointIntervalMs: config["checkpoint-interval"],
   retentionCheckIntervalMs: config["retention-check-interval"],
+  cleanerIntervalMs: config["log-cleaner-backoff"],
+  cleanerMapBytesMax: config["log-cleaner-dedupe-buffer-size"],
+  cleanerBytesPerSecondMax: config["log-cleaner-io-max-bytes-per-second"],
 });
