@@ -37,7 +37,7 @@ export class ProduceStream {
       open: { clientId: "bench", acks: Acks.ALL, windowBytes, clusterId: "", requiredFeatures: [] },
       ...{ requestId: 0, topicId: noBytes, topic: "", partition: 0, orderEpoch: 0 },
       ...{ leaderEpoch: undefined, body: undefined, bodyCrc: undefined },
-      expectedEndOffset: undefined,
+      ...{ expectedEndOffset: undefined, expectedLastOffsetForKey: undefined },
     });
     void this.#receive(opened.resolve);
   }
@@ -63,7 +63,8 @@ export class ProduceStream {
     this.#inFlightBytes += body.length;
     return this.#stream.write({
       ...{ open: undefined, requestId, topicId: noBytes, topic, partition, orderEpoch: 0 },
-      ...{ leaderEpoch: undefined, body, bodyCrc: crcOf(body), expectedEndOffset: undefined },
+      ...{ leaderEpoch: undefined, body, bodyCrc: crcOf(body) },
+      ...{ expectedEndOffset: undefined, expectedLastOffsetForKey: undefined },
     });
   }
 

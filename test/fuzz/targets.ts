@@ -82,6 +82,7 @@ const noBytes = Buffer.alloc(0);
 const error = {
   ...{ code: 3, message: "m", retryAfterMs: 5 },
   ...{ retriable: true, refreshMetadata: false, sideEffects: true, actualEndOffset: 41 },
+  actualLastOffsetForKey: 40,
   leaderHint: {
     brokerId: 1,
     leaderEpoch: 2,
@@ -92,6 +93,7 @@ const error = {
 const produceRequest = {
   ...{ open: undefined, requestId: 7, topicId: Buffer.alloc(16, 1), topic: "t", partition: 2 },
   ...{ leaderEpoch: 1, body: body(), bodyCrc: 1, orderEpoch: 3, expectedEndOffset: 42 },
+  expectedLastOffsetForKey: 41,
 };
 const produceResult = {
   ...{ requestId: 7, baseOffset: 5, appendTimeMs: 6, logStartOffset: 0, guarantee: 1 },

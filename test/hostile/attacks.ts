@@ -82,6 +82,7 @@ const blank: WireProduceRequest = {
   bodyCrc: undefined,
   orderEpoch: 0,
   expectedEndOffset: undefined,
+  expectedLastOffsetForKey: undefined,
 };
 const open = { clientId: "hostile", acks: 0, windowBytes: 0, clusterId: "", requiredFeatures: [] };
 

@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { connect } from "@millrace/client";
-import { murmur2, partitionOfKey } from "../../packages/client/src/core/partitioner.ts";
+import { murmur2, partitionOfKey } from "../../packages/record/src/partitioner.ts";
 import { missing } from "../../tools/languages/fetch.ts";
 import { ServerProcess, withDirectory } from "../integration/server.ts";
 import { copyInto, guideKeys, mustRun, root, runGuide, runGuideAt, withKits } from "./copy.ts";

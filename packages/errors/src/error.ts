@@ -17,6 +17,8 @@ export interface ErrorDetails {
   readonly retryAfterMs?: number;
   /** With END_OFFSET_MISMATCH: where the log ends. */
   readonly actualEndOffset?: bigint;
+  /** With LAST_OFFSET_MISMATCH: offset of the key's last record, -1 where there is none. */
+  readonly actualLastOffsetForKey?: bigint;
   /** Machine-readable facts, sent as `ErrorInfo.metadata`. No secrets. */
   readonly facts?: Readonly<Record<string, string>>;
   /**
@@ -73,6 +75,11 @@ export class MillraceError extends Error {
   /** With END_OFFSET_MISMATCH: where the log ends. */
   get actualEndOffset(): bigint | undefined {
     return this.#details.actualEndOffset;
+  }
+
+  /** With LAST_OFFSET_MISMATCH: offset of the key's last record, -1 where there is none. */
+  get actualLastOffsetForKey(): bigint | undefined {
+    return this.#details.actualLastOffsetForKey;
   }
 
   get facts(): Readonly<Record<string, string>> | undefined {

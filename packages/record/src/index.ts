@@ -1,6 +1,7 @@
 export * from "./batch.ts";
 export * from "./body.ts";
 export * from "./builder.ts";
+export * from "./partitioner.ts";
 export * from "./records.ts";
 export * from "./topic-id.ts";
 export * from "./validate.ts";

@@ -74,6 +74,13 @@ export class WireReader {
     return Number.isNaN(value) ? Number.MAX_SAFE_INTEGER : value;
   }
 
+  /** sint64 of an offset or -1; what is larger than any offset means the largest number. */
+  cappedSint64(): number {
+    const value = this.varint();
+    if (Number.isNaN(value)) return Number.MAX_SAFE_INTEGER;
+    return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
+  }
+
   /** Low 32 bits of a varint, unsigned, as protobuf truncates. */
   uint32(): number {
     let value = 0;

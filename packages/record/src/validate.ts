@@ -3,7 +3,7 @@ import type { Compressor } from "@millrace/env";
 import { digitsText, ErrorCode, MillraceError, sizeText } from "@millrace/errors";
 import { crcOf } from "./batch.ts";
 import { type BodyInfo, parseBody } from "./body.ts";
-import { checkRecords } from "./records.ts";
+import { checkRecords, keysOf, type RecordKeys } from "./records.ts";
 
 /** Current limits of the topic and the server. */
 export interface BatchLimits {
@@ -14,6 +14,8 @@ export interface BatchLimits {
   readonly timestampAfterMaxMs: number;
   readonly timestampBeforeMaxMs: number;
   readonly nowMs: number;
+  /** The topic is compacted: a record without a key is refused, and the keys are handed out. */
+  readonly needsKeys?: boolean;
 }
 
 /** A batch that may be appended. `bodyCrc` is correct even if the producer sent none. */
@@ -21,6 +23,8 @@ export interface ValidatedBatch {
   readonly body: Uint8Array;
   readonly bodyCrc: number;
   readonly info: BodyInfo;
+  /** With `needsKeys`. */
+  readonly keys?: RecordKeys;
 }
 
 const checkHead = (info: BodyInfo, limits: BatchLimits): void => {
@@ -49,14 +53,19 @@ const checkHead = (info: BodyInfo, limits: BatchLimits): void => {
 };
 
 /** Checks the records, uncompressed; the body's own fields were checked before. */
-const checkSet = (records: Uint8Array, info: BodyInfo, limits: BatchLimits): void => {
-  const smallestMs = checkRecords(records, info);
+const checkSet = (
+  records: Uint8Array,
+  batch: ValidatedBatch,
+  limits: BatchLimits,
+): ValidatedBatch => {
+  const smallestMs = checkRecords(records, batch.info);
   if (limits.nowMs - smallestMs > limits.timestampBeforeMaxMs) {
     throw new MillraceError(
       ErrorCode.INVALID_TIMESTAMP,
       "a timestamp is older than message.timestamp.before.max.ms: raise it, or send newer records",
     );
   }
+  return limits.needsKeys === true ? { ...batch, keys: keysOf(records) } : batch;
 };
 
 const inflateAndCheck = async (
@@ -83,8 +92,7 @@ const inflateAndCheck = async (
       { cause: thrown },
     );
   }
-  checkSet(records, info, limits);
-  return batch;
+  return checkSet(records, batch, limits);
 };
 
 /**
@@ -123,6 +131,5 @@ export const validateBatch = (
         `${sizeText(limits.inflatedBytesMax)} are allowed: send smaller batches`,
     );
   }
-  checkSet(info.records, info, limits);
-  return batch;
+  return checkSet(info.records, batch, limits);
 };

@@ -29,6 +29,11 @@ export class WireWriter {
     if (value !== undefined) this.present(field, value);
   }
 
+  /** A sint64 of an offset or -1. */
+  optionalSigned(field: number, value: number | undefined): void {
+    if (value !== undefined) this.present(field, value < 0 ? -2 * value - 1 : 2 * value);
+  }
+
   present(field: number, value: number): void {
     this.#reserve(16);
     this.#at = writeVarint(this.#buffer, this.#at, field * 8);

@@ -43,6 +43,7 @@ const request = (requestId: number, bytes = 10): WireProduceRequest => ({
   bodyCrc: undefined,
   orderEpoch: 0,
   expectedEndOffset: undefined,
+  expectedLastOffsetForKey: undefined,
 });
 
 const response = (requestId: number, windowBytes = 0): WireProduceResponse => ({

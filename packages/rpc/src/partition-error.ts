@@ -19,5 +19,8 @@ export const partitionError = (thrown: unknown): PartitionError => {
     ...(error.leaderHint === undefined ? {} : { leaderHint: hintMessage(error.leaderHint) }),
     ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
     ...(error.actualEndOffset === undefined ? {} : { actualEndOffset: error.actualEndOffset }),
+    ...(error.actualLastOffsetForKey === undefined
+      ? {}
+      : { actualLastOffsetForKey: error.actualLastOffsetForKey }),
   });
 };

@@ -58,8 +58,14 @@ const hintFacts = (error: MillraceError): Record<string, string> => {
   };
 };
 
-const endFacts = ({ actualEndOffset }: MillraceError): Record<string, string> =>
-  actualEndOffset === undefined ? {} : { actual_end_offset: String(actualEndOffset) };
+/** Where the log, or a key in it, has got to. */
+const actualFacts = (error: MillraceError): Record<string, string> => {
+  const { actualEndOffset: end, actualLastOffsetForKey: last } = error;
+  return {
+    ...(end === undefined ? {} : { actual_end_offset: String(end) }),
+    ...(last === undefined ? {} : { actual_last_offset_for_key: String(last) }),
+  };
+};
 
 /** An endpoint in the words of `LeaderHint.endpoint`; what is empty or false there is left out. */
 const endpointFacts = (endpoint: Endpoint | undefined): Record<string, string> => {
@@ -74,7 +80,7 @@ const endpointFacts = (endpoint: Endpoint | undefined): Record<string, string> =
 };
 
 const ownFacts = (error: MillraceError): Record<string, string> => ({
-  ...{ ...error.facts, ...hintFacts(error), ...endFacts(error) },
+  ...{ ...error.facts, ...hintFacts(error), ...actualFacts(error) },
 });
 
 /** For clients that do not know the code. */
@@ -154,8 +160,14 @@ const endpointOf = (facts: Readonly<Record<string, string>>): Endpoint | undefin
   return { ...address, listener: leader_listener ?? "", tls, authority: leader_authority ?? "" };
 };
 
-const endOf = ({ actual_end_offset }: Readonly<Record<string, string>>): bigint | undefined =>
-  /^[0-9]{1,20}$/.test(actual_end_offset ?? "") ? BigInt(actual_end_offset ?? 0) : undefined;
+/** Details of a mismatch; what is damaged is left out. */
+const actualOf = (facts: Readonly<Record<string, string>>) => {
+  const { actual_end_offset: end = "", actual_last_offset_for_key: last = "" } = facts;
+  return {
+    ...(/^[0-9]{1,20}$/.test(end) ? { actualEndOffset: BigInt(end) } : {}),
+    ...(/^(-1|[0-9]{1,19})$/.test(last) ? { actualLastOffsetForKey: BigInt(last) } : {}),
+  };
+};
 
 /** As AIP-193 has reasons. */
 const reasonFormat = /^[A-Z][A-Z0-9_]{0,62}$/;
@@ -198,7 +210,6 @@ export const fromWireStatus = (status: WireStatus): MillraceError => {
     // Damaged details: the status says enough.
   }
   const leaderHint = facts === undefined ? undefined : hintOf(facts);
-  const actualEndOffset = facts === undefined ? undefined : endOf(facts);
   const message =
     status.message === "" ? (spec ?? errorSpec(code)).name.toLowerCase() : status.message;
   return new MillraceError(code, message, {
@@ -206,6 +217,6 @@ export const fromWireStatus = (status: WireStatus): MillraceError => {
     ...(spec === undefined ? {} : { spec }),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     ...(leaderHint === undefined ? {} : { leaderHint }),
-    ...(actualEndOffset === undefined ? {} : { actualEndOffset }),
+    ...(facts === undefined ? {} : actualOf(facts)),
   });
 };

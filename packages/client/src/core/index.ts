@@ -1,4 +1,5 @@
 export { BrokerIntent } from "@millrace/proto/common";
+export { murmur2, partitionOfKey } from "@millrace/record";
 export * from "./admin.ts";
 export { groupStateName } from "./admin-groups.ts";
 export type * from "./admin-types.ts";
@@ -9,7 +10,6 @@ export { EndOffsetMismatchError } from "./failures.ts";
 export { GroupConsumer } from "./group/group-consumer.ts";
 export type * from "./group/types.ts";
 export type { BrokerInfo, GroupCoordinatorInfo } from "./metadata/index.ts";
-export { murmur2, partitionOfKey } from "./partitioner.ts";
 export { Producer } from "./producer/producer.ts";
 export * from "./serializers.ts";
 export type * from "./types.ts";

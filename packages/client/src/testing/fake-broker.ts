@@ -246,6 +246,7 @@ export class FakeBroker implements Dialer {
       leaderHint: undefined,
       retryAfterMs: undefined,
       actualEndOffset,
+      actualLastOffsetForKey: undefined,
       ...advice,
     };
   }

@@ -126,6 +126,7 @@ export const writeError = (field: number, error: WirePartitionError | undefined)
     writer.bool(6, error.refreshMetadata);
     writer.bool(7, error.sideEffects);
     writer.optional(8, error.actualEndOffset);
+    writer.optionalSigned(9, error.actualLastOffsetForKey);
   });
 };
 
@@ -183,6 +184,7 @@ export const readError = (
     refreshMetadata: false,
     sideEffects: false,
     actualEndOffset: undefined,
+    actualLastOffsetForKey: undefined,
   };
   const reader = named(bytes);
   eachField(reader, (field, wireType) => {
@@ -196,6 +198,7 @@ export const readError = (
     else if (field === 6) error.refreshMetadata = reader.bool();
     else if (field === 7) error.sideEffects = reader.bool();
     else if (field === 8) error.actualEndOffset = reader.uint64();
+    else if (field === 9) error.actualLastOffsetForKey = reader.cappedSint64();
     else return false;
     return true;
   });

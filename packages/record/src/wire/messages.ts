@@ -15,6 +15,8 @@ export interface WirePartitionError {
   readonly refreshMetadata: boolean;
   readonly sideEffects: boolean;
   readonly actualEndOffset: number | undefined;
+  /** -1: the log has no record of the key. */
+  readonly actualLastOffsetForKey: number | undefined;
 }
 
 /** `millrace.common.v1.Endpoint`. */
@@ -65,6 +67,8 @@ export interface WireProduceRequest {
   readonly orderEpoch: number;
   /** Undefined: wherever the log ends. */
   readonly expectedEndOffset: number | undefined;
+  /** -1: the log has no record of the key. Undefined: whatever it has. */
+  readonly expectedLastOffsetForKey: number | undefined;
   /**
    * To encode only: bytes before `body` in its memory that the encoder may overwrite, so that the
    * message needs no copy of the body. The encoded message then shares the memory of the body.

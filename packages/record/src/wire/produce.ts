@@ -42,6 +42,7 @@ const encodeRequest = (message: WireProduceRequest): Buffer => {
   writer.optional(6, message.leaderEpoch);
   writer.varint(7, message.orderEpoch);
   writer.optional(8, message.expectedEndOffset);
+  writer.optionalSigned(9, message.expectedLastOffsetForKey);
   if (body === undefined) return writer.finish();
   const crcBytes = message.bodyCrc === undefined ? 0 : 5;
   writer.header(15, crcBytes + 1 + varintBytes(body.length) + body.length);
@@ -95,6 +96,7 @@ const decodeRequest = (bytes: Uint8Array): WireProduceRequest => {
     bodyCrc: undefined,
     orderEpoch: 0,
     expectedEndOffset: undefined,
+    expectedLastOffsetForKey: undefined,
   };
   const reader = new WireReader(bytes, "ProduceRequest");
   eachField(reader, (field, wireType) => {
@@ -106,6 +108,8 @@ const decodeRequest = (bytes: Uint8Array): WireProduceRequest => {
     else if (field === 6 && wireType === 0) message.leaderEpoch = reader.uint32();
     else if (field === 7 && wireType === 0) message.orderEpoch = reader.uint32();
     else if (field === 8 && wireType === 0) message.expectedEndOffset = reader.cappedUint64();
+    else if (field === 9 && wireType === 0)
+      message.expectedLastOffsetForKey = reader.cappedSint64();
     else if (field === 1 && wireType === 2) message.open = readOpen(reader.view(), message.open);
     else return false;
     return true;

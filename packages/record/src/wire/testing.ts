@@ -70,6 +70,7 @@ export const errorOf = (dice: Dice): WirePartitionError => ({
   refreshMetadata: dice.below(2) === 1,
   sideEffects: dice.below(2) === 1,
   actualEndOffset: dice.maybe(() => dice.number(safe)),
+  actualLastOffsetForKey: dice.maybe(() => dice.number(2 ** 52) - 1),
   leaderHint: dice.maybe(() => ({
     brokerId: dice.number(u32),
     leaderEpoch: dice.number(u32),

@@ -36,6 +36,7 @@ const produceRequest = (dice: Dice): WireProduceRequest => {
     bodyCrc: body === undefined ? undefined : dice.maybe(() => dice.bits()),
     orderEpoch: dice.number(u32),
     expectedEndOffset: dice.maybe(() => dice.number(safe)),
+    expectedLastOffsetForKey: dice.maybe(() => dice.number(2 ** 52) - 1),
   };
 };
 
@@ -117,6 +118,14 @@ test("unknown fields of a newer peer are passed over", () => {
   assert.equal(decoded.topic, "t");
 });
 
+test("a last offset of a key beyond all offsets is one that no log has", () => {
+  for (const expectedLastOffsetForKey of [2n ** 62n, -(2n ** 63n)]) {
+    const message = create(ProduceRequestSchema, { topic: "t", expectedLastOffsetForKey });
+    const decoded = produceRequestCodec.decode(toBinary(ProduceRequestSchema, message));
+    assert.equal(decoded.expectedLastOffsetForKey, safe);
+  }
+});
+
 test("an expected end beyond all offsets is one that no log has, not another message", () => {
   const expectedEndOffset = 2n ** 64n - 1n;
   const message = create(ProduceRequestSchema, { topic: "t", expectedEndOffset });
@@ -126,6 +135,7 @@ test("an expected end beyond all offsets is one that no log has, not another mes
 
 const blankError = {
   ...{ leaderHint: undefined, retryAfterMs: undefined, actualEndOffset: undefined },
+  actualLastOffsetForKey: undefined,
   ...{ retriable: false, refreshMetadata: false, sideEffects: false },
 };
 
@@ -145,6 +155,7 @@ const golden: readonly [string, () => Uint8Array, string][] = [
         bodyCrc: 0x01020304,
         orderEpoch: 0,
         expectedEndOffset: undefined,
+        expectedLastOffsetForKey: undefined,
       }),
     "10071a1001010101010101010101010101010101280330007a0b2d040302013204626f6479",
   ],
@@ -159,6 +170,28 @@ const golden: readonly [string, () => Uint8Array, string][] = [
         expectedEndOffset: 0,
       }),
     "100722017440007a063204626f6479",
+  ],
+  [
+    "ProduceRequest that expects no record of its key",
+    () =>
+      produceRequestCodec.encode({
+        ...blankProduceRequest,
+        requestId: 7,
+        topic: "t",
+        body: Buffer.from("body"),
+        expectedLastOffsetForKey: -1,
+      }),
+    "100722017448017a063204626f6479",
+  ],
+  [
+    "ProduceRequest with an expected last offset of its key",
+    () =>
+      produceRequestCodec.encode({
+        ...blankProduceRequest,
+        requestId: 7,
+        expectedLastOffsetForKey: 300,
+      }),
+    "100748d804",
   ],
   [
     "ProduceResponse",
@@ -209,6 +242,7 @@ const golden: readonly [string, () => Uint8Array, string][] = [
               refreshMetadata: true,
               sideEffects: true,
               actualEndOffset: undefined,
+              actualLastOffsetForKey: undefined,
             },
             windowBytes: 0,
           },
@@ -236,6 +270,27 @@ const golden: readonly [string, () => Uint8Array, string][] = [
         ],
       }),
     "120c08073a08083112016d40ac02",
+  ],
+  [
+    "ProduceResponse with the last offset of a key",
+    () =>
+      produceResponseCodec.encode({
+        opened: undefined,
+        drain: undefined,
+        results: [
+          {
+            requestId: 7,
+            baseOffset: undefined,
+            appendTimeMs: undefined,
+            logStartOffset: undefined,
+            guarantee: 0,
+            duplicate: false,
+            error: { ...blankError, code: 68, message: "m", actualLastOffsetForKey: -1 },
+            windowBytes: 0,
+          },
+        ],
+      }),
+    "120b08073a07084412016d4801",
   ],
   [
     "FetchRequest",

@@ -69,7 +69,7 @@ type Echo = (stream: ServerStream<WireProduceRequest, WireProduceResponse>) => P
 export const message = (requestId: number, bytes = 10): WireProduceRequest => ({
   ...{ open: undefined, requestId, topicId: new Uint8Array(0), topic: "t", partition: 0 },
   ...{ leaderEpoch: undefined, body: Buffer.alloc(bytes), bodyCrc: undefined, orderEpoch: 0 },
-  expectedEndOffset: undefined,
+  ...{ expectedEndOffset: undefined, expectedLastOffsetForKey: undefined },
 });
 
 const reply = (requestId: number): WireProduceResponse => ({

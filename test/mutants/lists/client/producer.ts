@@ -207,16 +207,16 @@ export const producerMutants: readonly Mutant[] = [
   {
     name: "client-hash-negative",
     breaks: "keys go to other partitions than with Kafka's clients",
-    file: "packages/client/src/core/partitioner.ts",
+    file: "packages/record/src/partitioner.ts",
     replace: [["(murmur2(key) & 0x7fffffff)", "Math.abs(murmur2(key))"]],
-    tests: ["packages/client/src/core/partitioner.test.ts"],
+    tests: ["packages/record/src/partitioner.test.ts"],
   },
   {
     name: "client-hash-forgets-the-last-byte",
     breaks: "keys of 1, 5, 9 … bytes go to other partitions than with Kafka's clients",
-    file: "packages/client/src/core/partitioner.ts",
+    file: "packages/record/src/partitioner.ts",
     replace: [["if (rest >= 1)", "if (rest > 1)"]],
-    tests: ["packages/client/src/core/partitioner.test.ts"],
+    tests: ["packages/record/src/partitioner.test.ts"],
   },
   {
     name: "client-closed-channel-remembered",

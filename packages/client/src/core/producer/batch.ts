@@ -67,6 +67,8 @@ export class Batch {
   sentNumber = 0;
   /** Where the log must end; undefined: wherever it does. */
   expectedEndOffset: number | undefined;
+  /** Offset that the last record of the key must have, -1 for none; undefined: any. */
+  expectedLastOffsetForKey: number | undefined;
   /** A send with a condition before it failed: it must not be sent again. */
   preceding: MillraceError | undefined;
   body: Buffer | undefined;

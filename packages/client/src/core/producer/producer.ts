@@ -1,10 +1,9 @@
 /** The producer: takes records, spreads them over partitions, and reports their outcome. */
 import { ErrorCode, MillraceError, must, sizeText } from "@millrace/errors";
 import { Acks, Guarantee } from "@millrace/proto/common";
-import type { WireProduceResult } from "@millrace/record";
+import { partitionOfKey, type WireProduceResult } from "@millrace/record";
 import { closedError } from "../failures.ts";
 import { isSameTopic } from "../metadata/index.ts";
-import { partitionOfKey } from "../partitioner.ts";
 import { type HeldUp, StateTeller, tellsProducer } from "../state.ts";
 import type {
   FailedBatch,

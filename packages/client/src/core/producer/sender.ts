@@ -180,6 +180,7 @@ export class Sender implements Route {
       bodyCrc: batch.bodyCrc,
       orderEpoch: queue.orderEpoch,
       expectedEndOffset: batch.expectedEndOffset,
+      expectedLastOffsetForKey: batch.expectedLastOffsetForKey,
       // A body in its builder's memory has room before it for the head of the request.
       headroomBytes: batch.builder === undefined ? 0 : HEADROOM_BYTES,
     });

@@ -529,6 +529,169 @@ export declare type FetchedRecord = Message<"millrace.broker.v1.FetchedRecord"> 
 export declare const FetchedRecordSchema: GenMessage<FetchedRecord>;
 
 /**
+ * Asks for the latest records of keys, either by `keys` or by `key_prefix`.
+ *
+ * @generated from message millrace.broker.v1.GetLatestRequest
+ */
+export declare type GetLatestRequest = Message<"millrace.broker.v1.GetLatestRequest"> & {
+  /**
+   * Topic id, 16 bytes; empty: `topic` names it.
+   *
+   * @generated from field: bytes topic_id = 1;
+   */
+  topicId: Uint8Array;
+
+  /**
+   * Topic name.
+   *
+   * @generated from field: string topic = 2;
+   */
+  topic: string;
+
+  /**
+   * Partition index. Absent: the one to which the default partitioner sends the keys,
+   * (murmur2(key) & 0x7fffffff) % partitions as in Kafka, which must be the same for all of them;
+   * with `key_prefix` only where the topic has one partition.
+   *
+   * @generated from field: optional uint32 partition = 3;
+   */
+  partition?: number | undefined;
+
+  /**
+   * As in FetchCursor.
+   *
+   * @generated from field: optional uint32 leader_epoch = 4;
+   */
+  leaderEpoch?: number | undefined;
+
+  /**
+   * 1 to 1,000 keys.
+   *
+   * @generated from field: repeated bytes keys = 5;
+   */
+  keys: Uint8Array[];
+
+  /**
+   * What the keys begin with; empty: all keys.
+   *
+   * @generated from field: optional bytes key_prefix = 6;
+   */
+  keyPrefix?: Uint8Array | undefined;
+
+  /**
+   * With `key_prefix`: most records to answer. 0 means 1,000, which is the most.
+   *
+   * @generated from field: uint32 limit = 7;
+   */
+  limit: number;
+
+  /**
+   * With `key_prefix`: `next_page_token` of the answer before this one. Empty: the first page.
+   *
+   * @generated from field: bytes page_token = 8;
+   */
+  pageToken: Uint8Array;
+
+  /**
+   * Everything before this offset must be taken into account, such as the offset behind a record of
+   * the caller. OFFSET_OUT_OF_RANGE when it is not committed within `max_wait_ms`.
+   *
+   * @generated from field: optional uint64 min_offset = 9;
+   */
+  minOffset?: bigint | undefined;
+
+  /**
+   * Longest wait, milliseconds, at most 60,000.
+   *
+   * @generated from field: uint32 max_wait_ms = 10;
+   */
+  maxWaitMs: number;
+};
+
+/**
+ * Describes the message millrace.broker.v1.GetLatestRequest.
+ * Use `create(GetLatestRequestSchema)` to create a new message.
+ */
+export declare const GetLatestRequestSchema: GenMessage<GetLatestRequest>;
+
+/**
+ * The latest records of keys.
+ *
+ * @generated from message millrace.broker.v1.GetLatestResponse
+ */
+export declare type GetLatestResponse = Message<"millrace.broker.v1.GetLatestResponse"> & {
+  /**
+   * Partition index.
+   *
+   * @generated from field: uint32 partition = 1;
+   */
+  partition: number;
+
+  /**
+   * Leader epoch of the partition.
+   *
+   * @generated from field: uint32 leader_epoch = 2;
+   */
+  leaderEpoch: number;
+
+  /**
+   * Every record before this offset was taken into account.
+   *
+   * @generated from field: uint64 indexed_offset = 3;
+   */
+  indexedOffset: bigint;
+
+  /**
+   * With `keys`: one for each, in their order; fewer where an answer would be larger than 4 MiB: ask
+   * for the others in another call. With `key_prefix`: those that were found, in order.
+   *
+   * @generated from field: repeated millrace.broker.v1.LatestRecord records = 4;
+   */
+  records: LatestRecord[];
+
+  /**
+   * With `key_prefix`: there may be more keys, and this is where they begin. A page may be empty.
+   * Opaque. Empty: this is the last page.
+   *
+   * @generated from field: bytes next_page_token = 5;
+   */
+  nextPageToken: Uint8Array;
+};
+
+/**
+ * Describes the message millrace.broker.v1.GetLatestResponse.
+ * Use `create(GetLatestResponseSchema)` to create a new message.
+ */
+export declare const GetLatestResponseSchema: GenMessage<GetLatestResponse>;
+
+/**
+ * The latest record of a key.
+ *
+ * @generated from message millrace.broker.v1.LatestRecord
+ */
+export declare type LatestRecord = Message<"millrace.broker.v1.LatestRecord"> & {
+  /**
+   * The key.
+   *
+   * @generated from field: bytes key = 1;
+   */
+  key: Uint8Array;
+
+  /**
+   * Absent: there is no record of the key.
+   *
+   * @generated from field: millrace.broker.v1.FetchedRecord record = 2;
+   */
+  record?: FetchedRecord | undefined;
+};
+
+/**
+ * Describes the message millrace.broker.v1.LatestRecord.
+ * Use `create(LatestRecordSchema)` to create a new message.
+ */
+export declare const LatestRecordSchema: GenMessage<LatestRecord>;
+
+/**
  * Reads batches. Served by the leader of each partition.
  *
  * @generated from service millrace.broker.v1.FetchService
@@ -573,6 +736,28 @@ export declare const FetchService: GenService<{
     methodKind: "unary";
     input: typeof FetchOnceRequestSchema;
     output: typeof FetchOnceResponseSchema;
+  },
+  /**
+   * Finds the latest records of keys of a compacted topic, of one partition in a call: those of
+   * some keys, or of the keys that begin with some bytes, in the order of the bytes. Since feature
+   * level 4.
+   *
+   * The leader answers from an index that it keeps in memory. Only committed records are answered,
+   * and every record that was committed when the call came, of all keys, is taken into account.
+   * Records of one answer may be from different moments after that. A record with a null value
+   * (a tombstone) is answered by its key, and left out where keys are found by their beginning.
+   *
+   * Fails with the partition's error as the call's status, as FetchOnce; POLICY_VIOLATION where
+   * cleanup.policy lacks compact. A leader that has just taken over reads the log first, for which
+   * `max_wait_ms` waits: KEY_INDEX_LOAD_IN_PROGRESS. KEY_INDEX_FULL where the broker lacks the
+   * memory.
+   *
+   * @generated from rpc millrace.broker.v1.FetchService.GetLatest
+   */
+  getLatest: {
+    methodKind: "unary";
+    input: typeof GetLatestRequestSchema;
+    output: typeof GetLatestResponseSchema;
   },
 }>;
 

@@ -106,6 +106,33 @@ export declare type ProduceRequest = Message<"millrace.broker.v1.ProduceRequest"
   expectedEndOffset?: bigint | undefined;
 
   /**
+   * Offset of the last record that the log has of the key of this batch: the batch is appended if
+   * that is its last one, or not at all. -1: the log must have no record of the key. Absent:
+   * whatever it has. Since feature level 4. A server below it does not know the field, and would
+   * append the batch: name `latest-by-key` in ProduceOpen.required_features, so that it refuses the
+   * stream.
+   *
+   * As expected_end_offset, for one key of a topic whose cleanup.policy has compact: the leader
+   * compares within the step of the append, under its epoch, and what counts is the last record
+   * that it has appended, committed or not. Of all requests that expect one offset of a key at most
+   * one is acknowledged. Otherwise the request fails with LAST_OFFSET_MISMATCH and nothing is
+   * appended; PartitionError.actual_last_offset_for_key says which record is the last one, once
+   * that is committed. A record with a null value counts like others, until compaction removes it:
+   * then the log has none of the key.
+   *
+   * - All records of the batch must have the same key, else INVALID_REQUEST. So must a request with
+   *   acks other than ACKS_ALL, or with expected_end_offset beside it.
+   * - A topic that is not compacted has no index of its keys: POLICY_VIOLATION. A leader that has
+   *   just taken over reads the log first: KEY_INDEX_LOAD_IN_PROGRESS, which is retriable.
+   * - A batch of an idempotent producer that is sent again is recognised first, as with
+   *   expected_end_offset. A mismatch with a higher actual offset then says that no attempt was
+   *   appended, or will be.
+   *
+   * @generated from field: optional sint64 expected_last_offset_for_key = 9;
+   */
+  expectedLastOffsetForKey?: bigint | undefined;
+
+  /**
    * Exactly one batch; the server reads only `body` and `body_crc32c`.
    *
    * @generated from field: millrace.storage.v1.RecordBatch batch = 15;
@@ -397,6 +424,15 @@ export declare type ProduceOnceRequest = Message<"millrace.broker.v1.ProduceOnce
    * @generated from field: optional uint64 expected_end_offset = 8;
    */
   expectedEndOffset?: bigint | undefined;
+
+  /**
+   * As in ProduceRequest; LAST_OFFSET_MISMATCH has `actual_last_offset_for_key` in
+   * ErrorInfo.metadata. What is said of older servers and lost answers above holds here, too; the
+   * feature level must be at least 4.
+   *
+   * @generated from field: optional sint64 expected_last_offset_for_key = 9;
+   */
+  expectedLastOffsetForKey?: bigint | undefined;
 
   /**
    * A batch as in ProduceRequest. Must be absent when `records` is set.

@@ -77,6 +77,15 @@ export declare type PartitionError = Message<"millrace.common.v1.PartitionError"
    * @generated from field: optional uint64 actual_end_offset = 8;
    */
   actualEndOffset?: bigint | undefined;
+
+  /**
+   * With ERROR_CODE_LAST_OFFSET_MISMATCH: offset of the last record of the key, -1 where the log
+   * has none. It is committed. A status has it as `actual_last_offset_for_key` in
+   * ErrorInfo.metadata, a decimal number as text.
+   *
+   * @generated from field: optional sint64 actual_last_offset_for_key = 9;
+   */
+  actualLastOffsetForKey?: bigint | undefined;
 };
 
 /**

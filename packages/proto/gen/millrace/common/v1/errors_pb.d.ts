@@ -291,6 +291,37 @@ export enum ErrorCode {
   INVALID_TOPIC = 18,
 
   /**
+   * The keys of the partition are more than its broker has memory for. Nothing was done.
+   *
+   * @generated from enum value: ERROR_CODE_KEY_INDEX_FULL = 65;
+   */
+  KEY_INDEX_FULL = 65,
+
+  /**
+   * The leader of the partition is reading the log for the index of its keys. Nothing was done.
+   *
+   * @generated from enum value: ERROR_CODE_KEY_INDEX_LOAD_IN_PROGRESS = 66;
+   */
+  KEY_INDEX_LOAD_IN_PROGRESS = 66,
+
+  /**
+   * There is no record of the key, or its latest one has a null value. Servers do not send it: they
+   * answer with no record, or with that one.
+   *
+   * @generated from enum value: ERROR_CODE_KEY_NOT_FOUND = 67;
+   */
+  KEY_NOT_FOUND = 67,
+
+  /**
+   * The log has another last record of the key than the append expects
+   * (ProduceRequest.expected_last_offset_for_key). Nothing was appended: read it, and decide again.
+   * The error says which record is the last one.
+   *
+   * @generated from enum value: ERROR_CODE_LAST_OFFSET_MISMATCH = 68;
+   */
+  LAST_OFFSET_MISMATCH = 68,
+
+  /**
    * The partition has no leader at the moment.
    *
    * @generated from enum value: ERROR_CODE_LEADER_NOT_AVAILABLE = 19;
