@@ -45,6 +45,9 @@ import { TurnLimiter } from "./fetch/turn-limiter.ts";
 import { fetchOnce } from "./fetch-once.ts";
 import { type HandOverOptions, handOver } from "./hand-over.ts";
 import { Heartbeats } from "./heartbeats.ts";
+import { type GetLatestContext, getLatest } from "./latest/get-latest.ts";
+import { KeyIndex } from "./latest/key-index.ts";
+import { KeyIndexes } from "./latest/key-indexes.ts";
 import { limits } from "./limits.ts";
 import { LogServiceHandlers } from "./log-service.ts";
 import { type Coordinators, MetadataHandlers, registeredCoordinators } from "./metadata/service.ts";
@@ -78,6 +81,8 @@ export interface BrokerOptions {
   readonly replicaLagMaxMs?: number;
   /** Bytes per second read from files for replicas that are not in sync. Default 0: no limit. */
   readonly reassignmentThrottle?: number;
+  /** Memory for indexes of keys, bytes. Default `limits.keyIndexBytesMax`. */
+  readonly keyIndexBytesMax?: number;
   /** Where groups are served. Default: where the registered coordinators serve them. */
   readonly coordinators?: Coordinators;
 }
@@ -108,6 +113,7 @@ export class Broker {
   readonly #clock: Clock;
   readonly #appender: Appender;
   readonly #fetch: FetchContext;
+  readonly #latest: GetLatestContext;
   readonly #log: LogServiceHandlers;
   readonly #metadata: MetadataHandlers;
   readonly #controller: ControllerClient;
@@ -134,6 +140,9 @@ export class Broker {
     this.#heartbeats = new Heartbeats({ ...shared, dialer, view, identity, logCount });
     this.#changes = new InSyncChanges({ ...shared, brokerId, controller, lagMaxMs });
     this.#followers = new Followers({ ...shared, logs, identity, dialer, view });
+    const indexes = new KeyIndexes(options.keyIndexBytesMax ?? limits.keyIndexBytesMax, metrics);
+    metrics.watchKeyIndexes(() => indexes.gauges());
+    const indexing = { clock, compressor, logger, sim: env.sim, indexes };
     const replicas = new ReplicaManager({
       ...{ env, logs, view, brokerId },
       deletionDone: (topicId) => this.#deletionDone(topicId, brokerId),
@@ -141,6 +150,7 @@ export class Broker {
       replication: {
         ...{ brokerEpoch, lagMaxMs, meterOf: metrics.meterOf },
         ...{ changes: this.#changes, followers: this.#followers },
+        keyIndexOf: (log, moved) => new KeyIndex(indexing, log, moved),
       },
     });
     this.replicas = replicas;
@@ -155,6 +165,7 @@ export class Broker {
     const appender = this.#appender;
     const turnLimiter = new TurnLimiter(addedPerTurn, (run) => clock.defer(run));
     this.#fetch = { replicas, appender, random, compressor, metrics, turnLimiter };
+    this.#latest = { replicas, clock, compressor, metrics };
     this.#log = new LogServiceHandlers(replicas);
     const { coordinators = registeredCoordinators(view) } = options;
     this.#metadata = new MetadataHandlers(view, clock, random, coordinators);
@@ -203,6 +214,7 @@ export class Broker {
         {
           fetch: (stream) => new FetchSession(stream, this.#fetch).run(),
           fetchOnce: (request, context) => fetchOnce(this.#fetch, request, context),
+          getLatest: (request, context) => getLatest(this.#latest, request, context),
         },
         { fetch: fetchMethod },
       ),

@@ -5,12 +5,14 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
  * Level of the protocol that this server speaks; told to clients. It rises with every field that
  * clients may rely on, and such a field says which level it came with.
  */
-export const featureLevel = 3;
+export const featureLevel = 4;
 
 /** Names that a client may put into `required_features`. */
 const known: ReadonlySet<string> = new Set([
   // Level 3: ProduceRequest.expected_end_offset.
   "conditional-append",
+  // Level 4: ProduceRequest.expected_last_offset_for_key, and GetLatest.
+  "latest-by-key",
 ]);
 
 /**

@@ -4,18 +4,20 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { ReadResult } from "@millrace/log";
 import {
   type FetchedRecord,
-  FetchedRecordSchema,
   type FetchOnceRequest,
   type FetchOnceResponse,
   FetchOnceResponseSchema,
 } from "@millrace/proto/broker";
 import { type RecordBatch, SegmentSchema } from "@millrace/proto/storage";
-import { decodeRecords, parseBody, readStored } from "@millrace/record";
+import { decodeRecords } from "@millrace/record";
 import type { CallContext } from "@millrace/rpc";
 import type { FetchContext } from "./fetch/session.ts";
+import { batchesIn, recordSetOf } from "./latest/log-records.ts";
+import { fetchedRecord } from "./latest/record-reader.ts";
 import { limits } from "./limits.ts";
 import { checkIsolation, requestOffset } from "./log-service.ts";
 import type { Replica } from "./partitions/replica.ts";
+import { progressOrTimeout } from "./progress.ts";
 
 /** Reads once, waiting for `min_bytes` up to `max_wait_ms`. */
 export const fetchOnce = async (
@@ -62,7 +64,7 @@ const readOnce = async (
     const leftMs = endMs - clock.monoMs();
     if (result.bytes >= minBytes || leftMs <= 0 || call.signal.aborted) break;
     if (call.draining.aborted) break;
-    await progressOrTimeout(context, replica, leftMs, call);
+    await progressOrTimeout(clock, replica, leftMs, call);
   }
   if (result.bytes > 0) {
     const read = result.nextOffset - offset;
@@ -81,69 +83,22 @@ const readOnce = async (
   });
 };
 
-const progressOrTimeout = (
-  context: FetchContext,
-  replica: Replica,
-  ms: number,
-  call: CallContext,
-): Promise<void> =>
-  new Promise((resolve) => {
-    const settle = (): void => {
-      cancel();
-      stop();
-      call.signal.removeEventListener("abort", settle);
-      call.draining.removeEventListener("abort", settle);
-      resolve();
-    };
-    const cancel = context.appender.clock.timer(ms, settle);
-    const stop = replica.onceProgress(settle);
-    call.signal.addEventListener("abort", settle);
-    call.draining.addEventListener("abort", settle);
-  });
-
 /** Stored batches are the batches of a Segment, and so of the response. */
 const batchesOf = (result: ReadResult): RecordBatch[] =>
   result.bytes === 0 ? [] : fromBinary(SegmentSchema, Buffer.concat(result.chunks)).batches;
 
 const decode = async (
-  context: FetchContext,
+  { compressor }: FetchContext,
   result: ReadResult,
   offset: number,
 ): Promise<FetchedRecord[]> => {
-  const bytes = Buffer.concat(result.chunks);
   const records: FetchedRecord[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const batch = readStored(bytes, at);
-    if ("fault" in batch) {
-      throw new MillraceError(ErrorCode.INTERNAL, "a read returned no whole batch");
-    }
-    const info = parseBody(bytes.subarray(batch.bodyStart, batch.bodyEnd));
-    const set =
-      info.compression === "none"
-        ? info.records
-        : await context.compressor.decompress(
-            info.compression,
-            info.records,
-            limits.inflatedBytesMax,
-          );
+  for (const { baseOffset, info, leaderEpoch } of batchesIn(result)) {
+    const set = await recordSetOf(info, compressor);
     for (const record of decodeRecords(set, info.baseTimestampMs)) {
-      const recordOffset = batch.baseOffset + record.offsetDelta;
-      if (recordOffset < offset) continue;
-      records.push(
-        create(FetchedRecordSchema, {
-          offset: BigInt(recordOffset),
-          timestampMs: BigInt(record.timestampMs),
-          ...(record.key === undefined ? {} : { key: record.key }),
-          ...(record.value === undefined ? {} : { value: record.value }),
-          headers: record.headers.map(({ name, value }) => ({
-            name,
-            ...(value === undefined ? {} : { value }),
-          })),
-          leaderEpoch: batch.leaderEpoch,
-        }),
-      );
+      const at = baseOffset + record.offsetDelta;
+      if (at >= offset) records.push(fetchedRecord(record, at, leaderEpoch));
     }
-    at = batch.bodyEnd;
   }
   return records;
 };

@@ -36,6 +36,16 @@ export const limits = {
   fetchOnceBytesDefault: 1024 * 1024,
   /** Longest wait of FetchOnce. */
   fetchWaitMsMax: 60_000,
+  /** Memory for indexes of keys where no setting says otherwise, bytes. */
+  keyIndexBytesMax: 256 * 1024 * 1024,
+  /** Keys in one GetLatest. */
+  latestKeysMax: 1_000,
+  /** Records in one answer of GetLatest. */
+  latestRecordsMax: 1_000,
+  /** Keys that one GetLatest looks at for those with a value. */
+  latestVisitsMax: 10_000,
+  /** Longest wait of GetLatest until its index has what is committed, ms. */
+  latestTakeMsMax: 5_000,
   /** Longest wait of GetMetadata and WatchMetadata for a revision. */
   metadataWaitMsMax: 5_000,
   /** Names of changed topics that are remembered for watchers who come back. */

@@ -3,6 +3,7 @@
  */
 import type { MillraceError } from "@millrace/errors";
 import type { TopicId } from "@millrace/record";
+import type { KeyIndexGauges } from "./latest/key-indexes.ts";
 import { noMeter, type PartitionMeter } from "./topic-meters.ts";
 
 /** All synchronous, called on the hot path: implementations only add numbers. */
@@ -15,6 +16,12 @@ export interface BrokerMetrics {
   onFetch(records: number, bytes: number): void;
   /** A request or cursor failed. */
   onError(error: MillraceError): void;
+  /** An index of keys was read from the log of its partition. */
+  onKeyIndexLoaded(seconds: number): void;
+  /** There was no memory for an index of keys. */
+  onKeyIndexGivenUp(): void;
+  /** What all indexes of keys amount to, whenever it is asked for. */
+  watchKeyIndexes(read: () => KeyIndexGauges): void;
   /** The broker takes up a partition: what counts for it, until it is closed. */
   meterOf(topicId: TopicId, topic: string, partition: number): PartitionMeter;
 }
@@ -25,5 +32,8 @@ export const noMetrics: BrokerMetrics = {
   onAppend() {},
   onFetch() {},
   onError() {},
+  onKeyIndexLoaded() {},
+  onKeyIndexGivenUp() {},
+  watchKeyIndexes() {},
   meterOf: () => noMeter,
 };

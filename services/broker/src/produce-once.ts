@@ -30,7 +30,10 @@ export const produceOnce = async (
   const { topicId, topic, partition, leaderEpoch } = request;
   const expectedEndOffset =
     request.expectedEndOffset === undefined ? undefined : Number(request.expectedEndOffset);
-  const target = { topicId, topic, partition, leaderEpoch, expectedEndOffset, bodyCrc, ownTime };
+  const { expectedLastOffsetForKey: last } = request;
+  const expectedLastOffsetForKey = last === undefined ? undefined : Number(last);
+  const conditions = { expectedEndOffset, expectedLastOffsetForKey };
+  const target = { topicId, topic, partition, leaderEpoch, ...conditions, bodyCrc, ownTime };
   const outcome = await new Promise<AppendResult>((resolve) => {
     appender.append(target, body, acks, resolve);
   });

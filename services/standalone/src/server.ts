@@ -43,6 +43,7 @@ export const startStandalone = async (
       dialer: grpcDialer(),
       listeners: listenersOf(config, metrics, logger),
       logConfig: managerConfigOf(config),
+      keyIndexBytesMax: config["key-index-bytes-max"],
       advertise: (listening) => tellAdvertised(config.advertise, listening, logger),
       onServing,
     });

@@ -36,7 +36,7 @@ export interface ReplicaManagerOptions {
   /** What replicas need of replication. */
   readonly replication: Pick<
     ReplicaContext,
-    "brokerEpoch" | "followers" | "changes" | "lagMaxMs" | "meterOf"
+    "brokerEpoch" | "followers" | "changes" | "lagMaxMs" | "meterOf" | "keyIndexOf"
   >;
 }
 
@@ -123,6 +123,11 @@ export class ReplicaManager {
     throw refusals.notLeader(name, brokerId, leader, this.#hint(view));
   }
 
+  /** Partitions of the topic that a request names. Throws UNKNOWN_TOPIC_OR_PARTITION. */
+  partitionCount(address: Omit<PartitionAddress, "partition">): number {
+    return this.#topicOf(address).partitions.length;
+  }
+
   /**
    * Ends all replicas at once, and resolves when no deletion and no truncation is under way. Other
    * I/O belongs to the logs, which close after this.
@@ -139,7 +144,7 @@ export class ReplicaManager {
     await Promise.all([...deleting, ...replicas.map(({ cutting }) => cutting)]);
   }
 
-  #topicOf(address: PartitionAddress): TopicView {
+  #topicOf(address: Omit<PartitionAddress, "partition">): TopicView {
     const snapshot = this.#options.view.current;
     if (address.topicId.length === 0) {
       const topic = snapshot.topics.get(address.topic);

@@ -9,6 +9,7 @@ import { ErrorCode, hasCode, type MillraceError } from "@millrace/errors";
 import type { AppendBatch, PartitionLog } from "@millrace/log";
 import { Acks } from "@millrace/proto/common";
 import type { TopicId } from "@millrace/record";
+import type { KeyIndex } from "../latest/key-index.ts";
 import type { PartitionView, TopicView } from "../metadata/view.ts";
 import type { BrokerMetrics } from "../metrics.ts";
 import type { Followers } from "../replication/followers.ts";
@@ -24,7 +25,7 @@ import {
 } from "./in-sync.ts";
 import type { ChangingPartition, InSyncChanges, LeaderChange } from "./in-sync-changes.ts";
 import { type Append, Leader } from "./leader.ts";
-import { logConfigOf } from "./log-config.ts";
+import { isCompacted, logConfigOf } from "./log-config.ts";
 import { refusals } from "./refusals.ts";
 import type { Follower, ReplicaState } from "./replica-state.ts";
 
@@ -43,6 +44,8 @@ export interface ReplicaContext {
   /** A follower that has not caught up for this long leaves the in-sync replicas, ms. */
   readonly lagMaxMs: number;
   readonly meterOf: BrokerMetrics["meterOf"];
+  /** Begins an index of the keys of a log that this broker leads; see `KeyIndex`. */
+  readonly keyIndexOf: (log: PartitionLog, moved: () => void) => KeyIndex;
   /** Hint for a partition that another broker leads. */
   readonly hint: (view: PartitionView) => MillraceError["leaderHint"];
 }
@@ -131,6 +134,7 @@ export class Replica implements LedPartition, ChangingPartition {
     if (config !== this.#config) {
       this.#config = config;
       this.log?.updateConfig(logConfigOf(config));
+      if (this.#state.kind === "leader") this.#indexKeys(this.#state);
     }
     const isSameTerm =
       view.leader === before.leader &&
@@ -230,10 +234,18 @@ export class Replica implements LedPartition, ChangingPartition {
       this.#isPassing(error)
         ? refusals.leadershipLost(this.name, epoch, "lost the disk of its leader", undefined)
         : error;
-    this.#state = new Leader(log, epoch, startOffset, inSync, told);
+    const leader = new Leader(log, epoch, startOffset, inSync, told);
+    this.#state = leader;
+    this.#indexKeys(leader);
     sim?.sometimes("broker: a partition has a new leader");
     if (this.#view.replicas.length > 1) changes.add(this);
     this.#progress();
+  }
+
+  /** A leader has an index of its keys while the topic is compacted. */
+  #indexKeys(leader: Leader): void {
+    const make = (): KeyIndex => this.#context.keyIndexOf(leader.log, () => this.#wake());
+    leader.useKeyIndex(isCompacted(this.#config) ? make : undefined);
   }
 
   #follow(log: PartitionLog): void {

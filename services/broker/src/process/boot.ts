@@ -39,6 +39,8 @@ export interface BootOptions extends ProcessOptions {
   readonly replicaLagMaxMs?: number;
   /** See `BrokerOptions`. */
   readonly reassignmentThrottle?: number;
+  /** See `BrokerOptions`. */
+  readonly keyIndexBytesMax?: number;
   readonly metrics: {
     readonly broker: BrokerMetrics;
     readonly metadata?: MirrorObserver;
@@ -67,7 +69,8 @@ export const boot = (options: BootOptions): Promise<Booted> =>
 
 const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   const { env, brokerId, rack = "", metrics, onServing, signal } = options;
-  const { reassignmentThrottle, replicaLagMaxMs, onWaiting = () => {} } = options;
+  const { keyIndexBytesMax, reassignmentThrottle, replicaLagMaxMs } = options;
+  const { onWaiting = () => {} } = options;
   const { clock, logger } = env;
   const patience = { clock, logger, onWaiting, signal };
   const wantedId = options.wantedClusterId ?? (await clusterIdOnDisk(env.disk));
@@ -90,6 +93,7 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
       ...{ env, mirror, identity, logs, metrics: metrics.broker, dialer: options.dialer },
       ...(replicaLagMaxMs === undefined ? {} : { replicaLagMaxMs }),
       ...(reassignmentThrottle === undefined ? {} : { reassignmentThrottle }),
+      ...(keyIndexBytesMax === undefined ? {} : { keyIndexBytesMax }),
       brokerEpoch: () => registration.epoch,
     },
     undo,

@@ -62,6 +62,13 @@ export const logSettings = {
     256 * mib,
     "Free space below which writes are refused with DISK_FULL. Reads go on.",
   ),
+  "key-index-bytes-max": bytes(
+    0,
+    16 * 1024 * mib,
+    limits.keyIndexBytesMax,
+    "Memory for the keys of compacted partitions that this broker leads, about 90 bytes for a key of " +
+      "16; the index of a partition that needs more is given up.",
+  ),
   "open-files-max": count(16, 1_000_000, 2048, "Segment files kept open."),
   "checkpoint-interval": duration(100, 3_600_000, 60_000, "How often recovery points are written."),
   "retention-check-interval": duration(

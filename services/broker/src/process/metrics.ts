@@ -3,10 +3,43 @@ import type { Values } from "@millrace/config";
 import type { LogManager, LogObserver } from "@millrace/log";
 import { latencyBuckets, type Metrics } from "@millrace/observability";
 import { type ServerMetrics, serverMetrics } from "@millrace/server/node";
+import type { KeyIndexGauges } from "../latest/key-indexes.ts";
 import type { BrokerMetrics } from "../metrics.ts";
 import type { TopicMeters } from "../topic-meters.ts";
 import { metricsDefaults, type metricsSettings } from "./config.ts";
 import { topicMetrics } from "./topic-metrics.ts";
+
+const keyIndexMetrics = (metrics: Metrics) => {
+  const gauge = (what: string, help: string, labels?: string[]) =>
+    metrics.gauge({ name: `millrace_broker_key_index${what}`, help, ...(labels && { labels }) });
+  const keys = gauge("_keys", "Keys in the indexes of compacted partitions.");
+  const bytes = gauge("_bytes", "Memory of the indexes of keys, about.");
+  const bytesMax = gauge("_limit_bytes", "Bound of the memory of the indexes of keys.");
+  const lag = gauge("_lag_messages", "Records that indexes of keys have yet to read.");
+  const partitions = gauge("_partitions", "Indexes of keys by state.", ["state"]);
+  const loaded = metrics.histogram({
+    name: "millrace_broker_key_index_load_seconds",
+    help: "From the begin of a leadership until the keys of its partition were read.",
+    buckets: [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300],
+  });
+  const givenUp = metrics.counter({
+    name: "millrace_broker_key_indexes_given_up_total",
+    help: "Indexes of keys for which there was no memory.",
+  });
+  return {
+    onKeyIndexLoaded: (seconds: number) => loaded.observe(seconds),
+    onKeyIndexGivenUp: () => givenUp.add(1),
+    watchKeyIndexes: (read: () => KeyIndexGauges) =>
+      metrics.onCollect(() => {
+        const now = read();
+        keys.set(now.keys);
+        bytes.set(now.bytes);
+        bytesMax.set(now.bytesMax);
+        lag.set(now.lag);
+        for (const [state, count] of Object.entries(now.states)) partitions.set(count, { state });
+      }),
+  };
+};
 
 const brokerMetrics = (metrics: Metrics, meters: TopicMeters): BrokerMetrics => {
   const records = metrics.counter({
@@ -44,6 +77,7 @@ const brokerMetrics = (metrics: Metrics, meters: TopicMeters): BrokerMetrics => 
     labels: ["code"],
   });
   return {
+    ...keyIndexMetrics(metrics),
     onProduce: (durationMs, error) => {
       requests.add(1);
       if (error === undefined) latency.observe(durationMs / 1000);

@@ -140,6 +140,7 @@ export const startBroker = (
     readonly brokerEpoch: () => number;
     readonly replicaLagMaxMs?: number;
     readonly reassignmentThrottle?: number;
+    readonly keyIndexBytesMax?: number;
     readonly coordinators?: Coordinators;
   },
   undo: Undo,

@@ -42,6 +42,7 @@ export const startBrokerServer = async (
       logConfig: managerConfigOf(config),
       replicaLagMaxMs: config["replica-lag-max"],
       reassignmentThrottle: config["reassignment-throttle"],
+      keyIndexBytesMax: config["key-index-bytes-max"],
       // As an operator would stop it. The next start is refused.
       onDecommissioned: () => process.kill(process.pid, "SIGTERM"),
       advertise: (bound) => tellAddresses(config, bound, logger),

@@ -3,12 +3,14 @@ import type { Clock, Compressor } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { AppendBatch, LogManager } from "@millrace/log";
 import { Acks } from "@millrace/proto/common";
-import { validateBatch, type WirePartitionError } from "@millrace/record";
+import { type ValidatedBatch, validateBatch, type WirePartitionError } from "@millrace/record";
 import { type CallContext, refuseOtherCluster } from "@millrace/rpc";
 import { limits } from "../limits.ts";
 import type { BrokerMetrics } from "../metrics.ts";
+import { isCompacted } from "../partitions/log-config.ts";
 import type { Replica } from "../partitions/replica.ts";
 import type { PartitionAddress, ReplicaManager } from "../partitions/replica-manager.ts";
+import { checkConditions, checkOneKey } from "./conditions.ts";
 import { type AppendCallback, type AppendConditions, PendingAppend } from "./pending-append.ts";
 
 /** Where a batch goes. */
@@ -41,19 +43,15 @@ export const wirePartitionError = (error: MillraceError): WirePartitionError => 
   refreshMetadata: error.spec.refreshMetadata,
   sideEffects: error.spec.sideEffects,
   actualEndOffset: error.actualEndOffset === undefined ? undefined : Number(error.actualEndOffset),
+  actualLastOffsetForKey:
+    error.actualLastOffsetForKey === undefined ? undefined : Number(error.actualLastOffsetForKey),
 });
 
-const withOwnTime = (
-  batch: AppendBatch | Promise<AppendBatch>,
-): AppendBatch | Promise<AppendBatch> =>
-  batch instanceof Promise ? batch.then(withOwnTime) : { ...batch, ownTime: true };
+/** A validated batch, with its keys where the topic is compacted. */
+type Checked = AppendBatch & Pick<ValidatedBatch, "keys">;
 
-const needsAcksAll = (acks: Acks): MillraceError =>
-  MillraceError.refusal(
-    ErrorCode.INVALID_REQUEST,
-    `expected_end_offset needs acks all, not ${Acks[acks]?.toLowerCase()}: what a leader alone ` +
-      "acknowledges may be lost, and its offset given away again",
-  );
+const withOwnTime = (batch: Checked | Promise<Checked>): Checked | Promise<Checked> =>
+  batch instanceof Promise ? batch.then(withOwnTime) : { ...batch, ownTime: true };
 
 /** Validates batches, appends them, and reports once the requested acks are met. */
 export class Appender {
@@ -99,7 +97,7 @@ export class Appender {
   append(target: AppendTarget, body: Uint8Array, acks: Acks, done: AppendCallback): void {
     const append = new PendingAppend(this.#context, target, acks, done);
     try {
-      if (append.expectedEndOffset !== undefined && acks !== Acks.ALL) throw needsAcksAll(acks);
+      checkConditions(append);
       const replica = this.#context.replicas.find(target);
       append.meter = replica.meter;
       replica.requireLeader(target.leaderEpoch);
@@ -120,7 +118,7 @@ export class Appender {
     replica: Replica,
     body: Uint8Array,
     bodyCrc: number | undefined,
-  ): AppendBatch | Promise<AppendBatch> {
+  ): Checked | Promise<Checked> {
     const { config } = replica;
     return validateBatch(
       body,
@@ -132,6 +130,7 @@ export class Appender {
         timestampAfterMaxMs: config["message.timestamp.after.max.ms"],
         timestampBeforeMaxMs: config["message.timestamp.before.max.ms"],
         nowMs: this.clock.wallMs(),
+        needsKeys: isCompacted(config),
       },
       this.#context.compressor,
     );
@@ -140,7 +139,7 @@ export class Appender {
   #appendLater(
     replica: Replica,
     waiting: Promise<void> | undefined,
-    validated: AppendBatch | Promise<AppendBatch>,
+    validated: Checked | Promise<Checked>,
     bytes: number,
     leaderEpoch: number | undefined,
     append: PendingAppend,
@@ -167,14 +166,16 @@ export class Appender {
     replica.meter.onAppend(info.recordCount, body.length);
   }
 
-  /** Order, epoch, in-sync replicas and the log's end are judged in the step of the append. */
+  /** Order, epoch, in-sync replicas and conditions are judged in the step of the append. */
   #appendNow(
     replica: Replica,
     leaderEpoch: number | undefined,
-    batch: AppendBatch,
+    batch: Checked,
     append: PendingAppend,
   ): void {
     try {
+      append.keys = batch.keys;
+      if (append.expectedLastOffsetForKey !== undefined) checkOneKey(batch.keys);
       append.order?.check();
       replica.append(batch, leaderEpoch, append);
       if (append.isNew) this.#count(replica, batch);

@@ -3,6 +3,7 @@ import type { Clock } from "@millrace/env";
 import { MillraceError, must } from "@millrace/errors";
 import type { Appended, PartitionLog } from "@millrace/log";
 import { Acks, Guarantee } from "@millrace/proto/common";
+import type { RecordKeys } from "@millrace/record";
 import type { BrokerMetrics } from "../metrics.ts";
 import type { Append } from "../partitions/leader.ts";
 import type { PartitionMeter } from "../topic-meters.ts";
@@ -42,6 +43,8 @@ export interface AppendConditions {
   readonly order?: AppendOrder | undefined;
   /** Where the log must end at that moment; see ProduceRequest.expected_end_offset. */
   readonly expectedEndOffset?: number | undefined;
+  /** Last record of the key at that moment; see ProduceRequest.expected_last_offset_for_key. */
+  readonly expectedLastOffsetForKey?: number | undefined;
 }
 
 /** One object per append, and no closures: this is the hottest path of the broker. */
@@ -49,6 +52,8 @@ export class PendingAppend implements Append {
   readonly acks: Acks;
   readonly order: AppendOrder | undefined;
   readonly expectedEndOffset: number | undefined;
+  readonly expectedLastOffsetForKey: number | undefined;
+  keys: RecordKeys | undefined;
   readonly #clock: Clock;
   readonly #metrics: BrokerMetrics;
   readonly #done: AppendCallback;
@@ -62,13 +67,15 @@ export class PendingAppend implements Append {
 
   constructor(
     context: { readonly clock: Clock; readonly metrics: BrokerMetrics },
-    { order, expectedEndOffset }: AppendConditions,
+    { order, expectedEndOffset, expectedLastOffsetForKey }: AppendConditions,
     acks: Acks,
     done: AppendCallback,
   ) {
     this.acks = acks;
     this.order = order;
     this.expectedEndOffset = expectedEndOffset;
+    this.expectedLastOffsetForKey = expectedLastOffsetForKey;
+    this.keys = undefined;
     this.#clock = context.clock;
     this.#metrics = context.metrics;
     this.#done = done;

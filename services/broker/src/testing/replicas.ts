@@ -1,4 +1,5 @@
 /** What a replica needs of its broker, as a test has it. */
+import assert from "node:assert/strict";
 import type { Replica, ReplicaContext } from "../partitions/replica.ts";
 import { noMeter } from "../topic-meters.ts";
 import { type FakeLog, noFloors } from "./fake-log.ts";
@@ -10,6 +11,7 @@ export const noReplication = {
   changes: { add() {}, look() {}, remove() {} },
   lagMaxMs: 10_000,
   meterOf: () => noMeter,
+  keyIndexOf: (): never => assert.fail("no topic is compacted"),
 };
 
 /** Broker 0 of several that are all registered under epoch 1, and that nothing is asked of. */

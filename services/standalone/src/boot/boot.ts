@@ -48,6 +48,8 @@ export interface BootOptions {
   /** Id for a cluster that has none yet. Default: random. */
   readonly newClusterId?: string;
   readonly logConfig: LogManagerConfig;
+  /** See `BrokerOptions`. */
+  readonly keyIndexBytesMax?: number;
   readonly metrics: {
     readonly broker: BrokerMetrics;
     readonly controller?: ControllerMetrics;
@@ -98,7 +100,7 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   if (!clean && partitions > 0) {
     env.sim?.sometimes("boot: leader epochs rise after an unclean stop");
   }
-  const { defaultReplicationFactor } = options;
+  const { defaultReplicationFactor, keyIndexBytesMax } = options;
   const ofController = controllerServices({
     ...{ env, store, clusterId, active, defaultReplicationFactor },
     untilServed: (revision, timeoutMs) => broker.untilServed(revision, timeoutMs),
@@ -111,6 +113,7 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
     {
       ...{ env, mirror, identity, logs, metrics: metrics.broker, dialer: options.dialer },
       brokerEpoch: () => registration.epoch,
+      ...(keyIndexBytesMax === undefined ? {} : { keyIndexBytesMax }),
       // Every group is served where everything is.
       coordinators: { of: () => itself(), all: () => [itself() ?? []].flat() },
     },

@@ -1,0 +1,38 @@
+/** Batches and records in what was read from a log. */
+import type { Compressor } from "@millrace/env";
+import { ErrorCode, MillraceError } from "@millrace/errors";
+import type { ReadResult } from "@millrace/log";
+import { type BodyInfo, parseBody, readStored } from "@millrace/record";
+import { limits } from "../limits.ts";
+
+/** A batch of a log. */
+export interface ReadBatch {
+  readonly baseOffset: number;
+  readonly lastOffset: number;
+  readonly leaderEpoch: number;
+  readonly info: BodyInfo;
+}
+
+/** The batches of a read, in order. */
+export function* batchesIn({ chunks }: ReadResult): Generator<ReadBatch, void, undefined> {
+  const bytes = Buffer.concat(chunks);
+  for (let at = 0; at < bytes.length; ) {
+    const batch = readStored(bytes, at);
+    if ("fault" in batch) {
+      throw new MillraceError(ErrorCode.INTERNAL, "a read returned no whole batch");
+    }
+    const { baseOffset, bodyEnd, bodyStart, leaderEpoch } = batch;
+    const info = parseBody(bytes.subarray(bodyStart, bodyEnd));
+    yield { baseOffset, lastOffset: baseOffset + info.lastOffsetDelta, leaderEpoch, info };
+    at = bodyEnd;
+  }
+}
+
+/** The records of a batch, uncompressed. */
+export const recordSetOf = async (
+  { compression, records }: BodyInfo,
+  compressor: Compressor,
+): Promise<Uint8Array> =>
+  compression === "none"
+    ? records
+    : compressor.decompress(compression, records, limits.inflatedBytesMax);
