@@ -6,6 +6,7 @@ import { inFlags } from "./advice.ts";
 import { brokerGroup, clusterGroup } from "./cluster.ts";
 import { addCompletion } from "./completion.ts";
 import { consumeCommand } from "./consume.ts";
+import { getCommand } from "./get.ts";
 import { groupCommand } from "./group.ts";
 import {
   ClosedPipe,
@@ -63,6 +64,7 @@ export const program = (io: Io, ended: (code: number) => void = () => {}): Comma
     topicCommand,
     produceCommand,
     consumeCommand,
+    getCommand,
     groupCommand,
     brokerGroup,
     clusterGroup,

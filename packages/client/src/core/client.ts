@@ -10,9 +10,12 @@ import { Consumer } from "./consumer/consumer.ts";
 import { closedError } from "./failures.ts";
 import { GroupConsumer } from "./group/group-consumer.ts";
 import type { GroupConsumerOptions, GroupConsumerOptionsFor } from "./group/types.ts";
+import { checkScan, getLatest, type LatestQuery, type LatestScan, latest } from "./latest.ts";
 import { MetadataCache } from "./metadata/index.ts";
+import type { CallContext } from "./offsets.ts";
 import { Producer } from "./producer/producer.ts";
 import type {
+  ConsumedRecord,
   ConsumerOptions,
   ConsumerOptionsFor,
   ProducerOptions,
@@ -58,6 +61,9 @@ export class Client implements AsyncDisposable {
   readonly #clientId: string;
   readonly #connections: Connections;
   readonly #metadata: MetadataCache;
+  readonly #calls: CallContext;
+  /** Deadline of a call, retries included, milliseconds. */
+  readonly #callTimeoutMs: number;
   /** Open producers and consumers. */
   readonly #parts = new Set<{ close(): Promise<void> }>();
   #closed = false;
@@ -80,7 +86,9 @@ export class Client implements AsyncDisposable {
     const shared = { connections, clock, random };
     const context = { ...shared, bootstrap, logger, maxAgeMs, callTimeoutMs };
     this.#metadata = new MetadataCache(context);
-    this.admin = new Admin({ ...shared, metadata: this.#metadata }, { timeoutMs: adminTimeoutMs });
+    this.#calls = { ...shared, metadata: this.#metadata };
+    this.#callTimeoutMs = adminTimeoutMs;
+    this.admin = new Admin(this.#calls, { timeoutMs: adminTimeoutMs });
   }
 
   /**
@@ -131,6 +139,27 @@ export class Client implements AsyncDisposable {
       : new Consumer(options, context);
     this.#parts.add(consumer);
     return consumer;
+  }
+
+  /**
+   * The latest committed record of a key of a compacted topic, from its leader; undefined when
+   * there is none. A key that was deleted has one with a null value, until compaction removes it.
+   * Throws POLICY_VIOLATION for a topic that is not compacted.
+   */
+  async getLatest(query: LatestQuery): Promise<ConsumedRecord | undefined> {
+    if (this.#closed) throw closedError();
+    return getLatest(this.#calls, this.#callTimeoutMs, query);
+  }
+
+  /**
+   * The latest records of all keys of a compacted topic that begin with something and have a value,
+   * a page at a time: each as of some moment of the iteration, in the order of the keys' bytes in
+   * each partition. Throws INVALID_REQUEST.
+   */
+  latest(scan: LatestScan): AsyncGenerator<ConsumedRecord, void, undefined> {
+    if (this.#closed) throw closedError();
+    checkScan(scan);
+    return latest(this.#calls, this.#callTimeoutMs, scan);
   }
 
   /** Asks for the number of partitions of a topic. Throws UNKNOWN_TOPIC_OR_PARTITION. */

@@ -9,6 +9,7 @@ export { Consumer, type IterationOptions } from "./consumer/consumer.ts";
 export { EndOffsetMismatchError } from "./failures.ts";
 export { GroupConsumer } from "./group/group-consumer.ts";
 export type * from "./group/types.ts";
+export type { LatestQuery, LatestScan } from "./latest.ts";
 export type { BrokerInfo, GroupCoordinatorInfo } from "./metadata/index.ts";
 export { Producer } from "./producer/producer.ts";
 export * from "./serializers.ts";

@@ -6,7 +6,7 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { LogService, ProduceService } from "@millrace/proto/broker";
+import { FetchService, LogService, ProduceService } from "@millrace/proto/broker";
 import { AdminService, BrokersService } from "@millrace/proto/controller";
 import { GroupService } from "@millrace/proto/group";
 import { MetadataService } from "@millrace/proto/metadata";
@@ -41,6 +41,7 @@ export const methods = {
   getMetadata: method(MetadataService.method.getMetadata),
   watchMetadata: method(MetadataService.method.watchMetadata),
   initProducerId: method(ProduceService.method.initProducerId),
+  getLatest: method(FetchService.method.getLatest),
   listOffsets: method(LogService.method.listOffsets),
   deleteRecords: method(LogService.method.deleteRecords),
   describeLogs: method(LogService.method.describeLogs),
