@@ -23,7 +23,7 @@ export interface KeyIndexContext {
 }
 
 /** Records that are taken in, and leaves that are looked through, in one turn of the event loop. */
-const recordsPerTurn = 2_000;
+const recordsPerTurn = 500;
 const leavesPerTurn = 64;
 /** Bytes that are read from the log at a time. */
 const readBytes = 1024 * 1024;
@@ -199,7 +199,7 @@ export class KeyIndex {
     let leaf = this.#offsets.leaves - 1;
     const step = (): void => {
       if (this.#isOver) return;
-      // Downwards: leaves that are joined or split lie behind the next one.
+      // Downwards: a leaf is joined with one that was looked through, or will be.
       for (let i = 0; i < leavesPerTurn && leaf >= 0; i += 1, leaf -= 1) {
         this.#offsets.dropBelow(logStartOffset, leaf);
       }

@@ -6,7 +6,7 @@
 import { must } from "@millrace/errors";
 import type { RecordKeys } from "@millrace/record";
 import { Ring } from "../partitions/ring.ts";
-import { keyBytes, type Place, SortedOffsets } from "./sorted-offsets.ts";
+import { type Place, SortedOffsets } from "./sorted-offsets.ts";
 
 interface WaitingBatch {
   readonly baseOffset: number;
@@ -121,5 +121,3 @@ export class LatestOffsets {
     if (this.#appended.get(key) === offset) this.#appended.delete(key);
   }
 }
-
-export { keyBytes };
