@@ -158,7 +158,7 @@ const onTheWay: readonly Mutant[] = [
     name: "actual-end-not-in-the-status",
     breaks: "The status of a call says where the log ends.",
     file: "packages/rpc/src/status.ts",
-    replace: [[", ...endFacts(error) }", " }"]],
+    replace: [[", ...actualFacts(error) }", " }"]],
     tests: ["packages/rpc/src/status.test.ts"],
   },
 ];
@@ -168,7 +168,7 @@ const inTheClient: readonly Mutant[] = [
     name: "client-does-not-require-conditions",
     breaks: "A stream for sends with a condition is refused by a server that knows none.",
     file: `${producer}senders.ts`,
-    replace: [["isConditional ? conditionalFeatures : []", "[]"]],
+    replace: [["feature === undefined ? [] : [feature]", "[]"]],
     tests: clientTests,
   },
   {
@@ -203,9 +203,7 @@ const inTheClient: readonly Mutant[] = [
     name: "client-sends-again-behind-a-mismatch",
     breaks: "A send with a condition behind one that failed is not appended behind a stranger's.",
     file: `${producer}condition.ts`,
-    replace: [
-      ["one.isConditional && one.id > failed.id", "one.isConditional && one.id < failed.id"],
-    ],
+    replace: [["undefined && one.id > failed.id", "undefined && one.id < failed.id"]],
     tests: clientTests,
   },
   {
@@ -219,7 +217,7 @@ const inTheClient: readonly Mutant[] = [
     name: "client-believes-a-mismatch-without-idempotence",
     breaks: "Without a producer id the own record may be what moved the end.",
     file: `${producer}condition.ts`,
-    replace: [["if (stamp === undefined || expected", "if (stamp === null || expected"]],
+    replace: [["if (stamp === undefined) return", "if (stamp === null) return"]],
     tests: clientTests,
   },
   {

@@ -23,6 +23,7 @@ interface WireError extends ErrorAdvice {
     | undefined;
   readonly retryAfterMs?: number | undefined;
   readonly actualEndOffset?: number | bigint | undefined;
+  readonly actualLastOffsetForKey?: number | bigint | undefined;
 }
 
 /**
@@ -43,6 +44,24 @@ export class EndOffsetMismatchError extends MillraceError {
   }
 }
 
+/**
+ * The last record of the key is another one than a send expected (LAST_OFFSET_MISMATCH). Nothing was
+ * written: read that record, and decide again.
+ */
+export class LastOffsetMismatchError extends MillraceError {
+  readonly #actual: bigint;
+
+  constructor(message: string, actual: bigint) {
+    super(ErrorCode.LAST_OFFSET_MISMATCH, message);
+    this.#actual = actual;
+  }
+
+  /** Offset of the key's last record, which can be read; -1 where it has none. */
+  override get actualLastOffsetForKey(): bigint {
+    return this.#actual;
+  }
+}
+
 /** The throwable form of an error inside a message. */
 export const fromWire = (wire: WireError): MillraceError => {
   const hint = wire.leaderHint;
@@ -56,9 +75,12 @@ export const fromWire = (wire: WireError): MillraceError => {
           metadataRevision: BigInt(hint.metadataRevision),
         };
   const code = wire.code as ErrorCode;
-  const { actualEndOffset } = wire;
+  const { actualEndOffset, actualLastOffsetForKey: last } = wire;
   if (code === ErrorCode.END_OFFSET_MISMATCH && actualEndOffset !== undefined) {
     return new EndOffsetMismatchError(wire.message, BigInt(actualEndOffset));
+  }
+  if (code === ErrorCode.LAST_OFFSET_MISMATCH && last !== undefined) {
+    return new LastOffsetMismatchError(wire.message, BigInt(last));
   }
   const { retriable, refreshMetadata, sideEffects } = wire;
   const advice = { retriable, refreshMetadata, sideEffects };

@@ -6,7 +6,7 @@ export type * from "./admin-types.ts";
 export { isEndpoint } from "./checks.ts";
 export * from "./client.ts";
 export { Consumer, type IterationOptions } from "./consumer/consumer.ts";
-export { EndOffsetMismatchError } from "./failures.ts";
+export { EndOffsetMismatchError, LastOffsetMismatchError } from "./failures.ts";
 export { GroupConsumer } from "./group/group-consumer.ts";
 export type * from "./group/types.ts";
 export type { LatestQuery, LatestScan } from "./latest.ts";

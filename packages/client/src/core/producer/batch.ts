@@ -82,8 +82,10 @@ export class Batch {
     this.builder = builder;
   }
 
-  get isConditional(): boolean {
-    return this.expectedEndOffset !== undefined;
+  /** Feature without which a server must not get the batch; undefined: any server may. */
+  get requiredFeature(): string | undefined {
+    if (this.expectedEndOffset !== undefined) return "conditional-append";
+    return this.expectedLastOffsetForKey === undefined ? undefined : "latest-by-key";
   }
 
   /** Closes an open batch. */

@@ -9,7 +9,7 @@ import { isRetriable, wantsRefresh } from "../failures.ts";
 import { isSameTopic, type Leader, type MetadataCache } from "../metadata/index.ts";
 import type { HeldUp } from "../state.ts";
 import { Batch } from "./batch.ts";
-import { provesUnwritten, takeBehind } from "./condition.ts";
+import { isConditionCode, provesUnwritten, takeBehind } from "./condition.ts";
 import { heldUpBy } from "./held-up.ts";
 import type { PartitionQueue } from "./partition-queue.ts";
 import { ProducerIds } from "./producer-ids.ts";
@@ -211,7 +211,7 @@ export class Dispatcher implements SenderEvents {
     // The server does not know conditions: others go on by another stream.
     const isTooOld = error.code === ErrorCode.UNSUPPORTED_OPERATION;
     for (const queue of isTooOld ? [...sender.waiting] : []) {
-      for (const batch of queue.batches.filter((one) => one.isConditional)) {
+      for (const batch of queue.batches.filter((one) => sender.requires(one.requiredFeature))) {
         this.#remove(queue, batch, error);
       }
     }
@@ -537,14 +537,15 @@ export class Dispatcher implements SenderEvents {
     if (outcome instanceof MillraceError) {
       const isUncertain = batch.maybeWritten && !provesUnwritten(batch, outcome);
       // Who loses every race would need a new epoch for each.
-      const isMismatch = outcome.code === ErrorCode.END_OFFSET_MISMATCH && !isUncertain;
+      const isMismatch = isConditionCode(outcome.code) && !isUncertain;
       if (isMismatch) queue.needsOrderEpoch = true;
       const { recordCount, stamp } = batch;
       if (stamp !== undefined && !(isMismatch && queue.sequences.takeBack(stamp, recordCount))) {
         queue.sequences.break();
       }
       this.#events.onDone(queue, batch, isUncertain ? uncertain(outcome) : outcome);
-      if (!batch.isConditional || this.#stopped) return;
+      // Conditions on keys stand for themselves: no batch behind relies on another.
+      if (batch.expectedEndOffset === undefined || this.#stopped) return;
       for (const one of takeBehind(queue, batch, outcome)) {
         this.#finish(queue, one, must(one.preceding, "failure before a batch"));
       }

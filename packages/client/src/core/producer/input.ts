@@ -81,7 +81,8 @@ const toHeaders = (headers: HeadersInput | readonly HeaderInput[]): InputHeaders
 };
 
 const recordKeys = [
-  ...["topic", "partition", "key", "value", "headers", "timestampMs", "expectedEndOffset"],
+  ...["topic", "partition", "key", "value", "headers", "timestampMs"],
+  ...["expectedEndOffset", "expectedLastOffsetForKey"],
 ];
 
 /**

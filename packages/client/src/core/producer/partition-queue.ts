@@ -47,8 +47,8 @@ export class PartitionQueue {
   notBeforeMs = 0;
   /** Where the last batch was sent. */
   route: Route | undefined;
-  /** Whether the last batch that was sent expected where the log ends. */
-  isConditional = false;
+  /** What the last batch that was sent required of its server. */
+  requiredFeature: string | undefined;
   /** Id of the topic that the last batch was sent to. */
   topicId: Uint8Array | undefined;
   /** Consecutive looks at the metadata that showed no leader. */
@@ -81,7 +81,7 @@ export class PartitionQueue {
   /** The batch was sent. */
   sent(batch: Batch, topicId: Uint8Array): void {
     this.topicId = topicId;
-    this.isConditional = batch.isConditional;
+    this.requiredFeature = batch.requiredFeature;
     batch.refused = false;
     batch.sentNumber = this.#sent;
     this.#sent += 1;

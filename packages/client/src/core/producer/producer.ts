@@ -14,7 +14,7 @@ import type {
   Sendable,
 } from "../types.ts";
 import type { Batch, Waiter } from "./batch.ts";
-import { checkCondition } from "./condition.ts";
+import { checkCondition, hasCondition, setCondition } from "./condition.ts";
 import { type DispatchContext, Dispatcher } from "./dispatcher.ts";
 import {
   checkRecord,
@@ -253,7 +253,7 @@ export class Producer<K = Sendable, V = Sendable> implements AsyncDisposable {
       this.#checked += 1;
     }
     const record = this.#serialize === undefined ? asSendable(given) : this.#serialize(given);
-    if (record.expectedEndOffset !== undefined) {
+    if (hasCondition(record)) {
       checkCondition(record, this.#options.acks, waiter !== undefined);
     }
     const bytes = this.#fill(record);
@@ -294,8 +294,9 @@ export class Producer<K = Sendable, V = Sendable> implements AsyncDisposable {
       );
     }
     const { key, value, headers, timestampMs } = copyInput(this.#scratch);
-    const { topic, partition, expectedEndOffset } = record;
-    const kept = { topic, partition, key, value, headers, timestampMs, expectedEndOffset };
+    const { topic, partition, expectedEndOffset, expectedLastOffsetForKey } = record;
+    const conditions = { expectedEndOffset, expectedLastOffsetForKey };
+    const kept = { topic, partition, key, value, headers, timestampMs, ...conditions };
     this.#waiting.push({ record: kept, bytes, waiter });
     this.#waitingBytes += bytes;
   }
@@ -325,8 +326,7 @@ export class Producer<K = Sendable, V = Sendable> implements AsyncDisposable {
   ): void {
     const partition = this.#choose(topic, record, input);
     const queue = must(topic.queues[partition], "queue of a partition");
-    const { expectedEndOffset } = record;
-    const isAlone = expectedEndOffset !== undefined;
+    const isAlone = hasCondition(record);
     let batch = queue.open;
     if (batch?.builder !== undefined) {
       if (isAlone || batch.builder.sizeBytes + bytes > topic.limits.batchBytesMax) {
@@ -337,7 +337,7 @@ export class Producer<K = Sendable, V = Sendable> implements AsyncDisposable {
     if (batch === undefined) {
       batch = this.#dispatcher.openBatch(queue);
       this.#outstanding.add(batch);
-      if (isAlone) batch.expectedEndOffset = Number(expectedEndOffset);
+      if (isAlone) setCondition(batch, record);
     }
     const builder = must(batch.builder, "builder of an open batch");
     builder.append(input);

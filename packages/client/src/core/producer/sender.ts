@@ -124,6 +124,11 @@ export class Sender implements Route {
     return this.#producerBatches;
   }
 
+  /** Whether the server must have a feature. */
+  requires(feature: string | undefined): boolean {
+    return feature !== undefined && this.#context.requiredFeatures.includes(feature);
+  }
+
   /** Why the stream broke last; undefined once it opened. */
   get lastError(): MillraceError | undefined {
     return this.#lastError;

@@ -1,18 +1,15 @@
-/** The produce streams of a producer: to each broker one, and one for sends with a condition. */
+/** The produce streams of a producer: to each broker one, and one for each kind of condition. */
 import type { Endpoint } from "@millrace/errors";
 import type { Channel } from "@millrace/rpc";
 import type { Connections } from "../connections.ts";
 import type { PartitionQueue, Route } from "./partition-queue.ts";
 import type { Sender } from "./sender.ts";
 
-/** A server that does not know the field would append anywhere, so it must refuse the stream. */
-export const conditionalFeatures = ["conditional-append"];
-
 export class Senders {
   readonly #connections: Connections;
   readonly #make: (channel: Channel, requiredFeatures: readonly string[]) => Sender;
-  readonly #plain = new Map<Channel, Sender>();
-  readonly #conditional = new Map<Channel, Sender>();
+  /** By the feature that their batches need: a server without it must refuse the stream. */
+  readonly #byFeature = new Map<string | undefined, Map<Channel, Sender>>();
 
   constructor(
     connections: Connections,
@@ -25,12 +22,16 @@ export class Senders {
   /** To the broker at `endpoint`, for the next batch of a queue, or as for its last one. */
   next(queue: PartitionQueue, endpoint: Endpoint): Sender {
     const batch = queue.batches[0] ?? queue.retries[0];
-    const isConditional = batch === undefined ? queue.isConditional : batch.isConditional;
-    const senders = isConditional ? this.#conditional : this.#plain;
+    const feature = batch === undefined ? queue.requiredFeature : batch.requiredFeature;
     const channel = this.#connections.channel(endpoint);
+    let senders = this.#byFeature.get(feature);
+    if (senders === undefined) {
+      senders = new Map();
+      this.#byFeature.set(feature, senders);
+    }
     let sender = senders.get(channel);
     if (sender === undefined) {
-      sender = this.#make(channel, isConditional ? conditionalFeatures : []);
+      sender = this.#make(channel, feature === undefined ? [] : [feature]);
       senders.set(channel, sender);
     }
     return sender;
@@ -39,11 +40,10 @@ export class Senders {
   /** Whether a queue's route goes to the broker at `endpoint`. */
   leadsTo(route: Route, endpoint: Endpoint): boolean {
     const channel = this.#connections.channel(endpoint);
-    return this.#plain.get(channel) === route || this.#conditional.get(channel) === route;
+    return [...this.#byFeature.values()].some((senders) => senders.get(channel) === route);
   }
 
   *all(): Generator<Sender, void, undefined> {
-    yield* this.#plain.values();
-    yield* this.#conditional.values();
+    for (const senders of this.#byFeature.values()) yield* senders.values();
   }
 }
