@@ -43,8 +43,14 @@ export const badInputSite = (
   expected: Readonly<Record<string, bigint>>,
   {
     flags = [],
+    prepare = async () => {},
     topics = [],
-  }: { readonly flags?: readonly string[]; readonly topics?: readonly string[] } = {},
+  }: {
+    readonly flags?: readonly string[];
+    readonly topics?: readonly string[];
+    /** What else the tests need of a server, at its address. */
+    readonly prepare?: (endpoint: string) => Promise<void>;
+  } = {},
 ): Site => {
   const site = { endpoint: "", http: "" } as Site;
   let finish: () => void = () => {};
@@ -63,6 +69,7 @@ export const badInputSite = (
       const server = new ServerProcess(directory, flags);
       const { client: endpoint, http } = await server.ready();
       await fill(endpoint, topics);
+      await prepare(endpoint);
       site.channel = grpcDialer().dial(endpoint);
       site.endpoint = endpoint;
       site.http = http;

@@ -20,7 +20,7 @@ import { progressOrTimeout } from "../progress.ts";
 import type { KeyIndex } from "./key-index.ts";
 import { RecordReader } from "./record-reader.ts";
 import { indexRefusals } from "./refusals.ts";
-import { partitionFor, type Wanted, wantedOf } from "./wanted.ts";
+import { pageTokenOf, partitionFor, type Wanted, wantedOf } from "./wanted.ts";
 
 export interface GetLatestContext {
   readonly replicas: ReplicaManager;
@@ -73,7 +73,7 @@ export const getLatest = async (
     count(metrics, replica, found);
     return create(GetLatestResponseSchema, {
       ...{ partition, leaderEpoch: epoch, indexedOffset: BigInt(committedEnd), records },
-      ...(nextFrom === undefined ? {} : { nextPageToken: bytesOfKey(nextFrom) }),
+      ...(nextFrom === undefined ? {} : { nextPageToken: pageTokenOf(nextFrom) }),
     });
   } catch (thrown) {
     metrics.onError(MillraceError.from(thrown));

@@ -19,6 +19,16 @@ export type Wanted =
 const invalid = (what: string): MillraceError =>
   MillraceError.refusal(ErrorCode.INVALID_REQUEST, what);
 
+/** So that a token is not empty, which means the first page. */
+const tokenBegin = "\u0001";
+
+/** The token of the page behind a key. */
+export const pageTokenOf = (last: string): Uint8Array => bytesOfKey(`${tokenBegin}${last}`);
+
+/** The first key behind that of a token: the next one in the order of bytes. */
+const pageFrom = (token: string): string | undefined =>
+  token.startsWith(tokenBegin) ? `${token.slice(tokenBegin.length)}\0` : undefined;
+
 /** Throws INVALID_REQUEST for a request that asks for nothing, or for too much. */
 export const wantedOf = (request: GetLatestRequest): Wanted => {
   const { keyPrefix, limit, pageToken } = request;
@@ -37,12 +47,10 @@ export const wantedOf = (request: GetLatestRequest): Wanted => {
     throw invalid(`limit is ${limit}: send at most ${latestRecordsMax}, and ask for more pages`);
   }
   const prefix = keyOf(keyPrefix);
-  const after = keyOf(pageToken);
-  if (pageToken.length > 0 && !after.startsWith(prefix)) {
+  const from = pageToken.length === 0 ? prefix : pageFrom(keyOf(pageToken));
+  if (from?.startsWith(prefix) !== true) {
     throw invalid("the page_token belongs to another key_prefix: begin again without one");
   }
-  // The next key in the order of bytes.
-  const from = pageToken.length > 0 ? `${after}\0` : prefix;
   return { kind: "prefix", prefix, from, limit: limit || latestRecordsMax };
 };
 
