@@ -264,8 +264,9 @@ const leading = async () => {
 
 const errorText = (thrown: unknown): string => {
   const { actualLastOffsetForKey: actual, codeName, spec } = MillraceError.from(thrown);
+  if (actual === undefined) return codeName;
   assert.equal(spec.sideEffects, false);
-  return actual === undefined ? codeName : `${codeName} ${actual}`;
+  return `${codeName} ${actual}`;
 };
 
 test("what counts is the last record that was appended, and refusals wait until all is committed", async () => {
@@ -281,7 +282,7 @@ test("what counts is the last record that was appended, and refusals wait until 
   assert.deepEqual(answers.splice(0), ["1: done", "2: done", "LAST_OFFSET_MISMATCH 1"]);
   assert.deepEqual([offsetOf(index(), "a"), offsetOf(index(), "b")], [1, 2]);
   log.commit();
-  assert.deepEqual(answers, ["3: done", "LAST_OFFSET_MISMATCH -1", "4: done"].toSorted());
+  assert.deepEqual(answers, ["3: done", "4: done", "LAST_OFFSET_MISMATCH -1"]);
   assert.deepEqual(index().latest("b"), { offset: 4, isTombstone: true });
   assert.equal(append(["b"], 4), "at 5", "behind a record without a value");
 });
@@ -303,10 +304,7 @@ test("every leader reads the log anew, and judges nothing before it has", async 
   assert.equal(append(["a"], 0), "at 1");
   const old = index();
   await take(3, 1);
-  assert.deepEqual(
-    [old.kind, answers],
-    ["closed", ["UNAVAILABLE"]].flat().length ? ["closed", answers] : [],
-  );
+  assert.deepEqual([old.kind, answers], ["closed", ["UNAVAILABLE"]]);
   assert.equal(append(["a"], 0), "NOT_LEADER");
   log.logEndOffset = 1;
   await take(4);
