@@ -229,6 +229,7 @@ export class FakeBroker implements Dialer {
   /** Takes batches off the end of a partition, as an unclean election does. */
   truncate(partition: number, batches: number): void {
     this.logs[partition]?.splice(-batches);
+    this.producers.cut(this.endOf(partition));
   }
 
   lead(partition: number, broker: number): void {
@@ -236,7 +237,7 @@ export class FakeBroker implements Dialer {
     this.revision += 1n;
   }
 
-  #wireError(code: ErrorCode, message: string, end?: number): WirePartitionError {
+  #wireError(code: ErrorCode, message: string, end?: number, last?: number): WirePartitionError {
     const { retriable, refreshMetadata, sideEffects } = this.advice ?? errorSpec(code);
     const advice = { retriable, refreshMetadata, sideEffects };
     const actualEndOffset = code === ErrorCode.END_OFFSET_MISMATCH ? end : undefined;
@@ -246,7 +247,7 @@ export class FakeBroker implements Dialer {
       leaderHint: undefined,
       retryAfterMs: undefined,
       actualEndOffset,
-      actualLastOffsetForKey: undefined,
+      actualLastOffsetForKey: code === ErrorCode.LAST_OFFSET_MISMATCH ? last : undefined,
       ...advice,
     };
   }
@@ -431,10 +432,8 @@ export class FakeBroker implements Dialer {
     if (overtaking === undefined) this.#attempts += 1;
     const refusal = overtaking ?? this.#refusal(request, body, endpoint);
     const end = this.endOf(partition);
-    const { expectedEndOffset } = request;
-    const judged = refusal
-      ? undefined
-      : this.producers.judge(partition, info, expectedEndOffset, end);
+    const last = this.producers.lastOffset(partition, info);
+    const judged = refusal ? undefined : this.producers.judge(partition, info, request, end);
     const wrong = judged !== undefined && "refusal" in judged ? judged.refusal : undefined;
     const fault = refusal ?? wrong ?? this.fault(this.#attempts);
     const stored = fault === undefined || fault === "reset" || fault === "uncertain";
@@ -459,7 +458,7 @@ export class FakeBroker implements Dialer {
       const error =
         code === undefined
           ? undefined
-          : { ...this.#wireError(code, "injected", end), leaderHint: this.leaderHint };
+          : { ...this.#wireError(code, "injected", end, last), leaderHint: this.leaderHint };
       const result = {
         requestId: request.requestId,
         baseOffset: error === undefined ? baseOffset : undefined,

@@ -1,6 +1,6 @@
 /** What a fake broker remembers of idempotent producers, by the rules of ProduceService.Produce. */
 import { ErrorCode } from "@millrace/errors";
-import type { BodyInfo } from "@millrace/record";
+import { type BodyInfo, RecordCursor, type WireProduceRequest } from "@millrace/record";
 
 const sequenceCount = 2 ** 31;
 
@@ -9,6 +9,8 @@ interface Remembered {
   readonly count: number;
   readonly baseOffset: number;
 }
+
+type Conditions = Pick<WireProduceRequest, "expectedEndOffset" | "expectedLastOffsetForKey">;
 
 interface Known {
   readonly epoch: number;
@@ -28,12 +30,28 @@ export class FakeProducers {
   /** Batches that were refused for their sequences. */
   readonly refusals: string[] = [];
   readonly #known = new Map<string, Known>();
+  /** By partition and key. */
+  readonly #lastOffsets = new Map<string, number>();
 
-  /** Of a request that expects the log to end at `expected`, where it ends at `end`. */
-  judge(partition: number, info: BodyInfo, expected: number | undefined, end: number): Judged {
+  /** Of a request to a log that ends at `end`. */
+  judge(partition: number, info: BodyInfo, conditions: Conditions, end: number): Judged {
     const judged = this.#judgeSequence(partition, info);
-    if (judged !== undefined || expected === undefined || expected === end) return judged;
-    return { refusal: ErrorCode.END_OFFSET_MISMATCH };
+    if (judged !== undefined) return judged;
+    const { expectedEndOffset, expectedLastOffsetForKey: expectedLast } = conditions;
+    if (expectedEndOffset !== undefined && expectedEndOffset !== end) {
+      return { refusal: ErrorCode.END_OFFSET_MISMATCH };
+    }
+    const last = this.lastOffset(partition, info);
+    if (expectedLast === undefined || expectedLast === last) return undefined;
+    return { refusal: ErrorCode.LAST_OFFSET_MISMATCH };
+  }
+
+  /** Offset of the last record of the first key of a batch; -1 without one. */
+  lastOffset(partition: number, { compression, records }: BodyInfo): number {
+    if (compression !== "none") return -1;
+    const cursor = new RecordCursor(records);
+    cursor.next();
+    return this.#lastOffsets.get(`${partition}/${cursor.key}`) ?? -1;
   }
 
   #judgeSequence(partition: number, info: BodyInfo): Judged {
@@ -56,12 +74,25 @@ export class FakeProducers {
 
   record(partition: number, info: BodyInfo, baseOffset: number): void {
     const { producerId, producerEpoch: epoch, baseSequence: first, recordCount: count } = info;
+    if (info.compression === "none") {
+      const cursor = new RecordCursor(info.records);
+      while (cursor.next()) {
+        this.#lastOffsets.set(`${partition}/${cursor.key}`, baseOffset + cursor.offsetDelta);
+      }
+    }
     if (producerId < 0) return;
     const key = `${partition}/${producerId}`;
     const known = this.#known.get(key);
     const before = known?.epoch === epoch ? known.batches : [];
     const kept = [...before, { first, count, baseOffset }].slice(-Math.max(1, this.batchesKept));
     this.#known.set(key, { epoch, batches: kept });
+  }
+
+  /** Records from an offset on are gone, of every partition. */
+  cut(endOffset: number): void {
+    for (const [key, offset] of this.#lastOffsets) {
+      if (offset >= endOffset) this.#lastOffsets.delete(key);
+    }
   }
 
   /** As after a day without a batch. */
