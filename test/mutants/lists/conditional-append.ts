@@ -99,8 +99,8 @@ const onTheWay: readonly Mutant[] = [
   {
     name: "condition-with-acks-leader",
     breaks: "An expected end needs acks all.",
-    file: `${broker}produce/appender.ts`,
-    replace: [["acks !== Acks.ALL) throw needs", "acks === Acks.NONE) throw needs"]],
+    file: `${broker}produce/conditions.ts`,
+    replace: [["if (acks !== Acks.ALL) {", "if (acks === Acks.NONE) {"]],
     tests: appenderTests,
   },
   {
@@ -182,7 +182,7 @@ const inTheClient: readonly Mutant[] = [
     name: "client-forgets-a-condition-that-waits",
     breaks: "A record that waits for room keeps its condition.",
     file: `${producer}producer.ts`,
-    replace: [["headers, timestampMs, expectedEndOffset };", "headers, timestampMs };"]],
+    replace: [["headers, timestampMs, ...conditions };", "headers, timestampMs };"]],
     tests: clientTests,
   },
   {

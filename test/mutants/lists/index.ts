@@ -16,6 +16,7 @@ import { groupProcessMutants } from "./group-process.ts";
 import { handOverMutants } from "./hand-over.ts";
 import { heartbeatMutants } from "./heartbeats.ts";
 import { outsideMutants } from "./languages.ts";
+import { latestMutants } from "./latest.ts";
 import { logMutants } from "./log.ts";
 import { metadataMutants } from "./metadata.ts";
 import { metadataEtcdMutants } from "./metadata-etcd.ts";
@@ -46,6 +47,7 @@ export const allMutants: readonly Mutant[] = [
   ...groupProcessMutants,
   ...handOverMutants,
   ...heartbeatMutants,
+  ...latestMutants,
   ...moveMutants,
   ...outsideMutants,
   ...producerIdMutants,

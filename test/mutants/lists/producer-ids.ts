@@ -100,8 +100,8 @@ export const producerIdMutants: readonly Mutant[] = [
     file: `${broker}/partitions/leader.ts`,
     replace: [
       [
-        "    append.accepted(log, log.append(batch, epoch, stored));\n",
-        "    const appended = log.append(batch, epoch, stored);\n    append.accepted(log, appended);\n" +
+        "    this.#accept(append, log.append(batch, epoch, stored));\n",
+        "    const appended = log.append(batch, epoch, stored);\n    this.#accept(append, appended);\n" +
           "    if (appended.duplicate) return append.settle(undefined);\n",
       ],
     ],

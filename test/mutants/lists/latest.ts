@@ -1,0 +1,282 @@
+/** Mutants of indexes of keys, of GetLatest, and of appends on the condition of a key: ADR 29. */
+import type { Mutant } from "../mutant.ts";
+
+const broker = "services/broker/src/";
+const room = `${broker}latest/`;
+const leader = `${broker}partitions/leader.ts`;
+const sortedTests = [`${room}sorted-offsets.test.ts`];
+const offsetsTests = [`${room}latest-offsets.test.ts`];
+const indexTests = [`${room}key-index.test.ts`];
+const callTests = [`${room}get-latest.test.ts`];
+const socketTests = ["test/integration/latest-by-key.test.ts"];
+const producer = "packages/client/src/core/producer/";
+const clientTests = [`${producer}key-condition.test.ts`];
+
+const ofTheIndex: readonly Mutant[] = [
+  {
+    name: "latest-older-record-wins",
+    breaks: "A record that is read late does not take the place of a later one.",
+    file: `${room}sorted-offsets.ts`,
+    replace: [
+      ['(must(leaf.places[at], "place of a key")) < offset)', '(must(leaf.places[at], "")) >= 0)'],
+    ],
+    tests: [...sortedTests, ...offsetsTests],
+  },
+  {
+    name: "latest-tombstone-at-offset-zero",
+    breaks: "A tombstone at offset 0 is one.",
+    file: `${room}sorted-offsets.ts`,
+    replace: [
+      ["isTombstone ? -1 - offset : offset", "isTombstone ? -offset : offset"],
+      ["place < 0 ? -1 - place : place", "place < 0 ? -place : place"],
+    ],
+    tests: sortedTests,
+  },
+  {
+    name: "latest-split-loses-the-first-key",
+    breaks: "A leaf that is split is found by all of its keys.",
+    file: `${room}sorted-offsets.ts`,
+    replace: [
+      ['must(right.keys[0], "first key of a half")', 'must(right.keys[1] ?? right.keys[0], "key")'],
+    ],
+    tests: sortedTests,
+  },
+  {
+    name: "latest-takes-half-of-a-batch",
+    breaks: "A batch is committed as a whole.",
+    file: `${room}latest-offsets.ts`,
+    replace: [["baseOffset + keys.length > highWatermark", "baseOffset >= highWatermark"]],
+    tests: offsetsTests,
+  },
+  {
+    name: "latest-forgets-a-later-append",
+    breaks: "What waits longer counts still, once an earlier record of its key is committed.",
+    file: `${room}latest-offsets.ts`,
+    replace: [["if (this.#appended.get(key) === offset) this", "if (offset >= 0) this"]],
+    tests: offsetsTests,
+  },
+  {
+    name: "latest-condition-on-what-is-committed",
+    breaks: "What counts is the last record that was appended, committed or not.",
+    file: `${room}latest-offsets.ts`,
+    replace: [["this.#appended.get(key) ?? this.#committed", "this.#committed"]],
+    tests: [...offsetsTests, ...indexTests],
+  },
+  {
+    name: "latest-ready-before-the-log-is-committed",
+    breaks: "An index is complete once everything that the log had is committed and read.",
+    file: `${room}key-index.ts`,
+    replace: [["if (this.#log.highWatermark < endOffset) {", "if (this.#log.highWatermark < 0) {"]],
+    tests: indexTests,
+  },
+  {
+    name: "latest-below-the-log-start",
+    breaks: "What lies below the log's start is no answer.",
+    file: `${room}key-index.ts`,
+    replace: [["place.offset >= this.#log.logStartOffset ? place", "place.offset >= 0 ? place"]],
+    tests: indexTests,
+  },
+  {
+    name: "latest-full-and-goes-on",
+    breaks: "An index for which there is no memory is given up.",
+    file: `${room}key-index.ts`,
+    replace: [["if (!indexes.isExceeded) return;", "return;"]],
+    tests: indexTests,
+  },
+  {
+    name: "latest-memory-is-not-given-back",
+    breaks: "An index that is over takes no memory of the others.",
+    file: `${room}key-index.ts`,
+    replace: [["    this.#context.indexes.charge(-this.#chargedBytes);\n", ""]],
+    tests: indexTests,
+  },
+  {
+    name: "latest-all-in-one-turn",
+    breaks: "What is committed is taken over in several turns of the event loop.",
+    file: `${room}key-index.ts`,
+    replace: [
+      ["commit(this.#log.highWatermark, recordsPerTurn)", "commit(this.#log.highWatermark, 1e9)"],
+    ],
+    tests: indexTests,
+  },
+];
+
+const ofLeaders: readonly Mutant[] = [
+  {
+    name: "latest-condition-not-judged",
+    breaks: "An append is made only behind the record that it expects.",
+    file: leader,
+    replace: [["if (actual === expected) this.#append", "if (actual <= expected) this.#append"]],
+    tests: indexTests,
+  },
+  {
+    name: "latest-condition-while-loading",
+    breaks: "A leader that has not read its log judges no condition.",
+    file: leader,
+    replace: [["    index.requireReady();\n    const [key]", "    const [key]"]],
+    tests: indexTests,
+  },
+  {
+    name: "latest-duplicate-moves-the-key",
+    breaks: "A batch that comes again is in the index once.",
+    file: leader,
+    replace: [["=== undefined || appended.duplicate) return;", "=== undefined) return;"]],
+    tests: indexTests,
+  },
+  {
+    name: "latest-index-outlives-its-leader",
+    breaks: "Every leader reads the log anew.",
+    file: leader,
+    replace: [["    this.useKeyIndex(undefined);\n", ""]],
+    tests: indexTests,
+  },
+  {
+    name: "latest-keyless-from-before",
+    breaks: "A batch that was validated before the topic was compacted is sent again.",
+    file: leader,
+    replace: [
+      ["if (this.#keyIndex !== undefined && append.keys", "if (append.acks > 9 && append.keys"],
+    ],
+    tests: indexTests,
+  },
+  {
+    name: "latest-mismatch-tells-what-was-expected",
+    breaks: "A mismatch says which record is the last one.",
+    file: `${room}refusals.ts`,
+    replace: [
+      ["actualLastOffsetForKey: BigInt(actual)", "actualLastOffsetForKey: BigInt(expected)"],
+    ],
+    tests: indexTests,
+  },
+];
+
+const ofCalls: readonly Mutant[] = [
+  {
+    name: "latest-answers-without-what-is-committed",
+    breaks: "Everything that was committed when the call came is in the answer.",
+    file: `${room}get-latest.ts`,
+    replace: [
+      ["Math.max(committed, minOffset === undefined ?", "Math.max(0, minOffset === undefined ?"],
+    ],
+    tests: callTests,
+  },
+  {
+    name: "latest-answers-of-a-leader-that-was",
+    breaks: "A leadership that ends while a record is read answers nothing.",
+    file: `${room}get-latest.ts`,
+    replace: [
+      [
+        "      const place = this.#index.latest(key);",
+        "      const index = this.#index;\n      const place = index.latest(key);",
+      ],
+      ["      const index = this.#index;\n      if (record", "      if (record"],
+    ],
+    tests: callTests,
+  },
+  {
+    name: "latest-another-key",
+    breaks: "A record of another key is no answer.",
+    file: `${room}get-latest.ts`,
+    replace: [["keyOf(record.key) === key) return", "keyOf(record.key) !== undefined) return"]],
+    tests: callTests,
+  },
+  {
+    name: "latest-tombstone-remembered",
+    breaks: "A tombstone that compaction removed is forgotten.",
+    file: `${room}get-latest.ts`,
+    replace: [["      index.forget(key, offset);\n", "      return undefined;\n"]],
+    tests: callTests,
+  },
+  {
+    name: "latest-lists-what-is-deleted",
+    breaks: "A key without a value is not listed.",
+    file: `${room}get-latest.ts`,
+    replace: [
+      ["if (!isTombstone && offset >= logStartOffset) keys", "if (offset >= logStartOffset) keys"],
+      ["if (!isScan || one.record?.value !== undefined) found", "if (key !== undefined) found"],
+    ],
+    tests: [...callTests],
+  },
+  {
+    name: "latest-token-of-the-empty-key",
+    breaks: "The page behind the empty key has a token.",
+    file: `${room}wanted.ts`,
+    replace: [['const tokenBegin = "\\u0001";', 'const tokenBegin = "";']],
+    tests: socketTests,
+  },
+  {
+    name: "latest-answers-too-large",
+    breaks: "Answers stay below the size of a message.",
+    file: `${room}get-latest.ts`,
+    replace: [["bytes > limits.fetchMessageBytesMax", "bytes < 0"]],
+    tests: socketTests,
+  },
+  {
+    name: "latest-keyless-records-taken",
+    breaks: "A compacted topic takes no record without a key.",
+    file: `${broker}produce/appender.ts`,
+    replace: [["needsKeys: isCompacted(config),", "needsKeys: false,"]],
+    tests: socketTests,
+  },
+  {
+    name: "latest-condition-on-several-keys",
+    breaks: "All records of a batch with a condition have its key.",
+    file: `${broker}produce/conditions.ts`,
+    replace: [["others.every((key) => key === first)", "others.every((key) => key !== undefined)"]],
+    tests: socketTests,
+  },
+  {
+    name: "latest-condition-ignored-by-produce-once",
+    breaks: "ProduceOnce expects what it says of the key, too.",
+    file: `${broker}produce-once.ts`,
+    replace: [["last === undefined ? undefined : Number(last)", "undefined"]],
+    tests: socketTests,
+  },
+  {
+    name: "latest-by-key-is-no-feature",
+    breaks: "A stream that requires conditions on keys is served.",
+    file: `${broker}features.ts`,
+    replace: [['  "latest-by-key",\n', ""]],
+    tests: socketTests,
+  },
+];
+
+const inTheClient: readonly Mutant[] = [
+  {
+    name: "latest-client-requires-nothing",
+    breaks: "A server that knows no conditions on keys refuses the stream.",
+    file: `${producer}batch.ts`,
+    replace: [
+      ['=== undefined ? undefined : "latest-by-key"', "=== undefined ? undefined : undefined"],
+    ],
+    tests: clientTests,
+  },
+  {
+    name: "latest-client-fails-those-behind",
+    breaks: "A condition on a key that fails does not fail others.",
+    file: `${producer}dispatcher.ts`,
+    replace: [
+      [
+        "if (batch.expectedEndOffset === undefined || this.#stopped) return;",
+        "if (this.#stopped) return;",
+      ],
+      ["takeBehind(queue, batch, outcome)", "[...queue.batches, ...queue.retries]"],
+      ['must(one.preceding, "failure before a batch")', "outcome"],
+    ],
+    tests: clientTests,
+  },
+  {
+    name: "latest-client-believes-any-mismatch",
+    breaks: "An earlier last record proves nothing of an attempt that may be on its way.",
+    file: `${producer}condition.ts`,
+    replace: [["&& actualLast > expectedLast;", "&& actualLast !== expectedLast;"]],
+    tests: clientTests,
+  },
+];
+
+export const latestMutants: readonly Mutant[] = [
+  ...ofTheIndex,
+  ...ofLeaders,
+  ...ofCalls,
+  ...inTheClient,
+];
