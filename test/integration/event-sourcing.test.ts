@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { type Client, connect, EndOffsetMismatchError } from "@millrace/client";
 import { InsufficientFunds, Shard } from "../../examples/event-sourcing/accounts.ts";
+import { change } from "../../examples/event-sourcing/documents.ts";
 import { ServerProcess, withDirectory } from "./server.ts";
 
 const topic = "accounts";
@@ -12,10 +13,12 @@ const limit = { timeout: 120_000 };
 const textOf = (path: string): string =>
   readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
 
-test("the guide shows the program as it is", () => {
+test("the guide shows the programs as they are", () => {
   const guide = textOf("docs/guides/event-sourcing.md");
   const blocks = [...guide.matchAll(/```ts\n([\s\S]*?)\n```/g)].map(([, block]) => block);
+  const documents = blocks.pop();
   assert.equal(`${blocks.join("\n\n")}\n`, textOf("examples/event-sourcing/accounts.ts"));
+  assert.equal(`${documents}\n`, textOf("examples/event-sourcing/documents.ts"));
 });
 
 /** A server, and clients of it as two servers of the service. */
@@ -122,4 +125,31 @@ test(
       assert.deepEqual([restarted.balanceOf("ann"), restarted.balanceOf("bob")], [5, 60]);
     });
   },
+);
+
+test("documents that several servers change at once lose no change", limit, () =>
+  withService(async (one, other) => {
+    const configs = { "cleanup.policy": "compact" };
+    await one.admin.createTopic({ name: "documents", partitions: 2, configs });
+    const stores = [one, one, other, other].map((client) => ({
+      ...{ client, producer: client.producer(), topic: "documents" },
+    }));
+    const count = (store: (typeof stores)[0], key: string): Promise<unknown> =>
+      change<{ n: number }>(store, key, (now) => ({ n: (now?.n ?? 0) + 1 }));
+    const rounds = Array.from({ length: 5 }, (_, i) => i);
+    await Promise.all(
+      stores.map(async (store) => {
+        for (const _ of rounds) await Promise.all([count(store, "a"), count(store, "b")]);
+      }),
+    );
+    const [store] = stores;
+    assert.ok(store !== undefined);
+    for (const key of ["a", "b"]) {
+      assert.deepEqual(await change(store, key, (now) => now), { n: 20 });
+      assert.equal(await change(store, key, () => null), null);
+      assert.equal(await change(store, key, (now) => now), null, "it is deleted");
+    }
+    const left = other.latest({ topic: "documents" });
+    assert.deepEqual(await left.next(), { value: undefined, done: true });
+  }),
 );
