@@ -47,7 +47,7 @@ import { type HandOverOptions, handOver } from "./hand-over.ts";
 import { Heartbeats } from "./heartbeats.ts";
 import { type GetLatestContext, getLatest } from "./latest/get-latest.ts";
 import { KeyIndex } from "./latest/key-index.ts";
-import { KeyIndexes } from "./latest/key-indexes.ts";
+import { KeyIndexes, keyIndexBytesDefault } from "./latest/key-indexes.ts";
 import { limits } from "./limits.ts";
 import { LogServiceHandlers } from "./log-service.ts";
 import { type Coordinators, MetadataHandlers, registeredCoordinators } from "./metadata/service.ts";
@@ -81,7 +81,7 @@ export interface BrokerOptions {
   readonly replicaLagMaxMs?: number;
   /** Bytes per second read from files for replicas that are not in sync. Default 0: no limit. */
   readonly reassignmentThrottle?: number;
-  /** Memory for indexes of keys, bytes. Default `limits.keyIndexBytesMax`. */
+  /** Memory for indexes of keys, bytes. Default `keyIndexBytesDefault`. */
   readonly keyIndexBytesMax?: number;
   /** Where groups are served. Default: where the registered coordinators serve them. */
   readonly coordinators?: Coordinators;
@@ -140,7 +140,7 @@ export class Broker {
     this.#heartbeats = new Heartbeats({ ...shared, dialer, view, identity, logCount });
     this.#changes = new InSyncChanges({ ...shared, brokerId, controller, lagMaxMs });
     this.#followers = new Followers({ ...shared, logs, identity, dialer, view });
-    const indexes = new KeyIndexes(options.keyIndexBytesMax ?? limits.keyIndexBytesMax, metrics);
+    const indexes = new KeyIndexes(options.keyIndexBytesMax ?? keyIndexBytesDefault, metrics);
     metrics.watchKeyIndexes(() => indexes.gauges());
     const indexing = { clock, compressor, logger, sim: env.sim, indexes };
     const replicas = new ReplicaManager({

@@ -36,8 +36,6 @@ export const limits = {
   fetchOnceBytesDefault: 1024 * 1024,
   /** Longest wait of FetchOnce. */
   fetchWaitMsMax: 60_000,
-  /** Memory for indexes of keys where no setting says otherwise, bytes. */
-  keyIndexBytesMax: 256 * 1024 * 1024,
   /** Keys in one GetLatest. */
   latestKeysMax: 1_000,
   /** Records in one answer of GetLatest. */

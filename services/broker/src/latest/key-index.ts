@@ -4,7 +4,7 @@
  * is being read, and when it was too large for the broker, it answers nothing.
  */
 import type { Clock, Compressor, Env, Logger } from "@millrace/env";
-import { MillraceError } from "@millrace/errors";
+import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { PartitionLog, ReadResult } from "@millrace/log";
 import { RecordCursor, type RecordKeys } from "@millrace/record";
 import type { KeyIndexes } from "./key-indexes.ts";
@@ -38,6 +38,9 @@ type State =
   /** It had more keys than the broker has memory for. */
   | { readonly kind: "full" }
   | { readonly kind: "closed" };
+
+const nothingRead = (offset: number): MillraceError =>
+  new MillraceError(ErrorCode.INTERNAL, `a read at offset ${offset} has nothing: report it`);
 
 export class KeyIndex {
   readonly #context: KeyIndexContext;
@@ -254,6 +257,8 @@ export class KeyIndex {
         return;
       }
       const result = await log.read(offset, readBytes, "high_watermark");
+      // Tried again after a pause: a read that does not move would be repeated for ever.
+      if (result.nextOffset <= offset) throw nothingRead(offset);
       await this.#take(result, endOffset);
       if (this.#state.kind !== "loading") return;
       this.#state = { kind: "loading", offset: result.nextOffset, endOffset };

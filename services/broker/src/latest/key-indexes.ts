@@ -18,6 +18,9 @@ interface Counted {
   readonly kind: "loading" | "ready" | "full" | "closed";
 }
 
+/** Memory of all indexes where no setting says otherwise, bytes. */
+export const keyIndexBytesDefault = 256 * 1024 * 1024;
+
 /** Logs that are read at a time: each may have a large batch in memory. */
 const loadsMax = 2;
 

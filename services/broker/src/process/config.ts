@@ -18,6 +18,7 @@ import {
   mib,
   text,
 } from "@millrace/server/node";
+import { keyIndexBytesDefault } from "../latest/key-indexes.ts";
 import { limits } from "../limits.ts";
 
 /** A batch is journalled in one file, so the smallest file holds the largest batch. */
@@ -65,7 +66,7 @@ export const logSettings = {
   "key-index-bytes-max": bytes(
     0,
     16 * 1024 * mib,
-    limits.keyIndexBytesMax,
+    keyIndexBytesDefault,
     "Memory for the keys of compacted partitions that this broker leads, about 64 bytes for a key of " +
       "16; the index of a partition that needs more is given up.",
   ),
