@@ -3,11 +3,11 @@
  */
 import type { MillraceError } from "@millrace/errors";
 import type { TopicId } from "@millrace/record";
-import type { KeyIndexGauges } from "./latest/key-indexes.ts";
+import type { KeyIndexGauges, KeyIndexMetrics } from "./latest/key-indexes.ts";
 import { noMeter, type PartitionMeter } from "./topic-meters.ts";
 
 /** All synchronous, called on the hot path: implementations only add numbers. */
-export interface BrokerMetrics {
+export interface BrokerMetrics extends KeyIndexMetrics {
   /** A produce request was answered. */
   onProduce(durationMs: number, error: MillraceError | undefined): void;
   /** A batch was accepted by the log. */
@@ -16,10 +16,6 @@ export interface BrokerMetrics {
   onFetch(records: number, bytes: number): void;
   /** A request or cursor failed. */
   onError(error: MillraceError): void;
-  /** An index of keys was read from the log of its partition. */
-  onKeyIndexLoaded(seconds: number): void;
-  /** There was no memory for an index of keys. */
-  onKeyIndexGivenUp(): void;
   /** What all indexes of keys amount to, whenever it is asked for. */
   watchKeyIndexes(read: () => KeyIndexGauges): void;
   /** The broker takes up a partition: what counts for it, until it is closed. */

@@ -7,7 +7,7 @@ const leader = `${broker}partitions/leader.ts`;
 const sortedTests = [`${room}sorted-offsets.test.ts`];
 const offsetsTests = [`${room}latest-offsets.test.ts`];
 const indexTests = [`${room}key-index.test.ts`];
-const callTests = [`${room}get-latest.test.ts`];
+const callTests = [`${broker}get-latest.test.ts`];
 const socketTests = ["test/integration/latest-by-key.test.ts"];
 const producer = "packages/client/src/core/producer/";
 const clientTests = [`${producer}key-condition.test.ts`];
@@ -154,7 +154,7 @@ const ofCalls: readonly Mutant[] = [
   {
     name: "latest-answers-without-what-is-committed",
     breaks: "Everything that was committed when the call came is in the answer.",
-    file: `${room}get-latest.ts`,
+    file: `${broker}get-latest.ts`,
     replace: [
       ["Math.max(committed, minOffset === undefined ?", "Math.max(0, minOffset === undefined ?"],
     ],
@@ -163,7 +163,7 @@ const ofCalls: readonly Mutant[] = [
   {
     name: "latest-answers-of-a-leader-that-was",
     breaks: "A leadership that ends while a record is read answers nothing.",
-    file: `${room}get-latest.ts`,
+    file: `${broker}get-latest.ts`,
     replace: [
       [
         "      const place = this.#index.latest(key);",
@@ -176,21 +176,21 @@ const ofCalls: readonly Mutant[] = [
   {
     name: "latest-another-key",
     breaks: "A record of another key is no answer.",
-    file: `${room}get-latest.ts`,
+    file: `${broker}get-latest.ts`,
     replace: [["keyOf(record.key) === key) return", "keyOf(record.key) !== undefined) return"]],
     tests: callTests,
   },
   {
     name: "latest-tombstone-remembered",
     breaks: "A tombstone that compaction removed is forgotten.",
-    file: `${room}get-latest.ts`,
+    file: `${broker}get-latest.ts`,
     replace: [["      index.forget(key, offset);\n", "      return undefined;\n"]],
     tests: callTests,
   },
   {
     name: "latest-lists-what-is-deleted",
     breaks: "A key without a value is not listed.",
-    file: `${room}get-latest.ts`,
+    file: `${broker}get-latest.ts`,
     replace: [
       ["if (!isTombstone && offset >= logStartOffset) keys", "if (offset >= logStartOffset) keys"],
       ["if (!isScan || one.record?.value !== undefined) found", "if (key !== undefined) found"],
@@ -200,14 +200,14 @@ const ofCalls: readonly Mutant[] = [
   {
     name: "latest-token-of-the-empty-key",
     breaks: "The page behind the empty key has a token.",
-    file: `${room}wanted.ts`,
+    file: `${broker}latest-wanted.ts`,
     replace: [['const tokenBegin = "\\u0001";', 'const tokenBegin = "";']],
     tests: socketTests,
   },
   {
     name: "latest-answers-too-large",
     breaks: "Answers stay below the size of a message.",
-    file: `${room}get-latest.ts`,
+    file: `${broker}get-latest.ts`,
     replace: [["bytes > limits.fetchMessageBytesMax", "bytes < 0"]],
     tests: socketTests,
   },

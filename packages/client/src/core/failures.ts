@@ -45,8 +45,8 @@ export class EndOffsetMismatchError extends MillraceError {
 }
 
 /**
- * The last record of the key is another one than a send expected (LAST_OFFSET_MISMATCH). Nothing was
- * written: read that record, and decide again.
+ * The last record of the key is another one than a send expected (LAST_OFFSET_MISMATCH). Nothing
+ * was written: read that record, and decide again.
  */
 export class LastOffsetMismatchError extends MillraceError {
   readonly #actual: bigint;

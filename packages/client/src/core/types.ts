@@ -47,8 +47,8 @@ export interface ProducerRecord<K = Sendable, V = Sendable> {
   /**
    * For `send` to a compacted topic, with acks "all": the record is written if the last one of its
    * key is at this offset, or the key has none (-1), or not at all. Otherwise `send` rejects with
-   * `LastOffsetMismatchError`. The record gets a batch of its own. Needs servers of feature level 4;
-   * others are UNSUPPORTED_OPERATION.
+   * `LastOffsetMismatchError`. The record gets a batch of its own. Needs servers of feature level
+   * 4; others are UNSUPPORTED_OPERATION.
    */
   readonly expectedLastOffsetForKey?: bigint | number | undefined;
 }

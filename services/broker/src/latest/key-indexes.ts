@@ -1,5 +1,11 @@
 /** The indexes of keys of a broker: the memory that they share, and whose turn it is to be read. */
-import type { BrokerMetrics } from "../metrics.ts";
+/** What is counted of them. */
+export interface KeyIndexMetrics {
+  /** An index was read from the log of its partition. */
+  onKeyIndexLoaded(seconds: number): void;
+  /** There was no memory for an index. */
+  onKeyIndexGivenUp(): void;
+}
 
 /** What they amount to, for metrics. */
 export interface KeyIndexGauges {
@@ -27,13 +33,13 @@ const loadsMax = 2;
 export class KeyIndexes {
   /** Memory of all of them, bytes; an index that would need more is given up. */
   readonly bytesMax: number;
-  readonly metrics: Pick<BrokerMetrics, "onKeyIndexLoaded" | "onKeyIndexGivenUp">;
+  readonly metrics: KeyIndexMetrics;
   readonly #all = new Set<Counted>();
   readonly #waiting: (() => void)[] = [];
   #bytes = 0;
   #loads = 0;
 
-  constructor(bytesMax: number, metrics: KeyIndexes["metrics"]) {
+  constructor(bytesMax: number, metrics: KeyIndexMetrics) {
     this.bytesMax = bytesMax;
     this.metrics = metrics;
   }

@@ -5,7 +5,7 @@
  */
 import { must } from "@millrace/errors";
 import type { RecordKeys } from "@millrace/record";
-import { Ring } from "../partitions/ring.ts";
+import { Ring } from "../ring.ts";
 import { type Place, SortedOffsets } from "./sorted-offsets.ts";
 
 interface WaitingBatch {

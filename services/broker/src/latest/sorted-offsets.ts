@@ -36,7 +36,7 @@ const leafKeysMax = 256;
 
 /**
  * Memory of a key besides its bytes: its string, its slots in the leaf and what the leaf has to
- * spare. A million keys of 16 bytes take 49 bytes each when they come in order, and 55 in any other.
+ * spare. Measured with a million keys of 16 bytes: 49 bytes for each in order, 55 in any other.
  */
 const keyOverheadBytes = 48;
 

@@ -7,7 +7,7 @@
  * counts their records.
  */
 import { Acks } from "@millrace/proto/common";
-import { Ring } from "./ring.ts";
+import { Ring } from "../ring.ts";
 
 /** An append that the log has accepted, and that nobody has answered. */
 export interface WaitingAppend {

@@ -1,6 +1,6 @@
 /** Creations of partitions on the disk: at most 64 at once. Deletions wait for those under way. */
 import type { TopicId } from "@millrace/record";
-import { Ring } from "./ring.ts";
+import { Ring } from "../ring.ts";
 
 /** Partitions that are made at the same time. */
 const parallelMax = 64;

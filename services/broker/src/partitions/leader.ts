@@ -15,8 +15,8 @@ export interface Append extends WaitingAppend {
   /** Where the log must end, unless it has the batch already. Undefined: wherever it ends. */
   readonly expectedEndOffset?: number | undefined;
   /**
-   * Offset of the last record of the batch's key, -1 for none, unless the log has the batch already.
-   * All of its records have that key. Undefined: whatever it is.
+   * Offset of the last record of the batch's key, -1 for none, unless the log has the batch
+   * already. All of its records have that key. Undefined: whatever it is.
    */
   readonly expectedLastOffsetForKey?: number | undefined;
   /** Of a compacted topic: the keys of the batch. */
@@ -134,8 +134,8 @@ export class Leader {
   }
 
   /**
-   * For one whose condition does not hold: acknowledged like its first append if the log has it, and
-   * refused otherwise. The refusal waits until all that the log has now is committed: before that
+   * For one whose condition does not hold: acknowledged like its first append if the log has it,
+   * and refused otherwise. The refusal waits until all that the log has now is committed: before that
    * another leader may end elsewhere, and have what an earlier attempt of this append left.
    */
   #appendIfKnown(batch: AppendBatch, append: Append, refusal: MillraceError): void {

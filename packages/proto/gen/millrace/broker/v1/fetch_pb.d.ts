@@ -642,8 +642,8 @@ export declare type GetLatestResponse = Message<"millrace.broker.v1.GetLatestRes
   indexedOffset: bigint;
 
   /**
-   * With `keys`: one for each, in their order; fewer where an answer would be larger than 4 MiB: ask
-   * for the others in another call. With `key_prefix`: those that were found, in order.
+   * With `keys`: one for each, in their order; fewer where an answer would be larger than 4 MiB:
+   * ask for the others in another call. With `key_prefix`: those that were found, in order.
    *
    * @generated from field: repeated millrace.broker.v1.LatestRecord records = 4;
    */

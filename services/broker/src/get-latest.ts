@@ -10,17 +10,17 @@ import {
 } from "@millrace/proto/broker";
 import { bytesOfKey, keyOf } from "@millrace/record";
 import type { CallContext } from "@millrace/rpc";
-import { limits } from "../limits.ts";
-import { requestOffset } from "../log-service.ts";
-import type { BrokerMetrics } from "../metrics.ts";
-import type { Leader } from "../partitions/leader.ts";
-import type { Replica } from "../partitions/replica.ts";
-import type { ReplicaManager } from "../partitions/replica-manager.ts";
-import { progressOrTimeout } from "../progress.ts";
-import type { KeyIndex } from "./key-index.ts";
-import { RecordReader } from "./record-reader.ts";
-import { indexRefusals } from "./refusals.ts";
-import { pageTokenOf, partitionFor, type Wanted, wantedOf } from "./wanted.ts";
+import type { KeyIndex } from "./latest/key-index.ts";
+import { RecordReader } from "./latest/record-reader.ts";
+import { indexRefusals } from "./latest/refusals.ts";
+import { pageTokenOf, partitionFor, type Wanted, wantedOf } from "./latest-wanted.ts";
+import { limits } from "./limits.ts";
+import { requestOffset } from "./log-service.ts";
+import type { BrokerMetrics } from "./metrics.ts";
+import type { Leader } from "./partitions/leader.ts";
+import type { Replica } from "./partitions/replica.ts";
+import type { ReplicaManager } from "./partitions/replica-manager.ts";
+import { progressOrTimeout } from "./progress.ts";
 
 export interface GetLatestContext {
   readonly replicas: ReplicaManager;

@@ -2,7 +2,7 @@
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { GetLatestRequest } from "@millrace/proto/broker";
 import { bytesOfKey, keyOf, partitionOfKey } from "@millrace/record";
-import { limits } from "../limits.ts";
+import { limits } from "./limits.ts";
 
 /** Keys, or the keys that begin with something. */
 export type Wanted =

@@ -7,13 +7,13 @@ import type { Clock } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { GetLatestRequestSchema } from "@millrace/proto/broker";
 import type { CallContext } from "@millrace/rpc";
-import { noMetrics } from "../metrics.ts";
-import { Replica } from "../partitions/replica.ts";
-import { partitionOf, topicOf } from "../testing/fake-view.ts";
-import { replicaContext } from "../testing/replicas.ts";
 import { type GetLatestContext, getLatest } from "./get-latest.ts";
-import { KeyIndex } from "./key-index.ts";
-import { indexContext, type Line, ReadableLog, settled } from "./testing.ts";
+import { KeyIndex } from "./latest/key-index.ts";
+import { indexContext, type Line, ReadableLog, settled } from "./latest/testing.ts";
+import { noMetrics } from "./metrics.ts";
+import { Replica } from "./partitions/replica.ts";
+import { partitionOf, topicOf } from "./testing/fake-view.ts";
+import { replicaContext } from "./testing/replicas.ts";
 
 const config = topicConfigOf({ "cleanup.policy": "compact" });
 
