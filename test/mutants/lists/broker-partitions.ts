@@ -334,9 +334,9 @@ const acknowledging: readonly Mutant[] = [
   {
     name: "ring-loses-its-order-when-it-grows",
     breaks: "Appends are answered in the order in which they were appended.",
-    file: `${room}ring.ts`,
+    file: "services/broker/src/ring.ts",
     replace: [["old[(this.#head + i) & (old.length - 1)]", "old[i]"]],
-    tests: [`${room}ring.test.ts`],
+    tests: ["services/broker/src/ring.test.ts"],
   },
 ];
 
