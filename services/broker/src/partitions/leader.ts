@@ -135,8 +135,8 @@ export class Leader {
 
   /**
    * For one whose condition does not hold: acknowledged like its first append if the log has it,
-   * and refused otherwise. The refusal waits until all that the log has now is committed: before that
-   * another leader may end elsewhere, and have what an earlier attempt of this append left.
+   * and refused otherwise. The refusal waits until all that the log has now is committed: before
+   * that another leader may end elsewhere, and have what an earlier attempt of this append left.
    */
   #appendIfKnown(batch: AppendBatch, append: Append, refusal: MillraceError): void {
     const { logEndOffset } = this.log;
