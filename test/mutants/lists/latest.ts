@@ -95,7 +95,7 @@ const ofTheIndex: readonly Mutant[] = [
     breaks: "What is committed is taken over in several turns of the event loop.",
     file: `${room}key-index.ts`,
     replace: [
-      ["commit(this.#log.highWatermark, recordsPerTurn)", "commit(this.#log.highWatermark, 1e9)"],
+      ["commit(this.#log.highWatermark, atOnce)", "commit(this.#log.highWatermark, 1e9)"],
     ],
     tests: indexTests,
   },

@@ -105,6 +105,25 @@ test("a large batch is taken over in several turns, and those that wait are told
   assert.deepEqual([turns() - before[0], moved - before[1]], [3, 3]);
 });
 
+test("the more is waiting, the more is taken over in a turn", async () => {
+  const log = new ReadableLog();
+  const { context, turns } = indexContext();
+  const index = new KeyIndex(context, log.asLog(), () => {});
+  await settled();
+  const before = turns();
+  for (let i = 0; i < 40; i += 1) {
+    const keys = Array.from({ length: 1_000 }, (_, n) => `k${n}`);
+    index.appended(1_000 * i, { keys, isNull: keys.map(() => false) });
+  }
+  log.logEndOffset = 40_000;
+  log.highWatermark = 40_000;
+  index.progress();
+  assert.equal(index.committedEnd, 4_000, "no more than take some milliseconds");
+  for (let i = 0; i < 3; i += 1) await settled();
+  assert.equal(index.committedEnd, 40_000);
+  assert.ok(turns() - before < 25, `${turns() - before} turns, and not 80`);
+});
+
 test("a large log is read in several turns", async () => {
   const log = new ReadableLog();
   log.fill(Array.from({ length: 1_700 }, (_, i) => `k${i}`));

@@ -24,6 +24,11 @@ export interface KeyIndexContext {
 
 /** Records that are taken in, and leaves that are looked through, in one turn of the event loop. */
 const recordsPerTurn = 500;
+/**
+ * The same of committed records where more wait: a quarter of them, so that a fast producer is not
+ * faster than its index, but no more than take some 15 ms.
+ */
+const committedPerTurnMax = 4_000;
 const leavesPerTurn = 64;
 /** Bytes that are read from the log at a time. */
 const readBytes = 1024 * 1024;
@@ -182,7 +187,9 @@ export class KeyIndex {
   /** Takes over what is committed by now, some of it in later turns of the event loop. */
   #commit(): void {
     if (this.#isCommitting) return;
-    const isDone = this.#offsets.commit(this.#log.highWatermark, recordsPerTurn);
+    const { waiting } = this.#offsets;
+    const atOnce = Math.min(Math.max(recordsPerTurn, waiting >> 2), committedPerTurnMax);
+    const isDone = this.#offsets.commit(this.#log.highWatermark, atOnce);
     this.#charge();
     if (isDone) return;
     this.#isCommitting = true;

@@ -24,6 +24,7 @@ export class LatestOffsets {
   /** Records of the first waiting batch that were taken over. */
   #taken = 0;
   #waitingBytes = 0;
+  #waitingRecords = 0;
   #end: number;
 
   /** Of a log that ends at `endOffset`; `load` tells of the records before that. */
@@ -41,6 +42,11 @@ export class LatestOffsets {
     return this.#committed.size;
   }
 
+  /** Records that were appended, and are not taken over as committed. */
+  get waiting(): number {
+    return this.#waitingRecords;
+  }
+
   /** Everything before that which came by `append` is known as committed. */
   get committedEnd(): number {
     return this.#end;
@@ -54,6 +60,7 @@ export class LatestOffsets {
   /** The leader has appended these records. */
   append(baseOffset: number, records: RecordKeys): void {
     this.#waiting.push({ baseOffset, records });
+    this.#waitingRecords += records.keys.length;
     let offset = baseOffset;
     for (const key of records.keys) {
       this.#appended.set(key, offset);
@@ -74,6 +81,7 @@ export class LatestOffsets {
       if (baseOffset + keys.length > highWatermark) return true;
       const end = Math.min(keys.length, this.#taken + left);
       left -= end - this.#taken;
+      this.#waitingRecords -= end - this.#taken;
       for (; this.#taken < end; this.#taken += 1) this.#take(batch, this.#taken);
       this.#end = baseOffset + end;
       if (end < keys.length) return false;

@@ -58,8 +58,8 @@ export const isConditionCode = (code: ErrorCode): boolean =>
 
 /**
  * Takes the sends that expect where the log ends and come behind `failed` out of the queue, and
- * returns them; those in flight learn of it. They were made when `failed` was believed to come before
- * them. Sent again, they could be appended behind what another writer put there.
+ * returns them; those in flight learn of it. They were made when `failed` was believed to come
+ * before them. Sent again, they could be appended behind what another writer put there.
  */
 export const takeBehind = (queue: PartitionQueue, failed: Batch, error: MillraceError): Batch[] => {
   const isBehind = (one: Batch): boolean =>
