@@ -107,7 +107,7 @@ test("a large batch is taken over in several turns, and those that wait are told
 
 test("the more is waiting, the more is taken over in a turn", async () => {
   const log = new ReadableLog();
-  const { context, turns } = indexContext();
+  const { context, turns } = indexContext(100_000_000);
   const index = new KeyIndex(context, log.asLog(), () => {});
   await settled();
   const before = turns();
