@@ -15,7 +15,13 @@ export interface ReadBatch {
 
 /** The batches of a read, in order. */
 export function* batchesIn({ chunks }: ReadResult): Generator<ReadBatch, void, undefined> {
-  const bytes = Buffer.concat(chunks);
+  const [first, ...others] = chunks;
+  if (first === undefined) return;
+  // What is read from a file is one chunk, and large: it is not copied.
+  const bytes =
+    others.length > 0
+      ? Buffer.concat(chunks)
+      : Buffer.from(first.buffer, first.byteOffset, first.length);
   for (let at = 0; at < bytes.length; ) {
     const batch = readStored(bytes, at);
     if ("fault" in batch) {
