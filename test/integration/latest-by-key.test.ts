@@ -2,7 +2,12 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { type Client, type ConsumedRecord, connect, LastOffsetMismatchError } from "@millrace/client";
+import {
+  type Client,
+  type ConsumedRecord,
+  connect,
+  LastOffsetMismatchError,
+} from "@millrace/client";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import {
   FetchService,
