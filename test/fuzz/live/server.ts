@@ -141,12 +141,14 @@ export class LiveServer {
       topicIds.push(topicId);
     }
     for (const name of missing) {
-      const making = admin.createTopic({ name, partitions: 2 });
+      // One of them is compacted, and has an index of its keys.
+      const configs = name === abused[0] ? { "cleanup.policy": "compact" } : {};
+      const making = admin.createTopic({ name, partitions: 2, configs });
       const made = await within("a create", making);
       topicIds.push(made.topicId);
       const values = Array.from({ length: 20 }, (_, i) => `${i}`.padEnd(50));
       const sends = values.map((value) =>
-        this.#producer.send({ topic: name, partition: 0, value }),
+        this.#producer.send({ topic: name, partition: 0, key: value.slice(0, 1), value }),
       );
       await within("filling a topic", Promise.all(sends));
     }

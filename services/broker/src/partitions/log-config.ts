@@ -5,7 +5,8 @@ const has = (config: TopicConfig, policy: "compact" | "delete"): boolean =>
   config["cleanup.policy"].split(",").includes(policy);
 
 /** Whether the log keeps the latest record of each key, and its leader an index of them. */
-export const isCompacted = (config: TopicConfig): boolean => has(config, "compact");
+export const isCompacted = (config: TopicConfig): boolean =>
+  config["cleanup.policy"].includes("compact");
 
 /** Log settings of a topic's configs. */
 export const logConfigOf = (config: TopicConfig): LogConfig => ({
