@@ -94,9 +94,7 @@ const ofTheIndex: readonly Mutant[] = [
     name: "latest-all-in-one-turn",
     breaks: "What is committed is taken over in several turns of the event loop.",
     file: `${room}key-index.ts`,
-    replace: [
-      ["commit(this.#log.highWatermark, atOnce)", "commit(this.#log.highWatermark, 1e9)"],
-    ],
+    replace: [["commit(this.#log.highWatermark, atOnce)", "commit(this.#log.highWatermark, 1e9)"]],
     tests: indexTests,
   },
 ];
@@ -214,8 +212,10 @@ const ofCalls: readonly Mutant[] = [
   {
     name: "latest-keyless-records-taken",
     breaks: "A compacted topic takes no record without a key.",
-    file: `${broker}produce/appender.ts`,
-    replace: [["needsKeys: isCompacted(config),", "needsKeys: false,"]],
+    file: "packages/record/src/records.ts",
+    replace: [
+      ["    if (key === undefined) {\n      throw", "    if (keys.length < 0) {\n      throw"],
+    ],
     tests: socketTests,
   },
   {
