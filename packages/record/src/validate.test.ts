@@ -166,3 +166,32 @@ test("a stored batch has one encoding: lengths are minimal, numbers below 2^53",
     reason: "header value out of range",
   });
 });
+
+test("where keys are needed, a batch with a record without one is refused, compressed or not", async () => {
+  const batchOf = async (keys: readonly (string | undefined)[], compression: "none" | "gzip") => {
+    const builder = new BatchBuilder();
+    for (const key of keys) {
+      const value = key === "deleted" ? undefined : Buffer.from("v");
+      builder.append({
+        key: key === undefined ? undefined : Buffer.from(key),
+        value,
+        timestampMs: nowMs,
+      });
+    }
+    if (compression === "none") return builder.finishPlain();
+    const packed = await builder.pack({ compression, compressor: nodeCompressor });
+    return encodeBody(packed, packed.records);
+  };
+  const limits = { ...wide, needsKeys: true };
+  for (const compression of ["none", "gzip"] as const) {
+    const keyless = await batchOf(["a", undefined], compression);
+    assert.equal(await codeOf(keyless, { needsKeys: true }), "INVALID_RECORD");
+    assert.equal(await codeOf(keyless), "ok");
+    const keyed = await batchOf(["a", "", "deleted", "\u00e9"], compression);
+    const { keys } = await validateBatch(keyed, undefined, limits, nodeCompressor);
+    // A character for each byte.
+    assert.deepEqual(keys?.keys, ["a", "", "deleted", "\u00c3\u00a9"]);
+    assert.deepEqual(keys.isNull, [false, false, true, false]);
+    assert.equal((await validateBatch(keyed, undefined, wide, nodeCompressor)).keys, undefined);
+  }
+});

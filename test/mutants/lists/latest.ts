@@ -216,7 +216,7 @@ const ofCalls: readonly Mutant[] = [
     replace: [
       ["    if (key === undefined) {\n      throw", "    if (keys.length < 0) {\n      throw"],
     ],
-    tests: socketTests,
+    tests: ["packages/record/src/validate.test.ts"],
   },
   {
     name: "latest-condition-on-several-keys",
