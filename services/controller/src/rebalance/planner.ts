@@ -1,7 +1,7 @@
 /**
- * Plans which replicas go where. Pure: what is known of brokers and partitions in, moves out.
- * Hard goals first, each as far as it can be met: replicas on active brokers alone, in as many racks
- * as there are, no broker beyond its room. No later step makes one of them worse. Then counts of
+ * Plans which replicas go where. Pure: what is known of brokers and partitions in, moves out. Hard
+ * goals first, each as far as it can be met: replicas on active brokers alone, in as many racks as
+ * there are, no broker beyond its room. No later step makes one of them worse. Then counts of
  * replicas are made even with as few copies as that takes, bytes by swaps, and preferred leaders by
  * their order.
  */
