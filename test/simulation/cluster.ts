@@ -17,6 +17,9 @@ import { BrokerMachine } from "./broker-machine.ts";
 import { ControllerMachine } from "./controller-machine.ts";
 import { Disturbances } from "./disturbances.ts";
 import { chooseFaults, type Faults, replicationFactorMax } from "./faults.ts";
+import { GroupMachine } from "./group-machine.ts";
+import { Ledger } from "./groups/ledger.ts";
+import { AppendTap } from "./groups/tap.ts";
 import type { Machine } from "./machine.ts";
 import { SimStore } from "./sim-store.ts";
 import { noTrouble } from "./store-link.ts";
@@ -34,6 +37,9 @@ export class Cluster {
   readonly brokers: readonly BrokerMachine[];
   /** Machines that are controllers and nothing else. */
   readonly controllers: readonly ControllerMachine[];
+  readonly groupCoordinators: readonly GroupMachine[];
+  /** What members of groups do. */
+  readonly ledger: Ledger;
   readonly store: SimStore;
   readonly operations: StoreOperations;
   readonly #random: SeededRandom;
@@ -45,7 +51,8 @@ export class Cluster {
   #disturbedMs = 0;
   #isLosingDisk = false;
 
-  constructor(seed: number, brokers: number, isApart: boolean) {
+  /** `groupCoordinators`: how many; their machines are their own. */
+  constructor(seed: number, brokers: number, isApart: boolean, groupCoordinators = 0) {
     const kernel = new Kernel(seed);
     const random = new SeededRandom(seed ^ 0x2c1b3c6d);
     this.kernel = kernel;
@@ -67,11 +74,22 @@ export class Cluster {
       { length: isApart ? random.pick(controllerCounts) : 0 },
       (_, id) => new ControllerMachine(shared, id),
     );
+    this.ledger = new Ledger(kernel);
+    const tap = new AppendTap(this.ledger, kernel.marks);
+    this.groupCoordinators = Array.from(
+      { length: groupCoordinators },
+      (_, id) => new GroupMachine(shared, id, tap),
+    );
     for (const { disk } of this.brokers) {
       disk.stallChance = this.faults.slowDisks ? random.pick([0, 0.02, 0.2]) : 0;
     }
     const { controllers, faults, store } = this;
-    const scene = { kernel, random, store, faults, brokers: this.brokers, controllers };
+    const machines = {
+      brokers: this.brokers,
+      controllers,
+      groupCoordinators: this.groupCoordinators,
+    };
+    const scene = { kernel, random, store, faults, ...machines };
     const sleep = (ms: number): Promise<void> => this.sleep(ms);
     const clients = this.#clients;
     this.#disturbances = new Disturbances({ ...scene, network: this.#network, clients, sleep });
@@ -79,11 +97,20 @@ export class Cluster {
   }
 
   get machines(): readonly Machine[] {
-    return [...this.brokers, ...this.controllers];
+    return [...this.brokers, ...this.controllers, ...this.groupCoordinators];
   }
 
   get disturbedMs(): number {
     return this.#disturbedMs + this.operations.disturbedMs;
+  }
+
+  /** Hosts of clients whose links may fail. */
+  exposes(hosts: readonly string[]): void {
+    this.#clients.push(...hosts);
+  }
+
+  get network(): SimNetwork {
+    return this.#network;
   }
 
   sleep(ms: number): Promise<void> {
@@ -95,9 +122,14 @@ export class Cluster {
   /** A client on a host of its own, which never dies. */
   client(name: string): Client {
     const process = new Incarnation(this.kernel, name);
+    return this.clientIn(process, this.#attach(name, process));
+  }
+
+  /** A client in a process that may die. */
+  clientIn(process: Incarnation, dialer: Dialer): Client {
     const env = { clock: process.clock(), random: this.#random };
     return createClient({
-      dialer: this.#attach(name, process),
+      dialer,
       env: { ...env, compressor: syncCompressor, logger: silentLogger },
       bootstrap: this.brokers.map(({ host }) => `${host}:7400`),
     });

@@ -2,6 +2,11 @@
 import { decodeRecord, keys } from "@millrace/metadata";
 import { blindLeader } from "./blind-leader.ts";
 import type { ControllerMachine } from "./controller-machine.ts";
+import {
+  type CoordinatorTrouble,
+  coordinatorTrouble,
+  coordinatorTroubles,
+} from "./coordinator-trouble.ts";
 import type { Faults } from "./faults.ts";
 import type { Machine } from "./machine.ts";
 import type { Disturbance, Scene } from "./scene.ts";
@@ -10,7 +15,7 @@ import { noTrouble, type StoreTrouble } from "./store-link.ts";
 /** Longer than a watch waits for its link, ms. */
 const watchesLostMs = 6_000;
 
-const kindsOf = (faults: Faults) => [
+const kindsOf = (faults: Faults, hasCoordinators: boolean) => [
   ...(faults.links ? (["cut", "partition", "lose", "stall"] as const) : []),
   ...(faults.clientLinks ? (["client"] as const) : []),
   ...(faults.pauses ? (["pause"] as const) : []),
@@ -26,7 +31,11 @@ const kindsOf = (faults: Faults) => [
   ...(faults.controllers
     ? (["controller without store", "controller dies", "controller blind"] as const)
     : []),
+  ...(hasCoordinators ? coordinatorTroubles : []),
 ];
+
+const isOfCoordinator = (kind: Kind): kind is CoordinatorTrouble =>
+  coordinatorTroubles.some((one) => one === kind);
 
 type Kind = ReturnType<typeof kindsOf>[number];
 
@@ -36,7 +45,7 @@ export class Disturbances {
 
   constructor(scene: Scene) {
     this.#scene = scene;
-    this.#kinds = kindsOf(scene.faults);
+    this.#kinds = kindsOf(scene.faults, scene.groupCoordinators.length > 0);
   }
 
   get areAny(): boolean {
@@ -45,13 +54,14 @@ export class Disturbances {
 
   /** Something that the seed allows. */
   async begin(): Promise<Disturbance> {
-    const { brokers, controllers, kernel, random } = this.#scene;
+    const { brokers, controllers, groupCoordinators, kernel, random } = this.#scene;
     const kind = random.pick(this.#kinds);
-    const machines: Machine[] = [...brokers, ...controllers];
+    const machines: Machine[] = [...brokers, ...controllers, ...groupCoordinators];
     const machine = random.pick(machines);
     const active = await this.#active();
     kernel.marks.sometimes(`fault: ${kind}`);
     kernel.trace(`fault: ${kind}`);
+    if (isOfCoordinator(kind)) return coordinatorTrouble(this.#scene, kind);
     switch (kind) {
       case "pause":
         return this.#pause(machine);
@@ -94,8 +104,10 @@ export class Disturbances {
   }
 
   #links(kind: "cut" | "partition" | "lose" | "stall" | "client", machine: Machine): Disturbance {
-    const { brokers, clients, controllers, network, random } = this.#scene;
-    const others = [...brokers, ...controllers].filter((one) => one !== machine);
+    const { brokers, clients, controllers, groupCoordinators, network, random } = this.#scene;
+    const others = [...brokers, ...controllers, ...groupCoordinators].filter(
+      (one) => one !== machine,
+    );
     const hosts = others.map(({ host }) => host);
     const to = kind === "client" ? clients : random.chance(0.5) ? hosts : random.pick(hosts);
     if (kind === "partition" || kind === "client") network.partition(machine.host, to);

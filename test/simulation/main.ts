@@ -1,21 +1,24 @@
 /**
- * `npm run sim -- [--brokers N [--apart]] --seeds N [--seed S] [--trace]`: simulates N seeds from S
+ * `npm run sim -- [--brokers N [--apart] [--groups]] --seeds N [--seed S] [--trace]`: simulates N seeds from S
  * on, outside of a test runner: a standalone server, or a cluster of N, whose controllers are apart
- * where the seed says so, or with `--apart`. Ends with 0 when every seed
- * held, 1 after a failure, 2 for a wrong command line.
+ * where the seed says so, or with `--apart`; `--groups`: with group coordinators and members in
+ * every seed. Ends with 0 when every seed held, 1 after a failure, 2 for a wrong command line.
  */
 import { parseArgs } from "node:util";
 import { run } from "./run.ts";
 import { type Layout, runCluster } from "./run-cluster.ts";
 import { Totals } from "./totals.ts";
 
-const usage = "usage: npm run sim -- [--brokers N [--apart]] [--seeds N] [--seed S] [--trace]";
+const usage =
+  "usage: npm run sim -- [--brokers N [--apart] [--groups]] [--seeds N] [--seed S] [--trace]";
 
 interface Wanted {
   /** Undefined: a standalone server. */
   readonly brokers: number | undefined;
   /** Undefined: each seed decides. */
   readonly layout: Layout | undefined;
+  /** Undefined: each seed decides. */
+  readonly groups: true | undefined;
   readonly first: number;
   readonly count: number;
   readonly trace: boolean;
@@ -24,8 +27,9 @@ interface Wanted {
 const parse = (): Wanted => {
   const whole = { type: "string" } as const;
   const flag = { type: "boolean" } as const;
-  const options = { brokers: whole, seed: whole, seeds: whole, trace: flag, apart: flag } as const;
-  const { values } = parseArgs({ options });
+  const options = { brokers: whole, seed: whole, seeds: whole, trace: flag } as const;
+  const flags = { apart: flag, groups: flag } as const;
+  const { values } = parseArgs({ options: { ...options, ...flags } });
   const number = (name: "brokers" | "seed" | "seeds", fallback: number): number => {
     const text = values[name];
     if (text === undefined) return fallback;
@@ -42,10 +46,15 @@ const parse = (): Wanted => {
   if (layout !== undefined && brokers === undefined) {
     throw new Error("--apart is for a cluster: say --brokers N, too");
   }
-  return { brokers, layout, first: number("seed", 1), count, trace };
+  const groups = values.groups === true ? true : undefined;
+  if (groups && brokers === undefined) {
+    throw new Error("--groups is for a cluster: say --brokers N, too");
+  }
+  return { brokers, layout, groups, first: number("seed", 1), count, trace };
 };
 
-const simulate = async ({ brokers, layout, first, count, trace }: Wanted): Promise<number> => {
+const simulate = async (wanted: Wanted): Promise<number> => {
+  const { brokers, layout, groups, first, count, trace } = wanted;
   const totals = new Totals(brokers, layout);
   const startedMs = performance.now();
   let failures = 0;
@@ -54,13 +63,14 @@ const simulate = async ({ brokers, layout, first, count, trace }: Wanted): Promi
       const onTrace = trace ? (line: string) => console.log(line) : undefined;
       const report = await (brokers === undefined
         ? run(seed, onTrace)
-        : runCluster(seed, { brokers, layout, onTrace }));
+        : runCluster(seed, { brokers, layout, groups, onTrace }));
       totals.add(report);
       if (count === 1) console.log(`seed ${seed}: trace ${report.traceHash.toString(16)}`);
     } catch (thrown) {
       failures += 1;
       console.error(`FAILED ${thrown instanceof Error ? thrown.message : String(thrown)}`);
-      const which = brokers === undefined ? "" : `--brokers ${brokers} ${layout ? "--apart " : ""}`;
+      const flags = `${layout ? "--apart " : ""}${groups ? "--groups " : ""}`;
+      const which = brokers === undefined ? "" : `--brokers ${brokers} ${flags}`;
       console.error(`  replay: npm run sim -- ${which}--seed ${seed} --trace`);
     }
   }

@@ -2,6 +2,7 @@
 import type { Client } from "@millrace/client/core";
 import { SeededRandom } from "@millrace/sim";
 import { Cluster } from "./cluster.ts";
+import { Groups } from "./groups/groups.ts";
 import {
   check,
   finalLog,
@@ -24,6 +25,8 @@ export interface ClusterOptions {
   readonly brokers: number;
   /** Default: the seed decides. */
   readonly layout?: Layout | undefined;
+  /** Whether there are group coordinators and members. Default: the seed decides. */
+  readonly groups?: boolean | undefined;
   readonly onTrace?: ((line: string) => void) | undefined;
 }
 
@@ -114,6 +117,8 @@ const simulate = async (cluster: Cluster, seed: number): Promise<History> => {
   };
   await kernel.run(makeTopic(cluster.client("admin"), configs));
   await kernel.run(race.begin(configs));
+  const groups = groupsIn(cluster, seed);
+  if (groups !== undefined) await kernel.run(groups.begin(configs));
   const history = new History(kernel.marks);
   let working = true;
   const isWorking = (): boolean => working;
@@ -123,6 +128,7 @@ const simulate = async (cluster: Cluster, seed: number): Promise<History> => {
   const mayVanish = (): boolean => faults.foreignStores;
   const clients = await kernel.run(makeClients(cluster));
   const readers = follow(clients.reader, history, stop.signal, mayVanish).catch(note);
+  const members = groups?.run(isWorking, note).catch(note);
   const writers = Promise.all([write(cluster, clients, history, random), race.run()])
     .catch(note)
     .finally(() => {
@@ -131,10 +137,12 @@ const simulate = async (cluster: Cluster, seed: number): Promise<History> => {
   const trouble = beginTrouble(cluster, clients, history, random, isWorking).catch(note);
   await kernel.run(writers, workMsMax);
   cluster.heal();
-  await kernel.run(trouble, workMsMax);
+  await kernel.run(Promise.all([trouble, members]), workMsMax);
   if (failures.length > 0) throw failures[0];
   await kernel.run(cluster.untilWhole(), workMsMax);
   const found = await kernel.run(finalLog(cluster.client("checker")), workMsMax);
+  const kept = [...found].filter(([place]) => !history.mayBeDeleted(place));
+  if (groups !== undefined) await kernel.run(groups.finish(new Map(kept)), workMsMax);
   stop.abort();
   await kernel.run(readers, workMsMax);
   if (failures.length > 0) throw failures[0];
@@ -149,13 +157,38 @@ const simulate = async (cluster: Cluster, seed: number): Promise<History> => {
   return history;
 };
 
+/** Undefined in a cluster without group coordinators. */
+const groupsIn = (cluster: Cluster, seed: number): Groups | undefined => {
+  if (cluster.groupCoordinators.length === 0) return undefined;
+  const { faults, kernel, ledger, network } = cluster;
+  return new Groups({
+    ...{ kernel, network, ledger, seed, mayVanish: faults.foreignStores },
+    client: (process, dialer) => cluster.clientIn(process, dialer),
+    lasting: (name) => cluster.client(name),
+    exposes: (hosts) => cluster.exposes(hosts),
+    sleep: (ms) => cluster.sleep(ms),
+  });
+};
+
+/** Group coordinators of a cluster that has some. */
+const coordinatorCounts = [2, 3] as const;
+
+/** How many group coordinators a seed has, where controllers are apart: mostly none. */
+const coordinatorsOf = (seed: number, groups: boolean | undefined): number => {
+  const random = new SeededRandom(seed ^ 0x1f83d9ab);
+  const hasSome = random.chance(2 / 3);
+  return (groups ?? hasSome) ? random.pick(coordinatorCounts) : 0;
+};
+
 const layoutOf = (seed: number): Layout =>
   new SeededRandom(seed ^ 0x51ed270b).chance(0.5) ? "apart" : "together";
 
 /** One run of a cluster. As `run` otherwise. */
 export const runCluster = async (seed: number, options: ClusterOptions): Promise<RunReport> => {
-  const { brokers, layout = layoutOf(seed), onTrace } = options;
-  const cluster = new Cluster(seed, brokers, layout === "apart");
+  const { brokers, groups, onTrace } = options;
+  const { layout = groups === true ? "apart" : layoutOf(seed) } = options;
+  const isApart = layout === "apart";
+  const cluster = new Cluster(seed, brokers, isApart, isApart ? coordinatorsOf(seed, groups) : 0);
   const { kernel } = cluster;
   if (onTrace !== undefined) kernel.onTrace = onTrace;
   kernel.marks.sometimes(`layout: ${layout}`);

@@ -3,6 +3,7 @@ import type { Kernel, SeededRandom, SimNetwork } from "@millrace/sim";
 import type { BrokerMachine } from "./broker-machine.ts";
 import type { ControllerMachine } from "./controller-machine.ts";
 import type { Faults } from "./faults.ts";
+import type { GroupMachine } from "./group-machine.ts";
 import type { SimStore } from "./sim-store.ts";
 
 export interface Scene {
@@ -14,6 +15,8 @@ export interface Scene {
   readonly brokers: readonly BrokerMachine[];
   /** Machines that are controllers and nothing else. */
   readonly controllers: readonly ControllerMachine[];
+  /** Machines that are group coordinators; most seeds have none. */
+  readonly groupCoordinators: readonly GroupMachine[];
   /** Hosts of clients. */
   readonly clients: readonly string[];
   readonly sleep: (ms: number) => Promise<void>;

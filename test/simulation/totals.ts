@@ -81,6 +81,39 @@ const apart = [
   "fault: controller without store",
 ] as const;
 
+/** Of one with group coordinators and members. */
+const grouped = [
+  "fault: coordinator alone",
+  "fault: coordinator deaf",
+  "fault: coordinator dies",
+  "fault: coordinator hangs",
+  "fault: coordinator mute",
+  "fault: coordinator without brokers",
+  "fault: coordinator without store",
+  "groups: a commit is refused: PARTITION_NOT_ASSIGNED",
+  "groups: a loop that is stuck leaves",
+  "groups: a member comes back",
+  "groups: a member dies",
+  "groups: a member hangs",
+  "groups: a member is fenced",
+  "groups: a member is renamed",
+  "groups: a member leaves",
+  "groups: a member loses power",
+  "groups: a member subscribes by pattern",
+  "groups: a position is reset",
+  "groups: a register is deleted",
+  "groups: a register is set",
+  "groups: a revocation is not answered",
+  "groups: a shard with groups moves",
+  "groups: a static member is replaced",
+  "groups: an append meets LEADER_NOT_AVAILABLE",
+  "groups: an append meets NOT_ENOUGH_REPLICAS",
+  "groups: an append meets UNAVAILABLE",
+  "groups: an append of a coordinator that was replaced is refused",
+  "groups: records are processed again",
+  "store: a group coordinator's lease ends",
+] as const;
+
 /** Of a cluster with more machines than replicas. */
 const moving = ["moves: cancelled", "moves: draining", "moves: recorded"] as const;
 
@@ -95,14 +128,15 @@ export class Totals {
 
   /**
    * What a campaign of some hundred seeds must reach, or it does not try what it should. `layout`:
-   * that of all of them, where the seeds do not decide.
+   * that of all of them, where the seeds do not decide. `hasGroups`: some have members of groups.
    */
-  constructor(brokers: number | undefined, layout?: Layout) {
+  constructor(brokers: number | undefined, layout?: Layout, hasGroups = brokers !== undefined) {
     const own =
       brokers === undefined
         ? standalone
         : [...cluster, ...apart, ...(layout === undefined ? eitherLayout : [])];
-    this.#expected = [...everywhere, ...own, ...((brokers ?? 0) > 3 ? moving : [])];
+    const more = [...((brokers ?? 0) > 3 ? moving : []), ...(hasGroups ? grouped : [])];
+    this.#expected = [...everywhere, ...own, ...more];
   }
 
   add(report: RunReport): void {

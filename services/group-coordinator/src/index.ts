@@ -8,8 +8,10 @@ export {
   type GroupCoordinatorOptions,
 } from "./group-coordinator.ts";
 
+export type { StateRecord as GroupStateRecord } from "./group/types.ts";
 export { limits as groupLimits } from "./limits.ts";
 export type { GroupMetrics } from "./metrics.ts";
 export type { CoordinatorState } from "./runtime/coordinator.ts";
 
+export { decodeRecord as decodeGroupRecord } from "./shard/records.ts";
 export * from "./subscription/pattern.ts";

@@ -8,6 +8,7 @@
  * `restored-epochs-not-raised`, `earlier-life-of-a-replica-counts`.
  */
 import type { Mutant } from "../mutant.ts";
+import { clusterGroupBugs } from "./cluster-groups.ts";
 
 const partitions = "services/broker/src/partitions";
 const replication = "services/broker/src/replication";
@@ -25,6 +26,7 @@ const bug = (
 });
 
 export const clusterBugs: readonly Mutant[] = [
+  ...clusterGroupBugs,
   bug(
     "acks-at-own-durability",
     "An acknowledged record is on every replica in sync.",
