@@ -238,6 +238,18 @@ export const clientGroupMutants: readonly Mutant[] = [
     tests,
   },
   {
+    name: "client-group-stuck-handler-stays-away",
+    breaks: "a member that has left because of a stuck handler never joins again",
+    file: `${group}/group-consumer.ts`,
+    replace: [
+      [
+        "      await this.#work.quiet();\n      if (this.#control.isAsking()) return;\n",
+        "      void this.#work;\n",
+      ],
+    ],
+    tests,
+  },
+  {
     name: "client-group-idle-is-stuck",
     breaks: "a loop that waits for records is taken for one that is stuck",
     file: `${group}/liveness.ts`,

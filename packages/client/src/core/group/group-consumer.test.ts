@@ -409,6 +409,23 @@ test("a loop that is stuck is warned of, leaves by itself, and joins again", lim
   assert.deepEqual(loop.seen, ["0@0"]);
 });
 
+test("a member whose handler is stuck leaves, and joins again once it is done", limit, async () => {
+  const { client, coordinator } = groupSetUp(1);
+  await writeBatch(client, ["a"]);
+  const stuck = Promise.withResolvers<void>();
+  const consumer = client.consumer({ ...base, maxProcessingMs: 100 });
+  const processing = consumer.process(() => stuck.promise);
+  await until(() => coordinator.heard().includes("open events"));
+  coordinator.last.assign(1, [0]);
+  await until(() => coordinator.transcript.includes("leave"));
+  await sleep(50);
+  assert.equal(coordinator.streams.length, 1);
+  stuck.resolve();
+  await until(() => coordinator.streams.length === 2);
+  await consumer.close();
+  await processing;
+});
+
 test("pause, resume, seek and lag are of partitions that the member has", limit, async () => {
   const { client, coordinator } = groupSetUp(2);
   await writeBatch(client, ["a", "b", "c"], 0);

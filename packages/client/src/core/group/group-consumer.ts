@@ -281,12 +281,22 @@ export class GroupConsumer<K = Uint8Array, V = Uint8Array> implements AsyncDispo
         logger.warn({ err, group }, "offsets could not be committed before the member left");
       });
     }
+    const goesOn = this.#goesOn();
     this.#depart();
     void membership.leave({ temporary: false });
     this.#tell({ type: "group_left", error });
-    void this.#control.asked().then(() => {
+    void goesOn.then(() => {
       if (this.#closing === undefined) this.#join();
     });
+  }
+
+  /** Resolves once the loop asks for more; one that has asked waits for its handlers, all of them. */
+  async #goesOn(): Promise<void> {
+    if (this.#control.isAsking()) {
+      await this.#work.quiet();
+      if (this.#control.isAsking()) return;
+    }
+    await this.#control.asked();
   }
 
   #heldUp(): HeldUp[] {

@@ -75,6 +75,11 @@ export class KeyedQueue<R> {
   finish(): Promise<void> {
     this.#ending ??= "finishing";
     this.#pump();
+    return this.quiet();
+  }
+
+  /** Resolves once nothing runs. */
+  quiet(): Promise<void> {
     if (this.isQuiet) return Promise.resolve();
     return new Promise((resolve) => this.#onQuiet.push(resolve));
   }

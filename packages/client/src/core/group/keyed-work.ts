@@ -49,6 +49,11 @@ export class KeyedWork<R extends AnyRecord> {
     return true;
   }
 
+  /** Resolves once no handler runs of those that run now, also where their work is forgotten. */
+  async quiet(): Promise<void> {
+    await Promise.all([...this.#running.values()].map(({ queue }) => queue.quiet()));
+  }
+
   firstUnfinished(place: TopicPartition): bigint | undefined {
     return this.#running.get(keyOf(place))?.queue.firstUnfinished;
   }
