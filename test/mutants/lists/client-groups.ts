@@ -231,6 +231,13 @@ export const clientGroupMutants: readonly Mutant[] = [
     tests,
   },
   {
+    name: "client-group-takes-while-it-leaves",
+    breaks: "a member that leaves begins to read what a new stream gives it, from where it likes",
+    file: `${group}/reconciler.ts`,
+    replace: [["if (this.#isLeaving || stream !== this.#stream)", "if (stream !== this.#stream)"]],
+    tests,
+  },
+  {
     name: "client-group-stuck-stays",
     breaks: "a loop that is stuck keeps its partitions for ever",
     file: `${group}/liveness.ts`,

@@ -344,6 +344,31 @@ test("closing commits and leaves, a static member for now", limit, async () => {
   }
 });
 
+test("a member that closes takes nothing more, whatever stream it has", limit, async () => {
+  const { client, coordinator } = groupSetUp(1);
+  await writeBatch(client, ["a", "b"]);
+  const told: string[] = [];
+  const onAssigned = (all: readonly unknown[]): void => void told.push(`${all.length} assigned`);
+  const loop = new Loop(client, { onAssigned });
+  loop.free();
+  await until(() => coordinator.heard().includes("open events"));
+  coordinator.last.assign(1, [0]);
+  await until(() => loop.seen.length === 2);
+  coordinator.answersCommits = false;
+  const closing = loop.consumer.close();
+  await until(() => coordinator.heard().includes("commit 0@2"));
+  coordinator.last.end(ErrorCode.UNAVAILABLE);
+  await until(() => coordinator.heard().includes("commit 0@2"));
+  // Without a position: the member has just said that it owns the partition.
+  coordinator.last.assign(1, [0]);
+  await sleep(30);
+  const commitId = coordinator.last.requests.at(-1)?.commit?.commitId ?? 0n;
+  coordinator.last.push({ committed: { commitId } });
+  await closing;
+  await loop.ended;
+  assert.deepEqual([loop.seen, told], [["0@0", "0@1"], ["1 assigned"]]);
+});
+
 test("closing waits for six seconds at most for a coordinator that is away", limit, async () => {
   const { client, coordinator } = groupSetUp(1);
   await writeBatch(client, ["a", "b"]);

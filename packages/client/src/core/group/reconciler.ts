@@ -88,6 +88,8 @@ export class Reconciler {
   /** Rises when everything is lost: steps before that are over. */
   #generation = 0;
   #onLoss = Promise.withResolvers<void>();
+  /** The member leaves: it takes nothing more, whichever stream says so. */
+  #isLeaving = false;
   /** Nothing that is being processed is waited for any longer. */
   readonly #givenUp = Promise.withResolvers<void>();
 
@@ -144,8 +146,7 @@ export class Reconciler {
     const isBusy = control.inHand() === undefined || control.isIterating();
     const cancel = clock.timer(isBusy ? waitMs : 0, () => this.#givenUp.resolve());
     await this.#enqueue(async () => {
-      // Nothing that comes later is applied.
-      this.#stream = Number.POSITIVE_INFINITY;
+      this.#isLeaving = true;
       await this.#giveBack([...this.#held.values()]);
     });
     cancel();
@@ -161,7 +162,7 @@ export class Reconciler {
   }
 
   async #apply(assignment: Assignment, stream: number): Promise<void> {
-    if (stream !== this.#stream) return;
+    if (this.#isLeaving || stream !== this.#stream) return;
     const generation = this.#generation;
     const given = new Map(givenBy(assignment).map((one) => [keyOf(one), one]));
     const gone = [...this.#held.values()].filter((one) => {
