@@ -46,6 +46,8 @@ export class MemberTap {
   readonly #life: Life;
   readonly #marks: Marks;
   #memberId = "";
+  /** It has said goodbye: what it is told then counts for nothing. */
+  #hasLeft = false;
 
   constructor(ledger: Ledger, life: Life, marks: Marks) {
     this.#ledger = ledger;
@@ -94,8 +96,10 @@ export class MemberTap {
     };
   }
 
-  #says({ commit, open, report }: JoinRequest): void {
+  #says({ commit, leave, open, report }: JoinRequest): void {
+    if (leave !== undefined) this.#hasLeft = true;
     if (open !== undefined) {
+      this.#hasLeft = false;
       if (open.memberId !== "") this.#marks.sometimes("groups: a member comes back");
       this.#memberId = open.memberId;
       this.note({ kind: "opened", owned: this.#placesOf(open.owned) });
@@ -127,7 +131,7 @@ export class MemberTap {
 
   #hears({ assignment, committed, joined }: JoinResponse): void {
     if (joined !== undefined) this.#memberId = joined.memberId;
-    if (assignment !== undefined) this.#told(assignment);
+    if (assignment !== undefined && !this.#hasLeft) this.#told(assignment);
     if (committed !== undefined) this.#answered(committed);
   }
 
