@@ -13,13 +13,13 @@ import { topicIdOf } from "@millrace/record";
 import { syncCompressor } from "@millrace/record/node";
 import type { Dialer } from "@millrace/rpc";
 import { Incarnation, Kernel, SeededRandom, SimNetwork } from "@millrace/sim";
+import { Ledger } from "../groups/ledger.ts";
 import { BrokerMachine } from "./broker-machine.ts";
 import { ControllerMachine } from "./controller-machine.ts";
 import { Disturbances } from "./disturbances.ts";
 import { chooseFaults, type Faults, replicationFactorMax } from "./faults.ts";
 import { GroupMachine } from "./group-machine.ts";
-import { Ledger } from "./groups/ledger.ts";
-import { AppendTap } from "./groups/tap.ts";
+import { AppendTap } from "./groups/append-tap.ts";
 import type { Machine } from "./machine.ts";
 import { SimStore } from "./sim-store.ts";
 import { noTrouble } from "./store-link.ts";
@@ -75,7 +75,7 @@ export class Cluster {
       (_, id) => new ControllerMachine(shared, id),
     );
     this.ledger = new Ledger(kernel);
-    const tap = new AppendTap(this.ledger, kernel.marks);
+    const tap = new AppendTap(kernel.marks);
     this.groupCoordinators = Array.from(
       { length: groupCoordinators },
       (_, id) => new GroupMachine(shared, id, tap),

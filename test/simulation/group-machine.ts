@@ -2,7 +2,7 @@
 import { boot } from "@millrace/group-coordinator/process";
 import { syncCompressor } from "@millrace/record/node";
 import type { Incarnation } from "@millrace/sim";
-import type { AppendTap } from "./groups/tap.ts";
+import type { AppendTap } from "./groups/append-tap.ts";
 import { Machine, type Served, type Shared } from "./machine.ts";
 
 /** Offsets are kept so long, ms: longer than any run, whatever the clocks say. */

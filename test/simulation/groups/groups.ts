@@ -7,13 +7,12 @@ import type { Client } from "@millrace/client/core";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { GroupState } from "@millrace/proto/group";
 import { SeededRandom } from "@millrace/sim";
+import { Check, type Records } from "../../groups/check.ts";
+import { GroupLog, groupRecordOf, resetTag } from "../../groups/group-log.ts";
+import { type Ledger, type Place, placeOf } from "../../groups/ledger.ts";
 import { isForeignStore, makeTopic, untilReached } from "../history.ts";
-import { Check, type Records } from "./check.ts";
-import { GroupLog, resetTag } from "./group-log.ts";
-import { type Ledger, type Place, placeOf } from "./ledger.ts";
 import { Member, type MemberContext } from "./member.ts";
 import { Register } from "./register.ts";
-import { groupRecordOf } from "./tap.ts";
 
 export const stateTopic = "__group_state";
 /** The topic of the other clients, which all groups read. */

@@ -6,8 +6,8 @@ import type { Client, ConsumedRecord, GroupConsumer } from "@millrace/client/cor
 import { MillraceError } from "@millrace/errors";
 import type { Dialer } from "@millrace/rpc";
 import { Incarnation, type Kernel, type SeededRandom, type SimNetwork } from "@millrace/sim";
-import { type Ledger, type Life, type Place, placeOf } from "./ledger.ts";
-import { MemberTap } from "./tap.ts";
+import { type Ledger, type Life, type Place, placeOf } from "../../groups/ledger.ts";
+import { MemberTap } from "../../groups/member-tap.ts";
 
 /** What lives are made with. */
 export interface MemberContext {

@@ -97,8 +97,6 @@ const shown = (happening: Happening): string =>
 export class Ledger {
   readonly events: Event[] = [];
   readonly fetched: FetchedOffsets[] = [];
-  /** When a coordinator first wrote, or tried to, that a member is gone: the events before. */
-  readonly expelling = new Map<string, number>();
   readonly #topicNames = new Map<string, string>();
   readonly #clock: LedgerClock;
 
@@ -115,9 +113,5 @@ export class Ledger {
   nameOf(topicId: string, told = ""): string {
     if (told !== "") this.#topicNames.set(topicId, told);
     return this.#topicNames.get(topicId) ?? topicId;
-  }
-
-  expels(memberId: string): void {
-    if (!this.expelling.has(memberId)) this.expelling.set(memberId, this.events.length);
   }
 }

@@ -1,7 +1,7 @@
-/** Listens to what members and coordinators say, between their code and the network. */
-import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
-import { decodeGroupRecord, type GroupStateRecord } from "@millrace/group-coordinator";
-import type { ProduceOnceRequest } from "@millrace/proto/broker";
+/** Listens to what members say and are told, between their code and the network. */
+
+import type { SimHooks } from "@millrace/env";
+import { ErrorCode } from "@millrace/errors";
 import type {
   Assignment,
   Committed,
@@ -11,9 +11,8 @@ import type {
   TopicOffsets,
   TopicPartitions,
 } from "@millrace/proto/group";
-import { decodeRecords, parseBody, topicIdOf } from "@millrace/record";
+import { topicIdOf } from "@millrace/record";
 import type { CallOptions, Channel, ClientStream, Dialer, Method } from "@millrace/rpc";
-import type { Marks } from "@millrace/sim";
 import {
   type Happening,
   type Ledger,
@@ -24,12 +23,11 @@ import {
 } from "./ledger.ts";
 
 const joinPath = "/millrace.group.v1.GroupService/Join";
-const produceOncePath = "/millrace.broker.v1.ProduceService/ProduceOnce";
 
 const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
 
 /** The channel with some of its calls replaced. */
-const channelWith = (channel: Channel, calls: Partial<Channel>): Channel => ({
+export const channelWith = (channel: Channel, calls: Partial<Channel>): Channel => ({
   endpoint: channel.endpoint,
   unary: (method, request, options) => channel.unary(method, request, options),
   serverStream: (method, request, options) => channel.serverStream(method, request, options),
@@ -44,12 +42,12 @@ type JoinStream = ClientStream<JoinRequest, JoinResponse>;
 export class MemberTap {
   readonly #ledger: Ledger;
   readonly #life: Life;
-  readonly #marks: Marks;
+  readonly #marks: Pick<SimHooks, "sometimes">;
   #memberId = "";
   /** It has said goodbye: what it is told then counts for nothing. */
   #hasLeft = false;
 
-  constructor(ledger: Ledger, life: Life, marks: Marks) {
+  constructor(ledger: Ledger, life: Life, marks: Pick<SimHooks, "sometimes">) {
     this.#ledger = ledger;
     this.#life = life;
     this.#marks = marks;
@@ -174,85 +172,3 @@ export class MemberTap {
 }
 
 const codeName = (code: number): string => ErrorCode[code] ?? String(code);
-
-/** Records of an append. Patterns are not looked at here. */
-export const groupRecordOf = (key: Uint8Array, value: Uint8Array | undefined) =>
-  decodeGroupRecord({ key, value }, (text) => ({ text, matching: () => new Set() }));
-
-const recordsOf = ({ batch }: ProduceOnceRequest): (GroupStateRecord | undefined)[] => {
-  if (batch?.body === undefined) return [];
-  const { baseTimestampMs, records } = parseBody(batch.body);
-  return decodeRecords(records, baseTimestampMs).map(({ key, value }) =>
-    key === undefined ? undefined : groupRecordOf(key, value),
-  );
-};
-
-/** What coordinators append, whoever they are: who had which shard last. */
-export class AppendTap {
-  readonly #ledger: Ledger;
-  readonly #marks: Marks;
-  /** By shard, the coordinator that appended last. */
-  readonly #holders = new Map<number, string>();
-  /** Shards in which something is known of groups. */
-  readonly #used = new Set<number>();
-
-  constructor(ledger: Ledger, marks: Marks) {
-    this.#ledger = ledger;
-    this.#marks = marks;
-  }
-
-  /** Of a process; `name` is its host. */
-  dialer(inner: Dialer, name: string): Dialer {
-    return {
-      dial: (endpoint, options) => {
-        const channel = inner.dial(endpoint, options);
-        const unary = async <I, O>(
-          method: Method<I, O>,
-          request: I,
-          of?: CallOptions,
-        ): Promise<O> => {
-          if (method.path !== produceOncePath) return channel.unary(method, request, of);
-          const append = request as unknown as ProduceOnceRequest;
-          const records = recordsOf(append);
-          this.#begins(records);
-          try {
-            const answer = await channel.unary(method, request, of);
-            this.#appended(name, append.partition, records);
-            return answer;
-          } catch (thrown) {
-            this.#refused(records, thrown);
-            throw thrown;
-          }
-        };
-        return channelWith(channel, { unary });
-      },
-    };
-  }
-
-  #begins(records: readonly (GroupStateRecord | undefined)[]): void {
-    for (const record of records) {
-      if (record?.kind === "member" && record.value === undefined) {
-        this.#ledger.expels(record.memberId);
-      }
-    }
-  }
-
-  #appended(name: string, shard: number, records: readonly (GroupStateRecord | undefined)[]): void {
-    const before = this.#holders.get(shard);
-    if (before !== undefined && before !== name && this.#used.has(shard)) {
-      this.#marks.sometimes("groups: a shard with groups moves");
-    }
-    this.#holders.set(shard, name);
-    if (records.some((record) => record !== undefined)) this.#used.add(shard);
-  }
-
-  #refused(records: readonly (GroupStateRecord | undefined)[], thrown: unknown): void {
-    if (records.every((record) => record === undefined)) return;
-    if (hasCode(thrown, ErrorCode.END_OFFSET_MISMATCH)) {
-      this.#marks.sometimes("groups: an append of a coordinator that was replaced is refused");
-    } else {
-      const { codeName: name } = MillraceError.from(thrown);
-      this.#marks.sometimes(`groups: an append meets ${name}`);
-    }
-  }
-}

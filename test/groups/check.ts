@@ -20,7 +20,7 @@ import type { Event, FetchedOffsets, Ledger, Life, Place } from "./ledger.ts";
 export type Records = ReadonlyMap<Place, ReadonlyMap<number, string>>;
 
 export interface Evidence {
-  readonly ledger: Pick<Ledger, "events" | "expelling" | "fetched">;
+  readonly ledger: Pick<Ledger, "events" | "fetched">;
   readonly log: GroupLog;
   /** What the partitions hold. */
   readonly records: Records;
@@ -33,7 +33,9 @@ interface Holding {
   state: "coming" | "owned" | "revoked" | "lost";
   /** Where it began to read. */
   start: number;
-  memberId: string;
+  readonly memberId: string;
+  /** Where the log says that it is the member's. */
+  readonly givenAt: number;
   readonly processed: Set<number>;
   processedEnd: number;
   ackedEnd: number;
@@ -79,7 +81,7 @@ export class Check {
         this.#told(event);
         break;
       case "assigned":
-        this.#assigned(event, n);
+        this.#assigned(event);
         break;
       case "processed":
         this.#processed(event);
@@ -151,7 +153,7 @@ export class Check {
       this.#checkPosition(event, place, found?.at ?? 0);
       const start = position?.offset ?? 0;
       if (isHeld && before !== undefined) before.start = start;
-      else held.set(place, holdingAt(start, memberId));
+      else held.set(place, holdingAt(start, memberId, found?.at ?? 0));
     }
   }
 
@@ -168,8 +170,8 @@ export class Check {
     this.#violated(event, text);
   }
 
-  #assigned(event: Extract<Event, { kind: "assigned" }>, n: number): void {
-    const { life, memberId, places } = event;
+  #assigned(event: Extract<Event, { kind: "assigned" }>): void {
+    const { life, places } = event;
     for (const place of places) {
       const own = this.#holdings.get(life)?.get(place);
       if (own === undefined) {
@@ -177,21 +179,21 @@ export class Check {
         continue;
       }
       own.state = "owned";
-      own.memberId = memberId;
-      // It wakes up, and does not know yet that it is no member any more.
-      if (this.#isExpelled(memberId, n)) continue;
       for (const [other, held] of this.#holdings) {
         const theirs = held.get(place);
         if (other === life || other.group !== life.group || theirs?.state !== "owned") continue;
-        if (this.#isExpelled(theirs.memberId, n)) continue;
+        if (this.#isOver(life.group, own, theirs)) continue;
         const text = `G2: ${life.name} begins to read ${place}, which ${other.name} still reads`;
         this.#violated(event, text);
       }
     }
   }
 
-  #isExpelled(memberId: string, n: number): boolean {
-    return (this.#evidence.ledger.expelling.get(memberId) ?? Number.POSITIVE_INFINITY) <= n;
+  /** Whether the member that had it first was given up before the other one was given it. */
+  #isOver(group: string, one: Holding, other: Holding): boolean {
+    const [first, second] = one.givenAt < other.givenAt ? [one, other] : [other, one];
+    const goneAt = this.#groupOf(group)?.goneAt.get(first.memberId);
+    return goneAt !== undefined && goneAt < second.givenAt;
   }
 
   #processed(event: Extract<Event, { kind: "processed" }>): void {
@@ -317,8 +319,8 @@ export class Check {
   }
 }
 
-const holdingAt = (start: number, memberId: string): Holding => ({
-  ...{ state: "coming", start, memberId, processed: new Set() },
+const holdingAt = (start: number, memberId: string, givenAt: number): Holding => ({
+  ...{ state: "coming", start, memberId, givenAt, processed: new Set() },
   ...{ processedEnd: start, ackedEnd: start, hasFailed: false },
 });
 

@@ -2,7 +2,7 @@
  * What the log of a shard says, record by record: a simple model of groups beside the one of the
  * coordinator. G1, G3, G7, G8 and G10 are asked here, of every step.
  */
-import type { GroupStateRecord } from "@millrace/group-coordinator";
+import { decodeGroupRecord, type GroupStateRecord } from "@millrace/group-coordinator";
 import { type Place, placeOf } from "./ledger.ts";
 
 /** A commit in the log. `at`: its place in the log of the shard. */
@@ -31,6 +31,10 @@ export const resetTag = "reset";
 
 const nothing: ReadonlySet<Place> = new Set();
 
+/** Records of an append. Patterns are not looked at here. */
+export const groupRecordOf = (key: Uint8Array, value: Uint8Array | undefined) =>
+  decodeGroupRecord({ key, value }, (text) => ({ text, matching: () => new Set() }));
+
 export class LoggedGroup {
   readonly name: string;
   epoch = 0;
@@ -39,6 +43,8 @@ export class LoggedGroup {
   readonly commits = new Map<Place, LoggedCommit[]>();
   /** Of each member, in order. */
   readonly assignments = new Map<string, LoggedAssignment[]>();
+  /** Where the log says that a member is gone. */
+  readonly goneAt = new Map<string, number>();
   /** Members that left, or were expelled, with partitions that they had not given back. */
   unanswered = 0;
   /** Names of static members that another process has now. */
@@ -93,6 +99,7 @@ export class GroupLog {
     if (value === undefined) {
       if ((before?.revoking.size ?? 0) > 0) group.unanswered += 1;
       group.members.delete(memberId);
+      group.goneAt.set(memberId, at);
       return;
     }
     if (before === undefined) {
