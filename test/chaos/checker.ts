@@ -6,6 +6,8 @@ export type FinalLog = ReadonlyMap<number, ReadonlyMap<number, string>>;
 
 export type Promised =
   | ("acknowledged" | "order" | "read" | "phantom" | "gap" | "duplicate")
+  /** An invariant of groups, G1 to G10. */
+  | "group"
   /** Brokers have the same on their disks. */
   | "replica"
   /** The cluster heals, calls end, and the consumer gets to the end. Never of one value. */
@@ -14,7 +16,7 @@ export type Promised =
 /** A promise that was not kept. */
 export interface Violation {
   readonly promise: Promised;
-  /** Absent for `replica` and `progress`, as the following two. */
+  /** Absent for `group`, `replica` and `progress`, as the following two. */
   readonly partition?: number;
   readonly offset?: number;
   readonly value?: string;

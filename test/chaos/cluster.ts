@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Client, connect, formatEndpoint, MillraceError } from "@millrace/client";
+import { groupStateTopic } from "@millrace/metadata";
 import type { Action } from "../../tools/cluster/control.ts";
 import { processesOf } from "../../tools/cluster/layout.ts";
 import type { ProcessEntry, Role } from "../../tools/cluster/state.ts";
@@ -43,11 +44,18 @@ export class ChaosCluster {
   /** Why the administrator's last question had no answer, or empty. */
   failure = "";
 
-  /** `network` and `disks`: of its own, inside of a laboratory. */
-  constructor(directory: string, own: { readonly network: boolean; readonly disks: boolean }) {
+  /**
+   * `network` and `disks`: of its own, inside of a laboratory. `groupCoordinators`: how many of
+   * them there are.
+   */
+  constructor(
+    directory: string,
+    own: { readonly network: boolean; readonly disks: boolean },
+    groupCoordinators = 0,
+  ) {
     this.directory = directory;
     this.#hasDisks = own.disks;
-    const sizes = { brokers: 3, controllers: 3, groupCoordinators: 0, etcd: 1, basePort };
+    const sizes = { brokers: 3, controllers: 3, groupCoordinators, etcd: 1, basePort };
     const layout = { ...sizes, etcdEndpoints: [], root, directory, etcdPrograms: etcdPrograms() };
     const names = processesOf(layout).map(({ name }) => name);
     const network = own.network ? new Network(names) : undefined;
@@ -90,8 +98,11 @@ export class ChaosCluster {
   }
 
   connect(): Promise<Client> {
-    const bootstrap = this.#supervisor.cluster.bootstrap.split(",");
-    return connect({ bootstrap, adminTimeoutMs });
+    return connect({ bootstrap: this.bootstrap, adminTimeoutMs });
+  }
+
+  get bootstrap(): string[] {
+    return this.#supervisor.cluster.bootstrap.split(",");
   }
 
   get processes(): readonly ProcessEntry[] {
@@ -136,12 +147,19 @@ export class ChaosCluster {
 
   /** All partitions, or undefined while no controller answers. */
   async partitions(): Promise<PartitionState[] | undefined> {
+    return (await this.#described([topic]))?.[0];
+  }
+
+  /** Partitions of topics, as far as there are such topics. */
+  async #described(names: readonly string[]): Promise<PartitionState[][] | undefined> {
     try {
-      const [found] = (await this.#admin?.admin.describeTopics({ names: [topic] })) ?? [];
+      const found = (await this.#admin?.admin.describeTopics({ names: [...names] })) ?? [];
       this.failure = "";
-      return found?.partitions.map(({ isr, leader = -1, leaderEpoch: epoch, partition }) => ({
-        ...{ kind: "leader", partition, leader, epoch, isr: isr.toSorted() },
-      }));
+      return found.map(({ partitions }) =>
+        partitions.map(({ isr, leader = -1, leaderEpoch: epoch, partition }) => ({
+          ...{ kind: "leader", partition, leader, epoch, isr: isr.toSorted() },
+        })),
+      );
     } catch (thrown) {
       const { codeName, message } = MillraceError.from(thrown);
       this.failure = `${codeName}: ${message}`;
@@ -169,7 +187,7 @@ export class ChaosCluster {
     const endMs = performance.now() + ms;
     for (;;) {
       const down = this.processes.filter(({ state }) => state !== "running");
-      const states = down.length === 0 ? await this.partitions() : [];
+      const states = down.length === 0 ? await this.#everyPartition() : [];
       if (down.length === 0 && states?.every(isWhole)) return undefined;
       if (performance.now() > endMs) {
         const names = down.map(({ name, state }) => `${name} is ${state}`);
@@ -180,6 +198,13 @@ export class ChaosCluster {
       }
       await sleep(pollMs);
     }
+  }
+
+  /** Those of the run, and those in which groups are kept, where there are some. */
+  async #everyPartition(): Promise<PartitionState[] | undefined> {
+    const hasGroups = this.namesOf("group-coordinator").length > 0;
+    const names = hasGroups ? [topic, groupStateTopic] : [topic];
+    return (await this.#described(names))?.flat();
   }
 
   #process(name: string): ProcessEntry {

@@ -18,6 +18,7 @@ const wholeMs = 30_000;
 const roleOf = (kind: FaultKind): Role => {
   if (kind === "compact etcd") return "broker";
   if (kind.includes("etcd")) return "etcd";
+  if (kind.includes("coordinator")) return "group-coordinator";
   return kind.includes("controller") ? "controller" : "broker";
 };
 
@@ -72,7 +73,7 @@ const faultOf = (
     };
   }
   const role = roleOf(kind);
-  if (kind === "roll brokers" || kind === "roll controllers") {
+  if (kind.startsWith("roll")) {
     return { target: `all ${role}s`, begin: () => roll(cluster, role, signal) };
   }
   const act = (...args: Parameters<ChaosCluster["act"]>) => cluster.act(...args);

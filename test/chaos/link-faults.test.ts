@@ -11,6 +11,7 @@ test("a broker or a controller is cut off from every other process", () => {
   for (const [kind, name] of [
     ["cut broker", "broker-1"],
     ["cut controller", "controller-1"],
+    ["cut coordinator", "group-coordinator-0"],
   ] as const) {
     const others = processes.filter((one) => one !== name);
     assert.deepEqual(

@@ -28,6 +28,7 @@ export const linksOf = (
   switch (kind) {
     case "cut broker":
     case "cut controller":
+    case "cut coordinator":
       return others.map((peer) => [name, peer]);
     case "cut brokers apart":
       return [[name, itemAt(of("broker"), other)]];
@@ -53,7 +54,7 @@ export const linkFaultOf = (
 ): Fault => {
   const { isSilent, kind } = step;
   const links = linksOf(step, name, processes);
-  const isWhole = kind === "cut broker" || kind === "cut controller";
+  const isWhole = ["cut broker", "cut controller", "cut coordinator"].includes(kind);
   const pairs = links.map((pair) => pair.join(kind === "stall link" ? " to " : " and "));
   const what = links.length === 0 || isWhole ? name : pairs.join(", ");
   const how = isSilent ? "silently" : "refused";

@@ -6,11 +6,14 @@ export const processKinds = [
   ...(["pause broker", "pause leader", "pause controller", "pause etcd"] as const),
   ...(["restart broker", "restart controller", "restart etcd"] as const),
   ...(["roll brokers", "roll controllers", "etcd down"] as const),
+  /** Of groups. */
+  ...(["kill coordinator", "pause coordinator", "restart coordinator"] as const),
+  "roll coordinators",
 ] as const;
 /** They need a network of their own. Clients reach every process all the same. */
 export const linkKinds = [
   /** From all other processes. */
-  ...(["cut broker", "cut controller", "cut etcd from one"] as const),
+  ...(["cut broker", "cut controller", "cut coordinator", "cut etcd from one"] as const),
   /** A pair of brokers, in both directions. */
   "cut brokers apart",
   /** One direction between a broker and another process; connections stay open. */

@@ -1,4 +1,6 @@
 /** What a run tells at its end. */
+
+import type { GroupCounts } from "./groups/group-run.ts";
 import type { Event } from "./history.ts";
 import type { Outcome } from "./run.ts";
 import { stallsOf } from "./stalls.ts";
@@ -47,6 +49,16 @@ const faultTable = (events: readonly Event[], loadEndMs: number): string[] => {
   return tableOf([["fault", "times", "stall, median ms", "max ms"], ...rows]);
 };
 
+const groupLines = (groups: GroupCounts): string[] => {
+  const { commits, expelled, fates, lives, processed, repeats, replaced } = groups;
+  const ends = [...fates].map(([fate, times]) => `${fate} ×${times}`).sort();
+  return [
+    `members        ${lives} lives (${ends.join(", ")})`,
+    `processed      ${processed}, ${repeats} of them again`,
+    `commits        ${commits}, ${expelled} expulsions noticed, ${replaced} names taken over`,
+  ];
+};
+
 export const reportOf = (events: readonly Event[], outcome: Outcome): string => {
   const failures = events.flatMap((event) => (event.kind === "fail" ? [event.code] : []));
   const count = (kind: Event["kind"]): number =>
@@ -62,6 +74,7 @@ export const reportOf = (events: readonly Event[], outcome: Outcome): string => 
     ...faultTable(events, outcome.loadEndMs),
     `lost           ${outcome.lost}`,
     `duplicated     ${outcome.duplicated}`,
+    ...(outcome.groups === undefined ? [] : groupLines(outcome.groups)),
     `violations     ${outcome.violations.length}`,
   ].join("\n");
 };

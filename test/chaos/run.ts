@@ -3,8 +3,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "@millrace/client";
 import { check, type FinalLog, type Verdict, type Violation } from "./checker.ts";
 import { follow, produce, readAll } from "./clients.ts";
-import { ChaosCluster } from "./cluster.ts";
+import { ChaosCluster, topic } from "./cluster.ts";
 import { carryOut } from "./faults.ts";
+import { type GroupCounts, GroupRun } from "./groups/group-run.ts";
 import { type FaultKind, isLinkKind, isRoomKind, planOf } from "./plan.ts";
 import { checkReplicas } from "./replicas.ts";
 import type { RunLog } from "./run-log.ts";
@@ -20,11 +21,14 @@ export interface RunOptions {
 }
 
 export interface Outcome extends Verdict {
+  /** Absent when the run did not get so far. */
+  readonly groups?: GroupCounts;
   /** When the producers stopped, ms since the start. */
   readonly loadEndMs: number;
 }
 
 const producers = 3;
+const groupCoordinators = 3;
 /** Load without faults at the start and at the end, ms. */
 const calmMs = 3000;
 /** Longest wait for a whole cluster between two faults, and in the end, ms. */
@@ -131,7 +135,12 @@ class Load {
 }
 
 /** Heals, drains, and checks. */
-const conclude = async (cluster: ChaosCluster, load: Load, log: RunLog): Promise<Outcome> => {
+const conclude = async (
+  cluster: ChaosCluster,
+  load: Load,
+  members: GroupRun,
+  log: RunLog,
+): Promise<Outcome> => {
   const violations: Violation[] = [];
   const missing = await cluster.untilWhole(lastHealMs);
   if (missing !== undefined) {
@@ -149,9 +158,11 @@ const conclude = async (cluster: ChaosCluster, load: Load, log: RunLog): Promise
       const text = `the consumer is not at the end ${settleMs} ms after the last send`;
       violations.push({ promise: "progress", text });
     }
+    const groups = await members.conclude(final);
     const verdict = check(log.events, final);
-    const all = [...violations, ...load.violations, ...verdict.violations];
-    return { ...verdict, violations: all, loadEndMs };
+    const found = [...verdict.violations, ...groups.violations];
+    const all = [...violations, ...load.violations, ...found];
+    return { ...verdict, violations: all, loadEndMs, groups };
   } catch (thrown) {
     const text = `the topic cannot be read: ${messageOf(thrown)}`;
     const all = [...violations, ...load.violations, { promise: "progress", text } as const];
@@ -174,11 +185,14 @@ const runOn = async (
       Array.from({ length: producers + 1 }, () => cluster.connect()),
     );
     const load = new Load(cluster, clients, options.seed, log);
+    const at = { directory: cluster.directory, bootstrap: cluster.bootstrap, topic };
+    const members = new GroupRun(await cluster.connect(), at, options.seed, log.tell);
     try {
       await sleep(calmMs);
       await disturb(cluster, options, log, signal);
-      return await conclude(cluster, load, log);
+      return await conclude(cluster, load, members, log);
     } finally {
+      await members.close();
       await load.close();
     }
   } finally {
@@ -192,10 +206,11 @@ export const run = async (
   log: RunLog,
   signal: AbortSignal,
 ): Promise<Outcome> => {
-  const cluster = new ChaosCluster(options.directory, {
+  const own = {
     network: options.kinds.some(isLinkKind),
     disks: options.kinds.some(isRoomKind),
-  });
+  };
+  const cluster = new ChaosCluster(options.directory, own, groupCoordinators);
   const outcome = await runOn(cluster, options, log, signal);
   const stopped = checkReplicas(cluster.brokerDirectories);
   cluster.unmount();

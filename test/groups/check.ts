@@ -309,7 +309,8 @@ export class Check {
       for (const [place, all] of commits) {
         const records = this.#evidence.records.get(place);
         if (records === undefined) continue;
-        const end = Math.max(-1, ...records.keys()) + 1;
+        let end = 0;
+        for (const offset of records.keys()) end = Math.max(end, offset + 1);
         const beyond = all.find(({ offset }) => offset > end);
         if (beyond === undefined) continue;
         const text = `${beyond.offset}, and it ends at ${end}`;

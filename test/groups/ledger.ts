@@ -71,7 +71,7 @@ export type Happening =
 
 export type Event = Happening & {
   readonly life: Life;
-  /** As the member knew it then; "" while it had none. */
+  /** As its stream knew it then; "" for what is not said on one. */
   readonly memberId: string;
   /** When, ms. */
   readonly atMs: number;

@@ -38,14 +38,11 @@ export const channelWith = (channel: Channel, calls: Partial<Channel>): Channel 
 
 type JoinStream = ClientStream<JoinRequest, JoinResponse>;
 
-/** One life of a member, heard on its stream. Commits are marked with who sends them. */
+/** One life of a member, heard on its streams. Commits are marked with who sends them. */
 export class MemberTap {
   readonly #ledger: Ledger;
   readonly #life: Life;
   readonly #marks: Pick<SimHooks, "sometimes">;
-  #memberId = "";
-  /** It has said goodbye: what it is told then counts for nothing. */
-  #hasLeft = false;
 
   constructor(ledger: Ledger, life: Life, marks: Pick<SimHooks, "sometimes">) {
     this.#ledger = ledger;
@@ -53,12 +50,9 @@ export class MemberTap {
     this.#marks = marks;
   }
 
-  get memberId(): string {
-    return this.#memberId;
-  }
-
+  /** What is not said on a stream. */
   note(happening: Happening): void {
-    this.#ledger.note(this.#life, this.#memberId, happening);
+    this.#ledger.note(this.#life, "", happening);
   }
 
   dialer(inner: Dialer): Dialer {
@@ -76,15 +70,16 @@ export class MemberTap {
   }
 
   #heard(stream: JoinStream): JoinStream {
+    const tap = new StreamTap(this.#ledger, this.#life, this.#marks);
     const shown = (response: JoinResponse | undefined): JoinResponse | undefined => {
-      if (response !== undefined) this.#hears(response);
+      if (response !== undefined) tap.hears(response);
       return response;
     };
     return {
       tryRead: () => shown(stream.tryRead()),
       read: async () => shown(await stream.read()),
       write: (request) => {
-        this.#says(request);
+        tap.says(request);
         return stream.write(request);
       },
       drained: () => stream.drained(),
@@ -93,17 +88,42 @@ export class MemberTap {
       cancel: (reason) => stream.cancel(reason),
     };
   }
+}
 
-  #says({ commit, leave, open, report }: JoinRequest): void {
+/** One stream. A member that has left may have another one before this one has ended. */
+class StreamTap {
+  readonly #ledger: Ledger;
+  readonly #life: Life;
+  readonly #marks: Pick<SimHooks, "sometimes">;
+  #memberId = "";
+  /** It has said goodbye: what it is told then counts for nothing. */
+  #hasLeft = false;
+
+  constructor(ledger: Ledger, life: Life, marks: Pick<SimHooks, "sometimes">) {
+    this.#ledger = ledger;
+    this.#life = life;
+    this.#marks = marks;
+  }
+
+  says({ commit, leave, open, report }: JoinRequest): void {
     if (leave !== undefined) this.#hasLeft = true;
     if (open !== undefined) {
-      this.#hasLeft = false;
       if (open.memberId !== "") this.#marks.sometimes("groups: a member comes back");
       this.#memberId = open.memberId;
-      this.note({ kind: "opened", owned: this.#placesOf(open.owned) });
+      this.#note({ kind: "opened", owned: this.#placesOf(open.owned) });
     }
-    if (report !== undefined) this.note({ kind: "reported", owned: this.#placesOf(report.owned) });
+    if (report !== undefined) this.#note({ kind: "reported", owned: this.#placesOf(report.owned) });
     if (commit !== undefined) this.#commits(commit);
+  }
+
+  hears({ assignment, committed, joined }: JoinResponse): void {
+    if (joined !== undefined) this.#memberId = joined.memberId;
+    if (assignment !== undefined && !this.#hasLeft) this.#told(assignment);
+    if (committed !== undefined) this.#answered(committed);
+  }
+
+  #note(happening: Happening): void {
+    this.#ledger.note(this.#life, this.#memberId, happening);
   }
 
   #placesOf(topics: readonly TopicPartitions[]): Place[] {
@@ -124,13 +144,7 @@ export class MemberTap {
         offsets.set(placeOf({ topic, partition }), Number(committed.offset));
       }
     }
-    this.note({ kind: "commits", tag, offsets });
-  }
-
-  #hears({ assignment, committed, joined }: JoinResponse): void {
-    if (joined !== undefined) this.#memberId = joined.memberId;
-    if (assignment !== undefined && !this.#hasLeft) this.#told(assignment);
-    if (committed !== undefined) this.#answered(committed);
+    this.#note({ kind: "commits", tag, offsets });
   }
 
   #told({ memberEpoch, topics }: Assignment): void {
@@ -146,7 +160,7 @@ export class MemberTap {
         positions.set(place, { offset: Number(offset), tag: textOf(metadata) });
       }
     }
-    this.note({ kind: "told", memberEpoch, assigned, positions });
+    this.#note({ kind: "told", memberEpoch, assigned, positions });
   }
 
   #answered({ commitId, error, refused }: Committed): void {
@@ -155,7 +169,7 @@ export class MemberTap {
     const codes = this.#refusedOf(refused);
     for (const one of codes.values()) this.#marks.sometimes(`groups: a commit is refused: ${one}`);
     const tag = `${this.#memberId}#${commitId}`;
-    this.note({ kind: "answered", tag, refused: codes, error: code });
+    this.#note({ kind: "answered", tag, refused: codes, error: code });
   }
 
   /** Codes of partitions. */

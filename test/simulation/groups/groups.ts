@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import type { Client } from "@millrace/client/core";
 import { ErrorCode, MillraceError } from "@millrace/errors";
+import { groupStateTopic } from "@millrace/metadata";
 import { GroupState } from "@millrace/proto/group";
 import { SeededRandom } from "@millrace/sim";
 import { Check, type Records } from "../../groups/check.ts";
@@ -14,7 +15,6 @@ import { isForeignStore, makeTopic, untilReached } from "../history.ts";
 import { Member, type MemberContext } from "./member.ts";
 import { Register } from "./register.ts";
 
-export const stateTopic = "__group_state";
 /** The topic of the other clients, which all groups read. */
 const topic = "t";
 
@@ -86,7 +86,7 @@ export class Groups {
     const { exposes, lasting } = this.#options;
     exposes(this.#slots.map(({ host }) => host));
     const kept = { "retention.ms": "-1", "retention.bytes": "-1" };
-    const made = { name: stateTopic, partitions: this.#random.pick(shardCounts) };
+    const made = { name: groupStateTopic, partitions: this.#random.pick(shardCounts) };
     await makeTopic(lasting("founder"), { ...configs, ...kept }, made);
     this.#asker = lasting("asker-of-groups");
     await untilReached(async () => void (await this.#ask.admin.cluster()));
@@ -265,7 +265,11 @@ export class Groups {
   async #check(finished: readonly string[], records: Records): Promise<void> {
     const { kernel, ledger } = this.#options;
     const log = new GroupLog((id) => ledger.nameOf(id));
-    const consumer = this.#ask.consumer({ untilEnd: true, topic: stateTopic, from: "earliest" });
+    const consumer = this.#ask.consumer({
+      untilEnd: true,
+      topic: groupStateTopic,
+      from: "earliest",
+    });
     await untilReached(async () => {
       for await (const { key, offset, value } of consumer.records()) {
         const record = key === null ? undefined : groupRecordOf(key, value ?? undefined);
