@@ -45,6 +45,9 @@ const shardCounts = [1, 3, 5] as const;
 /** Longest time until groups are stable, and have read all, once nothing is wrong any more, ms. */
 const settleMs = 90_000;
 
+/** Longer than any session, ms. */
+const quietMs = 10_000;
+
 /** How lives end, and what comes between. */
 const fates = [
   ...(["leaves", "leaves", "dies", "dies", "loses power"] as const),
@@ -226,8 +229,8 @@ export class Groups {
     this.#isEnding = true;
     await Promise.all(this.#slots.map(({ member }) => member?.close()));
     await this.#register.finish();
-    // The last records reach every replica.
-    await sleep(2000);
+    // Static members are waited for, and expelled; the last records reach every replica.
+    await sleep(quietMs);
     await this.#check(names, records);
   }
 
