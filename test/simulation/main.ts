@@ -1,8 +1,9 @@
 /**
- * `npm run sim -- [--brokers N [--apart] [--groups]] --seeds N [--seed S] [--trace]`: simulates N seeds from S
- * on, outside of a test runner: a standalone server, or a cluster of N, whose controllers are apart
- * where the seed says so, or with `--apart`; `--groups`: with group coordinators and members in
- * every seed. Ends with 0 when every seed held, 1 after a failure, 2 for a wrong command line.
+ * `npm run sim -- [--brokers N [--apart] [--groups]] --seeds N [--seed S] [--trace]`: simulates N
+ * seeds from S on, outside of a test runner: a standalone server, or a cluster of N, whose
+ * controllers are apart where the seed says so, or with `--apart`; `--groups`: with group
+ * coordinators and members in every seed. Ends with 0 when every seed held, 1 after a failure, 2
+ * for a wrong command line.
  */
 import { parseArgs } from "node:util";
 import { run } from "./run.ts";

@@ -1,7 +1,7 @@
 /**
  * `node member.ts OPTIONS FILE`: a member of a group as a process. It reads the topic of the run
- * until it is told to leave by SIGTERM, and appends to the file what happens, a line for each event:
- * what was written before a `kill -9` is there.
+ * until it is told to leave by SIGTERM, and appends to the file what happens, a line for each
+ * event: what was written before a `kill -9` is there.
  */
 import { openSync, writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -94,7 +94,7 @@ export const clientGroupMutants: readonly Mutant[] = [
     name: "client-group-old-stream-applied",
     breaks: "an assignment of a stream that is over is applied",
     file: `${group}/reconciler.ts`,
-    replace: [["    if (stream !== this.#stream) return;\n", ""]],
+    replace: [["if (this.#isLeaving || stream !== this.#stream)", "if (this.#isLeaving)"]],
     tests,
   },
   {

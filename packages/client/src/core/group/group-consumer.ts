@@ -290,7 +290,7 @@ export class GroupConsumer<K = Uint8Array, V = Uint8Array> implements AsyncDispo
     });
   }
 
-  /** Resolves once the loop asks for more; one that has asked waits for its handlers, all of them. */
+  /** Resolves once the loop asks for more; one that has asked waits for all of its handlers. */
   async #goesOn(): Promise<void> {
     if (this.#control.isAsking()) {
       await this.#work.quiet();
