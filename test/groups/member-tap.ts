@@ -150,8 +150,10 @@ class StreamTap {
   #told({ memberEpoch, topics }: Assignment): void {
     const assigned: Place[] = [];
     const positions = new Map<Place, Position>();
-    for (const { partitions, topicId, ...named } of topics) {
-      const topic = this.#ledger.nameOf(topicIdOf(topicId), named.topic);
+    for (const { partitions, topic, topicId } of topics) {
+      // It was deleted: the member gives it back, and there is nothing to read.
+      if (topic === "") continue;
+      this.#ledger.nameOf(topicIdOf(topicId), topic);
       for (const { partition, position } of partitions) {
         const place = placeOf({ topic, partition });
         assigned.push(place);

@@ -73,12 +73,13 @@ const ofCoordinators: readonly Mutant[] = [
     ],
   ),
   bug(
-    "session-unwatched-after-a-load",
+    "session-without-end-after-a-load",
     "A coordinator that takes over expels members that do not come back.",
     `${coordinator}/group/group.ts`,
     [
       "      member.heard(now.monoMs);\n      this.#watch(member);\n    }\n  }\n\n  #replayMember",
-      "      member.heard(now.monoMs);\n    }\n  }\n\n  #replayMember",
+      "      member.heard(Number.MAX_SAFE_INTEGER);\n      this.#watch(member);\n    }\n  }\n\n" +
+        "  #replayMember",
     ],
   ),
   bug(
