@@ -163,6 +163,9 @@ test("what members do and are told in spite of the log is found", () => {
     lines[10] = [b, { kind: "processed", place, offset: 2, value: "v9" }];
   });
   finds("G6: t/0 is given back at 2, and committed is 0", ({ lines }) => lines.splice(5, 2));
+  finds("G6: t/0@1 is processed, and 2 is where it begins", ({ lines }) =>
+    lines.splice(10, 0, [b, processed(1)]),
+  );
   finds("G6: t/0@2 is processed after the partition was revoked", ({ lines }) =>
     lines.splice(7, 0, [a, processed(2)]),
   );

@@ -7,7 +7,7 @@
  * - G3: only its owner commits a partition.
  * - G4: an acknowledged commit is there, and is what anybody reads, until a later one.
  * - G5: a new owner begins where the last commit says; no record is passed over.
- * - G6: what is given back in order is not processed twice.
+ * - G6: what is given back in order is not processed twice, and nothing before the last commit.
  * - G7: a committed offset lies in the log, and goes back only by a reset.
  * - G8: epochs rise.
  * - G9: the group becomes stable, and shares what there is. Asked of the living: `groups.ts`.
@@ -211,6 +211,10 @@ export class Check {
     done.set(offset, value);
     const holding = this.#holdings.get(life)?.get(place);
     if (holding === undefined) return;
+    if (offset < holding.start) {
+      const text = `${place}@${offset} is processed, and ${holding.start} is where it begins`;
+      this.#violated(event, `G6: ${text}`);
+    }
     holding.processed.add(offset);
     holding.processedEnd = Math.max(holding.processedEnd, offset + 1);
     if (holding.state === "revoked" && !this.#leaving.has(life)) {
