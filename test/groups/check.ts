@@ -145,7 +145,8 @@ export class Check {
     this.#holdings.set(life, held);
     for (const place of assigned) {
       const before = held.get(place);
-      const isHeld = before?.state === "owned" || before?.state === "coming";
+      const isOwn = before?.memberId === memberId;
+      const isHeld = isOwn && (before?.state === "owned" || before?.state === "coming");
       const position = positions.get(place);
       if (isHeld && position === undefined) continue;
       // It takes nothing more, and keeps what it has not given back yet.
