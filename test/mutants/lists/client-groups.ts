@@ -94,7 +94,7 @@ export const clientGroupMutants: readonly Mutant[] = [
     name: "client-group-old-stream-applied",
     breaks: "an assignment of a stream that is over is applied",
     file: `${group}/reconciler.ts`,
-    replace: [["if (this.#isLeaving || stream !== this.#stream)", "if (this.#isLeaving)"]],
+    replace: [["this.#isLeaving || stream !== this.#stream ||", "this.#isLeaving ||"]],
     tests,
   },
   {
@@ -234,7 +234,20 @@ export const clientGroupMutants: readonly Mutant[] = [
     name: "client-group-takes-while-it-leaves",
     breaks: "a member that leaves begins to read what a new stream gives it, from where it likes",
     file: `${group}/reconciler.ts`,
-    replace: [["if (this.#isLeaving || stream !== this.#stream)", "if (stream !== this.#stream)"]],
+    replace: [["if (this.#isLeaving || stream", "if (stream"]],
+    tests,
+  },
+  {
+    name: "client-group-told-before-it-was-lost",
+    breaks:
+      "an expelled member reads what it was told to before, until a new stream says otherwise",
+    file: `${group}/reconciler.ts`,
+    replace: [
+      [
+        " || generation !== this.#generation) return;\n    const given",
+        ") return;\n    const given",
+      ],
+    ],
     tests,
   },
   {

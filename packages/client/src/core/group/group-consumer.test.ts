@@ -344,6 +344,31 @@ test("closing commits and leaves, a static member for now", limit, async () => {
   }
 });
 
+test("what an expelled member was told before is not applied after", limit, async () => {
+  const { client, coordinator } = groupSetUp(2);
+  const told: string[] = [];
+  const first = Promise.withResolvers<void>();
+  const onAssigned = (all: readonly unknown[]): Promise<void> => {
+    told.push(`${all.length} assigned`);
+    return first.promise;
+  };
+  const onLost = (all: readonly unknown[]): void => void told.push(`${all.length} lost`);
+  const { consumer } = new Loop(client, { onAssigned, onLost });
+  await until(() => coordinator.heard().includes("open events"));
+  coordinator.last.assign(1, [0]);
+  await until(() => told.length === 1);
+  coordinator.last.assign(2, [0, 1]);
+  await sleep(30);
+  // No other stream says that this one is over.
+  coordinator.at = undefined;
+  coordinator.last.end(ErrorCode.FENCED_MEMBER_EPOCH);
+  await sleep(30);
+  first.resolve();
+  await until(() => told.length > 1);
+  await sleep(300);
+  assert.deepEqual([told, consumer.assignment()], [["1 assigned", "1 lost"], []]);
+});
+
 test("a member that closes takes nothing more, whatever stream it has", limit, async () => {
   const { client, coordinator } = groupSetUp(1);
   await writeBatch(client, ["a", "b"]);

@@ -119,7 +119,8 @@ export class Reconciler {
   }
 
   onAssignment(assignment: Assignment, stream: number): void {
-    this.#enqueue(() => this.#apply(assignment, stream));
+    const generation = this.#generation;
+    this.#enqueue(() => this.#apply(assignment, stream, generation));
   }
 
   /** Everything is lost: nothing more is read or committed. */
@@ -161,9 +162,8 @@ export class Reconciler {
     return done;
   }
 
-  async #apply(assignment: Assignment, stream: number): Promise<void> {
-    if (this.#isLeaving || stream !== this.#stream) return;
-    const generation = this.#generation;
+  async #apply(assignment: Assignment, stream: number, generation: number): Promise<void> {
+    if (this.#isLeaving || stream !== this.#stream || generation !== this.#generation) return;
     const given = new Map(givenBy(assignment).map((one) => [keyOf(one), one]));
     const gone = [...this.#held.values()].filter((one) => {
       const still = given.get(keyOf(one));
