@@ -143,6 +143,10 @@ export class Check {
     }
     const held = this.#holdings.get(life) ?? new Map<Place, Holding>();
     this.#holdings.set(life, held);
+    // What goes before it was announced goes without a word.
+    for (const [place, { state }] of held) {
+      if (state === "coming" && !assigned.includes(place)) held.delete(place);
+    }
     for (const place of assigned) {
       const before = held.get(place);
       const isOwn = before?.memberId === memberId;
@@ -239,8 +243,9 @@ export class Check {
   /** A commit says that everything before it was processed. */
   #commits(event: Extract<Event, { kind: "commits" }>): void {
     const { life, offsets, tag } = event;
-    if (this.#sent.has(tag)) return;
+    const isAgain = this.#sent.has(tag);
     this.#sent.set(tag, event);
+    if (isAgain) return;
     for (const [place, offset] of offsets) {
       const holding = this.#holdings.get(life)?.get(place);
       if (holding === undefined) continue;

@@ -171,7 +171,7 @@ export const clientGroupMutants: readonly Mutant[] = [
     file: `${group}/membership.ts`,
     replace: [
       [
-        "    for (const [commitId, { topics }] of this.#commits) this.#sendCommit(commitId, topics);\n",
+        "    for (const commitId of this.#commits.keys()) this.#sendCommit(commitId, commits.shift() ?? []);\n",
         "",
       ],
     ],
@@ -197,7 +197,7 @@ export const clientGroupMutants: readonly Mutant[] = [
     name: "client-group-no-sign-of-life",
     breaks: "a member that has nothing to say is expelled",
     file: `${group}/membership.ts`,
-    replace: [["    this.#beat(intervalMs);\n    for (const", "    for (const"]],
+    replace: [["    this.#beat(intervalMs);\n    const commits", "    const commits"]],
     tests,
   },
   {
@@ -244,10 +244,18 @@ export const clientGroupMutants: readonly Mutant[] = [
     file: `${group}/reconciler.ts`,
     replace: [
       [
-        " || generation !== this.#generation) return;\n    const given",
-        ") return;\n    const given",
+        "this.#apply(assignment, stream, generation)",
+        "this.#apply(assignment, stream, this.#generation)",
       ],
+      ["    const generation = this.#generation;\n    this.#enqueue", "    this.#enqueue"],
     ],
+    tests,
+  },
+  {
+    name: "client-group-commits-go-back",
+    breaks: "a commit that is sent again moves a partition behind a later one",
+    file: `${group}/messages.ts`,
+    replace: [["last.get(keyOf(topic, one.partition)) ?? one", "one"]],
     tests,
   },
   {

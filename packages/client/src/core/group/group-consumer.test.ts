@@ -213,6 +213,25 @@ test(
   },
 );
 
+test("commits that are sent again do not move a partition back", limit, async () => {
+  const { client, coordinator } = groupSetUp(2);
+  const { consumer } = new Loop(client);
+  await until(() => coordinator.heard().includes("open events"));
+  coordinator.last.assign(1, [0, 1]);
+  await until(() => consumer.assignment().length === 2);
+  coordinator.answersCommits = false;
+  const at = (partition: number, offset: bigint) =>
+    consumer.commit({ topic: "events", partition, offset });
+  // Both may have been applied, and their answers lost.
+  const commits = [at(0, 1n), at(1, 5n), at(0, 2n)];
+  await until(() => coordinator.heard().includes("commit 0@2"));
+  coordinator.answersCommits = true;
+  coordinator.last.end(ErrorCode.UNAVAILABLE);
+  await Promise.all(commits);
+  const again = coordinator.heard().filter((text) => text.startsWith("commit"));
+  assert.deepEqual(again, ["commit 0@2", "commit 1@5", "commit 0@2"]);
+});
+
 test("a drain, a silence and another coordinator make the member come back", limit, async () => {
   const { client, coordinator } = groupSetUp(1);
   const loop = new Loop(client);

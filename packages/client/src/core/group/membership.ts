@@ -22,7 +22,7 @@ import { fromWire, isRetriable, isSilence } from "../failures.ts";
 import type { MetadataCache } from "../metadata/index.ts";
 import { methods } from "../methods.ts";
 import { SilenceTimer } from "../silence.ts";
-import type { OffsetsInput, PartitionsInput } from "./messages.ts";
+import { lastWins, type OffsetsInput, type PartitionsInput } from "./messages.ts";
 
 export interface MembershipContext {
   readonly clock: Clock;
@@ -284,7 +284,8 @@ export class Membership {
     const silentMs = intervalMs * silentIntervals;
     this.#silence.start(silentMs, () => this.#stream?.cancel(silent(server, silentMs)));
     this.#beat(intervalMs);
-    for (const [commitId, { topics }] of this.#commits) this.#sendCommit(commitId, topics);
+    const commits = lastWins([...this.#commits.values()].map(({ topics }) => topics));
+    for (const commitId of this.#commits.keys()) this.#sendCommit(commitId, commits.shift() ?? []);
     if (this.#leaving !== undefined) this.#goodbye();
   }
 

@@ -51,6 +51,29 @@ export const offsetsInput = (all: readonly OffsetInput[]): OffsetsInput[] =>
     })),
   }));
 
+const keyOf = (topic: string | undefined, partition: number | undefined): string =>
+  `${partition}/${topic}`;
+
+/**
+ * Commits that are sent again, in their order: each has what the last of them says of a partition.
+ * Any of them may have been applied before, and nothing may go back.
+ */
+export const lastWins = (commits: readonly (readonly OffsetsInput[])[]): OffsetsInput[][] => {
+  const last = new Map(
+    commits
+      .flat()
+      .flatMap(({ partitions = [], topic }) =>
+        partitions.map((one) => [keyOf(topic, one.partition), one] as const),
+      ),
+  );
+  return commits.map((commit) =>
+    commit.map(({ partitions = [], topic = "", topicId = new Uint8Array(0) }) => ({
+      ...{ topic, topicId },
+      partitions: partitions.map((one) => last.get(keyOf(topic, one.partition)) ?? one),
+    })),
+  );
+};
+
 /** A partition whose offset was refused, and why. */
 export interface RefusedPartition extends TopicPartition {
   readonly error: MillraceError;
