@@ -138,12 +138,6 @@ const ofMembers: readonly Mutant[] = [
       "return BigInt(cursor.position);",
     ],
   ),
-  bug(
-    "expelled-member-reads-on",
-    "A member that was expelled drops what it had.",
-    `${member}/group/membership.ts`,
-    ["      this.#events.onExpelled(error);\n", ""],
-  ),
 ];
 
 export const clusterGroupBugs: readonly Mutant[] = [...ofCoordinators, ...ofMembers];

@@ -74,7 +74,8 @@ test("a commit before a partition goes is tried again while that helps", limit, 
   loop.free();
   await until(() => coordinator.heard().includes("open events"));
   coordinator.last.assign(1, [[0, 0]]);
-  await until(() => coordinator.heard().includes("report 1: 0") && loop.seen.length === 1);
+  await until(() => coordinator.heard().includes("report 1: 0"));
+  await until(() => loop.seen.length === 1);
   coordinator.answersCommits = false;
   coordinator.last.assign(2, []);
   const answer = async (error?: { code: ErrorCode; message: string; retriable?: boolean }) => {
