@@ -4,7 +4,7 @@ import { after, test } from "node:test";
 import { runCluster } from "./run-cluster.ts";
 import { Totals } from "./totals.ts";
 
-const [firstSeed = 1, seedCount = 8] = (process.env["MILLRACE_GROUP_SEEDS"] ?? "")
+const [firstSeed = 1, seedCount = 4] = (process.env["MILLRACE_GROUP_SEEDS"] ?? "")
   .split(":")
   .filter((text) => text !== "")
   .map(Number);
