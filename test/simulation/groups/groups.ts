@@ -247,10 +247,9 @@ export class Groups {
     const of = told.topics.find((one) => one.topic === topic);
     const owners = (of?.partitions ?? []).map(({ memberId }) => memberId);
     if (owners.length === 0 || owners.includes("")) return `partitions are ${owners}`;
-    const all = members.map(({ assigned }) =>
-      assigned.flatMap((one) => (one.topic === topic ? one.partitions : [])),
+    const counts = members.map(({ assigned }) =>
+      assigned.reduce((sum, { partitions }) => sum + partitions.length, 0),
     );
-    const counts = all.map(({ length }) => length);
     // Of members that subscribe alike each has as many as another one, or one more.
     const subscriptions = new Set(
       members.map(({ topics, topicPattern }) => `${topics} ${topicPattern}`),
