@@ -244,6 +244,11 @@ export interface PartitionLog {
   updateConfig(config: LogConfig): void;
   /** Runs retention now; returns how many segments went. */
   runRetention(): Promise<number>;
+  /**
+   * Cleans the log now where compaction is enabled and something may be cleaned, whatever the dirty
+   * ratio is; resolves to whether any record went. Cleanings run one after another.
+   */
+  runCompaction(): Promise<boolean>;
   /** Writes and fsyncs everything; moves the recovery point to the end. */
   flush(): Promise<void>;
 }
@@ -276,6 +281,8 @@ export interface LogObserver {
   /** There were too many producers, over all partitions: those idle longest were forgotten. */
   onProducersForgotten?(count: number): void;
   onDiskFull?(full: boolean): void;
+  /** A log was cleaned: bytes read and written on the way, and how long it took. */
+  onCleaned?(readBytes: number, writtenBytes: number, durationMs: number): void;
 }
 
 /** Present sizes of bounded things. */
@@ -294,6 +301,12 @@ export interface LogGauges {
   readonly openFilesMax: number;
   readonly indexCacheBytes: number;
   readonly indexCacheBytesMax: number;
+  /** Largest part of a log's bytes that was to be cleaned, at the last look. */
+  readonly cleanerDirtyRatioMax: number;
+  /** Part of the memory for keys that the last cleaning took. */
+  readonly cleanerMapUsed: number;
+  /** Logs that are not cleaned any more, because cleaning them failed. */
+  readonly cleanerFailedLogs: number;
   /** As of the last look; undefined before it, and where there is no reserve to look for. */
   readonly diskFreeBytes: number | undefined;
   readonly diskReserveBytes: number;

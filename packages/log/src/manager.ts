@@ -13,6 +13,7 @@ import type {
   PartitionLog,
   RecoveryReport,
 } from "./api.ts";
+import type { Cleaner } from "./compaction/cleaner.ts";
 import type { LogContext } from "./context.ts";
 import { Pace } from "./files/breathe.ts";
 import { isPassing, passingError, storageError } from "./files/disk-errors.ts";
@@ -53,6 +54,7 @@ export class Manager implements LogManager {
   readonly #partitions: Map<string, Partition>;
   readonly #deletions: Map<string, RecoveryPoint>;
   readonly #checkpointer: Checkpointer;
+  readonly #cleaner: Cleaner;
   readonly #space: DiskSpace;
   readonly #owner: PartitionOwner;
   /** Making and deleting a partition of one id happen one after another. */
@@ -69,6 +71,7 @@ export class Manager implements LogManager {
     partitions: Map<string, Partition>;
     deletions: Map<string, RecoveryPoint>;
     checkpointer: Checkpointer;
+    cleaner: Cleaner;
     space: DiskSpace;
     owner: PartitionOwner;
     recovery: RecoveryReport;
@@ -79,6 +82,7 @@ export class Manager implements LogManager {
     this.#partitions = parts.partitions;
     this.#deletions = parts.deletions;
     this.#checkpointer = parts.checkpointer;
+    this.#cleaner = parts.cleaner;
     this.#space = parts.space;
     this.#owner = parts.owner;
     this.recovery = parts.recovery;
@@ -226,6 +230,9 @@ export class Manager implements LogManager {
       openFilesMax: config.openFilesMax,
       indexCacheBytes: indexes.bytes,
       indexCacheBytesMax: config.indexCacheBytesMax,
+      cleanerDirtyRatioMax: this.#cleaner.dirtyRatioMax,
+      cleanerMapUsed: this.#cleaner.mapUsed,
+      cleanerFailedLogs: this.#cleaner.failedLogs,
       diskFreeBytes: this.#space.freeBytes,
       diskReserveBytes: config.diskReserveBytes,
     };
@@ -248,6 +255,7 @@ export class Manager implements LogManager {
     this.#space.close();
     const removed = this.#context.delayed.close();
     const { committer, env, files, writes } = this.#context;
+    await this.#cleaner.idle();
     if (clean) await this.#closeClean();
     writes.closing();
     committer.closing();
@@ -306,6 +314,7 @@ export class Manager implements LogManager {
     }
     this.#every(config.checkpointIntervalMs, "checkpoint", () => this.#owner.checkpoint());
     this.#every(config.retentionCheckIntervalMs, "retention", () => this.#runRetention());
+    this.#every(config.cleanerIntervalMs, "compaction", () => this.#cleaner.run());
     this.#every(100, "interval flush", () => this.#flushIntervals(env.clock.monoMs()));
   }
 

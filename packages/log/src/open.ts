@@ -3,6 +3,7 @@ import type { Disk } from "@millrace/env";
 import { MillraceError } from "@millrace/errors";
 import type { CleanShutdown, RecoveryPoint } from "@millrace/proto/storage";
 import type { LogManager, LogManagerOptions, RecoveryReport } from "./api.ts";
+import { Cleaner } from "./compaction/cleaner.ts";
 import type { LogContext } from "./context.ts";
 import { inSteps, inTurns } from "./files/breathe.ts";
 import { DelayedTasks } from "./files/delayed-tasks.ts";
@@ -40,6 +41,7 @@ interface Parts {
   /** Points of partitions that were deleted and whose directories are still there. */
   readonly deletions: Map<string, RecoveryPoint>;
   readonly checkpointer: Checkpointer;
+  readonly cleaner: Cleaner;
   readonly owner: PartitionOwner;
 }
 
@@ -204,8 +206,9 @@ export const makeParts = (
     onFailure,
   });
   const policy = new CheckpointPolicy(checkpointer);
-  const owner = { context, checkpoint: () => checkpointer.run() };
-  return { context, space, partitions, deletions, checkpointer, owner };
+  const cleaner = new Cleaner(context, partitions);
+  const owner = { context, checkpoint: () => checkpointer.run(), compact: cleaner.compact };
+  return { context, space, partitions, deletions, checkpointer, cleaner, owner };
 };
 
 /** Fills the map of partitions. */

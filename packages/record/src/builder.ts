@@ -55,6 +55,8 @@ export interface BodyFields {
   readonly baseTimestampMs: number;
   readonly maxTimestampMs: number;
   readonly producer?: ProducerStamp | undefined;
+  /** Where it is not the number of records less one: after compaction. */
+  readonly lastOffsetDelta?: number | undefined;
 }
 
 const scratch = new WireWriter(128);
@@ -79,11 +81,12 @@ const writeBodyHead = (fields: BodyFields, recordsBytes: number): void => {
     writer.present(6, producer.producerEpoch);
     writer.present(7, producer.baseSequence);
   }
+  writer.optional(10, fields.lastOffsetDelta);
   writer.header(15, recordsBytes);
 };
 
 /** Records as a body has them, without the rest of the body. */
-export interface PackedRecords extends Omit<BodyFields, "producer"> {
+export interface PackedRecords extends Omit<BodyFields, "lastOffsetDelta" | "producer"> {
   /** RecordSet bytes, compressed as `compression` says. */
   readonly records: Uint8Array;
 }

@@ -6,6 +6,7 @@ export * from "./records.ts";
 export * from "./topic-id.ts";
 export * from "./validate.ts";
 export * from "./varint.ts";
+export * from "./walk.ts";
 export * from "./wire/fetch.ts";
 export * from "./wire/messages.ts";
 export * from "./wire/produce.ts";

@@ -23,11 +23,11 @@ export interface DecodedRecord {
 const invalid = (what: string): MillraceError =>
   new MillraceError(ErrorCode.INVALID_RECORD, `${what}: see millrace.storage.v1.Record`);
 
-const recordReader = (bytes: Uint8Array): WireReader =>
+export const recordReader = (bytes: Uint8Array): WireReader =>
   new WireReader(bytes, "RecordSet", ErrorCode.CORRUPT_MESSAGE);
 
 /** Signed value of a zigzag varint. */
-const unzigzag = (value: number): number => {
+export const unzigzag = (value: number): number => {
   const half = Math.floor(value / 2);
   return value % 2 === 0 ? half : -half - 1;
 };
@@ -86,23 +86,29 @@ const checkHeader = (reader: WireReader): void => {
 };
 
 /**
- * Checks an uncompressed RecordSet against what its body says: count, offset deltas 0, 1, 2, …,
- * largest timestamp, header names. One pass, no object per record. Returns the smallest timestamp,
- * milliseconds (Infinity without records). Throws CORRUPT_MESSAGE or INVALID_RECORD.
+ * Checks an uncompressed RecordSet against what its body says: count, offset deltas 0, 1, 2, … (or
+ * rising ones, where compaction took records), largest timestamp, header names. One pass, no object
+ * per record. Returns the smallest timestamp, milliseconds (Infinity without records). Throws
+ * CORRUPT_MESSAGE or INVALID_RECORD.
  */
 export const checkRecords = (recordSet: Uint8Array, info: BodyInfo): number => {
   const outer = recordReader(recordSet);
   const inner = recordReader(recordSet);
   const place: Place = { offsetDelta: 0, timestampDeltaMs: 0 };
+  const sparse = info.lastOffsetDelta >= info.recordCount;
   let count = 0;
+  let before = -1;
   let largestMs = Number.NEGATIVE_INFINITY;
   let smallestMs = Number.POSITIVE_INFINITY;
   for (let start = nextRecord(outer); start >= 0; start = nextRecord(outer)) {
     inner.at = start;
     readPlace(inner, outer.at, count, place);
-    if (place.offsetDelta !== count) {
-      throw invalid(`offset_delta of record ${count} is ${place.offsetDelta}`);
-    }
+    const { offsetDelta } = place;
+    const follows = sparse
+      ? offsetDelta > before && offsetDelta <= info.lastOffsetDelta
+      : offsetDelta === count;
+    if (!follows) throw invalid(`offset_delta of record ${count} is ${offsetDelta}`);
+    before = offsetDelta;
     const timestampMs = info.baseTimestampMs + place.timestampDeltaMs;
     if (!(timestampMs >= 0 && timestampMs <= Number.MAX_SAFE_INTEGER)) {
       throw invalid(`the timestamp of record ${count} is out of range`);

@@ -146,12 +146,7 @@ export const remembered: readonly Mutant[] = [
     name: "log-promise-dropped-early",
     breaks: "Behind a truncation batches are journalled until a recovery point covers it.",
     file: `${src}/partition/flush-promises.ts`,
-    replace: [
-      [
-        "  weakened(endOffset: number): void {\n    this.#journalAnyway = true;",
-        "  weakened(endOffset: number): void {\n    this.#journalAnyway = false;",
-      ],
-    ],
+    replace: [["    else this.#journalAnyway = true;", "    else this.#journalAnyway = false;"]],
     tests: [memory],
   },
   {

@@ -133,8 +133,8 @@ export const retained: readonly Mutant[] = [
   {
     name: "log-segment-age-from-the-start",
     breaks: "A segment rolls after its time, also if the process starts often.",
-    file: `${src}/partition/partition.ts`,
-    replace: [["    await this.#reader.findFirstAppend(this.active);\n", ""]],
+    file: `${src}/partition/retention.ts`,
+    replace: [["  await reader.findFirstAppend(log.active);\n", ""]],
     tests: [age],
   },
   {

@@ -276,8 +276,8 @@ export const upkeep: readonly Mutant[] = [
     file: `${src}/partition/reader.ts`,
     replace: [
       [
-        "found === undefined && owner.logStartOffset !== logStartOffset",
-        "found === undefined && largest < 0",
+        "const isOther = owner.logStartOffset !== logStartOffset ||",
+        "const isOther =",
       ],
     ],
     tests: [retention],

@@ -72,7 +72,7 @@ export const recordMutants: readonly Mutant[] = [
     name: "offset-deltas-unchecked",
     breaks: "Offset deltas are 0, 1, 2, …",
     file: at("records.ts"),
-    replace: [["if (place.offsetDelta !== count) {", "if (place.offsetDelta < count) {"]],
+    replace: [["      : offsetDelta === count;", "      : offsetDelta >= count;"]],
     tests: [batchTest, "test/integration/bad-input-batches.test.ts"],
   },
   {

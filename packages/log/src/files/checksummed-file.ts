@@ -19,6 +19,7 @@ export const magics = {
   leaderEpochs: "MRLE",
   producers: "MRPS",
   journalFiles: "MRJF",
+  cleanerCheckpoint: "MRCC",
 } as const;
 
 export type Magic = (typeof magics)[keyof typeof magics];
@@ -143,7 +144,7 @@ export const parentOf = (path: string): string => {
 };
 
 /** A new file; what an earlier attempt left under the name is removed. */
-const createAnew = async (disk: Disk, path: string): Promise<DiskFile> => {
+export const createAnew = async (disk: Disk, path: string): Promise<DiskFile> => {
   try {
     return await disk.open(path, "create");
   } catch (thrown) {

@@ -1,8 +1,10 @@
+/** What an acknowledgement of a partition promises beyond its flush policy. */
+import type { FlushPolicy } from "../api.ts";
+
 /**
- * What an acknowledgement of a partition promises beyond its flush policy. After a change of the
- * policy or a truncation, the batches before and behind it must not contradict each other at
- * recovery; until a recovery point covers everything up to there, new batches keep a stronger
- * promise.
+ * After a change of the policy or a truncation, the batches before and behind it must not
+ * contradict each other at recovery; until a recovery point covers everything up to there, new
+ * batches keep a stronger promise.
  */
 export class FlushPromises {
   #syncDirectly = false;
@@ -26,16 +28,17 @@ export class FlushPromises {
     return this.#version;
   }
 
-  /** From `endOffset` on the policy is `commit`, and was not before. */
-  strengthened(endOffset: number): void {
-    this.#syncDirectly = true;
+  /**
+   * The policy is another one from `endOffset` on. Returns whether a checkpoint has to cover what
+   * was appended under the old one.
+   */
+  policyChanged(before: FlushPolicy, policy: FlushPolicy, endOffset: number): boolean {
+    const isStronger = policy === "commit";
+    if ((before === "commit") === isStronger) return false;
+    if (isStronger) this.#syncDirectly = true;
+    else this.#journalAnyway = true;
     this.#changed(endOffset);
-  }
-
-  /** From `endOffset` on the policy is not `commit` any more. */
-  weakened(endOffset: number): void {
-    this.#journalAnyway = true;
-    this.#changed(endOffset);
+    return true;
   }
 
   /**

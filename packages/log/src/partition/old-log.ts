@@ -2,11 +2,13 @@
 import type { Disk } from "@millrace/env";
 import { parseSegmentName } from "../files/paths.ts";
 import { unlinkIfThere } from "../segment/files.ts";
+import { cleanerCheckpointName } from "./cleaned-log.ts";
 import { parseProducersName } from "./producer-snapshots.ts";
 
-/** Names of batches, their indexes, leader epochs and producers. */
+/** Names of batches, their indexes, leader epochs, producers, and what was cleaned. */
 const isOfLog = (name: string): boolean =>
   name === "leader-epochs" ||
+  name === cleanerCheckpointName ||
   parseProducersName(name) !== undefined ||
   parseSegmentName(name.replace(/\.(index|timeindex)$/, ".log")) !== undefined;
 

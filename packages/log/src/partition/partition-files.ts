@@ -12,6 +12,7 @@ import { Durability } from "../files/durability.ts";
 import { WorkQueue } from "../files/work-queue.ts";
 import { cutFiles, dropSegments, finishIndex, letGo, persistIndex } from "../segment/files.ts";
 import type { Segment } from "../segment/segment.ts";
+import type { CleanedLog } from "./cleaned-log.ts";
 import { errors } from "./errors.ts";
 import { removeOldLog } from "./old-log.ts";
 import type { ProducerState } from "./producer-state.ts";
@@ -28,6 +29,7 @@ export interface FilesOwner {
   readonly deleting: boolean;
   readonly segments: readonly Segment[];
   readonly producers: ProducerState;
+  readonly cleaned: CleanedLog;
   takeOffline(reason: string): void;
 }
 
@@ -188,7 +190,8 @@ export class PartitionFiles {
     return this.#follow(`${segment.path} cannot be cut`, async () => {
       await cutFiles(this.#context, this, segment, dropped);
       this.names.changed();
-      const { producers, segments } = this.#owner;
+      const { cleaned, producers, segments } = this.#owner;
+      await cleaned.removeVoid(this.#context.env.disk, this.directory);
       const known = { waiting: this.#dropped, segments };
       await producers.rebuild(this.#context, this.directory, known, end);
     });

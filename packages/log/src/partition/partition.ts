@@ -1,10 +1,8 @@
 /**
- * One partition's log: offsets, sequences, epochs, and what of it counts. The commit loop and the
- * readers do the I/O.
- *
- * Every change has one order. Appends are synchronous. Truncation, retention, deletion of records
- * and of the partition run one after another (`#changes`); what they do to files runs one after
- * another, too, in one order with checkpoints (`files`).
+ * One partition's log: offsets, sequences, epochs, and what counts. The commit loop and readers do
+ * the I/O. Every change has one order. Appends are synchronous. Truncation, retention, cleaning and
+ * deletions run one after another (`#changes`); what they do to files runs one after another, too,
+ * in one order with checkpoints (`files`).
  */
 import { assert, type MillraceError } from "@millrace/errors";
 import type { RecoveryPoint } from "@millrace/proto/storage";
@@ -28,6 +26,7 @@ import type { Place } from "../segment/place.ts";
 import type { Segment } from "../segment/segment.ts";
 import { Segments } from "../segment/segments.ts";
 import { checkAppendLimits, checkReplicatedLimits, checkStart } from "./append-limits.ts";
+import { CleanedLog } from "./cleaned-log.ts";
 import { errors } from "./errors.ts";
 import { FlushPromises } from "./flush-promises.ts";
 import { JournalledChanges } from "./journalled-changes.ts";
@@ -39,7 +38,7 @@ import { ProducerState } from "./producer-state.ts";
 import { mistakeOf, Progress } from "./progress.ts";
 import { PartitionReader } from "./reader.ts";
 import { type HeadedBatch, headerCrcOf, parseReplicated } from "./replicated.ts";
-import { keepsLess, nextRetention, RetentionAnnouncements } from "./retention.ts";
+import { keepsLess, RetentionAnnouncements, retain } from "./retention.ts";
 import type { PartitionTail } from "./tail-cache.ts";
 import { type Life, type PartitionOwner, pointCutTo, type Restored, usable } from "./types.ts";
 
@@ -56,9 +55,10 @@ export class Partition implements PartitionLog {
   readonly producers: ProducerState;
   readonly files: PartitionFiles;
   readonly offlineRecord: OfflineRecord;
+  readonly reader: PartitionReader;
+  readonly cleaned = new CleanedLog();
   readonly #owner: PartitionOwner;
   readonly #tail: PartitionTail;
-  readonly #reader: PartitionReader;
   readonly #progress: Progress;
   readonly #journalled: JournalledChanges;
   readonly promises = new FlushPromises();
@@ -102,7 +102,7 @@ export class Partition implements PartitionLog {
     this.files = new PartitionFiles(context, this);
     this.offlineRecord = new OfflineRecord(context, this.directory);
     this.#tail = context.tails.partition();
-    this.#reader = new PartitionReader(context, this, this.#tail);
+    this.reader = new PartitionReader(context, this, this.#tail);
     this.#progress = new Progress(onThrown);
     this.#journalled = new JournalledChanges(context, this, onThrown);
   }
@@ -143,6 +143,9 @@ export class Partition implements PartitionLog {
   }
   get cuts(): number {
     return this.#cuts;
+  }
+  get swaps(): number {
+    return this.#segments.swaps;
   }
   get leaderEpoch(): number {
     return this.epochs.latest;
@@ -252,18 +255,18 @@ export class Partition implements PartitionLog {
   }
 
   read(offset: number, maxBytes: number, limit: ReadLimit): Promise<ReadResult> {
-    return this.#reader.read(offset, maxBytes, limit);
+    return this.reader.read(offset, maxBytes, limit);
   }
 
   tryReadTail(offset: number, maxBytes: number, limit: ReadLimit): ReadResult | undefined {
-    return this.#reader.tryReadTail(offset, maxBytes, limit);
+    return this.reader.tryReadTail(offset, maxBytes, limit);
   }
 
   offsetForTimestamp(timestampMs: number): Promise<TimestampOffset | undefined> {
-    return this.#reader.offsetForTimestamp(timestampMs);
+    return this.reader.offsetForTimestamp(timestampMs);
   }
   maxTimestamp(): Promise<TimestampOffset | undefined> {
-    return this.#reader.maxTimestamp();
+    return this.reader.maxTimestamp();
   }
   endOffsetForEpoch(leaderEpoch: number): { leaderEpoch: number; endOffset: number } | undefined {
     return this.epochs.endOffsetFor(leaderEpoch, this.#logEndOffset);
@@ -310,12 +313,9 @@ export class Partition implements PartitionLog {
     const before = this.#config;
     this.#config = usable(config, this.#owner.context.config);
     if (keepsLess(config, before)) this.#announcements.asked();
-    const journalled = config.flushPolicy === "commit";
-    if ((before.flushPolicy === "commit") === journalled) return;
-    // Until a checkpoint has covered what was appended under the old policy.
-    if (journalled) this.promises.strengthened(this.#logEndOffset);
-    else this.promises.weakened(this.#logEndOffset);
-    this.#coverSoon();
+    const { flushPolicy } = before;
+    const changed = this.promises.policyChanged(flushPolicy, config.flushPolicy, this.logEndOffset);
+    if (changed) this.#coverSoon();
   }
 
   /** A checkpoint that fails leaves it to the next one. */
@@ -329,6 +329,15 @@ export class Partition implements PartitionLog {
     // It may wait for the room that retention of other partitions makes.
     if (this.#truncating) return Promise.resolve(0);
     return this.#changes.run(() => this.#retain());
+  }
+
+  runCompaction(): Promise<boolean> {
+    return this.#owner.compact(this);
+  }
+
+  /** Runs a change of the log after those that were asked for before. */
+  change<T>(work: (segments: Segments) => Promise<T>): Promise<T> {
+    return this.#changes.run(() => work(this.#segments));
   }
 
   async flush(): Promise<void> {
@@ -349,7 +358,7 @@ export class Partition implements PartitionLog {
     await this.#changes.run(() => this.files.run(async () => {}));
   }
 
-  /** Calls the listeners, each at most twice in a row: they may raise the high watermark. */
+  /** Calls the listeners. They may raise the high watermark. */
   notify(): void {
     this.#progress.notify();
   }
@@ -396,10 +405,7 @@ export class Partition implements PartitionLog {
     return this.deleted;
   }
 
-  /**
-   * Deletes the segments that lie wholly below the log start. After a crash, which may bring back
-   * what retention had removed.
-   */
+  /** Deletes what lies wholly below the log start: a crash may bring it back. */
   dropBelowLogStart(): Promise<number> {
     return this.#changes.run(() => this.#dropBelowLogStart());
   }
@@ -478,7 +484,7 @@ export class Partition implements PartitionLog {
     const offset = Math.max(wanted, this.#logStartOffset);
     const atEnd = offset === this.#logEndOffset && (this.epochs.latestStart ?? -1) >= offset;
     if (offset >= this.#logEndOffset && !atEnd) return;
-    const cut = atEnd ? this.active.end : await this.#reader.placeOf(offset);
+    const cut = atEnd ? this.active.end : await this.reader.placeOf(offset);
     let cutting: Promise<void> | undefined;
     const kept = this.#logStartOffset - 1;
     await this.#journalled.truncation(cut.offset, kept, this.epochs.epochOf(kept), () => {
@@ -502,6 +508,7 @@ export class Partition implements PartitionLog {
     this.#endAt(end, Math.min(this.#highWatermark, end));
     this.epochs.truncateFromEnd(end);
     this.producers.cut(end);
+    this.cleaned.cutTo(cut.offset);
     this.promises.truncated(end, this.#config.flushPolicy === "commit");
     return this.files.cut(segment, dropped, end);
   }
@@ -536,6 +543,7 @@ export class Partition implements PartitionLog {
     this.#endAt(start, start);
     this.epochs.beginAnew(start);
     this.producers.beginAnew();
+    this.cleaned.forget();
     this.#announcements.beginAnew();
     // Nothing before it is left that an fsync could owe.
     this.promises.truncated(start, true);
@@ -546,19 +554,11 @@ export class Partition implements PartitionLog {
     const { context } = this.#owner;
     const changing = this.#deletion !== "none" || this.#truncating || context.closing;
     if (this.#state.kind !== "online" || changing) return 0;
-    const { clock, logger } = context.env;
-    await this.#reader.findFirstAppend(this.active);
-    if (this.#segments.isOld(this.#config, clock.wallMs())) this.#roll();
-    const nowMs = context.retentionClock.read();
-    if (nowMs !== undefined) {
-      this.producers.expire(nowMs - this.#config.producerExpiryMs, clock.monoMs());
-    }
-    const next = await nextRetention(logger, this, this.#reader, this.#announcements, nowMs);
-    if (next === undefined) return this.#dropBelowLogStart();
-    const { roll, startOffset } = next;
-    // Nothing was appended to the active segment meanwhile: it is all too old.
-    if (roll && this.active.endOffset === startOffset) this.#roll();
-    if (startOffset > this.#logStartOffset) await this.#moveLogStart(startOffset);
+    await retain(context, this, this.#announcements, {
+      isActiveOld: () => this.#segments.isOld(this.#config, context.env.clock.wallMs()),
+      roll: () => this.#roll(),
+      moveLogStart: (offset) => this.#moveLogStart(offset),
+    });
     return this.#dropBelowLogStart();
   }
 

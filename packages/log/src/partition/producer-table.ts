@@ -68,8 +68,9 @@ export interface DuplicateOf {
   readonly appendTimeMs: number;
 }
 
+/** Compaction leaves sequences as they were, and takes records: their number says nothing. */
 const lastSequenceOf = (info: BodyInfo): number =>
-  (info.baseSequence + info.recordCount - 1) % sequenceCount;
+  (info.baseSequence + info.lastOffsetDelta) % sequenceCount;
 
 export const packBatches = (batches: readonly RememberedBatch[]): number[] => {
   const packed: number[] = [];
@@ -102,6 +103,16 @@ export const asOf =
     while (kept > 0 && (batches[kept - batchNumbers + 2] ?? 0) >= offset) kept -= batchNumbers;
     return kept === batches.length ? producer : { ...producer, batches: batches.slice(0, kept) };
   };
+
+/** Base offsets of the last batches of producers. */
+export const lastBatchesOf = (producers: readonly Producer[]): ReadonlySet<number> => {
+  const offsets = new Set<number>();
+  for (const { batches } of producers) {
+    const last = batches[batches.length - batchNumbers + 2];
+    if (last !== undefined) offsets.add(last);
+  }
+  return offsets;
+};
 
 const refuse = (code: ErrorCode, what: string): MillraceError => new MillraceError(code, what);
 

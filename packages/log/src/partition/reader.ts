@@ -32,6 +32,8 @@ export interface ReadOwner {
   readonly ackedPosition: number;
   /** Truncations and resets so far. */
   readonly cuts: number;
+  /** Segments that were cleaned so far. */
+  readonly swaps: number;
   readEnd(offset: number, limit: ReadLimit): number;
   takeOffline(reason: string): void;
 }
@@ -45,6 +47,8 @@ const none: Found = { chunk: Buffer.alloc(0), nextOffset: -1 };
 
 /** Times that a read is begun anew because the log was truncated under it. */
 const attemptsMax = 4;
+/** The same because a segment was cleaned under it, which cannot go on for long. */
+const swapsMax = 64;
 /**
  * Age counts from the append time where a record's own time is absent or this far in the future.
  */
@@ -170,7 +174,7 @@ export class PartitionReader {
     const owner = this.#owner;
     owner.readEnd(owner.logStartOffset, "high_watermark");
     return this.#guard(undefined, "high_watermark", async () => {
-      const { highWatermark: endOffset, logStartOffset } = owner;
+      const { highWatermark: endOffset, logStartOffset, swaps } = owner;
       let largest = -1;
       for (const segment of [...owner.segments]) {
         if (segment.endOffset <= owner.logStartOffset || segment.baseOffset >= endOffset) continue;
@@ -178,7 +182,8 @@ export class PartitionReader {
       }
       const found = largest < 0 ? undefined : await this.#firstAt(largest);
       // The record may have gone meanwhile, and is not the largest any more.
-      if (found === undefined && owner.logStartOffset !== logStartOffset) {
+      const isOther = owner.logStartOffset !== logStartOffset || owner.swaps !== swaps;
+      if (found === undefined && isOther) {
         throw changing(owner.name);
       }
       return found;
@@ -393,13 +398,14 @@ export class PartitionReader {
    * it, so both what it returned and what it took for damage are void. Damage takes the partition
    * offline, once it is the log's: an index can lead astray. An offset that was deleted meanwhile
    * is out of range. What asks for no offset fails with a segment that was deleted meanwhile, and
-   * is begun anew.
+   * is begun anew; so is what fails with one that was cleaned.
    */
   async #guard<T>(offset: number | undefined, limit: ReadLimit, run: () => Promise<T>): Promise<T> {
     const owner = this.#owner;
     const rebuilt = new Set<Segment>();
+    let cleaned = 0;
     for (let attempt = 1; ; attempt += 1) {
-      const { cuts, logStartOffset } = owner;
+      const { cuts, logStartOffset, swaps } = owner;
       let failure: unknown;
       try {
         const found = await run();
@@ -408,6 +414,11 @@ export class PartitionReader {
       } catch (thrown) {
         failure = owner.cuts === cuts ? await this.#withoutIndex(thrown, rebuilt) : thrown;
         if (failure === undefined) continue;
+        if (owner.cuts === cuts && owner.swaps !== swaps && cleaned < swapsMax) {
+          cleaned += 1;
+          attempt -= 1;
+          continue;
+        }
       }
       owner.readEnd(Math.max(offset ?? owner.logStartOffset, 0), limit);
       const startMoved = offset === undefined && owner.logStartOffset !== logStartOffset;

@@ -1,6 +1,7 @@
 /** Which segments retention lets go. Oldest first, and none after the first that stays. */
 import type { Logger } from "@millrace/env";
 import type { LogConfig } from "../api.ts";
+import type { LogContext } from "../context.ts";
 import type { Segment } from "../segment/segment.ts";
 
 /** What the rules look at. */
@@ -124,30 +125,63 @@ const announce = (
 };
 
 /** What the rules are asked about, by name. */
-export interface RetainedLog extends Retained {
+interface RetainedLog extends Retained {
   readonly topic: string;
   readonly partition: number;
+  readonly active: Segment;
+  readonly producers: { expire(beforeMs: number, monoMs: number): void };
+  readonly reader: SegmentAges;
 }
 
-/** Tells how old a segment is. */
+/** Tells how old segments are. */
 interface SegmentAges {
   ageTimeOf(segment: Segment, nowMs: number): Promise<number>;
+  findFirstAppend(segment: Segment): Promise<void>;
 }
+
+/** What retention does to a log. */
+interface RetentionChanges {
+  isActiveOld(): boolean;
+  roll(): void;
+  moveLogStart(offset: number): Promise<void>;
+}
+
+/** One round of retention; what lies below the log start is still to be dropped. */
+export const retain = async (
+  { env, retentionClock }: Pick<LogContext, "env" | "retentionClock">,
+  log: RetainedLog,
+  announcements: RetentionAnnouncements,
+  { isActiveOld, roll, moveLogStart }: RetentionChanges,
+): Promise<void> => {
+  const { config, producers, reader } = log;
+  await reader.findFirstAppend(log.active);
+  if (isActiveOld()) roll();
+  const nowMs = retentionClock.read();
+  if (nowMs !== undefined) producers.expire(nowMs - config.producerExpiryMs, env.clock.monoMs());
+  const next = await nextRetention(env.logger, log, announcements, nowMs);
+  if (next === undefined) return;
+  // Nothing was appended to the active segment meanwhile: it is all too old.
+  if (next.roll && log.active.endOffset === next.startOffset) roll();
+  if (next.startOffset > log.logStartOffset) await moveLogStart(next.startOffset);
+};
 
 /**
  * What a round of retention moves the log start to, with the plan's `roll`. Undefined when the
  * settings were changed meanwhile: somebody may have asked to keep it, and the next round plans
  * anew.
  */
-export const nextRetention = async (
+const nextRetention = async (
   logger: Logger,
   log: RetainedLog,
-  ages: SegmentAges,
   announcements: RetentionAnnouncements,
   nowMs: number | undefined,
 ): Promise<Pick<RetentionPlan, "roll" | "startOffset"> | undefined> => {
   const { config } = log;
-  const plan = await planRetention(log, (segment, now) => ages.ageTimeOf(segment, now), nowMs);
+  const plan = await planRetention(
+    log,
+    (segment, now) => log.reader.ageTimeOf(segment, now),
+    nowMs,
+  );
   if (log.config !== config) return undefined;
   const startOffset = announcements.startFor(plan, log);
   if (startOffset < plan.startOffset) announce(logger, log, plan);

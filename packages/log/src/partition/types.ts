@@ -1,7 +1,7 @@
 /** What a partition and its surroundings agree on. */
 import { clone } from "@bufbuild/protobuf";
 import { type RecoveryPoint, RecoveryPointSchema } from "@millrace/proto/storage";
-import type { LogConfig, LogManagerConfig } from "../api.ts";
+import type { LogConfig, LogManagerConfig, PartitionLog } from "../api.ts";
 import type { LogContext } from "../context.ts";
 import type { Place } from "../segment/place.ts";
 import type { Segment } from "../segment/segment.ts";
@@ -9,6 +9,8 @@ import type { Segment } from "../segment/segment.ts";
 /** What else a manager does for its partitions. */
 export interface PartitionOwner {
   readonly context: LogContext;
+  /** Cleans the log of the partition now; resolves to whether anything of it went. */
+  compact(log: PartitionLog): Promise<boolean>;
   /** Fsyncs everything that has completed, and moves the recovery points. */
   checkpoint(): Promise<void>;
 }

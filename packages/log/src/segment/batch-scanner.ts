@@ -84,6 +84,11 @@ export class BatchScanner {
     }
   }
 
+  /** The bytes of a batch that `peek` just returned, as they are stored. A view. */
+  stored({ header }: ScannedBatch): Buffer {
+    return this.#buffer.subarray(header.start, header.bodyEnd);
+  }
+
   /** Moves past a batch that `peek` returned. */
   skip(batch: ScannedBatch): void {
     this.#position = batch.position + batch.bytes;

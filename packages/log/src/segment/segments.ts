@@ -1,5 +1,5 @@
 /** The segments of one log, in order of offsets. The last one takes appends. Never empty. */
-import { must } from "@millrace/errors";
+import { assert, must } from "@millrace/errors";
 import type { Place } from "./place.ts";
 import { Segment } from "./segment.ts";
 
@@ -12,6 +12,7 @@ export interface RollRules {
 export class Segments {
   readonly #directory: string;
   readonly #all: Segment[];
+  #swaps = 0;
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -62,6 +63,23 @@ export class Segments {
   /** The segment behind another one. */
   after(segment: Segment): Segment | undefined {
     return this.#all[this.#all.indexOf(segment) + 1];
+  }
+
+  /** A cleaned segment takes the place of the one that it was made from. */
+  swap(old: Segment, cleaned: Segment): void {
+    const at = this.#all.indexOf(old);
+    assert(at >= 0 && at < this.#all.length - 1, "only closed segments of the log are cleaned");
+    assert(
+      cleaned.baseOffset === old.baseOffset && cleaned.endOffset === old.endOffset,
+      "a cleaned segment covers the same offsets",
+    );
+    this.#all[at] = cleaned;
+    this.#swaps += 1;
+  }
+
+  /** Segments that were cleaned so far: reads of them are begun anew. */
+  get swaps(): number {
+    return this.#swaps;
   }
 
   /** Cuts everything from a place on. Returns the segment that ends there, and those that go. */

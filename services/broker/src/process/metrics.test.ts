@@ -15,6 +15,7 @@ const idOf = (index: number) => {
 const gauges: LogGauges = {
   ...{ journalBytesUsed: 1, journalBytesMax: 1, tailCacheBytes: 1, tailCacheBytesMax: 1 },
   ...{ pendingBytes: 1, pendingBytesMax: 1, unwrittenBytes: 1, unwrittenBytesMax: 1 },
+  ...{ cleanerDirtyRatioMax: 0.25, cleanerMapUsed: 0.5, cleanerFailedLogs: 0 },
   ...{ producers: 1, producersMax: 1, openFiles: 1, openFilesMax: 1 },
   ...{ indexCacheBytes: 1, indexCacheBytesMax: 1, diskFreeBytes: 1, diskReserveBytes: 1 },
 };

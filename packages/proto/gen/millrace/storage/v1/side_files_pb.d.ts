@@ -499,3 +499,96 @@ export declare type ProducerBatch = Message<"millrace.storage.v1.ProducerBatch">
  */
 export declare const ProducerBatchSchema: GenMessage<ProducerBatch>;
 
+/**
+ * `<partition dir>/cleaner-checkpoint`, with magic `MRCC`: how far compaction has come. Without it
+ * a log is cleaned anew from its start, and its tombstones stay for another `delete.retention.ms`.
+ *
+ * @generated from message millrace.storage.v1.CleanerCheckpoint
+ */
+export declare type CleanerCheckpoint = Message<"millrace.storage.v1.CleanerCheckpoint"> & {
+  /**
+   * Life of the partition that it is about; see PartitionMeta.
+   *
+   * @generated from field: fixed64 incarnation = 1;
+   */
+  incarnation: bigint;
+
+  /**
+   * Before this offset no key has two records.
+   *
+   * @generated from field: uint64 cleaned_up_to = 2;
+   */
+  cleanedUpTo: bigint;
+
+  /**
+   * Segments below, rising. One that is not as long as it says was not cleaned.
+   *
+   * @generated from field: repeated millrace.storage.v1.CleanedSegment segments = 3;
+   */
+  segments: CleanedSegment[];
+
+  /**
+   * End of the last segment that was written anew. The log was durable up to there, and every
+   * journal round up to and including `journal_round` was reflected in it: where the recovery
+   * points are lost, the journal may still have batches from before their segments were cleaned.
+   *
+   * @generated from field: uint64 end_offset = 4;
+   */
+  endOffset: bigint;
+
+  /**
+   * See end_offset.
+   *
+   * @generated from field: uint64 journal_round = 5;
+   */
+  journalRound: bigint;
+
+  /**
+   * Log start offset at that time.
+   *
+   * @generated from field: uint64 log_start_offset = 6;
+   */
+  logStartOffset: bigint;
+};
+
+/**
+ * Describes the message millrace.storage.v1.CleanerCheckpoint.
+ * Use `create(CleanerCheckpointSchema)` to create a new message.
+ */
+export declare const CleanerCheckpointSchema: GenMessage<CleanerCheckpoint>;
+
+/**
+ * A segment that was cleaned.
+ *
+ * @generated from message millrace.storage.v1.CleanedSegment
+ */
+export declare type CleanedSegment = Message<"millrace.storage.v1.CleanedSegment"> & {
+  /**
+   * Base offset, as in the file's name.
+   *
+   * @generated from field: uint64 base_offset = 1;
+   */
+  baseOffset: bigint;
+
+  /**
+   * Size of the file.
+   *
+   * @generated from field: uint64 size_bytes = 2;
+   */
+  sizeBytes: bigint;
+
+  /**
+   * When it was first cleaned as a whole, milliseconds since the Unix epoch: the latest record of
+   * every key in it was known then. 0: not yet.
+   *
+   * @generated from field: uint64 cleaned_time_ms = 3;
+   */
+  cleanedTimeMs: bigint;
+};
+
+/**
+ * Describes the message millrace.storage.v1.CleanedSegment.
+ * Use `create(CleanedSegmentSchema)` to create a new message.
+ */
+export declare const CleanedSegmentSchema: GenMessage<CleanedSegment>;
+
