@@ -2,8 +2,9 @@
 import { encodeBody } from "@millrace/record";
 import { inSteps } from "../files/breathe.ts";
 import type { ScannedBatch } from "../segment/batch-scanner.ts";
+import { type BatchPlace, emptyBody } from "../segment/empty-batch.ts";
 import type { Segment } from "../segment/segment.ts";
-import { type BatchPlace, type CleanedFile, emptyBody } from "./cleaned-file.ts";
+import type { CleanedFile } from "./cleaned-file.ts";
 import { type KeptRecords, keptRecords } from "./kept-records.ts";
 import { type Cleaning, isLeftAlone, readBatches, recordSetOf } from "./read-batches.ts";
 import { type KnownKeys, staysIn } from "./rules.ts";

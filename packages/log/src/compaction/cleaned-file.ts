@@ -1,43 +1,12 @@
 /** Writes what is left of a segment, batch by batch, so that no offset is missing. */
 import type { DiskFile } from "@millrace/env";
-import { crcOf, encodeBody, encodeStoredPrefix, type ProducerStamp } from "@millrace/record";
+import { type BatchPlace, emptyBody, prefixOf } from "../segment/empty-batch.ts";
 import type { Segment } from "../segment/segment.ts";
 
 /** Bytes gathered for one write. */
 const writeBytes = 512 * 1024;
 /** Most offsets that one batch can cover, less one. */
 const lastOffsetDeltaMax = 0x7fff_ffff;
-
-/** Of a batch that goes on under its header, but for the CRCs. */
-export interface BatchPlace {
-  readonly baseOffset: number;
-  readonly lastOffset: number;
-  readonly leaderEpoch: number;
-  readonly appendTimeMs: number;
-}
-
-const nothing = Buffer.alloc(0);
-
-/** A BatchBody without records that covers its offsets. */
-export const emptyBody = (
-  { baseOffset, lastOffset }: Pick<BatchPlace, "baseOffset" | "lastOffset">,
-  producer?: ProducerStamp,
-): Buffer =>
-  encodeBody(
-    {
-      compression: "none",
-      recordCount: 0,
-      baseTimestampMs: 0,
-      maxTimestampMs: 0,
-      lastOffsetDelta: lastOffset - baseOffset,
-      producer,
-    },
-    nothing,
-  );
-
-/** Everything of a stored batch before its body. */
-export const prefixOf = (place: BatchPlace, body: Uint8Array): Buffer =>
-  encodeStoredPrefix({ ...place, bodyCrc: crcOf(body) }, body.length);
 
 export class CleanedFile {
   readonly #file: DiskFile;

@@ -74,7 +74,8 @@ const isSettled = (
   if (lastPoint === undefined || baseOffset === active.baseOffset || sizeBytes === 0) return false;
   const isCovered =
     baseOffset < Number(lastPoint.segmentBaseOffset) && endOffset <= Number(lastPoint.offset);
-  return isCovered && endOffset <= highWatermark;
+  // The next start knows that high watermark: nobody cuts below it.
+  return isCovered && endOffset <= Math.min(highWatermark, Number(lastPoint.highWatermark));
 };
 
 const isYoung = async (

@@ -3,12 +3,15 @@ import { ErrorCode, MillraceError } from "@millrace/errors";
 import {
   type BodyInfo,
   bodyCrcMatches,
+  crcOf,
   encodeStoredPrefix,
   type HeaderFields,
   parseBody,
   readStored,
+  type StoredBatch,
   varintBytes,
 } from "@millrace/record";
+import { emptyBody, prefixOf } from "../segment/empty-batch.ts";
 
 /** A batch with the header that it is stored under. */
 export interface HeadedBatch {
@@ -44,6 +47,31 @@ const corrupt = (name: string, offset: number, reason: string): MillraceError =>
       "subscribe again",
   );
 
+const headed = (fields: HeaderFields, prefix: Buffer, body: Uint8Array): HeadedBatch => {
+  const info = parseBody(body);
+  return { fields, prefix, body, info, lastOffset: fields.baseOffset + info.lastOffsetDelta };
+};
+
+/**
+ * The leader has compacted its log: where this one ends in the middle of what became one empty
+ * batch there, the part of it from `offset` on.
+ */
+const restOfEmpty = (
+  buffer: Buffer,
+  { bodyStart, bodyEnd, ...stored }: StoredBatch,
+  offset: number,
+): HeadedBatch | undefined => {
+  const { lastOffsetDelta, producerId, recordCount } = parseBody(
+    buffer.subarray(bodyStart, bodyEnd),
+  );
+  const lastOffset = stored.baseOffset + lastOffsetDelta;
+  if (recordCount > 0 || producerId >= 0 || lastOffset < offset) return undefined;
+  const { appendTimeMs, leaderEpoch } = stored;
+  const place = { baseOffset: offset, lastOffset, leaderEpoch, appendTimeMs };
+  const body = emptyBody(place);
+  return headed({ ...place, bodyCrc: crcOf(body) }, prefixOf(place, body), body);
+};
+
 /**
  * Whole stored batches, each with both CRCs right, one behind the other from the log's end on, as
  * views of `bytes`.
@@ -65,7 +93,10 @@ export const parseReplicated = (
     }
     if (!bodyCrcMatches(buffer, stored)) throw corrupt(name, offset, "its body CRC is wrong");
     const { baseOffset, leaderEpoch: ofBatch, appendTimeMs, bodyCrc } = stored;
-    if (baseOffset !== offset) throw corrupt(name, offset, `it begins at ${baseOffset}`);
+    const rest = baseOffset < offset ? restOfEmpty(buffer, stored, offset) : undefined;
+    if (baseOffset !== offset && rest === undefined) {
+      throw corrupt(name, offset, `it begins at ${baseOffset}`);
+    }
     if (ofBatch < epoch || ofBatch > leaderEpoch) {
       const reason = `its leader epoch ${ofBatch} is not between ${epoch} and ${leaderEpoch}`;
       throw corrupt(name, offset, reason);
@@ -77,10 +108,9 @@ export const parseReplicated = (
     if (prefix.length !== encodeStoredPrefix(fields, body.length).length) {
       throw corrupt(name, offset, "its lengths are not written as a leader writes them");
     }
-    const info = parseBody(body);
-    const lastOffset = baseOffset + info.lastOffsetDelta;
-    batches.push({ fields, prefix, body, info, lastOffset });
-    offset = lastOffset + 1;
+    const batch = rest ?? headed(fields, prefix, body);
+    batches.push(batch);
+    offset = batch.lastOffset + 1;
     epoch = ofBatch;
     at = stored.bodyEnd;
   }

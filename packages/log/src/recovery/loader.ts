@@ -20,6 +20,7 @@ import { loadClean } from "./after-clean-stop.ts";
 import { PartitionRecovery } from "./after-crash.ts";
 import { dropOldLog, type Known, sinceReset } from "./began-anew.ts";
 import { damageAfter, entriesAfter, entriesOfLife, finalLogStart, pointOfLife } from "./begin.ts";
+import { loadCleaned, pointOfCleaning } from "./cleaned.ts";
 import {
   adoptPartition,
   isForeign,
@@ -142,13 +143,17 @@ export class PartitionLoader {
     meta = await this.#own(directory, meta);
     const life = { incarnation: meta.incarnation, firstRound: Number(meta.firstRound) };
     this.firstRoundMax = Math.max(this.firstRoundMax, life.firstRound);
+    const lost = this.#input.pointsLost;
+    const known = lost
+      ? await pointOfCleaning(disk, directory, { ...id, life })
+      : pointOfLife(point, life);
     const place: Place = sinceReset({
       ...id,
       directory,
       topic: meta.topic,
       life,
-      point: pointOfLife(point, life),
-      entries: entriesAfter(entriesOfLife(entries, life), pointOfLife(point, life)),
+      point: known,
+      entries: entriesAfter(entriesOfLife(entries, life), known),
       beganAnew: false,
     });
     if (isDeleted(place)) {
@@ -210,6 +215,7 @@ export class PartitionLoader {
     try {
       await removeLeftovers(disk, directory, names);
       await this.#recover(partition, place, names);
+      await loadCleaned(disk, partition, place, names);
       const first = partition.segments[0]?.baseOffset ?? 0;
       if (first > partition.logStartOffset)
         throw missing(partition.logStartOffset, first, "no file");

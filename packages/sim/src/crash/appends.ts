@@ -2,7 +2,7 @@
 import { ErrorCode, hasCode } from "@millrace/errors";
 import type { AppendBatch, Appended, PartitionLog } from "@millrace/log";
 import { iterateRecords, type ProducerStamp } from "@millrace/record";
-import { type ModelBatch, makeBatch } from "./batches.ts";
+import { type ModelBatch, makeBatch, type RecordToMake } from "./batches.ts";
 import type { Life } from "./life.ts";
 import { tookEffect } from "./lost-producers.ts";
 import type { PartitionModel } from "./model.ts";
@@ -12,13 +12,17 @@ import { Violation } from "./violation.ts";
 
 const day = 86_400_000;
 
-const recordsOf = (life: Life): { value: string; timestampMs: number }[] => {
+const recordsOf = (life: Life, { compacted }: Slot): RecordToMake[] => {
   const { random, run } = life;
   const nowMs = 1_700_000_000_000 + Math.floor(run.kernel.nowMs);
   return Array.from({ length: random.between(1, 4) }, () => {
     const size = random.below(random.chance(0.1) ? 3000 : 200);
     const ageMs = random.chance(0.05) ? random.below(10 * day) : random.below(3000);
-    return { value: `v${run.nextValue++}:${"x".repeat(size)}`, timestampMs: nowMs - ageMs };
+    const value = `v${run.nextValue++}:${"x".repeat(size)}`;
+    const record = { value, timestampMs: nowMs - ageMs };
+    if (!compacted) return record;
+    const key = `k${random.below(6)}`;
+    return { ...record, key, value: random.chance(0.15) ? null : value };
   });
 };
 
@@ -33,20 +37,20 @@ export const appendSomething = (
   const epochs = latestEpoch(log, model);
   const dice = random.below(100);
   if (dice < 4 && epochs > 0) {
-    append(life, slot, log, model, makeBatch(recordsOf(life)), epochs - 1);
+    append(life, slot, log, model, makeBatch(recordsOf(life, slot)), epochs - 1);
     return;
   }
   const epoch = dice < 7 ? slot.lastEpoch + 1 : epochs;
   slot.lastEpoch = Math.max(slot.lastEpoch, epoch);
   if (!run.on.producers || run.plain || random.chance(0.4)) {
-    append(life, slot, log, model, makeBatch(recordsOf(life)), epoch);
+    append(life, slot, log, model, makeBatch(recordsOf(life, slot)), epoch);
     return;
   }
   const known = model.producers.ids();
   const isNew = known.length === 0 || random.chance(0.08);
   const id = isNew ? run.nextProducer++ : random.pick(known.slice(-3));
   for (let i = random.pick([1, 1, 3, 5]); i > 0; i -= 1) {
-    const batch = nextBatch(life, model, id);
+    const batch = nextBatch(life, slot, model, id);
     if (batch !== undefined) append(life, slot, log, model, batch, epoch);
   }
 };
@@ -55,10 +59,15 @@ export const appendSomething = (
  * What a producer sends next: mostly the next batch, sometimes one again, or one that must be
  * refused.
  */
-const nextBatch = (life: Life, model: PartitionModel, id: number): AppendBatch | undefined => {
+const nextBatch = (
+  life: Life,
+  slot: Slot,
+  model: PartitionModel,
+  id: number,
+): AppendBatch | undefined => {
   const { random } = life;
   const known = model.producers.get(id);
-  const make = (stamp: ProducerStamp): AppendBatch => makeBatch(recordsOf(life), stamp);
+  const make = (stamp: ProducerStamp): AppendBatch => makeBatch(recordsOf(life, slot), stamp);
   if (known === undefined) {
     const baseSequence = random.chance(0.2) ? 2 ** 31 - random.between(1, 6) : 0;
     return make({ producerId: id, producerEpoch: random.below(3), baseSequence });

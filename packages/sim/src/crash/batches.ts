@@ -32,13 +32,23 @@ export interface FoundBatch {
   readonly body: Buffer;
 }
 
+export interface RecordToMake {
+  readonly key?: string | undefined;
+  readonly value: string | null;
+  readonly timestampMs: number;
+}
+
 export const makeBatch = (
-  records: readonly { readonly value: string; readonly timestampMs: number }[],
+  records: readonly RecordToMake[],
   producer?: ProducerStamp,
 ): AppendBatch => {
   const builder = new BatchBuilder(256);
-  for (const { value, timestampMs } of records) {
-    builder.append({ value: Buffer.from(value), timestampMs });
+  for (const { key, value, timestampMs } of records) {
+    builder.append({
+      key: key === undefined ? undefined : Buffer.from(key),
+      value: value === null ? null : Buffer.from(value),
+      timestampMs,
+    });
   }
   const body = Buffer.from(builder.finishPlain(producer));
   return { body, bodyCrc: crcOf(body), info: parseBody(body) };

@@ -54,6 +54,7 @@ export const raiseHighWatermark = (life: Life, log: PartitionLog, model: Partiti
     throw new Violation(`${model.name}: high watermark ${highWatermark} is past ${counted}`);
   }
   model.highWatermark = Math.max(model.highWatermark, highWatermark);
+  model.highWatermarkMax = Math.max(model.highWatermarkMax, highWatermark);
   life.tell(model, `high watermark ${highWatermark}`);
 };
 
@@ -92,7 +93,9 @@ const cutFor = (
   const retains = slot.configs.some(
     (c) => c.retentionEnabled && (c.retentionMs >= 0 || c.retentionBytes >= 0),
   );
-  const below = run.on.truncationBelowHighWatermark && !retains && random.chance(0.2);
+  // What is readable is what compaction relies on.
+  const allows = run.on.truncationBelowHighWatermark && !slot.compacted;
+  const below = allows && !retains && random.chance(0.2);
   const least = Math.max(model.logStartAsked, log.logStartOffset, below ? 0 : model.highWatermark);
   const starts = new Set(model.epochs.epochs.map(({ startOffset }) => startOffset));
   const bases = model.batches
@@ -222,6 +225,24 @@ export const retain = async (
   }
 };
 
+/** Everything that counts is made readable and durable, and the log cleaned. */
+export const compact = async (
+  life: Life,
+  slot: Slot,
+  log: PartitionLog,
+  model: PartitionModel,
+): Promise<void> => {
+  raiseHighWatermark(life, log, model);
+  if (life.random.chance(0.7)) await flush(life, slot, log, model);
+  try {
+    const cleaned = await log.runCompaction();
+    life.tell(model, `compaction: ${cleaned}`);
+    if (cleaned) life.run.counts.add("logs cleaned");
+  } catch (thrown) {
+    life.judge(slot, model, "runCompaction", thrown);
+  }
+};
+
 export const reconfigure = (
   life: Life,
   slot: Slot,
@@ -230,6 +251,9 @@ export const reconfigure = (
 ): void => {
   if (!life.run.on.configChange) return;
   slot.config = changedConfig(slot.config, life.random, life.run.on);
+  if (slot.compacted) {
+    slot.config = { ...slot.config, compactionEnabled: life.random.chance(0.7) };
+  }
   slot.configs.push(slot.config);
   life.tell(model, `config ${JSON.stringify(slot.config)}`);
   log.updateConfig(slot.config);

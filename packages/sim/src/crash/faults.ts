@@ -39,9 +39,9 @@ interface Rule {
 
 const files = {
   journal: /^journal\//,
-  logs: /\.log$/,
+  logs: /\.log(\.tmp)?$/,
   indexes: /index$/,
-  sides: /(leader-epochs|producers\.[0-9]+|recovery-points(\.copy)?|clean|meta)(\.tmp)?$/,
+  sides: /(leader-epochs|cleaner-checkpoint|producers\.[0-9]+|recovery-points(\.copy)?|clean|meta)(\.tmp)?$/,
   partitions: /^partitions\/./,
   any: /./,
   journalList: /^journal-files$/,

@@ -18,6 +18,7 @@ export const kinds = {
   deleteRecords: "log start moves",
   retention: "retention that deletes",
   segmentAge: "segments rolled by age",
+  compaction: "logs that are compacted",
   deletion: "partitions deleted, and made again under their id",
   killedCreation: "names that were being made when the process was killed",
   killedJournal: "journal rounds that were being written when the process was killed",

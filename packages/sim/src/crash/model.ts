@@ -3,6 +3,7 @@ import { must } from "@millrace/errors";
 import type { FlushPolicy, TimestampOffset } from "@millrace/log";
 import type { CrashModel } from "../disk.ts";
 import type { FoundBatch, ModelBatch } from "./batches.ts";
+import { problemOfCleaned, problemOfKeys, timesOf } from "./compaction-model.ts";
 import { EpochModel } from "./epoch-model.ts";
 import { ProducerModel } from "./producer-model.ts";
 
@@ -48,6 +49,10 @@ export class PartitionModel {
   rottenSnapshots = new Set<number>();
   /** What truncations removed: reads that began before may still return it. */
   removed: ModelBatch[] = [];
+  /** Its log may be compacted. */
+  compacted = false;
+  tombstonesGo = false;
+  highWatermarkMax = 0;
   /** Offset before which nothing of the log is left but its producers. */
   lostBelow = 0;
 
@@ -121,6 +126,7 @@ export class PartitionModel {
     this.logStartConfirmed = offset;
     this.logStartAsked = offset;
     this.highWatermark = offset;
+    this.highWatermarkMax = offset;
     this.highWatermarkDurable = offset;
     this.durableEnd = offset;
   }
@@ -144,7 +150,28 @@ export class PartitionModel {
   accounts(found: FoundBatch, removedBefore: number, same: Same): boolean {
     const current = this.batchAt(found.baseOffset);
     if (current !== undefined && same(found, current)) return true;
+    if (this.compacted && this.problemOfCleaned(found) === undefined) return true;
     return this.removed.slice(removedBefore).some((batch) => same(found, batch));
+  }
+
+  problemOfCleaned(found: FoundBatch): string | undefined {
+    const { batches, removed } = this;
+    const before = { ...this.#compaction, batches: [...removed, ...batches] };
+    return problemOfCleaned(this.#compaction, found) && problemOfCleaned(before, found);
+  }
+
+  problemOfKeys(logStart: number, end: number, found: readonly FoundBatch[]): string | undefined {
+    return this.compacted ? problemOfKeys(this.#compaction, logStart, end, found) : undefined;
+  }
+
+  get times() {
+    return timesOf(this.#compaction);
+  }
+
+  get #compaction() {
+    const { batches, tombstonesGo } = this;
+    const highWatermarkMax = Math.max(this.highWatermarkMax, this.highWatermark);
+    return { batches, highWatermarkMax, tombstonesGo };
   }
 
   batchAt(offset: number): ModelBatch | undefined {

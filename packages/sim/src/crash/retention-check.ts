@@ -18,6 +18,7 @@ export const verifyRetention = async (life: Life): Promise<void> => {
     if (!retentionEnabled || retentionMs < 0 || retentionMs > 3000) continue;
     log.updateHighWatermark(log.logEndOffset);
     model.highWatermark = log.highWatermark;
+    model.highWatermarkMax = Math.max(model.highWatermarkMax, log.highWatermark);
     for (let round = 0; round < 4 && log.logStartOffset < log.logEndOffset; round += 1) {
       run.counts.add("segments deleted", await log.runRetention());
       await life.sleep(2000);

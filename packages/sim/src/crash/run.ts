@@ -19,7 +19,7 @@ import type { Switches } from "./kinds.ts";
 import { doubtLostProducers } from "./lost-producers.ts";
 import type { PartitionModel } from "./model.ts";
 import type { WallSpan } from "./retention-model.ts";
-import { logConfigOf, managerConfigOf } from "./settings.ts";
+import { cleanerConfigOf, compactedConfigOf, logConfigOf, managerConfigOf } from "./settings.ts";
 import { Violation } from "./violation.ts";
 
 const topicIds = [
@@ -35,6 +35,8 @@ export interface Slot {
   /** Name of its directory. */
   readonly directory: string;
   config: LogConfig;
+  /** Records have keys, and the log is compacted. */
+  readonly compacted: boolean;
   /** Settings in effect at some time since the last recovery: retention may have followed any. */
   configs: LogConfig[];
   /** Undefined while there is no partition. */
@@ -93,11 +95,15 @@ export class CrashRun {
     if (from === undefined) {
       this.disk = new SimDisk(this.kernel.random);
       this.disk.stallChance = this.random.pick([0, 0.02]);
-      this.#managerConfig = managerConfigOf(this.random);
+      const cleaning = new SeededRandom(seed ^ 0x0c1ea4);
+      this.#managerConfig = {
+        ...managerConfigOf(this.random),
+        ...cleanerConfigOf(cleaning, on),
+      };
       this.plain = this.random.chance(0.25);
       // Fewer are sometimes more: where there is one, there may also be none.
       const count = this.random.pick([1, 2, 4, 4]);
-      this.slots = [0, 1, 2, 3].slice(0, count).map((i) => this.#slot(i));
+      this.slots = [0, 1, 2, 3].slice(0, count).map((i) => this.#slot(i, cleaning));
       return;
     }
     this.disk = from.disk.fork(this.kernel.random);
@@ -239,11 +245,14 @@ export class CrashRun {
     for (const { model } of this.slots) if (model !== undefined) model.cacheBetrayed = true;
   }
 
-  #slot(i: number): Slot {
+  #slot(i: number, cleaning: SeededRandom): Slot {
     const topicId = topicIds[i >> 1] ?? topicIds[0] ?? ("" as TopicId);
     const partition = i % 2;
-    const config = logConfigOf(this.random, this.on);
+    const plain = logConfigOf(this.random, this.on);
+    const compacted = this.on.compaction && cleaning.chance(0.35);
+    const config = compacted ? compactedConfigOf(plain, cleaning) : plain;
     return {
+      compacted,
       topicId,
       topic: `t${i >> 1}`,
       partition,

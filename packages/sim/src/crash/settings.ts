@@ -43,6 +43,27 @@ export const logConfigOf = (random: SeededRandom, on: Switches): LogConfig => ({
   flushIntervalMs: 20,
 });
 
+/** Settings of a run in which logs may be compacted; chosen apart, so that others stay the same. */
+export const cleanerConfigOf = (
+  random: SeededRandom,
+  on: Switches,
+): Pick<LogManagerConfig, "cleanerBytesPerSecondMax" | "cleanerIntervalMs"> => ({
+  cleanerIntervalMs: on.compaction ? random.pick([15, 60, 100_000]) : 100_000,
+  cleanerBytesPerSecondMax: random.pick([0, 0, 200_000]),
+});
+
+/** Of a compacted log. Retention would have to be modelled by what is left. */
+export const compactedConfigOf = (config: LogConfig, random: SeededRandom): LogConfig => ({
+  ...config,
+  segmentBytes: random.pick([1024, 2500]),
+  retentionEnabled: false,
+  compactionEnabled: true,
+  deleteRetentionMs: random.pick([0, 50, 1e12]),
+  minCompactionLagMs: random.pick([0, 0, 0, 30]),
+  maxCompactionLagMs: random.pick([Number.MAX_SAFE_INTEGER, 200]),
+  minCleanableDirtyRatio: random.pick([0, 0.3]),
+});
+
 /** The same partition with some of its settings changed. */
 export const changedConfig = (config: LogConfig, random: SeededRandom, on: Switches): LogConfig => {
   const other = logConfigOf(random, on);

@@ -128,7 +128,7 @@ const targetOf = (run: CrashRun, random: SeededRandom): Target | undefined => {
     /\.log$/,
     /index$/,
     /leader-epochs$/,
-    /producers\.\d+$/,
+    /(producers\.\d+|cleaner-checkpoint)$/,
     pointsFile,
     pointsFile,
     /-\d{5}\/meta$/,

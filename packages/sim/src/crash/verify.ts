@@ -112,17 +112,43 @@ const problemOfOffsets = (
   return undefined;
 };
 
-const problemOfBatches = (
-  world: PartitionModel,
-  { logStart, end, batches }: Found,
+const problemOfWhole = (
+  expected: readonly ModelBatch[],
+  batches: readonly FoundBatch[],
 ): string | undefined => {
-  const expected = world.batches.filter(({ lastOffset }) => lastOffset >= logStart);
   for (const [i, batch] of batches.entries()) {
     const other = expected[i];
     if (other === undefined || !isSame(batch, other)) {
       return `has ${describe(batch)} where ${describe(other)} should be`;
     }
   }
+  return undefined;
+};
+
+/** Of a log that may have been compacted: what is left, and what it says of its keys. */
+const problemOfCleaned = (
+  world: PartitionModel,
+  { logStart, end, batches }: Pick<Found, "batches" | "end" | "logStart">,
+): string | undefined => {
+  let next = batches[0]?.baseOffset ?? end;
+  for (const batch of batches) {
+    if (batch.baseOffset !== next) return `has ${describe(batch)} where ${next} should be`;
+    next = batch.lastOffset + 1;
+    const problem = world.problemOfCleaned(batch);
+    if (problem !== undefined) return `has in ${describe(batch)} ${problem}`;
+  }
+  return world.problemOfKeys(logStart, end, batches);
+};
+
+const problemOfBatches = (
+  world: PartitionModel,
+  { logStart, end, batches }: Found,
+): string | undefined => {
+  const expected = world.batches.filter(({ lastOffset }) => lastOffset >= logStart);
+  const problem = world.compacted
+    ? problemOfCleaned(world, { logStart, end, batches })
+    : problemOfWhole(expected, batches);
+  if (problem !== undefined) return problem;
   const must = world.mustEnd();
   if (end < must) return `promised up to ${must}, the log ends at ${end}`;
   const last = batches.at(-1);
@@ -217,6 +243,7 @@ export const verifyAnswers = async (input: VerifyInput, model: PartitionModel): 
   if (random.chance(0.5)) {
     log.updateHighWatermark(log.logEndOffset);
     model.highWatermark = Math.max(model.highWatermark, log.highWatermark);
+    model.highWatermarkMax = Math.max(model.highWatermarkMax, log.highWatermark);
   }
   await verifyReads(log, model, random, fail);
   await verifyTimes(log, model, random, fail);
@@ -327,6 +354,32 @@ const verifyReads = async (
   }
 };
 
+/** Of a log that may be compacted meanwhile: a record that must be there is not passed over. */
+const verifyCompactedTimes = async (
+  log: PartitionLog,
+  model: PartitionModel,
+  timestampMs: number,
+  fail: Fail,
+): Promise<void> => {
+  const { logStartOffset: start, highWatermark: end } = log;
+  const told = await log.offsetForTimestamp(timestampMs);
+  const largest = await log.maxTimestamp();
+  const readable = model.times.filter(({ offset }) => offset >= start && offset < end);
+  for (const one of [told, largest]) {
+    const isThere = readable.some(
+      (other) => other.offset === one?.offset && other.timestampMs === one.timestampMs,
+    );
+    if (one !== undefined && !isThere) fail(`a lookup by time tells ${JSON.stringify(one)}`);
+  }
+  for (const one of readable.filter((record) => !record.mayBeGone)) {
+    const passed = one.timestampMs >= timestampMs && one.offset < (told?.offset ?? end);
+    if (passed || one.timestampMs > (largest?.timestampMs ?? -1)) {
+      const both = JSON.stringify([told, largest]);
+      fail(`lookups of time ${timestampMs} tell ${both}, and pass over ${one.offset}`);
+    }
+  }
+};
+
 /** Lookups by time are what a scan of the readable records says. */
 export const verifyTimes = async (
   log: PartitionLog,
@@ -338,6 +391,7 @@ export const verifyTimes = async (
     .filter(({ lastOffset }) => lastOffset >= log.logStartOffset)
     .flatMap(({ timestampsMs }) => timestampsMs);
   if (times.length === 0) return;
+  if (model.compacted) return verifyCompactedTimes(log, model, random.pick(times), fail);
   const asked = [random.pick(times), random.pick(times) + 1, Math.max(...times) + 1];
   const lookUp = async (ask: () => Promise<unknown>, answer: (start: number) => unknown) => {
     const starts = [log.logStartOffset];

@@ -20,6 +20,8 @@ const create = async (life: Life, slot: Slot): Promise<void> => {
   slot.lives += 1;
   const model = new PartitionModel(`${slot.topic}-${slot.partition} (life ${slot.lives})`);
   slot.model = model;
+  model.compacted = slot.compacted;
+  model.tombstonesGo = slot.config.deleteRetentionMs < 1e9;
   slot.configs = [slot.config];
   life.tell(model, `create ${JSON.stringify(slot.config)}`);
   const { topicId, topic, partition, config } = slot;
@@ -89,6 +91,10 @@ const operation = async (life: Life, slot: Slot): Promise<void> => {
     return;
   }
   const dice = random.below(100);
+  if (slot.compacted && random.chance(0.12)) {
+    await life.control(control.compact(life, slot, log, model));
+    return;
+  }
   if (dice < 48) appendSomething(life, slot, log, model);
   else if (dice < 56) await life.sleep(random.float() * random.pick([1, 1, 5, 60]));
   else if (dice < 60) await life.idle();
