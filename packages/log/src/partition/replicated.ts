@@ -94,9 +94,8 @@ export const parseReplicated = (
     if (!bodyCrcMatches(buffer, stored)) throw corrupt(name, offset, "its body CRC is wrong");
     const { baseOffset, leaderEpoch: ofBatch, appendTimeMs, bodyCrc } = stored;
     const rest = baseOffset < offset ? restOfEmpty(buffer, stored, offset) : undefined;
-    if (baseOffset !== offset && rest === undefined) {
-      throw corrupt(name, offset, `it begins at ${baseOffset}`);
-    }
+    const begins = `it begins at ${baseOffset}`;
+    if (baseOffset !== offset && rest === undefined) throw corrupt(name, offset, begins);
     if (ofBatch < epoch || ofBatch > leaderEpoch) {
       const reason = `its leader epoch ${ofBatch} is not between ${epoch} and ${leaderEpoch}`;
       throw corrupt(name, offset, reason);

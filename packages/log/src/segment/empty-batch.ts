@@ -1,4 +1,6 @@
-/** Batches without records: compaction leaves them where others were, so that no offset is missing. */
+/**
+ * Batches without records: compaction leaves them where others were, so that no offset is missing.
+ */
 import { crcOf, encodeBody, encodeStoredPrefix, type ProducerStamp } from "@millrace/record";
 
 /** Of a batch that goes on under its header, but for the CRCs. */

@@ -99,8 +99,8 @@ export const problemOfCleaned = (log: CompactedLog, found: FoundBatch): string |
 };
 
 /**
- * Why the log as a whole says something else of its keys than it did: each has its latest record, or
- * none at all where that is a tombstone.
+ * Why the log as a whole says something else of its keys than it did: each has its latest record,
+ * or none at all where that is a tombstone.
  */
 export const problemOfKeys = (
   log: CompactedLog,
