@@ -11,6 +11,7 @@ import {
   OffsetSpec,
 } from "@millrace/proto/broker";
 import { LogServiceHandlers } from "./log-service.ts";
+import { logConfigOf } from "./partitions/log-config.ts";
 import { Replica } from "./partitions/replica.ts";
 import { FakeLog } from "./testing/fake-log.ts";
 import { partitionOf, topicOf } from "./testing/fake-view.ts";
@@ -83,6 +84,23 @@ test("records up to the latest offset are deleted once that is known", async () 
   assert.equal(log.logStartOffset, 0);
   catchUp();
   assert.equal((await deleted())?.lowWatermark, 10n);
+});
+
+test("records of a topic that is compacted and not deleted are kept, as in Kafka", async () => {
+  const { log, handlers, catchUp } = await setUp(7);
+  catchUp();
+  const request = create(DeleteRecordsRequestSchema, { partitions: [{ topic: "t" }] });
+  const withPolicy = async (policy: "compact" | "compact,delete") => {
+    log.updateConfig(logConfigOf(topicConfigOf({ "cleanup.policy": policy })));
+    return (await handlers.deleteRecords(request)).results[0];
+  };
+  const refused = await withPolicy("compact");
+  assert.equal(refused?.error?.code, ErrorCode.POLICY_VIOLATION);
+  assert.match(
+    refused.error.message,
+    /^t-0 keeps the latest record of every key .* compact,delete$/,
+  );
+  assert.equal((await withPolicy("compact,delete"))?.lowWatermark, 10n);
 });
 
 test("an offset that an earlier leader may have told is not refused for good", async () => {

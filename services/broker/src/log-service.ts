@@ -132,6 +132,8 @@ export class LogServiceHandlers {
     const replica = this.#replicas.find(partition);
     const leader = replica.requireLeader(undefined);
     const { log } = leader;
+    const { compactionEnabled, retentionEnabled } = log.config;
+    if (compactionEnabled && !retentionEnabled) throw keepsLatest(log);
     const before =
       partition.beforeOffset === undefined
         ? leader.latestOffset()
@@ -153,6 +155,14 @@ export class LogServiceHandlers {
     return create(DescribeLogsResponseSchema, { logs });
   }
 }
+
+/** Kafka's rule: the latest record of every key is there for as long as nobody deletes the key. */
+const keepsLatest = ({ topic, partition }: PartitionLog): MillraceError =>
+  MillraceError.refusal(
+    ErrorCode.POLICY_VIOLATION,
+    `${topic}-${partition} keeps the latest record of every key (cleanup.policy=compact): delete ` +
+      "keys by records without a value, or set cleanup.policy to compact,delete",
+  );
 
 const describe = ({ topic, topicId, view }: Replica, log: PartitionLog) => {
   const offline =

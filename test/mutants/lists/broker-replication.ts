@@ -407,7 +407,12 @@ const taking: readonly Mutant[] = [
     name: "replicated-offset-unchecked",
     breaks: "What is taken over begins at the log end.",
     file: replicated,
-    replace: [["    if (baseOffset !== offset && rest === undefined) throw", "    if (baseOffset < 0) throw"]],
+    replace: [
+      [
+        "    if (baseOffset !== offset && rest === undefined) throw",
+        "    if (baseOffset < 0) throw",
+      ],
+    ],
     tests: replicatedTests,
   },
   {

@@ -274,12 +274,7 @@ export const upkeep: readonly Mutant[] = [
     name: "log-largest-time-gone",
     breaks: "A log that has records has a largest time, whatever is deleted meanwhile.",
     file: `${src}/partition/reader.ts`,
-    replace: [
-      [
-        "const isOther = owner.logStartOffset !== logStartOffset ||",
-        "const isOther =",
-      ],
-    ],
+    replace: [["const isOther = owner.logStartOffset !== logStartOffset ||", "const isOther ="]],
     tests: [retention],
   },
   {

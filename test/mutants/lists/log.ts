@@ -1,5 +1,6 @@
 /** Mutants of the log engine. */
 import type { Mutant } from "../mutant.ts";
+import { compaction } from "./log-compaction.ts";
 import { decisions } from "./log-decisions.ts";
 import { deletions } from "./log-deleted.ts";
 import { durability } from "./log-durability.ts";
@@ -21,6 +22,7 @@ import { verified } from "./log-verify.ts";
 
 export const logMutants: readonly Mutant[] = [
   ...durability,
+  ...compaction,
   ...foreignIndexes,
   ...journalFiles,
   ...remembered,

@@ -171,6 +171,30 @@ test("a tombstone stays for its time from the first cleaning on, through starts"
   });
 });
 
+test("what is gone leaves one batch for each leader epoch", () =>
+  simulate({ log: { ...compacted, segmentBytes: 4096 } }, async ({ start }) => {
+    const log = await (await start()).log();
+    for (const epoch of [1, 2, 5]) await appendKeyed(log, turnsOf(0, 6, 1), epoch);
+    await closeSegments(log, 5);
+    await closeSegments(log, 5);
+    await closeSegments(log, 5);
+    assert.ok(await clean(log));
+    const gone = (await allBatches(log)).filter(({ records }) => records.length === 0);
+    assert.deepEqual(
+      gone
+        .slice(0, 3)
+        .map(({ baseOffset, lastOffset, leaderEpoch }) => [
+          ...[baseOffset, lastOffset, leaderEpoch],
+        ]),
+      [
+        [0, 5, 1],
+        [6, 11, 2],
+        [12, 16, 5],
+      ],
+    );
+    assert.deepEqual(log.endOffsetForEpoch(2), { leaderEpoch: 2, endOffset: 12 });
+  }));
+
 test("a map that is full cleans as far as it reached, and the next goes on there", () =>
   simulate(
     { log: { ...compacted, segmentBytes: 100_000 }, manager: { cleanerMapBytesMax: mapBytesMin } },

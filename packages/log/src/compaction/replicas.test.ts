@@ -84,9 +84,9 @@ test("an empty batch is cut to where a follower ends, and nothing else is", () =
     await appendKeyed(leader, turnsOf(0, 20));
     await closeSegments(leader);
     await follow(leader, follower, 3);
-    await appendAll(other, [batchOf([{ value: "x" }, { value: "y" }, { value: "z" }])]);
+    await appendAll(other, [batchOf([..."vwxyz"].map((value) => ({ value })))]);
     const { chunks: whole } = await other.read(0, 1, "log_end");
-    await follow(other, await make(3), 3);
+    await follow(other, await make(3), 5);
     assert.throws(
       () => follower.appendReplicated(Buffer.concat(whole), 1, () => {}),
       (thrown) => hasCode(thrown, ErrorCode.CORRUPT_MESSAGE),

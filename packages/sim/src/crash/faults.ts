@@ -41,7 +41,8 @@ const files = {
   journal: /^journal\//,
   logs: /\.log(\.tmp)?$/,
   indexes: /index$/,
-  sides: /(leader-epochs|cleaner-checkpoint|producers\.[0-9]+|recovery-points(\.copy)?|clean|meta)(\.tmp)?$/,
+  sides:
+    /(leader-epochs|cleaner-checkpoint|producers\.[0-9]+|recovery-points(\.copy)?|clean|meta)(\.tmp)?$/,
   partitions: /^partitions\/./,
   any: /./,
   journalList: /^journal-files$/,

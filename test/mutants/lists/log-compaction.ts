@@ -1,0 +1,277 @@
+/** Mutants of compaction. */
+import type { Mutant } from "../mutant.ts";
+
+const src = "packages/log/src";
+const room = `${src}/compaction`;
+const logs = `${room}/logs.test.ts`;
+const model = `${room}/model.test.ts`;
+const replicas = `${room}/replicas.test.ts`;
+const crash = `${room}/crash.test.ts`;
+const plan = `${room}/plan.test.ts`;
+const formats = `${room}/formats.test.ts`;
+const service = "services/broker/src/log-service.test.ts";
+
+export const compaction: readonly Mutant[] = [
+  {
+    name: "compaction-latest-goes",
+    breaks: "The latest record of every key stays.",
+    file: `${room}/rules.ts`,
+    replace: [["offset < map.get(hash)", "offset <= map.get(hash)"]],
+    tests: [logs, model],
+  },
+  {
+    name: "compaction-tombstones-go-at-once",
+    breaks: "A tombstone stays until its time is over.",
+    file: `${room}/rules.ts`,
+    replace: [["record.hasValue || !tombstonesGo", "record.hasValue"]],
+    tests: [logs, model],
+  },
+  {
+    name: "compaction-tombstones-stay",
+    breaks: "A tombstone goes once its time is over.",
+    file: `${room}/rules.ts`,
+    replace: [["record.hasValue || !tombstonesGo", "true"]],
+    tests: [logs],
+  },
+  {
+    name: "compaction-past-the-map",
+    breaks: "Records that the map does not reach to stay.",
+    file: `${room}/rules.ts`,
+    replace: [["  if (offset >= endOffset) return true;\n", ""]],
+    tests: [logs, model],
+  },
+  {
+    name: "compaction-keyless-stay",
+    breaks: "Records without a key go.",
+    file: `${room}/rules.ts`,
+    replace: [["if (record.keyStart < 0) return false;", "if (record.keyStart < 0) return true;"]],
+    tests: [logs, model],
+  },
+  {
+    name: "compaction-hash-of-a-part",
+    breaks: "Keys that differ in their last bytes are two.",
+    file: `${room}/key-hash.ts`,
+    replace: [["wordAt(bytes, at + 4, Math.max(0, rest - 4))", "0"]],
+    tests: [`${room}/key-hash.test.ts`],
+  },
+  {
+    name: "compaction-map-loses-keys-that-grow",
+    breaks: "The map knows its keys after it has grown.",
+    file: `${room}/offset-map.ts`,
+    replace: [["      large.offsets[to] = offset;\n", "      large.offsets[to] = offset + 1;\n"]],
+    tests: [`${room}/offset-map.test.ts`],
+  },
+  {
+    name: "compaction-tombstones-never-seen",
+    breaks: "The time of a tombstone begins with the first cleaning that saw it.",
+    file: `${room}/clean-log.ts`,
+    replace: [["cleanedMs > 0 && nowMs", "nowMs"]],
+    tests: [logs],
+  },
+  {
+    name: "compaction-part-counts-as-cleaned",
+    breaks: "The tombstones of a segment that was cleaned in part were not all seen.",
+    file: `${src}/partition/cleaned-log.ts`,
+    replace: [["known > 0 || endOffset > upTo ? known", "known > 0 ? known"]],
+    tests: [formats],
+  },
+  {
+    name: "compaction-believes-other-segments",
+    breaks: "A segment that is not as long as it was is not taken for cleaned.",
+    file: `${src}/partition/cleaned-log.ts`,
+    replace: [
+      [
+        "segment === segments.at(-1) || Number(entry?.sizeBytes) !== sizeBytes",
+        "segment === segments.at(-1)",
+      ],
+    ],
+    tests: [formats],
+  },
+  {
+    name: "compaction-survives-a-truncation",
+    breaks: "A log that was cut into what was cleaned is not clean.",
+    file: `${src}/partition/partition.ts`,
+    replace: [["    this.cleaned.cutTo(cut.offset);\n", ""]],
+    tests: [replicas],
+  },
+  {
+    name: "compaction-survives-a-reset",
+    breaks: "A log that begins anew was never cleaned.",
+    file: `${src}/partition/partition.ts`,
+    replace: [["    this.cleaned.forget();\n", ""]],
+    tests: [replicas],
+  },
+  {
+    name: "compaction-believed-after-a-truncation",
+    breaks: "A start believes no cleaning behind which a truncation went back.",
+    file: `${src}/recovery/cleaned.ts`,
+    replace: [["&& !isCutBelow(entries, Math.max(end, upTo))", ""]],
+    tests: [replicas],
+  },
+  {
+    name: "compaction-index-of-the-old",
+    breaks: "A cleaned segment is never with the index of the one it was made from.",
+    file: `${room}/swap.ts`,
+    replace: [["  for (const path of old.index.paths) await unlinkIfThere(disk, path);\n", ""]],
+    tests: [crash],
+  },
+  {
+    name: "compaction-index-gone-without-an-fsync",
+    breaks: "The old index is gone durably before the cleaned segment has its name.",
+    file: `${room}/swap.ts`,
+    replace: [
+      [
+        "  partition.names.changed();\n  await partition.files.syncNames();\n  // Kept",
+        "  // Kept",
+      ],
+    ],
+    tests: [crash],
+  },
+  {
+    name: "compaction-swaps-under-readers",
+    breaks: "A reader that has the old segment reads the old file.",
+    file: `${room}/swap.ts`,
+    replace: [
+      ["  await files.with(old, async () => {", "  await (async () => {"],
+      ["    files.forget(old);\n  });", "    files.forget(old);\n  })();"],
+    ],
+    tests: [logs],
+  },
+  {
+    name: "compaction-fails-readers",
+    breaks: "A read whose segment was cleaned under it is begun anew.",
+    file: `${src}/partition/reader.ts`,
+    replace: [
+      ["owner.swaps !== swaps && cleaned < swapsMax", "owner.swaps !== swaps && cleaned < 0"],
+    ],
+    tests: [logs],
+  },
+  {
+    name: "compaction-unsynced-file",
+    breaks: "A cleaned file is fsynced before it takes the name.",
+    file: `${room}/cleaned-file.ts`,
+    replace: [["    await this.#file.sync();\n", ""]],
+    tests: [crash],
+  },
+  {
+    name: "compaction-of-the-recovery-points-segment",
+    breaks: "The segment that the recovery point lies in is left alone.",
+    file: `${room}/plan.ts`,
+    replace: [["baseOffset < Number(lastPoint.segmentBaseOffset) && ", ""]],
+    tests: [plan],
+  },
+  {
+    name: "compaction-above-the-known-high-watermark",
+    breaks: "What the next start does not know to be readable is left alone.",
+    file: `${room}/plan.ts`,
+    replace: [["Math.min(highWatermark, Number(lastPoint.highWatermark))", "highWatermark"]],
+    tests: [plan, logs],
+  },
+  {
+    name: "compaction-of-what-nobody-can-read",
+    breaks: "What is not readable is left alone.",
+    file: `${room}/plan.ts`,
+    replace: [["Math.min(highWatermark, Number(lastPoint.highWatermark))", "Infinity"]],
+    tests: [plan, logs],
+  },
+  {
+    name: "compaction-ratio-of-clean-bytes",
+    breaks: "A log is due by the part of it that is dirty.",
+    file: `${room}/plan.ts`,
+    replace: [["dirtyBytes / (cleanBytes + dirtyBytes)", "dirtyBytes / Math.max(cleanBytes, 1)"]],
+    tests: [plan],
+  },
+  {
+    name: "compaction-forgets-producers",
+    breaks: "A replica that copies a cleaned log knows the producers that are still known.",
+    file: `${room}/clean-segment.ts`,
+    replace: [
+      [
+        "info.producerId >= 0 && producersAt.has(place.baseOffset) ? info",
+        "info.producerId < -1 ? info",
+      ],
+    ],
+    tests: [replicas],
+  },
+  {
+    name: "compaction-without-a-snapshot",
+    breaks: "A truncation knows producers as they were before a cleaning.",
+    file: `${room}/clean-log.ts`,
+    replace: [["    await this.#keepProducers(segments.at(-1)?.endOffset ?? endOffset);\n", ""]],
+    tests: [replicas],
+  },
+  {
+    name: "compaction-sequences-by-count",
+    breaks: "The sequences of a cleaned batch are those that it had.",
+    file: `${src}/partition/producer-table.ts`,
+    replace: [
+      ["info.baseSequence + info.lastOffsetDelta)", "info.baseSequence + info.recordCount - 1)"],
+    ],
+    tests: [replicas],
+  },
+  {
+    name: "compaction-across-epochs",
+    breaks: "Batches of two leader epochs leave two behind.",
+    file: `${room}/cleaned-file.ts`,
+    replace: [["gap?.leaderEpoch === place.leaderEpoch &&", "gap !== undefined &&"]],
+    tests: [logs],
+  },
+  {
+    name: "compaction-offsets-by-place",
+    breaks: "A record that left its offset to its place says it once others are gone.",
+    file: `${room}/kept-records.ts`,
+    replace: [["  if (!isDeltaWritten) {", "  if (start < 0) {"]],
+    tests: [logs],
+  },
+  {
+    name: "compaction-goes-on-over-damage",
+    breaks: "Damage that a cleaning meets takes the log offline.",
+    file: `${room}/clean-log.ts`,
+    replace: [
+      ["if (hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) this", "if (thrown === undefined) this"],
+    ],
+    tests: [logs],
+  },
+  {
+    name: "compaction-unthrottled",
+    breaks: "Compaction takes no more of the disk than it may.",
+    file: `${room}/throttle.ts`,
+    replace: [["> aheadMsMax ? this.#wait()", "> 1e15 ? this.#wait()"]],
+    tests: [`${room}/throttle.test.ts`],
+  },
+  {
+    name: "compaction-lost-with-the-points",
+    breaks: "Without recovery points a cleaned log is not taken for one that lacks batches.",
+    file: `${src}/recovery/loader.ts`,
+    replace: [["await pointOfCleaning(disk, directory, { ...id, life })", "undefined"]],
+    tests: [logs],
+  },
+  {
+    name: "compaction-follower-stands-still",
+    breaks: "A follower that ends inside of what became one batch goes on.",
+    file: `${src}/partition/replicated.ts`,
+    replace: [["lastOffset < offset) return undefined", "lastOffset >= offset) return undefined"]],
+    tests: [replicas],
+  },
+  {
+    name: "compaction-follower-cuts-records",
+    breaks: "A follower cuts no batch with records in it.",
+    file: `${src}/partition/replicated.ts`,
+    replace: [["recordCount > 0 || producerId >= 0 ||", "producerId >= 0 ||"]],
+    tests: [replicas],
+  },
+  {
+    name: "compacted-records-deleted",
+    breaks: "Records of a topic that is compacted alone are not deleted by their offset.",
+    file: "services/broker/src/log-service.ts",
+    replace: [["compactionEnabled && !retentionEnabled", "compactionEnabled && retentionEnabled"]],
+    tests: [service],
+  },
+  {
+    name: "compacted-and-not-deleted",
+    breaks: "cleanup.policy=compact,delete deletes, too.",
+    file: "services/broker/src/partitions/log-config.ts",
+    replace: [['has(config, "delete")', 'config["cleanup.policy"] === "delete"']],
+    tests: [service],
+  },
+];
