@@ -34,13 +34,6 @@ export const compaction: readonly Mutant[] = [
     tests: [logs],
   },
   {
-    name: "compaction-past-the-map",
-    breaks: "Records that the map does not reach to stay.",
-    file: `${room}/rules.ts`,
-    replace: [["  if (offset >= endOffset) return true;\n", ""]],
-    tests: [logs, model],
-  },
-  {
     name: "compaction-keyless-stay",
     breaks: "Records without a key go.",
     file: `${room}/rules.ts`,

@@ -7,22 +7,22 @@ import type { OffsetMap } from "./offset-map.ts";
 export interface KnownKeys {
   readonly map: OffsetMap;
   readonly hash: KeyHash;
-  /** The map has every record before this offset whose key it could have superseded. */
+  /** The map has the keys of every record before this offset that was not cleaned before. */
   readonly endOffset: number;
 }
 
 /**
- * Whether a record stays: the latest of its key, and what the map does not reach to. Records
- * without a key go, as in Kafka. A tombstone is a record like others until `tombstonesGo`.
+ * Whether a record stays: the latest of its key. The map may not reach to it: then it knows no later
+ * one. Records without a key go, as in Kafka. A tombstone is a record like others until
+ * `tombstonesGo`.
  */
 export const staysIn = (
-  { map, hash, endOffset }: KnownKeys,
+  { map, hash }: KnownKeys,
   recordSet: Uint8Array,
   record: RecordWalk,
   offset: number,
   tombstonesGo: boolean,
 ): boolean => {
-  if (offset >= endOffset) return true;
   if (record.keyStart < 0) return false;
   hash.take(recordSet, record.keyStart, record.keyEnd);
   if (offset < map.get(hash)) return false;

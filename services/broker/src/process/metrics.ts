@@ -1,6 +1,6 @@
 /** What a broker counts, by the names of `docs/reference/metrics.md`. */
 import type { Values } from "@millrace/config";
-import type { LogManager, LogObserver } from "@millrace/log";
+import type { LogGauges, LogManager, LogObserver } from "@millrace/log";
 import { latencyBuckets, type Metrics } from "@millrace/observability";
 import { type ServerMetrics, serverMetrics } from "@millrace/server/node";
 import type { KeyIndexGauges } from "../latest/key-indexes.ts";
@@ -97,6 +97,28 @@ const brokerMetrics = (metrics: Metrics, meters: TopicMeters): BrokerMetrics => 
   };
 };
 
+const cleanerMetrics = (metrics: Metrics): NonNullable<LogObserver["onCleaned"]> => {
+  const cleanings = metrics.counter({
+    name: "millrace_log_cleaner_runs_total",
+    help: "Logs cleaned by compaction.",
+  });
+  const cleanerBytes = metrics.counter({
+    name: "millrace_log_cleaner_bytes_total",
+    help: "Bytes that compaction read and wrote.",
+    labels: ["direction"],
+  });
+  const cleanerTime = metrics.gauge({
+    name: "millrace_log_cleaner_last_run_seconds",
+    help: "Time that the last cleaning of a log took.",
+  });
+  return (readBytes, writtenBytes, durationMs) => {
+    cleanings.add(1);
+    cleanerBytes.add(readBytes, { direction: "read" });
+    cleanerBytes.add(writtenBytes, { direction: "written" });
+    cleanerTime.set(durationMs / 1000);
+  };
+};
+
 const logMetrics = (metrics: Metrics): LogObserver => {
   const fsync = metrics.histogram({
     name: "millrace_log_fsync_latency_seconds",
@@ -141,26 +163,8 @@ const logMetrics = (metrics: Metrics): LogObserver => {
     name: "millrace_log_disk_full",
     help: "1 while writes are refused for lack of space.",
   });
-  const cleanings = metrics.counter({
-    name: "millrace_log_cleaner_runs_total",
-    help: "Logs cleaned by compaction.",
-  });
-  const cleanerBytes = metrics.counter({
-    name: "millrace_log_cleaner_bytes_total",
-    help: "Bytes that compaction read and wrote.",
-    labels: ["direction"],
-  });
-  const cleanerTime = metrics.gauge({
-    name: "millrace_log_cleaner_last_run_seconds",
-    help: "Time that the last cleaning of a log took.",
-  });
   return {
-    onCleaned: (readBytes, writtenBytes, durationMs) => {
-      cleanings.add(1);
-      cleanerBytes.add(readBytes, { direction: "read" });
-      cleanerBytes.add(writtenBytes, { direction: "written" });
-      cleanerTime.set(durationMs / 1000);
-    },
+    onCleaned: cleanerMetrics(metrics),
     onCommit: (count, _bytes, syncMs) => {
       if (syncMs <= 0) return;
       fsyncs.add(1);
@@ -174,6 +178,22 @@ const logMetrics = (metrics: Metrics): LogObserver => {
     onTailSkipped: () => skipped.add(1),
     onProducersForgotten: (count) => forgotten.add(count),
     onDiskFull: (isFull) => full.set(isFull ? 1 : 0),
+  };
+};
+
+const cleanerGauges = (
+  gauge: (what: string, help: string) => { set(value: number): void },
+): ((now: LogGauges) => void) => {
+  const dirty = gauge("cleaner_dirty_ratio_max", "Largest part of a log that is to be compacted.");
+  const mapUsed = gauge(
+    "cleaner_map_used_ratio",
+    "Part of --log-cleaner-dedupe-buffer-size that the last cleaning took.",
+  );
+  const failedLogs = gauge("cleaner_failed_logs", "Logs that cannot be compacted: see the log.");
+  return (now) => {
+    dirty.set(now.cleanerDirtyRatioMax);
+    mapUsed.set(now.cleanerMapUsed);
+    failedLogs.set(now.cleanerFailedLogs);
   };
 };
 
@@ -197,12 +217,7 @@ const logGauges = (metrics: Metrics): ((logs: LogManager) => void) => {
   const indexMax = gauge("index_cache_limit_bytes", "Bound of the index entries in memory.");
   const free = gauge("disk_free_bytes", "Free space of the disk, as of the last look.");
   const reserve = gauge("disk_reserve_bytes", "Free space below which writes are refused.");
-  const dirty = gauge("cleaner_dirty_ratio_max", "Largest part of a log that is to be compacted.");
-  const mapUsed = gauge(
-    "cleaner_map_used_ratio",
-    "Part of --log-cleaner-dedupe-buffer-size that the last cleaning took.",
-  );
-  const failedLogs = gauge("cleaner_failed_logs", "Logs that cannot be compacted: see the log.");
+  const cleaner = cleanerGauges(gauge);
   const size = gauge("size_bytes", "Bytes of all segments.");
   const segments = gauge("segments", "Segments.");
   const partitions = metrics.gauge({
@@ -227,9 +242,7 @@ const logGauges = (metrics: Metrics): ((logs: LogManager) => void) => {
     filesMax.set(now.openFilesMax);
     index.set(now.indexCacheBytes);
     indexMax.set(now.indexCacheBytesMax);
-    dirty.set(now.cleanerDirtyRatioMax);
-    mapUsed.set(now.cleanerMapUsed);
-    failedLogs.set(now.cleanerFailedLogs);
+    cleaner(now);
     if (now.diskFreeBytes !== undefined) free.set(now.diskFreeBytes);
     reserve.set(now.diskReserveBytes);
     const states = { online: 0, offline: 0, stopped: 0 };

@@ -21,8 +21,8 @@ export declare const file_millrace_storage_v1_record: GenFile;
  */
 export declare type Segment = Message<"millrace.storage.v1.Segment"> & {
   /**
-   * Batches in offset order. Offsets rise strictly from batch to batch; gaps appear only after
-   * compaction.
+   * Batches in offset order. Each begins where the one before it ends: compaction takes records,
+   * and leaves batches without any where all are gone.
    *
    * @generated from field: repeated millrace.storage.v1.RecordBatch batches = 15;
    */
@@ -110,7 +110,8 @@ export declare type BatchBody = Message<"millrace.storage.v1.BatchBody"> & {
   compression?: Compression | undefined;
 
   /**
-   * Number of records in `records`. Must equal the records actually present. Range 1 to 1,000,000.
+   * Number of records in `records`. Must equal the records actually present. Range 1 to 1,000,000;
+   * also 0 in batches that compaction has left, which no producer may send.
    *
    * @generated from field: optional uint32 record_count = 2;
    */
