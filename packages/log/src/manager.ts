@@ -255,10 +255,10 @@ export class Manager implements LogManager {
     this.#space.close();
     const removed = this.#context.delayed.close();
     const { committer, env, files, writes } = this.#context;
-    await this.#cleaner.idle();
     if (clean) await this.#closeClean();
     writes.closing();
     committer.closing();
+    await this.#cleaner.idle();
     await this.#checkpointer.idle();
     // Deletions that were under way: nothing is renamed behind the back of the next process.
     await this.#lives.settled();
@@ -284,6 +284,7 @@ export class Manager implements LogManager {
       committer.closing();
     });
     try {
+      await this.#cleaner.idle();
       // Changes that were under way go on to their end; new ones are refused.
       for (const partition of this.#partitions.values()) await partition.settled();
       await committer.idle();

@@ -121,16 +121,6 @@ export const compaction: readonly Mutant[] = [
     tests: [crash],
   },
   {
-    name: "compaction-swaps-under-readers",
-    breaks: "A reader that has the old segment reads the old file.",
-    file: `${room}/swap.ts`,
-    replace: [
-      ["  await files.with(old, async () => {", "  await (async () => {"],
-      ["    files.forget(old);\n  });", "    files.forget(old);\n  })();"],
-    ],
-    tests: [logs],
-  },
-  {
     name: "compaction-fails-readers",
     breaks: "A read whose segment was cleaned under it is begun anew.",
     file: `${src}/partition/reader.ts`,
@@ -224,6 +214,40 @@ export const compaction: readonly Mutant[] = [
       ["if (hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) this", "if (thrown === undefined) this"],
     ],
     tests: [logs],
+  },
+  {
+    name: "compaction-fails-over-a-deletion",
+    breaks: "A log whose segments were deleted while they were cleaned is cleaned again.",
+    file: `${room}/clean-log.ts`,
+    replace: [
+      ["this.#isVoid || this.#partition.logStartOffset !== this.#logStart", "this.#isVoid"],
+    ],
+    tests: [logs],
+  },
+  {
+    name: "compaction-holds-up-a-stop",
+    breaks: "Nothing of a cleaning goes on behind a stop.",
+    file: `${src}/manager.ts`,
+    replace: [
+      ["      await this.#cleaner.idle();\n      // Changes", "      // Changes"],
+      [
+        "    await this.#cleaner.idle();\n    await this.#checkpointer",
+        "    await this.#checkpointer",
+      ],
+    ],
+    tests: [logs, crash],
+  },
+  {
+    name: "log-large-index-in-one-call",
+    breaks: "The index of a large segment can be written.",
+    file: `${src}/segment/segment-index.ts`,
+    replace: [
+      [
+        "for (const row of written.rows) this.#rows?.push(row);",
+        "this.#rows?.push(...written.rows);",
+      ],
+    ],
+    tests: [`${src}/segment/segment-index.test.ts`],
   },
   {
     name: "compaction-unthrottled",

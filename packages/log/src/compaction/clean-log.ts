@@ -29,11 +29,13 @@ export class LogCleaning {
   readonly #partition: Partition;
   readonly #cleaning: Cleaning;
   readonly #cuts: number;
+  readonly #logStart: number;
 
   constructor(context: LogContext, partition: Partition) {
     this.#context = context;
     this.#partition = partition;
     this.#cuts = partition.cuts;
+    this.#logStart = partition.logStartOffset;
     const { clock } = context.env;
     this.#cleaning = {
       context,
@@ -62,8 +64,9 @@ export class LogCleaning {
     try {
       return await this.#run(plan);
     } catch (thrown) {
-      // A cut explains what looks like damage, and so does a segment that was deleted.
-      if (this.#isVoid) throw new Abandoned();
+      // A cut explains what looks like damage, and so does a segment that was deleted meanwhile.
+      const isOther = this.#isVoid || this.#partition.logStartOffset !== this.#logStart;
+      if (isOther) throw new Abandoned();
       if (hasCode(thrown, ErrorCode.PARTITION_OFFLINE)) this.#partition.takeOffline(thrown.message);
       throw thrown;
     }
@@ -151,6 +154,8 @@ export class LogCleaning {
       await partition.files.run(() =>
         swapFiles(this.#context, partition, old, cleaned, path, () => segments.swap(old, cleaned)),
       );
+      // Rather than to keep the rows of all segments in memory until the next checkpoint.
+      partition.files.writeRows(cleaned);
       return true;
     });
   }

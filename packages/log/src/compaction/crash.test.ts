@@ -37,6 +37,9 @@ const crashAt = async (step: number, how: CrashModel, seed: number): Promise<num
       steps = disk.steps - firstStep;
       disk.onStep = () => {};
       if (step === 0) first.die(how);
+      // The index of another file would be believed.
+      const dead = disk.mount(new Incarnation(kernel));
+      assert.deepEqual((await verifyDirectory(dead, syncCompressor)).damages, [], `step ${step}`);
       const again = await start();
       const found = await again.log();
       assert.equal(found.state.kind, "online", `step ${step}`);

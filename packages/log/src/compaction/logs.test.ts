@@ -278,6 +278,49 @@ test("a read that a cleaning straddles has no gap, no repeat and no damage", asy
   }
 });
 
+test("what is deleted while it is cleaned does not count against the log", async () => {
+  for (let seed = 1; seed <= 10; seed += 1) {
+    await simulate({ seed, log: compacted }, async ({ sleep, start }) => {
+      const { manager, log: make } = await start();
+      const log = await make();
+      await appendKeyed(log, turnsOf(0, 80, 9));
+      await closeSegments(log);
+      await log.flush();
+      const cleaning = log.runCompaction();
+      await sleep(seed * 0.7);
+      await log.advanceLogStart(70);
+      await cleaning;
+      await clean(log);
+      assert.equal(manager.gauges().cleanerFailedLogs, 0);
+      assert.equal(log.state.kind, "online");
+      assert.ok(partitionOf(log).cleaned.upTo > 70);
+      await allRecords(log);
+    });
+  }
+});
+
+test("a stop waits for no cleaning, and leaves nothing of it behind", async () => {
+  for (let seed = 1; seed <= 10; seed += 1) {
+    await simulate({ seed, log: compacted }, async ({ disk, sleep, start }) => {
+      const { manager, log: make } = await start();
+      const log = await make();
+      await appendKeyed(log, turnsOf(0, 80, 9));
+      await closeSegments(log);
+      await log.flush();
+      const before = latestOf(await allRecords(log));
+      const cleaning = log.runCompaction();
+      await sleep(seed * 0.7);
+      await manager.close(true);
+      await cleaning;
+      const again = await start();
+      const reopened = await again.log();
+      assert.equal(again.manager.recovery.clean, true);
+      assert.deepEqual(latestOf(await allRecords(reopened)), before);
+      assert.ok(!disk.paths().some((path) => path.endsWith(".tmp")));
+    });
+  }
+});
+
 test("where both recovery points are lost, what was cleaned is told from what the journal has", () =>
   simulate({ log: compacted }, async ({ disk, start }) => {
     const first = await start();

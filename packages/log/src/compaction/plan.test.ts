@@ -61,6 +61,9 @@ test("what is closed, readable and behind the recovery point may be cleaned", as
   assert.deepEqual(await planned(logOf({}, { highWatermark: 250 })), [0, [0, 100], true]);
   assert.deepEqual(await planned(logOf({}, { point: pointAt(300) })), [0, [0, 100, 200], true]);
   assert.deepEqual(await planned(logOf({}, { point: pointAt(500, 150) })), [0, [0], true]);
+  // It lies at the end of a segment that is closed: a recovery looks for it there.
+  const atEnd = create(RecoveryPointSchema, { ...pointAt(100), offset: 200n });
+  assert.deepEqual(await planned(logOf({}, { point: atEnd })), [0, [0], true]);
   assert.equal(await planned({ ...logOf({}), lastPoint: undefined }), undefined);
 });
 

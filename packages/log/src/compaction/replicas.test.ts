@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrorCode, hasCode } from "@millrace/errors";
+import { Incarnation } from "@millrace/sim";
 import type { PartitionLog } from "../api.ts";
 import { producersPath } from "../partition/producer-snapshots.ts";
 import { appendAll, batchOf } from "../testing.ts";
@@ -156,7 +157,7 @@ test("a producer is known to whoever has only the cleaned log", () =>
   }));
 
 test("a truncation knows producers as they were before a cleaning", () =>
-  simulate({ log: compacted }, async ({ disk, start }) => {
+  simulate({ log: compacted }, async ({ disk, kernel, start }) => {
     const { log: make } = await start();
     const log = await make();
     const old = [];
@@ -166,7 +167,13 @@ test("a truncation knows producers as they were before a cleaning", () =>
     await appendAll(log, old);
     await closeSegments(log);
     const { directory, segments } = partitionOf(log);
-    assert.ok(await clean(log));
+    await log.flush();
+    // Too many producers, and none was kept as the segment began.
+    const mounted = disk.mount(new Incarnation(kernel));
+    for (const name of await mounted.list(directory)) {
+      if (name.startsWith("producers.")) await mounted.unlink(`${directory}/${name}`);
+    }
+    assert.ok(await log.runCompaction());
     const cleanedEnd = segments.at(-1)?.baseOffset ?? 0;
     const there = disk.paths().includes(producersPath(directory, cleanedEnd));
     assert.ok(there, `no snapshot at ${cleanedEnd}`);
@@ -200,6 +207,30 @@ test("a truncation into what was cleaned forgets that it was, also after a crash
     assert.ok(await clean(reopened));
     const after = latestOf(await allRecords(reopened));
     for (const [key, record] of before) assert.deepEqual(after.get(key), record);
+  }));
+
+test("a start does not believe a cleaning that a truncation went back into", () =>
+  simulate({ log: compacted }, async ({ disk, kernel, start }) => {
+    const first = await start();
+    const log = await first.log();
+    await appendKeyed(log, turnsOf(0, 30));
+    await closeSegments(log);
+    assert.ok(await clean(log));
+    const there = (): boolean => disk.paths().some((path) => path.endsWith("cleaner-checkpoint"));
+    let died = false;
+    disk.onStep = (_, what) => {
+      if (!what.includes("cleaner-checkpoint")) return;
+      died = true;
+      first.die("process");
+    };
+    log.truncateTo(28).catch(() => {});
+    await kernel.runUntil(() => died);
+    disk.onStep = () => {};
+    assert.ok(there());
+    const reopened = await (await start()).log();
+    assert.ok(reopened.logEndOffset <= 28);
+    assert.equal(partitionOf(reopened).cleaned.upTo, 0);
+    assert.ok(!there());
   }));
 
 test("a log that begins anew was never cleaned", () =>

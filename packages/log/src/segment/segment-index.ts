@@ -298,7 +298,8 @@ export class SegmentIndex {
     if (written === undefined || written.cuts !== this.#cuts) return;
     this.#replaces = false;
     this.#fresh = this.#fresh.slice(written.rows.length);
-    this.#rows?.push(...written.rows);
+    // One by one: those of a large segment are too many for the arguments of a call.
+    for (const row of written.rows) this.#rows?.push(row);
     this.#rowsOnDisk += written.rows.length;
     this.#timesOnDisk += written.times.length;
     if (written.endOffset === endOffset) this.#finished = true;

@@ -6,6 +6,7 @@ import { checkRecords } from "@millrace/record";
 import { noPauses } from "../files/breathe.ts";
 import { magics, readChecksummed, readFramed, readWhole } from "../files/checksummed-file.ts";
 import { isMissing } from "../files/disk-errors.ts";
+import { cleanerCheckpointName } from "../partition/cleaned-log.ts";
 import type { Partition } from "../partition/partition.ts";
 import { producersPath, snapshotOffsets } from "../partition/producer-snapshots.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
@@ -73,6 +74,7 @@ export class PartitionCheck {
     }
     if (clean) await this.#checkEpochs(logStartOffset);
     await this.#checkSnapshots();
+    await this.#checkCleaned();
   }
 
   /** False when the log cannot be followed any further. */
@@ -215,6 +217,12 @@ export class PartitionCheck {
       const { kind } = await readFramed(this.#disk, path, magics.producers);
       if (kind !== "ok") this.#damage(path, 0, `the file is ${kind}`);
     }
+  }
+
+  async #checkCleaned(): Promise<void> {
+    const path = `${this.#partition.directory}/${cleanerCheckpointName}`;
+    const { kind } = await readFramed(this.#disk, path, magics.cleanerCheckpoint);
+    if (kind === "damaged") this.#damage(path, 0, "the file is damaged: the log is cleaned anew");
   }
 
   #damage(path: string, position: number, reason: string): void {
