@@ -250,6 +250,13 @@ export const compaction: readonly Mutant[] = [
     tests: [`${src}/segment/segment-index.test.ts`],
   },
   {
+    name: "compaction-index-added-to",
+    breaks: "The index of a cleaned segment is written whole: a start believes it.",
+    file: `${room}/cleaned-file.ts`,
+    replace: [["    this.segment.index.writtenAnew();\n", ""]],
+    tests: [crash],
+  },
+  {
     name: "compaction-unthrottled",
     breaks: "Compaction takes no more of the disk than it may.",
     file: `${room}/throttle.ts`,

@@ -154,8 +154,6 @@ export class LogCleaning {
       await partition.files.run(() =>
         swapFiles(this.#context, partition, old, cleaned, path, () => segments.swap(old, cleaned)),
       );
-      // Rather than to keep the rows of all segments in memory until the next checkpoint.
-      partition.files.writeRows(cleaned);
       return true;
     });
   }

@@ -61,6 +61,7 @@ export class CleanedFile {
     await this.#flush();
     await this.#file.sync();
     this.segment.wrote(this.#written);
+    this.segment.index.writtenAnew();
     const { durability } = this.segment;
     durability.durableUpTo(durability.version);
   }

@@ -12,8 +12,8 @@ export interface KnownKeys {
 }
 
 /**
- * Whether a record stays: the latest of its key. The map may not reach to it: then it knows no later
- * one. Records without a key go, as in Kafka. A tombstone is a record like others until
+ * Whether a record stays: the latest of its key. The map may not reach to it: then it knows no
+ * later one. Records without a key go, as in Kafka. A tombstone is a record like others until
  * `tombstonesGo`.
  */
 export const staysIn = (

@@ -2,7 +2,7 @@
 import type { LogContext } from "../context.ts";
 import { isPassing, storageError } from "../files/disk-errors.ts";
 import type { Partition } from "../partition/partition.ts";
-import { unlinkIfThere } from "../segment/files.ts";
+import { persistIndex, unlinkIfThere } from "../segment/files.ts";
 import type { Segment } from "../segment/segment.ts";
 
 /**
@@ -45,4 +45,19 @@ export const swapFiles = async (
   const journalRound = lastPoint?.journalRound ?? 0n;
   state.wrote(cleaned, { journalRound, logStartOffset });
   await state.write(disk, partition.directory, life.incarnation);
+  await writeIndex(context, partition, cleaned);
+};
+
+/** Rather than to keep the rows of all segments in memory. A checkpoint does what fails here. */
+const writeIndex = async (
+  context: LogContext,
+  partition: Partition,
+  cleaned: Segment,
+): Promise<void> => {
+  try {
+    await persistIndex(context, partition, cleaned, true);
+  } catch (thrown) {
+    const { path } = cleaned;
+    context.env.logger.debug({ err: thrown, path }, "the index of a cleaned segment waits");
+  }
 };

@@ -206,6 +206,14 @@ export class SegmentIndex {
     this.#replaces = true;
   }
 
+  /**
+   * The segment was written anew below the recovery point: its files are not added to, as in
+   * `rebuilt`.
+   */
+  writtenAnew(): void {
+    this.#replaces = true;
+  }
+
   /** Recovery: what can be believed of the files of a segment that ends at `end` for now. */
   restart(rows: IndexRow[], times: number, maxMs: number | undefined, empty: boolean): void {
     this.#rows = rows;
