@@ -74,3 +74,29 @@ for (const how of ["process", "power"] as const) {
     }
   });
 }
+
+test("a cleaned segment never has the index of the one it was made from", async () => {
+  for (let seed = 1; seed <= 20; seed += 1) {
+    await simulate({ seed, log: compacted }, async ({ disk, kernel, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await appendKeyed(log, turnsOf(0, 16));
+      await closeSegments(log);
+      await log.flush();
+      let renamed = false;
+      let died = false;
+      disk.onStep = (_, what) => {
+        if (renamed && what.startsWith("syncDirectory")) {
+          died = true;
+          first.die("power");
+        }
+        renamed ||= what.startsWith("rename") && what.includes(".log.tmp");
+      };
+      void log.runCompaction().catch(() => {});
+      await kernel.runUntil(() => died);
+      disk.onStep = () => {};
+      const files = await verifyDirectory(disk.mount(new Incarnation(kernel)), syncCompressor);
+      assert.deepEqual(files.damages, [], `seed ${seed}`);
+    });
+  }
+});

@@ -278,16 +278,19 @@ test("a read that a cleaning straddles has no gap, no repeat and no damage", asy
   }
 });
 
+/** Takes a tenth of a second for a few segments. */
+const slowly = { cleanerBytesPerSecondMax: 100_000 };
+
 test("what is deleted while it is cleaned does not count against the log", async () => {
   for (let seed = 1; seed <= 10; seed += 1) {
-    await simulate({ seed, log: compacted }, async ({ sleep, start }) => {
+    await simulate({ seed, log: compacted, manager: slowly }, async ({ sleep, start }) => {
       const { manager, log: make } = await start();
       const log = await make();
       await appendKeyed(log, turnsOf(0, 80, 9));
       await closeSegments(log);
       await log.flush();
       const cleaning = log.runCompaction();
-      await sleep(seed * 0.7);
+      await sleep(seed * 11);
       await log.advanceLogStart(70);
       await cleaning;
       await clean(log);
@@ -301,7 +304,7 @@ test("what is deleted while it is cleaned does not count against the log", async
 
 test("a stop waits for no cleaning, and leaves nothing of it behind", async () => {
   for (let seed = 1; seed <= 10; seed += 1) {
-    await simulate({ seed, log: compacted }, async ({ disk, sleep, start }) => {
+    await simulate({ seed, log: compacted, manager: slowly }, async ({ disk, sleep, start }) => {
       const { manager, log: make } = await start();
       const log = await make();
       await appendKeyed(log, turnsOf(0, 80, 9));
@@ -309,9 +312,12 @@ test("a stop waits for no cleaning, and leaves nothing of it behind", async () =
       await log.flush();
       const before = latestOf(await allRecords(log));
       const cleaning = log.runCompaction();
-      await sleep(seed * 0.7);
+      await sleep(seed * 11);
       await manager.close(true);
+      const { steps } = disk;
       await cleaning;
+      await sleep(1000);
+      assert.equal(disk.steps, steps, "I/O behind a stop");
       const again = await start();
       const reopened = await again.log();
       assert.equal(again.manager.recovery.clean, true);
