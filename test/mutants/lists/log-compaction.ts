@@ -225,19 +225,6 @@ export const compaction: readonly Mutant[] = [
     tests: [logs],
   },
   {
-    name: "compaction-holds-up-a-stop",
-    breaks: "Nothing of a cleaning goes on behind a stop.",
-    file: `${src}/manager.ts`,
-    replace: [
-      ["      await this.#cleaner.idle();\n      // Changes", "      // Changes"],
-      [
-        "    await this.#cleaner.idle();\n    await this.#checkpointer",
-        "    await this.#checkpointer",
-      ],
-    ],
-    tests: [logs, crash],
-  },
-  {
     name: "log-large-index-in-one-call",
     breaks: "The index of a large segment can be written.",
     file: `${src}/segment/segment-index.ts`,

@@ -312,7 +312,7 @@ test("a stop waits for no cleaning, and leaves nothing of it behind", async () =
       await log.flush();
       const before = latestOf(await allRecords(log));
       const cleaning = log.runCompaction();
-      await sleep(seed * 11);
+      await sleep(seed * 25);
       await manager.close(true);
       const { steps } = disk;
       await cleaning;
