@@ -5,7 +5,6 @@ import type { Layout } from "./run-cluster.ts";
 const leaderChange = "broker: a partition has a new leader";
 
 const everywhere = [
-  "boot: leader epochs rise after an unclean stop",
   leaderChange,
   "buggify no tail cache",
   "crash: power",
@@ -28,7 +27,9 @@ const everywhere = [
   "race: won",
 ] as const;
 
-const standalone = ["buggify checkpoints all the time", "fault: narrow"] as const;
+/** Where all of Millrace is one process. */
+const unclean = "boot: leader epochs rise after an unclean stop";
+const standalone = [unclean, "buggify checkpoints all the time", "fault: narrow"] as const;
 
 const cluster = [
   "cluster: a process does not start",
@@ -68,7 +69,7 @@ const cluster = [
 ] as const;
 
 /** Of one in which the seeds decide where controllers are. */
-const eitherLayout = ["layout: apart", "layout: together"] as const;
+const eitherLayout = [unclean, "layout: apart", "layout: together"] as const;
 
 /** Where controllers may be apart. */
 const apart = [
