@@ -225,6 +225,13 @@ export const compaction: readonly Mutant[] = [
     tests: [logs],
   },
   {
+    name: "compaction-lag-of-open-segments",
+    breaks: "A segment is closed in time for its records to be compacted.",
+    file: `${src}/partition/types.ts`,
+    replace: [["Math.min(config.segmentMs, config.maxCompactionLagMs)", "config.segmentMs"]],
+    tests: [logs],
+  },
+  {
     name: "log-large-index-in-one-call",
     breaks: "The index of a large segment can be written.",
     file: `${src}/segment/segment-index.ts`,

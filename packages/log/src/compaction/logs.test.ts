@@ -278,6 +278,27 @@ test("a read that a cleaning straddles has no gap, no repeat and no damage", asy
   }
 });
 
+test("with max.compaction.lag.ms a segment is closed in time, and cleaned by nobody's call", () =>
+  simulate(
+    {
+      log: { ...compacted, maxCompactionLagMs: 2000, minCleanableDirtyRatio: 1 },
+      manager: { cleanerIntervalMs: 500, retentionCheckIntervalMs: 300, checkpointIntervalMs: 400 },
+    },
+    async ({ sleep, start }) => {
+      const log = await (await start()).log();
+      await appendKeyed(log, turnsOf(0, 4, 1));
+      await sleep(1500);
+      assert.equal(log.segmentCount, 1);
+      assert.equal((await allRecords(log)).length, 4);
+      await sleep(2500);
+      assert.equal(log.segmentCount, 2);
+      assert.deepEqual(
+        (await allRecords(log)).map(({ offset }) => offset),
+        [3],
+      );
+    },
+  ));
+
 /** Takes a tenth of a second for a few segments. */
 const slowly = { cleanerBytesPerSecondMax: 100_000 };
 
