@@ -363,5 +363,7 @@ test("nothing is done to the topic of consumer groups that would lose them", asy
     await refused(alter({}, [key]), code);
   }
   await refused(alter({ "retention.ms": "1" }), code);
+  await refused(alter({ "cleanup.policy": "compact,delete" }), code);
+  await alter({ "cleanup.policy": "compact" });
   await alter({ "min.insync.replicas": "1" });
 });

@@ -234,7 +234,7 @@ export class Controller {
   async alterConfigs(request: AlterConfigsRequest): Promise<{ revision: bigint }> {
     checkTopicConfigs(request.set);
     for (const key of request.remove) checkTopicConfigKey(key);
-    checkKeeping(request.topic, [...Object.keys(request.set), ...request.remove]);
+    checkKeeping(request.topic, request.set, request.remove);
     return this.#change(request.topic, request.validateOnly, async ({ record }) => {
       const configs = { ...record.configs, ...request.set };
       for (const key of request.remove) {

@@ -21,8 +21,16 @@ export const checkMorePartitions = (name: string): void => {
   if (name === groupStateTopic) throw refused("with more partitions nobody finds them");
 };
 
-/** Throws POLICY_VIOLATION. */
-export const checkKeeping = (name: string, changed: Iterable<string>): void => {
+/** Throws POLICY_VIOLATION. Compaction alone keeps everything that counts. */
+export const checkKeeping = (
+  name: string,
+  set: Readonly<Record<string, string>>,
+  remove: readonly string[],
+): void => {
   if (name !== groupStateTopic) return;
-  for (const key of changed) if (keeping.has(key)) throw refused(`${key} would lose some of them`);
+  const changed = Object.keys(set).filter(
+    (key) => key !== "cleanup.policy" || set[key] !== "compact",
+  );
+  for (const key of [...changed, ...remove])
+    if (keeping.has(key)) throw refused(`${key} would lose some of them`);
 };

@@ -55,6 +55,13 @@ const topicMs = 10_000;
 /** Pause between two looks, ms. */
 const pauseMs = 50;
 
+/** Of each group what counts is the latest. Segments are those of Kafka's offsets. */
+const stateConfigs = {
+  "cleanup.policy": "compact",
+  "segment.bytes": String(100 * 1024 * 1024),
+  ...{ "retention.ms": "-1", "retention.bytes": "-1" },
+};
+
 export class GroupCoordinator {
   readonly #options: GroupCoordinatorOptions;
   #coordinator: Coordinator | undefined;
@@ -190,7 +197,7 @@ export class GroupCoordinator {
     const request = create(CreateTopicRequestSchema, {
       name: groupStateTopic,
       partitionCount: shardCount,
-      configs: { "retention.ms": "-1", "retention.bytes": "-1" },
+      configs: stateConfigs,
     });
     try {
       await createTopic(request);

@@ -101,6 +101,14 @@ const ofTheIndex: readonly Mutant[] = [
 
 const ofLeaders: readonly Mutant[] = [
   {
+    name: "latest-of-the-groups-is-indexed",
+    breaks: "The topic of groups has no index: coordinators have everything of it in memory.",
+    file: "services/broker/src/partitions/replica.ts",
+    replace: [[" && this.topic !== groupStateTopic;", ";"]],
+    tests: ["services/broker/src/latest/key-index.test.ts"],
+  },
+
+  {
     name: "latest-condition-not-judged",
     breaks: "An append is made only behind the record that it expects.",
     file: leader,

@@ -238,14 +238,14 @@ const compacted = topicConfigOf({ "cleanup.policy": "compact", "min.insync.repli
 const plain = topicConfigOf({ "min.insync.replicas": "2" });
 
 /** A leader of a compacted log with one record of `a`, all of which is committed. */
-const leading = async () => {
+const leading = async (topic = "t") => {
   const log = new ReadableLog();
   log.fill(["a"]);
   log.highWatermark = 1;
   const { context, told } = indexContext();
   const replica = new Replica(
     replicaContext({ keyIndexOf: (of, moved) => new KeyIndex(context, of, moved) }),
-    ...([topicOf("t", []), partitionOf(0, 1, 1), compacted] as const),
+    ...([topicOf(topic, []), partitionOf(0, 1, 1), compacted] as const),
   );
   replica.opened(log.asLog());
   mirrored(replica, log);
@@ -343,4 +343,10 @@ test("the index comes and goes with the policy", async () => {
   assert.notEqual(index(), old);
   assert.equal(append([undefined]), "KEY_INDEX_LOAD_IN_PROGRESS", "validated before the change");
   assert.equal(append(["b"]), "at 2");
+});
+
+test("the topic of groups has no index: coordinators have everything of it in memory", async () => {
+  const { append, index } = await leading("__group_state");
+  assert.equal(said(index), "POLICY_VIOLATION");
+  assert.equal(append(["a"]), "at 1");
 });

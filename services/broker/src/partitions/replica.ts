@@ -7,6 +7,7 @@ import type { TopicConfig } from "@millrace/config";
 import type { Clock, Env } from "@millrace/env";
 import { ErrorCode, hasCode, type MillraceError } from "@millrace/errors";
 import type { AppendBatch, PartitionLog } from "@millrace/log";
+import { groupStateTopic } from "@millrace/metadata";
 import { Acks } from "@millrace/proto/common";
 import type { TopicId } from "@millrace/record";
 import type { KeyIndex } from "../latest/key-index.ts";
@@ -242,10 +243,14 @@ export class Replica implements LedPartition, ChangingPartition {
     this.#progress();
   }
 
-  /** A leader has an index of its keys while the topic is compacted. */
+  /**
+   * A leader has an index of its keys while the topic is compacted. Coordinators have all of theirs
+   * in memory.
+   */
   #indexKeys(leader: Leader): void {
     const make = (): KeyIndex => this.#context.keyIndexOf(leader.log, () => this.#wake());
-    leader.useKeyIndex(isCompacted(this.#config) ? make : undefined);
+    const isIndexed = isCompacted(this.#config) && this.topic !== groupStateTopic;
+    leader.useKeyIndex(isIndexed ? make : undefined);
   }
 
   #follow(log: PartitionLog): void {
