@@ -175,7 +175,7 @@ test("a stream that requires an unknown feature is refused, before anything else
 test("both streams and the metadata tell the feature level", async () => {
   const produces = site.channel.bidi(produce);
   produces.write({ ...blank, open });
-  assert.equal((await produces.read())?.opened?.featureLevel, 3);
+  assert.equal((await produces.read())?.opened?.featureLevel, 4);
   produces.cancel();
   const fetches = site.channel.bidi(fetch);
   const opening = { clientId: "", messageBytesMax: 0, clusterId: "", isolation: 0 };
@@ -183,11 +183,11 @@ test("both streams and the metadata tell the feature level", async () => {
     ...{ remove: [], add: [], grants: [] },
     open: { ...opening, requiredFeatures: [] },
   });
-  assert.equal((await fetches.read())?.opened?.featureLevel, 3);
+  assert.equal((await fetches.read())?.opened?.featureLevel, 4);
   fetches.cancel();
   const getMetadata = methodOf(MetadataService.method.getMetadata);
   const answer = await site.channel.unary(getMetadata, create(GetMetadataRequestSchema));
-  assert.equal(answer.featureLevel, 3);
+  assert.equal(answer.featureLevel, 4);
 });
 
 test("fetch before the start or past the end is OFFSET_OUT_OF_RANGE", async () => {

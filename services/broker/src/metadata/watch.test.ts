@@ -127,7 +127,7 @@ test("first a snapshot with all that clients need to know, then what changes", l
   const { news, told, gone, outcome } = watching(view, new RouteHistory(view, 100));
   await turn();
   const { clusterId, featureLevel, heartbeatIntervalMs } = told[0] ?? {};
-  assert.deepEqual([clusterId, featureLevel, heartbeatIntervalMs], ["c", 3, 5000]);
+  assert.deepEqual([clusterId, featureLevel, heartbeatIntervalMs], ["c", 4, 5000]);
   assert.deepEqual(await news(), [
     { revision: 10, snapshot: true, ...first, topics: [`a#${a} 0:0/1 1:0/1`] },
   ]);
@@ -466,7 +466,7 @@ test(
     const answer = await ask({ minRevision: 900n, generation: new Uint8Array(16).fill(9) });
     assert.deepEqual(
       [answer.revision, answer.generation[0], answer.featureLevel, answer.controller?.host],
-      [10n, 1, 3, "b0"],
+      [10n, 1, 4, "b0"],
     );
     for (const theirs of [generation, new Uint8Array(0)]) {
       const stale = ask({ minRevision: 900n, generation: theirs });
