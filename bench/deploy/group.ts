@@ -28,8 +28,7 @@ export class Group {
   }
 
   get history(): History {
-    const { ownerships, reads } = { ownerships: this.#ownerships, reads: this.#reads };
-    return { partitions: this.#partitions, ownerships, reads };
+    return { partitions: this.#partitions, ownerships: this.#ownerships, reads: this.#reads };
   }
 
   /** Starts a member; `instanceId` makes it a static one. */

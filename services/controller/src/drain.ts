@@ -112,7 +112,8 @@ class Planner {
   }
 }
 
-const isLess = (a: readonly number[], b: readonly number[]): boolean => {
+/** Whether a list of costs is the lower one: the first that differs decides. */
+export const isLess = (a: readonly number[], b: readonly number[]): boolean => {
   const at = a.findIndex((value, i) => value !== b[i]);
   return at >= 0 && (a[at] ?? 0) < (b[at] ?? 0);
 };

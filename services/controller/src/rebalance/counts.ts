@@ -1,5 +1,5 @@
 /** Replicas: where they must not be, and as many on each broker as on any other, or one more. */
-import { must } from "@millrace/errors";
+import { isLess } from "../drain.ts";
 import type { Board, Seat } from "./board.ts";
 import { type Step, shortestPath } from "./paths.ts";
 import type { Unmet } from "./types.ts";
@@ -9,16 +9,14 @@ const least = <T>(all: Iterable<T>, costOf: (one: T) => readonly number[]): T | 
   let bestCost: readonly number[] = [];
   for (const one of all) {
     const cost = costOf(one);
-    const at = cost.findIndex((value, i) => value !== bestCost[i]);
-    if (best !== undefined && (at < 0 || must(cost[at], "cost") > must(bestCost[at], "cost")))
-      continue;
+    if (best !== undefined && !isLess(cost, bestCost)) continue;
     best = one;
     bestCost = cost;
   }
   return best;
 };
 
-/** The active seat with the fewest replicas that may take one, or why none may. */
+/** The active seat with the fewest replicas that may take one; undefined where none may. */
 const seatFor = (board: Board, p: number, from: number, mustWiden: boolean): Seat | undefined => {
   const missing = board.racksMissing(p);
   const fit = board.active.filter((seat) => {
