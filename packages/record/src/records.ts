@@ -164,86 +164,8 @@ export interface RecordKeys {
   readonly isNull: readonly boolean[];
 }
 
-/** Walks through an uncompressed RecordSet without an object per record. Throws CORRUPT_MESSAGE. */
-export class RecordCursor {
-  readonly #outer: WireReader;
-  readonly #inner: WireReader;
-  #index = -1;
-  #start = 0;
-  #keyStart = -1;
-  #keyEnd = -1;
-  /** Of the record that `next` has reached. */
-  offsetDelta = 0;
-  /** Whether the value of that record is null. */
-  isNull = true;
-
-  constructor(recordSet: Uint8Array) {
-    this.#outer = recordReader(recordSet);
-    this.#inner = recordReader(recordSet);
-  }
-
-  /** Goes to the next record; false behind the last one. */
-  next(): boolean {
-    const outer = this.#outer;
-    const inner = this.#inner;
-    this.#start = nextRecord(outer);
-    if (this.#start < 0) return false;
-    this.#index += 1;
-    this.#keyStart = -1;
-    this.offsetDelta = this.#index;
-    this.isNull = true;
-    inner.at = this.#start;
-    while (inner.at < outer.at) {
-      const tag = inner.tag();
-      if (tag === 0x0a) {
-        const length = inner.varint();
-        this.#keyStart = inner.at;
-        inner.advance(length);
-        this.#keyEnd = inner.at;
-      } else if (tag === 0x20) this.offsetDelta = inner.uint32();
-      else {
-        if (tag === 0x12) this.isNull = false;
-        inner.skip(tag & 7);
-      }
-    }
-    if (inner.at !== outer.at) throw inner.fault("a field runs past its record");
-    return true;
-  }
-
-  /** Key of that record, as `keyOf` makes it; undefined without one. */
-  get key(): string | undefined {
-    if (this.#keyStart < 0) return undefined;
-    return keyOf(this.#inner.bytes.subarray(this.#keyStart, this.#keyEnd));
-  }
-
-  /** That record. Its bytes are views. */
-  decode(baseTimestampMs: number): DecodedRecord {
-    this.#inner.at = this.#start;
-    return decodeOne(this.#inner, this.#outer.at, this.#index, baseTimestampMs);
-  }
-}
-
-/** The keys of all records. Throws INVALID_RECORD for a record without one. */
-export const keysOf = (recordSet: Uint8Array): RecordKeys => {
-  const cursor = new RecordCursor(recordSet);
-  const keys: string[] = [];
-  const isNull: boolean[] = [];
-  while (cursor.next()) {
-    const { key } = cursor;
-    if (key === undefined) {
-      throw new MillraceError(
-        ErrorCode.INVALID_RECORD,
-        `record ${keys.length} of the batch has no key, and cleanup.policy of its topic is ` +
-          "compact: give every record a key",
-      );
-    }
-    keys.push(key);
-    isNull.push(cursor.isNull);
-  }
-  return { keys, isNull };
-};
-
-const decodeOne = (
+/** The record between the reader and `end`. */
+export const decodeOne = (
   reader: WireReader,
   end: number,
   index: number,

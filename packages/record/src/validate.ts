@@ -3,7 +3,8 @@ import type { Compressor } from "@millrace/env";
 import { digitsText, ErrorCode, MillraceError, sizeText } from "@millrace/errors";
 import { crcOf } from "./batch.ts";
 import { type BodyInfo, parseBody } from "./body.ts";
-import { checkRecords, keysOf, type RecordKeys } from "./records.ts";
+import { checkRecords, type RecordKeys } from "./records.ts";
+import { keysOf } from "./walk.ts";
 
 /** Current limits of the topic and the server. */
 export interface BatchLimits {

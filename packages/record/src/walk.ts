@@ -1,6 +1,14 @@
 /** Walks RecordSet bytes without an object for each record: compaction looks at millions. */
+import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { WireReader } from "./reader.ts";
-import { recordReader, unzigzag } from "./records.ts";
+import {
+  type DecodedRecord,
+  decodeOne,
+  keyOf,
+  type RecordKeys,
+  recordReader,
+  unzigzag,
+} from "./records.ts";
 import { varintBytes, writeVarint } from "./varint.ts";
 
 /**
@@ -9,6 +17,7 @@ import { varintBytes, writeVarint } from "./varint.ts";
 export class RecordWalk {
   readonly #outer: WireReader;
   readonly #inner: WireReader;
+  readonly #recordSet: Uint8Array;
   readonly #baseTimestampMs: number;
   #index = 0;
   /** The record with its tag and length. */
@@ -27,6 +36,7 @@ export class RecordWalk {
   hasValue = false;
 
   constructor(recordSet: Uint8Array, baseTimestampMs: number) {
+    this.#recordSet = recordSet;
     this.#outer = recordReader(recordSet);
     this.#inner = recordReader(recordSet);
     this.#baseTimestampMs = baseTimestampMs;
@@ -52,6 +62,18 @@ export class RecordWalk {
       return true;
     }
     return false;
+  }
+
+  /** Key of that record, as `keyOf` makes it; undefined without one. */
+  get key(): string | undefined {
+    if (this.keyStart < 0) return undefined;
+    return keyOf(this.#recordSet.subarray(this.keyStart, this.keyEnd));
+  }
+
+  /** That record. Its bytes are views. */
+  decode(): DecodedRecord {
+    this.#inner.at = this.bodyStart;
+    return decodeOne(this.#inner, this.end, this.#index - 1, this.#baseTimestampMs);
   }
 
   #look(): void {
@@ -84,6 +106,26 @@ export class RecordWalk {
     if (reader.at !== end) throw reader.fault("a field runs past its record");
   }
 }
+
+/** The keys of all records. Throws INVALID_RECORD for a record without one. */
+export const keysOf = (recordSet: Uint8Array): RecordKeys => {
+  const cursor = new RecordWalk(recordSet, 0);
+  const keys: string[] = [];
+  const isNull: boolean[] = [];
+  while (cursor.next()) {
+    const { key } = cursor;
+    if (key === undefined) {
+      throw new MillraceError(
+        ErrorCode.INVALID_RECORD,
+        `record ${keys.length} of the batch has no key, and cleanup.policy of its topic is ` +
+          "compact: give every record a key",
+      );
+    }
+    keys.push(key);
+    isNull.push(!cursor.hasValue);
+  }
+  return { keys, isNull };
+};
 
 /** Bytes that a record takes which says its offset delta, with its tag and length. */
 export const recordBytesWithDelta = (bodyBytes: number, offsetDelta: number): number => {

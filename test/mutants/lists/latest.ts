@@ -220,7 +220,7 @@ const ofCalls: readonly Mutant[] = [
   {
     name: "latest-keyless-records-taken",
     breaks: "A compacted topic takes no record without a key.",
-    file: "packages/record/src/records.ts",
+    file: "packages/record/src/walk.ts",
     replace: [
       ["    if (key === undefined) {\n      throw", "    if (keys.length < 0) {\n      throw"],
     ],

@@ -1,6 +1,6 @@
 /** What a fake broker remembers of idempotent producers, by the rules of ProduceService.Produce. */
 import { ErrorCode } from "@millrace/errors";
-import { type BodyInfo, RecordCursor, type WireProduceRequest } from "@millrace/record";
+import { type BodyInfo, RecordWalk, type WireProduceRequest } from "@millrace/record";
 
 const sequenceCount = 2 ** 31;
 
@@ -49,7 +49,7 @@ export class FakeProducers {
   /** Offset of the last record of the first key of a batch; -1 without one. */
   lastOffset(partition: number, { compression, records }: BodyInfo): number {
     if (compression !== "none") return -1;
-    const cursor = new RecordCursor(records);
+    const cursor = new RecordWalk(records, 0);
     cursor.next();
     return this.#lastOffsets.get(`${partition}/${cursor.key}`) ?? -1;
   }
@@ -75,7 +75,7 @@ export class FakeProducers {
   record(partition: number, info: BodyInfo, baseOffset: number): void {
     const { producerId, producerEpoch: epoch, baseSequence: first, recordCount: count } = info;
     if (info.compression === "none") {
-      const cursor = new RecordCursor(info.records);
+      const cursor = new RecordWalk(info.records, 0);
       while (cursor.next()) {
         this.#lastOffsets.set(`${partition}/${cursor.key}`, baseOffset + cursor.offsetDelta);
       }

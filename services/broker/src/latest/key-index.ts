@@ -6,7 +6,7 @@
 import type { Clock, Compressor, Env, Logger } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { PartitionLog, ReadResult } from "@millrace/log";
-import { RecordCursor, type RecordKeys } from "@millrace/record";
+import { type RecordKeys, RecordWalk } from "@millrace/record";
 import type { KeyIndexes } from "./key-indexes.ts";
 import { LatestOffsets } from "./latest-offsets.ts";
 import { batchesIn, recordSetOf } from "./log-records.ts";
@@ -278,12 +278,12 @@ export class KeyIndex {
     let left = recordsPerTurn;
     for (const { baseOffset, info } of batchesIn(result)) {
       if (info.control !== 0) continue;
-      const cursor = new RecordCursor(await recordSetOf(info, compressor));
+      const cursor = new RecordWalk(await recordSetOf(info, compressor), 0);
       while (this.#state.kind === "loading" && cursor.next()) {
         const offset = baseOffset + cursor.offsetDelta;
-        const { isNull, key } = cursor;
+        const { hasValue, key } = cursor;
         // Those without a key are from before the topic was compacted.
-        if (key !== undefined && offset < endOffset) this.#offsets.load(key, offset, isNull);
+        if (key !== undefined && offset < endOffset) this.#offsets.load(key, offset, !hasValue);
         left -= 1;
         if (left > 0) continue;
         this.#charge();

@@ -3,7 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import type { Clock, Compressor } from "@millrace/env";
 import type { PartitionLog } from "@millrace/log";
 import { type FetchedRecord, FetchedRecordSchema } from "@millrace/proto/broker";
-import { type DecodedRecord, RecordCursor } from "@millrace/record";
+import { type DecodedRecord, RecordWalk } from "@millrace/record";
 import { batchesIn, type ReadBatch, recordSetOf } from "./log-records.ts";
 
 /** Records that are passed over in one turn of the event loop. */
@@ -50,12 +50,12 @@ export class RecordReader {
   async at(offset: number): Promise<FetchedRecord | undefined> {
     const batch = await this.#batchOf(offset);
     if (batch === undefined) return undefined;
-    const cursor = new RecordCursor(batch.set);
+    const cursor = new RecordWalk(batch.set, batch.info.baseTimestampMs);
     for (let passed = 1; cursor.next(); passed += 1) {
       const at = batch.baseOffset + cursor.offsetDelta;
       if (at > offset) return undefined;
       if (at === offset) {
-        return fetchedRecord(cursor.decode(batch.info.baseTimestampMs), offset, batch.leaderEpoch);
+        return fetchedRecord(cursor.decode(), offset, batch.leaderEpoch);
       }
       if (passed % recordsPerTurn === 0) {
         await new Promise<void>((resolve) => this.#clock.defer(resolve));
