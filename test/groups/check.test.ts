@@ -47,8 +47,8 @@ const told = (memberEpoch: number, position?: Position): Happening => ({
   positions: new Map(position === undefined ? [] : [[place, position]]),
 });
 const places = [place];
-const processed = (offset: number): Happening => ({
-  ...{ kind: "processed", place, offset, value: `v${offset}` },
+const processed = (offset: number, handedMs = Infinity): Happening => ({
+  ...{ kind: "processed", place, offset, value: `v${offset}`, handedMs },
 });
 const commits = (tag: string, offset: number): Happening => ({
   ...{ kind: "commits", tag, offsets: new Map([[place, offset]]) },
@@ -98,8 +98,10 @@ const story = (): Story => ({
 });
 
 const violationsOf = ({ fetched, lines, log }: Story): string[] => {
-  const ledger = new Ledger({ nowMs: 0, trace: () => {} });
-  for (const [life, happening] of lines) {
+  const clock = { nowMs: 0, trace: () => {} };
+  const ledger = new Ledger(clock);
+  for (const [n, [life, happening]] of lines.entries()) {
+    clock.nowMs = n;
     ledger.note(life, life === a ? "ma" : "mb", happening);
   }
   ledger.fetched.push(...fetched);
@@ -160,7 +162,7 @@ test("what members do and are told in spite of the log is found", () => {
   finds("G5: t/0 is committed at 2, and 1 is not processed", ({ lines }) => lines.splice(3, 1));
   finds("G5: v2 at t/0@2 is passed over by g", ({ lines }) => lines.splice(10, 3));
   finds("G5: t/0@2 is processed as v9, and is v2", ({ lines }) => {
-    lines[10] = [b, { kind: "processed", place, offset: 2, value: "v9" }];
+    lines[10] = [b, { kind: "processed", place, offset: 2, value: "v9", handedMs: 9 }];
   });
   finds("G6: t/0 is given back at 2, and committed is 0", ({ lines }) => lines.splice(5, 2));
   finds("G6: t/0@1 is processed, and 2 is where it begins", ({ lines }) =>
@@ -184,4 +186,14 @@ test("a member that the group has given up may read on", () => {
     }),
     [],
   );
+});
+
+test("a body may end with what it had in hand before the partition was lost and given again", () => {
+  const { lines, ...rest } = story();
+  const given = lines.findIndex(([life, { kind }]) => life === b && kind === "assigned");
+  const ended = (handedMs: number): string[] =>
+    violationsOf({ ...rest, lines: lines.toSpliced(given + 1, 0, [b, processed(1, handedMs)]) });
+  assert.deepEqual(ended(given - 1), []);
+  const [found] = ended(given);
+  assert.match(found ?? "", /^G6: t\/0@1 is processed, and 2 is where it begins/);
 });

@@ -36,6 +36,8 @@ interface Holding {
   readonly memberId: string;
   /** Where the log says that it is the member's. */
   readonly givenAt: number;
+  /** What a body was handed before is not of this holding, ms. */
+  sinceMs: number;
   readonly processed: Set<number>;
   processedEnd: number;
   ackedEnd: number;
@@ -157,8 +159,10 @@ export class Check {
       if (before !== undefined && this.#leaving.has(life)) continue;
       this.#checkPosition(event, place, found?.at ?? 0);
       const start = position?.offset ?? 0;
-      if (isHeld && before !== undefined) before.start = start;
-      else held.set(place, holdingAt(start, memberId, found?.at ?? 0));
+      if (isHeld && before !== undefined) {
+        before.start = start;
+        if (before.state === "owned") before.sinceMs = event.atMs;
+      } else held.set(place, holdingAt(start, memberId, found?.at ?? 0));
     }
   }
 
@@ -186,6 +190,7 @@ export class Check {
         continue;
       }
       own.state = "owned";
+      own.sinceMs = event.atMs;
       for (const [other, held] of this.#holdings) {
         const theirs = held.get(place);
         if (other === life || other.group !== life.group || theirs?.state !== "owned") continue;
@@ -204,7 +209,7 @@ export class Check {
   }
 
   #processed(event: Extract<Event, { kind: "processed" }>): void {
-    const { life, offset, place, value } = event;
+    const { handedMs, life, offset, place, value } = event;
     const there = this.#evidence.records.get(place)?.get(offset);
     if (there !== undefined && there !== value) {
       this.#violated(event, `G5: ${place}@${offset} is processed as ${value}, and is ${there}`);
@@ -215,7 +220,8 @@ export class Check {
     if (done.has(offset)) this.repeats += 1;
     done.set(offset, value);
     const holding = this.#holdings.get(life)?.get(place);
-    if (holding === undefined) return;
+    // A body goes on with what it has in hand when the partition is lost, and given again.
+    if (holding === undefined || handedMs < holding.sinceMs) return;
     if (offset < holding.start) {
       const text = `${place}@${offset} is processed, and ${holding.start} is where it begins`;
       this.#violated(event, `G6: ${text}`);
@@ -333,7 +339,7 @@ export class Check {
 }
 
 const holdingAt = (start: number, memberId: string, givenAt: number): Holding => ({
-  ...{ state: "coming", start, memberId, givenAt, processed: new Set() },
+  ...{ state: "coming", start, memberId, givenAt, sinceMs: Infinity, processed: new Set() },
   ...{ processedEnd: start, ackedEnd: start, hasFailed: false },
 });
 

@@ -41,6 +41,8 @@ export type Happening =
       readonly place: Place;
       readonly offset: number;
       readonly value: string;
+      /** When the body was handed it, ms: what it had in hand then may be lost meanwhile. */
+      readonly handedMs: number;
     }
   /** It is about to leave: what is in hand is not waited for without end. */
   | { readonly kind: "leaving" }

@@ -10,7 +10,7 @@ test("events are read as they were written", () => {
     { kind: "told", memberEpoch: 3, assigned: ["t/0"], positions: new Map() },
     { kind: "commits", tag: "m#1", offsets: new Map([["t/0", 7]]) },
     { kind: "answered", tag: "m#1", refused: new Map([["t/0", "NO"]]), error: undefined },
-    { kind: "processed", place: "t/0", offset: 6, value: "1-2" },
+    { kind: "processed", place: "t/0", offset: 6, value: "1-2", handedMs: 2 },
   ];
   const lines = happenings.map((one, atMs) => ({ ...one, memberId: "m", atMs }));
   const read = eventsIn(lines.map(lineOf).join(""), life);

@@ -30,12 +30,14 @@ const life: Life = { name, group, autoCommit };
 const tap = new MemberTap(new WritingLedger(clock), life, { sometimes: () => {} });
 
 const work = async (records: readonly ConsumedRecord[]): Promise<void> => {
+  const handedMs = nowMs();
   for (const { offset, partition, value } of records) {
     if (bodyMs > 0) await sleep(bodyMs);
     const processed = {
       place: placeOf({ topic, partition }),
       offset: Number(offset),
       value: nameOf(Buffer.from(value ?? []).toString()),
+      handedMs,
     };
     tap.note({ kind: "processed", ...processed });
   }

@@ -156,14 +156,15 @@ export class Member {
   }
 
   async #work(records: readonly ConsumedRecord[]): Promise<void> {
-    const { random } = this.#context;
+    const { kernel, random } = this.#context;
     const clock = this.process.clock();
+    const handedMs = kernel.nowMs;
     for (const { offset, partition, topic, value } of records) {
       const isLong = random.chance(0.005);
       if (isLong) await clock.sleep(random.float() * 3000);
       else if (this.#bodyMsMax > 0) await clock.sleep(random.float() * this.#bodyMsMax);
       const place: Place = placeOf({ topic, partition });
-      const processed = { place, offset: Number(offset), value: textOf(value) };
+      const processed = { place, offset: Number(offset), value: textOf(value), handedMs };
       this.#tap.note({ kind: "processed", ...processed });
     }
   }
