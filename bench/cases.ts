@@ -8,6 +8,7 @@ import type { ClusterCase } from "./cases/cluster/peers.ts";
 import { manyPartitions } from "./cases/cluster/scale.ts";
 import * as replicated from "./cases/cluster/throughput.ts";
 import { cold } from "./cases/cold.ts";
+import { compaction } from "./cases/compaction.ts";
 import { fsyncs, many, openLoop, single, spread } from "./cases/latency.ts";
 import { idlePartitions, restart, start } from "./cases/life.ts";
 import { clientProduce, consume, produce } from "./cases/throughput.ts";
@@ -26,6 +27,7 @@ export const cases = (scale: number): Case[] => [
   many(scale),
   ...[5000, 10_000, 20_000].map((perSecond) => openLoop(perSecond, scale)),
   spread(scale),
+  compaction(scale),
   idlePartitions(scale),
   restart(scale),
 ];

@@ -18,6 +18,7 @@ import {
 } from "@millrace/log";
 import { BatchBuilder, crcOf, parseBody, type TopicId } from "@millrace/record";
 import { nodeCompressor } from "@millrace/record/node";
+import { keyOf } from "./load/keys.ts";
 
 const { values } = parseArgs({
   options: {
@@ -42,9 +43,6 @@ const config: LogConfig = {
   segmentBytes: 128 * mib,
 };
 
-/** Keys in an order without a pattern: a multiple of a number that has no factor with theirs. */
-const keyOf = (i: number): string => `key-${String((i * 7_919_999) % keys).padStart(12, "0")}`;
-
 const fill = async (log: PartitionLog): Promise<number> => {
   const value = Buffer.alloc(recordBytes - 40, "compaction ");
   const builder = new BatchBuilder(recordsPerBatch * recordBytes * 2);
@@ -53,7 +51,7 @@ const fill = async (log: PartitionLog): Promise<number> => {
   for (let bytes = 0; bytes < totalBytes; ) {
     builder.reset();
     for (let i = 0; i < recordsPerBatch; i += 1) {
-      const key = Buffer.from(keyOf(records));
+      const key = Buffer.from(keyOf(records, keys));
       builder.append({ key, value, timestampMs: Date.now() });
       records += 1;
     }

@@ -31,6 +31,7 @@ const { values, positionals } = parseArgs({
     "any-offset": { type: "string", default: "0" },
     "by-leader": { type: "string", default: "0" },
     idempotence: { type: "string", default: "1" },
+    keys: { type: "string", default: "0" },
   },
 });
 
@@ -49,6 +50,7 @@ const options: LoadOptions = {
   anyOffset: values["any-offset"] !== "0",
   byLeader: values["by-leader"] !== "0",
   idempotence: values.idempotence !== "0",
+  keys: Number(values.keys),
 };
 
 const operations: Readonly<Record<string, (options: LoadOptions) => Promise<Result>>> = {

@@ -2,6 +2,7 @@
 import { connect } from "@millrace/client";
 import { BatchBuilder } from "@millrace/record";
 import { Latencies } from "../lib/stats.ts";
+import { keyOf } from "./keys.ts";
 import { LeaderStreams, leadersOf, newBuilder, ProduceStream, single } from "./stream.ts";
 
 export interface LoadOptions {
@@ -25,6 +26,8 @@ export interface LoadOptions {
   readonly anyOffset: boolean;
   /** Of the client's producer. */
   readonly idempotence: boolean;
+  /** How many different keys the records of `client-produce` have; 0: none has one. */
+  readonly keys: number;
 }
 
 export type Result = Record<string, number>;
@@ -90,9 +93,13 @@ export const clientProduce = async (options: LoadOptions): Promise<Result> => {
   const client = await connect({ bootstrap: options.endpoint.split(",") });
   const { batchBytes, idempotence } = options;
   const producer = client.producer({ batchBytesMax: batchBytes, idempotence });
-  const record = { topic: options.topic, value: Buffer.alloc(options.sizeBytes, "x") };
+  const { keys, topic } = options;
+  const record = { topic, value: Buffer.alloc(options.sizeBytes, "x") };
+  const recordOf = (i: number) => (keys === 0 ? record : { ...record, key: keyOf(i, keys) });
   const run = async (records: number): Promise<void> => {
-    for (let i = 0; i < records; i += 1) if (!producer.write(record)) await producer.drained();
+    for (let i = 0; i < records; i += 1) {
+      if (!producer.write(recordOf(i))) await producer.drained();
+    }
     await producer.flush();
   };
   await run(Math.ceil(options.records / 5));

@@ -1,19 +1,20 @@
 /** Kafka, one node or several, and its own measuring tools. */
 import { type ChildProcess, spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { loadFlags } from "../lib/load.ts";
 import { type Cost, runClient, startServer, until } from "../lib/processes.ts";
 import type { Sample } from "../lib/report.ts";
-import { parseEndToEnd, parseProducer } from "./output.ts";
+import { parseCleaner, parseEndToEnd, parseProducer } from "./output.ts";
 
 interface Admin {
   connect(): Promise<void>;
   describeCluster(): Promise<{ readonly brokers: readonly object[] }>;
   disconnect(): Promise<void>;
   createTopics(request: object): Promise<boolean>;
+  alterConfigs(request: object): Promise<unknown>;
   fetchTopicMetadata(request: object): Promise<{
     readonly topics: readonly { readonly partitions: readonly { readonly leader: number }[] }[];
   }>;
@@ -26,7 +27,10 @@ const startTimeoutMs = 180_000;
 const host = "127.0.0.1";
 /** Controllers listen so many ports above their brokers. */
 const controllerOffset = 100;
-const quiet = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"];
+const simpleLogger = "-Dorg.slf4j.simpleLogger";
+const quiet = [`${simpleLogger}.defaultLogLevel=warn`];
+/** Its cleaner tells how long it took. */
+const cleanerTells = `${simpleLogger}.log.org.apache.kafka.storage.internals.log.LogCleaner=info`;
 const collector = [
   "-XX:+UseG1GC",
   "-XX:MaxGCPauseMillis=20",
@@ -40,6 +44,10 @@ const brokersOf = (nodes: number): string[] => indexes(nodes).map((i) => `${host
 
 const controllersOf = (nodes: number): string[] =>
   indexes(nodes).map((i) => `${host}:${basePort + i + controllerOffset}`);
+
+const topicResource = 2;
+const entriesOf = (configs: Readonly<Record<string, string>>): object[] =>
+  Object.entries(configs).map(([name, value]) => ({ name, value }));
 
 /** Every node is broker and controller. */
 const properties = (directory: string, index: number, nodes: number): string =>
@@ -58,6 +66,7 @@ const properties = (directory: string, index: number, nodes: number): string =>
     ),
     "group.initial.rebalance.delay.ms=0",
     "log.segment.delete.delay.ms=100",
+    "log.cleaner.backoff.ms=1000",
     "auto.create.topics.enable=false",
     "",
   ].join("\n");
@@ -117,7 +126,7 @@ export class Kafka {
     const configs = indexes(nodes).map((i) => format(root, directory, i, nodes));
     const spawnedMs = performance.now();
     const children = configs.map((config, i) => {
-      const args = ["-Xms1g", "-Xmx1g", ...collector, ...quiet, ...classPathOf(root)];
+      const args = ["-Xms1g", "-Xmx1g", ...collector, ...quiet, cleanerTells, ...classPathOf(root)];
       return startServer("java", [...args, "kafka.Kafka", config], join(directory, `log${i}`));
     });
     const kafka = new Kafka(root, directory, children);
@@ -146,12 +155,18 @@ export class Kafka {
   }
 
   /** Every node has a replica of every partition. */
-  async topic(name: string, partitions: number, fsync: boolean): Promise<void> {
-    const configEntries = [
-      { name: "file.delete.delay.ms", value: "100" },
-      { name: "min.insync.replicas", value: String(minInSync(this.#children.length)) },
-      ...(fsync ? [{ name: "flush.messages", value: "1" }] : []),
-    ];
+  async topic(
+    name: string,
+    partitions: number,
+    fsync: boolean,
+    configs: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
+    const configEntries = entriesOf({
+      "file.delete.delay.ms": "100",
+      "min.insync.replicas": String(minInSync(this.#children.length)),
+      ...(fsync ? { "flush.messages": "1" } : {}),
+      ...configs,
+    });
     const replicationFactor = this.#children.length;
     const topics = [{ topic: name, numPartitions: partitions, replicationFactor, configEntries }];
     await this.#admin.createTopics({ topics, waitForLeaders: false });
@@ -163,6 +178,17 @@ export class Kafka {
     const { topics } = await this.#admin.fetchTopicMetadata({ topics: [name] });
     const partitions = topics[0]?.partitions ?? [];
     return partitions.length === count && partitions.every(({ leader }) => leader >= 0);
+  }
+
+  /** Configurations of a topic, all of them: what is not named has its default again. */
+  async configure(topic: string, configs: Readonly<Record<string, string>>): Promise<void> {
+    const resources = [{ type: topicResource, name: topic, configEntries: entriesOf(configs) }];
+    await this.#admin.alterConfigs({ validateOnly: false, resources });
+  }
+
+  /** What the cleaner of the first node said of a partition; undefined until it did. */
+  cleaned(partition: string): ReturnType<typeof parseCleaner> {
+    return parseCleaner(readFileSync(join(this.#directory, "log0"), "utf8"), partition);
   }
 
   async drop(name: string): Promise<void> {
@@ -251,6 +277,7 @@ export class Kafka {
     operation: string,
     topic: string,
     records: number,
+    keys = 0,
   ): Promise<Sample> {
     const script = fileURLToPath(new URL("node-client.mjs", import.meta.url));
     const args = [
@@ -262,6 +289,7 @@ export class Kafka {
       topic,
       String(records),
       "1024",
+      String(keys),
     ];
     const env = { ...process.env, PEERS_NODE: join(this.#root, "node") };
     const { output, cost } = await runClient(process.execPath, args, this.pids, 120_000, env);

@@ -1,12 +1,16 @@
-// node-client.mjs LIBRARY produce|consume BROKERS TOPIC RECORDS SIZE: a Node client on Kafka; prints one JSON line.
+// node-client.mjs LIBRARY produce|consume BROKERS TOPIC RECORDS SIZE [KEYS]: a Node client on Kafka; prints one JSON line.
+// KEYS: how many different keys the records have; 0, none has one.
 // Runs where the libraries are installed: MILLRACE_PEERS/node.
 import { createRequire } from "node:module";
+import { keyOf } from "../load/keys.ts";
 
-const [library, operation, broker, topic, count, size] = process.argv.slice(2);
+const [library, operation, broker, topic, count, size, different = "0"] = process.argv.slice(2);
 const require = createRequire(`${process.env.PEERS_NODE}/`);
 const records = Number(count);
+const keys = Number(different);
 const value = Buffer.alloc(Number(size), "x");
-const perBatch = 500;
+// Those with keys are as large as ours.
+const perBatch = keys === 0 ? 500 : 120;
 const inFlight = 5;
 
 const timed = async (work) => {
@@ -21,14 +25,14 @@ const timed = async (work) => {
   );
 };
 
-/** `inFlight` workers, each awaiting its own batch. */
+/** `inFlight` workers, each awaiting its own batch: `send(FIRST, COUNT)`. */
 const pump = async (send, total) => {
-  let left = total;
+  let next = 0;
   const worker = async () => {
-    while (left > 0) {
-      const now = Math.min(perBatch, left);
-      left -= now;
-      await send(now);
+    while (next < total) {
+      const first = next;
+      next = Math.min(total, first + perBatch);
+      await send(first, next - first);
     }
   };
   await Promise.all(Array.from({ length: inFlight }, worker));
@@ -41,10 +45,14 @@ const platformatic = async () => {
     bootstrapBrokers: broker.split(","),
     maxInflights: inFlight,
   });
-  const send = (n) =>
+  const message = (i) =>
+    keys === 0
+      ? { topic, value }
+      : { topic, value, key: Buffer.from(keyOf(i, keys)), partition: 0 };
+  const send = (first, n) =>
     producer.send({
       acks: ProduceAcks.ALL,
-      messages: Array.from({ length: n }, () => ({ topic, value })),
+      messages: Array.from({ length: n }, (_, i) => message(first + i)),
     });
   await pump(send, records / 5);
   await timed(() => pump(send, records));

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseEndToEnd, parseNats, parseProducer } from "./output.ts";
+import { parseCleaner, parseEndToEnd, parseNats, parseProducer } from "./output.ts";
 
 test("Kafka's producer: the last summary counts, not that with the warm-up", () => {
   const line = (rate: string, p50: number) =>
@@ -37,4 +37,16 @@ test("percentiles that a tool does not tell are no number; no rate at all is an 
   assert.throws(() => parseNats("connection refused"), /nats bench said connection refused/);
   assert.throws(() => parseProducer("timed out"), /kafka producer said timed out/);
   assert.throws(() => parseEndToEnd("timed out"), /kafka end-to-end said timed out/);
+});
+
+test("Kafka's cleaner: what it said of the partition, once it did", () => {
+  const log = `Log cleaner thread 0 cleaned log other-0 (dirty section = [0, 5])
+\t1.0 MB of log processed in 9.0 seconds (0.1 MB/sec).
+\tLog cleaner thread 0 cleaned log keyed-0 (dirty section = [0, 12582912])
+\t10,240.5 MB of log processed in 62.3 seconds (164.3 MB/sec).
+\tIndexed 10,240.5 MB in 30.0 seconds (341.3 Mb/sec, 48.2% of total time)
+`;
+  assert.deepEqual(parseCleaner(log, "keyed-0"), { cleanedMiB: 10240.5, cleanSeconds: 62.3 });
+  assert.equal(parseCleaner(log, "keyed"), undefined);
+  assert.equal(parseCleaner("", "keyed-0"), undefined);
 });

@@ -16,6 +16,17 @@ export const parseProducer = (output: string): Sample => {
   return { recordsPerSecond, ackp50Ms, ackp99Ms, ackp999Ms };
 };
 
+/** What Kafka's cleaner says of a partition, once it has cleaned it. */
+export const parseCleaner = (
+  log: string,
+  partition: string,
+): { readonly cleanedMiB: number; readonly cleanSeconds: number } | undefined => {
+  const said = log.split(`cleaned log ${partition} `)[1];
+  const found = /([\d,.]+) MB of log processed in ([\d,.]+) seconds/.exec(said ?? "");
+  if (found === null) return undefined;
+  return { cleanedMiB: withoutCommas(found[1]), cleanSeconds: withoutCommas(found[2]) };
+};
+
 /** Kafka's end-to-end tool. Its percentiles are whole milliseconds, cut; its mean is not. */
 export const parseEndToEnd = (output: string): Sample => {
   const found = /50th = (\d+), 99th = (\d+), 99.9th = (\d+)/.exec(output);
