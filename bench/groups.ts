@@ -5,6 +5,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { formatEndpoint } from "@millrace/client";
 import {
@@ -22,11 +23,13 @@ import { cpuSeconds, rssMiB } from "./lib/processes.ts";
 import { machine } from "./lib/report.ts";
 import { quantile } from "./lib/stats.ts";
 
-const usage = `node bench/groups.ts [--members N] [--offsets N] [--window N] [--seconds N] [--groups N]
+const usage = `node bench/groups.ts [--members N] [--offsets N] [--window N | --rate N] [--seconds N] [--groups N]
 
   --members N   members that commit, each in a group of its own (8)
   --offsets N   offsets of a commit (20)
   --window N    commits of a member without an answer (4)
+  --rate N      offsets per second of all members, at a steady pace; latencies count from when a
+                commit was due (as fast as answers come)
   --seconds N   of commits (10)
   --groups N    groups with ten committed offsets each, of the load (100000)`;
 
@@ -34,12 +37,14 @@ const values = commandLine(usage, {
   members: { type: "string", default: "8" },
   offsets: { type: "string", default: "20" },
   window: { type: "string", default: "4" },
+  rate: { type: "string" },
   seconds: { type: "string", default: "10" },
   groups: { type: "string", default: "100000" },
 });
 const members = above0("members", values.members, usage);
 const offsets = above0("offsets", values.offsets, usage);
 const window = above0("window", values.window, usage);
+const rate = values.rate === undefined ? undefined : above0("rate", values.rate, usage);
 const seconds = above0("seconds", values.seconds, usage);
 const groups = above0("groups", values.groups, usage);
 
@@ -76,21 +81,25 @@ interface Committing {
   commits: number;
 }
 
-/** Commits as fast as answers come, so many at once, until a time. */
+const partitions = Array.from({ length: offsets }, (_, partition) => ({
+  ...{ partition, committed: { offset: 1n } },
+}));
+
+/** Commits of a member, until a time: as fast as answers come, so many at once, or at a pace. */
 const commitUntil = async (stream: Stream, endMs: number, all: Committing): Promise<void> => {
   const sentMs = new Map<bigint, number>();
   let id = 0n;
-  const partitions = Array.from({ length: offsets }, (_, partition) => ({
-    ...{ partition, committed: { offset: 1n } },
-  }));
-  const send = (): void => {
+  const send = (dueMs: number): void => {
     id += 1n;
-    sentMs.set(id, performance.now());
+    sentMs.set(id, dueMs);
     const commit = { commitId: id, topics: [{ topic, partitions }] };
     stream.write(create(JoinRequestSchema, { commit }));
   };
-  for (let i = 0; i < window; i += 1) send();
-  while (sentMs.size > 0) {
+  const everyMs = rate === undefined ? undefined : (1000 * offsets * members) / rate;
+  const due = everyMs === undefined ? 0 : Math.floor((endMs - performance.now()) / everyMs);
+  const pacing = everyMs === undefined ? undefined : paced(due, everyMs, send);
+  if (everyMs === undefined) for (let i = 0; i < window; i += 1) send(performance.now());
+  while (sentMs.size > 0 || id < due) {
     const response = await stream.read();
     if (response === undefined) throw new Error("a member's stream ended");
     const { committed } = response;
@@ -103,7 +112,22 @@ const commitUntil = async (stream: Stream, endMs: number, all: Committing): Prom
     all.latenciesMs.push(nowMs - (sentMs.get(committed.commitId) ?? nowMs));
     all.commits += 1;
     sentMs.delete(committed.commitId);
-    if (nowMs < endMs) send();
+    if (everyMs === undefined && nowMs < endMs) send(nowMs);
+  }
+  await pacing;
+};
+
+/** So many commits of one member; not all members commit at the same times. */
+const paced = async (
+  count: number,
+  everyMs: number,
+  send: (dueMs: number) => void,
+): Promise<void> => {
+  const firstMs = performance.now() + Math.random() * everyMs;
+  for (let sent = 0; sent < count; ) {
+    await sleep(1);
+    const dueMs = (): number => firstMs + sent * everyMs;
+    for (; sent < count && dueMs() <= performance.now(); sent += 1) send(dueMs());
   }
 };
 
@@ -139,7 +163,7 @@ const commits = async (cluster: MillraceCluster): Promise<void> => {
     console.log(
       `commits: ${((all.commits * offsets) / took).toFixed(0)} offsets/s in ` +
         `${(all.commits / took).toFixed(0)} commits/s of ${offsets}; ${members} members, ` +
-        `${window} at once each; p50 ${quantile(sorted, 0.5).toFixed(2)} ms, ` +
+        `${rate === undefined ? `${window} at once each` : `${rate} offsets/s due`}; p50 ${quantile(sorted, 0.5).toFixed(2)} ms, ` +
         `p99 ${quantile(sorted, 0.99).toFixed(2)} ms; coordinator ${((cpu / took) * 100).toFixed(0)} % of a core`,
     );
   }
