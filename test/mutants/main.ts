@@ -27,7 +27,8 @@ const statePath = join(root, ".cache", "mutants.json");
 const usage = `npm run test:mutants -- [--only NAME|FILE …] [--jobs N] [--fresh] [--list] [--cluster]
   --only TEXT        mutants whose name or file contains TEXT; may be repeated
   --jobs N           scratch copies worked in at once (2)
-  --limit-seconds S  longest run of one test file; a mutant that hangs is found (600)
+  --limit-seconds S  longest run of one test file (600); a mutant that hangs is found after a
+                     minute, or after twenty times what the file takes without one
   --fresh            forget the results of earlier runs
   --cluster          the bugs that the simulation of three brokers must find, and no others
   --list             names and what they break; runs nothing`;
@@ -63,6 +64,17 @@ const keep = (key: string, outcome: Outcome): void => {
 const since = (startedMs: number): number => Math.round((performance.now() - startedMs) / 100) / 10;
 
 const limitMs = above0("limit-seconds", options["limit-seconds"], usage) * 1000;
+/** What a test may take with a mutant, times what it takes without one; and at least so long. */
+const timesAlone = 20;
+const limitMsMin = 60_000;
+/** Time of tests without a mutant, ms. */
+const aloneMs = new Map<string, number>();
+
+const runOf = (file: string, env: Readonly<Record<string, string>>): string =>
+  `${file} ${JSON.stringify(env)}`;
+
+const limitOf = (run: string): number =>
+  Math.min(limitMs, Math.max(limitMsMin, timesAlone * (aloneMs.get(run) ?? limitMs)));
 
 const tryMutant = async (scratch: Scratch, mutant: Mutant): Promise<Outcome> => {
   const startedMs = performance.now();
@@ -70,7 +82,8 @@ const tryMutant = async (scratch: Scratch, mutant: Mutant): Promise<Outcome> => 
   try {
     if (!scratch.loads(mutant.file)) throw new Error(`${mutant.name}: the file does not load`);
     for (const file of mutant.tests) {
-      const run = await scratch.test(file, envOf(mutant), limitMs);
+      const env = envOf(mutant);
+      const run = await scratch.test(file, env, limitOf(runOf(file, env)));
       if (!run.passed) {
         return { found: true, by: `${file}: ${run.firstFailure}`, seconds: since(startedMs) };
       }
@@ -106,12 +119,14 @@ const checkBaseline = async (mutants: readonly Mutant[]): Promise<string[]> => {
   const runs = new Map<string, { file: string; env: Readonly<Record<string, string>> }>();
   for (const mutant of mutants) {
     for (const file of mutant.tests) {
-      runs.set(`${file} ${JSON.stringify(envOf(mutant))}`, { file, env: envOf(mutant) });
+      runs.set(runOf(file, envOf(mutant)), { file, env: envOf(mutant) });
     }
   }
   const broken: string[] = [];
   await inParallel([...runs.values()], async (scratch, { file, env }) => {
+    const startedMs = performance.now();
     const run = await scratch.test(file, env, limitMs);
+    aloneMs.set(runOf(file, env), performance.now() - startedMs);
     if (!run.passed) broken.push(`${file}: ${run.firstFailure}`);
   });
   return broken;
