@@ -100,11 +100,11 @@ export const deletions: readonly Mutant[] = [
     tests: [`${src}/faults/deleted-producers.test.ts`],
   },
   {
-    name: "log-cut-snapshot-comes-back",
-    breaks: "A snapshot that a truncation removed is gone before recovery may rely on its like.",
+    name: "log-producers-not-durable-before-segments-go",
+    breaks: "What segments say of producers is durable elsewhere before the segments go.",
     file: `${src}/partition/partition-files.ts`,
     replace: [["    await this.syncNames();\n    await dropSegments", "      await dropSegments"]],
-    tests: [deleted],
+    tests: [deletedProducers],
   },
   {
     name: "log-deleted-batch-written",

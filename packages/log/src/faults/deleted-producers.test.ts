@@ -181,3 +181,35 @@ test("producers from before a recovery point outlive its snapshot when their bat
     }
   });
 });
+
+test("what deleted segments say of producers is durable before they go", async () => {
+  for (let seed = 1; seed <= 30; seed += 1) {
+    const settings = { seed, log: { segmentBytes: 800, fileDeleteDelayMs: 0 } };
+    await simulate(settings, async ({ disk, kernel, sleep, start }) => {
+      const first = await start();
+      const log = await first.log();
+      await log.becomeLeader(1);
+      const all = Array.from({ length: 8 }, (_, i) => sent(7, i));
+      await appendAll(log, all);
+      await log.flush();
+      first.die("process");
+      const names = disk.mount(new Incarnation(kernel));
+      for (const name of await names.list(directory)) {
+        if (name.startsWith("producers.")) await names.unlink(`${directory}/${name}`);
+      }
+      const second = await start();
+      const again = await second.log();
+      again.updateHighWatermark(8);
+      await again.advanceLogStart(6);
+      await sleep(100);
+      await again.truncateTo(6);
+      second.die("power");
+      const third = await (await start()).log();
+      assert.deepEqual([third.logStartOffset, third.logEndOffset], [6, 6], `seed ${seed}`);
+      for (const [offset, batch] of all.slice(0, 6).entries()) {
+        const retry = third.append(batch, 1, () => {});
+        assert.deepEqual([retry.duplicate, retry.baseOffset], [true, offset], `seed ${seed}`);
+      }
+    });
+  }
+});

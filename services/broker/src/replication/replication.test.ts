@@ -211,6 +211,25 @@ test("a log that ends inside of the leader's first batch begins anew", async () 
   });
 });
 
+test("an empty log begins anew where an unclean leader's has a batch around its end", async () => {
+  await inWorld(7, async (world) => {
+    const [a, b] = [new Machine(world, 0), new Machine(world, 1)];
+    const before = await b.start();
+    await before.log.resetTo(5);
+    await before.logs.close(true);
+    const { leader, log: led } = await lead(a, 1, []);
+    for (let i = 0; i < 3; i += 1) await leader.append(`${i}`);
+    await leader.append(Array.from({ length: 10 }, (_, i) => `of many, ${i}`));
+    await world.until(() => led.highWatermark === 13, "it is committed");
+    await led.advanceLogStart(5);
+    const { log, rebuilt } = await follow(b, 1, 0, 1);
+    await world.until(() => log.highWatermark === 13, "it has caught up");
+    assert.deepEqual(rebuilt, [3]);
+    await world.until(() => log.logStartOffset === 5, "its start follows");
+    assert.equal(await bytesOf(log), await bytesOf(led));
+  });
+});
+
 test("who is not in sync waits for the rate of catching up, who is does not", async () => {
   const caughtUp = async (isr: readonly InSyncReplica[]): Promise<[number, string[]]> => {
     const calls: string[] = [];

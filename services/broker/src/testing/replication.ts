@@ -221,7 +221,12 @@ export const lead = async (
   return { leader, log, logs };
 };
 
-export const follow = async (machine: Machine, leaderEpoch: number, leaderId = 0) => {
+export const follow = async (
+  machine: Machine,
+  leaderEpoch: number,
+  leaderId = 0,
+  uncleanLeaderEpoch = 0,
+) => {
   const { log, clock, dialer, logs } = await machine.start();
   const { brokerEpoch, brokerId, world } = machine;
   const context = {
@@ -231,7 +236,7 @@ export const follow = async (machine: Machine, leaderEpoch: number, leaderId = 0
   const stream = new FollowerStream(context, leaderId, () => dialer.dial(`b${leaderId}:7401`));
   const rebuilt: number[] = [];
   const followed = {
-    ...{ topicId, partition: 0, leaderEpoch, uncleanLeaderEpoch: 0, log },
+    ...{ topicId, partition: 0, leaderEpoch, uncleanLeaderEpoch, log },
     rebuild: (offset: number) => {
       rebuilt.push(offset);
       return log.resetTo(offset);
