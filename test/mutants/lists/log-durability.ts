@@ -154,7 +154,7 @@ export const durability: readonly Mutant[] = [
         "if (sealed && index.finished) await",
       ],
     ],
-    tests: [powerCut, crash],
+    tests: [powerCut],
   },
   {
     name: "log-restart-trusts-page-cache",
