@@ -224,6 +224,13 @@ export const clientGroupMutants: readonly Mutant[] = [
     tests,
   },
   {
+    name: "client-group-goodbye-takes-over",
+    breaks: "a member that joins again takes nothing once its goodbye of before is said again",
+    file: `${group}/group-consumer.ts`,
+    replace: [["this.#membership === membership ? reconciler", "this.#settings ? reconciler"]],
+    tests,
+  },
+  {
     name: "client-group-closes-in-midst",
     breaks: "closing does not wait for the body of the loop: its record comes twice",
     file: `${group}/group-consumer.ts`,

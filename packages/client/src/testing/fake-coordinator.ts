@@ -67,7 +67,7 @@ export class FakeMemberStream {
     if (commit !== undefined && this.#coordinator.answersCommits) {
       this.push({ committed: { commitId: commit.commitId } });
     }
-    if (leave !== undefined) this.stream.end();
+    if (leave !== undefined && this.#coordinator.answersGoodbyes) this.stream.end();
   }
 
   push(response: Response): void {
@@ -110,6 +110,7 @@ export class FakeCoordinator implements Dialer {
   heartbeatIntervalMs = 100_000;
   joinsAtOnce = true;
   answersCommits = true;
+  answersGoodbyes = true;
   /** What a member is given as soon as it has joined. */
   assigns: readonly Given[] | undefined;
   /** Port of the coordinator that the metadata names; undefined: none. */

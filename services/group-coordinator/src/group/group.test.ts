@@ -333,7 +333,9 @@ test("the later of two records says who has a partition that both have", () => {
 
 test("offsets are forgotten after the retention time, unless a member reads the topic", () => {
   const group = new Transcript();
-  const expire = () => group.says((shard, now) => shard.expire(now, 2));
+  const look = () => group.says((shard, now) => shard.expire(now, 2));
+  // The first look may find that a pass has ended.
+  const expire = () => [...look(), ...look()];
   group.join("a", 1);
   group.commit("a", 1, 0, 5);
   group.monoMs += 10_001;

@@ -479,6 +479,32 @@ test("a loop that is stuck is warned of, leaves by itself, and joins again", lim
   assert.deepEqual(loop.seen, ["0@0"]);
 });
 
+test(
+  "a goodbye that is said again takes no partition from the member that follows",
+  limit,
+  async () => {
+    const { client, coordinator } = groupSetUp(1);
+    await writeBatch(client, ["a", "b"]);
+    const loop = new Loop(client, { maxProcessingMs: 300 });
+    await until(() => coordinator.heard().includes("open events"));
+    coordinator.last.assign(1, [0]);
+    await until(() => loop.busy === 1);
+    coordinator.answersGoodbyes = false;
+    await until(() => coordinator.transcript.includes("leave"));
+    loop.free();
+    await until(() => coordinator.streams.length === 2);
+    const [before, after] = coordinator.streams;
+  coordinator.answersGoodbyes = true;
+    before?.end(ErrorCode.UNAVAILABLE);
+    await until(() => coordinator.streams.length === 3);
+    coordinator.heard();
+    after?.assign(1, [[0, 1]]);
+    await until(() => loop.seen.length === 2);
+    assert.deepEqual(loop.seen, ["0@0", "0@1"]);
+    await until(() => coordinator.transcript.includes("report 1: 0"));
+  },
+);
+
 test("a member whose handler is stuck leaves, and joins again once it is done", limit, async () => {
   const { client, coordinator } = groupSetUp(1);
   await writeBatch(client, ["a"]);

@@ -233,7 +233,9 @@ export class GroupConsumer<K = Uint8Array, V = Uint8Array> implements AsyncDispo
       },
       { clock, random, logger, connections, metadata },
       {
-        onOpening: (stream) => reconciler.onOpening(stream),
+        // One that has departed may open another stream to say goodbye, and owns nothing.
+        onOpening: (stream) =>
+          this.#membership === membership ? reconciler.onOpening(stream) : [],
         onAssignment: (assignment, stream) => reconciler.onAssignment(assignment, stream),
         onExpelled: () => reconciler.lose(),
         onFailed: (error) => this.#onFailed(membership, error),
