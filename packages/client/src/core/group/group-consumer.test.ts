@@ -494,7 +494,7 @@ test(
     loop.free();
     await until(() => coordinator.streams.length === 2);
     const [before, after] = coordinator.streams;
-  coordinator.answersGoodbyes = true;
+    coordinator.answersGoodbyes = true;
     before?.end(ErrorCode.UNAVAILABLE);
     await until(() => coordinator.streams.length === 3);
     coordinator.heard();
