@@ -42,8 +42,8 @@ export class Millrace {
     return this.#client;
   }
 
-  /** `flags`: of the server, beside those of `npm start`. */
-  async start(flags: readonly string[] = []): Promise<void> {
+  /** `flags`: of the server, beside those of `npm start`; `nodeFlags`: of Node, beside those. */
+  async start(flags: readonly string[] = [], nodeFlags: readonly string[] = []): Promise<void> {
     const listens = ["listen", "internal-listen", "health-listen", "http-listen"];
     const args = listens.flatMap((flag) => [`--${flag}`, "127.0.0.1:0"]);
     const endpoints = join(this.data, "endpoints.json");
@@ -52,7 +52,7 @@ export class Millrace {
     const main = path("services/standalone/src/main.ts");
     this.#child = startServer(
       process.execPath,
-      [...startFlags(), main, "--data-dir", this.data, ...args, ...flags],
+      [...startFlags(), ...nodeFlags, main, "--data-dir", this.data, ...args, ...flags],
       join(this.#directory, "log"),
       startEnv(),
     );
