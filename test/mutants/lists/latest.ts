@@ -5,6 +5,7 @@ const broker = "services/broker/src/";
 const room = `${broker}latest/`;
 const leader = `${broker}partitions/leader.ts`;
 const sortedTests = [`${room}sorted-offsets.test.ts`];
+const leafTests = [`${room}leaf.test.ts`];
 const offsetsTests = [`${room}latest-offsets.test.ts`];
 const indexTests = [`${room}key-index.test.ts`];
 const callTests = [`${broker}get-latest.test.ts`];
@@ -17,9 +18,7 @@ const ofTheIndex: readonly Mutant[] = [
     name: "latest-older-record-wins",
     breaks: "A record that is read late does not take the place of a later one.",
     file: `${room}sorted-offsets.ts`,
-    replace: [
-      ['(must(leaf.places[at], "place of a key")) < offset)', '(must(leaf.places[at], "")) >= 0)'],
-    ],
+    replace: [["offsetOf(leaf.valueAt(at)) < offset", "offsetOf(leaf.valueAt(at)) >= 0"]],
     tests: [...sortedTests, ...offsetsTests],
   },
   {
@@ -36,10 +35,36 @@ const ofTheIndex: readonly Mutant[] = [
     name: "latest-split-loses-the-first-key",
     breaks: "A leaf that is split is found by all of its keys.",
     file: `${room}sorted-offsets.ts`,
-    replace: [
-      ['must(right.keys[0], "first key of a half")', 'must(right.keys[1] ?? right.keys[0], "key")'],
-    ],
+    replace: [["right.keyAt(0)", "right.keyAt(1)"]],
     tests: sortedTests,
+  },
+  {
+    name: "latest-memory-of-leaves-is-forgotten",
+    breaks: "What leaves are counted with is what they take.",
+    file: `${room}sorted-offsets.ts`,
+    replace: [["- before + right.memoryBytes + low.length", "- before + right.memoryBytes"]],
+    tests: sortedTests,
+  },
+  {
+    name: "latest-leaf-skips-too-much",
+    breaks: "A key is compared from the first byte on that may differ.",
+    file: `${room}leaf.ts`,
+    replace: [["Math.min(likeLow, likeHigh)", "Math.max(likeLow, likeHigh)"]],
+    tests: leafTests,
+  },
+  {
+    name: "latest-leaf-of-any-size",
+    breaks: "An insertion moves no more than the bytes of a leaf.",
+    file: `${room}leaf.ts`,
+    replace: [["this.#used + key.length <= leafBytesMax", "key.length >= 0"]],
+    tests: [...leafTests, ...sortedTests],
+  },
+  {
+    name: "latest-leaf-keeps-its-memory",
+    breaks: "Memory of keys that are gone is given back.",
+    file: `${room}leaf.ts`,
+    replace: [["used <= bytesMax / 4", "used < 0"]],
+    tests: leafTests,
   },
   {
     name: "latest-takes-half-of-a-batch",

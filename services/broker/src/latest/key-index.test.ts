@@ -9,7 +9,7 @@ import { Replica } from "../partitions/replica.ts";
 import { partitionOf, topicOf } from "../testing/fake-view.ts";
 import { mirrored, replicaContext } from "../testing/replicas.ts";
 import { KeyIndex } from "./key-index.ts";
-import { batchOf, indexContext, type Line, ReadableLog, settled } from "./testing.ts";
+import { batchOf, fewKeysBytes, indexContext, type Line, ReadableLog, settled } from "./testing.ts";
 
 const said = (run: () => unknown): unknown => {
   try {
@@ -59,7 +59,7 @@ test("it answers once everything that the log had is committed and read", async 
   );
   assert.deepEqual([index.committedEnd, told], [6, ["loaded"]]);
   const { bytes, states } = indexes.gauges();
-  assert.deepEqual([bytes, states], [3 * 49, { loading: 0, ready: 1, full: 0 }]);
+  assert.deepEqual([bytes, states], [fewKeysBytes, { loading: 0, ready: 1, full: 0 }]);
   index.close();
   assert.deepEqual(indexes.gauges(), {
     ...{ bytes: 0, bytesMax: 1_000_000, keys: 0, lag: 0 },
@@ -138,7 +138,7 @@ test("with more keys than there is memory for it is given up, and answers nothin
   const log = new ReadableLog();
   log.fill(["a", "b", "c"]);
   log.highWatermark = 3;
-  const { context, indexes, told } = indexContext(3 * 49);
+  const { context, indexes, told } = indexContext(fewKeysBytes);
   const index = new KeyIndex(context, log.asLog(), () => {});
   await settled();
   assert.equal(index.kind, "ready");
@@ -158,7 +158,7 @@ test("with more keys than there is memory for it is given up, and answers nothin
   const other = new KeyIndex(context, log.asLog(), () => {});
   await settled();
   assert.equal(other.kind, "ready", "there is room for others");
-  const small = indexContext(2 * 49);
+  const small = indexContext(fewKeysBytes - 1);
   const never = new KeyIndex(small.context, log.asLog(), () => {});
   await settled();
   assert.deepEqual([never.kind, small.indexes.gauges().bytes], ["full", 0]);

@@ -47,8 +47,19 @@ class Model {
 
   check(): void {
     assert.deepEqual(all(this.sorted), inOrder(this.map));
-    const bytes = [...this.map.keys()].reduce((sum, one) => sum + 48 + one.length, 0);
-    assert.deepEqual([this.sorted.size, this.sorted.bytes], [this.map.size, bytes]);
+    assert.equal(this.sorted.size, this.map.size);
+    // A place and the end of each key, and its bytes; a leaf, and as much again to spare.
+    const least = [...this.map.keys()].reduce((sum, one) => sum + 12 + one.length, 0);
+    const most = this.map.size === 0 ? 0 : 4 * least + this.sorted.leaves * 1_024;
+    const { bytes } = this.sorted;
+    assert.ok(bytes >= least && bytes <= most, `${bytes} bytes, of ${least} to ${most}`);
+  }
+
+  /** What was counted as memory has to come to nothing. */
+  empty(): void {
+    for (const [one, { offset }] of this.map) this.delete(one, offset);
+    this.check();
+    assert.equal(this.sorted.leaves, 1);
   }
 }
 
@@ -66,6 +77,7 @@ test("it holds what a map holds, in the order of bytes", () => {
       assert.equal(model.sorted.get("none of these"), undefined);
       const behind = inOrder(model.map).filter(([one]) => one >= from);
       assert.deepEqual(all(model.sorted, from), behind);
+      model.empty();
     }),
   );
 });
@@ -94,7 +106,18 @@ test("leaves are split, filled and joined, and lose nothing", () => {
     model.check();
     model.raise("a new one", 9_000, false);
     model.check();
+    model.empty();
   }
+});
+
+test("long keys are in smaller leaves", () => {
+  const model = new Model();
+  for (let i = 0; i < 200; i += 1) model.raise(`${"k".repeat(2_000)}${(i * 37) % 200}`, i, false);
+  model.check();
+  assert.ok(model.sorted.leaves >= 7, `${model.sorted.leaves} leaves for 400 kB`);
+  model.dropBelow(190);
+  model.check();
+  model.empty();
 });
 
 test("keys that come in order fill their leaves", () => {

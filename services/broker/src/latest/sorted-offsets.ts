@@ -4,6 +4,7 @@
  * that no single step is long, however many keys there are.
  */
 import { must } from "@millrace/errors";
+import { Leaf } from "./leaf.ts";
 
 /** Where the latest record of a key is. */
 export interface Place {
@@ -25,39 +26,9 @@ const unpack = (place: PackedPlace): Place => ({
   isTombstone: place < 0,
 });
 
-interface Leaf {
-  /** In order. */
-  keys: string[];
-  places: PackedPlace[];
-}
-
-/** Keys at which a leaf is split. */
-const leafKeysMax = 256;
-
-/**
- * Memory of a key besides its bytes: its string, its slots in the leaf and what the leaf has to
- * spare. Measured with a million keys of 16 bytes: 49 bytes for each in order, 55 in any other.
- */
-const keyOverheadBytes = 48;
-
-/** Memory that a key takes, bytes. */
-const keyBytes = (key: string): number => keyOverheadBytes + key.length;
-
-/** The first index whose key is not below `key`. */
-const lowerBound = (keys: readonly string[], key: string): number => {
-  let low = 0;
-  let high = keys.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((keys[middle] ?? "") < key) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-};
-
 /** Keys are strings with one character, U+0000 to U+00FF, for each byte (`keyOf`). */
 export class SortedOffsets {
-  readonly #leaves: Leaf[] = [{ keys: [], places: [] }];
+  readonly #leaves: Leaf[] = [new Leaf()];
   /** First key that may be in each leaf; that of the first leaf is empty. */
   readonly #lows: string[] = [""];
   #size = 0;
@@ -77,40 +48,33 @@ export class SortedOffsets {
   }
 
   get(key: string): Place | undefined {
-    const { keys, places } = this.#leafAt(this.#find(key));
-    const at = lowerBound(keys, key);
-    return keys[at] === key ? unpack(must(places[at], "place of a key")) : undefined;
+    const leaf = this.#leafAt(this.#find(key));
+    const { at, isThere } = leaf.find(key);
+    return isThere ? unpack(leaf.valueAt(at)) : undefined;
   }
 
   /** Sets the place of a key, unless a later one is known. */
   raise(key: string, offset: number, isTombstone: boolean): void {
     const index = this.#find(key);
     const leaf = this.#leafAt(index);
-    const at = lowerBound(leaf.keys, key);
+    const { at, isThere } = leaf.find(key);
     const place = pack(offset, isTombstone);
-    if (leaf.keys[at] === key) {
-      if (offsetOf(must(leaf.places[at], "place of a key")) < offset) leaf.places[at] = place;
+    if (isThere) {
+      if (offsetOf(leaf.valueAt(at)) < offset) leaf.setValue(at, place);
       return;
     }
-    leaf.keys.splice(at, 0, key);
-    leaf.places.splice(at, 0, place);
     this.#size += 1;
-    this.#bytes += keyBytes(key);
-    if (leaf.keys.length > leafKeysMax) this.#split(index, at);
+    if (leaf.hasRoomFor(key)) this.#insert(leaf, at, key, place);
+    else this.#split(index, at, key, place);
   }
 
   /** Takes a key out, if its latest record is at this offset. */
   delete(key: string, offset: number): void {
     const index = this.#find(key);
-    const { keys, places } = this.#leafAt(index);
-    const at = lowerBound(keys, key);
-    if (keys[at] !== key || offsetOf(must(places[at], "place of a key")) !== offset) return;
-    keys.splice(at, 1);
-    places.splice(at, 1);
-    this.#size -= 1;
-    this.#bytes -= keyBytes(key);
-    this.#joinNext(index);
-    if (index > 0) this.#joinNext(index - 1);
+    const leaf = this.#leafAt(index);
+    const { at, isThere } = leaf.find(key);
+    if (!isThere || offsetOf(leaf.valueAt(at)) !== offset) return;
+    this.#removeIf(index, (_, one) => one === at);
   }
 
   /**
@@ -119,30 +83,19 @@ export class SortedOffsets {
    */
   scan(from: string, visit: (key: string, place: Place) => boolean): void {
     let index = this.#find(from);
-    let at = lowerBound(this.#leafAt(index).keys, from);
+    let { at } = this.#leafAt(index).find(from);
     for (; index < this.#leaves.length; index += 1, at = 0) {
-      const { keys, places } = this.#leafAt(index);
-      for (; at < keys.length; at += 1) {
-        const place = must(places[at], "place of a key");
-        if (!visit(must(keys[at], "key of a leaf"), unpack(place))) return;
+      const leaf = this.#leafAt(index);
+      for (; at < leaf.length; at += 1) {
+        if (!visit(leaf.keyAt(at), unpack(leaf.valueAt(at)))) return;
       }
     }
   }
 
   /** Takes the keys out of one leaf whose latest records are below `offset`. */
   dropBelow(offset: number, index: number): void {
-    const leaf = this.#leaves[index];
-    if (leaf === undefined || leaf.places.every((place) => offsetOf(place) >= offset)) return;
-    const { keys, places } = leaf;
-    leaf.keys = keys.filter((key, at) => {
-      const isKept = offsetOf(must(places[at], "place of a key")) >= offset;
-      if (!isKept) this.#bytes -= keyBytes(key);
-      return isKept;
-    });
-    leaf.places = places.filter((place) => offsetOf(place) >= offset);
-    this.#size -= keys.length - leaf.keys.length;
-    this.#joinNext(index);
-    if (index > 0) this.#joinNext(index - 1);
+    if (index >= this.#leaves.length) return;
+    this.#removeIf(index, (place) => offsetOf(place) < offset);
   }
 
   /** The leaf that may have a key: the last one that begins at or before it. */
@@ -162,29 +115,49 @@ export class SortedOffsets {
     return must(this.#leaves[index], "leaf of a key");
   }
 
+  #insert(leaf: Leaf, at: number, key: string, place: PackedPlace): void {
+    const before = leaf.memoryBytes;
+    leaf.insert(at, key, place);
+    this.#bytes += leaf.memoryBytes - before;
+  }
+
+  #removeIf(index: number, isRemoved: (place: PackedPlace, at: number) => boolean): void {
+    const leaf = this.#leafAt(index);
+    const { length, memoryBytes } = leaf;
+    leaf.removeIf(isRemoved);
+    if (leaf.length === length) return;
+    this.#size -= length - leaf.length;
+    this.#bytes += leaf.memoryBytes - memoryBytes;
+    this.#joinNext(index);
+    if (index > 0) this.#joinNext(index - 1);
+  }
+
   /**
-   * Splits a leaf in two halves; where the key at `at` came last of all keys, in a full leaf and a
-   * new one, so that keys that come in order fill their leaves.
+   * Splits a leaf that has no room for a key in two halves, and inserts it; where it comes last of
+   * all keys, it gets a leaf of its own, so that keys that come in order fill their leaves.
    */
-  #split(index: number, at: number): void {
-    const { keys, places } = this.#leafAt(index);
-    const isLast = index === this.#leaves.length - 1 && at === keys.length - 1;
-    const half = isLast ? at : keys.length >>> 1;
-    // Slices, because a list that is cut keeps its memory.
-    const left = { keys: keys.slice(0, half), places: places.slice(0, half) };
-    const right = { keys: keys.slice(half), places: places.slice(half) };
-    this.#leaves.splice(index, 1, left, right);
-    this.#lows.splice(index + 1, 0, must(right.keys[0], "first key of a half"));
+  #split(index: number, at: number, key: string, place: PackedPlace): void {
+    const leaf = this.#leafAt(index);
+    const before = leaf.memoryBytes;
+    const isLast = index === this.#leaves.length - 1 && at === leaf.length;
+    const half = isLast ? at : leaf.length >>> 1;
+    const right = leaf.split(half);
+    const low = isLast ? key : right.keyAt(0);
+    this.#bytes += leaf.memoryBytes - before + right.memoryBytes + low.length;
+    this.#leaves.splice(index + 1, 0, right);
+    this.#lows.splice(index + 1, 0, low);
+    if (at < half || (at === half && !isLast)) this.#insert(leaf, at, key, place);
+    else this.#insert(right, at - half, key, place);
   }
 
   /** Joins a leaf with the next one where both have few keys. */
   #joinNext(index: number): void {
     const leaf = this.#leafAt(index);
     const next = this.#leaves[index + 1];
-    if (next === undefined) return;
-    if (leaf.keys.length + next.keys.length > leafKeysMax / 2) return;
-    leaf.keys = [...leaf.keys, ...next.keys];
-    leaf.places = [...leaf.places, ...next.places];
+    if (next === undefined || !leaf.joins(next)) return;
+    const before = leaf.memoryBytes + next.memoryBytes + (this.#lows[index + 1] ?? "").length;
+    leaf.join(next);
+    this.#bytes += leaf.memoryBytes - before;
     this.#leaves.splice(index + 1, 1);
     this.#lows.splice(index + 1, 1);
   }

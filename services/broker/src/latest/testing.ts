@@ -18,6 +18,9 @@ import { KeyIndexes } from "./key-indexes.ts";
 /** A record as a test writes it: `k` has a value, `-k` has none, and undefined has no key. */
 export type Line = string | undefined;
 
+/** Memory of an index with one to eight short keys. */
+export const fewKeysBytes = 801;
+
 const bodyOf = (lines: readonly Line[], stamp?: ProducerStamp): Buffer => {
   const builder = new BatchBuilder();
   for (const line of lines) {
