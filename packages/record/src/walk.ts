@@ -76,6 +76,12 @@ export class RecordWalk {
     return decodeOne(this.#inner, this.end, this.#index - 1, this.#baseTimestampMs);
   }
 
+  /** That record, in memory of its own: it keeps nothing else of its batch. */
+  decodeCopy(): DecodedRecord {
+    const body = new Uint8Array(this.#recordSet.subarray(this.bodyStart, this.end));
+    return decodeOne(recordReader(body), body.length, this.#index - 1, this.#baseTimestampMs);
+  }
+
   #look(): void {
     const reader = this.#inner;
     const { end } = this;

@@ -110,7 +110,9 @@ class Answer {
     this.#replica = replica;
     this.#epoch = epoch;
     const { clock, compressor } = context;
-    this.#reader = new RecordReader(clock, compressor, this.#leader.log);
+    const leader = this.#leader;
+    const { likelyBatchBytes } = leader.requireKeyIndex();
+    this.#reader = new RecordReader(clock, compressor, leader.log, likelyBatchBytes);
   }
 
   /** Throws once this broker does not lead in the epoch any more. */

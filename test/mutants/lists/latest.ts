@@ -6,6 +6,7 @@ const room = `${broker}latest/`;
 const leader = `${broker}partitions/leader.ts`;
 const sortedTests = [`${room}sorted-offsets.test.ts`];
 const leafTests = [`${room}leaf.test.ts`];
+const readerTests = [`${room}record-reader.test.ts`];
 const offsetsTests = [`${room}latest-offsets.test.ts`];
 const indexTests = [`${room}key-index.test.ts`];
 const callTests = [`${broker}get-latest.test.ts`];
@@ -65,6 +66,27 @@ const ofTheIndex: readonly Mutant[] = [
     file: `${room}leaf.ts`,
     replace: [["used <= bytesMax / 4", "used < 0"]],
     tests: leafTests,
+  },
+  {
+    name: "latest-record-keeps-its-batch",
+    breaks: "An answer of many records keeps none of their batches in memory.",
+    file: `${room}record-reader.ts`,
+    replace: [["cursor.decodeCopy()", "cursor.decode()"]],
+    tests: readerTests,
+  },
+  {
+    name: "latest-batch-in-two-reads",
+    breaks: "A log is asked for as many bytes as its batches are likely to have.",
+    file: `${room}record-reader.ts`,
+    replace: [["this.#likely.was(batch.storedBytes);", "this.#likely.was(1);"]],
+    tests: readerTests,
+  },
+  {
+    name: "latest-large-batch-is-the-rule",
+    breaks: "After a very large batch, not as much is read for one record.",
+    file: `${room}record-reader.ts`,
+    replace: [["bytes <= likelyBytesMax ? bytes : 1", "bytes"]],
+    tests: readerTests,
   },
   {
     name: "latest-takes-half-of-a-batch",

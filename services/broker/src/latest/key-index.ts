@@ -10,6 +10,7 @@ import { type RecordKeys, RecordWalk } from "@millrace/record";
 import type { KeyIndexes } from "./key-indexes.ts";
 import { LatestOffsets } from "./latest-offsets.ts";
 import { batchesIn, recordSetOf } from "./log-records.ts";
+import { LikelyBatchBytes } from "./record-reader.ts";
 import { indexRefusals } from "./refusals.ts";
 import type { Place } from "./sorted-offsets.ts";
 
@@ -53,6 +54,8 @@ export class KeyIndex {
   /** Tells those that wait. */
   readonly #moved: () => void;
   readonly #startedMs: number;
+  /** For those that read the latest records. */
+  readonly likelyBatchBytes = new LikelyBatchBytes();
   #offsets: LatestOffsets;
   #state: State;
   #chargedBytes = 0;

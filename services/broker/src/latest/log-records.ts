@@ -10,6 +10,8 @@ export interface ReadBatch {
   readonly baseOffset: number;
   readonly lastOffset: number;
   readonly leaderEpoch: number;
+  /** Of the batch as it lies in the log. */
+  readonly storedBytes: number;
   readonly info: BodyInfo;
 }
 
@@ -29,7 +31,8 @@ export function* batchesIn({ chunks }: ReadResult): Generator<ReadBatch, void, u
     }
     const { baseOffset, bodyEnd, bodyStart, leaderEpoch } = batch;
     const info = parseBody(bytes.subarray(bodyStart, bodyEnd));
-    yield { baseOffset, lastOffset: baseOffset + info.lastOffsetDelta, leaderEpoch, info };
+    const lastOffset = baseOffset + info.lastOffsetDelta;
+    yield { baseOffset, lastOffset, leaderEpoch, storedBytes: bodyEnd - at, info };
     at = bodyEnd;
   }
 }

@@ -1,4 +1,7 @@
-/** Reads records of one log by their offsets. The batch that was read last is kept. */
+/**
+ * Reads records of one log by their offsets. The batch that was read last is kept, and no other:
+ * records are copied out of theirs.
+ */
 import { create } from "@bufbuild/protobuf";
 import type { Clock, Compressor } from "@millrace/env";
 import type { PartitionLog } from "@millrace/log";
@@ -31,16 +34,44 @@ export const fetchedRecord = (
     leaderEpoch,
   });
 
+/** Larger batches say nothing of the next one: too much would be read for nothing. */
+const likelyBytesMax = 2 * 1024 * 1024;
+
+/**
+ * How large the next batch of a log is likely to be: as large as the one before it. A log that is
+ * asked for as much finds a batch in one read of its file, and otherwise in two.
+ */
+export class LikelyBatchBytes {
+  #bytes = 1;
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** A batch had so many. */
+  was(bytes: number): void {
+    this.#bytes = bytes <= likelyBytesMax ? bytes : 1;
+  }
+}
+
 export class RecordReader {
   readonly #clock: Pick<Clock, "defer">;
   readonly #compressor: Compressor;
   readonly #log: PartitionLog;
+  readonly #likely: LikelyBatchBytes;
   #last: PlainBatch | undefined;
 
-  constructor(clock: Pick<Clock, "defer">, compressor: Compressor, log: PartitionLog) {
+  /** `likely` outlives the reader: it knows the log. */
+  constructor(
+    clock: Pick<Clock, "defer">,
+    compressor: Compressor,
+    log: PartitionLog,
+    likely: LikelyBatchBytes,
+  ) {
     this.#clock = clock;
     this.#compressor = compressor;
     this.#log = log;
+    this.#likely = likely;
   }
 
   /**
@@ -55,7 +86,7 @@ export class RecordReader {
       const at = batch.baseOffset + cursor.offsetDelta;
       if (at > offset) return undefined;
       if (at === offset) {
-        return fetchedRecord(cursor.decode(), offset, batch.leaderEpoch);
+        return fetchedRecord(cursor.decodeCopy(), offset, batch.leaderEpoch);
       }
       if (passed % recordsPerTurn === 0) {
         await new Promise<void>((resolve) => this.#clock.defer(resolve));
@@ -67,12 +98,13 @@ export class RecordReader {
   async #batchOf(offset: number): Promise<PlainBatch | undefined> {
     const last = this.#last;
     if (last !== undefined && last.baseOffset <= offset && offset <= last.lastOffset) return last;
-    // One byte: the batch that has the offset comes whole, and no other.
+    // The batch that has the offset comes whole, however few bytes are asked for.
     const read =
       this.#log.tryReadTail(offset, 1, "high_watermark") ??
-      (await this.#log.read(offset, 1, "high_watermark"));
+      (await this.#log.read(offset, this.#likely.bytes, "high_watermark"));
     for (const batch of batchesIn(read)) {
       if (batch.lastOffset < offset) continue;
+      this.#likely.was(batch.storedBytes);
       this.#last = { ...batch, set: await recordSetOf(batch.info, this.#compressor) };
       return this.#last;
     }

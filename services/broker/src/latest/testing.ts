@@ -53,6 +53,8 @@ export class ReadableLog extends FakeLog {
   /** What the next reads fail with. */
   readonly failures: Error[] = [];
   reads = 0;
+  /** Bytes that the last read asked for. */
+  askedBytes = 0;
 
   /** Batches that are there already. */
   fill(...batches: readonly (readonly Line[])[]): void {
@@ -79,6 +81,7 @@ export class ReadableLog extends FakeLog {
 
   async read(offset: number, maxBytes: number): Promise<ReadResult> {
     this.reads += 1;
+    this.askedBytes = maxBytes;
     const failure = this.failures.shift();
     if (failure !== undefined) throw failure;
     const { highWatermark, logStartOffset } = this;
