@@ -36,7 +36,9 @@ const setUp = async (...batches: readonly (readonly Line[])[]) => {
   await lead(2);
   await settled();
   const replicas = { find: () => replica, partitionCount: () => 1 };
-  const context = { ...{ replicas, compressor, metrics: noMetrics }, clock: clock as Clock };
+  const reads: boolean[] = [];
+  const metrics = { ...noMetrics, onLatestRead: (hit: boolean) => void reads.push(hit) };
+  const context = { ...{ replicas, compressor, metrics }, clock: clock as Clock };
   const call = {
     signal: new AbortController().signal,
     draining: new AbortController().signal,
@@ -57,7 +59,7 @@ const setUp = async (...batches: readonly (readonly Line[])[]) => {
   const keys = (...names: string[]) => ask({ keys: names.map((name) => Buffer.from(name)) });
   const list = () => ask({ keyPrefix: new Uint8Array(0) });
   const index = () => replica.requireLeader(undefined).requireKeyIndex();
-  return { ...shared, ask, index, keys, lead, list, log, replica };
+  return { ...shared, ask, index, keys, lead, list, log, reads, replica };
 };
 
 test("the latest records are found inside of their batches, and in those that compaction left", async () => {
@@ -104,7 +106,52 @@ test("what is overwritten or deleted while it is read is answered as it is then"
     log.logStartOffset = 3;
     throw new MillraceError(ErrorCode.OFFSET_OUT_OF_RANGE, "it begins at 3");
   };
-  assert.equal(await keys("a"), "a none of 3");
+  assert.equal(await keys("b"), "b none of 3");
+});
+
+test("a record that was read is remembered, as long as it is the latest of its key", async () => {
+  const { index, keys, list, log, reads } = await setUp(["a", "b"], ["-c"]);
+  const before = log.reads;
+  await list();
+  assert.equal(log.reads, before + 1);
+  assert.equal(await keys("a", "b"), "a 0, b 1 of 3", "a scan is not remembered");
+  assert.equal(log.reads, before + 2);
+  assert.equal(await keys("b", "a"), "b 1, a 0 of 3");
+  assert.deepEqual([log.reads, reads], [before + 2, [false, false, false, false, true, true]]);
+  log.fill(["a"]);
+  index().appended(3, { keys: ["a"], isNull: [false] });
+  log.highWatermark = 4;
+  index().progress();
+  assert.equal(await keys("a"), "a 3 of 4");
+  log.logStartOffset = 2;
+  assert.equal(await keys("b"), "b none of 4");
+  assert.deepEqual([await keys("c"), log.reads], ["c -2 of 4", before + 4]);
+  assert.deepEqual([await keys("c"), log.reads], ["c -2 of 4", before + 5], "nor is a tombstone");
+});
+
+test("a thousand records are answered in several turns of the event loop", async () => {
+  const names = Array.from({ length: 1_000 }, (_, i) => `k${i}`);
+  const { keys, reads, turns } = await setUp(names);
+  await keys(...names);
+  const before = turns();
+  await keys(...names);
+  assert.deepEqual([reads.filter((hit) => hit).length, turns() - before], [1_000, 4]);
+});
+
+test("what is remembered is of one leadership, and of a log that is not offline", async () => {
+  const { keys, lead, log } = await setUp(["a"]);
+  await keys("a");
+  log.failures.push(new MillraceError(ErrorCode.PARTITION_OFFLINE, "damage"));
+  assert.equal(await keys("a"), "a 0 of 1");
+  log.state = { kind: "offline", reason: "damage" };
+  assert.equal(await keys("a"), "PARTITION_OFFLINE");
+  log.state = { kind: "online" };
+  assert.equal(await keys("a"), "a 0 of 1");
+  await lead(3, 1);
+  await lead(4);
+  await settled();
+  const { reads } = log;
+  assert.deepEqual([await keys("a"), log.reads], ["a 0 of 1", reads + 1]);
 });
 
 test("an answer waits for what its caller has seen, and no longer than it is to", async () => {

@@ -32,6 +32,9 @@ export interface GetLatestContext {
 /** What a record takes in a message besides its key, value and headers, at most about. */
 const recordOverheadBytes = 64;
 
+/** Keys that are looked up in one turn of the event loop, if nothing of them must be read. */
+const keysPerTurn = 250;
+
 /** A key, and its latest record; undefined where it has none. */
 interface Found {
   readonly key: string;
@@ -155,8 +158,9 @@ class Answer {
     const found: Found[] = [];
     let bytes = 0;
     let before: string | undefined;
-    for (const key of keys) {
-      const one = { key, record: await this.#recordOf(key) };
+    for (const [i, key] of keys.entries()) {
+      if (i % keysPerTurn === keysPerTurn - 1) await this.#turn();
+      const one = { key, record: await this.#recordOf(key, isScan) };
       bytes += bytesOf(one) + recordOverheadBytes;
       if (before !== undefined && bytes > limits.fetchMessageBytesMax) {
         return { found, nextFrom: isScan ? before : undefined };
@@ -166,6 +170,10 @@ class Answer {
       if (!isScan || one.record?.value !== undefined) found.push(one);
     }
     return { found, nextFrom };
+  }
+
+  #turn(): Promise<void> {
+    return new Promise((resolve) => this.#context.clock.defer(resolve));
   }
 
   /** The offset before which everything is known, or why not all before `wanted` is. */
@@ -201,15 +209,23 @@ class Answer {
     return { keys, nextFrom };
   }
 
-  /** The latest record of a key, as of some moment of this call. */
-  async #recordOf(key: string): Promise<FetchedRecord | undefined> {
+  /**
+   * The latest record of a key, as of some moment of this call. Those of a scan are not remembered:
+   * they would push out what is asked for by its key.
+   */
+  async #recordOf(key: string, isScan: boolean): Promise<FetchedRecord | undefined> {
     for (;;) {
       const place = this.#index.latest(key);
       if (place === undefined) return undefined;
       const { isTombstone, offset } = place;
-      const record = await this.#recordAt(offset);
+      const known = this.#index.remembered(offset);
+      const record = known ?? (await this.#recordAt(offset));
       const index = this.#index;
-      if (record?.key !== undefined && keyOf(record.key) === key) return record;
+      if (record?.key !== undefined && keyOf(record.key) === key) {
+        this.#context.metrics.onLatestRead(known !== undefined);
+        if (known === undefined && !isScan) index.remember(offset, record);
+        return record;
+      }
       // A later record has taken its place meanwhile, or it was deleted.
       if (index.latest(key)?.offset !== offset) continue;
       if (record !== undefined || !isTombstone) {

@@ -42,6 +42,8 @@ export const limits = {
   latestRecordsMax: 1_000,
   /** Keys that one GetLatest looks at for those with a value. */
   latestVisitsMax: 10_000,
+  /** Records that GetLatest answered with, in memory, bytes. */
+  latestCacheBytesMax: 16 * 1024 * 1024,
   /** Longest wait of GetLatest until its index has what is committed, ms. */
   latestTakeMsMax: 5_000,
   /** Longest wait of GetMetadata and WatchMetadata for a revision. */

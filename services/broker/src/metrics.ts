@@ -30,6 +30,7 @@ export const noMetrics: BrokerMetrics = {
   onError() {},
   onKeyIndexLoaded() {},
   onKeyIndexGivenUp() {},
+  onLatestRead() {},
   watchKeyIndexes() {},
   meterOf: () => noMeter,
 };

@@ -6,6 +6,7 @@ const room = `${broker}latest/`;
 const leader = `${broker}partitions/leader.ts`;
 const sortedTests = [`${room}sorted-offsets.test.ts`];
 const leafTests = [`${room}leaf.test.ts`];
+const cacheTests = [`${room}record-cache.test.ts`];
 const readerTests = [`${room}record-reader.test.ts`];
 const offsetsTests = [`${room}latest-offsets.test.ts`];
 const indexTests = [`${room}key-index.test.ts`];
@@ -87,6 +88,89 @@ const ofTheIndex: readonly Mutant[] = [
     file: `${room}record-reader.ts`,
     replace: [["bytes <= likelyBytesMax ? bytes : 1", "bytes"]],
     tests: readerTests,
+  },
+  {
+    name: "latest-cache-of-another-log",
+    breaks: "A record that is remembered is of the log that is asked.",
+    file: `${room}record-cache.ts`,
+    replace: [["room.owners[slot] !== owner || room", "room"]],
+    tests: cacheTests,
+  },
+  {
+    name: "latest-cache-of-another-offset",
+    breaks: "A record that is remembered is of the offset that is asked for.",
+    file: `${room}record-cache.ts`,
+    replace: [[" || room.offsets[slot] !== offset) return", ") return"]],
+    tests: cacheTests,
+  },
+  {
+    name: "latest-cache-written-over",
+    breaks: "What other records were written over is not read.",
+    file: `${room}record-cache.ts`,
+    replace: [["if (address + this.#bytesMax < this.#next) return undefined;", ""]],
+    tests: cacheTests,
+  },
+  {
+    name: "latest-cache-shows-its-memory",
+    breaks: "A record that was taken out does not change.",
+    file: `${room}record-cache.ts`,
+    replace: [
+      [
+        "new Uint8Array(room.ring.subarray(at, at",
+        "Uint8Array.prototype.subarray.call(room.ring, at, at",
+      ],
+      ["(room.lengths[slot] ?? 0)));", "(room.lengths[slot] ?? 0));"],
+    ],
+    tests: cacheTests,
+  },
+  {
+    name: "latest-cache-forgets-what-is-asked-for",
+    breaks: "A record that is asked for again and again is not written over.",
+    file: `${room}record-cache.ts`,
+    replace: [["if (address + this.#bytesMax / 2 < this.#next)", "if (address < 0)"]],
+    tests: cacheTests,
+  },
+  {
+    name: "latest-cache-takes-large-records",
+    breaks: "One record does not take the place of all others.",
+    file: `${room}record-cache.ts`,
+    replace: [["bytes.length <= this.#bytesMax * partMax", "bytes.length <= this.#bytesMax"]],
+    tests: cacheTests,
+  },
+  {
+    name: "latest-tombstone-in-memory",
+    breaks: "Whether a tombstone is there still, the log is asked.",
+    file: `${room}key-index.ts`,
+    replace: [["if (record.value !== undefined) this.#context", "this.#context"]],
+    tests: callTests,
+  },
+  {
+    name: "latest-remembers-of-an-offline-log",
+    breaks: "A log that is offline answers nothing.",
+    file: `${room}key-index.ts`,
+    replace: [['    if (this.#log.state.kind === "offline") return undefined;\n', ""]],
+    tests: callTests,
+  },
+  {
+    name: "latest-remembers-of-another-leadership",
+    breaks: "What one leadership has read, the next one reads anew.",
+    file: `${room}record-cache.ts`,
+    replace: [["    this.#owners += 1;\n    return this.#owners;", "    return 1;"]],
+    tests: [...cacheTests, ...callTests],
+  },
+  {
+    name: "latest-thousand-keys-in-one-turn",
+    breaks: "Many records that are remembered are answered in several turns.",
+    file: `${broker}get-latest.ts`,
+    replace: [["i % keysPerTurn === keysPerTurn - 1", "i < 0"]],
+    tests: callTests,
+  },
+  {
+    name: "latest-remembers-a-scan",
+    breaks: "Records of a scan do not push out what is asked for by its key.",
+    file: `${broker}get-latest.ts`,
+    replace: [["known === undefined && !isScan", "known === undefined"]],
+    tests: callTests,
   },
   {
     name: "latest-takes-half-of-a-batch",
@@ -230,7 +314,7 @@ const ofCalls: readonly Mutant[] = [
     name: "latest-another-key",
     breaks: "A record of another key is no answer.",
     file: `${broker}get-latest.ts`,
-    replace: [["keyOf(record.key) === key) return", "keyOf(record.key) !== undefined) return"]],
+    replace: [["keyOf(record.key) === key) {", "keyOf(record.key) !== undefined) {"]],
     tests: callTests,
   },
   {

@@ -6,6 +6,7 @@
 import type { Clock, Compressor, Env, Logger } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import type { PartitionLog, ReadResult } from "@millrace/log";
+import type { FetchedRecord } from "@millrace/proto/broker";
 import { type RecordKeys, RecordWalk } from "@millrace/record";
 import type { KeyIndexes } from "./key-indexes.ts";
 import { LatestOffsets } from "./latest-offsets.ts";
@@ -56,6 +57,8 @@ export class KeyIndex {
   readonly #startedMs: number;
   /** For those that read the latest records. */
   readonly likelyBatchBytes = new LikelyBatchBytes();
+  /** Of this index in the cache of records: another leadership may have others at its offsets. */
+  readonly #owner: number;
   #offsets: LatestOffsets;
   #state: State;
   #chargedBytes = 0;
@@ -76,6 +79,7 @@ export class KeyIndex {
     this.#offsets = new LatestOffsets(logEndOffset);
     this.#droppedBelow = logStartOffset;
     this.#state = { kind: "loading", offset: logStartOffset, endOffset: logEndOffset };
+    this.#owner = context.indexes.records.newOwner();
     context.indexes.add(this);
     void this.#load(logEndOffset);
   }
@@ -146,6 +150,17 @@ export class KeyIndex {
     if (this.#isOver) return;
     this.#offsets.forget(key, offset);
     this.#charge();
+  }
+
+  /** A record that was read lately. A log that is offline answers for itself. */
+  remembered(offset: number): FetchedRecord | undefined {
+    if (this.#log.state.kind === "offline") return undefined;
+    return this.#context.indexes.records.get(this.#owner, offset);
+  }
+
+  /** A committed record was read. Of a tombstone the log alone knows whether it is there still. */
+  remember(offset: number, record: FetchedRecord): void {
+    if (record.value !== undefined) this.#context.indexes.records.put(this.#owner, offset, record);
   }
 
   /** The leadership is over, or the topic is not compacted any more. */

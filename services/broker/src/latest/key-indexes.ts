@@ -1,10 +1,15 @@
 /** The indexes of keys of a broker: the memory that they share, and whose turn it is to be read. */
+import { limits } from "../limits.ts";
+import { RecordCache } from "./record-cache.ts";
+
 /** What is counted of them. */
 export interface KeyIndexMetrics {
   /** An index was read from the log of its partition. */
   onKeyIndexLoaded(seconds: number): void;
   /** There was no memory for an index. */
   onKeyIndexGivenUp(): void;
+  /** GetLatest answered with a record, which it had in memory or not. */
+  onLatestRead(hit: boolean): void;
 }
 
 /** What they amount to, for metrics. */
@@ -34,6 +39,7 @@ export class KeyIndexes {
   /** Memory of all of them, bytes; an index that would need more is given up. */
   readonly bytesMax: number;
   readonly metrics: KeyIndexMetrics;
+  readonly records = new RecordCache(limits.latestCacheBytesMax);
   readonly #all = new Set<Counted>();
   readonly #waiting: (() => void)[] = [];
   #bytes = 0;

@@ -67,7 +67,7 @@ export const logSettings = {
     0,
     16 * 1024 * mib,
     keyIndexBytesDefault,
-    "Memory for the keys of compacted partitions that this broker leads, about 64 bytes for a key of " +
+    "Memory for the keys of compacted partitions that this broker leads, about 35 bytes for a key of " +
       "16; the index of a partition that needs more is given up.",
   ),
   "open-files-max": count(16, 1_000_000, 2048, "Segment files kept open."),

@@ -26,7 +26,13 @@ const keyIndexMetrics = (metrics: Metrics) => {
     name: "millrace_broker_key_indexes_given_up_total",
     help: "Indexes of keys for which there was no memory.",
   });
+  const reads = metrics.counter({
+    name: "millrace_broker_latest_reads_total",
+    help: "Records that GetLatest answered with, by whether they were in memory.",
+    labels: ["hit"],
+  });
   return {
+    onLatestRead: (hit: boolean) => reads.add(1, { hit: String(hit) }),
     onKeyIndexLoaded: (seconds: number) => loaded.observe(seconds),
     onKeyIndexGivenUp: () => givenUp.add(1),
     watchKeyIndexes: (read: () => KeyIndexGauges) =>
