@@ -1,14 +1,13 @@
 /**
  * The records that GetLatest answered with last, of all partitions of a broker. They are copied
- * into one ring, the newest over the oldest, and found by one slot for several offsets, the last of
- * which counts: nothing is evicted, and nothing is left to the garbage collector. A committed
- * record never changes, so that none is ever taken out; whoever asks knows that it is still the
- * latest of its key.
+ * into one ring, the newest over the oldest, and found through a table, so that nothing is evicted,
+ * and nothing is left to the garbage collector. A committed record never changes: none is ever
+ * taken out, and the index knows whether it is still the latest of its key.
  */
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type FetchedRecord, FetchedRecordSchema } from "@millrace/proto/broker";
 
-/** A slot for so many bytes of the ring. */
+/** The table has a slot for so many bytes of the ring: several offsets share it, one has it. */
 const bytesPerSlot = 256;
 /** Records larger than this part of the ring stay out. */
 const partMax = 1 / 64;
