@@ -71,6 +71,16 @@ test("what was taken out is not written over, and a large record stays out", () 
   assert.equal(cache.get(1, 5_000), undefined);
 });
 
+test("owners and offsets that share a slot are told apart", () => {
+  const cache = new RecordCache(8_192);
+  cache.put(1, 7, recordOf(1, 7));
+  // Of 32 slots.
+  assert.deepEqual([cache.get(33, 7), cache.get(1, 39)], [undefined, undefined]);
+  assert.equal(cache.get(1, 0), undefined, "an empty slot is nobody's");
+  cache.put(33, 7, recordOf(33, 7));
+  assert.deepEqual([cache.get(1, 7), cache.get(33, 7)], [undefined, recordOf(33, 7)]);
+});
+
 test("nobody has an owner's name twice", () => {
   const cache = new RecordCache(8_192);
   assert.deepEqual([cache.newOwner(), cache.newOwner()], [1, 2]);
