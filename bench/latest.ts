@@ -1,6 +1,6 @@
 /**
- * `node --max-semi-space-size=2 bench/latest.ts`: how soon a server answers GetLatest of a key
- * among many, and what a call costs it: of one caller with one call at a time, and of several.
+ * `node bench/latest.ts`: how soon a server answers GetLatest of a key among many, and what a call
+ * costs it: of one caller with one call at a time, and of several.
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -14,9 +14,8 @@ import { Latencies, median } from "./lib/stats.ts";
 
 const codecs = ["none", "gzip", "zstd", "lz4"] as const;
 
-const usage = `node --max-semi-space-size=2 bench/latest.ts [--keys N] [--size N] [--batch N]
-    [--codec NAME] [--callers N] [--calls N] [--rounds N] [--hot N] [--directory PATH]
-    [--profile PATH]
+const usage = `node bench/latest.ts [--keys N] [--size N] [--batch N] [--codec NAME] [--callers N]
+    [--calls N] [--rounds N] [--hot N] [--directory PATH] [--profile PATH]
 
   --keys N          keys of the topic, a record each (1000000)
   --size N          bytes of a value, of which half do not compress (1024)
