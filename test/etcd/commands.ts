@@ -110,6 +110,11 @@ export class Commands {
   }
 
   #compare({ kvs, revision }: Known): Compare {
+    if (this.#random.chance(0.1)) {
+      // Often just above, or just below, what has changed last.
+      const below = Math.max(1, revision + 1 - this.#random.below(4));
+      return { prefix: this.#pick(prefixes.slice(1)), target: "modRevision", below };
+    }
     const key = this.#pick(names);
     const kv = kvs.get(key);
     const target = this.#pick(["modRevision", "createRevision", "version", "value"] as const);

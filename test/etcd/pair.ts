@@ -271,6 +271,7 @@ export class Pair {
     const token = `t${this.#tokens}`;
     const send = (store: MetadataStore, side: keyof Lease, offset: number) => {
       const compares = command.compares.map((compare): Compare => {
+        if ("prefix" in compare) return { ...compare, below: compare.below + offset };
         const moved = compare.target === "modRevision" || compare.target === "createRevision";
         if (!moved || compare.equals === 0) return compare;
         return { ...compare, equals: compare.equals + offset };

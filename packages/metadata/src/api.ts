@@ -37,7 +37,18 @@ export type Compare =
       readonly target: "modRevision" | "createRevision" | "version";
       readonly equals: number;
     }
-  | { readonly key: string; readonly target: "value"; readonly equals: Uint8Array };
+  | { readonly key: string; readonly target: "value"; readonly equals: Uint8Array }
+  | PrefixCompare;
+
+/**
+ * No key with the prefix was put at revision `below` or later. A deletion leaves nothing to compare:
+ * it does not make this fail.
+ */
+export interface PrefixCompare {
+  readonly prefix: string;
+  readonly target: "modRevision";
+  readonly below: number;
+}
 
 /** An operation of a transaction. A key may be put at most once in one transaction. */
 export type Operation =

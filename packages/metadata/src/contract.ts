@@ -96,9 +96,26 @@ export const metadataContract = (
       [{ key: `${p}k`, target: "version", equals: 2 }, false],
       [{ key: `${p}none`, target: "value", equals: bytes("") }, false],
       [{ key: `${p}none`, target: "version", equals: 0 }, true],
+      [{ prefix: `${p}k`, target: "modRevision", below: made.revision + 1 }, true],
+      [{ prefix: `${p}k`, target: "modRevision", below: made.revision }, false],
+      [{ prefix: `${p}none`, target: "modRevision", below: 1 }, true],
     ] as const) {
       assert.equal((await store.txn([compare], [])).succeeded, holds, JSON.stringify(compare));
     }
+  });
+
+  check("a compare of a prefix sees what was put, and no deletion", async (store, p) => {
+    const { revision } = await store.txn([], [put(`${p}a/1`, "1"), put(`${p}a/2`, "1")]);
+    const compare = { prefix: `${p}a/`, target: "modRevision", below: revision + 1 } as const;
+    const holds = async () => (await store.txn([compare], [])).succeeded;
+    await store.txn([], [put(`${p}a`, "2"), put(`${p}b`, "2"), remove(`${p}a/1`)]);
+    assert.equal(await holds(), true);
+    await store.txn([], [put(`${p}a/2`, "1")]);
+    assert.equal(await holds(), false, "also where the value is the same");
+    await store.txn([], [remove(`${p}a/2`)]);
+    assert.equal(await holds(), true);
+    const all = { prefix: "", target: "modRevision", below: 1 } as const;
+    await assert.rejects(store.txn([all], []), invalid);
   });
 
   check("ranges are ordered, paged, and can be read in the past", async (store, p) => {

@@ -10,6 +10,7 @@ import type {
   MetadataStore,
   Operation,
   OperationResult,
+  PrefixCompare,
   RangeOptions,
   RangeResult,
   TxnResult,
@@ -301,9 +302,17 @@ export class EmbeddedStore implements MetadataStore {
   }
 
   #holds(compare: Compare): boolean {
+    if ("prefix" in compare) return this.#isUnchanged(compare);
     const kv = this.#current.get(compare.key);
     if (compare.target !== "value") return (kv?.[compare.target] ?? 0) === compare.equals;
     return kv !== undefined && Buffer.compare(kv.value, compare.equals) === 0;
+  }
+
+  #isUnchanged({ prefix, below }: PrefixCompare): boolean {
+    for (const [key, kv] of this.#current) {
+      if (kv.modRevision >= below && key.startsWith(prefix)) return false;
+    }
+    return true;
   }
 
   #apply(operation: Operation, overlay: Overlay, changes: Change[]): OperationResult {

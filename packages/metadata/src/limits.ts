@@ -102,6 +102,12 @@ export const checkLimits = (
     }
   }
   for (const compare of compares) {
+    if ("prefix" in compare) {
+      checkKey(compare.prefix);
+      if (compare.prefix === "") throw invalid("a compare of every key: name a prefix");
+      bytes += 2 * Buffer.byteLength(compare.prefix);
+      continue;
+    }
     checkKey(compare.key);
     bytes += Buffer.byteLength(compare.key);
     if (compare.target === "value") bytes += compare.equals.length;

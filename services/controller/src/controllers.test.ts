@@ -44,7 +44,7 @@ class History {
   readonly #epochs = new Map<string, number>();
 
   add(compares: readonly Compare[], operations: readonly Operation[]): void {
-    const guard = compares.find(({ key }) => key === keys.controller);
+    const guard = compares.find((one) => "key" in one && one.key === keys.controller);
     for (const operation of operations) {
       const key = operation.type === "put" ? operation.key : "";
       if (!owned.some((prefix) => key.startsWith(prefix))) continue;

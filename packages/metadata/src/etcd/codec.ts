@@ -99,6 +99,10 @@ export class Codec {
   }
 
   #compare(compare: Compare): ICompare {
+    if ("prefix" in compare) {
+      const { prefix, below } = compare;
+      return { ...this.range({ prefix }), result: "Less", target: "Mod", mod_revision: below };
+    }
     const key = this.key(compare.key);
     if (compare.target === "value") {
       return { key, result: "Equal", target: "Value", value: Buffer.from(compare.equals) };
