@@ -17,6 +17,8 @@ import {
   CoordinatorRecordSchema,
   type DeletionRecord,
   DeletionRecordSchema,
+  type MaintenanceRecord,
+  MaintenanceRecordSchema,
   type PartitionRecord,
   PartitionRecordSchema,
   type ProducerIdsRecord,
@@ -47,6 +49,10 @@ export const keys = {
   placement: "broker-intents",
   brokerIntents: "broker-intents/",
   brokerIntent: (brokerId: number): string => `broker-intents/${brokerId}`,
+  /** Written with every grant of a maintenance lease. */
+  maintenance: "maintenance",
+  maintenanceLeases: "maintenance/",
+  maintenanceLease: (brokerId: number): string => `maintenance/${brokerId}`,
   /** The next free producer id. */
   producerIds: "producer-ids",
   topics: "topics/",
@@ -67,6 +73,7 @@ export const encodeRecord = {
   coordinator: (record: CoordinatorRecord): Uint8Array => toBinary(CoordinatorRecordSchema, record),
   brokerIntent: (record: BrokerIntentRecord): Uint8Array =>
     toBinary(BrokerIntentRecordSchema, record),
+  maintenance: (record: MaintenanceRecord): Uint8Array => toBinary(MaintenanceRecordSchema, record),
   topic: (record: TopicRecord): Uint8Array => toBinary(TopicRecordSchema, record),
   deletion: (record: DeletionRecord): Uint8Array => toBinary(DeletionRecordSchema, record),
   partition: (record: PartitionRecord): Uint8Array => toBinary(PartitionRecordSchema, record),
@@ -100,6 +107,7 @@ export const decodeRecord = {
   broker: decoder(BrokerRecordSchema, (record) => keys.broker(record.brokerId)),
   coordinator: decoder(CoordinatorRecordSchema, (record) => keys.coordinator(record.coordinatorId)),
   brokerIntent: decoder(BrokerIntentRecordSchema, (record) => keys.brokerIntent(record.brokerId)),
+  maintenance: decoder(MaintenanceRecordSchema, ({ brokerId }) => keys.maintenanceLease(brokerId)),
   topic: decoder(TopicRecordSchema, (record) => keys.topic(record.name)),
   deletion: decoder(DeletionRecordSchema, (record) =>
     keys.deletion(hex(record.topic?.topicId ?? new Uint8Array(0))),

@@ -48,6 +48,7 @@ const setUp = async () => {
     active: {
       writeOfReign: () => process.writeOfReign(),
       watchOfReign: () => ({ logCountOf: ({ brokerId }) => logs.get(brokerId) }),
+      maintenanceOfReign: () => process.maintenanceOfReign(),
       waitForRevision: (...args) => process.waitForRevision(...args),
       get state() {
         return process.state;

@@ -26,6 +26,8 @@ import type { ClusterState } from "./cluster-state.ts";
 import { planDrains } from "./drain.ts";
 import type { BrokerWatch } from "./heartbeats/watch.ts";
 import { limits, replicaLimits } from "./limits.ts";
+import { leaseMessage } from "./maintenance/answers.ts";
+import type { MaintenanceWatch } from "./maintenance/watch.ts";
 import { intentOf, type Placement, readPlacement, unchangedPlacement } from "./placement.ts";
 import { type RegisteredBroker, Registry } from "./registry.ts";
 import type { Write } from "./reign.ts";
@@ -40,6 +42,8 @@ export interface BrokersHandlersOptions {
     writeOfReign(): Write;
     /** Throws NOT_CONTROLLER as well. */
     watchOfReign(): Pick<BrokerWatch, "logCountOf">;
+    /** Throws NOT_CONTROLLER as well. */
+    maintenanceOfReign(): Pick<MaintenanceWatch, "remainingMs">;
     readonly state: ClusterState;
     waitForRevision(revision: number, timeoutMs: number): Promise<boolean>;
   };
@@ -132,7 +136,12 @@ export class BrokersHandlers {
       described.set(brokerId, one);
       return one;
     };
-    for (const id of [...state.brokers.keys(), ...state.placement.intents.keys()]) of(id);
+    // An intent may only remember directories that were given up.
+    const wanted = [...state.placement.intents.values()]
+      .filter(({ intent }) => intent !== BrokerIntent.ACTIVE)
+      .map(({ brokerId }) => brokerId);
+    const leases = state.maintenance.leases.keys();
+    for (const id of [...state.brokers.keys(), ...wanted, ...leases]) of(id);
     for (const [id, count] of immovable) of(id).immovableCount = count;
     for (const { record } of state.partitions.values()) {
       for (const id of record.replicas) of(id).replicaCount += 1;
@@ -147,15 +156,20 @@ export class BrokersHandlers {
   }
 
   #describe(
-    { brokers, directories, placement, racks }: ClusterState,
+    { brokers, directories, maintenance, placement, racks }: ClusterState,
     watch: Pick<BrokerWatch, "logCountOf">,
     brokerId: number,
   ): BrokerDescription {
     const epoch = brokers.get(brokerId);
     const logCount = epoch === undefined ? undefined : watch.logCountOf({ brokerId, epoch });
+    const directoryId = directories.get(brokerId);
+    const lease = maintenance.leases.get(brokerId);
+    const leases = this.#options.active.maintenanceOfReign();
     return create(BrokerDescriptionSchema, {
       ...{ brokerId, registered: epoch !== undefined, rack: racks.get(brokerId) ?? "" },
-      intent: intentOf(placement, brokerId, directories.get(brokerId)),
+      ...{ brokerEpoch: BigInt(epoch ?? 0), ...(directoryId && { directoryId }) },
+      ...(lease && { maintenance: leaseMessage(lease, leases.remainingMs(lease)) }),
+      intent: intentOf(placement, brokerId, directoryId),
       ...(logCount === undefined ? {} : { logCount }),
     });
   }
@@ -231,14 +245,18 @@ export class BrokersHandlers {
     const key = keys.brokerIntent(brokerId);
     const { directoryId = placement.intents.get(brokerId)?.directoryId ?? new Uint8Array(0) } =
       broker ?? {};
-    const record = create(BrokerIntentRecordSchema, { brokerId, intent, directoryId });
+    // What was given up stays so, whatever is wanted of the broker's number.
+    const retiredDirectoryIds = placement.intents.get(brokerId)?.retiredDirectoryIds ?? [];
+    const isForgotten = intent === BrokerIntent.ACTIVE && retiredDirectoryIds.length === 0;
+    const record = create(BrokerIntentRecordSchema, {
+      ...{ brokerId, intent, directoryId, retiredDirectoryIds },
+    });
     const isRegistered: Compare = {
       ...{ key: keys.broker(brokerId), target: "createRevision", equals: broker?.epoch ?? 0 },
     };
-    const change: Operation =
-      intent === BrokerIntent.ACTIVE
-        ? { type: "delete", range: { key } }
-        : { type: "put", key, value: encodeRecord.brokerIntent(record) };
+    const change: Operation = isForgotten
+      ? { type: "delete", range: { key } }
+      : { type: "put", key, value: encodeRecord.brokerIntent(record) };
     const { succeeded } = await write(
       [unchangedPlacement(placement), isRegistered],
       [change, { type: "put", key: keys.placement, value: new Uint8Array(0) }],

@@ -12,7 +12,8 @@ import {
 import type { BrokerIntentRecord, PartitionRecord } from "@millrace/proto/storage";
 import { type TopicId, topicIdOf } from "@millrace/record";
 import type { Directories } from "./directories.ts";
-import type { Placement } from "./placement.ts";
+import { type LeaseState, leaseOf, type Maintenance } from "./maintenance/leases.ts";
+import { isRetired, type Placement } from "./placement.ts";
 
 export interface TopicState {
   readonly id: TopicId;
@@ -39,7 +40,7 @@ export interface DeletionState {
 export interface ClusterState {
   /** Every change up to this revision is in it. */
   readonly revision: number;
-  /** Registered brokers, with their epochs. */
+  /** Registered brokers, with their epochs. One with a directory that was given up is none. */
   readonly brokers: ReadonlyMap<number, number>;
   /** Those of them that are about to stop. */
   readonly shuttingDown: ReadonlySet<number>;
@@ -49,6 +50,8 @@ export interface ClusterState {
   readonly racks: ReadonlyMap<number, string>;
   /** What operators want of brokers. */
   readonly placement: Placement;
+  /** Who may take which broker down. */
+  readonly maintenance: Maintenance;
   readonly topics: ReadonlyMap<TopicId, TopicState>;
   /** By key. */
   readonly partitions: ReadonlyMap<string, PartitionState>;
@@ -82,12 +85,15 @@ export class StateMirror {
   readonly #mirror: Pick<Mirror, "entries" | "onChange" | "revision">;
   readonly #logger: Logger;
   readonly #stop: () => void;
+  readonly #registrations = new Map<number, KeyValue>();
   readonly #brokers = new Map<number, number>();
   readonly #shuttingDown = new Set<number>();
   readonly #directories = new Map<number, Uint8Array>();
   readonly #racks = new Map<number, string>();
   readonly #intents = new Map<number, BrokerIntentRecord>();
   #placementRevision = 0;
+  readonly #leases = new Map<number, LeaseState>();
+  #maintenanceRevision = 0;
   readonly #topics = new Map<TopicId, TopicState>();
   readonly #topicIds = new Map<string, TopicId>();
   readonly #partitions = new Map<string, PartitionState>();
@@ -110,6 +116,7 @@ export class StateMirror {
       directories: this.#directories,
       racks: this.#racks,
       placement: { revision: this.#placementRevision, intents: this.#intents },
+      maintenance: { revision: this.#maintenanceRevision, leases: this.#leases },
       topics: this.#topics,
       partitions: this.#partitions,
       deletions: this.#deletions,
@@ -156,13 +163,16 @@ export class StateMirror {
     } else if (key.startsWith(keys.brokers)) {
       const brokerId = Number(key.slice(keys.brokers.length));
       this.#tell((one) => one.broker(brokerId));
-      this.#brokers.delete(brokerId);
-      this.#shuttingDown.delete(brokerId);
-      this.#directories.delete(brokerId);
-      this.#racks.delete(brokerId);
+      this.#registrations.delete(brokerId);
+      this.#admit(brokerId);
     } else if (key.startsWith(keys.brokerIntents)) {
       const brokerId = Number(key.slice(keys.brokerIntents.length));
       this.#intents.delete(brokerId);
+      this.#tell((one) => one.broker(brokerId));
+      this.#admit(brokerId);
+    } else if (key.startsWith(keys.maintenanceLeases)) {
+      const brokerId = Number(key.slice(keys.maintenanceLeases.length));
+      this.#leases.delete(brokerId);
       this.#tell((one) => one.broker(brokerId));
     } else if (key.startsWith(keys.deletions)) {
       const topicId = topicIdOf(Buffer.from(key.slice(keys.deletions.length), "hex"));
@@ -183,14 +193,18 @@ export class StateMirror {
       const record = decodeRecord.partition(kv);
       this.#partitions.set(key, { record, topicId: topicIdOf(record.topicId), modRevision });
     } else if (key.startsWith(keys.brokers)) {
-      const { brokerId, directoryId, rack, shuttingDown } = decodeRecord.broker(kv);
-      if (directoryId.length > 0) this.#directories.set(brokerId, directoryId);
-      if (rack !== "") this.#racks.set(brokerId, rack);
-      this.#brokers.set(brokerId, kv.createRevision);
-      if (shuttingDown) this.#shuttingDown.add(brokerId);
+      const { brokerId } = decodeRecord.broker(kv);
+      this.#registrations.set(brokerId, kv);
+      this.#admit(brokerId);
     } else if (key.startsWith(keys.brokerIntents)) {
       const record = decodeRecord.brokerIntent(kv);
       this.#intents.set(record.brokerId, record);
+      this.#admit(record.brokerId);
+    } else if (key.startsWith(keys.maintenanceLeases)) {
+      const lease = leaseOf(kv);
+      this.#leases.set(lease.record.brokerId, lease);
+    } else if (key === keys.maintenance) {
+      this.#maintenanceRevision = modRevision;
     } else if (key === keys.placement) {
       this.#placementRevision = modRevision;
     } else if (key.startsWith(keys.deletions)) {
@@ -203,5 +217,21 @@ export class StateMirror {
       this.#topicIds.set(key, topic.id);
       this.#tell((one) => one.topic(topic.id));
     }
+  }
+
+  /** Takes up a registration, or that there is none. */
+  #admit(brokerId: number): void {
+    this.#brokers.delete(brokerId);
+    this.#shuttingDown.delete(brokerId);
+    this.#directories.delete(brokerId);
+    this.#racks.delete(brokerId);
+    const kv = this.#registrations.get(brokerId);
+    if (kv === undefined) return;
+    const { directoryId, rack, shuttingDown } = decodeRecord.broker(kv);
+    if (isRetired(this.#intents.get(brokerId), directoryId)) return;
+    if (directoryId.length > 0) this.#directories.set(brokerId, directoryId);
+    if (rack !== "") this.#racks.set(brokerId, rack);
+    this.#brokers.set(brokerId, kv.createRevision);
+    if (shuttingDown) this.#shuttingDown.add(brokerId);
   }
 }

@@ -254,7 +254,8 @@ export class Controller {
 
   /** Has a replica lead one partition; see `electedPartition`. */
   async electLeader(request: ElectLeaderRequest): Promise<ElectLeaderResponse> {
-    const done = await electLeader(this.#registry, this.#options.logger, request);
+    const { logger, store } = this.#options;
+    const done = await electLeader(store, this.#registry, logger, request);
     if (!request.validateOnly) await this.#untilServed(Number(done.revision));
     return done;
   }

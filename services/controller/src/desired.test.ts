@@ -8,6 +8,7 @@ import fc from "fast-check";
 import type { ClusterState, DeletionState, PartitionState, TopicState } from "./cluster-state.ts";
 import { type Change, desired } from "./desired.ts";
 import { isInItsDirectory } from "./directories.ts";
+import { noMaintenance } from "./maintenance/leases.ts";
 import { everyBrokerActive } from "./placement.ts";
 
 const epoch = 100;
@@ -109,7 +110,7 @@ const stateOf = (drawn: DrawnState, revision = 2 * epoch): ClusterState => {
   );
   return {
     ...{ revision, brokers, unreadable: new Set() },
-    ...{ racks: new Map(), placement: everyBrokerActive },
+    ...{ racks: new Map(), placement: everyBrokerActive, maintenance: noMaintenance },
     shuttingDown: new Set(drawn.shuttingDown),
     directories: new Map(
       [...brokers.keys()]

@@ -6,6 +6,7 @@ import type { ClusterState, PartitionState } from "./cluster-state.ts";
 import { brokersWith, planDrains } from "./drain.ts";
 import type { GuardedChange } from "./guarded-changes.ts";
 import { type Brokers, nextPartition } from "./leadership.ts";
+import { brokersAway } from "./maintenance/leases.ts";
 import { completedReassignment, reassigned } from "./reassignment.ts";
 
 export interface Change extends GuardedChange {
@@ -78,10 +79,14 @@ export const desired = (
 ): Change[] => {
   if (state.revision < epoch) return [];
   const changes = endDeletions(state);
+  const away = brokersAway(state.maintenance);
+  const stopping = [...state.shuttingDown, ...away];
   const registered = {
     ...state,
-    // A draining broker leads like one that is about to stop: only where no other broker can.
-    shuttingDown: new Set([...state.shuttingDown, ...brokersWith(state, BrokerIntent.DRAINING)]),
+    away,
+    // A broker that is drained, or in maintenance, leads like one that is about to stop: only where
+    // no other broker can.
+    shuttingDown: new Set([...stopping, ...brokersWith(state, BrokerIntent.DRAINING)]),
   };
   const drains = planDrains(state);
   for (const [key, one] of looked) {
@@ -91,9 +96,8 @@ export const desired = (
       if (isLeftover(state, epoch, one)) changes.push({ key, modRevision, elects: false });
       continue;
     }
-    const next =
-      nextPartition(record, topic, registered, balances) ??
-      completedReassignment(record, topic, registered);
+    const led = nextPartition(record, topic, registered, balances);
+    const next = led ?? completedReassignment(record, topic, registered);
     if (next === undefined) {
       const target = drains.moves.get(key);
       const move = target && beginMove(state, registered, key, target);
@@ -105,6 +109,10 @@ export const desired = (
       modRevision,
       record: next,
       elects: next.leaderEpoch !== record.leaderEpoch,
+      // A lease that is granted meanwhile may count on a replica that leaves here.
+      ...(led === undefined
+        ? { unchanged: new Map([[keys.maintenance, state.maintenance.revision]]) }
+        : {}),
     });
   }
   return changes.sort(byUrgency);

@@ -11,6 +11,7 @@ import type { ClusterState, PartitionState } from "./cluster-state.ts";
 import { desired } from "./desired.ts";
 import { planDrains } from "./drain.ts";
 import { limits } from "./limits.ts";
+import { noMaintenance } from "./maintenance/leases.ts";
 import { isBeingReassigned } from "./reassignment.ts";
 
 const topicId = topicIdOf(Buffer.alloc(16, 1));
@@ -44,6 +45,7 @@ const stateOf = ({ intents, racks = {}, replicas, brokers }: Drawn): ClusterStat
     ...{ shuttingDown: new Set(), unreadable: new Set(), directories: new Map() },
     ...{ topics: new Map([[topicId, topic]]), deletions: new Map() },
     racks: new Map(Object.entries(racks).map(([id, rack]) => [Number(id), rack])),
+    maintenance: noMaintenance,
     placement: { revision: 9, intents: new Map(records.map((one) => [one.brokerId, one])) },
     partitions: new Map(partitions),
   };

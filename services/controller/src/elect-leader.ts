@@ -3,7 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { topicConfigOf } from "@millrace/config";
 import type { Logger } from "@millrace/env";
 import { ErrorCode, MillraceError } from "@millrace/errors";
-import { type Compare, encodeRecord, keys } from "@millrace/metadata";
+import { type Compare, encodeRecord, keys, type MetadataStore } from "@millrace/metadata";
 import {
   ElectionType,
   type ElectLeaderRequest,
@@ -14,6 +14,7 @@ import type { PartitionRecord } from "@millrace/proto/storage";
 import { electedPartition } from "./elections.ts";
 import type { Brokers } from "./leadership.ts";
 import { limits } from "./limits.ts";
+import { isRetired, type Placement, readPlacement, unchangedPlacement } from "./placement.ts";
 import type { RegisteredBroker, Registry, StoredTopic } from "./registry.ts";
 
 const brokersOf = (registered: readonly RegisteredBroker[]): Brokers => {
@@ -28,6 +29,7 @@ const brokersOf = (registered: readonly RegisteredBroker[]): Brokers => {
 
 const decide = async (
   registry: Registry,
+  placement: Placement,
   { id, record: topic, modRevision }: StoredTopic,
   request: ElectLeaderRequest,
 ): Promise<{ next: PartitionRecord; compares: readonly Compare[] }> => {
@@ -40,7 +42,11 @@ const decide = async (
   }
   const { minIsrEpoch } = topic;
   const minInsyncReplicas = topicConfigOf(topic.configs)["min.insync.replicas"];
-  const brokers = brokersOf(await registry.brokers());
+  // A directory that was given up may be deleted at any time: nobody leads with it.
+  const registered = (await registry.brokers()).filter(
+    ({ brokerId, directoryId }) => !isRetired(placement.intents.get(brokerId), directoryId),
+  );
+  const brokers = brokersOf(registered);
   const minimum = { minInsyncReplicas, minIsrEpoch };
   const next = electedPartition(found.record, minimum, brokers, request);
   const isAsRead: Compare = {
@@ -57,18 +63,21 @@ const decide = async (
       equals: brokers.brokers.get(brokerId) ?? 0,
     }),
   );
-  return { next, compares: [isAsRead, isSameTopic, ...areRegistered] };
+  const compares = [isAsRead, isSameTopic, unchangedPlacement(placement), ...areRegistered];
+  return { next, compares };
 };
 
 /** See `electedPartition`; UNKNOWN_TOPIC_OR_PARTITION as well. */
 export const electLeader = async (
+  store: MetadataStore,
   registry: Registry,
   logger: Logger,
   request: ElectLeaderRequest,
 ): Promise<ElectLeaderResponse> => {
   for (let attempt = 0; attempt < limits.attemptsMax; attempt += 1) {
     const topic = await registry.topic(request.topic);
-    const { next, compares } = await decide(registry, topic, request);
+    const placement = await readPlacement(store);
+    const { next, compares } = await decide(registry, placement, topic, request);
     const { leader = 0, leaderEpoch, partition } = next;
     const answer = { leader, leaderEpoch };
     if (request.validateOnly) {

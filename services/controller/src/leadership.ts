@@ -20,6 +20,8 @@ export interface Brokers {
   /** Those that are about to stop. */
   readonly shuttingDown: ReadonlySet<number>;
   readonly directories: Directories;
+  /** Those that are away for maintenance, or may be at any moment. */
+  readonly away?: ReadonlySet<number>;
 }
 
 const sameNumbers = (a: readonly number[], b: readonly number[]): boolean =>
@@ -29,7 +31,7 @@ const sameEpochs = (a: readonly bigint[], b: readonly bigint[]): boolean =>
   a.length === b.length && a.every((value, i) => value === b[i]);
 
 /** Replicas that a reassignment adds do not count before it is over: they may yet catch up. */
-const minIsrOf = (
+export const minIsrOf = (
   { replicas, adding }: Pick<PartitionRecord, "replicas" | "adding">,
   topic: MinInsync,
 ): number => Math.min(topic.minInsyncReplicas, replicas.length - adding.length);

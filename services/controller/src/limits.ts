@@ -44,6 +44,24 @@ export const producerIdLimits = {
   attemptsMax: 10,
 } as const;
 
+/** Every limit of maintenance leases. */
+export const maintenanceLimits = {
+  /** Time without a renewal after which a lease is over. */
+  ttlMsMin: 1_000,
+  ttlMsDefault: 60_000,
+  ttlMsMax: 3_600_000,
+  holderLengthMax: 128,
+  reasonLengthMax: 256,
+  /** Things in the way that an answer names. */
+  blockersMax: 20,
+  /** Data directories of one broker that were given up. */
+  retiredDirectoriesMax: 1_000,
+  /** Attempts to grant while what it is decided by keeps changing. */
+  attemptsMax: 10,
+  /** How often the controller looks for leases that have run out. */
+  lookIntervalMs: 1_000,
+} as const;
+
 /** Every limit of the heartbeats of brokers. */
 export const heartbeatLimits = {
   /** Time between two beats; brokers are told. */

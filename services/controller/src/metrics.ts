@@ -8,9 +8,15 @@ export interface ControllerMetrics {
   onConflict(): void;
   /** The registration of a broker was deleted because it is dead or hung. */
   onFenced(): void;
+  /** Maintenance leases that are held, and those that have run out and still count. */
+  onLeases(held: number, expired: number): void;
+  /** What became of a request for a lease, or of a lease. */
+  onMaintenance(what: MaintenanceEvent): void;
   /** Writing failed, and is tried again. */
   onFailure(): void;
 }
+
+export type MaintenanceEvent = "granted" | "refused" | "released" | "expired";
 
 /** Counts nothing. */
 export const noMetrics: ControllerMetrics = {
@@ -18,5 +24,7 @@ export const noMetrics: ControllerMetrics = {
   onChanges() {},
   onConflict() {},
   onFenced() {},
+  onLeases() {},
+  onMaintenance() {},
   onFailure() {},
 };

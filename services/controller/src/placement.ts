@@ -20,10 +20,17 @@ export const isDirectoryOf = (
 ): boolean =>
   known.length === 0 || directoryId.length === 0 || Buffer.compare(known, directoryId) === 0;
 
+/** Whether a directory was given up for good: it may be deleted at any time. */
+export const isRetired = (
+  record: BrokerIntentRecord | undefined,
+  directoryId: Uint8Array,
+): boolean =>
+  record?.retiredDirectoryIds.some((id) => Buffer.compare(id, directoryId) === 0) ?? false;
+
 /**
  * What is wanted of a broker with this data directory; an empty one is unknown. With another
  * directory than the one that was decommissioned it is another broker, of which nobody has wanted
- * anything.
+ * anything. A directory that was given up is decommissioned, whatever is wanted of the id.
  */
 export const intentOf = (
   { intents }: Placement,
@@ -32,6 +39,7 @@ export const intentOf = (
 ): BrokerIntent => {
   const record = intents.get(brokerId);
   if (record === undefined) return BrokerIntent.ACTIVE;
+  if (isRetired(record, directoryId)) return BrokerIntent.DECOMMISSIONED;
   const isOther = !isDirectoryOf(record, directoryId);
   if (record.intent === BrokerIntent.DECOMMISSIONED && isOther) return BrokerIntent.ACTIVE;
   return record.intent;

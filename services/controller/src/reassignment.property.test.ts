@@ -13,6 +13,7 @@ import fc from "fast-check";
 import { alteredPartition } from "./alter-partition.ts";
 import type { ClusterState, TopicState } from "./cluster-state.ts";
 import { desired } from "./desired.ts";
+import { noMaintenance } from "./maintenance/leases.ts";
 import { everyBrokerActive } from "./placement.ts";
 import { originalOf, reassigned } from "./reassignment.ts";
 
@@ -105,6 +106,7 @@ class World {
       ...{ topics: new Map([[topicId, this.#topic]]), partitions: new Map([[key, partition]]) },
       ...{ deletions: new Map(), unreadable: new Set() },
       ...{ directories, racks: new Map(), placement: everyBrokerActive },
+      maintenance: noMaintenance,
     };
   }
 

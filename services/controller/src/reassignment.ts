@@ -142,7 +142,7 @@ export const reassigned = (
 /**
  * The partition after its reassignment, or undefined while that is under way, and where there is
  * none. It is over once every new replica is in sync, under its present registration, and at least
- * `min.insync.replicas` of the target are.
+ * `min.insync.replicas` of the target are, and stay: a broker in maintenance does not count.
  */
 export const completedReassignment = (
   record: PartitionRecord,
@@ -155,9 +155,10 @@ export const completedReassignment = (
     const epoch = record.isrBrokerEpochs[record.isr.indexOf(id)];
     return epoch !== undefined && epoch === BigInt(registered.brokers.get(id) ?? -1);
   });
+  const staying = inSync.filter((id) => registered.away?.has(id) !== true);
   const isComplete =
     record.adding.every((id) => inSync.includes(id)) &&
-    inSync.length >= Math.max(1, Math.min(topic.minInsyncReplicas, replicas.length));
+    staying.length >= Math.max(1, Math.min(topic.minInsyncReplicas, replicas.length));
   if (!isComplete) return undefined;
   return inNewTerm(record, topic, registered, { replicas, adding: [], removing: [] });
 };

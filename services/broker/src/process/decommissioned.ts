@@ -16,11 +16,15 @@ interface Self {
   readonly directoryId: Uint8Array;
 }
 
+const isSame = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
+
 /** Whether the intent is about this directory: without an id it is about whoever has the id. */
 const isOver = (kv: KeyValue, { directoryId }: Self): boolean => {
-  const { intent, directoryId: gone } = decodeRecord.brokerIntent(kv);
+  const { intent, directoryId: gone, retiredDirectoryIds } = decodeRecord.brokerIntent(kv);
+  // It may be deleted at any time: no record may be in it alone.
+  if (retiredDirectoryIds.some((id) => isSame(id, directoryId))) return true;
   if (intent !== BrokerIntent.DECOMMISSIONED) return false;
-  return gone.length === 0 || Buffer.compare(gone, directoryId) === 0;
+  return gone.length === 0 || isSame(gone, directoryId);
 };
 
 /** Throws INVALID_CONFIG for a broker that was decommissioned with this directory. */
@@ -29,8 +33,9 @@ export const refuseDecommissioned = async (store: MetadataStore, self: Self): Pr
   if (kv === undefined || !isOver(kv, self)) return;
   throw new MillraceError(
     ErrorCode.INVALID_CONFIG,
-    `broker ${self.brokerId} was decommissioned with this data directory: give it an empty one, ` +
-      `or run millrace broker uncordon ${self.brokerId}`,
+    `broker ${self.brokerId} was decommissioned with this data directory, or the directory was ` +
+      "given up for maintenance: give it an empty one; after a decommission alone, millrace broker " +
+      `uncordon ${self.brokerId} takes it back`,
   );
 };
 

@@ -35,6 +35,8 @@ export interface BootOptions extends ProcessOptions {
   readonly controllerId: number;
   /** Of topics that are made without one; fewer where there are fewer brokers. */
   readonly defaultReplicationFactor: number;
+  /** Brokers of one rack that may be in maintenance together. Default 1. */
+  readonly maintenancePerRackMax?: number;
   /** Of the cluster to belong to, which is waited for. Without it an empty store gets a new one. */
   readonly wantedClusterId?: string;
   /** Id for a cluster that has none yet. Default: random. */
@@ -83,6 +85,9 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   );
   const services = controllerServices({
     ...{ env, store, clusterId, active },
+    ...(options.maintenancePerRackMax === undefined
+      ? {}
+      : { maintenancePerRackMax: options.maintenancePerRackMax }),
     defaultReplicationFactor: (brokers) =>
       Math.max(1, Math.min(brokers, options.defaultReplicationFactor)),
     // The brokers hear of it from the store: what can be waited for here is who leads.

@@ -35,5 +35,12 @@ export const controllerSchema = {
     3,
     "Replicas of topics that are made without saying how many; fewer while there are fewer brokers.",
   ),
+  "maintenance-leases-per-rack": count(
+    1,
+    100,
+    1,
+    "Brokers of one rack that may be in maintenance together. Brokers of several racks, or of none, " +
+      "never are.",
+  ),
   ...admissionSettings,
 } as const satisfies Schema;

@@ -21,6 +21,16 @@ export const controllerMetrics = (metrics: Metrics): ControllerMetrics => {
     "Changes that were decided anew because their record had changed meanwhile.",
   );
   const fenced = counter("fenced_brokers", "Brokers fenced because they were dead or hung.");
+  const leases = metrics.gauge({
+    name: "millrace_controller_maintenance_leases",
+    help: "Maintenance leases: held ones, and those that have run out while their broker is away.",
+    labels: ["state"],
+  });
+  const maintenance = metrics.counter({
+    name: "millrace_controller_maintenance_decisions_total",
+    help: "Maintenance leases that were granted, refused, released, or ran out.",
+    labels: ["result"],
+  });
   const failures = counter("failures", "Rounds of the control loop that failed and were repeated.");
   return {
     onReign: (isActive) => {
@@ -33,6 +43,11 @@ export const controllerMetrics = (metrics: Metrics): ControllerMetrics => {
     },
     onConflict: () => conflicts.add(1),
     onFenced: () => fenced.add(1),
+    onLeases: (held, expired) => {
+      leases.set(held, { state: "held" });
+      leases.set(expired, { state: "expired" });
+    },
+    onMaintenance: (result) => maintenance.add(1, { result }),
     onFailure: () => failures.add(1),
   };
 };

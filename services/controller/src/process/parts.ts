@@ -7,6 +7,7 @@ import type { Services, Undo } from "@millrace/server";
 import { BrokersHandlers } from "../brokers.ts";
 import { Controller, type ControllerOptions } from "../controller.ts";
 import { ControllerProcess } from "../controller-process.ts";
+import { MaintenanceHandlers } from "../maintenance/handlers.ts";
 import type { ControllerMetrics } from "../metrics.ts";
 import { ProducerIdBlocks } from "../producer-ids.ts";
 import { ReplicaHandlers } from "../replicas.ts";
@@ -31,15 +32,17 @@ export const campaign = (
   return active;
 };
 
-/** The Admin and Brokers services for clients; ReplicaService and CreateTopic for the cluster. */
+/** The Admin, Brokers and Maintenance services for clients; ReplicaService and CreateTopic for the cluster. */
 export const controllerServices = (
   options: Pick<ControllerOptions, "store" | "defaultReplicationFactor" | "untilServed"> & {
     readonly env: Pick<Env, "clock" | "random" | "logger">;
     readonly clusterId: string;
     readonly active: ControllerProcess;
+    /** Brokers of one rack that may be in maintenance together. Default 1. */
+    readonly maintenancePerRackMax?: number;
   },
 ): Services => {
-  const { env, clusterId, active, ...rest } = options;
+  const { env, clusterId, active, maintenancePerRackMax: perRackMax = 1, ...rest } = options;
   const { clock, random, logger } = env;
   const controller = new Controller({ ...rest, clock, random, logger, active });
   const replicas = new ReplicaHandlers({
@@ -52,8 +55,11 @@ export const controllerServices = (
     ...{ clusterId, active, store: options.store },
     deletionDone: (topicId, id) => controller.deletionDone(topicId, id),
   });
+  const maintenance = new MaintenanceHandlers({
+    ...{ clusterId, clock, logger, active, store: options.store, perRackMax },
+  });
   return {
-    client: [...controller.bindings(), ...brokers.bindings()],
+    client: [...controller.bindings(), ...brokers.bindings(), ...maintenance.bindings()],
     // A group coordinator makes the internal topic, and may not reach the address for clients.
     internal: [
       ...replicas.bindings(),

@@ -42,6 +42,7 @@ export const startControllerServer = async (
       dialer: grpcDialer(),
       controllerId: config["controller-id"],
       defaultReplicationFactor: config["default-replication-factor"],
+      maintenancePerRackMax: config["maintenance-leases-per-rack"],
       listeners: listenersOf(config, metrics, logger),
       advertise: (bound) => tellAddresses(config, bound, logger),
     });

@@ -15,7 +15,19 @@ export { type Interpose, ttlSeconds } from "@millrace/metadata/testing";
 
 export class TestCluster extends StoreProcesses {
   /** Of all controllers. */
-  readonly counts = { active: 0, changes: 0, elections: 0, conflicts: 0, fenced: 0, failures: 0 };
+  readonly counts = {
+    active: 0,
+    changes: 0,
+    elections: 0,
+    conflicts: 0,
+    fenced: 0,
+    failures: 0,
+    leases: 0,
+    granted: 0,
+    refused: 0,
+    released: 0,
+    expired: 0,
+  };
   readonly network = new SimNetwork(this.kernel);
 
   async controller(controllerId: number, interpose?: Interpose) {
@@ -36,6 +48,12 @@ export class TestCluster extends StoreProcesses {
       },
       onFenced: () => {
         counts.fenced += 1;
+      },
+      onLeases: (held, expired) => {
+        counts.leases = held + expired;
+      },
+      onMaintenance: (what) => {
+        counts[what] += 1;
       },
       onFailure: () => {
         counts.failures += 1;

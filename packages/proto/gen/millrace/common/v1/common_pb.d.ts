@@ -393,3 +393,50 @@ export enum BrokerIntent {
  */
 export declare const BrokerIntentSchema: GenEnum<BrokerIntent>;
 
+/**
+ * What the holder of a maintenance lease may do to a broker.
+ *
+ * @generated from enum millrace.common.v1.MaintenanceKind
+ */
+export enum MaintenanceKind {
+  /**
+   * INVALID_REQUEST.
+   *
+   * @generated from enum value: MAINTENANCE_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * End its process. Its data directory stays, and the broker comes back with it.
+   *
+   * @generated from enum value: MAINTENANCE_KIND_RESTART = 1;
+   */
+  RESTART = 1,
+
+  /**
+   * Have its replicas moved to other brokers. It goes on meanwhile.
+   *
+   * @generated from enum value: MAINTENANCE_KIND_DRAIN = 2;
+   */
+  DRAIN = 2,
+
+  /**
+   * Delete its data directory. The broker comes back with an empty one, and is filled by others.
+   *
+   * @generated from enum value: MAINTENANCE_KIND_REPLACE_DISK = 3;
+   */
+  REPLACE_DISK = 3,
+
+  /**
+   * Delete its data directory for good, once it is decommissioned.
+   *
+   * @generated from enum value: MAINTENANCE_KIND_REMOVE = 4;
+   */
+  REMOVE = 4,
+}
+
+/**
+ * Describes the enum millrace.common.v1.MaintenanceKind.
+ */
+export declare const MaintenanceKindSchema: GenEnum<MaintenanceKind>;
+

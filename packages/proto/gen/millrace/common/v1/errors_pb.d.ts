@@ -329,6 +329,14 @@ export enum ErrorCode {
   LEADER_NOT_AVAILABLE = 19,
 
   /**
+   * The broker has no maintenance lease with this token: it has run out, or was granted anew. The
+   * holder does nothing more under it.
+   *
+   * @generated from enum value: ERROR_CODE_MAINTENANCE_LEASE_LOST = 69;
+   */
+  MAINTENANCE_LEASE_LOST = 69,
+
+  /**
    * The batch or message is larger than the topic or the server allows. Nothing was appended.
    *
    * @generated from enum value: ERROR_CODE_MESSAGE_TOO_LARGE = 20;

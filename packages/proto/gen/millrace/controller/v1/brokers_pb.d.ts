@@ -5,6 +5,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { BrokerIntent } from "../../common/v1/common_pb.js";
+import type { MaintenanceLease } from "./maintenance_pb.js";
 
 /**
  * Describes the file millrace/controller/v1/brokers.proto.
@@ -189,6 +190,27 @@ export declare type BrokerDescription = Message<"millrace.controller.v1.BrokerDe
    * @generated from field: optional uint32 log_count = 11;
    */
   logCount?: number | undefined;
+
+  /**
+   * Its registration; 0: it has none.
+   *
+   * @generated from field: uint64 broker_epoch = 12;
+   */
+  brokerEpoch: bigint;
+
+  /**
+   * Its data directory, as it is registered; empty: unknown.
+   *
+   * @generated from field: bytes directory_id = 13;
+   */
+  directoryId: Uint8Array;
+
+  /**
+   * Its maintenance lease, if there is one.
+   *
+   * @generated from field: millrace.controller.v1.MaintenanceLease maintenance = 14;
+   */
+  maintenance?: MaintenanceLease | undefined;
 };
 
 /**

@@ -7,7 +7,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { BrokerIntent } from "../../common/v1/common_pb.js";
+import type { BrokerIntent, MaintenanceKind } from "../../common/v1/common_pb.js";
 
 /**
  * Describes the file millrace/storage/v1/metadata.proto.
@@ -247,6 +247,14 @@ export declare type BrokerIntentRecord = Message<"millrace.storage.v1.BrokerInte
    * @generated from field: bytes directory_id = 3;
    */
   directoryId: Uint8Array;
+
+  /**
+   * Data directories that were given up, each for good, 16 bytes each: they may be deleted at any
+   * time. A broker that is registered with one of them is treated as one that is not.
+   *
+   * @generated from field: repeated bytes retired_directory_ids = 4;
+   */
+  retiredDirectoryIds: Uint8Array[];
 };
 
 /**
@@ -254,6 +262,100 @@ export declare type BrokerIntentRecord = Message<"millrace.storage.v1.BrokerInte
  * Use `create(BrokerIntentRecordSchema)` to create a new message.
  */
 export declare const BrokerIntentRecordSchema: GenMessage<BrokerIntentRecord>;
+
+/**
+ * Key `maintenance/<broker id>`. Not leased in etcd: an entry that has run out counts until the
+ * controller has seen that the broker is back.
+ *
+ * Every grant of one writes the key `maintenance`, too, which has no value: changes that take a
+ * replica out of an ISR by plan are made on condition that nothing was granted meanwhile.
+ *
+ * @generated from message millrace.storage.v1.MaintenanceRecord
+ */
+export declare type MaintenanceRecord = Message<"millrace.storage.v1.MaintenanceRecord"> & {
+  /**
+   * Broker id, as in the key.
+   *
+   * @generated from field: uint32 broker_id = 1;
+   */
+  brokerId: number;
+
+  /**
+   * What the holder may do.
+   *
+   * @generated from field: millrace.common.v1.MaintenanceKind kind = 2;
+   */
+  kind: MaintenanceKind;
+
+  /**
+   * Who holds it.
+   *
+   * @generated from field: string holder = 3;
+   */
+  holder: string;
+
+  /**
+   * Why, for people.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * Revision of the transaction that granted it. 0: the one that wrote this value.
+   *
+   * @generated from field: uint64 token = 5;
+   */
+  token: bigint;
+
+  /**
+   * Registration that the grant is about; 0: the broker was not registered.
+   *
+   * @generated from field: uint64 broker_epoch = 6;
+   */
+  brokerEpoch: bigint;
+
+  /**
+   * Data directory that may be deleted; empty where none may.
+   *
+   * @generated from field: bytes directory_id = 7;
+   */
+  directoryId: Uint8Array;
+
+  /**
+   * Without a renewal for so long it is over.
+   *
+   * @generated from field: uint32 ttl_ms = 8;
+   */
+  ttlMs: number;
+
+  /**
+   * Milliseconds since the Unix epoch, for people: nothing is judged by it.
+   *
+   * @generated from field: uint64 granted_at_ms = 9;
+   */
+  grantedAtMs: bigint;
+
+  /**
+   * Rack of the broker, as it was registered last; empty: unknown.
+   *
+   * @generated from field: string rack = 10;
+   */
+  rack: string;
+
+  /**
+   * Partitions that can never spare a replica are not in the way.
+   *
+   * @generated from field: bool allow_unavailable = 11;
+   */
+  allowUnavailable: boolean;
+};
+
+/**
+ * Describes the message millrace.storage.v1.MaintenanceRecord.
+ * Use `create(MaintenanceRecordSchema)` to create a new message.
+ */
+export declare const MaintenanceRecordSchema: GenMessage<MaintenanceRecord>;
 
 /**
  * Key `topics/<name>`.
