@@ -240,15 +240,16 @@ export const judge = (state: ClusterState, wanted: Wanted, perRackMax: number): 
   if (kind === MaintenanceKind.REMOVE) blockers.push(...judgeRemoval(state, wanted));
   if (!takesAway(kind)) return { blockers, unavailable: [] };
   const others = othersInMaintenance(state, brokerId, perRackMax);
-  blockers.push(...others);
   const away = brokersAway(state.maintenance);
   away.delete(brokerId);
-  if (kind === MaintenanceKind.REPLACE_DISK) {
-    blockers.push(...judgeDisk(state, wanted, away));
-    return { blockers, unavailable: [] };
-  }
-  const restart = judgeRestart(state, wanted, away);
-  return { ...restart, blockers: [...blockers, ...restart.blockers] };
+  const { blockers: own, unavailable } =
+    kind === MaintenanceKind.REPLACE_DISK
+      ? { blockers: judgeDisk(state, wanted, away), unavailable: [] }
+      : judgeRestart(state, wanted, away);
+  // Where others are in the way altogether, they need not be named for each partition.
+  const isNews = ({ reason }: Blocker): boolean =>
+    others.length === 0 || reason !== Reason.OTHER_BROKER;
+  return { blockers: [...blockers, ...others, ...own.filter(isNews)], unavailable };
 };
 
 /** What is missing until a broker is back: registered, and in sync with all its partitions. */
