@@ -27,7 +27,8 @@ test("whatever operators believe, no acknowledged record is lost by what leases 
         }
       },
     ),
-    { numRuns: 100 },
+    // To shrink a run of 160 steps takes minutes; the seed is told.
+    { numRuns: 100, endOnFailure: true },
   );
   context.diagnostic(JSON.stringify(totals));
   assert.ok((totals["volumes"] ?? 0) > 0, "disks were deleted");

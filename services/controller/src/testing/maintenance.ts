@@ -98,8 +98,13 @@ export class MaintenanceCluster extends TestCluster {
       const key = keys.partition(topicId.toString("hex"), partition);
       await this.put({ type: "put", key, value: encodeRecord.partition(record) });
     }
+    await this.topicRecord(name, min, partitions.length);
+  }
+
+  /** The record of a topic, without its partitions. */
+  async topicRecord(name: string, min: number, partitionCount: number): Promise<void> {
     const topic = create(TopicRecordSchema, {
-      ...{ name, topicId, partitionCount: partitions.length },
+      ...{ name, topicId: Buffer.alloc(16, name), partitionCount },
       configs: { "min.insync.replicas": String(min) },
     });
     const value = encodeRecord.topic(topic);
