@@ -89,9 +89,11 @@ test("the broker registers anew", async () => {
 
 test("another intent is recorded", async () => {
   const { cluster, ask } = await racing();
-  await cluster.intend(3, DECOMMISSIONED);
-  const remove = { broker: 3, kind: REMOVE, directory: directoryOf(3) };
-  assert.deepEqual(await ask(remove, () => cluster.intend(3, ACTIVE)), ["NOT_DECOMMISSIONED 3"]);
+  await cluster.start(4);
+  await cluster.intend(4, DECOMMISSIONED);
+  const remove = { broker: 4, kind: REMOVE, directory: directoryOf(4) };
+  assert.deepEqual(await ask(remove, () => cluster.intend(4, ACTIVE)), ["NOT_DECOMMISSIONED 4"]);
+  await cluster.intend(4, DECOMMISSIONED);
   const cordon = () => cluster.intend(2, CORDONED);
   assert.deepEqual(await ask({ broker: 0, kind: DRAIN }, cordon), ["IMMOVABLE t/0"]);
 });

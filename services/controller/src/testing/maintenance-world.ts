@@ -45,7 +45,7 @@ export const steps = [
   ...(["shrink", "expire", "clean", "observe", "observe", "replace", "replace"] as const),
   ...(["acquire", "acquire", "acquire", "act", "act", "act", "act"] as const),
   ...(["delete", "delete", "delete", "release", "release", "force", "intend"] as const),
-  ...(["create", "fail", "wait", "wait", "longWait"] as const),
+  ...(["rival", "rival", "create", "fail", "wait", "wait", "longWait"] as const),
 ] as const;
 
 /** A broker's machine. */
@@ -129,6 +129,7 @@ export class MaintenanceWorld {
     else if (what === "observe") await this.#observe(operator);
     else if (what === "acquire") this.#acquire(operator, broker, b >> 1);
     else if (what === "replace") await this.#replace(operator, broker);
+    else if (what === "rival") await this.#rival(broker);
     else if (what === "act") this.#act(operator, a);
     else if (what === "delete") this.#delete(a);
     else if (what === "release") this.#release(operator, a, false);
@@ -351,6 +352,14 @@ export class MaintenanceWorld {
     await this.cluster.pass(200);
     await this.#observe(operator);
     this.#acquire(operator, broker, kinds.indexOf(REPLACE_DISK));
+  }
+
+  /** Both operators want to restart a broker, at one moment. */
+  async #rival(broker: number): Promise<void> {
+    for (const [i, operator] of this.#operators.entries()) {
+      await this.#observe(operator);
+      this.#acquire(operator, (broker + i) % brokerCount, kinds.indexOf(RESTART));
+    }
   }
 
   /** Asks once more whether it may, and decides what to delete. */
