@@ -41,6 +41,7 @@ interface NewPartition {
   readonly isr?: readonly number[];
   readonly elr?: readonly number[];
   readonly adding?: readonly number[];
+  readonly removing?: readonly number[];
 }
 
 /** The directory of a broker; another `disk` is another one. */
@@ -86,12 +87,17 @@ export class MaintenanceCluster extends TestCluster {
     const topicId = Buffer.alloc(16, name);
     for (const [
       partition,
-      { adding = [], elr = [], replicas, isr = replicas },
+      { adding = [], removing = [], elr = [], replicas, isr = replicas },
     ] of partitions.entries()) {
       const [leader] = isr;
       const record = create(PartitionRecordSchema, {
         ...{ topicId, partition, replicas: [...replicas], isr: [...isr], elr: [...elr] },
-        ...{ adding: [...adding], leaderEpoch: 1, ...(leader === undefined ? {} : { leader }) },
+        ...{
+          adding: [...adding],
+          removing: [...removing],
+          leaderEpoch: 1,
+          ...(leader === undefined ? {} : { leader }),
+        },
         isrBrokerEpochs: isr.map((id) => BigInt(this.epochOf(id))),
         directoryIds: replicas.map((id) => directoryOf(id)),
       });
