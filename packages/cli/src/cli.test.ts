@@ -456,6 +456,10 @@ test("every command has an example in its help", async () => {
     ["broker", "drain"],
     ["broker", "decommission"],
     ["cluster", "status"],
+    ["maintenance", "list"],
+    ["maintenance", "acquire"],
+    ["maintenance", "renew"],
+    ["maintenance", "release"],
     ["log", "verify"],
     ["log", "dump"],
     ["completion"],
@@ -467,6 +471,22 @@ test("every command has an example in its help", async () => {
     const { code, out } = await runHere(...path, "--help");
     assert.equal(code, 0);
     assert.match(out, /\nExample:\n {2}\S/, path.join(" "));
+  }
+});
+
+test("maintenance is asked for in one way", async () => {
+  for (const [argv, text] of [
+    [["acquire", "3"], /required option '--kind <KIND>'/],
+    [["acquire", "3", "--kind", "reboot"], /--kind "reboot": use one of restart, drain/],
+    [["acquire", "x", "--kind", "restart"], /ID x: use a whole number/],
+    [["renew", "3"], /required option '--token <TOKEN>'/],
+    [["renew", "3", "--token", "x"], /--token x: use a whole number/],
+    [["release", "3"], /give one of --token and --force/],
+    [["release", "3", "--token", "1", "--force"], /give one of --token and --force/],
+  ] as const) {
+    const { code, err } = await runHere("maintenance", ...argv);
+    assert.equal(code, 2, argv.join(" "));
+    assert.match(err, text);
   }
 });
 

@@ -1,8 +1,10 @@
 /** `millrace cluster …` and `millrace broker …`. */
 import { ErrorCode, formatEndpoint, MillraceError } from "@millrace/errors";
+import type { MaintenanceLease } from "@millrace/proto/controller";
 import type { Command } from "commander";
 import { intentCommands, intentName } from "./broker.ts";
 import { type Io, printIfRead, wholeNumber } from "./io.ts";
+import { kindName, leftOf, printableLease } from "./maintenance.ts";
 import {
   type ClusterFlags,
   clusterCommand,
@@ -26,6 +28,12 @@ const printable = (broker: {
 });
 
 type Flags = ClusterFlags & Readonly<Record<string, unknown>>;
+
+/** One line: which brokers are in maintenance. */
+const maintenanceText = (leases: readonly MaintenanceLease[]): string =>
+  leases
+    .map((one) => `broker ${one.brokerId} (${kindName(one.kind)}, ${one.holder}, ${leftOf(one)})`)
+    .join(", ") || "none";
 
 const status = (io: Io): Command =>
   withOutput(clusterCommand("status", "Show cluster health", "millrace cluster status")).action(
@@ -58,11 +66,14 @@ const status = (io: Io): Command =>
         const coordinators = cluster.coordinators.map(({ coordinatorId, endpoint }) => ({
           ...{ coordinator_id: coordinatorId, endpoint: formatEndpoint(endpoint) },
         }));
+        const described = await client.admin.describeBrokers();
+        const leases = described.flatMap(({ maintenance }) => maintenance ?? []);
         const json = {
           cluster_id: clusterId,
           controller,
           brokers,
           group_coordinators: coordinators,
+          maintenance: leases.map(printableLease),
           topics: names.length,
           ...counts,
         };
@@ -83,6 +94,7 @@ const status = (io: Io): Command =>
                     .map(({ coordinator_id: id, endpoint }) => `${id} (${endpoint})`)
                     .join(", "),
             ],
+            ["maintenance", maintenanceText(leases)],
             ["topics", names.length],
             ["partitions", counts.partitions],
             ["offline", counts.offline],
@@ -136,9 +148,8 @@ const describe = (io: Io): Command =>
   ).action(async (text: string, flags: Flags) => {
     const id = wholeNumber("ID", text, 0, 0x7fff_ffff);
     await withClient(io, flags, async (client) => {
-      const brokers = (await client.admin.cluster()).brokers.map(printable);
-      const broker = brokers.find((one) => one.broker_id === id);
-      if (broker === undefined) {
+      const described = (await client.admin.describeBrokers()).find((one) => one.brokerId === id);
+      if (described === undefined) {
         throw new MillraceError(
           ErrorCode.INVALID_REQUEST,
           `no broker ${id}: see millrace broker list`,
@@ -146,9 +157,21 @@ const describe = (io: Io): Command =>
       }
       const logs = (await client.admin.describeLogs()).filter(({ brokerId }) => brokerId === id);
       const bytes = logs.reduce((sum, log) => sum + Number(log.sizeBytes), 0);
-      const json = { ...broker, partitions: logs.length, size_bytes: bytes };
-      const rows = [[id, broker.endpoint, broker.rack || "-", logs.length, bytes]];
-      const head = ["ID", "ENDPOINT", "RACK", "PARTITIONS", "BYTES"];
+      const { brokers } = await client.admin.cluster();
+      const endpoint = brokers.find(({ brokerId }) => brokerId === id)?.endpoint;
+      const { brokerEpoch, directoryId, maintenance, rack } = described;
+      const json = {
+        ...{ broker_id: id, endpoint: endpoint === undefined ? null : formatEndpoint(endpoint) },
+        ...{ rack, partitions: logs.length, size_bytes: bytes },
+        ...{ broker_epoch: brokerEpoch, directory_id: directoryId },
+        maintenance: maintenance === undefined ? null : printableLease(maintenance),
+      };
+      const lease = maintenance && `${kindName(maintenance.kind)} (${maintenance.holder})`;
+      const directory = Buffer.from(directoryId).toString("hex");
+      const rows = [
+        [id, json.endpoint ?? "-", rack || "-", logs.length, bytes, directory, lease ?? "-"],
+      ];
+      const head = ["ID", "ENDPOINT", "RACK", "PARTITIONS", "BYTES", "DIRECTORY", "MAINTENANCE"];
       await print(io, String(flags["output"]), json, head, rows);
     });
   });

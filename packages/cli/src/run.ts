@@ -20,6 +20,7 @@ import {
   UsageError,
 } from "./io.ts";
 import { logCommand } from "./log.ts";
+import { maintenanceGroup } from "./maintenance.ts";
 import { produceCommand } from "./produce.ts";
 import { profileCommand } from "./profile.ts";
 import { topicCommand } from "./topic.ts";
@@ -68,6 +69,7 @@ export const program = (io: Io, ended: (code: number) => void = () => {}): Comma
     groupCommand,
     brokerGroup,
     clusterGroup,
+    maintenanceGroup,
     profileCommand,
     logCommand,
   ]) {

@@ -283,6 +283,12 @@ test("mistyped options are refused by name before anything happens", limit, asyn
       /a move needs "replicas"/,
     ],
     [() => admin.setBrokerIntent(wrong({ broker: 3, intent: 1 })), /did you mean "brokerId"/],
+    [
+      () => admin.acquireMaintenance(wrong({ brokerId: 3, kind: 1 })),
+      /acquireMaintenance needs "holder"/,
+    ],
+    [() => admin.renewMaintenance(wrong({ brokerId: 3 })), /renewMaintenance needs "token"/],
+    [() => admin.releaseMaintenance(wrong({ broker: 3, force: true })), /did you mean "brokerId"/],
     [() => admin.describeLogs(wrong({ topic: "t" })), /did you mean "topics"/],
   ] as const) {
     await assert.rejects(call(), refused(text));

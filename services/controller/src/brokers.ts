@@ -70,6 +70,27 @@ const placesOf = (state: ClusterState, brokerId: number) => {
   return { replicas, removals, deletions };
 };
 
+/** Of brokers that are not registered: the one directory that the metadata names, if it is one. */
+const lastDirectories = (state: ClusterState): Map<number, Uint8Array> => {
+  const named = new Map<number, Map<string, Uint8Array>>();
+  const add = (id: number, directoryId: Uint8Array = new Uint8Array(0)): void => {
+    if (state.brokers.has(id) || directoryId.length === 0) return;
+    const found = named.get(id) ?? new Map<string, Uint8Array>();
+    named.set(id, found.set(Buffer.from(directoryId).toString("hex"), directoryId));
+  };
+  for (const { record } of state.partitions.values()) {
+    for (const [at, id] of record.replicas.entries()) add(id, record.directoryIds[at]);
+  }
+  for (const { brokerId, directoryId, intent } of state.placement.intents.values()) {
+    if (intent !== BrokerIntent.ACTIVE) add(brokerId, directoryId);
+  }
+  for (const { record } of state.maintenance.leases.values()) {
+    add(record.brokerId, record.directoryId);
+  }
+  const only = [...named].filter(([, found]) => found.size === 1);
+  return new Map(only.flatMap(([id, found]) => [...found.values()].map((one) => [id, one])));
+};
+
 /** One look at what is wanted of a broker. */
 interface Found {
   readonly placement: Placement;
@@ -150,6 +171,7 @@ export class BrokersHandlers {
       for (const { brokerId } of record.removed) of(brokerId).leftoverCount += 1;
       if (record.leader !== undefined) of(record.leader).leaderCount += 1;
     }
+    for (const [id, directoryId] of lastDirectories(state)) of(id).directoryId = directoryId;
     const brokers = [...described.values()].sort((a, b) => a.brokerId - b.brokerId);
     const revision = BigInt(state.revision);
     return create(DescribeBrokersResponseSchema, { brokers, revision });

@@ -8,6 +8,9 @@ import type {
   ElectLeader,
   GroupOffsets,
   GroupOffsetsQuery,
+  HeldMaintenance,
+  MaintenanceRelease,
+  MaintenanceWish,
   NewTopic,
   OffsetLookup,
   OffsetReset,
@@ -106,6 +109,30 @@ export const setBrokerIntent = (change: BrokerIntentChange): void => {
   };
   checkFields("setBrokerIntent", change, shape);
   count("brokerId", change.brokerId);
+};
+
+export const acquireMaintenance = (wish: MaintenanceWish): void => {
+  const shape: Shape<MaintenanceWish> = {
+    ...{ brokerId: "integer", kind: "integer", holder: "string", reason: "string?" },
+    ...{ brokerEpoch: "offset?", directoryId: "any?", ttlMs: "integer?" },
+    ...{ allowUnavailable: "boolean?", validateOnly: "boolean?" },
+  };
+  checkFields("acquireMaintenance", wish, shape);
+  count("brokerId", wish.brokerId);
+};
+
+export const heldMaintenance = (name: string, held: HeldMaintenance): void => {
+  const shape: Shape<HeldMaintenance> = { brokerId: "integer", token: "offset" };
+  checkFields(name, held, shape);
+  count("brokerId", held.brokerId);
+};
+
+export const releaseMaintenance = (release: MaintenanceRelease): void => {
+  if (!("force" in release)) heldMaintenance("releaseMaintenance", release);
+  else {
+    checkFields("releaseMaintenance", release, { brokerId: "integer", force: "boolean" });
+    count("brokerId", release.brokerId);
+  }
 };
 
 export const listOffset = (lookup: OffsetLookup): void => {

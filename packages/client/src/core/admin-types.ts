@@ -1,6 +1,6 @@
 /** Arguments and results of Admin calls. */
 import type { MillraceError } from "@millrace/errors";
-import type { BrokerIntent } from "@millrace/proto/common";
+import type { BrokerIntent, MaintenanceKind } from "@millrace/proto/common";
 import type { OffsetCommit } from "./group/types.ts";
 import type { OffsetQuery } from "./offsets.ts";
 import type { Position } from "./types.ts";
@@ -76,6 +76,35 @@ export interface BrokerIntentChange {
   readonly intent: BrokerIntent;
   readonly validateOnly?: boolean;
 }
+
+/** What somebody wants to do to a broker. */
+export interface MaintenanceWish {
+  readonly brokerId: number;
+  readonly kind: MaintenanceKind;
+  /** Names this process: nobody else uses the same. */
+  readonly holder: string;
+  readonly reason?: string;
+  /** As `describeBrokers` has it. Needed for a restart, which is about one registration. */
+  readonly brokerEpoch?: bigint;
+  /** To be deleted: for `REPLACE_DISK` and `REMOVE`. */
+  readonly directoryId?: Uint8Array;
+  /** Without a renewal for so long the lease is over. Default 60,000. */
+  readonly ttlMs?: number;
+  /** A restart may take partitions down that can never spare a replica. */
+  readonly allowUnavailable?: boolean;
+  readonly validateOnly?: boolean;
+}
+
+/** A lease that somebody holds. */
+export interface HeldMaintenance {
+  readonly brokerId: number;
+  readonly token: bigint;
+}
+
+/** A lease to give back: by its token, or by force, whoever holds it. */
+export type MaintenanceRelease =
+  | HeldMaintenance
+  | { readonly brokerId: number; readonly force: true };
 
 /** What a group is doing: whether it has members, and whether partitions are on their way. */
 export type GroupStateName = "empty" | "reconciling" | "stable" | "unknown";

@@ -7,6 +7,8 @@ import {
   type LogDescription,
 } from "@millrace/proto/broker";
 import {
+  AcquireMaintenanceRequestSchema,
+  type AcquireMaintenanceResponse,
   AlterConfigsRequestSchema,
   AlterPartitionReassignmentsRequestSchema,
   type BrokerDescription,
@@ -19,9 +21,15 @@ import {
   DescribeTopicsRequestSchema,
   ElectionType,
   ElectLeaderRequestSchema,
+  ListMaintenanceRequestSchema,
   ListPartitionReassignmentsRequestSchema,
   ListTopicsRequestSchema,
+  type MaintenanceLease,
   type OngoingReassignment,
+  ReleaseMaintenanceRequestSchema,
+  type ReleaseMaintenanceResponse,
+  RenewMaintenanceRequestSchema,
+  type RenewMaintenanceResponse,
   SetBrokerIntentRequestSchema,
   type TopicDescription,
   type TopicListing,
@@ -40,6 +48,9 @@ import type {
   GroupListing,
   GroupOffsets,
   GroupOffsetsQuery,
+  HeldMaintenance,
+  MaintenanceRelease,
+  MaintenanceWish,
   NewTopic,
   OffsetLookup,
   OffsetReset,
@@ -254,6 +265,47 @@ export class Admin {
   async describeBrokers(): Promise<BrokerDescription[]> {
     const request = create(DescribeBrokersRequestSchema);
     return (await this.#call(methods.describeBrokers, request, true)).brokers;
+  }
+
+  /**
+   * Asks whether a broker may be restarted, drained, given an empty disk, or removed: the answer is
+   * a lease, or what is in the way. Asking again with the same holder is a renewal. Throws
+   * STALE_BROKER_EPOCH for a restart of a broker that has registered anew.
+   */
+  async acquireMaintenance(wish: MaintenanceWish): Promise<AcquireMaintenanceResponse> {
+    check.acquireMaintenance(wish);
+    const request = create(AcquireMaintenanceRequestSchema, wish);
+    // The same holder gets the same lease.
+    return this.#call(methods.acquireMaintenance, request, true);
+  }
+
+  /**
+   * Keeps a lease, and says whether its holder may act now: to be asked before every step that
+   * takes something away. Throws MAINTENANCE_LEASE_LOST.
+   */
+  async renewMaintenance(held: HeldMaintenance): Promise<RenewMaintenanceResponse> {
+    check.heldMaintenance("renewMaintenance", held);
+    const { brokerId, token } = held;
+    const request = create(RenewMaintenanceRequestSchema, { brokerId, token: BigInt(token) });
+    return this.#call(methods.renewMaintenance, request, true);
+  }
+
+  /**
+   * Gives back a lease, once its broker is back: until then the answer says what is missing. Throws
+   * MAINTENANCE_LEASE_LOST.
+   */
+  async releaseMaintenance(release: MaintenanceRelease): Promise<ReleaseMaintenanceResponse> {
+    check.releaseMaintenance(release);
+    const { brokerId } = release;
+    const which = "force" in release ? { force: release.force } : { token: BigInt(release.token) };
+    const request = create(ReleaseMaintenanceRequestSchema, { brokerId, ...which });
+    return this.#call(methods.releaseMaintenance, request);
+  }
+
+  /** All maintenance leases, in order of broker. */
+  async listMaintenance(): Promise<MaintenanceLease[]> {
+    const request = create(ListMaintenanceRequestSchema);
+    return (await this.#call(methods.listMaintenance, request, true)).leases;
   }
 
   /**

@@ -5,9 +5,11 @@ import { ErrorCode, MillraceError, parseEndpoint } from "@millrace/errors";
 export type FieldKind =
   | "string"
   | "string?"
+  | "boolean"
   | "boolean?"
   | "integer"
   | "integer?"
+  | "offset"
   | "offset?"
   | "object"
   | "object?"

@@ -1,4 +1,4 @@
-export { BrokerIntent } from "@millrace/proto/common";
+export { BrokerIntent, MaintenanceKind } from "@millrace/proto/common";
 export { murmur2, partitionOfKey } from "@millrace/record";
 export * from "./admin.ts";
 export { groupStateName } from "./admin-groups.ts";

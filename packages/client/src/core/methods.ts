@@ -7,7 +7,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { FetchService, LogService, ProduceService } from "@millrace/proto/broker";
-import { AdminService, BrokersService } from "@millrace/proto/controller";
+import { AdminService, BrokersService, MaintenanceService } from "@millrace/proto/controller";
 import { GroupService } from "@millrace/proto/group";
 import { MetadataService } from "@millrace/proto/metadata";
 import type { Codec, Method } from "@millrace/rpc";
@@ -57,6 +57,10 @@ export const methods = {
   listPartitionReassignments: method(AdminService.method.listPartitionReassignments),
   setBrokerIntent: method(BrokersService.method.setBrokerIntent),
   describeBrokers: method(BrokersService.method.describeBrokers),
+  acquireMaintenance: method(MaintenanceService.method.acquireMaintenance),
+  renewMaintenance: method(MaintenanceService.method.renewMaintenance),
+  releaseMaintenance: method(MaintenanceService.method.releaseMaintenance),
+  listMaintenance: method(MaintenanceService.method.listMaintenance),
   join: method(GroupService.method.join),
   listGroups: method(GroupService.method.listGroups),
   describeGroup: method(GroupService.method.describeGroup),

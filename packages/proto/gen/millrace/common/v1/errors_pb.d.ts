@@ -329,6 +329,13 @@ export enum ErrorCode {
   LEADER_NOT_AVAILABLE = 19,
 
   /**
+   * Something is in the way of maintenance: it is named, with what to wait for. Nothing was changed.
+   *
+   * @generated from enum value: ERROR_CODE_MAINTENANCE_BLOCKED = 70;
+   */
+  MAINTENANCE_BLOCKED = 70,
+
+  /**
    * The broker has no maintenance lease with this token: it has run out, or was granted anew. The
    * holder does nothing more under it.
    *

@@ -199,7 +199,8 @@ export declare type BrokerDescription = Message<"millrace.controller.v1.BrokerDe
   brokerEpoch: bigint;
 
   /**
-   * Its data directory, as it is registered; empty: unknown.
+   * Its data directory, as it is registered; of one that is not, the one that all metadata about it
+   * names. Empty: unknown.
    *
    * @generated from field: bytes directory_id = 13;
    */
