@@ -8,6 +8,7 @@ export {
   producerIdLimits,
   replicaLimits,
 } from "./limits.ts";
+export { MaintenanceHandlers, type MaintenanceHandlersOptions } from "./maintenance/handlers.ts";
 export { type ControllerMetrics, noMetrics } from "./metrics.ts";
 export { ProducerIdBlocks } from "./producer-ids.ts";
 export { ReplicaHandlers, type ReplicaHandlersOptions } from "./replicas.ts";
