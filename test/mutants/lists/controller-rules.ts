@@ -205,8 +205,8 @@ const touched: readonly Mutant[] = [
     file: state,
     replace: [
       [
-        "      this.#tell((one) => one.broker(brokerId));\n      this.#brokers",
-        "      this.#brokers",
+        "      this.#tell((one) => one.broker(brokerId));\n      this.#registrations",
+        "      this.#registrations",
       ],
     ],
     tests: histories,

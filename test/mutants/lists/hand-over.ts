@@ -73,7 +73,7 @@ export const handOverMutants: readonly Mutant[] = [
     name: "broker-that-is-back-still-stops",
     breaks: "A broker that has registered anew is not about to stop.",
     file: "services/controller/src/cluster-state.ts",
-    replace: [["      this.#shuttingDown.delete(brokerId);\n", ""]],
+    replace: [["    this.#shuttingDown.delete(brokerId);\n", ""]],
     tests: boots,
   },
   {

@@ -18,6 +18,7 @@ import { heartbeatMutants } from "./heartbeats.ts";
 import { outsideMutants } from "./languages.ts";
 import { latestMutants } from "./latest.ts";
 import { logMutants } from "./log.ts";
+import { maintenanceMutants } from "./maintenance.ts";
 import { metadataMutants } from "./metadata.ts";
 import { metadataEtcdMutants } from "./metadata-etcd.ts";
 import { moveMutants } from "./moves.ts";
@@ -48,6 +49,7 @@ export const allMutants: readonly Mutant[] = [
   ...handOverMutants,
   ...heartbeatMutants,
   ...latestMutants,
+  ...maintenanceMutants,
   ...moveMutants,
   ...outsideMutants,
   ...producerIdMutants,

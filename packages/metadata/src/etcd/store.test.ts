@@ -294,20 +294,34 @@ test("a page begins at the key after the last one, and never before its prefix",
 test("keys lie under the root; a key that is no text is refused", async () => {
   const { store, first } = open(1);
   await store.txn(
-    [{ key: "a", target: "version", equals: 0 }],
+    [
+      { key: "a", target: "version", equals: 0 },
+      { prefix: "c/", target: "modRevision", below: 7 },
+    ],
     [put, { type: "delete", range: { prefix: "p" } }],
     [{ type: "range", range: { prefix: "" } }],
   );
   const [sent] = first.transactions;
   const names = [
     sent?.compare?.[0]?.key,
+    sent?.compare?.[1]?.key,
+    sent?.compare?.[1]?.range_end,
     sent?.success?.[0]?.request_put?.key,
     sent?.success?.[1]?.request_delete_range?.key,
     sent?.success?.[1]?.request_delete_range?.range_end,
     sent?.failure?.[0]?.request_range?.key,
     sent?.failure?.[0]?.request_range?.range_end,
   ];
-  assert.deepEqual(names.map(String), ["/r/a", "/r/k", "/r/p", "/r/q", "/r/", "/r0"]);
+  assert.deepEqual(names.map(String), [
+    "/r/a",
+    "/r/c/",
+    "/r/c0",
+    "/r/k",
+    "/r/p",
+    "/r/q",
+    "/r/",
+    "/r0",
+  ]);
   const range = first.range.bind(first);
   const answerWith = (key: Buffer) =>
     Object.assign(first, {

@@ -33,8 +33,9 @@ const setUp = async (racks: readonly string[] = []) => {
 };
 
 test("a restart is granted while enough others are in sync, and to one broker at a time", async () => {
-  const { cluster, granted, refused, handlers } = await setUp();
+  const { cluster, granted, refused, handlers, process } = await setUp();
   const lease = await granted({ broker: 0, holder: "a" });
+  assert.equal(process.state.maintenance.revision, Number(lease.token), "what is planned is told");
   assert.deepEqual([lease.brokerId, lease.kind, lease.holder], [0, RESTART, "a"]);
   assert.equal(lease.brokerEpoch, BigInt(cluster.epochOf(0)));
   assert.deepEqual(await refused({ broker: 0, holder: "b" }), ["HELD 0"]);
@@ -54,6 +55,9 @@ test("no partition falls below min.insync.replicas by a restart", async () => {
   // Registered under another epoch than the one in the ISR: not in sync.
   await cluster.start(2);
   assert.deepEqual(await refused({ broker: 0 }), ["UNDER_MIN_ISR t/0"]);
+  await cluster.start(2, { shuttingDown: true });
+  await cluster.setIsr("t", 0, [0, 1, 2]);
+  assert.deepEqual(await refused({ broker: 0 }), ["UNDER_MIN_ISR t/0"], "it is about to go");
   await granted({ broker: 3 });
 });
 
@@ -246,7 +250,7 @@ test("requests are checked", async () => {
 });
 
 test("a disk may be deleted once nothing counts on it, and never counts again", async () => {
-  const { cluster, brokers, granted, handlers, mirror, refused, release, setIntent } =
+  const { cluster, brokers, granted, handlers, mirror, process, refused, release, setIntent } =
     await setUp();
   const disk = { kind: REPLACE_DISK, directory: directoryOf(0) };
   assert.deepEqual(await refused({ broker: 0, ...disk }), ["REGISTERED 0"]);
@@ -264,6 +268,8 @@ test("a disk may be deleted once nothing counts on it, and never counts again", 
   await cluster.pass(100);
   const lease = await granted({ broker: 0, ...disk });
   assert.deepEqual(Buffer.from(lease.directoryId), directoryOf(0));
+  const { placement } = process.state;
+  assert.equal(placement.revision, Number(lease.token), "what is being placed is decided anew");
   // With the old disk it is nobody.
   await cluster.start(0);
   await cluster.pass(100);
@@ -306,13 +312,15 @@ test("a replica in the ELR counts on its disk", async () => {
 });
 
 test("a broker is removed once it is decommissioned, with the directory that was", async () => {
-  const { cluster, granted, refused, setIntent } = await setUp();
+  const { cluster, granted, process, refused, setIntent } = await setUp();
   const remove = (broker: number) => ({ broker, kind: REMOVE, directory: directoryOf(broker) });
   assert.deepEqual(await refused(remove(3)), ["NOT_DECOMMISSIONED 3"]);
   await cluster.intend(3, DECOMMISSIONED, directoryOf(3, 1));
   assert.deepEqual(await refused(remove(3)), ["NOT_DECOMMISSIONED 3"], "another directory");
   await cluster.intend(3, DECOMMISSIONED);
   await granted(remove(3));
+  await cluster.pass(100);
+  assert.equal(process.state.brokers.has(3), false, "although it is registered");
   // Nobody can take that back: the directory may be gone already.
   await cluster.run(setIntent(3, ACTIVE));
   await cluster.start(3);
@@ -333,4 +341,29 @@ test("a drain is begun by its lease, where others can take the replicas", async 
   assert.equal((await cluster.run(release(3, restart.token))).released, true);
   await cluster.intend(3, DECOMMISSIONED);
   assert.deepEqual(await refused({ broker: 3, kind: DRAIN }), ["DECOMMISSIONED 3"]);
+});
+
+test("a lease that is renewed at the moment when it runs out stays", async () => {
+  const cluster = new MaintenanceCluster();
+  await cluster.start(0);
+  await cluster.topicWith("t", 1, [{ replicas: [0] }]);
+  let isLate = false;
+  const { acquire, handlers } = await cluster.operated(1, ({ txn }) => ({
+    txn: async (...args) => {
+      const removal = args[1].find(({ type }) => type === "delete");
+      const range = removal?.type === "delete" ? removal.range : { key: "" };
+      const key = "key" in range ? range.key : "";
+      const kv = key === keys.maintenanceLease(0) ? await cluster.get(key) : undefined;
+      // A renewal comes first.
+      if (kv !== undefined && !isLate) await cluster.put({ type: "put", key, value: kv.value });
+      isLate ||= kv !== undefined;
+      return txn(...args);
+    },
+  }));
+  const { lease } = await cluster.run(acquire({ broker: 0, allowUnavailable: true, ttlMs: 2_000 }));
+  await cluster.pass(3_500);
+  assert.deepEqual([isLate, handlers.list().leases.length], [true, 1]);
+  assert.ok(lease !== undefined);
+  await cluster.pass(3_500);
+  assert.equal(handlers.list().leases.length, 0);
 });

@@ -63,10 +63,15 @@ export class MaintenanceCluster extends TestCluster {
   }
 
   /** Registers a broker, in place of its last life. */
-  async start(broker: number, { disk = 0, rack = "" } = {}): Promise<number> {
+  async start(broker: number, { disk = 0, rack = "", shuttingDown = false } = {}): Promise<number> {
     await this.stop(broker);
     const directoryId = directoryOf(broker, disk);
-    const record = create(BrokerRecordSchema, { brokerId: broker, directoryId, rack });
+    const record = create(BrokerRecordSchema, {
+      brokerId: broker,
+      directoryId,
+      rack,
+      shuttingDown,
+    });
     const value = encodeRecord.broker(record);
     const { revision } = await this.put({ type: "put", key: keys.broker(broker), value });
     this.#epochs.set(broker, revision);
