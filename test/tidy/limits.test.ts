@@ -12,6 +12,7 @@ import { checkTopicName, type Setting, topicConfigOf, topicSchema } from "@millr
 import {
   limits as admin,
   heartbeatLimits,
+  maintenanceLimits,
   producerIdLimits,
   replicaLimits,
 } from "@millrace/controller";
@@ -155,6 +156,7 @@ const fixed = new Map<string, number>([
   ...prefixed("replica.", replicaLimits),
   ...prefixed("producerIds.", producerIdLimits),
   ...prefixed("heartbeat.", heartbeatLimits),
+  ...prefixed("maintenance.", maintenanceLimits),
   ...prefixed("standby.", holderWatchLimits),
   ...prefixed("http.", httpLimits),
   ...prefixed("probe.", probeLimits),

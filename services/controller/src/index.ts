@@ -5,6 +5,7 @@ export { ControllerProcess, type ControllerProcessOptions } from "./controller-p
 export {
   heartbeatLimits,
   limits,
+  maintenanceLimits,
   producerIdLimits,
   replicaLimits,
 } from "./limits.ts";

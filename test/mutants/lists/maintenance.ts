@@ -29,7 +29,7 @@ const judging: readonly Mutant[] = [
     replace: [
       ["BigInt(brokers.get(id) ?? -1) === isrBrokerEpochs[i] &&", "brokers.has(id) && i >= 0 &&"],
     ],
-    tests,
+    tests: [`${at}maintenance/judge.test.ts`],
   },
   {
     name: "maintenance-counts-who-stops",
@@ -92,7 +92,9 @@ const judging: readonly Mutant[] = [
     name: "maintenance-allows-too-much",
     breaks: "A partition that can spare a replica is not let down.",
     file: judge,
-    replace: [["else if (most < min && staying", "else if (staying"]],
+    replace: [
+      ["else if (staying.length >= most) unavailable", "else if (staying.length > 0) unavailable"],
+    ],
     tests,
   },
   {
@@ -151,6 +153,13 @@ const judging: readonly Mutant[] = [
     file: judge,
     replace: [[" || replicas.length <= others) return [];", " || others >= 0) return [];"]],
     tests,
+  },
+  {
+    name: "maintenance-beside-unreadable-metadata",
+    breaks: "Nothing is granted while metadata cannot be read.",
+    file: judge,
+    replace: [["  if (state.unreadable.size > 0) {", "  if (state.unreadable.size > 9) {"]],
+    tests: [`${at}maintenance/judge.test.ts`],
   },
   {
     name: "maintenance-back-when-registered",
@@ -430,7 +439,7 @@ const keeping: readonly Mutant[] = [
     breaks: "A compare of a prefix fails for what was put at its revision.",
     file: "packages/metadata/src/embedded.ts",
     replace: [["if (kv.modRevision >= below && key", "if (kv.modRevision > below && key"]],
-    tests: ["packages/metadata/src/embedded.test.ts"],
+    tests: ["packages/metadata/src/store.test.ts"],
   },
   {
     name: "metadata-prefix-compare-of-one-key",

@@ -132,7 +132,7 @@ const judgeRestart = (state: ClusterState, wanted: Wanted, away: Set<number>): J
     const most = originalOf(record).length - 1;
     if (!wanted.allowUnavailable) blockers.push(blocker);
     else if (!record.isr.includes(brokerId)) continue;
-    else if (most < min && staying.length >= most) unavailable.push(blocker);
+    else if (staying.length >= most) unavailable.push(blocker);
     else blockers.push(blocker);
   }
   return { blockers, unavailable };
