@@ -29,6 +29,12 @@ const printable = (broker: {
 
 type Flags = ClusterFlags & Readonly<Record<string, unknown>>;
 
+const coordinatorsText = (
+  coordinators: readonly { readonly coordinator_id: number; readonly endpoint: string }[],
+): string =>
+  coordinators.map(({ coordinator_id: id, endpoint }) => `${id} (${endpoint})`).join(", ") ||
+  "none";
+
 /** One line: which brokers are in maintenance. */
 const maintenanceText = (leases: readonly MaintenanceLease[]): string =>
   leases
@@ -86,14 +92,7 @@ const status = (io: Io): Command =>
               "brokers",
               brokers.map(({ broker_id: id, endpoint }) => `${id} (${endpoint})`).join(", "),
             ],
-            [
-              "group coordinators",
-              coordinators.length === 0
-                ? "none"
-                : coordinators
-                    .map(({ coordinator_id: id, endpoint }) => `${id} (${endpoint})`)
-                    .join(", "),
-            ],
+            ["group coordinators", coordinatorsText(coordinators)],
             ["maintenance", maintenanceText(leases)],
             ["topics", names.length],
             ["partitions", counts.partitions],

@@ -41,8 +41,8 @@ export type Compare =
   | PrefixCompare;
 
 /**
- * No key with the prefix was put at revision `below` or later. A deletion leaves nothing to compare:
- * it does not make this fail.
+ * No key with the prefix was put at revision `below` or later. A deletion leaves nothing to
+ * compare: it does not make this fail.
  */
 export interface PrefixCompare {
   readonly prefix: string;

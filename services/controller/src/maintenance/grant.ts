@@ -1,4 +1,4 @@
-/** The transaction of a grant: what it writes, and what must not have changed since it was judged. */
+/** The transaction of a grant: what it writes, and what must be as it was judged. */
 import { create } from "@bufbuild/protobuf";
 import { ErrorCode, MillraceError } from "@millrace/errors";
 import { type Compare, encodeRecord, keys, type Operation } from "@millrace/metadata";

@@ -95,7 +95,7 @@ const othersInMaintenance = (
   }));
 };
 
-/** Another replica of the partition that is in maintenance, where several brokers of a rack may be. */
+/** Another replica of the partition that is in maintenance, as several brokers of a rack may be. */
 const besides = ({ record, name }: Hosted, away: ReadonlySet<number>): Blocker[] => {
   const other = record.replicas.find((id) => away.has(id));
   if (other === undefined) return [];

@@ -329,7 +329,7 @@ export enum ErrorCode {
   LEADER_NOT_AVAILABLE = 19,
 
   /**
-   * Something is in the way of maintenance: it is named, with what to wait for. Nothing was changed.
+   * Something is in the way of maintenance, and is named. Nothing was changed; ask again later.
    *
    * @generated from enum value: ERROR_CODE_MAINTENANCE_BLOCKED = 70;
    */
