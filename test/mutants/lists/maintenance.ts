@@ -162,6 +162,32 @@ const judging: readonly Mutant[] = [
     tests: [`${at}maintenance/judge.test.ts`],
   },
   {
+    name: "maintenance-wrong-disk",
+    breaks: "While a broker is down none of its disks is deleted that may count.",
+    file: judge,
+    replace: [["(isIt || !isRegistered) && (isr", "isIt && (isr"]],
+    tests,
+  },
+  {
+    name: "maintenance-waits-for-who-is-gone",
+    breaks: "Nobody waits for a broker that was decommissioned meanwhile.",
+    file: judge,
+    replace: [["    if (isGone(state, brokerId)) return [];\n", ""]],
+    tests,
+  },
+  {
+    name: "maintenance-unreadable-stays",
+    breaks: "A lease that cannot be read is forced away.",
+    file: handlers,
+    replace: [
+      [
+        "if (lease === undefined && !look.state.unreadable.has(key)) return",
+        "if (lease === undefined) return",
+      ],
+    ],
+    tests,
+  },
+  {
     name: "maintenance-back-when-registered",
     breaks: "A broker is back once it is in sync.",
     file: judge,

@@ -302,6 +302,41 @@ test("a disk may be deleted once nothing counts on it, and never counts again", 
   await granted({ broker: 0, ...disk });
 });
 
+test("a broker that is down is believed about none of its disks", async () => {
+  const { cluster, granted, refused } = await setUp();
+  await cluster.setIsr("t", 0, [2]);
+  await cluster.stop(2);
+  await cluster.pass(100);
+  const disk = { kind: REPLACE_DISK, directory: directoryOf(2, 7) };
+  const named = ["REPLICA_COUNTS t/0", "UNDER_MIN_ISR t/0"];
+  assert.deepEqual(await refused({ broker: 2, ...disk }), named, "a disk that nobody knows");
+  await cluster.start(2, { disk: 1 });
+  await cluster.setIsr("t", 0, [0, 1, 2]);
+  await granted({ broker: 2, kind: REPLACE_DISK, directory: directoryOf(2) });
+});
+
+test("nobody waits for a broker that was decommissioned meanwhile", async () => {
+  const { cluster, granted, refused, release } = await setUp();
+  const { token } = await granted({ broker: 3 });
+  await cluster.stop(3);
+  assert.equal((await cluster.run(release(3, token))).released, false);
+  await cluster.intend(3, DECOMMISSIONED);
+  await cluster.pass(100);
+  assert.deepEqual(await refused({ broker: 0 }), ["OTHER_BROKER 3"]);
+  assert.equal((await cluster.run(release(3, token))).released, true);
+});
+
+test("a lease that cannot be read is in the way until it is forced away", async () => {
+  const { cluster, granted, refused, release } = await setUp();
+  const key = keys.maintenanceLease(2);
+  await cluster.put({ type: "put", key, value: Buffer.from("no lease") });
+  await cluster.pass(100);
+  assert.deepEqual(await refused({ broker: 3 }), ["UNREADABLE"]);
+  assert.equal(await cluster.codeOf(release(2, 1n)), "MAINTENANCE_LEASE_LOST");
+  assert.equal((await cluster.run(release(2, 0n, true))).released, true);
+  await granted({ broker: 3 });
+});
+
 test("a replica in the ELR counts on its disk", async () => {
   const { cluster, refused } = await setUp();
   await cluster.topicWith("u", 2, [{ replicas: [3, 1], isr: [1], elr: [3] }]);

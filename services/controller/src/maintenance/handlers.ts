@@ -165,26 +165,28 @@ export class MaintenanceHandlers {
   /** Takes a lease back once its broker is. Throws MAINTENANCE_LEASE_LOST, and as `acquire`. */
   async release(request: ReleaseMaintenanceRequest): Promise<ReleaseMaintenanceResponse> {
     const { brokerId, force, token } = request;
+    const released = create(ReleaseMaintenanceResponseSchema, { released: true });
     for (let attempt = 0; attempt < limits.attemptsMax; attempt += 1) {
       const look = await this.#look(brokerId);
       const lease = force ? look.lease : requireLease(look, brokerId, token);
-      if (lease === undefined) return create(ReleaseMaintenanceResponseSchema, { released: true });
-      const isAwaited = takesAway(lease.record.kind) && !force;
+      const key = keys.maintenanceLease(brokerId);
+      // One that cannot be read is in the way of everything until it is gone.
+      if (lease === undefined && !look.state.unreadable.has(key)) return released;
+      const isAwaited = lease !== undefined && takesAway(lease.record.kind) && !force;
       const blockers = isAwaited ? notBack(look.state, brokerId) : [];
       if (blockers.length > 0) {
         return create(ReleaseMaintenanceResponseSchema, {
           ...{ blockers: blockerMessages(blockers), blockerCount: blockers.length },
         });
       }
-      const key = keys.maintenanceLease(brokerId);
       const { succeeded, revision } = await this.#options.active.writeOfReign()(
-        [sameLease(brokerId, lease)],
+        lease === undefined ? [] : [sameLease(brokerId, lease)],
         [{ type: "delete", range: { key } }],
       );
       await this.#read(revision);
       if (!succeeded) continue;
-      this.#tellReleased(lease, force);
-      return create(ReleaseMaintenanceResponseSchema, { released: true });
+      this.#tellReleased(brokerId, lease, force);
+      return released;
     }
     throw changing(brokerId);
   }
@@ -317,10 +319,10 @@ export class MaintenanceHandlers {
     logger.info(fields, "a maintenance lease is granted");
   }
 
-  #tellReleased({ record, token }: LeaseState, force: boolean): void {
+  #tellReleased(broker: number, lease: LeaseState | undefined, force: boolean): void {
     const { active, logger } = this.#options;
     active.maintenanceOfReign().count("released");
-    const fields = { broker: record.brokerId, holder: record.holder, token };
+    const fields = { broker, holder: lease?.record.holder, token: lease?.token };
     if (force) logger.warn(fields, "a maintenance lease is released by force");
     else logger.info(fields, "a maintenance lease is released");
   }

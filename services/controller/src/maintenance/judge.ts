@@ -144,14 +144,18 @@ const counts = ({ name }: Hosted, brokerId: number, why: string): Blocker => ({
   ...name,
 });
 
-/** Whether a partition counts on what is on a disk. Without a known directory it may. */
+/**
+ * Whether a partition counts on what is on a disk. While the broker is down, whichever of its disks
+ * is named: the caller may have named the wrong one. Without a known directory it may be this one.
+ */
 const countsOn = (
   { directoryIds, elr, isr, replicas }: PartitionRecord,
   { brokerId, directoryId }: Wanted,
+  isRegistered: boolean,
 ): boolean => {
   const known = directoryIds[replicas.indexOf(brokerId)] ?? new Uint8Array(0);
   const isIt = known.length === 0 || Buffer.compare(known, directoryId) === 0;
-  return isIt && (isr.includes(brokerId) || elr.includes(brokerId));
+  return (isIt || !isRegistered) && (isr.includes(brokerId) || elr.includes(brokerId));
 };
 
 /**
@@ -172,7 +176,7 @@ const judgeDisk = (state: ClusterState, wanted: Wanted, away: Set<number>): Bloc
   return hostedBy(state, brokerId).flatMap((hosted): Blocker[] => {
     const { record } = hosted;
     const blockers = besides(hosted, away);
-    if (countsOn(record, wanted)) {
+    if (countsOn(record, wanted, brokers.has(brokerId))) {
       const why = "its replica is in the ISR or the ELR: wait until others are in sync";
       blockers.push(counts(hosted, brokerId, why));
     }
@@ -252,10 +256,18 @@ export const judge = (state: ClusterState, wanted: Wanted, perRackMax: number): 
   return { blockers: [...blockers, ...others, ...own.filter(isNews)], unavailable };
 };
 
-/** What is missing until a broker is back: registered, and in sync with all its partitions. */
+const isGone = (state: ClusterState, brokerId: number): boolean =>
+  state.placement.intents.get(brokerId)?.intent === BrokerIntent.DECOMMISSIONED &&
+  hostedBy(state, brokerId).length === 0;
+
+/**
+ * What is missing until a broker is back: registered, and in sync with all its partitions. One that
+ * was decommissioned meanwhile is not waited for.
+ */
 export const notBack = (state: ClusterState, brokerId: number): Blocker[] => {
   const epoch = state.brokers.get(brokerId);
   if (epoch === undefined) {
+    if (isGone(state, brokerId)) return [];
     const message = `broker ${brokerId} is not registered: wait until it is back`;
     return [{ reason: Reason.NOT_BACK, message, brokerId }];
   }

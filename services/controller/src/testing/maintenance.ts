@@ -57,6 +57,7 @@ export const inTheWay = ({ blockers }: Pick<AcquireMaintenanceResponse, "blocker
 
 export class MaintenanceCluster extends TestCluster {
   readonly #epochs = new Map<number, number>();
+  readonly #disks = new Map<number, number>();
 
   put(operation: Operation): Promise<{ readonly revision: number }> {
     return this.run(this.store.txn([], [operation]));
@@ -75,6 +76,7 @@ export class MaintenanceCluster extends TestCluster {
     const value = encodeRecord.broker(record);
     const { revision } = await this.put({ type: "put", key: keys.broker(broker), value });
     this.#epochs.set(broker, revision);
+    this.#disks.set(broker, disk);
     return revision;
   }
 
@@ -129,7 +131,13 @@ export class MaintenanceCluster extends TestCluster {
     if (kv === undefined) throw new Error(`no partition ${name}/${partition}`);
     const record = decodeRecord.partition(kv);
     const isrBrokerEpochs = isr.map((id) => BigInt(this.epochOf(id)));
-    const value = encodeRecord.partition({ ...record, isr: [...isr], isrBrokerEpochs });
+    const directoryIds = record.replicas.map((id, i) =>
+      isr.includes(id)
+        ? directoryOf(id, this.#disks.get(id))
+        : (record.directoryIds[i] ?? new Uint8Array(0)),
+    );
+    const changed = { ...record, isr: [...isr], isrBrokerEpochs, directoryIds };
+    const value = encodeRecord.partition(changed);
     await this.put({ type: "put", key, value });
   }
 

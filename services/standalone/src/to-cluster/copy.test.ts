@@ -55,6 +55,8 @@ const standalone = async (): Promise<EmbeddedStore> => {
       put(keys.producerIds, Buffer.from("ids")),
       put(keys.placement, Buffer.from("placement")),
       put(keys.brokerIntent(0), Buffer.from("intent")),
+      put(keys.maintenance, Buffer.from("")),
+      put(keys.maintenanceLease(0), Buffer.from("lease")),
       put(keys.token("w", 0), Buffer.from("token")),
       put(keys.broker(0), Buffer.from("registration")),
       put(keys.controller, Buffer.from("controller")),
@@ -74,7 +76,8 @@ test("what describes topics is copied, what belongs to a process or a store is n
     ...{ clusterId: "cluster-a", topics: 1, partitions: partitionCount, isNew: true },
   });
   const after = await valuesOf(to);
-  const own = [keys.token("w", 0), keys.broker(0), keys.controller];
+  const leases = [keys.maintenance, keys.maintenanceLease(0)];
+  const own = [keys.token("w", 0), keys.broker(0), keys.controller, ...leases];
   assert.deepEqual(
     [...after.keys()],
     [...before.keys()].filter((key) => !own.includes(key)),

@@ -33,6 +33,9 @@ const isOwn = (key: string): boolean =>
   key.startsWith(keys.brokers) ||
   key.startsWith(keys.coordinators) ||
   key.startsWith(keys.tokens) ||
+  // Their tokens are revisions of their store.
+  key.startsWith(keys.maintenanceLeases) ||
+  key === keys.maintenance ||
   key === keys.controller ||
   key === keys.generation ||
   key === keys.cluster;
