@@ -45,7 +45,7 @@ export const steps = [
   ...(["shrink", "expire", "clean", "observe", "observe", "replace", "replace"] as const),
   ...(["acquire", "acquire", "acquire", "act", "act", "act", "act"] as const),
   ...(["delete", "delete", "delete", "release", "release", "force", "intend"] as const),
-  ...(["rival", "rival", "create", "fail", "wait", "wait", "longWait"] as const),
+  ...(["rival", "rival", "empty", "create", "fail", "wait", "wait", "longWait"] as const),
 ] as const;
 
 /** A broker's machine. */
@@ -99,7 +99,15 @@ export class MaintenanceWorld {
   #controllersMade = 0;
   #topics = 0;
   /** What has happened, so that a run that tests nothing is seen. */
-  readonly counts = { granted: 0, refused: 0, volumes: 0, pods: 0, acknowledged: 0, forced: 0 };
+  readonly counts = {
+    removals: 0,
+    granted: 0,
+    refused: 0,
+    volumes: 0,
+    pods: 0,
+    acknowledged: 0,
+    forced: 0,
+  };
 
   static async start(): Promise<MaintenanceWorld> {
     const world = new MaintenanceWorld();
@@ -130,6 +138,7 @@ export class MaintenanceWorld {
     else if (what === "acquire") this.#acquire(operator, broker, b >> 1);
     else if (what === "replace") await this.#replace(operator, broker);
     else if (what === "rival") await this.#rival(broker);
+    else if (what === "empty") await this.#empty(operator, broker);
     else if (what === "act") this.#act(operator, a);
     else if (what === "delete") this.#delete(a);
     else if (what === "release") this.#release(operator, a, false);
@@ -341,6 +350,7 @@ export class MaintenanceWorld {
     });
     this.#call(work, ({ lease, mayAct }) => {
       this.counts[mayAct ? "granted" : "refused"] += 1;
+      if (mayAct && kind === REMOVE) this.counts.removals += 1;
       if (lease !== undefined) leases.set(broker, lease);
     });
   }
@@ -360,6 +370,20 @@ export class MaintenanceWorld {
       await this.#observe(operator);
       this.#acquire(operator, (broker + i) % brokerCount, kinds.indexOf(RESTART));
     }
+  }
+
+  /** A broker is drained and decommissioned, if it can be, and its operator wants to remove it. */
+  async #empty(operator: Operator, broker: number): Promise<void> {
+    this.#intend(broker, intents.indexOf(DRAINING));
+    for (let i = 0; i < 3 * brokerCount; i += 1) {
+      await this.#recover(i % brokerCount);
+      await this.cluster.pass(100);
+      await this.#clean(broker);
+    }
+    this.#intend(broker, intents.indexOf(DECOMMISSIONED));
+    await this.cluster.pass(200);
+    await this.#observe(operator);
+    this.#acquire(operator, broker, kinds.indexOf(REMOVE));
   }
 
   /** Asks once more whether it may, and decides what to delete. */
