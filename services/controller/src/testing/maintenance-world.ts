@@ -140,7 +140,7 @@ export class MaintenanceWorld {
     else if (what === "rival") await this.#rival(broker);
     else if (what === "empty") await this.#empty(operator, broker);
     else if (what === "act") this.#act(operator, a);
-    else if (what === "delete") this.#delete(a);
+    else if (what === "delete") await this.#delete(a);
     else if (what === "release") this.#release(operator, a, false);
     else if (what === "force") this.#release(operator, a, b % 5 === 0);
     else if (what === "intend") this.#intend(broker, b);
@@ -409,7 +409,7 @@ export class MaintenanceWorld {
   }
 
   /** One of the deletions that were decided, however long ago. */
-  #delete(at: number): void {
+  async #delete(at: number): Promise<void> {
     const [deletion] = this.#deletions.splice(at % Math.max(1, this.#deletions.length), 1);
     if (deletion === undefined) return;
     const machine = this.#machines[deletion.broker];
@@ -421,6 +421,7 @@ export class MaintenanceWorld {
       return;
     }
     if (machine.disk !== deletion.disk) return;
+    await this.#checkNothingCountsOn(deletion.broker, deletion.disk);
     this.counts.volumes += 1;
     machine.isAlive = false;
     machine.disk += 1;
@@ -460,6 +461,20 @@ export class MaintenanceWorld {
     this.#changing.clear();
     await this.#addController();
     await this.cluster.pass(2 * ttlSeconds * 1000);
+  }
+
+  /** A deletion that a lease allowed, however long ago, is of a disk that no partition counts on. */
+  async #checkNothingCountsOn(broker: number, disk: number): Promise<void> {
+    for (const { kv, record } of await this.#partitions()) {
+      const { directoryIds, elr, isr, replicas } = record;
+      const known = directoryIds[replicas.indexOf(broker)] ?? new Uint8Array(0);
+      const isIts = Buffer.compare(known, directoryOf(broker, disk)) === 0;
+      const counts = isIts && (isr.includes(broker) || elr.includes(broker));
+      assert.ok(
+        !counts,
+        `${kv.key} counts on disk ${disk} of broker ${broker}: isr ${isr} elr ${elr}`,
+      );
+    }
   }
 
   async #check(): Promise<void> {
