@@ -463,17 +463,14 @@ export class MaintenanceWorld {
     await this.cluster.pass(2 * ttlSeconds * 1000);
   }
 
-  /** A deletion that a lease allowed, however long ago, is of a disk that no partition counts on. */
+  /** What a lease lets be deleted, however much later, is a disk that no partition counts on. */
   async #checkNothingCountsOn(broker: number, disk: number): Promise<void> {
     for (const { kv, record } of await this.#partitions()) {
       const { directoryIds, elr, isr, replicas } = record;
       const known = directoryIds[replicas.indexOf(broker)] ?? new Uint8Array(0);
       const isIts = Buffer.compare(known, directoryOf(broker, disk)) === 0;
       const counts = isIts && (isr.includes(broker) || elr.includes(broker));
-      assert.ok(
-        !counts,
-        `${kv.key} counts on disk ${disk} of broker ${broker}: isr ${isr} elr ${elr}`,
-      );
+      assert.ok(!counts, `${kv.key} (isr ${isr} elr ${elr}) counts on disk ${disk} of ${broker}`);
     }
   }
 
