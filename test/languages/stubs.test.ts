@@ -9,7 +9,7 @@ import { copyInto, mustRun, runGuide, withKits } from "./copy.ts";
 
 const services = {
   broker: ["FetchService", "LogService", "ProduceService", "ReplicationService"],
-  controller: ["AdminService", "BrokersService", "ReplicaService"],
+  controller: ["AdminService", "BrokersService", "RebalanceService", "ReplicaService"],
   group: ["GroupService"],
   metadata: ["MetadataService"],
 };

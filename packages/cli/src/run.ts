@@ -22,6 +22,7 @@ import {
 import { logCommand } from "./log.ts";
 import { produceCommand } from "./produce.ts";
 import { profileCommand } from "./profile.ts";
+import { rebalanceGroup } from "./rebalance.ts";
 import { topicCommand } from "./topic.ts";
 import { versionText } from "./version.ts";
 
@@ -67,6 +68,7 @@ export const program = (io: Io, ended: (code: number) => void = () => {}): Comma
     getCommand,
     groupCommand,
     brokerGroup,
+    rebalanceGroup,
     clusterGroup,
     profileCommand,
     logCommand,

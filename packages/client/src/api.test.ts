@@ -284,6 +284,15 @@ test("mistyped options are refused by name before anything happens", limit, asyn
     ],
     [() => admin.setBrokerIntent(wrong({ broker: 3, intent: 1 })), /did you mean "brokerId"/],
     [() => admin.describeLogs(wrong({ topic: "t" })), /did you mean "topics"/],
+    [
+      async () => admin.rebalances.plan(wrong({ movesPerBrokers: 3 })),
+      /rebalances.plan does not know "movesPerBrokers": did you mean "movesPerBroker"/,
+    ],
+    [
+      async () => admin.rebalances.plan({ movesPerBroker: 0 }),
+      /movesPerBroker of rebalances.plan is 0/,
+    ],
+    [() => admin.rebalances.pause(wrong({ id: 3 })), /rebalances.pause does not know "id"/],
   ] as const) {
     await assert.rejects(call(), refused(text));
   }

@@ -93,11 +93,12 @@ const produceMethods = {
   produceOnce: { ...methodOf(ProduceService.method.produceOnce), inputBytesMax },
 };
 
-/** A group coordinator may not reach the addresses that clients are told. */
-const coordinatorMethods = [
+/** Group coordinators and controllers may not reach the addresses that clients are told. */
+const clusterMethods = [
   methodOf(ProduceService.method.produceOnce),
   methodOf(FetchService.method.fetchOnce),
   methodOf(LogService.method.listOffsets),
+  methodOf(LogService.method.describeLogs),
 ];
 
 type Produce = { produce: BidiHandler<WireProduceRequest, WireProduceResponse> };
@@ -166,7 +167,7 @@ export class Broker {
     const turnLimiter = new TurnLimiter(addedPerTurn, (run) => clock.defer(run));
     this.#fetch = { replicas, appender, random, compressor, metrics, turnLimiter };
     this.#latest = { replicas, clock, compressor, metrics };
-    this.#log = new LogServiceHandlers(replicas);
+    this.#log = new LogServiceHandlers(replicas, () => logs.gauges().diskFreeBytes);
     const { coordinators = registeredCoordinators(view) } = options;
     this.#metadata = new MetadataHandlers(view, clock, random, coordinators);
   }
@@ -232,14 +233,14 @@ export class Broker {
     return services.map((service) => ofCluster(service, () => clusterId));
   }
 
-  /** The services for other brokers, and the calls that group coordinators make. */
+  /** The services for other brokers, and the calls that coordinators and controllers make. */
   internalBindings(): ServiceBinding[] {
     const service = bindService<typeof ReplicationService, Replicate>(
       ReplicationService,
       { replicate: (stream) => new LeaderSession(stream, this.#leading).run() },
       { replicate: replicateMethod },
     );
-    return [service, ...onlyMethods(this.bindings(), coordinatorMethods)];
+    return [service, ...onlyMethods(this.bindings(), clusterMethods)];
   }
 
   /**

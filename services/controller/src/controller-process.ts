@@ -5,6 +5,7 @@ import { ControlLoop } from "./control-loop.ts";
 import { type ControllerEndpoints, Election, type ElectionOptions } from "./election.ts";
 import { BrokerWatch } from "./heartbeats/watch.ts";
 import { type ControllerMetrics, noMetrics } from "./metrics.ts";
+import { Rebalancer } from "./rebalance/rebalancer.ts";
 import { notController, type Reign, type Write } from "./reign.ts";
 import { StandbyWatch } from "./standby-watch.ts";
 
@@ -19,6 +20,7 @@ interface Term {
   readonly reign: Reign;
   readonly loop: ControlLoop;
   readonly watch: BrokerWatch;
+  readonly rebalancer: Rebalancer;
 }
 
 export class ControllerProcess {
@@ -55,6 +57,11 @@ export class ControllerProcess {
   /** What watches over the brokers. Throws NOT_CONTROLLER when this is not the active one. */
   watchOfReign(): BrokerWatch {
     return this.#activeTerm().watch;
+  }
+
+  /** What carries plans out. Throws NOT_CONTROLLER when this is not the active one. */
+  rebalancerOfReign(): Rebalancer {
+    return this.#activeTerm().rebalancer;
   }
 
   /** Throws NOT_CONTROLLER when this is not the active controller. */
@@ -120,7 +127,9 @@ export class ControllerProcess {
       if (reign === undefined) return;
       const ended = Promise.withResolvers<void>();
       const shared = { ...this.#options, metrics, state: this.#state, reign };
-      this.#term = { reign, loop: new ControlLoop(shared), watch: new BrokerWatch(shared) };
+      const loop = new ControlLoop(shared);
+      const watch = new BrokerWatch(shared);
+      this.#term = { reign, loop, watch, rebalancer: new Rebalancer(shared) };
       metrics.onReign(true);
       this.#tell();
       reign.onEnd(() => {

@@ -7,7 +7,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { FetchService, LogService, ProduceService } from "@millrace/proto/broker";
-import { AdminService, BrokersService } from "@millrace/proto/controller";
+import { AdminService, BrokersService, RebalanceService } from "@millrace/proto/controller";
 import { GroupService } from "@millrace/proto/group";
 import { MetadataService } from "@millrace/proto/metadata";
 import type { Codec, Method } from "@millrace/rpc";
@@ -57,6 +57,13 @@ export const methods = {
   listPartitionReassignments: method(AdminService.method.listPartitionReassignments),
   setBrokerIntent: method(BrokersService.method.setBrokerIntent),
   describeBrokers: method(BrokersService.method.describeBrokers),
+  planRebalance: method(RebalanceService.method.planRebalance),
+  startRebalance: method(RebalanceService.method.startRebalance),
+  pauseRebalance: method(RebalanceService.method.pauseRebalance),
+  resumeRebalance: method(RebalanceService.method.resumeRebalance),
+  abortRebalance: method(RebalanceService.method.abortRebalance),
+  describeRebalance: method(RebalanceService.method.describeRebalance),
+  listRebalances: method(RebalanceService.method.listRebalances),
   join: method(GroupService.method.join),
   listGroups: method(GroupService.method.listGroups),
   describeGroup: method(GroupService.method.describeGroup),

@@ -9,6 +9,7 @@ import { Controller, type ControllerOptions } from "../controller.ts";
 import { ControllerProcess } from "../controller-process.ts";
 import type { ControllerMetrics } from "../metrics.ts";
 import { ProducerIdBlocks } from "../producer-ids.ts";
+import { RebalanceHandlers } from "../rebalances.ts";
 import { ReplicaHandlers } from "../replicas.ts";
 
 /** Takes part in the election until the stop. The addresses are not known yet. */
@@ -31,7 +32,7 @@ export const campaign = (
   return active;
 };
 
-/** The Admin and Brokers services for clients; ReplicaService and CreateTopic for the cluster. */
+/** The Admin, Brokers and Rebalance services for clients; ReplicaService and CreateTopic for the cluster. */
 export const controllerServices = (
   options: Pick<ControllerOptions, "store" | "defaultReplicationFactor" | "untilServed"> & {
     readonly env: Pick<Env, "clock" | "random" | "logger">;
@@ -52,8 +53,9 @@ export const controllerServices = (
     ...{ clusterId, active, store: options.store },
     deletionDone: (topicId, id) => controller.deletionDone(topicId, id),
   });
+  const rebalances = new RebalanceHandlers({ clusterId, clock, active, store: options.store });
   return {
-    client: [...controller.bindings(), ...brokers.bindings()],
+    client: [...controller.bindings(), ...brokers.bindings(), ...rebalances.bindings()],
     // A group coordinator makes the internal topic, and may not reach the address for clients.
     internal: [
       ...replicas.bindings(),

@@ -2,6 +2,8 @@
 import { assert, must } from "@millrace/errors";
 import type { BrokerShare, PlannedBroker, PlanRequest } from "./types.ts";
 
+const isKept = ({ isActive, keeps = false }: PlannedBroker): boolean => isActive || keeps;
+
 /** A broker, and what it has so far. */
 export interface Seat {
   readonly broker: PlannedBroker;
@@ -21,7 +23,7 @@ export class Board {
   /** Replicas of each partition now. */
   readonly replicas: number[][];
   readonly #request: PlanRequest;
-  /** Racks of active brokers, as numbers. */
+  /** Racks of brokers that keep what they have, as numbers. */
   readonly #racks = new Map<number, number>();
   readonly #rackCount: number;
   readonly #bytes: Float64Array;
@@ -39,9 +41,10 @@ export class Board {
       ]),
     );
     this.active = [...this.seats.values()].filter(({ broker }) => broker.isActive);
-    const racks = [...new Set(this.active.map(({ rack }) => rack))];
-    this.#rackCount = racks.length;
-    for (const { broker, rack } of this.active) this.#racks.set(broker.id, racks.indexOf(rack));
+    this.#rackCount = new Set(this.active.map(({ rack }) => rack)).size;
+    const staying = [...this.seats.values()].filter(({ broker }) => isKept(broker));
+    const racks = [...new Set(staying.map(({ rack }) => rack))];
+    for (const { broker, rack } of staying) this.#racks.set(broker.id, racks.indexOf(rack));
     this.replicas = request.partitions.map(({ replicas }) => [...replicas]);
     this.#bytes = Float64Array.from(request.partitions, ({ bytes }) => bytes);
     this.#missing = Int32Array.from(this.replicas, (_, p) => this.racksMissingWith(p, -1, -1));
@@ -63,7 +66,17 @@ export class Board {
 
   /** Replicas on brokers that may not have them, or are not there. */
   isMisplaced(id: number): boolean {
-    return this.seats.get(id)?.broker.isActive !== true;
+    const seat = this.seats.get(id);
+    return seat === undefined || !isKept(seat.broker);
+  }
+
+  /** Whether a broker may get replicas. */
+  isActive(id: number): boolean {
+    return this.seats.get(id)?.broker.isActive === true;
+  }
+
+  isFixed(p: number): boolean {
+    return this.#request.partitions[p]?.isFixed === true;
   }
 
   /** Racks that a partition lacks, of those that its replicas could be in. */
@@ -83,7 +96,8 @@ export class Board {
       for (let j = 0; j < i && isNew; j += 1) isNew = this.#rackAt(replicas, j, from, to) !== rack;
       if (isNew) racks += 1;
     }
-    return Math.min(replicas.length, this.#rackCount) - racks;
+    // Brokers that get nothing may be in further racks.
+    return Math.max(0, Math.min(replicas.length, this.#rackCount) - racks);
   }
 
   #rackAt(replicas: readonly number[], i: number, from: number, to: number): number | undefined {
@@ -100,7 +114,8 @@ export class Board {
   /** Whether a replica may go from one broker to another and leave no hard goal worse. */
   canMove(p: number, from: number, to: Seat): boolean {
     const replicas = must(this.replicas[p], "replicas");
-    if (!to.broker.isActive || replicas.includes(to.broker.id)) return false;
+    if (this.isFixed(p) || !to.broker.isActive) return false;
+    if (replicas.includes(to.broker.id)) return false;
     if (!this.hasRoom(to, 1, this.bytesOf(p))) return false;
     return this.racksMissingWith(p, from, to.broker.id) <= this.racksMissing(p);
   }

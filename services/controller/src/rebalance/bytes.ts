@@ -1,6 +1,6 @@
 /** Bytes: brokers far above the mean swap replicas with brokers below it. */
 import type { Board, Seat } from "./board.ts";
-import type { Unmet } from "./types.ts";
+import type { PlanRequest, Unmet } from "./types.ts";
 
 interface Swap {
   /** Partition that goes, and the one that comes for it. */
@@ -12,6 +12,7 @@ interface Swap {
 
 /** Whether each of two replicas may be where the other one is. */
 const canSwap = (board: Board, large: number, from: Seat, small: number, to: Seat): boolean => {
+  if (board.isFixed(large) || board.isFixed(small)) return false;
   const [a, b] = [from.broker.id, to.broker.id];
   const [ofLarge, ofSmall] = [board.replicas[large] ?? [], board.replicas[small] ?? []];
   if (ofLarge.includes(b) || ofSmall.includes(a)) return false;
@@ -50,9 +51,11 @@ const bestSwap = (board: Board, from: Seat, to: Seat): Swap | undefined => {
 };
 
 /** Swaps until no active broker has more than the mean and the slack. */
-export const evenBytes = (board: Board, slack: number, unmet: Unmet[]): void => {
+export const evenBytes = (board: Board, request: PlanRequest, unmet: Unmet[]): void => {
+  const { bytesSlack, bytesSlackMin = 0 } = request;
   const total = board.active.reduce((sum, { bytes }) => sum + bytes, 0);
-  const most = (total / Math.max(1, board.active.length)) * (1 + slack);
+  const mean = total / Math.max(1, board.active.length);
+  const most = mean + Math.max(mean * bytesSlack, bytesSlackMin);
   for (;;) {
     const seats = [...board.active].sort((a, b) => a.bytes - b.bytes);
     const from = seats.at(-1);

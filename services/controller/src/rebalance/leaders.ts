@@ -14,8 +14,9 @@ export const evenLeaders = (board: Board, unmet: Unmet[]): void => {
     const most = from.led.size - 2;
     const stepsFrom = function* (id: number, isNew: (to: number) => boolean): Iterable<Step> {
       for (const what of board.seat(id).led) {
+        if (board.isFixed(what)) continue;
         for (const to of board.replicas[what] ?? []) {
-          if (isNew(to) && !board.isMisplaced(to)) yield { from: id, to, what };
+          if (isNew(to) && board.isActive(to)) yield { from: id, to, what };
         }
       }
     };

@@ -7,20 +7,27 @@
  */
 import { Board } from "./board.ts";
 import { evenBytes } from "./bytes.ts";
-import { evacuate, evenCounts, relieve, spread } from "./counts.ts";
+import { evenCounts } from "./counts.ts";
+import { meetHardGoals, unmetHardGoals } from "./hard-goals.ts";
 import { evenLeaders } from "./leaders.ts";
 import type { PlannedMove, PlanRequest, RebalancePlan, Unmet } from "./types.ts";
+
+/** How often hard goals are tried again after counts were evened, which may have made room. */
+const roundsMax = 3;
 
 export const planRebalance = (request: PlanRequest): RebalancePlan => {
   const board = new Board(request);
   const before = board.shares();
-  const unmet: Unmet[] = [];
-  evacuate(board, unmet);
-  spread(board, unmet);
-  relieve(board, unmet);
-  evenCounts(board, unmet);
-  evenBytes(board, request.bytesSlack, unmet);
-  evenLeaders(board, unmet);
+  let counts: readonly Unmet[] = [];
+  for (let round = 0; round < roundsMax; round += 1) {
+    meetHardGoals(board);
+    counts = evenCounts(board);
+    if (unmetHardGoals(board).length === 0) break;
+  }
+  const others: Unmet[] = [];
+  evenBytes(board, request, others);
+  evenLeaders(board, others);
+  const unmet = [...unmetHardGoals(board), ...counts, ...others];
   const moves: PlannedMove[] = [];
   let copies = 0;
   let copiedBytes = 0;
