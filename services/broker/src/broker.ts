@@ -61,6 +61,7 @@ import { ProduceSession } from "./produce/session.ts";
 import { produceOnce } from "./produce-once.ts";
 import { ProducerIds } from "./producer-ids.ts";
 import { CatchUpRate } from "./replication/catch-up-rate.ts";
+import { CommitLag } from "./replication/commit-lag.ts";
 import { Followers } from "./replication/followers.ts";
 import { type LeaderContext, LeaderSession } from "./replication/leader-session.ts";
 
@@ -123,6 +124,7 @@ export class Broker {
   readonly #producerIds: ProducerIds;
   readonly #followers: Followers;
   readonly #leading: LeaderContext;
+  readonly #commitLag = new CommitLag();
   readonly #leaving: Omit<HandOverOptions, "announce" | "timeoutMs">;
 
   constructor(options: BrokerOptions) {
@@ -138,7 +140,8 @@ export class Broker {
     const shared = { clock, random, logger, brokerEpoch };
     this.#leaving = { clock, logger, view, brokerId };
     const logCount = (): number => [...logs.partitions()].length;
-    this.#heartbeats = new Heartbeats({ ...shared, dialer, view, identity, logCount });
+    const told = { logCount, commitLagMs: () => this.#commitLagMs() };
+    this.#heartbeats = new Heartbeats({ ...shared, dialer, view, identity, ...told });
     this.#changes = new InSyncChanges({ ...shared, brokerId, controller, lagMaxMs });
     this.#followers = new Followers({ ...shared, logs, identity, dialer, view });
     const indexes = new KeyIndexes(options.keyIndexBytesMax ?? keyIndexBytesDefault, metrics);
@@ -260,6 +263,13 @@ export class Broker {
     await this.replicas.close();
     await this.#followers.close();
     await goodbye;
+  }
+
+  #commitLagMs(): number {
+    const led = this.replicas
+      .replicas()
+      .flatMap(({ state }) => (state.kind === "leader" ? [state.log] : []));
+    return this.#commitLag.look(led, this.#clock.monoMs());
   }
 
   async #initProducerId({ clientId }: InitProducerIdRequest): Promise<InitProducerIdResponse> {

@@ -129,7 +129,7 @@ export class ControllerProcess {
       const shared = { ...this.#options, metrics, state: this.#state, reign };
       const loop = new ControlLoop(shared);
       const watch = new BrokerWatch(shared);
-      this.#term = { reign, loop, watch, rebalancer: new Rebalancer(shared) };
+      this.#term = { reign, loop, watch, rebalancer: new Rebalancer({ ...shared, watch }) };
       metrics.onReign(true);
       this.#tell();
       reign.onEnd(() => {

@@ -44,8 +44,8 @@ export const rebalanceLimits = {
   plansKept: 10,
   /** Bytes that the new replicas of a broker, or those that it feeds, may lack as the next one begins. */
   lagBytesMax: 1024 * 1024 * 1024,
-  /** Lag of in-sync replicas behind a broker with which no move from it begins, ms. */
-  replicaLagMsMax: 1_000,
+  /** Longest wait of a leader's records to be committed with which a copy from it begins, ms. */
+  commitLagMsMax: 1_000,
   /** How often brokers are asked how far their new replicas are, ms. */
   lagIntervalMs: 5_000,
   /** Longest wait for what a broker tells of its logs, ms. */

@@ -1,6 +1,7 @@
 /** Measures, while a plan is carried out, how far its copies are and what brokers have room for. */
 import type { Clock, Logger } from "@millrace/env";
 import type { StateMirror } from "../cluster-state.ts";
+import type { BrokerWatch } from "../heartbeats/watch.ts";
 import { rebalanceLimits } from "../limits.ts";
 import { askLoads, type Loads, type LoadsContext } from "./loads.ts";
 import { addedBy, keyOfMove, Outcome, type RunningPlan } from "./steps.ts";
@@ -10,6 +11,8 @@ export interface GaugeOptions extends LoadsContext {
   readonly state: Pick<StateMirror, "current">;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Hears the brokers' beats. */
+  readonly watch: Pick<BrokerWatch, "commitLagsMs">;
 }
 
 /** Topics whose logs are asked for at once. */
@@ -37,7 +40,7 @@ export class Gauge {
     return {
       lagBytes: this.#lagBytes,
       freeBytes: this.#freeBytes,
-      replicaLagMs: new Map(),
+      commitLagMs: this.#options.watch.commitLagsMs(),
       gone: new Set(gone.map(([id]) => id)),
     };
   }

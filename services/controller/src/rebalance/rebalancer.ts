@@ -9,6 +9,7 @@ import { RebalanceState } from "@millrace/proto/common";
 import type { RebalanceMove, RebalancesRecord } from "@millrace/proto/storage";
 import type { Dialer } from "@millrace/rpc";
 import type { StateMirror } from "../cluster-state.ts";
+import type { BrokerWatch } from "../heartbeats/watch.ts";
 import { rebalanceLimits } from "../limits.ts";
 import { unchangedPlacement } from "../placement.ts";
 import type { Reign } from "../reign.ts";
@@ -33,6 +34,8 @@ export interface RebalancerOptions {
   readonly logger: Logger;
   /** Reaches the brokers. */
   readonly dialer: Dialer;
+  /** Hears their beats. */
+  readonly watch: Pick<BrokerWatch, "commitLagsMs">;
 }
 
 /** A plan with its moves, as the mirror has them. */

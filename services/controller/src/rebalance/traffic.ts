@@ -9,8 +9,8 @@ export interface Measured {
   readonly lagBytes: ReadonlyMap<string, number>;
   /** By broker, as far as they tell. */
   readonly freeBytes: ReadonlyMap<number, number>;
-  /** By leader: how long its in-sync replicas have lagged, ms. */
-  readonly replicaLagMs: ReadonlyMap<number, number>;
+  /** By leader: how long its records have waited to be committed, ms. */
+  readonly commitLagMs: ReadonlyMap<number, number>;
   /** Brokers that have not been registered for long. */
   readonly gone: ReadonlySet<number>;
 }
@@ -53,7 +53,7 @@ export class BrokerTraffic {
    * there may be, which is no trouble.
    */
   holds(leader: number, added: readonly number[], bytes: number): string | undefined {
-    const { freeBytes, replicaLagMs } = this.#measured;
+    const { commitLagMs, freeBytes } = this.#measured;
     for (const id of [...added, leader]) {
       const busy = this.#busy.get(id);
       if (busy !== undefined) return busy;
@@ -62,9 +62,9 @@ export class BrokerTraffic {
         return `copies that broker ${id} takes part in have yet to catch up`;
       }
     }
-    const lagMs = replicaLagMs.get(leader) ?? 0;
-    if (lagMs > rebalanceLimits.replicaLagMsMax) {
-      return `in-sync replicas of broker ${leader} lag by ${seconds(lagMs)} s`;
+    const lagMs = commitLagMs.get(leader) ?? 0;
+    if (lagMs > rebalanceLimits.commitLagMsMax) {
+      return `records of broker ${leader} wait ${seconds(lagMs)} s to be committed`;
     }
     const full = added.find((id) => {
       const free = freeBytes.get(id);
