@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Client, connect } from "@millrace/client";
+import { BrokerIntent, type Client, connect } from "@millrace/client";
 import { runMillrace } from "../integration/command.ts";
 import { Etcd, skipped } from "./etcd.ts";
 import { type Role, ServerProcess } from "./server-process.ts";
@@ -157,6 +157,22 @@ else {
     }
     const again = await millrace("rebalance", "plan");
     assert.match(again.err, /^nothing to move\n$/);
+    // Six partitions that had to be made on one broker.
+    const { admin } = client;
+    for (const [brokerId, intent] of [
+      [2, BrokerIntent.CORDONED],
+      [3, BrokerIntent.CORDONED],
+    ] as const) {
+      await admin.setBrokerIntent({ brokerId, intent });
+    }
+    await admin.createTopic({ name: "u", partitions: 6, replicationFactor: 1 });
+    for (const brokerId of [2, 3]) {
+      await admin.setBrokerIntent({ brokerId, intent: BrokerIntent.ACTIVE });
+    }
+    assert.equal((await millrace("rebalance", "plan", "--exclude-topic", "t")).code, 0);
+    const waited = await millrace("rebalance", "start", "--wait");
+    assert.match(waited.err, /^rebalance 2 is completed: 4 of 4 moves made/m);
+    assert.equal(waited.code, 0);
     const over = await millrace("rebalance", "abort");
     assert.deepEqual([over.code, /^error: NO_REASSIGNMENT_IN_PROGRESS/.test(over.err)], [1, true]);
   });

@@ -13,6 +13,7 @@ import {
   limits as admin,
   heartbeatLimits,
   producerIdLimits,
+  rebalanceLimits,
   replicaLimits,
 } from "@millrace/controller";
 import { controllerSchema } from "@millrace/controller/node";
@@ -153,6 +154,7 @@ const fixed = new Map<string, number>([
   ...prefixed("group.", { patternCharactersMax, patternInstructionsMax, patternWeightMax }),
   ...prefixed("admin.", admin),
   ...prefixed("replica.", replicaLimits),
+  ...prefixed("rebalance.", rebalanceLimits),
   ...prefixed("producerIds.", producerIdLimits),
   ...prefixed("heartbeat.", heartbeatLimits),
   ...prefixed("standby.", holderWatchLimits),

@@ -107,7 +107,7 @@ export const summaryOf = ({ rebalance, waiting }: DescribeRebalanceResponse): st
   const { cancelledCount, doneCount, moveCount, ongoingCount, rebalanceId } = rebalance;
   const { copiedBytes, copyBytes, skippedCount, state } = rebalance;
   const parts = [
-    `${digitsText(doneCount)} of ${counted(moveCount, "move")} made`,
+    `${digitsText(doneCount)} of ${digitsText(moveCount)} moves made`,
     `${bytesText(copiedBytes)} of ${bytesText(copyBytes)} copied`,
   ];
   if (ongoingCount > 0) parts.push(`${ongoingCount} under way`);

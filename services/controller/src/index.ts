@@ -6,6 +6,7 @@ export {
   heartbeatLimits,
   limits,
   producerIdLimits,
+  rebalanceLimits,
   replicaLimits,
 } from "./limits.ts";
 export { type ControllerMetrics, noMetrics } from "./metrics.ts";

@@ -42,7 +42,7 @@ export const rebalanceLimits = {
   skippedMax: 100,
   /** Plans that are over and remembered. */
   plansKept: 10,
-  /** Bytes that the new replicas of a broker, or those that it feeds, may lack as the next one begins. */
+  /** Bytes that copies of one broker, to it or from it, may lack as the next one begins. */
   lagBytesMax: 1024 * 1024 * 1024,
   /** Longest wait of a leader's records to be committed with which a copy from it begins, ms. */
   commitLagMsMax: 1_000,

@@ -1,4 +1,4 @@
-/** RebalanceService over a metadata store, in simulated time: plans are made, changed, forgotten. */
+/** RebalanceService over a metadata store: plans are made, changed, forgotten. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";

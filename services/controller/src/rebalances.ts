@@ -27,7 +27,7 @@ import type { ClusterState } from "./cluster-state.ts";
 import { limits, rebalanceLimits, replicaLimits } from "./limits.ts";
 import type { Loads } from "./rebalance/loads.ts";
 import { loadsOf, plannedOf, rebalanceOf, unmetOf } from "./rebalance/messages.ts";
-import { planRebalance } from "./rebalance/planner.ts";
+import { planBetween } from "./rebalance/planning.ts";
 import {
   changePlan,
   isRunning,
@@ -182,7 +182,7 @@ export class RebalanceHandlers {
       throw refuse(ErrorCode.METADATA_STALE, "this controller is behind the metadata store: retry");
     }
     const loads = await active.rebalancerOfReign().askLoads(active.state.brokers.keys());
-    const draft = this.#draft(request, loads);
+    const draft = await this.#draft(request, loads);
     if (draft.moves.length > rebalanceLimits.movesMax) {
       throw refuse(
         ErrorCode.INVALID_REQUEST,
@@ -227,11 +227,11 @@ export class RebalanceHandlers {
     });
   }
 
-  #draft({ excludedTopics, movesPerBrokerMax }: PlanRebalanceRequest, loads: Loads) {
+  async #draft({ excludedTopics, movesPerBrokerMax }: PlanRebalanceRequest, loads: Loads) {
     const { active, clock } = this.#options;
     const { state } = active;
     const { request, notes } = planInput(state, loads, new Set(excludedTopics));
-    const plan = planRebalance(request);
+    const plan = await planBetween(clock, request);
     const bytesOf = new Map(request.partitions.map(({ key, bytes }) => [key, bytes]));
     const moves = plan.moves.flatMap(({ key, from, to }) => {
       const one = state.partitions.get(key);

@@ -120,7 +120,7 @@ export class BrokerWatch {
     return session?.epoch === epoch ? session.told.logCount : undefined;
   }
 
-  /** By broker: how long records of partitions that it leads have waited, as it has told last, ms. */
+  /** By broker: how long records that it leads have waited, as it has told last, ms. */
   commitLagsMs(): Map<number, number> {
     return new Map(
       [...this.#sessions].flatMap(([id, { told }]): [number, number][] =>

@@ -32,7 +32,10 @@ export const campaign = (
   return active;
 };
 
-/** The Admin, Brokers and Rebalance services for clients; ReplicaService and CreateTopic for the cluster. */
+/**
+ * The Admin, Brokers and Rebalance services for clients; ReplicaService and CreateTopic for the
+ * cluster.
+ */
 export const controllerServices = (
   options: Pick<ControllerOptions, "store" | "defaultReplicationFactor" | "untilServed"> & {
     readonly env: Pick<Env, "clock" | "random" | "logger">;

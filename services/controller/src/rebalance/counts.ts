@@ -32,8 +32,9 @@ const seatFor = (board: Board, p: number, from: number, mustWiden: boolean): Sea
 };
 
 /** Moves what is on brokers that may have no replicas. */
-export const evacuate = (board: Board): void => {
+export function* evacuate(board: Board): Generator<void> {
   for (const [p, replicas] of board.replicas.entries()) {
+    yield;
     if (board.isFixed(p)) continue;
     for (const id of [...replicas]) {
       if (!board.isMisplaced(id)) continue;
@@ -41,14 +42,15 @@ export const evacuate = (board: Board): void => {
       if (to !== undefined) board.move(p, id, to.broker.id);
     }
   }
-};
+}
 
 /** Whether a broker keeps what it has, and gets nothing. */
 const keeps = (board: Board, id: number): boolean => !board.isActive(id) && !board.isMisplaced(id);
 
 /** Spreads the replicas of partitions over as many racks as there are. */
-export const spread = (board: Board): void => {
+export function* spread(board: Board): Generator<void> {
   for (const [p, replicas] of board.replicas.entries()) {
+    yield;
     while (!board.isFixed(p) && board.racksMissing(p) > 0) {
       const racks = replicas.map((id) => board.seats.get(id)?.rack);
       // The preferred leader moves last, and what a broker keeps does not move at all.
@@ -68,20 +70,21 @@ export const spread = (board: Board): void => {
       board.move(p, best.from, best.to.broker.id);
     }
   }
-};
+}
 
 /** Moves replicas from brokers that have more than they have room for, the largest first. */
-export const relieve = (board: Board): void => {
+export function* relieve(board: Board): Generator<void> {
   for (const seat of board.active) {
     const { id } = seat.broker;
     const largest = [...seat.partitions].sort((a, b) => board.bytesOf(b) - board.bytesOf(a));
     for (const p of largest) {
       if (board.hasRoom(seat, 0, 0)) break;
+      yield;
       const to = seatFor(board, p, id, false);
       if (to !== undefined) board.move(p, id, to.broker.id);
     }
   }
-};
+}
 
 /** The replica to hand over that leaves the bytes of both nearest to the mean. */
 const replicaFor = (board: Board, from: Seat, to: Seat, meanBytes: number): number | undefined => {
@@ -115,7 +118,7 @@ class NothingToGive {
 }
 
 /** Moves from brokers with the most replicas to those with the fewest. What is not met, if any. */
-export const evenCounts = (board: Board): Unmet[] => {
+export function* evenCounts(board: Board): Generator<void, Unmet[]> {
   const meanBytes =
     board.active.reduce((sum, { bytes }) => sum + bytes, 0) / Math.max(1, board.active.length);
   const byCount = (): Seat[] =>
@@ -125,6 +128,7 @@ export const evenCounts = (board: Board): Unmet[] => {
   const stuck = new Set<Seat>();
   const nothing = new NothingToGive();
   for (;;) {
+    yield;
     const seats = byCount();
     const from = seats.findLast((seat) => !stuck.has(seat));
     const low = seats[0]?.partitions.size ?? 0;
@@ -133,7 +137,7 @@ export const evenCounts = (board: Board): Unmet[] => {
     const stepsFrom = function* (id: number, isNew: (to: number) => boolean): Iterable<Step> {
       const giver = board.seat(id);
       for (const to of seats) {
-        if (!isNew(to.broker.id) || nothing.has(giver, to)) continue;
+        if (!isNew(to.broker.id) || !board.mayGive(giver, to) || nothing.has(giver, to)) continue;
         const what = replicaFor(board, giver, to, meanBytes);
         if (what === undefined) nothing.add(giver, to);
         else yield { from: id, to: to.broker.id, what };
@@ -154,4 +158,4 @@ export const evenCounts = (board: Board): Unmet[] => {
     `brokers ${ids} keep more replicas than others: what they have may not go to those with fewer, ` +
     "which lie in racks that the partitions are in already, or are full";
   return [{ goal: "count", why }];
-};
+}

@@ -1,5 +1,6 @@
 /** Measures, while a plan is carried out, how far its copies are and what brokers have room for. */
 import type { Clock, Logger } from "@millrace/env";
+import { RebalanceState } from "@millrace/proto/common";
 import type { StateMirror } from "../cluster-state.ts";
 import type { BrokerWatch } from "../heartbeats/watch.ts";
 import { rebalanceLimits } from "../limits.ts";
@@ -54,7 +55,9 @@ export class Gauge {
       if (brokers.has(id)) this.#missing.delete(id);
       else if (!this.#missing.has(id)) this.#missing.set(id, nowMs);
     }
-    if (this.#dueMs === undefined || nowMs < this.#dueMs) return;
+    const { outcomes, state: stage } = plan.record;
+    const isQuiet = stage !== RebalanceState.REBALANCING && !outcomes.includes(Outcome.moving);
+    if (isQuiet || this.#dueMs === undefined || nowMs < this.#dueMs) return;
     this.#dueMs = undefined;
     void this.#measure(plan);
   }

@@ -1,14 +1,14 @@
 /** The goals that nothing else makes worse, and what is left of them. */
-import type { Board } from "./board.ts";
+import type { Board, Seat } from "./board.ts";
 import { evacuate, relieve, spread } from "./counts.ts";
 import type { Unmet } from "./types.ts";
 
 /** Goes as far as it can be gone now: what is even later may leave more room. */
-export const meetHardGoals = (board: Board): void => {
-  evacuate(board);
-  spread(board);
-  relieve(board);
-};
+export function* meetHardGoals(board: Board): Generator<void> {
+  yield* evacuate(board);
+  yield* spread(board);
+  yield* relieve(board);
+}
 
 const misplaced = (board: Board): Unmet[] => {
   const stuck = new Map<number, number>();
@@ -33,15 +33,24 @@ const sharing = (board: Board): Unmet[] => {
   return [{ goal: "racks", why }];
 };
 
-const full = (board: Board): Unmet[] =>
-  board.active
-    .filter((seat) => !board.hasRoom(seat, 0, 0))
-    .map(({ broker, bytes, partitions }) => ({
-      goal: bytes > broker.bytesMax ? "disk" : "replicas",
-      why:
-        `broker ${broker.id} has ${partitions.size} replicas of ${bytes} bytes, more than it has ` +
-        "room for, and no other one can take them: add brokers or room",
-    }));
+/** Brokers without room that are named, for each goal. */
+const fullMax = 10;
+
+const full = (board: Board): Unmet[] => {
+  const seats = board.active.filter((seat) => !board.hasRoom(seat, 0, 0));
+  const isDisk = ({ broker, bytes }: Seat): boolean => bytes > broker.bytesMax;
+  const told = (goal: "disk" | "replicas"): Unmet[] =>
+    seats
+      .filter((seat) => isDisk(seat) === (goal === "disk"))
+      .slice(0, fullMax)
+      .map(({ broker, bytes, partitions }) => ({
+        goal,
+        why:
+          `broker ${broker.id} has ${partitions.size} replicas of ${bytes} bytes, more than it has ` +
+          "room for, and no other one can take them: add brokers or room",
+      }));
+  return [...told("disk"), ...told("replicas")];
+};
 
 /** What is not met. */
 export const unmetHardGoals = (board: Board): Unmet[] => [

@@ -3,9 +3,10 @@ import type { Board, Seat } from "./board.ts";
 import { type Step, shortestPath } from "./paths.ts";
 import type { Unmet } from "./types.ts";
 
-export const evenLeaders = (board: Board, unmet: Unmet[]): void => {
+export function* evenLeaders(board: Board, unmet: Unmet[]): Generator<void> {
   const stuck = new Set<Seat>();
   for (;;) {
+    yield;
     const seats = [...board.active].sort(
       (a, b) => a.led.size - b.led.size || a.broker.id - b.broker.id,
     );
@@ -29,4 +30,4 @@ export const evenLeaders = (board: Board, unmet: Unmet[]): void => {
   const ids = [...stuck].map(({ broker }) => broker.id).join(", ");
   const why = `brokers ${ids} are to lead more partitions than others, which have no replicas of these`;
   unmet.push({ goal: "leaders", why });
-};
+}

@@ -15,18 +15,19 @@ import type { PlannedMove, PlanRequest, RebalancePlan, Unmet } from "./types.ts"
 /** How often hard goals are tried again after counts were evened, which may have made room. */
 const roundsMax = 3;
 
-export const planRebalance = (request: PlanRequest): RebalancePlan => {
+/** Plans in small steps, so that whoever has other things to do can do them in between. */
+export function* planInSteps(request: PlanRequest): Generator<void, RebalancePlan> {
   const board = new Board(request);
   const before = board.shares();
   let counts: readonly Unmet[] = [];
   for (let round = 0; round < roundsMax; round += 1) {
-    meetHardGoals(board);
-    counts = evenCounts(board);
+    yield* meetHardGoals(board);
+    counts = yield* evenCounts(board);
     if (unmetHardGoals(board).length === 0) break;
   }
   const others: Unmet[] = [];
-  evenBytes(board, request, others);
-  evenLeaders(board, others);
+  yield* evenBytes(board, request, others);
+  yield* evenLeaders(board, others);
   const unmet = [...unmetHardGoals(board), ...counts, ...others];
   const moves: PlannedMove[] = [];
   let copies = 0;
@@ -40,4 +41,13 @@ export const planRebalance = (request: PlanRequest): RebalancePlan => {
     moves.push({ key, from, to });
   }
   return { moves, copies, copiedBytes, before, after: board.shares(), unmet };
+}
+
+/** Plans at once. */
+export const planRebalance = (request: PlanRequest): RebalancePlan => {
+  const steps = planInSteps(request);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
 };

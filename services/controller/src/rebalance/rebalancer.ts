@@ -45,7 +45,7 @@ interface LoadedPlan extends StoredPlan {
 }
 
 /** Pause between two rounds, so that a busy cluster is not looked at all the time, ms. */
-const pauseMs = 200;
+const pauseMs = 500;
 /** Pause after a failure, ms; doubles with every one in a row. */
 const retryMsMin = 100;
 const retryMsMax = 5_000;
@@ -77,7 +77,7 @@ export class Rebalancer {
     void this.#run();
   }
 
-  /** Moves under way with the bytes that they lack, and why others wait, of the plan with this id. */
+  /** Moves of this plan under way with the bytes that they lack, and why others wait. */
   progressOf(rebalanceId: number) {
     const plan = this.#plan;
     if (plan?.record.rebalanceId !== rebalanceId) return { ongoing: [], waiting: "" };

@@ -106,7 +106,7 @@ test("copies wait while records wait to be committed, and for room on the disk",
   };
   const next = world.step();
   assert.equal(next.changes.length, 1, "what is on its way needs room, too");
-  assert.equal(next.waiting, "1 moves wait: broker 3 has no room for it yet");
+  assert.equal(next.waiting, "1 move waits: broker 3 has no room for it yet");
 });
 
 test("brokers with a partition below its minimum take part in no copies", () => {
@@ -115,7 +115,7 @@ test("brokers with a partition below its minimum take part in no copies", () => 
   world.put(keyOf(1), { ...world.of(1), isr: [1], isrBrokerEpochs: [1n] });
   assert.equal(
     world.step().waiting,
-    "1 moves wait: broker 1 has a partition below min.insync.replicas, t-1",
+    "1 move waits: broker 1 has a partition below min.insync.replicas, t-1",
   );
   world.catchUp(1);
   assert.equal(world.step().changes.length, 1);
@@ -125,9 +125,9 @@ test("a partition that is not in sync, or has no leader, waits for that", () => 
   const world = setUp(1);
   world.plan([[0, [1, 3]]]);
   world.put(keyOf(0), { ...world.of(0), isr: [1], isrBrokerEpochs: [1n] });
-  assert.equal(world.step().waiting, "1 moves wait: t-0 is not in sync on broker 2");
+  assert.equal(world.step().waiting, "1 move waits: t-0 is not in sync on broker 2");
   world.put(keyOf(0), { ...world.of(0), leader: undefined });
-  assert.equal(world.step().waiting, "1 moves wait: t-0 has no leader");
+  assert.equal(world.step().waiting, "1 move waits: t-0 has no leader");
   world.put(keyOf(0), { ...world.of(0), leader: 1 });
   world.measured = { ...unmeasured, gone: new Set([2]) };
   world.step();
@@ -170,7 +170,7 @@ test("what does not fit any more is skipped, and says why", () => {
     "broker 5 is not registered",
     "the topic was deleted meanwhile",
   ]);
-  assert.equal(waiting, "1 moves wait: it is being moved by hand, or by a drain");
+  assert.equal(waiting, "1 move waits: it is being moved by hand, or by a drain");
   // By hand it went where the plan wants it.
   world.settle();
   assert.equal(outcomesOf(world)[1], Outcome.done);
@@ -194,7 +194,7 @@ test("a new broker that is missing for a while is waited for, and given up after
   world.step();
   world.brokers.delete(3);
   world.round();
-  assert.equal(world.step().waiting, "1 moves wait: broker 3 is not registered");
+  assert.equal(world.step().waiting, "1 move waits: broker 3 is not registered");
   world.measured = { ...unmeasured, gone: new Set([3]) };
   world.step();
   world.round();

@@ -108,7 +108,8 @@ class Stepper {
       waiting += 1;
       if (reason === "") reason = verdict.why;
     }
-    return waiting === 0 ? "" : `${waiting} moves wait: ${reason}`;
+    if (waiting === 0) return "";
+    return `${waiting === 1 ? "1 move waits" : `${waiting} moves wait`}: ${reason}`;
   }
 
   get #isFull(): boolean {
