@@ -15,15 +15,15 @@ import { BrokerIntentRecordSchema } from "@millrace/proto/storage";
 import { methodOf } from "@millrace/rpc";
 import { rebalanceLimits } from "./limits.ts";
 import { RebalanceHandlers } from "./rebalances.ts";
-import { TestCluster } from "./testing/cluster.ts";
+import { type Interpose, TestCluster } from "./testing/cluster.ts";
 
-const { ABORTED, FAILED, PROPOSED, REBALANCING } = RebalanceState;
+const { ABORTED, FAILED, PAUSED, PROPOSED, REBALANCING } = RebalanceState;
 
 class World extends TestCluster {
   handlers: RebalanceHandlers | undefined;
 
-  async serve(id: number) {
-    const started = await this.controller(id);
+  async serve(id: number, interpose?: Interpose) {
+    const started = await this.controller(id, interpose);
     const { life, process } = started;
     const clock = life.clock();
     const options = { clusterId: "c", clock, store: this.store, active: process };
@@ -87,12 +87,12 @@ class World extends TestCluster {
 }
 
 /** A controller, and two brokers, the first one with all of the partitions. */
-const setUp = async (partitions = 4) => {
+const setUp = async (partitions = 4, interpose?: Interpose) => {
   const world = new World();
   const registrations = [1, 2].map((id) => world.registration(id, { ttlSeconds: 60 }));
   for (const { registration } of registrations) await world.run(registration.register());
   await world.topic(partitions, 1);
-  const controller = await world.serve(1);
+  const controller = await world.serve(1, interpose);
   await world.pass(500);
   return { world, controller, registrations };
 };
@@ -178,6 +178,60 @@ test("one plan is carried out at a time, and commands have one effect", async ()
   assert.ok((await world.partitions()).every(({ adding }) => adding.length === 0));
   assert.equal(await world.codeOf(world.call("start", 1)), "INVALID_REQUEST");
 });
+
+/** What changes while a step is on its way to the store, by the key that the step depends on. */
+const meanwhile: Readonly<Record<string, (world: World) => Promise<void>>> = {
+  "the plan": async (world) => {
+    const [kv] = (await world.store.range({ key: keys.rebalance(1) })).kvs;
+    const record = { ...decodeRecord.rebalance(kv ?? assert.fail()), state: PAUSED };
+    const value = encodeRecord.rebalance(record);
+    await world.store.txn([], [{ type: "put", key: keys.rebalance(1), value }]);
+  },
+  "a partition": async (world) => {
+    const { kvs } = await world.store.range({ prefix: keys.partitions });
+    for (const { key, value } of kvs) await world.store.txn([], [{ type: "put", key, value }]);
+  },
+  "the topic": async (world) => {
+    const [kv] = (await world.store.range({ key: keys.topic("t") })).kvs;
+    const { key, value } = kv ?? assert.fail();
+    await world.store.txn([], [{ type: "put", key, value }]);
+  },
+  "the intents of brokers": async (world) => {
+    const value = new Uint8Array(0);
+    await world.store.txn([], [{ type: "put", key: keys.placement, value }]);
+  },
+};
+
+for (const [what, change] of Object.entries(meanwhile)) {
+  test(`moves begin only if ${what} has not changed since they were judged`, async () => {
+    const results: boolean[] = [];
+    const worlds: World[] = [];
+    const { world } = await setUp(4, (store) => ({
+      async txn(compares, operations, ...rest) {
+        const [only] = worlds;
+        const isStep = operations.some(
+          (one) => one.type === "put" && one.key.startsWith(keys.partitions),
+        );
+        if (!isStep || only === undefined) return store.txn(compares, operations, ...rest);
+        if (results.length === 0) await change(only);
+        const result = await store.txn(compares, operations, ...rest);
+        results.push(result.succeeded);
+        return result;
+      },
+    }));
+    await world.plan();
+    worlds.push(world);
+    await world.call("start");
+    await world.pass(3000);
+    assert.equal(results[0], false);
+    const { rebalance } = await world.describe(1);
+    const isPaused = what === "the plan";
+    assert.deepEqual(
+      [results.at(1), rebalance?.ongoingCount],
+      isPaused ? [undefined, 0] : [true, 2],
+    );
+  });
+}
 
 test("a proposal is given up, and the last ten that are over are remembered", async () => {
   const { world } = await setUp();
