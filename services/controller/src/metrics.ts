@@ -8,6 +8,8 @@ export interface ControllerMetrics {
   onConflict(): void;
   /** The registration of a broker was deleted because it is dead or hung. */
   onFenced(): void;
+  /** Moves of the plan that is carried out, those that wait and those under way; 0 without one. */
+  onRebalance(pending: number, ongoing: number): void;
   /** Writing failed, and is tried again. */
   onFailure(): void;
 }
@@ -18,5 +20,6 @@ export const noMetrics: ControllerMetrics = {
   onChanges() {},
   onConflict() {},
   onFenced() {},
+  onRebalance() {},
   onFailure() {},
 };

@@ -164,6 +164,7 @@ test("one plan is carried out at a time, and commands have one effect", async ()
   await world.pass(2000);
   const described = await world.describe();
   assert.deepEqual([described.rebalance?.ongoingCount, described.ongoing.length], [2, 2]);
+  assert.deepEqual(world.moves, [0, 2]);
   assert.equal((await world.call("pause")).state, RebalanceState.PAUSED);
   assert.equal((await world.call("pause", 1)).state, RebalanceState.PAUSED);
   assert.equal(await world.codeOf(world.call("resume", 2)), "NO_REASSIGNMENT_IN_PROGRESS");
@@ -175,8 +176,10 @@ test("one plan is carried out at a time, and commands have one effect", async ()
   await world.pass(2000);
   assert.equal((await world.describe(1)).rebalance?.state, ABORTED);
   assert.equal((await world.describe(1)).rebalance?.cancelledCount, 2);
+  assert.deepEqual(world.moves, [0, 0]);
   assert.ok((await world.partitions()).every(({ adding }) => adding.length === 0));
   assert.equal(await world.codeOf(world.call("start", 1)), "INVALID_REQUEST");
+  assert.equal((await world.call("start", 2)).state, REBALANCING, "the next one may begin");
 });
 
 /** What changes while a step is on its way to the store, by the key that the step depends on. */

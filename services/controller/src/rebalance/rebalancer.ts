@@ -11,6 +11,7 @@ import type { Dialer } from "@millrace/rpc";
 import type { StateMirror } from "../cluster-state.ts";
 import type { BrokerWatch } from "../heartbeats/watch.ts";
 import { rebalanceLimits } from "../limits.ts";
+import type { ControllerMetrics } from "../metrics.ts";
 import { unchangedPlacement } from "../placement.ts";
 import type { Reign } from "../reign.ts";
 import { Gauge } from "./gauge.ts";
@@ -36,6 +37,7 @@ export interface RebalancerOptions {
   readonly dialer: Dialer;
   /** Hears their beats. */
   readonly watch: Pick<BrokerWatch, "commitLagsMs">;
+  readonly metrics: Pick<ControllerMetrics, "onFailure" | "onRebalance">;
 }
 
 /** A plan with its moves, as the mirror has them. */
@@ -72,6 +74,7 @@ export class Rebalancer {
     options.reign.onEnd(() => {
       stopListening();
       this.#cancelLook();
+      options.metrics.onRebalance(0, 0);
       this.#kick();
     });
     void this.#run();
@@ -98,13 +101,14 @@ export class Rebalancer {
   }
 
   async #run(): Promise<void> {
-    const { clock, logger, random, reign } = this.#options;
+    const { clock, logger, metrics, random, reign } = this.#options;
     while (reign.isActive) {
       try {
         await this.#round();
         this.#failures = 0;
       } catch (thrown) {
         if (!reign.isActive || hasCode(thrown, ErrorCode.NOT_CONTROLLER)) return;
+        metrics.onFailure();
         logger.warn({ err: MillraceError.from(thrown) }, "a rebalance cannot go on: trying again");
         const ms = Math.min(retryMsMax, retryMsMin * 2 ** Math.min(this.#failures, 10));
         this.#failures += 1;
@@ -116,7 +120,7 @@ export class Rebalancer {
 
   /** Waits for something to do, and does it once. */
   async #round(): Promise<void> {
-    const { clock, reign, state } = this.#options;
+    const { clock, metrics, reign, state } = this.#options;
     if (!this.#again) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
@@ -129,6 +133,7 @@ export class Rebalancer {
     this.#cancelLook();
     if (this.#plan === undefined) {
       this.#gauge.stop();
+      metrics.onRebalance(0, 0);
       return;
     }
     this.#cancelLook = clock.timer(rebalanceLimits.lookIntervalMs, () => this.#kick());
@@ -136,6 +141,9 @@ export class Rebalancer {
     const { measured } = this.#gauge;
     const step = nextStep(this.#plan, state.current, measured, this.#stepMax, clock.wallMs());
     this.#waiting = step.waiting;
+    const { outcomes } = step.record ?? this.#plan.record;
+    const count = (outcome: number): number => outcomes.filter((one) => one === outcome).length;
+    metrics.onRebalance(count(Outcome.waiting), count(Outcome.moving));
     if (step.record === undefined) await clock.sleep(pauseMs);
     else await this.#write(this.#plan, step, step.record);
   }

@@ -256,7 +256,7 @@ test("an abort takes back what is under way, in the order of before, and keeps w
   const world = setUp(3, { movesPerBroker: 2 });
   world.plan([
     [0, [3, 1]],
-    [1, [3, 1]],
+    [1, [2, 3]],
     [2, [3, 1]],
   ]);
   world.step();

@@ -16,6 +16,8 @@ export { type Interpose, ttlSeconds } from "@millrace/metadata/testing";
 export class TestCluster extends StoreProcesses {
   /** Of all controllers. */
   readonly counts = { active: 0, changes: 0, elections: 0, conflicts: 0, fenced: 0, failures: 0 };
+  /** Moves of the plan that is carried out: those that wait, and those under way. */
+  moves: readonly number[] = [];
   readonly network = new SimNetwork(this.kernel);
 
   async controller(controllerId: number, interpose?: Interpose) {
@@ -33,6 +35,9 @@ export class TestCluster extends StoreProcesses {
       },
       onConflict: () => {
         counts.conflicts += 1;
+      },
+      onRebalance: (...moves) => {
+        this.moves = moves;
       },
       onFenced: () => {
         counts.fenced += 1;
