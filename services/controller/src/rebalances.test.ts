@@ -16,6 +16,7 @@ import { methodOf } from "@millrace/rpc";
 import { rebalanceLimits } from "./limits.ts";
 import { RebalanceHandlers } from "./rebalances.ts";
 import { type Interpose, TestCluster } from "./testing/cluster.ts";
+import { RebalanceWorld } from "./testing/rebalance-world.ts";
 
 const { ABORTED, FAILED, PAUSED, PROPOSED, REBALANCING } = RebalanceState;
 
@@ -145,12 +146,13 @@ test("what a plan leaves out, and which goals it cannot meet", async () => {
 
 test("requests out of range are refused before anything is asked", async () => {
   const { world } = await setUp();
+  assert.equal(await world.codeOf(world.describe()), "INVALID_REQUEST");
   const refused = (fields: object) => world.codeOf(world.plan(fields));
   assert.equal(await refused({ movesPerBrokerMax: 101 }), "INVALID_REQUEST");
+  const both = await Promise.all([refused({}), refused({})]);
+  assert.deepEqual(both.sort(), ["ADMISSION_REJECTED", "done"], "one plan is made at a time");
   const excludedTopics = Array.from({ length: 1001 }, (_, i) => `t${i}`);
   assert.equal(await refused({ excludedTopics }), "INVALID_REQUEST");
-  assert.equal(await world.codeOf(world.describe()), "INVALID_REQUEST");
-  await world.plan();
   assert.equal(await world.codeOf(world.describe(7)), "INVALID_REQUEST");
 });
 
@@ -284,6 +286,30 @@ test("a plan with more moves than a value holds is in several, which a controlle
   await world.call("start");
   await world.pass(3000);
   assert.equal((await world.describe()).rebalance?.ongoingCount, 100);
+});
+
+test("a plan of more moves than can be stored is refused", async () => {
+  const world = new World();
+  // Two thirds of them go to the new brokers.
+  const count = (rebalanceLimits.movesMax / 2) * 3 + 6;
+  const cluster = new RebalanceWorld({
+    ...{ racks: ["", "", ""], replicas: Array.from({ length: count }, () => [1]) },
+  });
+  const { life } = world.process("controller");
+  const handlers = new RebalanceHandlers({
+    ...{ clusterId: "c", clock: life.clock(), store: world.store },
+    active: {
+      writeOfReign: () => () => assert.fail("nothing is written"),
+      rebalancerOfReign: () => ({
+        askLoads: async () => ({ logs: new Map(), failures: new Map() }),
+        progressOf: () => ({ ongoing: [], waiting: "" }),
+      }),
+      waitForRevision: async () => true,
+      state: cluster.state,
+    },
+  });
+  world.handlers = handlers;
+  assert.equal(await world.codeOf(world.plan({ validateOnly: true })), "INVALID_REQUEST");
 });
 
 test("what an interrupted plan has left is not taken for moves of the next one", async () => {

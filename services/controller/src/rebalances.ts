@@ -25,17 +25,11 @@ import { topicIdBytes } from "@millrace/record";
 import { bindService, ofCluster, type ServiceBinding } from "@millrace/rpc";
 import type { ClusterState } from "./cluster-state.ts";
 import { limits, rebalanceLimits, replicaLimits } from "./limits.ts";
+import { abort, type Change, planWith, setPaused, start } from "./rebalance/commands.ts";
 import type { Loads } from "./rebalance/loads.ts";
 import { loadsOf, plannedOf, rebalanceOf, unmetOf } from "./rebalance/messages.ts";
 import { planBetween } from "./rebalance/planning.ts";
-import {
-  changePlan,
-  isRunning,
-  proposePlan,
-  readPlans,
-  type StoredPlan,
-  type StoredPlans,
-} from "./rebalance/plans.ts";
+import { changePlan, proposePlan, readPlans } from "./rebalance/plans.ts";
 import type { Rebalancer } from "./rebalance/rebalancer.ts";
 import { planInput } from "./rebalance/request.ts";
 import type { Write } from "./reign.ts";
@@ -55,89 +49,14 @@ export interface RebalanceHandlersOptions {
   };
 }
 
-const { ABORTED, ABORTING, PAUSED, PROPOSED, REBALANCING } = RebalanceState;
+const { ABORTED, PAUSED, PROPOSED, REBALANCING } = RebalanceState;
 
 const refuse = (code: ErrorCode, message: string): MillraceError =>
   MillraceError.refusal(code, message);
 
-const stateName = (state: RebalanceState): string => RebalanceState[state].toLowerCase();
-
-const noneRunning = (): MillraceError =>
-  refuse(
-    ErrorCode.NO_REASSIGNMENT_IN_PROGRESS,
-    "no rebalance is being carried out: see millrace rebalance status",
-  );
-
-/** The plan with this id. Throws INVALID_REQUEST. */
-const planWith = ({ plans }: StoredPlans, id: number): StoredPlan => {
-  const found = plans.find(({ record }) => record.rebalanceId === id);
-  if (found !== undefined) return found;
-  const why = `no rebalance ${id} is remembered: see millrace rebalance status`;
-  throw refuse(ErrorCode.INVALID_REQUEST, why);
-};
-
-/** What a command makes of a plan; undefined: it is so already. Throws the refusal. */
-type Change = (stored: StoredPlans) => { readonly plan: StoredPlan; readonly to?: RebalanceState };
-
-/** Throws INVALID_REQUEST, REASSIGNMENT_IN_PROGRESS. */
-const start =
-  (id: number): Change =>
-  (stored) => {
-    const { runningId } = stored.index.record;
-    const proposed = stored.plans.find(({ record }) => record.state === PROPOSED);
-    // Started again it is the plan that is carried out.
-    const meant = id === 0 && proposed === undefined ? runningId : id;
-    const plan = meant === 0 ? proposed : planWith(stored, meant);
-    if (plan === undefined) {
-      const why = "no plan waits to be started: make one with millrace rebalance plan";
-      throw refuse(ErrorCode.INVALID_REQUEST, why);
-    }
-    const { rebalanceId, state } = plan.record;
-    if (isRunning(plan.record)) return { plan };
-    if (runningId !== 0) {
-      const why = `rebalance ${runningId} is being carried out: wait until it is over, or abort it`;
-      throw refuse(ErrorCode.REASSIGNMENT_IN_PROGRESS, why);
-    }
-    if (state === PROPOSED) return { plan, to: REBALANCING };
-    const why = `rebalance ${rebalanceId} is ${stateName(state)}: make another plan`;
-    throw refuse(ErrorCode.INVALID_REQUEST, why);
-  };
-
-/** The plan that is carried out, if it is the one that is meant. */
-const runningPlan = (stored: StoredPlans, id: number): StoredPlan => {
-  const { runningId } = stored.index.record;
-  if (runningId === 0 || (id !== 0 && id !== runningId)) throw noneRunning();
-  return planWith(stored, runningId);
-};
-
-/** Throws NO_REASSIGNMENT_IN_PROGRESS, INVALID_REQUEST while the plan is being ended. */
-const setPaused =
-  (id: number, to: RebalanceState): Change =>
-  (stored) => {
-    const plan = runningPlan(stored, id);
-    const { rebalanceId, state } = plan.record;
-    if (state === to) return { plan };
-    if (state !== ABORTING) return { plan, to };
-    const why = `rebalance ${rebalanceId} is being aborted: wait until it is over`;
-    throw refuse(ErrorCode.INVALID_REQUEST, why);
-  };
-
-/** Throws NO_REASSIGNMENT_IN_PROGRESS, INVALID_REQUEST. */
-const abort =
-  (id: number): Change =>
-  (stored) => {
-    const proposed = stored.plans.find(({ record }) => record.state === PROPOSED);
-    const meant = id === 0 ? stored.index.record.runningId : id;
-    if (meant === 0 && proposed === undefined) throw noneRunning();
-    const plan = meant === 0 && proposed !== undefined ? proposed : planWith(stored, meant);
-    const { state } = plan.record;
-    if (state === PROPOSED) return { plan, to: ABORTED };
-    if (!isRunning(plan.record)) throw noneRunning();
-    return state === ABORTING ? { plan } : { plan, to: ABORTING };
-  };
-
 export class RebalanceHandlers {
   readonly #options: RebalanceHandlersOptions;
+  #isPlanning = false;
 
   constructor(options: RebalanceHandlersOptions) {
     this.#options = options;
@@ -170,13 +89,26 @@ export class RebalanceHandlers {
   }
 
   /**
-   * Throws INVALID_REQUEST, NOT_CONTROLLER; METADATA_STALE while the mirror is behind; UNAVAILABLE
-   * when other plans keep being made.
+   * Throws INVALID_REQUEST, NOT_CONTROLLER; ADMISSION_REJECTED while another plan is made;
+   * METADATA_STALE while the mirror is behind; UNAVAILABLE when other plans keep being stored.
    */
   async planRebalance(request: PlanRebalanceRequest): Promise<PlanRebalanceResponse> {
-    const { active, store } = this.#options;
-    const write = active.writeOfReign();
+    const write = this.#options.active.writeOfReign();
     checkPlan(request);
+    if (this.#isPlanning) {
+      const why = "another plan is being made: retry";
+      throw new MillraceError(ErrorCode.ADMISSION_REJECTED, why, { retryAfterMs: 1000 });
+    }
+    this.#isPlanning = true;
+    try {
+      return await this.#plan(request, write);
+    } finally {
+      this.#isPlanning = false;
+    }
+  }
+
+  async #plan(request: PlanRebalanceRequest, write: Write): Promise<PlanRebalanceResponse> {
+    const { active, store } = this.#options;
     const { revision } = await readPlans(store);
     if (!(await active.waitForRevision(revision, replicaLimits.mirrorWaitMsMax))) {
       throw refuse(ErrorCode.METADATA_STALE, "this controller is behind the metadata store: retry");

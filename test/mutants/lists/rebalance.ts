@@ -298,7 +298,7 @@ const stored: readonly Mutant[] = [
   {
     name: "two-plans-at-once",
     breaks: "One plan is carried out at a time.",
-    file: "services/controller/src/rebalances.ts",
+    file: `${room}commands.ts`,
     replace: [["if (runningId !== 0) {\n      const why", "if (runningId < 0) {\n      const why"]],
     tests: ["services/broker/src/process/rebalance.test.ts"],
   },
@@ -328,6 +328,22 @@ const stored: readonly Mutant[] = [
         "if (!(await write([isIndexSame], [removeMoves(rebalanceId)])).succeeded) return undefined;",
         "",
       ],
+    ],
+    tests: service,
+  },
+  {
+    name: "plans-that-are-made-together",
+    breaks: "One plan is made at a time.",
+    file: "services/controller/src/rebalances.ts",
+    replace: [["this.#isPlanning = true;", ""]],
+    tests: service,
+  },
+  {
+    name: "plan-of-any-size",
+    breaks: "A plan has at most so many moves as can be stored.",
+    file: "services/controller/src/rebalances.ts",
+    replace: [
+      ["if (draft.moves.length > rebalanceLimits.movesMax) {", "if (draft.moves.length < 0) {"],
     ],
     tests: service,
   },

@@ -588,7 +588,7 @@ export declare const RebalanceService: GenService<{
   /**
    * Makes a plan from the metadata and from what brokers tell of their logs and disks. It waits for
    * StartRebalance, in place of the plan that waited before. Without a move nothing is stored, and
-   * the id is 0.
+   * the id is 0. One plan is made at a time: ADMISSION_REJECTED for others meanwhile.
    *
    * @generated from rpc millrace.controller.v1.RebalanceService.PlanRebalance
    */
