@@ -1,6 +1,6 @@
 /** Composes a broker: partitions as the metadata assigns them, served over any carrier. */
 import { create } from "@bufbuild/protobuf";
-import type { Clock, Env } from "@millrace/env";
+import type { Cancel, Clock, Env } from "@millrace/env";
 import type { LogManager } from "@millrace/log";
 import {
   FetchService,
@@ -125,6 +125,8 @@ export class Broker {
   readonly #followers: Followers;
   readonly #leading: LeaderContext;
   readonly #commitLag = new CommitLag();
+  #longestLagMs = 0;
+  #cancelLook: Cancel = () => {};
   readonly #leaving: Omit<HandOverOptions, "announce" | "timeoutMs">;
 
   constructor(options: BrokerOptions) {
@@ -140,7 +142,7 @@ export class Broker {
     const shared = { clock, random, logger, brokerEpoch };
     this.#leaving = { clock, logger, view, brokerId };
     const logCount = (): number => [...logs.partitions()].length;
-    const told = { logCount, commitLagMs: () => this.#commitLagMs() };
+    const told = { logCount, commitLagMs: () => this.#commitLagMsMax() };
     this.#heartbeats = new Heartbeats({ ...shared, dialer, view, identity, ...told });
     this.#changes = new InSyncChanges({ ...shared, brokerId, controller, lagMaxMs });
     this.#followers = new Followers({ ...shared, logs, identity, dialer, view });
@@ -185,6 +187,7 @@ export class Broker {
    */
   start(): Promise<void> {
     this.#heartbeats.start();
+    this.#lookAtCommits();
     return this.replicas.settle();
   }
 
@@ -256,6 +259,7 @@ export class Broker {
 
   /** Stops serving. The logs stay open: they belong to the caller. */
   async close(): Promise<void> {
+    this.#cancelLook();
     const goodbye = this.#heartbeats.close();
     this.#changes.close();
     // Before what waits for its answers.
@@ -265,11 +269,20 @@ export class Broker {
     await goodbye;
   }
 
-  #commitLagMs(): number {
+  /** The longest since it was asked last. */
+  #commitLagMsMax(): number {
+    const longestMs = this.#longestLagMs;
+    this.#longestLagMs = 0;
+    return longestMs;
+  }
+
+  #lookAtCommits(): void {
     const led = this.replicas
       .replicas()
       .flatMap(({ state }) => (state.kind === "leader" ? [state.log] : []));
-    return this.#commitLag.look(led, this.#clock.monoMs());
+    const lagMs = this.#commitLag.look(led, this.#clock.monoMs());
+    this.#longestLagMs = Math.max(this.#longestLagMs, lagMs);
+    this.#cancelLook = this.#clock.timer(limits.commitLookMs, () => this.#lookAtCommits());
   }
 
   async #initProducerId({ clientId }: InitProducerIdRequest): Promise<InitProducerIdResponse> {

@@ -46,6 +46,12 @@ export const rebalanceLimits = {
   lagBytesMax: 1024 * 1024 * 1024,
   /** Longest wait of a leader's records to be committed with which a copy from it begins, ms. */
   commitLagMsMax: 1_000,
+  /** Wait of records up to which a broker may take part in one more move, ms. */
+  paceFastMsMax: 250,
+  /** Wait of records from which on it may take part in half as many, ms. */
+  paceSlowMs: 500,
+  /** Time between two such changes, ms. */
+  paceIntervalMs: 2_000,
   /** How often brokers are asked how far their new replicas are, ms. */
   lagIntervalMs: 5_000,
   /** Longest wait for what a broker tells of its logs, ms. */

@@ -358,6 +358,25 @@ const stored: readonly Mutant[] = [
 
 const measured: readonly Mutant[] = [
   {
+    name: "pace-that-only-grows",
+    breaks: "Once records wait, half as many moves may go on.",
+    file: `${room}pace.ts`,
+    replace: [["if (lagMs >= paceSlowMs)", "if (lagMs < 0)"]],
+    tests: [`${room}pace.test.ts`],
+  },
+  {
+    name: "pace-that-nobody-keeps",
+    breaks: "No more moves go on than the pace allows.",
+    file: `${room}traffic.ts`,
+    replace: [
+      [
+        "this.#movesMax = Math.min(movesMax, measured.movesPerBroker);",
+        "this.#movesMax = movesMax;",
+      ],
+    ],
+    tests: steps,
+  },
+  {
     name: "broker-gone-at-once",
     breaks: "A broker that restarts is waited for.",
     file: `${room}gauge.ts`,

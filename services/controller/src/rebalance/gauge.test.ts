@@ -119,6 +119,18 @@ test("bytes that copies lack, and free bytes, are asked for every five seconds",
   assert.deepEqual([...world.gauge.measured.lagBytes], [[keyOf(0), 0]], "never less than nothing");
 });
 
+test("more moves may go on while records are committed in time, and one for the next plan", async () => {
+  const world = await setUp();
+  assert.equal(world.gauge.measured.movesPerBroker, 1);
+  for (let i = 0; i < 10; i += 1) {
+    world.watch();
+    await world.pass(rebalanceLimits.paceIntervalMs);
+  }
+  assert.equal(world.gauge.measured.movesPerBroker, 5);
+  world.gauge.stop();
+  assert.equal(world.gauge.measured.movesPerBroker, 1);
+});
+
 test("a paused plan without moves under way asks nobody", async () => {
   const world = await setUp();
   world.cluster.record = {

@@ -5,6 +5,7 @@ import type { StateMirror } from "../cluster-state.ts";
 import type { BrokerWatch } from "../heartbeats/watch.ts";
 import { rebalanceLimits } from "../limits.ts";
 import { askLoads, type Loads, type LoadsContext } from "./loads.ts";
+import { Pace } from "./pace.ts";
 import { addedBy, keyOfMove, Outcome, type RunningPlan } from "./steps.ts";
 import type { Measured } from "./traffic.ts";
 
@@ -25,6 +26,8 @@ export class Gauge {
   readonly #missing = new Map<number, number>();
   #lagBytes: ReadonlyMap<string, number> = new Map();
   #freeBytes: ReadonlyMap<number, number> = new Map();
+  #pace = new Pace();
+  #movesPerBroker = 1;
   /** When the next measurement is due, ms; undefined while one is under way. */
   #dueMs: number | undefined = 0;
   /** Rises when nothing is measured any more. */
@@ -41,7 +44,7 @@ export class Gauge {
     return {
       lagBytes: this.#lagBytes,
       freeBytes: this.#freeBytes,
-      commitLagMs: this.#options.watch.commitLagsMs(),
+      ...{ commitLagMs: this.#options.watch.commitLagsMs(), movesPerBroker: this.#movesPerBroker },
       gone: new Set(gone.map(([id]) => id)),
     };
   }
@@ -55,7 +58,9 @@ export class Gauge {
       if (brokers.has(id)) this.#missing.delete(id);
       else if (!this.#missing.has(id)) this.#missing.set(id, nowMs);
     }
-    const { outcomes, state: stage } = plan.record;
+    const { movesPerBrokerMax, outcomes, state: stage } = plan.record;
+    const longestMs = Math.max(0, ...this.#options.watch.commitLagsMs().values());
+    this.#movesPerBroker = this.#pace.look(longestMs, movesPerBrokerMax, nowMs);
     const isQuiet = stage !== RebalanceState.REBALANCING && !outcomes.includes(Outcome.moving);
     if (isQuiet || this.#dueMs === undefined || nowMs < this.#dueMs) return;
     this.#dueMs = undefined;
@@ -66,6 +71,8 @@ export class Gauge {
   stop(): void {
     this.#turn += 1;
     this.#missing.clear();
+    this.#pace = new Pace();
+    this.#movesPerBroker = 1;
     this.#lagBytes = new Map();
     this.#freeBytes = new Map();
     this.#dueMs = 0;

@@ -59,6 +59,15 @@ test("a broker takes part in so many moves at once, as a new replica or as the l
   assert.equal(world.step().changes.length, 1);
 });
 
+test("fewer moves go on at once while the pace is slow", () => {
+  const world = setUp(6, { movesPerBroker: 5 });
+  world.measured = { ...unmeasured, movesPerBroker: 2 };
+  world.plan([0, 1, 2, 3, 4, 5].map((p) => [p, [1, 3]]));
+  assert.equal(world.step().changes.length, 2);
+  world.measured = { ...unmeasured, movesPerBroker: 99 };
+  assert.equal(world.step().changes.length, 3);
+});
+
 test("a step changes so many partitions, and the next one goes on", () => {
   const world = setUp(6, { movesPerBroker: 100 });
   world.plan([0, 1, 2, 3, 4, 5].map((p) => [p, [1, 3]]));

@@ -11,6 +11,8 @@ export interface Measured {
   readonly freeBytes: ReadonlyMap<number, number>;
   /** By leader: how long its records have waited to be committed, ms. */
   readonly commitLagMs: ReadonlyMap<number, number>;
+  /** Moves that a broker may take part in at the moment; no more than the plan allows. */
+  readonly movesPerBroker: number;
   /** Brokers that have not been registered for long. */
   readonly gone: ReadonlySet<number>;
 }
@@ -30,7 +32,7 @@ export class BrokerTraffic {
 
   constructor(state: ClusterState, measured: Measured, movesMax: number) {
     this.#measured = measured;
-    this.#movesMax = movesMax;
+    this.#movesMax = Math.min(movesMax, measured.movesPerBroker);
     this.#busy = busyBrokers(state);
   }
 

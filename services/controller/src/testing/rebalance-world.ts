@@ -26,6 +26,7 @@ export const keyOf = (partition: number): string => keys.partition(topicId, part
 
 export const unmeasured: Measured = {
   ...{ lagBytes: new Map(), freeBytes: new Map(), commitLagMs: new Map(), gone: new Set() },
+  movesPerBroker: Number.POSITIVE_INFINITY,
 };
 
 export interface WorldOptions {

@@ -388,8 +388,9 @@ export declare type HeartbeatRequest = Message<"millrace.controller.v1.Heartbeat
 
   /**
    * With a beat: how long records have waited for the replicas in sync in the partitions that the
-   * broker leads, the longest of these, milliseconds. Rounded down to beats. While it is high the
-   * controller begins no copies from this broker. Absent: the broker is too old to tell.
+   * broker leads, the longest of these since the last beat, milliseconds, as a look four times a
+   * second shows. While it is high the controller begins fewer copies, or none from this broker.
+   * Absent: the broker is too old to tell.
    *
    * @generated from field: optional uint32 commit_lag_ms = 4;
    */
