@@ -289,6 +289,26 @@ test("a plan with more moves than a value holds is in several, which a controlle
   assert.deepEqual([rebalance?.ongoingCount, rebalance?.pendingCount], [2, count - 2]);
 });
 
+test("a store with other moves under the same id, as after a restore, is believed", async () => {
+  const { world } = await setUp();
+  await world.plan({ movesPerBrokerMax: 1 });
+  await world.call("start");
+  await world.pass(1000);
+  assert.deepEqual(world.moves, [1, 1]);
+  const key = keys.rebalanceMoves(1, 0);
+  const [kv] = (await world.run(world.store.range({ key }))).kvs;
+  const record = decodeRecord.rebalanceMoves(kv ?? assert.fail());
+  const moves = record.moves.map((move) => ({ ...move, from: [9] }));
+  const value = encodeRecord.rebalanceMoves({ ...record, moves });
+  await world.run(world.store.txn([], [{ type: "put", key, value }]));
+  await world.pass(2000);
+  const { rebalance } = await world.describe();
+  assert.deepEqual(
+    [rebalance?.ongoingCount, rebalance?.skipped.map(({ why }) => why)],
+    [1, ["its replicas are 1, not 9 as planned"]],
+  );
+});
+
 test("a plan of more moves than can be stored is refused", async () => {
   const world = new World();
   // Two thirds of them go to the new brokers.

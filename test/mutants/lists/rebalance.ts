@@ -314,8 +314,20 @@ const stored: readonly Mutant[] = [
     breaks: "A plan whose moves are not all there fails.",
     file: `${room}rebalancer.ts`,
     replace: [
-      ["if (part.length === 0) return undefined;", "if (part.length === 0) break;"],
+      [
+        "if (kv === undefined) return undefined;\n      values",
+        "if (kv === undefined) break;\n      values",
+      ],
       ["if (moves.length !== count) return undefined;\n    this.#moves", "this.#moves"],
+    ],
+    tests: service,
+  },
+  {
+    name: "moves-of-another-store",
+    breaks: "After a restore the moves of the restored store count.",
+    file: `${room}rebalancer.ts`,
+    replace: [
+      ["const isSame = values.every((kv, i) => kv === known?.values[i]);", "const isSame = true;"],
     ],
     tests: service,
   },

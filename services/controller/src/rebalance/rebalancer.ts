@@ -4,7 +4,14 @@
  */
 import type { Cancel, Clock, Logger, Random } from "@millrace/env";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
-import { type Compare, decodeRecord, encodeRecord, keys, type Mirror } from "@millrace/metadata";
+import {
+  type Compare,
+  decodeRecord,
+  encodeRecord,
+  type KeyValue,
+  keys,
+  type Mirror,
+} from "@millrace/metadata";
 import { RebalanceState } from "@millrace/proto/common";
 import type { RebalanceMove, RebalancesRecord } from "@millrace/proto/storage";
 import type { Dialer } from "@millrace/rpc";
@@ -57,7 +64,9 @@ const mirrorTimeoutMs = 10_000;
 export class Rebalancer {
   readonly #options: RebalancerOptions;
   readonly #gauge: Gauge;
-  #moves: { readonly id: number; readonly moves: readonly RebalanceMove[] } | undefined;
+  #moves:
+    | { readonly values: readonly KeyValue[]; readonly moves: readonly RebalanceMove[] }
+    | undefined;
   #plan: LoadedPlan | undefined;
   #waiting = "";
   /** Partitions that the next step may change. */
@@ -217,18 +226,23 @@ export class Rebalancer {
     return undefined;
   }
 
-  /** Undefined where they are not what the record counts. */
+  /**
+   * Undefined where they are not what the record counts. Decoded once for each value of the mirror:
+   * a store that was restored may have other moves under the same id.
+   */
   #movesOf(id: number, count: number): readonly RebalanceMove[] | undefined {
-    if (this.#moves?.id === id && this.#moves.moves.length === count) return this.#moves.moves;
-    const moves: RebalanceMove[] = [];
-    for (let chunk = 0; moves.length < count; chunk += 1) {
+    const values: KeyValue[] = [];
+    for (let chunk = 0; chunk * rebalanceLimits.movesPerChunk < count; chunk += 1) {
       const kv = this.#options.mirror.get(keys.rebalanceMoves(id, chunk));
-      const part = kv === undefined ? [] : decodeRecord.rebalanceMoves(kv).moves;
-      if (part.length === 0) return undefined;
-      moves.push(...part);
+      if (kv === undefined) return undefined;
+      values.push(kv);
     }
+    const known = this.#moves;
+    const isSame = values.every((kv, i) => kv === known?.values[i]);
+    if (isSame && known?.moves.length === count) return known.moves;
+    const moves = values.flatMap((kv) => decodeRecord.rebalanceMoves(kv).moves);
     if (moves.length !== count) return undefined;
-    this.#moves = { id, moves };
+    this.#moves = { values, moves };
     return moves;
   }
 
