@@ -2,14 +2,14 @@
 export interface ControllerMetrics {
   /** This controller was elected, or is not the active one any more. */
   onReign(active: boolean): void;
+  /** Moves of the plan that is carried out, those that wait and those under way; 0 without one. */
+  onRebalance(pending: number, ongoing: number): void;
   /** A round was written: records changed or removed, and leaders elected or lost in them. */
   onChanges(changes: number, elections: number): void;
   /** A change was skipped because its key had changed meanwhile. It is decided anew. */
   onConflict(): void;
   /** The registration of a broker was deleted because it is dead or hung. */
   onFenced(): void;
-  /** Moves of the plan that is carried out, those that wait and those under way; 0 without one. */
-  onRebalance(pending: number, ongoing: number): void;
   /** Writing failed, and is tried again. */
   onFailure(): void;
 }
@@ -17,9 +17,9 @@ export interface ControllerMetrics {
 /** Counts nothing. */
 export const noMetrics: ControllerMetrics = {
   onReign() {},
+  onRebalance() {},
   onChanges() {},
   onConflict() {},
   onFenced() {},
-  onRebalance() {},
   onFailure() {},
 };

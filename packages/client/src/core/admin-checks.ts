@@ -110,22 +110,6 @@ export const setBrokerIntent = (change: BrokerIntentChange): void => {
   count("brokerId", change.brokerId);
 };
 
-export const planRebalance = (options: RebalancePlanOptions): void => {
-  const shape: Shape<RebalancePlanOptions> = {
-    ...{ movesPerBroker: "integer?", excludedTopics: "list?", validateOnly: "boolean?" },
-  };
-  checkFields("rebalances.plan", options, shape);
-  const { excludedTopics = [], movesPerBroker = 1 } = options;
-  inRange("movesPerBroker of rebalances.plan", movesPerBroker, 1, uint32Max);
-  allStrings("excludedTopics of rebalances.plan", excludedTopics);
-};
-
-export const rebalanceQuery = (name: string, query: RebalanceQuery): void => {
-  checkFields(name, query, { rebalanceId: "integer?" });
-  if (query.rebalanceId === undefined) return;
-  inRange(`rebalanceId of ${name}`, query.rebalanceId, 1, uint32Max);
-};
-
 export const listOffset = (lookup: OffsetLookup): void => {
   const shape: Shape<OffsetLookup> = { ...partitionOf, at: "any" };
   checkFields("listOffset", lookup, shape);
@@ -174,4 +158,20 @@ export const resetOffsets = (reset: OffsetReset): void => {
   };
   checkFields("resetOffsets", reset, shape);
   checkPosition("to of resetOffsets", reset.to);
+};
+
+export const planRebalance = (options: RebalancePlanOptions): void => {
+  const shape: Shape<RebalancePlanOptions> = {
+    ...{ movesPerBroker: "integer?", excludedTopics: "list?", validateOnly: "boolean?" },
+  };
+  checkFields("rebalances.plan", options, shape);
+  const { excludedTopics = [], movesPerBroker = 1 } = options;
+  inRange("movesPerBroker of rebalances.plan", movesPerBroker, 1, uint32Max);
+  allStrings("excludedTopics of rebalances.plan", excludedTopics);
+};
+
+export const rebalanceQuery = (name: string, query: RebalanceQuery): void => {
+  checkFields(name, query, { rebalanceId: "integer?" });
+  if (query.rebalanceId === undefined) return;
+  inRange(`rebalanceId of ${name}`, query.rebalanceId, 1, uint32Max);
 };

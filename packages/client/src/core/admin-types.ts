@@ -77,21 +77,6 @@ export interface BrokerIntentChange {
   readonly validateOnly?: boolean;
 }
 
-/** What a plan is made by. */
-export interface RebalancePlanOptions {
-  /** Moves that a broker takes part in at the same time. Default 5. */
-  readonly movesPerBroker?: number;
-  /** Topics whose partitions stay where they are. */
-  readonly excludedTopics?: readonly string[];
-  /** True: make the plan, store nothing. */
-  readonly validateOnly?: boolean;
-}
-
-/** A plan by its id; absent: the one that the call can be about. */
-export interface RebalanceQuery {
-  readonly rebalanceId?: number;
-}
-
 /** What a group is doing: whether it has members, and whether partitions are on their way. */
 export type GroupStateName = "empty" | "reconciling" | "stable" | "unknown";
 
@@ -140,4 +125,19 @@ export interface OffsetResult {
   readonly partition: number;
   readonly offset: bigint;
   readonly error: MillraceError | undefined;
+}
+
+/** What a plan is made by. */
+export interface RebalancePlanOptions {
+  /** Moves that a broker takes part in at the same time. Default 5. */
+  readonly movesPerBroker?: number;
+  /** Topics whose partitions stay where they are. */
+  readonly excludedTopics?: readonly string[];
+  /** True: make the plan, store nothing. */
+  readonly validateOnly?: boolean;
+}
+
+/** A plan by its id; absent: the one that the call can be about. */
+export interface RebalanceQuery {
+  readonly rebalanceId?: number;
 }

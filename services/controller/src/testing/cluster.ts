@@ -16,9 +16,9 @@ export { type Interpose, ttlSeconds } from "@millrace/metadata/testing";
 export class TestCluster extends StoreProcesses {
   /** Of all controllers. */
   readonly counts = { active: 0, changes: 0, elections: 0, conflicts: 0, fenced: 0, failures: 0 };
+  readonly network = new SimNetwork(this.kernel);
   /** Moves of the plan that is carried out: those that wait, and those under way. */
   moves: readonly number[] = [];
-  readonly network = new SimNetwork(this.kernel);
 
   async controller(controllerId: number, interpose?: Interpose) {
     const { life, ...shared } = this.process(`controller ${controllerId}`, interpose);
@@ -26,6 +26,9 @@ export class TestCluster extends StoreProcesses {
     await this.run(mirror.start());
     const { counts } = this;
     const metrics: ControllerMetrics = {
+      onRebalance: (...moves) => {
+        this.moves = moves;
+      },
       onReign: (active) => {
         counts.active += active ? 1 : -1;
       },
@@ -35,9 +38,6 @@ export class TestCluster extends StoreProcesses {
       },
       onConflict: () => {
         counts.conflicts += 1;
-      },
-      onRebalance: (...moves) => {
-        this.moves = moves;
       },
       onFenced: () => {
         counts.fenced += 1;
