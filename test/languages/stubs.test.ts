@@ -9,7 +9,10 @@ import { copyInto, mustRun, runGuide, withKits } from "./copy.ts";
 
 const services = {
   broker: ["FetchService", "LogService", "ProduceService", "ReplicationService"],
-  controller: ["AdminService", "BrokersService", "MaintenanceService", "ReplicaService"],
+  controller: [
+    ...["AdminService", "BrokersService", "MaintenanceService", "RebalanceService"],
+    "ReplicaService",
+  ],
   group: ["GroupService"],
   metadata: ["MetadataService"],
 };

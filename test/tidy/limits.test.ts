@@ -14,6 +14,7 @@ import {
   heartbeatLimits,
   maintenanceLimits,
   producerIdLimits,
+  rebalanceLimits,
   replicaLimits,
 } from "@millrace/controller";
 import { controllerSchema } from "@millrace/controller/node";
@@ -154,6 +155,7 @@ const fixed = new Map<string, number>([
   ...prefixed("group.", { patternCharactersMax, patternInstructionsMax, patternWeightMax }),
   ...prefixed("admin.", admin),
   ...prefixed("replica.", replicaLimits),
+  ...prefixed("rebalance.", rebalanceLimits),
   ...prefixed("producerIds.", producerIdLimits),
   ...prefixed("heartbeat.", heartbeatLimits),
   ...prefixed("maintenance.", maintenanceLimits),

@@ -23,6 +23,7 @@ import { logCommand } from "./log.ts";
 import { maintenanceGroup } from "./maintenance.ts";
 import { produceCommand } from "./produce.ts";
 import { profileCommand } from "./profile.ts";
+import { rebalanceGroup } from "./rebalance.ts";
 import { topicCommand } from "./topic.ts";
 import { versionText } from "./version.ts";
 
@@ -68,6 +69,7 @@ export const program = (io: Io, ended: (code: number) => void = () => {}): Comma
     getCommand,
     groupCommand,
     brokerGroup,
+    rebalanceGroup,
     clusterGroup,
     maintenanceGroup,
     profileCommand,

@@ -98,6 +98,14 @@ export const toJson = (value: unknown): string =>
     2,
   );
 
+/** Prints one JSON document, or a text. */
+export const printDocument = async (
+  io: Io,
+  output: string,
+  json: unknown,
+  text: () => Promise<string>,
+): Promise<void> => printResult(io, output === "json" ? `${toJson(json)}\n` : await text());
+
 /** Prints one JSON document, or a table. */
 export const print = async (
   io: Io,
@@ -106,11 +114,7 @@ export const print = async (
   head: readonly string[],
   rows: Rows,
 ): Promise<void> => {
-  if (output === "json") {
-    await printResult(io, `${toJson(json)}\n`);
-    return;
-  }
-  await printResult(io, await tableText(io, head, rows));
+  await printDocument(io, output, json, () => tableText(io, head, rows));
 };
 
 type Rows = readonly (readonly (string | number | bigint)[])[];

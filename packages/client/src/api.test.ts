@@ -290,6 +290,15 @@ test("mistyped options are refused by name before anything happens", limit, asyn
     [() => admin.renewMaintenance(wrong({ brokerId: 3 })), /renewMaintenance needs "token"/],
     [() => admin.releaseMaintenance(wrong({ broker: 3, force: true })), /did you mean "brokerId"/],
     [() => admin.describeLogs(wrong({ topic: "t" })), /did you mean "topics"/],
+    [
+      async () => admin.rebalances.plan(wrong({ movesPerBrokers: 3 })),
+      /rebalances.plan does not know "movesPerBrokers": did you mean "movesPerBroker"/,
+    ],
+    [
+      async () => admin.rebalances.plan({ movesPerBroker: 0 }),
+      /movesPerBroker of rebalances.plan is 0/,
+    ],
+    [() => admin.rebalances.pause(wrong({ id: 3 })), /rebalances.pause does not know "id"/],
   ] as const) {
     await assert.rejects(call(), refused(text));
   }

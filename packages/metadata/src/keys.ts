@@ -23,13 +23,19 @@ import {
   PartitionRecordSchema,
   type ProducerIdsRecord,
   ProducerIdsRecordSchema,
+  type RebalanceMovesRecord,
+  RebalanceMovesRecordSchema,
+  type RebalanceRecord,
+  RebalanceRecordSchema,
+  type RebalancesRecord,
+  RebalancesRecordSchema,
   type TopicRecord,
   TopicRecordSchema,
 } from "@millrace/proto/storage";
 import type { KeyValue } from "./api.ts";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
-const padded = (partition: number): string => String(partition).padStart(5, "0");
+const padded = (index: number): string => String(index).padStart(5, "0");
 
 /** Names of keys. Topic ids are 32 lower-case hex digits. */
 export const keys = {
@@ -55,6 +61,12 @@ export const keys = {
   maintenanceLease: (brokerId: number): string => `maintenance/${brokerId}`,
   /** The next free producer id. */
   producerIds: "producer-ids",
+  /** Which rebalance is carried out: the condition of every change of that. */
+  rebalanceIndex: "rebalances",
+  rebalances: "rebalances/",
+  rebalance: (id: number): string => `rebalances/${id}`,
+  rebalanceMovesOf: (id: number): string => `rebalance-moves/${id}#`,
+  rebalanceMoves: (id: number, chunk: number): string => `rebalance-moves/${id}#${padded(chunk)}`,
   topics: "topics/",
   topic: (name: string): string => `topics/${name}`,
   deletions: "deletions/",
@@ -78,6 +90,11 @@ export const encodeRecord = {
   deletion: (record: DeletionRecord): Uint8Array => toBinary(DeletionRecordSchema, record),
   partition: (record: PartitionRecord): Uint8Array => toBinary(PartitionRecordSchema, record),
   producerIds: (record: ProducerIdsRecord): Uint8Array => toBinary(ProducerIdsRecordSchema, record),
+  rebalanceIndex: (record: RebalancesRecord): Uint8Array =>
+    toBinary(RebalancesRecordSchema, record),
+  rebalance: (record: RebalanceRecord): Uint8Array => toBinary(RebalanceRecordSchema, record),
+  rebalanceMoves: (record: RebalanceMovesRecord): Uint8Array =>
+    toBinary(RebalanceMovesRecordSchema, record),
 } as const;
 
 const refuse = (key: string, what: string): MillraceError =>
@@ -116,4 +133,9 @@ export const decodeRecord = {
     keys.partition(hex(record.topicId), record.partition),
   ),
   producerIds: decoder(ProducerIdsRecordSchema, () => keys.producerIds),
+  rebalanceIndex: decoder(RebalancesRecordSchema, () => keys.rebalanceIndex),
+  rebalance: decoder(RebalanceRecordSchema, (record) => keys.rebalance(record.rebalanceId)),
+  rebalanceMoves: decoder(RebalanceMovesRecordSchema, (record) =>
+    keys.rebalanceMoves(record.rebalanceId, record.chunk),
+  ),
 } as const;

@@ -1,6 +1,6 @@
 /** Composes a broker: partitions as the metadata assigns them, served over any carrier. */
 import { create } from "@bufbuild/protobuf";
-import type { Clock, Env } from "@millrace/env";
+import type { Cancel, Clock, Env } from "@millrace/env";
 import type { LogManager } from "@millrace/log";
 import {
   FetchService,
@@ -61,6 +61,7 @@ import { ProduceSession } from "./produce/session.ts";
 import { produceOnce } from "./produce-once.ts";
 import { ProducerIds } from "./producer-ids.ts";
 import { CatchUpRate } from "./replication/catch-up-rate.ts";
+import { CommitLag } from "./replication/commit-lag.ts";
 import { Followers } from "./replication/followers.ts";
 import { type LeaderContext, LeaderSession } from "./replication/leader-session.ts";
 
@@ -93,11 +94,12 @@ const produceMethods = {
   produceOnce: { ...methodOf(ProduceService.method.produceOnce), inputBytesMax },
 };
 
-/** A group coordinator may not reach the addresses that clients are told. */
-const coordinatorMethods = [
+/** Group coordinators and controllers may not reach the addresses that clients are told. */
+const clusterMethods = [
   methodOf(ProduceService.method.produceOnce),
   methodOf(FetchService.method.fetchOnce),
   methodOf(LogService.method.listOffsets),
+  methodOf(LogService.method.describeLogs),
 ];
 
 type Produce = { produce: BidiHandler<WireProduceRequest, WireProduceResponse> };
@@ -122,6 +124,9 @@ export class Broker {
   readonly #producerIds: ProducerIds;
   readonly #followers: Followers;
   readonly #leading: LeaderContext;
+  readonly #commitLag = new CommitLag();
+  #longestLagMs = 0;
+  #cancelLook: Cancel = () => {};
   readonly #leaving: Omit<HandOverOptions, "announce" | "timeoutMs">;
 
   constructor(options: BrokerOptions) {
@@ -137,7 +142,8 @@ export class Broker {
     const shared = { clock, random, logger, brokerEpoch };
     this.#leaving = { clock, logger, view, brokerId };
     const logCount = (): number => [...logs.partitions()].length;
-    this.#heartbeats = new Heartbeats({ ...shared, dialer, view, identity, logCount });
+    const told = { logCount, commitLagMs: () => this.#commitLagMsMax() };
+    this.#heartbeats = new Heartbeats({ ...shared, dialer, view, identity, ...told });
     this.#changes = new InSyncChanges({ ...shared, brokerId, controller, lagMaxMs });
     this.#followers = new Followers({ ...shared, logs, identity, dialer, view });
     const indexes = new KeyIndexes(options.keyIndexBytesMax ?? keyIndexBytesDefault, metrics);
@@ -166,7 +172,7 @@ export class Broker {
     const turnLimiter = new TurnLimiter(addedPerTurn, (run) => clock.defer(run));
     this.#fetch = { replicas, appender, random, compressor, metrics, turnLimiter };
     this.#latest = { replicas, clock, compressor, metrics };
-    this.#log = new LogServiceHandlers(replicas);
+    this.#log = new LogServiceHandlers(replicas, () => logs.gauges().diskFreeBytes);
     const { coordinators = registeredCoordinators(view) } = options;
     this.#metadata = new MetadataHandlers(view, clock, random, coordinators);
   }
@@ -181,6 +187,7 @@ export class Broker {
    */
   start(): Promise<void> {
     this.#heartbeats.start();
+    this.#lookAtCommits();
     return this.replicas.settle();
   }
 
@@ -232,14 +239,14 @@ export class Broker {
     return services.map((service) => ofCluster(service, () => clusterId));
   }
 
-  /** The services for other brokers, and the calls that group coordinators make. */
+  /** The services for other brokers, and the calls that coordinators and controllers make. */
   internalBindings(): ServiceBinding[] {
     const service = bindService<typeof ReplicationService, Replicate>(
       ReplicationService,
       { replicate: (stream) => new LeaderSession(stream, this.#leading).run() },
       { replicate: replicateMethod },
     );
-    return [service, ...onlyMethods(this.bindings(), coordinatorMethods)];
+    return [service, ...onlyMethods(this.bindings(), clusterMethods)];
   }
 
   /**
@@ -252,6 +259,7 @@ export class Broker {
 
   /** Stops serving. The logs stay open: they belong to the caller. */
   async close(): Promise<void> {
+    this.#cancelLook();
     const goodbye = this.#heartbeats.close();
     this.#changes.close();
     // Before what waits for its answers.
@@ -259,6 +267,22 @@ export class Broker {
     await this.replicas.close();
     await this.#followers.close();
     await goodbye;
+  }
+
+  /** The longest since it was asked last. */
+  #commitLagMsMax(): number {
+    const longestMs = this.#longestLagMs;
+    this.#longestLagMs = 0;
+    return longestMs;
+  }
+
+  #lookAtCommits(): void {
+    const led = this.replicas
+      .replicas()
+      .flatMap(({ state }) => (state.kind === "leader" ? [state.log] : []));
+    const lagMs = this.#commitLag.look(led, this.#clock.monoMs());
+    this.#longestLagMs = Math.max(this.#longestLagMs, lagMs);
+    this.#cancelLook = this.#clock.timer(limits.commitLookMs, () => this.#lookAtCommits());
   }
 
   async #initProducerId({ clientId }: InitProducerIdRequest): Promise<InitProducerIdResponse> {

@@ -69,6 +69,7 @@ class World {
     const warn = (_: unknown, message: string): void => void this.warnings.push(message);
     const heartbeats = new Heartbeats({
       logCount: () => 7,
+      commitLagMs: () => 1200.4,
       ...{ clock: life.clock(), random: this.kernel.random, dialer, view: this.view },
       ...{ logger: { ...silentLogger, warn }, identity: { clusterId: "c", brokerId: 5 } },
       brokerEpoch: () => this.epoch,
@@ -126,6 +127,8 @@ test("a broker names itself, and beats as often as the controller says", async (
   await world.pass(5000);
   const times = world.beats.map(({ atMs }) => atMs);
   assert.equal(times.length, 5);
+  const told = world.beats.map(({ request }) => [request.logCount, request.commitLagMs]);
+  assert.deepEqual(told[0], [7, 1200]);
   assert.ok(times.every((atMs, i) => i === 0 || Math.abs(atMs - (times[i - 1] ?? 0) - 1000) < 5));
   await world.pass(60_000);
   assert.deepEqual(world.opened, ["0 under 7"]);

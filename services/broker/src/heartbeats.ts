@@ -27,6 +27,8 @@ export interface HeartbeatsOptions {
   readonly brokerEpoch: () => number;
   /** Partitions with a log on the disk, whatever the metadata says. */
   readonly logCount: () => number;
+  /** How long records have waited to be committed, the longest, ms. */
+  readonly commitLagMs: () => number;
 }
 
 type Stream = ClientStream<HeartbeatRequest, HeartbeatResponse>;
@@ -145,8 +147,9 @@ export class Heartbeats {
         stream.cancel(MillraceError.refusal(ErrorCode.STALE_BROKER_EPOCH, text));
         return;
       }
-      const logCount = this.#options.logCount();
-      stream.write(create(HeartbeatRequestSchema, { logCount }));
+      const { commitLagMs, logCount } = this.#options;
+      const told = { logCount: logCount(), commitLagMs: Math.round(commitLagMs()) };
+      stream.write(create(HeartbeatRequestSchema, told));
       this.#beatLater(stream, intervalMs, to);
     });
   }

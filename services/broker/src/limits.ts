@@ -57,6 +57,8 @@ export const limits = {
    * 9 s after which clients leave a leader that answers nothing, and send everything again.
    */
   replicaLagMaxMs: 5_000,
+  /** How often a broker looks for records that wait to be committed, ms. */
+  commitLookMs: 250,
   /** Longest wait of a stop for other replicas to lead, ms. */
   handOverMsMax: 10_000,
   /** Partitions in one ListOffsets or DeleteRecords. */

@@ -40,7 +40,7 @@ const setUp = async (stored = 10) => {
   mirrored(replica, log);
   await replica.followView();
   const replicas = { find: () => replica, replicas: () => [making, replica] };
-  const handlers = new LogServiceHandlers(replicas as never);
+  const handlers = new LogServiceHandlers(replicas as never, () => 4096);
   const list = async (spec: OffsetSpec) => {
     const request = create(ListOffsetsRequestSchema, { queries: [{ topic: "t", spec }] });
     const [result] = (await handlers.listOffsets(request)).results;
@@ -123,7 +123,8 @@ test("a lookup that its leader does not outlast is not answered", async () => {
 
 test("a partition whose log is being made is not described", async () => {
   const { handlers } = await setUp();
-  const { logs } = await handlers.describeLogs(create(DescribeLogsRequestSchema));
+  const { diskFreeBytes, logs } = await handlers.describeLogs(create(DescribeLogsRequestSchema));
+  assert.equal(diskFreeBytes, 4096n);
   assert.deepEqual(
     logs.map(({ topic, highWatermark }) => [topic, highWatermark]),
     [["t", 10n]],

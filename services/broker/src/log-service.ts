@@ -64,9 +64,12 @@ const found = (result: TimestampOffset | undefined) =>
 /** The handlers. Each reads one synchronous snapshot of a log, or waits for its I/O. */
 export class LogServiceHandlers {
   readonly #replicas: ReplicaManager;
+  readonly #diskFreeBytes: () => number | undefined;
 
-  constructor(replicas: ReplicaManager) {
+  /** `diskFreeBytes`: as of the last look. */
+  constructor(replicas: ReplicaManager, diskFreeBytes: () => number | undefined) {
     this.#replicas = replicas;
+    this.#diskFreeBytes = diskFreeBytes;
   }
 
   async listOffsets(request: ListOffsetsRequest): Promise<ListOffsetsResponse> {
@@ -152,7 +155,11 @@ export class LogServiceHandlers {
       if (log === undefined) continue;
       if (wanted.size === 0 || wanted.has(topic)) logs.push(describe(replica, log));
     }
-    return create(DescribeLogsResponseSchema, { logs });
+    const freeBytes = this.#diskFreeBytes();
+    return create(DescribeLogsResponseSchema, {
+      logs,
+      ...(freeBytes === undefined ? {} : { diskFreeBytes: BigInt(freeBytes) }),
+    });
   }
 }
 

@@ -6,6 +6,7 @@ import { type ControllerEndpoints, Election, type ElectionOptions } from "./elec
 import { BrokerWatch } from "./heartbeats/watch.ts";
 import { MaintenanceWatch } from "./maintenance/watch.ts";
 import { type ControllerMetrics, noMetrics } from "./metrics.ts";
+import { Rebalancer } from "./rebalance/rebalancer.ts";
 import { notController, type Reign, type Write } from "./reign.ts";
 import { StandbyWatch } from "./standby-watch.ts";
 
@@ -21,6 +22,7 @@ interface Term {
   readonly loop: ControlLoop;
   readonly watch: BrokerWatch;
   readonly maintenance: MaintenanceWatch;
+  readonly rebalancer: Rebalancer;
 }
 
 export class ControllerProcess {
@@ -62,6 +64,11 @@ export class ControllerProcess {
   /** What watches over maintenance leases. Throws NOT_CONTROLLER as well. */
   maintenanceOfReign(): MaintenanceWatch {
     return this.#activeTerm().maintenance;
+  }
+
+  /** What carries plans out. Throws NOT_CONTROLLER when this is not the active one. */
+  rebalancerOfReign(): Rebalancer {
+    return this.#activeTerm().rebalancer;
   }
 
   /** Throws NOT_CONTROLLER when this is not the active controller. */
@@ -127,10 +134,11 @@ export class ControllerProcess {
       if (reign === undefined) return;
       const ended = Promise.withResolvers<void>();
       const shared = { ...this.#options, metrics, state: this.#state, reign };
-      this.#term = {
-        ...{ reign, loop: new ControlLoop(shared), watch: new BrokerWatch(shared) },
-        maintenance: new MaintenanceWatch(shared),
-      };
+      const loop = new ControlLoop(shared);
+      const watch = new BrokerWatch(shared);
+      const maintenance = new MaintenanceWatch(shared);
+      const rebalancer = new Rebalancer({ ...shared, watch });
+      this.#term = { reign, loop, watch, maintenance, rebalancer };
       metrics.onReign(true);
       this.#tell();
       reign.onEnd(() => {

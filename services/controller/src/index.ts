@@ -7,6 +7,7 @@ export {
   limits,
   maintenanceLimits,
   producerIdLimits,
+  rebalanceLimits,
   replicaLimits,
 } from "./limits.ts";
 export { MaintenanceHandlers, type MaintenanceHandlersOptions } from "./maintenance/handlers.ts";

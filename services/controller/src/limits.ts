@@ -20,6 +20,55 @@ export const limits = {
   drainMovesMax: 10,
 } as const;
 
+/** Every limit of rebalances. */
+export const rebalanceLimits = {
+  /** Moves of one plan. */
+  movesMax: 20_000,
+  /** Moves in one value of the metadata store. */
+  movesPerChunk: 1000,
+  /** Moves that a broker takes part in at the same time, unasked. */
+  movesPerBroker: 5,
+  /** The most that may be asked for. */
+  movesPerBrokerMax: 100,
+  /** Moves that begin in one transaction. */
+  movesPerStep: 40,
+  /** Replicas that a plan gives to one broker. */
+  replicasPerBrokerMax: 20_000,
+  /** Topics that a plan may be told to leave out. */
+  excludedTopicsMax: 1000,
+  /** Moves in the answer of PlanRebalance. */
+  movesPerAnswerMax: 1000,
+  /** Skipped moves that are remembered with their reason. */
+  skippedMax: 100,
+  /** Plans that are over and remembered. */
+  plansKept: 10,
+  /** Bytes that copies of one broker, to it or from it, may lack as the next one begins. */
+  lagBytesMax: 1024 * 1024 * 1024,
+  /** Longest wait of a leader's records to be committed with which a copy from it begins, ms. */
+  commitLagMsMax: 1_000,
+  /** Wait of records up to which a broker may take part in one more move, ms. */
+  paceFastMsMax: 250,
+  /** Wait of records from which on it may take part in half as many, ms. */
+  paceSlowMs: 500,
+  /** Time between two such changes, ms. */
+  paceIntervalMs: 2_000,
+  /** How often brokers are asked how far their new replicas are, ms. */
+  lagIntervalMs: 5_000,
+  /** Longest wait for what a broker tells of its logs, ms. */
+  logsWaitMsMax: 5_000,
+  /** Time without a broker after which moves to it are given up, ms. */
+  brokerGoneMs: 300_000,
+  /** Longest time between two looks at a plan that is carried out, ms. */
+  lookIntervalMs: 1_000,
+} as const;
+
+/** Part of a disk that a plan fills with logs. */
+export const diskUsageMax = 0.8;
+/** How far above the mean a broker's bytes may be, as a part of it, before a plan evens them. */
+export const bytesSlack = 0.1;
+/** And at least so far, bytes. */
+export const bytesSlackMin = 1024 * 1024 * 1024;
+
 /** Every limit of ReplicaService. */
 export const replicaLimits = {
   /** Partitions in one AlterPartitions. */

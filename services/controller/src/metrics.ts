@@ -2,6 +2,8 @@
 export interface ControllerMetrics {
   /** This controller was elected, or is not the active one any more. */
   onReign(active: boolean): void;
+  /** Moves of the plan that is carried out, those that wait and those under way; 0 without one. */
+  onRebalance(pending: number, ongoing: number): void;
   /** A round was written: records changed or removed, and leaders elected or lost in them. */
   onChanges(changes: number, elections: number): void;
   /** A change was skipped because its key had changed meanwhile. It is decided anew. */
@@ -21,6 +23,7 @@ export type MaintenanceEvent = "granted" | "refused" | "released" | "expired";
 /** Counts nothing. */
 export const noMetrics: ControllerMetrics = {
   onReign() {},
+  onRebalance() {},
   onChanges() {},
   onConflict() {},
   onFenced() {},

@@ -13,7 +13,12 @@ import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import { ErrorCode } from "@millrace/errors";
 import { FetchService, LogService, ProduceService } from "@millrace/proto/broker";
 import { PartitionErrorSchema } from "@millrace/proto/common";
-import { AdminService, BrokersService, MaintenanceService } from "@millrace/proto/controller";
+import {
+  AdminService,
+  BrokersService,
+  MaintenanceService,
+  RebalanceService,
+} from "@millrace/proto/controller";
 import { GroupService } from "@millrace/proto/group";
 import { MetadataService } from "@millrace/proto/metadata";
 import { Health } from "../../../packages/rpc/gen/grpc/health/v1/health_pb.js";
@@ -24,7 +29,7 @@ import { grpcMessage, openCall } from "../../hostile/wire.ts";
 
 export const services: readonly DescService[] = [
   ...[ProduceService, FetchService, LogService, MetadataService, AdminService, BrokersService],
-  ...[MaintenanceService, GroupService],
+  ...[MaintenanceService, RebalanceService, GroupService],
   ...[Health, v1.ServerReflection, v1alpha.ServerReflection],
 ];
 

@@ -26,6 +26,7 @@ import { observabilityMutants } from "./observability.ts";
 import { processMutants } from "./processes.ts";
 import { producerIdMutants } from "./producer-ids.ts";
 import { protocolMutants } from "./protocol.ts";
+import { rebalanceMutants } from "./rebalance.ts";
 import { recordMutants } from "./record.ts";
 import { resignationMutants } from "./resignations.ts";
 import { rpcMutants } from "./rpc.ts";
@@ -34,6 +35,7 @@ import { toolsClusterMutants } from "./tools-cluster.ts";
 
 export const allMutants: readonly Mutant[] = [
   ...logMutants,
+  ...rebalanceMutants,
   ...recordMutants,
   ...brokerMutants,
   ...clientMutants,

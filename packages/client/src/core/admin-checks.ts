@@ -16,6 +16,8 @@ import type {
   OffsetReset,
   PartitionMove,
   PartitionMoves,
+  RebalancePlanOptions,
+  RebalanceQuery,
 } from "./admin-types.ts";
 import { checkFields, inRange, type Shape, shown } from "./checks.ts";
 import { checkPosition } from "./consumer/options.ts";
@@ -183,4 +185,20 @@ export const resetOffsets = (reset: OffsetReset): void => {
   };
   checkFields("resetOffsets", reset, shape);
   checkPosition("to of resetOffsets", reset.to);
+};
+
+export const planRebalance = (options: RebalancePlanOptions): void => {
+  const shape: Shape<RebalancePlanOptions> = {
+    ...{ movesPerBroker: "integer?", excludedTopics: "list?", validateOnly: "boolean?" },
+  };
+  checkFields("rebalances.plan", options, shape);
+  const { excludedTopics = [], movesPerBroker = 1 } = options;
+  inRange("movesPerBroker of rebalances.plan", movesPerBroker, 1, uint32Max);
+  allStrings("excludedTopics of rebalances.plan", excludedTopics);
+};
+
+export const rebalanceQuery = (name: string, query: RebalanceQuery): void => {
+  checkFields(name, query, { rebalanceId: "integer?" });
+  if (query.rebalanceId === undefined) return;
+  inRange(`rebalanceId of ${name}`, query.rebalanceId, 1, uint32Max);
 };

@@ -155,3 +155,18 @@ export interface OffsetResult {
   readonly offset: bigint;
   readonly error: MillraceError | undefined;
 }
+
+/** What a plan is made by. */
+export interface RebalancePlanOptions {
+  /** Moves that a broker takes part in at the same time. Default 5. */
+  readonly movesPerBroker?: number;
+  /** Topics whose partitions stay where they are. */
+  readonly excludedTopics?: readonly string[];
+  /** True: make the plan, store nothing. */
+  readonly validateOnly?: boolean;
+}
+
+/** A plan by its id; absent: the one that the call can be about. */
+export interface RebalanceQuery {
+  readonly rebalanceId?: number;
+}

@@ -38,6 +38,7 @@ import type { DescribeGroupResponse } from "@millrace/proto/group";
 import type { Method } from "@millrace/rpc";
 import * as check from "./admin-checks.ts";
 import { GroupAdmin } from "./admin-groups.ts";
+import { RebalanceAdmin } from "./admin-rebalances.ts";
 import type {
   AlterConfigs,
   BrokerIntentChange,
@@ -90,11 +91,14 @@ export class Admin {
   readonly #context: CallContext;
   readonly #timeoutMs: number;
   readonly #groups: GroupAdmin;
+  /** Plans that give every broker its share. */
+  readonly rebalances: RebalanceAdmin;
 
   constructor(context: CallContext, options: AdminOptions = {}) {
     this.#context = context;
     this.#timeoutMs = options.timeoutMs ?? 30_000;
     this.#groups = new GroupAdmin(context, this.#timeoutMs);
+    this.rebalances = new RebalanceAdmin((...args) => this.#call(...args));
   }
 
   /** All consumer groups by name, of every coordinator that the metadata names. */

@@ -1,7 +1,13 @@
-export { BrokerIntent, MaintenanceKind } from "@millrace/proto/common";
+export {
+  BrokerIntent,
+  MaintenanceKind,
+  RebalanceGoal,
+  RebalanceState,
+} from "@millrace/proto/common";
 export { murmur2, partitionOfKey } from "@millrace/record";
 export * from "./admin.ts";
 export { groupStateName } from "./admin-groups.ts";
+export { RebalanceAdmin } from "./admin-rebalances.ts";
 export type * from "./admin-types.ts";
 export { isEndpoint } from "./checks.ts";
 export * from "./client.ts";

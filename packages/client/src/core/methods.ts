@@ -7,7 +7,12 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { FetchService, LogService, ProduceService } from "@millrace/proto/broker";
-import { AdminService, BrokersService, MaintenanceService } from "@millrace/proto/controller";
+import {
+  AdminService,
+  BrokersService,
+  MaintenanceService,
+  RebalanceService,
+} from "@millrace/proto/controller";
 import { GroupService } from "@millrace/proto/group";
 import { MetadataService } from "@millrace/proto/metadata";
 import type { Codec, Method } from "@millrace/rpc";
@@ -68,4 +73,11 @@ export const methods = {
   fetchOffsets: method(GroupService.method.fetchOffsets),
   resetOffsets: method(GroupService.method.resetOffsets),
   deleteGroup: method(GroupService.method.deleteGroup),
+  planRebalance: method(RebalanceService.method.planRebalance),
+  startRebalance: method(RebalanceService.method.startRebalance),
+  pauseRebalance: method(RebalanceService.method.pauseRebalance),
+  resumeRebalance: method(RebalanceService.method.resumeRebalance),
+  abortRebalance: method(RebalanceService.method.abortRebalance),
+  describeRebalance: method(RebalanceService.method.describeRebalance),
+  listRebalances: method(RebalanceService.method.listRebalances),
 } as const;

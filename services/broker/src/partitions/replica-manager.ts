@@ -96,7 +96,7 @@ export class ReplicaManager {
     }
   }
 
-  *replicas(): Iterable<Replica> {
+  *replicas(): Generator<Replica> {
     for (const topic of this.#topics.values()) yield* topic.replicas();
   }
 

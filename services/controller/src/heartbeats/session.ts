@@ -66,7 +66,7 @@ class HeartbeatSession {
         watched.leave();
         return;
       }
-      watched.beat(request.logCount);
+      watched.beat(request);
       this.#stream.write(create(HeartbeatResponseSchema, {}));
     }
   }

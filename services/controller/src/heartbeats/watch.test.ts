@@ -70,6 +70,7 @@ class World extends TestCluster {
   beat(
     { dialer, id, life, registration }: Member,
     fields: { clusterId?: string; brokerEpoch?: bigint; controller?: number } = {},
+    told: { commitLagMs?: number } = {},
   ) {
     const { clusterId = "c", brokerEpoch = BigInt(registration.epoch), controller = 1 } = fields;
     const stream = dialer.dial(`c${controller}:7401`).bidi(method);
@@ -79,7 +80,7 @@ class World extends TestCluster {
     let cancel = (): void => {};
     const next = (): void => {
       cancel = clock.timer(1000, () => {
-        stream.write(create(HeartbeatRequestSchema, {}));
+        stream.write(create(HeartbeatRequestSchema, told));
         next();
       });
     };
@@ -138,6 +139,15 @@ test("the controller tells the interval, and answers each beat once", async () =
   await world.pass(60_000);
   assert.equal(await world.registered(), "0,1,2");
   assert.equal(heard.length, 63);
+});
+
+test("brokers tell how long their records wait to be committed", async () => {
+  const { world, controller, members } = await setUp();
+  const lags = () => [...controller.process.watchOfReign().commitLagsMs()];
+  assert.deepEqual(lags(), [], "these are too old to tell");
+  world.beat(members[1], {}, { commitLagMs: 700 });
+  await world.pass(1500);
+  assert.deepEqual(lags(), [[1, 700]]);
 });
 
 test("a process that was killed is fenced at once", async () => {

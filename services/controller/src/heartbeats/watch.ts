@@ -24,10 +24,18 @@ export interface BrokerWatchOptions {
   readonly metrics: Pick<ControllerMetrics, "onFenced">;
 }
 
+/** What a beat tells, if it does. */
+export interface Told {
+  /** Partitions with a log on the broker's disk. */
+  readonly logCount?: number | undefined;
+  /** How long records have waited to be committed, the longest, ms. */
+  readonly commitLagMs?: number | undefined;
+}
+
 /** An open stream. After its end the calls do nothing. */
 export interface WatchedStream {
-  /** `logCount`: partitions with a log on the broker's disk, if it tells. */
-  beat(logCount?: number): void;
+  /** With what the broker tells of itself. */
+  beat(told?: Told): void;
   /** The broker said goodbye. */
   leave(): void;
   /** The stream ended in any other way. */
@@ -40,7 +48,7 @@ interface Session {
   readonly epoch: number;
   readonly stream: number;
   readonly end: (why: MillraceError) => void;
-  logCount: number | undefined;
+  told: Told;
 }
 
 const messages = {
@@ -78,15 +86,16 @@ export class BrokerWatch {
     const { brokerId, brokerEpoch: epoch } = callerOf(request, state.current);
     const stream = this.#liveness.opened({ brokerId, epoch }, clock.monoMs());
     const replaced = this.#sessions.get(brokerId);
-    const session: Session = { epoch, stream, end: onEnd, logCount: undefined };
+    const session: Session = { epoch, stream, end: onEnd, told: {} };
     this.#sessions.set(brokerId, session);
     replaced?.end(new MillraceError(ErrorCode.CANCELLED, "the broker has opened another stream"));
     const forget = (): void => {
       if (this.#sessions.get(brokerId)?.stream === stream) this.#sessions.delete(brokerId);
     };
     return {
-      beat: (logCount) => {
-        session.logCount = logCount ?? session.logCount;
+      beat: (told = {}) => {
+        const { commitLagMs, logCount = session.told.logCount } = told;
+        session.told = { logCount, commitLagMs };
         this.#liveness.beat(brokerId, stream, clock.monoMs());
       },
       leave: () => {
@@ -108,7 +117,16 @@ export class BrokerWatch {
    */
   logCountOf({ brokerId, epoch }: Registered): number | undefined {
     const session = this.#sessions.get(brokerId);
-    return session?.epoch === epoch ? session.logCount : undefined;
+    return session?.epoch === epoch ? session.told.logCount : undefined;
+  }
+
+  /** By broker: how long records that it leads have waited, as it has told last, ms. */
+  commitLagsMs(): Map<number, number> {
+    return new Map(
+      [...this.#sessions].flatMap(([id, { told }]): [number, number][] =>
+        told.commitLagMs === undefined ? [] : [[id, told.commitLagMs]],
+      ),
+    );
   }
 
   #end(why: MillraceError): void {

@@ -8,6 +8,10 @@ export const controllerMetrics = (metrics: Metrics): ControllerMetrics => {
     name: "millrace_controller_active",
     help: "1 while this is the active controller.",
   });
+  const gauge = (name: string, help: string) =>
+    metrics.gauge({ name: `millrace_controller_rebalance_${name}_moves`, help });
+  const pending = gauge("pending", "Moves of the present rebalance that wait.");
+  const ongoing = gauge("ongoing", "Moves of the present rebalance under way.");
   const counter = (name: string, help: string) =>
     metrics.counter({ name: `millrace_controller_${name}_total`, help });
   const reigns = counter("reigns", "Elections of this controller.");
@@ -33,6 +37,10 @@ export const controllerMetrics = (metrics: Metrics): ControllerMetrics => {
   });
   const failures = counter("failures", "Rounds of the control loop that failed and were repeated.");
   return {
+    onRebalance: (waiting, underWay) => {
+      pending.set(waiting);
+      ongoing.set(underWay);
+    },
     onReign: (isActive) => {
       active.set(isActive ? 1 : 0);
       if (isActive) reigns.add(1);

@@ -10,6 +10,7 @@ import { ControllerProcess } from "../controller-process.ts";
 import { MaintenanceHandlers } from "../maintenance/handlers.ts";
 import type { ControllerMetrics } from "../metrics.ts";
 import { ProducerIdBlocks } from "../producer-ids.ts";
+import { RebalanceHandlers } from "../rebalances.ts";
 import { ReplicaHandlers } from "../replicas.ts";
 
 /** Takes part in the election until the stop. The addresses are not known yet. */
@@ -33,8 +34,8 @@ export const campaign = (
 };
 
 /**
- * The Admin, Brokers and Maintenance services for clients; ReplicaService and CreateTopic for the
- * cluster.
+ * The Admin, Brokers, Maintenance and Rebalance services for clients; ReplicaService and CreateTopic
+ * for the cluster.
  */
 export const controllerServices = (
   options: Pick<ControllerOptions, "store" | "defaultReplicationFactor" | "untilServed"> & {
@@ -61,8 +62,12 @@ export const controllerServices = (
   const maintenance = new MaintenanceHandlers({
     ...{ clusterId, clock, logger, active, store: options.store, perRackMax },
   });
+  const rebalances = new RebalanceHandlers({ clusterId, clock, active, store: options.store });
   return {
-    client: [...controller.bindings(), ...brokers.bindings(), ...maintenance.bindings()],
+    client: [
+      ...[...controller.bindings(), ...brokers.bindings()],
+      ...[...maintenance.bindings(), ...rebalances.bindings()],
+    ],
     // A group coordinator makes the internal topic, and may not reach the address for clients.
     internal: [
       ...replicas.bindings(),

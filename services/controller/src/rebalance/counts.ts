@@ -32,31 +32,33 @@ const seatFor = (board: Board, p: number, from: number, mustWiden: boolean): Sea
 };
 
 /** Moves what is on brokers that may have no replicas. */
-export const evacuate = (board: Board, unmet: Unmet[]): void => {
-  const stuck = new Map<number, number>();
+export function* evacuate(board: Board): Generator<void> {
   for (const [p, replicas] of board.replicas.entries()) {
+    yield;
+    if (board.isFixed(p)) continue;
     for (const id of [...replicas]) {
       if (!board.isMisplaced(id)) continue;
       const to = seatFor(board, p, id, false);
-      if (to === undefined) stuck.set(id, (stuck.get(id) ?? 0) + 1);
-      else board.move(p, id, to.broker.id);
+      if (to !== undefined) board.move(p, id, to.broker.id);
     }
   }
-  for (const [id, count] of stuck) {
-    const why =
-      `${count} replicas on broker ${id} have nowhere to go: every active broker has one of the ` +
-      "partition, or is full; add brokers or room";
-    unmet.push({ goal: "brokers", why });
-  }
-};
+}
+
+/** Whether a broker keeps what it has, and gets nothing. */
+const keeps = (board: Board, id: number): boolean => !board.isActive(id) && !board.isMisplaced(id);
 
 /** Spreads the replicas of partitions over as many racks as there are. */
-export const spread = (board: Board, unmet: Unmet[]): void => {
-  let stuck = 0;
+export function* spread(board: Board): Generator<void> {
   for (const [p, replicas] of board.replicas.entries()) {
-    while (board.racksMissing(p) > 0) {
+    yield;
+    while (!board.isFixed(p) && board.racksMissing(p) > 0) {
       const racks = replicas.map((id) => board.seats.get(id)?.rack);
-      const doubled = replicas.filter((id, i) => racks.indexOf(board.seats.get(id)?.rack) < i);
+      // The preferred leader moves last, and what a broker keeps does not move at all.
+      const doubled = replicas
+        .filter(
+          (id, i) => racks.some((rack, j) => j !== i && rack === racks[i]) && !keeps(board, id),
+        )
+        .reverse();
       const moves = doubled.flatMap((from) => {
         const to = seatFor(board, p, from, true);
         return to === undefined ? [] : [{ from, to }];
@@ -64,36 +66,25 @@ export const spread = (board: Board, unmet: Unmet[]): void => {
       const best = least(moves, ({ from, to }) => [
         to.partitions.size - board.seat(from).partitions.size,
       ]);
-      if (best === undefined) {
-        stuck += 1;
-        break;
-      }
+      if (best === undefined) break;
       board.move(p, best.from, best.to.broker.id);
     }
   }
-  if (stuck === 0) return;
-  const why = `${stuck} partitions share a rack that need not: the brokers elsewhere are full`;
-  unmet.push({ goal: "racks", why });
-};
+}
 
 /** Moves replicas from brokers that have more than they have room for, the largest first. */
-export const relieve = (board: Board, unmet: Unmet[]): void => {
+export function* relieve(board: Board): Generator<void> {
   for (const seat of board.active) {
     const { id } = seat.broker;
     const largest = [...seat.partitions].sort((a, b) => board.bytesOf(b) - board.bytesOf(a));
     for (const p of largest) {
       if (board.hasRoom(seat, 0, 0)) break;
+      yield;
       const to = seatFor(board, p, id, false);
       if (to !== undefined) board.move(p, id, to.broker.id);
     }
-    if (board.hasRoom(seat, 0, 0)) continue;
-    const { bytes, partitions } = seat;
-    const why =
-      `broker ${id} has ${partitions.size} replicas of ${bytes} bytes, more than it has room for, and ` +
-      "no other one can take them: add brokers or room";
-    unmet.push({ goal: bytes > seat.broker.bytesMax ? "disk" : "replicas", why });
   }
-};
+}
 
 /** The replica to hand over that leaves the bytes of both nearest to the mean. */
 const replicaFor = (board: Board, from: Seat, to: Seat, meanBytes: number): number | undefined => {
@@ -126,8 +117,8 @@ class NothingToGive {
   }
 }
 
-/** Moves from brokers with the most replicas to those with the fewest. */
-export const evenCounts = (board: Board, unmet: Unmet[]): void => {
+/** Moves from brokers with the most replicas to those with the fewest. What is not met, if any. */
+export function* evenCounts(board: Board): Generator<void, Unmet[]> {
   const meanBytes =
     board.active.reduce((sum, { bytes }) => sum + bytes, 0) / Math.max(1, board.active.length);
   const byCount = (): Seat[] =>
@@ -137,6 +128,7 @@ export const evenCounts = (board: Board, unmet: Unmet[]): void => {
   const stuck = new Set<Seat>();
   const nothing = new NothingToGive();
   for (;;) {
+    yield;
     const seats = byCount();
     const from = seats.findLast((seat) => !stuck.has(seat));
     const low = seats[0]?.partitions.size ?? 0;
@@ -145,7 +137,7 @@ export const evenCounts = (board: Board, unmet: Unmet[]): void => {
     const stepsFrom = function* (id: number, isNew: (to: number) => boolean): Iterable<Step> {
       const giver = board.seat(id);
       for (const to of seats) {
-        if (!isNew(to.broker.id) || nothing.has(giver, to)) continue;
+        if (!isNew(to.broker.id) || !board.mayGive(giver, to) || nothing.has(giver, to)) continue;
         const what = replicaFor(board, giver, to, meanBytes);
         if (what === undefined) nothing.add(giver, to);
         else yield { from: id, to: to.broker.id, what };
@@ -160,10 +152,10 @@ export const evenCounts = (board: Board, unmet: Unmet[]): void => {
     else for (const { what, to, ...step } of path.toReversed()) board.move(what, step.from, to);
   }
   const counts = board.active.map(({ partitions }) => partitions.size);
-  if (stuck.size === 0 || Math.max(...counts) - Math.min(...counts) <= 1) return;
+  if (stuck.size === 0 || Math.max(...counts) - Math.min(...counts) <= 1) return [];
   const ids = [...stuck].map(({ broker }) => broker.id).join(", ");
   const why =
     `brokers ${ids} keep more replicas than others: what they have may not go to those with fewer, ` +
     "which lie in racks that the partitions are in already, or are full";
-  unmet.push({ goal: "count", why });
-};
+  return [{ goal: "count", why }];
+}

@@ -3,9 +3,10 @@ import type { Board, Seat } from "./board.ts";
 import { type Step, shortestPath } from "./paths.ts";
 import type { Unmet } from "./types.ts";
 
-export const evenLeaders = (board: Board, unmet: Unmet[]): void => {
+export function* evenLeaders(board: Board, unmet: Unmet[]): Generator<void> {
   const stuck = new Set<Seat>();
   for (;;) {
+    yield;
     const seats = [...board.active].sort(
       (a, b) => a.led.size - b.led.size || a.broker.id - b.broker.id,
     );
@@ -14,8 +15,9 @@ export const evenLeaders = (board: Board, unmet: Unmet[]): void => {
     const most = from.led.size - 2;
     const stepsFrom = function* (id: number, isNew: (to: number) => boolean): Iterable<Step> {
       for (const what of board.seat(id).led) {
+        if (board.isFixed(what)) continue;
         for (const to of board.replicas[what] ?? []) {
-          if (isNew(to) && !board.isMisplaced(to)) yield { from: id, to, what };
+          if (isNew(to) && board.isActive(to)) yield { from: id, to, what };
         }
       }
     };
@@ -28,4 +30,4 @@ export const evenLeaders = (board: Board, unmet: Unmet[]): void => {
   const ids = [...stuck].map(({ broker }) => broker.id).join(", ");
   const why = `brokers ${ids} are to lead more partitions than others, which have no replicas of these`;
   unmet.push({ goal: "leaders", why });
-};
+}

@@ -103,6 +103,47 @@ test("bytes are evened by swaps", () => {
   assert.equal(plan.copies, 2);
 });
 
+test("bytes that are not worth a copy stay where they are", () => {
+  const partitions = [9000, 8000, 100, 200].map((bytes, i) => ({
+    ...{ key: `t-${i}`, replicas: [i < 2 ? 1 : 2], bytes },
+  }));
+  const of = (bytesSlackMin: number) =>
+    planRebalance({ ...request([broker(1), broker(2)], []), partitions, bytesSlackMin });
+  assert.deepEqual([of(10_000).copies, of(10_000).unmet], [0, []]);
+  assert.equal(of(5000).copies, 2);
+  // Every swap would gain next to nothing.
+  const near = [10_000, 10_000, 9990, 2].map((bytes, i) => ({
+    ...{ key: `t-${i}`, replicas: [i < 2 ? 1 : 2], bytes },
+  }));
+  const stays = planRebalance({ ...request([broker(1), broker(2)], []), partitions: near });
+  assert.deepEqual([stays.copies, stays.unmet.map(({ goal }) => goal)], [0, ["bytes"]]);
+});
+
+test("a broker that only keeps what it has gets nothing, and loses nothing", () => {
+  const brokers = [broker(1), broker(2, { isActive: false, keeps: true }), broker(3)];
+  const plan = planRebalance(
+    request(brokers, [
+      [1, 2],
+      [2, 1],
+      [1, 2],
+      [2, 1],
+    ]),
+  );
+  assert.deepEqual(countsOf(plan), [2, 4, 2]);
+});
+
+test("a partition that is fixed counts, and stays", () => {
+  const of = (isFixed: boolean) =>
+    planRebalance({
+      ...request([broker(1), broker(2)], []),
+      partitions: [0, 1, 2, 3].map((i) => ({
+        ...{ key: `t-${i}`, replicas: [1], bytes: 1, isFixed: isFixed && i < 3 },
+      })),
+    });
+  assert.deepEqual(countsOf(of(false)), [2, 2]);
+  assert.deepEqual(countsOf(of(true)), [3, 1]);
+});
+
 test("leaders change by the order of replicas alone", () => {
   const plan = planRebalance(
     request(

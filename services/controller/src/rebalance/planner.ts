@@ -7,20 +7,28 @@
  */
 import { Board } from "./board.ts";
 import { evenBytes } from "./bytes.ts";
-import { evacuate, evenCounts, relieve, spread } from "./counts.ts";
+import { evenCounts } from "./counts.ts";
+import { meetHardGoals, unmetHardGoals } from "./hard-goals.ts";
 import { evenLeaders } from "./leaders.ts";
 import type { PlannedMove, PlanRequest, RebalancePlan, Unmet } from "./types.ts";
 
-export const planRebalance = (request: PlanRequest): RebalancePlan => {
+/** How often hard goals are tried again after counts were evened, which may have made room. */
+const roundsMax = 3;
+
+/** Plans in small steps, so that whoever has other things to do can do them in between. */
+export function* planInSteps(request: PlanRequest): Generator<void, RebalancePlan> {
   const board = new Board(request);
   const before = board.shares();
-  const unmet: Unmet[] = [];
-  evacuate(board, unmet);
-  spread(board, unmet);
-  relieve(board, unmet);
-  evenCounts(board, unmet);
-  evenBytes(board, request.bytesSlack, unmet);
-  evenLeaders(board, unmet);
+  let counts: readonly Unmet[] = [];
+  for (let round = 0; round < roundsMax; round += 1) {
+    yield* meetHardGoals(board);
+    counts = yield* evenCounts(board);
+    if (unmetHardGoals(board).length === 0) break;
+  }
+  const others: Unmet[] = [];
+  yield* evenBytes(board, request, others);
+  yield* evenLeaders(board, others);
+  const unmet = [...unmetHardGoals(board), ...counts, ...others];
   const moves: PlannedMove[] = [];
   let copies = 0;
   let copiedBytes = 0;
@@ -33,4 +41,13 @@ export const planRebalance = (request: PlanRequest): RebalancePlan => {
     moves.push({ key, from, to });
   }
   return { moves, copies, copiedBytes, before, after: board.shares(), unmet };
+}
+
+/** Plans at once. */
+export const planRebalance = (request: PlanRequest): RebalancePlan => {
+  const steps = planInSteps(request);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
 };

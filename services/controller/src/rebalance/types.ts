@@ -5,8 +5,10 @@ export interface PlannedBroker {
   readonly id: number;
   /** Empty: in no rack; then it shares one with nobody. */
   readonly rack: string;
-  /** Whether it may have replicas; what others have goes elsewhere. */
+  /** Whether it may get replicas. */
   readonly isActive: boolean;
+  /** Of one that is not active: whether what it has stays. Else that goes elsewhere. */
+  readonly keeps?: boolean;
   /** Bytes of logs that it has room for. */
   readonly bytesMax: number;
 }
@@ -18,6 +20,8 @@ export interface PlannedPartition {
   readonly replicas: readonly number[];
   /** Of one replica. */
   readonly bytes: number;
+  /** It counts, and stays as it is. */
+  readonly isFixed?: boolean;
 }
 
 export interface PlanRequest {
@@ -27,6 +31,8 @@ export interface PlanRequest {
   readonly replicasMax: number;
   /** How far above the mean a broker's bytes may be, as a part of it. */
   readonly bytesSlack: number;
+  /** And at least so many bytes: less is not worth a copy. Default 0. */
+  readonly bytesSlackMin?: number;
 }
 
 /**

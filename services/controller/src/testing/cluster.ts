@@ -29,6 +29,8 @@ export class TestCluster extends StoreProcesses {
     expired: 0,
   };
   readonly network = new SimNetwork(this.kernel);
+  /** Moves of the plan that is carried out: those that wait, and those under way. */
+  moves: readonly number[] = [];
 
   async controller(controllerId: number, interpose?: Interpose) {
     const { life, ...shared } = this.process(`controller ${controllerId}`, interpose);
@@ -36,6 +38,9 @@ export class TestCluster extends StoreProcesses {
     await this.run(mirror.start());
     const { counts } = this;
     const metrics: ControllerMetrics = {
+      onRebalance: (...moves) => {
+        this.moves = moves;
+      },
       onReign: (active) => {
         counts.active += active ? 1 : -1;
       },

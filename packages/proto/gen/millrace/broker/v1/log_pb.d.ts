@@ -294,6 +294,13 @@ export declare type DescribeLogsResponse = Message<"millrace.broker.v1.DescribeL
    * @generated from field: repeated millrace.broker.v1.LogDescription logs = 1;
    */
   logs: LogDescription[];
+
+  /**
+   * Free bytes of the disk that the logs are on, as of the last look. Absent: unknown.
+   *
+   * @generated from field: optional uint64 disk_free_bytes = 2;
+   */
+  diskFreeBytes?: bigint | undefined;
 };
 
 /**

@@ -385,6 +385,16 @@ export declare type HeartbeatRequest = Message<"millrace.controller.v1.Heartbeat
    * @generated from field: optional uint32 log_count = 3;
    */
   logCount?: number | undefined;
+
+  /**
+   * With a beat: how long records have waited for the replicas in sync in the partitions that the
+   * broker leads, the longest of these since the last beat, milliseconds, as a look four times a
+   * second shows. While it is high the controller begins fewer copies, or none from this broker.
+   * Absent: the broker is too old to tell.
+   *
+   * @generated from field: optional uint32 commit_lag_ms = 4;
+   */
+  commitLagMs?: number | undefined;
 };
 
 /**
