@@ -11,6 +11,13 @@ const replicatedTests = ["packages/log/src/partition/replicated.test.ts"];
 
 const counting: readonly Mutant[] = [
   {
+    name: "silence-before-an-append-is-lag",
+    breaks: "A follower that had everything lags from the next append on, however long ago it spoke.",
+    file: inSync,
+    replace: [["    this.#look(leaderEnd, nowMs);\n", ""]],
+    tests: inSyncTests,
+  },
+  {
     name: "made-change-awaited-for-ever",
     breaks: "A change that a store which has gone back does not know is asked for again.",
     file: inSync,

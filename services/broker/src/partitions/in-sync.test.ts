@@ -76,7 +76,10 @@ test("who lags leaves, who has nothing to catch up with does not", () => {
   assert.deepEqual(ids(inSync.due(4, 10, 1000, 1001)), [0, 1]);
   // Silence is no lag as long as it has everything.
   assert.deepEqual(ids(inSync.due(4, 10, 1000, 99_999)), [0, 1]);
-  assert.deepEqual(ids(inSync.due(4, 11, 1000, 1101)), [0]);
+  // What is appended after a minute of silence has to be copied first.
+  assert.deepEqual(ids(inSync.due(4, 11, 1000, 100_001)), [0, 1]);
+  assert.deepEqual(ids(inSync.due(4, 11, 1000, 100_999)), [0, 1]);
+  assert.deepEqual(ids(inSync.due(4, 11, 1000, 101_000)), [0]);
 });
 
 test("a follower that keeps up with a leader that goes on does not lag", () => {

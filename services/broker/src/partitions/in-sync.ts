@@ -167,7 +167,8 @@ export class InSyncReplicas {
    * The change to ask for, or undefined: a member that lags for longer than `lagMaxMs` leaves, a
    * replica that has caught up joins. A change whose answer was lost is asked for again as it was,
    * until the view tells. So is one that was made and that no view shows: the store may have gone
-   * back since.
+   * back since. To be asked several times in `lagMaxMs`: who has everything is silent until the
+   * leader appends again, and lags from then on.
    */
   due(
     highWatermark: number,
@@ -175,6 +176,7 @@ export class InSyncReplicas {
     lagMaxMs: number,
     nowMs: number,
   ): InSyncChange | undefined {
+    this.#look(leaderEnd, nowMs);
     if (this.#pending !== undefined) {
       const { change, isMade, isUnderWay } = this.#pending;
       if (isMade) this.#pending.madeMs ??= nowMs;
@@ -233,6 +235,12 @@ export class InSyncReplicas {
       seen === modRevision &&
       isr.every(({ brokerId, brokerEpoch }) => registered(brokerId) === brokerEpoch)
     );
+  }
+
+  #look(leaderEnd: number, nowMs: number): void {
+    for (const known of this.#followers.values()) {
+      if (known.durableEnd >= leaderEnd) known.caughtUpMs = nowMs;
+    }
   }
 
   #lags(replica: InSyncReplica, leaderEnd: number, lagMaxMs: number, nowMs: number): boolean {
