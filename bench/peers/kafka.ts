@@ -29,8 +29,9 @@ const host = "127.0.0.1";
 const controllerOffset = 100;
 const simpleLogger = "-Dorg.slf4j.simpleLogger";
 const quiet = [`${simpleLogger}.defaultLogLevel=warn`];
-/** Its cleaner tells how long it took. */
-const cleanerTells = `${simpleLogger}.log.org.apache.kafka.storage.internals.log.LogCleaner=info`;
+const cleaner = "org.apache.kafka.storage.internals.log.LogCleaner$CleanerThread";
+/** It tells how long it took. */
+const cleanerTells = `${simpleLogger}.log.${cleaner}=info`;
 const collector = [
   "-XX:+UseG1GC",
   "-XX:MaxGCPauseMillis=20",
