@@ -34,8 +34,8 @@ export const campaign = (
 };
 
 /**
- * The Admin, Brokers, Maintenance and Rebalance services for clients; ReplicaService and CreateTopic
- * for the cluster.
+ * The Admin, Brokers, Maintenance and Rebalance services for clients; ReplicaService and
+ * CreateTopic for the cluster.
  */
 export const controllerServices = (
   options: Pick<ControllerOptions, "store" | "defaultReplicationFactor" | "untilServed"> & {
