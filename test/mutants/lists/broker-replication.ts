@@ -12,7 +12,8 @@ const replicatedTests = ["packages/log/src/partition/replicated.test.ts"];
 const counting: readonly Mutant[] = [
   {
     name: "silence-before-an-append-is-lag",
-    breaks: "A follower that had everything lags from the next append on, however long ago it spoke.",
+    breaks:
+      "A follower that had everything lags from the next append on, however long ago it spoke.",
     file: inSync,
     replace: [["    this.#look(leaderEnd, nowMs);\n", ""]],
     tests: inSyncTests,
