@@ -5,7 +5,9 @@ import { globSync } from "node:fs";
 export const tiers = {
   /** What needs nothing but Node. */
   test: {
-    include: ["packages", "services", "test", "tools", "bench"].map((top) => `${top}/**/*.test.ts`),
+    include: ["packages", "services", "operator", "test", "tools", "bench"].map(
+      (top) => `${top}/**/*.test.ts`,
+    ),
     exclude: ["test/etcd/**", "test/packs/**", "test/languages/**", "test/conformance/**"],
   },
   /** What needs a real etcd. */

@@ -79,6 +79,7 @@ export class Scratch {
         symlinkSync(join(this.root, parent, name), join(modules, "@millrace", name));
       }
     }
+    symlinkSync(join(this.root, "operator"), join(modules, "@millrace", "operator"));
   }
 
   read(path: string): string {

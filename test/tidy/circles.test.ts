@@ -14,7 +14,7 @@ const loads = (paths: readonly string[]): [string, string][] =>
     relative(path, loadedBy(read(path))).map((to): [string, string] => [path, to]),
   );
 
-const packaged = production.filter((path) => /^(packages|services)\//.test(path));
+const packaged = production.filter((path) => /^(packages|services|operator)\//.test(path));
 
 /** Folders that have folders with sources. */
 const houses: ReadonlySet<string> = new Set(

@@ -13,6 +13,7 @@ const list = (...patterns: string[]): string[] => globSync(patterns, { cwd: root
 export const sources = list(
   "packages/*/src/**/*.ts",
   "services/*/src/**/*.ts",
+  "operator/src/**/*.ts",
   "test/**/*.ts",
   "tools/**/*.ts",
   "bench/**/*.ts",
@@ -29,6 +30,7 @@ export const documents = list(
   "docs/**/*.md",
   "packages/*/README.md",
   "services/*/README.md",
+  "operator/README.md",
   "test/*/README.md",
   "bench/README.md",
   "examples/README.md",

@@ -96,7 +96,7 @@ test("links in documents lead to files and headings that are there", () => {
   none(problems);
 });
 
-const places = "(?:packages|services|docs|tools|bench|test|proto|charts)";
+const places = "(?:packages|services|operator|docs|tools|bench|test|proto|deploy)";
 /** A path of this repository in words: `packages/log`, or docs/guides/limits.md in a comment. */
 const pathInWords = new RegExp(`\`(${places}/[\\w./-]+)\`|(?<![\\w./-])(docs/[\\w/-]+\\.md)`, "g");
 
