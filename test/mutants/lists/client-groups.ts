@@ -48,6 +48,26 @@ export const clientGroupMutants: readonly Mutant[] = [
     tests,
   },
   {
+    name: "client-group-announces-what-goes",
+    breaks: "a partition is announced that a later assignment, not applied yet, takes away",
+    file: `${group}/reconciler.ts`,
+    replace: [
+      [
+        'held.phase === "placed" && topicId !== undefined && isSameTopic(topicId, held.topicId)',
+        'held.phase === "placed"',
+      ],
+      ["      const topicId = this.#wanted.get(keyOf(held));\n", ""],
+    ],
+    tests: [`${group}/reconciler.test.ts`],
+  },
+  {
+    name: "client-group-never-announced",
+    breaks: "a partition that was to go, and stays after all, is never announced",
+    file: `${group}/reconciler.ts`,
+    replace: [["    if (this.#placed().length > 0) this.#enqueue(() => this.#announce());\n", ""]],
+    tests: [`${group}/reconciler.test.ts`],
+  },
+  {
     name: "client-group-read-before-told",
     breaks: "records of a new partition are handed out before onAssigned is done",
     file: `${group}/reconciler.ts`,
@@ -254,7 +274,7 @@ export const clientGroupMutants: readonly Mutant[] = [
         "this.#apply(assignment, stream, generation)",
         "this.#apply(assignment, stream, this.#generation)",
       ],
-      ["    const generation = this.#generation;\n    this.#enqueue", "    this.#enqueue"],
+      ["    const generation = this.#generation;\n    if (stream ===", "    if (stream ==="],
     ],
     tests,
   },
