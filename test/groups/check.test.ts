@@ -197,3 +197,14 @@ test("a body may end with what it had in hand before the partition was lost and 
   const [found] = ended(given);
   assert.match(found ?? "", /^G6: t\/0@1 is processed, and 2 is where it begins/);
 });
+
+test("what was done before a reset is not promised to be committed", () => {
+  const changed = story();
+  changed.lines.splice(5, 2);
+  changed.lines.splice(4, 0, [a, told(1, { offset: 0, tag: "ma#1" })]);
+  const found = violationsOf(changed);
+  assert.deepEqual(
+    found.filter((one) => one.startsWith("G6: t/0 is given back")),
+    [],
+  );
+});

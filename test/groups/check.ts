@@ -160,7 +160,8 @@ export class Check {
       this.#checkPosition(event, place, found?.at ?? 0);
       const start = position?.offset ?? 0;
       if (isHeld && before !== undefined) {
-        before.start = start;
+        // What it did before the reset is not promised any more.
+        before.start = before.processedEnd = before.ackedEnd = start;
         if (before.state === "owned") before.sinceMs = event.atMs;
       } else held.set(place, holdingAt(start, memberId, found?.at ?? 0));
     }
