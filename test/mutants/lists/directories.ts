@@ -165,19 +165,14 @@ const afterwards: readonly Mutant[] = [
     name: "committed-records-cut-without-a-command",
     breaks: "Only an unclean election takes what was committed.",
     file: follower,
-    replace: [["if (log.leaderEpoch >= followed", "if (log.leaderEpoch > followed"]],
+    replace: [["log.leaderEpoch < uncleanLeaderEpoch", "log.leaderEpoch <= uncleanLeaderEpoch"]],
     tests: following,
   },
   {
     name: "committed-records-kept-against-the-command",
     breaks: "After an unclean election the others follow.",
     file: follower,
-    replace: [
-      [
-        "if (log.leaderEpoch >= followed.partition.uncleanLeaderEpoch) {",
-        "if (log.leaderEpoch >= 0) {",
-      ],
-    ],
+    replace: [["if (!isOlder) {", "if (log.leaderEpoch >= 0) {"]],
     tests: following,
   },
 ];

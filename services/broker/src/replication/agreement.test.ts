@@ -64,7 +64,7 @@ const follow = (leader: ModelLog, follower: ModelLog): number => {
     const divergence = divergenceOf(leader, endOf(follower));
     if (divergence === undefined) return repairs;
     assert.ok(repairs < 100, "it does not come to an end");
-    const repair = repairOf(follower, divergence);
+    const repair = repairOf(follower, divergence, undefined);
     if (repair.kind === "truncate") {
       assert.ok(repair.offset < follower.logEndOffset, "a truncation takes something away");
       follower.truncate(repair.offset);
@@ -126,7 +126,10 @@ test("a follower that ends before its leader's log begins anew where that begins
   follower.append(1, "0");
   const divergence = divergenceOf(leader, endOf(follower));
   assert.equal(divergence?.logStartOffset, 5);
-  assert.deepEqual(repairOf(follower, divergence ?? assert.fail()), { kind: "rebuild", offset: 5 });
+  assert.deepEqual(repairOf(follower, divergence ?? assert.fail(), undefined), {
+    kind: "rebuild",
+    offset: 5,
+  });
   // Once it has, it holds nothing and begins there.
   assert.equal(divergenceOf(leader, { logEndOffset: 5, lastEpoch: undefined }), undefined);
 });
@@ -138,7 +141,7 @@ test("what would be cut below a follower's log start is begun anew", () => {
   for (const epoch of [1, 2, 2, 2]) follower.append(epoch, `${epoch}`);
   follower.logStartOffset = 3;
   const divergence = divergenceOf(leader, endOf(follower)) ?? assert.fail();
-  assert.deepEqual(repairOf(follower, divergence), { kind: "rebuild", offset: 0 });
+  assert.deepEqual(repairOf(follower, divergence, undefined), { kind: "rebuild", offset: 0 });
 });
 
 test("a follower that differs in what its leader has deleted begins anew", () => {
@@ -150,7 +153,7 @@ test("a follower that differs in what its leader has deleted begins anew", () =>
   for (const more of [0, 1, 2]) {
     for (let i = 0; i < more; i += 1) follower.append(1, "1");
     const divergence = divergenceOf(leader, endOf(follower)) ?? assert.fail();
-    assert.deepEqual(repairOf(follower, divergence), { kind: "rebuild", offset: 4 });
+    assert.deepEqual(repairOf(follower, divergence, undefined), { kind: "rebuild", offset: 4 });
   }
 });
 
@@ -162,7 +165,26 @@ test("a leader that began anew vouches for nothing before that", () => {
   const follower = new ModelLog();
   for (const epoch of [1, 1, 1, 1]) follower.append(epoch, `${epoch}`);
   const divergence = divergenceOf(leader, endOf(follower)) ?? assert.fail();
-  assert.deepEqual(repairOf(follower, divergence), { kind: "rebuild", offset: 4 });
+  assert.deepEqual(repairOf(follower, divergence, undefined), { kind: "rebuild", offset: 4 });
+});
+
+test("what is committed below the log of a leader that began anew need not agree", () => {
+  const leader = new ModelLog();
+  for (let i = 0; i < 4; i += 1) leader.batches.push({ epoch: 0, text: "gone" });
+  leader.logStartOffset = 4;
+  const follower = new ModelLog();
+  for (const epoch of [1, 1, 1, 1]) follower.append(epoch, `${epoch}`);
+  for (const _ of ["ends there", "ends behind"]) {
+    const divergence = divergenceOf(leader, endOf(follower)) ?? assert.fail();
+    assert.deepEqual(repairOf(follower, divergence, 4), { kind: "keep", offset: 4 });
+    // Below is something that may not be committed; behind is something that is, and is not there.
+    for (const committedEnd of [3, 5]) {
+      const { kind } = repairOf(follower, divergence, committedEnd);
+      assert.equal(kind, "rebuild", `${committedEnd}`);
+    }
+    leader.append(5, "5");
+    follower.append(1, "1");
+  }
 });
 
 test("an epoch that ended where its leader's log starts is cut there", () => {
@@ -172,7 +194,7 @@ test("an epoch that ended where its leader's log starts is cut there", () => {
   const follower = new ModelLog();
   for (const epoch of [1, 1, 1]) follower.append(epoch, `${epoch}`);
   const divergence = divergenceOf(leader, endOf(follower)) ?? assert.fail();
-  assert.deepEqual(repairOf(follower, divergence), { kind: "truncate", offset: 2 });
+  assert.deepEqual(repairOf(follower, divergence, undefined), { kind: "truncate", offset: 2 });
   follower.truncate(2);
   assert.equal(divergenceOf(leader, endOf(follower)), undefined);
 });

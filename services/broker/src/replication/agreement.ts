@@ -82,13 +82,26 @@ const vouchesFor = (leader: EpochLog, leaderEpoch: number, endOffset: number): b
 export type Repair =
   | { readonly kind: "truncate"; readonly offset: number }
   /** Nothing that it has can be followed by what the leader has: it begins anew, empty. */
-  | { readonly kind: "rebuild"; readonly offset: number };
+  | { readonly kind: "rebuild"; readonly offset: number }
+  /** All it has below is committed, and deleted at the leader, whose log goes on from there. */
+  | { readonly kind: "keep"; readonly offset: number };
 
-/** A truncation always takes something away, so that subscribing again comes to an end. */
-export const repairOf = (follower: EpochLog, divergence: Divergence): Repair => {
+/**
+ * A truncation always takes something away, so that subscribing again comes to an end.
+ * `committedEnd`: below it the follower has what is committed; undefined where that may be another
+ * history's.
+ */
+export const repairOf = (
+  follower: EpochLog,
+  divergence: Divergence,
+  committedEnd: number | undefined,
+): Repair => {
   const { endOffset, leaderEpoch, logStartOffset } = divergence;
   const { logEndOffset } = follower;
-  const rebuild: Repair = { kind: "rebuild", offset: logStartOffset };
+  // Nobody has anything else there. A leader that began anew cannot vouch for it, and the follower
+  // may be one that must not begin anew: it counts as complete.
+  const isCommitted = committedEnd === logStartOffset && logStartOffset > 0;
+  const rebuild: Repair = { kind: isCommitted ? "keep" : "rebuild", offset: logStartOffset };
   if (logEndOffset < logStartOffset) return rebuild;
   const own = follower.endOffsetForEpoch(leaderEpoch)?.endOffset ?? logEndOffset;
   const offset = Math.min(own, endOffset, logEndOffset);

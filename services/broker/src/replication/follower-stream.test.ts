@@ -277,6 +277,51 @@ test("an unclean election is above what was committed before it, and not what ca
   }
 });
 
+/** A leader that began anew at this offset knows nothing of what is below. */
+const begunAnewAt = (subscriptionId: number, logStartOffset: number) => ({
+  diverge: [{ subscriptionId, leaderEpoch: 0, endOffset: 0, logStartOffset }],
+});
+
+test("what is committed below the log start of a leader that began anew is kept", async () => {
+  for (const end of [5, 9]) {
+    const { follow, open, reopen, turn, warnings, wire } = setUp();
+    const log = logOf(end, 5);
+    await follow(log);
+    await open();
+    wire().tell(begunAnewAt(1, 5));
+    await turn();
+    assert.deepEqual(
+      log.cuts.map(({ offset }) => offset),
+      end === 5 ? [] : [5],
+    );
+    log.cuts[0]?.resolve();
+    await turn();
+    const last = () => {
+      const { lastEpoch, logEndOffset } = wire().written.at(-1)?.subscribe[0] ?? assert.fail();
+      return [logEndOffset, lastEpoch];
+    };
+    assert.deepEqual(last(), [5, undefined], "it asks for what follows, whatever is below");
+    assert.deepEqual(warnings, []);
+    log.logEndOffset = 6;
+    await reopen();
+    assert.deepEqual(last(), [6, 1], "what it got since can differ again");
+  }
+});
+
+test("what may not be committed, or is of before an unclean election, begins anew", async () => {
+  for (const [highWatermark, uncleanLeaderEpoch] of [
+    [4, 0],
+    [5, 2],
+  ] as const) {
+    const { follow, open, turn, warnings, wire } = setUp();
+    await follow(logOf(5, highWatermark), 5, uncleanLeaderEpoch);
+    await open();
+    wire().tell(begunAnewAt(1, 5));
+    await turn();
+    assert.deepEqual(warnings.slice(-1), ["unexpected: nothing is rebuilt here"]);
+  }
+});
+
 test("a subscription waits for a cut, also when the stream is opened meanwhile", async () => {
   const { follow, open, reopen, diverge, subscribed, turn } = setUp();
   const log = logOf(9);

@@ -70,6 +70,8 @@ interface Followed {
   /** Where the leader's log begins, as it has told last. */
   leaderStart: number;
   isMovingStart: boolean;
+  /** All below is committed, and deleted at the leader: it asks for what follows. 0: nothing. */
+  keptEnd: number;
 }
 
 const idle: FollowedState = { kind: "idle" };
@@ -136,7 +138,7 @@ export class FollowerStream {
     const cutting = this.unfollow(partition);
     const followed: Followed = {
       ...{ partition, state: idle, failures: 0, attempt: 0, cutting },
-      ...{ leaderStart: 0, isMovingStart: false },
+      ...{ leaderStart: 0, isMovingStart: false, keptEnd: 0 },
       stopProgress: () => {},
       cancelRetry: () => {},
     };
@@ -364,16 +366,16 @@ export class FollowerStream {
     const followed = this.#byId.get(subscriptionId);
     if (followed === undefined) return;
     this.#end(followed);
-    const { log } = followed.partition;
-    const repair = repairOf(log, divergence);
-    const { partition, topicId } = followed.partition;
+    const { log, partition, topicId, uncleanLeaderEpoch } = followed.partition;
+    // The command of an unclean election was that what is committed may go.
+    const isOlder = log.leaderEpoch < uncleanLeaderEpoch;
+    const repair = repairOf(log, divergence, isOlder ? undefined : log.highWatermark);
     this.#context.logger.info(
       { topic_id: topicId, partition, end: log.logEndOffset, ...divergence, repair: repair.kind },
       "a log differs from its leader's",
     );
     if (repair.offset < log.highWatermark) {
-      // The command of an unclean election was that this may go.
-      if (log.leaderEpoch >= followed.partition.uncleanLeaderEpoch) {
+      if (!isOlder) {
         this.#retryLater(followed, losesCommitted(this.#leaderId, repair, log));
         return;
       }
@@ -383,6 +385,11 @@ export class FollowerStream {
       );
     }
     const { offset } = repair;
+    followed.keptEnd = repair.kind === "keep" ? offset : 0;
+    if (repair.kind === "keep" && offset === log.logEndOffset) {
+      void this.#prepare(followed);
+      return;
+    }
     this.#cut(followed, () =>
       repair.kind === "rebuild" ? followed.partition.rebuild(offset) : log.truncateTo(offset),
     );
@@ -476,7 +483,9 @@ export class FollowerStream {
     this.#byId.set(id, followed);
     this.#dirty.add(followed);
     const common = { subscriptionId: id, topicId: topicIdBytes(topicId), partition, leaderEpoch };
-    return { ...common, ...endOf(log) };
+    const end = endOf(log);
+    const isKept = followed.keptEnd > 0 && end.logEndOffset === followed.keptEnd;
+    return { ...common, ...end, ...(isKept ? { lastEpoch: undefined } : {}) };
   }
 }
 

@@ -164,8 +164,9 @@ export declare type ReplicaSubscription = Message<"millrace.broker.v1.ReplicaSub
 
   /**
    * Leader epoch of the last batch before it, which may be deleted. Absent: there never was one,
-   * and nothing can differ. A follower that led in a later epoch and has nothing of it forgets
-   * that epoch first: another leader's older batches may follow.
+   * or all is committed that the follower has below, and nothing can differ. A follower that led in
+   * a later epoch and has nothing of it forgets that epoch first: another leader's older batches
+   * may follow.
    *
    * @generated from field: optional uint32 last_epoch = 6;
    */
