@@ -43,7 +43,7 @@ const a: Life = { name: "a", group, autoCommit: true };
 const b: Life = { name: "b", group, autoCommit: true };
 
 const told = (memberEpoch: number, position?: Position): Happening => ({
-  ...{ kind: "told", memberEpoch, assigned: [place] },
+  ...{ kind: "told", revision: memberEpoch, memberEpoch, assigned: [place] },
   positions: new Map(position === undefined ? [] : [[place, position]]),
 });
 const places = [place];
@@ -82,7 +82,7 @@ const story = (): Story => ({
       [a, { kind: "revoked", places }],
       [a, commits("ma#1", 2)],
       [a, answered("ma#1")],
-      [a, { kind: "reported", owned: [] }],
+      [a, { kind: "reported", revision: 1, owned: [] }],
     ] as const),
     ...([
       [b, told(2, { offset: 2, tag: "ma#1" })],

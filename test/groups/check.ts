@@ -43,6 +43,8 @@ interface Holding {
   ackedEnd: number;
   /** A commit failed since it was revoked, and none of what was processed is promised. */
   hasFailed: boolean;
+  /** A position of the group that the member has yet to take up. */
+  reset: { readonly revision: number; readonly start: number } | undefined;
 }
 
 export class Check {
@@ -115,6 +117,8 @@ export class Check {
         this.#holdings.delete(life);
         break;
       case "opened":
+        // The group tells again what was not taken up on the stream before.
+        for (const held of this.#holdings.get(life)?.values() ?? []) held.reset = undefined;
         break;
     }
   }
@@ -134,7 +138,7 @@ export class Check {
   }
 
   #told(event: Extract<Event, { kind: "told" }>): void {
-    const { assigned, life, memberEpoch, memberId, positions } = event;
+    const { assigned, life, memberEpoch, memberId, positions, revision } = event;
     const logged = this.#groupOf(life.group)?.assignments.get(memberId) ?? [];
     // What was taken from one after it was written is in no record of its own.
     const found = logged.find(
@@ -159,11 +163,9 @@ export class Check {
       if (before !== undefined && this.#leaving.has(life)) continue;
       this.#checkPosition(event, place, found?.at ?? 0);
       const start = position?.offset ?? 0;
-      if (isHeld && before !== undefined) {
-        // What it did before the reset is not promised any more.
-        before.start = before.processedEnd = before.ackedEnd = start;
-        if (before.state === "owned") before.sinceMs = event.atMs;
-      } else held.set(place, holdingAt(start, memberId, found?.at ?? 0));
+      if (isHeld && before.state === "owned") before.reset = { revision, start };
+      else if (isHeld) before.start = start;
+      else held.set(place, holdingAt(start, memberId, found?.at ?? 0));
     }
   }
 
@@ -236,8 +238,9 @@ export class Check {
 
   /** What it has done of what it gives back is committed before. */
   #reported(event: Extract<Event, { kind: "reported" }>): void {
-    const { life, owned } = event;
+    const { atMs, life, owned, revision } = event;
     for (const [place, holding] of this.#holdings.get(life) ?? []) {
+      takeUp(holding, revision, atMs);
       if (holding.state !== "revoked" || owned.includes(place)) continue;
       this.#holdings.get(life)?.delete(place);
       const { ackedEnd, hasFailed, processedEnd } = holding;
@@ -339,9 +342,18 @@ export class Check {
   }
 }
 
+/** What it did before a reset is not promised any more. */
+const takeUp = (holding: Holding, revision: number, atMs: number): void => {
+  if (holding.reset === undefined || holding.reset.revision > revision) return;
+  const { start } = holding.reset;
+  Object.assign(holding, { start, processedEnd: start, ackedEnd: start, sinceMs: atMs });
+  holding.reset = undefined;
+};
+
 const holdingAt = (start: number, memberId: string, givenAt: number): Holding => ({
   ...{ state: "coming", start, memberId, givenAt, sinceMs: Infinity, processed: new Set() },
   ...{ processedEnd: start, ackedEnd: start, hasFailed: false },
+  reset: undefined,
 });
 
 const lastOf = (

@@ -52,11 +52,13 @@ export type Happening =
   | { readonly kind: "opened"; readonly owned: readonly Place[] }
   | {
       readonly kind: "told";
+      /** Of the stream: a report names it once this is applied. */
+      readonly revision: number;
       readonly memberEpoch: number;
       readonly assigned: readonly Place[];
       readonly positions: ReadonlyMap<Place, Position>;
     }
-  | { readonly kind: "reported"; readonly owned: readonly Place[] }
+  | { readonly kind: "reported"; readonly revision: number; readonly owned: readonly Place[] }
   | {
       readonly kind: "commits";
       readonly tag: string;

@@ -112,7 +112,10 @@ class StreamTap {
       this.#memberId = open.memberId;
       this.#note({ kind: "opened", owned: this.#placesOf(open.owned) });
     }
-    if (report !== undefined) this.#note({ kind: "reported", owned: this.#placesOf(report.owned) });
+    if (report !== undefined) {
+      const owned = this.#placesOf(report.owned);
+      this.#note({ kind: "reported", revision: Number(report.revision), owned });
+    }
     if (commit !== undefined) this.#commits(commit);
   }
 
@@ -147,7 +150,7 @@ class StreamTap {
     this.#note({ kind: "commits", tag, offsets });
   }
 
-  #told({ memberEpoch, topics }: Assignment): void {
+  #told({ memberEpoch, revision, topics }: Assignment): void {
     const assigned: Place[] = [];
     const positions = new Map<Place, Position>();
     for (const { partitions, topic, topicId } of topics) {
@@ -162,7 +165,7 @@ class StreamTap {
         positions.set(place, { offset: Number(offset), tag: textOf(metadata) });
       }
     }
-    this.#note({ kind: "told", memberEpoch, assigned, positions });
+    this.#note({ kind: "told", revision: Number(revision), memberEpoch, assigned, positions });
   }
 
   #answered({ commitId, error, refused }: Committed): void {

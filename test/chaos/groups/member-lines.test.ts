@@ -7,7 +7,7 @@ const life = { name: "a", group: "g", autoCommit: true };
 
 test("events are read as they were written", () => {
   const happenings: readonly Happening[] = [
-    { kind: "told", memberEpoch: 3, assigned: ["t/0"], positions: new Map() },
+    { kind: "told", revision: 3, memberEpoch: 3, assigned: ["t/0"], positions: new Map() },
     { kind: "commits", tag: "m#1", offsets: new Map([["t/0", 7]]) },
     { kind: "answered", tag: "m#1", refused: new Map([["t/0", "NO"]]), error: undefined },
     { kind: "processed", place: "t/0", offset: 6, value: "1-2", handedMs: 2 },

@@ -61,6 +61,13 @@ export const clientGroupMutants: readonly Mutant[] = [
     tests: [`${group}/reconciler.test.ts`],
   },
   {
+    name: "client-group-deleted-topic-holds-up",
+    breaks: "a commit for a deleted topic is tried again, and holds up all that the group says",
+    file: `${group}/reconciler.ts`,
+    replace: [["if (hasCode(thrown, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)) return;", ""]],
+    tests: [`${group}/reconciler.test.ts`],
+  },
+  {
     name: "client-group-never-announced",
     breaks: "a partition that was to go, and stays after all, is never announced",
     file: `${group}/reconciler.ts`,

@@ -4,7 +4,7 @@
  * read once the application has been told.
  */
 import type { Clock, Logger, Random } from "@millrace/env";
-import { MillraceError } from "@millrace/errors";
+import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import type { Assignment } from "@millrace/proto/group";
 import { backoffMs } from "../backoff.ts";
 import type { PartitionControl } from "../consumer/control.ts";
@@ -237,6 +237,8 @@ export class Reconciler {
         return;
       } catch (thrown) {
         logger.warn({ err: thrown }, "offsets could not be committed on revocation");
+        // The group knew the topic when it gave the partition: it was deleted since.
+        if (hasCode(thrown, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)) return;
         if (!isRetriable(MillraceError.from(thrown)) || attempt >= commitsMax) return;
         await clock.sleep(backoffMs(attempt, random));
       }
