@@ -1,5 +1,5 @@
 /** Where pods go: the affinity of Kubernetes, with bounds. */
-import { integer, list, object, optional, shared, text } from "./schema.ts";
+import { integer, list, object, optional, text } from "./schema.ts";
 import { labelSelector, nodeSelectorTerm } from "./selectors.ts";
 
 const weight = integer({
@@ -70,18 +70,15 @@ const podAffinity = (towards: string) =>
     { description: `Pods stand ${towards} other pods.` },
   );
 
-export const affinity = shared(
-  "Affinity",
-  object(
-    {
-      nodeAffinity: optional(nodeAffinity),
-      podAffinity: optional(podAffinity("beside")),
-      podAntiAffinity: optional(podAffinity("apart from")),
-    },
-    {
-      description:
-        "Where pods go, as in a pod's spec. It takes the place of the operator's own rule, which " +
-        "keeps the pods of one role on different nodes where it can.",
-    },
-  ),
+export const affinity = object(
+  {
+    nodeAffinity: optional(nodeAffinity),
+    podAffinity: optional(podAffinity("beside")),
+    podAntiAffinity: optional(podAffinity("apart from")),
+  },
+  {
+    description:
+      "Where pods go, as in a pod's spec. It takes the place of the operator's own rule, which " +
+      "keeps the pods of one role on different nodes where it can.",
+  },
 );

@@ -9,7 +9,6 @@ import {
   object,
   optional,
   type Rule,
-  shared,
   text,
 } from "./schema.ts";
 import { annotations, keyMax, labelSelector, labels } from "./selectors.ts";
@@ -43,20 +42,17 @@ const noMoreThanLimit = (resource: string): Rule => ({
   message: `requests.${resource} is more than limits.${resource}: lower it, or raise the limit`,
 });
 
-export const resources = shared(
-  "Resources",
-  object(
-    {
-      requests: amounts("What a node must have free for a pod."),
-      limits: amounts("What a pod may use at most; above its memory it is killed."),
-    },
-    {
-      description:
-        "Compute resources of each pod. A change replaces the pods one after the other. Memory for " +
-        "caches is set by config, and must fit in here.",
-      rules: [noMoreThanLimit("cpu"), noMoreThanLimit("memory")],
-    },
-  ),
+export const resources = object(
+  {
+    requests: amounts("What a node must have free for a pod."),
+    limits: amounts("What a pod may use at most; above its memory it is killed."),
+  },
+  {
+    description:
+      "Compute resources of each pod. A change replaces the pods one after the other. Memory for " +
+      "caches is set by config, and must fit in here.",
+    rules: [noMoreThanLimit("cpu"), noMoreThanLimit("memory")],
+  },
 );
 
 const toleration = object(
@@ -138,56 +134,53 @@ const spread = object(
   },
 );
 
-export const podTemplate = shared(
-  "PodTemplate",
-  object(
-    {
-      labels: optional(labels("Labels of the pods, besides the operator's own.")),
-      annotations: optional(annotations("Annotations of the pods, besides the operator's own.")),
-      nodeSelector: optional(
-        map(text({ description: "Value of the label.", max: 63 }), {
-          description: "Labels that a node must have for the pods.",
-          max: 32,
-          keyMax,
-        }),
-      ),
-      affinity: optional(affinity),
-      tolerations: optional(
-        list(toleration, {
-          description: "Taints of nodes that the pods bear.",
-          max: 32,
-          merge: "atomic",
-        }),
-      ),
-      topologySpreadConstraints: optional(
-        list(spread, {
-          description: "How the pods are spread over places such as zones.",
-          max: 8,
-          merge: ["topologyKey", "whenUnsatisfiable"],
-        }),
-      ),
-      priorityClassName: optional(
-        text({
-          description: "Priority class of the pods. It must exist.",
-          min: 1,
-          max: 253,
-          pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-        }),
-      ),
-      terminationGracePeriodSeconds: integer({
-        description:
-          "How long a pod may take to stop, in seconds; then it is killed. A broker hands over " +
-          "what it leads and flushes: about a minute with 10,000 partitions.",
-        min: 10,
-        max: 3600,
-        default: 120,
+export const podTemplate = object(
+  {
+    labels: optional(labels("Labels of the pods, besides the operator's own.")),
+    annotations: optional(annotations("Annotations of the pods, besides the operator's own.")),
+    nodeSelector: optional(
+      map(text({ description: "Value of the label.", max: 63 }), {
+        description: "Labels that a node must have for the pods.",
+        max: 32,
+        keyMax,
       }),
-    },
-    {
+    ),
+    affinity: optional(affinity),
+    tolerations: optional(
+      list(toleration, {
+        description: "Taints of nodes that the pods bear.",
+        max: 32,
+        merge: "atomic",
+      }),
+    ),
+    topologySpreadConstraints: optional(
+      list(spread, {
+        description: "How the pods are spread over places such as zones.",
+        max: 8,
+        merge: ["topologyKey", "whenUnsatisfiable"],
+      }),
+    ),
+    priorityClassName: optional(
+      text({
+        description: "Priority class of the pods. It must exist.",
+        min: 1,
+        max: 253,
+        pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+      }),
+    ),
+    terminationGracePeriodSeconds: integer({
       description:
-        "What the pods get besides what they need. Labels and annotations are changed in place; " +
-        "any other change replaces the pods one after the other.",
-      default: {},
-    },
-  ),
+        "How long a pod may take to stop, in seconds; then it is killed. A broker hands over " +
+        "what it leads and flushes: about a minute with 10,000 partitions.",
+      min: 10,
+      max: 3600,
+      default: 120,
+    }),
+  },
+  {
+    description:
+      "What the pods get besides what they need. Labels and annotations are changed in place; " +
+      "any other change replaces the pods one after the other.",
+    default: {},
+  },
 );

@@ -46,8 +46,6 @@ export type Presence = "defaulted" | "optional" | "required";
 export interface Field<T, P extends Presence = Presence> {
   readonly schema: JsonSchema;
   readonly presence: P;
-  /** Name of a structure that several kinds share; the reference describes it once. */
-  readonly part?: string;
   /** Never set: it ties the schema to the type of its values. */
   readonly value?: T;
 }
@@ -94,16 +92,9 @@ const field = <T, O extends Common<unknown>>(
 };
 
 /** The field may be left out, and then is. */
-export const optional = <T>({ schema, part }: Field<T>): Field<T, "optional"> => ({
+export const optional = <T>({ schema }: Field<T>): Field<T, "optional"> => ({
   schema,
   presence: "optional",
-  ...(part === undefined ? {} : { part }),
-});
-
-/** Names a structure that several kinds share. */
-export const shared = <T, P extends Presence>(part: string, one: Field<T, P>): Field<T, P> => ({
-  ...one,
-  part,
 });
 
 interface TextOptions extends Common<string> {

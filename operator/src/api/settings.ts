@@ -28,10 +28,10 @@ type SettingFields<T extends Settings> = {
 };
 
 const units = {
-  bytes: "In bytes",
-  count: "A number",
-  milliseconds: "In milliseconds",
-  seconds: "In seconds",
+  bytes: "In bytes; ",
+  count: "",
+  milliseconds: "In milliseconds; ",
+  seconds: "In seconds; ",
 } as const;
 
 const fieldOf = (setting: Setting): Field<unknown> => {
@@ -42,7 +42,7 @@ const fieldOf = (setting: Setting): Field<unknown> => {
   if (setting.type === "boolean") return flag(about(""));
   if (min === undefined || max === undefined) throw new Error(`no bounds: ${setting.description}`);
   if (setting.type === "decimal") return decimal({ ...about(""), min, max });
-  return integer({ ...about(unit === undefined ? "" : `${units[unit]}; `), min, max });
+  return integer({ ...about(unit === undefined ? "" : units[unit]), min, max });
 };
 
 /**

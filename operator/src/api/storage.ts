@@ -1,7 +1,7 @@
 /** Volumes of brokers and of etcd. */
 import { objectName } from "./names.ts";
 import { fixed, neverSmaller } from "./rules.ts";
-import { choice, object, optional, type Rule, shared, text } from "./schema.ts";
+import { choice, object, optional, type Rule, text } from "./schema.ts";
 
 /** Sizes are compared, so they are written as whole numbers with a unit. */
 const sizePattern = "^[1-9][0-9]{0,14}(M|G|T|P|Mi|Gi|Ti|Pi)$";
@@ -45,26 +45,23 @@ const rules: readonly Rule[] = [
   fixed("storageClassName", "volumes keep their class. Make a BrokerPool with the other class"),
 ];
 
-export const brokerStorage = shared(
-  "Storage",
-  object(
-    {
-      size: text(sizeOptions),
-      storageClassName,
-      volumeAttributesClassName,
-      whenScaledDown: choice(["Retain", "Delete"], {
-        description:
-          "What becomes of the volume of a broker that was decommissioned: it stays, or is " +
-          "deleted. No volume is deleted before its broker is decommissioned, nor when the " +
-          "BrokerPool or the Cluster is deleted.",
-        default: "Retain",
-      }),
-    },
-    {
-      description: "The volume of each broker. It has one, with everything that the broker stores.",
-      rules,
-    },
-  ),
+export const brokerStorage = object(
+  {
+    size: text(sizeOptions),
+    storageClassName,
+    volumeAttributesClassName,
+    whenScaledDown: choice(["Retain", "Delete"], {
+      description:
+        "What becomes of the volume of a broker that was decommissioned: it stays, or is " +
+        "deleted. No volume is deleted before its broker is decommissioned, nor when the " +
+        "BrokerPool or the Cluster is deleted.",
+      default: "Retain",
+    }),
+  },
+  {
+    description: "The volume of each broker. It has one, with everything that the broker stores.",
+    rules,
+  },
 );
 
 export const etcdStorage = object(

@@ -7,7 +7,11 @@ import { allowedOf, defaultOf, type Schema, type Setting, topicSchema } from "@m
 import { controllerSchema } from "@millrace/controller/node";
 import { groupCoordinatorSchema } from "@millrace/group-coordinator/node";
 import { groupStateTopic } from "@millrace/metadata";
-import { limits, maintenanceLimits, rebalanceLimits } from "../services/controller/src/limits.ts";
+import {
+  limits,
+  maintenanceLimits,
+  rebalanceLimits,
+} from "../../services/controller/src/limits.ts";
 
 /**
  * Settings that the operator gives each process itself: who it is, what it listens on, where its
