@@ -1,4 +1,4 @@
-/** What the kinds refuse, and what they admit, by schema and rules as this repository reads them. */
+/** What the kinds refuse, and what they admit, by schemas and rules. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { kinds, schemaOf } from "./index.ts";
