@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { parse, parseAllDocuments } from "yaml";
+import { parseAllDocuments } from "yaml";
 import { type Cluster, conditions, customResourceDefinition, kinds, schemaOf } from "./index.ts";
 import type { JsonSchema } from "./schema.ts";
 import { problemsOf, withDefaults } from "./testing/admission.ts";
@@ -251,19 +251,6 @@ test("names: short ones, and the categories", () => {
     names.map((one) => (one as { shortNames: string[] }).shortNames.join()),
     ["mrc", "mrp", "mrb", "mrt", "mrr"],
   );
-});
-
-test("the chart has the definitions as they are rendered, and keeps them", () => {
-  const keep =
-    "  {{- if .Values.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{- end }}\n";
-  for (const kind of kinds) {
-    const text = read(`deploy/helm/millrace-crds/templates/${kind.plural}.yaml`);
-    assert.ok(text.includes(keep), kind.kind);
-    assert.deepEqual(parse(text.replace(keep, "")), customResourceDefinition(kind), kind.kind);
-    // kubectl apply keeps a copy in an annotation, which has at most 256 KiB.
-    assert.ok(JSON.stringify(customResourceDefinition(kind)).length < 200_000, kind.kind);
-  }
-  assert.deepEqual(parse(read("deploy/helm/millrace-crds/values.yaml")), { keep: true });
 });
 
 test("the examples are admitted", () => {
