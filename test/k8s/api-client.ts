@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { KubeConfig } from "@kubernetes/client-node";
 
-/** What `tools/k8s/control-plane.ts` gives: `kubeconfig` is the path of a file. */
+/** An API server that was started: `kubeconfig` is the path of a file. */
 export interface ApiServer {
   readonly url: string;
   readonly kubeconfig: string;
