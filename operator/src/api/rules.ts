@@ -30,7 +30,10 @@ export const neverLess = (name: string, advice: string): Rule => ({
 
 /** A quantity of an object never falls. Belongs to the object's rules. */
 export const neverSmaller = (name: string, advice: string): Rule => ({
-  rule: `quantity(self.${name}).compareTo(quantity(oldSelf.${name})) >= 0`,
+  // A default of an object is judged before those of its fields are filled in.
+  rule:
+    `!has(self.${name}) || !has(oldSelf.${name}) || ` +
+    `quantity(self.${name}).compareTo(quantity(oldSelf.${name})) >= 0`,
   message: `${name} cannot be lowered: ${advice}`,
   fieldPath: `.${name}`,
   reason: "FieldValueForbidden",
