@@ -45,7 +45,15 @@ const buf = (args: readonly string[]): void => {
   if (done.status !== 0) process.exit(done.status ?? 1);
 };
 
-/** Generates into `<into>/packages/…/gen`. */
+/** Files by path, into a directory. */
+const write = (into: string, files: ReadonlyMap<string, string>): void => {
+  for (const [path, text] of files) {
+    mkdirSync(dirname(join(into, path)), { recursive: true });
+    writeFileSync(join(into, path), text);
+  }
+};
+
+/** Generates into `<into>/packages/…/gen`, and so on. */
 const generateInto = async (into: string): Promise<void> => {
   const protos = mkdtempSync(join(tmpdir(), "millrace-protos-"));
   try {
@@ -58,11 +66,12 @@ const generateInto = async (into: string): Promise<void> => {
     mkdirSync(rpc, { recursive: true });
     buf(["generate", protos, "--template", "packages/rpc/buf.gen.yaml", "-o", rpc]);
     // The reference imports the sources, and those may use what has just been generated.
+    const { productFile } = await import("./kubernetes/product.ts");
+    write(into, new Map([["operator/gen/product.ts", productFile()]]));
     const { referencePages } = await import("./reference.ts");
-    for (const [path, text] of referencePages(root)) {
-      mkdirSync(dirname(join(into, path)), { recursive: true });
-      writeFileSync(join(into, path), text);
-    }
+    write(into, referencePages(root));
+    const { crdFiles } = await import("./kubernetes/crds.ts");
+    write(into, crdFiles());
   } finally {
     rmSync(protos, { recursive: true });
   }
@@ -76,10 +85,19 @@ const filesUnder = (directory: string): string[] =>
         .sort()
     : [];
 
+/** What holds generated files alone. */
+const folders = [
+  "packages/proto/gen",
+  "packages/rpc/gen",
+  "operator/gen",
+  "docs/reference",
+  "deploy/helm/millrace-crds/templates",
+];
+
 /** Names of generated files that differ, are missing or are too many. */
 const differences = (fresh: string): string[] => {
   const different: string[] = [];
-  for (const folder of ["packages/proto/gen", "packages/rpc/gen", "docs/reference"]) {
+  for (const folder of folders) {
     const names = new Set([...filesUnder(join(root, folder)), ...filesUnder(join(fresh, folder))]);
     for (const name of names) {
       const [have, want] = [join(root, folder, name), join(fresh, folder, name)];

@@ -8,10 +8,15 @@ export const tiers = {
     include: ["packages", "services", "operator", "test", "tools", "bench"].map(
       (top) => `${top}/**/*.test.ts`,
     ),
-    exclude: ["test/etcd/**", "test/packs/**", "test/languages/**", "test/conformance/**"],
+    exclude: [
+      ...["test/etcd/**", "test/k8s/**", "test/packs/**"],
+      ...["test/languages/**", "test/conformance/**"],
+    ],
   },
   /** What needs a real etcd. */
   "test:etcd": { include: ["test/etcd/**/*.test.ts"], exclude: [] },
+  /** What needs a real API server of Kubernetes. */
+  "test:k8s": { include: ["test/k8s/**/*.test.ts"], exclude: [] },
   /** What needs other runtimes, from npm. */
   "test:packs": { include: ["test/packs/**/*.test.ts"], exclude: [] },
   /** What needs tools of other languages: Python, Go, protoc. */

@@ -31,6 +31,7 @@ export const documents = list(
   "packages/*/README.md",
   "services/*/README.md",
   "operator/README.md",
+  "deploy/helm/*/README.md",
   "test/*/README.md",
   "bench/README.md",
   "examples/README.md",

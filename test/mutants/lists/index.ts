@@ -15,6 +15,7 @@ import { groupMutants } from "./group-coordinator.ts";
 import { groupProcessMutants } from "./group-process.ts";
 import { handOverMutants } from "./hand-over.ts";
 import { heartbeatMutants } from "./heartbeats.ts";
+import { kindMutants } from "./kinds.ts";
 import { outsideMutants } from "./languages.ts";
 import { latestMutants } from "./latest.ts";
 import { logMutants } from "./log.ts";
@@ -50,6 +51,7 @@ export const allMutants: readonly Mutant[] = [
   ...groupProcessMutants,
   ...handOverMutants,
   ...heartbeatMutants,
+  ...kindMutants,
   ...latestMutants,
   ...maintenanceMutants,
   ...moveMutants,
