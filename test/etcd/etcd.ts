@@ -6,7 +6,8 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { etcdPrograms, goVersion } from "../../tools/etcd/build.ts";
+import { etcdPrograms } from "../../tools/etcd/build.ts";
+import { goVersion } from "../../tools/go-programs.ts";
 
 /** Why tests that need etcd are skipped, or false where they run. */
 export const skipped: string | false =

@@ -1,41 +1,33 @@
 /** A real API server for tests, asked without a client in between, and by kubectl. */
 import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
 import { Agent, request } from "node:https";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { KubeConfig } from "@kubernetes/client-node";
-
-/** An API server that was started: `kubeconfig` is the path of a file. */
-export interface ApiServer {
-  readonly url: string;
-  readonly kubeconfig: string;
-  stop(): Promise<void>;
-}
-
-interface Seam {
-  startApiServer(options: { readonly directory: string }): Promise<ApiServer>;
-}
-
-interface Programs {
-  /** The directory with them. */
-  kubernetesPrograms(names: readonly string[]): string;
-}
-
-const tools = fileURLToPath(new URL("../../tools/k8s/", import.meta.url));
+import { type ApiServer, startApiServer } from "../../tools/k8s/api-server.ts";
+import { kubernetesPrograms } from "../../tools/k8s/build.ts";
+import { Etcd, freePort, skipped as withoutEtcd } from "../etcd/etcd.ts";
 
 /** Why tests that need an API server are skipped, or false where they run. */
-export const skipped: string | false =
-  existsSync(join(tools, "control-plane.ts")) && existsSync(join(tools, "build.ts"))
-    ? false
-    : "there is no tools/k8s/control-plane.ts to start an API server with";
+export const skipped = withoutEtcd;
 
-const load = async <T>(name: string): Promise<T> => await import(join(tools, name));
-
-export const startApiServer = async (directory: string): Promise<ApiServer> =>
-  (await load<Seam>("control-plane.ts")).startApiServer({ directory });
+/** An API server with an etcd of its own. */
+export const apiServerIn = async (directory: string): Promise<ApiServer> => {
+  const etcd = await Etcd.start();
+  try {
+    const port = await freePort();
+    const server = await startApiServer({ directory, etcdEndpoint: etcd.endpoint, port });
+    const stop = async (): Promise<void> => {
+      await server.stop();
+      await etcd.remove();
+    };
+    return { ...server, stop };
+  } catch (thrown) {
+    await etcd.remove();
+    throw thrown;
+  }
+};
 
 export interface Answer {
   readonly status: number;
@@ -53,7 +45,6 @@ export class ApiClient {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 4 });
   readonly #config = new KubeConfig();
   readonly #server: ApiServer;
-  #kubectl = "";
 
   constructor(server: ApiServer) {
     this.#server = server;
@@ -84,12 +75,9 @@ export class ApiClient {
 
   /** Runs kubectl; fails with what it printed. */
   async kubectl(...args: readonly string[]): Promise<string> {
-    if (this.#kubectl === "") {
-      const { kubernetesPrograms } = await load<Programs>("build.ts");
-      this.#kubectl = join(kubernetesPrograms(["kubectl"]), "kubectl");
-    }
+    const kubectl = join(kubernetesPrograms(["kubectl"]), "kubectl");
     const all = ["--kubeconfig", this.#server.kubeconfig, ...args];
-    const { stdout } = await promisify(execFile)(this.#kubectl, all, { timeout: answerMs * 2 });
+    const { stdout } = await promisify(execFile)(kubectl, all, { timeout: answerMs * 2 });
     return stdout;
   }
 

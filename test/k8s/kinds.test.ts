@@ -11,7 +11,8 @@ import { withDefaults } from "../../operator/src/api/testing/admission.ts";
 import { badRules, goodChanges } from "../../operator/src/api/testing/bad-rules.ts";
 import { badValues, type Refused, withValue } from "../../operator/src/api/testing/bad-values.ts";
 import { type Sample, samples } from "../../operator/src/api/testing/samples.ts";
-import { ApiClient, type ApiServer, eventually, skipped, startApiServer } from "./api-client.ts";
+import type { ApiServer } from "../../tools/k8s/api-server.ts";
+import { ApiClient, apiServerIn, eventually, skipped } from "./api-client.ts";
 
 const options = { skip: skipped, timeout: 300_000 };
 const directory = mkdtempSync(join(tmpdir(), "millrace-kinds-"));
@@ -42,7 +43,7 @@ const isEstablished = async (name: string): Promise<true | undefined> => {
 
 before(async () => {
   if (skipped !== false) return;
-  server = await startApiServer(directory);
+  server = await apiServerIn(directory);
   api = new ApiClient(server);
   for (const kind of kinds) {
     const definition = customResourceDefinition(kind);

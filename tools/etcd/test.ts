@@ -4,9 +4,10 @@
  * whose path contains one of the patterns.
  */
 import { fileURLToPath } from "node:url";
+import { goVersion } from "../go-programs.ts";
 import { runTests } from "../run-tests.ts";
 import { filesOf } from "../tiers.ts";
-import { etcdPrograms, goVersion } from "./build.ts";
+import { etcdPrograms } from "./build.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const patterns = process.argv.slice(2);
