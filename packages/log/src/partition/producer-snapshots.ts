@@ -10,7 +10,7 @@ import {
   ProducerSnapshotSchema,
 } from "@millrace/proto/storage";
 import type { SegmentContext } from "../context.ts";
-import { Pace, type Pauses } from "../files/breathe.ts";
+import { breathe, Pace, type Pauses } from "../files/breathe.ts";
 import { magics, readFramed, writeFramed } from "../files/checksummed-file.ts";
 import { isPassing } from "../files/disk-errors.ts";
 import { offsetName } from "../files/paths.ts";
@@ -153,6 +153,8 @@ const readSnapshot = async (
   try {
     const found = await readFramed(disk, producersPath(directory, offset), magics.producers);
     if (found.kind !== "ok") return undefined;
+    // Files of many partitions are read at once, and come in one turn: each is decoded in its own.
+    await breathe(clock);
     const snapshot = await decodeSnapshot(clock, found.body);
     return snapshot?.offset === offset ? snapshot : undefined;
   } catch (thrown) {
