@@ -30,6 +30,13 @@ export const shortTurns: readonly Mutant[] = [
     "partition/reader.ts",
     "batchesPerTurn = 512",
   ),
+  {
+    name: "log-snapshots-decoded-in-one-turn",
+    breaks: "Snapshots that are read together are decoded in turns of their own.",
+    file: `${src}/partition/producer-snapshots.ts`,
+    replace: [["    await breathe(clock);\n", ""]],
+    tests: [turns],
+  },
   without(
     "log-records-searched-in-one-turn",
     "A search pauses between the records of a batch.",

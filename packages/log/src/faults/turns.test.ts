@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { type Env, silentLogger } from "@millrace/env";
 import { nodeClock } from "@millrace/env/node";
 import { must } from "@millrace/errors";
 import { Incarnation, Kernel, SimDisk } from "@millrace/sim";
@@ -13,6 +14,7 @@ import { paths } from "../files/paths.ts";
 import { encodeRound } from "../journal/format.ts";
 import { journalFileName } from "../journal/journal.ts";
 import { scanJournal } from "../journal/scan.ts";
+import { newestSnapshot, writeSnapshot } from "../partition/producer-snapshots.ts";
 import type { ProducerState } from "../partition/producer-state.ts";
 import { ProducerTable, producersMax, producersPerTurn } from "../partition/producer-table.ts";
 import { appendAll, batchOf, PauseCounter, topicA } from "../testing.ts";
@@ -125,6 +127,18 @@ test("forgetting the sequences of many producers pauses between them", async () 
   for (const [at, { batches, epoch, id }] of table.entries().entries()) {
     assert.deepEqual([batches, epoch, id], [[], 3, at]);
   }
+});
+
+test("a snapshot of producers that was read waits for a turn of its own", async () => {
+  await simulate({}, async ({ disk, kernel }) => {
+    const life = new Incarnation(kernel);
+    const pauses = new PauseCounter();
+    const env = { clock: pauses.clock(life.clock()), disk: disk.mount(life), logger: silentLogger };
+    await env.disk.makeDirectory("p");
+    await writeSnapshot(env.clock, env.disk, "p", { offset: 3, entries: [] });
+    const found = await pauses.of(() => newestSnapshot(env as unknown as Env, "p", 3));
+    assert.deepEqual(found, { result: { offset: 3, entries: [] }, pauses: 1 });
+  });
 });
 
 test("recovery pauses between entries of the journal", async () => {
