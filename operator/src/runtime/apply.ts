@@ -1,0 +1,101 @@
+/** Objects made as they are wanted, by server-side apply, and only where something differs. */
+import { hashOf, includes, isEqual } from "./json.ts";
+import type { KubernetesApi, KubernetesObject, ResourceType } from "./kubernetes.ts";
+
+/** Which version of what was wanted has been applied: survives restarts of the operator. */
+export const appliedAnnotation = "millrace.dev/applied-hash";
+
+export interface ApplierOptions {
+  readonly api: Pick<KubernetesApi, "apply" | "applyStatus">;
+  readonly fieldManager: string;
+  /** Objects of which the last apply is remembered. */
+  readonly rememberedMax?: number;
+}
+
+interface Applied {
+  readonly hash: string;
+  readonly resourceVersion: string;
+}
+
+export class Applier {
+  readonly #api: ApplierOptions["api"];
+  readonly #options: { readonly fieldManager: string; readonly force: true };
+  readonly #rememberedMax: number;
+  /** The last apply by uid and part, oldest first. */
+  readonly #applied = new Map<string, Applied>();
+
+  constructor({ api, fieldManager, rememberedMax = 10_000 }: ApplierOptions) {
+    this.#api = api;
+    this.#options = { fieldManager, force: true };
+    this.#rememberedMax = rememberedMax;
+  }
+
+  /**
+   * Makes the object as it is wanted, and returns it. `observed` is the one in the cache. Nothing
+   * is written where that has all that is wanted, by the version that is wanted; what others have
+   * added to it stays. Fields that are wanted no more go.
+   */
+  async apply<T extends KubernetesObject>(
+    type: ResourceType<T>,
+    wanted: T,
+    observed: T | undefined,
+  ): Promise<T> {
+    const hash = hashOf(wanted);
+    if (observed !== undefined) {
+      if (this.#isApplied("", observed, hash)) return observed;
+      const isLast = observed.metadata.annotations?.[appliedAnnotation] === hash;
+      if (isLast && includes(observed, wanted)) return observed;
+    }
+    const annotations = { ...wanted.metadata.annotations, [appliedAnnotation]: hash };
+    const marked = { ...wanted, metadata: { ...wanted.metadata, annotations } };
+    const applied = await this.#api.apply(type, marked, this.#options);
+    this.#remember("", applied, hash);
+    return applied;
+  }
+
+  /**
+   * Makes the status as it is wanted, whole: fields that are left out go. Nothing is written where
+   * it is so already. `object` is as it was read; one that was deleted meanwhile is left alone, and
+   * so is a later one of its name.
+   */
+  async applyStatus<T extends KubernetesObject & { readonly status?: unknown }>(
+    type: ResourceType<T>,
+    object: T,
+    status: T["status"],
+  ): Promise<T> {
+    const hash = hashOf({ status });
+    if (isEqual(object.status, status) || this.#isApplied("status", object, hash)) {
+      return object;
+    }
+    const { name, namespace, uid } = object.metadata;
+    const metadata = {
+      name,
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(uid === undefined ? {} : { uid }),
+    };
+    const { apiVersion, kind } = object;
+    const wanted = { apiVersion, kind, metadata, status } as unknown as T;
+    const applied = await this.#api.applyStatus(type, wanted, this.#options);
+    this.#remember("status", applied, hash);
+    return applied;
+  }
+
+  /** Whether the object is what the last apply of this made: the server writes some values anew. */
+  #isApplied(part: string, { metadata }: KubernetesObject, hash: string): boolean {
+    const { uid = "", resourceVersion } = metadata;
+    const applied = this.#applied.get(`${uid}/${part}`);
+    return applied?.hash === hash && applied.resourceVersion === resourceVersion;
+  }
+
+  #remember(part: string, { metadata }: KubernetesObject, hash: string): void {
+    const { uid, resourceVersion } = metadata;
+    if (uid === undefined || resourceVersion === undefined) return;
+    const key = `${uid}/${part}`;
+    this.#applied.delete(key);
+    this.#applied.set(key, { hash, resourceVersion });
+    const [oldest] = this.#applied.keys();
+    if (this.#applied.size > this.#rememberedMax && oldest !== undefined) {
+      this.#applied.delete(oldest);
+    }
+  }
+}
