@@ -2,8 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { crashAtEveryWrite, runScenario, survivesFaults } from "./crash-points.ts";
-import { demoScenario } from "./demo.ts";
+import { demoScenario, electedDemoScenario } from "./demo.ts";
 import { manyFaults } from "./fake-api/faults.ts";
+
+const faultSeeds = Number(process.env["MILLRACE_OPERATOR_SEEDS"] ?? 200);
 
 const seeds = (from: number, count: number): number[] =>
   Array.from({ length: count }, (_, i) => from + i);
@@ -43,10 +45,21 @@ test("a run is the same for the same seed", async () => {
 });
 
 test("killed right before or after any of its writes, it ends in the same state", async () => {
-  const writes = await crashAtEveryWrite(demoScenario, 1);
-  assert.ok(writes > 15, `${writes} writes`);
+  for (const seed of [1, 2]) {
+    const writes = await crashAtEveryWrite(demoScenario, seed);
+    assert.ok(writes > 15, `${writes} writes`);
+  }
+});
+
+test("killed at any of its writes, those of its lease among them", async () => {
+  const writes = await crashAtEveryWrite(electedDemoScenario, 3);
+  assert.ok(writes > 40, `${writes} writes`);
 });
 
 test("faults of every kind, and it ends in the same state", async () => {
-  await survivesFaults(demoScenario, manyFaults, seeds(1, 200));
+  await survivesFaults(demoScenario, manyFaults, seeds(1, faultSeeds));
+});
+
+test("faults of every kind with an election", async () => {
+  await survivesFaults(electedDemoScenario, manyFaults, seeds(1000, faultSeeds / 10));
 });
