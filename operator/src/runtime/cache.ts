@@ -62,8 +62,7 @@ export class ObjectCache<T extends KubernetesObject> {
     const key = keyText(keyOf(object));
     const before = this.#objects.get(key);
     const isOther = before !== undefined && before.metadata.uid !== object.metadata.uid;
-    const isSame =
-      !isOther && before?.metadata.resourceVersion === object.metadata.resourceVersion;
+    const isSame = !isOther && before?.metadata.resourceVersion === object.metadata.resourceVersion;
     if (before !== undefined && isSame) return [{ type: "unchanged", object: before }];
     const gone = isOther ? this.remove(before) : [];
     if (before !== undefined && !isOther) this.#unindex(key, before);

@@ -22,7 +22,10 @@ test("the time of a transition changes with the status alone", () => {
 test("conditions are in order of type, once each, and others' stay as they are", () => {
   const before = mergeConditions([], [ready("True")], 1, at(0));
   const after = mergeConditions(before, [healthy], 2, at(5000));
-  assert.deepEqual(after.map(({ type }) => type), ["Healthy", "Ready"]);
+  assert.deepEqual(
+    after.map(({ type }) => type),
+    ["Healthy", "Ready"],
+  );
   assert.deepEqual(after[1], before[0]);
   assert.deepEqual(mergeConditions(after, [ready("True"), healthy], 2, at(9000)), [
     after[0],

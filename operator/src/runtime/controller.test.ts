@@ -18,7 +18,9 @@ const setUp = (options: Partial<ControllerOptions<Thing>> = {}) => {
   const metrics = {
     ...noRuntimeMetrics,
     onReconcile: (_name: string, result: string) => void results.push(result),
-    onOverdue: () => void (overdue += 1),
+    onOverdue: () => {
+      overdue += 1;
+    },
   };
   const process = world.process("operator");
   const { api, clock, random, logger } = process;

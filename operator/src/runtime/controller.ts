@@ -38,14 +38,17 @@ export interface ControllerOptions<T extends KubernetesObject> {
   /** Says in the status that only a change of the object helps. Must write nothing if it says so. */
   onTerminal?(key: ObjectKey, error: TerminalError, context: ReconcileContext): Promise<void>;
   readonly deadlineMs?: number;
-  readonly queue?: Partial<Pick<QueueOptions, "concurrency" | "keysMax" | "backoff" | "retryGapMs">>;
+  readonly queue?: Partial<
+    Pick<QueueOptions, "concurrency" | "keysMax" | "backoff" | "retryGapMs">
+  >;
 }
 
 export const controllerDefaults = { deadlineMs: 60_000 } as const;
 
 export class Controller<T extends KubernetesObject> {
   readonly name: string;
-  readonly #options: ControllerOptions<T> & Required<Pick<ControllerOptions<T>, keyof typeof controllerDefaults>>;
+  readonly #options: ControllerOptions<T> &
+    Required<Pick<ControllerOptions<T>, keyof typeof controllerDefaults>>;
   readonly #metrics: RuntimeMetrics;
   readonly #queue: WorkQueue;
   readonly #stopping = new AbortController();

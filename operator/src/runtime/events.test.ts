@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EventRecorder, type EventOptions, eventType, type Occurrence } from "./events.ts";
+import { type EventOptions, EventRecorder, eventType, type Occurrence } from "./events.ts";
 import { noRuntimeMetrics } from "./metrics.ts";
 import { simulated, thing, thingType } from "./testing/simulated.ts";
 
@@ -9,7 +9,12 @@ const made: Occurrence = { type: "Normal", reason: "Made", action: "Make", note:
 const setUp = (options: Partial<EventOptions> = {}) => {
   const world = simulated();
   let dropped = 0;
-  const metrics = { ...noRuntimeMetrics, onEventDropped: () => void (dropped += 1) };
+  const metrics = {
+    ...noRuntimeMetrics,
+    onEventDropped: () => {
+      dropped += 1;
+    },
+  };
   const { api, clock, logger } = world.process("operator");
   const begin = () =>
     new EventRecorder({
@@ -72,7 +77,10 @@ test("there are at most so many in a while, and what was dropped is told with th
 });
 
 test("writes that wait have a bound, and what is remembered as well", async () => {
-  const { begin, object, pass, dropped, events, kernel } = setUp({ pendingMax: 2, rememberedMax: 2 });
+  const { begin, object, pass, dropped, events, kernel } = setUp({
+    pendingMax: 2,
+    rememberedMax: 2,
+  });
   const recorder = begin();
   for (const reason of ["A", "B", "C"]) void recorder.emit(object, { ...made, reason });
   await pass(1000);

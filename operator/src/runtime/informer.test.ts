@@ -12,10 +12,20 @@ const setUp = (options: Partial<InformerOptions<Thing>> = {}) => {
   const metrics = {
     ...noRuntimeMetrics,
     onWatchRestart: (_kind: string, reason: string) => void restarts.push(reason),
-    onHandlerError: () => void (handlerErrors += 1),
+    onHandlerError: () => {
+      handlerErrors += 1;
+    },
   };
   const { api, clock, random, logger } = world.process("operator");
-  const informer = new Informer({ api, clock, random, logger, metrics, type: thingType, ...options });
+  const informer = new Informer({
+    api,
+    clock,
+    random,
+    logger,
+    metrics,
+    type: thingType,
+    ...options,
+  });
   const log: string[] = [];
   const tell = ({ type, object }: Change<Thing>): void =>
     void log.push(`${type} ${object.metadata.name} ${object.spec.size}`);

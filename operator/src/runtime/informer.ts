@@ -49,7 +49,8 @@ const expiredListsMax = 3;
 
 export class Informer<T extends KubernetesObject> {
   readonly type: ResourceType<T>;
-  readonly #options: InformerOptions<T> & Required<Pick<InformerOptions<T>, keyof typeof informerDefaults>>;
+  readonly #options: InformerOptions<T> &
+    Required<Pick<InformerOptions<T>, keyof typeof informerDefaults>>;
   readonly #metrics: RuntimeMetrics;
   readonly #cache: ObjectCache<T>;
   readonly #handlers: ((change: Change<T>) => void)[] = [];
@@ -159,15 +160,17 @@ export class Informer<T extends KubernetesObject> {
     const inPages = this.#expiredLists < expiredListsMax;
     let continueToken = "";
     for (;;) {
-      const page: ListPage<T> = await api.list(type, {
-        ...(namespace === undefined ? {} : { namespace }),
-        ...(labelSelector === undefined ? {} : { labelSelector }),
-        ...(inPages ? { limit: pageLimit } : {}),
-        ...(continueToken === "" ? {} : { continueToken }),
-      }).catch((error: unknown) => {
-        if (isExpired(error)) this.#expiredLists += 1;
-        throw error;
-      });
+      const page: ListPage<T> = await api
+        .list(type, {
+          ...(namespace === undefined ? {} : { namespace }),
+          ...(labelSelector === undefined ? {} : { labelSelector }),
+          ...(inPages ? { limit: pageLimit } : {}),
+          ...(continueToken === "" ? {} : { continueToken }),
+        })
+        .catch((error: unknown) => {
+          if (isExpired(error)) this.#expiredLists += 1;
+          throw error;
+        });
       if (this.#isStopping) return "";
       this.#heard();
       items.push(...page.items);
@@ -219,8 +222,7 @@ export class Informer<T extends KubernetesObject> {
   #take(event: WatchEvent<T>): string {
     if (event.type === "BOOKMARK") return event.resourceVersion;
     const { object } = event;
-    const changes =
-      event.type === "DELETED" ? this.#cache.remove(object) : this.#cache.put(object);
+    const changes = event.type === "DELETED" ? this.#cache.remove(object) : this.#cache.put(object);
     // What is told twice is no change.
     for (const change of changes) if (change.type !== "unchanged") this.#tell(change);
     return object.metadata.resourceVersion ?? "";

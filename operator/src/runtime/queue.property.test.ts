@@ -38,7 +38,14 @@ const play = async (plan: readonly Step[], seed: number, concurrency: number): P
   const clock = new Incarnation(kernel).clock();
   const known = new Map<string, Known>();
   const of = (key: string): Known => {
-    const fresh = { asked: 0, runs: 0, askedMs: -1, startedMs: -1, isRunning: false, earliestMs: 0 };
+    const fresh = {
+      asked: 0,
+      runs: 0,
+      askedMs: -1,
+      startedMs: -1,
+      isRunning: false,
+      earliestMs: 0,
+    };
     const one = known.get(key) ?? fresh;
     known.set(key, one);
     return one;
@@ -82,9 +89,11 @@ const play = async (plan: readonly Step[], seed: number, concurrency: number): P
     }
   };
   await kernel.run(drive());
-  await kernel.runUntil(() => queue.size === 0).catch((error: Error) => {
-    if (queue.size > 0) throw error;
-  });
+  await kernel
+    .runUntil(() => queue.size === 0)
+    .catch((error: Error) => {
+      if (queue.size > 0) throw error;
+    });
   for (const [key, one] of known) {
     assert.ok(one.startedMs >= one.askedMs, `${key} was asked for and did not run`);
     assert.ok(one.runs <= one.asked, `${key} ran ${one.runs} times for ${one.asked} reasons`);
@@ -92,8 +101,7 @@ const play = async (plan: readonly Step[], seed: number, concurrency: number): P
 };
 
 test("whatever is asked for runs, one at a time, not too early and not too often", async () => {
-  await fc.assert(
-    fc.asyncProperty(steps, fc.nat(), fc.integer({ min: 1, max: 3 }), play),
-    { numRuns: 150 },
-  );
+  await fc.assert(fc.asyncProperty(steps, fc.nat(), fc.integer({ min: 1, max: 3 }), play), {
+    numRuns: 150,
+  });
 });

@@ -54,7 +54,9 @@ test("keys are worked at in their order, as many at once as is said", async () =
 });
 
 test("failures wait twice as long each time, up to a limit, and success forgets them", async () => {
-  const { queue, log, end, advance, pending } = heldQueue({ backoff: { minMs: 1000, maxMs: 3000 } });
+  const { queue, log, end, advance, pending } = heldQueue({
+    backoff: { minMs: 1000, maxMs: 3000 },
+  });
   queue.start();
   queue.add("a");
   const waits: number[] = [];
@@ -114,9 +116,18 @@ test("a key comes again when it asked to, or earlier when it is added", async ()
 
 test("a full queue refuses keys, and says so when there is room", async () => {
   let room = 0;
-  const { queue, end } = heldQueue({ keysMax: 2, concurrency: 1, onRoom: () => void (room += 1) });
+  const { queue, end } = heldQueue({
+    keysMax: 2,
+    concurrency: 1,
+    onRoom: () => {
+      room += 1;
+    },
+  });
   queue.start();
-  assert.deepEqual(["a", "b", "c", "a"].map((key) => queue.add(key)), [true, true, false, true]);
+  assert.deepEqual(
+    ["a", "b", "c", "a"].map((key) => queue.add(key)),
+    [true, true, false, true],
+  );
   await end("a");
   assert.equal(room, 0);
   await end("b");
@@ -157,7 +168,9 @@ test("a queue that stops begins nothing, and waits for what is worked at", async
   queue.add("a");
   queue.addAfter("b", 100);
   let isStopped = false;
-  void queue.stop().then(() => void (isStopped = true));
+  void queue.stop().then(() => {
+    isStopped = true;
+  });
   await advance(1000);
   assert.equal(isStopped, false);
   await end("a", retry);

@@ -5,11 +5,16 @@ import { KubeConfig } from "@kubernetes/client-node";
 import { nodeClock } from "@millrace/env/node";
 import { within } from "@millrace/env/testing";
 import { isExpired } from "../errors.ts";
-import { ApiError, type KubernetesObject, type ResourceType, type WatchEvent } from "../kubernetes.ts";
+import {
+  ApiError,
+  type KubernetesObject,
+  type ResourceType,
+  type WatchEvent,
+} from "../kubernetes.ts";
+import { collect } from "../testing/collect.ts";
 import { FakeApiHttp, type Trouble } from "../testing/fake-api/http.ts";
 import { FakeServer } from "../testing/fake-api/server.ts";
 import { KubernetesClient, loadConfig } from "./client.ts";
-import { collect } from "../testing/collect.ts";
 
 interface Thing extends KubernetesObject {
   readonly spec?: { readonly size: number; readonly color?: string };
@@ -127,7 +132,9 @@ test("lists come in pages, and their elements say what they are", async () => {
   const rest = await client.list(things, { namespace: "n", limit: 2, continueToken });
   assert.deepEqual([rest.items.length, rest.continueToken], [1, ""]);
   fake.compact();
-  await refusedWith(client.list(things, { namespace: "n", limit: 2, continueToken }), { status: 410 });
+  await refusedWith(client.list(things, { namespace: "n", limit: 2, continueToken }), {
+    status: 410,
+  });
 });
 
 const watched = async (resourceVersion: string, until: number): Promise<WatchEvent<Thing>[]> => {
@@ -150,7 +157,10 @@ test("a watch tells what came, a bookmark, and what comes", async () => {
   fake.create(things, thing("a"));
   setTimeout(() => fake.create(things, thing("ü".repeat(40))), 50);
   const events = await within(watched(resourceVersion, 3), "three events");
-  assert.deepEqual(events.map(({ type }) => type), ["ADDED", "BOOKMARK", "ADDED"]);
+  assert.deepEqual(
+    events.map(({ type }) => type),
+    ["ADDED", "BOOKMARK", "ADDED"],
+  );
   const last = events[2];
   assert.equal(last?.type === "ADDED" ? last.object.metadata.name : "", "ü".repeat(40));
 });
@@ -226,7 +236,10 @@ test("every call ends by its deadline, and what is cut off or no JSON is no answ
   trouble({ type: "answer", status: 200, body: "<html>" });
   await refusedWith(client.get(things, key("a")), { status: 0 });
   trouble({ type: "answer", status: 502, body: "<html>bad gateway" });
-  assert.match((await refusedWith(client.get(things, key("a")), { status: 502 })).message, /bad gateway/);
+  assert.match(
+    (await refusedWith(client.get(things, key("a")), { status: 502 })).message,
+    /bad gateway/,
+  );
 });
 
 test("a server that is not there is no answer, and names and namespaces are asked for", async () => {

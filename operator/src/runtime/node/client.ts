@@ -83,7 +83,11 @@ export class KubernetesClient implements KubernetesApi {
     const { namespace, labelSelector, limit, continueToken } = options;
     const parameters = { labelSelector, limit: limit?.toString(), continue: continueToken };
     const path = collectionPath(type, namespace);
-    const request = { method: "GET", path: path + queryOf(parameters), about: `list ${path}` } as const;
+    const request = {
+      method: "GET",
+      path: path + queryOf(parameters),
+      about: `list ${path}`,
+    } as const;
     const answer = await this.#transport.ask(request, this.#options.readMs);
     const body = this.#objectOf<KubernetesObject & { items?: T[] | null }>(answer, request);
     const { resourceVersion = "", continue: next = "" } = body.metadata as {
@@ -146,7 +150,13 @@ export class KubernetesClient implements KubernetesApi {
     { fieldManager, force }: { readonly fieldManager: string; readonly force: boolean },
   ): Promise<T> {
     const path = objectPath(type, keyOf(object));
-    return this.#write<T>("PATCH", path, { fieldManager, force: String(force) }, object, applyPatch);
+    return this.#write<T>(
+      "PATCH",
+      path,
+      { fieldManager, force: String(force) },
+      object,
+      applyPatch,
+    );
   }
 
   applyStatus<T extends KubernetesObject>(
@@ -155,7 +165,13 @@ export class KubernetesClient implements KubernetesApi {
     { fieldManager, force }: { readonly fieldManager: string; readonly force: boolean },
   ): Promise<T> {
     const path = `${objectPath(type, keyOf(object))}/status`;
-    return this.#write<T>("PATCH", path, { fieldManager, force: String(force) }, object, applyPatch);
+    return this.#write<T>(
+      "PATCH",
+      path,
+      { fieldManager, force: String(force) },
+      object,
+      applyPatch,
+    );
   }
 
   replace<T extends KubernetesObject>(type: ResourceType<T>, object: T): Promise<T> {

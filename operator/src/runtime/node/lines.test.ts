@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { CutLineError, LineTooLongError, linesOf } from "./lines.ts";
 import { collect } from "../testing/collect.ts";
+import { CutLineError, LineTooLongError, linesOf } from "./lines.ts";
 
 async function* pieces(text: Uint8Array, sizes: readonly number[]): AsyncGenerator<Uint8Array> {
   let at = 0;
@@ -14,7 +14,9 @@ async function* pieces(text: Uint8Array, sizes: readonly number[]): AsyncGenerat
 }
 
 test("lines are the same however they are cut, in the middle of characters as well", async () => {
-  const line = fc.string({ unit: "grapheme", minLength: 1 }).map((one) => one.replaceAll("\n", "x"));
+  const line = fc
+    .string({ unit: "grapheme", minLength: 1 })
+    .map((one) => one.replaceAll("\n", "x"));
   const sizes = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1 });
   await fc.assert(
     fc.asyncProperty(fc.array(line), sizes, async (lines, each) => {

@@ -98,13 +98,22 @@ export class DemoOperator {
     if (cached.spec.text === "") throw new TerminalError("NoText", "spec.text is empty: set it");
     const demo = await ensureFinalizer(api, demoType, cached, finalizer);
     const { name } = demo.metadata;
-    const own = { name, namespace: "default", ownerReferences: [controllerReference(demoType, demo)] };
+    const own = {
+      name,
+      namespace: "default",
+      ownerReferences: [controllerReference(demoType, demo)],
+    };
     const child = configMap(own, demo.spec.text);
     await this.#applier.apply(configMapType, child, this.children.get(key));
     const other = { namespace: elsewhere, name };
     const outside = await api.get(configMapType, other);
     await this.#applier.apply(configMapType, configMap(other, "one"), outside);
-    await this.#say(demo, { type: "Ready", status: "True", reason: "Made", message: "All is made." });
+    await this.#say(demo, {
+      type: "Ready",
+      status: "True",
+      reason: "Made",
+      message: "All is made.",
+    });
     return {};
   }
 
@@ -209,7 +218,15 @@ const state: Scenario["state"] = (server) =>
       const { generation, finalizers, ownerReferences, annotations } = object.metadata;
       const owners = ownerReferences?.map(({ kind, name }) => `${kind} ${name}`);
       const conditions = status?.conditions.map(({ lastTransitionTime: _time, ...rest }) => rest);
-      return { id, generation, finalizers, owners, hasHash: annotations !== undefined, conditions, data };
+      return {
+        id,
+        generation,
+        finalizers,
+        owners,
+        hasHash: annotations !== undefined,
+        conditions,
+        data,
+      };
     });
 
 const scenario = (elects: boolean): Scenario => ({

@@ -18,7 +18,11 @@ export const thingType: ResourceType<Thing> = {
 
 export const thingKey = (name: string) => ({ namespace: "n", name });
 
-export const thing = (name: string, size = 1, metadata: Partial<Thing["metadata"]> = {}): Thing => ({
+export const thing = (
+  name: string,
+  size = 1,
+  metadata: Partial<Thing["metadata"]> = {},
+): Thing => ({
   ...{ apiVersion: "test.millrace.dev/v1", kind: "Thing" },
   metadata: { ...thingKey(name), ...metadata },
   spec: { size },

@@ -128,7 +128,9 @@ export class FakeConnection implements KubernetesApi {
       waiters.wake();
     };
     undo.push(this.#clock.timer(options.timeoutSeconds * 1000, over));
-    undo.push(this.#bookmarks(() => push({ type: "BOOKMARK", resourceVersion: String(server.version) })));
+    undo.push(
+      this.#bookmarks(() => push({ type: "BOOKMARK", resourceVersion: String(server.version) })),
+    );
     signal.addEventListener("abort", () => waiters.wake(), { once: true });
     try {
       for (;;) {
@@ -194,30 +196,34 @@ export class FakeConnection implements KubernetesApi {
       const fail = (error: unknown, ms = this.#delayMs()): void => {
         life.schedule(ms, () => reject(error), "no answer");
       };
-      if (this.#happens("cut")) {
-        fail(new ApiError("the connection was refused", { status: 0 }));
-        return;
-      }
       const arrive = (): void => {
         if (this.#happens("compact")) server.compact();
-        if (this.#happens("refuse")) return fail(this.#refusal());
-        if (before?.() === false) return;
-        let answer: T;
-        try {
-          answer = carryOut();
-        } catch (error) {
-          after?.();
-          return fail(error);
-        }
-        after?.();
-        if (this.#happens("loseAnswer")) {
-          const late = `no answer within ${deadlineMs} ms`;
-          return fail(new ApiError(late, { status: 0 }), deadlineMs);
-        }
-        life.schedule(this.#delayMs(), () => resolve(answer), "answer");
+        if (this.#happens("refuse")) fail(this.#refusal());
+        else if (before?.() !== false) this.#carryOut(carryOut, after, resolve, fail);
       };
-      kernel.schedule(this.#delayMs(), arrive, "request");
+      if (this.#happens("cut")) fail(new ApiError("the connection was refused", { status: 0 }));
+      else kernel.schedule(this.#delayMs(), arrive, "request");
     });
+  }
+
+  #carryOut<T>(
+    carryOut: () => T,
+    after: (() => void) | undefined,
+    resolve: (answer: T) => void,
+    fail: (error: unknown, ms?: number) => void,
+  ): void {
+    let answer: T;
+    try {
+      answer = carryOut();
+    } catch (error) {
+      fail(error);
+      return;
+    } finally {
+      after?.();
+    }
+    if (this.#happens("loseAnswer")) {
+      fail(new ApiError(`no answer within ${deadlineMs} ms`, { status: 0 }), deadlineMs);
+    } else this.#options.life.schedule(this.#delayMs(), () => resolve(answer), "answer");
   }
 
   #refusal(): ApiError {

@@ -26,7 +26,8 @@ const add = (fields: Fields, path: readonly string[], names: string, value: unkn
   }
   if (isRecord(value) && Object.keys(value).length > 0) {
     for (const [name, inner] of Object.entries(value)) {
-      if (inner !== undefined) add(fields, [...path, name], names ? `${names}.${name}` : name, inner);
+      if (inner !== undefined)
+        add(fields, [...path, name], names ? `${names}.${name}` : name, inner);
     }
     return;
   }
@@ -66,7 +67,8 @@ export const objectOf = (fields: Fields): Record<string, unknown> => {
 };
 
 /** Where a field lies: `metadata`, `spec`, `status`… and the name below. */
-export const placeOf = (path: string): readonly string[] => (JSON.parse(path) as string[]).slice(0, 2);
+export const placeOf = (path: string): readonly string[] =>
+  (JSON.parse(path) as string[]).slice(0, 2);
 
 const sameValue = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
@@ -108,7 +110,12 @@ export const applyFields = (
 };
 
 /** A plain write: fields that it changes are its manager's alone, those that it drops are gone. */
-export const writeFields = (live: Fields, written: Fields, owners: Owners, manager: string): void => {
+export const writeFields = (
+  live: Fields,
+  written: Fields,
+  owners: Owners,
+  manager: string,
+): void => {
   const own = owners.get(manager) ?? new Set();
   owners.set(manager, own);
   for (const path of [...live.keys()].filter((one) => !written.has(one))) {

@@ -1,13 +1,23 @@
 /** The API server of the tests on a socket: what a client over HTTP meets. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { ApiError, type KubernetesObject, type ResourceType } from "../../kubernetes.ts";
-import type { FakeServer, Recorded } from "./server.ts";
+import {
+  ApiError,
+  type KubernetesObject,
+  type ObjectKey,
+  type ResourceType,
+} from "../../kubernetes.ts";
 import { collect } from "../collect.ts";
+import type { FakeServer, Recorded } from "./server.ts";
 
 /** What happens to the next request. */
 export type Trouble =
-  | { readonly type: "answer"; readonly status: number; readonly headers?: Record<string, string>; readonly body: string }
+  | {
+      readonly type: "answer";
+      readonly status: number;
+      readonly headers?: Record<string, string>;
+      readonly body: string;
+    }
   /** Half an event, and the end of the connection. */
   | { readonly type: "cut-in-line" }
   /** An event, and then 410 in the stream. */
@@ -23,6 +33,13 @@ export interface Seen {
   readonly query: Readonly<Record<string, string>>;
   readonly contentType: string;
   readonly authorization: string;
+}
+
+interface OneRequest {
+  readonly method: string;
+  readonly part: string | undefined;
+  readonly body: unknown;
+  readonly query: Readonly<Record<string, string>>;
 }
 
 const send = (response: ServerResponse, status: number, body: unknown): void => {
@@ -78,32 +95,50 @@ export class FakeApiHttp {
     this.seen.push({ method, path: url.pathname, query, contentType, authorization });
     const body = await bodyOf(request);
     const trouble = this.troubles.shift();
-    if (trouble !== undefined) return this.#trouble(trouble, response);
+    if (trouble !== undefined) {
+      this.#trouble(trouble, response);
+      return;
+    }
     const [type, namespace, name, part] = this.#parse(url.pathname);
     if (type === undefined) {
       const message = "the server could not find the requested resource";
-      return send(response, 404, statusOf(404, "NotFound", message));
+      send(response, 404, statusOf(404, "NotFound", message));
+      return;
     }
-    if (query["watch"] !== undefined) return this.#watch(type, query, request, response);
-    if (name === undefined && method === "GET") return this.#list(type, namespace, query, response);
+    if (query["watch"] !== undefined) {
+      this.#watch(type, query, request, response);
+      return;
+    }
+    if (name === undefined && method === "GET") {
+      this.#list(type, namespace, query, response);
+      return;
+    }
     const key = { namespace: namespace ?? "", name: name ?? "" };
+    const [status, answer] = this.#one(type, key, { method, part, body, query });
+    send(response, status, answer);
+  }
+
+  #one(
+    type: ResourceType,
+    key: ObjectKey,
+    { method, part, body, query }: OneRequest,
+  ): readonly [status: number, answer: unknown] {
     const object = body as KubernetesObject;
     const { fieldManager = "", force } = query;
     const by = { fieldManager, force: force === "true" };
-    if (method === "GET") {
-      const found = this.#fake.get(type, key);
-      if (found === undefined) throw new ApiError("not found", { status: 404, reason: "NotFound" });
-      return send(response, 200, found);
-    }
-    if (method === "POST") return send(response, 201, this.#fake.create(type, object, fieldManager));
-    if (method === "PUT") return send(response, 200, this.#fake.replace(type, object, fieldManager));
+    if (method === "POST") return [201, this.#fake.create(type, object, fieldManager)];
+    if (method === "PUT") return [200, this.#fake.replace(type, object, fieldManager)];
     if (method === "PATCH" && part === "status") {
-      return send(response, 200, this.#fake.applyStatus(type, object, by));
+      return [200, this.#fake.applyStatus(type, object, by)];
     }
-    if (method === "PATCH") return send(response, 200, this.#fake.apply(type, object, by));
-    const { preconditions = {} } = body as { preconditions?: object };
-    if (this.#fake.delete(type, key, preconditions)) return send(response, 200, { kind: "Status" });
-    throw new ApiError("not found", { status: 404, reason: "NotFound" });
+    if (method === "PATCH") return [200, this.#fake.apply(type, object, by)];
+    const { preconditions = {} } = (body ?? {}) as { preconditions?: object };
+    const found =
+      method === "GET" ? this.#fake.get(type, key) : this.#fake.delete(type, key, preconditions);
+    if (found === undefined || found === false) {
+      throw new ApiError("not found", { status: 404, reason: "NotFound" });
+    }
+    return [200, found === true ? { kind: "Status", status: "Success" } : found];
   }
 
   #parse(path: string): [type: ResourceType | undefined, ...names: (string | undefined)[]] {

@@ -32,7 +32,10 @@ test("a status is written through its subresource alone", () => {
   const status = { ...thing("a", 9), status: { phase: "Done" } };
   server.applyStatus(thingType, status, by);
   const found = server.get(thingType, key) as Thing;
-  assert.deepEqual([found.spec.size, found.status, found.metadata.generation], [1, { phase: "Done" }, 1]);
+  assert.deepEqual(
+    [found.spec.size, found.status, found.metadata.generation],
+    [1, { phase: "Done" }, 1],
+  );
   server.apply(thingType, { ...thing("a"), status: { phase: "Y" } }, by);
   assert.deepEqual(server.get(thingType, key)?.status, { phase: "Done" });
   assert.throws(() => server.applyStatus(thingType, thing("b"), by), refused(404));
@@ -42,7 +45,10 @@ test("fields have managers: a conflict without force, a take-over with it, remov
   const { server } = simulated();
   const one = { fieldManager: "one", force: false };
   const two = { fieldManager: "two", force: false };
-  const colors = (all: Record<string, string>): Thing => ({ ...thing("a"), spec: { size: 1, colors: all } });
+  const colors = (all: Record<string, string>): Thing => ({
+    ...thing("a"),
+    spec: { size: 1, colors: all },
+  });
   const spec = (): unknown => server.get(thingType, key)?.spec.colors;
   server.apply(thingType, colors({ a: "red", b: "blue" }), one);
   assert.throws(() => server.apply(thingType, colors({ a: "green" }), two), refused(409));
@@ -96,7 +102,10 @@ test("pages are of one moment, and expire", () => {
   const { continueToken, resourceVersion } = server.list(thingType, { limit: 2 });
   server.delete(thingType, thingKey("c"), {});
   const rest = server.list(thingType, { limit: 2, continueToken });
-  assert.deepEqual(rest.items.map(({ metadata }) => metadata.name), ["c"]);
+  assert.deepEqual(
+    rest.items.map(({ metadata }) => metadata.name),
+    ["c"],
+  );
   assert.equal(rest.resourceVersion, resourceVersion);
   server.compact();
   assert.throws(() => server.list(thingType, { limit: 2, continueToken }), refused(410));

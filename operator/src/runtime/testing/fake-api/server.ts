@@ -4,7 +4,6 @@
  */
 import { keyOf, keyText } from "../../cache.ts";
 import { isEqual } from "../../json.ts";
-import { timestamp } from "../../timestamps.ts";
 import {
   ApiError,
   type KubernetesObject,
@@ -14,7 +13,16 @@ import {
   type Preconditions,
   type ResourceType,
 } from "../../kubernetes.ts";
-import { applyFields, type Fields, fieldsOf, objectOf, type Owners, placeOf, writeFields } from "./fields.ts";
+import { timestamp } from "../../timestamps.ts";
+import {
+  applyFields,
+  type Fields,
+  fieldsOf,
+  type Owners,
+  objectOf,
+  placeOf,
+  writeFields,
+} from "./fields.ts";
 
 /** A write as the server has carried it out, or found to change nothing. */
 export interface Write {
@@ -55,10 +63,13 @@ const kept = ["uid", "resourceVersion", "generation", "creationTimestamp", "dele
 export const matches = (object: KubernetesObject, options: ListOptions): boolean => {
   const { namespace, labelSelector = "" } = options;
   if (namespace !== undefined && object.metadata.namespace !== namespace) return false;
-  return labelSelector.split(",").filter(Boolean).every((term) => {
-    const [name = "", value] = term.split("=");
-    return object.metadata.labels?.[name] === value;
-  });
+  return labelSelector
+    .split(",")
+    .filter(Boolean)
+    .every((term) => {
+      const [name = "", value] = term.split("=");
+      return object.metadata.labels?.[name] === value;
+    });
 };
 
 export class FakeServer {
@@ -146,10 +157,18 @@ export class FakeServer {
 
   create<T extends KubernetesObject>(type: ResourceType<T>, object: T, manager = "user"): T {
     if (this.#find(type, keyOf(object)) !== undefined) {
-      throw refused(409, "AlreadyExists", `${type.plural} "${object.metadata.name}" already exists`);
+      throw refused(
+        409,
+        "AlreadyExists",
+        `${type.plural} "${object.metadata.name}" already exists`,
+      );
     }
     if (object.metadata.resourceVersion !== undefined) {
-      throw refused(400, "BadRequest", "resourceVersion should not be set on objects to be created");
+      throw refused(
+        400,
+        "BadRequest",
+        "resourceVersion should not be set on objects to be created",
+      );
     }
     const { status: _status, ...rest } = object as T & { status?: unknown };
     const stored = this.#fresh(type, object);
@@ -164,7 +183,11 @@ export class FakeServer {
     const before = this.#find(type, keyOf(object));
     const { uid } = object.metadata;
     if (uid !== undefined && before?.object.metadata.uid !== uid) {
-      throw refused(409, "Conflict", `the uid of ${type.plural} "${object.metadata.name}" is another`);
+      throw refused(
+        409,
+        "Conflict",
+        `the uid of ${type.plural} "${object.metadata.name}" is another`,
+      );
     }
     const stored = before ?? this.#fresh(type, object);
     const { status: _status, ...rest } = object as T & { status?: unknown };
@@ -191,7 +214,11 @@ export class FakeServer {
     const live = new Map(stored.fields);
     const conflicts = applyFields(live, fields, stored.owners, { manager: fieldManager, force });
     if (conflicts.length > 0) {
-      throw refused(409, "Conflict", `Apply failed with ${conflicts.length}: ${conflicts.join("; ")}`);
+      throw refused(
+        409,
+        "Conflict",
+        `Apply failed with ${conflicts.length}: ${conflicts.join("; ")}`,
+      );
     }
     const previous = before === undefined ? undefined : stored.object;
     stored.fields = live;
@@ -203,13 +230,18 @@ export class FakeServer {
     const stored = this.#need(type, keyOf(object));
     const { resourceVersion, uid, deletionTimestamp } = stored.object.metadata;
     const wanted = object.metadata;
-    const isStale = wanted.resourceVersion !== undefined && wanted.resourceVersion !== resourceVersion;
+    const isStale =
+      wanted.resourceVersion !== undefined && wanted.resourceVersion !== resourceVersion;
     if (isStale || (wanted.uid !== undefined && wanted.uid !== uid)) {
       throw refused(409, "Conflict", "the object has been modified; apply your changes anew");
     }
     const held = new Set(stored.object.metadata.finalizers);
     if (deletionTimestamp && wanted.finalizers?.some((one) => !held.has(one)) === true) {
-      throw refused(422, "Invalid", "no new finalizers can be added if the object is being deleted");
+      throw refused(
+        422,
+        "Invalid",
+        "no new finalizers can be added if the object is being deleted",
+      );
     }
     const written = new Map([...fieldsOf(object)].filter(([path]) => !this.#isKept(path)));
     const stays = (path: string): boolean =>
@@ -224,7 +256,12 @@ export class FakeServer {
     return this.#answer(stored);
   }
 
-  delete(type: ResourceType, key: ObjectKey, only: Partial<Preconditions>, manager = "user"): boolean {
+  delete(
+    type: ResourceType,
+    key: ObjectKey,
+    only: Partial<Preconditions>,
+    manager = "user",
+  ): boolean {
     const stored = this.#find(type, key);
     if (stored === undefined) return false;
     const { uid, resourceVersion, finalizers = [], deletionTimestamp } = stored.object.metadata;
@@ -248,7 +285,8 @@ export class FakeServer {
 
   #need(type: ResourceType, key: ObjectKey): Stored {
     const stored = this.#find(type, key);
-    if (stored === undefined) throw refused(404, "NotFound", `${type.plural} "${key.name}" not found`);
+    if (stored === undefined)
+      throw refused(404, "NotFound", `${type.plural} "${key.name}" not found`);
     return stored;
   }
 
@@ -284,7 +322,8 @@ export class FakeServer {
       this.#wrote(stored, verb, manager, false);
       return;
     }
-    const generation = (before?.metadata.generation ?? 0) + (this.#isNewSpec(before, object) ? 1 : 0);
+    const generation =
+      (before?.metadata.generation ?? 0) + (this.#isNewSpec(before, object) ? 1 : 0);
     this.#version += 1;
     const { group } = stored.type;
     if (group !== "") stored.fields.set('["metadata","generation"]', generation);
@@ -329,7 +368,13 @@ export class FakeServer {
 
   #record(stored: Stored, type: Recorded["type"], before: KubernetesObject | undefined): void {
     const { kind, object } = stored;
-    const recorded = { version: this.#version, kind, type, object: structuredClone(object), before };
+    const recorded = {
+      version: this.#version,
+      kind,
+      type,
+      object: structuredClone(object),
+      before,
+    };
     this.#history.push(recorded);
     for (const watcher of [...this.#watchers]) watcher(recorded);
   }
