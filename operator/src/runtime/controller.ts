@@ -35,7 +35,7 @@ export interface ControllerOptions<T extends KubernetesObject> {
   readonly primary: Informer<T>;
   /** Makes one object true. It may be gone, and any cache may be behind. */
   reconcile(key: ObjectKey, context: ReconcileContext): Promise<ReconcileDone>;
-  /** Says in the status that only a change of the object helps. Must write nothing if it says so. */
+  /** Says in the status that only a change of the object helps; writes nothing if it does so. */
   onTerminal?(key: ObjectKey, error: TerminalError, context: ReconcileContext): Promise<void>;
   readonly deadlineMs?: number;
   readonly queue?: Partial<

@@ -21,7 +21,7 @@ export class TerminalError extends Error {
   }
 }
 
-/** The request itself is wrong: bad (400), of a method or media type that is not served, invalid. */
+/** The request itself is wrong: bad, of a method or media type that is not served, invalid. */
 const terminalStatuses: ReadonlySet<number> = new Set([400, 405, 413, 415, 422]);
 
 /** The error as one that no repetition mends; undefined for all others. */

@@ -44,7 +44,7 @@ export const informerDefaults = {
 
 /** How much longer than it was asked for a watch may last before it counts as stuck. */
 const watchGraceMs = 10_000;
-/** Lists that expire between their pages, one after another, before one is asked for in one page. */
+/** Lists in a row that expire between their pages before one is asked for in one page. */
 const expiredListsMax = 3;
 
 export class Informer<T extends KubernetesObject> {

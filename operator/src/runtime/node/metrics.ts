@@ -1,4 +1,4 @@
-/** What the runtime counts, in the registry of its process. Labels are kinds and controllers: few. */
+/** What the runtime counts, in the registry of its process. Labels are kinds and controllers. */
 import { latencyBuckets, type Metrics } from "@millrace/observability";
 import type { RuntimeMetrics } from "../metrics.ts";
 

@@ -189,7 +189,7 @@ export class FakeConnection implements KubernetesApi {
     return this.#call(carryOut, beforeWrite ?? (() => true), afterWrite);
   }
 
-  /** A request that travels to the server even if its process dies meanwhile; its answer does not. */
+  /** A request travels to the server even if its process dies meanwhile; its answer does not. */
   #call<T>(carryOut: () => T, before?: () => boolean, after?: () => void): Promise<T> {
     const { kernel, life, server } = this.#options;
     return new Promise<T>((resolve, reject) => {

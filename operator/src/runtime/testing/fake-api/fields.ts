@@ -1,7 +1,7 @@
 /** Objects as their fields, each with a path: what server-side apply owns, compares and merges. */
 import { isRecord } from "../../json.ts";
 
-/** Path → value. A path is the JSON of its segments; a value is a leaf: no keys, or all of a list. */
+/** Path → value. A path is the JSON of its segments; a value has no keys, or is a whole list. */
 export type Fields = Map<string, unknown>;
 
 /** How lists merge, by the names on the way to them; all others are replaced as a whole. */
