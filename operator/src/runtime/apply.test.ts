@@ -129,7 +129,7 @@ test("a finalizer is set once, removed once, and never set on what is being dele
   assert.deepEqual(observed()?.metadata.finalizers, ["other"]);
   const others = observed() as Thing;
   written();
-  assert.equal(await ensureFinalizer(api, thingType, others, "mine"), others);
+  assert.equal(await ensure(others), others);
   await removeFinalizer(api, thingType, others, "mine");
   assert.equal(written(), 0);
   server.replace(thingType, { ...others, metadata: { ...others.metadata, finalizers: [] } });

@@ -51,7 +51,7 @@ test("a process that has begun anew goes on with the count", async () => {
   await kernel.run(begin().emit(object, { ...made, note: "It is made again." }));
   assert.equal(events().length, 1);
   assert.equal(events()[0]?.series?.count, 2);
-  assert.equal(events()[0]?.note, "It is made again.");
+  assert.equal(events()[0]?.note, "It is made.");
 });
 
 test("other reasons, types and objects are other events", async () => {

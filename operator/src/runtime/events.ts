@@ -121,7 +121,10 @@ export class EventRecorder {
     return known;
   }
 
-  /** The name says what happened, so that a process that has begun anew goes on with the count. */
+  /**
+   * The name says what happened, so that a process that has begun anew goes on with the count. The
+   * server takes a change of the series and of nothing else: the note stays the first one.
+   */
   async #write(
     regarding: KubernetesObject,
     occurrence: Occurrence,
@@ -147,7 +150,7 @@ export class EventRecorder {
       lastObservedTime: microTimestamp(clock.wallMs()),
     };
     try {
-      await api.replace(eventType, { ...current, note: event.note, series });
+      await api.replace(eventType, { ...current, series });
     } catch (error) {
       // It has expired meanwhile; what happens next is a new one.
       if (!isNotFound(error)) throw error;
@@ -161,8 +164,9 @@ export class EventRecorder {
     count: number,
   ): KubernetesEvent {
     const { clock, controller, instance } = this.#options;
-    const { name, uid = "" } = metadata;
-    const namespace = metadata.namespace ?? "default";
+    const { name, namespace: own, uid = "" } = metadata;
+    // Events about what lies in no namespace are in this one.
+    const namespace = own ?? "default";
     const now = microTimestamp(clock.wallMs());
     const note = Buffer.from(occurrence.note).subarray(0, noteBytesMax - 3);
     return {
@@ -171,7 +175,7 @@ export class EventRecorder {
       ...occurrence,
       note: note.toString().replace(/\uFFFD+$/, ""),
       eventTime: now,
-      regarding: { apiVersion, kind, name, namespace, uid },
+      regarding: { apiVersion, kind, name, uid, ...(own === undefined ? {} : { namespace: own }) },
       reportingController: controller,
       reportingInstance: instance,
       ...(count > 1 ? { series: { count, lastObservedTime: now } } : {}),

@@ -9,8 +9,11 @@ const setUp = (options: Partial<InformerOptions<Thing>> = {}) => {
   const world = simulated();
   const restarts: string[] = [];
   let handlerErrors = 0;
+  const reports: string[] = [];
   const metrics = {
     ...noRuntimeMetrics,
+    onCache: (kind: string, objects: number, staleMs: number) =>
+      void reports.push(`${kind} ${objects} ${Math.round(staleMs)}`),
     onWatchRestart: (_kind: string, reason: string) => void restarts.push(reason),
     onHandlerError: () => {
       handlerErrors += 1;
@@ -34,7 +37,7 @@ const setUp = (options: Partial<InformerOptions<Thing>> = {}) => {
     const found = world.server.get(thingType, thingKey(name));
     if (found !== undefined) world.server.replace(thingType, { ...found, spec: { size } });
   };
-  return { ...world, api, informer, log, restarts, resize, errors: () => handlerErrors };
+  return { ...world, api, informer, log, restarts, reports, resize, errors: () => handlerErrors };
 };
 
 test("it lists in pages, says when it is complete, and tells what comes", async () => {
@@ -129,7 +132,7 @@ test("a list that expires between its pages begins anew, and asks for one page i
 });
 
 test("a watch that stands still is ended, and its silence is seen", async () => {
-  const { server, informer, pass, fail, restarts, resize } = setUp({ watchMs: 120_000 });
+  const { server, informer, pass, fail, restarts, resize, reports } = setUp({ watchMs: 120_000 });
   server.create(thingType, thing("a"));
   informer.start();
   await pass(100);
@@ -138,6 +141,8 @@ test("a watch that stands still is ended, and its silence is seen", async () => 
   await pass(100_000);
   assert.equal(informer.aliveWithin(90_000), false);
   assert.equal(informer.aliveWithin(101_000), true);
+  informer.report();
+  assert.match(reports.at(-1) ?? "", /^Thing 1 100\d{3}$/);
   fail({});
   await pass(60_000);
   assert.equal(informer.get(thingKey("a"))?.spec.size, 2);

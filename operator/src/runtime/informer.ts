@@ -113,6 +113,11 @@ export class Informer<T extends KubernetesObject> {
     return this.staleMs <= ms;
   }
 
+  /** For metrics, before they are read: silence tells nothing by itself. */
+  report(): void {
+    this.#metrics.onCache(this.type.kind, this.#cache.size, this.staleMs);
+  }
+
   start(): void {
     this.#running ??= this.#run();
   }
@@ -242,12 +247,10 @@ export class Informer<T extends KubernetesObject> {
 
   #heard(): void {
     this.#heardMs = this.#options.clock.monoMs();
-    this.#metrics.onCache(this.type.kind, this.#cache.size, 0);
   }
 
   #restarted(reason: WatchRestart): void {
     this.#metrics.onWatchRestart(this.type.kind, reason);
-    this.#metrics.onCache(this.type.kind, this.#cache.size, this.staleMs);
   }
 
   async #failed(error: unknown): Promise<void> {

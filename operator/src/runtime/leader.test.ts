@@ -162,6 +162,44 @@ test("an answer that was lost is no renewal, and the next try finds the lease", 
   assert.equal(a.election.isLeading || a.log.length === 2, true);
 });
 
+test("a lease counts from when its renewal was sent, however late the answer comes", async () => {
+  const world = simulated();
+  let isSlow = false;
+  const a = candidate(world, "a");
+  const replace = a.api.replace.bind(a.api);
+  a.api.replace = async (type, object) => {
+    const answer = await replace(type, object);
+    if (isSlow) await a.clock.sleep(5000);
+    return answer;
+  };
+  a.election.start();
+  await world.pass(1000);
+  isSlow = true;
+  // Sent at about 2 s, answered at 7 s.
+  await world.pass(6500);
+  world.fail({ cut: 1 });
+  assert.equal(a.election.isLeading, true);
+  await world.pass(4000);
+  assert.equal(a.election.isLeading, true);
+  await world.pass(1000);
+  assert.equal(a.election.isLeading, false);
+});
+
+test("a read that hangs does not cost the lease", async () => {
+  const world = simulated();
+  const a = candidate(world, "a");
+  const get = a.api.get.bind(a.api);
+  let gets = 0;
+  a.api.get = (type, key) => {
+    gets += 1;
+    return gets === 3 ? new Promise(() => {}) : get(type, key);
+  };
+  a.election.start();
+  await world.pass(60_000);
+  assert.equal(a.election.isLeading, true);
+  assert.equal(a.log.length, 1);
+});
+
 test("times that leave no room for a write are refused", () => {
   const world = simulated();
   assert.throws(() => candidate(world, "a", { writeMs: 6000 }), /too short/);

@@ -129,7 +129,7 @@ export class LeaderElection {
   /** Takes the lease if it is free, renews it if it is held by this process. */
   async #tryOnce(): Promise<void> {
     const { api, clock, identity, lease: key } = this.#options;
-    const found = await api.get(leaseType, key);
+    const found = await this.#inTime(api.get(leaseType, key));
     if (found !== undefined && !this.#isFree(found)) {
       // Somebody else holds what this process believed to hold.
       if (this.#state === "leading") this.#lose(`${found.spec?.holderIdentity} holds the lease`);
@@ -142,6 +142,19 @@ export class LeaderElection {
       await api.create(leaseType, { apiVersion, kind: "Lease", metadata: key, spec });
     } else await api.replace(leaseType, { ...found, spec });
     if (this.#state === "leading" || this.#state === "waiting") this.#took(sent, identity);
+  }
+
+  /** A slow read must not cost the lease: it is given up while there is time for another one. */
+  async #inTime<T>(read: Promise<T>): Promise<T> {
+    const { clock, retryMs } = this.#options;
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const error = new Error(`the lease could not be read within ${retryMs} ms`);
+    const cancel = clock.timer(retryMs, () => reject(error));
+    try {
+      return await Promise.race([read, late]);
+    } finally {
+      cancel();
+    }
   }
 
   /** Whether this process may take the lease: its own, nobody's, or one that nobody has renewed. */

@@ -3,7 +3,10 @@ import type { Controller } from "./controller.ts";
 import type { Informer } from "./informer.ts";
 import type { KubernetesObject } from "./kubernetes.ts";
 
-type AnyInformer = Pick<Informer<KubernetesObject>, "start" | "stop" | "hasSynced" | "aliveWithin">;
+type AnyInformer = Pick<
+  Informer<KubernetesObject>,
+  "start" | "stop" | "report" | "hasSynced" | "aliveWithin"
+>;
 type AnyController = Pick<Controller<KubernetesObject>, "start" | "stop" | "aliveWithin">;
 
 export class Manager {
@@ -30,6 +33,11 @@ export class Manager {
   async stop(): Promise<void> {
     await Promise.all(this.#controllers.map((controller) => controller.stop()));
     await Promise.all(this.#informers.map((informer) => informer.stop()));
+  }
+
+  /** Call it before metrics are read (`Metrics.onCollect`). */
+  report(): void {
+    for (const informer of this.#informers) informer.report();
   }
 
   /** For a readiness probe. */

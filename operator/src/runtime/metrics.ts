@@ -17,7 +17,7 @@ export interface RuntimeMetrics {
   /** A reconcile went on beyond its deadline. */
   onOverdue(controller: string): void;
   onWatchRestart(kind: string, reason: WatchRestart): void;
-  /** Objects in a cache, and for how long the server has said nothing of them. */
+  /** Objects in a cache, and for how long the server has said nothing of them; when asked. */
   onCache(kind: string, objects: number, staleMs: number): void;
   /** A handler of an informer threw. */
   onHandlerError(kind: string): void;

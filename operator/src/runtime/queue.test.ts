@@ -114,6 +114,16 @@ test("a key comes again when it asked to, or earlier when it is added", async ()
   assert.deepEqual(log, ["0 a", "2000 a", "7000 a"]);
 });
 
+test("of two times for one key the earlier counts", () => {
+  const { queue, pending } = heldQueue();
+  queue.start();
+  queue.addAfter("a", 100);
+  queue.addAfter("a", 500);
+  assert.deepEqual(pending(), [100]);
+  queue.addAfter("a", 50);
+  assert.deepEqual(pending(), [50]);
+});
+
 test("a full queue refuses keys, and says so when there is room", async () => {
   let room = 0;
   const { queue, end } = heldQueue({

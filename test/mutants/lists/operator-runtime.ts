@@ -209,15 +209,7 @@ const leading: readonly Mutant[] = [
     replace: [
       [
         "    this.#renewed = sent;\n",
-        "    this.#renewed = { monoMs: clock.monoMs() + sent.monoMs * 0, wallMs: clock.wallMs() };\n",
-      ],
-      [
-        "const mono = clock.monoMs() - this.#renewed.monoMs;",
-        "const mono = clock.monoMs() - this.#renewed.monoMs - 4000;",
-      ],
-      [
-        "const wall = clock.wallMs() - this.#renewed.wallMs;",
-        "const wall = clock.wallMs() - this.#renewed.wallMs - 4000;",
+        "    this.#renewed = { ...sent, monoMs: clock.monoMs(), wallMs: clock.wallMs() };\n",
       ],
     ],
     tests: test("leader"),
@@ -262,6 +254,16 @@ const leading: readonly Mutant[] = [
     breaks: "A machine that was suspended leads no more.",
     file: `${at}leader.ts`,
     replace: [["renewMs - Math.max(mono, wall);", "renewMs - Math.min(mono, wall);"]],
+    tests: test("leader"),
+  },
+  {
+    name: "operator-leader-waits-for-a-read",
+    breaks: "A read that hangs does not cost the lease.",
+    file: `${at}leader.ts`,
+    replace: [
+      ["await this.#inTime(api.get(leaseType, key));", "await api.get(leaseType, key);"],
+      ["  async #inTime<T>(", "  async inTime<T>("],
+    ],
     tests: test("leader"),
   },
   {
@@ -331,6 +333,13 @@ const writing: readonly Mutant[] = [
     breaks: "The same event is counted, not written again.",
     file: `${at}events.ts`,
     replace: [["    if (known.writtenMs + seriesMs > clock.monoMs()) return;\n", ""]],
+    tests: test("events"),
+  },
+  {
+    name: "operator-events-change-notes",
+    breaks: "Of an event that is there the series alone changes.",
+    file: `${at}events.ts`,
+    replace: [["{ ...current, series });", "{ ...current, note: event.note, series });"]],
     tests: test("events"),
   },
   {

@@ -57,6 +57,10 @@ const refused = (status: number, reason: string, message: string): ApiError =>
 const kindOf = ({ group, plural }: ResourceType): string =>
   group === "" ? plural : `${plural}.${group}`;
 
+const seriesOf = (object: KubernetesObject): object => ({
+  series: (object as { series?: unknown }).series,
+});
+
 /** What the server keeps by itself, whatever a client sends. */
 const kept = ["uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"];
 
@@ -242,6 +246,9 @@ export class FakeServer {
         "Invalid",
         "no new finalizers can be added if the object is being deleted",
       );
+    }
+    if (type.kind === "Event" && !isEqual(object, { ...stored.object, ...seriesOf(object) })) {
+      throw refused(422, "Invalid", "field is immutable: all of an event but its series");
     }
     const written = new Map([...fieldsOf(object)].filter(([path]) => !this.#isKept(path)));
     const stays = (path: string): boolean =>
