@@ -9,13 +9,13 @@ import { simulated, type Thing, thing, thingKey, thingType } from "./testing/sim
 const setUp = () => {
   const world = simulated();
   const { api } = world.process("operator");
-  const applier = new Applier({ api, fieldManager: "operator" });
+  const applier = new Applier({ fieldManager: "operator" });
   const { server, kernel } = world;
   const observed = (name = "a"): Thing | undefined => server.get(thingType, thingKey(name));
   const apply = (wanted: Thing, by = applier): Promise<Thing> =>
-    kernel.run(by.apply(thingType, wanted, observed(wanted.metadata.name)));
+    kernel.run(by.apply(api, thingType, wanted, observed(wanted.metadata.name)));
   const say = (status: Record<string, unknown>, by = applier): Promise<Thing> =>
-    kernel.run(by.applyStatus(thingType, observed() ?? thing("a"), status));
+    kernel.run(by.applyStatus(api, thingType, observed() ?? thing("a"), status));
   const written = (): number =>
     server.writes.splice(0).filter(({ manager }) => manager !== "user").length;
   return { ...world, api, applier, observed, apply, say, written };
@@ -27,12 +27,12 @@ const colored = (colors: Record<string, string>): Thing => ({
 });
 
 test("what is as it is wanted is not written, by whomever it was made so", async () => {
-  const { apply, written, api } = setUp();
+  const { apply, written } = setUp();
   await apply(thing("a"));
   assert.equal(written(), 1);
   await apply(thing("a"));
   // A process that has begun anew remembers nothing.
-  await apply(thing("a"), new Applier({ api, fieldManager: "operator" }));
+  await apply(thing("a"), new Applier({ fieldManager: "operator" }));
   assert.equal(written(), 0);
 });
 
@@ -84,12 +84,12 @@ test("a status is written where it changes, and as a whole", async () => {
 });
 
 test("the status of another object of that name is left alone", async () => {
-  const { server, kernel, applier, apply, observed } = setUp();
+  const { server, kernel, api, applier, apply, observed } = setUp();
   await apply(thing("a"));
   const before = observed() as Thing;
   server.delete(thingType, thingKey("a"), {});
   server.create(thingType, thing("a"));
-  const late = kernel.run(applier.applyStatus(thingType, before, { phase: "Done" }));
+  const late = kernel.run(applier.applyStatus(api, thingType, before, { phase: "Done" }));
   await assert.rejects(late, isConflict);
   assert.equal(observed()?.status, undefined);
 });
@@ -103,7 +103,7 @@ test("what is remembered has a bound", async () => {
     const found = server.get(thingType, thingKey(metadata.name)) as Thing;
     return server.replace(thingType, { ...found, spec: { size: 1000 } }) as never;
   };
-  const applier = new Applier({ api, fieldManager: "operator", rememberedMax: 1 });
+  const applier = new Applier({ fieldManager: "operator", rememberedMax: 1 });
   await apply(thing("a"), applier);
   await apply(thing("a"), applier);
   assert.equal(written(), 1);

@@ -6,7 +6,6 @@ import type { KubernetesApi, KubernetesObject, ResourceType } from "./kubernetes
 export const appliedAnnotation = "millrace.dev/applied-hash";
 
 export interface ApplierOptions {
-  readonly api: Pick<KubernetesApi, "apply" | "applyStatus">;
   readonly fieldManager: string;
   /** Objects of which the last apply is remembered. */
   readonly rememberedMax?: number;
@@ -18,24 +17,23 @@ interface Applied {
 }
 
 export class Applier {
-  readonly #api: ApplierOptions["api"];
   readonly #options: { readonly fieldManager: string; readonly force: true };
   readonly #rememberedMax: number;
   /** The last apply by uid and part, oldest first. */
   readonly #applied = new Map<string, Applied>();
 
-  constructor({ api, fieldManager, rememberedMax = 10_000 }: ApplierOptions) {
-    this.#api = api;
+  constructor({ fieldManager, rememberedMax = 10_000 }: ApplierOptions) {
     this.#options = { fieldManager, force: true };
     this.#rememberedMax = rememberedMax;
   }
 
   /**
-   * Makes the object as it is wanted, and returns it. `observed` is the one in the cache. Nothing
+   * Makes the object as it is wanted, and returns it. `api` is that of the reconcile, `observed` is the one in the cache. Nothing
    * is written where that has all that is wanted, by the version that is wanted; what others have
    * added to it stays. Fields that are wanted no more go.
    */
   async apply<T extends KubernetesObject>(
+    api: Pick<KubernetesApi, "apply">,
     type: ResourceType<T>,
     wanted: T,
     observed: T | undefined,
@@ -48,7 +46,7 @@ export class Applier {
     }
     const annotations = { ...wanted.metadata.annotations, [appliedAnnotation]: hash };
     const marked = { ...wanted, metadata: { ...wanted.metadata, annotations } };
-    const applied = await this.#api.apply(type, marked, this.#options);
+    const applied = await api.apply(type, marked, this.#options);
     this.#remember("", applied, hash);
     return applied;
   }
@@ -59,6 +57,7 @@ export class Applier {
    * so is a later one of its name.
    */
   async applyStatus<T extends KubernetesObject & { readonly status?: unknown }>(
+    api: Pick<KubernetesApi, "applyStatus">,
     type: ResourceType<T>,
     object: T,
     status: T["status"],
@@ -75,7 +74,7 @@ export class Applier {
     };
     const { apiVersion, kind } = object;
     const wanted = { apiVersion, kind, metadata, status } as unknown as T;
-    const applied = await this.#api.applyStatus(type, wanted, this.#options);
+    const applied = await api.applyStatus(type, wanted, this.#options);
     this.#remember("status", applied, hash);
     return applied;
   }

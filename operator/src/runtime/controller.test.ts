@@ -71,6 +71,19 @@ test("nothing is reconciled before every cache is complete", async () => {
   assert.deepEqual(names(), ["a"]);
 });
 
+test("what waits for its caches ends when it is stopped", async () => {
+  const { kernel, manager, fail, pass, server, names } = setUp();
+  server.create(thingType, thing("a"));
+  fail({ refuse: 1 });
+  const reconciling = manager.reconcile();
+  await pass(1000);
+  await kernel.run(manager.stop(), 60_000);
+  await kernel.run(reconciling, 1000);
+  fail({});
+  await pass(60_000);
+  assert.deepEqual(names(), []);
+});
+
 test("a change of a child is its owner's, and a change of another kind is whom it is about", async () => {
   const { server, controller, manager, children, pass, names } = setUp();
   controller.owns(children).maps(children, ({ metadata }) => {

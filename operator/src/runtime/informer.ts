@@ -75,7 +75,7 @@ export class Informer<T extends KubernetesObject> {
     return this.#hasSynced;
   }
 
-  /** Resolves when the cache is complete for the first time. */
+  /** Resolves when the cache is complete for the first time, or the informer is stopped. */
   get synced(): Promise<void> {
     return this.#synced.promise;
   }
@@ -125,6 +125,7 @@ export class Informer<T extends KubernetesObject> {
   async stop(): Promise<void> {
     this.#stopping.abort(new Error("the informer was stopped"));
     await this.#running;
+    this.#synced.resolve();
   }
 
   get #isStopping(): boolean {

@@ -29,7 +29,7 @@ export class Manager {
     await Promise.all(this.#controllers.map((controller) => controller.start()));
   }
 
-  /** Ends what is under way; nothing is written after that. */
+  /** Ends what is under way; nothing is written after that. A reconcile may take its time. */
   async stop(): Promise<void> {
     await Promise.all(this.#controllers.map((controller) => controller.stop()));
     await Promise.all(this.#informers.map((informer) => informer.stop()));

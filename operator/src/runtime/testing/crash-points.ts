@@ -7,7 +7,7 @@ import { Incarnation, Kernel } from "@millrace/sim";
 import { canonical } from "../json.ts";
 import type { KubernetesApi } from "../kubernetes.ts";
 import { FakeConnection } from "./fake-api/connection.ts";
-import { type Faults, noFaults } from "./fake-api/faults.ts";
+import { type Fault, type Faults, noFaults } from "./fake-api/faults.ts";
 import { FakeServer, type Write } from "./fake-api/server.ts";
 
 /** One life of the operator's process. */
@@ -55,6 +55,8 @@ export interface Run {
   /** Writes while nothing happened any more; leases are renewed for ever and do not count. */
   readonly steadyWrites: readonly Write[];
   readonly state: unknown;
+  /** How often each fault happened. */
+  readonly faults: ReadonlyMap<Fault, number>;
 }
 
 /** A process that has ended begins anew after that. */
@@ -80,6 +82,7 @@ export const runScenario = async (scenario: Scenario, options: RunOptions): Prom
     }
   };
   let faults = options.faults ?? noFaults;
+  const happened = new Map<Fault, number>();
   let writes = 0;
   let lives = 0;
   const begin = (): void => {
@@ -93,6 +96,7 @@ export const runScenario = async (scenario: Scenario, options: RunOptions): Prom
     const api = new FakeConnection({
       ...{ server, kernel, life },
       faults: () => faults,
+      onFault: (fault) => void happened.set(fault, (happened.get(fault) ?? 0) + 1),
       beforeWrite: () => {
         const isNow = crash?.when === "before" && crash.write === writes;
         writes += 1;
@@ -120,7 +124,7 @@ export const runScenario = async (scenario: Scenario, options: RunOptions): Prom
   await kernel.run(clock.sleep(steadyMs));
   if (failure !== undefined) throw failure;
   const steadyWrites = server.writes.slice(before).filter((write) => !isNoise(write));
-  return { writes: done, steadyWrites, state: scenario.state(server) };
+  return { writes: done, steadyWrites, state: scenario.state(server), faults: happened };
 };
 
 const sameAs = (expected: Run, run: Run, what: string): void => {
@@ -159,15 +163,26 @@ export const crashAtEveryWrite = async (scenario: Scenario, seed: number): Promi
   return peace.writes;
 };
 
-/** Runs with faults from each seed, and compares the final state with that of a run in peace. */
+/**
+ * Runs with faults from each seed, and in every other of them kills the process at one of its
+ * writes. Compares the final state with that of a run in peace. Returns how often each fault was.
+ */
 export const survivesFaults = async (
   scenario: Scenario,
   faults: Faults,
   seeds: readonly number[],
-): Promise<void> => {
+): Promise<ReadonlyMap<Fault, number>> => {
   const peace = await named("in peace", () => runScenario(scenario, { seed: 0 }));
+  const happened = new Map<Fault, number>();
   for (const seed of seeds) {
+    const when = seed % 4 === 1 ? "before" : "after";
+    const crash = seed % 2 === 0 ? {} : { crash: { write: seed % peace.writes, when } as const };
     const what = `seed ${seed}`;
-    sameAs(peace, await named(what, () => runScenario(scenario, { seed, faults })), what);
+    const run = await named(what, () => runScenario(scenario, { seed, faults, ...crash }));
+    sameAs(peace, run, what);
+    for (const [fault, times] of run.faults) {
+      happened.set(fault, (happened.get(fault) ?? 0) + times);
+    }
   }
+  return happened;
 };

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { crashAtEveryWrite, runScenario, survivesFaults } from "./crash-points.ts";
 import { demoScenario, electedDemoScenario } from "./demo.ts";
-import { manyFaults } from "./fake-api/faults.ts";
+import { type Fault, manyFaults } from "./fake-api/faults.ts";
 
 const faultSeeds = Number(process.env["MILLRACE_OPERATOR_SEEDS"] ?? 200);
 
@@ -57,7 +57,11 @@ test("killed at any of its writes, those of its lease among them", async () => {
 });
 
 test("faults of every kind, and it ends in the same state", async () => {
-  await survivesFaults(demoScenario, manyFaults, seeds(1, faultSeeds));
+  const happened = await survivesFaults(demoScenario, manyFaults, seeds(1, faultSeeds));
+  const { latencyMs: _latency, ...faults } = manyFaults;
+  for (const fault of Object.keys(faults) as Fault[]) {
+    assert.ok((happened.get(fault) ?? 0) > 10, `${fault}: ${happened.get(fault)} times`);
+  }
 });
 
 test("faults of every kind with an election", async () => {

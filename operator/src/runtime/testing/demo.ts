@@ -10,7 +10,7 @@ import { EventRecorder } from "../events.ts";
 import { fenced } from "../fenced.ts";
 import { ensureFinalizer, hasFinalizer, isBeingDeleted, removeFinalizer } from "../finalizers.ts";
 import { Informer } from "../informer.ts";
-import type { KubernetesObject, ObjectKey, ResourceType } from "../kubernetes.ts";
+import type { KubernetesApi, KubernetesObject, ObjectKey, ResourceType } from "../kubernetes.ts";
 import { LeaderElection } from "../leader.ts";
 import { Manager } from "../manager.ts";
 import { controllerReference } from "../owners.ts";
@@ -73,14 +73,14 @@ export class DemoOperator {
     const shared = { api, clock, random, logger, relistMs: 120_000 };
     this.demos = new Informer({ ...shared, type: demoType });
     this.children = new Informer({ ...shared, type: configMapType, namespace: "default" });
-    this.#applier = new Applier({ api, fieldManager: "demo" });
+    this.#applier = new Applier({ fieldManager: "demo" });
     this.#events = new EventRecorder({
       ...{ api, clock, logger, controller: "demo", instance: identity },
     });
     const controller = new Controller({
       ...{ name: "demo", api, clock, random, logger, primary: this.demos },
       reconcile: (key, context) => this.#reconcile(key, context),
-      onTerminal: (key, error) => this.#refuse(key, error),
+      onTerminal: (key, error, { api: own }) => this.#refuse(own, key, error),
     }).owns(this.children);
     this.manager = new Manager([this.demos, this.children], [controller]);
   }
@@ -104,11 +104,11 @@ export class DemoOperator {
       ownerReferences: [controllerReference(demoType, demo)],
     };
     const child = configMap(own, demo.spec.text);
-    await this.#applier.apply(configMapType, child, this.children.get(key));
+    await this.#applier.apply(api, configMapType, child, this.children.get(key));
     const other = { namespace: elsewhere, name };
     const outside = await api.get(configMapType, other);
-    await this.#applier.apply(configMapType, configMap(other, "one"), outside);
-    await this.#say(demo, {
+    await this.#applier.apply(api, configMapType, configMap(other, "one"), outside);
+    await this.#say(api, demo, {
       type: "Ready",
       status: "True",
       reason: "Made",
@@ -117,7 +117,7 @@ export class DemoOperator {
     return {};
   }
 
-  async #cleanUp(demo: Demo, api: ReconcileContext["api"]): Promise<ReconcileDone> {
+  async #cleanUp(demo: Demo, api: KubernetesApi): Promise<ReconcileDone> {
     if (!hasFinalizer(demo, finalizer)) return {};
     const key = { namespace: elsewhere, name: demo.metadata.name };
     const outside = await api.get(configMapType, key);
@@ -127,13 +127,17 @@ export class DemoOperator {
     return {};
   }
 
-  async #refuse(key: ObjectKey, { reason, message }: TerminalError): Promise<void> {
+  async #refuse(
+    api: KubernetesApi,
+    key: ObjectKey,
+    { reason, message }: TerminalError,
+  ): Promise<void> {
     const demo = this.demos.get(key);
     if (demo === undefined) return;
-    await this.#say(demo, { type: "Ready", status: "False", reason, message });
+    await this.#say(api, demo, { type: "Ready", status: "False", reason, message });
   }
 
-  async #say(demo: Demo, condition: WantedCondition): Promise<void> {
+  async #say(api: KubernetesApi, demo: Demo, condition: WantedCondition): Promise<void> {
     const { generation = 0 } = demo.metadata;
     const before = demo.status?.conditions ?? [];
     if (demo.status?.observedGeneration !== generation) {
@@ -142,7 +146,10 @@ export class DemoOperator {
     }
     const { clock } = this.#process;
     const conditions = mergeConditions(before, [condition], generation, clock);
-    await this.#applier.applyStatus(demoType, demo, { observedGeneration: generation, conditions });
+    await this.#applier.applyStatus(api, demoType, demo, {
+      observedGeneration: generation,
+      conditions,
+    });
   }
 }
 

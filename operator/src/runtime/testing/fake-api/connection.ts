@@ -14,7 +14,7 @@ import {
   type WatchEvent,
   type WatchOptions,
 } from "../../kubernetes.ts";
-import type { Faults } from "./faults.ts";
+import type { Fault, Faults } from "./faults.ts";
 import { type FakeServer, matches, type Recorded } from "./server.ts";
 
 export interface ConnectionOptions {
@@ -22,6 +22,8 @@ export interface ConnectionOptions {
   readonly kernel: Kernel;
   readonly life: Incarnation;
   faults(): Faults;
+  /** Told of each fault that happens. */
+  onFault?(fault: Fault): void;
   /** A write has arrived; false where it is not carried out. */
   beforeWrite?(): boolean;
   /** It was carried out or refused; its answer is not on its way yet. */
@@ -235,8 +237,10 @@ export class FakeConnection implements KubernetesApi {
     return this.#options.kernel.random.float() * this.#options.faults().latencyMs;
   }
 
-  #happens(fault: Exclude<keyof Faults, "latencyMs">): boolean {
+  #happens(fault: Fault): boolean {
     const chance = this.#options.faults()[fault];
-    return chance > 0 && this.#options.kernel.random.float() < chance;
+    const happens = chance > 0 && this.#options.kernel.random.float() < chance;
+    if (happens) this.#options.onFault?.(fault);
+    return happens;
   }
 }

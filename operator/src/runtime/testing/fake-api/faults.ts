@@ -23,6 +23,8 @@ export interface Faults {
   readonly latencyMs: number;
 }
 
+export type Fault = Exclude<keyof Faults, "latencyMs">;
+
 export const noFaults: Faults = {
   ...{ cut: 0, refuse: 0, loseAnswer: 0, conflict: 0, compact: 0 },
   ...{ watchBreaks: 0, watchEnds: 0, watchExpires: 0, watchHangs: 0 },
