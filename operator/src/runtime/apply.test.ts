@@ -15,7 +15,7 @@ const setUp = () => {
   const apply = (wanted: Thing, by = applier): Promise<Thing> =>
     kernel.run(by.apply(api, thingType, wanted, observed(wanted.metadata.name)));
   const say = (status: Record<string, unknown>, by = applier): Promise<Thing> =>
-    kernel.run(by.applyStatus(api, thingType, observed() ?? thing("a"), status));
+    kernel.run(by.applyStatus(api, thingType, observed() ?? thing("a"), () => status));
   const written = (): number =>
     server.writes.splice(0).filter(({ manager }) => manager !== "user").length;
   return { ...world, api, applier, observed, apply, say, written };
@@ -88,10 +88,32 @@ test("the status of another object of that name is left alone", async () => {
   await apply(thing("a"));
   const before = observed() as Thing;
   server.delete(thingType, thingKey("a"), {});
+  const say = (): Promise<Thing> =>
+    kernel.run(applier.applyStatus(api, thingType, before, () => ({ phase: "Done" })));
+  await say();
   server.create(thingType, thing("a"));
-  const late = kernel.run(applier.applyStatus(api, thingType, before, { phase: "Done" }));
-  await assert.rejects(late, isConflict);
+  await say();
+  // Deleted and made anew after it was read.
+  api.get = () => Promise.resolve(before as never);
+  await assert.rejects(say(), isConflict);
   assert.equal(observed()?.status, undefined);
+});
+
+test("a status is judged by the server's object: a cache may be behind", async () => {
+  const { kernel, api, applier, apply, observed, written } = setUp();
+  await apply(thing("a"));
+  const behind = observed() as Thing;
+  let times = 0;
+  const statusOf = ({ status }: Thing): Record<string, unknown> => {
+    times += 1;
+    return status ?? { since: times };
+  };
+  const say = () => kernel.run(applier.applyStatus(api, thingType, behind, statusOf));
+  await say();
+  written();
+  await say();
+  assert.equal(written(), 0);
+  assert.deepEqual(observed()?.status, { since: 2 });
 });
 
 test("what is remembered has a bound", async () => {

@@ -1,4 +1,5 @@
 /** Objects made as they are wanted, by server-side apply, and only where something differs. */
+import { keyOf } from "./cache.ts";
 import { hashOf, includes, isEqual } from "./json.ts";
 import type { KubernetesApi, KubernetesObject, ResourceType } from "./kubernetes.ts";
 
@@ -52,31 +53,37 @@ export class Applier {
   }
 
   /**
-   * Makes the status as it is wanted, whole: fields that are left out go. Nothing is written where
-   * it is so already. `object` is as it was read; one that was deleted meanwhile is left alone, and
-   * so is a later one of its name.
+   * Makes the status as `statusOf` wants it, whole: fields that are left out go. Nothing is written
+   * where it is so already. Before a write the object is read from the server and asked about anew:
+   * a cache that is behind would give conditions a time that is not theirs. An object that was
+   * deleted meanwhile is left alone, and so is a later one of its name.
    */
   async applyStatus<T extends KubernetesObject & { readonly status?: unknown }>(
-    api: Pick<KubernetesApi, "applyStatus">,
+    api: Pick<KubernetesApi, "applyStatus" | "get">,
     type: ResourceType<T>,
     object: T,
-    status: T["status"],
+    statusOf: (current: T) => T["status"],
   ): Promise<T> {
-    const hash = hashOf({ status });
-    if (isEqual(object.status, status) || this.#isApplied("status", object, hash)) {
-      return object;
-    }
-    const { name, namespace, uid } = object.metadata;
+    if (this.#hasStatus(object, statusOf(object))) return object;
+    const current = await api.get(type, keyOf(object));
+    if (current === undefined || current.metadata.uid !== object.metadata.uid) return object;
+    const status = statusOf(current);
+    if (this.#hasStatus(current, status)) return current;
+    const { name, namespace, uid } = current.metadata;
     const metadata = {
       name,
       ...(namespace === undefined ? {} : { namespace }),
       ...(uid === undefined ? {} : { uid }),
     };
-    const { apiVersion, kind } = object;
+    const { apiVersion, kind } = current;
     const wanted = { apiVersion, kind, metadata, status } as unknown as T;
     const applied = await api.applyStatus(type, wanted, this.#options);
-    this.#remember("status", applied, hash);
+    this.#remember("status", applied, hashOf({ status }));
     return applied;
+  }
+
+  #hasStatus(object: KubernetesObject & { readonly status?: unknown }, status: unknown): boolean {
+    return isEqual(object.status, status) || this.#isApplied("status", object, hashOf({ status }));
   }
 
   /** Whether the object is what the last apply of this made: the server writes some values anew. */

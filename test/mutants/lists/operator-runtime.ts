@@ -306,6 +306,13 @@ const writing: readonly Mutant[] = [
     tests: test("apply"),
   },
   {
+    name: "operator-status-by-the-cache",
+    breaks: "A status is judged by the server's object.",
+    file: `${at}apply.ts`,
+    replace: [["const status = statusOf(current);", "const status = statusOf(object);"]],
+    tests: test("apply"),
+  },
+  {
     name: "operator-condition-always-new",
     breaks: "The time of a transition changes with the status alone.",
     file: `${at}conditions.ts`,

@@ -139,17 +139,16 @@ export class DemoOperator {
 
   async #say(api: KubernetesApi, demo: Demo, condition: WantedCondition): Promise<void> {
     const { generation = 0 } = demo.metadata;
-    const before = demo.status?.conditions ?? [];
     if (demo.status?.observedGeneration !== generation) {
       const { reason, message: note } = condition;
       await this.#events.emit(demo, { type: "Normal", reason, action: "Reconcile", note });
     }
     const { clock } = this.#process;
-    const conditions = mergeConditions(before, [condition], generation, clock);
-    await this.#applier.applyStatus(api, demoType, demo, {
+    const statusOf = ({ status }: Demo): Demo["status"] => ({
       observedGeneration: generation,
-      conditions,
+      conditions: mergeConditions(status?.conditions ?? [], [condition], generation, clock),
     });
+    await this.#applier.applyStatus(api, demoType, demo, statusOf);
   }
 }
 
