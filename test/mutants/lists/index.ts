@@ -24,6 +24,7 @@ import { metadataMutants } from "./metadata.ts";
 import { metadataEtcdMutants } from "./metadata-etcd.ts";
 import { moveMutants } from "./moves.ts";
 import { observabilityMutants } from "./observability.ts";
+import { operatorRuntimeMutants } from "./operator-runtime.ts";
 import { processMutants } from "./processes.ts";
 import { producerIdMutants } from "./producer-ids.ts";
 import { protocolMutants } from "./protocol.ts";
@@ -55,6 +56,7 @@ export const allMutants: readonly Mutant[] = [
   ...latestMutants,
   ...maintenanceMutants,
   ...moveMutants,
+  ...operatorRuntimeMutants,
   ...outsideMutants,
   ...producerIdMutants,
   ...metadataMutants,
