@@ -83,8 +83,9 @@ export class FakeApiHttp {
   }
 
   close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => void this.#server.close(() => resolve()));
     this.#server.closeAllConnections();
-    return new Promise((resolve) => void this.#server.close(() => resolve()));
+    return closed;
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -183,7 +184,7 @@ export class FakeApiHttp {
     response.write(`${JSON.stringify({ type: "BOOKMARK", object: { metadata } })}\n`);
     const cancel = this.#fake.listen(type, line);
     const over = setTimeout(() => response.end(), Number(query["timeoutSeconds"]) * 1000);
-    request.on("close", () => {
+    response.on("close", () => {
       clearTimeout(over);
       cancel();
     });
