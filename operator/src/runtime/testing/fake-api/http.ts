@@ -107,7 +107,7 @@ export class FakeApiHttp {
       return;
     }
     if (query["watch"] !== undefined) {
-      this.#watch(type, query, request, response);
+      this.#watch(type, query, response);
       return;
     }
     if (name === undefined && method === "GET") {
@@ -168,12 +168,7 @@ export class FakeApiHttp {
     send(response, 200, { kind: `${type.kind}List`, apiVersion: "v1", metadata, items });
   }
 
-  #watch(
-    type: ResourceType,
-    query: Record<string, string>,
-    request: IncomingMessage,
-    response: ServerResponse,
-  ): void {
+  #watch(type: ResourceType, query: Record<string, string>, response: ServerResponse): void {
     const line = ({ type: what, object }: Recorded): void => {
       response.write(`${JSON.stringify({ type: what, object })}\n`);
     };
