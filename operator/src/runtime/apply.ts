@@ -29,9 +29,9 @@ export class Applier {
   }
 
   /**
-   * Makes the object as it is wanted, and returns it. `api` is that of the reconcile, `observed` is
-   * the one in the cache. Nothing is written where that has all that is wanted, by the version that
-   * is wanted; what others have added to it stays. Fields that are wanted no more go.
+   * Makes the object as it is wanted, and returns it. `api` is that of the reconcile, `observed`
+   * the object in the cache. Nothing is written where that has all that is wanted, by the version
+   * that is wanted; what others have added to it stays. Fields that are wanted no more go.
    */
   async apply<T extends KubernetesObject>(
     api: Pick<KubernetesApi, "apply">,

@@ -83,8 +83,9 @@ export class FakeApiHttp {
   }
 
   close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => void this.#server.close(() => resolve()));
     this.#server.closeAllConnections();
-    return new Promise((resolve) => void this.#server.close(() => resolve()));
+    return closed;
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -106,7 +107,7 @@ export class FakeApiHttp {
       return;
     }
     if (query["watch"] !== undefined) {
-      this.#watch(type, query, request, response);
+      this.#watch(type, query, response);
       return;
     }
     if (name === undefined && method === "GET") {
@@ -167,12 +168,7 @@ export class FakeApiHttp {
     send(response, 200, { kind: `${type.kind}List`, apiVersion: "v1", metadata, items });
   }
 
-  #watch(
-    type: ResourceType,
-    query: Record<string, string>,
-    request: IncomingMessage,
-    response: ServerResponse,
-  ): void {
+  #watch(type: ResourceType, query: Record<string, string>, response: ServerResponse): void {
     const line = ({ type: what, object }: Recorded): void => {
       response.write(`${JSON.stringify({ type: what, object })}\n`);
     };
@@ -183,7 +179,7 @@ export class FakeApiHttp {
     response.write(`${JSON.stringify({ type: "BOOKMARK", object: { metadata } })}\n`);
     const cancel = this.#fake.listen(type, line);
     const over = setTimeout(() => response.end(), Number(query["timeoutSeconds"]) * 1000);
-    request.on("close", () => {
+    response.on("close", () => {
       clearTimeout(over);
       cancel();
     });
