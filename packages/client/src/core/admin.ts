@@ -385,6 +385,8 @@ export class Admin {
     const deadlineMs = clock.monoMs() + this.#timeoutMs;
     if (metadata.clusterId === "") await metadata.tryRefresh();
     for (let attempt = 0; ; attempt += 1) {
+      // It may be known by the time of the answer, and another server was asked.
+      const { hasController } = metadata;
       try {
         const timeoutMs = Math.max(1, deadlineMs - clock.monoMs());
         return await connections.unary(metadata.controller, method, request, { timeoutMs });
@@ -392,10 +394,11 @@ export class Admin {
         const error = MillraceError.from(thrown);
         const pauseMs = backoffMs(attempt, random, error.retryAfterMs);
         const isOver = clock.monoMs() + pauseMs >= deadlineMs;
-        if (isOver || !this.#mayRepeat(error, isRead)) {
+        const isOfBroker = !hasController && this.#isUnserved(error);
+        if (isOver || !(isOfBroker || mayRepeat(error, isRead))) {
           // The next call must not go to a controller that is gone.
           if (wantsRefresh(error)) void metadata.renew();
-          throw this.#isOfBroker(error) ? noController(this.#timeoutMs) : error;
+          throw isOfBroker ? noController(this.#timeoutMs) : error;
         }
         await clock.sleep(pauseMs);
         await metadata.tryRefresh();
@@ -403,16 +406,14 @@ export class Admin {
     }
   }
 
-  #mayRepeat(error: MillraceError, isRead: boolean): boolean {
-    const { retriable, sideEffects } = error.spec;
-    if (error.code === ErrorCode.UNSUPPORTED_OPERATION) return this.#isOfBroker(error);
-    if (error.code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) return false;
-    return retriable && (isRead || !sideEffects);
-  }
-
   /** While a cluster has no controller a broker is asked, which serves no Admin calls. */
-  #isOfBroker({ code }: MillraceError): boolean {
-    const { clusterId, hasController } = this.#context.metadata;
-    return code === ErrorCode.UNSUPPORTED_OPERATION && clusterId !== "" && !hasController;
+  #isUnserved({ code }: MillraceError): boolean {
+    return code === ErrorCode.UNSUPPORTED_OPERATION && this.#context.metadata.clusterId !== "";
   }
 }
+
+const mayRepeat = ({ code, spec }: MillraceError, isRead: boolean): boolean => {
+  if (code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) return false;
+  const { retriable, sideEffects } = spec;
+  return retriable && (isRead || !sideEffects);
+};

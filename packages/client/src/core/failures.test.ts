@@ -158,6 +158,35 @@ test("an Admin call waits while no controller is known", limit, async () => {
   assert.equal(state.calls, 3);
 });
 
+test(
+  "an Admin call that a broker got is repeated, though the controller is known since",
+  limit,
+  async () => {
+    const { broker, client } = setUp();
+    await client.admin.cluster();
+    const { fault, state } = failing("CreateTopic", 1, ErrorCode.UNSUPPORTED_OPERATION);
+    broker.callFault = fault;
+    broker.latencyMs = 20;
+    broker.controllerAt = 1;
+    const told = client.admin.cluster();
+    await assert.rejects(client.admin.createTopic({ name: "t" }), /asked again/);
+    await told;
+    assert.equal(state.calls, 2);
+  },
+);
+
+test("an Admin call that the controller does not know is not repeated", limit, async () => {
+  const { broker, client } = setUp();
+  broker.controllerAt = 1;
+  await client.admin.cluster();
+  const { fault, state } = failing("CreateTopic", 1, ErrorCode.UNSUPPORTED_OPERATION);
+  broker.callFault = fault;
+  await assert.rejects(client.admin.createTopic({ name: "t" }), {
+    code: ErrorCode.UNSUPPORTED_OPERATION,
+  });
+  assert.equal(state.calls, 1);
+});
+
 test("an Admin call that no controller answered in time may be tried again", limit, async () => {
   const { broker, client } = setUp(1, { adminTimeoutMs: 300 });
   broker.callFault = failing("CreateTopic", 1000, ErrorCode.UNSUPPORTED_OPERATION).fault;

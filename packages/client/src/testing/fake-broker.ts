@@ -112,6 +112,8 @@ export class FakeBroker implements Dialer {
   advice: ErrorAdvice | undefined;
   /** An error for a unary call, by its path. */
   callFault: (path: string) => MillraceError | undefined = () => undefined;
+  /** Port of the controller that the metadata name; undefined: none. */
+  controllerAt: number | undefined;
   /** Comes with injected produce faults. */
   leaderHint: WireLeaderHint | undefined;
   /** Endpoints of GetMetadata calls, in order. */
@@ -362,6 +364,9 @@ export class FakeBroker implements Dialer {
       clusterId: this.clusterId,
       generation: this.generation,
       revision: this.revision,
+      ...(this.controllerAt === undefined
+        ? {}
+        : { controller: { host: "fake", port: this.controllerAt } }),
       brokers: this.listed.map((brokerId) => ({
         brokerId,
         endpoint: { host: "fake", port: brokerId, ...this.endpointParts },

@@ -30,14 +30,30 @@ export const adminMutants: readonly Mutant[] = [
     name: "client-admin-asks-brokers-once",
     breaks: "A call waits while no controller is known.",
     file,
-    replace: [["return this.#isOfBroker(error);", "return false;"]],
+    replace: [["const isOfBroker = !hasController &&", "const isOfBroker = attempt < 0 &&"]],
+    tests,
+  },
+  {
+    name: "client-admin-judges-by-what-is-known-since",
+    breaks: "A call that a broker got is repeated, though the controller is known by its answer.",
+    file,
+    replace: [
+      ["const isOfBroker = !hasController &&", "const isOfBroker = !metadata.hasController &&"],
+    ],
+    tests,
+  },
+  {
+    name: "client-admin-repeats-what-no-controller-knows",
+    breaks: "A call that the controller does not know is not repeated.",
+    file,
+    replace: [["const isOfBroker = !hasController &&", "const isOfBroker ="]],
     tests,
   },
   {
     name: "client-admin-takes-a-broker-for-a-controller",
     breaks: "A call that found no controller in time may be tried again, and says why it failed.",
     file,
-    replace: [["this.#isOfBroker(error) ? noController(this.#timeoutMs) : error", "error"]],
+    replace: [["isOfBroker ? noController(this.#timeoutMs) : error", "error"]],
     tests,
   },
 ];
