@@ -48,10 +48,30 @@ export const clientGroupMutants: readonly Mutant[] = [
     tests,
   },
   {
+    name: "client-group-announces-what-goes",
+    breaks: "a partition is announced that a later assignment, not applied yet, takes away",
+    file: `${group}/reconciler.ts`,
+    replace: [
+      [
+        'held.phase === "placed" && topicId !== undefined && isSameTopic(topicId, held.topicId)',
+        'held.phase === "placed"',
+      ],
+      ["      const topicId = this.#wanted.get(keyOf(held));\n", ""],
+    ],
+    tests: [`${group}/reconciler.test.ts`],
+  },
+  {
     name: "client-group-deleted-topic-holds-up",
     breaks: "a commit for a deleted topic is tried again, and holds up all that the group says",
     file: `${group}/reconciler.ts`,
     replace: [["if (hasCode(thrown, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)) return;", ""]],
+    tests: [`${group}/reconciler.test.ts`],
+  },
+  {
+    name: "client-group-never-announced",
+    breaks: "a partition that was to go, and stays after all, is never announced",
+    file: `${group}/reconciler.ts`,
+    replace: [["    if (this.#placed().length > 0) this.#enqueue(() => this.#announce());\n", ""]],
     tests: [`${group}/reconciler.test.ts`],
   },
   {
@@ -261,7 +281,7 @@ export const clientGroupMutants: readonly Mutant[] = [
         "this.#apply(assignment, stream, generation)",
         "this.#apply(assignment, stream, this.#generation)",
       ],
-      ["    const generation = this.#generation;\n    this.#enqueue", "    this.#enqueue"],
+      ["    const generation = this.#generation;\n    if (stream ===", "    if (stream ==="],
     ],
     tests,
   },

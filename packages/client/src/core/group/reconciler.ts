@@ -85,6 +85,8 @@ export class Reconciler {
   #stream = 0;
   /** Of the latest assignment that was applied. */
   #applied: { readonly revision: bigint; readonly stream: number } | undefined;
+  /** What the latest assignment has, applied or not: topic ids by partition. */
+  #wanted: ReadonlyMap<string, Uint8Array> = new Map();
   /** Rises when everything is lost: steps before that are over. */
   #generation = 0;
   #onLoss = Promise.withResolvers<void>();
@@ -120,6 +122,9 @@ export class Reconciler {
 
   onAssignment(assignment: Assignment, stream: number): void {
     const generation = this.#generation;
+    if (stream === this.#stream) {
+      this.#wanted = new Map(givenBy(assignment).map((one) => [keyOf(one), one.topicId]));
+    }
     this.#enqueue(() => this.#apply(assignment, stream, generation));
   }
 
@@ -180,6 +185,8 @@ export class Reconciler {
     this.#applied = { revision: assignment.revision, stream };
     this.#report();
     if (coming.length > 0) void this.#bring(coming);
+    // Some were not wanted when their turn came, and are again.
+    if (this.#placed().length > 0) this.#enqueue(() => this.#announce());
   }
 
   #take({ topic, topicId, partition, position }: Given): HeldPartition {
@@ -294,9 +301,17 @@ export class Reconciler {
     }
   }
 
+  /** Partitions to tell of: not those that an assignment takes away which is still in line. */
+  #placed(): HeldPartition[] {
+    return [...this.#held.values()].filter((held) => {
+      const topicId = this.#wanted.get(keyOf(held));
+      return held.phase === "placed" && topicId !== undefined && isSameTopic(topicId, held.topicId);
+    });
+  }
+
   /** Tells the application of partitions that are placed, and reads them. */
   async #announce(): Promise<void> {
-    const placed = [...this.#held.values()].filter(({ phase }) => phase === "placed");
+    const placed = this.#placed();
     if (placed.length === 0) return;
     const { callbacks, control } = this.#context;
     const generation = this.#generation;
