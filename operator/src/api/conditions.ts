@@ -5,7 +5,8 @@
  * any kind by these and by `status.observedGeneration`. An object is finished with its generation
  * once both generations agree, `Ready` is True and neither of the others is.
  */
-import { choice, integer, list, object, optional, text, time, type ValueOf } from "./schema.ts";
+import { conditionMessageMax, conditionReason } from "../runtime/conditions.ts";
+import { choice, integer, list, object, optional, text, time } from "./schema.ts";
 
 interface ConditionSpec {
   /** What True means. */
@@ -216,9 +217,6 @@ export type ReasonOf<
   C extends keyof Conditions[K],
 > = Conditions[K][C] extends { readonly reasons: infer R } ? keyof R & string : never;
 
-/** Characters of a message; the operator cuts what is longer. */
-export const conditionMessageMax = 4096;
-
 const condition = object(
   {
     type: text({
@@ -239,7 +237,7 @@ const condition = object(
       description: "Why, in one word of CamelCase, for programs.",
       min: 1,
       max: 128,
-      pattern: "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+      pattern: conditionReason.source,
     }),
     message: text({
       description: "Why, for people: the object that it is about, and what to do. May be empty.",
@@ -248,8 +246,6 @@ const condition = object(
   },
   { description: "One condition." },
 );
-
-export type Condition = ValueOf<typeof condition>;
 
 /** What the status of every kind has. */
 export const commonStatus = {

@@ -27,13 +27,7 @@ export const resourceTypes = {
 export type { Broker } from "./broker.ts";
 export type { BrokerPool } from "./broker-pool.ts";
 export type { Cluster } from "./cluster.ts";
-export {
-  type Condition,
-  type ConditionType,
-  conditionMessageMax,
-  conditions,
-  type ReasonOf,
-} from "./conditions.ts";
+export { type ConditionType, conditions, type ReasonOf } from "./conditions.ts";
 export {
   type CustomResourceDefinition,
   customResourceDefinition,

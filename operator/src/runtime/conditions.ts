@@ -16,10 +16,10 @@ export interface Condition {
 
 export type WantedCondition = Pick<Condition, "type" | "status" | "reason" | "message">;
 
-/** What the API server takes of a reason. */
-const reasonGrammar = /^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$/;
-/** The kinds take no longer messages. */
-const messageCharactersMax = 4096;
+/** What a reason looks like: what the API server takes, and the schema of every kind asks for. */
+export const conditionReason = /^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$/;
+/** Characters of a message; what is longer is cut. */
+export const conditionMessageMax = 4096;
 
 /**
  * Conditions as they are to be, in order of type. `lastTransitionTime` changes with `status` alone;
@@ -33,11 +33,11 @@ export const mergeConditions = (
 ): readonly Condition[] => {
   const merged = new Map(before.map((one) => [one.type, one]));
   for (const { type, status, reason, message } of wanted) {
-    if (!reasonGrammar.test(reason)) throw new Error(`${reason} is no reason of a condition`);
+    if (!conditionReason.test(reason)) throw new Error(`${reason} is no reason of a condition`);
     const known = merged.get(type);
     const isSame = known?.status === status;
     merged.set(type, {
-      ...{ type, status, reason, message: message.slice(0, messageCharactersMax) },
+      ...{ type, status, reason, message: message.slice(0, conditionMessageMax) },
       observedGeneration: generation,
       lastTransitionTime: isSame ? known.lastTransitionTime : timestamp(clock.wallMs()),
     });

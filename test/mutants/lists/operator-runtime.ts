@@ -313,6 +313,18 @@ const writing: readonly Mutant[] = [
     tests: test("apply"),
   },
   {
+    name: "operator-credentials-without-end",
+    breaks: "A call ends by its deadline also where a program of the kubeconfig's hangs.",
+    file: `${at}node/transport.ts`,
+    replace: [
+      [
+        "await unlessAborted(this.#config.applyToHTTPSOptions(options), signal)",
+        "await this.#config.applyToHTTPSOptions(options)",
+      ],
+    ],
+    tests: test("node/client"),
+  },
+  {
     name: "operator-condition-always-new",
     breaks: "The time of a transition changes with the status alone.",
     file: `${at}conditions.ts`,

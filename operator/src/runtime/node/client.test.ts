@@ -242,6 +242,12 @@ test("every call ends by its deadline, and what is cut off or no JSON is no answ
   );
 });
 
+test("a call whose credentials do not come ends by its deadline, too", async () => {
+  config.applyToHTTPSOptions = () => new Promise(() => {});
+  const late = await refusedWith(client.get(things, key("a")), { status: 0 });
+  assert.match(late.message, /no answer within 200 ms/);
+});
+
 test("a server that is not there is no answer, and names and namespaces are asked for", async () => {
   await http.close();
   await refusedWith(client.get(things, key("a")), { status: 0 });

@@ -24,6 +24,18 @@ export interface Answer {
 /** No answer is larger: 500 objects of the largest size that etcd takes would be, and never are. */
 const answerBytesMax = 256 * 1024 * 1024;
 
+/** What work gives, or the signal's reason as soon as it is aborted. */
+const unlessAborted = async <T>(work: Promise<T>, signal: AbortSignal): Promise<T> => {
+  const aborted = Promise.withResolvers<never>();
+  const stop = (): void => aborted.reject(signal.reason);
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+};
+
 export class Transport {
   readonly #config: KubeConfig;
   readonly #clock: Clock;
@@ -59,8 +71,9 @@ export class Transport {
     if (cluster === null) throw new Error("the kubeconfig has no current cluster: set a context");
     const url = new URL(cluster.server.replace(/\/+$/, "") + path);
     const options: https.RequestOptions = {};
-    await this.#config.applyToHTTPSOptions(options);
     signal.throwIfAborted();
+    // It may run a program of the kubeconfig's for credentials, which may hang.
+    await unlessAborted(this.#config.applyToHTTPSOptions(options), signal);
     const secure = url.protocol === "https:";
     if (cluster.proxyUrl === undefined) options.agent = this.#agents[secure ? "https:" : "http:"];
     const bytes = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
