@@ -1,12 +1,19 @@
 /** etcd and an API server of Kubernetes: for tests on free ports, and for a whole cluster. */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { request } from "node:https";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { etcdPrograms } from "../etcd/build.ts";
+import { AdminApi } from "./admin-api.ts";
 import { kubernetesPrograms } from "./build.ts";
 import { kubeconfigOf, makeCertificates, type Subject } from "./certificates.ts";
 import { freePorts, listens } from "./ports.ts";
-import { type Command, endProcess, type Launched, launch, waitUntil } from "./processes.ts";
+import {
+  type Command,
+  endProcess,
+  type Launched,
+  launch,
+  type ProcessIdentity,
+  waitUntil,
+} from "./processes.ts";
 
 const loopback = "127.0.0.1";
 export const serviceNetwork = "10.96.0.0/16";
@@ -85,19 +92,6 @@ export const apiServerFlags = ({ address, etcdPort, pki, port }: ApiServerPlace)
   ];
 };
 
-/** Whether the API server of these certificates answers that it is ready. */
-const isReady = (url: string, pki: string): Promise<boolean> =>
-  new Promise((resolve) => {
-    const read = (file: string): Buffer => readFileSync(join(pki, file));
-    const tls = { ca: read("ca.crt"), cert: read("admin.crt"), key: read("admin.key") };
-    const call = request(`${url}/readyz`, { ...tls, agent: false, timeout: 2000 }, (response) => {
-      response.resume();
-      resolve(response.statusCode === 200);
-    });
-    call.on("timeout", () => call.destroy()).on("error", () => resolve(false));
-    call.end();
-  });
-
 const runEtcd = async (options: ControlPlaneOptions, clientPort: number, peerPort: number) => {
   const { directory, signal } = options;
   const args = etcdFlags({ directory, clientPort, peerPort });
@@ -138,12 +132,13 @@ export const runControlPlane = async (options: ControlPlaneOptions): Promise<Con
   const processes = [server, etcd] as const;
   const wait = { what: "the API server is ready", deadlineMs: startMsMax, processes, signal };
   // Its certificate is new: nobody else can answer.
-  await waitUntil(async () => await isReady(url, pki), wait);
+  const api = new AdminApi(url, pki);
+  await waitUntil(() => api.isReady(), wait);
   return { url, kubeconfig, pki, processes };
 };
 
 /** Ends what was started last first: an API server without its etcd would wait for it. */
-export const endControlPlane = async (processes: readonly Launched[]): Promise<void> => {
+export const endControlPlane = async (processes: readonly ProcessIdentity[]): Promise<void> => {
   for (const one of processes.filter(({ name }) => name !== "etcd")) {
     await endProcess(one, apiServerPatienceMs);
   }
