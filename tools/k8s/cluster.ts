@@ -25,7 +25,7 @@ export interface StartOptions {
 export const prepareCluster = (): void => {
   installPackages();
   etcdPrograms();
-  kubernetesPrograms(programNames);
+  kubernetesPrograms(programNames.filter((name) => name !== "helm"));
 };
 
 const launcherOf =

@@ -90,8 +90,15 @@ const endLeftovers = async (directory: string): Promise<void> => {
   }
 };
 
-const unmount = async (path: string): Promise<void> => {
-  if ((await runOrNothing("umount", ["-v", path])) === "") await run("umount", ["--lazy", path]);
+/** Unmounts everything at and below a place. One may go with another that shares it. */
+const unmountAll = async (place: string): Promise<void> => {
+  const left = (): string[] => mountsBelow(read("/proc/mounts"), place);
+  for (const path of left()) {
+    await runOrNothing("umount", [path]);
+    if (left().includes(path)) await runOrNothing("umount", ["--lazy", path]);
+  }
+  if (left().length === 0) return;
+  throw new Error(`still mounted: ${left().join(", ")}: unmount it by hand`);
 };
 
 const removeNetwork = async (before: Before): Promise<void> => {
@@ -101,7 +108,7 @@ const removeNetwork = async (before: Before): Promise<void> => {
     );
     for (const name of ours) {
       const path = join(networkNamespaces, name);
-      for (const one of mountsBelow(read("/proc/mounts"), path)) await unmount(one);
+      await unmountAll(path);
       rmSync(path, { force: true });
     }
   }
@@ -120,20 +127,29 @@ const restoreSysctls = ({ sysctls }: Before): void => {
   }
 };
 
-const removeGroups = (): void => {
+/** A group is busy for a moment after its last process. */
+const removeGroups = async (): Promise<void> => {
+  const deadline = performance.now() + patienceMs;
   for (const group of podGroups()) {
-    for (const path of [...globSync(`${group}/**/`), group].sort().reverse()) rmdirSync(path);
+    for (const path of [...globSync(`${group}/**/`), group].sort().reverse()) {
+      while (existsSync(path)) {
+        try {
+          rmdirSync(path);
+        } catch (thrown) {
+          if (performance.now() > deadline) throw thrown;
+          await sleep(100);
+        }
+      }
+    }
   }
 };
 
 const undoNode = async (directory: string, before: Before): Promise<void> => {
   await endLeftovers(directory);
-  for (const place of [directory, ...before.absentDirectories]) {
-    for (const path of mountsBelow(read("/proc/mounts"), place)) await unmount(path);
-  }
+  for (const place of [directory, ...before.absentDirectories]) await unmountAll(place);
   await removeNetwork(before);
   restoreSysctls(before);
-  removeGroups();
+  await removeGroups();
   for (const path of before.absentDirectories) rmSync(path, { recursive: true, force: true });
 };
 

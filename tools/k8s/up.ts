@@ -8,6 +8,7 @@ import { commandLine } from "../command-line.ts";
 import { kubernetesPrograms, whyNot } from "./build.ts";
 import { clusterDirectory, prepareCluster, startApiServerAlone, startCluster } from "./cluster.ts";
 import { lookAtMachine, whyNoCluster } from "./machine.ts";
+import { readState } from "./state.ts";
 
 const usage = `npm run k8s:up [-- [--api-only] [--dir D]]
 
@@ -29,6 +30,10 @@ const directory = resolve(
   options.dir ?? (isAlone ? join(root, ".cache", "k8s") : clusterDirectory),
 );
 
+if (readState(directory) !== undefined) {
+  console.error(`error: ${directory} has a cluster already: end it with \`npm run k8s:down\``);
+  process.exit(1);
+}
 const reason = isAlone ? whyNot(["kube-apiserver", "kubectl"]) : whyNoCluster(lookAtMachine());
 if (reason !== undefined) {
   console.error(`skipped: k8s:up${isAlone ? " --api-only" : ""}: ${reason}`);
