@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { Notes, readState } from "./state.ts";
-import { mountsBelow, undo } from "./undo.ts";
+import { hasOthers, mountsBelow, undo } from "./undo.ts";
 
 const root = mkdtempSync(join(tmpdir(), "millrace-state-"));
 after(() => rmSync(root, { recursive: true, force: true }));
@@ -53,4 +53,18 @@ test("mounts are found at and below a directory, innermost first", () => {
   assert.deepEqual(mountsBelow(table, "/var/x"), ["/var/x/a/rootfs", "/var/x/a b", "/var/x/a"]);
   assert.deepEqual(mountsBelow(table, "/var/xy"), ["/var/xy"]);
   assert.deepEqual(mountsBelow("", "/var/x"), []);
+});
+
+test("directories that others have come to use since are left alone", () => {
+  const place = join(root, "machine");
+  const paths = ["/run/containerd", "/run/netns", "/var/lib/kubelet"];
+  for (const path of paths) mkdirSync(join(place, path), { recursive: true });
+  mkdirSync(join(place, "/run/containerd/s"));
+  writeFileSync(join(place, "/var/lib/kubelet/file"), "");
+  const others = (): string[] => paths.filter((path) => hasOthers(path, place));
+  assert.deepEqual(others(), []);
+  writeFileSync(join(place, "/run/netns/mine"), "");
+  assert.deepEqual(others(), ["/run/netns"]);
+  writeFileSync(join(place, "/run/containerd/containerd.sock"), "");
+  assert.deepEqual(others(), ["/run/containerd", "/run/netns"]);
 });

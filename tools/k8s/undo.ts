@@ -144,13 +144,24 @@ const removeGroups = async (): Promise<void> => {
   }
 };
 
+/** Whether others have come to use a directory since, which was not there before the cluster. */
+export const hasOthers = (path: string, root = ""): boolean => {
+  const here = join(root, path);
+  // The socket of a containerd that is not told another place.
+  if (path === "/run/containerd") return existsSync(join(here, "containerd.sock"));
+  return path === networkNamespaces && existsSync(here) && readdirSync(here).length > 0;
+};
+
 const undoNode = async (directory: string, before: Before): Promise<void> => {
   await endLeftovers(directory);
-  for (const place of [directory, ...before.absentDirectories]) await unmountAll(place);
+  await unmountAll(directory);
   await removeNetwork(before);
   restoreSysctls(before);
   await removeGroups();
-  for (const path of before.absentDirectories) rmSync(path, { recursive: true, force: true });
+  for (const path of before.absentDirectories.filter((one) => !hasOthers(one))) {
+    await unmountAll(path);
+    rmSync(path, { recursive: true, force: true });
+  }
 };
 
 /** Ends everything that the notes name, brings the machine back, and removes the directory. */

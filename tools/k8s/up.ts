@@ -56,7 +56,8 @@ try {
   const { kubectl } = kubernetesPrograms(["kubectl"]);
   console.log(`export KUBECONFIG=${kubeconfig}`);
   console.log(`${kubectl} get ${isAlone ? "namespaces" : "nodes,pods,services -A"}`);
-  console.error(`Logs are in ${join(directory, "logs")}. To end it: npm run k8s:down`);
+  const where = options.dir === undefined ? "" : ` -- --dir ${directory}`;
+  console.error(`Logs are in ${join(directory, "logs")}. To end it: npm run k8s:down${where}`);
 } catch (thrown) {
   console.error(`error: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
   process.exit(1);

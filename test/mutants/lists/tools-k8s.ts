@@ -76,6 +76,20 @@ export const toolsKubernetesMutants: readonly Mutant[] = [
     tests: test("state"),
   },
   {
+    name: "k8s-removes-others-namespaces",
+    breaks: "Network namespaces of others, made since, stay.",
+    file: `${at}undo.ts`,
+    replace: [["readdirSync(here).length > 0", "readdirSync(here).length > 99"]],
+    tests: test("state"),
+  },
+  {
+    name: "k8s-removes-another-containerd",
+    breaks: "The directory of another containerd, started since, stays.",
+    file: `${at}undo.ts`,
+    replace: [['existsSync(join(here, "containerd.sock"))', "existsSync(join(here, '..', 'no'))"]],
+    tests: test("state"),
+  },
+  {
     name: "k8s-removes-others-rules",
     breaks: "A table with rules of others stays.",
     file: `${at}nft.ts`,
