@@ -39,8 +39,12 @@ const processesOf = (directory: string): string[] =>
     .filter((line) => line.includes(directory) || line === "/pause");
 
 /** Counters and random numbers. */
-const volatile =
-  /random|_count$|last_pid|pty\/nr|loadavg|dentry|stat_refresh|_nr$|entropy|tcp_fastopen_key|perf_event_max_sample_rate/;
+const volatile = new RegExp(
+  [
+    ...["random", "entropy", "_count$", "_nr$", "pty/nr", "last_pid", "loadavg", "dentry"],
+    ...["stat_refresh", "tcp_fastopen_key", "perf_event_max_sample_rate"],
+  ].join("|"),
+);
 
 const sysctls = (): Record<string, string> => {
   const values: Record<string, string> = {};

@@ -1,7 +1,7 @@
 /**
- * Builds programs of Kubernetes, coredns and Helm, of the versions that `kubernetes/go.mod` and
- * `tools/go.mod` pin, once, into a cache outside of the clone. `node tools/k8s/build.ts NAME…`
- * prints their paths.
+ * Builds programs of Kubernetes, of the version that `tools/k8s/kubernetes/go.mod` pins, coredns and
+ * Helm (`tools/k8s/tools/go.mod`), once, into a cache outside of the clone. `node tools/k8s/build.ts
+ * NAME…` prints their paths.
  *
  * Needs Go. Everything together downloads 2.7 GiB through Go's module proxy and takes about 14
  * minutes on two cores; the API server alone, 0.6 GiB and seven.
