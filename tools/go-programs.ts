@@ -14,14 +14,21 @@ export const goVersion = (): string | undefined => {
 const cacheRoot = (): string =>
   join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "millrace");
 
-/** Where the programs of a `go.mod` and this Go are kept. Throws where there is no Go. */
-export const programsDirectory = (name: string, module: string): string => {
+/**
+ * Where the programs of a module and this Go are kept: others where one of these files of the
+ * module is another. Throws where there is no Go.
+ */
+export const programsDirectory = (
+  name: string,
+  module: string,
+  files: readonly string[] = ["go.mod", "go.sum"],
+): string => {
   const version = goVersion();
   if (version === undefined) {
     throw new Error(`${name} cannot be built: there is no Go: install Go 1.26 or newer (go.dev)`);
   }
   const hash = createHash("sha256").update(version);
-  for (const file of ["go.mod", "go.sum"]) hash.update(readFileSync(join(module, file)));
+  for (const file of files) hash.update(readFileSync(join(module, file)));
   return join(cacheRoot(), `${name}-${hash.digest("hex").slice(0, 16)}`);
 };
 

@@ -1,33 +1,17 @@
 /** A real API server for tests, asked without a client in between, and by kubectl. */
 import { execFile } from "node:child_process";
 import { Agent, request } from "node:https";
-import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { promisify } from "node:util";
 import { KubeConfig } from "@kubernetes/client-node";
-import { type ApiServer, startApiServer } from "../../tools/k8s/api-server.ts";
-import { kubernetesPrograms } from "../../tools/k8s/build.ts";
-import { Etcd, freePort, skipped as withoutEtcd } from "../etcd/etcd.ts";
+import { kubernetesPrograms, whyNot } from "../../tools/k8s/build.ts";
+import { type ApiServer, startApiServer } from "../../tools/k8s/control-plane.ts";
 
 /** Why tests that need an API server are skipped, or false where they run. */
-export const skipped = withoutEtcd;
+export const skipped: string | false = whyNot(["kube-apiserver", "kubectl"]) ?? false;
 
 /** An API server with an etcd of its own. */
-export const apiServerIn = async (directory: string): Promise<ApiServer> => {
-  const etcd = await Etcd.start();
-  try {
-    const port = await freePort();
-    const server = await startApiServer({ directory, etcdEndpoint: etcd.endpoint, port });
-    const stop = async (): Promise<void> => {
-      await server.stop();
-      await etcd.remove();
-    };
-    return { ...server, stop };
-  } catch (thrown) {
-    await etcd.remove();
-    throw thrown;
-  }
-};
+export const apiServerIn = (directory: string): Promise<ApiServer> => startApiServer({ directory });
 
 export interface Answer {
   readonly status: number;
@@ -75,7 +59,7 @@ export class ApiClient {
 
   /** Runs kubectl; fails with what it printed. */
   async kubectl(...args: readonly string[]): Promise<string> {
-    const kubectl = join(kubernetesPrograms(["kubectl"]), "kubectl");
+    const { kubectl } = kubernetesPrograms(["kubectl"]);
     const all = ["--kubeconfig", this.#server.kubeconfig, ...args];
     const { stdout } = await promisify(execFile)(kubectl, all, { timeout: answerMs * 2 });
     return stdout;

@@ -11,7 +11,7 @@ import { withDefaults } from "../../operator/src/api/testing/admission.ts";
 import { badRules, goodChanges } from "../../operator/src/api/testing/bad-rules.ts";
 import { badValues, type Refused, withValue } from "../../operator/src/api/testing/bad-values.ts";
 import { type Sample, samples } from "../../operator/src/api/testing/samples.ts";
-import type { ApiServer } from "../../tools/k8s/api-server.ts";
+import type { ApiServer } from "../../tools/k8s/control-plane.ts";
 import { ApiClient, apiServerIn, eventually, skipped } from "./api-client.ts";
 
 const options = { skip: skipped, timeout: 300_000 };
