@@ -10,6 +10,8 @@ export const runTests = (
   root: string,
   files: readonly string[],
   patterns: readonly string[],
+  /** 1 where files share what there is once. */
+  concurrency: 1 | 2 = 2,
 ): never => {
   const chosen = files
     .filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)))
@@ -18,7 +20,11 @@ export const runTests = (
     console.error("no test file matches");
     process.exit(1);
   }
-  const options = ["--test-concurrency=2", "--test-timeout=300000", "--test-reporter=spec"];
+  const options = [
+    `--test-concurrency=${concurrency}`,
+    "--test-timeout=300000",
+    "--test-reporter=spec",
+  ];
   const done = spawnSync(process.execPath, ["--test", ...options, ...chosen], {
     cwd: root,
     stdio: "inherit",

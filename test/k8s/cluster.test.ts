@@ -1,39 +1,18 @@
 /** A whole cluster on this machine, and that nothing of it stays. */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { Resolver } from "node:dns/promises";
 import { before, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
-import { kubernetesPrograms } from "../../tools/k8s/build.ts";
 import { clusterDirectory, prepareCluster } from "../../tools/k8s/cluster.ts";
-import { lookAtMachine, whyNoCluster } from "../../tools/k8s/machine.ts";
 import { dnsAddress, nodeName, pauseImage } from "../../tools/k8s/node-config.ts";
 import { readState } from "../../tools/k8s/state.ts";
 import { snapshotOf } from "./machine-snapshot.ts";
+import { kubectl, script, skipReason } from "./whole-cluster.ts";
 
-const isTaken = readState(clusterDirectory) !== undefined;
-const reason = isTaken
-  ? "a cluster runs already: end it with `npm run k8s:down`"
-  : whyNoCluster(lookAtMachine());
-const options = { skip: reason ?? false, timeout: 280_000 };
+const options = { skip: skipReason ?? false, timeout: 280_000 };
 
 before(() => {
-  if (reason === undefined) prepareCluster();
+  if (skipReason === undefined) prepareCluster();
 });
-
-const script = async (name: "down" | "up", ...args: readonly string[]): Promise<string> => {
-  const path = fileURLToPath(new URL(`../../tools/k8s/${name}.ts`, import.meta.url));
-  const run = promisify(execFile);
-  return (await run(process.execPath, [path, ...args], { timeout: 180_000 })).stdout;
-};
-
-const kubectl = async (...args: readonly string[]): Promise<string> => {
-  const config = ["--kubeconfig", `${clusterDirectory}/kubeconfig`];
-  const { kubectl: program } = kubernetesPrograms(["kubectl"]);
-  const run = promisify(execFile);
-  return (await run(program, [...config, ...args], { timeout: 90_000 })).stdout;
-};
 
 const runPod = async (name: string): Promise<void> => {
   await kubectl("run", name, `--image=${pauseImage}`, "--image-pull-policy=Never");

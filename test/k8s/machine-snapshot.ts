@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, globSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { systemPath } from "../../tools/k8s/machine.ts";
+import { systemPath } from "../../tools/programs.ts";
 
 export interface MachineSnapshot {
   /** Command lines of processes that belong to the cluster's directory, and pause processes. */

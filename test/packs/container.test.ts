@@ -12,18 +12,18 @@ import { controllerSchema } from "@millrace/controller/node";
 import { groupCoordinatorSchema } from "@millrace/group-coordinator/node";
 import { checkAddresses } from "@millrace/server/node";
 import { standaloneSchema } from "@millrace/standalone";
-import { root } from "../../tools/pack/workspace.ts";
-import { startFlags, startVariables } from "../../tools/start-command.ts";
-import { withDirectory } from "../integration/server.ts";
 import {
-  compose,
   copyStage,
   execForm,
   isSent,
   only,
   stages,
   variables,
-} from "./container-files.ts";
+} from "../../tools/images/dockerfile.ts";
+import { root } from "../../tools/pack/workspace.ts";
+import { startFlags, startVariables } from "../../tools/start-command.ts";
+import { withDirectory } from "../integration/server.ts";
+import { compose } from "./compose.ts";
 import { mustRun, run } from "./outside.ts";
 
 const [before = [], build = [], image = []] = stages();

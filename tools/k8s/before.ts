@@ -1,8 +1,8 @@
 /** How the machine was before a cluster: what `k8s:down` brings back. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { run } from "../programs.ts";
 import { tablesOf } from "./nft.ts";
-import { run } from "./run.ts";
 import type { Before } from "./state.ts";
 
 /** Written by kubelet, containerd's shims and CNI, wherever their own directories are. */

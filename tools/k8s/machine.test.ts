@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Machine, missingPackages, programAt, whyNoCluster } from "./machine.ts";
+import { programAt } from "../programs.ts";
+import { type Machine, missingPackages, whyNoCluster } from "./machine.ts";
 
 const good: Machine = {
   platform: "linux",

@@ -1,29 +1,10 @@
 /** Whether a node of Kubernetes can run on this machine, and what it needs from its packages. */
 import { spawnSync } from "node:child_process";
-import { accessSync, constants, existsSync, globSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, globSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { goVersion } from "../go-programs.ts";
+import { programAt, systemPath } from "../programs.ts";
 import { programNames, whyNot } from "./build.ts";
-
-const programPath = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-
-/** Programs of the distribution are found also where the caller's path is short. */
-export const systemPath = (): string => [process.env["PATH"] ?? "", ...programPath].join(":");
-
-/** The path of a program, or undefined where it is not installed. */
-export const programAt = (name: string): string | undefined =>
-  systemPath()
-    .split(":")
-    .filter((directory) => directory !== "")
-    .map((directory) => join(directory, name))
-    .find((path) => {
-      try {
-        accessSync(path, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
 
 /** Where the plugins of CNI are installed, or undefined where they are not. */
 export const cniPlugins = (): string | undefined =>

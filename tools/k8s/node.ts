@@ -1,16 +1,16 @@
 /** One node: a bridge, containerd, kubelet, kube-proxy and coredns, beside the control plane. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { programAt, run, runOrNothing, systemPath } from "../programs.ts";
 import { AdminApi } from "./admin-api.ts";
 import { kubernetesPrograms } from "./build.ts";
 import { kubeconfigOf, type Subject } from "./certificates.ts";
 import type { ControlPlane, Launcher } from "./control-plane.ts";
-import { importImage, packPauseImage } from "./images.ts";
-import { cniPlugins, programAt, systemPath } from "./machine.ts";
+import { importImages, packPauseImage } from "./images.ts";
+import { cniPlugins } from "./machine.ts";
 import * as config from "./node-config.ts";
 import { freePorts } from "./ports.ts";
 import { type Launched, waitUntil } from "./processes.ts";
-import { run, runOrNothing } from "./run.ts";
 
 const startMsMax = 120_000;
 
@@ -83,7 +83,7 @@ export const startContainerd = async (
   );
   const tar = join(directory, "pause.tar");
   await packPauseImage(tar);
-  await importImage(tar, directory);
+  await importImages(tar, directory);
   return containerd;
 };
 

@@ -19,4 +19,4 @@ if (whyNot(ofApiServer) === undefined) {
   kubernetesPrograms(ofApiServer);
 }
 if (whyNoCluster(lookAtMachine()) === undefined) prepareCluster();
-runTests(root, filesOf(root, "test:k8s"), process.argv.slice(2));
+runTests(root, filesOf(root, "test:k8s"), process.argv.slice(2), 1);

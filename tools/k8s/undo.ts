@@ -10,13 +10,13 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { programAt, run, runOrNothing } from "../programs.ts";
 import { AdminApi } from "./admin-api.ts";
 import { networkNamespaces, readSysctl, sysctlPath } from "./before.ts";
-import { podGroups, programAt } from "./machine.ts";
+import { podGroups } from "./machine.ts";
 import { removalsOf } from "./nft.ts";
 import { bridge, containerdSocket } from "./node-config.ts";
 import { endProcess, isRunning, type ProcessIdentity, startOf } from "./processes.ts";
-import { run, runOrNothing } from "./run.ts";
 import type { Before, State } from "./state.ts";
 
 const podsMsMax = 30_000;

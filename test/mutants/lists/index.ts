@@ -34,6 +34,7 @@ import { resignationMutants } from "./resignations.ts";
 import { rpcMutants } from "./rpc.ts";
 import { simMutants } from "./sim.ts";
 import { toolsClusterMutants } from "./tools-cluster.ts";
+import { toolsImagesMutants } from "./tools-images.ts";
 import { toolsKubernetesMutants } from "./tools-k8s.ts";
 
 export const allMutants: readonly Mutant[] = [
@@ -69,6 +70,7 @@ export const allMutants: readonly Mutant[] = [
   ...observabilityMutants,
   ...protocolMutants,
   ...toolsClusterMutants,
+  ...toolsImagesMutants,
   ...toolsKubernetesMutants,
   ...chaosMutants,
   ...benchMutants,

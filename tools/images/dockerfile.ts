@@ -1,9 +1,11 @@
-/** What Dockerfile, .dockerignore and the Compose files say, as far as tests need it. */
+/**
+ * What Dockerfile and .dockerignore say, carried out without an engine: images are made of this,
+ * and so is what the tests start.
+ */
 import assert from "node:assert/strict";
 import { cpSync, existsSync, readFileSync } from "node:fs";
 import { join, matchesGlob, relative } from "node:path";
-import { parse } from "yaml";
-import { root } from "../../tools/pack/workspace.ts";
+import { root } from "../pack/workspace.ts";
 
 const read = (name: string): string => readFileSync(join(root, name), "utf8");
 
@@ -100,22 +102,3 @@ export const copyStage = (
     }
   }
 };
-
-export interface Service {
-  readonly image: string;
-  readonly build?: string;
-  readonly command: readonly string[];
-  readonly ports?: readonly string[];
-  readonly volumes?: readonly string[];
-  readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
-  readonly healthcheck?: { readonly test: readonly string[] };
-}
-
-export interface Compose {
-  readonly services: Readonly<Record<string, Service>>;
-  readonly volumes: Readonly<Record<string, null>>;
-}
-
-/** A Compose file, with the variables of this environment that it names left at their defaults. */
-export const compose = (name: string): Compose =>
-  parse(read(name).replaceAll(/\$\{\w+:-([^}]*)\}/g, "$1"), { merge: true });
