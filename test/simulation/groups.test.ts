@@ -1,7 +1,7 @@
 /** The seeds of clusters with consumer groups that every test run simulates. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { runCluster } from "./run-cluster.ts";
+import { Apart } from "@millrace/sim/node";
 import { Totals } from "./totals.ts";
 
 const [firstSeed = 1, seedCount = 4] = (process.env["MILLRACE_GROUP_SEEDS"] ?? "")
@@ -9,16 +9,17 @@ const [firstSeed = 1, seedCount = 4] = (process.env["MILLRACE_GROUP_SEEDS"] ?? "
   .filter((text) => text !== "")
   .map(Number);
 
+const seeds = new Apart<typeof import("./seed-runs.ts")>(new URL("seed-runs.ts", import.meta.url));
 const totals = new Totals(3, "apart", true);
 
 for (let seed = firstSeed; seed < firstSeed + seedCount; seed += 1) {
   test(`seed ${seed}: groups share partitions, and pass over nothing`, async () => {
-    totals.add(await runCluster(seed, { brokers: 3, groups: true }));
+    totals.add(await seeds.call("runClusterSeed", seed, { brokers: 3, groups: true }));
   });
 }
 
 test("the same seed gives the same run of a cluster with groups", async () => {
-  const run = () => runCluster(4242, { brokers: 3, groups: true });
+  const run = () => seeds.call("runClusterSeed", 4242, { brokers: 3, groups: true });
   const [first, second] = [await run(), await run()];
   assert.equal(first.traceHash, second.traceHash);
 });

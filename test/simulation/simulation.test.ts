@@ -1,8 +1,7 @@
 /** The seeds that every test run simulates, and what a campaign must reach. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { bugs } from "@millrace/log";
-import { run } from "./run.ts";
+import { Apart } from "@millrace/sim/node";
 import { Totals } from "./totals.ts";
 
 const [firstSeed = 1, seedCount = 60] = (process.env["MILLRACE_SIM_SEEDS"] ?? "")
@@ -10,39 +9,28 @@ const [firstSeed = 1, seedCount = 60] = (process.env["MILLRACE_SIM_SEEDS"] ?? ""
   .filter((text) => text !== "")
   .map(Number);
 
+const seeds = new Apart<typeof import("./seed-runs.ts")>(new URL("seed-runs.ts", import.meta.url));
 const totals = new Totals(undefined);
 
 for (let seed = firstSeed; seed < firstSeed + seedCount; seed += 1) {
   test(`seed ${seed}: nothing acknowledged or read is lost`, async () => {
-    totals.add(await run(seed));
+    totals.add(await seeds.call("runSeed", seed));
   });
 }
 
 test("the same seed gives the same run, event by event", async () => {
-  const lines: string[][] = [[], []];
-  const [first, second] = [
-    await run(4242, (line) => lines[0]?.push(line)),
-    await run(4242, (line) => lines[1]?.push(line)),
-  ];
-  assert.equal(first.traceHash, second.traceHash);
-  assert.deepEqual(lines[0], lines[1]);
-  assert.ok((lines[0]?.length ?? 0) > first.events, "every event is in the trace");
-  assert.notEqual(first.traceHash, (await run(4243)).traceHash);
+  const first = await seeds.call("traceSeed", 4242);
+  const second = await seeds.call("traceSeed", 4242);
+  assert.equal(first.report.traceHash, second.report.traceHash);
+  assert.deepEqual(first.lines, second.lines);
+  assert.ok(first.lines.length > first.report.events, "every event is in the trace");
+  assert.notEqual(first.report.traceHash, (await seeds.call("runSeed", 4243)).traceHash);
 });
 
 test("a failure names the seed and the step", async () => {
-  bugs.ackBeforeFsync = true;
-  let found: unknown;
-  try {
-    for (let seed = 1; seed <= 400 && found === undefined; seed += 1) {
-      await run(seed).catch((thrown: unknown) => {
-        found = thrown;
-      });
-    }
-  } finally {
-    bugs.ackBeforeFsync = false;
-  }
-  assert.match(String(found), /seed [0-9]+, step [0-9]+, [0-9.]+ ms: /, "the seeded bug is found");
+  const found = await seeds.call("firstFailure", 400);
+  const pattern = /seed [0-9]+, step [0-9]+, [0-9.]+ ms: /;
+  assert.match(String(found), pattern, "the seeded bug is found");
 });
 
 test("the seeds reach every mark", { skip: seedCount < 60 }, () => {

@@ -4,11 +4,15 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { directorySummary, fuzzDirectories } from "./campaign.ts";
+import { Apart } from "@millrace/sim/node";
+import { directorySummary } from "./campaign.ts";
+
+const campaign = new Apart<typeof import("./fixed-seed.ts")>(
+  new URL("fixed-seed.ts", import.meta.url),
+);
 
 test("damaged data directories are opened or refused in words, and twice in the same way", async (context) => {
-  const goOn = (inputs: number): boolean => inputs < 1_500;
-  const { counts, findings } = await fuzzDirectories({ seed: 4, goOn });
+  const { counts, findings } = await campaign.call("fuzzFixedSeed", 4, 1_500);
   context.diagnostic(directorySummary(counts));
   assert.deepEqual(findings, []);
   assert.ok(counts.opened > 1_000 && counts.opened < counts.inputs);

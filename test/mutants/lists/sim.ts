@@ -8,10 +8,37 @@ const deadTests = [`${network}dead.test.ts`];
 const faultTests = [`${network}faults.test.ts`];
 const local = "packages/rpc/src/local/";
 const localTests = [`${local}local.test.ts`];
+const apartTests = ["packages/sim/src/node/apart.test.ts"];
 const boot = "services/standalone/src/boot/";
 const bootTests = [`${boot}boot.test.ts`];
 
 const kernels: readonly Mutant[] = [
+  {
+    name: "sim-apart-lost-errors",
+    breaks: "What is thrown in the thread of a test is thrown in the test.",
+    file: "packages/sim/src/node/apart.ts",
+    replace: [
+      [
+        'if ("error" in answer) waiting?.reject(answer.error);',
+        'if ("never" in answer) waiting?.reject(answer);',
+      ],
+    ],
+    tests: apartTests,
+  },
+  {
+    name: "sim-apart-waits-for-the-dead",
+    breaks: "A test whose thread has ended fails, and does not wait.",
+    file: "packages/sim/src/node/apart.ts",
+    replace: [["for (const { reject } of this.#waiting.values()) reject(error);", ""]],
+    tests: apartTests,
+  },
+  {
+    name: "sim-apart-asks-the-dead",
+    breaks: "A thread that has ended is not asked.",
+    file: "packages/sim/src/node/apart.ts",
+    replace: [["if (this.#failed !== undefined) throw this.#failed;", ""]],
+    tests: apartTests,
+  },
   {
     name: "sim-writes-take-a-copy",
     breaks: "A write takes what its memory holds while it is under way.",

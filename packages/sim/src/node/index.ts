@@ -1,0 +1,2 @@
+/** What needs Node: threads for tests. */
+export { Apart } from "./apart.ts";
