@@ -109,7 +109,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     "rpc",
     "server",
   ],
-  operator: ["config", "env", "errors", "observability", "proto", "rpc", "server"],
+  operator: ["client", "config", "env", "errors", "observability", "proto", "rpc", "server"],
 };
 
 const packageOf = (path: string): string => {

@@ -80,7 +80,8 @@ const spec = object(
       description:
         "What becomes of the topic when this object is deleted. Retain: it stays, with its " +
         "records. Delete: it is deleted with all of its records, for good. DeleteIfEmpty: it is " +
-        "deleted if it has no records, and stays otherwise. When the Cluster is gone or is being " +
+        "deleted if it has no records, and stays otherwise; a record that is written in the moment " +
+        "between the look and the deletion goes with it. When the Cluster is gone or is being " +
         "deleted, this object goes at once, whatever this says.",
       default: "Retain",
     }),

@@ -256,6 +256,8 @@ test("mistyped options are refused by name before anything happens", limit, asyn
       /configs .* holds 5/,
     ],
     [() => admin.deleteTopic(wrong("t")), /deleteTopic takes one object with name/],
+    [() => admin.deleteTopic({ name: "t", topicId: new Uint8Array(3) }), /topicId .* 16 bytes/],
+    [() => admin.deleteTopic(wrong({ name: "t", topicId: "00" })), /topicId .* 16 bytes/],
     [
       () => admin.describeTopics(wrong(["t"])),
       /describeTopics takes one object with names, not a list/,

@@ -25,6 +25,7 @@ import { metadataEtcdMutants } from "./metadata-etcd.ts";
 import { moveMutants } from "./moves.ts";
 import { observabilityMutants } from "./observability.ts";
 import { operatorRuntimeMutants } from "./operator-runtime.ts";
+import { operatorTopicMutants } from "./operator-topics.ts";
 import { processMutants } from "./processes.ts";
 import { producerIdMutants } from "./producer-ids.ts";
 import { protocolMutants } from "./protocol.ts";
@@ -59,6 +60,7 @@ export const allMutants: readonly Mutant[] = [
   ...maintenanceMutants,
   ...moveMutants,
   ...operatorRuntimeMutants,
+  ...operatorTopicMutants,
   ...outsideMutants,
   ...producerIdMutants,
   ...metadataMutants,

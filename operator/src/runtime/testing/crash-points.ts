@@ -127,9 +127,17 @@ export const runScenario = async (scenario: Scenario, options: RunOptions): Prom
   return { writes: done, steadyWrites, state: scenario.state(server), faults: happened };
 };
 
+/** The parts of a state: those of a list, so that an error shows only what differs. */
+const partsOf = (state: unknown): readonly string[] =>
+  (Array.isArray(state) ? state : [state]).map((part) => canonical(part));
+
+const without = (parts: readonly string[], others: readonly string[]): string =>
+  parts.filter((part) => !others.includes(part)).join("\n") || "nothing";
+
 const sameAs = (expected: Run, run: Run, what: string): void => {
   if (canonical(run.state) !== canonical(expected.state)) {
-    const states = `${canonical(run.state)}\ninstead of\n${canonical(expected.state)}`;
+    const [is, was] = [partsOf(run.state), partsOf(expected.state)];
+    const states = `${without(is, was)}\ninstead of\n${without(was, is)}`;
     throw new Error(`${what} ends in another state:\n${states}`);
   }
   const [write] = run.steadyWrites;

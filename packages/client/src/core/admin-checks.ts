@@ -18,6 +18,7 @@ import type {
   PartitionMoves,
   RebalancePlanOptions,
   RebalanceQuery,
+  TopicDeletion,
 } from "./admin-types.ts";
 import { checkFields, inRange, type Shape, shown } from "./checks.ts";
 import { checkPosition } from "./consumer/options.ts";
@@ -56,8 +57,13 @@ export const createTopic = (topic: NewTopic): void => {
   allStrings("configs of createTopic", Object.values(topic.configs ?? {}));
 };
 
-export const deleteTopic = (topic: { readonly name: string }): void =>
-  checkFields("deleteTopic", topic, { name: "string" });
+export const deleteTopic = (topic: TopicDeletion): void => {
+  const shape: Shape<TopicDeletion> = { name: "string", topicId: "any?" };
+  checkFields("deleteTopic", topic, shape);
+  const { topicId } = topic;
+  if (topicId === undefined || (topicId instanceof Uint8Array && topicId.length === 16)) return;
+  refuse(`topicId of deleteTopic is ${shown(topicId)}: it has to be 16 bytes`);
+};
 
 export const describeTopics = (topics: { readonly names: readonly string[] }): void => {
   checkFields("describeTopics", topics, { names: "list" });

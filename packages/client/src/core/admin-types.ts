@@ -16,6 +16,12 @@ export interface NewTopic {
   readonly validateOnly?: boolean;
 }
 
+export interface TopicDeletion {
+  readonly name: string;
+  /** 16 bytes, as `describeTopics` has them. */
+  readonly topicId?: Uint8Array;
+}
+
 export interface CreatePartitions {
   readonly name: string;
   /** How many the topic shall have in all. */

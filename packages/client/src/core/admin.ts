@@ -58,6 +58,7 @@ import type {
   OffsetResult,
   PartitionMoveResult,
   PartitionMoves,
+  TopicDeletion,
 } from "./admin-types.ts";
 import { backoffMs } from "./backoff.ts";
 import { fromWire, wantsRefresh } from "./failures.ts";
@@ -153,10 +154,13 @@ export class Admin {
     return { topicId: reply.topicId, partitions: reply.partitionCount };
   }
 
-  /** Deletes a topic and all its records. */
-  async deleteTopic(topic: { readonly name: string }): Promise<void> {
+  /**
+   * Deletes a topic and all its records; with a `topicId` only if it is the topic of this id, and
+   * UNKNOWN_TOPIC_OR_PARTITION otherwise.
+   */
+  async deleteTopic(topic: TopicDeletion): Promise<void> {
     check.deleteTopic(topic);
-    const request = create(DeleteTopicRequestSchema, { name: topic.name });
+    const request = create(DeleteTopicRequestSchema, topic);
     const reply = await this.#call(methods.deleteTopic, request);
     this.#context.metadata.requireRevision(reply.revision);
     await this.#context.metadata.tryRefresh();
