@@ -7,6 +7,7 @@ import { topicKind } from "../../api/topic.ts";
 import { EventRecorder } from "../../runtime/events.ts";
 import { isBeingDeleted } from "../../runtime/finalizers.ts";
 import { Informer } from "../../runtime/informer.ts";
+import type { KubernetesApi } from "../../runtime/kubernetes.ts";
 import { Manager } from "../../runtime/manager.ts";
 import {
   crashAtEveryWrite,
@@ -30,7 +31,10 @@ import {
 const schema = schemaOf(topicKind);
 const faultSeeds = Number(process.env["MILLRACE_OPERATOR_SEEDS"] ?? 40);
 
-const start = ({ api, clock, identity, logger, random }: Process, relistMs: number): void => {
+const start = (
+  { api, clock, identity, logger, random }: Omit<Process, "exit">,
+  relistMs: number,
+): void => {
   const shared = { api, clock, random, logger, relistMs };
   const clusters = new Informer<Cluster>({ ...shared, type: resourceTypes.Cluster });
   const controller = "millrace.dev/operator";
@@ -264,4 +268,51 @@ test("killed right before or after any of its writes, it ends in the same state"
 test("faults of every kind, and it ends in the same state", async () => {
   const seeds = Array.from({ length: faultSeeds }, (_, i) => 100 + i);
   await survivesFaults(scenario, manyFaults, seeds);
+});
+
+/** An API server whose watches say nothing any more once they have told of a deletion. */
+const silentAfterDeletion = (api: KubernetesApi): KubernetesApi => ({
+  get: (type, key) => api.get(type, key),
+  list: (type, options) => api.list(type, options),
+  async *watch(type, options, signal) {
+    for await (const event of api.watch(type, options, signal)) {
+      yield event;
+      const isLast = event.type !== "BOOKMARK" && isBeingDeleted(event.object);
+      if (isLast) await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    }
+  },
+  create: (type, object) => api.create(type, object),
+  apply: (type, object, options) => api.apply(type, object, options),
+  applyStatus: (type, object, options) => api.applyStatus(type, object, options),
+  replace: (type, object) => api.replace(type, object),
+  delete: (type, key, preconditions) => api.delete(type, key, preconditions),
+});
+
+test("whoever changes his mind while a deletion waits is heard by a cache that is behind", async () => {
+  const cases = { ...scenario, check: () => {}, state: (of: FakeServer) => stored(of, "waits") };
+  const run = await runScenario(
+    {
+      ...cases,
+      start: (process) => start({ ...process, api: silentAfterDeletion(process.api) }, 3_600_000),
+      drive: async (server, sleep) => {
+        server.create(resourceTypes.Cluster, cluster("events"));
+        server.create(resourceTypes.Topic, topic("waits", { deletionPolicy: "Delete" }));
+        while (!isSettled(server, { waits: "AsSpecified" })) await sleep(100);
+        const known = server.get(resourceTypes.Cluster, keyOf("events"));
+        assert.ok(known !== undefined);
+        const spec = { ...known.spec, paused: true };
+        server.replace(resourceTypes.Cluster, { ...known, spec });
+        await sleep(1000);
+        server.delete(resourceTypes.Topic, keyOf("waits"), {});
+        await sleep(1000);
+        edit(server, "waits", { deletionPolicy: "Retain" });
+        const paused = server.get(resourceTypes.Cluster, keyOf("events"));
+        assert.ok(paused !== undefined);
+        server.replace(resourceTypes.Cluster, { ...paused, spec: known.spec });
+      },
+      isDone: (server) => server.get(resourceTypes.Topic, keyOf("waits")) === undefined,
+    },
+    { seed: 4 },
+  );
+  assert.notEqual(run.state, undefined);
 });
