@@ -14,8 +14,12 @@ import { OffsetMap } from "./offset-map.ts";
 import type { CleaningPlan } from "./plan.ts";
 import { Abandoned, type Cleaning, type CleaningCounts } from "./read-batches.ts";
 import type { KnownKeys } from "./rules.ts";
+import { Superseded } from "./superseded.ts";
 import { swapFiles } from "./swap.ts";
 import { Throttle } from "./throttle.ts";
+
+/** Which records go is noted in a part of the memory of the map, besides it. */
+const supersededPart = 8;
 
 /** What came of a cleaning. */
 export interface Cleaned extends CleaningCounts {
@@ -75,9 +79,11 @@ export class LogCleaning {
   async #run({ dirty, firstDirty }: CleaningPlan): Promise<Cleaned> {
     const { config, env } = this.#context;
     const map = new OffsetMap(config.cleanerMapBytesMax);
+    const superseded = new Superseded(config.cleanerMapBytesMax / supersededPart);
     const hash = new KeyHash(env.random.bytes(16));
-    const endOffset = await mapKeys(this.#cleaning, dirty, firstDirty, map, hash);
-    const keys = { map, hash, endOffset };
+    const notes = { map, hash, superseded, fromOffset: firstDirty };
+    const endOffset = await mapKeys(this.#cleaning, dirty, notes);
+    const keys = { ...notes, endOffset };
     const mapUsed = map.bytes / config.cleanerMapBytesMax;
     const segments = this.#partition.segments.filter(({ baseOffset }) => baseOffset < endOffset);
     await this.#keepProducers(segments.at(-1)?.endOffset ?? endOffset);

@@ -7,7 +7,7 @@ import type { Segment } from "../segment/segment.ts";
 import type { CleanedFile } from "./cleaned-file.ts";
 import { type KeptRecords, keptRecords } from "./kept-records.ts";
 import { type Cleaning, isLeftAlone, readBatches, recordSetOf } from "./read-batches.ts";
-import { type KnownKeys, staysIn } from "./rules.ts";
+import { fateOf, type KnownKeys, staysIn } from "./rules.ts";
 
 export interface SegmentRules {
   readonly keys: KnownKeys;
@@ -34,6 +34,8 @@ export const cleanSegment = async (
     const { header, info } = batch;
     if (isLeftAlone(batch) || header.baseOffset >= keys.endOffset) return "all";
     if (info.recordCount === 0) return "none";
+    const fate = fateOf(keys, batch, tombstonesGo);
+    if (fate !== undefined) return fate;
     const set = recordSetOf(cleaning, batch);
     const records = set instanceof Promise ? await set : set;
     return inSteps(

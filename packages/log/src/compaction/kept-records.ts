@@ -6,8 +6,8 @@ import {
   writeRecordWithDelta,
 } from "@millrace/record";
 
-/** Records looked at in one turn of the event loop; some milliseconds. */
-const recordsPerStep = 2048;
+/** Records looked at in one turn of the event loop, less than a millisecond. */
+const recordsPerStep = 512;
 
 export interface KeptRecords {
   /** A RecordSet, not compressed. */

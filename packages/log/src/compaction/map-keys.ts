@@ -2,24 +2,24 @@
 import { RecordWalk } from "@millrace/record";
 import { inSteps } from "../files/breathe.ts";
 import type { Segment } from "../segment/segment.ts";
-import type { KeyHash } from "./key-hash.ts";
-import type { OffsetMap } from "./offset-map.ts";
 import { type Cleaning, isLeftAlone, readBatches, recordSetOf } from "./read-batches.ts";
+import type { KnownKeys } from "./rules.ts";
 
-/** Records looked at in one turn of the event loop; some milliseconds. */
-const recordsPerStep = 2048;
+/** Records looked at in one turn of the event loop, less than a millisecond. */
+const recordsPerStep = 512;
+
+type Notes = Omit<KnownKeys, "endOffset">;
 
 /**
- * Notes the keys of `segments` from `fromOffset` on. Returns the offset that it came to: the map
- * may be full before the end.
+ * Notes the keys of `segments` from `notes.fromOffset` on. Returns the offset that it came to: the
+ * map may be full before the end.
  */
 export const mapKeys = async (
   cleaning: Cleaning,
   segments: readonly Segment[],
-  fromOffset: number,
-  map: OffsetMap,
-  hash: KeyHash,
+  notes: Notes,
 ): Promise<number> => {
+  const { fromOffset } = notes;
   const { clock } = cleaning.context.env;
   let endOffset = fromOffset;
   let isFull = false;
@@ -31,7 +31,7 @@ export const mapKeys = async (
         const set = recordSetOf(cleaning, batch);
         const records = set instanceof Promise ? await set : set;
         const walk = new RecordWalk(records, info.baseTimestampMs);
-        const noted = noteKeys(records, walk, header.baseOffset, fromOffset, map, hash);
+        const noted = noteKeys(records, walk, header.baseOffset, notes);
         const fullAt = await inSteps(clock, noted);
         isFull = fullAt !== undefined;
         if (isFull) endOffset = fullAt ?? endOffset;
@@ -49,18 +49,23 @@ function* noteKeys(
   records: Uint8Array,
   walk: RecordWalk,
   baseOffset: number,
-  fromOffset: number,
-  map: OffsetMap,
-  hash: KeyHash,
+  { fromOffset, hash, map, superseded }: Notes,
 ): Generator<undefined, number | undefined, undefined> {
   let looked = 0;
   while (walk.next()) {
     looked += 1;
     if (looked % recordsPerStep === 0) yield undefined;
     const offset = baseOffset + walk.offsetDelta;
-    if (walk.keyStart < 0 || offset < fromOffset) continue;
+    if (offset < fromOffset) continue;
+    superseded.look(offset);
+    if (walk.keyStart < 0) {
+      superseded.add(offset);
+      continue;
+    }
     hash.take(records, walk.keyStart, walk.keyEnd);
-    if (!map.put(hash, offset)) return offset;
+    const before = map.put(hash, offset);
+    if (before === undefined) return offset;
+    if (before >= 0) superseded.add(before);
   }
   return undefined;
 }

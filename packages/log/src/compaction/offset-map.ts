@@ -55,14 +55,18 @@ export class OffsetMap {
     return this.#entries * entryBytes;
   }
 
-  /** Notes an offset of the key that was hashed last; false, without effect, where it is full. */
-  put(hash: KeyHash, offset: number): boolean {
+  /**
+   * Notes an offset of the key that was hashed last. Returns the one before, -1 for none;
+   * undefined, without effect, where it is full.
+   */
+  put(hash: KeyHash, offset: number): number | undefined {
     const index = hash.a % shardCount;
     let shard = this.#shardAt(index);
     let at = placeIn(shard, hash);
-    if ((shard.offsets[at] ?? 0) === 0) {
+    const before = (shard.offsets[at] ?? 0) - 1;
+    if (before < 0) {
       if (shard.count + 1 > shard.offsets.length * loadMax) {
-        if (!this.#grow(index)) return false;
+        if (!this.#grow(index)) return undefined;
         shard = this.#shardAt(index);
         at = placeIn(shard, hash);
       }
@@ -71,7 +75,7 @@ export class OffsetMap {
       this.#size += 1;
     }
     shard.offsets[at] = offset + 1;
-    return true;
+    return before;
   }
 
   /** The offset that was noted last for the key that was hashed last; -1 for none. */

@@ -6,6 +6,9 @@ import { damaged } from "../segment/index-cache.ts";
 import type { Segment } from "../segment/segment.ts";
 import type { Throttle } from "./throttle.ts";
 
+/** Bytes looked at in one turn of the event loop, less than a millisecond. */
+const bytesPerTurn = 256 * 1024;
+
 /** What everything of one cleaning shares. */
 export interface Cleaning {
   readonly context: Pick<LogContext, "env" | "files">;
@@ -35,19 +38,25 @@ export const readBatches = (
   visit: (batch: ScannedBatch, stored: Buffer) => Promise<boolean>,
 ): Promise<void> =>
   context.files.with(segment, async (file) => {
-    const scanner = new BatchScanner(context.env.clock, file, 0, segment.sizeBytes);
-    for (;;) {
-      const batch = await scanner.peek();
-      check();
-      if ("end" in batch) {
-        if (batch.end) return;
-        throw damaged(segment, scanner.position, batch.reason);
+    const { clock } = context.env;
+    const scanner = new BatchScanner(clock, file, 0, segment.sizeBytes, bytesPerTurn);
+    scanner.readAhead();
+    try {
+      for (;;) {
+        const batch = await scanner.peek();
+        check();
+        if ("end" in batch) {
+          if (batch.end) return;
+          throw damaged(segment, scanner.position, batch.reason);
+        }
+        counts.readBytes += batch.bytes;
+        const wait = throttle.took(batch.bytes);
+        if (wait !== undefined) await wait;
+        if (!(await visit(batch, scanner.stored(batch)))) return;
+        scanner.skip(batch);
       }
-      counts.readBytes += batch.bytes;
-      const wait = throttle.took(batch.bytes);
-      if (wait !== undefined) await wait;
-      if (!(await visit(batch, scanner.stored(batch)))) return;
-      scanner.skip(batch);
+    } finally {
+      await scanner.close();
     }
   });
 

@@ -1,13 +1,17 @@
 /** Which records stay: decisions without I/O. */
 import type { RecordWalk } from "@millrace/record";
+import type { ScannedBatch } from "../segment/batch-scanner.ts";
 import type { KeyHash } from "./key-hash.ts";
 import type { OffsetMap } from "./offset-map.ts";
+import type { Superseded } from "./superseded.ts";
 
 /** What is known of the keys of a log. */
 export interface KnownKeys {
   readonly map: OffsetMap;
   readonly hash: KeyHash;
-  /** The map has the keys of every record before this offset that was not cleaned before. */
+  readonly superseded: Superseded;
+  /** `map` and `superseded` know every record from this offset, and before `endOffset`. */
+  readonly fromOffset: number;
   readonly endOffset: number;
 }
 
@@ -17,14 +21,33 @@ export interface KnownKeys {
  * `tombstonesGo`.
  */
 export const staysIn = (
-  { map, hash }: KnownKeys,
+  { fromOffset, hash, map, superseded }: KnownKeys,
   recordSet: Uint8Array,
   record: RecordWalk,
   offset: number,
   tombstonesGo: boolean,
 ): boolean => {
   if (record.keyStart < 0) return false;
-  hash.take(recordSet, record.keyStart, record.keyEnd);
-  if (offset < map.get(hash)) return false;
+  const known = offset >= fromOffset ? superseded.has(offset) : undefined;
+  if (known === true) return false;
+  if (known === undefined) {
+    hash.take(recordSet, record.keyStart, record.keyEnd);
+    if (offset < map.get(hash)) return false;
+  }
   return record.hasValue || !tombstonesGo;
+};
+
+/** What is known of a batch without a look at its records: whether all stay, or none. */
+export const fateOf = (
+  { fromOffset, superseded }: KnownKeys,
+  { header, info, lastOffset }: ScannedBatch,
+  tombstonesGo: boolean,
+): "all" | "none" | undefined => {
+  const { baseOffset } = header;
+  // Offsets without a record may be many.
+  const isFull = lastOffset - baseOffset === info.recordCount - 1;
+  if (baseOffset < fromOffset || !isFull) return undefined;
+  const going = superseded.countIn(baseOffset, lastOffset);
+  if (going === info.recordCount) return "none";
+  return going === 0 && !tombstonesGo ? "all" : undefined;
 };

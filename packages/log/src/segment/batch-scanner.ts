@@ -4,6 +4,7 @@ import { MillraceError } from "@millrace/errors";
 import type { BodyInfo, StoredBatch } from "@millrace/record";
 import { bodyCrcMatches, parseBody, readStored, STORED_PREFIX_BYTES_MAX } from "@millrace/record";
 import { Pace, type Pauses } from "../files/breathe.ts";
+import { ReadAhead } from "./read-ahead.ts";
 
 /** Batches looked at in one turn of the event loop; about a millisecond. */
 const batchesPerTurn = 256;
@@ -31,7 +32,8 @@ export class BatchScanner {
   readonly #endPosition: number;
   readonly #readAheadBytes: number;
   readonly #pace: Pace;
-  #buffer: Buffer = Buffer.alloc(0);
+  #ahead: ReadAhead | undefined;
+  #buffer: Buffer = noBytes;
   /** Position in the file of the buffer's first byte. */
   #bufferPosition: number;
   #position: number;
@@ -58,6 +60,19 @@ export class BatchScanner {
 
   get position(): number {
     return this.#position;
+  }
+
+  /**
+   * Reads the next part of the file while this one is looked at: for walks over whole files. What
+   * `peek` and `stored` return is a view that ends with the next `peek`. `close` ends it.
+   */
+  readAhead(): void {
+    this.#ahead = new ReadAhead(this.#file, this.#endPosition, this.#readAheadBytes);
+  }
+
+  /** No read is under way any more. */
+  async close(): Promise<void> {
+    await this.#ahead?.close();
   }
 
   /** The next batch, without moving past it. */
@@ -120,15 +135,39 @@ export class BatchScanner {
     const have = this.#buffer.length - start;
     const left = this.#endPosition - this.#position;
     if (have >= Math.min(bytes, left)) return true;
-    const size = Math.min(left, Math.max(bytes, this.#readAheadBytes));
-    const buffer = Buffer.allocUnsafe(size);
-    this.#buffer.copy(buffer, 0, start);
-    const kept = Math.max(0, have);
-    const read = await this.#file.read(buffer, kept, size - kept, this.#position + kept);
+    const kept = have > 0 ? this.#buffer.subarray(start) : noBytes;
+    const at = this.#position + kept.length;
+    const buffer = await (this.#ahead === undefined
+      ? this.#read(kept, at, bytes)
+      : this.#readAheadOf(this.#ahead, kept, at, bytes));
+    const read = buffer.length - kept.length;
     this.bytesRead += read;
-    this.#pace.rested();
-    this.#buffer = buffer.subarray(0, kept + read);
+    this.#buffer = buffer;
     this.#bufferPosition = this.#position;
     return read > 0;
   }
+
+  async #read(kept: Buffer, position: number, bytes: number): Promise<Buffer> {
+    const left = this.#endPosition - this.#position;
+    const size = Math.min(left, Math.max(bytes, this.#readAheadBytes));
+    const buffer = Buffer.allocUnsafe(size);
+    buffer.set(kept);
+    const read = await this.#file.read(buffer, kept.length, size - kept.length, position);
+    this.#pace.rested();
+    return buffer.subarray(0, kept.length + read);
+  }
+
+  /** A part that was there already let nobody else run. */
+  async #readAheadOf(
+    ahead: ReadAhead,
+    kept: Buffer,
+    position: number,
+    bytes: number,
+  ): Promise<Buffer> {
+    const buffer = await ahead.read(kept, position, bytes - kept.length);
+    await this.#pace.pause();
+    return buffer;
+  }
 }
+
+const noBytes = Buffer.alloc(0);
