@@ -1,7 +1,7 @@
 /**
  * `node bench/compaction.ts [--mib N] [--keys N] [--record-bytes N] [--directory PATH]
- * [--bytes-per-second N]`: how fast a log is compacted on this machine's disk, and how long the
- * event loop stands still meanwhile. 10 GiB: `--mib 10240 --keys 10000000`.
+ * [--bytes-per-second N] [--event-loop]`: how fast a log is compacted on this machine's disk, and
+ * how long the event loop stands still meanwhile. 10 GiB: `--mib 10240 --keys 10000000`.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -16,6 +16,7 @@ import {
   openLogManager,
   type PartitionLog,
 } from "@millrace/log";
+import { beginCleaning } from "@millrace/log/node";
 import { BatchBuilder, crcOf, parseBody, type TopicId } from "@millrace/record";
 import { nodeCompressor } from "@millrace/record/node";
 import { keyOf } from "./load/keys.ts";
@@ -27,6 +28,8 @@ const { values } = parseArgs({
     "record-bytes": { type: "string", default: "1024" },
     directory: { type: "string", default: tmpdir() },
     "bytes-per-second": { type: "string", default: "0" },
+    /** Not in a thread. */
+    "event-loop": { type: "boolean", default: false },
   },
 });
 
@@ -118,6 +121,7 @@ try {
       cleanerBytesPerSecondMax: Number(values["bytes-per-second"]),
     },
     configFor: () => config,
+    beginCleaning: values["event-loop"] ? undefined : beginCleaning,
     observer: {
       onCleaned: (readBytes, writtenBytes, ms) => cleanings.push({ readBytes, writtenBytes, ms }),
     },

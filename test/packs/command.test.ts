@@ -1,7 +1,7 @@
 /** The pack of the command line, installed for all users of a machine, on every Node. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, globSync, readFileSync } from "node:fs";
+import { existsSync, globSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -96,6 +96,25 @@ const checkRefusal = async (
   });
 };
 
+/** A log that is large enough is compacted in a thread, which has a file of its own. */
+const checkThread = async (
+  millrace: string,
+  directory: string,
+  env: Readonly<Record<string, string>>,
+): Promise<void> => {
+  const lagOf = (ms: number): string[] => ["--config", `min.compaction.lag.ms=${ms}`];
+  const compacted = ["--config", "cleanup.policy=compact", "--config", "segment.bytes=8388608"];
+  mustRun([millrace, "topic", "create", "keyed", ...compacted, ...lagOf(3_600_000)], { env });
+  const lines = Array.from({ length: 45_000 }, (_, i) => `${i % 100}:${"value ".repeat(160)}\n`);
+  mustRun([millrace, "produce", "keyed", "--key-separator", ":"], { env, input: lines.join("") });
+  // All of it at once.
+  mustRun([millrace, "topic", "alter", "keyed", ...lagOf(0)], { env });
+  const sizeOf = (): number =>
+    globSync(`${directory}/partitions/*/*.log`).reduce((sum, path) => sum + statSync(path).size, 0);
+  for (let i = 0; i < 300 && sizeOf() > 20_000_000; i += 1) await sleep(100);
+  assert.ok(sizeOf() < 20_000_000, `${sizeOf()} bytes are left`);
+};
+
 /** `millrace serve` of the package, from its start to its end. */
 const checkServe = async (
   millrace: string,
@@ -103,7 +122,9 @@ const checkServe = async (
   caches: Readonly<Record<string, string>>,
 ): Promise<void> => {
   const listens = ["listen", "internal-listen", "health-listen", "http-listen"];
-  const flags = listens.flatMap((flag) => [`--${flag}`, "127.0.0.1:0"]);
+  const addresses = listens.flatMap((flag) => [`--${flag}`, "127.0.0.1:0"]);
+  const soon = ["--log-cleaner-backoff", "200ms", "--checkpoint-interval", "1s"];
+  const flags = [...addresses, ...soon, "--log-cleaner-io-max-bytes-per-second", "0"];
   const node = { ...caches, ...withNode(process.execPath) };
   const child = spawn(millrace, ["serve", "--data-dir", directory, ...flags], {
     env: { ...process.env, ...node },
@@ -116,11 +137,15 @@ const checkServe = async (
     const env = { MILLRACE_BOOTSTRAP: JSON.parse(readFileSync(told, "utf8")).client, ...node };
     mustRun([millrace, "topic", "create", "a"], { env });
     mustRun([millrace, "produce", "a"], { env, input: "hello\n" });
+    await checkThread(millrace, directory, env);
   } finally {
     child.kill("SIGTERM");
   }
   assert.equal(await ended, 0);
-  assert.match(mustRun([millrace, "log", "verify", directory], { env: node }), /, 1 record, /);
+  assert.match(
+    mustRun([millrace, "log", "verify", directory], { env: node }),
+    /, [1-9]\d* records, /,
+  );
 };
 
 test("the pack of the command line", { timeout: 280_000 }, async (context) => {

@@ -34,7 +34,11 @@ const withoutPath: Plugin = {
 
 const bundleCode = async (directory: string): Promise<OutputChunk[]> => {
   const bundle = await rolldown({
-    input: { millrace: join(root, "packages/cli/src/main.ts") },
+    input: {
+      millrace: join(root, "packages/cli/src/main.ts"),
+      // A thread of the server begins here; the part that begins it is in the same folder.
+      "parts/cleaning-worker": join(root, "packages/log/src/node/cleaning-worker.ts"),
+    },
     platform: "node",
     plugins: [withoutPath],
     external: (id) => isLibrary(id) && [...installed, neverLoaded].includes(packageOf(id)),

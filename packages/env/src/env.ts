@@ -54,6 +54,8 @@ export type OpenMode = "read" | "write" | "writeDurably" | "create";
  */
 export interface DiskFile {
   readonly path: string;
+  /** By which other threads of the process know it, where there is such a number. */
+  readonly descriptor?: number | undefined;
   /**
    * Reads up to `length` bytes at `position` into `target` at `targetOffset`; returns how many were
    * read, fewer only at the end of the file.

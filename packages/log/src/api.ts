@@ -7,6 +7,7 @@
  */
 import type { Env } from "@millrace/env";
 import type { BodyInfo, TopicId } from "@millrace/record";
+import type { BeginPass } from "./compaction/pass.ts";
 
 /** When an append counts as done on this replica. */
 export type FlushPolicy =
@@ -347,4 +348,6 @@ export interface LogManagerOptions {
   /** Config of a partition found on disk, asked for at open. */
   readonly configFor: (topicId: TopicId, topic: string, partition: number) => LogConfig;
   readonly observer?: LogObserver;
+  /** Cleans large logs, such as in a thread; without it the event loop does. */
+  readonly beginCleaning?: BeginPass | undefined;
 }

@@ -1,6 +1,7 @@
 /** What everything in one data directory shares. */
 import type { Env } from "@millrace/env";
 import type { DirectoryIdentity, LogManagerConfig, LogObserver } from "./api.ts";
+import type { BeginPass } from "./compaction/pass.ts";
 import type { DelayedTasks } from "./files/delayed-tasks.ts";
 import type { FileCache } from "./files/file-cache.ts";
 import type { Committer } from "./journal/commit-loop.ts";
@@ -24,6 +25,7 @@ export interface LogContext {
   readonly writes: SegmentWriter;
   readonly delayed: DelayedTasks;
   readonly retentionClock: RetentionClock;
+  readonly beginCleaning: BeginPass | undefined;
   /** True while free space is below the reserve: appends are refused. */
   diskFull: boolean;
   /** The directory is being closed: nothing changes any more. */

@@ -1,5 +1,6 @@
 export * from "./api.ts";
 export { type BugName, bugs } from "./bugs.ts";
+export type { BeginPass } from "./compaction/pass.ts";
 export { defaultLogConfig, defaultManagerConfig } from "./defaults.ts";
 export { partitionDirectory } from "./files/paths.ts";
 export { openLogManager } from "./open.ts";

@@ -192,6 +192,7 @@ export const makeParts = (
     producers: producerBudget(options, partitions),
     delayed: new DelayedTasks(clock, logger),
     retentionClock: new RetentionClock(clock, logger, knownWallMs),
+    beginCleaning: options.beginCleaning,
     diskFull: false,
     closing: false,
   };

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { checkLogSettings, managerConfigOf } from "@millrace/broker/node";
 import type { Resolved } from "@millrace/config";
 import { nodeEnv } from "@millrace/env/node";
+import { beginCleaning } from "@millrace/log/node";
 import { openSqliteStore } from "@millrace/metadata/node";
 import { nodeCompressor } from "@millrace/record/node";
 import { grpcDialer } from "@millrace/rpc/grpc";
@@ -43,6 +44,7 @@ export const startStandalone = async (
       dialer: grpcDialer(),
       listeners: listenersOf(config, metrics, logger),
       logConfig: managerConfigOf(config),
+      beginCleaning,
       keyIndexBytesMax: config["key-index-bytes-max"],
       advertise: (listening) => tellAdvertised(config.advertise, listening, logger),
       onServing,

@@ -200,8 +200,8 @@ export const compaction: readonly Mutant[] = [
   {
     name: "compaction-unsynced-file",
     breaks: "A cleaned file is fsynced before it takes the name.",
-    file: `${room}/cleaned-file.ts`,
-    replace: [["    await this.#file.sync();\n", ""]],
+    file: `${room}/clean-log.ts`,
+    replace: [["    await output.sync();\n", ""]],
     tests: [crash],
   },
   {
@@ -314,8 +314,10 @@ export const compaction: readonly Mutant[] = [
   {
     name: "compaction-index-added-to",
     breaks: "The index of a cleaned segment is written whole: a start believes it.",
-    file: `${room}/cleaned-file.ts`,
-    replace: [["    this.segment.index.writtenAnew();\n", ""]],
+    file: `${src}/segment/segment-index.ts`,
+    replace: [
+      ["    this.#filesVersion += 2;\n    this.#replaces = true;", "    this.#filesVersion += 2;"],
+    ],
     tests: [crash],
   },
   {
@@ -359,5 +361,57 @@ export const compaction: readonly Mutant[] = [
     file: "services/broker/src/partitions/log-config.ts",
     replace: [['has(config, "delete")', 'config["cleanup.policy"] === "delete"']],
     tests: [service],
+  },
+  {
+    name: "compaction-thread-goes-on",
+    breaks: "A thread ends with the cleaning that it is for.",
+    file: `${src}/node/cleaning-thread.ts`,
+    replace: [["if (this.#isVoid()) Atomics", "if (this.#gone) Atomics"]],
+    tests: [`${src}/node/cleaning-thread.test.ts`],
+  },
+  {
+    name: "compaction-thread-hangs",
+    breaks: "A thread that dies fails what waits for it.",
+    file: `${src}/node/cleaning-thread.ts`,
+    replace: [["      this.#waiting?.reject(this.#gone);\n", ""]],
+    tests: [`${src}/node/cleaning-thread.test.ts`],
+  },
+  {
+    name: "compaction-thread-loses-errors",
+    breaks: "What the disk fails with in a thread has its code.",
+    file: `${src}/node/cleaning-thread.ts`,
+    replace: [['code === "" ? {} : { code }', "{}"]],
+    tests: [`${src}/node/cleaning-thread.test.ts`],
+  },
+  {
+    name: "compaction-thread-hides-damage",
+    breaks: "Damage that a thread meets takes the log offline.",
+    file: `${src}/node/cleaning-worker.ts`,
+    replace: [
+      [
+        '  if (thrown instanceof MillraceError) return { kind: "refused"',
+        '  if (thrown instanceof MillraceError && message === "") return { kind: "refused"',
+      ],
+    ],
+    tests: [`${src}/node/cleaning-thread.test.ts`],
+  },
+  {
+    name: "compaction-thread-without-rows",
+    breaks: "A segment that a thread cleaned has its index.",
+    file: `${src}/node/messages.ts`,
+    replace: [["at < numbers.length; at += numbersPerRow", "at < 0; at += numbersPerRow"]],
+    tests: [`${src}/node/cleaning-thread.test.ts`],
+  },
+  {
+    name: "compaction-on-the-event-loop",
+    breaks: "A large log is cleaned in a thread.",
+    file: `${room}/clean-log.ts`,
+    replace: [
+      [
+        "beginCleaning !== undefined && bytes >= apartBytesMin",
+        "beginCleaning !== undefined && bytes < 0",
+      ],
+    ],
+    tests: [`${src}/node/cleaning-thread.test.ts`],
   },
 ];

@@ -1,5 +1,5 @@
 /** `Disk` on a directory of the real file system. */
-import { constants, writev } from "node:fs";
+import { constants, read, writev } from "node:fs";
 import * as fs from "node:fs/promises";
 import { join } from "node:path";
 import type { Disk, DiskFile, OpenMode } from "../env.ts";
@@ -39,6 +39,59 @@ const writeAt = (fd: number, chunks: readonly Uint8Array[], position: number): P
     });
   });
 
+const writeAll = async (
+  fd: number,
+  chunks: readonly Uint8Array[],
+  position: number,
+): Promise<void> => {
+  let at = position;
+  let rest = chunks;
+  while (rest.length > 0) {
+    const now = rest.slice(0, chunksPerCallMax);
+    const bytes = now.reduce((sum, chunk) => sum + chunk.length, 0);
+    const bytesWritten = await writeAt(fd, now, at);
+    at += bytesWritten;
+    rest =
+      bytesWritten === bytes
+        ? rest.slice(now.length)
+        : [...after(now, bytesWritten), ...rest.slice(now.length)];
+  }
+};
+
+/** `read` of a file. One call may read less than there is. */
+const readAll = async (
+  readSome: (done: number) => Promise<number>,
+  length: number,
+): Promise<number> => {
+  let done = 0;
+  while (done < length) {
+    const bytesRead = await readSome(done);
+    if (bytesRead === 0) break;
+    done += bytesRead;
+  }
+  return done;
+};
+
+/**
+ * A file that another thread of this process has open, by its `descriptor`. It must stay open until
+ * every call has ended.
+ */
+export const fileOfDescriptor = (fd: number): Pick<DiskFile, "descriptor" | "read" | "write"> => ({
+  descriptor: fd,
+  read: (target, targetOffset, length, position) => {
+    const readSome = (done: number): Promise<number> =>
+      new Promise((resolve, reject) => {
+        const [to, bytes, from] = [targetOffset + done, length - done, position + done];
+        read(fd, target, to, bytes, from, (error, bytesRead) => {
+          if (error === null) resolve(bytesRead);
+          else reject(error);
+        });
+      });
+    return readAll(readSome, length);
+  },
+  write: (chunks, position) => writeAll(fd, chunks, position),
+});
+
 class NodeFile implements DiskFile {
   readonly path: string;
   readonly #handle: fs.FileHandle;
@@ -54,48 +107,30 @@ class NodeFile implements DiskFile {
     this.#handle = handle;
   }
 
-  async read(
+  get descriptor(): number {
+    return this.#handle.fd;
+  }
+
+  read(
     target: Uint8Array,
     targetOffset: number,
     length: number,
     position: number,
   ): Promise<number> {
-    let done = 0;
-    while (done < length) {
-      const { bytesRead } = await this.#handle.read(
-        target,
-        targetOffset + done,
-        length - done,
-        position + done,
-      );
-      if (bytesRead === 0) break;
-      done += bytesRead;
-    }
-    return done;
+    const readSome = async (done: number): Promise<number> => {
+      const [to, bytes, from] = [targetOffset + done, length - done, position + done];
+      return (await this.#handle.read(target, to, bytes, from)).bytesRead;
+    };
+    return readAll(readSome, length);
   }
 
   async write(chunks: readonly Uint8Array[], position: number): Promise<void> {
     this.#writes += 1;
     try {
-      await this.#write(chunks, position);
+      await writeAll(this.#handle.fd, chunks, position);
     } finally {
       this.#writes -= 1;
       if (this.#writes === 0) this.#onWritten?.();
-    }
-  }
-
-  async #write(chunks: readonly Uint8Array[], position: number): Promise<void> {
-    let at = position;
-    let rest = chunks;
-    while (rest.length > 0) {
-      const now = rest.slice(0, chunksPerCallMax);
-      const bytes = now.reduce((sum, chunk) => sum + chunk.length, 0);
-      const bytesWritten = await writeAt(this.#handle.fd, now, at);
-      at += bytesWritten;
-      rest =
-        bytesWritten === bytes
-          ? rest.slice(now.length)
-          : [...after(now, bytesWritten), ...rest.slice(now.length)];
     }
   }
 

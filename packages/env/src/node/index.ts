@@ -3,7 +3,7 @@ import { nodeClock, nodeRandom } from "./clock.ts";
 import { nodeDisk } from "./disk.ts";
 
 export { nodeClock, nodeRandom } from "./clock.ts";
-export { nodeDisk } from "./disk.ts";
+export { fileOfDescriptor, nodeDisk } from "./disk.ts";
 
 /** The environment of this process. `dataDirectory` must exist; it is the root of the disk. */
 export const nodeEnv = (options: {

@@ -1,4 +1,5 @@
 /** Cleans one log, from its start to where the map of its keys has come to. */
+import type { DiskFile } from "@millrace/env";
 import { ErrorCode, hasCode } from "@millrace/errors";
 import type { LogContext } from "../context.ts";
 import { createAnew } from "../files/checksummed-file.ts";
@@ -6,32 +7,26 @@ import type { Partition } from "../partition/partition.ts";
 import { lastBatchesOf } from "../partition/producer-table.ts";
 import { unlinkIfThere } from "../segment/files.ts";
 import { Segment } from "../segment/segment.ts";
-import { cleanSegment, type SegmentRules } from "./clean-segment.ts";
-import { CleanedFile } from "./cleaned-file.ts";
-import { KeyHash } from "./key-hash.ts";
-import { mapKeys } from "./map-keys.ts";
-import { OffsetMap } from "./offset-map.ts";
+import { LocalPass } from "./local-pass.ts";
+import type { CleaningCounts, CleaningPass, SegmentRules } from "./pass.ts";
 import type { CleaningPlan } from "./plan.ts";
-import { Abandoned, type Cleaning, type CleaningCounts } from "./read-batches.ts";
-import type { KnownKeys } from "./rules.ts";
-import { Superseded } from "./superseded.ts";
+import { Abandoned } from "./read-batches.ts";
 import { swapFiles } from "./swap.ts";
-import { Throttle } from "./throttle.ts";
 
-/** Which records go is noted in a part of the memory of the map, besides it. */
-const supersededPart = 8;
+/** Bytes looked at in one turn of the event loop, less than a millisecond. */
+const bytesPerTurn = 256 * 1024;
+/** Logs from this size on are cleaned in a thread, where there are threads, bytes. */
+const apartBytesMin = 32 * 1024 * 1024;
 
 /** What came of a cleaning. */
 export interface Cleaned extends CleaningCounts {
   /** Segments that were written anew. */
   readonly segments: number;
-  readonly mapUsed: number;
 }
 
 export class LogCleaning {
   readonly #context: LogContext;
   readonly #partition: Partition;
-  readonly #cleaning: Cleaning;
   readonly #cuts: number;
   readonly #logStart: number;
 
@@ -40,13 +35,6 @@ export class LogCleaning {
     this.#partition = partition;
     this.#cuts = partition.cuts;
     this.#logStart = partition.logStartOffset;
-    const { clock } = context.env;
-    this.#cleaning = {
-      context,
-      throttle: new Throttle(clock, context.config.cleanerBytesPerSecondMax, () => this.#isVoid),
-      check: () => this.#check(),
-      counts: { readBytes: 0, writtenBytes: 0 },
-    };
   }
 
   /**
@@ -76,25 +64,52 @@ export class LogCleaning {
     }
   }
 
-  async #run({ dirty, firstDirty }: CleaningPlan): Promise<Cleaned> {
-    const { config, env } = this.#context;
-    const map = new OffsetMap(config.cleanerMapBytesMax);
-    const superseded = new Superseded(config.cleanerMapBytesMax / supersededPart);
-    const hash = new KeyHash(env.random.bytes(16));
-    const notes = { map, hash, superseded, fromOffset: firstDirty };
-    const endOffset = await mapKeys(this.#cleaning, dirty, notes);
-    const keys = { ...notes, endOffset };
-    const mapUsed = map.bytes / config.cleanerMapBytesMax;
-    const segments = this.#partition.segments.filter(({ baseOffset }) => baseOffset < endOffset);
-    await this.#keepProducers(segments.at(-1)?.endOffset ?? endOffset);
-    const producersAt = lastBatchesOf(this.#partition.producers.completed.entries());
-    let count = 0;
-    for (const segment of segments) {
-      const swapped = await this.#clean(segment, keys, producersAt);
-      if (swapped) count += 1;
+  async #run(plan: CleaningPlan): Promise<Cleaned> {
+    const pass = this.#begin(plan);
+    try {
+      const endOffset = await this.#mapKeys(pass, plan);
+      const segments = this.#partition.segments.filter(({ baseOffset }) => baseOffset < endOffset);
+      await this.#keepProducers(segments.at(-1)?.endOffset ?? endOffset);
+      const producersAt = lastBatchesOf(this.#partition.producers.completed.entries());
+      let count = 0;
+      for (const segment of segments) {
+        const swapped = await this.#clean(pass, segment, producersAt);
+        if (swapped) count += 1;
+      }
+      await this.#complete(endOffset);
+      return { ...pass.counts, segments: count };
+    } finally {
+      await pass.end();
     }
-    await this.#complete(endOffset);
-    return { ...this.#cleaning.counts, segments: count, mapUsed };
+  }
+
+  #begin({ dirty, firstDirty }: CleaningPlan): CleaningPass {
+    const { beginCleaning, config, env } = this.#context;
+    const settings = {
+      mapBytesMax: config.cleanerMapBytesMax,
+      secret: env.random.bytes(16),
+      fromOffset: firstDirty,
+      bytesPerSecondMax: config.cleanerBytesPerSecondMax,
+    };
+    const isVoid = (): boolean => this.#isVoid;
+    const bytes = dirty.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    return beginCleaning !== undefined && bytes >= apartBytesMin
+      ? beginCleaning(settings, isVoid)
+      : new LocalPass(env, settings, isVoid, bytesPerTurn);
+  }
+
+  /** Returns the offset that the map has come to: it may be full before the end. */
+  async #mapKeys(pass: CleaningPass, { dirty, firstDirty }: CleaningPlan): Promise<number> {
+    let endOffset = firstDirty;
+    for (const segment of dirty) {
+      const { baseOffset, path, sizeBytes } = segment;
+      const mapped = await this.#context.files.with(segment, (file) =>
+        pass.mapKeys({ path, baseOffset, sizeBytes, file }),
+      );
+      endOffset = mapped.endOffset;
+      if (mapped.isFull) break;
+    }
+    return endOffset;
   }
 
   /**
@@ -112,37 +127,49 @@ export class LogCleaning {
 
   /** Returns whether anything of it went. */
   async #clean(
+    pass: CleaningPass,
     segment: Segment,
-    keys: KnownKeys,
     producersAt: ReadonlySet<number>,
   ): Promise<boolean> {
     this.#check();
     if (segment.dropped) return false;
-    const { directory, config, files } = this.#partition;
+    const { config, files } = this.#partition;
     const { disk } = this.#context.env;
-    const cleaned = new Segment(directory, segment.baseOffset);
     const path = `${segment.path}.tmp`;
     // As file work: the directory may be another life's meanwhile.
-    const file = await files.run(() => {
+    const output = await files.run(() => {
       this.#check();
       return createAnew(disk, path);
     });
     let swapped = false;
     try {
-      const output = new CleanedFile(file, cleaned, config.indexIntervalBytes);
       const rules: SegmentRules = {
-        keys,
         producersAt,
         tombstonesGo: this.#tombstonesGoFrom(segment),
+        indexIntervalBytes: config.indexIntervalBytes,
       };
-      const changed = await cleanSegment(this.#cleaning, segment, rules, output).finally(() =>
-        file.close(),
-      );
-      if (changed) swapped = await this.#swap(segment, cleaned, path);
+      const cleaned = await this.#write(pass, segment, rules, output).finally(() => output.close());
+      if (cleaned !== undefined) swapped = await this.#swap(segment, cleaned, path);
       return swapped;
     } finally {
       if (!swapped) await this.#removeTemporary(path);
     }
+  }
+
+  /** What is left of a segment, in its file and fsynced; undefined where nothing goes. */
+  async #write(
+    pass: CleaningPass,
+    segment: Segment,
+    rules: SegmentRules,
+    output: DiskFile,
+  ): Promise<Segment | undefined> {
+    const { baseOffset, path, sizeBytes } = segment;
+    const left = await this.#context.files.with(segment, (file) =>
+      pass.clean({ path, baseOffset, sizeBytes, file }, rules, output),
+    );
+    if (left === undefined) return undefined;
+    await output.sync();
+    return Segment.cleaned(this.#partition.directory, baseOffset, left);
   }
 
   #tombstonesGoFrom(segment: Segment): boolean {

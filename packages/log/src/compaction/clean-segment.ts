@@ -3,31 +3,21 @@ import { encodeBody } from "@millrace/record";
 import { inSteps } from "../files/breathe.ts";
 import type { ScannedBatch } from "../segment/batch-scanner.ts";
 import { type BatchPlace, emptyBody } from "../segment/empty-batch.ts";
-import type { Segment } from "../segment/segment.ts";
 import type { CleanedFile } from "./cleaned-file.ts";
 import { type KeptRecords, keptRecords } from "./kept-records.ts";
+import type { SegmentFile, SegmentRules } from "./pass.ts";
 import { type Cleaning, isLeftAlone, readBatches, recordSetOf } from "./read-batches.ts";
 import { fateOf, type KnownKeys, staysIn } from "./rules.ts";
-
-export interface SegmentRules {
-  readonly keys: KnownKeys;
-  /** Tombstones have been there for long enough. */
-  readonly tombstonesGo: boolean;
-  /**
-   * Base offsets of batches that keep their producer when their records are gone: the last one of
-   * each producer that is still known. A replica that copies the log learns of it from there.
-   */
-  readonly producersAt: ReadonlySet<number>;
-}
 
 /** Returns whether anything of the segment is gone. */
 export const cleanSegment = async (
   cleaning: Cleaning,
-  segment: Segment,
-  { keys, tombstonesGo, producersAt }: SegmentRules,
+  segment: SegmentFile,
+  keys: KnownKeys,
+  { tombstonesGo, producersAt }: SegmentRules,
   output: CleanedFile,
 ): Promise<boolean> => {
-  const { clock } = cleaning.context.env;
+  const { clock } = cleaning;
   let changed = false;
 
   const keptOf = async (batch: ScannedBatch): Promise<KeptRecords | "all" | "none"> => {
@@ -76,13 +66,12 @@ const placeOf = ({ header, lastOffset }: ScannedBatch): BatchPlace => {
 
 /** The body of a batch with some of its records, compressed as before. */
 const bodyOf = async (
-  { context }: Cleaning,
+  { compressor }: Cleaning,
   { info }: ScannedBatch,
   { records, recordCount, maxTimestampMs }: KeptRecords,
 ): Promise<Buffer> => {
   const { compression, baseTimestampMs, lastOffsetDelta } = info;
-  const packed =
-    compression === "none" ? records : await context.env.compressor.compress(compression, records);
+  const packed = compression === "none" ? records : await compressor.compress(compression, records);
   const producer = info.producerId < 0 ? undefined : info;
   return encodeBody(
     { compression, recordCount, baseTimestampMs, maxTimestampMs, lastOffsetDelta, producer },

@@ -1,7 +1,7 @@
 /** Writes what is left of a segment, batch by batch, so that no offset is missing. */
-import type { DiskFile } from "@millrace/env";
 import { type BatchPlace, emptyBody, prefixOf } from "../segment/empty-batch.ts";
 import type { Segment } from "../segment/segment.ts";
+import type { Output } from "./pass.ts";
 
 /** Bytes gathered for one write. */
 const writeBytes = 512 * 1024;
@@ -9,9 +9,9 @@ const writeBytes = 512 * 1024;
 const lastOffsetDeltaMax = 0x7fff_ffff;
 
 export class CleanedFile {
-  readonly #file: DiskFile;
+  readonly #file: Output;
   readonly #everyBytes: number;
-  /** Takes the place of the one that is cleaned; its index rows are noted on the way. */
+  /** What the file is then; its index rows are noted on the way. */
   readonly segment: Segment;
   readonly #buffer = Buffer.allocUnsafeSlow(writeBytes);
   #gathered = 0;
@@ -19,7 +19,7 @@ export class CleanedFile {
   /** Offsets whose batches are gone, and that no batch covers yet. */
   #gap: BatchPlace | undefined;
 
-  constructor(file: DiskFile, segment: Segment, everyBytes: number) {
+  constructor(file: Output, segment: Segment, everyBytes: number) {
     this.#file = file;
     this.segment = segment;
     this.#everyBytes = everyBytes;
@@ -55,15 +55,10 @@ export class CleanedFile {
     this.#gap = place;
   }
 
-  /** Everything is in the file, and fsynced. */
+  /** Everything is in the file. */
   async finish(): Promise<void> {
     await this.#closeGap();
     await this.#flush();
-    await this.#file.sync();
-    this.segment.wrote(this.#written);
-    this.segment.index.writtenAnew();
-    const { durability } = this.segment;
-    durability.durableUpTo(durability.version);
   }
 
   async #closeGap(): Promise<void> {

@@ -104,9 +104,9 @@ export class Cleaner {
     const startedMs = clock.monoMs();
     try {
       const cleaned = await new LogCleaning(this.#context, partition).run(plan);
-      const { mapUsed, readBytes, segments, writtenBytes } = cleaned;
+      const { mapBytes, readBytes, segments, writtenBytes } = cleaned;
       const durationMs = clock.monoMs() - startedMs;
-      this.#mapUsed = mapUsed;
+      this.#mapUsed = mapBytes / this.#context.config.cleanerMapBytesMax;
       this.#context.observer.onCleaned?.(readBytes, writtenBytes, durationMs);
       const facts = { log: partition.name, segments, read: readBytes, written: writtenBytes };
       logger.debug({ ...facts, duration_ms: Math.round(durationMs) }, "a log was cleaned");

@@ -1,7 +1,7 @@
 /** Finds the last offset of every key in the part of a log that was not cleaned yet. */
 import { RecordWalk } from "@millrace/record";
 import { inSteps } from "../files/breathe.ts";
-import type { Segment } from "../segment/segment.ts";
+import type { Mapped, SegmentFile } from "./pass.ts";
 import { type Cleaning, isLeftAlone, readBatches, recordSetOf } from "./read-batches.ts";
 import type { KnownKeys } from "./rules.ts";
 
@@ -11,37 +11,35 @@ const recordsPerStep = 512;
 type Notes = Omit<KnownKeys, "endOffset">;
 
 /**
- * Notes the keys of `segments` from `notes.fromOffset` on. Returns the offset that it came to: the
- * map may be full before the end.
+ * Notes the keys of a segment from `notes.fromOffset` on; the map had come to `begunAt`.
+ * It may be full before the end.
  */
 export const mapKeys = async (
   cleaning: Cleaning,
-  segments: readonly Segment[],
+  segment: SegmentFile,
   notes: Notes,
-): Promise<number> => {
-  const { fromOffset } = notes;
-  const { clock } = cleaning.context.env;
-  let endOffset = fromOffset;
+  begunAt: number,
+): Promise<Mapped> => {
+  let endOffset = begunAt;
   let isFull = false;
-  for (const segment of segments) {
-    await readBatches(cleaning, segment, async (batch) => {
-      const { header, info, lastOffset } = batch;
-      if (lastOffset < fromOffset) return true;
-      if (info.recordCount > 0 && !isLeftAlone(batch)) {
-        const set = recordSetOf(cleaning, batch);
-        const records = set instanceof Promise ? await set : set;
-        const walk = new RecordWalk(records, info.baseTimestampMs);
-        const noted = noteKeys(records, walk, header.baseOffset, notes);
-        const fullAt = await inSteps(clock, noted);
-        isFull = fullAt !== undefined;
-        if (isFull) endOffset = fullAt ?? endOffset;
-      }
-      if (!isFull) endOffset = lastOffset + 1;
-      return !isFull;
-    });
-    if (isFull) break;
-  }
-  return endOffset;
+  await readBatches(cleaning, segment, async (batch) => {
+    const { header, info, lastOffset } = batch;
+    if (lastOffset < notes.fromOffset) return true;
+    if (info.recordCount > 0 && !isLeftAlone(batch)) {
+      const set = recordSetOf(cleaning, batch);
+      const records = set instanceof Promise ? await set : set;
+      const walk = new RecordWalk(records, info.baseTimestampMs);
+      const fullAt = await inSteps(
+        cleaning.clock,
+        noteKeys(records, walk, header.baseOffset, notes),
+      );
+      isFull = fullAt !== undefined;
+      if (isFull) endOffset = fullAt ?? endOffset;
+    }
+    if (!isFull) endOffset = lastOffset + 1;
+    return !isFull;
+  });
+  return { endOffset, isFull };
 };
 
 /** In steps. The offset of the record that the map had no room for; undefined where it had. */

@@ -1,26 +1,21 @@
-/** Shows the batches of a sealed segment to compaction, at its pace. */
-import type { LogContext } from "../context.ts";
+/** Shows the batches of a closed segment to compaction, at its pace. */
+import type { Clock, Compressor } from "@millrace/env";
 import { inflatedBytesMax } from "../partition/reader.ts";
 import { BatchScanner, type ScannedBatch } from "../segment/batch-scanner.ts";
-import { damaged } from "../segment/index-cache.ts";
-import type { Segment } from "../segment/segment.ts";
+import { damagedFile } from "../segment/index-cache.ts";
+import type { SegmentFile } from "./pass.ts";
 import type { Throttle } from "./throttle.ts";
-
-/** Bytes looked at in one turn of the event loop, less than a millisecond. */
-const bytesPerTurn = 256 * 1024;
 
 /** What everything of one cleaning shares. */
 export interface Cleaning {
-  readonly context: Pick<LogContext, "env" | "files">;
+  readonly clock: Clock;
+  readonly compressor: Compressor;
   readonly throttle: Throttle;
+  /** Bytes looked at in one turn of the event loop. */
+  readonly partBytes: number;
   /** Throws Abandoned once it is void: the log was cut, or nobody wants it any more. */
   check(): void;
-  readonly counts: CleaningCounts;
-}
-
-export interface CleaningCounts {
-  readBytes: number;
-  writtenBytes: number;
+  readonly counts: { readBytes: number; writtenBytes: number };
 }
 
 /** The log is not what it was when the cleaning began. */
@@ -32,42 +27,40 @@ export class Abandoned extends Error {
  * Shows batch after batch, with the bytes that are stored of it, until `visit` returns false.
  * Throws PARTITION_OFFLINE on damage: nothing is concluded from what has a wrong CRC.
  */
-export const readBatches = (
-  { context, throttle, check, counts }: Cleaning,
-  segment: Segment,
+export const readBatches = async (
+  { check, clock, counts, partBytes, throttle }: Cleaning,
+  { file, path, sizeBytes }: SegmentFile,
   visit: (batch: ScannedBatch, stored: Buffer) => Promise<boolean>,
-): Promise<void> =>
-  context.files.with(segment, async (file) => {
-    const { clock } = context.env;
-    const scanner = new BatchScanner(clock, file, 0, segment.sizeBytes, bytesPerTurn);
-    scanner.readAhead();
-    try {
-      for (;;) {
-        const batch = await scanner.peek();
-        check();
-        if ("end" in batch) {
-          if (batch.end) return;
-          throw damaged(segment, scanner.position, batch.reason);
-        }
-        counts.readBytes += batch.bytes;
-        const wait = throttle.took(batch.bytes);
-        if (wait !== undefined) await wait;
-        if (!(await visit(batch, scanner.stored(batch)))) return;
-        scanner.skip(batch);
+): Promise<void> => {
+  const scanner = new BatchScanner(clock, file, 0, sizeBytes, partBytes);
+  scanner.readAhead();
+  try {
+    for (;;) {
+      const batch = await scanner.peek();
+      check();
+      if ("end" in batch) {
+        if (batch.end) return;
+        throw damagedFile(path, scanner.position, batch.reason);
       }
-    } finally {
-      await scanner.close();
+      counts.readBytes += batch.bytes;
+      const wait = throttle.took(batch.bytes);
+      if (wait !== undefined) await wait;
+      if (!(await visit(batch, scanner.stored(batch)))) return;
+      scanner.skip(batch);
     }
-  });
+  } finally {
+    await scanner.close();
+  }
+};
 
 /** The records of a batch as a RecordSet. */
 export const recordSetOf = (
-  { context }: Cleaning,
+  { compressor }: Cleaning,
   { info }: ScannedBatch,
 ): Uint8Array | Promise<Uint8Array> =>
   info.compression === "none"
     ? info.records
-    : context.env.compressor.decompress(info.compression, info.records, inflatedBytesMax);
+    : compressor.decompress(info.compression, info.records, inflatedBytesMax);
 
 /**
  * Batches that compaction leaves as they are: those of the system, and those of transactions, which

@@ -73,6 +73,10 @@ class PatientFile implements DiskFile {
     this.#patience = patience;
   }
 
+  get descriptor(): number | undefined {
+    return this.#file.descriptor;
+  }
+
   read(target: Uint8Array, targetOffset: number, length: number, position: number) {
     return patiently(this.#patience, () => this.#file.read(target, targetOffset, length, position));
   }

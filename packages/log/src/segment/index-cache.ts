@@ -255,15 +255,20 @@ export class IndexCache {
 }
 
 /** Damage that was met in a segment's file. */
+const damageText = (path: string, position: number, reason: string): string =>
+  `${path} is damaged at byte ${position}: ${reason}: ` +
+  "restore the partition from a replica or a backup";
+
+/** The error of damage at a place in a file. */
+export const damagedFile = (path: string, position: number, reason: string): MillraceError =>
+  new MillraceError(ErrorCode.PARTITION_OFFLINE, damageText(path, position, reason));
+
 export class SegmentDamage extends MillraceError {
   // Private: loggers print what else an error has.
   readonly #segment: Segment;
 
   constructor(segment: Segment, position: number, reason: string) {
-    super(
-      ErrorCode.PARTITION_OFFLINE,
-      `${segment.path} is damaged at byte ${position}: ${reason}: restore the partition from a replica or a backup`,
-    );
+    super(ErrorCode.PARTITION_OFFLINE, damageText(segment.path, position, reason));
     this.#segment = segment;
   }
 

@@ -184,9 +184,10 @@ export class SegmentIndex {
   }
 
   /**
-   * The files are another log's, and nothing of them counts. The log has `rows` up to a position,
-   * with timestamps up to `maxMs`; rows of later appends stay, and so does the largest timestamp
-   * that was known with them, which may be too late: a lookup then looks at more than it must.
+   * The files are another log's, or none, and nothing of them counts: they are not added to, as in
+   * `rebuilt`. The log has `rows` up to a position, with timestamps up to `maxMs`; rows of later
+   * appends stay, and so does the largest timestamp that was known with them, which may be too
+   * late: a lookup then looks at more than it must.
    */
   builtAnew(
     rows: readonly IndexRow[],
@@ -203,14 +204,6 @@ export class SegmentIndex {
     this.#maxComplete = true;
     this.#finished = false;
     this.#filesVersion += 2;
-    this.#replaces = true;
-  }
-
-  /**
-   * The segment was written anew below the recovery point: its files are not added to, as in
-   * `rebuilt`.
-   */
-  writtenAnew(): void {
     this.#replaces = true;
   }
 

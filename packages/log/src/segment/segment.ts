@@ -2,6 +2,7 @@
 import { assert } from "@millrace/errors";
 import { Durability } from "../files/durability.ts";
 import { offsetName } from "../files/paths.ts";
+import type { IndexRow } from "./index-format.ts";
 import type { Place } from "./place.ts";
 import { SegmentIndex } from "./segment-index.ts";
 
@@ -62,6 +63,31 @@ export class Segment {
     segment.#writtenBytes = sizeBytes;
     segment.#endOffset = endOffset;
     segment.index.found(entries.rows, entries.times, entries.there);
+    return segment;
+  }
+
+  /** A segment that was written anew, and fsynced, but for its index. */
+  static cleaned(
+    directory: string,
+    baseOffset: number,
+    left: {
+      readonly sizeBytes: number;
+      readonly endOffset: number;
+      readonly firstAppendMs: number;
+      readonly lastAppendMs: number;
+      readonly maxTimestampMs: number;
+      readonly rows: readonly IndexRow[];
+    },
+  ): Segment {
+    const segment = new Segment(directory, baseOffset);
+    const { endOffset, sizeBytes } = left;
+    segment.#sizeBytes = sizeBytes;
+    segment.#endOffset = endOffset;
+    segment.#firstAppendMs = left.firstAppendMs;
+    segment.#lastAppendMs = left.lastAppendMs;
+    segment.wrote(sizeBytes);
+    segment.durability.durableUpTo(segment.durability.version);
+    segment.index.builtAnew(left.rows, left.maxTimestampMs, sizeBytes, true);
     return segment;
   }
 

@@ -3,7 +3,7 @@
  * simulator run the same code.
  */
 import type { Env } from "@millrace/env";
-import type { LogManagerConfig, RecoveryReport } from "@millrace/log";
+import type { BeginPass, LogManagerConfig, RecoveryReport } from "@millrace/log";
 import { ClusterStore, type MetadataStore, type MirrorObserver } from "@millrace/metadata";
 import { type Dialer, HealthState } from "@millrace/rpc";
 import {
@@ -35,6 +35,8 @@ export interface BootOptions extends ProcessOptions {
   /** Where the broker stands; replicas of a partition go to different racks. Default: unknown. */
   readonly rack?: string;
   readonly logConfig: LogManagerConfig;
+  /** Cleans large logs, away from the event loop. */
+  readonly beginCleaning?: BeginPass;
   /** See `BrokerOptions`. */
   readonly replicaLagMaxMs?: number;
   /** See `BrokerOptions`. */
@@ -78,7 +80,8 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   const store = new ClusterStore(options.store, clusterId);
   const identity = { clusterId, brokerId };
   onWaiting("recovering the logs");
-  const logs = await openLogs({ env, store, identity, config: options.logConfig, metrics }, undo);
+  const { beginCleaning, logConfig: config } = options;
+  const logs = await openLogs({ env, store, identity, config, beginCleaning, metrics }, undo);
   signal?.throwIfAborted();
   const reading = { env, store: options.store, clusterId, observer: metrics.metadata };
   const mirror = await untilAnswered(() => startMirror(reading, undo), {

@@ -7,6 +7,7 @@ import { topicConfigOf } from "@millrace/config";
 import type { Env, Logger } from "@millrace/env";
 import { MillraceError } from "@millrace/errors";
 import {
+  type BeginPass,
   type LogManager,
   type LogManagerConfig,
   type LogObserver,
@@ -75,14 +76,15 @@ export const openLogs = async (
     readonly store: MetadataStore;
     readonly identity: Identity;
     readonly config: LogManagerConfig;
+    readonly beginCleaning?: BeginPass | undefined;
     readonly metrics: LogMetrics;
   },
   undo: Undo,
 ): Promise<LogManager> => {
-  const { env, store, identity, config, metrics } = options;
+  const { env, store, identity, config, beginCleaning, metrics } = options;
   const configs = await topicConfigs(store, env.logger);
   const logs = await openLogManager({
-    ...{ env, identity, config },
+    ...{ env, identity, config, beginCleaning },
     configFor: (topicId) => {
       const known = configs.get(topicId);
       const config = logConfigOf(topicConfigOf(known ?? {}));

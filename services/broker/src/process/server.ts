@@ -1,6 +1,7 @@
 /** A broker of a cluster as a real process, over one data directory and etcd. */
 import type { Resolved } from "@millrace/config";
 import { nodeEnv } from "@millrace/env/node";
+import { beginCleaning } from "@millrace/log/node";
 import { nodeCompressor } from "@millrace/record/node";
 import { grpcDialer } from "@millrace/rpc/grpc";
 import { openStore } from "@millrace/server/etcd";
@@ -40,6 +41,7 @@ export const startBrokerServer = async (
       dialer: grpcDialer(),
       listeners: listenersOf(config, metrics, logger),
       logConfig: managerConfigOf(config),
+      beginCleaning,
       replicaLagMaxMs: config["replica-lag-max"],
       reassignmentThrottle: config["reassignment-throttle"],
       keyIndexBytesMax: config["key-index-bytes-max"],

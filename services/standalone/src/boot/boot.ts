@@ -14,7 +14,7 @@ import {
   groupLimits,
   LocalCalls,
 } from "@millrace/group-coordinator";
-import type { LogManagerConfig, RecoveryReport } from "@millrace/log";
+import type { BeginPass, LogManagerConfig, RecoveryReport } from "@millrace/log";
 import { ClusterStore, type MetadataStore, type MirrorObserver } from "@millrace/metadata";
 import { AdminService } from "@millrace/proto/controller";
 import { type Dialer, HealthState, methodOf, type ServiceBinding } from "@millrace/rpc";
@@ -48,6 +48,8 @@ export interface BootOptions {
   /** Id for a cluster that has none yet. Default: random. */
   readonly newClusterId?: string;
   readonly logConfig: LogManagerConfig;
+  /** Cleans large logs, away from the event loop. */
+  readonly beginCleaning?: BeginPass;
   /** See `BrokerOptions`. */
   readonly keyIndexBytesMax?: number;
   readonly metrics: {
@@ -83,7 +85,8 @@ const start = async (options: BootOptions, undo: Undo): Promise<Booted> => {
   const store = new ClusterStore(options.store, clusterId);
   const identity = { clusterId, brokerId };
   const shared = { env, store, identity };
-  const logs = await openLogs({ ...shared, config: options.logConfig, metrics }, undo);
+  const { beginCleaning, logConfig: config } = options;
+  const logs = await openLogs({ ...shared, config, beginCleaning, metrics }, undo);
   const mirror = await startMirror(
     { env, store: options.store, clusterId, observer: metrics.metadata },
     undo,

@@ -1,0 +1,1 @@
+export { beginCleaning } from "./cleaning-thread.ts";
