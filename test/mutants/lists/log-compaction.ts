@@ -379,20 +379,15 @@ export const compaction: readonly Mutant[] = [
   {
     name: "compaction-thread-loses-errors",
     breaks: "What the disk fails with in a thread has its code.",
-    file: `${src}/node/cleaning-thread.ts`,
+    file: `${src}/node/failures.ts`,
     replace: [['code === "" ? {} : { code }', "{}"]],
     tests: [`${src}/node/cleaning-thread.test.ts`],
   },
   {
     name: "compaction-thread-hides-damage",
     breaks: "Damage that a thread meets takes the log offline.",
-    file: `${src}/node/cleaning-worker.ts`,
-    replace: [
-      [
-        '  if (thrown instanceof MillraceError) return { kind: "refused"',
-        '  if (thrown instanceof MillraceError && message === "") return { kind: "refused"',
-      ],
-    ],
+    file: `${src}/node/failures.ts`,
+    replace: [["thrown instanceof MillraceError)", "thrown instanceof MillraceError && !message)"]],
     tests: [`${src}/node/cleaning-thread.test.ts`],
   },
   {

@@ -4,7 +4,7 @@
  * open until it has answered or is gone.
  */
 import { Worker } from "node:worker_threads";
-import { assert, MillraceError } from "@millrace/errors";
+import { assert } from "@millrace/errors";
 import type {
   BeginPass,
   CleanedSegment,
@@ -16,15 +16,8 @@ import type {
   SegmentFile,
   SegmentRules,
 } from "../compaction/pass.ts";
-import { Abandoned } from "../compaction/read-batches.ts";
-import {
-  type Answer,
-  type Begin,
-  type Failure,
-  type Request,
-  rowsOf,
-  type Source,
-} from "./messages.ts";
+import { errorOf } from "./failures.ts";
+import { type Answer, type Begin, type Request, rowsOf, type Source } from "./messages.ts";
 
 /** Beside this file, in the sources as in a build. */
 const worker = new URL(
@@ -44,13 +37,6 @@ const sourceOf = ({ baseOffset, file, path, sizeBytes }: SegmentFile): Source =>
   ...{ path, baseOffset, sizeBytes },
   descriptor: descriptorOf(file),
 });
-
-const errorOf = (failure: Failure): Error => {
-  if (failure.kind === "abandoned") return new Abandoned();
-  const { code, message } = failure;
-  if (failure.kind === "refused") return new MillraceError(failure.code, message);
-  return Object.assign(new Error(message), code === "" ? {} : { code });
-};
 
 class ThreadPass implements CleaningPass {
   readonly #thread: Worker;

@@ -1,13 +1,11 @@
 /** The thread of `cleaning-thread.ts`: a pass that nobody waits for in turns. */
 import { parentPort, workerData } from "node:worker_threads";
 import { fileOfDescriptor, nodeClock } from "@millrace/env/node";
-import { MillraceError } from "@millrace/errors";
 import { nodeCompressor } from "@millrace/record/node";
 import { LocalPass } from "../compaction/local-pass.ts";
 import type { SegmentFile } from "../compaction/pass.ts";
-import { Abandoned } from "../compaction/read-batches.ts";
-import { errno } from "../files/disk-errors.ts";
-import { type Answer, type Begin, copyRows, type Failure, type Request } from "./messages.ts";
+import { failureOf } from "./failures.ts";
+import { type Answer, type Begin, copyRows, type Request } from "./messages.ts";
 
 const partBytes = 1024 * 1024;
 
@@ -30,13 +28,6 @@ const done = async (request: Request): Promise<Omit<Answer, "counts">> => {
   if (request.kind === "mapKeys") return { mapped: await pass.mapKeys(segment) };
   const cleaned = await pass.clean(segment, request, fileOfDescriptor(request.output));
   return cleaned === undefined ? {} : { cleaned: { ...cleaned, rows: copyRows(cleaned.rows) } };
-};
-
-const failureOf = (thrown: unknown): Failure => {
-  if (thrown instanceof Abandoned) return { kind: "abandoned" };
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
-  if (thrown instanceof MillraceError) return { kind: "refused", code: thrown.code, message };
-  return { kind: "failed", code: errno(thrown), message };
 };
 
 parentPort?.on("message", async (request: Request) => {

@@ -1,6 +1,7 @@
 /** What a thread that cleans is told, and what it answers. */
 import type { CleanedSegment, CleaningCounts, Mapped, PassSettings } from "../compaction/pass.ts";
 import type { IndexRow } from "../segment/index-format.ts";
+import type { Failure } from "./failures.ts";
 
 export interface Begin {
   readonly settings: PassSettings;
@@ -30,13 +31,6 @@ export type Request =
 export type CopiedSegment = Omit<CleanedSegment, "rows"> & {
   readonly rows: Float64Array<ArrayBuffer>;
 };
-
-export type Failure =
-  | { readonly kind: "abandoned" }
-  /** An error of the product; `code` is its number. */
-  | { readonly kind: "refused"; readonly code: number; readonly message: string }
-  /** Any other; `code` is that of the disk, or empty. */
-  | { readonly kind: "failed"; readonly code: string; readonly message: string };
 
 export interface Answer {
   readonly counts: CleaningCounts;

@@ -201,6 +201,17 @@ test("alike: of members with the same load, one with fewer of the topic gets a p
   assert.deepEqual(listsOf(request, target), { a: [[0, 1], [2]], b: [[2], [0, 1]] });
 });
 
+test("alike: a member that has too much keeps what is near it", () => {
+  const { members } = groupOf([3], { a: [[]], b: [[]], c: [[0, 1]] });
+  const request = {
+    topics: new Map([[topicId(1), { partitionCount: 3, racks: [[], ["r3"], []] }]]),
+    members: new Map(
+      [...members].map(([id, one]) => [id, id === "c" ? { ...one, rackId: "r3" } : one]),
+    ),
+  };
+  assert.deepEqual(listsOf(request, uniform.assign(request))["c"], [[1]]);
+});
+
 test("a partition of two members stays with the first of them", () => {
   const request = groupOf([2], { b: [[0, 1]], a: [[1]] });
   assert.deepEqual(listsOf(request, uniform.assign(request)), { b: [[0]], a: [[1]] });
