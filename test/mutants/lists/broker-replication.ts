@@ -122,7 +122,7 @@ const counting: readonly Mutant[] = [
     name: "silent-member-lags",
     breaks: "Silence is no lag as long as it has everything.",
     file: inSync,
-    replace: [["    if (isSame && known.durableEnd >= leaderEnd) return false;\n", ""]],
+    replace: [["    this.#look(leaderEnd, nowMs);\n", ""]],
     tests: inSyncTests,
   },
   {

@@ -185,7 +185,7 @@ export class InSyncReplicas {
     }
     const { isr, modRevision, replicas } = this.#view;
     const stays = isr.filter(
-      (one) => one.brokerId === this.#leader || !this.#lags(one, leaderEnd, lagMaxMs, nowMs),
+      (one) => one.brokerId === this.#leader || !this.#lags(one, lagMaxMs, nowMs),
     );
     const joins = replicas.flatMap((brokerId) => {
       const joining = this.#joining(brokerId, highWatermark);
@@ -237,16 +237,16 @@ export class InSyncReplicas {
     );
   }
 
+  /** Silence is no lag as long as a follower has everything. */
   #look(leaderEnd: number, nowMs: number): void {
     for (const known of this.#followers.values()) {
       if (known.durableEnd >= leaderEnd) known.caughtUpMs = nowMs;
     }
   }
 
-  #lags(replica: InSyncReplica, leaderEnd: number, lagMaxMs: number, nowMs: number): boolean {
+  #lags(replica: InSyncReplica, lagMaxMs: number, nowMs: number): boolean {
     const known = this.#followers.get(replica.brokerId);
     const isSame = known?.brokerEpoch === replica.brokerEpoch;
-    if (isSame && known.durableEnd >= leaderEnd) return false;
     // One that has said nothing yet had this epoch's whole time to do so.
     const caughtUpMs = isSame ? known.caughtUpMs : this.#beganMs;
     return nowMs - caughtUpMs > lagMaxMs;
