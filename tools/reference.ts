@@ -10,6 +10,8 @@ import { allowedOf, defaultOf, environmentName, type Setting, topicSchema } from
 import { controllerSchema } from "@millrace/controller/node";
 import { errorTable } from "@millrace/errors";
 import { groupCoordinatorSchema } from "@millrace/group-coordinator/node";
+import type { MetricDescription } from "@millrace/observability";
+import { operatorMetrics, operatorSchema } from "@millrace/operator/process";
 import { ErrorCodeSchema } from "@millrace/proto/common";
 import { serverMetrics, standaloneSchema } from "@millrace/standalone";
 import { kubernetesPage } from "./kubernetes/reference.ts";
@@ -66,6 +68,8 @@ const configuration = (): string =>
   "## Group coordinator\n\n`node services/group-coordinator/src/process/main.ts`: a group coordinator " +
   "of a cluster.\n\n" +
   `${settings(groupCoordinatorSchema, true)}\n\n` +
+  "## Operator\n\n`node operator/src/main.ts`: looks after clusters on Kubernetes.\n\n" +
+  `${settings(operatorSchema, true)}\n\n` +
   "## Topics\n\nSet with `millrace topic create --config KEY=VALUE` or `topic alter`.\n\n" +
   `${settings(topicSchema, false)}\n`;
 
@@ -111,14 +115,16 @@ const errors = (root: string): string => {
   );
 };
 
+const metricRows = (described: readonly MetricDescription[]): string =>
+  table(
+    ["name", "type", "labels", "meaning"],
+    described.map(({ name, type, labels, help }) => [`\`${name}\``, type, labels.join(", "), help]),
+  );
+
 const metrics = (): string => {
   const described = serverMetrics().registry.describe();
-  const rows = described.map(({ name, type, labels, help }) => [
-    `\`${name}\``,
-    type,
-    labels.join(", "),
-    help,
-  ]);
+  const known = new Set(described.map(({ name }) => name));
+  const ofOperator = operatorMetrics().describe();
   return (
     `${generated}# Metrics\n\n` +
     "`GET /metrics` on the HTTP port (7480). Process metrics of prom-client come besides, as " +
@@ -127,7 +133,9 @@ const metrics = (): string => {
     "them. At most `--metrics-topics-max` topics have a label of their own, the oldest ones; all " +
     'others count as `topic="other"`. Series of partitions are there where ' +
     "`--metrics-partitions-max` is above 0.\n\n" +
-    `${table(["name", "type", "labels", "meaning"], rows)}\n`
+    `${metricRows(described)}\n\n` +
+    "## Operator\n\nBesides those of every process:\n\n" +
+    `${metricRows(ofOperator.filter(({ name }) => !known.has(name)))}\n`
   );
 };
 

@@ -167,6 +167,7 @@ const shells = [
   /^packages\/client\/src\/(index\.ts|testing)/,
   /^services\/standalone\/(?!src\/boot\/)/,
   /^services\/(broker|controller|group-coordinator)\/src\/process\/(main|server)\.ts$/,
+  /^operator\/src\/(main|process\/server)\.ts$/,
   /^packages\/sim\/src\/(kernel|crash\/(main|suite))\.ts$/,
   /^tools\//,
 ];

@@ -149,6 +149,17 @@ test("a watch that stands still is ended, and its silence is seen", async () => 
   assert.ok(restarts.includes("failed"));
 });
 
+test("a server that cannot be reached is no reason to begin anew", async () => {
+  const { server, informer, pass, fail } = setUp();
+  server.create(thingType, thing("a"));
+  informer.start();
+  await pass(100);
+  fail({ cut: 1 });
+  await pass(1_800_000);
+  assert.ok(informer.staleMs > 1_000_000);
+  assert.equal(informer.aliveWithin(400_000), true);
+});
+
 test("bookmarks are signs of life, and a quiet kind is watched on without a list", async () => {
   const { server, informer, pass, restarts, log } = setUp({ relistMs: 3_000_000 });
   server.create(thingType, thing("a"));

@@ -58,7 +58,9 @@ export class Informer<T extends KubernetesObject> {
   #synced = Promise.withResolvers<void>();
   #hasSynced = false;
   #running: Promise<void> | undefined;
+  /** When the server said something of the kind, and when it did, or refused to. */
   #heardMs: number;
+  #answeredMs: number;
   #failures = 0;
   #expiredLists = 0;
 
@@ -68,6 +70,7 @@ export class Informer<T extends KubernetesObject> {
     this.#metrics = options.metrics ?? noRuntimeMetrics;
     this.#cache = new ObjectCache(options.indexes);
     this.#heardMs = options.clock.monoMs();
+    this.#answeredMs = this.#heardMs;
   }
 
   /** Whether the cache has been complete once. */
@@ -108,9 +111,12 @@ export class Informer<T extends KubernetesObject> {
     return this.#options.clock.monoMs() - this.#heardMs;
   }
 
-  /** For a liveness probe: a watch that has died unnoticed is older than any bookmark. */
+  /**
+   * For a liveness probe: a watch that has died unnoticed is older than any bookmark. A server that
+   * cannot be reached is no reason to begin anew.
+   */
   aliveWithin(ms: number): boolean {
-    return this.staleMs <= ms;
+    return this.#options.clock.monoMs() - this.#answeredMs <= ms;
   }
 
   /** For metrics, before they are read: silence tells nothing by itself. */
@@ -248,6 +254,7 @@ export class Informer<T extends KubernetesObject> {
 
   #heard(): void {
     this.#heardMs = this.#options.clock.monoMs();
+    this.#answeredMs = this.#heardMs;
   }
 
   #restarted(reason: WatchRestart): void {
@@ -255,6 +262,7 @@ export class Informer<T extends KubernetesObject> {
   }
 
   async #failed(error: unknown): Promise<void> {
+    this.#answeredMs = this.#options.clock.monoMs();
     this.#restarted(isExpired(error) ? "expired" : "failed");
     const fields = { kind: this.type.kind, reason: messageOf(error) };
     this.#options.logger.warn(fields, "watching failed; listing anew");

@@ -12,6 +12,8 @@ export interface HttpOptions {
   /** 0 picks a free port. */
   readonly port: number;
   readonly metrics: Metrics;
+  /** Whether it should not be begun anew. Default: as long as it answers. */
+  readonly isAlive?: () => boolean;
   /** Whether the process should get traffic, and why not. */
   readonly ready: () => { readonly ready: boolean; readonly reasons: readonly string[] };
   /** Settings in force; secrets must be redacted already. */
@@ -51,8 +53,10 @@ const answer = async (options: HttpOptions, request: IncomingMessage): Promise<A
       const { contentType, body } = await options.metrics.render(request.headers.accept ?? "");
       return { status: 200, contentType, body };
     }
-    case "/livez":
-      return json(200, { alive: true });
+    case "/livez": {
+      const alive = options.isAlive?.() ?? true;
+      return json(alive ? 200 : 503, { alive });
+    }
     case "/readyz": {
       const state = options.ready();
       return json(state.ready ? 200 : 503, state);

@@ -119,13 +119,6 @@ const counting: readonly Mutant[] = [
     tests: inSyncTests,
   },
   {
-    name: "silent-member-lags",
-    breaks: "Silence is no lag as long as it has everything.",
-    file: inSync,
-    replace: [["    this.#look(leaderEnd, nowMs);\n", ""]],
-    tests: inSyncTests,
-  },
-  {
     name: "keeping-up-is-lag",
     breaks: "A follower that keeps up with a leader that goes on does not lag.",
     file: inSync,

@@ -3,7 +3,13 @@ export { rememberCluster, wantedCluster } from "./cluster-id.ts";
 export { lockDirectory } from "./data-directory.ts";
 export { clusterIdSettings, etcdSettings } from "./etcd-settings.ts";
 export { listenersOf } from "./listeners.ts";
-export { type ListenerMetrics, type ServerMetrics, serverMetrics } from "./metrics.ts";
+export {
+  type ListenerMetrics,
+  type ProcessMetrics,
+  processMetrics,
+  type ServerMetrics,
+  serverMetrics,
+} from "./metrics.ts";
 export { withinOpenFiles } from "./open-files.ts";
 export {
   configFrom,

@@ -10,14 +10,18 @@ export interface ListenerMetrics {
   readonly watch: (gauges: () => AdmissionGauges) => void;
 }
 
-export interface ServerMetrics {
+/** Of any process. */
+export interface ProcessMetrics {
   readonly registry: Metrics;
-  readonly calls: CallObserver;
-  readonly metadata: MirrorObserver;
   /** What runs here, once that is known. */
   onBuild(build: Build): void;
   /** A connection to the HTTP port was refused. */
   onHttpRefused(): void;
+}
+
+export interface ServerMetrics extends ProcessMetrics {
+  readonly calls: CallObserver;
+  readonly metadata: MirrorObserver;
   /** Metrics of the listener with this name. */
   listener(name: string): ListenerMetrics;
 }
@@ -108,8 +112,8 @@ const listenerMetrics = (metrics: Metrics): ((listener: string) => ListenerMetri
   });
 };
 
-/** The metrics of any server, registered. */
-export const serverMetrics = (droppedLogLines: () => number = () => 0): ServerMetrics => {
+/** The metrics of any process, registered. */
+export const processMetrics = (droppedLogLines: () => number = () => 0): ProcessMetrics => {
   const metrics = new Metrics();
   const dropped = metrics.counter({
     name: "millrace_process_log_lines_dropped_total",
@@ -134,9 +138,18 @@ export const serverMetrics = (droppedLogLines: () => number = () => 0): ServerMe
     registry: metrics,
     onBuild: ({ version, commit }) =>
       build.set(1, { version, commit, node: process.versions.node }),
-    calls: callMetrics(metrics),
-    metadata: mirrorMetrics(metrics),
-    listener: listenerMetrics(metrics),
     onHttpRefused: () => http.add(1),
+  };
+};
+
+/** The metrics of any server, registered. */
+export const serverMetrics = (droppedLogLines?: () => number): ServerMetrics => {
+  const base = processMetrics(droppedLogLines);
+  const { registry } = base;
+  return {
+    ...base,
+    calls: callMetrics(registry),
+    metadata: mirrorMetrics(registry),
+    listener: listenerMetrics(registry),
   };
 };

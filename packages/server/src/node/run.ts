@@ -15,6 +15,7 @@ import {
 import type { Logger } from "@millrace/env";
 import { ErrorCode, hasCode, MillraceError } from "@millrace/errors";
 import { createLogger, type LogOutput, standardOutput } from "@millrace/observability";
+import type { BoundEndpoints } from "../listen.ts";
 import type { Endpoints, RunningServer } from "./server.ts";
 import type { loggingSettings } from "./settings.ts";
 
@@ -31,7 +32,10 @@ export interface Launch {
 }
 
 /** A server as a command line. */
-export interface Program<S extends ProgramSchema> {
+export interface Program<
+  S extends ProgramSchema,
+  E extends Partial<BoundEndpoints> = BoundEndpoints,
+> {
   /** Of its log lines: `broker`. */
   readonly service: string;
   readonly schema: S;
@@ -42,11 +46,11 @@ export interface Program<S extends ProgramSchema> {
   /** For `--help`; lines. */
   readonly example: readonly string[];
   /** Rejects with a MillraceError before anything is served. */
-  readonly start: (resolved: Resolved<S>, launch: Launch) => Promise<RunningServer>;
+  readonly start: (resolved: Resolved<S>, launch: Launch) => Promise<RunningServer<E>>;
   /** Its name in the line that says that it is ready. */
   readonly title: (values: Values<S>) => string;
   /** What to try once it is ready; lines. */
-  readonly next?: (endpoints: Endpoints) => readonly string[];
+  readonly next?: (endpoints: Endpoints<E>) => readonly string[];
 }
 
 /** Text of `--help`, from the schema. */
@@ -111,10 +115,15 @@ export const configFrom = <S extends Schema>(
   return resolveConfig(schema, { flags: rest, environment, ...file });
 };
 
-const readyText = (title: string, endpoints: Endpoints, startMs: number): string => {
-  const { client, internal, health, http } = endpoints;
-  const seconds = (startMs / 1000).toFixed(1);
-  return `${title} is ready after ${seconds} s: clients ${client}, internal ${internal}, health ${health}, http ${http}\n`;
+const readyText = (
+  title: string,
+  { client, health, http, internal }: Endpoints<Partial<BoundEndpoints>>,
+  startMs: number,
+): string => {
+  const places = Object.entries({ clients: client, internal, health, http })
+    .filter(([, address]) => address !== undefined)
+    .map(([name, address]) => `${name} ${address}`);
+  return `${title} is ready after ${(startMs / 1000).toFixed(1)} s: ${places.join(", ")}\n`;
 };
 
 /** Longest wait at the end for the log to be read, ms. */
@@ -174,8 +183,11 @@ export const runTask = async <S extends ProgramSchema>(
  * ends it at once. Resolves with the exit code: 0 after a clean stop, 1 when it could not start, 2
  * for wrong settings. A failure prints one `error: CODE: …` line.
  */
-export const runProgram = async <S extends ProgramSchema>(
-  program: Program<S>,
+export const runProgram = async <
+  S extends ProgramSchema,
+  E extends Partial<BoundEndpoints> = BoundEndpoints,
+>(
+  program: Program<S, E>,
   argv: readonly string[],
   environment: Readonly<Record<string, string | undefined>> = process.env,
 ): Promise<number> => {
@@ -209,8 +221,8 @@ const withListenFlag = (thrown: unknown, values: Readonly<Record<string, unknown
   return thrown;
 };
 
-const serve = async <S extends ProgramSchema>(
-  program: Program<S>,
+const serve = async <S extends ProgramSchema, E extends Partial<BoundEndpoints>>(
+  program: Program<S, E>,
   resolved: Resolved<S>,
   output: LogOutput,
   startedMs: number,
@@ -222,7 +234,7 @@ const serve = async <S extends ProgramSchema>(
     stop.abort(new MillraceError(ErrorCode.CANCELLED, `${name} ended the start`)),
   );
   const droppedLogLines = (): number => output.droppedLines;
-  let server: RunningServer;
+  let server: RunningServer<E>;
   try {
     server = await program.start(resolved, { logger, droppedLogLines, signal: stop.signal });
   } catch (thrown) {

@@ -8,19 +8,21 @@ import { parseAddress } from "./address.ts";
 import { build, buildOfClone } from "./build.ts";
 import { lockDirectory, prepareDirectory } from "./data-directory.ts";
 import { writeEndpoints } from "./endpoints.ts";
-import type { ServerMetrics } from "./metrics.ts";
+import type { ProcessMetrics } from "./metrics.ts";
 import type { listenerSettings } from "./settings.ts";
 
-/** The bound addresses. */
-export interface Endpoints extends BoundEndpoints {
+/** The bound addresses. A process may have no other than that of HTTP. */
+export type Endpoints<E extends Partial<BoundEndpoints> = BoundEndpoints> = E & {
   readonly http: string;
-}
+};
 
 /** A server that runs. */
-export interface RunningServer {
-  readonly endpoints: Endpoints;
+export interface RunningServer<E extends Partial<BoundEndpoints> = BoundEndpoints> {
+  readonly endpoints: Endpoints<E>;
   stop(): Promise<void>;
 }
+
+type HttpSettings = Pick<typeof listenerSettings, "http-listen">;
 
 /** Whether a process should get traffic, and why not. */
 export class Readiness {
@@ -42,13 +44,15 @@ export class Readiness {
   }
 }
 
-export interface SurroundingsOptions<S extends Schema & typeof listenerSettings> {
+export interface SurroundingsOptions<S extends Schema & HttpSettings> {
   readonly schema: S;
   readonly resolved: Resolved<S>;
   /** Locked, and gets `endpoints.json`. Without one there is no such file. */
   readonly directory: string | undefined;
-  readonly metrics: ServerMetrics;
+  readonly metrics: ProcessMetrics;
   readonly logger: Logger;
+  /** Whether it does what it should; a process that does not is begun anew. */
+  readonly isAlive?: () => boolean;
 }
 
 /** Keys as in every document of ours: `data_dir` for `--data-dir`. */
@@ -58,8 +62,8 @@ const configzOf = (values: Readonly<Record<string, unknown>>): Record<string, un
   );
 
 /** What a boot leaves. */
-export interface Served {
-  readonly endpoints: BoundEndpoints;
+export interface Served<E extends Partial<BoundEndpoints> = BoundEndpoints> {
+  readonly endpoints: E;
   stop(): Promise<void>;
 }
 
@@ -67,13 +71,16 @@ export interface Served {
  * Locks the directory, serves HTTP, boots, and writes `endpoints.json` once everything is served.
  * Rejects with the MillraceError of the step that failed, and undoes the others.
  */
-export const startServer = <S extends Schema & typeof listenerSettings>(
+export const startServer = <
+  S extends Schema & HttpSettings,
+  E extends Partial<BoundEndpoints> = BoundEndpoints,
+>(
   options: SurroundingsOptions<S>,
-  boot: (readiness: Readiness, undo: Undo) => Promise<Served>,
-): Promise<RunningServer> =>
+  boot: (readiness: Readiness, undo: Undo) => Promise<Served<E>>,
+): Promise<RunningServer<E>> =>
   startOrUndo(options.logger, async (undo) => {
-    const { schema, resolved, directory, metrics, logger } = options;
-    const values: Values<typeof listenerSettings> = resolved.values;
+    const { schema, resolved, directory, metrics, logger, isAlive } = options;
+    const values: Values<HttpSettings> = resolved.values;
     if (directory !== undefined) {
       prepareDirectory(directory);
       undo.add(lockDirectory(directory));
@@ -87,6 +94,7 @@ export const startServer = <S extends Schema & typeof listenerSettings>(
       ready: () => (isTold || !readiness.state.ready ? readiness.state : new Readiness().state),
       configz: () => configzOf(redactedValues(schema, resolved)),
       logger,
+      ...(isAlive === undefined ? {} : { isAlive }),
       onRefused: () => metrics.onHttpRefused(),
     });
     undo.add(() => http.close());
