@@ -43,29 +43,34 @@ export class Etcd {
     readonly peers: ReadonlyMap<string, string>;
     readonly scheme: string;
     readonly flags: readonly string[];
+    readonly hosts?: readonly string[];
   }) {
-    const { name, peers, flags } = options;
+    const { name, peers, flags, hosts = [] } = options;
     this.clientPort = options.clientPort;
     this.#scheme = options.scheme;
     this.#directory = mkdtempSync(join(tmpdir(), "millrace-etcd-"));
     this.#dataDirectory = join(this.#directory, "data");
     const peer = peers.get(name) ?? "";
     const cluster = [...peers].map(([member, url]) => `${member}=${url}`).join(",");
+    const more = hosts.map((host) => `${this.#scheme}://${host}:${this.clientPort}`);
     this.#flags = [
       ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer],
       ...["--initial-cluster", cluster, "--name", name],
-      ...["--listen-client-urls", this.endpoint, "--advertise-client-urls", this.endpoint],
+      ...["--listen-client-urls", [this.endpoint, ...more].join(",")],
+      ...["--advertise-client-urls", this.endpoint],
       ...["--log-level", "error", "--unsafe-no-fsync", ...flags],
     ];
   }
 
-  /** One server, which listens. */
-  static async start(options: { tls?: boolean; flags?: readonly string[] } = {}): Promise<Etcd> {
-    const { tls = false, flags = [] } = options;
+  /** One server, which listens; on `hosts`, too. */
+  static async start(
+    options: { tls?: boolean; flags?: readonly string[]; hosts?: readonly string[] } = {},
+  ): Promise<Etcd> {
+    const { tls = false, flags = [], hosts = [] } = options;
     const [clientPort, peerPort] = [await freePort(), await freePort()];
     const peers = new Map([["default", `http://127.0.0.1:${peerPort}`]]);
     const scheme = tls ? "https" : "http";
-    const etcd = new Etcd({ clientPort, name: "default", peers, scheme, flags });
+    const etcd = new Etcd({ clientPort, name: "default", peers, scheme, flags, hosts });
     await etcd.run();
     return etcd;
   }

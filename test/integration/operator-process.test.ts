@@ -141,9 +141,16 @@ test("one of two operators acts, hands over, and ends when another has its lease
     await checkProbes(first);
     const second = new Operator(kubeconfig);
     assert.equal(await second.isLeading(), false);
+    await until("its caches are full", async () => (await second.ask("/readyz")).status === 200);
+    // What it asks of a cluster is fenced by nothing but this.
+    const standby = (await second.ask("/metrics")).body;
+    assert.doesNotMatch(standby, /^millrace_operator_reconciles_total\{/m);
     assert.equal(await first.end("SIGTERM"), 0);
 
+    const endedMs = performance.now();
     await until("the other one leads", () => second.isLeading());
+    // The lease would run out after 15 s.
+    assert.ok(performance.now() - endedMs < 12_000);
     const known = topicOf(fake) ?? assert.fail("the Topic is gone");
     const spec = { ...known.spec, config: { "retention.ms": 2000 } };
     fake.replace(resourceTypes.Topic, { ...known, spec });
