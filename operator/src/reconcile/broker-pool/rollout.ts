@@ -41,14 +41,6 @@ const isSettled = ({ broker }: RolloutBroker): boolean => {
   );
 };
 
-const nameOf = ({ broker }: RolloutBroker): string => `broker ${broker.spec.nodeId}`;
-
-const messageOf = (one: RolloutBroker): string => {
-  const message = conditionOf(one.broker, "Ready")?.message;
-  const why = message === undefined || message === "" ? "it is not ready" : message;
-  return `${nameOf(one)}: ${why}`;
-};
-
 /** When a broker of the cluster became ready last. */
 const lastReadyMs = (brokers: readonly RolloutBroker[]): number =>
   Math.max(
@@ -99,6 +91,9 @@ export const planRollout = (
   const left = outdated.length - next.length;
   if (left === 0) return { next, left };
   const [first] = busy;
-  const waitsFor = first === undefined ? "the pause between two brokers" : messageOf(first);
+  const waitsFor =
+    first === undefined
+      ? "the pause between two brokers"
+      : `broker ${first.broker.spec.nodeId}, which is not ready`;
   return { next, left, waitsFor, ...(isPaused ? { pauseMs } : {}) };
 };

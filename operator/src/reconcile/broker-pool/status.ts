@@ -41,15 +41,19 @@ const idsOf = (brokers: readonly Broker[]): number[] => brokers.map(({ spec }) =
 /** Whether it has not been as its spec says yet. */
 const isNew = ({ status }: Broker): boolean => status?.observedGeneration === undefined;
 
-const messageOf = (broker: Broker): string =>
-  conditionOf(broker, "Ready")?.message ?? `broker ${broker.spec.nodeId} is being made`;
+/** Where to look: what a broker waits for changes too often to be told here, too. */
+const unreadyText = ({ metadata, spec }: Broker): string =>
+  `broker ${spec.nodeId} is not ready: see Broker ${metadata.name}`;
+
+const leavingText = ({ metadata, spec }: Broker): string =>
+  `broker ${spec.nodeId} is being taken away: see Broker ${metadata.name}`;
 
 const scalingOf = (judged: Judged): Scaling => {
   const brokers = brokersOf(judged.view);
   const leaving = brokers.filter((one) => !isStaying(one));
   const [blocked] = leaving.filter(isBlocked);
   if (blocked !== undefined) {
-    const message = messageOf(blocked).slice(0, 1024);
+    const message = (conditionOf(blocked, "Ready")?.message ?? "").slice(0, 1024);
     return { state: "Blocked", brokers: idsOf(leaving), message };
   }
   if (leaving.length > 0) return { state: "Draining", brokers: idsOf(leaving) };
@@ -83,7 +87,7 @@ const outcomeOf = (judged: Judged): Outcome => {
   }
   const [leaving] = brokers.filter((one) => !isStaying(one));
   if (leaving !== undefined) {
-    return { ...working, reason: "WaitingForCluster", message: messageOf(leaving) };
+    return { ...working, reason: "WaitingForCluster", message: leavingText(leaving) };
   }
   const { left, waitsFor = "" } = plan.rollout;
   const isOutdated = brokers.some((one) => !isUpdated(view, one));
@@ -95,7 +99,7 @@ const outcomeOf = (judged: Judged): Outcome => {
   if (unready !== undefined) {
     const wasDone = status?.observedGeneration === metadata.generation && !isOutdated;
     const ready = wasDone ? "Degraded" : "Progressing";
-    return { ...working, ready, reason: "WaitingForPods", message: messageOf(unready) };
+    return { ...working, ready, reason: "WaitingForPods", message: unreadyText(unready) };
   }
   if (isOutdated) {
     return { ...working, reason: "WaitingForPods", message: "brokers get new pods" };

@@ -137,6 +137,18 @@ export class Stage {
     this.server.applyStatus(claimType, { ...claim, status: { phase: "Lost" } }, by);
   }
 
+  claim(id: number): Claim | undefined {
+    return this.server.get(claimType, keyIn(`data-events-broker-${id}`));
+  }
+
+  /** Until another pod is there for a broker, and everything is as it should be again. */
+  async replaced(id: number, befalls: () => void): Promise<void> {
+    const before = this.pod(id)?.metadata.uid;
+    befalls();
+    await this.until(() => (this.pod(id)?.metadata.uid ?? before) !== before);
+    await this.settled("main", "AsSpecified");
+  }
+
   async until(is: () => boolean): Promise<void> {
     while (!is()) await this.sleep(1000);
   }

@@ -43,6 +43,8 @@ export class World {
   readonly #since = new Map<string, number>();
   /** What must never happen. */
   readonly violations: string[] = [];
+  /** How many replicas may yet move away from brokers that are drained. */
+  movesLeft = Number.POSITIVE_INFINITY;
 
   constructor(server: FakeServer, cluster: { readonly namespace: string; readonly name: string }) {
     this.#server = server;
@@ -180,7 +182,8 @@ export class World {
     for (const [at, one] of state.partitions.entries()) {
       const from = one.replicas.find((id) => brokerOf(state, id)?.intent === "Draining");
       const to = activeIds(state).find((id) => !one.replicas.includes(id));
-      if (from === undefined || to === undefined) continue;
+      if (from === undefined || to === undefined || this.movesLeft === 0) continue;
+      this.movesLeft -= 1;
       const replicas = one.replicas.map((id) => (id === from ? to : id));
       const isr = { ...without(one.isr, from), [to]: brokerOf(state, to)?.epoch ?? 0 };
       const partitions = state.partitions.with(at, { ...one, replicas, isr });
