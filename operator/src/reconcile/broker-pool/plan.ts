@@ -1,7 +1,8 @@
 /** What a BrokerPool needs: brokers that are missing, and specs that change. Pure. */
 import type { Broker, BrokerPool, Cluster } from "../../api/index.ts";
+import { type Hashes, hasHashes } from "../broker/hashes.ts";
 import { hashesOf } from "../broker/objects.ts";
-import { type Hashes, hasHashes, planRollout, type RolloutPlan } from "./rollout.ts";
+import { planRollout, type RolloutPlan } from "./rollout.ts";
 import { planScale } from "./scale.ts";
 
 export interface PoolView {

@@ -30,6 +30,8 @@ export const poolDefaults = {
   waitingMs: 3000,
   /** After something was done. */
   againMs: 100,
+  /** Calls in a row that fail before the status says so. */
+  failuresUntold: 3,
 } as const;
 
 export interface PoolOptions {
@@ -90,7 +92,8 @@ export class PoolReconciler {
       .maps(clusters, ({ metadata: { name, namespace } }) => poolsOf(clusterText(namespace, name)));
   }
 
-  async #reconcile(key: ObjectKey, { api }: ReconcileContext): Promise<ReconcileDone> {
+  async #reconcile(key: ObjectKey, context: ReconcileContext): Promise<ReconcileDone> {
+    const { api } = context;
     const pool = this.pools.get(key);
     // Its Brokers, and their pods, go with a pool that is deleted; their volumes stay.
     if (pool === undefined || isBeingDeleted(pool)) return {};
@@ -109,7 +112,7 @@ export class PoolReconciler {
     }
     const plan = planPool(view);
     if (!hasWork(plan)) return this.#say(api, view, plan);
-    return this.#act(pool, cluster, api);
+    return this.#act(pool, cluster, context);
   }
 
   #view(pool: BrokerPool, cluster: Cluster, brokers: readonly Broker[]): PoolView {
@@ -125,7 +128,11 @@ export class PoolReconciler {
   }
 
   /** Decides anew by what the server has, and does it. */
-  async #act(cached: BrokerPool, cluster: Cluster, api: KubernetesApi): Promise<ReconcileDone> {
+  async #act(
+    cached: BrokerPool,
+    cluster: Cluster,
+    { api, failures }: ReconcileContext,
+  ): Promise<ReconcileDone> {
     const pool = await api.get(resourceTypes.BrokerPool, keyOf(cached));
     const isSame = pool?.metadata.uid === cached.metadata.uid;
     if (pool === undefined || !isSame || isBeingDeleted(pool)) return {};
@@ -138,7 +145,7 @@ export class PoolReconciler {
       // Refused where the broker has changed since it was read.
       await api.replace(resourceTypes.Broker, { ...broker, spec });
     }
-    const problem = plan.add > 0 ? await this.#add(view, plan.add, api) : undefined;
+    const problem = plan.add > 0 ? await this.#add(view, plan.add, api, failures) : undefined;
     if (problem !== undefined) return this.#say(api, view, plan, problem);
     return hasWork(plan) ? { requeueAfterMs: poolDefaults.againMs } : this.#say(api, view, plan);
   }
@@ -147,7 +154,12 @@ export class PoolReconciler {
    * Makes brokers that are missing; returns why it cannot. The cluster is asked after the Brokers
    * were read: a broker that has gone between is one that it knows as decommissioned.
    */
-  async #add(view: PoolView, count: number, api: KubernetesApi): Promise<Problem | undefined> {
+  async #add(
+    view: PoolView,
+    count: number,
+    api: KubernetesApi,
+    failures: number,
+  ): Promise<Problem | undefined> {
     const { cluster, pool } = view;
     const { metadata, spec } = pool;
     const others = view.pools.filter((one) => one.metadata.uid !== metadata.uid);
@@ -156,7 +168,7 @@ export class PoolReconciler {
       const message = `nodeIds has numbers of BrokerPool ${other.metadata.name}: choose another range`;
       return { type: "stalled", reason: "Conflict", message };
     }
-    const known = await this.#known(cluster);
+    const known = await this.#known(cluster, failures);
     if ("type" in known) return known;
     const labelSelector = `millrace.dev/cluster=${cluster.metadata.name}`;
     const claims = await listAll(api, claimType, metadata.namespace ?? "", labelSelector);
@@ -187,6 +199,7 @@ export class PoolReconciler {
   /** Numbers that the cluster knows, and those of brokers that are not decommissioned. */
   async #known(
     cluster: Cluster,
+    failures: number,
   ): Promise<Problem | { readonly all: readonly number[]; readonly staying: Set<number> }> {
     const { name } = cluster.metadata;
     const connection = this.#options.connect(cluster);
@@ -202,6 +215,7 @@ export class PoolReconciler {
       };
     } catch (error) {
       if (!(error instanceof MillraceError)) throw error;
+      if (failures < poolDefaults.failuresUntold) throw error;
       const message = `Cluster ${name} cannot be asked: ${error.codeName}: ${error.message}`;
       return waiting("ClusterNotReady", message);
     }

@@ -1,12 +1,7 @@
 /** Which brokers get a new pod next, across all pools of a cluster. Pure. */
 import type { Broker, Cluster } from "../../api/index.ts";
+import { type Hashes, hasHashes } from "../broker/hashes.ts";
 import { conditionOf } from "../outcome.ts";
-
-/** What a pod is made from, as the spec of a Broker names it. */
-export interface Hashes {
-  readonly podTemplateHash: string;
-  readonly configHash: string;
-}
 
 export interface RolloutBroker {
   readonly broker: Broker;
@@ -24,9 +19,6 @@ export interface RolloutPlan {
   /** When the pause after the last broker is over, milliseconds; absent where none is on. */
   readonly pauseMs?: number;
 }
-
-export const hasHashes = (hashes: Partial<Hashes> | undefined, wanted: Hashes): boolean =>
-  hashes?.podTemplateHash === wanted.podTemplateHash && hashes.configHash === wanted.configHash;
 
 const isAsked = ({ broker, wanted }: RolloutBroker): boolean => hasHashes(broker.spec, wanted);
 

@@ -2,11 +2,11 @@
 import type { Clock } from "@millrace/env";
 import type { Broker, BrokerPool } from "../../api/index.ts";
 import { mergeConditions, type WantedCondition } from "../../runtime/conditions.ts";
+import { hasHashes } from "../broker/hashes.ts";
 import type { Claim } from "../broker/kinds.ts";
 import { bytesOf } from "../broker/quantity.ts";
 import { commonConditions, conditionOf, isObserved, type Outcome } from "../outcome.ts";
 import { brokersOf, type PoolPlan, type PoolView, wantedHashes } from "./plan.ts";
-import { hasHashes } from "./rollout.ts";
 import { isStaying } from "./scale.ts";
 
 type Status = NonNullable<BrokerPool["status"]>;

@@ -25,6 +25,8 @@ export interface Tools {
   readonly clock: Clock;
   readonly defaultImage: string;
   readonly events: EventRecorder;
+  /** Whether a call that fails is tried again before anybody is told. */
+  readonly isPatient: boolean;
 }
 
 /** Undefined: it is done. */
@@ -248,6 +250,7 @@ export const carryOut = async (action: Action, view: View, tools: Tools): Result
     return await new Actions(view, tools, brokers ?? unreachable(view)).carryOut(action);
   } catch (error) {
     if (!(error instanceof MillraceError)) throw error;
+    if (tools.isPatient && error.spec.retriable) throw error;
     return wait("cluster", `${error.codeName}: ${error.message}`);
   }
 };

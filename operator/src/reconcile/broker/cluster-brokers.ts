@@ -22,7 +22,7 @@ export interface FoundBroker {
   readonly leaders: number;
   /** Of a draining broker: partitions that no other broker can take. */
   readonly immovable: number;
-  /** Partitions whose logs are, or may be, on its disk though it has no replica of them any more. */
+  /** Partitions whose logs may be on its disk though it has no replica of them any more. */
   readonly leftovers: number;
 }
 

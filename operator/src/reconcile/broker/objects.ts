@@ -3,7 +3,7 @@ import { type Broker, type BrokerPool, type Cluster, resourceTypes } from "../..
 import { hashOf } from "../../runtime/json.ts";
 import type { ObjectKey } from "../../runtime/kubernetes.ts";
 import { controllerReference } from "../../runtime/owners.ts";
-import type { Hashes } from "../broker-pool/rollout.ts";
+import type { Hashes } from "./hashes.ts";
 import type { Claim, Pod } from "./kinds.ts";
 import { sizeToAsk } from "./quantity.ts";
 import { configAnnotation, templateAnnotation } from "./view.ts";

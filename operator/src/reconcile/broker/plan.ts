@@ -28,7 +28,7 @@ export type Action =
   | { readonly type: "create-claim" }
   | { readonly type: "create-pod" }
   | { readonly type: "acquire"; readonly wish: LeaseWish }
-  /** Without a lease only what takes nothing away: the pod has ended, or nobody knows the broker. */
+  /** Without a lease only where nothing is taken away: it has ended, or nobody knows the broker. */
   | { readonly type: "delete-pod"; readonly isLeased: boolean }
   | { readonly type: "delete-claim" }
   | { readonly type: "release" }
@@ -229,9 +229,9 @@ export const isAction = (step: Step): step is Action => step !== undefined && st
 const runningStep = (view: View): Step => volumeStep(view) ?? podStep(view) ?? runStep(view);
 
 /**
- * What can be done, or is waited for: the most urgent first. What comes later does not wait for what
- * comes before, so that a refused lease holds up no drain, and a broker that is down is drained,
- * too. Empty: everything is as it is wanted.
+ * What can be done, or is waited for: the most urgent first. What comes later does not wait for
+ * what comes before, so that a refused lease holds up no drain, and a broker that is down is
+ * drained, too. Empty: everything is as it is wanted.
  */
 export const stepsOf = (view: View): readonly (Action | Wait)[] => {
   const { intent } = view.broker.spec;

@@ -25,6 +25,8 @@ export const brokerDefaults = {
   waitingMs: 3000,
   /** After something was done. */
   againMs: 100,
+  /** Calls in a row that fail before the status says so. */
+  failuresUntold: 3,
 } as const;
 
 export interface BrokerOptions {
@@ -95,18 +97,19 @@ export class BrokerReconciler {
       );
   }
 
-  async #reconcile(key: ObjectKey, { api }: ReconcileContext): Promise<ReconcileDone> {
+  async #reconcile(key: ObjectKey, context: ReconcileContext): Promise<ReconcileDone> {
     const broker = this.#options.brokers.get(key);
     // What belongs to a Broker that is deleted goes with it; its volume stays.
     if (broker === undefined || isBeingDeleted(broker)) return {};
     const parents = this.#parentsOf(broker);
     if (parents === undefined) return {};
-    if (parents.cluster.spec.paused === true)
-      return this.#say(api, await this.#look(broker, parents));
+    if (parents.cluster.spec.paused === true) {
+      return this.#say(context, await this.#look(broker, parents));
+    }
     const cluster = this.#options.connect(parents.cluster);
     const view = await this.#look(broker, parents, cluster);
-    if (!stepsOf(view).some(isAction)) return this.#say(api, view);
-    return this.#act(broker, parents, api, cluster);
+    if (!stepsOf(view).some(isAction)) return this.#say(context, view);
+    return this.#act(broker, parents, context, cluster);
   }
 
   /** Undefined where one of them is not there, or goes: then everything of the broker goes, too. */
@@ -155,28 +158,35 @@ export class BrokerReconciler {
   async #act(
     cached: Broker,
     parents: Parents,
-    api: KubernetesApi,
+    context: ReconcileContext,
     brokers: ClusterBrokers | undefined,
   ): Promise<ReconcileDone> {
+    const { api } = context;
     const view = await this.#lookAnew(cached, parents, api, brokers);
     if (view === undefined) return {};
     const waits: Wait[] = [];
     const { clock, defaultImage, events } = this.#options;
-    const tools = { api, applier: this.#applier, brokers, clock, defaultImage, events };
+    const isPatient = context.failures < brokerDefaults.failuresUntold;
+    const about = { api, applier: this.#applier, brokers, clock, defaultImage, events };
     for (const step of stepsOf(view)) {
-      const wait = isAction(step) ? await carryOut(step, view, tools) : step;
+      const wait = isAction(step) ? await carryOut(step, view, { ...about, isPatient }) : step;
       if (wait === undefined) return { requeueAfterMs: brokerDefaults.againMs };
       waits.push(wait);
     }
-    return this.#say(api, view, waits);
+    return this.#say(context, view, waits);
   }
 
   /** Writes what was seen, and keeps the volume's size as it is wanted. */
   async #say(
-    api: KubernetesApi,
+    { api, failures }: ReconcileContext,
     view: View,
     waits: readonly Wait[] = stepsOf(view).filter((step) => !isAction(step)),
   ): Promise<ReconcileDone> {
+    const { asked } = view;
+    // A call that fails now and then says nothing about the broker.
+    if (asked.type === "unasked" && asked.error && failures < brokerDefaults.failuresUntold) {
+      throw asked.error;
+    }
     const isPaused = view.cluster.spec.paused === true;
     const resizeProblem = isPaused ? undefined : await this.#grow(api, view);
     const judged: Judged = { view, waits, isPaused, resizeProblem };
@@ -219,6 +229,6 @@ const ask = async (
     if (!(error instanceof MillraceError)) throw error;
     const { codeName, message } = error;
     const text = `Cluster ${metadata.name} cannot be asked: ${codeName}: ${message}`;
-    return { type: "unasked", message: text };
+    return { type: "unasked", message: text, error };
   }
 };

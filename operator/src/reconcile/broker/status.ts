@@ -3,8 +3,8 @@ import type { Clock } from "@millrace/env";
 import type { Broker } from "../../api/index.ts";
 import { mergeConditions, type WantedCondition } from "../../runtime/conditions.ts";
 import { isBeingDeleted } from "../../runtime/finalizers.ts";
-import { hasHashes } from "../broker-pool/rollout.ts";
 import { commonConditions, isObserved, type Outcome } from "../outcome.ts";
+import { hasHashes } from "./hashes.ts";
 import type { Wait } from "./plan.ts";
 import { foundOf, hasNode, isPodReady, podHashes, type View, volumeState } from "./view.ts";
 

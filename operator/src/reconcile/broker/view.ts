@@ -2,17 +2,17 @@
 import type { Broker, BrokerPool, Cluster } from "../../api/index.ts";
 import { isBeingDeleted } from "../../runtime/finalizers.ts";
 import { isControlledBy } from "../../runtime/owners.ts";
-import { type Hashes, hasHashes } from "../broker-pool/rollout.ts";
 import type { FoundBroker } from "./cluster-brokers.ts";
+import { type Hashes, hasHashes } from "./hashes.ts";
 import type { Claim, Pod } from "./kinds.ts";
 
 /** Annotations of a pod: what it was made from. */
 export const templateAnnotation = "millrace.dev/pod-template-hash";
 export const configAnnotation = "millrace.dev/config-hash";
 
-/** What the cluster says. `unasked`: it cannot be asked; `message` has why. */
+/** What the cluster says. `unasked`: it cannot be asked; `message` has why, and `error`. */
 export type Asked =
-  | { readonly type: "unasked"; readonly message: string }
+  | { readonly type: "unasked"; readonly message: string; readonly error?: Error }
   /** `found` is absent where the cluster has never known the broker. */
   | { readonly type: "asked"; readonly found?: FoundBroker | undefined };
 
@@ -46,8 +46,8 @@ export const isPodReady = ({ status }: Pod): boolean =>
   status?.conditions?.some(({ status: is, type }) => type === "Ready" && is === "True") === true;
 
 /**
- * Whether the pod is to be replaced for what the spec says. A pod that was made from something newer
- * than that is not: what the spec means cannot be made any more.
+ * Whether the pod is to be replaced for what the spec says. A pod that was made from something
+ * newer is not: what the spec means cannot be made any more.
  */
 export const isOutdated = ({ broker: { spec }, pod, renders }: View): boolean =>
   pod !== undefined && hasHashes(renders, spec) && !hasHashes(podHashes(pod), spec);

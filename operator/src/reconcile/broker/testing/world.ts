@@ -1,6 +1,7 @@
 /**
- * Kubelets, volumes, and a cluster's own doings, for tests: pods start and stop after a while, their
- * brokers register, catch up and drain. It acts on the server itself, whatever befalls the operator.
+ * Kubelets, volumes, and a cluster's own doings, for tests: pods start and stop after a while,
+ * their brokers register, catch up and drain. It acts on the server itself, whatever befalls the
+ * operator.
  */
 import { createHash } from "node:crypto";
 import { isBeingDeleted } from "../../../runtime/finalizers.ts";
