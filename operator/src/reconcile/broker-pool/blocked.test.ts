@@ -1,4 +1,4 @@
-/** Brokers whose replicas cannot go: in peace, with the operator killed at every write, and with faults. */
+/** Brokers that should go, and whose replicas cannot. */
 import { testFaults, testKills, testPeace } from "../broker/testing/suite.ts";
 
 testPeace("blocked");

@@ -1,4 +1,4 @@
-/** A broker that is called back while it is drained: in peace, with the operator killed at every write, and with faults. */
+/** A broker that is called back while it is drained. */
 import { testFaults, testKills, testPeace } from "../broker/testing/suite.ts";
 
 testPeace("calledBack");

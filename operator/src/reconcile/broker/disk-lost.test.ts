@@ -1,4 +1,4 @@
-/** Volumes that are lost: in peace, with the operator killed at every write, and with faults. */
+/** Volumes that are lost. */
 import { testFaults, testKills, testPeace } from "./testing/suite.ts";
 
 testPeace("diskLost");

@@ -1,4 +1,4 @@
-/** Pods that are killed or evicted: in peace, with the operator killed at every write, and with faults. */
+/** Pods that are killed by hand, or evicted. */
 import { testFaults, testKills, testPeace } from "./testing/suite.ts";
 
 testPeace("killed");
