@@ -161,6 +161,9 @@ class Actions {
   async #deleteClaim(): Result {
     const { claim } = this.#view;
     if (claim === undefined) return undefined;
+    if (this.#lease?.kind === "Remove" && (await this.#isKept())) {
+      return wait("storage", `claim ${claim.metadata.name} is to stay`);
+    }
     const user = await this.#userOf(claim);
     if (user !== undefined) {
       return wait("storage", `Pod ${user} has claim ${claim.metadata.name}: delete the Pod`);
@@ -170,6 +173,12 @@ class Actions {
     await this.#tools.api.delete(claimType, keyOf(claim), asSeen(claim));
     this.#tell("ClaimDeleted", "DeleteClaim", `claim ${claim.metadata.name} is deleted`);
     return undefined;
+  }
+
+  /** Whether the volume of a broker that goes is to stay, by what the server has. */
+  async #isKept(): Promise<boolean> {
+    const pool = await this.#tools.api.get(resourceTypes.BrokerPool, keyOf(this.#view.pool));
+    return pool?.spec.storage.whenScaledDown !== "Delete";
   }
 
   /** A pod that has the claim, whoever made it: told by its volumes, and by the server. */

@@ -25,6 +25,8 @@ export const brokerDefaults = {
   waitingMs: 3000,
   /** After something was done. */
   againMs: 100,
+  /** How often a lease is kept that runs out after a minute. */
+  keepMs: 20_000,
   /** Calls in a row that fail before the status says so. */
   failuresUntold: 3,
 } as const;
@@ -63,6 +65,8 @@ export class BrokerReconciler {
   readonly controller: Controller<Broker>;
   readonly #options: BrokerOptions;
   readonly #applier = new Applier({ fieldManager: "millrace-operator" });
+  /** When the lease of a Broker was kept last, by uid; forgotten without harm. */
+  readonly #keptMs = new Map<string, number>();
 
   constructor(options: BrokerOptions) {
     this.#options = options;
@@ -108,8 +112,28 @@ export class BrokerReconciler {
     }
     const cluster = this.#options.connect(parents.cluster);
     const view = await this.#look(broker, parents, cluster);
+    await this.#keepLease(view, cluster);
     if (!stepsOf(view).some(isAction)) return this.#say(context, view);
-    return this.#act(broker, parents, context, cluster);
+    return this.#act(view, context, cluster);
+  }
+
+  /** Keeps a lease under which something is waited for. One that is lost is seen when it is used. */
+  async #keepLease(
+    { broker: { metadata, spec, status } }: View,
+    brokers: ClusterBrokers | undefined,
+  ): Promise<void> {
+    const { uid = "" } = metadata;
+    const lease = status?.maintenanceLease;
+    if (lease === undefined) this.#keptMs.delete(uid);
+    if (lease === undefined || brokers === undefined) return;
+    const nowMs = this.#options.clock.monoMs();
+    if (nowMs < (this.#keptMs.get(uid) ?? 0) + brokerDefaults.keepMs) return;
+    this.#keptMs.set(uid, nowMs);
+    try {
+      await brokers.renew({ brokerId: spec.nodeId, token: lease.token });
+    } catch (error) {
+      if (!(error instanceof MillraceError)) throw error;
+    }
   }
 
   /** Undefined where one of them is not there, or goes: then everything of the broker goes, too. */
@@ -131,38 +155,27 @@ export class BrokerReconciler {
     };
   }
 
-  /** The same from the servers; undefined where the Broker is gone. */
-  async #lookAnew(
-    { metadata }: Broker,
-    { cluster, pool }: Parents,
-    api: KubernetesApi,
-    brokers: ClusterBrokers | undefined,
-  ): Promise<View | undefined> {
-    const { namespace = "", name, uid } = metadata;
-    const broker = await api.get(resourceTypes.Broker, { namespace, name });
-    if (broker === undefined || broker.metadata.uid !== uid || isBeingDeleted(broker)) {
-      return undefined;
-    }
-    const freshPool = await api.get(resourceTypes.BrokerPool, keyOf(pool));
-    if (freshPool === undefined || isBeingDeleted(freshPool)) return undefined;
-    const parents = { cluster, pool: freshPool };
+  /** The same with what the server has now; undefined where the Broker is gone. */
+  async #lookAnew(before: View, api: KubernetesApi): Promise<View | undefined> {
+    const { metadata } = before.broker;
+    const broker = await api.get(resourceTypes.Broker, keyOf(before.broker));
+    if (broker === undefined || broker.metadata.uid !== metadata.uid) return undefined;
+    if (isBeingDeleted(broker)) return undefined;
     return {
-      ...{ ...parents, broker, asked: await ask(cluster, broker, brokers) },
-      renders: hashesOf(parents, broker.spec.nodeId, this.#options.defaultImage),
+      ...{ ...before, broker },
       pod: await api.get(podType, podKeyOf(broker)),
       claim: await api.get(claimType, keyIn(broker, broker.spec.claimName)),
     };
   }
 
-  /** Decides anew by what the servers say, and does the first thing that can be done. */
+  /** Decides anew by what the server has, and does the first thing that can be done. */
   async #act(
-    cached: Broker,
-    parents: Parents,
+    before: View,
     context: ReconcileContext,
     brokers: ClusterBrokers | undefined,
   ): Promise<ReconcileDone> {
     const { api } = context;
-    const view = await this.#lookAnew(cached, parents, api, brokers);
+    const view = await this.#lookAnew(before, api);
     if (view === undefined) return {};
     const waits: Wait[] = [];
     const { clock, defaultImage, events } = this.#options;

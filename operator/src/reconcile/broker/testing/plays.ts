@@ -24,7 +24,10 @@ const growing = (from: number, to: number): Scenario =>
   play(async (stage) => {
     stage.makePool("main", { replicas: from });
     await isFine(stage);
-    stage.makeTopics(2, from === 1 ? [0] : [0, 1, 2]);
+    stage.makeTopics(
+      2,
+      Array.from({ length: from }, (_, id) => id),
+    );
     stage.edit("main", { replicas: to });
     await isFine(stage);
     stage.edit("main", { config: { "journal-file-bytes": 67_108_864 } });
@@ -127,7 +130,7 @@ const returning = play(async (stage) => {
 });
 
 export const plays = {
-  ...{ growing: growing(3, 5), growingSmall: growing(1, 2) },
+  ...{ growing: growing(3, 5), growingLess: growing(2, 3), growingSmall: growing(1, 2) },
   ...{ shrinking, shrinkingSmall, calledBack, blocked, killed, diskLost, returning },
 } as const;
 
