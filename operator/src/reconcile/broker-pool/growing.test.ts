@@ -3,4 +3,4 @@ import { testFaults, testKills, testPeace } from "../broker/testing/suite.ts";
 
 testPeace("growing");
 testKills("growingSmall");
-testFaults("growingLess");
+testFaults("growing");

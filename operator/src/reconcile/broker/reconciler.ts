@@ -112,8 +112,10 @@ export class BrokerReconciler {
     }
     const cluster = this.#options.connect(parents.cluster);
     const view = await this.#look(broker, parents, cluster);
-    await this.#keepLease(view, cluster);
-    if (!stepsOf(view).some(isAction)) return this.#say(context, view);
+    const steps = stepsOf(view);
+    // Where another lease is wanted, one of an earlier process has to run out.
+    if (!steps.some(({ type }) => type === "acquire")) await this.#keepLease(view, cluster);
+    if (!steps.some(isAction)) return this.#say(context, view);
     return this.#act(view, context, cluster);
   }
 

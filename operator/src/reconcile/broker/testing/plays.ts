@@ -130,7 +130,7 @@ const returning = play(async (stage) => {
 });
 
 export const plays = {
-  ...{ growing: growing(3, 5), growingLess: growing(2, 3), growingSmall: growing(1, 2) },
+  ...{ growing: growing(3, 5), growingSmall: growing(1, 2) },
   ...{ shrinking, shrinkingSmall, calledBack, blocked, killed, diskLost, returning },
 } as const;
 

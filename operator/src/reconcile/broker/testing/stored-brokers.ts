@@ -92,8 +92,8 @@ export const storedBrokers = (
       if (validateOnly === true) return { mayAct: true, blockers };
       const next = granted(state, wish, holder, clock.wallMs());
       await write(stored, next);
-      const { grantedAtMs, token } = held(next, { brokerId: id, token: next.revision });
-      return { mayAct: true, blockers, lease: { grantedAtMs, token } };
+      const { lease: given } = brokerOf(next, id) ?? nobody;
+      return { mayAct: true, blockers, ...(given && { lease: given }) };
     },
     renew: async (one) => {
       const stored = await read();
