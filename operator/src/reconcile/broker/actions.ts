@@ -141,7 +141,9 @@ class Actions {
 
   async #createPod(): Result {
     const { api, defaultImage } = this.#tools;
-    const pod = podOf(this.#view, this.#view.broker, defaultImage);
+    const { address, broker } = this.#view;
+    if (address === undefined) return undefined;
+    const pod = podOf(this.#view, broker, defaultImage, address);
     await api.create(podType, pod);
     this.#tell("PodCreated", "CreatePod", `Pod ${pod.metadata.name} is created`);
     return undefined;

@@ -8,17 +8,33 @@ export interface PodCondition {
   readonly message?: string;
 }
 
+export interface Volume {
+  readonly name: string;
+  readonly persistentVolumeClaim?: { readonly claimName: string };
+  readonly emptyDir?: object;
+  readonly secret?: { readonly secretName: string };
+}
+
+/** What is read of it has types; the rest is made in `pod.ts` alone. */
+export interface PodSpec {
+  readonly nodeName?: string;
+  readonly volumes?: readonly Volume[];
+  readonly containers?: readonly object[];
+  readonly hostname?: string;
+  readonly subdomain?: string;
+  readonly automountServiceAccountToken?: boolean;
+  readonly enableServiceLinks?: boolean;
+  readonly terminationGracePeriodSeconds?: number;
+  readonly securityContext?: object;
+  readonly imagePullSecrets?: readonly object[];
+}
+
 export interface Pod extends KubernetesObject {
   readonly metadata: ObjectMeta;
-  readonly spec: {
-    readonly nodeName?: string;
-    readonly volumes?: readonly {
-      readonly name: string;
-      readonly persistentVolumeClaim?: { readonly claimName: string };
-    }[];
-  };
+  readonly spec: PodSpec;
   readonly status?: {
     readonly phase?: string;
+    readonly hostIP?: string;
     readonly reason?: string;
     readonly message?: string;
     readonly conditions?: readonly PodCondition[];
@@ -37,9 +53,35 @@ export interface Claim extends KubernetesObject {
   readonly status?: { readonly phase?: string; readonly capacity?: { readonly storage?: string } };
 }
 
+export interface Service extends KubernetesObject {
+  readonly metadata: ObjectMeta;
+  readonly spec: {
+    readonly type: string;
+    readonly selector: Readonly<Record<string, string>>;
+    readonly ports: readonly {
+      readonly name: string;
+      readonly port: number;
+      readonly targetPort: string;
+      readonly nodePort?: number;
+    }[];
+    readonly publishNotReadyAddresses?: boolean;
+    readonly externalTrafficPolicy?: string;
+    readonly loadBalancerClass?: string;
+    readonly loadBalancerSourceRanges?: readonly string[];
+  };
+  readonly status?: {
+    readonly loadBalancer?: {
+      readonly ingress?: readonly { readonly ip?: string; readonly hostname?: string }[];
+    };
+  };
+}
+
 const core = { group: "", version: "v1", namespaced: true } as const;
 
 export const podType: ResourceType<Pod> = { ...core, kind: "Pod", plural: "pods" };
 export const claimType: ResourceType<Claim> = {
   ...{ ...core, kind: "PersistentVolumeClaim", plural: "persistentvolumeclaims" },
+};
+export const serviceType: ResourceType<Service> = {
+  ...{ ...core, kind: "Service", plural: "services" },
 };

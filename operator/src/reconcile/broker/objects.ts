@@ -3,15 +3,12 @@ import { type Broker, type BrokerPool, type Cluster, resourceTypes } from "../..
 import { hashOf } from "../../runtime/json.ts";
 import type { ObjectKey } from "../../runtime/kubernetes.ts";
 import { controllerReference } from "../../runtime/owners.ts";
+import { addressOf, serviceOf } from "./address.ts";
 import type { Hashes } from "./hashes.ts";
-import type { Claim, Pod } from "./kinds.ts";
+import type { Claim, Pod, Service } from "./kinds.ts";
+import { brokerHost, type Parents, type PodOf, podSpecOf, settingsOf } from "./pod.ts";
 import { sizeToAsk } from "./quantity.ts";
-import { configAnnotation, templateAnnotation } from "./view.ts";
-
-interface Parents {
-  readonly cluster: Cluster;
-  readonly pool: BrokerPool;
-}
+import { addressAnnotation, configAnnotation, templateAnnotation } from "./view.ts";
 
 export const brokerName = (cluster: string, nodeId: number): string =>
   `${cluster}-broker-${nodeId}`;
@@ -29,15 +26,23 @@ export const labelsOf = (
   pool: string,
   nodeId: number,
 ): Readonly<Record<string, string>> => ({
+  ...{ "app.kubernetes.io/name": "millrace", "app.kubernetes.io/component": "broker" },
   "app.kubernetes.io/managed-by": "millrace-operator",
   "millrace.dev/cluster": cluster,
   "millrace.dev/pool": pool,
   "millrace.dev/broker-id": String(nodeId),
 });
 
-export const hashesOf = ({ cluster, pool }: Parents, _nodeId: number, image: string): Hashes => ({
-  podTemplateHash: hashOf([cluster.spec.image ?? image, pool.spec.template, pool.spec.resources]),
-  configHash: hashOf([cluster.spec.brokers, pool.spec.config]),
+const aboutPod = ({ cluster, pool }: Parents, nodeId: number, image: string): PodOf => {
+  const name = brokerName(cluster.metadata.name, nodeId);
+  const about = { cluster, pool, nodeId, name, claimName: "", address: "", clusterId: "" };
+  return { ...about, settings: [], image: cluster.spec.image ?? image };
+};
+
+/** What is not known beforehand, such as addresses, is in neither of them. */
+export const hashesOf = (parents: Parents, nodeId: number, image: string): Hashes => ({
+  podTemplateHash: hashOf(podSpecOf(aboutPod(parents, nodeId, image))),
+  configHash: hashOf(settingsOf(parents)),
 });
 
 /** The volume's claim. It belongs to nobody, so that it outlives everything but a deletion. */
@@ -62,17 +67,41 @@ export const claimOf = (
   };
 };
 
-export const podOf = (parents: Parents, broker: Broker, image: string): Pod => {
+export const podOf = (parents: Parents, broker: Broker, image: string, address: string): Pod => {
   const { clusterRef, claimName, nodeId, poolRef } = broker.spec;
   const { podTemplateHash, configHash } = hashesOf(parents, nodeId, image);
+  const { clusterId = "" } = parents.cluster.status ?? {};
+  const { annotations, labels } = parents.pool.spec.template;
+  const about = { ...aboutPod(parents, nodeId, image), address, claimName, clusterId };
   return {
     ...{ apiVersion: "v1", kind: "Pod" },
     metadata: {
       ...podKeyOf(broker),
-      labels: labelsOf(clusterRef.name, poolRef.name, nodeId),
-      annotations: { [templateAnnotation]: podTemplateHash, [configAnnotation]: configHash },
+      labels: { ...labels, ...labelsOf(clusterRef.name, poolRef.name, nodeId) },
+      annotations: {
+        ...annotations,
+        ...{ [templateAnnotation]: podTemplateHash, [configAnnotation]: configHash },
+        [addressAnnotation]: address,
+      },
       ownerReferences: [controllerReference(resourceTypes.Broker, broker)],
     },
-    spec: { volumes: [{ name: "data", persistentVolumeClaim: { claimName } }] },
+    spec: podSpecOf({ ...about, settings: settingsOf(parents) }),
   };
+};
+
+/** The Service of a broker that clients reach from outside; undefined where they reach the pod. */
+export const brokerService = (cluster: Cluster, broker: Broker): Service | undefined => {
+  const { nodeId, poolRef } = broker.spec;
+  const { name } = cluster.metadata;
+  const labels = labelsOf(name, poolRef.name, nodeId);
+  return serviceOf(cluster, broker, { name: brokerName(name, nodeId), labels });
+};
+
+export const brokerAddress = (
+  cluster: Cluster,
+  { spec: { nodeId } }: Broker,
+  service: Service | undefined,
+): string | undefined => {
+  const host = brokerHost(cluster, brokerName(cluster.metadata.name, nodeId));
+  return addressOf(cluster, nodeId, host, service);
 };

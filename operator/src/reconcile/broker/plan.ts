@@ -3,6 +3,7 @@
  * what is there: nothing depends on what the operator remembers.
  */
 import { isBeingDeleted } from "../../runtime/finalizers.ts";
+import { addressProblem } from "./address.ts";
 import type { Intent, LeaseWish } from "./cluster-brokers.ts";
 import {
   directoryOf,
@@ -112,8 +113,13 @@ const volumeStep = (view: View): Step => {
 const podStep = (view: View): Step => {
   const { broker, pod } = view;
   if (pod === undefined) {
-    if (volumeState(view) === "present") return { type: "create-pod" };
-    return wait("storage", `claim ${broker.spec.claimName} is being deleted`);
+    if (volumeState(view) !== "present") {
+      return wait("storage", `claim ${broker.spec.claimName} is being deleted`);
+    }
+    const problem = addressProblem(view.cluster, broker.spec.nodeId);
+    if (problem !== undefined) return wait("stuck", problem);
+    if (view.address !== undefined) return { type: "create-pod" };
+    return wait("pod", `Service ${broker.metadata.name} has no address yet: see its events`);
   }
   const { name } = pod.metadata;
   if (isForeign(view)) return wait("pod", `Pod ${name} is another's: it has to go first`);

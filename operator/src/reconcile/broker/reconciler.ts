@@ -12,8 +12,8 @@ import { ApiError, type KubernetesApi, type ObjectKey } from "../../runtime/kube
 import type { RuntimeMetrics } from "../../runtime/metrics.ts";
 import { carryOut } from "./actions.ts";
 import type { ClusterBrokers } from "./cluster-brokers.ts";
-import { type Claim, claimType, type Pod, podType } from "./kinds.ts";
-import { claimOf, hashesOf, managed, podKeyOf } from "./objects.ts";
+import { type Claim, claimType, type Pod, podType, type Service, serviceType } from "./kinds.ts";
+import { brokerAddress, brokerService, claimOf, hashesOf, managed, podKeyOf } from "./objects.ts";
 import { isAction, stepsOf, type Wait } from "./plan.ts";
 import { brokerStatus, type Judged } from "./status.ts";
 import type { Asked, View } from "./view.ts";
@@ -62,6 +62,7 @@ const keyIn = ({ metadata }: Broker, name: string): ObjectKey => ({
 
 export class BrokerReconciler {
   readonly pods: Informer<Pod>;
+  readonly services: Informer<Service>;
   readonly controller: Controller<Broker>;
   readonly #options: BrokerOptions;
   readonly #applier = new Applier({ fieldManager: "millrace-operator" });
@@ -74,6 +75,9 @@ export class BrokerReconciler {
     const shared = { api, clock, random, logger, ...(metrics && { metrics }) };
     const relist = options.relistMs === undefined ? {} : { relistMs: options.relistMs };
     this.pods = new Informer({ ...shared, ...relist, type: podType, labelSelector: managed });
+    this.services = new Informer({
+      ...{ ...shared, ...relist, type: serviceType, labelSelector: managed },
+    });
     const keysWhere = (isAbout: (broker: Broker) => boolean): readonly ObjectKey[] =>
       brokers.list().filter(isAbout).map(keyOf);
     this.controller = new Controller({
@@ -81,6 +85,7 @@ export class BrokerReconciler {
       reconcile: (key, context) => this.#reconcile(key, context),
     })
       .owns(this.pods)
+      .owns(this.services)
       .maps(claims, ({ metadata }) =>
         keysWhere(
           ({ metadata: own, spec }) =>
@@ -109,6 +114,11 @@ export class BrokerReconciler {
     if (parents === undefined) return {};
     if (parents.cluster.spec.paused === true) {
       return this.#say(context, await this.#look(broker, parents));
+    }
+    const service = brokerService(parents.cluster, broker);
+    if (service !== undefined) {
+      const observed = this.services.get(podKeyOf(broker));
+      await this.#applier.apply(context.api, serviceType, service, observed);
     }
     const cluster = this.#options.connect(parents.cluster);
     const view = await this.#look(broker, parents, cluster);
@@ -154,6 +164,7 @@ export class BrokerReconciler {
       renders: hashesOf(parents, broker.spec.nodeId, this.#options.defaultImage),
       pod: this.pods.get(podKeyOf(broker)),
       claim: this.#options.claims.get(keyIn(broker, broker.spec.claimName)),
+      address: brokerAddress(parents.cluster, broker, this.services.get(podKeyOf(broker))),
     };
   }
 

@@ -4,6 +4,7 @@ import type { Broker } from "../../api/index.ts";
 import { mergeConditions, type WantedCondition } from "../../runtime/conditions.ts";
 import { isBeingDeleted } from "../../runtime/finalizers.ts";
 import { commonConditions, isObserved, type Outcome } from "../outcome.ts";
+import { hostIp } from "./address.ts";
 import { hasHashes } from "./hashes.ts";
 import type { Wait } from "./plan.ts";
 import { foundOf, hasNode, isPodReady, podHashes, type View, volumeState } from "./view.ts";
@@ -162,6 +163,13 @@ const clusterFields = ({ asked }: View, before: BrokerStatus): Partial<BrokerSta
   };
 };
 
+/** The address as clients hear it: the kubelet fills in the node's. */
+const toldAddress = ({ address, pod }: View): string | undefined => {
+  if (address?.includes(hostIp) !== true) return address;
+  const ip = pod?.status?.hostIP;
+  return ip === undefined ? undefined : address.replace(hostIp, ip);
+};
+
 /** The status that says what was judged. The lease stays as `current` has it. */
 export const brokerStatus = (current: Broker, judged: Judged, clock: Clock): BrokerStatus => {
   const { generation = 0 } = current.metadata;
@@ -177,7 +185,8 @@ export const brokerStatus = (current: Broker, judged: Judged, clock: Clock): Bro
     syncedOf(judged),
   ];
   const observedGeneration = isDone ? generation : before.observedGeneration;
-  const { address, maintenanceLease } = before;
+  const { maintenanceLease } = before;
+  const address = toldAddress(judged.view);
   const phase = phaseOf(judged);
   const judgedOf = judged.view.broker.metadata.generation ?? 0;
   return {

@@ -9,6 +9,7 @@ import type { Claim, Pod } from "./kinds.ts";
 /** Annotations of a pod: what it was made from. */
 export const templateAnnotation = "millrace.dev/pod-template-hash";
 export const configAnnotation = "millrace.dev/config-hash";
+export const addressAnnotation = "millrace.dev/address";
 
 /** What the cluster says. `unasked`: it cannot be asked; `message` has why, and `error`. */
 export type Asked =
@@ -24,6 +25,8 @@ export interface View {
   readonly renders: Hashes;
   readonly pod?: Pod | undefined;
   readonly claim?: Claim | undefined;
+  /** HOST:PORT that clients are told for the broker; absent while its Service has none. */
+  readonly address?: string | undefined;
   readonly asked: Asked;
 }
 
@@ -45,12 +48,19 @@ export const hasNode = ({ spec }: Pod): boolean => spec.nodeName !== undefined;
 export const isPodReady = ({ status }: Pod): boolean =>
   status?.conditions?.some(({ status: is, type }) => type === "Ready" && is === "True") === true;
 
+/** Whether clients are told an address that is not the broker's any more. */
+const hasOldAddress = ({ address, pod }: View): boolean =>
+  address !== undefined && pod?.metadata.annotations?.[addressAnnotation] !== address;
+
 /**
  * Whether the pod is to be replaced for what the spec says. A pod that was made from something
  * newer is not: what the spec means cannot be made any more.
  */
-export const isOutdated = ({ broker: { spec }, pod, renders }: View): boolean =>
-  pod !== undefined && hasHashes(renders, spec) && !hasHashes(podHashes(pod), spec);
+export const isOutdated = (view: View): boolean => {
+  const { broker, pod, renders } = view;
+  if (pod === undefined || !hasHashes(renders, broker.spec)) return false;
+  return !hasHashes(podHashes(pod), broker.spec) || hasOldAddress(view);
+};
 
 export const foundOf = ({ asked }: View): FoundBroker | undefined =>
   asked.type === "asked" ? asked.found : undefined;

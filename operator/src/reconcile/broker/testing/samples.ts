@@ -3,16 +3,18 @@ import type { Broker, BrokerPool, Cluster } from "../../../api/index.ts";
 import type { FoundBroker } from "../cluster-brokers.ts";
 import type { Hashes } from "../hashes.ts";
 import type { Claim, Pod } from "../kinds.ts";
-import { configAnnotation, templateAnnotation, type View } from "../view.ts";
+import { addressAnnotation, configAnnotation, templateAnnotation, type View } from "../view.ts";
 
 const hashes: Hashes = { podTemplateHash: "aaaaaaaa", configHash: "bbbbbbbb" };
 
 export const directoryId = "0123456789abcdef0123456789abcdef";
 
+export const address = "c-broker-1:7400";
+
 export const cluster = {
   ...{ apiVersion: "millrace.dev/v1alpha1", kind: "Cluster" },
   metadata: { namespace: "n", name: "c" },
-  spec: { brokers: {}, rollout: { unsafePartitions: "Block" } },
+  spec: { brokers: {}, rollout: { unsafePartitions: "Block" }, etcd: { managed: {} } },
 } as unknown as Cluster;
 
 export const pool = (spec: Partial<BrokerPool["spec"]> = {}): BrokerPool => ({
@@ -57,8 +59,8 @@ export const pod = (more: Partial<Pod> = {}, made: Hashes = hashes): Pod => ({
   metadata: {
     ...{ namespace: "n", name: "c-broker-1", uid: "pod", resourceVersion: "1" },
     annotations: {
-      [templateAnnotation]: made.podTemplateHash,
-      [configAnnotation]: made.configHash,
+      ...{ [templateAnnotation]: made.podTemplateHash, [configAnnotation]: made.configHash },
+      [addressAnnotation]: address,
     },
     ownerReferences: [
       {
@@ -91,6 +93,7 @@ export const found = (more: Partial<FoundBroker> = {}): FoundBroker => ({
 /** A broker that runs as it is wanted. */
 export const view = (more: Partial<View> = {}): View => ({
   ...{ broker: broker(), pool: pool(), cluster, renders: hashes, pod: pod(), claim: claim() },
+  address,
   asked: { type: "asked", found: found() },
   ...more,
 });

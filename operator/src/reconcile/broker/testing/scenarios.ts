@@ -46,7 +46,14 @@ const start = ({ api, clock, identity, logger, random }: Process): void => {
   };
   const pools = new PoolReconciler(options);
   const brokers = new BrokerReconciler({ ...options, ...pools, pools: pools.pools });
-  const informers = [clusters, pools.pools, pools.brokers, pools.claims, brokers.pods];
+  const informers = [
+    clusters,
+    pools.pools,
+    pools.brokers,
+    pools.claims,
+    brokers.pods,
+    brokers.services,
+  ];
   const manager = new Manager(informers, [pools.controller, brokers.controller]);
   manager.watch();
   void manager.reconcile();
@@ -69,7 +76,7 @@ export class Stage {
     });
     const cluster = {
       ...{ apiVersion: "millrace.dev/v1alpha1", kind: "Cluster", metadata: clusterKey },
-      ...{ spec: { brokers: {}, rollout: { unsafePartitions: "Block" }, listeners: [] } },
+      spec: { brokers: {}, rollout: { unsafePartitions: "Block" }, etcd: { managed: {} } },
     } as unknown as Cluster;
     server.create(resourceTypes.Cluster, cluster);
     const by = { fieldManager: "clusters", force: true };
