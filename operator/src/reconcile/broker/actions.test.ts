@@ -9,7 +9,7 @@ import { ApiError } from "../../runtime/kubernetes.ts";
 import { simulated } from "../../runtime/testing/simulated.ts";
 import { carryOut } from "./actions.ts";
 import type { ClusterBrokers, LeaseAnswer } from "./cluster-brokers.ts";
-import { claimType, podType } from "./kinds.ts";
+import { claimType, nodeType, podType } from "./kinds.ts";
 import type { Action, Wait } from "./plan.ts";
 import { broker, claim, held, pod, view } from "./testing/samples.ts";
 import type { View } from "./view.ts";
@@ -148,4 +148,20 @@ test("a claim is deleted if the lease allows it, and as it was seen", async () =
   await assert.rejects(allowed.run(deleteClaim, before), isConflict);
   assert.equal(await allowed.run(deleteClaim, allowed.seen()), undefined);
   assert.equal(allowed.server.get(claimType, claimKey), undefined);
+});
+
+test("a pod hears of the rack of its node; without a label a person is needed", async () => {
+  const one = scene();
+  const tell: Action = { type: "tell-rack", node: "node", topologyKey: "zone" };
+  assert.equal((await one.run(tell, one.seen()))?.on, "pod");
+  const node = { apiVersion: "v1", kind: "Node", metadata: { name: "node", labels: {} } };
+  const made = one.server.create(nodeType, node);
+  const wait = await one.run(tell, one.seen());
+  assert.match(wait?.message ?? "", /node node has no label zone: label the node/);
+  const metadata = { ...made.metadata, labels: { zone: "a" } };
+  one.server.replace(nodeType, { ...made, metadata });
+  assert.equal(await one.run(tell, one.seen()), undefined);
+  const { annotations = {} } = one.seen().pod?.metadata ?? {};
+  assert.equal(annotations["millrace.dev/rack"], "a");
+  assert.equal(annotations["millrace.dev/config-hash"], "bbbbbbbb");
 });

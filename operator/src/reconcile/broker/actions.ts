@@ -11,9 +11,10 @@ import type { EventRecorder } from "../../runtime/events.ts";
 import type { KubernetesApi, KubernetesObject, Preconditions } from "../../runtime/kubernetes.ts";
 import { timestamp } from "../../runtime/timestamps.ts";
 import type { ClusterBrokers, LeaseWish } from "./cluster-brokers.ts";
-import { type Claim, claimType, podType } from "./kinds.ts";
+import { type Claim, claimType, nodeType, podType } from "./kinds.ts";
 import { claimOf, podOf } from "./objects.ts";
 import type { Action, Wait } from "./plan.ts";
+import { rackAnnotation } from "./pod.ts";
 import { brokerStatus, type HeldMaintenance } from "./status.ts";
 import { foundOf, type View } from "./view.ts";
 
@@ -83,6 +84,8 @@ class Actions {
         return this.#finish();
       case "release":
         return this.#release();
+      case "tell-rack":
+        return this.#tellRack(action.node, action.topologyKey);
       case "set-intent":
         await this.#brokers.setIntent(this.#id, action.intent);
         return undefined;
@@ -146,6 +149,28 @@ class Actions {
     const pod = podOf(this.#view, broker, defaultImage, address);
     await api.create(podType, pod);
     this.#tell("PodCreated", "CreatePod", `Pod ${pod.metadata.name} is created`);
+    return undefined;
+  }
+
+  async #tellRack(node: string, topologyKey: string): Result {
+    const { api } = this.#tools;
+    const { pod } = this.#view;
+    const found = await api.get(nodeType, { namespace: "", name: node });
+    const rack = found?.metadata.labels?.[topologyKey];
+    if (pod === undefined || found === undefined) {
+      return wait("pod", `node ${node} is not there: delete the Pod if it is gone for good`);
+    }
+    if (rack === undefined || rack === "") {
+      const help = "label the node, or let the brokers of the pool not go there";
+      return wait("stuck", `node ${node} has no label ${topologyKey}: ${help}`);
+    }
+    const { name, namespace = "", uid = "" } = pod.metadata;
+    const metadata = { name, namespace, uid, annotations: { [rackAnnotation]: rack } };
+    const told: KubernetesObject = { apiVersion: "v1", kind: "Pod", metadata };
+    await api.apply<KubernetesObject>(podType, told, {
+      fieldManager: "millrace-operator-rack",
+      force: true,
+    });
     return undefined;
   }
 

@@ -13,12 +13,14 @@ export interface Volume {
   readonly persistentVolumeClaim?: { readonly claimName: string };
   readonly emptyDir?: object;
   readonly secret?: { readonly secretName: string };
+  readonly downwardAPI?: object;
 }
 
 /** What is read of it has types; the rest is made in `pod.ts` alone. */
 export interface PodSpec {
   readonly nodeName?: string;
   readonly volumes?: readonly Volume[];
+  readonly initContainers?: readonly object[];
   readonly containers?: readonly object[];
   readonly hostname?: string;
   readonly subdomain?: string;
@@ -84,4 +86,8 @@ export const claimType: ResourceType<Claim> = {
 };
 export const serviceType: ResourceType<Service> = {
   ...{ ...core, kind: "Service", plural: "services" },
+};
+/** Of nodes their labels are read, for racks. */
+export const nodeType: ResourceType = {
+  ...{ ...core, namespaced: false, kind: "Node", plural: "nodes" },
 };

@@ -75,6 +75,22 @@ test("a pod that has ended is made anew, without a lease", () => {
   assert.deepEqual(steps(view({ pod: pod(leaving) })), ["wait pod"]);
 });
 
+test("a pod waits for its address, and is replaced for another one", () => {
+  const unaddressed = view({ pod: undefined, address: undefined });
+  assert.deepEqual(steps(unaddressed), ["wait pod"]);
+  assert.deepEqual(steps(view({ address: undefined })), []);
+  assert.deepEqual(steps(view({ address: "another:7400" })), ["acquire Restart"]);
+});
+
+test("a pod is told its rack once it has a node", () => {
+  const racks = { pool: pool({ rack: { topologyKey: "zone" } }) };
+  assert.deepEqual(steps(view(racks)), ["tell-rack"]);
+  assert.deepEqual(steps(view({ ...racks, pod: pod({ spec: {} }) })), ["wait pod"]);
+  const annotations = { ...pod().metadata.annotations, "millrace.dev/rack": "a" };
+  const told = pod({ metadata: { ...pod().metadata, annotations } });
+  assert.deepEqual(steps(view({ ...racks, pod: told })), []);
+});
+
 test("a lease is given back once the broker is back", () => {
   const holding = broker(1, {}, held("Restart"));
   assert.deepEqual(steps(view({ broker: holding })), ["release"]);

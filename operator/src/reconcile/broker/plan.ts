@@ -5,6 +5,7 @@
 import { isBeingDeleted } from "../../runtime/finalizers.ts";
 import { addressProblem } from "./address.ts";
 import type { Intent, LeaseWish } from "./cluster-brokers.ts";
+import { rackAnnotation } from "./pod.ts";
 import {
   directoryOf,
   foundOf,
@@ -28,6 +29,8 @@ export interface Wait {
 export type Action =
   | { readonly type: "create-claim" }
   | { readonly type: "create-pod" }
+  /** Tells a pod which rack its node is in; the broker waits for that. */
+  | { readonly type: "tell-rack"; readonly node: string; readonly topologyKey: string }
   | { readonly type: "acquire"; readonly wish: LeaseWish }
   /** Without a lease only where nothing is taken away: it has ended, or nobody knows the broker. */
   | { readonly type: "delete-pod"; readonly isLeased: boolean }
@@ -110,6 +113,14 @@ const volumeStep = (view: View): Step => {
   return undefined;
 };
 
+const rackStep = ({ pod, pool }: View): Step => {
+  const { topologyKey } = pool.spec.rack ?? {};
+  const node = pod?.spec.nodeName;
+  if (topologyKey === undefined || node === undefined) return undefined;
+  const isTold = pod?.metadata.annotations?.[rackAnnotation] !== undefined;
+  return isTold ? undefined : { type: "tell-rack", node, topologyKey };
+};
+
 const podStep = (view: View): Step => {
   const { broker, pod } = view;
   if (pod === undefined) {
@@ -125,7 +136,7 @@ const podStep = (view: View): Step => {
   if (isForeign(view)) return wait("pod", `Pod ${name} is another's: it has to go first`);
   if (isBeingDeleted(pod)) return podGoes(view);
   if (hasEnded(pod)) return { type: "delete-pod", isLeased: false };
-  if (!isOutdated(view)) return undefined;
+  if (!isOutdated(view)) return rackStep(view);
   if (volumeState(view) === "leaving") {
     const { claimName } = broker.spec;
     const text = `claim ${claimName} was deleted, and its volume goes when the pod stops`;

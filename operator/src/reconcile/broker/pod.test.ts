@@ -1,8 +1,14 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import type { Cluster } from "../../api/index.ts";
 import { addressOf, addressProblem, serviceOf } from "./address.ts";
 import { hashesOf, podOf } from "./objects.ts";
+import { waitForRack } from "./pod.ts";
 import { broker, cluster, pool } from "./testing/samples.ts";
 
 interface Container {
@@ -47,6 +53,28 @@ test("an external etcd is reached as the Cluster says, with files of its Secrets
   assert.equal(found["MILLRACE_ETCD_CA_FILE"], "/etc/millrace/etcd/ca/ca.crt");
   const mounts = containerOf(one).volumeMounts.map(({ name }) => name);
   assert.deepEqual(mounts, ["data", "tmp", "etcd-ca", "etcd-client", "etcd-user"]);
+});
+
+test("a pod of a pool with racks waits until it is told its own", () => {
+  const racks = pool({ rack: { topologyKey: "zone" } });
+  const { spec } = podOf({ cluster, pool: racks }, broker(), "millrace:1", "a:1");
+  assert.deepEqual(spec.initContainers?.length, 1);
+  assert.ok("MILLRACE_RACK" in variables(cluster, racks));
+  assert.ok(!("MILLRACE_RACK" in variables(cluster)));
+});
+
+test("what waits for the rack ends once the file has it", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "rack-"));
+  const path = join(directory, "rack");
+  try {
+    writeFileSync(path, "");
+    const waiting = spawn(process.execPath, ["-e", waitForRack(path)], { stdio: "inherit" });
+    const ended = once(waiting, "exit");
+    writeFileSync(path, "a");
+    assert.deepEqual(await ended, [0, null]);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });
 
 test("hashes change with what they are about, and with nothing else", () => {

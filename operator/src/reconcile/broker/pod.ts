@@ -3,6 +3,9 @@ import type { BrokerPool, Cluster } from "../../api/index.ts";
 import { listenerOf } from "./address.ts";
 import type { PodSpec } from "./kinds.ts";
 
+/** Annotation of a pod that has a node: its rack. */
+export const rackAnnotation = "millrace.dev/rack";
+
 export interface Parents {
   readonly cluster: Cluster;
   readonly pool: BrokerPool;
@@ -76,6 +79,39 @@ const storeOf = ({ cluster }: Parents): Secrets => {
   return { variables, folders };
 };
 
+/** What a pod learns from its annotations once it has a node: which rack that is in. */
+const rackField = { fieldRef: { fieldPath: `metadata.annotations['${rackAnnotation}']` } };
+const podPath = "/etc/millrace/pod";
+
+/** Waits for the file: variables are read when a container starts, and not again. */
+export const waitForRack = (path: string): string =>
+  `const fs=require("fs"),path=${JSON.stringify(path)};` +
+  "const look=()=>{try{if(fs.readFileSync(path,'utf8'))process.exit(0)}catch{}};" +
+  "process.on('SIGTERM',()=>process.exit(1));fs.watchFile(path,{interval:200},look);look()";
+
+const lockedDown = {
+  ...{ allowPrivilegeEscalation: false, readOnlyRootFilesystem: true },
+  capabilities: { drop: ["ALL"] },
+};
+
+const rackParts = ({ cluster, image, pool }: PodOf) => {
+  if (pool.spec.rack === undefined) return { containers: [], variables: [], volumes: [] };
+  const { imagePullPolicy } = cluster.spec;
+  const waiting = {
+    ...{ name: "rack", image, imagePullPolicy, args: ["-e", waitForRack(`${podPath}/rack`)] },
+    securityContext: lockedDown,
+    volumeMounts: [
+      { name: "pod", mountPath: podPath },
+      { name: "tmp", mountPath: "/tmp" },
+    ],
+  };
+  return {
+    containers: [waiting],
+    variables: [{ name: "MILLRACE_RACK", valueFrom: rackField }],
+    volumes: [{ name: "pod", downwardAPI: { items: [{ path: "rack", ...rackField }] } }],
+  };
+};
+
 const probe = (path: string, more: object): object => ({
   ...{ httpGet: { path, port: "http" }, timeoutSeconds: 5 },
   ...more,
@@ -118,7 +154,7 @@ const containerOf = (about: PodOf, store: Secrets): object => {
       variable("HEALTH_LISTEN", all(ports.health)),
       variable("HTTP_LISTEN", all(ports.http)),
       ...(clusterId === "" ? [] : [variable("CLUSTER_ID", clusterId)]),
-      ...[...store.variables, ...settings],
+      ...[...store.variables, ...rackParts(about).variables, ...settings],
     ],
     ports: Object.entries({ client: port, ...ports }).map(([portName, containerPort]) => ({
       name: portName,
@@ -126,10 +162,7 @@ const containerOf = (about: PodOf, store: Secrets): object => {
     })),
     ...(pool.spec.resources === undefined ? {} : { resources: pool.spec.resources }),
     ...probes,
-    securityContext: {
-      ...{ allowPrivilegeEscalation: false, readOnlyRootFilesystem: true },
-      capabilities: { drop: ["ALL"] },
-    },
+    securityContext: lockedDown,
     volumeMounts: [
       { name: "data", mountPath: dataPath },
       { name: "tmp", mountPath: "/tmp" },
@@ -158,11 +191,14 @@ export const podSpecOf = (about: PodOf): PodSpec => {
   const store = storeOf(about);
   const { affinity, nodeSelector, priorityClassName, tolerations } = pool.spec.template;
   const { imagePullSecrets } = cluster.spec;
+  const rack = rackParts(about);
   return {
+    ...(rack.containers.length === 0 ? {} : { initContainers: rack.containers }),
     containers: [containerOf(about, store)],
     volumes: [
       { name: "data", persistentVolumeClaim: { claimName } },
       { name: "tmp", emptyDir: {} },
+      ...rack.volumes,
       ...Object.entries(store.folders).map(([folder, secretName]) => ({
         name: `etcd-${folder}`,
         secret: { secretName },

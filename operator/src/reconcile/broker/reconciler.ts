@@ -129,7 +129,7 @@ export class BrokerReconciler {
     return this.#act(view, context, cluster);
   }
 
-  /** Keeps a lease under which something is waited for. One that is lost is seen when it is used. */
+  /** Keeps a lease under which something is waited for. A lost one is seen when it is used. */
   async #keepLease(
     { broker: { metadata, spec, status } }: View,
     brokers: ClusterBrokers | undefined,
