@@ -85,9 +85,9 @@ const podPath = "/etc/millrace/pod";
 
 /** Waits for the file: variables are read when a container starts, and not again. */
 export const waitForRack = (path: string): string =>
-  `const fs=require("fs"),path=${JSON.stringify(path)};` +
-  "const look=()=>{try{if(fs.readFileSync(path,'utf8'))process.exit(0)}catch{}};" +
-  "process.on('SIGTERM',()=>process.exit(1));fs.watchFile(path,{interval:200},look);look()";
+  `const fs=require("fs"),own=require("process"),path=${JSON.stringify(path)};` +
+  "const look=()=>{try{if(fs.readFileSync(path,'utf8'))own.exit(0)}catch{}};" +
+  "own.on('SIGTERM',()=>own.exit(1));fs.watchFile(path,{interval:200},look);look()";
 
 const lockedDown = {
   ...{ allowPrivilegeEscalation: false, readOnlyRootFilesystem: true },
