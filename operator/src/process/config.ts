@@ -37,6 +37,12 @@ export const operatorSchema = {
     "millrace-operator",
     "Name of that Lease. Operators with different ones know nothing of each other.",
   ),
+  image: text(
+    /^$|^[a-z0-9][^ ]*[:@][^ /]+$/,
+    "an image with its tag or digest, or empty for none",
+    "",
+    "Image of the processes of Clusters whose spec names none.",
+  ),
   "cluster-timeout": duration(
     1000,
     600_000,

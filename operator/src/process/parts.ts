@@ -1,6 +1,9 @@
 /** What the operator looks after, put together: informers and reconcilers of all kinds. */
 import type { Clock, Logger, Random } from "@millrace/env";
 import { type Cluster, resourceTypes } from "../api/index.ts";
+import type { ClusterBrokers } from "../reconcile/broker/cluster-brokers.ts";
+import { BrokerReconciler } from "../reconcile/broker/reconciler.ts";
+import { PoolReconciler } from "../reconcile/broker-pool/reconciler.ts";
 import type { ClusterTopics } from "../reconcile/topic/cluster-topics.ts";
 import { TopicReconciler } from "../reconcile/topic/reconciler.ts";
 import { keyOf } from "../runtime/cache.ts";
@@ -20,6 +23,9 @@ export interface PartsOptions {
   readonly identity: string;
   /** All namespaces where it is left out. */
   readonly namespace?: string;
+  /** Image of a Cluster that names none. */
+  readonly defaultImage: string;
+  readonly brokersOf: (cluster: Cluster) => ClusterBrokers | undefined;
   readonly topicsOf: (cluster: Cluster) => ClusterTopics | undefined;
   readonly onClusterGone: (cluster: ObjectKey) => void;
 }
@@ -42,9 +48,16 @@ export const makeParts = (options: PartsOptions): Parts => {
     if (type === "deleted") options.onClusterGone(keyOf(object));
   });
   const topics = new TopicReconciler({ ...shared, events, clusters, connect: options.topicsOf });
-  const informers = [clusters, topics.topics];
+  const about = { ...shared, events, clusters, defaultImage: options.defaultImage };
+  const pool = new PoolReconciler({ ...about, connect: options.brokersOf });
+  const { brokers, claims, pools } = pool;
+  const broker = new BrokerReconciler({
+    ...{ ...about, pools, brokers, claims, connect: options.brokersOf },
+  });
+  const informers = [clusters, topics.topics, pools, brokers, claims, broker.pods, broker.services];
+  const controllers = [topics.controller, pool.controller, broker.controller];
   return {
-    manager: new Manager(informers, [topics.controller]),
+    manager: new Manager(informers, controllers),
     synced: Promise.all(informers.map(({ synced }) => synced)),
   };
 };

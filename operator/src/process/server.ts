@@ -16,6 +16,7 @@ import {
   type RunningServer,
   startServer,
 } from "@millrace/server/node";
+import { clientBrokers } from "../reconcile/broker/client-brokers.ts";
 import { clientTopics } from "../reconcile/topic/client-topics.ts";
 import { fenced } from "../runtime/fenced.ts";
 import { LeaderElection } from "../runtime/leader.ts";
@@ -111,6 +112,11 @@ export const startOperator = (
     ...{ clock, random, logger, metrics: counts, identity },
     api: isElected ? fenced(api, () => election.isLeading) : api,
     ...(namespace === "" ? {} : { namespace }),
+    defaultImage: values.image,
+    brokersOf: (cluster) => {
+      const client = connections.to(cluster);
+      return client && clientBrokers(client, identity);
+    },
     topicsOf: (cluster) => {
       const client = connections.to(cluster);
       return client && clientTopics(client);

@@ -1,6 +1,6 @@
 /** What the reconcile of an object came to, and the conditions that say so, for every kind. */
 import type { ConditionType, ReasonOf } from "../api/index.ts";
-import type { WantedCondition } from "../runtime/conditions.ts";
+import type { Condition, WantedCondition } from "../runtime/conditions.ts";
 
 type Common = ConditionType<"Topic"> & ConditionType<"Broker"> & ConditionType<"Rebalance">;
 type Reason<C extends Common> = ReasonOf<"Topic", C>;
@@ -71,3 +71,11 @@ export const commonConditions = (outcome: Outcome): WantedCondition[] => [
 
 /** Whether the generation was acted on completely, as far as it can be without a person. */
 export const isObserved = ({ type }: Outcome): boolean => type === "done" || type === "stalled";
+
+interface Conditioned {
+  readonly status?: { readonly conditions?: readonly Condition[] | undefined } | undefined;
+}
+
+/** A condition of an object, as it was written last. */
+export const conditionOf = ({ status }: Conditioned, type: string): Condition | undefined =>
+  status?.conditions?.find((one) => one.type === type);

@@ -13,8 +13,19 @@ export const canonical = (value: unknown): string =>
       : inner,
   ) ?? "null";
 
-export const isEqual = (a: unknown, b: unknown): boolean =>
-  a === b || canonical(a) === canonical(b);
+const keysOf = (value: Readonly<Record<string, unknown>>): string[] =>
+  Object.keys(value).filter((key) => value[key] !== undefined);
+
+/** Whether both are the same as JSON: in objects, a key without a value is none. */
+export const isEqual = (a: unknown, b: unknown): boolean => {
+  if (a === b) return true;
+  if (Array.isArray(a)) {
+    return Array.isArray(b) && a.length === b.length && a.every((one, i) => isEqual(one, b[i]));
+  }
+  if (!isRecord(a) || !isRecord(b)) return false;
+  const keys = keysOf(a);
+  return keys.length === keysOf(b).length && keys.every((key) => isEqual(a[key], b[key]));
+};
 
 const fnvPrime = 0x01000193;
 

@@ -24,6 +24,7 @@ import { metadataMutants } from "./metadata.ts";
 import { metadataEtcdMutants } from "./metadata-etcd.ts";
 import { moveMutants } from "./moves.ts";
 import { observabilityMutants } from "./observability.ts";
+import { operatorBrokerMutants } from "./operator-brokers.ts";
 import { operatorProcessMutants } from "./operator-process.ts";
 import { operatorRuntimeMutants } from "./operator-runtime.ts";
 import { operatorTopicMutants } from "./operator-topics.ts";
@@ -60,6 +61,7 @@ export const allMutants: readonly Mutant[] = [
   ...latestMutants,
   ...maintenanceMutants,
   ...moveMutants,
+  ...operatorBrokerMutants,
   ...operatorRuntimeMutants,
   ...operatorProcessMutants,
   ...operatorTopicMutants,

@@ -25,8 +25,12 @@ export interface Process {
 export interface Scenario {
   /** Begins a life. What it leaves running ends with the process. */
   start(process: Process): void;
-  /** What people do meanwhile. `sleep` is their time, in virtual milliseconds. */
-  drive(server: FakeServer, sleep: (ms: number) => Promise<void>): Promise<void>;
+  /** What people do meanwhile, by their clock, in virtual time. */
+  drive(
+    server: FakeServer,
+    sleep: (ms: number) => Promise<void>,
+    clock: Pick<Clock, "wallMs">,
+  ): Promise<void>;
   /** Whether everything is as it should be in the end. */
   isDone(server: FakeServer): boolean;
   /** Throws where something must never be so. Asked after every write of anybody. */
@@ -112,7 +116,7 @@ export const runScenario = async (scenario: Scenario, options: RunOptions): Prom
     scenario.start({ ...process, logger: silentLogger, exit: kill });
   };
   begin();
-  await kernel.run(scenario.drive(server, (ms) => clock.sleep(ms)));
+  await kernel.run(scenario.drive(server, (ms) => clock.sleep(ms), clock));
   faults = noFaults;
   const isOver = (): boolean => failure !== undefined || scenario.isDone(server);
   await kernel.runUntil(isOver);

@@ -418,6 +418,8 @@ export class Admin {
 
 const mayRepeat = ({ code, spec }: MillraceError, isRead: boolean): boolean => {
   if (code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) return false;
+  // The caller's view of a broker is old, and stays so until the caller looks again.
+  if (code === ErrorCode.STALE_BROKER_EPOCH) return false;
   const { retriable, sideEffects } = spec;
   return retriable && (isRead || !sideEffects);
 };

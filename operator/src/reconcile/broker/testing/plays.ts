@@ -1,0 +1,137 @@
+/** What happens to pools and brokers in the scenarios, by name. */
+import assert from "node:assert/strict";
+import { resourceTypes } from "../../../api/index.ts";
+import type { Scenario } from "../../../runtime/testing/crash-points.ts";
+import { claimType } from "../kinds.ts";
+import { type Stage, saysOf, scenarioOf } from "./scenarios.ts";
+
+const keyIn = (name: string) => ({ namespace: "n", name });
+
+const play = (drive: (stage: Stage) => Promise<void>): Scenario =>
+  scenarioOf(
+    async (stage) => {
+      await drive(stage);
+      // Leases of an operator that was killed have run out, and who leads what was told.
+      await stage.sleep(70_000);
+    },
+    (server) => saysOf(server, "main") === "AsSpecified",
+  );
+
+const isFine = (stage: Stage): Promise<void> => stage.settled("main", "AsSpecified");
+
+/** A pool that grows, and new settings for all of its brokers, one after the other. */
+const growing = (from: number, to: number): Scenario =>
+  play(async (stage) => {
+    stage.makePool("main", { replicas: from });
+    await isFine(stage);
+    stage.makeTopics(
+      2,
+      Array.from({ length: from }, (_, id) => id),
+    );
+    stage.edit("main", { replicas: to });
+    await isFine(stage);
+    stage.edit("main", { config: { "journal-file-bytes": 67_108_864 } });
+    await isFine(stage);
+  });
+
+const kept = { size: "1Gi", whenScaledDown: "Retain" } as const;
+
+/** The broker that is named goes with its volume, the next one without, and a new one comes. */
+const shrinking = play(async (stage) => {
+  stage.makePool("main", { replicas: 4 });
+  await isFine(stage);
+  stage.makeTopics(2, [0, 1]);
+  stage.edit("main", { replicas: 3, brokersToRemove: [1] });
+  await isFine(stage);
+  stage.edit("main", { replicas: 2, storage: kept });
+  await isFine(stage);
+  stage.edit("main", { replicas: 3 });
+  await isFine(stage);
+});
+
+/** One broker goes with its volume, and a new one comes. */
+const shrinkingSmall = play(async (stage) => {
+  stage.makePool("main", { replicas: 2 });
+  await isFine(stage);
+  stage.makeTopics(1, [1]);
+  stage.edit("main", { replicas: 1 });
+  await isFine(stage);
+  stage.edit("main", { replicas: 2 });
+  await isFine(stage);
+});
+
+/** A broker is called back while its replicas move. */
+const calledBack = play(async (stage) => {
+  stage.makePool("main", {});
+  await isFine(stage);
+  stage.makeTopics(3, [0, 2]);
+  stage.world.movesLeft = 1;
+  stage.edit("main", { replicas: 2 });
+  await stage.until(() => stage.world.movesLeft === 0);
+  stage.edit("main", { replicas: 3 });
+  await isFine(stage);
+});
+
+/** Too few brokers would be left for a topic: once it is called off, once the topic gives way. */
+const blocked = play(async (stage) => {
+  stage.makePool("main", { replicas: 2 });
+  await isFine(stage);
+  stage.makeTopics(2, [0, 1]);
+  stage.edit("main", { replicas: 1 });
+  await stage.settled("main", "Blocked");
+  stage.edit("main", { replicas: 2 });
+  await isFine(stage);
+  stage.edit("main", { replicas: 1 });
+  await stage.settled("main", "Blocked");
+  stage.makeTopics(2, [1]);
+  await isFine(stage);
+});
+
+/** A pod is killed by hand, one is evicted. */
+const killed = play(async (stage) => {
+  stage.makePool("main", { replicas: 2 });
+  await isFine(stage);
+  stage.makeTopics(2, [0, 1]);
+  await stage.replaced(0, () => stage.killPod(0));
+  await stage.replaced(1, () => stage.endPod(1));
+});
+
+/** A volume is lost under a pod, and one is lost with its node. */
+const diskLost = play(async (stage) => {
+  stage.makePool("main", { replicas: 2 });
+  await isFine(stage);
+  stage.makeTopics(2, [0, 1]);
+  await stage.replaced(0, () => stage.loseVolume(0));
+  // It has caught up, or the other disk would be the only one.
+  await stage.sleep(30_000);
+  await stage.replaced(1, () => {
+    stage.server.delete(claimType, keyIn("data-events-broker-1"), {});
+    stage.endPod(1);
+  });
+});
+
+/** A Broker is deleted by hand, and then the pool, which is made anew: volumes are found again. */
+const returning = play(async (stage) => {
+  stage.makePool("main", { replicas: 2 });
+  await isFine(stage);
+  stage.makeTopics(2, [0, 1]);
+  const claims = [0, 1].map((id) => stage.claim(id)?.metadata.uid);
+  await stage.replaced(1, () => {
+    stage.server.delete(resourceTypes.Broker, keyIn("events-broker-1"), {});
+  });
+  stage.server.delete(resourceTypes.BrokerPool, keyIn("main"), {});
+  await stage.until(() => [0, 1].every((id) => stage.pod(id) === undefined));
+  stage.makePool("main", { replicas: 2 });
+  await isFine(stage);
+  assert.deepEqual(
+    [0, 1].map((id) => stage.claim(id)?.metadata.uid),
+    claims,
+  );
+});
+
+export const plays = {
+  ...{ growing: growing(3, 5), growingSmall: growing(1, 2) },
+  ...{ shrinking, shrinkingSmall, calledBack, blocked, killed, diskLost, returning },
+} as const;
+
+export type Play = keyof typeof plays;
