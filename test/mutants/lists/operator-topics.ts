@@ -98,6 +98,18 @@ export const operatorTopicMutants: readonly Mutant[] = [
     tests: reconciler,
   },
   {
+    name: "topic-given-up-for-want-of-brokers",
+    breaks: "A topic that wants more brokers than there are waits for them.",
+    file: `${at}reconciler.ts`,
+    replace: [
+      [
+        "if (error.code === ErrorCode.INVALID_REPLICATION_FACTOR) {",
+        "if (error.code === ErrorCode.DATA_DIRECTORY_LOCKED) {",
+      ],
+    ],
+    tests: reconciler,
+  },
+  {
     name: "topic-never-looked-at-again",
     breaks: "What is changed by other means is put back.",
     file: `${at}reconciler.ts`,

@@ -1,6 +1,7 @@
 /** Topics through everything that the harness can do to an operator and its servers. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ErrorCode, MillraceError } from "@millrace/errors";
 import { type Cluster, resourceTypes, schemaOf, type Topic } from "../../api/index.ts";
 import { problemsOf } from "../../api/testing/admission.ts";
 import { topicKind } from "../../api/topic.ts";
@@ -18,6 +19,7 @@ import {
 } from "../../runtime/testing/crash-points.ts";
 import { manyFaults } from "../../runtime/testing/fake-api/faults.ts";
 import type { FakeServer } from "../../runtime/testing/fake-api/server.ts";
+import type { ClusterTopics } from "./cluster-topics.ts";
 import { TopicReconciler, topicFinalizer } from "./reconciler.ts";
 import {
   partitionsAt,
@@ -268,6 +270,47 @@ test("killed right before or after any of its writes, it ends in the same state"
 test("faults of every kind, and it ends in the same state", async () => {
   const seeds = Array.from({ length: faultSeeds }, (_, i) => 100 + i);
   await survivesFaults(scenario, manyFaults, seeds);
+});
+
+test("a topic that wants more brokers than there are is made once they have come", async () => {
+  let said: string | undefined;
+  const run = await runScenario(
+    {
+      ...{ ...scenario, check: () => {}, state: (of: FakeServer) => stored(of, "wide") },
+      start: ({ api, clock, identity, logger, random }) => {
+        const shared = { api, clock, random, logger, relistMs: 3_600_000 };
+        const clusters = new Informer<Cluster>({ ...shared, type: resourceTypes.Cluster });
+        const controller = "millrace.dev/operator";
+        const events = new EventRecorder({ ...shared, controller, instance: identity });
+        const connect = ({ metadata }: Cluster): ClusterTopics => ({
+          ...storedTopics(api, metadata.name, clock),
+          create: async (topic, how) => {
+            if (clock.monoMs() > 60_000) {
+              return storedTopics(api, metadata.name, clock).create(topic, how);
+            }
+            const text = "no broker takes new replicas: start one";
+            throw new MillraceError(ErrorCode.INVALID_REPLICATION_FACTOR, text);
+          },
+        });
+        const topics = new TopicReconciler({ ...shared, clusters, events, connect });
+        const manager = new Manager([clusters, topics.topics], [topics.controller]);
+        void manager.reconcile();
+      },
+      drive: async (server, sleep) => {
+        server.create(resourceTypes.Cluster, cluster("events"));
+        server.create(resourceTypes.Topic, topic("wide"));
+        await sleep(30_000);
+        const found = server.get(resourceTypes.Topic, keyOf("wide"));
+        said = found && conditionOf(found, "Ready")?.reason;
+        assert.equal(found && conditionOf(found, "Stalled")?.status, "False");
+        await sleep(50_000);
+      },
+      isDone: (server) => isSettled(server, { wide: "AsSpecified" }),
+    },
+    { seed: 5 },
+  );
+  assert.equal(said, "Blocked");
+  assert.notEqual(run.state, undefined);
 });
 
 /** An API server whose watches say nothing any more once they have told of a deletion. */

@@ -28,10 +28,14 @@ export const topicDefaults = {
   resyncMs: 120_000,
   /** How often while replicas are on their way. */
   movingMs: 5000,
+  /** How often while there are too few brokers. */
+  fewBrokersMs: 10_000,
 } as const;
 
 export interface TopicOptions {
   readonly api: KubernetesApi;
+  /** All namespaces where it is left out. */
+  readonly namespace?: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -73,7 +77,7 @@ const passing: ReadonlySet<ErrorCode> = new Set([
   ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
 ]);
 
-/** What the cluster refuses, and goes on refusing while nothing changes. */
+/** What the cluster refuses, and goes on refusing while the object does not change. */
 const isRefusal = (error: MillraceError): boolean =>
   !error.spec.retriable && !passing.has(error.code);
 
@@ -85,10 +89,10 @@ export class TopicReconciler {
 
   constructor(options: TopicOptions) {
     this.#options = options;
-    const { api, clock, clusters, logger, metrics, random, relistMs } = options;
+    const { api, clock, clusters, logger, metrics, namespace, random, relistMs } = options;
     const shared = { api, clock, random, logger, ...(metrics && { metrics }) };
     this.topics = new Informer({
-      ...shared,
+      ...{ ...shared, ...(namespace === undefined ? {} : { namespace }) },
       type: resourceTypes.Topic,
       ...(relistMs === undefined ? {} : { relistMs }),
       indexes: {
@@ -294,6 +298,12 @@ export class TopicReconciler {
   async #failed(topic: Topic, api: KubernetesApi, error: MillraceError): Promise<ReconcileDone> {
     const topicName = topicNameOf(topic);
     const message = messageOf(error);
+    // Brokers come, and nothing tells of them here.
+    if (error.code === ErrorCode.INVALID_REPLICATION_FACTOR) {
+      const about = { type: "working", reason: "WaitingForCluster", ready: "Blocked" } as const;
+      await this.#say(topic, api, { outcome: { ...about, message }, synced: "Refused", topicName });
+      return { requeueAfterMs: topicDefaults.fewBrokersMs };
+    }
     const refused: Outcome = { type: "stalled", reason: "InvalidSpec", ready: "Failed", message };
     if (isRefusal(error)) {
       return this.#say(topic, api, { outcome: refused, synced: "Refused", topicName });
