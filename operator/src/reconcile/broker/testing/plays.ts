@@ -182,6 +182,22 @@ const paused = play(async (stage) => {
   await isFine(stage);
 });
 
+/** A Cluster is deleted, which stops its brokers and keeps their volumes, and made anew. */
+const clusterGone = play(async (stage) => {
+  stage.makePool("main", { replicas: 2 });
+  await isFine(stage);
+  const claims = [0, 1].map((id) => stage.claim(id)?.metadata.uid);
+  stage.server.delete(resourceTypes.Cluster, keyIn("events"), {});
+  await stage.until(() => [0, 1].every((id) => stage.pod(id) === undefined));
+  await stage.settled("main", "ClusterNotFound");
+  stage.makeCluster();
+  await isFine(stage);
+  assert.deepEqual(
+    [0, 1].map((id) => stage.claim(id)?.metadata.uid),
+    claims,
+  );
+});
+
 export const plays = {
   ...{ growing: growing(3, 5), growingSmall: growing(1, 2) },
   ...{
@@ -194,6 +210,7 @@ export const plays = {
     returning,
     twoPools,
     paused,
+    clusterGone,
   },
 } as const;
 

@@ -74,6 +74,11 @@ export class Stage {
       ...{ apiVersion: "cluster.test/v1", kind: "StoredCluster", metadata: clusterKey },
       spec: { revision: 1, brokers: {}, partitions: [] },
     });
+    this.makeCluster();
+  }
+
+  makeCluster(): void {
+    const { server } = this;
     const cluster = {
       ...{ apiVersion: "millrace.dev/v1alpha1", kind: "Cluster", metadata: clusterKey },
       spec: { brokers: {}, rollout: { unsafePartitions: "Block" }, etcd: { managed: {} } },
@@ -261,6 +266,7 @@ const checkPodDeletion = (server: FakeServer, { key }: Write): void => {
   const state = clusterState(server);
   // It has ended, or the cluster has never known its broker: nothing is taken away.
   if (pod === undefined || hasEnded(pod)) return;
+  if (server.get(resourceTypes.Cluster, clusterKey) === undefined) return;
   if (state !== undefined && brokerOf(state, id) === undefined) return;
   checkLease(server, id, ["Restart", "ReplaceDisk", "Remove"], `pod ${key} is deleted`);
 };
