@@ -35,8 +35,11 @@ test("brokers are described, and leases asked for, kept and given back, as the o
     assert.deepEqual(await brokers.release({ brokerId, token }), { blockers: [] });
     await assert.rejects(brokers.release({ brokerId, token }), isLost);
 
+    const startedMs = performance.now();
     const stale = brokers.acquire({ ...restart, brokerEpoch: brokerEpoch + 1 });
     await assert.rejects(stale, (error) => hasCode(error, ErrorCode.STALE_BROKER_EPOCH));
+    // It is not asked again: the answer would be the same.
+    assert.ok(performance.now() - startedMs < 10_000);
     const disk = { brokerId, kind: "ReplaceDisk", reason: "", directoryId } as const;
     assert.match((await brokers.acquire(disk)).blockers.join(), /runs on this data directory/);
     const removal = await brokers.acquire({ ...disk, kind: "Remove" });

@@ -345,4 +345,95 @@ export const operatorBrokerMutants: readonly Mutant[] = [
     ],
     tests: pools,
   },
+  {
+    name: "pool-ranges-overlap",
+    breaks: "Of two pools whose ranges overlap the younger one gets no brokers.",
+    file: `${pool}numbers.ts`,
+    replace: [["other.spec.nodeIds.start <= own.end &&", "other.spec.nodeIds.start > own.end &&"]],
+    tests: pools,
+  },
+  {
+    name: "pool-stops-the-older-one",
+    breaks: "Of two pools whose ranges overlap the older one is served.",
+    file: `${pool}numbers.ts`,
+    replace: [["ageOf(other) < ageOf(pool) &&", ""]],
+    tests: pools,
+  },
+  {
+    name: "pool-rolls-before-the-controllers",
+    breaks: "Brokers get a new image after the controllers.",
+    file: `${pool}plan.ts`,
+    replace: [
+      ["if (status?.image === image) return undefined;", "if (status !== null) return undefined;"],
+    ],
+    tests: [`${pool}two-pools.test.ts`],
+  },
+  {
+    name: "pool-rolls-by-itself-alone",
+    breaks: "One broker at a time gets a new pod across all pools of a cluster.",
+    file: `${pool}plan.ts`,
+    replace: [["const brokers = view.brokers.flatMap", "const brokers = brokersOf(view).flatMap"]],
+    tests: [`${pool}two-pools.test.ts`],
+  },
+  {
+    name: "pool-acts-while-paused",
+    breaks: "A Cluster that is paused gets no brokers.",
+    file: `${pool}reconciler.ts`,
+    replace: [["if (cluster.spec.paused === true) {", "if (cluster.spec.paused === null) {"]],
+    tests: [`${pool}paused.test.ts`],
+  },
+  {
+    name: "broker-acts-while-paused",
+    breaks: "The pods of a Cluster that is paused are left alone.",
+    file: `${broker}reconciler.ts`,
+    replace: [
+      [
+        "if (parents.cluster.spec.paused === true) {",
+        "if (parents.cluster.spec.paused === null) {",
+      ],
+    ],
+    tests: [`${pool}paused.test.ts`],
+  },
+  {
+    name: "broker-keeps-what-is-in-the-way",
+    breaks: "A lease of an earlier process runs out where another one is wanted.",
+    file: `${broker}reconciler.ts`,
+    replace: [['if (!steps.some(({ type }) => type === "acquire")) await', "await"]],
+    tests: [`${broker}disk-lost.test.ts`],
+  },
+  {
+    name: "broker-old-address",
+    breaks: "A pod that tells clients an old address is replaced.",
+    file: `${broker}view.ts`,
+    replace: [["|| hasOldAddress(view);", ";"]],
+    tests: plan,
+  },
+  {
+    name: "broker-without-its-rack",
+    breaks: "A broker of a pool with racks is told its own.",
+    file: `${broker}plan.ts`,
+    replace: [
+      ["if (!isOutdated(view)) return rackStep(view);", "if (!isOutdated(view)) return undefined;"],
+    ],
+    tests: plan,
+  },
+  {
+    name: "broker-hash-of-labels",
+    breaks: "A change of labels restarts no broker.",
+    file: `${broker}objects.ts`,
+    replace: [
+      [
+        "podTemplateHash: hashOf(podSpecOf(aboutPod(parents, nodeId, image))),",
+        "podTemplateHash: hashOf([podSpecOf(aboutPod(parents, nodeId, image)), parents.pool.spec]),",
+      ],
+    ],
+    tests: [`${broker}pod.test.ts`],
+  },
+  {
+    name: "client-asks-again-with-an-old-view",
+    breaks: "A lease for a registration that is over is refused at once.",
+    file: "packages/client/src/core/admin.ts",
+    replace: [["if (code === ErrorCode.STALE_BROKER_EPOCH) return false;", ""]],
+    tests: ["test/integration/operator-brokers.test.ts"],
+  },
 ];

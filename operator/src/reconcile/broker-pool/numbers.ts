@@ -29,7 +29,10 @@ export const freeNumbers = ({ others, range, used }: Numbers, count: number): nu
   return found;
 };
 
-/** A pool of the same cluster whose range has numbers of this one's. */
+const ageOf = ({ metadata }: BrokerPool): string =>
+  `${metadata.creationTimestamp ?? ""} ${metadata.uid ?? ""}`;
+
+/** An older pool of the same cluster whose range has numbers of this one's. */
 export const overlapping = (
   pool: BrokerPool,
   others: readonly BrokerPool[],
@@ -37,7 +40,10 @@ export const overlapping = (
   const { nodeIds: own } = pool.spec;
   if (own === undefined) return undefined;
   return others.find(
-    ({ spec: { nodeIds: range } }) =>
-      range !== undefined && range.start <= own.end && own.start <= range.end,
+    (other) =>
+      ageOf(other) < ageOf(pool) &&
+      other.spec.nodeIds !== undefined &&
+      other.spec.nodeIds.start <= own.end &&
+      own.start <= other.spec.nodeIds.end,
   );
 };

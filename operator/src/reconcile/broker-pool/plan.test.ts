@@ -63,11 +63,15 @@ test("numbers: the lowest that no broker has had, within the range, outside of t
   assert.deepEqual(freeNumbers({ range: { start: 2, end: 4 }, others: [], used }, 5), [3, 4]);
 });
 
-test("ranges of two pools must not overlap", () => {
-  const of = (start: number, end: number) => pool({ nodeIds: { start, end } });
-  assert.equal(overlapping(of(1, 5), [of(6, 9), pool()]), undefined);
-  assert.notEqual(overlapping(of(1, 6), [of(6, 9)]), undefined);
-  assert.equal(overlapping(pool(), [of(6, 9)]), undefined);
+test("ranges of two pools must not overlap: the younger one gets no brokers", () => {
+  const of = (start: number, end: number, uid = "b") => {
+    const one = pool({ nodeIds: { start, end } });
+    return { ...one, metadata: { ...one.metadata, uid } };
+  };
+  assert.equal(overlapping(of(1, 5), [of(6, 9, "a"), pool()]), undefined);
+  assert.notEqual(overlapping(of(1, 6), [of(6, 9, "a")]), undefined);
+  assert.equal(overlapping(of(1, 6), [of(6, 9, "c")]), undefined);
+  assert.equal(overlapping(pool(), [of(6, 9, "a")]), undefined);
 });
 
 const current = { podTemplateHash: "aaaaaaaa", configHash: "bbbbbbbb" };

@@ -55,7 +55,11 @@ test("a pod that may be at work goes under a lease that is written down, and in 
   ]);
   // Nobody knows the broker.
   assert.deepEqual(steps(view({ ...one, asked: unknown })), ["delete-pod unleased"]);
+  // It is down, and has no replicas: the cluster does not tell of it.
   const before = broker(1, {}, known);
+  const down = pod({ status: { phase: "Running" } }, otherHashes);
+  const unlisted = { asked: unknown, broker: before };
+  assert.deepEqual(steps(view({ ...unlisted, pod: down })), ["delete-pod unleased"]);
   assert.deepEqual(steps(view({ ...one, asked: unknown, broker: before })), ["acquire Restart"]);
 });
 
@@ -114,6 +118,19 @@ test("a lost volume: the broker stops, its directory is given up, and it gets an
   assert.deepEqual(steps(view(given)), ["delete-pod"]);
   assert.deepEqual(steps(view({ ...given, pod: undefined })), ["delete-claim"]);
   assert.deepEqual(steps(view({ ...given, pod: undefined, claim: undefined })), ["create-claim"]);
+});
+
+test("a broker that the cluster does not tell of gets another volume", () => {
+  const one = { broker: broker(1, {}, known), asked: unknown, pod: undefined };
+  assert.deepEqual(steps(view({ ...one, claim: undefined })), ["create-claim"]);
+  assert.deepEqual(steps(view({ ...one, claim: claim("Lost") })), ["wait stuck"]);
+});
+
+test("a broker that the cluster does not tell of is not taken for drained while it is ready", () => {
+  for (const intent of ["Draining", "Decommissioned"] as const) {
+    const one = view({ broker: broker(1, { intent }, known), asked: unknown });
+    assert.deepEqual(steps(one), ["wait cluster"]);
+  }
 });
 
 test("a claim that is gone is not made anew before its directory is given up", () => {

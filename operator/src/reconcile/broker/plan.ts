@@ -61,11 +61,21 @@ const restart = (view: View, reason: string): Action => {
   return { type: "acquire", wish };
 };
 
+/**
+ * Whether the cluster knows nothing of the broker, so that there is no lease to be had, and nothing
+ * is taken away. It does not tell of a broker that is down and has no replicas.
+ */
+const isNobodys = (view: View): boolean =>
+  isUnknown(view) ||
+  (view.asked.type === "asked" &&
+    view.asked.found === undefined &&
+    (view.pod === undefined || !isPodReady(view.pod)));
+
 /** Deletes a pod that may be at work, under a lease of Restart. */
 const takeDown = (view: View, reason: string): Step => {
   if (view.asked.type === "unasked") return wait("cluster", view.asked.message);
   if (leaseOf(view)?.kind === "Restart") return { type: "delete-pod", isLeased: true };
-  if (isUnknown(view)) return { type: "delete-pod", isLeased: false };
+  if (isNobodys(view)) return { type: "delete-pod", isLeased: false };
   return restart(view, reason);
 };
 
@@ -83,12 +93,12 @@ const replaceVolume = (view: View, state: "absent" | "lost"): Step => {
   const { asked, broker, pod } = view;
   const { claimName } = broker.spec;
   if (asked.type === "unasked") return wait("cluster", asked.message);
-  const isNew = isUnknown(view);
-  if (isNew && state === "absent") return { type: "create-claim" };
+  const isUnlisted = asked.found === undefined;
+  if (isUnlisted && state === "absent") return { type: "create-claim" };
   const directoryId = directoryOf(view);
-  if (directoryId === undefined) {
+  if (isUnlisted || directoryId === undefined) {
     if (state === "absent" && foundOf(view)?.replicas === 0) return { type: "create-claim" };
-    const help = isNew ? "" : ", and the cluster does not know which data directory was on it";
+    const help = isUnlisted ? "" : ", and the cluster does not know which data directory was on it";
     return wait("stuck", `the volume of claim ${claimName} is lost${help}: delete the claim`);
   }
   if (pod !== undefined && isBeingDeleted(pod)) return podGoes(view);
@@ -191,11 +201,14 @@ const runStep = (view: View): Step => {
   return undefined;
 };
 
+const unlisted = (view: View): Wait =>
+  wait("cluster", `the cluster does not tell of ${nameOf(view)}, and its pod is ready: waiting`);
+
 /** Whether a broker that is drained has nothing any more. */
 const drainStep = (view: View): Step => {
   const found = foundOf(view);
   if (view.asked.type === "unasked") return wait("cluster", view.asked.message);
-  if (found === undefined) return undefined;
+  if (found === undefined) return isNobodys(view) ? undefined : unlisted(view);
   const { immovable, leftovers, replicas } = found;
   if (immovable > 0) return { type: "begin-drain", wish: drain(view, true) };
   if (replicas > 0) {
@@ -215,7 +228,7 @@ const removalStep = (view: View): Step => {
   if (found === undefined) {
     // It has never been one of the cluster's: there is nobody to ask, and its volume is kept.
     if (pod === undefined) return { type: "finish" };
-    return { type: "delete-pod", isLeased: false };
+    return isNobodys(view) ? { type: "delete-pod", isLeased: false } : unlisted(view);
   }
   if (found.intent !== "Decommissioned") {
     return { type: "set-intent", intent: "Decommissioned" };

@@ -10,6 +10,7 @@ import { isBeingDeleted } from "../../runtime/finalizers.ts";
 import { Informer } from "../../runtime/informer.ts";
 import { ApiError, type KubernetesApi, type ObjectKey } from "../../runtime/kubernetes.ts";
 import type { RuntimeMetrics } from "../../runtime/metrics.ts";
+import { isControlledBy } from "../../runtime/owners.ts";
 import { carryOut } from "./actions.ts";
 import type { ClusterBrokers } from "./cluster-brokers.ts";
 import { type Claim, claimType, type Pod, podType, type Service, serviceType } from "./kinds.ts";
@@ -111,9 +112,10 @@ export class BrokerReconciler {
     // What belongs to a Broker that is deleted goes with it; its volume stays.
     if (broker === undefined || isBeingDeleted(broker)) return {};
     const parents = this.#parentsOf(broker);
-    if (parents === undefined) return {};
+    if (parents === undefined) return this.#stop(broker, context);
     if (parents.cluster.spec.paused === true) {
-      return this.#say(context, await this.#look(broker, parents));
+      const connection = this.#options.connect(parents.cluster);
+      return this.#say(context, await this.#look(broker, parents, connection));
     }
     const service = brokerService(parents.cluster, broker);
     if (service !== undefined) {
@@ -155,6 +157,23 @@ export class BrokerReconciler {
     const pool = this.#options.pools.get({ namespace, name: spec.poolRef.name });
     if (cluster === undefined || pool === undefined) return undefined;
     return isBeingDeleted(cluster) || isBeingDeleted(pool) ? undefined : { cluster, pool };
+  }
+
+  /**
+   * Stops the pod of a broker whose Cluster is gone: there is nobody to ask for a lease, and nobody
+   * to serve. The volume stays. Without its pool the Broker goes by itself.
+   */
+  async #stop(broker: Broker, { api }: ReconcileContext): Promise<ReconcileDone> {
+    const key = keyIn(broker, broker.spec.clusterRef.name);
+    const cluster = await api.get(resourceTypes.Cluster, key);
+    if (cluster !== undefined && !isBeingDeleted(cluster)) return {};
+    const pod = await api.get(podType, podKeyOf(broker));
+    const { resourceVersion, uid } = pod?.metadata ?? {};
+    if (pod === undefined || uid === undefined || isBeingDeleted(pod)) return {};
+    if (!isControlledBy(pod, broker)) return {};
+    const only = resourceVersion === undefined ? { uid } : { uid, resourceVersion };
+    await api.delete(podType, keyOf(pod), only);
+    return {};
   }
 
   /** What the caches and the cluster know of a broker. */

@@ -2,8 +2,10 @@
 import assert from "node:assert/strict";
 import { resourceTypes } from "../../../api/index.ts";
 import type { Scenario } from "../../../runtime/testing/crash-points.ts";
-import { claimType } from "../kinds.ts";
+import { claimType, type Pod } from "../kinds.ts";
 import { type Stage, saysOf, scenarioOf } from "./scenarios.ts";
+
+const hasEnded = (pod: Pod | undefined): boolean => pod?.status?.phase === "Failed";
 
 const keyIn = (name: string) => ({ namespace: "n", name });
 
@@ -129,9 +131,87 @@ const returning = play(async (stage) => {
   );
 });
 
+/** The image of two pools changes: controllers first, then one broker after the other. */
+const twoPools = play(async (stage) => {
+  stage.makePool("main", { replicas: 2, nodeIds: { start: 1, end: 9 } });
+  stage.makePool("other", { replicas: 1, nodeIds: { start: 9, end: 19 } });
+  await isFine(stage);
+  await stage.settled("other", "Blocked");
+  stage.edit("other", { nodeIds: { start: 10, end: 19 } });
+  await stage.settled("other", "AsSpecified");
+  stage.makeTopics(2, [1, 2, 10]);
+  stage.editCluster({ image: "millrace:2" });
+  await stage.sleep(30_000);
+  stage.assertNothingMoved();
+  stage.runImage("millrace:2");
+  await stage.until(() => [1, 2, 10].every((id) => stage.imageOf(id) === "millrace:2"));
+  await isFine(stage);
+  await stage.settled("other", "AsSpecified");
+});
+
+/** A pool without its Cluster waits; a Cluster that is paused gets no broker. */
+const paused = play(async (stage) => {
+  stage.makePool("lost", { clusterRef: { name: "later" } });
+  stage.editCluster({ paused: true });
+  stage.makePool("main", { replicas: 1, nodeIds: { start: 5, end: 6 } });
+  await stage.settled("lost", "ClusterNotFound");
+  await stage.settled("main", "Paused");
+  await stage.sleep(60_000);
+  assert.equal(stage.pod(5), undefined);
+  stage.editCluster({ paused: false });
+  await isFine(stage);
+  stage.editCluster({ paused: true });
+  await stage.settled("main", "Paused");
+  // What was on its way has ended.
+  await stage.sleep(60_000);
+  stage.endPod(5);
+  await stage.sleep(60_000);
+  assert.equal(stage.pod(5)?.status?.phase, "Failed");
+  stage.editCluster({ paused: false });
+  await stage.until(() => stage.imageOf(5) !== undefined && !hasEnded(stage.pod(5)));
+  await isFine(stage);
+  // Two numbers are not enough for three brokers, of which one has gone.
+  stage.makeTopics(1, [5]);
+  stage.edit("main", { replicas: 2 });
+  await isFine(stage);
+  stage.edit("main", { replicas: 1 });
+  await isFine(stage);
+  stage.edit("main", { replicas: 2 });
+  await stage.settled("main", "Blocked");
+  stage.edit("main", { nodeIds: { start: 5, end: 9 } });
+  await isFine(stage);
+});
+
+/** A Cluster is deleted, which stops its brokers and keeps their volumes, and made anew. */
+const clusterGone = play(async (stage) => {
+  stage.makePool("main", { replicas: 2 });
+  await isFine(stage);
+  const claims = [0, 1].map((id) => stage.claim(id)?.metadata.uid);
+  stage.server.delete(resourceTypes.Cluster, keyIn("events"), {});
+  await stage.until(() => [0, 1].every((id) => stage.pod(id) === undefined));
+  await stage.settled("main", "ClusterNotFound");
+  stage.makeCluster();
+  await isFine(stage);
+  assert.deepEqual(
+    [0, 1].map((id) => stage.claim(id)?.metadata.uid),
+    claims,
+  );
+});
+
 export const plays = {
   ...{ growing: growing(3, 5), growingSmall: growing(1, 2) },
-  ...{ shrinking, shrinkingSmall, calledBack, blocked, killed, diskLost, returning },
+  ...{
+    shrinking,
+    shrinkingSmall,
+    calledBack,
+    blocked,
+    killed,
+    diskLost,
+    returning,
+    twoPools,
+    paused,
+    clusterGone,
+  },
 } as const;
 
 export type Play = keyof typeof plays;

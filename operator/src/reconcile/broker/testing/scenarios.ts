@@ -74,6 +74,11 @@ export class Stage {
       ...{ apiVersion: "cluster.test/v1", kind: "StoredCluster", metadata: clusterKey },
       spec: { revision: 1, brokers: {}, partitions: [] },
     });
+    this.makeCluster();
+  }
+
+  makeCluster(): void {
+    const { server } = this;
     const cluster = {
       ...{ apiVersion: "millrace.dev/v1alpha1", kind: "Cluster", metadata: clusterKey },
       spec: { brokers: {}, rollout: { unsafePartitions: "Block" }, etcd: { managed: {} } },
@@ -81,6 +86,33 @@ export class Stage {
     server.create(resourceTypes.Cluster, cluster);
     const by = { fieldManager: "clusters", force: true };
     server.applyStatus(resourceTypes.Cluster, { ...cluster, status: { image } }, by);
+  }
+
+  editCluster(spec: Partial<Cluster["spec"]>): void {
+    const known = this.server.get(resourceTypes.Cluster, clusterKey);
+    if (known === undefined) throw new Error("there is no Cluster");
+    this.server.replace(resourceTypes.Cluster, { ...known, spec: { ...known.spec, ...spec } });
+  }
+
+  /** Controllers and group coordinators run an image. */
+  runImage(running: string): void {
+    const known = this.server.get(resourceTypes.Cluster, clusterKey);
+    if (known === undefined) throw new Error("there is no Cluster");
+    const by = { fieldManager: "clusters", force: true };
+    this.server.applyStatus(resourceTypes.Cluster, { ...known, status: { image: running } }, by);
+  }
+
+  imageOf(id: number): string | undefined {
+    const [container] = this.pod(id)?.spec.containers ?? [];
+    return (container as { readonly image?: string } | undefined)?.image;
+  }
+
+  /** No broker has the new image, nor is about to. */
+  assertNothingMoved(): void {
+    for (const { metadata, spec, status } of all<Broker>(this.server, "Broker")) {
+      if (status?.podTemplateHash === spec.podTemplateHash) continue;
+      throw new Error(`${metadata.name} gets an image that the controllers do not run`);
+    }
   }
 
   makePool(name: string, spec: Partial<BrokerPool["spec"]>): void {
@@ -234,6 +266,7 @@ const checkPodDeletion = (server: FakeServer, { key }: Write): void => {
   const state = clusterState(server);
   // It has ended, or the cluster has never known its broker: nothing is taken away.
   if (pod === undefined || hasEnded(pod)) return;
+  if (server.get(resourceTypes.Cluster, clusterKey) === undefined) return;
   if (state !== undefined && brokerOf(state, id) === undefined) return;
   checkLease(server, id, ["Restart", "ReplaceDisk", "Remove"], `pod ${key} is deleted`);
 };
@@ -270,6 +303,18 @@ const checkWrite = (server: FakeServer, write: Write): void => {
   if (verb === "create" && kind === "brokers.millrace.dev") checkNumber(server, write);
 };
 
+/** Brokers that are asked to take a new pod, across all pools: one at a time. */
+const checkRollout = (server: FakeServer): void => {
+  const brokers = all<Broker>(server, "Broker").filter(
+    ({ spec, status }) =>
+      status?.podTemplateHash !== undefined &&
+      status.podTemplateHash !== spec.podTemplateHash &&
+      spec.intent === "Active",
+  );
+  if (brokers.length < 2) return;
+  throw new Error(`${brokers.map(({ metadata }) => metadata.name)} are rolled together`);
+};
+
 /** What must hold after every write of anybody. */
 export const check: Scenario["check"] = (server, write) => {
   checkWrite(server, write);
@@ -282,6 +327,7 @@ export const check: Scenario["check"] = (server, write) => {
       if (one.observedGeneration > generation) throw new Error(`${metadata.name} runs ahead`);
     }
   }
+  checkRollout(server);
   previous.set(server, server.objects);
 };
 
