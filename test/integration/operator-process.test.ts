@@ -128,7 +128,11 @@ const checkProbes = async (operator: Operator): Promise<void> => {
   assert.equal(configz["lease_name"].value, "millrace-operator");
 };
 
-test("one of two operators acts, hands over, and ends when another has its lease", async () => {
+const timeout = 90_000;
+
+test("one of two operators acts, hands over, and ends when another has its lease", {
+  timeout,
+}, async () => {
   await withDirectory(async (directory) => {
     const server = new ServerProcess(join(directory, "data"));
     const { client: bootstrap } = await server.ready();
@@ -172,7 +176,9 @@ test("one of two operators acts, hands over, and ends when another has its lease
   });
 });
 
-test("without an API server it says what to set, and one that is not there is waited for", async () => {
+test("without an API server it says what to set, and one that is not there is waited for", {
+  timeout,
+}, async () => {
   await withDirectory(async (directory) => {
     const { fake, http, kubeconfig } = await startApi(directory);
     const nowhere = new Operator("/nowhere");

@@ -1,13 +1,12 @@
 /** A cleaning's work in the thread that asks for it. */
 import type { Clock, Compressor } from "@millrace/env";
-import { Segment } from "../segment/segment.ts";
+import { type CleanedSegment, Segment } from "../segment/segment.ts";
 import { cleanSegment } from "./clean-segment.ts";
 import { CleanedFile } from "./cleaned-file.ts";
 import { KeyHash } from "./key-hash.ts";
 import { mapKeys } from "./map-keys.ts";
 import { OffsetMap } from "./offset-map.ts";
 import type {
-  CleanedSegment,
   CleaningCounts,
   CleaningPass,
   Mapped,

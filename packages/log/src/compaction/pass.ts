@@ -3,7 +3,7 @@
  * knows nothing of the log that they belong to, so that a thread can do it.
  */
 import type { DiskFile } from "@millrace/env";
-import type { IndexRow } from "../segment/index-format.ts";
+import type { CleanedSegment } from "../segment/segment.ts";
 
 /** A closed segment and its file, which stays open for as long as it is worked at. */
 export interface SegmentFile {
@@ -32,17 +32,6 @@ export interface SegmentRules {
    */
   readonly producersAt: ReadonlySet<number>;
   readonly indexIntervalBytes: number;
-}
-
-/** What is left of a segment. */
-export interface CleanedSegment {
-  readonly sizeBytes: number;
-  readonly endOffset: number;
-  readonly firstAppendMs: number;
-  readonly lastAppendMs: number;
-  /** Largest record timestamp, -1 for none. */
-  readonly maxTimestampMs: number;
-  readonly rows: readonly IndexRow[];
 }
 
 export interface CleaningCounts {

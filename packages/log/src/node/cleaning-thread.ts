@@ -7,7 +7,6 @@ import { Worker } from "node:worker_threads";
 import { assert } from "@millrace/errors";
 import type {
   BeginPass,
-  CleanedSegment,
   CleaningCounts,
   CleaningPass,
   Mapped,
@@ -16,6 +15,7 @@ import type {
   SegmentFile,
   SegmentRules,
 } from "../compaction/pass.ts";
+import type { CleanedSegment } from "../segment/segment.ts";
 import { errorOf } from "./failures.ts";
 import { type Answer, type Begin, type Request, rowsOf, type Source } from "./messages.ts";
 

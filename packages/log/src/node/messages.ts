@@ -1,6 +1,7 @@
 /** What a thread that cleans is told, and what it answers. */
-import type { CleanedSegment, CleaningCounts, Mapped, PassSettings } from "../compaction/pass.ts";
+import type { CleaningCounts, Mapped, PassSettings } from "../compaction/pass.ts";
 import type { IndexRow } from "../segment/index-format.ts";
+import type { CleanedSegment } from "../segment/segment.ts";
 import type { Failure } from "./failures.ts";
 
 export interface Begin {

@@ -18,6 +18,17 @@ export interface SegmentBatch {
   readonly appendMonoMs?: number;
 }
 
+/** What is left of a segment. */
+export interface CleanedSegment {
+  readonly sizeBytes: number;
+  readonly endOffset: number;
+  readonly firstAppendMs: number;
+  readonly lastAppendMs: number;
+  /** Largest record timestamp, -1 for none. */
+  readonly maxTimestampMs: number;
+  readonly rows: readonly IndexRow[];
+}
+
 /** Offsets and positions of index entries are unsigned 32-bit numbers, relative to the segment. */
 export const relativeOffsetMax = 0xffff_ffff;
 export const segmentBytesMax = 0x7fff_ffff;
@@ -67,18 +78,7 @@ export class Segment {
   }
 
   /** A segment that was written anew, and fsynced, but for its index. */
-  static cleaned(
-    directory: string,
-    baseOffset: number,
-    left: {
-      readonly sizeBytes: number;
-      readonly endOffset: number;
-      readonly firstAppendMs: number;
-      readonly lastAppendMs: number;
-      readonly maxTimestampMs: number;
-      readonly rows: readonly IndexRow[];
-    },
-  ): Segment {
+  static cleaned(directory: string, baseOffset: number, left: CleanedSegment): Segment {
     const segment = new Segment(directory, baseOffset);
     const { endOffset, sizeBytes } = left;
     segment.#sizeBytes = sizeBytes;

@@ -380,8 +380,8 @@ const noAnswer = (
     return new MillraceError(
       last.code,
       `${[...failed.keys()].at(-1) ?? "the server"} speaks gRPC and has no service for clients: it may be the ` +
-        "port for health checks (7402 by default), or the one between servers (7401): set bootstrap " +
-        "to the port for clients (7400)",
+        "port for health checks (7402 by default), the one between servers (7401), or a controller: " +
+        "set bootstrap to brokers, at their port for clients (7400)",
       { cause: last },
     );
   }
