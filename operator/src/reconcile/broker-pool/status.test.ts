@@ -14,7 +14,10 @@ const one = (
   nodeId: number,
   intent: Broker["spec"]["intent"] = "Active",
   more: Partial<NonNullable<Broker["status"]>> = {},
-): Broker => broker(nodeId, { ...hashes, intent }, { ...ready("True"), ...hashes, ...more });
+): Broker => {
+  const hashes = hashesOf({ cluster, pool: pool() }, nodeId, "millrace:1");
+  return broker(nodeId, { ...hashes, intent }, { ...ready("True"), ...hashes, ...more });
+};
 
 const statusOf = (
   brokers: readonly Broker[],
