@@ -129,12 +129,8 @@ export const operatorBrokerMutants: readonly Mutant[] = [
     file: `${broker}plan.ts`,
     replace: [
       [
-        'if (asked.type === "unasked") return wait("cluster", asked.message);\n  const isNew',
-        "const isNew",
-      ],
-      [
-        "const isNew = isUnknown(view);",
-        'const isNew = isUnknown(view) || asked.type === "unasked";',
+        'if (asked.type === "unasked") return wait("cluster", asked.message);\n  const isUnlisted = asked',
+        'const isUnlisted = asked.type === "unasked" || asked',
       ],
     ],
     tests: plan,
@@ -209,8 +205,8 @@ export const operatorBrokerMutants: readonly Mutant[] = [
     file: `${broker}view.ts`,
     replace: [
       [
-        "pod !== undefined && hasHashes(renders, spec) &&",
-        "pod !== undefined && renders !== undefined &&",
+        "if (pod === undefined || !hasHashes(renders, broker.spec)) return false;",
+        "if (pod === undefined || renders === null) return false;",
       ],
     ],
     tests: plan,
@@ -435,5 +431,39 @@ export const operatorBrokerMutants: readonly Mutant[] = [
     file: "packages/client/src/core/admin.ts",
     replace: [["if (code === ErrorCode.STALE_BROKER_EPOCH) return false;", ""]],
     tests: ["test/integration/operator-brokers.test.ts"],
+  },
+  {
+    name: "broker-unlisted-is-drained",
+    breaks:
+      "A broker that the cluster does not tell of is not taken for drained while it is ready.",
+    file: `${broker}plan.ts`,
+    replace: [["return isNobodys(view) ? undefined : unlisted(view);", "return undefined;"]],
+    tests: plan,
+  },
+  {
+    name: "broker-unlisted-is-removed",
+    breaks: "A pod that is ready is not deleted because the cluster does not tell of its broker.",
+    file: `${broker}plan.ts`,
+    replace: [
+      [
+        'return isNobodys(view) ? { type: "delete-pod", isLeased: false } : unlisted(view);',
+        'return { type: "delete-pod", isLeased: false };',
+      ],
+    ],
+    tests: plan,
+  },
+  {
+    name: "broker-stopped-without-its-pool",
+    breaks: "Without its pool a broker is stopped by nobody while its Cluster is there.",
+    file: `${broker}reconciler.ts`,
+    replace: [["if (cluster !== undefined && !isBeingDeleted(cluster)) return {};", ""]],
+    tests: [`${broker}returning.test.ts`],
+  },
+  {
+    name: "broker-runs-without-its-cluster",
+    breaks: "Brokers whose Cluster is gone stop.",
+    file: `${broker}reconciler.ts`,
+    replace: [["return this.#stop(broker, context);", "return {};"]],
+    tests: [`${broker}cluster-gone.test.ts`],
   },
 ];
