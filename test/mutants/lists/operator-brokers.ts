@@ -7,7 +7,10 @@ const plan = [`${broker}plan.test.ts`];
 const actions = [`${broker}actions.test.ts`];
 const pools = [`${pool}plan.test.ts`];
 
-export const operatorBrokerMutants: readonly Mutant[] = [
+/** Every write, and more seeds. */
+const whole = { MILLRACE_OPERATOR_KILL_EVERY: "1", MILLRACE_OPERATOR_SEEDS: "40" };
+
+const mutants: readonly Mutant[] = [
   {
     name: "broker-pod-without-a-lease",
     breaks: "A pod that may be at work goes under a lease alone.",
@@ -467,3 +470,8 @@ export const operatorBrokerMutants: readonly Mutant[] = [
     tests: [`${broker}cluster-gone.test.ts`],
   },
 ];
+
+export const operatorBrokerMutants: readonly Mutant[] = mutants.map((one) => ({
+  ...one,
+  env: whole,
+}));

@@ -5,7 +5,10 @@ const at = "operator/src/reconcile/topic/";
 const plan = [`${at}plan.test.ts`];
 const reconciler = [`${at}reconciler.test.ts`];
 
-export const operatorTopicMutants: readonly Mutant[] = [
+/** Every write, and more seeds. */
+const whole = { MILLRACE_OPERATOR_KILL_EVERY: "1", MILLRACE_OPERATOR_SEEDS: "40" };
+
+const mutants: readonly Mutant[] = [
   {
     name: "topic-owner-by-the-cache",
     breaks: "Whose a topic is, is decided by the object as the server has it.",
@@ -164,3 +167,8 @@ export const operatorTopicMutants: readonly Mutant[] = [
     tests: ["test/integration/operator-topics.test.ts"],
   },
 ];
+
+export const operatorTopicMutants: readonly Mutant[] = mutants.map((one) => ({
+  ...one,
+  env: whole,
+}));

@@ -159,13 +159,17 @@ const named = async (what: string, run: () => Promise<Run>): Promise<Run> => {
 };
 
 /**
- * Kills the process before and after each of its writes, a run each, and compares the final state
- * with that of a run in peace. Returns how many writes there were.
+ * Kills the process before and after each of its writes, or of `every` so many, a run each, and
+ * compares the final state with that of a run in peace. Returns how many writes there were.
  */
-export const crashAtEveryWrite = async (scenario: Scenario, seed: number): Promise<number> => {
+export const crashAtEveryWrite = async (
+  scenario: Scenario,
+  seed: number,
+  every = 1,
+): Promise<number> => {
   const peace = await named("in peace", () => runScenario(scenario, { seed }));
   sameAs(peace, peace, "in peace");
-  for (let write = 0; write < peace.writes; write += 1) {
+  for (let write = seed % every; write < peace.writes; write += every) {
     for (const when of ["before", "after"] as const) {
       const what = `seed ${seed}, killed ${when} write ${write}`;
       const run = () => runScenario(scenario, { seed, crash: { write, when } });

@@ -21,8 +21,8 @@ export const inPeace = async (name: Play): Promise<Peace> => {
 };
 
 /** Returns how many writes there were. */
-export const killedAtEveryWrite = (name: Play): Promise<number> =>
-  crashAtEveryWrite(plays[name], 3);
+export const killedAtWrites = (name: Play, every: number): Promise<number> =>
+  crashAtEveryWrite(plays[name], 3, every);
 
 export const withFaults = async (name: Play, seeds: readonly number[]): Promise<void> => {
   await survivesFaults(plays[name], manyFaults, seeds);
