@@ -226,7 +226,7 @@ const mutants: readonly Mutant[] = [
     breaks: "One call that fails does not make a broker unready.",
     file: `${broker}reconciler.ts`,
     replace: [["failuresUntold: 3", "failuresUntold: 0"]],
-    tests: [`${pool}growing.test.ts`],
+    tests: [`${broker}outage.test.ts`],
   },
   {
     name: "broker-steady-writes",
@@ -283,18 +283,6 @@ const mutants: readonly Mutant[] = [
     file: `${pool}reconciler.ts`,
     replace: [["new Set([...made, ...known.all, ...claims.map(numberOf)])", "new Set(made)"]],
     tests: [`${pool}shrinking.test.ts`],
-  },
-  {
-    name: "pool-numbers-by-the-cache",
-    breaks: "Numbers are given by what the server has.",
-    file: `${pool}reconciler.ts`,
-    replace: [
-      [
-        "const view = this.#view(pool, cluster, brokers);\n    const plan",
-        'const view = this.#view(pool, cluster, this.brokers.find("cluster", clusterOf(pool)));\n    const plan',
-      ],
-    ],
-    tests: [`${pool}growing.test.ts`],
   },
   {
     name: "pool-forgets-volumes",

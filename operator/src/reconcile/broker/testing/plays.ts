@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { resourceTypes } from "../../../api/index.ts";
 import type { Scenario } from "../../../runtime/testing/crash-points.ts";
+import { conditionOf } from "../../outcome.ts";
 import { claimType, type Pod } from "../kinds.ts";
 import { type Stage, saysOf, scenarioOf } from "./scenarios.ts";
 
@@ -198,6 +199,18 @@ const clusterGone = play(async (stage) => {
   );
 });
 
+/** The cluster does not answer for a moment: nobody is told. */
+const outage = play(async (stage) => {
+  stage.makePool("main", { replicas: 1 });
+  await isFine(stage);
+  await stage.sleep(10_000);
+  const readySince = () => conditionOf(stage.broker(0), "Ready")?.lastTransitionTime;
+  const before = readySince();
+  await stage.unanswered(400, () => stage.touchBroker(0));
+  await stage.sleep(20_000);
+  assert.equal(readySince(), before);
+});
+
 export const plays = {
   ...{ growing: growing(3, 5), growingSmall: growing(1, 2) },
   ...{
@@ -211,6 +224,7 @@ export const plays = {
     twoPools,
     paused,
     clusterGone,
+    outage,
   },
 } as const;
 

@@ -176,6 +176,29 @@ export class Stage {
     this.server.applyStatus(claimType, { ...claim, status: { phase: "Lost" } }, by);
   }
 
+  broker(id: number): Broker {
+    const found = this.server.get(resourceTypes.Broker, keyIn(`events-broker-${id}`));
+    if (found === undefined) throw new Error(`there is no Broker ${id}`);
+    return found;
+  }
+
+  /** Somebody labels a Broker, so that the operator looks at it. */
+  touchBroker(id: number): void {
+    const known = this.broker(id);
+    const metadata = { ...known.metadata, labels: { ...known.metadata.labels, seen: "yes" } };
+    this.server.replace(resourceTypes.Broker, { ...known, metadata });
+  }
+
+  /** The cluster does not answer for a while. */
+  async unanswered(ms: number, meanwhile: () => void): Promise<void> {
+    const stored = this.server.get(storedClusterType, clusterKey);
+    if (stored === undefined) throw new Error("there is no cluster");
+    this.server.delete(storedClusterType, clusterKey, {});
+    meanwhile();
+    await this.sleep(ms);
+    this.server.create(storedClusterType, { ...stored, metadata: clusterKey });
+  }
+
   claim(id: number): Claim | undefined {
     return this.server.get(claimType, keyIn(`data-events-broker-${id}`));
   }
