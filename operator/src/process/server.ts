@@ -163,8 +163,8 @@ export const operatorProgram: Program<typeof operatorSchema, NoListeners> = {
   schema: operatorSchema,
   usage: "node operator/src/main.ts [flags]",
   about:
-    "Starts the operator: it makes Topics of Millrace clusters on Kubernetes true. The kinds are " +
-    "those of the chart deploy/helm/millrace-crds.",
+    "Starts the operator: it makes BrokerPools and Topics of Millrace clusters on Kubernetes true. " +
+    "The kinds are those of the chart deploy/helm/millrace-crds.",
   example: [
     "Example:",
     "  node operator/src/main.ts --kubeconfig ~/.kube/config --watch-namespace events",

@@ -36,6 +36,8 @@ export const poolDefaults = {
 
 export interface PoolOptions {
   readonly api: KubernetesApi;
+  /** All namespaces where it is left out. */
+  readonly namespace?: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -72,9 +74,12 @@ export class PoolReconciler {
 
   constructor(options: PoolOptions) {
     this.#options = options;
-    const { api, clock, clusters, logger, metrics, random, relistMs } = options;
+    const { api, clock, clusters, logger, metrics, namespace, random, relistMs } = options;
     const shared = { api, clock, random, logger, ...(metrics && { metrics }) };
-    const kept = { ...shared, ...(relistMs === undefined ? {} : { relistMs }) };
+    const kept = {
+      ...{ ...shared, ...(relistMs === undefined ? {} : { relistMs }) },
+      ...(namespace === undefined ? {} : { namespace }),
+    };
     this.pools = new Informer({ ...kept, type: resourceTypes.BrokerPool, indexes: byCluster });
     this.brokers = new Informer({ ...kept, type: resourceTypes.Broker, indexes: byCluster });
     const labelSelector = managed;

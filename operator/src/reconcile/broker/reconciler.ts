@@ -34,6 +34,8 @@ export const brokerDefaults = {
 
 export interface BrokerOptions {
   readonly api: KubernetesApi;
+  /** All namespaces where it is left out. */
+  readonly namespace?: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -74,11 +76,14 @@ export class BrokerReconciler {
     this.#options = options;
     const { api, brokers, claims, clock, clusters, logger, metrics, pools, random } = options;
     const shared = { api, clock, random, logger, ...(metrics && { metrics }) };
-    const relist = options.relistMs === undefined ? {} : { relistMs: options.relistMs };
-    this.pods = new Informer({ ...shared, ...relist, type: podType, labelSelector: managed });
-    this.services = new Informer({
-      ...{ ...shared, ...relist, type: serviceType, labelSelector: managed },
-    });
+    const { namespace, relistMs } = options;
+    const kept = {
+      ...{ ...shared, labelSelector: managed },
+      ...(relistMs === undefined ? {} : { relistMs }),
+      ...(namespace === undefined ? {} : { namespace }),
+    };
+    this.pods = new Informer({ ...kept, type: podType });
+    this.services = new Informer({ ...kept, type: serviceType });
     const keysWhere = (isAbout: (broker: Broker) => boolean): readonly ObjectKey[] =>
       brokers.list().filter(isAbout).map(keyOf);
     this.controller = new Controller({
