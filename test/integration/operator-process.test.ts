@@ -9,7 +9,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Client, connect } from "@millrace/client";
 import { type Cluster, resourceTypes, type Topic } from "../../operator/src/api/index.ts";
+import { claimType, podType, serviceType } from "../../operator/src/reconcile/broker/kinds.ts";
 import { eventType } from "../../operator/src/runtime/events.ts";
+import type { ResourceType } from "../../operator/src/runtime/kubernetes.ts";
 import { leaseType } from "../../operator/src/runtime/leader.ts";
 import { FakeApiHttp } from "../../operator/src/runtime/testing/fake-api/http.ts";
 import { FakeServer } from "../../operator/src/runtime/testing/fake-api/server.ts";
@@ -74,7 +76,9 @@ class Operator {
 
 const startApi = async (directory: string) => {
   const fake = new FakeServer(Date.now, (run) => void setTimeout(run, 1));
-  const types = [resourceTypes.Cluster, resourceTypes.Topic, leaseType, eventType];
+  const { Broker, BrokerPool, Cluster, Topic } = resourceTypes;
+  const own = [Cluster, BrokerPool, Broker, Topic, podType, claimType, serviceType];
+  const types: readonly ResourceType[] = [...own, leaseType, eventType];
   const http = new FakeApiHttp(fake, types);
   const kubeconfig = join(directory, "kubeconfig");
   const config = {
